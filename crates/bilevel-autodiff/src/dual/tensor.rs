@@ -134,3 +134,18 @@ pub(crate) fn sum<B: Backend>(
 pub(crate) fn zeros_like<B: Backend>(x: &FloatTensor<B>) -> FloatTensor<B> {
     B::float_zeros(x.shape(), &B::float_device(x), x.dtype().into())
 }
+
+/// The value of a tensor that must not move.
+///
+/// # Panics
+/// With the operation's name if it has a tangent: a tangent is never dropped in silence.
+#[track_caller]
+pub(crate) fn no_tangent<B: Backend>(x: DualTensor<B>, operation: &str) -> FloatTensor<B> {
+    match x.tangent {
+        None => x.primal,
+        Some(_) => panic!(
+            "Dual<B> has no tangent rule for `{operation}`: detach its input, or write it with \
+             operations that have one"
+        ),
+    }
+}
