@@ -100,7 +100,7 @@ pub(crate) fn bilinear<B: Backend>(
 ) -> DualTensor<B> {
     let left = x.tangent.map(|dx| f(dx, y.primal.clone()));
     let right = y.tangent.map(|dy| f(x.primal.clone(), dy));
-    DualTensor { primal: f(x.primal, y.primal), tangent: sum(left, right) }
+    DualTensor { primal: f(x.primal, y.primal), tangent: sum::<B>(left, right) }
 }
 
 /// A map linear in its two arguments together: `d f(x, y) = f(dx, dy)`, an absent tangent being zeros.

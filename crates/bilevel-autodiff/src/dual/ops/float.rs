@@ -76,7 +76,6 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
     }
 
     linear! {
-        float_to_device(x, device: &Device<B>);
         float_repeat_dim(x, dim: usize, times: usize);
         float_mul_scalar(x, factor: Scalar);
         float_div_scalar(x, divisor: Scalar);
@@ -161,6 +160,10 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
         x: F<B>,
     ) -> impl Future<Output = Result<TensorData, ExecutionError>> + Send {
         B::float_into_data(x.primal)
+    }
+
+    fn float_to_device(x: F<B>, device: &Device<B>) -> F<B> {
+        linear(x, |x| B::float_to_device(x, device))
     }
 
     fn float_device(x: &F<B>) -> Device<B> {
