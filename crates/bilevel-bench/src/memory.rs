@@ -11,7 +11,8 @@
 //! Neither sees the memory of a GPU: on such a backend the heap figure covers the host side alone.
 //!
 //! This module makes a counting wrapper of the system allocator the global one for whatever links this
-//! library; it costs some ten nanoseconds an allocation, which tensors of any size do not notice.
+//! library; it costs some tens of nanoseconds an allocation. A block that grows is counted once, also
+//! where the system has to move it and for a moment holds both copies.
 
 use std::alloc::System;
 use std::fs;

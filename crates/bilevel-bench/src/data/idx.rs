@@ -125,7 +125,7 @@ pub fn read(path: &Path) -> Result<Idx, DataError> {
 
 /// Reads one IDX file from a source of bytes, plain or gzip, to its end.
 ///
-/// Holds at most twice the decompressed bytes read so far (and [`FIRST_ROOM`]), whatever the header claims.
+/// Holds at most twice the decompressed bytes read so far (and 64 KiB), whatever the header claims.
 ///
 /// # Errors
 /// See [`IdxFault`].

@@ -14,9 +14,9 @@ proptest! {
         let amount = (fraction * labels.len() as f64).round() as usize;
         prop_assert_eq!(noisy.wrong.iter().filter(|&&wrong| wrong).count(), amount);
         prop_assert_eq!((noisy.labels.len(), noisy.wrong.len()), (labels.len(), labels.len()));
-        for i in 0..labels.len() {
-            prop_assert!(noisy.labels[i] < 7);
-            prop_assert_eq!(noisy.labels[i] != labels[i], noisy.wrong[i]);
+        for ((&noisy, &label), &wrong) in noisy.labels.iter().zip(&labels).zip(&noisy.wrong) {
+            prop_assert!(noisy < 7);
+            prop_assert_eq!(noisy != label, wrong);
         }
         let again = corrupt_labels(&labels, 7, fraction, &mut stream(seed, Purpose::Noise)).unwrap();
         prop_assert_eq!(again, noisy);
