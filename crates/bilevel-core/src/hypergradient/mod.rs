@@ -91,6 +91,22 @@ pub trait HypergradientMethod<B: Backend>: Debug + Send {
     ) -> Result<Hypergradient<B>, Error>;
 }
 
+impl<B: Backend, M: HypergradientMethod<B> + ?Sized> HypergradientMethod<B> for Box<M> {
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
+
+    fn hypergradient(
+        &mut self,
+        oracle: &dyn Oracle<B>,
+        x: &Vector<B>,
+        start: &Vector<B>,
+        samples: Samples,
+    ) -> Result<Hypergradient<B>, Error> {
+        (**self).hypergradient(oracle, x, start, samples)
+    }
+}
+
 /// `f(x, y_T)`, for the record.
 fn lower_loss<B: Backend>(
     oracle: &dyn Oracle<B>,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bilevel_autodiff::{Layout, Vector};
 use burn::tensor::backend::Backend;
-use burn::tensor::{ElementConversion, Tensor};
+use burn::tensor::Tensor;
 
 use crate::{Level, Sample};
 
@@ -118,7 +118,8 @@ impl<B: Backend> Loss<B> {
 
     /// Its value. Waits for the device.
     pub fn read(&self) -> f64 {
-        self.0.clone().into_scalar().elem()
+        // Not `into_scalar`: that rounds to the backend's own element type, f32 on flex.
+        self.0.clone().into_data().iter::<f64>().next().unwrap_or(f64::NAN)
     }
 }
 
