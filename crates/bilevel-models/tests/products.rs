@@ -1,0 +1,327 @@
+//! First and second derivatives of every network of this crate, in f64 on flex: against differences,
+//! against each other, and exact where they are known.
+
+use std::sync::Once;
+
+use bilevel_autodiff::{
+    Dual, Layout, ReverseOverForward, Track, Vector, grad, grad_and_hvp, hvp,
+    jvp, lift_reverse, second_order, value_and_grad,
+};
+use bilevel_models::*;
+use burn::backend::Autodiff;
+use burn::module::{AutodiffModule, Module, Param};
+use burn::nn;
+use burn::tensor::backend::Backend;
+use burn::tensor::{FloatDType, Int, IntDType, Tensor, TensorData, activation, set_default_dtypes};
+use burn_flex::{Flex, FlexDevice};
+
+type B = Flex;
+
+// ---- the table: a new network is one line ---------------------------------------------------------
+
+fn networks() -> Vec<(&'static str, Network<Autodiff<B>>)> {
+    f64_everywhere();
+    let device = &FlexDevice;
+    let softmax = SoftmaxRegressionConfig::new(PIXELS, CLASSES);
+    let mlp = MlpConfig::new(vec![PIXELS, 9, 7, CLASSES]);
+    let convnet = ConvNetConfig::new(IMAGE, CLASSES).with_channels(vec![4, 5]);
+    vec![
+        ("softmax regression", Network::Flat(ClassifierConfig::Softmax(softmax).init(device))),
+        ("relu mlp", Network::Flat(ClassifierConfig::Mlp(mlp.clone()).init(device))),
+        (
+            "tanh mlp",
+            Network::Flat(
+                ClassifierConfig::Mlp(mlp.with_activation(Activation::Tanh)).init(device),
+            ),
+        ),
+        ("convnet", Network::Image(convnet.init(device))),
+    ]
+    .into_iter()
+    .map(|(name, network)| (name, at(&network, &random(&point(&network), 1).scale(4.0))))
+    .collect()
+}
+
+/// Any network, so that each check is compiled once.
+#[derive(Module, Debug)]
+enum Network<B: Backend> {
+    Flat(Classifier<B>),
+    Image(ConvNet<B>),
+}
+
+impl<B: Backend> Network<B> {
+    fn forward(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
+        match self {
+            Self::Flat(network) => network.forward(images.flatten(1, 3)),
+            Self::Image(network) => network.forward(images),
+        }
+    }
+}
+
+// ---- the losses -----------------------------------------------------------------------------------
+
+const IMAGE: [usize; 3] = [2, 6, 5];
+const PIXELS: usize = IMAGE[0] * IMAGE[1] * IMAGE[2];
+const CLASSES: usize = 4;
+const SAMPLES: usize = 7;
+
+/// A vector as a module.
+#[derive(Module, Debug)]
+struct Values<B: Backend> {
+    values: Param<Tensor<B, 1>>,
+}
+
+fn sample_weights() -> Values<Autodiff<B>> {
+    Values { values: Param::from_tensor(tensor(numbers(2, SAMPLES), [SAMPLES])) }
+}
+
+fn images<L: Backend>() -> Tensor<L, 4> {
+    tensor(numbers(3, SAMPLES * PIXELS), [SAMPLES, IMAGE[0], IMAGE[1], IMAGE[2]])
+}
+
+/// The cross-entropy of each sample.
+fn losses<L: Backend>(network: &Network<L>) -> Tensor<L, 1> {
+    let labels: Vec<i64> = (0..SAMPLES).map(|i| (i * i % CLASSES) as i64).collect();
+    let labels: Tensor<L, 1, Int> =
+        Tensor::from_data(TensorData::new(labels, [SAMPLES]), &L::Device::default());
+    cross_entropy(network.forward(images()), labels)
+}
+
+fn loss<L: Backend>(network: &Network<L>) -> Tensor<L, 1> {
+    losses(network).mean()
+}
+
+/// One weight a sample, as hyper-cleaning has it.
+fn weighted<L: Backend>(x: &Values<L>, network: &Network<L>) -> Tensor<L, 1> {
+    (activation::sigmoid(x.values.val()) * losses(network)).mean()
+}
+
+// ---- the checks -----------------------------------------------------------------------------------
+
+#[test]
+fn hvp_agrees_with_differences_of_the_gradient_and_is_symmetric() {
+    for (name, network) in networks() {
+        let start = point(&network);
+        let (u, v) = (random(&start, 4), random(&start, 5));
+        let product = |v| hvp(&network, v, loss);
+        let (hu, hv) = (product(&u), product(&v));
+        let expected = slope(|h| grad(&at(&network, &start.axpy(h, &v)), loss));
+        check(name, "hvp against differences", off(&hv, &expected), 1e-7);
+        let (left, right) = (u.dot(&hv), v.dot(&hu));
+        check(name, "symmetry", (left - right).abs() / left.abs(), 1e-10);
+    }
+}
+
+#[test]
+fn forward_over_reverse_gives_the_gradient_and_the_same_product() {
+    for (name, network) in networks() {
+        let v = random(&point(&network), 5);
+        let (gradient, product) =
+            grad_and_hvp::<B, _, Network<Dual<B>>, _>(&network, &v, loss);
+        check(name, "gradient", off(&gradient, &grad(&network, loss)), 1e-12);
+        check(name, "product", off(&product, &hvp(&network, &v, loss)), 1e-10);
+    }
+}
+
+#[test]
+fn mixed_products_agree_with_differences_of_both_gradients() {
+    let x = sample_weights();
+    for (name, network) in networks() {
+        let start = point(&network);
+        let v = random(&start, 5);
+        let found = second_order(&x, &network, &v, weighted);
+        // Of one function of x and y, moved along v in y.
+        let moved = |h| at(&network, &start.axpy(h, &v));
+        let xy = slope(|h| {
+            let y = moved(h);
+            grad(&x, |x| weighted(x, &y))
+        });
+        let yy = slope(|h| grad(&moved(h), |y| weighted(&x, y)));
+        check(name, "f_xy v", off(&found.xy, &xy), 1e-7);
+        check(name, "f_yy v", off(&found.yy, &yy), 1e-7);
+        // The same derivatives taken the other way round: <u, f_xy v> = d/dx <f_y, v> along u.
+        let (start, u) = (point(&x), random(&point(&x), 6));
+        let mixed = slope(|h| {
+            let x = at(&x, &start.axpy(h, &u));
+            grad(&network, |y| weighted(&x, y))
+        });
+        let (left, right) = (u.dot(&found.xy), v.dot(&mixed));
+        check(name, "f_xy' u", (left - right).abs() / left.abs(), 1e-7);
+    }
+}
+
+#[test]
+fn jvp_agrees_with_differences_and_with_the_gradient() {
+    for (name, network) in networks() {
+        let start = point(&network);
+        let v = random(&start, 5);
+        let (values, found) = jvp(&network, &v, losses::<Dual<B>>);
+        let samples = point(&sample_weights());
+        let as_vector =
+            |t: Tensor<B, 1>| Vector::from_slice(samples.layout(), &read(t), &FlexDevice);
+        let at_step = |h| as_vector(losses(&at(&network, &start.axpy(h, &v)).valid()));
+        check(name, "values", off(&as_vector(values), &at_step(0.0)), 1e-14);
+        check(name, "jvp against differences", off(&as_vector(found), &slope(at_step)), 1e-7);
+        let along = read(jvp(&network, &v, loss::<Dual<B>>).1)[0];
+        let expected = grad(&network, loss).dot(&v);
+        check(name, "<grad, v>", (along - expected).abs() / expected.abs(), 1e-10);
+    }
+}
+
+// ---- exact zeros ----------------------------------------------------------------------------------
+
+#[test]
+fn linear_losses_and_zero_directions_have_products_that_are_exactly_zero() {
+    f64_everywhere();
+    let x = sample_weights();
+    let v = random(&point(&x), 5);
+    let zeros = vec![0.0; SAMPLES];
+
+    fn linear<L: Backend>(x: &Values<L>) -> Tensor<L, 1> {
+        x.values.val().sum() * 3
+    }
+    assert_eq!(hvp(&x, &v, linear).to_vec(), zeros);
+    let (gradient, product) = grad_and_hvp::<B, _, Values<Dual<B>>, _>(&x, &v, linear);
+    assert_eq!((gradient.to_vec(), product.to_vec()), (vec![3.0; SAMPLES], zeros.clone()));
+
+    fn constant<L: Backend>(_: &Values<L>) -> Tensor<L, 1> {
+        Tensor::ones([1], &L::Device::default())
+    }
+    let (value, gradient) = value_and_grad(&x, constant);
+    assert_eq!((value, gradient.to_vec()), (1.0, zeros.clone()));
+    assert_eq!(hvp(&x, &v, constant).to_vec(), zeros);
+    assert_eq!(read(jvp(&x, &v, constant::<Dual<B>>).1), [0.0]);
+    let (gradient, product) = grad_and_hvp::<B, _, Values<Dual<B>>, _>(&x, &v, constant);
+    assert_eq!((gradient.to_vec(), product.to_vec()), (zeros.clone(), zeros.clone()));
+
+    fn bilinear<L: Backend>(x: &Values<L>, y: &Values<L>) -> Tensor<L, 1> {
+        (x.values.val() * y.values.val()).sum()
+    }
+    let y = Values { values: Param::from_tensor(tensor(numbers(7, SAMPLES), [SAMPLES])) };
+    let v = random(&point(&y), 5);
+    let found = second_order(&x, &y, &v, bilinear);
+    assert_eq!((found.xy.to_vec(), found.yy.to_vec()), (v.to_vec(), zeros));
+
+    for (name, network) in networks() {
+        let zero = point(&network).zeros_like();
+        assert_eq!(hvp(&network, &zero, loss).norm(), 0.0, "{name}");
+        assert_eq!(second_order(&x, &network, &zero, weighted).xy.norm(), 0.0, "{name}");
+    }
+}
+
+// ---- Burn's own modules ---------------------------------------------------------------------------
+
+/// Layers of burn-nn, with running statistics; the first layer is frozen.
+#[derive(Module, Debug)]
+struct Mixed<B: Backend> {
+    body: nn::Linear<B>,
+    norm: nn::BatchNorm<B>,
+    head: nn::Linear<B>,
+}
+
+fn mixed() -> Mixed<Autodiff<B>> {
+    f64_everywhere();
+    let device = &FlexDevice;
+    Mixed {
+        body: nn::LinearConfig::new(PIXELS, 6).init(device).no_grad(),
+        norm: nn::BatchNormConfig::new(6).init(device),
+        head: nn::LinearConfig::new(6, 1).init(device),
+    }
+}
+
+fn squares<L: Backend>(network: &Mixed<L>) -> Tensor<L, 1> {
+    let hidden = network.norm.forward(network.body.forward(images().flatten::<2>(1, 3)));
+    network.head.forward(activation::tanh(hidden)).powi_scalar(2).mean()
+}
+
+#[test]
+fn frozen_parameters_and_running_statistics_are_no_variables() {
+    let network = mixed();
+    let start = point(&network);
+    let paths: Vec<_> = start.layout().leaves().iter().map(|leaf| leaf.path.as_str()).collect();
+    assert_eq!(paths, ["norm.gamma", "norm.beta", "head.weight", "head.bias"]);
+    let v = random(&start, 5);
+    let expected = slope(|h| grad(&at(&network, &start.axpy(h, &v)), squares));
+    check("burn-nn", "hvp of the rest", off(&hvp(&network, &v, squares), &expected), 1e-7);
+}
+
+#[test]
+fn products_leave_the_running_statistics_of_the_user_alone() {
+    let network = mixed();
+    let x = sample_weights();
+    let v = random(&point(&network), 5);
+    let statistics = || {
+        let norm = &network.norm;
+        [read(norm.running_mean.value_sync()), read(norm.running_var.value_sync())]
+    };
+    let before = statistics();
+    grad(&network, squares);
+    hvp(&network, &v, squares);
+    grad_and_hvp::<B, _, Mixed<Dual<B>>, _>(&network, &v, squares);
+    jvp(&network, &v, squares::<Dual<B>>);
+    second_order(&x, &network, &v, |_: &Values<ReverseOverForward<B>>, y| squares(y));
+    assert_eq!(statistics(), before);
+    squares(&network);
+    assert_ne!(statistics(), before, "training itself does move them");
+}
+
+// ---- tools ----------------------------------------------------------------------------------------
+
+/// Burn fixes the element types of a device once a process.
+fn f64_everywhere() {
+    static F64: Once = Once::new();
+    F64.call_once(|| {
+        set_default_dtypes::<Flex>(&FlexDevice, FloatDType::F64, IntDType::I64).unwrap();
+    });
+}
+
+/// Numbers in [-1, 1] that look random and are the same everywhere.
+fn numbers(seed: u64, n: usize) -> Vec<f64> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    };
+    (0..n + 4).map(|_| next()).skip(4).collect()
+}
+
+fn tensor<L: Backend, const D: usize>(values: Vec<f64>, shape: [usize; D]) -> Tensor<L, D> {
+    Tensor::from_data(TensorData::new(values, shape), &L::Device::default())
+}
+
+fn read<L: Backend>(tensor: Tensor<L, 1>) -> Vec<f64> {
+    tensor.into_data().iter::<f64>().collect()
+}
+
+fn point<M: AutodiffModule<Autodiff<B>>>(module: &M) -> Vector<B> {
+    Vector::from_module(&Layout::of(module), &module.valid())
+}
+
+/// `module` moved to `point`.
+fn at<M: AutodiffModule<Autodiff<B>>>(module: &M, point: &Vector<B>) -> M {
+    lift_reverse::<B, M>(&module.valid(), point, Track::Leaves).module
+}
+
+/// A direction of length 1.
+fn random(like: &Vector<B>, seed: u64) -> Vector<B> {
+    let values = numbers(seed, like.layout().size());
+    let direction = Vector::from_slice(like.layout(), &values, &FlexDevice);
+    direction.scale(1.0 / direction.norm())
+}
+
+/// The derivative of `f` at 0 by five points.
+fn slope(f: impl Fn(f64) -> Vector<B>) -> Vector<B> {
+    let h = 1e-3;
+    let difference = |steps: f64| f(steps * h).sub(&f(-steps * h));
+    difference(1.0).scale(8.0).sub(&difference(2.0)).scale(1.0 / (12.0 * h))
+}
+
+/// The distance of `found` from `expected`, relative to the latter.
+fn off(found: &Vector<B>, expected: &Vector<B>) -> f64 {
+    found.sub(expected).norm() / expected.norm()
+}
+
+#[track_caller]
+fn check(network: &str, what: &str, error: f64, tolerance: f64) {
+    println!("{network}, {what}: {error:.1e}");
+    assert!(error <= tolerance, "{network}, {what}: off {error:e}, at most {tolerance:e}");
+}
