@@ -382,10 +382,7 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
     }
 
     fn float_topk(x: F<B>, dim: usize, k: usize) -> F<B> {
-        reduce::at_index(x, |x| B::float_topk(x, dim, k), dim, |x, int| {
-            let indices = B::float_argtopk(x.clone(), dim, k, int);
-            (B::float_gather(dim, x, indices.clone()), indices)
-        })
+        reduce::topk(x, dim, k)
     }
 
     fn float_sort(x: F<B>, dim: usize, descending: bool) -> F<B> {
