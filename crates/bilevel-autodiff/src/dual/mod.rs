@@ -6,3 +6,4 @@ mod tensor;
 
 pub use backend::{Dual, NoGradients};
 pub use tensor::DualTensor;
+pub(crate) use tensor::zeros_like;

@@ -1,0 +1,125 @@
+use std::io;
+use std::path::PathBuf;
+
+use super::idx::IdxFault;
+
+/// Why data cannot be used: what was found, what was expected, and the cure.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// A file or folder that the operating system will not give.
+    #[error("{}: {cause}; check the path and its permissions", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+    /// A folder in MNIST's format lacks one of its four files.
+    #[error(
+        "{} holds neither {file} nor {file}.gz; a folder in MNIST's format has \
+         train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and \
+         t10k-labels-idx1-ubyte, each plain or .gz: add the missing file or name another folder",
+        dir.display()
+    )]
+    Missing {
+        /// The folder.
+        dir: PathBuf,
+        /// The missing file, without `.gz`.
+        file: &'static str,
+    },
+    /// A file that is not sound IDX, or not of the wanted kind.
+    #[error("{}: {fault}", path.display())]
+    Idx {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: IdxFault,
+    },
+    /// The embedded digits do not parse; a damaged build.
+    #[error("the embedded digits, line {line}: {what}; build from an undamaged checkout")]
+    Digits {
+        /// Line of the CSV, from 1.
+        line: usize,
+        /// What was found there.
+        what: String,
+    },
+    /// No sample, no pixel or no class.
+    #[error(
+        "{name}: {samples} images of {shape:?} (channels, height, width) and {classes} classes; \
+         none of these may be 0: check the files"
+    )]
+    Empty {
+        /// Name of the set.
+        name: String,
+        /// Number of labels.
+        samples: usize,
+        /// Channels, height, width.
+        shape: [usize; 3],
+        /// Number of classes.
+        classes: usize,
+    },
+    /// Pixels and labels do not match in number.
+    #[error(
+        "{name}: {found} pixel values, expected {samples} labels x {features} pixels; \
+         take images and labels of the same set"
+    )]
+    Length {
+        /// Name of the set.
+        name: String,
+        /// Number of pixel values found.
+        found: usize,
+        /// Number of labels.
+        samples: usize,
+        /// Pixels an image.
+        features: usize,
+    },
+    /// A pixel outside 0 to 1.
+    #[error("{name}: pixel {found} in image {index}, expected 0 to 1; scale the images before use")]
+    Pixel {
+        /// Name of the set.
+        name: String,
+        /// Image, from 0.
+        index: usize,
+        /// The value.
+        found: f32,
+    },
+    /// A label that no class has.
+    #[error(
+        "{name}: label {found} of sample {index}, expected 0 to {}; check the label file",
+        classes.saturating_sub(1)
+    )]
+    Label {
+        /// Name of the set.
+        name: String,
+        /// Sample, from 0.
+        index: usize,
+        /// The label.
+        found: u32,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// A sample beyond the end of the set.
+    #[error("{name}: sample {index} asked for, expected less than {samples}; split this very set")]
+    Index {
+        /// Name of the set.
+        name: String,
+        /// The sample asked for.
+        index: usize,
+        /// Number of samples.
+        samples: usize,
+    },
+    /// Two sets that cannot be joined.
+    #[error(
+        "{name}: cannot join images of {found:?} to images of {expected:?} (channels, height, width); \
+         take both from the same set"
+    )]
+    Join {
+        /// Name of the second set.
+        name: String,
+        /// Shape of its images.
+        found: [usize; 3],
+        /// Shape of the images of the first.
+        expected: [usize; 3],
+    },
+}

@@ -1,0 +1,42 @@
+//! Data sets of labelled images, where they come from and how they are divided and spoiled.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`digits`] | the embedded set, 1797 images of 8x8 |
+//! | [`mnist`] | a folder in MNIST's format |
+//! | [`idx`] | the file format of that folder |
+//! | [`split`] | training, validation and test parts, balanced by class |
+//! | [`noise`] | wrong labels, and how well a method finds them |
+//!
+//! All randomness comes from [`stream`], so that a seed fixes it on every machine.
+
+mod dataset;
+pub mod digits;
+mod error;
+pub mod idx;
+pub mod mnist;
+pub mod noise;
+pub mod split;
+
+pub use dataset::Dataset;
+pub use error::DataError;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+/// What random numbers are drawn for. Each purpose has its own stream of a seed, so that drawing more
+/// for one never shifts another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Dividing the samples, [`split`].
+    Split = 1,
+    /// Choosing and replacing labels, [`noise`].
+    Noise = 2,
+}
+
+/// The random stream of one purpose under a seed; the same on every machine.
+pub fn stream(seed: u64, purpose: Purpose) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(purpose as u64);
+    rng
+}

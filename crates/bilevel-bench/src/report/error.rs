@@ -1,0 +1,40 @@
+use std::io;
+use std::path::PathBuf;
+
+/// Why a report cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// The file system refused.
+    #[error("{}: {cause}; check that the folder exists, is writable and has room", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+    /// A name that is no plain folder name.
+    #[error(
+        "run name {0:?}, expected 1 to 100 letters, digits, '-', '_' or '.', not first a '.'; rename the run"
+    )]
+    Name(String),
+    /// Every suffix of a name is taken.
+    #[error("{} and its numbered successors up to -{tried} exist; remove old runs", path.display())]
+    Crowded {
+        /// The folder without a suffix.
+        path: PathBuf,
+        /// The last suffix tried.
+        tried: u32,
+    },
+    /// A figure that has no form in the file's format.
+    #[error("{file}: {what}; keep settings to what TOML and JSON can both hold")]
+    Format {
+        /// The file that was to be written.
+        file: &'static str,
+        /// What stood in the way.
+        what: String,
+    },
+    /// The figure cannot be drawn.
+    #[error("curves.svg: {0}; report this with metrics.csv of the run")]
+    Draw(String),
+}

@@ -1,0 +1,168 @@
+//! The folder of a run.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use serde::Serialize;
+use tempfile::NamedTempFile;
+
+use super::{ReportError, RunReport, StepRecord, curves};
+
+const LAST_SUFFIX: u32 = 9999;
+
+/// A folder that belongs to one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+/// The name of a run where the user gives none.
+pub fn default_name(experiment: &str, seed: u64) -> String {
+    format!("{experiment}-{seed}")
+}
+
+impl RunFolder {
+    /// Makes the folder `root/name`, or `root/name-2`, `root/name-3` and so on where the earlier ones exist,
+    /// so that no run ever overwrites another. Two processes at once get two folders.
+    ///
+    /// # Errors
+    /// Where `name` is no plain folder name, or the folder cannot be made.
+    pub fn create(root: &Path, name: &str) -> Result<Self, ReportError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(plain)
+        {
+            return Err(ReportError::Name(name.into()));
+        }
+        let refuse = |path: &Path, cause| ReportError::Write {
+            path: path.into(),
+            cause,
+        };
+        fs::create_dir_all(root).map_err(|cause| refuse(root, cause))?;
+        for suffix in 1..=LAST_SUFFIX {
+            let path = match suffix {
+                1 => root.join(name),
+                _ => root.join(format!("{name}-{suffix}")),
+            };
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Self { path }),
+                Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(cause) => return Err(refuse(&path, cause)),
+            }
+        }
+        Err(ReportError::Crowded {
+            path: root.join(name),
+            tried: LAST_SUFFIX,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes `summary.json`, `metrics.csv`, `settings.toml` and `curves.svg`.
+    ///
+    /// # Errors
+    /// Where a file cannot be written; the files before it are whole.
+    pub fn write(&self, report: &RunReport) -> Result<(), ReportError> {
+        self.write_file("settings.toml", settings_toml(report)?.as_bytes())?;
+        self.write_file("metrics.csv", &metrics_csv(report)?)?;
+        self.write_file("summary.json", summary_json(report)?.as_bytes())?;
+        self.write_file("curves.svg", curves::svg(report)?.as_bytes())
+    }
+
+    /// Writes one file so that it is there whole or not at all, even where the power fails.
+    ///
+    /// # Errors
+    /// Where the file system refuses.
+    pub fn write_file(&self, name: &str, contents: &[u8]) -> Result<(), ReportError> {
+        let path = self.path.join(name);
+        let write = || -> io::Result<()> {
+            // In the same folder, since only there is a rename a single act.
+            let mut file = NamedTempFile::new_in(&self.path)?;
+            file.write_all(contents)?;
+            make_readable(file.as_file())?;
+            file.as_file().sync_all()?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        write().map_err(|cause| ReportError::Write {
+            path: path.clone(),
+            cause,
+        })
+    }
+}
+
+/// Temporary files are private to their owner; a report is for everyone whom the folder lets in.
+fn make_readable(file: &fs::File) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        file.set_permissions(fs::Permissions::from_mode(0o644))?;
+    }
+    let _ = file;
+    Ok(())
+}
+
+/// The report without its series, as indented JSON.
+///
+/// # Errors
+/// Where a setting has no form in JSON.
+pub fn summary_json(report: &RunReport) -> Result<String, ReportError> {
+    let json = serde_json::to_string_pretty(report);
+    json.map(|json| json + "\n")
+        .map_err(|e| ReportError::Format {
+            file: "summary.json",
+            what: e.to_string(),
+        })
+}
+
+/// The settings alone, as TOML.
+///
+/// # Errors
+/// Where a setting has no form in TOML.
+pub fn settings_toml(report: &RunReport) -> Result<String, ReportError> {
+    toml::to_string_pretty(&report.settings).map_err(|e| ReportError::Format {
+        file: "settings.toml",
+        what: e.to_string(),
+    })
+}
+
+/// A row of `metrics.csv`.
+#[derive(Serialize)]
+struct Row<'a>(&'a str, &'a StepRecord);
+
+const COLUMNS: [&str; 8] = [
+    "method",
+    "step",
+    "seconds",
+    "upper_loss",
+    "lower_loss",
+    "test_accuracy",
+    "f1",
+    "grad_norm",
+];
+
+/// The series of all methods, one row a method and step.
+///
+/// # Errors
+/// None known; the CSV writer's signature allows for some.
+pub fn metrics_csv(report: &RunReport) -> Result<Vec<u8>, ReportError> {
+    let refuse = |what: String| ReportError::Format {
+        file: "metrics.csv",
+        what,
+    };
+    let mut rows = csv::WriterBuilder::new()
+        .has_headers(false)
+        .from_writer(Vec::new());
+    rows.write_record(COLUMNS)
+        .map_err(|e| refuse(e.to_string()))?;
+    for method in &report.methods {
+        for record in &method.series {
+            rows.serialize(Row(&method.name, record))
+                .map_err(|e| refuse(e.to_string()))?;
+        }
+    }
+    rows.into_inner().map_err(|e| refuse(e.to_string()))
+}

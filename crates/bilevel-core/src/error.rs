@@ -1,0 +1,120 @@
+//! What can go wrong, each with its cure.
+
+use crate::Level;
+
+/// An error of this library.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting outside its range; found before anything runs.
+    #[error("{setting} is {found}, expected {expected}: {cure}")]
+    InvalidSetting {
+        /// The setting's name.
+        setting: &'static str,
+        /// Its value.
+        found: String,
+        /// The values it may have.
+        expected: &'static str,
+        /// What to do.
+        cure: &'static str,
+    },
+
+    /// A module without trainable parameters.
+    #[error(
+        "the {level} variable has no trainable parameters, expected at least one: build its module on \
+         `Autodiff<B>`, where Burn tracks them, and do not call `no_grad` on it"
+    )]
+    NoVariables {
+        /// Which module.
+        level: Level,
+    },
+
+    /// A loss that is not one number.
+    #[error(
+        "the {level} loss has shape {found:?}, expected [1]: end it with `.mean()` or `.sum()`"
+    )]
+    NotScalar {
+        /// Which loss.
+        level: Level,
+        /// Its shape.
+        found: Vec<usize>,
+    },
+
+    /// A loss that is NaN or infinite where the run starts.
+    #[error(
+        "the {level} loss is {found} at the start, expected a finite number: look for NaN in the data \
+         and for logarithms or quotients at zero in the loss"
+    )]
+    NotFiniteAtStart {
+        /// Which loss.
+        level: Level,
+        /// Its value.
+        found: f64,
+    },
+
+    /// Lower steps that left the finite numbers.
+    #[error(
+        "the lower level diverged: y is not finite after step {step} of {steps} of {dynamics}, \
+         expected finite values: reduce the lower step size"
+    )]
+    LowerDiverged {
+        /// The dynamics with its settings.
+        dynamics: String,
+        /// The first step whose result is not finite.
+        step: usize,
+        /// The steps asked for.
+        steps: usize,
+    },
+
+    /// A hypergradient or an upper variable that is not finite.
+    #[error(
+        "the {what} is not finite at upper step {step}, expected finite values: reduce the {cure}"
+    )]
+    NotFinite {
+        /// What it is.
+        what: &'static str,
+        /// The upper step, counted from 1.
+        step: usize,
+        /// The setting to reduce.
+        cure: &'static str,
+    },
+}
+
+/// `value` if it is finite and positive.
+pub(crate) fn positive(setting: &'static str, value: f64) -> Result<f64, Error> {
+    if value.is_finite() && value > 0.0 {
+        return Ok(value);
+    }
+    Err(Error::InvalidSetting {
+        setting,
+        found: value.to_string(),
+        expected: "a finite number above 0",
+        cure: "give a positive value",
+    })
+}
+
+/// `value` if it is finite and not negative.
+pub(crate) fn not_negative(setting: &'static str, value: f64) -> Result<f64, Error> {
+    if value.is_finite() && value >= 0.0 {
+        return Ok(value);
+    }
+    Err(Error::InvalidSetting {
+        setting,
+        found: value.to_string(),
+        expected: "a finite number of at least 0",
+        cure: "give 0 or a positive value",
+    })
+}
+
+/// `value` if it is at least 1.
+pub(crate) fn at_least_one(setting: &'static str, value: usize) -> Result<usize, Error> {
+    if value >= 1 {
+        return Ok(value);
+    }
+    Err(Error::InvalidSetting {
+        setting,
+        found: value.to_string(),
+        expected: "at least 1",
+        cure: "give a positive count",
+    })
+}

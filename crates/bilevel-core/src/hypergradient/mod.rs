@@ -1,0 +1,118 @@
+//! Hypergradients: `d F(x, y(x)) / dx`.
+//!
+//! A method is a value that holds its lower dynamics or its linear solver. All are object-safe, so
+//! that a registry of names can build them.
+
+mod implicit;
+mod rad;
+
+pub use implicit::Implicit;
+pub use rad::Rad;
+
+use std::fmt::{Debug, Display, Formatter};
+
+use bilevel_autodiff::Vector;
+use burn::tensor::backend::Backend;
+
+use crate::linear::LinearStatus;
+use crate::{Error, Level, Loss, Oracle, Point, Sample};
+
+/// A hypergradient and what was seen on the way.
+#[derive(Clone, Debug)]
+pub struct Hypergradient<B: Backend> {
+    /// `dF/dx`, in the variables of x.
+    pub gradient: Vector<B>,
+    /// The lower point it was taken at: `y_T`.
+    pub lower: Vector<B>,
+    /// `F(x, y_T)`.
+    pub upper_loss: Loss<B>,
+    /// `f(x, y_T)`.
+    pub lower_loss: Loss<B>,
+    /// How far it can be trusted.
+    pub status: Status,
+}
+
+/// How far a hypergradient can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Status {
+    /// The exact derivative of the truncated problem `F(x, y_T(x))`, up to rounding.
+    Exact,
+    /// The implicit formula with a linear system solved to a relative residual.
+    Implicit {
+        /// Why the linear solver stopped.
+        solver: LinearStatus,
+        /// `norm(F_y - f_yy q) / norm(F_y)`.
+        residual: f64,
+    },
+}
+
+impl Status {
+    /// Whether nothing went wrong on the way.
+    pub fn is_ok(&self) -> bool {
+        matches!(self, Self::Exact | Self::Implicit { solver: LinearStatus::Converged, .. })
+    }
+}
+
+impl Display for Status {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exact => f.write_str("exact"),
+            Self::Implicit { solver, residual } => {
+                write!(f, "linear solver {solver} (relative residual {residual:.1e})")
+            }
+        }
+    }
+}
+
+/// The data of one hypergradient: one draw a level.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Samples {
+    /// For F.
+    pub upper: Sample,
+    /// For f, the same through all lower steps.
+    pub lower: Sample,
+}
+
+/// A method that computes hypergradients.
+pub trait HypergradientMethod<B: Backend>: Debug + Send {
+    /// The name with the settings.
+    fn describe(&self) -> String;
+
+    /// The hypergradient at `x`, the lower level starting at `start`.
+    ///
+    /// # Errors
+    /// If the lower level diverges.
+    fn hypergradient(
+        &mut self,
+        oracle: &dyn Oracle<B>,
+        x: &Vector<B>,
+        start: &Vector<B>,
+        samples: Samples,
+    ) -> Result<Hypergradient<B>, Error>;
+}
+
+impl<B: Backend, M: HypergradientMethod<B> + ?Sized> HypergradientMethod<B> for Box<M> {
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
+
+    fn hypergradient(
+        &mut self,
+        oracle: &dyn Oracle<B>,
+        x: &Vector<B>,
+        start: &Vector<B>,
+        samples: Samples,
+    ) -> Result<Hypergradient<B>, Error> {
+        (**self).hypergradient(oracle, x, start, samples)
+    }
+}
+
+/// `f(x, y_T)`, for the record.
+fn lower_loss<B: Backend>(
+    oracle: &dyn Oracle<B>,
+    x: &Vector<B>,
+    y: &Vector<B>,
+    sample: Sample,
+) -> Loss<B> {
+    oracle.value(Level::Lower, Point { x, y, sample })
+}

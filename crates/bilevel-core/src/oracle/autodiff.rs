@@ -1,0 +1,183 @@
+//! The oracle of a problem written in Burn.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bilevel_autodiff::{
+    Gradients, Layout, Lifted, ReverseOverForward, Track, Vector, lift_reverse,
+    lift_reverse_over_forward,
+};
+use burn::backend::Autodiff;
+use burn::module::AutodiffModule;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
+use super::{Cost, Direction, Loss, Oracle, Point, Sides, Wrt};
+use crate::problem::{Batch, Lower, Upper};
+use crate::{Bilevel, BilevelProblem, Data, Error, Level, Sample};
+
+/// Evaluates a [`Bilevel`] problem by automatic differentiation: gradients by reverse mode, products
+/// by reverse over forward in one pass each.
+#[derive(Debug)]
+pub struct AutodiffOracle<B: Backend, P: Bilevel<B>, D> {
+    problem: P,
+    x: <P as BilevelProblem<B>>::Upper,
+    y: <P as BilevelProblem<B>>::Lower,
+    upper: Arc<Layout>,
+    lower: Arc<Layout>,
+    data: D,
+    cost: Mutex<Cost>,
+}
+
+impl<B: Backend, P: Bilevel<B>, D: Data<Batch<P, B>>> AutodiffOracle<B, P, D> {
+    /// The oracle of `problem`, its variables being the trainable parameters of `x` and `y`.
+    ///
+    /// # Errors
+    /// If a module has no trainable parameters, or a loss at the start is not one finite number.
+    pub fn new(problem: P, x: &Upper<P, B>, y: &Lower<P, B>, data: D) -> Result<Self, Error> {
+        let oracle = Self {
+            upper: Layout::of(x),
+            lower: Layout::of(y),
+            x: x.valid(),
+            y: y.valid(),
+            problem,
+            data,
+            cost: Mutex::default(),
+        };
+        for (level, layout) in [(Level::Upper, &oracle.upper), (Level::Lower, &oracle.lower)] {
+            if layout.leaves().is_empty() {
+                return Err(Error::NoVariables { level });
+            }
+        }
+        let (x, y) = (oracle.upper_start(), oracle.lower_start());
+        for level in [Level::Upper, Level::Lower] {
+            let loss = oracle.plain(level, Point { x: &x, y: &y, sample: Sample::default() });
+            let shape = loss.dims();
+            if shape != [1] {
+                return Err(Error::NotScalar { level, found: shape.to_vec() });
+            }
+            let found = Loss::new(loss).read();
+            if !found.is_finite() {
+                return Err(Error::NotFiniteAtStart { level, found });
+            }
+        }
+        Ok(oracle)
+    }
+
+    /// The values that x was built with.
+    pub fn upper_start(&self) -> Vector<B> {
+        Vector::from_module(&self.upper, &self.x)
+    }
+
+    /// The values that y was built with.
+    pub fn lower_start(&self) -> Vector<B> {
+        Vector::from_module(&self.lower, &self.y)
+    }
+
+    /// x as a module, with the values of `x`.
+    pub fn upper_module(&self, x: &Vector<B>) -> <P as BilevelProblem<B>>::Upper {
+        x.write_into(self.x.clone())
+    }
+
+    /// y as a module, with the values of `y`.
+    pub fn lower_module(&self, y: &Vector<B>) -> <P as BilevelProblem<B>>::Lower {
+        y.write_into(self.y.clone())
+    }
+
+    /// The problem.
+    pub fn problem(&self) -> &P {
+        &self.problem
+    }
+
+    fn plain(&self, level: Level, at: Point<'_, B>) -> Tensor<B, 1> {
+        let (x, y) = (self.upper_module(at.x), self.lower_module(at.y));
+        loss(&self.problem, level, &x, &y, &self.data.batch(level, at.sample))
+    }
+
+    fn count(&self, count: impl FnOnce(&mut Cost)) {
+        count(&mut self.cost.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl<B: Backend, P: Bilevel<B>, D: Data<Batch<P, B>>> Oracle<B> for AutodiffOracle<B, P, D> {
+    fn upper_layout(&self) -> &Arc<Layout> {
+        &self.upper
+    }
+
+    fn lower_layout(&self) -> &Arc<Layout> {
+        &self.lower
+    }
+
+    fn value(&self, level: Level, at: Point<'_, B>) -> Loss<B> {
+        self.count(|cost| cost.count_value(level));
+        Loss::new(self.plain(level, at))
+    }
+
+    fn gradient(&self, level: Level, at: Point<'_, B>, wrt: Wrt) -> (Loss<B>, Sides<B>) {
+        self.count(|cost| cost.count_gradient(level));
+        let x = lift_reverse::<B, Upper<P, B>>(&self.x, at.x, track(wrt, Level::Upper));
+        let y = lift_reverse::<B, Lower<P, B>>(&self.y, at.y, track(wrt, Level::Lower));
+        let batch = AutodiffModule::from_inner(self.data.batch(level, at.sample));
+        let loss = loss::<Autodiff<B>, P>(&self.problem, level, &x.module, &y.module, &batch);
+        let value = Loss::new(loss.clone().inner());
+        (value, sides(wrt, &x, &y, Gradients::of(loss)))
+    }
+
+    fn product(
+        &self,
+        level: Level,
+        at: Point<'_, B>,
+        along: Direction<'_, B>,
+        wrt: Wrt,
+    ) -> Sides<B> {
+        self.count(|cost| cost.count_product(level));
+        let x = lift_reverse_over_forward::<
+            B,
+            Upper<P, B>,
+            <P as BilevelProblem<ReverseOverForward<B>>>::Upper,
+        >(&self.x, at.x, along.x, track(wrt, Level::Upper));
+        let y = lift_reverse_over_forward::<
+            B,
+            Lower<P, B>,
+            <P as BilevelProblem<ReverseOverForward<B>>>::Lower,
+        >(&self.y, at.y, along.y, track(wrt, Level::Lower));
+        let batch = <<P as BilevelProblem<Autodiff<B>>>::Batch as AutodiffModule<_>>::from_inner(
+            self.data.batch(level, at.sample),
+        );
+        let batch = AutodiffModule::from_inner(batch);
+        let loss = loss::<ReverseOverForward<B>, P>(&self.problem, level, &x.module, &y.module, &batch);
+        sides(wrt, &x, &y, Gradients::of_tangent(loss))
+    }
+
+    fn cost(&self) -> Cost {
+        *self.cost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn loss<L: Backend, P: BilevelProblem<L>>(
+    problem: &P,
+    level: Level,
+    x: &P::Upper,
+    y: &P::Lower,
+    batch: &P::Batch,
+) -> Tensor<L, 1> {
+    match level {
+        Level::Upper => problem.upper_loss(x, y, batch),
+        Level::Lower => problem.lower_loss(x, y, batch),
+    }
+}
+
+fn track(wrt: Wrt, level: Level) -> Track {
+    if wrt.includes(level) { Track::Leaves } else { Track::Constants }
+}
+
+fn sides<B: Backend, X, Y>(
+    wrt: Wrt,
+    x: &Lifted<Autodiff<B>, X>,
+    y: &Lifted<Autodiff<B>, Y>,
+    mut grads: Gradients<Autodiff<B>>,
+) -> Sides<B> {
+    Sides {
+        x: wrt.includes(Level::Upper).then(|| x.gradient(&mut grads)),
+        y: wrt.includes(Level::Lower).then(|| y.gradient(&mut grads)),
+    }
+}

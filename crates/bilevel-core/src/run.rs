@@ -1,0 +1,166 @@
+//! The loop: it owns limits, timing, seeds and observers; solvers only step.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use burn::tensor::backend::Backend;
+
+use crate::error::{at_least_one, not_negative};
+use crate::hypergradient::Status;
+use crate::{Cost, Error, Solver, Step};
+
+/// What an observer sees after each upper step.
+pub struct Progress<'a, B: Backend> {
+    /// The upper step, counted from 1.
+    pub step: usize,
+    /// Time since the run began, observers' own time excluded.
+    pub elapsed: Duration,
+    /// Oracle calls since the run began.
+    pub cost: Cost,
+    /// What the step saw. Losses stay on the device until they are read.
+    pub seen: &'a Step<B>,
+    /// The solver, with x and y.
+    pub solver: &'a dyn Solver<B>,
+}
+
+/// Watches a run: for logs, curves, progress bars, early stopping.
+pub trait Observer<B: Backend> {
+    /// Called after each upper step; `Break` ends the run.
+    fn observe(&mut self, progress: &Progress<'_, B>) -> ControlFlow<()>;
+}
+
+impl<B: Backend, F: FnMut(&Progress<'_, B>) -> ControlFlow<()>> Observer<B> for F {
+    fn observe(&mut self, progress: &Progress<'_, B>) -> ControlFlow<()> {
+        self(progress)
+    }
+}
+
+/// Why a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All steps were made.
+    StepLimit,
+    /// The time was up.
+    TimeLimit,
+    /// The norm of the hypergradient fell below the tolerance.
+    Stationary,
+    /// An observer ended it.
+    Observer,
+}
+
+/// The end of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// Why it ended.
+    pub ending: Ending,
+    /// The upper steps made.
+    pub steps: usize,
+    /// Time, observers' own excluded.
+    pub elapsed: Duration,
+    /// Oracle calls.
+    pub cost: Cost,
+    /// The status of the last hypergradient.
+    pub status: Status,
+    /// How many hypergradients came with a status that is not ok.
+    pub warnings: usize,
+}
+
+/// Runs a solver.
+pub struct Executor<'a, B: Backend> {
+    steps: usize,
+    time: Option<Duration>,
+    tolerance: f64,
+    seed: Option<(u64, B::Device)>,
+    observers: Vec<Box<dyn Observer<B> + 'a>>,
+}
+
+impl<'a, B: Backend> Executor<'a, B> {
+    /// At most `steps` upper steps.
+    ///
+    /// # Errors
+    /// If `steps` is 0.
+    pub fn new(steps: usize) -> Result<Self, Error> {
+        Ok(Self {
+            steps: at_least_one("upper steps", steps)?,
+            time: None,
+            tolerance: 0.0,
+            seed: None,
+            observers: Vec::new(),
+        })
+    }
+
+    /// Ends after the step in which this time is up.
+    pub fn with_time_limit(mut self, time: Duration) -> Self {
+        self.time = Some(time);
+        self
+    }
+
+    /// Ends when the norm of the hypergradient is at most `tolerance`.
+    ///
+    /// # Errors
+    /// If it is negative or not finite.
+    pub fn with_tolerance(mut self, tolerance: f64) -> Result<Self, Error> {
+        self.tolerance = not_negative("gradient tolerance", tolerance)?;
+        Ok(self)
+    }
+
+    /// Seeds the backend's generator before each step with `seed` and the step's number, so that a step
+    /// draws the same whatever was drawn before it.
+    pub fn with_seed(mut self, seed: u64, device: B::Device) -> Self {
+        self.seed = Some((seed, device));
+        self
+    }
+
+    /// With one more observer.
+    pub fn observe(mut self, observer: impl Observer<B> + 'a) -> Self {
+        self.observers.push(Box::new(observer));
+        self
+    }
+
+    /// Runs to an end.
+    ///
+    /// # Errors
+    /// The solver's.
+    pub fn run(mut self, solver: &mut dyn Solver<B>) -> Result<Outcome, Error> {
+        let before = solver.cost();
+        let mut elapsed = Duration::ZERO;
+        let mut warnings = 0;
+        for k in 0..self.steps {
+            if let Some((seed, device)) = &self.seed {
+                B::seed(device, step_seed(*seed, k as u64));
+            }
+            let begin = Instant::now();
+            let seen = solver.step(k)?;
+            elapsed += begin.elapsed();
+            warnings += usize::from(!seen.status.is_ok());
+            let step = k + 1;
+            let cost = solver.cost() - before;
+            let progress = Progress { step, elapsed, cost, seen: &seen, solver };
+            // Every observer sees every step, also the one that another ends the run at.
+            let stops = self.observers.iter_mut().map(|o| o.observe(&progress));
+            let stopped = stops.filter(ControlFlow::is_break).count() > 0;
+            let ending = if stopped {
+                Ending::Observer
+            } else if seen.gradient_norm <= self.tolerance {
+                Ending::Stationary
+            } else if self.time.is_some_and(|limit| elapsed >= limit) {
+                Ending::TimeLimit
+            } else if step == self.steps {
+                Ending::StepLimit
+            } else {
+                continue;
+            };
+            let status = seen.status;
+            return Ok(Outcome { ending, steps: step, elapsed, cost, status, warnings });
+        }
+        unreachable!("an executor has at least one step, and the last one ends the run")
+    }
+}
+
+/// A seed for step `k`: neighbouring steps must not share streams (splitmix64).
+fn step_seed(seed: u64, k: u64) -> u64 {
+    let mut z = seed.wrapping_add(k.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,150 @@
+//! What every hypergradient must satisfy, for the backend `B` of the binary that includes this file.
+
+use bilevel_core::*;
+
+use crate::common::*;
+use crate::{B, device};
+use burn::tensor::ops::FloatTensorOps;
+
+#[test]
+fn ridge_agrees_with_its_closed_form() {
+    for (name, mut method) in exact_methods::<B>() {
+        let oracle = penalties::<B>(Fit::Squares, &device());
+        let (found, status) = hypergradient(&oracle, method.as_mut());
+        assert!(status.is_ok(), "{name}: {status}");
+        assert_close(name, &found, &ridge_closed_form(), 1e-8);
+    }
+}
+
+#[test]
+fn logistic_regression_agrees_with_differences_of_the_solved_problem() {
+    let oracle = penalties::<B>(Fit::Logistic, &device());
+    let expected = differences(&oracle, &descent(Gd::new(0.5), 600));
+    for (name, mut method) in exact_methods::<B>() {
+        let (found, status) = hypergradient(&oracle, method.as_mut());
+        assert!(status.is_ok(), "{name}: {status}");
+        assert_close(name, &found, &expected, 1e-8);
+    }
+}
+
+#[test]
+fn rad_is_the_derivative_of_a_few_steps() {
+    fn check<S: Dynamics<B> + Copy + 'static>(name: &str, dynamics: Result<S, Error>) {
+        let dynamics = dynamics.unwrap();
+        for fit in [Fit::Squares, Fit::Logistic] {
+            let oracle = penalties::<B>(fit, &device());
+            for steps in [1, 2, 7] {
+                let expected = differences(&oracle, &descent(Ok(dynamics), steps));
+                let mut rad = Rad::new(descent(Ok(dynamics), steps));
+                let (found, _) = hypergradient(&oracle, &mut rad);
+                assert_close(&format!("{name}, {steps} steps"), &found, &expected, 1e-8);
+            }
+        }
+    }
+    check("gd", Gd::new(0.3));
+    check("momentum", Momentum::new(0.2, 0.9));
+}
+
+#[test]
+fn damping_solves_the_damped_system() {
+    let oracle = penalties::<B>(Fit::Squares, &device());
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let at = Point { x: &x, y: &y, sample: Sample(0) };
+    let b = oracle.gradient(Level::Upper, at, Wrt::Lower).1.into_y();
+    let mut hessian = |v: &_| {
+        oracle.product(Level::Lower, at, Direction::lower(v), Wrt::Lower).into_y()
+    };
+    let cg = Cg::new(20, 1e-12).unwrap().with_damping(0.7).unwrap();
+    let found = LinearSolver::<B>::solve(&cg, &mut hessian, &b);
+    assert_eq!(found.status, LinearStatus::Converged);
+    // Five distinct eigenvalues: five products, in exact arithmetic.
+    assert!(found.products <= FEATURES + 1, "{} products", found.products);
+    let residual = hessian(&found.q).axpy(0.7, &found.q).sub(&b).norm() / b.norm();
+    assert!(residual <= 1e-11, "{residual:e}");
+}
+
+#[test]
+fn cg_names_an_indefinite_operator_and_an_early_end() {
+    let oracle = penalties::<B>(Fit::Squares, &device());
+    let b = oracle.lower_start().map(|leaf| B::float_add_scalar(leaf, 1.0.into()));
+    let cg = Cg::new(20, 1e-12).unwrap();
+    let found = LinearSolver::<B>::solve(&cg, &mut |v| v.scale(-1.0), &b);
+    assert_eq!(found.status, LinearStatus::Indefinite);
+    let found = LinearSolver::<B>::solve(&cg, &mut |v| v.scale(f64::NAN), &b);
+    assert_eq!(found.status, LinearStatus::NotFinite);
+    let x = oracle.upper_start();
+    let at = Point { x: &x, y: &b, sample: Sample(0) };
+    let mut hessian = |v: &_| {
+        oracle.product(Level::Lower, at, Direction::lower(v), Wrt::Lower).into_y()
+    };
+    let found = LinearSolver::<B>::solve(&Cg::new(1, 1e-12).unwrap(), &mut hessian, &b);
+    assert_eq!(found.status, LinearStatus::IterationLimit);
+    let found = LinearSolver::<B>::solve(&cg, &mut hessian, &b.zeros_like());
+    assert_eq!((found.status, found.products), (LinearStatus::Converged, 0));
+}
+
+#[test]
+fn costs_are_what_the_documentation_says() {
+    let steps = 9;
+    let oracle = penalties::<B>(Fit::Squares, &device());
+    hypergradient(&oracle, &mut Rad::new(descent(Gd::new(0.3), steps)));
+    let rad = oracle.cost();
+    let expected = Cost {
+        lower_gradients: steps as u64,
+        lower_products: steps as u64,
+        upper_gradients: 1,
+        lower_values: 1,
+        ..Cost::default()
+    };
+    assert_eq!(rad, expected);
+    let cg = Cg::new(3, 1e-13).unwrap();
+    hypergradient(&oracle, &mut Implicit::new(descent(Gd::new(0.3), steps), cg));
+    assert_eq!(oracle.cost() - rad, Cost { lower_products: 4, ..expected });
+}
+
+#[test]
+fn a_divergence_names_its_first_step() {
+    let oracle = penalties::<B>(Fit::Squares, &device());
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let mut rad = Rad::new(descent(Gd::new(1e200), 100));
+    let error = rad.hypergradient(&oracle, &x, &y, Samples::default()).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        matches!(error, Error::LowerDiverged { step: 1..=3, steps: 100, .. }),
+        "unexpected: {text}"
+    );
+    assert!(text.ends_with("reduce the lower step size"), "{text}");
+}
+
+#[test]
+fn a_run_descends_repeats_itself_and_respects_its_constraint() {
+    fn run(limit: f64) -> (Vec<f64>, Vec<f64>, Outcome) {
+        let device = device();
+        let x = upper_module::<B>(&device);
+        let oracle = penalties_at::<B>(Fit::Squares, &x, &device);
+        let adam = burn::optim::AdamConfig::new().init();
+        let upper = BurnOptimizer::new(adam, &x, 0.05).unwrap();
+        let rad = Rad::new(descent(Gd::new(0.5), 30));
+        let (x, y) = (oracle.upper_start(), oracle.lower_start());
+        let mut solver = HypergradientSolver::new(&oracle, rad, upper, x, y)
+            .with_projection(Bounds::new(-limit, limit).unwrap());
+        let mut losses = Vec::new();
+        let outcome = Executor::new(40)
+            .unwrap()
+            .observe(|progress: &Progress<'_, B>| {
+                losses.push(progress.seen.upper_loss.read());
+                std::ops::ControlFlow::Continue(())
+            })
+            .run(&mut solver)
+            .unwrap();
+        let x = solver.x().to_vec();
+        drop(solver);
+        (losses, x, outcome)
+    }
+    let (losses, x, outcome) = run(1.25);
+    assert_eq!((outcome.ending, outcome.steps, outcome.warnings), (Ending::StepLimit, 40, 0));
+    assert!(losses[39] < losses[0], "{losses:?}");
+    assert!(x.iter().all(|v| v.abs() <= 1.25) && x.contains(&-1.25), "{x:?}");
+    let again = run(1.25);
+    assert_eq!((losses, x), (again.0, again.1), "a run repeats bit by bit");
+}

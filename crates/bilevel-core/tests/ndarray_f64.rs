@@ -1,0 +1,14 @@
+//! The properties on ndarray, in f64.
+
+mod common;
+
+use burn_ndarray::{NdArray, NdArrayDevice};
+
+type B = NdArray<f64>;
+
+fn device() -> NdArrayDevice {
+    NdArrayDevice::default()
+}
+
+#[path = "common/properties.rs"]
+mod properties;

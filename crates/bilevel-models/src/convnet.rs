@@ -1,0 +1,74 @@
+//! The convolutional network of few-shot learning.
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
+use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, activation};
+
+use crate::{BatchNorm, BatchNormConfig};
+
+/// Blocks of 3x3 convolution, batch normalisation, ReLU and 2x2 max-pooling, then a linear head.
+///
+/// Source: O. Vinyals et al., "Matching networks for one shot learning", 2016.
+#[derive(Module, Debug)]
+pub struct ConvNet<B: Backend> {
+    blocks: Vec<Block<B>>,
+    head: Linear<B>,
+}
+
+#[derive(Module, Debug)]
+struct Block<B: Backend> {
+    conv: Conv2d<B>,
+    norm: BatchNorm<B>,
+    pool: MaxPool2d,
+}
+
+/// Builds a [`ConvNet`].
+#[derive(Config, Debug)]
+pub struct ConvNetConfig {
+    /// Channels, height and width of an image.
+    pub image: [usize; 3],
+    /// Number of classes.
+    pub classes: usize,
+    /// Channels of each block. Every block halves height and width, rounding down.
+    #[config(default = "vec![64; 4]")]
+    pub channels: Vec<usize>,
+}
+
+impl ConvNetConfig {
+    /// The network on `device`.
+    pub fn init<B: Backend>(&self, device: &B::Device) -> ConvNet<B> {
+        let [mut inputs, mut height, mut width] = self.image;
+        let mut blocks = Vec::with_capacity(self.channels.len());
+        for &outputs in &self.channels {
+            blocks.push(Block {
+                conv: Conv2dConfig::new([inputs, outputs], [3, 3])
+                    .with_padding(PaddingConfig2d::Same)
+                    .init(device),
+                norm: BatchNormConfig::new(outputs).init(device),
+                pool: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
+            });
+            (inputs, height, width) = (outputs, height / 2, width / 2);
+        }
+        ConvNet { blocks, head: LinearConfig::new(inputs * height * width, self.classes).init(device) }
+    }
+}
+
+impl<B: Backend> ConvNet<B> {
+    /// The logits.
+    ///
+    /// # Shapes
+    /// - input: `[n, channels, height, width]`
+    /// - output: `[n, classes]`
+    pub fn forward(&self, input: Tensor<B, 4>) -> Tensor<B, 2> {
+        let mut hidden = input;
+        for block in &self.blocks {
+            let normal = block.norm.forward(block.conv.forward(hidden));
+            hidden = block.pool.forward(activation::relu(normal));
+        }
+        self.head.forward(hidden.flatten(1, 3))
+    }
+}

@@ -1,0 +1,43 @@
+//! Softmax regression.
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::nn::{Initializer, Linear, LinearConfig};
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
+/// `logits = u W + b`: with [`cross_entropy`](crate::cross_entropy) a convex problem.
+#[derive(Module, Debug)]
+pub struct SoftmaxRegression<B: Backend> {
+    linear: Linear<B>,
+}
+
+/// Builds a [`SoftmaxRegression`], from zeros.
+#[derive(Config, Debug)]
+pub struct SoftmaxRegressionConfig {
+    /// Entries of a sample.
+    pub features: usize,
+    /// Number of classes.
+    pub classes: usize,
+}
+
+impl SoftmaxRegressionConfig {
+    /// The network on `device`.
+    pub fn init<B: Backend>(&self, device: &B::Device) -> SoftmaxRegression<B> {
+        let linear = LinearConfig::new(self.features, self.classes)
+            .with_initializer(Initializer::Zeros)
+            .init(device);
+        SoftmaxRegression { linear }
+    }
+}
+
+impl<B: Backend> SoftmaxRegression<B> {
+    /// The logits.
+    ///
+    /// # Shapes
+    /// - input: `[n, features]`
+    /// - output: `[n, classes]`
+    pub fn forward(&self, input: Tensor<B, 2>) -> Tensor<B, 2> {
+        self.linear.forward(input)
+    }
+}
