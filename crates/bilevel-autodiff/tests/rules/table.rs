@@ -9,9 +9,6 @@ macro_rules! table {
                 let Ok([$($x),+]) = <[_; _]>::try_from(inputs) else { unreachable!() };
                 $body
             }
-            #[allow(unused_mut, unused_assignments)]
-            let mut bounds = STRICT;
-            $(bounds = $bounds;)?
             check(Case {
                 inputs: $inputs,
                 plain: apply::<Inner>,
@@ -19,10 +16,19 @@ macro_rules! table {
                 reverse: apply::<Autodiff<Inner>>,
                 reverse_over_forward: apply::<Dual<Autodiff<Inner>>>,
                 forward_over_reverse: apply::<Autodiff<Dual<Inner>>>,
-                bounds,
+                bounds: or_strict!($($bounds)?),
             });
         }
     )*};
+}
+
+macro_rules! or_strict {
+    () => {
+        STRICT
+    };
+    ($bounds:expr) => {
+        $bounds
+    };
 }
 
 mod activation;
@@ -36,12 +42,17 @@ use burn::tensor::ops::{BoolTensor, IntTensor};
 /// Integers below `bound` in a fixed irregular order.
 fn indices<B: Backend>(shape: &[usize], bound: usize) -> IntTensor<B> {
     let count: usize = shape.iter().product();
-    let data: Vec<i64> = (0..count).map(|i| ((5 * i + i / bound) % bound) as i64).collect();
+    let data: Vec<i64> = (0..count)
+        .map(|i| ((5 * i + i / bound) % bound) as i64)
+        .collect();
     ints::<B>(shape, &data)
 }
 
 fn ints<B: Backend>(shape: &[usize], data: &[i64]) -> IntTensor<B> {
-    B::int_from_data(TensorData::new(data.to_vec(), shape.to_vec()), &B::Device::default())
+    B::int_from_data(
+        TensorData::new(data.to_vec(), shape.to_vec()),
+        &B::Device::default(),
+    )
 }
 
 /// An irregular mask.

@@ -40,11 +40,16 @@ pub(super) fn at_index<B: Backend>(
 /// The `k` largest entries in descending order: the head of a sort, for backends and `Autodiff` sort
 /// with indices but need not rank with them.
 pub(super) fn topk<B: Backend>(x: DualTensor<B>, dim: usize, k: usize) -> DualTensor<B> {
-    at_index(x, |x| B::float_topk(x, dim, k), dim, |x, int| {
-        let (y, indices) = B::float_sort_with_indices(x, dim, true, int);
-        let head = slices(y.rank(), dim, 0..k);
-        (B::float_slice(y, &head), B::int_slice(indices, &head))
-    })
+    at_index(
+        x,
+        |x| B::float_topk(x, dim, k),
+        dim,
+        |x, int| {
+            let (y, indices) = B::float_sort_with_indices(x, dim, true, int);
+            let head = slices(y.rank(), dim, 0..k);
+            (B::float_slice(y, &head), B::int_slice(indices, &head))
+        },
+    )
 }
 
 /// A reduction over all entries, as one over the only dimension of the flattened tensor.
@@ -74,8 +79,14 @@ pub(super) fn cumprod_push<B: Backend>(x: T<B>, dx: T<B>, dim: usize) -> T<B> {
     let mut width = 1;
     while width < n {
         let (head, tail) = (0..width, width..n);
-        let (a, da) = (narrow::<B>(&p, dim, 0..n - width), narrow::<B>(&dp, dim, 0..n - width));
-        let (b, db) = (narrow::<B>(&p, dim, tail.clone()), narrow::<B>(&dp, dim, tail));
+        let (a, da) = (
+            narrow::<B>(&p, dim, 0..n - width),
+            narrow::<B>(&dp, dim, 0..n - width),
+        );
+        let (b, db) = (
+            narrow::<B>(&p, dim, tail.clone()),
+            narrow::<B>(&dp, dim, tail),
+        );
         let both = B::float_add(B::float_mul(da, b.clone()), B::float_mul(a.clone(), db));
         dp = B::float_cat(vec![narrow::<B>(&dp, dim, head.clone()), both], dim);
         p = B::float_cat(vec![narrow::<B>(&p, dim, head), B::float_mul(a, b)], dim);
