@@ -9,7 +9,9 @@ mod index;
 mod reduce;
 
 use burn::tensor::backend::{Backend, ExecutionError};
-use burn::tensor::ops::{BoolTensor, Device, FloatTensor, FloatTensorOps, GridSampleOptions, IntTensor};
+use burn::tensor::ops::{
+    BoolTensor, Device, FloatTensor, FloatTensorOps, GridSampleOptions, IntTensor,
+};
 use burn::tensor::{
     BoolDType, Distribution, FloatDType, IndexingUpdateOp, IntDType, Scalar, Shape, Slice,
     TensorData, TensorMetadata,
@@ -156,9 +158,7 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
 
     // ---- the data and the graph beneath ----------------------------------------------------------
 
-    fn float_into_data(
-        x: F<B>,
-    ) -> impl Future<Output = Result<TensorData, ExecutionError>> + Send {
+    fn float_into_data(x: F<B>) -> impl Future<Output = Result<TensorData, ExecutionError>> + Send {
         B::float_into_data(x.primal)
     }
 
@@ -176,7 +176,10 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
     }
 
     fn float_set_require_grad(x: F<B>, require_grad: bool) -> F<B> {
-        DualTensor { primal: B::float_set_require_grad(x.primal, require_grad), tangent: x.tangent }
+        DualTensor {
+            primal: B::float_set_require_grad(x.primal, require_grad),
+            tangent: x.tangent,
+        }
     }
 
     fn float_is_require_grad(x: &F<B>) -> bool {
@@ -190,7 +193,10 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
     }
 
     fn float_add_scalar(x: F<B>, y: Scalar) -> F<B> {
-        DualTensor { primal: B::float_add_scalar(x.primal, y), tangent: x.tangent }
+        DualTensor {
+            primal: B::float_add_scalar(x.primal, y),
+            tangent: x.tangent,
+        }
     }
 
     fn float_sub(x: F<B>, y: F<B>) -> F<B> {
@@ -198,7 +204,10 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
     }
 
     fn float_sub_scalar(x: F<B>, y: Scalar) -> F<B> {
-        DualTensor { primal: B::float_sub_scalar(x.primal, y), tangent: x.tangent }
+        DualTensor {
+            primal: B::float_sub_scalar(x.primal, y),
+            tangent: x.tangent,
+        }
     }
 
     fn float_mul(x: F<B>, y: F<B>) -> F<B> {
@@ -214,7 +223,10 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
     }
 
     fn float_remainder_scalar(x: F<B>, y: Scalar) -> F<B> {
-        DualTensor { primal: B::float_remainder_scalar(x.primal, y), tangent: x.tangent }
+        DualTensor {
+            primal: B::float_remainder_scalar(x.primal, y),
+            tangent: x.tangent,
+        }
     }
 
     fn float_matmul(x: F<B>, y: F<B>) -> F<B> {
@@ -226,11 +238,19 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
     }
 
     fn float_clamp_min(x: F<B>, min: Scalar) -> F<B> {
-        unary(x, |x| B::float_clamp_min(x, min), |x, _, dx| arithmetic::inside::<B>(x, dx, Some(min), None))
+        unary(
+            x,
+            |x| B::float_clamp_min(x, min),
+            |x, _, dx| arithmetic::inside::<B>(x, dx, Some(min), None),
+        )
     }
 
     fn float_clamp_max(x: F<B>, max: Scalar) -> F<B> {
-        unary(x, |x| B::float_clamp_max(x, max), |x, _, dx| arithmetic::inside::<B>(x, dx, None, Some(max)))
+        unary(
+            x,
+            |x| B::float_clamp_max(x, max),
+            |x, _, dx| arithmetic::inside::<B>(x, dx, None, Some(max)),
+        )
     }
 
     fn float_clamp(x: F<B>, min: Scalar, max: Scalar) -> F<B> {
@@ -246,23 +266,43 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
     }
 
     fn float_powi(x: F<B>, y: IntTensor<B>) -> F<B> {
-        unary(x, |x| B::float_powi(x, y.clone()), |x, _, dx| arithmetic::powi_push::<B>(x, y.clone(), dx))
+        unary(
+            x,
+            |x| B::float_powi(x, y.clone()),
+            |x, _, dx| arithmetic::powi_push::<B>(x, y.clone(), dx),
+        )
     }
 
     fn float_powi_scalar(x: F<B>, y: Scalar) -> F<B> {
-        unary(x, |x| B::float_powi_scalar(x, y), |x, _, dx| arithmetic::pow_push::<B>(x, y, dx))
+        unary(
+            x,
+            |x| B::float_powi_scalar(x, y),
+            |x, _, dx| arithmetic::pow_push::<B>(x, y, dx),
+        )
     }
 
     fn float_powi_scalar_impl(x: F<B>, y: Scalar) -> F<B> {
-        unary(x, |x| B::float_powi_scalar_impl(x, y), |x, _, dx| arithmetic::pow_push::<B>(x, y, dx))
+        unary(
+            x,
+            |x| B::float_powi_scalar_impl(x, y),
+            |x, _, dx| arithmetic::pow_push::<B>(x, y, dx),
+        )
     }
 
     fn float_powf_scalar(x: F<B>, y: Scalar) -> F<B> {
-        unary(x, |x| B::float_powf_scalar(x, y), |x, _, dx| arithmetic::pow_push::<B>(x, y, dx))
+        unary(
+            x,
+            |x| B::float_powf_scalar(x, y),
+            |x, _, dx| arithmetic::pow_push::<B>(x, y, dx),
+        )
     }
 
     fn float_powf_scalar_impl(x: F<B>, y: Scalar) -> F<B> {
-        unary(x, |x| B::float_powf_scalar_impl(x, y), |x, _, dx| arithmetic::pow_push::<B>(x, y, dx))
+        unary(
+            x,
+            |x| B::float_powf_scalar_impl(x, y),
+            |x, _, dx| arithmetic::pow_push::<B>(x, y, dx),
+        )
     }
 
     fn float_atan2(y: F<B>, x: F<B>) -> F<B> {
@@ -276,15 +316,24 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
     }
 
     fn float_scatter_add(dim: usize, x: F<B>, indices: IntTensor<B>, value: F<B>) -> F<B> {
-        jointly_linear(x, value, |x, v| B::float_scatter_add(dim, x, indices.clone(), v))
+        jointly_linear(x, value, |x, v| {
+            B::float_scatter_add(dim, x, indices.clone(), v)
+        })
     }
 
-    fn float_scatter_nd(x: F<B>, indices: IntTensor<B>, values: F<B>, how: IndexingUpdateOp) -> F<B> {
+    fn float_scatter_nd(
+        x: F<B>,
+        indices: IntTensor<B>,
+        values: F<B>,
+        how: IndexingUpdateOp,
+    ) -> F<B> {
         index::scatter_nd(x, indices, values, how)
     }
 
     fn float_select_add(x: F<B>, dim: usize, indices: IntTensor<B>, value: F<B>) -> F<B> {
-        jointly_linear(x, value, |x, v| B::float_select_add(x, dim, indices.clone(), v))
+        jointly_linear(x, value, |x, v| {
+            B::float_select_add(x, dim, indices.clone(), v)
+        })
     }
 
     fn float_slice_assign(x: F<B>, slices: &[Slice], value: F<B>) -> F<B> {
@@ -316,25 +365,44 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
         let count = x.shape().num_elements();
         unary(x, B::float_prod, |x, _, dx| {
             let flat = Shape::new([count]);
-            let (x, dx) = (B::float_reshape(x, flat.clone()), B::float_reshape(dx, flat));
+            let (x, dx) = (
+                B::float_reshape(x, flat.clone()),
+                B::float_reshape(dx, flat),
+            );
             reduce::prod_push::<B>(x, dx, 0)
         })
     }
 
     fn float_prod_dim(x: F<B>, dim: usize) -> F<B> {
-        unary(x, |x| B::float_prod_dim(x, dim), |x, _, dx| reduce::prod_push::<B>(x, dx, dim))
+        unary(
+            x,
+            |x| B::float_prod_dim(x, dim),
+            |x, _, dx| reduce::prod_push::<B>(x, dx, dim),
+        )
     }
 
     fn float_cumprod(x: F<B>, dim: usize) -> F<B> {
-        unary(x, |x| B::float_cumprod(x, dim), |x, _, dx| reduce::cumprod_push::<B>(x, dx, dim))
+        unary(
+            x,
+            |x| B::float_cumprod(x, dim),
+            |x, _, dx| reduce::cumprod_push::<B>(x, dx, dim),
+        )
     }
 
     fn float_cummin(x: F<B>, dim: usize) -> F<B> {
-        unary(x, |x| B::float_cummin(x, dim), |x, y, dx| reduce::running_push::<B>(x, y, dx, dim))
+        unary(
+            x,
+            |x| B::float_cummin(x, dim),
+            |x, y, dx| reduce::running_push::<B>(x, y, dx, dim),
+        )
     }
 
     fn float_cummax(x: F<B>, dim: usize) -> F<B> {
-        unary(x, |x| B::float_cummax(x, dim), |x, y, dx| reduce::running_push::<B>(x, y, dx, dim))
+        unary(
+            x,
+            |x| B::float_cummax(x, dim),
+            |x, y, dx| reduce::running_push::<B>(x, y, dx, dim),
+        )
     }
 
     fn float_max(x: F<B>) -> F<B> {
@@ -342,9 +410,12 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
     }
 
     fn float_max_dim(x: F<B>, dim: usize) -> F<B> {
-        reduce::at_index(x, |x| B::float_max_dim(x, dim), dim, |x, int| {
-            B::float_max_dim_with_indices(x, dim, int)
-        })
+        reduce::at_index(
+            x,
+            |x| B::float_max_dim(x, dim),
+            dim,
+            |x, int| B::float_max_dim_with_indices(x, dim, int),
+        )
     }
 
     fn float_max_dim_with_indices(x: F<B>, dim: usize, dtype: IntDType) -> (F<B>, IntTensor<B>) {
@@ -357,9 +428,12 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
     }
 
     fn float_min_dim(x: F<B>, dim: usize) -> F<B> {
-        reduce::at_index(x, |x| B::float_min_dim(x, dim), dim, |x, int| {
-            B::float_min_dim_with_indices(x, dim, int)
-        })
+        reduce::at_index(
+            x,
+            |x| B::float_min_dim(x, dim),
+            dim,
+            |x, int| B::float_min_dim_with_indices(x, dim, int),
+        )
     }
 
     fn float_min_dim_with_indices(x: F<B>, dim: usize, dtype: IntDType) -> (F<B>, IntTensor<B>) {
@@ -382,16 +456,16 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
     }
 
     fn float_topk(x: F<B>, dim: usize, k: usize) -> F<B> {
-        reduce::at_index(x, |x| B::float_topk(x, dim, k), dim, |x, int| {
-            let indices = B::float_argtopk(x.clone(), dim, k, int);
-            (B::float_gather(dim, x, indices.clone()), indices)
-        })
+        reduce::topk(x, dim, k)
     }
 
     fn float_sort(x: F<B>, dim: usize, descending: bool) -> F<B> {
-        reduce::at_index(x, |x| B::float_sort(x, dim, descending), dim, |x, int| {
-            B::float_sort_with_indices(x, dim, descending, int)
-        })
+        reduce::at_index(
+            x,
+            |x| B::float_sort(x, dim, descending),
+            dim,
+            |x, int| B::float_sort_with_indices(x, dim, descending, int),
+        )
     }
 
     fn float_sort_with_indices(

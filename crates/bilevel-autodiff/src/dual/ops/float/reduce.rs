@@ -3,6 +3,8 @@
 //! An extremum, a sorted or a selected value moves as the entry it was taken from: the tangent is
 //! gathered at the indices that the backend reports. At ties that is the entry the backend chose.
 
+use std::ops::Range;
+
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{FloatTensor as T, IntTensor};
 use burn::tensor::{IntDType, Shape, Slice, TensorMetadata, get_device_settings};
@@ -35,6 +37,21 @@ pub(super) fn at_index<B: Backend>(
     gathered(y, indices, x.tangent, dim).0
 }
 
+/// The `k` largest entries in descending order: the head of a sort, for backends and `Autodiff` sort
+/// with indices but need not rank with them.
+pub(super) fn topk<B: Backend>(x: DualTensor<B>, dim: usize, k: usize) -> DualTensor<B> {
+    at_index(
+        x,
+        |x| B::float_topk(x, dim, k),
+        dim,
+        |x, int| {
+            let (y, indices) = B::float_sort_with_indices(x, dim, true, int);
+            let head = slices(y.rank(), dim, 0..k);
+            (B::float_slice(y, &head), B::int_slice(indices, &head))
+        },
+    )
+}
+
 /// A reduction over all entries, as one over the only dimension of the flattened tensor.
 pub(super) fn all<B: Backend>(
     x: DualTensor<B>,
@@ -62,8 +79,14 @@ pub(super) fn cumprod_push<B: Backend>(x: T<B>, dx: T<B>, dim: usize) -> T<B> {
     let mut width = 1;
     while width < n {
         let (head, tail) = (0..width, width..n);
-        let (a, da) = (narrow::<B>(&p, dim, 0..n - width), narrow::<B>(&dp, dim, 0..n - width));
-        let (b, db) = (narrow::<B>(&p, dim, tail.clone()), narrow::<B>(&dp, dim, tail));
+        let (a, da) = (
+            narrow::<B>(&p, dim, 0..n - width),
+            narrow::<B>(&dp, dim, 0..n - width),
+        );
+        let (b, db) = (
+            narrow::<B>(&p, dim, tail.clone()),
+            narrow::<B>(&dp, dim, tail),
+        );
         let both = B::float_add(B::float_mul(da, b.clone()), B::float_mul(a.clone(), db));
         dp = B::float_cat(vec![narrow::<B>(&dp, dim, head.clone()), both], dim);
         p = B::float_cat(vec![narrow::<B>(&p, dim, head), B::float_mul(a, b)], dim);
@@ -92,9 +115,13 @@ pub(super) fn running_push<B: Backend>(x: T<B>, y: T<B>, dx: T<B>, dim: usize) -
     B::float_gather(dim, dx, source)
 }
 
-fn narrow<B: Backend>(x: &T<B>, dim: usize, range: std::ops::Range<usize>) -> T<B> {
-    let slices: Vec<Slice> = (0..x.rank())
-        .map(|d| if d == dim { Slice::from(range.clone()) } else { Slice::full() })
-        .collect();
-    B::float_slice(x.clone(), &slices)
+fn narrow<B: Backend>(x: &T<B>, dim: usize, range: Range<usize>) -> T<B> {
+    B::float_slice(x.clone(), &slices(x.rank(), dim, range))
+}
+
+/// A range of one dimension and the whole of all others.
+fn slices(rank: usize, dim: usize, range: Range<usize>) -> Vec<Slice> {
+    let mut slices = vec![Slice::full(); rank];
+    slices[dim] = Slice::from(range);
+    slices
 }

@@ -1,0 +1,252 @@
+//! What `Dual<B>` does with every method of the operation traits of burn-backend, as one list, and
+//! the proof that the list is complete, implemented, and tested.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// The methods of one trait, by what becomes of a tangent.
+struct Coverage {
+    name: &'static str,
+    /// Its file under `src/backend/ops` of burn-backend.
+    source: &'static str,
+    /// A tangent rule, verified in `tests/rules`.
+    rule: &'static str,
+    /// Piecewise constant, or made from nothing: the tangent is exactly zero.
+    zero: &'static str,
+    /// Integer or boolean results: there is nothing to differentiate.
+    discrete: &'static str,
+    /// No number is computed: data, devices and the graph beneath.
+    plain: &'static str,
+    /// A panic that names the operation, verified in `tests/unsupported.rs`.
+    unsupported: &'static str,
+    /// Where `Dual` implements it.
+    implementation: &'static [&'static str],
+}
+
+const FLOAT: Coverage = Coverage {
+    name: "FloatTensorOps",
+    source: "tensor.rs",
+    rule: "
+        float_to_device float_repeat_dim float_add float_add_scalar float_clamp_min float_clamp_max
+        float_clamp float_sub float_sub_scalar float_mul float_mul_scalar float_div float_div_scalar
+        float_remainder float_remainder_scalar float_matmul float_cross float_neg float_recip
+        float_transpose float_swap_dims float_permute float_flip float_reshape float_gather
+        float_scatter_add float_scatter_nd float_gather_nd float_select float_select_add float_slice
+        float_slice_assign float_mask_where float_mask_fill float_set_require_grad float_sum
+        float_sum_dim float_prod float_prod_dim float_mean float_mean_dim float_cumsum float_cumprod
+        float_cummin float_cummax float_cast float_exp float_log float_log1p float_powf float_powi
+        float_powi_scalar float_powi_scalar_impl float_powf_scalar float_powf_scalar_impl float_sqrt
+        float_abs float_cos float_sin float_tan float_cosh float_sinh float_tanh float_acos
+        float_acosh float_asin float_asinh float_atan float_atanh float_atan2 float_erf float_cat
+        float_topk float_max float_max_dim float_max_dim_with_indices float_min float_min_dim
+        float_min_dim_with_indices float_max_abs float_max_abs_dim float_expand float_sort
+        float_sort_with_indices float_grid_sample_2d float_unfold",
+    zero: "
+        float_round float_floor float_ceil float_trunc float_sign float_detach
+        float_from_data float_random float_zeros float_ones float_full float_empty",
+    discrete: "
+        float_into_int float_equal float_not_equal float_equal_elem float_not_equal_elem
+        float_greater float_greater_elem float_greater_equal float_greater_equal_elem float_lower
+        float_lower_elem float_lower_equal float_lower_equal_elem float_argmax float_argtopk
+        float_argmin float_any float_any_dim float_all float_all_dim float_argsort float_is_nan
+        float_is_inf",
+    plain: "float_into_data float_device float_is_require_grad",
+    // A part of float_scatter_nd is too: products, minima and maxima by index.
+    unsupported: "",
+    implementation: &[include_str!("../src/dual/ops/float.rs")],
+};
+
+const ACTIVATION: Coverage = Coverage {
+    name: "ActivationOps",
+    source: "activation.rs",
+    rule: "
+        leaky_relu relu relu_backward gelu prelu gelu_backward sigmoid sigmoid_backward hard_sigmoid
+        log_sigmoid softmax log_softmax softmin log_sigmoid_backward",
+    zero: "",
+    discrete: "",
+    plain: "",
+    unsupported: "",
+    implementation: &[include_str!("../src/dual/ops/activation.rs")],
+};
+
+const MODULE: Coverage = Coverage {
+    name: "ModuleOps",
+    source: "modules/base.rs",
+    rule: "
+        embedding embedding_backward linear linear_x_backward linear_weight_backward
+        linear_bias_backward conv1d conv1d_x_backward conv1d_weight_backward conv1d_bias_backward
+        conv2d conv2d_x_backward conv2d_weight_backward conv2d_bias_backward deform_conv2d conv3d
+        conv3d_x_backward conv3d_weight_backward conv3d_bias_backward conv_transpose1d
+        conv_transpose1d_x_backward conv_transpose1d_weight_backward conv_transpose1d_bias_backward
+        conv_transpose2d conv_transpose2d_x_backward conv_transpose2d_weight_backward
+        conv_transpose2d_bias_backward conv_transpose3d conv_transpose3d_x_backward
+        conv_transpose3d_weight_backward conv_transpose3d_bias_backward unfold4d avg_pool1d
+        avg_pool1d_backward avg_pool2d avg_pool2d_backward adaptive_avg_pool2d
+        adaptive_avg_pool2d_backward adaptive_avg_pool1d adaptive_avg_pool1d_backward max_pool1d
+        max_pool1d_with_indices max_pool1d_with_indices_backward max_pool2d max_pool2d_with_indices
+        max_pool2d_with_indices_backward interpolate interpolate_backward attention layer_norm
+        ctc_loss rfft irfft",
+    zero: "",
+    discrete: "",
+    plain: "has_ctc_loss_backward",
+    // A part of deform_conv2d is too: a tangent of its offsets.
+    unsupported: "deform_conv2d_backward ctc_loss_backward",
+    implementation: &[include_str!("../src/dual/ops/module.rs")],
+};
+
+const TRAITS: [Coverage; 3] = [FLOAT, ACTIVATION, MODULE];
+
+/// Traits without a tangent: every method is forwarded to `B`.
+const FORWARDED: [(&str, &str, &str); 3] = [
+    (
+        "IntTensorOps",
+        "int_tensor.rs",
+        include_str!("../src/dual/ops/int.rs"),
+    ),
+    (
+        "BoolTensorOps",
+        "bool_tensor.rs",
+        include_str!("../src/dual/ops/bool.rs"),
+    ),
+    (
+        "QTensorOps",
+        "qtensor.rs",
+        include_str!("../src/dual/ops/quantized.rs"),
+    ),
+];
+
+const RULES: [&str; 3] = [
+    include_str!("rules/table/float.rs"),
+    include_str!("rules/table/activation.rs"),
+    include_str!("rules/table/module.rs"),
+];
+
+impl Coverage {
+    fn classes(&self) -> [&'static str; 5] {
+        [
+            self.rule,
+            self.zero,
+            self.discrete,
+            self.plain,
+            self.unsupported,
+        ]
+    }
+}
+
+#[test]
+fn every_method_stands_in_one_class() {
+    let Some(ops) = sources() else { return };
+    for coverage in &TRAITS {
+        let listed: Vec<&str> = coverage
+            .classes()
+            .into_iter()
+            .flat_map(str::split_whitespace)
+            .collect();
+        let set: BTreeSet<String> = listed.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            set.len(),
+            listed.len(),
+            "{} lists a method twice",
+            coverage.name
+        );
+        assert_eq!(
+            set,
+            methods(&ops, coverage.source, coverage.name),
+            "{}",
+            coverage.name
+        );
+    }
+}
+
+/// A trait default would compute with `Dual`'s primitives where `B` may have its own kernel.
+#[test]
+fn no_method_is_left_to_its_default() {
+    let Some(ops) = sources() else { return };
+    let tangents = TRAITS
+        .iter()
+        .map(|c| (c.name, c.source, c.implementation[0]));
+    for (name, source, implementation) in tangents.chain(FORWARDED) {
+        let words = words(implementation);
+        let missing: Vec<_> = methods(&ops, source, name)
+            .into_iter()
+            .filter(|m| !words.contains(m))
+            .collect();
+        assert!(
+            missing.is_empty(),
+            "{name}: not implemented by Dual: {missing:?}"
+        );
+    }
+}
+
+#[test]
+fn every_rule_and_every_refusal_is_tested() {
+    let rules = words(&RULES.concat());
+    let refusals = words(include_str!("unsupported.rs"));
+    for coverage in &TRAITS {
+        for method in coverage.rule.split_whitespace() {
+            assert!(
+                rules.contains(method),
+                "no line of tests/rules calls {method}"
+            );
+        }
+        for method in coverage.unsupported.split_whitespace() {
+            assert!(
+                refusals.contains(method),
+                "tests/unsupported.rs does not call {method}"
+            );
+        }
+    }
+}
+
+fn words(text: &str) -> BTreeSet<String> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_')
+        .map(String::from)
+        .collect()
+}
+
+/// The methods that a trait declares, read from its source.
+fn methods(ops: &std::path::Path, file: &str, name: &str) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(ops.join(file)).expect("the source of burn-backend");
+    let start = text
+        .find(&format!("pub trait {name}<B: Backend>"))
+        .expect("the trait");
+    let body = &text[start..];
+    let body = &body[..body.find("\n}").expect("its end")];
+    body.lines()
+        .filter_map(|line| line.strip_prefix("    fn "))
+        .map(|line| {
+            words(line.split(['(', '<']).next().unwrap_or(line))
+                .pop_last()
+                .unwrap_or_default()
+        })
+        .collect()
+}
+
+/// `src/backend/ops` of the burn-backend in use; nothing where its source cannot be found.
+fn sources() -> Option<PathBuf> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let output = Command::new(cargo)
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--offline",
+            "--manifest-path",
+        ])
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+        .output();
+    let metadata = output
+        .ok()
+        .map(|o| String::from_utf8_lossy(&o.stdout).into_owned())?;
+    let manifest = metadata
+        .split('"')
+        .find(|s| s.ends_with("Cargo.toml") && s.contains("burn-backend-0.21.0"))
+        .map(PathBuf::from);
+    let ops = manifest.and_then(|m| m.parent().map(|p| p.join("src/backend/ops")));
+    let ops = ops.filter(|p| p.is_dir());
+    if ops.is_none() {
+        eprintln!("skipped: the source of burn-backend was not found by cargo metadata");
+    }
+    ops
+}

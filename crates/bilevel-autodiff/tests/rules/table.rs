@@ -1,0 +1,72 @@
+//! The table: one line per operation, a name, its inputs and the operation, on any backend `B`.
+
+/// `name(inputs): how they are drawn => the operation, bounds where they are not strict;`
+macro_rules! table {
+    ($($name:ident($($x:ident),+): $inputs:expr => $body:expr $(, $bounds:expr)?;)*) => {$(
+        #[test]
+        fn $name() {
+            fn apply<B: Backend>(inputs: Vec<FloatTensor<B>>) -> FloatTensor<B> {
+                let Ok([$($x),+]) = <[_; _]>::try_from(inputs) else { unreachable!() };
+                $body
+            }
+            check(Case {
+                inputs: $inputs,
+                plain: apply::<Inner>,
+                dual: apply::<Dual<Inner>>,
+                reverse: apply::<Autodiff<Inner>>,
+                reverse_over_forward: apply::<Dual<Autodiff<Inner>>>,
+                forward_over_reverse: apply::<Autodiff<Dual<Inner>>>,
+                bounds: or_strict!($($bounds)?),
+            });
+        }
+    )*};
+}
+
+macro_rules! or_strict {
+    () => {
+        STRICT
+    };
+    ($bounds:expr) => {
+        $bounds
+    };
+}
+
+mod activation;
+mod float;
+mod module;
+
+use burn::tensor::TensorData;
+use burn::tensor::backend::Backend;
+use burn::tensor::ops::{BoolTensor, IntTensor};
+
+/// Integers below `bound` in a fixed irregular order.
+fn indices<B: Backend>(shape: &[usize], bound: usize) -> IntTensor<B> {
+    let count: usize = shape.iter().product();
+    let data: Vec<i64> = (0..count)
+        .map(|i| ((5 * i + i / bound) % bound) as i64)
+        .collect();
+    ints::<B>(shape, &data)
+}
+
+fn ints<B: Backend>(shape: &[usize], data: &[i64]) -> IntTensor<B> {
+    B::int_from_data(
+        TensorData::new(data.to_vec(), shape.to_vec()),
+        &B::Device::default(),
+    )
+}
+
+/// An irregular mask.
+fn mask<B: Backend>(shape: &[usize]) -> BoolTensor<B> {
+    bools::<B>(shape, |i| i % 3 == 0 || i % 7 == 4)
+}
+
+/// An irregular mask that leaves the first column free.
+fn mask_but_first<B: Backend>(shape: &[usize]) -> BoolTensor<B> {
+    let columns = shape[shape.len() - 1];
+    bools::<B>(shape, |i| i % columns > 0 && (i % 3 == 0 || i % 7 == 4))
+}
+
+fn bools<B: Backend>(shape: &[usize], is: impl Fn(usize) -> bool) -> BoolTensor<B> {
+    let data: Vec<bool> = (0..shape.iter().product()).map(is).collect();
+    B::bool_from_data(TensorData::new(data, shape.to_vec()), &B::Device::default())
+}
