@@ -1,11 +1,21 @@
-//! Data, reports and measurements of the binary `bilevel`.
+//! The binary `bilevel`: experiments, data, reports and measurements.
 //!
 //! | module | what |
 //! |---|---|
+//! | [`cli`], [`commands`] | the command line, and what each command does |
+//! | [`experiments`] | the experiments, one folder each |
+//! | [`backend`] | the backends of this build, and which to take |
 //! | [`data`] | data sets, their readers, splits and label noise |
 //! | [`report`] | what a run writes down: folder, table, curves |
 //! | [`memory`] | the peak memory of a phase |
 
+pub mod backend;
+pub mod cli;
+pub mod commands;
 pub mod data;
+mod error;
+pub mod experiments;
 pub mod memory;
 pub mod report;
+
+pub use error::BenchError;

@@ -1,0 +1,92 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::backend::BackendName;
+use crate::error::EXIT_CODES;
+use crate::experiments::hyper_cleaning::{MethodName, ModelName};
+
+/// Bilevel optimisation: the field's experiments, on the CPU and on any GPU.
+///
+/// Without a command: hyper-cleaning of the embedded digits, half of whose training labels are wrong.
+#[derive(Debug, Parser)]
+#[command(name = "bilevel", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run an experiment and write its results to a folder.
+    #[command(subcommand)]
+    Run(Experiment),
+    /// List experiments and methods.
+    List,
+    /// Show the backends, the graphics adapters, and what `--backend auto` picks.
+    Doctor,
+}
+
+/// The experiments.
+#[derive(Debug, Subcommand)]
+pub enum Experiment {
+    /// Find the wrong labels of a training set: one weight a sample, learned on clean validation data.
+    HyperCleaning(HyperCleaningArgs),
+}
+
+/// The settings of hyper-cleaning. What is left out depends on the data: see the README.
+#[derive(Debug, Default, Args)]
+pub struct HyperCleaningArgs {
+    /// Methods, separated by commas [default: all]
+    #[arg(long = "method", value_enum, value_delimiter = ',')]
+    pub methods: Vec<MethodName>,
+    /// Lower steps T of each hypergradient [default: 100]
+    #[arg(long)]
+    pub steps: Option<usize>,
+    /// Step size of the lower level
+    #[arg(long)]
+    pub step_size: Option<f64>,
+    /// Upper steps
+    #[arg(long)]
+    pub upper_steps: Option<usize>,
+    /// Learning rate of the upper level (Adam)
+    #[arg(long)]
+    pub learning_rate: Option<f64>,
+    /// The classifier [default: softmax]
+    #[arg(long, value_enum)]
+    pub model: Option<ModelName>,
+    /// Share of training labels made wrong [default: 0.5]
+    #[arg(long)]
+    pub noise: Option<f64>,
+    /// Training samples
+    #[arg(long)]
+    pub train: Option<usize>,
+    /// Validation samples
+    #[arg(long)]
+    pub validation: Option<usize>,
+    /// Products of the linear solver of cg at most
+    #[arg(long)]
+    pub cg_iterations: Option<usize>,
+    /// Damping of the linear solver of cg
+    #[arg(long)]
+    pub cg_damping: Option<f64>,
+    /// Seed of splits, noise and initial values [default: 0]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Where to compute [default: auto]
+    #[arg(long, value_enum)]
+    pub backend: Option<BackendName>,
+    /// A folder with data in MNIST's format [default: the embedded digits]
+    #[arg(long)]
+    pub data_dir: Option<PathBuf>,
+    /// Where the folder of the run is made [default: runs]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Print the summary as JSON, and nothing else
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,70 @@
+//! What ends the program, and with which code.
+
+use crate::backend::BackendError;
+use crate::data::noise::NoiseError;
+use crate::data::split::SplitError;
+use crate::data::DataError;
+use crate::report::ReportError;
+
+/// An error of the binary. [`BenchError::exit_code`] is what the process ends with.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BenchError {
+    /// A setting that cannot be.
+    #[error("{setting} is {found}, expected {expected}: {cure}")]
+    Setting {
+        /// The flag.
+        setting: &'static str,
+        /// Its value.
+        found: String,
+        /// The values it may have.
+        expected: String,
+        /// What to do.
+        cure: &'static str,
+    },
+    /// A data set that cannot be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A data set that is too small.
+    #[error(transparent)]
+    Split(#[from] SplitError),
+    /// Noise that cannot be made.
+    #[error(transparent)]
+    Noise(#[from] NoiseError),
+    /// A backend that cannot run.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// A run that diverged, or a setting that the library refused.
+    #[error(transparent)]
+    Core(#[from] bilevel_core::Error),
+    /// Results that cannot be written.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// Methods that did not end well; the others' results are written.
+    #[error("{}", .0.join("\n"))]
+    Methods(Vec<String>),
+}
+
+impl BenchError {
+    /// The exit code: 2 a wrong command line or setting, 3 data, 4 the backend, 5 numbers that are not
+    /// finite, 6 results that cannot be written.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Setting { .. } | Self::Noise(_) => 2,
+            Self::Core(bilevel_core::Error::InvalidSetting { .. }) => 2,
+            Self::Data(_) | Self::Split(_) => 3,
+            Self::Backend(_) => 4,
+            Self::Core(_) | Self::Methods(_) => 5,
+            Self::Report(_) => 6,
+        }
+    }
+}
+
+/// The exit codes, for `--help`.
+pub const EXIT_CODES: &str = "Exit codes:
+  0  all went well
+  2  a wrong command line or setting
+  3  data that is missing, damaged or too small
+  4  a backend that cannot run here
+  5  a run whose numbers are not finite
+  6  results that cannot be written";
