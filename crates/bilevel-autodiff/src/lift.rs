@@ -44,8 +44,11 @@ pub struct Gradients<A: AutodiffBackend>(Option<A::Gradients>);
 
 impl<B: Backend> Gradients<Autodiff<B>> {
     /// Goes back through the graph of `loss`.
+    ///
+    /// # Panics
+    /// If the loss is not one number.
     pub fn of(loss: Tensor<Autodiff<B>, 1>) -> Self {
-        let loss = loss.into_primitive().tensor();
+        let loss = one_number(loss);
         Self(loss.is_tracked().then(|| Autodiff::<B>::backward(loss)))
     }
 
@@ -53,11 +56,21 @@ impl<B: Backend> Gradients<Autodiff<B>> {
     ///
     /// The tangent of a loss that does not move along `v`, or moves at a constant rate, has no graph:
     /// its gradient is zero.
+    ///
+    /// # Panics
+    /// If the loss is not one number.
     pub fn of_tangent(loss: Tensor<ReverseOverForward<B>, 1>) -> Self {
-        let tangent = loss.into_primitive().tensor().into_parts().1;
+        let tangent = one_number(loss).into_parts().1;
         let tracked = tangent.filter(|tangent| tangent.is_tracked());
         Self(tracked.map(Autodiff::<B>::backward))
     }
+}
+
+/// Burn goes back from a list of numbers as from their sum: a loss that forgot its mean must not pass.
+fn one_number<L: Backend>(loss: Tensor<L, 1>) -> FloatTensor<L> {
+    let [n] = loss.dims();
+    assert!(n == 1, "a loss is one number, found {n}: end it with `.mean()` or `.sum()`");
+    loss.into_primitive().tensor()
 }
 
 impl<B: Backend, M> Lifted<Autodiff<B>, M> {

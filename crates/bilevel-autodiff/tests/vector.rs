@@ -5,8 +5,8 @@ use std::sync::{Arc, Once};
 use bilevel_autodiff::{Layout, Vector};
 use burn::backend::Autodiff;
 use burn::module::{AutodiffModule, Module, Param};
-use burn::tensor::{FloatDType, IntDType, Tensor, set_default_dtypes};
 use burn::tensor::backend::Backend;
+use burn::tensor::{FloatDType, IntDType, Tensor, set_default_dtypes};
 use burn_flex::{Flex, FlexDevice};
 
 type B = Flex;
@@ -66,9 +66,8 @@ fn values_go_there_and_back_unchanged() {
 fn the_algebra_is_that_of_lists() {
     let layout = layout(2);
     let (a, c) = (vector(&layout, &A), vector(&layout, &C));
-    let each = |f: fn(f64, f64) -> f64| -> Vec<f64> {
-        A.iter().zip(&C).map(|(a, c)| f(*a, *c)).collect()
-    };
+    let each =
+        |f: fn(f64, f64) -> f64| -> Vec<f64> { A.iter().zip(&C).map(|(a, c)| f(*a, *c)).collect() };
     assert_eq!(a.add(&c).to_vec(), each(|a, c| a + c));
     assert_eq!(a.sub(&c).to_vec(), each(|a, c| a - c));
     assert_eq!(a.scale(0.3).to_vec(), each(|a, _| 0.3 * a));

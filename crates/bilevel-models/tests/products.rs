@@ -4,8 +4,8 @@
 use std::sync::Once;
 
 use bilevel_autodiff::{
-    Dual, Layout, ReverseOverForward, Track, Vector, grad, grad_and_hvp, hvp,
-    jvp, lift_reverse, second_order, value_and_grad,
+    Dual, Layout, ReverseOverForward, Track, Vector, grad, grad_and_hvp, hvp, jvp, lift_reverse,
+    second_order, value_and_grad,
 };
 use bilevel_models::*;
 use burn::backend::Autodiff;
@@ -115,8 +115,7 @@ fn hvp_agrees_with_differences_of_the_gradient_and_is_symmetric() {
 fn forward_over_reverse_gives_the_gradient_and_the_same_product() {
     for (name, network) in networks() {
         let v = random(&point(&network), 5);
-        let (gradient, product) =
-            grad_and_hvp::<B, _, Network<Dual<B>>, _>(&network, &v, loss);
+        let (gradient, product) = grad_and_hvp::<B, _, Network<Dual<B>>, _>(&network, &v, loss);
         check(name, "gradient", off(&gradient, &grad(&network, loss)), 1e-12);
         check(name, "product", off(&product, &hvp(&network, &v, loss)), 1e-10);
     }
@@ -208,6 +207,20 @@ fn linear_losses_and_zero_directions_have_products_that_are_exactly_zero() {
     }
 }
 
+#[test]
+#[should_panic(expected = "a loss is one number, found 7: end it with `.mean()` or `.sum()`")]
+fn a_loss_that_forgot_its_mean_has_no_gradient() {
+    let (_, network) = networks().remove(0);
+    grad(&network, losses);
+}
+
+#[test]
+#[should_panic(expected = "a loss is one number, found 7: end it with `.mean()` or `.sum()`")]
+fn a_loss_that_forgot_its_mean_has_no_product() {
+    let (_, network) = networks().remove(0);
+    hvp(&network, &point(&network), losses);
+}
+
 // ---- Burn's own modules ---------------------------------------------------------------------------
 
 /// Layers of burn-nn, with running statistics; the first layer is frozen.
@@ -278,7 +291,8 @@ fn f64_everywhere() {
 fn numbers(seed: u64, n: usize) -> Vec<f64> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
     };
     (0..n + 4).map(|_| next()).skip(4).collect()
