@@ -42,8 +42,11 @@ fn hyper_cleaning(args: &HyperCleaningArgs) -> Result<(), BenchError> {
         println!("{}\n\nResults: {}", table::render(&report), folder.path().display());
     }
     let failed = report.methods.iter().filter(|method| !method.ok);
-    let failed: Vec<_> = failed.map(|method| format!("{}: {}", method.name, method.status)).collect();
-    if failed.is_empty() { Ok(()) } else { Err(BenchError::Methods(failed)) }
+    let methods: Vec<_> = failed.map(|method| method.name.clone()).collect();
+    if methods.is_empty() {
+        return Ok(());
+    }
+    Err(BenchError::Methods { methods, summary: folder.path().join("summary.json") })
 }
 
 fn list() -> String {

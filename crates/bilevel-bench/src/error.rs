@@ -1,5 +1,7 @@
 //! What ends the program, and with which code.
 
+use std::path::PathBuf;
+
 use crate::backend::BackendError;
 use crate::data::noise::NoiseError;
 use crate::data::split::SplitError;
@@ -40,9 +42,14 @@ pub enum BenchError {
     /// Results that cannot be written.
     #[error(transparent)]
     Report(#[from] ReportError),
-    /// Methods that did not end well; the others' results are written.
-    #[error("{}", .0.join("\n"))]
-    Methods(Vec<String>),
+    /// Methods that did not end well; the summary says why, and the others' results stand.
+    #[error("{} did not end well; the reason and its cure stand in {}", .methods.join(", "), .summary.display())]
+    Methods {
+        /// Their names.
+        methods: Vec<String>,
+        /// The summary.
+        summary: PathBuf,
+    },
 }
 
 impl BenchError {
@@ -54,7 +61,7 @@ impl BenchError {
             Self::Core(bilevel_core::Error::InvalidSetting { .. }) => 2,
             Self::Data(_) | Self::Split(_) => 3,
             Self::Backend(_) => 4,
-            Self::Core(_) | Self::Methods(_) => 5,
+            Self::Core(_) | Self::Methods { .. } => 5,
             Self::Report(_) => 6,
         }
     }

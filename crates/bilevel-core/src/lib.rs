@@ -1,4 +1,86 @@
-//! placeholder
+//! Bilevel optimisation on [Burn](https://burn.dev): `min_x F(x, y*(x))` with `y*(x)` in
+//! `argmin_y f(x, y)`, by exact hypergradients, on any Burn backend.
+//!
+//! ```
+//! use bilevel_core::*;
+//! use burn::module::Param;
+//! use burn::tensor::{Tensor, backend::Backend};
+//! use burn_flex::Flex;
+//!
+//! /// Which penalty exp(x) makes a fit y to 3 come out as 1?
+//! struct Penalty;
+//!
+//! impl<B: Backend> BilevelProblem<B> for Penalty {
+//!     type Upper = Param<Tensor<B, 1>>; // x, any Burn module
+//!     type Lower = Param<Tensor<B, 1>>; // y, any Burn module
+//!     type Batch = Tensor<B, 1>; // the target
+//!
+//!     fn upper_loss(&self, _: &Self::Upper, y: &Self::Lower, target: &Tensor<B, 1>) -> Tensor<B, 1> {
+//!         (y.val() - target.clone()).powi_scalar(2)
+//!     }
+//!
+//!     fn lower_loss(&self, x: &Self::Upper, y: &Self::Lower, target: &Tensor<B, 1>) -> Tensor<B, 1> {
+//!         (y.val() - target.clone()).powi_scalar(2) + x.val().exp() * y.val().powi_scalar(2)
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Error> {
+//! let device = Default::default();
+//! let x = Param::from_data([0.0], &device);
+//! let y = Param::from_data([0.0], &device);
+//! let target = |value: f32| Tensor::from_data([value], &device);
+//! let data = FullBatch { upper: target(1.0), lower: target(3.0) };
+//! let oracle = AutodiffOracle::<Flex, _, _>::new(Penalty, &x, &y, data)?;
+//!
+//! let method = Rad::new(Descent::new(Gd::new(0.1)?, 50)?);
+//! let upper = BurnOptimizer::new(burn::optim::AdamConfig::new().init(), &x, 0.05)?;
+//! let (start, y) = (oracle.upper_start(), oracle.lower_start());
+//! let mut solver = HypergradientSolver::new(&oracle, method, upper, start, y);
+//! Executor::new(200)?.run(&mut solver)?;
+//! // y*(x) = 3 / (1 + exp(x)), which is 1 at exp(x) = 2.
+//! assert!((solver.x().to_vec()[0].exp() - 2.0).abs() < 0.01);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The way of the data
+//!
+//! ```text
+//! problem -> oracle -> lower dynamics -> hypergradient -> solver -> executor -> observers
+//! ```
+//!
+//! Each room knows its neighbours by a trait, and every trait may be implemented outside.
+//!
+//! | room | trait | in this crate |
+//! |---|---|---|
+//! | [`problem`]: the two losses | [`BilevelProblem`]; algorithms ask for [`Bilevel`] | yours |
+//! | data: a batch for each [`Sample`] | [`Data`] | [`FullBatch`] |
+//! | oracle: values, gradients, products, and their [`Cost`] | [`Oracle`] | [`AutodiffOracle`] |
+//! | [`lower`]: steps of y, and their adjoints | [`Dynamics`], T steps of which are a [`Descent`] | [`Gd`], [`Momentum`] |
+//! | [`linear`]: `A q = b` by products | [`LinearSolver`] | [`Cg`] |
+//! | [`hypergradient`]: `dF/dx` | [`HypergradientMethod`] | [`Rad`], [`Implicit`] |
+//! | [`upper`]: steps of x | [`UpperStep`], [`Projection`] | [`BurnOptimizer`]; [`Bounds`], [`Ball`] |
+//! | solver: one upper step | [`Solver`] | [`HypergradientSolver`] |
+//! | executor: limits, time, seeds | [`Observer`] | [`Executor`] |
+//!
+//! # The methods
+//!
+//! | name | type | exact for | memory | needs |
+//! |---|---|---|---|---|
+//! | `rad` | [`Rad`] | T lower steps | T + 1 states and one graph | f twice differentiable |
+//! | `cg` | [`Implicit`] with [`Cg`] | a solved lower level | one graph | `f_y = 0` nearly, `f_yy` positive definite |
+//!
+//! | name | type | step |
+//! |---|---|---|
+//! | `gd` | [`Gd`] | `y' = y - s f_y` |
+//! | `momentum` | [`Momentum`] | `v' = m v - s f_y`, `y' = y + v'` |
+//!
+//! # Endings
+//!
+//! Settings are checked where they are given, modules and losses where the oracle is built, and
+//! numbers at each upper step: an [`Error`] names what was found, what was expected and the cure. A
+//! hypergradient comes with a [`Status`]; a run ends with an [`Outcome`] that says why.
+
 mod data;
 mod error;
 pub mod hypergradient;

@@ -7,6 +7,9 @@ use crate::hypergradient::{HypergradientMethod, Samples, Status};
 use crate::upper::{Projection, UpperStep};
 use crate::{Cost, Error, Loss, Oracle, Sample};
 
+/// The relative rise of the lower loss that is no longer taken for rounding.
+const RISE: f64 = 1e-3;
+
 /// Where the lower level starts at each upper step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Start {
@@ -113,6 +116,12 @@ impl<B: Backend> Solver<B> for HypergradientSolver<'_, B> {
                 cure: "lower step size or the number of lower steps",
             });
         }
+        let (start, end) = (found.start_loss.read(), found.lower_loss.read());
+        let status = if end > start + RISE * start.abs() {
+            Status::NoDescent { start, end }
+        } else {
+            found.status
+        };
         let moved = self.upper.step(&self.x, &found.gradient);
         if !moved.all_finite() {
             return Err(Error::NotFinite {
@@ -129,7 +138,7 @@ impl<B: Backend> Solver<B> for HypergradientSolver<'_, B> {
             upper_loss: found.upper_loss,
             lower_loss: found.lower_loss,
             gradient_norm,
-            status: found.status,
+            status,
         })
     }
 

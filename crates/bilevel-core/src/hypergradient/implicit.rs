@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 
 use super::{Hypergradient, HypergradientMethod, Samples, Status, lower_loss};
 use crate::linear::LinearSolver;
-use crate::lower::{Descent, Keep, State};
+use crate::lower::{Descended, Descent, Keep};
 use crate::{Direction, Error, Level, Oracle, Point, Wrt};
 
 /// Implicit differentiation at the end of a descent: `cg` where its solver is [`Cg`](crate::Cg).
@@ -52,10 +52,8 @@ impl<B: Backend> HypergradientMethod<B> for Implicit<B> {
         start: &Vector<B>,
         samples: Samples,
     ) -> Result<Hypergradient<B>, Error> {
-        let mut states = self.descent.run(oracle, x, start, samples.lower, Keep::Last)?;
-        let Some(State { y: lower, .. }) = states.pop() else {
-            unreachable!("a descent keeps at least its last state")
-        };
+        let Descended { y: lower, start_loss, .. } =
+            self.descent.run(oracle, x, start, samples.lower, Keep::Last)?;
         let at_upper = Point { x, y: &lower, sample: samples.upper };
         let (upper_loss, sides) = oracle.gradient(Level::Upper, at_upper, Wrt::Both);
         let (direct, rhs) = sides.into_both();
@@ -68,6 +66,13 @@ impl<B: Backend> HypergradientMethod<B> for Implicit<B> {
             oracle.product(Level::Lower, at, Direction::lower(&solution.q), Wrt::Upper).into_x();
         let status = Status::Implicit { solver: solution.status, residual: solution.residual };
         let lower_loss = lower_loss(oracle, x, &lower, samples.lower);
-        Ok(Hypergradient { gradient: direct.sub(&mixed), lower, upper_loss, lower_loss, status })
+        Ok(Hypergradient {
+            gradient: direct.sub(&mixed),
+            lower,
+            upper_loss,
+            lower_loss,
+            start_loss,
+            status,
+        })
     }
 }

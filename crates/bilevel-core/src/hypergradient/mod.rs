@@ -28,6 +28,8 @@ pub struct Hypergradient<B: Backend> {
     pub upper_loss: Loss<B>,
     /// `f(x, y_T)`.
     pub lower_loss: Loss<B>,
+    /// `f(x, y_0)`, what the lower steps started from.
+    pub start_loss: Loss<B>,
     /// How far it can be trusted.
     pub status: Status,
 }
@@ -37,6 +39,13 @@ pub struct Hypergradient<B: Backend> {
 pub enum Status {
     /// The exact derivative of the truncated problem `F(x, y_T(x))`, up to rounding.
     Exact,
+    /// The lower steps led up and not down: `f(x, y_T) > f(x, y_0)`.
+    NoDescent {
+        /// `f(x, y_0)`.
+        start: f64,
+        /// `f(x, y_T)`.
+        end: f64,
+    },
     /// The implicit formula with a linear system solved to a relative residual.
     Implicit {
         /// Why the linear solver stopped.
@@ -57,6 +66,11 @@ impl Display for Status {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Exact => f.write_str("exact"),
+            Self::NoDescent { start, end } => write!(
+                f,
+                "the lower steps raised the lower loss from {start:.3e} to {end:.3e}: reduce the lower \
+                 step size"
+            ),
             Self::Implicit { solver, residual } => {
                 write!(f, "linear solver {solver} (relative residual {residual:.1e})")
             }

@@ -4,7 +4,7 @@ use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
 use super::{Hypergradient, HypergradientMethod, Samples, Status, lower_loss};
-use crate::lower::{Descent, Keep, State};
+use crate::lower::{Descended, Descent, Keep, State};
 use crate::{Direction, Error, Level, Oracle, Point, Wrt};
 
 /// `rad`: back-propagation through T lower steps, storing the states alone.
@@ -49,26 +49,23 @@ impl<B: Backend> HypergradientMethod<B> for Rad<B> {
         samples: Samples,
     ) -> Result<Hypergradient<B>, Error> {
         let dynamics = self.descent.dynamics();
-        let mut states = self.descent.run(oracle, x, start, samples.lower, Keep::Trajectory)?;
-        let Some(State { y: lower, memory }) = states.pop() else {
-            unreachable!("a descent keeps at least its start")
-        };
+        let Descended { mut states, y: lower, start_loss } =
+            self.descent.run(oracle, x, start, samples.lower, Keep::Trajectory)?;
         let at = Point { x, y: &lower, sample: samples.upper };
         let (upper_loss, sides) = oracle.gradient(Level::Upper, at, Wrt::Both);
         let (mut gradient, lambda) = sides.into_both();
-        // F does not see the optimiser's memory.
-        let memory = memory.iter().map(Vector::zeros_like).collect();
+        // F does not see the optimiser's memory: its adjoint starts at zero.
+        let last = states.pop().map_or_else(Vec::new, |last| last.memory);
+        let memory = last.iter().map(Vector::zeros_like).collect();
         let mut adjoint = State { y: lambda, memory };
         while let Some(state) = states.pop() {
             let t = states.len();
             let at = Point { x, y: &state.y, sample: samples.lower };
-            let mut lower_gradient =
-                || oracle.gradient(Level::Lower, at, Wrt::Lower).1.into_y();
+            let mut lower_gradient = || oracle.gradient(Level::Lower, at, Wrt::Lower).1.into_y();
             let back = dynamics.adjoint(t, &state, &mut lower_gradient, adjoint);
             // The start does not depend on x: the adjoint of y_0 is not needed.
             let wrt = if t == 0 { Wrt::Upper } else { Wrt::Both };
-            let product =
-                oracle.product(Level::Lower, at, Direction::lower(&back.gradient), wrt);
+            let product = oracle.product(Level::Lower, at, Direction::lower(&back.gradient), wrt);
             adjoint = back.state;
             if let Some(along_y) = &product.y {
                 adjoint.y = adjoint.y.add(along_y);
@@ -76,6 +73,13 @@ impl<B: Backend> HypergradientMethod<B> for Rad<B> {
             gradient = gradient.add(&product.into_x());
         }
         let lower_loss = lower_loss(oracle, x, &lower, samples.lower);
-        Ok(Hypergradient { gradient, lower, upper_loss, lower_loss, status: Status::Exact })
+        Ok(Hypergradient {
+            gradient,
+            lower,
+            upper_loss,
+            lower_loss,
+            start_loss,
+            status: Status::Exact,
+        })
     }
 }

@@ -61,9 +61,6 @@ pub trait LinearSolver<B: Backend>: Debug + Send + Sync {
     fn describe(&self) -> String;
 
     /// Solves from q = 0; `product(v)` is `A v`.
-    fn solve(
-        &self,
-        product: &mut dyn FnMut(&Vector<B>) -> Vector<B>,
-        b: &Vector<B>,
-    ) -> Solution<B>;
+    fn solve(&self, product: &mut dyn FnMut(&Vector<B>) -> Vector<B>, b: &Vector<B>)
+    -> Solution<B>;
 }

@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 
 use super::{Dynamics, State};
 use crate::error::at_least_one;
-use crate::{Error, Level, Oracle, Point, Sample, Wrt};
+use crate::{Error, Level, Loss, Oracle, Point, Sample, Wrt};
 
 /// What a descent keeps of its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,17 @@ pub enum Keep {
     Trajectory,
     /// The last state.
     Last,
+}
+
+/// Where a descent led.
+#[derive(Clone, Debug)]
+pub struct Descended<B: Backend> {
+    /// The states that were kept, in order.
+    pub states: Vec<State<B>>,
+    /// The last state's lower variable: `y_T`.
+    pub y: Vector<B>,
+    /// `f(x, y_0)`.
+    pub start_loss: Loss<B>,
 }
 
 /// T steps of a dynamics on the lower level.
@@ -42,11 +53,10 @@ impl<B: Backend> Descent<B> {
         self.steps
     }
 
-    /// Descends from `start`; the last state is the last of the list.
+    /// Descends from `start`.
     ///
     /// # Errors
-    /// If the last state is not finite. The error names the first bad step where the trajectory was
-    /// kept, else the last one.
+    /// If `y_T` is not finite; the error names the first bad step.
     pub fn run(
         &self,
         oracle: &dyn Oracle<B>,
@@ -54,30 +64,54 @@ impl<B: Backend> Descent<B> {
         start: &Vector<B>,
         sample: Sample,
         keep: Keep,
-    ) -> Result<Vec<State<B>>, Error> {
-        let capacity = if keep == Keep::Trajectory { self.steps + 1 } else { 1 };
-        let mut states = Vec::with_capacity(capacity);
-        states.push(self.dynamics.start(start));
+    ) -> Result<Descended<B>, Error> {
+        let mut states =
+            Vec::with_capacity(if keep == Keep::Trajectory { self.steps + 1 } else { 1 });
+        let mut state = self.dynamics.start(start);
+        let mut start_loss = None;
         for t in 0..self.steps {
-            let state = &states[states.len() - 1];
-            let at = Point { x, y: &state.y, sample };
-            let gradient = oracle.gradient(Level::Lower, at, Wrt::Lower).1.into_y();
-            let next = self.dynamics.step(t, state, &gradient);
-            if keep == Keep::Last {
-                states.clear();
+            let (loss, next) = self.step(oracle, x, &state, sample, t);
+            start_loss.get_or_insert(loss);
+            let last = std::mem::replace(&mut state, next);
+            if keep == Keep::Trajectory {
+                states.push(last);
             }
-            states.push(next);
         }
-        match states.last() {
-            Some(last) if last.y.all_finite() => Ok(states),
-            _ => Err(self.diverged(&states)),
+        let y = state.y.clone();
+        states.push(state);
+        match start_loss {
+            Some(start_loss) if y.all_finite() => Ok(Descended { states, y, start_loss }),
+            _ => Err(self.diverged(oracle, x, start, sample)),
         }
     }
 
-    // A state that is not finite makes all later ones so: bisect.
-    fn diverged(&self, states: &[State<B>]) -> Error {
-        let finite = states.partition_point(|state| state.y.all_finite());
-        let step = if states.len() == 1 { self.steps } else { finite };
+    fn step(
+        &self,
+        oracle: &dyn Oracle<B>,
+        x: &Vector<B>,
+        state: &State<B>,
+        sample: Sample,
+        t: usize,
+    ) -> (Loss<B>, State<B>) {
+        let at = Point { x, y: &state.y, sample };
+        let (loss, sides) = oracle.gradient(Level::Lower, at, Wrt::Lower);
+        (loss, self.dynamics.step(t, state, &sides.into_y()))
+    }
+
+    // Steps are looked at one by one only after something went wrong: each look waits for the device.
+    fn diverged(
+        &self,
+        oracle: &dyn Oracle<B>,
+        x: &Vector<B>,
+        start: &Vector<B>,
+        sample: Sample,
+    ) -> Error {
+        let mut state = self.dynamics.start(start);
+        let mut step = 0;
+        while step < self.steps && state.y.all_finite() {
+            state = self.step(oracle, x, &state, sample, step).1;
+            step += 1;
+        }
         Error::LowerDiverged { dynamics: self.dynamics.describe(), step, steps: self.steps }
     }
 }

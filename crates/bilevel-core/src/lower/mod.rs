@@ -8,7 +8,7 @@ mod descent;
 mod gd;
 mod momentum;
 
-pub use descent::{Descent, Keep};
+pub use descent::{Descended, Descent, Keep};
 pub use gd::Gd;
 pub use momentum::Momentum;
 

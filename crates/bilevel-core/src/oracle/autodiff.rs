@@ -28,6 +28,10 @@ pub struct AutodiffOracle<B: Backend, P: Bilevel<B>, D> {
     cost: Mutex<Cost>,
 }
 
+/// Both variables as they were lifted, and the loss there.
+type Evaluated<P, B> =
+    (Lifted<Autodiff<B>, Upper<P, B>>, Lifted<Autodiff<B>, Lower<P, B>>, Tensor<Autodiff<B>, 1>);
+
 impl<B: Backend, P: Bilevel<B>, D: Data<Batch<P, B>>> AutodiffOracle<B, P, D> {
     /// The oracle of `problem`, its variables being the trainable parameters of `x` and `y`.
     ///
@@ -50,7 +54,8 @@ impl<B: Backend, P: Bilevel<B>, D: Data<Batch<P, B>>> AutodiffOracle<B, P, D> {
         }
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
         for level in [Level::Upper, Level::Lower] {
-            let loss = oracle.plain(level, Point { x: &x, y: &y, sample: Sample::default() });
+            let at = Point { x: &x, y: &y, sample: Sample::default() };
+            let loss = oracle.evaluate(level, at, None).2.inner();
             let shape = loss.dims();
             if shape != [1] {
                 return Err(Error::NotScalar { level, found: shape.to_vec() });
@@ -88,9 +93,14 @@ impl<B: Backend, P: Bilevel<B>, D: Data<Batch<P, B>>> AutodiffOracle<B, P, D> {
         &self.problem
     }
 
-    fn plain(&self, level: Level, at: Point<'_, B>) -> Tensor<B, 1> {
-        let (x, y) = (self.upper_module(at.x), self.lower_module(at.y));
-        loss(&self.problem, level, &x, &y, &self.data.batch(level, at.sample))
+    // Values too: layers that tell training from inference, as batch normalisation, ask whether
+    // gradients can be tracked, and a loss must be one function whatever is wanted of it.
+    fn evaluate(&self, level: Level, at: Point<'_, B>, wrt: Option<Wrt>) -> Evaluated<P, B> {
+        let x = lift_reverse(&self.x, at.x, track(wrt, Level::Upper));
+        let y = lift_reverse(&self.y, at.y, track(wrt, Level::Lower));
+        let batch = AutodiffModule::from_inner(self.data.batch(level, at.sample));
+        let loss = loss::<Autodiff<B>, P>(&self.problem, level, &x.module, &y.module, &batch);
+        (x, y, loss)
     }
 
     fn count(&self, count: impl FnOnce(&mut Cost)) {
@@ -109,15 +119,12 @@ impl<B: Backend, P: Bilevel<B>, D: Data<Batch<P, B>>> Oracle<B> for AutodiffOrac
 
     fn value(&self, level: Level, at: Point<'_, B>) -> Loss<B> {
         self.count(|cost| cost.count_value(level));
-        Loss::new(self.plain(level, at))
+        Loss::new(self.evaluate(level, at, None).2.inner())
     }
 
     fn gradient(&self, level: Level, at: Point<'_, B>, wrt: Wrt) -> (Loss<B>, Sides<B>) {
         self.count(|cost| cost.count_gradient(level));
-        let x = lift_reverse::<B, Upper<P, B>>(&self.x, at.x, track(wrt, Level::Upper));
-        let y = lift_reverse::<B, Lower<P, B>>(&self.y, at.y, track(wrt, Level::Lower));
-        let batch = AutodiffModule::from_inner(self.data.batch(level, at.sample));
-        let loss = loss::<Autodiff<B>, P>(&self.problem, level, &x.module, &y.module, &batch);
+        let (x, y, loss) = self.evaluate(level, at, Some(wrt));
         let value = Loss::new(loss.clone().inner());
         (value, sides(wrt, &x, &y, Gradients::of(loss)))
     }
@@ -134,17 +141,18 @@ impl<B: Backend, P: Bilevel<B>, D: Data<Batch<P, B>>> Oracle<B> for AutodiffOrac
             B,
             Upper<P, B>,
             <P as BilevelProblem<ReverseOverForward<B>>>::Upper,
-        >(&self.x, at.x, along.x, track(wrt, Level::Upper));
+        >(&self.x, at.x, along.x, track(Some(wrt), Level::Upper));
         let y = lift_reverse_over_forward::<
             B,
             Lower<P, B>,
             <P as BilevelProblem<ReverseOverForward<B>>>::Lower,
-        >(&self.y, at.y, along.y, track(wrt, Level::Lower));
+        >(&self.y, at.y, along.y, track(Some(wrt), Level::Lower));
         let batch = <<P as BilevelProblem<Autodiff<B>>>::Batch as AutodiffModule<_>>::from_inner(
             self.data.batch(level, at.sample),
         );
         let batch = AutodiffModule::from_inner(batch);
-        let loss = loss::<ReverseOverForward<B>, P>(&self.problem, level, &x.module, &y.module, &batch);
+        let loss =
+            loss::<ReverseOverForward<B>, P>(&self.problem, level, &x.module, &y.module, &batch);
         sides(wrt, &x, &y, Gradients::of_tangent(loss))
     }
 
@@ -166,8 +174,11 @@ fn loss<L: Backend, P: BilevelProblem<L>>(
     }
 }
 
-fn track(wrt: Wrt, level: Level) -> Track {
-    if wrt.includes(level) { Track::Leaves } else { Track::Constants }
+fn track(wrt: Option<Wrt>, level: Level) -> Track {
+    match wrt {
+        Some(wrt) if wrt.includes(level) => Track::Leaves,
+        _ => Track::Constants,
+    }
 }
 
 fn sides<B: Backend, X, Y>(

@@ -12,8 +12,8 @@ pub use cost::Cost;
 use std::sync::Arc;
 
 use bilevel_autodiff::{Layout, Vector};
-use burn::tensor::backend::Backend;
 use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
 
 use crate::{Level, Sample};
 
@@ -66,7 +66,10 @@ pub enum Wrt {
 impl Wrt {
     /// Whether a variable is among them.
     pub fn includes(self, level: Level) -> bool {
-        matches!((self, level), (Wrt::Both, _) | (Wrt::Upper, Level::Upper) | (Wrt::Lower, Level::Lower))
+        matches!(
+            (self, level),
+            (Wrt::Both, _) | (Wrt::Upper, Level::Upper) | (Wrt::Lower, Level::Lower)
+        )
     }
 }
 

@@ -9,6 +9,7 @@ use bilevel_core::{
 };
 use burn::backend::Autodiff;
 use burn::module::{Module, Param};
+use burn::nn::BatchNorm;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData, activation};
 
@@ -68,6 +69,48 @@ impl<B: Backend> BilevelProblem<B> for Penalties {
     fn lower_loss(&self, x: &Values<B>, w: &Values<B>, batch: &Points<B>) -> Tensor<B, 1> {
         let w_squared = w.values.val().powi_scalar(2);
         self.fit(w, batch) + (x.values.val().exp() * w_squared).sum() / 2
+    }
+}
+
+/// A layer whose output depends on whether it is trained.
+pub struct Normalised;
+
+impl<B: Backend> BilevelProblem<B> for Normalised {
+    type Upper = Values<B>;
+    type Lower = BatchNorm<B>;
+    type Batch = Tensor<B, 2>;
+
+    fn upper_loss(&self, _: &Values<B>, y: &BatchNorm<B>, inputs: &Tensor<B, 2>) -> Tensor<B, 1> {
+        y.forward(inputs.clone()).abs().mean()
+    }
+
+    fn lower_loss(&self, x: &Values<B>, y: &BatchNorm<B>, inputs: &Tensor<B, 2>) -> Tensor<B, 1> {
+        (y.forward(inputs.clone()) * x.values.val().unsqueeze()).powi_scalar(2).sum()
+    }
+}
+
+/// Lower losses that no run can start from.
+pub enum Refused {
+    /// One value a sample.
+    NotScalar,
+    /// `log(-1)`.
+    NotFinite,
+}
+
+impl<B: Backend> BilevelProblem<B> for Refused {
+    type Upper = Values<B>;
+    type Lower = Values<B>;
+    type Batch = Tensor<B, 1>;
+
+    fn upper_loss(&self, _: &Values<B>, y: &Values<B>, _: &Tensor<B, 1>) -> Tensor<B, 1> {
+        y.values.val().sum()
+    }
+
+    fn lower_loss(&self, _: &Values<B>, y: &Values<B>, batch: &Tensor<B, 1>) -> Tensor<B, 1> {
+        match self {
+            Self::NotScalar => y.values.val() * batch.clone(),
+            Self::NotFinite => (y.values.val().abs().sum() * -1.0).log(),
+        }
     }
 }
 
@@ -165,8 +208,8 @@ pub fn differences<B: Backend>(oracle: &PenaltiesOracle<B>, descent: &Descent<B>
     let start = oracle.upper_start();
     let value = |x: &[f64]| {
         let x = Vector::from_slice(start.layout(), x, &start.device());
-        let states = descent.run(oracle, &x, &oracle.lower_start(), Sample(0), Keep::Last).unwrap();
-        oracle.value(Level::Upper, Point { x: &x, y: &states[0].y, sample: Sample(0) }).read()
+        let end = descent.run(oracle, &x, &oracle.lower_start(), Sample(0), Keep::Last).unwrap();
+        oracle.value(Level::Upper, Point { x: &x, y: &end.y, sample: Sample(0) }).read()
     };
     let at = start.to_vec();
     let h = 1e-3;

@@ -117,6 +117,22 @@ fn a_divergence_names_its_first_step() {
 }
 
 #[test]
+fn steps_that_lead_up_are_named() {
+    let device = device();
+    let x = upper_module::<B>(&device);
+    let oracle = penalties_at::<B>(Fit::Squares, &x, &device);
+    let rad = Rad::new(descent(Gd::new(3.0), 10));
+    let upper = BurnOptimizer::new(burn::optim::SgdConfig::new().init(), &x, 1e-9).unwrap();
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let mut solver = HypergradientSolver::new(&oracle, rad, upper, x, y);
+    let outcome = Executor::new(2).unwrap().run(&mut solver).unwrap();
+    assert_eq!(outcome.warnings, 2);
+    let text = outcome.status.to_string();
+    assert!(text.starts_with("the lower steps raised the lower loss"), "{text}");
+    assert!(text.ends_with("reduce the lower step size"), "{text}");
+}
+
+#[test]
 fn a_run_descends_repeats_itself_and_respects_its_constraint() {
     fn run(limit: f64) -> (Vec<f64>, Vec<f64>, Outcome) {
         let device = device();
@@ -147,4 +163,35 @@ fn a_run_descends_repeats_itself_and_respects_its_constraint() {
     assert!(x.iter().all(|v| v.abs() <= 1.25) && x.contains(&-1.25), "{x:?}");
     let again = run(1.25);
     assert_eq!((losses, x), (again.0, again.1), "a run repeats bit by bit");
+}
+
+#[test]
+fn a_value_is_that_of_the_loss_that_is_differentiated() {
+    // Batch normalisation takes the statistics of the batch where gradients can be tracked.
+    let device = device();
+    let x = upper_module::<B>(&device);
+    let y = burn::nn::BatchNormConfig::new(FEATURES).init(&device);
+    let inputs = || vector::<B>(&numbers(3, 4 * FEATURES), &device).reshape([4, FEATURES]);
+    let data = FullBatch { upper: inputs(), lower: inputs() };
+    let oracle = AutodiffOracle::<B, _, _>::new(Normalised, &x, &y, data).unwrap();
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let at = Point { x: &x, y: &y, sample: Sample(0) };
+    for level in [Level::Upper, Level::Lower] {
+        let value = oracle.value(level, at).read();
+        assert_eq!(value, oracle.gradient(level, at, Wrt::Both).0.read());
+    }
+}
+
+#[test]
+fn a_loss_that_is_not_one_number_or_not_finite_is_refused() {
+    let device = device();
+    let (x, y) = (upper_module::<B>(&device), upper_module::<B>(&device));
+    let new = |problem| {
+        let data = FullBatch { upper: vector(&X, &device), lower: vector(&X, &device) };
+        AutodiffOracle::<B, _, _>::new(problem, &x, &y, data).map(drop).unwrap_err()
+    };
+    let error = new(Refused::NotScalar);
+    assert_eq!(error, Error::NotScalar { level: Level::Lower, found: vec![FEATURES] });
+    let error = new(Refused::NotFinite);
+    assert!(matches!(error, Error::NotFiniteAtStart { level: Level::Lower, .. }), "{error}");
 }

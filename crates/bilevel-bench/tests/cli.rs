@@ -1,0 +1,192 @@
+//! The binary from outside: what it prints, what it writes, how it ends.
+
+use std::fs;
+use std::path::Path;
+
+use assert_cmd::Command;
+use predicates::prelude::*;
+use predicates::str::contains;
+use tempfile::{TempDir, tempdir};
+
+fn bilevel() -> Command {
+    Command::cargo_bin("bilevel").unwrap()
+}
+
+/// Hyper-cleaning in a few seconds, on flex.
+fn quick(out: &Path, more: &[&str]) -> Command {
+    let mut command = bilevel();
+    command.args(["run", "hyper-cleaning", "--backend", "flex", "--upper-steps", "3"]);
+    command.args(["--steps", "5", "--out"]).arg(out).args(more);
+    command
+}
+
+fn idx(kind: u8, dims: &[u32], body: &[u8]) -> Vec<u8> {
+    let mut file = vec![0, 0, kind, dims.len() as u8];
+    file.extend(dims.iter().flat_map(|d| d.to_be_bytes()));
+    file.extend(body);
+    file
+}
+
+/// A sound folder in MNIST's format: 40 + 20 images of 2x2 pixels, 2 classes.
+fn folder() -> TempDir {
+    let dir = tempdir().unwrap();
+    for (part, n) in [("train", 40_u32), ("t10k", 20)] {
+        let labels: Vec<u8> = (0..n).map(|i| (i % 2) as u8).collect();
+        let pixels: Vec<u8> =
+            labels.iter().flat_map(|&l| if l == 0 { [250, 10, 20, 30] } else { [20, 30, 240, 5] }).collect();
+        let images = idx(8, &[n, 2, 2], &pixels);
+        fs::write(dir.path().join(format!("{part}-images-idx3-ubyte")), images).unwrap();
+        fs::write(dir.path().join(format!("{part}-labels-idx1-ubyte")), idx(8, &[n], &labels)).unwrap();
+    }
+    dir
+}
+
+fn on_folder(dir: &Path, out: &Path) -> Command {
+    let mut command = quick(out, &["--train", "10", "--validation", "10", "--method", "rad"]);
+    command.arg("--data-dir").arg(dir);
+    command
+}
+
+#[test]
+fn a_run_prints_a_table_and_writes_its_folder() {
+    let out = tempdir().unwrap();
+    quick(out.path(), &[]).assert().success().stdout(
+        contains("noisy").and(contains("rad")).and(contains("cg")).and(contains("oracle calls")),
+    );
+    let run = out.path().join("hyper-cleaning-0");
+    for file in ["summary.json", "metrics.csv", "settings.toml", "curves.svg"] {
+        assert!(fs::metadata(run.join(file)).unwrap().len() > 100, "{file}");
+    }
+    assert_eq!(fs::read_to_string(run.join("metrics.csv")).unwrap().lines().count(), 1 + 2 * 3);
+}
+
+#[test]
+fn the_summary_repeats_itself_for_a_seed_and_differs_for_another() {
+    let out = tempdir().unwrap();
+    let accuracies = |seed: &str| -> Vec<f64> {
+        let ran = quick(out.path(), &["--json", "--seed", seed]).assert().success();
+        let summary: serde_json::Value = serde_json::from_slice(&ran.get_output().stdout).unwrap();
+        let methods = summary["methods"].as_array().unwrap();
+        methods.iter().map(|method| method["upper_loss"].as_f64().unwrap()).collect()
+    };
+    let first = accuracies("7");
+    assert_eq!(first.len(), 4);
+    assert_eq!(first, accuracies("7"));
+    assert_ne!(first, accuracies("8"));
+}
+
+#[test]
+fn a_folder_in_the_format_of_mnist_is_read() {
+    let (data, out) = (folder(), tempdir().unwrap());
+    on_folder(data.path(), out.path()).assert().success().stdout(contains("rad"));
+}
+
+#[test]
+fn damaged_data_ends_with_code_3_and_a_cure() {
+    let out = tempdir().unwrap();
+    let images = "train-images-idx3-ubyte";
+    let cases: [(&str, &dyn Fn(&Path)); 5] = [
+        ("truncated", &|dir| {
+            let file = dir.join(images);
+            let whole = fs::read(&file).unwrap();
+            fs::write(&file, &whole[..whole.len() - 3]).unwrap();
+        }),
+        ("bit-flipped", &|dir| {
+            let file = dir.join(images);
+            let mut bytes = fs::read(&file).unwrap();
+            bytes[7] ^= 1 << 4;
+            fs::write(&file, bytes).unwrap();
+        }),
+        ("empty", &|dir| fs::write(dir.join(images), []).unwrap()),
+        ("missing", &|dir| fs::remove_file(dir.join(images)).unwrap()),
+        ("of a wrong shape", &|dir| {
+            fs::write(dir.join("train-labels-idx1-ubyte"), idx(8, &[39], &[0; 39])).unwrap();
+        }),
+    ];
+    for (what, damage) in cases {
+        let data = folder();
+        damage(data.path());
+        let ran = on_folder(data.path(), out.path()).assert().code(3);
+        let text = String::from_utf8_lossy(&ran.get_output().stderr).into_owned();
+        assert!(text.starts_with("error: ") && text.contains("expected"), "{what}: {text}");
+        assert!(!text.contains("panicked"), "{what}: {text}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_not_there_ends_with_code_3() {
+    let out = tempdir().unwrap();
+    on_folder(Path::new("no/such/folder"), out.path())
+        .assert()
+        .code(3)
+        .stderr(contains("no/such/folder"));
+}
+
+#[test]
+fn settings_out_of_range_end_with_code_2_and_a_cure() {
+    let out = tempdir().unwrap();
+    for (flag, value) in [
+        ("--steps", "0"),
+        ("--upper-steps", "0"),
+        ("--step-size", "-1"),
+        ("--step-size", "NaN"),
+        ("--learning-rate", "0"),
+        ("--noise", "1.5"),
+        ("--cg-iterations", "0"),
+    ] {
+        let mut command = bilevel();
+        command.args(["run", "hyper-cleaning", &format!("{flag}={value}"), "--out"]).arg(out.path());
+        command.assert().code(2).stderr(contains(flag).and(contains("expected")));
+    }
+    quick(out.path(), &["--train", "5000"]).assert().code(3).stderr(contains("expected"));
+}
+
+#[test]
+fn an_unknown_method_ends_with_code_2_and_the_known_ones() {
+    let out = tempdir().unwrap();
+    quick(out.path(), &["--method", "magic"])
+        .assert()
+        .code(2)
+        .stderr(contains("magic").and(contains("rad")).and(contains("cg")));
+}
+
+#[test]
+fn a_step_size_that_diverges_ends_with_code_5_and_a_cure() {
+    let out = tempdir().unwrap();
+    for model in ["softmax", "mlp"] {
+        quick(out.path(), &["--step-size", "1e9", "--method", "rad,cg", "--model", model])
+            .assert()
+            .code(5)
+            .stdout(contains("reduce the lower step size"))
+            .stderr(contains("rad, cg did not end well"));
+    }
+}
+
+#[test]
+fn results_that_cannot_be_written_end_with_code_6() {
+    let out = tempdir().unwrap();
+    let file = out.path().join("file");
+    fs::write(&file, "").unwrap();
+    quick(&file, &["--method", "noisy"]).assert().code(6).stderr(contains("file"));
+}
+
+#[test]
+fn wgpu_without_an_adapter_is_an_error_and_not_a_panic() {
+    let out = tempdir().unwrap();
+    let mut command = quick(out.path(), &["--method", "noisy"]);
+    command.args(["--backend", "wgpu"]);
+    // The Vulkan loader finds no driver where it is told to look at none.
+    command.env("VK_DRIVER_FILES", "/nonexistent.json").env("VK_ICD_FILENAMES", "/nonexistent.json");
+    if cfg!(target_os = "linux") {
+        command.assert().code(4).stderr(contains("--backend flex").and(contains("panicked").not()));
+    }
+}
+
+#[test]
+fn doctor_and_list_say_what_there_is() {
+    bilevel().arg("doctor").assert().success().stdout(
+        contains("flex").and(contains("ndarray")).and(contains("wgpu")).and(contains("auto picks")),
+    );
+    bilevel().arg("list").assert().success().stdout(contains("hyper-cleaning").and(contains("rad")));
+    bilevel().arg("--help").assert().success().stdout(contains("Exit codes"));
+}
