@@ -10,8 +10,8 @@ use burn::tensor::{Tensor, TensorPrimitive};
 
 use crate::vector::read_scalar;
 use crate::{
-    Dual, ForwardOverReverse, Gradients, Layout, ReverseOverForward, Track, Vector,
-    lift_forward, lift_forward_over_reverse, lift_reverse, lift_reverse_over_forward,
+    Dual, ForwardOverReverse, Gradients, Layout, ReverseOverForward, Track, Vector, lift_forward,
+    lift_forward_over_reverse, lift_reverse, lift_reverse_over_forward,
 };
 
 /// The gradient of `loss` in the variables of `module`.
@@ -66,7 +66,7 @@ where
 /// The Hessian of `loss` in the variables of `module`, times `direction`.
 ///
 /// Reverse over forward: one evaluation with tangents and one backward pass over the tangent of the
-/// loss, `d/dy <grad f(y), v> = f_yy v`. Exact, and about 1.3 times the cost of a gradient.
+/// loss, `d/dy <grad f(y), v> = f_yy v`. Exact up to rounding.
 pub fn hvp<B, M, L>(
     module: &M,
     direction: &Vector<B>,
@@ -78,12 +78,8 @@ where
     L: AutodiffModule<ReverseOverForward<B>, InnerModule = M>,
 {
     let (template, point) = point(module);
-    let lifted = lift_reverse_over_forward::<B, M, L>(
-        &template,
-        &point,
-        Some(direction),
-        Track::Leaves,
-    );
+    let lifted =
+        lift_reverse_over_forward::<B, M, L>(&template, &point, Some(direction), Track::Leaves);
     let mut grads = Gradients::of_tangent(loss(&lifted.module));
     lifted.gradient(&mut grads)
 }
@@ -135,12 +131,8 @@ where
     L: AutodiffModule<ForwardOverReverse<B>, InnerModule = F>,
 {
     let (template, point) = point(module);
-    let lifted = lift_forward_over_reverse::<B, F, L>(
-        &template,
-        &point,
-        Some(direction),
-        Track::Leaves,
-    );
+    let lifted =
+        lift_forward_over_reverse::<B, F, L>(&template, &point, Some(direction), Track::Leaves);
     let mut grads = Gradients::of(loss(&lifted.module));
     lifted.gradient_and_tangent(&mut grads)
 }

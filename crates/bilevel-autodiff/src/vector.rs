@@ -120,7 +120,10 @@ impl<B: Backend> Vector<B> {
         module.visit(&mut read);
         let leaves = read.leaves.into_iter().zip(&layout.leaves).map(|(value, leaf)| {
             value.unwrap_or_else(|| {
-                panic!("the module has no parameter `{}`: take the layout from this module", leaf.path)
+                panic!(
+                    "the module has no parameter `{}`: take the layout from this module",
+                    leaf.path
+                )
             })
         });
         Self { layout: layout.clone(), leaves: leaves.collect() }
@@ -147,7 +150,12 @@ impl<B: Backend> Vector<B> {
     /// # Panics
     /// If the list has another length than the layout.
     pub fn from_slice(layout: &Arc<Layout>, values: &[f64], device: &Device<B>) -> Self {
-        assert_eq!(values.len(), layout.size(), "a vector of this module has {} values", layout.size());
+        assert_eq!(
+            values.len(),
+            layout.size(),
+            "a vector of this module has {} values",
+            layout.size()
+        );
         let mut rest = values;
         let leaves = layout.leaves.iter().map(|leaf| {
             let (head, tail) = rest.split_at(leaf.shape.num_elements());
@@ -234,9 +242,11 @@ impl<B: Backend> Vector<B> {
     /// Whether no entry is NaN or infinite.
     pub fn all_finite(&self) -> bool {
         // 0 * x is 0 for every finite x and NaN for the others.
-        let spoilt = self.leaves.iter().cloned().map(|leaf| {
-            B::float_sum(B::float_mul_scalar(leaf, Scalar::Float(0.0)))
-        });
+        let spoilt = self
+            .leaves
+            .iter()
+            .cloned()
+            .map(|leaf| B::float_sum(B::float_mul_scalar(leaf, Scalar::Float(0.0))));
         read_sum::<B>(spoilt).is_finite()
     }
 

@@ -208,6 +208,20 @@ fn linear_losses_and_zero_directions_have_products_that_are_exactly_zero() {
 }
 
 #[test]
+fn detach_stops_both_derivatives_except_the_tangent_under_forward_over_reverse() {
+    f64_everywhere();
+    fn half_detached<L: Backend>(x: &Values<L>) -> Tensor<L, 1> {
+        (x.values.val() * x.values.val().detach()).sum()
+    }
+    let x = sample_weights();
+    let v = random(&point(&x), 5);
+    assert_eq!(grad(&x, half_detached).to_vec(), point(&x).to_vec());
+    assert_eq!(hvp(&x, &v, half_detached).norm(), 0.0);
+    let (gradient, product) = grad_and_hvp::<B, _, Values<Dual<B>>, _>(&x, &v, half_detached);
+    assert_eq!((gradient.to_vec(), product.to_vec()), (point(&x).to_vec(), v.to_vec()));
+}
+
+#[test]
 #[should_panic(expected = "a loss is one number, found 7: end it with `.mean()` or `.sum()`")]
 fn a_loss_that_forgot_its_mean_has_no_gradient() {
     let (_, network) = networks().remove(0);
