@@ -53,7 +53,10 @@ impl ConvNetConfig {
             });
             (inputs, height, width) = (outputs, height / 2, width / 2);
         }
-        ConvNet { blocks, head: LinearConfig::new(inputs * height * width, self.classes).init(device) }
+        ConvNet {
+            blocks,
+            head: LinearConfig::new(inputs * height * width, self.classes).init(device),
+        }
     }
 }
 

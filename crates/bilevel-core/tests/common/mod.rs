@@ -143,9 +143,10 @@ pub fn points(fit: Fit, level: Level) -> (Vec<Vec<f64>>, Vec<f64>) {
     let rows: Vec<_> = numbers(seed, n * FEATURES).chunks(FEATURES).map(<[f64]>::to_vec).collect();
     let truth = [1.5, -0.7, 0.0, 0.4, -1.1];
     let noise = numbers(seed + 10, n);
-    let scores = rows.iter().zip(noise).map(|(row, e)| {
-        row.iter().zip(truth).map(|(a, w)| a * w).sum::<f64>() + 0.3 * e
-    });
+    let scores = rows
+        .iter()
+        .zip(noise)
+        .map(|(row, e)| row.iter().zip(truth).map(|(a, w)| a * w).sum::<f64>() + 0.3 * e);
     let targets = match fit {
         Fit::Squares => scores.collect(),
         Fit::Logistic => scores.map(f64::signum).collect(),
@@ -236,16 +237,13 @@ pub fn ridge_closed_form() -> Vec<f64> {
     };
     let hessian: Vec<Vec<f64>> = (0..FEATURES)
         .map(|i| {
-            (0..FEATURES)
-                .map(|j| gram(&a, i, j) + if i == j { X[i].exp() } else { 0.0 })
-                .collect()
+            (0..FEATURES).map(|j| gram(&a, i, j) + if i == j { X[i].exp() } else { 0.0 }).collect()
         })
         .collect();
     let w = solve(hessian.clone(), (0..FEATURES).map(|i| moment(&a, &b, i)).collect());
     let (c, d) = points(Fit::Squares, Level::Upper);
-    let slope = (0..FEATURES).map(|i| {
-        (0..FEATURES).map(|j| gram(&c, i, j) * w[j]).sum::<f64>() - moment(&c, &d, i)
-    });
+    let slope = (0..FEATURES)
+        .map(|i| (0..FEATURES).map(|j| gram(&c, i, j) * w[j]).sum::<f64>() - moment(&c, &d, i));
     let q = solve(hessian, slope.collect());
     (0..FEATURES).map(|j| -X[j].exp() * w[j] * q[j]).collect()
 }
@@ -278,7 +276,10 @@ pub fn assert_close(what: &str, found: &[f64], expected: &[f64], tolerance: f64)
     let scale = expected.iter().fold(1e-3_f64, |m, v| m.max(v.abs()));
     for (at, (f, e)) in found.iter().zip(expected).enumerate() {
         let error = (f - e).abs() / scale;
-        assert!(error <= tolerance, "{what}, entry {at}: found {f:e}, expected {e:e}, off {error:e}");
+        assert!(
+            error <= tolerance,
+            "{what}, entry {at}: found {f:e}, expected {e:e}, off {error:e}"
+        );
     }
 }
 

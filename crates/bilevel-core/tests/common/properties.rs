@@ -51,9 +51,8 @@ fn damping_solves_the_damped_system() {
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let at = Point { x: &x, y: &y, sample: Sample(0) };
     let b = oracle.gradient(Level::Upper, at, Wrt::Lower).1.into_y();
-    let mut hessian = |v: &_| {
-        oracle.product(Level::Lower, at, Direction::lower(v), Wrt::Lower).into_y()
-    };
+    let mut hessian =
+        |v: &_| oracle.product(Level::Lower, at, Direction::lower(v), Wrt::Lower).into_y();
     let cg = Cg::new(20, 1e-12).unwrap().with_damping(0.7).unwrap();
     let found = LinearSolver::<B>::solve(&cg, &mut hessian, &b);
     assert_eq!(found.status, LinearStatus::Converged);
@@ -74,9 +73,8 @@ fn cg_names_an_indefinite_operator_and_an_early_end() {
     assert_eq!(found.status, LinearStatus::NotFinite);
     let x = oracle.upper_start();
     let at = Point { x: &x, y: &b, sample: Sample(0) };
-    let mut hessian = |v: &_| {
-        oracle.product(Level::Lower, at, Direction::lower(v), Wrt::Lower).into_y()
-    };
+    let mut hessian =
+        |v: &_| oracle.product(Level::Lower, at, Direction::lower(v), Wrt::Lower).into_y();
     let found = LinearSolver::<B>::solve(&Cg::new(1, 1e-12).unwrap(), &mut hessian, &b);
     assert_eq!(found.status, LinearStatus::IterationLimit);
     let found = LinearSolver::<B>::solve(&cg, &mut hessian, &b.zeros_like());
