@@ -13,9 +13,9 @@ use bilevel_autodiff::ReverseOverForward;
 /// min_x F(x, y*(x)),   y*(x) in argmin_y f(x, y)
 /// ```
 ///
-/// Implement it for a type of your own, generic in the backend:
+/// Implement it for a type of your own, generic in the backend ([a complete one](crate)):
 ///
-/// ```ignore
+/// ```text
 /// impl<B: Backend> BilevelProblem<B> for Ridge {
 ///     type Upper = Penalties<B>;
 ///     type Lower = Linear<B>;

@@ -178,6 +178,11 @@ fn a_value_is_that_of_the_loss_that_is_differentiated() {
         let value = oracle.value(level, at).read();
         assert_eq!(value, oracle.gradient(level, at, Wrt::Both).0.read());
     }
+    // Another loss than that of inference.
+    let (x, y) = (oracle.upper_module(&x), oracle.lower_module(&y));
+    let inference = Loss::new(Normalised.lower_loss(&x, &y, &inputs())).read();
+    let value = oracle.value(Level::Lower, at).read();
+    assert!((value - inference).abs() > 0.1, "{value} {inference}");
 }
 
 #[test]
