@@ -1,5 +1,4 @@
-//! A network of your own, with something learned about its training: here the weight decay of each
-//! layer, by the loss on points that were not trained on.
+//! A network of your own, and the weight decay of each of its layers, learned on validation points.
 //!
 //! `cargo run --release -p bilevel-examples --example custom_network`
 
@@ -50,6 +49,7 @@ fn sine<const N: usize>(error: f32) -> Tensor<Flex, 2> {
 /// Returns the validation loss before each upper step.
 pub fn run() -> Result<Vec<f64>, Error> {
     let device = Default::default();
+    Flex::seed(&device, 0);
     let x = Param::from_data([-2.0, -2.0], &device);
     let net = Net {
         hidden: LinearConfig::new(1, 16).init(&device),

@@ -30,6 +30,7 @@ fn loss<B: Backend>(net: &Net<B>) -> Tensor<B, 1> {
 /// Returns the largest eigenvalue of the Hessian and how far `H v = value v` is from true.
 pub fn run() -> (f64, f64) {
     let device = Default::default();
+    Flex::seed(&device, 0);
     let net = Net::<Autodiff<Flex>> {
         hidden: LinearConfig::new(2, 8).init(&device),
         output: LinearConfig::new(8, 1).init(&device),

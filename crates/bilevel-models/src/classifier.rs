@@ -9,6 +9,7 @@ use crate::{Mlp, MlpConfig, SoftmaxRegression, SoftmaxRegressionConfig};
 
 /// One type for all classifiers, so that a problem is compiled once and not once a network.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one is made a run")]
 pub enum Classifier<B: Backend> {
     /// Linear.
     Softmax(SoftmaxRegression<B>),

@@ -43,6 +43,7 @@ fn networks() -> Vec<(&'static str, Network<Autodiff<B>>)> {
 
 /// Any network, so that each check is compiled once.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one is made a line of the table")]
 enum Network<B: Backend> {
     Flat(Classifier<B>),
     Image(ConvNet<B>),
