@@ -57,9 +57,9 @@
 //! * **Variables** are the parameters that require gradients where the module is on `Autodiff<B>`;
 //!   frozen ones (`no_grad`) and running statistics are constants. Take [`Layout::of`] there: a plain
 //!   backend forgets which is which.
-//! * **Batch normalisation** of burn-nn uses the batch's statistics under `Autodiff` and the running
-//!   ones elsewhere, and so [`jvp`] of it, on `Dual<B>`, is that of inference. The module handed in
-//!   keeps its running statistics.
+//! * **Batch normalisation** of burn-nn uses the batch's statistics on every level of differentiation,
+//!   `Dual<B>` included, and the running ones on a plain backend. The module handed in keeps its running
+//!   statistics.
 //! * **Random losses**: dropout draws another mask at each evaluation, and a product of such a loss
 //!   belongs to no function. Make the loss deterministic.
 //! * **`detach`** stops both derivatives under reverse over forward. Under forward over reverse it stops

@@ -75,9 +75,10 @@ pub fn adapters() -> Vec<Adapter> {
 pub fn pick() -> (BackendName, String) {
     match adapters().into_iter().find(|adapter| adapter.gpu) {
         Some(gpu) => (BackendName::Wgpu, format!("there is a GPU, {}", gpu.name)),
-        None if cfg!(feature = "flex") => {
-            (BackendName::Flex, "there is no hardware GPU, and flex is the fastest on the CPU".into())
-        }
+        None if cfg!(feature = "flex") => (
+            BackendName::Flex,
+            "there is no hardware GPU, and flex is the fastest on the CPU".into(),
+        ),
         None if cfg!(feature = "ndarray") => {
             (BackendName::Ndarray, "there is no hardware GPU, and flex is not in this build".into())
         }
@@ -187,7 +188,8 @@ mod graphics {
                     name: info.name,
                     interface: info.backend.to_str().into(),
                     kind: kind.into(),
-                    gpu: info.device_type != DeviceType::Cpu && info.device_type != DeviceType::Other,
+                    gpu: info.device_type != DeviceType::Cpu
+                        && info.device_type != DeviceType::Other,
                 };
                 (adapter, info.backend)
             };

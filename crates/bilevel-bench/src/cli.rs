@@ -35,7 +35,7 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum Experiment {
     /// Find the wrong labels of a training set: one weight a sample, learned on clean validation data.
-    HyperCleaning(HyperCleaningArgs),
+    HyperCleaning(Box<HyperCleaningArgs>),
 }
 
 /// The settings of hyper-cleaning. What is left out depends on the data: see the README.

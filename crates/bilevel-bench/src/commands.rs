@@ -50,7 +50,9 @@ fn hyper_cleaning(args: &HyperCleaningArgs) -> Result<(), BenchError> {
 }
 
 fn list() -> String {
-    let mut text = String::from("Experiments\n  hyper-cleaning   find the wrong labels of a training set\n\nMethods\n");
+    let mut text = String::from(
+        "Experiments\n  hyper-cleaning   find the wrong labels of a training set\n\nMethods\n",
+    );
     for method in MethodName::value_variants() {
         text += &format!("  {:<16} {}\n", method.as_str(), method.describe());
     }

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use crate::backend::BackendError;
+use crate::data::DataError;
 use crate::data::noise::NoiseError;
 use crate::data::split::SplitError;
-use crate::data::DataError;
 use crate::report::ReportError;
 
 /// An error of the binary. [`BenchError::exit_code`] is what the process ends with.

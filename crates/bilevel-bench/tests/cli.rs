@@ -32,11 +32,14 @@ fn folder() -> TempDir {
     let dir = tempdir().unwrap();
     for (part, n) in [("train", 40_u32), ("t10k", 20)] {
         let labels: Vec<u8> = (0..n).map(|i| (i % 2) as u8).collect();
-        let pixels: Vec<u8> =
-            labels.iter().flat_map(|&l| if l == 0 { [250, 10, 20, 30] } else { [20, 30, 240, 5] }).collect();
+        let pixels: Vec<u8> = labels
+            .iter()
+            .flat_map(|&l| if l == 0 { [250, 10, 20, 30] } else { [20, 30, 240, 5] })
+            .collect();
         let images = idx(8, &[n, 2, 2], &pixels);
         fs::write(dir.path().join(format!("{part}-images-idx3-ubyte")), images).unwrap();
-        fs::write(dir.path().join(format!("{part}-labels-idx1-ubyte")), idx(8, &[n], &labels)).unwrap();
+        fs::write(dir.path().join(format!("{part}-labels-idx1-ubyte")), idx(8, &[n], &labels))
+            .unwrap();
     }
     dir
 }
@@ -137,7 +140,9 @@ fn settings_out_of_range_end_with_code_2_and_a_cure() {
         ("--cg-iterations", "0"),
     ] {
         let mut command = bilevel();
-        command.args(["run", "hyper-cleaning", &format!("{flag}={value}"), "--out"]).arg(out.path());
+        command
+            .args(["run", "hyper-cleaning", &format!("{flag}={value}"), "--out"])
+            .arg(out.path());
         command.assert().code(2).stderr(contains(flag).and(contains("expected")));
     }
     quick(out.path(), &["--train", "5000"]).assert().code(3).stderr(contains("smaller parts"));
@@ -178,7 +183,9 @@ fn wgpu_without_an_adapter_is_an_error_and_not_a_panic() {
     let mut command = bilevel();
     command.args(["run", "hyper-cleaning", "--backend", "wgpu", "--out"]).arg(out.path());
     // The Vulkan loader finds no driver where it is told to look at none.
-    command.env("VK_DRIVER_FILES", "/nonexistent.json").env("VK_ICD_FILENAMES", "/nonexistent.json");
+    command
+        .env("VK_DRIVER_FILES", "/nonexistent.json")
+        .env("VK_ICD_FILENAMES", "/nonexistent.json");
     if cfg!(target_os = "linux") {
         command.assert().code(4).stderr(contains("--backend flex").and(contains("panicked").not()));
     }
@@ -189,6 +196,38 @@ fn doctor_and_list_say_what_there_is() {
     bilevel().arg("doctor").assert().success().stdout(
         contains("flex").and(contains("ndarray")).and(contains("wgpu")).and(contains("auto picks")),
     );
-    bilevel().arg("list").assert().success().stdout(contains("hyper-cleaning").and(contains("rad")));
+    bilevel()
+        .arg("list")
+        .assert()
+        .success()
+        .stdout(contains("hyper-cleaning").and(contains("rad")));
     bilevel().arg("--help").assert().success().stdout(contains("Exit codes"));
+}
+
+/// `rad` keeps the states of y and nothing else: a hundred times the steps must not keep more.
+#[test]
+fn the_memory_of_rad_grows_by_the_states_alone() {
+    let out = tempdir().unwrap();
+    let peak = |steps: &str| {
+        let mut command = bilevel();
+        command.args(["run", "hyper-cleaning", "--backend", "flex", "--method", "rad", "--json"]);
+        command.args([
+            "--model",
+            "mlp",
+            "--train",
+            "60",
+            "--validation",
+            "60",
+            "--step-size",
+            "0.1",
+        ]);
+        command.args(["--upper-steps", "1", "--steps", steps, "--out"]).arg(out.path());
+        let ran = command.assert().success();
+        let summary: serde_json::Value = serde_json::from_slice(&ran.get_output().stdout).unwrap();
+        summary["methods"][0]["peak_memory"]["heap"].as_u64().unwrap() as f64
+    };
+    // y: 64 x 300 + 300 + 300 x 10 + 10 numbers of four bytes.
+    let y = 4.0 * 22_510.0;
+    let growth = (peak("500") - peak("10")) / (490.0 * y);
+    assert!((0.9..=1.2).contains(&growth), "grows by {growth:.3} times the states");
 }

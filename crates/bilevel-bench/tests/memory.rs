@@ -22,38 +22,20 @@ fn is_exact_starts_anew_and_notices_another_phase() {
     let kept = black_box(vec![1_u8; 50 << 20]);
     let (short, long, again) = (sweep(10), sweep(100), sweep(10));
     let growth = (long - short) as f64 / (90 * Y) as f64;
-    assert!(
-        (growth - 1.0).abs() < 1e-3,
-        "grew by {growth} x 90 x the size of y"
-    );
+    assert!((growth - 1.0).abs() < 1e-3, "grew by {growth} x 90 x the size of y");
     // The test harness has a thread of its own, whose few bytes count as well.
-    assert!(
-        short.abs_diff(again) < 1 << 12,
-        "{short} bytes, then {again}"
-    );
+    assert!(short.abs_diff(again) < 1 << 12, "{short} bytes, then {again}");
     drop(kept);
 
     let phase = Phase::start();
-    std::thread::spawn(|| drop(black_box(vec![1_u8; Y])))
-        .join()
-        .unwrap();
+    std::thread::spawn(|| drop(black_box(vec![1_u8; Y]))).join().unwrap();
     let peak = phase.peak();
-    assert!(
-        peak.heap.unwrap() >= Y as u64,
-        "the allocation of a thread was missed"
-    );
+    assert!(peak.heap.unwrap() >= Y as u64, "the allocation of a thread was missed");
     if let Some(resident) = peak.resident {
-        assert!(
-            resident > 1 << 20 && resident < 1 << 40,
-            "resident peak of {resident} bytes"
-        );
+        assert!(resident > 1 << 20 && resident < 1 << 40, "resident peak of {resident} bytes");
     }
     let other = Phase::start();
-    assert_eq!(
-        phase.peak(),
-        Default::default(),
-        "read the counter of another phase"
-    );
+    assert_eq!(phase.peak(), Default::default(), "read the counter of another phase");
     assert!(other.peak().heap.is_some());
 
     idx_reader_holds_at_most_twice_the_file();
@@ -68,10 +50,7 @@ fn idx_reader_holds_at_most_twice_the_file() {
         let read = idx::parse(&file[..end]);
         let peak = phase.peak().heap.unwrap();
         assert_eq!(read.is_ok(), end == file.len());
-        assert!(
-            peak <= 2 * end as u64 + (1 << 17),
-            "{peak} bytes held for a file of {end}"
-        );
+        assert!(peak <= 2 * end as u64 + (1 << 17), "{peak} bytes held for a file of {end}");
     }
     // A claim of 2^64 - 2^33 + 1 elements costs nothing.
     let phase = Phase::start();

@@ -8,14 +8,7 @@ use bilevel_bench::report::folder::{RunFolder, default_name};
 use bilevel_bench::report::{MethodReport, RunReport, StepRecord, curves, table};
 
 fn detection(f1: f64) -> Option<Detection> {
-    Some(Detection {
-        accuracy: f1,
-        precision: f1,
-        recall: f1,
-        f1,
-        found: 250,
-        wrong: 250,
-    })
+    Some(Detection { accuracy: f1, precision: f1, recall: f1, f1, found: 250, wrong: 250 })
 }
 
 fn bilevel(name: &str, speed: f64, best: f64) -> MethodReport {
@@ -40,15 +33,8 @@ fn bilevel(name: &str, speed: f64, best: f64) -> MethodReport {
         upper_loss: Some(0.3),
         lower_loss: Some(0.7),
         seconds: 10.04,
-        peak_memory: PeakMemory {
-            heap: Some(12_345_678),
-            resident: None,
-        },
-        oracle_calls: [
-            ("lower_gradient".into(), 10_000),
-            ("product".into(), 10_100),
-        ]
-        .into(),
+        peak_memory: PeakMemory { heap: Some(12_345_678), resident: None },
+        oracle_calls: [("lower_gradient".into(), 10_000), ("product".into(), 10_100)].into(),
         series: series.collect(),
         ..Default::default()
     }
@@ -62,10 +48,7 @@ fn baseline(name: &str, accuracy: f64) -> MethodReport {
         status: "trained".into(),
         test_accuracy: Some(accuracy),
         seconds: 0.21,
-        peak_memory: PeakMemory {
-            heap: Some(400_000),
-            resident: None,
-        },
+        peak_memory: PeakMemory { heap: Some(400_000), resident: None },
         oracle_calls: [("lower_gradient".into(), 100)].into(),
         ..Default::default()
     }
@@ -79,10 +62,7 @@ fn report() -> RunReport {
         name: "cg".into(),
         status: "stopped at step 3: the hypergradient is NaN; lower the step size".into(),
         seconds: 0.3,
-        series: vec![StepRecord {
-            upper_loss: Some(f64::NAN),
-            ..Default::default()
-        }],
+        series: vec![StepRecord { upper_loss: Some(f64::NAN), ..Default::default() }],
         ..Default::default()
     };
     RunReport {
@@ -101,38 +81,21 @@ fn report() -> RunReport {
 #[test]
 fn a_folder_holds_all_files_and_nothing_else() {
     let root = tempfile::tempdir().unwrap();
-    let run = RunFolder::create(
-        &root.path().join("runs"),
-        &default_name("hyper-cleaning", 0),
-    );
+    let run = RunFolder::create(&root.path().join("runs"), &default_name("hyper-cleaning", 0));
     let run = run.unwrap();
     assert!(run.path().ends_with("runs/hyper-cleaning-0"));
     let report = report();
     run.write(&report).unwrap();
-    let mut names: Vec<_> = fs::read_dir(run.path())
-        .unwrap()
-        .map(|e| e.unwrap().file_name())
-        .collect();
+    let mut names: Vec<_> =
+        fs::read_dir(run.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(
-        names,
-        ["curves.svg", "metrics.csv", "settings.toml", "summary.json"]
-    );
+    assert_eq!(names, ["curves.svg", "metrics.csv", "settings.toml", "summary.json"]);
 
     let text = |name: &str| fs::read_to_string(run.path().join(name)).unwrap();
     let mut expected = report.clone();
-    expected
-        .methods
-        .iter_mut()
-        .for_each(|method| method.series.clear());
-    assert_eq!(
-        serde_json::from_str::<RunReport>(&text("summary.json")).unwrap(),
-        expected
-    );
-    assert_eq!(
-        toml::from_str::<toml::Table>(&text("settings.toml")).unwrap(),
-        report.settings
-    );
+    expected.methods.iter_mut().for_each(|method| method.series.clear());
+    assert_eq!(serde_json::from_str::<RunReport>(&text("summary.json")).unwrap(), expected);
+    assert_eq!(toml::from_str::<toml::Table>(&text("settings.toml")).unwrap(), report.settings);
 
     let metrics = text("metrics.csv");
     let mut lines = metrics.lines();
@@ -140,15 +103,8 @@ fn a_folder_holds_all_files_and_nothing_else() {
     assert_eq!(lines.next(), Some(head));
     let start = lines.next().unwrap();
     assert!(start.starts_with("rad,0,0.0,2.3,1.0,0.62,0.0,"), "{start}");
-    assert_eq!(
-        lines.count(),
-        101,
-        "100 more steps of rad and one row of cg"
-    );
-    assert!(
-        metrics.ends_with("cg,0,0.0,,,,,\n"),
-        "a figure that is not finite is empty"
-    );
+    assert_eq!(lines.count(), 101, "100 more steps of rad and one row of cg");
+    assert!(metrics.ends_with("cg,0,0.0,,,,,\n"), "a figure that is not finite is empty");
 }
 
 #[test]
@@ -165,9 +121,7 @@ fn refuses_with_cause_and_cure() {
     let root = tempfile::tempdir().unwrap();
     for name in ["", "..", ".hidden", "a/b", "a b", "a\\b", "ä"] {
         assert_eq!(
-            RunFolder::create(root.path(), name)
-                .unwrap_err()
-                .to_string(),
+            RunFolder::create(root.path(), name).unwrap_err().to_string(),
             format!(
                 "run name {name:?}, expected 1 to 100 letters, digits, '-', '_' or '.', not first a \
                  '.'; rename the run"
@@ -178,10 +132,7 @@ fn refuses_with_cause_and_cure() {
     fs::write(&file, "").unwrap();
     let text = RunFolder::create(&file, "run").unwrap_err().to_string();
     assert!(text.starts_with(&format!("{}: ", file.display())), "{text}");
-    assert!(
-        text.ends_with("; check that the folder exists, is writable and has room"),
-        "{text}"
-    );
+    assert!(text.ends_with("; check that the folder exists, is writable and has room"), "{text}");
 }
 
 #[test]
@@ -197,14 +148,9 @@ cg: stopped at step 3: the hypergradient is NaN; lower the step size";
     assert_eq!(table::render(&report()), expected);
     let mut wide = report();
     wide.methods[1].name = "a-method-with-a-very-long-name-indeed".into();
-    wide.methods[1]
-        .oracle_calls
-        .insert("product".into(), 123_456_789_012);
+    wide.methods[1].oracle_calls.insert("product".into(), 123_456_789_012);
     let text = table::render(&wide);
-    assert!(
-        text.lines().take(9).all(|line| line.chars().count() <= 80),
-        "{text}"
-    );
+    assert!(text.lines().take(9).all(|line| line.chars().count() <= 80), "{text}");
 }
 
 #[test]
@@ -213,14 +159,9 @@ fn curves_are_drawn_of_anything() {
     if let Some(path) = std::env::var_os("BILEVEL_CURVES") {
         fs::write(path, &whole).unwrap();
     }
-    for word in [
-        "hyper-cleaning, seed 0",
-        "test accuracy (%)",
-        "F1 of",
-        "upper steps",
-        "oracle",
-        "rad",
-    ] {
+    for word in
+        ["hyper-cleaning, seed 0", "test accuracy (%)", "F1 of", "upper steps", "oracle", "rad"]
+    {
         assert!(whole.contains(word), "no {word:?} in the figure");
     }
     let mut odd = report();

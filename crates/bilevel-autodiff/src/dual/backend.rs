@@ -41,10 +41,10 @@ impl<B: Backend> BackendTypes for Dual<B> {
 }
 
 impl<B: Backend> Backend for Dual<B> {
-    // Training-time behaviour (dropout, batch statistics) follows the inner backend: a loss must be
-    // the same function whether it is evaluated, differentiated once, or differentiated twice.
-    fn ad_enabled(device: &Self::Device) -> bool {
-        B::ad_enabled(device)
+    // Layers that behave otherwise in training (batch statistics, dropout) ask this: a loss must be the
+    // same function on every level at which it is differentiated.
+    fn ad_enabled(_: &Self::Device) -> bool {
+        true
     }
 
     fn memory_persistent_allocations<

@@ -30,40 +30,18 @@ impl Dataset {
         let name = name.into();
         let samples = labels.len();
         // An overflow is no shape that memory could hold, so it fails the length check below.
-        let features = shape
-            .iter()
-            .try_fold(1_usize, |a, &b| a.checked_mul(b))
-            .unwrap_or(usize::MAX);
+        let features =
+            shape.iter().try_fold(1_usize, |a, &b| a.checked_mul(b)).unwrap_or(usize::MAX);
         if samples == 0 || features == 0 || classes == 0 {
-            return Err(DataError::Empty {
-                name,
-                samples,
-                shape,
-                classes,
-            });
+            return Err(DataError::Empty { name, samples, shape, classes });
         }
         if samples.checked_mul(features) != Some(images.len()) {
-            return Err(DataError::Length {
-                name,
-                found: images.len(),
-                samples,
-                features,
-            });
+            return Err(DataError::Length { name, found: images.len(), samples, features });
         }
         if let Some(at) = images.iter().position(|pixel| !(0.0..=1.0).contains(pixel)) {
-            return Err(DataError::Pixel {
-                name,
-                index: at / features,
-                found: images[at],
-            });
+            return Err(DataError::Pixel { name, index: at / features, found: images[at] });
         }
-        let set = Self {
-            name,
-            images,
-            labels: Vec::new(),
-            shape,
-            classes,
-        };
+        let set = Self { name, images, labels: Vec::new(), shape, classes };
         set.with_labels(labels)
     }
 
@@ -82,12 +60,7 @@ impl Dataset {
             });
         }
         if let Some(index) = labels.iter().position(|&label| label as usize >= classes) {
-            return Err(DataError::Label {
-                name: self.name,
-                index,
-                found: labels[index],
-                classes,
-            });
+            return Err(DataError::Label { name: self.name, index, found: labels[index], classes });
         }
         Ok(Self { labels, ..self })
     }
@@ -99,11 +72,7 @@ impl Dataset {
     pub fn select(&self, indices: &[usize]) -> Result<Self, DataError> {
         let samples = self.len();
         if let Some(&index) = indices.iter().find(|&&index| index >= samples) {
-            return Err(DataError::Index {
-                name: self.name.clone(),
-                index,
-                samples,
-            });
+            return Err(DataError::Index { name: self.name.clone(), index, samples });
         }
         if indices.is_empty() {
             return Err(DataError::Empty {
@@ -209,9 +178,7 @@ mod tests {
     }
 
     fn refusal(images: Vec<f32>, labels: Vec<u32>, shape: [usize; 3], classes: usize) -> String {
-        Dataset::new("tiny", images, labels, shape, classes)
-            .unwrap_err()
-            .to_string()
+        Dataset::new("tiny", images, labels, shape, classes).unwrap_err().to_string()
     }
 
     #[test]

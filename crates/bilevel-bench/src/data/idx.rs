@@ -113,14 +113,8 @@ pub enum IdxFault {
 /// # Errors
 /// [`DataError::Read`] where it cannot be opened, [`DataError::Idx`] where its contents are unsound.
 pub fn read(path: &Path) -> Result<Idx, DataError> {
-    let file = File::open(path).map_err(|cause| DataError::Read {
-        path: path.into(),
-        cause,
-    })?;
-    parse(BufReader::new(file)).map_err(|fault| DataError::Idx {
-        path: path.into(),
-        fault,
-    })
+    let file = File::open(path).map_err(|cause| DataError::Read { path: path.into(), cause })?;
+    parse(BufReader::new(file)).map_err(|fault| DataError::Idx { path: path.into(), fault })
 }
 
 /// Reads one IDX file from a source of bytes, plain or gzip, to its end.
@@ -131,11 +125,7 @@ pub fn read(path: &Path) -> Result<Idx, DataError> {
 /// See [`IdxFault`].
 pub fn parse(mut source: impl BufRead) -> Result<Idx, IdxFault> {
     let mut start = Vec::new();
-    source
-        .by_ref()
-        .take(2)
-        .read_to_end(&mut start)
-        .map_err(IdxFault::Io)?;
+    source.by_ref().take(2).read_to_end(&mut start).map_err(IdxFault::Io)?;
     let zipped = start == GZIP;
     let whole = Cursor::new(start).chain(source);
     if zipped {
@@ -175,28 +165,17 @@ fn decode(mut source: impl Read) -> Result<Idx, IdxFault> {
     let mut sizes = vec![0; 4 * usize::from(rank)];
     let found = fill(&mut source, &mut sizes)?;
     if found < sizes.len() {
-        return Err(IdxFault::Header {
-            found: 4 + found,
-            expected: 4 + sizes.len(),
-        });
+        return Err(IdxFault::Header { found: 4 + found, expected: 4 + sizes.len() });
     }
-    let dims: Vec<usize> = sizes
-        .as_chunks()
-        .0
-        .iter()
-        .map(|&size| u32::from_be_bytes(size) as usize)
-        .collect();
+    let dims: Vec<usize> =
+        sizes.as_chunks().0.iter().map(|&size| u32::from_be_bytes(size) as usize).collect();
     let Some(expected) = dims.iter().try_fold(width, |a: usize, &b| a.checked_mul(b)) else {
         return Err(IdxFault::Overflow(dims));
     };
 
     let bytes = read_elements(&mut source, expected)?;
     if bytes.len() < expected {
-        return Err(IdxFault::Truncated {
-            dims,
-            expected,
-            found: bytes.len(),
-        });
+        return Err(IdxFault::Truncated { dims, expected, found: bytes.len() });
     }
     // Reading on to the end also makes the gzip layer check its sum.
     if fill(&mut source, &mut [0])? > 0 {
@@ -205,12 +184,7 @@ fn decode(mut source: impl Read) -> Result<Idx, IdxFault> {
     let elements = match kind {
         0x08 => Elements::U8(bytes),
         _ => Elements::I32(
-            bytes
-                .as_chunks()
-                .0
-                .iter()
-                .map(|&four| i32::from_be_bytes(four))
-                .collect(),
+            bytes.as_chunks().0.iter().map(|&four| i32::from_be_bytes(four)).collect(),
         ),
     };
     Ok(Idx { dims, elements })
@@ -235,13 +209,8 @@ fn read_elements(source: &mut impl Read, expected: usize) -> Result<Vec<u8>, Idx
     let mut bytes = Vec::new();
     while bytes.len() < expected {
         let room = bytes.len().max(FIRST_ROOM).min(expected - bytes.len());
-        bytes
-            .try_reserve_exact(room)
-            .map_err(|error| IdxFault::Io(io::Error::other(error)))?;
-        let found = source
-            .take(room as u64)
-            .read_to_end(&mut bytes)
-            .map_err(IdxFault::Io)?;
+        bytes.try_reserve_exact(room).map_err(|error| IdxFault::Io(io::Error::other(error)))?;
+        let found = source.take(room as u64).read_to_end(&mut bytes).map_err(IdxFault::Io)?;
         if found < room {
             break;
         }

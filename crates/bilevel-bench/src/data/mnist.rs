@@ -36,13 +36,8 @@ impl TrainTest {
 pub fn read_dir(dir: &Path) -> Result<TrainTest, DataError> {
     // Asked first, so that a mistyped folder is not reported as a folder that lacks a file.
     let known = fs::canonicalize(dir).and_then(|dir| fs::read_dir(&dir).map(|_| dir));
-    let known = known.map_err(|cause| DataError::Read {
-        path: dir.into(),
-        cause,
-    })?;
-    let name = known
-        .file_name()
-        .map_or("data".into(), |name| name.to_string_lossy().into_owned());
+    let known = known.map_err(|cause| DataError::Read { path: dir.into(), cause })?;
+    let name = known.file_name().map_or("data".into(), |name| name.to_string_lossy().into_owned());
 
     let labels = read_labels(dir, "train-labels-idx1-ubyte")?;
     let classes = labels.iter().max().map_or(0, |&label| label as usize + 1);
@@ -50,20 +45,14 @@ pub fn read_dir(dir: &Path) -> Result<TrainTest, DataError> {
     let labels = read_labels(dir, "t10k-labels-idx1-ubyte")?;
     let test = read_part(&name, dir, "t10k-images-idx3-ubyte", labels, classes)?;
     if train.shape() != test.shape() {
-        return Err(DataError::Join {
-            name,
-            found: test.shape(),
-            expected: train.shape(),
-        });
+        return Err(DataError::Join { name, found: test.shape(), expected: train.shape() });
     }
     Ok(TrainTest { train, test })
 }
 
 fn read_labels(dir: &Path, file: &'static str) -> Result<Vec<u32>, DataError> {
     let path = find(dir, file)?;
-    idx::read(&path)?
-        .into_labels()
-        .map_err(|fault| DataError::Idx { path, fault })
+    idx::read(&path)?.into_labels().map_err(|fault| DataError::Idx { path, fault })
 }
 
 fn read_part(
@@ -76,10 +65,7 @@ fn read_part(
     let path = find(dir, file)?;
     let images = idx::read(&path)?.into_images();
     let (_, [height, width], bytes) = images.map_err(|fault| DataError::Idx { path, fault })?;
-    let images = bytes
-        .into_iter()
-        .map(|byte| f32::from(byte) / 255.0)
-        .collect();
+    let images = bytes.into_iter().map(|byte| f32::from(byte) / 255.0).collect();
     Dataset::new(name, images, labels, [1, height, width], classes)
 }
 
@@ -87,8 +73,5 @@ fn find(dir: &Path, file: &'static str) -> Result<PathBuf, DataError> {
     [dir.join(file), dir.join(format!("{file}.gz"))]
         .into_iter()
         .find(|path| path.exists())
-        .ok_or_else(|| DataError::Missing {
-            dir: dir.into(),
-            file,
-        })
+        .ok_or_else(|| DataError::Missing { dir: dir.into(), file })
 }

@@ -73,18 +73,11 @@ pub fn corrupt_labels(
         return Err(NoiseError::Classes(classes));
     }
     if let Some(index) = labels.iter().position(|&label| label as usize >= classes) {
-        return Err(NoiseError::Label {
-            index,
-            found: labels[index],
-            classes,
-        });
+        return Err(NoiseError::Label { index, found: labels[index], classes });
     }
     let n = labels.len();
     let amount = ((fraction * n as f64).round() as usize).min(n);
-    let mut corrupted = Corrupted {
-        labels: labels.to_vec(),
-        wrong: vec![false; n],
-    };
+    let mut corrupted = Corrupted { labels: labels.to_vec(), wrong: vec![false; n] };
     for index in index::sample(rng, n, amount) {
         // A rotation by 1 to classes - 1 reaches every other class once, and never the same one.
         let turn = rng.random_range(1..classes);
@@ -125,16 +118,10 @@ impl Detection {
         threshold: f32,
     ) -> Result<Self, NoiseError> {
         if weights.len() != wrong.len() {
-            return Err(NoiseError::Length {
-                found: weights.len(),
-                expected: wrong.len(),
-            });
+            return Err(NoiseError::Length { found: weights.len(), expected: wrong.len() });
         }
         if let Some(index) = weights.iter().position(|weight| !weight.is_finite()) {
-            return Err(NoiseError::Weight {
-                index,
-                found: weights[index],
-            });
+            return Err(NoiseError::Weight { index, found: weights[index] });
         }
         let thrown_out = weights.iter().map(|&weight| weight < threshold);
         let (mut hits, mut found, mut right) = (0, 0, 0);
@@ -173,10 +160,7 @@ mod tests {
     fn detection_counts_wrong_labels_as_positives() {
         let weights = [0.1, 0.2, 0.9, 0.8, 0.3, 0.5];
         let wrong = [true, true, true, false, false, false];
-        assert_eq!(
-            judge(&weights, &wrong),
-            [4.0 / 6.0, 2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0]
-        );
+        assert_eq!(judge(&weights, &wrong), [4.0 / 6.0, 2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0]);
     }
 
     #[test]
@@ -191,9 +175,7 @@ mod tests {
     fn refuses_with_cause_and_cure() {
         let rng = &mut crate::data::stream(0, crate::data::Purpose::Noise);
         let mut refusal = |labels: &[u32], classes, fraction| {
-            corrupt_labels(labels, classes, fraction, rng)
-                .unwrap_err()
-                .to_string()
+            corrupt_labels(labels, classes, fraction, rng).unwrap_err().to_string()
         };
         assert_eq!(
             refusal(&[0, 1], 2, 50.0),
@@ -209,15 +191,11 @@ mod tests {
             "label 7 of sample 1, expected 0 to 1; check the labels"
         );
         assert_eq!(
-            Detection::from_weights(&[0.5], &[], 0.5)
-                .unwrap_err()
-                .to_string(),
+            Detection::from_weights(&[0.5], &[], 0.5).unwrap_err().to_string(),
             "1 weights, expected 0, one a label; judge the weights of the same samples"
         );
         assert_eq!(
-            Detection::from_weights(&[f32::NAN], &[true], 0.5)
-                .unwrap_err()
-                .to_string(),
+            Detection::from_weights(&[f32::NAN], &[true], 0.5).unwrap_err().to_string(),
             "weight NaN of sample 0, expected a finite number; lower the step size"
         );
     }

@@ -23,15 +23,9 @@ pub struct SplitSizes {
 
 impl SplitSizes {
     /// BDA's protocol for MNIST, which leaves 56000 for the test.
-    pub const BDA_MNIST: Self = Self {
-        train: 7000,
-        validation: 7000,
-    };
+    pub const BDA_MNIST: Self = Self { train: 7000, validation: 7000 };
     /// For the embedded digits; leaves 797 for the test.
-    pub const DIGITS: Self = Self {
-        train: 500,
-        validation: 500,
-    };
+    pub const DIGITS: Self = Self { train: 500, validation: 500 };
 
     /// Samples of class `class` (of `classes`) in training and validation.
     fn of_class(self, class: usize, classes: usize) -> (usize, usize) {
@@ -108,11 +102,7 @@ pub fn split(set: &Dataset, sizes: SplitSizes, seed: u64) -> Result<Split, Split
     let SplitSizes { train, validation } = sizes;
     let test = set.len().saturating_sub(train.saturating_add(validation));
     if train == 0 || validation == 0 {
-        return Err(SplitError::Empty {
-            train,
-            validation,
-            test,
-        });
+        return Err(SplitError::Empty { train, validation, test });
     }
     let classes = set.classes();
     let mut members = vec![Vec::new(); classes];
@@ -121,24 +111,13 @@ pub fn split(set: &Dataset, sizes: SplitSizes, seed: u64) -> Result<Split, Split
     }
 
     let mut rng = stream(seed, Purpose::Split);
-    let mut split = Split {
-        train: Vec::new(),
-        validation: Vec::new(),
-        test: Vec::new(),
-    };
+    let mut split = Split { train: Vec::new(), validation: Vec::new(), test: Vec::new() };
     for (class, mut indices) in members.into_iter().enumerate() {
         let (to_train, to_validation) = sizes.of_class(class, classes);
         let needed = to_train.saturating_add(to_validation);
         let found = indices.len();
         if found < needed {
-            return Err(SplitError::Class {
-                class,
-                found,
-                needed,
-                classes,
-                train,
-                validation,
-            });
+            return Err(SplitError::Class { class, found, needed, classes, train, validation });
         }
         indices.shuffle(&mut rng);
         split.test.extend(indices.drain(needed..));
@@ -146,11 +125,7 @@ pub fn split(set: &Dataset, sizes: SplitSizes, seed: u64) -> Result<Split, Split
         split.train.append(&mut indices);
     }
     if split.test.is_empty() {
-        return Err(SplitError::Empty {
-            train,
-            validation,
-            test: 0,
-        });
+        return Err(SplitError::Empty { train, validation, test: 0 });
     }
     // A mini-batch taken from the front must see all classes.
     split.train.shuffle(&mut rng);

@@ -22,11 +22,8 @@ const METHODS: [RGBColor; 6] = [
     RGBColor(86, 180, 233),
 ];
 /// Grey and dash length in pixels, for one baseline after the other.
-const BASELINES: [(RGBColor, i32); 3] = [
-    (RGBColor(90, 90, 90), 3),
-    (RGBColor(90, 90, 90), 10),
-    (RGBColor(150, 150, 150), 6),
-];
+const BASELINES: [(RGBColor, i32); 3] =
+    [(RGBColor(90, 90, 90), 3), (RGBColor(90, 90, 90), 10), (RGBColor(150, 150, 150), 6)];
 
 type Panel<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
@@ -99,22 +96,10 @@ fn draw<'a>(report: &RunReport, text: &'a mut String) -> Result<(), DrawError<'a
     let body = root.titled(&title, font(20))?;
     let (panels, legend) = body.split_vertically(body.dim_in_pixel().1 - LEGEND_HEIGHT);
     let records = || report.methods.iter().flat_map(|method| &method.series);
-    let second = if records().any(|record| record.f1.is_some()) {
-        F1
-    } else {
-        UPPER_LOSS
-    };
-    let last = records()
-        .map(|record| record.step)
-        .max()
-        .unwrap_or(0)
-        .max(1) as f64;
+    let second = if records().any(|record| record.f1.is_some()) { F1 } else { UPPER_LOSS };
+    let last = records().map(|record| record.step).max().unwrap_or(0).max(1) as f64;
     let strokes = strokes(&report.methods);
-    for (panel, quantity) in panels
-        .split_evenly((1, 2))
-        .iter()
-        .zip([TEST_ACCURACY, second])
-    {
+    for (panel, quantity) in panels.split_evenly((1, 2)).iter().zip([TEST_ACCURACY, second]) {
         let lines = lines(&report.methods, &strokes, &quantity, last);
         draw_panel(panel, &quantity, lines, last)?;
     }
@@ -130,11 +115,7 @@ fn strokes(methods: &[MethodReport]) -> Vec<Stroke> {
         true => greys.next(),
         false => colors.next().map(|color| (color, SOLID)),
     };
-    methods
-        .iter()
-        .filter_map(&mut next)
-        .map(|(color, dash)| Stroke { color, dash })
-        .collect()
+    methods.iter().filter_map(&mut next).map(|(color, dash)| Stroke { color, dash }).collect()
 }
 
 /// What a panel shows of each method, where the steps end at `last`.
@@ -151,25 +132,15 @@ fn lines(
             return level.map_or(vec![], |level| vec![(0.0, level), (last, level)]);
         }
         let series = method.series.iter();
-        series
-            .filter_map(|r| Some((r.step as f64, shown((quantity.of_step)(r))?)))
-            .collect()
+        series.filter_map(|r| Some((r.step as f64, shown((quantity.of_step)(r))?))).collect()
     };
     let pairs = methods.iter().zip(strokes);
-    pairs
-        .map(|(method, &stroke)| Line {
-            stroke,
-            points: points(method),
-        })
-        .collect()
+    pairs.map(|(method, &stroke)| Line { stroke, points: points(method) }).collect()
 }
 
 /// The range of the vertical axis: all values, with room above and below.
 fn range(lines: &[Line], quantity: &Quantity) -> (f64, f64) {
-    let values = lines
-        .iter()
-        .flat_map(|line| &line.points)
-        .map(|point| point.1);
+    let values = lines.iter().flat_map(|line| &line.points).map(|point| point.1);
     let (low, high) = values.fold((f64::MAX, f64::MIN), |(a, b), v| (a.min(v), b.max(v)));
     if low > high {
         return (0.0, quantity.scale);
@@ -228,10 +199,7 @@ fn draw_legend<'a>(
         let mut from = x;
         while from < x + KEY {
             let to = from.saturating_add(stroke.dash).min(x + KEY);
-            area.draw(&PathElement::new(
-                [(from, middle), (to, middle)],
-                stroke.style(),
-            ))?;
+            area.draw(&PathElement::new([(from, middle), (to, middle)], stroke.style()))?;
             from = to.saturating_add(stroke.dash);
         }
         let name = match method.ok {

@@ -34,10 +34,7 @@ impl RunFolder {
         {
             return Err(ReportError::Name(name.into()));
         }
-        let refuse = |path: &Path, cause| ReportError::Write {
-            path: path.into(),
-            cause,
-        };
+        let refuse = |path: &Path, cause| ReportError::Write { path: path.into(), cause };
         fs::create_dir_all(root).map_err(|cause| refuse(root, cause))?;
         for suffix in 1..=LAST_SUFFIX {
             let path = match suffix {
@@ -50,10 +47,7 @@ impl RunFolder {
                 Err(cause) => return Err(refuse(&path, cause)),
             }
         }
-        Err(ReportError::Crowded {
-            path: root.join(name),
-            tried: LAST_SUFFIX,
-        })
+        Err(ReportError::Crowded { path: root.join(name), tried: LAST_SUFFIX })
     }
 
     /// Where it is.
@@ -87,10 +81,7 @@ impl RunFolder {
             file.persist(&path)?;
             Ok(())
         };
-        write().map_err(|cause| ReportError::Write {
-            path: path.clone(),
-            cause,
-        })
+        write().map_err(|cause| ReportError::Write { path: path.clone(), cause })
     }
 }
 
@@ -112,10 +103,7 @@ fn make_readable(file: &fs::File) -> io::Result<()> {
 pub fn summary_json(report: &RunReport) -> Result<String, ReportError> {
     let json = serde_json::to_string_pretty(report);
     json.map(|json| json + "\n")
-        .map_err(|e| ReportError::Format {
-            file: "summary.json",
-            what: e.to_string(),
-        })
+        .map_err(|e| ReportError::Format { file: "summary.json", what: e.to_string() })
 }
 
 /// The settings alone, as TOML.
@@ -123,45 +111,28 @@ pub fn summary_json(report: &RunReport) -> Result<String, ReportError> {
 /// # Errors
 /// Where a setting has no form in TOML.
 pub fn settings_toml(report: &RunReport) -> Result<String, ReportError> {
-    toml::to_string_pretty(&report.settings).map_err(|e| ReportError::Format {
-        file: "settings.toml",
-        what: e.to_string(),
-    })
+    toml::to_string_pretty(&report.settings)
+        .map_err(|e| ReportError::Format { file: "settings.toml", what: e.to_string() })
 }
 
 /// A row of `metrics.csv`.
 #[derive(Serialize)]
 struct Row<'a>(&'a str, &'a StepRecord);
 
-const COLUMNS: [&str; 8] = [
-    "method",
-    "step",
-    "seconds",
-    "upper_loss",
-    "lower_loss",
-    "test_accuracy",
-    "f1",
-    "grad_norm",
-];
+const COLUMNS: [&str; 8] =
+    ["method", "step", "seconds", "upper_loss", "lower_loss", "test_accuracy", "f1", "grad_norm"];
 
 /// The series of all methods, one row a method and step.
 ///
 /// # Errors
 /// None known; the CSV writer's signature allows for some.
 pub fn metrics_csv(report: &RunReport) -> Result<Vec<u8>, ReportError> {
-    let refuse = |what: String| ReportError::Format {
-        file: "metrics.csv",
-        what,
-    };
-    let mut rows = csv::WriterBuilder::new()
-        .has_headers(false)
-        .from_writer(Vec::new());
-    rows.write_record(COLUMNS)
-        .map_err(|e| refuse(e.to_string()))?;
+    let refuse = |what: String| ReportError::Format { file: "metrics.csv", what };
+    let mut rows = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    rows.write_record(COLUMNS).map_err(|e| refuse(e.to_string()))?;
     for method in &report.methods {
         for record in &method.series {
-            rows.serialize(Row(&method.name, record))
-                .map_err(|e| refuse(e.to_string()))?;
+            rows.serialize(Row(&method.name, record)).map_err(|e| refuse(e.to_string()))?;
         }
     }
     rows.into_inner().map_err(|e| refuse(e.to_string()))

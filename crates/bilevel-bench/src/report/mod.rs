@@ -93,9 +93,7 @@ pub struct StepRecord {
 
 /// JSON has a form for what is not finite (`null`), CSV has none of its own.
 fn finite<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
-    value
-        .filter(|value| value.is_finite())
-        .serialize(serializer)
+    value.filter(|value| value.is_finite()).serialize(serializer)
 }
 
 impl MethodReport {

@@ -46,11 +46,7 @@ fn cells(method: &MethodReport) -> Vec<Cell> {
         Cell::new(percent(method.f1())),
         Cell::new(format!("{:.1}", method.seconds)),
         Cell::new(method.peak_memory.heap.map_or(ABSENT.into(), bytes)),
-        Cell::new(if calls == 0 {
-            ABSENT.into()
-        } else {
-            count(calls)
-        }),
+        Cell::new(if calls == 0 { ABSENT.into() } else { count(calls) }),
     ]
 }
 
@@ -112,12 +108,7 @@ mod tests {
         ] {
             assert_eq!(bytes(amount), text);
         }
-        for (amount, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1000, "1,000"),
-            (1_234_567, "1,234,567"),
-        ] {
+        for (amount, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(count(amount), text);
         }
     }

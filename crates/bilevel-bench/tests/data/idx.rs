@@ -34,10 +34,7 @@ fn refusal(file: &[u8]) -> String {
 #[test]
 fn reads_both_types_plain_and_gzip() {
     let (file, payload) = small();
-    let expected = Idx {
-        dims: vec![3, 4, 5],
-        elements: Elements::U8(payload.clone()),
-    };
+    let expected = Idx { dims: vec![3, 4, 5], elements: Elements::U8(payload.clone()) };
     assert_eq!(parse(&file[..]).unwrap(), expected);
     assert_eq!(parse(&gzip(&file)[..]).unwrap(), expected);
     assert_eq!(expected.into_images().unwrap(), (3, [4, 5], payload));
@@ -54,10 +51,7 @@ fn reads_what_is_larger_than_one_room() {
     let payload: Vec<u8> = (0..300_007_u32).map(|i| (i % 251) as u8).collect();
     let file = encode(0x08, &[300_007], &payload);
     for file in [gzip(&file), file] {
-        assert_eq!(
-            parse(&file[..]).unwrap().elements,
-            Elements::U8(payload.clone())
-        );
+        assert_eq!(parse(&file[..]).unwrap().elements, Elements::U8(payload.clone()));
     }
 }
 
@@ -66,11 +60,7 @@ fn every_truncation_is_refused() {
     let (plain, _) = small();
     for file in [gzip(&plain), plain] {
         for end in 0..file.len() {
-            assert!(
-                parse(&file[..end]).is_err(),
-                "accepted {end} of {} bytes",
-                file.len()
-            );
+            assert!(parse(&file[..end]).is_err(), "accepted {end} of {} bytes", file.len());
         }
     }
 }
@@ -90,19 +80,10 @@ fn bit_flips_are_refused_or_harmless() {
         // A pixel of a plain file has no checksum; all else must come out as it went in.
         let mut expected = payload.clone();
         if is_plain {
-            assert!(
-                at >= 16,
-                "bit {bit} of byte {at} of the header went unnoticed"
-            );
+            assert!(at >= 16, "bit {bit} of byte {at} of the header went unnoticed");
             expected[at - 16] ^= 1 << bit;
         }
-        assert_eq!(
-            found,
-            Idx {
-                dims: vec![3, 4, 5],
-                elements: Elements::U8(expected)
-            }
-        );
+        assert_eq!(found, Idx { dims: vec![3, 4, 5], elements: Elements::U8(expected) });
     }
 }
 
@@ -118,10 +99,7 @@ fn refuses_with_cause_and_cure() {
     let huge = encode(0x08, &[u32::MAX; 3], &[]);
     let claim = encode(0x08, &[1 << 20, 1 << 20], &[1, 2, 3]);
     for (damaged, text) in [
-        (
-            vec![],
-            "ends after 0 bytes, inside the IDX header of 4; fetch the file again",
-        ),
+        (vec![], "ends after 0 bytes, inside the IDX header of 4; fetch the file again"),
         (
             file[..9].to_vec(),
             "ends after 9 bytes, inside the IDX header of 16; fetch the file again",
@@ -134,10 +112,7 @@ fn refuses_with_cause_and_cure() {
             with(2, 0x0d),
             "elements of type 0x0d, expected 0x08 (u8) or 0x0c (i32); convert the file",
         ),
-        (
-            with(3, 0),
-            "no dimensions, expected at least 1; fetch the file again",
-        ),
+        (with(3, 0), "no dimensions, expected at least 1; fetch the file again"),
         (
             file[..70].to_vec(),
             "dimensions [3, 4, 5] ask for 60 bytes after the header, found 54; fetch the file again",
@@ -164,10 +139,7 @@ fn refuses_with_cause_and_cure() {
         assert_eq!(refusal(&damaged), text);
     }
     let trailing = [&gzip(&file)[..], b"more"].concat();
-    assert!(
-        matches!(parse(&trailing[..]), Err(IdxFault::Gzip(_))),
-        "bytes after the gzip data"
-    );
+    assert!(matches!(parse(&trailing[..]), Err(IdxFault::Gzip(_))), "bytes after the gzip data");
 }
 
 #[test]
@@ -189,10 +161,5 @@ fn refuses_files_of_the_wrong_kind() {
         labels.into_labels().unwrap_err().to_string(),
         "label -3 of sample 0, expected 0 or more; check the label file"
     );
-    assert!(
-        read(Path::new("no/such/file"))
-            .unwrap_err()
-            .to_string()
-            .starts_with("no/such/file: ")
-    );
+    assert!(read(Path::new("no/such/file")).unwrap_err().to_string().starts_with("no/such/file: "));
 }

@@ -28,21 +28,11 @@ fn wrong_labels_are_uniform_over_the_other_classes() {
     let n = 90_000;
     let noisy = corrupt_labels(&vec![4; n], 10, 1.0, &mut stream(0, Purpose::Noise)).unwrap();
     let mut counts = [0_usize; 10];
-    noisy
-        .labels
-        .iter()
-        .for_each(|&label| counts[label as usize] += 1);
+    noisy.labels.iter().for_each(|&label| counts[label as usize] += 1);
     assert_eq!(counts[4], 0);
     // Each other class: mean 10000, standard deviation 94.
     let far = |count: &usize| count.abs_diff(10_000) > 5 * 94;
-    assert_eq!(
-        counts
-            .iter()
-            .filter(|&&count| count > 0)
-            .filter(|count| far(count))
-            .count(),
-        0
-    );
+    assert_eq!(counts.iter().filter(|&&count| count > 0).filter(|count| far(count)).count(), 0);
 }
 
 #[test]

@@ -3,21 +3,12 @@ use bilevel_bench::data::{Dataset, digits};
 use proptest::prelude::*;
 
 fn labelled(labels: Vec<u32>, classes: usize) -> Dataset {
-    Dataset::new(
-        "labels",
-        vec![0.0; labels.len()],
-        labels,
-        [1, 1, 1],
-        classes,
-    )
-    .unwrap()
+    Dataset::new("labels", vec![0.0; labels.len()], labels, [1, 1, 1], classes).unwrap()
 }
 
 fn refusal(labels: &[u32], classes: usize, train: usize, validation: usize) -> String {
     let set = labelled(labels.to_vec(), classes);
-    split(&set, SplitSizes { train, validation }, 0)
-        .unwrap_err()
-        .to_string()
+    split(&set, SplitSizes { train, validation }, 0).unwrap_err().to_string()
 }
 
 proptest! {

@@ -10,9 +10,7 @@ use bilevel_core::{
     AutodiffOracle, BurnOptimizer, Cg, Cost, Descent, Executor, FullBatch, Gd, HypergradientMethod,
     HypergradientSolver, Implicit, Level, Oracle, Point, Progress, Rad, Sample, Solver, Status,
 };
-use bilevel_models::{
-    ClassifierConfig, MlpConfig, SoftmaxRegressionConfig, accuracy,
-};
+use bilevel_models::{ClassifierConfig, MlpConfig, SoftmaxRegressionConfig, accuracy};
 use burn::backend::Autodiff;
 use burn::optim::AdamConfig;
 use burn::tensor::backend::Backend;
@@ -38,10 +36,8 @@ pub fn run(settings: &Settings, progress: bool) -> Result<RunReport, BenchError>
     let (parts, corrupted) = prepare(settings)?;
     let job = Methods { settings, parts: &parts, corrupted: &corrupted, progress };
     let methods = run_on(settings.backend, job)??;
-    let table = toml::Table::try_from(settings).map_err(|cause| ReportError::Format {
-        file: "settings.toml",
-        what: cause.to_string(),
-    })?;
+    let table = toml::Table::try_from(settings)
+        .map_err(|cause| ReportError::Format { file: "settings.toml", what: cause.to_string() })?;
     Ok(RunReport {
         experiment: "hyper-cleaning".into(),
         seed: settings.seed,
@@ -101,9 +97,7 @@ impl<'a, B: Backend> Bench<'a, B> {
             ModelName::Softmax => {
                 ClassifierConfig::Softmax(SoftmaxRegressionConfig::new(features, classes))
             }
-            ModelName::Mlp => {
-                ClassifierConfig::Mlp(MlpConfig::new(vec![features, 300, classes]))
-            }
+            ModelName::Mlp => ClassifierConfig::Mlp(MlpConfig::new(vec![features, 300, classes])),
         };
         let data = FullBatch { upper: labelled(validation), lower: labelled(train) };
         let test = labelled(test);
@@ -199,7 +193,8 @@ impl<'a, B: Backend> Bench<'a, B> {
         report.detection = self.detection(oracle, &before);
         let mut status = format!("{} upper steps", outcome.steps);
         if outcome.warnings > 0 {
-            status += &format!(", {} with a warning; the last: {}", outcome.warnings, outcome.status);
+            status +=
+                &format!(", {} with a warning; the last: {}", outcome.warnings, outcome.status);
         }
         // A linear solver that stops early gives a usable hypergradient; a lower level that climbs does not.
         Ok((!matches!(outcome.status, Status::NoDescent { .. }), status))

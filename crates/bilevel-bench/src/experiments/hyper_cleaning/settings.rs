@@ -141,11 +141,21 @@ impl Settings {
         let positive = [("--step-size", self.step_size), ("--learning-rate", self.learning_rate)];
         for (setting, value) in positive {
             if !(value.is_finite() && value > 0.0) {
-                return Err(refuse(setting, value, "a finite number above 0", "give a positive value"));
+                return Err(refuse(
+                    setting,
+                    value,
+                    "a finite number above 0",
+                    "give a positive value",
+                ));
             }
         }
         if !(0.0..1.0).contains(&self.noise) {
-            return Err(refuse("--noise", self.noise, "a share in [0, 1)", "0.5 is half the labels"));
+            return Err(refuse(
+                "--noise",
+                self.noise,
+                "a share in [0, 1)",
+                "0.5 is half the labels",
+            ));
         }
         if !(self.cg_damping.is_finite() && self.cg_damping >= 0.0) {
             let expected = "a finite number of at least 0";
