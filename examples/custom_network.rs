@@ -64,7 +64,7 @@ pub fn run() -> Result<Vec<f64>, Error> {
     let mut losses = Vec::new();
     Executor::new(31)?
         .observe(|progress: &Progress<'_, Flex>| {
-            let loss = progress.seen.upper_loss.read();
+            let loss = progress.seen.upper_loss;
             println!("step {:2}: validation loss {loss:.4}", progress.step);
             losses.push(loss);
             ControlFlow::Continue(())

@@ -3,7 +3,7 @@
 //!
 //! ```
 //! use bilevel_autodiff::{grad, hvp};
-//! use burn::backend::Autodiff;
+//! use burn_autodiff::Autodiff;
 //! use burn::nn::{Linear, LinearConfig};
 //! use burn::tensor::{Tensor, backend::Backend};
 //! use burn_flex::Flex;

@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
-use burn::backend::Autodiff;
 use burn::module::{AutodiffModule, Module};
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::ops::{FloatTensor, FloatTensorOps};
+use burn_autodiff::Autodiff;
 
 use crate::dual::zeros_like;
 use crate::vector::Replace;
@@ -127,7 +127,7 @@ pub fn lift_forward<B: Backend, M>(
 where
     M: AutodiffModule<Dual<B>>,
 {
-    let duals = duals::<B>(point.leaves(), direction.map(Vector::leaves));
+    let duals = duals::<B>(point.leaves(), along(point, direction));
     lifted::<B, Dual<B>, Dual<B>, M>(M::from_inner(module.clone()), point, duals, Vec::new()).module
 }
 
@@ -143,7 +143,7 @@ where
     M: AutodiffModule<ReverseOverForward<B>, InnerModule = R>,
 {
     let leaves = leaves::<B>(point.leaves(), track);
-    let tangents = direction.map(|v| self::leaves::<B>(v.leaves(), Track::Constants));
+    let tangents = along(point, direction).map(|v| self::leaves::<B>(v, Track::Constants));
     let duals = duals::<Autodiff<B>>(&leaves, tangents.as_deref());
     lifted(M::from_inner(R::from_inner(module.clone())), point, duals, leaves)
 }
@@ -159,7 +159,7 @@ where
     F: AutodiffModule<Dual<B>>,
     M: AutodiffModule<ForwardOverReverse<B>, InnerModule = F>,
 {
-    let duals = duals::<B>(point.leaves(), direction.map(Vector::leaves));
+    let duals = duals::<B>(point.leaves(), along(point, direction));
     let leaves = leaves::<Dual<B>>(&duals, track);
     lifted(M::from_inner(F::from_inner(module.clone())), point, leaves.clone(), leaves)
 }
@@ -186,6 +186,17 @@ fn leaves<B: Backend>(values: &[FloatTensor<B>], track: Track) -> Vec<FloatTenso
         }
     };
     values.iter().map(lift).collect()
+}
+
+/// The leaves of a direction, which must be one of the point's module.
+fn along<'a, B: Backend>(
+    point: &Vector<B>,
+    direction: Option<&'a Vector<B>>,
+) -> Option<&'a [FloatTensor<B>]> {
+    direction.map(|direction| {
+        point.check_same(direction);
+        direction.leaves()
+    })
 }
 
 fn duals<B: Backend>(

@@ -3,10 +3,10 @@
 //! Each takes a module as one trains it (on `Autodiff<B>`, where Burn knows which parameters are
 //! trainable) and the loss as a closure on the level it is evaluated at.
 
-use burn::backend::Autodiff;
 use burn::module::AutodiffModule;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorPrimitive};
+use burn_autodiff::Autodiff;
 
 use crate::vector::read_scalar;
 use crate::{

@@ -250,7 +250,7 @@ impl<B: Backend> Vector<B> {
         read_sum::<B>(spoilt).is_finite()
     }
 
-    fn check_same(&self, other: &Self) {
+    pub(crate) fn check_same(&self, other: &Self) {
         assert!(
             Arc::ptr_eq(&self.layout, &other.layout) || self.layout == other.layout,
             "vectors of two modules do not combine: one has {} variables with {} values, the other \

@@ -38,7 +38,7 @@ pub enum Experiment {
     HyperCleaning(Box<HyperCleaningArgs>),
 }
 
-/// The settings of hyper-cleaning. What is left out depends on the data: see the README.
+/// The settings of hyper-cleaning.
 #[derive(Debug, Default, Args)]
 pub struct HyperCleaningArgs {
     /// Methods, separated by commas [default: all]
@@ -47,13 +47,13 @@ pub struct HyperCleaningArgs {
     /// Lower steps T of each hypergradient [default: 100]
     #[arg(long)]
     pub steps: Option<usize>,
-    /// Step size of the lower level
+    /// Step size of the lower level [default: 1]
     #[arg(long)]
     pub step_size: Option<f64>,
-    /// Upper steps
+    /// Upper steps [default: 150 for the digits, else 100]
     #[arg(long)]
     pub upper_steps: Option<usize>,
-    /// Learning rate of the upper level (Adam)
+    /// Learning rate of the upper level (Adam) [default: 0.1]
     #[arg(long)]
     pub learning_rate: Option<f64>,
     /// The classifier [default: softmax]
@@ -62,20 +62,23 @@ pub struct HyperCleaningArgs {
     /// Share of training labels made wrong [default: 0.5]
     #[arg(long)]
     pub noise: Option<f64>,
-    /// Training samples
+    /// Training samples [default: 500 of the digits, else 7000]
     #[arg(long)]
     pub train: Option<usize>,
-    /// Validation samples
+    /// Validation samples [default: 500 of the digits, else 7000]
     #[arg(long)]
     pub validation: Option<usize>,
-    /// Products of the linear solver of cg at most
+    /// Products of the linear solver of cg at most [default: 50]
     #[arg(long)]
     pub cg_iterations: Option<usize>,
-    /// Damping of the linear solver of cg
+    /// Relative residual at which the linear solver of cg stops [default: 0.001]
+    #[arg(long)]
+    pub cg_tolerance: Option<f64>,
+    /// Damping of the linear solver of cg [default: 0.01]
     #[arg(long)]
     pub cg_damping: Option<f64>,
     /// Seed of splits, noise and initial values [default: 0]
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
     /// Where to compute [default: auto]
     #[arg(long, value_enum)]

@@ -1,5 +1,6 @@
 //! The commands: from arguments to printed results.
 
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use clap::ValueEnum;
@@ -8,6 +9,7 @@ use crate::backend;
 use crate::cli::{Cli, Command, Experiment, HyperCleaningArgs};
 use crate::error::BenchError;
 use crate::experiments::hyper_cleaning::{self, MethodName, Settings};
+use crate::report::ReportError;
 use crate::report::folder::{RunFolder, default_name, summary_json};
 use crate::report::table;
 
@@ -19,27 +21,24 @@ pub fn execute(cli: Cli) -> Result<(), BenchError> {
     match cli.command {
         None => hyper_cleaning(&HyperCleaningArgs::default()),
         Some(Command::Run(Experiment::HyperCleaning(args))) => hyper_cleaning(&args),
-        Some(Command::List) => {
-            print!("{}", list());
-            Ok(())
-        }
-        Some(Command::Doctor) => {
-            print!("{}", doctor());
-            Ok(())
-        }
+        Some(Command::List) => print(&list()),
+        Some(Command::Doctor) => print(&doctor()),
     }
 }
 
 fn hyper_cleaning(args: &HyperCleaningArgs) -> Result<(), BenchError> {
-    let settings = Settings::new(args)?;
-    let report = hyper_cleaning::run(&settings, !args.json)?;
+    let prepared = hyper_cleaning::prepare(Settings::new(args)?)?;
+    // Before the run: hours of work should not end at a folder that cannot be written.
     let root = args.out.as_deref().unwrap_or(Path::new("runs"));
-    let folder = RunFolder::create(root, &default_name(&report.experiment, report.seed))?;
+    let name = default_name("hyper-cleaning", args.seed.unwrap_or(0));
+    let folder = RunFolder::create(root, &name)?;
+    let report = prepared.run(!args.json)?;
     folder.write(&report)?;
     if args.json {
-        println!("{}", summary_json(&report)?);
+        print(&format!("{}\n", summary_json(&report)?))?;
     } else {
-        println!("{}\n\nResults: {}", table::render(&report), folder.path().display());
+        let path = folder.path().display();
+        print(&format!("{}\n\nResults: {path}\n", table::render(&report)))?;
     }
     let failed = report.methods.iter().filter(|method| !method.ok);
     let methods: Vec<_> = failed.map(|method| method.name.clone()).collect();
@@ -47,6 +46,16 @@ fn hyper_cleaning(args: &HyperCleaningArgs) -> Result<(), BenchError> {
         return Ok(());
     }
     Err(BenchError::Methods { methods, summary: folder.path().join("summary.json") })
+}
+
+/// Prints results. A reader that has gone away, as `head` does, is no error.
+fn print(text: &str) -> Result<(), BenchError> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(cause) if cause.kind() != ErrorKind::BrokenPipe => {
+            Err(ReportError::Write { path: "standard output".into(), cause }.into())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn list() -> String {

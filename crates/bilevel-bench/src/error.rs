@@ -53,8 +53,8 @@ pub enum BenchError {
 }
 
 impl BenchError {
-    /// The exit code: 2 a wrong command line or setting, 3 data, 4 the backend, 5 numbers that are not
-    /// finite, 6 results that cannot be written.
+    /// The exit code: 2 a wrong command line or setting, 3 data, 4 the backend, 5 a run that diverged
+    /// or climbed, 6 results that cannot be written.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Setting { .. } | Self::Noise(_) => 2,
@@ -73,5 +73,5 @@ pub const EXIT_CODES: &str = "Exit codes:
   2  a wrong command line or setting
   3  data that is missing, damaged or too small
   4  a backend that cannot run here
-  5  a run whose numbers are not finite
+  5  a run that diverged or climbed
   6  results that cannot be written";

@@ -29,6 +29,7 @@ struct Images<B: Backend> {
 }
 
 /// Either network, by one type.
+#[allow(clippy::large_enum_variant, reason = "there is one value of it")]
 #[derive(Module, Debug)]
 enum Network<B: Backend> {
     Mlp(Mlp<B>),

@@ -60,7 +60,7 @@ fn a_run_prints_a_table_and_writes_its_folder() {
     for file in ["summary.json", "metrics.csv", "settings.toml", "curves.svg"] {
         assert!(fs::metadata(run.join(file)).unwrap().len() > 100, "{file}");
     }
-    assert_eq!(fs::read_to_string(run.join("metrics.csv")).unwrap().lines().count(), 1 + 2 * 3);
+    assert_eq!(fs::read_to_string(run.join("metrics.csv")).unwrap().lines().count(), 1 + 2 * 4);
 }
 
 #[test]
@@ -78,6 +78,37 @@ fn the_summary_repeats_itself_for_a_seed_and_differs_for_another() {
     assert_ne!(first, accuracies("8"));
 }
 
+/// The default run: what the README promises of it.
+#[test]
+fn both_methods_clean_the_digits() {
+    let out = tempdir().unwrap();
+    let mut command = bilevel();
+    command.args(["run", "hyper-cleaning", "--backend", "flex", "--json", "--out"]).arg(out.path());
+    let ran = command.assert().success();
+    let summary: serde_json::Value = serde_json::from_slice(&ran.get_output().stdout).unwrap();
+    let accuracy = |name: &str| {
+        let mut methods = summary["methods"].as_array().unwrap().iter();
+        let method = methods.find(|method| method["name"] == name).unwrap();
+        100.0 * method["test_accuracy"].as_f64().unwrap()
+    };
+    for method in ["rad", "cg"] {
+        assert!(accuracy(method) >= accuracy("noisy") + 5.0, "{summary:#}");
+        assert!(accuracy(method) >= accuracy("oracle") - 3.0, "{summary:#}");
+    }
+    // The summary is the last row of the series.
+    let series = fs::read_to_string(out.path().join("hyper-cleaning-0/metrics.csv")).unwrap();
+    let last = series.lines().rfind(|row| row.starts_with("rad,")).unwrap();
+    let columns: Vec<&str> = series.lines().next().unwrap().split(',').collect();
+    let column = |name: &str| {
+        let at = columns.iter().position(|column| *column == name).unwrap();
+        last.split(',').nth(at).unwrap().parse::<f64>().unwrap()
+    };
+    let rad = &summary["methods"].as_array().unwrap()[1];
+    assert_eq!(column("f1"), rad["detection"]["f1"].as_f64().unwrap());
+    assert_eq!(column("test_accuracy"), rad["test_accuracy"].as_f64().unwrap());
+    assert_eq!(column("step"), 150.0);
+}
+
 #[test]
 fn a_folder_in_the_format_of_mnist_is_read() {
     let (data, out) = (folder(), tempdir().unwrap());
@@ -88,8 +119,9 @@ fn a_folder_in_the_format_of_mnist_is_read() {
 fn damaged_data_ends_with_code_3_and_a_cure() {
     let out = tempdir().unwrap();
     let images = "train-images-idx3-ubyte";
-    // What was done, what the error must say of it (found, expected, cure), and how to do it.
-    let cases: [(&str, [&str; 2], &dyn Fn(&Path)); 5] = [
+    /// What was done, what the error must say of it, and how it is done.
+    type Case<'a> = (&'a str, [&'a str; 2], &'a dyn Fn(&Path));
+    let cases: [Case<'_>; 5] = [
         ("truncated", ["160 bytes after the header, found 157", "fetch"], &|dir| {
             let file = dir.join(images);
             let whole = fs::read(&file).unwrap();
@@ -161,11 +193,11 @@ fn an_unknown_method_ends_with_code_2_and_the_known_ones() {
 fn a_step_size_that_diverges_ends_with_code_5_and_a_cure() {
     let out = tempdir().unwrap();
     for model in ["softmax", "mlp"] {
-        quick(out.path(), &["--step-size", "1e9", "--method", "rad,cg", "--model", model])
+        quick(out.path(), &["--step-size", "1e9", "--method", "noisy,rad,cg", "--model", model])
             .assert()
             .code(5)
             .stdout(contains("reduce the lower step size"))
-            .stderr(contains("rad, cg did not end well"));
+            .stderr(contains("noisy, rad, cg did not end well"));
     }
 }
 
@@ -204,7 +236,7 @@ fn doctor_and_list_say_what_there_is() {
     bilevel().arg("--help").assert().success().stdout(contains("Exit codes"));
 }
 
-/// `rad` keeps the states of y and nothing else: a hundred times the steps must not keep more.
+/// `rad` keeps the states of y and nothing else: fifty times the steps must not keep more.
 #[test]
 fn the_memory_of_rad_grows_by_the_states_alone() {
     let out = tempdir().unwrap();

@@ -54,8 +54,8 @@ pub enum Error {
 
     /// Lower steps that left the finite numbers.
     #[error(
-        "the lower level diverged: y is not finite after step {step} of {steps} of {dynamics}, \
-         expected finite values: reduce the lower step size"
+        "the lower level diverged: y or its loss is not finite after step {step} of {steps} of \
+         {dynamics}, expected finite values: reduce the lower step size"
     )]
     LowerDiverged {
         /// The dynamics with its settings.

@@ -17,8 +17,8 @@ pub struct Progress<'a, B: Backend> {
     pub elapsed: Duration,
     /// Oracle calls since the run began.
     pub cost: Cost,
-    /// What the step saw. Losses stay on the device until they are read.
-    pub seen: &'a Step<B>,
+    /// What the step saw.
+    pub seen: &'a Step,
     /// The solver, with x and y.
     pub solver: &'a dyn Solver<B>,
 }
@@ -42,7 +42,7 @@ pub enum Ending {
     StepLimit,
     /// The time was up.
     TimeLimit,
-    /// The norm of the hypergradient fell below the tolerance.
+    /// The norm of a hypergradient that can be trusted is within the tolerance.
     Stationary,
     /// An observer ended it.
     Observer,
@@ -134,6 +134,8 @@ impl<'a, B: Backend> Executor<'a, B> {
             elapsed += begin.elapsed();
             warnings += usize::from(!seen.status.is_ok());
             let step = k + 1;
+            let Step { upper_loss, gradient_norm, status, .. } = seen;
+            tracing::debug!(step, upper_loss, gradient_norm, %status);
             let cost = solver.cost() - before;
             let progress = Progress { step, elapsed, cost, seen: &seen, solver };
             // Every observer sees every step, also the one that another ends the run at.
@@ -141,7 +143,7 @@ impl<'a, B: Backend> Executor<'a, B> {
             let stopped = stops.filter(ControlFlow::is_break).count() > 0;
             let ending = if stopped {
                 Ending::Observer
-            } else if seen.gradient_norm <= self.tolerance {
+            } else if seen.status.is_ok() && seen.gradient_norm <= self.tolerance {
                 Ending::Stationary
             } else if self.time.is_some_and(|limit| elapsed >= limit) {
                 Ending::TimeLimit
@@ -150,7 +152,6 @@ impl<'a, B: Backend> Executor<'a, B> {
             } else {
                 continue;
             };
-            let status = seen.status;
             return Ok(Outcome { ending, steps: step, elapsed, cost, status, warnings });
         }
         unreachable!("an executor has at least one step, and the last one ends the run")

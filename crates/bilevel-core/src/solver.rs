@@ -5,10 +5,7 @@ use burn::tensor::backend::Backend;
 
 use crate::hypergradient::{HypergradientMethod, Samples, Status};
 use crate::upper::{Projection, UpperStep};
-use crate::{Cost, Error, Loss, Oracle, Sample};
-
-/// The relative rise of the lower loss that is no longer taken for rounding.
-const RISE: f64 = 1e-3;
+use crate::{Cost, Error, Oracle, Sample};
 
 /// Where the lower level starts at each upper step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,17 +13,18 @@ pub enum Start {
     /// At the same point each time.
     #[default]
     Fixed,
-    /// Where it ended the time before.
+    /// Where it ended the time before. Hypergradients take that point for a constant, though it depends
+    /// on earlier x.
     Warm,
 }
 
 /// What one upper step saw, at the x before it was moved.
-#[derive(Clone, Debug)]
-pub struct Step<B: Backend> {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
     /// `F(x, y_T)`.
-    pub upper_loss: Loss<B>,
+    pub upper_loss: f64,
     /// `f(x, y_T)`.
-    pub lower_loss: Loss<B>,
+    pub lower_loss: f64,
     /// The norm of the hypergradient.
     pub gradient_norm: f64,
     /// How far it can be trusted.
@@ -39,7 +37,7 @@ pub trait Solver<B: Backend> {
     ///
     /// # Errors
     /// If a level diverges.
-    fn step(&mut self, k: usize) -> Result<Step<B>, Error>;
+    fn step(&mut self, k: usize) -> Result<Step, Error>;
 
     /// The upper variable.
     fn x(&self) -> &Vector<B>;
@@ -99,7 +97,7 @@ impl<'a, B: Backend> HypergradientSolver<'a, B> {
 }
 
 impl<B: Backend> Solver<B> for HypergradientSolver<'_, B> {
-    fn step(&mut self, k: usize) -> Result<Step<B>, Error> {
+    fn step(&mut self, k: usize) -> Result<Step, Error> {
         let sample = Sample(k as u64);
         let samples = Samples { upper: sample, lower: sample };
         let start = match self.start {
@@ -108,38 +106,26 @@ impl<B: Backend> Solver<B> for HypergradientSolver<'_, B> {
         };
         let found = self.method.hypergradient(self.oracle, &self.x, start, samples)?;
         self.y = found.lower;
-        let gradient_norm = found.gradient.norm();
-        if !gradient_norm.is_finite() {
-            return Err(Error::NotFinite {
-                what: "hypergradient",
-                step: k + 1,
-                cure: "lower step size or the number of lower steps",
-            });
-        }
-        let (start, end) = (found.start_loss.read(), found.lower_loss.read());
-        let status = if end > start + RISE * start.abs() {
-            Status::NoDescent { start, end }
-        } else {
-            found.status
+        let finite = |ok: bool, what, cure| {
+            if ok { Ok(()) } else { Err(Error::NotFinite { what, step: k + 1, cure }) }
         };
+        let upper_loss = found.upper_loss.read();
+        finite(upper_loss.is_finite(), "upper loss", "lower step size")?;
+        finite(!found.status.is_broken(), "solution of the linear system", "lower step size")?;
+        let gradient_norm = found.gradient.norm();
+        finite(
+            gradient_norm.is_finite(),
+            "hypergradient",
+            "lower step size or number of lower steps",
+        )?;
         let moved = self.upper.step(&self.x, &found.gradient);
-        if !moved.all_finite() {
-            return Err(Error::NotFinite {
-                what: "upper variable",
-                step: k + 1,
-                cure: "upper learning rate",
-            });
-        }
+        finite(moved.all_finite(), "upper variable", "upper learning rate")?;
         self.x = match &self.projection {
             Some(projection) => projection.project(moved),
             None => moved,
         };
-        Ok(Step {
-            upper_loss: found.upper_loss,
-            lower_loss: found.lower_loss,
-            gradient_norm,
-            status,
-        })
+        let (lower_loss, status) = (found.lower_loss, found.status);
+        Ok(Step { upper_loss, lower_loss, gradient_norm, status })
     }
 
     fn x(&self) -> &Vector<B> {

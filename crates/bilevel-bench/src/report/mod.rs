@@ -46,6 +46,8 @@ pub struct MethodReport {
     pub baseline: bool,
     /// Whether the method ended as planned; if not, `status` says why.
     pub ok: bool,
+    /// How many steps came with a warning; `status` has the last one.
+    pub warnings: u64,
     /// How the method ended, in words.
     pub status: String,
     /// Share of test samples classified rightly, in `[0, 1]`.

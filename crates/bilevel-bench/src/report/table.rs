@@ -7,7 +7,8 @@ use super::{MethodReport, RunReport};
 const WIDTH: u16 = 80;
 const ABSENT: &str = "-";
 
-/// One line a method; below the table one line for each that did not end as planned.
+/// One line a method; below the table one line for each that did not end as planned or
+/// had warnings.
 pub fn render(report: &RunReport) -> String {
     let mut table = Table::new();
     table
@@ -32,7 +33,7 @@ pub fn render(report: &RunReport) -> String {
         column.set_cell_alignment(CellAlignment::Right);
     }
     let mut text = table.trim_fmt();
-    for method in report.methods.iter().filter(|method| !method.ok) {
+    for method in report.methods.iter().filter(|method| !method.ok || method.warnings > 0) {
         text += &format!("\n{}: {}", method.name, method.status);
     }
     text

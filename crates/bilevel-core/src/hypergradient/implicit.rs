@@ -3,9 +3,9 @@
 use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
-use super::{Hypergradient, HypergradientMethod, Samples, Status, lower_loss};
+use super::{Hypergradient, HypergradientMethod, Samples, Status};
 use crate::linear::LinearSolver;
-use crate::lower::{Descended, Descent, Keep};
+use crate::lower::{Descent, Keep};
 use crate::{Direction, Error, Level, Oracle, Point, Wrt};
 
 /// Implicit differentiation at the end of a descent: `cg` where its solver is [`Cg`](crate::Cg).
@@ -14,8 +14,8 @@ use crate::{Direction, Error, Level, Oracle, Point, Wrt};
 /// y_T by T lower steps,  f_yy q = F_y,  g = F_x - f_xy' q
 /// ```
 ///
-/// Memory does not grow with T. Cost: T gradients of f, one gradient of F, the solver's products, one
-/// product of f, one value of f.
+/// Memory does not grow with T. Cost: T + 1 gradients and one value of f, one gradient of F, the solver's
+/// products and one more product of f.
 ///
 /// Requires: `f_y(x, y_T) = 0` nearly and `f_yy` positive definite there (for `cg`, or made so by
 /// damping); the error is of the order of `norm(y_T - y*)` and of the solver's residual.
@@ -52,8 +52,9 @@ impl<B: Backend> HypergradientMethod<B> for Implicit<B> {
         start: &Vector<B>,
         samples: Samples,
     ) -> Result<Hypergradient<B>, Error> {
-        let Descended { y: lower, start_loss, .. } =
-            self.descent.run(oracle, x, start, samples.lower, Keep::Last)?;
+        let descended = self.descent.run(oracle, x, start, samples.lower, Keep::Last)?;
+        let climbed = Status::of_descent(&descended);
+        let lower = descended.y;
         let at_upper = Point { x, y: &lower, sample: samples.upper };
         let (upper_loss, sides) = oracle.gradient(Level::Upper, at_upper, Wrt::Both);
         let (direct, rhs) = sides.into_both();
@@ -64,14 +65,17 @@ impl<B: Backend> HypergradientMethod<B> for Implicit<B> {
         let solution = self.solver.solve(&mut hessian, &rhs);
         let mixed =
             oracle.product(Level::Lower, at, Direction::lower(&solution.q), Wrt::Upper).into_x();
-        let status = Status::Implicit { solver: solution.status, residual: solution.residual };
-        let lower_loss = lower_loss(oracle, x, &lower, samples.lower);
+        let slope = oracle.gradient(Level::Lower, at, Wrt::Lower).1.into_y();
+        let status = climbed.unwrap_or_else(|| Status::Implicit {
+            solver: solution.status,
+            residual: solution.residual,
+            stationarity: slope.norm(),
+        });
         Ok(Hypergradient {
             gradient: direct.sub(&mixed),
             lower,
             upper_loss,
-            lower_loss,
-            start_loss,
+            lower_loss: descended.end_loss,
             status,
         })
     }

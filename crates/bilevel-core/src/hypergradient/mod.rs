@@ -15,7 +15,8 @@ use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
 use crate::linear::LinearStatus;
-use crate::{Error, Level, Loss, Oracle, Point, Sample};
+use crate::lower::Descended;
+use crate::{Error, Loss, Oracle, Sample};
 
 /// A hypergradient and what was seen on the way.
 #[derive(Clone, Debug)]
@@ -27,9 +28,7 @@ pub struct Hypergradient<B: Backend> {
     /// `F(x, y_T)`.
     pub upper_loss: Loss<B>,
     /// `f(x, y_T)`.
-    pub lower_loss: Loss<B>,
-    /// `f(x, y_0)`, what the lower steps started from.
-    pub start_loss: Loss<B>,
+    pub lower_loss: f64,
     /// How far it can be trusted.
     pub status: Status,
 }
@@ -50,12 +49,25 @@ pub enum Status {
     Implicit {
         /// Why the linear solver stopped.
         solver: LinearStatus,
-        /// `norm(F_y - f_yy q) / norm(F_y)`.
+        /// The solver's residual relative to `norm(F_y)`, of the damped system where there is damping.
         residual: f64,
+        /// `norm(f_y(x, y_T))`: the formula wants 0, and is off by the order of it.
+        stationarity: f64,
     },
 }
 
 impl Status {
+    /// The status of a descent that climbed; none where it did as it should.
+    fn of_descent<B: Backend>(descended: &Descended<B>) -> Option<Self> {
+        let (start, end) = (descended.start_loss, descended.end_loss);
+        descended.climbed().then_some(Self::NoDescent { start, end })
+    }
+
+    /// Whether the hypergradient means nothing.
+    pub(crate) fn is_broken(&self) -> bool {
+        matches!(self, Self::Implicit { solver: LinearStatus::NotFinite, .. })
+    }
+
     /// Whether nothing went wrong on the way.
     pub fn is_ok(&self) -> bool {
         matches!(self, Self::Exact | Self::Implicit { solver: LinearStatus::Converged, .. })
@@ -71,9 +83,11 @@ impl Display for Status {
                 "the lower steps raised the lower loss from {start:.3e} to {end:.3e}: reduce the lower \
                  step size"
             ),
-            Self::Implicit { solver, residual } => {
-                write!(f, "linear solver {solver} (relative residual {residual:.1e})")
-            }
+            Self::Implicit { solver, residual, stationarity } => write!(
+                f,
+                "linear solver {solver} (relative residual {residual:.1e}; norm of the lower gradient \
+                 {stationarity:.1e})"
+            ),
         }
     }
 }
@@ -119,14 +133,4 @@ impl<B: Backend, M: HypergradientMethod<B> + ?Sized> HypergradientMethod<B> for 
     ) -> Result<Hypergradient<B>, Error> {
         (**self).hypergradient(oracle, x, start, samples)
     }
-}
-
-/// `f(x, y_T)`, for the record.
-fn lower_loss<B: Backend>(
-    oracle: &dyn Oracle<B>,
-    x: &Vector<B>,
-    y: &Vector<B>,
-    sample: Sample,
-) -> Loss<B> {
-    oracle.value(Level::Lower, Point { x, y, sample })
 }

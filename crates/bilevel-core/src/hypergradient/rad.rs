@@ -3,8 +3,8 @@
 use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
-use super::{Hypergradient, HypergradientMethod, Samples, Status, lower_loss};
-use crate::lower::{Descended, Descent, Keep, State};
+use super::{Hypergradient, HypergradientMethod, Samples, Status};
+use crate::lower::{Descent, Keep, State};
 use crate::{Direction, Error, Level, Oracle, Point, Wrt};
 
 /// `rad`: back-propagation through T lower steps, storing the states alone.
@@ -49,8 +49,9 @@ impl<B: Backend> HypergradientMethod<B> for Rad<B> {
         samples: Samples,
     ) -> Result<Hypergradient<B>, Error> {
         let dynamics = self.descent.dynamics();
-        let Descended { mut states, y: lower, start_loss } =
-            self.descent.run(oracle, x, start, samples.lower, Keep::Trajectory)?;
+        let mut descended = self.descent.run(oracle, x, start, samples.lower, Keep::Trajectory)?;
+        let status = Status::of_descent(&descended).unwrap_or(Status::Exact);
+        let (states, lower) = (&mut descended.states, descended.y);
         let at = Point { x, y: &lower, sample: samples.upper };
         let (upper_loss, sides) = oracle.gradient(Level::Upper, at, Wrt::Both);
         let (mut gradient, lambda) = sides.into_both();
@@ -72,14 +73,6 @@ impl<B: Backend> HypergradientMethod<B> for Rad<B> {
             }
             gradient = gradient.add(&product.into_x());
         }
-        let lower_loss = lower_loss(oracle, x, &lower, samples.lower);
-        Ok(Hypergradient {
-            gradient,
-            lower,
-            upper_loss,
-            lower_loss,
-            start_loss,
-            status: Status::Exact,
-        })
+        Ok(Hypergradient { gradient, lower, upper_loss, lower_loss: descended.end_loss, status })
     }
 }

@@ -49,7 +49,8 @@ pub struct Solution<B: Backend> {
     pub q: Vector<B>,
     /// Why the solver stopped.
     pub status: LinearStatus,
-    /// `norm(b - A q) / norm(b)`.
+    /// `norm(b - A q) / norm(b)` as the solver knows it, with the damping in A: conjugate gradients
+    /// update their residual and do not compute it anew.
     pub residual: f64,
     /// The products it took.
     pub products: usize,

@@ -24,8 +24,20 @@ pub struct Descended<B: Backend> {
     /// The last state's lower variable: `y_T`.
     pub y: Vector<B>,
     /// `f(x, y_0)`.
-    pub start_loss: Loss<B>,
+    pub start_loss: f64,
+    /// `f(x, y_T)`.
+    pub end_loss: f64,
 }
+
+impl<B: Backend> Descended<B> {
+    /// Whether the steps led up and not down, by more than rounding explains.
+    pub fn climbed(&self) -> bool {
+        self.end_loss > self.start_loss + RISE * self.start_loss.abs()
+    }
+}
+
+/// The relative rise of the lower loss that is no longer taken for rounding.
+const RISE: f64 = 1e-3;
 
 /// T steps of a dynamics on the lower level.
 #[derive(Debug)]
@@ -53,10 +65,10 @@ impl<B: Backend> Descent<B> {
         self.steps
     }
 
-    /// Descends from `start`.
+    /// Descends from `start`: T gradients and one value of f.
     ///
     /// # Errors
-    /// If `y_T` is not finite; the error names the first bad step.
+    /// If `y_T` or its loss is not finite; the error names the first bad step.
     pub fn run(
         &self,
         oracle: &dyn Oracle<B>,
@@ -65,8 +77,7 @@ impl<B: Backend> Descent<B> {
         sample: Sample,
         keep: Keep,
     ) -> Result<Descended<B>, Error> {
-        let mut states =
-            Vec::with_capacity(if keep == Keep::Trajectory { self.steps + 1 } else { 1 });
+        let mut states = Vec::new();
         let mut state = self.dynamics.start(start);
         let mut start_loss = None;
         for t in 0..self.steps {
@@ -79,10 +90,12 @@ impl<B: Backend> Descent<B> {
         }
         let y = state.y.clone();
         states.push(state);
-        match start_loss {
-            Some(start_loss) if y.all_finite() => Ok(Descended { states, y, start_loss }),
-            _ => Err(self.diverged(oracle, x, start, sample)),
+        let end_loss = oracle.value(Level::Lower, Point { x, y: &y, sample }).read();
+        let start_loss = start_loss.map_or(end_loss, |loss| loss.read());
+        if !(start_loss.is_finite() && end_loss.is_finite() && y.all_finite()) {
+            return Err(self.diverged(oracle, x, start, sample));
         }
+        Ok(Descended { states, y, start_loss, end_loss })
     }
 
     fn step(

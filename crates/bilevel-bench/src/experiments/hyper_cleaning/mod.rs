@@ -22,5 +22,5 @@ mod run;
 mod settings;
 
 pub use problem::{HyperCleaning, Labelled, SampleWeights};
-pub use run::run;
+pub use run::{Prepared, prepare};
 pub use settings::{MethodName, ModelName, Settings};

@@ -8,7 +8,8 @@ use bilevel_autodiff::Vector;
 use bilevel_core::lower::Keep;
 use bilevel_core::{
     AutodiffOracle, BurnOptimizer, Cg, Cost, Descent, Executor, FullBatch, Gd, HypergradientMethod,
-    HypergradientSolver, Implicit, Level, Oracle, Point, Progress, Rad, Sample, Solver, Status,
+    HypergradientSolver, Implicit, Level, LinearStatus, Oracle, Point, Progress, Rad, Sample,
+    Solver, Status,
 };
 use bilevel_models::{ClassifierConfig, MlpConfig, SoftmaxRegressionConfig, accuracy};
 use burn::backend::Autodiff;
@@ -25,29 +26,28 @@ use crate::error::BenchError;
 use crate::memory::Phase;
 use crate::report::{MethodReport, ReportError, RunReport, StepRecord};
 
+/// Test samples that are judged at once.
+const TEST_PART: usize = 2000;
+
 /// Logit of a weight that is 1 or 0 to four digits.
 const SURE: f32 = 10.0;
 
-/// Runs all methods of `settings`. A method that fails is reported as such, and the others go on.
+/// An experiment whose data and settings have been found sound.
+pub struct Prepared {
+    settings: Settings,
+    table: toml::Table,
+    parts: Parts,
+    corrupted: Corrupted,
+}
+
+/// Reads, splits and corrupts the data, and asks whether the backend is there.
 ///
 /// # Errors
 /// If the data, the backend or a setting cannot be used.
-pub fn run(settings: &Settings, progress: bool) -> Result<RunReport, BenchError> {
-    let (parts, corrupted) = prepare(settings)?;
-    let job = Methods { settings, parts: &parts, corrupted: &corrupted, progress };
-    let methods = run_on(settings.backend, job)??;
-    let table = toml::Table::try_from(settings)
+pub fn prepare(settings: Settings) -> Result<Prepared, BenchError> {
+    settings.backend.resolve()?;
+    let table = toml::Table::try_from(&settings)
         .map_err(|cause| ReportError::Format { file: "settings.toml", what: cause.to_string() })?;
-    Ok(RunReport {
-        experiment: "hyper-cleaning".into(),
-        seed: settings.seed,
-        settings: table,
-        methods,
-    })
-}
-
-/// Reads, splits and corrupts the data.
-fn prepare(settings: &Settings) -> Result<(Parts, Corrupted), BenchError> {
     let set = match &settings.data_dir {
         None => digits::load()?,
         Some(dir) => mnist::read_dir(dir)?.pooled()?,
@@ -58,7 +58,24 @@ fn prepare(settings: &Settings) -> Result<(Parts, Corrupted), BenchError> {
     let corrupted =
         corrupt_labels(parts.train.labels(), parts.train.classes(), settings.noise, rng)?;
     parts.train = parts.train.with_labels(corrupted.labels.clone())?;
-    Ok((parts, corrupted))
+    Ok(Prepared { settings, table, parts, corrupted })
+}
+
+impl Prepared {
+    /// Runs all methods. One that fails is reported as such, and the others go on.
+    ///
+    /// # Errors
+    /// If the library refuses a setting.
+    pub fn run(self, progress: bool) -> Result<RunReport, BenchError> {
+        let Self { settings, table, parts, corrupted } = self;
+        let job = Methods { settings: &settings, parts: &parts, corrupted: &corrupted, progress };
+        Ok(RunReport {
+            experiment: "hyper-cleaning".into(),
+            seed: settings.seed,
+            methods: run_on(settings.backend, job)??,
+            settings: table,
+        })
+    }
 }
 
 struct Methods<'a> {
@@ -108,7 +125,6 @@ impl<'a, B: Backend> Bench<'a, B> {
     fn run(&self, method: MethodName) -> Result<MethodReport, BenchError> {
         let settings = self.job.settings;
         let phase = Phase::start();
-        let begin = Instant::now();
         B::seed(&self.device, settings.seed);
         let logits = match method {
             MethodName::Rad | MethodName::Cg => vec![0.0; settings.train],
@@ -121,106 +137,158 @@ impl<'a, B: Backend> Bench<'a, B> {
         let x = SampleWeights::<Autodiff<B>>::new(logits, &self.device);
         let y = self.classifier.init::<Autodiff<B>>(&self.device);
         let oracle = AutodiffOracle::new(HyperCleaning, &x, &y, self.data.clone())?;
-        let descent = Descent::new(Gd::new(settings.step_size)?, settings.steps)?;
-        let mut report = MethodReport { name: method.as_str().into(), ..MethodReport::default() };
-        let outcome = match method {
-            MethodName::Rad => self.descend(Rad::new(descent), &x, &oracle, &mut report),
-            MethodName::Cg => {
-                let cg = Cg::new(settings.cg_iterations, 1e-6)?;
-                let cg = cg.with_damping(settings.cg_damping)?;
-                self.descend(Implicit::new(descent, cg), &x, &oracle, &mut report)
-            }
-            MethodName::Noisy | MethodName::Oracle => {
-                report.baseline = true;
-                self.train(&descent, &oracle, &mut report)
-            }
+        let mut report = MethodReport {
+            name: method.as_str().into(),
+            baseline: matches!(method, MethodName::Noisy | MethodName::Oracle),
+            ok: true,
+            ..MethodReport::default()
         };
+        let outcome = self
+            .learn(method, &x, &oracle, &mut report)
+            .and_then(|x| self.train(&x, &oracle, &mut report));
         match outcome {
-            Ok((ok, status)) => (report.ok, report.status) = (ok, status),
             Err(error @ bilevel_core::Error::InvalidSetting { .. }) => return Err(error.into()),
-            Err(error) => report.status = error.to_string(),
-        }
-        if report.baseline {
-            report.seconds = begin.elapsed().as_secs_f64();
+            Err(error) => {
+                report.ok = false;
+                report.status = error.to_string();
+            }
+            Ok(()) => {}
         }
         report.peak_memory = phase.peak();
         report.oracle_calls = calls(oracle.cost());
         Ok(report)
     }
 
-    /// A bilevel method: learns the weights.
-    fn descend(
+    /// The weights: learned by a bilevel method, as they are for a baseline.
+    fn learn(
         &self,
-        method: impl HypergradientMethod<B> + 'static,
+        method: MethodName,
         x: &SampleWeights<Autodiff<B>>,
         oracle: &CleaningOracle<B>,
         report: &mut MethodReport,
-    ) -> Result<(bool, String), bilevel_core::Error> {
+    ) -> Result<Vector<B>, bilevel_core::Error> {
         let settings = self.job.settings;
+        let method: Box<dyn HypergradientMethod<B>> = match method {
+            MethodName::Noisy | MethodName::Oracle => return Ok(oracle.upper_start()),
+            MethodName::Rad => Box::new(Rad::new(self.descent()?)),
+            MethodName::Cg => {
+                let cg = Cg::new(settings.cg_iterations, settings.cg_tolerance)?;
+                let cg = cg.with_damping(settings.cg_damping)?;
+                Box::new(Implicit::new(self.descent()?, cg))
+            }
+        };
         let bar = self.bar(&report.name);
         let upper = BurnOptimizer::new(AdamConfig::new().init(), x, settings.learning_rate)?;
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
+        // A step reports the point it was taken at, and moves on.
+        let mut at = x.clone();
         let mut solver = HypergradientSolver::new(oracle, method, upper, x, y);
-        // A step reports the point it was taken at; the weights it led to are judged at the next.
-        let mut before = solver.x().clone();
         let outcome = Executor::new(settings.upper_steps)?
             .with_seed(settings.seed, self.device.clone())
             .observe(|progress: &Progress<'_, B>| {
-                let accuracy = self.test_accuracy(oracle, progress.solver.y());
-                let detection = self.detection(oracle, &before);
-                before = progress.solver.x().clone();
-                report.series.push(StepRecord {
-                    step: progress.step as u64,
-                    seconds: progress.elapsed.as_secs_f64(),
-                    upper_loss: Some(progress.seen.upper_loss.read()),
-                    lower_loss: Some(progress.seen.lower_loss.read()),
-                    test_accuracy: Some(accuracy),
-                    f1: detection.map(|detection| detection.f1),
-                    grad_norm: Some(progress.seen.gradient_norm),
-                });
-                bar.set_message(format!("test accuracy {:.1} %", 100.0 * accuracy));
+                let seen = progress.seen;
+                report.seconds = progress.elapsed.as_secs_f64();
+                let record = StepRecord {
+                    step: progress.step as u64 - 1,
+                    grad_norm: Some(seen.gradient_norm),
+                    ..self.judge(oracle, &at, progress.solver.y(), report)
+                };
+                at = progress.solver.x().clone();
+                let accuracy = 100.0 * record.test_accuracy.unwrap_or(f64::NAN);
+                bar.set_message(format!("test accuracy {accuracy:.1} %"));
                 bar.inc(1);
+                report.series.push(StepRecord {
+                    upper_loss: Some(seen.upper_loss),
+                    lower_loss: Some(seen.lower_loss),
+                    ..record
+                });
                 ControlFlow::Continue(())
             })
             .run(&mut solver);
         bar.finish();
-        if let Some(last) = report.series.last() {
-            report.seconds = last.seconds;
-            (report.upper_loss, report.lower_loss) = (last.upper_loss, last.lower_loss);
-            report.test_accuracy = last.test_accuracy;
-        }
         let outcome = outcome?;
-        report.detection = self.detection(oracle, &before);
-        let mut status = format!("{} upper steps", outcome.steps);
+        report.status = format!("{} upper steps", outcome.steps);
+        report.warnings = outcome.warnings as u64;
         if outcome.warnings > 0 {
-            status +=
+            report.status +=
                 &format!(", {} with a warning; the last: {}", outcome.warnings, outcome.status);
         }
-        // A linear solver that stops early gives a usable hypergradient; a lower level that climbs does not.
-        Ok((!matches!(outcome.status, Status::NoDescent { .. }), status))
+        // A linear solver that stops early gives a usable hypergradient; these two do not.
+        report.ok = !matches!(
+            outcome.status,
+            Status::NoDescent { .. } | Status::Implicit { solver: LinearStatus::Indefinite, .. }
+        );
+        Ok(solver.x().clone())
     }
 
-    /// A baseline: trains with fixed weights.
+    /// Trains with the weights of `x`, and judges the result: what the summary has.
     fn train(
         &self,
-        descent: &Descent<B>,
+        x: &Vector<B>,
         oracle: &CleaningOracle<B>,
         report: &mut MethodReport,
-    ) -> Result<(bool, String), bilevel_core::Error> {
-        let bar = self.bar(&report.name);
-        let (x, start) = (oracle.upper_start(), oracle.lower_start());
+    ) -> Result<(), bilevel_core::Error> {
+        let descent = self.descent()?;
         let sample = Sample::default();
-        let y = &descent.run(oracle, &x, &start, sample, Keep::Last)?.y;
-        let loss = |level| Some(oracle.value(level, Point { x: &x, y, sample }).read());
-        (report.upper_loss, report.lower_loss) = (loss(Level::Upper), loss(Level::Lower));
-        report.test_accuracy = Some(self.test_accuracy(oracle, y));
-        bar.finish();
-        Ok((true, format!("{} lower steps", descent.steps())))
+        let begin = Instant::now();
+        let end = descent.run(oracle, x, &oracle.lower_start(), sample, Keep::Last)?;
+        report.seconds += begin.elapsed().as_secs_f64();
+        let upper_loss = oracle.value(Level::Upper, Point { x, y: &end.y, sample }).read();
+        let record = StepRecord {
+            step: report.series.len() as u64,
+            upper_loss: Some(upper_loss),
+            lower_loss: Some(end.end_loss),
+            ..self.judge(oracle, x, &end.y, report)
+        };
+        (report.upper_loss, report.lower_loss) = (record.upper_loss, record.lower_loss);
+        report.test_accuracy = record.test_accuracy;
+        if report.baseline {
+            report.status = format!("{} lower steps", descent.steps());
+        } else {
+            report.detection = self.detection(oracle, x);
+            report.series.push(record);
+        }
+        if end.climbed() {
+            report.ok = false;
+            let (start, end) = (end.start_loss, end.end_loss);
+            report.status += &format!("; {}", Status::NoDescent { start, end });
+        }
+        Ok(())
     }
 
+    fn descent(&self) -> Result<Descent<B>, bilevel_core::Error> {
+        let settings = self.job.settings;
+        Descent::new(Gd::new(settings.step_size)?, settings.steps)
+    }
+
+    /// The figures of a point that only the report sees.
+    fn judge(
+        &self,
+        oracle: &CleaningOracle<B>,
+        x: &Vector<B>,
+        y: &Vector<B>,
+        report: &MethodReport,
+    ) -> StepRecord {
+        StepRecord {
+            seconds: report.seconds,
+            test_accuracy: Some(self.test_accuracy(oracle, y)),
+            f1: self.detection(oracle, x).map(|detection| detection.f1),
+            ..StepRecord::default()
+        }
+    }
+
+    // In parts: the hidden layer of a whole test set would be the peak of memory.
     fn test_accuracy(&self, oracle: &CleaningOracle<B>, y: &Vector<B>) -> f64 {
-        let logits = oracle.lower_module(y).forward(self.test.inputs.clone());
-        accuracy(logits, self.test.labels.clone())
+        let network = oracle.lower_module(y);
+        let n = self.test.labels.dims()[0];
+        let mut right = 0.0;
+        for start in (0..n).step_by(TEST_PART) {
+            let part = start..n.min(start + TEST_PART);
+            let logits = network.forward(self.test.inputs.clone().slice([part.clone()]));
+            let labels = self.test.labels.clone().slice([part.clone()]);
+            right += accuracy(logits, labels) * part.len() as f64;
+        }
+        right / n as f64
     }
 
     /// How well the weights find the wrong labels; none where a weight is not a number.

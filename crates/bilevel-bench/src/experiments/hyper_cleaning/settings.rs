@@ -84,6 +84,8 @@ pub struct Settings {
     pub learning_rate: f64,
     /// Products of cg at most.
     pub cg_iterations: usize,
+    /// Relative residual at which cg stops.
+    pub cg_tolerance: f64,
     /// Damping of cg.
     pub cg_damping: f64,
     /// The seed.
@@ -113,10 +115,11 @@ impl Settings {
             train: args.train.unwrap_or(sizes.train),
             validation: args.validation.unwrap_or(sizes.validation),
             steps: args.steps.unwrap_or(100),
-            step_size: args.step_size.unwrap_or(if digits { 1.0 } else { 0.2 }),
+            step_size: args.step_size.unwrap_or(1.0),
             upper_steps: args.upper_steps.unwrap_or(if digits { 150 } else { 100 }),
             learning_rate: args.learning_rate.unwrap_or(0.1),
-            cg_iterations: args.cg_iterations.unwrap_or(20),
+            cg_iterations: args.cg_iterations.unwrap_or(50),
+            cg_tolerance: args.cg_tolerance.unwrap_or(1e-3),
             cg_damping: args.cg_damping.unwrap_or(0.01),
             seed: args.seed.unwrap_or(0),
             backend: args.backend.unwrap_or(BackendName::Auto),
@@ -138,7 +141,11 @@ impl Settings {
                 return Err(refuse(setting, value, "at least 1", "give a positive count"));
             }
         }
-        let positive = [("--step-size", self.step_size), ("--learning-rate", self.learning_rate)];
+        let positive = [
+            ("--step-size", self.step_size),
+            ("--learning-rate", self.learning_rate),
+            ("--cg-tolerance", self.cg_tolerance),
+        ];
         for (setting, value) in positive {
             if !(value.is_finite() && value > 0.0) {
                 return Err(refuse(

@@ -54,23 +54,40 @@ pub(super) fn remainder<B: Backend>(x: DualTensor<B>, y: DualTensor<B>) -> DualT
 }
 
 /// `p = x^y`: `y x^(y-1) dx + p log(x) dy`.
+///
+/// Where y = 0 the first term, and where x = 0 the second, is 0 and not the NaN of 0 times infinity.
 pub(super) fn powf<B: Backend>(x: DualTensor<B>, y: DualTensor<B>) -> DualTensor<B> {
     let primal = B::float_powf(x.primal.clone(), y.primal.clone());
+    if x.tangent.is_none() && y.tangent.is_none() {
+        return DualTensor::constant(primal);
+    }
+    let a = spread::<B>(x.primal, primal.shape());
+    let n = spread::<B>(y.primal, primal.shape());
     let base = x.tangent.map(|dx| {
-        let lower =
-            B::float_powf(x.primal.clone(), B::float_sub_scalar(y.primal.clone(), 1.into()));
-        B::float_mul(B::float_mul(y.primal, lower), dx)
+        let lower = one_where_zero::<B>(a.clone(), n.clone());
+        let lower = B::float_powf(lower, B::float_sub_scalar(n.clone(), 1.into()));
+        B::float_mul(B::float_mul(n, lower), dx)
     });
-    let exponent =
-        y.tangent.map(|dy| B::float_mul(B::float_mul(primal.clone(), B::float_log(x.primal)), dy));
+    let exponent = y.tangent.map(|dy| {
+        let log = B::float_log(one_where_zero::<B>(a.clone(), a));
+        B::float_mul(B::float_mul(primal.clone(), log), dy)
+    });
     DualTensor { primal, tangent: sum::<B>(base, exponent) }
 }
 
-/// `x^n` for integers `n`: `n x^(n-1) dx`.
+/// `x^n` for integers `n`: `n x^(n-1) dx`, 0 where n = 0.
 pub(super) fn powi_push<B: Backend>(x: T<B>, n: IntTensor<B>, dx: T<B>) -> T<B> {
     let factor = B::int_into_float(n.clone(), x.dtype().into());
-    let lower = B::float_powi(x, B::int_sub_scalar(n, 1.into()));
+    let base = one_where_zero::<B>(x.clone(), spread::<B>(factor.clone(), x.shape()));
+    let lower = B::float_powi(base, B::int_sub_scalar(n, 1.into()));
     B::float_mul(B::float_mul(lower, factor), dx)
+}
+
+/// `x`, but 1 where `test` is 0. Masked before a function that is infinite there, and not after, so that
+/// the derivative of the tangent is finite too.
+fn one_where_zero<B: Backend>(x: T<B>, test: T<B>) -> T<B> {
+    let bools = get_device_settings::<B>(&B::float_device(&x)).bool_dtype;
+    B::float_mask_fill(x, B::float_equal_elem(test, 0.into(), bools), 1.into())
 }
 
 /// `x^a` for a number `a`: `a x^(a-1) dx`.
