@@ -385,3 +385,17 @@ fn close(a: &Array, b: &Array, bound: f64, what: &str) -> Result {
         format!("{what}: error {error:e} at scale {scale}\n{a:?}\n{b:?}")
     })
 }
+
+// ---- what differences cannot see -----------------------------------------------------------------
+
+#[test]
+fn float_detach() {
+    crate::set_up();
+    type D = Dual<Inner>;
+    let x = Array { shape: vec![3], data: vec![1.0, -2.0, 0.5] };
+    let moving = dual::<Inner>(x.to::<Inner>(), &x);
+    assert!(D::float_detach(moving.clone()).tangent().is_none(), "a tangent outlives `detach`");
+    // d (c x) = c dx with c a constant of the value of x.
+    let product = D::float_mul(D::float_detach(moving.clone()), moving).into_parts().1.unwrap();
+    assert_eq!(Array::from::<Inner>(product).data, [1.0, 4.0, 0.25]);
+}
