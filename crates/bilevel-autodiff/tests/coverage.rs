@@ -99,21 +99,9 @@ const TRAITS: [Coverage; 3] = [FLOAT, ACTIVATION, MODULE];
 
 /// Traits without a tangent: every method is forwarded to `B`.
 const FORWARDED: [(&str, &str, &str); 3] = [
-    (
-        "IntTensorOps",
-        "int_tensor.rs",
-        include_str!("../src/dual/ops/int.rs"),
-    ),
-    (
-        "BoolTensorOps",
-        "bool_tensor.rs",
-        include_str!("../src/dual/ops/bool.rs"),
-    ),
-    (
-        "QTensorOps",
-        "qtensor.rs",
-        include_str!("../src/dual/ops/quantized.rs"),
-    ),
+    ("IntTensorOps", "int_tensor.rs", include_str!("../src/dual/ops/int.rs")),
+    ("BoolTensorOps", "bool_tensor.rs", include_str!("../src/dual/ops/bool.rs")),
+    ("QTensorOps", "qtensor.rs", include_str!("../src/dual/ops/quantized.rs")),
 ];
 
 const RULES: [&str; 3] = [
@@ -124,13 +112,7 @@ const RULES: [&str; 3] = [
 
 impl Coverage {
     fn classes(&self) -> [&'static str; 5] {
-        [
-            self.rule,
-            self.zero,
-            self.discrete,
-            self.plain,
-            self.unsupported,
-        ]
+        [self.rule, self.zero, self.discrete, self.plain, self.unsupported]
     }
 }
 
@@ -138,24 +120,11 @@ impl Coverage {
 fn every_method_stands_in_one_class() {
     let Some(ops) = sources() else { return };
     for coverage in &TRAITS {
-        let listed: Vec<&str> = coverage
-            .classes()
-            .into_iter()
-            .flat_map(str::split_whitespace)
-            .collect();
+        let listed: Vec<&str> =
+            coverage.classes().into_iter().flat_map(str::split_whitespace).collect();
         let set: BTreeSet<String> = listed.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            set.len(),
-            listed.len(),
-            "{} lists a method twice",
-            coverage.name
-        );
-        assert_eq!(
-            set,
-            methods(&ops, coverage.source, coverage.name),
-            "{}",
-            coverage.name
-        );
+        assert_eq!(set.len(), listed.len(), "{} lists a method twice", coverage.name);
+        assert_eq!(set, methods(&ops, coverage.source, coverage.name), "{}", coverage.name);
     }
 }
 
@@ -163,19 +132,12 @@ fn every_method_stands_in_one_class() {
 #[test]
 fn no_method_is_left_to_its_default() {
     let Some(ops) = sources() else { return };
-    let tangents = TRAITS
-        .iter()
-        .map(|c| (c.name, c.source, c.implementation[0]));
+    let tangents = TRAITS.iter().map(|c| (c.name, c.source, c.implementation[0]));
     for (name, source, implementation) in tangents.chain(FORWARDED) {
         let words = words(implementation);
-        let missing: Vec<_> = methods(&ops, source, name)
-            .into_iter()
-            .filter(|m| !words.contains(m))
-            .collect();
-        assert!(
-            missing.is_empty(),
-            "{name}: not implemented by Dual: {missing:?}"
-        );
+        let missing: Vec<_> =
+            methods(&ops, source, name).into_iter().filter(|m| !words.contains(m)).collect();
+        assert!(missing.is_empty(), "{name}: not implemented by Dual: {missing:?}");
     }
 }
 
@@ -185,40 +147,28 @@ fn every_rule_and_every_refusal_is_tested() {
     let refusals = words(include_str!("unsupported.rs"));
     for coverage in &TRAITS {
         for method in coverage.rule.split_whitespace() {
-            assert!(
-                rules.contains(method),
-                "no line of tests/rules calls {method}"
-            );
+            assert!(rules.contains(method), "no line of tests/rules calls {method}");
         }
         for method in coverage.unsupported.split_whitespace() {
-            assert!(
-                refusals.contains(method),
-                "tests/unsupported.rs does not call {method}"
-            );
+            assert!(refusals.contains(method), "tests/unsupported.rs does not call {method}");
         }
     }
 }
 
 fn words(text: &str) -> BTreeSet<String> {
-    text.split(|c: char| !c.is_alphanumeric() && c != '_')
-        .map(String::from)
-        .collect()
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').map(String::from).collect()
 }
 
 /// The methods that a trait declares, read from its source.
 fn methods(ops: &std::path::Path, file: &str, name: &str) -> BTreeSet<String> {
     let text = std::fs::read_to_string(ops.join(file)).expect("the source of burn-backend");
-    let start = text
-        .find(&format!("pub trait {name}<B: Backend>"))
-        .expect("the trait");
+    let start = text.find(&format!("pub trait {name}<B: Backend>")).expect("the trait");
     let body = &text[start..];
     let body = &body[..body.find("\n}").expect("its end")];
     body.lines()
         .filter_map(|line| line.strip_prefix("    fn "))
         .map(|line| {
-            words(line.split(['(', '<']).next().unwrap_or(line))
-                .pop_last()
-                .unwrap_or_default()
+            words(line.split(['(', '<']).next().unwrap_or(line)).pop_last().unwrap_or_default()
         })
         .collect()
 }
@@ -227,18 +177,10 @@ fn methods(ops: &std::path::Path, file: &str, name: &str) -> BTreeSet<String> {
 fn sources() -> Option<PathBuf> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let output = Command::new(cargo)
-        .args([
-            "metadata",
-            "--format-version",
-            "1",
-            "--offline",
-            "--manifest-path",
-        ])
+        .args(["metadata", "--format-version", "1", "--offline", "--manifest-path"])
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
         .output();
-    let metadata = output
-        .ok()
-        .map(|o| String::from_utf8_lossy(&o.stdout).into_owned())?;
+    let metadata = output.ok().map(|o| String::from_utf8_lossy(&o.stdout).into_owned())?;
     let manifest = metadata
         .split('"')
         .find(|s| s.ends_with("Cargo.toml") && s.contains("burn-backend-0.21.0"))

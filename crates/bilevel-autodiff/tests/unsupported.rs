@@ -38,19 +38,12 @@ fn refuses<T>(name: &str, operation: impl FnOnce() -> T) {
     };
     let message = panic.downcast_ref::<String>().map_or("", String::as_str);
     let start = format!("Dual<B> has no tangent rule for `{name}");
-    assert!(
-        message.starts_with(&start),
-        "{name} panicked with: {message}"
-    );
+    assert!(message.starts_with(&start), "{name} panicked with: {message}");
 }
 
 #[test]
 fn products_and_extrema_by_index() {
-    for how in [
-        IndexingUpdateOp::Mul,
-        IndexingUpdateOp::Min,
-        IndexingUpdateOp::Max,
-    ] {
+    for how in [IndexingUpdateOp::Mul, IndexingUpdateOp::Min, IndexingUpdateOp::Max] {
         refuses("float_scatter_nd", || {
             B::float_scatter_nd(moving([3, 2]), zeros([1, 1]), fixed([1, 2]), how)
         });
@@ -65,14 +58,7 @@ fn deformable_convolution() {
     let options = || DeformConvOptions::new([1, 1], [0, 0], [1, 1], 1, 1);
     let (x, offset, weight) = ([1, 1, 2, 2], [1, 2, 2, 2], [1, 1, 1, 1]);
     refuses("deform_conv2d (offset)", || {
-        B::deform_conv2d(
-            fixed(x),
-            moving(offset),
-            fixed(weight),
-            None,
-            None,
-            options(),
-        )
+        B::deform_conv2d(fixed(x), moving(offset), fixed(weight), None, None, options())
     });
     let backward = |x, offset, weight, grad| {
         refuses("deform_conv2d_backward", || {
@@ -100,19 +86,11 @@ fn the_fused_backward_of_ctc() {
 fn quantisation() {
     let scheme = QuantScheme::default();
     let scales = |scales| QuantizationParametersPrimitive { scales };
-    refuses("quantize", || {
-        B::quantize(moving([4]), &scheme, scales(fixed([1])))
-    });
-    refuses("quantize (scales)", || {
-        B::quantize(fixed([4]), &scheme, scales(moving([1])))
-    });
-    refuses("quantize_dynamic", || {
-        B::quantize_dynamic(moving([4]), &scheme)
-    });
+    refuses("quantize", || B::quantize(moving([4]), &scheme, scales(fixed([1]))));
+    refuses("quantize (scales)", || B::quantize(fixed([4]), &scheme, scales(moving([1]))));
+    refuses("quantize_dynamic", || B::quantize_dynamic(moving([4]), &scheme));
     let (x, y) = (moving([2, 2]), fixed([2, 2]));
-    refuses("q_matmul", || {
-        B::q_matmul(TensorPrimitive::Float(x), TensorPrimitive::Float(y))
-    });
+    refuses("q_matmul", || B::q_matmul(TensorPrimitive::Float(x), TensorPrimitive::Float(y)));
 }
 
 // ---- what is a constant by nature ----------------------------------------------------------------
@@ -125,30 +103,16 @@ fn a_detached_tensor_is_a_constant() {
 #[test]
 fn numbers_that_were_integers_booleans_or_quantised_are_constants() {
     let booleans = B::int_equal_elem(zeros([2]), 0.into(), burn::tensor::BoolDType::Native);
-    assert!(
-        B::int_into_float(zeros([2]), FloatDType::F32)
-            .tangent()
-            .is_none()
-    );
-    assert!(
-        B::bool_into_float(booleans, FloatDType::F32)
-            .tangent()
-            .is_none()
-    );
+    assert!(B::int_into_float(zeros([2]), FloatDType::F32).tangent().is_none());
+    assert!(B::bool_into_float(booleans, FloatDType::F32).tangent().is_none());
     let quantised = B::quantize_dynamic(fixed([4]), &QuantScheme::default());
-    assert!(
-        B::dequantize(quantised, FloatDType::F32)
-            .tangent()
-            .is_none()
-    );
+    assert!(B::dequantize(quantised, FloatDType::F32).tangent().is_none());
 }
 
 #[test]
 fn a_transaction_reads_values() {
     let data = Transaction::<B>::default()
-        .register(Tensor::<B, 1>::from_primitive(TensorPrimitive::Float(
-            moving([2]),
-        )))
+        .register(Tensor::<B, 1>::from_primitive(TensorPrimitive::Float(moving([2]))))
         .register(Tensor::<B, 1, Int>::from_primitive(zeros([2])))
         .execute();
     assert_eq!(data[0].to_vec::<f32>().expect("in f32"), [1.0, 1.0]);
@@ -161,10 +125,7 @@ fn a_product_has_its_tangent_at_zeros_too() {
     let x = DualTensor::new(of([0.0, 2.0, 3.0]), of([1.0, 10.0, 100.0]));
     let tangent = |x: Moving| {
         let data = Flex::float_into_data(x.tangent().expect("it moves").clone());
-        burn::tensor::read_sync(data)
-            .expect("on the host")
-            .to_vec::<f32>()
-            .expect("in f32")
+        burn::tensor::read_sync(data).expect("on the host").to_vec::<f32>().expect("in f32")
     };
     assert_eq!(tangent(B::float_prod(x.clone())), [6.0]);
     assert_eq!(tangent(B::float_prod_dim(x.clone(), 0)), [6.0]);

@@ -31,10 +31,7 @@ impl<B: Backend> TensorMetadata for DualTensor<B> {
 impl<B: Backend> DualTensor<B> {
     /// A value that does not move: its tangent is an exact zero.
     pub fn constant(primal: FloatTensor<B>) -> Self {
-        Self {
-            primal,
-            tangent: None,
-        }
+        Self { primal, tangent: None }
     }
 
     /// A value with its tangent.
@@ -42,15 +39,8 @@ impl<B: Backend> DualTensor<B> {
     /// # Panics
     /// Where the shapes differ.
     pub fn new(primal: FloatTensor<B>, tangent: FloatTensor<B>) -> Self {
-        assert_eq!(
-            primal.shape(),
-            tangent.shape(),
-            "a tangent has the shape of its primal"
-        );
-        Self {
-            primal,
-            tangent: Some(tangent),
-        }
+        assert_eq!(primal.shape(), tangent.shape(), "a tangent has the shape of its primal");
+        Self { primal, tangent: Some(tangent) }
     }
 
     /// The value.
@@ -76,10 +66,7 @@ pub(crate) fn linear<B: Backend>(
     x: DualTensor<B>,
     f: impl Fn(FloatTensor<B>) -> FloatTensor<B>,
 ) -> DualTensor<B> {
-    DualTensor {
-        primal: f(x.primal),
-        tangent: x.tangent.map(f),
-    }
+    DualTensor { primal: f(x.primal), tangent: x.tangent.map(f) }
 }
 
 /// An elementwise (or otherwise nonlinear) map of one tensor.
@@ -96,10 +83,7 @@ pub(crate) fn unary<B: Backend>(
         Some(dx) => {
             let y = f(x.primal.clone());
             let dy = push(x.primal, y.clone(), dx);
-            DualTensor {
-                primal: y,
-                tangent: Some(dy),
-            }
+            DualTensor { primal: y, tangent: Some(dy) }
         }
     }
 }
@@ -112,10 +96,7 @@ pub(crate) fn bilinear<B: Backend>(
 ) -> DualTensor<B> {
     let left = x.tangent.map(|dx| f(dx, y.primal.clone()));
     let right = y.tangent.map(|dy| f(x.primal.clone(), dy));
-    DualTensor {
-        primal: f(x.primal, y.primal),
-        tangent: sum::<B>(left, right),
-    }
+    DualTensor { primal: f(x.primal, y.primal), tangent: sum::<B>(left, right) }
 }
 
 /// A map linear in its two arguments together: `d f(x, y) = f(dx, dy)`, an absent tangent being zeros.
@@ -131,10 +112,7 @@ pub(crate) fn jointly_linear<B: Backend>(
             dy.unwrap_or_else(|| zeros_like::<B>(&y.primal)),
         )),
     };
-    DualTensor {
-        primal: f(x.primal, y.primal),
-        tangent,
-    }
+    DualTensor { primal: f(x.primal, y.primal), tangent }
 }
 
 /// `a + b`, an absent one being zero. Both have the same shape.

@@ -14,11 +14,7 @@ pub(crate) struct Dice {
 
 pub(crate) fn dice() -> impl Strategy<Value = Dice> {
     let dims = prop::array::uniform6(1..=4_usize);
-    (dims, any::<u64>()).prop_map(|(dims, state)| Dice {
-        dims,
-        taken: 0,
-        state,
-    })
+    (dims, any::<u64>()).prop_map(|(dims, state)| Dice { dims, taken: 0, state })
 }
 
 /// The values that an input is drawn from.
@@ -41,10 +37,7 @@ pub(crate) struct Input {
 }
 
 pub(crate) fn input(shape: impl Into<Vec<usize>>, domain: Domain) -> Input {
-    Input {
-        shape: shape.into(),
-        domain,
-    }
+    Input { shape: shape.into(), domain }
 }
 
 impl Input {
@@ -98,9 +91,9 @@ impl Dice {
     pub(super) fn values(&mut self, input: &Input) -> Array {
         let count: usize = input.shape.iter().product();
         let data = match input.domain {
-            Domain::Between(low, high) => (0..count)
-                .map(|_| low + (high - low) * self.unit())
-                .collect(),
+            Domain::Between(low, high) => {
+                (0..count).map(|_| low + (high - low) * self.unit()).collect()
+            }
             Domain::Distinct => {
                 let mut ranks: Vec<usize> = (1..=count).collect();
                 for i in (1..count).rev() {
@@ -116,10 +109,7 @@ impl Dice {
                     .collect()
             }
         };
-        Array {
-            shape: input.shape.clone(),
-            data,
-        }
+        Array { shape: input.shape.clone(), data }
     }
 
     /// Which of `count` inputs move: one at least.
@@ -134,13 +124,7 @@ impl Dice {
     pub(super) fn direction(&mut self, x: &[Array], moves: &[bool]) -> Vec<Array> {
         x.iter()
             .zip(moves)
-            .map(|(x, moves)| {
-                if *moves {
-                    self.like(x)
-                } else {
-                    Array::zeros(x.shape.clone())
-                }
-            })
+            .map(|(x, moves)| if *moves { self.like(x) } else { Array::zeros(x.shape.clone()) })
             .collect()
     }
 

@@ -103,11 +103,7 @@ pub(crate) fn check(case: Case) {
     static SET_UP: Once = Once::new();
     SET_UP.call_once(crate::set_up);
 
-    let config = Config {
-        cases: 64,
-        failure_persistence: None,
-        ..Config::default()
-    };
+    let config = Config { cases: 64, failure_persistence: None, ..Config::default() };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(config, rng);
     if let Err(error) = runner.run(&draw::dice(), |dice| check_once(&case, dice)) {
@@ -128,12 +124,7 @@ fn check_once(case: &Case, mut dice: Dice) -> Result {
 
     let (same, jv) = case.jvp(&x, &v);
     close(&y, &same, bounds.value, "the value under tangents")?;
-    close(
-        &y,
-        &case.constant(&x)?,
-        bounds.value,
-        "the value of constants",
-    )?;
+    close(&y, &case.constant(&x)?, bounds.value, "the value of constants")?;
 
     let slope = differences(&x, &v, |x| case.value(x));
     close(&jv, &slope, bounds.differences, "J v against differences")?;
@@ -141,12 +132,7 @@ fn check_once(case: &Case, mut dice: Dice) -> Result {
     let (a, b) = (0.7, -1.3);
     let mix: Vec<Array> = v.iter().zip(&w).map(|(v, w)| v.axpby(a, w, b)).collect();
     let sum = jv.axpby(a, &case.jvp(&x, &w).1, b);
-    close(
-        &case.jvp(&x, &mix).1,
-        &sum,
-        bounds.linear,
-        "the tangent is linear in its seed",
-    )?;
+    close(&case.jvp(&x, &mix).1, &sum, bounds.linear, "the tangent is linear in its seed")?;
 
     if bounds.reach < Reach::Reverse {
         return Ok(());
@@ -164,19 +150,10 @@ fn check_once(case: &Case, mut dice: Dice) -> Result {
     }
     let forward_over_reverse = case.forward_over_reverse(&x, &v, &u);
     let reverse_over_forward = case.reverse_over_forward(&x, &v, &u);
-    for (i, (f, r)) in forward_over_reverse
-        .iter()
-        .zip(&reverse_over_forward)
-        .enumerate()
-    {
+    for (i, (f, r)) in forward_over_reverse.iter().zip(&reverse_over_forward).enumerate() {
         close(f, r, bounds.second, "the two second-order products agree")?;
         let curve = differences(&x, &v, |x| case.gradient(x, &u)[i].clone());
-        close(
-            r,
-            &curve,
-            bounds.curvature,
-            "s'' v against differences of s'",
-        )?;
+        close(r, &curve, bounds.curvature, "s'' v against differences of s'")?;
     }
     Ok(())
 }
@@ -188,11 +165,7 @@ impl Case {
 
     /// The value with no tangents, which then has none itself.
     fn constant(&self, x: &[Array]) -> Result<Array> {
-        let y = (self.dual)(
-            x.iter()
-                .map(|x| DualTensor::constant(x.to::<Inner>()))
-                .collect(),
-        );
+        let y = (self.dual)(x.iter().map(|x| DualTensor::constant(x.to::<Inner>())).collect());
         let (y, dy) = y.into_parts();
         ensure(dy.is_none(), || "a tangent out of nothing".into())?;
         Ok(Array::from::<Inner>(y))
@@ -213,11 +186,7 @@ impl Case {
         let y = (self.reverse)(leaves.clone());
         let grads = backward::<Inner>(&leaves, y, u.to::<Inner>());
         let zeros = x.iter().map(|x| Array::zeros(x.shape.clone()));
-        grads
-            .into_iter()
-            .zip(zeros)
-            .map(|(g, zero)| g.map_or(zero, Array::from::<Inner>))
-            .collect()
+        grads.into_iter().zip(zeros).map(|(g, zero)| g.map_or(zero, Array::from::<Inner>)).collect()
     }
 
     /// The gradient of the tangent of s.
@@ -225,20 +194,12 @@ impl Case {
         type A = Autodiff<Inner>;
         let leaves = leaves::<Inner>(x.iter().map(Array::to::<Inner>).collect());
         let zeros: Vec<Array> = x.iter().map(|x| Array::zeros(x.shape.clone())).collect();
-        let inputs = leaves
-            .iter()
-            .zip(v)
-            .map(|(x, v)| dual::<A>(x.clone(), v))
-            .collect();
+        let inputs = leaves.iter().zip(v).map(|(x, v)| dual::<A>(x.clone(), v)).collect();
         let Some(dy) = (self.reverse_over_forward)(inputs).into_parts().1 else {
             return zeros;
         };
         let grads = backward::<Inner>(&leaves, dy, u.to::<Inner>());
-        grads
-            .into_iter()
-            .zip(zeros)
-            .map(|(g, zero)| g.map_or(zero, Array::from::<Inner>))
-            .collect()
+        grads.into_iter().zip(zeros).map(|(g, zero)| g.map_or(zero, Array::from::<Inner>)).collect()
     }
 
     /// The tangent of the gradient of s.
@@ -248,19 +209,13 @@ impl Case {
         let grads = backward::<Dual<Inner>>(&leaves, y, DualTensor::constant(u.to::<Inner>()));
         let tangents = grads.into_iter().map(|g| g.and_then(|g| g.into_parts().1));
         let zeros = x.iter().map(|x| Array::zeros(x.shape.clone()));
-        tangents
-            .zip(zeros)
-            .map(|(t, zero)| t.map_or(zero, Array::from::<Inner>))
-            .collect()
+        tangents.zip(zeros).map(|(t, zero)| t.map_or(zero, Array::from::<Inner>)).collect()
     }
 }
 
 /// The inputs with their tangents; a direction that is zero throughout is an absent tangent.
 fn lift<B: Backend>(x: &[Array], v: &[Array]) -> Vec<DualTensor<B>> {
-    x.iter()
-        .zip(v)
-        .map(|(x, v)| dual::<B>(x.to::<B>(), v))
-        .collect()
+    x.iter().zip(v).map(|(x, v)| dual::<B>(x.to::<B>(), v)).collect()
 }
 
 fn dual<B: Backend>(x: FloatTensor<B>, v: &Array) -> DualTensor<B> {
@@ -297,12 +252,7 @@ fn backward<B: Backend>(
 /// `f'(x) v` by five points.
 fn differences(x: &[Array], v: &[Array], f: impl Fn(&[Array]) -> Array) -> Array {
     const H: f64 = 1e-3;
-    let at = |t: f64| {
-        f(&x.iter()
-            .zip(v)
-            .map(|(x, v)| x.axpby(1.0, v, t * H))
-            .collect::<Vec<_>>())
-    };
+    let at = |t: f64| f(&x.iter().zip(v).map(|(x, v)| x.axpby(1.0, v, t * H)).collect::<Vec<_>>());
     let near = at(1.0).axpby(8.0, &at(-1.0), -8.0);
     let far = at(2.0).axpby(1.0, &at(-2.0), -1.0);
     near.axpby(1.0 / (12.0 * H), &far, -1.0 / (12.0 * H))
@@ -329,23 +279,12 @@ impl Array {
 
     fn from<B: Backend>(x: FloatTensor<B>) -> Self {
         let data = read_sync(B::float_into_data(x)).expect("the backend computes");
-        Self {
-            shape: data.shape.to_vec(),
-            data: data.to_vec().expect("the table is in f64"),
-        }
+        Self { shape: data.shape.to_vec(), data: data.to_vec().expect("the table is in f64") }
     }
 
     fn axpby(&self, a: f64, other: &Self, b: f64) -> Self {
-        let data = self
-            .data
-            .iter()
-            .zip(&other.data)
-            .map(|(x, y)| a * x + b * y)
-            .collect();
-        Self {
-            shape: self.shape.clone(),
-            data,
-        }
+        let data = self.data.iter().zip(&other.data).map(|(x, y)| a * x + b * y).collect();
+        Self { shape: self.shape.clone(), data }
     }
 
     fn dot(&self, other: &Self) -> f64 {
@@ -353,33 +292,17 @@ impl Array {
     }
 
     fn abs_dot(&self, other: &Self) -> f64 {
-        self.data
-            .iter()
-            .zip(&other.data)
-            .map(|(x, y)| (x * y).abs())
-            .sum()
+        self.data.iter().zip(&other.data).map(|(x, y)| (x * y).abs()).sum()
     }
 }
 
 fn ensure(holds: bool, message: impl FnOnce() -> String) -> Result {
-    if holds {
-        Ok(())
-    } else {
-        Err(TestCaseError::fail(message()))
-    }
+    if holds { Ok(()) } else { Err(TestCaseError::fail(message())) }
 }
 
 fn close(a: &Array, b: &Array, bound: f64, what: &str) -> Result {
-    let scale = a
-        .data
-        .iter()
-        .chain(&b.data)
-        .fold(1.0_f64, |m, v| m.max(v.abs()));
-    let error = a
-        .axpby(1.0, b, -1.0)
-        .data
-        .iter()
-        .fold(0.0_f64, |m, v| m.max(v.abs()));
+    let scale = a.data.iter().chain(&b.data).fold(1.0_f64, |m, v| m.max(v.abs()));
+    let error = a.axpby(1.0, b, -1.0).data.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
     let sound = a.shape == b.shape && a.data.iter().chain(&b.data).all(|v| v.is_finite());
     ensure(sound && error <= bound * scale, || {
         format!("{what}: error {error:e} at scale {scale}\n{a:?}\n{b:?}")

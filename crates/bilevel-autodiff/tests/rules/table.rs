@@ -42,17 +42,12 @@ use burn::tensor::ops::{BoolTensor, IntTensor};
 /// Integers below `bound` in a fixed irregular order.
 fn indices<B: Backend>(shape: &[usize], bound: usize) -> IntTensor<B> {
     let count: usize = shape.iter().product();
-    let data: Vec<i64> = (0..count)
-        .map(|i| ((5 * i + i / bound) % bound) as i64)
-        .collect();
+    let data: Vec<i64> = (0..count).map(|i| ((5 * i + i / bound) % bound) as i64).collect();
     ints::<B>(shape, &data)
 }
 
 fn ints<B: Backend>(shape: &[usize], data: &[i64]) -> IntTensor<B> {
-    B::int_from_data(
-        TensorData::new(data.to_vec(), shape.to_vec()),
-        &B::Device::default(),
-    )
+    B::int_from_data(TensorData::new(data.to_vec(), shape.to_vec()), &B::Device::default())
 }
 
 /// An irregular mask.

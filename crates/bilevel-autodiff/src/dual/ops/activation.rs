@@ -47,9 +47,8 @@ impl<B: Backend> ActivationOps<Self> for Dual<B> {
                 x.tangent.clone().map(|dx| B::float_mul(dx, alpha.primal)),
                 alpha.tangent.map(|da| B::float_mul(x.primal.clone(), da)),
             );
-            let positive = x
-                .tangent
-                .unwrap_or_else(|| crate::dual::tensor::zeros_like::<B>(&x.primal));
+            let positive =
+                x.tangent.unwrap_or_else(|| crate::dual::tensor::zeros_like::<B>(&x.primal));
             negative.map(|negative| where_negative::<B>(x.primal, positive, negative))
         };
         DualTensor { primal, tangent }
@@ -81,9 +80,7 @@ impl<B: Backend> ActivationOps<Self> for Dual<B> {
 
     // `y (1 - y) dx`.
     fn sigmoid(x: F<B>) -> F<B> {
-        unary(x, B::sigmoid, |_, y, dx| {
-            B::float_mul(dx, logistic_slope::<B>(y))
-        })
+        unary(x, B::sigmoid, |_, y, dx| B::float_mul(dx, logistic_slope::<B>(y)))
     }
 
     // g y (1 - y): `y (1 - y) dg + g (1 - 2 y) dy`.
@@ -117,36 +114,22 @@ impl<B: Backend> ActivationOps<Self> for Dual<B> {
 
     // `sigmoid(-x) dx`, with sigmoid(-x) = exp(y - x) since y = log sigmoid(x).
     fn log_sigmoid(x: F<B>) -> F<B> {
-        unary(x, B::log_sigmoid, |x, y, dx| {
-            B::float_mul(dx, B::float_exp(B::float_sub(y, x)))
-        })
+        unary(x, B::log_sigmoid, |x, y, dx| B::float_mul(dx, B::float_exp(B::float_sub(y, x))))
     }
 
     // g s with s = sigmoid(-x): `s dg - g s (1 - s) dx`.
     fn log_sigmoid_backward(x: F<B>, grad: F<B>) -> F<B> {
         let (x, dx, g) = (x.primal, x.tangent, grad.primal);
-        let along_grad = grad
-            .tangent
-            .map(|dg| B::log_sigmoid_backward(x.clone(), dg));
+        let along_grad = grad.tangent.map(|dg| B::log_sigmoid_backward(x.clone(), dg));
         let along_x = dx.map(|dx| {
             let s = B::float_exp(B::float_sub(B::log_sigmoid(x.clone()), x.clone()));
-            B::float_neg(B::float_mul(
-                B::float_mul(logistic_slope::<B>(s), g.clone()),
-                dx,
-            ))
+            B::float_neg(B::float_mul(B::float_mul(logistic_slope::<B>(s), g.clone()), dx))
         });
-        DualTensor {
-            primal: B::log_sigmoid_backward(x, g),
-            tangent: sum::<B>(along_grad, along_x),
-        }
+        DualTensor { primal: B::log_sigmoid_backward(x, g), tangent: sum::<B>(along_grad, along_x) }
     }
 
     fn softmax(x: F<B>, dim: usize) -> F<B> {
-        unary(
-            x,
-            |x| B::softmax(x, dim),
-            |_, y, dx| softmax_push::<B>(y, dx, dim),
-        )
+        unary(x, |x| B::softmax(x, dim), |_, y, dx| softmax_push::<B>(y, dx, dim))
     }
 
     // `dx - sum(softmax(x) dx)`.
@@ -162,11 +145,7 @@ impl<B: Backend> ActivationOps<Self> for Dual<B> {
     }
 
     fn softmin(x: F<B>, dim: usize) -> F<B> {
-        unary(
-            x,
-            |x| B::softmin(x, dim),
-            |_, y, dx| softmax_push::<B>(y, B::float_neg(dx), dim),
-        )
+        unary(x, |x| B::softmin(x, dim), |_, y, dx| softmax_push::<B>(y, B::float_neg(dx), dim))
     }
 }
 

@@ -176,10 +176,7 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
     }
 
     fn float_set_require_grad(x: F<B>, require_grad: bool) -> F<B> {
-        DualTensor {
-            primal: B::float_set_require_grad(x.primal, require_grad),
-            tangent: x.tangent,
-        }
+        DualTensor { primal: B::float_set_require_grad(x.primal, require_grad), tangent: x.tangent }
     }
 
     fn float_is_require_grad(x: &F<B>) -> bool {
@@ -193,10 +190,7 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
     }
 
     fn float_add_scalar(x: F<B>, y: Scalar) -> F<B> {
-        DualTensor {
-            primal: B::float_add_scalar(x.primal, y),
-            tangent: x.tangent,
-        }
+        DualTensor { primal: B::float_add_scalar(x.primal, y), tangent: x.tangent }
     }
 
     fn float_sub(x: F<B>, y: F<B>) -> F<B> {
@@ -204,10 +198,7 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
     }
 
     fn float_sub_scalar(x: F<B>, y: Scalar) -> F<B> {
-        DualTensor {
-            primal: B::float_sub_scalar(x.primal, y),
-            tangent: x.tangent,
-        }
+        DualTensor { primal: B::float_sub_scalar(x.primal, y), tangent: x.tangent }
     }
 
     fn float_mul(x: F<B>, y: F<B>) -> F<B> {
@@ -223,10 +214,7 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
     }
 
     fn float_remainder_scalar(x: F<B>, y: Scalar) -> F<B> {
-        DualTensor {
-            primal: B::float_remainder_scalar(x.primal, y),
-            tangent: x.tangent,
-        }
+        DualTensor { primal: B::float_remainder_scalar(x.primal, y), tangent: x.tangent }
     }
 
     fn float_matmul(x: F<B>, y: F<B>) -> F<B> {
@@ -274,11 +262,7 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
     }
 
     fn float_powi_scalar(x: F<B>, y: Scalar) -> F<B> {
-        unary(
-            x,
-            |x| B::float_powi_scalar(x, y),
-            |x, _, dx| arithmetic::pow_push::<B>(x, y, dx),
-        )
+        unary(x, |x| B::float_powi_scalar(x, y), |x, _, dx| arithmetic::pow_push::<B>(x, y, dx))
     }
 
     fn float_powi_scalar_impl(x: F<B>, y: Scalar) -> F<B> {
@@ -290,11 +274,7 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
     }
 
     fn float_powf_scalar(x: F<B>, y: Scalar) -> F<B> {
-        unary(
-            x,
-            |x| B::float_powf_scalar(x, y),
-            |x, _, dx| arithmetic::pow_push::<B>(x, y, dx),
-        )
+        unary(x, |x| B::float_powf_scalar(x, y), |x, _, dx| arithmetic::pow_push::<B>(x, y, dx))
     }
 
     fn float_powf_scalar_impl(x: F<B>, y: Scalar) -> F<B> {
@@ -316,9 +296,7 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
     }
 
     fn float_scatter_add(dim: usize, x: F<B>, indices: IntTensor<B>, value: F<B>) -> F<B> {
-        jointly_linear(x, value, |x, v| {
-            B::float_scatter_add(dim, x, indices.clone(), v)
-        })
+        jointly_linear(x, value, |x, v| B::float_scatter_add(dim, x, indices.clone(), v))
     }
 
     fn float_scatter_nd(
@@ -331,9 +309,7 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
     }
 
     fn float_select_add(x: F<B>, dim: usize, indices: IntTensor<B>, value: F<B>) -> F<B> {
-        jointly_linear(x, value, |x, v| {
-            B::float_select_add(x, dim, indices.clone(), v)
-        })
+        jointly_linear(x, value, |x, v| B::float_select_add(x, dim, indices.clone(), v))
     }
 
     fn float_slice_assign(x: F<B>, slices: &[Slice], value: F<B>) -> F<B> {
@@ -365,44 +341,25 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
         let count = x.shape().num_elements();
         unary(x, B::float_prod, |x, _, dx| {
             let flat = Shape::new([count]);
-            let (x, dx) = (
-                B::float_reshape(x, flat.clone()),
-                B::float_reshape(dx, flat),
-            );
+            let (x, dx) = (B::float_reshape(x, flat.clone()), B::float_reshape(dx, flat));
             reduce::prod_push::<B>(x, dx, 0)
         })
     }
 
     fn float_prod_dim(x: F<B>, dim: usize) -> F<B> {
-        unary(
-            x,
-            |x| B::float_prod_dim(x, dim),
-            |x, _, dx| reduce::prod_push::<B>(x, dx, dim),
-        )
+        unary(x, |x| B::float_prod_dim(x, dim), |x, _, dx| reduce::prod_push::<B>(x, dx, dim))
     }
 
     fn float_cumprod(x: F<B>, dim: usize) -> F<B> {
-        unary(
-            x,
-            |x| B::float_cumprod(x, dim),
-            |x, _, dx| reduce::cumprod_push::<B>(x, dx, dim),
-        )
+        unary(x, |x| B::float_cumprod(x, dim), |x, _, dx| reduce::cumprod_push::<B>(x, dx, dim))
     }
 
     fn float_cummin(x: F<B>, dim: usize) -> F<B> {
-        unary(
-            x,
-            |x| B::float_cummin(x, dim),
-            |x, y, dx| reduce::running_push::<B>(x, y, dx, dim),
-        )
+        unary(x, |x| B::float_cummin(x, dim), |x, y, dx| reduce::running_push::<B>(x, y, dx, dim))
     }
 
     fn float_cummax(x: F<B>, dim: usize) -> F<B> {
-        unary(
-            x,
-            |x| B::float_cummax(x, dim),
-            |x, y, dx| reduce::running_push::<B>(x, y, dx, dim),
-        )
+        unary(x, |x| B::float_cummax(x, dim), |x, y, dx| reduce::running_push::<B>(x, y, dx, dim))
     }
 
     fn float_max(x: F<B>) -> F<B> {

@@ -62,9 +62,7 @@ impl<B: Backend> ModuleOps<Self> for Dual<B> {
         grad: FloatTensor<Self>,
         indices: IntTensor<B>,
     ) -> FloatTensor<Self> {
-        linear(grad, |g| {
-            B::embedding_backward(weights.primal.clone(), g, indices.clone())
-        })
+        linear(grad, |g| B::embedding_backward(weights.primal.clone(), g, indices.clone()))
     }
 
     fn linear(
@@ -104,10 +102,7 @@ impl<B: Backend> ModuleOps<Self> for Dual<B> {
         let along_mask =
             dmask.map(|dm| conv(x.primal.clone(), weight.primal.clone(), Some(dm), None));
         let y = affine(x, weight, bias, 1, |x, w, b| conv(x, w, mask.clone(), b));
-        DualTensor {
-            primal: y.primal,
-            tangent: sum::<B>(y.tangent, along_mask),
-        }
+        DualTensor { primal: y.primal, tangent: sum::<B>(y.tangent, along_mask) }
     }
 
     fn deform_conv2d_backward(
@@ -160,9 +155,7 @@ impl<B: Backend> ModuleOps<Self> for Dual<B> {
         output_size: [usize; 2],
         options: InterpolateOptions,
     ) -> FloatTensor<Self> {
-        linear(grad, |g| {
-            B::interpolate_backward(x.primal.clone(), g, output_size, options.clone())
-        })
+        linear(grad, |g| B::interpolate_backward(x.primal.clone(), g, output_size, options.clone()))
     }
 
     fn attention(
@@ -181,10 +174,8 @@ impl<B: Backend> ModuleOps<Self> for Dual<B> {
             attn_bias.clone().map(|b| b.primal),
             options,
         );
-        let moves = [&query, &key, &value]
-            .into_iter()
-            .chain(&attn_bias)
-            .any(|x| x.tangent.is_some());
+        let moves =
+            [&query, &key, &value].into_iter().chain(&attn_bias).any(|x| x.tangent.is_some());
         let tangent = moves
             .then(|| attention_fallback::<Self>(query, key, value, mask, attn_bias, options))
             .and_then(|y| y.tangent);
@@ -256,16 +247,7 @@ impl<B: Backend> ModuleOps<Self> for Dual<B> {
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let (re, im) = B::rfft(signal.primal, dim, n);
         let (d_re, d_im) = signal.tangent.map(|dx| B::rfft(dx, dim, n)).unzip();
-        (
-            DualTensor {
-                primal: re,
-                tangent: d_re,
-            },
-            DualTensor {
-                primal: im,
-                tangent: d_im,
-            },
-        )
+        (DualTensor { primal: re, tangent: d_re }, DualTensor { primal: im, tangent: d_im })
     }
 
     fn irfft(

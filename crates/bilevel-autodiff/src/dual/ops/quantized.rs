@@ -59,10 +59,7 @@ impl<B: Backend> QTensorOps<Self> for Dual<B> {
     }
 
     fn q_matmul(lhs: TensorPrimitive<Self>, rhs: TensorPrimitive<Self>) -> TensorPrimitive<Self> {
-        constant(B::q_matmul(
-            primal(lhs, "q_matmul"),
-            primal(rhs, "q_matmul"),
-        ))
+        constant(B::q_matmul(primal(lhs, "q_matmul"), primal(rhs, "q_matmul")))
     }
 
     forward_to_constant! {
@@ -169,11 +166,7 @@ impl<B: Backend> TransactionOps<Self> for Dual<B> {
         transaction: TransactionPrimitive<Self>,
     ) -> impl Future<Output = Result<TransactionPrimitiveData, ExecutionError>> + Send {
         B::tr_execute(TransactionPrimitive::new(
-            transaction
-                .read_floats
-                .into_iter()
-                .map(|x| x.primal)
-                .collect(),
+            transaction.read_floats.into_iter().map(|x| x.primal).collect(),
             transaction.read_qfloats,
             transaction.read_ints,
             transaction.read_bools,

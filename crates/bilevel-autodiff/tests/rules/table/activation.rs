@@ -34,11 +34,7 @@ table! {
 }
 
 /// Burn's default for the derivative, which NdArray has, is an approximation.
-const GELU: Bounds = on_ndarray(Bounds {
-    adjoint: 1e-3,
-    curvature: 1e-2,
-    ..STRICT
-});
+const GELU: Bounds = on_ndarray(Bounds { adjoint: 1e-3, curvature: 1e-2, ..STRICT });
 
 /// `Dual` computes the derivative itself; `Autodiff` again differentiates an approximation.
 const GELU_BACKWARD: Bounds = Bounds {

@@ -176,14 +176,7 @@ table! {
 
 /// `Autodiff` has no backward for it, or, for `float_repeat_dim` of a dimension longer than one, a
 /// wrong one: it sums neighbours instead of repetitions.
-const FORWARD_ONLY: Bounds = Bounds {
-    reach: Reach::Forward,
-    ..STRICT
-};
+const FORWARD_ONLY: Bounds = Bounds { reach: Reach::Forward, ..STRICT };
 
 /// `Autodiff` rounds the reciprocal of the divisor to f32.
-const DIV_SCALAR: Bounds = Bounds {
-    adjoint: 1e-7,
-    curvature: 1e-6,
-    ..STRICT
-};
+const DIV_SCALAR: Bounds = Bounds { adjoint: 1e-7, curvature: 1e-6, ..STRICT };

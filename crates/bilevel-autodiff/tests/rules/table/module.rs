@@ -15,10 +15,7 @@ use super::super::{Autodiff, Bounds, Case, Dual, F32, Inner, Reach, STRICT, chec
 use super::{indices, ints, mask_but_first};
 
 /// `Autodiff` has no second backward for it.
-const FORWARD_ONLY: Bounds = Bounds {
-    reach: Reach::Forward,
-    ..STRICT
-};
+const FORWARD_ONLY: Bounds = Bounds { reach: Reach::Forward, ..STRICT };
 
 /// Plain; and strided, padded and dilated in two groups.
 fn conv<const N: usize>(plain: bool) -> ConvOptions<N> {
@@ -91,10 +88,7 @@ fn of<const M: usize>(inputs: [Input; 4], chosen: [usize; M]) -> Vec<Input> {
 
 /// An image for pooling: `[batch, channels, 4 to 7, 5 to 8]`.
 fn image(d: &mut Dice) -> Input {
-    input(
-        [d.size().min(2), d.size(), d.size() + 3, d.size() + 4],
-        DISTINCT,
-    )
+    input([d.size().min(2), d.size(), d.size() + 3, d.size() + 4], DISTINCT)
 }
 
 fn sequence(d: &mut Dice) -> Input {
@@ -129,16 +123,10 @@ fn heads(d: &mut Dice) -> Vec<Input> {
     ]
 }
 
-const PLAIN: AttentionModuleOptions = AttentionModuleOptions {
-    scale: None,
-    softcap: None,
-    is_causal: false,
-};
-const CAPPED: AttentionModuleOptions = AttentionModuleOptions {
-    scale: Some(0.8),
-    softcap: Some(2.0),
-    is_causal: true,
-};
+const PLAIN: AttentionModuleOptions =
+    AttentionModuleOptions { scale: None, softcap: None, is_causal: false };
+const CAPPED: AttentionModuleOptions =
+    AttentionModuleOptions { scale: Some(0.8), softcap: Some(2.0), is_causal: true };
 
 table! {
     // ---- linear and embedding
@@ -290,31 +278,15 @@ table! {
 }
 
 /// Burn's backward of it is in f32, on Flex, and has no tangent rule.
-const DEFORM_CONV: Bounds = Bounds {
-    adjoint: 1e-6,
-    reach: Reach::Reverse,
-    ..STRICT
-};
+const DEFORM_CONV: Bounds = Bounds { adjoint: 1e-6, reach: Reach::Reverse, ..STRICT };
 
 /// NdArray has no backward for it.
 const INTERPOLATE: Bounds = on_ndarray(FORWARD_ONLY);
 
 /// NdArray has no Fourier transform, `Autodiff` no backward of it.
-const RFFT: Bounds = Bounds {
-    reach: if crate::NDARRAY {
-        Reach::Nothing
-    } else {
-        Reach::Forward
-    },
-    ..STRICT
-};
+const RFFT: Bounds =
+    Bounds { reach: if crate::NDARRAY { Reach::Nothing } else { Reach::Forward }, ..STRICT };
 
 /// Flex transforms back in f32.
-const IRFFT: Bounds = Bounds {
-    reach: if crate::NDARRAY {
-        Reach::Nothing
-    } else {
-        Reach::Forward
-    },
-    ..F32
-};
+const IRFFT: Bounds =
+    Bounds { reach: if crate::NDARRAY { Reach::Nothing } else { Reach::Forward }, ..F32 };

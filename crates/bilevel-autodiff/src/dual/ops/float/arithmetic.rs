@@ -22,9 +22,7 @@ pub(super) fn sub<B: Backend>(x: DualTensor<B>, y: DualTensor<B>) -> DualTensor<
     let primal = B::float_sub(x.primal, y.primal);
     let tangent = match (x.tangent, y.tangent) {
         (Some(dx), Some(dy)) => Some(B::float_sub(dx, dy)),
-        (dx, dy) => dx
-            .or(dy.map(B::float_neg))
-            .map(|d| spread::<B>(d, primal.shape())),
+        (dx, dy) => dx.or(dy.map(B::float_neg)).map(|d| spread::<B>(d, primal.shape())),
     };
     DualTensor { primal, tangent }
 }
@@ -59,19 +57,13 @@ pub(super) fn remainder<B: Backend>(x: DualTensor<B>, y: DualTensor<B>) -> DualT
 pub(super) fn powf<B: Backend>(x: DualTensor<B>, y: DualTensor<B>) -> DualTensor<B> {
     let primal = B::float_powf(x.primal.clone(), y.primal.clone());
     let base = x.tangent.map(|dx| {
-        let lower = B::float_powf(
-            x.primal.clone(),
-            B::float_sub_scalar(y.primal.clone(), 1.into()),
-        );
+        let lower =
+            B::float_powf(x.primal.clone(), B::float_sub_scalar(y.primal.clone(), 1.into()));
         B::float_mul(B::float_mul(y.primal, lower), dx)
     });
-    let exponent = y
-        .tangent
-        .map(|dy| B::float_mul(B::float_mul(primal.clone(), B::float_log(x.primal)), dy));
-    DualTensor {
-        primal,
-        tangent: sum::<B>(base, exponent),
-    }
+    let exponent =
+        y.tangent.map(|dy| B::float_mul(B::float_mul(primal.clone(), B::float_log(x.primal)), dy));
+    DualTensor { primal, tangent: sum::<B>(base, exponent) }
 }
 
 /// `x^n` for integers `n`: `n x^(n-1) dx`.
@@ -90,11 +82,7 @@ pub(super) fn pow_push<B: Backend>(x: T<B>, a: Scalar, dx: T<B>) -> T<B> {
     if a == 1.0 {
         return dx;
     }
-    let lower = if a == 2.0 {
-        x
-    } else {
-        B::float_powf_scalar(x, (a - 1.0).into())
-    };
+    let lower = if a == 2.0 { x } else { B::float_powf_scalar(x, (a - 1.0).into()) };
     B::float_mul(B::float_mul_scalar(lower, a.into()), dx)
 }
 
@@ -103,8 +91,7 @@ pub(super) fn atan2<B: Backend>(y: DualTensor<B>, x: DualTensor<B>) -> DualTenso
     let primal = B::float_atan2(y.primal.clone(), x.primal.clone());
     let turn = sum::<B>(
         y.tangent.map(|dy| B::float_mul(x.primal.clone(), dy)),
-        x.tangent
-            .map(|dx| B::float_neg(B::float_mul(y.primal.clone(), dx))),
+        x.tangent.map(|dx| B::float_neg(B::float_mul(y.primal.clone(), dx))),
     );
     let tangent = turn.map(|turn| {
         let square = |t: T<B>| B::float_mul(t.clone(), t);
@@ -133,9 +120,5 @@ pub(super) fn inside<B: Backend>(
 
 /// A tangent of one operand in the shape of a broadcast result.
 fn spread<B: Backend>(d: T<B>, shape: Shape) -> T<B> {
-    if d.shape() == shape {
-        d
-    } else {
-        B::float_expand(d, shape)
-    }
+    if d.shape() == shape { d } else { B::float_expand(d, shape) }
 }

@@ -86,10 +86,7 @@ pub(super) fn acosh<B: Backend>(x: T<B>, _: T<B>, dx: T<B>) -> T<B> {
 
 /// `asinh x`: `dx / sqrt(1 + x^2)`.
 pub(super) fn asinh<B: Backend>(x: T<B>, _: T<B>, dx: T<B>) -> T<B> {
-    B::float_div(
-        dx,
-        B::float_sqrt(B::float_add_scalar(square::<B>(x), 1.into())),
-    )
+    B::float_div(dx, B::float_sqrt(B::float_add_scalar(square::<B>(x), 1.into())))
 }
 
 /// `atan x`: `dx / (1 + x^2)`.

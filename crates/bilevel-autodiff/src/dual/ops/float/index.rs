@@ -16,9 +16,9 @@ pub(super) fn scatter_nd<B: Backend>(
     how: IndexingUpdateOp,
 ) -> DualTensor<B> {
     match how {
-        IndexingUpdateOp::Assign | IndexingUpdateOp::Add => jointly_linear(x, values, |x, v| {
-            B::float_scatter_nd(x, indices.clone(), v, how)
-        }),
+        IndexingUpdateOp::Assign | IndexingUpdateOp::Add => {
+            jointly_linear(x, values, |x, v| B::float_scatter_nd(x, indices.clone(), v, how))
+        }
         _ => {
             let name = "float_scatter_nd with a product, minimum or maximum";
             let (x, values) = (no_tangent(x, name), no_tangent(values, name));
@@ -30,11 +30,8 @@ pub(super) fn scatter_nd<B: Backend>(
 /// Joins along `dim`; where only some parts move, the others' tangents are zeros.
 pub(super) fn cat<B: Backend>(tensors: Vec<DualTensor<B>>, dim: usize) -> DualTensor<B> {
     let tangent = tensors.iter().any(|x| x.tangent.is_some()).then(|| {
-        let parts = tensors.iter().map(|x| {
-            x.tangent
-                .clone()
-                .unwrap_or_else(|| zeros_like::<B>(&x.primal))
-        });
+        let parts =
+            tensors.iter().map(|x| x.tangent.clone().unwrap_or_else(|| zeros_like::<B>(&x.primal)));
         B::float_cat(parts.collect(), dim)
     });
     let primal = B::float_cat(tensors.into_iter().map(|x| x.primal).collect(), dim);

@@ -79,14 +79,8 @@ pub(super) fn cumprod_push<B: Backend>(x: T<B>, dx: T<B>, dim: usize) -> T<B> {
     let mut width = 1;
     while width < n {
         let (head, tail) = (0..width, width..n);
-        let (a, da) = (
-            narrow::<B>(&p, dim, 0..n - width),
-            narrow::<B>(&dp, dim, 0..n - width),
-        );
-        let (b, db) = (
-            narrow::<B>(&p, dim, tail.clone()),
-            narrow::<B>(&dp, dim, tail),
-        );
+        let (a, da) = (narrow::<B>(&p, dim, 0..n - width), narrow::<B>(&dp, dim, 0..n - width));
+        let (b, db) = (narrow::<B>(&p, dim, tail.clone()), narrow::<B>(&dp, dim, tail));
         let both = B::float_add(B::float_mul(da, b.clone()), B::float_mul(a.clone(), db));
         dp = B::float_cat(vec![narrow::<B>(&dp, dim, head.clone()), both], dim);
         p = B::float_cat(vec![narrow::<B>(&p, dim, head), B::float_mul(a, b)], dim);

@@ -9,9 +9,7 @@ macro_rules! conv {
             bias: Option<FloatTensor<Self>>,
             options: ConvOptions<$rank>,
         ) -> FloatTensor<Self> {
-            affine(x, weight, bias, 1, |x, w, b| {
-                B::$conv(x, w, b, options.clone())
-            })
+            affine(x, weight, bias, 1, |x, w, b| B::$conv(x, w, b, options.clone()))
         }
 
         fn $x_backward(
@@ -20,9 +18,7 @@ macro_rules! conv {
             grad: FloatTensor<Self>,
             options: ConvOptions<$rank>,
         ) -> FloatTensor<Self> {
-            bilinear(weight, grad, |w, g| {
-                B::$x_backward(x.primal.clone(), w, g, options.clone())
-            })
+            bilinear(weight, grad, |w, g| B::$x_backward(x.primal.clone(), w, g, options.clone()))
         }
 
         fn $weight_backward(
@@ -41,9 +37,7 @@ macro_rules! conv {
             bias: FloatTensor<Self>,
             grad: FloatTensor<Self>,
         ) -> FloatTensor<Self> {
-            linear(grad, |g| {
-                B::$bias_backward(x.primal.clone(), bias.primal.clone(), g)
-            })
+            linear(grad, |g| B::$bias_backward(x.primal.clone(), bias.primal.clone(), g))
         }
     };
 }
@@ -57,9 +51,7 @@ macro_rules! conv_transpose {
             bias: Option<FloatTensor<Self>>,
             options: ConvTransposeOptions<$rank>,
         ) -> FloatTensor<Self> {
-            affine(x, weight, bias, 1, |x, w, b| {
-                B::$conv(x, w, b, options.clone())
-            })
+            affine(x, weight, bias, 1, |x, w, b| B::$conv(x, w, b, options.clone()))
         }
 
         fn $x_backward(
@@ -86,9 +78,7 @@ macro_rules! conv_transpose {
             bias: FloatTensor<Self>,
             grad: FloatTensor<Self>,
         ) -> FloatTensor<Self> {
-            linear(grad, |g| {
-                B::$bias_backward(x.primal.clone(), bias.primal.clone(), g)
-            })
+            linear(grad, |g| B::$bias_backward(x.primal.clone(), bias.primal.clone(), g))
         }
     };
 }
@@ -104,16 +94,7 @@ macro_rules! avg_pool {
             count_include_pad: bool,
             ceil_mode: bool,
         ) -> FloatTensor<Self> {
-            linear(x, |x| {
-                B::$pool(
-                    x,
-                    kernel_size,
-                    stride,
-                    padding,
-                    count_include_pad,
-                    ceil_mode,
-                )
-            })
+            linear(x, |x| B::$pool(x, kernel_size, stride, padding, count_include_pad, ceil_mode))
         }
 
         fn $backward(
@@ -127,15 +108,7 @@ macro_rules! avg_pool {
         ) -> FloatTensor<Self> {
             linear(grad, |g| {
                 let x = x.primal.clone();
-                B::$backward(
-                    x,
-                    g,
-                    kernel_size,
-                    stride,
-                    padding,
-                    count_include_pad,
-                    ceil_mode,
-                )
+                B::$backward(x, g, kernel_size, stride, padding, count_include_pad, ceil_mode)
             })
         }
     };
@@ -188,13 +161,7 @@ macro_rules! max_pool {
             let pooled =
                 B::$with_indices(x.primal, kernel_size, stride, padding, dilation, ceil_mode);
             let tangent = x.tangent.map(|dx| entries::<B>(dx, pooled.indices.clone()));
-            $pooled::new(
-                DualTensor {
-                    primal: pooled.output,
-                    tangent,
-                },
-                pooled.indices,
-            )
+            $pooled::new(DualTensor { primal: pooled.output, tangent }, pooled.indices)
         }
 
         fn $backward(
@@ -209,17 +176,8 @@ macro_rules! max_pool {
         ) -> $gradient<Self> {
             $gradient::new(linear(grad, |g| {
                 let (x, indices) = (x.primal.clone(), indices.clone());
-                B::$backward(
-                    x,
-                    kernel_size,
-                    stride,
-                    padding,
-                    dilation,
-                    ceil_mode,
-                    g,
-                    indices,
-                )
-                .x_grad
+                B::$backward(x, kernel_size, stride, padding, dilation, ceil_mode, g, indices)
+                    .x_grad
             }))
         }
     };

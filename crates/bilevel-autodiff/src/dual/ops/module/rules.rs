@@ -46,11 +46,8 @@ pub(super) fn entries<B: Backend>(x: FloatTensor<B>, indices: IntTensor<B>) -> F
     let flat = |shape: Shape| Shape::from([shape[0], shape[1], shape[2..].iter().product()]);
     let out = indices.shape();
     let x_flat = flat(x.shape());
-    let picked = B::float_gather(
-        2,
-        B::float_reshape(x, x_flat),
-        B::int_reshape(indices, flat(out.clone())),
-    );
+    let picked =
+        B::float_gather(2, B::float_reshape(x, x_flat), B::int_reshape(indices, flat(out.clone())));
     B::float_reshape(picked, out)
 }
 
