@@ -249,7 +249,12 @@ where
     }
 
     /// The orders of the Taylor remainders, in a direction along which the loss surely moves.
-    fn orders(&self, value: f64, gradient: &Vector<B>, v: Vector<B>) -> [Finding; 3] {
+    fn orders(
+        &self,
+        value: f64,
+        gradient: &Vector<B>,
+        v: Vector<B>,
+    ) -> impl Iterator<Item = Finding> {
         let bounds = self.tolerances;
         let norm = gradient.norm();
         let v = if norm > 0.0 { v.axpy(1.0 / norm, gradient) } else { v };
@@ -264,22 +269,17 @@ where
             let noise = bounds.rounding * (value.abs() + t * slope.abs());
             for (remainders, rest) in remainders.iter_mut().zip(rests) {
                 // Below the noise there is nothing to measure; NaN is not below it.
-                if !(rest.abs() <= noise) {
+                if rest.abs() > noise || rest.is_nan() {
                     remainders.push((t.ln(), rest.abs().ln()));
                 }
             }
         }
-        let mut wanted = 0.0;
-        remainders.map(|points| {
-            wanted += 1.0;
+        let tests = [("order 1", 1.0), ("order 2", 2.0), ("order 3", 3.0)];
+        tests.into_iter().zip(remainders).map(|((test, order), points)| {
             // A remainder that vanishes is of every order.
-            let order = if points.len() < 2 { f64::INFINITY } else { fitted_slope(&points) };
-            Finding {
-                test: ["order 1", "order 2", "order 3"][wanted as usize - 1],
-                parameter: None,
-                measured: order,
-                bound: Bound::AtLeast(wanted - bounds.slope),
-            }
+            let measured = if points.len() < 2 { f64::INFINITY } else { fitted_slope(&points) };
+            let bound = Bound::AtLeast(order - self.tolerances.slope);
+            Finding { test, parameter: None, measured, bound }
         })
     }
 
