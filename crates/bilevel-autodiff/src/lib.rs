@@ -28,10 +28,16 @@
 //! | operator | gives | level of the loss | passes |
 //! |---|---|---|---|
 //! | [`grad`], [`value_and_grad`] | `f_y` | `Autodiff<B>` | one forward, one backward |
-//! | [`jvp`] | `f`, `J v`, for `f` of any shape | `Dual<B>` | one forward |
+//! | [`jvp`], [`jvps`] | `f`, `J v`, for `f` of any shape | `Dual<B>` | one forward a direction |
+//! | [`vjp`] | `f`, `J' u`, for `f` of any shape | `Autodiff<B>` | one forward, one backward |
 //! | [`hvp`] | `f_yy v` | [`ReverseOverForward`] | one forward, one backward |
 //! | [`second_order`] | `f_yy v` and `d/dx <f_y, v>` | [`ReverseOverForward`] | one forward, one backward |
 //! | [`grad_and_hvp`] | `f_y` and `f_yy v` | [`ForwardOverReverse`] | one forward, one backward |
+//! | [`jacobian`] | `J`, dense | `Dual<B>` | one [`jvp`] a variable |
+//! | [`hessian`] | `f_yy`, dense | [`ReverseOverForward`] | one [`hvp`] a variable |
+//!
+//! [`check`] tests in one line whether the derivatives of a loss of yours are those of its values, and
+//! names the parameter at fault.
 //!
 //! They agree with differences, with each other and with closed forms: `tests/` and the `products` test
 //! of `bilevel-models` say to what precision.
@@ -71,11 +77,13 @@
 //! * **Precision**: on flex in f64, `Tensor::into_scalar` rounds to f32. Read with
 //!   `into_data().iter::<f64>()`.
 
+mod check;
 mod dual;
 mod lift;
 mod operators;
 mod vector;
 
+pub use check::*;
 pub use dual::*;
 pub use lift::*;
 pub use operators::*;

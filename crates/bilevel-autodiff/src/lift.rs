@@ -49,7 +49,11 @@ impl<B: Backend> Gradients<Autodiff<B>> {
     /// If the loss is not one number.
     pub fn of(loss: Tensor<Autodiff<B>, 1>) -> Self {
         let loss = one_number(loss);
-        Self(loss.is_tracked().then(|| Autodiff::<B>::backward(loss)))
+        if loss.is_tracked() {
+            return Self(Some(Autodiff::<B>::backward(loss)));
+        }
+        release::<B>(loss);
+        Self(None)
     }
 
     /// Goes back through the tangent of `loss`: the gradient of `<grad loss, v>`.
@@ -60,10 +64,27 @@ impl<B: Backend> Gradients<Autodiff<B>> {
     /// # Panics
     /// If the loss is not one number.
     pub fn of_tangent(loss: Tensor<ReverseOverForward<B>, 1>) -> Self {
-        let tangent = one_number(loss).into_parts().1;
-        let tracked = tangent.filter(|tangent| tangent.is_tracked());
-        Self(tracked.map(Autodiff::<B>::backward))
+        let (value, tangent) = one_number(loss).into_parts();
+        if let Some(tangent) = tangent.filter(|tangent| tangent.is_tracked()) {
+            drop(value);
+            return Self(Some(Autodiff::<B>::backward(tangent)));
+        }
+        release::<B>(value);
+        Self(None)
     }
+}
+
+/// Frees what was recorded for a value that nobody goes back from.
+///
+/// Burn frees the nodes of a graph as it goes back through it, and those of abandoned graphs whenever it
+/// goes back through any. Without a backward pass the leaves of each lift would stay for ever.
+fn release<B: Backend>(value: FloatTensor<Autodiff<B>>) {
+    let tracked = if value.is_tracked() {
+        value
+    } else {
+        Autodiff::<B>::float_set_require_grad(Autodiff::<B>::from_inner(value.primitive), true)
+    };
+    Autodiff::<B>::backward(tracked);
 }
 
 /// Burn goes back from a list of numbers as from their sum: a loss that forgot its mean must not pass.

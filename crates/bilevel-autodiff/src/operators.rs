@@ -63,6 +63,88 @@ where
     (value, tangent)
 }
 
+/// The derivatives of `f` along several directions: `J v` for each.
+///
+/// One evaluation of `f` a direction: a tangent holds one direction, and nothing is shared between
+/// them. For all directions of a small module see [`jacobian`]; for an output much smaller than the
+/// number of directions, one [`vjp`] an output is cheaper.
+pub fn jvps<B, M, F, const D: usize>(
+    module: &M,
+    directions: &[Vector<B>],
+    f: impl Fn(&F) -> Tensor<Dual<B>, D>,
+) -> Vec<Tensor<B, D>>
+where
+    B: Backend,
+    M: AutodiffModule<Autodiff<B>>,
+    F: AutodiffModule<Dual<B>, InnerModule = M::InnerModule>,
+{
+    directions.iter().map(|v| jvp::<B, M, F, D>(module, v, &f).1).collect()
+}
+
+/// The value of `f` and `J' u` for a cotangent `u`, by one backward pass.
+///
+/// `f` may have an output of any shape, and `u` has that shape: the result is the gradient of
+/// `<u, f(y)>`, zeros where `f` depends on no variable.
+///
+/// # Panics
+/// If `cotangent` has another shape than the output.
+pub fn vjp<B, M, const D: usize>(
+    module: &M,
+    cotangent: Tensor<B, D>,
+    f: impl FnOnce(&M) -> Tensor<Autodiff<B>, D>,
+) -> (Tensor<B, D>, Vector<B>)
+where
+    B: Backend,
+    M: AutodiffModule<Autodiff<B>>,
+{
+    let (template, point) = point(module);
+    let lifted = lift_reverse::<B, M>(&template, &point, Track::Leaves);
+    let output = f(&lifted.module);
+    assert_eq!(output.shape(), cotangent.shape(), "a cotangent has the shape of the output");
+    let value = output.clone().inner();
+    let paired = (output * Tensor::from_inner(cotangent)).sum();
+    (value, lifted.gradient(&mut Gradients::of(paired)))
+}
+
+/// The Jacobian of `f`, dense: `jacobian[i][j] = d f_i / d y_j`, outputs and variables in row-major
+/// order, the variables as in [`Vector::to_vec`].
+///
+/// For small problems: one [`jvp`] a variable, `n` evaluations of `f` for `n` numbers in the module,
+/// and the whole matrix on the host.
+pub fn jacobian<B, M, F, const D: usize>(
+    module: &M,
+    f: impl Fn(&F) -> Tensor<Dual<B>, D>,
+) -> Vec<Vec<f64>>
+where
+    B: Backend,
+    M: AutodiffModule<Autodiff<B>>,
+    F: AutodiffModule<Dual<B>, InnerModule = M::InnerModule>,
+{
+    let column = |v: Vector<B>| -> Vec<f64> {
+        jvp::<B, M, F, D>(module, &v, &f).1.into_data().iter::<f64>().collect()
+    };
+    let columns: Vec<_> = units(module).map(column).collect();
+    let outputs = columns.first().map_or(0, Vec::len);
+    (0..outputs).map(|i| columns.iter().map(|column| column[i]).collect()).collect()
+}
+
+/// The Hessian of `loss`, dense: `hessian[i][j] = d^2 f / d y_i d y_j`, the variables in the order of
+/// [`Vector::to_vec`].
+///
+/// For small problems: one [`hvp`] a variable, and the whole matrix on the host. It is not made
+/// symmetric: how far it is from that shows the rounding.
+pub fn hessian<B, M, L>(
+    module: &M,
+    loss: impl Fn(&L) -> Tensor<ReverseOverForward<B>, 1>,
+) -> Vec<Vec<f64>>
+where
+    B: Backend,
+    M: AutodiffModule<Autodiff<B>>,
+    L: AutodiffModule<ReverseOverForward<B>, InnerModule = M>,
+{
+    units(module).map(|v| hvp::<B, M, L>(module, &v, &loss).to_vec()).collect()
+}
+
 /// The Hessian of `loss` in the variables of `module`, times `direction`.
 ///
 /// Reverse over forward: one evaluation with tangents and one backward pass over the tangent of the
@@ -143,4 +225,19 @@ fn point<B: Backend, M: AutodiffModule<Autodiff<B>>>(module: &M) -> (M::InnerMod
     let template = module.valid();
     let point = Vector::from_module(&layout, &template);
     (template, point)
+}
+
+/// The unit vectors of the variables of `module`.
+fn units<B, M>(module: &M) -> impl Iterator<Item = Vector<B>>
+where
+    B: Backend,
+    M: AutodiffModule<Autodiff<B>>,
+{
+    let (_, point) = point::<B, M>(module);
+    let (size, device) = (point.layout().size(), point.device());
+    (0..size).map(move |j| {
+        let mut values = vec![0.0; size];
+        values[j] = 1.0;
+        Vector::from_slice(point.layout(), &values, &device)
+    })
 }

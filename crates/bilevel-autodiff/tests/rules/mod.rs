@@ -96,12 +96,17 @@ pub(crate) const fn on_ndarray(bounds: Bounds) -> Bounds {
     if crate::NDARRAY { bounds } else { STRICT }
 }
 
+/// Burn fixes the element types of a device once a process.
+fn set_up() {
+    static SET_UP: Once = Once::new();
+    SET_UP.call_once(crate::set_up);
+}
+
 pub(crate) fn check(case: Case) {
     if case.bounds.reach == Reach::Nothing {
         return;
     }
-    static SET_UP: Once = Once::new();
-    SET_UP.call_once(crate::set_up);
+    set_up();
 
     let config = Config { cases: 64, failure_persistence: None, ..Config::default() };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
@@ -307,4 +312,18 @@ fn close(a: &Array, b: &Array, bound: f64, what: &str) -> Result {
     ensure(sound && error <= bound * scale, || {
         format!("{what}: error {error:e} at scale {scale}\n{a:?}\n{b:?}")
     })
+}
+
+// ---- what differences cannot see -----------------------------------------------------------------
+
+#[test]
+fn float_detach() {
+    set_up();
+    type D = Dual<Inner>;
+    let x = Array { shape: vec![3], data: vec![1.0, -2.0, 0.5] };
+    let moving = dual::<Inner>(x.to::<Inner>(), &x);
+    assert!(D::float_detach(moving.clone()).tangent().is_none(), "a tangent outlives `detach`");
+    // d (c x) = c dx with c a constant of the value of x.
+    let product = D::float_mul(D::float_detach(moving.clone()), moving).into_parts().1.unwrap();
+    assert_eq!(Array::from::<Inner>(product).data, [1.0, 4.0, 0.25]);
 }
