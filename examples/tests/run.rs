@@ -10,8 +10,14 @@ mod hvp_of_a_module;
 #[path = "../ridge.rs"]
 mod ridge;
 
+use std::sync::{Mutex, PoisonError};
+
+/// Flex has one random generator a process: examples that seed it take turns.
+static GENERATOR: Mutex<()> = Mutex::new(());
+
 #[test]
 fn hvp_of_a_module_finds_an_eigenvalue() {
+    let _turn = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     let (value, residual) = hvp_of_a_module::run();
     assert!(value > 0.0, "{value}");
     assert!(residual < 1e-3, "{residual}");
@@ -27,6 +33,7 @@ fn ridge_agrees_with_its_closed_form() {
 
 #[test]
 fn custom_network_learns_its_decay() {
+    let _turn = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     let losses = custom_network::run().unwrap();
     let (first, last) = (losses[0], losses[losses.len() - 1]);
     assert!(last < 0.5 * first, "the validation loss went from {first} to {last}");

@@ -1,5 +1,7 @@
 //! What every hypergradient must satisfy, for the backend `B` of the binary that includes this file.
 
+use std::ops::ControlFlow;
+
 use bilevel_core::*;
 
 use crate::common::*;
@@ -150,7 +152,7 @@ fn a_run_descends_repeats_itself_and_respects_its_constraint() {
             .unwrap()
             .observe(|progress: &Progress<'_, B>| {
                 losses.push(progress.seen.upper_loss);
-                std::ops::ControlFlow::Continue(())
+                ControlFlow::Continue(())
             })
             .run(&mut solver)
             .unwrap();
@@ -164,6 +166,62 @@ fn a_run_descends_repeats_itself_and_respects_its_constraint() {
     assert!(x.iter().all(|v| v.abs() <= 1.25) && x.contains(&-1.25), "{x:?}");
     let again = run(1.25);
     assert_eq!((losses, x), (again.0, again.1), "a run repeats bit by bit");
+}
+
+/// Runs `executor` on ridge regression by rad, x moved by plain gradient descent.
+fn descend(
+    executor: Executor<'_, B>,
+    start: Start,
+    projection: impl Projection<B> + 'static,
+) -> (Outcome, Vec<f64>) {
+    let device = device();
+    let x = upper_module::<B>(&device);
+    let oracle = penalties_at::<B>(Fit::Squares, &x, &device);
+    let upper = BurnOptimizer::new(burn::optim::SgdConfig::new().init(), &x, 0.5).unwrap();
+    let rad = Rad::new(descent(Gd::new(0.5), 5));
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let mut solver = HypergradientSolver::new(&oracle, rad, upper, x, y)
+        .with_start(start)
+        .with_projection(projection);
+    let outcome = executor.run(&mut solver).unwrap();
+    (outcome, solver.x().to_vec())
+}
+
+#[test]
+fn a_run_ends_for_the_reason_it_names() {
+    let steps = |n| Executor::<B>::new(n).unwrap();
+    let free = || Bounds::new(f64::NEG_INFINITY, f64::INFINITY).unwrap();
+    let ending = |executor| {
+        let outcome = descend(executor, Start::Fixed, free()).0;
+        (outcome.ending, outcome.steps)
+    };
+    assert_eq!(ending(steps(3)), (Ending::StepLimit, 3));
+    let at_once = std::time::Duration::ZERO;
+    assert_eq!(ending(steps(3).with_time_limit(at_once)), (Ending::TimeLimit, 1));
+    assert_eq!(ending(steps(3).with_tolerance(1e9).unwrap()), (Ending::Stationary, 1));
+    let until_two = |progress: &Progress<'_, B>| {
+        if progress.step == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    assert_eq!(ending(steps(3).observe(until_two)), (Ending::Observer, 2));
+}
+
+#[test]
+fn a_ball_keeps_x_and_a_warm_start_goes_further() {
+    let ball = Ball::new(1.5).unwrap();
+    let x = descend(Executor::new(3).unwrap(), Start::Fixed, ball).1;
+    let norm = x.iter().map(|v| v * v).sum::<f64>().sqrt();
+    assert!((norm - 1.5).abs() < 1e-12, "{norm}");
+    let last_loss = |start| {
+        let mut losses = Vec::new();
+        let watch = |progress: &Progress<'_, B>| {
+            losses.push(progress.seen.lower_loss);
+            ControlFlow::Continue(())
+        };
+        let free = Bounds::new(-9.0, 9.0).unwrap();
+        descend(Executor::new(5).unwrap().observe(watch), start, free);
+        losses[4]
+    };
+    assert!(last_loss(Start::Warm) < last_loss(Start::Fixed));
 }
 
 #[test]
