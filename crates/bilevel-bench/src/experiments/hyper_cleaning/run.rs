@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bilevel_autodiff::Vector;
 use bilevel_core::lower::Keep;
@@ -177,7 +177,7 @@ impl<'a, B: Backend> Bench<'a, B> {
                 Box::new(Implicit::new(self.descent()?, cg))
             }
         };
-        let bar = self.bar(&report.name);
+        let bar = self.bar(&report.name, settings.upper_steps);
         let upper = BurnOptimizer::new(AdamConfig::new().init(), x, settings.learning_rate)?;
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
         // A step reports the point it was taken at, and moves on.
@@ -230,6 +230,9 @@ impl<'a, B: Backend> Bench<'a, B> {
     ) -> Result<(), bilevel_core::Error> {
         let descent = self.descent()?;
         let sample = Sample::default();
+        // The one training of a baseline has a bar of its own, with a clock that runs.
+        let bar = if report.baseline { self.bar(&report.name, 1) } else { ProgressBar::hidden() };
+        bar.enable_steady_tick(Duration::from_millis(100));
         let begin = Instant::now();
         let end = descent.run(oracle, x, &oracle.lower_start(), sample, Keep::Last)?;
         report.seconds += begin.elapsed().as_secs_f64();
@@ -242,6 +245,8 @@ impl<'a, B: Backend> Bench<'a, B> {
         };
         (report.upper_loss, report.lower_loss) = (record.upper_loss, record.lower_loss);
         report.test_accuracy = record.test_accuracy;
+        bar.inc(1);
+        bar.finish();
         if report.baseline {
             report.status = format!("{} lower steps", descent.steps());
         } else {
@@ -298,14 +303,14 @@ impl<'a, B: Backend> Bench<'a, B> {
         Detection::from_weights(&weights, &self.job.corrupted.wrong, 0.5).ok()
     }
 
-    fn bar(&self, name: &str) -> ProgressBar {
+    fn bar(&self, name: &str, steps: usize) -> ProgressBar {
         if !self.job.progress {
             return ProgressBar::hidden();
         }
         let style = ProgressStyle::with_template(
             "{prefix:>8} {bar:30} {pos:>4}/{len:4} {elapsed:>4} (left {eta}) {msg}",
         );
-        let bar = ProgressBar::new(self.job.settings.upper_steps as u64);
+        let bar = ProgressBar::new(steps as u64);
         bar.set_prefix(name.to_owned());
         bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     }
