@@ -51,7 +51,7 @@ pub fn run() -> Result<[Vec<f64>; 3], Error> {
     let descent = || Descent::new(Gd::new(0.3)?, 200);
     let hypergradient = |mut method: Box<dyn HypergradientMethod<B>>| {
         let (x, w) = (oracle.upper_start(), oracle.lower_start());
-        let found = method.hypergradient(&oracle, &x, &w, Samples::default())?;
+        let found = method.hypergradient(Stage::new(&oracle, &x, Samples::default()), &w)?;
         println!("{:?} by {}", found.gradient.to_vec(), method.describe());
         Ok::<_, Error>(found.gradient.to_vec())
     };

@@ -6,7 +6,7 @@
 use bilevel_bench::backend::{BackendName, Job, run_on};
 use bilevel_core::{
     AutodiffOracle, BilevelProblem, Cg, Descent, FullBatch, Gd, HypergradientMethod, Implicit,
-    Momentum, Rad, Samples,
+    Momentum, Rad, Samples, Stage,
 };
 use bilevel_models::{ConvNet, ConvNetConfig, Mlp, MlpConfig, cross_entropy};
 use burn::backend::Autodiff;
@@ -119,7 +119,11 @@ impl Job for Hypergradient {
             "rad through momentum" => Box::new(Rad::new(heavy())),
             _ => Box::new(Implicit::new(gd(), cg())),
         };
-        method.hypergradient(&oracle, &x, &y, Samples::default()).unwrap().gradient.to_vec()
+        method
+            .hypergradient(Stage::new(&oracle, &x, Samples::default()), &y)
+            .unwrap()
+            .gradient
+            .to_vec()
     }
 }
 

@@ -94,9 +94,9 @@ pub mod upper;
 
 pub use data::*;
 pub use error::Error;
-pub use hypergradient::{Hypergradient, HypergradientMethod, Implicit, Rad, Samples, Status};
+pub use hypergradient::{Hypergradient, HypergradientMethod, Implicit, Rad, Status};
 pub use linear::{Cg, LinearSolver, LinearStatus};
-pub use lower::{Descent, Dynamics, Gd, Momentum};
+pub use lower::{Descent, Dynamics, Gd, Momentum, Plan};
 pub use oracle::*;
 pub use problem::{Bilevel, BilevelProblem, Level};
 pub use run::*;

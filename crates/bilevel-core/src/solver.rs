@@ -3,9 +3,9 @@
 use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
-use crate::hypergradient::{HypergradientMethod, Samples, Status};
+use crate::hypergradient::{HypergradientMethod, Status};
 use crate::upper::{Projection, UpperStep};
-use crate::{Cost, Error, Oracle, Sample};
+use crate::{Cost, Error, Oracle, Sample, Samples, Stage};
 
 /// Where the lower level starts at each upper step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl<B: Backend> Solver<B> for HypergradientSolver<'_, B> {
             Start::Fixed => &self.y0,
             Start::Warm => &self.y,
         };
-        let found = self.method.hypergradient(self.oracle, &self.x, start, samples)?;
+        let found = self.method.hypergradient(Stage::new(self.oracle, &self.x, samples), start)?;
         self.y = found.lower;
         let finite = |ok: bool, what, cure| {
             if ok { Ok(()) } else { Err(Error::NotFinite { what, step: k + 1, cure }) }

@@ -18,5 +18,11 @@ fn device() -> FlexDevice {
     FlexDevice
 }
 
+#[path = "common/dynamics.rs"]
+mod dynamics;
+#[path = "common/explicit.rs"]
+mod explicit;
+#[path = "common/implicit.rs"]
+mod implicit;
 #[path = "common/properties.rs"]
 mod properties;

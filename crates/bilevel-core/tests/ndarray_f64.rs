@@ -10,5 +10,11 @@ fn device() -> NdArrayDevice {
     NdArrayDevice::default()
 }
 
+#[path = "common/dynamics.rs"]
+mod dynamics;
+#[path = "common/explicit.rs"]
+mod explicit;
+#[path = "common/implicit.rs"]
+mod implicit;
 #[path = "common/properties.rs"]
 mod properties;

@@ -3,10 +3,10 @@
 use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
-use super::{Hypergradient, HypergradientMethod, Samples, Status};
+use super::{Hypergradient, HypergradientMethod, Status};
 use crate::linear::LinearSolver;
-use crate::lower::{Descent, Keep};
-use crate::{Direction, Error, Level, Oracle, Point, Wrt};
+use crate::lower::Descent;
+use crate::{Direction, Error, Level, Stage, Wrt};
 
 /// Implicit differentiation at the end of a descent: `cg` where its solver is [`Cg`](crate::Cg).
 ///
@@ -37,35 +37,24 @@ impl<B: Backend> Implicit<B> {
 
 impl<B: Backend> HypergradientMethod<B> for Implicit<B> {
     fn describe(&self) -> String {
-        format!(
-            "implicit({} after {} steps of {})",
-            self.solver.describe(),
-            self.descent.steps(),
-            self.descent.dynamics().describe()
-        )
+        format!("implicit({} after {})", self.solver.describe(), self.descent.describe())
     }
 
     fn hypergradient(
         &mut self,
-        oracle: &dyn Oracle<B>,
-        x: &Vector<B>,
+        stage: Stage<'_, B>,
         start: &Vector<B>,
-        samples: Samples,
     ) -> Result<Hypergradient<B>, Error> {
-        let descended = self.descent.run(oracle, x, start, samples.lower, Keep::Last)?;
+        let descended = self.descent.run(&stage, start)?;
         let climbed = Status::of_descent(&descended);
-        let lower = descended.y;
-        let at_upper = Point { x, y: &lower, sample: samples.upper };
-        let (upper_loss, sides) = oracle.gradient(Level::Upper, at_upper, Wrt::Both);
+        let lower = descended.state.y;
+        let (upper_loss, sides) = stage.gradient(Level::Upper, &lower, Wrt::Both);
         let (direct, rhs) = sides.into_both();
-        let at = Point { x, y: &lower, sample: samples.lower };
-        let mut hessian = |v: &Vector<B>| {
-            oracle.product(Level::Lower, at, Direction::lower(v), Wrt::Lower).into_y()
-        };
-        let solution = self.solver.solve(&mut hessian, &rhs);
-        let mixed =
-            oracle.product(Level::Lower, at, Direction::lower(&solution.q), Wrt::Upper).into_x();
-        let slope = oracle.gradient(Level::Lower, at, Wrt::Lower).1.into_y();
+        let product =
+            |v: &Vector<B>, wrt| stage.product(Level::Lower, &lower, Direction::lower(v), wrt);
+        let solution = self.solver.solve(&mut |v| product(v, Wrt::Lower).into_y(), &rhs);
+        let mixed = product(&solution.q, Wrt::Upper).into_x();
+        let slope = stage.gradient(Level::Lower, &lower, Wrt::Lower).1.into_y();
         let status = climbed.unwrap_or_else(|| Status::Implicit {
             solver: solution.status,
             residual: solution.residual,
@@ -73,6 +62,7 @@ impl<B: Backend> HypergradientMethod<B> for Implicit<B> {
         });
         Ok(Hypergradient {
             gradient: direct.sub(&mixed),
+            start: None,
             lower,
             upper_loss,
             lower_loss: descended.end_loss,

@@ -5,9 +5,11 @@
 
 mod implicit;
 mod rad;
+mod reverse;
 
 pub use implicit::Implicit;
 pub use rad::Rad;
+pub(crate) use reverse::reverse;
 
 use std::fmt::{Debug, Display, Formatter};
 
@@ -16,13 +18,15 @@ use burn::tensor::backend::Backend;
 
 use crate::linear::LinearStatus;
 use crate::lower::Descended;
-use crate::{Error, Loss, Oracle, Sample};
+use crate::{Error, Loss, Stage};
 
 /// A hypergradient and what was seen on the way.
 #[derive(Clone, Debug)]
 pub struct Hypergradient<B: Backend> {
     /// `dF/dx`, in the variables of x.
     pub gradient: Vector<B>,
+    /// `dF/dy_0`, in the variables of y, from methods that differentiate in the start.
+    pub start: Option<Vector<B>>,
     /// The lower point it was taken at: `y_T`.
     pub lower: Vector<B>,
     /// `F(x, y_T)`.
@@ -92,30 +96,19 @@ impl Display for Status {
     }
 }
 
-/// The data of one hypergradient: one draw a level.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Samples {
-    /// For F.
-    pub upper: Sample,
-    /// For f, the same through all lower steps.
-    pub lower: Sample,
-}
-
 /// A method that computes hypergradients.
 pub trait HypergradientMethod<B: Backend>: Debug + Send {
     /// The name with the settings.
     fn describe(&self) -> String;
 
-    /// The hypergradient at `x`, the lower level starting at `start`.
+    /// The hypergradient at the x of `stage`, the lower level starting at `start`.
     ///
     /// # Errors
-    /// If the lower level diverges.
+    /// If the method does not fit the problem, before anything runs; if the lower level diverges.
     fn hypergradient(
         &mut self,
-        oracle: &dyn Oracle<B>,
-        x: &Vector<B>,
+        stage: Stage<'_, B>,
         start: &Vector<B>,
-        samples: Samples,
     ) -> Result<Hypergradient<B>, Error>;
 }
 
@@ -126,11 +119,9 @@ impl<B: Backend, M: HypergradientMethod<B> + ?Sized> HypergradientMethod<B> for 
 
     fn hypergradient(
         &mut self,
-        oracle: &dyn Oracle<B>,
-        x: &Vector<B>,
+        stage: Stage<'_, B>,
         start: &Vector<B>,
-        samples: Samples,
     ) -> Result<Hypergradient<B>, Error> {
-        (**self).hypergradient(oracle, x, start, samples)
+        (**self).hypergradient(stage, start)
     }
 }

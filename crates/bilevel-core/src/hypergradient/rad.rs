@@ -3,11 +3,11 @@
 use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
-use super::{Hypergradient, HypergradientMethod, Samples, Status};
-use crate::lower::{Descent, Keep, State};
-use crate::{Direction, Error, Level, Oracle, Point, Wrt};
+use super::{Hypergradient, HypergradientMethod, Status, reverse};
+use crate::lower::{Descent, Plan};
+use crate::{Error, Stage};
 
-/// `rad`: back-propagation through T lower steps, storing the states alone.
+/// `rad`: back-propagation through T lower steps, keeping states alone.
 ///
 /// With `y_{t+1} = Psi(y_t; x)`, `A_t = dPsi/dy` and `B_t = dPsi/dx` at `y_t`:
 ///
@@ -17,8 +17,9 @@ use crate::{Direction, Error, Level, Oracle, Point, Wrt};
 /// ```
 ///
 /// Each backward step recomputes its own piece of graph as one second-order product, so that memory is
-/// T + 1 states and one graph: it does not grow with T times the activations. Cost: T gradients and T
-/// products of f, one gradient of F, one value of f.
+/// the states that the [`Plan`] keeps and one graph: it does not grow with T times the activations.
+/// Cost: T gradients and T products of f, one gradient of F, one value of f; and the steps that the plan
+/// makes again.
 ///
 /// Requires: a lower loss that is twice differentiable along the way.
 ///
@@ -27,52 +28,44 @@ use crate::{Direction, Error, Level, Oracle, Point, Wrt};
 #[derive(Debug)]
 pub struct Rad<B: Backend> {
     descent: Descent<B>,
+    plan: Plan,
 }
 
 impl<B: Backend> Rad<B> {
-    /// Through the steps of `descent`.
+    /// Through the steps of `descent`, every state kept.
     pub fn new(descent: Descent<B>) -> Self {
-        Self { descent }
+        Self { descent, plan: Plan::Trajectory }
+    }
+
+    /// With another memory plan.
+    pub fn with_plan(mut self, plan: Plan) -> Self {
+        self.plan = plan;
+        self
     }
 }
 
 impl<B: Backend> HypergradientMethod<B> for Rad<B> {
     fn describe(&self) -> String {
-        format!("rad({} steps of {})", self.descent.steps(), self.descent.dynamics().describe())
+        format!("rad({})", self.descent.describe())
     }
 
     fn hypergradient(
         &mut self,
-        oracle: &dyn Oracle<B>,
-        x: &Vector<B>,
+        stage: Stage<'_, B>,
         start: &Vector<B>,
-        samples: Samples,
     ) -> Result<Hypergradient<B>, Error> {
-        let dynamics = self.descent.dynamics();
-        let mut descended = self.descent.run(oracle, x, start, samples.lower, Keep::Trajectory)?;
+        let steps = self.descent.steps();
+        let (descended, mut tape) = self.descent.record(&stage, start, self.plan, steps)?;
         let status = Status::of_descent(&descended).unwrap_or(Status::Exact);
-        let (states, lower) = (&mut descended.states, descended.y);
-        let at = Point { x, y: &lower, sample: samples.upper };
-        let (upper_loss, sides) = oracle.gradient(Level::Upper, at, Wrt::Both);
-        let (mut gradient, lambda) = sides.into_both();
-        // F does not see the optimiser's memory: its adjoint starts at zero.
-        let last = states.pop().map_or_else(Vec::new, |last| last.memory);
-        let memory = last.iter().map(Vector::zeros_like).collect();
-        let mut adjoint = State { y: lambda, memory };
-        while let Some(state) = states.pop() {
-            let t = states.len();
-            let at = Point { x, y: &state.y, sample: samples.lower };
-            let mut lower_gradient = || oracle.gradient(Level::Lower, at, Wrt::Lower).1.into_y();
-            let back = dynamics.adjoint(t, &state, &mut lower_gradient, adjoint);
-            // The start does not depend on x: the adjoint of y_0 is not needed.
-            let wrt = if t == 0 { Wrt::Upper } else { Wrt::Both };
-            let product = oracle.product(Level::Lower, at, Direction::lower(&back.gradient), wrt);
-            adjoint = back.state;
-            if let Some(along_y) = &product.y {
-                adjoint.y = adjoint.y.add(along_y);
-            }
-            gradient = gradient.add(&product.into_x());
-        }
-        Ok(Hypergradient { gradient, lower, upper_loss, lower_loss: descended.end_loss, status })
+        let dynamics = self.descent.dynamics();
+        let swept = reverse(&stage, dynamics, &descended.state, || tape.pop(), false);
+        Ok(Hypergradient {
+            gradient: swept.x,
+            start: None,
+            lower: descended.state.y,
+            upper_loss: swept.upper_loss,
+            lower_loss: descended.end_loss,
+            status,
+        })
     }
 }

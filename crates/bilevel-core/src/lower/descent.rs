@@ -1,28 +1,21 @@
 //! Running a dynamics.
 
+use std::ops::ControlFlow;
+
 use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
-use super::{Dynamics, State};
+use super::{Dynamics, Plan, State, Stepped, Tape, step};
 use crate::error::at_least_one;
-use crate::{Error, Level, Loss, Oracle, Point, Sample, Wrt};
-
-/// What a descent keeps of its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
-    /// Every state: T + 1 of them. The gradients and graphs of the steps are never kept.
-    Trajectory,
-    /// The last state.
-    Last,
-}
+use crate::{Error, Level, Loss, Stage};
 
 /// Where a descent led.
 #[derive(Clone, Debug)]
 pub struct Descended<B: Backend> {
-    /// The states that were kept, in order.
-    pub states: Vec<State<B>>,
-    /// The last state's lower variable: `y_T`.
-    pub y: Vector<B>,
+    /// The last state; its y is `y_T`.
+    pub state: State<B>,
+    /// The steps that were made: T, or fewer where the tolerance was met before.
+    pub steps: usize,
     /// `f(x, y_0)`.
     pub start_loss: f64,
     /// `f(x, y_T)`.
@@ -65,66 +58,128 @@ impl<B: Backend> Descent<B> {
         self.steps
     }
 
+    /// As `30 steps of gd(step size 0.1)`.
+    pub fn describe(&self) -> String {
+        format!("{} steps of {}", self.steps, self.dynamics.describe())
+    }
+
     /// Descends from `start`: T gradients and one value of f.
     ///
     /// # Errors
-    /// If `y_T` or its loss is not finite; the error names the first bad step.
-    pub fn run(
-        &self,
-        oracle: &dyn Oracle<B>,
-        x: &Vector<B>,
-        start: &Vector<B>,
-        sample: Sample,
-        keep: Keep,
-    ) -> Result<Descended<B>, Error> {
-        let mut states = Vec::new();
-        let mut state = self.dynamics.start(start);
-        let mut start_loss = None;
-        for t in 0..self.steps {
-            let (loss, next) = self.step(oracle, x, &state, sample, t);
-            start_loss.get_or_insert(loss);
-            let last = std::mem::replace(&mut state, next);
-            if keep == Keep::Trajectory {
-                states.push(last);
-            }
-        }
-        let y = state.y.clone();
-        states.push(state);
-        let end_loss = oracle.value(Level::Lower, Point { x, y: &y, sample }).read();
-        let start_loss = start_loss.map_or(end_loss, |loss| loss.read());
-        if !(start_loss.is_finite() && end_loss.is_finite() && y.all_finite()) {
-            return Err(self.diverged(oracle, x, start, sample));
-        }
-        Ok(Descended { states, y, start_loss, end_loss })
+    /// If the dynamics does not fit the variables, before anything runs; if `y_T` or its loss is not
+    /// finite, naming the first bad step.
+    pub fn run(&self, stage: &Stage<'_, B>, start: &Vector<B>) -> Result<Descended<B>, Error> {
+        self.follow(stage, start, |_| ControlFlow::Continue(()))
     }
 
-    fn step(
+    /// The same, ending after the first step whose gradient has at most the norm `tolerance`, or after
+    /// T. Every step waits for the device.
+    ///
+    /// # Errors
+    /// As [`Descent::run`].
+    pub fn run_until(
         &self,
-        oracle: &dyn Oracle<B>,
-        x: &Vector<B>,
-        state: &State<B>,
-        sample: Sample,
-        t: usize,
-    ) -> (Loss<B>, State<B>) {
-        let at = Point { x, y: &state.y, sample };
-        let (loss, sides) = oracle.gradient(Level::Lower, at, Wrt::Lower);
-        (loss, self.dynamics.step(t, state, &sides.into_y()))
+        stage: &Stage<'_, B>,
+        start: &Vector<B>,
+        tolerance: f64,
+    ) -> Result<Descended<B>, Error> {
+        self.follow(stage, start, |stepped| {
+            let met = stepped.gradient.norm() <= tolerance;
+            if met { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+    }
+
+    fn follow(
+        &self,
+        stage: &Stage<'_, B>,
+        start: &Vector<B>,
+        mut seen: impl FnMut(&Stepped<B>) -> ControlFlow<()>,
+    ) -> Result<Descended<B>, Error> {
+        let mut state = self.begin(stage, start)?;
+        let mut first = FirstLoss(None);
+        let mut steps = 0;
+        while steps < self.steps {
+            let stepped = step(stage, self.dynamics(), steps, &state);
+            steps += 1;
+            first.see(&stepped);
+            let goes_on = seen(&stepped).is_continue();
+            state = stepped.state;
+            if !goes_on {
+                break;
+            }
+        }
+        self.finish(stage, start, state, steps, first)
+    }
+
+    /// Descends as [`Descent::run`] does, and keeps the states of the last `tail` steps by `plan`. The
+    /// gradients and graphs of the steps are never kept.
+    ///
+    /// # Errors
+    /// As [`Descent::run`].
+    pub fn record<'a>(
+        &'a self,
+        stage: &Stage<'a, B>,
+        start: &Vector<B>,
+        plan: Plan,
+        tail: usize,
+    ) -> Result<(Descended<B>, Tape<'a, B>), Error> {
+        let mut state = self.begin(stage, start)?;
+        let mut first = FirstLoss(None);
+        let from = self.steps.saturating_sub(tail);
+        for t in 0..from {
+            let stepped = step(stage, self.dynamics(), t, &state);
+            first.see(&stepped);
+            state = stepped.state;
+        }
+        let mut tape = Tape::new(plan, *stage, self.dynamics(), (from, state), self.steps);
+        let state = tape.advance(self.steps, |stepped| first.see(stepped));
+        let descended = self.finish(stage, start, state, self.steps, first)?;
+        Ok((descended, tape))
+    }
+
+    fn begin(&self, stage: &Stage<'_, B>, start: &Vector<B>) -> Result<State<B>, Error> {
+        self.dynamics.check(stage.oracle.upper_layout(), stage.oracle.lower_layout())?;
+        Ok(self.dynamics.start(start))
+    }
+
+    fn finish(
+        &self,
+        stage: &Stage<'_, B>,
+        start: &Vector<B>,
+        state: State<B>,
+        steps: usize,
+        first: FirstLoss<B>,
+    ) -> Result<Descended<B>, Error> {
+        let end_loss = stage.value(Level::Lower, &state.y).read();
+        let start_loss = match first.0 {
+            Some(loss) => loss.read(),
+            None => stage.value(Level::Lower, start).read(),
+        };
+        if start_loss.is_finite() && end_loss.is_finite() && state.y.all_finite() {
+            return Ok(Descended { state, steps, start_loss, end_loss });
+        }
+        Err(self.diverged(stage, start))
     }
 
     // Steps are looked at one by one only after something went wrong: each look waits for the device.
-    fn diverged(
-        &self,
-        oracle: &dyn Oracle<B>,
-        x: &Vector<B>,
-        start: &Vector<B>,
-        sample: Sample,
-    ) -> Error {
+    fn diverged(&self, stage: &Stage<'_, B>, start: &Vector<B>) -> Error {
         let mut state = self.dynamics.start(start);
-        let mut step = 0;
-        while step < self.steps && state.y.all_finite() {
-            state = self.step(oracle, x, &state, sample, step).1;
-            step += 1;
+        let mut t = 0;
+        while t < self.steps && state.y.all_finite() {
+            state = step(stage, self.dynamics(), t, &state).state;
+            t += 1;
         }
-        Error::LowerDiverged { dynamics: self.dynamics.describe(), step, steps: self.steps }
+        Error::LowerDiverged { dynamics: self.dynamics.describe(), step: t, steps: self.steps }
+    }
+}
+
+/// f at the start, from the gradient that the first step takes there anyway.
+struct FirstLoss<B: Backend>(Option<Loss<B>>);
+
+impl<B: Backend> FirstLoss<B> {
+    fn see(&mut self, stepped: &Stepped<B>) {
+        if self.0.is_none() {
+            self.0.clone_from(&stepped.loss);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
-use super::{Adjoint, Dynamics, State};
+use super::{Adjoint, Dynamics, State, Tangent, Update};
 use crate::Error;
 use crate::error::positive;
 
@@ -25,6 +25,11 @@ impl Gd {
     pub fn new(step_size: f64) -> Result<Self, Error> {
         Ok(Self { step_size: positive("lower step size", step_size)? })
     }
+
+    // U is linear: its own tangent.
+    fn update<B: Backend>(&self, state: &State<B>, gradient: &Vector<B>) -> State<B> {
+        State { y: state.y.axpy(-self.step_size, gradient), memory: Vec::new() }
+    }
 }
 
 impl<B: Backend> Dynamics<B> for Gd {
@@ -32,21 +37,15 @@ impl<B: Backend> Dynamics<B> for Gd {
         format!("gd(step size {})", self.step_size)
     }
 
-    fn start(&self, y: &Vector<B>) -> State<B> {
-        State { y: y.clone(), memory: Vec::new() }
+    fn step(&self, at: &Update<'_, B>) -> State<B> {
+        self.update(at.state, at.gradient())
     }
 
-    fn step(&self, _: usize, state: &State<B>, gradient: &Vector<B>) -> State<B> {
-        State { y: state.y.axpy(-self.step_size, gradient), memory: Vec::new() }
+    fn tangent(&self, _: &Update<'_, B>, along: Tangent<'_, B>) -> State<B> {
+        self.update(along.state, along.gradient)
     }
 
-    fn adjoint(
-        &self,
-        _: usize,
-        _: &State<B>,
-        _: &mut dyn FnMut() -> Vector<B>,
-        adjoint: State<B>,
-    ) -> Adjoint<B> {
-        Adjoint { gradient: adjoint.y.scale(-self.step_size), state: adjoint }
+    fn adjoint(&self, _: &Update<'_, B>, adjoint: State<B>) -> Adjoint<B> {
+        Adjoint { x: None, gradient: adjoint.y.scale(-self.step_size), state: adjoint }
     }
 }

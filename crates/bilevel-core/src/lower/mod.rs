@@ -1,23 +1,31 @@
 //! Lower-level dynamics: `y_{t+1} = Psi_t(y_t; x)`.
 //!
-//! A step of a first-order optimiser is `state' = U(state, g)` with `g = f_y(x, y)` and a cheap
-//! elementwise `U`. A dynamics gives `U` and the adjoint of `U`; the second-order product that carries
-//! the adjoint of `g` back to x and y is the caller's. So a new optimiser is one small file.
+//! A step of a first-order optimiser is `state' = U(state, g)` with a gradient g and a cheap
+//! elementwise `U`. A dynamics gives `U`, its tangent and its adjoint; the second-order product that
+//! carries a tangent into g, or the adjoint of g back to x and y, is made once for all of them, in
+//! [`push_forward`] and [`pull_back`]. So a new optimiser is one small file.
 
 mod descent;
 mod gd;
 mod momentum;
+mod plan;
+mod sweep;
 
-pub use descent::{Descended, Descent, Keep};
+pub use descent::{Descended, Descent};
 pub use gd::Gd;
 pub use momentum::Momentum;
+pub use plan::{Plan, Tape};
+pub use sweep::{Pulled, pull_back, push_forward};
 
+use std::cell::OnceCell;
 use std::fmt::Debug;
 
-use bilevel_autodiff::Vector;
+use bilevel_autodiff::{Layout, Vector};
 use burn::tensor::backend::Backend;
 
-/// What a dynamics carries from step to step.
+use crate::{Error, Loss, Objective, Stage};
+
+/// What a dynamics carries from step to step; also a tangent or an adjoint of it.
 #[derive(Clone, Debug)]
 pub struct State<B: Backend> {
     /// The lower variable.
@@ -26,34 +34,131 @@ pub struct State<B: Backend> {
     pub memory: Vec<Vector<B>>,
 }
 
-/// The adjoint of one update `state' = U(state, g)`.
+impl<B: Backend> State<B> {
+    /// A state with y and a memory of zeros like that of `self`: the adjoint of a loss of y alone.
+    pub fn of_y(&self, y: Vector<B>) -> Self {
+        Self { y, memory: self.memory.iter().map(Vector::zeros_like).collect() }
+    }
+}
+
+/// The arguments of one update `state' = U(state, g)`.
+pub struct Update<'a, B: Backend> {
+    /// The step, counted from 0.
+    pub t: usize,
+    /// The upper variable, for dynamics whose rates are learned.
+    pub x: &'a Vector<B>,
+    /// The state before the step.
+    pub state: &'a State<B>,
+    gradient: OnceCell<Vector<B>>,
+    compute: &'a dyn Fn() -> Vector<B>,
+}
+
+impl<'a, B: Backend> Update<'a, B> {
+    /// Step `t` from `state`, with the gradient that `compute` gives when it is asked for.
+    pub fn new(
+        t: usize,
+        x: &'a Vector<B>,
+        state: &'a State<B>,
+        compute: &'a dyn Fn() -> Vector<B>,
+    ) -> Self {
+        Self { t, x, state, gradient: OnceCell::new(), compute }
+    }
+
+    /// The gradient g. Costs a gradient of the oracle the first time it is asked for.
+    pub fn gradient(&self) -> &Vector<B> {
+        self.gradient.get_or_init(|| (self.compute)())
+    }
+}
+
+/// A tangent of the arguments of one update.
+#[derive(Clone, Debug)]
+pub struct Tangent<'a, B: Backend> {
+    /// Of x; none is zero.
+    pub x: Option<&'a Vector<B>>,
+    /// Of the state.
+    pub state: &'a State<B>,
+    /// Of the gradient g.
+    pub gradient: &'a Vector<B>,
+}
+
+/// The adjoint of one update.
 #[derive(Clone, Debug)]
 pub struct Adjoint<B: Backend> {
-    /// `(dU/dstate)' lambda'`.
+    /// `(dU/dx)' lambda`; none where the update does not look at x.
+    pub x: Option<Vector<B>>,
+    /// `(dU/dstate)' lambda`.
     pub state: State<B>,
-    /// `(dU/dg)' lambda'`: the direction of the second-order product.
+    /// `(dU/dg)' lambda`: the direction of the second-order product.
     pub gradient: Vector<B>,
 }
 
 /// A first-order optimiser of the lower level, as a differentiable map.
 pub trait Dynamics<B: Backend>: Debug + Send + Sync {
-    /// The name with the settings, as `gd(step 0.1)`.
+    /// The name with the settings, as `gd(step size 0.1)`.
     fn describe(&self) -> String;
 
-    /// The state that starts at `y`.
-    fn start(&self, y: &Vector<B>) -> State<B>;
-
-    /// `U`: step `t`, counted from 0, with the gradient `f_y` at `state.y`.
-    fn step(&self, t: usize, state: &State<B>, gradient: &Vector<B>) -> State<B>;
-
-    /// The adjoint of step `t` at `state`: takes the adjoint of the result to those of the arguments.
+    /// Whether the dynamics fits variables of these layouts.
     ///
-    /// `gradient` gives `f_y` at `state.y` again, for updates that are not linear in it.
-    fn adjoint(
-        &self,
-        t: usize,
-        state: &State<B>,
-        gradient: &mut dyn FnMut() -> Vector<B>,
-        adjoint: State<B>,
-    ) -> Adjoint<B>;
+    /// # Errors
+    /// If not, as for a learned rate that x does not have.
+    fn check(&self, upper: &Layout, lower: &Layout) -> Result<(), Error> {
+        let _ = (upper, lower);
+        Ok(())
+    }
+
+    /// What step `t` descends: f, unless said otherwise.
+    fn objective(&self, t: usize) -> Objective {
+        let _ = t;
+        Objective::LOWER
+    }
+
+    /// The state that starts at `y`.
+    fn start(&self, y: &Vector<B>) -> State<B> {
+        State { y: y.clone(), memory: Vec::new() }
+    }
+
+    /// The point where the gradient of step `t` is taken: y, unless said otherwise. A linear function
+    /// of the state, and so its own tangent.
+    fn query(&self, t: usize, state: &State<B>) -> Vector<B> {
+        let _ = t;
+        state.y.clone()
+    }
+
+    /// The adjoint of [`Dynamics::query`]: adds its part to the adjoint of the state.
+    fn query_adjoint(&self, t: usize, at_query: &Vector<B>, adjoint: State<B>) -> State<B> {
+        let _ = t;
+        State { y: adjoint.y.add(at_query), memory: adjoint.memory }
+    }
+
+    /// `U`: the state after the step.
+    fn step(&self, at: &Update<'_, B>) -> State<B>;
+
+    /// The tangent of `U`.
+    fn tangent(&self, at: &Update<'_, B>, along: Tangent<'_, B>) -> State<B>;
+
+    /// The adjoint of `U`: takes the adjoint of the result to those of the arguments.
+    fn adjoint(&self, at: &Update<'_, B>, adjoint: State<B>) -> Adjoint<B>;
+}
+
+/// What one step on a stage gave.
+pub(crate) struct Stepped<B: Backend> {
+    /// The state after it.
+    pub state: State<B>,
+    /// f where the gradient was taken, if f is descended.
+    pub loss: Option<Loss<B>>,
+    /// The gradient.
+    pub gradient: Vector<B>,
+}
+
+/// Step `t` of `dynamics` on `stage`: one gradient of each loss that it descends.
+pub(crate) fn step<B: Backend>(
+    stage: &Stage<'_, B>,
+    dynamics: &dyn Dynamics<B>,
+    t: usize,
+    state: &State<B>,
+) -> Stepped<B> {
+    let (loss, gradient) = stage.slope(dynamics.objective(t), &dynamics.query(t, state));
+    let computed = || gradient.clone();
+    let state = dynamics.step(&Update::new(t, stage.x, state, &computed));
+    Stepped { state, loss, gradient }
 }

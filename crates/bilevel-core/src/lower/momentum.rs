@@ -3,7 +3,7 @@
 use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
-use super::{Adjoint, Dynamics, State};
+use super::{Adjoint, Dynamics, State, Tangent, Update};
 use crate::Error;
 use crate::error::positive;
 
@@ -32,6 +32,12 @@ impl Momentum {
         }
         Ok(Self { step_size: positive("lower step size", step_size)?, momentum })
     }
+
+    // U is linear: its own tangent.
+    fn update<B: Backend>(&self, state: &State<B>, gradient: &Vector<B>) -> State<B> {
+        let velocity = state.memory[0].scale(self.momentum).axpy(-self.step_size, gradient);
+        State { y: state.y.add(&velocity), memory: vec![velocity] }
+    }
 }
 
 impl<B: Backend> Dynamics<B> for Momentum {
@@ -43,21 +49,19 @@ impl<B: Backend> Dynamics<B> for Momentum {
         State { y: y.clone(), memory: vec![y.zeros_like()] }
     }
 
-    fn step(&self, _: usize, state: &State<B>, gradient: &Vector<B>) -> State<B> {
-        let velocity = state.memory[0].scale(self.momentum).axpy(-self.step_size, gradient);
-        State { y: state.y.add(&velocity), memory: vec![velocity] }
+    fn step(&self, at: &Update<'_, B>) -> State<B> {
+        self.update(at.state, at.gradient())
+    }
+
+    fn tangent(&self, _: &Update<'_, B>, along: Tangent<'_, B>) -> State<B> {
+        self.update(along.state, along.gradient)
     }
 
     // y' depends on v' alone beside y: the adjoint of v' is l_v + l_y.
-    fn adjoint(
-        &self,
-        _: usize,
-        _: &State<B>,
-        _: &mut dyn FnMut() -> Vector<B>,
-        adjoint: State<B>,
-    ) -> Adjoint<B> {
+    fn adjoint(&self, _: &Update<'_, B>, adjoint: State<B>) -> Adjoint<B> {
         let velocity = adjoint.memory[0].add(&adjoint.y);
         Adjoint {
+            x: None,
             gradient: velocity.scale(-self.step_size),
             state: State { y: adjoint.y, memory: vec![velocity.scale(self.momentum)] },
         }

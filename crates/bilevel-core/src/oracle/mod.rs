@@ -5,9 +5,11 @@
 
 mod autodiff;
 mod cost;
+mod stage;
 
 pub use autodiff::AutodiffOracle;
 pub use cost::Cost;
+pub use stage::{Objective, Samples, Stage};
 
 use std::sync::Arc;
 
@@ -44,6 +46,14 @@ pub struct Direction<'a, B: Backend> {
     /// Its part in y.
     pub y: Option<&'a Vector<B>>,
 }
+
+impl<B: Backend> Clone for Direction<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B: Backend> Copy for Direction<'_, B> {}
 
 impl<'a, B: Backend> Direction<'a, B> {
     /// A direction in y alone.
@@ -83,6 +93,12 @@ pub struct Sides<B: Backend> {
 }
 
 impl<B: Backend> Sides<B> {
+    /// The sum of two derivatives in the same variables.
+    pub fn add(self, other: Self) -> Self {
+        let sum = |a: Option<Vector<B>>, b: Option<Vector<B>>| Some(a?.add(&b?));
+        Self { x: sum(self.x, other.x), y: sum(self.y, other.y) }
+    }
+
     /// The part in x.
     ///
     /// # Panics

@@ -2,10 +2,9 @@
 //! for any backend; each test binary fixes one backend and the element type f64.
 
 use bilevel_autodiff::Vector;
-use bilevel_core::lower::Keep;
 use bilevel_core::{
     AutodiffOracle, BilevelProblem, Cg, Descent, Dynamics, Error, FullBatch, Gd,
-    HypergradientMethod, Implicit, Level, Momentum, Oracle, Point, Rad, Sample, Samples, Status,
+    HypergradientMethod, Implicit, Level, Momentum, Rad, Samples, Stage, Status,
 };
 use burn::backend::Autodiff;
 use burn::module::{Module, Param};
@@ -200,7 +199,8 @@ pub fn hypergradient<B: Backend>(
     method: &mut dyn HypergradientMethod<B>,
 ) -> (Vec<f64>, Status) {
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    let found = method.hypergradient(oracle, &x, &y, Samples::default()).unwrap();
+    let stage = Stage::new(oracle, &x, Samples::default());
+    let found = method.hypergradient(stage, &y).unwrap();
     (found.gradient.to_vec(), found.status)
 }
 
@@ -209,8 +209,9 @@ pub fn differences<B: Backend>(oracle: &PenaltiesOracle<B>, descent: &Descent<B>
     let start = oracle.upper_start();
     let value = |x: &[f64]| {
         let x = Vector::from_slice(start.layout(), x, &start.device());
-        let end = descent.run(oracle, &x, &oracle.lower_start(), Sample(0), Keep::Last).unwrap();
-        oracle.value(Level::Upper, Point { x: &x, y: &end.y, sample: Sample(0) }).read()
+        let stage = Stage::new(oracle, &x, Samples::default());
+        let end = descent.run(&stage, &oracle.lower_start()).unwrap();
+        stage.value(Level::Upper, &end.state.y).read()
     };
     let at = start.to_vec();
     let h = 1e-3;

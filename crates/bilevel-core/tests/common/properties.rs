@@ -110,7 +110,7 @@ fn a_divergence_names_its_first_step() {
     let oracle = penalties::<B>(Fit::Squares, &device());
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let mut rad = Rad::new(descent(Gd::new(1e200), 100));
-    let error = rad.hypergradient(&oracle, &x, &y, Samples::default()).unwrap_err();
+    let error = rad.hypergradient(Stage::new(&oracle, &x, Samples::default()), &y).unwrap_err();
     let text = error.to_string();
     assert!(
         matches!(error, Error::LowerDiverged { step: 1..=3, steps: 100, .. }),

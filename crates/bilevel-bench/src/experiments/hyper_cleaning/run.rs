@@ -5,11 +5,10 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use bilevel_autodiff::Vector;
-use bilevel_core::lower::Keep;
 use bilevel_core::{
     AutodiffOracle, BurnOptimizer, Cg, Cost, Descent, Executor, FullBatch, Gd, HypergradientMethod,
-    HypergradientSolver, Implicit, Level, LinearStatus, Oracle, Point, Progress, Rad, Sample,
-    Solver, Status,
+    HypergradientSolver, Implicit, Level, LinearStatus, Oracle, Progress, Rad, Samples, Solver,
+    Stage, Status,
 };
 use bilevel_models::{ClassifierConfig, MlpConfig, SoftmaxRegressionConfig, accuracy};
 use burn::backend::Autodiff;
@@ -229,19 +228,19 @@ impl<'a, B: Backend> Bench<'a, B> {
         report: &mut MethodReport,
     ) -> Result<(), bilevel_core::Error> {
         let descent = self.descent()?;
-        let sample = Sample::default();
+        let stage = Stage::new(oracle, x, Samples::default());
         // The one training of a baseline has a bar of its own, with a clock that runs.
         let bar = if report.baseline { self.bar(&report.name, 1) } else { ProgressBar::hidden() };
         bar.enable_steady_tick(Duration::from_millis(100));
         let begin = Instant::now();
-        let end = descent.run(oracle, x, &oracle.lower_start(), sample, Keep::Last)?;
+        let end = descent.run(&stage, &oracle.lower_start())?;
         report.seconds += begin.elapsed().as_secs_f64();
-        let upper_loss = oracle.value(Level::Upper, Point { x, y: &end.y, sample }).read();
+        let upper_loss = stage.value(Level::Upper, &end.state.y).read();
         let record = StepRecord {
             step: report.series.len() as u64,
             upper_loss: Some(upper_loss),
             lower_loss: Some(end.end_loss),
-            ..self.judge(oracle, x, &end.y, report)
+            ..self.judge(oracle, x, &end.state.y, report)
         };
         (report.upper_loss, report.lower_loss) = (record.upper_loss, record.lower_loss);
         report.test_accuracy = record.test_accuracy;

@@ -1,0 +1,47 @@
+//! The reverse sweep that all explicit methods share.
+
+use bilevel_autodiff::Vector;
+use burn::tensor::backend::Backend;
+
+use crate::lower::{Dynamics, State, pull_back};
+use crate::{Level, Loss, Stage, Wrt};
+
+/// What a sweep found.
+pub(crate) struct Swept<B: Backend> {
+    /// `F` where the sweep began.
+    pub upper_loss: Loss<B>,
+    /// `F_x + sum_t B_t' lambda_{t+1}`.
+    pub x: Vector<B>,
+    /// The adjoint of y before the first of the swept steps, if asked for.
+    pub start: Option<Vector<B>>,
+}
+
+/// Back-propagates F from `end` through the steps that `states` gives, last first.
+///
+/// One gradient of F and one product of f a step.
+pub(crate) fn reverse<B: Backend>(
+    stage: &Stage<'_, B>,
+    dynamics: &dyn Dynamics<B>,
+    end: &State<B>,
+    mut states: impl FnMut() -> Option<(usize, State<B>)>,
+    start: bool,
+) -> Swept<B> {
+    let (upper_loss, sides) = stage.gradient(Level::Upper, &end.y, Wrt::Both);
+    let (mut x, lambda) = sides.into_both();
+    // F does not see the optimiser's memory: its adjoint starts at zero.
+    let mut lambda = end.of_y(lambda);
+    let mut next = states();
+    while let Some((t, state)) = next {
+        next = states();
+        // The adjoint of the first state is needed by nobody, or by a learned start.
+        let wrt = Wrt::upper_and(start || next.is_some());
+        let pulled = pull_back(stage, dynamics, t, &state, lambda.clone(), wrt);
+        if let Some(mixed) = &pulled.x {
+            x = x.add(mixed);
+        }
+        if let Some(state) = pulled.state {
+            lambda = state;
+        }
+    }
+    Swept { upper_loss, x, start: start.then_some(lambda.y) }
+}

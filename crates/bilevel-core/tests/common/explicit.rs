@@ -1,0 +1,1 @@
+//! What every explicit method must satisfy, for the backend `B` of the binary that includes this file.
