@@ -59,7 +59,7 @@
 //! | [`lower`]: steps of y, and their adjoints | [`Dynamics`], T steps of which are a [`Descent`] | [`Gd`], [`Momentum`] |
 //! | [`linear`]: `A q = b` by products | [`LinearSolver`] | [`Cg`] |
 //! | [`hypergradient`]: `dF/dx` | [`HypergradientMethod`] | [`Rad`], [`Implicit`] |
-//! | [`upper`]: steps of x | [`UpperStep`], [`Projection`] | [`BurnOptimizer`]; [`Bounds`], [`Ball`] |
+//! | [`upper`]: steps of x | [`UpperStep`], [`Projection`] | [`BurnOptimizer`], [`GradientStep`]; [`Bounds`], [`Ball`] |
 //! | solver: one upper step | [`Solver`] | [`HypergradientSolver`] |
 //! | executor: limits, time, seeds | [`Observer`] | [`Executor`] |
 //!
@@ -101,4 +101,4 @@ pub use oracle::*;
 pub use problem::{Bilevel, BilevelProblem, Level};
 pub use run::*;
 pub use solver::*;
-pub use upper::{Ball, Bounds, BurnOptimizer, Projection, UpperStep};
+pub use upper::{Ball, Bounds, BurnOptimizer, GradientStep, Projection, UpperStep};

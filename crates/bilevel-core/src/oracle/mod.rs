@@ -94,7 +94,7 @@ pub struct Sides<B: Backend> {
 
 impl<B: Backend> Sides<B> {
     /// The sum of two derivatives in the same variables.
-    pub fn add(self, other: Self) -> Self {
+    pub fn plus(self, other: Self) -> Self {
         let sum = |a: Option<Vector<B>>, b: Option<Vector<B>>| Some(a?.add(&b?));
         Self { x: sum(self.x, other.x), y: sum(self.y, other.y) }
     }

@@ -115,7 +115,7 @@ impl<'a, B: Backend> Stage<'a, B> {
             let sides = self.product(level, y, along, wrt);
             Sides { x: sides.x.map(|x| scale(weight, x)), y: sides.y.map(|y| scale(weight, y)) }
         });
-        terms.reduce(Sides::add).unwrap_or_else(|| Sides {
+        terms.reduce(Sides::plus).unwrap_or_else(|| Sides {
             x: wrt.includes(Level::Upper).then(|| self.x.zeros_like()),
             y: wrt.includes(Level::Lower).then(|| y.zeros_like()),
         })

@@ -1,0 +1,40 @@
+//! Bilevel problems whose answers are known: what a method must reach, and where others must fail.
+//!
+//! Each problem is a file with its formulas, its source and its answer; [`Instance`] is one at a start,
+//! with an oracle that any method of [`bilevel_core`] takes.
+//!
+//! | problem | what it shows | source |
+//! |---|---|---|
+//! | [`Quadratic`] | everything has a closed form | |
+//! | [`BdaCounterexample`] | many lower solutions, the right one found by F alone | BDA, Eq. 5 |
+//! | [`IapttNumeric`] | a lower level with many minima, the right one far from the start | IAPTT-GM, Eq. 10 |
+//! | [`IaGmConvex`] | the same as the first in 50 dimensions, with quartic F | IAPTT-GM, Eq. 13 |
+//! | [`PenaltySmooth`] | few lower steps | penalty method, Fig. 1 |
+//! | [`PenaltySingular`] | a lower Hessian without an inverse | penalty method, Fig. 2 |
+//! | [`NsgameToy`] | a game in place of a bilevel problem, two time scales | NSGame, Eqs. 9 and 10 |
+//! | [`PbgdToy`] | a non-convex lower level, one dimension | V-PBGD, Section 5 |
+//!
+//! Sources in full: R. Liu et al., "A generic first-order algorithmic framework for bi-level programming
+//! beyond lower-level singleton", 2020 (BDA); R. Liu et al., "Towards gradient-based bilevel optimization
+//! with non-convex followers and beyond", 2021 (IAPTT-GM); A. Mehra and J. Hamm, "Penalty method for
+//! inversion-free deep bilevel optimization", 2021; "Delving into the hierarchical structure for
+//! efficient large-scale bi-level learning" (NSGame); H. Shen
+//! and T. Chen, "On penalty-based bilevel gradient descent method", 2023 (V-PBGD).
+
+mod bda;
+mod ia_gm;
+mod iaptt;
+mod instance;
+mod nsgame;
+mod pbgd;
+mod penalty;
+mod quadratic;
+
+pub use bda::BdaCounterexample;
+pub use ia_gm::IaGmConvex;
+pub use iaptt::IapttNumeric;
+pub use instance::{Instance, Pair, Values};
+pub use nsgame::NsgameToy;
+pub use pbgd::PbgdToy;
+pub use penalty::{Matrix, PenaltyProblem, PenaltySingular, PenaltySmooth, Variant};
+pub use quadratic::{Quadratic, QuadraticData};

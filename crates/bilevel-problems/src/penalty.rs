@@ -1,0 +1,166 @@
+//! Quadratic surfaces with few lower steps, or with a singular lower Hessian.
+
+use bilevel_core::{BilevelProblem, Error};
+use burn::module::Module;
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::instance::squared_norm;
+use crate::{Instance, Values};
+
+/// Which of the two surfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    /// `F = norm(u)^2 + norm(v)^2`, `f = q(1 - u - v)`
+    A,
+    /// `F = norm(v)^2 - q(u - v)`, `f = q(u - v)`
+    B,
+}
+
+/// `penalty-smooth`: x = u, y = v in R^10 and `q(w) = norm(w)^2`.
+///
+/// Answers: u = v = 1/2 for [`Variant::A`], u = v = 0 for [`Variant::B`].
+///
+/// Source: penalty method, Fig. 1.
+#[derive(Clone, Copy, Debug)]
+pub struct PenaltySmooth(pub Variant);
+
+/// `penalty-singular`: the same with `q(w) = w' A'A w`, `A'A` a random matrix of rank [`Self::RANK`].
+///
+/// The lower level determines v up to the null space of A. Of its solutions F wants, for
+/// [`Variant::A`]: u = v = 1/2 in the range of A', both 0 in its null space; for [`Variant::B`]:
+/// u = v in the range and v = 0, so that Au = 0.
+///
+/// Source: penalty method, Fig. 2.
+#[derive(Clone, Copy, Debug)]
+pub struct PenaltySingular(pub Variant);
+
+/// The dimension of u and of v in the source.
+pub const SIZE: usize = 10;
+
+impl PenaltySmooth {
+    /// From u and v in the cube of side 10 around 0, drawn from `seed`.
+    ///
+    /// # Errors
+    /// Never for finite starts.
+    pub fn at<B: Backend>(self, seed: u64, device: &B::Device) -> Result<Instance<B>, Error> {
+        instance(self.0, &identity(), seed, device)
+    }
+
+    /// The square of the distance from the answer.
+    pub fn distance(self, u: &[f64], v: &[f64]) -> f64 {
+        let answer = if self.0 == Variant::A { 0.5 } else { 0.0 };
+        u.iter().chain(v).map(|w| (w - answer).powi(2)).sum()
+    }
+}
+
+impl PenaltySingular {
+    /// The rank of A.
+    pub const RANK: usize = 5;
+
+    /// From u and v in the cube of side 10 around 0, and A, drawn from `seed`.
+    ///
+    /// # Errors
+    /// Never for finite starts.
+    pub fn at<B: Backend>(self, seed: u64, device: &B::Device) -> Result<Instance<B>, Error> {
+        instance(self.0, &Self::matrix(seed), seed, device)
+    }
+
+    /// A: [`Self::RANK`] orthonormal rows and else zeros.
+    pub fn matrix(seed: u64) -> Vec<Vec<f64>> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0xA);
+        let mut rows: Vec<Vec<f64>> = Vec::new();
+        while rows.len() < Self::RANK {
+            let mut row: Vec<f64> = (0..SIZE).map(|_| rng.random_range(-1.0..1.0)).collect();
+            for other in &rows {
+                let along: f64 = row.iter().zip(other).map(|(a, b)| a * b).sum();
+                row.iter_mut().zip(other).for_each(|(a, b)| *a -= along * b);
+            }
+            let norm = row.iter().map(|a| a * a).sum::<f64>().sqrt();
+            rows.push(row.iter().map(|a| a / norm).collect());
+        }
+        rows.resize(SIZE, vec![0.0; SIZE]);
+        rows
+    }
+
+    /// The square of the distance of (u, v) from the nearest answer.
+    pub fn distance(self, seed: u64, u: &[f64], v: &[f64]) -> f64 {
+        // In coordinates along the rows of A and along the rest.
+        let rows = Self::matrix(seed);
+        let project = |w: &[f64]| -> Vec<f64> {
+            let mut range = vec![0.0; SIZE];
+            for row in &rows {
+                let along: f64 = row.iter().zip(w).map(|(a, b)| a * b).sum();
+                range.iter_mut().zip(row).for_each(|(r, a)| *r += along * a);
+            }
+            range
+        };
+        let ones = [1.0; SIZE];
+        let far = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
+        match self.0 {
+            // P(u) = P(v) = P(1)/2, and nothing in the null space.
+            Variant::A => {
+                let half: Vec<f64> = project(&ones).iter().map(|r| r / 2.0).collect();
+                far(u, &half) + far(v, &half)
+            }
+            // v = 0 and P(u) = 0: the rest of u is free.
+            Variant::B => far(v, &[0.0; SIZE]) + far(&project(u), &[0.0; SIZE]),
+        }
+    }
+}
+
+/// The matrix A of `q(w) = norm(A w)^2`.
+#[derive(Module, Debug)]
+pub struct Matrix<B: Backend> {
+    rows: Tensor<B, 2>,
+}
+
+impl<B: Backend> Matrix<B> {
+    fn q(&self, w: Tensor<B, 1>) -> Tensor<B, 1> {
+        squared_norm(self.rows.clone().matmul(w.unsqueeze_dim(1)).squeeze_dim(1))
+    }
+}
+
+/// The losses of both problems.
+#[derive(Clone, Copy, Debug)]
+pub struct PenaltyProblem(pub Variant);
+
+impl<B: Backend> BilevelProblem<B> for PenaltyProblem {
+    type Upper = Values<B>;
+    type Lower = Values<B>;
+    type Batch = Matrix<B>;
+
+    fn upper_loss(&self, u: &Values<B>, v: &Values<B>, a: &Matrix<B>) -> Tensor<B, 1> {
+        match self.0 {
+            Variant::A => squared_norm(u.val()) + squared_norm(v.val()),
+            Variant::B => squared_norm(v.val()) - a.q(u.val() - v.val()),
+        }
+    }
+
+    fn lower_loss(&self, u: &Values<B>, v: &Values<B>, a: &Matrix<B>) -> Tensor<B, 1> {
+        match self.0 {
+            Variant::A => a.q(-(u.val() + v.val()) + 1.0),
+            Variant::B => a.q(u.val() - v.val()),
+        }
+    }
+}
+
+fn identity() -> Vec<Vec<f64>> {
+    (0..SIZE).map(|i| (0..SIZE).map(|j| f64::from(u8::from(i == j))).collect()).collect()
+}
+
+fn instance<B: Backend>(
+    variant: Variant,
+    matrix: &[Vec<f64>],
+    seed: u64,
+    device: &B::Device,
+) -> Result<Instance<B>, Error> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut draw = || -> Vec<f64> { (0..SIZE).map(|_| rng.random_range(-5.0..5.0)).collect() };
+    let (u, v) = (draw(), draw());
+    let rows = Tensor::from_data(TensorData::new(matrix.concat(), [SIZE, SIZE]), device);
+    let (u, v) = (Values::new(&u, device), Values::new(&v, device));
+    Instance::new(PenaltyProblem(variant), &u, &v, Matrix { rows })
+}

@@ -1,0 +1,148 @@
+//! Two quadratic levels: everything has a closed form.
+
+use bilevel_core::{BilevelProblem, Error};
+use burn::module::Module;
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::instance::{squared_norm, vector};
+use crate::{Instance, Values};
+
+/// `quadratic`: x in R^m, y in R^n.
+///
+/// ```text
+/// F = norm(y - c)^2 / 2 + r norm(x)^2 / 2,   f = y'A y / 2 - y'(C x + b)
+/// y* = A^-1 (C x + b),   dF/dx = r x + C' A^-1 (y* - c)
+/// ```
+///
+/// A is symmetric with eigenvalues spread evenly from `mu` to 1: `A = H D H` with a reflection
+/// `H = I - 2 w w'`, so that its inverse is `H D^-1 H`. The answer solves a linear system in x.
+#[derive(Clone, Debug)]
+pub struct Quadratic {
+    eigenvalues: Vec<f64>,
+    /// w, of norm 1.
+    axis: Vec<f64>,
+    /// C, n rows of m.
+    coupling: Vec<Vec<f64>>,
+    b: Vec<f64>,
+    c: Vec<f64>,
+    r: f64,
+}
+
+impl Quadratic {
+    /// With m upper and n lower variables, the least eigenvalue `mu` of A, and all else drawn from `seed`.
+    pub fn new(m: usize, n: usize, mu: f64, seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut draw =
+            |n: usize| -> Vec<f64> { (0..n).map(|_| rng.random_range(-1.0..1.0)).collect() };
+        let axis = draw(n);
+        let norm = dot(&axis, &axis).sqrt();
+        let last = n.saturating_sub(1).max(1) as f64;
+        Self {
+            eigenvalues: (0..n).map(|i| mu + (1.0 - mu) * i as f64 / last).collect(),
+            axis: axis.iter().map(|w| w / norm).collect(),
+            coupling: (0..n).map(|_| draw(m)).collect(),
+            b: draw(n),
+            c: draw(n),
+            r: 0.5,
+        }
+    }
+
+    /// From `x` and `y`.
+    ///
+    /// # Errors
+    /// If a start is not finite.
+    pub fn at<B: Backend>(
+        &self,
+        x: &[f64],
+        y: &[f64],
+        device: &B::Device,
+    ) -> Result<Instance<B>, Error> {
+        let (n, m) = (self.b.len(), self.coupling.first().map_or(0, Vec::len));
+        let columns: Vec<Vec<f64>> = (0..n)
+            .map(|j| {
+                self.apply(&(0..n).map(|i| f64::from(u8::from(i == j))).collect::<Vec<_>>(), |d| d)
+            })
+            .collect();
+        let matrix = |rows: &[Vec<f64>], shape| {
+            Tensor::from_data(TensorData::new(rows.concat(), shape), device)
+        };
+        let data = QuadraticData {
+            a: matrix(&columns, [n, n]),
+            coupling: matrix(&self.coupling, [n, m]),
+            b: vector(&self.b, device),
+            c: vector(&self.c, device),
+        };
+        let (x, y) = (Values::new(x, device), Values::new(y, device));
+        Instance::new(QuadraticProblem { r: self.r }, &x, &y, data)
+    }
+
+    /// `y*(x)`.
+    pub fn lower_solution(&self, x: &[f64]) -> Vec<f64> {
+        let rhs: Vec<f64> =
+            self.coupling.iter().zip(&self.b).map(|(row, b)| dot(row, x) + b).collect();
+        self.apply(&rhs, |d| 1.0 / d)
+    }
+
+    /// `dF(x, y*(x))/dx`.
+    pub fn hypergradient(&self, x: &[f64]) -> Vec<f64> {
+        let y = self.lower_solution(x);
+        let slope: Vec<f64> = y.iter().zip(&self.c).map(|(y, c)| y - c).collect();
+        let q = self.apply(&slope, |d| 1.0 / d);
+        let coupled =
+            |j: usize| self.coupling.iter().zip(&q).map(|(row, q)| row[j] * q).sum::<f64>();
+        x.iter().enumerate().map(|(j, x)| self.r * x + coupled(j)).collect()
+    }
+
+    /// `H g(D) H v`.
+    fn apply(&self, v: &[f64], g: impl Fn(f64) -> f64) -> Vec<f64> {
+        let reflect = |v: &[f64]| -> Vec<f64> {
+            let along = 2.0 * dot(&self.axis, v);
+            v.iter().zip(&self.axis).map(|(v, w)| v - along * w).collect()
+        };
+        let inner: Vec<f64> =
+            reflect(v).iter().zip(&self.eigenvalues).map(|(v, d)| v * g(*d)).collect();
+        reflect(&inner)
+    }
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// The losses of [`Quadratic`].
+#[derive(Clone, Copy, Debug)]
+struct QuadraticProblem {
+    r: f64,
+}
+
+/// The matrices of [`Quadratic`].
+#[derive(Module, Debug)]
+pub struct QuadraticData<B: Backend> {
+    a: Tensor<B, 2>,
+    coupling: Tensor<B, 2>,
+    b: Tensor<B, 1>,
+    c: Tensor<B, 1>,
+}
+
+fn times<B: Backend>(matrix: &Tensor<B, 2>, v: Tensor<B, 1>) -> Tensor<B, 1> {
+    matrix.clone().matmul(v.unsqueeze_dim(1)).squeeze_dim(1)
+}
+
+impl<B: Backend> BilevelProblem<B> for QuadraticProblem {
+    type Upper = Values<B>;
+    type Lower = Values<B>;
+    type Batch = QuadraticData<B>;
+
+    fn upper_loss(&self, x: &Values<B>, y: &Values<B>, data: &QuadraticData<B>) -> Tensor<B, 1> {
+        (squared_norm(y.val() - data.c.clone()) + squared_norm(x.val()) * self.r) * 0.5
+    }
+
+    fn lower_loss(&self, x: &Values<B>, y: &Values<B>, data: &QuadraticData<B>) -> Tensor<B, 1> {
+        let y = y.val();
+        let pull = times(&data.coupling, x.val()) + data.b.clone();
+        (y.clone() * times(&data.a, y.clone())).sum() * 0.5 - (y * pull).sum()
+    }
+}
