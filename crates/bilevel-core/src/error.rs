@@ -79,6 +79,20 @@ pub enum Error {
         cure: &'static str,
     },
 
+    /// A value too large for fixed-point numbers.
+    #[error(
+        "y or its velocity is not within +-{limit} after step {step} of {dynamics}, expected numbers \
+         that fixed point holds: reduce the lower step size, scale y down, or keep states by a plan"
+    )]
+    FixedPoint {
+        /// The dynamics with its settings.
+        dynamics: String,
+        /// The magnitude that is too large.
+        limit: f64,
+        /// The first step whose result is too large; 0 is the start.
+        step: usize,
+    },
+
     /// A hypergradient or an upper variable that is not finite.
     #[error(
         "the {what} is not finite at upper step {step}, expected finite values: reduce the {cure}"

@@ -96,11 +96,11 @@ pub mod upper;
 
 pub use data::*;
 pub use error::Error;
-pub use hypergradient::{Hypergradient, HypergradientMethod, Implicit, Rad, Status};
+pub use hypergradient::{Hypergradient, HypergradientMethod, Implicit, Rad, ReversibleRad, Status};
 pub use linear::{Cg, LinearSolver, LinearStatus};
 pub use lower::{
     Adam, Aggregated, Coefficient, Descent, Diagonal, Dynamics, Gd, Kronecker, Momentum, Nesterov,
-    Plan, Preconditioned, Preconditioner, Projected, Weight,
+    Plan, Preconditioned, Preconditioner, Projected, ReversibleMomentum, Weight,
 };
 pub use oracle::*;
 pub use problem::{Bilevel, BilevelProblem, Level};

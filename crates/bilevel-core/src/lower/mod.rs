@@ -11,12 +11,14 @@ mod boxed;
 mod coefficient;
 mod descent;
 mod gd;
+mod information;
 mod momentum;
 mod nesterov;
 mod plan;
 mod preconditioned;
 mod preconditioner;
 mod projected;
+mod reversible;
 mod sweep;
 
 pub use adam::Adam;
@@ -30,6 +32,7 @@ pub use plan::{Plan, Tape};
 pub use preconditioned::Preconditioned;
 pub use preconditioner::{Diagonal, Kronecker, Preconditioner};
 pub use projected::Projected;
+pub use reversible::{ReversibleMomentum, ReversibleTape};
 pub use sweep::{Pulled, pull_back, push_forward};
 
 use std::cell::OnceCell;

@@ -2,6 +2,8 @@
 
 #[path = "dynamics/proximal.rs"]
 mod proximal;
+#[path = "dynamics/reversible.rs"]
+mod reversible;
 #[path = "dynamics/special.rs"]
 mod special;
 #[path = "dynamics/tuning.rs"]
