@@ -66,6 +66,33 @@ pub enum Error {
         steps: usize,
     },
 
+    /// A part of x that a method looks for, and that is not there as it should be.
+    #[error("{what}: the upper variable has {found}, expected {expected}: {cure}")]
+    UpperVariable {
+        /// What looks for it.
+        what: &'static str,
+        /// What there is.
+        found: String,
+        /// What there should be.
+        expected: String,
+        /// What to do.
+        cure: &'static str,
+    },
+
+    /// A value too large for fixed-point numbers.
+    #[error(
+        "y or its velocity is not within +-{limit} after step {step} of {dynamics}, expected numbers \
+         that fixed point holds: reduce the lower step size, scale y down, or keep states by a plan"
+    )]
+    FixedPoint {
+        /// The dynamics with its settings.
+        dynamics: String,
+        /// The magnitude that is too large.
+        limit: f64,
+        /// The first step whose result is too large; 0 is the start.
+        step: usize,
+    },
+
     /// A hypergradient or an upper variable that is not finite.
     #[error(
         "the {what} is not finite at upper step {step}, expected finite values: reduce the {cure}"
@@ -103,6 +130,19 @@ pub(crate) fn not_negative(setting: &'static str, value: f64) -> Result<f64, Err
         found: value.to_string(),
         expected: "a finite number of at least 0",
         cure: "give 0 or a positive value",
+    })
+}
+
+/// `value` if it is in `[0, 1)`.
+pub(crate) fn below_one(setting: &'static str, value: f64) -> Result<f64, Error> {
+    if (0.0..1.0).contains(&value) {
+        return Ok(value);
+    }
+    Err(Error::InvalidSetting {
+        setting,
+        found: value.to_string(),
+        expected: "a number in [0, 1)",
+        cure: "0.9 is common",
     })
 }
 

@@ -86,19 +86,25 @@ mod error;
 pub mod hypergradient;
 pub mod linear;
 pub mod lower;
+mod on_device;
 mod oracle;
 pub mod problem;
+pub mod proximal;
 mod run;
 mod solver;
 pub mod upper;
 
 pub use data::*;
 pub use error::Error;
-pub use hypergradient::{Hypergradient, HypergradientMethod, Implicit, Rad, Status};
+pub use hypergradient::{Hypergradient, HypergradientMethod, Implicit, Rad, ReversibleRad, Status};
 pub use linear::{Cg, LinearSolver, LinearStatus};
-pub use lower::{Descent, Dynamics, Gd, Momentum, Plan};
+pub use lower::{
+    Adam, Aggregated, Coefficient, Descent, Diagonal, Dynamics, Gd, Kronecker, Momentum, Nesterov,
+    Plan, Preconditioned, Preconditioner, Projected, ReversibleMomentum, Weight,
+};
 pub use oracle::*;
 pub use problem::{Bilevel, BilevelProblem, Level};
+pub use proximal::{Ball, Bounds, Projection, Proximal, Simplex, SoftThreshold};
 pub use run::*;
 pub use solver::*;
-pub use upper::{Ball, Bounds, BurnOptimizer, GradientStep, Projection, UpperStep};
+pub use upper::{BurnOptimizer, GradientStep, UpperStep};

@@ -4,8 +4,8 @@ use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
 use crate::hypergradient::{HypergradientMethod, Status};
-use crate::upper::{Projection, UpperStep};
-use crate::{Cost, Error, Oracle, Sample, Samples, Stage};
+use crate::upper::UpperStep;
+use crate::{Cost, Error, Oracle, Projection, Sample, Samples, Stage};
 
 /// Where the lower level starts at each upper step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl<'a, B: Backend> HypergradientSolver<'a, B> {
 
     /// With x kept in a convex set.
     pub fn with_projection(mut self, projection: impl Projection<B> + 'static) -> Self {
-        self.x = projection.project(self.x);
+        self.x = projection.apply(&self.x);
         self.projection = Some(Box::new(projection));
         self
     }
@@ -121,7 +121,7 @@ impl<B: Backend> Solver<B> for HypergradientSolver<'_, B> {
         let moved = self.upper.step(&self.x, &found.gradient);
         finite(moved.all_finite(), "upper variable", "upper learning rate")?;
         self.x = match &self.projection {
-            Some(projection) => projection.project(moved),
+            Some(projection) => projection.apply(&moved),
             None => moved,
         };
         let (lower_loss, status) = (found.lower_loss, found.status);

@@ -6,10 +6,12 @@
 mod implicit;
 mod rad;
 mod reverse;
+mod reversible;
 
 pub use implicit::Implicit;
 pub use rad::Rad;
 pub(crate) use reverse::reverse;
+pub use reversible::ReversibleRad;
 
 use std::fmt::{Debug, Display, Formatter};
 

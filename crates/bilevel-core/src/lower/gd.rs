@@ -1,34 +1,32 @@
 //! Gradient descent.
 
-use bilevel_autodiff::Vector;
+use bilevel_autodiff::{Layout, Vector};
 use burn::tensor::backend::Backend;
 
-use super::{Adjoint, Dynamics, State, Tangent, Update};
+use super::{Adjoint, Coefficient, Dynamics, State, Tangent, Update};
 use crate::Error;
-use crate::error::positive;
 
 /// `gd`: `y' = y - s f_y(x, y)`.
 ///
 /// Converges for `s < 2 / L` where L is the largest eigenvalue of `f_yy`.
 ///
+/// `T-Net` and `WarpGrad` are `gd` on a network with more layers: a linear map after each layer, or a layer
+/// between two of them, whose weights belong to x and not to y. The step on y is then preconditioned by
+/// those layers, and nothing else is needed.
+///
 /// Source: [survey, Eq. 16](https://arxiv.org/abs/2101.11517).
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Gd {
-    step_size: f64,
+    step_size: Coefficient,
 }
 
 impl Gd {
-    /// With the step size `s`.
+    /// With the step size `s`: a number, or a [`Coefficient`] that is learned.
     ///
     /// # Errors
-    /// If `s` is not finite and positive.
-    pub fn new(step_size: f64) -> Result<Self, Error> {
-        Ok(Self { step_size: positive("lower step size", step_size)? })
-    }
-
-    // U is linear: its own tangent.
-    fn update<B: Backend>(&self, state: &State<B>, gradient: &Vector<B>) -> State<B> {
-        State { y: state.y.axpy(-self.step_size, gradient), memory: Vec::new() }
+    /// If a fixed `s` is not finite and positive.
+    pub fn new(step_size: impl Into<Coefficient>) -> Result<Self, Error> {
+        Ok(Self { step_size: step_size.into().positive("lower step size")? })
     }
 }
 
@@ -37,15 +35,26 @@ impl<B: Backend> Dynamics<B> for Gd {
         format!("gd(step size {})", self.step_size)
     }
 
+    fn check(&self, upper: &Layout, _: &Layout) -> Result<(), Error> {
+        self.step_size.check("lower step size", upper)
+    }
+
     fn step(&self, at: &Update<'_, B>) -> State<B> {
-        self.update(at.state, at.gradient())
+        let moved = self.step_size.times(at.x, at.gradient());
+        State { y: at.state.y.sub(&moved), memory: Vec::new() }
     }
 
-    fn tangent(&self, _: &Update<'_, B>, along: Tangent<'_, B>) -> State<B> {
-        self.update(along.state, along.gradient)
+    fn tangent(&self, at: &Update<'_, B>, along: Tangent<'_, B>) -> State<B> {
+        let moved = self.step_size.tangent(at.x, along.x, || at.gradient(), along.gradient);
+        State { y: along.state.y.sub(&moved), memory: Vec::new() }
     }
 
-    fn adjoint(&self, _: &Update<'_, B>, adjoint: State<B>) -> Adjoint<B> {
-        Adjoint { x: None, gradient: adjoint.y.scale(-self.step_size), state: adjoint }
+    fn adjoint(&self, at: &Update<'_, B>, adjoint: State<B>) -> Adjoint<B> {
+        let back: Vector<B> = adjoint.y.scale(-1.0);
+        Adjoint {
+            x: self.step_size.adjoint(at.x, || at.gradient(), &back),
+            gradient: self.step_size.times(at.x, &back),
+            state: adjoint,
+        }
     }
 }

@@ -5,16 +5,34 @@
 //! carries a tangent into g, or the adjoint of g back to x and y, is made once for all of them, in
 //! [`push_forward`] and [`pull_back`]. So a new optimiser is one small file.
 
+mod adam;
+mod aggregated;
+mod boxed;
+mod coefficient;
 mod descent;
 mod gd;
+mod information;
 mod momentum;
+mod nesterov;
 mod plan;
+mod preconditioned;
+mod preconditioner;
+mod projected;
+mod reversible;
 mod sweep;
 
+pub use adam::Adam;
+pub use aggregated::{Aggregated, Weight};
+pub use coefficient::Coefficient;
 pub use descent::{Descended, Descent};
 pub use gd::Gd;
 pub use momentum::Momentum;
+pub use nesterov::Nesterov;
 pub use plan::{Plan, Tape};
+pub use preconditioned::Preconditioned;
+pub use preconditioner::{Diagonal, Kronecker, Preconditioner};
+pub use projected::Projected;
+pub use reversible::{ReversibleMomentum, ReversibleTape};
 pub use sweep::{Pulled, pull_back, push_forward};
 
 use std::cell::OnceCell;
@@ -90,6 +108,14 @@ pub struct Adjoint<B: Backend> {
     pub state: State<B>,
     /// `(dU/dg)' lambda`: the direction of the second-order product.
     pub gradient: Vector<B>,
+}
+
+/// The sum of two adjoints in x, of which none is zero.
+fn sum<B: Backend>(a: Option<Vector<B>>, b: Option<Vector<B>>) -> Option<Vector<B>> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.add(&b)),
+        (a, b) => a.or(b),
+    }
 }
 
 /// A first-order optimiser of the lower level, as a differentiable map.

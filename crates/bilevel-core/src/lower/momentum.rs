@@ -1,43 +1,39 @@
 //! Gradient descent with momentum.
 
-use bilevel_autodiff::Vector;
+use bilevel_autodiff::{Layout, Vector};
 use burn::tensor::backend::Backend;
 
-use super::{Adjoint, Dynamics, State, Tangent, Update};
+use super::{Adjoint, Coefficient, Dynamics, State, Tangent, Update, sum};
 use crate::Error;
-use crate::error::positive;
 
 /// `momentum`, the heavy ball: `v' = m v - s f_y(x, y)`, `y' = y + v'`, from `v = 0`.
 ///
 /// Source: B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Momentum {
-    step_size: f64,
-    momentum: f64,
+    step_size: Coefficient,
+    momentum: Coefficient,
 }
 
 impl Momentum {
-    /// With the step size `s` and the momentum `m`.
+    /// With the step size `s` and the momentum `m`: numbers, or [`Coefficient`]s that are learned.
     ///
     /// # Errors
-    /// If `s` is not finite and positive, or `m` not in `[0, 1)`.
-    pub fn new(step_size: f64, momentum: f64) -> Result<Self, Error> {
-        if !(0.0..1.0).contains(&momentum) {
-            return Err(Error::InvalidSetting {
-                setting: "momentum",
-                found: momentum.to_string(),
-                expected: "a number in [0, 1)",
-                cure: "0.9 is common",
-            });
-        }
-        Ok(Self { step_size: positive("lower step size", step_size)?, momentum })
+    /// If a fixed `s` is not finite and positive, or a fixed `m` not in `[0, 1)`.
+    pub fn new(
+        step_size: impl Into<Coefficient>,
+        momentum: impl Into<Coefficient>,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            step_size: step_size.into().positive("lower step size")?,
+            momentum: momentum.into().below_one("momentum")?,
+        })
     }
+}
 
-    // U is linear: its own tangent.
-    fn update<B: Backend>(&self, state: &State<B>, gradient: &Vector<B>) -> State<B> {
-        let velocity = state.memory[0].scale(self.momentum).axpy(-self.step_size, gradient);
-        State { y: state.y.add(&velocity), memory: vec![velocity] }
-    }
+// y' depends on v' alone beside y.
+fn moved<B: Backend>(y: &Vector<B>, velocity: Vector<B>) -> State<B> {
+    State { y: y.add(&velocity), memory: vec![velocity] }
 }
 
 impl<B: Backend> Dynamics<B> for Momentum {
@@ -45,25 +41,39 @@ impl<B: Backend> Dynamics<B> for Momentum {
         format!("momentum(step size {}, momentum {})", self.step_size, self.momentum)
     }
 
+    fn check(&self, upper: &Layout, _: &Layout) -> Result<(), Error> {
+        self.step_size.check("lower step size", upper)?;
+        self.momentum.check("momentum", upper)
+    }
+
     fn start(&self, y: &Vector<B>) -> State<B> {
         State { y: y.clone(), memory: vec![y.zeros_like()] }
     }
 
     fn step(&self, at: &Update<'_, B>) -> State<B> {
-        self.update(at.state, at.gradient())
+        let kept = self.momentum.times(at.x, &at.state.memory[0]);
+        let push = self.step_size.times(at.x, at.gradient());
+        moved(&at.state.y, kept.sub(&push))
     }
 
-    fn tangent(&self, _: &Update<'_, B>, along: Tangent<'_, B>) -> State<B> {
-        self.update(along.state, along.gradient)
+    fn tangent(&self, at: &Update<'_, B>, along: Tangent<'_, B>) -> State<B> {
+        let velocity = &at.state.memory[0];
+        let kept = self.momentum.tangent(at.x, along.x, || velocity, &along.state.memory[0]);
+        let push = self.step_size.tangent(at.x, along.x, || at.gradient(), along.gradient);
+        moved(&along.state.y, kept.sub(&push))
     }
 
-    // y' depends on v' alone beside y: the adjoint of v' is l_v + l_y.
-    fn adjoint(&self, _: &Update<'_, B>, adjoint: State<B>) -> Adjoint<B> {
+    // The adjoint of v' is l_v + l_y.
+    fn adjoint(&self, at: &Update<'_, B>, adjoint: State<B>) -> Adjoint<B> {
         let velocity = adjoint.memory[0].add(&adjoint.y);
+        let back = velocity.scale(-1.0);
         Adjoint {
-            x: None,
-            gradient: velocity.scale(-self.step_size),
-            state: State { y: adjoint.y, memory: vec![velocity.scale(self.momentum)] },
+            x: sum(
+                self.momentum.adjoint(at.x, || &at.state.memory[0], &velocity),
+                self.step_size.adjoint(at.x, || at.gradient(), &back),
+            ),
+            gradient: self.step_size.times(at.x, &back),
+            state: State { y: adjoint.y, memory: vec![self.momentum.times(at.x, &velocity)] },
         }
     }
 }

@@ -2,8 +2,6 @@
 
 mod gradient;
 mod optimizer;
-mod projection;
 
 pub use gradient::GradientStep;
 pub use optimizer::{BurnOptimizer, UpperStep};
-pub use projection::{Ball, Bounds, Projection};

@@ -27,8 +27,8 @@ impl<B: Backend> Values<B> {
 /// Points and targets.
 #[derive(Module, Debug)]
 pub struct Points<B: Backend> {
-    inputs: Tensor<B, 2>,
-    targets: Tensor<B, 1>,
+    pub inputs: Tensor<B, 2>,
+    pub targets: Tensor<B, 1>,
 }
 
 /// The loss of a linear model.
@@ -153,7 +153,7 @@ pub fn points(fit: Fit, level: Level) -> (Vec<Vec<f64>>, Vec<f64>) {
     (rows, targets)
 }
 
-fn batch<B: Backend>(fit: Fit, level: Level, device: &B::Device) -> Points<B> {
+pub fn batch<B: Backend>(fit: Fit, level: Level, device: &B::Device) -> Points<B> {
     let (rows, targets) = points(fit, level);
     let inputs = TensorData::new(rows.concat(), [rows.len(), FEATURES]);
     Points { inputs: Tensor::from_data(inputs, device), targets: vector(&targets, device) }

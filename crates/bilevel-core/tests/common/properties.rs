@@ -30,24 +30,6 @@ fn logistic_regression_agrees_with_differences_of_the_solved_problem() {
 }
 
 #[test]
-fn rad_is_the_derivative_of_a_few_steps() {
-    fn check<S: Dynamics<B> + Copy + 'static>(name: &str, dynamics: Result<S, Error>) {
-        let dynamics = dynamics.unwrap();
-        for fit in [Fit::Squares, Fit::Logistic] {
-            let oracle = penalties::<B>(fit, &device());
-            for steps in [1, 2, 7] {
-                let expected = differences(&oracle, &descent(Ok(dynamics), steps));
-                let mut rad = Rad::new(descent(Ok(dynamics), steps));
-                let (found, _) = hypergradient(&oracle, &mut rad);
-                assert_close(&format!("{name}, {steps} steps"), &found, &expected, 1e-8);
-            }
-        }
-    }
-    check("gd", Gd::new(0.3));
-    check("momentum", Momentum::new(0.2, 0.9));
-}
-
-#[test]
 fn damping_solves_the_damped_system() {
     let oracle = penalties::<B>(Fit::Squares, &device());
     let (x, y) = (oracle.upper_start(), oracle.lower_start());

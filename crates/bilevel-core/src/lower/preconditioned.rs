@@ -1,0 +1,93 @@
+//! A learned linear map of the gradient before any other dynamics.
+
+use bilevel_autodiff::{Layout, Vector};
+use burn::tensor::backend::Backend;
+
+use super::{Adjoint, Dynamics, Preconditioner, State, Tangent, Update, sum};
+use crate::{Error, Objective};
+
+/// `preconditioned`: another dynamics that gets `P(x) g` for its gradient g, with `P(x)` linear in g and
+/// learned with x. With [`Gd`](crate::Gd): `y' = y - s P(x) f_y(x, y)`.
+///
+/// `T-Net` and `WarpGrad` want no preconditioner: see [`Gd`](crate::Gd).
+///
+/// A backward step costs one gradient of the lower objective more than that of the inner dynamics.
+///
+/// Source: [survey, Eq. 31](https://arxiv.org/abs/2101.11517).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Preconditioned<D, P> {
+    inner: D,
+    preconditioner: P,
+}
+
+impl<D, P> Preconditioned<D, P> {
+    /// `inner` with gradients that went through `preconditioner`.
+    pub fn new(inner: D, preconditioner: P) -> Self {
+        Self { inner, preconditioner }
+    }
+}
+
+impl<D, P> Preconditioned<D, P> {
+    /// Runs `f` on the update that the inner dynamics sees.
+    fn inside<B: Backend, R>(
+        &self,
+        at: &Update<'_, B>,
+        f: impl FnOnce(&D, &Update<'_, B>) -> R,
+    ) -> R
+    where
+        P: Preconditioner<B>,
+    {
+        let turned = || self.preconditioner.apply(at.x, at.gradient());
+        f(&self.inner, &Update::new(at.t, at.x, at.state, &turned))
+    }
+}
+
+impl<B: Backend, D: Dynamics<B>, P: Preconditioner<B>> Dynamics<B> for Preconditioned<D, P> {
+    fn describe(&self) -> String {
+        format!("preconditioned({}, {})", self.inner.describe(), self.preconditioner.describe())
+    }
+
+    fn check(&self, upper: &Layout, lower: &Layout) -> Result<(), Error> {
+        self.preconditioner.check(upper, lower)?;
+        self.inner.check(upper, lower)
+    }
+
+    fn objective(&self, t: usize) -> Objective {
+        self.inner.objective(t)
+    }
+
+    fn start(&self, y: &Vector<B>) -> State<B> {
+        self.inner.start(y)
+    }
+
+    fn query(&self, t: usize, state: &State<B>) -> Vector<B> {
+        self.inner.query(t, state)
+    }
+
+    fn query_adjoint(&self, t: usize, at_query: &Vector<B>, adjoint: State<B>) -> State<B> {
+        self.inner.query_adjoint(t, at_query, adjoint)
+    }
+
+    fn step(&self, at: &Update<'_, B>) -> State<B> {
+        self.inside(at, |inner, at| inner.step(at))
+    }
+
+    fn tangent(&self, at: &Update<'_, B>, along: Tangent<'_, B>) -> State<B> {
+        let mut gradient = self.preconditioner.apply(at.x, along.gradient);
+        if let Some(dx) = along.x {
+            gradient = gradient.add(&self.preconditioner.tangent(at.x, dx, at.gradient()));
+        }
+        let along = Tangent { gradient: &gradient, ..along };
+        self.inside(at, |inner, at| inner.tangent(at, along))
+    }
+
+    fn adjoint(&self, at: &Update<'_, B>, adjoint: State<B>) -> Adjoint<B> {
+        let back = self.inside(at, |inner, at| inner.adjoint(at, adjoint));
+        let learned = self.preconditioner.adjoint(at.x, at.gradient(), &back.gradient);
+        Adjoint {
+            x: sum(back.x, Some(learned)),
+            gradient: self.preconditioner.transpose(at.x, &back.gradient),
+            state: back.state,
+        }
+    }
+}

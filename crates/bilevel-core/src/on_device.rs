@@ -1,0 +1,53 @@
+//! Numbers that stay on the device: what a step computes with and nobody reads.
+
+use bilevel_autodiff::Vector;
+use burn::tensor::backend::Backend;
+use burn::tensor::ops::FloatTensor;
+use burn::tensor::{Shape, Tensor, TensorMetadata, TensorPrimitive};
+
+/// A tensor of any rank as a list.
+pub(crate) fn flat<B: Backend>(leaf: FloatTensor<B>) -> Tensor<B, 1> {
+    let shape = Shape::new([leaf.shape().num_elements()]);
+    Tensor::from_primitive(TensorPrimitive::Float(B::float_reshape(leaf, shape)))
+}
+
+/// A list in the shape of `like`.
+pub(crate) fn shaped<B: Backend, const D: usize>(
+    list: Tensor<B, D>,
+    like: Shape,
+) -> FloatTensor<B> {
+    B::float_reshape(list.into_primitive().tensor(), like)
+}
+
+/// Applies `f` to every leaf and its partner, as lists.
+pub(crate) fn zip_flat<B: Backend>(
+    a: &Vector<B>,
+    b: &Vector<B>,
+    f: impl Fn(Tensor<B, 1>, Tensor<B, 1>) -> Tensor<B, 1>,
+) -> Vector<B> {
+    a.zip(b, |a, b| {
+        let shape = a.shape();
+        shaped(f(flat::<B>(a), flat::<B>(b)), shape)
+    })
+}
+
+/// The entries' products.
+pub(crate) fn multiply<B: Backend>(a: &Vector<B>, b: &Vector<B>) -> Vector<B> {
+    a.zip(b, B::float_mul)
+}
+
+/// The inner product, of shape `[1]`.
+pub(crate) fn inner<B: Backend>(a: &Vector<B>, b: &Vector<B>) -> Tensor<B, 1> {
+    let products = multiply(a, b);
+    let sums = products.leaves().iter().map(|leaf| flat::<B>(leaf.clone()).sum());
+    sums.reduce(Tensor::add).unwrap_or_else(|| Tensor::zeros([1], &a.device()))
+}
+
+/// `factor * v`, with a factor of shape `[1]`.
+pub(crate) fn scale_by<B: Backend>(factor: &Tensor<B, 1>, v: &Vector<B>) -> Vector<B> {
+    v.map(|leaf| {
+        let factor = factor.clone().cast(leaf.dtype());
+        let ones = Shape::from(vec![1; leaf.shape().num_dims()]);
+        B::float_mul(leaf, shaped(factor, ones))
+    })
+}

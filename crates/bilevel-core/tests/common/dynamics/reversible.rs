@@ -1,0 +1,99 @@
+//! Steps that can be undone, for the backend `B` of the binary that includes this file.
+
+use bilevel_core::lower::State;
+use bilevel_core::*;
+
+use crate::common::*;
+use crate::{B, device};
+
+const MOMENTUM: f64 = 0.9;
+
+fn bits(state: &State<B>) -> Vec<u64> {
+    let memory = state.memory.iter().flat_map(bilevel_autodiff::Vector::to_vec);
+    state.y.to_vec().into_iter().chain(memory).map(f64::to_bits).collect()
+}
+
+#[test]
+fn a_thousand_steps_are_undone_to_the_last_bit() {
+    let oracle = penalties::<B>(Fit::Logistic, &device());
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let stage = Stage::new(&oracle, &x, Samples::default());
+    let steps = 1000;
+    let momentum = ReversibleMomentum::new(0.05, MOMENTUM).unwrap();
+    let (mut trajectory, mut most) = (Vec::new(), 0);
+    let (descended, mut tape) = momentum
+        .record(&stage, &y, steps, |tape| {
+            trajectory.push(bits(&tape.state()));
+            most = most.max(tape.information_bits());
+        })
+        .unwrap();
+    assert_eq!((trajectory.len(), descended.steps), (steps + 1, steps));
+    assert!(descended.end_loss < descended.start_loss);
+    // The information that the multiplications by 9/10 cut off: log2(10/9) = 0.152 bits, and what the
+    // last 64 have free.
+    let each = most as f64 / (steps * FEATURES) as f64;
+    println!("{each} bits a step and entry");
+    assert!((0.152..=0.152 + 0.064).contains(&each), "{each} bits a step and entry");
+    assert_eq!(trajectory.pop(), Some(bits(&descended.state)));
+    for t in (0..steps).rev() {
+        let (found, state) = tape.pop().unwrap();
+        assert_eq!(found, t);
+        assert_eq!(trajectory.pop(), Some(bits(&state)), "the state before step {t}");
+    }
+    assert!(tape.pop().is_none());
+    assert_eq!(tape.information_bits(), 64 * FEATURES);
+}
+
+#[test]
+fn its_hypergradient_is_that_of_momentum() {
+    for (fit, steps) in [(Fit::Squares, 1), (Fit::Squares, 300), (Fit::Logistic, 1000)] {
+        let oracle = penalties::<B>(fit, &device());
+        let dynamics = ReversibleMomentum::new(0.05, MOMENTUM).unwrap();
+        assert_eq!(dynamics.momentum(), MOMENTUM);
+        let before = oracle.cost();
+        let mut reversible = Rad::<B>::reversible(dynamics, steps).unwrap();
+        let (found, status) = hypergradient(&oracle, &mut reversible);
+        assert_eq!(status, Status::Exact);
+        let expected = Cost {
+            upper_gradients: 1,
+            lower_values: 2,
+            lower_gradients: 2 * steps as u64,
+            lower_products: steps as u64,
+            ..Cost::default()
+        };
+        assert_eq!(oracle.cost() - before, expected);
+        let mut stored = Rad::new(descent(Momentum::new(0.05, MOMENTUM), steps));
+        let (expected, _) = hypergradient(&oracle, &mut stored);
+        assert_close(&format!("{fit:?}, {steps} steps"), &found, &expected, 1e-11);
+    }
+}
+
+#[test]
+fn settings_and_numbers_that_fixed_point_does_not_take_are_refused() {
+    for momentum in [0.0, 1.0, f64::NAN] {
+        let error = ReversibleMomentum::new(0.1, momentum).unwrap_err();
+        assert!(matches!(error, Error::InvalidSetting { .. }), "{error}");
+    }
+    let dynamics = |step| ReversibleMomentum::new(step, MOMENTUM).unwrap();
+    assert!(Rad::<B>::reversible(dynamics(0.1), 0).is_err());
+    let oracle = penalties::<B>(Fit::Squares, &device());
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let stage = Stage::new(&oracle, &x, Samples::default());
+    for step in [1e3, 1e200] {
+        let mut rad = Rad::<B>::reversible(dynamics(step), 100).unwrap();
+        let error = rad.hypergradient(stage, &y).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, Error::FixedPoint { step: 1..=9, .. }), "{text}");
+        assert!(text.ends_with("keep states by a plan"), "{text}");
+    }
+    for far in [1e5, f64::NAN] {
+        let start = bilevel_autodiff::Vector::from_slice(y.layout(), &[far; FEATURES], &y.device());
+        let mut rad = Rad::<B>::reversible(dynamics(0.1), 3).unwrap();
+        let error = rad.hypergradient(stage, &start).unwrap_err();
+        let first = matches!(
+            error,
+            Error::FixedPoint { step: 0, .. } | Error::LowerDiverged { step: 0, .. }
+        );
+        assert!(first, "{error}");
+    }
+}
