@@ -1,5 +1,7 @@
 //! The oracle with x and the data held fixed: what the lower level sees.
 
+use std::ops::Add;
+
 use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
@@ -101,6 +103,14 @@ impl<'a, B: Backend> Stage<'a, B> {
         });
         let slope = terms.reduce(|a, b| a.add(&b)).unwrap_or_else(|| y.zeros_like());
         (lower_loss, slope)
+    }
+
+    /// The gradient of a weighted sum in x.
+    pub fn upper_slope(&self, of: Objective, y: &Vector<B>) -> Vector<B> {
+        let terms = of
+            .terms()
+            .map(|(level, weight)| scale(weight, self.gradient(level, y, Wrt::Upper).1.into_x()));
+        terms.reduce(|a, b| a.add(&b)).unwrap_or_else(|| self.x.zeros_like())
     }
 
     /// The Hessian of a weighted sum times a direction.
