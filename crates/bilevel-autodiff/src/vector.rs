@@ -78,6 +78,15 @@ impl Layout {
         self.leaves.iter().map(|leaf| leaf.shape.num_elements() * leaf.dtype.size()).sum()
     }
 
+    /// The positions of the variables at the path `prefix` or below it; all of them for `""`.
+    pub fn under(&self, prefix: &str) -> Vec<usize> {
+        let below = |path: &str| {
+            let rest = path.strip_prefix(prefix);
+            prefix.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        (0..self.leaves.len()).filter(|&at| below(&self.leaves[at].path)).collect()
+    }
+
     /// The position of a parameter among the variables.
     pub fn position(&self, id: ParamId) -> Option<usize> {
         self.leaves.iter().position(|leaf| leaf.id == id)
@@ -179,6 +188,40 @@ impl<B: Backend> Vector<B> {
     /// The device of the first variable.
     pub fn device(&self) -> Device<B> {
         self.leaves.first().map(B::float_device).unwrap_or_default()
+    }
+
+    /// The variables at `positions`, as a vector of another layout whose variables have their shapes, in
+    /// order.
+    ///
+    /// # Panics
+    /// If the shapes are others, or a position is not one of this vector's.
+    pub fn part(&self, positions: &[usize], layout: &Arc<Layout>) -> Self {
+        let leaves: Vec<_> = positions.iter().map(|&at| self.leaves[at].clone()).collect();
+        let shapes = leaves.iter().map(|leaf| leaf.shape());
+        assert!(
+            shapes.eq(layout.leaves.iter().map(|leaf| leaf.shape.clone())),
+            "a part of a vector takes a layout of the same shapes"
+        );
+        Self { layout: layout.clone(), leaves }
+    }
+
+    /// This vector with `part` added to the variables at `positions`: from zero, the adjoint of
+    /// [`Vector::part`].
+    ///
+    /// # Panics
+    /// If there is not one position for each variable of `part`, of the same shape.
+    pub fn add_part(&self, positions: &[usize], part: &Self) -> Self {
+        assert_eq!(
+            positions.len(),
+            part.leaves.len(),
+            "one position for each variable of the part"
+        );
+        let mut leaves = self.leaves.clone();
+        for (&at, added) in positions.iter().zip(&part.leaves) {
+            assert_eq!(leaves[at].shape(), added.shape(), "a part has the shapes of its place");
+            leaves[at] = B::float_add(leaves[at].clone(), added.clone());
+        }
+        Self { layout: self.layout.clone(), leaves }
     }
 
     // ---- algebra ---------------------------------------------------------------------------------

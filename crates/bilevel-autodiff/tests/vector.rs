@@ -17,6 +17,16 @@ struct Pair<B: Backend> {
     bias: Param<Tensor<B, 1>>,
 }
 
+#[derive(Module, Debug)]
+struct Only<B: Backend> {
+    only: Param<Tensor<B, 1>>,
+}
+
+#[derive(Module, Debug)]
+struct Nested<B: Backend> {
+    inner: Pair<B>,
+}
+
 fn pair(rows: usize) -> Pair<Autodiff<B>> {
     // Burn fixes the element types of a device once a process.
     static F64: Once = Once::new();
@@ -126,4 +136,35 @@ fn a_list_of_another_length_is_no_vector() {
 #[should_panic(expected = "the module has no parameter `matrix`: take the layout from this module")]
 fn a_layout_of_another_module_reads_nothing() {
     Vector::<B>::from_module(&layout(2), &pair(2).valid());
+}
+
+#[test]
+fn a_part_under_another_layout_and_back_are_adjoint() {
+    let (whole, bias) = (layout(2), Layout::of(&Only { only: pair(2).bias }));
+    let a = vector(&whole, &A);
+    let at = whole.under("bias");
+    let v = vector(&bias, &[3.0, -4.0]);
+    let part = a.part(&at, &bias);
+    assert_eq!(part.to_vec(), A[4..]);
+    let back = a.zeros_like().add_part(&at, &v);
+    assert_eq!(back.to_vec(), [0.0, 0.0, 0.0, 0.0, 3.0, -4.0]);
+    assert_eq!(part.dot(&v), a.dot(&back));
+    assert_eq!(a.add_part(&at, &v).to_vec(), a.add(&back).to_vec());
+}
+
+#[test]
+fn a_prefix_is_a_whole_path_or_the_head_of_one() {
+    let inner = Nested { inner: pair(2) };
+    let layout = Layout::of(&inner);
+    assert_eq!(layout.under(""), [0, 1]);
+    assert_eq!(layout.under("inner"), [0, 1]);
+    assert_eq!(layout.under("inner.bias"), [1]);
+    assert_eq!(layout.under("inn"), [0; 0]);
+}
+
+#[test]
+#[should_panic(expected = "a part of a vector takes a layout of the same shapes")]
+fn a_part_of_other_shapes_is_refused() {
+    let (small, large) = (layout(2), layout(3));
+    vector(&small, &A).part(&[0, 1], &large);
 }

@@ -52,6 +52,30 @@ pub enum Error {
         found: f64,
     },
 
+    /// A part of x that cannot be the start of the lower level.
+    #[error(
+        "{part} has the variables {found:?}, expected the shapes and types of y's, {expected:?}: the \
+         lower level starts there, so build it as y's module is built, or name the part of x that is"
+    )]
+    StartShapes {
+        /// Which part of x.
+        part: String,
+        /// Its variables.
+        found: Vec<String>,
+        /// Those of y.
+        expected: Vec<String>,
+    },
+
+    /// A learned start with a method that does not differentiate in it.
+    #[error(
+        "the start of the lower level is learned, and {method} gives no gradient in it, expected a \
+         method that does: use IaGm or Iaptt, or a fixed or warm start"
+    )]
+    NoStartGradient {
+        /// The method with its settings.
+        method: String,
+    },
+
     /// Lower steps that left the finite numbers.
     #[error(
         "the lower level diverged: y or its loss is not finite after step {step} of {steps} of \

@@ -58,8 +58,8 @@
 //! | oracle: values, gradients, products, and their [`Cost`] | [`Oracle`] | [`AutodiffOracle`] |
 //! | [`lower`]: steps of y, and their adjoints | [`Dynamics`], T steps of which are a [`Descent`] | [`Gd`], [`Momentum`] |
 //! | [`linear`]: `A q = b` by products | [`LinearSolver`] | [`Cg`] |
-//! | [`hypergradient`]: `dF/dx` | [`HypergradientMethod`] | [`Rad`], [`Implicit`] |
-//! | [`upper`]: steps of x | [`UpperStep`], [`Projection`] | [`BurnOptimizer`], [`GradientStep`]; [`Bounds`], [`Ball`] |
+//! | [`hypergradient`]: `dF/dx` | [`HypergradientMethod`] | the methods below |
+//! | [`upper`]: steps of x | [`UpperStep`], [`Projection`] | [`BurnOptimizer`], [`GradientStep`]; [`Bounds`], [`Ball`], [`Simplex`] |
 //! | solver: one upper step | [`Solver`] | [`HypergradientSolver`] |
 //! | executor: limits, time, seeds | [`Observer`] | [`Executor`] |
 //!
@@ -67,7 +67,17 @@
 //!
 //! | name | type | exact for | memory | needs |
 //! |---|---|---|---|---|
-//! | `rad` | [`Rad`] | T lower steps | T + 1 states and one graph | f twice differentiable |
+//! | `rad` | [`Rad`] | T lower steps | the states of a [`Plan`] and one graph | f twice differentiable |
+//! | `trad` | [`Trad`] | M = T; error `(1 - s mu)^M` | M states and one graph | a contracting dynamics |
+//! | `fad` | [`Fad`] | T lower steps | n columns or a block of them, one graph | x of few numbers |
+//! | `rtho` | [`OnlineFad`] | all steps so far, x held still | n columns, one graph | x that moves slowly |
+//! | `one-stage` | [`OneStage`] | T = 1 | one state and one graph | f twice differentiable |
+//! | `one-stage-fd` | [`OneStageFd`] | T = 1 up to `O(r^2)` | one graph of a gradient | no second derivatives |
+//! | `maml` | [`Maml`] | T lower steps from x | as `rad` | x, or a part of it, shaped as y |
+//! | `fomaml` | [`Fomaml`] | `s -> 0` | one graph of a gradient | as `maml`; no second derivatives |
+//! | `reptile` | [`Reptile`] | no loss: `(x - y_T) / a` | one graph of a gradient | as `fomaml` |
+//! | `ia-gm` | [`IaGm`] | T lower steps, in the start too | as `rad` | [`Start::Learned`] |
+//! | `iaptt` | [`Iaptt`] | the steps to `argmax_k F(x, y_k)`, in the start too | as `rad` | [`Start::Learned`] |
 //! | `cg` | [`Implicit`] with [`Cg`] | a solved lower level | one graph | `f_y = 0` nearly, `f_yy` positive definite |
 //!
 //! | name | type | step |
@@ -96,7 +106,10 @@ pub mod upper;
 
 pub use data::*;
 pub use error::Error;
-pub use hypergradient::{Hypergradient, HypergradientMethod, Implicit, Rad, ReversibleRad, Status};
+pub use hypergradient::{
+    Fad, Fomaml, Hypergradient, HypergradientMethod, IaGm, Iaptt, Implicit, Maml, OneStage,
+    OneStageFd, OnlineFad, Rad, Reptile, ReversibleRad, Status, Trad,
+};
 pub use linear::{Cg, LinearSolver, LinearStatus};
 pub use lower::{
     Adam, Aggregated, Coefficient, Descent, Diagonal, Dynamics, Gd, Kronecker, Momentum, Nesterov,

@@ -3,12 +3,13 @@
 use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
+use crate::error::positive;
 use crate::hypergradient::{HypergradientMethod, Status};
 use crate::upper::UpperStep;
 use crate::{Cost, Error, Oracle, Projection, Sample, Samples, Stage};
 
 /// Where the lower level starts at each upper step.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Start {
     /// At the same point each time.
     #[default]
@@ -16,6 +17,12 @@ pub enum Start {
     /// Where it ended the time before. Hypergradients take that point for a constant, though it depends
     /// on earlier x.
     Warm,
+    /// At a point z that is learned: after each upper step `z' = Proj(z - a dF/dz)`, by the methods that
+    /// differentiate in the start, [`IaGm`](crate::IaGm) and [`Iaptt`](crate::Iaptt).
+    Learned {
+        /// a
+        step_size: f64,
+    },
 }
 
 /// What one upper step saw, at the x before it was moved.
@@ -56,6 +63,7 @@ pub struct HypergradientSolver<'a, B: Backend> {
     upper: Box<dyn UpperStep<B> + 'a>,
     projection: Option<Box<dyn Projection<B>>>,
     start: Start,
+    start_projection: Option<Box<dyn Projection<B>>>,
     x: Vector<B>,
     y0: Vector<B>,
     y: Vector<B>,
@@ -76,6 +84,7 @@ impl<'a, B: Backend> HypergradientSolver<'a, B> {
             upper: Box::new(upper),
             projection: None,
             start: Start::Fixed,
+            start_projection: None,
             x,
             y0: y.clone(),
             y,
@@ -89,22 +98,46 @@ impl<'a, B: Backend> HypergradientSolver<'a, B> {
         self
     }
 
-    /// With another start of the lower level.
+    /// With another start of the lower level. One that is learned is checked before the first step runs:
+    /// its step size must be finite and positive, and the method must differentiate in the start.
     pub fn with_start(mut self, start: Start) -> Self {
         self.start = start;
         self
+    }
+
+    /// With a learned start kept in a convex set.
+    pub fn with_start_projection(mut self, projection: impl Projection<B> + 'static) -> Self {
+        self.y0 = projection.project(self.y0);
+        self.start_projection = Some(Box::new(projection));
+        self
+    }
+
+    /// Where the lower level starts: z if it is learned.
+    pub fn lower_start(&self) -> &Vector<B> {
+        match self.start {
+            Start::Fixed | Start::Learned { .. } => &self.y0,
+            Start::Warm => &self.y,
+        }
+    }
+
+    fn check_start(&self) -> Result<(), Error> {
+        if let Start::Learned { step_size } = self.start {
+            positive("step size of the learned start", step_size)?;
+            if !self.method.differentiates_start() {
+                return Err(Error::NoStartGradient { method: self.method.describe() });
+            }
+        }
+        Ok(())
     }
 }
 
 impl<B: Backend> Solver<B> for HypergradientSolver<'_, B> {
     fn step(&mut self, k: usize) -> Result<Step, Error> {
+        self.check_start()?;
         let sample = Sample(k as u64);
         let samples = Samples { upper: sample, lower: sample };
-        let start = match self.start {
-            Start::Fixed => &self.y0,
-            Start::Warm => &self.y,
-        };
-        let found = self.method.hypergradient(Stage::new(self.oracle, &self.x, samples), start)?;
+        let start = self.lower_start().clone();
+        let found = self.method.hypergradient(Stage::new(self.oracle, &self.x, samples), &start)?;
         self.y = found.lower;
         let finite = |ok: bool, what, cure| {
             if ok { Ok(()) } else { Err(Error::NotFinite { what, step: k + 1, cure }) }
@@ -120,10 +153,12 @@ impl<B: Backend> Solver<B> for HypergradientSolver<'_, B> {
         )?;
         let moved = self.upper.step(&self.x, &found.gradient);
         finite(moved.all_finite(), "upper variable", "upper learning rate")?;
-        self.x = match &self.projection {
-            Some(projection) => projection.apply(&moved),
-            None => moved,
-        };
+        if let (Start::Learned { step_size }, Some(along)) = (self.start, &found.start) {
+            let moved = start.axpy(-step_size, along);
+            finite(moved.all_finite(), "lower start", "step size of the learned start")?;
+            self.y0 = project(&self.start_projection, moved);
+        }
+        self.x = project(&self.projection, moved);
         let (lower_loss, status) = (found.lower_loss, found.status);
         Ok(Step { upper_loss, lower_loss, gradient_norm, status })
     }
@@ -138,5 +173,12 @@ impl<B: Backend> Solver<B> for HypergradientSolver<'_, B> {
 
     fn cost(&self) -> Cost {
         self.oracle.cost()
+    }
+}
+
+fn project<B: Backend>(onto: &Option<Box<dyn Projection<B>>>, moved: Vector<B>) -> Vector<B> {
+    match onto {
+        Some(projection) => projection.apply(&moved),
+        None => moved,
     }
 }

@@ -3,15 +3,40 @@
 //! A method is a value that holds its lower dynamics or its linear solver. All are object-safe, so
 //! that a registry of names can build them.
 
+mod columns;
+mod fad;
+mod fomaml;
+mod ia_gm;
+mod iaptt;
 mod implicit;
+mod maml;
+mod one_stage;
+mod one_stage_fd;
+mod online_fad;
 mod rad;
+mod reptile;
 mod reverse;
 mod reversible;
+mod start_in_x;
+mod trad;
 
+pub use fad::Fad;
+pub use fomaml::Fomaml;
+pub use ia_gm::IaGm;
+pub use iaptt::Iaptt;
 pub use implicit::Implicit;
+pub use maml::Maml;
+pub use one_stage::OneStage;
+pub use one_stage_fd::OneStageFd;
+pub use online_fad::OnlineFad;
 pub use rad::Rad;
-pub(crate) use reverse::reverse;
 pub use reversible::ReversibleRad;
+pub use reptile::Reptile;
+pub use trad::Trad;
+
+pub(crate) use columns::Columns;
+pub(crate) use reverse::{reverse, unroll};
+pub(crate) use start_in_x::StartInX;
 
 use std::fmt::{Debug, Display, Formatter};
 
@@ -29,11 +54,11 @@ pub struct Hypergradient<B: Backend> {
     pub gradient: Vector<B>,
     /// `dF/dy_0`, in the variables of y, from methods that differentiate in the start.
     pub start: Option<Vector<B>>,
-    /// The lower point it was taken at: `y_T`.
+    /// The lower point it was taken at: `y_T`, unless the method says otherwise.
     pub lower: Vector<B>,
-    /// `F(x, y_T)`.
+    /// F there.
     pub upper_loss: Loss<B>,
-    /// `f(x, y_T)`.
+    /// f there.
     pub lower_loss: f64,
     /// How far it can be trusted.
     pub status: Status,
@@ -44,6 +69,9 @@ pub struct Hypergradient<B: Backend> {
 pub enum Status {
     /// The exact derivative of the truncated problem `F(x, y_T(x))`, up to rounding.
     Exact,
+    /// An approximation on purpose, as the method documents it: truncated, of first order, or by
+    /// differences.
+    Approximate,
     /// The lower steps led up and not down: `f(x, y_T) > f(x, y_0)`.
     NoDescent {
         /// `f(x, y_0)`.
@@ -76,7 +104,12 @@ impl Status {
 
     /// Whether nothing went wrong on the way.
     pub fn is_ok(&self) -> bool {
-        matches!(self, Self::Exact | Self::Implicit { solver: LinearStatus::Converged, .. })
+        matches!(
+            self,
+            Self::Exact
+                | Self::Approximate
+                | Self::Implicit { solver: LinearStatus::Converged, .. }
+        )
     }
 }
 
@@ -84,6 +117,7 @@ impl Display for Status {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Exact => f.write_str("exact"),
+            Self::Approximate => f.write_str("approximate, as the method is"),
             Self::NoDescent { start, end } => write!(
                 f,
                 "the lower steps raised the lower loss from {start:.3e} to {end:.3e}: reduce the lower \
@@ -103,6 +137,11 @@ pub trait HypergradientMethod<B: Backend>: Debug + Send {
     /// The name with the settings.
     fn describe(&self) -> String;
 
+    /// Whether it gives [`Hypergradient::start`], so that the start can be learned.
+    fn differentiates_start(&self) -> bool {
+        false
+    }
+
     /// The hypergradient at the x of `stage`, the lower level starting at `start`.
     ///
     /// # Errors
@@ -117,6 +156,10 @@ pub trait HypergradientMethod<B: Backend>: Debug + Send {
 impl<B: Backend, M: HypergradientMethod<B> + ?Sized> HypergradientMethod<B> for Box<M> {
     fn describe(&self) -> String {
         (**self).describe()
+    }
+
+    fn differentiates_start(&self) -> bool {
+        (**self).differentiates_start()
     }
 
     fn hypergradient(

@@ -3,7 +3,7 @@
 use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
-use super::{Hypergradient, HypergradientMethod, Status, reverse};
+use super::{Hypergradient, HypergradientMethod, unroll};
 use crate::lower::{Descent, Plan};
 use crate::{Error, Stage};
 
@@ -20,6 +20,8 @@ use crate::{Error, Stage};
 /// the states that the [`Plan`] keeps and one graph: it does not grow with T times the activations.
 /// Cost: T gradients and T products of f, one gradient of F, one value of f; and the steps that the plan
 /// makes again.
+///
+/// `bda` and `pbda` are this method through a dynamics that descends both losses.
 ///
 /// Requires: a lower loss that is twice differentiable along the way.
 ///
@@ -54,18 +56,6 @@ impl<B: Backend> HypergradientMethod<B> for Rad<B> {
         stage: Stage<'_, B>,
         start: &Vector<B>,
     ) -> Result<Hypergradient<B>, Error> {
-        let steps = self.descent.steps();
-        let (descended, mut tape) = self.descent.record(&stage, start, self.plan, steps)?;
-        let status = Status::of_descent(&descended).unwrap_or(Status::Exact);
-        let dynamics = self.descent.dynamics();
-        let swept = reverse(&stage, dynamics, &descended.state, || tape.pop(), false);
-        Ok(Hypergradient {
-            gradient: swept.x,
-            start: None,
-            lower: descended.state.y,
-            upper_loss: swept.upper_loss,
-            lower_loss: descended.end_loss,
-            status,
-        })
+        unroll(&stage, &self.descent, start, self.plan, self.descent.steps(), false)
     }
 }

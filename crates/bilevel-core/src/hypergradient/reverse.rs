@@ -3,8 +3,9 @@
 use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
-use crate::lower::{Dynamics, State, pull_back};
-use crate::{Level, Loss, Stage, Wrt};
+use super::{Hypergradient, Status};
+use crate::lower::{Descent, Dynamics, Plan, State, pull_back};
+use crate::{Error, Level, Loss, Stage, Wrt};
 
 /// What a sweep found.
 pub(crate) struct Swept<B: Backend> {
@@ -12,7 +13,7 @@ pub(crate) struct Swept<B: Backend> {
     pub upper_loss: Loss<B>,
     /// `F_x + sum_t B_t' lambda_{t+1}`.
     pub x: Vector<B>,
-    /// The adjoint of y before the first of the swept steps, if asked for.
+    /// The adjoint of the y that the first of the swept steps started at, if asked for.
     pub start: Option<Vector<B>>,
 }
 
@@ -43,5 +44,29 @@ pub(crate) fn reverse<B: Backend>(
             lambda = state;
         }
     }
-    Swept { upper_loss, x, start: start.then_some(lambda.y) }
+    Swept { upper_loss, x, start: start.then(|| dynamics.start_adjoint(lambda)) }
+}
+
+/// Descends from `start` and back-propagates F through the last `tail` steps: T gradients, `tail`
+/// products and one value of f, one gradient of F.
+pub(crate) fn unroll<B: Backend>(
+    stage: &Stage<'_, B>,
+    descent: &Descent<B>,
+    start: &Vector<B>,
+    plan: Plan,
+    tail: usize,
+    in_start: bool,
+) -> Result<Hypergradient<B>, Error> {
+    let (descended, mut tape) = descent.record(stage, start, plan, tail)?;
+    let whole = if tail < descent.steps() { Status::Approximate } else { Status::Exact };
+    let status = Status::of_descent(&descended).unwrap_or(whole);
+    let swept = reverse(stage, descent.dynamics(), &descended.state, || tape.pop(), in_start);
+    Ok(Hypergradient {
+        gradient: swept.x,
+        start: swept.start,
+        lower: descended.state.y,
+        upper_loss: swept.upper_loss,
+        lower_loss: descended.end_loss,
+        status,
+    })
 }

@@ -48,6 +48,11 @@ impl<B: Backend> Descent<B> {
         Ok(Self { dynamics: Box::new(dynamics), steps: at_least_one("lower steps", steps)? })
     }
 
+    /// One step of `dynamics`.
+    pub fn once(dynamics: impl Dynamics<B> + 'static) -> Self {
+        Self { dynamics: Box::new(dynamics), steps: 1 }
+    }
+
     /// The dynamics.
     pub fn dynamics(&self) -> &dyn Dynamics<B> {
         self.dynamics.as_ref()
@@ -69,7 +74,8 @@ impl<B: Backend> Descent<B> {
     /// If the dynamics does not fit the variables, before anything runs; if `y_T` or its loss is not
     /// finite, naming the first bad step.
     pub fn run(&self, stage: &Stage<'_, B>, start: &Vector<B>) -> Result<Descended<B>, Error> {
-        self.follow(stage, start, |_| ControlFlow::Continue(()))
+        let state = self.begin(stage, start)?;
+        self.go_on(stage, (0, state), |_, _, _| ControlFlow::Continue(()))
     }
 
     /// The same, ending after the first step whose gradient has at most the norm `tolerance`, or after
@@ -83,32 +89,45 @@ impl<B: Backend> Descent<B> {
         start: &Vector<B>,
         tolerance: f64,
     ) -> Result<Descended<B>, Error> {
-        self.follow(stage, start, |stepped| {
+        let state = self.begin(stage, start)?;
+        self.go_on(stage, (0, state), |_, _, stepped| {
             let met = stepped.gradient.norm() <= tolerance;
             if met { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
     }
 
-    fn follow(
+    /// The state that starts at `start`.
+    ///
+    /// # Errors
+    /// If the dynamics does not fit the variables.
+    pub(crate) fn begin(&self, stage: &Stage<'_, B>, start: &Vector<B>) -> Result<State<B>, Error> {
+        self.dynamics.check(stage.oracle.upper_layout(), stage.oracle.lower_layout())?;
+        Ok(self.dynamics.start(start))
+    }
+
+    /// T more steps, the first of them step `from.0` from the state `from.1`; `seen` looks at each
+    /// step, its number and the state before it, and may end the descent after it.
+    pub(crate) fn go_on(
         &self,
         stage: &Stage<'_, B>,
-        start: &Vector<B>,
-        mut seen: impl FnMut(&Stepped<B>) -> ControlFlow<()>,
+        from: (usize, State<B>),
+        mut seen: impl FnMut(usize, &State<B>, &Stepped<B>) -> ControlFlow<()>,
     ) -> Result<Descended<B>, Error> {
-        let mut state = self.begin(stage, start)?;
+        let mut state = from.1.clone();
         let mut first = FirstLoss(None);
         let mut steps = 0;
         while steps < self.steps {
-            let stepped = step(stage, self.dynamics(), steps, &state);
+            let t = from.0 + steps;
+            let stepped = step(stage, self.dynamics(), t, &state);
             steps += 1;
             first.see(&stepped);
-            let goes_on = seen(&stepped).is_continue();
+            let goes_on = seen(t, &state, &stepped).is_continue();
             state = stepped.state;
             if !goes_on {
                 break;
             }
         }
-        self.finish(stage, start, state, steps, first)
+        self.finish(stage, from, (steps, state), first)
     }
 
     /// Descends as [`Descent::run`] does, and keeps the states of the last `tail` steps by `plan`. The
@@ -123,53 +142,63 @@ impl<B: Backend> Descent<B> {
         plan: Plan,
         tail: usize,
     ) -> Result<(Descended<B>, Tape<'a, B>), Error> {
-        let mut state = self.begin(stage, start)?;
+        self.record_and_see(stage, start, plan, tail, |_| ())
+    }
+
+    /// The same; `seen` looks at the state after each step.
+    pub(crate) fn record_and_see<'a>(
+        &'a self,
+        stage: &Stage<'a, B>,
+        start: &Vector<B>,
+        plan: Plan,
+        tail: usize,
+        mut seen: impl FnMut(&State<B>),
+    ) -> Result<(Descended<B>, Tape<'a, B>), Error> {
+        let begin = self.begin(stage, start)?;
         let mut first = FirstLoss(None);
+        let mut see = |stepped: &Stepped<B>| {
+            first.see(stepped);
+            seen(&stepped.state);
+        };
+        let mut state = begin.clone();
         let from = self.steps.saturating_sub(tail);
         for t in 0..from {
             let stepped = step(stage, self.dynamics(), t, &state);
-            first.see(&stepped);
+            see(&stepped);
             state = stepped.state;
         }
         let mut tape = Tape::new(plan, *stage, self.dynamics(), (from, state), self.steps);
-        let state = tape.advance(self.steps, |stepped| first.see(stepped));
-        let descended = self.finish(stage, start, state, self.steps, first)?;
+        let state = tape.advance(self.steps, see);
+        let descended = self.finish(stage, (0, begin), (self.steps, state), first)?;
         Ok((descended, tape))
-    }
-
-    fn begin(&self, stage: &Stage<'_, B>, start: &Vector<B>) -> Result<State<B>, Error> {
-        self.dynamics.check(stage.oracle.upper_layout(), stage.oracle.lower_layout())?;
-        Ok(self.dynamics.start(start))
     }
 
     fn finish(
         &self,
         stage: &Stage<'_, B>,
-        start: &Vector<B>,
-        state: State<B>,
-        steps: usize,
+        from: (usize, State<B>),
+        (steps, state): (usize, State<B>),
         first: FirstLoss<B>,
     ) -> Result<Descended<B>, Error> {
         let end_loss = stage.value(Level::Lower, &state.y).read();
         let start_loss = match first.0 {
             Some(loss) => loss.read(),
-            None => stage.value(Level::Lower, start).read(),
+            None => stage.value(Level::Lower, &from.1.y).read(),
         };
         if start_loss.is_finite() && end_loss.is_finite() && state.y.all_finite() {
             return Ok(Descended { state, steps, start_loss, end_loss });
         }
-        Err(self.diverged(stage, start))
+        Err(self.diverged(stage, from))
     }
 
     // Steps are looked at one by one only after something went wrong: each look waits for the device.
-    fn diverged(&self, stage: &Stage<'_, B>, start: &Vector<B>) -> Error {
-        let mut state = self.dynamics.start(start);
-        let mut t = 0;
-        while t < self.steps && state.y.all_finite() {
-            state = step(stage, self.dynamics(), t, &state).state;
-            t += 1;
+    fn diverged(&self, stage: &Stage<'_, B>, (from, mut state): (usize, State<B>)) -> Error {
+        let mut made = 0;
+        while made < self.steps && state.y.all_finite() {
+            state = step(stage, self.dynamics(), from + made, &state).state;
+            made += 1;
         }
-        Error::LowerDiverged { dynamics: self.dynamics.describe(), step: t, steps: self.steps }
+        Error::LowerDiverged { dynamics: self.dynamics.describe(), step: made, steps: self.steps }
     }
 }
 

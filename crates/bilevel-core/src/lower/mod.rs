@@ -143,6 +143,11 @@ pub trait Dynamics<B: Backend>: Debug + Send + Sync {
         State { y: y.clone(), memory: Vec::new() }
     }
 
+    /// The adjoint of [`Dynamics::start`]: y's own, unless the memory starts from y too.
+    fn start_adjoint(&self, adjoint: State<B>) -> Vector<B> {
+        adjoint.y
+    }
+
     /// The point where the gradient of step `t` is taken: y, unless said otherwise. A linear function
     /// of the state, and so its own tangent.
     fn query(&self, t: usize, state: &State<B>) -> Vector<B> {

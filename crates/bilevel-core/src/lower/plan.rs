@@ -135,6 +135,12 @@ impl<'a, B: Backend> Tape<'a, B> {
         Some((target, state))
     }
 
+    /// Takes the state before step `to` for the end of the way down, and gives it.
+    pub(crate) fn shorten(&mut self, to: usize) -> State<B> {
+        self.kept.retain(|(t, _)| *t <= to);
+        self.advance(to, |_| ())
+    }
+
     /// How many states are held now.
     pub fn kept(&self) -> usize {
         self.kept.len()

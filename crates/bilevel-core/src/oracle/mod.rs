@@ -11,6 +11,7 @@ pub use autodiff::AutodiffOracle;
 pub use cost::Cost;
 pub use stage::{Objective, Samples, Stage};
 
+use std::ops::Add;
 use std::sync::Arc;
 
 use bilevel_autodiff::{Layout, Vector};
@@ -92,13 +93,17 @@ pub struct Sides<B: Backend> {
     pub y: Option<Vector<B>>,
 }
 
-impl<B: Backend> Sides<B> {
+impl<B: Backend> Add for Sides<B> {
+    type Output = Self;
+
     /// The sum of two derivatives in the same variables.
-    pub fn plus(self, other: Self) -> Self {
+    fn add(self, other: Self) -> Self {
         let sum = |a: Option<Vector<B>>, b: Option<Vector<B>>| Some(a?.add(&b?));
         Self { x: sum(self.x, other.x), y: sum(self.y, other.y) }
     }
+}
 
+impl<B: Backend> Sides<B> {
     /// The part in x.
     ///
     /// # Panics

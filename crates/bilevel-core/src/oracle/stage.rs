@@ -1,5 +1,7 @@
 //! The oracle with x and the data held fixed: what the lower level sees.
 
+use std::ops::Add;
+
 use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
@@ -103,6 +105,14 @@ impl<'a, B: Backend> Stage<'a, B> {
         (lower_loss, slope)
     }
 
+    /// The gradient of a weighted sum in x.
+    pub fn upper_slope(&self, of: Objective, y: &Vector<B>) -> Vector<B> {
+        let terms = of
+            .terms()
+            .map(|(level, weight)| scale(weight, self.gradient(level, y, Wrt::Upper).1.into_x()));
+        terms.reduce(|a, b| a.add(&b)).unwrap_or_else(|| self.x.zeros_like())
+    }
+
     /// The Hessian of a weighted sum times a direction.
     pub fn curvature(
         &self,
@@ -115,7 +125,7 @@ impl<'a, B: Backend> Stage<'a, B> {
             let sides = self.product(level, y, along, wrt);
             Sides { x: sides.x.map(|x| scale(weight, x)), y: sides.y.map(|y| scale(weight, y)) }
         });
-        terms.reduce(Sides::plus).unwrap_or_else(|| Sides {
+        terms.reduce(Sides::add).unwrap_or_else(|| Sides {
             x: wrt.includes(Level::Upper).then(|| self.x.zeros_like()),
             y: wrt.includes(Level::Lower).then(|| y.zeros_like()),
         })

@@ -3,8 +3,8 @@
 
 use bilevel_autodiff::Vector;
 use bilevel_core::{
-    AutodiffOracle, BilevelProblem, Cg, Descent, Dynamics, Error, FullBatch, Gd,
-    HypergradientMethod, Implicit, Level, Momentum, Rad, Samples, Stage, Status,
+    AutodiffOracle, BilevelProblem, Cg, Descent, Dynamics, Error, Fad, FullBatch, Gd,
+    HypergradientMethod, IaGm, Implicit, Level, Momentum, Rad, Samples, Stage, Status, Trad,
 };
 use burn::backend::Autodiff;
 use burn::module::{Module, Param};
@@ -213,11 +213,15 @@ pub fn differences<B: Backend>(oracle: &PenaltiesOracle<B>, descent: &Descent<B>
         let end = descent.run(&stage, &oracle.lower_start()).unwrap();
         stage.value(Level::Upper, &end.state.y).read()
     };
-    let at = start.to_vec();
+    five_point(&start.to_vec(), value)
+}
+
+/// 5-point differences of `value` in each number of `at`.
+pub fn five_point(at: &[f64], value: impl Fn(&[f64]) -> f64) -> Vec<f64> {
     let h = 1e-3;
     let slope = |j: usize| {
         let moved = |steps: f64| {
-            let mut x = at.clone();
+            let mut x = at.to_vec();
             x[j] += steps * h;
             value(&x)
         };
@@ -295,6 +299,9 @@ pub fn exact_methods<B: Backend>() -> Vec<Named<B>> {
     vec![
         ("rad through gd", Box::new(Rad::new(gd()))),
         ("rad through momentum", Box::new(Rad::new(heavy()))),
+        ("trad through gd", Box::new(Trad::new(gd(), 400).unwrap())),
+        ("fad through gd", Box::new(Fad::new(descent(Gd::new(0.8), 250)))),
+        ("ia-gm through gd", Box::new(IaGm::new(gd()))),
         ("cg after gd", Box::new(Implicit::new(gd(), cg()))),
         ("cg after momentum", Box::new(Implicit::new(heavy(), cg()))),
     ]

@@ -1,0 +1,52 @@
+//! The Jacobian of the lower states in x, by columns.
+
+use std::ops::Range;
+
+use bilevel_autodiff::Vector;
+use burn::tensor::backend::Backend;
+
+use crate::Stage;
+use crate::lower::{Dynamics, State, push_forward};
+
+/// Some columns of `Z_t = d state_t / dx`, the j-th being `d state_t / dx_j`.
+#[derive(Debug)]
+pub(crate) struct Columns<B: Backend> {
+    /// j of the first.
+    first: usize,
+    columns: Vec<State<B>>,
+}
+
+impl<B: Backend> Columns<B> {
+    /// Zero columns, as at a start that does not depend on x.
+    pub fn zeros(which: Range<usize>, state: &State<B>) -> Self {
+        let zero = state.of_y(state.y.zeros_like());
+        Self { first: which.start, columns: vec![zero; which.len()] }
+    }
+
+    /// `Z_{t+1} = A_t Z_t + B_t` at `state`: one product of each descended loss a column.
+    pub fn push(
+        &mut self,
+        stage: &Stage<'_, B>,
+        dynamics: &dyn Dynamics<B>,
+        t: usize,
+        state: &State<B>,
+    ) {
+        for (j, column) in (self.first..).zip(&mut self.columns) {
+            // A unit vector is made anew each time: to keep them would square the memory of x.
+            let mut unit = vec![0.0; stage.x.layout().size()];
+            unit[j] = 1.0;
+            let unit = Vector::from_slice(stage.x.layout(), &unit, &stage.x.device());
+            *column = push_forward(stage, dynamics, t, state, column, Some(&unit));
+        }
+    }
+
+    /// `Z' v`, v in y: one number a column.
+    pub fn pull(&self, v: &Vector<B>) -> Vec<f64> {
+        self.columns.iter().map(|column| column.y.dot(v)).collect()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.columns.len()
+    }
+}

@@ -1,0 +1,68 @@
+//! Truncated reverse mode.
+
+use bilevel_autodiff::Vector;
+use burn::tensor::backend::Backend;
+
+use super::{Hypergradient, HypergradientMethod, unroll};
+use crate::lower::{Descent, Plan};
+use crate::{Error, Stage};
+
+/// `trad`: [`Rad`](crate::Rad) through the last M of T lower steps, as if the state before them did not
+/// depend on x.
+///
+/// ```text
+/// lambda = F_y(x, y_T),  g = F_x(x, y_T)
+/// for t = T-1 .. T-M:  g += B_t' lambda,  lambda = A_t' lambda
+/// ```
+///
+/// Where `A_t` contracts, as `I - s f_yy` with `f_yy >= mu` does, what is left out is of the order of
+/// `(1 - s mu)^M`; with M = T nothing is.
+///
+/// Memory: M states and one graph. Cost: T gradients, M products and one value of f, one gradient of F.
+///
+/// Source: [survey, Eq. 23](https://arxiv.org/abs/2101.11517); A. Shaban et al., "Truncated
+/// back-propagation for bilevel optimization", 2019.
+#[derive(Debug)]
+pub struct Trad<B: Backend> {
+    descent: Descent<B>,
+    last: usize,
+    plan: Plan,
+}
+
+impl<B: Backend> Trad<B> {
+    /// Through the `last` steps (M) of `descent`, the states before each of them kept.
+    ///
+    /// # Errors
+    /// If M is 0 or more than the steps of `descent`.
+    pub fn new(descent: Descent<B>, last: usize) -> Result<Self, Error> {
+        if (1..=descent.steps()).contains(&last) {
+            return Ok(Self { descent, last, plan: Plan::Trajectory });
+        }
+        Err(Error::InvalidSetting {
+            setting: "back-propagated steps",
+            found: format!("{last} of {} lower steps", descent.steps()),
+            expected: "at least 1 and at most all lower steps",
+            cure: "give a count of the last steps, or use Rad for all",
+        })
+    }
+
+    /// With another memory plan for the M states.
+    pub fn with_plan(mut self, plan: Plan) -> Self {
+        self.plan = plan;
+        self
+    }
+}
+
+impl<B: Backend> HypergradientMethod<B> for Trad<B> {
+    fn describe(&self) -> String {
+        format!("trad(the last {} of {})", self.last, self.descent.describe())
+    }
+
+    fn hypergradient(
+        &mut self,
+        stage: Stage<'_, B>,
+        start: &Vector<B>,
+    ) -> Result<Hypergradient<B>, Error> {
+        unroll(&stage, &self.descent, start, self.plan, self.last, false)
+    }
+}
