@@ -107,7 +107,7 @@ impl<'a, B: Backend> HypergradientSolver<'a, B> {
 
     /// With a learned start kept in a convex set.
     pub fn with_start_projection(mut self, projection: impl Projection<B> + 'static) -> Self {
-        self.y0 = projection.project(self.y0);
+        self.y0 = projection.apply(&self.y0);
         self.start_projection = Some(Box::new(projection));
         self
     }

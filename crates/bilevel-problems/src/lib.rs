@@ -1,6 +1,6 @@
 //! Bilevel problems whose answers are known: what a method must reach, and where others must fail.
 //!
-//! Each problem is a file with its formulas, its source and its answer; [`Instance`] is one at a start,
+//! [`claims`] runs what the sources say about methods on them. Each problem is a file with its formulas, its source and its answer; [`Instance`] is one at a start,
 //! with an oracle that any method of [`bilevel_core`] takes.
 //!
 //! | problem | what it shows | source |
@@ -22,6 +22,7 @@
 //! and T. Chen, "On penalty-based bilevel gradient descent method", 2023 (V-PBGD).
 
 mod bda;
+pub mod claims;
 mod ia_gm;
 mod iaptt;
 mod instance;

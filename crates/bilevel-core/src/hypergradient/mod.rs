@@ -30,8 +30,8 @@ pub use one_stage::OneStage;
 pub use one_stage_fd::OneStageFd;
 pub use online_fad::OnlineFad;
 pub use rad::Rad;
-pub use reversible::ReversibleRad;
 pub use reptile::Reptile;
+pub use reversible::ReversibleRad;
 pub use trad::Trad;
 
 pub(crate) use columns::Columns;

@@ -1,0 +1,91 @@
+//! Claims on `iaptt-numeric`: IAPTT-GM, Fig. 1.
+
+use bilevel_core::*;
+use burn::tensor::backend::Backend;
+
+use super::{Claim, Figure, Findings, Run, Trial, distance};
+use crate::IapttNumeric as Problem;
+
+const NAME: &str = "iaptt-numeric";
+/// The source does not give its steps; these were found by search. The product of K and the lower step
+/// decides: much smaller, and x runs past its answer; much greater, and x stops at 3 pi/4 or 7 pi/4.
+const LOWER_STEP: f64 = 1.25e-3;
+const LOWER_STEPS: usize = 10;
+const UPPER_STEP: f64 = 0.01;
+const START_STEP: f64 = 0.1;
+const STEPS: usize = 1200;
+/// The answer is a kink of the truncated problem, about which x goes to and fro by its step.
+const CLOSE: f64 = 0.05;
+
+fn descent<B: Backend>() -> Result<Descent<B>, Error> {
+    let [low, high] = Problem::LOWER_BOUNDS;
+    let steps = Projected::new(Gd::new(LOWER_STEP)?, Bounds::new(low, high)?);
+    Descent::new(steps, LOWER_STEPS)
+}
+
+fn off(x: &[f64], _: &[f64]) -> f64 {
+    distance(x, &[Problem::X]) / Problem::X
+}
+
+type Named<B> = (&'static str, bool, Box<dyn HypergradientMethod<B>>);
+
+/// Names, whether they reach the answer by the source, and the methods.
+fn methods<B: Backend>() -> Result<Vec<Named<B>>, Error> {
+    let [low, high] = Problem::LOWER_BOUNDS;
+    let weight = Weight::Decaying(0.5);
+    let aggregated = Aggregated::new(LOWER_STEP, LOWER_STEP, weight)?;
+    let bda = Descent::new(Projected::new(aggregated, Bounds::new(low, high)?), LOWER_STEPS)?;
+    Ok(vec![
+        ("iaptt", true, Box::new(Iaptt::new(descent()?))),
+        ("ia-gm", false, Box::new(IaGm::new(descent()?))),
+        ("rhg", false, Box::new(Rad::new(descent()?))),
+        ("bda", false, Box::new(Rad::new(bda))),
+        ("cg", false, Box::new(Implicit::new(descent()?, Cg::new(10, 1e-10)?))),
+    ])
+}
+
+fn run<B: Backend>(
+    device: &B::Device,
+    (x, y): (f64, f64),
+    method: Box<dyn HypergradientMethod<B>>,
+) -> Result<Run, Error> {
+    let learned = method.differentiates_start();
+    let trial = Trial {
+        bounds: Some(Problem::UPPER_BOUNDS),
+        start: if learned { Start::Learned { step_size: START_STEP } } else { Start::Fixed },
+        start_bounds: learned.then_some(Problem::LOWER_BOUNDS),
+        ..Trial::new(Problem::at::<B>(x, y, device)?, method, UPPER_STEP)
+    };
+    trial.run(STEPS, off)
+}
+
+pub(super) fn findings<B: Backend>(device: &B::Device) -> Result<Findings, Error> {
+    let mut found = Findings::default();
+    let mut runs: Vec<Vec<Run>> = Vec::new();
+    for start in Problem::STARTS {
+        let of_start = methods::<B>()?.into_iter().map(|(_, _, method)| run(device, start, method));
+        runs.push(of_start.collect::<Result<_, _>>()?);
+    }
+    for (m, (name, reaches, _)) in methods::<B>()?.into_iter().enumerate() {
+        let close = |run: &Run| (run.x[0] - Problem::X).abs() <= CLOSE;
+        let all = runs.iter().all(|of_start| close(&of_start[m]));
+        let ends: Vec<String> = runs.iter().map(|r| format!("{:.3}", r[m].x[0])).collect();
+        found.claims.push(Claim {
+            problem: NAME,
+            method: name.to_owned(),
+            says: if reaches { "x = 8.639 from three starts" } else { "not from every start" },
+            sees: format!("x = {}", ends.join(", ")),
+            holds: all == reaches,
+        });
+    }
+    for ((x, y), of_start) in Problem::STARTS.into_iter().zip(&runs) {
+        let names = methods::<B>()?.into_iter().map(|(name, _, _)| name);
+        found.figures.push(Figure {
+            name: format!("iaptt-from-{x}"),
+            title: format!("From x = {x}, y = {y}"),
+            quantity: "relative distance of x from 11 pi / 4",
+            curves: names.zip(of_start).map(|(name, run)| run.curve(name)).collect(),
+        });
+    }
+    Ok(found)
+}

@@ -1,0 +1,94 @@
+//! What the sources say about methods on these problems, and what we see.
+//!
+//! [`all`] runs every claim. A claim about a baseline that fails is a claim as well: where it holds, the
+//! baseline failed; where the source's baseline does better with us, that is a finding, and the text of
+//! [`Claim::sees`] tells what was seen.
+
+mod bda;
+mod ia_gm;
+mod iaptt;
+mod penalty;
+mod quadratic;
+mod trial;
+
+pub use trial::{Run, Trial};
+
+use bilevel_core::Error;
+use burn::tensor::backend::Backend;
+
+/// One statement of a source, and what became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    /// The problem's name in the catalogue of problems.
+    pub problem: &'static str,
+    /// The method, with the settings that matter.
+    pub method: String,
+    /// What the source says.
+    pub says: &'static str,
+    /// What we see.
+    pub sees: String,
+    /// Whether they agree.
+    pub holds: bool,
+}
+
+/// A curve of a figure.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Curve {
+    /// Its name in the legend.
+    pub label: String,
+    /// (upper step, value)
+    pub points: Vec<(f64, f64)>,
+}
+
+/// A convergence figure: upper steps to the right, a logarithmic quantity upwards.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// The file's name without its ending.
+    pub name: String,
+    /// The caption.
+    pub title: String,
+    /// What is drawn upwards.
+    pub quantity: &'static str,
+    /// The curves.
+    pub curves: Vec<Curve>,
+}
+
+/// All that a set of runs found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Findings {
+    /// The table.
+    pub claims: Vec<Claim>,
+    /// The figures.
+    pub figures: Vec<Figure>,
+}
+
+impl Findings {
+    fn extend(&mut self, other: Self) {
+        self.claims.extend(other.claims);
+        self.figures.extend(other.figures);
+    }
+}
+
+/// Runs every claim on `device`, whose float type should be f64.
+///
+/// # Errors
+/// If a lower level diverges.
+pub fn all<B: Backend>(device: &B::Device) -> Result<Findings, Error> {
+    let mut findings = Findings::default();
+    let problems = [
+        quadratic::findings::<B>,
+        bda::findings,
+        iaptt::findings,
+        ia_gm::findings,
+        penalty::findings,
+    ];
+    for problem in problems {
+        findings.extend(problem(device)?);
+    }
+    Ok(findings)
+}
+
+/// The Euclidean distance.
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
+}
