@@ -39,8 +39,9 @@
 //! [`check`] tests in one line whether the derivatives of a loss of yours are those of its values, and
 //! names the parameter at fault.
 //!
-//! They agree with differences, with each other and with closed forms: `tests/` and the `products` test
-//! of `bilevel-models` say to what precision.
+//! `docs/COVERAGE.md` lists every operation of Burn by what becomes of a tangent. The derivatives agree
+//! with differences, with each other and with closed forms: `tests/` and the `products` test of
+//! `bilevel-models` say to what precision.
 //!
 //! # Levels
 //!
@@ -53,6 +54,8 @@
 //!   and memory, and gives products in two modules at once.
 //! * **Forward over reverse**, `Autodiff<Dual<B>>`: `backward` itself runs on dual numbers. Take it where
 //!   the gradient at the same point is wanted too.
+//! * **Third order**, `Dual<Dual<B>>` and `Dual<Dual<Autodiff<B>>>`: every level adds a derivative along a
+//!   direction of its own, as `<u, H v>` and its gradient.
 //!
 //! Code that wants more than the operators lifts modules itself: [`lift_reverse`], [`lift_forward`],
 //! [`lift_reverse_over_forward`] and [`lift_forward_over_reverse`] set a module's variables on a level,

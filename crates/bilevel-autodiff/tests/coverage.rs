@@ -1,9 +1,11 @@
 //! What `Dual<B>` does with every method of the operation traits of burn-backend, as one list, and
-//! the proof that the list is complete, implemented, and tested.
+//! the proof that the list is complete, implemented, tested, and printed in `docs/COVERAGE.md`.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 /// The methods of one trait, by what becomes of a tangent.
 struct Coverage {
@@ -20,8 +22,10 @@ struct Coverage {
     plain: &'static str,
     /// A panic that names the operation, verified in `tests/unsupported.rs`.
     unsupported: &'static str,
+    /// Parts of the rules above that panic by name too, verified in the same file.
+    refusals: &'static [(&'static str, &'static str)],
     /// Where `Dual` implements it.
-    implementation: &'static [&'static str],
+    implementation: &'static str,
 }
 
 const FLOAT: Coverage = Coverage {
@@ -52,9 +56,9 @@ const FLOAT: Coverage = Coverage {
         float_argmin float_any float_any_dim float_all float_all_dim float_argsort float_is_nan
         float_is_inf",
     plain: "float_into_data float_device float_is_require_grad",
-    // A part of float_scatter_nd is too: products, minima and maxima by index.
     unsupported: "",
-    implementation: &[include_str!("../src/dual/ops/float.rs")],
+    refusals: &[("float_scatter_nd", "a product, minimum or maximum by index")],
+    implementation: include_str!("../src/dual/ops/float.rs"),
 };
 
 const ACTIVATION: Coverage = Coverage {
@@ -67,7 +71,8 @@ const ACTIVATION: Coverage = Coverage {
     discrete: "",
     plain: "",
     unsupported: "",
-    implementation: &[include_str!("../src/dual/ops/activation.rs")],
+    refusals: &[],
+    implementation: include_str!("../src/dual/ops/activation.rs"),
 };
 
 const MODULE: Coverage = Coverage {
@@ -90,18 +95,24 @@ const MODULE: Coverage = Coverage {
     zero: "",
     discrete: "",
     plain: "has_ctc_loss_backward",
-    // A part of deform_conv2d is too: a tangent of its offsets.
     unsupported: "deform_conv2d_backward ctc_loss_backward",
-    implementation: &[include_str!("../src/dual/ops/module.rs")],
+    refusals: &[("deform_conv2d", "a tangent of the offsets")],
+    implementation: include_str!("../src/dual/ops/module.rs"),
 };
 
 const TRAITS: [Coverage; 3] = [FLOAT, ACTIVATION, MODULE];
 
-/// Traits without a tangent: every method is forwarded to `B`.
-const FORWARDED: [(&str, &str, &str); 3] = [
-    ("IntTensorOps", "int_tensor.rs", include_str!("../src/dual/ops/int.rs")),
-    ("BoolTensorOps", "bool_tensor.rs", include_str!("../src/dual/ops/bool.rs")),
-    ("QTensorOps", "qtensor.rs", include_str!("../src/dual/ops/quantized.rs")),
+/// Traits without a tangent, every method of which is forwarded to `B`: name, source, implementation,
+/// and the methods that panic by name if a float with a tangent comes in.
+const FORWARDED: [(&str, &str, &str, &str); 3] = [
+    ("IntTensorOps", "int_tensor.rs", include_str!("../src/dual/ops/int.rs"), ""),
+    ("BoolTensorOps", "bool_tensor.rs", include_str!("../src/dual/ops/bool.rs"), ""),
+    (
+        "QTensorOps",
+        "qtensor.rs",
+        include_str!("../src/dual/ops/quantized.rs"),
+        "quantize quantize_dynamic q_matmul",
+    ),
 ];
 
 const RULES: [&str; 3] = [
@@ -111,32 +122,39 @@ const RULES: [&str; 3] = [
 ];
 
 impl Coverage {
-    fn classes(&self) -> [&'static str; 5] {
-        [self.rule, self.zero, self.discrete, self.plain, self.unsupported]
+    /// Each class with what it means to a reader.
+    fn classes(&self) -> [(&'static str, &'static str); 5] {
+        [
+            ("a tangent rule", self.rule),
+            ("the tangent is exactly zero", self.zero),
+            ("nothing to differentiate: integers or booleans", self.discrete),
+            ("no number is computed", self.plain),
+            ("a tangent panics by name", self.unsupported),
+        ]
     }
 }
 
 #[test]
 fn every_method_stands_in_one_class() {
-    let Some(ops) = sources() else { return };
     for coverage in &TRAITS {
-        let listed: Vec<&str> =
-            coverage.classes().into_iter().flat_map(str::split_whitespace).collect();
+        let classes = coverage.classes().into_iter();
+        let listed: Vec<&str> = classes.flat_map(|(_, list)| list.split_whitespace()).collect();
         let set: BTreeSet<String> = listed.iter().map(ToString::to_string).collect();
         assert_eq!(set.len(), listed.len(), "{} lists a method twice", coverage.name);
-        assert_eq!(set, methods(&ops, coverage.source, coverage.name), "{}", coverage.name);
+        assert_eq!(set, methods(coverage.source, coverage.name), "{}", coverage.name);
     }
 }
 
 /// A trait default would compute with `Dual`'s primitives where `B` may have its own kernel.
 #[test]
 fn no_method_is_left_to_its_default() {
-    let Some(ops) = sources() else { return };
-    let tangents = TRAITS.iter().map(|c| (c.name, c.source, c.implementation[0]));
-    for (name, source, implementation) in tangents.chain(FORWARDED) {
+    let tangents = TRAITS.iter().map(|c| (c.name, c.source, c.implementation));
+    let forwarded =
+        FORWARDED.map(|(name, source, implementation, _)| (name, source, implementation));
+    for (name, source, implementation) in tangents.chain(forwarded) {
         let words = words(implementation);
         let missing: Vec<_> =
-            methods(&ops, source, name).into_iter().filter(|m| !words.contains(m)).collect();
+            methods(source, name).into_iter().filter(|m| !words.contains(m)).collect();
         assert!(missing.is_empty(), "{name}: not implemented by Dual: {missing:?}");
     }
 }
@@ -149,19 +167,75 @@ fn every_rule_and_every_refusal_is_tested() {
         for method in coverage.rule.split_whitespace() {
             assert!(rules.contains(method), "no line of tests/rules calls {method}");
         }
-        for method in coverage.unsupported.split_whitespace() {
+        let partly = coverage.refusals.iter().map(|(method, _)| *method);
+        for method in coverage.unsupported.split_whitespace().chain(partly) {
             assert!(refusals.contains(method), "tests/unsupported.rs does not call {method}");
         }
     }
+    for method in FORWARDED.iter().flat_map(|(.., refused)| refused.split_whitespace()) {
+        assert!(refusals.contains(method), "tests/unsupported.rs does not call {method}");
+    }
 }
+
+/// `BLESS=1 cargo test --workspace --test coverage` writes the page anew.
+#[test]
+fn the_docs_print_this_table() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/COVERAGE.md");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, page()).expect("the docs can be written");
+    }
+    // Where git gives Windows its line ends, the page is the same.
+    let printed = std::fs::read_to_string(&path).expect("the page is there").replace('\r', "");
+    let cure = "run BLESS=1 cargo test --workspace --test coverage";
+    assert!(printed == page(), "docs/COVERAGE.md is not that of the table: {cure}");
+}
+
+fn page() -> String {
+    let mut page = String::from(PREAMBLE);
+    let list = |names: &str| {
+        let names: Vec<_> = names.split_whitespace().map(|name| format!("`{name}`")).collect();
+        (names.len(), names.join(" "))
+    };
+    for coverage in &TRAITS {
+        write!(page, "\n## {}\n\n| what | | methods |\n|---|---|---|\n", coverage.name).unwrap();
+        for (class, names) in coverage.classes() {
+            let (count, names) = list(names);
+            if count > 0 {
+                writeln!(page, "| {class} | {count} | {names} |").unwrap();
+            }
+        }
+        for (method, part) in coverage.refusals {
+            write!(page, "\nOf `{method}`, {part} panics by name.\n").unwrap();
+        }
+    }
+    page += "\n## Forwarded\n\n| trait | methods | a float with a tangent panics by name in |\n|---|---|---|\n";
+    for (name, source, _, refused) in FORWARDED {
+        let count = methods(source, name).len();
+        writeln!(page, "| {name} | {count} | {} |", list(refused).1).unwrap();
+    }
+    page
+}
+
+const PREAMBLE: &str = "\
+# What `Dual<B>` does with every operation of Burn 0.21
+
+Every method of the operation traits of burn-backend stands in one class. The list is that of
+`crates/bilevel-autodiff/tests/coverage.rs`, which proves it complete against the traits' source, finds
+each method implemented (none is left to a default), each rule in the table of `tests/rules` and each
+refusal in `tests/unsupported.rs`, and writes this page:
+
+```sh
+BLESS=1 cargo test --workspace --test coverage
+```
+";
 
 fn words(text: &str) -> BTreeSet<String> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').map(String::from).collect()
 }
 
 /// The methods that a trait declares, read from its source.
-fn methods(ops: &std::path::Path, file: &str, name: &str) -> BTreeSet<String> {
-    let text = std::fs::read_to_string(ops.join(file)).expect("the source of burn-backend");
+fn methods(file: &str, name: &str) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(sources().join(file)).expect("the source of burn-backend");
     let start = text.find(&format!("pub trait {name}<B: Backend>")).expect("the trait");
     let body = &text[start..];
     let body = &body[..body.find("\n}").expect("its end")];
@@ -173,22 +247,23 @@ fn methods(ops: &std::path::Path, file: &str, name: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// `src/backend/ops` of the burn-backend in use; nothing where its source cannot be found.
-fn sources() -> Option<PathBuf> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let output = Command::new(cargo)
-        .args(["metadata", "--format-version", "1", "--offline", "--manifest-path"])
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
-        .output();
-    let metadata = output.ok().map(|o| String::from_utf8_lossy(&o.stdout).into_owned())?;
-    let manifest = metadata
-        .split('"')
-        .find(|s| s.ends_with("Cargo.toml") && s.contains("burn-backend-0.21.0"))
-        .map(PathBuf::from);
-    let ops = manifest.and_then(|m| m.parent().map(|p| p.join("src/backend/ops")));
-    let ops = ops.filter(|p| p.is_dir());
-    if ops.is_none() {
-        eprintln!("skipped: the source of burn-backend was not found by cargo metadata");
-    }
-    ops
+/// `src/backend/ops` of the burn-backend in use. Cargo has its source, or this test could not have
+/// been compiled.
+fn sources() -> &'static Path {
+    static SOURCES: OnceLock<PathBuf> = OnceLock::new();
+    SOURCES.get_or_init(|| {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let output = Command::new(cargo)
+            .args(["metadata", "--format-version", "1", "--offline", "--manifest-path"])
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+            .output()
+            .expect("cargo runs");
+        let error = String::from_utf8_lossy(&output.stderr);
+        let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("cargo metadata failed: {error}"));
+        let packages = metadata["packages"].as_array().expect("a list of packages");
+        let backend = packages.iter().find(|package| package["name"] == "burn-backend");
+        let manifest = backend.and_then(|package| package["manifest_path"].as_str());
+        Path::new(manifest.expect("burn-backend is a dependency")).with_file_name("src/backend/ops")
+    })
 }

@@ -34,6 +34,12 @@ pub enum BackendError {
          another --backend"
     )]
     NotBuilt(&'static str, String),
+    /// Flex is in use already.
+    #[error(
+        "flex already computes in f32 in this process, expected f64: check derivatives before \
+         anything else, or in a process of their own"
+    )]
+    Precision,
 }
 
 /// A graphics adapter.

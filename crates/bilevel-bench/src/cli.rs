@@ -25,6 +25,9 @@ pub enum Command {
     /// Run an experiment and write its results to a folder.
     #[command(subcommand)]
     Run(Experiment),
+    /// Check the derivatives of an experiment's losses, in f64 on the CPU.
+    #[command(subcommand)]
+    Check(CheckedExperiment),
     /// List experiments and methods.
     List,
     /// Show the backends, the graphics adapters, and what `--backend auto` picks.
@@ -36,6 +39,24 @@ pub enum Command {
 pub enum Experiment {
     /// Find the wrong labels of a training set: one weight a sample, learned on clean validation data.
     HyperCleaning(Box<HyperCleaningArgs>),
+}
+
+/// The experiments whose derivatives can be checked.
+#[derive(Debug, Subcommand)]
+pub enum CheckedExperiment {
+    /// The losses of 50 training and 50 validation samples.
+    HyperCleaning(HyperCleaningCheckArgs),
+}
+
+/// What the check of hyper-cleaning takes.
+#[derive(Debug, Default, Args)]
+pub struct HyperCleaningCheckArgs {
+    /// The classifier [default: softmax]
+    #[arg(long, value_enum)]
+    pub model: Option<ModelName>,
+    /// A folder with data in MNIST's format [default: the embedded digits]
+    #[arg(long)]
+    pub data_dir: Option<PathBuf>,
 }
 
 /// The settings of hyper-cleaning.

@@ -5,8 +5,10 @@ use std::path::Path;
 
 use clap::ValueEnum;
 
-use crate::backend;
-use crate::cli::{Cli, Command, Experiment, HyperCleaningArgs};
+use crate::backend::{self, BackendName};
+use crate::cli::{
+    CheckedExperiment, Cli, Command, Experiment, HyperCleaningArgs, HyperCleaningCheckArgs,
+};
 use crate::error::BenchError;
 use crate::experiments::hyper_cleaning::{self, MethodName, Settings};
 use crate::report::ReportError;
@@ -21,6 +23,7 @@ pub fn execute(cli: Cli) -> Result<(), BenchError> {
     match cli.command {
         None => hyper_cleaning(&HyperCleaningArgs::default()),
         Some(Command::Run(Experiment::HyperCleaning(args))) => hyper_cleaning(&args),
+        Some(Command::Check(CheckedExperiment::HyperCleaning(args))) => check_hyper_cleaning(args),
         Some(Command::List) => print(&list()),
         Some(Command::Doctor) => print(&doctor()),
     }
@@ -30,7 +33,7 @@ fn hyper_cleaning(args: &HyperCleaningArgs) -> Result<(), BenchError> {
     let prepared = hyper_cleaning::prepare(Settings::new(args)?)?;
     // Before the run: hours of work should not end at a folder that cannot be written.
     let root = args.out.as_deref().unwrap_or(Path::new("runs"));
-    let name = default_name("hyper-cleaning", args.seed.unwrap_or(0));
+    let name = default_name("hyper-cleaning", prepared.settings().seed);
     let folder = RunFolder::create(root, &name)?;
     let report = prepared.run(!args.json)?;
     folder.write(&report)?;
@@ -46,6 +49,30 @@ fn hyper_cleaning(args: &HyperCleaningArgs) -> Result<(), BenchError> {
         return Ok(());
     }
     Err(BenchError::Methods { methods, summary: folder.path().join("summary.json") })
+}
+
+/// Derivatives do not change with the number of samples, the time of a check does.
+const CHECKED_SAMPLES: usize = 50;
+
+fn check_hyper_cleaning(args: HyperCleaningCheckArgs) -> Result<(), BenchError> {
+    let settings = Settings::new(&HyperCleaningArgs {
+        model: args.model,
+        data_dir: args.data_dir,
+        train: Some(CHECKED_SAMPLES),
+        validation: Some(CHECKED_SAMPLES),
+        backend: Some(BackendName::Flex),
+        ..HyperCleaningArgs::default()
+    })?;
+    let reports = hyper_cleaning::prepare(settings)?.check()?;
+    for (level, report) in &reports {
+        print(&format!("The {level} loss, in x and y together\n\n{report}\n"))?;
+    }
+    let wrong = reports.iter().filter(|(_, report)| !report.is_ok());
+    let losses: Vec<_> = wrong.map(|(level, _)| level.to_string()).collect();
+    if losses.is_empty() {
+        return print("Every derivative is that of its loss.\n");
+    }
+    Err(BenchError::Derivatives { losses })
 }
 
 /// Prints results. A reader that has gone away, as `head` does, is no error.

@@ -50,11 +50,20 @@ pub enum BenchError {
         /// The summary.
         summary: PathBuf,
     },
+    /// Derivatives that a check found wrong.
+    #[error(
+        "the derivatives of the {} loss are not those of its values: the lines marked WRONG say where",
+        .losses.join(" and of the ")
+    )]
+    Derivatives {
+        /// The losses.
+        losses: Vec<String>,
+    },
 }
 
 impl BenchError {
     /// The exit code: 2 a wrong command line or setting, 3 data, 4 the backend, 5 a run that diverged
-    /// or climbed, 6 results that cannot be written.
+    /// or climbed, 6 results that cannot be written, 7 a derivative that is wrong.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Setting { .. } | Self::Noise(_) => 2,
@@ -63,6 +72,7 @@ impl BenchError {
             Self::Backend(_) => 4,
             Self::Core(_) | Self::Methods { .. } => 5,
             Self::Report(_) => 6,
+            Self::Derivatives { .. } => 7,
         }
     }
 }
@@ -74,4 +84,5 @@ pub const EXIT_CODES: &str = "Exit codes:
   3  data that is missing, damaged or too small
   4  a backend that cannot run here
   5  a run that diverged or climbed
-  6  results that cannot be written";
+  6  results that cannot be written
+  7  a derivative that is wrong";

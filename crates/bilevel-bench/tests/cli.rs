@@ -236,6 +236,27 @@ fn doctor_and_list_say_what_there_is() {
     bilevel().arg("--help").assert().success().stdout(contains("Exit codes"));
 }
 
+#[test]
+fn the_derivatives_of_an_experiment_are_checked() {
+    let data = folder();
+    let on_folder = ["--data-dir", data.path().to_str().unwrap()];
+    for more in [&[][..], &["--model", "mlp"]] {
+        let mut command = bilevel();
+        command.args(["check", "hyper-cleaning"]).args(more);
+        command.assert().success().stderr("").stdout(
+            contains("The upper loss")
+                .and(contains("The lower loss"))
+                .and(contains("hessian   x.logits"))
+                .and(contains("symmetry"))
+                .and(contains("WRONG").not()),
+        );
+    }
+    // Its data and its settings are read as a run reads them.
+    let mut command = bilevel();
+    command.args(["check", "hyper-cleaning"]).args(on_folder);
+    command.assert().code(3).stderr(contains("smaller parts"));
+}
+
 /// `rad` keeps the states of y and nothing else: fifty times the steps must not keep more.
 #[test]
 fn the_memory_of_rad_grows_by_the_states_alone() {

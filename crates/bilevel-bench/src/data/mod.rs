@@ -32,6 +32,8 @@ pub enum Purpose {
     Split = 1,
     /// Choosing and replacing labels, [`noise`].
     Noise = 2,
+    /// The point at which derivatives are checked.
+    Point = 3,
 }
 
 /// The random stream of one purpose under a seed; the same on every machine.

@@ -17,6 +17,8 @@
 //! beyond lower-level singleton", 2020, section 5.2. This differs from the latter in two ways: losses are
 //! means and not sums, so that step sizes do not depend on the number of samples, and F has no l2 term.
 
+#[cfg(feature = "flex")]
+mod check;
 mod problem;
 mod run;
 mod settings;
@@ -24,3 +26,17 @@ mod settings;
 pub use problem::{HyperCleaning, Labelled, SampleWeights};
 pub use run::{Prepared, prepare};
 pub use settings::{MethodName, ModelName, Settings};
+
+#[cfg(not(feature = "flex"))]
+impl Prepared {
+    /// The check computes on flex, which is not in this build.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn check(
+        &self,
+    ) -> Result<[(bilevel_core::Level, bilevel_autodiff::Report); 2], crate::backend::BackendError>
+    {
+        Err(crate::backend::BackendError::NotBuilt("flex", crate::backend::built().join(", ")))
+    }
+}

@@ -10,13 +10,13 @@ use bilevel_core::{
     HypergradientSolver, Implicit, Level, LinearStatus, Oracle, Progress, Rad, Samples, Solver,
     Stage, Status,
 };
-use bilevel_models::{ClassifierConfig, MlpConfig, SoftmaxRegressionConfig, accuracy};
+use bilevel_models::{ClassifierConfig, accuracy};
 use burn::backend::Autodiff;
 use burn::optim::AdamConfig;
 use burn::tensor::backend::Backend;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{HyperCleaning, Labelled, MethodName, ModelName, SampleWeights, Settings};
+use super::{HyperCleaning, Labelled, MethodName, SampleWeights, Settings};
 use crate::backend::{Job, run_on};
 use crate::data::noise::{Corrupted, Detection, corrupt_labels};
 use crate::data::split::{Parts, SplitSizes, split};
@@ -33,9 +33,9 @@ const SURE: f32 = 10.0;
 
 /// An experiment whose data and settings have been found sound.
 pub struct Prepared {
-    settings: Settings,
+    pub(super) settings: Settings,
     table: toml::Table,
-    parts: Parts,
+    pub(super) parts: Parts,
     corrupted: Corrupted,
 }
 
@@ -61,6 +61,11 @@ pub fn prepare(settings: Settings) -> Result<Prepared, BenchError> {
 }
 
 impl Prepared {
+    /// The settings, complete.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// Runs all methods. One that fails is reported as such, and the others go on.
     ///
     /// # Errors
@@ -108,13 +113,7 @@ impl<'a, B: Backend> Bench<'a, B> {
     fn new(job: &'a Methods<'a>, device: B::Device) -> Self {
         let Parts { train, validation, test } = job.parts;
         let labelled = |set: &Dataset| Labelled::new(set, &device);
-        let (features, classes) = (train.features(), train.classes());
-        let classifier = match job.settings.model {
-            ModelName::Softmax => {
-                ClassifierConfig::Softmax(SoftmaxRegressionConfig::new(features, classes))
-            }
-            ModelName::Mlp => ClassifierConfig::Mlp(MlpConfig::new(vec![features, 300, classes])),
-        };
+        let classifier = job.settings.model.config(train);
         let data = FullBatch { upper: labelled(validation), lower: labelled(train) };
         let test = labelled(test);
         Self { job, device, data, test, classifier }
@@ -190,7 +189,7 @@ impl<'a, B: Backend> Bench<'a, B> {
                 let record = StepRecord {
                     step: progress.step as u64 - 1,
                     grad_norm: Some(seen.gradient_norm),
-                    ..self.judge(oracle, &at, progress.solver.y(), report)
+                    ..self.judge(oracle, progress.solver.y(), self.detection(oracle, &at), report)
                 };
                 at = progress.solver.x().clone();
                 let accuracy = 100.0 * record.test_accuracy.unwrap_or(f64::NAN);
@@ -236,11 +235,12 @@ impl<'a, B: Backend> Bench<'a, B> {
         let end = descent.run(&stage, &oracle.lower_start())?;
         report.seconds += begin.elapsed().as_secs_f64();
         let upper_loss = stage.value(Level::Upper, &end.state.y).read();
+        let detection = self.detection(oracle, x);
         let record = StepRecord {
             step: report.series.len() as u64,
             upper_loss: Some(upper_loss),
             lower_loss: Some(end.end_loss),
-            ..self.judge(oracle, x, &end.state.y, report)
+            ..self.judge(oracle, &end.state.y, detection, report)
         };
         (report.upper_loss, report.lower_loss) = (record.upper_loss, record.lower_loss);
         report.test_accuracy = record.test_accuracy;
@@ -249,7 +249,7 @@ impl<'a, B: Backend> Bench<'a, B> {
         if report.baseline {
             report.status = format!("{} lower steps", descent.steps());
         } else {
-            report.detection = self.detection(oracle, x);
+            report.detection = detection;
             report.series.push(record);
         }
         if end.climbed() {
@@ -269,14 +269,14 @@ impl<'a, B: Backend> Bench<'a, B> {
     fn judge(
         &self,
         oracle: &CleaningOracle<B>,
-        x: &Vector<B>,
         y: &Vector<B>,
+        detection: Option<Detection>,
         report: &MethodReport,
     ) -> StepRecord {
         StepRecord {
             seconds: report.seconds,
             test_accuracy: Some(self.test_accuracy(oracle, y)),
-            f1: self.detection(oracle, x).map(|detection| detection.f1),
+            f1: detection.map(|detection| detection.f1),
             ..StepRecord::default()
         }
     }

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
+use bilevel_models::{ClassifierConfig, MlpConfig, SoftmaxRegressionConfig};
 use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::backend::BackendName;
 use crate::cli::HyperCleaningArgs;
+use crate::data::Dataset;
 use crate::data::split::SplitSizes;
 use crate::error::BenchError;
 
@@ -54,6 +56,19 @@ pub enum ModelName {
     Softmax,
     /// One hidden layer of 300 ReLU units.
     Mlp,
+}
+
+impl ModelName {
+    /// The network for samples like those of `set`.
+    pub fn config(self, set: &Dataset) -> ClassifierConfig {
+        let (features, classes) = (set.features(), set.classes());
+        match self {
+            Self::Softmax => {
+                ClassifierConfig::Softmax(SoftmaxRegressionConfig::new(features, classes))
+            }
+            Self::Mlp => ClassifierConfig::Mlp(MlpConfig::new(vec![features, 300, classes])),
+        }
+    }
 }
 
 /// All settings of a run, as `settings.toml` has them.
