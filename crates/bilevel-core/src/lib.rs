@@ -56,10 +56,11 @@
 //! | [`problem`]: the two losses | [`BilevelProblem`]; algorithms ask for [`Bilevel`] | yours |
 //! | data: a batch for each [`Sample`] | [`Data`] | [`FullBatch`] |
 //! | oracle: values, gradients, products, and their [`Cost`] | [`Oracle`] | [`AutodiffOracle`] |
-//! | [`lower`]: steps of y, and their adjoints | [`Dynamics`], T steps of which are a [`Descent`] | [`Gd`], [`Momentum`] |
+//! | [`lower`]: steps of y, and their adjoints | [`Dynamics`], T steps of which are a [`Descent`] | the table below |
 //! | [`linear`]: `A q = b` by products | [`LinearSolver`] | [`Cg`] |
 //! | [`hypergradient`]: `dF/dx` | [`HypergradientMethod`] | [`Rad`], [`Implicit`] |
-//! | [`upper`]: steps of x | [`UpperStep`], [`Projection`] | [`BurnOptimizer`]; [`Bounds`], [`Ball`] |
+//! | [`upper`]: steps of x | [`UpperStep`] | [`BurnOptimizer`] |
+//! | [`proximal`]: constraints and non-smooth terms of both levels | [`Proximal`], [`Projection`] | [`Bounds`], [`Ball`], [`Simplex`], [`SoftThreshold`] |
 //! | solver: one upper step | [`Solver`] | [`HypergradientSolver`] |
 //! | executor: limits, time, seeds | [`Observer`] | [`Executor`] |
 //!
@@ -68,12 +69,20 @@
 //! | name | type | exact for | memory | needs |
 //! |---|---|---|---|---|
 //! | `rad` | [`Rad`] | T lower steps | T + 1 states and one graph | f twice differentiable |
+//! | reversible `rad` | [`Rad::reversible`] | T steps of [`ReversibleMomentum`] | one state, bits and one graph | the same |
 //! | `cg` | [`Implicit`] with [`Cg`] | a solved lower level | one graph | `f_y = 0` nearly, `f_yy` positive definite |
 //!
 //! | name | type | step |
 //! |---|---|---|
 //! | `gd` | [`Gd`] | `y' = y - s f_y` |
 //! | `momentum` | [`Momentum`] | `v' = m v - s f_y`, `y' = y + v'` |
+//! | `nesterov` | [`Nesterov`] | `y' = u - s f_y(u)`, u extrapolated from the last two y |
+//! | `adam` | [`Adam`] | `y' = y - s m' / sqrt(v' + eps)`, by moments m and v of `f_y` |
+//! | `projected` | [`Projected`] | `y' = P(D(y))`, after any dynamics D |
+//! | `aggregated`, `pessimistic` | [`Aggregated`] | `y' = y - (a s_u F_y + (1 - a) s_l f_y)`, with `- a s_u F_y` |
+//! | `preconditioned` | [`Preconditioned`] | any dynamics with `P(x) f_y`: [`Diagonal`], [`Kronecker`] |
+//!
+//! Their step sizes and momenta are numbers, or [`Coefficient`]s that are learned with x.
 //!
 //! # Endings
 //!
