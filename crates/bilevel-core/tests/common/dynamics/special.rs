@@ -216,3 +216,30 @@ fn costs_are_what_the_documentation_says() {
         assert_eq!(oracle.cost() - before, expected, "{name}");
     }
 }
+
+#[test]
+fn a_rise_of_f_is_a_warning_where_f_is_descended() {
+    let oracle = tuning(Fit::Squares, false);
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let stage = Stage::new(&oracle, &x, Samples::default());
+    let solution = Descent::new(Gd::new(0.3).unwrap(), 300).unwrap().run(&stage, &y).unwrap();
+    let up = || Aggregated::pessimistic(2.0, 1e-3, Weight::Constant(0.9)).unwrap();
+    let boxed: Box<dyn Dynamics<B>> = Box::new(up());
+    let small = Ball::new(0.1).unwrap();
+    // Gradient descent stays at a solution, whatever its step size.
+    let table: [(Box<dyn Dynamics<B>>, bool); 5] = [
+        (Box::new(up()), false),
+        (Box::new(boxed), false),
+        (Box::new(Preconditioned::new(up(), Diagonal::new("factors"))), false),
+        (Box::new(Projected::new(Gd::new(0.3).unwrap(), small)), false),
+        (Box::new(Gd::new(30.0).unwrap()), true),
+    ];
+    for (dynamics, expected) in table {
+        let name = dynamics.describe();
+        let mut rad = Rad::new(Descent::new(dynamics, 3).unwrap());
+        let start = if expected { &y } else { &solution.state.y };
+        let found = rad.hypergradient(stage, start).unwrap();
+        assert!(found.lower_loss > 1.01 * stage.value(Level::Lower, start).read(), "{name}");
+        assert_eq!(matches!(found.status, Status::NoDescent { .. }), expected, "{name}");
+    }
+}
