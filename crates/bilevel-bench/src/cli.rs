@@ -28,10 +28,21 @@ pub enum Command {
     /// Check the derivatives of an experiment's losses, in f64 on the CPU.
     #[command(subcommand)]
     Check(CheckedExperiment),
+    /// Run methods on problems whose answers are known: what their sources say, and what we see. In f64 on
+    /// the CPU.
+    Toys(ToysArgs),
     /// List experiments and methods.
     List,
     /// Show the backends, the graphics adapters, and what `--backend auto` picks.
     Doctor,
+}
+
+/// What `toys` takes.
+#[derive(Debug, Default, Args)]
+pub struct ToysArgs {
+    /// Where the folder of the run is made [default: runs]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
 }
 
 /// The experiments.

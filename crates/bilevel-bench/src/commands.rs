@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use crate::backend::{self, BackendName};
 use crate::cli::{
     CheckedExperiment, Cli, Command, Experiment, HyperCleaningArgs, HyperCleaningCheckArgs,
+    ToysArgs,
 };
 use crate::error::BenchError;
 use crate::experiments::hyper_cleaning::{self, MethodName, Settings};
@@ -24,6 +25,7 @@ pub fn execute(cli: Cli) -> Result<(), BenchError> {
         None => hyper_cleaning(&HyperCleaningArgs::default()),
         Some(Command::Run(Experiment::HyperCleaning(args))) => hyper_cleaning(&args),
         Some(Command::Check(CheckedExperiment::HyperCleaning(args))) => check_hyper_cleaning(args),
+        Some(Command::Toys(args)) => toys(&args),
         Some(Command::List) => print(&list()),
         Some(Command::Doctor) => print(&doctor()),
     }
@@ -73,6 +75,19 @@ fn check_hyper_cleaning(args: HyperCleaningCheckArgs) -> Result<(), BenchError> 
         return print("Every derivative is that of its loss.\n");
     }
     Err(BenchError::Derivatives { losses })
+}
+
+#[cfg(feature = "flex")]
+fn toys(args: &ToysArgs) -> Result<(), BenchError> {
+    let root = args.out.as_deref().unwrap_or(Path::new("runs"));
+    let (findings, folder) = crate::toys::run(root)?;
+    let path = folder.path().display();
+    print(&format!("{}\n\nTable and figures: {path}\n", crate::toys::table(&findings.claims)))
+}
+
+#[cfg(not(feature = "flex"))]
+fn toys(_: &ToysArgs) -> Result<(), BenchError> {
+    Err(crate::backend::BackendError::NotBuilt("flex", backend::built().join(", ")).into())
 }
 
 /// Prints results. A reader that has gone away, as `head` does, is no error.

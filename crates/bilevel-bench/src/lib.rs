@@ -5,6 +5,7 @@
 //! | [`cli`], [`commands`] | the command line, and what each command does |
 //! | [`experiments`] | the experiments, one folder each |
 //! | [`backend`] | the backends of this build, and which to take |
+//! | `toys` | problems with known answers: what sources say, what we see |
 //! | [`data`] | data sets, their readers, splits and label noise |
 //! | [`report`] | what a run writes down: folder, table, curves |
 //! | [`memory`] | the peak memory of a phase |
@@ -17,5 +18,7 @@ mod error;
 pub mod experiments;
 pub mod memory;
 pub mod report;
+#[cfg(feature = "flex")]
+pub mod toys;
 
 pub use error::BenchError;

@@ -56,10 +56,11 @@
 //! | [`problem`]: the two losses | [`BilevelProblem`]; algorithms ask for [`Bilevel`] | yours |
 //! | data: a batch for each [`Sample`] | [`Data`] | [`FullBatch`] |
 //! | oracle: values, gradients, products, and their [`Cost`] | [`Oracle`] | [`AutodiffOracle`] |
-//! | [`lower`]: steps of y, and their adjoints | [`Dynamics`], T steps of which are a [`Descent`] | [`Gd`], [`Momentum`] |
+//! | [`lower`]: steps of y, and their adjoints | [`Dynamics`], T steps of which are a [`Descent`] | the table below |
 //! | [`linear`]: `A q = b` by products | [`LinearSolver`] | [`Cg`] |
 //! | [`hypergradient`]: `dF/dx` | [`HypergradientMethod`] | the methods below |
-//! | [`upper`]: steps of x | [`UpperStep`], [`Projection`] | [`BurnOptimizer`], [`GradientStep`]; [`Bounds`], [`Ball`], [`Simplex`] |
+//! | [`upper`]: steps of x | [`UpperStep`] | [`BurnOptimizer`], [`GradientStep`] |
+//! | [`proximal`]: constraints and non-smooth terms of both levels | [`Proximal`], [`Projection`] | [`Bounds`], [`Ball`], [`Simplex`], [`SoftThreshold`] |
 //! | solver: one upper step | [`Solver`] | [`HypergradientSolver`] |
 //! | executor: limits, time, seeds | [`Observer`] | [`Executor`] |
 //!
@@ -68,6 +69,7 @@
 //! | name | type | exact for | memory | needs |
 //! |---|---|---|---|---|
 //! | `rad` | [`Rad`] | T lower steps | the states of a [`Plan`] and one graph | f twice differentiable |
+//! | reversible `rad` | [`Rad::reversible`] | T steps of [`ReversibleMomentum`] | one state, bits and one graph | the same |
 //! | `trad` | [`Trad`] | M = T; error `(1 - s mu)^M` | M states and one graph | a contracting dynamics |
 //! | `fad` | [`Fad`] | T lower steps | n columns or a block of them, one graph | x of few numbers |
 //! | `rtho` | [`OnlineFad`] | all steps so far, x held still | n columns, one graph | x that moves slowly |
@@ -84,6 +86,13 @@
 //! |---|---|---|
 //! | `gd` | [`Gd`] | `y' = y - s f_y` |
 //! | `momentum` | [`Momentum`] | `v' = m v - s f_y`, `y' = y + v'` |
+//! | `nesterov` | [`Nesterov`] | `y' = u - s f_y(u)`, u extrapolated from the last two y |
+//! | `adam` | [`Adam`] | `y' = y - s m' / sqrt(v' + eps)`, by moments m and v of `f_y` |
+//! | `projected` | [`Projected`] | `y' = P(D(y))`, after any dynamics D |
+//! | `aggregated`, `pessimistic` | [`Aggregated`] | `y' = y - (a s_u F_y + (1 - a) s_l f_y)`, with `- a s_u F_y` |
+//! | `preconditioned` | [`Preconditioned`] | any dynamics with `P(x) f_y`: [`Diagonal`], [`Kronecker`] |
+//!
+//! Their step sizes and momenta are numbers, or [`Coefficient`]s that are learned with x.
 //!
 //! # Endings
 //!

@@ -6,10 +6,12 @@
 //! | [`folder`] | `runs/<name>/` with `summary.json`, `metrics.csv`, `settings.toml`, `curves.svg` |
 //! | [`table`] | the result table of the terminal |
 //! | [`curves`] | the figure |
+//! | [`convergence`] | figures of problems with known answers |
 //!
 //! Shares (accuracy, F1 and so on) are fractions of 1 here and per cent only where people read them. A
 //! figure that a method does not have, or that is not finite, is `None`: `null` in JSON, empty in CSV.
 
+pub mod convergence;
 pub mod curves;
 mod error;
 pub mod folder;

@@ -19,6 +19,10 @@ impl<B: Backend, D: Dynamics<B> + ?Sized> Dynamics<B> for Box<D> {
         (**self).objective(t)
     }
 
+    fn lowers_f(&self) -> bool {
+        (**self).lowers_f()
+    }
+
     fn start(&self, y: &Vector<B>) -> State<B> {
         (**self).start(y)
     }

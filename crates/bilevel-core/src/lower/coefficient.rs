@@ -2,7 +2,6 @@
 
 use bilevel_autodiff::{Layout, Vector};
 use burn::tensor::Tensor;
-use burn::tensor::activation::sigmoid;
 use burn::tensor::backend::Backend;
 
 use crate::Error;
@@ -158,7 +157,8 @@ impl Coefficient {
             }
             Self::Sigmoid(path) => {
                 let (at, u) = find(path);
-                let value = sigmoid(u);
+                // Not `activation::sigmoid`: on ndarray that rounds to f32.
+                let value = (u.neg().exp() + 1.0).recip();
                 Ok((at, value.clone(), value.clone() * (-value + 1.0)))
             }
         }

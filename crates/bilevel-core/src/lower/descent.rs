@@ -20,12 +20,14 @@ pub struct Descended<B: Backend> {
     pub start_loss: f64,
     /// `f(x, y_T)`.
     pub end_loss: f64,
+    /// Whether f was to fall: [`Dynamics::lowers_f`].
+    pub lowers_f: bool,
 }
 
 impl<B: Backend> Descended<B> {
-    /// Whether the steps led up and not down, by more than rounding explains.
+    /// Whether the steps led up where they were to lead down, by more than rounding explains.
     pub fn climbed(&self) -> bool {
-        self.end_loss > self.start_loss + RISE * self.start_loss.abs()
+        self.lowers_f && self.end_loss > self.start_loss + RISE * self.start_loss.abs()
     }
 }
 
@@ -186,7 +188,8 @@ impl<B: Backend> Descent<B> {
             None => stage.value(Level::Lower, &from.1.y).read(),
         };
         if start_loss.is_finite() && end_loss.is_finite() && state.y.all_finite() {
-            return Ok(Descended { state, steps, start_loss, end_loss });
+            let lowers_f = self.dynamics.lowers_f();
+            return Ok(Descended { state, steps, start_loss, end_loss, lowers_f });
         }
         Err(self.diverged(stage, from))
     }

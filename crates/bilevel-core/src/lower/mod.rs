@@ -138,6 +138,12 @@ pub trait Dynamics<B: Backend>: Debug + Send + Sync {
         Objective::LOWER
     }
 
+    /// Whether f is to fall over the steps, so that a rise of it is worth a warning: not where something
+    /// else than f is descended.
+    fn lowers_f(&self) -> bool {
+        self.objective(0) == Objective::LOWER
+    }
+
     /// The state that starts at `y`.
     fn start(&self, y: &Vector<B>) -> State<B> {
         State { y: y.clone(), memory: Vec::new() }

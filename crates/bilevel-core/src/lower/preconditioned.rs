@@ -25,9 +25,7 @@ impl<D, P> Preconditioned<D, P> {
     pub fn new(inner: D, preconditioner: P) -> Self {
         Self { inner, preconditioner }
     }
-}
 
-impl<D, P> Preconditioned<D, P> {
     /// Runs `f` on the update that the inner dynamics sees.
     fn inside<B: Backend, R>(
         &self,
@@ -54,6 +52,10 @@ impl<B: Backend, D: Dynamics<B>, P: Preconditioner<B>> Dynamics<B> for Precondit
 
     fn objective(&self, t: usize) -> Objective {
         self.inner.objective(t)
+    }
+
+    fn lowers_f(&self) -> bool {
+        self.inner.lowers_f()
     }
 
     fn start(&self, y: &Vector<B>) -> State<B> {

@@ -42,6 +42,11 @@ impl<B: Backend, D: Dynamics<B>, P: Proximal<B>> Dynamics<B> for Projected<D, P>
         self.inner.objective(t)
     }
 
+    // A start outside the set, or another convex term, may cost f something.
+    fn lowers_f(&self) -> bool {
+        false
+    }
+
     fn start(&self, y: &Vector<B>) -> State<B> {
         self.inner.start(y)
     }

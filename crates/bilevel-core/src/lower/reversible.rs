@@ -116,7 +116,7 @@ impl ReversibleMomentum {
         if !(start_loss.is_finite() && end_loss.is_finite()) {
             return Err(self.diverged(steps, steps));
         }
-        Ok((Descended { state, steps, start_loss, end_loss }, tape))
+        Ok((Descended { state, steps, start_loss, end_loss, lowers_f: true }, tape))
     }
 
     fn diverged(&self, step: usize, steps: usize) -> Error {

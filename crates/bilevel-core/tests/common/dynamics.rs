@@ -1,5 +1,7 @@
 //! What every dynamics must satisfy, for the backend `B` of the binary that includes this file.
 
+#[path = "dynamics/formulas.rs"]
+mod formulas;
 #[path = "dynamics/proximal.rs"]
 mod proximal;
 #[path = "dynamics/reversible.rs"]
@@ -152,14 +154,11 @@ fn rad_is_the_derivative_of_a_few_steps() {
                 let mut rad = Rad::new(Descent::new(through, steps).unwrap());
                 let stage = Stage::new(&oracle, &x, Samples::default());
                 let found = rad.hypergradient(stage, &y).unwrap().gradient;
-                let whole = random(&x, 60);
-                for variable in 0..x.leaves().len() {
-                    let along = only(&whole, variable);
-                    let path = &x.layout().leaves()[variable].path;
-                    let what = format!("{name}, {fit:?}, {steps} steps, {path}");
-                    let expected = slope(|h| value(x.axpy(h, &along)));
-                    assert_close(&what, &[found.dot(&along)], &[expected], 1e-8);
-                }
+                // The test above looks at the variables of x one by one.
+                let along = random(&x, 60);
+                let expected = slope(|h| value(x.axpy(h, &along)));
+                let what = format!("{name}, {fit:?}, {steps} steps");
+                assert_close(&what, &[found.dot(&along)], &[expected], 1e-8);
             }
         }
     }

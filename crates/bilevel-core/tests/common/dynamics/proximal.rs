@@ -1,10 +1,12 @@
 //! What every proximal map must satisfy.
 
+use bilevel_autodiff::Vector;
 use bilevel_core::*;
+use burn::tensor::ops::FloatTensorOps;
 
 use super::tuning::*;
-use crate::B;
 use crate::common::*;
+use crate::{B, device};
 
 /// The projection onto the simplex, by trying every set of positive entries.
 fn simplex_by_force(y: &[f64], sum: f64) -> Vec<f64> {
@@ -60,4 +62,44 @@ fn proximal_maps_are_firmly_nonexpansive_and_their_derivatives_symmetric() {
             assert!(if *moves > 0.0 { again > *moves } else { again < 1e-12 }, "{name}: {again}");
         }
     }
+}
+
+/// A projection of one's own.
+#[derive(Debug)]
+struct Positive;
+
+impl Proximal<B> for Positive {
+    fn describe(&self) -> String {
+        "positive".into()
+    }
+
+    fn apply(&self, y: &Vector<B>) -> Vector<B> {
+        y.map(|leaf| B::float_clamp_min(leaf, 0.0.into()))
+    }
+
+    fn derivative(&self, at: &Vector<B>, direction: &Vector<B>) -> Vector<B> {
+        Bounds::new(0.0, f64::INFINITY).unwrap().derivative(at, direction)
+    }
+}
+
+impl Projection<B> for Positive {}
+
+#[test]
+fn a_projection_of_ones_own_serves_both_levels_behind_a_box() {
+    let device = device();
+    let x = upper_module::<B>(&device);
+    let oracle = penalties_at::<B>(Fit::Squares, &x, &device);
+    let run = |lower: Box<dyn Projection<B>>, upper: Box<dyn Projection<B>>| {
+        let dynamics = Projected::new(Gd::new(0.5).unwrap(), lower);
+        let rad = Rad::new(Descent::new(dynamics, 5).unwrap());
+        let sgd = BurnOptimizer::new(burn::optim::SgdConfig::new().init(), &x, 0.5).unwrap();
+        let (x, y) = (oracle.upper_start(), oracle.lower_start());
+        let mut solver = HypergradientSolver::new(&oracle, rad, sgd, x, y).with_projection(upper);
+        Executor::new(3).unwrap().run(&mut solver).unwrap();
+        (solver.x().to_vec(), solver.y().to_vec())
+    };
+    let bounds = || Box::new(Bounds::new(0.0, f64::INFINITY).unwrap());
+    let (x_end, y_end) = run(Box::new(Positive), Box::new(Positive));
+    assert!(x_end.contains(&0.0) && y_end.contains(&0.0), "{x_end:?} {y_end:?}");
+    assert_eq!((x_end, y_end), run(bounds(), bounds()));
 }

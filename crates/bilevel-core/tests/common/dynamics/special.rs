@@ -9,7 +9,12 @@ use crate::B;
 use crate::common::*;
 
 /// y after so many steps, from the start of `oracle`.
-fn end(oracle: &TuningOracle, x: &Vector<B>, dynamics: &dyn Dynamics<B>, steps: usize) -> Vec<f64> {
+pub fn end(
+    oracle: &TuningOracle,
+    x: &Vector<B>,
+    dynamics: &dyn Dynamics<B>,
+    steps: usize,
+) -> Vec<f64> {
     let stage = Stage::new(oracle, x, Samples::default());
     let start = dynamics.start(&oracle.lower_start());
     (0..steps).fold(start, |state, t| advance(&stage, dynamics, t, &state)).y.to_vec()
@@ -171,5 +176,70 @@ fn variables_that_x_does_not_have_are_refused_before_anything_runs() {
         SoftThreshold::new(-1.0).is_err(),
     ] {
         assert!(refused);
+    }
+}
+
+#[test]
+fn costs_are_what_the_documentation_says() {
+    let oracle = tuning(Fit::Logistic, false);
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let stage = Stage::new(&oracle, &x, Samples::default());
+    let steps = 5;
+    let gd = || Gd::new(0.3).unwrap();
+    let adam = || Adam::new(0.1).unwrap();
+    // The gradients of f that a backward step costs, and the products of F.
+    let table: [(Box<dyn Dynamics<B>>, u64, u64); 9] = [
+        (Box::new(gd()), 0, 0),
+        (Box::new(Gd::new(Coefficient::exp("rate")).unwrap()), 1, 0),
+        (Box::new(Momentum::new(0.1, 0.9).unwrap()), 0, 0),
+        (Box::new(Nesterov::new(0.1).unwrap()), 0, 0),
+        (Box::new(adam()), 1, 0),
+        (Box::new(Projected::new(adam(), Ball::new(1.0).unwrap())), 1, 0),
+        (Box::new(Preconditioned::new(gd(), Diagonal::new("factors"))), 1, 0),
+        (Box::new(Preconditioned::new(adam(), Kronecker::new("curvature"))), 1, 0),
+        (Box::new(Aggregated::new(0.1, 0.1, Weight::Constant(0.5)).unwrap()), 0, 1),
+    ];
+    for (dynamics, gradients, upper) in table {
+        let name = dynamics.describe();
+        let before = oracle.cost();
+        let mut rad = Rad::new(Descent::new(dynamics, steps).unwrap());
+        rad.hypergradient(stage, &y).unwrap();
+        let steps = steps as u64;
+        let expected = Cost {
+            lower_values: 1,
+            lower_gradients: steps * (1 + gradients),
+            lower_products: steps,
+            upper_gradients: 1 + steps * upper,
+            upper_products: steps * upper,
+            ..Cost::default()
+        };
+        assert_eq!(oracle.cost() - before, expected, "{name}");
+    }
+}
+
+#[test]
+fn a_rise_of_f_is_a_warning_where_f_is_descended() {
+    let oracle = tuning(Fit::Squares, false);
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let stage = Stage::new(&oracle, &x, Samples::default());
+    let solution = Descent::new(Gd::new(0.3).unwrap(), 300).unwrap().run(&stage, &y).unwrap();
+    let up = || Aggregated::pessimistic(2.0, 1e-3, Weight::Constant(0.9)).unwrap();
+    let boxed: Box<dyn Dynamics<B>> = Box::new(up());
+    let small = Ball::new(0.1).unwrap();
+    // Gradient descent stays at a solution, whatever its step size.
+    let table: [(Box<dyn Dynamics<B>>, bool); 5] = [
+        (Box::new(up()), false),
+        (Box::new(boxed), false),
+        (Box::new(Preconditioned::new(up(), Diagonal::new("factors"))), false),
+        (Box::new(Projected::new(Gd::new(0.3).unwrap(), small)), false),
+        (Box::new(Gd::new(30.0).unwrap()), true),
+    ];
+    for (dynamics, expected) in table {
+        let name = dynamics.describe();
+        let mut rad = Rad::new(Descent::new(dynamics, 3).unwrap());
+        let start = if expected { &y } else { &solution.state.y };
+        let found = rad.hypergradient(stage, start).unwrap();
+        assert!(found.lower_loss > 1.01 * stage.value(Level::Lower, start).read(), "{name}");
+        assert_eq!(matches!(found.status, Status::NoDescent { .. }), expected, "{name}");
     }
 }
