@@ -57,8 +57,8 @@
 //! | data: a batch for each [`Sample`] | [`Data`] | [`FullBatch`] |
 //! | oracle: values, gradients, products, and their [`Cost`] | [`Oracle`] | [`AutodiffOracle`] |
 //! | [`lower`]: steps of y, and their adjoints | [`Dynamics`], T steps of which are a [`Descent`] | [`Gd`], [`Momentum`] |
-//! | [`linear`]: `A q = b` by products | [`LinearSolver`] | [`Cg`] |
-//! | [`hypergradient`]: `dF/dx` | [`HypergradientMethod`] | [`Rad`], [`Implicit`] |
+//! | [`linear`]: `A q = b` by products | [`LinearSolver`] | [`Cg`], [`NormalCg`], [`Gmres`], [`BiCgStab`], [`Neumann`], [`ApproxGrad`], [`Nystrom`], [`Identity`], [`Dense`] |
+//! | [`hypergradient`]: `dF/dx` | [`HypergradientMethod`] | [`Rad`], [`Implicit`], [`FixedPoint`], [`Iga`], [`Imaml`] |
 //! | [`upper`]: steps of x | [`UpperStep`], [`Projection`] | [`BurnOptimizer`]; [`Bounds`], [`Ball`] |
 //! | solver: one upper step | [`Solver`] | [`HypergradientSolver`] |
 //! | executor: limits, time, seeds | [`Observer`] | [`Executor`] |
@@ -69,6 +69,14 @@
 //! |---|---|---|---|---|
 //! | `rad` | [`Rad`] | T lower steps | T + 1 states and one graph | f twice differentiable |
 //! | `cg` | [`Implicit`] with [`Cg`] | a solved lower level | one graph | `f_y = 0` nearly, `f_yy` positive definite |
+//! | `normal-cg`, `approx-grad` | [`Implicit`] with [`NormalCg`], [`ApproxGrad`] | a solved lower level | one graph | `f_y = 0` nearly |
+//! | `gmres`, `bicgstab`, `dense` | [`Implicit`] with [`Gmres`], [`BiCgStab`], [`Dense`] | a solved lower level | one graph | `f_y = 0` nearly, `f_yy` regular |
+//! | `neumann` | [`Implicit`] with [`Neumann`] | a solved lower level, many terms | one graph | `f_y = 0` nearly, `norm(I - eta f_yy) < 1` |
+//! | `nystrom` | [`Implicit`] with [`Nystrom`] | approximate | one graph | `f_yy` positive semidefinite, of low rank nearly |
+//! | `identity` | [`Implicit`] with [`Identity`] | approximate | one graph | `f_yy` nearly I |
+//! | `fixed-point` | [`FixedPoint`] | a solved lower level | one graph | a step that contracts |
+//! | `iga` | [`Iga`] | approximate | one graph | f like a square |
+//! | `imaml` | [`Imaml`] | a solved lower level, with `mu/2 norm(y - x)^2` | one graph | x shaped like y |
 //!
 //! | name | type | step |
 //! |---|---|---|
@@ -94,8 +102,13 @@ pub mod upper;
 
 pub use data::*;
 pub use error::Error;
-pub use hypergradient::{Hypergradient, HypergradientMethod, Implicit, Rad, Status};
-pub use linear::{Cg, LinearSolver, LinearStatus};
+pub use hypergradient::{
+    FixedPoint, Hypergradient, HypergradientMethod, Iga, Imaml, Implicit, Rad, Status, Tolerances,
+};
+pub use linear::{
+    ApproxGrad, BiCgStab, Cg, Dense, Gmres, Identity, LinearSolver, LinearStatus, Neumann,
+    NormalCg, Nystrom,
+};
 pub use lower::{Descent, Dynamics, Gd, Momentum, Plan};
 pub use oracle::*;
 pub use problem::{Bilevel, BilevelProblem, Level};

@@ -3,13 +3,21 @@
 //! A method is a value that holds its lower dynamics or its linear solver. All are object-safe, so
 //! that a registry of names can build them.
 
+mod fixed_point;
+mod iga;
+mod imaml;
 mod implicit;
 mod rad;
 mod reverse;
+mod tolerances;
 
+pub use fixed_point::FixedPoint;
+pub use iga::Iga;
+pub use imaml::Imaml;
 pub use implicit::Implicit;
 pub use rad::Rad;
 pub(crate) use reverse::reverse;
+pub use tolerances::Tolerances;
 
 use std::fmt::{Debug, Display, Formatter};
 
@@ -53,10 +61,19 @@ pub enum Status {
     Implicit {
         /// Why the linear solver stopped.
         solver: LinearStatus,
-        /// The solver's residual relative to `norm(F_y)`, of the damped system where there is damping.
-        residual: f64,
-        /// `norm(f_y(x, y_T))`: the formula wants 0, and is off by the order of it.
+        /// The solver's residual relative to `norm(F_y)`, of the damped system where there is damping;
+        /// none where the solver does not know it.
+        residual: Option<f64>,
+        /// `norm(f_y(x, y_T))`, or how far one more step leads from a fixed point: the formula wants 0,
+        /// and is off by the order of it.
         stationarity: f64,
+    },
+    /// The implicit formula after all lower steps, with the tolerance of this hypergradient not met.
+    LowerLimit {
+        /// `norm(f_y(x, y_T))`.
+        stationarity: f64,
+        /// What it was to be.
+        tolerance: f64,
     },
 }
 
@@ -74,7 +91,11 @@ impl Status {
 
     /// Whether nothing went wrong on the way.
     pub fn is_ok(&self) -> bool {
-        matches!(self, Self::Exact | Self::Implicit { solver: LinearStatus::Converged, .. })
+        match self {
+            Self::Exact => true,
+            Self::Implicit { solver, .. } => solver.is_ok(),
+            Self::NoDescent { .. } | Self::LowerLimit { .. } => false,
+        }
     }
 }
 
@@ -87,10 +108,20 @@ impl Display for Status {
                 "the lower steps raised the lower loss from {start:.3e} to {end:.3e}: reduce the lower \
                  step size"
             ),
-            Self::Implicit { solver, residual, stationarity } => write!(
+            Self::Implicit { solver, residual, stationarity } => {
+                let residual =
+                    residual.map_or("unknown".into(), |residual| format!("{residual:.1e}"));
+                write!(
+                    f,
+                    "linear solver {solver} (relative residual {residual}; distance from stationarity \
+                     {stationarity:.1e})"
+                )
+            }
+            Self::LowerLimit { stationarity, tolerance } => write!(
                 f,
-                "linear solver {solver} (relative residual {residual:.1e}; norm of the lower gradient \
-                 {stationarity:.1e})"
+                "the lower level ended at its last step with a gradient of norm {stationarity:.1e}, \
+                 expected at most {tolerance:.1e}: allow more lower steps, start them warm, or loosen \
+                 the tolerances"
             ),
         }
     }

@@ -3,8 +3,9 @@
 
 use bilevel_autodiff::Vector;
 use bilevel_core::{
-    AutodiffOracle, BilevelProblem, Cg, Descent, Dynamics, Error, FullBatch, Gd,
-    HypergradientMethod, Implicit, Level, Momentum, Rad, Samples, Stage, Status,
+    ApproxGrad, AutodiffOracle, BiCgStab, BilevelProblem, Cg, Dense, Descent, Dynamics, Error,
+    FixedPoint, FullBatch, Gd, Gmres, HypergradientMethod, Implicit, Level, Momentum, Neumann,
+    NormalCg, Rad, Samples, Stage, Status,
 };
 use burn::backend::Autodiff;
 use burn::module::{Module, Param};
@@ -250,7 +251,7 @@ pub fn ridge_closed_form() -> Vec<f64> {
 }
 
 /// Gaussian elimination with pivoting.
-fn solve(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
+pub fn solve(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
     let n = b.len();
     for k in 0..n {
         let pivot = (k..n).max_by(|&i, &j| a[i][k].abs().total_cmp(&a[j][k].abs())).unwrap();
@@ -297,5 +298,13 @@ pub fn exact_methods<B: Backend>() -> Vec<Named<B>> {
         ("rad through momentum", Box::new(Rad::new(heavy()))),
         ("cg after gd", Box::new(Implicit::new(gd(), cg()))),
         ("cg after momentum", Box::new(Implicit::new(heavy(), cg()))),
+        ("normal-cg", Box::new(Implicit::new(gd(), NormalCg::new(50, 1e-12).unwrap()))),
+        ("gmres", Box::new(Implicit::new(gd(), Gmres::new(50, 1e-13).unwrap()))),
+        ("bicgstab", Box::new(Implicit::new(gd(), BiCgStab::new(50, 1e-12).unwrap()))),
+        ("neumann", Box::new(Implicit::new(gd(), Neumann::new(0.5, 600, 1e-11).unwrap()))),
+        ("approx-grad", Box::new(Implicit::new(gd(), ApproxGrad::gd(0.3, 2000, 1e-10).unwrap()))),
+        ("dense", Box::new(Implicit::new(gd(), Dense::new()))),
+        ("fixed-point of gd", Box::new(FixedPoint::new(gd(), 600, 1e-11).unwrap())),
+        ("fixed-point of momentum", Box::new(FixedPoint::new(heavy(), 600, 1e-11).unwrap())),
     ]
 }
