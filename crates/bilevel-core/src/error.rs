@@ -117,6 +117,44 @@ pub enum Error {
         step: usize,
     },
 
+    /// A linear solver for symmetric operators on one that may be none.
+    #[error(
+        "the operator is general, expected a symmetric one for {solver}: use gmres, bicgstab or dense, \
+         or build it by `Operator::symmetric` if it is"
+    )]
+    NotSymmetric {
+        /// The solver.
+        solver: &'static str,
+    },
+
+    /// A problem too large to assemble its matrix.
+    #[error(
+        "y has {found} numbers, expected at most {limit} for {solver}: use cg or normal-cg, which need \
+         products alone, or raise the limit"
+    )]
+    TooLarge {
+        /// The solver.
+        solver: &'static str,
+        /// The size.
+        found: usize,
+        /// The largest one it takes.
+        limit: usize,
+    },
+
+    /// An upper variable that cannot be the start of the lower one.
+    #[error(
+        "variable {at} of x is {found}, expected {expected} as in y: build x and y as modules of the \
+         same shapes"
+    )]
+    NotAlike {
+        /// Where they differ first, counted from 0.
+        at: usize,
+        /// The variable of x.
+        found: String,
+        /// The variable of y.
+        expected: String,
+    },
+
     /// A hypergradient or an upper variable that is not finite.
     #[error(
         "the {what} is not finite at upper step {step}, expected finite values: reduce the {cure}"

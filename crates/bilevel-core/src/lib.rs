@@ -57,7 +57,7 @@
 //! | data: a batch for each [`Sample`] | [`Data`] | [`FullBatch`] |
 //! | oracle: values, gradients, products, and their [`Cost`] | [`Oracle`] | [`AutodiffOracle`] |
 //! | [`lower`]: steps of y, and their adjoints | [`Dynamics`], T steps of which are a [`Descent`] | the table below |
-//! | [`linear`]: `A q = b` by products | [`LinearSolver`] | [`Cg`] |
+//! | [`linear`]: `A q = b` by products | [`LinearSolver`] | [`Cg`], [`NormalCg`], [`Gmres`], [`BiCgStab`], [`Neumann`], [`ApproxGrad`], [`Nystrom`], [`Identity`], [`Dense`] |
 //! | [`hypergradient`]: `dF/dx` | [`HypergradientMethod`] | the methods below |
 //! | [`upper`]: steps of x | [`UpperStep`] | [`BurnOptimizer`], [`GradientStep`] |
 //! | [`proximal`]: constraints and non-smooth terms of both levels | [`Proximal`], [`Projection`] | [`Bounds`], [`Ball`], [`Simplex`], [`SoftThreshold`] |
@@ -81,6 +81,14 @@
 //! | `ia-gm` | [`IaGm`] | T lower steps, in the start too | as `rad` | [`Start::Learned`] |
 //! | `iaptt` | [`Iaptt`] | the steps to `argmax_k F(x, y_k)`, in the start too | as `rad` | [`Start::Learned`] |
 //! | `cg` | [`Implicit`] with [`Cg`] | a solved lower level | one graph | `f_y = 0` nearly, `f_yy` positive definite |
+//! | `normal-cg`, `approx-grad` | [`Implicit`] with [`NormalCg`], [`ApproxGrad`] | a solved lower level | one graph | `f_y = 0` nearly |
+//! | `gmres`, `bicgstab`, `dense` | [`Implicit`] with [`Gmres`], [`BiCgStab`], [`Dense`] | a solved lower level | one graph | `f_y = 0` nearly, `f_yy` regular |
+//! | `neumann` | [`Implicit`] with [`Neumann`] | a solved lower level, many terms | one graph | `f_y = 0` nearly, `norm(I - eta f_yy) < 1` |
+//! | `nystrom` | [`Implicit`] with [`Nystrom`] | approximate | one graph | `f_yy` positive semidefinite, of low rank nearly |
+//! | `identity` | [`Implicit`] with [`Identity`] | approximate | one graph | `f_yy` nearly I |
+//! | `fixed-point` | [`FixedPoint`] | a solved lower level | one graph | a step that contracts |
+//! | `iga` | [`Iga`] | approximate | one graph | f like a square |
+//! | `imaml` | [`Imaml`] | a solved lower level, with `mu/2 norm(y - x)^2` | one graph | x shaped like y |
 //!
 //! | name | type | step |
 //! |---|---|---|
@@ -116,10 +124,13 @@ pub mod upper;
 pub use data::*;
 pub use error::Error;
 pub use hypergradient::{
-    Fad, Fomaml, Hypergradient, HypergradientMethod, IaGm, Iaptt, Implicit, Maml, OneStage,
-    OneStageFd, OnlineFad, Rad, Reptile, ReversibleRad, Status, Trad,
+    Fad, FixedPoint, Fomaml, Hypergradient, HypergradientMethod, IaGm, Iaptt, Iga, Imaml, Implicit,
+    Maml, OneStage, OneStageFd, OnlineFad, Rad, Reptile, ReversibleRad, Status, Tolerances, Trad,
 };
-pub use linear::{Cg, LinearSolver, LinearStatus};
+pub use linear::{
+    ApproxGrad, BiCgStab, Cg, Dense, Gmres, Identity, LinearSolver, LinearStatus, Neumann,
+    NormalCg, Nystrom,
+};
 pub use lower::{
     Adam, Aggregated, Coefficient, Descent, Diagonal, Dynamics, Gd, Kronecker, Momentum, Nesterov,
     Plan, Preconditioned, Preconditioner, Projected, ReversibleMomentum, Weight,

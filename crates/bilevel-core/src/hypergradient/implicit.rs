@@ -3,12 +3,13 @@
 use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
-use super::{Hypergradient, HypergradientMethod, Status};
-use crate::linear::LinearSolver;
+use super::{Hypergradient, HypergradientMethod, Status, Tolerances};
+use crate::linear::{LinearSolver, Operator, Structure, System};
 use crate::lower::Descent;
 use crate::{Direction, Error, Level, Stage, Wrt};
 
-/// Implicit differentiation at the end of a descent: `cg` where its solver is [`Cg`](crate::Cg).
+/// Implicit differentiation at the end of a descent: `cg`, `normal-cg`, `gmres`, `bicgstab`, `neumann`,
+/// `approx-grad`, `identity`, `nystrom` or `dense`, as its [solver](crate::linear) is.
 ///
 /// ```text
 /// y_T by T lower steps,  f_yy q = F_y,  g = F_x - f_xy' q
@@ -17,8 +18,8 @@ use crate::{Direction, Error, Level, Stage, Wrt};
 /// Memory does not grow with T. Cost: T + 1 gradients and one value of f, one gradient of F, the solver's
 /// products and one more product of f.
 ///
-/// Requires: `f_y(x, y_T) = 0` nearly and `f_yy` positive definite there (for `cg`, or made so by
-/// damping); the error is of the order of `norm(y_T - y*)` and of the solver's residual.
+/// Requires: `f_y(x, y_T) = 0` nearly and what the solver requires of `f_yy` there; the error is of the
+/// order of `norm(y_T - y*)` and of the solver's residual.
 ///
 /// Source: [survey, Alg. 4](https://arxiv.org/abs/2101.11517); F. Pedregosa, "Hyperparameter
 /// optimization with approximate gradient", 2016.
@@ -26,18 +27,45 @@ use crate::{Direction, Error, Level, Stage, Wrt};
 pub struct Implicit<B: Backend> {
     descent: Descent<B>,
     solver: Box<dyn LinearSolver<B>>,
+    tolerances: Option<Tolerances>,
+    warm: bool,
+    /// The solution of the last call.
+    q: Option<Vector<B>>,
+    calls: usize,
 }
 
 impl<B: Backend> Implicit<B> {
-    /// At the end of `descent`, by `solver`.
+    /// At the end of `descent`, by `solver` from q = 0.
     pub fn new(descent: Descent<B>, solver: impl LinearSolver<B> + 'static) -> Self {
-        Self { descent, solver: Box::new(solver) }
+        let solver = Box::new(solver);
+        Self { descent, solver, tolerances: None, warm: false, q: None, calls: 0 }
+    }
+
+    /// With the solver starting each time at the q of the time before, for one product more: fewer
+    /// iterations where x moves little.
+    pub fn with_warm_start(mut self) -> Self {
+        self.warm = true;
+        self
+    }
+
+    /// With a tolerance for each hypergradient, `e_k` for the k-th one that this value computes: the
+    /// descent ends, before its T steps, at a gradient with `norm(f_y) <= e_k`, and the solver at
+    /// `norm(F_y - f_yy q) <= e_k norm(F_y)`, in place of its own tolerance. T steps that do not get
+    /// there give [`Status::LowerLimit`].
+    ///
+    /// Source: F. Pedregosa, "Hyperparameter optimization with approximate gradient", 2016, Alg. 1.
+    pub fn with_tolerances(mut self, tolerances: Tolerances) -> Self {
+        self.tolerances = Some(tolerances);
+        self
     }
 }
 
 impl<B: Backend> HypergradientMethod<B> for Implicit<B> {
     fn describe(&self) -> String {
-        format!("implicit({} after {})", self.solver.describe(), self.descent.describe())
+        let warm = if self.warm { ", warm q" } else { "" };
+        let schedule = self.tolerances.map(|t| format!(", tolerances {t}")).unwrap_or_default();
+        let (solver, descent) = (self.solver.describe(), self.descent.describe());
+        format!("implicit({solver} after {descent}{warm}{schedule})")
     }
 
     fn hypergradient(
@@ -45,21 +73,41 @@ impl<B: Backend> HypergradientMethod<B> for Implicit<B> {
         stage: Stage<'_, B>,
         start: &Vector<B>,
     ) -> Result<Hypergradient<B>, Error> {
-        let descended = self.descent.run(&stage, start)?;
+        self.solver.check(Structure::Symmetric, start.layout().size())?;
+        let tolerance = self.tolerances.map(|tolerances| tolerances.at(self.calls));
+        let descended = match tolerance {
+            Some(tolerance) => self.descent.run_until(&stage, start, tolerance)?,
+            None => self.descent.run(&stage, start)?,
+        };
         let climbed = Status::of_descent(&descended);
         let lower = descended.state.y;
         let (upper_loss, sides) = stage.gradient(Level::Upper, &lower, Wrt::Both);
         let (direct, rhs) = sides.into_both();
         let product =
             |v: &Vector<B>, wrt| stage.product(Level::Lower, &lower, Direction::lower(v), wrt);
-        let solution = self.solver.solve(&mut |v| product(v, Wrt::Lower).into_y(), &rhs);
+        let hessian = |v: &Vector<B>| product(v, Wrt::Lower).into_y();
+        let operator = Operator::symmetric(&hessian);
+        let system = System::new(&operator, &rhs)
+            .with_guess(self.q.as_ref().filter(|_| self.warm))
+            .with_tolerance(tolerance);
+        let solution = self.solver.solve(&system)?;
         let mixed = product(&solution.q, Wrt::Upper).into_x();
         let slope = stage.gradient(Level::Lower, &lower, Wrt::Lower).1.into_y();
-        let status = climbed.unwrap_or_else(|| Status::Implicit {
-            solver: solution.status,
-            residual: solution.residual,
-            stationarity: slope.norm(),
-        });
+        let stationarity = slope.norm();
+        let (solver, residual) = (solution.status, solution.residual);
+        let status = match (climbed, tolerance) {
+            (Some(climbed), _) => climbed,
+            (None, Some(tolerance))
+                if solver.is_ok()
+                    && descended.steps == self.descent.steps()
+                    && stationarity > tolerance =>
+            {
+                Status::LowerLimit { stationarity, tolerance }
+            }
+            _ => Status::Implicit { solver, residual, stationarity },
+        };
+        self.q = Some(solution.q);
+        self.calls += 1;
         Ok(Hypergradient {
             gradient: direct.sub(&mixed),
             start: None,

@@ -5,9 +5,12 @@
 
 mod columns;
 mod fad;
+mod fixed_point;
 mod fomaml;
 mod ia_gm;
 mod iaptt;
+mod iga;
+mod imaml;
 mod implicit;
 mod maml;
 mod one_stage;
@@ -24,6 +27,11 @@ pub use fad::Fad;
 pub use fomaml::Fomaml;
 pub use ia_gm::IaGm;
 pub use iaptt::Iaptt;
+mod tolerances;
+
+pub use fixed_point::FixedPoint;
+pub use iga::Iga;
+pub use imaml::Imaml;
 pub use implicit::Implicit;
 pub use maml::Maml;
 pub use one_stage::OneStage;
@@ -37,6 +45,7 @@ pub use trad::Trad;
 pub(crate) use columns::Columns;
 pub(crate) use reverse::{reverse, unroll};
 pub(crate) use start_in_x::StartInX;
+pub use tolerances::Tolerances;
 
 use std::fmt::{Debug, Display, Formatter};
 
@@ -83,10 +92,19 @@ pub enum Status {
     Implicit {
         /// Why the linear solver stopped.
         solver: LinearStatus,
-        /// The solver's residual relative to `norm(F_y)`, of the damped system where there is damping.
-        residual: f64,
-        /// `norm(f_y(x, y_T))`: the formula wants 0, and is off by the order of it.
+        /// The solver's residual relative to `norm(F_y)`, of the damped system where there is damping;
+        /// none where the solver does not know it.
+        residual: Option<f64>,
+        /// `norm(f_y(x, y_T))`, or how far one more step leads from a fixed point: the formula wants 0,
+        /// and is off by the order of it.
         stationarity: f64,
+    },
+    /// The implicit formula after all lower steps, with the tolerance of this hypergradient not met.
+    LowerLimit {
+        /// `norm(f_y(x, y_T))`.
+        stationarity: f64,
+        /// What it was to be.
+        tolerance: f64,
     },
 }
 
@@ -104,12 +122,11 @@ impl Status {
 
     /// Whether nothing went wrong on the way.
     pub fn is_ok(&self) -> bool {
-        matches!(
-            self,
-            Self::Exact
-                | Self::Approximate
-                | Self::Implicit { solver: LinearStatus::Converged, .. }
-        )
+        match self {
+            Self::Exact | Self::Approximate => true,
+            Self::Implicit { solver, .. } => solver.is_ok(),
+            Self::NoDescent { .. } | Self::LowerLimit { .. } => false,
+        }
     }
 }
 
@@ -123,10 +140,20 @@ impl Display for Status {
                 "the lower steps raised the lower loss from {start:.3e} to {end:.3e}: reduce the lower \
                  step size"
             ),
-            Self::Implicit { solver, residual, stationarity } => write!(
+            Self::Implicit { solver, residual, stationarity } => {
+                let residual =
+                    residual.map_or("unknown".into(), |residual| format!("{residual:.1e}"));
+                write!(
+                    f,
+                    "linear solver {solver} (relative residual {residual}; distance from stationarity \
+                     {stationarity:.1e})"
+                )
+            }
+            Self::LowerLimit { stationarity, tolerance } => write!(
                 f,
-                "linear solver {solver} (relative residual {residual:.1e}; norm of the lower gradient \
-                 {stationarity:.1e})"
+                "the lower level ended at its last step with a gradient of norm {stationarity:.1e}, \
+                 expected at most {tolerance:.1e}: allow more lower steps, start them warm, or loosen \
+                 the tolerances"
             ),
         }
     }

@@ -1,24 +1,22 @@
 //! Conjugate gradients.
 
-use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
-use super::{LinearSolver, LinearStatus, Solution};
+use super::{Limits, LinearSolver, LinearStatus, Solution, Structure, System};
 use crate::Error;
-use crate::error::{at_least_one, not_negative, positive};
+use crate::error::not_negative;
 
 /// `cg`: conjugate gradients on `(A + d I) q = b`.
 ///
-/// Requires `A + d I` positive definite; stops with [`LinearStatus::Indefinite`] on meeting a direction
-/// that proves otherwise. In exact arithmetic it ends after as many products as `A` has distinct
-/// eigenvalues.
+/// Requires `A` symmetric and `A + d I` positive definite; stops with [`LinearStatus::Indefinite`] on
+/// meeting a direction that proves otherwise. In exact arithmetic it ends after as many products as `A`
+/// has distinct eigenvalues. Cost: one product an iteration. The residual is updated, not computed anew.
 ///
 /// Source: M. R. Hestenes and E. Stiefel, "Methods of conjugate gradients for solving linear systems",
 /// 1952; for hypergradients [survey, Alg. 4](https://arxiv.org/abs/2101.11517).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cg {
-    iterations: usize,
-    tolerance: f64,
+    limits: Limits,
     damping: f64,
 }
 
@@ -28,11 +26,7 @@ impl Cg {
     /// # Errors
     /// If `iterations` is 0 or `tolerance` not finite and positive.
     pub fn new(iterations: usize, tolerance: f64) -> Result<Self, Error> {
-        Ok(Self {
-            iterations: at_least_one("cg iterations", iterations)?,
-            tolerance: positive("cg tolerance", tolerance)?,
-            damping: 0.0,
-        })
+        Ok(Self { limits: Limits::new(iterations, tolerance)?, damping: 0.0 })
     }
 
     /// With the damping `d`.
@@ -47,45 +41,29 @@ impl Cg {
 
 impl<B: Backend> LinearSolver<B> for Cg {
     fn describe(&self) -> String {
-        format!(
-            "cg(iterations {}, tolerance {:e}, damping {})",
-            self.iterations, self.tolerance, self.damping
-        )
+        format!("cg({}, damping {})", self.limits, self.damping)
     }
 
-    fn solve(
-        &self,
-        product: &mut dyn FnMut(&Vector<B>) -> Vector<B>,
-        b: &Vector<B>,
-    ) -> Solution<B> {
-        let norm = b.norm();
-        let mut q = b.zeros_like();
-        let finish = |q, status, square: f64, products| {
-            let residual = if norm > 0.0 { square.sqrt() / norm } else { 0.0 };
-            Solution { q, status, residual, products }
-        };
-        if norm == 0.0 {
-            return finish(q, LinearStatus::Converged, 0.0, 0);
-        }
-        let (mut r, mut p) = (b.clone(), b.clone());
-        let mut square = norm * norm;
-        for k in 0..self.iterations {
-            if !square.is_finite() {
-                return finish(q, LinearStatus::NotFinite, square, k);
+    fn check(&self, structure: Structure, _: usize) -> Result<(), Error> {
+        structure.require_symmetric("cg")
+    }
+
+    fn run(&self, system: &System<'_, B>) -> Solution<B> {
+        let limits = self.limits.of(system);
+        let (mut q, mut r) = system.start(self.damping);
+        let mut p = r.clone();
+        let mut square = r.dot(&r);
+        let mut k = 0;
+        loop {
+            let residual = square.sqrt() / system.norm();
+            if let Some(status) = limits.end(k, residual) {
+                return Solution::new(q, status, Some(residual));
             }
-            if square.sqrt() <= self.tolerance * norm {
-                return finish(q, LinearStatus::Converged, square, k);
-            }
-            let mut ap = product(&p);
-            if self.damping > 0.0 {
-                ap = ap.axpy(self.damping, &p);
-            }
+            let ap = system.operator().apply_damped(&p, self.damping);
             let curvature = p.dot(&ap);
-            if !curvature.is_finite() {
-                return finish(q, LinearStatus::NotFinite, curvature, k + 1);
-            }
+            // NaN passes, and ends as a residual that is not finite.
             if curvature <= 0.0 {
-                return finish(q, LinearStatus::Indefinite, square, k + 1);
+                return Solution::new(q, LinearStatus::Indefinite, Some(residual));
             }
             let length = square / curvature;
             q = q.axpy(length, &p);
@@ -93,14 +71,7 @@ impl<B: Backend> LinearSolver<B> for Cg {
             let next = r.dot(&r);
             p = r.axpy(next / square, &p);
             square = next;
+            k += 1;
         }
-        let status = if !square.is_finite() {
-            LinearStatus::NotFinite
-        } else if square.sqrt() <= self.tolerance * norm {
-            LinearStatus::Converged
-        } else {
-            LinearStatus::IterationLimit
-        };
-        finish(q, status, square, self.iterations)
     }
 }

@@ -3,10 +3,12 @@
 //! Methods see `dyn Oracle<B>`, vectors in and vectors out. They are compiled once a backend, not once
 //! a problem, can be tested on closed formulas, and their costs are counted the same way.
 
+mod anchored;
 mod autodiff;
 mod cost;
 mod stage;
 
+pub(crate) use anchored::{Anchored, recast};
 pub use autodiff::AutodiffOracle;
 pub use cost::Cost;
 pub use stage::{Objective, Samples, Stage};

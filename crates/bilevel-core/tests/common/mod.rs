@@ -3,8 +3,9 @@
 
 use bilevel_autodiff::Vector;
 use bilevel_core::{
-    AutodiffOracle, BilevelProblem, Cg, Descent, Dynamics, Error, Fad, FullBatch, Gd,
-    HypergradientMethod, IaGm, Implicit, Level, Momentum, Rad, Samples, Stage, Status, Trad,
+    ApproxGrad, AutodiffOracle, BiCgStab, BilevelProblem, Cg, Dense, Descent, Dynamics, Error, Fad,
+    FixedPoint, FullBatch, Gd, Gmres, HypergradientMethod, IaGm, Implicit, Level, Momentum,
+    Neumann, NormalCg, Rad, Samples, Stage, Status, Trad,
 };
 use burn::backend::Autodiff;
 use burn::module::{Module, Param};
@@ -254,7 +255,7 @@ pub fn ridge_closed_form() -> Vec<f64> {
 }
 
 /// Gaussian elimination with pivoting.
-fn solve(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
+pub fn solve(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
     let n = b.len();
     for k in 0..n {
         let pivot = (k..n).max_by(|&i, &j| a[i][k].abs().total_cmp(&a[j][k].abs())).unwrap();
@@ -304,5 +305,13 @@ pub fn exact_methods<B: Backend>() -> Vec<Named<B>> {
         ("ia-gm through gd", Box::new(IaGm::new(gd()))),
         ("cg after gd", Box::new(Implicit::new(gd(), cg()))),
         ("cg after momentum", Box::new(Implicit::new(heavy(), cg()))),
+        ("normal-cg", Box::new(Implicit::new(gd(), NormalCg::new(50, 1e-12).unwrap()))),
+        ("gmres", Box::new(Implicit::new(gd(), Gmres::new(50, 1e-13).unwrap()))),
+        ("bicgstab", Box::new(Implicit::new(gd(), BiCgStab::new(50, 1e-12).unwrap()))),
+        ("neumann", Box::new(Implicit::new(gd(), Neumann::new(0.5, 600, 1e-11).unwrap()))),
+        ("approx-grad", Box::new(Implicit::new(gd(), ApproxGrad::gd(0.3, 2000, 1e-10).unwrap()))),
+        ("dense", Box::new(Implicit::new(gd(), Dense::new()))),
+        ("fixed-point of gd", Box::new(FixedPoint::new(gd(), 600, 1e-11).unwrap())),
+        ("fixed-point of momentum", Box::new(FixedPoint::new(heavy(), 600, 1e-11).unwrap())),
     ]
 }

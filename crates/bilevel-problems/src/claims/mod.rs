@@ -75,16 +75,11 @@ impl Findings {
 /// If a lower level diverges.
 pub fn all<B: Backend>(device: &B::Device) -> Result<Findings, Error> {
     let mut findings = Findings::default();
-    let problems = [
-        quadratic::findings::<B>,
-        bda::findings,
-        iaptt::findings,
-        ia_gm::findings,
-        penalty::findings,
-    ];
-    for problem in problems {
-        findings.extend(problem(device)?);
-    }
+    findings.extend(quadratic::findings::<B>(device)?);
+    findings.extend(bda::findings::<B>(device)?);
+    findings.extend(iaptt::findings::<B>(device)?);
+    findings.extend(ia_gm::findings::<B>(device)?);
+    findings.extend(penalty::findings::<B>(device)?);
     Ok(findings)
 }
 

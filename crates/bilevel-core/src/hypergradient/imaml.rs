@@ -1,0 +1,75 @@
+//! Meta-learning with implicit gradients.
+
+use bilevel_autodiff::{Layout, Leaf, Vector};
+use burn::tensor::backend::Backend;
+
+use super::{Hypergradient, HypergradientMethod, Implicit};
+use crate::error::positive;
+use crate::oracle::{Anchored, recast};
+use crate::{Error, Stage};
+
+/// `imaml`: implicit differentiation of `min_y f(x, y) + mu/2 norm(y - x)^2`, from `y = x`.
+///
+/// ```text
+/// y_T by T lower steps from x,  (f_yy + mu I) q = F_y,  g = F_x - f_xy' q + mu q
+/// ```
+///
+/// x is the common start of many tasks, and the other losses do not look at it: then
+/// `g = mu (f_yy + mu I)^-1 F_y`. Cost: that of [`Implicit`]; [`Hypergradient::lower_loss`] is the
+/// regularised one, and the start that a solver gives is not used.
+///
+/// Requires: variables of x and y with the same shapes, in the same order; `mu` above the curvature of
+/// f downwards, so that `f_yy + mu I` is positive definite; a lower step size below
+/// `2 / (L + mu)`.
+///
+/// Source: A. Rajeswaran et al., "Meta-learning with implicit gradients", 2019;
+/// [survey, section 6](https://arxiv.org/abs/2101.11517).
+#[derive(Debug)]
+pub struct Imaml<B: Backend> {
+    implicit: Implicit<B>,
+    strength: f64,
+}
+
+impl<B: Backend> Imaml<B> {
+    /// `implicit` on the lower loss regularised by `mu = strength`; its solver is
+    /// [`Cg`](crate::Cg) in the source.
+    ///
+    /// # Errors
+    /// If `strength` is not finite and positive.
+    pub fn new(implicit: Implicit<B>, strength: f64) -> Result<Self, Error> {
+        Ok(Self { implicit, strength: positive("imaml strength", strength)? })
+    }
+}
+
+impl<B: Backend> HypergradientMethod<B> for Imaml<B> {
+    fn describe(&self) -> String {
+        format!("imaml(strength {}, {})", self.strength, self.implicit.describe())
+    }
+
+    fn hypergradient(
+        &mut self,
+        stage: Stage<'_, B>,
+        start: &Vector<B>,
+    ) -> Result<Hypergradient<B>, Error> {
+        check_alike(stage.oracle.upper_layout(), stage.oracle.lower_layout())?;
+        let anchored = Anchored::new(stage.oracle, self.strength);
+        let start = recast(stage.x, start);
+        self.implicit.hypergradient(Stage::new(&anchored, stage.x, stage.samples), &start)
+    }
+}
+
+fn check_alike(upper: &Layout, lower: &Layout) -> Result<(), Error> {
+    let describe = |leaf: Option<&Leaf>| match leaf {
+        Some(leaf) => format!("`{}` {:?} {:?}", leaf.path, leaf.shape.to_vec(), leaf.dtype),
+        None => "no variable".into(),
+    };
+    let kind = |leaf: Option<&Leaf>| leaf.map(|leaf| (leaf.shape.clone(), leaf.dtype));
+    let (upper, lower) = (upper.leaves(), lower.leaves());
+    for at in 0..upper.len().max(lower.len()) {
+        let (x, y) = (upper.get(at), lower.get(at));
+        if kind(x) != kind(y) {
+            return Err(Error::NotAlike { at, found: describe(x), expected: describe(y) });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,24 @@
+//! What the sources say, against what is seen. A claim that does not hold is a finding, and each finding is
+//! known by name: a new one, or one that went away, fails here.
+
+use bilevel_problems::claims;
+use burn::tensor::{FloatDType, IntDType, set_default_dtypes};
+use burn_flex::{Flex, FlexDevice};
+
+/// (problem, method) where we see something else than the source.
+const FINDINGS: [(&str, &str); 0] = [];
+
+#[test]
+fn the_findings_are_those_that_are_known() {
+    set_default_dtypes::<Flex>(&FlexDevice, FloatDType::F64, IntDType::I64).unwrap();
+    let found = claims::all::<Flex>(&FlexDevice).unwrap();
+    for claim in &found.claims {
+        let verdict = if claim.holds { "holds  " } else { "FINDING" };
+        println!("{verdict} {}: {}: {} | {}", claim.problem, claim.method, claim.says, claim.sees);
+    }
+    let findings: Vec<_> = found.claims.iter().filter(|claim| !claim.holds).collect();
+    let names: Vec<_> = findings.iter().map(|c| (c.problem, c.method.as_str())).collect();
+    assert_eq!(names, FINDINGS);
+    // Every figure has curves with finite ends, whatever they show.
+    assert!(found.figures.iter().all(|figure| !figure.curves.is_empty()));
+}
