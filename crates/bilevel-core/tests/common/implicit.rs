@@ -249,11 +249,36 @@ fn no_linear_solver_hides_numbers_that_are_not_finite() {
             LinearStatus::NotFinite
         };
         assert_eq!(found.status, expected, "{}", row.name);
-        assert_eq!(solve(&[f64::INFINITY; N]).status, LinearStatus::NotFinite, "{}", row.name);
+        let found = solve(&[f64::INFINITY; N]);
+        assert_eq!((found.status, found.products), (LinearStatus::NotFinite, 0), "{}", row.name);
+        assert_eq!(found.q.to_vec(), [0.0; N]);
         let found = solve(&[0.0; N]);
         assert_eq!((found.status, found.products), (LinearStatus::Converged, 0), "{}", row.name);
         assert_eq!(found.q.to_vec(), [0.0; N]);
     }
+}
+
+/// A solver that is wrong about what it found.
+#[derive(Debug)]
+struct Careless;
+
+impl LinearSolver<B> for Careless {
+    fn describe(&self) -> String {
+        "careless".into()
+    }
+
+    fn run(&self, system: &System<'_, B>) -> Solution<B> {
+        Solution::new(system.rhs().scale(f64::NAN), LinearStatus::Converged, Some(0.0))
+    }
+}
+
+#[test]
+fn a_solver_from_outside_cannot_hide_them_either() {
+    let found = solve_by(&Careless, &with_spectrum(DEFINITE), &[1.0; N], None);
+    assert_eq!(found.status, LinearStatus::NotFinite);
+    let oracle = penalties::<B>(Fit::Squares, &device());
+    let (_, status) = hypergradient(&oracle, &mut Implicit::new(short(), Careless));
+    assert!(!status.is_ok() && status.to_string().contains("not finite"), "{status}");
 }
 
 #[test]
@@ -481,6 +506,25 @@ fn fixed_point_equals_dense_wherever_it_is_taken() {
 }
 
 #[test]
+fn a_fixed_point_of_gd_is_the_neumann_series() {
+    let oracle = penalties::<B>(Fit::Logistic, &device());
+    for k in [1, 2, 5] {
+        let gd = || descent(Gd::new(0.4), 3);
+        let neumann = Neumann::new(0.4, k, 1e-12).unwrap();
+        let (expected, series) = hypergradient(&oracle, &mut Implicit::new(gd(), neumann));
+        let mut method = FixedPoint::new(gd(), k, 1e-12).unwrap();
+        let (found, status) = hypergradient(&oracle, &mut method);
+        assert_close("fixed-point", &found, &expected, 1e-12);
+        let residual = |status| match status {
+            Status::Implicit { solver: LinearStatus::IterationLimit, residual, .. } => residual,
+            other => panic!("unexpected: {other}"),
+        };
+        let (found, expected) = (residual(status).unwrap(), residual(series).unwrap());
+        assert!((found - expected).abs() < 1e-12, "{found:e} {expected:e}");
+    }
+}
+
+#[test]
 fn a_fixed_point_that_does_not_contract_diverges_by_name() {
     // A step beyond 2 / L that does not climb yet, as the gradient is not along the steepest curvature.
     let oracle = penalties::<B>(Fit::Logistic, &device());
@@ -617,12 +661,26 @@ fn a_warm_q_needs_fewer_products() {
 
 #[test]
 fn tolerances_fall_as_they_say() {
-    let values = |t: Result<Tolerances, Error>| [0, 1, 3].map(|k| t.clone().unwrap().at(k));
+    let values = |tolerances: Result<Tolerances, Error>| {
+        let tolerances = tolerances.unwrap();
+        [0, 1, 3].map(|k| tolerances.at(k))
+    };
     assert_eq!(values(Tolerances::constant(0.1)), [0.1; 3]);
     assert_eq!(values(Tolerances::geometric(1.0, 0.5)), [1.0, 0.5, 0.125]);
     assert_eq!(values(Tolerances::quadratic(1.0)), [1.0, 0.25, 0.0625]);
     assert_eq!(values(Tolerances::cubic(1.0)), [1.0, 0.125, 0.015625]);
     assert_eq!(values(Tolerances::cubic(1.0).and_then(|t| t.with_least(0.1))), [1.0, 0.125, 0.1]);
+    // Both the descent and the solver work harder at each hypergradient, at one and the same x.
+    let oracle = penalties::<B>(Fit::Squares, &device());
+    let neumann = Neumann::new(0.5, 500, 1e-13).unwrap();
+    let mut method = Implicit::new(descent(Gd::new(0.5), 500), neumann)
+        .with_tolerances(Tolerances::geometric(0.1, 0.01).unwrap());
+    let costs = [(); 3].map(|()| {
+        let before = oracle.cost().lower_gradients;
+        (products(&oracle, &mut method, 0.0), oracle.cost().lower_gradients - before)
+    });
+    let growing = costs.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1);
+    assert!(growing, "{costs:?}");
 }
 
 #[test]
