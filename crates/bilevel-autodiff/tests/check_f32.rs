@@ -1,6 +1,11 @@
-//! The gradient check in f32 on flex: no false alarm at its looser tolerances, and plain errors found.
+//! The gradient check in f32, on flex and on wgpu: no false alarm at its looser tolerances, and plain
+//! errors found. wgpu is skipped where there is no graphics adapter.
 
-use bilevel_autodiff::{Layout, Loss, Track, Vector, check, lift_reverse};
+mod graphics;
+
+use std::sync::Arc;
+
+use bilevel_autodiff::{Layout, Loss, ReverseOverForward, Track, Vector, check, hvp, lift_reverse};
 use burn::backend::Autodiff;
 use burn::module::{AutodiffModule, Module};
 use burn::nn::loss::CrossEntropyLossConfig;
@@ -8,7 +13,8 @@ use burn::nn::{Gelu, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::activation::tanh;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
-use burn_flex::{Flex, FlexDevice};
+use burn_flex::Flex;
+use burn_wgpu::Wgpu;
 
 #[derive(Module, Debug)]
 struct Net<B: Backend> {
@@ -45,32 +51,66 @@ impl<B: Backend> Loss<B> for Training {
 }
 
 /// A network at a point of its own for each `phase`.
-fn net(phase: f64) -> Net<Autodiff<Flex>> {
-    let net = Net::<Autodiff<Flex>> {
-        first: LinearConfig::new(50, 30).init(&FlexDevice),
-        norm: LayerNormConfig::new(30).init(&FlexDevice),
-        second: LinearConfig::new(30, 20).init(&FlexDevice),
-        third: LinearConfig::new(20, 10).init(&FlexDevice),
+fn net<B: Backend>(phase: f64) -> Net<Autodiff<B>> {
+    let device = B::Device::default();
+    let net = Net::<Autodiff<B>> {
+        first: LinearConfig::new(50, 30).init(&device),
+        norm: LayerNormConfig::new(30).init(&device),
+        second: LinearConfig::new(30, 20).init(&device),
+        third: LinearConfig::new(20, 10).init(&device),
     };
-    let layout = Layout::of(&net);
+    let point = waves(&Layout::of(&net), phase);
+    lift_reverse::<B, _>(&net.valid(), &point, Track::Leaves).module
+}
+
+fn waves<B: Backend>(layout: &Arc<Layout>, phase: f64) -> Vector<B> {
     let values: Vec<_> = (0..layout.size()).map(|i| 0.3 * (1.3 * i as f64 + phase).sin()).collect();
-    let point = Vector::from_slice(&layout, &values, &FlexDevice);
-    lift_reverse::<Flex, _>(&net.valid(), &point, Track::Leaves).module
+    Vector::from_slice(layout, &values, &B::Device::default())
+}
+
+fn passes<B: Backend>(phase: f64) {
+    check(&Training { detached: 0.0 }, &net::<B>(phase)).assert_ok();
+}
+
+fn finds_a_detached_quarter<B: Backend>(phase: f64) {
+    let report = check(&Training { detached: 0.25 }, &net::<B>(phase));
+    assert_eq!(report.faulty(), ["second.weight"], "{report}");
 }
 
 const PHASES: [f64; 6] = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5];
 
 #[test]
 fn a_network_of_usual_layers_passes_wherever_it_starts() {
-    for phase in PHASES {
-        check(&Training { detached: 0.0 }, &net(phase)).assert_ok();
-    }
+    PHASES.into_iter().for_each(passes::<Flex>);
 }
 
 #[test]
 fn a_detached_quarter_is_found() {
-    for phase in PHASES {
-        let report = check(&Training { detached: 0.25 }, &net(phase));
-        assert_eq!(report.faulty(), ["second.weight"], "{report}");
+    PHASES.into_iter().for_each(finds_a_detached_quarter::<Flex>);
+}
+
+#[test]
+fn the_same_on_wgpu() {
+    if graphics::adapter() {
+        passes::<Wgpu>(PHASES[0]);
+        finds_a_detached_quarter::<Wgpu>(PHASES[0]);
+    }
+}
+
+/// Largest difference between two backends, relative to the norm.
+const TOLERANCE: f64 = 1e-5;
+
+#[test]
+fn a_hessian_vector_product_on_wgpu_is_that_on_flex() {
+    fn product<B: Backend>() -> Vec<f64> {
+        let net = net::<B>(0.5);
+        let v = waves(&Layout::of(&net), 0.9);
+        hvp(&net, &v, |net: &Net<ReverseOverForward<B>>| net.loss()).to_vec()
+    }
+    if graphics::adapter() {
+        let (found, expected) = (product::<Wgpu>(), product::<Flex>());
+        let norm = expected.iter().map(|e| e * e).sum::<f64>().sqrt();
+        let error = found.iter().zip(&expected).map(|(f, e)| (f - e).abs()).fold(0.0, f64::max);
+        assert!(norm > 0.1 && error <= TOLERANCE * norm, "off {error:e} of {norm}");
     }
 }

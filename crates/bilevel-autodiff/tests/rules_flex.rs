@@ -1,17 +1,18 @@
 //! Every tangent rule on the Flex backend in f64.
 
 use burn::tensor::backend::BackendTypes;
-use burn::tensor::{DType, set_default_dtypes};
+use burn::tensor::set_default_dtypes;
 
 #[path = "rules/mod.rs"]
 mod rules;
 
 type Inner = burn_flex::Flex;
 
-const NDARRAY: bool = false;
+const SUITE: rules::Suite = rules::DOUBLE;
 
 /// Flex computes in the dtype of its tensors; this is the default for those made from nothing.
-fn set_up() {
+fn set_up() -> bool {
     let device = <Inner as BackendTypes>::Device::default();
-    set_default_dtypes::<Inner>(&device, DType::F64, DType::I64).expect("no tensor exists yet");
+    set_default_dtypes::<Inner>(&device, SUITE.float, SUITE.int).expect("no tensor exists yet");
+    true
 }

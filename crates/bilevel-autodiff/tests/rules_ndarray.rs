@@ -5,6 +5,8 @@ mod rules;
 
 type Inner = burn_ndarray::NdArray<f64>;
 
-const NDARRAY: bool = true;
+const SUITE: rules::Suite = rules::Suite { on: rules::On::NdArray, ..rules::DOUBLE };
 
-fn set_up() {}
+fn set_up() -> bool {
+    true
+}

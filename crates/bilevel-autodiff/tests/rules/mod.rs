@@ -1,6 +1,6 @@
 //! What every tangent rule must satisfy, checked for each line of [`table`].
 //!
-//! The backend is `Inner` of the including test binary, in f64. A case draws shapes, values, a
+//! The backend is `Inner` of the including test binary, and `SUITE` says how it computes. A case draws shapes, values, a
 //! direction `v` for some of the inputs (the others are constants, which take other branches of a
 //! rule) and a weight `u` of the outputs. Then, with `J` the Jacobian and `s(x) = <u, f(x)>`:
 //!
@@ -14,17 +14,17 @@
 mod draw;
 mod table;
 
-use std::sync::Once;
+use std::sync::OnceLock;
 
 use bilevel_autodiff::{Dual, DualTensor};
 use burn::backend::Autodiff;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::ops::{FloatTensor, FloatTensorOps};
-use burn::tensor::{Shape, TensorData, TensorMetadata, read_sync};
+use burn::tensor::{FloatDType, IntDType, Shape, TensorData, TensorMetadata, read_sync};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
 use self::draw::{Dice, Input};
-use crate::Inner;
+use crate::{Inner, SUITE};
 
 type Result<T = ()> = std::result::Result<T, TestCaseError>;
 type Apply<B> = fn(Vec<FloatTensor<B>>) -> FloatTensor<B>;
@@ -35,10 +35,73 @@ pub(crate) struct Case {
     plain: Apply<Inner>,
     dual: Apply<Dual<Inner>>,
     reverse: Apply<Autodiff<Inner>>,
-    reverse_over_forward: Apply<Dual<Autodiff<Inner>>>,
-    forward_over_reverse: Apply<Autodiff<Dual<Inner>>>,
+    second_order: Option<SecondOrder>,
     bounds: Bounds,
 }
+
+/// The operation at the levels of second-order products.
+#[derive(Clone, Copy)]
+pub(crate) struct SecondOrder {
+    reverse_over_forward: Apply<Dual<Autodiff<Inner>>>,
+    forward_over_reverse: Apply<Autodiff<Dual<Inner>>>,
+}
+
+/// What differs from one including test binary to the next.
+#[derive(Clone, Copy)]
+pub(crate) struct Suite {
+    pub(crate) float: FloatDType,
+    pub(crate) int: IntDType,
+    /// Generated cases a line of the table.
+    pub(crate) cases: u32,
+    /// The step of the differences.
+    pub(crate) step: f64,
+    /// No line is asked for more than the digits of the backend can hold.
+    pub(crate) digits: Bounds,
+    /// Whose gaps and faults are known.
+    pub(crate) on: On,
+    /// Whether second-order products are checked. They take most of the time to compile.
+    pub(crate) second_order: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+#[allow(dead_code, reason = "a suite is on one backend")]
+pub(crate) enum On {
+    Flex,
+    NdArray,
+    Wgpu,
+}
+
+/// These decide whether a rule is right.
+#[allow(dead_code, reason = "a suite is in one precision")]
+pub(crate) const DOUBLE: Suite = Suite {
+    float: FloatDType::F64,
+    int: IntDType::I64,
+    cases: 64,
+    step: 1e-3,
+    digits: STRICT,
+    on: On::Flex,
+    second_order: true,
+};
+
+/// These find what is plainly wrong, on a backend that is slow to start each operation.
+#[allow(dead_code, reason = "a suite is in one precision")]
+pub(crate) const SINGLE: Suite = Suite {
+    float: FloatDType::F32,
+    int: IntDType::I32,
+    cases: 2,
+    step: 2e-3,
+    digits: Bounds {
+        value: 0.0,
+        differences: 5e-3,
+        linear: 1e-5,
+        adjoint: 1e-5,
+        second: 1e-4,
+        curvature: 1e-2,
+        reach: Reach::Both,
+    },
+    on: On::Wgpu,
+    second_order: false,
+};
 
 /// The agreement asked of a case: relative errors, at the scale of `max(1, |.|)`. Whatever departs
 /// from [`STRICT`] has its reason beside it.
@@ -91,24 +154,46 @@ pub(crate) const F32: Bounds = Bounds {
     ..STRICT
 };
 
-/// Bounds that hold for NdArray where Flex keeps the strict ones.
+/// Bounds that hold for NdArray where the others keep the strict ones.
 pub(crate) const fn on_ndarray(bounds: Bounds) -> Bounds {
-    if crate::NDARRAY { bounds } else { STRICT }
+    if matches!(SUITE.on, On::NdArray) { bounds } else { STRICT }
 }
 
-/// Burn fixes the element types of a device once a process.
-fn set_up() {
-    static SET_UP: Once = Once::new();
-    SET_UP.call_once(crate::set_up);
+/// Bounds that hold for wgpu where the others keep the strict ones.
+pub(crate) const fn on_wgpu(bounds: Bounds) -> Bounds {
+    if matches!(SUITE.on, On::Wgpu) { bounds } else { STRICT }
+}
+
+/// Bounds that hold where there is no kernel of Flex's own, but a default of Burn.
+pub(crate) const fn but_on_flex(bounds: Bounds) -> Bounds {
+    if matches!(SUITE.on, On::Flex) { STRICT } else { bounds }
+}
+
+impl Bounds {
+    const fn at_least(self, other: Self) -> Self {
+        Self {
+            value: self.value.max(other.value),
+            differences: self.differences.max(other.differences),
+            linear: self.linear.max(other.linear),
+            adjoint: self.adjoint.max(other.adjoint),
+            second: self.second.max(other.second),
+            curvature: self.curvature.max(other.curvature),
+            reach: self.reach,
+        }
+    }
+}
+
+/// Whether the backend can run here, set up once: Burn fixes its element types once a process.
+fn ready() -> bool {
+    static READY: OnceLock<bool> = OnceLock::new();
+    *READY.get_or_init(crate::set_up)
 }
 
 pub(crate) fn check(case: Case) {
-    if case.bounds.reach == Reach::Nothing {
+    if case.bounds.reach == Reach::Nothing || !ready() {
         return;
     }
-    set_up();
-
-    let config = Config { cases: 64, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: SUITE.cases, failure_persistence: None, ..Config::default() };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(config, rng);
     if let Err(error) = runner.run(&draw::dice(), |dice| check_once(&case, dice)) {
@@ -117,7 +202,7 @@ pub(crate) fn check(case: Case) {
 }
 
 fn check_once(case: &Case, mut dice: Dice) -> Result {
-    let bounds = case.bounds;
+    let bounds = case.bounds.at_least(SUITE.digits);
     let inputs = (case.inputs)(&mut dice);
     let x: Vec<Array> = inputs.iter().map(|input| dice.values(input)).collect();
     let moves = dice.some_of(x.len());
@@ -150,11 +235,11 @@ fn check_once(case: &Case, mut dice: Dice) -> Result {
         format!("<u, J v> = {left:e}, <J' u, v> = {right:e}")
     })?;
 
-    if bounds.reach < Reach::Both {
+    let Some(twice) = case.second_order.filter(|_| bounds.reach == Reach::Both) else {
         return Ok(());
-    }
-    let forward_over_reverse = case.forward_over_reverse(&x, &v, &u);
-    let reverse_over_forward = case.reverse_over_forward(&x, &v, &u);
+    };
+    let forward_over_reverse = twice.forward_over_reverse(&x, &v, &u);
+    let reverse_over_forward = twice.reverse_over_forward(&x, &v, &u);
     for (i, (f, r)) in forward_over_reverse.iter().zip(&reverse_over_forward).enumerate() {
         close(f, r, bounds.second, "the two second-order products agree")?;
         let curve = differences(&x, &v, |x| case.gradient(x, &u)[i].clone());
@@ -193,7 +278,9 @@ impl Case {
         let zeros = x.iter().map(|x| Array::zeros(x.shape.clone()));
         grads.into_iter().zip(zeros).map(|(g, zero)| g.map_or(zero, Array::from::<Inner>)).collect()
     }
+}
 
+impl SecondOrder {
     /// The gradient of the tangent of s.
     fn reverse_over_forward(&self, x: &[Array], v: &[Array], u: &Array) -> Vec<Array> {
         type A = Autodiff<Inner>;
@@ -256,11 +343,11 @@ fn backward<B: Backend>(
 
 /// `f'(x) v` by five points.
 fn differences(x: &[Array], v: &[Array], f: impl Fn(&[Array]) -> Array) -> Array {
-    const H: f64 = 1e-3;
-    let at = |t: f64| f(&x.iter().zip(v).map(|(x, v)| x.axpby(1.0, v, t * H)).collect::<Vec<_>>());
+    let h = SUITE.step;
+    let at = |t: f64| f(&x.iter().zip(v).map(|(x, v)| x.axpby(1.0, v, t * h)).collect::<Vec<_>>());
     let near = at(1.0).axpby(8.0, &at(-1.0), -8.0);
     let far = at(2.0).axpby(1.0, &at(-2.0), -1.0);
-    near.axpby(1.0 / (12.0 * H), &far, -1.0 / (12.0 * H))
+    near.axpby(1.0 / (12.0 * h), &far, -1.0 / (12.0 * h))
 }
 
 // ---- arrays on the host --------------------------------------------------------------------------
@@ -279,12 +366,13 @@ impl Array {
 
     fn to<B: Backend>(&self) -> FloatTensor<B> {
         let data = TensorData::new(self.data.clone(), Shape::from(self.shape.clone()));
-        B::float_from_data(data, &B::Device::default())
+        B::float_from_data(data.convert_dtype(SUITE.float.into()), &B::Device::default())
     }
 
     fn from<B: Backend>(x: FloatTensor<B>) -> Self {
         let data = read_sync(B::float_into_data(x)).expect("the backend computes");
-        Self { shape: data.shape.to_vec(), data: data.to_vec().expect("the table is in f64") }
+        assert_eq!(data.dtype, SUITE.float.into(), "the table is in one element type");
+        Self { shape: data.shape.to_vec(), data: data.iter().collect() }
     }
 
     fn axpby(&self, a: f64, other: &Self, b: f64) -> Self {
@@ -318,7 +406,9 @@ fn close(a: &Array, b: &Array, bound: f64, what: &str) -> Result {
 
 #[test]
 fn float_detach() {
-    set_up();
+    if !ready() {
+        return;
+    }
     type D = Dual<Inner>;
     let x = Array { shape: vec![3], data: vec![1.0, -2.0, 0.5] };
     let moving = dual::<Inner>(x.to::<Inner>(), &x);

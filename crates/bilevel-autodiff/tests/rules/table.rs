@@ -14,13 +14,22 @@ macro_rules! table {
                 plain: apply::<Inner>,
                 dual: apply::<Dual<Inner>>,
                 reverse: apply::<Autodiff<Inner>>,
-                reverse_over_forward: apply::<Dual<Autodiff<Inner>>>,
-                forward_over_reverse: apply::<Autodiff<Dual<Inner>>>,
+                // Where the constant says no, the compiler leaves out both levels.
+                second_order: if SECOND_ORDER {
+                    Some(SecondOrder {
+                        reverse_over_forward: apply::<Dual<Autodiff<Inner>>>,
+                        forward_over_reverse: apply::<Autodiff<Dual<Inner>>>,
+                    })
+                } else {
+                    None
+                },
                 bounds: or_strict!($($bounds)?),
             });
         }
     )*};
 }
+
+const SECOND_ORDER: bool = SUITE.second_order;
 
 macro_rules! or_strict {
     () => {
@@ -35,9 +44,11 @@ mod activation;
 mod float;
 mod module;
 
-use burn::tensor::TensorData;
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{BoolTensor, IntTensor};
+use burn::tensor::{TensorData, get_device_settings};
+
+use crate::SUITE;
 
 /// Integers below `bound` in a fixed irregular order.
 fn indices<B: Backend>(shape: &[usize], bound: usize) -> IntTensor<B> {
@@ -47,7 +58,8 @@ fn indices<B: Backend>(shape: &[usize], bound: usize) -> IntTensor<B> {
 }
 
 fn ints<B: Backend>(shape: &[usize], data: &[i64]) -> IntTensor<B> {
-    B::int_from_data(TensorData::new(data.to_vec(), shape.to_vec()), &B::Device::default())
+    let data = TensorData::new(data.to_vec(), shape.to_vec()).convert_dtype(SUITE.int.into());
+    B::int_from_data(data, &B::Device::default())
 }
 
 /// An irregular mask.
@@ -63,5 +75,8 @@ fn mask_but_first<B: Backend>(shape: &[usize]) -> BoolTensor<B> {
 
 fn bools<B: Backend>(shape: &[usize], is: impl Fn(usize) -> bool) -> BoolTensor<B> {
     let data: Vec<bool> = (0..shape.iter().product()).map(is).collect();
-    B::bool_from_data(TensorData::new(data, shape.to_vec()), &B::Device::default())
+    let device = B::Device::default();
+    let dtype = get_device_settings::<B>(&device).bool_dtype;
+    let data = TensorData::new(data, shape.to_vec()).convert_dtype(dtype.into());
+    B::bool_from_data(data, &device)
 }

@@ -4,7 +4,12 @@ use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
 
 use super::super::draw::{ANY, DISTINCT, Dice, Domain::Between, Input, input};
-use super::super::{Autodiff, Bounds, Case, Dual, F32, Inner, Reach, STRICT, check, on_ndarray};
+use super::super::{
+    Autodiff, Bounds, Case, Dual, F32, Inner, On, Reach, STRICT, SecondOrder, but_on_flex, check,
+    on_ndarray,
+};
+use super::SECOND_ORDER;
+use crate::SUITE;
 
 /// Two tensors of one shape: the argument of a backward kernel, and the gradient of its output.
 fn kernel(d: &mut Dice, domain: super::super::draw::Domain) -> Vec<Input> {
@@ -33,13 +38,13 @@ table! {
     softmin(x): |d| d.cube(ANY) => B::softmin(x, 1);
 }
 
-/// Burn's default for the derivative, which NdArray has, is an approximation.
-const GELU: Bounds = on_ndarray(Bounds { adjoint: 1e-3, curvature: 1e-2, ..STRICT });
+/// Burn's default for the derivative, which all but Flex have, is an approximation.
+const GELU: Bounds = but_on_flex(Bounds { adjoint: 1e-3, curvature: 1e-2, ..STRICT });
 
 /// `Dual` computes the derivative itself; `Autodiff` again differentiates an approximation.
 const GELU_BACKWARD: Bounds = Bounds {
-    value: if crate::NDARRAY { 1e-2 } else { 1e-15 },
-    differences: if crate::NDARRAY { 1e-2 } else { 1e-7 },
+    value: if matches!(SUITE.on, On::Flex) { 1e-15 } else { 1e-2 },
+    differences: if matches!(SUITE.on, On::Flex) { 1e-7 } else { 1e-2 },
     reach: Reach::Forward,
     ..STRICT
 };
@@ -47,7 +52,7 @@ const GELU_BACKWARD: Bounds = Bounds {
 /// `Autodiff` goes through Burn's default in f32, and so does NdArray.
 const HARD_SIGMOID: Bounds = Bounds {
     adjoint: 1e-6,
-    differences: if crate::NDARRAY { 1e-3 } else { 1e-7 },
-    curvature: if crate::NDARRAY { 1e-2 } else { 1e-3 },
+    differences: if matches!(SUITE.on, On::NdArray) { 1e-3 } else { 1e-7 },
+    curvature: if matches!(SUITE.on, On::NdArray) { 1e-2 } else { 1e-3 },
     ..STRICT
 };

@@ -11,8 +11,12 @@ use burn::tensor::ops::{
 use burn::tensor::{Shape, TensorMetadata};
 
 use super::super::draw::{ANY, DISTINCT, Dice, Domain::Between, Input, input};
-use super::super::{Autodiff, Bounds, Case, Dual, F32, Inner, Reach, STRICT, check, on_ndarray};
-use super::{indices, ints, mask_but_first};
+use super::super::{
+    Autodiff, Bounds, Case, Dual, F32, Inner, On, Reach, STRICT, SecondOrder, but_on_flex, check,
+    on_wgpu,
+};
+use super::{SECOND_ORDER, indices, ints, mask_but_first};
+use crate::SUITE;
 
 /// `Autodiff` has no second backward for it.
 const FORWARD_ONLY: Bounds = Bounds { reach: Reach::Forward, ..STRICT };
@@ -268,7 +272,7 @@ table! {
     ctc_loss(x): |d| vec![input([d.size() + 4, 2, 4], Between(-3.0, -0.5))] => {
         let time = x.shape()[0] as i64;
         B::ctc_loss(x, ints::<B>(&[2, 2], &[1, 2, 3, 3]), ints::<B>(&[2], &[time, time - 1]), ints::<B>(&[2], &[2, 1]), 0)
-    };
+    }, CTC;
     rfft_re(x): |d| vec![input([d.size(), 8, d.size()], ANY)] => B::rfft(x, 1, None).0, RFFT;
     rfft_im(x): |d| vec![input([d.size(), 8, d.size()], ANY)] => B::rfft(x, 1, None).1, RFFT;
     irfft(re, im): |d| {
@@ -277,16 +281,28 @@ table! {
     } => B::irfft(re, im, 1, None), IRFFT;
 }
 
-/// Burn's backward of it is in f32, on Flex, and has no tangent rule.
-const DEFORM_CONV: Bounds = Bounds { adjoint: 1e-6, reach: Reach::Reverse, ..STRICT };
+/// Burn's backward of it is in f32, on Flex, and has no tangent rule; on wgpu it disagrees with
+/// differences of the value, which the tangent agrees with.
+const DEFORM_CONV: Bounds = Bounds {
+    adjoint: 1e-6,
+    reach: if matches!(SUITE.on, On::Wgpu) { Reach::Forward } else { Reach::Reverse },
+    ..STRICT
+};
 
-/// NdArray has no backward for it.
-const INTERPOLATE: Bounds = on_ndarray(FORWARD_ONLY);
+/// The backward of wgpu disagrees with differences of the value, which the tangent agrees with.
+const CTC: Bounds = on_wgpu(FORWARD_ONLY);
+
+/// Only Flex has a backward for it.
+const INTERPOLATE: Bounds = but_on_flex(FORWARD_ONLY);
 
 /// NdArray has no Fourier transform, `Autodiff` no backward of it.
-const RFFT: Bounds =
-    Bounds { reach: if crate::NDARRAY { Reach::Nothing } else { Reach::Forward }, ..STRICT };
+const RFFT: Bounds = Bounds {
+    reach: if matches!(SUITE.on, On::NdArray) { Reach::Nothing } else { Reach::Forward },
+    ..STRICT
+};
 
 /// Flex transforms back in f32.
-const IRFFT: Bounds =
-    Bounds { reach: if crate::NDARRAY { Reach::Nothing } else { Reach::Forward }, ..F32 };
+const IRFFT: Bounds = Bounds {
+    reach: if matches!(SUITE.on, On::NdArray) { Reach::Nothing } else { Reach::Forward },
+    ..F32
+};
