@@ -141,20 +141,6 @@ pub enum Error {
         limit: usize,
     },
 
-    /// An upper variable that cannot be the start of the lower one.
-    #[error(
-        "variable {at} of x is {found}, expected {expected} as in y: build x and y as modules of the \
-         same shapes"
-    )]
-    NotAlike {
-        /// Where they differ first, counted from 0.
-        at: usize,
-        /// The variable of x.
-        found: String,
-        /// The variable of y.
-        expected: String,
-    },
-
     /// A hypergradient or an upper variable that is not finite.
     #[error(
         "the {what} is not finite at upper step {step}, expected finite values: reduce the {cure}"

@@ -37,5 +37,7 @@ pub use iaptt::IapttNumeric;
 pub use instance::{Instance, Pair, Values};
 pub use nsgame::NsgameToy;
 pub use pbgd::PbgdToy;
-pub use penalty::{Matrix, PenaltyProblem, PenaltySingular, PenaltySmooth, Variant};
+pub use penalty::{
+    Matrix, PenaltyProblem, PenaltySingular, PenaltySmooth, SIZE as PENALTY_SIZE, Variant,
+};
 pub use quadratic::{Quadratic, QuadraticData};

@@ -19,7 +19,8 @@ pub enum Variant {
     B,
 }
 
-/// `penalty-smooth`: x = u, y = v in R^10 and `q(w) = norm(w)^2`.
+/// `penalty-smooth`: x = u, y = v in R^10 and `q(w) = norm(w)^2`. Trials are independent, and an instance
+/// holds several of them side by side, its losses their sums: trial i has the numbers 10 i to 10 i + 9.
 ///
 /// Answers: u = v = 1/2 for [`Variant::A`], u = v = 0 for [`Variant::B`].
 ///
@@ -41,15 +42,15 @@ pub struct PenaltySingular(pub Variant);
 pub const SIZE: usize = 10;
 
 impl PenaltySmooth {
-    /// From u and v in the cube of side 10 around 0, drawn from `seed`.
+    /// So many trials, from u and v in the cube of side 10 around 0, drawn by the number of the trial.
     ///
     /// # Errors
-    /// Never for finite starts.
-    pub fn at<B: Backend>(self, seed: u64, device: &B::Device) -> Result<Instance<B>, Error> {
-        instance(self.0, &identity(), seed, device)
+    /// Never: the starts are finite.
+    pub fn at<B: Backend>(self, trials: usize, device: &B::Device) -> Result<Instance<B>, Error> {
+        instance(self.0, |_| identity(), trials, device)
     }
 
-    /// The square of the distance from the answer.
+    /// The square of the distance of one trial from the answer.
     pub fn distance(self, u: &[f64], v: &[f64]) -> f64 {
         let answer = if self.0 == Variant::A { 0.5 } else { 0.0 };
         u.iter().chain(v).map(|w| (w - answer).powi(2)).sum()
@@ -60,17 +61,18 @@ impl PenaltySingular {
     /// The rank of A.
     pub const RANK: usize = 5;
 
-    /// From u and v in the cube of side 10 around 0, and A, drawn from `seed`.
+    /// So many trials, from u and v in the cube of side 10 around 0, drawn as A is by the number of the
+    /// trial.
     ///
     /// # Errors
-    /// Never for finite starts.
-    pub fn at<B: Backend>(self, seed: u64, device: &B::Device) -> Result<Instance<B>, Error> {
-        instance(self.0, &Self::matrix(seed), seed, device)
+    /// Never: the starts are finite.
+    pub fn at<B: Backend>(self, trials: usize, device: &B::Device) -> Result<Instance<B>, Error> {
+        instance(self.0, Self::matrix, trials, device)
     }
 
-    /// A: [`Self::RANK`] orthonormal rows and else zeros.
-    pub fn matrix(seed: u64) -> Vec<Vec<f64>> {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0xA);
+    /// A of one trial: [`Self::RANK`] orthonormal rows and else zeros.
+    pub fn matrix(trial: u64) -> Vec<Vec<f64>> {
+        let mut rng = ChaCha8Rng::seed_from_u64(!trial);
         let mut rows: Vec<Vec<f64>> = Vec::new();
         while rows.len() < Self::RANK {
             let mut row: Vec<f64> = (0..SIZE).map(|_| rng.random_range(-1.0..1.0)).collect();
@@ -85,10 +87,10 @@ impl PenaltySingular {
         rows
     }
 
-    /// The square of the distance of (u, v) from the nearest answer.
-    pub fn distance(self, seed: u64, u: &[f64], v: &[f64]) -> f64 {
+    /// The square of the distance of one trial from its nearest answer.
+    pub fn distance(self, trial: u64, u: &[f64], v: &[f64]) -> f64 {
         // In coordinates along the rows of A and along the rest.
-        let rows = Self::matrix(seed);
+        let rows = Self::matrix(trial);
         let project = |w: &[f64]| -> Vec<f64> {
             let mut range = vec![0.0; SIZE];
             for row in &rows {
@@ -111,15 +113,16 @@ impl PenaltySingular {
     }
 }
 
-/// The matrix A of `q(w) = norm(A w)^2`.
+/// The matrices A of `q(w) = norm(A w)^2`, one a trial: `[trials, 10, 10]`.
 #[derive(Module, Debug)]
 pub struct Matrix<B: Backend> {
-    rows: Tensor<B, 2>,
+    rows: Tensor<B, 3>,
 }
 
 impl<B: Backend> Matrix<B> {
     fn q(&self, w: Tensor<B, 1>) -> Tensor<B, 1> {
-        squared_norm(self.rows.clone().matmul(w.unsqueeze_dim(1)).squeeze_dim(1))
+        let trials = self.rows.dims()[0];
+        self.rows.clone().matmul(w.reshape([trials, SIZE, 1])).powi_scalar(2).sum()
     }
 }
 
@@ -153,14 +156,19 @@ fn identity() -> Vec<Vec<f64>> {
 
 fn instance<B: Backend>(
     variant: Variant,
-    matrix: &[Vec<f64>],
-    seed: u64,
+    matrix: impl Fn(u64) -> Vec<Vec<f64>>,
+    trials: usize,
     device: &B::Device,
 ) -> Result<Instance<B>, Error> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut draw = || -> Vec<f64> { (0..SIZE).map(|_| rng.random_range(-5.0..5.0)).collect() };
-    let (u, v) = (draw(), draw());
-    let rows = Tensor::from_data(TensorData::new(matrix.concat(), [SIZE, SIZE]), device);
+    let (mut u, mut v, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+    for trial in 0..trials as u64 {
+        let mut rng = ChaCha8Rng::seed_from_u64(trial);
+        let mut draw = || (0..SIZE).map(|_| rng.random_range(-5.0..5.0)).collect::<Vec<f64>>();
+        u.extend(draw());
+        v.extend(draw());
+        rows.extend(matrix(trial).concat());
+    }
+    let rows = Tensor::from_data(TensorData::new(rows, [trials, SIZE, SIZE]), device);
     let (u, v) = (Values::new(&u, device), Values::new(&v, device));
     Instance::new(PenaltyProblem(variant), &u, &v, Matrix { rows })
 }

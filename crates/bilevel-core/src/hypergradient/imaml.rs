@@ -1,11 +1,11 @@
 //! Meta-learning with implicit gradients.
 
-use bilevel_autodiff::{Layout, Leaf, Vector};
+use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
-use super::{Hypergradient, HypergradientMethod, Implicit};
+use super::{Hypergradient, HypergradientMethod, Implicit, StartInX};
 use crate::error::positive;
-use crate::oracle::{Anchored, recast};
+use crate::oracle::Anchored;
 use crate::{Error, Stage};
 
 /// `imaml`: implicit differentiation of `min_y f(x, y) + mu/2 norm(y - x)^2`, from `y = x`.
@@ -49,27 +49,10 @@ impl<B: Backend> HypergradientMethod<B> for Imaml<B> {
     fn hypergradient(
         &mut self,
         stage: Stage<'_, B>,
-        start: &Vector<B>,
+        _: &Vector<B>,
     ) -> Result<Hypergradient<B>, Error> {
-        check_alike(stage.oracle.upper_layout(), stage.oracle.lower_layout())?;
+        let (_, start) = StartInX::default().find(&stage)?;
         let anchored = Anchored::new(stage.oracle, self.strength);
-        let start = recast(stage.x, start);
         self.implicit.hypergradient(Stage::new(&anchored, stage.x, stage.samples), &start)
     }
-}
-
-fn check_alike(upper: &Layout, lower: &Layout) -> Result<(), Error> {
-    let describe = |leaf: Option<&Leaf>| match leaf {
-        Some(leaf) => format!("`{}` {:?} {:?}", leaf.path, leaf.shape.to_vec(), leaf.dtype),
-        None => "no variable".into(),
-    };
-    let kind = |leaf: Option<&Leaf>| leaf.map(|leaf| (leaf.shape.clone(), leaf.dtype));
-    let (upper, lower) = (upper.leaves(), lower.leaves());
-    for at in 0..upper.len().max(lower.len()) {
-        let (x, y) = (upper.get(at), lower.get(at));
-        if kind(x) != kind(y) {
-            return Err(Error::NotAlike { at, found: describe(x), expected: describe(y) });
-        }
-    }
-    Ok(())
 }

@@ -27,6 +27,10 @@ impl<B: Backend, D: Dynamics<B> + ?Sized> Dynamics<B> for Box<D> {
         (**self).start(y)
     }
 
+    fn start_adjoint(&self, adjoint: State<B>) -> Vector<B> {
+        (**self).start_adjoint(adjoint)
+    }
+
     fn query(&self, t: usize, state: &State<B>) -> Vector<B> {
         (**self).query(t, state)
     }

@@ -70,6 +70,10 @@ impl<B: Backend> Dynamics<B> for Nesterov {
         State { y: y.clone(), memory: vec![y.clone()] }
     }
 
+    fn start_adjoint(&self, adjoint: State<B>) -> Vector<B> {
+        adjoint.y.add(&adjoint.memory[0])
+    }
+
     fn query(&self, t: usize, state: &State<B>) -> Vector<B> {
         let last_move = state.y.sub(&state.memory[0]);
         state.y.axpy(self.extrapolation(t), &last_move)

@@ -51,6 +51,10 @@ impl<B: Backend, D: Dynamics<B>, P: Proximal<B>> Dynamics<B> for Projected<D, P>
         self.inner.start(y)
     }
 
+    fn start_adjoint(&self, adjoint: State<B>) -> Vector<B> {
+        self.inner.start_adjoint(adjoint)
+    }
+
     fn query(&self, t: usize, state: &State<B>) -> Vector<B> {
         self.inner.query(t, state)
     }

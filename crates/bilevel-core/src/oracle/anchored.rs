@@ -98,7 +98,7 @@ impl<B: Backend> Oracle<B> for Anchored<'_, B> {
 }
 
 /// The values of `v` as a vector like `like`, whose variables have the same shapes.
-pub(crate) fn recast<B: Backend>(v: &Vector<B>, like: &Vector<B>) -> Vector<B> {
+fn recast<B: Backend>(v: &Vector<B>, like: &Vector<B>) -> Vector<B> {
     let mut leaves = v.leaves().iter().cloned();
     like.map(|leaf| leaves.next().unwrap_or(leaf))
 }

@@ -8,7 +8,7 @@ mod autodiff;
 mod cost;
 mod stage;
 
-pub(crate) use anchored::{Anchored, recast};
+pub(crate) use anchored::Anchored;
 pub use autodiff::AutodiffOracle;
 pub use cost::Cost;
 pub use stage::{Objective, Samples, Stage};

@@ -397,17 +397,17 @@ fn one_stage_is_rad_with_one_step() {
 #[test]
 fn differences_in_one_stage_are_of_second_order() {
     let oracle = bent();
-    let gd = Gd::new(0.3).unwrap();
-    let exact = gradient(&oracle, OneStage::new(gd));
-    let at = |r| gradient(&oracle, OneStageFd::new(gd).with_distance(r).unwrap());
+    let gd = || Gd::new(0.3).unwrap();
+    let exact = gradient(&oracle, OneStage::new(gd()));
+    let at = |r| gradient(&oracle, OneStageFd::new(gd()).with_distance(r).unwrap());
     let error = |r| distance(&at(r), &exact);
     // f_x is of fourth order in y: the error is r^2 and nothing else.
     assert!((error(0.1) / error(0.05) - 4.0).abs() < 1e-6, "{:e} {:e}", error(0.1), error(0.05));
     assert!(error(0.1) > 1e-5);
-    let found = run(&oracle, &mut OneStageFd::new(gd));
+    let found = run(&oracle, &mut OneStageFd::new(gd()));
     assert_eq!((found.gradient.to_vec(), found.status), (at(0.01), Status::Approximate));
     assert_close("at the distance 0.01", &found.gradient.to_vec(), &exact, 1e-4);
-    assert!(OneStageFd::<B>::new(gd).with_distance(0.0).is_err());
+    assert!(OneStageFd::<B>::new(gd()).with_distance(0.0).is_err());
 }
 
 #[test]
@@ -546,7 +546,7 @@ fn iaptt_is_ia_gm_through_the_steps_to_the_top_of_the_upper_loss() {
 fn methods(s: f64, steps: usize) -> Vec<(&'static str, Box<dyn HypergradientMethod<B>>, Cost)> {
     let (down, n) = (steps as u64, FEATURES as u64);
     let descent = || gd(s, steps);
-    let dynamics = Gd::new(s).unwrap();
+    let dynamics = || Gd::new(s).unwrap();
     let rad = Cost {
         lower_gradients: down,
         lower_products: down,
@@ -568,10 +568,10 @@ fn methods(s: f64, steps: usize) -> Vec<(&'static str, Box<dyn HypergradientMeth
         ("fad", Box::new(Fad::new(descent())), fad),
         ("fad in blocks", Box::new(fad_in_blocks), blocks),
         ("rtho", Box::new(OnlineFad::new(descent())), fad),
-        ("one-stage", Box::new(OneStage::new(dynamics)), one),
+        ("one-stage", Box::new(OneStage::new(dynamics())), one),
         (
             "one-stage-fd",
-            Box::new(OneStageFd::new(dynamics)),
+            Box::new(OneStageFd::new(dynamics())),
             Cost { lower_gradients: 3, lower_products: 0, ..one },
         ),
         ("maml", Box::new(Maml::new(descent())), rad),

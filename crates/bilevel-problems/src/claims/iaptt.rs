@@ -9,11 +9,11 @@ use crate::IapttNumeric as Problem;
 const NAME: &str = "iaptt-numeric";
 /// The source does not give its steps; these were found by search. The product of K and the lower step
 /// decides: much smaller, and x runs past its answer; much greater, and x stops at 3 pi/4 or 7 pi/4.
-const LOWER_STEP: f64 = 1.25e-3;
-const LOWER_STEPS: usize = 10;
-const UPPER_STEP: f64 = 0.01;
+const LOWER_STEP: f64 = 2.5e-3;
+const LOWER_STEPS: usize = 5;
+const UPPER_STEP: f64 = 0.02;
 const START_STEP: f64 = 0.1;
-const STEPS: usize = 1200;
+const STEPS: usize = 600;
 /// The answer is a kink of the truncated problem, about which x goes to and fro by its step.
 const CLOSE: f64 = 0.05;
 
