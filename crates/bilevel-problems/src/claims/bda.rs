@@ -11,7 +11,7 @@ const NAME: &str = "bda-counterexample";
 const UPPER: f64 = 0.7;
 const LOWER: f64 = 0.2;
 const STEP: f64 = 0.5;
-const STEPS: usize = 500;
+const STEPS: usize = 120;
 /// The starts (x, y) of Fig. 1.
 const STARTS: [(f64, [f64; 2]); 3] = [(0.0, [0.0, 0.0]), (0.0, [2.0, 2.0]), (2.0, [2.0, 2.0])];
 
