@@ -107,7 +107,13 @@
 //! Settings are checked where they are given, modules and losses where the oracle is built, and
 //! numbers at each upper step: an [`Error`] names what was found, what was expected and the cure. A
 //! hypergradient comes with a [`Status`]; a run ends with an [`Outcome`] that says why.
+//!
+//! # A method of your own
+//!
+//! Implement [`HypergradientMethod`], and hold it by [`check_hypergradient`] against differences or a known
+//! gradient: its report names what is wrong, by how much, and where to look.
 
+mod check;
 mod data;
 mod error;
 pub mod hypergradient;
@@ -121,6 +127,7 @@ mod run;
 mod solver;
 pub mod upper;
 
+pub use check::{HypergradientReport, Reference, check_hypergradient};
 pub use data::*;
 pub use error::Error;
 pub use hypergradient::{
