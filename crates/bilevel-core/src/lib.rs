@@ -96,6 +96,7 @@
 //! | `momentum` | [`Momentum`] | `v' = m v - s f_y`, `y' = y + v'` |
 //! | `nesterov` | [`Nesterov`] | `y' = u - s f_y(u)`, u extrapolated from the last two y |
 //! | `adam` | [`Adam`] | `y' = y - s m' / sqrt(v' + eps)`, by moments m and v of `f_y` |
+//! | `rms-prop` | [`RmsProp`] | `y' = y - s g / sqrt(v' + eps)`, by the moment v of `g = f_y` |
 //! | `projected` | [`Projected`] | `y' = P(D(y))`, after any dynamics D |
 //! | `aggregated`, `pessimistic` | [`Aggregated`] | `y' = y - (a s_u F_y + (1 - a) s_l f_y)`, with `- a s_u F_y` |
 //! | `preconditioned` | [`Preconditioned`] | any dynamics with `P(x) f_y`: [`Diagonal`], [`Kronecker`] |
@@ -140,7 +141,7 @@ pub use linear::{
 };
 pub use lower::{
     Adam, Aggregated, Coefficient, Descent, Diagonal, Dynamics, Gd, Kronecker, Momentum, Nesterov,
-    Plan, Preconditioned, Preconditioner, Projected, ReversibleMomentum, Weight,
+    Plan, Preconditioned, Preconditioner, Projected, ReversibleMomentum, RmsProp, Weight,
 };
 pub use oracle::*;
 pub use problem::{Bilevel, BilevelProblem, Level};
