@@ -66,6 +66,9 @@
 //!
 //! # The methods
 //!
+//! `docs/CHOOSING.md` in the repository says which one fits which problem, `docs/METHODS.md` has the
+//! formulas.
+//!
 //! | name | type | exact for | memory | needs |
 //! |---|---|---|---|---|
 //! | `rad` | [`Rad`] | T lower steps | the states of a [`Plan`] and one graph | f twice differentiable |
