@@ -66,6 +66,9 @@
 //!
 //! # The methods
 //!
+//! `docs/CHOOSING.md` in the repository says which one fits which problem, `docs/METHODS.md` has the
+//! formulas.
+//!
 //! | name | type | exact for | memory | needs |
 //! |---|---|---|---|---|
 //! | `rad` | [`Rad`] | T lower steps | the states of a [`Plan`] and one graph | f twice differentiable |
@@ -96,6 +99,7 @@
 //! | `momentum` | [`Momentum`] | `v' = m v - s f_y`, `y' = y + v'` |
 //! | `nesterov` | [`Nesterov`] | `y' = u - s f_y(u)`, u extrapolated from the last two y |
 //! | `adam` | [`Adam`] | `y' = y - s m' / sqrt(v' + eps)`, by moments m and v of `f_y` |
+//! | `rms-prop` | [`RmsProp`] | `y' = y - s g / sqrt(v' + eps)`, by the moment v of `g = f_y` |
 //! | `projected` | [`Projected`] | `y' = P(D(y))`, after any dynamics D |
 //! | `aggregated`, `pessimistic` | [`Aggregated`] | `y' = y - (a s_u F_y + (1 - a) s_l f_y)`, with `- a s_u F_y` |
 //! | `preconditioned` | [`Preconditioned`] | any dynamics with `P(x) f_y`: [`Diagonal`], [`Kronecker`] |
@@ -107,7 +111,13 @@
 //! Settings are checked where they are given, modules and losses where the oracle is built, and
 //! numbers at each upper step: an [`Error`] names what was found, what was expected and the cure. A
 //! hypergradient comes with a [`Status`]; a run ends with an [`Outcome`] that says why.
+//!
+//! # A method of your own
+//!
+//! Implement [`HypergradientMethod`], and hold it by [`check_hypergradient`] against differences or a known
+//! gradient: its report names what is wrong, by how much, and where to look.
 
+mod check;
 mod data;
 mod error;
 pub mod hypergradient;
@@ -121,6 +131,7 @@ mod run;
 mod solver;
 pub mod upper;
 
+pub use check::{HypergradientReport, Reference, check_hypergradient};
 pub use data::*;
 pub use error::Error;
 pub use hypergradient::{
@@ -133,7 +144,7 @@ pub use linear::{
 };
 pub use lower::{
     Adam, Aggregated, Coefficient, Descent, Diagonal, Dynamics, Gd, Kronecker, Momentum, Nesterov,
-    Plan, Preconditioned, Preconditioner, Projected, ReversibleMomentum, Weight,
+    Plan, Preconditioned, Preconditioner, Projected, ReversibleMomentum, RmsProp, Weight,
 };
 pub use oracle::*;
 pub use problem::{Bilevel, BilevelProblem, Level};

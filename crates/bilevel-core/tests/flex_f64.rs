@@ -18,6 +18,8 @@ fn device() -> FlexDevice {
     FlexDevice
 }
 
+#[path = "common/check.rs"]
+mod check;
 #[path = "common/dynamics.rs"]
 mod dynamics;
 #[path = "common/explicit.rs"]

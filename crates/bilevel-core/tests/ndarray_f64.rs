@@ -10,6 +10,8 @@ fn device() -> NdArrayDevice {
     NdArrayDevice::default()
 }
 
+#[path = "common/check.rs"]
+mod check;
 #[path = "common/dynamics.rs"]
 mod dynamics;
 #[path = "common/explicit.rs"]

@@ -19,6 +19,7 @@ mod preconditioned;
 mod preconditioner;
 mod projected;
 mod reversible;
+mod rms_prop;
 mod sweep;
 
 pub use adam::Adam;
@@ -33,6 +34,7 @@ pub use preconditioned::Preconditioned;
 pub use preconditioner::{Diagonal, Kronecker, Preconditioner};
 pub use projected::Projected;
 pub use reversible::{ReversibleMomentum, ReversibleTape};
+pub use rms_prop::RmsProp;
 pub use sweep::{Pulled, pull_back, push_forward};
 
 use std::cell::OnceCell;

@@ -26,6 +26,9 @@ fn dynamics() -> Vec<(&'static str, Box<dyn Dynamics<B>>)> {
     let adam = |step: Coefficient| {
         Adam::new(step).unwrap().with_decay(0.7, 0.8).unwrap().with_epsilon(0.05).unwrap()
     };
+    let rms_prop = |step: Coefficient| {
+        RmsProp::new(step).unwrap().with_decay(0.8).unwrap().with_epsilon(0.05).unwrap()
+    };
     let rate = || Coefficient::exp("rate");
     let fading = Weight::Decaying(0.9);
     vec![
@@ -39,6 +42,8 @@ fn dynamics() -> Vec<(&'static str, Box<dyn Dynamics<B>>)> {
         ("nesterov, standard and learned", Box::new(Nesterov::standard(rate()).unwrap())),
         ("adam", Box::new(adam(0.1.into()))),
         ("adam, learned", Box::new(adam(rate()))),
+        ("rms-prop", Box::new(rms_prop(0.1.into()))),
+        ("rms-prop, learned", Box::new(rms_prop(rate()))),
         ("projected onto a box", {
             Box::new(Projected::new(heavy(), Bounds::new(-0.4, 0.3).unwrap()))
         }),

@@ -91,6 +91,19 @@ fn adam() {
 }
 
 #[test]
+fn rms_prop() {
+    let [s, b, eps] = [0.1, 0.8, 0.05];
+    let rms_prop = RmsProp::new(s).unwrap().with_decay(b).unwrap().with_epsilon(eps).unwrap();
+    let mut v = vec![0.0; FEATURES * FEATURES_OUT + FEATURES_OUT];
+    check("rms-prop", &rms_prop, |_, y, slope| {
+        let g = slope(LOWER, y);
+        v = zip(&v, &g, |v, g| b * v + (1.0 - b) * g * g);
+        let moved = zip(&g, &v, |g, v| g / (v + eps).sqrt());
+        zip(y, &moved, |y, d| y - s * d)
+    });
+}
+
+#[test]
 fn aggregated_and_pessimistic() {
     let weight = Weight::Decaying(0.9);
     for (sign, dynamics) in [

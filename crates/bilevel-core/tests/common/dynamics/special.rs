@@ -188,12 +188,13 @@ fn costs_are_what_the_documentation_says() {
     let gd = || Gd::new(0.3).unwrap();
     let adam = || Adam::new(0.1).unwrap();
     // The gradients of f that a backward step costs, and the products of F.
-    let table: [(Box<dyn Dynamics<B>>, u64, u64); 9] = [
+    let table: [(Box<dyn Dynamics<B>>, u64, u64); 10] = [
         (Box::new(gd()), 0, 0),
         (Box::new(Gd::new(Coefficient::exp("rate")).unwrap()), 1, 0),
         (Box::new(Momentum::new(0.1, 0.9).unwrap()), 0, 0),
         (Box::new(Nesterov::new(0.1).unwrap()), 0, 0),
         (Box::new(adam()), 1, 0),
+        (Box::new(RmsProp::new(0.1).unwrap()), 1, 0),
         (Box::new(Projected::new(adam(), Ball::new(1.0).unwrap())), 1, 0),
         (Box::new(Preconditioned::new(gd(), Diagonal::new("factors"))), 1, 0),
         (Box::new(Preconditioned::new(adam(), Kronecker::new("curvature"))), 1, 0),
