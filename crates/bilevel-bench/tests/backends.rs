@@ -5,8 +5,9 @@
 
 use bilevel_bench::backend::{BackendName, Job, run_on};
 use bilevel_core::{
-    AutodiffOracle, BilevelProblem, Cg, Descent, FullBatch, Gd, HypergradientMethod, Implicit,
-    Momentum, Rad, Samples, Stage,
+    Adam, AutodiffOracle, BiCgStab, BilevelProblem, Bounds, Cg, Dense, Descent, Dynamics, Fad,
+    FixedPoint, FullBatch, Gd, Gmres, HypergradientMethod, IaGm, Iaptt, Implicit, LinearSolver,
+    Momentum, Nesterov, Neumann, NormalCg, Plan, Projected, Rad, RmsProp, Samples, Stage, Trad,
 };
 use bilevel_models::{ConvNet, ConvNetConfig, Mlp, MlpConfig, cross_entropy};
 use burn::backend::Autodiff;
@@ -127,18 +128,141 @@ impl Job for Hypergradient {
     }
 }
 
+#[derive(Module, Debug)]
+struct Values<B: Backend> {
+    values: Param<Tensor<B, 1>>,
+}
+
+#[derive(Module, Debug)]
+struct Points<B: Backend> {
+    inputs: Tensor<B, 2>,
+    targets: Tensor<B, 1>,
+}
+
+/// `f = fit(y) + sum exp(x) y^2 / 2`, `F = fit(y)` on other points: a problem so small that the methods
+/// are what is compared.
+struct Ridge;
+
+fn fit<B: Backend>(y: &Values<B>, points: &Points<B>) -> Tensor<B, 1> {
+    let found = points.inputs.clone().matmul(y.values.val().unsqueeze_dim(1)).squeeze_dim(1);
+    (found - points.targets.clone()).powi_scalar(2).mean() / 2
+}
+
+impl<B: Backend> BilevelProblem<B> for Ridge {
+    type Upper = Values<B>;
+    type Lower = Values<B>;
+    type Batch = Points<B>;
+
+    fn upper_loss(&self, _: &Values<B>, y: &Values<B>, points: &Points<B>) -> Tensor<B, 1> {
+        fit(y, points)
+    }
+
+    fn lower_loss(&self, x: &Values<B>, y: &Values<B>, points: &Points<B>) -> Tensor<B, 1> {
+        let penalty = x.values.val().exp() * y.values.val().powi_scalar(2);
+        fit(y, points) + penalty.sum() / 2
+    }
+}
+
+const FEATURES: usize = 4;
+const POINTS: usize = 12;
+const STEPS: usize = 12;
+
+type Named<B> = (&'static str, Box<dyn HypergradientMethod<B>>);
+
+/// The methods that give the same number on every backend. A new one is one line.
+fn methods<B: Backend>() -> Vec<Named<B>> {
+    fn after<B: Backend>(dynamics: impl Dynamics<B> + 'static) -> Descent<B> {
+        Descent::new(dynamics, STEPS).unwrap()
+    }
+    fn implicit<B: Backend>(solver: impl LinearSolver<B> + 'static) -> Box<Implicit<B>> {
+        Box::new(Implicit::new(after(Gd::new(0.4).unwrap()), solver))
+    }
+    let gd = || after(Gd::new(0.4).unwrap());
+    let adam = Adam::new(0.1).unwrap().with_epsilon(0.01).unwrap();
+    let rms_prop = RmsProp::new(0.1).unwrap().with_epsilon(0.01).unwrap();
+    let bounds = Bounds::new(-0.1, 0.1).unwrap();
+    vec![
+        ("rad", Box::new(Rad::new(gd()))),
+        ("rad, square root of the states", Box::new(Rad::new(gd()).with_plan(Plan::Sqrt))),
+        ("rad, three states", Box::new(Rad::new(gd()).with_plan(Plan::binomial(3).unwrap()))),
+        ("rad through momentum", Box::new(Rad::new(after(Momentum::new(0.2, 0.5).unwrap())))),
+        ("rad through nesterov", Box::new(Rad::new(after(Nesterov::standard(0.3).unwrap())))),
+        ("rad through adam", Box::new(Rad::new(after(adam)))),
+        ("rad through rms-prop", Box::new(Rad::new(after(rms_prop)))),
+        ("rad in a box", Box::new(Rad::new(after(Projected::new(Gd::new(0.4).unwrap(), bounds))))),
+        ("trad", Box::new(Trad::new(gd(), 7).unwrap())),
+        ("fad", Box::new(Fad::new(gd()).with_block(3).unwrap())),
+        ("ia-gm", Box::new(IaGm::new(gd()))),
+        ("iaptt", Box::new(Iaptt::new(gd()))),
+        ("cg", implicit(Cg::new(8, 1e-6).unwrap())),
+        ("normal-cg", implicit(NormalCg::new(16, 1e-6).unwrap())),
+        ("gmres", implicit(Gmres::new(8, 1e-6).unwrap())),
+        ("bicgstab", implicit(BiCgStab::new(8, 1e-6).unwrap())),
+        ("neumann", implicit(Neumann::new(0.4, 20, 1e-6).unwrap())),
+        ("dense", implicit(Dense::new())),
+        ("fixed-point", Box::new(FixedPoint::new(gd(), 20, 1e-6).unwrap())),
+    ]
+}
+
+/// Every method on [`Ridge`]: its gradient in x, and in the start where it gives one.
+struct Methods;
+
+impl Job for Methods {
+    type Output = Vec<(&'static str, Vec<f64>)>;
+
+    fn run<B: Backend>(self, device: B::Device) -> Self::Output {
+        let points = |seed| Points::<B> {
+            inputs: Tensor::from_data(
+                TensorData::new(numbers(seed, POINTS * FEATURES), [POINTS, FEATURES]),
+                &device,
+            ),
+            targets: Tensor::from_data(
+                TensorData::new(numbers(seed + 10, POINTS), [POINTS]),
+                &device,
+            ),
+        };
+        let data = FullBatch { upper: points(1), lower: points(2) };
+        let values = |seed| {
+            let half: Vec<_> = numbers(seed, FEATURES).iter().map(|v| v / 2.0).collect();
+            let values = Tensor::from_data(TensorData::new(half, [FEATURES]), &device);
+            Values::<Autodiff<B>> { values: Param::from_tensor(values) }
+        };
+        let oracle = AutodiffOracle::<B, _, _>::new(Ridge, &values(3), &values(4), data).unwrap();
+        let (x, y) = (oracle.upper_start(), oracle.lower_start());
+        let run = |(name, mut method): Named<B>| {
+            let stage = Stage::new(&oracle, &x, Samples::default());
+            let found = method.hypergradient(stage, &y).unwrap();
+            let mut numbers = found.gradient.to_vec();
+            numbers.extend(found.start.iter().flat_map(|start| start.to_vec()));
+            (name, numbers)
+        };
+        methods().into_iter().map(run).collect()
+    }
+}
+
+#[track_caller]
+fn assert_agree(what: &str, found: &[f64], expected: &[f64]) {
+    let scale = expected.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
+    assert!(scale > 1e-6, "{what}: the hypergradient is not zero");
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (f, e) in found.iter().zip(expected) {
+        let off = (f - e).abs() / scale;
+        assert!(off <= TOLERANCE, "{what}: {f:e} for {e:e}");
+    }
+}
+
 fn agree(backend: BackendName) {
     for conv in [false, true] {
         for method in ["rad", "rad through momentum", "cg"] {
             let expected = run_on(BackendName::Flex, Hypergradient { conv, method }).unwrap();
             let found = run_on(backend, Hypergradient { conv, method }).unwrap();
-            let scale = expected.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
-            assert!(scale > 1e-6, "{method}, conv {conv}: the hypergradient is not zero");
-            for (f, e) in found.iter().zip(&expected) {
-                let off = (f - e).abs() / scale;
-                assert!(off <= TOLERANCE, "{backend:?}, {method}, conv {conv}: {f:e} for {e:e}");
-            }
+            assert_agree(&format!("{backend:?}, {method}, conv {conv}"), &found, &expected);
         }
+    }
+    let expected = run_on(BackendName::Flex, Methods).unwrap();
+    let found = run_on(backend, Methods).unwrap();
+    for ((name, found), (_, expected)) in found.iter().zip(&expected) {
+        assert_agree(&format!("{backend:?}, {name}"), found, expected);
     }
 }
 

@@ -6,7 +6,7 @@ use burn::tensor::{FloatDType, IntDType, set_default_dtypes};
 use burn_flex::{Flex, FlexDevice};
 
 /// (problem, method) where we see something else than the source.
-const FINDINGS: [(&str, &str); 0] = [];
+const FINDINGS: [(&str, &str); 1] = [("iaptt-numeric", "ia-gm")];
 
 #[test]
 fn the_findings_are_those_that_are_known() {
