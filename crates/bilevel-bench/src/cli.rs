@@ -40,6 +40,9 @@ pub enum Command {
 /// What `toys` takes.
 #[derive(Debug, Default, Args)]
 pub struct ToysArgs {
+    /// One problem [default: all]
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(bilevel_problems::claims::PROBLEMS))]
+    pub problem: Option<String>,
     /// Where the folder of the run is made [default: runs]
     #[arg(long)]
     pub out: Option<PathBuf>,

@@ -80,7 +80,7 @@ fn check_hyper_cleaning(args: HyperCleaningCheckArgs) -> Result<(), BenchError> 
 #[cfg(feature = "flex")]
 fn toys(args: &ToysArgs) -> Result<(), BenchError> {
     let root = args.out.as_deref().unwrap_or(Path::new("runs"));
-    let (findings, folder) = crate::toys::run(root)?;
+    let (findings, folder) = crate::toys::run(args.problem.as_deref(), root)?;
     let path = folder.path().display();
     print(&format!("{}\n\nTable and figures: {path}\n", crate::toys::table(&findings.claims)))
 }

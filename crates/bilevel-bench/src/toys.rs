@@ -13,16 +13,16 @@ use crate::error::BenchError;
 use crate::report::folder::RunFolder;
 use crate::report::{ReportError, convergence};
 
-/// Runs every claim on flex in f64 and writes the table and the figures to a new folder under `root`.
+/// Runs the claims on `problem`, or on all problems, on flex in f64 and writes the table and the figures to a new folder under `root`.
 ///
 /// # Errors
 /// Where the folder cannot be written, a run diverges, or this process has already computed in f32 on
 /// flex.
-pub fn run(root: &Path) -> Result<(Findings, RunFolder), BenchError> {
+pub fn run(problem: Option<&str>, root: &Path) -> Result<(Findings, RunFolder), BenchError> {
     set_default_dtypes::<Flex>(&FlexDevice, FloatDType::F64, IntDType::I64)
         .map_err(|_| BackendError::Precision)?;
     let folder = RunFolder::create(root, "toys")?;
-    let findings = claims::all::<Flex>(&FlexDevice)?;
+    let findings = claims::run::<Flex>(problem, &FlexDevice)?;
     folder.write_file("claims.csv", &csv(&findings.claims)?)?;
     for figure in &findings.figures {
         let name = format!("{}.svg", figure.name);

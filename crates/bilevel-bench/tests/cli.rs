@@ -284,3 +284,16 @@ fn the_memory_of_rad_grows_by_the_states_alone() {
     let growth = (peak("500") - peak("10")) / (490.0 * y);
     assert!((0.9..=1.2).contains(&growth), "grows by {growth:.3} times the states");
 }
+
+#[test]
+fn toys_hold_sources_to_their_word() {
+    let out = tempdir().unwrap();
+    let mut toys = bilevel();
+    toys.args(["toys", "--problem", "bda-counterexample", "--out"]).arg(out.path());
+    toys.assert().success().stdout(contains("rhg").and(contains("10 of 10 claims hold")));
+    let folder = out.path().join("toys");
+    for file in ["claims.csv", "bda-starts.svg", "bda-steps.svg", "bda-weights.svg"] {
+        assert!(fs::metadata(folder.join(file)).unwrap().len() > 100, "{file}");
+    }
+    bilevel().args(["toys", "--problem", "none"]).assert().code(2).stderr(contains("quadratic"));
+}

@@ -1,6 +1,8 @@
 //! Bilevel problems whose answers are known: what a method must reach, and where others must fail.
 //!
-//! [`claims`] runs what the sources say about methods on them. Each problem is a file with its formulas, its source and its answer; [`Instance`] is one at a start,
+//! [`claims`] runs what the sources say about methods on them.
+//!
+//! Each problem is a file with its formulas, its source and its answer; [`Instance`] is one at a start,
 //! with an oracle that any method of [`bilevel_core`] takes.
 //!
 //! | problem | what it shows | source |
@@ -8,7 +10,7 @@
 //! | [`Quadratic`] | everything has a closed form | |
 //! | [`BdaCounterexample`] | many lower solutions, the right one found by F alone | BDA, Eq. 5 |
 //! | [`IapttNumeric`] | a lower level with many minima, the right one far from the start | IAPTT-GM, Eq. 10 |
-//! | [`IaGmConvex`] | the same as the first in 50 dimensions, with quartic F | IAPTT-GM, Eq. 13 |
+//! | [`IaGmConvex`] | the same as `BdaCounterexample` in 50 dimensions, with quartic F | IAPTT-GM, Eq. 13 |
 //! | [`PenaltySmooth`] | few lower steps | penalty method, Fig. 1 |
 //! | [`PenaltySingular`] | a lower Hessian without an inverse | penalty method, Fig. 2 |
 //! | [`NsgameToy`] | a game in place of a bilevel problem, two time scales | NSGame, Eqs. 9 and 10 |

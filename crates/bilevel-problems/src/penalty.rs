@@ -28,7 +28,8 @@ pub enum Variant {
 #[derive(Clone, Copy, Debug)]
 pub struct PenaltySmooth(pub Variant);
 
-/// `penalty-singular`: the same with `q(w) = w' A'A w`, `A'A` a random matrix of rank [`Self::RANK`].
+/// `penalty-singular`: the same with `q(w) = w' A'A w`, `A'A` a random projection of rank [`Self::RANK`]:
+/// singular, and not ill-conditioned beside that.
 ///
 /// The lower level determines v up to the null space of A. Of its solutions F wants, for
 /// [`Variant::A`]: u = v = 1/2 in the range of A', both 0 in its null space; for [`Variant::B`]:
@@ -45,7 +46,7 @@ impl PenaltySmooth {
     /// So many trials, from u and v in the cube of side 10 around 0, drawn by the number of the trial.
     ///
     /// # Errors
-    /// Never: the starts are finite.
+    /// If there are none.
     pub fn at<B: Backend>(self, trials: usize, device: &B::Device) -> Result<Instance<B>, Error> {
         instance(self.0, |_| identity(), trials, device)
     }
@@ -65,7 +66,7 @@ impl PenaltySingular {
     /// trial.
     ///
     /// # Errors
-    /// Never: the starts are finite.
+    /// If there are none.
     pub fn at<B: Backend>(self, trials: usize, device: &B::Device) -> Result<Instance<B>, Error> {
         instance(self.0, Self::matrix, trials, device)
     }
@@ -160,6 +161,14 @@ fn instance<B: Backend>(
     trials: usize,
     device: &B::Device,
 ) -> Result<Instance<B>, Error> {
+    if trials == 0 {
+        return Err(Error::InvalidSetting {
+            setting: "trials",
+            found: "0".to_owned(),
+            expected: "at least 1",
+            cure: "give a positive count",
+        });
+    }
     let (mut u, mut v, mut rows) = (Vec::new(), Vec::new(), Vec::new());
     for trial in 0..trials as u64 {
         let mut rng = ChaCha8Rng::seed_from_u64(trial);

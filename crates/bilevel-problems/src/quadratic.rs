@@ -33,27 +33,38 @@ pub struct Quadratic {
 
 impl Quadratic {
     /// With m upper and n lower variables, the least eigenvalue `mu` of A, and all else drawn from `seed`.
-    pub fn new(m: usize, n: usize, mu: f64, seed: u64) -> Self {
+    ///
+    /// # Errors
+    /// If m or n is 0, or mu not in (0, 1].
+    pub fn new(m: usize, n: usize, mu: f64, seed: u64) -> Result<Self, Error> {
+        if m == 0 || n == 0 || !(mu > 0.0 && mu <= 1.0) {
+            return Err(Error::InvalidSetting {
+                setting: "quadratic",
+                found: format!("m = {m}, n = {n}, mu = {mu}"),
+                expected: "m and n of at least 1, mu in (0, 1]",
+                cure: "give a positive definite problem with variables",
+            });
+        }
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut draw =
             |n: usize| -> Vec<f64> { (0..n).map(|_| rng.random_range(-1.0..1.0)).collect() };
         let axis = draw(n);
         let norm = dot(&axis, &axis).sqrt();
         let last = n.saturating_sub(1).max(1) as f64;
-        Self {
+        Ok(Self {
             eigenvalues: (0..n).map(|i| mu + (1.0 - mu) * i as f64 / last).collect(),
             axis: axis.iter().map(|w| w / norm).collect(),
             coupling: (0..n).map(|_| draw(m)).collect(),
             b: draw(n),
             c: draw(n),
             r: 0.5,
-        }
+        })
     }
 
     /// From `x` and `y`.
     ///
     /// # Errors
-    /// If a start is not finite.
+    /// If a start has not m or n numbers, or one that is not finite.
     pub fn at<B: Backend>(
         &self,
         x: &[f64],
@@ -61,6 +72,14 @@ impl Quadratic {
         device: &B::Device,
     ) -> Result<Instance<B>, Error> {
         let (n, m) = (self.b.len(), self.coupling.first().map_or(0, Vec::len));
+        if (x.len(), y.len()) != (m, n) {
+            return Err(Error::InvalidSetting {
+                setting: "start",
+                found: format!("{} and {} numbers", x.len(), y.len()),
+                expected: "as many as the problem has in x and y",
+                cure: "give m numbers for x and n for y",
+            });
+        }
         let columns: Vec<Vec<f64>> = (0..n)
             .map(|j| {
                 self.apply(&(0..n).map(|i| f64::from(u8::from(i == j))).collect::<Vec<_>>(), |d| d)

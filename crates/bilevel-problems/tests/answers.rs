@@ -37,7 +37,7 @@ fn all_zero(what: &str, values: &[f64], tolerance: f64) {
 
 #[test]
 fn the_quadratic_agrees_with_rad_and_with_differences() {
-    let problem = Quadratic::new(3, 7, 0.2, 1);
+    let problem = Quadratic::new(3, 7, 0.2, 1).unwrap();
     let x = [0.3, -0.8, 1.1];
     let instance = problem.at::<B>(&x, &[0.0; 7], &device()).unwrap();
     let descent = Descent::new(Gd::new(1.0).unwrap(), 200).unwrap();

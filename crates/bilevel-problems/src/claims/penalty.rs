@@ -1,10 +1,15 @@
 //! Claims on `penalty-smooth` and `penalty-singular`: penalty method, Figs. 1 and 2, without the penalty
 //! method itself.
+//!
+//! This differs from the source: plain gradient steps in place of Adam on every level, and no
+//! regularisation of the linear system. On the singular problems the part of v in the null space of A never
+//! leaves its random start, since neither the lower gradient nor the implicit formula sees it; that alone
+//! keeps these methods from the answer.
 
 use bilevel_core::*;
 use burn::tensor::backend::Backend;
 
-use super::{Claim, Figure, Findings, Run, Trial};
+use super::{Claim, Curve, Figure, Findings, Run, Trial};
 use crate::{Instance, PENALTY_SIZE, PenaltySingular, PenaltySmooth, Variant};
 
 /// The trials of the source.
@@ -13,8 +18,8 @@ const TRIALS: usize = 20;
 const LOWER_STEP: f64 = 0.1;
 const UPPER_STEP: f64 = 0.02;
 const STEPS: usize = 400;
-/// The squared distance from an answer at which a run has converged.
-const CLOSE: f64 = 1e-3;
+/// The squared distance from an answer at which a run has converged: four decades below the start's.
+const CLOSE: f64 = 1e-2;
 
 /// The mean over all trials, side by side in one run.
 fn mean<B: Backend>(
@@ -51,70 +56,66 @@ fn approx<B: Backend>(steps: usize) -> Result<Implicit<B>, Error> {
     Ok(Implicit::new(Descent::new(Gd::new(LOWER_STEP)?, steps)?, solver))
 }
 
+/// What the source says of a method on a variant of Fig. 1, where it says something.
+fn says(variant: Variant, rmd: bool, steps: usize) -> Option<(&'static str, bool)> {
+    match (variant, rmd, steps) {
+        (Variant::A, true, 10) => Some(("converges to another point", false)),
+        (Variant::B, true, 10) => Some(("needs T > 10", false)),
+        (Variant::B, false, 1 | 5) => Some(("needs T >= 10", false)),
+        (_, false, 10) => Some(("converges", true)),
+        _ => None,
+    }
+}
+
 pub(super) fn findings<B: Backend>(device: &B::Device) -> Result<Findings, Error> {
     let mut found = Findings::default();
-    for variant in [Variant::A, Variant::B] {
-        let name = if variant == Variant::A { "a" } else { "b" };
+    for (variant, letter) in [(Variant::A, "a"), (Variant::B, "b")] {
+        let smooth = PenaltySmooth(variant);
+        let instance = || smooth.at::<B>(TRIALS, device);
+        let far = |_, u: &[f64], v: &[f64]| smooth.distance(u, v);
         let mut curves = Vec::new();
         for steps in [1, 5, 10] {
-            let smooth = PenaltySmooth(variant);
-            let instance = || smooth.at::<B>(TRIALS, device);
-            let far = |_, u: &[f64], v: &[f64]| smooth.distance(u, v);
-            let rmd = mean(instance(), rmd(steps), far)?;
-            let approx = mean(instance(), approx_grad(steps), far)?;
-            found.claims.push(Claim {
-                problem: "penalty-smooth",
-                method: format!("rmd, ({name}), T = {steps}"),
-                says: "not at the answer for T <= 10",
-                sees: format!("squared distance {:.1e}", last(&rmd)),
-                holds: last(&rmd) > CLOSE,
-            });
-            found.claims.push(Claim {
-                problem: "penalty-smooth",
-                method: format!("approx-grad, ({name}), T = {steps}"),
-                says: if steps < 10 { "needs T >= 10" } else { "converges" },
-                sees: format!("squared distance {:.1e}", last(&approx)),
-                holds: (last(&approx) <= CLOSE) == (steps >= 10),
-            });
-            curves.push(rmd.curve(format!("rmd, T = {steps}")));
-            curves.push(approx.curve(format!("approx-grad, T = {steps}")));
+            for (name, is_rmd, method) in
+                [("rmd", true, rmd(steps)), ("approx-grad", false, approx_grad(steps))]
+            {
+                let run = mean(instance(), method, far)?;
+                if let Some((says, converges)) = says(variant, is_rmd, steps) {
+                    found.claims.push(Claim {
+                        problem: "penalty-smooth",
+                        method: format!("{name}, ({letter}), T = {steps}"),
+                        says,
+                        sees: format!("squared distance {:.1e}", last(&run)),
+                        holds: (last(&run) <= CLOSE) == converges,
+                    });
+                }
+                curves.push(run.curve(format!("{name}, T = {steps}")));
+            }
         }
-        let smooth = PenaltySmooth(variant);
-        let far = |_, u: &[f64], v: &[f64]| smooth.distance(u, v);
-        let warm = mean(smooth.at::<B>(TRIALS, device), warm_approx_grad(1), far)?;
-        found.claims.push(Claim {
-            problem: "penalty-smooth",
-            method: format!("approx-grad with a warm q, ({name}), T = 1"),
-            says: "needs T >= 10, q not warm",
-            sees: format!("squared distance {:.1e}", last(&warm)),
-            holds: last(&warm) > CLOSE,
-        });
+        let warm = mean(instance(), warm_approx_grad(1), far)?;
         curves.push(warm.curve("approx-grad, warm q, T = 1"));
-        found.figures.push(figure(format!("penalty-smooth-{name}"), curves));
+        found.figures.push(figure(format!("penalty-smooth-{letter}"), curves));
 
         let singular = PenaltySingular(variant);
         let instance = || singular.at::<B>(TRIALS, device);
         let far = |trial, u: &[f64], v: &[f64]| singular.distance(trial, u, v);
         let mut curves = Vec::new();
-        for (method, run) in [
-            ("rmd", mean(instance(), rmd(10), far)?),
-            ("approx-grad", mean(instance(), approx_grad(10), far)?),
-        ] {
+        for (name, method) in [("rmd", rmd(10)), ("approx-grad", approx_grad(10))] {
+            let run = mean(instance(), method, far)?;
             found.claims.push(Claim {
                 problem: "penalty-singular",
-                method: format!("{method}, ({name}), T = 10"),
+                method: format!("{name}, ({letter}), T = 10"),
                 says: "does not converge",
                 sees: format!("squared distance {:.1e}", last(&run)),
                 holds: last(&run) > CLOSE,
             });
-            curves.push(run.curve(method));
+            curves.push(run.curve(name));
         }
-        found.figures.push(figure(format!("penalty-singular-{name}"), curves));
+        found.figures.push(figure(format!("penalty-singular-{letter}"), curves));
     }
     Ok(found)
 }
 
-fn figure(name: String, curves: Vec<super::Curve>) -> Figure {
+fn figure(name: String, curves: Vec<Curve>) -> Figure {
     Figure {
         title: format!("{name}: mean of {TRIALS} trials"),
         name,

@@ -10,7 +10,7 @@ const SIZES: (usize, usize) = (4, 8);
 const X: [f64; SIZES.0] = [0.4, -0.9, 1.2, 0.1];
 
 pub(super) fn findings<B: Backend>(device: &B::Device) -> Result<Findings, Error> {
-    let problem = Quadratic::new(SIZES.0, SIZES.1, 0.2, 0);
+    let problem = Quadratic::new(SIZES.0, SIZES.1, 0.2, 0)?;
     let expected = problem.hypergradient(&X);
     let instance = problem.at::<B>(&X, &[0.0; SIZES.1], device)?;
     let mut claims = Vec::new();
@@ -34,11 +34,27 @@ type Named<B> = (&'static str, Box<dyn HypergradientMethod<B>>);
 
 fn methods<B: Backend>() -> Result<Vec<Named<B>>, Error> {
     let gd = || Descent::new(Gd::new(1.0)?, 150);
+    let heavy = || ReversibleMomentum::new(0.5, 0.5);
     Ok(vec![
         ("rad", Box::new(Rad::new(gd()?))),
         ("rad through momentum", Box::new(Rad::new(Descent::new(Momentum::new(0.5, 0.5)?, 300)?))),
         ("rad through nesterov", Box::new(Rad::new(Descent::new(Nesterov::new(0.5)?, 300)?))),
+        ("rad, reversible momentum", Box::new(Rad::<B>::reversible(heavy()?, 300)?)),
         ("fad", Box::new(Fad::new(gd()?))),
-        ("cg", Box::new(Implicit::new(gd()?, Cg::new(50, 1e-13)?))),
+        ("ia-gm", Box::new(IaGm::new(gd()?))),
+        ("cg", after(gd()?, Cg::new(50, 1e-13)?)),
+        ("normal-cg", after(gd()?, NormalCg::new(50, 1e-12)?)),
+        ("gmres", after(gd()?, Gmres::new(50, 1e-13)?)),
+        ("bicgstab", after(gd()?, BiCgStab::new(50, 1e-12)?)),
+        ("neumann", after(gd()?, Neumann::new(1.0, 200, 1e-12)?)),
+        ("dense", after(gd()?, Dense::new())),
+        ("fixed-point", Box::new(FixedPoint::new(gd()?, 200, 1e-12)?)),
     ])
+}
+
+fn after<B: Backend>(
+    descent: Descent<B>,
+    solver: impl LinearSolver<B> + 'static,
+) -> Box<dyn HypergradientMethod<B>> {
+    Box::new(Implicit::new(descent, solver))
 }
