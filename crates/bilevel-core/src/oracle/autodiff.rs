@@ -96,11 +96,25 @@ impl<B: Backend, P: Bilevel<B>, D: Data<Batch<P, B>>> AutodiffOracle<B, P, D> {
     // Values too: layers that tell training from inference, as batch normalisation, ask whether
     // gradients can be tracked, and a loss must be one function whatever is wanted of it.
     fn evaluate(&self, level: Level, at: Point<'_, B>, wrt: Option<Wrt>) -> Evaluated<P, B> {
+        self.check(at);
         let x = lift_reverse(&self.x, at.x, track(wrt, Level::Upper));
         let y = lift_reverse(&self.y, at.y, track(wrt, Level::Lower));
         let batch = AutodiffModule::from_inner(self.data.batch(level, at.sample));
         let loss = loss::<Autodiff<B>, P>(&self.problem, level, &x.module, &y.module, &batch);
         (x, y, loss)
+    }
+
+    // A vector of another module would be lifted as if it were not there: its identities are not found.
+    fn check(&self, at: Point<'_, B>) {
+        for (level, own, given) in
+            [(Level::Upper, &self.upper, at.x.layout()), (Level::Lower, &self.lower, at.y.layout())]
+        {
+            assert!(
+                Arc::ptr_eq(own, given) || own == given,
+                "the {level} variable is a vector of another module, expected one of this oracle's: begin \
+                 with its `{level}_start()`"
+            );
+        }
     }
 
     fn count(&self, count: impl FnOnce(&mut Cost)) {
@@ -136,6 +150,7 @@ impl<B: Backend, P: Bilevel<B>, D: Data<Batch<P, B>>> Oracle<B> for AutodiffOrac
         along: Direction<'_, B>,
         wrt: Wrt,
     ) -> Sides<B> {
+        self.check(at);
         self.count(|cost| cost.count_product(level));
         let x = lift_reverse_over_forward::<
             B,

@@ -152,6 +152,9 @@ impl<B: Backend> Loss<B> {
 /// Evaluates the two losses of a problem and their derivatives.
 ///
 /// Derivatives are exact up to rounding. Implementations count every call in [`Oracle::cost`].
+///
+/// # Panics
+/// Given a point of another module, implementations panic: its variables are not theirs.
 pub trait Oracle<B: Backend> {
     /// The variables of x.
     fn upper_layout(&self) -> &Arc<Layout>;

@@ -204,3 +204,12 @@ fn a_loss_that_is_not_one_number_or_not_finite_is_refused() {
     let error = new(Refused::NotFinite);
     assert!(matches!(error, Error::NotFiniteAtStart { level: Level::Lower, .. }), "{error}");
 }
+
+#[test]
+#[should_panic(expected = "the upper variable is a vector of another module")]
+fn a_point_of_another_module_is_refused() {
+    let device = device();
+    let oracle = penalties::<B>(Fit::Squares, &device);
+    let (other, y) = (penalties::<B>(Fit::Squares, &device).upper_start(), oracle.lower_start());
+    oracle.value(Level::Upper, Point { x: &other, y: &y, sample: Sample(0) });
+}
