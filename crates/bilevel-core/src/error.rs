@@ -84,7 +84,7 @@ pub enum Error {
     LowerDiverged {
         /// The dynamics with its settings.
         dynamics: String,
-        /// The first step whose result is not finite.
+        /// The first step whose result is not finite; 0 is the start.
         step: usize,
         /// The steps asked for.
         steps: usize,

@@ -101,7 +101,7 @@ impl<B: Backend> HypergradientMethod<B> for FixedPoint<B> {
         let moved = step(&stage, dynamics, t, &state).state;
         let stationarity = norm(&combine(&moved, &state, Vector::sub));
         let residual = Some(residual);
-        let status = climbed.unwrap_or(Status::Implicit { solver, residual, stationarity });
+        let status = Status::Implicit { solver, residual, stationarity }.after(climbed);
         Ok(Hypergradient {
             gradient: direct.add(&mixed),
             start: None,

@@ -172,3 +172,21 @@ pub trait LinearSolver<B: Backend>: Debug + Send + Sync {
         Ok(solution)
     }
 }
+
+impl<B: Backend, S: LinearSolver<B> + ?Sized> LinearSolver<B> for Box<S> {
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
+
+    fn check(&self, structure: Structure, size: usize) -> Result<(), Error> {
+        (**self).check(structure, size)
+    }
+
+    fn run(&self, system: &System<'_, B>) -> Solution<B> {
+        (**self).run(system)
+    }
+
+    fn solve(&self, system: &System<'_, B>) -> Result<Solution<B>, Error> {
+        (**self).solve(system)
+    }
+}
