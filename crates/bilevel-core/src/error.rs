@@ -117,6 +117,17 @@ pub enum Error {
         step: usize,
     },
 
+    /// Steps that were not undone.
+    #[error(
+        "the steps of {dynamics} on the way back are not those of the way down, expected a gradient that \
+         repeats itself bit by bit: use a deterministic loss and backend, or momentum with `Rad` and a \
+         plan"
+    )]
+    NotUndone {
+        /// The dynamics with its settings.
+        dynamics: String,
+    },
+
     /// A linear solver for symmetric operators on one that may be none.
     #[error(
         "the operator is general, expected a symmetric one for {solver}: use gmres, bicgstab or dense, \
