@@ -84,7 +84,7 @@ pub enum Error {
     LowerDiverged {
         /// The dynamics with its settings.
         dynamics: String,
-        /// The first step whose result is not finite.
+        /// The first step whose result is not finite; 0 is the start.
         step: usize,
         /// The steps asked for.
         steps: usize,
@@ -115,6 +115,17 @@ pub enum Error {
         limit: f64,
         /// The first step whose result is too large; 0 is the start.
         step: usize,
+    },
+
+    /// Steps that were not undone.
+    #[error(
+        "the steps of {dynamics} on the way back are not those of the way down, expected a gradient that \
+         repeats itself bit by bit: use a deterministic loss and backend, or momentum with `Rad` and a \
+         plan"
+    )]
+    NotUndone {
+        /// The dynamics with its settings.
+        dynamics: String,
     },
 
     /// A linear solver for symmetric operators on one that may be none.

@@ -51,3 +51,10 @@ pub(crate) fn scale_by<B: Backend>(factor: &Tensor<B, 1>, v: &Vector<B>) -> Vect
         B::float_mul(leaf, shaped(factor, ones))
     })
 }
+
+/// The unit vector `i` like `like`.
+pub(crate) fn unit<B: Backend>(like: &Vector<B>, i: usize) -> Vector<B> {
+    let mut values = vec![0.0; like.layout().size()];
+    values[i] = 1.0;
+    Vector::from_slice(like.layout(), &values, &like.device())
+}

@@ -7,6 +7,7 @@ use burn::tensor::backend::Backend;
 
 use crate::Stage;
 use crate::lower::{Dynamics, State, push_forward};
+use crate::on_device::unit;
 
 /// Some columns of `Z_t = d state_t / dx`, the j-th being `d state_t / dx_j`.
 #[derive(Debug)]
@@ -33,9 +34,7 @@ impl<B: Backend> Columns<B> {
     ) {
         for (j, column) in (self.first..).zip(&mut self.columns) {
             // A unit vector is made anew each time: to keep them would square the memory of x.
-            let mut unit = vec![0.0; stage.x.layout().size()];
-            unit[j] = 1.0;
-            let unit = Vector::from_slice(stage.x.layout(), &unit, &stage.x.device());
+            let unit = unit(stage.x, j);
             *column = push_forward(stage, dynamics, t, state, column, Some(&unit));
         }
     }
@@ -43,10 +42,5 @@ impl<B: Backend> Columns<B> {
     /// `Z' v`, v in y: one number a column.
     pub fn pull(&self, v: &Vector<B>) -> Vec<f64> {
         self.columns.iter().map(|column| column.y.dot(v)).collect()
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.columns.len()
     }
 }

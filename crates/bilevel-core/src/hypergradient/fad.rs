@@ -51,7 +51,11 @@ impl<B: Backend> Fad<B> {
 
 impl<B: Backend> HypergradientMethod<B> for Fad<B> {
     fn describe(&self) -> String {
-        format!("fad({})", self.descent.describe())
+        let block = match self.block {
+            usize::MAX => String::new(),
+            columns => format!(", blocks of {columns}"),
+        };
+        format!("fad({}{block})", self.descent.describe())
     }
 
     fn hypergradient(

@@ -35,8 +35,9 @@ pub struct FixedPoint<B: Backend> {
 }
 
 impl<B: Backend> FixedPoint<B> {
-    /// At the end of `descent`, by at most `iterations` for lambda, until the relative residual is at
-    /// most `tolerance`.
+    /// At the end of `descent`, by at most `iterations` products for lambda, until the relative residual
+    /// is at most `tolerance`. The last product tells the residual alone: a limit of k moves lambda
+    /// `k - 1` times.
     ///
     /// # Errors
     /// If `iterations` is 0 or `tolerance` not finite and positive.
@@ -101,7 +102,7 @@ impl<B: Backend> HypergradientMethod<B> for FixedPoint<B> {
         let moved = step(&stage, dynamics, t, &state).state;
         let stationarity = norm(&combine(&moved, &state, Vector::sub));
         let residual = Some(residual);
-        let status = climbed.unwrap_or(Status::Implicit { solver, residual, stationarity });
+        let status = Status::Implicit { solver, residual, stationarity }.after(climbed);
         Ok(Hypergradient {
             gradient: direct.add(&mixed),
             start: None,

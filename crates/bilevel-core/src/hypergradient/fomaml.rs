@@ -13,8 +13,8 @@ use crate::{Error, Level, Stage, Wrt};
 /// y_0 = x,  y_{t+1} = Psi_t(y_t; x),  g = F_x(x, y_T) + F_y(x, y_T)
 /// ```
 ///
-/// The second term stands at the part of x that is the start. The error is of the order of
-/// `T s norm(f_yy)`. Shapes as [`Maml`](crate::Maml)'s.
+/// The second term stands at the part of x that is the start. The error, relative to `norm(F_y)`, is of
+/// the order of `T s norm(f_yy)`, and of `T s norm(f_xy)` where f looks at x itself. Shapes as [`Maml`](crate::Maml)'s.
 ///
 /// Memory: one state and one graph. Cost: T gradients and one value of f, one gradient of F; no product,
 /// so that f may use any operation with a gradient.
@@ -42,7 +42,7 @@ impl<B: Backend> Fomaml<B> {
 
 impl<B: Backend> HypergradientMethod<B> for Fomaml<B> {
     fn describe(&self) -> String {
-        format!("fomaml({})", self.descent.describe())
+        format!("fomaml({}{})", self.descent.describe(), self.start.suffix())
     }
 
     fn hypergradient(

@@ -41,7 +41,7 @@ impl<B: Backend> IaGm<B> {
 
 impl<B: Backend> HypergradientMethod<B> for IaGm<B> {
     fn describe(&self) -> String {
-        format!("ia-gm({})", self.descent.describe())
+        format!("ia-gm({}{})", self.descent.describe(), self.plan.suffix())
     }
 
     fn differentiates_start(&self) -> bool {

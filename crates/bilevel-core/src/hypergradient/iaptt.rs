@@ -44,7 +44,7 @@ impl<B: Backend> Iaptt<B> {
 
 impl<B: Backend> HypergradientMethod<B> for Iaptt<B> {
     fn describe(&self) -> String {
-        format!("iaptt({})", self.descent.describe())
+        format!("iaptt({}{})", self.descent.describe(), self.plan.suffix())
     }
 
     fn differentiates_start(&self) -> bool {

@@ -57,11 +57,8 @@ impl<B: Backend> HypergradientMethod<B> for Iga<B> {
             (direct.axpy(-weight, &in_x), LinearStatus::Approximate)
         };
         let solver = if gradient.all_finite() { solver } else { LinearStatus::NotFinite };
-        let status = climbed.unwrap_or(Status::Implicit {
-            solver,
-            residual: None,
-            stationarity: square.sqrt(),
-        });
+        let status = Status::Implicit { solver, residual: None, stationarity: square.sqrt() };
+        let status = status.after(climbed);
         Ok(Hypergradient {
             gradient,
             start: None,

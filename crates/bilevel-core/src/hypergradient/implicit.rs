@@ -49,9 +49,11 @@ impl<B: Backend> Implicit<B> {
     }
 
     /// With a tolerance for each hypergradient, `e_k` for the k-th one that this value computes: the
-    /// descent ends, before its T steps, at a gradient with `norm(f_y) <= e_k`, and the solver at
-    /// `norm(F_y - f_yy q) <= e_k norm(F_y)`, in place of its own tolerance. T steps that do not get
-    /// there give [`Status::LowerLimit`].
+    /// descent ends, before its T steps, by [`Descent::run_until`] with `e_k`, and the solver at
+    /// `norm(F_y - f_yy q) <= e_k norm(F_y)`, in place of its own tolerance. Where `norm(f_y(x, y_T))` is
+    /// above `e_k` nevertheless, the status is [`Status::LowerLimit`]: after T steps that do not get
+    /// there; and after fewer where the last step raised the norm, as one with a velocity may and one of
+    /// gradient descent on a convex f with `s <= 2 / L` does not, or where f alone is not descended.
     ///
     /// Source: F. Pedregosa, "Hyperparameter optimization with approximate gradient", 2016, Alg. 1.
     pub fn with_tolerances(mut self, tolerances: Tolerances) -> Self {
@@ -95,17 +97,13 @@ impl<B: Backend> HypergradientMethod<B> for Implicit<B> {
         let slope = stage.gradient(Level::Lower, &lower, Wrt::Lower).1.into_y();
         let stationarity = slope.norm();
         let (solver, residual) = (solution.status, solution.residual);
-        let status = match (climbed, tolerance) {
-            (Some(climbed), _) => climbed,
-            (None, Some(tolerance))
-                if solver.is_ok()
-                    && descended.steps == self.descent.steps()
-                    && stationarity > tolerance =>
-            {
+        let status = match tolerance {
+            Some(tolerance) if solver.is_ok() && stationarity > tolerance => {
                 Status::LowerLimit { stationarity, tolerance }
             }
             _ => Status::Implicit { solver, residual, stationarity },
         };
+        let status = status.after(climbed);
         self.q = Some(solution.q);
         self.calls += 1;
         Ok(Hypergradient {

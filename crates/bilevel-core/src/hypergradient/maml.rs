@@ -51,7 +51,8 @@ impl<B: Backend> Maml<B> {
 
 impl<B: Backend> HypergradientMethod<B> for Maml<B> {
     fn describe(&self) -> String {
-        format!("maml({})", self.descent.describe())
+        let Self { descent, start, plan } = self;
+        format!("maml({}{}{})", descent.describe(), start.suffix(), plan.suffix())
     }
 
     fn hypergradient(

@@ -21,15 +21,14 @@ mod reptile;
 mod reverse;
 mod reversible;
 mod start_in_x;
+mod tolerances;
 mod trad;
 
 pub use fad::Fad;
+pub use fixed_point::FixedPoint;
 pub use fomaml::Fomaml;
 pub use ia_gm::IaGm;
 pub use iaptt::Iaptt;
-mod tolerances;
-
-pub use fixed_point::FixedPoint;
 pub use iga::Iga;
 pub use imaml::Imaml;
 pub use implicit::Implicit;
@@ -40,12 +39,12 @@ pub use online_fad::OnlineFad;
 pub use rad::Rad;
 pub use reptile::Reptile;
 pub use reversible::ReversibleRad;
+pub use tolerances::Tolerances;
 pub use trad::Trad;
 
 pub(crate) use columns::Columns;
 pub(crate) use reverse::{reverse, unroll};
 pub(crate) use start_in_x::StartInX;
-pub use tolerances::Tolerances;
 
 use std::fmt::{Debug, Display, Formatter};
 
@@ -99,7 +98,7 @@ pub enum Status {
         /// and is off by the order of it.
         stationarity: f64,
     },
-    /// The implicit formula after all lower steps, with the tolerance of this hypergradient not met.
+    /// The implicit formula at a gradient that is not within the tolerance of this hypergradient.
     LowerLimit {
         /// `norm(f_y(x, y_T))`.
         stationarity: f64,
@@ -113,6 +112,12 @@ impl Status {
     fn of_descent<B: Backend>(descended: &Descended<B>) -> Option<Self> {
         let (start, end) = (descended.start_loss, descended.end_loss);
         descended.climbed().then_some(Self::NoDescent { start, end })
+    }
+
+    /// This status, or that of a descent that climbed: unless the hypergradient means nothing, which is
+    /// worse.
+    fn after(self, climbed: Option<Self>) -> Self {
+        climbed.filter(|_| !self.is_broken()).unwrap_or(self)
     }
 
     /// Whether the hypergradient means nothing.
@@ -151,9 +156,9 @@ impl Display for Status {
             }
             Self::LowerLimit { stationarity, tolerance } => write!(
                 f,
-                "the lower level ended at its last step with a gradient of norm {stationarity:.1e}, \
-                 expected at most {tolerance:.1e}: allow more lower steps, start them warm, or loosen \
-                 the tolerances"
+                "the lower level ended at a gradient of norm {stationarity:.1e}, expected at most \
+                 {tolerance:.1e}: allow more lower steps, start them warm, use gd if the dynamics \
+                 overshoots, or loosen the tolerances"
             ),
         }
     }

@@ -1,8 +1,9 @@
 //! Forward-mode hypergradients that never start again.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use bilevel_autodiff::Vector;
+use bilevel_autodiff::{Layout, Vector};
 use burn::tensor::backend::Backend;
 
 use super::{Columns, Hypergradient, HypergradientMethod, Status};
@@ -42,6 +43,8 @@ struct Carried<B: Backend> {
     /// The steps made.
     made: usize,
     state: State<B>,
+    /// The layout of the x that the columns belong to.
+    upper: Arc<Layout>,
     columns: Columns<B>,
 }
 
@@ -58,15 +61,16 @@ impl<B: Backend> OnlineFad<B> {
 
     /// What the last call left, if it fits; else the start.
     fn take(&mut self, stage: &Stage<'_, B>, start: &Vector<B>) -> Result<Carried<B>, Error> {
-        let numbers = stage.x.layout().size();
+        let upper = stage.x.layout();
         let carried = self.carried.take().filter(|carried| {
-            carried.state.y.layout() == start.layout() && carried.columns.len() == numbers
+            carried.state.y.layout() == start.layout() && carried.upper == *upper
         });
         if let Some(carried) = carried {
             return Ok(carried);
         }
         let state = self.descent.begin(stage, start)?;
-        Ok(Carried { made: 0, columns: Columns::zeros(0..numbers, &state), state })
+        let columns = Columns::zeros(0..upper.size(), &state);
+        Ok(Carried { made: 0, state, upper: upper.clone(), columns })
     }
 }
 
@@ -80,7 +84,7 @@ impl<B: Backend> HypergradientMethod<B> for OnlineFad<B> {
         stage: Stage<'_, B>,
         start: &Vector<B>,
     ) -> Result<Hypergradient<B>, Error> {
-        let Carried { made, state, mut columns } = self.take(&stage, start)?;
+        let Carried { made, state, upper, mut columns } = self.take(&stage, start)?;
         let descended = self.descent.go_on(&stage, (made, state), |t, state, _| {
             columns.push(&stage, self.descent.dynamics(), t, state);
             ControlFlow::Continue(())
@@ -94,7 +98,7 @@ impl<B: Backend> HypergradientMethod<B> for OnlineFad<B> {
         let trusted = if made == 0 { Status::Exact } else { Status::Approximate };
         let status = Status::of_descent(&descended).unwrap_or(trusted);
         let made = made + descended.steps;
-        self.carried = Some(Carried { made, state: descended.state, columns });
+        self.carried = Some(Carried { made, state: descended.state, upper, columns });
         Ok(Hypergradient {
             gradient: direct.add(&through_y),
             start: None,

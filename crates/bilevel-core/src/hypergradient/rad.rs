@@ -48,7 +48,7 @@ impl<B: Backend> Rad<B> {
 
 impl<B: Backend> HypergradientMethod<B> for Rad<B> {
     fn describe(&self) -> String {
-        format!("rad({})", self.descent.describe())
+        format!("rad({}{})", self.descent.describe(), self.plan.suffix())
     }
 
     fn hypergradient(

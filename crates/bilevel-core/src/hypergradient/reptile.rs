@@ -49,7 +49,8 @@ impl<B: Backend> Reptile<B> {
 
 impl<B: Backend> HypergradientMethod<B> for Reptile<B> {
     fn describe(&self) -> String {
-        format!("reptile({}, scale {})", self.descent.describe(), self.scale)
+        let Self { descent, scale, start } = self;
+        format!("reptile({}, scale {scale}{})", descent.describe(), start.suffix())
     }
 
     fn hypergradient(

@@ -47,6 +47,7 @@ impl<B: Backend> HypergradientMethod<B> for ReversibleRad {
         let status = Status::of_descent(&descended).unwrap_or(Status::Exact);
         let heavy_ball = self.dynamics.heavy_ball();
         let swept = reverse(&stage, heavy_ball, &descended.state, || tape.pop(), false);
+        tape.check_undone()?;
         Ok(Hypergradient {
             gradient: swept.x,
             start: None,

@@ -13,6 +13,11 @@ pub(crate) struct StartInX {
 }
 
 impl StartInX {
+    /// As `, start initial.layers`; nothing for all of x.
+    pub fn suffix(&self) -> String {
+        if self.path.is_empty() { String::new() } else { format!(", start {}", self.path) }
+    }
+
     /// The positions of the part among the variables of x, and the part as a y.
     pub fn find<B: Backend>(&self, stage: &Stage<'_, B>) -> Result<(Vec<usize>, Vector<B>), Error> {
         let (upper, lower) = (stage.oracle.upper_layout(), stage.oracle.lower_layout());

@@ -7,8 +7,11 @@ use crate::error::{not_negative, positive};
 
 /// `e_k`: how exactly hypergradient k, counted from 0, is computed.
 ///
-/// Coarse hypergradients do far from the optimum and cost less. A run converges where the sum of the
-/// `e_k` is finite, as it is for all of these but the constant.
+/// Coarse hypergradients do far from the optimum and cost less. The sum of the `e_k` is finite for all of
+/// these but the constant, and as long as [`Tolerances::with_least`] does not hold them up: what HOAG's
+/// proof of convergence asks for, beside smooth losses, a bounded set of x and upper steps short enough.
+/// Its `e_k` bound `norm(y - y*)` and `norm(F_y - f_yy q)`; these bound `norm(f_y)`, which bounds the
+/// former where `f_yy >= mu > 0` (divide by mu), and the residual relative to `norm(F_y)`.
 ///
 /// Source: F. Pedregosa, "Hyperparameter optimization with approximate gradient", 2016, section 4.
 #[derive(Clone, Copy, Debug, PartialEq)]

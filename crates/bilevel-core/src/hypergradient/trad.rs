@@ -55,7 +55,8 @@ impl<B: Backend> Trad<B> {
 
 impl<B: Backend> HypergradientMethod<B> for Trad<B> {
     fn describe(&self) -> String {
-        format!("trad(the last {} of {})", self.last, self.descent.describe())
+        let Self { descent, last, plan } = self;
+        format!("trad(the last {last} of {}{})", descent.describe(), plan.suffix())
     }
 
     fn hypergradient(

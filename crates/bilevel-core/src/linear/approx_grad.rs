@@ -7,6 +7,7 @@ use burn::tensor::backend::Backend;
 use super::{Best, Limits, LinearSolver, LinearStatus, Solution, Structure, System};
 use crate::Error;
 use crate::error::{not_negative, positive};
+use crate::on_device::multiply;
 
 /// `approx-grad`: gradient descent or Adam on `norm((A + d I) q - b)^2 / 2`.
 ///
@@ -132,7 +133,7 @@ impl<B: Backend> Adam<B> {
         let (one, two) = Self::BETA;
         self.t += 1;
         self.first = self.first.scale(one).axpy(1.0 - one, g);
-        self.second = self.second.scale(two).axpy(1.0 - two, &g.zip(g, B::float_mul));
+        self.second = self.second.scale(two).axpy(1.0 - two, &multiply(g, g));
         let correction = (1.0 - two.powi(self.t)).sqrt();
         let root = self.second.map(B::float_sqrt).scale(1.0 / correction);
         let root = root.map(|leaf| B::float_add_scalar(leaf, Scalar::Float(Self::EPSILON)));

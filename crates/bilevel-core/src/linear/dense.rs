@@ -7,6 +7,7 @@ use nalgebra::{DMatrix, DVector};
 use super::{LinearSolver, LinearStatus, Solution, Structure, System};
 use crate::Error;
 use crate::error::at_least_one;
+use crate::on_device::unit;
 
 /// `dense`: assembles A by one product a number of y, and solves by LU with pivoting in f64 on the host.
 ///
@@ -81,11 +82,4 @@ fn least_squares(matrix: &DMatrix<f64>, rhs: &DVector<f64>, rounding: f64) -> DV
     let least = rounding * svd.singular_values.max();
     // Fails only where the factors were not asked for.
     svd.solve(rhs, least).unwrap_or_else(|_| DVector::zeros(rhs.len()))
-}
-
-/// The unit vector `i` like `like`.
-pub(super) fn unit<B: Backend>(like: &Vector<B>, i: usize) -> Vector<B> {
-    let mut values = vec![0.0; like.layout().size()];
-    values[i] = 1.0;
-    Vector::from_slice(like.layout(), &values, &like.device())
 }

@@ -13,7 +13,7 @@
 //! | `approx-grad` | [`ApproxGrad`] | symmetric A, indefinite or singular too | 2 k |
 //! | `nystrom` | [`Nystrom`] | positive semidefinite A of low rank, damped | k + 1 |
 //! | `identity` | [`Identity`] | `A = I` nearly | 0 |
-//! | `dense` | [`Dense`] | any A, small | n |
+//! | `dense` | [`Dense`] | any A, small | the count of numbers in q |
 
 mod approx_grad;
 mod bicgstab;
@@ -59,7 +59,7 @@ pub enum LinearStatus {
     Indefinite,
     /// The operator is singular: q solves the least-squares problem `min norm(A q - b)` at best.
     Singular,
-    /// A quotient of the recurrence is no longer defined.
+    /// A quotient of the recurrence, or a factorisation, is no longer defined.
     Breakdown,
     /// The residual grows.
     Diverged,
@@ -83,23 +83,24 @@ impl std::fmt::Display for LinearStatus {
                  matters"
             }
             Self::IterationLimit => {
-                "stopped at its iteration limit: allow more iterations, loosen the tolerance, or add \
-                 damping"
+                "stopped at its iteration limit: allow more iterations, loosen the tolerance, or \
+                 regularise the lower loss"
             }
             Self::Indefinite => {
                 "met a Hessian that is not positive definite: run more lower steps, regularise the \
-                 lower loss, or add damping"
+                 lower loss, or use normal-cg, or cg with damping"
             }
             Self::Singular => {
                 "met a singular Hessian and a gradient outside its range or without a unique solution: \
-                 regularise the lower loss, or add damping"
+                 regularise the lower loss, or use a solver with damping"
             }
             Self::Breakdown => {
-                "broke down on a quotient of zeros: start from another guess, or use gmres or normal-cg"
+                "broke down on a quotient of zeros or a factorisation: regularise the lower loss, or use \
+                 another solver, as normal-cg"
             }
             Self::Diverged => {
-                "diverged: reduce the step size below 2 / L, L the largest eigenvalue of the Hessian, \
-                 and regularise the lower loss where the Hessian is not positive definite"
+                "diverged: reduce the step size to what the method requires, and regularise the lower loss \
+                 where the Hessian is not positive definite, or use normal-cg"
             }
             Self::NotFinite => {
                 "met numbers that are not finite: reduce the lower step size and look for NaN in the \
@@ -170,5 +171,23 @@ pub trait LinearSolver<B: Backend>: Debug + Send + Sync {
         }
         solution.products = operator.products() - before;
         Ok(solution)
+    }
+}
+
+impl<B: Backend, S: LinearSolver<B> + ?Sized> LinearSolver<B> for Box<S> {
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
+
+    fn check(&self, structure: Structure, size: usize) -> Result<(), Error> {
+        (**self).check(structure, size)
+    }
+
+    fn run(&self, system: &System<'_, B>) -> Solution<B> {
+        (**self).run(system)
+    }
+
+    fn solve(&self, system: &System<'_, B>) -> Result<Solution<B>, Error> {
+        (**self).solve(system)
     }
 }

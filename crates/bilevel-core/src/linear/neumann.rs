@@ -20,7 +20,7 @@ use crate::error::positive;
 /// best q. Cost: one product a term, the last of which tells the residual. The residual is updated.
 ///
 /// Source: J. Lorraine et al., "Optimizing millions of hyperparameters by implicit differentiation",
-/// 2020; [survey, Eq. 32](https://arxiv.org/abs/2101.11517).
+/// 2020; [survey, section 6](https://arxiv.org/abs/2101.11517).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Neumann {
     step_size: f64,

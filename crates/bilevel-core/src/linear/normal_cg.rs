@@ -27,7 +27,7 @@ pub struct NormalCg {
 }
 
 /// `norm(A r)` relative to `norm(A) norm(r)` below which no direction improves the residual, at the
-/// least: ill-conditioned systems come near to it too.
+/// least: ill-conditioned systems come near to it too. Never below what rounding leaves of `A r`.
 const STATIONARY: f64 = 1e-8;
 
 impl NormalCg {
@@ -66,7 +66,8 @@ impl<B: Backend> LinearSolver<B> for NormalCg {
             let square = s.dot(&s);
             let (slope, length) = (square.sqrt(), residual * system.norm());
             size = size.max(slope / length);
-            if slope <= limits.tolerance().min(STATIONARY) * size * length {
+            let stationary = limits.tolerance().min(STATIONARY).max(10.0 * system.epsilon());
+            if slope <= stationary * size * length {
                 return Solution::new(q, LinearStatus::Singular, Some(residual));
             }
             let p = match search {

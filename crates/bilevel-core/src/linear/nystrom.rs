@@ -6,10 +6,10 @@ use nalgebra::{DMatrix, DVector};
 use rand::{SeedableRng, seq::index};
 use rand_chacha::ChaCha8Rng;
 
-use super::dense::unit;
 use super::{LinearSolver, LinearStatus, Solution, Structure, System};
 use crate::Error;
 use crate::error::{at_least_one, positive};
+use crate::on_device::unit;
 
 /// `nystrom`: `q = (C W^+ C' + rho I)^-1 b`, with k random columns C of A, and W the rows of C with
 /// the same numbers.

@@ -74,7 +74,7 @@ impl<B: Backend> Descent<B> {
     ///
     /// # Errors
     /// If the dynamics does not fit the variables, before anything runs; if `y_T` or its loss is not
-    /// finite, naming the first bad step.
+    /// finite, naming the first bad step, or if the loss at the start is not, naming step 0.
     pub fn run(&self, stage: &Stage<'_, B>, start: &Vector<B>) -> Result<Descended<B>, Error> {
         let state = self.begin(stage, start)?;
         self.go_on(stage, (0, state), |_, _, _| ControlFlow::Continue(()))
@@ -82,6 +82,9 @@ impl<B: Backend> Descent<B> {
 
     /// The same, ending after the first step whose gradient has at most the norm `tolerance`, or after
     /// T. Every step waits for the device.
+    ///
+    /// The norm is taken where the step takes its gradient, at the query point before it and not at
+    /// `y_T`; and it is that of [`Dynamics::objective`], which need not be f alone.
     ///
     /// # Errors
     /// As [`Descent::run`].
@@ -187,7 +190,10 @@ impl<B: Backend> Descent<B> {
             Some(loss) => loss.read(),
             None => stage.value(Level::Lower, &from.1.y).read(),
         };
-        if start_loss.is_finite() && end_loss.is_finite() && state.y.all_finite() {
+        if !start_loss.is_finite() {
+            return Err(self.diverged_at(0));
+        }
+        if end_loss.is_finite() && state.y.all_finite() {
             let lowers_f = self.dynamics.lowers_f();
             return Ok(Descended { state, steps, start_loss, end_loss, lowers_f });
         }
@@ -201,7 +207,11 @@ impl<B: Backend> Descent<B> {
             state = step(stage, self.dynamics(), from + made, &state).state;
             made += 1;
         }
-        Error::LowerDiverged { dynamics: self.dynamics.describe(), step: made, steps: self.steps }
+        self.diverged_at(made)
+    }
+
+    fn diverged_at(&self, step: usize) -> Error {
+        Error::LowerDiverged { dynamics: self.dynamics.describe(), step, steps: self.steps }
     }
 }
 

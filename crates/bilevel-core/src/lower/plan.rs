@@ -10,7 +10,7 @@ use crate::{Error, Stage};
 /// from the last one before it that was, by the same steps: every plan gives the same bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Plan {
-    /// Every state: T + 1 of them, no step is made again.
+    /// The state before every step: T of them, no step is made again.
     #[default]
     Trajectory,
     /// Every `ceil(sqrt(T))`-th state, and one such stretch at a time: about `2 sqrt(T)` states, each
@@ -38,6 +38,15 @@ impl Plan {
     /// [`Plan::Binomial`] with `log2(T)` states and one.
     pub fn logarithmic(steps: usize) -> Self {
         Self::Binomial(steps.max(2).ilog2() as usize + 1)
+    }
+
+    /// As `, plan sqrt`; nothing for the default.
+    pub(crate) fn suffix(self) -> String {
+        match self {
+            Self::Trajectory => String::new(),
+            Self::Sqrt => ", plan sqrt".into(),
+            Self::Binomial(states) => format!(", plan binomial({states})"),
+        }
     }
 
     /// How many steps to make before the next state is kept, on the way to one that is `distance` ahead,

@@ -9,6 +9,7 @@ use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Tensor, TensorPrimitive};
 
 use crate::Error;
+use crate::on_device::multiply;
 
 /// A linear map `P(x)` of lower gradients, and its derivatives in x.
 pub trait Preconditioner<B: Backend>: Debug + Send + Sync {
@@ -72,16 +73,6 @@ impl Kronecker {
     }
 }
 
-/// The positions of the variables at `path` or below it.
-fn under(layout: &Layout, path: &str) -> Vec<usize> {
-    let is_under = |found: &str| match found.strip_prefix(path) {
-        Some(rest) => path.is_empty() || rest.is_empty() || rest.starts_with('.'),
-        None => false,
-    };
-    let leaves = layout.leaves().iter().enumerate();
-    leaves.filter(|(_, leaf)| is_under(&leaf.path)).map(|(at, _)| at).collect()
-}
-
 /// Whether the variables under `path` have these shapes.
 fn expect(
     what: &'static str,
@@ -90,7 +81,7 @@ fn expect(
     expected: &[Vec<usize>],
 ) -> Result<(), Error> {
     let shape = |at: usize| upper.leaves()[at].shape.to_vec();
-    let found: Vec<_> = under(upper, path).into_iter().map(shape).collect();
+    let found: Vec<_> = upper.under(path).into_iter().map(shape).collect();
     if found == expected {
         return Ok(());
     }
@@ -102,19 +93,9 @@ fn expect(
     })
 }
 
-/// x with zeros but for `found` under `path`.
-fn embed<B: Backend>(x: &Vector<B>, path: &str, found: Vec<FloatTensor<B>>) -> Vector<B> {
-    let mut found = zip(under(x.layout(), path), found).peekable();
-    let mut here = 0..;
-    x.zeros_like().map(|zeros| {
-        let at = here.next();
-        found.next_if(|(place, _)| Some(*place) == at).map_or(zeros, |(_, value)| value)
-    })
-}
-
 impl Diagonal {
     fn times<B: Backend>(&self, x: &Vector<B>, g: &Vector<B>) -> Vector<B> {
-        let mut w = under(x.layout(), &self.path).into_iter().map(|at| x.leaves()[at].clone());
+        let mut w = x.layout().under(&self.path).into_iter().map(|at| x.leaves()[at].clone());
         g.map(|leaf| B::float_mul(leaf, w.next().expect("one factor for each entry of y")))
     }
 }
@@ -142,7 +123,7 @@ impl<B: Backend> Preconditioner<B> for Diagonal {
     }
 
     fn adjoint(&self, x: &Vector<B>, g: &Vector<B>, lambda: &Vector<B>) -> Vector<B> {
-        embed(x, &self.path, g.zip(lambda, B::float_mul).leaves().to_vec())
+        x.zeros_like().add_part(&x.layout().under(&self.path), &multiply(g, lambda))
     }
 }
 
@@ -157,7 +138,7 @@ fn is_matrix(layout: &Layout, at: usize) -> bool {
 impl Kronecker {
     /// L and R for each matrix, in turn.
     fn factors<B: Backend>(&self, x: &Vector<B>) -> impl Iterator<Item = [Tensor<B, 2>; 2]> {
-        let places = under(x.layout(), &self.path);
+        let places = x.layout().under(&self.path);
         let leaf = |at: usize| matrix::<B>(x.leaves()[at].clone());
         let pairs: Vec<_> = places.chunks_exact(2).map(|at| [leaf(at[0]), leaf(at[1])]).collect();
         pairs.into_iter()
@@ -223,6 +204,11 @@ impl<B: Backend> Preconditioner<B> for Kronecker {
             let in_r = g.transpose().matmul(l.transpose()).matmul(lambda);
             [in_l, in_r].map(|factor| factor.into_primitive().tensor())
         });
-        embed(x, &self.path, found.collect())
+        let mut found = zip(x.layout().under(&self.path), found).peekable();
+        let mut here = 0..;
+        x.zeros_like().map(|zeros| {
+            let at = here.next();
+            found.next_if(|(place, _)| Some(*place) == at).map_or(zeros, |(_, factor)| factor)
+        })
     }
 }

@@ -24,7 +24,8 @@ use crate::{Error, Level, Objective, Stage};
 /// Against [`Momentum`] with the m of [`ReversibleMomentum::momentum`], a step is off by at most
 /// `(d + 1) 2^-46` in each entry. Hypergradients take the rounding for nothing.
 ///
-/// Requires: a gradient that repeats itself bit by bit at the same y; entries of y and v below 32,768;
+/// Requires: a gradient that repeats itself bit by bit at the same y, or else the way back ends with
+/// [`Error::NotUndone`]; entries of y and v below 32,768;
 /// `0 < m < 1`, both fixed.
 ///
 /// Source: D. Maclaurin, D. Duvenaud and R. P. Adams, "Gradient-based hyperparameter optimization through
@@ -92,12 +93,14 @@ impl ReversibleMomentum {
         mut seen: impl FnMut(&ReversibleTape<'a, B>),
     ) -> Result<(Descended<B>, ReversibleTape<'a, B>), Error> {
         let size = start.layout().size();
+        let fixed: Vec<_> = start.to_vec().into_iter().map(|y| (y * ONE).round() as i64).collect();
         let mut tape = ReversibleTape {
             dynamics: self,
             stage: *stage,
             like: start.zeros_like(),
             t: 0,
-            y: start.to_vec().into_iter().map(|y| (y * ONE).round() as i64).collect(),
+            y: fixed.clone(),
+            start: fixed,
             v: vec![0; size],
             information: Information::new(self.momentum, size),
         };
@@ -114,7 +117,8 @@ impl ReversibleMomentum {
         let start_loss = stage.value(Level::Lower, start).read();
         let end_loss = stage.value(Level::Lower, &state.y).read();
         if !(start_loss.is_finite() && end_loss.is_finite()) {
-            return Err(self.diverged(steps, steps));
+            let step = if start_loss.is_finite() { steps } else { 0 };
+            return Err(self.diverged(step, steps));
         }
         Ok((Descended { state, steps, start_loss, end_loss, lowers_f: true }, tape))
     }
@@ -130,6 +134,8 @@ pub struct ReversibleTape<'a, B: Backend> {
     stage: Stage<'a, B>,
     like: Vector<B>,
     t: usize,
+    /// y where the way down began; v is 0 there.
+    start: Vec<i64>,
     y: Vec<i64>,
     v: Vec<i64>,
     information: Information,
@@ -137,14 +143,34 @@ pub struct ReversibleTape<'a, B: Backend> {
 
 impl<B: Backend> ReversibleTape<'_, B> {
     /// The state before the step that was made last, and that step, counted from 0. One gradient of f.
+    ///
+    /// None at the start, or where a gradient is not the one of the way down and numbers leave fixed
+    /// point: [`ReversibleTape::check_undone`] tells.
     pub fn pop(&mut self) -> Option<(usize, State<B>)> {
-        self.t = self.t.checked_sub(1)?;
-        self.y.iter_mut().zip(&self.v).for_each(|(y, v)| *y -= v);
-        // The same bits as on the way down: no entry can leave fixed point.
-        let push = self.step_size_times_gradient().unwrap_or_default();
-        self.v.iter_mut().zip(push).for_each(|(v, push)| *v += push);
+        let t = self.t.checked_sub(1)?;
+        self.y.iter_mut().zip(&self.v).for_each(|(y, v)| *y = y.saturating_sub(*v));
+        let push = self.step_size_times_gradient()?;
+        self.v.iter_mut().zip(push).for_each(|(v, push)| *v = v.saturating_add(push));
+        // So that the quotients fit.
+        let fits = |value: &i64, by: f64| value.unsigned_abs() as f64 / by < 2.0 * LIMIT as f64;
+        let m = self.dynamics.momentum();
+        if !(self.y.iter().all(|y| fits(y, 1.0)) && self.v.iter().all(|v| fits(v, m))) {
+            return None;
+        }
         self.information.divide(&mut self.v);
-        Some((self.t, self.state()))
+        self.t = t;
+        Some((t, self.state()))
+    }
+
+    /// Whether the way back has ended where the way down began, in every bit.
+    ///
+    /// # Errors
+    /// If not: a gradient was not the one of the way down.
+    pub fn check_undone(&self) -> Result<(), Error> {
+        if self.t == 0 && self.y == self.start && self.v.iter().all(|v| *v == 0) {
+            return Ok(());
+        }
+        Err(Error::NotUndone { dynamics: self.dynamics.describe() })
     }
 
     /// Bits held of what products cut off; [`ReversibleTape::pop`] gives them back.

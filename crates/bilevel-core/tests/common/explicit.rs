@@ -596,6 +596,41 @@ fn explicit_methods_cost_what_the_documentation_says() {
 }
 
 #[test]
+fn a_description_tells_what_is_not_the_default() {
+    let descent = || descent(Gd::new(0.1), 3);
+    let sqrt = Plan::Sqrt;
+    let rows: [(Box<dyn HypergradientMethod<B>>, &str); 8] = [
+        (Box::new(Rad::new(descent())), "rad(3 steps of gd(step size 0.1))"),
+        (Box::new(Rad::new(descent()).with_plan(sqrt)), ", plan sqrt)"),
+        (Box::new(Trad::new(descent(), 2).unwrap().with_plan(Plan::Binomial(2))), "binomial(2))"),
+        (Box::new(IaGm::new(descent()).with_plan(sqrt)), ", plan sqrt)"),
+        (Box::new(Iaptt::new(descent()).with_plan(sqrt)), ", plan sqrt)"),
+        (Box::new(Maml::new(descent()).with_part("a").with_plan(sqrt)), ", start a, plan sqrt)"),
+        (Box::new(Reptile::new(descent(), 1.0).unwrap().with_part("a")), "scale 1, start a)"),
+        (Box::new(Fad::new(descent()).with_block(2).unwrap()), ", blocks of 2)"),
+    ];
+    for (method, end) in rows {
+        assert!(method.describe().ends_with(end), "{}", method.describe());
+    }
+}
+
+#[test]
+fn a_loss_that_is_not_finite_at_the_start_is_step_0() {
+    let oracle = bent();
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let stage = Stage::new(&oracle, &x, Samples::default());
+    let far = vec![1e300; y.layout().size()];
+    let far = Vector::from_slice(y.layout(), &far, &y.device());
+    for (name, mut method, _) in methods(0.05, 9) {
+        if ["maml", "fomaml", "reptile"].iter().any(|in_x| name.starts_with(in_x)) {
+            continue;
+        }
+        let error = method.hypergradient(stage, &far).unwrap_err();
+        assert!(matches!(error, Error::LowerDiverged { step: 0, .. }), "{name}: {error}");
+    }
+}
+
+#[test]
 fn every_explicit_method_names_a_divergence() {
     let oracle = bent();
     let (x, y) = (oracle.upper_start(), oracle.lower_start());

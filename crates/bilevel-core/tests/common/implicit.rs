@@ -724,10 +724,42 @@ fn a_lower_level_that_misses_its_tolerance_is_named() {
 }
 
 #[test]
+fn a_descent_that_ends_early_and_not_at_its_tolerance_is_named_too() {
+    let oracle = penalties::<B>(Fit::Squares, &device());
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let stage = Stage::new(&oracle, &x, Samples::default());
+    let (steps, mut early) = (2000, [0, 0]);
+    for k in 0..60 {
+        let tolerance = 0.8_f64.powi(k);
+        let heavy_ball = || descent(Momentum::new(0.5, 0.9), steps);
+        let ended = heavy_ball().run_until(&stage, &y, tolerance).unwrap();
+        let slope = stage.gradient(Level::Lower, &ended.state.y, Wrt::Lower).1.into_y().norm();
+        let mut method = Implicit::new(heavy_ball(), Cg::new(50, 1e-9).unwrap())
+            .with_tolerances(Tolerances::constant(tolerance).unwrap());
+        let (_, status) = hypergradient(&oracle, &mut method);
+        let named = matches!(status, Status::LowerLimit { .. });
+        assert_eq!(named, slope > tolerance && !ended.climbed(), "{tolerance}: {status}");
+        early[usize::from(named)] += usize::from(ended.steps < steps);
+    }
+    assert!(early[0] > 0 && early[1] > 0, "{early:?}");
+}
+
+#[test]
+fn a_solver_that_found_nothing_is_named_where_the_lower_level_climbs_too() {
+    let oracle = penalties::<B>(Fit::Squares, &device());
+    let climbing = || descent(Gd::new(30.0), 2);
+    let (_, status) = hypergradient(&oracle, &mut Implicit::new(climbing(), Identity));
+    assert!(matches!(status, Status::NoDescent { .. }), "{status}");
+    let (_, status) = hypergradient(&oracle, &mut Implicit::new(climbing(), Careless));
+    let broken = matches!(status, Status::Implicit { solver: LinearStatus::NotFinite, .. });
+    assert!(broken, "{status}");
+}
+
+#[test]
 fn implicit_costs_are_what_the_documentation_says() {
     let steps = 3;
     let fixed = |k| FixedPoint::new(short(), k, 1e-13).unwrap();
-    let implicit = |solver: Solver| Implicit::new(short(), Given(solver));
+    let implicit = |solver: Solver| Implicit::new(short(), solver);
     let rows: Vec<(Box<dyn HypergradientMethod<B>>, u64)> = vec![
         (Box::new(implicit(Box::new(Identity))), 1),
         (Box::new(implicit(Box::new(Dense::new()))), 1 + FEATURES as u64),
@@ -748,19 +780,5 @@ fn implicit_costs_are_what_the_documentation_says() {
             ..Cost::default()
         };
         assert_eq!(oracle.cost(), expected, "{}", method.describe());
-    }
-}
-
-/// A solver out of the table.
-#[derive(Debug)]
-struct Given(Solver);
-
-impl LinearSolver<B> for Given {
-    fn describe(&self) -> String {
-        self.0.describe()
-    }
-
-    fn run(&self, system: &System<'_, B>) -> Solution<B> {
-        self.0.run(system)
     }
 }

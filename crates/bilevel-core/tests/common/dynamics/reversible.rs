@@ -1,7 +1,12 @@
 //! Steps that can be undone, for the backend `B` of the binary that includes this file.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use bilevel_core::lower::State;
 use bilevel_core::*;
+use burn::backend::Autodiff;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
 
 use crate::common::*;
 use crate::{B, device};
@@ -95,5 +100,51 @@ fn settings_and_numbers_that_fixed_point_does_not_take_are_refused() {
             Error::FixedPoint { step: 0, .. } | Error::LowerDiverged { step: 0, .. }
         );
         assert!(first, "{error}");
+    }
+}
+
+/// A lower loss that is another one each time: its noise grows with the count of the evaluations.
+struct Restless {
+    evaluations: AtomicU32,
+    noise: f64,
+}
+
+impl<B: Backend> BilevelProblem<B> for Restless {
+    type Upper = Values<B>;
+    type Lower = Values<B>;
+    type Batch = Values<B>;
+
+    fn upper_loss(&self, x: &Values<B>, y: &Values<B>, _: &Values<B>) -> Tensor<B, 1> {
+        (x.values.val() * y.values.val()).sum()
+    }
+
+    fn lower_loss(&self, x: &Values<B>, y: &Values<B>, _: &Values<B>) -> Tensor<B, 1> {
+        let k = f64::from(self.evaluations.fetch_add(1, Ordering::Relaxed));
+        let y = y.values.val();
+        (y.clone() - x.values.val()).powi_scalar(2).sum() / 2 + (y * (self.noise * k)).sum()
+    }
+}
+
+#[test]
+fn a_gradient_that_does_not_repeat_is_named() {
+    let values = |v: &[f64]| Values::<Autodiff<B>>::new(v, &device());
+    let constants = || Values::<B>::new(&[0.0; 2], &device());
+    for (noise, steps, undone) in [(0.0, 300, true), (1e-9, 3, false), (1e-3, 2000, false)] {
+        let problem = Restless { evaluations: AtomicU32::new(0), noise };
+        let data = FullBatch { upper: constants(), lower: constants() };
+        let oracle =
+            AutodiffOracle::new(problem, &values(&[0.3, -0.2]), &values(&[1.0, 2.0]), data)
+                .unwrap();
+        let (x, y) = (oracle.upper_start(), oracle.lower_start());
+        let stage = Stage::new(&oracle, &x, Samples::default());
+        let dynamics = ReversibleMomentum::new(0.05, MOMENTUM).unwrap();
+        let found = Rad::<B>::reversible(dynamics, steps).unwrap().hypergradient(stage, &y);
+        match found {
+            Ok(_) => assert!(undone, "noise {noise}"),
+            Err(error) => {
+                assert!(!undone && matches!(error, Error::NotUndone { .. }), "{error}");
+                assert!(error.to_string().contains("deterministic"), "{error}");
+            }
+        }
     }
 }
