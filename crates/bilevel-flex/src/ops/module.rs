@@ -1,0 +1,114 @@
+//! Neural-network operations.
+
+use burn::tensor::ops::{
+    AttentionModuleOptions, ConvOptions, ConvTransposeOptions, DeformConv2dBackward,
+    DeformConvOptions, InterpolateOptions, MaxPool2dBackward, MaxPool2dWithIndices, ModuleOps,
+};
+use burn_flex::Flex;
+
+use super::T;
+use crate::FastFlex;
+
+impl ModuleOps<Self> for FastFlex {
+    fn deform_conv2d_backward(
+        x: T,
+        offset: T,
+        weight: T,
+        mask: Option<T>,
+        bias: Option<T>,
+        output_grad: T,
+        options: DeformConvOptions<2>,
+    ) -> DeformConv2dBackward<Self> {
+        let grads =
+            Flex::deform_conv2d_backward(x, offset, weight, mask, bias, output_grad, options);
+        DeformConv2dBackward::new(
+            grads.x_grad,
+            grads.offset_grad,
+            grads.weight_grad,
+            grads.mask_grad,
+            grads.bias_grad,
+        )
+    }
+
+    fn max_pool2d_with_indices(
+        x: T,
+        kernel_size: [usize; 2],
+        stride: [usize; 2],
+        padding: [usize; 2],
+        dilation: [usize; 2],
+        ceil_mode: bool,
+    ) -> MaxPool2dWithIndices<Self> {
+        let pooled =
+            Flex::max_pool2d_with_indices(x, kernel_size, stride, padding, dilation, ceil_mode);
+        MaxPool2dWithIndices::new(pooled.output, pooled.indices)
+    }
+
+    fn max_pool2d_with_indices_backward(
+        x: T,
+        kernel_size: [usize; 2],
+        stride: [usize; 2],
+        padding: [usize; 2],
+        dilation: [usize; 2],
+        ceil_mode: bool,
+        output_grad: T,
+        indices: T,
+    ) -> MaxPool2dBackward<Self> {
+        let grads = Flex::max_pool2d_with_indices_backward(
+            x,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            ceil_mode,
+            output_grad,
+            indices,
+        );
+        MaxPool2dBackward::new(grads.x_grad)
+    }
+
+    forward! {
+        fn conv1d(x: T, weight: T, bias: Option<T>, options: ConvOptions<1>) -> T;
+        fn conv2d(x: T, weight: T, bias: Option<T>, options: ConvOptions<2>) -> T;
+        fn deform_conv2d(
+            x: T, offset: T, weight: T, mask: Option<T>, bias: Option<T>, options:
+            DeformConvOptions<2>,
+        ) -> T;
+        fn conv3d(x: T, weight: T, bias: Option<T>, options: ConvOptions<3>) -> T;
+        fn conv_transpose1d(
+            x: T, weight: T, bias: Option<T>, options: ConvTransposeOptions<1>,
+        ) -> T;
+        fn conv_transpose2d(
+            x: T, weight: T, bias: Option<T>, options: ConvTransposeOptions<2>,
+        ) -> T;
+        fn conv_transpose3d(
+            x: T, weight: T, bias: Option<T>, options: ConvTransposeOptions<3>,
+        ) -> T;
+        fn avg_pool2d(
+            x: T, kernel_size: [usize; 2], stride: [usize; 2], padding: [usize; 2],
+            count_include_pad: bool, ceil_mode: bool,
+        ) -> T;
+        fn avg_pool2d_backward(
+            x: T, grad: T, kernel_size: [usize; 2], stride: [usize; 2], padding: [usize; 2],
+            count_include_pad: bool, ceil_mode: bool,
+        ) -> T;
+        fn adaptive_avg_pool2d(x: T, output_size: [usize; 2]) -> T;
+        fn adaptive_avg_pool2d_backward(x: T, grad: T) -> T;
+        fn max_pool2d(
+            x: T, kernel_size: [usize; 2], stride: [usize; 2], padding: [usize; 2], dilation:
+            [usize; 2], ceil_mode: bool,
+        ) -> T;
+        fn interpolate(x: T, output_size: [usize; 2], options: InterpolateOptions) -> T;
+        fn interpolate_backward(
+            x: T, grad: T, output_size: [usize; 2], options: InterpolateOptions,
+        ) -> T;
+        fn attention(
+            query: T, key: T, value: T, mask: Option<T>, attn_bias: Option<T>, options:
+            AttentionModuleOptions,
+        ) -> T;
+        fn rfft(signal: T, dim: usize, n: Option<usize>) -> (T, T);
+        fn irfft(spectrum_re: T, spectrum_im: T, dim: usize, n: Option<usize>) -> T;
+        fn embedding(weights: T, indices: T) -> T;
+        fn layer_norm(tensor: T, gamma: T, beta: Option<T>, epsilon: f64) -> T;
+        fn embedding_backward(weights: T, output_grad: T, indices: T) -> T;
+    }
+}
