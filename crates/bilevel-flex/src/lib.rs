@@ -2,9 +2,13 @@
 //!
 //! [`FastFlex`] has the tensors and the device of [`burn_flex::Flex`]: it computes what Flex computes, and
 //! gives every operation to Flex that it has no better kernel for.
-#![deny(unsafe_code)]
 
 mod backend;
+mod buffer;
+mod elementwise;
+mod functions;
+mod gemm;
+mod matmul;
 mod ops;
 
 pub use backend::FastFlex;

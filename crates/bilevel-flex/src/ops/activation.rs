@@ -5,17 +5,27 @@ use burn::tensor::ops::ActivationOps;
 
 use super::T;
 use crate::FastFlex;
+use crate::functions;
 
 impl ActivationOps<Self> for FastFlex {
+    in_f32! {
+        sigmoid: functions::sigmoid;
+    }
+
+    two! {
+        relu_backward: |output, grad| if output > 0.0 { grad } else { 0.0 };
+        sigmoid_backward: |output, grad| grad * output * (1.0 - output);
+    }
+
+    fn relu(tensor: T) -> T {
+        one!(tensor, |a| a.max(0.0), burn_flex::Flex::relu)
+    }
+
     forward! {
-        fn relu(tensor: T) -> T;
-        fn relu_backward(output: T, grad: T) -> T;
         fn leaky_relu(tensor: T, negative_slope: Scalar) -> T;
         fn prelu(tensor: T, alpha: T) -> T;
         fn gelu(tensor: T) -> T;
         fn gelu_backward(x: T, grad: T) -> T;
-        fn sigmoid(tensor: T) -> T;
-        fn sigmoid_backward(output: T, grad: T) -> T;
         fn hard_sigmoid(tensor: T, alpha: Scalar, beta: Scalar) -> T;
         fn log_sigmoid(tensor: T) -> T;
         fn log_sigmoid_backward(x: T, grad: T) -> T;

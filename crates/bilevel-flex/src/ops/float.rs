@@ -1,6 +1,7 @@
 //! Float operations.
 
-use burn::tensor::backend::{Backend as _, ExecutionError};
+use burn::tensor::DType;
+use burn::tensor::backend::ExecutionError;
 use burn::tensor::ops::{FloatTensorOps, GridSampleOptions};
 use burn::tensor::{
     BoolDType, Distribution, FloatDType, IndexingUpdateOp, IntDType, Scalar, Shape, Slice,
@@ -10,10 +11,62 @@ use burn_flex::{Flex, FlexDevice};
 
 use super::T;
 use crate::FastFlex;
+use crate::elementwise;
+use crate::functions::{exp, log, tanh};
+use crate::matmul::matmul;
 
 impl FloatTensorOps<Self> for FastFlex {
     fn float_matmul(lhs: T, rhs: T) -> T {
-        Flex::float_matmul(lhs, rhs)
+        matmul(lhs, rhs)
+    }
+
+    two! {
+        float_add: |a, b| a + b;
+        float_sub: |a, b| a - b;
+        float_mul: |a, b| a * b;
+        float_div: |a, b| a / b;
+    }
+
+    with_number! {
+        float_add_scalar: |a, c| a + c;
+        float_sub_scalar: |a, c| a - c;
+        float_mul_scalar: |a, c| a * c;
+        float_div_scalar: |a, c| a / c;
+    }
+
+    compare_with_number! {
+        float_equal_elem: |a, c| a == c;
+        float_not_equal_elem: |a, c| a != c;
+        float_greater_elem: |a, c| a > c;
+        float_greater_equal_elem: |a, c| a >= c;
+        float_lower_elem: |a, c| a < c;
+        float_lower_equal_elem: |a, c| a <= c;
+    }
+
+    in_f32! {
+        float_exp: exp;
+        float_log: log;
+        float_tanh: tanh;
+    }
+
+    fn float_neg(tensor: T) -> T {
+        one!(tensor, |a| -a, Flex::float_neg)
+    }
+
+    fn float_powi_scalar(tensor: T, exponent: Scalar) -> T {
+        if exponent.elem::<f64>() == 2.0 {
+            return one!(tensor, |a| a * a, |t| Flex::float_powi_scalar(t, exponent));
+        }
+        Flex::float_powi_scalar(tensor, exponent)
+    }
+
+    fn float_mask_fill(tensor: T, mask: T, value: Scalar) -> T {
+        let filled = match tensor.dtype() {
+            DType::F32 => elementwise::fill::<f32>(tensor, mask, value.elem()),
+            DType::F64 => elementwise::fill::<f64>(tensor, mask, value.elem()),
+            _ => Err((tensor, mask)),
+        };
+        filled.unwrap_or_else(|(tensor, mask)| Flex::float_mask_fill(tensor, mask, value))
     }
 
     forward! {
@@ -29,14 +82,6 @@ impl FloatTensorOps<Self> for FastFlex {
         fn float_detach(tensor: T) -> T;
         fn float_into_int(tensor: T, out_dtype: IntDType) -> T;
         fn float_empty(shape: Shape, device: &FlexDevice, dtype: FloatDType) -> T;
-        fn float_add(lhs: T, rhs: T) -> T;
-        fn float_add_scalar(lhs: T, rhs: Scalar) -> T;
-        fn float_sub(lhs: T, rhs: T) -> T;
-        fn float_sub_scalar(lhs: T, rhs: Scalar) -> T;
-        fn float_mul(lhs: T, rhs: T) -> T;
-        fn float_mul_scalar(lhs: T, rhs: Scalar) -> T;
-        fn float_div(lhs: T, rhs: T) -> T;
-        fn float_div_scalar(lhs: T, rhs: Scalar) -> T;
         fn float_remainder(lhs: T, rhs: T) -> T;
         fn float_remainder_scalar(lhs: T, rhs: Scalar) -> T;
         fn float_cross(lhs: T, rhs: T, dim: usize) -> T;
@@ -55,20 +100,12 @@ impl FloatTensorOps<Self> for FastFlex {
         fn float_slice(tensor: T, slices: &[Slice]) -> T;
         fn float_slice_assign(tensor: T, slices: &[Slice], value: T) -> T;
         fn float_mask_where(tensor: T, mask: T, value: T) -> T;
-        fn float_mask_fill(tensor: T, mask: T, value: Scalar) -> T;
         fn float_equal(lhs: T, rhs: T, out_dtype: BoolDType) -> T;
-        fn float_equal_elem(lhs: T, rhs: Scalar, out_dtype: BoolDType) -> T;
         fn float_greater(lhs: T, rhs: T, out_dtype: BoolDType) -> T;
-        fn float_greater_elem(lhs: T, rhs: Scalar, out_dtype: BoolDType) -> T;
         fn float_greater_equal(lhs: T, rhs: T, out_dtype: BoolDType) -> T;
-        fn float_greater_equal_elem(lhs: T, rhs: Scalar, out_dtype: BoolDType) -> T;
         fn float_lower(lhs: T, rhs: T, out_dtype: BoolDType) -> T;
-        fn float_lower_elem(lhs: T, rhs: Scalar, out_dtype: BoolDType) -> T;
         fn float_lower_equal(lhs: T, rhs: T, out_dtype: BoolDType) -> T;
-        fn float_lower_equal_elem(lhs: T, rhs: Scalar, out_dtype: BoolDType) -> T;
         fn float_not_equal(lhs: T, rhs: T, out_dtype: BoolDType) -> T;
-        fn float_not_equal_elem(lhs: T, rhs: Scalar, out_dtype: BoolDType) -> T;
-        fn float_neg(tensor: T) -> T;
         fn float_clamp(tensor: T, min: Scalar, max: Scalar) -> T;
         fn float_clamp_min(tensor: T, min: Scalar) -> T;
         fn float_clamp_max(tensor: T, max: Scalar) -> T;
@@ -94,8 +131,6 @@ impl FloatTensorOps<Self> for FastFlex {
         fn float_cummin(tensor: T, dim: usize) -> T;
         fn float_cummax(tensor: T, dim: usize) -> T;
         fn float_cast(tensor: T, dtype: FloatDType) -> T;
-        fn float_exp(tensor: T) -> T;
-        fn float_log(tensor: T) -> T;
         fn float_log1p(tensor: T) -> T;
         fn float_powf(lhs: T, rhs: T) -> T;
         fn float_powf_scalar_impl(tensor: T, value: Scalar) -> T;
@@ -106,7 +141,6 @@ impl FloatTensorOps<Self> for FastFlex {
         fn float_tan(tensor: T) -> T;
         fn float_cosh(tensor: T) -> T;
         fn float_sinh(tensor: T) -> T;
-        fn float_tanh(tensor: T) -> T;
         fn float_acos(tensor: T) -> T;
         fn float_acosh(tensor: T) -> T;
         fn float_asin(tensor: T) -> T;
@@ -138,7 +172,6 @@ impl FloatTensorOps<Self> for FastFlex {
         ) -> (T, T);
         fn float_argsort(tensor: T, dim: usize, descending: bool, out_dtype: IntDType) -> T;
         fn float_powi(lhs: T, rhs: T) -> T;
-        fn float_powi_scalar(lhs: T, rhs: Scalar) -> T;
         fn float_powf_scalar(tensor: T, value: Scalar) -> T;
         fn float_max_abs(tensor: T) -> T;
         fn float_max_abs_dim(tensor: T, dim: usize) -> T;

@@ -1,0 +1,293 @@
+//! A safe face of the crate `gemm`: products of matrices that lie in slices by any strides.
+//!
+//! The crate takes raw pointers: this is why there is `unsafe` here.
+#![allow(unsafe_code)]
+
+use std::ops::Range;
+
+use burn::tensor::Element;
+use bytemuck::Pod;
+
+/// The numbers that `gemm` has kernels for, and no others: it takes any type and panics on the rest.
+pub(crate) trait Real: Element + Pod + num_traits::Float + Send + Sync {}
+
+impl Real for f32 {}
+impl Real for f64 {}
+
+/// Where a matrix lies in a slice: entry (i, j) at `i * row_stride + j * column_stride`.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    rows: usize,
+    columns: usize,
+    row_stride: isize,
+    column_stride: isize,
+}
+
+impl Place {
+    /// # Panics
+    ///
+    /// If an entry lies beyond `len`.
+    fn new(
+        len: usize,
+        [rows, columns]: [usize; 2],
+        [row_stride, column_stride]: [usize; 2],
+    ) -> Self {
+        let last = || {
+            let row = (rows - 1).checked_mul(row_stride)?;
+            row.checked_add((columns - 1).checked_mul(column_stride)?)
+        };
+        let inside = rows == 0 || columns == 0 || last().is_some_and(|last| last < len);
+        assert!(
+            inside,
+            "{rows} x {columns} by strides {row_stride}, {column_stride} in {len} numbers"
+        );
+        let signed = |stride: usize| isize::try_from(stride).expect("a stride within a slice");
+        Self { rows, columns, row_stride: signed(row_stride), column_stride: signed(column_stride) }
+    }
+
+    /// Whether no two entries share a number.
+    fn is_distinct(&self) -> bool {
+        let row = (self.rows, self.row_stride);
+        let column = (self.columns, self.column_stride);
+        let (inner, outer) = if row.1 < column.1 { (row, column) } else { (column, row) };
+        let reach = (inner.0.saturating_sub(1) as isize).saturating_mul(inner.1);
+        (inner.0 <= 1 || inner.1 > 0) && (outer.0 <= 1 || outer.1 > reach)
+    }
+
+    fn transposed(self) -> Self {
+        let Self { rows, columns, row_stride, column_stride } = self;
+        Self { rows: columns, columns: rows, row_stride: column_stride, column_stride: row_stride }
+    }
+}
+
+/// A matrix that is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Matrix<'a, T> {
+    data: &'a [T],
+    place: Place,
+}
+
+impl<'a, T> Matrix<'a, T> {
+    /// Entry (i, j) at `i * strides[0] + j * strides[1]`; a stride of 0 repeats.
+    ///
+    /// # Panics
+    ///
+    /// If an entry lies beyond the slice.
+    pub(crate) fn new(data: &'a [T], size: [usize; 2], strides: [usize; 2]) -> Self {
+        Self { data, place: Place::new(data.len(), size, strides) }
+    }
+
+    /// Row after row, without gaps.
+    pub(crate) fn rows(data: &'a [T], size: [usize; 2]) -> Self {
+        Self::new(data, size, [size[1], 1])
+    }
+
+    pub(crate) fn transposed(self) -> Self {
+        Self { place: self.place.transposed(), ..self }
+    }
+
+    /// The rows of a range.
+    ///
+    /// # Panics
+    ///
+    /// If there are not so many.
+    pub(crate) fn rows_in(self, range: Range<usize>) -> Self {
+        assert!(
+            range.start <= range.end && range.end <= self.place.rows,
+            "{range:?} of {:?}",
+            self.place
+        );
+        let begin = (range.start * self.place.row_stride as usize).min(self.data.len());
+        let place = Place { rows: range.len(), ..self.place };
+        Self { data: &self.data[begin..], place }
+    }
+}
+
+/// A matrix that is written.
+#[derive(Debug)]
+pub(crate) struct MatrixMut<'a, T> {
+    data: &'a mut [T],
+    place: Place,
+}
+
+impl<'a, T> MatrixMut<'a, T> {
+    /// Entry (i, j) at `i * strides[0] + j * strides[1]`.
+    ///
+    /// # Panics
+    ///
+    /// If an entry lies beyond the slice, or on another.
+    pub(crate) fn new(data: &'a mut [T], size: [usize; 2], strides: [usize; 2]) -> Self {
+        let place = Place::new(data.len(), size, strides);
+        assert!(place.is_distinct(), "entries of {place:?} share a number");
+        Self { data, place }
+    }
+
+    /// Row after row, without gaps.
+    pub(crate) fn rows(data: &'a mut [T], size: [usize; 2]) -> Self {
+        Self::new(data, size, [size[1], 1])
+    }
+
+    pub(crate) fn transposed(self) -> Self {
+        Self { place: self.place.transposed(), ..self }
+    }
+}
+
+/// What becomes of the numbers that were there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Store {
+    Replace,
+    Add,
+}
+
+/// Who computes a product. Its bits are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// The thread that asks.
+    One,
+    /// Those of the pool of rayon that it belongs to, where the product is worth it.
+    All,
+}
+
+/// `into = a b` or `into += a b`.
+///
+/// # Panics
+///
+/// If the sizes do not fit.
+pub(crate) fn multiply<T: Real>(
+    into: MatrixMut<'_, T>,
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    store: Store,
+    threads: Threads,
+) {
+    // SAFETY: every entry of `into` lies within its slice, which is borrowed alone, and the entries are
+    // distinct, as its constructor has checked.
+    unsafe { multiply_into(into.data.as_mut_ptr(), into.place, a, b, store, threads) }
+}
+
+/// `a b`, row after row.
+///
+/// # Panics
+///
+/// If the sizes do not fit.
+pub(crate) fn product<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, threads: Threads) -> Vec<T> {
+    let (rows, columns) = (a.place.rows, b.place.columns);
+    let len = rows.checked_mul(columns).expect("a matrix that fits the memory");
+    let mut out = Vec::with_capacity(len);
+    let place = Place::new(len, [rows, columns], [columns, 1]);
+    // SAFETY: the buffer has room for `len` numbers, in which every entry of `place` lies, once. They are not
+    // read, and all are written, before the length says that they are there.
+    unsafe {
+        multiply_into(out.as_mut_ptr(), place, a, b, Store::Replace, threads);
+        out.set_len(len);
+    }
+    out
+}
+
+/// # Safety
+///
+/// Every entry of `c` lies at its own number behind `into`, which nobody else uses; the numbers are initialised
+/// if they are added to.
+unsafe fn multiply_into<T: Real>(
+    into: *mut T,
+    c: Place,
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    store: Store,
+    threads: Threads,
+) {
+    let (from, a, b) = ((a.data, b.data), a.place, b.place);
+    assert_eq!((a.columns, c.rows, c.columns), (b.rows, a.rows, b.columns), "{c:?} = {a:?} {b:?}");
+    let parallelism = match threads {
+        Threads::One => gemm::Parallelism::None,
+        Threads::All => gemm::Parallelism::Rayon(0),
+    };
+    // SAFETY: T is f32 or f64. Every entry of a and b lies within its slice, as `Place::new` has checked; the
+    // slices live through the call. No two threads write one number, since the entries of c are distinct. The
+    // numbers before are read only where they are added to.
+    unsafe {
+        gemm::gemm(
+            c.rows,
+            c.columns,
+            a.columns,
+            into,
+            c.column_stride,
+            c.row_stride,
+            store == Store::Add,
+            from.0.as_ptr(),
+            a.column_stride,
+            a.row_stride,
+            from.1.as_ptr(),
+            b.column_stride,
+            b.row_stride,
+            T::one(),
+            T::one(),
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Small integers: every order of summation is exact.
+    fn numbers(count: usize) -> Vec<f64> {
+        (0..count).map(|i| ((i * 7 + 3) % 11) as f64 - 5.0).collect()
+    }
+
+    #[test]
+    fn products_by_any_strides_are_those_of_the_sums() {
+        for [m, n, k] in [[1, 1, 1], [3, 5, 2], [7, 1, 9], [1, 8, 4], [40, 33, 70], [64, 100, 0]] {
+            for gap in [0, 3] {
+                let (a, b) = (numbers(m * (k + gap) + 1), numbers(n * (k + gap) + 1));
+                let left = Matrix::new(&a, [m, k], [k + gap, 1]);
+                let right = Matrix::new(&b, [n, k], [k + gap, 1]).transposed();
+                let sum = |i: usize, j: usize| -> f64 {
+                    (0..k).map(|l| a[i * (k + gap) + l] * b[j * (k + gap) + l]).sum()
+                };
+                for threads in [Threads::One, Threads::All] {
+                    let mut c = vec![1.0; n * (m + gap)];
+                    let into = |c| MatrixMut::new(c, [m, n], [1, m + gap]);
+                    multiply(into(&mut c), left, right, Store::Add, threads);
+                    let mut d = vec![f64::NAN; m * n];
+                    multiply(MatrixMut::rows(&mut d, [m, n]), left, right, Store::Replace, threads);
+                    for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                        assert_eq!(c[j * (m + gap) + i], 1.0 + sum(i, j));
+                        assert_eq!(d[i * n + j], sum(i, j));
+                    }
+                    assert!(c.chunks(m + gap).all(|column| column[m..].iter().all(|&x| x == 1.0)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "2 x 3 by strides 3, 1 in 5 numbers")]
+    fn an_entry_beyond_the_slice_is_refused() {
+        Matrix::rows(&[0.0; 5], [2, 3]);
+    }
+
+    #[test]
+    #[should_panic(expected = "in 5 numbers")]
+    fn a_stride_that_overflows_is_refused() {
+        Matrix::new(&[0.0; 5], [3, 1], [usize::MAX, 1]);
+    }
+
+    #[test]
+    #[should_panic(expected = "share a number")]
+    fn entries_that_share_a_number_are_not_written() {
+        MatrixMut::new(&mut [0.0; 9], [3, 3], [2, 1]);
+    }
+
+    #[test]
+    #[should_panic(expected = "=")]
+    fn sizes_that_do_not_fit_are_refused() {
+        let (a, mut c) = ([0.0; 6], [0.0; 4]);
+        let square = Matrix::rows(&a, [2, 3]);
+        multiply(MatrixMut::rows(&mut c, [2, 2]), square, square, Store::Replace, Threads::One);
+    }
+}
