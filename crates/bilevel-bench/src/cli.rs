@@ -99,6 +99,9 @@ pub struct HypergradArgs {
     /// Iterations of cg, all of which are made [default: 20]
     #[arg(long)]
     pub iterations: Option<usize>,
+    /// Damping of cg, for a Hessian that is not positive definite [default: 0]
+    #[arg(long)]
+    pub damping: Option<f64>,
     /// Step size of the lower level [default: 0.1]
     #[arg(long)]
     pub step_size: Option<f64>,

@@ -68,8 +68,10 @@ pub struct Settings {
     pub plan: PlanName,
     /// Samples of each level, if drawn.
     pub samples: usize,
-    /// Iterations of `cg`; all of them are made.
+    /// Iterations of `cg`; all of them are made, unless the damped Hessian is not positive definite.
     pub iterations: usize,
+    /// Damping of `cg`.
+    pub damping: f64,
     /// Lower step size.
     pub step_size: f64,
     /// How often the hypergradient is timed, after one that is not.
@@ -97,6 +99,7 @@ impl Settings {
             plan: args.plan.unwrap_or(PlanName::Trajectory),
             samples: args.samples.unwrap_or(args.workload.samples()),
             iterations: args.iterations.unwrap_or(20),
+            damping: args.damping.unwrap_or(0.0),
             step_size: args.step_size.unwrap_or(0.1),
             repetitions: args.repetitions.unwrap_or(5),
             data: args.data,
@@ -119,6 +122,10 @@ impl Settings {
             let expected = "a finite number above 0";
             return Err(refuse("--step-size", step_size, expected, "give a positive value"));
         }
+        if !(settings.damping.is_finite() && settings.damping >= 0.0) {
+            let expected = "a finite number of at least 0";
+            return Err(refuse("--damping", settings.damping, expected, "0 is none"));
+        }
         match settings.method {
             Method::Cg if settings.workload.learns_start() => Err(refuse(
                 "--method",
@@ -134,6 +141,10 @@ impl Settings {
                 let cure = "rad solves no linear system: leave it out";
                 Err(refuse("--iterations", "given", "none for rad", cure))
             }
+            Method::Rad if args.damping.is_some() => {
+                let cure = "rad solves no linear system: leave it out";
+                Err(refuse("--damping", "given", "none for rad", cure))
+            }
             _ => Ok(settings),
         }
     }
@@ -148,7 +159,8 @@ impl Settings {
         Ok(match (self.method, self.workload) {
             // A tolerance that no residual meets, so that every iteration is made.
             (Method::Cg, _) => {
-                Box::new(Implicit::new(descent, Cg::new(self.iterations, f64::MIN_POSITIVE)?))
+                let cg = Cg::new(self.iterations, f64::MIN_POSITIVE)?;
+                Box::new(Implicit::new(descent, cg.with_damping(self.damping)?))
             }
             (Method::Rad, Workload::Small | Workload::Conv) => {
                 Box::new(Maml::new(descent).with_plan(plan))

@@ -173,11 +173,8 @@ pub(super) fn build<B: Backend>(
         Workload::Softmax | Workload::Mlp | Workload::MlpTanh => {
             let x = SampleWeights::<Autodiff<B>>::new(vec![0.0; samples], device);
             let y = classifier(workload).init::<Autodiff<B>>(device);
-            let labelled = |part: Part| Labelled {
-                inputs: Tensor::from_data(part.inputs, device),
-                labels: Tensor::from_data(part.targets, device),
-            };
-            let data = FullBatch { upper: labelled(validation), lower: labelled(train) };
+            let data =
+                FullBatch { upper: labelled(validation, device), lower: labelled(train, device) };
             let oracle = AutodiffOracle::new(HyperCleaning, &x, &y, data)?;
             let x = oracle.upper_start();
             let y = Vector::from_slice(oracle.lower_layout(), &weights, device);
@@ -186,11 +183,10 @@ pub(super) fn build<B: Backend>(
         Workload::Small => {
             let config = MlpConfig::new(vec![1, 40, 40, 1]);
             let [x, y] = [config.init::<Autodiff<B>>(device), config.init(device)];
-            let points = |part: Part| Points {
-                inputs: Tensor::from_data(part.inputs, device),
-                targets: Tensor::from_data(part.targets, device),
+            let data = FullBatch {
+                upper: Points::new(validation, device),
+                lower: Points::new(train, device),
             };
-            let data = FullBatch { upper: points(validation), lower: points(train) };
             let oracle = AutodiffOracle::new(Regression, &x, &y, data)?;
             let x = Vector::from_slice(oracle.upper_layout(), &weights, device);
             let y = Vector::from_slice(oracle.lower_layout(), &weights, device);
@@ -198,11 +194,10 @@ pub(super) fn build<B: Backend>(
         }
         Workload::Conv => {
             let [x, y] = [PlainConvNet::<Autodiff<B>>::new(device), PlainConvNet::new(device)];
-            let images = |part: Part| Images {
-                inputs: Tensor::from_data(part.inputs, device),
-                labels: Tensor::from_data(part.targets, device),
+            let data = FullBatch {
+                upper: Images::new(validation, device),
+                lower: Images::new(train, device),
             };
-            let data = FullBatch { upper: images(validation), lower: images(train) };
             let oracle = AutodiffOracle::new(Recognition, &x, &y, data)?;
             let x = Vector::from_slice(oracle.upper_layout(), &weights, device);
             let y = Vector::from_slice(oracle.lower_layout(), &weights, device);
@@ -211,16 +206,22 @@ pub(super) fn build<B: Backend>(
         Workload::MetaBatch => {
             let x = TaskLayers::<Autodiff<B>>::zeros(1, device);
             let y = TaskLayers::<Autodiff<B>>::zeros(samples, device);
-            let points = |part: Part| Points {
-                inputs: Tensor::from_data(part.inputs, device),
-                targets: Tensor::from_data(part.targets, device),
+            let data = FullBatch {
+                upper: Points::new(validation, device),
+                lower: Points::new(train, device),
             };
-            let data = FullBatch { upper: points(validation), lower: points(train) };
             let oracle = AutodiffOracle::new(MetaRegression, &x, &y, data)?;
             let x = Vector::from_slice(oracle.upper_layout(), &weights, device);
             let y = oracle.lower_start();
             Ok(Built { oracle: Box::new(oracle), x, y })
         }
+    }
+}
+
+fn labelled<B: Backend>(part: Part, device: &B::Device) -> Labelled<B> {
+    Labelled {
+        inputs: Tensor::from_data(part.inputs, device),
+        labels: Tensor::from_data(part.targets, device),
     }
 }
 
@@ -238,6 +239,15 @@ fn classifier(workload: Workload) -> ClassifierConfig {
 struct Points<B: Backend, const D: usize> {
     inputs: Tensor<B, D>,
     targets: Tensor<B, D>,
+}
+
+impl<B: Backend, const D: usize> Points<B, D> {
+    fn new(part: Part, device: &B::Device) -> Self {
+        Self {
+            inputs: Tensor::from_data(part.inputs, device),
+            targets: Tensor::from_data(part.targets, device),
+        }
+    }
 }
 
 /// `small`: both losses are mean squared errors. x enters neither: it is where y starts.
@@ -262,6 +272,15 @@ impl<B: Backend> BilevelProblem<B> for Regression {
 struct Images<B: Backend> {
     inputs: Tensor<B, 4>,
     labels: Tensor<B, 1, Int>,
+}
+
+impl<B: Backend> Images<B> {
+    fn new(part: Part, device: &B::Device) -> Self {
+        Self {
+            inputs: Tensor::from_data(part.inputs, device),
+            labels: Tensor::from_data(part.targets, device),
+        }
+    }
 }
 
 /// Blocks of 3x3 convolution, ReLU and 2x2 max-pooling, then a linear head on one pixel.
