@@ -34,6 +34,9 @@ pub enum BackendError {
          another --backend"
     )]
     NotBuilt(&'static str, String),
+    /// A device that stopped in the middle of its work.
+    #[error("the device failed: {0}; check its driver, or compute on the CPU with --backend flex")]
+    Device(String),
     /// Flex is in use already.
     #[error(
         "flex already computes in f32 in this process, expected f64: check derivatives before \

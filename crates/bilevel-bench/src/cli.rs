@@ -8,6 +8,7 @@ use crate::backend::BackendName;
 use crate::compare::ProblemName;
 use crate::error::EXIT_CODES;
 use crate::experiments::hyper_cleaning::{MethodName, ModelName};
+use crate::hypergrad::{Method, PlanName, Workload};
 
 /// Bilevel optimisation: the field's experiments, on the CPU and on any GPU.
 ///
@@ -35,6 +36,8 @@ pub enum Command {
     /// Run methods side by side on one problem: how near they come, against oracle calls and against
     /// seconds, over several seeds. In f64 on the CPU.
     Compare(CompareArgs),
+    /// Time one hypergradient of a problem of real size, on random numbers or on those of a file.
+    Hypergrad(HypergradArgs),
     /// List experiments and methods.
     List,
     /// Show the backends, the graphics adapters, and what `--backend auto` picks.
@@ -73,6 +76,53 @@ pub struct CompareArgs {
     /// Where the folder of the run is made [default: runs]
     #[arg(long)]
     pub out: Option<PathBuf>,
+}
+
+/// What `hypergrad` takes.
+#[derive(Debug, Args)]
+pub struct HypergradArgs {
+    /// The problem
+    #[arg(long, value_enum, default_value = "softmax")]
+    pub workload: Workload,
+    /// How the hypergradient is computed
+    #[arg(long, value_enum, default_value = "rad")]
+    pub method: Method,
+    /// Lower steps T, all of which are made [default: 10]
+    #[arg(long)]
+    pub steps: Option<usize>,
+    /// The lower states that rad keeps [default: trajectory]
+    #[arg(long, value_enum)]
+    pub plan: Option<PlanName>,
+    /// Samples of each level, or tasks of meta-batch [default: 5000, 10 of small, 25 of conv, 100 of meta-batch]
+    #[arg(long, conflicts_with = "data")]
+    pub samples: Option<usize>,
+    /// Iterations of cg, all of which are made [default: 20]
+    #[arg(long)]
+    pub iterations: Option<usize>,
+    /// Damping of cg, for a Hessian that is not positive definite [default: 0]
+    #[arg(long)]
+    pub damping: Option<f64>,
+    /// Step size of the lower level [default: 0.1]
+    #[arg(long)]
+    pub step_size: Option<f64>,
+    /// How often the hypergradient is timed, after one that is not [default: 5]
+    #[arg(long)]
+    pub repetitions: Option<usize>,
+    /// A safetensors file with samples and network [default: drawn from the seed]
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+    /// The safetensors file to write the hypergradient to
+    #[arg(long)]
+    pub gradient: Option<PathBuf>,
+    /// Where to compute [default: auto]
+    #[arg(long, value_enum)]
+    pub backend: Option<BackendName>,
+    /// Seed of the samples and of the network [default: 0]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The experiments.

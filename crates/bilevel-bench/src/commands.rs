@@ -8,10 +8,11 @@ use clap::ValueEnum;
 use crate::backend::{self, BackendName};
 use crate::cli::{
     CheckedExperiment, Cli, Command, CompareArgs, Experiment, HyperCleaningArgs,
-    HyperCleaningCheckArgs, ToysArgs,
+    HyperCleaningCheckArgs, HypergradArgs, ToysArgs,
 };
 use crate::error::BenchError;
 use crate::experiments::hyper_cleaning::{self, MethodName, Settings};
+use crate::hypergrad;
 use crate::report::ReportError;
 use crate::report::folder::{RunFolder, default_name, summary_json};
 use crate::report::table;
@@ -27,6 +28,7 @@ pub fn execute(cli: Cli) -> Result<(), BenchError> {
         Some(Command::Check(CheckedExperiment::HyperCleaning(args))) => check_hyper_cleaning(args),
         Some(Command::Toys(args)) => toys(&args),
         Some(Command::Compare(args)) => compare(args),
+        Some(Command::Hypergrad(args)) => hypergrad(args),
         Some(Command::List) => print(&list()),
         Some(Command::Doctor) => print(&doctor()),
     }
@@ -121,6 +123,12 @@ fn compare(args: CompareArgs) -> Result<(), BenchError> {
 #[cfg(not(feature = "flex"))]
 fn compare(_: CompareArgs) -> Result<(), BenchError> {
     Err(crate::backend::BackendError::NotBuilt("flex", backend::built().join(", ")).into())
+}
+
+fn hypergrad(args: HypergradArgs) -> Result<(), BenchError> {
+    let json = args.json;
+    let report = hypergrad::run(&hypergrad::Settings::new(args)?)?;
+    if json { print(&format!("{}\n", report.json()?)) } else { print(&report.table()) }
 }
 
 /// Prints results. A reader that has gone away, as `head` does, is no error.

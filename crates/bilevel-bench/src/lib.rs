@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`cli`], [`commands`] | the command line, and what each command does |
 //! | [`experiments`] | the experiments, one folder each |
+//! | [`hypergrad`] | one hypergradient, timed |
 //! | [`backend`] | the backends of this build, and which to take |
 //! | `toys` | problems with known answers: what sources say, what we see |
 //! | [`data`] | data sets, their readers, splits and label noise |
@@ -17,6 +18,7 @@ pub mod compare;
 pub mod data;
 mod error;
 pub mod experiments;
+pub mod hypergrad;
 pub mod memory;
 pub mod report;
 #[cfg(feature = "flex")]

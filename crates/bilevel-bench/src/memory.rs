@@ -65,8 +65,9 @@ impl Phase {
     }
 }
 
-/// `VmHWM` of this process in bytes, where there is such a thing.
-fn resident_high_water() -> Option<u64> {
+/// The most physical memory of this process, in bytes, since its start or the last [`Phase`]; `None` where the system
+/// does not tell. `VmHWM` on Linux.
+pub fn resident_high_water() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

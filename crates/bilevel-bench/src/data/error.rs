@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use super::idx::IdxFault;
 use super::libsvm::LibsvmFault;
+use crate::hypergrad::TensorFault;
 
 /// Why data cannot be used: what was found, what was expected, and the cure.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,14 @@ pub enum DataError {
         path: PathBuf,
         /// What is wrong with it.
         fault: LibsvmFault,
+    },
+    /// A file that is not sound safetensors, or does not hold what was asked for.
+    #[error("{}: {fault}", path.display())]
+    Tensors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: TensorFault,
     },
     /// A row whose label is none of those that stand for classes.
     #[error(

@@ -45,6 +45,8 @@ pub enum Purpose {
     Point = 3,
     /// Which rows make up which batch, [`batches`].
     Batches = 4,
+    /// The problem whose hypergradient is timed, [`hypergrad`](crate::hypergrad).
+    Problem = 5,
 }
 
 /// The random stream of one purpose under a seed; the same on every machine.

@@ -1,0 +1,209 @@
+"""Hypergradients of `bilevel`, PyTorch and JAX on the same numbers: time, memory, and how far they agree.
+
+Writes the numbers of each workload to a safetensors file, runs the three in turn, and prints a Markdown table.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+HERE = Path(__file__).resolve().parent
+
+
+@dataclass
+class Row:
+    """One line of the table. `peers` says how each of the others computes it; a reason, where it does not."""
+
+    workload: str
+    method: str
+    steps: int
+    iterations: int = 0
+    damping: float = 0.0
+    step_size: float = 0.1
+    plan: str = ""
+    torch: str = ""
+    jax: str = "none"
+    slow: bool = False
+
+    @property
+    def name(self):
+        parts = [self.workload, self.method, f"T={self.steps}"]
+        if self.iterations:
+            parts.append(f"{self.iterations} iterations")
+        if self.plan:
+            parts.append(f"{self.plan} (jax: remat {self.jax})")
+        return " ".join(parts)
+
+
+STORES = "keeps every graph"
+ROWS = [
+    Row("softmax", "rad", 10),
+    Row("softmax", "cg", 50, iterations=20),
+    Row("mlp", "rad", 10),
+    Row("mlp", "rad", 100),
+    Row("mlp", "rad", 100, plan="sqrt", jax="sqrt", torch=STORES),
+    # Undamped, the Hessian of a network after ten steps is not positive definite, and conjugate gradients mean nothing.
+    Row("mlp", "cg", 10, iterations=20, damping=1.0),
+    Row("mlp-tanh", "rad", 10),
+    Row("small", "rad", 5, step_size=0.01),
+    Row("conv", "rad", 5, step_size=0.01),
+    Row("meta-batch", "rad", 5, step_size=0.01),
+    Row("mlp", "rad", 2000, step_size=0.01, plan="sqrt", jax="sqrt", torch=STORES, slow=True),
+]
+
+
+def numbers(workload, seed):
+    """The tensors of a workload's file, which README.md describes."""
+    rng = np.random.default_rng(seed)
+    normal = lambda *shape, scale=1.0: (scale * rng.standard_normal(shape)).astype(np.float32)
+    tensors = {}
+
+    def layer(at, shape, scale, outputs):
+        tensors[f"weight{at}"] = normal(*shape, scale=scale)
+        tensors[f"bias{at}"] = np.zeros(outputs, np.float32)
+
+    def samples(shape, targets):
+        for level in ("train", "validation"):
+            inputs = normal(*shape)
+            tensors[f"{level}_inputs"] = inputs
+            kind = "targets" if targets is np.sin else "labels"
+            tensors[f"{level}_{kind}"] = targets(inputs)
+
+    if workload in ("softmax", "mlp"):
+        samples((5000, 784), lambda inputs: rng.integers(0, 10, len(inputs)))
+        widths, scales = ((784, 10), [0.01]) if workload == "softmax" else ((784, 300, 10), [0.05] * 2)
+    elif workload == "conv":
+        samples((25, 1, 28, 28), lambda inputs: np.arange(len(inputs)) % 5)
+        for at, channels in enumerate((1, 64, 64, 64)):
+            layer(at, (64, channels, 3, 3), (2 / (9 * channels)) ** 0.5, 64)
+        layer(4, (64, 5), 0.1, 5)
+        return tensors
+    else:
+        samples((100, 10, 1) if workload == "meta-batch" else (10, 1), np.sin)
+        widths, scales = (1, 40, 40, 1), [1.0, 0.16, 0.16]
+    for at, (inputs, outputs, scale) in enumerate(zip(widths, widths[1:], scales)):
+        layer(at, (inputs, outputs), scale, outputs)
+    return tensors
+
+
+def commands(options, row, data, folder):
+    """What to run for a row, by library; libraries that sit it out are left out."""
+    settings = ["--workload", row.workload, "--method", row.method, "--steps", str(row.steps)]
+    settings += ["--step-size", str(row.step_size), "--data", str(data)]
+    settings += ["--repetitions", "1" if row.slow else str(options.repetitions)]
+    if row.method == "cg":
+        settings += ["--iterations", str(row.iterations), "--damping", str(row.damping)]
+    plan = ["--plan", row.plan] if row.plan else []
+    found = {"ours": [options.ours, "hypergrad", "--backend", options.backend, "--json", *settings, *plan]}
+    if options.torch and not row.torch:
+        threads = ["--threads", str(options.threads)]
+        found["torch"] = [options.torch, str(HERE / "torch_peer.py"), *settings, *threads]
+    if options.jax:
+        found["jax"] = [options.jax, str(HERE / "jax_peer.py"), *settings, "--remat", row.jax]
+    for name, command in found.items():
+        command += ["--gradient", str(folder / f"{name}.safetensors")]
+    return found
+
+
+def difference(ours, theirs):
+    """norm(ours - theirs) / norm(theirs), over all parts of x."""
+    ours, theirs = load_file(ours), load_file(theirs)
+    assert ours.keys() == theirs.keys(), f"parts of x: {sorted(ours)} and {sorted(theirs)}"
+    wide = lambda part: part.astype(np.float64)
+    apart = sum(np.sum((wide(ours[name]) - wide(theirs[name])) ** 2) for name in theirs)
+    whole = sum(np.sum(wide(theirs[name]) ** 2) for name in theirs)
+    return float((apart / whole) ** 0.5)
+
+
+def measure(options, row, data, folder):
+    """Runs a row in turn, and takes medians over processes."""
+    environment = os.environ | {
+        name: str(options.threads)
+        for name in ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    }
+    reports = {}
+    for _ in range(1 if row.slow else options.processes):
+        for name, command in commands(options, row, data, folder).items():
+            ran = subprocess.run(command, env=environment, capture_output=True, text=True)
+            if ran.returncode:
+                sys.exit(f"{' '.join(command)}\nended with {ran.returncode}:\n{ran.stderr}")
+            reports.setdefault(name, []).append(json.loads(ran.stdout.splitlines()[-1]))
+    result = {"row": row.name, "settings": vars(row)}
+    for name, each in reports.items():
+        medians = [statistics.median(report["seconds_all"]) for report in each]
+        result[name] = {
+            "seconds": statistics.median(medians),
+            "seconds_by_process": medians,
+            "peak_resident_mib": statistics.median(report["peak_resident_mib"] for report in each),
+        }
+        if name == "ours":
+            result[name]["status"] = each[-1]["status"]
+        else:
+            result[name]["version"] = each[-1]["peer"]
+            result[name]["seconds_first"] = each[-1]["seconds_first"]
+            files = (folder / f"{library}.safetensors" for library in ("ours", name))
+            result[name]["difference"] = difference(*files)
+    return result
+
+
+def line(result):
+    """A result as a line of the table."""
+    ours, torch, jax = (result.get(name) for name in ("ours", "torch", "jax"))
+    seconds = lambda found: f"{found['seconds']:.4g}" if found else "-"
+    ratio = lambda found: f"{found['seconds'] / ours['seconds']:.2f}" if found else "-"
+    memory = lambda found: f"{found['peak_resident_mib']:.0f}" if found else "-"
+    apart = lambda found: f"{found['difference']:.1e}" if found else "-"
+    cells = [result["row"], *map(seconds, (ours, torch, jax)), *map(ratio, (torch, jax))]
+    cells += [*map(memory, (ours, torch, jax)), *map(apart, (torch, jax))]
+    return "| " + " | ".join(cells) + " |"
+
+
+COLUMNS = ["hypergradient", "ours, s", "torch, s", "jax, s", "torch / ours", "jax / ours"]
+COLUMNS += ["ours, MiB", "torch, MiB", "jax, MiB", "difference from torch", "from jax"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--ours", default="target/release/bilevel", help="the binary bilevel")
+    parser.add_argument("--torch", default="", help="a Python with torch and safetensors [default: leave it out]")
+    parser.add_argument("--jax", default="", help="a Python with jax and safetensors [default: leave it out]")
+    parser.add_argument("--backend", default="flex", help="of bilevel")
+    parser.add_argument("--only", nargs="*", default=[], help="rows whose name contains one of these")
+    parser.add_argument("--repetitions", type=int, default=5, help="timed hypergradients of a process")
+    parser.add_argument("--processes", type=int, default=3, help="processes of each library, in turn")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", default="peers.json", help="the results as JSON")
+    options = parser.parse_args()
+
+    if hasattr(os, "sched_setaffinity"):
+        # JAX has no setting for the number of threads: it takes as many as the cores it is given.
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, cores[: options.threads])
+    rows = [row for row in ROWS if not options.only or any(part in row.name for part in options.only)]
+    print("| " + " | ".join(COLUMNS) + " |")
+    print("|---" + "|---:" * (len(COLUMNS) - 1) + "|", flush=True)
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        for row in rows:
+            source = "mlp" if row.workload == "mlp-tanh" else row.workload
+            data = folder / f"{source}-data.safetensors"
+            if not data.exists():
+                save_file(numbers(source, options.seed), data)
+            results.append(measure(options, row, data, folder))
+            Path(options.out).write_text(json.dumps(results, indent=1))
+            print(line(results[-1]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
