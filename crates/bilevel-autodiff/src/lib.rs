@@ -84,6 +84,7 @@ mod check;
 mod dual;
 mod lift;
 mod operators;
+pub mod reuse;
 mod vector;
 
 pub use check::*;

@@ -139,7 +139,7 @@ pub trait Job {
 pub fn run_on<J: Job>(name: BackendName, job: J) -> Result<J::Output, BackendError> {
     match name.resolve()? {
         #[cfg(feature = "flex")]
-        BackendName::Flex => Ok(job.run::<burn_flex::Flex>(burn_flex::FlexDevice)),
+        BackendName::Flex => Ok(job.run::<bilevel_flex::FastFlex>(bilevel_flex::FlexDevice)),
         #[cfg(feature = "ndarray")]
         BackendName::Ndarray => {
             Ok(job.run::<burn_ndarray::NdArray>(burn_ndarray::NdArrayDevice::default()))
@@ -231,10 +231,10 @@ mod graphics {
 /// # Errors
 /// If this process has already computed in f32 on flex: Burn fixes the precision once a process.
 #[cfg(feature = "flex")]
-pub fn flex_in_f64() -> Result<burn_flex::FlexDevice, BackendError> {
+pub fn flex_in_f64() -> Result<bilevel_flex::FlexDevice, BackendError> {
     use burn::tensor::{FloatDType, IntDType, set_default_dtypes};
-    let device = burn_flex::FlexDevice;
-    set_default_dtypes::<burn_flex::Flex>(&device, FloatDType::F64, IntDType::I64)
+    let device = bilevel_flex::FlexDevice;
+    set_default_dtypes::<bilevel_flex::FastFlex>(&device, FloatDType::F64, IntDType::I64)
         .map_err(|_| BackendError::Precision)?;
     Ok(device)
 }

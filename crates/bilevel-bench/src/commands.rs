@@ -114,7 +114,7 @@ fn compare(args: CompareArgs) -> Result<(), BenchError> {
     let device = crate::backend::flex_in_f64()?;
     let root = args.out.as_deref().unwrap_or(Path::new("runs"));
     let folder = RunFolder::create(root, &format!("compare-{}", args.problem.as_str()))?;
-    let compared = compare::<burn_flex::Flex>(&settings, &device, true)?;
+    let compared = compare::<bilevel_flex::FastFlex>(&settings, &device, true)?;
     comparison::write(&settings, &compared, &folder)?;
     let path = folder.path().display();
     print(&format!("{}\nMarks and figures: {path}\n", comparison::table(&compared)))

@@ -92,7 +92,7 @@ mod batches {
     use bilevel_bench::data::{Classified, libsvm};
     use bilevel_bench::memory::Phase;
     use bilevel_core::{Data, Level, Sample};
-    use burn_flex::{Flex, FlexDevice};
+    use bilevel_flex::{FastFlex, FlexDevice};
 
     const SIZE: usize = 64;
 
@@ -119,7 +119,7 @@ mod batches {
 
     fn holds_one_batch(name: &str, set: &Classified) {
         let parts = set.split(set.rows().rows() / 5, 0).unwrap();
-        let data = SparseBatches::<Flex>::new(parts, SIZE, 0, FlexDevice).unwrap();
+        let data = SparseBatches::<FastFlex>::new(parts, SIZE, 0, FlexDevice).unwrap();
         let phase = Phase::start();
         for i in 0..20 {
             drop(black_box(data.batch(Level::Lower, Sample(i))));

@@ -4,6 +4,7 @@
 //! A network with few outputs has many products of a tall matrix with a narrow one. `gemm` gives these to one
 //! thread, and their results to strides that do not suit its kernels.
 
+use bilevel_autodiff::reuse;
 use burn::tensor::ops::FloatTensorOps;
 use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{Flex, FlexTensor, Layout};
@@ -22,7 +23,48 @@ const NARROW: usize = 32;
 const STRETCH: usize = 640;
 
 /// `lhs rhs`, of any rank and type that Flex multiplies.
+///
+/// Large products of matrices are kept and found again where the evaluation at hand [keeps](reuse) results.
 pub(crate) fn matmul(lhs: FlexTensor, rhs: FlexTensor) -> FlexTensor {
+    if work(&lhs, &rhs) < LARGE {
+        return multiply(lhs, rhs);
+    }
+    if let Some(known) = reuse::find(|known: &Known| known.product_of(&lhs, &rhs)) {
+        return known;
+    }
+    let product = multiply(lhs.clone(), rhs.clone());
+    reuse::keep(product.bytes().len(), || Known { lhs, rhs, product: product.clone() });
+    product
+}
+
+/// A product that may be asked for again. It holds its operands: as long as it is known, nobody writes them in
+/// place, and no other tensor lies where they do.
+struct Known {
+    lhs: FlexTensor,
+    rhs: FlexTensor,
+    product: FlexTensor,
+}
+
+impl Known {
+    fn product_of(&self, lhs: &FlexTensor, rhs: &FlexTensor) -> Option<FlexTensor> {
+        (is_same(&self.lhs, lhs) && is_same(&self.rhs, rhs)).then(|| self.product.clone())
+    }
+}
+
+/// Whether two tensors are one view of one buffer.
+fn is_same(a: &FlexTensor, b: &FlexTensor) -> bool {
+    std::ptr::eq(a.bytes(), b.bytes()) && a.layout() == b.layout() && a.dtype() == b.dtype()
+}
+
+/// Multiplications in a product of two matrices; 0 of anything else.
+fn work(lhs: &FlexTensor, rhs: &FlexTensor) -> usize {
+    match (lhs.layout().shape().as_slice(), rhs.layout().shape().as_slice()) {
+        (&[m, k], &[_, n]) => m.saturating_mul(k).saturating_mul(n),
+        _ => 0,
+    }
+}
+
+fn multiply(lhs: FlexTensor, rhs: FlexTensor) -> FlexTensor {
     let values = match lhs.dtype() {
         DType::F32 => of_matrices::<f32>(&lhs, &rhs).map(Bytes::from_elems),
         DType::F64 => of_matrices::<f64>(&lhs, &rhs).map(Bytes::from_elems),

@@ -8,14 +8,14 @@ use bilevel_core::{
     AutodiffOracle, Data, Descent, Gd, JointSolver, Level, Oracle, Point, Rates, Sample, Sampler,
     Samples, Soba, Solver, Stage,
 };
+use bilevel_flex::{FastFlex, FlexDevice};
 use bilevel_problems::{ClassPenalties, ClassWeights, FeaturePenalties, LabelledRows, Values};
 use burn::backend::Autodiff;
-use burn_flex::{Flex, FlexDevice};
 use proptest::prelude::*;
 
 use crate::libsvm::data_dir;
 
-type B = Flex;
+type B = FastFlex;
 
 const LEVELS: [Level; 2] = [Level::Upper, Level::Lower];
 

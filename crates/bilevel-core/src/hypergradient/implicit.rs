@@ -1,6 +1,7 @@
 //! Hypergradients by the implicit function theorem.
 
 use bilevel_autodiff::Vector;
+use bilevel_autodiff::reuse::Scope;
 use burn::tensor::backend::Backend;
 
 use super::{Hypergradient, HypergradientMethod, Status, Tolerances};
@@ -83,6 +84,9 @@ impl<B: Backend> HypergradientMethod<B> for Implicit<B> {
         };
         let climbed = Status::of_descent(&descended);
         let lower = descended.state.y;
+        // The products are all taken where this gradient is, and share what it computes.
+        let _results = Scope::new(usize::MAX);
+        let slope = stage.gradient(Level::Lower, &lower, Wrt::Lower).1.into_y();
         let (upper_loss, sides) = stage.gradient(Level::Upper, &lower, Wrt::Both);
         let (direct, rhs) = sides.into_both();
         let product =
@@ -94,7 +98,6 @@ impl<B: Backend> HypergradientMethod<B> for Implicit<B> {
             .with_tolerance(tolerance);
         let solution = self.solver.solve(&system)?;
         let mixed = product(&solution.q, Wrt::Upper).into_x();
-        let slope = stage.gradient(Level::Lower, &lower, Wrt::Lower).1.into_y();
         let stationarity = slope.norm();
         let (solver, residual) = (solution.status, solution.residual);
         let status = match tolerance {

@@ -57,6 +57,7 @@ pub(crate) fn unroll<B: Backend>(
     tail: usize,
     in_start: bool,
 ) -> Result<Hypergradient<B>, Error> {
+    let _results = plan.scope();
     let (descended, mut tape) = descent.record(stage, start, plan, tail)?;
     let whole = if tail < descent.steps() { Status::Approximate } else { Status::Exact };
     let status = Status::of_descent(&descended).unwrap_or(whole);

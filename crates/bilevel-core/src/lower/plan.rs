@@ -1,5 +1,6 @@
 //! Memory plans: which states of a descent are kept, and how the others come back.
 
+use bilevel_autodiff::reuse::Scope;
 use burn::tensor::backend::Backend;
 
 use super::{Dynamics, State, Stepped, step};
@@ -13,6 +14,13 @@ pub enum Plan {
     /// The state before every step: T of them, no step is made again.
     #[default]
     Trajectory,
+    /// The state before every step, and so many bytes at most of what the gradients of the last steps computed
+    /// on the way down and the products on the way back would compute again. On backends that keep such
+    /// results ([`bilevel_autodiff::reuse`]); on the others as [`Plan::Trajectory`].
+    Results(
+        /// Bytes.
+        usize,
+    ),
     /// Every `ceil(sqrt(T))`-th state, and one such stretch at a time: about `2 sqrt(T)` states, each
     /// step is made again once.
     Sqrt,
@@ -40,10 +48,16 @@ impl Plan {
         Self::Binomial(steps.max(2).ilog2() as usize + 1)
     }
 
+    /// Where results of the way down are kept for the way back.
+    pub(crate) fn scope(self) -> Scope {
+        Scope::new(if let Self::Results(bytes) = self { bytes } else { 0 })
+    }
+
     /// As `, plan sqrt`; nothing for the default.
     pub(crate) fn suffix(self) -> String {
         match self {
             Self::Trajectory => String::new(),
+            Self::Results(bytes) => format!(", plan results({bytes} bytes)"),
             Self::Sqrt => ", plan sqrt".into(),
             Self::Binomial(states) => format!(", plan binomial({states})"),
         }
@@ -53,7 +67,7 @@ impl Plan {
     /// with `kept` states already.
     fn stride(self, steps: usize, distance: usize, kept: usize) -> usize {
         match self {
-            Self::Trajectory => 1,
+            Self::Trajectory | Self::Results(_) => 1,
             Self::Sqrt => {
                 let stretch = steps.isqrt() + usize::from(steps.isqrt().pow(2) < steps);
                 if distance > stretch { stretch } else { 1 }

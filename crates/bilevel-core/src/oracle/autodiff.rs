@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bilevel_autodiff::{
     Gradients, Layout, Lifted, ReverseOverForward, Track, Vector, lift_reverse,
-    lift_reverse_over_forward,
+    lift_reverse_over_forward, reuse,
 };
 use burn::backend::Autodiff;
 use burn::module::AutodiffModule;
@@ -116,7 +116,7 @@ impl<B: Backend, P: Bilevel<B>, D: Data<Batch<P, B>>> AutodiffOracle<B, P, D> {
         let x = lift_reverse(&self.x, at.x, track(wrt, Level::Upper));
         let y = lift_reverse(&self.y, at.y, track(wrt, Level::Lower));
         let batch = AutodiffModule::from_inner(self.data.batch(level, at.sample));
-        let loss = loss(&self.problem, &x.module, &y.module, &batch);
+        let loss = reuse::keeping(|| loss(&self.problem, &x.module, &y.module, &batch));
         (x, y, loss)
     }
 
@@ -159,7 +159,7 @@ impl<B: Backend, P: Bilevel<B>, D: Data<Batch<P, B>>> AutodiffOracle<B, P, D> {
             self.data.batch(level, at.sample),
         );
         let batch = AutodiffModule::from_inner(batch);
-        let loss = loss(&self.problem, &x.module, &y.module, &batch);
+        let loss = reuse::taking(|| loss(&self.problem, &x.module, &y.module, &batch));
         sides(wrt, &x, &y, Gradients::of_tangent(loss))
     }
 

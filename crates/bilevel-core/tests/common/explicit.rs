@@ -205,17 +205,17 @@ fn choose(n: usize, k: usize) -> usize {
 
 const LENGTHS: [usize; 7] = [1, 2, 3, 7, 16, 30, 37];
 
-fn plans(steps: usize) -> [Plan; 6] {
+fn plans(steps: usize) -> [Plan; 7] {
     let binomial = |states| Plan::binomial(states).unwrap();
     let few = [Plan::Trajectory, Plan::Sqrt, Plan::logarithmic(steps)];
-    [few[0], few[1], few[2], binomial(1), binomial(2), binomial(3)]
+    [few[0], few[1], few[2], binomial(1), binomial(2), binomial(3), Plan::Results(1 << 20)]
 }
 
 /// The most states that a plan may hold.
 fn promised_states(plan: Plan, steps: usize) -> usize {
     let root = (steps as f64).sqrt().ceil() as usize;
     match plan {
-        Plan::Trajectory => steps,
+        Plan::Trajectory | Plan::Results(_) => steps,
         Plan::Sqrt => 2 * root,
         Plan::Binomial(states) => states,
     }
@@ -225,7 +225,7 @@ fn promised_states(plan: Plan, steps: usize) -> usize {
 /// is possible, `r l - C(c + r, c + 1)` to reverse l = T + 1 steps, the last of which is F's own.
 fn promised_steps(plan: Plan, steps: usize) -> usize {
     match plan {
-        Plan::Trajectory => steps,
+        Plan::Trajectory | Plan::Results(_) => steps,
         Plan::Sqrt => 2 * steps,
         Plan::Binomial(c) => {
             let l = steps + 1;

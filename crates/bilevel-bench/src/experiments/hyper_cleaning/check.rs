@@ -4,12 +4,12 @@ use bilevel_autodiff::{
     Layout, Loss, Report, Tolerances, Track, Vector, check_within, lift_reverse,
 };
 use bilevel_core::{BilevelProblem, Level};
+use bilevel_flex::FastFlex;
 use bilevel_models::Classifier;
 use burn::backend::Autodiff;
 use burn::module::{AutodiffModule, Module};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn_flex::Flex;
 use rand::Rng;
 
 use super::{HyperCleaning, Labelled, ModelName, Prepared, SampleWeights};
@@ -51,7 +51,7 @@ impl Prepared {
     /// If this process has already computed in f32 on flex: Burn fixes the precision once a process.
     pub fn check(&self) -> Result<[(Level, Report); 2], BackendError> {
         let device = flex_in_f64()?;
-        let both = Both::<Autodiff<Flex>> {
+        let both = Both::<Autodiff<FastFlex>> {
             x: SampleWeights::new(vec![0.0; self.parts.train.len()], &device),
             y: self.settings.model.config(&self.parts.train).init(&device),
         };
@@ -60,7 +60,7 @@ impl Prepared {
         let mut rng = stream(self.settings.seed, Purpose::Point);
         let values: Vec<f64> = (0..layout.size()).map(|_| rng.random_range(-0.5..0.5)).collect();
         let point = Vector::from_slice(&layout, &values, &device);
-        let both = lift_reverse::<Flex, Both<_>>(&both.valid(), &point, Track::Leaves).module;
+        let both = lift_reverse::<FastFlex, Both<_>>(&both.valid(), &point, Track::Leaves).module;
 
         let tolerances = match self.settings.model {
             ModelName::Softmax => Tolerances::F64,
