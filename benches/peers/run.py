@@ -52,10 +52,10 @@ ROWS = [
     Row("mlp", "rad", 100),
     Row("mlp", "rad", 100, plan="sqrt", jax="sqrt", torch=STORES),
     # Undamped, the Hessian of a network after ten steps is not positive definite, and conjugate gradients mean nothing.
-    Row("mlp", "cg", 10, iterations=20, damping=1.0),
+    Row("mlp", "cg", 10, iterations=20, damping=0.1),
     Row("mlp-tanh", "rad", 10),
     Row("small", "rad", 5, step_size=0.01),
-    Row("conv", "rad", 5, step_size=0.01),
+    Row("conv", "rad", 5, step_size=0.001),
     Row("meta-batch", "rad", 5, step_size=0.01),
     Row("mlp", "rad", 2000, step_size=0.01, plan="sqrt", jax="sqrt", torch=STORES, slow=True),
 ]

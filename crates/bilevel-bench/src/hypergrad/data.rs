@@ -168,7 +168,7 @@ impl<'a> Tensors<'a> {
         let metadata: Metadata =
             serde_json::from_slice(&text).map_err(|cause| unsound(&cause.to_string()))?;
         let begin = 8 + header;
-        if begin + metadata.data_len() as u64 != length {
+        if begin.checked_add(metadata.data_len() as u64) != Some(length) {
             return Err(unsound("the file is not as long as its header says"));
         }
         Ok(Self { path, file, metadata, begin })
@@ -267,4 +267,85 @@ pub(super) fn write(
         .and_then(|views| serialize(views, None))
         .map_err(|cause| ReportError::Format { file: "gradient", what: cause.to_string() })?;
     fs::write(path, file).map_err(|cause| ReportError::Write { path: path.into(), cause })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+    use tempfile::tempdir;
+
+    use super::*;
+
+    /// Writes all numbers of a workload to a file that `read` takes.
+    fn save(path: &Path, workload: Workload, numbers: &Numbers) {
+        let kind = if workload.classes().is_some() { "labels" } else { "targets" };
+        let mut tensors = Vec::new();
+        for (level, part) in [("train", &numbers.train), ("validation", &numbers.validation)] {
+            tensors.push((format!("{level}_inputs"), part.inputs.clone()));
+            tensors.push((format!("{level}_{kind}"), part.targets.clone()));
+        }
+        let mut rest = &numbers.weights[..];
+        for (name, shape) in workload.parameters() {
+            let (head, tail) = rest.split_at(shape.iter().product());
+            rest = tail;
+            let values: Vec<f32> = head.iter().map(|&value| value as f32).collect();
+            tensors.push((name, TensorData::new(values, shape)));
+        }
+        let views = tensors.iter().map(|(name, data)| {
+            let dtype = if name.ends_with("labels") { Dtype::I64 } else { Dtype::F32 };
+            (name, TensorView::new(dtype, data.shape.to_vec(), data.as_bytes()).unwrap())
+        });
+        fs::write(path, serialize(views, None).unwrap()).unwrap();
+    }
+
+    #[cfg(feature = "flex")]
+    #[test]
+    fn a_file_gives_the_hypergradient_of_its_numbers() {
+        use crate::backend::BackendName;
+        use crate::hypergrad::{Method, PlanName, Settings, run};
+
+        let folder = tempdir().unwrap();
+        let path = |name| folder.path().join(name);
+        for &workload in Workload::value_variants() {
+            save(&path("data"), workload, &draw(workload, 3, 7));
+            let gradient = |data, to| {
+                let settings = Settings {
+                    workload,
+                    method: Method::Rad,
+                    steps: 2,
+                    plan: PlanName::Trajectory,
+                    samples: 3,
+                    iterations: 1,
+                    damping: 0.0,
+                    step_size: 0.01,
+                    repetitions: 1,
+                    data,
+                    gradient: Some(path(to)),
+                    backend: BackendName::Flex,
+                    seed: 7,
+                };
+                run(&settings).unwrap();
+                fs::read(path(to)).unwrap()
+            };
+            let drawn = gradient(None, "of-drawn");
+            assert_eq!(gradient(Some(path("data")), "of-read"), drawn, "{workload:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_gives_back_its_numbers() {
+        let folder = tempdir().unwrap();
+        for &workload in Workload::value_variants() {
+            let drawn = draw(workload, 3, 7);
+            let path = folder.path().join(workload.as_str());
+            save(&path, workload, &drawn);
+            let read = read(&path, workload).unwrap();
+            assert_eq!(read.samples, 3);
+            for (read, drawn) in [(read.train, drawn.train), (read.validation, drawn.validation)] {
+                assert_eq!((read.inputs, read.targets), (drawn.inputs, drawn.targets));
+            }
+            let single = drawn.weights.iter().map(|&value| f64::from(value as f32));
+            assert!(read.weights.into_iter().eq(single), "{workload:?}");
+        }
+    }
 }

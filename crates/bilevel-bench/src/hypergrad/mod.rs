@@ -86,6 +86,9 @@ pub struct Settings {
     pub seed: u64,
 }
 
+/// Beyond this even the samples would fill the memory of most machines.
+const MOST_SAMPLES: usize = 1_000_000;
+
 impl Settings {
     /// Completes what the command line gives.
     ///
@@ -116,6 +119,11 @@ impl Settings {
             if value == 0 {
                 return Err(refuse(setting, value, "at least 1", "give a positive count"));
             }
+        }
+        if settings.samples > MOST_SAMPLES {
+            let cure = "time a smaller problem";
+            let expected = format!("at most {MOST_SAMPLES}");
+            return Err(refuse("--samples", settings.samples, &expected, cure));
         }
         let step_size = settings.step_size;
         if !(step_size.is_finite() && step_size > 0.0) {
