@@ -13,10 +13,26 @@ use crate::buffer;
 pub(crate) const LARGE: usize = 1 << 15;
 
 /// An element type with kernels.
-pub(crate) trait Number: Element + Pod + Send + Sync {}
+pub(crate) trait Number: Element + Pod + Send + Sync {
+    /// One of two numbers, without a branch: which it is can't be predicted.
+    fn select(first: bool, one: Self, other: Self) -> Self;
+}
 
-impl Number for f32 {}
-impl Number for f64 {}
+impl Number for f32 {
+    #[inline(always)]
+    fn select(first: bool, one: Self, other: Self) -> Self {
+        let mask = u32::from(first).wrapping_neg();
+        Self::from_bits((one.to_bits() & mask) | (other.to_bits() & !mask))
+    }
+}
+
+impl Number for f64 {
+    #[inline(always)]
+    fn select(first: bool, one: Self, other: Self) -> Self {
+        let mask = u64::from(first).wrapping_neg();
+        Self::from_bits((one.to_bits() & mask) | (other.to_bits() & !mask))
+    }
+}
 
 /// Whether `tensor` is all of its buffer, in row-major order, of elements `T`.
 pub(crate) fn is_whole<T: Element>(tensor: &FlexTensor) -> bool {
@@ -88,7 +104,7 @@ pub(crate) fn fill<T: Number>(
     if n < LARGE || !whole || a.layout().shape() != mask.layout().shape() {
         return Err((a, mask));
     }
-    let f = |a: T, set: u8| if set != 0 { value } else { a };
+    let f = |a: T, set: u8| T::select(set != 0, value, a);
     if let Some(values) = a.try_storage_mut::<T>() {
         buffer::zip_in_place(values, mask.bytes(), f);
         return Ok(a);

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use burn::tensor::Element;
 use bytemuck::Pod;
+use rayon::prelude::*;
 
 /// The numbers that `gemm` has kernels for, and no others: it takes any type and panics on the rest.
 pub(crate) trait Real: Element + Pod + num_traits::Float + Send + Sync {}
@@ -198,35 +199,74 @@ unsafe fn multiply_into<T: Real>(
 ) {
     let (from, a, b) = ((a.data, b.data), a.place, b.place);
     assert_eq!((a.columns, c.rows, c.columns), (b.rows, a.rows, b.columns), "{c:?} = {a:?} {b:?}");
-    let parallelism = match threads {
-        Threads::One => gemm::Parallelism::None,
-        Threads::All => gemm::Parallelism::Rayon(0),
+    let (into, left, right) = (Numbers(into), from.0.as_ptr(), from.1.as_ptr());
+    let (left, right) = (Numbers(left.cast_mut()), Numbers(right.cast_mut()));
+    // Part of the longer side of c. Each thread on its own is faster than `gemm` sharing one product out.
+    let part = |range: Range<usize>| {
+        let (rows, columns, at) = if c.rows >= c.columns {
+            let at = range.start as isize;
+            (range.len(), c.columns, [at * c.row_stride, at * a.row_stride, 0])
+        } else {
+            let at = range.start as isize;
+            (c.rows, range.len(), [at * c.column_stride, 0, at * b.column_stride])
+        };
+        // SAFETY: T is f32 or f64. Every entry of a and b lies within its slice, as `Place::new` has checked, and
+        // every entry of c where the caller says; the slices live through the call, and a and b are only read. The
+        // parts share no entry of c, and its entries are distinct, so that no two threads write one number. The
+        // numbers before are read only where they are added to.
+        unsafe {
+            gemm::gemm(
+                rows,
+                columns,
+                a.columns,
+                into.at(at[0]),
+                c.column_stride,
+                c.row_stride,
+                store == Store::Add,
+                left.at(at[1]),
+                a.column_stride,
+                a.row_stride,
+                right.at(at[2]),
+                b.column_stride,
+                b.row_stride,
+                T::one(),
+                T::one(),
+                false,
+                false,
+                false,
+                gemm::Parallelism::None,
+            );
+        }
     };
-    // SAFETY: T is f32 or f64. Every entry of a and b lies within its slice, as `Place::new` has checked; the
-    // slices live through the call. No two threads write one number, since the entries of c are distinct. The
-    // numbers before are read only where they are added to.
-    unsafe {
-        gemm::gemm(
-            c.rows,
-            c.columns,
-            a.columns,
-            into,
-            c.column_stride,
-            c.row_stride,
-            store == Store::Add,
-            from.0.as_ptr(),
-            a.column_stride,
-            a.row_stride,
-            from.1.as_ptr(),
-            b.column_stride,
-            b.row_stride,
-            T::one(),
-            T::one(),
-            false,
-            false,
-            false,
-            parallelism,
-        );
+    let side = c.rows.max(c.columns);
+    let threads = if threads == Threads::All { rayon::current_num_threads() } else { 1 };
+    if threads == 1 || side < threads {
+        return part(0..side);
+    }
+    let length = side.div_ceil(threads);
+    (0..threads).into_par_iter().for_each(|thread| {
+        part((thread * length).min(side)..((thread + 1) * length).min(side));
+    });
+}
+
+/// Numbers that threads share.
+#[derive(Clone, Copy)]
+struct Numbers<T>(*mut T);
+
+// SAFETY: a pointer is not used but by whoever dereferences it, and says why it may.
+unsafe impl<T: Send> Send for Numbers<T> {}
+// SAFETY: likewise.
+unsafe impl<T: Sync> Sync for Numbers<T> {}
+
+impl<T> Numbers<T> {
+    /// The number so far behind the first.
+    ///
+    /// # Safety
+    ///
+    /// It lies in the same buffer, or no number is there at all and the pointer is not used.
+    unsafe fn at(self, offset: isize) -> *mut T {
+        // SAFETY: as the caller promises.
+        unsafe { self.0.offset(offset) }
     }
 }
 
