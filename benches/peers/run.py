@@ -51,7 +51,7 @@ ROWS = [
     Row("mlp", "rad", 10),
     Row("mlp", "rad", 100),
     Row("mlp", "rad", 100, plan="sqrt", jax="sqrt", torch=STORES),
-    # Undamped, the Hessian of a network after ten steps is not positive definite, and conjugate gradients mean nothing.
+    # Undamped, the Hessian of a network after ten steps is not positive definite: conjugate gradients mean nothing.
     Row("mlp", "cg", 10, iterations=20, damping=0.1),
     Row("mlp-tanh", "rad", 10),
     Row("small", "rad", 5, step_size=0.01),
@@ -177,19 +177,22 @@ def main():
     parser.add_argument("--torch", default="", help="a Python with torch and safetensors [default: leave it out]")
     parser.add_argument("--jax", default="", help="a Python with jax and safetensors [default: leave it out]")
     parser.add_argument("--backend", default="flex", help="of bilevel")
-    parser.add_argument("--only", nargs="*", default=[], help="rows whose name contains one of these")
+    parser.add_argument("--only", nargs="*", default=[], help="rows whose name has these words, as 'mlp T=10'")
     parser.add_argument("--repetitions", type=int, default=5, help="timed hypergradients of a process")
     parser.add_argument("--processes", type=int, default=3, help="processes of each library, in turn")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", default="peers.json", help="the results as JSON")
+    parser.add_argument("--out", default="runs/peers.json", help="the results as JSON")
     options = parser.parse_args()
 
     if hasattr(os, "sched_setaffinity"):
         # JAX has no setting for the number of threads: it takes as many as the cores it is given.
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, cores[: options.threads])
-    rows = [row for row in ROWS if not options.only or any(part in row.name for part in options.only)]
+    out = Path(options.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    wanted = [set(words.split()) for words in options.only or [""]]
+    rows = [row for row in ROWS if any(words <= set(row.name.split()) for words in wanted)]
     print("| " + " | ".join(COLUMNS) + " |")
     print("|---" + "|---:" * (len(COLUMNS) - 1) + "|", flush=True)
     results = []
@@ -201,7 +204,7 @@ def main():
             if not data.exists():
                 save_file(numbers(source, options.seed), data)
             results.append(measure(options, row, data, folder))
-            Path(options.out).write_text(json.dumps(results, indent=1))
+            out.write_text(json.dumps(results, indent=1))
             print(line(results[-1]), flush=True)
 
 

@@ -1,4 +1,7 @@
-"""The hypergradient of a workload in PyTorch, timed. README.md says what the file holds and what is printed."""
+"""The hypergradient of a workload in PyTorch, timed.
+
+README.md says what the data file holds. Prints one line of JSON.
+"""
 
 import argparse
 import json
@@ -46,9 +49,9 @@ class Problem:
     def __init__(self, workload, tensors):
         forward = network(workload)
         layers = sum(name.startswith("weight") for name in tensors)
-        start = [tensors[f"{kind}{at}"] for at in range(layers) for kind in ("weight", "bias")]
-        train, validation = tensors["train_inputs"], tensors["validation_inputs"]
         names = [f"{kind}{at}" for at in range(layers) for kind in ("weight", "bias")]
+        start = [tensors[name] for name in names]
+        train, validation = tensors["train_inputs"], tensors["validation_inputs"]
         if workload in ("softmax", "mlp", "mlp-tanh"):
             labels, clean = tensors["train_labels"], tensors["validation_labels"]
             self.x, self.y, self.names = [torch.zeros(len(train))], start, ["logits"]
@@ -130,7 +133,7 @@ def implicit(problem, options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workload", required=True)
     parser.add_argument("--method", choices=["rad", "cg"], required=True)
     parser.add_argument("--steps", type=int, required=True)

@@ -119,9 +119,10 @@ pub enum TensorFault {
     },
 }
 
-/// Reads `train_inputs`, `validation_inputs`, `train_labels` and `validation_labels` (i64), or `train_targets` and
-/// `validation_targets` (f32) where a network fits numbers, and the network's `weight0`, `bias0`, `weight1` and so on:
-/// `[inputs, outputs]` of a linear layer, `[outputs, inputs, height, width]` of a convolution.
+/// Reads `train_inputs`, `validation_inputs`, `train_labels` and `validation_labels` (i64), or
+/// `train_targets` and `validation_targets` (f32) where a network fits numbers, and the network's `weight0`,
+/// `bias0`, `weight1` and so on: `[inputs, outputs]` of a linear layer, `[outputs, inputs, height, width]`
+/// of a convolution.
 ///
 /// # Errors
 /// If the file cannot be read or is not safetensors; if a tensor is missing, or of another type or shape.

@@ -23,6 +23,7 @@ use crate::backend::{BackendError, BackendName, Job, run_on};
 use crate::cli::HypergradArgs;
 use crate::error::BenchError;
 use crate::memory::resident_high_water;
+use crate::report::ReportError;
 use data::Numbers;
 
 /// How a hypergradient is computed.
@@ -145,13 +146,10 @@ impl Settings {
             Method::Cg if args.plan.is_some() => {
                 Err(refuse("--plan", "given", "none for cg", "cg keeps one state: leave it out"))
             }
-            Method::Rad if args.iterations.is_some() => {
+            Method::Rad if args.iterations.is_some() || args.damping.is_some() => {
+                let setting = if args.damping.is_some() { "--damping" } else { "--iterations" };
                 let cure = "rad solves no linear system: leave it out";
-                Err(refuse("--iterations", "given", "none for rad", cure))
-            }
-            Method::Rad if args.damping.is_some() => {
-                let cure = "rad solves no linear system: leave it out";
-                Err(refuse("--damping", "given", "none for rad", cure))
+                Err(refuse(setting, "given", "none for rad", cure))
             }
             _ => Ok(settings),
         }
@@ -207,7 +205,8 @@ pub struct Report {
     pub seconds_median: f64,
     /// Each repetition.
     pub seconds_all: Vec<f64>,
-    /// The most physical memory of the process since its start, data included; none where the system does not tell.
+    /// The most physical memory of the process since its start, data included; none where the system does
+    /// not tell.
     pub peak_resident_mib: Option<f64>,
     /// `norm(dF/dx)`
     pub hypergradient_norm: f64,
@@ -222,8 +221,8 @@ pub struct Report {
 /// Computes the hypergradient once, and then as often as the settings say with a clock running.
 ///
 /// # Errors
-/// If the data, the backend or a setting cannot be used, the lower level diverges, or the hypergradient cannot be
-/// written.
+/// If the data, the backend or a setting cannot be used, the lower level diverges, or the hypergradient
+/// cannot be written.
 pub fn run(settings: &Settings) -> Result<Report, BenchError> {
     let backend = settings.backend.resolve()?;
     let numbers = match &settings.data {
@@ -299,11 +298,9 @@ impl Report {
     ///
     /// # Errors
     /// If a figure has no form in JSON.
-    pub fn json(&self) -> Result<String, crate::report::ReportError> {
-        serde_json::to_string(self).map_err(|cause| crate::report::ReportError::Format {
-            file: "the report",
-            what: cause.to_string(),
-        })
+    pub fn json(&self) -> Result<String, ReportError> {
+        serde_json::to_string(self)
+            .map_err(|cause| ReportError::Format { file: "the report", what: cause.to_string() })
     }
 
     /// A small table: one figure a line.

@@ -20,8 +20,9 @@ use crate::experiments::hyper_cleaning::{HyperCleaning, Labelled, SampleWeights}
 
 /// A problem whose hypergradient is timed.
 ///
-/// In the first three x has one logit a training sample, all 0, and y is a classifier: [`HyperCleaning`]. In the
-/// others x is the start of the lower level: the initial weights of a network that adapts to its task.
+/// In the first three x has one logit a training sample, all 0, and y is a classifier: [`HyperCleaning`].
+/// In the others x is the start of the lower level: the initial weights of a network that adapts to its
+/// task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Workload {
