@@ -5,11 +5,14 @@
 
 mod backend;
 mod buffer;
+pub mod conv;
 mod elementwise;
 mod functions;
 mod gemm;
 mod matmul;
+mod numbers;
 mod ops;
+pub mod pool;
 
 pub use backend::FastFlex;
 pub use burn_flex::{FlexDevice, FlexTensor};

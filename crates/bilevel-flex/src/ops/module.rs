@@ -7,7 +7,8 @@ use burn::tensor::ops::{
 use burn_flex::Flex;
 
 use super::T;
-use crate::FastFlex;
+use crate::pool::{self, Windows};
+use crate::{FastFlex, conv};
 
 impl ModuleOps<Self> for FastFlex {
     fn deform_conv2d_backward(
@@ -30,6 +31,40 @@ impl ModuleOps<Self> for FastFlex {
         )
     }
 
+    fn conv2d(x: T, weight: T, bias: Option<T>, options: ConvOptions<2>) -> T {
+        conv::conv2d(&x, &weight, bias.as_ref(), &options)
+            .unwrap_or_else(|| Flex::conv2d(x, weight, bias, options))
+    }
+
+    fn conv2d_x_backward(x: T, weight: T, output_grad: T, options: ConvOptions<2>) -> T {
+        conv::conv2d_x_backward(&x, &weight, &output_grad, &options)
+            .unwrap_or_else(|| Flex::conv2d_x_backward(x, weight, output_grad, options))
+    }
+
+    fn conv2d_weight_backward(x: T, weight: T, output_grad: T, options: ConvOptions<2>) -> T {
+        conv::conv2d_weight_backward(&x, &weight, &output_grad, &options)
+            .unwrap_or_else(|| Flex::conv2d_weight_backward(x, weight, output_grad, options))
+    }
+
+    fn conv2d_bias_backward(x: T, bias: T, output_grad: T) -> T {
+        conv::conv2d_bias_backward(&output_grad)
+            .unwrap_or_else(|| Flex::conv2d_bias_backward(x, bias, output_grad))
+    }
+
+    fn max_pool2d(
+        x: T,
+        kernel_size: [usize; 2],
+        stride: [usize; 2],
+        padding: [usize; 2],
+        dilation: [usize; 2],
+        ceil_mode: bool,
+    ) -> T {
+        let windows = Windows { kernel_size, stride, padding, dilation, ceil_mode };
+        pool::max_pool2d(&x, &windows).unwrap_or_else(|| {
+            Flex::max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode)
+        })
+    }
+
     fn max_pool2d_with_indices(
         x: T,
         kernel_size: [usize; 2],
@@ -38,6 +73,10 @@ impl ModuleOps<Self> for FastFlex {
         dilation: [usize; 2],
         ceil_mode: bool,
     ) -> MaxPool2dWithIndices<Self> {
+        let windows = Windows { kernel_size, stride, padding, dilation, ceil_mode };
+        if let Some((greatest, indices)) = pool::max_pool2d_with_indices(&x, &windows) {
+            return MaxPool2dWithIndices::new(greatest, indices);
+        }
         let pooled =
             Flex::max_pool2d_with_indices(x, kernel_size, stride, padding, dilation, ceil_mode);
         MaxPool2dWithIndices::new(pooled.output, pooled.indices)
@@ -53,22 +92,24 @@ impl ModuleOps<Self> for FastFlex {
         output_grad: T,
         indices: T,
     ) -> MaxPool2dBackward<Self> {
-        let grads = Flex::max_pool2d_with_indices_backward(
-            x,
-            kernel_size,
-            stride,
-            padding,
-            dilation,
-            ceil_mode,
-            output_grad,
-            indices,
-        );
-        MaxPool2dBackward::new(grads.x_grad)
+        let grad = pool::max_pool2d_backward(&x, &output_grad, &indices).unwrap_or_else(|| {
+            Flex::max_pool2d_with_indices_backward(
+                x,
+                kernel_size,
+                stride,
+                padding,
+                dilation,
+                ceil_mode,
+                output_grad,
+                indices,
+            )
+            .x_grad
+        });
+        MaxPool2dBackward::new(grad)
     }
 
     forward! {
         fn conv1d(x: T, weight: T, bias: Option<T>, options: ConvOptions<1>) -> T;
-        fn conv2d(x: T, weight: T, bias: Option<T>, options: ConvOptions<2>) -> T;
         fn deform_conv2d(
             x: T, offset: T, weight: T, mask: Option<T>, bias: Option<T>, options:
             DeformConvOptions<2>,
@@ -93,10 +134,6 @@ impl ModuleOps<Self> for FastFlex {
         ) -> T;
         fn adaptive_avg_pool2d(x: T, output_size: [usize; 2]) -> T;
         fn adaptive_avg_pool2d_backward(x: T, grad: T) -> T;
-        fn max_pool2d(
-            x: T, kernel_size: [usize; 2], stride: [usize; 2], padding: [usize; 2], dilation:
-            [usize; 2], ceil_mode: bool,
-        ) -> T;
         fn interpolate(x: T, output_size: [usize; 2], options: InterpolateOptions) -> T;
         fn interpolate_backward(
             x: T, grad: T, output_size: [usize; 2], options: InterpolateOptions,
