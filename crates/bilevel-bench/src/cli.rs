@@ -93,6 +93,9 @@ pub struct HypergradArgs {
     /// The lower states that rad keeps [default: trajectory]
     #[arg(long, value_enum)]
     pub plan: Option<PlanName>,
+    /// Mebibytes of results that the plan results keeps [default: 256]
+    #[arg(long, value_parser = clap::builder::TypedValueParser::map(clap::value_parser!(u16), usize::from))]
+    pub keep: Option<usize>,
     /// Samples of each level, or tasks of meta-batch [default: 5000, 10 of small, 25 of conv, 100 of meta-batch]
     #[arg(long, conflicts_with = "data")]
     pub samples: Option<usize>,

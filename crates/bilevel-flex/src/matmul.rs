@@ -4,6 +4,8 @@
 //! A network with few outputs has many products of a tall matrix with a narrow one. `gemm` gives these to one
 //! thread, and their results to strides that do not suit its kernels.
 
+use std::sync::{Arc, Weak};
+
 use bilevel_autodiff::reuse;
 use burn::tensor::ops::FloatTensorOps;
 use burn::tensor::{Bytes, DType, Shape};
@@ -32,28 +34,44 @@ pub(crate) fn matmul(lhs: FlexTensor, rhs: FlexTensor) -> FlexTensor {
     if let Some(known) = reuse::find(|known: &Known| known.product_of(&lhs, &rhs)) {
         return known;
     }
-    let product = multiply(lhs.clone(), rhs.clone());
-    reuse::keep(product.bytes().len(), || Known { lhs, rhs, product: product.clone() });
+    let (left, right) = (Operand::new(&lhs), Operand::new(&rhs));
+    let product = multiply(lhs, rhs);
+    let known = || Known { lhs: left, rhs: right, product: product.clone() };
+    reuse::keep(product.bytes().len(), known);
     product
 }
 
-/// A product that may be asked for again. It holds its operands: as long as it is known, nobody writes them in
-/// place, and no other tensor lies where they do.
+/// A product that may be asked for again.
 struct Known {
-    lhs: FlexTensor,
-    rhs: FlexTensor,
+    lhs: Operand,
+    rhs: Operand,
     product: FlexTensor,
 }
 
 impl Known {
     fn product_of(&self, lhs: &FlexTensor, rhs: &FlexTensor) -> Option<FlexTensor> {
-        (is_same(&self.lhs, lhs) && is_same(&self.rhs, rhs)).then(|| self.product.clone())
+        (self.lhs.is(lhs) && self.rhs.is(rhs)).then(|| self.product.clone())
     }
 }
 
-/// Whether two tensors are one view of one buffer.
-fn is_same(a: &FlexTensor, b: &FlexTensor) -> bool {
-    std::ptr::eq(a.bytes(), b.bytes()) && a.layout() == b.layout() && a.dtype() == b.dtype()
+/// A tensor that was multiplied. It does not keep the numbers: once nobody else does, or somebody writes them in
+/// place, it is no tensor's any more.
+struct Operand {
+    numbers: Weak<Bytes>,
+    layout: Layout,
+}
+
+impl Operand {
+    fn new(tensor: &FlexTensor) -> Self {
+        Self { numbers: Arc::downgrade(&tensor.data_arc()), layout: tensor.layout().clone() }
+    }
+
+    /// Whether `tensor` is the same view of the same numbers.
+    fn is(&self, tensor: &FlexTensor) -> bool {
+        let numbers = self.numbers.upgrade();
+        numbers.is_some_and(|numbers| Arc::ptr_eq(&numbers, &tensor.data_arc()))
+            && self.layout == *tensor.layout()
+    }
 }
 
 /// Multiplications in a product of two matrices; 0 of anything else.

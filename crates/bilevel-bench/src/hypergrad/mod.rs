@@ -52,6 +52,8 @@ impl Method {
 pub enum PlanName {
     /// All of them.
     Trajectory,
+    /// All of them, and results of the last steps for the way back.
+    Results,
     /// About two square roots of them; each step is made twice.
     Sqrt,
 }
@@ -67,6 +69,8 @@ pub struct Settings {
     pub steps: usize,
     /// The states that `rad` keeps.
     pub plan: PlanName,
+    /// Mebibytes of results that the plan `results` keeps.
+    pub keep: usize,
     /// Samples of each level, if drawn.
     pub samples: usize,
     /// Iterations of `cg`; all of them are made, unless the damped Hessian is not positive definite.
@@ -101,6 +105,7 @@ impl Settings {
             method: args.method,
             steps: args.steps.unwrap_or(10),
             plan: args.plan.unwrap_or(PlanName::Trajectory),
+            keep: args.keep.unwrap_or(256),
             samples: args.samples.unwrap_or(args.workload.samples()),
             iterations: args.iterations.unwrap_or(20),
             damping: args.damping.unwrap_or(0.0),
@@ -146,6 +151,10 @@ impl Settings {
             Method::Cg if args.plan.is_some() => {
                 Err(refuse("--plan", "given", "none for cg", "cg keeps one state: leave it out"))
             }
+            _ if args.keep.is_some() && args.plan != Some(PlanName::Results) => {
+                let cure = "give --plan results too, or leave it out";
+                Err(refuse("--keep", "given", "none for this plan", cure))
+            }
             Method::Rad if args.iterations.is_some() || args.damping.is_some() => {
                 let setting = if args.damping.is_some() { "--damping" } else { "--iterations" };
                 let cure = "rad solves no linear system: leave it out";
@@ -160,6 +169,7 @@ impl Settings {
         let descent = Descent::new(Gd::new(self.step_size)?, self.steps)?;
         let plan = match self.plan {
             PlanName::Trajectory => Plan::Trajectory,
+            PlanName::Results => Plan::Results(self.keep << 20),
             PlanName::Sqrt => Plan::Sqrt,
         };
         Ok(match (self.method, self.workload) {
