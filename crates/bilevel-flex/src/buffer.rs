@@ -7,11 +7,65 @@
 
 use std::mem::MaybeUninit;
 
-use pulp::Arch;
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 /// Elements that one thread takes at a time: enough to be worth handing over, and fits its cache.
 const CHUNK: usize = 1 << 15;
+
+/// A loop over chunks, compiled for each kind of processor.
+// A closure given to `Arch::dispatch` is not always inlined where the instructions are known; these are.
+struct Fill<Out, In, F>(Out, In, F);
+
+impl<A: Copy, T, F: Fn(A) -> T> NullaryFnOnce for Fill<&mut [MaybeUninit<T>], &[A], F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for (out, a) in self.0.iter_mut().zip(self.1) {
+            out.write((self.2)(*a));
+        }
+    }
+}
+
+impl<A: Copy, B: Copy, T, F> NullaryFnOnce for Fill<&mut [MaybeUninit<T>], (&[A], &[B]), F>
+where
+    F: Fn(A, B) -> T,
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for ((out, a), b) in self.0.iter_mut().zip(self.1.0).zip(self.1.1) {
+            out.write((self.2)(*a, *b));
+        }
+    }
+}
+
+/// The same, in place.
+struct Change<Out, In, F>(Out, In, F);
+
+impl<T: Copy, F: Fn(T) -> T> NullaryFnOnce for Change<&mut [T], (), F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for a in self.0 {
+            *a = (self.2)(*a);
+        }
+    }
+}
+
+impl<T: Copy, B: Copy, F: Fn(T, B) -> T> NullaryFnOnce for Change<&mut [T], &[B], F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for (a, b) in self.0.iter_mut().zip(self.1) {
+            *a = (self.2)(*a, *b);
+        }
+    }
+}
 
 /// `f(a[i])`.
 pub(crate) fn map<A, T, F>(a: &[A], f: F) -> Vec<T>
@@ -22,11 +76,7 @@ where
 {
     let mut out = Vec::with_capacity(a.len());
     let fill = |(out, a): (&mut [MaybeUninit<T>], &[A])| {
-        Arch::new().dispatch(|| {
-            for (out, a) in out.iter_mut().zip(a) {
-                out.write(f(*a));
-            }
-        })
+        Arch::new().dispatch(Fill(out, a, f));
     };
     let spare = &mut out.spare_capacity_mut()[..a.len()];
     if a.len() <= CHUNK {
@@ -53,11 +103,7 @@ where
     assert_eq!(a.len(), b.len(), "two operands of one length");
     let mut out = Vec::with_capacity(a.len());
     let fill = |((out, a), b): ((&mut [MaybeUninit<T>], &[A]), &[B])| {
-        Arch::new().dispatch(|| {
-            for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
-                out.write(f(*a, *b));
-            }
-        })
+        Arch::new().dispatch(Fill(out, (a, b), f));
     };
     let spare = &mut out.spare_capacity_mut()[..a.len()];
     if a.len() <= CHUNK {
@@ -80,7 +126,7 @@ where
     T: Copy + Send,
     F: Fn(T) -> T + Copy + Sync + Send,
 {
-    let fill = |a: &mut [T]| Arch::new().dispatch(|| a.iter_mut().for_each(|a| *a = f(*a)));
+    let fill = |a: &mut [T]| Arch::new().dispatch(Change(a, (), f));
     if a.len() <= CHUNK { fill(a) } else { a.par_chunks_mut(CHUNK).for_each(fill) }
 }
 
@@ -96,7 +142,7 @@ where
 {
     assert_eq!(a.len(), b.len(), "two operands of one length");
     let fill = |(a, b): (&mut [T], &[B])| {
-        Arch::new().dispatch(|| a.iter_mut().zip(b).for_each(|(a, b)| *a = f(*a, *b)))
+        Arch::new().dispatch(Change(a, b, f));
     };
     if a.len() <= CHUNK {
         fill((a, b));

@@ -127,10 +127,6 @@ impl<'a, T> MatrixMut<'a, T> {
     pub(crate) fn rows(data: &'a mut [T], size: [usize; 2]) -> Self {
         Self::new(data, size, [size[1], 1])
     }
-
-    pub(crate) fn transposed(self) -> Self {
-        Self { place: self.place.transposed(), ..self }
-    }
 }
 
 /// What becomes of the numbers that were there before.
