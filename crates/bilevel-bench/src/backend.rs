@@ -124,9 +124,9 @@ impl BackendName {
 }
 
 /// Something to do on whatever backend was chosen.
-pub trait Job {
+pub trait Job: Send {
     /// Its result.
-    type Output;
+    type Output: Send;
 
     /// Does it on `B`.
     fn run<B: Backend>(self, device: B::Device) -> Self::Output;
@@ -139,7 +139,11 @@ pub trait Job {
 pub fn run_on<J: Job>(name: BackendName, job: J) -> Result<J::Output, BackendError> {
     match name.resolve()? {
         #[cfg(feature = "flex")]
-        BackendName::Flex => Ok(job.run::<bilevel_flex::FastFlex>(bilevel_flex::FlexDevice)),
+        // By a thread of the pool that the kernels share their work with: handing over from outside of it costs
+        // two wake-ups an operation.
+        BackendName::Flex => {
+            Ok(rayon::scope(|_| job.run::<bilevel_flex::FastFlex>(bilevel_flex::FlexDevice)))
+        }
         #[cfg(feature = "ndarray")]
         BackendName::Ndarray => {
             Ok(job.run::<burn_ndarray::NdArray>(burn_ndarray::NdArrayDevice::default()))

@@ -10,8 +10,9 @@ use std::mem::MaybeUninit;
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
-/// Elements that one thread takes at a time: enough to be worth handing over, and fits its cache.
-const CHUNK: usize = 1 << 15;
+/// Elements that one thread takes at a time: enough to be worth handing over, and they fit its cache. Two of
+/// these are not worth waking another thread for.
+pub(crate) const CHUNK: usize = 1 << 15;
 
 /// A loop over chunks, compiled for each kind of processor.
 // A closure given to `Arch::dispatch` is not always inlined where the instructions are known; these are.
@@ -79,7 +80,7 @@ where
         Arch::new().dispatch(Fill(out, a, f));
     };
     let spare = &mut out.spare_capacity_mut()[..a.len()];
-    if a.len() <= CHUNK {
+    if a.len() <= 2 * CHUNK {
         fill((spare, a));
     } else {
         spare.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK)).for_each(fill);
@@ -106,7 +107,7 @@ where
         Arch::new().dispatch(Fill(out, (a, b), f));
     };
     let spare = &mut out.spare_capacity_mut()[..a.len()];
-    if a.len() <= CHUNK {
+    if a.len() <= 2 * CHUNK {
         fill(((spare, a), b));
     } else {
         spare
@@ -127,7 +128,7 @@ where
     F: Fn(T) -> T + Copy + Sync + Send,
 {
     let fill = |a: &mut [T]| Arch::new().dispatch(Change(a, (), f));
-    if a.len() <= CHUNK { fill(a) } else { a.par_chunks_mut(CHUNK).for_each(fill) }
+    if a.len() <= 2 * CHUNK { fill(a) } else { a.par_chunks_mut(CHUNK).for_each(fill) }
 }
 
 /// `a[i] = f(a[i], b[i])`.
@@ -144,7 +145,7 @@ where
     let fill = |(a, b): (&mut [T], &[B])| {
         Arch::new().dispatch(Change(a, b, f));
     };
-    if a.len() <= CHUNK {
+    if a.len() <= 2 * CHUNK {
         fill((a, b));
     } else {
         a.par_chunks_mut(CHUNK).zip(b.par_chunks(CHUNK)).for_each(fill);

@@ -7,10 +7,11 @@ use burn::tensor::{Bytes, DType, Element};
 use burn_flex::{FlexTensor, Layout};
 use bytemuck::Pod;
 
+use crate::broadcast::broadcast;
 use crate::buffer;
 
-/// From so many elements on, an operation is worth more than one thread.
-pub(crate) const LARGE: usize = 1 << 15;
+/// Below so many elements, an operation of Flex is as fast.
+pub(crate) const SMALL: usize = 1 << 10;
 
 /// An element type with kernels.
 pub(crate) trait Number: Element + Pod + Send + Sync {
@@ -70,15 +71,24 @@ pub(crate) fn unary<T: Number>(
     Ok(like(&a, values))
 }
 
-/// `f(a, b)` of two large tensors of one shape.
+/// `f(a, b)` of two tensors, of which one may be repeated over the other.
 pub(crate) fn binary<T: Number>(
     mut a: FlexTensor,
     mut b: FlexTensor,
     f: impl Fn(T, T) -> T + Copy + Sync + Send,
 ) -> Result<FlexTensor, (FlexTensor, FlexTensor)> {
-    let whole = is_whole::<T>(&a) && is_whole::<T>(&b);
-    let n = a.layout().num_elements();
-    if n < LARGE || !whole || a.layout().shape() != b.layout().shape() {
+    let (of_a, of_b) = (a.layout().num_elements(), b.layout().num_elements());
+    if of_a.max(of_b) < SMALL {
+        return Err((a, b));
+    }
+    if a.layout().shape() != b.layout().shape() {
+        return if of_a >= of_b {
+            broadcast(a, &b, f).map_err(|a| (a, b))
+        } else {
+            broadcast(b, &a, |b, a| f(a, b)).map_err(|b| (a, b))
+        };
+    }
+    if !is_whole::<T>(&a) || !is_whole::<T>(&b) {
         return Err((a, b));
     }
     if let Some(values) = a.try_storage_mut::<T>() {
@@ -93,7 +103,7 @@ pub(crate) fn binary<T: Number>(
     Ok(like(&a, values))
 }
 
-/// `value` where `mask` is set, `a` elsewhere; large tensors of one shape.
+/// `value` where `mask` is set, `a` elsewhere; two tensors of one shape.
 pub(crate) fn fill<T: Number>(
     mut a: FlexTensor,
     mask: FlexTensor,
@@ -101,7 +111,7 @@ pub(crate) fn fill<T: Number>(
 ) -> Result<FlexTensor, (FlexTensor, FlexTensor)> {
     let n = a.layout().num_elements();
     let whole = is_whole::<T>(&a) && is_mask(&mask);
-    if n < LARGE || !whole || a.layout().shape() != mask.layout().shape() {
+    if n < SMALL || !whole || a.layout().shape() != mask.layout().shape() {
         return Err((a, mask));
     }
     let f = |a: T, set: u8| T::select(set != 0, value, a);
@@ -122,7 +132,7 @@ fn is_mask(mask: &FlexTensor) -> bool {
         && mask.bytes().len() == layout.num_elements()
 }
 
-/// Whether `f` holds of the elements of a large tensor, as booleans of `out`.
+/// Whether `f` holds of the elements of a tensor, as booleans of `out`.
 pub(crate) fn predicate<T: Number>(
     a: FlexTensor,
     out: DType,
@@ -130,7 +140,7 @@ pub(crate) fn predicate<T: Number>(
 ) -> Result<FlexTensor, FlexTensor> {
     use burn::tensor::BoolStore::{Native, U8};
     let bytes = matches!(out, DType::Bool(Native | U8));
-    if a.layout().num_elements() < LARGE || !bytes || !is_whole::<T>(&a) {
+    if a.layout().num_elements() < SMALL || !bytes || !is_whole::<T>(&a) {
         return Err(a);
     }
     let values = buffer::map(a.storage::<T>(), |a| u8::from(f(a)));

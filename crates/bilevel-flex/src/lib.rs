@@ -4,6 +4,7 @@
 //! gives every operation to Flex that it has no better kernel for.
 
 mod backend;
+mod broadcast;
 mod buffer;
 pub mod conv;
 mod elementwise;

@@ -17,12 +17,12 @@ macro_rules! forward {
 /// A function of one tensor that both element types have, or what Flex does.
 macro_rules! one {
     ($tensor:expr, $f:expr, $flex:expr) => {{
-        use crate::elementwise::{LARGE, unary};
+        use crate::elementwise::{SMALL, unary};
         use burn::tensor::DType;
         let tensor = $tensor;
         let done = match tensor.dtype() {
-            DType::F32 => unary::<f32>(tensor, LARGE, $f),
-            DType::F64 => unary::<f64>(tensor, LARGE, $f),
+            DType::F32 => unary::<f32>(tensor, SMALL, $f),
+            DType::F64 => unary::<f64>(tensor, SMALL, $f),
             _ => Err(tensor),
         };
         done.unwrap_or_else($flex)
@@ -50,15 +50,15 @@ macro_rules! with_number {
     ($($name:ident: |$a:ident, $c:ident| $f:expr;)*) => {
         $(fn $name(tensor: T, number: Scalar) -> T {
             use burn::tensor::DType;
-            use crate::elementwise::{LARGE, unary};
+            use crate::elementwise::{SMALL, unary};
             let done = match tensor.dtype() {
                 DType::F32 => {
                     let $c: f32 = number.elem();
-                    unary::<f32>(tensor, LARGE, |$a| $f)
+                    unary::<f32>(tensor, SMALL, |$a| $f)
                 }
                 DType::F64 => {
                     let $c: f64 = number.elem();
-                    unary::<f64>(tensor, LARGE, |$a| $f)
+                    unary::<f64>(tensor, SMALL, |$a| $f)
                 }
                 _ => Err(tensor),
             };
