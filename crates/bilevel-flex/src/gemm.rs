@@ -181,6 +181,9 @@ pub(crate) fn product<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, threads: Thre
     out
 }
 
+/// Rows that one thread multiplies at a time: `gemm` copies what it multiplies, all of it at once.
+const MOST: usize = 640;
+
 /// # Safety
 ///
 /// Every entry of `c` lies at its own number behind `into`, which nobody else uses; the numbers are initialised
@@ -239,9 +242,10 @@ unsafe fn multiply_into<T: Real>(
     if threads == 1 || side < threads {
         return part(0..side);
     }
-    let length = side.div_ceil(threads);
-    (0..threads).into_par_iter().for_each(|thread| {
-        part((thread * length).min(side)..((thread + 1) * length).min(side));
+    let parts = threads * side.div_ceil(threads * MOST);
+    let length = side.div_ceil(parts);
+    (0..parts).into_par_iter().for_each(|at| {
+        part((at * length).min(side)..((at + 1) * length).min(side));
     });
 }
 
