@@ -30,6 +30,7 @@ class Row:
     damping: float = 0.0
     step_size: float = 0.1
     plan: str = ""
+    keep: int = 0
     torch: str = ""
     jax: str = "none"
     slow: bool = False
@@ -40,20 +41,23 @@ class Row:
         if self.iterations:
             parts.append(f"{self.iterations} iterations")
         if self.plan:
-            parts.append(f"{self.plan} (jax: remat {self.jax})")
+            remat = "" if self.jax == "none" else f" (jax: remat {self.jax})"
+            parts.append(f"plan {self.plan}{remat}")
         return " ".join(parts)
 
 
 STORES = "keeps every graph"
 ROWS = [
-    Row("softmax", "rad", 10),
+    Row("softmax", "rad", 10, plan="results"),
     Row("softmax", "cg", 50, iterations=20),
     Row("mlp", "rad", 10),
+    Row("mlp", "rad", 10, plan="results"),
     Row("mlp", "rad", 100),
+    Row("mlp", "rad", 100, plan="results", keep=1000),
     Row("mlp", "rad", 100, plan="sqrt", jax="sqrt", torch=STORES),
     # Undamped, the Hessian of a network after ten steps is not positive definite: conjugate gradients mean nothing.
     Row("mlp", "cg", 10, iterations=20, damping=0.1),
-    Row("mlp-tanh", "rad", 10),
+    Row("mlp-tanh", "rad", 10, plan="results"),
     Row("small", "rad", 5, step_size=0.01),
     Row("conv", "rad", 5, step_size=0.001),
     Row("meta-batch", "rad", 5, step_size=0.01),
@@ -103,6 +107,7 @@ def commands(options, row, data, folder):
     if row.method == "cg":
         settings += ["--iterations", str(row.iterations), "--damping", str(row.damping)]
     plan = ["--plan", row.plan] if row.plan else []
+    plan += ["--keep", str(row.keep)] if row.keep else []
     found = {"ours": [options.ours, "hypergrad", "--backend", options.backend, "--json", *settings, *plan]}
     if options.torch and not row.torch:
         threads = ["--threads", str(options.threads)]

@@ -7,8 +7,10 @@ use tracing_subscriber::EnvFilter;
 
 use bilevel_bench::cli::Cli;
 use bilevel_bench::commands::execute;
+use bilevel_bench::memory::keep_free_pages;
 
 fn main() -> ExitCode {
+    keep_free_pages();
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::from_default_env())
         .with_writer(std::io::stderr)

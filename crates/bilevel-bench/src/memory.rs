@@ -17,6 +17,7 @@
 //! gradient of 5000 samples half as much time again.
 
 mod counting;
+mod pages;
 
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +26,7 @@ use mimalloc::MiMalloc;
 use serde::{Deserialize, Serialize};
 
 use counting::Counting;
+pub use pages::keep_free_pages;
 
 #[global_allocator]
 static HEAP: Counting<MiMalloc> = Counting::new(MiMalloc);
