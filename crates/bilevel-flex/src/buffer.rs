@@ -103,18 +103,18 @@ where
 {
     assert_eq!(a.len(), b.len(), "two operands of one length");
     let mut out = Vec::with_capacity(a.len());
-    let fill = |((out, a), b): ((&mut [MaybeUninit<T>], &[A]), &[B])| {
+    let fill = |out: &mut [MaybeUninit<T>], a: &[A], b: &[B]| {
         Arch::new().dispatch(Fill(out, (a, b), f));
     };
     let spare = &mut out.spare_capacity_mut()[..a.len()];
     if a.len() <= 2 * CHUNK {
-        fill(((spare, a), b));
+        fill(spare, a, b);
     } else {
         spare
             .par_chunks_mut(CHUNK)
             .zip(a.par_chunks(CHUNK))
             .zip(b.par_chunks(CHUNK))
-            .for_each(fill);
+            .for_each(|((out, a), b)| fill(out, a, b));
     }
     // SAFETY: `spare`, `a` and `b` are of one length, and so are their chunks: all is written.
     unsafe { out.set_len(a.len()) };

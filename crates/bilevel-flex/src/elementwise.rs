@@ -2,6 +2,8 @@
 //!
 //! Each returns `Err` with what it was given if it has no kernel for it: another element type than the
 //! function's, a view, broadcasting, or so few elements that Flex is as fast.
+// What is given back is two tensors, large but not worth a box on the way to Flex.
+#![allow(clippy::result_large_err)]
 
 use burn::tensor::{Bytes, DType, Element};
 use burn_flex::{FlexTensor, Layout};

@@ -184,6 +184,15 @@ pub(crate) fn product<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, threads: Thre
 /// Rows that one thread multiplies at a time: `gemm` copies what it multiplies, all of it at once.
 const MOST: usize = 640;
 
+/// Rows that are worth a thread.
+const LEAST: usize = 8;
+
+/// Results of which `gemm` sums each along the rows of both factors, in another order than more of them.
+const FEW: usize = 256;
+
+/// Terms that `gemm` sums in one go, whatever the size of the result; of more, the size says how many.
+const TERMS: usize = 512;
+
 /// # Safety
 ///
 /// Every entry of `c` lies at its own number behind `into`, which nobody else uses; the numbers are initialised
@@ -200,8 +209,9 @@ unsafe fn multiply_into<T: Real>(
     assert_eq!((a.columns, c.rows, c.columns), (b.rows, a.rows, b.columns), "{c:?} = {a:?} {b:?}");
     let (into, left, right) = (Numbers(into), from.0.as_ptr(), from.1.as_ptr());
     let (left, right) = (Numbers(left.cast_mut()), Numbers(right.cast_mut()));
-    // Part of the longer side of c. Each thread on its own is faster than `gemm` sharing one product out.
-    let part = |range: Range<usize>| {
+    // Some of the terms, of a part of the longer side of c. Each thread on its own is faster than `gemm` sharing
+    // one product out.
+    let part = |range: Range<usize>, terms: Range<usize>| {
         let (rows, columns, at) = if c.rows >= c.columns {
             let at = range.start as isize;
             (range.len(), c.columns, [at * c.row_stride, at * a.row_stride, 0])
@@ -209,23 +219,25 @@ unsafe fn multiply_into<T: Real>(
             let at = range.start as isize;
             (c.rows, range.len(), [at * c.column_stride, 0, at * b.column_stride])
         };
+        let add = store == Store::Add || terms.start > 0;
+        let (start, count) = (terms.start as isize, terms.len());
         // SAFETY: T is f32 or f64. Every entry of a and b lies within its slice, as `Place::new` has checked, and
         // every entry of c where the caller says; the slices live through the call, and a and b are only read. The
         // parts share no entry of c, and its entries are distinct, so that no two threads write one number. The
-        // numbers before are read only where they are added to.
+        // numbers before are read only where they are added to, or the first terms have been written there.
         unsafe {
             gemm::gemm(
                 rows,
                 columns,
-                a.columns,
+                count,
                 into.at(at[0]),
                 c.column_stride,
                 c.row_stride,
-                store == Store::Add,
-                left.at(at[1]),
+                add,
+                left.at(at[1] + start * a.column_stride),
                 a.column_stride,
                 a.row_stride,
-                right.at(at[2]),
+                right.at(at[2] + start * b.row_stride),
                 b.column_stride,
                 b.row_stride,
                 T::one(),
@@ -237,16 +249,23 @@ unsafe fn multiply_into<T: Real>(
             );
         }
     };
-    let side = c.rows.max(c.columns);
-    let threads = if threads == Threads::All { rayon::current_num_threads() } else { 1 };
-    if threads == 1 || side < threads {
-        return part(0..side);
+    let terms = a.columns;
+    if threads == Threads::One {
+        return part(0..c.rows.max(c.columns), 0..terms);
     }
-    let parts = threads * side.div_ceil(threads * MOST);
-    let length = side.div_ceil(parts);
-    (0..parts).into_par_iter().for_each(|at| {
-        part((at * length).min(side)..((at + 1) * length).min(side));
-    });
+    // The bits of a result follow from the kernel that `gemm` takes for it: it must take the same ones for a part
+    // as for all. For results so few it has others, and for single rows.
+    let (side, other) = (c.rows.max(c.columns), c.rows.min(c.columns).max(1));
+    let least = (FEW / other + 1).max(LEAST);
+    let threads = rayon::current_num_threads();
+    let parts = (threads * side.div_ceil(threads * MOST)).min(side / least).max(1);
+    let stretches = terms.div_ceil(TERMS).max(1);
+    let share = |at, shares, of| at * of / shares..(at + 1) * of / shares;
+    let all_terms = |at: usize| {
+        (0..stretches)
+            .for_each(|stretch| part(share(at, parts, side), share(stretch, stretches, terms)));
+    };
+    if parts == 1 { all_terms(0) } else { (0..parts).into_par_iter().for_each(all_terms) }
 }
 
 /// Numbers that threads share.

@@ -6,14 +6,14 @@
 mod backend;
 mod broadcast;
 mod buffer;
-pub mod conv;
+mod conv;
 mod elementwise;
 mod functions;
 mod gemm;
 mod matmul;
 mod numbers;
 mod ops;
-pub mod pool;
+mod pool;
 
 pub use backend::FastFlex;
 pub use burn_flex::{FlexDevice, FlexTensor};

@@ -13,17 +13,17 @@ use crate::numbers::{contiguous, numbers, tensor, zeros};
 
 /// The windows of a pooling; pairs are of height and width.
 #[derive(Clone, Copy, Debug)]
-pub struct Windows {
+pub(crate) struct Windows {
     /// Numbers of a window.
-    pub kernel_size: [usize; 2],
+    pub(crate) kernel_size: [usize; 2],
     /// From a window to the next.
-    pub stride: [usize; 2],
+    pub(crate) stride: [usize; 2],
     /// Places before the first number of x and behind the last, which hold nothing.
-    pub padding: [usize; 2],
+    pub(crate) padding: [usize; 2],
     /// From a number of a window to the next.
-    pub dilation: [usize; 2],
+    pub(crate) dilation: [usize; 2],
     /// Whether a last window may reach beyond the padding.
-    pub ceil_mode: bool,
+    pub(crate) ceil_mode: bool,
 }
 
 impl Windows {
@@ -40,7 +40,7 @@ impl Windows {
 
 /// The greatest number of each window of x `[images, channels, height, width]`, and where in its plane it
 /// stands (i64), both `[images, channels, ...]`.
-pub fn max_pool2d_with_indices(
+pub(crate) fn max_pool2d_with_indices(
     x: &FlexTensor,
     windows: &Windows,
 ) -> Option<(FlexTensor, FlexTensor)> {
@@ -52,12 +52,12 @@ pub fn max_pool2d_with_indices(
 }
 
 /// The greatest number of each window.
-pub fn max_pool2d(x: &FlexTensor, windows: &Windows) -> Option<FlexTensor> {
+pub(crate) fn max_pool2d(x: &FlexTensor, windows: &Windows) -> Option<FlexTensor> {
     max_pool2d_with_indices(x, windows).map(|(greatest, _)| greatest)
 }
 
 /// The gradient by x of a function of the pooled numbers, from its gradient by them and the indices.
-pub fn max_pool2d_backward(
+pub(crate) fn max_pool2d_backward(
     x: &FlexTensor,
     output_grad: &FlexTensor,
     indices: &FlexTensor,

@@ -1,11 +1,11 @@
 //! Convolutions and max pooling against those of Flex, against their adjoints, and against themselves on
 //! other threads.
 
-use bilevel_flex::{conv, pool};
-use burn::tensor::ops::{ConvOptions, ModuleOps};
+use bilevel_flex::FastFlex;
+use burn::tensor::backend::Backend;
+use burn::tensor::ops::{ConvOptions, MaxPool2dWithIndices, ModuleOps};
 use burn::tensor::{DType, Element, TensorData, TensorMetadata};
 use burn_flex::{Flex, FlexTensor};
-use pool::Windows;
 
 /// Numbers that look random, the same in each run.
 struct Numbers(u64);
@@ -49,8 +49,7 @@ fn values(tensor: &FlexTensor) -> Vec<f64> {
 }
 
 #[track_caller]
-fn assert_near(ours: Option<FlexTensor>, theirs: FlexTensor, what: &str) {
-    let ours = ours.expect(what);
+fn assert_near(ours: FlexTensor, theirs: FlexTensor, what: &str) {
     assert_eq!((ours.shape(), ours.dtype()), (theirs.shape(), theirs.dtype()), "{what}");
     let tolerance = if ours.dtype() == DType::F32 { 1e-5 } else { 1e-12 };
     let (ours, theirs) = (values(&ours), values(&theirs));
@@ -68,6 +67,15 @@ fn assert_same(ours: &FlexTensor, theirs: &FlexTensor, what: &str) {
 fn dot(a: &FlexTensor, b: &FlexTensor) -> f64 {
     values(a).iter().zip(values(b)).map(|(a, b)| a * b).sum()
 }
+
+/// A backend whose tensors are Flex's.
+trait Convolutions:
+    Backend<FloatTensorPrimitive = FlexTensor, IntTensorPrimitive = FlexTensor>
+{
+}
+
+impl Convolutions for Flex {}
+impl Convolutions for FastFlex {}
 
 /// A convolution, its data and the gradient by its y.
 struct Case {
@@ -111,24 +119,18 @@ impl Case {
         Self::new::<E>(numbers, channels, size, kernel, options)
     }
 
-    fn y(&self) -> Option<FlexTensor> {
-        conv::conv2d(&self.x, &self.weight, self.bias.as_ref(), &self.options)
-    }
-
-    fn dx(&self) -> Option<FlexTensor> {
-        conv::conv2d_x_backward(&self.x, &self.weight, &self.dy, &self.options)
-    }
-
-    fn dw(&self) -> Option<FlexTensor> {
-        conv::conv2d_weight_backward(&self.x, &self.weight, &self.dy, &self.options)
-    }
-
-    fn db(&self) -> Option<FlexTensor> {
-        conv::conv2d_bias_backward(&self.dy)
-    }
-
-    fn all(&self) -> [FlexTensor; 4] {
-        [self.y(), self.dx(), self.dw(), self.db()].map(|result| result.expect("handled"))
+    /// y, and the gradients by x, the weight and the bias.
+    fn all<B: Convolutions>(&self) -> [FlexTensor; 4] {
+        let Self { x, weight, bias, dy, options } = self;
+        let (x, weight, dy) = (|| x.clone(), || weight.clone(), || dy.clone());
+        let options = || options.clone();
+        let any_bias = FlexTensor::zeros([dy().shape()[1]].into(), dy().dtype());
+        [
+            B::conv2d(x(), weight(), bias.clone(), options()),
+            B::conv2d_x_backward(x(), weight(), dy(), options()),
+            B::conv2d_weight_backward(x(), weight(), dy(), options()),
+            B::conv2d_bias_backward(x(), any_bias, dy()),
+        ]
     }
 
     /// `[outputs, inputs, ...]` and the options, for messages.
@@ -138,14 +140,9 @@ impl Case {
 
     #[track_caller]
     fn check(&self) {
-        let Self { x, weight, bias, dy, options } = self;
-        let (name, x, weight, dy) = (self.name(), || x.clone(), || weight.clone(), || dy.clone());
-        let options = || options.clone();
-        assert_near(self.y(), Flex::conv2d(x(), weight(), bias.clone(), options()), &name);
-        assert_near(self.dx(), Flex::conv2d_x_backward(x(), weight(), dy(), options()), &name);
-        assert_near(self.dw(), Flex::conv2d_weight_backward(x(), weight(), dy(), options()), &name);
-        let zero = FlexTensor::zeros([dy().shape()[1]].into(), dy().dtype());
-        assert_near(self.db(), Flex::conv2d_bias_backward(x(), zero, dy()), &name);
+        for (ours, theirs) in self.all::<FastFlex>().into_iter().zip(self.all::<Flex>()) {
+            assert_near(ours, theirs, &self.name());
+        }
     }
 }
 
@@ -199,7 +196,7 @@ fn the_gradients_are_adjoints() {
     let mut numbers = Numbers(4);
     for i in 0..300 {
         let case = Case { bias: None, ..Case::any::<f64>(&mut numbers, i) };
-        let [y, dx, dw, db] = case.all();
+        let [y, dx, dw, db] = case.all::<FastFlex>();
         let product = dot(&y, &case.dy);
         let scale =
             values(&y).iter().zip(values(&case.dy)).map(|(a, b)| (a * b).abs()).sum::<f64>();
@@ -241,51 +238,98 @@ fn tensors_may_lie_in_any_order() {
     }
 }
 
+/// Groups, numbers of other types, tensors without an element.
 #[test]
-fn what_is_not_handled_is_said_so() {
+fn what_has_no_kernel_is_computed_by_flex() {
     let mut numbers = Numbers(7);
     let options = |groups| ConvOptions::new([1, 1], [0, 0], [1, 1], groups);
-    let x = numbers.tensor::<f32, 4>([1, 4, 3, 3]);
-    let weight = numbers.tensor::<f32, 4>([2, 2, 3, 3]);
-    assert!(conv::conv2d(&x, &weight, None, &options(2)).is_none());
-    let weight = numbers.tensor::<f64, 4>([2, 4, 3, 3]);
-    assert!(conv::conv2d(&x, &weight, None, &options(1)).is_none());
-    let (weight, dy) =
-        (numbers.tensor::<f32, 4>([2, 4, 3, 3]), numbers.tensor::<f64, 4>([1, 2, 1, 1]));
-    assert!(conv::conv2d_x_backward(&x, &weight, &dy, &options(1)).is_none());
-    let large = numbers.tensor::<f32, 4>([2, 4, 4, 3]);
-    assert!(conv::conv2d(&x, &large, None, &options(1)).is_none());
-    let whole = FlexTensor::zeros([1, 1, 4, 4].into(), DType::I64);
-    assert!(pool::max_pool2d_with_indices(&whole, &windows([2, 2], [2, 2])).is_none());
+    for (images, inputs, groups, dtype) in [
+        (2, 2, 2, DType::F32),
+        (2, 4, 1, DType::F16),
+        (2, 4, 1, DType::BF16),
+        (0, 4, 1, DType::F32),
+    ] {
+        let mut tensor = |shape| {
+            let data = numbers.tensor::<f32, 4>(shape).into_data();
+            FlexTensor::from_data(data.convert_dtype(dtype))
+        };
+        let x = tensor([images, 4, 5, 6]);
+        let weight = tensor([2, inputs, 3, 3]);
+        let run: [fn(_, _, _, _) -> _; 2] = [FastFlex::conv2d, Flex::conv2d];
+        let [ours, theirs] =
+            run.map(|conv2d| conv2d(x.clone(), weight.clone(), None, options(groups)));
+        assert_same(&ours, &theirs, &format!("{dtype:?} {:?}", x.shape()));
+        if dtype != DType::F32 {
+            check_pool(&x, &windows([2, 2], [2, 2]), tensor);
+        }
+    }
+}
+
+/// The windows of a pooling.
+#[derive(Clone, Copy, Debug)]
+struct Windows {
+    kernel_size: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+    dilation: [usize; 2],
+    ceil_mode: bool,
 }
 
 fn windows(kernel_size: [usize; 2], stride: [usize; 2]) -> Windows {
     Windows { kernel_size, stride, padding: [0, 0], dilation: [1, 1], ceil_mode: false }
 }
 
+impl Windows {
+    fn pool<B: Convolutions>(&self, x: &FlexTensor) -> FlexTensor {
+        let Self { kernel_size, stride, padding, dilation, ceil_mode } = *self;
+        B::max_pool2d(x.clone(), kernel_size, stride, padding, dilation, ceil_mode)
+    }
+
+    fn with_indices<B: Convolutions>(&self, x: &FlexTensor) -> [FlexTensor; 2] {
+        let Self { kernel_size, stride, padding, dilation, ceil_mode } = *self;
+        let MaxPool2dWithIndices { output, indices } = B::max_pool2d_with_indices(
+            x.clone(),
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            ceil_mode,
+        );
+        [output, indices]
+    }
+
+    fn backward<B: Convolutions>(
+        &self,
+        x: &FlexTensor,
+        dy: &FlexTensor,
+        indices: &FlexTensor,
+    ) -> FlexTensor {
+        let Self { kernel_size, stride, padding, dilation, ceil_mode } = *self;
+        B::max_pool2d_with_indices_backward(
+            x.clone(),
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            ceil_mode,
+            dy.clone(),
+            indices.clone(),
+        )
+        .x_grad
+    }
+}
+
 #[track_caller]
 fn check_pool(x: &FlexTensor, windows: &Windows, dy: impl FnOnce([usize; 4]) -> FlexTensor) {
-    let Windows { kernel_size, stride, padding, dilation, ceil_mode } = *windows;
     let what = format!("x {:?}, {windows:?}", x.shape());
-    let theirs =
-        Flex::max_pool2d_with_indices(x.clone(), kernel_size, stride, padding, dilation, ceil_mode);
-    let (output, indices) = pool::max_pool2d_with_indices(x, windows).expect(&what);
-    assert_same(&pool::max_pool2d(x, windows).expect(&what), &output, &what);
-    assert_same(&output, &theirs.output, &what);
-    assert_same(&indices, &theirs.indices, &what);
+    let [output, indices] = windows.with_indices::<FastFlex>(x);
+    let [their_output, their_indices] = windows.with_indices::<Flex>(x);
+    assert_same(&windows.pool::<FastFlex>(x), &output, &what);
+    assert_same(&output, &their_output, &what);
+    assert_same(&indices, &their_indices, &what);
     let dy = dy(output.shape().dims());
-    let ours = pool::max_pool2d_backward(x, &dy, &indices).expect(&what);
-    let theirs = Flex::max_pool2d_with_indices_backward(
-        x.clone(),
-        kernel_size,
-        stride,
-        padding,
-        dilation,
-        ceil_mode,
-        dy,
-        indices,
-    );
-    assert_same(&ours, &theirs.x_grad, &what);
+    let ours = windows.backward::<FastFlex>(x, &dy, &indices);
+    assert_same(&ours, &windows.backward::<Flex>(x, &dy, &indices), &what);
 }
 
 fn check_pools<E: Element>() {
@@ -325,21 +369,13 @@ fn pools_of_what_is_no_number_are_those_of_flex() {
     let x = FlexTensor::from_data(TensorData::new(values, shape));
     for windows in [windows([2, 2], [2, 2]), Windows { padding: [1, 1], ..windows([3, 2], [1, 2]) }]
     {
-        let ours = pool::max_pool2d_with_indices(&x, &windows).expect("handled");
-        let Windows { kernel_size, stride, padding, dilation, ceil_mode } = windows;
-        let theirs = Flex::max_pool2d_with_indices(
-            x.clone(),
-            kernel_size,
-            stride,
-            padding,
-            dilation,
-            ceil_mode,
-        );
-        assert_same(&ours.1, &theirs.indices, "indices");
+        let [ours, theirs] =
+            [windows.with_indices::<FastFlex>(&x), windows.with_indices::<Flex>(&x)];
+        assert_same(&ours[1], &theirs[1], "indices");
         let bits = |tensor: &FlexTensor| {
             tensor.storage::<f64>().iter().map(|x| x.to_bits()).collect::<Vec<_>>()
         };
-        assert_eq!(bits(&ours.0), bits(&theirs.output));
+        assert_eq!(bits(&ours[0]), bits(&theirs[0]));
     }
 }
 
@@ -351,12 +387,12 @@ fn the_bits_depend_neither_on_the_run_nor_on_the_threads() {
         [([25, 1, 64], 28), ([25, 64, 64], 14), ([25, 64, 64], 3), ([1, 64, 64], 40)]
     {
         let case = Case::new::<f32>(&mut numbers, channels, [size, size], [3, 3], options());
-        let first = case.all();
+        let first = case.all::<FastFlex>();
         for threads in [1, 2, 3] {
             let pool =
                 rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
             for _ in 0..if threads == 2 { 20 } else { 3 } {
-                for (one, other) in first.iter().zip(pool.install(|| case.all())) {
+                for (one, other) in first.iter().zip(pool.install(|| case.all::<FastFlex>())) {
                     assert_same(&other, one, &format!("{} on {threads} threads", case.name()));
                 }
             }

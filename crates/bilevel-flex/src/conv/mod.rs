@@ -37,7 +37,7 @@ macro_rules! of_type {
 }
 
 /// y.
-pub fn conv2d(
+pub(crate) fn conv2d(
     x: &FlexTensor,
     weight: &FlexTensor,
     bias: Option<&FlexTensor>,
@@ -52,7 +52,7 @@ pub fn conv2d(
 }
 
 /// The gradient by x of a function of y, from its gradient by y.
-pub fn conv2d_x_backward(
+pub(crate) fn conv2d_x_backward(
     x: &FlexTensor,
     weight: &FlexTensor,
     output_grad: &FlexTensor,
@@ -63,7 +63,7 @@ pub fn conv2d_x_backward(
 }
 
 /// The gradient by the weight of a function of y, from its gradient by y.
-pub fn conv2d_weight_backward(
+pub(crate) fn conv2d_weight_backward(
     x: &FlexTensor,
     weight: &FlexTensor,
     output_grad: &FlexTensor,
@@ -75,7 +75,7 @@ pub fn conv2d_weight_backward(
 
 /// The gradient by the bias, `[outputs]`, of a function of y, from its gradient by y: a sum over images
 /// and places.
-pub fn conv2d_bias_backward(output_grad: &FlexTensor) -> Option<FlexTensor> {
+pub(crate) fn conv2d_bias_backward(output_grad: &FlexTensor) -> Option<FlexTensor> {
     of_type!(output_grad.dtype(), bias_backward(output_grad))
 }
 

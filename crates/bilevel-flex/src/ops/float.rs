@@ -62,7 +62,7 @@ impl FloatTensorOps<Self> for FastFlex {
 
     fn float_mask_fill(tensor: T, mask: T, value: Scalar) -> T {
         let filled = match tensor.dtype() {
-            DType::F32 => elementwise::fill::<f32>(tensor, mask, value.elem()),
+            DType::F32 => elementwise::fill::<f32>(tensor, mask, value.elem::<f64>() as f32),
             DType::F64 => elementwise::fill::<f64>(tensor, mask, value.elem()),
             _ => Err((tensor, mask)),
         };

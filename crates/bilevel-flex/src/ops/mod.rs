@@ -53,7 +53,8 @@ macro_rules! with_number {
             use crate::elementwise::{SMALL, unary};
             let done = match tensor.dtype() {
                 DType::F32 => {
-                    let $c: f32 = number.elem();
+                    // Through f64, as in Flex: an integer is rounded twice.
+                    let $c = number.elem::<f64>() as f32;
                     unary::<f32>(tensor, SMALL, |$a| $f)
                 }
                 DType::F64 => {
@@ -75,7 +76,8 @@ macro_rules! compare_with_number {
             use crate::elementwise::predicate;
             let done = match tensor.dtype() {
                 DType::F32 => {
-                    let $c: f32 = number.elem();
+                    // Through f64, as in Flex: an integer is rounded twice.
+                    let $c = number.elem::<f64>() as f32;
                     predicate::<f32>(tensor, out_dtype.into(), |$a| $f)
                 }
                 DType::F64 => {
