@@ -1,7 +1,7 @@
 //! The numbers of a workload: drawn from a seed, or read from a safetensors file.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use burn::tensor::TensorData;
@@ -230,9 +230,14 @@ impl<'a> Tensors<'a> {
         let unreadable = |cause| DataError::Read { path: self.path.into(), cause };
         self.file.seek(SeekFrom::Start(at)).map_err(unreadable)?;
         let mut word = [0; N];
-        let mut next = || self.file.read_exact(&mut word).map(|()| number(word));
         let count = shape.iter().product();
-        (0..count).map(|_| next()).collect::<io::Result<_>>().map_err(unreadable)
+        // A fallible iterator does not say how long it is, and the list would grow, and move, several times.
+        let mut numbers = Vec::with_capacity(count);
+        for _ in 0..count {
+            self.file.read_exact(&mut word).map_err(unreadable)?;
+            numbers.push(number(word));
+        }
+        Ok(numbers)
     }
 
     fn fault(&self, what: TensorFault) -> DataError {
