@@ -320,6 +320,7 @@ mod tests {
                     method: Method::Rad,
                     steps: 2,
                     plan: PlanName::Trajectory,
+                    keep: 0,
                     samples: 3,
                     iterations: 1,
                     damping: 0.0,
