@@ -78,6 +78,7 @@ fn a_seed_gives_the_same_bits_by_every_plan() {
     for workload in WORKLOADS {
         let all = gradient(workload, &["--plan", "trajectory"]);
         assert_eq!(all, gradient(workload, &["--plan", "sqrt"]), "{workload}");
+        assert_eq!(all, gradient(workload, &["--plan", "results"]), "{workload}");
     }
     assert_ne!(gradient("small", &[]), gradient("small", &["--seed", "1"]));
 }
@@ -229,6 +230,7 @@ fn bad_settings_end_with_code_2_and_a_cure() {
         (&["--method", "cg", "--iterations", "0"], "--iterations is 0"),
         (&["--method", "cg", "--damping=-1"], "--damping is -1"),
         (&["--method", "cg", "--plan", "sqrt"], "leave it out"),
+        (&["--keep", "3"], "give --plan results too"),
         (&["--iterations", "3"], "leave it out"),
         (&["--damping", "3"], "leave it out"),
         (&["--method", "cg", "--workload", "small"], "expected rad"),
