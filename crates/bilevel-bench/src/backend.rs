@@ -139,10 +139,15 @@ pub trait Job: Send {
 pub fn run_on<J: Job>(name: BackendName, job: J) -> Result<J::Output, BackendError> {
     match name.resolve()? {
         #[cfg(feature = "flex")]
-        // By a thread of the pool that the kernels share their work with: handing over from outside of it costs
-        // two wake-ups an operation.
         BackendName::Flex => {
-            Ok(rayon::scope(|_| job.run::<bilevel_flex::FastFlex>(bilevel_flex::FlexDevice)))
+            let run = || job.run::<bilevel_flex::FastFlex>(bilevel_flex::FlexDevice);
+            // By a thread of the pool that the kernels share their work with: handing over from outside of it
+            // costs two wake-ups an operation. The pool is the job's own: a thread that waits for a kernel would
+            // take up another job, and find itself holding a lock of Burn's that this one needs.
+            match rayon::ThreadPoolBuilder::new().build() {
+                Ok(pool) => Ok(pool.install(run)),
+                Err(_) => Ok(run()),
+            }
         }
         #[cfg(feature = "ndarray")]
         BackendName::Ndarray => {
