@@ -103,6 +103,8 @@ enum Order {
     Replacement,
     /// What is left of this pass, last first.
     Epochs(Vec<u64>),
+    /// The next handle.
+    Counting(u64),
 }
 
 impl Sampler {
@@ -126,6 +128,15 @@ impl Sampler {
     /// If a level has no batches.
     pub fn with_replacement(upper: usize, lower: usize, seed: u64) -> Result<Self, Error> {
         Self::new(upper, lower, seed, Order::Replacement)
+    }
+
+    /// The handles 0, 1, 2 and so on without end, for data that shuffles itself: batch `i mod m` of pass
+    /// `i / m`, where a level has m batches.
+    ///
+    /// # Errors
+    /// If a level has no batches.
+    pub fn in_order(upper: usize, lower: usize) -> Result<Self, Error> {
+        Self::new(upper, lower, 0, Order::Counting(0))
     }
 
     fn new(upper: usize, lower: usize, seed: u64, order: Order) -> Result<Self, Error> {
@@ -163,10 +174,12 @@ impl Draws {
 
     fn next(&mut self) -> Sample {
         let batches = self.batches as u64;
-        if batches == 1 {
-            return Sample(0);
-        }
         Sample(match &mut self.order {
+            Order::Counting(next) => {
+                *next += 1;
+                *next - 1
+            }
+            _ if batches == 1 => 0,
             Order::Replacement => self.rng.random_range(0..batches),
             Order::Epochs(left) => left.pop().unwrap_or_else(|| {
                 let mut pass: Vec<u64> = (0..batches).collect();

@@ -1,18 +1,22 @@
 use super::DataError;
 
-/// Labelled images in memory, checked once when built.
+/// Labelled images in memory, checked once when built. P is what a pixel is: `f32`, or `u8` in a quarter of
+/// the memory, see [`Images`].
 ///
 /// # Shapes
-/// - images: `n x (channels * height * width)`, row-major, each value in `[0, 1]`
+/// - images: `n x (channels * height * width)`, row-major, each value in `[0, 1]`, or 0 to 255 if a byte
 /// - labels: `n`, each less than `classes`
 #[derive(Debug, Clone, PartialEq)]
-pub struct Dataset {
+pub struct Dataset<P = f32> {
     name: String,
-    images: Vec<f32>,
+    images: Vec<P>,
     labels: Vec<u32>,
     shape: [usize; 3],
     classes: usize,
 }
+
+/// Images of bytes, which become numbers a batch at a time; see [`loader`](super::loader).
+pub type Images = Dataset<u8>;
 
 impl Dataset {
     /// Takes images of `shape` (channels, height, width) and one label each.
@@ -27,7 +31,52 @@ impl Dataset {
         shape: [usize; 3],
         classes: usize,
     ) -> Result<Self, DataError> {
-        let name = name.into();
+        let set = Self::sized(name.into(), images, labels, shape, classes)?;
+        if let Some(at) = set.images.iter().position(|pixel| !(0.0..=1.0).contains(pixel)) {
+            let (index, found) = (at / set.features(), set.images[at]);
+            return Err(DataError::Pixel { name: set.name, index, found });
+        }
+        Ok(set)
+    }
+
+    /// The same set with pixels of bytes: 0 to 1 becomes 0 to 255, rounded to the nearest.
+    pub fn to_bytes(&self) -> Images {
+        Dataset {
+            name: self.name.clone(),
+            images: self.images.iter().map(|pixel| (255.0 * pixel).round() as u8).collect(),
+            labels: self.labels.clone(),
+            shape: self.shape,
+            classes: self.classes,
+        }
+    }
+}
+
+impl Images {
+    /// Takes images of `shape` (channels, height, width), one byte a number, and one label each.
+    ///
+    /// # Errors
+    /// Where there are no samples, pixels or classes, where the lengths do not match, and where a label is
+    /// not less than `classes`.
+    pub fn from_bytes(
+        name: impl Into<String>,
+        images: Vec<u8>,
+        labels: Vec<u32>,
+        shape: [usize; 3],
+        classes: usize,
+    ) -> Result<Self, DataError> {
+        Self::sized(name.into(), images, labels, shape, classes)
+    }
+}
+
+impl<P: Copy> Dataset<P> {
+    /// All checks but those of the pixels.
+    fn sized(
+        name: String,
+        images: Vec<P>,
+        labels: Vec<u32>,
+        shape: [usize; 3],
+        classes: usize,
+    ) -> Result<Self, DataError> {
         let samples = labels.len();
         // An overflow is no shape that memory could hold, so it fails the length check below.
         let features =
@@ -37,9 +86,6 @@ impl Dataset {
         }
         if samples.checked_mul(features) != Some(images.len()) {
             return Err(DataError::Length { name, found: images.len(), samples, features });
-        }
-        if let Some(at) = images.iter().position(|pixel| !(0.0..=1.0).contains(pixel)) {
-            return Err(DataError::Pixel { name, index: at / features, found: images[at] });
         }
         let set = Self { name, images, labels: Vec::new(), shape, classes };
         set.with_labels(labels)
@@ -119,8 +165,8 @@ impl Dataset {
         &self.name
     }
 
-    /// All pixels, `n x features`, row-major, in `[0, 1]`.
-    pub fn images(&self) -> &[f32] {
+    /// All pixels, `n x features`, row-major.
+    pub fn images(&self) -> &[P] {
         &self.images
     }
 
@@ -128,7 +174,7 @@ impl Dataset {
     ///
     /// # Panics
     /// Where `index` is not less than [`len`](Self::len), as a slice does.
-    pub fn image(&self, index: usize) -> &[f32] {
+    pub fn image(&self, index: usize) -> &[P] {
         let features = self.features();
         &self.images[index * features..][..features]
     }
@@ -157,6 +203,15 @@ impl Dataset {
     #[allow(clippy::len_without_is_empty, reason = "a set is never empty")]
     pub fn len(&self) -> usize {
         self.labels.len()
+    }
+
+    /// The samples of each class, ascending.
+    pub fn members(&self) -> Vec<Vec<usize>> {
+        let mut members = vec![Vec::new(); self.classes];
+        for (index, &label) in self.labels.iter().enumerate() {
+            members[label as usize].push(index);
+        }
+        members
     }
 
     /// Number of samples of each class.
@@ -190,6 +245,20 @@ mod tests {
         let joined = set.clone().join(reversed).unwrap();
         assert_eq!((joined.len(), joined.class_counts()), (5, vec![2, 3]));
         assert_eq!(joined.image(2), [0.5, 1.0]);
+    }
+
+    #[test]
+    fn bytes_are_the_nearest() {
+        let bytes = tiny().to_bytes();
+        assert_eq!((bytes.images(), bytes.labels()), (&[0, 64, 128, 255][..], &[0, 1][..]));
+        assert_eq!(
+            bytes,
+            Images::from_bytes("tiny", vec![0, 64, 128, 255], vec![0, 1], [1, 1, 2], 2).unwrap()
+        );
+        let short = Images::from_bytes("tiny", vec![0; 3], vec![0, 1], [1, 1, 2], 2).unwrap_err();
+        assert!(
+            short.to_string().starts_with("tiny: 3 pixel values, expected 2 labels x 2 pixels")
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::cifar::CifarFault;
 use super::idx::IdxFault;
 use super::libsvm::LibsvmFault;
 use crate::hypergrad::TensorFault;
@@ -37,6 +38,26 @@ pub enum DataError {
         path: PathBuf,
         /// What is wrong with it.
         fault: IdxFault,
+    },
+    /// A folder without CIFAR's files.
+    #[error(
+        "{} lacks {file}; a folder of CIFAR-10 has data_batch_1.bin (to 5) and test_batch.bin, one of CIFAR-100 \
+         train.bin and test.bin, each plain or with .gz added: fetch the binary version, or name another folder",
+        dir.display()
+    )]
+    NoCifar {
+        /// The folder.
+        dir: PathBuf,
+        /// The missing file, without `.gz`.
+        file: &'static str,
+    },
+    /// A file that is not one of CIFAR's.
+    #[error("{}: {fault}", path.display())]
+    Cifar {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: CifarFault,
     },
     /// A file that is not sound libsvm text.
     #[error("{}: {fault}", path.display())]

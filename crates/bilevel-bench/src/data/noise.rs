@@ -1,4 +1,19 @@
 //! Wrong labels, made on purpose, and how well a method finds them.
+//!
+//! | | makes wrong | a wrong label is |
+//! |---|---|---|
+//! | [`corrupt_labels`] | a fraction, exactly | any other class |
+//! | [`uniform`] | each with the same probability | drawn among all classes, so right now and then |
+//! | [`flip`] | each with the same probability | one of the few classes that its class is confused with |
+//! | [`human`] | what people got wrong | what they said |
+
+mod flip;
+mod human;
+mod uniform;
+
+pub use flip::{Flips, flip};
+pub use human::human;
+pub use uniform::uniform;
 
 use rand::{Rng, seq::index};
 use serde::{Deserialize, Serialize};
@@ -31,6 +46,24 @@ pub enum NoiseError {
         found: u32,
         /// Number of classes.
         classes: usize,
+    },
+    /// Nothing to be confused with.
+    #[error("flips to {found} other classes, expected 1 to {}; two are common", classes - 1)]
+    Targets {
+        /// Number of other classes.
+        found: usize,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// An image beyond the end of a file of labels.
+    #[error(
+        "{labels} human labels, none for image {image} (from 0); take those of the whole training set"
+    )]
+    Human {
+        /// Labels there are.
+        labels: usize,
+        /// The image.
+        image: usize,
     },
     /// Weights and labels differ in number.
     #[error(
@@ -66,15 +99,7 @@ pub fn corrupt_labels(
     fraction: f64,
     rng: &mut impl Rng,
 ) -> Result<Corrupted, NoiseError> {
-    if !(0.0..=1.0).contains(&fraction) {
-        return Err(NoiseError::Fraction(fraction));
-    }
-    if classes < 2 {
-        return Err(NoiseError::Classes(classes));
-    }
-    if let Some(index) = labels.iter().position(|&label| label as usize >= classes) {
-        return Err(NoiseError::Label { index, found: labels[index], classes });
-    }
+    check(labels, classes, fraction)?;
     let n = labels.len();
     let amount = ((fraction * n as f64).round() as usize).min(n);
     let mut corrupted = Corrupted { labels: labels.to_vec(), wrong: vec![false; n] };
@@ -85,6 +110,27 @@ pub fn corrupt_labels(
         corrupted.wrong[index] = true;
     }
     Ok(corrupted)
+}
+
+fn check(labels: &[u32], classes: usize, fraction: f64) -> Result<(), NoiseError> {
+    if !(0.0..=1.0).contains(&fraction) {
+        return Err(NoiseError::Fraction(fraction));
+    }
+    if classes < 2 {
+        return Err(NoiseError::Classes(classes));
+    }
+    match labels.iter().position(|&label| label as usize >= classes) {
+        Some(index) => Err(NoiseError::Label { index, found: labels[index], classes }),
+        None => Ok(()),
+    }
+}
+
+impl Corrupted {
+    /// `labels` beside the right ones.
+    fn of(labels: Vec<u32>, right: &[u32]) -> Self {
+        let wrong = labels.iter().zip(right).map(|(label, right)| label != right).collect();
+        Self { labels, wrong }
+    }
 }
 
 /// How well the wrong labels were found; a positive is a sample that is thrown out.

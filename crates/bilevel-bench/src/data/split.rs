@@ -5,6 +5,7 @@
 //! Source: R. Liu, P. Mu, X. Yuan, S. Zeng, J. Zhang, "A generic first-order algorithmic framework for
 //! bi-level programming beyond lower-level singleton", ICML 2020.
 
+use rand::Rng;
 use rand::seq::SliceRandom;
 
 use super::{DataError, Dataset, Purpose, stream};
@@ -79,6 +80,9 @@ pub enum SplitError {
         /// Validation samples asked for.
         validation: usize,
     },
+    /// A long tail that does not fall.
+    #[error("an imbalance factor of {0}, expected a finite number of at least 1; 100 is common")]
+    Factor(String),
     /// A part would be empty.
     #[error(
         "{train} training, {validation} validation and {test} test samples, expected at least 1 each; \
@@ -105,14 +109,9 @@ pub fn split(set: &Dataset, sizes: SplitSizes, seed: u64) -> Result<Split, Split
         return Err(SplitError::Empty { train, validation, test });
     }
     let classes = set.classes();
-    let mut members = vec![Vec::new(); classes];
-    for (index, &label) in set.labels().iter().enumerate() {
-        members[label as usize].push(index);
-    }
-
     let mut rng = stream(seed, Purpose::Split);
     let mut split = Split { train: Vec::new(), validation: Vec::new(), test: Vec::new() };
-    for (class, mut indices) in members.into_iter().enumerate() {
+    for (class, mut indices) in set.members().into_iter().enumerate() {
         let (to_train, to_validation) = sizes.of_class(class, classes);
         let needed = to_train.saturating_add(to_validation);
         let found = indices.len();
@@ -132,6 +131,45 @@ pub fn split(set: &Dataset, sizes: SplitSizes, seed: u64) -> Result<Split, Split
     split.validation.shuffle(&mut rng);
     split.test.sort_unstable();
     Ok(split)
+}
+
+/// Takes `per_class` samples of each class out of `set`, drawn uniformly: those, in random order, and all
+/// others, ascending. For a small clean set beside a large one.
+///
+/// # Errors
+/// Where a class has fewer, or a part would be empty.
+pub fn hold_out<P: Copy>(
+    set: &Dataset<P>,
+    per_class: usize,
+    rng: &mut impl Rng,
+) -> Result<(Vec<usize>, Vec<usize>), SplitError> {
+    let classes = set.classes();
+    let train = set.len().saturating_sub(classes * per_class);
+    let (mut chosen, mut others) = (Vec::new(), Vec::new());
+    for (class, mut indices) in set.members().into_iter().enumerate() {
+        let found = indices.len();
+        if found < per_class {
+            let validation = classes * per_class;
+            return Err(SplitError::Class {
+                class,
+                found,
+                needed: per_class,
+                classes,
+                train,
+                validation,
+            });
+        }
+        indices.shuffle(rng);
+        others.extend(indices.drain(per_class..));
+        chosen.append(&mut indices);
+    }
+    if chosen.is_empty() || others.is_empty() {
+        let (train, validation) = (others.len(), chosen.len());
+        return Err(SplitError::Empty { train, validation, test: 0 });
+    }
+    chosen.shuffle(rng);
+    others.sort_unstable();
+    Ok((chosen, others))
 }
 
 impl Split {

@@ -398,6 +398,15 @@ fn draws_with_replacement_are_even_and_the_levels_uncorrelated() {
 }
 
 #[test]
+fn draws_in_order_count_on_beyond_a_pass() {
+    let mut sampler = Sampler::in_order(1, 3).unwrap();
+    for level in [Level::Upper, Level::Lower] {
+        assert_eq!(draws(&mut sampler, level, 8), (0..8).collect::<Vec<_>>());
+    }
+    assert!(Sampler::in_order(0, 1).unwrap_err().to_string().contains("upper batches"));
+}
+
+#[test]
 fn a_level_without_batches_is_refused() {
     for new in [Sampler::epochs, Sampler::with_replacement] {
         assert!(new(0, 1, 0).unwrap_err().to_string().contains("upper batches"));
