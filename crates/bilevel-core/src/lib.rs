@@ -146,8 +146,8 @@ pub use hypergradient::{
     Maml, OneStage, OneStageFd, OnlineFad, Rad, Reptile, ReversibleRad, Status, Tolerances, Trad,
 };
 pub use joint::{
-    Alternating, Bome, Bvfim, F2sa, GPbgd, Gap, JointMethod, Meha, NsGame, Penalty, Relaxation,
-    VPbgd,
+    Alternating, Bome, Bvfim, F2sa, GPbgd, Gap, HeavyBall, Iterate, JointMethod, Meha, NsGame,
+    Penalty, Relaxation, Seen, VPbgd, VirtualStep,
 };
 pub use linear::{
     ApproxGrad, BiCgStab, Cg, Dense, Gmres, Identity, LinearSolver, LinearStatus, Neumann,

@@ -26,6 +26,15 @@ pub enum Schedule {
         /// r
         ratio: f64,
     },
+    /// `c r^m`, m being how many of two steps have come: at `at[0]` it falls to `c r`, at `at[1]` to `c r^2`
+    Milestones {
+        /// c
+        first: f64,
+        /// r
+        ratio: f64,
+        /// The two steps, counted from 0
+        at: [usize; 2],
+    },
     /// `c + d t`
     Linear {
         /// c
@@ -46,6 +55,11 @@ impl Schedule {
         Self::Geometric { first, ratio }
     }
 
+    /// `first`, times `ratio` from each of two steps on: the usual one of networks.
+    pub fn milestones(first: f64, ratio: f64, at: [usize; 2]) -> Self {
+        Self::Milestones { first, ratio, at }
+    }
+
     /// `first + increment * t`.
     pub fn linear(first: f64, increment: f64) -> Self {
         Self::Linear { first, increment }
@@ -58,6 +72,10 @@ impl Schedule {
             Self::Constant(c) => c,
             Self::Power { first, exponent } => first / (steps + 1.0).powf(exponent),
             Self::Geometric { first, ratio } => first * ratio.powf(steps),
+            Self::Milestones { first, ratio, at } => {
+                let passed = at.iter().filter(|&&step| t >= step).count();
+                first * ratio.powi(passed as i32)
+            }
             Self::Linear { first, increment } => first + increment * steps,
         }
     }
@@ -71,7 +89,7 @@ impl Schedule {
                 finite(setting, exponent)?;
                 positive(setting, first)?
             }
-            Self::Geometric { first, ratio } => {
+            Self::Geometric { first, ratio } | Self::Milestones { first, ratio, .. } => {
                 positive(setting, ratio)?;
                 positive(setting, first)?
             }
@@ -113,6 +131,9 @@ impl std::fmt::Display for Schedule {
             Self::Constant(c) => write!(f, "{c}"),
             Self::Power { first, exponent } => write!(f, "{first}/(t+1)^{exponent}"),
             Self::Geometric { first, ratio } => write!(f, "{first}*{ratio}^t"),
+            Self::Milestones { first, ratio, at: [a, b] } => {
+                write!(f, "{first}, times {ratio} at {a} and at {b}")
+            }
             Self::Linear { first, increment } => write!(f, "{first}+{increment}t"),
         }
     }

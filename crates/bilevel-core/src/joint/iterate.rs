@@ -3,6 +3,7 @@
 use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
+use super::HeavyBall;
 use crate::solver::project;
 use crate::{Error, Level, Loss, Oracle, Projection, Sampler, Samples, Stage};
 
@@ -18,12 +19,23 @@ pub struct Iterate<'a, B: Backend> {
     pub sampler: Sampler,
     pub(crate) upper_set: Option<Box<dyn Projection<B>>>,
     pub(crate) lower_set: Option<Box<dyn Projection<B>>>,
+    pub(crate) upper_ball: Option<HeavyBall<B>>,
+    pub(crate) lower_ball: Option<HeavyBall<B>>,
 }
 
 impl<'a, B: Backend> Iterate<'a, B> {
     /// At `x` and `y`, on whole data, without constraints.
     pub fn new(oracle: &'a dyn Oracle<B>, x: Vector<B>, y: Vector<B>) -> Self {
-        Self { x, y, oracle, sampler: Sampler::full(), upper_set: None, lower_set: None }
+        Self {
+            x,
+            y,
+            oracle,
+            sampler: Sampler::full(),
+            upper_set: None,
+            lower_set: None,
+            upper_ball: None,
+            lower_ball: None,
+        }
     }
 
     /// Whether the sampler draws from the batches that there are.
@@ -58,14 +70,39 @@ impl<'a, B: Backend> Iterate<'a, B> {
         project(&self.lower_set, y)
     }
 
-    /// `x' = Proj(x - rate * along)`.
+    /// `x' = Proj(x - rate * along)`, with momentum if x has any.
     pub fn move_x(&mut self, rate: f64, along: &Vector<B>) {
-        self.x = self.project_upper(self.x.axpy(-rate, along));
+        self.x = self.project_upper(moved(&self.x, rate, along, &mut self.upper_ball));
     }
 
-    /// `y' = Proj(y - rate * along)`.
+    /// `y' = Proj(y - rate * along)`, with momentum if y has any.
     pub fn move_y(&mut self, rate: f64, along: &Vector<B>) {
-        self.y = self.project_lower(self.y.axpy(-rate, along));
+        self.y = self.project_lower(moved(&self.y, rate, along, &mut self.lower_ball));
+    }
+
+    /// For methods that step ahead of y without a projection.
+    pub(crate) fn refuse_lower_set(&self, method: &'static str) -> Result<(), Error> {
+        if self.lower_set.is_none() {
+            return Ok(());
+        }
+        Err(Error::InvalidSetting {
+            setting: "lower projection",
+            found: format!("a set that y is kept in, with {method}"),
+            expected: "none: its step ahead is not projected",
+            cure: "write y as a function of a free variable, or unroll a projected step",
+        })
+    }
+}
+
+fn moved<B: Backend>(
+    variable: &Vector<B>,
+    rate: f64,
+    along: &Vector<B>,
+    ball: &mut Option<HeavyBall<B>>,
+) -> Vector<B> {
+    match ball {
+        Some(ball) => variable.axpy(-rate, ball.along(variable, along)),
+        None => variable.axpy(-rate, along),
     }
 }
 

@@ -7,6 +7,7 @@
 //! |---|---|---|---|
 //! | `penalty` | [`Penalty`] | `F + g/2 (norm(h)^2 + norm(f_y)^2)` | products |
 //! | `nsgame` | [`NsGame`] | f in y, F in x through one step of y2 | a product from y2 |
+//! | `virtual-step` | [`VirtualStep`] | f in y, F in x through one step of y | a product |
 //! | `f2sa` | [`F2sa`] | `F + l (f - min f)`, both parts followed | gradients |
 //! | `v-pbgd` | [`VPbgd`] | `F + g (f - min f)` | gradients |
 //! | `bome` | [`Bome`] | F, while `f - min f` falls | gradients |
@@ -15,6 +16,8 @@
 //! | `meha` | [`Meha`] | `F / c + f`, less the Moreau envelope of f | gradients |
 //! | `gap` | [`Gap`] | `F / c` and a gap function of a constrained f | gradients |
 //! | `alternating` | [`Alternating`] | F in x, f in y: the baseline | gradients |
+//!
+//! Either variable may move with momentum, a [`HeavyBall`].
 
 mod alternating;
 mod bome;
@@ -23,11 +26,13 @@ mod f2sa;
 mod follow;
 mod g_pbgd;
 mod gap;
+mod heavy_ball;
 mod iterate;
 mod meha;
 mod nsgame;
 mod penalty;
 mod v_pbgd;
+mod virtual_step;
 
 pub use alternating::Alternating;
 pub use bome::Bome;
@@ -35,11 +40,13 @@ pub use bvfim::{Bvfim, Relaxation};
 pub use f2sa::F2sa;
 pub use g_pbgd::GPbgd;
 pub use gap::Gap;
+pub use heavy_ball::HeavyBall;
 pub use iterate::{Iterate, Seen};
 pub use meha::Meha;
 pub use nsgame::NsGame;
 pub use penalty::Penalty;
 pub use v_pbgd::VPbgd;
+pub use virtual_step::VirtualStep;
 
 use std::fmt::Debug;
 

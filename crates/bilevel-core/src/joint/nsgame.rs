@@ -67,14 +67,7 @@ impl<B: Backend> JointMethod<B> for NsGame {
             Some(part) => part,
             None => self.part(at.oracle)?,
         };
-        if at.lower_set.is_some() {
-            return Err(Error::InvalidSetting {
-                setting: "lower projection",
-                found: "a set that y is kept in".into(),
-                expected: "none with nsgame: its step of y2 is not projected",
-                cure: "write y as a function of a free variable, or unroll a projected step",
-            });
-        }
+        at.refuse_lower_set("nsgame")?;
         let rate = self.rates.lower.at(k);
         let samples = at.draw();
         let stage = at.stage(samples);

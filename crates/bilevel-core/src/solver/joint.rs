@@ -5,8 +5,8 @@ use burn::tensor::backend::Backend;
 
 use super::{Solver, Step};
 use crate::hypergradient::Status;
-use crate::joint::{Iterate, JointMethod};
-use crate::{Cost, Error, Oracle, Projection, Sampler};
+use crate::joint::{HeavyBall, Iterate, JointMethod};
+use crate::{Cost, Error, Level, Oracle, Projection, Sampler};
 
 /// Runs a [`JointMethod`].
 pub struct JointSolver<'a, B: Backend> {
@@ -32,6 +32,16 @@ impl<'a, B: Backend> JointSolver<'a, B> {
     /// With batches that `sampler` draws; their counts are held against the data's before each step.
     pub fn with_sampler(mut self, sampler: Sampler) -> Self {
         self.iterate.sampler = sampler;
+        self
+    }
+
+    /// With momentum for the variable of `level`, where the method moves it.
+    pub fn with_momentum(mut self, level: Level, ball: HeavyBall<B>) -> Self {
+        let of = match level {
+            Level::Upper => &mut self.iterate.upper_ball,
+            Level::Lower => &mut self.iterate.lower_ball,
+        };
+        *of = Some(ball);
         self
     }
 

@@ -91,6 +91,7 @@ fn written() -> Vec<Row> {
         ("penalty", Box::new(waiting), waiting_penalty, [3, 3, 3]),
         ("penalty, k grows", Box::new(moving), moving_penalty, [3, 3, 3]),
         ("nsgame on all of y", Box::new(NsGame::new(r(), "")), one_stage, [1, 1, 1]),
+        ("virtual-step", Box::new(VirtualStep::new(r())), virtual_step, [1, 2, 1]),
     ]
 }
 
@@ -187,6 +188,65 @@ fn one_stage(q: &Plain, k: usize, x: &mut V, y: &mut V, _: &mut Option<V>) {
     let along_x = &q.upper_x(x, &ahead) - &(A.at(k) * &mixed);
     *y = ahead;
     *x = &*x - &(STEP_X.at(k) * &along_x);
+}
+
+fn virtual_step(q: &Plain, k: usize, x: &mut V, y: &mut V, _: &mut Option<V>) {
+    let ahead = &*y - &(A.at(k) * &q.lower_y(x, y));
+    let mixed = q.mixed(x, y, &q.upper_y(x, &ahead));
+    *x = &*x - &(STEP_X.at(k) * &(&q.upper_x(x, &ahead) - &(A.at(k) * &mixed)));
+    *y = &*y - &(A.at(k) * &q.lower_y(x, y));
+}
+
+#[test]
+fn momentum_is_that_of_networks_on_either_level() {
+    let (_, q, instance) = problems().into_iter().next().unwrap();
+    let ball = || HeavyBall::new(0.8, 0.05).unwrap();
+    for level in [Level::Upper, Level::Lower] {
+        let (mut x, mut y) = (V::from(&X[..]), V::from(&Y[..]));
+        let mut v = None;
+        for k in 0..5 {
+            let mut heavy = |at: &V, along: V| {
+                let along = &along + &(0.05 * at);
+                let next = match v.take() {
+                    Some(before) => &along + &(0.8 * &before),
+                    None => along,
+                };
+                v.insert(next).clone()
+            };
+            let mut along_x = q.upper_x(&x, &y);
+            if level == Level::Upper {
+                along_x = heavy(&x, along_x);
+            }
+            x = &x - &(STEP_X.at(k) * &along_x);
+            let mut along_y = q.lower_y(&x, &y);
+            if level == Level::Lower {
+                along_y = heavy(&y, along_y);
+            }
+            y = &y - &(A.at(k) * &along_y);
+        }
+        let method = Alternating::new(rates(STEP_X, A));
+        let (at_x, at_y) = (instance.x.clone(), instance.y.clone());
+        let solver = JointSolver::new(instance.oracle.as_ref(), method, at_x, at_y).unwrap();
+        let mut solver = solver.with_momentum(level, ball());
+        for k in 0..5 {
+            solver.step(k).unwrap();
+        }
+        assert_near("x", &solver.x().to_vec(), &x, 1e-10);
+        assert_near("y", &solver.y().to_vec(), &y, 1e-10);
+    }
+    for (momentum, decay, what) in [(1.0, 0.0, "momentum"), (0.9, -0.1, "weight decay")] {
+        let refused = HeavyBall::<B>::new(momentum, decay).err().unwrap().to_string();
+        assert!(refused.contains(what), "{refused}");
+    }
+}
+
+#[test]
+fn milestones_are_steps_down() {
+    let schedule = Schedule::milestones(0.5, 0.1, [3, 5]);
+    for (t, expected) in [0.5, 0.5, 0.5, 0.05, 0.05, 0.005, 0.005].into_iter().enumerate() {
+        assert!((schedule.at(t) - expected).abs() < 1e-15, "step {t}");
+    }
+    assert!(Rates::new(Schedule::milestones(0.5, 0.0, [3, 5]), 1.0).is_err());
 }
 
 #[test]
