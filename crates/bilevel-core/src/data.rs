@@ -5,7 +5,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::at_least_one;
-use crate::{Error, Level};
+use crate::{Error, Level, Snapshot};
 
 /// A handle to one draw of data: the same handle gives the same batch, whenever it is asked for.
 ///
@@ -163,6 +163,18 @@ impl Sampler {
             Level::Lower => self.lower.batches,
         }
     }
+
+    /// Writes where the draws are.
+    pub(crate) fn save(&self, to: &mut Snapshot) {
+        to.put_within("upper", |to| self.upper.save(to));
+        to.put_within("lower", |to| self.lower.save(to));
+    }
+
+    /// Takes that back.
+    pub(crate) fn restore(&mut self, from: &mut Snapshot) -> Result<(), Error> {
+        from.take_within("upper", |from| self.upper.restore(from))?;
+        from.take_within("lower", |from| self.lower.restore(from))
+    }
 }
 
 impl Draws {
@@ -170,6 +182,27 @@ impl Draws {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(level as u64);
         Self { rng, batches, order }
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        to.put_generator("generator", &self.rng);
+        to.put_count("batches", self.batches);
+        match &self.order {
+            Order::Replacement => {}
+            Order::Epochs(left) => to.put_counts("left", left),
+            Order::Counting(next) => to.put_count("next", *next as usize),
+        }
+    }
+
+    fn restore(&mut self, from: &mut Snapshot) -> Result<(), Error> {
+        self.rng = from.take_generator("generator")?;
+        from.take_count_of("batches", self.batches)?;
+        match &mut self.order {
+            Order::Replacement => {}
+            Order::Epochs(left) => *left = from.take_counts("left", self.batches)?,
+            Order::Counting(next) => *next = from.take_count("next")? as u64,
+        }
+        Ok(())
     }
 
     fn next(&mut self) -> Sample {

@@ -3,8 +3,8 @@
 use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
-use crate::Error;
 use crate::error::{below_one, not_negative};
+use crate::{Error, Snapshot};
 
 /// Momentum and weight decay of one variable, in place of the plain step `y' = y - a d`:
 ///
@@ -49,5 +49,14 @@ impl<B: Backend> HeavyBall<B> {
             None => decayed,
         };
         self.velocity.insert(velocity)
+    }
+
+    pub(crate) fn save(&self, to: &mut Snapshot) {
+        to.put_optional_vector("velocity", self.velocity.as_ref());
+    }
+
+    pub(crate) fn restore(&mut self, from: &mut Snapshot, like: &Vector<B>) -> Result<(), Error> {
+        self.velocity = from.take_optional_vector("velocity", like)?;
+        Ok(())
     }
 }

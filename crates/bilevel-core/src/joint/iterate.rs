@@ -72,12 +72,14 @@ impl<'a, B: Backend> Iterate<'a, B> {
 
     /// `x' = Proj(x - rate * along)`, with momentum if x has any.
     pub fn move_x(&mut self, rate: f64, along: &Vector<B>) {
-        self.x = self.project_upper(moved(&self.x, rate, along, &mut self.upper_ball));
+        let moved = moved(&self.x, rate, along, &mut self.upper_ball);
+        self.x = self.project_upper(moved);
     }
 
     /// `y' = Proj(y - rate * along)`, with momentum if y has any.
     pub fn move_y(&mut self, rate: f64, along: &Vector<B>) {
-        self.y = self.project_lower(moved(&self.y, rate, along, &mut self.lower_ball));
+        let moved = moved(&self.y, rate, along, &mut self.lower_ball);
+        self.y = self.project_lower(moved);
     }
 
     /// For methods that step ahead of y without a projection.

@@ -3,7 +3,7 @@
 use burn::tensor::backend::Backend;
 
 use super::{Iterate, JointMethod, Seen};
-use crate::{Error, Level, Rates, Wrt};
+use crate::{Error, Level, Rates, Snapshot, Wrt};
 
 /// `virtual-step`: x sees its effect through one step of all of y; y then makes its step anew, at the new x.
 ///
@@ -53,4 +53,6 @@ impl<B: Backend> JointMethod<B> for VirtualStep {
         at.move_y(rate, &along_y);
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })
     }
+
+    fn save(&self, _: &mut Snapshot) {}
 }
