@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::backend::BackendName;
 use crate::compare::ProblemName;
 use crate::error::{BenchError, EXIT_CODES};
-use crate::experiments::Settings;
-use crate::experiments::hyper_cleaning;
+use crate::experiments::robust::{self, Subject};
+use crate::experiments::{Settings, hyper_cleaning};
 use crate::hypergrad::{Method, PlanName, Workload};
 
 /// Bilevel optimisation: the field's experiments, on the CPU and on any GPU.
@@ -136,6 +136,10 @@ pub struct HypergradArgs {
 pub enum Experiment {
     /// Find the wrong labels of a training set: one weight a sample, learned on clean validation data.
     HyperCleaning(Box<hyper_cleaning::Args>),
+    /// Weigh training images by their losses, learned on a few clean ones: wrong labels, classes of unequal size.
+    Mwn(Box<robust::Args>),
+    /// Correct wrong labels by a transition matrix, learned on a few clean images.
+    Mlc(Box<robust::Args>),
 }
 
 impl Experiment {
@@ -148,6 +152,8 @@ impl Experiment {
             Self::HyperCleaning(args) => {
                 Settings::HyperCleaning(hyper_cleaning::Settings::new(args)?)
             }
+            Self::Mwn(args) => Settings::Mwn(robust::Settings::new(args, Subject::Weights)?),
+            Self::Mlc(args) => Settings::Mlc(robust::Settings::new(args, Subject::Transition)?),
         })
     }
 
@@ -155,6 +161,7 @@ impl Experiment {
     pub fn common(&self) -> &Common {
         match self {
             Self::HyperCleaning(args) => &args.common,
+            Self::Mwn(args) | Self::Mlc(args) => &args.common,
         }
     }
 }

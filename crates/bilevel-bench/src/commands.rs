@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 
 use crate::backend::{self, BackendName};
 use crate::cli::{
@@ -12,7 +12,7 @@ use crate::cli::{
     HypergradArgs, MannerArgs, ResumeArgs, ToysArgs,
 };
 use crate::error::BenchError;
-use crate::experiments::{self, Manner, hyper_cleaning};
+use crate::experiments::{self, Manner, hyper_cleaning, robust};
 use crate::hypergrad;
 use crate::report::folder::{RunFolder, summary_json};
 use crate::report::{ReportError, RunReport, table};
@@ -166,6 +166,11 @@ fn list() -> String {
     text += "\nMethods of hyper-cleaning\n";
     for method in hyper_cleaning::Method::all() {
         text += &format!("  {:<16} {}\n", method.name(), method.describe());
+    }
+    text += "\nMethods of mwn and mlc\n";
+    for method in robust::Method::value_variants() {
+        let name = method.to_possible_value().map(|value| value.get_name().to_owned());
+        text += &format!("  {:<16} {}\n", name.unwrap_or_default(), method.describe());
     }
     text
 }

@@ -100,11 +100,12 @@ impl<B: Backend> ImageBatches<B> {
     /// # Errors
     /// [`DataError::BatchSize`] where the size is 0, [`DataError::Join`] where the images differ in shape.
     pub fn new(
-        upper: Images,
-        lower: Images,
+        upper: impl Into<Arc<Images>>,
+        lower: impl Into<Arc<Images>>,
         settings: Settings,
         device: B::Device,
     ) -> Result<Self, DataError> {
+        let (upper, lower) = (upper.into(), lower.into());
         if settings.size == 0 {
             return Err(DataError::BatchSize);
         }
@@ -151,7 +152,7 @@ impl<B: Backend> Data<ImageBatch<B>> for ImageBatches<B> {
 /// The images of one level, and which of them are in which batch.
 #[derive(Debug)]
 struct Source {
-    set: Images,
+    set: Arc<Images>,
     level: Level,
     settings: Settings,
 }

@@ -12,6 +12,7 @@ mod checkpoint;
 mod run;
 
 pub mod hyper_cleaning;
+pub mod robust;
 
 pub use run::{Run, Trial};
 
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::robust::Subject;
 use crate::error::BenchError;
 use crate::report::folder::{RunFolder, default_name, settings_toml};
 use crate::report::{MethodReport, ReportError, RunReport};
@@ -30,6 +32,10 @@ use crate::report::{MethodReport, ReportError, RunReport};
 pub enum Settings {
     /// One weight a training sample.
     HyperCleaning(hyper_cleaning::Settings),
+    /// A weight for each loss.
+    Mwn(robust::Settings),
+    /// The transition matrix of labels.
+    Mlc(robust::Settings),
 }
 
 /// An experiment whose data and settings have been found sound.
@@ -46,6 +52,8 @@ impl Settings {
     pub fn name(&self) -> &'static str {
         match self {
             Self::HyperCleaning(_) => "hyper-cleaning",
+            Self::Mwn(_) => Subject::Weights.name(),
+            Self::Mlc(_) => Subject::Transition.name(),
         }
     }
 
@@ -53,6 +61,7 @@ impl Settings {
     pub fn seed(&self) -> u64 {
         match self {
             Self::HyperCleaning(settings) => settings.seed,
+            Self::Mwn(settings) | Self::Mlc(settings) => settings.seed,
         }
     }
 
@@ -60,6 +69,7 @@ impl Settings {
     pub fn with_seed(mut self, seed: u64) -> Self {
         match &mut self {
             Self::HyperCleaning(settings) => settings.seed = seed,
+            Self::Mwn(settings) | Self::Mlc(settings) => settings.seed = seed,
         }
         self
     }
@@ -71,6 +81,10 @@ impl Settings {
     pub fn prepare(&self) -> Result<Box<dyn Experiment>, BenchError> {
         Ok(match self {
             Self::HyperCleaning(settings) => Box::new(hyper_cleaning::prepare(settings.clone())?),
+            Self::Mwn(settings) => Box::new(robust::prepare(settings.clone(), Subject::Weights)?),
+            Self::Mlc(settings) => {
+                Box::new(robust::prepare(settings.clone(), Subject::Transition)?)
+            }
         })
     }
 

@@ -7,6 +7,8 @@
 //! | [`table`] | the result table of the terminal |
 //! | [`curves`] | the figure |
 //! | [`convergence`] | figures of problems with known answers |
+//! | [`weights`] | figures of weights that were learned |
+//! | [`heat_map`] | figures of matrices of shares |
 //!
 //! Shares (accuracy, F1 and so on) are fractions of 1 here and per cent only where people read them. A
 //! figure that a method does not have, or that is not finite, is `None`: `null` in JSON, empty in CSV.
@@ -16,7 +18,9 @@ pub mod convergence;
 pub mod curves;
 mod error;
 pub mod folder;
+pub mod heat_map;
 pub mod table;
+pub mod weights;
 
 pub use error::ReportError;
 
