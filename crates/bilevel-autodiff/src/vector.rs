@@ -200,6 +200,25 @@ impl<B: Backend> Vector<B> {
         Self { leaves: leaves.collect(), layout: layout.clone() }
     }
 
+    /// The values bit for bit, one list a variable.
+    pub fn to_data(&self) -> Vec<TensorData> {
+        self.leaves.iter().cloned().map(read_data::<B>).collect()
+    }
+
+    /// A vector from what [`Vector::to_data`] gave.
+    ///
+    /// # Panics
+    /// If the shapes or element types are not those of the layout.
+    pub fn from_data(layout: &Arc<Layout>, data: Vec<TensorData>, device: &Device<B>) -> Self {
+        let found = data.iter().map(|data| (&data.shape, data.dtype));
+        assert!(
+            found.eq(layout.leaves.iter().map(|leaf| (&leaf.shape, leaf.dtype))),
+            "the lists of this layout have its shapes and element types"
+        );
+        let leaves = data.into_iter().map(|data| B::float_from_data(data, device));
+        Self { leaves: leaves.collect(), layout: layout.clone() }
+    }
+
     /// The variables this vector has a value for.
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout

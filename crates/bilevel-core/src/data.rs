@@ -5,7 +5,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::at_least_one;
-use crate::{Error, Level};
+use crate::{Error, Level, Snapshot};
 
 /// A handle to one draw of data: the same handle gives the same batch, whenever it is asked for.
 ///
@@ -152,6 +152,18 @@ impl Sampler {
             Level::Lower => self.lower.batches,
         }
     }
+
+    /// Writes where the draws are.
+    pub(crate) fn save(&self, to: &mut Snapshot) {
+        to.put_within("upper", |to| self.upper.save(to));
+        to.put_within("lower", |to| self.lower.save(to));
+    }
+
+    /// Takes that back.
+    pub(crate) fn restore(&mut self, from: &mut Snapshot) -> Result<(), Error> {
+        from.take_within("upper", |from| self.upper.restore(from))?;
+        from.take_within("lower", |from| self.lower.restore(from))
+    }
 }
 
 impl Draws {
@@ -159,6 +171,23 @@ impl Draws {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(level as u64);
         Self { rng, batches, order }
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        to.put_generator("generator", &self.rng);
+        to.put_count("batches", self.batches);
+        if let Order::Epochs(left) = &self.order {
+            to.put_counts("left", left);
+        }
+    }
+
+    fn restore(&mut self, from: &mut Snapshot) -> Result<(), Error> {
+        self.rng = from.take_generator("generator")?;
+        from.take_count_of("batches", self.batches)?;
+        if let Order::Epochs(left) = &mut self.order {
+            *left = from.take_counts("left", self.batches)?;
+        }
+        Ok(())
     }
 
     fn next(&mut self) -> Sample {

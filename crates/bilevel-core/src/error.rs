@@ -186,6 +186,20 @@ pub enum Error {
         step: usize,
     },
 
+    /// A saved state that is not this solver's.
+    #[error(
+        "`{entry}` of the saved state is {found}, expected {expected}: restore it into a solver of the same \
+         method, on the same problem and backend, or start anew"
+    )]
+    Snapshot {
+        /// The entry's name.
+        entry: String,
+        /// What there is.
+        found: String,
+        /// What the solver takes.
+        expected: String,
+    },
+
     /// A hypergradient or an upper variable that is not finite.
     #[error(
         "the {what} is not finite at upper step {step}, expected finite values: reduce the {cure}"

@@ -134,6 +134,7 @@ pub mod proximal;
 pub mod proxy;
 mod run;
 mod schedule;
+mod snapshot;
 mod solver;
 pub mod stochastic;
 pub mod upper;
@@ -166,8 +167,9 @@ pub use proxy::{
 };
 pub use run::*;
 pub use schedule::{Rates, Schedule};
+pub use snapshot::{Entry, Snapshot};
 pub use solver::*;
 pub use stochastic::{
     Amigo, Bsa, Fsla, Mrbo, NeumannSeries, Saba, Soba, Srba, StocBio, Sustain, Ttsa, Vrbo,
 };
-pub use upper::{BurnOptimizer, GradientStep, UpperStep};
+pub use upper::{BurnOptimizer, GradientStep, OptimizerMemory, UpperStep};

@@ -13,9 +13,9 @@ use crate::{Cost, Error, Solver, Step};
 pub struct Progress<'a, B: Backend> {
     /// The upper step, counted from 1.
     pub step: usize,
-    /// Time since the run began, observers' own time excluded.
+    /// Time since the run began, or was resumed; observers' own time excluded.
     pub elapsed: Duration,
-    /// Oracle calls since the run began.
+    /// Oracle calls since the run began, or was resumed.
     pub cost: Cost,
     /// What the step saw.
     pub seen: &'a Step,
@@ -53,7 +53,7 @@ pub enum Ending {
 pub struct Outcome {
     /// Why it ended.
     pub ending: Ending,
-    /// The upper steps made.
+    /// The upper steps made, those before a resumed run counted.
     pub steps: usize,
     /// Time, observers' own excluded.
     pub elapsed: Duration,
@@ -67,6 +67,7 @@ pub struct Outcome {
 
 /// Runs a solver.
 pub struct Executor<'a, B: Backend> {
+    first: usize,
     steps: usize,
     time: Option<Duration>,
     tolerance: Option<f64>,
@@ -81,12 +82,32 @@ impl<'a, B: Backend> Executor<'a, B> {
     /// If `steps` is 0.
     pub fn new(steps: usize) -> Result<Self, Error> {
         Ok(Self {
+            first: 0,
             steps: at_least_one("upper steps", steps)?,
             time: None,
             tolerance: None,
             seed: None,
             observers: Vec::new(),
         })
+    }
+
+    /// Begins at step `k`, counted from 0: the run goes on that a solver was saved from after k steps
+    /// ([`Solver::save`]), and ends with it, after `steps` steps in all. Numbers, seeds and schedules of the
+    /// steps are those of the whole run; time, oracle calls and warnings those of this part.
+    ///
+    /// # Errors
+    /// If no step is left.
+    pub fn starting_at(mut self, k: usize) -> Result<Self, Error> {
+        if k >= self.steps {
+            return Err(Error::InvalidSetting {
+                setting: "first step of a run that goes on",
+                found: format!("{k} of {}", self.steps),
+                expected: "a step below the number of all steps",
+                cure: "the run is over: raise the number of steps to go on",
+            });
+        }
+        self.first = k;
+        Ok(self)
     }
 
     /// Ends after the step in which this time is up.
@@ -126,7 +147,7 @@ impl<'a, B: Backend> Executor<'a, B> {
         let before = solver.cost();
         let mut elapsed = Duration::ZERO;
         let mut warnings = 0;
-        for k in 0..self.steps {
+        for k in self.first..self.steps {
             if let Some((seed, device)) = &self.seed {
                 B::seed(device, step_seed(*seed, k as u64));
             }
@@ -157,7 +178,7 @@ impl<'a, B: Backend> Executor<'a, B> {
             };
             return Ok(Outcome { ending, steps: step, elapsed, cost, status, warnings });
         }
-        unreachable!("an executor has at least one step, and the last one ends the run")
+        unreachable!("an executor has a step left, and the last one ends the run")
     }
 }
 

@@ -5,9 +5,9 @@ use std::ops::Range;
 use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
-use crate::Stage;
 use crate::lower::{Dynamics, State, push_forward};
 use crate::on_device::unit;
+use crate::{Error, Snapshot, Stage};
 
 /// Some columns of `Z_t = d state_t / dx`, the j-th being `d state_t / dx_j`.
 #[derive(Debug)]
@@ -42,5 +42,20 @@ impl<B: Backend> Columns<B> {
     /// `Z' v`, v in y: one number a column.
     pub fn pull(&self, v: &Vector<B>) -> Vec<f64> {
         self.columns.iter().map(|column| column.y.dot(v)).collect()
+    }
+
+    /// Writes the columns.
+    pub fn save(&self, name: &str, to: &mut Snapshot) {
+        for (j, column) in (self.first..).zip(&self.columns) {
+            column.save(&format!("{name}/{j}"), to);
+        }
+    }
+
+    /// Takes them back.
+    pub fn restore(&mut self, name: &str, from: &mut Snapshot) -> Result<(), Error> {
+        for (j, column) in (self.first..).zip(&mut self.columns) {
+            *column = column.restored(&format!("{name}/{j}"), from)?;
+        }
+        Ok(())
     }
 }

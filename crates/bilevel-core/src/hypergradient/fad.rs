@@ -8,7 +8,7 @@ use burn::tensor::backend::Backend;
 use super::{Columns, Hypergradient, HypergradientMethod, Status};
 use crate::error::at_least_one;
 use crate::lower::Descent;
-use crate::{Error, Level, Stage, Wrt};
+use crate::{Error, Level, Snapshot, Stage, Wrt};
 
 /// `fad`: the Jacobian of the lower states in x, carried along with the descent.
 ///
@@ -92,4 +92,6 @@ impl<B: Backend> HypergradientMethod<B> for Fad<B> {
             lower_loss: descended.end_loss,
         })
     }
+
+    fn save(&self, _: &mut Snapshot) {}
 }

@@ -6,7 +6,7 @@ use burn::tensor::backend::Backend;
 use super::{Hypergradient, HypergradientMethod, Status};
 use crate::linear::{Best, Limits, LinearStatus};
 use crate::lower::{Descent, State, pull_back, step};
-use crate::{Error, Level, Stage, Wrt};
+use crate::{Error, Level, Snapshot, Stage, Wrt};
 
 /// `fixed-point`: implicit differentiation of `y = Phi(x, y)`, Phi the last step of a descent.
 ///
@@ -112,6 +112,8 @@ impl<B: Backend> HypergradientMethod<B> for FixedPoint<B> {
             status,
         })
     }
+
+    fn save(&self, _: &mut Snapshot) {}
 }
 
 fn combine<B: Backend>(

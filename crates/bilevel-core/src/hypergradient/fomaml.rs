@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 
 use super::{Hypergradient, HypergradientMethod, StartInX, Status};
 use crate::lower::Descent;
-use crate::{Error, Level, Stage, Wrt};
+use crate::{Error, Level, Snapshot, Stage, Wrt};
 
 /// `fomaml`: [`Maml`](crate::Maml) with every `A_t` taken for the identity and every `B_t` for zero.
 ///
@@ -63,4 +63,6 @@ impl<B: Backend> HypergradientMethod<B> for Fomaml<B> {
             lower_loss: descended.end_loss,
         })
     }
+
+    fn save(&self, _: &mut Snapshot) {}
 }

@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 
 use super::{Hypergradient, HypergradientMethod, unroll};
 use crate::lower::{Descent, Plan};
-use crate::{Error, Stage};
+use crate::{Error, Snapshot, Stage};
 
 /// `ia-gm`: [`Rad`](crate::Rad) in x and in the start z of the lower level, which is learned with x.
 ///
@@ -55,4 +55,6 @@ impl<B: Backend> HypergradientMethod<B> for IaGm<B> {
     ) -> Result<Hypergradient<B>, Error> {
         unroll(&stage, &self.descent, start, self.plan, self.descent.steps(), true)
     }
+
+    fn save(&self, _: &mut Snapshot) {}
 }

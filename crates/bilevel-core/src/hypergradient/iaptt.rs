@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 
 use super::{Hypergradient, HypergradientMethod, Status, reverse};
 use crate::lower::{Descent, Plan};
-use crate::{Error, Level, Loss, Stage};
+use crate::{Error, Level, Loss, Snapshot, Stage};
 
 /// `iaptt`: [`IaGm`](crate::IaGm) from the lower point where F is greatest.
 ///
@@ -81,6 +81,8 @@ impl<B: Backend> HypergradientMethod<B> for Iaptt<B> {
             status,
         })
     }
+
+    fn save(&self, _: &mut Snapshot) {}
 }
 
 /// The first step, counted from 1, after which the loss is greatest; NaN is greater than any number, so

@@ -6,7 +6,7 @@ use burn::tensor::backend::Backend;
 use super::{Hypergradient, HypergradientMethod, Status};
 use crate::linear::LinearStatus;
 use crate::lower::Descent;
-use crate::{Error, Level, Stage, Wrt};
+use crate::{Error, Level, Snapshot, Stage, Wrt};
 
 /// `iga`: implicit differentiation with `f_yy ~ f_y f_y'` and `f_xy ~ f_y f_x'`.
 ///
@@ -68,4 +68,6 @@ impl<B: Backend> HypergradientMethod<B> for Iga<B> {
             status,
         })
     }
+
+    fn save(&self, _: &mut Snapshot) {}
 }

@@ -6,7 +6,7 @@ use burn::tensor::backend::Backend;
 use super::{Hypergradient, HypergradientMethod, Implicit, StartInX};
 use crate::error::positive;
 use crate::oracle::Anchored;
-use crate::{Error, Stage};
+use crate::{Error, Snapshot, Stage};
 
 /// `imaml`: implicit differentiation of `min_y f(x, y) + mu/2 norm(y - x)^2`, from `y = x`.
 ///
@@ -54,5 +54,13 @@ impl<B: Backend> HypergradientMethod<B> for Imaml<B> {
         let (_, start) = StartInX::default().find(&stage)?;
         let anchored = Anchored::new(stage.oracle, self.strength);
         self.implicit.hypergradient(Stage::new(&anchored, stage.x, stage.samples), &start)
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        self.implicit.save(to);
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, x: &Vector<B>, y: &Vector<B>) -> Result<(), Error> {
+        self.implicit.restore(from, x, y)
     }
 }

@@ -7,7 +7,7 @@ use burn::tensor::backend::Backend;
 use super::{Hypergradient, HypergradientMethod, Status, Tolerances};
 use crate::linear::{LinearSolver, Operator, Structure, System};
 use crate::lower::Descent;
-use crate::{Direction, Error, Level, Stage, Wrt};
+use crate::{Direction, Error, Level, Snapshot, Stage, Wrt};
 
 /// Implicit differentiation at the end of a descent: `cg`, `normal-cg`, `gmres`, `bicgstab`, `neumann`,
 /// `approx-grad`, `identity`, `nystrom` or `dense`, as its [solver](crate::linear) is.
@@ -117,5 +117,16 @@ impl<B: Backend> HypergradientMethod<B> for Implicit<B> {
             lower_loss: descended.end_loss,
             status,
         })
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        to.put_count("calls", self.calls);
+        to.put_optional_vector("q", self.q.as_ref().filter(|_| self.warm));
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, _: &Vector<B>, y: &Vector<B>) -> Result<(), Error> {
+        self.calls = from.take_count("calls")?;
+        self.q = if self.warm { from.take_optional_vector("q", y)? } else { None };
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 
 use super::{Hypergradient, HypergradientMethod, StartInX, unroll};
 use crate::lower::{Descent, Plan};
-use crate::{Error, Stage};
+use crate::{Error, Snapshot, Stage};
 
 /// `maml`: [`Rad`](crate::Rad) with x, or a part of it, as the start of the lower level.
 ///
@@ -68,4 +68,6 @@ impl<B: Backend> HypergradientMethod<B> for Maml<B> {
         }
         Ok(found)
     }
+
+    fn save(&self, _: &mut Snapshot) {}
 }

@@ -53,7 +53,7 @@ use burn::tensor::backend::Backend;
 
 use crate::linear::LinearStatus;
 use crate::lower::Descended;
-use crate::{Error, Loss, Stage};
+use crate::{Error, Loss, Snapshot, Stage};
 
 /// A hypergradient and what was seen on the way.
 #[derive(Clone, Debug)]
@@ -183,6 +183,19 @@ pub trait HypergradientMethod<B: Backend>: Debug + Send {
         stage: Stage<'_, B>,
         start: &Vector<B>,
     ) -> Result<Hypergradient<B>, Error>;
+
+    /// Writes what it remembers from call to call: nothing, if there is nothing.
+    fn save(&self, to: &mut Snapshot);
+
+    /// Takes that back. Vectors are like `x` and `y`.
+    ///
+    /// # Errors
+    /// If it is not what this method remembers. What is left in `from` is an error of the solver's, so that
+    /// a method that saves and does not restore is found.
+    fn restore(&mut self, from: &mut Snapshot, x: &Vector<B>, y: &Vector<B>) -> Result<(), Error> {
+        let _ = (from, x, y);
+        Ok(())
+    }
 }
 
 impl<B: Backend, M: HypergradientMethod<B> + ?Sized> HypergradientMethod<B> for Box<M> {
@@ -200,5 +213,13 @@ impl<B: Backend, M: HypergradientMethod<B> + ?Sized> HypergradientMethod<B> for 
         start: &Vector<B>,
     ) -> Result<Hypergradient<B>, Error> {
         (**self).hypergradient(stage, start)
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        (**self).save(to);
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, x: &Vector<B>, y: &Vector<B>) -> Result<(), Error> {
+        (**self).restore(from, x, y)
     }
 }

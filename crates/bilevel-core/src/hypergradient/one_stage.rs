@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 
 use super::{Hypergradient, HypergradientMethod, unroll};
 use crate::lower::{Descent, Dynamics, Plan};
-use crate::{Error, Stage};
+use crate::{Error, Snapshot, Stage};
 
 /// `one-stage`: [`Rad`](crate::Rad) with T = 1.
 ///
@@ -43,4 +43,6 @@ impl<B: Backend> HypergradientMethod<B> for OneStage<B> {
     ) -> Result<Hypergradient<B>, Error> {
         unroll(&stage, &self.descent, start, Plan::Trajectory, 1, false)
     }
+
+    fn save(&self, _: &mut Snapshot) {}
 }

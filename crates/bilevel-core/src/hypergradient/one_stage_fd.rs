@@ -8,7 +8,7 @@ use burn::tensor::backend::Backend;
 use super::{Hypergradient, HypergradientMethod, Status};
 use crate::error::positive;
 use crate::lower::{Descent, Dynamics, Update};
-use crate::{Error, Level, Stage, Wrt};
+use crate::{Error, Level, Snapshot, Stage, Wrt};
 
 /// `one-stage-fd`: [`OneStage`](crate::OneStage) with the product by central differences, as DARTS has it.
 ///
@@ -88,4 +88,6 @@ impl<B: Backend> HypergradientMethod<B> for OneStageFd<B> {
             lower_loss: descended.end_loss,
         })
     }
+
+    fn save(&self, _: &mut Snapshot) {}
 }

@@ -8,7 +8,7 @@ use burn::tensor::backend::Backend;
 
 use super::{Columns, Hypergradient, HypergradientMethod, Status};
 use crate::lower::{Descent, State};
-use crate::{Error, Level, Stage, Wrt};
+use crate::{Error, Level, Snapshot, Stage, Wrt};
 
 /// `rtho`: [`Fad`](crate::Fad) on one endless descent, x moved on the way.
 ///
@@ -107,5 +107,25 @@ impl<B: Backend> HypergradientMethod<B> for OnlineFad<B> {
             lower_loss: descended.end_loss,
             status,
         })
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        if let Some(Carried { made, state, columns, .. }) = &self.carried {
+            to.put_count("made", *made);
+            state.save("state", to);
+            columns.save("columns", to);
+        }
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, x: &Vector<B>, y: &Vector<B>) -> Result<(), Error> {
+        self.carried = None;
+        if from.has("made") {
+            let made = from.take_count("made")?;
+            let state = self.descent.dynamics().start(y).restored("state", from)?;
+            let mut columns = Columns::zeros(0..x.layout().size(), &state);
+            columns.restore("columns", from)?;
+            self.carried = Some(Carried { made, state, upper: x.layout().clone(), columns });
+        }
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 
 use super::{Hypergradient, HypergradientMethod, unroll};
 use crate::lower::{Descent, Plan};
-use crate::{Error, Stage};
+use crate::{Error, Snapshot, Stage};
 
 /// `rad`: back-propagation through T lower steps, keeping states alone.
 ///
@@ -58,4 +58,6 @@ impl<B: Backend> HypergradientMethod<B> for Rad<B> {
     ) -> Result<Hypergradient<B>, Error> {
         unroll(&stage, &self.descent, start, self.plan, self.descent.steps(), false)
     }
+
+    fn save(&self, _: &mut Snapshot) {}
 }

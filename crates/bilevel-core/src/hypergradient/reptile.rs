@@ -6,7 +6,7 @@ use burn::tensor::backend::Backend;
 use super::{Hypergradient, HypergradientMethod, StartInX, Status};
 use crate::error::positive;
 use crate::lower::Descent;
-use crate::{Error, Level, Stage};
+use crate::{Error, Level, Snapshot, Stage};
 
 /// `reptile`: the way that the lower steps went, in place of a gradient.
 ///
@@ -70,4 +70,6 @@ impl<B: Backend> HypergradientMethod<B> for Reptile<B> {
             lower_loss: descended.end_loss,
         })
     }
+
+    fn save(&self, _: &mut Snapshot) {}
 }

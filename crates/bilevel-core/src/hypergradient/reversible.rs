@@ -6,7 +6,7 @@ use burn::tensor::backend::Backend;
 use super::{Hypergradient, HypergradientMethod, Rad, Status, reverse};
 use crate::error::at_least_one;
 use crate::lower::ReversibleMomentum;
-use crate::{Error, Stage};
+use crate::{Error, Snapshot, Stage};
 
 /// [`Rad`] through steps that are undone, and not kept: its memory does not grow with T but for the few
 /// bits that [`ReversibleMomentum`] states.
@@ -57,4 +57,6 @@ impl<B: Backend> HypergradientMethod<B> for ReversibleRad {
             status,
         })
     }
+
+    fn save(&self, _: &mut Snapshot) {}
 }

@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 
 use super::{Hypergradient, HypergradientMethod, unroll};
 use crate::lower::{Descent, Plan};
-use crate::{Error, Stage};
+use crate::{Error, Snapshot, Stage};
 
 /// `trad`: [`Rad`](crate::Rad) through the last M of T lower steps, as if the state before them did not
 /// depend on x.
@@ -66,4 +66,6 @@ impl<B: Backend> HypergradientMethod<B> for Trad<B> {
     ) -> Result<Hypergradient<B>, Error> {
         unroll(&stage, &self.descent, start, self.plan, self.last, false)
     }
+
+    fn save(&self, _: &mut Snapshot) {}
 }

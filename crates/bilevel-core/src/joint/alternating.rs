@@ -3,7 +3,7 @@
 use burn::tensor::backend::Backend;
 
 use super::{Iterate, JointMethod, Seen};
-use crate::{Error, Level, Rates, Wrt};
+use crate::{Error, Level, Rates, Snapshot, Wrt};
 
 /// `alternating`: gradient descent on both levels in turn, the baseline that a bilevel method must beat.
 ///
@@ -42,4 +42,6 @@ impl<B: Backend> JointMethod<B> for Alternating {
         at.move_y(self.rates.lower.at(k), &along_y);
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })
     }
+
+    fn save(&self, _: &mut Snapshot) {}
 }

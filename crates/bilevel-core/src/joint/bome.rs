@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 use super::follow::Follow;
 use super::{Iterate, JointMethod, Seen};
 use crate::error::positive;
-use crate::{Error, Level, Rates, Schedule, Wrt};
+use crate::{Error, Level, Rates, Schedule, Snapshot, Wrt};
 
 /// `bome`: descent on F along which `q = f(x, y) - f(x, z)` falls at a rate of its own, z after T steps from
 /// y and then held fixed.
@@ -71,4 +71,6 @@ impl<B: Backend> JointMethod<B> for Bome {
         at.move_y(self.rates.lower.at(k), &along_y);
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })
     }
+
+    fn save(&self, _: &mut Snapshot) {}
 }

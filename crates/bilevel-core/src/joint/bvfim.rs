@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 
 use super::{Iterate, JointMethod, Seen};
 use crate::error::{at_least_one, positive};
-use crate::{Constraints, Error, Level, Loss, Oracle, Rates, Samples, Schedule, Wrt};
+use crate::{Constraints, Error, Level, Loss, Oracle, Rates, Samples, Schedule, Snapshot, Wrt};
 
 /// `bvfim`: interior points of `f(x, y) < f*(x)`, where `f*(x) = min_z f(x, z) + m1/2 norm(z)^2 + m2`; the
 /// lower level may have many solutions, and none of them needs to be isolated.
@@ -243,4 +243,6 @@ impl<B: Backend> JointMethod<B> for Bvfim<B> {
         let Inside { upper_loss, lower_loss, .. } = here;
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })
     }
+
+    fn save(&self, _: &mut Snapshot) {}
 }

@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 
 use super::follow::Follow;
 use super::{Iterate, JointMethod, Seen};
-use crate::{Error, Level, Rates, Schedule, Wrt};
+use crate::{Error, Level, Rates, Schedule, Snapshot, Wrt};
 
 /// `f2sa`: descent on `L = F + l (f(x, y) - min_z f(x, z))` by gradients alone, with a multiplier l that
 /// grows.
@@ -72,5 +72,14 @@ impl<B: Backend> JointMethod<B> for F2sa<B> {
         self.z = Some(z);
         let along_y = along_y.unwrap_or_else(|| at.y.zeros_like());
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        to.put_optional_vector("z", self.z.as_ref());
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+        self.z = from.take_optional_vector("z", &at.y)?;
+        Ok(())
     }
 }

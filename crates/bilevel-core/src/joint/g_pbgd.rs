@@ -3,7 +3,7 @@
 use burn::tensor::backend::Backend;
 
 use super::{Iterate, JointMethod, Seen};
-use crate::{Direction, Error, Level, Rates, Schedule, Wrt};
+use crate::{Direction, Error, Level, Rates, Schedule, Snapshot, Wrt};
 
 /// `g-pbgd`: projected gradient descent on `F + g norm(f_y)^2`.
 ///
@@ -53,4 +53,6 @@ impl<B: Backend> JointMethod<B> for GPbgd {
         at.move_y(self.rates.lower.at(k), &along_y);
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })
     }
+
+    fn save(&self, _: &mut Snapshot) {}
 }

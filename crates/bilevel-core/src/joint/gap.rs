@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 
 use super::{Iterate, JointMethod, Seen};
 use crate::error::positive;
-use crate::{Constraints, Error, Level, Oracle, Rates, Schedule, Wrt};
+use crate::{Constraints, Error, Level, Oracle, Rates, Schedule, Snapshot, Wrt};
 
 /// `gap`: descent on `F / c + G`, G a doubly regularised gap function of the lower level
 /// `min_y f(x, y)` subject to `h(x, y) <= 0`, by gradients alone and in a single loop.
@@ -134,5 +134,19 @@ impl<B: Backend> JointMethod<B> for Gap<B> {
         at.move_y(self.rates.lower.at(k), &along_y);
         (self.z, self.n) = (Some(z), moved);
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        to.put_optional_vector("z", self.z.as_ref());
+        if !self.n.is_empty() {
+            to.put_numbers("n", &self.n);
+        }
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+        self.z = from.take_optional_vector("z", &at.y)?;
+        let count = self.constraints.as_ref().map_or(0, |h| h.values(&at.x, &at.y).len());
+        self.n = if from.has("n") { from.take_numbers("n", count)? } else { Vec::new() };
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 
 use super::{Iterate, JointMethod, Seen};
 use crate::error::positive;
-use crate::{Error, Level, Rates, Schedule, Wrt};
+use crate::{Error, Level, Rates, Schedule, Snapshot, Wrt};
 
 /// `meha`: descent on `F / c + f - v`, v the Moreau envelope `min_z f(x, z) + norm(z - y)^2 / (2 g)` of f,
 /// in a single loop; f need not be convex in y.
@@ -79,5 +79,14 @@ impl<B: Backend> JointMethod<B> for Meha<B> {
         at.move_y(self.rates.lower.at(k), &along_y);
         self.z = Some(z);
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        to.put_optional_vector("z", self.z.as_ref());
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+        self.z = from.take_optional_vector("z", &at.y)?;
+        Ok(())
     }
 }

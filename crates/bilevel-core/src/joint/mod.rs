@@ -45,7 +45,7 @@ use std::fmt::Debug;
 
 use burn::tensor::backend::Backend;
 
-use crate::{Error, Oracle};
+use crate::{Error, Oracle, Snapshot};
 
 /// A method that moves x and y.
 pub trait JointMethod<B: Backend>: Debug + Send {
@@ -65,6 +65,19 @@ pub trait JointMethod<B: Backend>: Debug + Send {
     /// # Errors
     /// The method's own; that numbers are finite is seen to by the solver.
     fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error>;
+
+    /// Writes what it remembers from step to step: nothing, if there is nothing.
+    fn save(&self, to: &mut Snapshot);
+
+    /// Takes that back. Vectors are like the x and y of `at`.
+    ///
+    /// # Errors
+    /// If it is not what this method remembers. What is left in `from` is an error of the solver's, so that
+    /// a method that saves and does not restore is found.
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+        let _ = (from, at);
+        Ok(())
+    }
 }
 
 impl<B: Backend, M: JointMethod<B> + ?Sized> JointMethod<B> for Box<M> {
@@ -78,5 +91,13 @@ impl<B: Backend, M: JointMethod<B> + ?Sized> JointMethod<B> for Box<M> {
 
     fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
         (**self).step(k, at)
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        (**self).save(to);
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+        (**self).restore(from, at)
     }
 }

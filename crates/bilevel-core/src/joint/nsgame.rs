@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 use std::sync::Arc;
 
 use super::{Iterate, JointMethod, Seen};
-use crate::{Error, Level, Oracle, Rates, Wrt};
+use crate::{Error, Level, Oracle, Rates, Snapshot, Wrt};
 
 /// `nsgame`: y is split into y1 and y2. All of y descends f; x sees its effect on y through one step of y2
 /// alone, as the last layer of a network.
@@ -88,4 +88,6 @@ impl<B: Backend> JointMethod<B> for NsGame {
         self.part = Some(part);
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })
     }
+
+    fn save(&self, _: &mut Snapshot) {}
 }

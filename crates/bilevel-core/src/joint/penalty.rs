@@ -5,7 +5,9 @@ use burn::tensor::backend::Backend;
 
 use super::{Iterate, JointMethod, Seen};
 use crate::error::{at_least_one, positive};
-use crate::{Constraints, Direction, Error, Level, Loss, Oracle, Rates, Samples, Schedule, Wrt};
+use crate::{
+    Constraints, Direction, Error, Level, Loss, Oracle, Rates, Samples, Schedule, Snapshot, Wrt,
+};
 
 /// `penalty`: alternating descent on `F~ = F + g/2 (norm(h)^2 + norm(f_y)^2)`.
 ///
@@ -228,5 +230,33 @@ impl<B: Backend> JointMethod<B> for Penalty<B> {
         }
         let Penalised { upper_loss, lower_loss, along_y, .. } = seen;
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        to.put_numbers("gamma", &[self.gamma]);
+        to.put_numbers("tolerance", &[self.tolerance]);
+        to.put_count("k", self.k);
+        to.put_optional_vector("multipliers", self.multipliers.as_ref().and_then(Option::as_ref));
+        for (at, constrained) in self.constraints.iter().enumerate() {
+            if !constrained.multipliers.is_empty() {
+                to.put_numbers(&format!("constraints/{at}"), &constrained.multipliers);
+            }
+        }
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+        self.gamma = from.take_number("gamma")?;
+        self.tolerance = from.take_number("tolerance")?;
+        self.k = from.take_count("k")?;
+        if let Some(multipliers) = &mut self.multipliers {
+            *multipliers = from.take_optional_vector("multipliers", &at.y)?;
+        }
+        for (which, constrained) in self.constraints.iter_mut().enumerate() {
+            let name = format!("constraints/{which}");
+            let count = constrained.h.values(&at.x, &at.y).len();
+            constrained.multipliers =
+                if from.has(&name) { from.take_numbers(&name, count)? } else { Vec::new() };
+        }
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use burn::tensor::backend::Backend;
 
 use super::follow::Follow;
 use super::{Iterate, JointMethod, Seen};
-use crate::{Error, Level, Rates, Schedule, Wrt};
+use crate::{Error, Level, Rates, Schedule, Snapshot, Wrt};
 
 /// `v-pbgd`: projected gradient descent on `F + g (f(x, y) - min_z f(x, z))`.
 ///
@@ -62,4 +62,6 @@ impl<B: Backend> JointMethod<B> for VPbgd {
         at.move_y(self.rates.lower.at(k), &along_y);
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })
     }
+
+    fn save(&self, _: &mut Snapshot) {}
 }

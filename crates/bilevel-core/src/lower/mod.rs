@@ -43,7 +43,7 @@ use std::fmt::Debug;
 use bilevel_autodiff::{Layout, Vector};
 use burn::tensor::backend::Backend;
 
-use crate::{Error, Loss, Objective, Stage};
+use crate::{Error, Loss, Objective, Snapshot, Stage};
 
 /// What a dynamics carries from step to step; also a tangent or an adjoint of it.
 #[derive(Clone, Debug)]
@@ -58,6 +58,20 @@ impl<B: Backend> State<B> {
     /// A state with y and a memory of zeros like that of `self`: the adjoint of a loss of y alone.
     pub fn of_y(&self, y: Vector<B>) -> Self {
         Self { y, memory: self.memory.iter().map(Vector::zeros_like).collect() }
+    }
+
+    /// Writes y and the memory.
+    pub(crate) fn save(&self, name: &str, to: &mut Snapshot) {
+        to.put_vector(&format!("{name}/y"), &self.y);
+        to.put_vectors(&format!("{name}/memory"), &self.memory);
+    }
+
+    /// A state like this one, as it was written.
+    pub(crate) fn restored(&self, name: &str, from: &mut Snapshot) -> Result<Self, Error> {
+        Ok(Self {
+            y: from.take_vector(&format!("{name}/y"), &self.y)?,
+            memory: from.take_vectors(&format!("{name}/memory"), &self.memory)?,
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use super::alternation::Alternation;
 use super::perturbation::{Perturbation, Scale};
 use super::{Proxy, RankOne, Response};
 use crate::joint::{Iterate, JointMethod, Seen};
-use crate::{Direction, Error, Level, Oracle, Rates, Samples, Schedule, Stage, Wrt};
+use crate::{Direction, Error, Level, Oracle, Rates, Samples, Schedule, Snapshot, Stage, Wrt};
 
 /// `delta-stn`: the best response at x, and how it answers to x, learned apart.
 ///
@@ -140,5 +140,16 @@ impl<B: Backend> JointMethod<B> for DeltaStn<B> {
         at.y = response.respond(&at.x);
         let (lower_loss, along_y) = last.expect("at least one training step");
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: self.alternation.rest(k) })
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        to.put_vectors("theta", &self.jacobian.parameters());
+        self.alternation.perturbation.save(to);
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+        let theta = from.take_vectors("theta", &self.jacobian.parameters())?;
+        self.jacobian.set_parameters(theta);
+        self.alternation.perturbation.restore(from, &at.x)
     }
 }

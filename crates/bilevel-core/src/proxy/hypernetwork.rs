@@ -9,7 +9,7 @@ use super::Proxy;
 use super::alternation::Alternation;
 use super::perturbation::{Perturbation, Scale};
 use crate::joint::{Iterate, JointMethod, Seen};
-use crate::{Error, Level, Oracle, Rates, Samples, Stage, Wrt};
+use crate::{Error, Level, Oracle, Rates, Samples, Snapshot, Stage, Wrt};
 
 /// Where a proxy is trained: where x is, or wherever it may go.
 #[derive(Clone, Debug, PartialEq)]
@@ -194,5 +194,16 @@ impl<B: Backend, P: Proxy<B>> JointMethod<B> for Hypernetwork<B, P> {
         at.y = self.proxy.respond(&at.x);
         let (lower_loss, along_y) = last.expect("at least one training step");
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: self.alternation.rest(k) })
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        to.put_vectors("theta", &self.proxy.parameters());
+        self.alternation.perturbation.save(to);
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+        let theta = from.take_vectors("theta", &self.proxy.parameters())?;
+        self.proxy.set_parameters(theta);
+        self.alternation.perturbation.restore(from, &at.x)
     }
 }

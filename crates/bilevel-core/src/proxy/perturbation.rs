@@ -10,7 +10,7 @@ use rand_distr::StandardNormal;
 
 use crate::error::{not_negative, positive};
 use crate::on_device::multiply;
-use crate::{Error, Schedule};
+use crate::{Error, Schedule, Snapshot};
 
 /// The standard deviations of the perturbations of x: one number for all entries, or one for each that is
 /// learned with x.
@@ -125,6 +125,20 @@ impl<B: Backend> Perturbation<B> {
             let slope = shifted(&multiply(gradient, eps), -entropy.at(k));
             *logs = logs.axpy(-rate.at(k), &slope);
         }
+    }
+
+    /// Writes s and where the draws are.
+    pub fn save(&self, to: &mut Snapshot) {
+        to.put_generator("draws", &self.rng);
+        to.put_optional_vector("log_scale", self.logs.as_ref());
+    }
+
+    /// Takes that back, for an x like `x`.
+    pub fn restore(&mut self, from: &mut Snapshot, x: &Vector<B>) -> Result<(), Error> {
+        self.rng = from.take_generator("draws")?;
+        self.logs =
+            if self.is_learned() { from.take_optional_vector("log_scale", x)? } else { None };
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use burn::tensor::backend::Backend;
 use super::perturbation::Scale;
 use super::{Hypernetwork, RankOneAffine, Region};
 use crate::joint::{Iterate, JointMethod, Seen};
-use crate::{Error, Oracle, Rates};
+use crate::{Error, Oracle, Rates, Snapshot};
 
 /// `stn`: a structured response, affine in x and of rank one a unit, learned near x.
 ///
@@ -74,5 +74,13 @@ impl<B: Backend> JointMethod<B> for Stn<B> {
 
     fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
         self.inner.step(k, at)
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        self.inner.save(to);
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+        self.inner.restore(from, at)
     }
 }

@@ -3,11 +3,11 @@
 use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
-use super::{Solver, Step, project};
+use super::{Solver, Step, name, project};
 use crate::error::positive;
 use crate::hypergradient::HypergradientMethod;
 use crate::upper::UpperStep;
-use crate::{Cost, Error, Oracle, Projection, Sample, Samples, Stage};
+use crate::{Cost, Error, Oracle, Projection, Sample, Samples, Snapshot, Stage};
 
 /// Where the lower level starts at each upper step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -143,5 +143,26 @@ impl<B: Backend> Solver<B> for HypergradientSolver<'_, B> {
 
     fn cost(&self) -> Cost {
         self.oracle.cost()
+    }
+
+    fn save(&self) -> Snapshot {
+        let mut to = Snapshot::default();
+        to.put_name("solver", name(&self.method.describe()));
+        to.put_vector("x", &self.x);
+        to.put_vector("y", &self.y);
+        to.put_vector("start", &self.y0);
+        to.put_within("method", |to| self.method.save(to));
+        to.put_within("upper", |to| self.upper.save(to));
+        to
+    }
+
+    fn restore(&mut self, mut from: Snapshot) -> Result<(), Error> {
+        from.take_name("solver", name(&self.method.describe()))?;
+        self.x = from.take_vector("x", &self.x)?;
+        self.y = from.take_vector("y", &self.y)?;
+        self.y0 = from.take_vector("start", &self.y0)?;
+        from.take_within("method", |from| self.method.restore(from, &self.x, &self.y))?;
+        from.take_within("upper", |from| self.upper.restore(from))?;
+        from.finish()
     }
 }

@@ -3,10 +3,10 @@
 use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
-use super::{Solver, Step};
+use super::{Solver, Step, name};
 use crate::hypergradient::Status;
 use crate::joint::{Iterate, JointMethod};
-use crate::{Cost, Error, Oracle, Projection, Sampler};
+use crate::{Cost, Error, Oracle, Projection, Sampler, Snapshot};
 
 /// Runs a [`JointMethod`].
 pub struct JointSolver<'a, B: Backend> {
@@ -89,5 +89,25 @@ impl<B: Backend> Solver<B> for JointSolver<'_, B> {
 
     fn cost(&self) -> Cost {
         self.iterate.oracle.cost()
+    }
+
+    fn save(&self) -> Snapshot {
+        let mut to = Snapshot::default();
+        to.put_name("solver", name(&self.method.describe()));
+        to.put_vector("x", &self.iterate.x);
+        to.put_vector("y", &self.iterate.y);
+        to.put_within("sampler", |to| self.iterate.sampler.save(to));
+        to.put_within("method", |to| self.method.save(to));
+        to
+    }
+
+    fn restore(&mut self, mut from: Snapshot) -> Result<(), Error> {
+        let at = &mut self.iterate;
+        from.take_name("solver", name(&self.method.describe()))?;
+        at.x = from.take_vector("x", &at.x)?;
+        at.y = from.take_vector("y", &at.y)?;
+        from.take_within("sampler", |from| at.sampler.restore(from))?;
+        from.take_within("method", |from| self.method.restore(from, at))?;
+        from.finish()
     }
 }

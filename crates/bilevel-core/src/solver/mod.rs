@@ -10,7 +10,7 @@ use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
 use crate::hypergradient::Status;
-use crate::{Cost, Error, Projection};
+use crate::{Cost, Error, Projection, Snapshot};
 
 /// What one upper step saw, at the x before it was moved.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,6 +41,22 @@ pub trait Solver<B: Backend> {
 
     /// The oracle calls so far.
     fn cost(&self) -> Cost;
+
+    /// All that later steps depend on, but for the settings, the data and the number of the next step.
+    fn save(&self) -> Snapshot;
+
+    /// Goes on where a solver of the same settings stood when it was saved: the steps that follow are the
+    /// same bit by bit.
+    ///
+    /// # Errors
+    /// If the state is that of another method, of other variables or of another element type. What was
+    /// restored before the error stays: make the solver anew.
+    fn restore(&mut self, from: Snapshot) -> Result<(), Error>;
+}
+
+/// The name of a method, without its settings: what it is called before the first bracket.
+fn name(described: &str) -> &str {
+    described.split('(').next().unwrap_or(described)
 }
 
 pub(crate) fn project<B: Backend>(

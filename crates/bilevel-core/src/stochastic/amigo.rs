@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 use super::shared::{At, Auxiliary, descend};
 use crate::error::at_least_one;
 use crate::joint::{Iterate, JointMethod, Seen};
-use crate::{Error, Level, Rates, Schedule};
+use crate::{Error, Level, Rates, Schedule, Snapshot};
 
 /// `amigo`: T steps of y, N of v, then one of x, y and v from where they ended last.
 ///
@@ -73,5 +73,13 @@ impl<B: Backend> JointMethod<B> for Amigo<B> {
         let along_x = along_x.add(&At::now(at).cross(&self.auxiliary.v(at), &sample));
         at.move_x(rates.upper.at(k), &along_x);
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest })
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        self.auxiliary.save(to);
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+        self.auxiliary.restore(from, at)
     }
 }

@@ -6,7 +6,7 @@ use super::NeumannSeries;
 use super::series::Truncation;
 use crate::error::at_least_one;
 use crate::joint::{Iterate, JointMethod, Seen};
-use crate::{Error, Rates};
+use crate::{Error, Rates, Snapshot};
 
 /// `bsa`: T steps of y, then one of x by a series of random length.
 ///
@@ -55,5 +55,13 @@ impl<B: Backend> JointMethod<B> for Bsa {
     fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
         let Self { rates, inner_steps, series, truncation } = self;
         Ok(series.nested(k, at, *rates, *inner_steps, |at| series.truncated(at, truncation)))
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        self.truncation.save(to);
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, _: &Iterate<'_, B>) -> Result<(), Error> {
+        self.truncation.restore(from)
     }
 }

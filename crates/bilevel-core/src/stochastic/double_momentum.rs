@@ -7,7 +7,7 @@ use super::NeumannSeries;
 use super::series::Draw;
 use super::shared::{At, corrected, momentum, weight};
 use crate::joint::{Iterate, Seen};
-use crate::{Error, Level, Rates, Schedule};
+use crate::{Error, Level, Rates, Schedule, Snapshot};
 
 /// STORM on `f_y` and on the hypergradient, both moved at once.
 #[derive(Clone, Debug)]
@@ -62,6 +62,22 @@ impl<B: Backend> DoubleMomentum<B> {
         at.move_y(self.rates.lower.at(k), &along_y);
         at.move_x(self.rates.upper.at(k), &along_x);
         Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 }
+    }
+
+    pub fn save(&self, to: &mut Snapshot) {
+        if let Some(Before { x, y, along: [along_y, along_x] }) = &self.before {
+            to.put_vectors("before", [x, y, along_y, along_x]);
+        }
+    }
+
+    pub fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+        self.before = None;
+        if from.has("before") {
+            let like = [&at.x, &at.y, &at.y, &at.x];
+            let [x, y, along_y, along_x] = from.take_array("before", like)?;
+            self.before = Some(Before { x, y, along: [along_y, along_x] });
+        }
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 
 use super::shared::{At, Auxiliary, corrected, descend, momentum, weight};
 use crate::joint::{Iterate, JointMethod, Seen};
-use crate::{Direction, Error, Level, Loss, Point, Rates, Sample, Schedule, Wrt};
+use crate::{Direction, Error, Level, Loss, Point, Rates, Sample, Schedule, Snapshot, Wrt};
 
 /// `fsla`: one step of y, one of v, one of x with momentum.
 ///
@@ -93,5 +93,22 @@ impl<B: Backend> JointMethod<B> for Fsla<B> {
         self.before = Some((at.x.clone(), along_x.clone()));
         at.move_x(rates.upper.at(k), &along_x);
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: along_v.norm() })
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        self.auxiliary.save(to);
+        if let Some((x, along)) = &self.before {
+            to.put_vectors("before", [x, along]);
+        }
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+        self.auxiliary.restore(from, at)?;
+        self.before = None;
+        if from.has("before") {
+            let [x, along] = from.take_array("before", [&at.x, &at.x])?;
+            self.before = Some((x, along));
+        }
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 use super::NeumannSeries;
 use super::double_momentum::DoubleMomentum;
 use crate::joint::{Iterate, JointMethod, Seen};
-use crate::{Error, Rates, Schedule};
+use crate::{Error, Rates, Schedule, Snapshot};
 
 /// `mrbo`: one step of each level at once, both with the momentum of STORM.
 ///
@@ -56,5 +56,13 @@ impl<B: Backend> JointMethod<B> for Mrbo<B> {
     fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
         let series = self.0.series;
         Ok(self.0.step(k, at, |at| series.whole(at)))
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        self.0.save(to);
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+        self.0.restore(from, at)
     }
 }

@@ -7,7 +7,7 @@ use burn::tensor::backend::Backend;
 
 use super::shared::{At, Auxiliary, all, corrected, directions, mean};
 use crate::joint::{Iterate, JointMethod, Seen};
-use crate::{Error, Level, Loss, Rates, Sample, Schedule};
+use crate::{Error, Level, Loss, Rates, Sample, Schedule, Snapshot};
 
 /// `saba`: the directions of [`Soba`](super::Soba), corrected by what was last seen of each batch, as in
 /// SAGA.
@@ -56,6 +56,20 @@ impl<B: Backend, const N: usize> Memory<B, N> {
         self.mean = from_fn(|i| self.mean[i].axpy(share, &new[i].sub(&old[i])));
         *old = new;
         estimate
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        to.put_vectors("mean", &self.mean);
+        for (at, batch) in self.batches.iter().enumerate() {
+            to.put_vectors(&format!("batches/{at}"), batch);
+        }
+    }
+
+    /// That of `batches` batches, each of vectors like `like`.
+    fn restored(from: &mut Snapshot, batches: usize, like: [&Vector<B>; N]) -> Result<Self, Error> {
+        let mut batch = |at| from.take_array(&format!("batches/{at}"), like);
+        let batches = (0..batches).map(&mut batch).collect::<Result<_, _>>()?;
+        Ok(Self { batches, mean: from.take_array("mean", like)? })
     }
 }
 
@@ -106,5 +120,26 @@ impl<B: Backend> JointMethod<B> for Saba<B> {
         self.auxiliary.advance(k, at, &v, &along);
         let [along_y, along_v, along_x] = along;
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: along_v.norm() })
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        self.auxiliary.save(to);
+        if let Some((lower, upper)) = &self.seen {
+            to.put_within("lower", |to| lower.save(to));
+            to.put_within("upper", |to| upper.save(to));
+        }
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+        self.auxiliary.restore(from, at)?;
+        self.seen = None;
+        if from.has("lower") {
+            let (x, y) = (&at.x, &at.y);
+            let [n, m] = [Level::Lower, Level::Upper].map(|level| at.sampler.batches(level));
+            let lower = from.take_within("lower", |from| Memory::restored(from, n, [y, y, x]))?;
+            let upper = from.take_within("upper", |from| Memory::restored(from, m, [y, x]))?;
+            self.seen = Some((lower, upper));
+        }
+        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use super::shared::{At, all, descend};
 use crate::error::{at_least_one, positive};
 use crate::joint::{Iterate, Seen};
-use crate::{Error, Level, Loss, Rates, Sample};
+use crate::{Error, Level, Loss, Rates, Sample, Snapshot};
 
 /// Q terms of the Neumann series for `f_yy^-1 F_y`, each factor on a batch of its own.
 ///
@@ -43,6 +43,15 @@ pub(super) struct Truncation(ChaCha8Rng);
 impl Truncation {
     pub fn new(seed: u64) -> Self {
         Self(ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    pub fn save(&self, to: &mut Snapshot) {
+        to.put_generator("truncation", &self.0);
+    }
+
+    pub fn restore(&mut self, from: &mut Snapshot) -> Result<(), Error> {
+        self.0 = from.take_generator("truncation")?;
+        Ok(())
     }
 }
 

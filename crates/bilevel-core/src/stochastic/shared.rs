@@ -6,7 +6,7 @@ use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
 use crate::joint::Iterate;
-use crate::{Direction, Error, Level, Loss, Oracle, Point, Rates, Sample, Schedule, Wrt};
+use crate::{Direction, Error, Level, Loss, Oracle, Point, Rates, Sample, Schedule, Snapshot, Wrt};
 
 /// Where derivatives are taken; each of them is the mean over the samples that it is given.
 pub(super) struct At<'a, B: Backend> {
@@ -184,6 +184,15 @@ impl<B: Backend> Auxiliary<B> {
         at.move_y(self.rates.lower.at(k), along_y);
         self.move_v(k, v, along_v);
         at.move_x(self.rates.upper.at(k), along_x);
+    }
+
+    pub fn save(&self, to: &mut Snapshot) {
+        to.put_optional_vector("v", self.v.as_ref());
+    }
+
+    pub fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+        self.v = from.take_optional_vector("v", &at.y)?;
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use burn::tensor::backend::Backend;
 
 use super::shared::{At, Auxiliary, directions};
 use crate::joint::{Iterate, JointMethod, Seen};
-use crate::{Error, Rates, Schedule};
+use crate::{Error, Rates, Schedule, Snapshot};
 
 /// `soba`: y, v and x moved at once, each by a direction that is linear in the losses.
 ///
@@ -54,5 +54,13 @@ impl<B: Backend> JointMethod<B> for Soba<B> {
         self.0.advance(k, at, &v, &along);
         let [along_y, along_v, along_x] = along;
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: along_v.norm() })
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        self.0.save(to);
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+        self.0.restore(from, at)
     }
 }

@@ -6,7 +6,7 @@ use burn::tensor::backend::Backend;
 use super::shared::{At, Auxiliary, all, corrected, directions};
 use crate::error::at_least_one;
 use crate::joint::{Iterate, JointMethod, Seen};
-use crate::{Error, Level, Rates, Schedule};
+use crate::{Error, Level, Rates, Schedule, Snapshot};
 
 /// `srba`: the directions of [`Soba`](super::Soba), estimated recursively as in SARAH.
 ///
@@ -91,5 +91,23 @@ impl<B: Backend> JointMethod<B> for Srba<B> {
         self.before = Some(Before { x, y, v, along: along.clone() });
         let [along_y, along_v, along_x] = along;
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: along_v.norm() })
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        self.auxiliary.save(to);
+        if let Some(Before { x, y, v, along: [along_y, along_v, along_x] }) = &self.before {
+            to.put_vectors("before", [x, y, v, along_y, along_v, along_x]);
+        }
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+        self.auxiliary.restore(from, at)?;
+        self.before = None;
+        if from.has("before") {
+            let like = [&at.x, &at.y, &at.y, &at.y, &at.y, &at.x];
+            let [x, y, v, along_y, along_v, along_x] = from.take_array("before", like)?;
+            self.before = Some(Before { x, y, v, along: [along_y, along_v, along_x] });
+        }
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 use super::NeumannSeries;
 use crate::error::at_least_one;
 use crate::joint::{Iterate, JointMethod, Seen};
-use crate::{Error, Rates};
+use crate::{Error, Rates, Snapshot};
 
 /// `stocbio`: T steps of y, then one of x by a series with a batch for every factor.
 ///
@@ -47,4 +47,6 @@ impl<B: Backend> JointMethod<B> for StocBio {
         let Self { rates, inner_steps, series } = self;
         Ok(series.nested(k, at, *rates, *inner_steps, |at| series.whole(at)))
     }
+
+    fn save(&self, _: &mut Snapshot) {}
 }

@@ -6,7 +6,7 @@ use super::NeumannSeries;
 use super::double_momentum::DoubleMomentum;
 use super::series::Truncation;
 use crate::joint::{Iterate, JointMethod, Seen};
-use crate::{Error, Rates, Schedule};
+use crate::{Error, Rates, Schedule, Snapshot};
 
 /// `sustain`: one step of each level at once, both with the momentum of STORM.
 ///
@@ -70,5 +70,15 @@ impl<B: Backend> JointMethod<B> for Sustain<B> {
     fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
         let (series, truncation) = (self.double.series, &mut self.truncation);
         Ok(self.double.step(k, at, |at| series.truncated(at, truncation)))
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        self.double.save(to);
+        self.truncation.save(to);
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+        self.double.restore(from, at)?;
+        self.truncation.restore(from)
     }
 }

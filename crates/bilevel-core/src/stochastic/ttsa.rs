@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 use super::NeumannSeries;
 use super::series::Truncation;
 use crate::joint::{Iterate, JointMethod, Seen};
-use crate::{Error, Rates};
+use crate::{Error, Rates, Snapshot};
 
 /// `ttsa`: one step of each level, y on the faster time scale.
 ///
@@ -50,5 +50,13 @@ impl<B: Backend> JointMethod<B> for Ttsa {
     fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
         let Self { rates, series, truncation } = self;
         Ok(series.nested(k, at, *rates, 1, |at| series.truncated(at, truncation)))
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        self.truncation.save(to);
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, _: &Iterate<'_, B>) -> Result<(), Error> {
+        self.truncation.restore(from)
     }
 }

@@ -7,7 +7,7 @@ use super::NeumannSeries;
 use super::shared::{At, all, corrected};
 use crate::error::at_least_one;
 use crate::joint::{Iterate, JointMethod, Seen};
-use crate::{Error, Level, Rates};
+use crate::{Error, Level, Rates, Snapshot};
 
 /// `vrbo`: SPIDER on `f_y` and on the hypergradient, with steps of y inside each step of x.
 ///
@@ -105,5 +105,17 @@ impl<B: Backend> JointMethod<B> for Vrbo<B> {
         }
         self.memory = Some(along);
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        if let Some(along) = &self.memory {
+            to.put_vectors("along", along);
+        }
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+        let like = [&at.y, &at.x];
+        self.memory = from.has("along").then(|| from.take_array("along", like)).transpose()?;
+        Ok(())
     }
 }

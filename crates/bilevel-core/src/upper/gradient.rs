@@ -4,8 +4,8 @@ use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
 use super::UpperStep;
-use crate::Error;
 use crate::error::positive;
+use crate::{Error, Snapshot};
 
 /// `x' = x - a g`: for problems whose source descends so, and for oracles without a module.
 /// [`BurnOptimizer`](crate::BurnOptimizer) has the others.
@@ -28,4 +28,6 @@ impl<B: Backend> UpperStep<B> for GradientStep {
     fn step(&mut self, x: &Vector<B>, gradient: &Vector<B>) -> Vector<B> {
         x.axpy(-self.step_size, gradient)
     }
+
+    fn save(&self, _: &mut Snapshot) {}
 }

@@ -179,6 +179,8 @@ impl HypergradientMethod<B> for Toy {
         }
         Ok(found)
     }
+
+    fn save(&self, _: &mut Snapshot) {}
 }
 
 #[test]

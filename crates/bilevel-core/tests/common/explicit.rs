@@ -648,6 +648,8 @@ impl UpperStep<B> for Plain {
     fn step(&mut self, x: &Vector<B>, gradient: &Vector<B>) -> Vector<B> {
         x.axpy(-0.1, gradient)
     }
+
+    fn save(&self, _: &mut Snapshot) {}
 }
 
 /// A run on `Small::Bent`, its start learned.
