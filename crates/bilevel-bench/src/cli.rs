@@ -6,8 +6,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::backend::BackendName;
 use crate::compare::ProblemName;
-use crate::error::EXIT_CODES;
-use crate::experiments::hyper_cleaning::{MethodName, ModelName};
+use crate::error::{BenchError, EXIT_CODES};
+use crate::experiments::Settings;
+use crate::experiments::hyper_cleaning;
 use crate::hypergrad::{Method, PlanName, Workload};
 
 /// Bilevel optimisation: the field's experiments, on the CPU and on any GPU.
@@ -27,6 +28,8 @@ pub enum Command {
     /// Run an experiment and write its results to a folder.
     #[command(subcommand)]
     Run(Experiment),
+    /// Go on with a run that was cut short, from its last checkpoint.
+    Resume(ResumeArgs),
     /// Check the derivatives of an experiment's losses, in f64 on the CPU.
     #[command(subcommand)]
     Check(CheckedExperiment),
@@ -132,7 +135,69 @@ pub struct HypergradArgs {
 #[derive(Debug, Subcommand)]
 pub enum Experiment {
     /// Find the wrong labels of a training set: one weight a sample, learned on clean validation data.
-    HyperCleaning(Box<HyperCleaningArgs>),
+    HyperCleaning(Box<hyper_cleaning::Args>),
+}
+
+impl Experiment {
+    /// The settings that the arguments make, completed.
+    ///
+    /// # Errors
+    /// If a setting is outside its range.
+    pub fn settings(&self) -> Result<Settings, BenchError> {
+        Ok(match self {
+            Self::HyperCleaning(args) => {
+                Settings::HyperCleaning(hyper_cleaning::Settings::new(args)?)
+            }
+        })
+    }
+
+    /// What all experiments take.
+    pub fn common(&self) -> &Common {
+        match self {
+            Self::HyperCleaning(args) => &args.common,
+        }
+    }
+}
+
+/// What all experiments take.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Common {
+    /// Seed of splits, noise and initial values [default: 0]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    pub seed: Option<u64>,
+    /// Where to compute [default: auto]
+    #[arg(long, value_enum)]
+    pub backend: Option<BackendName>,
+    /// The folder with the data [default: the embedded digits]
+    #[arg(long)]
+    pub data_dir: Option<PathBuf>,
+    /// Where the folder of the run is made [default: runs]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub manner: MannerArgs,
+}
+
+/// How to go about a run.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct MannerArgs {
+    /// Print the summary as JSON, and nothing else
+    #[arg(long)]
+    pub json: bool,
+    /// Seconds between two checkpoints [default: 30]
+    #[arg(long)]
+    pub save_every: Option<u32>,
+}
+
+/// What `resume` takes.
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// The folder of the run
+    pub folder: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub manner: MannerArgs,
 }
 
 /// The experiments whose derivatives can be checked.
@@ -147,64 +212,8 @@ pub enum CheckedExperiment {
 pub struct HyperCleaningCheckArgs {
     /// The classifier [default: softmax]
     #[arg(long, value_enum)]
-    pub model: Option<ModelName>,
+    pub model: Option<hyper_cleaning::ModelName>,
     /// A folder with data in MNIST's format [default: the embedded digits]
     #[arg(long)]
     pub data_dir: Option<PathBuf>,
-}
-
-/// The settings of hyper-cleaning.
-#[derive(Debug, Default, Args)]
-pub struct HyperCleaningArgs {
-    /// Methods, separated by commas [default: all]
-    #[arg(long = "method", value_enum, value_delimiter = ',')]
-    pub methods: Vec<MethodName>,
-    /// Lower steps T of each hypergradient [default: 100]
-    #[arg(long)]
-    pub steps: Option<usize>,
-    /// Step size of the lower level [default: 1]
-    #[arg(long)]
-    pub step_size: Option<f64>,
-    /// Upper steps [default: 150 for the digits, else 100]
-    #[arg(long)]
-    pub upper_steps: Option<usize>,
-    /// Learning rate of the upper level (Adam) [default: 0.1]
-    #[arg(long)]
-    pub learning_rate: Option<f64>,
-    /// The classifier [default: softmax]
-    #[arg(long, value_enum)]
-    pub model: Option<ModelName>,
-    /// Share of training labels made wrong [default: 0.5]
-    #[arg(long)]
-    pub noise: Option<f64>,
-    /// Training samples [default: 500 of the digits, else 7000]
-    #[arg(long)]
-    pub train: Option<usize>,
-    /// Validation samples [default: 500 of the digits, else 7000]
-    #[arg(long)]
-    pub validation: Option<usize>,
-    /// Products of the linear solver of cg at most [default: 50]
-    #[arg(long)]
-    pub cg_iterations: Option<usize>,
-    /// Relative residual at which the linear solver of cg stops [default: 0.001]
-    #[arg(long)]
-    pub cg_tolerance: Option<f64>,
-    /// Damping of the linear solver of cg [default: 0.01]
-    #[arg(long)]
-    pub cg_damping: Option<f64>,
-    /// Seed of splits, noise and initial values [default: 0]
-    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
-    pub seed: Option<u64>,
-    /// Where to compute [default: auto]
-    #[arg(long, value_enum)]
-    pub backend: Option<BackendName>,
-    /// A folder with data in MNIST's format [default: the embedded digits]
-    #[arg(long)]
-    pub data_dir: Option<PathBuf>,
-    /// Where the folder of the run is made [default: runs]
-    #[arg(long)]
-    pub out: Option<PathBuf>,
-    /// Print the summary as JSON, and nothing else
-    #[arg(long)]
-    pub json: bool,
 }

@@ -2,20 +2,20 @@
 
 use std::io::{ErrorKind, Write};
 use std::path::Path;
+use std::time::Duration;
 
-use clap::ValueEnum;
+use clap::Subcommand;
 
 use crate::backend::{self, BackendName};
 use crate::cli::{
-    CheckedExperiment, Cli, Command, CompareArgs, Experiment, HyperCleaningArgs,
-    HyperCleaningCheckArgs, HypergradArgs, ToysArgs,
+    CheckedExperiment, Cli, Command, Common, CompareArgs, Experiment, HyperCleaningCheckArgs,
+    HypergradArgs, MannerArgs, ResumeArgs, ToysArgs,
 };
 use crate::error::BenchError;
-use crate::experiments::hyper_cleaning::{self, MethodName, Settings};
+use crate::experiments::{self, Manner, hyper_cleaning};
 use crate::hypergrad;
-use crate::report::ReportError;
-use crate::report::folder::{RunFolder, default_name, summary_json};
-use crate::report::table;
+use crate::report::folder::{RunFolder, summary_json};
+use crate::report::{ReportError, RunReport, table};
 
 /// Does what the command line says. Results go to standard output, progress to standard error.
 ///
@@ -23,8 +23,9 @@ use crate::report::table;
 /// See [`BenchError`].
 pub fn execute(cli: Cli) -> Result<(), BenchError> {
     match cli.command {
-        None => hyper_cleaning(&HyperCleaningArgs::default()),
-        Some(Command::Run(Experiment::HyperCleaning(args))) => hyper_cleaning(&args),
+        None => run(&Experiment::HyperCleaning(Box::default())),
+        Some(Command::Run(experiment)) => run(&experiment),
+        Some(Command::Resume(args)) => resume(&args),
         Some(Command::Check(CheckedExperiment::HyperCleaning(args))) => check_hyper_cleaning(args),
         Some(Command::Toys(args)) => toys(&args),
         Some(Command::Compare(args)) => compare(args),
@@ -34,19 +35,31 @@ pub fn execute(cli: Cli) -> Result<(), BenchError> {
     }
 }
 
-fn hyper_cleaning(args: &HyperCleaningArgs) -> Result<(), BenchError> {
-    let prepared = hyper_cleaning::prepare(Settings::new(args)?)?;
-    // Before the run: hours of work should not end at a folder that cannot be written.
-    let root = args.out.as_deref().unwrap_or(Path::new("runs"));
-    let name = default_name("hyper-cleaning", prepared.settings().seed);
-    let folder = RunFolder::create(root, &name)?;
-    let report = prepared.run(!args.json)?;
-    folder.write(&report)?;
-    if args.json {
-        print(&format!("{}\n", summary_json(&report)?))?;
+fn run(experiment: &Experiment) -> Result<(), BenchError> {
+    let common = experiment.common();
+    let root = common.out.as_deref().unwrap_or(Path::new("runs"));
+    let settings = experiment.settings()?;
+    let (folder, report) = experiments::start(&settings, root, manner(common.manner))?;
+    show(&folder, &report, common.manner.json)
+}
+
+fn resume(args: &ResumeArgs) -> Result<(), BenchError> {
+    let folder = RunFolder::open(&args.folder)?;
+    let report = experiments::resume(&folder, manner(args.manner))?;
+    show(&folder, &report, args.manner.json)
+}
+
+fn manner(args: MannerArgs) -> Manner {
+    let save_every = Duration::from_secs(args.save_every.unwrap_or(30).into());
+    Manner { progress: !args.json, save_every }
+}
+
+fn show(folder: &RunFolder, report: &RunReport, json: bool) -> Result<(), BenchError> {
+    if json {
+        print(&format!("{}\n", summary_json(report)?))?;
     } else {
         let path = folder.path().display();
-        print(&format!("{}\n\nResults: {path}\n", table::render(&report)))?;
+        print(&format!("{}\n\nResults: {path}\n", table::render(report)))?;
     }
     let failed = report.methods.iter().filter(|method| !method.ok);
     let methods: Vec<_> = failed.map(|method| method.name.clone()).collect();
@@ -60,13 +73,16 @@ fn hyper_cleaning(args: &HyperCleaningArgs) -> Result<(), BenchError> {
 const CHECKED_SAMPLES: usize = 50;
 
 fn check_hyper_cleaning(args: HyperCleaningCheckArgs) -> Result<(), BenchError> {
-    let settings = Settings::new(&HyperCleaningArgs {
+    let settings = hyper_cleaning::Settings::new(&hyper_cleaning::Args {
         model: args.model,
-        data_dir: args.data_dir,
         train: Some(CHECKED_SAMPLES),
         validation: Some(CHECKED_SAMPLES),
-        backend: Some(BackendName::Flex),
-        ..HyperCleaningArgs::default()
+        common: Common {
+            data_dir: args.data_dir,
+            backend: Some(BackendName::Flex),
+            ..Common::default()
+        },
+        ..hyper_cleaning::Args::default()
     })?;
     let reports = hyper_cleaning::prepare(settings)?.check()?;
     for (level, report) in &reports {
@@ -142,11 +158,14 @@ fn print(text: &str) -> Result<(), BenchError> {
 }
 
 fn list() -> String {
-    let mut text = String::from(
-        "Experiments\n  hyper-cleaning   find the wrong labels of a training set\n\nMethods\n",
-    );
-    for method in MethodName::value_variants() {
-        text += &format!("  {:<16} {}\n", method.as_str(), method.describe());
+    let mut text = String::from("Experiments\n");
+    for experiment in Experiment::augment_subcommands(clap::Command::new("run")).get_subcommands() {
+        let about = experiment.get_about().map(ToString::to_string).unwrap_or_default();
+        text += &format!("  {:<16} {about}\n", experiment.get_name());
+    }
+    text += "\nMethods of hyper-cleaning\n";
+    for method in hyper_cleaning::Method::all() {
+        text += &format!("  {:<16} {}\n", method.name(), method.describe());
     }
     text
 }

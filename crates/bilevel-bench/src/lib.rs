@@ -4,11 +4,13 @@
 //! |---|---|
 //! | [`cli`], [`commands`] | the command line, and what each command does |
 //! | [`experiments`] | the experiments, one folder each |
+//! | [`methods`] | the table of methods that all of them draw from |
 //! | [`hypergrad`] | one hypergradient, timed |
 //! | [`backend`] | the backends of this build, and which to take |
 //! | `toys` | problems with known answers: what sources say, what we see |
 //! | [`data`] | data sets, their readers, splits and label noise |
 //! | [`report`] | what a run writes down: folder, table, curves |
+//! | [`settings`] | checks of what the command line gives |
 //! | [`memory`] | the peak memory of a phase |
 
 pub mod backend;
@@ -20,7 +22,9 @@ mod error;
 pub mod experiments;
 pub mod hypergrad;
 pub mod memory;
+pub mod methods;
 pub mod report;
+pub mod settings;
 #[cfg(feature = "flex")]
 pub mod toys;
 

@@ -4,7 +4,8 @@
 //! is a failure.
 
 use bilevel_bench::backend::{BackendName, Job, run_on};
-use bilevel_bench::compare::{Contender, ProblemName, contenders, solver};
+use bilevel_bench::compare::{ProblemName, solver};
+use bilevel_bench::methods::{Contender, contenders};
 use bilevel_core::{
     Adam, AutodiffOracle, BiCgStab, BilevelProblem, Bounds, Cg, Dense, Descent, Dynamics, Fad,
     FixedPoint, FullBatch, Gd, Gmres, HypergradientMethod, IaGm, Iaptt, Implicit, LinearSolver,

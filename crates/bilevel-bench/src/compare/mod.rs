@@ -7,12 +7,10 @@
 //! once pays for all of its batches.
 
 mod measure;
-mod methods;
 mod problem;
 
 pub use measure::{Judge, Measured};
-pub use methods::{Contender, Family, Method, contenders};
-pub use problem::{ProblemName, Setup, Tuning};
+pub use problem::{ProblemName, Setup};
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -25,6 +23,7 @@ use burn::tensor::backend::Backend;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::error::BenchError;
+use crate::methods::{Contender, Family, Method, Tuning, contenders};
 
 /// What is compared, and how long.
 #[derive(Debug, Clone)]
@@ -150,11 +149,15 @@ pub fn solver<'a, B: Backend>(
     let on_batches = contender.family.on_batches();
     let oracle = if on_batches { setup.batches.as_ref() } else { setup.whole.as_ref() };
     let (x, y) = (setup.x.clone(), setup.y.clone());
-    match (contender.make)(tuning, setup, seed)? {
+    match (contender.make)(tuning, &setup.point(), seed)? {
         Method::Hypergradient(method) => {
             let step = GradientStep::new(tuning.whole)?;
+            let start = match method.differentiates_start() {
+                true => Start::Learned { step_size: tuning.lower },
+                false => Start::Warm,
+            };
             let solver = HypergradientSolver::new(oracle, method, step, x, y);
-            Ok(Box::new(solver.with_start(Start::Warm)))
+            Ok(Box::new(solver.with_start(start)))
         }
         Method::Joint(method) => {
             let [upper, lower] = setup.counts;

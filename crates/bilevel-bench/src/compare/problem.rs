@@ -13,6 +13,7 @@ use rand::Rng;
 use crate::data::batches::{DenseBatches, full_batch};
 use crate::data::{Purpose, libsvm, stream};
 use crate::error::BenchError;
+use crate::methods::{Linear, Point, Tuning};
 
 /// A problem, by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -21,21 +22,6 @@ pub enum ProblemName {
     Quadratic,
     /// One penalty a feature of a logistic regression on ijcnn1 (needs --data-dir)
     Ijcnn1,
-}
-
-/// Step sizes that suit a problem.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Tuning {
-    /// Of x along a hypergradient of one batch.
-    pub upper: f64,
-    /// Of x along a hypergradient of the whole data, whose steps are fewer.
-    pub whole: f64,
-    /// Of y along the gradient of f; below the inverse of its curvature.
-    pub lower: f64,
-    /// Steps between two full passes, for methods that make some: of the order of the number of batches.
-    pub period: usize,
-    /// Of x, under which proxies learn the response.
-    pub perturbation: f64,
 }
 
 /// A problem under one seed: three oracles of the same variables, and where to start.
@@ -55,6 +41,11 @@ pub struct Setup<B: Backend> {
 }
 
 impl<B: Backend> Setup<B> {
+    /// Where to start.
+    pub fn point(&self) -> Point<'_, B> {
+        Point { x: &self.x, y: &self.y }
+    }
+
     fn new<P, D>(
         problem: impl Fn() -> P,
         (x, y): (&Upper<P, B>, &Lower<P, B>),
@@ -89,13 +80,20 @@ impl ProblemName {
 
     /// Its step sizes.
     pub fn tuning(self) -> Tuning {
-        match self {
-            Self::Quadratic => {
-                Tuning { upper: 0.02, whole: 0.04, lower: 0.5, period: 8, perturbation: 0.5 }
-            }
-            Self::Ijcnn1 => {
-                Tuning { upper: 1.0, whole: 20.0, lower: 0.3, period: 200, perturbation: 0.5 }
-            }
+        let (upper, whole, lower, period) = match self {
+            Self::Quadratic => (0.02, 0.04, 0.5, 8),
+            Self::Ijcnn1 => (1.0, 20.0, 0.3, 200),
+        };
+        Tuning {
+            upper,
+            whole,
+            lower,
+            steps: 10,
+            truncated: 3,
+            aggregation: 0.5,
+            linear: Linear { iterations: 10, tolerance: 1e-6, damping: 0.0, warm: true },
+            period,
+            perturbation: 0.5,
         }
     }
 

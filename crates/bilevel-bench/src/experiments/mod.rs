@@ -1,3 +1,136 @@
-//! The experiments, one file each.
+//! The experiments, a folder each, and what they share.
+//!
+//! ```text
+//! arguments -> Settings -> prepare: data read, backend there -> Experiment -> Run: one method after the other -> reports
+//! ```
+//!
+//! Settings are values that `settings.toml` holds, the whole of a run: from them and the checkpoint beside them
+//! [`resume`] goes on with a run that was cut short, as if it had not been. A new experiment is a folder here,
+//! a variant of [`Settings`] and one of the command line's `Experiment`.
+
+mod checkpoint;
+mod run;
 
 pub mod hyper_cleaning;
+
+pub use run::{Run, Trial};
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::BenchError;
+use crate::report::folder::{RunFolder, default_name, settings_toml};
+use crate::report::{MethodReport, ReportError, RunReport};
+
+/// The settings of an experiment, complete and checked: `settings.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "experiment", rename_all = "kebab-case")]
+pub enum Settings {
+    /// One weight a training sample.
+    HyperCleaning(hyper_cleaning::Settings),
+}
+
+/// An experiment whose data and settings have been found sound.
+pub trait Experiment: Send {
+    /// Runs all methods, by [`Run::method`]. One that fails is reported as such, and the others go on.
+    ///
+    /// # Errors
+    /// If the library refuses a setting, or results cannot be written.
+    fn run(self: Box<Self>, run: &mut Run) -> Result<Vec<MethodReport>, BenchError>;
+}
+
+impl Settings {
+    /// The experiment's name on the command line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::HyperCleaning(_) => "hyper-cleaning",
+        }
+    }
+
+    /// The seed of all randomness.
+    pub fn seed(&self) -> u64 {
+        match self {
+            Self::HyperCleaning(settings) => settings.seed,
+        }
+    }
+
+    /// The same under another seed.
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        match &mut self {
+            Self::HyperCleaning(settings) => settings.seed = seed,
+        }
+        self
+    }
+
+    /// Reads the data, and asks whether the backend is there.
+    ///
+    /// # Errors
+    /// If the data, the backend or a setting cannot be used.
+    pub fn prepare(&self) -> Result<Box<dyn Experiment>, BenchError> {
+        Ok(match self {
+            Self::HyperCleaning(settings) => Box::new(hyper_cleaning::prepare(settings.clone())?),
+        })
+    }
+
+    fn table(&self) -> Result<toml::Table, ReportError> {
+        toml::Table::try_from(self)
+            .map_err(|cause| ReportError::Format { file: "settings.toml", what: cause.to_string() })
+    }
+}
+
+/// How a run goes about it; not what comes out of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// Whether a terminal shows how far it is.
+    pub progress: bool,
+    /// The time between two checkpoints within a method.
+    pub save_every: Duration,
+}
+
+/// Runs an experiment in a folder of its own under `root`.
+///
+/// # Errors
+/// See [`BenchError`]. What is wrong with data, backend or settings is seen before there is a folder.
+pub fn start(
+    settings: &Settings,
+    root: &Path,
+    manner: Manner,
+) -> Result<(RunFolder, RunReport), BenchError> {
+    let experiment = settings.prepare()?;
+    // Before the run: hours of work should not end at a folder that cannot be written.
+    let folder = RunFolder::create(root, &default_name(settings.name(), settings.seed()))?;
+    folder.write_file("settings.toml", settings_toml(&settings.table()?)?.as_bytes())?;
+    let report = finish(settings, experiment, Run::new(folder.clone(), manner))?;
+    Ok((folder, report))
+}
+
+/// Goes on with the run of a folder, from its checkpoint: the same numbers, bit for bit, as if it had not been
+/// cut short; on the CPU, where the same settings give the same bits. A run that is complete is read.
+///
+/// # Errors
+/// See [`BenchError`].
+pub fn resume(folder: &RunFolder, manner: Manner) -> Result<RunReport, BenchError> {
+    if let Some(report) = folder.report()? {
+        return Ok(report);
+    }
+    let settings: Settings = folder.settings()?;
+    let experiment = settings.prepare()?;
+    finish(&settings, experiment, Run::resume(folder.clone(), manner)?)
+}
+
+fn finish(
+    settings: &Settings,
+    experiment: Box<dyn Experiment>,
+    mut run: Run,
+) -> Result<RunReport, BenchError> {
+    let report = RunReport {
+        experiment: settings.name().into(),
+        seed: settings.seed(),
+        methods: experiment.run(&mut run)?,
+        settings: settings.table()?,
+    };
+    run.end(&report)?;
+    Ok(report)
+}

@@ -6,7 +6,8 @@ use serde::Serialize;
 use super::ReportError;
 use super::convergence::{Axis, Chart, Curve, svg};
 use super::folder::RunFolder;
-use crate::compare::{Compared, Family, Mark, Settings, grid};
+use crate::compare::{Compared, Mark, Settings, grid};
+use crate::methods::Family;
 
 /// The band around a median: from this share of the runs to that.
 const BAND: (f64, f64) = (0.2, 0.8);

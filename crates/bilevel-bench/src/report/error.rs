@@ -1,7 +1,7 @@
 use std::io;
 use std::path::PathBuf;
 
-/// Why a report cannot be written.
+/// Why a report cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReportError {
@@ -12,6 +12,22 @@ pub enum ReportError {
         path: PathBuf,
         /// What the operating system said.
         cause: io::Error,
+    },
+    /// The file system refused.
+    #[error("{}: {cause}; check that this is the folder of a run, and readable", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+    /// A file that is not what it should be.
+    #[error("{}: {what}; remove the folder and start the run anew", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
     },
     /// A name that is no plain folder name.
     #[error(

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use serde::Serialize;
-use tempfile::NamedTempFile;
+use serde::de::DeserializeOwned;
 
 use super::{ReportError, RunReport, StepRecord, curves};
 
 const LAST_SUFFIX: u32 = 9999;
+/// How the name of a file begins that is not whole yet.
+const UNFINISHED: &str = ".unfinished-";
 
 /// A folder that belongs to one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +52,32 @@ impl RunFolder {
         Err(ReportError::Crowded { path: root.join(name), tried: LAST_SUFFIX })
     }
 
+    /// The folder of an earlier run, to go on in. Files that were cut short are removed.
+    ///
+    /// # Errors
+    /// Where it is no folder of a run, or cannot be read.
+    pub fn open(path: &Path) -> Result<Self, ReportError> {
+        let refuse = |cause| ReportError::Read { path: path.into(), cause };
+        for entry in fs::read_dir(path).map_err(refuse)? {
+            let entry = entry.map_err(refuse)?;
+            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+                fs::remove_file(entry.path()).map_err(refuse)?;
+            }
+        }
+        Ok(Self { path: path.into() })
+    }
+
+    /// The folder `name` in this one, made where it is not there.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub fn inner(&self, name: &str) -> Result<Self, ReportError> {
+        let path = self.path.join(name);
+        fs::create_dir_all(&path)
+            .map_err(|cause| ReportError::Write { path: path.clone(), cause })?;
+        Self::open(&path)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -60,10 +88,10 @@ impl RunFolder {
     /// # Errors
     /// Where a file cannot be written; the files before it are whole.
     pub fn write(&self, report: &RunReport) -> Result<(), ReportError> {
-        self.write_file("settings.toml", settings_toml(report)?.as_bytes())?;
+        self.write_file("settings.toml", settings_toml(&report.settings)?.as_bytes())?;
         self.write_file("metrics.csv", &metrics_csv(report)?)?;
-        self.write_file("summary.json", summary_json(report)?.as_bytes())?;
-        self.write_file("curves.svg", curves::svg(report)?.as_bytes())
+        self.write_file("curves.svg", curves::svg(report)?.as_bytes())?;
+        self.write_file(SUMMARY, summary_json(report)?.as_bytes())
     }
 
     /// Writes one file so that it is there whole or not at all, even where the power fails.
@@ -74,7 +102,7 @@ impl RunFolder {
         let path = self.path.join(name);
         let write = || -> io::Result<()> {
             // In the same folder, since only there is a rename a single act.
-            let mut file = NamedTempFile::new_in(&self.path)?;
+            let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.path)?;
             file.write_all(contents)?;
             make_readable(file.as_file())?;
             file.as_file().sync_all()?;
@@ -83,7 +111,61 @@ impl RunFolder {
         };
         write().map_err(|cause| ReportError::Write { path: path.clone(), cause })
     }
+
+    /// A file's contents; none where there is no such file.
+    ///
+    /// # Errors
+    /// Where the file system refuses.
+    pub fn read_file(&self, name: &str) -> Result<Option<Vec<u8>>, ReportError> {
+        let path = self.path.join(name);
+        match fs::read(&path) {
+            Ok(contents) => Ok(Some(contents)),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(ReportError::Read { path, cause }),
+        }
+    }
+
+    /// Removes a file, if it is there.
+    ///
+    /// # Errors
+    /// Where the file system refuses.
+    pub fn remove_file(&self, name: &str) -> Result<(), ReportError> {
+        let path = self.path.join(name);
+        match fs::remove_file(&path) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                Err(ReportError::Write { path, cause })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The settings in `settings.toml`.
+    ///
+    /// # Errors
+    /// Where there are none, or not those of an experiment.
+    pub fn settings<T: DeserializeOwned>(&self) -> Result<T, ReportError> {
+        let path = self.path.join("settings.toml");
+        let text = fs::read_to_string(&path)
+            .map_err(|cause| ReportError::Read { path: path.clone(), cause })?;
+        toml::from_str(&text)
+            .map_err(|cause| ReportError::Damaged { path, what: cause.message().into() })
+    }
+
+    /// The report of a run that is complete, without its series; none where it is not.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn report(&self) -> Result<Option<RunReport>, ReportError> {
+        let Some(json) = self.read_file(SUMMARY)? else { return Ok(None) };
+        serde_json::from_slice(&json).map(Some).map_err(|cause| ReportError::Damaged {
+            path: self.path.join(SUMMARY),
+            what: cause.to_string(),
+        })
+    }
 }
+
+/// Written last: a folder that has it is complete.
+const SUMMARY: &str = "summary.json";
 
 /// Temporary files are private to their owner; a report is for everyone whom the folder lets in.
 fn make_readable(file: &fs::File) -> io::Result<()> {
@@ -106,12 +188,12 @@ pub fn summary_json(report: &RunReport) -> Result<String, ReportError> {
         .map_err(|e| ReportError::Format { file: "summary.json", what: e.to_string() })
 }
 
-/// The settings alone, as TOML.
+/// Settings as TOML.
 ///
 /// # Errors
 /// Where a setting has no form in TOML.
-pub fn settings_toml(report: &RunReport) -> Result<String, ReportError> {
-    toml::to_string_pretty(&report.settings)
+pub fn settings_toml(settings: &toml::Table) -> Result<String, ReportError> {
+    toml::to_string_pretty(settings)
         .map_err(|e| ReportError::Format { file: "settings.toml", what: e.to_string() })
 }
 

@@ -57,6 +57,10 @@ pub struct MethodReport {
     pub test_accuracy: Option<f64>,
     /// How well wrong labels were found, where the method looks for them.
     pub detection: Option<Detection>,
+    /// Figures that this experiment alone has, by name with the unit, such as `seconds an iteration`: a column of
+    /// the table each.
+    #[serde(default)]
+    pub figures: BTreeMap<String, f64>,
     /// Upper loss at the end.
     pub upper_loss: Option<f64>,
     /// Lower loss at the end.

@@ -16,16 +16,24 @@
 //! protocol of R. Liu et al., "A generic first-order algorithmic framework for bi-level programming
 //! beyond lower-level singleton", 2020, section 5.2. This differs from the latter in two ways: losses are
 //! means and not sums, so that step sizes do not depend on the number of samples, and F has no l2 term.
+//!
+//! After the upper steps, y is trained once more with the weights that were learned, as the method does it: by
+//! T steps of gradient descent, for `bda` by T steps down both losses, for `iaptt` and `ia-gm` from the start
+//! that was learned.
 
+mod args;
 #[cfg(feature = "flex")]
 mod check;
+mod method;
 mod problem;
 mod run;
 mod settings;
 
+pub use args::Args;
+pub use method::Method;
 pub use problem::{HyperCleaning, Labelled, SampleWeights};
 pub use run::{Prepared, prepare};
-pub use settings::{MethodName, ModelName, Settings};
+pub use settings::{ModelName, Preset, Settings};
 
 #[cfg(not(feature = "flex"))]
 impl Prepared {

@@ -4,52 +4,19 @@ use std::path::PathBuf;
 
 use bilevel_models::{ClassifierConfig, MlpConfig, SoftmaxRegressionConfig};
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::Args;
+use super::method::{self, Method};
 use crate::backend::BackendName;
-use crate::cli::HyperCleaningArgs;
 use crate::data::Dataset;
 use crate::data::split::SplitSizes;
 use crate::error::BenchError;
-
-/// A method of this experiment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MethodName {
-    /// Baseline: train on everything.
-    Noisy,
-    /// Reverse-mode hypergradient through the lower steps.
-    Rad,
-    /// Implicit hypergradient, its linear system by conjugate gradients.
-    Cg,
-    /// Baseline: train on the right labels alone.
-    Oracle,
-}
-
-impl MethodName {
-    /// The name on the command line.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Noisy => "noisy",
-            Self::Rad => "rad",
-            Self::Cg => "cg",
-            Self::Oracle => "oracle",
-        }
-    }
-
-    /// What it does, in a line.
-    pub fn describe(self) -> &'static str {
-        match self {
-            Self::Noisy => "baseline: train on all labels, wrong ones included",
-            Self::Rad => "hypergradient by back-propagation through the lower steps",
-            Self::Cg => "hypergradient by the implicit function theorem and conjugate gradients",
-            Self::Oracle => "baseline: train on the right labels alone",
-        }
-    }
-}
+use crate::methods::{Linear, Tuning};
+use crate::settings::{check_counts, check_not_negative, check_positive, check_share};
 
 /// A classifier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ModelName {
     /// Softmax regression.
@@ -71,16 +38,25 @@ impl ModelName {
     }
 }
 
+/// The settings of a paper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Preset {
+    /// [BDA](https://arxiv.org/abs/2006.04045), Table 2: softmax regression, 7000 and 7000 samples
+    Bda,
+    /// [IAPTT-GM](https://arxiv.org/abs/2110.00455), Table 3: two layers, 5000 and 5000 samples
+    Iaptt,
+}
+
 /// All settings of a run, as `settings.toml` has them.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Settings {
     /// The folder of the data; none for the embedded digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
     /// The methods, in the order of the run.
     #[serde(rename = "method")]
-    pub methods: Vec<MethodName>,
+    pub methods: Vec<Method>,
     /// The classifier.
     pub model: ModelName,
     /// Share of training labels made wrong.
@@ -97,12 +73,16 @@ pub struct Settings {
     pub upper_steps: usize,
     /// Adam's learning rate on the logits of the weights.
     pub learning_rate: f64,
-    /// Products of cg at most.
-    pub cg_iterations: usize,
-    /// Relative residual at which cg stops.
-    pub cg_tolerance: f64,
-    /// Damping of cg.
-    pub cg_damping: f64,
+    /// The last lower steps, through which `trad` goes back.
+    pub truncated: usize,
+    /// Weight of F in the first lower step of `bda`.
+    pub aggregation: f64,
+    /// Iterations of a linear solver at most.
+    pub iterations: usize,
+    /// Relative residual at which a linear solver stops.
+    pub tolerance: f64,
+    /// Damping of `cg`.
+    pub damping: f64,
     /// The seed.
     pub seed: u64,
     /// The backend asked for.
@@ -110,88 +90,96 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Completes what the command line gives with defaults for its data.
+    /// Completes what the command line gives: with a preset's settings, and defaults for its data.
     ///
     /// # Errors
-    /// If a setting is outside its range. Whether the data has enough samples is seen later.
-    pub fn new(args: &HyperCleaningArgs) -> Result<Self, BenchError> {
-        let digits = args.data_dir.is_none();
-        let sizes = if digits { SplitSizes::DIGITS } else { SplitSizes::BDA_MNIST };
-        let methods = if args.methods.is_empty() {
-            MethodName::value_variants().to_vec()
-        } else {
-            args.methods.clone()
+    /// If a setting is outside its range, or a method unknown. Whether the data has enough samples is seen later.
+    pub fn new(args: &Args) -> Result<Self, BenchError> {
+        let common = &args.common;
+        let digits = common.data_dir.is_none();
+        let (sizes, model, methods) = match args.preset {
+            None if digits => (SplitSizes::DIGITS, ModelName::Softmax, method::DEFAULT),
+            None => (SplitSizes::BDA_MNIST, ModelName::Softmax, method::DEFAULT),
+            Some(Preset::Bda) => {
+                (SplitSizes::BDA_MNIST, ModelName::Softmax, &["rad", "trad", "bda"][..])
+            }
+            Some(Preset::Iaptt) => (
+                SplitSizes { train: 5000, validation: 5000 },
+                ModelName::Mlp,
+                &["cg", "neumann", "rad", "trad", "bda", "iaptt"][..],
+            ),
+        };
+        let names: Vec<&str> = match &args.methods[..] {
+            [] => methods.to_vec(),
+            [all] if all == "all" => method::names().collect(),
+            given => given.iter().map(String::as_str).collect(),
+        };
+        // The network's losses fall more steeply.
+        let (step_size, damping) = match args.preset {
+            Some(Preset::Iaptt) => (0.3, 0.1),
+            _ => (1.0, 0.01),
         };
         let settings = Self {
-            data_dir: args.data_dir.clone(),
-            methods,
-            model: args.model.unwrap_or(ModelName::Softmax),
+            data_dir: common.data_dir.clone(),
+            methods: names.into_iter().map(Method::named).collect::<Result<_, _>>()?,
+            model: args.model.unwrap_or(model),
             noise: args.noise.unwrap_or(0.5),
             train: args.train.unwrap_or(sizes.train),
             validation: args.validation.unwrap_or(sizes.validation),
             steps: args.steps.unwrap_or(100),
-            step_size: args.step_size.unwrap_or(1.0),
+            step_size: args.step_size.unwrap_or(step_size),
             upper_steps: args.upper_steps.unwrap_or(if digits { 150 } else { 100 }),
             learning_rate: args.learning_rate.unwrap_or(0.1),
-            cg_iterations: args.cg_iterations.unwrap_or(50),
-            cg_tolerance: args.cg_tolerance.unwrap_or(1e-3),
-            cg_damping: args.cg_damping.unwrap_or(0.01),
-            seed: args.seed.unwrap_or(0),
-            backend: args.backend.unwrap_or(BackendName::Auto),
+            truncated: args.truncated.unwrap_or(25),
+            aggregation: args.aggregation.unwrap_or(0.5),
+            iterations: args.iterations.unwrap_or(50),
+            tolerance: args.tolerance.unwrap_or(1e-3),
+            damping: args.damping.unwrap_or(damping),
+            seed: common.seed.unwrap_or(0),
+            backend: common.backend.unwrap_or(BackendName::Auto),
         };
         settings.check()?;
         Ok(settings)
     }
 
     fn check(&self) -> Result<(), BenchError> {
-        let counts = [
+        check_counts(&[
             ("--steps", self.steps),
             ("--upper-steps", self.upper_steps),
             ("--train", self.train),
             ("--validation", self.validation),
-            ("--cg-iterations", self.cg_iterations),
-        ];
-        for (setting, value) in counts {
-            if value == 0 {
-                return Err(refuse(setting, value, "at least 1", "give a positive count"));
-            }
-        }
-        let positive = [
+            ("--truncated", self.truncated),
+            ("--iterations", self.iterations),
+        ])?;
+        check_positive(&[
             ("--step-size", self.step_size),
             ("--learning-rate", self.learning_rate),
-            ("--cg-tolerance", self.cg_tolerance),
-        ];
-        for (setting, value) in positive {
-            if !(value.is_finite() && value > 0.0) {
-                return Err(refuse(
-                    setting,
-                    value,
-                    "a finite number above 0",
-                    "give a positive value",
-                ));
-            }
-        }
-        if !(0.0..1.0).contains(&self.noise) {
-            return Err(refuse(
-                "--noise",
-                self.noise,
-                "a share in [0, 1)",
-                "0.5 is half the labels",
-            ));
-        }
-        if !(self.cg_damping.is_finite() && self.cg_damping >= 0.0) {
-            let expected = "a finite number of at least 0";
-            return Err(refuse("--cg-damping", self.cg_damping, expected, "0.01 is common"));
-        }
-        Ok(())
+            ("--tolerance", self.tolerance),
+        ])?;
+        check_share("--noise", self.noise, "0.5 is half the labels")?;
+        check_share("--aggregation", self.aggregation, "0.5 is common")?;
+        check_not_negative("--damping", self.damping, "0.01 is common")
     }
-}
 
-fn refuse(
-    setting: &'static str,
-    found: impl ToString,
-    expected: &str,
-    cure: &'static str,
-) -> BenchError {
-    BenchError::Setting { setting, found: found.to_string(), expected: expected.into(), cure }
+    /// What the table of methods makes of them.
+    pub fn tuning(&self) -> Tuning {
+        // F and f are means: a hypergradient's entry is of the order of 1 / n.
+        let upper = self.learning_rate * self.train as f64;
+        Tuning {
+            upper,
+            whole: upper,
+            lower: self.step_size,
+            steps: self.steps,
+            truncated: self.truncated,
+            aggregation: self.aggregation,
+            linear: Linear {
+                iterations: self.iterations,
+                tolerance: self.tolerance,
+                damping: self.damping,
+                warm: false,
+            },
+            period: 1,
+            perturbation: 0.5,
+        }
+    }
 }
