@@ -115,7 +115,8 @@ fn every_upper_step_resumes() {
             0 => Box::new(GradientStep::new(0.3).unwrap()),
             1 => adam(&x),
             2 => {
-                let amsgrad = AdamConfig::new().with_amsgrad(true).init();
+                // Fast enough that the second moment falls.
+                let amsgrad = AdamConfig::new().with_beta_2(0.3).with_amsgrad(true).init();
                 Box::new(BurnOptimizer::new(amsgrad, &x, 0.05).unwrap())
             }
             3 => Box::new(BurnOptimizer::new(AdamWConfig::new().init(), &x, 0.05).unwrap()),
