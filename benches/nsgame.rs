@@ -189,7 +189,7 @@ fn main() {
     let mut setting = |default: usize| given.next().unwrap_or(default);
     let (blocks, samples, pixels, rounds) = (setting(1), setting(64), setting(32), setting(15));
     Flex::seed(&FlexDevice, 0);
-    let y = ResNetConfig::new(3, CLASSES).with_blocks(blocks).init::<Reverse>(&FlexDevice);
+    let y = ResNetConfig::new(3, CLASSES).with_blocks(vec![blocks; 3]).init::<Reverse>(&FlexDevice);
     let x = MlpConfig::new(vec![1, 100, 1]).init::<Reverse>(&FlexDevice);
     let batch = || Batch::random(samples, pixels);
     let data = FullBatch { upper: batch(), lower: batch() };

@@ -10,6 +10,7 @@ use crate::error::{BenchError, EXIT_CODES};
 use crate::experiments::robust::{self, Subject};
 use crate::experiments::{Settings, hyper_cleaning};
 use crate::hypergrad::{Method, PlanName, Workload};
+use crate::reproduce::{Preset, TableName};
 
 /// Bilevel optimisation: the field's experiments, on the CPU and on any GPU.
 ///
@@ -28,7 +29,9 @@ pub enum Command {
     /// Run an experiment and write its results to a folder.
     #[command(subcommand)]
     Run(Experiment),
-    /// Go on with a run that was cut short, from its last checkpoint.
+    /// Run the experiments of a paper's table, and print our figures beside the paper's.
+    Reproduce(ReproduceArgs),
+    /// Go on with a run or a table that was cut short, from its last checkpoint.
     Resume(ResumeArgs),
     /// Check the derivatives of an experiment's losses, in f64 on the CPU.
     #[command(subcommand)]
@@ -197,10 +200,36 @@ pub struct MannerArgs {
     pub save_every: Option<u32>,
 }
 
+/// What `reproduce` takes.
+#[derive(Debug, Args)]
+pub struct ReproduceArgs {
+    /// The table
+    #[arg(value_enum)]
+    pub table: TableName,
+    /// The paper's sizes, or small ones
+    #[arg(long, value_enum, default_value = "small")]
+    pub preset: Preset,
+    /// How many seeds
+    #[arg(long, default_value = "3", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub seeds: u64,
+    /// The folder with the paper's data
+    #[arg(long)]
+    pub data_dir: Option<PathBuf>,
+    /// Where to compute [default: auto]
+    #[arg(long, value_enum)]
+    pub backend: Option<BackendName>,
+    /// Where the folder of the table is made [default: runs]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub manner: MannerArgs,
+}
+
 /// What `resume` takes.
 #[derive(Debug, Args)]
 pub struct ResumeArgs {
-    /// The folder of the run
+    /// The folder of the run or of the table
     pub folder: PathBuf,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]

@@ -9,13 +9,14 @@ use clap::{Subcommand, ValueEnum};
 use crate::backend::{self, BackendName};
 use crate::cli::{
     CheckedExperiment, Cli, Command, Common, CompareArgs, Experiment, HyperCleaningCheckArgs,
-    HypergradArgs, MannerArgs, ResumeArgs, ToysArgs,
+    HypergradArgs, MannerArgs, ReproduceArgs, ResumeArgs, ToysArgs,
 };
 use crate::error::BenchError;
 use crate::experiments::{self, Manner, hyper_cleaning, robust};
 use crate::hypergrad;
 use crate::report::folder::{RunFolder, summary_json};
 use crate::report::{ReportError, RunReport, table};
+use crate::reproduce::{self, Reproduction};
 
 /// Does what the command line says. Results go to standard output, progress to standard error.
 ///
@@ -25,6 +26,7 @@ pub fn execute(cli: Cli) -> Result<(), BenchError> {
     match cli.command {
         None => run(&Experiment::HyperCleaning(Box::default())),
         Some(Command::Run(experiment)) => run(&experiment),
+        Some(Command::Reproduce(args)) => reproduce(args),
         Some(Command::Resume(args)) => resume(&args),
         Some(Command::Check(CheckedExperiment::HyperCleaning(args))) => check_hyper_cleaning(args),
         Some(Command::Toys(args)) => toys(&args),
@@ -43,8 +45,39 @@ fn run(experiment: &Experiment) -> Result<(), BenchError> {
     show(&folder, &report, common.manner.json)
 }
 
+fn reproduce(args: ReproduceArgs) -> Result<(), BenchError> {
+    let reproduction = Reproduction {
+        reproduce: args.table,
+        preset: args.preset,
+        seeds: args.seeds,
+        data_dir: args.data_dir,
+        backend: args.backend.unwrap_or(BackendName::Auto),
+    };
+    reproduction.check_data()?;
+    let root = args.out.as_deref().unwrap_or(Path::new("runs"));
+    let folder = RunFolder::create(root, &reproduction.reproduce.name())?;
+    folder.write_settings(&reproduction)?;
+    fill(&reproduction, &folder, args.manner)
+}
+
+fn fill(
+    reproduction: &Reproduction,
+    folder: &RunFolder,
+    args: MannerArgs,
+) -> Result<(), BenchError> {
+    let reproduced = reproduce::fill(reproduction, folder, manner(args))?;
+    if args.json {
+        return print(&reproduced.json()?);
+    }
+    let path = folder.path().display();
+    print(&format!("{}\nResults: {path}\n", reproduce::text(&reproduced)))
+}
+
 fn resume(args: &ResumeArgs) -> Result<(), BenchError> {
     let folder = RunFolder::open(&args.folder)?;
+    if folder.settings::<toml::Table>()?.contains_key("reproduce") {
+        return fill(&folder.settings()?, &folder, args.manner);
+    }
     let report = experiments::resume(&folder, manner(args.manner))?;
     show(&folder, &report, args.manner.json)
 }

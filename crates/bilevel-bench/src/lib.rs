@@ -5,6 +5,7 @@
 //! | [`cli`], [`commands`] | the command line, and what each command does |
 //! | [`experiments`] | the experiments, one folder each |
 //! | [`methods`] | the table of methods that all of them draw from |
+//! | [`reproduce`] | the tables of papers, ours beside theirs |
 //! | [`hypergrad`] | one hypergradient, timed |
 //! | [`backend`] | the backends of this build, and which to take |
 //! | `toys` | problems with known answers: what sources say, what we see |
@@ -24,6 +25,7 @@ pub mod hypergrad;
 pub mod memory;
 pub mod methods;
 pub mod report;
+pub mod reproduce;
 pub mod settings;
 #[cfg(feature = "flex")]
 pub mod toys;

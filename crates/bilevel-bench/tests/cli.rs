@@ -169,7 +169,7 @@ fn settings_out_of_range_end_with_code_2_and_a_cure() {
         ("--step-size", "NaN"),
         ("--learning-rate", "0"),
         ("--noise", "1.5"),
-        ("--cg-iterations", "0"),
+        ("--iterations", "0"),
     ] {
         let mut command = bilevel();
         command

@@ -115,6 +115,13 @@
 //! numbers at each upper step: an [`Error`] names what was found, what was expected and the cure. A
 //! hypergradient comes with a [`Status`]; a run ends with an [`Outcome`] that says why.
 //!
+//! # Saved and resumed
+//!
+//! [`Solver::save`] gives all that later steps depend on as a [`Snapshot`], which any format of serde writes
+//! exactly; [`Solver::restore`] hands it to a solver that was made with the same settings, in another process
+//! as well; and [`Executor::starting_at`] counts on. The steps are then those of the run that was never
+//! interrupted, bit by bit. A snapshot of another method or problem is an [`Error`].
+//!
 //! # A method of your own
 //!
 //! Implement [`HypergradientMethod`], and hold it by [`check_hypergradient`] against differences or a known

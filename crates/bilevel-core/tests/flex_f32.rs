@@ -8,6 +8,15 @@ use burn_flex::{Flex, FlexDevice};
 
 type B = Flex;
 
+fn device() -> FlexDevice {
+    FlexDevice
+}
+
+#[expect(dead_code, reason = "the answers are for double precision")]
+mod common;
+#[path = "common/resume.rs"]
+mod resume;
+
 #[test]
 fn normal_cg_finds_a_system_without_solution() {
     let module = LinearConfig::new(4, 1).with_bias(false).init::<Autodiff<B>>(&FlexDevice);

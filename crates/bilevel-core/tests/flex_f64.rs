@@ -28,3 +28,5 @@ mod explicit;
 mod implicit;
 #[path = "common/properties.rs"]
 mod properties;
+#[path = "common/resume.rs"]
+mod resume;

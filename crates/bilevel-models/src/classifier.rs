@@ -37,15 +37,36 @@ impl ClassifierConfig {
 }
 
 impl<B: Backend> Classifier<B> {
+    /// What the last layer takes in: the input itself, where it is the only one.
+    ///
+    /// # Shapes
+    /// - input: `[n, inputs]`
+    /// - output: `[n, features]`
+    pub fn features(&self, input: Tensor<B, 2>) -> Tensor<B, 2> {
+        match self {
+            Self::Softmax(_) => input,
+            Self::Mlp(network) => network.features(input),
+        }
+    }
+
+    /// The logits of samples with these `features`.
+    ///
+    /// # Shapes
+    /// - features: `[n, features]`
+    /// - output: `[n, classes]`
+    pub fn head(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
+        match self {
+            Self::Softmax(network) => network.forward(features),
+            Self::Mlp(network) => network.head(features),
+        }
+    }
+
     /// The logits.
     ///
     /// # Shapes
-    /// - input: `[n, features]`
+    /// - input: `[n, inputs]`
     /// - output: `[n, classes]`
     pub fn forward(&self, input: Tensor<B, 2>) -> Tensor<B, 2> {
-        match self {
-            Self::Softmax(network) => network.forward(input),
-            Self::Mlp(network) => network.forward(input),
-        }
+        self.head(self.features(input))
     }
 }

@@ -8,7 +8,7 @@ use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, activation};
 
-use crate::{BatchNorm, BatchNormConfig};
+use crate::{BatchNorm, BatchNormConfig, Mode};
 
 /// Blocks of 3x3 convolution, batch normalisation, ReLU and 2x2 max-pooling, then a linear head.
 ///
@@ -61,17 +61,47 @@ impl ConvNetConfig {
 }
 
 impl<B: Backend> ConvNet<B> {
-    /// The logits.
+    /// What the head takes in: the pixels of the last block.
+    ///
+    /// # Shapes
+    /// - input: `[n, channels, height, width]`
+    /// - output: `[n, channels * height * width of the last block]`
+    pub fn features(&self, input: Tensor<B, 4>) -> Tensor<B, 2> {
+        self.body(input, &mut Mode::Train)
+    }
+
+    /// The logits of samples with these `features`.
+    ///
+    /// # Shapes
+    /// - features: `[n, channels * height * width of the last block]`
+    /// - output: `[n, classes]`
+    pub fn head(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
+        self.head.forward(features)
+    }
+
+    /// The logits, in training.
     ///
     /// # Shapes
     /// - input: `[n, channels, height, width]`
     /// - output: `[n, classes]`
     pub fn forward(&self, input: Tensor<B, 4>) -> Tensor<B, 2> {
+        self.forward_with(input, Mode::Train)
+    }
+
+    /// The logits, normalised by the statistics of `mode`. Shapes are those of [`Self::forward`].
+    ///
+    /// # Panics
+    /// In [`Mode::Evaluate`], if nothing of this network was gathered.
+    pub fn forward_with(&self, input: Tensor<B, 4>, mut mode: Mode<'_, B>) -> Tensor<B, 2> {
+        self.head(self.body(input, &mut mode))
+    }
+
+    pub(crate) fn body(&self, input: Tensor<B, 4>, mode: &mut Mode<'_, B>) -> Tensor<B, 2> {
         let mut hidden = input;
         for block in &self.blocks {
-            let normal = block.norm.forward(block.conv.forward(hidden));
+            let normal = block.norm.forward_with(block.conv.forward(hidden), mode);
             hidden = block.pool.forward(activation::relu(normal));
         }
-        self.head.forward(hidden.flatten(1, 3))
+        hidden.flatten(1, 3)
     }
 }

@@ -43,22 +43,40 @@ impl MlpConfig {
 }
 
 impl<B: Backend> Mlp<B> {
+    /// What the last layer takes in: the last hidden layer, or the input where there is none.
+    ///
+    /// # Shapes
+    /// - input: `[n, widths[0]]`
+    /// - output: `[n, widths[last - 1]]`
+    pub fn features(&self, input: Tensor<B, 2>) -> Tensor<B, 2> {
+        let hidden = self.layers.split_last().map_or(&[][..], |(_, hidden)| hidden);
+        hidden.iter().fold(input, |input, layer| {
+            let hidden = layer.forward(input);
+            match self.activation {
+                Activation::Relu => activation::relu(hidden),
+                Activation::Tanh => activation::tanh(hidden),
+            }
+        })
+    }
+
+    /// The output for samples with these `features`.
+    ///
+    /// # Shapes
+    /// - features: `[n, widths[last - 1]]`
+    /// - output: `[n, widths[last]]`
+    pub fn head(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
+        match self.layers.last() {
+            Some(layer) => layer.forward(features),
+            None => features,
+        }
+    }
+
     /// The output of the last layer.
     ///
     /// # Shapes
     /// - input: `[n, widths[0]]`
     /// - output: `[n, widths[last]]`
     pub fn forward(&self, input: Tensor<B, 2>) -> Tensor<B, 2> {
-        let mut hidden = input;
-        for (at, layer) in self.layers.iter().enumerate() {
-            if at > 0 {
-                hidden = match self.activation {
-                    Activation::Relu => activation::relu(hidden),
-                    Activation::Tanh => activation::tanh(hidden),
-                };
-            }
-            hidden = layer.forward(hidden);
-        }
-        hidden
+        self.head(self.features(input))
     }
 }

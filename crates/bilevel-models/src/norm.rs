@@ -5,12 +5,16 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-/// Normalises each channel by the mean and variance of the batch at hand, then scales and shifts it.
+use crate::Mode;
+use crate::statistics::Moments;
+
+/// Normalises each channel by its mean and variance, then scales and shifts it.
 ///
 /// `y = gamma (x - mean) / sqrt(var + epsilon) + beta`, statistics over samples and pixels.
 ///
-/// Unlike Burn's, it keeps no running statistics: the output is the same function of parameters and
-/// batch whether it is evaluated, differentiated once or twice, which an unrolled step relies on.
+/// Unlike Burn's, it holds no running statistics: in training the output is the same function of parameters and
+/// batch whether it is evaluated, differentiated once or twice, which an unrolled step relies on. For evaluation,
+/// [`Statistics`](crate::Statistics) are gathered outside of the network.
 #[derive(Module, Debug)]
 pub struct BatchNorm<B: Backend> {
     gamma: Param<Tensor<B, 1>>,
@@ -40,11 +44,19 @@ impl BatchNormConfig {
 }
 
 impl<B: Backend> BatchNorm<B> {
-    /// The normalised batch.
+    /// The batch, normalised by its own statistics.
     ///
     /// # Shapes
     /// - input, output: `[n, channels, height, width]`
     pub fn forward(&self, input: Tensor<B, 4>) -> Tensor<B, 4> {
+        self.forward_with(input, &mut Mode::Train)
+    }
+
+    /// The batch, normalised by the statistics of `mode`. Shapes are those of [`Self::forward`].
+    ///
+    /// # Panics
+    /// In [`Mode::Evaluate`], if nothing of this layer was gathered.
+    pub fn forward_with(&self, input: Tensor<B, 4>, mode: &mut Mode<'_, B>) -> Tensor<B, 4> {
         let shape = input.dims();
         let [samples, channels, height, width] = shape;
         let rows = input.reshape([samples, channels, height * width]);
@@ -54,8 +66,23 @@ impl<B: Backend> BatchNorm<B> {
         let each_row = |numbers: Tensor<B, 3>| numbers.repeat_dim(0, samples);
         let per_channel = |p: &Param<Tensor<B, 1>>| p.val().reshape([1, channels, 1]);
 
-        let centred = rows.clone() - each_row(mean(rows));
-        let variance = mean(centred.clone() * centred.clone());
+        let (centred, variance) = match mode {
+            Mode::Evaluate(statistics) => {
+                let Moments { mean, variance, .. } = statistics.of(self.gamma.id).clone();
+                (rows - each_row(mean), variance)
+            }
+            Mode::Train | Mode::Gather(_) => {
+                let mean_of_batch = mean(rows.clone());
+                let centred = rows - each_row(mean_of_batch.clone());
+                let variance = mean(centred.clone() * centred.clone());
+                if let Mode::Gather(statistics) = mode {
+                    let count = samples * height * width;
+                    let (mean, variance) = (mean_of_batch.detach(), variance.clone().detach());
+                    statistics.add(self.gamma.id, Moments { count, mean, variance });
+                }
+                (centred, variance)
+            }
+        };
         let scale = per_channel(&self.gamma) / (variance + self.epsilon).sqrt();
         (centred * each_row(scale) + each_row(per_channel(&self.beta))).reshape(shape)
     }

@@ -1,23 +1,36 @@
-//! The residual network of small images.
+//! The residual networks of small images.
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
+use burn::nn::conv::Conv2d;
+use burn::nn::{Linear, LinearConfig};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, activation};
 
-use crate::{BatchNorm, BatchNormConfig};
+use crate::layers::{conv, mean_pixel};
+use crate::{BatchNorm, BatchNormConfig, Mode};
 
-/// A 3x3 convolution, three stages of residual blocks, the mean over all pixels, and a linear layer `fc`.
+/// A 3x3 convolution, stages of residual blocks, the mean over all pixels, and a linear layer `fc`.
 ///
-/// Each later stage halves height and width, rounding up, and has more channels. A block is
-/// `relu(u + norm(conv(relu(norm(conv(u))))))` with 3x3 convolutions; where it changes the shape, u goes
-/// through a 1x1 convolution and a normalisation first.
+/// Each later stage halves height and width, rounding up, and has twice the channels. A block is
+/// `relu(u + norm(conv(... relu(norm(conv(u))))))`; where it changes the shape, u goes through a 1x1 convolution
+/// and a normalisation first.
 ///
-/// Source: K. He et al., "Deep residual learning for image recognition", 2016, Section 4.2: 6n + 2 layers, n
-/// blocks a stage, n = 3, 5, 7, 9. There such a u is thinned out and padded with zeros (option A), which has
-/// no parameters; the convolution is option B.
+/// | network | blocks | width | block | parameters for 3 channels and 10 classes |
+/// |---|---|---|---|---|
+/// | `resnet20` | 3, 3, 3 | 16 | basic | 272,474 |
+/// | `resnet32` | 5, 5, 5 | 16 | basic | 466,906 |
+/// | `resnet18` | 2, 2, 2, 2 | 64 | basic | 11,173,962 |
+/// | `resnet34` | 3, 4, 6, 3 | 64 | basic | 21,282,122 |
+/// | `resnet50` | 3, 4, 6, 3 | 64 | bottleneck | 23,520,842 |
+/// | `resnet101` | 3, 4, 23, 3 | 64 | bottleneck | 42,512,970 |
+/// | `resnet152` | 3, 8, 36, 3 | 64 | bottleneck | 58,156,618 |
+///
+/// Source: K. He et al., "Deep residual learning for image recognition", 2016. It differs from the source in:
+/// 1. The networks of 6n + 2 layers (Section 4.2) thin u out there and pad it with zeros (option A), which has no
+///    parameters: ResNet-20 has 269,722 then, and ResNet-32 464,154.
+/// 2. Those of four stages (Table 1) are for images of 32x32: the stem is one of 3x3 without max-pooling, and a
+///    bottleneck takes its stride in the 3x3 convolution. The parameters are those published for such networks.
 #[derive(Module, Debug)]
 pub struct ResNet<B: Backend> {
     stem: Normalised<B>,
@@ -27,8 +40,7 @@ pub struct ResNet<B: Backend> {
 
 #[derive(Module, Debug)]
 struct Block<B: Backend> {
-    first: Normalised<B>,
-    second: Normalised<B>,
+    layers: Vec<Normalised<B>>,
     shortcut: Option<Normalised<B>>,
 }
 
@@ -39,6 +51,15 @@ struct Normalised<B: Backend> {
     norm: BatchNorm<B>,
 }
 
+/// The layers of a residual block in a stage of c channels.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum Residual {
+    /// Two 3x3 convolutions to c channels.
+    Basic,
+    /// A 1x1 and a 3x3 convolution to c channels, and a 1x1 convolution to 4 c.
+    Bottleneck,
+}
+
 /// Builds a [`ResNet`], with Burn's default initialisation (uniform, Kaiming).
 #[derive(Config, Debug)]
 pub struct ResNetConfig {
@@ -46,34 +67,102 @@ pub struct ResNetConfig {
     pub inputs: usize,
     /// Number of classes.
     pub classes: usize,
-    /// Residual blocks of a stage.
-    #[config(default = 3)]
-    pub blocks: usize,
-    /// Channels of each stage.
-    #[config(default = "[16, 32, 64]")]
-    pub channels: [usize; 3],
+    /// Residual blocks of each stage.
+    #[config(default = "vec![3; 3]")]
+    pub blocks: Vec<usize>,
+    /// Channels of the first stage.
+    #[config(default = 16)]
+    pub width: usize,
+    /// The layers of a block.
+    #[config(default = "Residual::Basic")]
+    pub residual: Residual,
 }
 
 impl ResNetConfig {
+    /// ResNet-20.
+    pub fn resnet20(inputs: usize, classes: usize) -> Self {
+        Self::new(inputs, classes)
+    }
+
+    /// ResNet-32.
+    pub fn resnet32(inputs: usize, classes: usize) -> Self {
+        Self::new(inputs, classes).with_blocks(vec![5; 3])
+    }
+
+    /// ResNet-18.
+    pub fn resnet18(inputs: usize, classes: usize) -> Self {
+        Self::new(inputs, classes).with_blocks(vec![2; 4]).with_width(64)
+    }
+
+    /// ResNet-34.
+    pub fn resnet34(inputs: usize, classes: usize) -> Self {
+        Self::new(inputs, classes).with_blocks(vec![3, 4, 6, 3]).with_width(64)
+    }
+
+    /// ResNet-50.
+    pub fn resnet50(inputs: usize, classes: usize) -> Self {
+        Self::resnet34(inputs, classes).with_residual(Residual::Bottleneck)
+    }
+
+    /// ResNet-101.
+    pub fn resnet101(inputs: usize, classes: usize) -> Self {
+        Self::resnet50(inputs, classes).with_blocks(vec![3, 4, 23, 3])
+    }
+
+    /// ResNet-152.
+    pub fn resnet152(inputs: usize, classes: usize) -> Self {
+        Self::resnet50(inputs, classes).with_blocks(vec![3, 8, 36, 3])
+    }
+
     /// The network on `device`.
     pub fn init<B: Backend>(&self, device: &B::Device) -> ResNet<B> {
-        let mut inputs = self.channels[0];
+        let (mut inputs, mut channels) = (self.width, self.width);
         let stem = Normalised::new([self.inputs, inputs], 3, 1, device);
-        let mut blocks = Vec::with_capacity(3 * self.blocks);
-        for (stage, &outputs) in self.channels.iter().enumerate() {
-            for at in 0..self.blocks {
+        let mut blocks = Vec::with_capacity(self.blocks.iter().sum());
+        for (stage, &count) in self.blocks.iter().enumerate() {
+            for at in 0..count {
                 let stride = if stage > 0 && at == 0 { 2 } else { 1 };
+                let outputs = self.residual.outputs(channels);
                 let reshapes = stride > 1 || inputs != outputs;
                 blocks.push(Block {
-                    first: Normalised::new([inputs, outputs], 3, stride, device),
-                    second: Normalised::new([outputs, outputs], 3, 1, device),
+                    layers: self.residual.layers(inputs, channels, stride, device),
                     shortcut: reshapes
                         .then(|| Normalised::new([inputs, outputs], 1, stride, device)),
                 });
                 inputs = outputs;
             }
+            channels *= 2;
         }
         ResNet { stem, blocks, fc: LinearConfig::new(inputs, self.classes).init(device) }
+    }
+}
+
+impl Residual {
+    fn outputs(self, channels: usize) -> usize {
+        match self {
+            Self::Basic => channels,
+            Self::Bottleneck => 4 * channels,
+        }
+    }
+
+    fn layers<B: Backend>(
+        self,
+        inputs: usize,
+        channels: usize,
+        stride: usize,
+        device: &B::Device,
+    ) -> Vec<Normalised<B>> {
+        match self {
+            Self::Basic => vec![
+                Normalised::new([inputs, channels], 3, stride, device),
+                Normalised::new([channels, channels], 3, 1, device),
+            ],
+            Self::Bottleneck => vec![
+                Normalised::new([inputs, channels], 1, 1, device),
+                Normalised::new([channels, channels], 3, stride, device),
+                Normalised::new([channels, self.outputs(channels)], 1, 1, device),
+            ],
+        }
     }
 }
 
@@ -84,11 +173,7 @@ impl<B: Backend> ResNet<B> {
     /// - input: `[n, channels, height, width]`
     /// - output: `[n, channels of the last stage]`
     pub fn features(&self, input: Tensor<B, 4>) -> Tensor<B, 2> {
-        let mut hidden = activation::relu(self.stem.forward(input));
-        for block in &self.blocks {
-            hidden = block.forward(hidden);
-        }
-        hidden.flatten::<3>(2, 3).mean_dim(2).flatten(1, 2)
+        self.body(input, &mut Mode::Train)
     }
 
     /// The logits of samples with these `features`.
@@ -100,39 +185,56 @@ impl<B: Backend> ResNet<B> {
         self.fc.forward(features)
     }
 
-    /// The logits.
+    /// The logits, in training.
     ///
     /// # Shapes
     /// - input: `[n, channels, height, width]`
     /// - output: `[n, classes]`
     pub fn forward(&self, input: Tensor<B, 4>) -> Tensor<B, 2> {
-        self.head(self.features(input))
+        self.forward_with(input, Mode::Train)
+    }
+
+    /// The logits, normalised by the statistics of `mode`. Shapes are those of [`Self::forward`].
+    ///
+    /// # Panics
+    /// In [`Mode::Evaluate`], if nothing of this network was gathered.
+    pub fn forward_with(&self, input: Tensor<B, 4>, mut mode: Mode<'_, B>) -> Tensor<B, 2> {
+        self.head(self.body(input, &mut mode))
+    }
+
+    pub(crate) fn body(&self, input: Tensor<B, 4>, mode: &mut Mode<'_, B>) -> Tensor<B, 2> {
+        let mut hidden = activation::relu(self.stem.forward(input, mode));
+        for block in &self.blocks {
+            hidden = block.forward(hidden, mode);
+        }
+        mean_pixel(hidden)
     }
 }
 
 impl<B: Backend> Block<B> {
-    fn forward(&self, input: Tensor<B, 4>) -> Tensor<B, 4> {
-        let inner = activation::relu(self.first.forward(input.clone()));
+    fn forward(&self, input: Tensor<B, 4>, mode: &mut Mode<'_, B>) -> Tensor<B, 4> {
+        let mut hidden = input.clone();
+        for (at, layer) in self.layers.iter().enumerate() {
+            if at > 0 {
+                hidden = activation::relu(hidden);
+            }
+            hidden = layer.forward(hidden, mode);
+        }
         let added = match &self.shortcut {
-            Some(shortcut) => shortcut.forward(input),
+            Some(shortcut) => shortcut.forward(input, mode),
             None => input,
         };
-        activation::relu(self.second.forward(inner) + added)
+        activation::relu(hidden + added)
     }
 }
 
 impl<B: Backend> Normalised<B> {
     fn new(channels: [usize; 2], kernel: usize, stride: usize, device: &B::Device) -> Self {
-        let padding = kernel / 2;
-        let conv = Conv2dConfig::new(channels, [kernel; 2])
-            .with_stride([stride; 2])
-            .with_padding(PaddingConfig2d::Explicit(padding, padding, padding, padding))
-            .with_bias(false)
-            .init(device);
+        let conv = conv(channels, kernel, stride, device);
         Self { conv, norm: BatchNormConfig::new(channels[1]).init(device) }
     }
 
-    fn forward(&self, input: Tensor<B, 4>) -> Tensor<B, 4> {
-        self.norm.forward(self.conv.forward(input))
+    fn forward(&self, input: Tensor<B, 4>, mode: &mut Mode<'_, B>) -> Tensor<B, 4> {
+        self.norm.forward_with(self.conv.forward(input), mode)
     }
 }

@@ -21,6 +21,8 @@ mod common;
 mod joint;
 #[path = "common/proxy.rs"]
 mod proxy;
+#[path = "common/resume.rs"]
+mod resume;
 #[path = "common/solver.rs"]
 mod solver;
 #[path = "common/split.rs"]

@@ -1,5 +1,6 @@
 //! What a run that was cut short goes on from.
 
+use bilevel_core::Snapshot;
 use serde::{Deserialize, Serialize};
 
 use crate::report::folder::RunFolder;
@@ -27,6 +28,7 @@ pub(super) struct Current {
     pub saved: Saved,
     /// Upper steps made.
     pub step: usize,
+    pub solver: Snapshot,
 }
 
 impl Saved {

@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 
 use self::robust::Subject;
 use crate::error::BenchError;
-use crate::report::folder::{RunFolder, default_name, settings_toml};
-use crate::report::{MethodReport, ReportError, RunReport};
+use crate::report::folder::{RunFolder, default_name, settings_table};
+use crate::report::{MethodReport, RunReport};
 
 /// The settings of an experiment, complete and checked: `settings.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,11 +87,6 @@ impl Settings {
             }
         })
     }
-
-    fn table(&self) -> Result<toml::Table, ReportError> {
-        toml::Table::try_from(self)
-            .map_err(|cause| ReportError::Format { file: "settings.toml", what: cause.to_string() })
-    }
 }
 
 /// How a run goes about it; not what comes out of it.
@@ -115,9 +110,7 @@ pub fn start(
     let experiment = settings.prepare()?;
     // Before the run: hours of work should not end at a folder that cannot be written.
     let folder = RunFolder::create(root, &default_name(settings.name(), settings.seed()))?;
-    folder.write_file("settings.toml", settings_toml(&settings.table()?)?.as_bytes())?;
-    let report = finish(settings, experiment, Run::new(folder.clone(), manner))?;
-    Ok((folder, report))
+    Ok((folder.clone(), begin(settings, experiment, &folder, manner)?))
 }
 
 /// Goes on with the run of a folder, from its checkpoint: the same numbers, bit for bit, as if it had not been
@@ -134,6 +127,31 @@ pub fn resume(folder: &RunFolder, manner: Manner) -> Result<RunReport, BenchErro
     finish(&settings, experiment, Run::resume(folder.clone(), manner)?)
 }
 
+/// Runs an experiment in a folder that is there, or goes on with it where it was begun.
+///
+/// # Errors
+/// See [`BenchError`].
+pub fn run_in(
+    settings: &Settings,
+    folder: &RunFolder,
+    manner: Manner,
+) -> Result<RunReport, BenchError> {
+    if folder.read_file("settings.toml")?.is_some() {
+        return resume(folder, manner);
+    }
+    begin(settings, settings.prepare()?, folder, manner)
+}
+
+fn begin(
+    settings: &Settings,
+    experiment: Box<dyn Experiment>,
+    folder: &RunFolder,
+    manner: Manner,
+) -> Result<RunReport, BenchError> {
+    folder.write_settings(settings)?;
+    finish(settings, experiment, Run::new(folder.clone(), manner))
+}
+
 fn finish(
     settings: &Settings,
     experiment: Box<dyn Experiment>,
@@ -143,7 +161,7 @@ fn finish(
         experiment: settings.name().into(),
         seed: settings.seed(),
         methods: experiment.run(&mut run)?,
-        settings: settings.table()?,
+        settings: settings_table(settings)?,
     };
     run.end(&report)?;
     Ok(report)

@@ -137,6 +137,7 @@ impl Trial<'_> {
     ) -> Result<Outcome, BenchError> {
         let mut first = 0;
         if let Some(current) = self.resumed.take() {
+            solver.restore(current.solver)?;
             first = current.step;
         }
         let seconds_before = self.report.seconds;
@@ -145,6 +146,7 @@ impl Trial<'_> {
         let mut failed = None;
         let mut at = solver.x().clone();
         let outcome = Executor::new(steps)?
+            .starting_at(first)?
             .with_seed(seed, device)
             .observe(|progress: &Progress<'_, B>| {
                 self.report.seconds = seconds_before + progress.elapsed.as_secs_f64();
@@ -196,8 +198,11 @@ impl Trial<'_> {
     }
 
     fn save<B: Backend>(&mut self, progress: &Progress<'_, B>) -> Result<(), ReportError> {
-        self.run.checkpoint.current =
-            Some(Current { saved: Saved::new(&self.report), step: progress.step });
+        self.run.checkpoint.current = Some(Current {
+            saved: Saved::new(&self.report),
+            step: progress.step,
+            solver: progress.solver.save(),
+        });
         self.run.checkpoint.write(&self.run.folder)?;
         self.run.saved_at = Instant::now();
         Ok(())

@@ -11,9 +11,9 @@ use super::{MethodReport, ReportError, RunReport, StepRecord};
 
 const SIZE: (u32, u32) = (1080, 460);
 const LEGEND_HEIGHT: u32 = 32;
-pub(super) const INK: RGBColor = RGBColor(51, 51, 51);
-pub(super) const GRID: RGBColor = RGBColor(229, 229, 229);
-pub(super) const METHODS: [RGBColor; 6] = [
+pub(crate) const INK: RGBColor = RGBColor(51, 51, 51);
+pub(crate) const GRID: RGBColor = RGBColor(229, 229, 229);
+pub(crate) const METHODS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -214,7 +214,7 @@ fn draw_legend<'a>(
     Ok(())
 }
 
-pub(super) fn font(size: u32) -> TextStyle<'static> {
+pub(crate) fn font(size: u32) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&INK)
 }
 

@@ -139,6 +139,16 @@ impl RunFolder {
         }
     }
 
+    /// Writes `settings.toml`, and gives it as a table.
+    ///
+    /// # Errors
+    /// Where a setting has no form in TOML, or the file cannot be written.
+    pub fn write_settings(&self, settings: &impl Serialize) -> Result<toml::Table, ReportError> {
+        let table = settings_table(settings)?;
+        self.write_file("settings.toml", settings_toml(&table)?.as_bytes())?;
+        Ok(table)
+    }
+
     /// The settings in `settings.toml`.
     ///
     /// # Errors
@@ -188,11 +198,20 @@ pub fn summary_json(report: &RunReport) -> Result<String, ReportError> {
         .map_err(|e| ReportError::Format { file: "summary.json", what: e.to_string() })
 }
 
+/// Settings as a table.
+///
+/// # Errors
+/// Where a setting has no form in TOML.
+pub fn settings_table(settings: &impl Serialize) -> Result<toml::Table, ReportError> {
+    toml::Table::try_from(settings)
+        .map_err(|cause| ReportError::Format { file: "settings.toml", what: cause.to_string() })
+}
+
 /// Settings as TOML.
 ///
 /// # Errors
 /// Where a setting has no form in TOML.
-pub fn settings_toml(settings: &toml::Table) -> Result<String, ReportError> {
+fn settings_toml(settings: &toml::Table) -> Result<String, ReportError> {
     toml::to_string_pretty(settings)
         .map_err(|e| ReportError::Format { file: "settings.toml", what: e.to_string() })
 }

@@ -35,6 +35,20 @@ pub trait UpperStep<B: Backend> {
     }
 }
 
+impl<B: Backend, U: UpperStep<B> + ?Sized> UpperStep<B> for Box<U> {
+    fn step(&mut self, x: &Vector<B>, gradient: &Vector<B>) -> Vector<B> {
+        (**self).step(x, gradient)
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        (**self).save(to);
+    }
+
+    fn restore(&mut self, from: &mut Snapshot) -> Result<(), Error> {
+        (**self).restore(from)
+    }
+}
+
 /// An optimiser of burn-optim, as `AdamConfig::new().init()` builds it: any whose memory can be saved
 /// ([`OptimizerMemory`]).
 pub struct BurnOptimizer<B: Backend, M: AutodiffModule<Autodiff<B>>, O: OptimizerMemory<B>> {

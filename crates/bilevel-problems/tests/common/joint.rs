@@ -20,7 +20,7 @@ const C: Schedule = Schedule::Power { first: 0.5, exponent: 0.75 };
 const G: Schedule = Schedule::Power { first: 1.25, exponent: -0.4 };
 
 /// A problem's derivatives at lists of numbers.
-struct Plain(Box<dyn plain::Losses>);
+pub struct Plain(Box<dyn plain::Losses>);
 
 impl Plain {
     fn upper_x(&self, x: &V, y: &V) -> V {
@@ -69,13 +69,13 @@ fn problems() -> [(&'static str, Plain, Instance<B>); 2] {
 }
 
 /// Step k in plain numbers, what it remembers being the last argument.
-type Written = fn(&Plain, usize, &mut V, &mut V, &mut Option<V>);
+pub type Written = fn(&Plain, usize, &mut V, &mut V, &mut Option<V>);
 
 /// A method, its formulas, and the calls of a step: gradients of F and f, products of f.
-type Row = (&'static str, Box<dyn JointMethod<B>>, Written, [u64; 3]);
+pub type Row = (&'static str, Box<dyn JointMethod<B>>, Written, [u64; 3]);
 
 /// Every method of gradients and products alone. A new one is one line and its formulas.
-fn written() -> Vec<Row> {
+pub fn written() -> Vec<Row> {
     let r = || rates(STEP_X, A);
     // Whose tolerance is never met, and always.
     let waiting = Penalty::new(r(), 2, 0.7, 1e-9).unwrap();

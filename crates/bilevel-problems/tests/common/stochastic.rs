@@ -38,9 +38,9 @@ impl Settings {
     }
 }
 
-struct Method {
+pub struct Method {
     name: &'static str,
-    build: fn(&Settings) -> Box<dyn JointMethod<B>>,
+    pub build: fn(&Settings) -> Box<dyn JointMethod<B>>,
     /// Its steps in plain numbers.
     plain: fn(&mut Plain, usize),
     /// Gradients of f, gradients of F and products of f of step k, whose truncated series, if it has one,
@@ -70,7 +70,7 @@ enum End {
 const BATCHES: usize = 4;
 
 #[rustfmt::skip]
-fn methods() -> Vec<Method> {
+pub fn methods() -> Vec<Method> {
     use End::*;
     vec![
         Method { name: "ttsa", plain: plain::ttsa, end: Truncated, reach: SOLVED,
@@ -119,7 +119,7 @@ fn methods() -> Vec<Method> {
 }
 
 /// Settings in which everything counts, and differs from everything else.
-fn telling() -> Settings {
+pub fn telling() -> Settings {
     Settings {
         rates: Rates::new(Schedule::power(0.1, 0.5), Schedule::power(0.4, 0.25)).unwrap(),
         system_rate: Schedule::power(0.3, 0.1),

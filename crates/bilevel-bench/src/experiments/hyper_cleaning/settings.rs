@@ -114,10 +114,15 @@ impl Settings {
             [all] if all == "all" => method::names().collect(),
             given => given.iter().map(String::as_str).collect(),
         };
-        // The network's losses fall more steeply.
+        // The papers leave step sizes open. The network's losses fall more steeply.
         let (step_size, damping) = match args.preset {
             Some(Preset::Iaptt) => (0.3, 0.1),
             _ => (1.0, 0.01),
+        };
+        // With so large a rate, twenty upper steps are as good as a hundred of 0.1.
+        let (learning_rate, upper_steps) = match args.preset {
+            Some(_) => (1.0, 20),
+            None => (0.1, if digits { 150 } else { 100 }),
         };
         let settings = Self {
             data_dir: common.data_dir.clone(),
@@ -128,8 +133,8 @@ impl Settings {
             validation: args.validation.unwrap_or(sizes.validation),
             steps: args.steps.unwrap_or(100),
             step_size: args.step_size.unwrap_or(step_size),
-            upper_steps: args.upper_steps.unwrap_or(if digits { 150 } else { 100 }),
-            learning_rate: args.learning_rate.unwrap_or(0.1),
+            upper_steps: args.upper_steps.unwrap_or(upper_steps),
+            learning_rate: args.learning_rate.unwrap_or(learning_rate),
             truncated: args.truncated.unwrap_or(25),
             aggregation: args.aggregation.unwrap_or(0.5),
             iterations: args.iterations.unwrap_or(50),

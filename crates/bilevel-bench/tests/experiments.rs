@@ -1,0 +1,98 @@
+//! Every experiment runs, on embedded data, on flex and on wgpu, and writes what it promises.
+//!
+//! wgpu is skipped, with a word, where there is no graphics adapter; with `BILEVEL_REQUIRE_GPU` set that is a
+//! failure.
+
+use std::fs;
+
+use assert_cmd::Command;
+use bilevel_bench::backend::BackendName;
+use predicates::str::contains;
+use tempfile::tempdir;
+
+/// An experiment in seconds: its name, what makes it short, what its table names, the files of its own.
+struct Smoke {
+    name: &'static str,
+    short: &'static [&'static str],
+    says: &'static [&'static str],
+    files: &'static [&'static str],
+}
+
+/// A new experiment is one line.
+const EXPERIMENTS: &[Smoke] = &[Smoke {
+    name: "hyper-cleaning",
+    short: &["--upper-steps", "2", "--steps", "5", "--train", "100", "--validation", "100"],
+    says: &["noisy", "rad", "cg", "oracle"],
+    files: &[],
+}];
+
+fn run(backend: &str) {
+    for Smoke { name, short, says, files } in EXPERIMENTS {
+        let out = tempdir().unwrap();
+        let mut command = Command::cargo_bin("bilevel").unwrap();
+        command.args(["run", name, "--backend", backend, "--out"]).arg(out.path()).args(*short);
+        let mut ran = command.assert().success();
+        for word in *says {
+            ran = ran.stdout(contains(*word));
+        }
+        let folder = out.path().join(format!("{name}-0"));
+        let written = ["summary.json", "metrics.csv", "settings.toml", "curves.svg"];
+        for file in written.iter().chain(*files) {
+            assert!(
+                fs::metadata(folder.join(file)).unwrap().len() > 50,
+                "{name} on {backend}: {file}"
+            );
+        }
+    }
+}
+
+#[test]
+fn on_flex() {
+    run("flex");
+}
+
+#[test]
+fn on_wgpu() {
+    match BackendName::Wgpu.resolve() {
+        Ok(_) => run("wgpu"),
+        Err(error) => {
+            assert!(std::env::var_os("BILEVEL_REQUIRE_GPU").is_none(), "{error}");
+            eprintln!("wgpu is skipped: {error}");
+        }
+    }
+}
+
+/// All methods of hyper-cleaning, on flex alone: a method that does not fit would say so at its first step.
+#[test]
+fn every_method_of_hyper_cleaning() {
+    let out = tempdir().unwrap();
+    let mut command = Command::cargo_bin("bilevel").unwrap();
+    command.args([
+        "run",
+        "hyper-cleaning",
+        "--method",
+        "all",
+        "--upper-steps",
+        "2",
+        "--steps",
+        "5",
+    ]);
+    command.args(["--train", "50", "--validation", "50", "--backend", "flex", "--out"]);
+    command.arg(out.path()).assert().success().stdout(contains("bvfim"));
+}
+
+#[test]
+fn a_table_is_reproduced_in_small_and_goes_on_where_it_was() {
+    let out = tempdir().unwrap();
+    let mut command = Command::cargo_bin("bilevel").unwrap();
+    command.args(["reproduce", "bda-table-2", "--preset", "full", "--out"]).arg(out.path());
+    command.assert().code(2).stderr(contains("--data-dir"));
+
+    let folder = out.path().join("table");
+    fs::create_dir(&folder).unwrap();
+    let settings =
+        "reproduce = \"iaptt-table-3\"\npreset = \"small\"\nseeds = 1\nbackend = \"none\"\n";
+    fs::write(folder.join("settings.toml"), settings).unwrap();
+    let mut command = Command::cargo_bin("bilevel").unwrap();
+    command.arg("resume").arg(&folder).assert().code(6).stderr(contains("settings.toml"));
+}

@@ -1,0 +1,27 @@
+//! What residual networks are made of.
+
+use burn::nn::PaddingConfig2d;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
+/// A square convolution without bias, `[inputs, outputs]` channels. At stride 1 it keeps height and width, at
+/// stride 2 it halves them, rounding up.
+pub(crate) fn conv<B: Backend>(
+    channels: [usize; 2],
+    kernel: usize,
+    stride: usize,
+    device: &B::Device,
+) -> Conv2d<B> {
+    let padding = kernel / 2;
+    Conv2dConfig::new(channels, [kernel; 2])
+        .with_stride([stride; 2])
+        .with_padding(PaddingConfig2d::Explicit(padding, padding, padding, padding))
+        .with_bias(false)
+        .init(device)
+}
+
+/// The mean over all pixels: `[n, channels, height, width]` to `[n, channels]`.
+pub(crate) fn mean_pixel<B: Backend>(images: Tensor<B, 4>) -> Tensor<B, 2> {
+    images.flatten::<3>(2, 3).mean_dim(2).flatten(1, 2)
+}
