@@ -8,7 +8,7 @@ use crate::backend::BackendName;
 use crate::compare::ProblemName;
 use crate::error::{BenchError, EXIT_CODES};
 use crate::experiments::Settings;
-use crate::experiments::hyper_cleaning;
+use crate::experiments::{hpo, hyper_cleaning};
 use crate::hypergrad::{Method, PlanName, Workload};
 use crate::reproduce::{Preset, TableName};
 
@@ -139,6 +139,8 @@ pub struct HypergradArgs {
 pub enum Experiment {
     /// Find the wrong labels of a training set: one weight a sample, learned on clean validation data.
     HyperCleaning(Box<hyper_cleaning::Args>),
+    /// Learn hyperparameters, against grid and random search at equal cost.
+    Hpo(Box<hpo::Args>),
 }
 
 impl Experiment {
@@ -151,6 +153,7 @@ impl Experiment {
             Self::HyperCleaning(args) => {
                 Settings::HyperCleaning(hyper_cleaning::Settings::new(args)?)
             }
+            Self::Hpo(args) => Settings::Hpo(hpo::Settings::new(args)?),
         })
     }
 
@@ -158,6 +161,7 @@ impl Experiment {
     pub fn common(&self) -> &Common {
         match self {
             Self::HyperCleaning(args) => &args.common,
+            Self::Hpo(args) => &args.common,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::cli::{
     HypergradArgs, MannerArgs, ReproduceArgs, ResumeArgs, ToysArgs,
 };
 use crate::error::BenchError;
-use crate::experiments::{self, Manner, hyper_cleaning};
+use crate::experiments::{self, Manner, hpo, hyper_cleaning};
 use crate::hypergrad;
 use crate::report::folder::{RunFolder, summary_json};
 use crate::report::{ReportError, RunReport, table};
@@ -198,6 +198,10 @@ fn list() -> String {
     }
     text += "\nMethods of hyper-cleaning\n";
     for method in hyper_cleaning::Method::all() {
+        text += &format!("  {:<16} {}\n", method.name(), method.describe());
+    }
+    text += "\nMethods of hpo\n";
+    for method in hpo::Method::all() {
         text += &format!("  {:<16} {}\n", method.name(), method.describe());
     }
     text

@@ -43,6 +43,11 @@ impl MlpConfig {
 }
 
 impl<B: Backend> Mlp<B> {
+    /// The linear layers, from input to output.
+    pub fn layers(&self) -> &[Linear<B>] {
+        &self.layers
+    }
+
     /// The output of the last layer.
     ///
     /// # Shapes

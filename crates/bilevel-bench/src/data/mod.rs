@@ -47,6 +47,8 @@ pub enum Purpose {
     Batches = 4,
     /// The problem whose hypergradient is timed, [`hypergrad`](crate::hypergrad).
     Problem = 5,
+    /// Hyperparameters of a random search, [`hpo`](crate::experiments::hpo).
+    Search = 9,
 }
 
 /// The random stream of one purpose under a seed; the same on every machine.

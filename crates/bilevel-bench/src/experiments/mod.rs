@@ -11,6 +11,7 @@
 mod checkpoint;
 mod run;
 
+pub mod hpo;
 pub mod hyper_cleaning;
 
 pub use run::{Run, Trial};
@@ -30,6 +31,8 @@ use crate::report::{MethodReport, RunReport};
 pub enum Settings {
     /// One weight a training sample.
     HyperCleaning(hyper_cleaning::Settings),
+    /// Hyperparameters, against grid and random search.
+    Hpo(hpo::Settings),
 }
 
 /// An experiment whose data and settings have been found sound.
@@ -46,6 +49,7 @@ impl Settings {
     pub fn name(&self) -> &'static str {
         match self {
             Self::HyperCleaning(_) => "hyper-cleaning",
+            Self::Hpo(_) => "hpo",
         }
     }
 
@@ -53,6 +57,7 @@ impl Settings {
     pub fn seed(&self) -> u64 {
         match self {
             Self::HyperCleaning(settings) => settings.seed,
+            Self::Hpo(settings) => settings.seed,
         }
     }
 
@@ -60,6 +65,7 @@ impl Settings {
     pub fn with_seed(mut self, seed: u64) -> Self {
         match &mut self {
             Self::HyperCleaning(settings) => settings.seed = seed,
+            Self::Hpo(settings) => settings.seed = seed,
         }
         self
     }
@@ -71,6 +77,7 @@ impl Settings {
     pub fn prepare(&self) -> Result<Box<dyn Experiment>, BenchError> {
         Ok(match self {
             Self::HyperCleaning(settings) => Box::new(hyper_cleaning::prepare(settings.clone())?),
+            Self::Hpo(settings) => Box::new(hpo::prepare(settings.clone())?),
         })
     }
 }
