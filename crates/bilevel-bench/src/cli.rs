@@ -8,7 +8,7 @@ use crate::backend::BackendName;
 use crate::compare::ProblemName;
 use crate::error::{BenchError, EXIT_CODES};
 use crate::experiments::robust::{self, Subject};
-use crate::experiments::{Settings, hyper_cleaning};
+use crate::experiments::{Settings, hpo, hyper_cleaning};
 use crate::hypergrad::{Method, PlanName, Workload};
 use crate::reproduce::{Preset, TableName};
 
@@ -143,6 +143,8 @@ pub enum Experiment {
     Mwn(Box<robust::Args>),
     /// Correct wrong labels by a transition matrix, learned on a few clean images.
     Mlc(Box<robust::Args>),
+    /// Learn hyperparameters, against grid and random search at equal cost.
+    Hpo(Box<hpo::Args>),
 }
 
 impl Experiment {
@@ -157,6 +159,7 @@ impl Experiment {
             }
             Self::Mwn(args) => Settings::Mwn(robust::Settings::new(args, Subject::Weights)?),
             Self::Mlc(args) => Settings::Mlc(robust::Settings::new(args, Subject::Transition)?),
+            Self::Hpo(args) => Settings::Hpo(hpo::Settings::new(args)?),
         })
     }
 
@@ -165,6 +168,7 @@ impl Experiment {
         match self {
             Self::HyperCleaning(args) => &args.common,
             Self::Mwn(args) | Self::Mlc(args) => &args.common,
+            Self::Hpo(args) => &args.common,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::cli::{
     HypergradArgs, MannerArgs, ReproduceArgs, ResumeArgs, ToysArgs,
 };
 use crate::error::BenchError;
-use crate::experiments::{self, Manner, hyper_cleaning, robust};
+use crate::experiments::{self, Manner, hpo, hyper_cleaning, robust};
 use crate::hypergrad;
 use crate::report::folder::{RunFolder, summary_json};
 use crate::report::{ReportError, RunReport, table};
@@ -204,6 +204,10 @@ fn list() -> String {
     for method in robust::Method::value_variants() {
         let name = method.to_possible_value().map(|value| value.get_name().to_owned());
         text += &format!("  {:<16} {}\n", name.unwrap_or_default(), method.describe());
+    }
+    text += "\nMethods of hpo\n";
+    for method in hpo::Method::all() {
+        text += &format!("  {:<16} {}\n", method.name(), method.describe());
     }
     text
 }

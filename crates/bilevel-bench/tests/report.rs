@@ -99,12 +99,12 @@ fn a_folder_holds_all_files_and_nothing_else() {
 
     let metrics = text("metrics.csv");
     let mut lines = metrics.lines();
-    let head = "method,step,seconds,upper_loss,lower_loss,test_accuracy,f1,grad_norm";
+    let head = "method,step,seconds,upper_loss,lower_loss,test_accuracy,f1,grad_norm,calls";
     assert_eq!(lines.next(), Some(head));
     let start = lines.next().unwrap();
     assert!(start.starts_with("rad,0,0.0,2.3,1.0,0.62,0.0,"), "{start}");
     assert_eq!(lines.count(), 101, "100 more steps of rad and one row of cg");
-    assert!(metrics.ends_with("cg,0,0.0,,,,,\n"), "a figure that is not finite is empty");
+    assert!(metrics.ends_with("cg,0,0.0,,,,,,0\n"), "a figure that is not finite is empty");
 }
 
 #[test]

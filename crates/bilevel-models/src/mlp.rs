@@ -71,6 +71,11 @@ impl<B: Backend> Mlp<B> {
         }
     }
 
+    /// The linear layers, from input to output.
+    pub fn layers(&self) -> &[Linear<B>] {
+        &self.layers
+    }
+
     /// The output of the last layer.
     ///
     /// # Shapes

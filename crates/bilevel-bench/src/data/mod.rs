@@ -59,6 +59,8 @@ pub enum Purpose {
     LongTail = 6,
     /// Where images are cropped and whether they are reflected, [`augment`].
     Augment = 7,
+    /// Hyperparameters of a random search, [`hpo`](crate::experiments::hpo).
+    Search = 9,
 }
 
 /// The random stream of one purpose under a seed; the same on every machine.

@@ -107,6 +107,34 @@ impl Sparse {
         selected
     }
 
+    /// The `count` columns that most rows have a number in, ascending; the first ones of those that as many have.
+    pub fn frequent_columns(&self, count: usize) -> Vec<u32> {
+        let mut rows = vec![0_usize; self.features];
+        self.columns.iter().for_each(|&column| rows[column as usize] += 1);
+        let mut columns: Vec<u32> = (0..self.features as u32).collect();
+        columns.sort_by_key(|&column| std::cmp::Reverse(rows[column as usize]));
+        columns.truncate(count);
+        columns.sort_unstable();
+        columns
+    }
+
+    /// The same rows with these columns alone, which are ascending: column `columns[j]` becomes column j.
+    pub fn with_columns(&self, columns: &[u32]) -> Self {
+        let mut kept = Self { features: columns.len(), ..Self::new() };
+        for row in 0..self.rows() {
+            let (there, values) = self.row(row);
+            for (column, &value) in there.iter().zip(values) {
+                if let Ok(at) = columns.binary_search(column) {
+                    kept.columns.push(at as u32);
+                    kept.values.push(value);
+                }
+            }
+            kept.labels.push(self.labels[row]);
+            kept.offsets.push(kept.values.len());
+        }
+        kept
+    }
+
     /// The labels that occur, ascending: with [`classify`](Self::classify), classes in this order.
     pub fn distinct_labels(&self) -> Vec<f64> {
         let mut labels = self.labels.clone();

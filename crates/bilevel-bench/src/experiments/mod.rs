@@ -11,6 +11,7 @@
 mod checkpoint;
 mod run;
 
+pub mod hpo;
 pub mod hyper_cleaning;
 pub mod robust;
 
@@ -36,6 +37,8 @@ pub enum Settings {
     Mwn(robust::Settings),
     /// The transition matrix of labels.
     Mlc(robust::Settings),
+    /// Hyperparameters, against grid and random search.
+    Hpo(hpo::Settings),
 }
 
 /// An experiment whose data and settings have been found sound.
@@ -54,6 +57,7 @@ impl Settings {
             Self::HyperCleaning(_) => "hyper-cleaning",
             Self::Mwn(_) => Subject::Weights.name(),
             Self::Mlc(_) => Subject::Transition.name(),
+            Self::Hpo(_) => "hpo",
         }
     }
 
@@ -62,6 +66,7 @@ impl Settings {
         match self {
             Self::HyperCleaning(settings) => settings.seed,
             Self::Mwn(settings) | Self::Mlc(settings) => settings.seed,
+            Self::Hpo(settings) => settings.seed,
         }
     }
 
@@ -70,6 +75,7 @@ impl Settings {
         match &mut self {
             Self::HyperCleaning(settings) => settings.seed = seed,
             Self::Mwn(settings) | Self::Mlc(settings) => settings.seed = seed,
+            Self::Hpo(settings) => settings.seed = seed,
         }
         self
     }
@@ -85,6 +91,7 @@ impl Settings {
             Self::Mlc(settings) => {
                 Box::new(robust::prepare(settings.clone(), Subject::Transition)?)
             }
+            Self::Hpo(settings) => Box::new(hpo::prepare(settings.clone())?),
         })
     }
 }

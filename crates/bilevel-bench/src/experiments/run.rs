@@ -123,7 +123,8 @@ impl Trial<'_> {
 
     /// Makes `steps` upper steps, those before the checkpoint included, and keeps series, seconds, calls and
     /// warnings. Generators are seeded with `seed` and the number of each step. `see` looks at each step and
-    /// gives the figures of its record that only the experiment knows, such as the accuracy; it is also handed
+    /// gives the figures of its record that only the experiment knows, such as the accuracy, or an upper loss in place
+    /// of the one the step saw; it is also handed
     /// the x at which the step was taken, for a step reports that point and moves on.
     ///
     /// # Errors
@@ -162,7 +163,8 @@ impl Trial<'_> {
                 self.report.series.push(StepRecord {
                     step: progress.step as u64 - 1,
                     seconds: self.report.seconds,
-                    upper_loss: Some(seen.upper_loss),
+                    calls: self.report.total_calls(),
+                    upper_loss: record.upper_loss.or(Some(seen.upper_loss)),
                     lower_loss: Some(seen.lower_loss),
                     grad_norm: Some(seen.gradient_norm),
                     ..record

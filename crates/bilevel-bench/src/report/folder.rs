@@ -220,8 +220,17 @@ fn settings_toml(settings: &toml::Table) -> Result<String, ReportError> {
 #[derive(Serialize)]
 struct Row<'a>(&'a str, &'a StepRecord);
 
-const COLUMNS: [&str; 8] =
-    ["method", "step", "seconds", "upper_loss", "lower_loss", "test_accuracy", "f1", "grad_norm"];
+const COLUMNS: [&str; 9] = [
+    "method",
+    "step",
+    "seconds",
+    "upper_loss",
+    "lower_loss",
+    "test_accuracy",
+    "f1",
+    "grad_norm",
+    "calls",
+];
 
 /// The series of all methods, one row a method and step.
 ///

@@ -102,6 +102,9 @@ pub struct StepRecord {
     /// Euclidean norm of the hypergradient.
     #[serde(serialize_with = "finite")]
     pub grad_norm: Option<f64>,
+    /// Oracle calls since the start of the method.
+    #[serde(default)]
+    pub calls: u64,
 }
 
 /// JSON has a form for what is not finite (`null`), CSV has none of its own.

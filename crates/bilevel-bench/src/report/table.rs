@@ -1,5 +1,7 @@
 //! The result table, for a terminal of 80 columns.
 
+use std::collections::BTreeSet;
+
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent, presets};
 
 use super::{MethodReport, RunReport};
@@ -10,6 +12,7 @@ const ABSENT: &str = "-";
 /// One line a method; below the table one line for each that did not end as planned or
 /// had warnings.
 pub fn render(report: &RunReport) -> String {
+    let columns = columns(report);
     let mut table = Table::new();
     table
         .load_preset(presets::NOTHING)
@@ -18,16 +21,9 @@ pub fn render(report: &RunReport) -> String {
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(WIDTH)
         .force_no_tty()
-        .set_header([
-            "method",
-            "test accuracy %",
-            "F1 %",
-            "seconds",
-            "peak memory",
-            "oracle calls",
-        ]);
+        .set_header(columns.iter().map(|column| column.title.clone()));
     for method in &report.methods {
-        table.add_row(cells(method));
+        table.add_row(columns.iter().map(|column| (column.cell)(method)));
     }
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -39,16 +35,42 @@ pub fn render(report: &RunReport) -> String {
     text
 }
 
-fn cells(method: &MethodReport) -> Vec<Cell> {
-    let calls = method.total_calls();
-    vec![
-        Cell::new(&method.name),
-        Cell::new(percent(method.test_accuracy)),
-        Cell::new(percent(method.f1())),
-        Cell::new(format!("{:.1}", method.seconds)),
-        Cell::new(method.peak_memory.heap.map_or(ABSENT.into(), bytes)),
-        Cell::new(if calls == 0 { ABSENT.into() } else { count(calls) }),
-    ]
+struct Column<'a> {
+    title: String,
+    cell: Box<dyn Fn(&MethodReport) -> Cell + 'a>,
+}
+
+/// The columns of which some method has a figure.
+fn columns(report: &RunReport) -> Vec<Column<'_>> {
+    fn column<'a, C: Into<Cell>>(
+        title: impl Into<String>,
+        cell: impl Fn(&MethodReport) -> C + 'a,
+    ) -> Column<'a> {
+        Column { title: title.into(), cell: Box::new(move |method| cell(method).into()) }
+    }
+    let any = |has: fn(&MethodReport) -> bool| report.methods.iter().any(has);
+    let mut columns = vec![column("method", |method| method.name.clone())];
+    if any(|method| method.test_accuracy.is_some()) {
+        columns.push(column("test accuracy %", |method| percent(method.test_accuracy)));
+    }
+    if any(|method| method.detection.is_some()) {
+        columns.push(column("F1 %", |method| percent(method.f1())));
+    }
+    let figures: BTreeSet<&String> =
+        report.methods.iter().flat_map(|method| method.figures.keys()).collect();
+    for name in figures {
+        columns.push(column(name.clone(), move |method| {
+            method.figures.get(name).map_or(ABSENT.into(), |figure| format!("{figure:.4}"))
+        }));
+    }
+    columns.push(column("seconds", |method| format!("{:.1}", method.seconds)));
+    columns
+        .push(column("peak memory", |method| method.peak_memory.heap.map_or(ABSENT.into(), bytes)));
+    columns.push(column("oracle calls", |method| match method.total_calls() {
+        0 => ABSENT.into(),
+        calls => count(calls),
+    }));
+    columns
 }
 
 fn percent(share: Option<f64>) -> String {

@@ -1,0 +1,137 @@
+//! A problem on a device, its types erased.
+
+use bilevel_autodiff::Vector;
+use bilevel_core::problem::{Batch, Lower, Upper};
+use bilevel_core::{AutodiffOracle, Bilevel, BurnOptimizer, Error, FullBatch, Oracle, UpperStep};
+use bilevel_models::MlpConfig;
+use bilevel_problems::{ClassPenalties, ClassWeights, FeaturePenalties, LabelledRows, Values};
+use burn::optim::AdamConfig;
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
+
+use super::data::{Data, FEATURES};
+use super::losses::{LayerDecay, Measurements, Rates, Ridge, Training};
+use super::{ProblemName, Settings};
+use crate::data::batches::{DenseBatches, SparseBatches};
+use crate::data::{Dataset, TrainValidation};
+use crate::error::BenchError;
+
+/// Units of the hidden layer of the network.
+const HIDDEN: usize = 32;
+
+/// A problem at its start.
+pub struct Posed<B: Backend> {
+    /// One batch a call.
+    pub oracle: Box<dyn Oracle<B>>,
+    /// The same for measuring: nobody counts its calls.
+    pub judge: Box<dyn Oracle<B>>,
+    /// The same with test rows in place of those of validation.
+    pub test: Option<Box<dyn Oracle<B>>>,
+    /// x in the middle of the box.
+    pub x: Vector<B>,
+    /// Where every training starts.
+    pub y: Vector<B>,
+    /// Adam on x with a learning rate.
+    pub adam: Adam<B>,
+}
+
+type Adam<B> = Box<dyn Fn(f64) -> Result<Box<dyn UpperStep<B>>, Error>>;
+
+impl<B: Backend> Posed<B> {
+    /// The problem of `settings` on `data`.
+    ///
+    /// # Errors
+    /// If the data cannot be cut into batches, or a loss is not finite at the start.
+    pub fn new(settings: &Settings, data: &Data, device: &B::Device) -> Result<Self, BenchError> {
+        B::seed(device, settings.seed);
+        let middle = (settings.low + settings.high) / 2.0;
+        let penalties = |n| Values::new(&vec![middle; n], device);
+        match data {
+            Data::Digits(parts) => {
+                let rows = |set: &Dataset| images::<B>(set, device);
+                let (lower, test) = (rows(&parts.train), rows(&parts.test));
+                let data = FullBatch { upper: rows(&parts.validation), lower: lower.clone() };
+                let test = Some(FullBatch { upper: test, lower });
+                let widths = vec![parts.train.features(), HIDDEN, parts.train.classes()];
+                let y = MlpConfig::new(widths).init(device);
+                match settings.problem {
+                    ProblemName::Rates => {
+                        pose(|| Training, Rates::new(middle, middle, device), &y, data, test)
+                    }
+                    _ => pose(|| LayerDecay, penalties(2), &y, data, test),
+                }
+            }
+            Data::Drawn([train, validation, test]) => {
+                let rows = |set: &[_]| measurements::<B>(set, device);
+                let data = FullBatch { upper: rows(validation), lower: rows(train) };
+                let test = FullBatch { upper: rows(test), lower: rows(train) };
+                let y = Values::new(&[0.0; FEATURES], device);
+                pose(|| Ridge, penalties(FEATURES), &y, data, Some(test))
+            }
+            Data::Rows(parts, test) => {
+                let (size, seed) = (settings.batch, settings.seed);
+                let features = parts.train.rows().features();
+                let Some(test) = test else {
+                    let data = DenseBatches::<B>::new(parts, size, seed, device)?;
+                    let y = Values::new(&vec![0.0; features], device);
+                    return pose(|| FeaturePenalties, penalties(features), &y, data, None);
+                };
+                let classes = parts.train.labels().len();
+                let batches = |parts| SparseBatches::<B>::new(parts, size, seed, device.clone());
+                let judged =
+                    TrainValidation { train: parts.train.clone(), validation: test.clone() };
+                let (data, test) = (batches(parts.clone())?, batches(judged)?);
+                let y = ClassWeights::zeros(features, classes, device);
+                pose(|| ClassPenalties, penalties(classes), &y, data, Some(test))
+            }
+        }
+    }
+}
+
+fn pose<B, P, D>(
+    problem: fn() -> P,
+    x: Upper<P, B>,
+    y: &Lower<P, B>,
+    data: D,
+    test: Option<D>,
+) -> Result<Posed<B>, BenchError>
+where
+    B: Backend,
+    P: Bilevel<B> + 'static,
+    D: bilevel_core::Data<Batch<P, B>> + Clone + 'static,
+{
+    let oracle = |data| AutodiffOracle::<B, P, _>::new(problem(), &x, y, data);
+    let counted = oracle(data.clone())?;
+    let judge = oracle(data)?;
+    let test = test.map(oracle).transpose()?;
+    let (start, y) = (counted.upper_start(), counted.lower_start());
+    let adam: Adam<B> = Box::new(move |learning_rate| {
+        Ok(Box::new(BurnOptimizer::new(AdamConfig::new().init(), &x, learning_rate)?))
+    });
+    Ok(Posed {
+        oracle: Box::new(counted),
+        judge: Box::new(judge),
+        test: test.map(|test| Box::new(test) as Box<dyn Oracle<B>>),
+        x: start,
+        y,
+        adam,
+    })
+}
+
+fn images<B: Backend>(set: &Dataset, device: &B::Device) -> LabelledRows<B> {
+    let inputs = TensorData::new(set.images().to_vec(), [set.len(), set.features()]);
+    let classes: Vec<i32> = set.labels().iter().map(|&label| label as i32).collect();
+    LabelledRows {
+        inputs: Tensor::from_data(inputs, device),
+        classes: Tensor::from_data(TensorData::new(classes, [set.len()]), device),
+    }
+}
+
+fn measurements<B: Backend>(rows: &[(Vec<f64>, f64)], device: &B::Device) -> Measurements<B> {
+    let inputs: Vec<f64> = rows.iter().flat_map(|(features, _)| features.clone()).collect();
+    let targets: Vec<f64> = rows.iter().map(|(_, target)| *target).collect();
+    Measurements {
+        inputs: Tensor::from_data(TensorData::new(inputs, [rows.len(), FEATURES]), device),
+        targets: Tensor::from_data(TensorData::new(targets, [rows.len()]), device),
+    }
+}

@@ -1,0 +1,241 @@
+//! Running the methods and measuring them.
+
+use bilevel_autodiff::Vector;
+use bilevel_core::{
+    Coefficient, Descent, Fad, HypergradientSolver, JointSolver, Level, Momentum, Rad, Sampler,
+    Samples, Solver, Stage, Start,
+};
+use burn::tensor::backend::Backend;
+
+use super::data::Data;
+use super::posed::Posed;
+use super::rounds::Rounds;
+use super::search::{Search, Training, grid, random};
+use super::whole::Whole;
+use super::{Method, ProblemName, Settings};
+use crate::backend::{Job, run_on};
+use crate::data::{Purpose, stream};
+use crate::error::BenchError;
+use crate::experiments::{Experiment, Run, Trial};
+use crate::methods::{self, Point, contenders};
+use crate::report::convergence::{Axis, Chart, Curve, svg};
+use crate::report::{MethodReport, StepRecord};
+use crate::settings::refuse;
+
+/// The experiment, its data read.
+pub struct Prepared {
+    settings: Settings,
+    data: Data,
+}
+
+/// Reads the data, and asks whether the backend is there.
+///
+/// # Errors
+/// If the data, the backend or a setting cannot be used.
+pub fn prepare(settings: Settings) -> Result<Prepared, BenchError> {
+    settings.backend.resolve()?;
+    let data = Data::read(&settings)?;
+    Ok(Prepared { settings, data })
+}
+
+impl Experiment for Prepared {
+    fn run(self: Box<Self>, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
+        run_on(self.settings.backend, Methods { prepared: &self, run })?
+    }
+}
+
+struct Methods<'a> {
+    prepared: &'a Prepared,
+    run: &'a mut Run,
+}
+
+impl Job for Methods<'_> {
+    type Output = Result<Vec<MethodReport>, BenchError>;
+
+    fn run<B: Backend>(self, device: B::Device) -> Self::Output {
+        let Prepared { settings, data } = self.prepared;
+        let bench = Bench::<B> { settings, posed: Posed::new(settings, data, &device)?, device };
+        let methods = settings.methods.iter();
+        let reports: Vec<_> = methods
+            .map(|&method| self.run.method(method.name(), |trial| bench.run(method, trial)))
+            .collect::<Result<_, _>>()?;
+        draw(settings, &reports, self.run)?;
+        Ok(reports)
+    }
+}
+
+/// The problem on a device, and what all methods share.
+struct Bench<'a, B: Backend> {
+    settings: &'a Settings,
+    posed: Posed<B>,
+    device: B::Device,
+}
+
+impl<B: Backend> Bench<'_, B> {
+    /// One method, from the same start as all others.
+    fn run(&self, method: Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
+        let first = self.posed.oracle.cost();
+        if method.is_baseline() {
+            self.search(method, trial)?;
+        } else {
+            self.learn(method, trial)?;
+        }
+        trial.count(self.posed.oracle.cost() - first);
+        Ok(())
+    }
+
+    fn training(&self) -> Result<Training<'_, B>, BenchError> {
+        let Settings { steps, step_size, seed, .. } = *self.settings;
+        let (oracle, start) = (self.posed.oracle.as_ref(), &self.posed.y);
+        Ok(Training { oracle, start, steps, step_size, descent: self.descent()?, seed })
+    }
+
+    /// The steps of y that x tells the rates of.
+    fn descent(&self) -> Result<Option<Descent<B>>, BenchError> {
+        if self.settings.problem != ProblemName::Rates {
+            return Ok(None);
+        }
+        let (rate, momentum) = (Coefficient::exp("step_size"), Coefficient::sigmoid("momentum"));
+        Ok(Some(Descent::new(Momentum::new(rate, momentum)?, self.settings.steps)?))
+    }
+
+    fn search(&self, method: Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
+        let settings = self.settings;
+        let training = self.training()?;
+        let count = (settings.calls / training.calls()) as usize;
+        if count == 0 {
+            let expected = format!("at least {}, those of one training", training.calls());
+            let cure = "give more calls, or fewer --steps";
+            return Err(refuse("--calls", settings.calls, &expected, cure));
+        }
+        let (entries, region) = (self.posed.x.layout().size(), (settings.low, settings.high));
+        let candidates = match method.name() {
+            "grid" => grid(entries, count, region),
+            _ => random(entries, count, region, &mut stream(settings.seed, Purpose::Search)),
+        };
+        let steps = candidates.len();
+        let mut search = Search::new(training, candidates, self.posed.x.clone());
+        let mut least = least(&trial.report.series);
+        let seed = (settings.seed, self.device.clone());
+        trial.drive(&mut search, steps, seed, |_, progress| {
+            least = least.min(progress.seen.upper_loss);
+            StepRecord { upper_loss: Some(least), ..StepRecord::default() }
+        })?;
+        trial.report.status = format!("{steps} candidates");
+        self.report((search.x(), search.y()), least, trial);
+        Ok(())
+    }
+
+    fn learn(&self, method: Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
+        let settings = self.settings;
+        let training = self.training()?;
+        let share = settings.calls.saturating_sub(training.calls()) / settings.rounds as u64;
+        let whole = Whole(self.posed.oracle.as_ref());
+        let mut solver = Rounds::new(self.solver(method, &whole)?, share);
+        let judge = Whole(self.posed.judge.as_ref());
+        let seed = (settings.seed, self.device.clone());
+        trial.drive(&mut solver, settings.rounds, seed, |_, progress| {
+            let stage = Stage::new(&judge, progress.solver.x(), Samples::default());
+            let loss = stage.value(Level::Upper, progress.solver.y()).read();
+            StepRecord { upper_loss: Some(loss), ..StepRecord::default() }
+        })?;
+        let before = self.posed.oracle.cost();
+        let x = solver.x().clone();
+        let y = trial.timed(|| training.model(&x))?;
+        let loss = training.validation_loss(&x, &y);
+        let spent = (self.posed.oracle.cost() - before).total();
+        let report = &mut trial.report;
+        report.status = format!("{} rounds of {share} calls, and a training", settings.rounds);
+        report.series.push(StepRecord {
+            step: report.series.len() as u64,
+            seconds: report.seconds,
+            calls: report.series.last().map_or(0, |record| record.calls) + spent,
+            upper_loss: Some(loss),
+            ..StepRecord::default()
+        });
+        self.report((&x, &y), loss, trial);
+        Ok(())
+    }
+
+    /// A bilevel method at the start, on batches if it takes such.
+    fn solver<'b>(
+        &'b self,
+        method: Method,
+        whole: &'b Whole<'b, B>,
+    ) -> Result<Box<dyn Solver<B> + 'b>, BenchError> {
+        let Posed { oracle, x, y, adam, .. } = &self.posed;
+        let settings = self.settings;
+        let batches = |level| oracle.batches(level);
+        let made = match (self.descent()?, method.name()) {
+            (None, name) => {
+                let contender = contenders::<B>().into_iter().find(|c| c.name == name);
+                let contender = contender.expect("every method but the searches is in the table");
+                let tuning = settings.tuning(batches(Level::Lower));
+                (contender.make)(&tuning, &Point { x, y }, settings.seed)?
+            }
+            (Some(descent), "rad") => methods::Method::Hypergradient(Box::new(Rad::new(descent))),
+            (Some(descent), "fad") => methods::Method::Hypergradient(Box::new(Fad::new(descent))),
+            (Some(_), other) => {
+                let cure = "the others do not differentiate in how y is trained";
+                return Err(refuse("--method", other, "rad or fad for rates", cure));
+            }
+        };
+        let (x, y) = (x.clone(), y.clone());
+        Ok(match made {
+            methods::Method::Hypergradient(method) => {
+                let upper = adam(settings.learning_rate)?;
+                let start = if settings.is_convex() { Start::Warm } else { Start::Fixed };
+                let solver = HypergradientSolver::new(whole, method, upper, x, y);
+                Box::new(solver.with_start(start))
+            }
+            methods::Method::Joint(method) => {
+                let (upper, lower) = (batches(Level::Upper), batches(Level::Lower));
+                let sampler = Sampler::epochs(upper, lower, settings.seed)?;
+                let solver = JointSolver::new(oracle.as_ref(), method, x, y)?;
+                Box::new(solver.with_sampler(sampler))
+            }
+        })
+    }
+
+    /// What the summary has of a model y that was trained with x.
+    fn report(&self, (x, y): (&Vector<B>, &Vector<B>), loss: f64, trial: &mut Trial<'_>) {
+        let report = &mut trial.report;
+        report.upper_loss = Some(loss);
+        report.figures.insert("validation loss".into(), loss);
+        if let Some(test) = &self.posed.test {
+            let whole = Whole(test.as_ref());
+            let loss = Stage::new(&whole, x, Samples::default()).value(Level::Upper, y).read();
+            report.figures.insert("test loss".into(), loss);
+        }
+    }
+}
+
+/// The least loss of a series.
+fn least(series: &[StepRecord]) -> f64 {
+    series.iter().filter_map(|record| record.upper_loss).fold(f64::INFINITY, f64::min)
+}
+
+/// The curves over oracle calls and over seconds.
+fn draw(settings: &Settings, reports: &[MethodReport], run: &Run) -> Result<(), BenchError> {
+    type Place = fn(&StepRecord) -> f64;
+    let axes: [(&str, &'static str, Place); 2] = [
+        ("calls", "oracle calls", |record| record.calls as f64),
+        ("seconds", "seconds", |record| record.seconds),
+    ];
+    for (name, title, place) in axes {
+        let curve = |report: &MethodReport| {
+            let points = report.series.iter();
+            let points = points.filter_map(|record| Some((place(record), record.upper_loss?)));
+            Curve { label: report.name.clone(), points: points.collect(), band: Vec::new() }
+        };
+        let chart = Chart {
+            title: format!("{}, seed {}", settings.problem.as_str(), settings.seed),
+            axis: Axis::Linear(title),
+            quantity: "validation loss",
+            curves: reports.iter().map(curve).collect(),
+        };
+        let file = format!("validation-loss-by-{name}.svg");
+        run.folder().write_file(&file, svg(&chart)?.as_bytes())?;
+    }
+    Ok(())
+}
