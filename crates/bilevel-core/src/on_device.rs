@@ -54,9 +54,18 @@ pub(crate) fn scale_by<B: Backend>(factor: &Tensor<B, 1>, v: &Vector<B>) -> Vect
 
 /// The unit vector `i` like `like`.
 pub(crate) fn unit<B: Backend>(like: &Vector<B>, i: usize) -> Vector<B> {
-    let mut values = vec![0.0; like.layout().size()];
-    values[i] = 1.0;
-    Vector::from_slice(like.layout(), &values, &like.device())
+    let mut begin = 0;
+    like.zeros_like().map(|leaf| {
+        let shape = leaf.shape();
+        let here = begin..begin + shape.num_elements();
+        begin = here.end;
+        if !here.contains(&i) {
+            return leaf;
+        }
+        let (zeros, at) = (flat::<B>(leaf), i - here.start);
+        let one = zeros.clone().slice(at..at + 1) + 1.0;
+        shaped(zeros.slice_assign([at..at + 1], one), shape)
+    })
 }
 
 /// All entries in one list, in the element type of the first variable.

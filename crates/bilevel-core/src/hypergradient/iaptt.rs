@@ -19,7 +19,8 @@ use crate::{Error, Level, Loss, Snapshot, Stage};
 /// start z is learned too, by [`Start::Learned`](crate::Start::Learned).
 ///
 /// Memory: the states that the [`Plan`] keeps of K steps, and one graph. Cost: K gradients, m products and
-/// one value of f (two if m < K), K values and one gradient of F; and the steps that the plan makes again.
+/// one value of f (two if m < K), K values and one gradient of F; and the steps that the plan makes again. The K
+/// values are read at once, after the last step.
 ///
 /// Source: R. Liu et al., "Towards gradient-based bilevel optimization with non-convex followers and
 /// beyond", 2021, Alg. 1.
@@ -63,7 +64,7 @@ impl<B: Backend> HypergradientMethod<B> for Iaptt<B> {
                 losses.push(stage.value(Level::Upper, &state.y));
             })?;
         let status = Status::of_descent(&descended).unwrap_or(Status::Exact);
-        let worst = worst(&losses);
+        let worst = worst(&Loss::read_all(losses));
         let (end, lower_loss) = if worst == steps {
             (descended.state, descended.end_loss)
         } else {
@@ -87,11 +88,11 @@ impl<B: Backend> HypergradientMethod<B> for Iaptt<B> {
 
 /// The first step, counted from 1, after which the loss is greatest; NaN is greater than any number, so
 /// that it is not passed over.
-fn worst<B: Backend>(losses: &[Loss<B>]) -> usize {
+fn worst(losses: &[f64]) -> usize {
     let rank = |loss: f64| if loss.is_nan() { f64::INFINITY } else { loss };
     let mut worst = (1, f64::NEG_INFINITY);
     for (k, loss) in (1..).zip(losses) {
-        let loss = rank(loss.read());
+        let loss = rank(*loss);
         if loss > worst.1 {
             worst = (k, loss);
         }

@@ -153,6 +153,15 @@ impl<B: Backend> Loss<B> {
         // Not `into_scalar`: that rounds to the backend's own element type, f32 on flex.
         self.0.clone().into_data().iter::<f64>().next().unwrap_or(f64::NAN)
     }
+
+    /// The values of all, in one read: waits for the device once.
+    pub fn read_all(losses: Vec<Self>) -> Vec<f64> {
+        if losses.is_empty() {
+            return Vec::new();
+        }
+        let values = losses.into_iter().map(|loss| loss.0).collect();
+        Tensor::cat(values, 0).into_data().iter::<f64>().collect()
+    }
 }
 
 /// The function `v -> d/dx <f_y, v>` at one point, of directions v in y or in a [part](Layout::part) of it.

@@ -61,17 +61,19 @@ impl<B: Backend> JointMethod<B> for Amigo<B> {
         let (lower_loss, along_y) = descend(at, rates.lower.at(k), self.inner_steps);
         let upper = [at.sampler.draw(Level::Upper)];
         let (upper_loss, [slope, along_x]) = At::now(at).upper(&upper);
-        let mut rest = 0.0;
+        let mut rest = None;
         for _ in 0..self.system_steps {
             let sample = [at.sampler.draw(Level::Lower)];
             let v = self.auxiliary.v(at);
             let along_v = At::now(at).hessian(&v, &sample).add(&slope);
             self.auxiliary.move_v(k, &v, &along_v);
-            rest = along_v.norm();
+            rest = Some(along_v);
         }
         let sample = [at.sampler.draw(Level::Lower)];
         let along_x = along_x.add(&At::now(at).cross(&self.auxiliary.v(at), &sample));
         at.move_x(rates.upper.at(k), &along_x);
+        // The norm of the last alone: each one waits for the device.
+        let rest = rest.map_or(0.0, |along_v| along_v.norm());
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest })
     }
 
