@@ -1,5 +1,6 @@
 //! What the engine's operations cost on `FastFlex`, in f32, from where the binary `bilevel` calls them: a thread
-//! of the pool, with its allocator.
+//! of the pool. The allocator is mimalloc as there, but it counts nothing, and keeps free pages as long as is its
+//! default and not for seconds.
 //!
 //! Samples are weighed by x while a network y learns them (data hyper-cleaning), at two sizes. In `small`, a
 //! sinusoid by a net 1-40-40-1 from 10 samples, the numbers are few and the bookkeeping is what takes time; in

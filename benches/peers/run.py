@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 
 @dataclass
 class Row:
-    """One line of the table. `peers` says how each of the others computes it; a reason, where it does not."""
+    """One line of the table. `torch` is a reason not to compute it there, `jax` how it recomputes states."""
 
     workload: str
     method: str
@@ -33,7 +33,8 @@ class Row:
     keep: int = 0
     torch: str = ""
     jax: str = "none"
-    slow: bool = False
+    repetitions: int = 5
+    processes: int = 3
 
     @property
     def name(self):
@@ -52,16 +53,16 @@ ROWS = [
     Row("softmax", "cg", 50, iterations=20),
     Row("mlp", "rad", 10),
     Row("mlp", "rad", 10, plan="results"),
-    Row("mlp", "rad", 100),
-    Row("mlp", "rad", 100, plan="results", keep=1000),
-    Row("mlp", "rad", 100, plan="sqrt", jax="sqrt", torch=STORES),
+    Row("mlp", "rad", 100, repetitions=2),
+    Row("mlp", "rad", 100, plan="results", keep=1000, repetitions=2),
+    Row("mlp", "rad", 100, plan="sqrt", jax="sqrt", torch=STORES, repetitions=2),
     # Undamped, the Hessian of a network after ten steps is not positive definite: conjugate gradients mean nothing.
     Row("mlp", "cg", 10, iterations=20, damping=0.1),
     Row("mlp-tanh", "rad", 10, plan="results"),
     Row("small", "rad", 5, step_size=0.01),
     Row("conv", "rad", 5, step_size=0.001),
     Row("meta-batch", "rad", 5, step_size=0.01),
-    Row("mlp", "rad", 2000, step_size=0.01, plan="sqrt", jax="sqrt", torch=STORES, slow=True),
+    Row("mlp", "rad", 2000, step_size=0.01, plan="sqrt", jax="sqrt", torch=STORES, repetitions=1, processes=1),
 ]
 
 
@@ -99,11 +100,19 @@ def numbers(workload, seed):
     return tensors
 
 
+def chosen(options, rows):
+    """The rows that are asked for, as often as is asked for."""
+    wanted = [set(words.split()) for words in options.only or [""]]
+    often = {name: getattr(options, name) for name in ("repetitions", "processes")}
+    often = {name: count for name, count in often.items() if count}
+    return [replace(row, **often) for row in rows if any(words <= set(row.name.split()) for words in wanted)]
+
+
 def commands(options, row, data, folder):
     """What to run for a row, by library; libraries that sit it out are left out."""
     settings = ["--workload", row.workload, "--method", row.method, "--steps", str(row.steps)]
     settings += ["--step-size", str(row.step_size), "--data", str(data)]
-    settings += ["--repetitions", "1" if row.slow else str(options.repetitions)]
+    settings += ["--repetitions", str(row.repetitions)]
     if row.method == "cg":
         settings += ["--iterations", str(row.iterations), "--damping", str(row.damping)]
     plan = ["--plan", row.plan] if row.plan else []
@@ -136,18 +145,19 @@ def measure(options, row, data, folder):
         for name in ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     }
     reports = {}
-    for _ in range(1 if row.slow else options.processes):
+    for _ in range(row.processes):
         for name, command in commands(options, row, data, folder).items():
             ran = subprocess.run(command, env=environment, capture_output=True, text=True)
             if ran.returncode:
                 sys.exit(f"{' '.join(command)}\nended with {ran.returncode}:\n{ran.stderr}")
             reports.setdefault(name, []).append(json.loads(ran.stdout.splitlines()[-1]))
-    result = {"row": row.name, "settings": vars(row)}
+    result = {"row": row.name, "settings": vars(row) | {"seed": options.seed}}
     for name, each in reports.items():
         medians = [statistics.median(report["seconds_all"]) for report in each]
         result[name] = {
             "seconds": statistics.median(medians),
             "seconds_by_process": medians,
+            "seconds_all": [report["seconds_all"] for report in each],
             "peak_resident_mib": statistics.median(report["peak_resident_mib"] for report in each),
         }
         if name == "ours":
@@ -163,16 +173,24 @@ def measure(options, row, data, folder):
 def line(result):
     """A result as a line of the table."""
     ours, torch, jax = (result.get(name) for name in ("ours", "torch", "jax"))
-    seconds = lambda found: f"{found['seconds']:.4g}" if found else "-"
+    settings = result["settings"]
+    often = f"{settings['repetitions']} x {settings['processes']}"
+
+    def seconds(found):
+        if not found:
+            return "-"
+        each = sum(found["seconds_all"], [])
+        return f"{found['seconds']:.4g} ({min(each):.4g} to {max(each):.4g})"
+
     ratio = lambda found: f"{found['seconds'] / ours['seconds']:.2f}" if found else "-"
     memory = lambda found: f"{found['peak_resident_mib']:.0f}" if found else "-"
     apart = lambda found: f"{found['difference']:.1e}" if found else "-"
-    cells = [result["row"], *map(seconds, (ours, torch, jax)), *map(ratio, (torch, jax))]
+    cells = [result["row"], often, *map(seconds, (ours, torch, jax)), *map(ratio, (torch, jax))]
     cells += [*map(memory, (ours, torch, jax)), *map(apart, (torch, jax))]
     return "| " + " | ".join(cells) + " |"
 
 
-COLUMNS = ["hypergradient", "ours, s", "torch, s", "jax, s", "torch / ours", "jax / ours"]
+COLUMNS = ["hypergradient", "repetitions x processes", "ours, s", "torch, s", "jax, s", "torch / ours", "jax / ours"]
 COLUMNS += ["ours, MiB", "torch, MiB", "jax, MiB", "difference from torch", "from jax"]
 
 
@@ -183,8 +201,8 @@ def main():
     parser.add_argument("--jax", default="", help="a Python with jax and safetensors [default: leave it out]")
     parser.add_argument("--backend", default="flex", help="of bilevel")
     parser.add_argument("--only", nargs="*", default=[], help="rows whose name has these words, as 'mlp T=10'")
-    parser.add_argument("--repetitions", type=int, default=5, help="timed hypergradients of a process")
-    parser.add_argument("--processes", type=int, default=3, help="processes of each library, in turn")
+    parser.add_argument("--repetitions", type=int, help="timed hypergradients of a process [default: 5, 2 of T=100]")
+    parser.add_argument("--processes", type=int, help="processes of each library, in turn [default: 3]")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="runs/peers.json", help="the results as JSON")
@@ -196,8 +214,8 @@ def main():
         os.sched_setaffinity(0, cores[: options.threads])
     out = Path(options.out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    wanted = [set(words.split()) for words in options.only or [""]]
-    rows = [row for row in ROWS if any(words <= set(row.name.split()) for words in wanted)]
+    rows = chosen(options, ROWS)
+    print(f"Seed {options.seed}; seconds: the median over processes of their medians (least to greatest of all).\n")
     print("| " + " | ".join(COLUMNS) + " |")
     print("|---" + "|---:" * (len(COLUMNS) - 1) + "|", flush=True)
     results = []

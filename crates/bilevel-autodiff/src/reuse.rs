@@ -1,25 +1,32 @@
 //! Results of an evaluation that later ones at the same point take instead of computing them again.
 //!
 //! A second-order product begins with the computations that a gradient at its point began with. Whoever evaluates
-//! both opens a [`Scope`], and evaluates losses by [`keeping`] where a result may serve again, by [`taking`] where
-//! it may have served before. Which results are worth their memory, and what makes two of them the same, a backend
-//! decides by [`keep`] and [`find`]; one that calls neither is not affected. All of it is a matter of one thread.
+//! both does so within a [`scope`], and evaluates losses by [`keeping`] where a result may serve again, by [`taking`]
+//! where it may have served before. Which results are worth their memory, and what makes two of them the same, a
+//! backend decides by [`keep`] and [`find`]; one that calls neither is not affected. All of it is a matter of one
+//! thread.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::marker::PhantomData;
 
 thread_local! {
     static KEPT: RefCell<Kept> = const { RefCell::new(Kept::nothing()) };
+    static FOUND: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A result that may serve again.
+pub trait Reusable: Any {
+    /// Whether it can be asked for still, as a product can whose factors live. A result that cannot is dropped
+    /// before others have to go.
+    fn is_alive(&self) -> bool;
 }
 
 struct Kept {
     budget: usize,
-    bytes: usize,
     phase: Phase,
     /// The oldest first, each with its bytes.
-    results: VecDeque<(usize, Box<dyn Any>)>,
+    results: VecDeque<(usize, Box<dyn Reusable>)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,33 +38,36 @@ enum Phase {
 
 impl Kept {
     const fn nothing() -> Self {
-        Self { budget: 0, bytes: 0, phase: Phase::Outside, results: VecDeque::new() }
+        Self { budget: 0, phase: Phase::Outside, results: VecDeque::new() }
+    }
+
+    fn bytes(&self) -> usize {
+        self.results.iter().map(|(bytes, _)| bytes).sum()
+    }
+
+    /// Takes out what cannot be asked for any more.
+    fn take_dead(&mut self) -> VecDeque<(usize, Box<dyn Reusable>)> {
+        let results = std::mem::take(&mut self.results);
+        let (alive, dead) = results.into_iter().partition(|(_, result)| result.is_alive());
+        self.results = alive;
+        dead
     }
 }
 
-/// As long as it lives, results are kept; then they are dropped. A scope within another hides it.
-#[must_use = "what is kept goes with the scope"]
-pub struct Scope {
-    outer: Option<Kept>,
-    /// Of the thread that opened it.
-    thread: PhantomData<*const ()>,
-}
-
-impl Scope {
-    /// A scope that keeps results of so many bytes at most, the youngest ones.
-    pub fn new(bytes: usize) -> Self {
-        let kept = Kept { budget: bytes, ..Kept::nothing() };
-        Self { outer: Some(KEPT.replace(kept)), thread: PhantomData }
-    }
-}
-
-impl Drop for Scope {
-    fn drop(&mut self) {
-        if let Some(outer) = self.outer.take() {
-            // Not dropped while the cell is borrowed: results are of other crates.
-            drop(KEPT.replace(outer));
+/// Evaluates something during which results are kept, of so many bytes at most, the youngest ones; then they are
+/// dropped. A scope within another hides it.
+pub fn scope<R>(bytes: usize, evaluate: impl FnOnce() -> R) -> R {
+    struct Back(Option<Kept>);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            if let Some(outer) = self.0.take() {
+                // Not dropped while the cell is borrowed: results are of other crates.
+                drop(KEPT.replace(outer));
+            }
         }
     }
+    let _back = Back(Some(KEPT.replace(Kept { budget: bytes, ..Kept::nothing() })));
+    evaluate()
 }
 
 /// Evaluates something whose results may serve again, or have served before.
@@ -77,91 +87,191 @@ fn within<R>(phase: Phase, evaluate: impl FnOnce() -> R) -> R {
             KEPT.with_borrow_mut(|kept| kept.phase = self.0);
         }
     }
-    let before = KEPT.with_borrow_mut(|kept| std::mem::replace(&mut kept.phase, phase));
+    let (before, dead) =
+        KEPT.with_borrow_mut(|kept| (std::mem::replace(&mut kept.phase, phase), kept.take_dead()));
     let _back = Back(before);
+    drop(dead);
     evaluate()
 }
 
-/// What `found` makes of the first kept result of type `T` that it recognises.
-pub fn find<T: 'static, R>(found: impl Fn(&T) -> Option<R>) -> Option<R> {
-    KEPT.with_borrow(|kept| {
+/// What `found` makes of the youngest kept result of type `T` that it recognises.
+pub fn find<T: Reusable, R>(found: impl Fn(&T) -> Option<R>) -> Option<R> {
+    let found = KEPT.with_borrow(|kept| {
         if kept.phase == Phase::Outside {
             return None;
         }
-        kept.results.iter().rev().find_map(|(_, result)| found(result.downcast_ref()?))
-    })
+        let recognise = |result: &dyn Any| found(result.downcast_ref()?);
+        kept.results.iter().rev().find_map(|(_, result)| recognise(result.as_ref()))
+    });
+    FOUND.set(FOUND.get() + usize::from(found.is_some()));
+    found
 }
 
-/// Keeps a result of so many bytes, if this is the time and there is room for it.
-pub fn keep<T: 'static>(bytes: usize, result: impl FnOnce() -> T) {
-    let wanted = KEPT.with_borrow(|kept| kept.phase == Phase::Keeping && bytes <= kept.budget);
+/// How often [`find`] has found a result on this thread, since the thread began.
+pub fn times_found() -> usize {
+    FOUND.get()
+}
+
+/// Keeps a result of so many bytes, if this is the time and there is room for it: those that cannot be asked for any
+/// more give way, then the oldest.
+pub fn keep<T: Reusable>(bytes: usize, result: impl FnOnce() -> T) {
+    let wanted = KEPT.with_borrow(|kept| {
+        kept.phase == Phase::Keeping && kept.budget > 0 && bytes <= kept.budget
+    });
     if !wanted {
         return;
     }
-    let result: Box<dyn Any> = Box::new(result());
-    let mut old = Vec::new();
-    KEPT.with_borrow_mut(|kept| {
-        while kept.bytes + bytes > kept.budget {
+    let result = Box::new(result());
+    let old = KEPT.with_borrow_mut(|kept| {
+        let mut old = kept.take_dead();
+        let mut held = kept.bytes();
+        while held > kept.budget - bytes {
             let Some(oldest) = kept.results.pop_front() else { break };
-            kept.bytes -= oldest.0;
-            old.push(oldest);
+            held -= oldest.0;
+            old.push_back(oldest);
         }
-        kept.bytes += bytes;
         kept.results.push_back((bytes, result));
+        old
     });
+    drop(old);
 }
 
 #[cfg(test)]
 mod tests {
+    use std::rc::{Rc, Weak};
+
     use super::*;
 
-    fn known(name: &str) -> bool {
-        find(|kept: &String| (kept == name).then_some(())).is_some()
+    /// Lives as long as the count.
+    struct Named(&'static str, Weak<()>);
+
+    impl Reusable for Named {
+        fn is_alive(&self) -> bool {
+            self.1.strong_count() > 0
+        }
     }
 
-    fn make(name: &str, bytes: usize) {
-        keep(bytes, || name.to_string());
+    thread_local! {
+        static LIFE: Rc<()> = Rc::new(());
+    }
+
+    fn known(name: &str) -> bool {
+        find(|kept: &Named| (kept.0 == name).then_some(())).is_some()
+    }
+
+    fn make(name: &'static str, bytes: usize) {
+        LIFE.with(|life| make_with(name, bytes, life));
+    }
+
+    fn make_with(name: &'static str, bytes: usize, life: &Rc<()>) {
+        keep(bytes, || Named(name, Rc::downgrade(life)));
+    }
+
+    fn held() -> usize {
+        KEPT.with_borrow(Kept::bytes)
     }
 
     #[test]
     fn results_serve_where_they_are_asked_for_and_no_longer_than_their_scope() {
         keeping(|| make("before", 1));
-        let scope = Scope::new(10);
-        make("outside", 1);
-        taking(|| make("on the way back", 1));
-        keeping(|| make("kept", 4));
-        assert!(!known("kept"), "outside of an evaluation nothing is taken");
-        taking(|| {
-            assert!(known("kept"));
-            assert!(!known("before") && !known("outside") && !known("on the way back"));
+        scope(10, || {
+            make("outside", 1);
+            taking(|| make("on the way back", 1));
+            keeping(|| make("kept", 4));
+            assert!(!known("kept"), "outside of an evaluation nothing is taken");
+            taking(|| {
+                assert!(known("kept"));
+                assert!(!known("before") && !known("outside") && !known("on the way back"));
+            });
+            scope(10, || taking(|| assert!(!known("kept"))));
+            taking(|| assert!(known("kept")));
         });
-        {
-            let _inner = Scope::new(10);
-            taking(|| assert!(!known("kept")));
-        }
-        taking(|| assert!(known("kept")));
-        drop(scope);
         taking(|| assert!(!known("kept")));
+        assert_eq!(held(), 0);
     }
 
     #[test]
     fn the_oldest_results_go_first_when_the_room_is_full() {
-        let _scope = Scope::new(10);
-        keeping(|| {
-            for name in ["a", "b", "c"] {
-                make(name, 4);
-            }
-            make("too large", 11);
-            assert!(!known("a") && known("b") && known("c") && !known("too large"));
+        scope(10, || {
+            keeping(|| {
+                for name in ["a", "b", "c"] {
+                    make(name, 4);
+                }
+                make("too large", 11);
+                assert!(!known("a") && known("b") && known("c") && !known("too large"));
+            });
         });
     }
 
     #[test]
-    fn an_evaluation_that_panics_ends_its_phase() {
-        let _scope = Scope::new(10);
-        let panicked = std::panic::catch_unwind(|| keeping(|| panic!("on purpose")));
-        assert!(panicked.is_err());
-        make("late", 1);
-        taking(|| assert!(!known("late")));
+    fn results_that_cannot_be_asked_for_give_way_first() {
+        scope(10, || {
+            let life = Rc::new(());
+            keeping(|| {
+                make("oldest", 4);
+                make_with("dead", 6, &life);
+                drop(life);
+                make("new", 6);
+                assert!(known("oldest") && known("new") && !known("dead"));
+            });
+        });
+    }
+
+    #[test]
+    fn results_that_cannot_be_asked_for_go_before_the_next_evaluation() {
+        scope(usize::MAX, || {
+            let life = Rc::new(());
+            keeping(|| make_with("short", 6, &life));
+            assert_eq!(held(), 6);
+            drop(life);
+            taking(|| assert_eq!(held(), 0));
+        });
+    }
+
+    #[test]
+    fn without_a_budget_nothing_is_kept() {
+        let nothing = || {
+            keeping(|| {
+                make("empty", 0);
+                assert!(!known("empty"));
+            });
+        };
+        nothing();
+        scope(0, nothing);
+    }
+
+    #[test]
+    fn a_scope_within_an_evaluation_leaves_it_as_it_was() {
+        scope(10, || {
+            keeping(|| {
+                scope(10, || make("outside of one", 1));
+                make("kept", 1);
+            });
+            make("late", 1);
+            taking(|| assert!(known("kept") && !known("outside of one") && !known("late")));
+        });
+    }
+
+    #[test]
+    fn an_evaluation_that_panics_ends_its_phase_and_its_scope() {
+        let panics = |evaluate: fn()| assert!(std::panic::catch_unwind(evaluate).is_err());
+        scope(10, || {
+            keeping(|| make("kept", 1));
+            panics(|| keeping(|| panic!("on purpose")));
+            panics(|| scope(5, || keeping(|| panic!("on purpose"))));
+            make("late", 1);
+            taking(|| assert!(known("kept") && !known("late")));
+        });
+        assert_eq!(held(), 0);
+    }
+
+    #[test]
+    fn what_is_found_is_counted() {
+        let before = times_found();
+        scope(10, || {
+            keeping(|| make("kept", 1));
+            taking(|| assert!(known("kept") && known("kept") && !known("unknown")));
+        });
+        assert_eq!(times_found() - before, 2);
     }
 }

@@ -10,7 +10,11 @@ use bilevel_bench::commands::execute;
 use bilevel_bench::memory::keep_free_pages;
 
 fn main() -> ExitCode {
-    keep_free_pages();
+    // SAFETY: no other thread has been started.
+    #[allow(unsafe_code)]
+    unsafe {
+        keep_free_pages();
+    }
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::from_default_env())
         .with_writer(std::io::stderr)

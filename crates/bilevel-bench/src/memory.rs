@@ -3,7 +3,9 @@
 //! Two figures, and what each is honest about:
 //! - **heap**: the most bytes that were allocated at once *above the level at which the phase began*, counted
 //!   exactly at every allocation. This is the figure to compare methods by: it starts at zero for each
-//!   phase and does not depend on what ran before, nor on pages that the allocator keeps for later.
+//!   phase and does not depend on pages that the allocator keeps for later, and hardly on what ran before:
+//!   on flex, each thread keeps the room in which it convolves, so that a phase with larger convolutions than
+//!   all before pays for it, some MiB a thread, and later ones do not.
 //! - **resident**: the most physical memory that the *whole process* occupied during the phase, data set and
 //!   code included, as the operating system tells. Linux only, and a later phase inherits pages that an
 //!   earlier one freed but the allocator kept: an upper bound, for sizing a machine.

@@ -64,7 +64,7 @@ pub(crate) fn unit<B: Backend>(like: &Vector<B>, i: usize) -> Vector<B> {
         }
         let (zeros, at) = (flat::<B>(leaf), i - here.start);
         let one = zeros.clone().slice(at..at + 1) + 1.0;
-        shaped(zeros.slice_assign([at..at + 1], one), shape)
+        shaped(zeros.slice_assign(at..at + 1, one), shape)
     })
 }
 

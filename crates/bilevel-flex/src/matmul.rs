@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Weak};
 
-use bilevel_autodiff::reuse;
+use bilevel_autodiff::reuse::{self, Reusable};
 use burn::tensor::ops::FloatTensorOps;
 use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{Flex, FlexTensor, Layout};
@@ -46,6 +46,13 @@ struct Known {
     lhs: Operand,
     rhs: Operand,
     product: FlexTensor,
+}
+
+impl Reusable for Known {
+    /// Whether both factors live: a layer's inputs, made anew by each evaluation, do not.
+    fn is_alive(&self) -> bool {
+        [&self.lhs, &self.rhs].iter().all(|operand| operand.numbers.strong_count() > 0)
+    }
 }
 
 impl Known {

@@ -12,6 +12,7 @@ pub use workloads::Workload;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use bilevel_autodiff::reuse::times_found;
 use bilevel_core::{
     Cg, Cost, Descent, Gd, HypergradientMethod, Implicit, Maml, Plan, Rad, Samples, Stage,
 };
@@ -121,6 +122,7 @@ impl Settings {
             ("--samples", settings.samples),
             ("--iterations", settings.iterations),
             ("--repetitions", settings.repetitions),
+            ("--keep", settings.keep),
         ] {
             if value == 0 {
                 return Err(refuse(setting, value, "at least 1", "give a positive count"));
@@ -169,7 +171,7 @@ impl Settings {
         let descent = Descent::new(Gd::new(self.step_size)?, self.steps)?;
         let plan = match self.plan {
             PlanName::Trajectory => Plan::Trajectory,
-            PlanName::Results => Plan::Results(self.keep << 20),
+            PlanName::Results => Plan::Results(self.keep.saturating_mul(1 << 20)),
             PlanName::Sqrt => Plan::Sqrt,
         };
         Ok(match (self.method, self.workload) {
@@ -224,6 +226,8 @@ pub struct Report {
     pub upper_loss: f64,
     /// Of one hypergradient.
     pub oracle_calls: Cost,
+    /// Results of it that were [found again](bilevel_autodiff::reuse) instead of computed.
+    pub results_found: usize,
     /// How far the hypergradient can be trusted.
     pub status: String,
 }
@@ -263,9 +267,10 @@ impl Job for Measurement<'_> {
             Ok::<_, BenchError>(found)
         };
 
-        let before = built.oracle.cost();
+        let before = (built.oracle.cost(), times_found());
         let mut found = compute()?;
-        let oracle_calls = built.oracle.cost() - before;
+        let oracle_calls = built.oracle.cost() - before.0;
+        let results_found = times_found() - before.1;
         let mut seconds_all = Vec::with_capacity(settings.repetitions);
         for _ in 0..settings.repetitions {
             let begin = Instant::now();
@@ -291,6 +296,7 @@ impl Job for Measurement<'_> {
             hypergradient_norm: found.gradient.norm(),
             upper_loss: found.upper_loss.read(),
             oracle_calls,
+            results_found,
             status: found.status.to_string(),
         })
     }

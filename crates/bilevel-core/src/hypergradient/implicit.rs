@@ -1,7 +1,6 @@
 //! Hypergradients by the implicit function theorem.
 
-use bilevel_autodiff::Vector;
-use bilevel_autodiff::reuse::Scope;
+use bilevel_autodiff::{Vector, reuse};
 use burn::tensor::backend::Backend;
 
 use super::{Hypergradient, HypergradientMethod, Status, Tolerances};
@@ -84,20 +83,24 @@ impl<B: Backend> HypergradientMethod<B> for Implicit<B> {
         };
         let climbed = Status::of_descent(&descended);
         let lower = descended.state.y;
-        // The products are all taken where this gradient is, and share what it computes.
-        let _results = Scope::new(usize::MAX);
-        let slope = stage.gradient(Level::Lower, &lower, Wrt::Lower).1.into_y();
-        let (upper_loss, sides) = stage.gradient(Level::Upper, &lower, Wrt::Both);
-        let (direct, rhs) = sides.into_both();
-        let product =
-            |v: &Vector<B>, wrt| stage.product(Level::Lower, &lower, Direction::lower(v), wrt);
-        let hessian = |v: &Vector<B>| product(v, Wrt::Lower).into_y();
-        let operator = Operator::symmetric(&hessian);
-        let system = System::new(&operator, &rhs)
-            .with_guess(self.q.as_ref().filter(|_| self.warm))
-            .with_tolerance(tolerance);
-        let solution = self.solver.solve(&system)?;
-        let mixed = product(&solution.q, Wrt::Upper).into_x();
+        // The products are all taken where this gradient is, and share what it computes from numbers that outlive
+        // it. What else it keeps goes with its graph, before they begin: no bound is needed.
+        let solve = || -> Result<_, Error> {
+            let slope = stage.gradient(Level::Lower, &lower, Wrt::Lower).1.into_y();
+            let (upper_loss, sides) = stage.gradient(Level::Upper, &lower, Wrt::Both);
+            let (direct, rhs) = sides.into_both();
+            let product =
+                |v: &Vector<B>, wrt| stage.product(Level::Lower, &lower, Direction::lower(v), wrt);
+            let hessian = |v: &Vector<B>| product(v, Wrt::Lower).into_y();
+            let operator = Operator::symmetric(&hessian);
+            let system = System::new(&operator, &rhs)
+                .with_guess(self.q.as_ref().filter(|_| self.warm))
+                .with_tolerance(tolerance);
+            let solution = self.solver.solve(&system)?;
+            let mixed = product(&solution.q, Wrt::Upper).into_x();
+            Ok((slope, upper_loss, direct, solution, mixed))
+        };
+        let (slope, upper_loss, direct, solution, mixed) = reuse::scope(usize::MAX, solve)?;
         let stationarity = slope.norm();
         let (solver, residual) = (solution.status, solution.residual);
         let status = match tolerance {

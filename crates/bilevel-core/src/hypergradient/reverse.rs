@@ -1,6 +1,6 @@
 //! The reverse sweep that all explicit methods share.
 
-use bilevel_autodiff::Vector;
+use bilevel_autodiff::{Vector, reuse};
 use burn::tensor::backend::Backend;
 
 use super::{Hypergradient, Status};
@@ -57,17 +57,18 @@ pub(crate) fn unroll<B: Backend>(
     tail: usize,
     in_start: bool,
 ) -> Result<Hypergradient<B>, Error> {
-    let _results = plan.scope();
-    let (descended, mut tape) = descent.record(stage, start, plan, tail)?;
-    let whole = if tail < descent.steps() { Status::Approximate } else { Status::Exact };
-    let status = Status::of_descent(&descended).unwrap_or(whole);
-    let swept = reverse(stage, descent.dynamics(), &descended.state, || tape.pop(), in_start);
-    Ok(Hypergradient {
-        gradient: swept.x,
-        start: swept.start,
-        lower: descended.state.y,
-        upper_loss: swept.upper_loss,
-        lower_loss: descended.end_loss,
-        status,
+    reuse::scope(plan.results(), || {
+        let (descended, mut tape) = descent.record(stage, start, plan, tail)?;
+        let whole = if tail < descent.steps() { Status::Approximate } else { Status::Exact };
+        let status = Status::of_descent(&descended).unwrap_or(whole);
+        let swept = reverse(stage, descent.dynamics(), &descended.state, || tape.pop(), in_start);
+        Ok(Hypergradient {
+            gradient: swept.x,
+            start: swept.start,
+            lower: descended.state.y,
+            upper_loss: swept.upper_loss,
+            lower_loss: descended.end_loss,
+            status,
+        })
     })
 }

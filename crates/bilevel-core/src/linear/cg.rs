@@ -10,7 +10,8 @@ use crate::error::not_negative;
 ///
 /// Requires `A` symmetric and `A + d I` positive definite; stops with [`LinearStatus::Indefinite`] on
 /// meeting a direction that proves otherwise. In exact arithmetic it ends after as many products as `A`
-/// has distinct eigenvalues. Cost: one product an iteration. The residual is updated, not computed anew.
+/// has distinct eigenvalues. Cost: one product an iteration, and two numbers that the host reads, the curvature
+/// and the residual: by them it ends. The residual is updated, not computed anew.
 ///
 /// Source: M. R. Hestenes and E. Stiefel, "Methods of conjugate gradients for solving linear systems",
 /// 1952; for hypergradients [survey, Alg. 4](https://arxiv.org/abs/2101.11517).

@@ -1,6 +1,5 @@
 //! Memory plans: which states of a descent are kept, and how the others come back.
 
-use bilevel_autodiff::reuse::Scope;
 use burn::tensor::backend::Backend;
 
 use super::{Dynamics, State, Stepped, step};
@@ -15,8 +14,9 @@ pub enum Plan {
     #[default]
     Trajectory,
     /// The state before every step, and so many bytes at most of what the gradients of the last steps computed
-    /// on the way down and the products on the way back would compute again. On backends that keep such
-    /// results ([`bilevel_autodiff::reuse`]); on the others as [`Plan::Trajectory`].
+    /// on the way down and the products on the way back would compute again, from numbers that outlive the
+    /// gradient: data and variables. On backends that keep such results ([`bilevel_autodiff::reuse`]); on the
+    /// others as [`Plan::Trajectory`].
     Results(
         /// Bytes.
         usize,
@@ -48,9 +48,9 @@ impl Plan {
         Self::Binomial(steps.max(2).ilog2() as usize + 1)
     }
 
-    /// Where results of the way down are kept for the way back.
-    pub(crate) fn scope(self) -> Scope {
-        Scope::new(if let Self::Results(bytes) = self { bytes } else { 0 })
+    /// Bytes of results of the way down that are kept for the way back.
+    pub(crate) fn results(self) -> usize {
+        if let Self::Results(bytes) = self { bytes } else { 0 }
     }
 
     /// As `, plan sqrt`; nothing for the default.

@@ -116,7 +116,12 @@ impl<B: Backend, P: Bilevel<B>, D: Data<Batch<P, B>>> AutodiffOracle<B, P, D> {
         let x = lift_reverse(&self.x, at.x, track(wrt, Level::Upper));
         let y = lift_reverse(&self.y, at.y, track(wrt, Level::Lower));
         let batch = AutodiffModule::from_inner(self.data.batch(level, at.sample));
-        let loss = reuse::keeping(|| loss(&self.problem, &x.module, &y.module, &batch));
+        let evaluate = || loss(&self.problem, &x.module, &y.module, &batch);
+        // Products follow the gradients of the lower level, and neither its values nor the upper level.
+        let loss = match (level, wrt) {
+            (Level::Lower, Some(_)) => reuse::keeping(evaluate),
+            _ => reuse::taking(evaluate),
+        };
         (x, y, loss)
     }
 
