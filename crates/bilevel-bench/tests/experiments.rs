@@ -19,12 +19,26 @@ struct Smoke {
 }
 
 /// A new experiment is one line.
-const EXPERIMENTS: &[Smoke] = &[Smoke {
-    name: "hyper-cleaning",
-    short: &["--upper-steps", "2", "--steps", "5", "--train", "100", "--validation", "100"],
-    says: &["noisy", "rad", "cg", "oracle"],
-    files: &[],
-}];
+const EXPERIMENTS: &[Smoke] = &[
+    Smoke {
+        name: "hyper-cleaning",
+        short: &["--upper-steps", "2", "--steps", "5", "--train", "100", "--validation", "100"],
+        says: &["noisy", "rad", "cg", "oracle"],
+        files: &[],
+    },
+    Smoke {
+        name: "mwn",
+        short: &["--iterations", "2", "--rounds", "1", "--batch", "16", "--looks", "1"],
+        says: &["plain", "mwn", "nsgame-mwn"],
+        files: &["weights-mwn.svg", "weights-nsgame-mwn.svg"],
+    },
+    Smoke {
+        name: "mlc",
+        short: &["--iterations", "2", "--rounds", "1", "--batch", "16", "--looks", "1"],
+        says: &["plain", "mlc", "nsgame-mlc"],
+        files: &["transition-mlc.svg", "transition-nsgame-mlc.svg"],
+    },
+];
 
 fn run(backend: &str) {
     for Smoke { name, short, says, files } in EXPERIMENTS {

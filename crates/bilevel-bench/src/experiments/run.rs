@@ -171,11 +171,12 @@ impl Trial<'_> {
                 });
                 // What is resumed has a step to make.
                 let due = self.run.saved_at.elapsed() >= self.run.manner.save_every;
-                if due && progress.step < steps {
-                    if let Err(error) = self.save(progress) {
-                        failed = Some(error);
-                        return ControlFlow::Break(());
-                    }
+                if due
+                    && progress.step < steps
+                    && let Err(error) = self.save(progress)
+                {
+                    failed = Some(error);
+                    return ControlFlow::Break(());
                 }
                 ControlFlow::Continue(())
             })
