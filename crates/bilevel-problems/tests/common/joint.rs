@@ -231,8 +231,8 @@ fn momentum_is_that_of_networks_on_either_level() {
         for k in 0..5 {
             solver.step(k).unwrap();
         }
-        assert_near("x", &V::from(solver.x().to_vec()), &x, 1e-10);
-        assert_near("y", &V::from(solver.y().to_vec()), &y, 1e-10);
+        assert_near("x", &V::from(&solver.x().to_vec()[..]), &x, 1e-10);
+        assert_near("y", &V::from(&solver.y().to_vec()[..]), &y, 1e-10);
     }
     for (momentum, decay, what) in [(1.0, 0.0, "momentum"), (0.9, -0.1, "weight decay")] {
         let refused = HeavyBall::<B>::new(momentum, decay).err().unwrap().to_string();
