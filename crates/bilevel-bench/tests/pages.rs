@@ -10,6 +10,7 @@ use libmimalloc_sys::mi_option_get;
 const VARIABLE: &str = "MIMALLOC_PURGE_DELAY";
 
 /// `mi_option_purge_delay`
+#[allow(clippy::useless_conversion, reason = "a C long has 32 bits elsewhere")]
 fn delay() -> i64 {
     // SAFETY: reads a number, and there is one thread.
     i64::from(unsafe { mi_option_get(15) })
