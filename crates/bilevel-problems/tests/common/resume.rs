@@ -90,6 +90,24 @@ fn multipliers_of_constraints_resume() {
 }
 
 #[test]
+fn momentum_resumes() {
+    let at = instance();
+    let make = || {
+        let (x, y) = (at.x.clone(), at.y.clone());
+        let ball = || HeavyBall::new(0.7, 0.1).unwrap();
+        let method = Alternating::new(rates());
+        let solver = JointSolver::new(at.oracle.as_ref(), method, x, y).unwrap();
+        solver.with_momentum(Level::Upper, ball()).with_momentum(Level::Lower, ball())
+    };
+    let (mut whole, mut first, mut second) = (make(), make(), make());
+    (0..STEPS).for_each(|k| drop(whole.step(k).unwrap()));
+    (0..3).for_each(|k| drop(first.step(k).unwrap()));
+    second.restore(first.save()).unwrap();
+    (3..STEPS).for_each(|k| drop(second.step(k).unwrap()));
+    assert_eq!(second.save(), whole.save());
+}
+
+#[test]
 fn every_stochastic_method_resumes() {
     let settings = stochastic::telling();
     let samplers = [
