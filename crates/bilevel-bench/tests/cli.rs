@@ -377,7 +377,7 @@ fn robust(experiment: &str, out: &Path, more: &[&str]) -> Command {
 #[test]
 fn robust_training_reports_cost_accuracy_and_what_was_learned() {
     for (experiment, figure, learned) in
-        [("mwn", "weights", "separation"), ("mlc", "transition", "distance of T")]
+        [("mwn", "weights", "AUC"), ("mlc", "transition", "T error")]
     {
         let out = tempdir().unwrap();
         let ran = robust(experiment, out.path(), &["--json"]).assert().success();
@@ -393,7 +393,7 @@ fn robust_training_reports_cost_accuracy_and_what_was_learned() {
                 method["ok"].as_bool().unwrap() && number(&method["test_accuracy"]),
                 "{method}"
             );
-            assert!(number(&figures["seconds an iteration"]), "{method}");
+            assert!(number(&figures["s/iteration"]), "{method}");
             assert!(number(&figures["extra MiB"]), "{method}");
             assert_eq!(number(&figures[learned]), method["name"] != "plain", "{method}");
         }

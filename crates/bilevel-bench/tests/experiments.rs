@@ -35,13 +35,13 @@ const EXPERIMENTS: &[Smoke] = &[
     Smoke {
         name: "mwn",
         short: &["--iterations", "2", "--rounds", "1", "--batch", "16", "--looks", "1"],
-        says: &["plain", "mwn", "nsgame-mwn"],
+        says: &["plain", "mwn", "nsgame", "AUC"],
         files: &["weights-mwn.svg", "weights-nsgame-mwn.svg"],
     },
     Smoke {
         name: "mlc",
         short: &["--iterations", "2", "--rounds", "1", "--batch", "16", "--looks", "1"],
-        says: &["plain", "mlc", "nsgame-mlc"],
+        says: &["plain", "mlc", "nsgame", "T error"],
         files: &["transition-mlc.svg", "transition-nsgame-mlc.svg"],
     },
 ];

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::env;
+use std::ffi::c_long;
 use std::process::Command;
 
 use bilevel_bench::memory::keep_free_pages;
@@ -10,9 +11,9 @@ use libmimalloc_sys::mi_option_get;
 const VARIABLE: &str = "MIMALLOC_PURGE_DELAY";
 
 /// `mi_option_purge_delay`
-fn delay() -> i64 {
+fn delay() -> c_long {
     // SAFETY: reads a number, and there is one thread.
-    i64::from(unsafe { mi_option_get(15) })
+    unsafe { mi_option_get(15) }
 }
 
 fn main() {

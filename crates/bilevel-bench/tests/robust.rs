@@ -21,27 +21,31 @@ use rand::Rng;
 type B = FastFlex;
 type RobustOracle = SplitOracle<B, Robust, FullBatch<ImageBatch<B>>>;
 
-static DEVICE: LazyLock<FlexDevice> = LazyLock::new(|| flex_in_f64().unwrap());
+/// Set to f64 before the first tensor.
+fn device() -> &'static FlexDevice {
+    static DEVICE: LazyLock<FlexDevice> = LazyLock::new(|| flex_in_f64().unwrap());
+    &DEVICE
+}
 
 const CLASSES: usize = 10;
 
 fn batch(first: usize) -> ImageBatch<B> {
     let set = digits::load().unwrap().to_bytes();
     let indices: Vec<usize> = (first..first + 16).collect();
-    ImageBatch::new(&set, &indices, &Normalisation::of(&set), &DEVICE)
+    ImageBatch::new(&set, &indices, &Normalisation::of(&set), device())
 }
 
 fn weights() -> Corrector<Autodiff<B>> {
-    Corrector::Weights(VNetConfig::new().init(&DEVICE))
+    Corrector::Weights(VNetConfig::new().init(device()))
 }
 
 fn transition() -> Corrector<Autodiff<B>> {
-    Corrector::Transition(Transition::new(CLASSES, 0.8, &DEVICE))
+    Corrector::Transition(Transition::new(CLASSES, 0.8, device()))
 }
 
 fn oracle(training: Training, x: &Corrector<Autodiff<B>>) -> RobustOracle {
     let network = ResNetConfig::new(1, CLASSES).with_blocks(vec![1; 3]).with_width(4);
-    let y = ImageClassifierConfig::ResNet(network).init::<Autodiff<B>>(&DEVICE);
+    let y = ImageClassifierConfig::ResNet(network).init::<Autodiff<B>>(device());
     let data = FullBatch { upper: batch(100), lower: batch(0) };
     SplitOracle::new(Robust { training }, x, &y, data).unwrap()
 }
@@ -59,7 +63,7 @@ fn oracles() -> [(&'static str, RobustOracle); 3] {
 fn direction(like: &Vector<B>, seed: u64) -> Vector<B> {
     let mut rng = stream(seed, Purpose::Point);
     let values: Vec<f64> = (0..like.layout().size()).map(|_| rng.random_range(-1.0..1.0)).collect();
-    let drawn = Vector::from_slice(like.layout(), &values, &DEVICE);
+    let drawn = Vector::from_slice(like.layout(), &values, device());
     drawn.scale(1.0 / drawn.norm())
 }
 
@@ -89,7 +93,7 @@ fn formula(training: Training, oracle: &RobustOracle, y: &Vector<B>, weighed: &[
     match (training, oracle.whole().upper_module(&oracle.whole().upper_start())) {
         (Training::Plain, _) => mean(losses),
         (_, Corrector::Weights(network)) => {
-            let given = Tensor::from_data(weighed, &*DEVICE);
+            let given = Tensor::from_data(weighed, device());
             let weights = numbers(network.forward(given));
             let sum: f64 = weights.iter().zip(&losses).map(|(w, l)| w * l).sum();
             sum / weights.iter().sum::<f64>()
@@ -152,7 +156,7 @@ fn mixed_products_are_differences_of_gradients_through_the_head_and_through_all(
 
 #[test]
 fn columns_of_a_transition_are_distributions() {
-    let matrix = numbers(Transition::<B>::new(CLASSES, 0.8, &DEVICE).matrix());
+    let matrix = numbers(Transition::<B>::new(CLASSES, 0.8, device()).matrix());
     for (at, share) in matrix.iter().enumerate() {
         let expected = if at / CLASSES == at % CLASSES { 0.8 } else { 0.2 / 9.0 };
         assert!((share - expected).abs() < 1e-6, "{share}, expected {expected}");

@@ -136,7 +136,8 @@ pub(crate) enum Store {
     Add,
 }
 
-/// Who computes a product. Its bits are the same.
+/// Who computes a product. The bits do not depend on how many threads there are; they may on which of the two
+/// variants it is, as `One` leaves to `gemm` where long sums are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Threads {
     /// The thread that asks.
@@ -170,10 +171,13 @@ pub(crate) fn multiply<T: Real>(
 pub(crate) fn product<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, threads: Threads) -> Vec<T> {
     let (rows, columns) = (a.place.rows, b.place.columns);
     let len = rows.checked_mul(columns).expect("a matrix that fits the memory");
-    let mut out = Vec::with_capacity(len);
+    // A result of one row or column `gemm` takes for a slice, whose numbers have to be there.
+    let single = rows == 1 || columns == 1;
+    let mut out = if single { vec![T::zero(); len] } else { Vec::with_capacity(len) };
     let place = Place::new(len, [rows, columns], [columns, 1]);
     // SAFETY: the buffer has room for `len` numbers, in which every entry of `place` lies, once. They are not
-    // read, and all are written, before the length says that they are there.
+    // read, and no reference is made to them unless they are zeros, and all are written, before the length says
+    // that they are there.
     unsafe {
         multiply_into(out.as_mut_ptr(), place, a, b, Store::Replace, threads);
         out.set_len(len);
@@ -278,14 +282,9 @@ unsafe impl<T: Send> Send for Numbers<T> {}
 unsafe impl<T: Sync> Sync for Numbers<T> {}
 
 impl<T> Numbers<T> {
-    /// The number so far behind the first.
-    ///
-    /// # Safety
-    ///
-    /// It lies in the same buffer, or no number is there at all and the pointer is not used.
-    unsafe fn at(self, offset: isize) -> *mut T {
-        // SAFETY: as the caller promises.
-        unsafe { self.0.offset(offset) }
+    /// Where the number so far behind the first is, or would be where there is none.
+    fn at(self, offset: isize) -> *mut T {
+        self.0.wrapping_offset(offset)
     }
 }
 
@@ -342,8 +341,17 @@ mod tests {
         MatrixMut::new(&mut [0.0; 9], [3, 3], [2, 1]);
     }
 
+    /// Parts of empty factors begin beyond them: no number may be looked for there.
     #[test]
-    #[should_panic(expected = "=")]
+    fn products_without_terms_are_zero() {
+        let (a, b) = (Matrix::new(&[], [1000, 0], [3, 1]), Matrix::rows(&[], [0, 1000]));
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let sums = pool.install(|| product::<f64>(a, b, Threads::All));
+        assert_eq!(sums, vec![0.0; 1_000_000]);
+    }
+
+    #[test]
+    #[should_panic(expected = "Place { rows: 2, columns: 2")]
     fn sizes_that_do_not_fit_are_refused() {
         let (a, mut c) = ([0.0; 6], [0.0; 4]);
         let square = Matrix::rows(&a, [2, 3]);

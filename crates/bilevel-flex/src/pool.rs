@@ -2,7 +2,7 @@
 //!
 //! What it answers is what Flex answers, to the bit: of equal numbers the first in the window counts, a
 //! window outside of x is minus infinity at -1. Each function answers `None` for what it does not do: other
-//! types of numbers, tensors without an element.
+//! types of numbers, tensors without an element, windows without a number or a step.
 
 use burn::tensor::{DType, TensorMetadata};
 use burn_flex::FlexTensor;
@@ -78,6 +78,10 @@ fn planes_at_once(height: usize, width: usize) -> usize {
 }
 
 fn forward<T: Real>(x: &FlexTensor, windows: &Windows) -> Option<(FlexTensor, FlexTensor)> {
+    if windows.kernel_size.contains(&0) || windows.stride.contains(&0) {
+        // Flex says what is wrong.
+        return None;
+    }
     let [images, channels, height, width] = x.shape().dims();
     let [down, right] = [windows.count(0, height), windows.count(1, width)];
     let (planes, len) = (images * channels, down * right);

@@ -180,6 +180,59 @@ fn many_images_and_large_ones_are_those_of_flex() {
     }
 }
 
+/// So many weights that their gradient is summed over the images in few parts, the last one not full.
+#[test]
+fn gradients_by_many_weights_are_those_of_flex() {
+    let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+    let case = Case::new::<f32>(&mut Numbers(11), [23, 256, 256], [2, 2], [3, 3], options);
+    case.check();
+}
+
+/// What the module of convolutions says of numbers that are not finite: gradients beside them may be NaN where they
+/// are finite in Flex, and nothing else differs.
+#[test]
+fn numbers_that_are_not_finite_spread_to_gradients_at_the_ends_of_rows_only() {
+    let options = || ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+    let with_infinite = |shape: [usize; 4], at: usize| {
+        let mut numbers = vec![0.0_f32; shape.iter().product()];
+        numbers[at] = f32::INFINITY;
+        FlexTensor::from_data(TensorData::new(numbers, shape))
+    };
+    let ones = |shape: [usize; 4]| FlexTensor::filled_typed(shape.into(), DType::F32, 1.0_f32);
+    let differ = |case: &Case, which: usize| {
+        let [ours, theirs] =
+            [case.all::<FastFlex>(), case.all::<Flex>()].map(|all| values(&all[which]));
+        let same = |a: f64, b: f64| a == b || a.is_nan() && b.is_nan();
+        let differ: Vec<usize> =
+            (0..ours.len()).filter(|&at| !same(ours[at], theirs[at])).collect();
+        assert!(differ.iter().all(|&at| ours[at].is_nan() && theirs[at].is_finite()));
+        differ
+    };
+
+    // x is infinite where row 1 begins: the place behind row 0 meets it by the last column of the kernel.
+    let case = Case {
+        x: with_infinite([1, 8, 4, 4], 4),
+        weight: ones([1, 8, 3, 3]),
+        bias: None,
+        dy: ones([1, 1, 4, 4]),
+        options: options(),
+    };
+    assert!(differ(&case, 0).is_empty(), "y");
+    assert_eq!(differ(&case, 2), [2, 5], "the gradient by the weight");
+
+    // The last weight in the first row of the kernel is: by it the place behind a row meets the pixel where a row
+    // begins. Behind the last row there is none.
+    let case = Case {
+        x: ones([1, 24, 4, 4]),
+        weight: with_infinite([1, 24, 3, 3], 2),
+        bias: None,
+        dy: ones([1, 1, 4, 4]),
+        options: options(),
+    };
+    assert!(differ(&case, 0).is_empty(), "y");
+    assert_eq!(differ(&case, 1), [0, 4, 8], "the gradient by x");
+}
+
 #[test]
 fn pointwise_convolutions_are_those_of_flex() {
     let mut numbers = Numbers(3);
@@ -358,6 +411,18 @@ fn pools_are_those_of_flex_in_f64() {
 #[test]
 fn pools_are_those_of_flex_in_f32() {
     check_pools::<f32>();
+}
+
+#[test]
+#[should_panic(expected = "pool: kernel size must be > 0")]
+fn a_window_without_a_number_is_refused() {
+    windows([2, 0], [1, 1]).pool::<FastFlex>(&Numbers(12).tensor::<f32, 4>([1, 1, 4, 4]));
+}
+
+#[test]
+#[should_panic(expected = "pool: stride must be > 0")]
+fn windows_without_a_step_are_refused() {
+    windows([2, 2], [1, 0]).pool::<FastFlex>(&Numbers(13).tensor::<f32, 4>([1, 1, 4, 4]));
 }
 
 #[test]

@@ -446,7 +446,7 @@ fn products_of_special_numbers_are_those_of_flex() {
 }
 
 #[test]
-#[should_panic]
+#[should_panic(expected = "matmul: inner dimensions must match")]
 fn factors_that_do_not_fit_are_refused() {
     let [a, b] = [[3, 5], [4, 2]].map(|shape| Numbers(9).fractions(DType::F32, &shape));
     FastFlex::float_matmul(a, b);

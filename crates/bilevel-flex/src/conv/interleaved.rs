@@ -5,6 +5,11 @@
 //! places of a block of images at once, those between the rows too, whose results are dropped or whose
 //! gradients are 0. A row of the kernel leads to consecutive numbers. The product of its weights with
 //! all places is then one product of matrices that lie in x as it is: no columns are made.
+//!
+//! The gradients of the places between the rows meet numbers of x and weights, though with a factor of 0. Where
+//! one of these is infinite or not a number, gradients become NaN that are not by the sum above: those by the
+//! weights that meet it on a place between the rows, and by pixels at the ends of rows. Finite numbers, and y,
+//! are not affected.
 
 use rayon::prelude::*;
 

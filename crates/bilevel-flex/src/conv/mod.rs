@@ -140,7 +140,7 @@ fn total<T: Real>(numbers: &[T]) -> T {
 
 /// The sum over blocks of images of what `add` adds, from a block of x and of dy.
 ///
-/// At most `PARTS` sums run at once, each over consecutive blocks.
+/// Several [`parts`] of it run at once, each over consecutive blocks.
 fn sum_over_images<T: Real>(
     shape: &Shape,
     block: usize,
@@ -148,8 +148,7 @@ fn sum_over_images<T: Real>(
     [x, dy]: [&[T]; 2],
     add: impl Fn(&mut [T], &[T], &[T]) + Sync,
 ) -> Vec<T> {
-    const PARTS: usize = 16;
-    let images = shape.images.div_ceil(PARTS).next_multiple_of(block);
+    let images = shape.images.div_ceil(parts(len)).next_multiple_of(block);
     let [x_len, y_len] = [shape.x_len(), shape.y_len()];
     let mut parts = vec![T::zero(); shape.images.div_ceil(images) * len];
     let data = x.par_chunks(images * x_len).zip(dy.par_chunks(images * y_len));
@@ -168,6 +167,13 @@ fn sum_over_images<T: Real>(
     parts.truncate(len);
     parts.shrink_to_fit();
     parts
+}
+
+/// In how many parts a sum of this many numbers is taken at most, each of which has to be held: 16 of small ones,
+/// fewer of large ones, but 4. By the length alone, so that the bits do not depend on the number of threads.
+fn parts(len: usize) -> usize {
+    const NUMBERS: usize = 1 << 22;
+    (NUMBERS / len).clamp(4, 16)
 }
 
 /// `sum += numbers`, as far as the sum goes.
@@ -193,4 +199,19 @@ fn with_scratch<T: Real, const N: usize, R>(
     let result = run(lens.map(|len| rest.split_off_mut(..len).expect("room for all")));
     ROOM.set(room);
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parts;
+
+    #[test]
+    fn the_parts_of_a_sum_take_little_memory_beside_a_large_one() {
+        let weights = |inputs: usize, outputs: usize| inputs * outputs * 3 * 3;
+        assert_eq!(parts(weights(64, 64)), 16);
+        for len in [1, weights(128, 128), weights(256, 256), weights(512, 512), weights(2048, 2048)]
+        {
+            assert!(parts(len) * len <= (4 * len).max(1 << 22), "{len} in {} parts", parts(len));
+        }
+    }
 }

@@ -61,6 +61,9 @@ pub struct Args {
     /// Steps of each method that are timed before the run [default: 5]
     #[arg(long)]
     pub rounds: Option<usize>,
+    /// Test images that are looked at, drawn by the seed [default: all]
+    #[arg(long)]
+    pub test: Option<usize>,
     /// How often the test set is looked at during a run [default: 5]
     #[arg(long)]
     pub looks: Option<usize>,

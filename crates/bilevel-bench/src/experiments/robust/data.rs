@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use rand::seq::index::sample;
+
 use super::settings::{NoiseName, Settings};
 use crate::data::augment::Augmentation;
 use crate::data::noise::{Corrupted, Flips, flip, human, uniform};
@@ -47,6 +49,12 @@ pub(super) fn read(settings: &Settings) -> Result<Sets, BenchError> {
             let cifar::Cifar { train, test, origin } = cifar::read_dir(dir)?;
             (train, test, origin, Augmentation::CIFAR)
         }
+    };
+    let test = match settings.test {
+        Some(most) if most < test.len() => {
+            test.select(&sample(rng, test.len(), most).into_vec())?
+        }
+        _ => test,
     };
     let (clean, rest) = hold_out(&all, settings.clean, rng)?;
     let clean = all.select(&clean)?;

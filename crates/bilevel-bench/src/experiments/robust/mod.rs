@@ -18,9 +18,17 @@
 //!
 //! y moves with momentum and weight decay, x with momentum.
 //!
-//! Before the methods run, steps of all take turns, and are timed ([`cost`]): seconds an iteration, and memory
-//! beyond that of a plain step. Afterwards the folder has `weights-<method>.svg`, the weight of each loss and the
-//! weights that right and wrong labels got, or `transition-<method>.svg`, T beside what the labels show.
+//! Before the methods run, steps of all take turns, and are timed. Figures of a report:
+//!
+//! | figure | what |
+//! |---|---|
+//! | `s/iteration` | the median time of a step |
+//! | `extra MiB` | heap in use at once during a step, beyond that of a plain one; of the host alone |
+//! | `AUC` | the probability that a right label weighs more than a wrong one |
+//! | `T error` | the mean total variation between a column of T and what the labels show |
+//!
+//! The folder has `weights-<method>.svg`, the weight of each loss and the weights that right and wrong labels got, or
+//! `transition-<method>.svg`, T beside what the labels show.
 //!
 //! Sources: NSGame, "Delving into the hierarchical structure for efficient large-scale bi-level learning", Sections
 //! 5.2 and 5.3, Appendix B and C; J. Shu et al., "Meta-Weight-Net: learning an explicit mapping for sample

@@ -177,7 +177,7 @@ impl<'a, B: Backend> Bench<'a, B> {
         trial.report.baseline = method == Method::Plain;
         if let Some((cost, plain)) = cost {
             let extra = (cost.peak as f64 - plain.peak as f64) / f64::from(1 << 20);
-            let figures = [("seconds an iteration", cost.seconds), ("extra MiB", extra)];
+            let figures = [("s/iteration", cost.seconds), ("extra MiB", extra)];
             trial.report.figures.extend(figures.map(|(name, value)| (name.to_owned(), value)));
         }
         let oracle = self.oracle(method, 1)?;
@@ -233,17 +233,8 @@ impl<'a, B: Backend> Bench<'a, B> {
                         .collect()
                 };
                 let (right, wrong) = (of(false), of(true));
-                let mean = |of: &[f32]| {
-                    let sum: f64 = of.iter().map(|&weight| f64::from(weight)).sum();
-                    (!of.is_empty()).then(|| sum / of.len() as f64)
-                };
-                let figures = [
-                    ("weight of right labels", mean(&right)),
-                    ("weight of wrong labels", mean(&wrong)),
-                    ("separation", separation(&given, &self.sets.wrong)),
-                ];
-                for (figure, value) in figures {
-                    trial.report.figures.extend(value.map(|value| (figure.to_owned(), value)));
+                if let Some(auc) = separation(&given, &self.sets.wrong) {
+                    trial.report.figures.insert("AUC".into(), auc);
                 }
                 let svg = weights::svg(&name, &curve, &right, &wrong)?;
                 trial.folder().write_file(&format!("weights-{name}.svg"), svg.as_bytes())?;
@@ -254,7 +245,7 @@ impl<'a, B: Backend> Bench<'a, B> {
                 let expected = &self.sets.transition;
                 let apart: f64 = learned.iter().zip(expected).map(|(a, b)| (a - b).abs()).sum();
                 // Half the sum of absolute differences, of a column, in the mean.
-                trial.report.figures.insert("distance of T".into(), apart / (2 * classes) as f64);
+                trial.report.figures.insert("T error".into(), apart / (2 * classes) as f64);
                 let panels = [("learned", &learned[..]), ("of the labels", &expected[..])];
                 let svg = heat_map::svg(&name, panels, classes)?;
                 trial.folder().write_file(&format!("transition-{name}.svg"), svg.as_bytes())?;

@@ -199,6 +199,9 @@ pub struct Settings {
     pub weight_decay: f64,
     /// Timed steps.
     pub rounds: usize,
+    /// Test images at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test: Option<usize>,
     /// Looks at the test set.
     pub looks: usize,
     /// The seed.
@@ -262,6 +265,7 @@ impl Settings {
             momentum: args.momentum.unwrap_or(0.9),
             weight_decay: args.weight_decay.unwrap_or(5e-4),
             rounds: args.rounds.unwrap_or(5),
+            test: args.test,
             looks: args.looks.unwrap_or(5),
             seed: common.seed.unwrap_or(0),
             backend: common.backend.unwrap_or(BackendName::Auto),
@@ -276,6 +280,7 @@ impl Settings {
             ("--batch", self.batch),
             ("--epochs", self.epochs),
             ("--iterations", self.iterations.unwrap_or(1)),
+            ("--test", self.test.unwrap_or(1)),
             ("--looks", self.looks),
         ])?;
         check_positive(&[
