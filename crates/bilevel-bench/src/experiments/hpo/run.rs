@@ -273,7 +273,9 @@ mod tests {
             if let Some(saved) = saved {
                 solver.restore(saved).unwrap();
             }
-            (from..to).for_each(|k| drop(solver.step(k).unwrap()));
+            for k in from..to {
+                solver.step(k).unwrap();
+            }
             solver.save()
         };
         let half = run(None, 0, 2);
