@@ -27,6 +27,12 @@ const EXPERIMENTS: &[Smoke] = &[
         files: &[],
     },
     Smoke {
+        name: "hpo",
+        short: &["--calls", "300", "--steps", "10", "--rounds", "2"],
+        says: &["rad", "fad", "grid", "random", "validation loss", "test loss"],
+        files: &["validation-loss-by-calls.svg", "validation-loss-by-seconds.svg"],
+    },
+    Smoke {
         name: "mwn",
         short: &["--iterations", "2", "--rounds", "1", "--batch", "16", "--looks", "1"],
         says: &["plain", "mwn", "nsgame", "AUC"],

@@ -90,6 +90,29 @@ fn multipliers_of_constraints_resume() {
 }
 
 #[test]
+fn momentum_resumes() {
+    let at = instance();
+    let make = || {
+        let (x, y) = (at.x.clone(), at.y.clone());
+        let ball = || HeavyBall::new(0.7, 0.1).unwrap();
+        let method = Alternating::new(rates());
+        let solver = JointSolver::new(at.oracle.as_ref(), method, x, y).unwrap();
+        solver.with_momentum(Level::Upper, ball()).with_momentum(Level::Lower, ball())
+    };
+    let (mut whole, mut first, mut second) = (make(), make(), make());
+    let steps = |solver: &mut JointSolver<'_, B>, from, to| {
+        for k in from..to {
+            solver.step(k).unwrap();
+        }
+    };
+    steps(&mut whole, 0, STEPS);
+    steps(&mut first, 0, 3);
+    second.restore(first.save()).unwrap();
+    steps(&mut second, 3, STEPS);
+    assert_eq!(second.save(), whole.save());
+}
+
+#[test]
 fn every_stochastic_method_resumes() {
     let settings = stochastic::telling();
     let samplers = [

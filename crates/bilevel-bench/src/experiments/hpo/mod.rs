@@ -21,7 +21,7 @@
 //!   the calls do not suffice for three values each, one value for all entries.
 //! * `random`: each entry drawn evenly and on its own from the same box.
 //!
-//! A bilevel method starts in the middle of the box. When its calls are spent but for one training, a model is trained
+//! A bilevel method starts in the middle of the same box and is kept in it. When its calls are spent but for one training, a model is trained
 //! with the x that it ended at, as a search trains one: its validation loss stands in the summary beside that of the
 //! best candidate. The curves show the validation loss of the model y that a method moves along with x, and the best
 //! one so far of a search.

@@ -1,7 +1,7 @@
 //! Steps by the cost of them.
 
 use bilevel_autodiff::Vector;
-use bilevel_core::{Cost, Error, Snapshot, Solver, Step};
+use bilevel_core::{Cost, Error, Snapshot, Solver, Status, Step};
 use burn::tensor::backend::Backend;
 
 /// A solver whose step is a round: as many steps of another one as a share of the calls allows.
@@ -11,6 +11,10 @@ pub struct Rounds<'a, B: Backend> {
     share: u64,
     /// Steps of the inner solver.
     made: usize,
+    /// Calls of the last of them.
+    cost: u64,
+    /// F, f and the norm of the hypergradient that it saw.
+    seen: [f64; 3],
     /// Calls before this process.
     before: u64,
     first: Cost,
@@ -20,7 +24,7 @@ impl<'a, B: Backend> Rounds<'a, B> {
     /// `inner` in rounds of `share` calls.
     pub fn new(inner: Box<dyn Solver<B> + 'a>, share: u64) -> Self {
         let first = inner.cost();
-        Self { inner, share, made: 0, before: 0, first }
+        Self { inner, share, made: 0, cost: 0, seen: [f64::NAN; 3], before: 0, first }
     }
 
     /// Calls of all rounds.
@@ -30,26 +34,20 @@ impl<'a, B: Backend> Rounds<'a, B> {
 }
 
 impl<B: Backend> Solver<B> for Rounds<'_, B> {
+    /// Steps while one at the cost of the last fits in; none where it does not, so that no more is spent than may be.
     fn step(&mut self, round: usize) -> Result<Step, Error> {
         let limit = (round as u64 + 1) * self.share;
-        loop {
+        let [upper_loss, lower_loss, gradient_norm] = self.seen;
+        let status = Status::Approximate;
+        let mut seen = Step { upper_loss, lower_loss, gradient_norm, status };
+        while self.made == 0 || self.spent() + self.cost <= limit {
             let before = self.spent();
-            let seen = self.inner.step(self.made)?;
+            seen = self.inner.step(self.made)?;
             self.made += 1;
-            let cost = self.spent() - before;
-            // Every step but the first of stochastic methods costs about the same.
-            if self.made > 1 && cost > self.share {
-                return Err(Error::InvalidSetting {
-                    setting: "calls of a round",
-                    found: self.share.to_string(),
-                    expected: "at least those of one upper step",
-                    cure: "give more --calls, or fewer --rounds or --steps",
-                });
-            }
-            if self.spent() + cost > limit {
-                return Ok(seen);
-            }
+            self.cost = self.spent() - before;
+            self.seen = [seen.upper_loss, seen.lower_loss, seen.gradient_norm];
         }
+        Ok(seen)
     }
 
     fn x(&self) -> &Vector<B> {
@@ -67,7 +65,9 @@ impl<B: Backend> Solver<B> for Rounds<'_, B> {
     fn save(&self) -> Snapshot {
         let mut to = Snapshot::default();
         to.put_count("made", self.made);
-        to.put_count("spent", usize::try_from(self.spent()).unwrap_or(usize::MAX));
+        to.put_count("spent", self.spent() as usize);
+        to.put_count("cost", self.cost as usize);
+        to.put_numbers("seen", &self.seen);
         to.put_within("inner", |to| *to = self.inner.save());
         to
     }
@@ -75,7 +75,9 @@ impl<B: Backend> Solver<B> for Rounds<'_, B> {
     fn restore(&mut self, mut from: Snapshot) -> Result<(), Error> {
         self.made = from.take_count("made")?;
         self.before = from.take_count("spent")? as u64;
+        self.cost = from.take_count("cost")? as u64;
         self.first = self.inner.cost();
+        self.seen.copy_from_slice(&from.take_numbers("seen", 3)?);
         from.take_within("inner", |from| self.inner.restore(std::mem::take(from)))?;
         from.finish()
     }

@@ -2,8 +2,8 @@
 
 use bilevel_autodiff::Vector;
 use bilevel_core::{
-    Coefficient, Descent, Fad, HypergradientSolver, JointSolver, Level, Momentum, Rad, Sampler,
-    Samples, Solver, Stage, Start,
+    Bounds, Coefficient, Descent, Fad, HypergradientSolver, JointSolver, Level, Momentum, Rad,
+    Sampler, Samples, Solver, Stage, Start,
 };
 use burn::tensor::backend::Backend;
 
@@ -145,7 +145,9 @@ impl<B: Backend> Bench<'_, B> {
         let loss = training.validation_loss(&x, &y);
         let spent = (self.posed.oracle.cost() - before).total();
         let report = &mut trial.report;
-        report.status = format!("{} rounds of {share} calls, and a training", settings.rounds);
+        if report.ok && report.warnings == 0 {
+            report.status = format!("{} rounds of {share} calls, and a training", settings.rounds);
+        }
         report.series.push(StepRecord {
             step: report.series.len() as u64,
             seconds: report.seconds,
@@ -181,18 +183,19 @@ impl<B: Backend> Bench<'_, B> {
             }
         };
         let (x, y) = (x.clone(), y.clone());
+        let region = Bounds::new(settings.low, settings.high)?;
         Ok(match made {
             methods::Method::Hypergradient(method) => {
                 let upper = adam(settings.learning_rate)?;
                 let start = if settings.is_convex() { Start::Warm } else { Start::Fixed };
                 let solver = HypergradientSolver::new(whole, method, upper, x, y);
-                Box::new(solver.with_start(start))
+                Box::new(solver.with_start(start).with_projection(region))
             }
             methods::Method::Joint(method) => {
                 let (upper, lower) = (batches(Level::Upper), batches(Level::Lower));
                 let sampler = Sampler::epochs(upper, lower, settings.seed)?;
                 let solver = JointSolver::new(oracle.as_ref(), method, x, y)?;
-                Box::new(solver.with_sampler(sampler))
+                Box::new(solver.with_sampler(sampler).with_projection(region))
             }
         })
     }
@@ -238,4 +241,90 @@ fn draw(settings: &Settings, reports: &[MethodReport], run: &Run) -> Result<(), 
         run.folder().write_file(&file, svg(&chart)?.as_bytes())?;
     }
     Ok(())
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use bilevel_core::Snapshot;
+    use bilevel_flex::{FastFlex, FlexDevice};
+    use clap::Parser;
+
+    use super::super::Args;
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn bench(problem: &str, run: impl Fn(&Bench<'_, FastFlex>)) {
+        let line = ["", "--problem", problem, "--calls", "800", "--steps", "20", "--rounds", "4"];
+        let settings = Settings::new(&Line::parse_from(line).args).unwrap();
+        let data = Data::read(&settings).unwrap();
+        let posed = Posed::new(&settings, &data, &FlexDevice).unwrap();
+        run(&Bench { settings: &settings, posed, device: FlexDevice });
+    }
+
+    fn assert_resumes<'a>(make: impl Fn() -> Box<dyn Solver<FastFlex> + 'a>) {
+        // One after the other: they count the calls of one oracle.
+        let run = |saved: Option<Snapshot>, from, to| {
+            let mut solver = make();
+            if let Some(saved) = saved {
+                solver.restore(saved).unwrap();
+            }
+            for k in from..to {
+                solver.step(k).unwrap();
+            }
+            solver.save()
+        };
+        let half = run(None, 0, 2);
+        assert_eq!(run(Some(half), 2, 4), run(None, 0, 4));
+    }
+
+    #[test]
+    fn rounds_and_searches_resume() {
+        bench("ridge", |bench| {
+            let whole = Whole(bench.posed.oracle.as_ref());
+            for name in ["cg", "soba"] {
+                let method = Method::named(name).unwrap();
+                assert_resumes(|| {
+                    Box::new(Rounds::new(bench.solver(method, &whole).unwrap(), 150))
+                });
+            }
+            let rng = || stream(3, Purpose::Search);
+            assert_resumes(|| {
+                let candidates = random(20, 4, (-8.0, 2.0), &mut rng());
+                let training = bench.training().unwrap();
+                Box::new(Search::new(training, candidates, bench.posed.x.clone()))
+            });
+        });
+    }
+
+    #[test]
+    fn the_whole_is_the_mean_of_its_batches() {
+        use bilevel_core::{Direction, Oracle, Point, Sample, Wrt};
+        let problem = crate::compare::ProblemName::Quadratic;
+        let setup = problem.setup::<FastFlex>(0, None, &FlexDevice).unwrap();
+        let (whole, expected) = (Whole(setup.batches.as_ref()), setup.whole.as_ref());
+        let (x, y) = (&setup.x, &setup.y);
+        let at = Point { x, y, sample: Sample(0) };
+        let near = |found: &[f64], expected: &[f64]| {
+            let off = found.iter().zip(expected).map(|(f, e)| (f - e).abs() / (1.0 + e.abs()));
+            let off = off.fold(0.0, f64::max);
+            assert!(off < 1e-4, "off by {off}");
+        };
+        for level in [Level::Upper, Level::Lower] {
+            let all = |oracle: &dyn Oracle<FastFlex>| {
+                let (loss, sides) = oracle.gradient(level, at, Wrt::Both);
+                let along = oracle.product(level, at, Direction::lower(y), Wrt::Both);
+                let value = oracle.value(level, at).read();
+                assert!((loss.read() - value).abs() < 1e-5 * (1.0 + value.abs()));
+                let sides = [sides.into_both(), along.into_both()];
+                let lists = sides.iter().flat_map(|(x, y)| [x.to_vec(), y.to_vec()].concat());
+                lists.collect::<Vec<_>>()
+            };
+            near(&all(&whole), &all(expected));
+        }
+    }
 }

@@ -103,7 +103,7 @@ impl ProblemName {
     fn defaults(self) -> Defaults {
         match self {
             Self::Digits => Defaults {
-                methods: &["rad", "cg"],
+                methods: &["rad", "fad"],
                 calls: 10_000,
                 steps: 100,
                 step_size: 0.5,
@@ -112,7 +112,7 @@ impl ProblemName {
                 batch: 500,
             },
             Self::Rates => Defaults {
-                methods: &["rad"],
+                methods: &["rad", "fad"],
                 calls: 5_000,
                 steps: 50,
                 step_size: 0.5,
@@ -143,7 +143,7 @@ impl ProblemName {
                 calls: 12_000,
                 steps: 1_000,
                 step_size: 20.0,
-                learning_rate: 1.0,
+                learning_rate: 20.0,
                 region: (-14.0, -4.0),
                 batch: 64,
             },
