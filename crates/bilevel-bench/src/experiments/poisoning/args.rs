@@ -38,7 +38,7 @@ pub struct Args {
     /// Bounds of clean-label, rising [default: 1,1.5,2,2.5,3 of the digits, else 2,4,6,8]
     #[arg(long = "epsilon", value_delimiter = ',')]
     pub epsilons: Vec<f64>,
-    /// Weight of the collision term of clean-label [default: 1]
+    /// Weight of the collision term of clean-label [default: 10]
     #[arg(long)]
     pub collision: Option<f64>,
     /// Lower steps T between two upper steps [default: 20; of clean-label 5]
@@ -50,7 +50,7 @@ pub struct Args {
     /// Step size of the lower level [default: 1]
     #[arg(long)]
     pub step_size: Option<f64>,
-    /// Step size of the poisons, of untargeted per sample [default: 0.1; of clean-label 1]
+    /// Step size of the poisons, of untargeted per sample [default: 0.1]
     #[arg(long)]
     pub learning_rate: Option<f64>,
     /// The first penalty of penalty [default: 100; of clean-label 3]

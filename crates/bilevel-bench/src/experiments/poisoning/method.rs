@@ -66,7 +66,7 @@ pub(super) struct Modules<B: Backend> {
 
 /// The tolerance at which the penalty grows.
 const TOLERANCE: f64 = 1.0;
-/// By which it grows, and steps shrink.
+/// By which it grows, and steps of y shrink.
 const GROWTH: f64 = 1.01;
 const NEXT_TO_NOTHING: f64 = 1e-12;
 /// Damping of a Hessian that has no inverse: softmax regression has directions that change nothing.
@@ -87,12 +87,9 @@ pub(super) fn solver<'a, B: Backend>(
     let rates = Rates::new(rate, step_size)?;
     let hypergradient: Box<dyn HypergradientMethod<B>> = match method {
         Method::Penalty => {
-            // What is penalised is steeper than the losses, and grows.
-            let falling = |rate: f64| Schedule::geometric(rate / (1.0 + gamma), 1.0 / GROWTH);
-            let rates = match allowed {
-                Allowed::Pixels => Rates::new(rate, falling(step_size))?,
-                Allowed::Near(_) => Rates::new(falling(rate), falling(step_size))?,
-            };
+            // What is penalised is steeper than f, and grows.
+            let falling = Schedule::geometric(step_size / (1.0 + gamma), 1.0 / GROWTH);
+            let rates = Rates::new(rate, falling)?;
             let penalty =
                 Penalty::new(rates, steps, gamma, TOLERANCE)?.with_factors(GROWTH, 0.9)?;
             return Ok(match allowed {

@@ -74,7 +74,6 @@ struct Tuned {
     validation: [usize; 2],
     steps: usize,
     upper_steps: usize,
-    learning_rate: f64,
     gamma: f64,
 }
 
@@ -96,7 +95,6 @@ impl Settings {
                 validation: [500, 1000],
                 steps: 20,
                 upper_steps: 150,
-                learning_rate: 0.1,
                 gamma: 100.0,
             },
             Attack::CleanLabel => Tuned {
@@ -105,7 +103,6 @@ impl Settings {
                 validation: [150, 300],
                 steps: 5,
                 upper_steps: 100,
-                learning_rate: 1.0,
                 gamma: 3.0,
             },
         };
@@ -128,11 +125,11 @@ impl Settings {
             targets: args.targets.unwrap_or(10),
             classes: args.classes.clone().try_into().unwrap_or([4, 9]),
             epsilons: given(&args.epsilons, epsilons),
-            collision: args.collision.unwrap_or(1.0),
+            collision: args.collision.unwrap_or(10.0),
             steps: args.steps.unwrap_or(tuned.steps),
             upper_steps: args.upper_steps.unwrap_or(tuned.upper_steps),
             step_size: args.step_size.unwrap_or(1.0),
-            learning_rate: args.learning_rate.unwrap_or(tuned.learning_rate),
+            learning_rate: args.learning_rate.unwrap_or(0.1),
             gamma: args.gamma.unwrap_or(tuned.gamma),
             linear_rate: args.linear_rate.unwrap_or(1e-2),
             seed: common.seed.unwrap_or(0),
@@ -178,6 +175,6 @@ impl Settings {
         for &bound in &self.epsilons {
             check_positive(&[("--epsilon", bound)])?;
         }
-        check_not_negative("--collision", self.collision, "1 is a fair weight")
+        check_not_negative("--collision", self.collision, "10 is a fair weight")
     }
 }
