@@ -8,7 +8,7 @@ use crate::backend::BackendName;
 use crate::compare::ProblemName;
 use crate::error::{BenchError, EXIT_CODES};
 use crate::experiments::robust::{self, Subject};
-use crate::experiments::{Settings, hpo, hyper_cleaning};
+use crate::experiments::{Settings, hpo, hyper_cleaning, importance, poisoning};
 use crate::hypergrad::{Method, PlanName, Workload};
 use crate::reproduce::{Preset, TableName};
 
@@ -139,6 +139,10 @@ pub struct HypergradArgs {
 pub enum Experiment {
     /// Find the wrong labels of a training set: one weight a sample, learned on clean validation data.
     HyperCleaning(Box<hyper_cleaning::Args>),
+    /// The same with batches and a convolutional network, by methods that move weights and network together.
+    Importance(Box<importance::Args>),
+    /// Add samples to a training set so that a classifier trained on it errs.
+    Poisoning(Box<poisoning::Args>),
     /// Weigh training images by their losses, learned on a few clean ones: wrong labels, classes of unequal size.
     Mwn(Box<robust::Args>),
     /// Correct wrong labels by a transition matrix, learned on a few clean images.
@@ -157,6 +161,8 @@ impl Experiment {
             Self::HyperCleaning(args) => {
                 Settings::HyperCleaning(hyper_cleaning::Settings::new(args)?)
             }
+            Self::Importance(args) => Settings::Importance(importance::Settings::new(args)?),
+            Self::Poisoning(args) => Settings::Poisoning(poisoning::Settings::new(args)?),
             Self::Mwn(args) => Settings::Mwn(robust::Settings::new(args, Subject::Weights)?),
             Self::Mlc(args) => Settings::Mlc(robust::Settings::new(args, Subject::Transition)?),
             Self::Hpo(args) => Settings::Hpo(hpo::Settings::new(args)?),
@@ -167,6 +173,8 @@ impl Experiment {
     pub fn common(&self) -> &Common {
         match self {
             Self::HyperCleaning(args) => &args.common,
+            Self::Importance(args) => &args.common,
+            Self::Poisoning(args) => &args.common,
             Self::Mwn(args) | Self::Mlc(args) => &args.common,
             Self::Hpo(args) => &args.common,
         }

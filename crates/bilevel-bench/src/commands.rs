@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use clap::builder::PossibleValue;
 use clap::{Subcommand, ValueEnum};
 
 use crate::backend::{self, BackendName};
@@ -12,7 +13,7 @@ use crate::cli::{
     HypergradArgs, MannerArgs, ReproduceArgs, ResumeArgs, ToysArgs,
 };
 use crate::error::BenchError;
-use crate::experiments::{self, Manner, hpo, hyper_cleaning, robust};
+use crate::experiments::{self, Manner, hpo, hyper_cleaning, importance, poisoning, robust};
 use crate::hypergrad;
 use crate::report::folder::{RunFolder, summary_json};
 use crate::report::{ReportError, RunReport, table};
@@ -200,6 +201,10 @@ fn list() -> String {
     for method in hyper_cleaning::Method::all() {
         text += &format!("  {:<16} {}\n", method.name(), method.describe());
     }
+    text += "\nMethods of importance\n";
+    text += &described(importance::Method::value_variants());
+    text += "\nMethods of poisoning\n";
+    text += &described(poisoning::Method::value_variants());
     text += "\nMethods of mwn and mlc\n";
     for method in robust::Method::value_variants() {
         let name = method.to_possible_value().map(|value| value.get_name().to_owned());
@@ -210,6 +215,16 @@ fn list() -> String {
         text += &format!("  {:<16} {}\n", method.name(), method.describe());
     }
     text
+}
+
+/// Values of a flag, each with its help.
+fn described(values: &[impl ValueEnum]) -> String {
+    let values = values.iter().filter_map(ValueEnum::to_possible_value);
+    let line = |value: PossibleValue| {
+        let help = value.get_help().map(ToString::to_string).unwrap_or_default();
+        format!("  {:<16} {help}\n", value.get_name())
+    };
+    values.map(line).collect()
 }
 
 fn doctor() -> String {

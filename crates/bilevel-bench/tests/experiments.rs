@@ -44,6 +44,37 @@ const EXPERIMENTS: &[Smoke] = &[
         says: &["plain", "mlc", "nsgame", "T error"],
         files: &["transition-mlc.svg", "transition-nsgame-mlc.svg"],
     },
+    Smoke {
+        name: "importance",
+        short: &["--upper-steps", "3", "--steps", "2", "--train", "60", "--batch", "20"],
+        says: &["oracle", "val-only", "train-val", "approx-grad", "penalty"],
+        files: &[],
+    },
+    Smoke {
+        name: "poisoning",
+        short: &["--upper-steps", "3", "--steps", "2", "--train", "60", "--poisons", "3"],
+        says: &["clean", "flipped", "rad", "approx-grad", "penalty"],
+        files: &["poisons-rad.svg", "poisons-penalty.svg"],
+    },
+    Smoke {
+        name: "poisoning",
+        short: &[
+            "--attack",
+            "clean-label",
+            "--upper-steps",
+            "3",
+            "--steps",
+            "2",
+            "--train",
+            "60",
+            "--targets",
+            "2",
+            "--epsilon",
+            "1,20",
+        ],
+        says: &["collision", "approx-grad", "penalty", "% at 1"],
+        files: &["poisons-collision.svg", "poisons-penalty.svg"],
+    },
 ];
 
 fn run(backend: &str) {

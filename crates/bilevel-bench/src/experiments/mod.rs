@@ -9,10 +9,13 @@
 //! a variant of [`Settings`] and one of the command line's `Experiment`.
 
 mod checkpoint;
+pub mod images;
 mod run;
 
 pub mod hpo;
 pub mod hyper_cleaning;
+pub mod importance;
+pub mod poisoning;
 pub mod robust;
 
 pub use run::{Run, Trial};
@@ -33,6 +36,10 @@ use crate::report::{MethodReport, RunReport};
 pub enum Settings {
     /// One weight a training sample.
     HyperCleaning(hyper_cleaning::Settings),
+    /// The same under a network that sees batches.
+    Importance(importance::Settings),
+    /// Samples that make a classifier err.
+    Poisoning(poisoning::Settings),
     /// A weight for each loss.
     Mwn(robust::Settings),
     /// The transition matrix of labels.
@@ -55,6 +62,8 @@ impl Settings {
     pub fn name(&self) -> &'static str {
         match self {
             Self::HyperCleaning(_) => "hyper-cleaning",
+            Self::Importance(_) => "importance",
+            Self::Poisoning(_) => "poisoning",
             Self::Mwn(_) => Subject::Weights.name(),
             Self::Mlc(_) => Subject::Transition.name(),
             Self::Hpo(_) => "hpo",
@@ -65,6 +74,8 @@ impl Settings {
     pub fn seed(&self) -> u64 {
         match self {
             Self::HyperCleaning(settings) => settings.seed,
+            Self::Importance(settings) => settings.seed,
+            Self::Poisoning(settings) => settings.seed,
             Self::Mwn(settings) | Self::Mlc(settings) => settings.seed,
             Self::Hpo(settings) => settings.seed,
         }
@@ -74,6 +85,8 @@ impl Settings {
     pub fn with_seed(mut self, seed: u64) -> Self {
         match &mut self {
             Self::HyperCleaning(settings) => settings.seed = seed,
+            Self::Importance(settings) => settings.seed = seed,
+            Self::Poisoning(settings) => settings.seed = seed,
             Self::Mwn(settings) | Self::Mlc(settings) => settings.seed = seed,
             Self::Hpo(settings) => settings.seed = seed,
         }
@@ -87,6 +100,8 @@ impl Settings {
     pub fn prepare(&self) -> Result<Box<dyn Experiment>, BenchError> {
         Ok(match self {
             Self::HyperCleaning(settings) => Box::new(hyper_cleaning::prepare(settings.clone())?),
+            Self::Importance(settings) => Box::new(importance::prepare(settings.clone())?),
+            Self::Poisoning(settings) => Box::new(poisoning::prepare(settings.clone())?),
             Self::Mwn(settings) => Box::new(robust::prepare(settings.clone(), Subject::Weights)?),
             Self::Mlc(settings) => {
                 Box::new(robust::prepare(settings.clone(), Subject::Transition)?)

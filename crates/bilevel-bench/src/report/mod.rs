@@ -8,6 +8,7 @@
 //! | [`curves`] | the figure |
 //! | [`convergence`] | figures of problems with known answers |
 //! | [`weights`] | figures of weights that were learned |
+//! | [`pictures`] | images beside one another |
 //! | [`heat_map`] | figures of matrices of shares |
 //!
 //! Shares (accuracy, F1 and so on) are fractions of 1 here and per cent only where people read them. A
@@ -19,6 +20,7 @@ pub mod curves;
 mod error;
 pub mod folder;
 pub mod heat_map;
+pub mod pictures;
 pub mod table;
 pub mod weights;
 

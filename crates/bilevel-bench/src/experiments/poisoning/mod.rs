@@ -1,0 +1,53 @@
+//! Poisoning: samples are added to a training set so that a classifier trained on it errs.
+//!
+//! `untargeted`: poisons of any image and wrong labels; the classifier, softmax regression on the pixels, is to
+//! err everywhere.
+//!
+//! ```text
+//! f(x, y) = mean cross-entropy of y over the training set and the poisons x
+//! F(x, y) = - mean cross-entropy of y over the validation set,    0 <= x <= 1
+//! ```
+//!
+//! `clean-label`: one poison, a base image b under its own right label, altered by no more than e; one target t of
+//! another class is to be taken for the base's. The classifier is softmax regression on the representation r of
+//! a network that was trained on the training set, and does not change.
+//!
+//! ```text
+//! f(x, y) = mean cross-entropy of y over r of the training set and of b + x
+//! F(x, y) = cross-entropy of y at r(t) under the base's label + a norm(r(t) - r(b + x))^2 / norm(r(t) - r(b))^2
+//! norm(x) <= e
+//! ```
+//!
+//! Of both, the classifier is then trained anew, by another routine from another start, on the training set with
+//! the poisons, pixels cut off at 0 and 1: that is what the report says.
+//!
+//! | method | untargeted | clean-label |
+//! |---|---|---|
+//! | `clean` | baseline: no poisons | |
+//! | `flipped` | baseline: images as they are under wrong labels | |
+//! | `collision` | | descent on the second term of F alone, projected |
+//! | `rad`, `approx-grad` | projected | projected |
+//! | `penalty` | projected | the bound is a penalty too |
+//!
+//! Of clean-label the report says, for each bound, the share of targets of which a poison within it, or within a
+//! smaller one, did what it is for; and a figure shows these poisons beside base and target.
+//!
+//! Source: A. Mehra and J. Hamm, ["Penalty method for inversion-free deep bilevel
+//! optimization"](https://arxiv.org/abs/1911.03432), 2021, section 3.4 and Eq. 5; `collision` is Alg. 1 of
+//! A. Shafahi et al., "Poison frogs!", 2018, with a projection, as there. Ours differs in: 1. two classes of digits
+//! in place of dogs and fish, and a small network in place of InceptionV3; 2. the collision term is divided by its
+//! first value, so that a does not depend on the network.
+
+mod args;
+mod clean_label;
+mod method;
+mod problem;
+mod run;
+mod settings;
+mod untargeted;
+
+pub use args::Args;
+pub use method::Method;
+pub use problem::{Goal, PoisonBatch, Poisoning, Poisons};
+pub use run::{Prepared, prepare};
+pub use settings::{Attack, Settings};

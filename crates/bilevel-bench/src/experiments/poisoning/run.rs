@@ -1,0 +1,108 @@
+//! Reading the data, and which attack is run.
+
+use bilevel_models::{
+    ClassifierConfig, ImageClassifier, ImageClassifierConfig, SoftmaxRegressionConfig,
+};
+use burn::module::AutodiffModule;
+use burn::tensor::backend::Backend;
+use burn::tensor::{Int, Tensor};
+
+use super::clean_label::CleanLabel;
+use super::untargeted::Untargeted;
+use super::{Attack, Settings};
+use crate::backend::{Job, run_on};
+use crate::data::Dataset;
+use crate::data::loader::ImageBatch;
+use crate::data::split::Parts;
+use crate::error::BenchError;
+use crate::experiments::images::{divide, read, train};
+use crate::experiments::{Experiment, Run};
+use crate::report::MethodReport;
+use crate::settings::refuse;
+
+/// The experiment, its data read.
+pub struct Prepared {
+    pub(super) settings: Settings,
+    pub(super) parts: Parts,
+    /// The last of the training samples, which untargeted poisons start from.
+    pub(super) bases: Option<Dataset>,
+}
+
+/// Reads and divides the data, and asks whether the backend is there.
+///
+/// # Errors
+/// If the data, the backend or a setting cannot be used.
+pub fn prepare(settings: Settings) -> Result<Prepared, BenchError> {
+    settings.backend.resolve()?;
+    let (set, test) = read(settings.data_dir.as_deref())?;
+    let Settings { train, validation, poisons, seed, .. } = settings;
+    let (parts, bases) = match settings.attack {
+        Attack::Untargeted => {
+            let all = train.saturating_add(poisons);
+            let mut parts = divide((set, test), all, validation, seed)?;
+            let last: Vec<usize> = (train..all).collect();
+            let bases = parts.train.select(&last)?;
+            parts.train = parts.train.select(&(0..train).collect::<Vec<_>>())?;
+            (parts, Some(bases))
+        }
+        Attack::CleanLabel => {
+            let two = |set: Dataset| of_classes(&set, settings.classes);
+            let sets = (two(set)?, test.map(two).transpose()?);
+            (divide(sets, train, validation, seed)?, None)
+        }
+    };
+    Ok(Prepared { settings, parts, bases })
+}
+
+/// The samples of two classes, which become 0 and 1.
+fn of_classes(set: &Dataset, classes: [u32; 2]) -> Result<Dataset, BenchError> {
+    let counts = set.class_counts();
+    if let Some(none) =
+        classes.iter().find(|&&class| counts.get(class as usize).is_none_or(|&n| n == 0))
+    {
+        let expected = format!("classes of {}, 0 to {}", set.name(), counts.len() - 1);
+        return Err(refuse("--classes", none, &expected, "choose two that have samples"));
+    }
+    let chosen = (0..set.len()).filter(|&at| classes.contains(&set.labels()[at]));
+    let chosen = set.select(&chosen.collect::<Vec<_>>())?;
+    let labels = chosen.labels().iter().map(|&label| u32::from(label == classes[1])).collect();
+    Ok(Dataset::new(chosen.name(), chosen.images().to_vec(), labels, chosen.shape(), 2)?)
+}
+
+impl Experiment for Prepared {
+    fn run(self: Box<Self>, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
+        run_on(self.settings.backend, Methods { prepared: &self, run })?
+    }
+}
+
+struct Methods<'a> {
+    prepared: &'a Prepared,
+    run: &'a mut Run,
+}
+
+impl Job for Methods<'_> {
+    type Output = Result<Vec<MethodReport>, BenchError>;
+
+    fn run<B: Backend>(self, device: B::Device) -> Self::Output {
+        match self.prepared.settings.attack {
+            Attack::Untargeted => Untargeted::<B>::new(self.prepared, device)?.run(self.run),
+            Attack::CleanLabel => CleanLabel::<B>::new(self.prepared, device)?.run(self.run),
+        }
+    }
+}
+
+/// Steps of Adam of a classifier that is trained anew, and their learning rate.
+const RETRAINING: (usize, f64) = (500, 0.05);
+
+/// Softmax regression of `classes`, trained from zeros on `features`, `[n, features]`.
+pub(super) fn retrained<B: Backend>(
+    features: Tensor<B, 2>,
+    labels: Tensor<B, 1, Int>,
+    classes: usize,
+) -> ImageClassifier<B> {
+    let (n, width, device) = (features.dims()[0], features.dims()[1], features.device());
+    let config = ClassifierConfig::Softmax(SoftmaxRegressionConfig::new(width, classes));
+    let network = ImageClassifierConfig::Flat(config).init(&device);
+    let all = ImageBatch { images: features.reshape([n, width, 1, 1]), labels };
+    train(network, &[all], RETRAINING.0, RETRAINING.1).valid()
+}
