@@ -133,7 +133,7 @@ fn every_method_of_hyper_cleaning() {
 }
 
 #[test]
-fn a_table_is_reproduced_in_small_and_goes_on_where_it_was() {
+fn reproduce_refuses_what_it_cannot_do() {
     let out = tempdir().unwrap();
     let mut command = Command::cargo_bin("bilevel").unwrap();
     command.args(["reproduce", "bda-table-2", "--preset", "full", "--out"]).arg(out.path());

@@ -70,9 +70,11 @@ fn a_run_killed_at_twenty_random_moments_ends_with_the_same_bits() {
                 process.kill().unwrap();
                 kills += 1;
             }
-            if process.wait().unwrap().success() {
+            let status = process.wait().unwrap();
+            if status.success() {
                 break;
             }
+            assert!(status.code().is_none(), "{status}");
             // A folder that was made and no more: the next run takes another name.
             if folder.exists() && !folder.join("settings.toml").exists() {
                 fs::remove_dir_all(&folder).unwrap();

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use bilevel_autodiff::Vector;
-use bilevel_core::{Cost, Executor, Outcome, Progress, Solver, Status};
+use bilevel_core::{Cost, Error, Executor, Outcome, Progress, Solver, Status};
 use burn::tensor::backend::Backend;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -69,7 +69,7 @@ impl Run {
         let mut report = trial.report;
         match outcome {
             Err(BenchError::Core(error))
-                if !matches!(error, bilevel_core::Error::InvalidSetting { .. }) =>
+                if !matches!(error, Error::InvalidSetting { .. } | Error::Snapshot { .. }) =>
             {
                 report.ok = false;
                 report.status = error.to_string();
@@ -77,6 +77,8 @@ impl Run {
             other => other?,
         }
         report.peak_memory = phase.peak();
+        // JSON has no form for the others.
+        report.figures.retain(|_, figure| figure.is_finite());
         self.checkpoint.current = None;
         self.checkpoint.done.push(Saved::new(&report));
         self.checkpoint.write(&self.folder)?;

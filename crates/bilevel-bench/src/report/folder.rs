@@ -60,14 +60,19 @@ impl RunFolder {
         let refuse = |cause| ReportError::Read { path: path.into(), cause };
         for entry in fs::read_dir(path).map_err(refuse)? {
             let entry = entry.map_err(refuse)?;
-            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
-                fs::remove_file(entry.path()).map_err(refuse)?;
+            if !entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+                continue;
+            }
+            match fs::remove_file(entry.path()) {
+                // Another process has just completed it.
+                Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(refuse(cause)),
+                _ => {}
             }
         }
         Ok(Self { path: path.into() })
     }
 
-    /// The folder `name` in this one, made where it is not there.
+    /// The folder `name` in this one, made where it is not there. What another process may be writing in it stays.
     ///
     /// # Errors
     /// Where it cannot be made.
@@ -75,7 +80,7 @@ impl RunFolder {
         let path = self.path.join(name);
         fs::create_dir_all(&path)
             .map_err(|cause| ReportError::Write { path: path.clone(), cause })?;
-        Self::open(&path)
+        Ok(Self { path })
     }
 
     /// Where it is.

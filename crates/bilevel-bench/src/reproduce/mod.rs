@@ -12,7 +12,7 @@ mod render;
 pub use paper::{TABLES, TableName};
 pub use render::text;
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 
 use serde::{Deserialize, Serialize};
 
@@ -198,15 +198,31 @@ fn one(
 ) -> Result<Option<Vec<MethodReport>>, BenchError> {
     let folder = folder.inner(&format!("runs/{name}"))?;
     let path = folder.path().join("lock");
-    let lock =
-        File::create(&path).map_err(|cause| ReportError::Write { path: path.clone(), cause })?;
-    if lock.try_lock().is_err() {
-        return Ok(folder.report()?.map(|report| report.methods));
+    let refuse = |cause| ReportError::Write { path: path.clone(), cause };
+    let lock = File::create(&path).map_err(refuse)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Ok(folder.report()?.map(|report| report.methods));
+        }
+        Err(TryLockError::Error(cause)) => return Err(refuse(cause).into()),
     }
+    if folder.read_file("settings.toml")?.is_some() && folder.settings::<Settings>()? != *settings {
+        return Err(ReportError::Damaged {
+            path: folder.path().into(),
+            what: "a run of another version of this table".into(),
+        }
+        .into());
+    }
+    // The lock is ours: what was cut short is nobody's.
+    let folder = RunFolder::open(folder.path())?;
     let report = match folder.report()? {
         Some(report) => report,
         None => experiments::run_in(settings, &folder, manner)?,
     };
+    for method in report.methods.iter().filter(|method| !method.ok) {
+        tracing::warn!("{} in {}: {}", method.name, folder.path().display(), method.status);
+    }
     Ok(Some(report.methods))
 }
 

@@ -122,6 +122,11 @@ impl<B: Backend> Bench<'_, B> {
             StepRecord { upper_loss: Some(least), ..StepRecord::default() }
         })?;
         trial.report.status = format!("{steps} candidates");
+        if !least.is_finite() {
+            trial.report.ok = false;
+            trial.report.status += ", none of which led to finite losses: reduce --step-size";
+            return Ok(());
+        }
         self.report((search.x(), search.y()), least, trial);
         Ok(())
     }

@@ -198,6 +198,12 @@ impl Settings {
             ("--step-size", self.step_size),
             ("--learning-rate", self.learning_rate),
         ])?;
+        let rates = self.problem == ProblemName::Rates;
+        let fits = |method: &&Method| ["rad", "fad", "grid", "random"].contains(&method.name());
+        if let Some(other) = self.methods.iter().find(|method| rates && !fits(method)) {
+            let cure = "the others do not differentiate in how y is trained";
+            return Err(refuse("--method", other.name(), "rad, fad, grid, random for rates", cure));
+        }
         // A training must leave something to learn x with.
         let least = 4 * self.steps as u64;
         if self.calls < least {

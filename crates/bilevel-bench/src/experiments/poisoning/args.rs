@@ -32,8 +32,8 @@ pub struct Args {
     /// Targets of clean-label, one attack each [default: 10]
     #[arg(long)]
     pub targets: Option<usize>,
-    /// The two classes of clean-label [default: 4,9]
-    #[arg(long, value_delimiter = ',', num_args = 2)]
+    /// The two classes of clean-label [default: 4 9]
+    #[arg(long, num_args = 2)]
     pub classes: Vec<u32>,
     /// Bounds of clean-label, rising [default: 1,1.5,2,2.5,3 of the digits, else 2,4,6,8]
     #[arg(long = "epsilon", value_delimiter = ',')]

@@ -13,6 +13,7 @@ use super::{Attack, Settings};
 use crate::backend::{Job, run_on};
 use crate::data::Dataset;
 use crate::data::loader::ImageBatch;
+use crate::data::noise::NoiseError;
 use crate::data::split::Parts;
 use crate::error::BenchError;
 use crate::experiments::images::{divide, read, train};
@@ -35,6 +36,9 @@ pub struct Prepared {
 pub fn prepare(settings: Settings) -> Result<Prepared, BenchError> {
     settings.backend.resolve()?;
     let (set, test) = read(settings.data_dir.as_deref())?;
+    if set.classes() < 2 {
+        return Err(NoiseError::Classes(set.classes()).into());
+    }
     let Settings { train, validation, poisons, seed, .. } = settings;
     let (parts, bases) = match settings.attack {
         Attack::Untargeted => {

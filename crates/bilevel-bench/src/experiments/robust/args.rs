@@ -44,7 +44,7 @@ pub struct Args {
     #[arg(long)]
     pub iterations: Option<usize>,
     /// The two passes, from 0, before which the step sizes fall to a tenth [default: after 4/5 and 9/10 of all]
-    #[arg(long, value_delimiter = ',', num_args = 2)]
+    #[arg(long, num_args = 2)]
     pub falls: Vec<usize>,
     /// Step size of the network [default: 0.1]
     #[arg(long)]

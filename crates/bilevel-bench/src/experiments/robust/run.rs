@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bilevel_autodiff::Vector;
 use bilevel_core::{
-    HeavyBall, JointSolver, Level, NsGame, Oracle, Rates, Sampler, Schedule, Solver, SplitOracle,
-    VirtualStep,
+    Error, HeavyBall, JointSolver, Level, NsGame, Oracle, Rates, Sampler, Schedule, Solver,
+    SplitOracle, VirtualStep,
 };
 use bilevel_models::VNetConfig;
 use burn::backend::Autodiff;
@@ -65,7 +65,14 @@ impl Job for Methods<'_> {
 
     fn run<B: Backend>(self, device: B::Device) -> Self::Output {
         let bench = Bench::<B>::new(self.prepared, device);
-        let costs = bench.costs()?;
+        let costs = match bench.costs() {
+            // A method that diverges so early does so in its run too, which reports it.
+            Err(BenchError::Core(error)) if !matches!(error, Error::InvalidSetting { .. }) => {
+                tracing::warn!("steps are not timed: {error}");
+                None
+            }
+            costs => costs?,
+        };
         let Prepared { settings, subject, .. } = self.prepared;
         let methods = settings.methods.iter().enumerate();
         let reports = methods.map(|(at, &method)| {
