@@ -177,6 +177,7 @@ pub use schedule::{Rates, Schedule};
 pub use snapshot::{Entry, Snapshot};
 pub use solver::*;
 pub use stochastic::{
-    Amigo, Bsa, Fsla, Mrbo, NeumannSeries, Saba, Soba, Srba, StocBio, Sustain, Ttsa, Vrbo,
+    Amigo, Bsa, Fsla, Mrbo, NeumannSeries, OnBatches, Saba, Soba, Srba, StocBio, Sustain, Ttsa,
+    Vrbo,
 };
 pub use upper::{BurnOptimizer, GradientStep, OptimizerMemory, UpperStep};

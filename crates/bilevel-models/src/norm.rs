@@ -2,6 +2,7 @@
 
 use burn::config::Config;
 use burn::module::{Module, Param};
+use burn::nn::Initializer;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
@@ -27,17 +28,20 @@ pub struct BatchNorm<B: Backend> {
 pub struct BatchNormConfig {
     /// Number of channels.
     pub channels: usize,
+    /// What gamma starts at.
+    #[config(default = 1.0)]
+    pub gamma: f64,
     /// Added to the variance.
     #[config(default = 1e-5)]
     pub epsilon: f64,
 }
 
 impl BatchNormConfig {
-    /// The layer on `device`: gamma is ones, beta zeros.
+    /// The layer on `device`; beta is zeros.
     pub fn init<B: Backend>(&self, device: &B::Device) -> BatchNorm<B> {
         BatchNorm {
-            gamma: burn::nn::Initializer::Ones.init([self.channels], device),
-            beta: burn::nn::Initializer::Zeros.init([self.channels], device),
+            gamma: Initializer::Constant { value: self.gamma }.init([self.channels], device),
+            beta: Initializer::Zeros.init([self.channels], device),
             epsilon: self.epsilon,
         }
     }

@@ -60,7 +60,8 @@ pub enum Residual {
     Bottleneck,
 }
 
-/// Builds a [`ResNet`], with Burn's default initialisation (uniform, Kaiming).
+/// Builds a [`ResNet`]. Convolutions start normal with variance `2 / fan_in`, as K. He et al., "Delving deep into
+/// rectifiers", 2015; `fc` as Burn's default.
 #[derive(Config, Debug)]
 pub struct ResNetConfig {
     /// Channels of an image. Height and width are free.
@@ -76,6 +77,10 @@ pub struct ResNetConfig {
     /// The layers of a block.
     #[config(default = "Residual::Basic")]
     pub residual: Residual,
+    /// What gamma starts at in the last normalisation of a block. At 0 every block starts as its shortcut, which keeps
+    /// deep networks steady in their first steps: P. Goyal et al., "Accurate, large minibatch SGD", 2017, Section 5.1.
+    #[config(default = 1.0)]
+    pub last_gamma: f64,
 }
 
 impl ResNetConfig {
@@ -91,12 +96,12 @@ impl ResNetConfig {
 
     /// ResNet-18.
     pub fn resnet18(inputs: usize, classes: usize) -> Self {
-        Self::new(inputs, classes).with_blocks(vec![2; 4]).with_width(64)
+        Self::new(inputs, classes).with_blocks(vec![2; 4]).with_width(64).with_last_gamma(0.0)
     }
 
     /// ResNet-34.
     pub fn resnet34(inputs: usize, classes: usize) -> Self {
-        Self::new(inputs, classes).with_blocks(vec![3, 4, 6, 3]).with_width(64)
+        Self::resnet18(inputs, classes).with_blocks(vec![3, 4, 6, 3])
     }
 
     /// ResNet-50.
@@ -117,7 +122,7 @@ impl ResNetConfig {
     /// The network on `device`.
     pub fn init<B: Backend>(&self, device: &B::Device) -> ResNet<B> {
         let (mut inputs, mut channels) = (self.width, self.width);
-        let stem = Normalised::new([self.inputs, inputs], 3, 1, device);
+        let stem = Normalised::new([self.inputs, inputs], (3, 1), 1.0, device);
         let mut blocks = Vec::with_capacity(self.blocks.iter().sum());
         for (stage, &count) in self.blocks.iter().enumerate() {
             for at in 0..count {
@@ -125,15 +130,36 @@ impl ResNetConfig {
                 let outputs = self.residual.outputs(channels);
                 let reshapes = stride > 1 || inputs != outputs;
                 blocks.push(Block {
-                    layers: self.residual.layers(inputs, channels, stride, device),
+                    layers: self.layers([inputs, channels], stride, device),
                     shortcut: reshapes
-                        .then(|| Normalised::new([inputs, outputs], 1, stride, device)),
+                        .then(|| Normalised::new([inputs, outputs], (1, stride), 1.0, device)),
                 });
                 inputs = outputs;
             }
             channels *= 2;
         }
         ResNet { stem, blocks, fc: LinearConfig::new(inputs, self.classes).init(device) }
+    }
+
+    /// The layers of a block, `[inputs, channels of the stage]`.
+    fn layers<B: Backend>(
+        &self,
+        [inputs, channels]: [usize; 2],
+        stride: usize,
+        device: &B::Device,
+    ) -> Vec<Normalised<B>> {
+        let layer = |channels, kernel, gamma| Normalised::new(channels, kernel, gamma, device);
+        let (same, last) = ([channels; 2], self.last_gamma);
+        match self.residual {
+            Residual::Basic => {
+                vec![layer([inputs, channels], (3, stride), 1.0), layer(same, (3, 1), last)]
+            }
+            Residual::Bottleneck => vec![
+                layer([inputs, channels], (1, 1), 1.0),
+                layer(same, (3, stride), 1.0),
+                layer([channels, self.residual.outputs(channels)], (1, 1), last),
+            ],
+        }
     }
 }
 
@@ -142,26 +168,6 @@ impl Residual {
         match self {
             Self::Basic => channels,
             Self::Bottleneck => 4 * channels,
-        }
-    }
-
-    fn layers<B: Backend>(
-        self,
-        inputs: usize,
-        channels: usize,
-        stride: usize,
-        device: &B::Device,
-    ) -> Vec<Normalised<B>> {
-        match self {
-            Self::Basic => vec![
-                Normalised::new([inputs, channels], 3, stride, device),
-                Normalised::new([channels, channels], 3, 1, device),
-            ],
-            Self::Bottleneck => vec![
-                Normalised::new([inputs, channels], 1, 1, device),
-                Normalised::new([channels, channels], 3, stride, device),
-                Normalised::new([channels, self.outputs(channels)], 1, 1, device),
-            ],
         }
     }
 }
@@ -229,9 +235,14 @@ impl<B: Backend> Block<B> {
 }
 
 impl<B: Backend> Normalised<B> {
-    fn new(channels: [usize; 2], kernel: usize, stride: usize, device: &B::Device) -> Self {
-        let conv = conv(channels, kernel, stride, device);
-        Self { conv, norm: BatchNormConfig::new(channels[1]).init(device) }
+    fn new(
+        channels: [usize; 2],
+        (kernel, stride): (usize, usize),
+        gamma: f64,
+        device: &B::Device,
+    ) -> Self {
+        let norm = BatchNormConfig::new(channels[1]).with_gamma(gamma);
+        Self { conv: conv(channels, kernel, stride, device), norm: norm.init(device) }
     }
 
     fn forward(&self, input: Tensor<B, 4>, mode: &mut Mode<'_, B>) -> Tensor<B, 4> {

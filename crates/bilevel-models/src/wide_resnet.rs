@@ -42,7 +42,8 @@ struct Preactivated<B: Backend> {
     conv: Conv2d<B>,
 }
 
-/// Builds a [`WideResNet`], with Burn's default initialisation (uniform, Kaiming).
+/// Builds a [`WideResNet`]. Convolutions start normal with variance `2 / fan_in`, as K. He et al., "Delving deep into
+/// rectifiers", 2015; `fc` as Burn's default.
 #[derive(Config, Debug)]
 pub struct WideResNetConfig {
     /// Channels of an image. Height and width are free.

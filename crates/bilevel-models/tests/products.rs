@@ -29,8 +29,11 @@ fn networks() -> Vec<(&'static str, Network<Autodiff<B>>)> {
     let convnet = ConvNetConfig::new(IMAGE, CLASSES).with_channels(vec![4, 5]);
     let cifar = ResNetConfig::resnet20(IMAGE[0], CLASSES).with_blocks(vec![1; 3]).with_width(2);
     let resnet = ResNetConfig::resnet18(IMAGE[0], CLASSES).with_blocks(vec![1; 4]).with_width(2);
+    // At 0 most derivatives are.
+    let resnet = resnet.with_last_gamma(0.7);
     let bottlenecks =
         ResNetConfig::resnet50(IMAGE[0], CLASSES).with_blocks(vec![1; 2]).with_width(2);
+    let bottlenecks = bottlenecks.with_last_gamma(0.7);
     let wrn = WideResNetConfig::wrn_28_10(IMAGE[0], CLASSES);
     let wrn = wrn.with_blocks(1).with_widening(2).with_width(1);
 

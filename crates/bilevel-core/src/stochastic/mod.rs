@@ -22,12 +22,14 @@
 //! | `soba` | [`Soba`] | y, v and x at once | v | 1 / 1 / 1 | Dagréou et al., 2022 |
 //! | `saba` | [`Saba`] | those of `soba`, SAGA | v, 3 n + 2 m vectors | 1 / 1 / 1; at first n / m / n | Dagréou et al., 2022 |
 //! | `srba` | [`Srba`] | those of `soba`, SARAH | v, x, y, v, three directions | 2 / 2 / 2; every P steps n / m / n | Dagréou et al., 2024 |
+//! | `on-batches` | [`OnBatches`] | those of any hypergradient method, T steps of y | the method's | T / 0 / 0 and the method's | Mehra and Hamm, 2021 |
 
 mod amigo;
 mod bsa;
 mod double_momentum;
 mod fsla;
 mod mrbo;
+mod on_batches;
 mod saba;
 mod series;
 mod shared;
@@ -42,6 +44,7 @@ pub use amigo::Amigo;
 pub use bsa::Bsa;
 pub use fsla::Fsla;
 pub use mrbo::Mrbo;
+pub use on_batches::OnBatches;
 pub use saba::Saba;
 pub use series::NeumannSeries;
 pub use soba::Soba;

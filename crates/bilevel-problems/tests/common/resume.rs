@@ -125,6 +125,10 @@ fn every_stochastic_method_resumes() {
             assert_resumes(&make, sampler);
         }
     }
+    for sampler in &samplers {
+        let method = || stochastic::on_batches(&settings, true);
+        assert_resumes(&|| made(stochastic(BATCHES, 0.2), method()), sampler);
+    }
 }
 
 #[test]

@@ -118,7 +118,20 @@ pub fn methods() -> Vec<Method> {
     ]
 }
 
+/// `neumann` after one step on the batch of the series, whose answer the guess of the time before does not change.
+pub fn on_batches(settings: &Settings, warm: bool) -> OnBatches<B> {
+    let descent = Descent::new(Gd::new(STEP).unwrap(), 1).unwrap();
+    let neumann = Neumann::new(settings.eta, settings.terms, 1e-30).unwrap();
+    let implicit = Implicit::new(descent, neumann);
+    let implicit = if warm { implicit.with_warm_start() } else { implicit };
+    OnBatches::new(implicit, settings.rates, settings.inner_steps).unwrap()
+}
+
+/// Its step on the batch of the series.
+const STEP: f64 = 0.25;
+
 /// Settings in which everything counts, and differs from everything else.
+
 pub fn telling() -> Settings {
     Settings {
         rates: Rates::new(Schedule::power(0.1, 0.5), Schedule::power(0.4, 0.25)).unwrap(),
@@ -184,6 +197,39 @@ fn costs_are_those_of_the_documentation() {
             assert_eq!(solver.cost() - before, expected, "{}, step {k}", method.name);
         }
     }
+}
+
+/// All of a hypergradient is on one pair of batches, the training before it on others.
+#[test]
+fn any_hypergradient_can_be_taken_on_batches() {
+    let (settings, quartic) = (telling(), Quartic::new(3, 5));
+    let terms = problem().terms(BATCHES, 0.2);
+    let problems: [(Instance<B>, &dyn plain::Losses, [usize; 2]); 2] =
+        [(stochastic(BATCHES, 0.2), &terms, [BATCHES; 2]), (quartic.instance(), &quartic, [3, 5])];
+    for (instance, losses, [upper, lower]) in problems {
+        let sampler = Sampler::with_replacement(upper, lower, 11).unwrap();
+        let before = instance.oracle.cost();
+        let method = Box::new(on_batches(&settings, false));
+        let (x, y) = run(&instance, method, sampler.clone(), 3);
+        let mut plain = Plain::new(losses, settings, sampler);
+        plain::on_batches(&mut plain, 3, STEP);
+        assert_near("x", &x, &plain.x, 1e-10);
+        assert_near("y", &y, &plain.y, 1e-10);
+        let expected = Cost {
+            lower_values: 3,
+            lower_gradients: 3 * (settings.inner_steps as u64 + 2),
+            upper_gradients: 3,
+            lower_products: 3 * (settings.terms as u64 + 1),
+            ..Cost::default()
+        };
+        assert_eq!(instance.oracle.cost() - before, expected);
+    }
+    let none = OnBatches::<B>::new(
+        Rad::new(Descent::new(Gd::new(0.1).unwrap(), 1).unwrap()),
+        settings.rates,
+        0,
+    );
+    assert!(none.unwrap_err().to_string().contains("training steps"));
 }
 
 /// Quadratic levels that the series solves in a few terms.

@@ -48,6 +48,12 @@ pub struct Args {
     /// Step size of the linear system of approx-grad, by Adam [default: 0.001]
     #[arg(long)]
     pub linear_rate: Option<f64>,
+    /// Iterations of that system at each upper step [default: 20]
+    #[arg(long)]
+    pub linear_steps: Option<usize>,
+    /// Damping of approx-grad [default: 0.01]
+    #[arg(long)]
+    pub damping: Option<f64>,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
     pub common: Common,

@@ -15,8 +15,8 @@
 //! | `val-only` | baseline: trained on the validation set |
 //! | `train-val` | baseline: trained on all labels, wrong ones included |
 //! | `penalty` | [`Penalty`](bilevel_core::Penalty), T steps of y on fresh batches between two steps of x |
-//! | `approx-grad` | T steps of y on one batch, then as many steps on the linear system by gradient descent |
-//! | `rad` | back through the T steps of y on one batch |
+//! | `approx-grad` | T steps of y on fresh batches, one on the batch of the linear system, which is solved by Adam from the last solution |
+//! | `rad` | T steps of y on fresh batches, five on one batch, and back through these |
 //!
 //! Source: A. Mehra and J. Hamm, ["Penalty method for inversion-free deep bilevel
 //! optimization"](https://arxiv.org/abs/1911.03432), 2021, section 3.2 and Table 2. Network, batch and step sizes

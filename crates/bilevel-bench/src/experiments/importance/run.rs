@@ -1,14 +1,12 @@
 //! Running the methods and measuring them.
 
 use bilevel_core::{
-    ApproxGrad, AutodiffOracle, Batches, BurnOptimizer, Descent, Gd, HypergradientMethod,
-    HypergradientSolver, Implicit, JointSolver, Level, Oracle, Penalty, Rad, Rates, Sampler,
-    Schedule, Solver, Start,
+    ApproxGrad, AutodiffOracle, Batches, Descent, Gd, Implicit, JointMethod, JointSolver, Level,
+    OnBatches, Oracle, Penalty, Rad, Rates, Sampler, Schedule, Solver,
 };
 use bilevel_models::ImageClassifier;
 use burn::backend::Autodiff;
 use burn::module::AutodiffModule;
-use burn::optim::AdamConfig;
 use burn::tensor::backend::Backend;
 use rand::seq::SliceRandom;
 
@@ -127,8 +125,8 @@ impl<B: Backend> Bench<'_, B> {
 
     /// The weights and the network, by a bilevel method.
     fn learn(&self, method: Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
-        let Settings { batch, steps, step_size, learning_rate, gamma, linear_rate, .. } =
-            *self.settings;
+        let Settings { batch, steps, step_size, learning_rate, gamma, .. } = *self.settings;
+        let Settings { linear_rate, linear_steps, damping, .. } = *self.settings;
         let Parts { train, validation, .. } = &self.prepared.parts;
         let module = SampleWeights::<Autodiff<B>>::new(vec![0.0; train.len()], &self.device);
         let level = |set| {
@@ -138,29 +136,31 @@ impl<B: Backend> Bench<'_, B> {
         let data = Batches::new(level(validation)?, level(train)?)?;
         let oracle = AutodiffOracle::new(Importance, &module, &self.network(), data)?;
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
-        if method == Method::Penalty {
-            // A logit's gradient is that of one sample among those of a batch; the penalty is steeper than f.
-            let rates = Rates::new(learning_rate * batch as f64, step_size / (1.0 + gamma))?;
-            let penalty = Penalty::new(rates, steps, gamma, TOLERANCE)?
-                .with_descent(Schedule::geometric(1.0, DESCENT_DECAY))?;
-            let counts = [Level::Upper, Level::Lower].map(|level| oracle.batches(level));
-            let sampler = Sampler::epochs(counts[0], counts[1], self.settings.seed)?;
-            let mut solver = JointSolver::new(&oracle, penalty, x, y)?.with_sampler(sampler);
-            return self.drive(&mut solver, &oracle, trial);
-        }
-        let descent = Descent::new(Gd::new(step_size)?, steps)?;
-        let method: Box<dyn HypergradientMethod<B>> = match method {
+        // A logit's gradient is that of one sample among those of a batch.
+        let rates = |lower| Rates::new(learning_rate * batch as f64, lower);
+        let descent = |steps| Descent::new(Gd::new(step_size)?, steps);
+        let method: Box<dyn JointMethod<B>> = match method {
             Method::ApproxGrad => {
-                let solver = ApproxGrad::adam(linear_rate, steps, 1e-6)?.with_damping(DAMPING)?;
-                Box::new(Implicit::new(descent, solver).with_warm_start())
+                let solver = ApproxGrad::adam(linear_rate, linear_steps, SOLVED)?;
+                let implicit = Implicit::new(descent(1)?, solver.with_damping(damping)?);
+                Box::new(OnBatches::new(implicit.with_warm_start(), rates(step_size)?, steps)?)
             }
-            _ => Box::new(Rad::new(descent)),
+            Method::Rad => {
+                let rad = Rad::new(descent(UNROLLED)?);
+                Box::new(OnBatches::new(rad, rates(step_size)?, steps)?)
+            }
+            _ => {
+                // What is penalised is steeper than f.
+                let penalty =
+                    Penalty::new(rates(step_size / (1.0 + gamma))?, steps, gamma, TOLERANCE)?;
+                Box::new(penalty.with_descent(Schedule::geometric(1.0, DESCENT_DECAY))?)
+            }
         };
-        let upper = BurnOptimizer::new(AdamConfig::new().init(), &module, UPPER_RATE)?;
-        let solver = HypergradientSolver::new(&oracle, method, upper, x, y);
-        self.drive(&mut solver.with_start(Start::Warm), &oracle, trial)
+        let [upper, lower] = [Level::Upper, Level::Lower].map(|level| oracle.batches(level));
+        let sampler = Sampler::epochs(upper, lower, self.settings.seed)?;
+        let mut solver = JointSolver::new(&oracle, method, x, y)?.with_sampler(sampler);
+        self.drive(&mut solver, &oracle, trial)
     }
-
     fn drive(
         &self,
         solver: &mut dyn Solver<B>,
@@ -201,9 +201,9 @@ impl<B: Backend> Bench<'_, B> {
 
 /// The tolerance at which the penalty grows.
 const TOLERANCE: f64 = 1.0;
-/// Damping of a Hessian that is not positive definite.
-const DAMPING: f64 = 0.01;
+/// The relative residual at which a linear system is solved.
+const SOLVED: f64 = 1e-2;
+/// The steps of y that `rad` goes back through, all on one batch.
+const UNROLLED: usize = 5;
 /// By which the weight of f in the steps of y falls each time.
 const DESCENT_DECAY: f64 = 0.99;
-/// Adam's learning rate on the logits of the weights.
-const UPPER_RATE: f64 = 0.1;

@@ -12,7 +12,7 @@ use super::{Args, Method};
 use crate::backend::BackendName;
 use crate::data::Dataset;
 use crate::error::BenchError;
-use crate::settings::{check_counts, check_positive, check_share};
+use crate::settings::{check_counts, check_not_negative, check_positive, check_share};
 
 /// A network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -89,6 +89,10 @@ pub struct Settings {
     pub gamma: f64,
     /// Step size of the linear system, by Adam.
     pub linear_rate: f64,
+    /// Its iterations at each upper step.
+    pub linear_steps: usize,
+    /// The damping of a Hessian that is not positive definite.
+    pub damping: f64,
     /// The seed.
     pub seed: u64,
     /// The backend asked for.
@@ -124,6 +128,8 @@ impl Settings {
             learning_rate: args.learning_rate.unwrap_or(5.0),
             gamma: args.gamma.unwrap_or(0.3),
             linear_rate: args.linear_rate.unwrap_or(1e-3),
+            linear_steps: args.linear_steps.unwrap_or(20),
+            damping: args.damping.unwrap_or(0.01),
             seed: common.seed.unwrap_or(0),
             backend: common.backend.unwrap_or(BackendName::Auto),
         };
@@ -138,7 +144,9 @@ impl Settings {
             ("--batch", self.batch),
             ("--steps", self.steps),
             ("--upper-steps", self.upper_steps),
+            ("--linear-steps", self.linear_steps),
         ])?;
+        check_not_negative("--damping", self.damping, "0.01 is common")?;
         check_positive(&[
             ("--step-size", self.step_size),
             ("--learning-rate", self.learning_rate),

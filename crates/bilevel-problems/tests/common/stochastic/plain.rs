@@ -160,6 +160,16 @@ pub fn stocbio(p: &mut Plain, steps: usize) {
     }
 }
 
+pub fn on_batches(p: &mut Plain, steps: usize, step: f64) {
+    for k in 0..steps {
+        p.descend(k, p.settings.inner_steps);
+        let (t, s) = (p.upper(), p.lower());
+        p.y = &p.y - &(step * &p.losses.f_y(s, &p.x, &p.y));
+        let batches = Batches { upper: t, factors: vec![s; p.settings.terms - 1], cross: s };
+        p.x = &p.x - &(p.a(k) * &p.whole(&p.x, &p.y, &batches));
+    }
+}
+
 pub fn amigo(p: &mut Plain, steps: usize) {
     let mut v = 0.0 * &p.y;
     for k in 0..steps {

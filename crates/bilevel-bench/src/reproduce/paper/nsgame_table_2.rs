@@ -1,0 +1,44 @@
+//! Meta-Weight-Net on classes of different sizes. Our copy of the source has the costs, and not the accuracies.
+
+use crate::error::BenchError;
+use crate::experiments::Settings;
+use crate::experiments::robust::{self, Subject};
+use crate::reproduce::{Cell, Preset, Quantity, Reproduction};
+
+const COLUMNS: [(&str, f64); 3] =
+    [("imbalance 20", 20.0), ("imbalance 50", 50.0), ("imbalance 100", 100.0)];
+
+/// The method, the paper's seconds an iteration and its MB for second derivatives.
+const ROWS: [(&str, &str, [Option<f64>; 2]); 3] = [
+    ("plain", "plain", [None, None]),
+    ("MWN", "mwn", [Some(0.15), Some(235.0)]),
+    ("NSGame", "nsgame-mwn", [Some(0.07), Some(0.0)]),
+];
+
+pub(super) fn cells(reproduction: &Reproduction) -> Result<Vec<Cell>, BenchError> {
+    let full = reproduction.preset == Preset::Full;
+    let mut cells = Vec::new();
+    for (at, (column, imbalance)) in COLUMNS.into_iter().enumerate() {
+        let args = robust::Args {
+            preset: full.then_some(robust::Preset::Paper),
+            imbalance: Some(imbalance),
+            common: reproduction.common(),
+            ..robust::Args::default()
+        };
+        let settings = Settings::Mwn(robust::Settings::new(&args, Subject::Weights)?);
+        for (row, method, [seconds, memory]) in ROWS {
+            let mut cell = |column, paper, quantity| {
+                let settings = settings.clone();
+                // The more classes differ in size, the fewer images there are.
+                let cost = 1.0 / imbalance.ln();
+                cells.push(Cell { row, column, paper, settings, method, quantity, cost });
+            };
+            cell(column, None, Quantity::TestAccuracy);
+            if at + 1 == COLUMNS.len() {
+                cell("s/iteration", seconds, Quantity::Figure("s/iteration"));
+                cell("extra MiB", memory, Quantity::Figure("extra MiB"));
+            }
+        }
+    }
+    Ok(cells)
+}
