@@ -18,6 +18,7 @@ use crate::hypergrad;
 use crate::report::folder::{RunFolder, summary_json};
 use crate::report::{ReportError, RunReport, table};
 use crate::reproduce::{self, Reproduction};
+use crate::settings::absolute;
 
 /// Does what the command line says. Results go to standard output, progress to standard error.
 ///
@@ -47,12 +48,14 @@ fn run(experiment: &Experiment) -> Result<(), BenchError> {
 }
 
 fn reproduce(args: ReproduceArgs) -> Result<(), BenchError> {
+    // As the settings of a run: to be gone on with from anywhere.
+    let data_dir = args.data_dir.map(|dir| absolute("--data-dir", &dir)).transpose()?;
     let reproduction = Reproduction {
         reproduce: args.table,
         preset: args.preset,
         seeds: args.seeds,
-        data_dir: args.data_dir,
-        backend: args.backend.unwrap_or(BackendName::Auto),
+        data_dir,
+        backend: args.backend.unwrap_or(BackendName::Auto).resolve()?,
     };
     reproduction.check_data()?;
     let root = args.out.as_deref().unwrap_or(Path::new("runs"));

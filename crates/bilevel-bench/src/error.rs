@@ -39,7 +39,7 @@ pub enum BenchError {
     /// A run that diverged, or a setting that the library refused.
     #[error(transparent)]
     Core(#[from] bilevel_core::Error),
-    /// Results that cannot be written.
+    /// Results that cannot be written, or gone on with.
     #[error(transparent)]
     Report(#[from] ReportError),
     /// Methods that did not end well; the summary says why, and the others' results stand.
@@ -63,7 +63,7 @@ pub enum BenchError {
 
 impl BenchError {
     /// The exit code: 2 a wrong command line or setting, 3 data, 4 the backend, 5 a run that diverged
-    /// or climbed, 6 results that cannot be written, 7 a derivative that is wrong.
+    /// or climbed, 6 a folder of a run that cannot be used, 7 a derivative that is wrong.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Setting { .. } | Self::Noise(_) => 2,
@@ -84,5 +84,5 @@ pub const EXIT_CODES: &str = "Exit codes:
   3  data that is missing, damaged or too small
   4  a backend that cannot run here
   5  a run that diverged or climbed
-  6  results that cannot be written
+  6  a folder of a run that cannot be used: not writable, damaged, or another process is at it
   7  a derivative that is wrong";

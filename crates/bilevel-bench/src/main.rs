@@ -15,8 +15,11 @@ fn main() -> ExitCode {
     unsafe {
         keep_free_pages();
     }
+    // Warnings of ours are for whoever runs it; those of others only where they are asked for.
+    let filter = std::env::var(EnvFilter::DEFAULT_ENV);
+    let filter = filter.unwrap_or_else(|_| "error,bilevel_bench=warn".into());
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::from_default_env())
+        .with_env_filter(EnvFilter::builder().parse_lossy(filter))
         .with_writer(std::io::stderr)
         .init();
     match execute(Cli::parse()) {

@@ -1,5 +1,7 @@
 //! Checks of numbers that the command line gives, with the flag in the error.
 
+use std::path::{Path, PathBuf};
+
 use crate::error::BenchError;
 
 /// Counts are at least 1.
@@ -54,6 +56,15 @@ pub fn check_share(
         return Ok(());
     }
     Err(refuse(setting, value, "a share in [0, 1)", cure))
+}
+
+/// A path that means the same from every folder.
+///
+/// # Errors
+/// If it is empty.
+pub fn absolute(setting: &'static str, path: &Path) -> Result<PathBuf, BenchError> {
+    std::path::absolute(path)
+        .map_err(|cause| refuse(setting, cause, "a path", "name a file or a folder"))
 }
 
 /// A setting that cannot be.

@@ -106,6 +106,10 @@ fn a_folder_holds_all_files_and_nothing_else() {
     assert!(start.starts_with("rad,0,0.0,2.3,1.0,0.62,0.0,"), "{start}");
     assert_eq!(lines.count(), 101, "100 more steps of rad and one row of cg");
     assert!(metrics.ends_with("cg,0,0.0,,,,,,0\n"), "a figure that is not finite is empty");
+
+    let mut expected = report;
+    expected.methods[2].series[0].upper_loss = None;
+    assert_eq!(run.report_with_series().unwrap().unwrap(), expected);
 }
 
 #[test]

@@ -25,10 +25,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::checkpoint::Checkpoint;
 use self::robust::Subject;
 use crate::error::BenchError;
-use crate::report::folder::{RunFolder, default_name, settings_table};
-use crate::report::{MethodReport, RunReport};
+use crate::report::folder::{HeldFolder, RunFolder, default_name, settings_table};
+use crate::report::{MethodReport, ReportError, RunReport};
+use crate::settings::absolute;
 
 /// The settings of an experiment, complete and checked: `settings.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,6 +95,30 @@ impl Settings {
         self
     }
 
+    /// The same, to be gone on with from anywhere: paths are absolute, and `auto` is the backend that it picks now.
+    ///
+    /// # Errors
+    /// If a path is empty, or the backend not there.
+    pub fn settled(mut self) -> Result<Self, BenchError> {
+        let (data_dir, backend) = match &mut self {
+            Self::HyperCleaning(settings) => (&mut settings.data_dir, &mut settings.backend),
+            Self::Importance(settings) => (&mut settings.data_dir, &mut settings.backend),
+            Self::Poisoning(settings) => (&mut settings.data_dir, &mut settings.backend),
+            Self::Mwn(settings) | Self::Mlc(settings) => {
+                if let Some(file) = &mut settings.human_labels {
+                    *file = absolute("--human-labels", file)?;
+                }
+                (&mut settings.data_dir, &mut settings.backend)
+            }
+            Self::Hpo(settings) => (&mut settings.data_dir, &mut settings.backend),
+        };
+        if let Some(dir) = data_dir {
+            *dir = absolute("--data-dir", dir)?;
+        }
+        *backend = backend.resolve()?;
+        Ok(self)
+    }
+
     /// Reads the data, and asks whether the backend is there.
     ///
     /// # Errors
@@ -129,24 +155,24 @@ pub fn start(
     root: &Path,
     manner: Manner,
 ) -> Result<(RunFolder, RunReport), BenchError> {
+    let settings = settings.clone().settled()?;
     let experiment = settings.prepare()?;
     // Before the run: hours of work should not end at a folder that cannot be written.
     let folder = RunFolder::create(root, &default_name(settings.name(), settings.seed()))?;
-    Ok((folder.clone(), begin(settings, experiment, &folder, manner)?))
+    let report = begin(&settings, experiment, folder.hold()?, manner)?;
+    Ok((folder, report))
 }
 
 /// Goes on with the run of a folder, from its checkpoint: the same numbers, bit for bit, as if it had not been
 /// cut short; on the CPU, where the same settings give the same bits. A run that is complete is read.
 ///
 /// # Errors
-/// See [`BenchError`].
+/// See [`BenchError`]; where another process is at the run, [`ReportError::Busy`].
 pub fn resume(folder: &RunFolder, manner: Manner) -> Result<RunReport, BenchError> {
-    if let Some(report) = folder.report()? {
+    if let Some(report) = complete(folder)? {
         return Ok(report);
     }
-    let settings: Settings = folder.settings()?;
-    let experiment = settings.prepare()?;
-    finish(&settings, experiment, Run::resume(folder.clone(), manner)?)
+    go_on(folder.hold()?, manner)
 }
 
 /// Runs an experiment in a folder that is there, or goes on with it where it was begun.
@@ -155,23 +181,49 @@ pub fn resume(folder: &RunFolder, manner: Manner) -> Result<RunReport, BenchErro
 /// See [`BenchError`].
 pub fn run_in(
     settings: &Settings,
-    folder: &RunFolder,
+    folder: HeldFolder,
     manner: Manner,
 ) -> Result<RunReport, BenchError> {
     if folder.read_file("settings.toml")?.is_some() {
-        return resume(folder, manner);
+        return go_on(folder, manner);
     }
     begin(settings, settings.prepare()?, folder, manner)
+}
+
+/// The report of a run that is complete; none where it is not.
+///
+/// # Errors
+/// Where the folder cannot be read.
+pub fn complete(folder: &RunFolder) -> Result<Option<RunReport>, ReportError> {
+    let report = folder.report()?;
+    // A process that was killed at the very end of its run has left what is not needed any more.
+    if report.is_some()
+        && folder.was_held()
+        && let Some(folder) = folder.try_hold()?
+    {
+        Checkpoint::remove(&folder)?;
+    }
+    Ok(report)
 }
 
 fn begin(
     settings: &Settings,
     experiment: Box<dyn Experiment>,
-    folder: &RunFolder,
+    folder: HeldFolder,
     manner: Manner,
 ) -> Result<RunReport, BenchError> {
     folder.write_settings(settings)?;
-    finish(settings, experiment, Run::new(folder.clone(), manner))
+    finish(settings, experiment, Run::new(folder, manner))
+}
+
+fn go_on(folder: HeldFolder, manner: Manner) -> Result<RunReport, BenchError> {
+    // Whoever had the folder until now may have completed it.
+    if let Some(report) = folder.report()? {
+        return Ok(report);
+    }
+    let settings: Settings = folder.settings()?;
+    let experiment = settings.prepare()?;
+    finish(&settings, experiment, Run::resume(folder, manner)?)
 }
 
 fn finish(

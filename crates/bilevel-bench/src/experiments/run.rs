@@ -13,23 +13,23 @@ use super::Manner;
 use super::checkpoint::{Checkpoint, Current, Saved};
 use crate::error::BenchError;
 use crate::memory::Phase;
-use crate::report::folder::RunFolder;
+use crate::report::folder::{HeldFolder, RunFolder};
 use crate::report::{MethodReport, ReportError, RunReport, StepRecord};
 
-/// A run in its folder.
+/// A run in its folder, which is this process's alone until the run is dropped.
 pub struct Run {
-    folder: RunFolder,
+    folder: HeldFolder,
     manner: Manner,
     checkpoint: Checkpoint,
     saved_at: Instant,
 }
 
 impl Run {
-    pub(super) fn new(folder: RunFolder, manner: Manner) -> Self {
+    pub(super) fn new(folder: HeldFolder, manner: Manner) -> Self {
         Self { folder, manner, checkpoint: Checkpoint::default(), saved_at: Instant::now() }
     }
 
-    pub(super) fn resume(folder: RunFolder, manner: Manner) -> Result<Self, ReportError> {
+    pub(super) fn resume(folder: HeldFolder, manner: Manner) -> Result<Self, ReportError> {
         let checkpoint = Checkpoint::read(&folder)?;
         Ok(Self { checkpoint, ..Self::new(folder, manner) })
     }

@@ -63,7 +63,7 @@ pub fn write(
                         settings.seeds
                     ),
                     axis: Axis::Logarithmic(axis),
-                    quantity: quantity.title,
+                    quantity: Axis::Logarithmic(quantity.title),
                     curves: curves.collect(),
                 };
                 let by = if seconds { "seconds" } else { "calls" };
@@ -83,7 +83,7 @@ fn best(compared: &[Compared]) -> f64 {
 
 /// The value that a share of the sorted runs stays below, by the nearest rank. Runs that ended early count as
 /// the worst.
-fn quantile(values: &mut [f64], share: f64) -> f64 {
+pub(crate) fn quantile(values: &mut [f64], share: f64) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     let rank = (share * values.len() as f64).ceil() as usize;
     values.get(rank.clamp(1, values.len().max(1)) - 1).copied().unwrap_or(f64::NAN)

@@ -1,22 +1,25 @@
-//! Convergence figures as SVG: a quantity upwards on a logarithmic scale, with a band around each curve where
-//! it is a median of several runs.
+//! Convergence figures as SVG: curves of a quantity, with a band around each where it is a median of several runs.
 
 use bilevel_problems::claims::Figure;
+use plotters::coord::Shift;
+use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::prelude::*;
 
 use super::ReportError;
-use super::curves::{GRID, INK, METHODS, font};
+use super::curves::{DrawError, GRID, INK, METHODS, font, short};
 
 const SIZE: (u32, u32) = (860, 500);
+/// Figures beside each other.
+const BESIDE: usize = 2;
 /// What is smaller is drawn here: f64 has no more to say.
 const FLOOR: f64 = 1e-24;
 /// The length of a dash in pixels, for the curves after the first round of colours, and after the second.
 const DASHES: [i32; 3] = [i32::MAX, 8, 3];
 
-/// What is drawn to the right.
+/// What is drawn to the right, or upwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Axis {
-    /// From 0, evenly.
+    /// Evenly; to the right from 0.
     Linear(&'static str),
     /// On a logarithmic scale; what is not positive is left out.
     Logarithmic(&'static str),
@@ -30,7 +33,7 @@ pub struct Chart {
     /// To the right.
     pub axis: Axis,
     /// Upwards.
-    pub quantity: &'static str,
+    pub quantity: Axis,
     /// The curves.
     pub curves: Vec<Curve>,
 }
@@ -56,7 +59,7 @@ impl From<&Figure> for Chart {
         Self {
             title: figure.title.clone(),
             axis: Axis::Linear("upper steps"),
-            quantity: figure.quantity,
+            quantity: Axis::Logarithmic(figure.quantity),
             curves: curves.collect(),
         }
     }
@@ -95,12 +98,18 @@ impl Axis {
 /// # Errors
 /// Where the drawing library refuses.
 pub fn svg(chart: &Chart) -> Result<String, ReportError> {
-    let mut text = String::new();
-    draw(chart, &mut text).map_err(|error| ReportError::Draw(error.to_string()))?;
-    Ok(text)
+    panels(std::slice::from_ref(chart))
 }
 
-type DrawError<'a> = DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>;
+/// Draws several figures as one.
+///
+/// # Errors
+/// Where the drawing library refuses.
+pub fn panels(charts: &[Chart]) -> Result<String, ReportError> {
+    let mut text = String::new();
+    draw(charts, &mut text).map_err(|error| ReportError::Draw(error.to_string()))?;
+    Ok(text)
+}
 
 fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     let finite = values.filter(|v| v.is_finite());
@@ -109,24 +118,57 @@ fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     })
 }
 
-fn draw<'a>(figure: &Chart, text: &'a mut String) -> Result<(), DrawError<'a>> {
-    let root = SVGBackend::with_string(text, SIZE).into_drawing_area();
+fn draw<'a>(charts: &[Chart], text: &'a mut String) -> Result<(), DrawError<'a>> {
+    let columns = charts.len().clamp(1, BESIDE);
+    let rows = charts.len().div_ceil(columns).max(1);
+    let size = (SIZE.0 * columns as u32, SIZE.1 * rows as u32);
+    let root = SVGBackend::with_string(text, size).into_drawing_area();
     root.fill(&WHITE)?;
+    for (area, chart) in root.split_evenly((rows, columns)).iter().zip(charts) {
+        let values = chart.curves.iter().flat_map(|curve| &curve.points).map(|point| point.1);
+        match chart.quantity {
+            Axis::Logarithmic(_) => {
+                let (low, high) = range(values.map(|v| v.max(FLOOR))).unwrap_or((FLOOR, 1.0));
+                let bounds = (low / 2.0, high * 2.0);
+                panel(area, chart, bounds, (bounds.0..bounds.1).log_scale())?;
+            }
+            Axis::Linear(_) => {
+                let bands = chart.curves.iter().flat_map(|curve| &curve.band);
+                let bands = bands.flat_map(|&(_, from, to)| [from, to]);
+                let (low, high) = range(values.chain(bands)).unwrap_or((0.0, 1.0));
+                let room = (0.06 * (high - low)).max(1e-3 * high.abs()).max(1e-9);
+                let bounds = (low - room, high + room);
+                panel(area, chart, bounds, bounds.0..bounds.1)?;
+            }
+        }
+    }
+    root.present()
+}
+
+/// One figure, whose values are drawn within `bounds`.
+fn panel<'a, Y>(
+    area: &DrawingArea<SVGBackend<'a>, Shift>,
+    figure: &Chart,
+    bounds: (f64, f64),
+    upwards: Y,
+) -> Result<(), DrawError<'a>>
+where
+    Y: AsRangedCoord<Value = f64>,
+    Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
+{
     let axis = figure.axis;
     let points = || figure.curves.iter().flat_map(|curve| &curve.points);
     let places = points().filter_map(|point| axis.place(point.0));
     let (left, right) = range(places).unwrap_or((0.0, 1.0));
     let left = if let Axis::Linear(_) = axis { 0.0 } else { left };
-    let values = points().map(|point| point.1.max(FLOOR));
-    let (low, high) = range(values).unwrap_or((FLOOR, 1.0));
     // Room for the legend beside the curves.
     let right_edge = right + (right - left).max(1e-9) * 0.34;
-    let mut chart = ChartBuilder::on(&root)
+    let mut chart = ChartBuilder::on(area)
         .margin(12)
         .caption(&figure.title, font(18))
         .x_label_area_size(44)
         .y_label_area_size(64)
-        .build_cartesian_2d(left..right_edge, (low / 2.0..high * 2.0).log_scale())?;
+        .build_cartesian_2d(left..right_edge, upwards)?;
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -134,17 +176,20 @@ fn draw<'a>(figure: &Chart, text: &'a mut String) -> Result<(), DrawError<'a>> {
         .bold_line_style(GRID)
         .axis_style(INK)
         .x_desc(axis.label())
-        .y_desc(figure.quantity)
+        .y_desc(figure.quantity.label())
         .x_labels(7)
         .x_label_formatter(&|place| {
             if *place <= right { axis.name(*place) } else { String::new() }
         })
         .y_labels(8)
-        .y_label_formatter(&|value| format!("{value:.0e}"))
+        .y_label_formatter(&|value| match figure.quantity {
+            Axis::Logarithmic(_) => format!("{value:.0e}"),
+            Axis::Linear(_) => short(*value, bounds.1 - bounds.0),
+        })
         .label_style(font(13))
         .axis_desc_style(font(14))
         .draw()?;
-    let clamp = |value: f64| value.clamp(low.max(FLOOR) / 2.0, high * 2.0);
+    let clamp = |value: f64| value.clamp(bounds.0, bounds.1);
     for (at, curve) in figure.curves.iter().enumerate() {
         let color = METHODS[at % METHODS.len()];
         let dash = DASHES[(at / METHODS.len()).min(DASHES.len() - 1)];
@@ -161,7 +206,7 @@ fn draw<'a>(figure: &Chart, text: &'a mut String) -> Result<(), DrawError<'a>> {
             chart.draw_series([Polygon::new(outline, color.mix(0.15))])?;
         }
         let line = curve.points.iter().filter(|point| point.1.is_finite());
-        let line = line.filter_map(|&(at, value)| Some((axis.place(at)?, value.max(FLOOR))));
+        let line = line.filter_map(|&(at, value)| Some((axis.place(at)?, clamp(value))));
         let style = color.stroke_width(2);
         let drawn = match dash {
             i32::MAX => chart.draw_series(LineSeries::new(line, style))?,
@@ -178,6 +223,5 @@ fn draw<'a>(figure: &Chart, text: &'a mut String) -> Result<(), DrawError<'a>> {
         .background_style(WHITE.mix(0.85))
         .border_style(GRID)
         .label_font(font(13))
-        .draw()?;
-    root.present()
+        .draw()
 }

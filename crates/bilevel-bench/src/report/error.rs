@@ -29,6 +29,12 @@ pub enum ReportError {
         /// What is wrong with it.
         what: String,
     },
+    /// A folder that another process works in.
+    #[error("{}: another process is at this run; wait until it ends, or end it", path.display())]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A name that is no plain folder name.
     #[error(
         "run name {0:?}, expected 1 to 100 letters, digits, '-', '_' or '.', not first a '.'; rename the run"

@@ -6,8 +6,13 @@ use std::{fs, io};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tempfile::NamedTempFile;
 
 use super::{ReportError, RunReport, StepRecord, curves};
+
+mod held;
+
+pub use held::HeldFolder;
 
 const LAST_SUFFIX: u32 = 9999;
 /// How the name of a file begins that is not whole yet.
@@ -52,35 +57,40 @@ impl RunFolder {
         Err(ReportError::Crowded { path: root.join(name), tried: LAST_SUFFIX })
     }
 
-    /// The folder of an earlier run, to go on in. Files that were cut short are removed.
+    /// The folder of an earlier run.
     ///
     /// # Errors
-    /// Where it is no folder of a run, or cannot be read.
+    /// Where it is no folder, or cannot be read.
     pub fn open(path: &Path) -> Result<Self, ReportError> {
         let refuse = |cause| ReportError::Read { path: path.into(), cause };
-        for entry in fs::read_dir(path).map_err(refuse)? {
-            let entry = entry.map_err(refuse)?;
-            if !entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
-                continue;
-            }
-            match fs::remove_file(entry.path()) {
-                // Another process has just completed it.
-                Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(refuse(cause)),
-                _ => {}
-            }
-        }
+        fs::read_dir(path).map_err(refuse)?;
         Ok(Self { path: path.into() })
     }
 
-    /// The folder `name` in this one, made where it is not there. What another process may be writing in it stays.
+    /// Removes files that were cut short.
+    fn clean(&self) -> Result<(), ReportError> {
+        let refuse = |cause| ReportError::Read { path: self.path.clone(), cause };
+        for entry in fs::read_dir(&self.path).map_err(refuse)? {
+            let entry = entry.map_err(refuse)?;
+            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+                fs::remove_file(entry.path()).map_err(refuse)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The folder `name` in this one, whether it is there or not.
+    pub fn inner(&self, name: &str) -> Self {
+        Self { path: self.path.join(name) }
+    }
+
+    /// Makes the folder where it is not there.
     ///
     /// # Errors
-    /// Where it cannot be made.
-    pub fn inner(&self, name: &str) -> Result<Self, ReportError> {
-        let path = self.path.join(name);
-        fs::create_dir_all(&path)
-            .map_err(|cause| ReportError::Write { path: path.clone(), cause })?;
-        Ok(Self { path })
+    /// Where the file system refuses.
+    pub fn make(&self) -> Result<(), ReportError> {
+        fs::create_dir_all(&self.path)
+            .map_err(|cause| ReportError::Write { path: self.path.clone(), cause })
     }
 
     /// Where it is.
@@ -94,7 +104,7 @@ impl RunFolder {
     /// Where a file cannot be written; the files before it are whole.
     pub fn write(&self, report: &RunReport) -> Result<(), ReportError> {
         self.write_file("settings.toml", settings_toml(&report.settings)?.as_bytes())?;
-        self.write_file("metrics.csv", &metrics_csv(report)?)?;
+        self.write_file(METRICS, &metrics_csv(report)?)?;
         self.write_file("curves.svg", curves::svg(report)?.as_bytes())?;
         self.write_file(SUMMARY, summary_json(report)?.as_bytes())
     }
@@ -105,16 +115,52 @@ impl RunFolder {
     /// Where the file system refuses.
     pub fn write_file(&self, name: &str, contents: &[u8]) -> Result<(), ReportError> {
         let path = self.path.join(name);
-        let write = || -> io::Result<()> {
-            // In the same folder, since only there is a rename a single act.
-            let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.path)?;
-            file.write_all(contents)?;
-            make_readable(file.as_file())?;
-            file.as_file().sync_all()?;
-            file.persist(&path)?;
-            Ok(())
+        let write = || {
+            self.unfinished(contents)?.persist(&path)?;
+            sync_folder(&self.path)
         };
         write().map_err(|cause| ReportError::Write { path: path.clone(), cause })
+    }
+
+    /// The same, and what the file was before stays as the file `before`. At each moment one of the two is there.
+    ///
+    /// # Errors
+    /// Where the file system refuses.
+    pub fn write_next(&self, name: &str, before: &str, contents: &[u8]) -> Result<(), ReportError> {
+        let path = self.path.join(name);
+        let write = || {
+            let next = self.unfinished(contents)?;
+            match fs::rename(&path, self.path.join(before)) {
+                Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
+                _ => {}
+            }
+            next.persist(&path)?;
+            sync_folder(&self.path)
+        };
+        write().map_err(|cause| ReportError::Write { path: path.clone(), cause })
+    }
+
+    /// A file with these contents that has no name of its own yet.
+    fn unfinished(&self, contents: &[u8]) -> io::Result<NamedTempFile> {
+        // In the same folder, since only there is a rename a single act.
+        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.path)?;
+        file.write_all(contents)?;
+        make_readable(file.as_file())?;
+        file.as_file().sync_all()?;
+        Ok(file)
+    }
+
+    /// Gives a file another name; a file that has it is replaced.
+    ///
+    /// # Errors
+    /// Where the file system refuses.
+    pub fn rename_file(&self, from: &str, to: &str) -> Result<(), ReportError> {
+        let path = self.path.join(to);
+        let rename = || {
+            fs::rename(self.path.join(from), &path)?;
+            sync_folder(&self.path)
+        };
+        rename().map_err(|cause| ReportError::Write { path: path.clone(), cause })
     }
 
     /// A file's contents; none where there is no such file.
@@ -177,10 +223,32 @@ impl RunFolder {
             what: cause.to_string(),
         })
     }
+
+    /// The same, with the series of `metrics.csv`.
+    ///
+    /// # Errors
+    /// Where one of the two files cannot be read.
+    pub fn report_with_series(&self) -> Result<Option<RunReport>, ReportError> {
+        let Some(mut report) = self.report()? else { return Ok(None) };
+        let rows = self.read_file(METRICS)?.unwrap_or_default();
+        // Without a header, since that is of one level and a row of two.
+        let rows = csv::ReaderBuilder::new().has_headers(false).from_reader(&rows[..]);
+        for row in rows.into_deserialize::<(String, StepRecord)>().skip(1) {
+            let (name, record) = row.map_err(|cause| ReportError::Damaged {
+                path: self.path.join(METRICS),
+                what: cause.to_string(),
+            })?;
+            if let Some(method) = report.methods.iter_mut().find(|method| method.name == name) {
+                method.series.push(record);
+            }
+        }
+        Ok(Some(report))
+    }
 }
 
 /// Written last: a folder that has it is complete.
 const SUMMARY: &str = "summary.json";
+const METRICS: &str = "metrics.csv";
 
 /// Temporary files are private to their owner; a report is for everyone whom the folder lets in.
 fn make_readable(file: &fs::File) -> io::Result<()> {
@@ -190,6 +258,15 @@ fn make_readable(file: &fs::File) -> io::Result<()> {
         file.set_permissions(fs::Permissions::from_mode(0o644))?;
     }
     let _ = file;
+    Ok(())
+}
+
+/// Makes the names of a folder's files last, even where the power fails.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    // Elsewhere a folder is no file that can be opened.
+    #[cfg(unix)]
+    fs::File::open(path)?.sync_all()?;
+    let _ = path;
     Ok(())
 }
 
@@ -242,7 +319,7 @@ const COLUMNS: [&str; 9] = [
 /// # Errors
 /// None known; the CSV writer's signature allows for some.
 pub fn metrics_csv(report: &RunReport) -> Result<Vec<u8>, ReportError> {
-    let refuse = |what: String| ReportError::Format { file: "metrics.csv", what };
+    let refuse = |what: String| ReportError::Format { file: METRICS, what };
     let mut rows = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
     rows.write_record(COLUMNS).map_err(|e| refuse(e.to_string()))?;
     for method in &report.methods {

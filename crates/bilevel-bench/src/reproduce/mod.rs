@@ -3,18 +3,24 @@
 //! A table is a list of [`Cell`]s; a cell says which run gives its figure. Equal runs are made once, each in a folder
 //! of its own under `runs/`, where it can be cut short and gone on with like any other. What is there already is
 //! read, so that a table is finished by calling `bilevel resume` until nothing is left; several processes may work
-//! on one table at the same time, each on runs that no other has begun.
+//! on one table at the same time, each on runs that no other is at. A run that failed is done, and shown as failed.
 
+mod curves;
 mod figure;
+mod pace;
 mod paper;
 mod render;
+#[cfg(test)]
+mod tests;
 
 pub use paper::{TABLES, TableName};
 pub use render::text;
 
-use std::fs::{File, TryLockError};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
+
+use self::pace::Pace;
 
 use crate::error::BenchError;
 use crate::experiments::{self, Manner, Settings};
@@ -88,7 +94,7 @@ impl Quantity {
     }
 }
 
-/// A cell with our figures, one a seed that is done.
+/// A cell with our figures.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Filled {
     /// The line.
@@ -97,8 +103,10 @@ pub struct Filled {
     pub column: &'static str,
     /// The paper's figure.
     pub paper: Option<f64>,
-    /// Ours, by seed.
+    /// Ours, by seed: of the runs that ended well.
     pub ours: Vec<f64>,
+    /// Runs that are done and gave no figure; [`Reproduced::failures`] says why.
+    pub failed: usize,
 }
 
 impl Filled {
@@ -122,6 +130,17 @@ impl Filled {
     }
 }
 
+/// A method that gave no figure.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Failure {
+    /// The folder of the run, in that of the table.
+    pub run: String,
+    /// The method.
+    pub method: &'static str,
+    /// How it ended.
+    pub status: String,
+}
+
 /// A table that is as full as its runs are done.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Reproduced {
@@ -129,7 +148,9 @@ pub struct Reproduced {
     pub table: TableName,
     /// The cells, in the paper's order.
     pub cells: Vec<Filled>,
-    /// Runs that are not done: another process is at them.
+    /// What failed of the runs that are done.
+    pub failures: Vec<Failure>,
+    /// Runs that are not done.
     pub left: usize,
 }
 
@@ -145,8 +166,49 @@ impl Reproduced {
     }
 }
 
-/// Runs what is missing of a table in its folder, and writes the table after each run. A first seed of every cell
-/// and more seeds of the cheap ones come first, so that a table that is cut short is of use.
+/// A run of a table under one seed.
+#[derive(Clone, Debug, PartialEq)]
+struct Planned {
+    settings: Settings,
+    seed: u64,
+    /// Its folder, in that of the table.
+    folder: String,
+    cost: f64,
+}
+
+impl Planned {
+    /// Whether a figure of the cell is this run's.
+    fn gives(&self, cell: &Cell) -> bool {
+        self.settings == cell.settings.clone().with_seed(self.seed)
+    }
+}
+
+/// The runs of the cells, in their order: a first seed of every cell and more seeds of the cheap ones come first, so
+/// that a table that is cut short is of use.
+fn plan(cells: &[Cell], seeds: u64) -> Vec<Planned> {
+    let mut distinct: Vec<&Cell> = Vec::new();
+    for cell in cells {
+        if distinct.iter().all(|known| known.settings != cell.settings) {
+            distinct.push(cell);
+        }
+    }
+    let numbered = distinct.iter().enumerate();
+    let mut runs: Vec<Planned> = numbered
+        .flat_map(|(at, cell)| {
+            (0..seeds).map(move |seed| Planned {
+                settings: cell.settings.clone().with_seed(seed),
+                seed,
+                folder: format!("runs/{at:02}-{seed}"),
+                cost: cell.cost,
+            })
+        })
+        .collect();
+    let turn = |run: &Planned| run.cost * (run.seed + 1) as f64;
+    runs.sort_by(|a, b| turn(a).total_cmp(&turn(b)));
+    runs
+}
+
+/// Runs what is missing of a table in its folder, and writes the table after each run.
 ///
 /// # Errors
 /// See [`BenchError`].
@@ -155,106 +217,123 @@ pub fn fill(
     folder: &RunFolder,
     manner: Manner,
 ) -> Result<Reproduced, BenchError> {
-    let cells = reproduction.reproduce.cells(reproduction)?;
-    let mut runs: Vec<(Settings, f64)> = Vec::new();
-    for cell in &cells {
-        if runs.iter().all(|(settings, _)| *settings != cell.settings) {
-            runs.push((cell.settings.clone(), cell.cost));
+    let table = reproduction.reproduce;
+    let cells = table.cells(reproduction)?;
+    let runs = plan(&cells, reproduction.seeds);
+    let mut pace = Pace::default();
+    for (at, run) in runs.iter().enumerate() {
+        let inner = folder.inner(&run.folder);
+        inner.make()?;
+        if inner.read_file("settings.toml")?.is_some()
+            && inner.settings::<Settings>()? != run.settings
+        {
+            let what = "a run of another version of this table".into();
+            return Err(ReportError::Damaged { path: inner.path().into(), what }.into());
         }
-    }
-    let mut order: Vec<(usize, u64)> =
-        (0..runs.len()).flat_map(|run| (0..reproduction.seeds).map(move |s| (run, s))).collect();
-    let cost = |&(run, seed): &(usize, u64)| runs[run].1 * (seed + 1) as f64;
-    order.sort_by(|a, b| cost(a).total_cmp(&cost(b)));
-
-    let mut done: Vec<Vec<Option<Vec<MethodReport>>>> =
-        vec![vec![None; reproduction.seeds as usize]; runs.len()];
-    let mut reproduced = None;
-    for (at, &(run, seed)) in order.iter().enumerate() {
-        let settings = runs[run].0.clone().with_seed(seed);
+        if experiments::complete(&inner)?.is_some() {
+            continue;
+        }
+        // Another process may be at it.
+        let Some(held) = inner.try_hold()? else { continue };
         if manner.progress {
-            eprintln!(
-                "run {} of {}: {}, seed {seed}",
-                at + 1,
-                order.len(),
-                label(&cells, &runs[run].0)
-            );
+            let mut left = 0.0;
+            for run in &runs[at..] {
+                left += if folder.inner(&run.folder).report()?.is_none() { run.cost } else { 0.0 };
+            }
+            let label = label(&cells, run);
+            eprintln!("run {} of {}: {label}{}", at + 1, runs.len(), pace.describe(left));
         }
-        done[run][seed as usize] = one(&settings, folder, &format!("{run:02}-{seed}"), manner)?;
-        reproduced = Some(gather(reproduction.reproduce, &cells, &runs, &done, order.len()));
-        if let Some(reproduced) = &reproduced {
-            render::write(reproduced, folder)?;
+        let (begun, fresh) = (Instant::now(), held.read_file("settings.toml")?.is_none());
+        let report = experiments::run_in(&run.settings, held, manner)?;
+        for method in report.methods.iter().filter(|method| !method.ok) {
+            tracing::warn!("{} in {}: {}", method.name, inner.path().display(), method.status);
         }
+        // Of one that was gone on with, the seconds of another process are not known.
+        if fresh {
+            pace.add(run.cost, begun.elapsed());
+        }
+        write(table, &cells, &runs, folder)?;
     }
-    Ok(reproduced.unwrap_or_else(|| gather(reproduction.reproduce, &cells, &runs, &done, 0)))
+    Ok(write(table, &cells, &runs, folder)?)
 }
 
-/// One run, begun, gone on with or read; none where another process is at it.
-fn one(
-    settings: &Settings,
+/// Writes the table as far as its runs are done, whoever has made them.
+fn write(
+    table: TableName,
+    cells: &[Cell],
+    runs: &[Planned],
     folder: &RunFolder,
-    name: &str,
-    manner: Manner,
-) -> Result<Option<Vec<MethodReport>>, BenchError> {
-    let folder = folder.inner(&format!("runs/{name}"))?;
-    let path = folder.path().join("lock");
-    let refuse = |cause| ReportError::Write { path: path.clone(), cause };
-    let lock = File::create(&path).map_err(refuse)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Ok(folder.report()?.map(|report| report.methods));
-        }
-        Err(TryLockError::Error(cause)) => return Err(refuse(cause).into()),
+) -> Result<Reproduced, ReportError> {
+    // One process at a time, so that the last table that is written has all that is done.
+    let folder = folder.wait_to_hold()?;
+    let done = runs.iter().map(|run| {
+        let report = folder.inner(&run.folder).report_with_series()?;
+        Ok(report.map(|report| report.methods))
+    });
+    let done = done.collect::<Result<Vec<_>, ReportError>>()?;
+    let reproduced = gather(table, cells, runs, &done);
+    render::write(&reproduced, &folder)?;
+    if let Some(svg) = curves::svg(cells, runs, &done)? {
+        folder.write_file("curves.svg", svg.as_bytes())?;
     }
-    if folder.read_file("settings.toml")?.is_some() && folder.settings::<Settings>()? != *settings {
-        return Err(ReportError::Damaged {
-            path: folder.path().into(),
-            what: "a run of another version of this table".into(),
-        }
-        .into());
-    }
-    // The lock is ours: what was cut short is nobody's.
-    let folder = RunFolder::open(folder.path())?;
-    let report = match folder.report()? {
-        Some(report) => report,
-        None => experiments::run_in(settings, &folder, manner)?,
-    };
-    for method in report.methods.iter().filter(|method| !method.ok) {
-        tracing::warn!("{} in {}: {}", method.name, folder.path().display(), method.status);
-    }
-    Ok(Some(report.methods))
+    Ok(reproduced)
 }
 
+/// The table of what is done of each run.
 fn gather(
     table: TableName,
     cells: &[Cell],
-    runs: &[(Settings, f64)],
-    done: &[Vec<Option<Vec<MethodReport>>>],
-    all: usize,
+    runs: &[Planned],
+    done: &[Option<Vec<MethodReport>>],
 ) -> Reproduced {
+    let mut failures: Vec<Failure> = Vec::new();
     let fill = |cell: &Cell| {
-        let run = runs.iter().position(|(settings, _)| *settings == cell.settings);
-        let seeds = run.into_iter().flat_map(|run| done[run].iter().flatten());
-        let reports = seeds.filter_map(|methods| methods.iter().find(|m| m.name == cell.method));
-        let ours = reports.filter(|report| report.ok).filter_map(|r| cell.quantity.of(r)).collect();
-        Filled { row: cell.row, column: cell.column, paper: cell.paper, ours }
+        let mut filled = Filled {
+            row: cell.row,
+            column: cell.column,
+            paper: cell.paper,
+            ours: Vec::new(),
+            failed: 0,
+        };
+        for (run, methods) in runs.iter().zip(done).filter(|(run, _)| run.gives(cell)) {
+            let Some(methods) = methods else { continue };
+            let report = methods.iter().find(|method| method.name == cell.method);
+            let figure = report.filter(|report| report.ok).and_then(|r| cell.quantity.of(r));
+            if let Some(figure) = figure.filter(|figure| figure.is_finite()) {
+                filled.ours.push(figure);
+                continue;
+            }
+            filled.failed += 1;
+            let status = match report {
+                None => "not in the report of the run".to_owned(),
+                Some(report) if report.ok => format!("{}, without this figure", report.status),
+                Some(report) => report.status.clone(),
+            };
+            let failure = Failure { run: run.folder.clone(), method: cell.method, status };
+            // One run gives several cells.
+            if !failures.contains(&failure) {
+                failures.push(failure);
+            }
+        }
+        filled
     };
-    let finished = done.iter().flatten().flatten().count();
-    Reproduced { table, cells: cells.iter().map(fill).collect(), left: all - finished }
+    let cells = cells.iter().map(fill).collect();
+    let left = done.iter().filter(|done| done.is_none()).count();
+    Reproduced { table, cells, failures, left }
 }
 
-/// The cells of a run, for a person.
-fn label(cells: &[Cell], settings: &Settings) -> String {
+/// The cells of a run and its seed, for a person.
+fn label(cells: &[Cell], run: &Planned) -> String {
     let mut names: Vec<String> = Vec::new();
-    for cell in cells.iter().filter(|cell| cell.settings == *settings) {
+    for cell in cells.iter().filter(|cell| run.gives(cell)) {
         let name = format!("{} {}", cell.row, cell.column);
         if !names.contains(&name) {
             names.push(name);
         }
     }
-    match names.len() {
+    let names = match names.len() {
         1..=2 => names.join(", "),
         n => format!("{}, {} and {} more", names[0], names[1], n - 2),
-    }
+    };
+    format!("{names}, seed {}", run.seed)
 }

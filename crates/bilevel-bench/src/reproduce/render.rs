@@ -18,13 +18,23 @@ fn csv(reproduced: &Reproduced) -> Result<Vec<u8>, ReportError> {
     let refuse = |what: String| ReportError::Format { file: "table.csv", what };
     let mut rows = csv::Writer::from_writer(Vec::new());
     let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
-    rows.write_record(["row", "column", "seeds", "mean", "deviation", "paper", "difference"])
-        .map_err(|e| refuse(e.to_string()))?;
+    rows.write_record([
+        "row",
+        "column",
+        "seeds",
+        "failed",
+        "mean",
+        "deviation",
+        "paper",
+        "difference",
+    ])
+    .map_err(|e| refuse(e.to_string()))?;
     for cell in &reproduced.cells {
         let record = [
             cell.row.to_owned(),
             cell.column.to_owned(),
             cell.ours.len().to_string(),
+            cell.failed.to_string(),
             number(cell.mean()),
             number(cell.deviation()),
             number(cell.paper),
@@ -66,16 +76,20 @@ pub fn text(reproduced: &Reproduced) -> String {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
+    let failed = reproduced.failures.iter();
+    let failed = failed.map(|f| format!("failed: {} in {}: {}\n", f.method, f.run, f.status));
     let left = match reproduced.left {
         0 => String::new(),
+        1 => "1 run is left: bilevel resume goes on with it\n".into(),
         left => format!("{left} runs are left: bilevel resume goes on with them\n"),
     };
     format!(
         "{}\n{}\n\n{}\n\nEach cell: our mean, its standard deviation over seeds (number of seeds); the paper's \
-         figure; the difference.\n{left}",
+         figure; the difference.\n{}{left}",
         about.title,
         about.source,
-        table.trim_fmt()
+        table.trim_fmt(),
+        failed.collect::<String>()
     )
 }
 
@@ -86,8 +100,12 @@ fn figures(cell: &Filled) -> String {
         Some(value) => format!("{value:.2}"),
     };
     let deviation = cell.deviation().map(|sd| format!(" ± {sd:.2}")).unwrap_or_default();
+    let failed = match cell.failed {
+        0 => String::new(),
+        failed => format!(", {failed} failed"),
+    };
     format!(
-        "{}{deviation} ({})\n{}\n{}",
+        "{}{deviation} ({}{failed})\n{}\n{}",
         or_dash(cell.mean(), false),
         cell.ours.len(),
         or_dash(cell.paper, false),
