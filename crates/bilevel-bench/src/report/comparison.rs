@@ -63,7 +63,7 @@ pub fn write(
                         settings.seeds
                     ),
                     axis: Axis::Logarithmic(axis),
-                    quantity: quantity.title,
+                    quantity: Axis::Logarithmic(quantity.title),
                     curves: curves.collect(),
                 };
                 let by = if seconds { "seconds" } else { "calls" };

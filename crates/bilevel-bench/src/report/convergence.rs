@@ -1,11 +1,11 @@
-//! Convergence figures as SVG: a quantity upwards on a logarithmic scale, with a band around each curve where
-//! it is a median of several runs.
+//! Figures of curves as SVG, with a band around each curve where it is a median of several runs.
 
 use bilevel_problems::claims::Figure;
+use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::prelude::*;
 
 use super::ReportError;
-use super::curves::{GRID, INK, METHODS, font};
+use super::curves::{GRID, INK, METHODS, font, short};
 
 const SIZE: (u32, u32) = (860, 500);
 /// What is smaller is drawn here: f64 has no more to say.
@@ -13,12 +13,12 @@ const FLOOR: f64 = 1e-24;
 /// The length of a dash in pixels, for the curves after the first round of colours, and after the second.
 const DASHES: [i32; 3] = [i32::MAX, 8, 3];
 
-/// What is drawn to the right.
+/// What is drawn to the right, or upwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Axis {
     /// From 0, evenly.
     Linear(&'static str),
-    /// On a logarithmic scale; what is not positive is left out.
+    /// On a logarithmic scale; what is not positive is left out to the right, and at the bottom upwards.
     Logarithmic(&'static str),
 }
 
@@ -30,7 +30,7 @@ pub struct Chart {
     /// To the right.
     pub axis: Axis,
     /// Upwards.
-    pub quantity: &'static str,
+    pub quantity: Axis,
     /// The curves.
     pub curves: Vec<Curve>,
 }
@@ -56,7 +56,7 @@ impl From<&Figure> for Chart {
         Self {
             title: figure.title.clone(),
             axis: Axis::Linear("upper steps"),
-            quantity: figure.quantity,
+            quantity: Axis::Logarithmic(figure.quantity),
             curves: curves.collect(),
         }
     }
@@ -77,10 +77,10 @@ impl Axis {
         }
     }
 
-    /// The value that stands at a place.
-    fn name(self, place: f64) -> String {
+    /// The value that stands at a place of an axis so long.
+    fn name(self, place: f64, span: f64) -> String {
         match self {
-            Self::Linear(_) => format!("{place:.0}"),
+            Self::Linear(_) => short(place, span),
             Self::Logarithmic(_) if (-2.0..5.0).contains(&place) => {
                 let value = 10f64.powf(place);
                 if place < 1.0 { format!("{value:.2}") } else { format!("{value:.0}") }
@@ -96,7 +96,19 @@ impl Axis {
 /// Where the drawing library refuses.
 pub fn svg(chart: &Chart) -> Result<String, ReportError> {
     let mut text = String::new();
-    draw(chart, &mut text).map_err(|error| ReportError::Draw(error.to_string()))?;
+    let values = chart.curves.iter().flat_map(|curve| &curve.points).map(|point| point.1);
+    let drawn = match chart.quantity {
+        Axis::Linear(_) => {
+            let high = 1.05 * range(values).map_or(1.0, |range| range.1).max(1e-9);
+            draw(chart, (0.0, high), 0.0..high, |v| short(*v, high), &mut text)
+        }
+        Axis::Logarithmic(_) => {
+            let (low, high) = range(values.map(|v| v.max(FLOOR))).unwrap_or((FLOOR, 1.0));
+            let (low, high) = (low / 2.0, high * 2.0);
+            draw(chart, (low, high), (low..high).log_scale(), |v| format!("{v:.0e}"), &mut text)
+        }
+    };
+    drawn.map_err(|error| ReportError::Draw(error.to_string()))?;
     Ok(text)
 }
 
@@ -109,7 +121,18 @@ fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     })
 }
 
-fn draw<'a>(figure: &Chart, text: &'a mut String) -> Result<(), DrawError<'a>> {
+/// Draws with `low` to `high` upwards, by the coordinate `up`.
+fn draw<'a, Y>(
+    figure: &Chart,
+    (low, high): (f64, f64),
+    up: Y,
+    number: impl Fn(&f64) -> String,
+    text: &'a mut String,
+) -> Result<(), DrawError<'a>>
+where
+    Y: AsRangedCoord<Value = f64>,
+    Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
+{
     let root = SVGBackend::with_string(text, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let axis = figure.axis;
@@ -117,8 +140,6 @@ fn draw<'a>(figure: &Chart, text: &'a mut String) -> Result<(), DrawError<'a>> {
     let places = points().filter_map(|point| axis.place(point.0));
     let (left, right) = range(places).unwrap_or((0.0, 1.0));
     let left = if let Axis::Linear(_) = axis { 0.0 } else { left };
-    let values = points().map(|point| point.1.max(FLOOR));
-    let (low, high) = range(values).unwrap_or((FLOOR, 1.0));
     // Room for the legend beside the curves.
     let right_edge = right + (right - left).max(1e-9) * 0.34;
     let mut chart = ChartBuilder::on(&root)
@@ -126,7 +147,7 @@ fn draw<'a>(figure: &Chart, text: &'a mut String) -> Result<(), DrawError<'a>> {
         .caption(&figure.title, font(18))
         .x_label_area_size(44)
         .y_label_area_size(64)
-        .build_cartesian_2d(left..right_edge, (low / 2.0..high * 2.0).log_scale())?;
+        .build_cartesian_2d(left..right_edge, up)?;
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -134,17 +155,17 @@ fn draw<'a>(figure: &Chart, text: &'a mut String) -> Result<(), DrawError<'a>> {
         .bold_line_style(GRID)
         .axis_style(INK)
         .x_desc(axis.label())
-        .y_desc(figure.quantity)
+        .y_desc(figure.quantity.label())
         .x_labels(7)
         .x_label_formatter(&|place| {
-            if *place <= right { axis.name(*place) } else { String::new() }
+            if *place <= right { axis.name(*place, right - left) } else { String::new() }
         })
         .y_labels(8)
-        .y_label_formatter(&|value| format!("{value:.0e}"))
+        .y_label_formatter(&number)
         .label_style(font(13))
         .axis_desc_style(font(14))
         .draw()?;
-    let clamp = |value: f64| value.clamp(low.max(FLOOR) / 2.0, high * 2.0);
+    let clamp = |value: f64| value.clamp(low, high);
     for (at, curve) in figure.curves.iter().enumerate() {
         let color = METHODS[at % METHODS.len()];
         let dash = DASHES[(at / METHODS.len()).min(DASHES.len() - 1)];
@@ -161,7 +182,7 @@ fn draw<'a>(figure: &Chart, text: &'a mut String) -> Result<(), DrawError<'a>> {
             chart.draw_series([Polygon::new(outline, color.mix(0.15))])?;
         }
         let line = curve.points.iter().filter(|point| point.1.is_finite());
-        let line = line.filter_map(|&(at, value)| Some((axis.place(at)?, value.max(FLOOR))));
+        let line = line.filter_map(|&(at, value)| Some((axis.place(at)?, clamp(value))));
         let style = color.stroke_width(2);
         let drawn = match dash {
             i32::MAX => chart.draw_series(LineSeries::new(line, style))?,

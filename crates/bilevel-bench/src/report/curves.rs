@@ -218,8 +218,8 @@ pub(crate) fn font(size: u32) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&INK)
 }
 
-/// A label of the vertical axis, with as many decimals as its span needs.
-fn short(value: f64, span: f64) -> String {
+/// A label of an axis, with as many decimals as its span needs.
+pub(crate) fn short(value: f64, span: f64) -> String {
     let decimals = (1.0 - span.log10()).ceil().clamp(0.0, 6.0) as usize;
     format!("{value:.decimals$}")
 }

@@ -239,7 +239,7 @@ fn draw(settings: &Settings, reports: &[MethodReport], run: &Run) -> Result<(), 
         let chart = Chart {
             title: format!("{}, seed {}", settings.problem.as_str(), settings.seed),
             axis: Axis::Linear(title),
-            quantity: "validation loss",
+            quantity: Axis::Logarithmic("validation loss"),
             curves: reports.iter().map(curve).collect(),
         };
         let file = format!("validation-loss-by-{name}.svg");
