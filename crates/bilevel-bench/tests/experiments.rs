@@ -72,8 +72,8 @@ const EXPERIMENTS: &[Smoke] = &[
             "--epsilon",
             "1,20",
         ],
-        says: &["collision", "approx-grad", "penalty", "% at 1"],
-        files: &["poisons-collision.svg", "poisons-penalty.svg"],
+        says: &["collision", "approx-grad", "penalty", "penalty-projected", "% at 1"],
+        files: &["success.svg", "poisons-collision.svg", "poisons-penalty.svg"],
     },
 ];
 

@@ -40,4 +40,13 @@ impl<B: Backend> SoftmaxRegression<B> {
     pub fn forward(&self, input: Tensor<B, 2>) -> Tensor<B, 2> {
         self.linear.forward(input)
     }
+
+    /// The sum of the squares of W and b. Shape `[1]`.
+    pub fn squared_norm(&self) -> Tensor<B, 1> {
+        let weights = self.linear.weight.val().powi_scalar(2).sum();
+        match &self.linear.bias {
+            Some(bias) => weights + bias.val().powi_scalar(2).sum(),
+            None => weights,
+        }
+    }
 }

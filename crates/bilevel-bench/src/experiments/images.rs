@@ -6,6 +6,7 @@ use std::path::Path;
 use bilevel_models::{ImageClassifier, accuracy, cross_entropy};
 use burn::backend::Autodiff;
 use burn::module::AutodiffModule;
+use burn::optim::decay::WeightDecayConfig;
 use burn::optim::{AdamConfig, GradientsParams, Optimizer};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
@@ -111,14 +112,17 @@ pub fn integers<B: Backend>(
     Tensor::from_data(TensorData::new(numbers, [n]), device)
 }
 
-/// Trains a network by `steps` of Adam on the mean cross-entropy of one batch after the other.
+/// Trains a network by `steps` of Adam, at `learning_rate`, on the mean cross-entropy of one batch after the other, with
+/// `decay / 2` times the squared norm of the network added.
 pub fn train<B: Backend>(
     mut network: ImageClassifier<Autodiff<B>>,
     batches: &[ImageBatch<B>],
-    steps: usize,
-    learning_rate: f64,
+    (steps, learning_rate): (usize, f64),
+    decay: f64,
 ) -> ImageClassifier<Autodiff<B>> {
-    let mut adam = AdamConfig::new().init();
+    let adam = AdamConfig::new();
+    let mut adam =
+        adam.with_weight_decay((decay > 0.0).then(|| WeightDecayConfig::new(decay as f32))).init();
     for batch in batches.iter().cycle().take(steps) {
         let batch = ImageBatch::<Autodiff<B>>::from_inner(batch.clone());
         let gradients = losses(&network, &batch).mean().backward();

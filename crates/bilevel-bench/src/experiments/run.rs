@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use bilevel_autodiff::Vector;
-use bilevel_core::{Cost, Error, Executor, Outcome, Progress, Solver, Status};
+use bilevel_core::{Cost, Error, Executor, Outcome, Progress, Snapshot, Solver, Status};
 use burn::tensor::backend::Backend;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -68,9 +68,7 @@ impl Run {
         let outcome = run(&mut trial);
         let mut report = trial.report;
         match outcome {
-            Err(BenchError::Core(error))
-                if !matches!(error, Error::InvalidSetting { .. } | Error::Snapshot { .. }) =>
-            {
+            Err(error) if ends_method(&error) => {
                 report.ok = false;
                 report.status = error.to_string();
             }
@@ -84,6 +82,12 @@ impl Run {
         self.checkpoint.write(&self.folder)?;
         Ok(report)
     }
+}
+
+/// Whether a method has ended by this, a divergence for one; any other error is the whole run's.
+pub(super) fn ends_method(error: &BenchError) -> bool {
+    let BenchError::Core(error) = error else { return false };
+    !matches!(error, Error::InvalidSetting { .. } | Error::Snapshot { .. })
 }
 
 /// One method of a run.
@@ -175,7 +179,7 @@ impl Trial<'_> {
                 let due = self.run.saved_at.elapsed() >= self.run.manner.save_every;
                 if due
                     && progress.step < steps
-                    && let Err(error) = self.save(progress)
+                    && let Err(error) = self.keep(progress.step, progress.solver.save())
                 {
                     failed = Some(error);
                     return ControlFlow::Break(());
@@ -202,12 +206,19 @@ impl Trial<'_> {
         Ok(outcome)
     }
 
-    fn save<B: Backend>(&mut self, progress: &Progress<'_, B>) -> Result<(), ReportError> {
-        self.run.checkpoint.current = Some(Current {
-            saved: Saved::new(&self.report),
-            step: progress.step,
-            solver: progress.solver.save(),
-        });
+    /// How many parts of a method the checkpoint has, by [`Self::keep`], and what they left; where a method is not one
+    /// [`Self::drive`].
+    pub fn kept(&mut self) -> Option<(usize, Snapshot)> {
+        self.resumed.take().map(|current| (current.step, current.solver))
+    }
+
+    /// Writes the checkpoint: `done` upper steps, or parts of the method, and what is needed to go on.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn keep(&mut self, done: usize, state: Snapshot) -> Result<(), ReportError> {
+        let saved = Saved::new(&self.report);
+        self.run.checkpoint.current = Some(Current { saved, step: done, solver: state });
         self.run.checkpoint.write(&self.run.folder)?;
         self.run.saved_at = Instant::now();
         Ok(())

@@ -21,7 +21,7 @@ const DASHES: [i32; 3] = [i32::MAX, 8, 3];
 pub enum Axis {
     /// Evenly; to the right from 0.
     Linear(&'static str),
-    /// On a logarithmic scale; what is not positive is left out.
+    /// On a logarithmic scale; what is not positive is left out to the right, and at the bottom upwards.
     Logarithmic(&'static str),
 }
 
@@ -80,10 +80,10 @@ impl Axis {
         }
     }
 
-    /// The value that stands at a place.
-    fn name(self, place: f64) -> String {
+    /// The value that stands at a place of an axis so long.
+    fn name(self, place: f64, span: f64) -> String {
         match self {
-            Self::Linear(_) => format!("{place:.0}"),
+            Self::Linear(_) => short(place, span),
             Self::Logarithmic(_) if (-2.0..5.0).contains(&place) => {
                 let value = 10f64.powf(place);
                 if place < 1.0 { format!("{value:.2}") } else { format!("{value:.0}") }
@@ -179,7 +179,7 @@ where
         .y_desc(figure.quantity.label())
         .x_labels(7)
         .x_label_formatter(&|place| {
-            if *place <= right { axis.name(*place) } else { String::new() }
+            if *place <= right { axis.name(*place, right - left) } else { String::new() }
         })
         .y_labels(8)
         .y_label_formatter(&|value| match figure.quantity {

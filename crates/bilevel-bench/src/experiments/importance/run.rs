@@ -117,7 +117,7 @@ impl<B: Backend> Bench<'_, B> {
         let steps = self.settings.upper_steps * self.settings.steps;
         trial.report.baseline = true;
         let network = self.network();
-        let network = trial.timed(|| train(network, &batches, steps, BASELINE_RATE));
+        let network = trial.timed(|| train(network, &batches, (steps, BASELINE_RATE), 0.0));
         trial.report.test_accuracy = Some(share_right(&network.valid(), &self.test));
         trial.report.status = format!("{steps} steps on {} samples", set.len());
         Ok(())

@@ -28,8 +28,10 @@ pub enum Method {
     Rad,
     /// Implicit function theorem, by gradient descent on the linear system
     ApproxGrad,
-    /// The lower gradient as a penalty, and the bound too
+    /// The lower gradient as a penalty, and of clean-label the bound too
     Penalty,
+    /// Of clean-label: the lower gradient as a penalty, the bound by projection
+    PenaltyProjected,
 }
 
 impl Method {
@@ -42,6 +44,7 @@ impl Method {
             Self::Rad => "rad",
             Self::ApproxGrad => "approx-grad",
             Self::Penalty => "penalty",
+            Self::PenaltyProjected => "penalty-projected",
         }
     }
 }
@@ -86,7 +89,7 @@ pub(super) fn solver<'a, B: Backend>(
     let descent = || Descent::<B>::new(Gd::new(step_size)?, steps);
     let rates = Rates::new(rate, step_size)?;
     let hypergradient: Box<dyn HypergradientMethod<B>> = match method {
-        Method::Penalty => {
+        Method::Penalty | Method::PenaltyProjected => {
             // What is penalised is steeper than f, and grows.
             let falling = Schedule::geometric(step_size / (1.0 + gamma), 1.0 / GROWTH);
             let rates = Rates::new(rate, falling)?;
@@ -96,6 +99,10 @@ pub(super) fn solver<'a, B: Backend>(
                 Allowed::Pixels => {
                     let solver = JointSolver::new(oracle, penalty, x, y)?;
                     Box::new(solver.with_projection(Bounds::new(0.0, 1.0)?))
+                }
+                Allowed::Near(bound) if method == Method::PenaltyProjected => {
+                    let solver = JointSolver::new(oracle, penalty, x, y)?;
+                    Box::new(solver.with_projection(Ball::new(bound)?))
                 }
                 Allowed::Near(bound) => {
                     let beyond = move |x: &Poisons<Autodiff<B>>, _: &SoftmaxRegression<_>| {

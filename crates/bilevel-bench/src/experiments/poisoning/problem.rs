@@ -21,6 +21,8 @@ pub enum Goal {
 pub struct Poisoning {
     /// What the poisons are for.
     pub goal: Goal,
+    /// The weight d of the squared norm of the classifier.
+    pub decay: f64,
 }
 
 /// x: what is added to each base, `[poisons, channels, height, width]`.
@@ -46,6 +48,10 @@ impl<B: Backend> Poisons<B> {
 pub struct PoisonBatch<B: Backend> {
     /// Its features are the representation r.
     pub network: ImageClassifier<B>,
+    /// Its features are those of the network less this, `[1, features]`, ...
+    pub centre: Tensor<B, 2>,
+    /// ... and divided by this.
+    pub unit: f64,
     /// What the poisons are made from, `[poisons, channels, height, width]`.
     pub bases: Tensor<B, 4>,
     /// The labels that the poisons are given, `[poisons]`.
@@ -57,8 +63,12 @@ pub struct PoisonBatch<B: Backend> {
 }
 
 impl<B: Backend> PoisonBatch<B> {
+    fn seen(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
+        (self.network.features(images) - self.centre.clone()) / self.unit
+    }
+
     fn represented(&self, x: &Poisons<B>) -> Tensor<B, 2> {
-        self.network.features(self.bases.clone() + x.shift())
+        self.seen(self.bases.clone() + x.shift())
     }
 }
 
@@ -78,7 +88,7 @@ impl<B: Backend> BilevelProblem<B> for Poisoning {
             Goal::Untargeted => loss.neg(),
             Goal::Targeted(weight) => {
                 let apart = seen.features.clone() - seen.represented(x);
-                let first = seen.features.clone() - seen.network.features(seen.bases.clone());
+                let first = seen.features.clone() - seen.seen(seen.bases.clone());
                 let squared = |apart: Tensor<B, 2>| apart.powi_scalar(2).sum();
                 loss + squared(apart) / squared(first) * weight
             }
@@ -93,6 +103,10 @@ impl<B: Backend> BilevelProblem<B> for Poisoning {
     ) -> Tensor<B, 1> {
         let features = Tensor::cat(vec![training.features.clone(), training.represented(x)], 0);
         let labels = Tensor::cat(vec![training.labels.clone(), training.given.clone()], 0);
-        cross_entropy(y.forward(features), labels).mean()
+        let loss = cross_entropy(y.forward(features), labels).mean();
+        match self.decay {
+            0.0 => loss,
+            decay => loss + y.squared_norm() * (decay / 2.0),
+        }
     }
 }

@@ -21,12 +21,17 @@ use crate::experiments::{Experiment, Run};
 use crate::report::MethodReport;
 use crate::settings::refuse;
 
+/// The most samples that a representation is learned from.
+const OTHERS: usize = 5000;
+
 /// The experiment, its data read.
 pub struct Prepared {
     pub(super) settings: Settings,
     pub(super) parts: Parts,
     /// The last of the training samples, which untargeted poisons start from.
     pub(super) bases: Option<Dataset>,
+    /// Samples of the classes that clean-label does not attack: what its representation is learned from.
+    pub(super) others: Option<Dataset>,
 }
 
 /// Reads and divides the data, and asks whether the backend is there.
@@ -40,22 +45,23 @@ pub fn prepare(settings: Settings) -> Result<Prepared, BenchError> {
         return Err(NoiseError::Classes(set.classes()).into());
     }
     let Settings { train, validation, poisons, seed, .. } = settings;
-    let (parts, bases) = match settings.attack {
+    let (parts, bases, others) = match settings.attack {
         Attack::Untargeted => {
             let all = train.saturating_add(poisons);
             let mut parts = divide((set, test), all, validation, seed)?;
             let last: Vec<usize> = (train..all).collect();
             let bases = parts.train.select(&last)?;
             parts.train = parts.train.select(&(0..train).collect::<Vec<_>>())?;
-            (parts, Some(bases))
+            (parts, Some(bases), None)
         }
         Attack::CleanLabel => {
+            let others = of_other_classes(&set, settings.classes)?;
             let two = |set: Dataset| of_classes(&set, settings.classes);
             let sets = (two(set)?, test.map(two).transpose()?);
-            (divide(sets, train, validation, seed)?, None)
+            (divide(sets, train, validation, seed)?, None, Some(others))
         }
     };
-    Ok(Prepared { settings, parts, bases })
+    Ok(Prepared { settings, parts, bases, others })
 }
 
 /// The samples of two classes, which become 0 and 1.
@@ -71,6 +77,17 @@ fn of_classes(set: &Dataset, classes: [u32; 2]) -> Result<Dataset, BenchError> {
     let chosen = set.select(&chosen.collect::<Vec<_>>())?;
     let labels = chosen.labels().iter().map(|&label| u32::from(label == classes[1])).collect();
     Ok(Dataset::new(chosen.name(), chosen.images().to_vec(), labels, chosen.shape(), 2)?)
+}
+
+/// The samples of all classes but two.
+fn of_other_classes(set: &Dataset, two: [u32; 2]) -> Result<Dataset, BenchError> {
+    let others = (0..set.len()).filter(|&at| !two.contains(&set.labels()[at]));
+    let others: Vec<usize> = others.take(OTHERS).collect();
+    if others.is_empty() {
+        let found = format!("{}, that has no others", set.name());
+        return Err(refuse("--classes", found, "two of three or more", "take another --data-dir"));
+    }
+    Ok(set.select(&others)?)
 }
 
 impl Experiment for Prepared {
@@ -103,10 +120,11 @@ pub(super) fn retrained<B: Backend>(
     features: Tensor<B, 2>,
     labels: Tensor<B, 1, Int>,
     classes: usize,
+    decay: f64,
 ) -> ImageClassifier<B> {
     let (n, width, device) = (features.dims()[0], features.dims()[1], features.device());
     let config = ClassifierConfig::Softmax(SoftmaxRegressionConfig::new(width, classes));
     let network = ImageClassifierConfig::Flat(config).init(&device);
     let all = ImageBatch { images: features.reshape([n, width, 1, 1]), labels };
-    train(network, &[all], RETRAINING.0, RETRAINING.1).valid()
+    train(network, &[all], RETRAINING, decay).valid()
 }

@@ -49,6 +49,10 @@ pub struct Settings {
     pub epsilons: Vec<f64>,
     /// Weight of the collision term of clean-label.
     pub collision: f64,
+    /// Step size of collision.
+    pub collision_rate: f64,
+    /// Weight d of the classifier's squared norm.
+    pub decay: f64,
     /// Lower steps T between two upper steps.
     pub steps: usize,
     /// Upper steps.
@@ -72,9 +76,11 @@ struct Tuned {
     methods: Vec<Method>,
     train: [usize; 2],
     validation: [usize; 2],
-    steps: usize,
     upper_steps: usize,
+    step_size: f64,
+    learning_rate: f64,
     gamma: f64,
+    decay: f64,
 }
 
 impl Settings {
@@ -93,21 +99,25 @@ impl Settings {
                 methods: vec![Clean, Flipped, Rad, ApproxGrad, Penalty],
                 train: [500, 1000],
                 validation: [500, 1000],
-                steps: 20,
                 upper_steps: 150,
+                step_size: 1.0,
+                learning_rate: 0.1,
                 gamma: 100.0,
+                decay: 0.0,
             },
             Attack::CleanLabel => Tuned {
-                methods: vec![Collision, Rad, ApproxGrad, Penalty],
-                train: [50, 300],
+                methods: vec![Collision, Rad, ApproxGrad, Penalty, PenaltyProjected],
+                train: [20, 100],
                 validation: [150, 300],
-                steps: 5,
-                upper_steps: 100,
-                gamma: 3.0,
+                upper_steps: 60,
+                step_size: 3.0,
+                learning_rate: 0.3,
+                gamma: 1.0,
+                decay: 1e-3,
             },
         };
         let epsilons = match digits {
-            true => vec![1.0, 1.5, 2.0, 2.5, 3.0],
+            true => vec![0.5, 1.0, 1.5, 2.0, 2.5],
             false => vec![2.0, 4.0, 6.0, 8.0],
         };
         let given =
@@ -118,18 +128,20 @@ impl Settings {
             data_dir: common.data_dir.clone(),
             attack,
             methods: if args.methods.is_empty() { tuned.methods } else { args.methods.clone() },
-            model: args.model.unwrap_or(ModelName::Mlp),
+            model: args.model.unwrap_or(ModelName::Small),
             train,
             validation: args.validation.unwrap_or(size(tuned.validation)),
             poisons: args.poisons.unwrap_or(train.div_ceil(20)),
             targets: args.targets.unwrap_or(10),
             classes: args.classes.clone().try_into().unwrap_or([4, 9]),
             epsilons: given(&args.epsilons, epsilons),
-            collision: args.collision.unwrap_or(10.0),
-            steps: args.steps.unwrap_or(tuned.steps),
+            collision: args.collision.unwrap_or(1.0),
+            collision_rate: args.collision_rate.unwrap_or(1.0),
+            decay: args.decay.unwrap_or(tuned.decay),
+            steps: args.steps.unwrap_or(20),
             upper_steps: args.upper_steps.unwrap_or(tuned.upper_steps),
-            step_size: args.step_size.unwrap_or(1.0),
-            learning_rate: args.learning_rate.unwrap_or(0.1),
+            step_size: args.step_size.unwrap_or(tuned.step_size),
+            learning_rate: args.learning_rate.unwrap_or(tuned.learning_rate),
             gamma: args.gamma.unwrap_or(tuned.gamma),
             linear_rate: args.linear_rate.unwrap_or(1e-2),
             seed: common.seed.unwrap_or(0),
@@ -142,8 +154,12 @@ impl Settings {
     fn check(&self) -> Result<(), BenchError> {
         use Method::*;
         let (others, expected): (&[Method], _) = match self.attack {
-            Attack::Untargeted => (&[Collision], "clean, flipped, rad, approx-grad or penalty"),
-            Attack::CleanLabel => (&[Clean, Flipped], "collision, rad, approx-grad or penalty"),
+            Attack::Untargeted => {
+                (&[Collision, PenaltyProjected], "clean, flipped, rad, approx-grad or penalty")
+            }
+            Attack::CleanLabel => {
+                (&[Clean, Flipped], "collision, rad, approx-grad, penalty or penalty-projected")
+            }
         };
         if let Some(other) = self.methods.iter().find(|method| others.contains(method)) {
             return Err(refuse("--method", other.name(), expected, "take another --attack"));
@@ -169,12 +185,14 @@ impl Settings {
         check_positive(&[
             ("--step-size", self.step_size),
             ("--learning-rate", self.learning_rate),
+            ("--collision-rate", self.collision_rate),
             ("--gamma", self.gamma),
             ("--linear-rate", self.linear_rate),
         ])?;
         for &bound in &self.epsilons {
             check_positive(&[("--epsilon", bound)])?;
         }
-        check_not_negative("--collision", self.collision, "10 is a fair weight")
+        check_not_negative("--decay", self.decay, "0.001 is a fair weight")?;
+        check_not_negative("--collision", self.collision, "1 is a fair weight")
     }
 }

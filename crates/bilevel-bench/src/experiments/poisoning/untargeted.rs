@@ -38,7 +38,7 @@ pub(super) struct Untargeted<'a, B: Backend> {
 
 impl<'a, B: Backend> Untargeted<'a, B> {
     pub fn new(prepared: &'a Prepared, device: B::Device) -> Result<Self, BenchError> {
-        let Prepared { settings, parts, bases } = prepared;
+        let Prepared { settings, parts, bases, .. } = prepared;
         let bases = bases.as_ref().expect("untargeted poisons have bases");
         let mut rng = stream(settings.seed, Purpose::Noise);
         let classes = bases.classes();
@@ -102,13 +102,15 @@ impl<'a, B: Backend> Untargeted<'a, B> {
         };
         let seen = |batch: &ImageBatch<B>| PoisonBatch {
             network: self.pixels(),
+            centre: Tensor::zeros([1, 1], &self.device),
+            unit: 1.0,
             bases: bases.zeros_like(),
             given: integers(self.given.iter().copied(), &self.device),
             features: batch.images.clone().flatten(1, 3),
             labels: batch.labels.clone(),
         };
         let data = FullBatch { upper: seen(&self.validation), lower: seen(&self.train) };
-        let problem = Poisoning { goal: Goal::Untargeted };
+        let problem = Poisoning { goal: Goal::Untargeted, decay: self.settings.decay };
         let oracle = AutodiffOracle::new(problem, &modules.x, &modules.y, data)?;
         // The lower loss is a mean: the part of one poison in it is one of all samples.
         let samples = self.settings.train + self.settings.poisons;
@@ -137,7 +139,8 @@ impl<'a, B: Backend> Untargeted<'a, B> {
             inputs = Tensor::cat(vec![inputs, poisons], 0);
             labels = Tensor::cat(vec![labels, given], 0);
         }
-        let network = retrained(inputs.flatten(1, 3), labels, self.bases.classes());
+        let network =
+            retrained(inputs.flatten(1, 3), labels, self.bases.classes(), self.settings.decay);
         share_right(&network, &self.test)
     }
 
