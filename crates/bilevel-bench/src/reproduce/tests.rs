@@ -75,6 +75,23 @@ fn written(reproduced: &Reproduced) -> [String; 3] {
         .map(|name| fs::read_to_string(folder.path().join(name)).unwrap())
 }
 
+/// `small` needs no data: the settings of every run are sound, and no two cells of a table are one.
+#[test]
+fn every_table_has_cells() {
+    for about in TABLES {
+        let reproduction = Reproduction { reproduce: about.name, ..reproduction() };
+        let cells = about.name.cells(&reproduction).unwrap();
+        assert!(!cells.is_empty() && !plan(&cells, 1).is_empty(), "{}", about.title);
+        for (at, cell) in cells.iter().enumerate() {
+            let place = |cell: &Cell| (cell.row, cell.column);
+            let twice = cells[..at].iter().any(|other| place(other) == place(cell));
+            assert!(!twice, "{}: {:?}", about.title, place(cell));
+        }
+        let unread = Reproduction { preset: Preset::Full, ..reproduction };
+        assert!(unread.check_data().is_err(), "{}", about.title);
+    }
+}
+
 #[test]
 fn first_seeds_come_first_and_every_run_once() {
     let runs = plan(&cells(), 3);

@@ -49,7 +49,7 @@ pub struct Args {
     /// Step size of the network [default: 0.1]
     #[arg(long)]
     pub step_size: Option<f64>,
-    /// Step size of what is learned beside it [default: 0.3 for mwn, 10 for mlc]
+    /// Step size of what is learned beside it [default: 0.1 for mwn, 10 for mlc]
     #[arg(long)]
     pub learning_rate: Option<f64>,
     /// Momentum of both [default: 0.9]

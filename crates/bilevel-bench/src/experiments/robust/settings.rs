@@ -234,7 +234,7 @@ impl Settings {
         let (network, learning_rate) = match (subject, paper) {
             (Subject::Weights, true) => (NetworkName::ResNet32, 1e-5),
             (Subject::Transition, true) => (NetworkName::Wrn28x10, 10.0),
-            (Subject::Weights, false) => (NetworkName::ResNet8, 0.3),
+            (Subject::Weights, false) => (NetworkName::ResNet8, 0.1),
             (Subject::Transition, false) => (NetworkName::ResNet8, 10.0),
         };
         let epochs = args.epochs.unwrap_or(epochs);
