@@ -223,6 +223,9 @@ fn runs_that_are_done_or_that_another_process_is_at_are_not_made() {
     files.sort();
     let expected = ["curves.svg", "runs", "table.csv", "table.json", "table.svg", "table.txt"];
     assert_eq!(files, expected);
+    // Their steps are read from the folders of the runs: six rows in two panels.
+    let svg = fs::read_to_string(folder.path().join("curves.svg")).unwrap();
+    assert_eq!(svg.matches("<polygon").count(), 12);
 }
 
 #[test]
