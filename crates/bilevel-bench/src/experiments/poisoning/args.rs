@@ -19,7 +19,7 @@ pub struct Args {
     /// The network whose representation clean-label sees [default: small]
     #[arg(long, value_enum)]
     pub model: Option<ModelName>,
-    /// Training samples [default: 500 of the digits, else 1000; of clean-label 20, else 100]
+    /// Training samples [default: 500 of the digits, else 1000; of clean-label 20, else 50]
     #[arg(long)]
     pub train: Option<usize>,
     /// Validation samples; of clean-label those that targets and bases are of [default: 500 of the digits,
@@ -41,7 +41,7 @@ pub struct Args {
     /// Weight of the collision term of clean-label [default: 1]
     #[arg(long)]
     pub collision: Option<f64>,
-    /// Step size of collision, which descends on that term alone, of weight 1 [default: 1]
+    /// Step size of collision, which descends on that term alone, of weight 1 [default: 0.3]
     #[arg(long)]
     pub collision_rate: Option<f64>,
     /// Weight of the squared norm of the classifier, `d/2 norm(y)^2` [default: 0; of clean-label 0.001]

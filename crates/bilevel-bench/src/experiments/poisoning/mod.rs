@@ -35,8 +35,8 @@
 //! share of targets for which it, or a smaller one, was: `success.svg`. A figure shows the poisons beside base and
 //! target. An attack that diverges has failed, and is counted as a warning.
 //!
-//! One poison does not make a classifier err that the other samples hold: what the paper attacks has 2048 features, and ours
-//! more than training samples. With a weight a that is large the second term alone is minimised, whatever the method.
+//! One poison moves a classifier only where it can fit every sample: the paper's has 2048 features, and ours has more
+//! features than training samples. Where the weight a is large, the second term decides, whatever the method.
 //!
 //! Source: A. Mehra and J. Hamm, ["Penalty method for inversion-free deep bilevel
 //! optimization"](https://arxiv.org/abs/1911.03432), 2021, section 3.4 and Eq. 5; `collision` is Alg. 1 of

@@ -107,7 +107,7 @@ impl Settings {
             },
             Attack::CleanLabel => Tuned {
                 methods: vec![Collision, Rad, ApproxGrad, Penalty, PenaltyProjected],
-                train: [20, 100],
+                train: [20, 50],
                 validation: [150, 300],
                 upper_steps: 60,
                 step_size: 3.0,
@@ -136,7 +136,7 @@ impl Settings {
             classes: args.classes.clone().try_into().unwrap_or([4, 9]),
             epsilons: given(&args.epsilons, epsilons),
             collision: args.collision.unwrap_or(1.0),
-            collision_rate: args.collision_rate.unwrap_or(1.0),
+            collision_rate: args.collision_rate.unwrap_or(0.3),
             decay: args.decay.unwrap_or(tuned.decay),
             steps: args.steps.unwrap_or(20),
             upper_steps: args.upper_steps.unwrap_or(tuned.upper_steps),
