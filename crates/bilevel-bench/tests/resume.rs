@@ -71,6 +71,26 @@ const EXPERIMENTS: &[Short] = &[
     Short {
         name: "poisoning",
         kills: 3,
+        args: &[
+            "--attack",
+            "clean-label",
+            "--targets",
+            "4",
+            "--upper-steps",
+            "5",
+            "--steps",
+            "3",
+            "--epsilon",
+            "0.5,2",
+            "--model",
+            "mlp",
+            "--method",
+            "collision,penalty",
+        ],
+    },
+    Short {
+        name: "poisoning",
+        kills: 3,
         args: &["--upper-steps", "20", "--steps", "5", "--train", "60", "--poisons", "5"],
     },
 ];

@@ -60,14 +60,15 @@ impl Checkpoint {
         let newest = match Self::load(folder, NEWEST) {
             // Killed between two renames.
             Ok(None) => Self::load(folder, BEFORE)?,
-            Err(error) => {
+            // Not one that cannot be read at this moment: it may be sound.
+            Err(error @ ReportError::Damaged { .. }) => {
                 let Ok(Some(before)) = Self::load(folder, BEFORE) else { return Err(error) };
                 tracing::warn!("the checkpoint before this one is gone on with: {error}");
                 // The next one would else take the place of the only one that can be read.
                 folder.rename_file(BEFORE, NEWEST)?;
                 Some(before)
             }
-            Ok(newest) => newest,
+            newest => newest?,
         };
         Ok(newest.unwrap_or_default())
     }
@@ -202,7 +203,7 @@ mod tests {
         assert_eq!(Checkpoint::read(&folder).unwrap(), Checkpoint::default());
     }
 
-    /// Other tests of this process allocate at the same time: the least of some peaks is this one's.
+    /// Other tests of this process allocate at the same time: one of many peaks is this one's alone.
     #[test]
     fn a_large_one_takes_little_more_than_twice_its_bytes() {
         let mut large = checkpoint(3);
@@ -212,19 +213,18 @@ mod tests {
         }
         let mut bytes = large.encode().unwrap();
         let size = bytes.len() as f64;
-        let mut peak = |accepted: bool| {
-            let peaks = (0..10).filter_map(|_| {
+        let mut stays_below = |most: f64, accepted: bool| {
+            let within = (0..100).any(|_| {
                 let phase = Phase::start();
                 assert_eq!(Checkpoint::decode(&bytes).is_ok(), accepted);
-                phase.peak().heap
+                phase.peak().heap.is_some_and(|peak| (peak as f64) < most * size)
             });
-            let least = peaks.min().unwrap() as f64 / size;
             bytes[size as usize / 2] ^= 1;
-            least
+            within
         };
         // The bytes themselves are held beside it. While one vector of ten is read, Burn holds it twice.
-        let (whole, damaged) = (peak(true), peak(false));
-        assert!(whole < 1.15 && damaged < 0.1, "{whole} and {damaged} times the file");
+        assert!(stays_below(1.15, true), "more than twice the file");
+        assert!(stays_below(0.1, false), "memory for a file that is damaged");
     }
 
     impl Checkpoint {

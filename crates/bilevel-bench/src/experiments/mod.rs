@@ -219,6 +219,7 @@ fn begin(
 fn go_on(folder: HeldFolder, manner: Manner) -> Result<RunReport, BenchError> {
     // Whoever had the folder until now may have completed it.
     if let Some(report) = folder.report()? {
+        Checkpoint::remove(&folder)?;
         return Ok(report);
     }
     let settings: Settings = folder.settings()?;

@@ -6,7 +6,7 @@ use super::{Filled, Reproduced};
 use crate::report::ReportError;
 use crate::report::folder::RunFolder;
 
-/// Writes `table.txt`, `table.json` and `table.csv`.
+/// Writes `table.txt`, `table.json`, `table.csv` and `table.svg`.
 pub(super) fn write(reproduced: &Reproduced, folder: &RunFolder) -> Result<(), ReportError> {
     folder.write_file("table.json", reproduced.json()?.as_bytes())?;
     folder.write_file("table.csv", &csv(reproduced)?)?;

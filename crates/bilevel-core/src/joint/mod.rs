@@ -52,6 +52,7 @@ use std::fmt::Debug;
 
 use burn::tensor::backend::Backend;
 
+use crate::hypergradient::Status;
 use crate::{Error, Oracle, Snapshot};
 
 /// A method that moves x and y.
@@ -72,6 +73,11 @@ pub trait JointMethod<B: Backend>: Debug + Send {
     /// # Errors
     /// The method's own; that numbers are finite is seen to by the solver.
     fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error>;
+
+    /// How far the last step can be trusted.
+    fn status(&self) -> Status {
+        Status::Approximate
+    }
 
     /// Writes what it remembers from step to step: nothing, if there is nothing.
     fn save(&self, to: &mut Snapshot);
@@ -98,6 +104,10 @@ impl<B: Backend, M: JointMethod<B> + ?Sized> JointMethod<B> for Box<M> {
 
     fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
         (**self).step(k, at)
+    }
+
+    fn status(&self) -> Status {
+        (**self).status()
     }
 
     fn save(&self, to: &mut Snapshot) {

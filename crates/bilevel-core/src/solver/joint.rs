@@ -4,7 +4,6 @@ use bilevel_autodiff::Vector;
 use burn::tensor::backend::Backend;
 
 use super::{Solver, Step, name};
-use crate::hypergradient::Status;
 use crate::joint::{HeavyBall, Iterate, JointMethod};
 use crate::{Cost, Error, Level, Oracle, Projection, Sampler, Snapshot};
 
@@ -75,6 +74,9 @@ impl<B: Backend> Solver<B> for JointSolver<'_, B> {
             }
             Err(Error::NotFinite { what, step: k + 1, cure: "step sizes, or the penalty" })
         };
+        let status = self.method.status();
+        // Nothing, where the status says that there is none.
+        finite(if status.is_broken() { f64::NAN } else { 0.0 }, "solution of the linear system")?;
         let upper_loss = finite(seen.upper_loss.read(), "upper loss")?;
         let lower_loss = finite(seen.lower_loss.read(), "lower loss")?;
         let along_x = finite(seen.along_x.norm(), "direction of x")?;
@@ -86,7 +88,7 @@ impl<B: Backend> Solver<B> for JointSolver<'_, B> {
             // 0 where all is finite.
             finite(if moved.all_finite() { 0.0 } else { f64::NAN }, what)?;
         }
-        Ok(Step { upper_loss, lower_loss, gradient_norm, status: Status::Approximate })
+        Ok(Step { upper_loss, lower_loss, gradient_norm, status })
     }
 
     fn x(&self) -> &Vector<B> {

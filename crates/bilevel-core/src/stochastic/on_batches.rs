@@ -4,7 +4,7 @@ use burn::tensor::backend::Backend;
 
 use super::shared::descend;
 use crate::error::at_least_one;
-use crate::hypergradient::HypergradientMethod;
+use crate::hypergradient::{HypergradientMethod, Status};
 use crate::joint::{Iterate, JointMethod, Seen};
 use crate::{Error, Rates, Snapshot};
 
@@ -12,15 +12,16 @@ use crate::{Error, Rates, Snapshot};
 /// level.
 ///
 /// ```text
-/// T times: y' = Proj(y - a f_y(x, y; s))     an s each
-/// (y'', D_x) = the hypergradient method from y' on a pair of batches
-/// x' = Proj(x - b D_x)
+/// T times: y' = Proj(y - b f_y(x, y; s))     an s each
+/// (y'', D_x) = the hypergradient method from y' on one s and one t
+/// x' = Proj(x - a D_x)
 /// ```
 ///
 /// A [`HypergradientSolver`](crate::HypergradientSolver) descends on one batch all the way to the hypergradient:
 /// on small batches y then learns each of them by heart, one after the other. Here the descent of the method itself
 /// may be short: of one step for [`Implicit`](crate::Implicit), which wants y near a minimum and not a path to it.
-/// Gives what the method gives, at a y that has seen all data. Cost: T gradients of f and that of the method.
+/// Gives what the method gives, at a y that has seen all data, and the method's status. Cost: T gradients of f and
+/// that of the method. What it says of y's direction is that of the last training step.
 ///
 /// Source: A. Mehra and J. Hamm, "Penalty method for inversion-free deep bilevel optimization", 2021, whose
 /// ApproxGrad is trained like this; with a linear solver that goes on from its last solution it is the scheme of
@@ -30,6 +31,7 @@ pub struct OnBatches<B: Backend> {
     method: Box<dyn HypergradientMethod<B>>,
     rates: Rates,
     training_steps: usize,
+    status: Status,
 }
 
 impl<B: Backend> OnBatches<B> {
@@ -43,13 +45,14 @@ impl<B: Backend> OnBatches<B> {
         training_steps: usize,
     ) -> Result<Self, Error> {
         let training_steps = at_least_one("training steps", training_steps)?;
-        Ok(Self { method: Box::new(method), rates, training_steps })
+        let status = Status::Approximate;
+        Ok(Self { method: Box::new(method), rates, training_steps, status })
     }
 }
 
 impl<B: Backend> JointMethod<B> for OnBatches<B> {
     fn describe(&self) -> String {
-        let Self { method, rates, training_steps } = self;
+        let Self { method, rates, training_steps, .. } = self;
         format!("on-batches({}, {rates}, {training_steps} training steps)", method.describe())
     }
 
@@ -57,10 +60,15 @@ impl<B: Backend> JointMethod<B> for OnBatches<B> {
         let (lower_loss, along_y) = descend(at, self.rates.lower.at(k), self.training_steps);
         let samples = at.draw();
         let found = self.method.hypergradient(at.stage(samples), &at.y)?;
+        self.status = found.status;
         at.y = at.project_lower(found.lower);
         at.move_x(self.rates.upper.at(k), &found.gradient);
         let upper_loss = found.upper_loss;
         Ok(Seen { upper_loss, lower_loss, along_x: found.gradient, along_y, rest: 0.0 })
+    }
+
+    fn status(&self) -> Status {
+        self.status
     }
 
     fn save(&self, to: &mut Snapshot) {

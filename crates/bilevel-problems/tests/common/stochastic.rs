@@ -131,7 +131,6 @@ pub fn on_batches(settings: &Settings, warm: bool) -> OnBatches<B> {
 const STEP: f64 = 0.25;
 
 /// Settings in which everything counts, and differs from everything else.
-
 pub fn telling() -> Settings {
     Settings {
         rates: Rates::new(Schedule::power(0.1, 0.5), Schedule::power(0.4, 0.25)).unwrap(),
@@ -230,6 +229,27 @@ fn any_hypergradient_can_be_taken_on_batches() {
         0,
     );
     assert!(none.unwrap_err().to_string().contains("training steps"));
+}
+
+/// A series of one term is not a solution, and the step says so.
+#[test]
+fn the_status_of_a_hypergradient_on_batches_is_that_of_its_method() {
+    let instance = stochastic(BATCHES, 0.2);
+    let status = |method: OnBatches<B>| {
+        let (x, y) = (instance.x.clone(), instance.y.clone());
+        let solver = JointSolver::new(instance.oracle.as_ref(), method, x, y).unwrap();
+        let sampler = Sampler::epochs(BATCHES, BATCHES, 3).unwrap();
+        solver.with_sampler(sampler).step(0).unwrap().status
+    };
+    let short = on_batches(&Settings { terms: 1, ..telling() }, false);
+    let found = status(short);
+    assert!(
+        matches!(found, Status::Implicit { solver: LinearStatus::IterationLimit, .. }),
+        "{found}"
+    );
+    let rad = Rad::new(Descent::new(Gd::new(STEP).unwrap(), 2).unwrap());
+    let found = status(OnBatches::new(rad, telling().rates, 1).unwrap());
+    assert_eq!(found, Status::Exact);
 }
 
 /// Quadratic levels that the series solves in a few terms.

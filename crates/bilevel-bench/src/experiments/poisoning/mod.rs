@@ -43,7 +43,7 @@
 //! A. Shafahi et al., "Poison frogs!", 2018, with a projection, as there. Ours differs in: 1. two classes of digits
 //! in place of dogs and fish, and a small network in place of InceptionV3; 2. the collision term is divided by its
 //! first value, so that a does not depend on the network; 3. the decay d, so that the lower level has one solution, which
-//! the classifier that is trained anew ends at too; 4. the bounds. The paper's appendix was not at hand: a, T and the
+//! the classifier that is trained anew ends at too; 4. the bounds. The paper's appendix was not seen: a, T and the
 //! step sizes are ours.
 
 mod args;

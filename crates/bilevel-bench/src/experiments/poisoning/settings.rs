@@ -174,6 +174,11 @@ impl Settings {
             let found = format!("{first},{second}");
             return Err(refuse("--classes", found, "two classes", "give another one"));
         }
+        // The representation is scaled by the spread of the samples.
+        if self.attack == Attack::CleanLabel && self.train < 2 {
+            let expected = "2 training samples or more for clean-label";
+            return Err(refuse("--train", self.train, expected, "give more, 20 for one"));
+        }
         check_counts(&[
             ("--train", self.train),
             ("--validation", self.validation),
