@@ -150,9 +150,10 @@ impl<B: Backend> Bench<'_, B> {
                 Box::new(OnBatches::new(rad, rates(step_size)?, steps)?)
             }
             _ => {
-                // What is penalised is steeper than f.
-                let penalty =
-                    Penalty::new(rates(step_size / (1.0 + gamma))?, steps, gamma, TOLERANCE)?;
+                // What is penalised is steeper than f, and grows.
+                let falling = Schedule::geometric(step_size / (1.0 + gamma), FALL);
+                let rates = Rates::new(learning_rate * batch as f64, falling)?;
+                let penalty = Penalty::new(rates, steps, gamma, TOLERANCE)?;
                 Box::new(penalty.with_descent(Schedule::geometric(1.0, DESCENT_DECAY))?)
             }
         };
@@ -161,6 +162,7 @@ impl<B: Backend> Bench<'_, B> {
         let mut solver = JointSolver::new(&oracle, method, x, y)?.with_sampler(sampler);
         self.drive(&mut solver, &oracle, trial)
     }
+
     fn drive(
         &self,
         solver: &mut dyn Solver<B>,
@@ -205,5 +207,7 @@ const TOLERANCE: f64 = 1.0;
 const SOLVED: f64 = 1e-2;
 /// The steps of y that `rad` goes back through, all on one batch.
 const UNROLLED: usize = 5;
+/// By which the steps of y fall each time: about as `1 / (1 + g)`, g growing by 1.1.
+const FALL: f64 = 1.0 / 1.06;
 /// By which the weight of f in the steps of y falls each time.
 const DESCENT_DECAY: f64 = 0.99;
