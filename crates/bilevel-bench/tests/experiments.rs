@@ -74,10 +74,10 @@ const EXPERIMENTS: &[Smoke] = &[
             "--model",
             "mlp",
             "--method",
-            "collision,penalty,penalty-projected",
+            "collision,penalty-projected",
         ],
-        says: &["collision", "penalty", "penalty-projected", "% at 20"],
-        files: &["success.svg", "poisons-collision.svg", "poisons-penalty.svg"],
+        says: &["collision", "penalty-projected", "% at 20"],
+        files: &["success.svg", "poisons-collision.svg", "poisons-penalty-projected.svg"],
     },
 ];
 
