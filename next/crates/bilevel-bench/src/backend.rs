@@ -1,0 +1,243 @@
+//! The backends of this build: which there are, which can run here, and running a job on the device of one.
+
+use burn::tensor::{Device, FloatDType, IntDType};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// A backend, as named on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendName {
+    /// A real GPU if there is one, else flex.
+    Auto,
+    /// Burn's fast CPU backend.
+    Flex,
+    /// The CPU, through ndarray.
+    Ndarray,
+    /// A GPU by Vulkan, Metal or DX12, or a software adapter of one of these.
+    Wgpu,
+}
+
+/// Why a backend cannot run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackendError {
+    /// No adapter.
+    #[error(
+        "no graphics adapter found, expected one with Vulkan, Metal or DX12: install the driver of \
+         your GPU (or a software one, such as Mesa's lavapipe), or run on the CPU with --backend flex"
+    )]
+    NoAdapter,
+    /// Left out of the build.
+    #[error(
+        "backend {0} is not in this build, expected one of: {1}; build with --features {0}, or take \
+         another --backend"
+    )]
+    NotBuilt(&'static str, String),
+    /// A device that stopped in the middle of its work.
+    #[error("the device failed: {0}; check its driver, or compute on the CPU with --backend flex")]
+    Device(String),
+    /// Flex is in use already.
+    #[error(
+        "flex already computes in f32 in this process, expected f64: check derivatives before \
+         anything else, or in a process of their own"
+    )]
+    Precision,
+}
+
+/// A graphics adapter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Adapter {
+    /// Its name, as the driver gives it.
+    pub name: String,
+    /// The interface: vulkan, metal or dx12.
+    pub interface: String,
+    /// What it is: discrete GPU, integrated GPU, virtual GPU, software or other.
+    pub kind: String,
+    /// Whether it is hardware. A software adapter is not a GPU: flex is faster than it.
+    pub gpu: bool,
+}
+
+/// The names of the backends in this build.
+pub fn built() -> Vec<&'static str> {
+    let all =
+        [("flex", true), ("ndarray", cfg!(feature = "ndarray")), ("wgpu", cfg!(feature = "wgpu"))];
+    all.into_iter().filter_map(|(name, built)| built.then_some(name)).collect()
+}
+
+/// The graphics adapters of this machine that the wgpu backend can use; the first is the one it takes.
+#[cfg(feature = "wgpu")]
+pub fn adapters() -> Vec<Adapter> {
+    graphics::adapters()
+}
+
+/// Without the wgpu backend there is nothing to ask.
+#[cfg(not(feature = "wgpu"))]
+pub fn adapters() -> Vec<Adapter> {
+    Vec::new()
+}
+
+/// What `auto` picks here, and why.
+pub fn pick() -> (BackendName, String) {
+    match adapters().into_iter().find(|adapter| adapter.gpu) {
+        Some(gpu) => (BackendName::Wgpu, format!("there is a GPU, {}", gpu.name)),
+        None => (
+            BackendName::Flex,
+            "there is no hardware GPU, and flex is the fastest on the CPU".into(),
+        ),
+    }
+}
+
+impl BackendName {
+    /// The backend that this name means here; `auto` resolved, the others as they are.
+    ///
+    /// # Errors
+    /// If it is not in this build, or has no adapter to run on.
+    pub fn resolve(self) -> Result<Self, BackendError> {
+        let name = if self == Self::Auto { pick().0 } else { self };
+        let text = name.as_str();
+        if !built().contains(&text) {
+            return Err(BackendError::NotBuilt(text, built().join(", ")));
+        }
+        if name == Self::Wgpu && adapters().is_empty() {
+            return Err(BackendError::NoAdapter);
+        }
+        Ok(name)
+    }
+
+    /// The name on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Flex => "flex",
+            Self::Ndarray => "ndarray",
+            Self::Wgpu => "wgpu",
+        }
+    }
+}
+
+/// The device of a backend, in f32.
+///
+/// # Errors
+/// See [`BackendName::resolve`], and where the device cannot be set up.
+pub fn device(name: BackendName) -> Result<Device, BackendError> {
+    match name.resolve()? {
+        BackendName::Flex => Ok(Device::flex()),
+        #[cfg(feature = "ndarray")]
+        BackendName::Ndarray => {
+            #[allow(deprecated, reason = "it is what the others are held against")]
+            let device = Device::ndarray();
+            Ok(device)
+        }
+        #[cfg(feature = "wgpu")]
+        BackendName::Wgpu => graphics::device(),
+        // `resolve` gives only what is built.
+        #[allow(unreachable_patterns)]
+        other => Err(BackendError::NotBuilt(other.as_str(), built().join(", "))),
+    }
+}
+
+/// Does a job on the device of a backend.
+///
+/// # Errors
+/// See [`device`].
+pub fn run_on<T: Send>(
+    name: BackendName,
+    job: impl FnOnce(Device) -> T + Send,
+) -> Result<T, BackendError> {
+    let name = name.resolve()?;
+    let device = device(name)?;
+    if name != BackendName::Flex {
+        return Ok(job(device));
+    }
+    // By a thread of the pool that the kernels share their work with: handing over from outside of it
+    // costs two wake-ups an operation. The pool is the job's own: a thread that waits for a kernel would
+    // take up another job, and find itself holding a lock of Burn's that this one needs.
+    match rayon::ThreadPoolBuilder::new().build() {
+        Ok(pool) => Ok(pool.install(|| job(device))),
+        Err(_) => Ok(job(device)),
+    }
+}
+
+/// Flex with f64 as its element type.
+///
+/// # Errors
+/// If this process has already computed in f32 on flex: Burn fixes the precision once a process.
+pub fn flex_in_f64() -> Result<Device, BackendError> {
+    let mut device = Device::flex();
+    device.configure((FloatDType::F64, IntDType::I64)).map_err(|_| BackendError::Precision)?;
+    Ok(device)
+}
+
+#[cfg(feature = "wgpu")]
+mod graphics {
+    //! Asking the drivers before Burn does: without an adapter Burn's runtime panics.
+
+    use std::sync::OnceLock;
+
+    use burn::tensor::wgpu::WgpuBackend;
+    use burn::tensor::{Device, read_sync};
+    use wgpu::{Backend, Backends, DeviceType, Instance, InstanceDescriptor};
+
+    use super::{Adapter, BackendError};
+
+    /// Best first: hardware before software, discrete before integrated.
+    fn found() -> &'static [(Adapter, Backend)] {
+        static FOUND: OnceLock<Vec<(Adapter, Backend)>> = OnceLock::new();
+        FOUND.get_or_init(|| {
+            let usable = Backends::VULKAN | Backends::METAL | Backends::DX12;
+            let instance = Instance::new(InstanceDescriptor {
+                backends: usable,
+                ..InstanceDescriptor::new_without_display_handle()
+            });
+            let mut infos: Vec<_> = read_sync(instance.enumerate_adapters(usable))
+                .iter()
+                .map(wgpu::Adapter::get_info)
+                .collect();
+            infos.sort_by_key(|info| match info.device_type {
+                DeviceType::DiscreteGpu => 0,
+                DeviceType::IntegratedGpu => 1,
+                DeviceType::VirtualGpu => 2,
+                DeviceType::Other => 3,
+                DeviceType::Cpu => 4,
+            });
+            let describe = |info: wgpu::AdapterInfo| {
+                let kind = match info.device_type {
+                    DeviceType::DiscreteGpu => "discrete GPU",
+                    DeviceType::IntegratedGpu => "integrated GPU",
+                    DeviceType::VirtualGpu => "virtual GPU",
+                    DeviceType::Cpu => "software",
+                    DeviceType::Other => "other",
+                };
+                let adapter = Adapter {
+                    name: info.name,
+                    interface: info.backend.to_str().into(),
+                    kind: kind.into(),
+                    gpu: info.device_type != DeviceType::Cpu
+                        && info.device_type != DeviceType::Other,
+                };
+                (adapter, info.backend)
+            };
+            infos.into_iter().map(describe).collect()
+        })
+    }
+
+    pub(super) fn adapters() -> Vec<Adapter> {
+        found().iter().map(|(adapter, _)| adapter.clone()).collect()
+    }
+
+    /// The device of the best adapter, set up once.
+    pub(super) fn device() -> Result<Device, BackendError> {
+        static DEVICE: OnceLock<Result<Device, BackendError>> = OnceLock::new();
+        let set_up = || {
+            let interface = match found().first().map(|(_, interface)| interface) {
+                Some(Backend::Metal) => WgpuBackend::Metal,
+                Some(Backend::Dx12) => WgpuBackend::Dx12,
+                _ => WgpuBackend::Vulkan,
+            };
+            let device = Device::wgpu_options().graphics_api(interface).init();
+            device.map_err(|cause| BackendError::Device(cause.to_string()))
+        };
+        DEVICE.get_or_init(set_up).clone()
+    }
+}

@@ -1,0 +1,216 @@
+//! `bilevel compare`: methods side by side on one problem, against oracle calls and against seconds.
+//!
+//! Every method is run under several seeds until its calls are spent. The squared norm of the hypergradient
+//! and the value `F(x, y*(x))` are measured at the same numbers of calls, each of the last x that these
+//! calls had led to, by a [`Judge`] whose own calls and
+//! time do not count. One call is one gradient, product or value on one batch: what sees the whole data at
+//! once pays for all of its batches.
+
+mod measure;
+mod problem;
+
+pub use measure::{Judge, Measured};
+pub use problem::{ProblemName, Setup};
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use bilevel_core::{
+    Cost, Error, Executor, GradientStep, HypergradientSolver, JointSolver, Progress, Sampler,
+    Solver, Start,
+};
+use burn::tensor::Device;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::error::BenchError;
+use crate::methods::{Contender, Family, Method, Tuning, contenders};
+
+/// What is compared, and how long.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// On which problem.
+    pub problem: ProblemName,
+    /// Names of methods; none for all.
+    pub methods: Vec<String>,
+    /// How many seeds.
+    pub seeds: u64,
+    /// Calls of one batch that a run may make.
+    pub calls: u64,
+    /// Where the problem's data lies.
+    pub data_dir: Option<PathBuf>,
+}
+
+/// One method, under all seeds.
+#[derive(Debug, Clone)]
+pub struct Compared {
+    /// The name in the catalogue of methods.
+    pub name: &'static str,
+    /// Its kind.
+    pub family: Family,
+    /// One a seed.
+    pub runs: Vec<SeedRun>,
+}
+
+/// One run.
+#[derive(Debug, Clone, Default)]
+pub struct SeedRun {
+    /// One a number of calls on the [`grid`], as far as it came.
+    pub marks: Vec<Mark>,
+    /// Why it ended before its calls were spent.
+    pub fault: Option<String>,
+}
+
+/// What was measured when a number of calls had been made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mark {
+    /// Seconds of the method's own since the run began.
+    pub seconds: f64,
+    /// What was measured.
+    pub measured: Measured,
+}
+
+/// Marks of one run.
+const MARKS: usize = 33;
+/// The first of them.
+const FIRST_CALLS: f64 = 32.0;
+
+/// The numbers of calls at which is measured, 0 first, the others evenly spread on a logarithmic scale.
+pub fn grid(calls: u64) -> Vec<f64> {
+    let span = (calls as f64 / FIRST_CALLS).max(1.0);
+    let mark = |i: usize| FIRST_CALLS * span.powf(i as f64 / (MARKS - 2) as f64);
+    std::iter::once(0.0).chain((0..MARKS - 1).map(mark)).collect()
+}
+
+/// Runs what the settings say on `device`; shows on standard error how far it is if `visible`.
+///
+/// # Errors
+/// A method that is not in the table, or data that cannot be read. A method that diverges is no error: its
+/// curve ends there.
+pub fn compare(
+    settings: &Settings,
+    device: &Device,
+    visible: bool,
+) -> Result<Vec<Compared>, BenchError> {
+    let mut chosen = contenders();
+    for name in &settings.methods {
+        if chosen.iter().all(|contender| contender.name != name) {
+            let names: Vec<_> = chosen.iter().map(|contender| contender.name).collect();
+            return Err(BenchError::Setting {
+                setting: "--methods",
+                found: name.clone(),
+                expected: format!("all, or some of {}", names.join(", ")),
+                cure: "check the spelling",
+            });
+        }
+    }
+    chosen.retain(|contender| {
+        settings.methods.is_empty() || settings.methods.iter().any(|name| name == contender.name)
+    });
+    let bar = if visible {
+        ProgressBar::new(chosen.len() as u64 * settings.seeds)
+    } else {
+        ProgressBar::hidden()
+    };
+    bar.set_style(
+        ProgressStyle::with_template("{bar:30} {pos}/{len} runs  {msg}  {eta} left")
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    let mut compared: Vec<Compared> = chosen
+        .iter()
+        .map(|contender| Compared {
+            name: contender.name,
+            family: contender.family,
+            runs: Vec::new(),
+        })
+        .collect();
+    for seed in 0..settings.seeds {
+        let data_dir = settings.data_dir.as_deref();
+        let setup = settings.problem.setup(seed, data_dir, device)?;
+        for (contender, compared) in chosen.iter().zip(&mut compared) {
+            bar.set_message(contender.name);
+            compared.runs.push(run(settings, &setup, contender, seed)?);
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    Ok(compared)
+}
+
+/// A contender on a problem, at its start.
+///
+/// # Errors
+/// If it does not fit the problem.
+pub fn solver<'a>(
+    contender: &Contender,
+    tuning: &Tuning,
+    setup: &'a Setup,
+    seed: u64,
+) -> Result<Box<dyn Solver + 'a>, Error> {
+    let on_batches = contender.family.on_batches();
+    let oracle = if on_batches { setup.batches.as_ref() } else { setup.whole.as_ref() };
+    let (x, y) = (setup.x.clone(), setup.y.clone());
+    match (contender.make)(tuning, &setup.point(), seed)? {
+        Method::Hypergradient(method) => {
+            let step = GradientStep::new(tuning.whole)?;
+            let start = match method.differentiates_start() {
+                true => Start::Learned { step_size: tuning.lower },
+                false => Start::Warm,
+            };
+            let solver = HypergradientSolver::new(oracle, method, step, x, y);
+            Ok(Box::new(solver.with_start(start)))
+        }
+        Method::Joint(method) => {
+            let [upper, lower] = setup.counts;
+            let sampler = match on_batches {
+                true => Sampler::with_replacement(upper, lower, seed)?,
+                false => Sampler::full(),
+            };
+            Ok(Box::new(JointSolver::new(oracle, method, x, y)?.with_sampler(sampler)))
+        }
+    }
+}
+
+/// One run of one method.
+fn run(
+    settings: &Settings,
+    setup: &Setup,
+    contender: &Contender,
+    seed: u64,
+) -> Result<SeedRun, BenchError> {
+    let tuning = settings.problem.tuning();
+    let [upper, lower] = setup.counts;
+    let on_batches = contender.family.on_batches();
+    let mut solver = solver(contender, &tuning, setup, seed)?;
+    let calls = |cost: Cost| match on_batches {
+        true => cost.total() as f64,
+        false => {
+            let of_upper = cost.upper_values + cost.upper_gradients + cost.upper_products;
+            of_upper as f64 * upper as f64 + (cost.total() - of_upper) as f64 * lower as f64
+        }
+    };
+    let grid = grid(settings.calls);
+    let mut judge = Judge::new(setup.judge.as_ref(), setup.y.clone())?;
+    let mut marks = vec![Mark { seconds: 0.0, measured: judge.measure(&setup.x)? }];
+    let mut failed: Option<Error> = None;
+    // A mark shows the last x that was there when its calls had been made, and no later one.
+    let mut before = (setup.x.clone(), 0.0);
+    let observer = |progress: &Progress<'_>| {
+        let made = calls(progress.cost);
+        let due = grid.iter().filter(|mark| **mark < made).count();
+        let (x, seconds) = &before;
+        if due > marks.len() {
+            match judge.measure(x) {
+                Ok(measured) => marks.resize(due, Mark { seconds: *seconds, measured }),
+                Err(error) => failed = Some(error),
+            }
+        }
+        before = (progress.solver.x().clone(), progress.elapsed.as_secs_f64());
+        if failed.is_some() || due == grid.len() {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    };
+    let ended = Executor::new(usize::MAX)?.observe(observer).run(solver.as_mut());
+    let fault = ended.err().or(failed).map(|error| error.to_string());
+    Ok(SeedRun { marks, fault })
+}

@@ -1,0 +1,154 @@
+//! The problems on which methods are compared.
+
+use std::path::Path;
+
+use bilevel_core::{AutodiffOracle, BilevelProblem, Data, Error, FullBatch, Level, Oracle};
+use bilevel_problems::{FeaturePenalties, Quadratic, Values};
+use bilevel_program::Vector;
+use burn::tensor::Device;
+use clap::ValueEnum;
+use rand::Rng;
+
+use crate::data::batches::{DenseBatches, full_batch};
+use crate::data::{Purpose, libsvm, stream};
+use crate::error::BenchError;
+use crate::methods::{Linear, Point, Tuning};
+
+/// A problem, by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProblemName {
+    /// Quadratic losses, each the mean of 8 that differ
+    Quadratic,
+    /// One penalty a feature of a logistic regression on ijcnn1 (needs --data-dir)
+    Ijcnn1,
+}
+
+/// A problem under one seed: three oracles of the same variables, and where to start.
+pub struct Setup {
+    /// One batch a call.
+    pub batches: Box<dyn Oracle>,
+    /// The whole data at each call.
+    pub whole: Box<dyn Oracle>,
+    /// The same, for measuring.
+    pub judge: Box<dyn Oracle>,
+    /// How many batches the levels have, F's first.
+    pub counts: [usize; 2],
+    /// The start of x.
+    pub x: Vector,
+    /// The start of y.
+    pub y: Vector,
+}
+
+impl Setup {
+    /// Where to start.
+    pub fn point(&self) -> Point<'_> {
+        Point { x: &self.x, y: &self.y }
+    }
+
+    fn new<P, D>(
+        problem: impl Fn() -> P,
+        (x, y): (&P::Upper, &P::Lower),
+        whole: FullBatch<P::Batch>,
+        batches: D,
+        counts: [usize; 2],
+    ) -> Result<Self, Error>
+    where
+        P: BilevelProblem + 'static,
+        D: Data<P::Batch> + 'static,
+    {
+        let start = AutodiffOracle::new(problem(), x, y, whole.clone())?;
+        Ok(Self {
+            x: start.upper_start(),
+            y: start.lower_start(),
+            whole: Box::new(start),
+            judge: Box::new(AutodiffOracle::new(problem(), x, y, whole)?),
+            batches: Box::new(AutodiffOracle::new(problem(), x, y, batches)?),
+            counts,
+        })
+    }
+}
+
+impl ProblemName {
+    /// The name on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Quadratic => "quadratic",
+            Self::Ijcnn1 => "ijcnn1",
+        }
+    }
+
+    /// Its step sizes.
+    pub fn tuning(self) -> Tuning {
+        let (upper, whole, lower, period) = match self {
+            Self::Quadratic => (0.02, 0.04, 0.5, 8),
+            Self::Ijcnn1 => (1.0, 20.0, 0.3, 200),
+        };
+        Tuning {
+            upper,
+            whole,
+            lower,
+            steps: 10,
+            truncated: 3,
+            aggregation: 0.5,
+            linear: Linear { iterations: 10, tolerance: 1e-6, damping: 0.0, warm: true },
+            period,
+            perturbation: 0.5,
+        }
+    }
+
+    /// The problem under `seed`.
+    ///
+    /// # Errors
+    /// Where it needs data that is not there or cannot be read.
+    pub fn setup(
+        self,
+        seed: u64,
+        data_dir: Option<&Path>,
+        device: &Device,
+    ) -> Result<Setup, BenchError> {
+        let mut rng = stream(seed, Purpose::Point);
+        let mut draw = |n: usize, size: f64| -> Vec<f64> {
+            (0..n).map(|_| rng.random_range(-size..size)).collect()
+        };
+        match self {
+            Self::Quadratic => {
+                const SIZES: (usize, usize) = (5, 10);
+                const BATCHES: usize = 8;
+                const NOISE: f64 = 0.2;
+                let problem = Quadratic::new(SIZES.0, SIZES.1, 0.5, 0)?;
+                let (x, y) = (draw(SIZES.0, 2.0), draw(SIZES.1, 2.0));
+                let (x, y) = (Values::new(&x, device), Values::new(&y, device));
+                let batches = problem.batches(BATCHES, NOISE, device)?;
+                let whole = problem.data(device);
+                let losses = || problem.losses();
+                Ok(Setup::new(losses, (&x, &y), whole, batches, [BATCHES; 2])?)
+            }
+            Self::Ijcnn1 => {
+                const ROWS: usize = 256;
+                let dir = data_dir.ok_or(BenchError::Setting {
+                    setting: "--data-dir",
+                    found: "not given".to_owned(),
+                    expected: "a folder with ijcnn1.gz or ijcnn1, or with libsvm/ that holds it"
+                        .to_owned(),
+                    cure: "name it, or compare on quadratic, which needs no data",
+                })?;
+                let rows = libsvm::read(&find(dir), Some(22))?.classify(&[-1.0, 1.0])?;
+                // Every fifth row judges.
+                let parts = rows.split(rows.classes().len() / 5, seed)?;
+                let batches = DenseBatches::new(&parts, ROWS, seed, device)?;
+                let counts = [Level::Upper, Level::Lower].map(|level| batches.batches(level));
+                let whole = full_batch(&parts, device)?;
+                let x = Values::new(&draw(22, 1.0), device);
+                let y = Values::new(&[0.0; 22], device);
+                Ok(Setup::new(|| FeaturePenalties, (&x, &y), whole, batches, counts)?)
+            }
+        }
+    }
+}
+
+/// ijcnn1 in a folder, as it may lie there.
+fn find(dir: &Path) -> std::path::PathBuf {
+    let names = ["ijcnn1.gz", "ijcnn1", "libsvm/ijcnn1.gz", "libsvm/ijcnn1"];
+    let found = names.iter().map(|name| dir.join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| dir.join(names[0]))
+}

@@ -1,0 +1,199 @@
+//! Batches of both levels out of sparse rows: what a problem over [`LabelledRows`] takes as its data.
+//!
+//! | source | holds | for |
+//! |---|---|---|
+//! | [`DenseBatches`] | every batch on the device | few features (ijcnn1: 22) |
+//! | [`SparseBatches`] | the sparse rows; a batch is made when asked for | many features (20newsgroups: 130107) |
+//! | [`full_batch`] | all rows of both levels as one batch each, on the device | measuring, deterministic methods |
+//!
+//! The rows of a level are put into random order once, under a seed, and cut into
+//! `ceil(rows / size)` batches. `Sample(i)` is batch `i` modulo their number, so that counting up goes through
+//! all rows again and again. Sizes of batches differ by at most one row, none is larger than `size`: where the
+//! number of batches divides that of the rows, the mean over batches is exactly that over rows.
+
+use bilevel_core::{Data, FullBatch, Level, Sample};
+use bilevel_problems::LabelledRows;
+use burn::tensor::Device;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use super::{Classified, DataError, Purpose, TrainValidation, stream};
+
+/// All batches of both levels, made once and held on the device; one is handed out without a copy.
+#[derive(Debug, Clone)]
+pub struct DenseBatches {
+    upper: Vec<LabelledRows>,
+    lower: Vec<LabelledRows>,
+}
+
+impl DenseBatches {
+    /// Batches of at most `size` rows, put together under `seed`.
+    ///
+    /// # Errors
+    /// Where `size` is 0, a part has no rows, the parts differ in features or labels, or memory does not hold
+    /// them dense.
+    pub fn new(
+        parts: &TrainValidation,
+        size: usize,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self, DataError> {
+        let orders = Orders::new(parts, size, seed)?;
+        check_room_for_all(parts)?;
+        let make = |set: &Classified, order: &Order| {
+            (0..order.batches).map(|i| set.on_device(order.batch(i), device)).collect()
+        };
+        Ok(Self {
+            upper: make(&parts.validation, &orders.upper),
+            lower: make(&parts.train, &orders.lower),
+        })
+    }
+
+    fn of(&self, level: Level) -> &[LabelledRows] {
+        match level {
+            Level::Upper => &self.upper,
+            Level::Lower => &self.lower,
+        }
+    }
+}
+
+impl Data<LabelledRows> for DenseBatches {
+    fn batch(&self, level: Level, sample: Sample) -> LabelledRows {
+        let batches = self.of(level);
+        batches[wrap(sample, batches.len())].clone()
+    }
+
+    fn batches(&self, level: Level) -> usize {
+        self.of(level).len()
+    }
+}
+
+/// The sparse rows of both levels; a batch is made dense when it is asked for, and never kept.
+#[derive(Debug, Clone)]
+pub struct SparseBatches {
+    parts: TrainValidation,
+    orders: Orders,
+    device: Device,
+}
+
+impl SparseBatches {
+    /// Batches of at most `size` rows, put together under `seed`.
+    ///
+    /// # Errors
+    /// Where `size` is 0, a part has no rows, the parts differ in features or labels, or memory does not hold
+    /// one dense batch.
+    pub fn new(
+        parts: TrainValidation,
+        size: usize,
+        seed: u64,
+        device: Device,
+    ) -> Result<Self, DataError> {
+        let orders = Orders::new(&parts, size, seed)?;
+        for set in [&parts.train, &parts.validation] {
+            set.rows().check_room(size.min(set.rows().rows()))?;
+        }
+        Ok(Self { parts, orders, device })
+    }
+
+    fn of(&self, level: Level) -> (&Classified, &Order) {
+        match level {
+            Level::Upper => (&self.parts.validation, &self.orders.upper),
+            Level::Lower => (&self.parts.train, &self.orders.lower),
+        }
+    }
+}
+
+impl Data<LabelledRows> for SparseBatches {
+    fn batch(&self, level: Level, sample: Sample) -> LabelledRows {
+        let (set, order) = self.of(level);
+        set.on_device(order.batch(wrap(sample, order.batches)), &self.device)
+    }
+
+    fn batches(&self, level: Level) -> usize {
+        self.of(level).1.batches
+    }
+}
+
+/// All rows of each level as one batch, in the order of the parts.
+///
+/// # Errors
+/// Where a part has no rows, the parts differ in features or labels, or memory does not hold them dense.
+pub fn full_batch(
+    parts: &TrainValidation,
+    device: &Device,
+) -> Result<FullBatch<LabelledRows>, DataError> {
+    check(parts)?;
+    check_room_for_all(parts)?;
+    let all = |set: &Classified| {
+        let rows: Vec<usize> = (0..set.rows().rows()).collect();
+        set.on_device(&rows, device)
+    };
+    Ok(FullBatch { upper: all(&parts.validation), lower: all(&parts.train) })
+}
+
+/// The rows of one level in random order, and the number of batches they are cut into.
+#[derive(Debug, Clone)]
+struct Order {
+    rows: Vec<usize>,
+    batches: usize,
+}
+
+impl Order {
+    fn new(rows: usize, size: usize, rng: &mut ChaCha8Rng) -> Self {
+        let mut order: Vec<usize> = (0..rows).collect();
+        order.shuffle(rng);
+        Self { rows: order, batches: rows.div_ceil(size) }
+    }
+
+    /// Batch `i`, less than the number of batches.
+    fn batch(&self, i: usize) -> &[usize] {
+        let cut = |i: usize| i * self.rows.len() / self.batches;
+        &self.rows[cut(i)..cut(i + 1)]
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Orders {
+    upper: Order,
+    lower: Order,
+}
+
+impl Orders {
+    fn new(parts: &TrainValidation, size: usize, seed: u64) -> Result<Self, DataError> {
+        check(parts)?;
+        if size == 0 {
+            return Err(DataError::BatchSize);
+        }
+        let mut rng = stream(seed, Purpose::Batches);
+        let lower = Order::new(parts.train.rows().rows(), size, &mut rng);
+        let upper = Order::new(parts.validation.rows().rows(), size, &mut rng);
+        Ok(Self { upper, lower })
+    }
+}
+
+/// Parts of two files may be of two kinds, or empty.
+fn check(TrainValidation { train, validation }: &TrainValidation) -> Result<(), DataError> {
+    let [found, expected] = [validation, train].map(|part| part.rows().features());
+    if found != expected || validation.labels() != train.labels() {
+        return Err(DataError::Kinds {
+            found,
+            found_labels: validation.labels().into(),
+            expected,
+            expected_labels: train.labels().into(),
+        });
+    }
+    let [train, validation] = [train, validation].map(|part| part.rows().rows());
+    if train == 0 || validation == 0 {
+        return Err(DataError::Parts { train, validation, rows: train + validation });
+    }
+    Ok(())
+}
+
+fn check_room_for_all(parts: &TrainValidation) -> Result<(), DataError> {
+    let rows = parts.train.rows().rows() + parts.validation.rows().rows();
+    parts.train.rows().check_room(rows)
+}
+
+fn wrap(sample: Sample, batches: usize) -> usize {
+    (sample.0 % batches as u64) as usize
+}

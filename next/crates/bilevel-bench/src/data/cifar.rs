@@ -1,0 +1,216 @@
+//! CIFAR-10 and CIFAR-100, in their binary versions.
+//!
+//! A file is records, one after the other: the label, a byte (CIFAR-100: the coarse label, then the fine one,
+//! which is the label here), and 3072 bytes of pixels, the red, green and blue channel of 32 rows of 32. Files
+//! come plain or inside gzip, told apart by content.
+//! Source: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009, and its web page.
+//!
+//! Memory follows what has been read, and never exceeds [`MOST`] records.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use super::{DataError, Images, gzip};
+
+/// Channels, height and width of an image.
+pub const SHAPE: [usize; 3] = [3, 32, 32];
+const PIXELS: usize = 3072;
+/// The records of a file that are read at most; the largest of the sources has 50,000.
+pub const MOST: usize = 100_000;
+/// The records of each `data_batch`.
+const BATCH: usize = 10_000;
+
+/// Which of the two sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// Ten classes, one label a record.
+    Ten,
+    /// A hundred classes in twenty groups, two labels a record.
+    Hundred,
+}
+
+impl Version {
+    /// The classes of each label of a record, the one in use last.
+    fn labels(self) -> &'static [usize] {
+        match self {
+            Self::Ten => &[10],
+            Self::Hundred => &[20, 100],
+        }
+    }
+
+    /// Number of classes.
+    pub fn classes(self) -> usize {
+        match self {
+            Self::Ten => 10,
+            Self::Hundred => 100,
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CIFAR-{}", self.classes())
+    }
+}
+
+/// The contents of one file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Records {
+    /// The label of each.
+    pub labels: Vec<u32>,
+    /// 3072 bytes each.
+    pub pixels: Vec<u8>,
+}
+
+/// What is wrong with a file; the text ends with the cure.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CifarFault {
+    /// The operating system stopped the reading.
+    #[error("cannot be read: {0}; check the disk and the permissions")]
+    Io(io::Error),
+    /// The gzip layer is truncated, damaged or followed by something else.
+    #[error("damaged gzip data: {0}; fetch the file again")]
+    Gzip(io::Error),
+    /// A file without records.
+    #[error("is empty, expected records of {0}; fetch the file again")]
+    Empty(Version),
+    /// A file that ends within a record.
+    #[error(
+        "ends after {found} bytes of record {record} (from 0), a record of {version} has {expected}; fetch the \
+         binary version again"
+    )]
+    Truncated {
+        /// The record, from 0.
+        record: usize,
+        /// Its bytes.
+        found: usize,
+        /// Those that it should have.
+        expected: usize,
+        /// The set.
+        version: Version,
+    },
+    /// A label that no class has.
+    #[error(
+        "label {found} of record {record} (from 0), expected 0 to {} in {version}; fetch the binary version \
+         again", classes - 1
+    )]
+    Label {
+        /// The record, from 0.
+        record: usize,
+        /// Its label.
+        found: u8,
+        /// Number of classes.
+        classes: usize,
+        /// The set.
+        version: Version,
+    },
+    /// More records than any file of the sets has.
+    #[error("more than {MOST} records, expected at most 50000; split the file")]
+    TooMany,
+}
+
+/// A folder's images.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cifar {
+    /// The training part: all `data_batch` files that are there, in the order of their numbers.
+    pub train: Images,
+    /// The test part.
+    pub test: Images,
+    /// The place of each training image in the whole training set, by which files of human labels are
+    /// [ordered](super::noise::human).
+    pub origin: Vec<usize>,
+}
+
+/// Reads CIFAR-10 (`data_batch_1.bin` to 5, any of them, and `test_batch.bin`) or CIFAR-100 (`train.bin` and
+/// `test.bin`) from `dir`, each plain or with `.gz` added (the plain one first where both exist).
+///
+/// # Errors
+/// Where the folder or a file is missing, unreadable or unsound.
+pub fn read_dir(dir: &Path) -> Result<Cifar, DataError> {
+    // Asked first, so that a mistyped folder is not reported as a folder that lacks a file.
+    fs::read_dir(dir).map_err(|cause| DataError::Read { path: dir.into(), cause })?;
+    let missing = |file| move || DataError::NoCifar { dir: dir.into(), file };
+    let (version, parts, test) = match find(dir, "train.bin") {
+        Some(train) => (Version::Hundred, vec![(0, train)], "test.bin"),
+        None => {
+            let part = |i: usize| Some((i - 1, find(dir, &format!("data_batch_{i}.bin"))?));
+            (Version::Ten, (1..=5).filter_map(part).collect(), "test_batch.bin")
+        }
+    };
+    if parts.is_empty() {
+        return Err(missing("data_batch_1.bin")());
+    }
+    let test = read(&find(dir, test).ok_or_else(missing(test))?, version)?;
+    let (mut train, mut origin) = (Records::default(), Vec::new());
+    for (batch, path) in parts {
+        let mut more = read(&path, version)?;
+        origin.extend((0..more.labels.len()).map(|i| batch * BATCH + i));
+        train.labels.append(&mut more.labels);
+        train.pixels.append(&mut more.pixels);
+    }
+    let set = |Records { labels, pixels }| {
+        Images::from_bytes(version.to_string(), pixels, labels, SHAPE, version.classes())
+    };
+    Ok(Cifar { train: set(train)?, test: set(test)?, origin })
+}
+
+fn find(dir: &Path, file: &str) -> Option<PathBuf> {
+    [dir.join(file), dir.join(format!("{file}.gz"))].into_iter().find(|path| path.exists())
+}
+
+/// Reads the file at `path`, plain or gzip.
+///
+/// # Errors
+/// [`DataError::Read`] where it cannot be opened, [`DataError::Cifar`] where its contents are unsound.
+pub fn read(path: &Path, version: Version) -> Result<Records, DataError> {
+    let file = File::open(path).map_err(|cause| DataError::Read { path: path.into(), cause })?;
+    let fault = |fault| DataError::Cifar { path: path.into(), fault };
+    parse(BufReader::new(file), version).map_err(fault)
+}
+
+/// Reads one file from a source of bytes, plain or gzip, to its end.
+///
+/// # Errors
+/// See [`CifarFault`].
+pub fn parse(source: impl BufRead, version: Version) -> Result<Records, CifarFault> {
+    let (bytes, zipped) = gzip::open(source).map_err(CifarFault::Io)?;
+    decode(bytes, version).map_err(|fault| match fault {
+        CifarFault::Io(error) if zipped && gzip::is_damage(&error) => CifarFault::Gzip(error),
+        other => other,
+    })
+}
+
+fn decode(mut source: impl Read, version: Version) -> Result<Records, CifarFault> {
+    let kinds = version.labels();
+    let expected = kinds.len() + PIXELS;
+    let mut records = Records::default();
+    let mut bytes = Vec::with_capacity(expected);
+    for record in 0.. {
+        bytes.clear();
+        source.by_ref().take(expected as u64).read_to_end(&mut bytes).map_err(CifarFault::Io)?;
+        if bytes.is_empty() {
+            break;
+        }
+        if record == MOST {
+            return Err(CifarFault::TooMany);
+        }
+        if bytes.len() < expected {
+            return Err(CifarFault::Truncated { record, found: bytes.len(), expected, version });
+        }
+        let (labels, pixels) = bytes.split_at(kinds.len());
+        for (&found, &classes) in labels.iter().zip(kinds) {
+            if usize::from(found) >= classes {
+                return Err(CifarFault::Label { record, found, classes, version });
+            }
+        }
+        records.labels.extend(labels.last().copied().map(u32::from));
+        records.pixels.extend_from_slice(pixels);
+    }
+    if records.labels.is_empty() {
+        return Err(CifarFault::Empty(version));
+    }
+    Ok(records)
+}

@@ -1,0 +1,88 @@
+//! What ends the program, and with which code.
+
+use std::path::PathBuf;
+
+use crate::backend::BackendError;
+use crate::data::DataError;
+use crate::data::noise::NoiseError;
+use crate::data::split::SplitError;
+use crate::report::ReportError;
+
+/// An error of the binary. [`BenchError::exit_code`] is what the process ends with.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BenchError {
+    /// A setting that cannot be.
+    #[error("{setting} is {found}, expected {expected}: {cure}")]
+    Setting {
+        /// The flag.
+        setting: &'static str,
+        /// Its value.
+        found: String,
+        /// The values it may have.
+        expected: String,
+        /// What to do.
+        cure: &'static str,
+    },
+    /// A data set that cannot be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A data set that is too small.
+    #[error(transparent)]
+    Split(#[from] SplitError),
+    /// Noise that cannot be made.
+    #[error(transparent)]
+    Noise(#[from] NoiseError),
+    /// A backend that cannot run.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// A run that diverged, or a setting that the library refused.
+    #[error(transparent)]
+    Core(#[from] bilevel_core::Error),
+    /// Results that cannot be written, or gone on with.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// Methods that did not end well; the summary says why, and the others' results stand.
+    #[error("{} did not end well; the reason and its cure stand in {}", .methods.join(", "), .summary.display())]
+    Methods {
+        /// Their names.
+        methods: Vec<String>,
+        /// The summary.
+        summary: PathBuf,
+    },
+    /// Derivatives that a check found wrong.
+    #[error(
+        "the derivatives of the {} loss are not those of its values: the lines marked WRONG say where",
+        .losses.join(" and of the ")
+    )]
+    Derivatives {
+        /// The losses.
+        losses: Vec<String>,
+    },
+}
+
+impl BenchError {
+    /// The exit code: 2 a wrong command line or setting, 3 data, 4 the backend, 5 a run that diverged
+    /// or climbed, 6 a folder of a run that cannot be used, 7 a derivative that is wrong.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Setting { .. } | Self::Noise(_) => 2,
+            Self::Core(bilevel_core::Error::InvalidSetting { .. }) => 2,
+            Self::Data(_) | Self::Split(_) => 3,
+            Self::Backend(_) => 4,
+            Self::Core(_) | Self::Methods { .. } => 5,
+            Self::Report(_) => 6,
+            Self::Derivatives { .. } => 7,
+        }
+    }
+}
+
+/// The exit codes, for `--help`.
+pub const EXIT_CODES: &str = "Exit codes:
+  0  all went well
+  2  a wrong command line or setting
+  3  data that is missing, damaged or too small
+  4  a backend that cannot run here
+  5  a run that diverged or climbed
+  6  a folder of a run that cannot be used: not writable, damaged, or another process is at it
+  7  a derivative that is wrong";

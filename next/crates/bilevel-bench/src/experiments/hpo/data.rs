@@ -1,0 +1,98 @@
+//! The data of each problem, in the memory of the host.
+
+use std::path::{Path, PathBuf};
+
+use rand::Rng;
+
+use super::{ProblemName, Settings};
+use crate::data::split::{Parts, SplitSizes, split};
+use crate::data::{Classified, Purpose, TrainValidation, digits, libsvm, stream};
+use crate::error::BenchError;
+use crate::settings::refuse;
+
+/// What the problems learn from.
+pub enum Data {
+    /// Images of digits: training, validation and test.
+    Digits(Parts),
+    /// Rows of features with a number each: training, validation and test.
+    Drawn([Vec<(Vec<f64>, f64)>; 3]),
+    /// Sparse rows, and those of a test file where there is one.
+    Rows(TrainValidation, Option<Classified>),
+}
+
+/// Features of the drawn rows; the second half of them tells nothing.
+pub const FEATURES: usize = 20;
+/// Drawn rows to train on, to validate by and to test with.
+const DRAWN: [usize; 3] = [40, 40, 1000];
+/// Features of ijcnn1.
+const IJCNN1: usize = 22;
+/// Documents of the training file that judge.
+const VALIDATION: usize = 2000;
+
+impl Data {
+    /// Reads or draws what `settings` ask for.
+    ///
+    /// # Errors
+    /// Where a file is not there or cannot be read.
+    pub fn read(settings: &Settings) -> Result<Self, BenchError> {
+        let seed = settings.seed;
+        match settings.problem {
+            ProblemName::Digits | ProblemName::Rates => {
+                let set = digits::load()?;
+                Ok(Self::Digits(split(&set, SplitSizes::DIGITS, seed)?.apply(&set)?))
+            }
+            ProblemName::Ridge => Ok(Self::Drawn(draw(seed))),
+            ProblemName::Ijcnn1 => {
+                let rows = libsvm::read(&find(settings, "libsvm", "ijcnn1.gz")?, Some(IJCNN1))?;
+                let rows = rows.classify(&[-1.0, 1.0])?;
+                // Every fifth row judges.
+                Ok(Self::Rows(rows.split(rows.classes().len() / 5, seed)?, None))
+            }
+            ProblemName::Newsgroups => {
+                let read = |name, features| {
+                    libsvm::read(&find(settings, "20newsgroups", name)?, features)
+                        .map_err(BenchError::from)
+                };
+                let train = read("train.counts.libsvm.gz", None)?;
+                let test = read("test.counts.libsvm.gz", Some(train.features()))?;
+                let labels = train.distinct_labels();
+                let words = train.frequent_columns(settings.words.unwrap_or(usize::MAX));
+                let classify = |set: crate::data::Sparse| {
+                    set.with_columns(&words).unit_rows().classify(&labels)
+                };
+                let parts = classify(train)?.split(VALIDATION, seed)?;
+                Ok(Self::Rows(parts, Some(classify(test)?)))
+            }
+        }
+    }
+}
+
+/// A file in the data's folder, or in one that has it.
+fn find(settings: &Settings, folder: &str, name: &str) -> Result<PathBuf, BenchError> {
+    let Some(dir) = &settings.data_dir else {
+        let expected = format!("a folder with {name}, or with {folder}/ that holds it");
+        let cure = "name it, or learn on the digits, which need no data";
+        return Err(refuse("--data-dir", "not given", &expected, cure));
+    };
+    let places = [dir.join(name), dir.join(folder).join(name)];
+    let found = places.iter().find(|path: &&PathBuf| Path::is_file(path));
+    Ok(found.unwrap_or(&places[0]).clone())
+}
+
+/// Rows of a linear model with noise of its own size.
+fn draw(seed: u64) -> [Vec<(Vec<f64>, f64)>; 3] {
+    let mut rng = stream(seed, Purpose::Problem);
+    // Uniform, of variance 1.
+    let mut number = || rng.random_range(-1.0..1.0) * 3.0_f64.sqrt();
+    let truth: Vec<f64> =
+        (0..FEATURES).map(|j| if j < FEATURES / 2 { number() } else { 0.0 }).collect();
+    let noise = truth.iter().map(|w| w * w).sum::<f64>().sqrt();
+    DRAWN.map(|rows| {
+        let mut row = |_| {
+            let features: Vec<f64> = (0..FEATURES).map(|_| number()).collect();
+            let score: f64 = features.iter().zip(&truth).map(|(a, w)| a * w).sum();
+            (features, score + noise * number())
+        };
+        (0..rows).map(&mut row).collect()
+    })
+}

@@ -1,0 +1,327 @@
+//! Running the methods and measuring them.
+
+use bilevel_core::{
+    Bounds, Coefficient, Descent, Fad, HypergradientSolver, JointSolver, Level, Momentum, Rad,
+    Sampler, Samples, Solver, Stage, Start,
+};
+use bilevel_program::Vector;
+use burn::tensor::Device;
+
+use super::data::Data;
+use super::posed::Posed;
+use super::rounds::Rounds;
+use super::search::{Search, Training, grid, random};
+use super::whole::Whole;
+use super::{Method, ProblemName, Settings};
+use crate::backend::run_on;
+use crate::data::{Purpose, stream};
+use crate::error::BenchError;
+use crate::experiments::{Experiment, Run, Trial};
+use crate::methods::{self, Point, contenders};
+use crate::report::convergence::{Axis, Chart, Curve, svg};
+use crate::report::{MethodReport, StepRecord};
+use crate::settings::refuse;
+
+/// The experiment, its data read.
+pub struct Prepared {
+    settings: Settings,
+    data: Data,
+}
+
+/// Reads the data, and asks whether the backend is there.
+///
+/// # Errors
+/// If the data, the backend or a setting cannot be used.
+pub fn prepare(settings: Settings) -> Result<Prepared, BenchError> {
+    settings.backend.resolve()?;
+    let data = Data::read(&settings)?;
+    Ok(Prepared { settings, data })
+}
+
+impl Experiment for Prepared {
+    fn run(self: Box<Self>, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
+        run_on(self.settings.backend, |device| self.on(device, run))?
+    }
+}
+
+impl Prepared {
+    fn on(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
+        let Prepared { settings, data } = self;
+        let bench = Bench { settings, posed: Posed::new(settings, data, &device)?, device };
+        let methods = settings.methods.iter();
+        let reports: Vec<_> = methods
+            .map(|&method| run.method(method.name(), |trial| bench.run(method, trial)))
+            .collect::<Result<_, _>>()?;
+        draw(settings, &reports, run)?;
+        Ok(reports)
+    }
+}
+
+/// The problem on a device, and what all methods share.
+struct Bench<'a> {
+    settings: &'a Settings,
+    posed: Posed,
+    device: Device,
+}
+
+impl Bench<'_> {
+    /// One method, from the same start as all others.
+    fn run(&self, method: Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
+        let first = self.posed.oracle.cost();
+        if method.is_baseline() {
+            self.search(method, trial)?;
+        } else {
+            self.learn(method, trial)?;
+        }
+        trial.count(self.posed.oracle.cost() - first);
+        Ok(())
+    }
+
+    fn training(&self) -> Result<Training<'_>, BenchError> {
+        let Settings { steps, step_size, seed, .. } = *self.settings;
+        let (oracle, start) = (self.posed.oracle.as_ref(), &self.posed.y);
+        Ok(Training { oracle, start, steps, step_size, descent: self.descent()?, seed })
+    }
+
+    /// The steps of y that x tells the rates of.
+    fn descent(&self) -> Result<Option<Descent>, BenchError> {
+        if self.settings.problem != ProblemName::Rates {
+            return Ok(None);
+        }
+        let (rate, momentum) = (Coefficient::exp("step_size"), Coefficient::sigmoid("momentum"));
+        Ok(Some(Descent::new(Momentum::new(rate, momentum)?, self.settings.steps)?))
+    }
+
+    fn search(&self, method: Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
+        let settings = self.settings;
+        let training = self.training()?;
+        let count = (settings.calls / training.calls()) as usize;
+        if count == 0 {
+            let expected = format!("at least {}, those of one training", training.calls());
+            let cure = "give more calls, or fewer --steps";
+            return Err(refuse("--calls", settings.calls, &expected, cure));
+        }
+        let (entries, region) = (self.posed.x.layout().size(), (settings.low, settings.high));
+        let candidates = match method.name() {
+            "grid" => grid(entries, count, region),
+            _ => random(entries, count, region, &mut stream(settings.seed, Purpose::Search)),
+        };
+        let steps = candidates.len();
+        let mut search = Search::new(training, candidates, self.posed.x.clone());
+        let mut least = least(&trial.report.series);
+        let seed = (settings.seed, self.device.clone());
+        trial.drive(&mut search, steps, seed, |_, progress| {
+            least = least.min(progress.seen.upper_loss);
+            StepRecord { upper_loss: Some(least), ..StepRecord::default() }
+        })?;
+        trial.report.status = format!("{steps} candidates");
+        if !least.is_finite() {
+            trial.report.ok = false;
+            trial.report.status += ", none of which led to finite losses: reduce --step-size";
+            return Ok(());
+        }
+        self.report((search.x(), search.y()), least, trial);
+        Ok(())
+    }
+
+    fn learn(&self, method: Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
+        let settings = self.settings;
+        let training = self.training()?;
+        let share = settings.calls.saturating_sub(training.calls()) / settings.rounds as u64;
+        let whole = Whole(self.posed.oracle.as_ref());
+        let mut solver = Rounds::new(self.solver(method, &whole)?, share);
+        let judge = Whole(self.posed.judge.as_ref());
+        let seed = (settings.seed, self.device.clone());
+        trial.drive(&mut solver, settings.rounds, seed, |_, progress| {
+            let stage = Stage::new(&judge, progress.solver.x(), Samples::default());
+            let loss = stage.value(Level::Upper, progress.solver.y()).read();
+            StepRecord { upper_loss: Some(loss), ..StepRecord::default() }
+        })?;
+        let before = self.posed.oracle.cost();
+        let x = solver.x().clone();
+        let y = trial.timed(|| training.model(&x))?;
+        let loss = training.validation_loss(&x, &y);
+        let spent = (self.posed.oracle.cost() - before).total();
+        let report = &mut trial.report;
+        if report.ok && report.warnings == 0 {
+            report.status = format!("{} rounds of {share} calls, and a training", settings.rounds);
+        }
+        report.series.push(StepRecord {
+            step: report.series.len() as u64,
+            seconds: report.seconds,
+            calls: report.series.last().map_or(0, |record| record.calls) + spent,
+            upper_loss: Some(loss),
+            ..StepRecord::default()
+        });
+        self.report((&x, &y), loss, trial);
+        Ok(())
+    }
+
+    /// A bilevel method at the start, on batches if it takes such.
+    fn solver<'b>(
+        &'b self,
+        method: Method,
+        whole: &'b Whole<'b>,
+    ) -> Result<Box<dyn Solver + 'b>, BenchError> {
+        let Posed { oracle, x, y, adam, .. } = &self.posed;
+        let settings = self.settings;
+        let batches = |level| oracle.batches(level);
+        let made = match (self.descent()?, method.name()) {
+            (None, name) => {
+                let contender = contenders().into_iter().find(|c| c.name == name);
+                let contender = contender.expect("every method but the searches is in the table");
+                let tuning = settings.tuning(batches(Level::Lower));
+                (contender.make)(&tuning, &Point { x, y }, settings.seed)?
+            }
+            (Some(descent), "rad") => methods::Method::Hypergradient(Box::new(Rad::new(descent))),
+            (Some(descent), "fad") => methods::Method::Hypergradient(Box::new(Fad::new(descent))),
+            (Some(_), other) => {
+                let cure = "the others do not differentiate in how y is trained";
+                return Err(refuse("--method", other, "rad or fad for rates", cure));
+            }
+        };
+        let (x, y) = (x.clone(), y.clone());
+        let region = Bounds::new(settings.low, settings.high)?;
+        Ok(match made {
+            methods::Method::Hypergradient(method) => {
+                let upper = adam(settings.learning_rate)?;
+                let start = if settings.is_convex() { Start::Warm } else { Start::Fixed };
+                let solver = HypergradientSolver::new(whole, method, upper, x, y);
+                Box::new(solver.with_start(start).with_projection(region))
+            }
+            methods::Method::Joint(method) => {
+                let (upper, lower) = (batches(Level::Upper), batches(Level::Lower));
+                let sampler = Sampler::epochs(upper, lower, settings.seed)?;
+                let solver = JointSolver::new(oracle.as_ref(), method, x, y)?;
+                Box::new(solver.with_sampler(sampler).with_projection(region))
+            }
+        })
+    }
+
+    /// What the summary has of a model y that was trained with x.
+    fn report(&self, (x, y): (&Vector, &Vector), loss: f64, trial: &mut Trial<'_>) {
+        let report = &mut trial.report;
+        report.upper_loss = Some(loss);
+        report.figures.insert("validation loss".into(), loss);
+        if let Some(test) = &self.posed.test {
+            let whole = Whole(test.as_ref());
+            let loss = Stage::new(&whole, x, Samples::default()).value(Level::Upper, y).read();
+            report.figures.insert("test loss".into(), loss);
+        }
+    }
+}
+
+/// The least loss of a series.
+fn least(series: &[StepRecord]) -> f64 {
+    series.iter().filter_map(|record| record.upper_loss).fold(f64::INFINITY, f64::min)
+}
+
+/// The curves over oracle calls and over seconds.
+fn draw(settings: &Settings, reports: &[MethodReport], run: &Run) -> Result<(), BenchError> {
+    type Place = fn(&StepRecord) -> f64;
+    let axes: [(&str, &'static str, Place); 2] = [
+        ("calls", "oracle calls", |record| record.calls as f64),
+        ("seconds", "seconds", |record| record.seconds),
+    ];
+    for (name, title, place) in axes {
+        let curve = |report: &MethodReport| {
+            let points = report.series.iter();
+            let points = points.filter_map(|record| Some((place(record), record.upper_loss?)));
+            Curve { label: report.name.clone(), points: points.collect(), band: Vec::new() }
+        };
+        let chart = Chart {
+            title: format!("{}, seed {}", settings.problem.as_str(), settings.seed),
+            axis: Axis::Linear(title),
+            quantity: Axis::Logarithmic("validation loss"),
+            curves: reports.iter().map(curve).collect(),
+        };
+        let file = format!("validation-loss-by-{name}.svg");
+        run.folder().write_file(&file, svg(&chart)?.as_bytes())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use bilevel_core::Snapshot;
+    use clap::Parser;
+
+    use super::super::Args;
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn bench(problem: &str, run: impl Fn(&Bench<'_>)) {
+        let line = ["", "--problem", problem, "--calls", "800", "--steps", "20", "--rounds", "4"];
+        let settings = Settings::new(&Line::parse_from(line).args).unwrap();
+        let data = Data::read(&settings).unwrap();
+        let posed = Posed::new(&settings, &data, &Device::flex()).unwrap();
+        run(&Bench { settings: &settings, posed, device: Device::flex() });
+    }
+
+    fn assert_resumes<'a>(make: impl Fn() -> Box<dyn Solver + 'a>) {
+        // One after the other: they count the calls of one oracle.
+        let run = |saved: Option<Snapshot>, from, to| {
+            let mut solver = make();
+            if let Some(saved) = saved {
+                solver.restore(saved).unwrap();
+            }
+            for k in from..to {
+                solver.step(k).unwrap();
+            }
+            solver.save()
+        };
+        let half = run(None, 0, 2);
+        assert_eq!(run(Some(half), 2, 4), run(None, 0, 4));
+    }
+
+    #[test]
+    fn rounds_and_searches_resume() {
+        bench("ridge", |bench| {
+            let whole = Whole(bench.posed.oracle.as_ref());
+            for name in ["cg", "soba"] {
+                let method = Method::named(name).unwrap();
+                assert_resumes(|| {
+                    Box::new(Rounds::new(bench.solver(method, &whole).unwrap(), 150))
+                });
+            }
+            let rng = || stream(3, Purpose::Search);
+            assert_resumes(|| {
+                let candidates = random(20, 4, (-8.0, 2.0), &mut rng());
+                let training = bench.training().unwrap();
+                Box::new(Search::new(training, candidates, bench.posed.x.clone()))
+            });
+        });
+    }
+
+    #[test]
+    fn the_whole_is_the_mean_of_its_batches() {
+        use bilevel_core::{Direction, Oracle, Point, Sample, Wrt};
+        let problem = crate::compare::ProblemName::Quadratic;
+        let setup = problem.setup(0, None, &Device::flex()).unwrap();
+        let (whole, expected) = (Whole(setup.batches.as_ref()), setup.whole.as_ref());
+        let (x, y) = (&setup.x, &setup.y);
+        let at = Point { x, y, sample: Sample(0) };
+        let near = |found: &[f64], expected: &[f64]| {
+            let off = found.iter().zip(expected).map(|(f, e)| (f - e).abs() / (1.0 + e.abs()));
+            let off = off.fold(0.0, f64::max);
+            assert!(off < 1e-4, "off by {off}");
+        };
+        for level in [Level::Upper, Level::Lower] {
+            let all = |oracle: &dyn Oracle| {
+                let (loss, sides) = oracle.gradient(level, at, Wrt::Both);
+                let along = oracle.product(level, at, Direction::lower(y), Wrt::Both);
+                let value = oracle.value(level, at).read();
+                assert!((loss.read() - value).abs() < 1e-5 * (1.0 + value.abs()));
+                let sides = [sides.into_both(), along.into_both()];
+                let lists = sides.iter().flat_map(|(x, y)| [x.to_vec(), y.to_vec()].concat());
+                lists.collect::<Vec<_>>()
+            };
+            near(&all(&whole), &all(expected));
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The gradient check of this experiment's losses.
+
+use bilevel_core::{BilevelProblem, Error, Level};
+use bilevel_models::Classifier;
+use bilevel_program::{Layout, Report, Tolerances, Vector, check_within};
+use burn::module::Module;
+use rand::Rng;
+
+use super::{HyperCleaning, Labelled, ModelName, Prepared, SampleWeights};
+use crate::backend::flex_in_f64;
+use crate::data::{Purpose, stream};
+use crate::error::BenchError;
+
+/// x and y as one module, so that the Hessian of a loss holds its mixed derivatives too.
+#[derive(Module, Debug)]
+struct Both {
+    x: SampleWeights,
+    y: Classifier,
+}
+
+/// Steps so short that hardly ever a kink of ReLU lies within one: there a loss has no derivative.
+const BETWEEN_KINKS: Tolerances = Tolerances { step: 1e-6, reach: 2e-5, ..Tolerances::F64 };
+
+impl Prepared {
+    /// Checks the derivatives of both losses in x and y together, at a random point, in f64 on flex.
+    ///
+    /// # Errors
+    /// If this process has already computed in f32 on flex: Burn fixes the precision once a process. If a
+    /// loss cannot be recorded.
+    pub fn check(&self) -> Result<[(Level, Report); 2], BenchError> {
+        let device = flex_in_f64()?;
+        let both = Both {
+            x: SampleWeights::new(vec![0.0; self.parts.train.len()], &device),
+            y: self.settings.model.config(&self.parts.train).init(&device),
+        };
+        // Zeros, where softmax regression starts, would hide much: a gradient that is zero there.
+        let layout = Layout::of(&both);
+        let mut rng = stream(self.settings.seed, Purpose::Point);
+        let values: Vec<f64> = (0..layout.size()).map(|_| rng.random_range(-0.5..0.5)).collect();
+        let point = Vector::from_slice(&layout, &values, &device);
+        let both = point.write_into(both);
+
+        let tolerances = match self.settings.model {
+            ModelName::Softmax => Tolerances::F64,
+            ModelName::Mlp => BETWEEN_KINKS,
+        };
+        let losses = [(Level::Upper, &self.parts.validation), (Level::Lower, &self.parts.train)];
+        let [upper, lower] = losses.map(|(level, samples)| {
+            let loss = |Both { x, y }: &Both| {
+                let batch = Labelled::new(samples, &x.weights().device());
+                match level {
+                    Level::Upper => HyperCleaning.upper_loss(x, y, &batch),
+                    Level::Lower => HyperCleaning.lower_loss(x, y, &batch),
+                }
+            };
+            let report = check_within(&both, loss, &tolerances);
+            let what = format!("the {level} loss");
+            Ok::<_, BenchError>((level, report.map_err(|error| Error::Trace { what, error })?))
+        });
+        Ok([upper?, lower?])
+    }
+}

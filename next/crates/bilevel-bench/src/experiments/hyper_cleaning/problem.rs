@@ -1,0 +1,82 @@
+//! The two losses.
+
+use bilevel_core::{Batch, BilevelProblem};
+use bilevel_models::{Classifier, cross_entropy};
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+
+use crate::data::Dataset;
+
+/// The problem; see the [module](super).
+#[derive(Clone, Copy, Debug)]
+pub struct HyperCleaning;
+
+/// x: one logit a training sample; the weight is its sigmoid.
+#[derive(Module, Debug)]
+pub struct SampleWeights {
+    logits: Param<Tensor<1>>,
+}
+
+impl SampleWeights {
+    /// These logits.
+    pub fn new(logits: Vec<f32>, device: &Device) -> Self {
+        let n = logits.len();
+        let logits = Tensor::from_data(TensorData::new(logits, [n]), device);
+        Self { logits: Param::from_tensor(logits) }
+    }
+
+    /// The weights, in (0, 1). Shape `[n]`.
+    pub fn weights(&self) -> Tensor<1> {
+        activation::sigmoid(self.logits.val())
+    }
+}
+
+/// Samples and their labels.
+#[derive(Clone, Debug, Batch)]
+pub struct Labelled {
+    /// `[n, features]`
+    pub inputs: Tensor<2>,
+    /// `[n]`
+    pub labels: Tensor<1, Int>,
+}
+
+impl Labelled {
+    /// A data set on a device.
+    pub fn new(set: &Dataset, device: &Device) -> Self {
+        let inputs = TensorData::new(set.images().to_vec(), [set.len(), set.features()]);
+        let labels: Vec<i32> = set.labels().iter().map(|&label| label as i32).collect();
+        let labels = TensorData::new(labels, [set.len()]);
+        Self {
+            inputs: Tensor::from_data(inputs, device),
+            labels: Tensor::from_data(labels, device),
+        }
+    }
+
+    fn losses(&self, classifier: &Classifier) -> Tensor<1> {
+        cross_entropy(classifier.forward(self.inputs.clone()), self.labels.clone())
+    }
+}
+
+impl BilevelProblem for HyperCleaning {
+    type Upper = SampleWeights;
+    type Lower = Classifier;
+    type Batch = Labelled;
+
+    fn upper_loss(
+        &self,
+        _: &SampleWeights,
+        classifier: &Classifier,
+        validation: &Labelled,
+    ) -> Tensor<1> {
+        validation.losses(classifier).mean()
+    }
+
+    fn lower_loss(
+        &self,
+        x: &SampleWeights,
+        classifier: &Classifier,
+        training: &Labelled,
+    ) -> Tensor<1> {
+        (x.weights() * training.losses(classifier)).mean()
+    }
+}

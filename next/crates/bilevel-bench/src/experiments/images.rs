@@ -1,0 +1,134 @@
+//! Images that are read, divided and put on a device; and training a classifier of them as one does without a
+//! bilevel problem.
+
+use std::path::Path;
+
+use bilevel_core::{BurnOptimizer, Error, UpperStep, Wrt};
+use bilevel_models::{ImageClassifier, accuracy, cross_entropy};
+use bilevel_program::{Recorded, Vector};
+use burn::optim::AdamConfig;
+use burn::optim::decay::WeightDecayConfig;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use rand::seq::SliceRandom;
+
+use crate::data::loader::ImageBatch;
+use crate::data::split::Parts;
+use crate::data::{DataError, Dataset, Purpose, digits, mnist, stream};
+use crate::error::BenchError;
+use crate::settings::refuse;
+
+/// Samples that are judged at once: their hidden layers would else be the peak of memory.
+const PART: usize = 1000;
+
+/// A folder's training and test part; of the embedded digits, where there is no folder, all and nothing.
+///
+/// # Errors
+/// Where the data cannot be read.
+pub fn read(folder: Option<&Path>) -> Result<(Dataset, Option<Dataset>), DataError> {
+    match folder {
+        None => Ok((digits::load()?, None)),
+        Some(folder) => mnist::read_dir(folder).map(|read| (read.train, Some(read.test))),
+    }
+}
+
+/// `train` and `validation` samples of a set, at random; where there is no test set, it is what is left.
+///
+/// # Errors
+/// Where there are not so many.
+pub fn divide(
+    (set, test): (Dataset, Option<Dataset>),
+    train: usize,
+    validation: usize,
+    seed: u64,
+) -> Result<Parts, BenchError> {
+    let most = set.len() - usize::from(test.is_none());
+    let wanted = train.saturating_add(validation);
+    if wanted > most {
+        let found = format!("{train}, beside {validation} for validation");
+        let expected = format!("{most} samples of both at most");
+        return Err(refuse("--train", found, &expected, "ask for fewer"));
+    }
+    let mut order: Vec<usize> = (0..set.len()).collect();
+    order.shuffle(&mut stream(seed, Purpose::Split));
+    let (chosen, rest) = order.split_at(wanted);
+    let (of_validation, of_train) = chosen.split_at(validation);
+    Ok(Parts {
+        train: set.select(of_train)?,
+        validation: set.select(of_validation)?,
+        test: test.map_or_else(|| set.select(rest), Ok)?,
+    })
+}
+
+/// A data set on a device.
+pub fn on_device(set: &Dataset, device: &Device) -> ImageBatch {
+    let [channels, height, width] = set.shape();
+    let images = TensorData::new(set.images().to_vec(), [set.len(), channels, height, width]);
+    ImageBatch {
+        images: Tensor::from_data(images, device),
+        labels: integers(set.labels().iter().map(|&label| label as usize), device),
+    }
+}
+
+/// A data set in batches of at most `size` samples, in its order.
+///
+/// # Errors
+/// Where a batch cannot be taken out of the set.
+pub fn batches(set: &Dataset, size: usize, device: &Device) -> Result<Vec<ImageBatch>, DataError> {
+    let all: Vec<usize> = (0..set.len()).collect();
+    all.chunks(size).map(|chunk| Ok(on_device(&set.select(chunk)?, device))).collect()
+}
+
+/// The cross-entropy of each sample. Shape `[n]`.
+pub fn losses(network: &ImageClassifier, batch: &ImageBatch) -> Tensor<1> {
+    cross_entropy(network.forward(batch.images.clone()), batch.labels.clone())
+}
+
+/// The share of samples that a network without normalisation classifies rightly.
+pub fn share_right(network: &ImageClassifier, batch: &ImageBatch) -> f64 {
+    let n = batch.labels.dims()[0];
+    let mut right = 0.0;
+    for start in (0..n).step_by(PART) {
+        let length = PART.min(n - start);
+        let logits = network.forward(batch.images.clone().narrow(0, start, length));
+        let labels = batch.labels.clone().narrow(0, start, length);
+        right += accuracy(logits, labels) * length as f64;
+    }
+    right / n as f64
+}
+
+/// Whole numbers on a device.
+pub fn integers(numbers: impl Iterator<Item = usize>, device: &Device) -> Tensor<1, Int> {
+    let numbers: Vec<i32> = numbers.map(|number| number as i32).collect();
+    let n = numbers.len();
+    Tensor::from_data(TensorData::new(numbers, [n]), device)
+}
+
+/// Trains a network by `steps` of Adam, at `learning_rate`, on the mean cross-entropy of one batch after the other, with
+/// `decay / 2` times the squared norm of the network added.
+///
+/// # Errors
+/// If the learning rate is not positive, or the loss of the network cannot be recorded.
+pub fn train(
+    network: ImageClassifier,
+    batches: &[ImageBatch],
+    (steps, learning_rate): (usize, f64),
+    decay: f64,
+) -> Result<ImageClassifier, Error> {
+    let unrecorded = |error| Error::Trace { what: "the loss of a network".into(), error };
+    // Beside a module without variables.
+    let loss = |_: &Vec<ImageClassifier>, network: &ImageClassifier, batch: &ImageBatch| {
+        losses(network, batch).mean()
+    };
+    let recorded = Recorded::new(&Vec::new(), &network).map_err(unrecorded)?;
+    let nothing = Vector::from_module(recorded.upper_layout(), recorded.x());
+    let adam = AdamConfig::new();
+    let adam = adam.with_weight_decay((decay > 0.0).then(|| WeightDecayConfig::new(decay as f32)));
+    let mut adam = BurnOptimizer::new(adam.build(), &network, learning_rate)?;
+    let mut y = Vector::from_module(recorded.lower_layout(), &network);
+    for batch in batches.iter().cycle().take(steps) {
+        let found = recorded.gradient(&nothing, &y, batch, Wrt::Lower, &loss);
+        y = adam.step(&y, &found.map_err(unrecorded)?.1.into_y());
+    }
+    Ok(y.write_into(network))
+}

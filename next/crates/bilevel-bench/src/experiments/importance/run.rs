@@ -1,0 +1,202 @@
+//! Running the methods and measuring them.
+
+use bilevel_core::{
+    ApproxGrad, AutodiffOracle, Batches, Descent, Gd, Implicit, JointMethod, JointSolver, Level,
+    OnBatches, Oracle, Penalty, Rad, Rates, Sampler, Schedule, Solver,
+};
+use bilevel_models::ImageClassifier;
+use burn::tensor::Device;
+use rand::seq::SliceRandom;
+
+use super::{Importance, Method, Settings, TrainingBatch};
+use crate::backend::run_on;
+use crate::data::loader::ImageBatch;
+use crate::data::noise::{Corrupted, Detection, corrupt_labels};
+use crate::data::split::Parts;
+use crate::data::{Dataset, Purpose, stream};
+use crate::error::BenchError;
+use crate::experiments::hyper_cleaning::SampleWeights;
+use crate::experiments::images::{batches, divide, on_device, read, share_right, train};
+use crate::experiments::{Experiment, Run, Trial};
+use crate::report::{MethodReport, StepRecord};
+
+/// How often a run looks at the test set: it is large, and a step is short.
+const LOOKS: usize = 50;
+
+/// Adam's learning rate of the baselines.
+const BASELINE_RATE: f64 = 1e-3;
+
+/// The experiment, its data read.
+pub struct Prepared {
+    settings: Settings,
+    parts: Parts,
+    corrupted: Corrupted,
+}
+
+/// Reads, divides and corrupts the data, and asks whether the backend is there.
+///
+/// # Errors
+/// If the data, the backend or a setting cannot be used.
+pub fn prepare(settings: Settings) -> Result<Prepared, BenchError> {
+    settings.backend.resolve()?;
+    let sets = read(settings.data_dir.as_deref())?;
+    let mut parts = divide(sets, settings.train, settings.validation, settings.seed)?;
+    let rng = &mut stream(settings.seed, Purpose::Noise);
+    let corrupted =
+        corrupt_labels(parts.train.labels(), parts.train.classes(), settings.noise, rng)?;
+    parts.train = parts.train.with_labels(corrupted.labels.clone())?;
+    Ok(Prepared { settings, parts, corrupted })
+}
+
+impl Experiment for Prepared {
+    fn run(self: Box<Self>, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
+        run_on(self.settings.backend, |device| self.on(device, run))?
+    }
+}
+
+impl Prepared {
+    fn on(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
+        let bench = Bench {
+            prepared: self,
+            settings: &self.settings,
+            test: on_device(&self.parts.test, &device),
+            device,
+        };
+        let methods = self.settings.methods.iter();
+        methods.map(|&method| run.method(method.name(), |trial| bench.run(method, trial))).collect()
+    }
+}
+
+/// The test set on a device, and what all methods share.
+struct Bench<'a> {
+    prepared: &'a Prepared,
+    settings: &'a Settings,
+    test: ImageBatch,
+    device: Device,
+}
+
+type ImportanceOracle = AutodiffOracle<Importance, Batches<TrainingBatch>>;
+
+impl Bench<'_> {
+    fn run(&self, method: Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
+        let Prepared { parts: Parts { train, validation, .. }, corrupted, .. } = self.prepared;
+        let right = || {
+            let right = (0..train.len()).filter(|&sample| !corrupted.wrong[sample]);
+            train.select(&right.collect::<Vec<_>>())
+        };
+        match method {
+            Method::ValOnly => self.baseline(validation.clone(), trial),
+            Method::TrainVal => self.baseline(train.clone().join(validation.clone())?, trial),
+            Method::Oracle => self.baseline(right()?.join(validation.clone())?, trial),
+            Method::Penalty | Method::ApproxGrad | Method::Rad => self.learn(method, trial),
+        }
+    }
+
+    /// The network with the same first weights for every method.
+    fn network(&self) -> ImageClassifier {
+        self.device.seed(self.settings.seed);
+        self.settings.model.config(&self.prepared.parts.train).init(&self.device)
+    }
+
+    /// As many steps as a bilevel method makes in y, on `set` in random order.
+    fn baseline(&self, set: Dataset, trial: &mut Trial<'_>) -> Result<(), BenchError> {
+        let mut order: Vec<usize> = (0..set.len()).collect();
+        order.shuffle(&mut stream(self.settings.seed, Purpose::Batches));
+        let batches = batches(&set.select(&order)?, self.settings.batch, &self.device)?;
+        let steps = self.settings.upper_steps * self.settings.steps;
+        trial.report.baseline = true;
+        let network = self.network();
+        let network = trial.timed(|| train(network, &batches, (steps, BASELINE_RATE), 0.0))?;
+        trial.report.test_accuracy = Some(share_right(&network, &self.test));
+        trial.report.status = format!("{steps} steps on {} samples", set.len());
+        Ok(())
+    }
+
+    /// The weights and the network, by a bilevel method.
+    fn learn(&self, method: Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
+        let Settings { batch, steps, step_size, learning_rate, gamma, .. } = *self.settings;
+        let Settings { linear_rate, linear_steps, damping, .. } = *self.settings;
+        let Parts { train, validation, .. } = &self.prepared.parts;
+        let module = SampleWeights::new(vec![0.0; train.len()], &self.device);
+        let level = |set| {
+            let batches = batches(set, batch, &self.device)?;
+            Ok::<_, BenchError>(TrainingBatch::all(batches, &self.device))
+        };
+        let data = Batches::new(level(validation)?, level(train)?)?;
+        let oracle = AutodiffOracle::new(Importance, &module, &self.network(), data)?;
+        let (x, y) = (oracle.upper_start(), oracle.lower_start());
+        // A logit's gradient is that of one sample among those of a batch.
+        let rates = |lower: Schedule| Rates::new(learning_rate * batch as f64, lower);
+        let descent = |steps| Descent::new(Gd::new(step_size)?, steps);
+        let method: Box<dyn JointMethod> = match method {
+            Method::ApproxGrad => {
+                let solver = ApproxGrad::adam(linear_rate, linear_steps, SOLVED)?;
+                let implicit = Implicit::new(descent(1)?, solver.with_damping(damping)?);
+                let rates = rates(step_size.into())?;
+                Box::new(OnBatches::new(implicit.with_warm_start(), rates, steps)?)
+            }
+            Method::Rad => {
+                let rad = Rad::new(descent(UNROLLED)?);
+                Box::new(OnBatches::new(rad, rates(step_size.into())?, steps)?)
+            }
+            _ => {
+                // What is penalised is steeper than f, and grows.
+                let falling = Schedule::geometric(step_size / (1.0 + gamma), FALL);
+                let penalty = Penalty::new(rates(falling)?, steps, gamma, TOLERANCE)?;
+                Box::new(penalty.with_descent(Schedule::geometric(1.0, DESCENT_DECAY))?)
+            }
+        };
+        let [upper, lower] = [Level::Upper, Level::Lower].map(|level| oracle.batches(level));
+        let sampler = Sampler::epochs(upper, lower, self.settings.seed)?;
+        let mut solver = JointSolver::new(&oracle, method, x, y)?.with_sampler(sampler);
+        self.drive(&mut solver, &oracle, trial)
+    }
+
+    fn drive(
+        &self,
+        solver: &mut dyn Solver,
+        oracle: &ImportanceOracle,
+        trial: &mut Trial<'_>,
+    ) -> Result<(), BenchError> {
+        let steps = self.settings.upper_steps;
+        let seed = (self.settings.seed, self.device.clone());
+        let every = steps.div_ceil(LOOKS);
+        trial.drive(solver, steps, seed, |_, progress| {
+            if progress.step % every > 0 && progress.step < steps {
+                return StepRecord::default();
+            }
+            let detection = self.detection(oracle, progress.solver);
+            let network = oracle.lower_module(progress.solver.y());
+            StepRecord {
+                test_accuracy: Some(share_right(&network, &self.test)),
+                f1: detection.map(|detection| detection.f1),
+                ..StepRecord::default()
+            }
+        })?;
+        trial.report.detection = self.detection(oracle, solver);
+        let report = &mut trial.report;
+        if let Some(last) = report.series.last() {
+            report.test_accuracy = last.test_accuracy;
+            (report.upper_loss, report.lower_loss) = (last.upper_loss, last.lower_loss);
+        }
+        Ok(())
+    }
+
+    /// How well the weights find the wrong labels; none where a weight is not a number.
+    fn detection(&self, oracle: &ImportanceOracle, solver: &dyn Solver) -> Option<Detection> {
+        let weights = oracle.upper_module(solver.x()).weights().into_data();
+        let weights: Vec<f32> = weights.iter::<f32>().collect();
+        Detection::from_weights(&weights, &self.prepared.corrupted.wrong, 0.5).ok()
+    }
+}
+
+/// The tolerance at which the penalty grows.
+const TOLERANCE: f64 = 1.0;
+/// The relative residual at which a linear system is solved.
+const SOLVED: f64 = 1e-2;
+/// The steps of y that `rad` goes back through, all on one batch.
+const UNROLLED: usize = 5;
+/// By which the steps of y fall each time: about as `1 / (1 + g)`, g growing by 1.1.
+const FALL: f64 = 1.0 / 1.06;
+/// By which the weight of f in the steps of y falls each time.
+const DESCENT_DECAY: f64 = 0.99;

@@ -1,0 +1,137 @@
+//! The methods of this experiment.
+
+use bilevel_core::{
+    Alternating, ApproxGrad, AutodiffOracle, Ball, Bounds, Descent, FullBatch, Gd, GradientStep,
+    HypergradientMethod, HypergradientSolver, Implicit, JointSolver, ModuleConstraints, Penalty,
+    Rad, Rates, Schedule, Solver, Start,
+};
+use bilevel_models::SoftmaxRegression;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use super::{PoisonBatch, Poisoning, Poisons, Settings};
+use crate::error::BenchError;
+
+/// A method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// Baseline of untargeted: no poisons
+    Clean,
+    /// Baseline of untargeted: images as they are under wrong labels
+    Flipped,
+    /// Of clean-label: the representation of the poison is drawn to the target's
+    Collision,
+    /// Back through all lower steps (reverse mode)
+    Rad,
+    /// Implicit function theorem, by gradient descent on the linear system
+    ApproxGrad,
+    /// The lower gradient as a penalty, and of clean-label the bound too
+    Penalty,
+    /// Of clean-label: the lower gradient as a penalty, the bound by projection
+    PenaltyProjected,
+}
+
+impl Method {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Clean => "clean",
+            Self::Flipped => "flipped",
+            Self::Collision => "collision",
+            Self::Rad => "rad",
+            Self::ApproxGrad => "approx-grad",
+            Self::Penalty => "penalty",
+            Self::PenaltyProjected => "penalty-projected",
+        }
+    }
+}
+
+/// The oracle of either attack.
+pub(super) type PoisonOracle = AutodiffOracle<Poisoning, FullBatch<PoisonBatch>>;
+
+/// Where poisons may be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Allowed {
+    /// Where every pixel is in `[0, 1]`, the bases being black.
+    Pixels,
+    /// Within this distance of the base.
+    Near(f64),
+}
+
+/// The variables of the problem as modules.
+pub(super) struct Modules {
+    pub x: Poisons,
+    pub y: SoftmaxRegression,
+}
+
+/// The tolerance at which the penalty grows.
+const TOLERANCE: f64 = 1.0;
+/// By which it grows, and steps of y shrink.
+const GROWTH: f64 = 1.01;
+const NEXT_TO_NOTHING: f64 = 1e-12;
+/// Damping of a Hessian that has no inverse: softmax regression has directions that change nothing.
+const DAMPING: f64 = 0.01;
+
+/// The method's solver, x moved by steps of `rate`.
+pub(super) fn solver<'a>(
+    method: Method,
+    oracle: &'a PoisonOracle,
+    modules: &Modules,
+    allowed: Allowed,
+    rate: f64,
+    settings: &Settings,
+) -> Result<Box<dyn Solver + 'a>, BenchError> {
+    let Settings { steps, step_size, gamma, linear_rate, .. } = *settings;
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let descent = || Descent::new(Gd::new(step_size)?, steps);
+    let rates = Rates::new(rate, step_size)?;
+    let hypergradient: Box<dyn HypergradientMethod> = match method {
+        Method::Penalty | Method::PenaltyProjected => {
+            // What is penalised is steeper than f, and grows.
+            let falling = Schedule::geometric(step_size / (1.0 + gamma), 1.0 / GROWTH);
+            let rates = Rates::new(rate, falling)?;
+            let penalty =
+                Penalty::new(rates, steps, gamma, TOLERANCE)?.with_factors(GROWTH, 0.9)?;
+            return Ok(match allowed {
+                Allowed::Pixels => {
+                    let solver = JointSolver::new(oracle, penalty, x, y)?;
+                    Box::new(solver.with_projection(Bounds::new(0.0, 1.0)?))
+                }
+                Allowed::Near(bound) if method == Method::PenaltyProjected => {
+                    let solver = JointSolver::new(oracle, penalty, x, y)?;
+                    Box::new(solver.with_projection(Ball::new(bound)?))
+                }
+                Allowed::Near(bound) => {
+                    let beyond = move |x: &Poisons, _: &SoftmaxRegression| {
+                        // A norm has no derivative at 0, where every poison starts.
+                        (x.shift().powi_scalar(2).sum() + NEXT_TO_NOTHING).sqrt() - bound
+                    };
+                    let beyond = ModuleConstraints::new(&modules.x, &modules.y, beyond)?;
+                    let penalty = penalty.with_inequalities(beyond);
+                    Box::new(JointSolver::new(oracle, penalty, x, y)?)
+                }
+            });
+        }
+        Method::Collision => {
+            // x is in the second term of F alone, and this method sees nothing but F_x.
+            let solver = JointSolver::new(oracle, Alternating::new(rates), x, y)?;
+            return Ok(match allowed {
+                Allowed::Pixels => Box::new(solver.with_projection(Bounds::new(0.0, 1.0)?)),
+                Allowed::Near(bound) => Box::new(solver.with_projection(Ball::new(bound)?)),
+            });
+        }
+        Method::ApproxGrad => {
+            let solver = ApproxGrad::adam(linear_rate, steps, 1e-6)?.with_damping(DAMPING)?;
+            Box::new(Implicit::new(descent()?, solver).with_warm_start())
+        }
+        Method::Clean | Method::Flipped | Method::Rad => Box::new(Rad::new(descent()?)),
+    };
+    let upper = GradientStep::new(rate)?;
+    let solver =
+        HypergradientSolver::new(oracle, hypergradient, upper, x, y).with_start(Start::Warm);
+    Ok(match allowed {
+        Allowed::Pixels => Box::new(solver.with_projection(Bounds::new(0.0, 1.0)?)),
+        Allowed::Near(bound) => Box::new(solver.with_projection(Ball::new(bound)?)),
+    })
+}

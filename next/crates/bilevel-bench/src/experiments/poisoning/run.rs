@@ -1,0 +1,125 @@
+//! Reading the data, and which attack is run.
+
+use bilevel_core::Error;
+use bilevel_models::{
+    ClassifierConfig, ImageClassifier, ImageClassifierConfig, SoftmaxRegressionConfig,
+};
+use burn::tensor::{Device, Int, Tensor};
+
+use super::clean_label::CleanLabel;
+use super::untargeted::Untargeted;
+use super::{Attack, Settings};
+use crate::backend::run_on;
+use crate::data::Dataset;
+use crate::data::loader::ImageBatch;
+use crate::data::noise::NoiseError;
+use crate::data::split::Parts;
+use crate::error::BenchError;
+use crate::experiments::images::{divide, read, train};
+use crate::experiments::{Experiment, Run};
+use crate::report::MethodReport;
+use crate::settings::refuse;
+
+/// The most samples that a representation is learned from.
+const OTHERS: usize = 5000;
+
+/// The experiment, its data read.
+pub struct Prepared {
+    pub(super) settings: Settings,
+    pub(super) parts: Parts,
+    /// The last of the training samples, which untargeted poisons start from.
+    pub(super) bases: Option<Dataset>,
+    /// Samples of the classes that clean-label does not attack: what its representation is learned from.
+    pub(super) others: Option<Dataset>,
+}
+
+/// Reads and divides the data, and asks whether the backend is there.
+///
+/// # Errors
+/// If the data, the backend or a setting cannot be used.
+pub fn prepare(settings: Settings) -> Result<Prepared, BenchError> {
+    settings.backend.resolve()?;
+    let (set, test) = read(settings.data_dir.as_deref())?;
+    if set.classes() < 2 {
+        return Err(NoiseError::Classes(set.classes()).into());
+    }
+    let Settings { train, validation, poisons, seed, .. } = settings;
+    let (parts, bases, others) = match settings.attack {
+        Attack::Untargeted => {
+            let all = train.saturating_add(poisons);
+            let mut parts = divide((set, test), all, validation, seed)?;
+            let last: Vec<usize> = (train..all).collect();
+            let bases = parts.train.select(&last)?;
+            parts.train = parts.train.select(&(0..train).collect::<Vec<_>>())?;
+            (parts, Some(bases), None)
+        }
+        Attack::CleanLabel => {
+            let others = of_other_classes(&set, settings.classes)?;
+            let two = |set: Dataset| of_classes(&set, settings.classes);
+            let sets = (two(set)?, test.map(two).transpose()?);
+            (divide(sets, train, validation, seed)?, None, Some(others))
+        }
+    };
+    Ok(Prepared { settings, parts, bases, others })
+}
+
+/// The samples of two classes, which become 0 and 1.
+fn of_classes(set: &Dataset, classes: [u32; 2]) -> Result<Dataset, BenchError> {
+    let counts = set.class_counts();
+    if let Some(none) =
+        classes.iter().find(|&&class| counts.get(class as usize).is_none_or(|&n| n == 0))
+    {
+        let expected = format!("classes of {}, 0 to {}", set.name(), counts.len() - 1);
+        return Err(refuse("--classes", none, &expected, "choose two that have samples"));
+    }
+    let chosen = (0..set.len()).filter(|&at| classes.contains(&set.labels()[at]));
+    let chosen = set.select(&chosen.collect::<Vec<_>>())?;
+    let labels = chosen.labels().iter().map(|&label| u32::from(label == classes[1])).collect();
+    Ok(Dataset::new(chosen.name(), chosen.images().to_vec(), labels, chosen.shape(), 2)?)
+}
+
+/// The samples of all classes but two.
+fn of_other_classes(set: &Dataset, two: [u32; 2]) -> Result<Dataset, BenchError> {
+    let others = (0..set.len()).filter(|&at| !two.contains(&set.labels()[at]));
+    let others: Vec<usize> = others.take(OTHERS).collect();
+    if others.is_empty() {
+        let found = format!("{}, that has no others", set.name());
+        return Err(refuse("--classes", found, "two of three or more", "take another --data-dir"));
+    }
+    Ok(set.select(&others)?)
+}
+
+impl Experiment for Prepared {
+    fn run(self: Box<Self>, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
+        run_on(self.settings.backend, |device| self.on(device, run))?
+    }
+}
+
+impl Prepared {
+    fn on(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
+        match self.settings.attack {
+            Attack::Untargeted => Untargeted::new(self, device)?.run(run),
+            Attack::CleanLabel => CleanLabel::new(self, device)?.run(run),
+        }
+    }
+}
+
+/// Steps of Adam of a classifier that is trained anew, and their learning rate.
+const RETRAINING: (usize, f64) = (500, 0.05);
+
+/// Softmax regression of `classes`, trained from zeros on `features`, `[n, features]`.
+///
+/// # Errors
+/// See [`train`].
+pub(super) fn retrained(
+    features: Tensor<2>,
+    labels: Tensor<1, Int>,
+    classes: usize,
+    decay: f64,
+) -> Result<ImageClassifier, Error> {
+    let (n, width, device) = (features.dims()[0], features.dims()[1], features.device());
+    let config = ClassifierConfig::Softmax(SoftmaxRegressionConfig::new(width, classes));
+    let network = ImageClassifierConfig::Flat(config).init(&device);
+    let all = ImageBatch { images: features.reshape([n, width, 1, 1]), labels };
+    train(network, &[all], RETRAINING, decay)
+}

@@ -1,0 +1,161 @@
+//! Poisons after which the classifier errs everywhere.
+
+use bilevel_core::{AutodiffOracle, Frozen, FullBatch};
+use bilevel_models::{
+    ClassifierConfig, ImageClassifier, ImageClassifierConfig, SoftmaxRegressionConfig,
+};
+use burn::tensor::{Device, Int, Tensor};
+use rand::Rng;
+
+use super::method::{Allowed, Modules, solver};
+use super::run::{Prepared, retrained};
+use super::{Goal, Method, PoisonBatch, Poisoning, Poisons, Representation, Settings};
+use crate::data::loader::ImageBatch;
+use crate::data::{Dataset, Purpose, stream};
+use crate::error::BenchError;
+use crate::experiments::images::{integers, on_device, share_right};
+use crate::experiments::{Run, Trial};
+use crate::report::pictures::{Row, pictures};
+use crate::report::{MethodReport, StepRecord};
+
+/// Poisons that are drawn beside their bases.
+const SHOWN: usize = 10;
+
+/// The data on a device, and what all methods share.
+pub(super) struct Untargeted<'a> {
+    settings: &'a Settings,
+    bases: &'a Dataset,
+    given: Vec<usize>,
+    /// Its features are the pixels.
+    pixels: ImageClassifierConfig,
+    train: ImageBatch,
+    validation: ImageBatch,
+    test: ImageBatch,
+    device: Device,
+}
+
+impl<'a> Untargeted<'a> {
+    pub fn new(prepared: &'a Prepared, device: Device) -> Result<Self, BenchError> {
+        let Prepared { settings, parts, bases, .. } = prepared;
+        let bases = bases.as_ref().expect("untargeted poisons have bases");
+        let mut rng = stream(settings.seed, Purpose::Noise);
+        let classes = bases.classes();
+        let mut wrong = |&label: &u32| (label as usize + rng.random_range(1..classes)) % classes;
+        let config = SoftmaxRegressionConfig::new(bases.features(), classes);
+        Ok(Self {
+            settings,
+            bases,
+            given: bases.labels().iter().map(&mut wrong).collect(),
+            pixels: ImageClassifierConfig::Flat(ClassifierConfig::Softmax(config)),
+            train: on_device(&parts.train, &device),
+            validation: on_device(&parts.validation, &device),
+            test: on_device(&parts.test, &device),
+            device,
+        })
+    }
+
+    pub fn run(&self, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
+        let methods = self.settings.methods.iter();
+        methods
+            .map(|&method| run.method(method.name(), |trial| self.attack(method, trial)))
+            .collect()
+    }
+
+    fn attack(&self, method: Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
+        let poisons = match method {
+            Method::Clean => None,
+            Method::Flipped => Some(on_device(self.bases, &self.device).images),
+            _ => Some(self.poisons(method, trial)?),
+        };
+        trial.report.baseline = matches!(method, Method::Clean | Method::Flipped);
+        let accuracy = trial.timed(|| self.accuracy_after(poisons.clone()))?;
+        let report = &mut trial.report;
+        report.test_accuracy = Some(accuracy);
+        if report.baseline {
+            let poisons = poisons.map_or(0, |poisons| poisons.dims()[0]);
+            report.status = format!("{poisons} poisons");
+            return Ok(());
+        }
+        let last = report.series.len() as u64;
+        let seconds = report.seconds;
+        report.series.push(StepRecord {
+            step: last,
+            seconds,
+            test_accuracy: Some(accuracy),
+            ..StepRecord::default()
+        });
+        let Some(poisons) = poisons else { return Ok(()) };
+        self.draw(method, poisons, trial)
+    }
+
+    /// The poisons that a bilevel method makes.
+    fn poisons(&self, method: Method, trial: &mut Trial<'_>) -> Result<Tensor<4>, BenchError> {
+        let bases = on_device(self.bases, &self.device).images;
+        let features = self.bases.features();
+        self.device.seed(self.settings.seed);
+        let config = SoftmaxRegressionConfig::new(features, self.bases.classes());
+        let modules = Modules { x: Poisons::new(bases.clone()), y: config.init(&self.device) };
+        let seen = |batch: &ImageBatch| PoisonBatch {
+            representation: Representation {
+                network: Frozen(self.pixels()),
+                centre: Tensor::zeros([1, 1], &self.device),
+                unit: 1.0,
+            },
+            bases: bases.zeros_like(),
+            given: integers(self.given.iter().copied(), &self.device),
+            features: batch.images.clone().flatten(1, 3),
+            labels: batch.labels.clone(),
+        };
+        let data = FullBatch { upper: seen(&self.validation), lower: seen(&self.train) };
+        let problem = Poisoning { goal: Goal::Untargeted, decay: self.settings.decay };
+        let oracle = AutodiffOracle::new(problem, &modules.x, &modules.y, data)?;
+        // The lower loss is a mean: the part of one poison in it is one of all samples.
+        let samples = self.settings.train + self.settings.poisons;
+        let rate = self.settings.learning_rate * samples as f64;
+        let mut solver = solver(method, &oracle, &modules, Allowed::Pixels, rate, self.settings)?;
+        let seed = (self.settings.seed, self.device.clone());
+        // What y reaches in a few steps is not what the report is of.
+        let steps = self.settings.upper_steps;
+        trial.drive(&mut *solver, steps, seed, |_, _| StepRecord::default())?;
+        let report = &mut trial.report;
+        if let Some(last) = report.series.last() {
+            (report.upper_loss, report.lower_loss) = (last.upper_loss, last.lower_loss);
+        }
+        Ok(oracle.upper_module(solver.x()).shift())
+    }
+
+    fn pixels(&self) -> ImageClassifier {
+        self.pixels.init(&self.device)
+    }
+
+    /// The test accuracy of a classifier that is trained anew on the training set and the poisons.
+    fn accuracy_after(&self, poisons: Option<Tensor<4>>) -> Result<f64, BenchError> {
+        let (mut inputs, mut labels) = (self.train.images.clone(), self.train.labels.clone());
+        if let Some(poisons) = poisons {
+            let given: Tensor<1, Int> = integers(self.given.iter().copied(), &self.device);
+            inputs = Tensor::cat(vec![inputs, poisons], 0);
+            labels = Tensor::cat(vec![labels, given], 0);
+        }
+        let network =
+            retrained(inputs.flatten(1, 3), labels, self.bases.classes(), self.settings.decay)?;
+        Ok(share_right(&network, &self.test))
+    }
+
+    fn draw(
+        &self,
+        method: Method,
+        poisons: Tensor<4>,
+        trial: &Trial<'_>,
+    ) -> Result<(), BenchError> {
+        let shown = SHOWN.min(self.bases.len());
+        let poisons: Vec<f32> = poisons.into_data().iter::<f32>().collect();
+        let poisons = poisons.chunks(self.bases.features()).take(shown);
+        let rows = [
+            Row { name: "base", images: (0..shown).map(|at| self.bases.image(at)).collect() },
+            Row { name: "poison", images: poisons.collect() },
+        ];
+        let svg = pictures(&rows, self.bases.shape())?;
+        let name = format!("poisons-{}.svg", method.name());
+        Ok(trial.folder().write_file(&name, svg.as_bytes())?)
+    }
+}

@@ -1,0 +1,112 @@
+//! The training set as it is given, the clean set beside it, and the test set.
+
+use std::path::Path;
+
+use rand::seq::index::sample;
+
+use super::settings::{NoiseName, Settings};
+use crate::data::augment::Augmentation;
+use crate::data::noise::{Corrupted, Flips, flip, human, uniform};
+use crate::data::split::hold_out;
+use crate::data::{Images, Purpose, cifar, digits, idx, long_tail, stream};
+use crate::error::BenchError;
+
+/// Digits of each class that are kept for the test.
+const DIGITS_TEST: usize = 50;
+
+/// The sets of a run.
+pub(super) struct Sets {
+    /// What f sees: spoiled as the settings say.
+    pub train: Images,
+    /// Which of its labels are wrong: only the report sees it.
+    pub wrong: Vec<bool>,
+    /// `[i][j]`, row-major: the share of label i among training samples of class j.
+    pub transition: Vec<f64>,
+    /// What F sees.
+    pub clean: Images,
+    /// What the report judges by.
+    pub test: Images,
+    /// The variants that training sees.
+    pub augmentation: Augmentation,
+}
+
+/// Reads the images, holds the clean ones out, thins the classes and spoils the labels, in this order.
+///
+/// # Errors
+/// If the data or a setting cannot be used.
+pub(super) fn read(settings: &Settings) -> Result<Sets, BenchError> {
+    let seed = settings.seed;
+    let rng = &mut stream(seed, Purpose::Split);
+    let (all, test, origin, augmentation) = match &settings.data_dir {
+        None => {
+            let set = digits::load()?.to_bytes();
+            let (test, train) = hold_out(&set, DIGITS_TEST, rng)?;
+            let (all, test) = (set.select(&train)?, set.select(&test)?);
+            let origin = (0..all.len()).collect();
+            (all, test, origin, Augmentation::NONE)
+        }
+        Some(dir) => {
+            let cifar::Cifar { train, test, origin } = cifar::read_dir(dir)?;
+            (train, test, origin, Augmentation::CIFAR)
+        }
+    };
+    let test = match settings.test {
+        Some(most) if most < test.len() => {
+            test.select(&sample(rng, test.len(), most).into_vec())?
+        }
+        _ => test,
+    };
+    let (clean, rest) = hold_out(&all, settings.clean, rng)?;
+    let clean = all.select(&clean)?;
+    let kept = {
+        let rest_set = all.select(&rest)?;
+        let rng = &mut stream(seed, Purpose::LongTail);
+        let kept = long_tail::long_tail(&rest_set, settings.imbalance, rng)?;
+        kept.into_iter().map(|i| rest[i]).collect::<Vec<_>>()
+    };
+    let train = all.select(&kept)?;
+    let origin: Vec<usize> = kept.iter().map(|&i| origin[i]).collect();
+    let right = train.labels().to_vec();
+    let Corrupted { labels, wrong } = spoil(settings, &right, &origin, train.classes())?;
+    let transition = shares(&labels, &right, train.classes());
+    let train = train.with_labels(labels)?;
+    Ok(Sets { train, wrong, transition, clean, test, augmentation })
+}
+
+fn spoil(
+    settings: &Settings,
+    right: &[u32],
+    origin: &[usize],
+    classes: usize,
+) -> Result<Corrupted, BenchError> {
+    let rng = &mut stream(settings.seed, Purpose::Noise);
+    let rate = settings.noise_rate;
+    Ok(match settings.noise {
+        NoiseName::None => uniform(right, classes, 0.0, rng)?,
+        NoiseName::Uniform => uniform(right, classes, rate, rng)?,
+        NoiseName::Flip => flip(right, &Flips::new(classes, 2, rng)?, rate, rng)?,
+        NoiseName::FlipToOne => flip(right, &Flips::new(classes, 1, rng)?, rate, rng)?,
+        NoiseName::Human => {
+            let path = settings.human_labels.as_deref().unwrap_or(Path::new(""));
+            let said = idx::read(path)?.into_labels();
+            let said =
+                said.map_err(|fault| crate::data::DataError::Idx { path: path.into(), fault })?;
+            human(&said, origin, right, classes)?
+        }
+    })
+}
+
+/// How often each label is given to each class.
+fn shares(given: &[u32], right: &[u32], classes: usize) -> Vec<f64> {
+    let mut counts = vec![0.0; classes * classes];
+    let mut totals = vec![0.0; classes];
+    for (&given, &right) in given.iter().zip(right) {
+        counts[given as usize * classes + right as usize] += 1.0;
+        totals[right as usize] += 1.0;
+    }
+    for (at, count) in counts.iter_mut().enumerate() {
+        let total: f64 = totals[at % classes];
+        *count /= total.max(1.0);
+    }
+    counts
+}

@@ -1,0 +1,88 @@
+//! What only the report sees of a network.
+
+use bilevel_models::{ImageClassifier, Mode, Statistics, accuracy, cross_entropy};
+use burn::tensor::Device;
+
+use super::data::Sets;
+use crate::data::Images;
+use crate::data::augment::Normalisation;
+use crate::data::loader::ImageBatch;
+
+/// Training images whose statistics the test is normalised by.
+const GATHERED: usize = 2000;
+
+/// Judges networks by the sets of a run.
+pub(super) struct Judge<'a> {
+    pub sets: &'a Sets,
+    pub normalisation: &'a Normalisation,
+    /// Images at once.
+    pub batch: usize,
+    pub device: Device,
+}
+
+impl Judge<'_> {
+    /// The share of the test set that is classified rightly, normalised by statistics of the training set.
+    pub fn test_accuracy(&self, network: &ImageClassifier) -> f64 {
+        let mut statistics = Statistics::default();
+        for batch in self.batches(&self.sets.train, GATHERED) {
+            network.forward_with(batch.images, Mode::Gather(&mut statistics));
+        }
+        let test = &self.sets.test;
+        let right = self.batches(test, test.len()).map(|batch| {
+            let n = batch.labels.dims()[0] as f64;
+            n * accuracy(
+                network.forward_with(batch.images, Mode::Evaluate(&statistics)),
+                batch.labels,
+            )
+        });
+        right.sum::<f64>() / test.len() as f64
+    }
+
+    /// The loss of each training image, normalised as in training: what weights are made of.
+    pub fn training_losses(&self, network: &ImageClassifier) -> Vec<f32> {
+        let train = &self.sets.train;
+        let losses = self.batches(train, train.len()).flat_map(|batch| {
+            let losses = cross_entropy(network.forward(batch.images), batch.labels).into_data();
+            losses.iter::<f32>().collect::<Vec<_>>()
+        });
+        losses.collect()
+    }
+
+    /// The first images of `set`, as they are.
+    fn batches(&self, set: &Images, most: usize) -> impl Iterator<Item = ImageBatch> {
+        let indices: Vec<usize> = (0..set.len().min(most)).collect();
+        let parts: Vec<Vec<usize>> = indices.chunks(self.batch).map(<[usize]>::to_vec).collect();
+        parts
+            .into_iter()
+            .map(move |part| ImageBatch::new(set, &part, self.normalisation, &self.device))
+    }
+}
+
+/// The probability that a right label has a greater weight than a wrong one, a tie counting as one half; none where
+/// all labels are of one kind.
+pub(super) fn separation(weights: &[f32], wrong: &[bool]) -> Option<f64> {
+    let mut order: Vec<usize> = (0..weights.len()).collect();
+    order.sort_by(|&i, &j| weights[i].total_cmp(&weights[j]));
+    let (mut below, mut won) = (0.0, 0.0);
+    for same in order.chunk_by(|&i, &j| weights[i] == weights[j]) {
+        let bad = same.iter().filter(|&&i| wrong[i]).count() as f64;
+        won += (same.len() as f64 - bad) * (below + 0.5 * bad);
+        below += bad;
+    }
+    let pairs = below * (weights.len() as f64 - below);
+    (pairs > 0.0).then(|| won / pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::separation;
+
+    #[test]
+    fn separation_is_the_share_of_pairs() {
+        let wrong = [true, false, true, false];
+        assert_eq!(separation(&[0.1, 0.2, 0.3, 0.4], &wrong), Some(0.75));
+        assert_eq!(separation(&[0.1, 0.3, 0.2, 0.4], &wrong), Some(1.0));
+        assert_eq!(separation(&[0.5; 4], &wrong), Some(0.5));
+        assert_eq!(separation(&[0.5; 4], &[false; 4]), None);
+    }
+}

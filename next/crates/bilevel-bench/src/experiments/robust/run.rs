@@ -1,0 +1,269 @@
+//! Running the methods and measuring them.
+
+use std::sync::Arc;
+
+use bilevel_core::{
+    Error, HeavyBall, JointSolver, Level, NsGame, Oracle, Rates, Sampler, Schedule, Solver,
+    SplitOracle, VirtualStep,
+};
+use bilevel_models::VNetConfig;
+use bilevel_program::Vector;
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::cost::{StepCost, measure};
+use super::data::{Sets, read};
+use super::judge::{Judge, separation};
+use super::plain::Plain;
+use super::settings::{Method, Settings, Subject};
+use super::{Corrector, Robust, Transition};
+use crate::backend::run_on;
+use crate::data::Images;
+use crate::data::augment::Normalisation;
+use crate::data::loader::{self, ImageBatches};
+use crate::error::BenchError;
+use crate::experiments::{Experiment, Run, Trial};
+use crate::report::{MethodReport, StepRecord, heat_map, weights};
+
+/// `T[i][i]` at the start: so far from 1 that the softmax still moves.
+const KEPT: f64 = 0.9;
+
+/// Points of the curve of weights over losses.
+const CURVE: usize = 200;
+
+/// One of the experiments, its data read.
+pub struct Prepared {
+    settings: Settings,
+    subject: Subject,
+    sets: Sets,
+}
+
+/// Reads and spoils the data, and asks whether the backend is there.
+///
+/// # Errors
+/// If the data, the backend or a setting cannot be used.
+pub fn prepare(settings: Settings, subject: Subject) -> Result<Prepared, BenchError> {
+    settings.backend.resolve()?;
+    let sets = read(&settings)?;
+    Ok(Prepared { settings, subject, sets })
+}
+
+impl Experiment for Prepared {
+    fn run(self: Box<Self>, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
+        run_on(self.settings.backend, |device| self.on(device, run))?
+    }
+}
+
+impl Prepared {
+    fn on(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
+        let bench = Bench::new(self, device);
+        let costs = match bench.costs() {
+            // A method that diverges so early does so in its run too, which reports it.
+            Err(BenchError::Core(error)) if !matches!(error, Error::InvalidSetting { .. }) => {
+                tracing::warn!("steps are not timed: {error}");
+                None
+            }
+            costs => costs?,
+        };
+        let Prepared { settings, subject, .. } = self;
+        let methods = settings.methods.iter().enumerate();
+        let reports = methods.map(|(at, &method)| {
+            let cost = costs.as_deref().map(|costs| (costs[at], costs[costs.len() - 1]));
+            run.method(&method.name(*subject), |trial| bench.run(method, cost, trial))
+        });
+        reports.collect()
+    }
+}
+
+type RobustOracle = SplitOracle<Robust, ImageBatches>;
+
+/// The data, and what all methods share.
+struct Bench<'a> {
+    settings: &'a Settings,
+    subject: Subject,
+    sets: &'a Sets,
+    train: Arc<Images>,
+    clean: Arc<Images>,
+    normalisation: Normalisation,
+    device: Device,
+}
+
+impl<'a> Bench<'a> {
+    fn new(prepared: &'a Prepared, device: Device) -> Self {
+        let Prepared { settings, subject, sets } = prepared;
+        Self {
+            settings,
+            subject: *subject,
+            sets,
+            train: Arc::new(sets.train.clone()),
+            clean: Arc::new(sets.clean.clone()),
+            normalisation: Normalisation::of(&sets.train),
+            device,
+        }
+    }
+
+    /// The losses of a method, with `ahead` batches made before they are needed; x and y start alike for all.
+    fn oracle(&self, method: Method, ahead: usize) -> Result<RobustOracle, BenchError> {
+        let Self { settings, device, .. } = self;
+        device.seed(settings.seed);
+        let classes = self.train.classes();
+        let x = match self.subject {
+            Subject::Weights => Corrector::Weights(VNetConfig::new().init(device)),
+            Subject::Transition => Corrector::Transition(Transition::new(classes, KEPT, device)),
+        };
+        let y = settings.network.config(&self.train).init(device);
+        let batches = loader::Settings {
+            size: settings.batch,
+            augmentation: self.sets.augmentation,
+            normalisation: self.normalisation.clone(),
+            seed: settings.seed,
+        };
+        let data =
+            ImageBatches::new(self.clean.clone(), self.train.clone(), batches, device.clone())?;
+        let problem = Robust { training: Settings::training(method) };
+        Ok(SplitOracle::new(problem, &x, &y, data.with_ahead(ahead))?)
+    }
+
+    fn solver<'b>(
+        &self,
+        method: Method,
+        oracle: &'b RobustOracle,
+    ) -> Result<JointSolver<'b>, BenchError> {
+        let Settings { step_size, learning_rate, falls, momentum, weight_decay, .. } =
+            self.settings;
+        let [upper, lower] = [Level::Upper, Level::Lower].map(|level| oracle.batches(level));
+        let at = falls.map(|epoch| epoch * lower);
+        // x follows y: where y slows down, so does x.
+        let falling = |first: f64| Schedule::milestones(first, 0.1, at);
+        let rates = Rates::new(falling(*learning_rate), falling(*step_size))?;
+        let (x, y) = (oracle.whole().upper_start(), oracle.whole().lower_start());
+        let solver = match method {
+            Method::Plain => JointSolver::new(oracle, Plain::new(rates), x, y)?,
+            Method::VirtualStep => JointSolver::new(oracle, VirtualStep::new(rates), x, y)?,
+            Method::NsGame => {
+                JointSolver::new(oracle, NsGame::new(rates, last_layer(oracle)), x, y)?
+            }
+        };
+        Ok(solver
+            .with_sampler(Sampler::in_order(upper, lower)?)
+            .with_momentum(Level::Upper, HeavyBall::new(*momentum, 0.0)?)
+            .with_momentum(Level::Lower, HeavyBall::new(*momentum, *weight_decay)?))
+    }
+
+    /// The cost of a step of each method, that of a plain one last; none where none is to be timed.
+    fn costs(&self) -> Result<Option<Vec<StepCost>>, BenchError> {
+        if self.settings.rounds == 0 {
+            return Ok(None);
+        }
+        let methods = || self.settings.methods.iter().copied().chain([Method::Plain]);
+        // Without a thread that makes batches, whose memory would fall on any step.
+        let oracles: Vec<_> =
+            methods().map(|method| self.oracle(method, 0)).collect::<Result<_, _>>()?;
+        let mut solvers = Vec::new();
+        for (method, oracle) in methods().zip(&oracles) {
+            solvers.push(Box::new(self.solver(method, oracle)?) as Box<dyn Solver + '_>);
+        }
+        measure(&mut solvers, self.settings.rounds).map(Some)
+    }
+
+    fn run(
+        &self,
+        method: Method,
+        cost: Option<(StepCost, StepCost)>,
+        trial: &mut Trial<'_>,
+    ) -> Result<(), BenchError> {
+        let settings = self.settings;
+        trial.report.baseline = method == Method::Plain;
+        if let Some((cost, plain)) = cost {
+            let extra = (cost.peak as f64 - plain.peak as f64) / f64::from(1 << 20);
+            let figures = [("s/iteration", cost.seconds), ("extra MiB", extra)];
+            trial.report.figures.extend(figures.map(|(name, value)| (name.to_owned(), value)));
+        }
+        let oracle = self.oracle(method, 1)?;
+        let mut solver = self.solver(method, &oracle)?;
+        let passes = settings.epochs * oracle.batches(Level::Lower);
+        let steps = passes.min(settings.iterations.unwrap_or(usize::MAX));
+        let every = steps.div_ceil(settings.looks);
+        let judge = self.judge();
+        let seed = (settings.seed, self.device.clone());
+        trial.drive(&mut solver, steps, seed, |_, progress| {
+            let due = progress.step == steps || progress.step.is_multiple_of(every);
+            let network = || oracle.whole().lower_module(progress.solver.y());
+            let accuracy = due.then(|| judge.test_accuracy(&network()));
+            StepRecord { test_accuracy: accuracy, ..StepRecord::default() }
+        })?;
+        if let Some(last) = trial.report.series.last().cloned() {
+            let report = &mut trial.report;
+            report.test_accuracy = last.test_accuracy;
+            (report.upper_loss, report.lower_loss) = (last.upper_loss, last.lower_loss);
+        }
+        if method == Method::Plain {
+            return Ok(());
+        }
+        self.show(&oracle, solver.x(), solver.y(), trial)
+    }
+
+    /// The figures of what was learned.
+    fn show(
+        &self,
+        oracle: &RobustOracle,
+        x: &Vector,
+        y: &Vector,
+        trial: &mut Trial<'_>,
+    ) -> Result<(), BenchError> {
+        let name = trial.report.name.clone();
+        match oracle.whole().upper_module(x) {
+            Corrector::Weights(network) => {
+                let losses = self.judge().training_losses(&oracle.whole().lower_module(y));
+                let weigh = |losses: Vec<f32>| -> Vec<f32> {
+                    let n = losses.len();
+                    let losses = Tensor::from_data(TensorData::new(losses, [n]), &self.device);
+                    network.forward(losses).into_data().iter::<f32>().collect()
+                };
+                let most = losses.iter().copied().fold(0.0, f32::max);
+                let grid: Vec<f32> = (0..=CURVE).map(|i| most * i as f32 / CURVE as f32).collect();
+                let curve: Vec<_> = grid.iter().copied().zip(weigh(grid.clone())).collect();
+                let given = weigh(losses);
+                let of = |wanted: bool| -> Vec<f32> {
+                    let pairs = given.iter().zip(&self.sets.wrong);
+                    pairs
+                        .filter(|(_, wrong)| **wrong == wanted)
+                        .map(|(weight, _)| *weight)
+                        .collect()
+                };
+                let (right, wrong) = (of(false), of(true));
+                if let Some(auc) = separation(&given, &self.sets.wrong) {
+                    trial.report.figures.insert("AUC".into(), auc);
+                }
+                let svg = weights::svg(&name, &curve, &right, &wrong)?;
+                trial.folder().write_file(&format!("weights-{name}.svg"), svg.as_bytes())?;
+            }
+            Corrector::Transition(transition) => {
+                let learned: Vec<f64> = transition.matrix().into_data().iter::<f64>().collect();
+                let classes = self.train.classes();
+                let expected = &self.sets.transition;
+                let apart: f64 = learned.iter().zip(expected).map(|(a, b)| (a - b).abs()).sum();
+                // Half the sum of absolute differences, of a column, in the mean.
+                trial.report.figures.insert("T error".into(), apart / (2 * classes) as f64);
+                let panels = [("learned", &learned[..]), ("of the labels", &expected[..])];
+                let svg = heat_map::svg(&name, panels, classes)?;
+                trial.folder().write_file(&format!("transition-{name}.svg"), svg.as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn judge(&self) -> Judge<'_> {
+        Judge {
+            sets: self.sets,
+            normalisation: &self.normalisation,
+            batch: self.settings.batch.max(100),
+            device: self.device.clone(),
+        }
+    }
+}
+
+/// The path of the layer that the last variable of y belongs to.
+fn last_layer(oracle: &RobustOracle) -> String {
+    let path = oracle.lower_layout().leaves().last().map_or("", |leaf| leaf.path.as_str());
+    path.rsplit_once('.').map_or("", |(layer, _)| layer).to_owned()
+}

@@ -1,0 +1,253 @@
+//! A run: methods one after the other, each from its checkpoint.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use bilevel_core::{Cost, Error, Executor, Outcome, Progress, Snapshot, Solver, Status};
+use bilevel_program::Vector;
+use burn::tensor::Device;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::Manner;
+use super::checkpoint::{Checkpoint, Current, Saved};
+use crate::error::BenchError;
+use crate::memory::Phase;
+use crate::report::folder::{HeldFolder, RunFolder};
+use crate::report::{MethodReport, ReportError, RunReport, StepRecord};
+
+/// A run in its folder, which is this process's alone until the run is dropped.
+pub struct Run {
+    folder: HeldFolder,
+    manner: Manner,
+    checkpoint: Checkpoint,
+    saved_at: Instant,
+}
+
+impl Run {
+    pub(super) fn new(folder: HeldFolder, manner: Manner) -> Self {
+        Self { folder, manner, checkpoint: Checkpoint::default(), saved_at: Instant::now() }
+    }
+
+    pub(super) fn resume(folder: HeldFolder, manner: Manner) -> Result<Self, ReportError> {
+        let checkpoint = Checkpoint::read(&folder)?;
+        Ok(Self { checkpoint, ..Self::new(folder, manner) })
+    }
+
+    /// Writes all results; what was for going on is not needed any more.
+    pub(super) fn end(&self, report: &RunReport) -> Result<(), ReportError> {
+        self.folder.write(report)?;
+        Checkpoint::remove(&self.folder)
+    }
+
+    /// Where files of the run go, figures for one.
+    pub fn folder(&self) -> &RunFolder {
+        &self.folder
+    }
+
+    /// Runs one method, unless the checkpoint has it. Its memory is measured from here on; a run of it that
+    /// fails is reported as such.
+    ///
+    /// # Errors
+    /// If the library refuses a setting, or anything but the library fails.
+    pub fn method(
+        &mut self,
+        name: &str,
+        run: impl FnOnce(&mut Trial<'_>) -> Result<(), BenchError>,
+    ) -> Result<MethodReport, BenchError> {
+        if let Some(done) = self.checkpoint.done.iter().find(|done| done.name() == name) {
+            return Ok(done.report());
+        }
+        let resumed = self.checkpoint.current.take_if(|current| current.saved.name() == name);
+        let fresh = MethodReport { name: name.into(), ok: true, ..MethodReport::default() };
+        let report = resumed.as_ref().map_or(fresh, |current| current.saved.report());
+        let before = report.oracle_calls.clone();
+        let phase = Phase::start();
+        self.saved_at = Instant::now();
+        let mut trial = Trial { run: self, report, before, resumed };
+        let outcome = run(&mut trial);
+        let mut report = trial.report;
+        match outcome {
+            Err(error) if ends_method(&error) => {
+                report.ok = false;
+                report.status = error.to_string();
+            }
+            other => other?,
+        }
+        report.peak_memory = phase.peak();
+        // JSON has no form for the others.
+        report.figures.retain(|_, figure| figure.is_finite());
+        self.checkpoint.current = None;
+        self.checkpoint.done.push(Saved::new(&report));
+        self.checkpoint.write(&self.folder)?;
+        Ok(report)
+    }
+}
+
+/// Whether a method has ended by this, a divergence for one; any other error is the whole run's.
+pub(super) fn ends_method(error: &BenchError) -> bool {
+    let BenchError::Core(error) = error else { return false };
+    !matches!(error, Error::InvalidSetting { .. } | Error::Snapshot { .. })
+}
+
+/// One method of a run.
+pub struct Trial<'a> {
+    run: &'a mut Run,
+    /// What is known of it so far.
+    pub report: MethodReport,
+    /// The oracle calls before this process.
+    before: BTreeMap<String, u64>,
+    resumed: Option<Current>,
+}
+
+impl Trial<'_> {
+    /// A bar of `steps` steps under the method's name; a hidden one where nobody looks.
+    pub fn bar(&self, steps: usize) -> ProgressBar {
+        if !self.run.manner.progress {
+            return ProgressBar::hidden();
+        }
+        let style = ProgressStyle::with_template(
+            "{prefix:>8} {bar:30} {pos:>4}/{len:4} {elapsed:>4} (left {eta}) {msg}",
+        );
+        let bar = ProgressBar::new(steps as u64);
+        bar.set_prefix(self.report.name.clone());
+        bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    }
+
+    /// Where files of the run go.
+    pub fn folder(&self) -> &RunFolder {
+        self.run.folder()
+    }
+
+    /// Sets the oracle calls: those of this process, and those before it.
+    pub fn count(&mut self, cost: Cost) {
+        self.report.oracle_calls = self.before.clone();
+        for (kind, calls) in calls(cost) {
+            *self.report.oracle_calls.entry(kind).or_default() += calls;
+        }
+    }
+
+    /// Makes `steps` upper steps, those before the checkpoint included, and keeps series, seconds, calls and
+    /// warnings. Generators are seeded with `seed` and the number of each step. `see` looks at each step and
+    /// gives the figures of its record that only the experiment knows, such as the accuracy, or an upper loss in place
+    /// of the one the step saw; it is also handed
+    /// the x at which the step was taken, for a step reports that point and moves on.
+    ///
+    /// # Errors
+    /// The solver's, and where a checkpoint does not fit it or cannot be written.
+    pub fn drive(
+        &mut self,
+        solver: &mut dyn Solver,
+        steps: usize,
+        (seed, device): (u64, Device),
+        mut see: impl FnMut(&Vector, &Progress<'_>) -> StepRecord,
+    ) -> Result<Outcome, BenchError> {
+        let mut first = 0;
+        if let Some(current) = self.resumed.take() {
+            solver.restore(current.solver)?;
+            first = current.step;
+        }
+        let seconds_before = self.report.seconds;
+        let bar = self.bar(steps);
+        bar.set_position(first as u64);
+        let mut failed = None;
+        let mut at = solver.x().clone();
+        let outcome = Executor::new(steps)?
+            .starting_at(first)?
+            .with_seed(seed, device)
+            .observe(|progress: &Progress<'_>| {
+                self.report.seconds = seconds_before + progress.elapsed.as_secs_f64();
+                self.report.warnings += u64::from(!progress.seen.status.is_ok());
+                self.count(progress.cost);
+                let record = see(&at, progress);
+                at = progress.solver.x().clone();
+                if let Some(accuracy) = record.test_accuracy {
+                    bar.set_message(format!("test accuracy {:.1} %", 100.0 * accuracy));
+                }
+                bar.inc(1);
+                let seen = progress.seen;
+                self.report.series.push(StepRecord {
+                    step: progress.step as u64 - 1,
+                    seconds: self.report.seconds,
+                    calls: self.report.total_calls(),
+                    upper_loss: record.upper_loss.or(Some(seen.upper_loss)),
+                    lower_loss: Some(seen.lower_loss),
+                    grad_norm: Some(seen.gradient_norm),
+                    ..record
+                });
+                // What is resumed has a step to make.
+                let due = self.run.saved_at.elapsed() >= self.run.manner.save_every;
+                if due
+                    && progress.step < steps
+                    && let Err(error) = self.keep(progress.step, progress.solver.save())
+                {
+                    failed = Some(error);
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            })
+            .run(solver);
+        bar.finish();
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        let outcome = outcome?;
+        self.report.status = format!("{steps} upper steps");
+        if self.report.warnings > 0 {
+            self.report.status +=
+                &format!(", {} with a warning; the last: {}", self.report.warnings, outcome.status);
+        }
+        // A linear solver that stops early gives a usable hypergradient; these two do not.
+        self.report.ok = !matches!(
+            outcome.status,
+            Status::NoDescent { .. }
+                | Status::Implicit { solver: bilevel_core::LinearStatus::Indefinite, .. }
+        );
+        Ok(outcome)
+    }
+
+    /// How many parts of a method the checkpoint has, by [`Self::keep`], and what they left; where a method is not one
+    /// [`Self::drive`].
+    pub fn kept(&mut self) -> Option<(usize, Snapshot)> {
+        self.resumed.take().map(|current| (current.step, current.solver))
+    }
+
+    /// Writes the checkpoint: `done` upper steps, or parts of the method, and what is needed to go on.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn keep(&mut self, done: usize, state: Snapshot) -> Result<(), ReportError> {
+        let saved = Saved::new(&self.report);
+        self.run.checkpoint.current = Some(Current { saved, step: done, solver: state });
+        self.run.checkpoint.write(&self.run.folder)?;
+        self.run.saved_at = Instant::now();
+        Ok(())
+    }
+
+    /// Adds the time of a training that is no upper step, with a bar whose clock runs.
+    pub fn timed<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let bar = if self.report.baseline { self.bar(1) } else { ProgressBar::hidden() };
+        bar.enable_steady_tick(Duration::from_millis(100));
+        let begin = Instant::now();
+        let done = work();
+        self.report.seconds += begin.elapsed().as_secs_f64();
+        bar.inc(1);
+        bar.finish();
+        done
+    }
+}
+
+/// Oracle calls by kind, those that are none left out.
+fn calls(cost: Cost) -> impl Iterator<Item = (String, u64)> {
+    [
+        ("upper values", cost.upper_values),
+        ("lower values", cost.lower_values),
+        ("upper gradients", cost.upper_gradients),
+        ("lower gradients", cost.lower_gradients),
+        ("upper products", cost.upper_products),
+        ("lower products", cost.lower_products),
+    ]
+    .into_iter()
+    .filter(|(_, count)| *count > 0)
+    .map(|(kind, count)| (kind.to_owned(), count))
+}

@@ -1,0 +1,357 @@
+//! The numbers of a workload: drawn from a seed, or read from a safetensors file.
+
+use std::fs::{self, File};
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use burn::tensor::TensorData;
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::StandardNormal;
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorView, serialize};
+
+use super::Workload;
+use crate::data::{DataError, Purpose, stream};
+use crate::report::ReportError;
+
+/// The samples of one level.
+pub(super) struct Part {
+    /// f32, of the shape that the workload has for its samples.
+    pub inputs: TensorData,
+    /// i64 classes `[n]`, or f32 of the shape of the inputs.
+    pub targets: TensorData,
+}
+
+/// All numbers of a workload.
+pub(super) struct Numbers {
+    /// Samples of each level; tasks of `meta-batch`.
+    pub samples: usize,
+    pub train: Part,
+    pub validation: Part,
+    /// The parameters of the network, layer by layer.
+    pub weights: Vec<f64>,
+}
+
+/// Draws `samples` samples a level and the network: the same for a seed on every machine.
+pub(super) fn draw(workload: Workload, samples: usize, seed: u64) -> Numbers {
+    let rng = &mut stream(seed, Purpose::Problem);
+    let train = draw_part(workload, samples, rng);
+    let validation = draw_part(workload, samples, rng);
+    let mut weights = Vec::new();
+    for layer in workload.layers() {
+        let count = layer.weight.iter().product();
+        weights.extend(normal(rng, count).map(|z| f64::from(z) * layer.deviation));
+        weights.resize(weights.len() + layer.bias[0], 0.0);
+    }
+    Numbers { samples, train, validation, weights }
+}
+
+fn draw_part(workload: Workload, samples: usize, rng: &mut ChaCha8Rng) -> Part {
+    let shape = workload.inputs(samples);
+    let inputs: Vec<f32> = normal(rng, shape.iter().product()).collect();
+    let targets = match workload.classes() {
+        // As many images of each class as of the others.
+        Some(classes) if workload == Workload::Conv => {
+            let labels = (0..samples).map(|at| (at % classes) as i64).collect();
+            TensorData::new::<i64, _>(labels, [samples])
+        }
+        Some(classes) => {
+            let labels = (0..samples).map(|_| rng.random_range(0..classes as i64)).collect();
+            TensorData::new::<i64, _>(labels, [samples])
+        }
+        None => TensorData::new(inputs.iter().map(|z| z.sin()).collect(), shape.clone()),
+    };
+    Part { inputs: TensorData::new(inputs, shape), targets }
+}
+
+fn normal(rng: &mut ChaCha8Rng, count: usize) -> impl Iterator<Item = f32> {
+    (0..count).map(|_| rng.sample(StandardNormal))
+}
+
+/// What is wrong with a safetensors file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TensorFault {
+    /// Another format, or a damaged file.
+    #[error("no sound safetensors file ({0}); write it anew with the safetensors library")]
+    Format(String),
+    /// A tensor that is not there.
+    #[error("no tensor {tensor}, found {}; add it, or take another --workload", found.join(", "))]
+    Missing {
+        /// Its name.
+        tensor: String,
+        /// The names in the file.
+        found: Vec<String>,
+    },
+    /// Other numbers than expected.
+    #[error("tensor {tensor} is of type {found}, expected {expected}; convert it")]
+    Type {
+        /// Its name.
+        tensor: String,
+        /// Its element type.
+        found: String,
+        /// The expected one.
+        expected: String,
+    },
+    /// Another shape than expected.
+    #[error(
+        "tensor {tensor} has the shape {found:?}, expected {expected}; give every level n samples, or take \
+         another --workload"
+    )]
+    Shape {
+        /// Its name.
+        tensor: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The expected one.
+        expected: String,
+    },
+    /// A label that no class has.
+    #[error("tensor {tensor} has the label {found}, expected 0 to {}; number the classes from 0", classes - 1)]
+    Label {
+        /// The name of the labels.
+        tensor: String,
+        /// The label.
+        found: i64,
+        /// The number of classes.
+        classes: usize,
+    },
+}
+
+/// Reads `train_inputs`, `validation_inputs`, `train_labels` and `validation_labels` (i64), or
+/// `train_targets` and `validation_targets` (f32) where a network fits numbers, and the network's `weight0`,
+/// `bias0`, `weight1` and so on: `[inputs, outputs]` of a linear layer, `[outputs, inputs, height, width]`
+/// of a convolution.
+///
+/// # Errors
+/// If the file cannot be read or is not safetensors; if a tensor is missing, or of another type or shape.
+pub(super) fn read(path: &Path, workload: Workload) -> Result<Numbers, DataError> {
+    let mut tensors = Tensors::open(path)?;
+    // Beside their number, the shape of the samples is the workload's.
+    let samples = tensors.info("train_inputs")?.1.first().copied().unwrap_or(0).max(1);
+    let train = tensors.part("train", workload, samples)?;
+    let validation = tensors.part("validation", workload, samples)?;
+    let mut weights = Vec::new();
+    for (name, shape) in workload.parameters() {
+        weights.extend(tensors.floats(&name, &shape)?.into_iter().map(f64::from));
+    }
+    Ok(Numbers { samples, train, validation, weights })
+}
+
+/// A safetensors file, of which one tensor at a time is brought to memory.
+struct Tensors<'a> {
+    path: &'a Path,
+    file: BufReader<File>,
+    metadata: Metadata,
+    /// Where the numbers begin.
+    begin: u64,
+}
+
+impl<'a> Tensors<'a> {
+    fn open(path: &'a Path) -> Result<Self, DataError> {
+        let unreadable = |cause| DataError::Read { path: path.into(), cause };
+        let file = File::open(path).map_err(unreadable)?;
+        let length = file.metadata().map_err(unreadable)?.len();
+        let mut file = BufReader::new(file);
+        let mut word = [0; 8];
+        let unsound = |what: &str| fault(path, TensorFault::Format(what.into()));
+        if length < 8 {
+            return Err(unsound("shorter than 8 bytes"));
+        }
+        file.read_exact(&mut word).map_err(unreadable)?;
+        let header = u64::from_le_bytes(word);
+        if header > length - 8 {
+            return Err(unsound("the header is longer than the file"));
+        }
+        let mut text = vec![0; header as usize];
+        file.read_exact(&mut text).map_err(unreadable)?;
+        let metadata: Metadata =
+            serde_json::from_slice(&text).map_err(|cause| unsound(&cause.to_string()))?;
+        let begin = 8 + header;
+        if begin.checked_add(metadata.data_len() as u64) != Some(length) {
+            return Err(unsound("the file is not as long as its header says"));
+        }
+        Ok(Self { path, file, metadata, begin })
+    }
+
+    /// Type, shape and the place of the first byte.
+    fn info(&self, name: &str) -> Result<(Dtype, Vec<usize>, u64), DataError> {
+        let info = self.metadata.info(name).ok_or_else(|| {
+            let mut found = self.metadata.offset_keys();
+            found.sort();
+            self.fault(TensorFault::Missing { tensor: name.into(), found })
+        })?;
+        Ok((info.dtype, info.shape.clone(), self.begin + info.data_offsets.0 as u64))
+    }
+
+    fn part(&mut self, level: &str, workload: Workload, n: usize) -> Result<Part, DataError> {
+        let shape = workload.inputs(n);
+        let inputs = self.floats(&format!("{level}_inputs"), &shape)?;
+        let targets = match workload.classes() {
+            None => {
+                TensorData::new(self.floats(&format!("{level}_targets"), &shape)?, shape.clone())
+            }
+            Some(classes) => {
+                let tensor = format!("{level}_labels");
+                let labels = self.numbers(&tensor, &[n], Dtype::I64, i64::from_le_bytes)?;
+                if let Some(&found) =
+                    labels.iter().find(|label| !(0..classes as i64).contains(*label))
+                {
+                    return Err(self.fault(TensorFault::Label { tensor, found, classes }));
+                }
+                TensorData::new(labels, [n])
+            }
+        };
+        Ok(Part { inputs: TensorData::new(inputs, shape), targets })
+    }
+
+    fn floats(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, DataError> {
+        self.numbers(name, shape, Dtype::F32, f32::from_le_bytes)
+    }
+
+    fn numbers<T, const N: usize>(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        dtype: Dtype,
+        number: fn([u8; N]) -> T,
+    ) -> Result<Vec<T>, DataError> {
+        let (found, found_shape, at) = self.info(name)?;
+        let tensor = name.to_owned();
+        if found != dtype {
+            let (found, expected) = (format!("{found:?}"), format!("{dtype:?}"));
+            return Err(self.fault(TensorFault::Type { tensor, found, expected }));
+        }
+        if found_shape != shape {
+            let expected = format!("{shape:?}");
+            return Err(self.fault(TensorFault::Shape { tensor, found: found_shape, expected }));
+        }
+        let unreadable = |cause| DataError::Read { path: self.path.into(), cause };
+        self.file.seek(SeekFrom::Start(at)).map_err(unreadable)?;
+        let mut word = [0; N];
+        let count = shape.iter().product();
+        // A fallible iterator does not say how long it is, and the list would grow, and move, several times.
+        let mut numbers = Vec::with_capacity(count);
+        for _ in 0..count {
+            self.file.read_exact(&mut word).map_err(unreadable)?;
+            numbers.push(number(word));
+        }
+        Ok(numbers)
+    }
+
+    fn fault(&self, what: TensorFault) -> DataError {
+        fault(self.path, what)
+    }
+}
+
+fn fault(path: &Path, fault: TensorFault) -> DataError {
+    DataError::Tensors { path: path.into(), fault }
+}
+
+/// Writes `values` as f32 tensors of these names and shapes, in this order, to a safetensors file.
+///
+/// # Errors
+/// If the file cannot be written.
+///
+/// # Panics
+/// If there are fewer values than the shapes want.
+pub(super) fn write(
+    path: &Path,
+    tensors: &[(String, Vec<usize>)],
+    values: &[f64],
+) -> Result<(), ReportError> {
+    let bytes: Vec<u8> = values.iter().flat_map(|&value| (value as f32).to_le_bytes()).collect();
+    let mut rest = &bytes[..];
+    let views = tensors.iter().map(|(name, shape)| {
+        let (head, tail) = rest.split_at(4 * shape.iter().product::<usize>());
+        rest = tail;
+        TensorView::new(Dtype::F32, shape.clone(), head).map(|view| (name, view))
+    });
+    let file = views
+        .collect::<Result<Vec<_>, _>>()
+        .and_then(|views| serialize(views, None))
+        .map_err(|cause| ReportError::Format { file: "gradient", what: cause.to_string() })?;
+    fs::write(path, file).map_err(|cause| ReportError::Write { path: path.into(), cause })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+    use tempfile::tempdir;
+
+    use super::*;
+
+    /// Writes all numbers of a workload to a file that `read` takes.
+    fn save(path: &Path, workload: Workload, numbers: &Numbers) {
+        let kind = if workload.classes().is_some() { "labels" } else { "targets" };
+        let mut tensors = Vec::new();
+        for (level, part) in [("train", &numbers.train), ("validation", &numbers.validation)] {
+            tensors.push((format!("{level}_inputs"), part.inputs.clone()));
+            tensors.push((format!("{level}_{kind}"), part.targets.clone()));
+        }
+        let mut rest = &numbers.weights[..];
+        for (name, shape) in workload.parameters() {
+            let (head, tail) = rest.split_at(shape.iter().product());
+            rest = tail;
+            let values: Vec<f32> = head.iter().map(|&value| value as f32).collect();
+            tensors.push((name, TensorData::new(values, shape)));
+        }
+        let views = tensors.iter().map(|(name, data)| {
+            let dtype = if name.ends_with("labels") { Dtype::I64 } else { Dtype::F32 };
+            (name, TensorView::new(dtype, data.shape().to_vec(), data.as_bytes()).unwrap())
+        });
+        fs::write(path, serialize(views, None).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_file_gives_the_hypergradient_of_its_numbers() {
+        use crate::backend::BackendName;
+        use crate::hypergrad::{Method, PlanName, Settings, run};
+
+        let folder = tempdir().unwrap();
+        let path = |name| folder.path().join(name);
+        for &workload in Workload::value_variants() {
+            save(&path("data"), workload, &draw(workload, 3, 7));
+            let gradient = |data, to| {
+                let settings = Settings {
+                    workload,
+                    method: Method::Rad,
+                    steps: 2,
+                    plan: PlanName::Trajectory,
+                    keep: 0,
+                    samples: 3,
+                    iterations: 1,
+                    damping: 0.0,
+                    step_size: 0.01,
+                    repetitions: 1,
+                    data,
+                    gradient: Some(path(to)),
+                    backend: BackendName::Flex,
+                    seed: 7,
+                };
+                run(&settings).unwrap();
+                fs::read(path(to)).unwrap()
+            };
+            let drawn = gradient(None, "of-drawn");
+            assert_eq!(gradient(Some(path("data")), "of-read"), drawn, "{workload:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_gives_back_its_numbers() {
+        let folder = tempdir().unwrap();
+        for &workload in Workload::value_variants() {
+            let drawn = draw(workload, 3, 7);
+            let path = folder.path().join(workload.as_str());
+            save(&path, workload, &drawn);
+            let read = read(&path, workload).unwrap();
+            assert_eq!(read.samples, 3);
+            for (read, drawn) in [(read.train, drawn.train), (read.validation, drawn.validation)] {
+                assert_eq!((read.inputs, read.targets), (drawn.inputs, drawn.targets));
+            }
+            let single = drawn.weights.iter().map(|&value| f64::from(value as f32));
+            assert!(read.weights.into_iter().eq(single), "{workload:?}");
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! One hypergradient, timed: what `bilevel hypergrad` does, so that other libraries can be held beside it.
+//!
+//! The same numbers give the same hypergradient in every library: [`Settings::data`] reads them from a file,
+//! [`Settings::gradient`] writes down what came out. `benches/peers` does both.
+
+mod data;
+mod workloads;
+
+pub use data::TensorFault;
+pub use workloads::Workload;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use bilevel_core::{
+    Cg, Cost, Descent, Gd, HypergradientMethod, Implicit, Maml, Plan, Rad, Samples, Stage,
+};
+use burn::tensor::Device;
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::backend::{BackendError, BackendName, run_on};
+use crate::cli::HypergradArgs;
+use crate::error::BenchError;
+use crate::memory::resident_high_water;
+use crate::report::ReportError;
+use data::Numbers;
+
+/// How a hypergradient is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// By back-propagation through the lower steps.
+    Rad,
+    /// By the implicit function theorem and conjugate gradients.
+    Cg,
+}
+
+impl Method {
+    /// The name on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rad => "rad",
+            Self::Cg => "cg",
+        }
+    }
+}
+
+/// Which lower states are kept for the way back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PlanName {
+    /// All of them.
+    Trajectory,
+    /// All of them, and results of the last steps for the way back.
+    Results,
+    /// About two square roots of them; each step is made twice.
+    Sqrt,
+}
+
+/// All settings of a measurement.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The problem.
+    pub workload: Workload,
+    /// The method.
+    pub method: Method,
+    /// Lower steps T; all of them are made.
+    pub steps: usize,
+    /// The states that `rad` keeps.
+    pub plan: PlanName,
+    /// Mebibytes of results that the plan `results` keeps.
+    pub keep: usize,
+    /// Samples of each level, if drawn.
+    pub samples: usize,
+    /// Iterations of `cg`; all of them are made, unless the damped Hessian is not positive definite.
+    pub iterations: usize,
+    /// Damping of `cg`.
+    pub damping: f64,
+    /// Lower step size.
+    pub step_size: f64,
+    /// How often the hypergradient is timed, after one that is not.
+    pub repetitions: usize,
+    /// A safetensors file with the numbers; none draws them.
+    pub data: Option<PathBuf>,
+    /// The safetensors file that the hypergradient is written to.
+    pub gradient: Option<PathBuf>,
+    /// The backend asked for.
+    pub backend: BackendName,
+    /// The seed of the draws.
+    pub seed: u64,
+}
+
+/// Beyond this even the samples would fill the memory of most machines.
+const MOST_SAMPLES: usize = 1_000_000;
+
+impl Settings {
+    /// Completes what the command line gives.
+    ///
+    /// # Errors
+    /// If a setting is outside its range, or does not go with the method or the workload.
+    pub fn new(args: HypergradArgs) -> Result<Self, BenchError> {
+        let settings = Self {
+            workload: args.workload,
+            method: args.method,
+            steps: args.steps.unwrap_or(10),
+            plan: args.plan.unwrap_or(PlanName::Trajectory),
+            keep: args.keep.unwrap_or(256),
+            samples: args.samples.unwrap_or(args.workload.samples()),
+            iterations: args.iterations.unwrap_or(20),
+            damping: args.damping.unwrap_or(0.0),
+            step_size: args.step_size.unwrap_or(0.1),
+            repetitions: args.repetitions.unwrap_or(5),
+            data: args.data,
+            gradient: args.gradient,
+            backend: args.backend.unwrap_or(BackendName::Auto),
+            seed: args.seed.unwrap_or(0),
+        };
+        for (setting, value) in [
+            ("--steps", settings.steps),
+            ("--samples", settings.samples),
+            ("--iterations", settings.iterations),
+            ("--repetitions", settings.repetitions),
+            ("--keep", settings.keep),
+        ] {
+            if value == 0 {
+                return Err(refuse(setting, value, "at least 1", "give a positive count"));
+            }
+        }
+        if settings.samples > MOST_SAMPLES {
+            let cure = "time a smaller problem";
+            let expected = format!("at most {MOST_SAMPLES}");
+            return Err(refuse("--samples", settings.samples, &expected, cure));
+        }
+        let step_size = settings.step_size;
+        if !(step_size.is_finite() && step_size > 0.0) {
+            let expected = "a finite number above 0";
+            return Err(refuse("--step-size", step_size, expected, "give a positive value"));
+        }
+        if !(settings.damping.is_finite() && settings.damping >= 0.0) {
+            let expected = "a finite number of at least 0";
+            return Err(refuse("--damping", settings.damping, expected, "0 is none"));
+        }
+        match settings.method {
+            Method::Cg if settings.workload.learns_start() => Err(refuse(
+                "--method",
+                "cg",
+                "rad",
+                "x is where the lower level starts in this workload, of which the implicit formula knows \
+                 nothing; take another --workload for cg",
+            )),
+            Method::Cg if args.plan.is_some() => {
+                Err(refuse("--plan", "given", "none for cg", "cg keeps one state: leave it out"))
+            }
+            _ if args.keep.is_some() && args.plan != Some(PlanName::Results) => {
+                let cure = "give --plan results too, or leave it out";
+                Err(refuse("--keep", "given", "none for this plan", cure))
+            }
+            Method::Rad if args.iterations.is_some() || args.damping.is_some() => {
+                let setting = if args.damping.is_some() { "--damping" } else { "--iterations" };
+                let cure = "rad solves no linear system: leave it out";
+                Err(refuse(setting, "given", "none for rad", cure))
+            }
+            _ => Ok(settings),
+        }
+    }
+
+    /// The method.
+    fn method(&self) -> Result<Box<dyn HypergradientMethod>, bilevel_core::Error> {
+        let descent = Descent::new(Gd::new(self.step_size)?, self.steps)?;
+        let plan = match self.plan {
+            PlanName::Trajectory => Plan::Trajectory,
+            PlanName::Results => Plan::Results(self.keep.saturating_mul(1 << 20)),
+            PlanName::Sqrt => Plan::Sqrt,
+        };
+        Ok(match (self.method, self.workload) {
+            // A tolerance that no residual meets, so that every iteration is made.
+            (Method::Cg, _) => {
+                let cg = Cg::new(self.iterations, f64::MIN_POSITIVE)?;
+                Box::new(Implicit::new(descent, cg.with_damping(self.damping)?))
+            }
+            (Method::Rad, Workload::Small | Workload::Conv) => {
+                Box::new(Maml::new(descent).with_plan(plan))
+            }
+            (Method::Rad, _) => Box::new(Rad::new(descent).with_plan(plan)),
+        })
+    }
+}
+
+fn refuse(
+    setting: &'static str,
+    found: impl ToString,
+    expected: &str,
+    cure: &'static str,
+) -> BenchError {
+    BenchError::Setting { setting, found: found.to_string(), expected: expected.into(), cure }
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The problem.
+    pub workload: Workload,
+    /// The method.
+    pub method: Method,
+    /// The states kept by `rad`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanName>,
+    /// Where it was computed.
+    pub backend: BackendName,
+    /// Lower steps.
+    pub steps: usize,
+    /// Samples of each level; tasks of `meta-batch`.
+    pub samples: usize,
+    /// The median over the repetitions.
+    pub seconds_median: f64,
+    /// Each repetition.
+    pub seconds_all: Vec<f64>,
+    /// The most physical memory of the process since its start, data included; none where the system does
+    /// not tell.
+    pub peak_resident_mib: Option<f64>,
+    /// `norm(dF/dx)`
+    pub hypergradient_norm: f64,
+    /// F at the end of the lower steps.
+    pub upper_loss: f64,
+    /// Of one hypergradient.
+    pub oracle_calls: Cost,
+    /// How far the hypergradient can be trusted.
+    pub status: String,
+}
+
+/// Computes the hypergradient once, and then as often as the settings say with a clock running.
+///
+/// # Errors
+/// If the data, the backend or a setting cannot be used, the lower level diverges, or the hypergradient
+/// cannot be written.
+pub fn run(settings: &Settings) -> Result<Report, BenchError> {
+    let backend = settings.backend.resolve()?;
+    let numbers = match &settings.data {
+        Some(path) => data::read(path, settings.workload)?,
+        None => data::draw(settings.workload, settings.samples, settings.seed),
+    };
+    run_on(backend, |device| measure(settings, backend, numbers, device))?
+}
+
+fn measure(
+    settings: &Settings,
+    backend: BackendName,
+    numbers: Numbers,
+    device: Device,
+) -> Result<Report, BenchError> {
+    let samples = numbers.samples;
+    let built = workloads::build(settings.workload, numbers, &device)?;
+    let mut method = settings.method()?;
+    let stage = Stage::new(built.oracle.as_ref(), &built.x, Samples::default());
+    let mut compute = || {
+        let found = method.hypergradient(stage, &built.y)?;
+        device.sync().map_err(|cause| BackendError::Device(format!("{cause:?}")))?;
+        Ok::<_, BenchError>(found)
+    };
+
+    let before = built.oracle.cost();
+    let mut found = compute()?;
+    let oracle_calls = built.oracle.cost() - before;
+    let mut seconds_all = Vec::with_capacity(settings.repetitions);
+    for _ in 0..settings.repetitions {
+        let begin = Instant::now();
+        found = compute()?;
+        seconds_all.push(begin.elapsed().as_secs_f64());
+    }
+    // Before the hypergradient is read in f64, which may take more than computing it.
+    let peak = resident_high_water();
+    if let Some(path) = &settings.gradient {
+        let parameters = settings.workload.upper_parameters(samples);
+        data::write(path, &parameters, &found.gradient.to_vec())?;
+    }
+    Ok(Report {
+        workload: settings.workload,
+        method: settings.method,
+        plan: (settings.method == Method::Rad).then_some(settings.plan),
+        backend,
+        steps: settings.steps,
+        samples,
+        seconds_median: median(&seconds_all),
+        seconds_all,
+        peak_resident_mib: peak.map(|bytes| bytes as f64 / f64::from(1 << 20)),
+        hypergradient_norm: found.gradient.norm(),
+        upper_loss: found.upper_loss.read(),
+        oracle_calls,
+        status: found.status.to_string(),
+    })
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let (low, high) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
+    (low + high) / 2.0
+}
+
+impl Report {
+    /// One line of JSON.
+    ///
+    /// # Errors
+    /// If a figure has no form in JSON.
+    pub fn json(&self) -> Result<String, ReportError> {
+        serde_json::to_string(self)
+            .map_err(|cause| ReportError::Format { file: "the report", what: cause.to_string() })
+    }
+
+    /// A small table: one figure a line.
+    pub fn table(&self) -> String {
+        let memory = self.peak_resident_mib.map_or("-".into(), |mib| format!("{mib:.0} MiB"));
+        let least = self.seconds_all.iter().copied().fold(f64::INFINITY, f64::min);
+        let (workload, method) = (self.workload.as_str(), self.method.as_str());
+        let (backend, calls) = (self.backend.as_str(), self.oracle_calls);
+        let rows = [
+            ("workload", format!("{workload}, {} samples", self.samples)),
+            ("method", format!("{method}, {} lower steps, on {backend}", self.steps)),
+            ("seconds", format!("{:.4} (median), {least:.4} (least)", self.seconds_median)),
+            ("peak resident", memory),
+            ("hypergradient", format!("norm {:.6e}", self.hypergradient_norm)),
+            ("upper loss", format!("{:.6}", self.upper_loss)),
+            (
+                "oracle calls",
+                format!(
+                    "{} gradients, {} products, {} values",
+                    calls.upper_gradients + calls.lower_gradients,
+                    calls.upper_products + calls.lower_products,
+                    calls.upper_values + calls.lower_values,
+                ),
+            ),
+            ("status", self.status.clone()),
+        ];
+        rows.iter().map(|(name, value)| format!("{name:<14} {value}\n")).collect()
+    }
+}

@@ -1,0 +1,62 @@
+use std::io;
+use std::path::PathBuf;
+
+/// Why a report cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// The file system refused.
+    #[error("{}: {cause}; check that the folder exists, is writable and has room", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+    /// The file system refused.
+    #[error("{}: {cause}; check that this is the folder of a run, and readable", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+    /// A file that is not what it should be.
+    #[error("{}: {what}; remove the folder and start the run anew", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A folder that another process works in.
+    #[error("{}: another process is at this run; wait until it ends, or end it", path.display())]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A name that is no plain folder name.
+    #[error(
+        "run name {0:?}, expected 1 to 100 letters, digits, '-', '_' or '.', not first a '.'; rename the run"
+    )]
+    Name(String),
+    /// Every suffix of a name is taken.
+    #[error("{} and its numbered successors up to -{tried} exist; remove old runs", path.display())]
+    Crowded {
+        /// The folder without a suffix.
+        path: PathBuf,
+        /// The last suffix tried.
+        tried: u32,
+    },
+    /// A figure that has no form in the file's format.
+    #[error("{file}: {what}; keep settings to what TOML and JSON can both hold")]
+    Format {
+        /// The file that was to be written.
+        file: &'static str,
+        /// What stood in the way.
+        what: String,
+    },
+    /// The figure cannot be drawn.
+    #[error("curves.svg: {0}; report this with metrics.csv of the run")]
+    Draw(String),
+}

@@ -1,0 +1,331 @@
+//! The folder of a run.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tempfile::NamedTempFile;
+
+use super::{ReportError, RunReport, StepRecord, curves};
+
+mod held;
+
+pub use held::HeldFolder;
+
+const LAST_SUFFIX: u32 = 9999;
+/// How the name of a file begins that is not whole yet.
+const UNFINISHED: &str = ".unfinished-";
+
+/// A folder that belongs to one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+/// The name of a run where the user gives none.
+pub fn default_name(experiment: &str, seed: u64) -> String {
+    format!("{experiment}-{seed}")
+}
+
+impl RunFolder {
+    /// Makes the folder `root/name`, or `root/name-2`, `root/name-3` and so on where the earlier ones exist,
+    /// so that no run ever overwrites another. Two processes at once get two folders.
+    ///
+    /// # Errors
+    /// Where `name` is no plain folder name, or the folder cannot be made.
+    pub fn create(root: &Path, name: &str) -> Result<Self, ReportError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(plain)
+        {
+            return Err(ReportError::Name(name.into()));
+        }
+        let refuse = |path: &Path, cause| ReportError::Write { path: path.into(), cause };
+        fs::create_dir_all(root).map_err(|cause| refuse(root, cause))?;
+        for suffix in 1..=LAST_SUFFIX {
+            let path = match suffix {
+                1 => root.join(name),
+                _ => root.join(format!("{name}-{suffix}")),
+            };
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Self { path }),
+                Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(cause) => return Err(refuse(&path, cause)),
+            }
+        }
+        Err(ReportError::Crowded { path: root.join(name), tried: LAST_SUFFIX })
+    }
+
+    /// The folder of an earlier run.
+    ///
+    /// # Errors
+    /// Where it is no folder, or cannot be read.
+    pub fn open(path: &Path) -> Result<Self, ReportError> {
+        let refuse = |cause| ReportError::Read { path: path.into(), cause };
+        fs::read_dir(path).map_err(refuse)?;
+        Ok(Self { path: path.into() })
+    }
+
+    /// Removes files that were cut short.
+    fn clean(&self) -> Result<(), ReportError> {
+        let refuse = |cause| ReportError::Read { path: self.path.clone(), cause };
+        for entry in fs::read_dir(&self.path).map_err(refuse)? {
+            let entry = entry.map_err(refuse)?;
+            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+                fs::remove_file(entry.path()).map_err(refuse)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The folder `name` in this one, whether it is there or not.
+    pub fn inner(&self, name: &str) -> Self {
+        Self { path: self.path.join(name) }
+    }
+
+    /// Makes the folder where it is not there.
+    ///
+    /// # Errors
+    /// Where the file system refuses.
+    pub fn make(&self) -> Result<(), ReportError> {
+        fs::create_dir_all(&self.path)
+            .map_err(|cause| ReportError::Write { path: self.path.clone(), cause })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes `summary.json`, `metrics.csv`, `settings.toml` and `curves.svg`.
+    ///
+    /// # Errors
+    /// Where a file cannot be written; the files before it are whole.
+    pub fn write(&self, report: &RunReport) -> Result<(), ReportError> {
+        self.write_file("settings.toml", settings_toml(&report.settings)?.as_bytes())?;
+        self.write_file(METRICS, &metrics_csv(report)?)?;
+        self.write_file("curves.svg", curves::svg(report)?.as_bytes())?;
+        self.write_file(SUMMARY, summary_json(report)?.as_bytes())
+    }
+
+    /// Writes one file so that it is there whole or not at all, even where the power fails.
+    ///
+    /// # Errors
+    /// Where the file system refuses.
+    pub fn write_file(&self, name: &str, contents: &[u8]) -> Result<(), ReportError> {
+        let path = self.path.join(name);
+        let write = || {
+            self.unfinished(contents)?.persist(&path)?;
+            sync_folder(&self.path)
+        };
+        write().map_err(|cause| ReportError::Write { path: path.clone(), cause })
+    }
+
+    /// The same, and what the file was before stays as the file `before`. At each moment one of the two is there.
+    ///
+    /// # Errors
+    /// Where the file system refuses.
+    pub fn write_next(&self, name: &str, before: &str, contents: &[u8]) -> Result<(), ReportError> {
+        let path = self.path.join(name);
+        let write = || {
+            let next = self.unfinished(contents)?;
+            match fs::rename(&path, self.path.join(before)) {
+                Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
+                _ => {}
+            }
+            next.persist(&path)?;
+            sync_folder(&self.path)
+        };
+        write().map_err(|cause| ReportError::Write { path: path.clone(), cause })
+    }
+
+    /// A file with these contents that has no name of its own yet.
+    fn unfinished(&self, contents: &[u8]) -> io::Result<NamedTempFile> {
+        // In the same folder, since only there is a rename a single act.
+        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.path)?;
+        file.write_all(contents)?;
+        make_readable(file.as_file())?;
+        file.as_file().sync_all()?;
+        Ok(file)
+    }
+
+    /// Gives a file another name; a file that has it is replaced.
+    ///
+    /// # Errors
+    /// Where the file system refuses.
+    pub fn rename_file(&self, from: &str, to: &str) -> Result<(), ReportError> {
+        let path = self.path.join(to);
+        let rename = || {
+            fs::rename(self.path.join(from), &path)?;
+            sync_folder(&self.path)
+        };
+        rename().map_err(|cause| ReportError::Write { path: path.clone(), cause })
+    }
+
+    /// A file's contents; none where there is no such file.
+    ///
+    /// # Errors
+    /// Where the file system refuses.
+    pub fn read_file(&self, name: &str) -> Result<Option<Vec<u8>>, ReportError> {
+        let path = self.path.join(name);
+        match fs::read(&path) {
+            Ok(contents) => Ok(Some(contents)),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(ReportError::Read { path, cause }),
+        }
+    }
+
+    /// Removes a file, if it is there.
+    ///
+    /// # Errors
+    /// Where the file system refuses.
+    pub fn remove_file(&self, name: &str) -> Result<(), ReportError> {
+        let path = self.path.join(name);
+        match fs::remove_file(&path) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                Err(ReportError::Write { path, cause })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes `settings.toml`, and gives it as a table.
+    ///
+    /// # Errors
+    /// Where a setting has no form in TOML, or the file cannot be written.
+    pub fn write_settings(&self, settings: &impl Serialize) -> Result<toml::Table, ReportError> {
+        let table = settings_table(settings)?;
+        self.write_file("settings.toml", settings_toml(&table)?.as_bytes())?;
+        Ok(table)
+    }
+
+    /// The settings in `settings.toml`.
+    ///
+    /// # Errors
+    /// Where there are none, or not those of an experiment.
+    pub fn settings<T: DeserializeOwned>(&self) -> Result<T, ReportError> {
+        let path = self.path.join("settings.toml");
+        let text = fs::read_to_string(&path)
+            .map_err(|cause| ReportError::Read { path: path.clone(), cause })?;
+        toml::from_str(&text)
+            .map_err(|cause| ReportError::Damaged { path, what: cause.message().into() })
+    }
+
+    /// The report of a run that is complete, without its series; none where it is not.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn report(&self) -> Result<Option<RunReport>, ReportError> {
+        let Some(json) = self.read_file(SUMMARY)? else { return Ok(None) };
+        serde_json::from_slice(&json).map(Some).map_err(|cause| ReportError::Damaged {
+            path: self.path.join(SUMMARY),
+            what: cause.to_string(),
+        })
+    }
+
+    /// The same, with the series of `metrics.csv`.
+    ///
+    /// # Errors
+    /// Where one of the two files cannot be read.
+    pub fn report_with_series(&self) -> Result<Option<RunReport>, ReportError> {
+        let Some(mut report) = self.report()? else { return Ok(None) };
+        let rows = self.read_file(METRICS)?.unwrap_or_default();
+        // Without a header, since that is of one level and a row of two.
+        let rows = csv::ReaderBuilder::new().has_headers(false).from_reader(&rows[..]);
+        for row in rows.into_deserialize::<(String, StepRecord)>().skip(1) {
+            let (name, record) = row.map_err(|cause| ReportError::Damaged {
+                path: self.path.join(METRICS),
+                what: cause.to_string(),
+            })?;
+            if let Some(method) = report.methods.iter_mut().find(|method| method.name == name) {
+                method.series.push(record);
+            }
+        }
+        Ok(Some(report))
+    }
+}
+
+/// Written last: a folder that has it is complete.
+const SUMMARY: &str = "summary.json";
+const METRICS: &str = "metrics.csv";
+
+/// Temporary files are private to their owner; a report is for everyone whom the folder lets in.
+fn make_readable(file: &fs::File) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        file.set_permissions(fs::Permissions::from_mode(0o644))?;
+    }
+    let _ = file;
+    Ok(())
+}
+
+/// Makes the names of a folder's files last, even where the power fails.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    // Elsewhere a folder is no file that can be opened.
+    #[cfg(unix)]
+    fs::File::open(path)?.sync_all()?;
+    let _ = path;
+    Ok(())
+}
+
+/// The report without its series, as indented JSON.
+///
+/// # Errors
+/// Where a setting has no form in JSON.
+pub fn summary_json(report: &RunReport) -> Result<String, ReportError> {
+    let json = serde_json::to_string_pretty(report);
+    json.map(|json| json + "\n")
+        .map_err(|e| ReportError::Format { file: "summary.json", what: e.to_string() })
+}
+
+/// Settings as a table.
+///
+/// # Errors
+/// Where a setting has no form in TOML.
+pub fn settings_table(settings: &impl Serialize) -> Result<toml::Table, ReportError> {
+    toml::Table::try_from(settings)
+        .map_err(|cause| ReportError::Format { file: "settings.toml", what: cause.to_string() })
+}
+
+/// Settings as TOML.
+///
+/// # Errors
+/// Where a setting has no form in TOML.
+fn settings_toml(settings: &toml::Table) -> Result<String, ReportError> {
+    toml::to_string_pretty(settings)
+        .map_err(|e| ReportError::Format { file: "settings.toml", what: e.to_string() })
+}
+
+/// A row of `metrics.csv`.
+#[derive(Serialize)]
+struct Row<'a>(&'a str, &'a StepRecord);
+
+const COLUMNS: [&str; 9] = [
+    "method",
+    "step",
+    "seconds",
+    "upper_loss",
+    "lower_loss",
+    "test_accuracy",
+    "f1",
+    "grad_norm",
+    "calls",
+];
+
+/// The series of all methods, one row a method and step.
+///
+/// # Errors
+/// None known; the CSV writer's signature allows for some.
+pub fn metrics_csv(report: &RunReport) -> Result<Vec<u8>, ReportError> {
+    let refuse = |what: String| ReportError::Format { file: METRICS, what };
+    let mut rows = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    rows.write_record(COLUMNS).map_err(|e| refuse(e.to_string()))?;
+    for method in &report.methods {
+        for record in &method.series {
+            rows.serialize(Row(&method.name, record)).map_err(|e| refuse(e.to_string()))?;
+        }
+    }
+    rows.into_inner().map_err(|e| refuse(e.to_string()))
+}

@@ -1,0 +1,78 @@
+//! Square matrices of shares beside each other, as SVG: the darker, the nearer to 1.
+
+use plotters::prelude::*;
+
+use super::ReportError;
+use super::curves::{DrawError, INK, METHODS, font};
+
+const SIZE: (u32, u32) = (840, 440);
+
+/// Draws the panels, each with a name and a row-major matrix of `classes x classes` shares in `[0, 1]`: label i,
+/// downwards, where class j, to the right, is right.
+///
+/// # Errors
+/// Where the drawing library refuses.
+pub fn svg(
+    title: &str,
+    panels: [(&str, &[f64]); 2],
+    classes: usize,
+) -> Result<String, ReportError> {
+    let mut text = String::new();
+    draw(title, panels, classes, &mut text)
+        .map_err(|error| ReportError::Draw(error.to_string()))?;
+    Ok(text)
+}
+
+fn draw<'a>(
+    title: &str,
+    panels: [(&str, &[f64]); 2],
+    classes: usize,
+    text: &'a mut String,
+) -> Result<(), DrawError<'a>> {
+    let root = SVGBackend::with_string(text, SIZE).into_drawing_area();
+    root.fill(&WHITE)?;
+    let areas = root.titled(title, font(20))?.split_evenly((1, 2));
+    let size = classes as f64;
+    for (area, (name, matrix)) in areas.iter().zip(panels) {
+        let mut chart = ChartBuilder::on(area)
+            .margin(10)
+            .caption(name, font(16))
+            .x_label_area_size(40)
+            .y_label_area_size(44)
+            .build_cartesian_2d(0.0..size, size..0.0)?;
+        chart
+            .configure_mesh()
+            .disable_mesh()
+            .axis_style(INK)
+            .x_desc("right class")
+            .y_desc("label")
+            .x_labels(classes.min(10))
+            .y_labels(classes.min(10))
+            .x_label_formatter(&|class| format!("{class:.0}"))
+            .y_label_formatter(&|class| format!("{class:.0}"))
+            .label_style(font(13))
+            .axis_desc_style(font(14))
+            .draw()?;
+        let shown = matrix.iter().enumerate().filter(|(_, share)| **share > 0.0);
+        chart.draw_series(shown.map(|(at, share)| {
+            let (row, column) = ((at / classes) as f64, (at % classes) as f64);
+            let color = METHODS[0].mix(share.min(1.0)).filled();
+            Rectangle::new([(column, row), (column + 1.0, row + 1.0)], color)
+        }))?;
+    }
+    root.present()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::svg;
+
+    #[test]
+    fn draws_a_cell_for_each_share() {
+        let [learned, shown] = [[0.9, 0.2, 0.1, 0.8], [1.0, f64::NAN, 0.0, 2.0]];
+        let text = svg("mlc", [("learned", &learned), ("shown", &shown)], 2).unwrap();
+        // Beside the white ground: 4 cells here, 2 there.
+        assert_eq!(text.matches("<rect").count(), 7, "{text}");
+        assert!(text.trim_end().ends_with("</svg>"));
+    }
+}

@@ -1,0 +1,127 @@
+//! What a run leaves behind: a folder of files, a table and curves.
+//!
+//! | module | what |
+//! |---|---|
+//! | here | [`RunReport`], the figures themselves |
+//! | [`folder`] | `runs/<name>/` with `summary.json`, `metrics.csv`, `settings.toml`, `curves.svg` |
+//! | [`table`] | the result table of the terminal |
+//! | [`curves`] | the figure |
+//! | [`convergence`] | figures of problems with known answers |
+//! | [`weights`] | figures of weights that were learned |
+//! | [`pictures`] | images beside one another |
+//! | [`heat_map`] | figures of matrices of shares |
+//!
+//! Shares (accuracy, F1 and so on) are fractions of 1 here and per cent only where people read them. A
+//! figure that a method does not have, or that is not finite, is `None`: `null` in JSON, empty in CSV.
+
+pub mod comparison;
+pub mod convergence;
+pub mod curves;
+mod error;
+pub mod folder;
+pub mod heat_map;
+pub mod pictures;
+pub mod table;
+pub mod weights;
+
+pub use error::ReportError;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::data::noise::Detection;
+use crate::memory::PeakMemory;
+
+/// All that is known of a run. As JSON it is `summary.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunReport {
+    /// Name of the experiment, such as `hyper-cleaning`.
+    pub experiment: String,
+    /// The seed of all randomness.
+    pub seed: u64,
+    /// The settings, as they would be given to repeat the run; also `settings.toml`.
+    pub settings: toml::Table,
+    /// One entry a method, in the order of the run.
+    pub methods: Vec<MethodReport>,
+}
+
+/// What one method reached, and at what cost.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct MethodReport {
+    /// Name of the method, such as `rad`.
+    pub name: String,
+    /// Whether this is a yardstick without upper steps (`noisy`, `oracle`) and not a bilevel method.
+    pub baseline: bool,
+    /// Whether the method ended as planned; if not, `status` says why.
+    pub ok: bool,
+    /// How many steps came with a warning; `status` has the last one.
+    pub warnings: u64,
+    /// How the method ended, in words.
+    pub status: String,
+    /// Share of test samples classified rightly, in `[0, 1]`.
+    pub test_accuracy: Option<f64>,
+    /// How well wrong labels were found, where the method looks for them.
+    pub detection: Option<Detection>,
+    /// Figures that this experiment alone has, by name with the unit, such as `seconds an iteration`: a column of
+    /// the table each.
+    #[serde(default)]
+    pub figures: BTreeMap<String, f64>,
+    /// Upper loss at the end.
+    pub upper_loss: Option<f64>,
+    /// Lower loss at the end.
+    pub lower_loss: Option<f64>,
+    /// Wall-clock time in seconds.
+    pub seconds: f64,
+    /// Peak memory in bytes.
+    pub peak_memory: PeakMemory,
+    /// Oracle calls by kind, such as `lower_gradient`.
+    pub oracle_calls: BTreeMap<String, u64>,
+    /// One entry an upper step. Written to `metrics.csv`, not to the summary.
+    #[serde(skip)]
+    pub series: Vec<StepRecord>,
+}
+
+/// The figures after one upper step; a row of `metrics.csv`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// Upper steps done, from 0 for the start.
+    pub step: u64,
+    /// Seconds since the start of the method.
+    pub seconds: f64,
+    /// Upper loss.
+    #[serde(serialize_with = "finite")]
+    pub upper_loss: Option<f64>,
+    /// Lower loss.
+    #[serde(serialize_with = "finite")]
+    pub lower_loss: Option<f64>,
+    /// Share of test samples classified rightly, in `[0, 1]`.
+    #[serde(serialize_with = "finite")]
+    pub test_accuracy: Option<f64>,
+    /// F1 of finding the wrong labels, in `[0, 1]`.
+    #[serde(serialize_with = "finite")]
+    pub f1: Option<f64>,
+    /// Euclidean norm of the hypergradient.
+    #[serde(serialize_with = "finite")]
+    pub grad_norm: Option<f64>,
+    /// Oracle calls since the start of the method.
+    #[serde(default)]
+    pub calls: u64,
+}
+
+/// JSON has a form for what is not finite (`null`), CSV has none of its own.
+fn finite<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    value.filter(|value| value.is_finite()).serialize(serializer)
+}
+
+impl MethodReport {
+    /// Oracle calls of all kinds together.
+    pub fn total_calls(&self) -> u64 {
+        self.oracle_calls.values().sum()
+    }
+
+    /// F1 of finding the wrong labels, in `[0, 1]`.
+    pub fn f1(&self) -> Option<f64> {
+        self.detection.map(|detection| detection.f1)
+    }
+}

@@ -1,0 +1,355 @@
+//! `bilevel reproduce`: the tables of papers, our figures beside theirs.
+//!
+//! A table is a list of [`Cell`]s; a cell says which run gives its figure. Equal runs are made once, each in a folder
+//! of its own under `runs/`, where it can be cut short and gone on with like any other. What is there already is
+//! read, so that a table is finished by calling `bilevel resume` until nothing is left; several processes may work
+//! on one table at the same time, each on runs that no other is at. A run that failed is done, and shown as failed.
+
+mod curves;
+mod figure;
+mod pace;
+mod paper;
+mod render;
+#[cfg(test)]
+mod tests;
+
+pub use paper::{TABLES, TableName};
+pub use render::text;
+
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use self::pace::Pace;
+
+use crate::error::BenchError;
+use crate::experiments::{self, Manner, Settings};
+use crate::report::folder::RunFolder;
+use crate::report::{MethodReport, ReportError};
+
+/// How large a reproduction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Preset {
+    /// The paper's data and sizes; needs --data-dir
+    Full,
+    /// The same protocol on the embedded digits, in minutes
+    Small,
+}
+
+/// What is reproduced: `settings.toml` of its folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Reproduction {
+    /// The table.
+    pub reproduce: TableName,
+    /// How large.
+    pub preset: Preset,
+    /// How many seeds, from 0.
+    pub seeds: u64,
+    /// Where the data lies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<std::path::PathBuf>,
+    /// Where to compute.
+    pub backend: crate::backend::BackendName,
+}
+
+/// A figure of a paper, and the run that gives ours.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cell {
+    /// The line, a method as a rule.
+    pub row: &'static str,
+    /// The column.
+    pub column: &'static str,
+    /// The paper's figure, in per cent where it is a share.
+    pub paper: Option<f64>,
+    /// The run, whatever its seed.
+    pub settings: Settings,
+    /// Whose report of the run.
+    pub method: &'static str,
+    /// What of it.
+    pub quantity: Quantity,
+    /// Time of the run in any unit, to begin with what is cheap.
+    pub cost: f64,
+}
+
+/// What a cell shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantity {
+    /// In per cent.
+    TestAccuracy,
+    /// In per cent.
+    F1,
+    /// One of [`MethodReport::figures`], as it is.
+    Figure(&'static str),
+}
+
+impl Quantity {
+    fn of(self, report: &MethodReport) -> Option<f64> {
+        match self {
+            Self::TestAccuracy => report.test_accuracy.map(|share| 100.0 * share),
+            Self::F1 => report.f1().map(|share| 100.0 * share),
+            Self::Figure(name) => report.figures.get(name).copied(),
+        }
+    }
+}
+
+/// A cell with our figures.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Filled {
+    /// The line.
+    pub row: &'static str,
+    /// The column.
+    pub column: &'static str,
+    /// The paper's figure.
+    pub paper: Option<f64>,
+    /// Ours, by seed: of the runs that ended well.
+    pub ours: Vec<f64>,
+    /// Runs that are done and gave no figure; [`Reproduced::failures`] says why.
+    pub failed: usize,
+}
+
+impl Filled {
+    /// The mean over seeds; none where no seed is done.
+    pub fn mean(&self) -> Option<f64> {
+        let n = self.ours.len();
+        (n > 0).then(|| self.ours.iter().sum::<f64>() / n as f64)
+    }
+
+    /// The standard deviation over seeds, of the sample; none for fewer than two.
+    pub fn deviation(&self) -> Option<f64> {
+        let n = self.ours.len();
+        let mean = self.mean().filter(|_| n > 1)?;
+        let squares: f64 = self.ours.iter().map(|ours| (ours - mean).powi(2)).sum();
+        Some((squares / (n - 1) as f64).sqrt())
+    }
+
+    /// Our mean less the paper's figure.
+    pub fn difference(&self) -> Option<f64> {
+        Some(self.mean()? - self.paper?)
+    }
+}
+
+/// A method that gave no figure.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Failure {
+    /// The folder of the run, in that of the table.
+    pub run: String,
+    /// The method.
+    pub method: &'static str,
+    /// How it ended.
+    pub status: String,
+}
+
+/// A table that is as full as its runs are done.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Reproduced {
+    /// Its name.
+    pub table: TableName,
+    /// The cells, in the paper's order.
+    pub cells: Vec<Filled>,
+    /// What failed of the runs that are done.
+    pub failures: Vec<Failure>,
+    /// Runs that are not done.
+    pub left: usize,
+}
+
+impl Reproduced {
+    /// The lines, in the paper's order.
+    fn rows(&self) -> Vec<&'static str> {
+        distinct(self.cells.iter().map(|cell| cell.row))
+    }
+
+    /// The columns, in the paper's order.
+    fn columns(&self) -> Vec<&'static str> {
+        distinct(self.cells.iter().map(|cell| cell.column))
+    }
+
+    /// As indented JSON.
+    ///
+    /// # Errors
+    /// None known; the JSON writer's signature allows for some.
+    pub fn json(&self) -> Result<String, ReportError> {
+        let json = serde_json::to_string_pretty(self);
+        json.map(|json| json + "\n")
+            .map_err(|e| ReportError::Format { file: "table.json", what: e.to_string() })
+    }
+}
+
+/// A run of a table under one seed.
+#[derive(Clone, Debug, PartialEq)]
+struct Planned {
+    settings: Settings,
+    seed: u64,
+    /// Its folder, in that of the table.
+    folder: String,
+    cost: f64,
+}
+
+impl Planned {
+    /// Whether a figure of the cell is this run's.
+    fn gives(&self, cell: &Cell) -> bool {
+        self.settings == cell.settings.clone().with_seed(self.seed)
+    }
+}
+
+/// The runs of the cells, in their order: a first seed of every cell and more seeds of the cheap ones come first, so
+/// that a table that is cut short is of use.
+fn plan(cells: &[Cell], seeds: u64) -> Vec<Planned> {
+    let mut distinct: Vec<&Cell> = Vec::new();
+    for cell in cells {
+        if distinct.iter().all(|known| known.settings != cell.settings) {
+            distinct.push(cell);
+        }
+    }
+    let numbered = distinct.iter().enumerate();
+    let mut runs: Vec<Planned> = numbered
+        .flat_map(|(at, cell)| {
+            (0..seeds).map(move |seed| Planned {
+                settings: cell.settings.clone().with_seed(seed),
+                seed,
+                folder: format!("runs/{at:02}-{seed}"),
+                cost: cell.cost,
+            })
+        })
+        .collect();
+    let turn = |run: &Planned| run.cost * (run.seed + 1) as f64;
+    runs.sort_by(|a, b| turn(a).total_cmp(&turn(b)));
+    runs
+}
+
+/// Runs what is missing of a table in its folder, and writes the table after each run.
+///
+/// # Errors
+/// See [`BenchError`].
+pub fn fill(
+    reproduction: &Reproduction,
+    folder: &RunFolder,
+    manner: Manner,
+) -> Result<Reproduced, BenchError> {
+    let table = reproduction.reproduce;
+    let cells = table.cells(reproduction)?;
+    let runs = plan(&cells, reproduction.seeds);
+    let mut pace = Pace::default();
+    for (at, run) in runs.iter().enumerate() {
+        let inner = folder.inner(&run.folder);
+        inner.make()?;
+        if inner.read_file("settings.toml")?.is_some()
+            && inner.settings::<Settings>()? != run.settings
+        {
+            let what = "a run of another version of this table".into();
+            return Err(ReportError::Damaged { path: inner.path().into(), what }.into());
+        }
+        if experiments::complete(&inner)?.is_some() {
+            continue;
+        }
+        // Another process may be at it.
+        let Some(held) = inner.try_hold()? else { continue };
+        if manner.progress {
+            let mut left = 0.0;
+            for run in &runs[at..] {
+                left += if folder.inner(&run.folder).report()?.is_none() { run.cost } else { 0.0 };
+            }
+            let label = label(&cells, run);
+            eprintln!("run {} of {}: {label}{}", at + 1, runs.len(), pace.describe(left));
+        }
+        let (begun, fresh) = (Instant::now(), held.read_file("settings.toml")?.is_none());
+        let report = experiments::run_in(&run.settings, held, manner)?;
+        for method in report.methods.iter().filter(|method| !method.ok) {
+            tracing::warn!("{} in {}: {}", method.name, inner.path().display(), method.status);
+        }
+        // Of one that was gone on with, the seconds of another process are not known.
+        if fresh {
+            pace.add(run.cost, begun.elapsed());
+        }
+        write(table, &cells, &runs, folder)?;
+    }
+    Ok(write(table, &cells, &runs, folder)?)
+}
+
+/// Writes the table as far as its runs are done, whoever has made them.
+fn write(
+    table: TableName,
+    cells: &[Cell],
+    runs: &[Planned],
+    folder: &RunFolder,
+) -> Result<Reproduced, ReportError> {
+    // One process at a time, so that the last table that is written has all that is done.
+    let folder = folder.wait_to_hold()?;
+    let done = runs.iter().map(|run| {
+        let report = folder.inner(&run.folder).report_with_series()?;
+        Ok(report.map(|report| report.methods))
+    });
+    let done = done.collect::<Result<Vec<_>, ReportError>>()?;
+    let reproduced = gather(table, cells, runs, &done);
+    render::write(&reproduced, &folder)?;
+    if let Some(svg) = curves::svg(cells, runs, &done)? {
+        folder.write_file("curves.svg", svg.as_bytes())?;
+    }
+    Ok(reproduced)
+}
+
+/// The table of what is done of each run.
+fn gather(
+    table: TableName,
+    cells: &[Cell],
+    runs: &[Planned],
+    done: &[Option<Vec<MethodReport>>],
+) -> Reproduced {
+    let mut failures: Vec<Failure> = Vec::new();
+    let fill = |cell: &Cell| {
+        let mut filled = Filled {
+            row: cell.row,
+            column: cell.column,
+            paper: cell.paper,
+            ours: Vec::new(),
+            failed: 0,
+        };
+        for (run, methods) in runs.iter().zip(done).filter(|(run, _)| run.gives(cell)) {
+            let Some(methods) = methods else { continue };
+            let report = methods.iter().find(|method| method.name == cell.method);
+            let figure = report.filter(|report| report.ok).and_then(|r| cell.quantity.of(r));
+            if let Some(figure) = figure.filter(|figure| figure.is_finite()) {
+                filled.ours.push(figure);
+                continue;
+            }
+            filled.failed += 1;
+            let status = match report {
+                None => "not in the report of the run".to_owned(),
+                Some(report) if report.ok => format!("{}, without this figure", report.status),
+                Some(report) => report.status.clone(),
+            };
+            let failure = Failure { run: run.folder.clone(), method: cell.method, status };
+            // One run gives several cells.
+            if !failures.contains(&failure) {
+                failures.push(failure);
+            }
+        }
+        filled
+    };
+    let cells = cells.iter().map(fill).collect();
+    let left = done.iter().filter(|done| done.is_none()).count();
+    Reproduced { table, cells, failures, left }
+}
+
+/// Each once, in the order of their first places.
+fn distinct<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
+    let mut once = Vec::new();
+    for one in all {
+        if !once.contains(&one) {
+            once.push(one);
+        }
+    }
+    once
+}
+
+/// The cells of a run and its seed, for a person.
+fn label(cells: &[Cell], run: &Planned) -> String {
+    let given = cells.iter().filter(|cell| run.gives(cell));
+    let names = distinct(given.map(|cell| format!("{} {}", cell.row, cell.column)));
+    let names = match names.len() {
+        1..=2 => names.join(", "),
+        n => format!("{}, {} and {} more", names[0], names[1], n - 2),
+    };
+    format!("{names}, seed {}", run.seed)
+}

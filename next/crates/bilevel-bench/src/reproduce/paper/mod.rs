@@ -1,0 +1,143 @@
+//! The tables, with the papers' figures. A new one is a file here, a variant of [`TableName`] and a line of [`TABLES`].
+
+mod bda_table_2;
+mod iaptt_table_3;
+mod nsgame_table_2;
+mod nsgame_table_3;
+mod penalty_table_2;
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use super::{Cell, Preset, Reproduction};
+use crate::cli::Common;
+use crate::error::BenchError;
+use crate::settings::refuse;
+
+/// A table of a paper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TableName {
+    /// Hyper-cleaning of MNIST by softmax regression, T = 50 to 800
+    #[value(name = "bda-table-2")]
+    #[serde(rename = "bda-table-2")]
+    BdaTable2,
+    /// Hyper-cleaning of MNIST by a network of two layers
+    #[value(name = "iaptt-table-3")]
+    #[serde(rename = "iaptt-table-3")]
+    IapttTable3,
+    /// Importance learning on MNIST with a quarter and a half of the labels wrong
+    #[value(name = "penalty-table-2")]
+    #[serde(rename = "penalty-table-2")]
+    PenaltyTable2,
+    /// Meta-Weight-Net on long-tailed CIFAR-10: accuracy, time and memory
+    #[value(name = "nsgame-table-2")]
+    #[serde(rename = "nsgame-table-2")]
+    NsGameTable2,
+    /// Meta-Weight-Net and label correction on CIFAR-10 with wrong labels
+    #[value(name = "nsgame-table-3")]
+    #[serde(rename = "nsgame-table-3")]
+    NsGameTable3,
+}
+
+/// What is known of a table beside its figures.
+pub struct About {
+    /// Which.
+    pub name: TableName,
+    /// What it shows.
+    pub title: &'static str,
+    /// Where it stands.
+    pub source: &'static str,
+}
+
+/// All of them.
+pub const TABLES: &[About] = &[
+    About {
+        name: TableName::BdaTable2,
+        title: "Hyper-cleaning, test accuracy % after T lower steps",
+        source: "R. Liu et al., A generic first-order algorithmic framework for bi-level programming \
+                 beyond lower-level singleton, 2020, Table 2",
+    },
+    About {
+        name: TableName::IapttTable3,
+        title: "Hyper-cleaning by two layers, test accuracy and F1 %",
+        source: "R. Liu et al., Towards gradient-based bilevel optimization with non-convex followers \
+                 and beyond, 2021, Table 3",
+    },
+    About {
+        name: TableName::PenaltyTable2,
+        title: "Importance learning, test accuracy %",
+        source: "A. Mehra and J. Hamm, Penalty method for inversion-free deep bilevel optimization, 2021, \
+                 Table 2",
+    },
+    About {
+        name: TableName::NsGameTable2,
+        title: "Meta-Weight-Net on long-tailed classes, test accuracy % by imbalance, and costs",
+        source: "Delving into the hierarchical structure for efficient large-scale bi-level learning \
+                 (NSGame), Section 5.2 and Table 2",
+    },
+    About {
+        name: TableName::NsGameTable3,
+        title: "Wrong labels, test accuracy % by the share of them, and costs",
+        source: "Delving into the hierarchical structure for efficient large-scale bi-level learning \
+                 (NSGame), Table 3",
+    },
+];
+
+impl TableName {
+    /// Title and source.
+    pub fn about(self) -> &'static About {
+        let found = TABLES.iter().find(|about| about.name == self);
+        found.expect("every table has a line in TABLES")
+    }
+
+    /// The name on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// Its cells, in the paper's order.
+    ///
+    /// # Errors
+    /// If data is needed that is not named.
+    pub fn cells(self, reproduction: &Reproduction) -> Result<Vec<Cell>, BenchError> {
+        match self {
+            Self::BdaTable2 => bda_table_2::cells(reproduction),
+            Self::IapttTable3 => iaptt_table_3::cells(reproduction),
+            Self::PenaltyTable2 => penalty_table_2::cells(reproduction),
+            Self::NsGameTable2 => nsgame_table_2::cells(reproduction),
+            Self::NsGameTable3 => nsgame_table_3::cells(reproduction),
+        }
+    }
+}
+
+impl Reproduction {
+    /// What every experiment is told.
+    fn common(&self) -> Common {
+        Common { backend: Some(self.backend), data_dir: self.data_dir.clone(), ..Common::default() }
+    }
+
+    /// The folder of the data: named for `full`, none for `small`.
+    ///
+    /// # Errors
+    /// If it is not so.
+    pub fn check_data(&self) -> Result<Option<PathBuf>, BenchError> {
+        match (self.preset, &self.data_dir) {
+            (Preset::Full, None) => Err(refuse(
+                "--data-dir",
+                "not given",
+                "the folder of the paper's data",
+                "name it, or take --preset small",
+            )),
+            (Preset::Small, Some(dir)) => Err(refuse(
+                "--data-dir",
+                dir.display(),
+                "none with --preset small, which is on the embedded digits",
+                "leave it out, or take --preset full",
+            )),
+            (_, dir) => Ok(dir.clone()),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Meta-Weight-Net on classes of different sizes. The text of the source gives the costs only: of the game, that it takes
+//! almost no memory beside. A third method of it, truncated back-propagation, is left out.
+//!
+//! Our memory is that of the host: on a GPU it is not what the source measured.
+
+use crate::error::BenchError;
+use crate::experiments::Settings;
+use crate::experiments::robust::{self, Subject};
+use crate::reproduce::{Cell, Preset, Quantity, Reproduction};
+
+const COLUMNS: [(&str, f64); 3] =
+    [("imbalance 20", 20.0), ("imbalance 50", 50.0), ("imbalance 100", 100.0)];
+
+/// The method, the paper's seconds an iteration and its memory for second derivatives in MiB (it has 235 MB).
+const ROWS: [(&str, &str, [Option<f64>; 2]); 3] = [
+    ("plain", "plain", [None, None]),
+    ("MWN", "mwn", [Some(0.15), Some(224.1)]),
+    ("NSGame", "nsgame-mwn", [Some(0.07), None]),
+];
+
+pub(super) fn cells(reproduction: &Reproduction) -> Result<Vec<Cell>, BenchError> {
+    let full = reproduction.preset == Preset::Full;
+    let mut cells = Vec::new();
+    for (at, (column, imbalance)) in COLUMNS.into_iter().enumerate() {
+        let args = robust::Args {
+            preset: full.then_some(robust::Preset::Paper),
+            imbalance: Some(imbalance),
+            common: reproduction.common(),
+            ..robust::Args::default()
+        };
+        let settings = Settings::Mwn(robust::Settings::new(&args, Subject::Weights)?);
+        for (row, method, [seconds, memory]) in ROWS {
+            let mut cell = |column, paper, quantity| {
+                let settings = settings.clone();
+                // The more classes differ in size, the fewer images there are.
+                let cost = 1.0 / imbalance.ln();
+                cells.push(Cell { row, column, paper, settings, method, quantity, cost });
+            };
+            cell(column, None, Quantity::TestAccuracy);
+            if at + 1 == COLUMNS.len() {
+                cell("s/iteration", seconds, Quantity::Figure("s/iteration"));
+                cell("extra MiB", memory, Quantity::Figure("extra MiB"));
+            }
+        }
+    }
+    Ok(cells)
+}

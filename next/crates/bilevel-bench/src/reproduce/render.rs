@@ -1,0 +1,105 @@
+//! A reproduced table for people, and as files.
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent, presets};
+
+use super::{Filled, Reproduced};
+use crate::report::ReportError;
+use crate::report::folder::RunFolder;
+
+/// Writes `table.txt`, `table.json`, `table.csv` and `table.svg`.
+pub(super) fn write(reproduced: &Reproduced, folder: &RunFolder) -> Result<(), ReportError> {
+    folder.write_file("table.json", reproduced.json()?.as_bytes())?;
+    folder.write_file("table.csv", &csv(reproduced)?)?;
+    folder.write_file("table.svg", super::figure::svg(reproduced)?.as_bytes())?;
+    folder.write_file("table.txt", text(reproduced).as_bytes())
+}
+
+fn csv(reproduced: &Reproduced) -> Result<Vec<u8>, ReportError> {
+    let refuse = |what: String| ReportError::Format { file: "table.csv", what };
+    let mut rows = csv::Writer::from_writer(Vec::new());
+    let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
+    rows.write_record([
+        "row",
+        "column",
+        "seeds",
+        "failed",
+        "mean",
+        "deviation",
+        "paper",
+        "difference",
+    ])
+    .map_err(|e| refuse(e.to_string()))?;
+    for cell in &reproduced.cells {
+        let record = [
+            cell.row.to_owned(),
+            cell.column.to_owned(),
+            cell.ours.len().to_string(),
+            cell.failed.to_string(),
+            number(cell.mean()),
+            number(cell.deviation()),
+            number(cell.paper),
+            number(cell.difference()),
+        ];
+        rows.write_record(record).map_err(|e| refuse(e.to_string()))?;
+    }
+    rows.into_inner().map_err(|e| refuse(e.to_string()))
+}
+
+/// The table for a terminal: ours, the paper's, the difference.
+pub fn text(reproduced: &Reproduced) -> String {
+    let about = reproduced.table.about();
+    let (rows, columns) = (reproduced.rows(), reproduced.columns());
+    let mut table = Table::new();
+    table
+        .load_preset(presets::NOTHING)
+        .set_style(TableComponent::HeaderLines, '─')
+        .set_style(TableComponent::MiddleHeaderIntersections, '─')
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .force_no_tty()
+        .set_header(std::iter::once("").chain(columns.iter().copied()));
+    for row in rows {
+        let cells = columns.iter().map(|column| {
+            let of = |cell: &&Filled| cell.row == row && cell.column == *column;
+            Cell::new(reproduced.cells.iter().find(of).map_or_else(String::new, figures))
+        });
+        table.add_row(std::iter::once(Cell::new(row)).chain(cells));
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let failed = reproduced.failures.iter();
+    let failed = failed.map(|f| format!("failed: {} in {}: {}\n", f.method, f.run, f.status));
+    let left = match reproduced.left {
+        0 => String::new(),
+        1 => "1 run is left: bilevel resume goes on with it\n".into(),
+        left => format!("{left} runs are left: bilevel resume goes on with them\n"),
+    };
+    format!(
+        "{}\n{}\n\n{}\n\nEach cell: our mean, its standard deviation over seeds (number of seeds); the paper's \
+         figure; the difference.\n{}{left}",
+        about.title,
+        about.source,
+        table.trim_fmt(),
+        failed.collect::<String>()
+    )
+}
+
+fn figures(cell: &Filled) -> String {
+    let or_dash = |value: Option<f64>, sign: bool| match value {
+        None => "-".to_owned(),
+        Some(value) if sign => format!("{value:+.2}"),
+        Some(value) => format!("{value:.2}"),
+    };
+    let deviation = cell.deviation().map(|sd| format!(" ± {sd:.2}")).unwrap_or_default();
+    let failed = match cell.failed {
+        0 => String::new(),
+        failed => format!(", {failed} failed"),
+    };
+    format!(
+        "{}{deviation} ({}{failed})\n{}\n{}",
+        or_dash(cell.mean(), false),
+        cell.ours.len(),
+        or_dash(cell.paper, false),
+        or_dash(cell.difference(), true)
+    )
+}

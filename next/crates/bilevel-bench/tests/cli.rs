@@ -1,0 +1,426 @@
+//! The binary from outside: what it prints, what it writes, how it ends.
+
+use std::fs;
+use std::path::Path;
+
+use assert_cmd::Command;
+use predicates::prelude::*;
+use predicates::str::contains;
+use tempfile::{TempDir, tempdir};
+
+fn bilevel() -> Command {
+    Command::cargo_bin("bilevel").unwrap()
+}
+
+/// Hyper-cleaning in a few seconds, on flex.
+fn quick(out: &Path, more: &[&str]) -> Command {
+    let mut command = bilevel();
+    command.args(["run", "hyper-cleaning", "--backend", "flex", "--upper-steps", "3"]);
+    command.args(["--steps", "5", "--out"]).arg(out).args(more);
+    command
+}
+
+fn idx(kind: u8, dims: &[u32], body: &[u8]) -> Vec<u8> {
+    let mut file = vec![0, 0, kind, dims.len() as u8];
+    file.extend(dims.iter().flat_map(|d| d.to_be_bytes()));
+    file.extend(body);
+    file
+}
+
+/// A sound folder in MNIST's format: 40 + 20 images of 2x2 pixels, 2 classes.
+fn folder() -> TempDir {
+    let dir = tempdir().unwrap();
+    for (part, n) in [("train", 40_u32), ("t10k", 20)] {
+        let labels: Vec<u8> = (0..n).map(|i| (i % 2) as u8).collect();
+        let pixels: Vec<u8> = labels
+            .iter()
+            .flat_map(|&l| if l == 0 { [250, 10, 20, 30] } else { [20, 30, 240, 5] })
+            .collect();
+        let images = idx(8, &[n, 2, 2], &pixels);
+        fs::write(dir.path().join(format!("{part}-images-idx3-ubyte")), images).unwrap();
+        fs::write(dir.path().join(format!("{part}-labels-idx1-ubyte")), idx(8, &[n], &labels))
+            .unwrap();
+    }
+    dir
+}
+
+fn on_folder(dir: &Path, out: &Path) -> Command {
+    let mut command = quick(out, &["--train", "10", "--validation", "10", "--method", "rad"]);
+    command.arg("--data-dir").arg(dir);
+    command
+}
+
+#[test]
+fn a_run_prints_a_table_and_writes_its_folder() {
+    let out = tempdir().unwrap();
+    quick(out.path(), &[]).assert().success().stdout(
+        contains("noisy").and(contains("rad")).and(contains("cg")).and(contains("oracle calls")),
+    );
+    let run = out.path().join("hyper-cleaning-0");
+    for file in ["summary.json", "metrics.csv", "settings.toml", "curves.svg"] {
+        assert!(fs::metadata(run.join(file)).unwrap().len() > 100, "{file}");
+    }
+    assert_eq!(fs::read_to_string(run.join("metrics.csv")).unwrap().lines().count(), 1 + 2 * 4);
+}
+
+#[test]
+fn the_summary_repeats_itself_for_a_seed_and_differs_for_another() {
+    let out = tempdir().unwrap();
+    let accuracies = |seed: &str| -> Vec<f64> {
+        let ran = quick(out.path(), &["--json", "--seed", seed]).assert().success();
+        let summary: serde_json::Value = serde_json::from_slice(&ran.get_output().stdout).unwrap();
+        let methods = summary["methods"].as_array().unwrap();
+        methods.iter().map(|method| method["upper_loss"].as_f64().unwrap()).collect()
+    };
+    let first = accuracies("7");
+    assert_eq!(first.len(), 4);
+    assert_eq!(first, accuracies("7"));
+    assert_ne!(first, accuracies("8"));
+}
+
+/// The default run: what the README promises of it.
+#[test]
+fn both_methods_clean_the_digits() {
+    let out = tempdir().unwrap();
+    let mut command = bilevel();
+    command.args(["run", "hyper-cleaning", "--backend", "flex", "--json", "--out"]).arg(out.path());
+    let ran = command.assert().success();
+    let summary: serde_json::Value = serde_json::from_slice(&ran.get_output().stdout).unwrap();
+    let accuracy = |name: &str| {
+        let mut methods = summary["methods"].as_array().unwrap().iter();
+        let method = methods.find(|method| method["name"] == name).unwrap();
+        100.0 * method["test_accuracy"].as_f64().unwrap()
+    };
+    for method in ["rad", "cg"] {
+        assert!(accuracy(method) >= accuracy("noisy") + 5.0, "{summary:#}");
+        assert!(accuracy(method) >= accuracy("oracle") - 3.0, "{summary:#}");
+    }
+    // The summary is the last row of the series.
+    let series = fs::read_to_string(out.path().join("hyper-cleaning-0/metrics.csv")).unwrap();
+    let last = series.lines().rfind(|row| row.starts_with("rad,")).unwrap();
+    let columns: Vec<&str> = series.lines().next().unwrap().split(',').collect();
+    let column = |name: &str| {
+        let at = columns.iter().position(|column| *column == name).unwrap();
+        last.split(',').nth(at).unwrap().parse::<f64>().unwrap()
+    };
+    let rad = &summary["methods"].as_array().unwrap()[1];
+    assert_eq!(column("f1"), rad["detection"]["f1"].as_f64().unwrap());
+    assert_eq!(column("test_accuracy"), rad["test_accuracy"].as_f64().unwrap());
+    assert_eq!(column("step"), 150.0);
+}
+
+#[test]
+fn a_folder_in_the_format_of_mnist_is_read() {
+    let (data, out) = (folder(), tempdir().unwrap());
+    on_folder(data.path(), out.path()).assert().success().stdout(contains("rad"));
+}
+
+#[test]
+fn damaged_data_ends_with_code_3_and_a_cure() {
+    let out = tempdir().unwrap();
+    let images = "train-images-idx3-ubyte";
+    /// What was done, what the error must say of it, and how it is done.
+    type Case<'a> = (&'a str, [&'a str; 2], &'a dyn Fn(&Path));
+    let cases: [Case<'_>; 5] = [
+        ("truncated", ["160 bytes after the header, found 157", "fetch"], &|dir| {
+            let file = dir.join(images);
+            let whole = fs::read(&file).unwrap();
+            fs::write(&file, &whole[..whole.len() - 3]).unwrap();
+        }),
+        ("bit-flipped", ["images", "fetch"], &|dir| {
+            let file = dir.join(images);
+            let mut bytes = fs::read(&file).unwrap();
+            bytes[7] ^= 1 << 4;
+            fs::write(&file, bytes).unwrap();
+        }),
+        ("empty", ["images", "fetch"], &|dir| fs::write(dir.join(images), []).unwrap()),
+        ("missing", ["images", "MNIST"], &|dir| fs::remove_file(dir.join(images)).unwrap()),
+        ("of a wrong shape", ["39 labels", "same set"], &|dir| {
+            fs::write(dir.join("train-labels-idx1-ubyte"), idx(8, &[39], &[0; 39])).unwrap();
+        }),
+    ];
+    for (what, says, damage) in cases {
+        let data = folder();
+        damage(data.path());
+        let ran = on_folder(data.path(), out.path()).assert().code(3);
+        let text = String::from_utf8_lossy(&ran.get_output().stderr).into_owned();
+        assert!(text.starts_with("error: "), "{what}: {text}");
+        assert!(says.iter().all(|part| text.contains(part)), "{what}: {text}");
+        assert!(!text.contains("panicked"), "{what}: {text}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_not_there_ends_with_code_3() {
+    let out = tempdir().unwrap();
+    on_folder(Path::new("no/such/folder"), out.path())
+        .assert()
+        .code(3)
+        .stderr(contains("no/such/folder"));
+}
+
+#[test]
+fn settings_out_of_range_end_with_code_2_and_a_cure() {
+    let out = tempdir().unwrap();
+    for (flag, value) in [
+        ("--steps", "0"),
+        ("--upper-steps", "0"),
+        ("--step-size", "-1"),
+        ("--step-size", "NaN"),
+        ("--learning-rate", "0"),
+        ("--noise", "1.5"),
+        ("--iterations", "0"),
+    ] {
+        let mut command = bilevel();
+        command
+            .args(["run", "hyper-cleaning", &format!("{flag}={value}"), "--out"])
+            .arg(out.path());
+        command.assert().code(2).stderr(contains(flag).and(contains("expected")));
+    }
+    quick(out.path(), &["--train", "5000"]).assert().code(3).stderr(contains("smaller parts"));
+}
+
+#[test]
+fn an_unknown_method_ends_with_code_2_and_the_known_ones() {
+    let out = tempdir().unwrap();
+    quick(out.path(), &["--method", "magic"])
+        .assert()
+        .code(2)
+        .stderr(contains("magic").and(contains("rad")).and(contains("cg")));
+}
+
+#[test]
+fn a_step_size_that_diverges_ends_with_code_5_and_a_cure() {
+    let out = tempdir().unwrap();
+    for model in ["softmax", "mlp"] {
+        quick(out.path(), &["--step-size", "1e9", "--method", "noisy,rad,cg", "--model", model])
+            .assert()
+            .code(5)
+            .stdout(contains("reduce the lower step size"))
+            .stderr(contains("noisy, rad, cg did not end well"));
+    }
+}
+
+#[test]
+fn results_that_cannot_be_written_end_with_code_6() {
+    let out = tempdir().unwrap();
+    let file = out.path().join("file");
+    fs::write(&file, "").unwrap();
+    quick(&file, &["--method", "noisy"]).assert().code(6).stderr(contains("file"));
+}
+
+#[test]
+fn wgpu_without_an_adapter_is_an_error_and_not_a_panic() {
+    let out = tempdir().unwrap();
+    let mut command = bilevel();
+    command.args(["run", "hyper-cleaning", "--backend", "wgpu", "--out"]).arg(out.path());
+    // The Vulkan loader finds no driver where it is told to look at none.
+    command
+        .env("VK_DRIVER_FILES", "/nonexistent.json")
+        .env("VK_ICD_FILENAMES", "/nonexistent.json");
+    if cfg!(target_os = "linux") {
+        // A build without wgpu has another cure.
+        let cure = if cfg!(feature = "wgpu") { "--backend flex" } else { "another --backend" };
+        command.assert().code(4).stderr(contains(cure).and(contains("panicked").not()));
+    }
+}
+
+#[test]
+fn doctor_and_list_say_what_there_is() {
+    let doctor = bilevel().arg("doctor").assert().success().stdout(contains("auto picks"));
+    let built =
+        [("flex", true), ("ndarray", cfg!(feature = "ndarray")), ("wgpu", cfg!(feature = "wgpu"))];
+    built
+        .into_iter()
+        .filter(|(_, built)| *built)
+        .fold(doctor, |doctor, (name, _)| doctor.stdout(contains(name)));
+    bilevel()
+        .arg("list")
+        .assert()
+        .success()
+        .stdout(contains("hyper-cleaning").and(contains("rad")));
+    bilevel().arg("--help").assert().success().stdout(contains("Exit codes"));
+}
+
+#[test]
+fn the_derivatives_of_an_experiment_are_checked() {
+    let data = folder();
+    let on_folder = ["--data-dir", data.path().to_str().unwrap()];
+    for more in [&[][..], &["--model", "mlp"]] {
+        let mut command = bilevel();
+        command.args(["check", "hyper-cleaning"]).args(more);
+        command.assert().success().stderr("").stdout(
+            contains("The upper loss")
+                .and(contains("The lower loss"))
+                .and(contains("hessian   x.logits"))
+                .and(contains("symmetry"))
+                .and(contains("WRONG").not()),
+        );
+    }
+    // Its data and its settings are read as a run reads them.
+    let mut command = bilevel();
+    command.args(["check", "hyper-cleaning"]).args(on_folder);
+    command.assert().code(3).stderr(contains("smaller parts"));
+}
+
+/// `rad` keeps the states of y and nothing else: fifty times the steps must not keep more.
+#[test]
+fn the_memory_of_rad_grows_by_the_states_alone() {
+    let out = tempdir().unwrap();
+    let peak = |steps: &str| {
+        let mut command = bilevel();
+        command.args(["run", "hyper-cleaning", "--backend", "flex", "--method", "rad", "--json"]);
+        command.args([
+            "--model",
+            "mlp",
+            "--train",
+            "60",
+            "--validation",
+            "60",
+            "--step-size",
+            "0.1",
+        ]);
+        command.args(["--upper-steps", "1", "--steps", steps, "--out"]).arg(out.path());
+        let ran = command.assert().success();
+        let summary: serde_json::Value = serde_json::from_slice(&ran.get_output().stdout).unwrap();
+        summary["methods"][0]["peak_memory"]["heap"].as_u64().unwrap() as f64
+    };
+    // y: 64 x 300 + 300 + 300 x 10 + 10 numbers of four bytes.
+    let y = 4.0 * 22_510.0;
+    let growth = (peak("500") - peak("10")) / (490.0 * y);
+    assert!((0.9..=1.2).contains(&growth), "grows by {growth:.3} times the states");
+}
+
+#[test]
+fn toys_hold_sources_to_their_word() {
+    let out = tempdir().unwrap();
+    let mut toys = bilevel();
+    toys.args(["toys", "--problem", "bda-counterexample", "--out"]).arg(out.path());
+    toys.assert().success().stdout(contains("rhg").and(contains("10 of 10 claims hold")));
+    let folder = out.path().join("toys");
+    for file in ["claims.csv", "bda-starts.svg", "bda-steps.svg", "bda-weights.svg"] {
+        assert!(fs::metadata(folder.join(file)).unwrap().len() > 100, "{file}");
+    }
+    bilevel().args(["toys", "--problem", "none"]).assert().code(2).stderr(contains("quadratic"));
+}
+
+#[test]
+fn methods_are_compared_over_seeds() {
+    let out = tempdir().unwrap();
+    let compare = |more: &[&str]| {
+        let mut compare = bilevel();
+        compare.args(["compare", "quadratic", "--seeds", "2", "--calls", "256", "--out"]);
+        compare.arg(out.path()).args(more);
+        compare
+    };
+    let methods = ["--methods", "cg,penalty,soba,stn"];
+    let ran = compare(&methods).assert().success().stdout(contains("squared slope"));
+    let printed = String::from_utf8(ran.get_output().stdout.clone()).unwrap();
+    let folder = out.path().join("compare-quadratic");
+    let marks = fs::read_to_string(folder.join("marks.csv")).unwrap();
+    for (method, family) in [
+        ("cg", "hypergradient"),
+        ("penalty", "single-level"),
+        ("soba", "stochastic"),
+        ("stn", "proxy"),
+    ] {
+        assert!(
+            printed.contains(method) && marks.contains(&format!("quadratic,{family},{method},1,"))
+        );
+        for quantity in ["slope", "value"] {
+            for axis in ["calls", "seconds"] {
+                let file = folder.join(format!("{family}-{quantity}-by-{axis}.svg"));
+                let svg = fs::read_to_string(file).unwrap();
+                assert!(svg.contains(method) && svg.contains("median of 2 seeds"));
+            }
+        }
+    }
+    // The same seeds, the same numbers, but for the time.
+    compare(&methods).assert().success();
+    let again = fs::read_to_string(out.path().join("compare-quadratic-2/marks.csv")).unwrap();
+    let without_time = |text: &str| -> Vec<String> {
+        let rows = text.lines().map(|row| row.split(',').collect::<Vec<_>>());
+        rows.map(|row| [&row[..5], &row[6..]].concat().join(",")).collect()
+    };
+    assert_eq!(without_time(&marks), without_time(&again));
+
+    compare(&["--methods", "gradient-guess"])
+        .assert()
+        .code(2)
+        .stderr(contains("--methods is gradient-guess").and(contains("soba")));
+    let mut without_data = bilevel();
+    without_data.args(["compare", "ijcnn1", "--out"]).arg(out.path());
+    without_data.assert().code(2).stderr(contains("--data-dir"));
+}
+
+#[test]
+fn every_contender_runs() {
+    let out = tempdir().unwrap();
+    let mut compare = bilevel();
+    compare.args(["compare", "quadratic", "--methods", "all", "--seeds", "1", "--calls", "512"]);
+    let ran = compare.arg("--out").arg(out.path()).assert().success();
+    let printed = String::from_utf8(ran.get_output().stdout.clone()).unwrap();
+    assert!(!printed.contains("1 of 1") && !printed.contains("inf"), "{printed}");
+}
+
+/// `mwn` or `mlc` on the digits, a few iterations.
+fn robust(experiment: &str, out: &Path, more: &[&str]) -> Command {
+    let mut command = bilevel();
+    command.args(["run", experiment, "--backend", "flex", "--iterations", "6", "--rounds", "1"]);
+    command.args(["--batch", "32", "--looks", "2", "--out"]).arg(out).args(more);
+    command
+}
+
+#[test]
+fn robust_training_reports_cost_accuracy_and_what_was_learned() {
+    for (experiment, figure, learned) in
+        [("mwn", "weights", "AUC"), ("mlc", "transition", "T error")]
+    {
+        let out = tempdir().unwrap();
+        let ran = robust(experiment, out.path(), &["--json"]).assert().success();
+        let summary: serde_json::Value = serde_json::from_slice(&ran.get_output().stdout).unwrap();
+        let methods = summary["methods"].as_array().unwrap();
+        let game = format!("nsgame-{experiment}");
+        let names: Vec<_> = methods.iter().map(|method| method["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["plain", experiment, &game]);
+        for method in methods {
+            let number = |of: &serde_json::Value| of.as_f64().is_some_and(f64::is_finite);
+            let figures = &method["figures"];
+            assert!(
+                method["ok"].as_bool().unwrap() && number(&method["test_accuracy"]),
+                "{method}"
+            );
+            assert!(number(&figures["s/iteration"]), "{method}");
+            assert!(number(&figures["extra MiB"]), "{method}");
+            assert_eq!(number(&figures[learned]), method["name"] != "plain", "{method}");
+        }
+        let run = out.path().join(format!("{experiment}-0"));
+        for method in [experiment, &game] {
+            assert!(fs::metadata(run.join(format!("{figure}-{method}.svg"))).unwrap().len() > 1000);
+        }
+        // What a seed fixes: all but what was measured.
+        let again = robust(experiment, out.path(), &["--json"]).assert().success();
+        let again: serde_json::Value = serde_json::from_slice(&again.get_output().stdout).unwrap();
+        for (one, other) in methods.iter().zip(again["methods"].as_array().unwrap()) {
+            for figure in ["test_accuracy", "upper_loss", "lower_loss", "oracle_calls"] {
+                assert_eq!(one[figure], other[figure], "{figure} of {experiment}");
+            }
+        }
+    }
+}
+
+#[test]
+fn robust_training_refuses_settings_and_data_with_a_cure() {
+    let out = tempdir().unwrap();
+    for (more, code, text) in [
+        (&["--noise-rate", "1.5"][..], 2, "--noise-rate is 1.5"),
+        (&["--noise", "human"], 2, "--human-labels is missing"),
+        (&["--imbalance", "0.5"], 3, "an imbalance factor of 0.5"),
+        (&["--clean", "200"], 3, "ask for smaller parts"),
+        (&["--clean", "0"], 2, "--clean is 0"),
+        (&["--data-dir", "."], 3, "lacks data_batch_1.bin"),
+    ] {
+        robust("mwn", out.path(), more).assert().code(code).stderr(contains(text));
+    }
+    assert!(fs::read_dir(out.path()).unwrap().next().is_none(), "no folder is left");
+}

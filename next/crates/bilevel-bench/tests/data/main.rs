@@ -1,0 +1,12 @@
+//! The data: sound files are read exactly, unsound ones refused, splits, batches and noise are what they claim.
+
+mod augment;
+mod batches;
+mod cifar;
+mod idx;
+mod libsvm;
+mod loader;
+mod long_tail;
+mod mnist;
+mod noise;
+mod split;

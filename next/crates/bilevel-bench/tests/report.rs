@@ -1,0 +1,181 @@
+//! The report: what is written can be read back, nothing is overwritten, and it is fit to be looked at.
+
+use std::fs;
+
+use bilevel_bench::data::noise::Detection;
+use bilevel_bench::memory::PeakMemory;
+use bilevel_bench::report::folder::{RunFolder, default_name};
+use bilevel_bench::report::{MethodReport, RunReport, StepRecord, curves, table};
+
+fn detection(f1: f64) -> Option<Detection> {
+    Some(Detection { accuracy: f1, precision: f1, recall: f1, f1, found: 250, wrong: 250 })
+}
+
+fn bilevel(name: &str, speed: f64, best: f64) -> MethodReport {
+    let series = (0..=100).map(|step| {
+        let grown = 1.0 - (-speed * step as f64).exp();
+        StepRecord {
+            step,
+            seconds: 0.1 * step as f64,
+            upper_loss: Some(2.3 - 2.0 * grown),
+            lower_loss: Some(1.0 - 0.3 * grown),
+            test_accuracy: Some(0.62 + (best - 0.62) * grown),
+            f1: Some(0.9 * grown),
+            grad_norm: (step > 0).then_some(0.1 * (1.0 - grown)),
+            calls: 201 * step,
+        }
+    });
+    MethodReport {
+        name: name.into(),
+        ok: true,
+        status: "reached the limit of 100 upper steps".into(),
+        test_accuracy: Some(best),
+        detection: detection(0.9),
+        upper_loss: Some(0.3),
+        lower_loss: Some(0.7),
+        seconds: 10.04,
+        peak_memory: PeakMemory { heap: Some(12_345_678), resident: None },
+        oracle_calls: [("lower_gradient".into(), 10_000), ("product".into(), 10_100)].into(),
+        series: series.collect(),
+        ..Default::default()
+    }
+}
+
+fn baseline(name: &str, accuracy: f64) -> MethodReport {
+    MethodReport {
+        name: name.into(),
+        baseline: true,
+        ok: true,
+        status: "trained".into(),
+        test_accuracy: Some(accuracy),
+        seconds: 0.21,
+        peak_memory: PeakMemory { heap: Some(400_000), resident: None },
+        oracle_calls: [("lower_gradient".into(), 100)].into(),
+        ..Default::default()
+    }
+}
+
+fn report() -> RunReport {
+    let mut settings = toml::Table::new();
+    settings.insert("noise".into(), 0.5.into());
+    settings.insert("steps".into(), 100.into());
+    let failed = MethodReport {
+        name: "cg".into(),
+        status: "stopped at step 3: the hypergradient is NaN; lower the step size".into(),
+        seconds: 0.3,
+        series: vec![StepRecord { upper_loss: Some(f64::NAN), ..Default::default() }],
+        ..Default::default()
+    };
+    RunReport {
+        experiment: "hyper-cleaning".into(),
+        seed: 0,
+        settings,
+        methods: vec![
+            baseline("noisy", 0.621),
+            bilevel("rad", 0.06, 0.912),
+            failed,
+            baseline("oracle", 0.934),
+        ],
+    }
+}
+
+#[test]
+fn a_folder_holds_all_files_and_nothing_else() {
+    let root = tempfile::tempdir().unwrap();
+    let run = RunFolder::create(&root.path().join("runs"), &default_name("hyper-cleaning", 0));
+    let run = run.unwrap();
+    assert!(run.path().ends_with("runs/hyper-cleaning-0"));
+    let report = report();
+    run.write(&report).unwrap();
+    let mut names: Vec<_> =
+        fs::read_dir(run.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["curves.svg", "metrics.csv", "settings.toml", "summary.json"]);
+
+    let text = |name: &str| fs::read_to_string(run.path().join(name)).unwrap();
+    let mut expected = report.clone();
+    expected.methods.iter_mut().for_each(|method| method.series.clear());
+    assert_eq!(serde_json::from_str::<RunReport>(&text("summary.json")).unwrap(), expected);
+    assert_eq!(toml::from_str::<toml::Table>(&text("settings.toml")).unwrap(), report.settings);
+
+    let metrics = text("metrics.csv");
+    let mut lines = metrics.lines();
+    let head = "method,step,seconds,upper_loss,lower_loss,test_accuracy,f1,grad_norm,calls";
+    assert_eq!(lines.next(), Some(head));
+    let start = lines.next().unwrap();
+    assert!(start.starts_with("rad,0,0.0,2.3,1.0,0.62,0.0,"), "{start}");
+    assert_eq!(lines.count(), 101, "100 more steps of rad and one row of cg");
+    assert!(metrics.ends_with("cg,0,0.0,,,,,,0\n"), "a figure that is not finite is empty");
+
+    let mut expected = report;
+    expected.methods[2].series[0].upper_loss = None;
+    assert_eq!(run.report_with_series().unwrap().unwrap(), expected);
+}
+
+#[test]
+fn a_folder_is_never_taken_twice() {
+    let root = tempfile::tempdir().unwrap();
+    let made = || RunFolder::create(root.path(), "run").unwrap();
+    assert!(made().path().ends_with("run"));
+    assert!(made().path().ends_with("run-2"));
+    assert!(made().path().ends_with("run-3"));
+}
+
+#[test]
+fn refuses_with_cause_and_cure() {
+    let root = tempfile::tempdir().unwrap();
+    for name in ["", "..", ".hidden", "a/b", "a b", "a\\b", "ä"] {
+        assert_eq!(
+            RunFolder::create(root.path(), name).unwrap_err().to_string(),
+            format!(
+                "run name {name:?}, expected 1 to 100 letters, digits, '-', '_' or '.', not first a \
+                 '.'; rename the run"
+            )
+        );
+    }
+    let file = root.path().join("file");
+    fs::write(&file, "").unwrap();
+    let text = RunFolder::create(&file, "run").unwrap_err().to_string();
+    assert!(text.starts_with(&format!("{}: ", file.display())), "{text}");
+    assert!(text.ends_with("; check that the folder exists, is writable and has room"), "{text}");
+}
+
+#[test]
+fn the_table_fits_80_columns() {
+    let expected = "\
+\x20method   test accuracy %    F1 %   seconds   peak memory   oracle calls
+─────────────────────────────────────────────────────────────────────────
+ noisy              62.10       -       0.2       391 KiB            100
+ rad                91.20   90.00      10.0      11.8 MiB         20,100
+ cg                     -       -       0.3             -              -
+ oracle             93.40       -       0.2       391 KiB            100
+cg: stopped at step 3: the hypergradient is NaN; lower the step size";
+    assert_eq!(table::render(&report()), expected);
+    let mut wide = report();
+    wide.methods[1].name = "a-method-with-a-very-long-name-indeed".into();
+    wide.methods[1].oracle_calls.insert("product".into(), 123_456_789_012);
+    let text = table::render(&wide);
+    assert!(text.lines().take(9).all(|line| line.chars().count() <= 80), "{text}");
+}
+
+#[test]
+fn curves_are_drawn_of_anything() {
+    let whole = curves::svg(&report()).unwrap();
+    if let Some(path) = std::env::var_os("BILEVEL_CURVES") {
+        fs::write(path, &whole).unwrap();
+    }
+    for word in
+        ["hyper-cleaning, seed 0", "test accuracy (%)", "F1 of", "upper steps", "oracle", "rad"]
+    {
+        assert!(whole.contains(word), "no {word:?} in the figure");
+    }
+    let mut odd = report();
+    odd.methods.truncate(1);
+    assert!(curves::svg(&odd).unwrap().contains("upper loss"));
+    odd.methods[0].test_accuracy = Some(f64::INFINITY);
+    assert!(curves::svg(&odd).unwrap().ends_with("</svg>\n"));
+    odd.methods.clear();
+    odd.experiment = "<&\">".into();
+    let empty = curves::svg(&odd).unwrap();
+    assert!(empty.contains("&lt;&amp;&quot;&gt;") && !empty.contains("<&"));
+}

@@ -1,0 +1,226 @@
+//! Where batches come from.
+
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::error::at_least_one;
+use crate::{Error, Level, Snapshot};
+
+/// A handle to one draw of data: the same handle gives the same batch, whenever it is asked for.
+///
+/// Methods that reduce variance evaluate one sample at two points, or remember what they saw of it;
+/// resumed runs draw what the interrupted one would have drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Sample(pub u64);
+
+/// A source of batches for both levels.
+pub trait Data<T> {
+    /// The batch of `sample` for the loss of `level`. Must depend on the arguments alone.
+    fn batch(&self, level: Level, sample: Sample) -> T;
+
+    /// How many batches a level is divided into: `Sample(0)` to the one before it are all of them.
+    fn batches(&self, _: Level) -> usize {
+        1
+    }
+}
+
+/// The whole data at every evaluation.
+#[derive(Clone, Debug)]
+pub struct FullBatch<T> {
+    /// What F sees: validation data.
+    pub upper: T,
+    /// What f sees: training data.
+    pub lower: T,
+}
+
+impl<T: Clone> Data<T> for FullBatch<T> {
+    fn batch(&self, level: Level, _: Sample) -> T {
+        match level {
+            Level::Upper => self.upper.clone(),
+            Level::Lower => self.lower.clone(),
+        }
+    }
+}
+
+/// Data that is divided into batches: `Sample(i)` is batch i of its level, modulo their number. Where all
+/// are of one size, the mean over them is the loss on the whole.
+#[derive(Clone, Debug)]
+pub struct Batches<T> {
+    upper: Vec<T>,
+    lower: Vec<T>,
+}
+
+impl<T> Batches<T> {
+    /// The batches of both levels.
+    ///
+    /// # Errors
+    /// If a level has none.
+    pub fn new(upper: Vec<T>, lower: Vec<T>) -> Result<Self, Error> {
+        at_least_one("number of upper batches", upper.len())?;
+        at_least_one("number of lower batches", lower.len())?;
+        Ok(Self { upper, lower })
+    }
+
+    fn of(&self, level: Level) -> &[T] {
+        match level {
+            Level::Upper => &self.upper,
+            Level::Lower => &self.lower,
+        }
+    }
+}
+
+impl<T: Clone> Data<T> for Batches<T> {
+    fn batch(&self, level: Level, sample: Sample) -> T {
+        let batches = self.of(level);
+        batches[(sample.0 % batches.len() as u64) as usize].clone()
+    }
+
+    fn batches(&self, level: Level) -> usize {
+        self.of(level).len()
+    }
+}
+
+/// Draws a [`Sample`] for each level, independently: which of its batches comes next.
+///
+/// The draws depend on the seed and on how many were made for that level, and on nothing else.
+#[derive(Clone, Debug)]
+pub struct Sampler {
+    upper: Draws,
+    lower: Draws,
+}
+
+#[derive(Clone, Debug)]
+struct Draws {
+    rng: ChaCha8Rng,
+    batches: usize,
+    order: Order,
+}
+
+#[derive(Clone, Debug)]
+enum Order {
+    /// Any batch at any time.
+    Replacement,
+    /// What is left of this pass, last first.
+    Epochs(Vec<u64>),
+    /// The next handle.
+    Counting(u64),
+}
+
+impl Sampler {
+    /// One batch a level, the same all the time.
+    pub fn full() -> Self {
+        let once = |level| Draws::new(1, 0, level, Order::Replacement);
+        Self { upper: once(Level::Upper), lower: once(Level::Lower) }
+    }
+
+    /// Passes through `upper` and `lower` batches, each pass in a new random order.
+    ///
+    /// # Errors
+    /// If a level has no batches.
+    pub fn epochs(upper: usize, lower: usize, seed: u64) -> Result<Self, Error> {
+        Self::new(upper, lower, seed, Order::Epochs(Vec::new()))
+    }
+
+    /// One of `upper` and one of `lower` batches at each draw, all alike.
+    ///
+    /// # Errors
+    /// If a level has no batches.
+    pub fn with_replacement(upper: usize, lower: usize, seed: u64) -> Result<Self, Error> {
+        Self::new(upper, lower, seed, Order::Replacement)
+    }
+
+    /// The handles 0, 1, 2 and so on without end, for data that shuffles itself: batch `i mod m` of pass
+    /// `i / m`, where a level has m batches.
+    ///
+    /// # Errors
+    /// If a level has no batches.
+    pub fn in_order(upper: usize, lower: usize) -> Result<Self, Error> {
+        Self::new(upper, lower, 0, Order::Counting(0))
+    }
+
+    fn new(upper: usize, lower: usize, seed: u64, order: Order) -> Result<Self, Error> {
+        at_least_one("number of upper batches", upper)?;
+        at_least_one("number of lower batches", lower)?;
+        Ok(Self {
+            upper: Draws::new(upper, seed, Level::Upper, order.clone()),
+            lower: Draws::new(lower, seed, Level::Lower, order),
+        })
+    }
+
+    /// The next batch of a level.
+    pub fn draw(&mut self, level: Level) -> Sample {
+        match level {
+            Level::Upper => self.upper.next(),
+            Level::Lower => self.lower.next(),
+        }
+    }
+
+    /// How many batches a level has.
+    pub fn batches(&self, level: Level) -> usize {
+        match level {
+            Level::Upper => self.upper.batches,
+            Level::Lower => self.lower.batches,
+        }
+    }
+
+    /// Writes where the draws are.
+    pub(crate) fn save(&self, to: &mut Snapshot) {
+        to.put_within("upper", |to| self.upper.save(to));
+        to.put_within("lower", |to| self.lower.save(to));
+    }
+
+    /// Takes that back.
+    pub(crate) fn restore(&mut self, from: &mut Snapshot) -> Result<(), Error> {
+        from.take_within("upper", |from| self.upper.restore(from))?;
+        from.take_within("lower", |from| self.lower.restore(from))
+    }
+}
+
+impl Draws {
+    fn new(batches: usize, seed: u64, level: Level, order: Order) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(level as u64);
+        Self { rng, batches, order }
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        to.put_generator("generator", &self.rng);
+        to.put_count("batches", self.batches);
+        match &self.order {
+            Order::Replacement => {}
+            Order::Epochs(left) => to.put_counts("left", left),
+            Order::Counting(next) => to.put_count("next", *next as usize),
+        }
+    }
+
+    fn restore(&mut self, from: &mut Snapshot) -> Result<(), Error> {
+        self.rng = from.take_generator("generator")?;
+        from.take_count_of("batches", self.batches)?;
+        match &mut self.order {
+            Order::Replacement => {}
+            Order::Epochs(left) => *left = from.take_counts("left", self.batches)?,
+            Order::Counting(next) => *next = from.take_count("next")? as u64,
+        }
+        Ok(())
+    }
+
+    fn next(&mut self) -> Sample {
+        let batches = self.batches as u64;
+        Sample(match &mut self.order {
+            Order::Counting(next) => {
+                *next += 1;
+                *next - 1
+            }
+            _ if batches == 1 => 0,
+            Order::Replacement => self.rng.random_range(0..batches),
+            Order::Epochs(left) => left.pop().unwrap_or_else(|| {
+                let mut pass: Vec<u64> = (0..batches).collect();
+                pass.shuffle(&mut self.rng);
+                let first = pass.pop().unwrap_or_default();
+                *left = pass;
+                first
+            }),
+        })
+    }
+}

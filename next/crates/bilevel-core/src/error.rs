@@ -1,0 +1,278 @@
+//! What can go wrong, each with its cure.
+
+use bilevel_program::TraceError;
+
+use crate::Level;
+
+/// An error of this library.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting outside its range; found before anything runs.
+    #[error("{setting} is {found}, expected {expected}: {cure}")]
+    InvalidSetting {
+        /// The setting's name.
+        setting: &'static str,
+        /// Its value.
+        found: String,
+        /// The values it may have.
+        expected: &'static str,
+        /// What to do.
+        cure: &'static str,
+    },
+
+    /// A module without trainable parameters.
+    #[error(
+        "the {level} variable has no trainable parameters, expected at least one: do not call `no_grad` or \
+         `freeze` on its module"
+    )]
+    NoVariables {
+        /// Which module.
+        level: Level,
+    },
+
+    /// A loss, or another function of modules, that cannot be recorded or differentiated.
+    #[error("{what}: {error}")]
+    Trace {
+        /// Which function.
+        what: String,
+        /// Why not.
+        error: TraceError,
+    },
+
+    /// A loss that is not one number.
+    #[error(
+        "the {level} loss has shape {found:?}, expected [1]: end it with `.mean()` or `.sum()`"
+    )]
+    NotScalar {
+        /// Which loss.
+        level: Level,
+        /// Its shape.
+        found: Vec<usize>,
+    },
+
+    /// A loss that is NaN or infinite where the run starts.
+    #[error(
+        "the {level} loss is {found} at the start, expected a finite number: look for NaN in the data \
+         and for logarithms or quotients at zero in the loss"
+    )]
+    NotFiniteAtStart {
+        /// Which loss.
+        level: Level,
+        /// Its value.
+        found: f64,
+    },
+
+    /// A lower loss whose two stages are another function.
+    #[error(
+        "the head's loss of the features is {found} at the start, expected the lower loss, {expected}: \
+         write `lower_loss` as `head_loss(x, y, features(y, batch), batch)`"
+    )]
+    SplitLoss {
+        /// That of the head.
+        found: f64,
+        /// The lower loss.
+        expected: f64,
+    },
+
+    /// A part of x that cannot be the start of the lower level.
+    #[error(
+        "{part} has the variables {found:?}, expected the shapes and types of y's, {expected:?}: the \
+         lower level starts there, so build it as y's module is built, or name the part of x that is"
+    )]
+    StartShapes {
+        /// Which part of x.
+        part: String,
+        /// Its variables.
+        found: Vec<String>,
+        /// Those of y.
+        expected: Vec<String>,
+    },
+
+    /// A learned start with a method that does not differentiate in it.
+    #[error(
+        "the start of the lower level is learned, and {method} gives no gradient in it, expected a \
+         method that does: use IaGm or Iaptt, or a fixed or warm start"
+    )]
+    NoStartGradient {
+        /// The method with its settings.
+        method: String,
+    },
+
+    /// Lower steps that left the finite numbers.
+    #[error(
+        "the lower level diverged: y or its loss is not finite after step {step} of {steps} of \
+         {dynamics}, expected finite values: reduce the lower step size"
+    )]
+    LowerDiverged {
+        /// The dynamics with its settings.
+        dynamics: String,
+        /// The first step whose result is not finite; 0 is the start.
+        step: usize,
+        /// The steps asked for.
+        steps: usize,
+    },
+
+    /// A part of x that a method looks for, and that is not there as it should be.
+    #[error("{what}: the upper variable has {found}, expected {expected}: {cure}")]
+    UpperVariable {
+        /// What looks for it.
+        what: &'static str,
+        /// What there is.
+        found: String,
+        /// What there should be.
+        expected: String,
+        /// What to do.
+        cure: &'static str,
+    },
+
+    /// A value too large for fixed-point numbers.
+    #[error(
+        "y or its velocity is not within +-{limit} after step {step} of {dynamics}, expected numbers \
+         that fixed point holds: reduce the lower step size, scale y down, or keep states by a plan"
+    )]
+    FixedPoint {
+        /// The dynamics with its settings.
+        dynamics: String,
+        /// The magnitude that is too large.
+        limit: f64,
+        /// The first step whose result is too large; 0 is the start.
+        step: usize,
+    },
+
+    /// Steps that were not undone.
+    #[error(
+        "the steps of {dynamics} on the way back are not those of the way down, expected a gradient that \
+         repeats itself bit by bit: use a deterministic loss and device, or momentum with `Rad` and a \
+         plan"
+    )]
+    NotUndone {
+        /// The dynamics with its settings.
+        dynamics: String,
+    },
+
+    /// A linear solver for symmetric operators on one that may be none.
+    #[error(
+        "the operator is general, expected a symmetric one for {solver}: use gmres, bicgstab or dense, \
+         or build it by `Operator::symmetric` if it is"
+    )]
+    NotSymmetric {
+        /// The solver.
+        solver: &'static str,
+    },
+
+    /// A problem too large to assemble its matrix.
+    #[error(
+        "y has {found} numbers, expected at most {limit} for {solver}: use cg or normal-cg, which need \
+         products alone, or raise the limit"
+    )]
+    TooLarge {
+        /// The solver.
+        solver: &'static str,
+        /// The size.
+        found: usize,
+        /// The largest one it takes.
+        limit: usize,
+    },
+
+    /// Draws from other batches than there are.
+    #[error(
+        "the sampler draws from {found:?} batches of the upper and the lower level, expected {expected:?}, as \
+         the data is divided: give the solver a sampler of these counts"
+    )]
+    Sampler {
+        /// What the sampler draws from.
+        found: [usize; 2],
+        /// What there is.
+        expected: [usize; 2],
+    },
+
+    /// No start in the interior of the barriers.
+    #[error(
+        "neither y nor the approximate lower solution is inside the barriers at upper step {step}, expected \
+         f(x, y) below the relaxed value function and h(x, y) < 0: start y where h < 0, or allow more room"
+    )]
+    NoInterior {
+        /// The upper step, counted from 1.
+        step: usize,
+    },
+
+    /// A saved state that is not this solver's.
+    #[error(
+        "`{entry}` of the saved state is {found}, expected {expected}: restore it into a solver of the same \
+         method, on the same problem and device, or start anew"
+    )]
+    Snapshot {
+        /// The entry's name.
+        entry: String,
+        /// What there is.
+        found: String,
+        /// What the solver takes.
+        expected: String,
+    },
+
+    /// A hypergradient or an upper variable that is not finite.
+    #[error(
+        "the {what} is not finite at upper step {step}, expected finite values: reduce the {cure}"
+    )]
+    NotFinite {
+        /// What it is.
+        what: &'static str,
+        /// The upper step, counted from 1.
+        step: usize,
+        /// The setting to reduce.
+        cure: &'static str,
+    },
+}
+
+/// `value` if it is finite and positive.
+pub(crate) fn positive(setting: &'static str, value: f64) -> Result<f64, Error> {
+    if value.is_finite() && value > 0.0 {
+        return Ok(value);
+    }
+    Err(Error::InvalidSetting {
+        setting,
+        found: value.to_string(),
+        expected: "a finite number above 0",
+        cure: "give a positive value",
+    })
+}
+
+/// `value` if it is finite and not negative.
+pub(crate) fn not_negative(setting: &'static str, value: f64) -> Result<f64, Error> {
+    if value.is_finite() && value >= 0.0 {
+        return Ok(value);
+    }
+    Err(Error::InvalidSetting {
+        setting,
+        found: value.to_string(),
+        expected: "a finite number of at least 0",
+        cure: "give 0 or a positive value",
+    })
+}
+
+/// `value` if it is in `[0, 1)`.
+pub(crate) fn below_one(setting: &'static str, value: f64) -> Result<f64, Error> {
+    if (0.0..1.0).contains(&value) {
+        return Ok(value);
+    }
+    Err(Error::InvalidSetting {
+        setting,
+        found: value.to_string(),
+        expected: "a number in [0, 1)",
+        cure: "0.9 is common",
+    })
+}
+
+/// `value` if it is at least 1.
+pub(crate) fn at_least_one(setting: &'static str, value: usize) -> Result<usize, Error> {
+    if value >= 1 {
+        return Ok(value);
+    }
+    Err(Error::InvalidSetting {
+        setting,
+        found: value.to_string(),
+        expected: "at least 1",
+        cure: "give a positive count",
+    })
+}

@@ -1,0 +1,127 @@
+//! Hypergradients at a fixed point of the lower steps.
+
+use bilevel_program::Vector;
+
+use super::{Hypergradient, HypergradientMethod, Status};
+use crate::linear::{Best, Limits, LinearStatus};
+use crate::lower::{Descent, State, pull_back, pull_back_by, step};
+use crate::{Direction, Error, Level, Snapshot, Stage, Wrt};
+
+/// `fixed-point`: implicit differentiation of `y = Phi(x, y)`, Phi the last step of a descent.
+///
+/// ```text
+/// y_T by T lower steps,  lambda = F_y,  k times: lambda = Phi_y' lambda + F_y
+/// g = F_x + Phi_x' lambda
+/// ```
+///
+/// Phi is any contraction, also a projected or a proximal step: no second derivative of f is inverted,
+/// and f_y need not vanish where a constraint holds y. The memory of a dynamics, as a velocity, is part
+/// of the fixed point and of lambda.
+///
+/// Memory does not grow with T or k. Cost: T + 1 gradients and one value of f, one gradient of F, k + 1
+/// products of f; and a gradient a product where the step is not linear in it.
+///
+/// Requires: `y_T = Phi(x, y_T)` nearly, and eigenvalues of `Phi_y` inside the unit circle; otherwise it
+/// ends with [`LinearStatus::Diverged`]. The error is of the order of `norm(y_T - y*)` and of the
+/// residual `norm(Phi_y' lambda + F_y - lambda) / norm(F_y)`, which is the true one.
+///
+/// Source: R. Grazzi et al., "On the iteration complexity of hypergradient computation", 2020;
+/// Q. Bertrand et al., "Implicit differentiation of Lasso-type models", 2020.
+#[derive(Debug)]
+pub struct FixedPoint {
+    descent: Descent,
+    limits: Limits,
+}
+
+impl FixedPoint {
+    /// At the end of `descent`, by at most `iterations` products for lambda, until the relative residual
+    /// is at most `tolerance`. The last product tells the residual alone: a limit of k moves lambda
+    /// `k - 1` times.
+    ///
+    /// # Errors
+    /// If `iterations` is 0 or `tolerance` not finite and positive.
+    pub fn new(descent: Descent, iterations: usize, tolerance: f64) -> Result<Self, Error> {
+        Ok(Self { descent, limits: Limits::new(iterations, tolerance)? })
+    }
+
+    /// lambda, why it ended, and its residual.
+    fn adjoint(
+        &self,
+        stage: &Stage<'_>,
+        end: (usize, &State),
+        slope: State,
+    ) -> (State, LinearStatus, f64) {
+        let norm = norm(&slope);
+        if norm == 0.0 {
+            return (slope, LinearStatus::Converged, 0.0);
+        }
+        let dynamics = self.descent.dynamics();
+        let mut lambda = slope.clone();
+        let mut best = None;
+        let mut k = 0;
+        let (t, state) = end;
+        // What depends on the point alone is computed once for all products.
+        let query = dynamics.query(t, state);
+        let curvature = stage.curvature_at(dynamics.objective(t), &query, Wrt::Lower, Wrt::Lower);
+        let product = |along: Direction<'_>, wrt: Wrt<'_>| curvature.product(along, wrt);
+        loop {
+            let pulled =
+                pull_back_by(stage, dynamics, t, state, lambda.clone(), Wrt::Lower, &product);
+            k += 1;
+            let next = combine(&pulled.into_state(), &slope, Vector::add);
+            let residual = self::norm(&combine(&next, &lambda, Vector::sub)) / norm;
+            let best = best.get_or_insert_with(|| Best::new(&lambda, residual));
+            let status = match best.see(&lambda, residual) {
+                true => Some(LinearStatus::Diverged),
+                false => self.limits.end(k, residual),
+            };
+            if let Some(status) = status {
+                let (lambda, residual) = best.clone().into_parts();
+                return (lambda, status, residual);
+            }
+            lambda = next;
+        }
+    }
+}
+
+impl HypergradientMethod for FixedPoint {
+    fn describe(&self) -> String {
+        format!("fixed-point({} after {})", self.limits, self.descent.describe())
+    }
+
+    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+        let descended = self.descent.run(&stage, start)?;
+        let climbed = Status::of_descent(&descended);
+        // Phi is the last step that was made: dynamics need not know of a later one.
+        let (t, state) = (descended.steps - 1, descended.state);
+        let (upper_loss, sides) = stage.gradient(Level::Upper, &state.y, Wrt::Both);
+        let (direct, slope) = sides.into_both();
+        let (lambda, solver, residual) = self.adjoint(&stage, (t, &state), state.of_y(slope));
+        let dynamics = self.descent.dynamics();
+        let mixed = pull_back(&stage, dynamics, t, &state, lambda, Wrt::Upper).into_x();
+        let moved = step(&stage, dynamics, t, &state).state;
+        let stationarity = norm(&combine(&moved, &state, Vector::sub));
+        let residual = Some(residual);
+        let status = Status::Implicit { solver, residual, stationarity }.after(climbed);
+        Ok(Hypergradient {
+            gradient: direct.add(&mixed),
+            start: None,
+            lower: state.y,
+            upper_loss,
+            lower_loss: descended.end_loss,
+            status,
+        })
+    }
+
+    fn save(&self, _: &mut Snapshot) {}
+}
+
+fn combine(a: &State, b: &State, f: impl Fn(&Vector, &Vector) -> Vector) -> State {
+    let memory = a.memory.iter().zip(&b.memory).map(|(a, b)| f(a, b)).collect();
+    State { y: f(&a.y, &b.y), memory }
+}
+
+fn norm(state: &State) -> f64 {
+    let squares = state.memory.iter().chain([&state.y]).map(|v| v.dot(v));
+    squares.sum::<f64>().sqrt()
+}

@@ -1,0 +1,63 @@
+//! First-order hypergradients in the start of the lower level.
+
+use bilevel_program::Vector;
+
+use super::{Hypergradient, HypergradientMethod, StartInX, Status};
+use crate::lower::Descent;
+use crate::{Error, Level, Snapshot, Stage, Wrt};
+
+/// `fomaml`: [`Maml`](crate::Maml) with every `A_t` taken for the identity and every `B_t` for zero.
+///
+/// ```text
+/// y_0 = x,  y_{t+1} = Psi_t(y_t; x),  g = F_x(x, y_T) + F_y(x, y_T)
+/// ```
+///
+/// The second term stands at the part of x that is the start. The error, relative to `norm(F_y)`, is of
+/// the order of `T s norm(f_yy)`, and of `T s norm(f_xy)` where f looks at x itself. Shapes as [`Maml`](crate::Maml)'s.
+///
+/// Memory: one state and one replay. Cost: T gradients and one value of f, one gradient of F; no product,
+/// so that an oracle of your own needs no tangent rules (`AutodiffOracle` tries a product where it is built).
+///
+/// Source: [survey, Eq. 30](https://arxiv.org/abs/2101.11517); C. Finn et al., "Model-agnostic
+/// meta-learning for fast adaptation of deep networks", 2017.
+#[derive(Debug)]
+pub struct Fomaml {
+    descent: Descent,
+    start: StartInX,
+}
+
+impl Fomaml {
+    /// After the steps of `descent` from x.
+    pub fn new(descent: Descent) -> Self {
+        Self { descent, start: StartInX::default() }
+    }
+
+    /// From the part of x at `path`, as `initial.layers`.
+    pub fn with_part(mut self, path: impl Into<String>) -> Self {
+        self.start = StartInX { path: path.into() };
+        self
+    }
+}
+
+impl HypergradientMethod for Fomaml {
+    fn describe(&self) -> String {
+        format!("fomaml({}{})", self.descent.describe(), self.start.suffix())
+    }
+
+    fn hypergradient(&mut self, stage: Stage<'_>, _: &Vector) -> Result<Hypergradient, Error> {
+        let (positions, start) = self.start.find(&stage)?;
+        let descended = self.descent.run(&stage, &start)?;
+        let (upper_loss, sides) = stage.gradient(Level::Upper, &descended.state.y, Wrt::Both);
+        let (direct, slope) = sides.into_both();
+        Ok(Hypergradient {
+            gradient: direct.add_part(&positions, &slope),
+            start: None,
+            status: Status::of_descent(&descended).unwrap_or(Status::Approximate),
+            lower: descended.state.y,
+            upper_loss,
+            lower_loss: descended.end_loss,
+        })
+    }
+
+    fn save(&self, _: &mut Snapshot) {}
+}

@@ -1,0 +1,68 @@
+//! Hypergradients by a rank-one Gauss-Newton approximation.
+
+use bilevel_program::Vector;
+
+use super::{Hypergradient, HypergradientMethod, Status};
+use crate::linear::LinearStatus;
+use crate::lower::Descent;
+use crate::{Error, Level, Snapshot, Stage, Wrt};
+
+/// `iga`: implicit differentiation with `f_yy ~ f_y f_y'` and `f_xy ~ f_y f_x'`.
+///
+/// ```text
+/// y_T by T lower steps,  g = F_x - (<F_y, f_y> / <f_y, f_y>) f_x
+/// ```
+///
+/// First order: no product. Cost: T + 1 gradients and one value of f, one gradient of F.
+///
+/// Requires: a lower loss like a square, whose least value is 0, so that `f_y f_y'` is like its Hessian;
+/// there is no bound of the error otherwise, and the status is [`LinearStatus::Approximate`]. At
+/// `f_y = 0` the quotient is undefined: `g = F_x`, with [`LinearStatus::Singular`].
+///
+/// Source: the method IGA of the library BOAT.
+#[derive(Debug)]
+pub struct Iga {
+    descent: Descent,
+}
+
+impl Iga {
+    /// At the end of `descent`.
+    pub fn new(descent: Descent) -> Self {
+        Self { descent }
+    }
+}
+
+impl HypergradientMethod for Iga {
+    fn describe(&self) -> String {
+        format!("iga(after {})", self.descent.describe())
+    }
+
+    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+        let descended = self.descent.run(&stage, start)?;
+        let climbed = Status::of_descent(&descended);
+        let lower = descended.state.y;
+        let (upper_loss, sides) = stage.gradient(Level::Upper, &lower, Wrt::Both);
+        let (direct, upper_slope) = sides.into_both();
+        let (in_x, slope) = stage.gradient(Level::Lower, &lower, Wrt::Both).1.into_both();
+        let square = slope.dot(&slope);
+        let (gradient, solver) = if square == 0.0 {
+            (direct, LinearStatus::Singular)
+        } else {
+            let weight = upper_slope.dot(&slope) / square;
+            (direct.axpy(-weight, &in_x), LinearStatus::Approximate)
+        };
+        let solver = if gradient.all_finite() { solver } else { LinearStatus::NotFinite };
+        let status = Status::Implicit { solver, residual: None, stationarity: square.sqrt() };
+        let status = status.after(climbed);
+        Ok(Hypergradient {
+            gradient,
+            start: None,
+            lower,
+            upper_loss,
+            lower_loss: descended.end_loss,
+            status,
+        })
+    }
+
+    fn save(&self, _: &mut Snapshot) {}
+}

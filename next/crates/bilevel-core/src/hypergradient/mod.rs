@@ -1,0 +1,216 @@
+//! Hypergradients: `d F(x, y(x)) / dx`.
+//!
+//! A method is a value that holds its lower dynamics or its linear solver. All are object-safe, so
+//! that a registry of names can build them.
+
+mod columns;
+mod fad;
+mod fixed_point;
+mod fomaml;
+mod ia_gm;
+mod iaptt;
+mod iga;
+mod imaml;
+mod implicit;
+mod maml;
+mod one_stage;
+mod one_stage_fd;
+mod online_fad;
+mod rad;
+mod reptile;
+mod reverse;
+mod reversible;
+mod start_in_x;
+mod tolerances;
+mod trad;
+
+pub use fad::Fad;
+pub use fixed_point::FixedPoint;
+pub use fomaml::Fomaml;
+pub use ia_gm::IaGm;
+pub use iaptt::Iaptt;
+pub use iga::Iga;
+pub use imaml::Imaml;
+pub use implicit::Implicit;
+pub use maml::Maml;
+pub use one_stage::OneStage;
+pub use one_stage_fd::OneStageFd;
+pub use online_fad::OnlineFad;
+pub use rad::Rad;
+pub use reptile::Reptile;
+pub use reversible::ReversibleRad;
+pub use tolerances::Tolerances;
+pub use trad::Trad;
+
+pub(crate) use columns::Columns;
+pub(crate) use reverse::{reverse, unroll};
+pub(crate) use start_in_x::StartInX;
+
+use std::fmt::{Debug, Display, Formatter};
+
+use bilevel_program::Vector;
+
+use crate::linear::LinearStatus;
+use crate::lower::Descended;
+use crate::{Error, Loss, Snapshot, Stage};
+
+/// A hypergradient and what was seen on the way.
+#[derive(Clone, Debug)]
+pub struct Hypergradient {
+    /// `dF/dx`, in the variables of x.
+    pub gradient: Vector,
+    /// `dF/dy_0`, in the variables of y, from methods that differentiate in the start.
+    pub start: Option<Vector>,
+    /// The lower point it was taken at: `y_T`, unless the method says otherwise.
+    pub lower: Vector,
+    /// F there.
+    pub upper_loss: Loss,
+    /// f there.
+    pub lower_loss: f64,
+    /// How far it can be trusted.
+    pub status: Status,
+}
+
+/// How far a hypergradient can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Status {
+    /// The exact derivative of the truncated problem `F(x, y_T(x))`, up to rounding.
+    Exact,
+    /// An approximation on purpose, as the method documents it: truncated, of first order, or by
+    /// differences.
+    Approximate,
+    /// The lower steps led up and not down: `f(x, y_T) > f(x, y_0)`.
+    NoDescent {
+        /// `f(x, y_0)`.
+        start: f64,
+        /// `f(x, y_T)`.
+        end: f64,
+    },
+    /// The implicit formula with a linear system solved to a relative residual.
+    Implicit {
+        /// Why the linear solver stopped.
+        solver: LinearStatus,
+        /// The solver's residual relative to `norm(F_y)`, of the damped system where there is damping;
+        /// none where the solver does not know it.
+        residual: Option<f64>,
+        /// `norm(f_y(x, y_T))`, or how far one more step leads from a fixed point: the formula wants 0,
+        /// and is off by the order of it.
+        stationarity: f64,
+    },
+    /// The implicit formula at a gradient that is not within the tolerance of this hypergradient.
+    LowerLimit {
+        /// `norm(f_y(x, y_T))`.
+        stationarity: f64,
+        /// What it was to be.
+        tolerance: f64,
+    },
+}
+
+impl Status {
+    /// The status of a descent that climbed; none where it did as it should.
+    fn of_descent(descended: &Descended) -> Option<Self> {
+        let (start, end) = (descended.start_loss, descended.end_loss);
+        descended.climbed().then_some(Self::NoDescent { start, end })
+    }
+
+    /// This status, or that of a descent that climbed: unless the hypergradient means nothing, which is
+    /// worse.
+    fn after(self, climbed: Option<Self>) -> Self {
+        climbed.filter(|_| !self.is_broken()).unwrap_or(self)
+    }
+
+    /// Whether the hypergradient means nothing.
+    pub(crate) fn is_broken(&self) -> bool {
+        matches!(self, Self::Implicit { solver: LinearStatus::NotFinite, .. })
+    }
+
+    /// Whether nothing went wrong on the way.
+    pub fn is_ok(&self) -> bool {
+        match self {
+            Self::Exact | Self::Approximate => true,
+            Self::Implicit { solver, .. } => solver.is_ok(),
+            Self::NoDescent { .. } | Self::LowerLimit { .. } => false,
+        }
+    }
+}
+
+impl Display for Status {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exact => f.write_str("exact"),
+            Self::Approximate => f.write_str("approximate, as the method is"),
+            Self::NoDescent { start, end } => write!(
+                f,
+                "the lower steps raised the lower loss from {start:.3e} to {end:.3e}: reduce the lower \
+                 step size"
+            ),
+            Self::Implicit { solver, residual, stationarity } => {
+                let residual =
+                    residual.map_or("unknown".into(), |residual| format!("{residual:.1e}"));
+                write!(
+                    f,
+                    "linear solver {solver} (relative residual {residual}; distance from stationarity \
+                     {stationarity:.1e})"
+                )
+            }
+            Self::LowerLimit { stationarity, tolerance } => write!(
+                f,
+                "the lower level ended at a gradient of norm {stationarity:.1e}, expected at most \
+                 {tolerance:.1e}: allow more lower steps, start them warm, use gd if the dynamics \
+                 overshoots, or loosen the tolerances"
+            ),
+        }
+    }
+}
+
+/// A method that computes hypergradients.
+pub trait HypergradientMethod: Debug + Send {
+    /// The name with the settings.
+    fn describe(&self) -> String;
+
+    /// Whether it gives [`Hypergradient::start`], so that the start can be learned.
+    fn differentiates_start(&self) -> bool {
+        false
+    }
+
+    /// The hypergradient at the x of `stage`, the lower level starting at `start`.
+    ///
+    /// # Errors
+    /// If the method does not fit the problem, before anything runs; if the lower level diverges.
+    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error>;
+
+    /// Writes what it remembers from call to call: nothing, if there is nothing.
+    fn save(&self, to: &mut Snapshot);
+
+    /// Takes that back. Vectors are like `x` and `y`.
+    ///
+    /// # Errors
+    /// If it is not what this method remembers. What is left in `from` is an error of the solver's, so that
+    /// a method that saves and does not restore is found.
+    fn restore(&mut self, from: &mut Snapshot, x: &Vector, y: &Vector) -> Result<(), Error> {
+        let _ = (from, x, y);
+        Ok(())
+    }
+}
+
+impl<M: HypergradientMethod + ?Sized> HypergradientMethod for Box<M> {
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
+
+    fn differentiates_start(&self) -> bool {
+        (**self).differentiates_start()
+    }
+
+    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+        (**self).hypergradient(stage, start)
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        (**self).save(to);
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, x: &Vector, y: &Vector) -> Result<(), Error> {
+        (**self).restore(from, x, y)
+    }
+}

@@ -1,0 +1,70 @@
+//! Reptile: the way from x to the end of the lower steps.
+
+use bilevel_program::Vector;
+
+use super::{Hypergradient, HypergradientMethod, StartInX, Status};
+use crate::error::positive;
+use crate::lower::Descent;
+use crate::{Error, Level, Snapshot, Stage};
+
+/// `reptile`: the way that the lower steps went, in place of a gradient.
+///
+/// ```text
+/// y_0 = x,  y_{t+1} = Psi_t(y_t; x),  g = (x - y_T) / a
+/// ```
+///
+/// The sign is that of a gradient: an upper step *against* g, `x - b g`, moves x the fraction `b / a` of
+/// its way to `y_T`. With gradient descent and `a = s` the step size, g is the sum of the lower gradients.
+/// F does not enter; its value is only reported. The parts of x that are no start get 0. Shapes as
+/// [`Maml`](crate::Maml)'s.
+///
+/// Memory: one state and one replay. Cost: T gradients and one value of f, one value of F.
+///
+/// Source: [survey, after Eq. 30](https://arxiv.org/abs/2101.11517); A. Nichol and J. Schulman,
+/// "Reptile: a scalable metalearning algorithm", 2018.
+#[derive(Debug)]
+pub struct Reptile {
+    descent: Descent,
+    scale: f64,
+    start: StartInX,
+}
+
+impl Reptile {
+    /// After the steps of `descent` from x, divided by `scale` (a): the lower step size as a rule, or 1.
+    ///
+    /// # Errors
+    /// If `scale` is not finite and positive.
+    pub fn new(descent: Descent, scale: f64) -> Result<Self, Error> {
+        let scale = positive("scale of reptile", scale)?;
+        Ok(Self { descent, scale, start: StartInX::default() })
+    }
+
+    /// From the part of x at `path`, as `initial.layers`.
+    pub fn with_part(mut self, path: impl Into<String>) -> Self {
+        self.start = StartInX { path: path.into() };
+        self
+    }
+}
+
+impl HypergradientMethod for Reptile {
+    fn describe(&self) -> String {
+        let Self { descent, scale, start } = self;
+        format!("reptile({}, scale {scale}{})", descent.describe(), start.suffix())
+    }
+
+    fn hypergradient(&mut self, stage: Stage<'_>, _: &Vector) -> Result<Hypergradient, Error> {
+        let (positions, start) = self.start.find(&stage)?;
+        let descended = self.descent.run(&stage, &start)?;
+        let way = start.sub(&descended.state.y).scale(1.0 / self.scale);
+        Ok(Hypergradient {
+            gradient: stage.x.zeros_like().add_part(&positions, &way),
+            start: None,
+            status: Status::of_descent(&descended).unwrap_or(Status::Approximate),
+            upper_loss: stage.value(Level::Upper, &descended.state.y),
+            lower: descended.state.y,
+            lower_loss: descended.end_loss,
+        })
+    }
+
+    fn save(&self, _: &mut Snapshot) {}
+}

@@ -1,0 +1,151 @@
+//! A regularised gap function of a constrained lower level as a penalty.
+
+use bilevel_program::Vector;
+
+use super::{Iterate, JointMethod, Seen};
+use crate::error::positive;
+use crate::{Constraints, Error, Level, Oracle, Rates, Schedule, Snapshot, Wrt};
+
+/// `gap`: descent on `F / c + G`, G a doubly regularised gap function of the lower level
+/// `min_y f(x, y)` subject to `h(x, y) <= 0`, by gradients alone and in a single loop.
+///
+/// ```text
+/// G = max over z, l >= 0 of  f(x, y) + l'h(x, y) - norm(l - n)^2 / (2 g2)
+///                          - f(x, z) - n'h(x, z) - norm(z - y)^2 / (2 g1)
+/// z' = z - e (f_y(x, z) + h_y(x, z)' n + (z - y) / g1),   l = max(n + g2 h(x, y), 0)
+/// x' = x - b (F_x / c + f_x(x, y) + h_x(x, y)' l - f_x(x, z') - h_x(x, z')' n)
+/// y' = y - a (F_y / c + f_y(x, y) + h_y(x, y)' l - (y - z') / g1)
+/// n' = min(max(n - a ((l - n) / g2 - h(x, z')), 0), r)
+/// ```
+///
+/// n are the multipliers of the lower constraints, kept below r. G is 0 where y solves the lower level with
+/// the multipliers n, and positive elsewhere. Without constraints this is [`Meha`](super::Meha) with all
+/// directions taken at the same point. Memory: z and n. Cost: one gradient of F, three of f and two of h.
+///
+/// Source: W. Yao et al., "Overcoming lower-level constraints in bilevel optimization: a novel approach
+/// with regularized gap functions", 2025, Alg. 1 (BiC-GAFFA).
+#[derive(Debug)]
+pub struct Gap {
+    rates: Rates,
+    follow: Schedule,
+    /// g1 and g2
+    regularisation: (f64, f64),
+    weight: Schedule,
+    constraints: Option<Box<dyn Constraints>>,
+    bound: f64,
+    z: Option<Vector>,
+    n: Vec<f64>,
+}
+
+impl Gap {
+    /// With the step size e = `follow` of z, `regularisation` = (g1, g2) and c = `weight`, without
+    /// constraints.
+    ///
+    /// # Errors
+    /// If one is not positive.
+    pub fn new(
+        rates: Rates,
+        follow: impl Into<Schedule>,
+        regularisation: (f64, f64),
+        weight: impl Into<Schedule>,
+    ) -> Result<Self, Error> {
+        positive("regularisation of z", regularisation.0)?;
+        positive("regularisation of the multipliers", regularisation.1)?;
+        Ok(Self {
+            rates,
+            follow: follow.into().positive("step size of z")?,
+            regularisation,
+            weight: weight.into().positive("weight of the lower level")?,
+            constraints: None,
+            bound: f64::INFINITY,
+            z: None,
+            n: Vec::new(),
+        })
+    }
+
+    /// With the lower constraints `h(x, y) <= 0`, their multipliers at most `bound`.
+    ///
+    /// # Errors
+    /// If the bound is not finite and positive.
+    pub fn with_constraints(
+        mut self,
+        h: impl Constraints + 'static,
+        bound: f64,
+    ) -> Result<Self, Error> {
+        self.bound = positive("bound of the multipliers", bound)?;
+        self.constraints = Some(Box::new(h));
+        Ok(self)
+    }
+}
+
+impl JointMethod for Gap {
+    fn describe(&self) -> String {
+        let Self { rates, follow, regularisation: (g1, g2), weight, .. } = self;
+        let constraints = if self.constraints.is_some() { ", h <= 0" } else { "" };
+        format!(
+            "gap({rates}, z by {follow}, regularisation {g1} and {g2}, weight {weight}{constraints})"
+        )
+    }
+
+    fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
+        self.constraints.as_ref().map_or(Ok(()), |h| h.check(oracle))
+    }
+
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
+        let (share, (g1, g2)) = (1.0 / self.weight.at(k), self.regularisation);
+        let z = self.z.take().unwrap_or_else(|| at.y.clone());
+        let samples = at.draw();
+        let stage = at.stage(samples);
+        if let (Some(h), true) = (&self.constraints, self.n.is_empty()) {
+            self.n = vec![0.0; h.values(&at.x, &at.y).len()];
+        }
+        let n = &self.n;
+
+        let slope = stage.gradient(Level::Lower, &z, Wrt::Lower).1.into_y();
+        let mut along_z = slope.axpy(1.0 / g1, &z.sub(&at.y));
+        if let Some(h) = &self.constraints {
+            along_z = along_z.add(&h.pull_back(&at.x, &z, &mut |_| n.clone()).y);
+        }
+        let z = at.project_lower(z.axpy(-self.follow.at(k), &along_z));
+
+        let (upper_loss, upper) = stage.gradient(Level::Upper, &at.y, Wrt::Both);
+        let (lower_loss, lower) = stage.gradient(Level::Lower, &at.y, Wrt::Both);
+        let value = stage.gradient(Level::Lower, &z, Wrt::Upper).1.into_x();
+        let ((upper_x, upper_y), (lower_x, lower_y)) = (upper.into_both(), lower.into_both());
+        let mut along_x = lower_x.sub(&value).axpy(share, &upper_x);
+        let mut along_y = lower_y.axpy(share, &upper_y).axpy(-1.0 / g1, &at.y.sub(&z));
+        let mut moved = Vec::new();
+        if let Some(h) = &self.constraints {
+            let multipliers = |h: &[f64]| -> Vec<f64> {
+                h.iter().zip(n).map(|(h, n)| (n + g2 * h).max(0.0)).collect()
+            };
+            let here = h.pull_back(&at.x, &at.y, &mut { multipliers });
+            here.check(k)?;
+            let there = h.pull_back(&at.x, &z, &mut |_| n.clone());
+            along_x = along_x.add(&here.x).sub(&there.x);
+            along_y = along_y.add(&here.y);
+            let rate = self.rates.lower.at(k);
+            let pairs = n.iter().zip(multipliers(&here.values)).zip(&there.values);
+            let step = |((n, l), h): ((&f64, f64), &f64)| n - rate * ((l - n) / g2 - h);
+            moved = pairs.map(step).map(|n| n.clamp(0.0, self.bound)).collect();
+        }
+        at.move_x(self.rates.upper.at(k), &along_x);
+        at.move_y(self.rates.lower.at(k), &along_y);
+        (self.z, self.n) = (Some(z), moved);
+        Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        to.put_optional_vector("z", self.z.as_ref());
+        if !self.n.is_empty() {
+            to.put_numbers("n", &self.n);
+        }
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
+        self.z = from.take_optional_vector("z", &at.y)?;
+        let count = self.constraints.as_ref().map_or(0, |h| h.values(&at.x, &at.y).len());
+        self.n = if from.has("n") { from.take_numbers("n", count)? } else { Vec::new() };
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! Where a joint method stands.
+
+use bilevel_program::Vector;
+
+use super::HeavyBall;
+use crate::solver::project;
+use crate::{Error, Level, Loss, Oracle, Projection, Sampler, Samples, Stage};
+
+/// The variables, the oracle and the draws of data: what a joint method works with.
+pub struct Iterate<'a> {
+    /// The upper variable.
+    pub x: Vector,
+    /// The lower variable.
+    pub y: Vector,
+    /// The problem.
+    pub oracle: &'a dyn Oracle,
+    /// Which batches come next.
+    pub sampler: Sampler,
+    pub(crate) upper_set: Option<Box<dyn Projection>>,
+    pub(crate) lower_set: Option<Box<dyn Projection>>,
+    pub(crate) upper_ball: Option<HeavyBall>,
+    pub(crate) lower_ball: Option<HeavyBall>,
+}
+
+impl<'a> Iterate<'a> {
+    /// At `x` and `y`, on whole data, without constraints.
+    pub fn new(oracle: &'a dyn Oracle, x: Vector, y: Vector) -> Self {
+        Self {
+            x,
+            y,
+            oracle,
+            sampler: Sampler::full(),
+            upper_set: None,
+            lower_set: None,
+            upper_ball: None,
+            lower_ball: None,
+        }
+    }
+
+    /// Whether the sampler draws from the batches that there are.
+    pub(crate) fn check_sampler(&self) -> Result<(), Error> {
+        let counts = |of: &dyn Fn(Level) -> usize| [of(Level::Upper), of(Level::Lower)];
+        let drawn = counts(&|level| self.sampler.batches(level));
+        let there = counts(&|level| self.oracle.batches(level));
+        if drawn == there {
+            return Ok(());
+        }
+        Err(Error::Sampler { found: drawn, expected: there })
+    }
+
+    /// One batch for each level.
+    pub fn draw(&mut self) -> Samples {
+        let Self { sampler, .. } = self;
+        Samples { upper: sampler.draw(Level::Upper), lower: sampler.draw(Level::Lower) }
+    }
+
+    /// The oracle at the present x with the batches `samples`.
+    pub fn stage(&self, samples: Samples) -> Stage<'_> {
+        Stage::new(self.oracle, &self.x, samples)
+    }
+
+    /// The nearest point of the upper set, if there is one.
+    pub fn project_upper(&self, x: Vector) -> Vector {
+        project(&self.upper_set, x)
+    }
+
+    /// The nearest point of the lower set, if there is one.
+    pub fn project_lower(&self, y: Vector) -> Vector {
+        project(&self.lower_set, y)
+    }
+
+    /// `x' = Proj(x - rate * along)`, with momentum if x has any.
+    pub fn move_x(&mut self, rate: f64, along: &Vector) {
+        let moved = moved(&self.x, rate, along, &mut self.upper_ball);
+        self.x = self.project_upper(moved);
+    }
+
+    /// `y' = Proj(y - rate * along)`, with momentum if y has any.
+    pub fn move_y(&mut self, rate: f64, along: &Vector) {
+        let moved = moved(&self.y, rate, along, &mut self.lower_ball);
+        self.y = self.project_lower(moved);
+    }
+
+    /// For methods that step ahead of y without a projection.
+    pub(crate) fn refuse_lower_set(&self, method: &'static str) -> Result<(), Error> {
+        if self.lower_set.is_none() {
+            return Ok(());
+        }
+        Err(Error::InvalidSetting {
+            setting: "lower projection",
+            found: format!("a set that y is kept in, with {method}"),
+            expected: "none: its step ahead is not projected",
+            cure: "write y as a function of a free variable, or unroll a projected step",
+        })
+    }
+}
+
+fn moved(variable: &Vector, rate: f64, along: &Vector, ball: &mut Option<HeavyBall>) -> Vector {
+    match ball {
+        Some(ball) => variable.axpy(-rate, ball.along(variable, along)),
+        None => variable.axpy(-rate, along),
+    }
+}
+
+/// What a joint step saw, its numbers still on the device.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// F, where its gradient was taken last.
+    pub upper_loss: Loss,
+    /// f, where its gradient in y was taken last.
+    pub lower_loss: Loss,
+    /// The direction against which x was moved.
+    pub along_x: Vector,
+    /// The direction against which y was moved last.
+    pub along_y: Vector,
+    /// The norm of the direction of a further variable without which x and y are not at rest; 0 where there
+    /// is none, infinite where x is not moved yet.
+    pub rest: f64,
+}

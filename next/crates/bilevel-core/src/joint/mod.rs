@@ -1,0 +1,118 @@
+//! Methods that move x and y at once, without solving the lower level first.
+//!
+//! A method is a value that holds its step sizes and what it remembers from step to step. All are
+//! object-safe, run by a [`JointSolver`](crate::JointSolver), and take whole data or batches.
+//!
+//! | name | type | descends | by |
+//! |---|---|---|---|
+//! | `penalty` | [`Penalty`] | `F + g/2 (norm(h)^2 + norm(f_y)^2)` | products |
+//! | `nsgame` | [`NsGame`] | f in y, F in x through one step of y2 | a product from y2 |
+//! | `virtual-step` | [`VirtualStep`] | f in y, F in x through one step of y | a product |
+//! | `f2sa` | [`F2sa`] | `F + l (f - min f)`, both parts followed | gradients |
+//! | `v-pbgd` | [`VPbgd`] | `F + g (f - min f)` | gradients |
+//! | `bome` | [`Bome`] | F, while `f - min f` falls | gradients |
+//! | `bvfim` | [`Bvfim`] | F inside `f < min f + m` | gradients |
+//! | `g-pbgd` | [`GPbgd`] | `F + g norm(f_y)^2` | a product |
+//! | `meha` | [`Meha`] | `F / c + f`, less the Moreau envelope of f | gradients |
+//! | `gap` | [`Gap`] | `F / c` and a gap function of a constrained f | gradients |
+//! | `alternating` | [`Alternating`] | F in x, f in y: the baseline | gradients |
+//!
+//! Either variable may move with momentum, a [`HeavyBall`].
+
+mod alternating;
+mod bome;
+mod bvfim;
+mod f2sa;
+mod follow;
+mod g_pbgd;
+mod gap;
+mod heavy_ball;
+mod iterate;
+mod meha;
+mod nsgame;
+mod penalty;
+mod v_pbgd;
+mod virtual_step;
+
+pub use alternating::Alternating;
+pub use bome::Bome;
+pub use bvfim::{Bvfim, Relaxation};
+pub use f2sa::F2sa;
+pub use g_pbgd::GPbgd;
+pub use gap::Gap;
+pub use heavy_ball::HeavyBall;
+pub use iterate::{Iterate, Seen};
+pub use meha::Meha;
+pub use nsgame::NsGame;
+pub use penalty::Penalty;
+pub use v_pbgd::VPbgd;
+pub use virtual_step::VirtualStep;
+
+use std::fmt::Debug;
+
+use crate::hypergradient::Status;
+use crate::{Error, Oracle, Snapshot};
+
+/// A method that moves x and y.
+pub trait JointMethod: Debug + Send {
+    /// The name with the settings.
+    fn describe(&self) -> String;
+
+    /// Whether it fits a problem.
+    ///
+    /// # Errors
+    /// If it does not, naming the cure.
+    fn check(&self, _: &dyn Oracle) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Step `k`, counted from 0: moves x and y of `at`.
+    ///
+    /// # Errors
+    /// The method's own; that numbers are finite is seen to by the solver.
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error>;
+
+    /// How far the last step can be trusted.
+    fn status(&self) -> Status {
+        Status::Approximate
+    }
+
+    /// Writes what it remembers from step to step: nothing, if there is nothing.
+    fn save(&self, to: &mut Snapshot);
+
+    /// Takes that back. Vectors are like the x and y of `at`.
+    ///
+    /// # Errors
+    /// If it is not what this method remembers. What is left in `from` is an error of the solver's, so that
+    /// a method that saves and does not restore is found.
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
+        let _ = (from, at);
+        Ok(())
+    }
+}
+
+impl<M: JointMethod + ?Sized> JointMethod for Box<M> {
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
+
+    fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
+        (**self).check(oracle)
+    }
+
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
+        (**self).step(k, at)
+    }
+
+    fn status(&self) -> Status {
+        (**self).status()
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        (**self).save(to);
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
+        (**self).restore(from, at)
+    }
+}

@@ -1,0 +1,85 @@
+//! A Nash game in place of the lower level.
+
+use bilevel_program::Layout;
+use std::sync::Arc;
+
+use super::{Iterate, JointMethod, Seen};
+use crate::{Error, Level, Oracle, Rates, Snapshot, Wrt};
+
+/// `nsgame`: y is split into y1 and y2. All of y descends f; x sees its effect on y through one step of y2
+/// alone, as the last layer of a network.
+///
+/// ```text
+/// y1' = y1 - a f_y1(x, y),   y2' = y2 - a f_y2(x, y)
+/// x' = x - b (F_x(x, y1, y2') - a f_xy2(x, y)' F_y2(x, y1, y2'))
+/// ```
+///
+/// x must be slower than y by far, `b << a`: on swapped time scales the game is slower by orders of
+/// magnitude, or does not converge. A set of y is refused: the formula has no projection.
+/// The second-order product runs from y2 to the loss: the rest of the network is evaluated, and never
+/// differentiated in. Cost: one gradient of f, one of F in x and y2, one product of f from y2. On a
+/// [`SplitOracle`](crate::SplitOracle), with y2 in the head, the product takes the features of the gradient of
+/// f: what comes on top of that gradient is one forward pass, of F, and memory for the head alone.
+///
+/// Source: NSGame, "Delving into the hierarchical structure for efficient large-scale bi-level learning",
+/// Eqs. 5 to 7, Alg. 1.
+#[derive(Clone, Debug)]
+pub struct NsGame {
+    rates: Rates,
+    path: String,
+    part: Option<Arc<Layout>>,
+}
+
+impl NsGame {
+    /// With the variables of the lower module at `path` and below it as y2.
+    pub fn new(rates: Rates, path: impl Into<String>) -> Self {
+        Self { rates, path: path.into(), part: None }
+    }
+
+    fn part(&self, oracle: &dyn Oracle) -> Result<Arc<Layout>, Error> {
+        let layout = oracle.lower_layout();
+        let found = layout.under(&self.path);
+        if found.is_empty() {
+            let paths: Vec<_> = layout.leaves().iter().map(|leaf| leaf.path.as_str()).collect();
+            return Err(Error::InvalidSetting {
+                setting: "path of y2",
+                found: format!("`{}`, where the lower module has {}", self.path, paths.join(", ")),
+                expected: "a submodule or variable of the lower module",
+                cure: "name one, as the last layer",
+            });
+        }
+        Ok(layout.part(&found))
+    }
+}
+
+impl JointMethod for NsGame {
+    fn describe(&self) -> String {
+        format!("nsgame({}, y2 = {})", self.rates, self.path)
+    }
+
+    fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
+        self.part(oracle).map(drop)
+    }
+
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
+        let part = match self.part.take() {
+            Some(part) => part,
+            None => self.part(at.oracle)?,
+        };
+        at.refuse_lower_set("nsgame")?;
+        let rate = self.rates.lower.at(k);
+        let samples = at.draw();
+        let stage = at.stage(samples);
+        let (lower_loss, along_y, mixed) = stage.gradient_and_mixed(&at.y);
+        let ahead = at.y.axpy_part(-rate, &along_y.only(&part));
+        let (upper_loss, upper) = stage.gradient(Level::Upper, &ahead, Wrt::Part(&part));
+        let (direct, weight) = upper.into_both();
+        let along_x = direct.axpy(-rate, &mixed(&weight));
+        at.move_x(self.rates.upper.at(k), &along_x);
+        at.move_y(rate, &along_y);
+        self.part = Some(part);
+        Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })
+    }
+
+    fn save(&self, _: &mut Snapshot) {}
+}

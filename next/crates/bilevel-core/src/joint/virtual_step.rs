@@ -1,0 +1,56 @@
+//! One step of y that is taken to see where x leads, and then taken again.
+
+use super::{Iterate, JointMethod, Seen};
+use crate::{Error, Level, Rates, Snapshot, Wrt};
+
+/// `virtual-step`: x sees its effect through one step of all of y; y then makes its step anew, at the new x.
+///
+/// ```text
+/// z  = y - a f_y(x, y)
+/// x' = x - b (F_x(x, z) - a f_xy(x, y)' F_y(x, z))
+/// y' = y - a f_y(x', y)
+/// ```
+///
+/// How networks are trained that weigh their samples or correct their labels, as Meta-Weight-Net and MLC;
+/// [`NsGame`](crate::NsGame) is the same through one step of the last layer, less the second gradient of f. A
+/// set of y is refused: the formula has no projection. Cost: two gradients of f, one of F in x and y, one product
+/// of f.
+///
+/// Source: M. Ren et al., "Learning to reweight examples for robust deep learning", 2018, Alg. 1; J. Shu et al.,
+/// "Meta-Weight-Net: learning an explicit mapping for sample weighting", 2019, Alg. 1.
+#[derive(Clone, Copy, Debug)]
+pub struct VirtualStep {
+    rates: Rates,
+}
+
+impl VirtualStep {
+    /// With the step sizes `rates`.
+    pub fn new(rates: Rates) -> Self {
+        Self { rates }
+    }
+}
+
+impl JointMethod for VirtualStep {
+    fn describe(&self) -> String {
+        format!("virtual-step({})", self.rates)
+    }
+
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
+        at.refuse_lower_set("virtual-step")?;
+        let rate = self.rates.lower.at(k);
+        let samples = at.draw();
+        let stage = at.stage(samples);
+        let (_, slope, mixed) = stage.gradient_and_mixed(&at.y);
+        let ahead = at.y.axpy(-rate, &slope);
+        let (upper_loss, upper) = stage.gradient(Level::Upper, &ahead, Wrt::Both);
+        let (direct, weight) = upper.into_both();
+        let along_x = direct.axpy(-rate, &mixed(&weight));
+        at.move_x(self.rates.upper.at(k), &along_x);
+        let (lower_loss, sides) = at.stage(samples).gradient(Level::Lower, &at.y, Wrt::Lower);
+        let along_y = sides.into_y();
+        at.move_y(rate, &along_y);
+        Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })
+    }
+
+    fn save(&self, _: &mut Snapshot) {}
+}

@@ -1,0 +1,190 @@
+//! Bilevel optimisation on [Burn](https://burn.dev): `min_x F(x, y*(x))` with `y*(x)` in
+//! `argmin_y f(x, y)`, by exact hypergradients, on any Burn device.
+//!
+//! ```
+//! use bilevel_core::*;
+//! use burn::module::Param;
+//! use burn::tensor::Tensor;
+//!
+//! /// Which penalty exp(x) makes a fit y to 3 come out as 1?
+//! struct Penalty;
+//!
+//! impl BilevelProblem for Penalty {
+//!     type Upper = Param<Tensor<1>>; // x, any Burn module
+//!     type Lower = Param<Tensor<1>>; // y, any Burn module
+//!     type Batch = Tensor<1>; // the target
+//!
+//!     fn upper_loss(&self, _: &Self::Upper, y: &Self::Lower, target: &Tensor<1>) -> Tensor<1> {
+//!         (y.val() - target.clone()).powi_scalar(2)
+//!     }
+//!
+//!     fn lower_loss(&self, x: &Self::Upper, y: &Self::Lower, target: &Tensor<1>) -> Tensor<1> {
+//!         (y.val() - target.clone()).powi_scalar(2) + x.val().exp() * y.val().powi_scalar(2)
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Error> {
+//! let device = Default::default();
+//! let x = Param::from_data([0.0], &device);
+//! let y = Param::from_data([0.0], &device);
+//! let target = |value: f32| Tensor::from_data([value], &device);
+//! let data = FullBatch { upper: target(1.0), lower: target(3.0) };
+//! let oracle = AutodiffOracle::new(Penalty, &x, &y, data)?;
+//!
+//! let method = Rad::new(Descent::new(Gd::new(0.1)?, 50)?);
+//! let upper = BurnOptimizer::new(burn::optim::AdamConfig::new().build(), &x, 0.05)?;
+//! let (start, y) = (oracle.upper_start(), oracle.lower_start());
+//! let mut solver = HypergradientSolver::new(&oracle, method, upper, start, y);
+//! Executor::new(200)?.run(&mut solver)?;
+//! // y*(x) = 3 / (1 + exp(x)), which is 1 at exp(x) = 2.
+//! assert!((solver.x().to_vec()[0].exp() - 2.0).abs() < 0.01);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The way of the data
+//!
+//! ```text
+//! problem -> oracle -> lower dynamics -> hypergradient -> solver -> executor -> observers
+//! ```
+//!
+//! Each room knows its neighbours by a trait, and every trait may be implemented outside.
+//!
+//! | room | trait | in this crate |
+//! |---|---|---|
+//! | [`problem`]: the two losses | [`BilevelProblem`] | yours |
+//! | data: a batch for each [`Sample`] | [`Data`] | [`FullBatch`], [`Batches`] |
+//! | constraints that couple x and y | [`Constraints`] | [`ModuleConstraints`] |
+//! | oracle: values, gradients, products, and their [`Cost`] | [`Oracle`] | [`AutodiffOracle`], [`SplitOracle`] |
+//! | [`lower`]: steps of y, and their adjoints | [`Dynamics`], T steps of which are a [`Descent`] | the table below |
+//! | [`linear`]: `A q = b` by products | [`LinearSolver`] | [`Cg`], [`NormalCg`], [`Gmres`], [`BiCgStab`], [`Neumann`], [`ApproxGrad`], [`Nystrom`], [`Identity`], [`Dense`] |
+//! | [`hypergradient`]: `dF/dx` | [`HypergradientMethod`] | the methods below |
+//! | [`upper`]: steps of x | [`UpperStep`] | [`BurnOptimizer`], [`GradientStep`] |
+//! | [`proxy`]: best responses that are learned | [`Proxy`] | [`Hypernetwork`], [`Stn`], [`DeltaStn`] |
+//! | [`proximal`]: constraints and non-smooth terms of both levels | [`Proximal`], [`Projection`] | [`Bounds`], [`Ball`], [`Simplex`], [`SoftThreshold`] |
+//! | [`joint`], [`stochastic`], [`proxy`]: steps of x and y together | [`JointMethod`], on batches of a [`Sampler`] | the tables of these modules |
+//! | solver: one upper step | [`Solver`] | [`HypergradientSolver`], [`JointSolver`] |
+//! | executor: limits, time, seeds | [`Observer`] | [`Executor`] |
+//!
+//! # The methods
+//!
+//! `docs/CHOOSING.md` in the repository says which one fits which problem, `docs/METHODS.md` has the
+//! formulas. Under memory, a replay is what the program of one product holds while it runs, and a linearisation what
+//! all products at one point share; neither grows with T.
+//!
+//! | name | type | exact for | memory | needs |
+//! |---|---|---|---|---|
+//! | `rad` | [`Rad`] | T lower steps | the states of a [`Plan`] and one replay | f twice differentiable |
+//! | reversible `rad` | [`Rad::reversible`] | T steps of [`ReversibleMomentum`] | one state, bits and one replay | the same |
+//! | `trad` | [`Trad`] | M = T; error `(1 - s mu)^M` | M states and one replay | a contracting dynamics |
+//! | `fad` | [`Fad`] | T lower steps | n columns or a block of them, one linearisation | x of few numbers |
+//! | `rtho` | [`OnlineFad`] | all steps so far, x held still | n columns, one linearisation | x that moves slowly |
+//! | `one-stage` | [`OneStage`] | T = 1 | one state and one replay | f twice differentiable |
+//! | `one-stage-fd` | [`OneStageFd`] | T = 1 up to `O(r^2)` | one replay of a gradient | no second derivatives |
+//! | `maml` | [`Maml`] | T lower steps from x | as `rad` | x, or a part of it, shaped as y |
+//! | `fomaml` | [`Fomaml`] | `s -> 0` | one replay of a gradient | as `maml`; no second derivatives |
+//! | `reptile` | [`Reptile`] | no loss: `(x - y_T) / a` | one replay of a gradient | as `fomaml` |
+//! | `ia-gm` | [`IaGm`] | T lower steps, in the start too | as `rad` | [`Start::Learned`] |
+//! | `iaptt` | [`Iaptt`] | the steps to `argmax_k F(x, y_k)`, in the start too | as `rad` | [`Start::Learned`] |
+//! | `cg` | [`Implicit`] with [`Cg`] | a solved lower level | one linearisation | `f_y = 0` nearly, `f_yy` positive definite |
+//! | `normal-cg`, `approx-grad` | [`Implicit`] with [`NormalCg`], [`ApproxGrad`] | a solved lower level | one linearisation | `f_y = 0` nearly |
+//! | `gmres`, `bicgstab`, `dense` | [`Implicit`] with [`Gmres`], [`BiCgStab`], [`Dense`] | a solved lower level | one linearisation | `f_y = 0` nearly, `f_yy` regular |
+//! | `neumann` | [`Implicit`] with [`Neumann`] | a solved lower level, many terms | one linearisation | `f_y = 0` nearly, `norm(I - eta f_yy) < 1` |
+//! | `nystrom` | [`Implicit`] with [`Nystrom`] | approximate | one linearisation | `f_yy` positive semidefinite, of low rank nearly |
+//! | `identity` | [`Implicit`] with [`Identity`] | approximate | one linearisation | `f_yy` nearly I |
+//! | `fixed-point` | [`FixedPoint`] | a solved lower level | one linearisation | a step that contracts |
+//! | `iga` | [`Iga`] | approximate | one replay of a gradient | f like a square |
+//! | `imaml` | [`Imaml`] | a solved lower level, with `mu/2 norm(y - x)^2` | one replay | x shaped like y |
+//!
+//! | name | type | step |
+//! |---|---|---|
+//! | `gd` | [`Gd`] | `y' = y - s f_y` |
+//! | `momentum` | [`Momentum`] | `v' = m v - s f_y`, `y' = y + v'` |
+//! | `nesterov` | [`Nesterov`] | `y' = u - s f_y(u)`, u extrapolated from the last two y |
+//! | `adam` | [`Adam`] | `y' = y - s m' / sqrt(v' + eps)`, by moments m and v of `f_y` |
+//! | `rms-prop` | [`RmsProp`] | `y' = y - s g / sqrt(v' + eps)`, by the moment v of `g = f_y` |
+//! | `projected` | [`Projected`] | `y' = P(D(y))`, after any dynamics D |
+//! | `aggregated`, `pessimistic` | [`Aggregated`] | `y' = y - (a s_u F_y + (1 - a) s_l f_y)`, with `- a s_u F_y` |
+//! | `preconditioned` | [`Preconditioned`] | any dynamics with `P(x) f_y`: [`Diagonal`], [`Kronecker`] |
+//!
+//! Their step sizes and momenta are numbers, or [`Coefficient`]s that are learned with x.
+//!
+//! # Endings
+//!
+//! Settings are checked where they are given, modules and losses where the oracle is built, and
+//! numbers at each upper step: an [`Error`] names what was found, what was expected and the cure. A
+//! hypergradient comes with a [`Status`]; a run ends with an [`Outcome`] that says why.
+//!
+//! # Saved and resumed
+//!
+//! [`Solver::save`] gives all that later steps depend on as a [`Snapshot`], which any format of serde writes
+//! exactly; [`Solver::restore`] hands it to a solver that was made with the same settings, in another process
+//! as well; and [`Executor::starting_at`] counts on. The steps are then those of the run that was never
+//! interrupted, bit by bit. A snapshot of another method or problem is an [`Error`].
+//!
+//! # A method of your own
+//!
+//! Implement [`HypergradientMethod`], and hold it by [`check_hypergradient`] against differences or a known
+//! gradient: its report names what is wrong, by how much, and where to look.
+
+/// The lines of the README, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
+mod check;
+mod data;
+mod error;
+mod function;
+pub mod hypergradient;
+pub mod joint;
+pub mod linear;
+pub mod lower;
+mod on_device;
+mod oracle;
+pub mod problem;
+pub mod proximal;
+pub mod proxy;
+mod run;
+mod schedule;
+mod snapshot;
+mod solver;
+pub mod stochastic;
+pub mod upper;
+
+pub use bilevel_program::{Batch, Frozen, Tensors, TraceError, stop_gradient};
+pub use check::{Bound, Finding, HypergradientReport, Reference, check_hypergradient};
+pub use data::*;
+pub use error::Error;
+pub use hypergradient::{
+    Fad, FixedPoint, Fomaml, Hypergradient, HypergradientMethod, IaGm, Iaptt, Iga, Imaml, Implicit,
+    Maml, OneStage, OneStageFd, OnlineFad, Rad, Reptile, ReversibleRad, Status, Tolerances, Trad,
+};
+pub use joint::{
+    Alternating, Bome, Bvfim, F2sa, GPbgd, Gap, HeavyBall, Iterate, JointMethod, Meha, NsGame,
+    Penalty, Relaxation, Seen, VPbgd, VirtualStep,
+};
+pub use linear::{
+    ApproxGrad, BiCgStab, Cg, Dense, Gmres, Identity, LinearSolver, LinearStatus, Neumann,
+    NormalCg, Nystrom,
+};
+pub use lower::{
+    Adam, Aggregated, Coefficient, Descent, Diagonal, Dynamics, Gd, Kronecker, Momentum, Nesterov,
+    Plan, Preconditioned, Preconditioner, Projected, ReversibleMomentum, RmsProp, Weight,
+};
+pub use oracle::*;
+pub use problem::{BilevelProblem, Level, SplitProblem};
+pub use proximal::{Ball, Bounds, Projection, Proximal, Simplex, SoftThreshold};
+pub use proxy::{
+    DeltaStn, Hypernetwork, LinearHypernetwork, MlpHypernetwork, NetworkProxy, Proxy, RankOne,
+    RankOneAffine, Region, Response, ResponseNetwork, Scale, Stn,
+};
+pub use run::*;
+pub use schedule::{Rates, Schedule};
+pub use snapshot::{Entry, Snapshot};
+pub use solver::*;
+pub use stochastic::{
+    Amigo, Bsa, Fsla, Mrbo, NeumannSeries, OnBatches, Saba, Soba, Srba, StocBio, Sustain, Ttsa,
+    Vrbo,
+};
+pub use upper::{BurnOptimizer, GradientStep, OptimizerMemory, UpperStep};

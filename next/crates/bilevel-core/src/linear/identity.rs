@@ -1,0 +1,24 @@
+//! The identity in place of the inverse.
+
+use super::{LinearSolver, LinearStatus, Solution, System};
+
+/// `identity`: `q = b`, as if A were I.
+///
+/// With it the implicit hypergradient is `F_x - f_xy' F_y`, of T1-T2. A descent direction where A is
+/// near enough to a multiple of I; no bound otherwise, and always [`LinearStatus::Approximate`]. Cost:
+/// no product; the residual is not known.
+///
+/// Source: J. Luketina et al., "Scalable gradient-based tuning of continuous regularization
+/// hyperparameters", 2016; [survey, section 6](https://arxiv.org/abs/2101.11517).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Identity;
+
+impl LinearSolver for Identity {
+    fn describe(&self) -> String {
+        "identity".into()
+    }
+
+    fn run(&self, system: &System<'_>) -> Solution {
+        Solution::new(system.rhs().clone(), LinearStatus::Approximate, None)
+    }
+}

@@ -1,0 +1,192 @@
+//! Linear systems `A q = b` with an operator that is known by its products.
+//!
+//! A solver is a value with its settings. [`LinearSolver::solve`] checks that it fits the operator,
+//! counts the products and never returns numbers that are not finite without saying so.
+//!
+//! | name | type | for | products |
+//! |---|---|---|---|
+//! | `cg` | [`Cg`] | positive definite A | k |
+//! | `normal-cg` | [`NormalCg`] | symmetric A, indefinite or singular too | 2 k |
+//! | `gmres` | [`Gmres`] | any A | k, and one a restart |
+//! | `bicgstab` | [`BiCgStab`] | any A | 2 k |
+//! | `neumann` | [`Neumann`] | `norm(I - eta A) < 1` | k |
+//! | `approx-grad` | [`ApproxGrad`] | symmetric A, indefinite or singular too | 2 k |
+//! | `nystrom` | [`Nystrom`] | positive semidefinite A of low rank, damped | k + 1 |
+//! | `identity` | [`Identity`] | `A = I` nearly | 0 |
+//! | `dense` | [`Dense`] | any A, small | the count of numbers in q |
+
+mod approx_grad;
+mod bicgstab;
+mod cg;
+mod dense;
+mod gmres;
+mod identity;
+mod limits;
+mod neumann;
+mod normal_cg;
+mod nystrom;
+mod system;
+
+pub use approx_grad::ApproxGrad;
+pub use bicgstab::BiCgStab;
+pub use cg::Cg;
+pub use dense::Dense;
+pub use gmres::Gmres;
+pub use identity::Identity;
+pub(crate) use limits::{Best, Limits};
+pub use neumann::Neumann;
+pub use normal_cg::NormalCg;
+pub use nystrom::Nystrom;
+pub use system::{Operator, Structure, System};
+
+use std::fmt::Debug;
+
+use bilevel_program::Vector;
+
+use crate::Error;
+
+/// Why a linear solver stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinearStatus {
+    /// The residual is within the tolerance.
+    Converged,
+    /// An approximation by design, which no tolerance ends.
+    Approximate,
+    /// The limit of iterations was reached first.
+    IterationLimit,
+    /// A direction of zero or negative curvature was met: the operator is not positive definite.
+    Indefinite,
+    /// The operator is singular: q solves the least-squares problem `min norm(A q - b)` at best.
+    Singular,
+    /// A quotient of the recurrence, or a factorisation, is no longer defined.
+    Breakdown,
+    /// The residual grows.
+    Diverged,
+    /// The residual became NaN or infinite.
+    NotFinite,
+}
+
+impl LinearStatus {
+    /// Whether the solver did what it is for.
+    pub fn is_ok(self) -> bool {
+        matches!(self, Self::Converged | Self::Approximate)
+    }
+}
+
+impl std::fmt::Display for LinearStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Converged => "converged",
+            Self::Approximate => {
+                "approximated by design, to no tolerance: compare with an exact solver where the error \
+                 matters"
+            }
+            Self::IterationLimit => {
+                "stopped at its iteration limit: allow more iterations, loosen the tolerance, or \
+                 regularise the lower loss"
+            }
+            Self::Indefinite => {
+                "met a Hessian that is not positive definite: run more lower steps, regularise the \
+                 lower loss, or use normal-cg, or cg with damping"
+            }
+            Self::Singular => {
+                "met a singular Hessian and a gradient outside its range or without a unique solution: \
+                 regularise the lower loss, or use a solver with damping"
+            }
+            Self::Breakdown => {
+                "broke down on a quotient of zeros or a factorisation: regularise the lower loss, or use \
+                 another solver, as normal-cg"
+            }
+            Self::Diverged => {
+                "diverged: reduce the step size to what the method requires, and regularise the lower loss \
+                 where the Hessian is not positive definite, or use normal-cg"
+            }
+            Self::NotFinite => {
+                "met numbers that are not finite: reduce the lower step size and look for NaN in the \
+                 losses"
+            }
+        })
+    }
+}
+
+/// The result of a linear solver.
+#[derive(Clone, Debug)]
+pub struct Solution {
+    /// The solution, or the best approximation of it.
+    pub q: Vector,
+    /// Why the solver stopped.
+    pub status: LinearStatus,
+    /// `norm(b - A q) / norm(b)`, with the damping in A; none where the solver does not know it. Each
+    /// solver says whether it computes the residual anew or updates it from step to step.
+    pub residual: Option<f64>,
+    /// The products it took.
+    pub products: usize,
+}
+
+impl Solution {
+    /// What a solver found; [`LinearSolver::solve`] fills in the products.
+    pub fn new(q: Vector, status: LinearStatus, residual: Option<f64>) -> Self {
+        Self { q, status, residual, products: 0 }
+    }
+}
+
+/// Solves `A q = b`.
+pub trait LinearSolver: Debug + Send + Sync {
+    /// The name with the settings.
+    fn describe(&self) -> String;
+
+    /// Whether the solver fits an operator of this structure on vectors of so many numbers: any,
+    /// unless said otherwise.
+    ///
+    /// # Errors
+    /// If not, naming one that does.
+    fn check(&self, structure: Structure, size: usize) -> Result<(), Error> {
+        let _ = (structure, size);
+        Ok(())
+    }
+
+    /// Solves a system that fits, and whose right-hand side is finite and not 0. Called by
+    /// [`LinearSolver::solve`].
+    fn run(&self, system: &System<'_>) -> Solution;
+
+    /// Solves the system. A right-hand side of zeros takes no product.
+    ///
+    /// # Errors
+    /// If the solver does not fit the operator, before any product.
+    fn solve(&self, system: &System<'_>) -> Result<Solution, Error> {
+        let (operator, b) = (system.operator(), system.rhs());
+        self.check(operator.structure(), b.layout().size())?;
+        let before = operator.products();
+        let mut solution = if system.norm() == 0.0 {
+            Solution::new(b.zeros_like(), LinearStatus::Converged, Some(0.0))
+        } else if system.norm().is_finite() {
+            self.run(system)
+        } else {
+            Solution::new(b.zeros_like(), LinearStatus::NotFinite, None)
+        };
+        let finite = solution.residual.is_none_or(f64::is_finite) && solution.q.all_finite();
+        if !finite {
+            solution.status = LinearStatus::NotFinite;
+        }
+        solution.products = operator.products() - before;
+        Ok(solution)
+    }
+}
+
+impl<S: LinearSolver + ?Sized> LinearSolver for Box<S> {
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
+
+    fn check(&self, structure: Structure, size: usize) -> Result<(), Error> {
+        (**self).check(structure, size)
+    }
+
+    fn run(&self, system: &System<'_>) -> Solution {
+        (**self).run(system)
+    }
+
+    fn solve(&self, system: &System<'_>) -> Result<Solution, Error> {
+        (**self).solve(system)
+    }
+}

@@ -1,0 +1,113 @@
+//! Descent of both losses at once.
+
+use super::{Adjoint, Dynamics, State, Tangent, Update};
+use crate::error::positive;
+use crate::{Error, Objective};
+
+/// The weight of the upper loss in [`Aggregated`], step by step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Weight {
+    /// `a_k = a`.
+    Constant(
+        /// a, in `[0, 1]`.
+        f64,
+    ),
+    /// `a_k = c / k`, steps counted from k = 1.
+    Decaying(
+        /// c, in `[0, 1]`.
+        f64,
+    ),
+}
+
+impl Weight {
+    /// Its value at step `t`, counted from 0.
+    pub fn at(self, t: usize) -> f64 {
+        match self {
+            Self::Constant(a) => a,
+            Self::Decaying(c) => c / (t as f64 + 1.0),
+        }
+    }
+}
+
+/// `aggregated`: a step down both losses, of which the upper one picks a point among many lower solutions,
+///
+/// ```text
+/// y' = y - (a_k s_u F_y(x, y) + (1 - a_k) s_l f_y(x, y))
+/// ```
+///
+/// and `pessimistic`, the same with `- a_k s_u F_y`: the worst of the lower solutions. `rad` through them
+/// is `bda` and `pbda`; `a_k = 0` is `gd` with the step size `s_l`.
+///
+/// Requires: F twice differentiable in y too. A step costs a gradient of each loss, and a backward step a
+/// product of each; a loss of weight 0 costs nothing.
+///
+/// Source: [BDA, Eq. 10](https://arxiv.org/abs/2006.04045);
+/// [survey, Eqs. 37 and 41](https://arxiv.org/abs/2101.11517).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Aggregated {
+    upper_step: f64,
+    lower_step: f64,
+    weight: Weight,
+}
+
+impl Aggregated {
+    /// With the step sizes `s_u` and `s_l` and the weight `a_k` of the upper loss.
+    ///
+    /// # Errors
+    /// If a step size is not finite and positive, or the weight not in `[0, 1]`.
+    pub fn new(upper_step: f64, lower_step: f64, weight: Weight) -> Result<Self, Error> {
+        let (Weight::Constant(a) | Weight::Decaying(a)) = weight;
+        if !(0.0..=1.0).contains(&a) {
+            return Err(Error::InvalidSetting {
+                setting: "weight of the upper loss",
+                found: a.to_string(),
+                expected: "a number in [0, 1]",
+                cure: "a decaying 0.5 is common",
+            });
+        }
+        Ok(Self {
+            upper_step: positive("step size of the upper loss", upper_step)?,
+            lower_step: positive("lower step size", lower_step)?,
+            weight,
+        })
+    }
+
+    /// The same, going up the upper loss.
+    ///
+    /// # Errors
+    /// As [`Aggregated::new`].
+    pub fn pessimistic(upper_step: f64, lower_step: f64, weight: Weight) -> Result<Self, Error> {
+        let optimistic = Self::new(upper_step, lower_step, weight)?;
+        Ok(Self { upper_step: -optimistic.upper_step, ..optimistic })
+    }
+}
+
+impl Dynamics for Aggregated {
+    fn describe(&self) -> String {
+        let name = if self.upper_step > 0.0 { "aggregated" } else { "pessimistic" };
+        let weight = match self.weight {
+            Weight::Constant(a) => a.to_string(),
+            Weight::Decaying(c) => format!("{c}/k"),
+        };
+        let (upper, lower) = (self.upper_step.abs(), self.lower_step);
+        format!("{name}(step sizes {upper} up, {lower} low, weight {weight})")
+    }
+
+    fn objective(&self, t: usize) -> Objective {
+        let a = self.weight.at(t);
+        Objective { upper: a * self.upper_step, lower: (1.0 - a) * self.lower_step }
+    }
+
+    // The step sizes are in the objective: what is left is a step of 1.
+    fn step(&self, at: &Update<'_>) -> State {
+        State { y: at.state.y.sub(at.gradient()), memory: Vec::new() }
+    }
+
+    fn tangent(&self, _: &Update<'_>, along: Tangent<'_>) -> State {
+        State { y: along.state.y.sub(along.gradient), memory: Vec::new() }
+    }
+
+    fn adjoint(&self, _: &Update<'_>, adjoint: State) -> Adjoint {
+        Adjoint { x: None, gradient: adjoint.y.scale(-1.0), state: adjoint }
+    }
+}

@@ -1,0 +1,226 @@
+//! Running a dynamics.
+
+use std::ops::ControlFlow;
+
+use bilevel_program::Vector;
+
+use super::{Dynamics, Plan, State, Stepped, Tape, step};
+use crate::error::at_least_one;
+use crate::{Error, Level, Loss, Stage};
+
+/// Where a descent led.
+#[derive(Clone, Debug)]
+pub struct Descended {
+    /// The last state; its y is `y_T`.
+    pub state: State,
+    /// The steps that were made: T, or fewer where the tolerance was met before.
+    pub steps: usize,
+    /// `f(x, y_0)`.
+    pub start_loss: f64,
+    /// `f(x, y_T)`.
+    pub end_loss: f64,
+    /// Whether f was to fall: [`Dynamics::lowers_f`].
+    pub lowers_f: bool,
+}
+
+impl Descended {
+    /// Whether the steps led up where they were to lead down, by more than rounding explains.
+    pub fn climbed(&self) -> bool {
+        self.lowers_f && self.end_loss > self.start_loss + RISE * self.start_loss.abs()
+    }
+}
+
+/// The relative rise of the lower loss that is no longer taken for rounding.
+const RISE: f64 = 1e-3;
+
+/// T steps of a dynamics on the lower level.
+#[derive(Debug)]
+pub struct Descent {
+    dynamics: Box<dyn Dynamics>,
+    steps: usize,
+}
+
+impl Descent {
+    /// `steps` steps of `dynamics`.
+    ///
+    /// # Errors
+    /// If `steps` is 0.
+    pub fn new(dynamics: impl Dynamics + 'static, steps: usize) -> Result<Self, Error> {
+        Ok(Self { dynamics: Box::new(dynamics), steps: at_least_one("lower steps", steps)? })
+    }
+
+    /// One step of `dynamics`.
+    pub fn once(dynamics: impl Dynamics + 'static) -> Self {
+        Self { dynamics: Box::new(dynamics), steps: 1 }
+    }
+
+    /// The dynamics.
+    pub fn dynamics(&self) -> &dyn Dynamics {
+        self.dynamics.as_ref()
+    }
+
+    /// T.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// As `30 steps of gd(step size 0.1)`.
+    pub fn describe(&self) -> String {
+        format!("{} steps of {}", self.steps, self.dynamics.describe())
+    }
+
+    /// Descends from `start`: T gradients and one value of f.
+    ///
+    /// # Errors
+    /// If the dynamics does not fit the variables, before anything runs; if `y_T` or its loss is not
+    /// finite, naming the first bad step, or if the loss at the start is not, naming step 0.
+    pub fn run(&self, stage: &Stage<'_>, start: &Vector) -> Result<Descended, Error> {
+        let state = self.begin(stage, start)?;
+        self.go_on(stage, (0, state), |_, _, _| ControlFlow::Continue(()))
+    }
+
+    /// The same, ending after the first step whose gradient has at most the norm `tolerance`, or after
+    /// T. Every step waits for the device.
+    ///
+    /// The norm is taken where the step takes its gradient, at the query point before it and not at
+    /// `y_T`; and it is that of [`Dynamics::objective`], which need not be f alone.
+    ///
+    /// # Errors
+    /// As [`Descent::run`].
+    pub fn run_until(
+        &self,
+        stage: &Stage<'_>,
+        start: &Vector,
+        tolerance: f64,
+    ) -> Result<Descended, Error> {
+        let state = self.begin(stage, start)?;
+        self.go_on(stage, (0, state), |_, _, stepped| {
+            let met = stepped.gradient.norm() <= tolerance;
+            if met { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+    }
+
+    /// The state that starts at `start`.
+    ///
+    /// # Errors
+    /// If the dynamics does not fit the variables.
+    pub(crate) fn begin(&self, stage: &Stage<'_>, start: &Vector) -> Result<State, Error> {
+        self.dynamics.check(stage.oracle.upper_layout(), stage.oracle.lower_layout())?;
+        Ok(self.dynamics.start(start))
+    }
+
+    /// T more steps, the first of them step `from.0` from the state `from.1`; `seen` looks at each
+    /// step, its number and the state before it, and may end the descent after it.
+    pub(crate) fn go_on(
+        &self,
+        stage: &Stage<'_>,
+        from: (usize, State),
+        mut seen: impl FnMut(usize, &State, &Stepped) -> ControlFlow<()>,
+    ) -> Result<Descended, Error> {
+        let mut state = from.1.clone();
+        let mut first = FirstLoss(None);
+        let mut steps = 0;
+        while steps < self.steps {
+            let t = from.0 + steps;
+            let stepped = step(stage, self.dynamics(), t, &state);
+            steps += 1;
+            first.see(&stepped);
+            let goes_on = seen(t, &state, &stepped).is_continue();
+            state = stepped.state;
+            if !goes_on {
+                break;
+            }
+        }
+        self.finish(stage, from, (steps, state), first)
+    }
+
+    /// Descends as [`Descent::run`] does, and keeps the states of the last `tail` steps by `plan`. The
+    /// gradients and graphs of the steps are never kept.
+    ///
+    /// # Errors
+    /// As [`Descent::run`].
+    pub fn record<'a>(
+        &'a self,
+        stage: &Stage<'a>,
+        start: &Vector,
+        plan: Plan,
+        tail: usize,
+    ) -> Result<(Descended, Tape<'a>), Error> {
+        self.record_and_see(stage, start, plan, tail, |_| ())
+    }
+
+    /// The same; `seen` looks at the state after each step.
+    pub(crate) fn record_and_see<'a>(
+        &'a self,
+        stage: &Stage<'a>,
+        start: &Vector,
+        plan: Plan,
+        tail: usize,
+        mut seen: impl FnMut(&State),
+    ) -> Result<(Descended, Tape<'a>), Error> {
+        let begin = self.begin(stage, start)?;
+        let mut first = FirstLoss(None);
+        let mut see = |stepped: &Stepped| {
+            first.see(stepped);
+            seen(&stepped.state);
+        };
+        let mut state = begin.clone();
+        let from = self.steps.saturating_sub(tail);
+        for t in 0..from {
+            let stepped = step(stage, self.dynamics(), t, &state);
+            see(&stepped);
+            state = stepped.state;
+        }
+        let mut tape = Tape::new(plan, *stage, self.dynamics(), (from, state), self.steps);
+        let state = tape.advance(self.steps, see);
+        let descended = self.finish(stage, (0, begin), (self.steps, state), first)?;
+        Ok((descended, tape))
+    }
+
+    fn finish(
+        &self,
+        stage: &Stage<'_>,
+        from: (usize, State),
+        (steps, state): (usize, State),
+        first: FirstLoss,
+    ) -> Result<Descended, Error> {
+        let end_loss = stage.value(Level::Lower, &state.y).read();
+        let start_loss = match first.0 {
+            Some(loss) => loss.read(),
+            None => stage.value(Level::Lower, &from.1.y).read(),
+        };
+        if !start_loss.is_finite() {
+            return Err(self.diverged_at(0));
+        }
+        if end_loss.is_finite() && state.y.all_finite() {
+            let lowers_f = self.dynamics.lowers_f();
+            return Ok(Descended { state, steps, start_loss, end_loss, lowers_f });
+        }
+        Err(self.diverged(stage, from))
+    }
+
+    // Steps are looked at one by one only after something went wrong: each look waits for the device.
+    fn diverged(&self, stage: &Stage<'_>, (from, mut state): (usize, State)) -> Error {
+        let mut made = 0;
+        while made < self.steps && state.y.all_finite() {
+            state = step(stage, self.dynamics(), from + made, &state).state;
+            made += 1;
+        }
+        self.diverged_at(made)
+    }
+
+    fn diverged_at(&self, step: usize) -> Error {
+        Error::LowerDiverged { dynamics: self.dynamics.describe(), step, steps: self.steps }
+    }
+}
+
+/// f at the start, from the gradient that the first step takes there anyway.
+struct FirstLoss(Option<Loss>);
+
+impl FirstLoss {
+    fn see(&mut self, stepped: &Stepped) {
+        if self.0.is_none() {
+            self.0.clone_from(&stepped.loss);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Lower-level dynamics: `y_{t+1} = Psi_t(y_t; x)`.
+//!
+//! A step of a first-order optimiser is `state' = U(state, g)` with a gradient g and a cheap
+//! elementwise `U`. A dynamics gives `U`, its tangent and its adjoint; the second-order product that
+//! carries a tangent into g, or the adjoint of g back to x and y, is made once for all of them, in
+//! [`push_forward`] and [`pull_back`]. So a new optimiser is one small file.
+
+mod adam;
+mod aggregated;
+mod boxed;
+mod coefficient;
+mod descent;
+mod gd;
+mod information;
+mod momentum;
+mod nesterov;
+mod plan;
+mod preconditioned;
+mod preconditioner;
+mod projected;
+mod reversible;
+mod rms_prop;
+mod sweep;
+
+pub use adam::Adam;
+pub use aggregated::{Aggregated, Weight};
+pub use coefficient::Coefficient;
+pub use descent::{Descended, Descent};
+pub use gd::Gd;
+pub use momentum::Momentum;
+pub use nesterov::Nesterov;
+pub use plan::{Plan, Tape};
+pub use preconditioned::Preconditioned;
+pub use preconditioner::{Diagonal, Kronecker, Preconditioner};
+pub use projected::Projected;
+pub use reversible::{ReversibleMomentum, ReversibleTape};
+pub use rms_prop::RmsProp;
+pub use sweep::{Pulled, pull_back, push_forward};
+pub(crate) use sweep::{pull_back_by, push_forward_by};
+
+use std::cell::OnceCell;
+use std::fmt::Debug;
+
+use bilevel_program::{Layout, Vector};
+
+use crate::{Curvature, Error, Loss, Objective, Snapshot, Stage};
+
+/// What a dynamics carries from step to step; also a tangent or an adjoint of it.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// The lower variable.
+    pub y: Vector,
+    /// The optimiser's own memory, as velocities; empty for plain descent.
+    pub memory: Vec<Vector>,
+}
+
+impl State {
+    /// A state with y and a memory of zeros like that of `self`: the adjoint of a loss of y alone.
+    pub fn of_y(&self, y: Vector) -> Self {
+        Self { y, memory: self.memory.iter().map(Vector::zeros_like).collect() }
+    }
+
+    /// Writes y and the memory.
+    pub(crate) fn save(&self, name: &str, to: &mut Snapshot) {
+        to.put_vector(&format!("{name}/y"), &self.y);
+        to.put_vectors(&format!("{name}/memory"), &self.memory);
+    }
+
+    /// A state like this one, as it was written.
+    pub(crate) fn restored(&self, name: &str, from: &mut Snapshot) -> Result<Self, Error> {
+        Ok(Self {
+            y: from.take_vector(&format!("{name}/y"), &self.y)?,
+            memory: from.take_vectors(&format!("{name}/memory"), &self.memory)?,
+        })
+    }
+}
+
+/// The arguments of one update `state' = U(state, g)`.
+pub struct Update<'a> {
+    /// The step, counted from 0.
+    pub t: usize,
+    /// The upper variable, for dynamics whose rates are learned.
+    pub x: &'a Vector,
+    /// The state before the step.
+    pub state: &'a State,
+    gradient: OnceCell<Vector>,
+    compute: &'a dyn Fn() -> Vector,
+}
+
+impl<'a> Update<'a> {
+    /// Step `t` from `state`, with the gradient that `compute` gives when it is asked for.
+    pub fn new(t: usize, x: &'a Vector, state: &'a State, compute: &'a dyn Fn() -> Vector) -> Self {
+        Self { t, x, state, gradient: OnceCell::new(), compute }
+    }
+
+    /// The gradient g. Costs a gradient of the oracle the first time it is asked for.
+    pub fn gradient(&self) -> &Vector {
+        self.gradient.get_or_init(|| (self.compute)())
+    }
+}
+
+/// A tangent of the arguments of one update.
+#[derive(Clone, Debug)]
+pub struct Tangent<'a> {
+    /// Of x; none is zero.
+    pub x: Option<&'a Vector>,
+    /// Of the state.
+    pub state: &'a State,
+    /// Of the gradient g.
+    pub gradient: &'a Vector,
+}
+
+/// The adjoint of one update.
+#[derive(Clone, Debug)]
+pub struct Adjoint {
+    /// `(dU/dx)' lambda`; none where the update does not look at x.
+    pub x: Option<Vector>,
+    /// `(dU/dstate)' lambda`.
+    pub state: State,
+    /// `(dU/dg)' lambda`: the direction of the second-order product.
+    pub gradient: Vector,
+}
+
+/// The sum of two adjoints in x, of which none is zero.
+fn sum(a: Option<Vector>, b: Option<Vector>) -> Option<Vector> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.add(&b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// A first-order optimiser of the lower level, as a differentiable map.
+pub trait Dynamics: Debug + Send + Sync {
+    /// The name with the settings, as `gd(step size 0.1)`.
+    fn describe(&self) -> String;
+
+    /// Whether the dynamics fits variables of these layouts.
+    ///
+    /// # Errors
+    /// If not, as for a learned rate that x does not have.
+    fn check(&self, upper: &Layout, lower: &Layout) -> Result<(), Error> {
+        let _ = (upper, lower);
+        Ok(())
+    }
+
+    /// What step `t` descends: f, unless said otherwise.
+    fn objective(&self, t: usize) -> Objective {
+        let _ = t;
+        Objective::LOWER
+    }
+
+    /// Whether f is to fall over the steps, so that a rise of it is worth a warning: not where something
+    /// else than f is descended.
+    fn lowers_f(&self) -> bool {
+        self.objective(0) == Objective::LOWER
+    }
+
+    /// The state that starts at `y`.
+    fn start(&self, y: &Vector) -> State {
+        State { y: y.clone(), memory: Vec::new() }
+    }
+
+    /// The adjoint of [`Dynamics::start`]: y's own, unless the memory starts from y too.
+    fn start_adjoint(&self, adjoint: State) -> Vector {
+        adjoint.y
+    }
+
+    /// The point where the gradient of step `t` is taken: y, unless said otherwise. A linear function
+    /// of the state, and so its own tangent.
+    fn query(&self, t: usize, state: &State) -> Vector {
+        let _ = t;
+        state.y.clone()
+    }
+
+    /// The adjoint of [`Dynamics::query`]: adds its part to the adjoint of the state.
+    fn query_adjoint(&self, t: usize, at_query: &Vector, adjoint: State) -> State {
+        let _ = t;
+        State { y: adjoint.y.add(at_query), memory: adjoint.memory }
+    }
+
+    /// `U`: the state after the step.
+    fn step(&self, at: &Update<'_>) -> State;
+
+    /// The tangent of `U`.
+    fn tangent(&self, at: &Update<'_>, along: Tangent<'_>) -> State;
+
+    /// The adjoint of `U`: takes the adjoint of the result to those of the arguments.
+    fn adjoint(&self, at: &Update<'_>, adjoint: State) -> Adjoint;
+}
+
+/// What one step on a stage gave.
+pub(crate) struct Stepped {
+    /// The state after it.
+    pub state: State,
+    /// f where the gradient was taken, if f is descended.
+    pub loss: Option<Loss>,
+    /// The gradient.
+    pub gradient: Vector,
+}
+
+/// [`step`], and the Hessian where it took its gradient.
+pub(crate) fn step_and_curvature<'a>(
+    stage: &Stage<'a>,
+    dynamics: &dyn Dynamics,
+    t: usize,
+    state: &State,
+) -> (Stepped, Curvature<'a>) {
+    let query = dynamics.query(t, state);
+    let (loss, gradient, curvature) = stage.slope_and_curvature(dynamics.objective(t), &query);
+    let computed = || gradient.clone();
+    let state = dynamics.step(&Update::new(t, stage.x, state, &computed));
+    (Stepped { state, loss, gradient }, curvature)
+}
+
+/// Step `t` of `dynamics` on `stage`: one gradient of each loss that it descends.
+pub(crate) fn step(stage: &Stage<'_>, dynamics: &dyn Dynamics, t: usize, state: &State) -> Stepped {
+    let (loss, gradient) = stage.slope(dynamics.objective(t), &dynamics.query(t, state));
+    let computed = || gradient.clone();
+    let state = dynamics.step(&Update::new(t, stage.x, state, &computed));
+    Stepped { state, loss, gradient }
+}

@@ -1,0 +1,126 @@
+//! RMSProp, differentiable.
+
+use bilevel_program::{Layout, Vector, float};
+
+use super::{Adjoint, Coefficient, Dynamics, State, Tangent, Update};
+use crate::Error;
+use crate::error::{below_one, positive};
+use crate::on_device::multiply;
+
+/// `rms-prop`, with g the lower gradient and products, roots and quotients by entries:
+///
+/// ```text
+/// v' = b v + (1 - b) g^2,   v_0 = 0
+/// y' = y - s g / sqrt(v' + eps)
+/// ```
+///
+/// eps stands inside the root, as in [`Adam`](crate::Adam): the root of 0 has no derivative, and here y'
+/// has one at g = 0. The first step is of the size `s / sqrt(1 - b)`.
+///
+/// Requires: f twice differentiable. One gradient a step, and one more for each backward step.
+///
+/// Source: T. Tieleman and G. Hinton, "Lecture 6.5 - RMSProp", Neural Networks for Machine Learning, 2012,
+/// which has no eps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RmsProp {
+    step_size: Coefficient,
+    decay: f64,
+    epsilon: f64,
+}
+
+/// What the update and its derivatives share.
+struct Scaled {
+    second: Vector,
+    /// `r = 1 / sqrt(v' + eps)`
+    inverse_root: Vector,
+    /// `d = g r`
+    direction: Vector,
+}
+
+impl Scaled {
+    /// `v -> dd/dv' v = -d r^2 v / 2`, its own adjoint.
+    fn in_second(&self, v: &Vector) -> Vector {
+        let squared = multiply(&self.inverse_root, &self.inverse_root);
+        multiply(&multiply(&self.direction, &squared), v).scale(-0.5)
+    }
+}
+
+impl RmsProp {
+    /// With the step size `s`, `b = 0.9` and `eps = 1e-12`.
+    ///
+    /// # Errors
+    /// If a fixed `s` is not finite and positive.
+    pub fn new(step_size: impl Into<Coefficient>) -> Result<Self, Error> {
+        let step_size = step_size.into().positive("lower step size")?;
+        Ok(Self { step_size, decay: 0.9, epsilon: 1e-12 })
+    }
+
+    /// With another `b`.
+    ///
+    /// # Errors
+    /// If it is not in `[0, 1)`.
+    pub fn with_decay(mut self, decay: f64) -> Result<Self, Error> {
+        self.decay = below_one("b of rms-prop", decay)?;
+        Ok(self)
+    }
+
+    /// With another `eps`.
+    ///
+    /// # Errors
+    /// If it is not finite and positive.
+    pub fn with_epsilon(mut self, epsilon: f64) -> Result<Self, Error> {
+        self.epsilon = positive("eps of rms-prop", epsilon)?;
+        Ok(self)
+    }
+
+    fn scaled(&self, at: &Update<'_>) -> Scaled {
+        let g = at.gradient();
+        let second = at.state.memory[0].scale(self.decay).axpy(1.0 - self.decay, &multiply(g, g));
+        let inverse_root =
+            second.map(|v| float::recip(float::sqrt(float::add_scalar(v, self.epsilon))));
+        let direction = multiply(g, &inverse_root);
+        Scaled { second, inverse_root, direction }
+    }
+}
+
+impl Dynamics for RmsProp {
+    fn describe(&self) -> String {
+        format!("rms-prop(step size {}, b {}, eps {:e})", self.step_size, self.decay, self.epsilon)
+    }
+
+    fn check(&self, upper: &Layout, _: &Layout) -> Result<(), Error> {
+        self.step_size.check("lower step size", upper)
+    }
+
+    fn start(&self, y: &Vector) -> State {
+        State { y: y.clone(), memory: vec![y.zeros_like()] }
+    }
+
+    fn step(&self, at: &Update<'_>) -> State {
+        let now = self.scaled(at);
+        let moved = self.step_size.times(at.x, &now.direction);
+        State { y: at.state.y.sub(&moved), memory: vec![now.second] }
+    }
+
+    fn tangent(&self, at: &Update<'_>, along: Tangent<'_>) -> State {
+        let now = self.scaled(at);
+        let g_dg = multiply(at.gradient(), along.gradient);
+        let second = along.state.memory[0].scale(self.decay).axpy(2.0 * (1.0 - self.decay), &g_dg);
+        let turned = multiply(along.gradient, &now.inverse_root).add(&now.in_second(&second));
+        let moved = self.step_size.tangent(at.x, along.x, || &now.direction, &turned);
+        State { y: along.state.y.sub(&moved), memory: vec![second] }
+    }
+
+    fn adjoint(&self, at: &Update<'_>, adjoint: State) -> Adjoint {
+        let now = self.scaled(at);
+        let back = adjoint.y.scale(-1.0);
+        let turned = self.step_size.times(at.x, &back);
+        let second = adjoint.memory[0].add(&now.in_second(&turned));
+        let through_square = multiply(at.gradient(), &second).scale(2.0 * (1.0 - self.decay));
+        Adjoint {
+            x: self.step_size.adjoint(at.x, || &now.direction, &back),
+            gradient: multiply(&turned, &now.inverse_root).add(&through_square),
+            state: State { y: adjoint.y, memory: vec![second.scale(self.decay)] },
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The oracle of a problem written in Burn.
+
+use std::fmt::{Debug, Formatter};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bilevel_program::{Layout, Recorded, TraceError, Vector, plain};
+use burn::tensor::Tensor;
+
+use super::{Cost, Direction, Hessian, Linearization, Loss, Oracle, Partials, Point, Wrt};
+use crate::{BilevelProblem, Data, Error, Level, Sample};
+
+/// A loss of a problem, recorded.
+pub(super) type RecordedLoss<P> = Recorded<
+    <P as BilevelProblem>::Upper,
+    <P as BilevelProblem>::Lower,
+    <P as BilevelProblem>::Batch,
+>;
+
+/// Evaluates a [`BilevelProblem`] by its losses as programs: recorded once for the shapes of a batch, and
+/// differentiated from what was recorded.
+pub struct AutodiffOracle<P: BilevelProblem, D> {
+    problem: P,
+    upper_loss: RecordedLoss<P>,
+    lower_loss: RecordedLoss<P>,
+    data: D,
+    cost: Mutex<Cost>,
+}
+
+impl<P: BilevelProblem, D: Data<P::Batch>> AutodiffOracle<P, D> {
+    /// The oracle of `problem`, its variables being the trainable parameters of `x` and `y`.
+    ///
+    /// # Errors
+    /// If a module has no trainable parameters, a loss cannot be recorded or differentiated, or a loss at the
+    /// start is not one finite number.
+    pub fn new(problem: P, x: &P::Upper, y: &P::Lower, data: D) -> Result<Self, Error> {
+        let (x, y) = (plain(x.clone()), plain(y.clone()));
+        let record = |level| Recorded::new(&x, &y).map_err(|error| trace_error(level, error));
+        let oracle = Self {
+            upper_loss: record(Level::Upper)?,
+            lower_loss: record(Level::Lower)?,
+            problem,
+            data,
+            cost: Mutex::default(),
+        };
+        for (level, layout) in
+            [(Level::Upper, oracle.upper_layout()), (Level::Lower, oracle.lower_layout())]
+        {
+            if layout.leaves().is_empty() {
+                return Err(Error::NoVariables { level });
+            }
+        }
+        let (x, y) = (oracle.upper_start(), oracle.lower_start());
+        for level in [Level::Upper, Level::Lower] {
+            oracle.try_at_start(level, Point { x: &x, y: &y, sample: Sample::default() })?;
+        }
+        Ok(oracle)
+    }
+
+    /// Whether everything can be computed that will be asked for.
+    fn try_at_start(&self, level: Level, at: Point<'_>) -> Result<(), Error> {
+        let batch = self.data.batch(level, at.sample);
+        let recorded = self.recorded(level);
+        let loss = self.loss(level);
+        let along = Direction { x: Some(at.x), y: Some(at.y) };
+        let tried = recorded.value(at.x, at.y, &batch, &loss).and_then(|value| {
+            recorded.gradient(at.x, at.y, &batch, Wrt::Both, &loss)?;
+            match recorded.product(at.x, at.y, &batch, along, Wrt::Both, &loss) {
+                // First-order methods need none.
+                Err(TraceError::NotDifferentiable { .. }) | Ok(_) => Ok(value),
+                Err(error) => Err(error),
+            }
+        });
+        let value = tried.map_err(|error| trace_error(level, error))?;
+        let found = Loss::of(value).read();
+        if !found.is_finite() {
+            return Err(Error::NotFiniteAtStart { level, found });
+        }
+        Ok(())
+    }
+
+    /// The values that x was built with.
+    pub fn upper_start(&self) -> Vector {
+        Vector::from_module(self.upper_loss.upper_layout(), self.upper_loss.x())
+    }
+
+    /// The values that y was built with.
+    pub fn lower_start(&self) -> Vector {
+        Vector::from_module(self.lower_loss.lower_layout(), self.lower_loss.y())
+    }
+
+    /// x as a module, with the values of `x`.
+    pub fn upper_module(&self, x: &Vector) -> P::Upper {
+        x.write_into(self.upper_loss.x().clone())
+    }
+
+    /// y as a module, with the values of `y`.
+    pub fn lower_module(&self, y: &Vector) -> P::Lower {
+        y.write_into(self.lower_loss.y().clone())
+    }
+
+    /// The problem.
+    pub fn problem(&self) -> &P {
+        &self.problem
+    }
+
+    /// The variables and the batches for another function of them.
+    pub(super) fn again(&self) -> Result<RecordedLoss<P>, TraceError> {
+        Recorded::new(self.lower_loss.x(), self.lower_loss.y())
+    }
+
+    pub(super) fn recorded(&self, level: Level) -> &RecordedLoss<P> {
+        match level {
+            Level::Upper => &self.upper_loss,
+            Level::Lower => &self.lower_loss,
+        }
+    }
+
+    pub(super) fn batch(&self, level: Level, at: Point<'_>) -> P::Batch {
+        self.check(at);
+        self.data.batch(level, at.sample)
+    }
+
+    pub(super) fn loss(
+        &self,
+        level: Level,
+    ) -> impl Fn(&P::Upper, &P::Lower, &P::Batch) -> Tensor<1> {
+        move |x, y, batch| match level {
+            Level::Upper => self.problem.upper_loss(x, y, batch),
+            Level::Lower => self.problem.lower_loss(x, y, batch),
+        }
+    }
+
+    // A vector of another module has other variables, which may have the same shapes.
+    fn check(&self, at: Point<'_>) {
+        for (level, own, given) in [
+            (Level::Upper, self.upper_layout(), at.x.layout()),
+            (Level::Lower, self.lower_layout(), at.y.layout()),
+        ] {
+            assert!(
+                Arc::ptr_eq(own, given) || own == given,
+                "the {level} variable is a vector of another module, expected one of this oracle's: begin \
+                 with its `{level}_start()`"
+            );
+        }
+    }
+
+    pub(super) fn count(&self, count: impl FnOnce(&mut Cost)) {
+        count(&mut self.cost.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl<P: BilevelProblem, D: Data<P::Batch>> Oracle for AutodiffOracle<P, D> {
+    fn upper_layout(&self) -> &Arc<Layout> {
+        self.upper_loss.upper_layout()
+    }
+
+    fn lower_layout(&self) -> &Arc<Layout> {
+        self.upper_loss.lower_layout()
+    }
+
+    fn value(&self, level: Level, at: Point<'_>) -> Loss {
+        self.count(|cost| cost.count_value(level));
+        let batch = self.batch(level, at);
+        let value = self.recorded(level).value(at.x, at.y, &batch, &self.loss(level));
+        Loss::of(recorded(level, value))
+    }
+
+    fn gradient(&self, level: Level, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
+        self.count(|cost| cost.count_gradient(level));
+        let batch = self.batch(level, at);
+        let found = self.recorded(level).gradient(at.x, at.y, &batch, wrt, &self.loss(level));
+        let (value, partials) = recorded(level, found);
+        (Loss::of(value), partials)
+    }
+
+    fn product(&self, level: Level, at: Point<'_>, along: Direction<'_>, wrt: Wrt) -> Partials {
+        self.count(|cost| cost.count_product(level));
+        let batch = self.batch(level, at);
+        let found = self.recorded(level).product(at.x, at.y, &batch, along, wrt, &self.loss(level));
+        recorded(level, found)
+    }
+
+    fn linearize<'a>(
+        &'a self,
+        level: Level,
+        at: Point<'_>,
+        gradient: Option<Wrt<'_>>,
+        along: Wrt<'_>,
+        wrt: Wrt<'_>,
+    ) -> Linearization<'a> {
+        let with_loss = gradient.is_some();
+        if with_loss {
+            self.count(|cost| cost.count_gradient(level));
+        }
+        let batch = self.batch(level, at);
+        let pattern = Direction {
+            x: along.includes(Level::Upper).then_some(at.x),
+            y: along.includes(Level::Lower).then_some(at.y),
+        };
+        let loss = self.loss(level);
+        let found =
+            self.recorded(level).linearize(at.x, at.y, &batch, gradient, pattern, wrt, &loss);
+        let (value, gradient, linear) = recorded(level, found);
+        let (bytes, y) = (linear.bytes(), at.y.clone());
+        let product = move |along: Direction<'_>, wrt: Wrt<'_>| {
+            self.count(|cost| cost.count_product(level));
+            match along.y.filter(|part| part.layout() != y.layout()) {
+                Some(part) => {
+                    let whole = y.zeros_like().axpy_part(1.0, part);
+                    linear.product(Direction { x: along.x, y: Some(&whole) }, wrt)
+                }
+                None => linear.product(along, wrt),
+            }
+        };
+        let loss = with_loss.then(|| Loss::of(value));
+        Linearization { loss, gradient, hessian: Hessian::new(product, bytes) }
+    }
+
+    fn batches(&self, level: Level) -> usize {
+        self.data.batches(level)
+    }
+
+    fn cost(&self) -> Cost {
+        *self.cost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<P: BilevelProblem + Debug, D: Debug> Debug for AutodiffOracle<P, D> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AutodiffOracle")
+            .field("problem", &self.problem)
+            .field("upper", self.upper_loss.upper_layout())
+            .field("lower", self.upper_loss.lower_layout())
+            .field("data", &self.data)
+            .field("cost", &self.cost)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) fn trace_error(level: Level, error: TraceError) -> Error {
+    match error {
+        TraceError::NotOneNumber { shape } => Error::NotScalar { level, found: shape },
+        error => Error::Trace { what: format!("the {level} loss"), error },
+    }
+}
+
+/// What was computed. The first evaluation found that the loss can be recorded: another batch shows that it depends on
+/// shapes in a way that cannot.
+///
+/// # Panics
+/// If the loss cannot be recorded for this batch.
+pub(super) fn recorded<T>(level: Level, found: Result<T, TraceError>) -> T {
+    found.unwrap_or_else(|error| panic!("the {level} loss of this batch: {error}"))
+}

@@ -1,0 +1,173 @@
+//! The oracle: the only place where losses, gradients and products are evaluated and counted.
+//!
+//! Methods see `dyn Oracle`, vectors in and vectors out. They are compiled once, not once a problem, can be
+//! tested on closed formulas, and their costs are counted the same way.
+
+mod anchored;
+mod autodiff;
+mod constraints;
+mod cost;
+mod split;
+mod stage;
+
+pub(crate) use anchored::Anchored;
+pub use autodiff::AutodiffOracle;
+pub use constraints::{Constraints, ModuleConstraints, PulledBack};
+pub use cost::Cost;
+pub use split::SplitOracle;
+pub use stage::{Curvature, Objective, Samples, Stage};
+
+use std::sync::Arc;
+
+pub use bilevel_program::{Direction, Partials, Wrt};
+use bilevel_program::{Layout, Vector, float};
+use burn::backend::DispatchTensor;
+use burn::tensor::Tensor;
+
+use crate::{Level, Sample};
+
+/// Where a loss is evaluated: both variables and the data.
+#[derive(Clone, Copy, Debug)]
+pub struct Point<'a> {
+    /// The upper variable.
+    pub x: &'a Vector,
+    /// The lower variable.
+    pub y: &'a Vector,
+    /// The data.
+    pub sample: Sample,
+}
+
+/// A loss that stays on its device until somebody reads it.
+#[derive(Clone, Debug)]
+pub struct Loss(Tensor<1>);
+
+impl Loss {
+    /// A loss of shape `[1]`.
+    pub fn new(value: Tensor<1>) -> Self {
+        Self(value)
+    }
+
+    /// A loss of shape `[1]` as a tensor of any device.
+    pub fn of(value: DispatchTensor) -> Self {
+        Self(Tensor::from_dispatch(value))
+    }
+
+    /// Its value. Waits for the device.
+    pub fn read(&self) -> f64 {
+        float::read(self.0.clone().into_dispatch()).iter::<f64>().next().unwrap_or(f64::NAN)
+    }
+
+    /// The values of all, in one read: waits for the device once.
+    pub fn read_all(losses: Vec<Self>) -> Vec<f64> {
+        float::read_numbers(losses.into_iter().map(|loss| loss.0.into_dispatch()).collect())
+    }
+}
+
+/// A loss at one point, to second order.
+pub struct Linearization<'a> {
+    /// The loss, if a gradient was asked for.
+    pub loss: Option<Loss>,
+    /// Its gradient, in the variables that were asked for.
+    pub gradient: Partials,
+    /// Its Hessian.
+    pub hessian: Hessian<'a>,
+}
+
+/// The Hessian of a loss at one point, in x and y together, to be multiplied with directions.
+pub struct Hessian<'a> {
+    product: Box<dyn Fn(Direction<'_>, Wrt<'_>) -> Partials + 'a>,
+    bytes: usize,
+}
+
+impl<'a> Hessian<'a> {
+    /// The Hessian that `product` multiplies with, and how many bytes it holds.
+    pub fn new(product: impl Fn(Direction<'_>, Wrt<'_>) -> Partials + 'a, bytes: usize) -> Self {
+        Self { product: Box::new(product), bytes }
+    }
+
+    /// The Hessian times a direction, in the variables asked for. Counts as a product.
+    ///
+    /// # Panics
+    /// If the direction or the variables are others than were named to [`Oracle::linearize`].
+    pub fn product(&self, along: Direction<'_>, wrt: Wrt<'_>) -> Partials {
+        (self.product)(along, wrt)
+    }
+
+    /// Bytes that are held for the products.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// The function `v -> d/dx <f_y, v>` at one point, of directions v in y or in a [part](Layout::part) of it.
+pub type Mixed<'a> = Box<dyn FnOnce(&Vector) -> Vector + 'a>;
+
+/// Evaluates the two losses of a problem and their derivatives.
+///
+/// Derivatives are exact up to rounding. Implementations count every call in [`Oracle::cost`].
+///
+/// # Panics
+/// Given a point of another module, implementations panic: its variables are not theirs.
+pub trait Oracle {
+    /// The variables of x.
+    fn upper_layout(&self) -> &Arc<Layout>;
+
+    /// The variables of y.
+    fn lower_layout(&self) -> &Arc<Layout>;
+
+    /// The loss of `level`.
+    fn value(&self, level: Level, at: Point<'_>) -> Loss;
+
+    /// The loss of `level` and its gradient.
+    fn gradient(&self, level: Level, at: Point<'_>, wrt: Wrt) -> (Loss, Partials);
+
+    /// The Hessian of the loss of `level`, in x and y together, times a direction: along `v` in y it
+    /// is `(d/dx <f_y, v>, f_yy v)`.
+    fn product(&self, level: Level, at: Point<'_>, along: Direction<'_>, wrt: Wrt) -> Partials;
+
+    /// The loss of `level` at a point, its gradient in the variables `gradient`, and its Hessian, for products in the
+    /// variables `wrt` along directions in the variables `along`. What depends on the point alone may be computed once.
+    ///
+    /// Counts as a gradient if one is asked for, and as a product for each that is taken.
+    fn linearize<'a>(
+        &'a self,
+        level: Level,
+        at: Point<'_>,
+        gradient: Option<Wrt<'_>>,
+        along: Wrt<'_>,
+        wrt: Wrt<'_>,
+    ) -> Linearization<'a> {
+        let _ = (along, wrt);
+        let (x, y, sample) = (at.x.clone(), at.y.clone(), at.sample);
+        let (loss, gradient) = match gradient {
+            Some(wrt) => {
+                let (loss, gradient) = self.gradient(level, at, wrt);
+                (Some(loss), gradient)
+            }
+            None => (None, Partials { x: None, y: None }),
+        };
+        let product = move |along: Direction<'_>, wrt: Wrt<'_>| {
+            self.product(level, Point { x: &x, y: &y, sample }, along, wrt)
+        };
+        Linearization { loss, gradient, hessian: Hessian::new(product, 0) }
+    }
+
+    /// f, its gradient in y, and the product `d/dx <f_y, v>` at the same point, along a v that may be chosen
+    /// once the gradient is known. What the gradient has computed already may serve the product.
+    ///
+    /// Counts as a gradient of f, and as a product of f when the product is taken.
+    fn gradient_and_mixed<'a>(&'a self, at: Point<'a>) -> (Loss, Vector, Mixed<'a>) {
+        let (loss, sides) = self.gradient(Level::Lower, at, Wrt::Lower);
+        let along =
+            move |v: &Vector| self.product(Level::Lower, at, Direction::lower(v), Wrt::Upper);
+        (loss, sides.into_y(), Box::new(move |v| along(v).into_x()))
+    }
+
+    /// The calls so far.
+    fn cost(&self) -> Cost;
+
+    /// How many batches the data of a level is divided into.
+    fn batches(&self, _: Level) -> usize {
+        1
+    }
+}

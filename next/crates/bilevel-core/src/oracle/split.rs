@@ -1,0 +1,142 @@
+//! The oracle of a problem whose lower loss has two stages.
+
+use std::sync::Arc;
+
+use bilevel_program::{Layout, Vector};
+use burn::tensor::Tensor;
+
+use super::autodiff::{recorded, trace_error};
+use super::{
+    AutodiffOracle, Cost, Direction, Linearization, Loss, Mixed, Oracle, Partials, Point, Wrt,
+};
+use crate::{Data, Error, Level, Sample, SplitProblem};
+
+/// Evaluates a [`SplitProblem`] as an [`AutodiffOracle`] does, save [`Oracle::gradient_and_mixed`]: along a
+/// v in variables that the head alone uses, the features stand still, so that
+///
+/// ```text
+/// d/dx <f_y, v> = d/dx <d/dy head(x, y, u), v>   at u = features(y)
+/// ```
+///
+/// and u is known from the gradient. Such a product costs one of the head and no pass through the body, in
+/// time and in memory; nothing of the body is kept for it but u. Along any other v it is the usual product.
+#[derive(Debug)]
+pub struct SplitOracle<P: SplitProblem, D> {
+    whole: AutodiffOracle<P, D>,
+    /// The variables that the features do not depend on.
+    head: Arc<Layout>,
+}
+
+impl<P: SplitProblem, D: Data<P::Batch>> SplitOracle<P, D> {
+    /// The oracle of `problem`, its variables being the trainable parameters of `x` and `y`.
+    ///
+    /// # Errors
+    /// As [`AutodiffOracle::new`]; or if the loss of the head is not the lower loss at the start.
+    pub fn new(problem: P, x: &P::Upper, y: &P::Lower, data: D) -> Result<Self, Error> {
+        let whole = AutodiffOracle::new(problem, x, y, data)?;
+        let (x, y) = (whole.upper_start(), whole.lower_start());
+        let at = Point { x: &x, y: &y, sample: Sample::default() };
+        let batch = whole.batch(Level::Lower, at);
+        let problem = whole.problem();
+        let failed = |error| trace_error(Level::Lower, error);
+        let features = |_: &_, y: &_, batch: &_| problem.features(y, batch).sum();
+        let probe = whole.again().map_err(failed)?;
+        let [_, body] = probe.reached(&x, &y, &batch, &features).map_err(failed)?;
+        let staged = |x: &_, y: &_, batch: &_| -> Tensor<1> {
+            problem.head_loss(x, y, problem.features(y, batch), batch)
+        };
+        let probe = whole.again().map_err(failed)?;
+        let loss = probe.value(&x, &y, &batch, &staged).map_err(failed)?;
+        let expected =
+            whole.recorded(Level::Lower).value(&x, &y, &batch, &whole.loss(Level::Lower));
+        let expected = Loss::of(expected.map_err(failed)?).read();
+        let found = Loss::of(loss).read();
+        // Sums in another order are the same function.
+        let bytes = whole.lower_layout().leaves().iter().map(|leaf| leaf.dtype.size()).max();
+        let near = if bytes == Some(8) { 1e-10 } else { 1e-4 } * expected.abs().max(1e-3);
+        if !found.is_finite() || (found - expected).abs() > near {
+            return Err(Error::SplitLoss { found, expected });
+        }
+        let lower = whole.lower_layout();
+        let in_head = |at: &usize| body.position(lower.leaves()[*at].id).is_none();
+        let head = lower.part(&(0..lower.leaves().len()).filter(in_head).collect::<Vec<_>>());
+        Ok(Self { whole, head })
+    }
+
+    /// The oracle without the short cut, which holds the modules.
+    pub fn whole(&self) -> &AutodiffOracle<P, D> {
+        &self.whole
+    }
+
+    /// Whether the head alone uses the variables of `part`.
+    fn in_head(&self, part: &Layout) -> bool {
+        part.leaves().iter().all(|leaf| self.head.position(leaf.id).is_some())
+    }
+}
+
+impl<P: SplitProblem, D: Data<P::Batch>> Oracle for SplitOracle<P, D> {
+    fn upper_layout(&self) -> &Arc<Layout> {
+        self.whole.upper_layout()
+    }
+
+    fn lower_layout(&self) -> &Arc<Layout> {
+        self.whole.lower_layout()
+    }
+
+    fn value(&self, level: Level, at: Point<'_>) -> Loss {
+        self.whole.value(level, at)
+    }
+
+    fn gradient(&self, level: Level, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
+        self.whole.gradient(level, at, wrt)
+    }
+
+    fn product(&self, level: Level, at: Point<'_>, along: Direction<'_>, wrt: Wrt) -> Partials {
+        self.whole.product(level, at, along, wrt)
+    }
+
+    fn linearize<'a>(
+        &'a self,
+        level: Level,
+        at: Point<'_>,
+        gradient: Option<Wrt<'_>>,
+        along: Wrt<'_>,
+        wrt: Wrt<'_>,
+    ) -> Linearization<'a> {
+        self.whole.linearize(level, at, gradient, along, wrt)
+    }
+
+    fn gradient_and_mixed<'a>(&'a self, at: Point<'a>) -> (Loss, Vector, Mixed<'a>) {
+        let level = Level::Lower;
+        self.whole.count(|cost| cost.count_gradient(level));
+        let batch = self.whole.batch(level, at);
+        let head = at.y.only(&self.head);
+        let found = self.whole.recorded(level).linearize(
+            at.x,
+            at.y,
+            &batch,
+            Some(Wrt::Lower),
+            Direction::lower(&head),
+            Wrt::Upper,
+            &self.whole.loss(level),
+        );
+        let (value, partials, head_products) = recorded(level, found);
+        let mixed = move |v: &Vector| {
+            if !self.in_head(v.layout()) {
+                return self.product(level, at, Direction::lower(v), Wrt::Upper).into_x();
+            }
+            self.whole.count(|cost| cost.count_product(level));
+            let v = head.zeros_like().axpy_part(1.0, v);
+            head_products.product(Direction::lower(&v), Wrt::Upper).into_x()
+        };
+        (Loss::of(value), partials.into_y(), Box::new(mixed))
+    }
+
+    fn batches(&self, level: Level) -> usize {
+        self.whole.batches(level)
+    }
+
+    fn cost(&self) -> Cost {
+        self.whole.cost()
+    }
+}

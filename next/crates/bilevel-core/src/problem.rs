@@ -1,0 +1,75 @@
+//! The problem: `min_x F(x, y*(x))` with `y*(x)` in `argmin_y f(x, y)`.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use bilevel_program::Batch;
+pub use bilevel_program::Level;
+
+/// A bilevel problem, written over ordinary Burn modules.
+///
+/// ```text
+/// min_x F(x, y*(x)),   y*(x) in argmin_y f(x, y)
+/// ```
+///
+/// Implement it for a type of your own ([a complete one](crate)):
+///
+/// ```text
+/// impl BilevelProblem for Ridge {
+///     type Upper = Penalties;
+///     type Lower = Linear;
+///     type Batch = Points;
+///     /* the two losses */
+/// }
+/// ```
+///
+/// The losses are recorded as programs, once for the shapes of their data, and the derivatives are those of the
+/// program. They must be deterministic: a loss that draws random numbers (dropout) is another function at each
+/// evaluation, and a Hessian-vector product of it means nothing.
+pub trait BilevelProblem {
+    /// The upper variable x: its trainable parameters.
+    type Upper: Module;
+    /// The lower variable y: its trainable parameters.
+    type Lower: Module;
+    /// The data of one evaluation: a tensor, a tuple of such, or a struct with
+    /// [`#[derive(Batch)]`](bilevel_program::Batch); they are constants.
+    type Batch: Batch;
+
+    /// The upper loss `F(x, y)`, of shape `[1]`.
+    fn upper_loss(&self, x: &Self::Upper, y: &Self::Lower, batch: &Self::Batch) -> Tensor<1>;
+
+    /// The lower loss `f(x, y)`, of shape `[1]`.
+    fn lower_loss(&self, x: &Self::Upper, y: &Self::Lower, batch: &Self::Batch) -> Tensor<1>;
+}
+
+/// A problem whose lower loss is computed in two stages: features of the samples, and a head on them, as the
+/// last layer of a network and its loss.
+///
+/// ```text
+/// f(x, y) = head(x, y, features(y))
+/// ```
+///
+/// x must not enter the features, which the signature sees to. Which variables of y the head alone uses is
+/// found out by the oracle; write the lower loss as
+///
+/// ```text
+/// fn lower_loss(&self, x: &X, y: &Y, batch: &Data) -> Tensor<1> {
+///     self.head_loss(x, y, self.features(y, batch), batch)
+/// }
+/// ```
+///
+/// so that the two cannot disagree. A [`SplitOracle`](crate::SplitOracle) takes second-order products of such
+/// a loss through its head alone.
+pub trait SplitProblem: BilevelProblem {
+    /// The features of the samples of a batch, `[n, features]`.
+    fn features(&self, y: &Self::Lower, batch: &Self::Batch) -> Tensor<2>;
+
+    /// The lower loss of samples with these `features`, of shape `[1]`.
+    fn head_loss(
+        &self,
+        x: &Self::Upper,
+        y: &Self::Lower,
+        features: Tensor<2>,
+        batch: &Self::Batch,
+    ) -> Tensor<1>;
+}

@@ -1,0 +1,191 @@
+//! The loop: it owns limits, timing, seeds and observers; solvers only step.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use burn::tensor::Device;
+
+use crate::error::{at_least_one, not_negative};
+use crate::hypergradient::Status;
+use crate::{Cost, Error, Solver, Step};
+
+/// What an observer sees after each upper step.
+pub struct Progress<'a> {
+    /// The upper step, counted from 1.
+    pub step: usize,
+    /// Time since the run began, or was resumed; observers' own time excluded.
+    pub elapsed: Duration,
+    /// Oracle calls since the run began, or was resumed.
+    pub cost: Cost,
+    /// What the step saw.
+    pub seen: &'a Step,
+    /// The solver, with x and y.
+    pub solver: &'a dyn Solver,
+}
+
+/// Watches a run: for logs, curves, progress bars, early stopping.
+pub trait Observer {
+    /// Called after each upper step; `Break` ends the run.
+    fn observe(&mut self, progress: &Progress<'_>) -> ControlFlow<()>;
+}
+
+impl<F: FnMut(&Progress<'_>) -> ControlFlow<()>> Observer for F {
+    fn observe(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
+        self(progress)
+    }
+}
+
+/// Why a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All steps were made.
+    StepLimit,
+    /// The time was up.
+    TimeLimit,
+    /// The norm of a hypergradient that can be trusted is within the tolerance.
+    Stationary,
+    /// An observer ended it.
+    Observer,
+}
+
+/// The end of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// Why it ended.
+    pub ending: Ending,
+    /// The upper steps made, those before a resumed run counted.
+    pub steps: usize,
+    /// Time, observers' own excluded.
+    pub elapsed: Duration,
+    /// Oracle calls.
+    pub cost: Cost,
+    /// The status of the last hypergradient.
+    pub status: Status,
+    /// How many hypergradients came with a status that is not ok.
+    pub warnings: usize,
+}
+
+/// Runs a solver.
+pub struct Executor<'a> {
+    first: usize,
+    steps: usize,
+    time: Option<Duration>,
+    tolerance: Option<f64>,
+    seed: Option<(u64, Device)>,
+    observers: Vec<Box<dyn Observer + 'a>>,
+}
+
+impl<'a> Executor<'a> {
+    /// At most `steps` upper steps.
+    ///
+    /// # Errors
+    /// If `steps` is 0.
+    pub fn new(steps: usize) -> Result<Self, Error> {
+        Ok(Self {
+            first: 0,
+            steps: at_least_one("upper steps", steps)?,
+            time: None,
+            tolerance: None,
+            seed: None,
+            observers: Vec::new(),
+        })
+    }
+
+    /// Begins at step `k`, counted from 0: the run goes on that a solver was saved from after k steps
+    /// ([`Solver::save`]), and ends with it, after `steps` steps in all. Numbers, seeds and schedules of the
+    /// steps are those of the whole run; time, oracle calls and warnings those of this part.
+    ///
+    /// # Errors
+    /// If no step is left.
+    pub fn starting_at(mut self, k: usize) -> Result<Self, Error> {
+        if k >= self.steps {
+            return Err(Error::InvalidSetting {
+                setting: "first step of a run that goes on",
+                found: format!("{k} of {}", self.steps),
+                expected: "a step below the number of all steps",
+                cure: "the run is over: raise the number of steps to go on",
+            });
+        }
+        self.first = k;
+        Ok(self)
+    }
+
+    /// Ends after the step in which this time is up.
+    pub fn with_time_limit(mut self, time: Duration) -> Self {
+        self.time = Some(time);
+        self
+    }
+
+    /// Ends when the norm of the hypergradient is at most `tolerance`. Without it no norm ends a run: from a
+    /// start where y does not depend on x, the first hypergradients of few lower steps may be 0.
+    ///
+    /// # Errors
+    /// If it is negative or not finite.
+    pub fn with_tolerance(mut self, tolerance: f64) -> Result<Self, Error> {
+        self.tolerance = Some(not_negative("gradient tolerance", tolerance)?);
+        Ok(self)
+    }
+
+    /// Seeds the device's generator before each step with `seed` and the step's number, so that a step
+    /// draws the same whatever was drawn before it.
+    pub fn with_seed(mut self, seed: u64, device: Device) -> Self {
+        self.seed = Some((seed, device));
+        self
+    }
+
+    /// With one more observer.
+    pub fn observe(mut self, observer: impl Observer + 'a) -> Self {
+        self.observers.push(Box::new(observer));
+        self
+    }
+
+    /// Runs to an end.
+    ///
+    /// # Errors
+    /// The solver's.
+    pub fn run(mut self, solver: &mut dyn Solver) -> Result<Outcome, Error> {
+        let before = solver.cost();
+        let mut elapsed = Duration::ZERO;
+        let mut warnings = 0;
+        for k in self.first..self.steps {
+            if let Some((seed, device)) = &self.seed {
+                device.seed(step_seed(*seed, k as u64));
+            }
+            let begin = Instant::now();
+            let seen = solver.step(k)?;
+            elapsed += begin.elapsed();
+            warnings += usize::from(!seen.status.is_ok());
+            let step = k + 1;
+            let Step { upper_loss, gradient_norm, status, .. } = seen;
+            tracing::debug!(step, upper_loss, gradient_norm, %status);
+            let cost = solver.cost() - before;
+            let progress = Progress { step, elapsed, cost, seen: &seen, solver };
+            // Every observer sees every step, also the one that another ends the run at.
+            let stops = self.observers.iter_mut().map(|o| o.observe(&progress));
+            let stopped = stops.filter(ControlFlow::is_break).count() > 0;
+            let ending = if stopped {
+                Ending::Observer
+            } else if seen.status.is_ok()
+                && self.tolerance.is_some_and(|tolerance| seen.gradient_norm <= tolerance)
+            {
+                Ending::Stationary
+            } else if self.time.is_some_and(|limit| elapsed >= limit) {
+                Ending::TimeLimit
+            } else if step == self.steps {
+                Ending::StepLimit
+            } else {
+                continue;
+            };
+            return Ok(Outcome { ending, steps: step, elapsed, cost, status, warnings });
+        }
+        unreachable!("an executor has a step left, and the last one ends the run")
+    }
+}
+
+/// A seed for step `k`: neighbouring steps must not share streams (splitmix64).
+fn step_seed(seed: u64, k: u64) -> u64 {
+    let mut z = seed.wrapping_add(k.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}

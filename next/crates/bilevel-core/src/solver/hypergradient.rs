@@ -1,0 +1,167 @@
+//! Descent along hypergradients.
+
+use bilevel_program::Vector;
+
+use super::{Solver, Step, name, project};
+use crate::error::positive;
+use crate::hypergradient::HypergradientMethod;
+use crate::upper::UpperStep;
+use crate::{Cost, Error, Oracle, Projection, Sample, Samples, Snapshot, Stage};
+
+/// Where the lower level starts at each upper step.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Start {
+    /// At the same point each time.
+    #[default]
+    Fixed,
+    /// Where it ended the time before. Hypergradients take that point for a constant, though it depends
+    /// on earlier x.
+    Warm,
+    /// At a point z that is learned: after each upper step `z' = Proj(z - a dF/dz)`, by the methods that
+    /// differentiate in the start, [`IaGm`](crate::IaGm) and [`Iaptt`](crate::Iaptt).
+    Learned {
+        /// a
+        step_size: f64,
+    },
+}
+
+/// Descends along hypergradients: `x' = Proj(optimiser(x, g))`.
+pub struct HypergradientSolver<'a> {
+    oracle: &'a dyn Oracle,
+    method: Box<dyn HypergradientMethod>,
+    upper: Box<dyn UpperStep + 'a>,
+    projection: Option<Box<dyn Projection>>,
+    start: Start,
+    start_projection: Option<Box<dyn Projection>>,
+    x: Vector,
+    y0: Vector,
+    y: Vector,
+}
+
+impl<'a> HypergradientSolver<'a> {
+    /// `method` on `oracle`, from `x` and `y`, x moved by `upper`.
+    pub fn new(
+        oracle: &'a dyn Oracle,
+        method: impl HypergradientMethod + 'static,
+        upper: impl UpperStep + 'a,
+        x: Vector,
+        y: Vector,
+    ) -> Self {
+        Self {
+            oracle,
+            method: Box::new(method),
+            upper: Box::new(upper),
+            projection: None,
+            start: Start::Fixed,
+            start_projection: None,
+            x,
+            y0: y.clone(),
+            y,
+        }
+    }
+
+    /// With x kept in a convex set.
+    pub fn with_projection(mut self, projection: impl Projection + 'static) -> Self {
+        self.x = projection.apply(&self.x);
+        self.projection = Some(Box::new(projection));
+        self
+    }
+
+    /// With another start of the lower level. One that is learned is checked before the first step runs:
+    /// its step size must be finite and positive, and the method must differentiate in the start.
+    pub fn with_start(mut self, start: Start) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// With a learned start kept in a convex set.
+    pub fn with_start_projection(mut self, projection: impl Projection + 'static) -> Self {
+        self.y0 = projection.apply(&self.y0);
+        self.start_projection = Some(Box::new(projection));
+        self
+    }
+
+    /// Where the lower level starts: z if it is learned.
+    pub fn lower_start(&self) -> &Vector {
+        match self.start {
+            Start::Fixed | Start::Learned { .. } => &self.y0,
+            Start::Warm => &self.y,
+        }
+    }
+
+    fn check_start(&self) -> Result<(), Error> {
+        if let Start::Learned { step_size } = self.start {
+            positive("step size of the learned start", step_size)?;
+            if !self.method.differentiates_start() {
+                return Err(Error::NoStartGradient { method: self.method.describe() });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Solver for HypergradientSolver<'_> {
+    fn step(&mut self, k: usize) -> Result<Step, Error> {
+        self.check_start()?;
+        let sample = Sample(k as u64);
+        let samples = Samples { upper: sample, lower: sample };
+        let start = self.lower_start().clone();
+        let found = self.method.hypergradient(Stage::new(self.oracle, &self.x, samples), &start)?;
+        self.y = found.lower;
+        let finite = |ok: bool, what, cure| {
+            if ok { Ok(()) } else { Err(Error::NotFinite { what, step: k + 1, cure }) }
+        };
+        let upper_loss = found.upper_loss.read();
+        finite(upper_loss.is_finite(), "upper loss", "lower step size")?;
+        finite(!found.status.is_broken(), "solution of the linear system", "lower step size")?;
+        let gradient_norm = found.gradient.norm();
+        finite(
+            gradient_norm.is_finite(),
+            "hypergradient",
+            "lower step size or number of lower steps",
+        )?;
+        let moved = self.upper.step(&self.x, &found.gradient);
+        finite(moved.all_finite(), "upper variable", "upper learning rate")?;
+        if let (Start::Learned { step_size }, Some(along)) = (self.start, &found.start) {
+            let moved = start.axpy(-step_size, along);
+            finite(moved.all_finite(), "lower start", "step size of the learned start")?;
+            self.y0 = project(&self.start_projection, moved);
+        }
+        self.x = project(&self.projection, moved);
+        let (lower_loss, status) = (found.lower_loss, found.status);
+        Ok(Step { upper_loss, lower_loss, gradient_norm, status })
+    }
+
+    fn x(&self) -> &Vector {
+        &self.x
+    }
+
+    fn y(&self) -> &Vector {
+        &self.y
+    }
+
+    fn cost(&self) -> Cost {
+        self.oracle.cost()
+    }
+
+    fn save(&self) -> Snapshot {
+        let mut to = Snapshot::default();
+        to.put_name("solver", name(&self.method.describe()));
+        to.put_vector("x", &self.x);
+        to.put_vector("y", &self.y);
+        to.put_vector("start", &self.y0);
+        to.put_within("method", |to| self.method.save(to));
+        to.put_within("upper", |to| self.upper.save(to));
+        to
+    }
+
+    fn restore(&mut self, mut from: Snapshot) -> Result<(), Error> {
+        from.take_name("solver", name(&self.method.describe()))?;
+        self.x = from.take_vector("x", &self.x)?;
+        self.y = from.take_vector("y", &self.y)?;
+        self.y0 = from.take_vector("start", &self.y0)?;
+        from.take_within("method", |from| self.method.restore(from, &self.x, &self.y))?;
+        from.take_within("upper", |from| self.upper.restore(from))?;
+        from.finish()
+    }
+}

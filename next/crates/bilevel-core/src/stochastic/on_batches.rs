@@ -1,0 +1,79 @@
+//! A hypergradient method on batches.
+
+use super::shared::descend;
+use crate::error::at_least_one;
+use crate::hypergradient::{HypergradientMethod, Status};
+use crate::joint::{Iterate, JointMethod, Seen};
+use crate::{Error, Rates, Snapshot};
+
+/// `on-batches`: y is trained on fresh batches, and where it is then a hypergradient is taken on one batch of each
+/// level.
+///
+/// ```text
+/// T times: y' = Proj(y - b f_y(x, y; s))     an s each
+/// (y'', D_x) = the hypergradient method from y' on one s and one t
+/// x' = Proj(x - a D_x)
+/// ```
+///
+/// A [`HypergradientSolver`](crate::HypergradientSolver) descends on one batch all the way to the hypergradient:
+/// on small batches y then learns each of them by heart, one after the other. Here the descent of the method itself
+/// may be short: of one step for [`Implicit`](crate::Implicit), which wants y near a minimum and not a path to it.
+/// Gives what the method gives, at a y that has seen all data, and the method's status. Cost: T gradients of f and
+/// that of the method. What it says of y's direction is that of the last training step.
+///
+/// Source: A. Mehra and J. Hamm, "Penalty method for inversion-free deep bilevel optimization", 2021, whose
+/// ApproxGrad is trained like this; with a linear solver that goes on from its last solution it is the scheme of
+/// [`Amigo`](crate::Amigo).
+#[derive(Debug)]
+pub struct OnBatches {
+    method: Box<dyn HypergradientMethod>,
+    rates: Rates,
+    training_steps: usize,
+    status: Status,
+}
+
+impl OnBatches {
+    /// `method` after T `training_steps` of y each time, with the step sizes `rates` of x and of the training.
+    ///
+    /// # Errors
+    /// If there is no training step.
+    pub fn new(
+        method: impl HypergradientMethod + 'static,
+        rates: Rates,
+        training_steps: usize,
+    ) -> Result<Self, Error> {
+        let training_steps = at_least_one("training steps", training_steps)?;
+        let status = Status::Approximate;
+        Ok(Self { method: Box::new(method), rates, training_steps, status })
+    }
+}
+
+impl JointMethod for OnBatches {
+    fn describe(&self) -> String {
+        let Self { method, rates, training_steps, .. } = self;
+        format!("on-batches({}, {rates}, {training_steps} training steps)", method.describe())
+    }
+
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
+        let (lower_loss, along_y) = descend(at, self.rates.lower.at(k), self.training_steps);
+        let samples = at.draw();
+        let found = self.method.hypergradient(at.stage(samples), &at.y)?;
+        self.status = found.status;
+        at.y = at.project_lower(found.lower);
+        at.move_x(self.rates.upper.at(k), &found.gradient);
+        let upper_loss = found.upper_loss;
+        Ok(Seen { upper_loss, lower_loss, along_x: found.gradient, along_y, rest: 0.0 })
+    }
+
+    fn status(&self) -> Status {
+        self.status
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        to.put_within("method", |to| self.method.save(to));
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
+        from.take_within("method", |from| self.method.restore(from, &at.x, &at.y))
+    }
+}

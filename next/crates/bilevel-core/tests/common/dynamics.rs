@@ -1,0 +1,169 @@
+//! What every dynamics must satisfy, on the device of the binary that includes this file.
+
+#[path = "dynamics/formulas.rs"]
+mod formulas;
+#[path = "dynamics/proximal.rs"]
+mod proximal;
+#[path = "dynamics/reversible.rs"]
+mod reversible;
+#[path = "dynamics/special.rs"]
+mod special;
+#[path = "dynamics/tuning.rs"]
+mod tuning;
+
+use bilevel_core::lower::{State, pull_back, push_forward};
+use bilevel_core::*;
+use bilevel_program::Vector;
+
+use crate::common::*;
+use tuning::*;
+
+/// Every dynamics, with settings that make its terms count. A new one is one line.
+fn dynamics() -> Vec<(&'static str, Box<dyn Dynamics>)> {
+    let gd = || Gd::new(0.3).unwrap();
+    let heavy = || Momentum::new(0.2, 0.8).unwrap();
+    let adam = |step: Coefficient| {
+        Adam::new(step).unwrap().with_decay(0.7, 0.8).unwrap().with_epsilon(0.05).unwrap()
+    };
+    let rms_prop = |step: Coefficient| {
+        RmsProp::new(step).unwrap().with_decay(0.8).unwrap().with_epsilon(0.05).unwrap()
+    };
+    let rate = || Coefficient::exp("rate");
+    let fading = Weight::Decaying(0.9);
+    vec![
+        ("gd", Box::new(gd())),
+        ("gd, learned", Box::new(Gd::new(rate()).unwrap())),
+        ("momentum", Box::new(heavy())),
+        ("momentum, learned", {
+            Box::new(Momentum::new(rate(), Coefficient::sigmoid("momentum")).unwrap())
+        }),
+        ("nesterov", Box::new(Nesterov::new(0.2).unwrap())),
+        ("nesterov, standard and learned", Box::new(Nesterov::standard(rate()).unwrap())),
+        ("adam", Box::new(adam(0.1.into()))),
+        ("adam, learned", Box::new(adam(rate()))),
+        ("rms-prop", Box::new(rms_prop(0.1.into()))),
+        ("rms-prop, learned", Box::new(rms_prop(rate()))),
+        ("projected onto a box", {
+            Box::new(Projected::new(heavy(), Bounds::new(-0.4, 0.3).unwrap()))
+        }),
+        ("projected onto a ball", {
+            Box::new(Projected::new(Nesterov::new(rate()).unwrap(), Ball::new(0.8).unwrap()))
+        }),
+        ("projected onto no bound", Box::new(Projected::new(gd(), Ball::new(100.0).unwrap()))),
+        ("projected onto simplices", {
+            Box::new(Projected::new(gd(), Simplex::each(1.0).unwrap()))
+        }),
+        ("projected onto one simplex", {
+            Box::new(Projected::new(gd(), Simplex::together(2.0).unwrap()))
+        }),
+        ("proximal", Box::new(Projected::new(gd(), SoftThreshold::new(0.05).unwrap()))),
+        ("aggregated", Box::new(Aggregated::new(0.4, 0.3, fading).unwrap())),
+        ("aggregated, constant", {
+            Box::new(Aggregated::new(0.4, 0.3, Weight::Constant(0.6)).unwrap())
+        }),
+        ("pessimistic", Box::new(Aggregated::pessimistic(0.4, 0.3, fading).unwrap())),
+        ("aggregated in a ball", {
+            let aggregated = Aggregated::new(0.4, 0.3, fading).unwrap();
+            Box::new(Projected::new(aggregated, Ball::new(0.8).unwrap()))
+        }),
+        ("diagonal", Box::new(Preconditioned::new(gd(), Diagonal::new("factors")))),
+        ("kronecker", Box::new(Preconditioned::new(gd(), Kronecker::new("curvature")))),
+        ("kronecker, learned adam", {
+            Box::new(Preconditioned::new(adam(rate()), Kronecker::new("curvature")))
+        }),
+        ("diagonal, boxed nesterov", {
+            let inner: Box<dyn Dynamics> = Box::new(Nesterov::standard(0.2).unwrap());
+            Box::new(Preconditioned::new(inner, Diagonal::new("factors")))
+        }),
+    ]
+}
+
+/// Where the derivatives of a few steps are looked at: memories are positive, as second moments are.
+fn middle(oracle: &TuningOracle, dynamics: &dyn Dynamics) -> Place {
+    let state = dynamics.start(&oracle.lower_start());
+    let positive = |(m, seed): (&Vector, u64)| {
+        let values: Vec<_> = random(m, seed).to_vec().iter().map(|v| 0.3 + 0.2 * v).collect();
+        Vector::from_slice(m.layout(), &values, &m.device())
+    };
+    let memory = state.memory.iter().zip(90..).map(positive).collect();
+    (oracle.upper_start(), State { y: state.y, memory })
+}
+
+const STEPS: usize = 3;
+
+/// The states before each of a few steps, and the last.
+fn trajectory(stage: &Stage<'_>, dynamics: &dyn Dynamics, start: &State) -> Vec<State> {
+    let mut states = vec![start.clone()];
+    for t in 0..STEPS {
+        states.push(advance(stage, dynamics, t, &states[t]));
+    }
+    states
+}
+
+#[test]
+fn the_adjoint_of_a_few_steps_is_that_of_differences_and_of_the_tangent() {
+    for (name, dynamics) in dynamics() {
+        for fit in BOTH {
+            let oracle = tuning(fit, false);
+            let at = middle(&oracle, dynamics.as_ref());
+            let end = |(x, start): &Place| {
+                let stage = Stage::new(&oracle, x, Samples::default());
+                trajectory(&stage, dynamics.as_ref(), start).pop().unwrap()
+            };
+            // F sees y alone, a later step sees the memory too.
+            let weight = random_place(&at, 80);
+            let value = |place: &Place| {
+                let end = (weight.0.zeros_like(), end(place));
+                inner(&end, &weight)
+            };
+
+            let stage = Stage::new(&oracle, &at.0, Samples::default());
+            let states = trajectory(&stage, dynamics.as_ref(), &at.1);
+            let mut back = (at.0.zeros_like(), weight.1.clone());
+            for t in (0..STEPS).rev() {
+                let pulled = pull_back(&stage, dynamics.as_ref(), t, &states[t], back.1, Wrt::Both);
+                back = (back.0.add(pulled.x.as_ref().unwrap()), pulled.into_state());
+            }
+            for (which, along) in directions(&at).iter().enumerate() {
+                let what = format!("{name}, {fit:?}, direction {which}");
+                let found = inner(&back, along);
+                let expected = slope(|h| value(&shifted(&at, h, along)));
+                assert_close(&what, &[found], &[expected], 1e-7);
+
+                let mut tangent = along.1.clone();
+                for (t, state) in states[..STEPS].iter().enumerate() {
+                    let x = Some(&along.0);
+                    tangent = push_forward(&stage, dynamics.as_ref(), t, state, &tangent, x);
+                }
+                let tangent = inner(&(along.0.zeros_like(), tangent), &weight);
+                assert_close(&what, &[tangent], &[found], 1e-12);
+            }
+        }
+    }
+}
+
+#[test]
+fn rad_is_the_derivative_of_a_few_steps() {
+    for fit in BOTH {
+        let oracle = tuning(fit, false);
+        let (x, y) = (oracle.upper_start(), oracle.lower_start());
+        for steps in [1, 2, 7] {
+            for ((name, plain), (_, through)) in dynamics().into_iter().zip(dynamics()) {
+                let descent = Descent::new(plain, steps).unwrap();
+                let value = |x: Vector| {
+                    let stage = Stage::new(&oracle, &x, Samples::default());
+                    let end = descent.run(&stage, &y).unwrap().state.y;
+                    stage.value(Level::Upper, &end).read()
+                };
+                let mut rad = Rad::new(Descent::new(through, steps).unwrap());
+                let stage = Stage::new(&oracle, &x, Samples::default());
+                let found = rad.hypergradient(stage, &y).unwrap().gradient;
+                // The test above looks at the variables of x one by one.
+                let along = random(&x, 60);
+                let expected = slope(|h| value(x.axpy(h, &along)));
+                let what = format!("{name}, {fit:?}, {steps} steps");
+                assert_close(&what, &[found.dot(&along)], &[expected], 1e-8);
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What every proximal map must satisfy.
+
+use bilevel_core::*;
+use bilevel_program::{Vector, float};
+
+use super::tuning::*;
+use crate::common::*;
+use crate::device;
+
+/// The projection onto the simplex, by trying every set of positive entries.
+fn simplex_by_force(y: &[f64], sum: f64) -> Vec<f64> {
+    let nearest = |set: usize| {
+        let inside = |i: usize| set >> i & 1 == 1;
+        let chosen = (0..y.len()).filter(|i| inside(*i));
+        let theta = (chosen.clone().map(|i| y[i]).sum::<f64>() - sum) / chosen.count() as f64;
+        let point: Vec<_> =
+            (0..y.len()).map(|i| if inside(i) { y[i] - theta } else { 0.0 }).collect();
+        let distance: f64 = point.iter().zip(y).map(|(p, y)| (p - y).powi(2)).sum();
+        point.iter().all(|p| *p >= 0.0).then_some((distance, point))
+    };
+    let candidates = (1..1 << y.len()).filter_map(nearest);
+    candidates.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap().1
+}
+
+#[test]
+fn the_simplex_projection_is_the_nearest_point() {
+    let y = tuning(Fit::Squares, false).lower_start();
+    let weights = FEATURES * FEATURES_OUT;
+    for seed in 0..20 {
+        let at = random(&y, seed).scale(1.0 + seed as f64 / 3.0);
+        let values = at.to_vec();
+        let together = Simplex::together(1.5).unwrap().apply(&at).to_vec();
+        assert_close("together", &together, &simplex_by_force(&values, 1.5), 1e-12);
+        let each = Simplex::each(0.5).unwrap().apply(&at).to_vec();
+        let (first, second) = values.split_at(weights);
+        let expected = [simplex_by_force(first, 0.5), simplex_by_force(second, 0.5)].concat();
+        assert_close("each", &each, &expected, 1e-12);
+    }
+}
+
+#[test]
+fn proximal_maps_are_firmly_nonexpansive_and_their_derivatives_symmetric() {
+    let y = tuning(Fit::Squares, false).lower_start();
+    let maps: [(f64, Box<dyn Proximal>); 5] = [
+        (0.0, Box::new(Bounds::new(-0.3, 0.5).unwrap())),
+        (0.0, Box::new(Ball::new(1.1).unwrap())),
+        (0.0, Box::new(Simplex::each(1.0).unwrap())),
+        (0.0, Box::new(Simplex::together(1.0).unwrap())),
+        (0.1, Box::new(SoftThreshold::new(0.2).unwrap())),
+    ];
+    for (moves, map) in &maps {
+        let name = map.describe();
+        for seed in 0..10 {
+            let [a, b, u, v] = [0, 1, 2, 3].map(|i| random(&y, 50 + 4 * seed + i));
+            let image = map.apply(&a).sub(&map.apply(&b));
+            assert!(image.dot(&image) <= image.dot(&a.sub(&b)) + 1e-12, "{name}");
+            let turned = [map.derivative(&a, &u).dot(&v), map.derivative(&a, &v).dot(&u)];
+            assert_close(&name, &turned[..1], &turned[1..], 1e-12);
+            // A projection keeps what it made; another proximal map does not.
+            let again = map.apply(&map.apply(&a)).sub(&map.apply(&a)).norm();
+            assert!(if *moves > 0.0 { again > *moves } else { again < 1e-12 }, "{name}: {again}");
+        }
+    }
+}
+
+/// A projection of one's own.
+#[derive(Debug)]
+struct Positive;
+
+impl Proximal for Positive {
+    fn describe(&self) -> String {
+        "positive".into()
+    }
+
+    fn apply(&self, y: &Vector) -> Vector {
+        y.map(|leaf| float::clamp_min(leaf, 0.0))
+    }
+
+    fn derivative(&self, at: &Vector, direction: &Vector) -> Vector {
+        Bounds::new(0.0, f64::INFINITY).unwrap().derivative(at, direction)
+    }
+}
+
+impl Projection for Positive {}
+
+#[test]
+fn a_projection_of_ones_own_serves_both_levels_behind_a_box() {
+    let device = device();
+    let x = upper_module(&device);
+    let oracle = penalties_at(Fit::Squares, &x, &device);
+    let run = |lower: Box<dyn Projection>, upper: Box<dyn Projection>| {
+        let dynamics = Projected::new(Gd::new(0.5).unwrap(), lower);
+        let rad = Rad::new(Descent::new(dynamics, 5).unwrap());
+        let sgd = BurnOptimizer::new(burn::optim::SgdConfig::new().build(), &x, 0.5).unwrap();
+        let (x, y) = (oracle.upper_start(), oracle.lower_start());
+        let mut solver = HypergradientSolver::new(&oracle, rad, sgd, x, y).with_projection(upper);
+        Executor::new(3).unwrap().run(&mut solver).unwrap();
+        (solver.x().to_vec(), solver.y().to_vec())
+    };
+    let bounds = || Box::new(Bounds::new(0.0, f64::INFINITY).unwrap());
+    let (x_end, y_end) = run(Box::new(Positive), Box::new(Positive));
+    assert!(x_end.contains(&0.0) && y_end.contains(&0.0), "{x_end:?} {y_end:?}");
+    assert_eq!((x_end, y_end), run(bounds(), bounds()));
+}

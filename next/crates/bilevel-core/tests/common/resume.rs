@@ -1,0 +1,222 @@
+//! A run that is saved and resumed is the run that was never interrupted, bit by bit.
+
+use bilevel_core::*;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{AdamConfig, AdamWConfig, AdanConfig, SgdConfig};
+use burn::tensor::TensorData;
+
+use crate::common::*;
+use crate::device;
+
+const STEPS: usize = 6;
+const SAVED: usize = 3;
+
+type Boxed<'a> = Box<dyn Solver + 'a>;
+
+/// Six steps at once, and three, a file, a fresh solver and three more.
+fn assert_resumes<'a>(name: &str, make: &dyn Fn() -> Boxed<'a>) {
+    let steps = |solver: &mut Boxed<'a>, from, to| -> Vec<Step> {
+        (from..to).map(|k| solver.step(k).unwrap()).collect()
+    };
+    let (mut whole, mut first, mut second) = (make(), make(), make());
+    let seen = steps(&mut whole, 0, STEPS);
+    steps(&mut first, 0, SAVED);
+    let file = serde_json::to_vec(&first.save()).unwrap();
+    second.restore(serde_json::from_slice(&file).unwrap()).unwrap();
+    assert_eq!(second.save(), first.save(), "{name}, as it was saved");
+    assert_eq!(steps(&mut second, SAVED, STEPS), seen[SAVED..], "{name}, what the steps saw");
+    assert_eq!(second.x().to_data(), whole.x().to_data(), "x of {name}");
+    assert_eq!(second.y().to_data(), whole.y().to_data(), "y of {name}");
+    assert_eq!(second.save(), whole.save(), "{name}, at the end");
+}
+
+type Make = fn() -> Box<dyn HypergradientMethod>;
+
+/// Every hypergradient method, each with all that it may remember. A new one is one line.
+#[rustfmt::skip]
+fn methods() -> Vec<Make> {
+    fn gd() -> Descent {
+        descent(Gd::new(0.5), 4)
+    }
+    fn heavy() -> Descent {
+        descent(Momentum::new(0.3, 0.5), 4)
+    }
+    fn warm(solver: impl LinearSolver + 'static) -> Implicit {
+        Implicit::new(heavy(), solver).with_warm_start()
+    }
+    vec![
+        || Box::new(Rad::new(heavy())),
+        || Box::new(Rad::reversible(ReversibleMomentum::new(0.3, 0.5).unwrap(), 4).unwrap()),
+        || Box::new(Trad::new(gd(), 2).unwrap()),
+        || Box::new(Fad::new(heavy())),
+        || Box::new(OnlineFad::new(heavy())),
+        || Box::new(OneStage::new(Gd::new(0.5).unwrap())),
+        || Box::new(OneStageFd::new(Gd::new(0.5).unwrap())),
+        || Box::new(Maml::new(gd())),
+        || Box::new(Fomaml::new(gd())),
+        || Box::new(Reptile::new(gd(), 1.0).unwrap()),
+        || Box::new(IaGm::new(gd())),
+        || Box::new(Iaptt::new(gd())),
+        || Box::new(warm(Cg::new(3, 1e-3).unwrap())),
+        || Box::new(warm(NormalCg::new(3, 1e-3).unwrap())),
+        || Box::new(warm(Gmres::new(3, 1e-3).unwrap())),
+        || Box::new(warm(BiCgStab::new(2, 1e-3).unwrap())),
+        || Box::new(warm(Neumann::new(0.5, 4, 1e-3).unwrap())),
+        || Box::new(warm(ApproxGrad::gd(0.3, 4, 1e-3).unwrap())),
+        || Box::new(warm(Nystrom::new(2, 0.1, 7).unwrap())),
+        || Box::new(warm(Identity)),
+        || Box::new(warm(Dense::new())),
+        || Box::new(Implicit::new(descent(Gd::new(0.5), 60), Cg::new(20, 1e-9).unwrap())
+            .with_tolerances(Tolerances::geometric(0.1, 0.5).unwrap())),
+        || Box::new(Imaml::new(warm(Cg::new(3, 1e-3).unwrap()), 0.5).unwrap()),
+        || Box::new(FixedPoint::new(heavy(), 4, 1e-3).unwrap()),
+        || Box::new(Iga::new(gd())),
+    ]
+}
+
+/// Solvers on ridge regression, x moved by `upper`.
+fn on<'a>(
+    oracle: &'a PenaltiesOracle,
+    method: Box<dyn HypergradientMethod>,
+    upper: Box<dyn UpperStep + 'a>,
+    start: Start,
+) -> Boxed<'a> {
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    Box::new(HypergradientSolver::new(oracle, method, upper, x, y).with_start(start))
+}
+
+fn adam<'a>(x: &Values) -> Box<dyn UpperStep + 'a> {
+    Box::new(BurnOptimizer::new(AdamConfig::new().build(), x, 0.05).unwrap())
+}
+
+#[test]
+fn every_hypergradient_method_resumes() {
+    let x = upper_module(&device());
+    let oracle = penalties_at(Fit::Squares, &x, &device());
+    for method in methods() {
+        for start in [Start::Fixed, Start::Warm, Start::Learned { step_size: 0.3 }] {
+            let learned = matches!(start, Start::Learned { .. });
+            if !learned || method().differentiates_start() {
+                let name = format!("{} from {start:?}", method().describe());
+                assert_resumes(&name, &|| on(&oracle, method(), adam(&x), start));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_upper_step_resumes() {
+    let x = upper_module(&device());
+    let oracle = penalties_at(Fit::Logistic, &x, &device());
+    let momentum = MomentumConfig { momentum: 0.7, dampening: 0.2, nesterov: true };
+    let upper = |which: usize| -> Box<dyn UpperStep> {
+        match which {
+            0 => Box::new(GradientStep::new(0.3).unwrap()),
+            1 => adam(&x),
+            2 => {
+                // Fast enough that the second moment falls.
+                let amsgrad = AdamConfig::new().with_beta_2(0.3).with_amsgrad(true).build();
+                Box::new(BurnOptimizer::new(amsgrad, &x, 0.05).unwrap())
+            }
+            3 => Box::new(BurnOptimizer::new(AdamWConfig::new().build(), &x, 0.05).unwrap()),
+            4 => Box::new(BurnOptimizer::new(AdanConfig::new().build(), &x, 0.05).unwrap()),
+            5 => Box::new(BurnOptimizer::new(SgdConfig::new().build(), &x, 0.3).unwrap()),
+            _ => {
+                let sgd = SgdConfig::new().with_momentum(Some(momentum.clone())).build();
+                Box::new(BurnOptimizer::new(sgd, &x, 0.3).unwrap())
+            }
+        }
+    };
+    for which in 0..7 {
+        let rad = || Box::new(Rad::new(descent(Gd::new(0.5), 4)));
+        let make = || on(&oracle, rad(), upper(which), Start::Warm);
+        assert_resumes(&format!("upper step {which}"), &make);
+    }
+}
+
+#[test]
+fn an_executor_goes_on_counting() {
+    let x = upper_module(&device());
+    let oracle = penalties_at(Fit::Squares, &x, &device());
+    let make = || on(&oracle, methods()[0](), adam(&x), Start::Warm);
+    let run = |executor: Executor<'_>, solver: &mut Boxed<'_>| {
+        let mut numbers = Vec::new();
+        let watch = |progress: &Progress<'_>| {
+            numbers.push(progress.step);
+            std::ops::ControlFlow::Continue(())
+        };
+        let outcome = executor.observe(watch).run(solver.as_mut()).unwrap();
+        (numbers, outcome)
+    };
+    let (mut whole, mut first, mut second) = (make(), make(), make());
+    let (numbers, all) = run(Executor::new(STEPS).unwrap(), &mut whole);
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
+    run(Executor::new(SAVED).unwrap(), &mut first);
+    second.restore(first.save()).unwrap();
+    let executor = Executor::new(STEPS).unwrap().starting_at(SAVED).unwrap();
+    let (numbers, rest) = run(executor, &mut second);
+    assert_eq!(numbers, [4, 5, 6]);
+    assert_eq!((rest.steps, rest.ending), (STEPS, Ending::StepLimit));
+    assert_eq!(2 * rest.cost.lower_gradients, all.cost.lower_gradients);
+    assert_eq!(second.save(), whole.save());
+    let error = Executor::new(STEPS).unwrap().starting_at(STEPS).err().unwrap();
+    assert!(error.to_string().ends_with("raise the number of steps to go on"), "{error}");
+}
+
+/// `saved` as a file in which `change` was made.
+fn edited(saved: &Snapshot, change: impl Fn(&mut serde_json::Value)) -> Snapshot {
+    let mut file = serde_json::to_value(saved).unwrap();
+    change(&mut file);
+    serde_json::from_value(file).unwrap()
+}
+
+#[test]
+fn a_state_that_does_not_fit_is_refused() {
+    let x = upper_module(&device());
+    let oracle = penalties_at(Fit::Squares, &x, &device());
+    let make = |method: Make, upper: Box<dyn UpperStep>| {
+        let mut solver = on(&oracle, method(), upper, Start::Warm);
+        solver.step(0).unwrap();
+        solver
+    };
+    let rad: Make = methods()[0];
+    let plain = || Box::new(GradientStep::new(0.1).unwrap());
+    let refusal = |to: &mut Boxed<'_>, saved: Snapshot| {
+        let error = to.restore(saved).unwrap_err();
+        assert!(matches!(error, Error::Snapshot { .. }), "{error}");
+        error.to_string()
+    };
+    let saved = make(rad, adam(&x)).save();
+    make(rad, adam(&x)).restore(saved.clone()).unwrap();
+    let told = |text: String, parts: &[&str]| {
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+        assert!(text.ends_with("on the same problem and device, or start anew"), "{text}");
+    };
+
+    let trad: Make = || Box::new(Trad::new(descent(Gd::new(0.5), 4), 2).unwrap());
+    told(refusal(&mut make(trad, adam(&x)), saved.clone()), &["`solver`", "`rad`", "`trad`"]);
+    let left = ["`upper/0/", "expected no such entry"];
+    told(refusal(&mut make(rad, plain()), saved.clone()), &left);
+
+    let taken = edited(&saved, |file| drop(file.as_object_mut().unwrap().remove("y/0")));
+    told(refusal(&mut make(rad, adam(&x)), taken), &["`y/0`", "missing", "shape [5]"]);
+    let moment = "upper/0/moment_1";
+    let taken = edited(&saved, |file| drop(file.as_object_mut().unwrap().remove(moment)));
+    told(refusal(&mut make(rad, adam(&x)), taken), &["`upper/0/moment_1`", "missing"]);
+    let renamed = edited(&saved, |file| {
+        let file = file.as_object_mut().unwrap();
+        let entry = file["x/0"].clone();
+        file.insert("method/z/0".into(), entry);
+    });
+    told(refusal(&mut make(rad, adam(&x)), renamed), &["`method/z/0`", "no such entry"]);
+    // Other numbers: fewer of them, another type.
+    for other in [TensorData::new(vec![0.0_f64; 4], [4]), TensorData::new(vec![0_i64; 5], [5])] {
+        let entry = serde_json::to_value(Entry::Numbers(other)).unwrap();
+        let changed = edited(&saved, |file| file["x/0"] = entry.clone());
+        told(refusal(&mut make(rad, adam(&x)), changed), &["`x/0`", "shape [5]"]);
+    }
+    // Bytes that were lost: not even a file of a state.
+    let mut file = serde_json::to_value(&saved).unwrap();
+    file["x/0"]["numbers"]["bytes"].as_array_mut().unwrap().pop();
+    assert!(serde_json::from_value::<Snapshot>(file).is_err());
+}

@@ -1,0 +1,27 @@
+//! The properties on flex, in f64.
+
+mod common;
+
+use std::sync::Once;
+
+use burn::tensor::{Device, FloatDType, IntDType};
+
+fn device() -> Device {
+    // Burn fixes the element types of a device once a process.
+    static F64: Once = Once::new();
+    F64.call_once(|| Device::flex().configure((FloatDType::F64, IntDType::I64)).unwrap());
+    Device::flex()
+}
+
+#[path = "common/check.rs"]
+mod check;
+#[path = "common/dynamics.rs"]
+mod dynamics;
+#[path = "common/explicit.rs"]
+mod explicit;
+#[path = "common/implicit.rs"]
+mod implicit;
+#[path = "common/properties.rs"]
+mod properties;
+#[path = "common/resume.rs"]
+mod resume;

@@ -1,0 +1,219 @@
+//! Convolutions in two dimensions and their derivatives, f32 and f64, in one group.
+//!
+//! ```text
+//! y[n, o, p] = b[o] + sum_{c, k} w[o, c, k] x[n, c, stride p + dilation k - padding]
+//! ```
+//!
+//! with x 0 outside: x `[images, inputs, height, width]`, w `[outputs, inputs, kernel height, kernel
+//! width]`, y `[images, outputs, ...]`. Each function answers `None` for what it does not do: groups, uneven padding, other
+//! types of numbers, tensors without an element.
+//!
+//! Images are dealt to the threads of rayon in blocks that follow from the shapes alone, and sums over
+//! blocks are taken in their order: the bits do not depend on the number of threads.
+
+mod columns;
+mod interleaved;
+mod shape;
+
+use std::cell::Cell;
+
+use burn::backend::{DType, TensorMetadata, ops::ConvOptions};
+use burn_flex::FlexTensor;
+use rayon::prelude::*;
+
+use crate::gemm::Real;
+use crate::numbers::{contiguous, numbers, tensor, zeros};
+use shape::Shape;
+
+/// `function::<T>(arguments)` with the T of this type of numbers, if it is one of ours.
+macro_rules! of_type {
+    ($dtype:expr, $function:ident($($argument:expr),*)) => {
+        match $dtype {
+            DType::F32 => Some($function::<f32>($($argument),*)),
+            DType::F64 => Some($function::<f64>($($argument),*)),
+            _ => None,
+        }
+    };
+}
+
+/// y.
+pub(crate) fn conv2d(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    bias: Option<&FlexTensor>,
+    options: &ConvOptions<2>,
+) -> Option<FlexTensor> {
+    let shape = Shape::new(x, weight, options)?;
+    if bias.is_some_and(|bias| bias.dtype() != x.dtype() || bias.shape().dims() != [shape.outputs])
+    {
+        return None;
+    }
+    of_type!(x.dtype(), forward(&shape, x, weight, bias))
+}
+
+/// The gradient by x of a function of y, from its gradient by y.
+pub(crate) fn conv2d_x_backward(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    output_grad: &FlexTensor,
+    options: &ConvOptions<2>,
+) -> Option<FlexTensor> {
+    let shape = Shape::new(x, weight, options)?.with(x, output_grad)?;
+    of_type!(x.dtype(), x_backward(&shape, weight, output_grad))
+}
+
+/// The gradient by the weight of a function of y, from its gradient by y.
+pub(crate) fn conv2d_weight_backward(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    output_grad: &FlexTensor,
+    options: &ConvOptions<2>,
+) -> Option<FlexTensor> {
+    let shape = Shape::new(x, weight, options)?.with(x, output_grad)?;
+    of_type!(x.dtype(), weight_backward(&shape, x, output_grad))
+}
+
+/// The gradient by the bias, `[outputs]`, of a function of y, from its gradient by y: a sum over images
+/// and places.
+pub(crate) fn conv2d_bias_backward(output_grad: &FlexTensor) -> Option<FlexTensor> {
+    of_type!(output_grad.dtype(), bias_backward(output_grad))
+}
+
+fn forward<T: Real>(
+    shape: &Shape,
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    bias: Option<&FlexTensor>,
+) -> FlexTensor {
+    let (x, weight, bias) = (contiguous(x), contiguous(weight), bias.map(contiguous));
+    let mut y = zeros::<T>(shape.images * shape.y_len());
+    let run = if shape.is_shallow(shape.inputs * shape.kernel[1]) {
+        columns::forward
+    } else {
+        interleaved::forward
+    };
+    run(shape, numbers(&x), numbers(&weight), bias.as_ref().map(numbers), &mut y);
+    tensor(y, [shape.images, shape.outputs, shape.y[0], shape.y[1]])
+}
+
+fn x_backward<T: Real>(shape: &Shape, weight: &FlexTensor, dy: &FlexTensor) -> FlexTensor {
+    let (weight, dy) = (contiguous(weight), contiguous(dy));
+    let mut dx = zeros::<T>(shape.images * shape.x_len());
+    let run =
+        if shape.is_shallow(shape.inputs) { columns::x_backward } else { interleaved::x_backward };
+    run(shape, numbers(&weight), numbers(&dy), &mut dx);
+    tensor(dx, [shape.images, shape.inputs, shape.x[0], shape.x[1]])
+}
+
+fn weight_backward<T: Real>(shape: &Shape, x: &FlexTensor, dy: &FlexTensor) -> FlexTensor {
+    let (x, dy) = (contiguous(x), contiguous(dy));
+    let run = if shape.is_shallow(shape.inputs * shape.kernel[1]) {
+        columns::weight_backward
+    } else {
+        interleaved::weight_backward
+    };
+    let dw = run(shape, numbers::<T>(&x), numbers(&dy));
+    tensor(dw, [shape.outputs, shape.inputs, shape.kernel[0], shape.kernel[1]])
+}
+
+fn bias_backward<T: Real>(dy: &FlexTensor) -> FlexTensor {
+    let [images, outputs, height, width] = dy.shape().dims();
+    let (dy, len) = (contiguous(dy), height * width);
+    let dy = numbers::<T>(&dy);
+    let sum = |output: usize| {
+        let plane = |image: usize| &dy[(image * outputs + output) * len..][..len];
+        (0..images).fold(T::zero(), |sum, image| sum + total(plane(image)))
+    };
+    // Few numbers are not worth waking threads.
+    let at_once = 1 + (1 << 15) / (images * len).max(1);
+    let sums: Vec<T> = (0..outputs).into_par_iter().with_min_len(at_once).map(sum).collect();
+    tensor(sums, [outputs])
+}
+
+/// The sum, in lanes that a processor adds at once.
+fn total<T: Real>(numbers: &[T]) -> T {
+    let (lanes, rest) = numbers.as_chunks::<16>();
+    let mut sums = [T::zero(); 16];
+    for lane in lanes {
+        sums.iter_mut().zip(lane).for_each(|(sum, &number)| *sum = *sum + number);
+    }
+    sums.iter().chain(rest).fold(T::zero(), |sum, &number| sum + number)
+}
+
+/// The sum over blocks of images of what `add` adds, from a block of x and of dy.
+///
+/// Several [`parts`] of it run at once, each over consecutive blocks.
+fn sum_over_images<T: Real>(
+    shape: &Shape,
+    block: usize,
+    len: usize,
+    [x, dy]: [&[T]; 2],
+    add: impl Fn(&mut [T], &[T], &[T]) + Sync,
+) -> Vec<T> {
+    let images = shape.images.div_ceil(parts(len)).next_multiple_of(block);
+    let [x_len, y_len] = [shape.x_len(), shape.y_len()];
+    let mut parts = vec![T::zero(); shape.images.div_ceil(images) * len];
+    let data = x.par_chunks(images * x_len).zip(dy.par_chunks(images * y_len));
+    parts.par_chunks_mut(len).zip(data).for_each(|(part, (x, dy))| {
+        for (x, dy) in x.chunks(block * x_len).zip(dy.chunks(block * y_len)) {
+            add(part, x, dy);
+        }
+    });
+    const PIECE: usize = 4096;
+    let (sum, others) = parts.split_at_mut(len);
+    sum.par_chunks_mut(PIECE).enumerate().for_each(|(i, sum)| {
+        for part in others.chunks(len) {
+            add_to(sum, &part[i * PIECE..]);
+        }
+    });
+    parts.truncate(len);
+    parts.shrink_to_fit();
+    parts
+}
+
+/// In how many parts a sum of this many numbers is taken at most, each of which has to be held: 16 of small ones,
+/// fewer of large ones, but 4. By the length alone, so that the bits do not depend on the number of threads.
+fn parts(len: usize) -> usize {
+    const NUMBERS: usize = 1 << 22;
+    (NUMBERS / len).clamp(4, 16)
+}
+
+/// `sum += numbers`, as far as the sum goes.
+fn add_to<T: Real>(sum: &mut [T], numbers: &[T]) {
+    sum.iter_mut().zip(numbers).for_each(|(sum, &number)| *sum = *sum + number);
+}
+
+/// Lends room of these lengths, with anything in it, which the thread keeps for the next time.
+fn with_scratch<T: Real, const N: usize, R>(
+    lens: [usize; N],
+    run: impl FnOnce([&mut [T]; N]) -> R,
+) -> R {
+    thread_local! {
+        static ROOM: Cell<Vec<f64>> = const { Cell::new(Vec::new()) };
+    }
+    // Taken rather than borrowed: a thread of rayon that waits may come here again.
+    let mut room = ROOM.take();
+    let needed = (lens.iter().sum::<usize>() * size_of::<T>()).div_ceil(size_of::<f64>());
+    if room.len() < needed {
+        room.resize(needed, 0.0);
+    }
+    let mut rest: &mut [T] = bytemuck::cast_slice_mut(&mut room);
+    let result = run(lens.map(|len| rest.split_off_mut(..len).expect("room for all")));
+    ROOM.set(room);
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parts;
+
+    #[test]
+    fn the_parts_of_a_sum_take_little_memory_beside_a_large_one() {
+        let weights = |inputs: usize, outputs: usize| inputs * outputs * 3 * 3;
+        assert_eq!(parts(weights(64, 64)), 16);
+        for len in [1, weights(128, 128), weights(256, 256), weights(512, 512), weights(2048, 2048)]
+        {
+            assert!(parts(len) * len <= (4 * len).max(1 << 22), "{len} in {} parts", parts(len));
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Elementwise operations on whole tensors: by all threads, in place where nobody else holds an operand.
+//!
+//! Each leaves to Flex what it has no kernel for: another element type than the function's, views, and so few
+//! elements that Flex is as fast.
+
+use burn::backend::{Bytes, DType, Element};
+use burn_flex::FlexTensor;
+use bytemuck::Pod;
+
+use crate::buffer::{self, Repeat};
+
+/// Below so many elements, an operation of Flex is as fast.
+const SMALL: usize = 1 << 6;
+
+/// An element type with kernels.
+pub(crate) trait Number: Element + Pod + Send + Sync {
+    /// One of two numbers, without a branch: which it is can't be predicted.
+    fn select(first: bool, one: Self, other: Self) -> Self;
+}
+
+impl Number for f32 {
+    #[inline(always)]
+    fn select(first: bool, one: Self, other: Self) -> Self {
+        let mask = u32::from(first).wrapping_neg();
+        Self::from_bits((one.to_bits() & mask) | (other.to_bits() & !mask))
+    }
+}
+
+impl Number for f64 {
+    #[inline(always)]
+    fn select(first: bool, one: Self, other: Self) -> Self {
+        let mask = u64::from(first).wrapping_neg();
+        Self::from_bits((one.to_bits() & mask) | (other.to_bits() & !mask))
+    }
+}
+
+/// Whether `tensor` is all of its buffer, in row-major order, of elements `T`.
+fn is_whole<T: Element>(tensor: &FlexTensor) -> bool {
+    let layout = tensor.layout();
+    tensor.dtype() == T::dtype()
+        && layout.is_contiguous()
+        && layout.start_offset() == 0
+        && tensor.bytes().len() == layout.num_elements() * size_of::<T>()
+}
+
+/// A tensor of new values in the shape of another.
+fn like<T: Number>(tensor: &FlexTensor, values: Vec<T>) -> FlexTensor {
+    FlexTensor::new(Bytes::from_elems(values), tensor.layout().clone(), T::dtype())
+}
+
+/// Whether `tensor` is whole, and so large that a kernel is worth it.
+fn is_worth<T: Element>(tensor: &FlexTensor) -> bool {
+    tensor.bytes().len() >= SMALL * size_of::<T>() && is_whole::<T>(tensor)
+}
+
+/// `f(a)`.
+pub(crate) fn unary<T: Number>(
+    mut a: FlexTensor,
+    f: impl Fn(T) -> T + Copy + Sync + Send,
+    flex: impl FnOnce(FlexTensor) -> FlexTensor,
+) -> FlexTensor {
+    if !is_worth::<T>(&a) {
+        return flex(a);
+    }
+    if let Some(values) = a.try_storage_mut::<T>() {
+        buffer::map_in_place(values, f);
+        return a;
+    }
+    let values = buffer::map(a.storage::<T>(), f);
+    like(&a, values)
+}
+
+/// `f(a, b)` of two tensors, of which one may be repeated over the other.
+pub(crate) fn binary<T: Number>(
+    a: FlexTensor,
+    b: FlexTensor,
+    f: impl Fn(T, T) -> T + Copy + Sync + Send,
+    flex: impl FnOnce(FlexTensor, FlexTensor) -> FlexTensor,
+) -> FlexTensor {
+    let whole = if a.bytes().len() >= b.bytes().len() {
+        is_worth::<T>(&a) && is_whole::<T>(&b)
+    } else {
+        is_worth::<T>(&b) && is_whole::<T>(&a)
+    };
+    if !whole {
+        flex(a, b)
+    } else if a.layout().shape() == b.layout().shape() {
+        pairwise(a, b, f)
+    } else if let Some(repeat) = repetition(&a, &b) {
+        repeated(a, &b, repeat, f)
+    } else if let Some(repeat) = repetition(&b, &a) {
+        repeated(b, &a, repeat, |b, a| f(a, b))
+    } else {
+        flex(a, b)
+    }
+}
+
+fn pairwise<T: Number>(
+    mut a: FlexTensor,
+    mut b: FlexTensor,
+    f: impl Fn(T, T) -> T + Copy + Sync + Send,
+) -> FlexTensor {
+    if let Some(values) = a.try_storage_mut::<T>() {
+        buffer::zip_in_place(values, b.storage::<T>(), f);
+        return a;
+    }
+    if let Some(values) = b.try_storage_mut::<T>() {
+        buffer::zip_in_place(values, a.storage::<T>(), |b, a| f(a, b));
+        return b;
+    }
+    let values = buffer::zip(a.storage::<T>(), b.storage::<T>(), f);
+    like(&a, values)
+}
+
+fn repeated<T: Number>(
+    mut a: FlexTensor,
+    b: &FlexTensor,
+    repeat: Repeat,
+    f: impl Fn(T, T) -> T + Copy + Sync + Send,
+) -> FlexTensor {
+    let b = b.storage::<T>();
+    if let Some(values) = a.try_storage_mut::<T>() {
+        buffer::zip_repeated_in_place(values, b, repeat, f);
+        return a;
+    }
+    let values = buffer::zip_repeated(a.storage::<T>(), b, repeat, f);
+    like(&a, values)
+}
+
+/// How `small` lies over `large`, both whole: as a row over a matrix, or as a column, in runs that are worth it.
+fn repetition(large: &FlexTensor, small: &FlexTensor) -> Option<Repeat> {
+    /// Below so many elements side by side, Flex is as fast.
+    const SHORT: usize = 8;
+    let (of_large, of_small) =
+        (large.layout().shape().as_slice(), small.layout().shape().as_slice());
+    if of_large.len() != of_small.len() {
+        return None;
+    }
+    let ones = of_small.iter().take_while(|&&size| size == 1).count();
+    let count: usize = of_small[ones..].iter().product();
+    if count >= SHORT && of_small[ones..] == of_large[ones..] {
+        return Some(Repeat::All);
+    }
+    let ones = of_small.iter().rev().take_while(|&&size| size == 1).count();
+    let cut = of_small.len() - ones;
+    let length: usize = of_large[cut..].iter().product();
+    (length >= SHORT && of_small[..cut] == of_large[..cut]).then_some(Repeat::Each(length))
+}
+
+/// `value` where `mask` is set, `a` elsewhere; two tensors of one shape.
+pub(crate) fn fill<T: Number>(
+    mut a: FlexTensor,
+    mask: FlexTensor,
+    value: T,
+    flex: impl FnOnce(FlexTensor, FlexTensor) -> FlexTensor,
+) -> FlexTensor {
+    if !is_worth::<T>(&a) || !is_mask(&mask) || a.layout().shape() != mask.layout().shape() {
+        return flex(a, mask);
+    }
+    let f = |a: T, set: u8| T::select(set != 0, value, a);
+    if let Some(values) = a.try_storage_mut::<T>() {
+        buffer::zip_in_place(values, mask.bytes(), f);
+        return a;
+    }
+    let values = buffer::zip(a.storage::<T>(), mask.bytes(), f);
+    like(&a, values)
+}
+
+/// Whether `mask` is all of its buffer, a byte an element.
+fn is_mask(mask: &FlexTensor) -> bool {
+    let layout = mask.layout();
+    matches!(mask.dtype(), DType::Bool(_))
+        && layout.is_contiguous()
+        && layout.start_offset() == 0
+        && mask.bytes().len() == layout.num_elements()
+}

@@ -1,0 +1,360 @@
+//! A safe face of the crate `gemm`: products of matrices that lie in slices by any strides.
+//!
+//! The crate takes raw pointers: this is why there is `unsafe` here.
+#![allow(unsafe_code)]
+
+use std::ops::Range;
+
+use burn::backend::Element;
+use bytemuck::Pod;
+use rayon::prelude::*;
+
+/// The numbers that `gemm` has kernels for, and no others: it takes any type and panics on the rest.
+pub(crate) trait Real: Element + Pod + num_traits::Float + Send + Sync {}
+
+impl Real for f32 {}
+impl Real for f64 {}
+
+/// Where a matrix lies in a slice: entry (i, j) at `i * row_stride + j * column_stride`.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    rows: usize,
+    columns: usize,
+    row_stride: isize,
+    column_stride: isize,
+}
+
+impl Place {
+    /// # Panics
+    ///
+    /// If an entry lies beyond `len`.
+    fn new(
+        len: usize,
+        [rows, columns]: [usize; 2],
+        [row_stride, column_stride]: [usize; 2],
+    ) -> Self {
+        let last = || {
+            let row = (rows - 1).checked_mul(row_stride)?;
+            row.checked_add((columns - 1).checked_mul(column_stride)?)
+        };
+        let inside = rows == 0 || columns == 0 || last().is_some_and(|last| last < len);
+        assert!(
+            inside,
+            "{rows} x {columns} by strides {row_stride}, {column_stride} in {len} numbers"
+        );
+        let signed = |stride: usize| isize::try_from(stride).expect("a stride within a slice");
+        Self { rows, columns, row_stride: signed(row_stride), column_stride: signed(column_stride) }
+    }
+
+    /// Whether no two entries share a number.
+    fn is_distinct(&self) -> bool {
+        let row = (self.rows, self.row_stride);
+        let column = (self.columns, self.column_stride);
+        let (inner, outer) = if row.1 < column.1 { (row, column) } else { (column, row) };
+        let reach = (inner.0.saturating_sub(1) as isize).saturating_mul(inner.1);
+        (inner.0 <= 1 || inner.1 > 0) && (outer.0 <= 1 || outer.1 > reach)
+    }
+
+    fn transposed(self) -> Self {
+        let Self { rows, columns, row_stride, column_stride } = self;
+        Self { rows: columns, columns: rows, row_stride: column_stride, column_stride: row_stride }
+    }
+}
+
+/// A matrix that is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Matrix<'a, T> {
+    data: &'a [T],
+    place: Place,
+}
+
+impl<'a, T> Matrix<'a, T> {
+    /// Entry (i, j) at `i * strides[0] + j * strides[1]`; a stride of 0 repeats.
+    ///
+    /// # Panics
+    ///
+    /// If an entry lies beyond the slice.
+    pub(crate) fn new(data: &'a [T], size: [usize; 2], strides: [usize; 2]) -> Self {
+        Self { data, place: Place::new(data.len(), size, strides) }
+    }
+
+    /// Row after row, without gaps.
+    pub(crate) fn rows(data: &'a [T], size: [usize; 2]) -> Self {
+        Self::new(data, size, [size[1], 1])
+    }
+
+    pub(crate) fn transposed(self) -> Self {
+        Self { place: self.place.transposed(), ..self }
+    }
+
+    /// The rows of a range.
+    ///
+    /// # Panics
+    ///
+    /// If there are not so many.
+    pub(crate) fn rows_in(self, range: Range<usize>) -> Self {
+        assert!(
+            range.start <= range.end && range.end <= self.place.rows,
+            "{range:?} of {:?}",
+            self.place
+        );
+        let begin = (range.start * self.place.row_stride as usize).min(self.data.len());
+        let place = Place { rows: range.len(), ..self.place };
+        Self { data: &self.data[begin..], place }
+    }
+}
+
+/// A matrix that is written.
+#[derive(Debug)]
+pub(crate) struct MatrixMut<'a, T> {
+    data: &'a mut [T],
+    place: Place,
+}
+
+impl<'a, T> MatrixMut<'a, T> {
+    /// Entry (i, j) at `i * strides[0] + j * strides[1]`.
+    ///
+    /// # Panics
+    ///
+    /// If an entry lies beyond the slice, or on another.
+    pub(crate) fn new(data: &'a mut [T], size: [usize; 2], strides: [usize; 2]) -> Self {
+        let place = Place::new(data.len(), size, strides);
+        assert!(place.is_distinct(), "entries of {place:?} share a number");
+        Self { data, place }
+    }
+
+    /// Row after row, without gaps.
+    pub(crate) fn rows(data: &'a mut [T], size: [usize; 2]) -> Self {
+        Self::new(data, size, [size[1], 1])
+    }
+}
+
+/// What becomes of the numbers that were there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Store {
+    Replace,
+    Add,
+}
+
+/// Who computes a product. The bits do not depend on how many threads there are; they may on which of the two
+/// variants it is, as `One` leaves to `gemm` where long sums are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// The thread that asks.
+    One,
+    /// Those of the pool of rayon that it belongs to, where the product is worth it.
+    All,
+}
+
+/// `into = a b` or `into += a b`.
+///
+/// # Panics
+///
+/// If the sizes do not fit.
+pub(crate) fn multiply<T: Real>(
+    into: MatrixMut<'_, T>,
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    store: Store,
+    threads: Threads,
+) {
+    // SAFETY: every entry of `into` lies within its slice, which is borrowed alone, and the entries are
+    // distinct, as its constructor has checked.
+    unsafe { multiply_into(into.data.as_mut_ptr(), into.place, a, b, store, threads) }
+}
+
+/// `a b`, row after row.
+///
+/// # Panics
+///
+/// If the sizes do not fit.
+pub(crate) fn product<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, threads: Threads) -> Vec<T> {
+    let (rows, columns) = (a.place.rows, b.place.columns);
+    let len = rows.checked_mul(columns).expect("a matrix that fits the memory");
+    // A result of one row or column `gemm` takes for a slice, whose numbers have to be there.
+    let single = rows == 1 || columns == 1;
+    let mut out = if single { vec![T::zero(); len] } else { Vec::with_capacity(len) };
+    let place = Place::new(len, [rows, columns], [columns, 1]);
+    // SAFETY: the buffer has room for `len` numbers, in which every entry of `place` lies, once. They are not
+    // read, and no reference is made to them unless they are zeros, and all are written, before the length says
+    // that they are there.
+    unsafe {
+        multiply_into(out.as_mut_ptr(), place, a, b, Store::Replace, threads);
+        out.set_len(len);
+    }
+    out
+}
+
+/// Rows that one thread multiplies at a time: `gemm` copies what it multiplies, all of it at once.
+const MOST: usize = 640;
+
+/// Rows that are worth a thread.
+const LEAST: usize = 8;
+
+/// Results of which `gemm` sums each along the rows of both factors, in another order than more of them.
+const FEW: usize = 256;
+
+/// Terms that `gemm` sums in one go, whatever the size of the result; of more, the size says how many.
+const TERMS: usize = 512;
+
+/// # Safety
+///
+/// Every entry of `c` lies at its own number behind `into`, which nobody else uses; the numbers are initialised
+/// if they are added to.
+unsafe fn multiply_into<T: Real>(
+    into: *mut T,
+    c: Place,
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    store: Store,
+    threads: Threads,
+) {
+    let (from, a, b) = ((a.data, b.data), a.place, b.place);
+    assert_eq!((a.columns, c.rows, c.columns), (b.rows, a.rows, b.columns), "{c:?} = {a:?} {b:?}");
+    let (into, left, right) = (Numbers(into), from.0.as_ptr(), from.1.as_ptr());
+    let (left, right) = (Numbers(left.cast_mut()), Numbers(right.cast_mut()));
+    // Some of the terms, of a part of the longer side of c. Each thread on its own is faster than `gemm` sharing
+    // one product out.
+    let part = |range: Range<usize>, terms: Range<usize>| {
+        let (rows, columns, at) = if c.rows >= c.columns {
+            let at = range.start as isize;
+            (range.len(), c.columns, [at * c.row_stride, at * a.row_stride, 0])
+        } else {
+            let at = range.start as isize;
+            (c.rows, range.len(), [at * c.column_stride, 0, at * b.column_stride])
+        };
+        let add = store == Store::Add || terms.start > 0;
+        let (start, count) = (terms.start as isize, terms.len());
+        // SAFETY: T is f32 or f64. Every entry of a and b lies within its slice, as `Place::new` has checked, and
+        // every entry of c where the caller says; the slices live through the call, and a and b are only read. The
+        // parts share no entry of c, and its entries are distinct, so that no two threads write one number. The
+        // numbers before are read only where they are added to, or the first terms have been written there.
+        unsafe {
+            gemm::gemm(
+                rows,
+                columns,
+                count,
+                into.at(at[0]),
+                c.column_stride,
+                c.row_stride,
+                add,
+                left.at(at[1] + start * a.column_stride),
+                a.column_stride,
+                a.row_stride,
+                right.at(at[2] + start * b.row_stride),
+                b.column_stride,
+                b.row_stride,
+                T::one(),
+                T::one(),
+                false,
+                false,
+                false,
+                gemm::Parallelism::None,
+            );
+        }
+    };
+    let terms = a.columns;
+    if threads == Threads::One {
+        return part(0..c.rows.max(c.columns), 0..terms);
+    }
+    // The bits of a result follow from the kernel that `gemm` takes for it: it must take the same ones for a part
+    // as for all. For results so few it has others, and for single rows.
+    let (side, other) = (c.rows.max(c.columns), c.rows.min(c.columns).max(1));
+    let least = (FEW / other + 1).max(LEAST);
+    let threads = rayon::current_num_threads();
+    let parts = (threads * side.div_ceil(threads * MOST)).min(side / least).max(1);
+    let stretches = terms.div_ceil(TERMS).max(1);
+    let share = |at, shares, of| at * of / shares..(at + 1) * of / shares;
+    let all_terms = |at: usize| {
+        (0..stretches)
+            .for_each(|stretch| part(share(at, parts, side), share(stretch, stretches, terms)));
+    };
+    if parts == 1 { all_terms(0) } else { (0..parts).into_par_iter().for_each(all_terms) }
+}
+
+/// Numbers that threads share.
+#[derive(Clone, Copy)]
+struct Numbers<T>(*mut T);
+
+// SAFETY: a pointer is not used but by whoever dereferences it, and says why it may.
+unsafe impl<T: Send> Send for Numbers<T> {}
+// SAFETY: likewise.
+unsafe impl<T: Sync> Sync for Numbers<T> {}
+
+impl<T> Numbers<T> {
+    /// Where the number so far behind the first is, or would be where there is none.
+    fn at(self, offset: isize) -> *mut T {
+        self.0.wrapping_offset(offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Small integers: every order of summation is exact.
+    fn numbers(count: usize) -> Vec<f64> {
+        (0..count).map(|i| ((i * 7 + 3) % 11) as f64 - 5.0).collect()
+    }
+
+    #[test]
+    fn products_by_any_strides_are_those_of_the_sums() {
+        for [m, n, k] in [[1, 1, 1], [3, 5, 2], [7, 1, 9], [1, 8, 4], [40, 33, 70], [64, 100, 0]] {
+            for gap in [0, 3] {
+                let (a, b) = (numbers(m * (k + gap) + 1), numbers(n * (k + gap) + 1));
+                let left = Matrix::new(&a, [m, k], [k + gap, 1]);
+                let right = Matrix::new(&b, [n, k], [k + gap, 1]).transposed();
+                let sum = |i: usize, j: usize| -> f64 {
+                    (0..k).map(|l| a[i * (k + gap) + l] * b[j * (k + gap) + l]).sum()
+                };
+                for threads in [Threads::One, Threads::All] {
+                    let mut c = vec![1.0; n * (m + gap)];
+                    let into = |c| MatrixMut::new(c, [m, n], [1, m + gap]);
+                    multiply(into(&mut c), left, right, Store::Add, threads);
+                    let mut d = vec![f64::NAN; m * n];
+                    multiply(MatrixMut::rows(&mut d, [m, n]), left, right, Store::Replace, threads);
+                    for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                        assert_eq!(c[j * (m + gap) + i], 1.0 + sum(i, j));
+                        assert_eq!(d[i * n + j], sum(i, j));
+                    }
+                    assert!(c.chunks(m + gap).all(|column| column[m..].iter().all(|&x| x == 1.0)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "2 x 3 by strides 3, 1 in 5 numbers")]
+    fn an_entry_beyond_the_slice_is_refused() {
+        Matrix::rows(&[0.0; 5], [2, 3]);
+    }
+
+    #[test]
+    #[should_panic(expected = "in 5 numbers")]
+    fn a_stride_that_overflows_is_refused() {
+        Matrix::new(&[0.0; 5], [3, 1], [usize::MAX, 1]);
+    }
+
+    #[test]
+    #[should_panic(expected = "share a number")]
+    fn entries_that_share_a_number_are_not_written() {
+        MatrixMut::new(&mut [0.0; 9], [3, 3], [2, 1]);
+    }
+
+    /// Parts of empty factors begin beyond them: no number may be looked for there.
+    #[test]
+    fn products_without_terms_are_zero() {
+        let (a, b) = (Matrix::new(&[], [1000, 0], [3, 1]), Matrix::rows(&[], [0, 1000]));
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let sums = pool.install(|| product::<f64>(a, b, Threads::All));
+        assert_eq!(sums, vec![0.0; 1_000_000]);
+    }
+
+    #[test]
+    #[should_panic(expected = "Place { rows: 2, columns: 2")]
+    fn sizes_that_do_not_fit_are_refused() {
+        let (a, mut c) = ([0.0; 6], [0.0; 4]);
+        let square = Matrix::rows(&a, [2, 3]);
+        multiply(MatrixMut::rows(&mut c, [2, 2]), square, square, Store::Replace, Threads::One);
+    }
+}

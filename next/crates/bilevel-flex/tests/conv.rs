@@ -1,0 +1,484 @@
+//! Convolutions and max pooling against those of Flex, against their adjoints, and against themselves on
+//! other threads.
+
+use bilevel_flex::FastFlex;
+use burn::backend::Backend;
+use burn::backend::ops::{ConvOptions, MaxPool2dWithIndices, ModuleOps};
+use burn::backend::{DType, Element, IntDType, TensorData, TensorMetadata};
+use burn_flex::{Flex, FlexTensor};
+
+/// Numbers that look random, the same in each run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        self.0 >> 33
+    }
+
+    fn within(&mut self, range: std::ops::RangeInclusive<usize>) -> usize {
+        range.start() + self.next() as usize % (range.end() - range.start() + 1)
+    }
+
+    fn pair(&mut self, range: std::ops::RangeInclusive<usize>) -> [usize; 2] {
+        [self.within(range.clone()), self.within(range)]
+    }
+
+    /// Numbers in (-1, 1).
+    fn tensor<E: Element, const D: usize>(&mut self, shape: [usize; D]) -> FlexTensor {
+        self.tensor_of::<E, D>(shape, |number| number as f64 / (1u64 << 30) as f64 - 1.0)
+    }
+
+    /// Small integers: many are equal.
+    fn ties<E: Element>(&mut self, shape: [usize; 4]) -> FlexTensor {
+        self.tensor_of::<E, 4>(shape, |number| (number % 3) as f64 - 1.0)
+    }
+
+    fn tensor_of<E: Element, const D: usize>(
+        &mut self,
+        shape: [usize; D],
+        number: impl Fn(u64) -> f64,
+    ) -> FlexTensor {
+        let numbers: Vec<f64> = (0..shape.iter().product()).map(|_| number(self.next())).collect();
+        FlexTensor::from_data(TensorData::new(numbers, shape).convert::<E>())
+    }
+}
+
+fn values(tensor: &FlexTensor) -> Vec<f64> {
+    tensor.clone().into_data().iter::<f64>().collect()
+}
+
+#[track_caller]
+fn assert_near(ours: FlexTensor, theirs: FlexTensor, what: &str) {
+    assert_eq!((ours.shape(), ours.dtype()), (theirs.shape(), theirs.dtype()), "{what}");
+    let tolerance = if ours.dtype() == DType::F32 { 1e-5 } else { 1e-12 };
+    let (ours, theirs) = (values(&ours), values(&theirs));
+    let scale = theirs.iter().fold(1.0, |scale: f64, number| scale.max(number.abs()));
+    for (i, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+        assert!((ours - theirs).abs() <= tolerance * scale, "{what}: {ours}, not {theirs}, at {i}");
+    }
+}
+
+#[track_caller]
+fn assert_same(ours: &FlexTensor, theirs: &FlexTensor, what: &str) {
+    assert_eq!(ours.clone().into_data(), theirs.clone().into_data(), "{what}");
+}
+
+fn dot(a: &FlexTensor, b: &FlexTensor) -> f64 {
+    values(a).iter().zip(values(b)).map(|(a, b)| a * b).sum()
+}
+
+/// A backend whose tensors are Flex's.
+trait Convolutions:
+    Backend<FloatTensorPrimitive = FlexTensor, IntTensorPrimitive = FlexTensor>
+{
+}
+
+impl Convolutions for Flex {}
+impl Convolutions for FastFlex {}
+
+/// A convolution, its data and the gradient by its y.
+struct Case {
+    x: FlexTensor,
+    weight: FlexTensor,
+    bias: Option<FlexTensor>,
+    dy: FlexTensor,
+    options: ConvOptions<2>,
+}
+
+impl Case {
+    fn new<E: Element>(
+        numbers: &mut Numbers,
+        [images, inputs, outputs]: [usize; 3],
+        size: [usize; 2],
+        kernel: [usize; 2],
+        options: ConvOptions<2>,
+    ) -> Self {
+        let x = numbers.tensor::<E, 4>([images, inputs, size[0], size[1]]);
+        let weight = numbers.tensor::<E, 4>([outputs, inputs, kernel[0], kernel[1]]);
+        let bias = (numbers.within(0..=1) == 1).then(|| numbers.tensor::<E, 1>([outputs]));
+        let y = [0, 1].map(|axis| {
+            let reach = options.dilation[axis] * (kernel[axis] - 1) + 1;
+            let (before, after) = options.padding[axis];
+            (size[axis] + before + after - reach) / options.stride[axis] + 1
+        });
+        let dy = numbers.tensor::<E, 4>([images, outputs, y[0], y[1]]);
+        Self { x, weight, bias, dy, options }
+    }
+
+    /// Sizes of every kind; each third with so many channels that rows of the kernel are products.
+    fn any<E: Element>(numbers: &mut Numbers, i: usize) -> Self {
+        let (kernel, dilation) = (numbers.pair(1..=5), numbers.pair(1..=2));
+        let options = ConvOptions::new(numbers.pair(1..=3), numbers.pair(0..=2), dilation, 1);
+        let reach = [0, 1].map(|axis| dilation[axis] * (kernel[axis] - 1) + 1);
+        let size = numbers.pair(0..=8);
+        let size = [0, 1].map(|axis| {
+            size[axis] + reach[axis].saturating_sub(2 * options.padding[axis].0).max(1)
+        });
+        let channels = if i.is_multiple_of(3) { 32..=40 } else { 1..=7 };
+        let channels =
+            [numbers.within(1..=5), numbers.within(channels.clone()), numbers.within(channels)];
+        Self::new::<E>(numbers, channels, size, kernel, options)
+    }
+
+    /// y, and the gradients by x, the weight and the bias.
+    fn all<B: Convolutions>(&self) -> [FlexTensor; 4] {
+        let Self { x, weight, bias, dy, options } = self;
+        let (x, weight, dy) = (|| x.clone(), || weight.clone(), || dy.clone());
+        let options = || options.clone();
+        let any_bias = FlexTensor::zeros([dy().shape()[1]].into(), dy().dtype());
+        [
+            B::conv2d(x(), weight(), bias.clone(), options()),
+            B::conv2d_x_backward(x(), weight(), dy(), options()),
+            B::conv2d_weight_backward(x(), weight(), dy(), options()),
+            B::conv2d_bias_backward(x(), any_bias, dy()),
+        ]
+    }
+
+    /// `[outputs, inputs, ...]` and the options, for messages.
+    fn name(&self) -> String {
+        format!("x {:?}, weight {:?}, {:?}", self.x.shape(), self.weight.shape(), self.options)
+    }
+
+    #[track_caller]
+    fn check(&self) {
+        for (ours, theirs) in self.all::<FastFlex>().into_iter().zip(self.all::<Flex>()) {
+            assert_near(ours, theirs, &self.name());
+        }
+    }
+}
+
+fn check_convolutions<E: Element>(count: usize) {
+    let mut numbers = Numbers(1);
+    for i in 0..count {
+        Case::any::<E>(&mut numbers, i).check();
+    }
+}
+
+#[test]
+fn convolutions_are_those_of_flex_in_f64() {
+    check_convolutions::<f64>(600);
+}
+
+#[test]
+fn convolutions_are_those_of_flex_in_f32() {
+    check_convolutions::<f32>(600);
+}
+
+/// Images that are dealt in several blocks, the last one not full, and places in several runs.
+#[test]
+fn many_images_and_large_ones_are_those_of_flex() {
+    let mut numbers = Numbers(2);
+    let options = |stride| ConvOptions::new([stride, stride], [1, 1], [1, 1], 1);
+    for (channels, size, stride) in [
+        ([37, 33, 64], [3, 3], 1),
+        ([18, 64, 48], [7, 7], 1),
+        ([3, 40, 33], [30, 29], 1),
+        ([3, 40, 33], [60, 59], 2),
+        ([1, 40, 33], [60, 59], 1),
+        ([37, 3, 5], [9, 8], 2),
+    ] {
+        Case::new::<f64>(&mut numbers, channels, size, [3, 3], options(stride)).check();
+    }
+}
+
+/// So many weights that their gradient is summed over the images in few parts, the last one not full.
+#[test]
+fn gradients_by_many_weights_are_those_of_flex() {
+    let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+    let case = Case::new::<f32>(&mut Numbers(11), [23, 256, 256], [2, 2], [3, 3], options);
+    case.check();
+}
+
+/// What the module of convolutions says of numbers that are not finite: gradients beside them may be NaN where they
+/// are finite in Flex, and nothing else differs.
+#[test]
+fn numbers_that_are_not_finite_spread_to_gradients_at_the_ends_of_rows_only() {
+    let options = || ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+    let with_infinite = |shape: [usize; 4], at: usize| {
+        let mut numbers = vec![0.0_f32; shape.iter().product()];
+        numbers[at] = f32::INFINITY;
+        FlexTensor::from_data(TensorData::new(numbers, shape))
+    };
+    let ones = |shape: [usize; 4]| FlexTensor::filled_typed(shape.into(), DType::F32, 1.0_f32);
+    let differ = |case: &Case, which: usize| {
+        let [ours, theirs] =
+            [case.all::<FastFlex>(), case.all::<Flex>()].map(|all| values(&all[which]));
+        let same = |a: f64, b: f64| a == b || a.is_nan() && b.is_nan();
+        let differ: Vec<usize> =
+            (0..ours.len()).filter(|&at| !same(ours[at], theirs[at])).collect();
+        assert!(differ.iter().all(|&at| ours[at].is_nan() && theirs[at].is_finite()));
+        differ
+    };
+
+    // x is infinite where row 1 begins: the place behind row 0 meets it by the last column of the kernel.
+    let case = Case {
+        x: with_infinite([1, 8, 4, 4], 4),
+        weight: ones([1, 8, 3, 3]),
+        bias: None,
+        dy: ones([1, 1, 4, 4]),
+        options: options(),
+    };
+    assert!(differ(&case, 0).is_empty(), "y");
+    assert_eq!(differ(&case, 2), [2, 5], "the gradient by the weight");
+
+    // The last weight in the first row of the kernel is: by it the place behind a row meets the pixel where a row
+    // begins. Behind the last row there is none.
+    let case = Case {
+        x: ones([1, 24, 4, 4]),
+        weight: with_infinite([1, 24, 3, 3], 2),
+        bias: None,
+        dy: ones([1, 1, 4, 4]),
+        options: options(),
+    };
+    assert!(differ(&case, 0).is_empty(), "y");
+    assert_eq!(differ(&case, 1), [0, 4, 8], "the gradient by x");
+}
+
+#[test]
+fn pointwise_convolutions_are_those_of_flex() {
+    let mut numbers = Numbers(3);
+    for (stride, padding) in [(1, 0), (2, 0), (1, 1), (2, 2)] {
+        for channels in [[2, 3, 4], [3, 40, 35]] {
+            let options = ConvOptions::new([stride, stride], [padding, padding], [1, 1], 1);
+            Case::new::<f64>(&mut numbers, channels, [6, 5], [1, 1], options).check();
+        }
+    }
+}
+
+#[test]
+fn the_gradients_are_adjoints() {
+    let mut numbers = Numbers(4);
+    for i in 0..300 {
+        let case = Case { bias: None, ..Case::any::<f64>(&mut numbers, i) };
+        let [y, dx, dw, db] = case.all::<FastFlex>();
+        let product = dot(&y, &case.dy);
+        let scale =
+            values(&y).iter().zip(values(&case.dy)).map(|(a, b)| (a * b).abs()).sum::<f64>();
+        for (adjoint, what) in [(dot(&case.x, &dx), "x"), (dot(&case.weight, &dw), "weight")] {
+            assert!((product - adjoint).abs() <= 1e-12 * scale.max(1.0), "{what}: {}", case.name());
+        }
+        let ones = FlexTensor::filled_typed(db.shape(), DType::F64, 1.0f64);
+        let sum = values(&case.dy).iter().sum::<f64>();
+        assert!((dot(&ones, &db) - sum).abs() <= 1e-12 * scale.max(1.0), "bias: {}", case.name());
+    }
+}
+
+/// The same numbers in other orders, with gaps, and behind others.
+fn views(numbers: &mut Numbers, [a, b, c, d]: [usize; 4]) -> [FlexTensor; 4] {
+    let mut tensor = |shape| numbers.tensor::<f64, 4>(shape);
+    [
+        tensor([b, a, c, d]).transpose(0, 1),
+        tensor([d, c, b, a]).permute(&[3, 2, 1, 0]),
+        tensor([a + 2, b, c, d]).narrow(0, 1, a),
+        tensor([a, b, c + 3, d]).narrow(2, 2, c),
+    ]
+}
+
+#[test]
+fn tensors_may_lie_in_any_order() {
+    let mut numbers = Numbers(5);
+    let options = ConvOptions::new([1, 2], [1, 0], [1, 1], 1);
+    for inputs in [3, 40] {
+        let x = views(&mut numbers, [2, inputs, 7, 6]);
+        let weight = views(&mut numbers, [5, inputs, 3, 2]);
+        let dy = views(&mut numbers, [2, 5, 7, 3]);
+        for ((x, weight), dy) in x.into_iter().zip(weight).zip(dy) {
+            Case { x, weight, bias: None, dy, options: options.clone() }.check();
+        }
+    }
+    let windows = Windows { padding: [1, 0], ..windows([2, 3], [2, 1]) };
+    for x in views(&mut numbers, [2, 3, 7, 6]) {
+        check_pool(&x, &windows, |shape| views(&mut Numbers(6), shape)[1].clone());
+    }
+}
+
+/// Convolutions whose padding differs between both sides.
+#[test]
+fn unevenly_padded_convolutions_are_those_of_flex() {
+    let mut numbers = Numbers(14);
+    for padding in [[(0, 1), (2, 2)], [(1, 1), (2, 0)], [(0, 2), (1, 0)]] {
+        for channels in [[2, 3, 4], [3, 40, 35]] {
+            let options = ConvOptions::new_with_padding([1, 2], padding, [1, 1], 1);
+            Case::new::<f64>(&mut numbers, channels, [6, 5], [3, 3], options).check();
+        }
+    }
+}
+
+/// Groups, numbers of other types, tensors without an element.
+#[test]
+fn what_has_no_kernel_is_computed_by_flex() {
+    let mut numbers = Numbers(7);
+    let options = |groups| ConvOptions::new([1, 1], [0, 0], [1, 1], groups);
+    for (images, inputs, groups, dtype) in [
+        (2, 2, 2, DType::F32),
+        (2, 4, 1, DType::F16),
+        (2, 4, 1, DType::BF16),
+        (0, 4, 1, DType::F32),
+    ] {
+        let mut tensor = |shape| {
+            let data = numbers.tensor::<f32, 4>(shape).into_data();
+            FlexTensor::from_data(data.convert_dtype(dtype))
+        };
+        let x = tensor([images, 4, 5, 6]);
+        let weight = tensor([2, inputs, 3, 3]);
+        let run: [fn(_, _, _, _) -> _; 2] = [FastFlex::conv2d, Flex::conv2d];
+        let [ours, theirs] =
+            run.map(|conv2d| conv2d(x.clone(), weight.clone(), None, options(groups)));
+        assert_same(&ours, &theirs, &format!("{dtype:?} {:?}", x.shape()));
+        if dtype != DType::F32 {
+            check_pool(&x, &windows([2, 2], [2, 2]), tensor);
+        }
+    }
+}
+
+/// The windows of a pooling.
+#[derive(Clone, Copy, Debug)]
+struct Windows {
+    kernel_size: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+    dilation: [usize; 2],
+    ceil_mode: bool,
+}
+
+fn windows(kernel_size: [usize; 2], stride: [usize; 2]) -> Windows {
+    Windows { kernel_size, stride, padding: [0, 0], dilation: [1, 1], ceil_mode: false }
+}
+
+impl Windows {
+    fn pool<B: Convolutions>(&self, x: &FlexTensor) -> FlexTensor {
+        let Self { kernel_size, stride, padding, dilation, ceil_mode } = *self;
+        B::max_pool2d(x.clone(), kernel_size, stride, padding, dilation, ceil_mode)
+    }
+
+    fn with_indices<B: Convolutions>(&self, x: &FlexTensor, of: IntDType) -> [FlexTensor; 2] {
+        let Self { kernel_size, stride, padding, dilation, ceil_mode } = *self;
+        let MaxPool2dWithIndices { output, indices } = B::max_pool2d_with_indices(
+            x.clone(),
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            ceil_mode,
+            of,
+        );
+        [output, indices]
+    }
+
+    fn backward<B: Convolutions>(
+        &self,
+        x: &FlexTensor,
+        dy: &FlexTensor,
+        indices: &FlexTensor,
+    ) -> FlexTensor {
+        let Self { kernel_size, stride, padding, dilation, ceil_mode } = *self;
+        B::max_pool2d_with_indices_backward(
+            x.clone(),
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            ceil_mode,
+            dy.clone(),
+            indices.clone(),
+        )
+        .x_grad
+    }
+}
+
+#[track_caller]
+fn check_pool(x: &FlexTensor, windows: &Windows, dy: impl FnOnce([usize; 4]) -> FlexTensor) {
+    let what = format!("x {:?}, {windows:?}", x.shape());
+    let dy = dy(windows.pool::<Flex>(x).shape().dims());
+    for of in [IntDType::I64, IntDType::I32, IntDType::I16] {
+        let [output, indices] = windows.with_indices::<FastFlex>(x, of);
+        let [their_output, their_indices] = windows.with_indices::<Flex>(x, of);
+        assert_same(&windows.pool::<FastFlex>(x), &output, &what);
+        assert_same(&output, &their_output, &what);
+        assert_same(&indices, &their_indices, &what);
+        let ours = windows.backward::<FastFlex>(x, &dy, &indices);
+        assert_same(&ours, &windows.backward::<Flex>(x, &dy, &indices), &what);
+    }
+}
+
+fn check_pools<E: Element>() {
+    let mut numbers = Numbers(8);
+    for i in 0..600 {
+        let windows = Windows {
+            kernel_size: numbers.pair(1..=4),
+            stride: numbers.pair(1..=3),
+            padding: numbers.pair(0..=2),
+            dilation: numbers.pair(1..=2),
+            ceil_mode: i % 2 == 0,
+        };
+        let reach = [0, 1].map(|axis| windows.dilation[axis] * (windows.kernel_size[axis] - 1) + 1);
+        let [height, width] = numbers.pair(0..=20);
+        let x = [numbers.within(1..=4), numbers.within(1..=5), reach[0] + height, reach[1] + width];
+        let x = if i % 3 == 0 { numbers.tensor::<E, 4>(x) } else { numbers.ties::<E>(x) };
+        check_pool(&x, &windows, |shape| numbers.tensor::<E, 4>(shape));
+    }
+}
+
+#[test]
+fn pools_are_those_of_flex_in_f64() {
+    check_pools::<f64>();
+}
+
+#[test]
+fn pools_are_those_of_flex_in_f32() {
+    check_pools::<f32>();
+}
+
+#[test]
+#[should_panic(expected = "pool: kernel size must be > 0")]
+fn a_window_without_a_number_is_refused() {
+    windows([2, 0], [1, 1]).pool::<FastFlex>(&Numbers(12).tensor::<f32, 4>([1, 1, 4, 4]));
+}
+
+#[test]
+#[should_panic(expected = "pool: stride must be > 0")]
+fn windows_without_a_step_are_refused() {
+    windows([2, 2], [1, 0]).pool::<FastFlex>(&Numbers(13).tensor::<f32, 4>([1, 1, 4, 4]));
+}
+
+#[test]
+fn pools_of_what_is_no_number_are_those_of_flex() {
+    let mut numbers = Numbers(9);
+    let odd = [f64::NAN, f64::NEG_INFINITY, f64::INFINITY, 0.0, -0.0];
+    let shape = [2, 2, 9, 8];
+    let values: Vec<f64> = (0..288).map(|_| odd[numbers.within(0..=4)]).collect();
+    let x = FlexTensor::from_data(TensorData::new(values, shape));
+    for windows in [windows([2, 2], [2, 2]), Windows { padding: [1, 1], ..windows([3, 2], [1, 2]) }]
+    {
+        let of = IntDType::I32;
+        let [ours, theirs] =
+            [windows.with_indices::<FastFlex>(&x, of), windows.with_indices::<Flex>(&x, of)];
+        assert_same(&ours[1], &theirs[1], "indices");
+        let bits = |tensor: &FlexTensor| {
+            tensor.storage::<f64>().iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+        };
+        assert_eq!(bits(&ours[0]), bits(&theirs[0]));
+    }
+}
+
+#[test]
+fn the_bits_depend_neither_on_the_run_nor_on_the_threads() {
+    let mut numbers = Numbers(10);
+    let options = || ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+    for (channels, size) in
+        [([25, 1, 64], 28), ([25, 64, 64], 14), ([25, 64, 64], 3), ([1, 64, 64], 40)]
+    {
+        let case = Case::new::<f32>(&mut numbers, channels, [size, size], [3, 3], options());
+        let first = case.all::<FastFlex>();
+        for threads in [1, 2, 3] {
+            let pool =
+                rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+            for _ in 0..if threads == 2 { 20 } else { 3 } {
+                for (one, other) in first.iter().zip(pool.install(|| case.all::<FastFlex>())) {
+                    assert_same(&other, one, &format!("{} on {threads} threads", case.name()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! A classifier of images, chosen at run time.
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use crate::{
+    Classifier, ClassifierConfig, Cnn, CnnConfig, ConvNet, ConvNetConfig, Mode, ResNet,
+    ResNetConfig, WideResNet, WideResNetConfig,
+};
+
+/// One type for all classifiers of images, so that a problem is compiled once and not once a network.
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one is made a run")]
+pub enum ImageClassifier {
+    /// Of the pixels in a row.
+    Flat(Classifier),
+    /// Convolutions and a dense layer.
+    Cnn(Cnn),
+    /// Normalised convolutions.
+    ConvNet(ConvNet),
+    /// Residual.
+    ResNet(ResNet),
+    /// Wide, pre-activated, residual.
+    WideResNet(WideResNet),
+}
+
+/// Builds an [`ImageClassifier`].
+#[derive(Config, Debug)]
+pub enum ImageClassifierConfig {
+    /// Of the pixels in a row.
+    Flat(ClassifierConfig),
+    /// Convolutions and a dense layer.
+    Cnn(CnnConfig),
+    /// Normalised convolutions.
+    ConvNet(ConvNetConfig),
+    /// Residual.
+    ResNet(ResNetConfig),
+    /// Wide, pre-activated, residual.
+    WideResNet(WideResNetConfig),
+}
+
+impl ImageClassifierConfig {
+    /// The network on `device`.
+    pub fn init(&self, device: &Device) -> ImageClassifier {
+        match self {
+            Self::Flat(config) => ImageClassifier::Flat(config.init(device)),
+            Self::Cnn(config) => ImageClassifier::Cnn(config.init(device)),
+            Self::ConvNet(config) => ImageClassifier::ConvNet(config.init(device)),
+            Self::ResNet(config) => ImageClassifier::ResNet(config.init(device)),
+            Self::WideResNet(config) => ImageClassifier::WideResNet(config.init(device)),
+        }
+    }
+}
+
+impl ImageClassifier {
+    /// What the last layer takes in.
+    ///
+    /// # Shapes
+    /// - input: `[n, channels, height, width]`
+    /// - output: `[n, features]`
+    pub fn features(&self, input: Tensor<4>) -> Tensor<2> {
+        self.body(input, &mut Mode::Train)
+    }
+
+    /// The logits of samples with these `features`.
+    ///
+    /// # Shapes
+    /// - features: `[n, features]`
+    /// - output: `[n, classes]`
+    pub fn head(&self, features: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Flat(network) => network.head(features),
+            Self::Cnn(network) => network.head(features),
+            Self::ConvNet(network) => network.head(features),
+            Self::ResNet(network) => network.head(features),
+            Self::WideResNet(network) => network.head(features),
+        }
+    }
+
+    /// The logits, in training.
+    ///
+    /// # Shapes
+    /// - input: `[n, channels, height, width]`
+    /// - output: `[n, classes]`
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<2> {
+        self.forward_with(input, Mode::Train)
+    }
+
+    /// The logits, normalised by the statistics of `mode`. Shapes are those of [`Self::forward`].
+    ///
+    /// # Panics
+    /// In [`Mode::Evaluate`], if the network normalises and nothing of it was gathered.
+    pub fn forward_with(&self, input: Tensor<4>, mut mode: Mode<'_>) -> Tensor<2> {
+        self.head(self.body(input, &mut mode))
+    }
+
+    fn body(&self, input: Tensor<4>, mode: &mut Mode<'_>) -> Tensor<2> {
+        match self {
+            Self::Flat(network) => network.features(input.flatten(1, 3)),
+            Self::Cnn(network) => network.features(input),
+            Self::ConvNet(network) => network.body(input, mode),
+            Self::ResNet(network) => network.body(input, mode),
+            Self::WideResNet(network) => network.body(input, mode),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The networks of the experiments, each an ordinary Burn module with its config, and their loss.
+//!
+//! | network | shape | used for |
+//! |---|---|---|
+//! | [`SoftmaxRegression`] | linear | hyper-cleaning, hyperparameter optimisation |
+//! | [`Mlp`] | fully connected, ReLU or tanh | hyper-cleaning, checks |
+//! | [`VNet`] | 1-100-1 with a sigmoid | weights of samples from their losses |
+//! | [`Cnn`] | convolution, ReLU, max-pooling, and a dense layer | importance of samples, poisoning |
+//! | [`ConvNet`] | blocks of convolution, normalisation, ReLU, max-pooling | few-shot learning, checks |
+//! | [`ResNet`] | residual blocks of convolution, normalisation, ReLU: 20, 32, 18, 34, 50, 101, 152 layers | methods that split a network, timings |
+//! | [`WideResNet`] | pre-activated residual blocks: WRN-28-10 | corrected labels |
+//!
+//! [`Classifier`] is any of the first two and [`ImageClassifier`] any that takes images, chosen at run time;
+//! [`cross_entropy`] is the loss, one value a sample.
+//!
+//! Every network is a deterministic function of its parameters and its batch, which reads no number on its way and so
+//! can be recorded: no dropout, and [`BatchNorm`] uses the statistics of the batch at hand, on any device. To
+//! evaluate, it takes [`Statistics`] that were gathered over the training set.
+
+mod classifier;
+mod cnn;
+mod convnet;
+mod image_classifier;
+mod layers;
+mod loss;
+mod mlp;
+mod norm;
+mod resnet;
+mod softmax;
+mod statistics;
+mod vnet;
+mod wide_resnet;
+
+pub use classifier::{Classifier, ClassifierConfig};
+pub use cnn::{Cnn, CnnConfig};
+pub use convnet::{ConvNet, ConvNetConfig};
+pub use image_classifier::{ImageClassifier, ImageClassifierConfig};
+pub use loss::{accuracy, cross_entropy};
+pub use mlp::{Activation, Mlp, MlpConfig};
+pub use norm::{BatchNorm, BatchNormConfig};
+pub use resnet::{ResNet, ResNetConfig, Residual};
+pub use softmax::{SoftmaxRegression, SoftmaxRegressionConfig};
+pub use statistics::{Mode, Statistics};
+pub use vnet::{VNet, VNetConfig};
+pub use wide_resnet::{WideResNet, WideResNetConfig};

@@ -1,0 +1,51 @@
+//! Softmax regression.
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::nn::{Initializer, Linear, LinearConfig};
+use burn::tensor::{Device, Tensor};
+
+/// `logits = u W + b`: with [`cross_entropy`](crate::cross_entropy) a convex problem.
+#[derive(Module, Debug)]
+pub struct SoftmaxRegression {
+    linear: Linear,
+}
+
+/// Builds a [`SoftmaxRegression`], from zeros.
+#[derive(Config, Debug)]
+pub struct SoftmaxRegressionConfig {
+    /// Entries of a sample.
+    pub features: usize,
+    /// Number of classes.
+    pub classes: usize,
+}
+
+impl SoftmaxRegressionConfig {
+    /// The network on `device`.
+    pub fn init(&self, device: &Device) -> SoftmaxRegression {
+        let linear = LinearConfig::new(self.features, self.classes)
+            .with_initializer(Initializer::Zeros)
+            .init(device);
+        SoftmaxRegression { linear }
+    }
+}
+
+impl SoftmaxRegression {
+    /// The logits.
+    ///
+    /// # Shapes
+    /// - input: `[n, features]`
+    /// - output: `[n, classes]`
+    pub fn forward(&self, input: Tensor<2>) -> Tensor<2> {
+        self.linear.forward(input)
+    }
+
+    /// The sum of the squares of W and b. Shape `[1]`.
+    pub fn squared_norm(&self) -> Tensor<1> {
+        let weights = self.linear.weight.val().powi_scalar(2).sum();
+        match &self.linear.bias {
+            Some(bias) => weights + bias.val().powi_scalar(2).sum(),
+            None => weights,
+        }
+    }
+}

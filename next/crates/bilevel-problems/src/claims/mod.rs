@@ -1,0 +1,121 @@
+//! What the sources say about methods on these problems, and what we see.
+//!
+//! [`run`] runs the claims. A claim about a baseline that fails is a claim as well: where it holds, the
+//! baseline failed; where the source's baseline does better with us, that is a finding, and the text of
+//! [`Claim::sees`] tells what was seen.
+
+mod bda;
+mod constrained;
+mod ia_gm;
+mod iaptt;
+mod nsgame;
+mod pbgd;
+mod penalty;
+mod quadratic;
+mod trial;
+
+pub use trial::{Run, Trial, watch};
+
+use bilevel_core::Error;
+use burn::tensor::Device;
+
+/// One statement of a source, and what became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    /// The problem's name in the catalogue of problems.
+    pub problem: &'static str,
+    /// The method, with the settings that matter.
+    pub method: String,
+    /// What the source says.
+    pub says: &'static str,
+    /// What we see.
+    pub sees: String,
+    /// Whether they agree.
+    pub holds: bool,
+}
+
+/// A curve of a figure.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Curve {
+    /// Its name in the legend.
+    pub label: String,
+    /// (upper step, value)
+    pub points: Vec<(f64, f64)>,
+}
+
+/// A convergence figure: upper steps to the right, a logarithmic quantity upwards.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// The file's name without its ending.
+    pub name: String,
+    /// The caption.
+    pub title: String,
+    /// What is drawn upwards.
+    pub quantity: &'static str,
+    /// The curves.
+    pub curves: Vec<Curve>,
+}
+
+/// All that a set of runs found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Findings {
+    /// The table.
+    pub claims: Vec<Claim>,
+    /// The figures.
+    pub figures: Vec<Figure>,
+}
+
+impl Findings {
+    fn extend(&mut self, other: Self) {
+        self.claims.extend(other.claims);
+        self.figures.extend(other.figures);
+    }
+}
+
+/// The problems with claims, by name.
+pub const PROBLEMS: [&str; 8] = [
+    "quadratic",
+    "bda-counterexample",
+    "iaptt-numeric",
+    "ia-gm-convex",
+    "penalty",
+    "nsgame-toy",
+    "pbgd-toy",
+    "constrained",
+];
+
+/// Runs the claims on one of [`PROBLEMS`], or on all for none, on `device`, whose float type should be f64.
+///
+/// # Errors
+/// If the problem is not one of them, or a lower level diverges.
+pub fn run(problem: Option<&str>, device: &Device) -> Result<Findings, Error> {
+    let chosen = |name: &&str| problem.is_none_or(|problem| problem == *name);
+    let names: Vec<_> = PROBLEMS.into_iter().filter(chosen).collect();
+    if names.is_empty() {
+        return Err(Error::InvalidSetting {
+            setting: "problem",
+            found: problem.unwrap_or_default().to_owned(),
+            expected: "one of claims::PROBLEMS",
+            cure: "leave it out to run all",
+        });
+    }
+    let mut findings = Findings::default();
+    for name in names {
+        findings.extend(match name {
+            "quadratic" => quadratic::findings(device)?,
+            "bda-counterexample" => bda::findings(device)?,
+            "iaptt-numeric" => iaptt::findings(device)?,
+            "ia-gm-convex" => ia_gm::findings(device)?,
+            "constrained" => constrained::findings(device)?,
+            "nsgame-toy" => nsgame::findings(device)?,
+            "pbgd-toy" => pbgd::findings(device)?,
+            _ => penalty::findings(device)?,
+        });
+    }
+    Ok(findings)
+}
+
+/// The Euclidean distance.
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
+}

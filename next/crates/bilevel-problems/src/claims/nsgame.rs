@@ -1,0 +1,61 @@
+//! Claims on `nsgame-toy`: NSGame, Fig. 2.
+
+use bilevel_core::*;
+use burn::tensor::Device;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::{Claim, Figure, Findings, distance, watch};
+use crate::NsgameToy;
+
+/// The source draws several and does not give them.
+const STARTS: u64 = 5;
+const STEPS: usize = 4000;
+/// The rates of the source, of x and of y: the first row of the figure, and swapped the second. Both have the
+/// same fixed point: swapped, what is seen is that it is far after these steps, and no proof that it stays so.
+const ROWS: [(&str, f64, f64, &str, bool); 2] = [
+    ("x 0.005, y 0.5", 0.005, 0.5, "converges to x = y1 = y2 = 1 from every start", true),
+    ("x 0.5, y 0.005", 0.5, 0.005, "does not converge to it", false),
+];
+/// The distance from the answer at which a run has converged.
+const CLOSE: f64 = 1e-3;
+
+pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
+    let mut found = Findings::default();
+    for (row, upper, lower, says, converges) in ROWS {
+        let mut curves = Vec::new();
+        for start in 0..STARTS {
+            let mut rng = ChaCha8Rng::seed_from_u64(start);
+            let mut draw = || std::array::from_fn(|_| rng.random_range(-2.0..2.0));
+            let (x, first, second) = (draw(), draw(), draw());
+            let instance = NsgameToy::at(&x, [&first, &second], device)?;
+            let method = NsGame::new(Rates::new(upper, lower)?, "second");
+            let oracle = instance.oracle.as_ref();
+            let mut solver =
+                JointSolver::new(oracle, method, instance.x.clone(), instance.y.clone())?;
+            let run = watch(&mut solver, STEPS, |x, y| {
+                let all: Vec<f64> = x.iter().chain(y).copied().collect();
+                distance(&all, &vec![NsgameToy::ANSWER; all.len()])
+            })?;
+            curves.push(run.curve(format!("start {}", start + 1)));
+        }
+        let ends = curves.iter().filter_map(|curve| curve.points.last()).map(|point| point.1);
+        let worst = ends.clone().fold(0.0, f64::max);
+        let best = ends.fold(f64::INFINITY, f64::min);
+        found.claims.push(Claim {
+            problem: "nsgame-toy",
+            method: format!("nsgame, {row}"),
+            says,
+            sees: format!("distances {best:.1e} to {worst:.1e} after {STEPS} steps"),
+            holds: if converges { worst <= CLOSE } else { best > CLOSE },
+        });
+        let name = if converges { "nsgame-toy" } else { "nsgame-toy-swapped" };
+        found.figures.push(Figure {
+            title: format!("nsgame-toy: {row}"),
+            name: name.to_owned(),
+            quantity: "distance from the answer",
+            curves,
+        });
+    }
+    Ok(found)
+}

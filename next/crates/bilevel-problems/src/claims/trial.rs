@@ -1,0 +1,99 @@
+//! One run of a method on a problem.
+
+use bilevel_core::{
+    Bounds, Error, GradientStep, HypergradientMethod, HypergradientSolver, Solver, Start,
+};
+
+use super::Curve;
+use crate::Instance;
+
+/// A method at a start, and how x and the start of y are moved.
+pub struct Trial {
+    /// The problem.
+    pub instance: Instance,
+    /// The method.
+    pub method: Box<dyn HypergradientMethod>,
+    /// The step size of x.
+    pub step_size: f64,
+    /// The bounds of x.
+    pub bounds: Option<[f64; 2]>,
+    /// Where the lower level starts.
+    pub start: Start,
+    /// The bounds of a learned start.
+    pub start_bounds: Option<[f64; 2]>,
+}
+
+/// Where a run led.
+pub struct Run {
+    /// The last x.
+    pub x: Vec<f64>,
+    /// The last y.
+    pub y: Vec<f64>,
+    /// What was measured before each upper step, at its x and the y that came of it.
+    pub measured: Vec<f64>,
+}
+
+impl Run {
+    /// The measured values over the upper steps, thinned to what a figure can show.
+    pub fn curve(&self, label: impl Into<String>) -> Curve {
+        const SHOWN: usize = 400;
+        let every = self.measured.len().div_ceil(SHOWN).max(1);
+        let points = self.measured.iter().enumerate().map(|(k, v)| (k as f64 + 1.0, *v));
+        let last = self.measured.len().saturating_sub(1);
+        let shown = points.enumerate().filter(|(k, _)| k % every == 0 || *k == last);
+        Curve { label: label.into(), points: shown.map(|(_, point)| point).collect() }
+    }
+
+    /// The first upper step, counted from 1, at which the measured value is at most `bar`.
+    pub fn first_below(&self, bar: f64) -> Option<usize> {
+        self.measured.iter().position(|v| *v <= bar).map(|k| k + 1)
+    }
+}
+
+impl Trial {
+    /// `method` on `instance`, x moved by plain steps of `step_size`, the lower level warm-started.
+    pub fn new(
+        instance: Instance,
+        method: impl HypergradientMethod + 'static,
+        step_size: f64,
+    ) -> Self {
+        let method = Box::new(method);
+        Self { instance, method, step_size, bounds: None, start: Start::Warm, start_bounds: None }
+    }
+
+    /// Makes `steps` upper steps; `measure` sees x and y of each.
+    ///
+    /// # Errors
+    /// If a level diverges.
+    pub fn run(self, steps: usize, measure: impl Fn(&[f64], &[f64]) -> f64) -> Result<Run, Error> {
+        let Instance { oracle, x, y } = self.instance;
+        let upper = GradientStep::new(self.step_size)?;
+        let mut solver = HypergradientSolver::new(oracle.as_ref(), self.method, upper, x, y)
+            .with_start(self.start);
+        if let Some([low, high]) = self.bounds {
+            solver = solver.with_projection(Bounds::new(low, high)?);
+        }
+        if let Some([low, high]) = self.start_bounds {
+            solver = solver.with_start_projection(Bounds::new(low, high)?);
+        }
+        watch(&mut solver, steps, measure)
+    }
+}
+
+/// Makes `steps` steps of any solver; `measure` sees x before each and the y that came of it.
+///
+/// # Errors
+/// The solver's.
+pub fn watch(
+    solver: &mut dyn Solver,
+    steps: usize,
+    measure: impl Fn(&[f64], &[f64]) -> f64,
+) -> Result<Run, Error> {
+    let mut measured = Vec::with_capacity(steps);
+    for k in 0..steps {
+        let x = solver.x().to_vec();
+        solver.step(k)?;
+        measured.push(measure(&x, &solver.y().to_vec()));
+    }
+    Ok(Run { x: solver.x().to_vec(), y: solver.y().to_vec(), measured })
+}

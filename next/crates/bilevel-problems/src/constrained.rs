@@ -1,0 +1,114 @@
+//! One constraint, on the upper or on the lower level.
+
+use bilevel_core::{BilevelProblem, Constraints, Error, ModuleConstraints};
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::instance::squared_norm;
+use crate::{Instance, Values};
+
+/// `constrained`: x and y in R^3, with the constraint `h = sum(y) - s <= 0`.
+///
+/// ```text
+/// F = norm(y - c)^2 / 2 + r norm(x - d)^2 / 2,   f = norm(y - x)^2 / 2
+/// ```
+///
+/// The constraint is active at both answers. As one of the upper level, y = x and the KKT point is
+/// `x = (c + r d - m) / (1 + r)` with the multiplier m that makes the sum s. As one of the lower level, y is
+/// the projection of x onto `sum(y) <= s`, and F determines x across and along `e = (1, 1, 1)` one by one:
+/// `x = (c + r d) / (1 + r)` across, `x = d` along.
+#[derive(Clone, Copy, Debug)]
+pub struct Constrained;
+
+/// An answer of [`Constrained`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ConstrainedAnswer {
+    /// x
+    pub x: [f64; Constrained::SIZE],
+    /// y
+    pub y: [f64; Constrained::SIZE],
+    /// The multiplier of the constraint.
+    pub multiplier: f64,
+}
+
+impl Constrained {
+    /// The dimension of x and of y.
+    pub const SIZE: usize = 3;
+    const C: [f64; 3] = [2.0, -1.0, 1.0];
+    const D: [f64; 3] = [1.5, 1.0, 2.0];
+    const R: f64 = 0.5;
+    const S: f64 = 1.0;
+
+    /// From `x` and `y`, with the constraint for methods that take one.
+    ///
+    /// # Errors
+    /// If a start is not finite.
+    pub fn at(
+        x: &[f64; 3],
+        y: &[f64; 3],
+        device: &Device,
+    ) -> Result<(Instance, impl Constraints + 'static), Error> {
+        Self::bounded(x, y, Self::S, device)
+    }
+
+    /// The same with another s in the constraint.
+    ///
+    /// # Errors
+    /// If a start is not finite.
+    pub fn bounded(
+        x: &[f64; 3],
+        y: &[f64; 3],
+        s: f64,
+        device: &Device,
+    ) -> Result<(Instance, impl Constraints + 'static), Error> {
+        let (x, y) = (Values::new(x, device), Values::new(y, device));
+        let h = move |_: &Values, y: &Values| y.val().sum() - s;
+        let constraint = ModuleConstraints::new(&x, &y, h)?;
+        Ok((Instance::new(Self, &x, &y, ())?, constraint))
+    }
+
+    /// `h(y)`, by how much the constraint is violated.
+    pub fn violation(y: &[f64]) -> f64 {
+        y.iter().sum::<f64>() - Self::S
+    }
+
+    /// The KKT point with the constraint on the upper level.
+    pub fn upper_answer() -> ConstrainedAnswer {
+        let free: [f64; 3] = std::array::from_fn(|i| Self::C[i] + Self::R * Self::D[i]);
+        let multiplier = (free.iter().sum::<f64>() - (1.0 + Self::R) * Self::S) / 3.0;
+        let x = free.map(|v| (v - multiplier) / (1.0 + Self::R));
+        ConstrainedAnswer { x, y: x, multiplier }
+    }
+
+    /// The answer with the constraint on the lower level.
+    pub fn lower_answer() -> ConstrainedAnswer {
+        let mean = |v: &[f64; 3]| v.iter().sum::<f64>() / 3.0;
+        let across: [f64; 3] = std::array::from_fn(|i| {
+            (Self::C[i] - mean(&Self::C) + Self::R * (Self::D[i] - mean(&Self::D)))
+                / (1.0 + Self::R)
+        });
+        let multiplier = mean(&Self::D) - Self::S / 3.0;
+        ConstrainedAnswer {
+            x: across.map(|v| v + mean(&Self::D)),
+            y: across.map(|v| v + Self::S / 3.0),
+            multiplier,
+        }
+    }
+}
+
+impl BilevelProblem for Constrained {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = ();
+
+    fn upper_loss(&self, x: &Values, y: &Values, _: &()) -> Tensor<1> {
+        let (x, y) = (x.val(), y.val());
+        let constant =
+            |v: [f64; 3]| Tensor::from_data(TensorData::from(v), (&x.device(), x.dtype()));
+        let (c, d) = (constant(Self::C), constant(Self::D));
+        (squared_norm(y - c) + squared_norm(x - d) * Self::R) * 0.5
+    }
+
+    fn lower_loss(&self, x: &Values, y: &Values, _: &()) -> Tensor<1> {
+        squared_norm(y.val() - x.val()) * 0.5
+    }
+}

@@ -1,0 +1,182 @@
+//! Quadratic surfaces with few lower steps, or with a singular lower Hessian.
+
+use bilevel_core::{BilevelProblem, Error};
+use bilevel_program::Batch;
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::instance::squared_norm;
+use crate::{Instance, Values};
+
+/// Which of the two surfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    /// `F = norm(u)^2 + norm(v)^2`, `f = q(1 - u - v)`
+    A,
+    /// `F = norm(v)^2 - q(u - v)`, `f = q(u - v)`
+    B,
+}
+
+/// `penalty-smooth`: x = u, y = v in R^10 and `q(w) = norm(w)^2`. Trials are independent, and an instance
+/// holds several of them side by side, its losses their sums: trial i has the numbers 10 i to 10 i + 9.
+///
+/// Answers: u = v = 1/2 for [`Variant::A`], u = v = 0 for [`Variant::B`].
+///
+/// Source: penalty method, Fig. 1.
+#[derive(Clone, Copy, Debug)]
+pub struct PenaltySmooth(pub Variant);
+
+/// `penalty-singular`: the same with `q(w) = w' A'A w`, `A'A` a random projection of rank [`Self::RANK`]:
+/// singular, and not ill-conditioned beside that.
+///
+/// The lower level determines v up to the null space of A. Of its solutions F wants, for
+/// [`Variant::A`]: u = v = 1/2 in the range of A', both 0 in its null space; for [`Variant::B`]:
+/// u = v in the range and v = 0, so that Au = 0.
+///
+/// Source: penalty method, Fig. 2.
+#[derive(Clone, Copy, Debug)]
+pub struct PenaltySingular(pub Variant);
+
+/// The dimension of u and of v in the source.
+pub const SIZE: usize = 10;
+
+impl PenaltySmooth {
+    /// So many trials, from u and v in the cube of side 10 around 0, drawn by the number of the trial.
+    ///
+    /// # Errors
+    /// If there are none.
+    pub fn at(self, trials: usize, device: &Device) -> Result<Instance, Error> {
+        instance(self.0, |_| identity(), trials, device)
+    }
+
+    /// The square of the distance of one trial from the answer.
+    pub fn distance(self, u: &[f64], v: &[f64]) -> f64 {
+        let answer = if self.0 == Variant::A { 0.5 } else { 0.0 };
+        u.iter().chain(v).map(|w| (w - answer).powi(2)).sum()
+    }
+}
+
+impl PenaltySingular {
+    /// The rank of A.
+    pub const RANK: usize = 5;
+
+    /// So many trials, from u and v in the cube of side 10 around 0, drawn as A is by the number of the
+    /// trial.
+    ///
+    /// # Errors
+    /// If there are none.
+    pub fn at(self, trials: usize, device: &Device) -> Result<Instance, Error> {
+        instance(self.0, Self::matrix, trials, device)
+    }
+
+    /// A of one trial: [`Self::RANK`] orthonormal rows and else zeros.
+    pub fn matrix(trial: u64) -> Vec<Vec<f64>> {
+        let mut rng = ChaCha8Rng::seed_from_u64(!trial);
+        let mut rows: Vec<Vec<f64>> = Vec::new();
+        while rows.len() < Self::RANK {
+            let mut row: Vec<f64> = (0..SIZE).map(|_| rng.random_range(-1.0..1.0)).collect();
+            for other in &rows {
+                let along: f64 = row.iter().zip(other).map(|(a, b)| a * b).sum();
+                row.iter_mut().zip(other).for_each(|(a, b)| *a -= along * b);
+            }
+            let norm = row.iter().map(|a| a * a).sum::<f64>().sqrt();
+            rows.push(row.iter().map(|a| a / norm).collect());
+        }
+        rows.resize(SIZE, vec![0.0; SIZE]);
+        rows
+    }
+
+    /// The square of the distance of one trial from its nearest answer.
+    pub fn distance(self, trial: u64, u: &[f64], v: &[f64]) -> f64 {
+        // In coordinates along the rows of A and along the rest.
+        let rows = Self::matrix(trial);
+        let project = |w: &[f64]| -> Vec<f64> {
+            let mut range = vec![0.0; SIZE];
+            for row in &rows {
+                let along: f64 = row.iter().zip(w).map(|(a, b)| a * b).sum();
+                range.iter_mut().zip(row).for_each(|(r, a)| *r += along * a);
+            }
+            range
+        };
+        let ones = [1.0; SIZE];
+        let far = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
+        match self.0 {
+            // P(u) = P(v) = P(1)/2, and nothing in the null space.
+            Variant::A => {
+                let half: Vec<f64> = project(&ones).iter().map(|r| r / 2.0).collect();
+                far(u, &half) + far(v, &half)
+            }
+            // v = 0 and P(u) = 0: the rest of u is free.
+            Variant::B => far(v, &[0.0; SIZE]) + far(&project(u), &[0.0; SIZE]),
+        }
+    }
+}
+
+/// The matrices A of `q(w) = norm(A w)^2`, one a trial: `[trials, 10, 10]`.
+#[derive(Clone, Debug, Batch)]
+pub struct Matrix {
+    rows: Tensor<3>,
+}
+
+impl Matrix {
+    fn q(&self, w: Tensor<1>) -> Tensor<1> {
+        let trials = self.rows.dims()[0];
+        self.rows.clone().matmul(w.reshape([trials, SIZE, 1])).powi_scalar(2).sum()
+    }
+}
+
+/// The losses of both problems.
+#[derive(Clone, Copy, Debug)]
+pub struct PenaltyProblem(pub Variant);
+
+impl BilevelProblem for PenaltyProblem {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = Matrix;
+
+    fn upper_loss(&self, u: &Values, v: &Values, a: &Matrix) -> Tensor<1> {
+        match self.0 {
+            Variant::A => squared_norm(u.val()) + squared_norm(v.val()),
+            Variant::B => squared_norm(v.val()) - a.q(u.val() - v.val()),
+        }
+    }
+
+    fn lower_loss(&self, u: &Values, v: &Values, a: &Matrix) -> Tensor<1> {
+        match self.0 {
+            Variant::A => a.q(-(u.val() + v.val()) + 1.0),
+            Variant::B => a.q(u.val() - v.val()),
+        }
+    }
+}
+
+fn identity() -> Vec<Vec<f64>> {
+    (0..SIZE).map(|i| (0..SIZE).map(|j| f64::from(u8::from(i == j))).collect()).collect()
+}
+
+fn instance(
+    variant: Variant,
+    matrix: impl Fn(u64) -> Vec<Vec<f64>>,
+    trials: usize,
+    device: &Device,
+) -> Result<Instance, Error> {
+    if trials == 0 {
+        return Err(Error::InvalidSetting {
+            setting: "trials",
+            found: "0".to_owned(),
+            expected: "at least 1",
+            cure: "give a positive count",
+        });
+    }
+    let (mut u, mut v, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+    for trial in 0..trials as u64 {
+        let mut rng = ChaCha8Rng::seed_from_u64(trial);
+        let mut draw = || (0..SIZE).map(|_| rng.random_range(-5.0..5.0)).collect::<Vec<f64>>();
+        u.extend(draw());
+        v.extend(draw());
+        rows.extend(matrix(trial).concat());
+    }
+    let rows = Tensor::from_data(TensorData::new(rows, [trials, SIZE, SIZE]), device);
+    let (u, v) = (Values::new(&u, device), Values::new(&v, device));
+    Instance::new(PenaltyProblem(variant), &u, &v, Matrix { rows })
+}

@@ -1,0 +1,180 @@
+//! A run of a joint method that is saved and resumed is the run that was never interrupted, bit by bit.
+
+use bilevel_core::*;
+use bilevel_problems::{Constrained, Instance};
+
+use crate::common::*;
+use crate::{device, joint, stochastic};
+
+const STEPS: usize = 6;
+const BATCHES: usize = 4;
+
+/// A problem and a method on it, made as in a process of their own.
+type Made = (Instance, Box<dyn JointMethod>);
+
+fn made(at: Instance, method: impl JointMethod + 'static) -> Made {
+    (at, Box::new(method))
+}
+
+/// Six steps at once, and some, a file, a fresh solver and the rest: saved where nothing was done, where
+/// something has just begun, and later.
+fn assert_resumes(make: &dyn Fn() -> Made, sampler: &Sampler) {
+    let steps = |solver: &mut JointSolver<'_>, from, to| -> Vec<Step> {
+        (from..to).map(|k| solver.step(k).unwrap()).collect()
+    };
+    for saved_after in [0, 1, 3, 4] {
+        let [(a, method), (b, again), (c, fresh)] = [(); 3].map(|()| make());
+        let name = format!("{}, saved after {saved_after}", method.describe());
+        let mut whole = start(&a, method, sampler);
+        let (mut first, mut second) = (start(&b, again, sampler), start(&c, fresh, sampler));
+        let seen = steps(&mut whole, 0, STEPS);
+        steps(&mut first, 0, saved_after);
+        let file = serde_json::to_vec(&first.save()).unwrap();
+        second.restore(serde_json::from_slice(&file).unwrap()).unwrap();
+        assert_eq!(second.save(), first.save(), "{name}, at once");
+        assert_eq!(steps(&mut second, saved_after, STEPS), seen[saved_after..], "{name}, seen");
+        assert_eq!(second.x().to_data(), whole.x().to_data(), "{name}, x");
+        assert_eq!(second.y().to_data(), whole.y().to_data(), "{name}, y");
+        assert_eq!(second.save(), whole.save(), "{name}, at the end");
+    }
+}
+
+fn start<'a>(at: &'a Instance, method: Box<dyn JointMethod>, sampler: &Sampler) -> JointSolver<'a> {
+    let (x, y) = (at.x.clone(), at.y.clone());
+    JointSolver::new(at.oracle.as_ref(), method, x, y).unwrap().with_sampler(sampler.clone())
+}
+
+fn rates() -> Rates {
+    Rates::new(0.05, 0.1).unwrap()
+}
+
+#[test]
+fn every_method_of_gradients_and_products_resumes() {
+    for which in 0..joint::written().len() {
+        let method = || joint::written().swap_remove(which).1;
+        assert_resumes(&|| (instance(), method()), &Sampler::full());
+    }
+    // Its tolerance is met at every step.
+    let penalty = || Penalty::new(rates(), 2, 0.7, 1e9).unwrap().with_multipliers();
+    assert_resumes(&|| made(instance(), penalty()), &Sampler::full());
+    let relaxation = Relaxation::geometric(1.0, 0.9).unwrap();
+    let bvfim = || Bvfim::new(rates(), 3, 0.3, 2, relaxation).unwrap();
+    assert_resumes(&|| made(instance(), bvfim()), &Sampler::full());
+}
+
+#[test]
+fn multipliers_of_constraints_resume() {
+    // Outside, so that the constraint is active.
+    let (outside, device) = ([0.9; 3], device());
+    let constrained = || Constrained::at(&outside, &outside, &device).unwrap();
+    let penalty = || Penalty::new(rates(), 2, 0.7, 1e9).unwrap().with_multipliers();
+    for equal in [false, true] {
+        let make = || {
+            let (at, h) = constrained();
+            let with = if equal { Penalty::with_equalities } else { Penalty::with_inequalities };
+            made(at, with(penalty(), h))
+        };
+        assert_resumes(&make, &Sampler::full());
+    }
+    let gap = || {
+        let (at, h) = constrained();
+        let method = Gap::new(rates(), 0.3, (2.0, 1.0), 0.8).unwrap();
+        made(at, method.with_constraints(h, 100.0).unwrap())
+    };
+    assert_resumes(&gap, &Sampler::full());
+}
+
+#[test]
+fn momentum_resumes() {
+    let at = instance();
+    let make = || {
+        let (x, y) = (at.x.clone(), at.y.clone());
+        let ball = || HeavyBall::new(0.7, 0.1).unwrap();
+        let method = Alternating::new(rates());
+        let solver = JointSolver::new(at.oracle.as_ref(), method, x, y).unwrap();
+        solver.with_momentum(Level::Upper, ball()).with_momentum(Level::Lower, ball())
+    };
+    let (mut whole, mut first, mut second) = (make(), make(), make());
+    let steps = |solver: &mut JointSolver<'_>, from, to| {
+        for k in from..to {
+            solver.step(k).unwrap();
+        }
+    };
+    steps(&mut whole, 0, STEPS);
+    steps(&mut first, 0, 3);
+    second.restore(first.save()).unwrap();
+    steps(&mut second, 3, STEPS);
+    assert_eq!(second.save(), whole.save());
+}
+
+#[test]
+fn every_stochastic_method_resumes() {
+    let settings = stochastic::telling();
+    let samplers = [
+        Sampler::epochs(BATCHES, BATCHES, 3).unwrap(),
+        Sampler::with_replacement(BATCHES, BATCHES, 3).unwrap(),
+    ];
+    for method in stochastic::methods() {
+        for sampler in &samplers {
+            let make = || (stochastic(BATCHES, 0.2), (method.build)(&settings));
+            assert_resumes(&make, sampler);
+        }
+    }
+    for sampler in &samplers {
+        let method = || stochastic::on_batches(&settings, true);
+        assert_resumes(&|| made(stochastic(BATCHES, 0.2), method()), sampler);
+    }
+}
+
+#[test]
+fn every_proxy_resumes() {
+    let learned = || Scale::learned(0.7, 0.2, 0.3).unwrap();
+    let network = |at: &Instance| {
+        let network = MlpHypernetwork::new(&at.x, &at.y, 4, 5).unwrap();
+        NetworkProxy::new(network, &at.x, &at.y).unwrap()
+    };
+    let global = || {
+        let (at, region) = (instance(), Region::uniform(vec![-1.0; M], vec![1.0; M]).unwrap());
+        let method = Hypernetwork::new(network(&at), rates(), region, 11).with_warm_up(2);
+        made(at, method)
+    };
+    let local = || {
+        let (at, region) = (instance(), Region::local(learned()));
+        let method = Hypernetwork::new(network(&at), rates(), region, 11);
+        made(at, method)
+    };
+    let stn = || {
+        let at = instance();
+        let response = RankOneAffine::new(&at.x, &at.y, 5);
+        made(at, Stn::new(response, rates(), learned(), 11).with_training_steps(2).unwrap())
+    };
+    let delta_stn = || {
+        let at = instance();
+        let jacobian = RankOne::new(&at.x, &at.y, 5);
+        made(at, DeltaStn::new(jacobian, rates(), learned(), 11))
+    };
+    let all: [&dyn Fn() -> Made; 4] = [&global, &local, &stn, &delta_stn];
+    for make in all {
+        assert_resumes(make, &Sampler::full());
+    }
+}
+
+#[test]
+fn a_state_of_another_method_or_sampler_is_refused() {
+    let at = stochastic(BATCHES, 0.2);
+    let epochs = Sampler::epochs(BATCHES, BATCHES, 3).unwrap();
+    let soba = || Box::new(Soba::new(rates()));
+    let mut first = start(&at, soba(), &epochs);
+    first.step(0).unwrap();
+    let refusal = |mut to: JointSolver<'_>| to.restore(first.save()).unwrap_err().to_string();
+    let text = refusal(start(&at, Box::new(Saba::new(rates())), &epochs));
+    assert!(text.starts_with("`solver` of the saved state is the name `soba`, expected"), "{text}");
+    let text = refusal(start(&at, soba(), &Sampler::full()));
+    assert!(
+        text.starts_with("`sampler/upper/batches` of the saved state is the count 4"),
+        "{text}"
+    );
+    let replacing = Sampler::with_replacement(BATCHES, BATCHES, 3).unwrap();
+    let text = refusal(start(&at, soba(), &replacing));
+    assert!(text.starts_with("`sampler/upper/left` of the saved state is U64 numbers"), "{text}");
+}

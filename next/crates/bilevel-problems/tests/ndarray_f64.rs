@@ -1,0 +1,26 @@
+//! The methods on problems with known answers, on ndarray in f64.
+
+#![expect(deprecated, reason = "the second backend that runs on any processor")]
+
+use std::sync::Once;
+
+use burn::tensor::{Device, FloatDType, IntDType};
+
+fn device() -> Device {
+    // Burn fixes the element types of a device once a process.
+    static F64: Once = Once::new();
+    F64.call_once(|| Device::ndarray().configure((FloatDType::F64, IntDType::I64)).unwrap());
+    Device::ndarray()
+}
+
+mod common;
+#[path = "common/joint.rs"]
+mod joint;
+#[path = "common/proxy.rs"]
+mod proxy;
+#[path = "common/solver.rs"]
+mod solver;
+#[path = "common/split.rs"]
+mod split;
+#[path = "common/stochastic.rs"]
+mod stochastic;

@@ -1,0 +1,87 @@
+//! Why a loss cannot be recorded.
+
+use thiserror::Error;
+
+/// Why a loss, or its derivative, cannot be recorded.
+#[derive(Clone, Debug, Error, PartialEq)]
+#[non_exhaustive]
+pub enum TraceError {
+    /// The loss panicked while it was recorded.
+    #[error(
+        "the loss cannot be recorded: {message}; a loss must not read data (into_data, into_scalar, argwhere), seed, or \
+         quantise, and every tensor that it uses must come from its arguments or be made on their device (`x.device()`)"
+    )]
+    Panic {
+        /// What the panic said.
+        message: String,
+    },
+    /// An operation of the loss has no derivative, or none of the order asked for.
+    #[error(
+        "the loss cannot be differentiated: {message}; docs/COVERAGE.md lists the operations that can, and \
+         `stop_gradient` holds a value constant"
+    )]
+    NotDifferentiable {
+        /// What the rule said.
+        message: String,
+    },
+    /// An operation that cannot be part of a program.
+    #[error("the loss uses `{operation}`, and {reason}")]
+    Operation {
+        /// Its name.
+        operation: String,
+        /// Why not, and the cure.
+        reason: String,
+    },
+    /// A loss of another shape than one number.
+    #[error("a loss is one number, found the shape {shape:?}: end it with `.mean()` or `.sum()`")]
+    NotOneNumber {
+        /// The shape found.
+        shape: Vec<usize>,
+    },
+    /// A second recording gave another program: the loss branches by something that changes.
+    #[error(
+        "a second recording of the loss computes something else, first at {place}: it must not branch by what changes; \
+         write a choice by values with masks (`mask_where`)"
+    )]
+    DependsOnValues {
+        /// Where the two recordings part.
+        place: String,
+    },
+    /// Burn's own gradient is another than that of what was recorded.
+    #[error(
+        "the gradient in `{path}` is not the one that Burn computes ({found} against {expected}): `detach` and gradients \
+         of a loss's own leave no trace in what is recorded; use `bilevel_program::stop_gradient` instead of `detach`"
+    )]
+    Detached {
+        /// The variable.
+        path: String,
+        /// The norm of the gradient of what was recorded.
+        found: f64,
+        /// The norm of the gradient that Burn computes.
+        expected: f64,
+    },
+    /// A module has parameters of several element types.
+    #[error(
+        "`{path}` has the element type {found}, `{first}` has {expected}: cast the parameters to one element type"
+    )]
+    MixedTypes {
+        /// The parameter that differs.
+        path: String,
+        /// Its element type.
+        found: String,
+        /// The first parameter.
+        first: String,
+        /// Its element type.
+        expected: String,
+    },
+}
+
+impl TraceError {
+    /// The same error, met while a derivative was taken.
+    pub(crate) fn of_derivative(self) -> Self {
+        match self {
+            Self::Panic { message } => Self::NotDifferentiable { message },
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Derivatives of [Burn](https://burn.dev) losses as programs: recorded once, optimised, replayed on any backend.
+//!
+//! A loss is an ordinary function of a Burn module. It is recorded once, on a device that computes nothing, as the list
+//! of operations that it consists of: a [`Program`]. Forward and reverse mode take a program and give a program, so that
+//! they compose to derivatives of every order; each is optimised (common subexpressions, dead operations) and replayed
+//! where the module and its data are, without a graph and without the loss.
+//!
+//! ```
+//! use bilevel_program::{grad, hvp};
+//! use burn::nn::{Linear, LinearConfig};
+//! use burn::tensor::{Device, Tensor};
+//!
+//! fn loss(net: &Linear) -> Tensor<1> {
+//!     let input = Tensor::<2>::from_floats([[1.0, 2.0], [3.0, -1.0]], &net.weight.device());
+//!     net.forward(input).powi_scalar(2).mean()
+//! }
+//!
+//! let net = LinearConfig::new(2, 1).init(&Device::flex());
+//! let gradient = grad(&net, loss)?;
+//! let product = hvp(&net, &gradient, loss)?; // H g, without ever forming H
+//! assert!(gradient.dot(&product) >= 0.0); // a convex loss
+//! # Ok::<_, bilevel_program::TraceError>(())
+//! ```
+//!
+//! # Operators
+//!
+//! Each takes a module and a function of it. The variables `y` are the module's trainable parameters ([`Layout::of`]);
+//! derivatives are [`Vector`]s, one tensor a variable. A `Param` is a module, and so are lists and tuples of modules:
+//! the operators serve plain tensors too.
+//!
+//! | operator | gives | by |
+//! |---|---|---|
+//! | [`grad`], [`value_and_grad`] | `f_y`, and `f` | reverse mode |
+//! | [`jvp`], [`jvps`] | `f`, `J v`, for `f` of any shape | forward mode |
+//! | [`vjp`] | `f`, `J' u`, for `f` of any shape | reverse mode of `<u, f>` |
+//! | [`hvp`] | `f_yy v` | reverse mode of the forward mode |
+//! | [`grad_and_hvp`] | `f_y` and `f_yy v` | both in one program |
+//! | [`second_order`] | `f_yy v` and `d/dx <f_y, v>`, for `f(x, y)` | reverse mode of the forward mode |
+//! | [`third_order`] | `d/dy <u, f_yy v>` | reverse mode of the forward mode, taken twice |
+//! | [`jacobian`] | `J`, dense | one `J v` a number |
+//! | [`hessian`] | `f_yy`, dense | one `f_yy v` a number |
+//!
+//! [`check`] tests in one line whether the derivatives of a loss of yours are those of its values, and names the
+//! parameter at fault.
+//!
+//! # In loops
+//!
+//! Every operator records the function that it is given. A [`Recorded`] does so once, when shapes are first seen, and
+//! gives values, gradients, products, and the Hessian at a point to be multiplied many times
+//! ([`Recorded::linearize`]). It takes a loss of two modules and of data, a [`Batch`]:
+//!
+//! ```
+//! use bilevel_program::{Recorded, Vector, Wrt};
+//! use burn::module::Param;
+//! use burn::nn::{Linear, LinearConfig};
+//! use burn::tensor::{Device, Distribution, Tensor};
+//!
+//! let device = Device::flex();
+//! let decay = Param::from_tensor(Tensor::<1>::zeros([1], &device));
+//! let net = LinearConfig::new(3, 2).init(&device);
+//! let loss = |decay: &Param<Tensor<1>>, net: &Linear, input: &Tensor<2>| {
+//!     let penalty = decay.val().exp() * net.weight.val().powi_scalar(2).sum();
+//!     net.forward(input.clone()).sin().mean() + penalty
+//! };
+//!
+//! let recorded = Recorded::new(&decay, &net)?;
+//! let x = Vector::from_module(recorded.upper_layout(), &decay);
+//! let mut y = Vector::from_module(recorded.lower_layout(), &net);
+//! for _ in 0..10 {
+//!     let input = Tensor::<2>::random([4, 3], Distribution::Default, &device);
+//!     let (_, gradient) = recorded.gradient(&x, &y, &input, Wrt::Lower, &loss)?;
+//!     y = y.axpy(-0.1, &gradient.into_y());
+//! }
+//! let net = y.write_into(net);
+//! # Ok::<_, bilevel_program::TraceError>(())
+//! ```
+//!
+//! It keeps what it recorded: whatever changes from call to call must come by the modules' variables or by the batch. A
+//! number or a tensor that the closure captures keeps the value that it had at the recording, until a batch of other
+//! shapes is recorded.
+//!
+//! # What can be recorded
+//!
+//! What a loss does with the tensors of its arguments. What it cannot do is a [`TraceError`] that says so, never a
+//! derivative of something else: Burn's own gradient is recorded with the loss, and the two must agree.
+//!
+//! | a loss | is refused, for | the cure |
+//! |---|---|---|
+//! | reads data (`into_data`, `into_scalar`), or branches by it | there is none yet | masks (`mask_where`), `clamp`, `max_pair` |
+//! | branches by anything else that changes | a second recording differs | a loss without state; the variants of a [`Batch`] may be branched by |
+//! | draws random numbers, seeds, or has dropout | each evaluation is another function | draw before, and hand over in the batch |
+//! | detaches a value (`detach`, `no_grad`) | that leaves no trace | [`stop_gradient`] |
+//! | uses a tensor of another device | it is not that which records | make it on the device of an argument (`x.device()`), bring it there (`to_device`), or hand it over in the batch |
+//! | has shapes that depend on values (`argwhere`, `nonzero`) | they are unknown | masks of a fixed shape |
+//! | has quantised tensors | they have no derivative | `dequantize` before |
+//! | has parameters of several element types | sums of them have none | cast them to one |
+//!
+//! Loops and branches by shapes, by settings, or by a module's structure are the loss's own matter: the recording is what
+//! they led to. Batch normalisation of burn-nn computes as in training, and the module handed in keeps its running
+//! statistics. At a kink of ReLU or a tie of max-pooling a derivative is that of the piece which the backend chose.
+//!
+//! # Costs
+//!
+//! * A recording takes time by operations, not by numbers: nothing is computed. In builds with debug assertions, and in
+//!   [`check`], it is made twice and compared.
+//! * A replay costs its operations, once each: no graph is built, a tensor's memory is free for others at its last use,
+//!   and what does not depend on the variables asked for is not computed. [`Program::count`] counts operations, bytes
+//!   and arithmetic; [`Recorded::program`] gives the program to be counted, printed, or drawn ([`Program::dot`]).
+//! * A tensor that is made in a loss is a constant of its program, kept once and once a device: large data belongs in the
+//!   batch.
+//! * A [`Linearized`] keeps the tensors that its products share: [`Linearized::bytes`].
+//! * [`jacobian`] and [`hessian`] make one replay for each number in the module.
+//!
+//! Programs run on flex, with the feature `ndarray` on ndarray, with `wgpu` on wgpu; in f64, f32 and halves.
+
+mod agree;
+mod batch;
+mod check;
+mod count;
+mod derive;
+mod error;
+mod execute;
+pub mod float;
+mod function;
+mod norm;
+mod operators;
+mod optimise;
+mod partials;
+mod program;
+mod reached;
+mod record;
+mod recorded;
+mod replay;
+mod softmax;
+mod stop;
+mod trace;
+mod vector;
+
+pub use batch::{Batch, Frozen, Tensors};
+pub use bilevel_derive::Batch;
+pub use check::*;
+pub use error::TraceError;
+pub use operators::*;
+pub use partials::{Direction, Level, Partials, Wrt};
+pub use program::{Count, Program};
+pub use recorded::{Derivative, Linearized, Loss, Recorded};
+pub use stop::stop_gradient;
+pub use vector::{Layout, Leaf, Vector, plain};

@@ -1,0 +1,115 @@
+//! Derivatives in two modules: in which variables, along which directions, and what comes out.
+
+use std::fmt::{Display, Formatter};
+use std::ops::Add;
+use std::sync::Arc;
+
+use crate::{Layout, Vector};
+
+/// One of the two levels of a bilevel problem: its variable, and its loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Level {
+    /// The upper level: x, F.
+    Upper,
+    /// The lower level: y, f.
+    Lower,
+}
+
+impl Display for Level {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Level::Upper => "upper",
+            Level::Lower => "lower",
+        })
+    }
+}
+
+/// A direction in the space of both variables; `None` is zero and costs nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Direction<'a> {
+    /// Its part in x.
+    pub x: Option<&'a Vector>,
+    /// Its part in y: a vector of y, or of a [part](Layout::part) of it, zero in the rest.
+    pub y: Option<&'a Vector>,
+}
+
+impl<'a> Direction<'a> {
+    /// A direction in y alone.
+    pub fn lower(y: &'a Vector) -> Self {
+        Self { x: None, y: Some(y) }
+    }
+}
+
+/// The variables that a derivative is wanted in. What is not asked for is not computed.
+#[derive(Clone, Copy, Debug)]
+pub enum Wrt<'a> {
+    /// x alone.
+    Upper,
+    /// y alone.
+    Lower,
+    /// x and y.
+    Both,
+    /// x and a [part](Layout::part) of y. The derivative in y is a vector of that part.
+    Part(&'a Arc<Layout>),
+}
+
+impl Wrt<'_> {
+    /// x, and y if `lower`.
+    pub fn upper_and(lower: bool) -> Self {
+        if lower { Wrt::Both } else { Wrt::Upper }
+    }
+
+    /// Whether a variable, or a part of it, is among them.
+    pub fn includes(self, level: Level) -> bool {
+        matches!(
+            (self, level),
+            (Wrt::Both | Wrt::Part(_), _) | (Wrt::Upper, Level::Upper) | (Wrt::Lower, Level::Lower)
+        )
+    }
+}
+
+/// A derivative in the variables asked for.
+#[derive(Clone, Debug)]
+pub struct Partials {
+    /// In x, if asked for.
+    pub x: Option<Vector>,
+    /// In y, if asked for.
+    pub y: Option<Vector>,
+}
+
+impl Add for Partials {
+    type Output = Self;
+
+    /// The sum of two derivatives in the same variables.
+    fn add(self, other: Self) -> Self {
+        let sum = |a: Option<Vector>, b: Option<Vector>| Some(a?.add(&b?));
+        Self { x: sum(self.x, other.x), y: sum(self.y, other.y) }
+    }
+}
+
+impl Partials {
+    /// The part in x.
+    ///
+    /// # Panics
+    /// If it was not asked for.
+    pub fn into_x(self) -> Vector {
+        self.x.expect("the derivative in x was asked for")
+    }
+
+    /// The part in y.
+    ///
+    /// # Panics
+    /// If it was not asked for.
+    pub fn into_y(self) -> Vector {
+        self.y.expect("the derivative in y was asked for")
+    }
+
+    /// Both parts.
+    ///
+    /// # Panics
+    /// If one was not asked for.
+    pub fn into_both(self) -> (Vector, Vector) {
+        let Self { x, y } = self;
+        (Self { x, y: None }.into_x(), Self { x: None, y }.into_y())
+    }
+}

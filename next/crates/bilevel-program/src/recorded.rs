@@ -1,0 +1,527 @@
+//! A loss that is recorded once and differentiated as a program.
+
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::backend::{DispatchTensor, TensorMetadata};
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use crate::agree::agrees;
+use crate::optimise::{Split, merged};
+use crate::program::Program;
+use crate::record::{Defaults, Meta};
+use crate::trace::trace;
+use crate::{Batch, Direction, Layout, Partials, Tensors, TraceError, Vector, Wrt};
+
+/// A loss of two modules and a batch.
+pub type Loss<'a, X, Y, D> = dyn Fn(&X, &Y, &D) -> Tensor<1> + 'a;
+
+/// A scalar function of the variables of two modules and of a batch, recorded when shapes are first seen and
+/// differentiated as a program.
+///
+/// Each call takes the loss, and asks for it only to record: it must be the same function at every call.
+pub struct Recorded<X, Y, D> {
+    x: X,
+    y: Y,
+    upper: Arc<Layout>,
+    lower: Arc<Layout>,
+    traces: Mutex<Vec<Arc<Trace>>>,
+    batch: PhantomData<fn(D)>,
+}
+
+/// The programs for batches of one shape.
+struct Trace {
+    batch: Vec<Meta>,
+    variants: Vec<usize>,
+    defaults: Defaults,
+    loss: Program,
+    derived: Mutex<Vec<(What, Arc<Derived>)>>,
+}
+
+/// A derivative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Derivative {
+    /// The loss itself.
+    Value,
+    /// The loss and its gradient.
+    Gradient,
+    /// The Hessian times a direction.
+    Product,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum What {
+    Gradient(Selected),
+    Product { along: Selected, wrt: Selected },
+    Linear { gradient: Selected, along: Selected, wrt: Selected },
+}
+
+enum Derived {
+    Whole(Program),
+    Parts(Parts),
+}
+
+/// A gradient, and products, in two parts.
+struct Parts {
+    split: Split,
+    /// The variables that the products are in.
+    wrt: Selected,
+    /// The second part for some of the variables.
+    late: Mutex<Vec<(Selected, Arc<Program>)>>,
+}
+
+/// Some of the variables of x and y, by their positions among the inputs.
+#[derive(Clone, Debug, PartialEq)]
+struct Selected {
+    x: Option<Range>,
+    y: Option<Range>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Range {
+    All,
+    Part(Vec<usize>),
+}
+
+/// The Hessian at a point, to be multiplied with directions. What depends on the point alone was computed with the
+/// gradient there.
+pub struct Linearized {
+    derived: Arc<Derived>,
+    left: Vec<DispatchTensor>,
+    along: Selected,
+    upper: Arc<Layout>,
+    lower: Arc<Layout>,
+}
+
+impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
+    /// A function of the variables of modules like `x` and `y`: their trainable parameters.
+    ///
+    /// # Errors
+    /// If the parameters are of several element types.
+    pub fn new(x: &X, y: &Y) -> Result<Self, TraceError> {
+        let (upper, lower) = (Layout::of(x), Layout::of(y));
+        one_type(&upper, &lower)?;
+        Ok(Self {
+            x: x.clone(),
+            y: y.clone(),
+            upper,
+            lower,
+            traces: Mutex::default(),
+            batch: PhantomData,
+        })
+    }
+
+    /// The variables of x.
+    pub fn upper_layout(&self) -> &Arc<Layout> {
+        &self.upper
+    }
+
+    /// The variables of y.
+    pub fn lower_layout(&self) -> &Arc<Layout> {
+        &self.lower
+    }
+
+    /// The module x, whose other parts than variables the function uses.
+    pub fn x(&self) -> &X {
+        &self.x
+    }
+
+    /// The module y, whose other parts than variables the function uses.
+    pub fn y(&self) -> &Y {
+        &self.y
+    }
+
+    /// The loss.
+    ///
+    /// # Errors
+    /// If it cannot be recorded.
+    pub fn value(
+        &self,
+        x: &Vector,
+        y: &Vector,
+        batch: &D,
+        loss: &Loss<'_, X, Y, D>,
+    ) -> Result<DispatchTensor, TraceError> {
+        let (trace, inputs) = self.at(x, y, batch, loss)?;
+        Ok(first(trace.loss.replay().run(inputs)))
+    }
+
+    /// The loss and its gradient in the variables asked for.
+    ///
+    /// # Errors
+    /// If the loss cannot be recorded or differentiated.
+    pub fn gradient(
+        &self,
+        x: &Vector,
+        y: &Vector,
+        batch: &D,
+        wrt: Wrt<'_>,
+        loss: &Loss<'_, X, Y, D>,
+    ) -> Result<(DispatchTensor, Partials), TraceError> {
+        let (trace, inputs) = self.at(x, y, batch, loss)?;
+        let selected = self.selected(wrt);
+        let derived = trace.derived(What::Gradient(selected.clone()), self)?;
+        let mut outputs = derived.whole().replay().run(inputs).into_iter();
+        let value = outputs.next().expect("a loss has a value");
+        Ok((value, partials(&selected, [&self.upper, &self.lower], part(wrt), &mut outputs)))
+    }
+
+    /// The Hessian times a direction, in the variables asked for.
+    ///
+    /// # Errors
+    /// If the loss cannot be recorded or differentiated twice.
+    pub fn product(
+        &self,
+        x: &Vector,
+        y: &Vector,
+        batch: &D,
+        along: Direction<'_>,
+        wrt: Wrt<'_>,
+        loss: &Loss<'_, X, Y, D>,
+    ) -> Result<Partials, TraceError> {
+        let (trace, mut inputs) = self.at(x, y, batch, loss)?;
+        let (moving, selected) = (self.moving(along), self.selected(wrt));
+        let what = What::Product { along: moving, wrt: selected.clone() };
+        let derived = trace.derived(what, self)?;
+        push(along, &mut inputs);
+        let mut outputs = derived.whole().replay().run(inputs).into_iter();
+        Ok(partials(&selected, [&self.upper, &self.lower], part(wrt), &mut outputs))
+    }
+
+    /// The loss, its gradient in the variables `gradient`, and its Hessian at the point: for products in the variables
+    /// `wrt`, along directions that have the parts of `along`, whose values do not count.
+    ///
+    /// # Errors
+    /// If the loss cannot be recorded or differentiated twice.
+    #[allow(clippy::too_many_arguments)]
+    pub fn linearize(
+        &self,
+        x: &Vector,
+        y: &Vector,
+        batch: &D,
+        gradient: Option<Wrt<'_>>,
+        along: Direction<'_>,
+        wrt: Wrt<'_>,
+        loss: &Loss<'_, X, Y, D>,
+    ) -> Result<(DispatchTensor, Partials, Linearized), TraceError> {
+        let (trace, inputs) = self.at(x, y, batch, loss)?;
+        let none = Selected { x: None, y: None };
+        let selected = gradient.map_or(none, |gradient| self.selected(gradient));
+        let along = self.moving(along);
+        let wrt = self.selected(wrt);
+        let what = What::Linear { gradient: selected.clone(), along: along.clone(), wrt };
+        let derived = trace.derived(what, self)?;
+        let Derived::Parts(parts) = derived.as_ref() else {
+            unreachable!("a linearisation has two parts")
+        };
+        let mut outputs = parts.split.early.replay().run(inputs);
+        let left = outputs.split_off(parts.split.known);
+        let mut outputs = outputs.into_iter();
+        let value = outputs.next().expect("a loss has a value");
+        let partials =
+            partials(&selected, [&self.upper, &self.lower], gradient.and_then(part), &mut outputs);
+        let (upper, lower) = (self.upper.clone(), self.lower.clone());
+        Ok((value, partials, Linearized { derived, left, along, upper, lower }))
+    }
+
+    /// The program of a derivative in all variables, along directions in all: to be printed or counted.
+    ///
+    /// # Errors
+    /// If the loss cannot be recorded or differentiated.
+    pub fn program(
+        &self,
+        what: Derivative,
+        x: &Vector,
+        y: &Vector,
+        batch: &D,
+        loss: &Loss<'_, X, Y, D>,
+    ) -> Result<Program, TraceError> {
+        let (trace, _) = self.at(x, y, batch, loss)?;
+        let all = self.selected(Wrt::Both);
+        Ok(match what {
+            Derivative::Value => trace.loss.clone(),
+            Derivative::Gradient => trace.derived(What::Gradient(all), self)?.whole().clone(),
+            Derivative::Product => {
+                trace.derived(What::Product { along: all.clone(), wrt: all }, self)?.whole().clone()
+            }
+        })
+    }
+
+    /// The programs for these shapes, and their inputs.
+    fn at(
+        &self,
+        x: &Vector,
+        y: &Vector,
+        batch: &D,
+        loss: &Loss<'_, X, Y, D>,
+    ) -> Result<(Arc<Trace>, Vec<DispatchTensor>), TraceError> {
+        let tensors = Tensors::of(batch);
+        let device = x.leaves().first().or(y.leaves().first()).map(TensorMetadata::device);
+        let defaults = Defaults::on(&device.unwrap_or_default());
+        let fits = |trace: &&Arc<Trace>| trace.fits(&tensors, defaults);
+        let known =
+            self.traces.lock().unwrap_or_else(PoisonError::into_inner).iter().find(fits).cloned();
+        let mut inputs =
+            Vec::with_capacity(2 * (x.leaves().len() + y.leaves().len()) + tensors.tensors.len());
+        inputs.extend(x.leaves().iter().chain(y.leaves()).cloned());
+        inputs.extend(tensors.tensors.iter().cloned());
+        let trace = match known {
+            Some(trace) => trace,
+            None => {
+                let trace = Arc::new(self.recorded(batch, &tensors, defaults, &inputs, loss)?);
+                self.traces.lock().unwrap_or_else(PoisonError::into_inner).push(trace.clone());
+                trace
+            }
+        };
+        Ok((trace, inputs))
+    }
+
+    fn recorded(
+        &self,
+        batch: &D,
+        tensors: &Tensors,
+        defaults: Defaults,
+        inputs: &[DispatchTensor],
+        loss: &Loss<'_, X, Y, D>,
+    ) -> Result<Trace, TraceError> {
+        let variables = self.upper.leaves().iter().chain(self.lower.leaves());
+        let variables = variables.map(|leaf| Meta { shape: leaf.shape.clone(), dtype: leaf.dtype });
+        let data: Vec<_> = tensors.tensors.iter().map(meta).collect();
+        let metas: Vec<_> = variables.chain(data.iter().cloned()).collect();
+        let (of_x, of_y) = ((&self.x, &*self.upper), (&self.y, &*self.lower));
+        let traced = trace(of_x, of_y, batch, &metas, defaults, loss)?;
+        if cfg!(debug_assertions) {
+            let again = trace(of_x, of_y, batch, &metas, defaults, loss)?;
+            if let Some(place) = traced.loss.differs(&again.loss) {
+                return Err(TraceError::DependsOnValues { place });
+            }
+        }
+        let trace = Trace {
+            batch: data,
+            variants: tensors.variants.clone(),
+            defaults,
+            loss: traced.loss,
+            derived: Mutex::default(),
+        };
+        self.agrees(&trace, &traced.by_burn, inputs)?;
+        Ok(trace)
+    }
+
+    /// Whether the gradient of what was recorded is the one that Burn computes.
+    fn agrees(
+        &self,
+        trace: &Trace,
+        by_burn: &Program,
+        inputs: &[DispatchTensor],
+    ) -> Result<(), TraceError> {
+        let variables = by_burn.outputs.len();
+        let all: Vec<_> = (0..variables).collect();
+        let outputs: Vec<_> = (1..=variables).collect();
+        let gradient = trace.gradient(&all)?.only(&outputs);
+        agrees(&gradient, by_burn, inputs, self.upper.leaves().iter().chain(self.lower.leaves()))
+    }
+
+    fn selected(&self, wrt: Wrt<'_>) -> Selected {
+        selected(&self.lower, wrt)
+    }
+
+    fn moving(&self, along: Direction<'_>) -> Selected {
+        moving(&self.lower, along)
+    }
+}
+
+/// The variables that a derivative is wanted in, y having the layout `lower`.
+fn selected(lower: &Arc<Layout>, wrt: Wrt<'_>) -> Selected {
+    let all = |wanted: bool| wanted.then_some(Range::All);
+    match wrt {
+        Wrt::Upper => Selected { x: all(true), y: None },
+        Wrt::Lower => Selected { x: None, y: all(true) },
+        Wrt::Both => Selected { x: all(true), y: all(true) },
+        Wrt::Part(part) => Selected { x: all(true), y: Some(range(lower, part)) },
+    }
+}
+
+/// The variables that move along a direction.
+fn moving(lower: &Arc<Layout>, along: Direction<'_>) -> Selected {
+    Selected { x: along.x.map(|_| Range::All), y: along.y.map(|y| range(lower, y.layout())) }
+}
+
+fn range(lower: &Arc<Layout>, part: &Arc<Layout>) -> Range {
+    if Arc::ptr_eq(part, lower) || **part == **lower {
+        return Range::All;
+    }
+    lower.check_part(part);
+    let positions = part.leaves().iter().filter_map(|leaf| lower.position(leaf.id));
+    Range::Part(positions.collect())
+}
+
+impl Trace {
+    fn fits(&self, tensors: &Tensors, defaults: Defaults) -> bool {
+        self.defaults == defaults
+            && self.variants == tensors.variants
+            && self.batch.len() == tensors.tensors.len()
+            && self
+                .batch
+                .iter()
+                .zip(&tensors.tensors)
+                .all(|(meta, tensor)| meta.dtype == tensor.dtype() && meta.shape == tensor.shape())
+    }
+
+    fn derived<X, Y, D>(
+        &self,
+        what: What,
+        of: &Recorded<X, Y, D>,
+    ) -> Result<Arc<Derived>, TraceError> {
+        let mut derived = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, found)) = derived.iter().find(|(key, _)| *key == what) {
+            return Ok(found.clone());
+        }
+        let sizes = [of.upper.leaves().len(), of.lower.leaves().len()];
+        let made = Arc::new(match &what {
+            What::Gradient(wrt) => Derived::Whole(self.gradient(&wrt.positions(sizes))?),
+            What::Product { along, wrt } => {
+                Derived::Whole(self.product(&along.positions(sizes), &wrt.positions(sizes))?)
+            }
+            What::Linear { gradient, along, wrt } => {
+                let gradient = self.gradient(&gradient.positions(sizes))?;
+                let product = self.product(&along.positions(sizes), &wrt.positions(sizes))?;
+                let (late, known) = (gradient.inputs.len(), gradient.outputs.len());
+                let split = merged(&gradient, &product).split(|input| input >= late, known);
+                Derived::Parts(Parts { split, wrt: wrt.clone(), late: Mutex::default() })
+            }
+        });
+        derived.push((what, made.clone()));
+        Ok(made)
+    }
+
+    fn gradient(&self, wrt: &[usize]) -> Result<Program, TraceError> {
+        self.loss.reverse(0, wrt, self.defaults)
+    }
+
+    fn product(&self, along: &[usize], wrt: &[usize]) -> Result<Program, TraceError> {
+        let slope = self.loss.forward(along, self.defaults)?.only(&[1]);
+        let products = slope.reverse(0, wrt, self.defaults)?;
+        Ok(products.only(&(1..=wrt.len()).collect::<Vec<_>>()))
+    }
+}
+
+impl Derived {
+    fn whole(&self) -> &Program {
+        match self {
+            Derived::Whole(program) => program,
+            Derived::Parts(_) => unreachable!("a program in one part"),
+        }
+    }
+}
+
+impl Selected {
+    /// The positions among the inputs, where x and y have so many variables.
+    fn positions(&self, [upper, lower]: [usize; 2]) -> Vec<usize> {
+        let range = |range: &Option<Range>, from: usize, len: usize| match range {
+            None => Vec::new(),
+            Some(Range::All) => (from..from + len).collect(),
+            Some(Range::Part(positions)) => positions.iter().map(|at| from + at).collect(),
+        };
+        [range(&self.x, 0, upper), range(&self.y, upper, lower)].concat()
+    }
+}
+
+impl Parts {
+    /// The second part, for these variables.
+    fn late(&self, wrt: &Selected, sizes: [usize; 2]) -> Arc<Program> {
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, found)) = late.iter().find(|(key, _)| key == wrt) {
+            return found.clone();
+        }
+        let all = self.wrt.positions(sizes);
+        let place = |at: &usize| {
+            let found = all.iter().position(|other| other == at);
+            found.expect("products are asked for in the variables of the linearisation")
+        };
+        let places: Vec<_> = wrt.positions(sizes).iter().map(place).collect();
+        let made = Arc::new(self.split.late.only(&places));
+        late.push((wrt.clone(), made.clone()));
+        made
+    }
+}
+
+impl Linearized {
+    /// The Hessian at the point times a direction, in the variables asked for.
+    ///
+    /// # Panics
+    /// If the direction has other parts, or the product other variables, than were named.
+    pub fn product(&self, along: Direction<'_>, wrt: Wrt<'_>) -> Partials {
+        let Derived::Parts(parts) = self.derived.as_ref() else {
+            unreachable!("a linearisation has two parts")
+        };
+        let moving = moving(&self.lower, along);
+        assert!(
+            moving == self.along,
+            "the direction has other parts than those that the linearisation was made for"
+        );
+        let selected = selected(&self.lower, wrt);
+        let late = parts.late(&selected, [self.upper.leaves().len(), self.lower.leaves().len()]);
+        let mut inputs = self.left.clone();
+        push(along, &mut inputs);
+        let mut outputs = late.replay().run(inputs).into_iter();
+        partials(&selected, [&self.upper, &self.lower], part(wrt), &mut outputs)
+    }
+
+    /// Bytes that are kept until it is dropped.
+    pub fn bytes(&self) -> usize {
+        let bytes = |tensor: &DispatchTensor| tensor.shape().num_elements() * tensor.dtype().size();
+        self.left.iter().map(bytes).sum()
+    }
+}
+
+fn partials(
+    wrt: &Selected,
+    [upper, lower]: [&Arc<Layout>; 2],
+    part: Option<&Arc<Layout>>,
+    outputs: &mut dyn Iterator<Item = DispatchTensor>,
+) -> Partials {
+    let mut vector = |layout: &Arc<Layout>| {
+        let leaves = outputs.take(layout.leaves().len()).collect();
+        Vector::new(layout.clone(), leaves)
+    };
+    let x = wrt.x.is_some().then(|| vector(upper));
+    let y = wrt.y.is_some().then(|| vector(part.unwrap_or(lower)));
+    Partials { x, y }
+}
+
+fn part<'a>(wrt: Wrt<'a>) -> Option<&'a Arc<Layout>> {
+    match wrt {
+        Wrt::Part(part) => Some(part),
+        _ => None,
+    }
+}
+
+fn push(along: Direction<'_>, inputs: &mut Vec<DispatchTensor>) {
+    let leaves = [along.x, along.y].into_iter().flatten().flat_map(Vector::leaves);
+    inputs.extend(leaves.cloned());
+}
+
+pub(crate) fn meta(tensor: &DispatchTensor) -> Meta {
+    Meta { shape: tensor.shape(), dtype: tensor.dtype() }
+}
+
+fn first(outputs: Vec<DispatchTensor>) -> DispatchTensor {
+    outputs.into_iter().next().expect("a loss has a value")
+}
+
+/// # Errors
+/// If variables have several element types.
+pub(crate) fn one_type(upper: &Layout, lower: &Layout) -> Result<(), TraceError> {
+    let mut leaves = upper.leaves().iter().chain(lower.leaves());
+    let Some(first) = leaves.next() else { return Ok(()) };
+    match leaves.find(|leaf| leaf.dtype != first.dtype) {
+        Some(other) => Err(TraceError::MixedTypes {
+            path: other.path.clone(),
+            found: format!("{:?}", other.dtype),
+            first: first.path.clone(),
+            expected: format!("{:?}", first.dtype),
+        }),
+        None => Ok(()),
+    }
+}

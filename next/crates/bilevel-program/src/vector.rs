@@ -1,0 +1,448 @@
+//! Points and directions in the parameter space of a module.
+
+use std::sync::Arc;
+
+use burn::backend::{DispatchTensor, TensorMetadata};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{Bool, DType, Device, Int, Shape, Tensor, TensorData};
+
+use crate::float;
+use crate::norm;
+
+/// One variable: a trainable parameter of a module.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Leaf {
+    /// The identity Burn gave the parameter.
+    pub id: ParamId,
+    /// Where it stands in the module, as `layer.weight`.
+    pub path: String,
+    /// Its shape.
+    pub shape: Shape,
+    /// Its element type.
+    pub dtype: DType,
+}
+
+/// The variables of a module, in the order in which Burn visits them.
+///
+/// Frozen parameters (`no_grad`) and running statistics are not variables. A parameter that occurs at several
+/// places of a module is one variable: its value is that of the first place, and it is set at all of them.
+#[derive(Debug, PartialEq)]
+pub struct Layout {
+    leaves: Vec<Leaf>,
+}
+
+impl Layout {
+    /// The trainable parameters of `module`, initialising the lazy ones.
+    pub fn of<M: Module>(module: &M) -> Arc<Self> {
+        struct Collect {
+            path: Vec<String>,
+            leaves: Vec<Leaf>,
+        }
+        impl ModuleVisitor for Collect {
+            fn enter_module(&mut self, name: &str, _: &str) {
+                self.path.push(name.to_owned());
+            }
+            fn exit_module(&mut self, _: &str, _: &str) {
+                self.path.pop();
+            }
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                // Parameters are shared where one tensor serves two layers: one variable, once.
+                if is_trainable(param) && self.leaves.iter().all(|leaf| leaf.id != param.id) {
+                    let value = param.base();
+                    self.leaves.push(Leaf {
+                        id: param.id,
+                        path: self.path.join("."),
+                        shape: value.shape(),
+                        dtype: value.dtype(),
+                    });
+                }
+            }
+        }
+        let mut collect = Collect { path: Vec::new(), leaves: Vec::new() };
+        module.visit(&mut collect);
+        Arc::new(Self { leaves: collect.leaves })
+    }
+
+    /// The variables.
+    pub fn leaves(&self) -> &[Leaf] {
+        &self.leaves
+    }
+
+    /// How many numbers a vector of this layout holds.
+    pub fn size(&self) -> usize {
+        self.leaves.iter().map(|leaf| leaf.shape.num_elements()).sum()
+    }
+
+    /// Bytes that one vector of this layout takes.
+    pub fn bytes(&self) -> usize {
+        self.leaves.iter().map(|leaf| leaf.shape.num_elements() * leaf.dtype.size()).sum()
+    }
+
+    /// The positions of the variables at the path `prefix` or below it; all of them for `""`.
+    pub fn under(&self, prefix: &str) -> Vec<usize> {
+        let below = |path: &str| {
+            let rest = path.strip_prefix(prefix);
+            prefix.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        (0..self.leaves.len()).filter(|&at| below(&self.leaves[at].path)).collect()
+    }
+
+    /// The variables at `positions` as a layout of their own: for gradients in some of the variables and
+    /// directions along them.
+    ///
+    /// # Panics
+    /// If a position is not one of this layout's.
+    pub fn part(&self, positions: &[usize]) -> Arc<Self> {
+        Arc::new(Self { leaves: positions.iter().map(|&at| self.leaves[at].clone()).collect() })
+    }
+
+    /// # Panics
+    /// If a variable of `part` is not one of this layout's.
+    pub(crate) fn check_part(&self, part: &Self) {
+        for leaf in &part.leaves {
+            let own = self.position(leaf.id).map(|at| &self.leaves[at].shape);
+            assert!(
+                own == Some(&leaf.shape),
+                "`{}` with the shape {:?} is not a variable of this module, expected one of the {} that \
+                 it has: take the part from its layout",
+                leaf.path,
+                leaf.shape,
+                self.leaves.len()
+            );
+        }
+    }
+
+    /// Whether the variables have several element types.
+    pub fn is_mixed(&self) -> bool {
+        self.leaves.windows(2).any(|pair| pair[0].dtype != pair[1].dtype)
+    }
+
+    fn check_shape(&self, at: usize, found: &Shape) {
+        let leaf = &self.leaves[at];
+        assert!(
+            leaf.shape == *found,
+            "`{}` has the shape {found:?}, expected {:?}: take the layout from this module",
+            leaf.path,
+            leaf.shape
+        );
+    }
+
+    /// The position of a parameter among the variables.
+    pub fn position(&self, id: ParamId) -> Option<usize> {
+        self.leaves.iter().position(|leaf| leaf.id == id)
+    }
+}
+
+/// A point or a direction in the parameter space of a module: one tensor a variable.
+///
+/// Tensors are shared, so that a clone is cheap and never copies data. Binary operations want vectors
+/// of one module and panic, naming both sizes, on any other.
+#[derive(Clone, Debug)]
+pub struct Vector {
+    layout: Arc<Layout>,
+    leaves: Vec<DispatchTensor>,
+}
+
+impl Vector {
+    pub(crate) fn new(layout: Arc<Layout>, leaves: Vec<DispatchTensor>) -> Self {
+        debug_assert_eq!(layout.leaves.len(), leaves.len());
+        Self { layout, leaves }
+    }
+
+    /// The values that the variables of `layout` have in `module`.
+    ///
+    /// # Panics
+    /// If `module` lacks one of the variables, or has it in another shape: it is another module.
+    pub fn from_module<M: Module>(layout: &Arc<Layout>, module: &M) -> Self {
+        struct Read<'a> {
+            layout: &'a Layout,
+            leaves: Vec<Option<DispatchTensor>>,
+        }
+        impl ModuleVisitor for Read<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                let Some(at) = self.layout.position(param.id) else { return };
+                self.leaves[at].get_or_insert_with(|| {
+                    self.layout.check_shape(at, &param.base().shape());
+                    param.base().without_autodiff().into_dispatch()
+                });
+            }
+        }
+        let mut read = Read { layout, leaves: vec![None; layout.leaves.len()] };
+        module.visit(&mut read);
+        let leaves = read.leaves.into_iter().zip(&layout.leaves).map(|(value, leaf)| {
+            value.unwrap_or_else(|| {
+                panic!(
+                    "the module has no parameter `{}`: take the layout from this module",
+                    leaf.path
+                )
+            })
+        });
+        Self { layout: layout.clone(), leaves: leaves.collect() }
+    }
+
+    /// `module` with its variables set to this vector.
+    ///
+    /// Parameters are replaced, never written through: other clones of the module keep their values. They stay
+    /// trainable, and on a device that tracks gradients they are leaves of no graph but their own.
+    ///
+    /// # Panics
+    /// If `module` has one of the variables in another shape.
+    pub fn write_into<M: Module>(&self, module: M) -> M {
+        module.map(&mut Replace::new(&self.layout, self.leaves.clone()))
+    }
+
+    /// The values in one list, leaf by leaf, each in row-major order.
+    pub fn to_vec(&self) -> Vec<f64> {
+        let mut values = Vec::with_capacity(self.layout.size());
+        for leaf in &self.leaves {
+            values.extend(float::read(leaf.clone()).iter::<f64>());
+        }
+        values
+    }
+
+    /// A vector from a list in the order of [`Vector::to_vec`].
+    ///
+    /// # Panics
+    /// If the list has another length than the layout.
+    pub fn from_slice(layout: &Arc<Layout>, values: &[f64], device: &Device) -> Self {
+        assert_eq!(
+            values.len(),
+            layout.size(),
+            "a vector of this module has {} values",
+            layout.size()
+        );
+        let device = device.clone().without_autodiff();
+        let mut rest = values;
+        let leaves = layout.leaves.iter().map(|leaf| {
+            let (head, tail) = rest.split_at(leaf.shape.num_elements());
+            rest = tail;
+            let data = TensorData::new(head.to_vec(), leaf.shape.clone()).convert_dtype(leaf.dtype);
+            float::write(data, &device)
+        });
+        Self { leaves: leaves.collect(), layout: layout.clone() }
+    }
+
+    /// The values bit for bit, one list a variable.
+    pub fn to_data(&self) -> Vec<TensorData> {
+        self.leaves.iter().cloned().map(float::read).collect()
+    }
+
+    /// A vector from what [`Vector::to_data`] gave.
+    ///
+    /// # Panics
+    /// If the shapes or element types are not those of the layout.
+    pub fn from_data(layout: &Arc<Layout>, data: Vec<TensorData>, device: &Device) -> Self {
+        let found = data.iter().map(|data| (data.shape(), data.dtype()));
+        assert!(
+            found.eq(layout.leaves.iter().map(|leaf| (&leaf.shape, leaf.dtype))),
+            "the lists of this layout have its shapes and element types"
+        );
+        let device = device.clone().without_autodiff();
+        let leaves = data.into_iter().map(|data| float::write(data, &device));
+        Self { leaves: leaves.collect(), layout: layout.clone() }
+    }
+
+    /// The variables this vector has a value for.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// The tensors, one a variable.
+    pub fn leaves(&self) -> &[DispatchTensor] {
+        &self.leaves
+    }
+
+    /// The device of the first variable.
+    pub fn device(&self) -> Device {
+        self.leaves.first().map(|leaf| Device::new(leaf.device())).unwrap_or_default()
+    }
+
+    /// The variables at `positions`, as a vector of another layout whose variables have their shapes, in
+    /// order.
+    ///
+    /// # Panics
+    /// If the shapes are others, or a position is not one of this vector's.
+    pub fn part(&self, positions: &[usize], layout: &Arc<Layout>) -> Self {
+        let leaves: Vec<_> = positions.iter().map(|&at| self.leaves[at].clone()).collect();
+        let shapes = leaves.iter().map(|leaf| leaf.shape());
+        assert!(
+            shapes.eq(layout.leaves.iter().map(|leaf| leaf.shape.clone())),
+            "a part of a vector takes a layout of the same shapes"
+        );
+        Self { layout: layout.clone(), leaves }
+    }
+
+    /// This vector with `part` added to the variables at `positions`: from zero, the adjoint of
+    /// [`Vector::part`].
+    ///
+    /// # Panics
+    /// If there is not one position for each variable of `part`, of the same shape.
+    pub fn add_part(&self, positions: &[usize], part: &Self) -> Self {
+        assert_eq!(
+            positions.len(),
+            part.leaves.len(),
+            "one position for each variable of the part"
+        );
+        let mut leaves = self.leaves.clone();
+        for (&at, added) in positions.iter().zip(&part.leaves) {
+            assert_eq!(leaves[at].shape(), added.shape(), "a part has the shapes of its place");
+            leaves[at] = float::add(leaves[at].clone(), added.clone());
+        }
+        Self { layout: self.layout.clone(), leaves }
+    }
+
+    /// The variables of a [part](Layout::part) of this vector's layout.
+    ///
+    /// # Panics
+    /// If a variable of `part` is not one of this vector's.
+    pub fn only(&self, part: &Arc<Layout>) -> Self {
+        let at = |leaf: &Leaf| self.layout.position(leaf.id).expect("a part of the same layout");
+        let leaves = part.leaves.iter().map(|leaf| self.leaves[at(leaf)].clone());
+        Self { leaves: leaves.collect(), layout: part.clone() }
+    }
+
+    /// `self + a * part`, `part` being zero in the variables that it lacks.
+    ///
+    /// # Panics
+    /// If a variable of `part` is not one of this vector's.
+    pub fn axpy_part(&self, a: f64, part: &Self) -> Self {
+        let at = |leaf: &Leaf| self.layout.position(leaf.id).expect("a part of the same layout");
+        let positions: Vec<_> = part.layout.leaves.iter().map(at).collect();
+        self.add_part(&positions, &part.scale(a))
+    }
+
+    // ---- algebra ---------------------------------------------------------------------------------
+
+    /// Applies `f` to every leaf.
+    pub fn map(&self, f: impl FnMut(DispatchTensor) -> DispatchTensor) -> Self {
+        Self { layout: self.layout.clone(), leaves: self.leaves.iter().cloned().map(f).collect() }
+    }
+
+    /// Applies `f` to every pair of leaves.
+    pub fn zip(
+        &self,
+        other: &Self,
+        mut f: impl FnMut(DispatchTensor, DispatchTensor) -> DispatchTensor,
+    ) -> Self {
+        self.check_same(other);
+        let pairs = self.leaves.iter().cloned().zip(other.leaves.iter().cloned());
+        Self { layout: self.layout.clone(), leaves: pairs.map(|(a, b)| f(a, b)).collect() }
+    }
+
+    /// Zeros.
+    pub fn zeros_like(&self) -> Self {
+        self.map(|leaf| float::zeros_like(&leaf))
+    }
+
+    /// `self + other`.
+    pub fn add(&self, other: &Self) -> Self {
+        self.zip(other, float::add)
+    }
+
+    /// `self - other`.
+    pub fn sub(&self, other: &Self) -> Self {
+        self.zip(other, float::sub)
+    }
+
+    /// `a * self`.
+    pub fn scale(&self, a: f64) -> Self {
+        self.map(|leaf| float::mul_scalar(leaf, a))
+    }
+
+    /// `self + a * other`.
+    pub fn axpy(&self, a: f64, other: &Self) -> Self {
+        if a == 1.0 {
+            return self.add(other);
+        }
+        self.zip(other, |x, d| float::add(x, float::mul_scalar(d, a)))
+    }
+
+    /// The inner product, in double precision where the tensors lie in the memory of the processor, and without
+    /// overflow where the entries are finite.
+    pub fn dot(&self, other: &Self) -> f64 {
+        self.check_same(other);
+        let pairs = self.leaves.iter().cloned().zip(other.leaves.iter().cloned());
+        norm::dot(&pairs.collect::<Vec<_>>())
+    }
+
+    /// The Euclidean norm, as [`Vector::dot`].
+    pub fn norm(&self) -> f64 {
+        norm::norm(&self.leaves)
+    }
+
+    /// Whether no entry is NaN or infinite.
+    pub fn all_finite(&self) -> bool {
+        norm::all_finite(&self.leaves)
+    }
+
+    pub(crate) fn check_same(&self, other: &Self) {
+        assert!(
+            Arc::ptr_eq(&self.layout, &other.layout) || self.layout == other.layout,
+            "vectors of two modules do not combine: one has {} variables with {} values, the other \
+             {} with {}",
+            self.layout.leaves.len(),
+            self.layout.size(),
+            other.layout.leaves.len(),
+            other.layout.size(),
+        );
+    }
+}
+
+/// Sets the variables of a module; the rest of it stays as it is.
+pub(crate) struct Replace<'a> {
+    layout: &'a Layout,
+    leaves: Vec<DispatchTensor>,
+}
+
+impl<'a> Replace<'a> {
+    pub(crate) fn new(layout: &'a Layout, leaves: Vec<DispatchTensor>) -> Self {
+        Self { layout, leaves }
+    }
+}
+
+impl ModuleMapper for Replace<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(at) = self.layout.position(param.id) else {
+            return param;
+        };
+        self.layout.check_shape(at, &param.lazy_shape());
+        let value = Tensor::from_dispatch(self.leaves[at].clone());
+        param.map(|old| match old.gradient_checkpointing_strategy() {
+            Some(strategy) if !value.is_autodiff() => value
+                .autodiff()
+                .with_gradient_checkpointing_strategy(strategy)
+                .set_require_grad(old.is_require_grad()),
+            _ => value,
+        })
+    }
+}
+
+/// `module` without the association of its tensors with gradients: on a plain device, with its training flags and
+/// with the knowledge which parameters are trainable.
+pub fn plain<M: Module>(module: M) -> M {
+    struct Plain;
+    impl ModuleMapper for Plain {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(Tensor::without_autodiff)
+        }
+        fn map_int<const D: usize>(
+            &mut self,
+            param: Param<Tensor<D, Int>>,
+        ) -> Param<Tensor<D, Int>> {
+            param.map(Tensor::without_autodiff)
+        }
+        fn map_bool<const D: usize>(
+            &mut self,
+            param: Param<Tensor<D, Bool>>,
+        ) -> Param<Tensor<D, Bool>> {
+            param.map(Tensor::without_autodiff)
+        }
+    }
+    module.map(&mut Plain)
+}
+
+/// Whether a parameter is to be trained. Burn remembers it on devices without gradients too, and tells it to those
+/// who go to one with them.
+fn is_trainable<const D: usize>(param: &Param<Tensor<D>>) -> bool {
+    param.clone().valid().train().is_require_grad()
+}

@@ -1,0 +1,123 @@
+//! The gradient check in f32, on flex and, with the feature `wgpu`, there: no false alarm at its looser tolerances, and
+//! plain errors found. wgpu is skipped where there is no graphics adapter.
+
+use std::sync::Arc;
+
+use bilevel_program::{Layout, Vector, check, stop_gradient};
+use burn::module::Module;
+use burn::nn::loss::CrossEntropyLossConfig;
+use burn::nn::{Gelu, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::tensor::activation::tanh;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+#[derive(Module, Debug)]
+struct Net {
+    first: Linear,
+    norm: LayerNorm,
+    second: Linear,
+    third: Linear,
+}
+
+fn fit(net: &Net) -> Tensor<1> {
+    let device = net.first.weight.device();
+    let pixels: Vec<_> = (0..32 * 50).map(|i| (1.7 * i as f64).sin()).collect();
+    let input = Tensor::<2>::from_data(TensorData::new(pixels, [32, 50]), &device);
+    let labels: Vec<_> = (0..32).map(|i| i * 7 % 10).collect();
+    let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [32]), &device);
+    let hidden = net.norm.forward(tanh(net.first.forward(input)));
+    let logits = net.third.forward(Gelu::new().forward(net.second.forward(hidden)));
+    CrossEntropyLossConfig::new().init(&device).forward(logits, labels)
+}
+
+/// The loss, with this part of an extra term in one parameter held constant.
+fn training(stopped: f64) -> impl Fn(&Net) -> Tensor<1> {
+    move |net| {
+        let decay = net.second.weight.val().powi_scalar(2).sum();
+        fit(net) + stop_gradient(decay.clone()) * stopped + decay * (1.0 - stopped)
+    }
+}
+
+/// A network at a point of its own for each `phase`.
+fn net(device: &Device, phase: f64) -> Net {
+    let net = Net {
+        first: LinearConfig::new(50, 30).init(device),
+        norm: LayerNormConfig::new(30).init(device),
+        second: LinearConfig::new(30, 20).init(device),
+        third: LinearConfig::new(20, 10).init(device),
+    };
+    waves(&Layout::of(&net), device, phase).write_into(net)
+}
+
+fn waves(layout: &Arc<Layout>, device: &Device, phase: f64) -> Vector {
+    let values: Vec<_> = (0..layout.size()).map(|i| 0.3 * (1.3 * i as f64 + phase).sin()).collect();
+    Vector::from_slice(layout, &values, device)
+}
+
+fn passes(device: &Device, phase: f64) {
+    check(&net(device, phase), training(0.0)).unwrap().assert_ok();
+}
+
+fn finds_a_stopped_quarter(device: &Device, phase: f64) {
+    let report = check(&net(device, phase), training(0.25)).unwrap();
+    assert_eq!(report.faulty(), ["second.weight"], "{report}");
+}
+
+const PHASES: [f64; 6] = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5];
+
+#[test]
+fn a_network_of_usual_layers_passes_wherever_it_starts() {
+    PHASES.into_iter().for_each(|phase| passes(&Device::flex(), phase));
+}
+
+#[test]
+fn a_quarter_that_is_held_constant_is_found() {
+    PHASES.into_iter().for_each(|phase| finds_a_stopped_quarter(&Device::flex(), phase));
+}
+
+#[cfg(feature = "wgpu")]
+mod on_wgpu {
+    use super::*;
+    use burn::tensor::DeviceType;
+
+    /// The first graphics adapter. Without one a test is skipped, with a word; with `BILEVEL_REQUIRE_GPU` set that is a
+    /// failure.
+    fn adapter() -> Option<Device> {
+        let found = Device::enumerate(DeviceType::Wgpu).into_iter().next();
+        let required = std::env::var_os("BILEVEL_REQUIRE_GPU").is_some();
+        assert!(
+            found.is_some() || !required,
+            "no graphics adapter was found, and BILEVEL_REQUIRE_GPU is set"
+        );
+        if found.is_none() {
+            eprintln!("skipped: no graphics adapter was found");
+        }
+        found
+    }
+
+    #[test]
+    fn the_same() {
+        if let Some(device) = adapter() {
+            passes(&device, PHASES[0]);
+            finds_a_stopped_quarter(&device, PHASES[0]);
+        }
+    }
+
+    /// Largest difference between two backends, relative to the norm.
+    const TOLERANCE: f64 = 1e-5;
+
+    #[test]
+    fn a_hessian_vector_product_is_that_on_flex() {
+        fn product(device: &Device) -> Vec<f64> {
+            let net = net(device, 0.5);
+            let v = waves(&Layout::of(&net), device, 0.9);
+            bilevel_program::hvp(&net, &v, fit).unwrap().to_vec()
+        }
+        if let Some(device) = adapter() {
+            let (found, expected) = (product(&device), product(&Device::flex()));
+            let norm = expected.iter().map(|e| e * e).sum::<f64>().sqrt();
+            let errors = found.iter().zip(&expected).map(|(f, e)| (f - e).abs());
+            let error = errors.fold(0.0, f64::max);
+            assert!(norm > 0.1 && error <= TOLERANCE * norm, "off {error:e} of {norm}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Modules of Burn's own layers, as a project that knows nothing of this crate writes them, against differences in f64.
+
+use std::sync::Once;
+
+use bilevel_program::check;
+use burn::module::Module;
+use burn::nn::attention::{MhaInput, MultiHeadAttention, MultiHeadAttentionConfig};
+use burn::nn::{
+    Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig, Lstm, LstmConfig,
+};
+use burn::tensor::{Device, FloatDType, Int, Tensor, activation};
+
+fn device() -> Device {
+    static ONCE: Once = Once::new();
+    let mut device = Device::flex();
+    ONCE.call_once(|| device.configure(FloatDType::F64).expect("nothing was computed before"));
+    device.seed(3);
+    device
+}
+
+#[derive(Module, Debug)]
+struct Transformer {
+    tokens: Embedding,
+    attention: MultiHeadAttention,
+    norm: LayerNorm,
+    head: Linear,
+}
+
+#[test]
+fn attention_embedding_and_layer_norm() {
+    let device = device();
+    let (vocabulary, width) = (5, 4);
+    let net = Transformer {
+        tokens: EmbeddingConfig::new(vocabulary, width).init(&device),
+        // One head of width 4: scores are divided by 2. Burn's backward of a division by a number takes its reciprocal in
+        // f32, which two heads (a division by the root of 2) would show at 1e-10.
+        attention: MultiHeadAttentionConfig::new(width, 1).with_dropout(0.0).init(&device),
+        norm: LayerNormConfig::new(width).init(&device),
+        head: LinearConfig::new(width, 3).init(&device),
+    };
+    let loss = |net: &Transformer| {
+        let device = net.head.weight.device();
+        let words = Tensor::<2, Int>::from_ints([[0, 3, 1], [4, 2, 2]], &device);
+        let embedded = net.tokens.forward(words);
+        let context = net.attention.forward(MhaInput::self_attn(embedded.clone())).context;
+        let hidden = net.norm.forward(embedded + context);
+        let logits: Tensor<3> = net.head.forward(hidden);
+        activation::log_softmax(logits, 2).powi_scalar(2).mean()
+    };
+    check(&net, loss).expect("the loss can be recorded").assert_ok();
+}
+
+#[derive(Module, Debug)]
+struct Recurrent {
+    cells: Lstm,
+    head: Linear,
+}
+
+#[test]
+fn a_recurrent_network() {
+    let device = device();
+    let net = Recurrent {
+        cells: LstmConfig::new(2, 3, true).init(&device),
+        head: LinearConfig::new(3, 1).init(&device),
+    };
+    let loss = |net: &Recurrent| {
+        let device = net.head.weight.device();
+        let steps = Tensor::<3>::from_floats(
+            [[[0.1, -0.2], [0.7, 0.4], [-0.5, 0.3]], [[0.9, 0.1], [-0.3, -0.8], [0.2, 0.6]]],
+            &device,
+        );
+        let (states, _) = net.cells.forward(steps, None);
+        net.head.forward(states).powi_scalar(2).mean()
+    };
+    check(&net, loss).expect("the loss can be recorded").assert_ok();
+}

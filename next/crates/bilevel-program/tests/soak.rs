@@ -1,0 +1,145 @@
+//! Ten thousand derivatives of each kind leave the memory of the process as they found it.
+
+use std::cell::Cell;
+use std::fs::read_to_string;
+
+use bilevel_program::{
+    Derivative, Direction, Recorded, Vector, Wrt, grad, grad_and_hvp, hvp, jvp, second_order,
+    value_and_grad,
+};
+use burn::module::Module;
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::activation::tanh;
+use burn::tensor::{Device, Tensor};
+
+#[derive(Module, Debug)]
+struct Mlp {
+    first: Linear,
+    second: Linear,
+}
+
+fn loss(net: &Mlp) -> Tensor<1> {
+    let input =
+        Tensor::<2>::from_floats([[1.0, 2.0, 0.5], [3.0, -1.0, 0.1]], &net.first.weight.device());
+    net.second.forward(tanh(net.first.forward(input))).powi_scalar(2).mean()
+}
+
+/// A loss in two modules, the first of which scales the output of the second.
+fn scaled(scale: &Linear, net: &Mlp) -> Tensor<1> {
+    scale.weight.val().powi_scalar(2).sum() * loss(net)
+}
+
+/// A loss without curvature: its tangent has no graph, and nothing goes back through that of its value.
+fn straight(net: &Mlp) -> Tensor<1> {
+    net.first.weight.val().sum() + net.second.weight.val().sum()
+}
+
+fn constant(net: &Mlp) -> Tensor<1> {
+    Tensor::ones([1], &net.first.weight.device())
+}
+
+/// The resident memory of this process in MiB, where the system tells.
+fn resident() -> Option<f64> {
+    let status = read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kilobytes / 1024.0)
+}
+
+const PRODUCTS: usize = 10_000;
+
+/// Each records its loss anew.
+const OPERATORS: usize = 1_000;
+
+/// MiB that the rounds may leave behind.
+const BOUND: f64 = 0.02;
+
+/// # Panics
+/// If the memory grows in each of a few tries: the allocator may take a page once more.
+fn keeps_memory(name: &str, rounds: usize, round: &dyn Fn()) {
+    if resident().is_none() {
+        eprintln!("skipped: this system has no /proc/self/status");
+        return;
+    }
+    let run = |count: usize| (0..count).for_each(|_| round());
+    // Until what is kept once is there.
+    run(500);
+    let mut grown = f64::INFINITY;
+    for _ in 0..3 {
+        let before = resident().unwrap();
+        run(rounds);
+        grown = resident().unwrap() - before;
+        eprintln!("{rounds} times {name}: {grown:+.3} MiB");
+        if grown <= BOUND {
+            return;
+        }
+    }
+    panic!("{rounds} times {name} left {grown:.3} MiB behind");
+}
+
+fn modules() -> (Linear, Mlp) {
+    let device = Device::flex();
+    let net = Mlp {
+        first: LinearConfig::new(3, 8).init(&device),
+        second: LinearConfig::new(8, 1).init(&device),
+    };
+    (LinearConfig::new(1, 1).init(&device), net)
+}
+
+/// One test, as memory belongs to the process.
+#[test]
+fn derivatives_do_not_pile_up_memory() {
+    recorded();
+    operators();
+}
+
+fn recorded() {
+    let (scale, net) = modules();
+    let recorded = Recorded::new(&scale, &net).unwrap();
+    let x = Vector::from_module(recorded.upper_layout(), &scale);
+    let y = Vector::from_module(recorded.lower_layout(), &net);
+    let loss = |scale: &Linear, net: &Mlp, (): &()| scaled(scale, net);
+    let value = || drop(recorded.value(&x, &y, &(), &loss).unwrap());
+    let gradient = || drop(recorded.gradient(&x, &y, &(), Wrt::Both, &loss).unwrap());
+    let along = Direction { x: Some(&x), y: Some(&y) };
+    let product = || drop(recorded.product(&x, &y, &(), along, Wrt::Both, &loss).unwrap());
+    let program = || drop(recorded.program(Derivative::Product, &x, &y, &(), &loss).unwrap());
+    let linearize = || {
+        let (gradient, along) = (Some(Wrt::Lower), Direction::lower(&y));
+        recorded.linearize(&x, &y, &(), gradient, along, Wrt::Both, &loss).unwrap().2
+    };
+    let linear = linearize();
+    let again = || drop(linear.product(Direction::lower(&y), Wrt::Both));
+    let linearized = || drop(linearize());
+    let turn = Cell::new(0);
+    let mixed = || {
+        turn.set(turn.get() + 1);
+        let kinds: [&dyn Fn(); 6] = [&value, &gradient, &product, &linearized, &again, &program];
+        kinds[turn.get() % kinds.len()]();
+    };
+    keeps_memory("a recorded value", PRODUCTS, &value);
+    keeps_memory("a recorded gradient", PRODUCTS, &gradient);
+    keeps_memory("a recorded product", PRODUCTS, &product);
+    keeps_memory("a product at a linearised point", PRODUCTS, &again);
+    keeps_memory("each of them", PRODUCTS, &mixed);
+}
+
+fn operators() {
+    let (scale, net) = modules();
+    let v = grad(&net, loss).unwrap();
+    let kinds: [&dyn Fn(); 8] = [
+        &|| drop(value_and_grad(&net, loss).unwrap()),
+        &|| drop(jvp(&net, &v, loss).unwrap()),
+        &|| drop(hvp(&net, &v, loss).unwrap()),
+        &|| drop(grad_and_hvp(&net, &v, loss).unwrap()),
+        &|| drop(second_order(&scale, &net, &v, scaled).unwrap()),
+        &|| drop(hvp(&net, &v, straight).unwrap()),
+        &|| drop(hvp(&net, &v, constant).unwrap()),
+        &|| drop(grad(&net, constant).unwrap()),
+    ];
+    let turn = Cell::new(0);
+    keeps_memory("an operator", OPERATORS, &|| {
+        turn.set(turn.get() + 1);
+        kinds[turn.get() % kinds.len()]();
+    });
+}

@@ -1,0 +1,1 @@
+//! Holds nothing: the examples lie beside this folder, one file each.
