@@ -290,21 +290,25 @@ impl Program {
 
 /// `of` with softmax as one operation.
 pub(crate) fn with_softmax(of: &Program) -> Program {
-    program(Recording {
-        operations: recognised(of.operations.clone()),
-        inputs: of.inputs.clone(),
-        values: values(of, 0),
-        outputs: of.outputs.iter().map(|output| recorded(output, |tensor| tensor)).collect(),
-    })
+    again(of, recognised(of.operations.clone()), of.outputs.iter())
 }
 
-/// `program` without the outputs that are not at the positions `kept`.
+/// `of` without the outputs that are not at the positions `kept`.
 pub(crate) fn kept(of: &Program, kept: &[usize]) -> Program {
+    again(of, of.operations.clone(), kept.iter().map(|&at| &of.outputs[at]))
+}
+
+/// A program of the inputs and constants of `of`, optimised again.
+fn again<'a>(
+    of: &Program,
+    operations: Vec<OperationIr>,
+    outputs: impl Iterator<Item = &'a Output>,
+) -> Program {
     program(Recording {
-        operations: of.operations.clone(),
+        operations,
         inputs: of.inputs.clone(),
         values: values(of, 0),
-        outputs: kept.iter().map(|&at| recorded(&of.outputs[at], |tensor| tensor)).collect(),
+        outputs: outputs.map(|output| recorded(output, |tensor| tensor)).collect(),
     })
 }
 

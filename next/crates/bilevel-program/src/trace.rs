@@ -149,10 +149,6 @@ fn refused(why: Refused) -> TraceError {
         Refused::Quantised(operation) => {
             (operation, "quantised tensors have no derivative: dequantise them first")
         }
-        Refused::DataDependent(operation) => (
-            operation,
-            "the shape of its result depends on values: use a mask of a fixed shape (`mask_where`)",
-        ),
         Refused::Unknown(operation) => {
             (operation, "it has no rule: write it with the operations of Burn's tensors")
         }

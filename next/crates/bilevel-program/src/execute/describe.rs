@@ -16,12 +16,6 @@ pub(crate) enum Refused {
     Random(String),
     /// It reads or writes quantised tensors.
     Quantised(String),
-    /// The shape of its result depends on values.
-    #[expect(
-        dead_code,
-        reason = "such operations read values, which fails while they are recorded"
-    )]
-    DataDependent(String),
     /// It was defined outside Burn, exchanges values with other devices, or can be written down
     /// without that backends have it.
     Unknown(String),
