@@ -34,6 +34,7 @@ pub fn execute(cli: Cli) -> Result<(), BenchError> {
         Some(Command::Toys(args)) => toys(&args),
         Some(Command::Compare(args)) => compare(args),
         Some(Command::Hypergrad(args)) => hypergrad(args),
+        Some(Command::Program(args)) => print(&hypergrad::program(&args)?),
         Some(Command::List) => print(&list()),
         Some(Command::Doctor) => print(&doctor()),
     }

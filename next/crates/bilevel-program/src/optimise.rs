@@ -6,7 +6,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use burn::backend::ir::{
-    BaseOperationIr, IrVisitorMut, OperationIr, TensorId, TensorIr, TensorStatus,
+    BaseOperationIr, IrVisitorMut, NumericOperationIr, OperationIr, ScalarIr, ScalarOpIr, TensorId,
+    TensorIr, TensorStatus,
 };
 
 use burn::tensor::TensorData;
@@ -120,6 +121,7 @@ fn without_common(
             _ => {}
         }
         operation.visit_mut(&mut Inputs { same: &same });
+        let operation = canonical(operation);
         if let Some((out, input)) = changes_nothing(&operation) {
             same.insert(out, input);
             continue;
@@ -175,28 +177,55 @@ impl IrVisitorMut for Inputs<'_> {
     }
 }
 
+/// A quotient by a number as a product with its reciprocal: Burn's backward pass of a quotient takes the reciprocal in
+/// f32, whatever the tensors are.
+fn canonical(operation: OperationIr) -> OperationIr {
+    match operation {
+        OperationIr::NumericFloat(dtype, NumericOperationIr::DivScalar(quotient)) => {
+            let rhs = match quotient.rhs {
+                ScalarIr::Float(rhs) if (rhs.recip() as f32).is_normal() => rhs.recip(),
+                _ => {
+                    return OperationIr::NumericFloat(
+                        dtype,
+                        NumericOperationIr::DivScalar(quotient),
+                    );
+                }
+            };
+            let product = ScalarOpIr { rhs: ScalarIr::Float(rhs), ..quotient };
+            OperationIr::NumericFloat(dtype, NumericOperationIr::MulScalar(product))
+        }
+        other => other,
+    }
+}
+
 /// The result and the argument of an operation that gives its argument back.
 fn changes_nothing(operation: &OperationIr) -> Option<(TensorId, TensorId)> {
-    use burn::backend::ir::{NumericOperationIr, ScalarIr};
-    let (OperationIr::BaseFloat(base) | OperationIr::BaseInt(base) | OperationIr::BaseBool(base)) =
-        operation
-    else {
-        return match operation {
-            OperationIr::NumericFloat(
-                _,
-                NumericOperationIr::MulScalar(d) | NumericOperationIr::DivScalar(d),
-            ) if d.rhs == ScalarIr::Float(1.0) => Some((d.out.id, d.lhs.id)),
-            OperationIr::BaseFloat(BaseOperationIr::Cast(d)) if d.input.dtype == d.out.dtype => {
-                Some((d.out.id, d.input.id))
+    use {BaseOperationIr as Base, NumericOperationIr as Numeric};
+    let (input, out) = match operation {
+        OperationIr::BaseFloat(base) | OperationIr::BaseInt(base) | OperationIr::BaseBool(base) => {
+            match base {
+                Base::Reshape(d) | Base::Expand(d) if d.input.shape == d.out.shape => {
+                    (&d.input, &d.out)
+                }
+                Base::Cast(d) if d.input.dtype == d.out.dtype => (&d.input, &d.out),
+                _ => return None,
             }
-            _ => None,
-        };
+        }
+        OperationIr::NumericFloat(_, numeric) => match numeric {
+            Numeric::MulScalar(d) if d.rhs == ScalarIr::Float(1.0) => (&d.lhs, &d.out),
+            // Over one entry.
+            Numeric::SumDim(d) | Numeric::MeanDim(d) if d.input.shape == d.out.shape => {
+                (&d.input, &d.out)
+            }
+            Numeric::SumDims(d) if d.input.shape == d.out.shape => (&d.input, &d.out),
+            Numeric::Sum(d) | Numeric::Mean(d) if d.input.shape == d.out.shape => {
+                (&d.input, &d.out)
+            }
+            _ => return None,
+        },
+        _ => return None,
     };
-    match base {
-        BaseOperationIr::Reshape(d) if d.input.shape == d.out.shape => Some((d.out.id, d.input.id)),
-        BaseOperationIr::Expand(d) if d.input.shape == d.out.shape => Some((d.out.id, d.input.id)),
-        _ => None,
-    }
+    Some((out.id, input.id))
 }
 
 /// Without what no output depends on.

@@ -3,16 +3,16 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::backend::ir::{HandleKind, IrVisitorMut, OperationIr, TensorId, TensorIr, TensorStatus};
-use burn::backend::ops::{BoolTensorOps, FloatTensorOps, IntTensorOps};
+
 use burn::backend::{
-    Backend, BackendTensor, Dispatch, DispatchDevice, DispatchKindConversion, DispatchTensor,
+    Backend, BackendTensor, DispatchDevice, DispatchKindConversion, DispatchTensor,
     DispatchTensorKind, Flex, TensorMetadata,
 };
 use burn::tensor::TensorData;
 
 use bilevel_flex::FastFlex;
 
-use crate::execute::{Slots, execute};
+use crate::execute::{Refused, Slots, execute, refuse};
 use crate::program::{Output, Program, number};
 use crate::stop::stops;
 
@@ -23,16 +23,33 @@ pub(crate) struct Replay {
     registers: usize,
     /// The register of each input; none is not used.
     inputs: Vec<Option<usize>>,
-    constants: Vec<(usize, Arc<TensorData>)>,
     outputs: Vec<(Option<usize>, Output)>,
-    /// The constants on the devices where the program ran.
-    uploaded: Mutex<Vec<(DispatchDevice, Arc<Vec<DispatchTensor>>)>>,
+    fixed: Fixed,
+    /// What is fixed, on the devices where the program ran.
+    known: Mutex<Vec<(DispatchDevice, Arc<Vec<DispatchTensor>>)>>,
 }
+
+/// The part of a program that depends on no input, computed once a device.
+struct Fixed {
+    tensors: usize,
+    constants: Vec<(usize, Arc<TensorData>)>,
+    operations: Vec<OperationIr>,
+    /// Tensors of this part that the rest uses, and their registers there.
+    kept: Vec<(usize, usize)>,
+}
+
+/// Larger tensors that depend on no input are computed at each run, and dropped after their last use.
+const LARGEST_KEPT: usize = 1 << 20;
 
 impl Replay {
     pub(crate) fn of(program: &Program) -> Self {
+        let fixed = fixed(program);
+        let (first, rest): (Vec<_>, Vec<_>) = program
+            .operations
+            .iter()
+            .partition(|operation| operation.outputs().any(|out| fixed[number(out)]));
         let mut uses = vec![0_usize; program.tensors];
-        for operation in &program.operations {
+        for operation in &rest {
             operation.inputs().for_each(|tensor| uses[number(tensor)] += 1);
         }
         for tensor in program.outputs.iter().filter_map(|output| output.tensor) {
@@ -41,12 +58,17 @@ impl Replay {
         let mut registers =
             Registers { of: vec![None; program.tensors], uses, free: Vec::new(), len: 0 };
         let inputs = program.inputs.iter().map(|input| registers.if_used(number(input))).collect();
-        let constants = program.constants.iter();
-        let constants = constants
-            .filter_map(|each| Some((registers.if_used(each.tensor)?, each.data.clone())))
-            .collect();
-        let mut operations = Vec::with_capacity(program.operations.len());
-        for operation in &program.operations {
+        let kept = (0..program.tensors).filter(|tensor| fixed[*tensor]);
+        let kept = kept.filter_map(|tensor| Some((tensor, registers.if_used(tensor)?))).collect();
+        let constants = program.constants.iter().map(|each| (each.tensor, each.data.clone()));
+        let fixed = Fixed {
+            tensors: program.tensors,
+            constants: constants.collect(),
+            operations: first.into_iter().cloned().collect(),
+            kept,
+        };
+        let mut operations = Vec::with_capacity(rest.len());
+        for operation in rest {
             let mut operation = operation.clone();
             let mut assign = Assign {
                 inputs: operation.inputs().count(),
@@ -69,8 +91,8 @@ impl Replay {
             operations,
             registers: registers.len,
             inputs,
-            constants,
-            uploaded: Mutex::default(),
+            fixed,
+            known: Mutex::default(),
         }
     }
 
@@ -131,27 +153,16 @@ impl Replay {
             }
         }
         let device = device.expect("a program has inputs");
-        if !self.constants.is_empty() {
-            let uploaded = self.uploaded(&dispatch);
-            for ((register, _), tensor) in self.constants.iter().zip(uploaded.iter()) {
+        if !self.fixed.kept.is_empty() {
+            let known = self.known::<B, D>(&dispatch, &device);
+            for ((_, register), tensor) in self.fixed.kept.iter().zip(known.iter()) {
                 let tensor =
                     <DispatchTensor as DispatchKindConversion<D>>::try_into_backend(tensor.clone());
-                slots.set(
-                    *register,
-                    handle::<B, D>(tensor.expect("constants were uploaded to this device")),
-                );
+                slots.set(*register, handle::<B, D>(tensor.expect("it was made on this device")));
             }
         }
         for operation in &self.operations {
-            if let OperationIr::Drop(tensor) = operation {
-                slots.take(number(tensor));
-            } else if let Some((argument, result)) = stops(operation) {
-                let value =
-                    slots.get(number(argument)).expect("a tensor is written before it is read");
-                slots.set(number(result), value);
-            } else {
-                execute::<B>(operation, &mut slots, &device);
-            }
+            perform(operation, &mut slots, &device);
         }
         let wrap = |value: HandleKind<B>| {
             <DispatchTensor as DispatchKindConversion<D>>::from_backend(tensor::<B, D>(value))
@@ -167,25 +178,72 @@ impl Replay {
         self.outputs.iter().map(read).collect()
     }
 
-    fn uploaded(&self, device: &DispatchDevice) -> Arc<Vec<DispatchTensor>> {
-        let mut uploaded = self.uploaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, tensors)) = uploaded.iter().find(|(on, _)| on == device) {
+    /// What is fixed, on a device.
+    fn known<B, D>(&self, dispatch: &DispatchDevice, device: &B::Device) -> Arc<Vec<DispatchTensor>>
+    where
+        B: Backend,
+        D: Backend<
+                Device = B::Device,
+                FloatTensorPrimitive = B::FloatTensorPrimitive,
+                IntTensorPrimitive = B::IntTensorPrimitive,
+                BoolTensorPrimitive = B::BoolTensorPrimitive,
+                QuantizedTensorPrimitive = B::QuantizedTensorPrimitive,
+            >,
+        DispatchTensor: DispatchKindConversion<D>,
+    {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, tensors)) = known.iter().find(|(on, _)| on == dispatch) {
             return tensors.clone();
         }
-        let upload = |data: &TensorData| {
-            let data = data.clone();
-            if data.dtype().is_float() {
-                Dispatch::float_from_data(data, device)
-            } else if data.dtype().is_bool() {
-                Dispatch::bool_from_data(data, device)
+        let mut slots = Slots::<B>::new(self.fixed.tensors);
+        for (tensor, data) in &self.fixed.constants {
+            let (data, dtype) = ((**data).clone(), data.dtype());
+            let value = if dtype.is_float() {
+                HandleKind::Float(B::float_from_data(data, device))
+            } else if dtype.is_bool() {
+                HandleKind::Bool(B::bool_from_data(data, device))
             } else {
-                Dispatch::int_from_data(data, device)
-            }
-        };
-        let tensors =
-            Arc::new(self.constants.iter().map(|(_, data)| upload(data)).collect::<Vec<_>>());
-        uploaded.push((device.clone(), tensors.clone()));
-        tensors
+                HandleKind::Int(B::int_from_data(data, device))
+            };
+            slots.set(*tensor, value);
+        }
+        for operation in &self.fixed.operations {
+            perform(operation, &mut slots, device);
+        }
+        let kept = self.fixed.kept.iter().map(|(tensor, _)| {
+            let value = slots.get(*tensor).expect("it was made");
+            <DispatchTensor as DispatchKindConversion<D>>::from_backend(self::tensor::<B, D>(value))
+        });
+        let kept = Arc::new(kept.collect::<Vec<_>>());
+        known.push((dispatch.clone(), kept.clone()));
+        kept
+    }
+}
+
+/// The tensors that are constants, or of no input and small.
+fn fixed(program: &Program) -> Vec<bool> {
+    let mut fixed = vec![false; program.tensors];
+    program.constants.iter().for_each(|constant| fixed[constant.tensor] = true);
+    for operation in &program.operations {
+        let small = |out: &TensorIr| out.shape.num_elements() * out.dtype.size() <= LARGEST_KEPT;
+        if operation.inputs().all(|input| fixed[number(input)])
+            && operation.outputs().all(small)
+            && !matches!(refuse(operation), Some(Refused::Random(_)))
+        {
+            operation.outputs().for_each(|out| fixed[number(out)] = true);
+        }
+    }
+    fixed
+}
+
+fn perform<B: Backend>(operation: &OperationIr, slots: &mut Slots<B>, device: &B::Device) {
+    if let OperationIr::Drop(tensor) = operation {
+        slots.take(number(tensor));
+    } else if let Some((argument, result)) = stops(operation) {
+        let value = slots.get(number(argument)).expect("a tensor is written before it is read");
+        slots.set(number(result), value);
+    } else {
+        execute::<B>(operation, slots, device);
     }
 }
 

@@ -32,9 +32,8 @@ fn attention_embedding_and_layer_norm() {
     let (vocabulary, width) = (5, 4);
     let net = Transformer {
         tokens: EmbeddingConfig::new(vocabulary, width).init(&device),
-        // One head of width 4: scores are divided by 2. Burn's backward of a division by a number takes its reciprocal in
-        // f32, which two heads (a division by the root of 2) would show at 1e-10.
-        attention: MultiHeadAttentionConfig::new(width, 1).with_dropout(0.0).init(&device),
+        // Two heads of width 2: scores are divided by the root of 2, whose reciprocal is not exact in f32.
+        attention: MultiHeadAttentionConfig::new(width, 2).with_dropout(0.0).init(&device),
         norm: LayerNormConfig::new(width).init(&device),
         head: LinearConfig::new(width, 3).init(&device),
     };

@@ -4,9 +4,11 @@
 //! [`Settings::gradient`] writes down what came out. `benches/peers` does both.
 
 mod data;
+mod program;
 mod workloads;
 
 pub use data::TensorFault;
+pub use program::{Form, Side, What, program};
 pub use workloads::Workload;
 
 use std::path::PathBuf;

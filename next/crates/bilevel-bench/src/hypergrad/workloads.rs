@@ -25,6 +25,7 @@ use crate::experiments::hyper_cleaning::{HyperCleaning, Labelled, SampleWeights}
 #[serde(rename_all = "kebab-case")]
 pub enum Workload {
     /// Weights of samples, softmax regression, 784-10.
+    #[value(alias = "hyper-cleaning")]
     Softmax,
     /// Weights of samples, a network 784-300-10 with ReLU.
     Mlp,

@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bilevel_program::{Layout, Recorded, TraceError, Vector, plain};
 use burn::tensor::Tensor;
 
-use super::{Cost, Direction, Hessian, Linearization, Loss, Oracle, Partials, Point, Wrt};
+use super::{
+    Cost, Derivative, Direction, Hessian, Linearization, Loss, Oracle, Partials, Point, Program,
+    Wrt,
+};
 use crate::{BilevelProblem, Data, Error, Level, Sample};
 
 /// A loss of a problem, recorded.
@@ -218,6 +221,11 @@ impl<P: BilevelProblem, D: Data<P::Batch>> Oracle for AutodiffOracle<P, D> {
 
     fn batches(&self, level: Level) -> usize {
         self.data.batches(level)
+    }
+
+    fn program(&self, level: Level, what: Derivative, at: Point<'_>) -> Option<Program> {
+        let batch = self.batch(level, at);
+        self.recorded(level).program(what, at.x, at.y, &batch, &self.loss(level)).ok()
     }
 
     fn cost(&self) -> Cost {

@@ -19,7 +19,7 @@ pub use stage::{Curvature, Objective, Samples, Stage};
 
 use std::sync::Arc;
 
-pub use bilevel_program::{Direction, Partials, Wrt};
+pub use bilevel_program::{Derivative, Direction, Partials, Program, Wrt};
 use bilevel_program::{Layout, Vector, float};
 use burn::backend::DispatchTensor;
 use burn::tensor::Tensor;
@@ -169,5 +169,11 @@ pub trait Oracle {
     /// How many batches the data of a level is divided into.
     fn batches(&self, _: Level) -> usize {
         1
+    }
+
+    /// The program that gives the loss of `level`, its gradient or its product, in all variables; none if the losses are
+    /// not recorded. Only the shapes of `at` count.
+    fn program(&self, _: Level, _: Derivative, _: Point<'_>) -> Option<Program> {
+        None
     }
 }

@@ -7,7 +7,8 @@ use burn::tensor::Tensor;
 
 use super::autodiff::{recorded, trace_error};
 use super::{
-    AutodiffOracle, Cost, Direction, Linearization, Loss, Mixed, Oracle, Partials, Point, Wrt,
+    AutodiffOracle, Cost, Derivative, Direction, Linearization, Loss, Mixed, Oracle, Partials,
+    Point, Program, Wrt,
 };
 use crate::{Data, Error, Level, Sample, SplitProblem};
 
@@ -134,6 +135,10 @@ impl<P: SplitProblem, D: Data<P::Batch>> Oracle for SplitOracle<P, D> {
 
     fn batches(&self, level: Level) -> usize {
         self.whole.batches(level)
+    }
+
+    fn program(&self, level: Level, what: Derivative, at: Point<'_>) -> Option<Program> {
+        self.whole.program(level, what, at)
     }
 
     fn cost(&self) -> Cost {
