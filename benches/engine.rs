@@ -1,4 +1,4 @@
-//! What the engine's operations cost on `FastFlex`, in f32, from where the binary `bilevel` calls them: a thread
+//! What the engine's operations cost on flex, in f32, from where the binary `bilevel` calls them: a thread
 //! of the pool. The allocator is mimalloc as there, but it counts nothing, and keeps free pages as long as is its
 //! default and not for seconds.
 //!
@@ -19,50 +19,45 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use bilevel_autodiff::{Dual, Vector};
 use bilevel_core::lower::pull_back;
 use bilevel_core::{
     AutodiffOracle, BilevelProblem, Direction, Dynamics, FullBatch, Gd, Level, Samples, Stage, Wrt,
 };
-use bilevel_flex::{FastFlex, FlexDevice};
 use bilevel_models::{Mlp, MlpConfig, cross_entropy};
-use burn::backend::Autodiff;
-use burn::module::{AutodiffModule, Module, Param};
-use burn::tensor::backend::Backend;
-use burn::tensor::{Distribution, Int, Tensor, TensorData, activation};
+use bilevel_program::Vector;
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Distribution, Int, Tensor, TensorData, activation};
 use criterion::Criterion;
 use mimalloc::MiMalloc;
 
 #[global_allocator]
 static HEAP: MiMalloc = MiMalloc;
 
-type Reverse = Autodiff<FastFlex>;
-
 const CLASSES: usize = 10;
 
 /// A weight of each sample, before its sigmoid.
 #[derive(Module, Debug)]
-struct Weights<B: Backend> {
-    of: Param<Tensor<B, 1>>,
+struct Weights {
+    of: Param<Tensor<1>>,
 }
 
-#[derive(Module, Debug)]
-enum Targets<B: Backend> {
-    Numbers(Tensor<B, 2>),
-    Labels(Tensor<B, 1, Int>),
+#[derive(Clone, Debug, bilevel_core::Batch)]
+enum Targets {
+    Numbers(Tensor<2>),
+    Labels(Tensor<1, Int>),
 }
 
-#[derive(Module, Debug)]
-struct Batch<B: Backend> {
-    inputs: Tensor<B, 2>,
-    targets: Targets<B>,
+#[derive(Clone, Debug, bilevel_core::Batch)]
+struct Batch {
+    inputs: Tensor<2>,
+    targets: Targets,
 }
 
 /// `F = mean_i l_i`, `f = mean_i sigmoid(x_i) l_i`.
 #[derive(Clone, Copy)]
 struct Cleaning;
 
-fn losses<B: Backend>(y: &Mlp<B>, batch: &Batch<B>) -> Tensor<B, 1> {
+fn losses(y: &Mlp, batch: &Batch) -> Tensor<1> {
     let outputs = y.forward(batch.inputs.clone());
     match &batch.targets {
         Targets::Numbers(numbers) => {
@@ -72,16 +67,16 @@ fn losses<B: Backend>(y: &Mlp<B>, batch: &Batch<B>) -> Tensor<B, 1> {
     }
 }
 
-impl<B: Backend> BilevelProblem<B> for Cleaning {
-    type Upper = Weights<B>;
-    type Lower = Mlp<B>;
-    type Batch = Batch<B>;
+impl BilevelProblem for Cleaning {
+    type Upper = Weights;
+    type Lower = Mlp;
+    type Batch = Batch;
 
-    fn upper_loss(&self, _: &Weights<B>, y: &Mlp<B>, batch: &Batch<B>) -> Tensor<B, 1> {
+    fn upper_loss(&self, _: &Weights, y: &Mlp, batch: &Batch) -> Tensor<1> {
         losses(y, batch).mean()
     }
 
-    fn lower_loss(&self, x: &Weights<B>, y: &Mlp<B>, batch: &Batch<B>) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Weights, y: &Mlp, batch: &Batch) -> Tensor<1> {
         (activation::sigmoid(x.of.val()) * losses(y, batch)).mean()
     }
 }
@@ -90,7 +85,7 @@ impl<B: Backend> BilevelProblem<B> for Cleaning {
 #[inline(never)]
 fn once(operation: &dyn Fn()) {
     operation();
-    FastFlex::sync(&FlexDevice).expect("the device computes");
+    Device::flex().sync().expect("the device computes");
 }
 
 fn measure(criterion: &mut Criterion, size: &str, operations: &[(&str, &dyn Fn())]) {
@@ -106,22 +101,19 @@ fn measure(criterion: &mut Criterion, size: &str, operations: &[(&str, &dyn Fn()
 }
 
 /// Measures everything on one network.
-fn all(criterion: &mut Criterion, size: &str, network: &MlpConfig, batch: Batch<FastFlex>) {
-    let y = network.init::<Reverse>(&FlexDevice);
-    let zeros = Tensor::zeros([batch.inputs.dims()[0]], &FlexDevice);
-    let x = Weights::<Reverse> { of: Param::from_tensor(zeros) };
+fn all(criterion: &mut Criterion, size: &str, network: &MlpConfig, batch: Batch) {
+    let device = Device::flex();
+    let y = network.init(&device);
+    let zeros = Tensor::zeros([batch.inputs.dims()[0]], &device);
+    let x = Weights { of: Param::from_tensor(zeros) };
 
-    let (plain_x, plain_y, plain) = (x.valid(), y.valid(), batch.clone());
-    let dual_x = Weights::<Dual<FastFlex>>::from_inner(plain_x.clone());
-    let dual_y = Mlp::<Dual<FastFlex>>::from_inner(plain_y.clone());
-    let dual = Batch::<Dual<FastFlex>>::from_inner(plain.clone());
-
+    let (by_x, by_y, by_batch) = (x.clone(), y.clone(), batch.clone());
     let data = FullBatch { upper: batch.clone(), lower: batch };
-    let oracle = AutodiffOracle::<FastFlex, _, _>::new(Cleaning, &x, &y, data);
+    let oracle = AutodiffOracle::new(Cleaning, &x, &y, data);
     let oracle = oracle.expect("the losses are finite");
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let stage = Stage::new(&oracle, &x, Samples::default());
-    let v: Vector<FastFlex> = y.scale(0.5);
+    let v: Vector = y.scale(0.5);
     let step = Gd::new(0.1).expect("the step size is positive");
     let (state, adjoint) = (step.start(&y), step.start(&v));
 
@@ -129,9 +121,9 @@ fn all(criterion: &mut Criterion, size: &str, network: &MlpConfig, batch: Batch<
         criterion,
         size,
         &[
-            ("loss", &|| drop(black_box(Cleaning.lower_loss(&plain_x, &plain_y, &plain)))),
-            ("loss, dual without tangents", &|| {
-                drop(black_box(Cleaning.lower_loss(&dual_x, &dual_y, &dual)));
+            ("loss", &|| drop(black_box(stage.value(Level::Lower, &y)))),
+            ("loss, by Burn", &|| {
+                drop(black_box(Cleaning.lower_loss(&by_x, &by_y, &by_batch)));
             }),
             ("gradient", &|| drop(black_box(stage.gradient(Level::Lower, &y, Wrt::Lower)))),
             ("product", &|| {
@@ -154,12 +146,12 @@ fn all(criterion: &mut Criterion, size: &str, network: &MlpConfig, batch: Batch<
     );
 }
 
-fn uniform(sizes: [usize; 2], low: f64, high: f64) -> Tensor<FastFlex, 2> {
-    Tensor::random(sizes, Distribution::Uniform(low, high), &FlexDevice)
+fn uniform(sizes: [usize; 2], low: f64, high: f64) -> Tensor<2> {
+    Tensor::random(sizes, Distribution::Uniform(low, high), &Device::flex())
 }
 
 fn engine() {
-    FastFlex::seed(&FlexDevice, 0);
+    Device::flex().seed(0);
     let mut criterion = Criterion::default()
         .sample_size(20)
         .warm_up_time(Duration::from_secs(1))
@@ -173,7 +165,7 @@ fn engine() {
 
     let samples = 1000;
     let labels = (0..samples).map(|i| (i % CLASSES) as i32).collect();
-    let labels = Tensor::from_data(TensorData::new(labels, [samples]), &FlexDevice);
+    let labels = Tensor::from_data(TensorData::new(labels, [samples]), &Device::flex());
     let (inputs, targets) = (uniform([samples, 784], 0.0, 1.0), Targets::Labels(labels));
     let network = MlpConfig::new(vec![784, 300, CLASSES]);
     all(&mut criterion, "mlp", &network, Batch { inputs, targets });

@@ -8,7 +8,8 @@ use std::thread;
 use std::time::Instant;
 
 use bilevel_flex::{FastFlex, FlexDevice};
-use burn::tensor::{Distribution, Tensor};
+use burn::backend::ops::FloatTensorOps;
+use burn::tensor::{Distribution, FloatDType, Shape};
 use mimalloc::MiMalloc;
 
 #[global_allocator]
@@ -56,11 +57,11 @@ fn median(mut timed: impl FnMut()) -> f64 {
 
 fn main() {
     let random = |rows, columns| {
-        let noise = Distribution::Uniform(-1.0, 1.0);
-        Tensor::<FastFlex, 2>::random([rows, columns], noise, &FlexDevice)
+        let (shape, noise) = (Shape::new([rows, columns]), Distribution::Uniform(-1.0, 1.0));
+        FastFlex::float_random(shape, noise, &FlexDevice, FloatDType::F32)
     };
     let (x, w) = (random(SAMPLES, PIXELS), random(PIXELS, HIDDEN));
-    let product = median(|| drop(black_box(x.clone().matmul(w.clone()))));
+    let product = median(|| drop(black_box(FastFlex::float_matmul(x.clone(), w.clone()))));
 
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let from = vec![1.0_f32; SAMPLES * PIXELS];

@@ -13,42 +13,37 @@ use std::hint::black_box;
 use std::time::Instant;
 use std::{env, fs};
 
-use bilevel_autodiff::Vector;
 use bilevel_core::{
     BilevelProblem, FullBatch, JointSolver, Level, NsGame, Oracle, Rates, Samples, Solver,
     SplitOracle, SplitProblem, Stage, Wrt,
 };
 use bilevel_models::{Mlp, MlpConfig, ResNet, ResNetConfig, cross_entropy};
-use burn::backend::Autodiff;
-use burn::module::{AutodiffModule, Module};
-use burn::optim::{GradientsParams, Optimizer, SgdConfig};
-use burn::tensor::backend::Backend;
-use burn::tensor::{Distribution, Int, Tensor, TensorData, activation};
-use burn_flex::{Flex, FlexDevice};
+use bilevel_program::Vector;
+use burn::module::Module;
+use burn::optim::{GradientsParams, SgdConfig};
+use burn::tensor::{Device, Distribution, Int, Tensor, TensorData, activation};
 use peakmem_alloc::{INSTRUMENTED_SYSTEM, PeakMemAlloc, PeakMemAllocTrait};
 
 #[global_allocator]
 static HEAP: &PeakMemAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-type Reverse = Autodiff<Flex>;
-
 const CLASSES: usize = 10;
 /// The step size of y, small: thousands of steps on noise go nowhere.
 const RATE: f64 = 1e-3;
 
-#[derive(Module, Debug)]
-struct Batch<B: Backend> {
-    images: Tensor<B, 4>,
-    labels: Tensor<B, 1, Int>,
+#[derive(Clone, Debug, bilevel_core::Batch)]
+struct Batch {
+    images: Tensor<4>,
+    labels: Tensor<1, Int>,
 }
 
-impl Batch<Flex> {
+impl Batch {
     fn random(samples: usize, pixels: usize) -> Self {
         let labels = (0..samples).map(|i| (i % CLASSES) as i32).collect();
         let noise = Distribution::Uniform(-1.0, 1.0);
         Self {
-            images: Tensor::random([samples, 3, pixels, pixels], noise, &FlexDevice),
-            labels: Tensor::from_data(TensorData::new(labels, [samples]), &FlexDevice),
+            images: Tensor::random([samples, 3, pixels, pixels], noise, &Device::flex()),
+            labels: Tensor::from_data(TensorData::new(labels, [samples]), &Device::flex()),
         }
     }
 }
@@ -57,36 +52,30 @@ impl Batch<Flex> {
 #[derive(Clone, Copy)]
 struct Weighing;
 
-fn losses<B: Backend>(y: &ResNet<B>, features: Tensor<B, 2>, batch: &Batch<B>) -> Tensor<B, 1> {
+fn losses(y: &ResNet, features: Tensor<2>, batch: &Batch) -> Tensor<1> {
     cross_entropy(y.head(features), batch.labels.clone())
 }
 
-impl<B: Backend> BilevelProblem<B> for Weighing {
-    type Upper = Mlp<B>;
-    type Lower = ResNet<B>;
-    type Batch = Batch<B>;
+impl BilevelProblem for Weighing {
+    type Upper = Mlp;
+    type Lower = ResNet;
+    type Batch = Batch;
 
-    fn upper_loss(&self, _: &Mlp<B>, y: &ResNet<B>, batch: &Batch<B>) -> Tensor<B, 1> {
+    fn upper_loss(&self, _: &Mlp, y: &ResNet, batch: &Batch) -> Tensor<1> {
         losses(y, y.features(batch.images.clone()), batch).mean()
     }
 
-    fn lower_loss(&self, x: &Mlp<B>, y: &ResNet<B>, batch: &Batch<B>) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Mlp, y: &ResNet, batch: &Batch) -> Tensor<1> {
         self.head_loss(x, y, self.features(y, batch), batch)
     }
 }
 
-impl<B: Backend> SplitProblem<B> for Weighing {
-    fn features(&self, y: &ResNet<B>, batch: &Batch<B>) -> Tensor<B, 2> {
+impl SplitProblem for Weighing {
+    fn features(&self, y: &ResNet, batch: &Batch) -> Tensor<2> {
         y.features(batch.images.clone())
     }
 
-    fn head_loss(
-        &self,
-        x: &Mlp<B>,
-        y: &ResNet<B>,
-        features: Tensor<B, 2>,
-        batch: &Batch<B>,
-    ) -> Tensor<B, 1> {
+    fn head_loss(&self, x: &Mlp, y: &ResNet, features: Tensor<2>, batch: &Batch) -> Tensor<1> {
         let losses = losses(y, features, batch);
         let weights = activation::sigmoid(x.forward(losses.clone().unsqueeze_dim(1)));
         (weights.squeeze_dim(1) * losses).mean()
@@ -97,9 +86,9 @@ type Operation<'a> = (&'static str, Box<dyn FnMut() + 'a>);
 
 /// Steps of `nsgame` on `oracle`, y2 being what lies at `path`.
 fn game<'a>(
-    oracle: &'a dyn Oracle<Flex>,
-    at: &Stage<'_, Flex>,
-    y: &Vector<Flex>,
+    oracle: &'a dyn Oracle,
+    at: &Stage<'_>,
+    y: &Vector,
     path: &str,
 ) -> Box<dyn FnMut() + 'a> {
     let method = NsGame::new(Rates::new(1e-3 * RATE, RATE).expect("they are positive"), path);
@@ -113,9 +102,9 @@ fn game<'a>(
 }
 
 /// Steps of Burn's own gradient descent on f, x being constant.
-fn training(x: Mlp<Flex>, mut y: ResNet<Reverse>, batch: Batch<Flex>) -> impl FnMut() {
-    let (x, batch) = (Mlp::<Reverse>::from_inner(x), Batch::<Reverse>::from_inner(batch));
-    let mut optimizer = SgdConfig::new().init::<Reverse, ResNet<Reverse>>();
+fn training(x: Mlp, y: ResNet, batch: Batch) -> impl FnMut() {
+    let mut y = y.train();
+    let mut optimizer = SgdConfig::new().init();
     move || {
         let gradients = Weighing.lower_loss(&x, &y, &batch).backward();
         let gradients = GradientsParams::from_grads(gradients, &y);
@@ -188,13 +177,14 @@ fn main() {
     let mut given = env::args().skip(1).filter_map(|argument| argument.parse().ok());
     let mut setting = |default: usize| given.next().unwrap_or(default);
     let (blocks, samples, pixels, rounds) = (setting(1), setting(64), setting(32), setting(15));
-    Flex::seed(&FlexDevice, 0);
-    let y = ResNetConfig::new(3, CLASSES).with_blocks(vec![blocks; 3]).init::<Reverse>(&FlexDevice);
-    let x = MlpConfig::new(vec![1, 100, 1]).init::<Reverse>(&FlexDevice);
+    let device = Device::flex();
+    device.seed(0);
+    let y = ResNetConfig::new(3, CLASSES).with_blocks(vec![blocks; 3]).init(&device);
+    let x = MlpConfig::new(vec![1, 100, 1]).init(&device);
     let batch = || Batch::random(samples, pixels);
     let data = FullBatch { upper: batch(), lower: batch() };
-    let plain = training(x.valid(), y.clone(), data.lower.clone());
-    let split = SplitOracle::<Flex, _, _>::new(Weighing, &x, &y, data.clone());
+    let plain = training(x.clone(), y.clone(), data.lower.clone());
+    let split = SplitOracle::new(Weighing, &x, &y, data.clone());
     let split = split.expect("the losses are finite");
     let whole = split.whole();
     let (x, y) = (whole.upper_start(), whole.lower_start());

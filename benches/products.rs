@@ -7,33 +7,26 @@ use std::alloc::System;
 use std::hint::black_box;
 use std::time::Instant;
 
-use bilevel_autodiff::{
-    Dual, ForwardOverReverse, Layout, ReverseOverForward, Vector, grad, grad_and_hvp, hvp,
-};
 use bilevel_models::{Activation, ConvNet, ConvNetConfig, Mlp, MlpConfig, cross_entropy};
-use burn::backend::Autodiff;
-use burn::module::{AutodiffModule, Module};
-use burn::tensor::backend::Backend;
-use burn::tensor::{Distribution, Int, Tensor, TensorData, activation};
-use burn_flex::{Flex, FlexDevice};
+use bilevel_program::{Direction, Recorded, Vector, Wrt};
+use burn::module::Module;
+use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use peakmem_alloc::{INSTRUMENTED_SYSTEM, PeakMemAlloc, PeakMemAllocTrait};
 
 #[global_allocator]
 static HEAP: &PeakMemAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-type Reverse = Autodiff<Flex>;
-
 const ROUNDS: usize = 25;
 const CLASSES: usize = 10;
 
-/// Pixels and labels, already on the level of a loss: none of their conversion is timed.
-#[derive(Module, Debug)]
-struct Batch<B: Backend> {
-    images: Tensor<B, 4>,
-    labels: Tensor<B, 1, Int>,
+/// Pixels and labels.
+#[derive(Clone, Debug, bilevel_program::Batch)]
+struct Batch {
+    images: Tensor<4>,
+    labels: Tensor<1, Int>,
 }
 
-impl Batch<Flex> {
+impl Batch {
     fn random(samples: usize) -> Self {
         let labels = (0..samples).map(|i| (i % CLASSES) as i32).collect();
         let labels = TensorData::new(labels, [samples]);
@@ -41,21 +34,22 @@ impl Batch<Flex> {
             images: Tensor::random(
                 [samples, 1, 28, 28],
                 Distribution::Uniform(0.0, 1.0),
-                &FlexDevice,
+                &Device::flex(),
             ),
-            labels: Tensor::from_data(labels, &FlexDevice),
+            labels: Tensor::from_data(labels, &Device::flex()),
         }
     }
 }
 
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant, reason = "there is one value of it")]
-enum Network<B: Backend> {
-    Mlp(Mlp<B>),
-    Conv(ConvNet<B>),
+enum Network {
+    Mlp(Mlp),
+    Conv(ConvNet),
 }
 
-fn loss<B: Backend>(network: &Network<B>, batch: &Batch<B>) -> Tensor<B, 1> {
+/// The loss of a network, beside a module that has no variables.
+fn loss(_: &Vec<Mlp>, network: &Network, batch: &Batch) -> Tensor<1> {
     let logits = match network {
         Network::Mlp(mlp) => mlp.forward(batch.images.clone().flatten(1, 3)),
         Network::Conv(conv) => conv.forward(batch.images.clone()),
@@ -66,29 +60,38 @@ fn loss<B: Backend>(network: &Network<B>, batch: &Batch<B>) -> Tensor<B, 1> {
 type Operation<'a> = (&'static str, Box<dyn Fn() + 'a>);
 
 /// Times and measures all operations on one network.
-fn measure(name: &str, network: Network<Reverse>, batch: Batch<Flex>, more: Vec<Operation<'_>>) {
-    let v = Vector::from_module(&Layout::of(&network), &network.valid());
-    let reverse = Batch::<Reverse>::from_inner(batch.clone());
-    let rof = Batch::<ReverseOverForward<Flex>>::from_inner(reverse.clone());
-    let fwd = Batch::<ForwardOverReverse<Flex>>::from_inner(Batch::<Dual<Flex>>::from_inner(batch));
-    let gradient = || grad(&network, |net| loss(net, &reverse));
-    let mut operations: Vec<Operation<'_>> = vec![
+fn measure(name: &str, network: Network, batch: Batch) {
+    let recorded = Recorded::new(&Vec::new(), &network).expect("one element type");
+    let none = Vector::from_module(recorded.upper_layout(), recorded.x());
+    let y = Vector::from_module(recorded.lower_layout(), &network);
+    let v = y.clone();
+    let gradient = || {
+        let found = recorded.gradient(&none, &y, &batch, Wrt::Lower, &loss);
+        found.expect("the loss can be recorded").1.into_y()
+    };
+    let product = || {
+        let along = Direction::lower(&v);
+        let found = recorded.product(&none, &y, &batch, along, Wrt::Lower, &loss);
+        found.expect("the loss can be recorded").into_y()
+    };
+    let both = |products: usize| {
+        let (along, wrt) = (Direction::lower(&v), Wrt::Lower);
+        let found = recorded.linearize(&none, &y, &batch, Some(wrt), along, wrt, &loss);
+        let (_, gradient, hessian) = found.expect("the loss can be recorded");
+        (gradient, (0..products).map(|_| hessian.product(along, wrt)).collect::<Vec<_>>())
+    };
+    let operations: Vec<Operation<'_>> = vec![
         ("gradient", Box::new(|| drop(black_box(gradient())))),
-        (
-            "`hvp`, reverse over forward",
-            Box::new(|| drop(black_box(hvp(&network, &v, |net| loss(net, &rof))))),
-        ),
-        (
-            "`grad_and_hvp`, forward over reverse",
-            Box::new(|| drop(black_box(grad_and_hvp(&network, &v, |net| loss(net, &fwd))))),
-        ),
+        ("product", Box::new(|| drop(black_box(product())))),
+        ("gradient and product at one point", Box::new(|| drop(black_box(both(1))))),
+        ("gradient and ten products at one point", Box::new(|| drop(black_box(both(10))))),
         (
             "two gradients and their difference",
             Box::new(|| drop(black_box(gradient().sub(&gradient())))),
         ),
     ];
-    operations.extend(more);
-
+    // The first call of each records the loss.
+    operations.iter().for_each(|(_, operation)| operation());
     let mut seconds = vec![Vec::new(); operations.len()];
     let peaks: Vec<f64> = operations.iter().map(|(_, operation)| peak(operation)).collect();
     for _ in 0..ROUNDS {
@@ -120,38 +123,15 @@ fn quantile(of: &[f64], share: f64) -> f64 {
     sorted[(share * (sorted.len() - 1) as f64).round() as usize]
 }
 
-/// The Hessian-vector product of a network of two layers by Burn's own nesting, `Autodiff<Autodiff<B>>`.
-/// That panics on `nn::Linear`, and so the layers are products and sums.
-fn nested(batch: &Batch<Autodiff<Reverse>>, weights: &[Tensor<Flex, 2>; 4], relu: bool) {
-    let inner = weights.clone().map(|w| Tensor::<Reverse, 2>::from_inner(w).require_grad());
-    let outer = inner.clone().map(|w| Tensor::<Autodiff<Reverse>, 2>::from_inner(w).require_grad());
-    let [first, bias, second, shift] = outer.clone();
-    let hidden = batch.images.clone().flatten::<2>(1, 3).matmul(first) + bias;
-    let hidden = if relu { activation::relu(hidden) } else { activation::tanh(hidden) };
-    let loss = cross_entropy(hidden.matmul(second) + shift, batch.labels.clone()).mean();
-    let grads = loss.backward();
-    let along = outer.iter().zip(weights).map(|(w, v)| {
-        let gradient = w.grad(&grads).expect("the loss depends on every weight");
-        (gradient * Tensor::from_inner(v.clone())).sum()
-    });
-    let grads = along.reduce(|a, b| a + b).expect("there are four weights").backward();
-    black_box(inner.map(|w| w.grad(&grads)));
-}
-
 fn main() {
-    Flex::seed(&FlexDevice, 0);
+    let device = Device::flex();
+    device.seed(0);
     for (name, kind) in [("ReLU", Activation::Relu), ("tanh", Activation::Tanh)] {
+        let mlp = MlpConfig::new(vec![784, 300, CLASSES]).with_activation(kind).init(&device);
         let batch = Batch::random(5000);
-        let mlp = MlpConfig::new(vec![784, 300, CLASSES]).with_activation(kind).init(&FlexDevice);
-        let twice = Batch::<Reverse>::from_inner(batch.clone());
-        let twice = Batch::<Autodiff<Reverse>>::from_inner(twice);
-        let weights = [[784, 300], [1, 300], [300, CLASSES], [1, CLASSES]]
-            .map(|shape| Tensor::random(shape, Distribution::Uniform(-0.05, 0.05), &FlexDevice));
-        let nested = || nested(&twice, &weights, kind == Activation::Relu);
-        let more: Vec<Operation<'_>> = vec![("Burn's `Autodiff` of `Autodiff`", Box::new(nested))];
-        measure(&format!("MLP 784-300-10, {name}, 5000 samples"), Network::Mlp(mlp), batch, more);
+        measure(&format!("MLP 784-300-10, {name}, 5000 samples"), Network::Mlp(mlp), batch);
     }
-    let conv = ConvNetConfig::new([1, 28, 28], CLASSES).init(&FlexDevice);
+    let conv = ConvNetConfig::new([1, 28, 28], CLASSES).init(&device);
     let batch = Batch::random(25);
-    measure("ConvNet, 4 blocks of 64, 25 samples of 28x28", Network::Conv(conv), batch, Vec::new());
+    measure("ConvNet, 4 blocks of 64, 25 samples of 28x28", Network::Conv(conv), batch);
 }

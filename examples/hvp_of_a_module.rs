@@ -1,54 +1,66 @@
-//! A Hessian-vector product of an ordinary Burn module: the sharpest direction of a loss, by power
+//! Hessian-vector products of an ordinary Burn module: the sharpest direction of a loss, by power
 //! iteration, without ever forming the Hessian.
 //!
 //! `cargo run --release -p bilevel-examples --example hvp_of_a_module`
 
-use bilevel_autodiff::{grad, hvp};
-use burn::backend::Autodiff;
+use bilevel_program::{Batch, Direction, Recorded, TraceError, Vector, Wrt};
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, activation};
-use burn_flex::Flex;
+use burn::tensor::{Device, Tensor, activation};
 
 #[derive(Module, Debug)]
-struct Net<B: Backend> {
-    hidden: Linear<B>,
-    output: Linear<B>,
+struct Net {
+    hidden: Linear,
+    output: Linear,
 }
 
-/// Written once; autodiff evaluates it on the level it needs.
-fn loss<B: Backend>(net: &Net<B>) -> Tensor<B, 1> {
-    let inputs = [[0.1, 0.9], [0.8, 0.2], [0.5, 0.4], [0.3, 0.7]];
-    let targets = [[0.0], [1.0], [0.6], [0.2]];
-    let inputs = Tensor::<B, 2>::from_floats(inputs, &Default::default());
-    let targets = Tensor::<B, 2>::from_floats(targets, &Default::default());
-    let outputs = net.output.forward(activation::tanh(net.hidden.forward(inputs)));
-    (outputs - targets).powi_scalar(2).mean()
+#[derive(Clone, Debug, Batch)]
+struct Points {
+    inputs: Tensor<2>,
+    targets: Tensor<2>,
+}
+
+/// Written once, as for Burn itself; it is recorded when it is first differentiated. A loss may have two
+/// modules: the first one here has no variables.
+fn loss(_: &Vec<Linear>, net: &Net, points: &Points) -> Tensor<1> {
+    let hidden = activation::tanh(net.hidden.forward(points.inputs.clone()));
+    (net.output.forward(hidden) - points.targets.clone()).powi_scalar(2).mean()
 }
 
 /// Returns the largest eigenvalue of the Hessian and how far `H v = value v` is from true.
-pub fn run() -> (f64, f64) {
-    let device = Default::default();
-    Flex::seed(&device, 0);
-    let net = Net::<Autodiff<Flex>> {
+pub fn run() -> Result<(f64, f64), TraceError> {
+    let device = Device::flex();
+    device.seed(0);
+    let net = Net {
         hidden: LinearConfig::new(2, 8).init(&device),
         output: LinearConfig::new(8, 1).init(&device),
     };
-    let mut v = grad(&net, loss);
+    let points = Points {
+        inputs: Tensor::from_data([[0.1, 0.9], [0.8, 0.2], [0.5, 0.4], [0.3, 0.7]], &device),
+        targets: Tensor::from_data([[0.0], [1.0], [0.6], [0.2]], &device),
+    };
+    let recorded = Recorded::new(&Vec::new(), &net)?;
+    let nothing = Vector::from_module(recorded.upper_layout(), recorded.x());
+    let at = Vector::from_module(recorded.lower_layout(), &net);
+    let hessian = |v: &Vector| {
+        let along = Direction::lower(v);
+        let product = recorded.product(&nothing, &at, &points, along, Wrt::Lower, &loss)?;
+        Ok::<_, TraceError>(product.into_y())
+    };
+    let mut v = recorded.gradient(&nothing, &at, &points, Wrt::Lower, &loss)?.1.into_y();
     println!("{} variables, gradient norm {:.4}", v.layout().size(), v.norm());
     for _ in 0..100 {
         v = v.scale(1.0 / v.norm());
-        v = hvp(&net, &v, loss);
+        v = hessian(&v)?;
     }
     v = v.scale(1.0 / v.norm());
-    let product = hvp(&net, &v, loss);
+    let product = hessian(&v)?;
     let value = v.dot(&product);
     let residual = product.axpy(-value, &v).norm() / value;
     println!("largest eigenvalue {value:.4}, relative residual {residual:.1e}");
-    (value, residual)
+    Ok((value, residual))
 }
 
-fn main() {
-    run();
+fn main() -> Result<(), TraceError> {
+    run().map(drop)
 }

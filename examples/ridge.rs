@@ -6,27 +6,26 @@
 use bilevel_core::*;
 use burn::module::Param;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::{Tensor, backend::Backend};
-use burn_ndarray::NdArray;
+use burn::tensor::{Device, FloatDType, Tensor};
 
 struct Ridge;
 
 /// Rows of two features and a target.
-fn half_squares<B: Backend>(w: &Linear<B>, rows: &Tensor<B, 2>) -> Tensor<B, 1> {
+fn half_squares(w: &Linear, rows: &Tensor<2>) -> Tensor<1> {
     let (features, targets) = (rows.clone().narrow(1, 0, 2), rows.clone().narrow(1, 2, 1));
     (w.forward(features) - targets).powi_scalar(2).sum() / 2
 }
 
-impl<B: Backend> BilevelProblem<B> for Ridge {
-    type Upper = Param<Tensor<B, 1>>; // the logarithm of each feature's penalty
-    type Lower = Linear<B>;
-    type Batch = Tensor<B, 2>;
+impl BilevelProblem for Ridge {
+    type Upper = Param<Tensor<1>>; // the logarithm of each feature's penalty
+    type Lower = Linear;
+    type Batch = Tensor<2>;
 
-    fn upper_loss(&self, _: &Self::Upper, w: &Linear<B>, rows: &Tensor<B, 2>) -> Tensor<B, 1> {
+    fn upper_loss(&self, _: &Self::Upper, w: &Linear, rows: &Tensor<2>) -> Tensor<1> {
         half_squares(w, rows)
     }
 
-    fn lower_loss(&self, x: &Self::Upper, w: &Linear<B>, rows: &Tensor<B, 2>) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Self::Upper, w: &Linear, rows: &Tensor<2>) -> Tensor<1> {
         let penalties = x.val().exp().unsqueeze_dim(1);
         half_squares(w, rows) + (penalties * w.weight.val().powi_scalar(2)).sum() / 2
     }
@@ -38,18 +37,18 @@ const VALIDATION: [[f64; 3]; 2] = [[0.7, -0.5, 0.9], [0.9, 0.6, 0.5]];
 
 /// Returns the hypergradients by `rad`, by `cg` and in closed form.
 pub fn run() -> Result<[Vec<f64>; 3], Error> {
-    type B = NdArray<f64>;
-    let device = Default::default();
+    let mut device = Device::flex();
+    device.configure(FloatDType::F64).expect("nothing has been computed on flex before");
     let x = Param::from_data(X, &device);
     let w = LinearConfig::new(2, 1).with_bias(false).init(&device);
     let data = FullBatch {
         upper: Tensor::from_data(VALIDATION, &device),
         lower: Tensor::from_data(TRAIN, &device),
     };
-    let oracle = AutodiffOracle::<B, _, _>::new(Ridge, &x, &w, data)?;
+    let oracle = AutodiffOracle::new(Ridge, &x, &w, data)?;
 
     let descent = || Descent::new(Gd::new(0.3)?, 200);
-    let hypergradient = |mut method: Box<dyn HypergradientMethod<B>>| {
+    let hypergradient = |mut method: Box<dyn HypergradientMethod>| {
         let (x, w) = (oracle.upper_start(), oracle.lower_start());
         let found = method.hypergradient(Stage::new(&oracle, &x, Samples::default()), &w)?;
         println!("{:?} by {}", found.gradient.to_vec(), method.describe());

@@ -1,7 +1,6 @@
 //! Every tangent rule on the Flex backend in f64.
 
-use burn::tensor::backend::BackendTypes;
-use burn::tensor::set_default_dtypes;
+use burn::backend::{BackendTypes, BoolDType, set_default_dtypes};
 
 #[path = "rules/mod.rs"]
 mod rules;
@@ -13,6 +12,7 @@ const SUITE: rules::Suite = rules::DOUBLE;
 /// Flex computes in the dtype of its tensors; this is the default for those made from nothing.
 fn set_up() -> bool {
     let device = <Inner as BackendTypes>::Device::default();
-    set_default_dtypes::<Inner>(&device, SUITE.float, SUITE.int).expect("no tensor exists yet");
+    set_default_dtypes::<Inner>(&device, SUITE.float, SUITE.int, BoolDType::Native)
+        .expect("no tensor exists yet");
     true
 }

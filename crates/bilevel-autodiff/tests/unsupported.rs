@@ -3,12 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bilevel_autodiff::{Dual, DualTensor};
-use burn::tensor::backend::BackendTypes;
-use burn::tensor::ops::*;
-use burn::tensor::quantization::{QuantScheme, QuantizationParametersPrimitive};
-use burn::tensor::{
-    FloatDType, IndexingUpdateOp, Int, IntDType, Shape, Tensor, TensorData, TensorPrimitive,
-    Transaction,
+use burn::backend::ops::*;
+use burn::backend::quantization::{QuantScheme, QuantizationParametersPrimitive};
+use burn::backend::tensor::{IndexingUpdateOp, IntTensor};
+use burn::backend::{
+    BackendTypes, BoolDType, FloatDType, IntDType, Shape, TensorData, TensorPrimitive, read_sync,
 };
 use burn_flex::Flex;
 
@@ -50,6 +49,11 @@ fn products_and_extrema_by_index() {
         refuses("float_scatter_nd", || {
             B::float_scatter_nd(fixed([3, 2]), zeros([1, 1]), moving([1, 2]), how)
         });
+        for (x, values) in [(moving([3, 2]), fixed([1, 2])), (fixed([3, 2]), moving([1, 2]))] {
+            let (y, more) = (x.clone(), values.clone());
+            refuses("float_scatter ", || B::float_scatter(0, x, zeros([1, 2]), values, how));
+            refuses("float_select_assign", || B::float_select_assign(y, 0, zeros([1]), more, how));
+        }
     }
 }
 
@@ -85,9 +89,14 @@ fn the_fused_backward_of_ctc() {
 #[test]
 fn quantisation() {
     let scheme = QuantScheme::default();
-    let scales = |scales| QuantizationParametersPrimitive { scales };
+    let scales = |scales| QuantizationParametersPrimitive { scales, global: None };
     refuses("quantize", || B::quantize(moving([4]), &scheme, scales(fixed([1]))));
     refuses("quantize (scales)", || B::quantize(fixed([4]), &scheme, scales(moving([1]))));
+    refuses("quantize (global scale)", || {
+        let parameters =
+            QuantizationParametersPrimitive { scales: fixed([1]), global: Some(moving([1])) };
+        B::quantize(fixed([4]), &scheme, parameters)
+    });
     refuses("quantize_dynamic", || B::quantize_dynamic(moving([4]), &scheme));
     let (x, y) = (moving([2, 2]), fixed([2, 2]));
     refuses("q_matmul", || B::q_matmul(TensorPrimitive::Float(x), TensorPrimitive::Float(y)));
@@ -102,7 +111,7 @@ fn a_detached_tensor_is_a_constant() {
 
 #[test]
 fn numbers_that_were_integers_booleans_or_quantised_are_constants() {
-    let booleans = B::int_equal_elem(zeros([2]), 0.into(), burn::tensor::BoolDType::Native);
+    let booleans = B::int_equal_elem(zeros([2]), 0.into(), BoolDType::Native);
     assert!(B::int_into_float(zeros([2]), FloatDType::F32).tangent().is_none());
     assert!(B::bool_into_float(booleans, FloatDType::F32).tangent().is_none());
     let quantised = B::quantize_dynamic(fixed([4]), &QuantScheme::default());
@@ -111,12 +120,11 @@ fn numbers_that_were_integers_booleans_or_quantised_are_constants() {
 
 #[test]
 fn a_transaction_reads_values() {
-    let data = Transaction::<B>::default()
-        .register(Tensor::<B, 1>::from_primitive(TensorPrimitive::Float(moving([2]))))
-        .register(Tensor::<B, 1, Int>::from_primitive(zeros([2])))
-        .execute();
-    assert_eq!(data[0].to_vec::<f32>().expect("in f32"), [1.0, 1.0]);
-    assert_eq!(data[1].to_vec::<i64>().expect("in i64"), [0, 0]);
+    let transaction =
+        TransactionPrimitive::<B>::new(vec![moving([2])], vec![], vec![zeros([2])], vec![]);
+    let data = read_sync(B::tr_execute(transaction)).expect("on the host");
+    assert_eq!(data.read_floats[0].try_to_vec::<f32>().expect("in f32"), [1.0, 1.0]);
+    assert_eq!(data.read_ints[0].try_to_vec::<i64>().expect("in i64"), [0, 0]);
 }
 
 #[test]
@@ -125,7 +133,7 @@ fn a_product_has_its_tangent_at_zeros_too() {
     let x = DualTensor::new(of([0.0, 2.0, 3.0]), of([1.0, 10.0, 100.0]));
     let tangent = |x: Moving| {
         let data = Flex::float_into_data(x.tangent().expect("it moves").clone());
-        burn::tensor::read_sync(data).expect("on the host").to_vec::<f32>().expect("in f32")
+        read_sync(data).expect("on the host").try_to_vec::<f32>().expect("in f32")
     };
     assert_eq!(tangent(B::float_prod(x.clone())), [6.0]);
     assert_eq!(tangent(B::float_prod_dim(x.clone(), 0)), [6.0]);

@@ -1,6 +1,6 @@
-//! The backends of this build: which there are, which can run here, and running a job on one.
+//! The backends of this build: which there are, which can run here, and running a job on the device of one.
 
-use burn::tensor::backend::Backend;
+use burn::tensor::{Device, FloatDType, IntDType};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -60,11 +60,8 @@ pub struct Adapter {
 
 /// The names of the backends in this build.
 pub fn built() -> Vec<&'static str> {
-    let all = [
-        ("flex", cfg!(feature = "flex")),
-        ("ndarray", cfg!(feature = "ndarray")),
-        ("wgpu", cfg!(feature = "wgpu")),
-    ];
+    let all =
+        [("flex", true), ("ndarray", cfg!(feature = "ndarray")), ("wgpu", cfg!(feature = "wgpu"))];
     all.into_iter().filter_map(|(name, built)| built.then_some(name)).collect()
 }
 
@@ -84,14 +81,10 @@ pub fn adapters() -> Vec<Adapter> {
 pub fn pick() -> (BackendName, String) {
     match adapters().into_iter().find(|adapter| adapter.gpu) {
         Some(gpu) => (BackendName::Wgpu, format!("there is a GPU, {}", gpu.name)),
-        None if cfg!(feature = "flex") => (
+        None => (
             BackendName::Flex,
             "there is no hardware GPU, and flex is the fastest on the CPU".into(),
         ),
-        None if cfg!(feature = "ndarray") => {
-            (BackendName::Ndarray, "there is no hardware GPU, and flex is not in this build".into())
-        }
-        None => (BackendName::Wgpu, "no other backend is in this build".into()),
     }
 }
 
@@ -123,42 +116,57 @@ impl BackendName {
     }
 }
 
-/// Something to do on whatever backend was chosen.
-pub trait Job: Send {
-    /// Its result.
-    type Output: Send;
-
-    /// Does it on `B`.
-    fn run<B: Backend>(self, device: B::Device) -> Self::Output;
-}
-
-/// Does a job on a backend.
+/// The device of a backend, in f32.
 ///
 /// # Errors
-/// See [`BackendName::resolve`].
-pub fn run_on<J: Job>(name: BackendName, job: J) -> Result<J::Output, BackendError> {
+/// See [`BackendName::resolve`], and where the device cannot be set up.
+pub fn device(name: BackendName) -> Result<Device, BackendError> {
     match name.resolve()? {
-        #[cfg(feature = "flex")]
-        BackendName::Flex => {
-            let run = || job.run::<bilevel_flex::FastFlex>(bilevel_flex::FlexDevice);
-            // By a thread of the pool that the kernels share their work with: handing over from outside of it
-            // costs two wake-ups an operation. The pool is the job's own: a thread that waits for a kernel would
-            // take up another job, and find itself holding a lock of Burn's that this one needs.
-            match rayon::ThreadPoolBuilder::new().build() {
-                Ok(pool) => Ok(pool.install(run)),
-                Err(_) => Ok(run()),
-            }
-        }
+        BackendName::Flex => Ok(Device::flex()),
         #[cfg(feature = "ndarray")]
         BackendName::Ndarray => {
-            Ok(job.run::<burn_ndarray::NdArray>(burn_ndarray::NdArrayDevice::default()))
+            #[allow(deprecated, reason = "it is what the others are held against")]
+            let device = Device::ndarray();
+            Ok(device)
         }
         #[cfg(feature = "wgpu")]
-        BackendName::Wgpu => Ok(job.run::<burn_wgpu::Wgpu>(graphics::device())),
+        BackendName::Wgpu => graphics::device(),
         // `resolve` gives only what is built.
         #[allow(unreachable_patterns)]
         other => Err(BackendError::NotBuilt(other.as_str(), built().join(", "))),
     }
+}
+
+/// Does a job on the device of a backend.
+///
+/// # Errors
+/// See [`device`].
+pub fn run_on<T: Send>(
+    name: BackendName,
+    job: impl FnOnce(Device) -> T + Send,
+) -> Result<T, BackendError> {
+    let name = name.resolve()?;
+    let device = device(name)?;
+    if name != BackendName::Flex {
+        return Ok(job(device));
+    }
+    // By a thread of the pool that the kernels share their work with: handing over from outside of it
+    // costs two wake-ups an operation. The pool is the job's own: a thread that waits for a kernel would
+    // take up another job, and find itself holding a lock of Burn's that this one needs.
+    match rayon::ThreadPoolBuilder::new().build() {
+        Ok(pool) => Ok(pool.install(|| job(device))),
+        Err(_) => Ok(job(device)),
+    }
+}
+
+/// Flex with f64 as its element type.
+///
+/// # Errors
+/// If this process has already computed in f32 on flex: Burn fixes the precision once a process.
+pub fn flex_in_f64() -> Result<Device, BackendError> {
+    let mut device = Device::flex();
+    device.configure((FloatDType::F64, IntDType::I64)).map_err(|_| BackendError::Precision)?;
+    Ok(device)
 }
 
 #[cfg(feature = "wgpu")]
@@ -167,12 +175,11 @@ mod graphics {
 
     use std::sync::OnceLock;
 
-    use burn::tensor::read_sync;
-    use burn_wgpu::graphics::{Dx12, Metal, Vulkan};
-    use burn_wgpu::{RuntimeOptions, WgpuDevice, init_setup};
+    use burn::tensor::wgpu::WgpuBackend;
+    use burn::tensor::{Device, read_sync};
     use wgpu::{Backend, Backends, DeviceType, Instance, InstanceDescriptor};
 
-    use super::Adapter;
+    use super::{Adapter, BackendError};
 
     /// Best first: hardware before software, discrete before integrated.
     fn found() -> &'static [(Adapter, Backend)] {
@@ -220,30 +227,17 @@ mod graphics {
     }
 
     /// The device of the best adapter, set up once.
-    pub(super) fn device() -> WgpuDevice {
-        static DEVICE: OnceLock<WgpuDevice> = OnceLock::new();
+    pub(super) fn device() -> Result<Device, BackendError> {
+        static DEVICE: OnceLock<Result<Device, BackendError>> = OnceLock::new();
         let set_up = || {
-            let device = WgpuDevice::default();
-            match found().first().map(|(_, interface)| interface) {
-                Some(Backend::Metal) => init_setup::<Metal>(&device, RuntimeOptions::default()),
-                Some(Backend::Dx12) => init_setup::<Dx12>(&device, RuntimeOptions::default()),
-                _ => init_setup::<Vulkan>(&device, RuntimeOptions::default()),
+            let interface = match found().first().map(|(_, interface)| interface) {
+                Some(Backend::Metal) => WgpuBackend::Metal,
+                Some(Backend::Dx12) => WgpuBackend::Dx12,
+                _ => WgpuBackend::Vulkan,
             };
-            device
+            let device = Device::wgpu_options().graphics_api(interface).init();
+            device.map_err(|cause| BackendError::Device(cause.to_string()))
         };
         DEVICE.get_or_init(set_up).clone()
     }
-}
-
-/// Flex with f64 as its element type.
-///
-/// # Errors
-/// If this process has already computed in f32 on flex: Burn fixes the precision once a process.
-#[cfg(feature = "flex")]
-pub fn flex_in_f64() -> Result<bilevel_flex::FlexDevice, BackendError> {
-    use burn::tensor::{FloatDType, IntDType, set_default_dtypes};
-    let device = bilevel_flex::FlexDevice;
-    set_default_dtypes::<bilevel_flex::FastFlex>(&device, FloatDType::F64, IntDType::I64)
-        .map_err(|_| BackendError::Precision)?;
-    Ok(device)
 }

@@ -9,7 +9,7 @@ use crate::compare::ProblemName;
 use crate::error::{BenchError, EXIT_CODES};
 use crate::experiments::robust::{self, Subject};
 use crate::experiments::{Settings, hpo, hyper_cleaning, importance, poisoning};
-use crate::hypergrad::{Method, PlanName, Workload};
+use crate::hypergrad::{Form, Method, PlanName, Side, What, Workload};
 use crate::reproduce::{Preset, TableName};
 
 /// Bilevel optimisation: the field's experiments, on the CPU and on any GPU.
@@ -44,6 +44,8 @@ pub enum Command {
     Compare(CompareArgs),
     /// Time one hypergradient of a problem of real size, on random numbers or on those of a file.
     Hypergrad(HypergradArgs),
+    /// Show the program of a derivative: what is computed, operation by operation.
+    Program(ProgramArgs),
     /// List experiments and methods.
     List,
     /// Show the backends, the graphics adapters, and what `--backend auto` picks.
@@ -132,6 +134,26 @@ pub struct HypergradArgs {
     /// Print one line of JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// What `program` takes.
+#[derive(Debug, Args)]
+pub struct ProgramArgs {
+    /// Of which problem
+    #[arg(value_enum)]
+    pub workload: Workload,
+    /// Of which loss
+    #[arg(long, value_enum, default_value = "lower")]
+    pub level: Side,
+    /// What it computes
+    #[arg(long, value_enum, default_value = "product")]
+    pub what: What,
+    /// How it is shown
+    #[arg(long, value_enum, default_value = "text")]
+    pub form: Form,
+    /// Samples of each level, or tasks of meta-batch [default: as in hypergrad]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub samples: Option<u16>,
 }
 
 /// The experiments.

@@ -34,6 +34,7 @@ pub fn execute(cli: Cli) -> Result<(), BenchError> {
         Some(Command::Toys(args)) => toys(&args),
         Some(Command::Compare(args)) => compare(args),
         Some(Command::Hypergrad(args)) => hypergrad(args),
+        Some(Command::Program(args)) => print(&hypergrad::program(&args)?),
         Some(Command::List) => print(&list()),
         Some(Command::Doctor) => print(&doctor()),
     }
@@ -133,7 +134,6 @@ fn check_hyper_cleaning(args: HyperCleaningCheckArgs) -> Result<(), BenchError> 
     Err(BenchError::Derivatives { losses })
 }
 
-#[cfg(feature = "flex")]
 fn toys(args: &ToysArgs) -> Result<(), BenchError> {
     let root = args.out.as_deref().unwrap_or(Path::new("runs"));
     let (findings, folder) = crate::toys::run(args.problem.as_deref(), root)?;
@@ -141,12 +141,6 @@ fn toys(args: &ToysArgs) -> Result<(), BenchError> {
     print(&format!("{}\n\nTable and figures: {path}\n", crate::toys::table(&findings.claims)))
 }
 
-#[cfg(not(feature = "flex"))]
-fn toys(_: &ToysArgs) -> Result<(), BenchError> {
-    Err(crate::backend::BackendError::NotBuilt("flex", backend::built().join(", ")).into())
-}
-
-#[cfg(feature = "flex")]
 fn compare(args: CompareArgs) -> Result<(), BenchError> {
     use crate::compare::{ProblemName, Settings, compare};
     use crate::report::comparison;
@@ -167,15 +161,10 @@ fn compare(args: CompareArgs) -> Result<(), BenchError> {
     let device = crate::backend::flex_in_f64()?;
     let root = args.out.as_deref().unwrap_or(Path::new("runs"));
     let folder = RunFolder::create(root, &format!("compare-{}", args.problem.as_str()))?;
-    let compared = compare::<bilevel_flex::FastFlex>(&settings, &device, true)?;
+    let compared = compare(&settings, &device, true)?;
     comparison::write(&settings, &compared, &folder)?;
     let path = folder.path().display();
     print(&format!("{}\nMarks and figures: {path}\n", comparison::table(&compared)))
-}
-
-#[cfg(not(feature = "flex"))]
-fn compare(_: CompareArgs) -> Result<(), BenchError> {
-    Err(crate::backend::BackendError::NotBuilt("flex", backend::built().join(", ")).into())
 }
 
 fn hypergrad(args: HypergradArgs) -> Result<(), BenchError> {

@@ -8,7 +8,7 @@
 //! | [`reproduce`] | the tables of papers, ours beside theirs |
 //! | [`hypergrad`] | one hypergradient, timed |
 //! | [`backend`] | the backends of this build, and which to take |
-//! | `toys` | problems with known answers: what sources say, what we see |
+//! | [`toys`] | problems with known answers: what sources say, what we see |
 //! | [`data`] | data sets, their readers, splits and label noise |
 //! | [`report`] | what a run writes down: folder, table, curves |
 //! | [`settings`] | checks of what the command line gives |
@@ -27,7 +27,6 @@ pub mod methods;
 pub mod report;
 pub mod reproduce;
 pub mod settings;
-#[cfg(feature = "flex")]
 pub mod toys;
 
 pub use error::BenchError;

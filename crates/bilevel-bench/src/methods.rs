@@ -1,9 +1,7 @@
 //! The methods, by name: one table for `compare` and for the experiments.
 
-use bilevel_autodiff::Vector;
 use bilevel_core::*;
-use burn::backend::Autodiff;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 /// Step sizes and counts that suit a problem.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -72,39 +70,39 @@ impl Family {
 }
 
 /// What moves x and y.
-pub enum Method<B: Backend> {
+pub enum Method {
     /// x along hypergradients.
-    Hypergradient(Box<dyn HypergradientMethod<B>>),
+    Hypergradient(Box<dyn HypergradientMethod>),
     /// Both at once.
-    Joint(Box<dyn JointMethod<B>>),
+    Joint(Box<dyn JointMethod>),
 }
 
 /// One line of the table: a name, its family, and how it is made.
-pub struct Contender<B: Backend> {
+pub struct Contender {
     /// The name in the catalogue of methods.
     pub name: &'static str,
     /// Its kind.
     pub family: Family,
     /// How it is made.
-    pub make: Make<B>,
+    pub make: Make,
 }
 
 /// Where x and y start, for methods that are built to their shapes.
-pub struct Point<'a, B: Backend> {
+pub struct Point<'a> {
     /// x
-    pub x: &'a Vector<B>,
+    pub x: &'a Vector,
     /// y
-    pub y: &'a Vector<B>,
+    pub y: &'a Vector,
 }
 
 /// A residual that no number of iterations here gets to: all are made.
 const EXACT: f64 = 1e-12;
 
 /// Makes a method with the step sizes of a problem, for its variables and under a seed.
-pub type Make<B> = fn(&Tuning, &Point<'_, B>, u64) -> Result<Method<B>, Error>;
+pub type Make = fn(&Tuning, &Point<'_>, u64) -> Result<Method, Error>;
 
 /// Every method. A new one is one line.
-pub fn contenders<B: Backend>() -> Vec<Contender<B>> {
+pub fn contenders() -> Vec<Contender> {
     use Family::{Hypergradient as H, Proxy as P, SingleLevel as L, Stochastic as S};
     let line = |name, family, make| Contender { name, family, make };
     vec![
@@ -184,7 +182,7 @@ pub fn contenders<B: Backend>() -> Vec<Contender<B>> {
         line("srba", S, |t, _, _| joint(Srba::new(rates(t, 1.0, 1.0)?, t.period)?)),
         line("hypernetwork", P, |t, at, seed| {
             let region = Region::local(Scale::fixed(t.perturbation)?);
-            let response = LinearHypernetwork::<Autodiff<B>>::new(at.x, at.y);
+            let response = LinearHypernetwork::new(at.x, at.y);
             let proxy = NetworkProxy::new(response, at.x, at.y)?;
             joint(
                 Hypernetwork::new(proxy, slow(t, 0.5, 0.05)?, region, seed)
@@ -209,29 +207,26 @@ pub fn contenders<B: Backend>() -> Vec<Contender<B>> {
     ]
 }
 
-fn along<B: Backend>(method: impl HypergradientMethod<B> + 'static) -> Result<Method<B>, Error> {
+fn along(method: impl HypergradientMethod + 'static) -> Result<Method, Error> {
     Ok(Method::Hypergradient(Box::new(method)))
 }
 
-fn joint<B: Backend>(method: impl JointMethod<B> + 'static) -> Result<Method<B>, Error> {
+fn joint(method: impl JointMethod + 'static) -> Result<Method, Error> {
     Ok(Method::Joint(Box::new(method)))
 }
 
 /// T steps of gradient descent.
-pub fn descent<B: Backend>(t: &Tuning) -> Result<Descent<B>, Error> {
+pub fn descent(t: &Tuning) -> Result<Descent, Error> {
     Descent::new(Gd::new(t.lower)?, t.steps)
 }
 
 /// T steps down both losses, as `bda` takes them.
-pub fn aggregated<B: Backend>(t: &Tuning) -> Result<Descent<B>, Error> {
+pub fn aggregated(t: &Tuning) -> Result<Descent, Error> {
     let weight = Weight::Decaying(t.aggregation);
     Descent::new(Aggregated::new(t.lower, t.lower, weight)?, t.steps)
 }
 
-fn implicit<B: Backend>(
-    t: &Tuning,
-    solver: impl LinearSolver<B> + 'static,
-) -> Result<Method<B>, Error> {
+fn implicit(t: &Tuning, solver: impl LinearSolver + 'static) -> Result<Method, Error> {
     let implicit = Implicit::new(descent(t)?, solver);
     along(if t.linear.warm { implicit.with_warm_start() } else { implicit })
 }

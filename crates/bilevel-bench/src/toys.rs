@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use bilevel_flex::FastFlex;
 use bilevel_problems::claims::{self, Claim, Findings};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -21,7 +20,7 @@ use crate::report::{ReportError, convergence};
 pub fn run(problem: Option<&str>, root: &Path) -> Result<(Findings, RunFolder), BenchError> {
     let device = flex_in_f64()?;
     let folder = RunFolder::create(root, "toys")?;
-    let findings = claims::run::<FastFlex>(problem, &device)?;
+    let findings = claims::run(problem, &device)?;
     folder.write_file("claims.csv", &csv(&findings.claims)?)?;
     for figure in &findings.figures {
         let name = format!("{}.svg", figure.name);

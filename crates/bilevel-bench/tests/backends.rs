@@ -3,44 +3,44 @@
 //! wgpu is skipped, with a word, where there is no graphics adapter; with `BILEVEL_REQUIRE_GPU` set that
 //! is a failure.
 
-use bilevel_bench::backend::{BackendName, Job, run_on};
+use bilevel_bench::backend::{BackendName, run_on};
 use bilevel_bench::compare::{ProblemName, solver};
 use bilevel_bench::methods::{Contender, contenders};
 use bilevel_core::{
-    Adam, AutodiffOracle, BiCgStab, BilevelProblem, Bounds, Cg, Dense, Descent, Dynamics, Fad,
-    FixedPoint, FullBatch, Gd, Gmres, HypergradientMethod, IaGm, Iaptt, Implicit, LinearSolver,
-    Momentum, Nesterov, Neumann, NormalCg, Plan, Projected, Rad, RmsProp, Samples, Stage, Trad,
+    Adam, AutodiffOracle, Batch, BiCgStab, BilevelProblem, Bounds, Cg, Dense, Descent, Dynamics,
+    Fad, FixedPoint, FullBatch, Gd, Gmres, HypergradientMethod, IaGm, Iaptt, Implicit,
+    LinearSolver, Momentum, Nesterov, Neumann, NormalCg, Plan, Projected, Rad, RmsProp, Samples,
+    Stage, Trad,
 };
 use bilevel_models::{ConvNet, ConvNetConfig, Mlp, MlpConfig, cross_entropy};
-use burn::backend::Autodiff;
+use bilevel_program::Vector;
 use burn::module::{Module, Param};
-use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor, TensorData, activation};
+use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 
 /// Largest difference between two backends, relative to the largest entry of the hypergradient.
 const TOLERANCE: f64 = 1e-4;
 
 #[derive(Module, Debug)]
-struct Weights<B: Backend> {
-    logits: Param<Tensor<B, 1>>,
+struct Weights {
+    logits: Param<Tensor<1>>,
 }
 
-#[derive(Module, Debug)]
-struct Images<B: Backend> {
-    pixels: Tensor<B, 4>,
-    labels: Tensor<B, 1, Int>,
+#[derive(Clone, Debug, Batch)]
+struct Images {
+    pixels: Tensor<4>,
+    labels: Tensor<1, Int>,
 }
 
 /// Either network, by one type.
 #[allow(clippy::large_enum_variant, reason = "there is one value of it")]
 #[derive(Module, Debug)]
-enum Network<B: Backend> {
-    Mlp(Mlp<B>),
-    Conv(ConvNet<B>),
+enum Network {
+    Mlp(Mlp),
+    Conv(ConvNet),
 }
 
-impl<B: Backend> Network<B> {
-    fn losses(&self, batch: &Images<B>) -> Tensor<B, 1> {
+impl Network {
+    fn losses(&self, batch: &Images) -> Tensor<1> {
         let logits = match self {
             Self::Mlp(net) => net.forward(batch.pixels.clone().flatten(1, 3)),
             Self::Conv(net) => net.forward(batch.pixels.clone()),
@@ -52,16 +52,16 @@ impl<B: Backend> Network<B> {
 /// Hyper-cleaning in the small.
 struct Cleaning;
 
-impl<B: Backend> BilevelProblem<B> for Cleaning {
-    type Upper = Weights<B>;
-    type Lower = Network<B>;
-    type Batch = Images<B>;
+impl BilevelProblem for Cleaning {
+    type Upper = Weights;
+    type Lower = Network;
+    type Batch = Images;
 
-    fn upper_loss(&self, _: &Weights<B>, net: &Network<B>, batch: &Images<B>) -> Tensor<B, 1> {
+    fn upper_loss(&self, _: &Weights, net: &Network, batch: &Images) -> Tensor<1> {
         net.losses(batch).mean()
     }
 
-    fn lower_loss(&self, x: &Weights<B>, net: &Network<B>, batch: &Images<B>) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Weights, net: &Network, batch: &Images) -> Tensor<1> {
         (activation::sigmoid(x.logits.val()) * net.losses(batch)).mean()
     }
 }
@@ -80,86 +80,73 @@ fn numbers(seed: u32, n: usize) -> Vec<f32> {
     (0..n).map(|_| next()).collect()
 }
 
-struct Hypergradient {
-    conv: bool,
-    method: &'static str,
-}
-
-impl Job for Hypergradient {
-    type Output = Vec<f64>;
-
-    fn run<B: Backend>(self, device: B::Device) -> Vec<f64> {
-        let images = |seed| Images::<B> {
-            pixels: Tensor::from_data(
-                TensorData::new(numbers(seed, SAMPLES * SIDE * SIDE), [SAMPLES, 1, SIDE, SIDE]),
-                &device,
-            ),
-            labels: Tensor::from_data(
-                TensorData::new((0..SAMPLES as i32).map(|i| i % 3).collect(), [SAMPLES]),
-                &device,
-            ),
-        };
-        let data = FullBatch { upper: images(1), lower: images(2) };
-        let logits = TensorData::new(numbers(3, SAMPLES), [SAMPLES]);
-        let x = Weights { logits: Param::from_tensor(Tensor::from_data(logits, &device)) };
-        let net = if self.conv {
-            let config = ConvNetConfig::new([1, SIDE, SIDE], CLASSES).with_channels(vec![4, 3]);
-            Network::<Autodiff<B>>::Conv(config.init(&device))
-        } else {
-            Network::Mlp(MlpConfig::new(vec![SIDE * SIDE, 7, CLASSES]).init(&device))
-        };
-        let oracle = AutodiffOracle::new(Cleaning, &x, &net, data).unwrap();
-        // Backends draw different initial values: take numbers of our own.
-        let (x, y) = (oracle.upper_start(), oracle.lower_start());
-        let values: Vec<f64> =
-            numbers(4, y.layout().size()).into_iter().map(|v| 0.3 * f64::from(v)).collect();
-        let y = bilevel_autodiff::Vector::from_slice(y.layout(), &values, &device);
-        let gd = || Descent::new(Gd::new(0.2).unwrap(), 5).unwrap();
-        let heavy = || Descent::new(Momentum::new(0.1, 0.5).unwrap(), 5).unwrap();
-        let cg = || Cg::new(5, 1e-6).unwrap().with_damping(1.0).unwrap();
-        let mut method: Box<dyn HypergradientMethod<B>> = match self.method {
-            "rad" => Box::new(Rad::new(gd())),
-            "rad through momentum" => Box::new(Rad::new(heavy())),
-            _ => Box::new(Implicit::new(gd(), cg())),
-        };
-        method
-            .hypergradient(Stage::new(&oracle, &x, Samples::default()), &y)
-            .unwrap()
-            .gradient
-            .to_vec()
-    }
+fn hypergradient(device: &Device, conv: bool, method: &str) -> Vec<f64> {
+    let images = |seed| Images {
+        pixels: Tensor::from_data(
+            TensorData::new(numbers(seed, SAMPLES * SIDE * SIDE), [SAMPLES, 1, SIDE, SIDE]),
+            device,
+        ),
+        labels: Tensor::from_data(
+            TensorData::new((0..SAMPLES as i32).map(|i| i % 3).collect(), [SAMPLES]),
+            device,
+        ),
+    };
+    let data = FullBatch { upper: images(1), lower: images(2) };
+    let logits = TensorData::new(numbers(3, SAMPLES), [SAMPLES]);
+    let x = Weights { logits: Param::from_tensor(Tensor::from_data(logits, device)) };
+    let net = if conv {
+        let config = ConvNetConfig::new([1, SIDE, SIDE], CLASSES).with_channels(vec![4, 3]);
+        Network::Conv(config.init(device))
+    } else {
+        Network::Mlp(MlpConfig::new(vec![SIDE * SIDE, 7, CLASSES]).init(device))
+    };
+    let oracle = AutodiffOracle::new(Cleaning, &x, &net, data).unwrap();
+    // Backends draw different initial values: take numbers of our own.
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let values: Vec<f64> =
+        numbers(4, y.layout().size()).into_iter().map(|v| 0.3 * f64::from(v)).collect();
+    let y = Vector::from_slice(y.layout(), &values, device);
+    let gd = || Descent::new(Gd::new(0.2).unwrap(), 5).unwrap();
+    let heavy = || Descent::new(Momentum::new(0.1, 0.5).unwrap(), 5).unwrap();
+    let cg = || Cg::new(5, 1e-6).unwrap().with_damping(1.0).unwrap();
+    let mut method: Box<dyn HypergradientMethod> = match method {
+        "rad" => Box::new(Rad::new(gd())),
+        "rad through momentum" => Box::new(Rad::new(heavy())),
+        _ => Box::new(Implicit::new(gd(), cg())),
+    };
+    method.hypergradient(Stage::new(&oracle, &x, Samples::default()), &y).unwrap().gradient.to_vec()
 }
 
 #[derive(Module, Debug)]
-struct Values<B: Backend> {
-    values: Param<Tensor<B, 1>>,
+struct Values {
+    values: Param<Tensor<1>>,
 }
 
-#[derive(Module, Debug)]
-struct Points<B: Backend> {
-    inputs: Tensor<B, 2>,
-    targets: Tensor<B, 1>,
+#[derive(Clone, Debug, Batch)]
+struct Points {
+    inputs: Tensor<2>,
+    targets: Tensor<1>,
 }
 
 /// `f = fit(y) + sum exp(x) y^2 / 2`, `F = fit(y)` on other points: a problem so small that the methods
 /// are what is compared.
 struct Ridge;
 
-fn fit<B: Backend>(y: &Values<B>, points: &Points<B>) -> Tensor<B, 1> {
+fn fit(y: &Values, points: &Points) -> Tensor<1> {
     let found = points.inputs.clone().matmul(y.values.val().unsqueeze_dim(1)).squeeze_dim(1);
     (found - points.targets.clone()).powi_scalar(2).mean() / 2
 }
 
-impl<B: Backend> BilevelProblem<B> for Ridge {
-    type Upper = Values<B>;
-    type Lower = Values<B>;
-    type Batch = Points<B>;
+impl BilevelProblem for Ridge {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = Points;
 
-    fn upper_loss(&self, _: &Values<B>, y: &Values<B>, points: &Points<B>) -> Tensor<B, 1> {
+    fn upper_loss(&self, _: &Values, y: &Values, points: &Points) -> Tensor<1> {
         fit(y, points)
     }
 
-    fn lower_loss(&self, x: &Values<B>, y: &Values<B>, points: &Points<B>) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Values, y: &Values, points: &Points) -> Tensor<1> {
         let penalty = x.values.val().exp() * y.values.val().powi_scalar(2);
         fit(y, points) + penalty.sum() / 2
     }
@@ -169,14 +156,14 @@ const FEATURES: usize = 4;
 const POINTS: usize = 12;
 const STEPS: usize = 12;
 
-type Named<B> = (&'static str, Box<dyn HypergradientMethod<B>>);
+type Named = (&'static str, Box<dyn HypergradientMethod>);
 
 /// The methods that give the same number on every backend. A new one is one line.
-fn methods<B: Backend>() -> Vec<Named<B>> {
-    fn after<B: Backend>(dynamics: impl Dynamics<B> + 'static) -> Descent<B> {
+fn methods() -> Vec<Named> {
+    fn after(dynamics: impl Dynamics + 'static) -> Descent {
         Descent::new(dynamics, STEPS).unwrap()
     }
-    fn implicit<B: Backend>(solver: impl LinearSolver<B> + 'static) -> Box<Implicit<B>> {
+    fn implicit(solver: impl LinearSolver + 'static) -> Box<Implicit> {
         Box::new(Implicit::new(after(Gd::new(0.4).unwrap()), solver))
     }
     let gd = || after(Gd::new(0.4).unwrap());
@@ -207,61 +194,46 @@ fn methods<B: Backend>() -> Vec<Named<B>> {
 }
 
 /// Every method on [`Ridge`]: its gradient in x, and in the start where it gives one.
-struct Methods;
-
-impl Job for Methods {
-    type Output = Vec<(&'static str, Vec<f64>)>;
-
-    fn run<B: Backend>(self, device: B::Device) -> Self::Output {
-        let points = |seed| Points::<B> {
-            inputs: Tensor::from_data(
-                TensorData::new(numbers(seed, POINTS * FEATURES), [POINTS, FEATURES]),
-                &device,
-            ),
-            targets: Tensor::from_data(
-                TensorData::new(numbers(seed + 10, POINTS), [POINTS]),
-                &device,
-            ),
-        };
-        let data = FullBatch { upper: points(1), lower: points(2) };
-        let values = |seed| {
-            let half: Vec<_> = numbers(seed, FEATURES).iter().map(|v| v / 2.0).collect();
-            let values = Tensor::from_data(TensorData::new(half, [FEATURES]), &device);
-            Values::<Autodiff<B>> { values: Param::from_tensor(values) }
-        };
-        let oracle = AutodiffOracle::<B, _, _>::new(Ridge, &values(3), &values(4), data).unwrap();
-        let (x, y) = (oracle.upper_start(), oracle.lower_start());
-        let run = |(name, mut method): Named<B>| {
-            let stage = Stage::new(&oracle, &x, Samples::default());
-            let found = method.hypergradient(stage, &y).unwrap();
-            let mut numbers = found.gradient.to_vec();
-            numbers.extend(found.start.iter().flat_map(|start| start.to_vec()));
-            (name, numbers)
-        };
-        methods().into_iter().map(run).collect()
-    }
+fn of_methods(device: &Device) -> Vec<(&'static str, Vec<f64>)> {
+    let points = |seed| Points {
+        inputs: Tensor::from_data(
+            TensorData::new(numbers(seed, POINTS * FEATURES), [POINTS, FEATURES]),
+            device,
+        ),
+        targets: Tensor::from_data(TensorData::new(numbers(seed + 10, POINTS), [POINTS]), device),
+    };
+    let data = FullBatch { upper: points(1), lower: points(2) };
+    let values = |seed| {
+        let half: Vec<_> = numbers(seed, FEATURES).iter().map(|v| v / 2.0).collect();
+        let values = Tensor::from_data(TensorData::new(half, [FEATURES]), device);
+        Values { values: Param::from_tensor(values) }
+    };
+    let oracle = AutodiffOracle::new(Ridge, &values(3), &values(4), data).unwrap();
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let run = |(name, mut method): Named| {
+        let stage = Stage::new(&oracle, &x, Samples::default());
+        let found = method.hypergradient(stage, &y).unwrap();
+        let mut numbers = found.gradient.to_vec();
+        numbers.extend(found.start.iter().flat_map(|start| start.to_vec()));
+        (name, numbers)
+    };
+    methods().into_iter().map(run).collect()
 }
 
 /// A few steps of everything that `bilevel compare` knows.
-struct Contenders;
-
-impl Job for Contenders {
-    type Output = Vec<(&'static str, Vec<f64>)>;
-
-    fn run<B: Backend>(self, device: B::Device) -> Self::Output {
-        const STEPS: usize = 3;
-        let problem = ProblemName::Quadratic;
-        let setup = problem.setup::<B>(0, None, &device).unwrap();
-        let run = |contender: Contender<B>| {
-            let mut solver = solver(&contender, &problem.tuning(), &setup, 0).unwrap();
-            for k in 0..STEPS {
-                solver.step(k).unwrap();
-            }
-            let numbers = [solver.x().to_vec(), solver.y().to_vec()].concat();
-            (contender.name, numbers)
-        };
-        contenders::<B>().into_iter().map(run).collect()
-    }
+fn of_contenders(device: &Device) -> Vec<(&'static str, Vec<f64>)> {
+    const STEPS: usize = 3;
+    let problem = ProblemName::Quadratic;
+    let setup = problem.setup(0, None, device).unwrap();
+    let run = |contender: Contender| {
+        let mut solver = solver(&contender, &problem.tuning(), &setup, 0).unwrap();
+        for k in 0..STEPS {
+            solver.step(k).unwrap();
+        }
+        let numbers = [solver.x().to_vec(), solver.y().to_vec()].concat();
+        (contender.name, numbers)
+    };
+    contenders().into_iter().map(run).collect()
 }
 
 #[track_caller]
@@ -278,15 +250,16 @@ fn assert_agree(what: &str, found: &[f64], expected: &[f64]) {
 fn agree(backend: BackendName) {
     for conv in [false, true] {
         for method in ["rad", "rad through momentum", "cg"] {
-            let expected = run_on(BackendName::Flex, Hypergradient { conv, method }).unwrap();
-            let found = run_on(backend, Hypergradient { conv, method }).unwrap();
+            let expected =
+                run_on(BackendName::Flex, |device| hypergradient(&device, conv, method)).unwrap();
+            let found = run_on(backend, |device| hypergradient(&device, conv, method)).unwrap();
             assert_agree(&format!("{backend:?}, {method}, conv {conv}"), &found, &expected);
         }
     }
-    let mut expected = run_on(BackendName::Flex, Methods).unwrap();
-    let mut found = run_on(backend, Methods).unwrap();
-    expected.extend(run_on(BackendName::Flex, Contenders).unwrap());
-    found.extend(run_on(backend, Contenders).unwrap());
+    let mut expected = run_on(BackendName::Flex, |device| of_methods(&device)).unwrap();
+    let mut found = run_on(backend, |device| of_methods(&device)).unwrap();
+    expected.extend(run_on(BackendName::Flex, |device| of_contenders(&device)).unwrap());
+    found.extend(run_on(backend, |device| of_contenders(&device)).unwrap());
     for ((name, found), (_, expected)) in found.iter().zip(&expected) {
         assert_agree(&format!("{backend:?}, {name}"), found, expected);
     }

@@ -228,11 +228,8 @@ fn wgpu_without_an_adapter_is_an_error_and_not_a_panic() {
 #[test]
 fn doctor_and_list_say_what_there_is() {
     let doctor = bilevel().arg("doctor").assert().success().stdout(contains("auto picks"));
-    let built = [
-        ("flex", cfg!(feature = "flex")),
-        ("ndarray", cfg!(feature = "ndarray")),
-        ("wgpu", cfg!(feature = "wgpu")),
-    ];
+    let built =
+        [("flex", true), ("ndarray", cfg!(feature = "ndarray")), ("wgpu", cfg!(feature = "wgpu"))];
     built
         .into_iter()
         .filter(|(_, built)| *built)
@@ -426,4 +423,20 @@ fn robust_training_refuses_settings_and_data_with_a_cure() {
         robust("mwn", out.path(), more).assert().code(code).stderr(contains(text));
     }
     assert!(fs::read_dir(out.path()).unwrap().next().is_none(), "no folder is left");
+}
+
+#[test]
+fn a_program_is_shown_drawn_and_counted() {
+    let shown = |form: &str| {
+        let command = bilevel()
+            .args(["program", "hyper-cleaning", "--samples", "20", "--form", form])
+            .assert();
+        String::from_utf8(command.success().get_output().stdout.clone()).unwrap()
+    };
+    let text = shown("text");
+    assert!(text.lines().next().unwrap().starts_with("%0 = input F32 [20]"), "{text}");
+    assert_eq!(text.lines().filter(|line| line.starts_with("output ")).count(), 3, "{text}");
+    assert!(text.ends_with(&shown("count")), "{text}");
+    let drawn = shown("dot");
+    assert!(drawn.starts_with("digraph program {") && drawn.ends_with("}\n"), "{drawn}");
 }

@@ -1,7 +1,5 @@
 //! `bilevel hypergrad` from outside.
 
-#![cfg(feature = "flex")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -81,20 +79,6 @@ fn a_seed_gives_the_same_bits_by_every_plan() {
         assert_eq!(all, gradient(workload, &["--plan", "results"]), "{workload}");
     }
     assert_ne!(gradient("small", &[]), gradient("small", &["--seed", "1"]));
-}
-
-/// A product on the way back begins with one that the gradient there made.
-#[test]
-fn the_plan_of_results_finds_them_again() {
-    let found = |more: &[&str]| quick("mlp", more)["results_found"].as_u64().unwrap();
-    assert_eq!(found(&["--plan", "trajectory"]), 0);
-    assert!(found(&["--plan", "results"]) >= 5);
-    assert!(found(&["--method", "cg", "--iterations", "4", "--damping", "10"]) >= 5);
-    // Room for the large product of one step, which must be the last that is asked for, and not that of a loss.
-    let samples = ["--samples", "500", "--steps", "2", "--json"];
-    let mut one = hypergrad(&[&samples[..], &["--workload", "mlp"]].concat());
-    let report = report(one.args(["--plan", "results", "--keep", "1"]));
-    assert_eq!(report["results_found"], 1, "{report}");
 }
 
 /// Tensors of f32 by name, with their shapes.

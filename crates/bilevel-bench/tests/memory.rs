@@ -40,7 +40,6 @@ fn is_exact_starts_anew_and_notices_another_phase() {
 
     idx_reader_holds_at_most_twice_the_file();
     libsvm_reader_holds_what_it_has_read();
-    #[cfg(feature = "flex")]
     batches::sparse_ones_hold_one_dense_batch();
 }
 
@@ -82,7 +81,6 @@ fn libsvm_reader_holds_what_it_has_read() {
     assert!(peak_of(&text) <= 16 * 2 * 100_000 + (1 << 17));
 }
 
-#[cfg(feature = "flex")]
 mod batches {
     use std::hint::black_box;
     use std::path::PathBuf;
@@ -92,7 +90,7 @@ mod batches {
     use bilevel_bench::data::{Classified, libsvm};
     use bilevel_bench::memory::Phase;
     use bilevel_core::{Data, Level, Sample};
-    use bilevel_flex::{FastFlex, FlexDevice};
+    use burn::tensor::Device;
 
     const SIZE: usize = 64;
 
@@ -119,7 +117,7 @@ mod batches {
 
     fn holds_one_batch(name: &str, set: &Classified) {
         let parts = set.split(set.rows().rows() / 5, 0).unwrap();
-        let data = SparseBatches::<FastFlex>::new(parts, SIZE, 0, FlexDevice).unwrap();
+        let data = SparseBatches::new(parts, SIZE, 0, Device::flex()).unwrap();
         let phase = Phase::start();
         for i in 0..20 {
             drop(black_box(data.batch(Level::Lower, Sample(i))));

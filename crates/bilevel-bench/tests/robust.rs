@@ -1,51 +1,46 @@
 //! The losses of `mwn` and `mlc` against their formulas in plain numbers, and their derivatives against
 //! differences: in f64 on flex.
 
-#![cfg(feature = "flex")]
-
 use std::sync::LazyLock;
 
-use bilevel_autodiff::Vector;
 use bilevel_bench::backend::flex_in_f64;
 use bilevel_bench::data::augment::Normalisation;
 use bilevel_bench::data::loader::ImageBatch;
 use bilevel_bench::data::{Purpose, digits, stream};
 use bilevel_bench::experiments::robust::{Corrector, Robust, Training, Transition};
 use bilevel_core::{FullBatch, Level, Oracle, Point, Sample, SplitOracle, Wrt};
-use bilevel_flex::{FastFlex, FlexDevice};
 use bilevel_models::{ImageClassifierConfig, ResNetConfig, VNetConfig};
-use burn::backend::Autodiff;
-use burn::tensor::Tensor;
+use bilevel_program::Vector;
+use burn::tensor::{Device, Tensor};
 use rand::Rng;
 
-type B = FastFlex;
-type RobustOracle = SplitOracle<B, Robust, FullBatch<ImageBatch<B>>>;
+type RobustOracle = SplitOracle<Robust, FullBatch<ImageBatch>>;
 
 /// Set to f64 before the first tensor.
-fn device() -> &'static FlexDevice {
-    static DEVICE: LazyLock<FlexDevice> = LazyLock::new(|| flex_in_f64().unwrap());
+fn device() -> &'static Device {
+    static DEVICE: LazyLock<Device> = LazyLock::new(|| flex_in_f64().unwrap());
     &DEVICE
 }
 
 const CLASSES: usize = 10;
 
-fn batch(first: usize) -> ImageBatch<B> {
+fn batch(first: usize) -> ImageBatch {
     let set = digits::load().unwrap().to_bytes();
     let indices: Vec<usize> = (first..first + 16).collect();
     ImageBatch::new(&set, &indices, &Normalisation::of(&set), device())
 }
 
-fn weights() -> Corrector<Autodiff<B>> {
+fn weights() -> Corrector {
     Corrector::Weights(VNetConfig::new().init(device()))
 }
 
-fn transition() -> Corrector<Autodiff<B>> {
+fn transition() -> Corrector {
     Corrector::Transition(Transition::new(CLASSES, 0.8, device()))
 }
 
-fn oracle(training: Training, x: &Corrector<Autodiff<B>>) -> RobustOracle {
+fn oracle(training: Training, x: &Corrector) -> RobustOracle {
     let network = ResNetConfig::new(1, CLASSES).with_blocks(vec![1; 3]).with_width(4);
-    let y = ImageClassifierConfig::ResNet(network).init::<Autodiff<B>>(device());
+    let y = ImageClassifierConfig::ResNet(network).init(device());
     let data = FullBatch { upper: batch(100), lower: batch(0) };
     SplitOracle::new(Robust { training }, x, &y, data).unwrap()
 }
@@ -60,19 +55,19 @@ fn oracles() -> [(&'static str, RobustOracle); 3] {
 }
 
 /// Of norm 1.
-fn direction(like: &Vector<B>, seed: u64) -> Vector<B> {
+fn direction(like: &Vector, seed: u64) -> Vector {
     let mut rng = stream(seed, Purpose::Point);
     let values: Vec<f64> = (0..like.layout().size()).map(|_| rng.random_range(-1.0..1.0)).collect();
     let drawn = Vector::from_slice(like.layout(), &values, device());
     drawn.scale(1.0 / drawn.norm())
 }
 
-fn numbers<const D: usize>(tensor: Tensor<B, D>) -> Vec<f64> {
+fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.into_data().iter::<f64>().collect()
 }
 
 /// The losses and class probabilities of the lower batch, and its labels.
-fn seen(oracle: &RobustOracle, y: &Vector<B>) -> (Vec<f64>, Vec<f64>, Vec<usize>) {
+fn seen(oracle: &RobustOracle, y: &Vector) -> (Vec<f64>, Vec<f64>, Vec<usize>) {
     let ImageBatch { images, labels } = batch(0);
     let logits = numbers(oracle.whole().lower_module(y).forward(images));
     let labels: Vec<usize> = labels.into_data().iter::<i64>().map(|label| label as usize).collect();
@@ -86,7 +81,7 @@ fn seen(oracle: &RobustOracle, y: &Vector<B>) -> (Vec<f64>, Vec<f64>, Vec<usize>
 }
 
 /// f with weights that are those of the losses `weighed`.
-fn formula(training: Training, oracle: &RobustOracle, y: &Vector<B>, weighed: &[f64]) -> f64 {
+fn formula(training: Training, oracle: &RobustOracle, y: &Vector, weighed: &[f64]) -> f64 {
     let (losses, shares, labels) = seen(oracle, y);
     let n = losses.len() as f64;
     let mean = |terms: Vec<f64>| terms.iter().sum::<f64>() / n;
@@ -156,7 +151,7 @@ fn mixed_products_are_differences_of_gradients_through_the_head_and_through_all(
 
 #[test]
 fn columns_of_a_transition_are_distributions() {
-    let matrix = numbers(Transition::<B>::new(CLASSES, 0.8, device()).matrix());
+    let matrix = numbers(Transition::new(CLASSES, 0.8, device()).matrix());
     for (at, share) in matrix.iter().enumerate() {
         let expected = if at / CLASSES == at % CLASSES { 0.8 } else { 0.2 / 9.0 };
         assert!((share - expected).abs() < 1e-6, "{share}, expected {expected}");

@@ -11,47 +11,45 @@
 use std::time::Instant;
 
 use bilevel_core::*;
-use burn::backend::Autodiff;
+use bilevel_program::Batch;
 use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::backend::Backend;
-use burn::tensor::{Distribution, Tensor, activation};
-use burn_flex::{Flex, FlexDevice};
+use burn::tensor::{Device, Distribution, Tensor, activation};
 
 const SAMPLES: usize = 256;
 
 #[derive(Module, Debug)]
-struct Network<B: Backend> {
-    hidden: Linear<B>,
-    output: Linear<B>,
+struct Network {
+    hidden: Linear,
+    output: Linear,
 }
 
 /// Images and the logits that are wanted for them.
-#[derive(Module, Debug)]
-struct Samples<B: Backend> {
-    images: Tensor<B, 2>,
-    wanted: Tensor<B, 2>,
+#[derive(Batch, Clone, Debug)]
+struct Samples {
+    images: Tensor<2>,
+    wanted: Tensor<2>,
 }
 
 /// `F = mean_i e_i`, `f = mean_i sigmoid(x_i) e_i`, `e_i` the squared error of sample i.
 struct Weighting;
 
-fn errors<B: Backend>(y: &Network<B>, batch: &Samples<B>) -> Tensor<B, 1> {
+fn errors(y: &Network, batch: &Samples) -> Tensor<1> {
     let hidden = activation::relu(y.hidden.forward(batch.images.clone()));
     let off = y.output.forward(hidden) - batch.wanted.clone();
     off.powi_scalar(2).sum_dim(1).squeeze_dim(1)
 }
 
-impl<B: Backend> BilevelProblem<B> for Weighting {
-    type Upper = Param<Tensor<B, 1>>;
-    type Lower = Network<B>;
-    type Batch = Samples<B>;
+impl BilevelProblem for Weighting {
+    type Upper = Param<Tensor<1>>;
+    type Lower = Network;
+    type Batch = Samples;
 
-    fn upper_loss(&self, _: &Self::Upper, y: &Network<B>, batch: &Samples<B>) -> Tensor<B, 1> {
+    fn upper_loss(&self, _: &Self::Upper, y: &Network, batch: &Samples) -> Tensor<1> {
         errors(y, batch).mean()
     }
 
-    fn lower_loss(&self, x: &Self::Upper, y: &Network<B>, batch: &Samples<B>) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Self::Upper, y: &Network, batch: &Samples) -> Tensor<1> {
         (activation::sigmoid(x.val()) * errors(y, batch)).mean()
     }
 }
@@ -77,9 +75,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some(other) => return Err(format!("no plan `{other}`").into()),
     };
 
-    let device = FlexDevice;
-    Flex::<f32>::seed(&device, 0);
-    let x = Param::from_tensor(Tensor::<Autodiff<Flex>, 1>::zeros([SAMPLES], &device));
+    let device = Device::flex();
+    device.seed(0);
+    let x = Param::from_tensor(Tensor::<1>::zeros([SAMPLES], &device));
     let y = Network {
         hidden: LinearConfig::new(784, 300).init(&device),
         output: LinearConfig::new(300, 10).init(&device),
@@ -89,7 +87,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         wanted: Tensor::random([SAMPLES, 10], Distribution::Uniform(0.0, 1.0), &device),
     };
     let data = FullBatch { upper: draw(), lower: draw() };
-    let oracle = AutodiffOracle::<Flex, _, _>::new(Weighting, &x, &y, data)?;
+    let oracle = AutodiffOracle::new(Weighting, &x, &y, data)?;
     let (x, start) = (oracle.upper_start(), oracle.lower_start());
 
     let mib = start.layout().bytes() as f64 / (1 << 20) as f64;

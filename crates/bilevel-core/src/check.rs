@@ -5,14 +5,14 @@ mod reference;
 mod report;
 mod scaled;
 
+pub use bilevel_program::{Bound, Finding};
 pub use reference::Reference;
 pub use report::HypergradientReport;
 
 use std::ops::Range;
 
-use bilevel_autodiff::{Bound, Finding, Layout, Vector};
+use bilevel_program::{Layout, Vector};
 use burn::tensor::DType;
-use burn::tensor::backend::Backend;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -54,17 +54,16 @@ use scaled::Scaled;
 /// ```
 /// use bilevel_core::*;
 /// # use burn::module::Param;
-/// # use burn::tensor::{Tensor, backend::Backend};
-/// # use burn_flex::Flex;
+/// # use burn::tensor::Tensor;
 /// # struct Penalty;
-/// # impl<B: Backend> BilevelProblem<B> for Penalty {
-/// #     type Upper = Param<Tensor<B, 1>>;
-/// #     type Lower = Param<Tensor<B, 1>>;
-/// #     type Batch = Tensor<B, 1>;
-/// #     fn upper_loss(&self, _: &Self::Upper, y: &Self::Lower, c: &Tensor<B, 1>) -> Tensor<B, 1> {
+/// # impl BilevelProblem for Penalty {
+/// #     type Upper = Param<Tensor<1>>;
+/// #     type Lower = Param<Tensor<1>>;
+/// #     type Batch = Tensor<1>;
+/// #     fn upper_loss(&self, _: &Self::Upper, y: &Self::Lower, c: &Tensor<1>) -> Tensor<1> {
 /// #         (y.val() - c.clone()).powi_scalar(2)
 /// #     }
-/// #     fn lower_loss(&self, x: &Self::Upper, y: &Self::Lower, c: &Tensor<B, 1>) -> Tensor<B, 1> {
+/// #     fn lower_loss(&self, x: &Self::Upper, y: &Self::Lower, c: &Tensor<1>) -> Tensor<1> {
 /// #         (y.val() - c.clone()).powi_scalar(2) + x.val().exp() * y.val().powi_scalar(2)
 /// #     }
 /// # }
@@ -74,7 +73,7 @@ use scaled::Scaled;
 /// # let target = |value: f32| Tensor::from_data([value], &device);
 /// # let data = FullBatch { upper: target(1.0), lower: target(3.0) };
 /// // An oracle of a problem, and a method, here of this crate.
-/// let oracle = AutodiffOracle::<Flex, _, _>::new(Penalty, &x, &y, data)?;
+/// let oracle = AutodiffOracle::new(Penalty, &x, &y, data)?;
 /// let descent = || Descent::new(Gd::new(0.1)?, 50);
 /// let make = || Ok(Rad::new(descent()?));
 ///
@@ -87,12 +86,12 @@ use scaled::Scaled;
 /// # Ok(())
 /// # }
 /// ```
-pub fn check_hypergradient<B: Backend, M: HypergradientMethod<B>>(
+pub fn check_hypergradient<M: HypergradientMethod>(
     mut make: impl FnMut() -> Result<M, Error>,
-    oracle: &dyn Oracle<B>,
-    x: &Vector<B>,
-    y: &Vector<B>,
-    reference: &Reference<'_, B>,
+    oracle: &dyn Oracle,
+    x: &Vector,
+    y: &Vector,
+    reference: &Reference<'_>,
 ) -> Result<HypergradientReport, Error> {
     fits(oracle, x, y)?;
     reference.fits(oracle)?;
@@ -163,7 +162,7 @@ pub fn check_hypergradient<B: Backend, M: HypergradientMethod<B>>(
 }
 
 /// Whether x and y are of the oracle's variables.
-fn fits<B: Backend>(oracle: &dyn Oracle<B>, x: &Vector<B>, y: &Vector<B>) -> Result<(), Error> {
+fn fits(oracle: &dyn Oracle, x: &Vector, y: &Vector) -> Result<(), Error> {
     let (upper, lower) = (oracle.upper_layout(), oracle.lower_layout());
     if x.layout() != upper {
         return Err(Error::UpperVariable {
@@ -181,14 +180,14 @@ fn fits<B: Backend>(oracle: &dyn Oracle<B>, x: &Vector<B>, y: &Vector<B>) -> Res
 }
 
 fn named(layout: &Layout) -> Vec<String> {
-    let name = |leaf: &bilevel_autodiff::Leaf| {
+    let name = |leaf: &bilevel_program::Leaf| {
         format!("{} {:?} {:?}", leaf.path, leaf.shape.to_vec(), leaf.dtype)
     };
     layout.leaves().iter().map(name).collect()
 }
 
 /// The vectors that are not of the variables they should be of, or that are missing.
-fn misfits<B: Backend>(found: &Hypergradient<B>, oracle: &dyn Oracle<B>, start: bool) -> usize {
+fn misfits(found: &Hypergradient, oracle: &dyn Oracle, start: bool) -> usize {
     let (upper, lower) = (oracle.upper_layout(), oracle.lower_layout());
     let wrong = [
         found.gradient.layout() != upper,
@@ -200,7 +199,7 @@ fn misfits<B: Backend>(found: &Hypergradient<B>, oracle: &dyn Oracle<B>, start: 
 }
 
 /// All numbers of a hypergradient.
-fn numbers<B: Backend>(found: &Hypergradient<B>) -> Vec<f64> {
+fn numbers(found: &Hypergradient) -> Vec<f64> {
     let mut all = found.gradient.to_vec();
     all.extend(found.start.iter().flat_map(Vector::to_vec));
     all.extend(found.lower.to_vec());
@@ -236,8 +235,8 @@ const ROUNDING: f64 = 64.0;
 
 /// Compares `gradient` with the slopes of the reference, and what rounding may add to them, along random
 /// directions in each variable at `point`.
-fn along<B: Backend>(
-    point: &Vector<B>,
+fn along(
+    point: &Vector,
     test: &'static str,
     tolerance: f64,
     gradient: &[f64],

@@ -1,5 +1,7 @@
 //! What can go wrong, each with its cure.
 
+use bilevel_program::TraceError;
+
 use crate::Level;
 
 /// An error of this library.
@@ -21,12 +23,21 @@ pub enum Error {
 
     /// A module without trainable parameters.
     #[error(
-        "the {level} variable has no trainable parameters, expected at least one: build its module on \
-         `Autodiff<B>`, where Burn tracks them, and do not call `no_grad` on it"
+        "the {level} variable has no trainable parameters, expected at least one: do not call `no_grad` or \
+         `freeze` on its module"
     )]
     NoVariables {
         /// Which module.
         level: Level,
+    },
+
+    /// A loss, or another function of modules, that cannot be recorded or differentiated.
+    #[error("{what}: {error}")]
+    Trace {
+        /// Which function.
+        what: String,
+        /// Why not.
+        error: TraceError,
     },
 
     /// A loss that is not one number.
@@ -132,7 +143,7 @@ pub enum Error {
     /// Steps that were not undone.
     #[error(
         "the steps of {dynamics} on the way back are not those of the way down, expected a gradient that \
-         repeats itself bit by bit: use a deterministic loss and backend, or momentum with `Rad` and a \
+         repeats itself bit by bit: use a deterministic loss and device, or momentum with `Rad` and a \
          plan"
     )]
     NotUndone {
@@ -189,7 +200,7 @@ pub enum Error {
     /// A saved state that is not this solver's.
     #[error(
         "`{entry}` of the saved state is {found}, expected {expected}: restore it into a solver of the same \
-         method, on the same problem and backend, or start anew"
+         method, on the same problem and device, or start anew"
     )]
     Snapshot {
         /// The entry's name.

@@ -1,25 +1,24 @@
 //! Bilevel optimisation on [Burn](https://burn.dev): `min_x F(x, y*(x))` with `y*(x)` in
-//! `argmin_y f(x, y)`, by exact hypergradients, on any Burn backend.
+//! `argmin_y f(x, y)`, by exact hypergradients, on any Burn device.
 //!
 //! ```
 //! use bilevel_core::*;
 //! use burn::module::Param;
-//! use burn::tensor::{Tensor, backend::Backend};
-//! use burn_flex::Flex;
+//! use burn::tensor::Tensor;
 //!
 //! /// Which penalty exp(x) makes a fit y to 3 come out as 1?
 //! struct Penalty;
 //!
-//! impl<B: Backend> BilevelProblem<B> for Penalty {
-//!     type Upper = Param<Tensor<B, 1>>; // x, any Burn module
-//!     type Lower = Param<Tensor<B, 1>>; // y, any Burn module
-//!     type Batch = Tensor<B, 1>; // the target
+//! impl BilevelProblem for Penalty {
+//!     type Upper = Param<Tensor<1>>; // x, any Burn module
+//!     type Lower = Param<Tensor<1>>; // y, any Burn module
+//!     type Batch = Tensor<1>; // the target
 //!
-//!     fn upper_loss(&self, _: &Self::Upper, y: &Self::Lower, target: &Tensor<B, 1>) -> Tensor<B, 1> {
+//!     fn upper_loss(&self, _: &Self::Upper, y: &Self::Lower, target: &Tensor<1>) -> Tensor<1> {
 //!         (y.val() - target.clone()).powi_scalar(2)
 //!     }
 //!
-//!     fn lower_loss(&self, x: &Self::Upper, y: &Self::Lower, target: &Tensor<B, 1>) -> Tensor<B, 1> {
+//!     fn lower_loss(&self, x: &Self::Upper, y: &Self::Lower, target: &Tensor<1>) -> Tensor<1> {
 //!         (y.val() - target.clone()).powi_scalar(2) + x.val().exp() * y.val().powi_scalar(2)
 //!     }
 //! }
@@ -30,10 +29,10 @@
 //! let y = Param::from_data([0.0], &device);
 //! let target = |value: f32| Tensor::from_data([value], &device);
 //! let data = FullBatch { upper: target(1.0), lower: target(3.0) };
-//! let oracle = AutodiffOracle::<Flex, _, _>::new(Penalty, &x, &y, data)?;
+//! let oracle = AutodiffOracle::new(Penalty, &x, &y, data)?;
 //!
 //! let method = Rad::new(Descent::new(Gd::new(0.1)?, 50)?);
-//! let upper = BurnOptimizer::new(burn::optim::AdamConfig::new().init(), &x, 0.05)?;
+//! let upper = BurnOptimizer::new(burn::optim::AdamConfig::new().build(), &x, 0.05)?;
 //! let (start, y) = (oracle.upper_start(), oracle.lower_start());
 //! let mut solver = HypergradientSolver::new(&oracle, method, upper, start, y);
 //! Executor::new(200)?.run(&mut solver)?;
@@ -53,7 +52,7 @@
 //!
 //! | room | trait | in this crate |
 //! |---|---|---|
-//! | [`problem`]: the two losses | [`BilevelProblem`]; algorithms ask for [`Bilevel`] | yours |
+//! | [`problem`]: the two losses | [`BilevelProblem`] | yours |
 //! | data: a batch for each [`Sample`] | [`Data`] | [`FullBatch`], [`Batches`] |
 //! | constraints that couple x and y | [`Constraints`] | [`ModuleConstraints`] |
 //! | oracle: values, gradients, products, and their [`Cost`] | [`Oracle`] | [`AutodiffOracle`], [`SplitOracle`] |
@@ -70,31 +69,32 @@
 //! # The methods
 //!
 //! `docs/CHOOSING.md` in the repository says which one fits which problem, `docs/METHODS.md` has the
-//! formulas.
+//! formulas. Under memory, a replay is what the program of one product holds while it runs, and a linearisation what
+//! all products at one point share; neither grows with T.
 //!
 //! | name | type | exact for | memory | needs |
 //! |---|---|---|---|---|
-//! | `rad` | [`Rad`] | T lower steps | the states of a [`Plan`] and one graph | f twice differentiable |
-//! | reversible `rad` | [`Rad::reversible`] | T steps of [`ReversibleMomentum`] | one state, bits and one graph | the same |
-//! | `trad` | [`Trad`] | M = T; error `(1 - s mu)^M` | M states and one graph | a contracting dynamics |
-//! | `fad` | [`Fad`] | T lower steps | n columns or a block of them, one graph | x of few numbers |
-//! | `rtho` | [`OnlineFad`] | all steps so far, x held still | n columns, one graph | x that moves slowly |
-//! | `one-stage` | [`OneStage`] | T = 1 | one state and one graph | f twice differentiable |
-//! | `one-stage-fd` | [`OneStageFd`] | T = 1 up to `O(r^2)` | one graph of a gradient | no second derivatives |
+//! | `rad` | [`Rad`] | T lower steps | the states of a [`Plan`] and one replay | f twice differentiable |
+//! | reversible `rad` | [`Rad::reversible`] | T steps of [`ReversibleMomentum`] | one state, bits and one replay | the same |
+//! | `trad` | [`Trad`] | M = T; error `(1 - s mu)^M` | M states and one replay | a contracting dynamics |
+//! | `fad` | [`Fad`] | T lower steps | n columns or a block of them, one linearisation | x of few numbers |
+//! | `rtho` | [`OnlineFad`] | all steps so far, x held still | n columns, one linearisation | x that moves slowly |
+//! | `one-stage` | [`OneStage`] | T = 1 | one state and one replay | f twice differentiable |
+//! | `one-stage-fd` | [`OneStageFd`] | T = 1 up to `O(r^2)` | one replay of a gradient | no second derivatives |
 //! | `maml` | [`Maml`] | T lower steps from x | as `rad` | x, or a part of it, shaped as y |
-//! | `fomaml` | [`Fomaml`] | `s -> 0` | one graph of a gradient | as `maml`; no second derivatives |
-//! | `reptile` | [`Reptile`] | no loss: `(x - y_T) / a` | one graph of a gradient | as `fomaml` |
+//! | `fomaml` | [`Fomaml`] | `s -> 0` | one replay of a gradient | as `maml`; no second derivatives |
+//! | `reptile` | [`Reptile`] | no loss: `(x - y_T) / a` | one replay of a gradient | as `fomaml` |
 //! | `ia-gm` | [`IaGm`] | T lower steps, in the start too | as `rad` | [`Start::Learned`] |
 //! | `iaptt` | [`Iaptt`] | the steps to `argmax_k F(x, y_k)`, in the start too | as `rad` | [`Start::Learned`] |
-//! | `cg` | [`Implicit`] with [`Cg`] | a solved lower level | one graph | `f_y = 0` nearly, `f_yy` positive definite |
-//! | `normal-cg`, `approx-grad` | [`Implicit`] with [`NormalCg`], [`ApproxGrad`] | a solved lower level | one graph | `f_y = 0` nearly |
-//! | `gmres`, `bicgstab`, `dense` | [`Implicit`] with [`Gmres`], [`BiCgStab`], [`Dense`] | a solved lower level | one graph | `f_y = 0` nearly, `f_yy` regular |
-//! | `neumann` | [`Implicit`] with [`Neumann`] | a solved lower level, many terms | one graph | `f_y = 0` nearly, `norm(I - eta f_yy) < 1` |
-//! | `nystrom` | [`Implicit`] with [`Nystrom`] | approximate | one graph | `f_yy` positive semidefinite, of low rank nearly |
-//! | `identity` | [`Implicit`] with [`Identity`] | approximate | one graph | `f_yy` nearly I |
-//! | `fixed-point` | [`FixedPoint`] | a solved lower level | one graph | a step that contracts |
-//! | `iga` | [`Iga`] | approximate | one graph | f like a square |
-//! | `imaml` | [`Imaml`] | a solved lower level, with `mu/2 norm(y - x)^2` | one graph | x shaped like y |
+//! | `cg` | [`Implicit`] with [`Cg`] | a solved lower level | one linearisation | `f_y = 0` nearly, `f_yy` positive definite |
+//! | `normal-cg`, `approx-grad` | [`Implicit`] with [`NormalCg`], [`ApproxGrad`] | a solved lower level | one linearisation | `f_y = 0` nearly |
+//! | `gmres`, `bicgstab`, `dense` | [`Implicit`] with [`Gmres`], [`BiCgStab`], [`Dense`] | a solved lower level | one linearisation | `f_y = 0` nearly, `f_yy` regular |
+//! | `neumann` | [`Implicit`] with [`Neumann`] | a solved lower level, many terms | one linearisation | `f_y = 0` nearly, `norm(I - eta f_yy) < 1` |
+//! | `nystrom` | [`Implicit`] with [`Nystrom`] | approximate | one linearisation | `f_yy` positive semidefinite, of low rank nearly |
+//! | `identity` | [`Implicit`] with [`Identity`] | approximate | one linearisation | `f_yy` nearly I |
+//! | `fixed-point` | [`FixedPoint`] | a solved lower level | one linearisation | a step that contracts |
+//! | `iga` | [`Iga`] | approximate | one replay of a gradient | f like a square |
+//! | `imaml` | [`Imaml`] | a solved lower level, with `mu/2 norm(y - x)^2` | one replay | x shaped like y |
 //!
 //! | name | type | step |
 //! |---|---|---|
@@ -127,9 +127,15 @@
 //! Implement [`HypergradientMethod`], and hold it by [`check_hypergradient`] against differences or a known
 //! gradient: its report names what is wrong, by how much, and where to look.
 
+/// The lines of the README, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 mod check;
 mod data;
 mod error;
+mod function;
 pub mod hypergradient;
 pub mod joint;
 pub mod linear;
@@ -146,7 +152,8 @@ mod solver;
 pub mod stochastic;
 pub mod upper;
 
-pub use check::{HypergradientReport, Reference, check_hypergradient};
+pub use bilevel_program::{Batch, Frozen, Tensors, TraceError, stop_gradient};
+pub use check::{Bound, Finding, HypergradientReport, Reference, check_hypergradient};
 pub use data::*;
 pub use error::Error;
 pub use hypergradient::{
@@ -166,7 +173,7 @@ pub use lower::{
     Plan, Preconditioned, Preconditioner, Projected, ReversibleMomentum, RmsProp, Weight,
 };
 pub use oracle::*;
-pub use problem::{Bilevel, BilevelProblem, Level, Split, SplitProblem};
+pub use problem::{BilevelProblem, Level, SplitProblem};
 pub use proximal::{Ball, Bounds, Projection, Proximal, Simplex, SoftThreshold};
 pub use proxy::{
     DeltaStn, Hypernetwork, LinearHypernetwork, MlpHypernetwork, NetworkProxy, Proxy, RankOne,

@@ -3,14 +3,14 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use burn::tensor::backend::Backend;
+use burn::tensor::Device;
 
 use crate::error::{at_least_one, not_negative};
 use crate::hypergradient::Status;
 use crate::{Cost, Error, Solver, Step};
 
 /// What an observer sees after each upper step.
-pub struct Progress<'a, B: Backend> {
+pub struct Progress<'a> {
     /// The upper step, counted from 1.
     pub step: usize,
     /// Time since the run began, or was resumed; observers' own time excluded.
@@ -20,17 +20,17 @@ pub struct Progress<'a, B: Backend> {
     /// What the step saw.
     pub seen: &'a Step,
     /// The solver, with x and y.
-    pub solver: &'a dyn Solver<B>,
+    pub solver: &'a dyn Solver,
 }
 
 /// Watches a run: for logs, curves, progress bars, early stopping.
-pub trait Observer<B: Backend> {
+pub trait Observer {
     /// Called after each upper step; `Break` ends the run.
-    fn observe(&mut self, progress: &Progress<'_, B>) -> ControlFlow<()>;
+    fn observe(&mut self, progress: &Progress<'_>) -> ControlFlow<()>;
 }
 
-impl<B: Backend, F: FnMut(&Progress<'_, B>) -> ControlFlow<()>> Observer<B> for F {
-    fn observe(&mut self, progress: &Progress<'_, B>) -> ControlFlow<()> {
+impl<F: FnMut(&Progress<'_>) -> ControlFlow<()>> Observer for F {
+    fn observe(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
         self(progress)
     }
 }
@@ -66,16 +66,16 @@ pub struct Outcome {
 }
 
 /// Runs a solver.
-pub struct Executor<'a, B: Backend> {
+pub struct Executor<'a> {
     first: usize,
     steps: usize,
     time: Option<Duration>,
     tolerance: Option<f64>,
-    seed: Option<(u64, B::Device)>,
-    observers: Vec<Box<dyn Observer<B> + 'a>>,
+    seed: Option<(u64, Device)>,
+    observers: Vec<Box<dyn Observer + 'a>>,
 }
 
-impl<'a, B: Backend> Executor<'a, B> {
+impl<'a> Executor<'a> {
     /// At most `steps` upper steps.
     ///
     /// # Errors
@@ -126,15 +126,15 @@ impl<'a, B: Backend> Executor<'a, B> {
         Ok(self)
     }
 
-    /// Seeds the backend's generator before each step with `seed` and the step's number, so that a step
+    /// Seeds the device's generator before each step with `seed` and the step's number, so that a step
     /// draws the same whatever was drawn before it.
-    pub fn with_seed(mut self, seed: u64, device: B::Device) -> Self {
+    pub fn with_seed(mut self, seed: u64, device: Device) -> Self {
         self.seed = Some((seed, device));
         self
     }
 
     /// With one more observer.
-    pub fn observe(mut self, observer: impl Observer<B> + 'a) -> Self {
+    pub fn observe(mut self, observer: impl Observer + 'a) -> Self {
         self.observers.push(Box::new(observer));
         self
     }
@@ -143,13 +143,13 @@ impl<'a, B: Backend> Executor<'a, B> {
     ///
     /// # Errors
     /// The solver's.
-    pub fn run(mut self, solver: &mut dyn Solver<B>) -> Result<Outcome, Error> {
+    pub fn run(mut self, solver: &mut dyn Solver) -> Result<Outcome, Error> {
         let before = solver.cost();
         let mut elapsed = Duration::ZERO;
         let mut warnings = 0;
         for k in self.first..self.steps {
             if let Some((seed, device)) = &self.seed {
-                B::seed(device, step_seed(*seed, k as u64));
+                device.seed(step_seed(*seed, k as u64));
             }
             let begin = Instant::now();
             let seen = solver.step(k)?;

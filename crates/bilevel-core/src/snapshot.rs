@@ -4,9 +4,8 @@ mod take;
 
 use std::collections::BTreeMap;
 
-use bilevel_autodiff::Vector;
+use bilevel_program::Vector;
 use burn::tensor::TensorData;
-use burn::tensor::backend::Backend;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +16,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// ```
 /// # use bilevel_core::*;
-/// # use burn::tensor::backend::Backend;
-/// # fn example<B: Backend>(solver: &dyn Solver<B>, fresh: &mut dyn Solver<B>) -> Result<(), Error> {
+/// # fn example(solver: &dyn Solver, fresh: &mut dyn Solver) -> Result<(), Error> {
 /// let saved: Snapshot = solver.save();
 /// // A solver made as the first one was goes on where that one stood.
 /// fresh.restore(saved)?;
@@ -53,25 +51,21 @@ impl Snapshot {
     }
 
     /// Adds a vector: an entry `name/i` for its i-th variable.
-    pub fn put_vector<B: Backend>(&mut self, name: &str, vector: &Vector<B>) {
+    pub fn put_vector(&mut self, name: &str, vector: &Vector) {
         for (at, data) in vector.to_data().into_iter().enumerate() {
             self.put_data(&format!("{name}/{at}"), data);
         }
     }
 
     /// Adds a vector, if there is one.
-    pub fn put_optional_vector<B: Backend>(&mut self, name: &str, vector: Option<&Vector<B>>) {
+    pub fn put_optional_vector(&mut self, name: &str, vector: Option<&Vector>) {
         if let Some(vector) = vector {
             self.put_vector(name, vector);
         }
     }
 
     /// Adds vectors by their positions.
-    pub fn put_vectors<'a, B: Backend>(
-        &mut self,
-        name: &str,
-        vectors: impl IntoIterator<Item = &'a Vector<B>>,
-    ) {
+    pub fn put_vectors<'a>(&mut self, name: &str, vectors: impl IntoIterator<Item = &'a Vector>) {
         for (at, vector) in vectors.into_iter().enumerate() {
             self.put_vector(&format!("{name}/{at}"), vector);
         }

@@ -1,15 +1,12 @@
 //! What single precision must not change, on flex.
 
-use bilevel_autodiff::{Layout, Vector};
 use bilevel_core::linear::{LinearSolver, LinearStatus, NormalCg, Operator, System};
-use burn::backend::Autodiff;
+use bilevel_program::{Layout, Vector};
 use burn::nn::LinearConfig;
-use burn_flex::{Flex, FlexDevice};
+use burn::tensor::Device;
 
-type B = Flex;
-
-fn device() -> FlexDevice {
-    FlexDevice
+fn device() -> Device {
+    Device::flex()
 }
 
 #[expect(dead_code, reason = "the answers are for double precision")]
@@ -19,9 +16,9 @@ mod resume;
 
 #[test]
 fn normal_cg_finds_a_system_without_solution() {
-    let module = LinearConfig::new(4, 1).with_bias(false).init::<Autodiff<B>>(&FlexDevice);
+    let module = LinearConfig::new(4, 1).with_bias(false).init(&device());
     let layout = Layout::of(&module);
-    let point = |values: &[f64]| Vector::<B>::from_slice(&layout, values, &FlexDevice);
+    let point = |values: &[f64]| Vector::from_slice(&layout, values, &device());
     // `P diag(scale) P`, P the projection on what u is orthogonal to.
     let (u, scale) = ([0.3, -0.7, 1.1, 0.4], [0.5, 0.9, 1.3, 1.7]);
     let square: f64 = u.iter().map(|u| u * u).sum();
@@ -29,7 +26,7 @@ fn normal_cg_finds_a_system_without_solution() {
         let along = v.iter().zip(u).map(|(v, u)| v * u).sum::<f64>() / square;
         v.iter().zip(u).map(|(v, u)| v - along * u).collect()
     };
-    let product = |v: &Vector<B>| {
+    let product = |v: &Vector| {
         let scaled: Vec<_> = project(&v.to_vec()).iter().zip(scale).map(|(v, s)| v * s).collect();
         point(&project(&scaled))
     };

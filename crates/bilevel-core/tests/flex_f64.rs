@@ -4,18 +4,13 @@ mod common;
 
 use std::sync::Once;
 
-use burn::tensor::{FloatDType, IntDType, set_default_dtypes};
-use burn_flex::{Flex, FlexDevice};
+use burn::tensor::{Device, FloatDType, IntDType};
 
-type B = Flex;
-
-fn device() -> FlexDevice {
+fn device() -> Device {
     // Burn fixes the element types of a device once a process.
     static F64: Once = Once::new();
-    F64.call_once(|| {
-        set_default_dtypes::<Flex>(&FlexDevice, FloatDType::F64, IntDType::I64).unwrap();
-    });
-    FlexDevice
+    F64.call_once(|| Device::flex().configure((FloatDType::F64, IntDType::I64)).unwrap());
+    Device::flex()
 }
 
 #[path = "common/check.rs"]

@@ -1,13 +1,18 @@
 //! The properties on ndarray, in f64.
 
+#![expect(deprecated, reason = "the second backend that runs on any processor")]
+
 mod common;
 
-use burn_ndarray::{NdArray, NdArrayDevice};
+use std::sync::Once;
 
-type B = NdArray<f64>;
+use burn::tensor::{Device, FloatDType, IntDType};
 
-fn device() -> NdArrayDevice {
-    NdArrayDevice::default()
+fn device() -> Device {
+    // Burn fixes the element types of a device once a process.
+    static F64: Once = Once::new();
+    F64.call_once(|| Device::ndarray().configure((FloatDType::F64, IntDType::I64)).unwrap());
+    Device::ndarray()
 }
 
 #[path = "common/check.rs"]

@@ -1,23 +1,34 @@
 //! What crosses between host and device: nothing within a step. On a GPU every read waits for it.
+//!
+//! On ndarray, whose tensors are handled as those of a GPU are: only those of flex are read where they lie.
+
+#![expect(deprecated, reason = "the second backend that runs on any processor")]
 
 #[allow(dead_code, reason = "the properties of other binaries")]
 mod common;
 
-#[path = "common/counting.rs"]
-mod counting;
-
-use bilevel_autodiff::Vector;
 use bilevel_core::*;
-use burn_flex::FlexDevice;
+use bilevel_program::Vector;
+use bilevel_program::float::{self, Transfers};
+use burn::tensor::Device;
 
 use common::{FEATURES, Fit, PenaltiesOracle, descent, numbers, penalties};
-use counting::{Counting, Transfers, transfers};
 
-type B = Counting;
-type Method = Box<dyn HypergradientMethod<B>>;
+type Method = Box<dyn HypergradientMethod>;
 
-fn oracle() -> PenaltiesOracle<B> {
-    penalties(Fit::Logistic, &FlexDevice)
+fn device() -> Device {
+    Device::ndarray()
+}
+
+/// The transfers during `f`.
+fn transfers<T>(f: impl FnOnce() -> T) -> (T, Transfers) {
+    let before = float::transfers();
+    let result = f();
+    (result, float::transfers() - before)
+}
+
+fn oracle() -> PenaltiesOracle {
+    penalties(Fit::Logistic, &device())
 }
 
 /// The transfers of a hypergradient.
@@ -25,7 +36,7 @@ fn of(mut method: Method) -> Transfers {
     let oracle = oracle();
     let x = oracle.upper_start();
     // Not 0, where f does not depend on x.
-    let y = Vector::from_slice(oracle.lower_layout(), &numbers(7, FEATURES), &FlexDevice);
+    let y = Vector::from_slice(oracle.lower_layout(), &numbers(7, FEATURES), &device());
     let stage = Stage::new(&oracle, &x, Samples::default());
     let (found, transfers) = transfers(|| method.hypergradient(stage, &y).unwrap());
     assert!(found.gradient.norm() > 1e-6, "{}: there is something to compute", method.describe());
@@ -75,7 +86,7 @@ fn lower_steps_transfer_nothing() {
 
 /// Linear solvers with k iterations, and the reads of each iteration.
 fn solvers(k: usize) -> Vec<(usize, Method)> {
-    fn after<S: LinearSolver<B> + 'static>(solver: Result<S, Error>) -> Method {
+    fn after<S: LinearSolver + 'static>(solver: Result<S, Error>) -> Method {
         Box::new(Implicit::new(descent(Gd::new(0.5), 3), solver.unwrap()))
     }
     // A tolerance that no residual meets.
@@ -94,7 +105,7 @@ fn linear_solvers_read_what_they_decide_by() {
 }
 
 /// Methods that move x and y at once, with so many steps of what they follow.
-fn joint(steps: usize) -> Vec<(usize, Box<dyn JointMethod<B>>)> {
+fn joint(steps: usize) -> Vec<(usize, Box<dyn JointMethod>)> {
     let rates = || Rates::new(0.1, 0.1).unwrap();
     let series = || NeumannSeries::new(0.1, steps).unwrap();
     // Both losses, both directions, and whether x and y are finite: what a solver reports.
@@ -119,7 +130,7 @@ fn upper_steps_read_what_they_report() {
     let oracle = oracle();
     let start = || (oracle.upper_start(), oracle.lower_start());
     for steps in [5, 10] {
-        let mut solvers: Vec<(String, usize, Box<dyn Solver<B> + '_>)> = Vec::new();
+        let mut solvers: Vec<(String, usize, Box<dyn Solver + '_>)> = Vec::new();
         for (reads, method) in joint(steps) {
             let ((x, y), name) = (start(), method.describe());
             solvers.push((name, reads, Box::new(JointSolver::new(&oracle, method, x, y).unwrap())));

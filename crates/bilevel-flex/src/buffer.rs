@@ -68,6 +68,89 @@ impl<T: Copy, B: Copy, F: Fn(T, B) -> T> NullaryFnOnce for Change<&mut [T], &[B]
     }
 }
 
+/// How one operand is repeated over the other.
+#[derive(Clone, Copy)]
+pub(crate) enum Repeat {
+    /// All of its elements, again and again.
+    All,
+    /// Each of its elements so many times in a row.
+    Each(usize),
+}
+
+/// A loop over runs, to each of which belongs all of the repeated operand, or one of its elements.
+struct FillRuns<Out, In, F>(Out, In, Repeat, F);
+
+impl<T: Copy, F> NullaryFnOnce for FillRuns<&mut [MaybeUninit<T>], (&[T], &[T]), F>
+where
+    F: Fn(T, T) -> T,
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self(out, (a, b), repeat, f) = self;
+        match repeat {
+            Repeat::All => {
+                for (out, a) in out.chunks_mut(b.len()).zip(a.chunks(b.len())) {
+                    out.iter_mut().zip(a).zip(b).for_each(|((out, a), b)| _ = out.write(f(*a, *b)));
+                }
+            }
+            Repeat::Each(length) => {
+                for ((out, a), &b) in out.chunks_mut(length).zip(a.chunks(length)).zip(b) {
+                    out.iter_mut().zip(a).for_each(|(out, a)| _ = out.write(f(*a, b)));
+                }
+            }
+        }
+    }
+}
+
+/// The same, in place.
+struct ChangeRuns<Out, In, F>(Out, In, Repeat, F);
+
+impl<T: Copy, F: Fn(T, T) -> T> NullaryFnOnce for ChangeRuns<&mut [T], &[T], F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self(a, b, repeat, f) = self;
+        match repeat {
+            Repeat::All => {
+                for a in a.chunks_mut(b.len()) {
+                    a.iter_mut().zip(b).for_each(|(a, b)| *a = f(*a, *b));
+                }
+            }
+            Repeat::Each(length) => {
+                for (a, &b) in a.chunks_mut(length).zip(b) {
+                    a.iter_mut().for_each(|a| *a = f(*a, b));
+                }
+            }
+        }
+    }
+}
+
+impl Repeat {
+    /// Elements of a run.
+    ///
+    /// # Panics
+    /// If the runs of `b` are not as many elements as `of` says, or there are none.
+    fn run<T>(self, of: usize, b: &[T]) -> usize {
+        let (run, runs) = match self {
+            Self::All => (b.len(), of / b.len()),
+            Self::Each(length) => (length, b.len()),
+        };
+        assert!(run > 0 && run * runs == of, "{runs} runs of {run} elements, not {of} elements");
+        run
+    }
+
+    /// What of `b` belongs to the runs from the first of these on.
+    fn part<T>(self, b: &[T], first: usize) -> &[T] {
+        match self {
+            Self::All => b,
+            Self::Each(_) => &b[first..],
+        }
+    }
+}
+
 /// `f(a[i])`.
 pub(crate) fn map<A, T, F>(a: &[A], f: F) -> Vec<T>
 where
@@ -149,5 +232,53 @@ where
         fill((a, b));
     } else {
         a.par_chunks_mut(CHUNK).zip(b.par_chunks(CHUNK)).for_each(fill);
+    }
+}
+
+/// `f(a[i], b)` with that element of b which is repeated to there.
+///
+/// # Panics
+/// If b, repeated, has another length than a, or none.
+pub(crate) fn zip_repeated<T, F>(a: &[T], b: &[T], repeat: Repeat, f: F) -> Vec<T>
+where
+    T: Copy + Send + Sync,
+    F: Fn(T, T) -> T + Copy + Sync + Send,
+{
+    let run = repeat.run(a.len(), b);
+    let mut out = Vec::with_capacity(a.len());
+    let fill = |out: &mut [MaybeUninit<T>], a: &[T], b: &[T]| {
+        Arch::new().dispatch(FillRuns(out, (a, b), repeat, f));
+    };
+    let spare = &mut out.spare_capacity_mut()[..a.len()];
+    if a.len() <= 2 * CHUNK {
+        fill(spare, a, b);
+    } else {
+        let runs = (CHUNK / run).max(1);
+        let chunks = spare.par_chunks_mut(runs * run).zip(a.par_chunks(runs * run)).enumerate();
+        chunks.for_each(|(chunk, (out, a))| fill(out, a, repeat.part(b, chunk * runs)));
+    }
+    // SAFETY: `spare` and `a` are of one length and consist of whole runs, and so do their chunks; there is an
+    // element of b for each number of a run, or for each run, as `run` has checked: all is written.
+    unsafe { out.set_len(a.len()) };
+    out
+}
+
+/// `a[i] = f(a[i], b)`, likewise.
+///
+/// # Panics
+/// If b, repeated, has another length than a, or none.
+pub(crate) fn zip_repeated_in_place<T, F>(a: &mut [T], b: &[T], repeat: Repeat, f: F)
+where
+    T: Copy + Send + Sync,
+    F: Fn(T, T) -> T + Copy + Sync + Send,
+{
+    let run = repeat.run(a.len(), b);
+    let fill = |a: &mut [T], b: &[T]| Arch::new().dispatch(ChangeRuns(a, b, repeat, f));
+    if a.len() <= 2 * CHUNK {
+        fill(a, b);
+    } else {
+        let runs = (CHUNK / run).max(1);
+        let chunks = a.par_chunks_mut(runs * run).enumerate();
+        chunks.for_each(|(chunk, a)| fill(a, repeat.part(b, chunk * runs)));
     }
 }

@@ -1,19 +1,16 @@
 //! Elementwise operations on whole tensors: by all threads, in place where nobody else holds an operand.
 //!
-//! Each returns `Err` with what it was given if it has no kernel for it: another element type than the
-//! function's, a view, broadcasting, or so few elements that Flex is as fast.
-// What is given back is two tensors, large but not worth a box on the way to Flex.
-#![allow(clippy::result_large_err)]
+//! Each leaves to Flex what it has no kernel for: another element type than the function's, views, and so few
+//! elements that Flex is as fast.
 
-use burn::tensor::{Bytes, DType, Element};
-use burn_flex::{FlexTensor, Layout};
+use burn::backend::{Bytes, DType, Element};
+use burn_flex::FlexTensor;
 use bytemuck::Pod;
 
-use crate::broadcast::broadcast;
-use crate::buffer;
+use crate::buffer::{self, Repeat};
 
 /// Below so many elements, an operation of Flex is as fast.
-pub(crate) const SMALL: usize = 1 << 10;
+const SMALL: usize = 1 << 6;
 
 /// An element type with kernels.
 pub(crate) trait Number: Element + Pod + Send + Sync {
@@ -38,7 +35,7 @@ impl Number for f64 {
 }
 
 /// Whether `tensor` is all of its buffer, in row-major order, of elements `T`.
-pub(crate) fn is_whole<T: Element>(tensor: &FlexTensor) -> bool {
+fn is_whole<T: Element>(tensor: &FlexTensor) -> bool {
     let layout = tensor.layout();
     tensor.dtype() == T::dtype()
         && layout.is_contiguous()
@@ -47,62 +44,107 @@ pub(crate) fn is_whole<T: Element>(tensor: &FlexTensor) -> bool {
 }
 
 /// A tensor of new values in the shape of another.
-pub(crate) fn like<T: Number>(shape: &FlexTensor, values: Vec<T>) -> FlexTensor {
-    of_dtype(shape, values, T::dtype())
+fn like<T: Number>(tensor: &FlexTensor, values: Vec<T>) -> FlexTensor {
+    FlexTensor::new(Bytes::from_elems(values), tensor.layout().clone(), T::dtype())
 }
 
-fn of_dtype<T: Pod + Send + Sync>(shape: &FlexTensor, values: Vec<T>, dtype: DType) -> FlexTensor {
-    let layout = Layout::contiguous(shape.layout().shape().clone());
-    FlexTensor::new(Bytes::from_elems(values), layout, dtype)
+/// Whether `tensor` is whole, and so large that a kernel is worth it.
+fn is_worth<T: Element>(tensor: &FlexTensor) -> bool {
+    tensor.bytes().len() >= SMALL * size_of::<T>() && is_whole::<T>(tensor)
 }
 
-/// `f(a)`, of at least `least` elements.
+/// `f(a)`.
 pub(crate) fn unary<T: Number>(
     mut a: FlexTensor,
-    least: usize,
     f: impl Fn(T) -> T + Copy + Sync + Send,
-) -> Result<FlexTensor, FlexTensor> {
-    if a.layout().num_elements() < least || !is_whole::<T>(&a) {
-        return Err(a);
+    flex: impl FnOnce(FlexTensor) -> FlexTensor,
+) -> FlexTensor {
+    if !is_worth::<T>(&a) {
+        return flex(a);
     }
     if let Some(values) = a.try_storage_mut::<T>() {
         buffer::map_in_place(values, f);
-        return Ok(a);
+        return a;
     }
     let values = buffer::map(a.storage::<T>(), f);
-    Ok(like(&a, values))
+    like(&a, values)
 }
 
 /// `f(a, b)` of two tensors, of which one may be repeated over the other.
 pub(crate) fn binary<T: Number>(
+    a: FlexTensor,
+    b: FlexTensor,
+    f: impl Fn(T, T) -> T + Copy + Sync + Send,
+    flex: impl FnOnce(FlexTensor, FlexTensor) -> FlexTensor,
+) -> FlexTensor {
+    let whole = if a.bytes().len() >= b.bytes().len() {
+        is_worth::<T>(&a) && is_whole::<T>(&b)
+    } else {
+        is_worth::<T>(&b) && is_whole::<T>(&a)
+    };
+    if !whole {
+        flex(a, b)
+    } else if a.layout().shape() == b.layout().shape() {
+        pairwise(a, b, f)
+    } else if let Some(repeat) = repetition(&a, &b) {
+        repeated(a, &b, repeat, f)
+    } else if let Some(repeat) = repetition(&b, &a) {
+        repeated(b, &a, repeat, |b, a| f(a, b))
+    } else {
+        flex(a, b)
+    }
+}
+
+fn pairwise<T: Number>(
     mut a: FlexTensor,
     mut b: FlexTensor,
     f: impl Fn(T, T) -> T + Copy + Sync + Send,
-) -> Result<FlexTensor, (FlexTensor, FlexTensor)> {
-    let (of_a, of_b) = (a.layout().num_elements(), b.layout().num_elements());
-    if of_a.max(of_b) < SMALL {
-        return Err((a, b));
-    }
-    if a.layout().shape() != b.layout().shape() {
-        return if of_a >= of_b {
-            broadcast(a, &b, f).map_err(|a| (a, b))
-        } else {
-            broadcast(b, &a, |b, a| f(a, b)).map_err(|b| (a, b))
-        };
-    }
-    if !is_whole::<T>(&a) || !is_whole::<T>(&b) {
-        return Err((a, b));
-    }
+) -> FlexTensor {
     if let Some(values) = a.try_storage_mut::<T>() {
         buffer::zip_in_place(values, b.storage::<T>(), f);
-        return Ok(a);
+        return a;
     }
     if let Some(values) = b.try_storage_mut::<T>() {
         buffer::zip_in_place(values, a.storage::<T>(), |b, a| f(a, b));
-        return Ok(b);
+        return b;
     }
     let values = buffer::zip(a.storage::<T>(), b.storage::<T>(), f);
-    Ok(like(&a, values))
+    like(&a, values)
+}
+
+fn repeated<T: Number>(
+    mut a: FlexTensor,
+    b: &FlexTensor,
+    repeat: Repeat,
+    f: impl Fn(T, T) -> T + Copy + Sync + Send,
+) -> FlexTensor {
+    let b = b.storage::<T>();
+    if let Some(values) = a.try_storage_mut::<T>() {
+        buffer::zip_repeated_in_place(values, b, repeat, f);
+        return a;
+    }
+    let values = buffer::zip_repeated(a.storage::<T>(), b, repeat, f);
+    like(&a, values)
+}
+
+/// How `small` lies over `large`, both whole: as a row over a matrix, or as a column, in runs that are worth it.
+fn repetition(large: &FlexTensor, small: &FlexTensor) -> Option<Repeat> {
+    /// Below so many elements side by side, Flex is as fast.
+    const SHORT: usize = 8;
+    let (of_large, of_small) =
+        (large.layout().shape().as_slice(), small.layout().shape().as_slice());
+    if of_large.len() != of_small.len() {
+        return None;
+    }
+    let ones = of_small.iter().take_while(|&&size| size == 1).count();
+    let count: usize = of_small[ones..].iter().product();
+    if count >= SHORT && of_small[ones..] == of_large[ones..] {
+        return Some(Repeat::All);
+    }
+    let ones = of_small.iter().rev().take_while(|&&size| size == 1).count();
+    let cut = of_small.len() - ones;
+    let length: usize = of_large[cut..].iter().product();
+    (length >= SHORT && of_small[..cut] == of_large[..cut]).then_some(Repeat::Each(length))
 }
 
 /// `value` where `mask` is set, `a` elsewhere; two tensors of one shape.
@@ -110,19 +152,18 @@ pub(crate) fn fill<T: Number>(
     mut a: FlexTensor,
     mask: FlexTensor,
     value: T,
-) -> Result<FlexTensor, (FlexTensor, FlexTensor)> {
-    let n = a.layout().num_elements();
-    let whole = is_whole::<T>(&a) && is_mask(&mask);
-    if n < SMALL || !whole || a.layout().shape() != mask.layout().shape() {
-        return Err((a, mask));
+    flex: impl FnOnce(FlexTensor, FlexTensor) -> FlexTensor,
+) -> FlexTensor {
+    if !is_worth::<T>(&a) || !is_mask(&mask) || a.layout().shape() != mask.layout().shape() {
+        return flex(a, mask);
     }
     let f = |a: T, set: u8| T::select(set != 0, value, a);
     if let Some(values) = a.try_storage_mut::<T>() {
         buffer::zip_in_place(values, mask.bytes(), f);
-        return Ok(a);
+        return a;
     }
     let values = buffer::zip(a.storage::<T>(), mask.bytes(), f);
-    Ok(like(&a, values))
+    like(&a, values)
 }
 
 /// Whether `mask` is all of its buffer, a byte an element.
@@ -132,19 +173,4 @@ fn is_mask(mask: &FlexTensor) -> bool {
         && layout.is_contiguous()
         && layout.start_offset() == 0
         && mask.bytes().len() == layout.num_elements()
-}
-
-/// Whether `f` holds of the elements of a tensor, as booleans of `out`.
-pub(crate) fn predicate<T: Number>(
-    a: FlexTensor,
-    out: DType,
-    f: impl Fn(T) -> bool + Copy + Sync + Send,
-) -> Result<FlexTensor, FlexTensor> {
-    use burn::tensor::BoolStore::{Native, U8};
-    let bytes = matches!(out, DType::Bool(Native | U8));
-    if a.layout().num_elements() < SMALL || !bytes || !is_whole::<T>(&a) {
-        return Err(a);
-    }
-    let values = buffer::map(a.storage::<T>(), |a| u8::from(f(a)));
-    Ok(of_dtype(&a, values, out))
 }

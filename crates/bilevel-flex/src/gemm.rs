@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::Element;
+use burn::backend::Element;
 use bytemuck::Pod;
 use rayon::prelude::*;
 

@@ -4,7 +4,6 @@
 //! gives every operation to Flex that it has no better kernel for.
 
 mod backend;
-mod broadcast;
 mod buffer;
 mod conv;
 mod elementwise;

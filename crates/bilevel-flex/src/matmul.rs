@@ -4,11 +4,8 @@
 //! A network with few outputs has many products of a tall matrix with a narrow one. `gemm` gives these to one
 //! thread, and their results to strides that do not suit its kernels.
 
-use std::sync::{Arc, Weak};
-
-use bilevel_autodiff::reuse::{self, Reusable};
-use burn::tensor::ops::FloatTensorOps;
-use burn::tensor::{Bytes, DType, Shape};
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::{Bytes, DType, Shape};
 use burn_flex::{Flex, FlexTensor, Layout};
 use rayon::prelude::*;
 
@@ -25,71 +22,7 @@ const NARROW: usize = 32;
 const STRETCH: usize = 640;
 
 /// `lhs rhs`, of any rank and type that Flex multiplies.
-///
-/// Large products of matrices are kept and found again where the evaluation at hand [keeps](reuse) results.
 pub(crate) fn matmul(lhs: FlexTensor, rhs: FlexTensor) -> FlexTensor {
-    if work(&lhs, &rhs) < LARGE {
-        return multiply(lhs, rhs);
-    }
-    if let Some(known) = reuse::find(|known: &Known| known.product_of(&lhs, &rhs)) {
-        return known;
-    }
-    let (left, right) = (Operand::new(&lhs), Operand::new(&rhs));
-    let product = multiply(lhs, rhs);
-    let known = || Known { lhs: left, rhs: right, product: product.clone() };
-    reuse::keep(product.bytes().len(), known);
-    product
-}
-
-/// A product that may be asked for again.
-struct Known {
-    lhs: Operand,
-    rhs: Operand,
-    product: FlexTensor,
-}
-
-impl Reusable for Known {
-    /// Whether both factors live: a layer's inputs, made anew by each evaluation, do not.
-    fn is_alive(&self) -> bool {
-        [&self.lhs, &self.rhs].iter().all(|operand| operand.numbers.strong_count() > 0)
-    }
-}
-
-impl Known {
-    fn product_of(&self, lhs: &FlexTensor, rhs: &FlexTensor) -> Option<FlexTensor> {
-        (self.lhs.is(lhs) && self.rhs.is(rhs)).then(|| self.product.clone())
-    }
-}
-
-/// A tensor that was multiplied. It does not keep the numbers: once nobody else does, or somebody writes them in
-/// place, it is no tensor's any more.
-struct Operand {
-    numbers: Weak<Bytes>,
-    layout: Layout,
-}
-
-impl Operand {
-    fn new(tensor: &FlexTensor) -> Self {
-        Self { numbers: Arc::downgrade(&tensor.data_arc()), layout: tensor.layout().clone() }
-    }
-
-    /// Whether `tensor` is the same view of the same numbers.
-    fn is(&self, tensor: &FlexTensor) -> bool {
-        let numbers = self.numbers.upgrade();
-        numbers.is_some_and(|numbers| Arc::ptr_eq(&numbers, &tensor.data_arc()))
-            && self.layout == *tensor.layout()
-    }
-}
-
-/// Multiplications in a product of two matrices; 0 of anything else.
-fn work(lhs: &FlexTensor, rhs: &FlexTensor) -> usize {
-    match (lhs.layout().shape().as_slice(), rhs.layout().shape().as_slice()) {
-        (&[m, k], &[_, n]) => m.saturating_mul(k).saturating_mul(n),
-        _ => 0,
-    }
-}
-
-fn multiply(lhs: FlexTensor, rhs: FlexTensor) -> FlexTensor {
     let values = match lhs.dtype() {
         DType::F32 => of_matrices::<f32>(&lhs, &rhs).map(Bytes::from_elems),
         DType::F64 => of_matrices::<f64>(&lhs, &rhs).map(Bytes::from_elems),
@@ -98,7 +31,7 @@ fn multiply(lhs: FlexTensor, rhs: FlexTensor) -> FlexTensor {
     let Some(values) = values else {
         return Flex::float_matmul(lhs, rhs);
     };
-    let shape = Shape::from(vec![lhs.layout().shape()[0], rhs.layout().shape()[1]]);
+    let shape = Shape::new([lhs.layout().shape()[0], rhs.layout().shape()[1]]);
     FlexTensor::new(values, Layout::contiguous(shape), lhs.dtype())
 }
 
@@ -112,7 +45,8 @@ fn of_matrices<T: Real>(lhs: &FlexTensor, rhs: &FlexTensor) -> Option<Vec<T>> {
     if m.saturating_mul(n).saturating_mul(k) < LARGE {
         return Some(product(a, b, Threads::One));
     }
-    if k >= 2 * STRETCH && m.min(n) < NARROW && k / STRETCH * m * n < LARGE {
+    let is_transposed = lhs.layout().strides()[0] < lhs.layout().strides()[1];
+    if is_transposed && k >= 2 * STRETCH && m.min(n) < NARROW && k / STRETCH * m * n < LARGE {
         return Some(long_sums(a, b, [m, n, k]));
     }
     if m >= 2 * STRETCH && n < NARROW {
@@ -155,7 +89,7 @@ fn tall<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, [m, n]: [usize; 2]) -> Vec<
 /// A tensor of two dimensions as a matrix, and its size.
 fn matrix<T: Real>(tensor: &FlexTensor) -> Option<(Matrix<'_, T>, [usize; 2])> {
     let layout = tensor.layout();
-    let size: [usize; 2] = layout.shape().to_vec().try_into().ok()?;
+    let size: [usize; 2] = layout.shape().as_slice().try_into().ok()?;
     let &[row, column] = layout.strides() else { return None };
     let strides = [usize::try_from(row).ok()?, usize::try_from(column).ok()?];
     if tensor.dtype() != T::dtype() {

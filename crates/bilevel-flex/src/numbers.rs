@@ -1,6 +1,6 @@
 //! The numbers of a tensor of Flex, and a tensor of numbers.
 
-use burn::tensor::{Bytes, Element, Shape};
+use burn::backend::{Bytes, Element, Shape};
 use burn_flex::{FlexTensor, Layout};
 use bytemuck::Pod;
 use rayon::prelude::*;

@@ -1,15 +1,23 @@
-//! Max pooling in two dimensions and its derivative, f32 and f64.
+//! Max pooling in two dimensions, f32 and f64.
 //!
-//! What it answers is what Flex answers, to the bit: of equal numbers the first in the window counts, a
-//! window outside of x is minus infinity at -1. Each function answers `None` for what it does not do: other
+//! What it answers is what Flex answers, to the bit: of equal numbers the first in the window counts, of
+//! those that are not a number the last, before all others; a window outside of x is minus infinity at -1. Each function answers `None` for what it does not do: other
 //! types of numbers, tensors without an element, windows without a number or a step.
 
-use burn::tensor::{DType, TensorMetadata};
+use burn::backend::{DType, Element, IntDType, TensorMetadata};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+use bytemuck::Pod;
+
 use crate::gemm::Real;
 use crate::numbers::{contiguous, numbers, tensor, zeros};
+
+/// A type of indices.
+trait Index: Element + Pod + num_traits::PrimInt + From<i32> + Send + Sync {}
+
+impl Index for i32 {}
+impl Index for i64 {}
 
 /// The windows of a pooling; pairs are of height and width.
 #[derive(Clone, Copy, Debug)]
@@ -34,42 +42,34 @@ impl Windows {
             return usize::from(self.ceil_mode);
         };
         let stride = self.stride[axis];
-        1 + if self.ceil_mode { room.div_ceil(stride) } else { room / stride }
+        if !self.ceil_mode {
+            return 1 + room / stride;
+        }
+        // A window does not begin behind x.
+        let last = room.div_ceil(stride);
+        if last * stride >= size + self.padding[axis] { last } else { last + 1 }
     }
 }
 
 /// The greatest number of each window of x `[images, channels, height, width]`, and where in its plane it
-/// stands (i64), both `[images, channels, ...]`.
+/// stands, both `[images, channels, ...]`.
 pub(crate) fn max_pool2d_with_indices(
     x: &FlexTensor,
     windows: &Windows,
+    indices: IntDType,
 ) -> Option<(FlexTensor, FlexTensor)> {
-    match x.dtype() {
-        DType::F32 => forward::<f32>(x, windows),
-        DType::F64 => forward::<f64>(x, windows),
+    match (x.dtype(), indices) {
+        (DType::F32, IntDType::I32) => forward::<f32, i32>(x, windows),
+        (DType::F32, IntDType::I64) => forward::<f32, i64>(x, windows),
+        (DType::F64, IntDType::I32) => forward::<f64, i32>(x, windows),
+        (DType::F64, IntDType::I64) => forward::<f64, i64>(x, windows),
         _ => None,
     }
 }
 
 /// The greatest number of each window.
 pub(crate) fn max_pool2d(x: &FlexTensor, windows: &Windows) -> Option<FlexTensor> {
-    max_pool2d_with_indices(x, windows).map(|(greatest, _)| greatest)
-}
-
-/// The gradient by x of a function of the pooled numbers, from its gradient by them and the indices.
-pub(crate) fn max_pool2d_backward(
-    x: &FlexTensor,
-    output_grad: &FlexTensor,
-    indices: &FlexTensor,
-) -> Option<FlexTensor> {
-    if x.dtype() != output_grad.dtype() || indices.dtype() != DType::I64 {
-        return None;
-    }
-    match x.dtype() {
-        DType::F32 => backward::<f32>(x, output_grad, indices),
-        DType::F64 => backward::<f64>(x, output_grad, indices),
-        _ => None,
-    }
+    max_pool2d_with_indices(x, windows, IntDType::I32).map(|(greatest, _)| greatest)
 }
 
 /// Planes of x that a thread takes at once.
@@ -77,7 +77,10 @@ fn planes_at_once(height: usize, width: usize) -> usize {
     (8192 / (height * width)).max(1)
 }
 
-fn forward<T: Real>(x: &FlexTensor, windows: &Windows) -> Option<(FlexTensor, FlexTensor)> {
+fn forward<T: Real, I: Index>(
+    x: &FlexTensor,
+    windows: &Windows,
+) -> Option<(FlexTensor, FlexTensor)> {
     if windows.kernel_size.contains(&0) || windows.stride.contains(&0) {
         // Flex says what is wrong.
         return None;
@@ -90,7 +93,7 @@ fn forward<T: Real>(x: &FlexTensor, windows: &Windows) -> Option<(FlexTensor, Fl
     }
     let (x, at_once) = (contiguous(x), planes_at_once(height, width));
     let mut greatest = zeros::<T>(planes * len);
-    let mut indices = zeros::<i64>(planes * len);
+    let mut indices = zeros::<I>(planes * len);
     let results = greatest.par_chunks_mut(at_once * len).zip(indices.par_chunks_mut(at_once * len));
     let x = numbers::<T>(&x).par_chunks(at_once * height * width);
     results.zip(x).for_each(|((greatest, indices), x)| {
@@ -103,16 +106,16 @@ fn forward<T: Real>(x: &FlexTensor, windows: &Windows) -> Option<(FlexTensor, Fl
 }
 
 /// Planes of x, and the results.
-struct Planes<'a, T> {
+struct Planes<'a, T, I> {
     windows: &'a Windows,
     x: &'a [T],
     size: [usize; 2],
     count: [usize; 2],
     greatest: &'a mut [T],
-    indices: &'a mut [i64],
+    indices: &'a mut [I],
 }
 
-impl<T: Real> pulp::NullaryFnOnce for Planes<'_, T> {
+impl<T: Real, I: Index> pulp::NullaryFnOnce for Planes<'_, T, I> {
     type Output = ();
 
     #[inline(always)]
@@ -141,7 +144,7 @@ struct Plane<'a, T> {
 impl<T: Real> Plane<'_, T> {
     /// Pools a row of windows.
     #[inline(always)]
-    fn pool(&self, down: usize, greatest: &mut [T], indices: &mut [i64]) {
+    fn pool<I: Index>(&self, down: usize, greatest: &mut [T], indices: &mut [I]) {
         let right = greatest.len();
         let [first, end] = self.whole(right);
         let mut put = |at: usize, (best, places): (&[T], &[i32])| {
@@ -210,7 +213,7 @@ impl<T: Real> Plane<'_, T> {
                 let numbers = &self.x[start..][..(LANES - 1) * STRIDE + 1];
                 for lane in 0..LANES {
                     let number = numbers[lane * STRIDE];
-                    let better = (places[lane] < 0) | (number > best[lane]);
+                    let better = (places[lane] < 0) | (number > best[lane]) | number.is_nan();
                     best[lane] = if better { number } else { best[lane] };
                     places[lane] =
                         if better { (start + lane * STRIDE) as i32 } else { places[lane] };
@@ -234,29 +237,9 @@ impl<T: Real> Plane<'_, T> {
         let places =
             self.rows(down).flat_map(|row| columns().map(move |column| row * self.width + column));
         places.fold((T::neg_infinity(), -1), |(best, place), new| {
-            if place < 0 || self.x[new] > best { (self.x[new], new as i32) } else { (best, place) }
+            let number = self.x[new];
+            let better = place < 0 || number > best || number.is_nan();
+            if better { (number, new as i32) } else { (best, place) }
         })
     }
-}
-
-fn backward<T: Real>(x: &FlexTensor, dy: &FlexTensor, indices: &FlexTensor) -> Option<FlexTensor> {
-    let sizes @ [images, channels, height, width] = x.shape().dims();
-    let [.., down, right] = dy.shape().dims::<4>();
-    let len = down * right;
-    if images * channels * height * width * len == 0 || indices.shape() != dy.shape() {
-        return None;
-    }
-    let (dy, indices) = (contiguous(dy), contiguous(indices));
-    let mut dx = zeros::<T>(images * channels * height * width);
-    let data = numbers::<T>(&dy).par_chunks(len).zip(numbers::<i64>(&indices).par_chunks(len));
-    let planes = dx.par_chunks_mut(height * width).zip(data);
-    planes.with_min_len(planes_at_once(height, width)).for_each(|(dx, (dy, indices))| {
-        for (&number, &index) in dy.iter().zip(indices) {
-            // A window beside x has none.
-            if let Ok(index) = usize::try_from(index) {
-                dx[index] = dx[index] + number;
-            }
-        }
-    });
-    Some(tensor(dx, sizes))
 }

@@ -2,9 +2,9 @@
 //! other threads.
 
 use bilevel_flex::FastFlex;
-use burn::tensor::backend::Backend;
-use burn::tensor::ops::{ConvOptions, MaxPool2dWithIndices, ModuleOps};
-use burn::tensor::{DType, Element, TensorData, TensorMetadata};
+use burn::backend::Backend;
+use burn::backend::ops::{ConvOptions, MaxPool2dWithIndices, ModuleOps};
+use burn::backend::{DType, Element, IntDType, TensorData, TensorMetadata};
 use burn_flex::{Flex, FlexTensor};
 
 /// Numbers that look random, the same in each run.
@@ -99,7 +99,8 @@ impl Case {
         let bias = (numbers.within(0..=1) == 1).then(|| numbers.tensor::<E, 1>([outputs]));
         let y = [0, 1].map(|axis| {
             let reach = options.dilation[axis] * (kernel[axis] - 1) + 1;
-            (size[axis] + 2 * options.padding[axis] - reach) / options.stride[axis] + 1
+            let (before, after) = options.padding[axis];
+            (size[axis] + before + after - reach) / options.stride[axis] + 1
         });
         let dy = numbers.tensor::<E, 4>([images, outputs, y[0], y[1]]);
         Self { x, weight, bias, dy, options }
@@ -111,8 +112,9 @@ impl Case {
         let options = ConvOptions::new(numbers.pair(1..=3), numbers.pair(0..=2), dilation, 1);
         let reach = [0, 1].map(|axis| dilation[axis] * (kernel[axis] - 1) + 1);
         let size = numbers.pair(0..=8);
-        let size = [0, 1]
-            .map(|axis| size[axis] + reach[axis].saturating_sub(2 * options.padding[axis]).max(1));
+        let size = [0, 1].map(|axis| {
+            size[axis] + reach[axis].saturating_sub(2 * options.padding[axis].0).max(1)
+        });
         let channels = if i.is_multiple_of(3) { 32..=40 } else { 1..=7 };
         let channels =
             [numbers.within(1..=5), numbers.within(channels.clone()), numbers.within(channels)];
@@ -291,6 +293,18 @@ fn tensors_may_lie_in_any_order() {
     }
 }
 
+/// Convolutions whose padding differs between both sides.
+#[test]
+fn unevenly_padded_convolutions_are_those_of_flex() {
+    let mut numbers = Numbers(14);
+    for padding in [[(0, 1), (2, 2)], [(1, 1), (2, 0)], [(0, 2), (1, 0)]] {
+        for channels in [[2, 3, 4], [3, 40, 35]] {
+            let options = ConvOptions::new_with_padding([1, 2], padding, [1, 1], 1);
+            Case::new::<f64>(&mut numbers, channels, [6, 5], [3, 3], options).check();
+        }
+    }
+}
+
 /// Groups, numbers of other types, tensors without an element.
 #[test]
 fn what_has_no_kernel_is_computed_by_flex() {
@@ -338,7 +352,7 @@ impl Windows {
         B::max_pool2d(x.clone(), kernel_size, stride, padding, dilation, ceil_mode)
     }
 
-    fn with_indices<B: Convolutions>(&self, x: &FlexTensor) -> [FlexTensor; 2] {
+    fn with_indices<B: Convolutions>(&self, x: &FlexTensor, of: IntDType) -> [FlexTensor; 2] {
         let Self { kernel_size, stride, padding, dilation, ceil_mode } = *self;
         let MaxPool2dWithIndices { output, indices } = B::max_pool2d_with_indices(
             x.clone(),
@@ -347,6 +361,7 @@ impl Windows {
             padding,
             dilation,
             ceil_mode,
+            of,
         );
         [output, indices]
     }
@@ -375,14 +390,16 @@ impl Windows {
 #[track_caller]
 fn check_pool(x: &FlexTensor, windows: &Windows, dy: impl FnOnce([usize; 4]) -> FlexTensor) {
     let what = format!("x {:?}, {windows:?}", x.shape());
-    let [output, indices] = windows.with_indices::<FastFlex>(x);
-    let [their_output, their_indices] = windows.with_indices::<Flex>(x);
-    assert_same(&windows.pool::<FastFlex>(x), &output, &what);
-    assert_same(&output, &their_output, &what);
-    assert_same(&indices, &their_indices, &what);
-    let dy = dy(output.shape().dims());
-    let ours = windows.backward::<FastFlex>(x, &dy, &indices);
-    assert_same(&ours, &windows.backward::<Flex>(x, &dy, &indices), &what);
+    let dy = dy(windows.pool::<Flex>(x).shape().dims());
+    for of in [IntDType::I64, IntDType::I32, IntDType::I16] {
+        let [output, indices] = windows.with_indices::<FastFlex>(x, of);
+        let [their_output, their_indices] = windows.with_indices::<Flex>(x, of);
+        assert_same(&windows.pool::<FastFlex>(x), &output, &what);
+        assert_same(&output, &their_output, &what);
+        assert_same(&indices, &their_indices, &what);
+        let ours = windows.backward::<FastFlex>(x, &dy, &indices);
+        assert_same(&ours, &windows.backward::<Flex>(x, &dy, &indices), &what);
+    }
 }
 
 fn check_pools<E: Element>() {
@@ -434,8 +451,9 @@ fn pools_of_what_is_no_number_are_those_of_flex() {
     let x = FlexTensor::from_data(TensorData::new(values, shape));
     for windows in [windows([2, 2], [2, 2]), Windows { padding: [1, 1], ..windows([3, 2], [1, 2]) }]
     {
+        let of = IntDType::I32;
         let [ours, theirs] =
-            [windows.with_indices::<FastFlex>(&x), windows.with_indices::<Flex>(&x)];
+            [windows.with_indices::<FastFlex>(&x, of), windows.with_indices::<Flex>(&x, of)];
         assert_same(&ours[1], &theirs[1], "indices");
         let bits = |tensor: &FlexTensor| {
             tensor.storage::<f64>().iter().map(|x| x.to_bits()).collect::<Vec<_>>()

@@ -1,11 +1,11 @@
 //! The operations that have kernels of their own against those of Flex, and against themselves on other threads.
 //!
-//! Sizes lie around the numbers of elements at which the crate goes over to a kernel (64 or 1024), and to several
+//! Sizes lie around the numbers of elements at which the crate goes over to a kernel (64), and to several
 //! threads (2^15 at a time, from 2^16 on).
 
 use bilevel_flex::FastFlex;
-use burn::tensor::ops::{ActivationOps, BoolTensorOps, FloatTensorOps};
-use burn::tensor::{BoolDType, DType, TensorData, TensorMetadata};
+use burn::backend::ops::{ActivationOps, BoolTensorOps, FloatTensorOps};
+use burn::backend::{BoolDType, DType, TensorData, TensorMetadata};
 use burn_flex::{Flex, FlexTensor};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -250,7 +250,7 @@ fn operations_on_views_are_those_of_flex() {
 
 /// Shapes of a tensor and of one that is repeated over it, or of two over each other.
 #[rustfmt::skip]
-const REPEATED: [[&[usize]; 2]; 26] = [
+const REPEATED: [[&[usize]; 2]; 31] = [
     [&[40, 300], &[1, 300]], [&[300, 40], &[300, 1]], [&[40, 300], &[1, 1]], [&[40, 1], &[1, 300]],
     [&[5, 40, 30], &[5, 1, 30]], [&[5, 40, 30], &[1, 40, 30]], [&[5, 40, 30], &[5, 40, 1]],
     [&[5, 40, 30], &[1, 1, 30]], [&[5, 40, 30], &[1, 40, 1]], [&[5, 40, 30], &[5, 1, 1]],
@@ -261,6 +261,9 @@ const REPEATED: [[&[usize]; 2]; 26] = [
     // Around so many that threads share them, and runs that are longer than what one takes.
     [&[64, 1024], &[1, 1024]], [&[65, 1024], &[1, 1024]], [&[70_001, 4], &[70_001, 1]],
     [&[3, 40_000], &[1, 40_000]], [&[3, 40_000], &[3, 1]],
+    [&[700, 100], &[700, 1]],
+    // Runs as short as a kernel takes, and shorter.
+    [&[200, 8], &[1, 8]], [&[200, 8], &[200, 1]], [&[200, 7], &[1, 7]], [&[200, 7], &[200, 1]],
     // Of another rank, and none at all.
     [&[40, 300], &[300]], [&[0, 300], &[1, 300]],
 ];
@@ -286,6 +289,10 @@ fn operations_on_a_tensor_and_one_that_is_repeated_are_those_of_flex() {
         }
         for (a_is, a) in numbers.views(dtype, large) {
             let b = numbers.tensor(dtype, small);
+            // Flex 0.22 panics where a view of no element begins behind the end of its buffer.
+            if a.bytes().is_empty() && a.layout().start_offset() > 0 {
+                continue;
+            }
             for operation in &BINARY[..6] {
                 check(operation, [&a, &b], &format!("{dtype:?} {large:?}, {a_is}, and {small:?}"));
             }

@@ -2,19 +2,18 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
+use burn::tensor::{Device, Tensor};
 
 use crate::{Mlp, MlpConfig, SoftmaxRegression, SoftmaxRegressionConfig};
 
 /// One type for all classifiers, so that a problem is compiled once and not once a network.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant, reason = "one is made a run")]
-pub enum Classifier<B: Backend> {
+pub enum Classifier {
     /// Linear.
-    Softmax(SoftmaxRegression<B>),
+    Softmax(SoftmaxRegression),
     /// Fully connected.
-    Mlp(Mlp<B>),
+    Mlp(Mlp),
 }
 
 /// Builds a [`Classifier`].
@@ -28,7 +27,7 @@ pub enum ClassifierConfig {
 
 impl ClassifierConfig {
     /// The network on `device`.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> Classifier<B> {
+    pub fn init(&self, device: &Device) -> Classifier {
         match self {
             Self::Softmax(config) => Classifier::Softmax(config.init(device)),
             Self::Mlp(config) => Classifier::Mlp(config.init(device)),
@@ -36,13 +35,13 @@ impl ClassifierConfig {
     }
 }
 
-impl<B: Backend> Classifier<B> {
+impl Classifier {
     /// What the last layer takes in: the input itself, where it is the only one.
     ///
     /// # Shapes
     /// - input: `[n, inputs]`
     /// - output: `[n, features]`
-    pub fn features(&self, input: Tensor<B, 2>) -> Tensor<B, 2> {
+    pub fn features(&self, input: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Softmax(_) => input,
             Self::Mlp(network) => network.features(input),
@@ -54,7 +53,7 @@ impl<B: Backend> Classifier<B> {
     /// # Shapes
     /// - features: `[n, features]`
     /// - output: `[n, classes]`
-    pub fn head(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
+    pub fn head(&self, features: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Softmax(network) => network.forward(features),
             Self::Mlp(network) => network.head(features),
@@ -66,7 +65,7 @@ impl<B: Backend> Classifier<B> {
     /// # Shapes
     /// - input: `[n, inputs]`
     /// - output: `[n, classes]`
-    pub fn forward(&self, input: Tensor<B, 2>) -> Tensor<B, 2> {
+    pub fn forward(&self, input: Tensor<2>) -> Tensor<2> {
         self.head(self.features(input))
     }
 }

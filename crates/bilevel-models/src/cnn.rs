@@ -5,8 +5,7 @@ use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
-use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{Device, Tensor, activation};
 
 /// Convolutions, each with ReLU and 2x2 max-pooling, a dense layer with ReLU, and a linear layer `fc`.
 ///
@@ -15,11 +14,11 @@ use burn::tensor::{Tensor, activation};
 /// "Penalty method for inversion-free deep bilevel optimization" (Mehra and Hamm, 2021) learns sample weights with
 /// convolutional networks too; their layers stand in a supplement that we have not seen.
 #[derive(Module, Debug)]
-pub struct Cnn<B: Backend> {
-    convs: Vec<Conv2d<B>>,
+pub struct Cnn {
+    convs: Vec<Conv2d>,
     pool: MaxPool2d,
-    dense: Linear<B>,
-    fc: Linear<B>,
+    dense: Linear,
+    fc: Linear,
 }
 
 /// Builds a [`Cnn`], with Burn's default initialisation (uniform, Kaiming).
@@ -42,7 +41,7 @@ pub struct CnnConfig {
 
 impl CnnConfig {
     /// The network on `device`.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> Cnn<B> {
+    pub fn init(&self, device: &Device) -> Cnn {
         let [mut inputs, mut height, mut width] = self.image;
         let mut convs = Vec::with_capacity(self.channels.len());
         for &outputs in &self.channels {
@@ -62,13 +61,13 @@ impl CnnConfig {
     }
 }
 
-impl<B: Backend> Cnn<B> {
+impl Cnn {
     /// What `fc` takes in: the dense layer.
     ///
     /// # Shapes
     /// - input: `[n, channels, height, width]`
     /// - output: `[n, hidden]`
-    pub fn features(&self, input: Tensor<B, 4>) -> Tensor<B, 2> {
+    pub fn features(&self, input: Tensor<4>) -> Tensor<2> {
         let mut hidden = input;
         for conv in &self.convs {
             hidden = self.pool.forward(activation::relu(conv.forward(hidden)));
@@ -81,7 +80,7 @@ impl<B: Backend> Cnn<B> {
     /// # Shapes
     /// - features: `[n, hidden]`
     /// - output: `[n, classes]`
-    pub fn head(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
+    pub fn head(&self, features: Tensor<2>) -> Tensor<2> {
         self.fc.forward(features)
     }
 
@@ -90,7 +89,7 @@ impl<B: Backend> Cnn<B> {
     /// # Shapes
     /// - input: `[n, channels, height, width]`
     /// - output: `[n, classes]`
-    pub fn forward(&self, input: Tensor<B, 4>) -> Tensor<B, 2> {
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<2> {
         self.head(self.features(input))
     }
 }

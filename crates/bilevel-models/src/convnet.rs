@@ -5,8 +5,7 @@ use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
-use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{Device, Tensor, activation};
 
 use crate::{BatchNorm, BatchNormConfig, Mode};
 
@@ -14,15 +13,15 @@ use crate::{BatchNorm, BatchNormConfig, Mode};
 ///
 /// Source: O. Vinyals et al., "Matching networks for one shot learning", 2016.
 #[derive(Module, Debug)]
-pub struct ConvNet<B: Backend> {
-    blocks: Vec<Block<B>>,
-    head: Linear<B>,
+pub struct ConvNet {
+    blocks: Vec<Block>,
+    head: Linear,
 }
 
 #[derive(Module, Debug)]
-struct Block<B: Backend> {
-    conv: Conv2d<B>,
-    norm: BatchNorm<B>,
+struct Block {
+    conv: Conv2d,
+    norm: BatchNorm,
     pool: MaxPool2d,
 }
 
@@ -40,7 +39,7 @@ pub struct ConvNetConfig {
 
 impl ConvNetConfig {
     /// The network on `device`.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> ConvNet<B> {
+    pub fn init(&self, device: &Device) -> ConvNet {
         let [mut inputs, mut height, mut width] = self.image;
         let mut blocks = Vec::with_capacity(self.channels.len());
         for &outputs in &self.channels {
@@ -60,13 +59,13 @@ impl ConvNetConfig {
     }
 }
 
-impl<B: Backend> ConvNet<B> {
+impl ConvNet {
     /// What the head takes in: the pixels of the last block.
     ///
     /// # Shapes
     /// - input: `[n, channels, height, width]`
     /// - output: `[n, channels * height * width of the last block]`
-    pub fn features(&self, input: Tensor<B, 4>) -> Tensor<B, 2> {
+    pub fn features(&self, input: Tensor<4>) -> Tensor<2> {
         self.body(input, &mut Mode::Train)
     }
 
@@ -75,7 +74,7 @@ impl<B: Backend> ConvNet<B> {
     /// # Shapes
     /// - features: `[n, channels * height * width of the last block]`
     /// - output: `[n, classes]`
-    pub fn head(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
+    pub fn head(&self, features: Tensor<2>) -> Tensor<2> {
         self.head.forward(features)
     }
 
@@ -84,7 +83,7 @@ impl<B: Backend> ConvNet<B> {
     /// # Shapes
     /// - input: `[n, channels, height, width]`
     /// - output: `[n, classes]`
-    pub fn forward(&self, input: Tensor<B, 4>) -> Tensor<B, 2> {
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<2> {
         self.forward_with(input, Mode::Train)
     }
 
@@ -92,11 +91,11 @@ impl<B: Backend> ConvNet<B> {
     ///
     /// # Panics
     /// In [`Mode::Evaluate`], if nothing of this network was gathered.
-    pub fn forward_with(&self, input: Tensor<B, 4>, mut mode: Mode<'_, B>) -> Tensor<B, 2> {
+    pub fn forward_with(&self, input: Tensor<4>, mut mode: Mode<'_>) -> Tensor<2> {
         self.head(self.body(input, &mut mode))
     }
 
-    pub(crate) fn body(&self, input: Tensor<B, 4>, mode: &mut Mode<'_, B>) -> Tensor<B, 2> {
+    pub(crate) fn body(&self, input: Tensor<4>, mode: &mut Mode<'_>) -> Tensor<2> {
         let mut hidden = input;
         for block in &self.blocks {
             let normal = block.norm.forward_with(block.conv.forward(hidden), mode);

@@ -2,8 +2,7 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
+use burn::tensor::{Device, Tensor};
 
 use crate::{
     Classifier, ClassifierConfig, Cnn, CnnConfig, ConvNet, ConvNetConfig, Mode, ResNet,
@@ -13,17 +12,17 @@ use crate::{
 /// One type for all classifiers of images, so that a problem is compiled once and not once a network.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant, reason = "one is made a run")]
-pub enum ImageClassifier<B: Backend> {
+pub enum ImageClassifier {
     /// Of the pixels in a row.
-    Flat(Classifier<B>),
+    Flat(Classifier),
     /// Convolutions and a dense layer.
-    Cnn(Cnn<B>),
+    Cnn(Cnn),
     /// Normalised convolutions.
-    ConvNet(ConvNet<B>),
+    ConvNet(ConvNet),
     /// Residual.
-    ResNet(ResNet<B>),
+    ResNet(ResNet),
     /// Wide, pre-activated, residual.
-    WideResNet(WideResNet<B>),
+    WideResNet(WideResNet),
 }
 
 /// Builds an [`ImageClassifier`].
@@ -43,7 +42,7 @@ pub enum ImageClassifierConfig {
 
 impl ImageClassifierConfig {
     /// The network on `device`.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> ImageClassifier<B> {
+    pub fn init(&self, device: &Device) -> ImageClassifier {
         match self {
             Self::Flat(config) => ImageClassifier::Flat(config.init(device)),
             Self::Cnn(config) => ImageClassifier::Cnn(config.init(device)),
@@ -54,13 +53,13 @@ impl ImageClassifierConfig {
     }
 }
 
-impl<B: Backend> ImageClassifier<B> {
+impl ImageClassifier {
     /// What the last layer takes in.
     ///
     /// # Shapes
     /// - input: `[n, channels, height, width]`
     /// - output: `[n, features]`
-    pub fn features(&self, input: Tensor<B, 4>) -> Tensor<B, 2> {
+    pub fn features(&self, input: Tensor<4>) -> Tensor<2> {
         self.body(input, &mut Mode::Train)
     }
 
@@ -69,7 +68,7 @@ impl<B: Backend> ImageClassifier<B> {
     /// # Shapes
     /// - features: `[n, features]`
     /// - output: `[n, classes]`
-    pub fn head(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
+    pub fn head(&self, features: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Flat(network) => network.head(features),
             Self::Cnn(network) => network.head(features),
@@ -84,7 +83,7 @@ impl<B: Backend> ImageClassifier<B> {
     /// # Shapes
     /// - input: `[n, channels, height, width]`
     /// - output: `[n, classes]`
-    pub fn forward(&self, input: Tensor<B, 4>) -> Tensor<B, 2> {
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<2> {
         self.forward_with(input, Mode::Train)
     }
 
@@ -92,11 +91,11 @@ impl<B: Backend> ImageClassifier<B> {
     ///
     /// # Panics
     /// In [`Mode::Evaluate`], if the network normalises and nothing of it was gathered.
-    pub fn forward_with(&self, input: Tensor<B, 4>, mut mode: Mode<'_, B>) -> Tensor<B, 2> {
+    pub fn forward_with(&self, input: Tensor<4>, mut mode: Mode<'_>) -> Tensor<2> {
         self.head(self.body(input, &mut mode))
     }
 
-    fn body(&self, input: Tensor<B, 4>, mode: &mut Mode<'_, B>) -> Tensor<B, 2> {
+    fn body(&self, input: Tensor<4>, mode: &mut Mode<'_>) -> Tensor<2> {
         match self {
             Self::Flat(network) => network.features(input.flatten(1, 3)),
             Self::Cnn(network) => network.features(input),

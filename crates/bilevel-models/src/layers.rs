@@ -4,8 +4,7 @@ use std::f64::consts::SQRT_2;
 
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Initializer, PaddingConfig2d};
-use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
+use burn::tensor::{Device, Tensor};
 
 /// A square convolution without bias, `[inputs, outputs]` channels. At stride 1 it keeps height and width, at
 /// stride 2 it halves them, rounding up.
@@ -13,12 +12,7 @@ use burn::tensor::backend::Backend;
 /// Its weights start normal with variance `2 / fan_in`, which keeps the scale of what passes through a ReLU: K. He et
 /// al., "Delving deep into rectifiers", 2015, Eq. 10. Under a normalisation a step is as large as the weights are
 /// small, and Burn's default variance is a sixth of it.
-pub(crate) fn conv<B: Backend>(
-    channels: [usize; 2],
-    kernel: usize,
-    stride: usize,
-    device: &B::Device,
-) -> Conv2d<B> {
+pub(crate) fn conv(channels: [usize; 2], kernel: usize, stride: usize, device: &Device) -> Conv2d {
     let padding = kernel / 2;
     Conv2dConfig::new(channels, [kernel; 2])
         .with_stride([stride; 2])
@@ -29,6 +23,6 @@ pub(crate) fn conv<B: Backend>(
 }
 
 /// The mean over all pixels: `[n, channels, height, width]` to `[n, channels]`.
-pub(crate) fn mean_pixel<B: Backend>(images: Tensor<B, 4>) -> Tensor<B, 2> {
+pub(crate) fn mean_pixel(images: Tensor<4>) -> Tensor<2> {
     images.flatten::<3>(2, 3).mean_dim(2).flatten(1, 2)
 }

@@ -13,9 +13,9 @@
 //! [`Classifier`] is any of the first two and [`ImageClassifier`] any that takes images, chosen at run time;
 //! [`cross_entropy`] is the loss, one value a sample.
 //!
-//! Every network is a deterministic function of its parameters and its batch, on every level of
-//! differentiation: no dropout, and [`BatchNorm`] uses the statistics of the batch at hand. To evaluate, it takes
-//! [`Statistics`] that were gathered over the training set.
+//! Every network is a deterministic function of its parameters and its batch, which reads no number on its way and so
+//! can be recorded: no dropout, and [`BatchNorm`] uses the statistics of the batch at hand, on any device. To
+//! evaluate, it takes [`Statistics`] that were gathered over the training set.
 
 mod classifier;
 mod cnn;

@@ -1,7 +1,6 @@
 //! Cross-entropy and accuracy.
 
-use burn::tensor::backend::Backend;
-use burn::tensor::{ElementConversion, Int, Tensor, activation};
+use burn::tensor::{Int, Tensor, activation};
 
 /// The cross-entropy of each sample, `-log softmax(logits)[label]`.
 ///
@@ -9,7 +8,7 @@ use burn::tensor::{ElementConversion, Int, Tensor, activation};
 /// - logits: `[n, classes]`
 /// - labels: `[n]`, each less than `classes`
 /// - output: `[n]`
-pub fn cross_entropy<B: Backend>(logits: Tensor<B, 2>, labels: Tensor<B, 1, Int>) -> Tensor<B, 1> {
+pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
     let n = labels.dims()[0];
     let chosen = activation::log_softmax(logits, 1).gather(1, labels.reshape([n, 1]));
     chosen.reshape([n]).neg()
@@ -20,8 +19,8 @@ pub fn cross_entropy<B: Backend>(logits: Tensor<B, 2>, labels: Tensor<B, 1, Int>
 /// # Shapes
 /// - logits: `[n, classes]`
 /// - labels: `[n]`
-pub fn accuracy<B: Backend>(logits: Tensor<B, 2>, labels: Tensor<B, 1, Int>) -> f64 {
+pub fn accuracy(logits: Tensor<2>, labels: Tensor<1, Int>) -> f64 {
     let n = labels.dims()[0];
     let right = logits.argmax(1).reshape([n]).equal(labels).int().sum();
-    right.into_scalar().elem::<f64>() / n as f64
+    right.into_scalar::<f64>() / n as f64
 }

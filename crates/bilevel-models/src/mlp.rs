@@ -3,8 +3,7 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{Device, Tensor, activation};
 
 /// The nonlinearity between layers.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -17,8 +16,8 @@ pub enum Activation {
 
 /// Linear layers with a nonlinearity between them.
 #[derive(Module, Debug)]
-pub struct Mlp<B: Backend> {
-    layers: Vec<Linear<B>>,
+pub struct Mlp {
+    layers: Vec<Linear>,
     #[module(skip)]
     activation: Activation,
 }
@@ -35,20 +34,20 @@ pub struct MlpConfig {
 
 impl MlpConfig {
     /// The network on `device`.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> Mlp<B> {
+    pub fn init(&self, device: &Device) -> Mlp {
         let layers = self.widths.windows(2);
         let layers = layers.map(|w| LinearConfig::new(w[0], w[1]).init(device)).collect();
         Mlp { layers, activation: self.activation }
     }
 }
 
-impl<B: Backend> Mlp<B> {
+impl Mlp {
     /// What the last layer takes in: the last hidden layer, or the input where there is none.
     ///
     /// # Shapes
     /// - input: `[n, widths[0]]`
     /// - output: `[n, widths[last - 1]]`
-    pub fn features(&self, input: Tensor<B, 2>) -> Tensor<B, 2> {
+    pub fn features(&self, input: Tensor<2>) -> Tensor<2> {
         let hidden = self.layers.split_last().map_or(&[][..], |(_, hidden)| hidden);
         hidden.iter().fold(input, |input, layer| {
             let hidden = layer.forward(input);
@@ -64,7 +63,7 @@ impl<B: Backend> Mlp<B> {
     /// # Shapes
     /// - features: `[n, widths[last - 1]]`
     /// - output: `[n, widths[last]]`
-    pub fn head(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
+    pub fn head(&self, features: Tensor<2>) -> Tensor<2> {
         match self.layers.last() {
             Some(layer) => layer.forward(features),
             None => features,
@@ -72,7 +71,7 @@ impl<B: Backend> Mlp<B> {
     }
 
     /// The linear layers, from input to output.
-    pub fn layers(&self) -> &[Linear<B>] {
+    pub fn layers(&self) -> &[Linear] {
         &self.layers
     }
 
@@ -81,7 +80,7 @@ impl<B: Backend> Mlp<B> {
     /// # Shapes
     /// - input: `[n, widths[0]]`
     /// - output: `[n, widths[last]]`
-    pub fn forward(&self, input: Tensor<B, 2>) -> Tensor<B, 2> {
+    pub fn forward(&self, input: Tensor<2>) -> Tensor<2> {
         self.head(self.features(input))
     }
 }

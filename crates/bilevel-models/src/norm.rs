@@ -3,8 +3,7 @@
 use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
-use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
+use burn::tensor::{Device, Tensor};
 
 use crate::Mode;
 use crate::statistics::Moments;
@@ -13,13 +12,13 @@ use crate::statistics::Moments;
 ///
 /// `y = gamma (x - mean) / sqrt(var + epsilon) + beta`, statistics over samples and pixels.
 ///
-/// Unlike Burn's, it holds no running statistics: in training the output is the same function of parameters and
-/// batch whether it is evaluated, differentiated once or twice, which an unrolled step relies on. For evaluation,
-/// [`Statistics`](crate::Statistics) are gathered outside of the network.
+/// Unlike Burn's, it holds no running statistics, and does not normalise by them on devices without autodiff: the
+/// output is the same function of parameters and batch whether it is evaluated, differentiated once or twice, which
+/// an unrolled step relies on. For evaluation, [`Statistics`](crate::Statistics) are gathered outside of the network.
 #[derive(Module, Debug)]
-pub struct BatchNorm<B: Backend> {
-    gamma: Param<Tensor<B, 1>>,
-    beta: Param<Tensor<B, 1>>,
+pub struct BatchNorm {
+    gamma: Param<Tensor<1>>,
+    beta: Param<Tensor<1>>,
     epsilon: f64,
 }
 
@@ -38,7 +37,7 @@ pub struct BatchNormConfig {
 
 impl BatchNormConfig {
     /// The layer on `device`; beta is zeros.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> BatchNorm<B> {
+    pub fn init(&self, device: &Device) -> BatchNorm {
         BatchNorm {
             gamma: Initializer::Constant { value: self.gamma }.init([self.channels], device),
             beta: Initializer::Zeros.init([self.channels], device),
@@ -47,12 +46,12 @@ impl BatchNormConfig {
     }
 }
 
-impl<B: Backend> BatchNorm<B> {
+impl BatchNorm {
     /// The batch, normalised by its own statistics.
     ///
     /// # Shapes
     /// - input, output: `[n, channels, height, width]`
-    pub fn forward(&self, input: Tensor<B, 4>) -> Tensor<B, 4> {
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         self.forward_with(input, &mut Mode::Train)
     }
 
@@ -60,15 +59,15 @@ impl<B: Backend> BatchNorm<B> {
     ///
     /// # Panics
     /// In [`Mode::Evaluate`], if nothing of this layer was gathered.
-    pub fn forward_with(&self, input: Tensor<B, 4>, mode: &mut Mode<'_, B>) -> Tensor<B, 4> {
+    pub fn forward_with(&self, input: Tensor<4>, mode: &mut Mode<'_>) -> Tensor<4> {
         let shape = input.dims();
         let [samples, channels, height, width] = shape;
         let rows = input.reshape([samples, channels, height * width]);
-        let mean = |rows: Tensor<B, 3>| rows.mean_dim(2).mean_dim(0);
+        let mean = |rows: Tensor<3>| rows.mean_dim(2).mean_dim(0);
         // One number a row and not one a channel: CPU backends are many times faster where the last axis
         // alone is spread, and all that is done with the numbers themselves is next to nothing.
-        let each_row = |numbers: Tensor<B, 3>| numbers.repeat_dim(0, samples);
-        let per_channel = |p: &Param<Tensor<B, 1>>| p.val().reshape([1, channels, 1]);
+        let each_row = |numbers: Tensor<3>| numbers.repeat_dim(0, samples);
+        let per_channel = |p: &Param<Tensor<1>>| p.val().reshape([1, channels, 1]);
 
         let (centred, variance) = match mode {
             Mode::Evaluate(statistics) => {
@@ -81,7 +80,8 @@ impl<B: Backend> BatchNorm<B> {
                 let variance = mean(centred.clone() * centred.clone());
                 if let Mode::Gather(statistics) = mode {
                     let count = samples * height * width;
-                    let (mean, variance) = (mean_of_batch.detach(), variance.clone().detach());
+                    let constant = |numbers: Tensor<3>| numbers.without_autodiff();
+                    let (mean, variance) = (constant(mean_of_batch), constant(variance.clone()));
                     statistics.add(self.gamma.id, Moments { count, mean, variance });
                 }
                 (centred, variance)

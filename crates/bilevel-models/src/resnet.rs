@@ -4,8 +4,7 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{Device, Tensor, activation};
 
 use crate::layers::{conv, mean_pixel};
 use crate::{BatchNorm, BatchNormConfig, Mode};
@@ -32,23 +31,23 @@ use crate::{BatchNorm, BatchNormConfig, Mode};
 /// 2. Those of four stages (Table 1) are for images of 32x32: the stem is one of 3x3 without max-pooling, and a
 ///    bottleneck takes its stride in the 3x3 convolution. The parameters are those published for such networks.
 #[derive(Module, Debug)]
-pub struct ResNet<B: Backend> {
-    stem: Normalised<B>,
-    blocks: Vec<Block<B>>,
-    fc: Linear<B>,
+pub struct ResNet {
+    stem: Normalised,
+    blocks: Vec<Block>,
+    fc: Linear,
 }
 
 #[derive(Module, Debug)]
-struct Block<B: Backend> {
-    layers: Vec<Normalised<B>>,
-    shortcut: Option<Normalised<B>>,
+struct Block {
+    layers: Vec<Normalised>,
+    shortcut: Option<Normalised>,
 }
 
 /// A convolution and its normalisation, whose beta is the bias.
 #[derive(Module, Debug)]
-struct Normalised<B: Backend> {
-    conv: Conv2d<B>,
-    norm: BatchNorm<B>,
+struct Normalised {
+    conv: Conv2d,
+    norm: BatchNorm,
 }
 
 /// The layers of a residual block in a stage of c channels.
@@ -120,7 +119,7 @@ impl ResNetConfig {
     }
 
     /// The network on `device`.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> ResNet<B> {
+    pub fn init(&self, device: &Device) -> ResNet {
         let (mut inputs, mut channels) = (self.width, self.width);
         let stem = Normalised::new([self.inputs, inputs], (3, 1), 1.0, device);
         let mut blocks = Vec::with_capacity(self.blocks.iter().sum());
@@ -142,12 +141,12 @@ impl ResNetConfig {
     }
 
     /// The layers of a block, `[inputs, channels of the stage]`.
-    fn layers<B: Backend>(
+    fn layers(
         &self,
         [inputs, channels]: [usize; 2],
         stride: usize,
-        device: &B::Device,
-    ) -> Vec<Normalised<B>> {
+        device: &Device,
+    ) -> Vec<Normalised> {
         let layer = |channels, kernel, gamma| Normalised::new(channels, kernel, gamma, device);
         let (same, last) = ([channels; 2], self.last_gamma);
         match self.residual {
@@ -172,13 +171,13 @@ impl Residual {
     }
 }
 
-impl<B: Backend> ResNet<B> {
+impl ResNet {
     /// What `fc` takes in: the mean over the pixels of the last stage.
     ///
     /// # Shapes
     /// - input: `[n, channels, height, width]`
     /// - output: `[n, channels of the last stage]`
-    pub fn features(&self, input: Tensor<B, 4>) -> Tensor<B, 2> {
+    pub fn features(&self, input: Tensor<4>) -> Tensor<2> {
         self.body(input, &mut Mode::Train)
     }
 
@@ -187,7 +186,7 @@ impl<B: Backend> ResNet<B> {
     /// # Shapes
     /// - features: `[n, channels of the last stage]`
     /// - output: `[n, classes]`
-    pub fn head(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
+    pub fn head(&self, features: Tensor<2>) -> Tensor<2> {
         self.fc.forward(features)
     }
 
@@ -196,7 +195,7 @@ impl<B: Backend> ResNet<B> {
     /// # Shapes
     /// - input: `[n, channels, height, width]`
     /// - output: `[n, classes]`
-    pub fn forward(&self, input: Tensor<B, 4>) -> Tensor<B, 2> {
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<2> {
         self.forward_with(input, Mode::Train)
     }
 
@@ -204,11 +203,11 @@ impl<B: Backend> ResNet<B> {
     ///
     /// # Panics
     /// In [`Mode::Evaluate`], if nothing of this network was gathered.
-    pub fn forward_with(&self, input: Tensor<B, 4>, mut mode: Mode<'_, B>) -> Tensor<B, 2> {
+    pub fn forward_with(&self, input: Tensor<4>, mut mode: Mode<'_>) -> Tensor<2> {
         self.head(self.body(input, &mut mode))
     }
 
-    pub(crate) fn body(&self, input: Tensor<B, 4>, mode: &mut Mode<'_, B>) -> Tensor<B, 2> {
+    pub(crate) fn body(&self, input: Tensor<4>, mode: &mut Mode<'_>) -> Tensor<2> {
         let mut hidden = activation::relu(self.stem.forward(input, mode));
         for block in &self.blocks {
             hidden = block.forward(hidden, mode);
@@ -217,8 +216,8 @@ impl<B: Backend> ResNet<B> {
     }
 }
 
-impl<B: Backend> Block<B> {
-    fn forward(&self, input: Tensor<B, 4>, mode: &mut Mode<'_, B>) -> Tensor<B, 4> {
+impl Block {
+    fn forward(&self, input: Tensor<4>, mode: &mut Mode<'_>) -> Tensor<4> {
         let mut hidden = input.clone();
         for (at, layer) in self.layers.iter().enumerate() {
             if at > 0 {
@@ -234,18 +233,18 @@ impl<B: Backend> Block<B> {
     }
 }
 
-impl<B: Backend> Normalised<B> {
+impl Normalised {
     fn new(
         channels: [usize; 2],
         (kernel, stride): (usize, usize),
         gamma: f64,
-        device: &B::Device,
+        device: &Device,
     ) -> Self {
         let norm = BatchNormConfig::new(channels[1]).with_gamma(gamma);
         Self { conv: conv(channels, kernel, stride, device), norm: norm.init(device) }
     }
 
-    fn forward(&self, input: Tensor<B, 4>, mode: &mut Mode<'_, B>) -> Tensor<B, 4> {
+    fn forward(&self, input: Tensor<4>, mode: &mut Mode<'_>) -> Tensor<4> {
         self.norm.forward_with(self.conv.forward(input), mode)
     }
 }

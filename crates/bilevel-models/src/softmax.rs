@@ -3,13 +3,12 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::{Initializer, Linear, LinearConfig};
-use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
+use burn::tensor::{Device, Tensor};
 
 /// `logits = u W + b`: with [`cross_entropy`](crate::cross_entropy) a convex problem.
 #[derive(Module, Debug)]
-pub struct SoftmaxRegression<B: Backend> {
-    linear: Linear<B>,
+pub struct SoftmaxRegression {
+    linear: Linear,
 }
 
 /// Builds a [`SoftmaxRegression`], from zeros.
@@ -23,7 +22,7 @@ pub struct SoftmaxRegressionConfig {
 
 impl SoftmaxRegressionConfig {
     /// The network on `device`.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> SoftmaxRegression<B> {
+    pub fn init(&self, device: &Device) -> SoftmaxRegression {
         let linear = LinearConfig::new(self.features, self.classes)
             .with_initializer(Initializer::Zeros)
             .init(device);
@@ -31,18 +30,18 @@ impl SoftmaxRegressionConfig {
     }
 }
 
-impl<B: Backend> SoftmaxRegression<B> {
+impl SoftmaxRegression {
     /// The logits.
     ///
     /// # Shapes
     /// - input: `[n, features]`
     /// - output: `[n, classes]`
-    pub fn forward(&self, input: Tensor<B, 2>) -> Tensor<B, 2> {
+    pub fn forward(&self, input: Tensor<2>) -> Tensor<2> {
         self.linear.forward(input)
     }
 
     /// The sum of the squares of W and b. Shape `[1]`.
-    pub fn squared_norm(&self) -> Tensor<B, 1> {
+    pub fn squared_norm(&self) -> Tensor<1> {
         let weights = self.linear.weight.val().powi_scalar(2).sum();
         match &self.linear.bias {
             Some(bias) => weights + bias.val().powi_scalar(2).sum(),

@@ -4,17 +4,16 @@ use std::collections::HashMap;
 
 use burn::module::ParamId;
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
 
 /// Where a pass through a network takes the statistics of its [`BatchNorm`](crate::BatchNorm) layers from.
 #[derive(Debug)]
-pub enum Mode<'a, B: Backend> {
+pub enum Mode<'a> {
     /// From the batch at hand: the function that is trained.
     Train,
     /// From the batch at hand, which is added to those gathered so far.
-    Gather(&'a mut Statistics<B>),
+    Gather(&'a mut Statistics),
     /// From those gathered: each sample's output is then its own, whatever else is in the batch.
-    Evaluate(&'a Statistics<B>),
+    Evaluate(&'a Statistics),
 }
 
 /// The mean and the variance of what enters each [`BatchNorm`](crate::BatchNorm) of a network, over all samples
@@ -30,11 +29,10 @@ pub enum Mode<'a, B: Backend> {
 ///
 /// ```
 /// use bilevel_models::{ConvNetConfig, Mode, Statistics};
-/// use burn::tensor::{Distribution, Tensor};
-/// use burn_flex::Flex;
+/// use burn::tensor::{Device, Distribution, Tensor};
 ///
-/// let device = Default::default();
-/// let network = ConvNetConfig::new([1, 8, 8], 3).with_channels(vec![4]).init::<Flex>(&device);
+/// let device = Device::flex();
+/// let network = ConvNetConfig::new([1, 8, 8], 3).with_channels(vec![4]).init(&device);
 /// let batches = [5, 4].map(|n| Tensor::random([n, 1, 8, 8], Distribution::Default, &device));
 ///
 /// let mut statistics = Statistics::default();
@@ -42,31 +40,25 @@ pub enum Mode<'a, B: Backend> {
 ///     network.forward_with(batch.clone(), Mode::Gather(&mut statistics));
 /// }
 /// let one = batches[0].clone().narrow(0, 0, 1);
-/// let logits: Tensor<Flex, 2> = network.forward_with(one, Mode::Evaluate(&statistics));
+/// let logits = network.forward_with(one, Mode::Evaluate(&statistics));
 /// assert_eq!(logits.dims(), [1, 3]);
 /// ```
-#[derive(Clone, Debug)]
-pub struct Statistics<B: Backend> {
+#[derive(Clone, Debug, Default)]
+pub struct Statistics {
     /// By the layer's gamma.
-    moments: HashMap<ParamId, Moments<B>>,
+    moments: HashMap<ParamId, Moments>,
 }
 
-impl<B: Backend> Default for Statistics<B> {
-    fn default() -> Self {
-        Self { moments: HashMap::new() }
-    }
-}
-
-impl<B: Backend> Statistics<B> {
+impl Statistics {
     /// Of the layer whose gamma is `layer`.
-    pub(crate) fn of(&self, layer: ParamId) -> &Moments<B> {
+    pub(crate) fn of(&self, layer: ParamId) -> &Moments {
         self.moments.get(&layer).expect(
             "statistics of this very network: gather some with `Mode::Gather` before `Mode::Evaluate`",
         )
     }
 
     /// Takes those of one more batch in.
-    pub(crate) fn add(&mut self, layer: ParamId, batch: Moments<B>) {
+    pub(crate) fn add(&mut self, layer: ParamId, batch: Moments) {
         let batch = match self.moments.remove(&layer) {
             Some(before) => before.and(batch),
             None => batch,
@@ -77,13 +69,13 @@ impl<B: Backend> Statistics<B> {
 
 /// The mean and the variance of each channel, over `count` numbers. Tensors of shape `[1, channels, 1]`.
 #[derive(Clone, Debug)]
-pub(crate) struct Moments<B: Backend> {
+pub(crate) struct Moments {
     pub count: usize,
-    pub mean: Tensor<B, 3>,
-    pub variance: Tensor<B, 3>,
+    pub mean: Tensor<3>,
+    pub variance: Tensor<3>,
 }
 
-impl<B: Backend> Moments<B> {
+impl Moments {
     /// Those of both sets of numbers together (T. Chan et al., "Algorithms for computing the sample
     /// variance", 1983).
     fn and(self, other: Self) -> Self {

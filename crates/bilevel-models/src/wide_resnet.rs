@@ -4,8 +4,7 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{Device, Tensor, activation};
 
 use crate::layers::{conv, mean_pixel};
 use crate::{BatchNorm, BatchNormConfig, Mode};
@@ -21,25 +20,25 @@ use crate::{BatchNorm, BatchNormConfig, Mode};
 /// another function of the network at each evaluation. WRN-28-10 has 36,479,194 parameters for 3 channels and 10
 /// classes.
 #[derive(Module, Debug)]
-pub struct WideResNet<B: Backend> {
-    stem: Conv2d<B>,
-    blocks: Vec<Block<B>>,
-    norm: BatchNorm<B>,
-    fc: Linear<B>,
+pub struct WideResNet {
+    stem: Conv2d,
+    blocks: Vec<Block>,
+    norm: BatchNorm,
+    fc: Linear,
 }
 
 #[derive(Module, Debug)]
-struct Block<B: Backend> {
-    first: Preactivated<B>,
-    second: Preactivated<B>,
-    shortcut: Option<Conv2d<B>>,
+struct Block {
+    first: Preactivated,
+    second: Preactivated,
+    shortcut: Option<Conv2d>,
 }
 
 /// A normalisation, and the convolution that ReLU of it goes through.
 #[derive(Module, Debug)]
-struct Preactivated<B: Backend> {
-    norm: BatchNorm<B>,
-    conv: Conv2d<B>,
+struct Preactivated {
+    norm: BatchNorm,
+    conv: Conv2d,
 }
 
 /// Builds a [`WideResNet`]. Convolutions start normal with variance `2 / fan_in`, as K. He et al., "Delving deep into
@@ -68,7 +67,7 @@ impl WideResNetConfig {
     }
 
     /// The network on `device`.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> WideResNet<B> {
+    pub fn init(&self, device: &Device) -> WideResNet {
         let mut inputs = self.width;
         let stem = conv([self.inputs, inputs], 3, 1, device);
         let mut blocks = Vec::with_capacity(3 * self.blocks);
@@ -90,13 +89,13 @@ impl WideResNetConfig {
     }
 }
 
-impl<B: Backend> WideResNet<B> {
+impl WideResNet {
     /// What `fc` takes in: the mean over the pixels of the last stage.
     ///
     /// # Shapes
     /// - input: `[n, channels, height, width]`
     /// - output: `[n, channels of the last stage]`
-    pub fn features(&self, input: Tensor<B, 4>) -> Tensor<B, 2> {
+    pub fn features(&self, input: Tensor<4>) -> Tensor<2> {
         self.body(input, &mut Mode::Train)
     }
 
@@ -105,7 +104,7 @@ impl<B: Backend> WideResNet<B> {
     /// # Shapes
     /// - features: `[n, channels of the last stage]`
     /// - output: `[n, classes]`
-    pub fn head(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
+    pub fn head(&self, features: Tensor<2>) -> Tensor<2> {
         self.fc.forward(features)
     }
 
@@ -114,7 +113,7 @@ impl<B: Backend> WideResNet<B> {
     /// # Shapes
     /// - input: `[n, channels, height, width]`
     /// - output: `[n, classes]`
-    pub fn forward(&self, input: Tensor<B, 4>) -> Tensor<B, 2> {
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<2> {
         self.forward_with(input, Mode::Train)
     }
 
@@ -122,11 +121,11 @@ impl<B: Backend> WideResNet<B> {
     ///
     /// # Panics
     /// In [`Mode::Evaluate`], if nothing of this network was gathered.
-    pub fn forward_with(&self, input: Tensor<B, 4>, mut mode: Mode<'_, B>) -> Tensor<B, 2> {
+    pub fn forward_with(&self, input: Tensor<4>, mut mode: Mode<'_>) -> Tensor<2> {
         self.head(self.body(input, &mut mode))
     }
 
-    pub(crate) fn body(&self, input: Tensor<B, 4>, mode: &mut Mode<'_, B>) -> Tensor<B, 2> {
+    pub(crate) fn body(&self, input: Tensor<4>, mode: &mut Mode<'_>) -> Tensor<2> {
         let mut hidden = self.stem.forward(input);
         for block in &self.blocks {
             hidden = block.forward(hidden, mode);
@@ -135,8 +134,8 @@ impl<B: Backend> WideResNet<B> {
     }
 }
 
-impl<B: Backend> Block<B> {
-    fn forward(&self, input: Tensor<B, 4>, mode: &mut Mode<'_, B>) -> Tensor<B, 4> {
+impl Block {
+    fn forward(&self, input: Tensor<4>, mode: &mut Mode<'_>) -> Tensor<4> {
         let active = self.first.activate(input.clone(), mode);
         let added = match &self.shortcut {
             Some(shortcut) => shortcut.forward(active.clone()),
@@ -147,13 +146,13 @@ impl<B: Backend> Block<B> {
     }
 }
 
-impl<B: Backend> Preactivated<B> {
-    fn new(channels: [usize; 2], stride: usize, device: &B::Device) -> Self {
+impl Preactivated {
+    fn new(channels: [usize; 2], stride: usize, device: &Device) -> Self {
         let norm = BatchNormConfig::new(channels[0]).init(device);
         Self { norm, conv: conv(channels, 3, stride, device) }
     }
 
-    fn activate(&self, input: Tensor<B, 4>, mode: &mut Mode<'_, B>) -> Tensor<B, 4> {
+    fn activate(&self, input: Tensor<4>, mode: &mut Mode<'_>) -> Tensor<4> {
         activation::relu(self.norm.forward_with(input, mode))
     }
 }

@@ -1,13 +1,8 @@
 //! Sizes and shapes of the networks, and what they evaluate to with statistics, in f32 on flex.
 
-use bilevel_autodiff::{Layout, value_and_grad};
 use bilevel_models::*;
-use burn::backend::Autodiff;
-use burn::module::{AutodiffModule, Module, ModuleVisitor, Param};
-use burn::tensor::{Distribution, Int, Tensor, backend::Backend};
-use burn_flex::{Flex, FlexDevice};
-
-type B = Flex;
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Distribution, Tensor};
 
 // ---- sizes ----------------------------------------------------------------------------------------
 
@@ -18,8 +13,8 @@ struct Size {
     layers: usize,
 }
 
-impl<B: Backend> ModuleVisitor<B> for Size {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+impl ModuleVisitor for Size {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let shape = param.lazy_shape();
         self.parameters += shape.num_elements();
         self.layers += usize::from(D > 1);
@@ -27,7 +22,7 @@ impl<B: Backend> ModuleVisitor<B> for Size {
 }
 
 /// The layers with a matrix, and the parameters.
-fn size(network: &impl Module<B>) -> (usize, usize) {
+fn size(network: &impl Module) -> (usize, usize) {
     let mut size = Size::default();
     network.visit(&mut size);
     (size.layers, size.parameters)
@@ -47,10 +42,10 @@ fn residual_networks_have_the_parameters_that_are_published() {
         (ResNetConfig::resnet101(3, 10), 101, 4, 42_512_970),
         (ResNetConfig::resnet152(3, 10), 152, 4, 58_156_618),
     ] {
-        let found = size(&config.init::<B>(&FlexDevice));
+        let found = size(&config.init(&Device::flex()));
         assert_eq!(found, (layers + shortcuts, parameters), "ResNet-{layers}");
     }
-    let wrn = WideResNetConfig::wrn_28_10(3, 10).init::<B>(&FlexDevice);
+    let wrn = WideResNetConfig::wrn_28_10(3, 10).init(&Device::flex());
     assert_eq!(
         size(&wrn),
         (28 + 1, 36_479_194),
@@ -60,11 +55,11 @@ fn residual_networks_have_the_parameters_that_are_published() {
 
 #[test]
 fn the_other_networks_have_the_parameters_of_their_layers() {
-    assert_eq!(size(&VNetConfig::new().init::<B>(&FlexDevice)), (2, 301));
-    let cnn = CnnConfig::new([1, 28, 28], 10).init::<B>(&FlexDevice);
+    assert_eq!(size(&VNetConfig::new().init(&Device::flex())), (2, 301));
+    let cnn = CnnConfig::new([1, 28, 28], 10).init(&Device::flex());
     let convs = (25 * 32 + 32) + (25 * 32 * 64 + 64);
     assert_eq!(size(&cnn), (4, convs + (7 * 7 * 64 * 128 + 128) + 1290));
-    let convnet = ConvNetConfig::new([1, 28, 28], 5).init::<B>(&FlexDevice);
+    let convnet = ConvNetConfig::new([1, 28, 28], 5).init(&Device::flex());
     let blocks = (9 * 64 + 64 + 128) + 3 * (9 * 64 * 64 + 64 + 128);
     assert_eq!(size(&convnet), (5, blocks + 64 * 5 + 5));
 }
@@ -95,22 +90,21 @@ fn networks() -> Vec<(&'static str, ImageClassifierConfig, usize)> {
     ]
 }
 
-fn images<L: Backend>(n: usize, [height, width]: [usize; 2]) -> Tensor<L, 4> {
+fn images(n: usize, [height, width]: [usize; 2]) -> Tensor<4> {
     let wave = |(at, _): (usize, ())| (0.7 * (at * at % 101) as f32).sin();
     let values: Vec<f32> =
         std::iter::repeat_n((), n * 2 * height * width).enumerate().map(wave).collect();
-    Tensor::<L, 1>::from_floats(values.as_slice(), &L::Device::default())
-        .reshape([n, 2, height, width])
+    Tensor::<1>::from_floats(values.as_slice(), &Device::flex()).reshape([n, 2, height, width])
 }
 
-fn read<L: Backend, const D: usize>(tensor: Tensor<L, D>) -> Vec<f64> {
+fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.into_data().iter::<f64>().collect()
 }
 
 #[test]
 fn every_network_is_a_head_on_features_of_these_shapes() {
     for (name, config, features) in networks() {
-        let network = config.init::<B>(&FlexDevice);
+        let network = config.init(&Device::flex());
         let found = network.features(images(3, [9, 8]));
         assert_eq!(found.dims(), [3, features], "{name}");
         let logits = network.forward(images(3, [9, 8]));
@@ -127,7 +121,7 @@ fn residual_networks_take_images_of_any_height_and_width() {
             ImageClassifierConfig::ResNet(_) | ImageClassifierConfig::WideResNet(_)
         );
         if sizeless {
-            let network = config.init::<B>(&FlexDevice);
+            let network = config.init(&Device::flex());
             for size in [[1, 1], [7, 4]] {
                 assert_eq!(network.features(images(3, size)).dims(), [3, features], "{name}");
             }
@@ -137,8 +131,8 @@ fn residual_networks_take_images_of_any_height_and_width() {
 
 #[test]
 fn weights_of_samples_lie_between_0_and_1_and_depend_on_their_own_loss_alone() {
-    let network = VNetConfig::new().init::<B>(&FlexDevice);
-    let losses = Tensor::random([50], Distribution::Uniform(0.0, 8.0), &FlexDevice);
+    let network = VNetConfig::new().init(&Device::flex());
+    let losses = Tensor::random([50], Distribution::Uniform(0.0, 8.0), &Device::flex());
     let weights = network.forward(losses.clone());
     assert!(
         read(weights.clone()).iter().all(|weight| (0.0..1.0).contains(weight) && *weight > 0.0)
@@ -162,7 +156,7 @@ fn close(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
 #[test]
 fn statistics_of_one_batch_evaluate_as_training_does_and_sample_by_sample() {
     for (name, config, _) in networks() {
-        let network = config.init::<B>(&FlexDevice);
+        let network = config.init(&Device::flex());
         let trained = read(network.forward(images(6, [9, 8])));
         let mut statistics = Statistics::default();
         let gathered = network.forward_with(images(6, [9, 8]), Mode::Gather(&mut statistics));
@@ -178,8 +172,8 @@ fn statistics_of_one_batch_evaluate_as_training_does_and_sample_by_sample() {
 
 #[test]
 fn statistics_of_several_batches_are_those_of_all_their_samples() {
-    let norm = BatchNormConfig::new(2).init::<B>(&FlexDevice);
-    let all: Tensor<B, 4> = images(9, [3, 5]) * 3.0 + 7.0;
+    let norm = BatchNormConfig::new(2).init(&Device::flex());
+    let all: Tensor<4> = images(9, [3, 5]) * 3.0 + 7.0;
     let mut statistics = Statistics::default();
     for (start, length) in [(0, 2), (2, 6), (8, 1)] {
         norm.forward_with(all.clone().narrow(0, start, length), &mut Mode::Gather(&mut statistics));
@@ -190,34 +184,123 @@ fn statistics_of_several_batches_are_those_of_all_their_samples() {
 
 #[test]
 fn gradients_stop_at_statistics() {
-    let norm = BatchNormConfig::new(2).init::<Autodiff<B>>(&FlexDevice);
+    let device = Device::flex().autodiff();
+    let norm = BatchNormConfig::new(2).init(&device);
     let mut statistics = Statistics::default();
-    let input = images::<Autodiff<B>>(4, [3, 5]).require_grad();
+    let input = images(4, [3, 5]).autodiff().require_grad();
     norm.forward_with(input.clone(), &mut Mode::Gather(&mut statistics));
     let found = norm.forward_with(images(4, [3, 5]), &mut Mode::Evaluate(&statistics));
     assert!(input.grad(&found.powi_scalar(3).sum().backward()).is_none());
 }
 
 #[test]
-fn statistics_are_no_variables_and_gathering_moves_no_parameter() {
-    let network = ResNetConfig::resnet20(2, CLASSES).with_width(2).init::<Autodiff<B>>(&FlexDevice);
-    let labels = || Tensor::<Autodiff<B>, 1, Int>::from_ints([0, 1, 2], &FlexDevice);
-    let loss = |network: &ResNet<Autodiff<B>>| {
-        cross_entropy(network.forward(images(3, [9, 8])), labels()).mean()
-    };
-    let layout = Layout::of(&network);
-    let (value, gradient) = value_and_grad(&network, loss);
+fn statistics_gathered_in_training_evaluate_on_any_device() {
+    let network = ResNetConfig::resnet20(2, CLASSES).with_width(2);
+    let network = network.init(&Device::flex().autodiff());
     let mut statistics = Statistics::default();
-    network.valid().forward_with(images(3, [9, 8]), Mode::Gather(&mut statistics));
-    network.valid().forward_with(images(3, [9, 8]), Mode::Evaluate(&statistics));
-    assert_eq!(Layout::of(&network), layout);
-    let (again, gradient_again) = value_and_grad(&network, loss);
-    assert_eq!((again, gradient_again.to_vec()), (value, gradient.to_vec()));
+    let trained = network.forward_with(images(6, [9, 8]), Mode::Gather(&mut statistics));
+    let trained = read(trained);
+    for network in [network.valid(), network] {
+        let found = network.forward_with(images(6, [9, 8]), Mode::Evaluate(&statistics));
+        close("evaluated", &read(found), &trained, 1e-4);
+    }
+}
+
+/// The shapes and the numbers of what is trained.
+#[derive(Default)]
+struct Parameters {
+    shapes: Vec<Vec<usize>>,
+    numbers: Vec<f64>,
+}
+
+impl ModuleVisitor for Parameters {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.shapes.push(param.val().dims().to_vec());
+        self.numbers.extend(read(param.val()));
+    }
+}
+
+#[test]
+fn statistics_are_no_variables_and_gathering_moves_no_parameter() {
+    let network = ResNetConfig::resnet20(2, CLASSES).with_width(2).init(&Device::flex());
+    let parameters = |network: &ResNet| {
+        let mut parameters = Parameters::default();
+        network.visit(&mut parameters);
+        (parameters.shapes, parameters.numbers)
+    };
+    let before = parameters(&network);
+    let output = read(network.forward(images(3, [9, 8])));
+    let mut statistics = Statistics::default();
+    network.forward_with(images(3, [9, 8]), Mode::Gather(&mut statistics));
+    network.forward_with(images(3, [9, 8]), Mode::Evaluate(&statistics));
+    assert_eq!(parameters(&network), before);
+    assert_eq!(read(network.forward(images(3, [9, 8]))), output);
 }
 
 #[test]
 #[should_panic(expected = "gather some with `Mode::Gather` before `Mode::Evaluate`")]
 fn a_network_without_statistics_is_not_evaluated() {
-    let network = ResNetConfig::resnet20(2, CLASSES).with_width(1).init::<B>(&FlexDevice);
+    let network = ResNetConfig::resnet20(2, CLASSES).with_width(1).init(&Device::flex());
     network.forward_with(images(3, [9, 8]), Mode::Evaluate(&Statistics::default()));
+}
+
+// ---- starts ---------------------------------------------------------------------------------------
+
+/// The mean square of a kernel's numbers, times the numbers that one output is made of.
+#[derive(Default)]
+struct Spread(Vec<f64>);
+
+impl ModuleVisitor for Spread {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if D == 4 {
+            let fan_in: usize = param.val().dims()[1..].iter().product();
+            let squares = param.val().powi_scalar(2).mean().into_data();
+            self.0.push(fan_in as f64 * squares.iter::<f64>().next().unwrap());
+        }
+    }
+}
+
+#[test]
+fn convolutions_start_with_a_variance_of_two_over_their_inputs() {
+    Device::flex().seed(1);
+    let resnet = ResNetConfig::resnet20(3, CLASSES).init(&Device::flex());
+    let wide = WideResNetConfig::wrn_28_10(3, CLASSES).with_blocks(1).with_widening(1);
+    let mut spread = Spread::default();
+    resnet.visit(&mut spread);
+    wide.init(&Device::flex()).visit(&mut spread);
+    assert!(spread.0.len() > 25);
+    // The smallest kernel has 432 numbers: its mean square is off by 7 % in the mean.
+    for found in spread.0 {
+        assert!((found / 2.0 - 1.0).abs() < 0.3, "{found}, expected about 2");
+    }
+}
+
+/// Vectors of zeros.
+#[derive(Default)]
+struct Zeros(usize);
+
+impl ModuleVisitor for Zeros {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0 += usize::from(D == 1 && read(param.val()).iter().all(|&number| number == 0.0));
+    }
+}
+
+#[test]
+fn the_blocks_of_networks_of_four_stages_start_as_their_shortcuts() {
+    let zeros = |config: &ResNetConfig| {
+        let mut zeros = Zeros::default();
+        config.clone().with_width(2).init(&Device::flex()).visit(&mut zeros);
+        zeros.0
+    };
+    for (config, blocks) in [
+        (ResNetConfig::resnet20(2, CLASSES), 0),
+        (ResNetConfig::resnet32(2, CLASSES), 0),
+        (ResNetConfig::resnet18(2, CLASSES), 2 + 2 + 2 + 2),
+        (ResNetConfig::resnet34(2, CLASSES), 3 + 4 + 6 + 3),
+        (ResNetConfig::resnet152(2, CLASSES), 3 + 8 + 36 + 3),
+    ] {
+        // Every beta is zeros too.
+        let betas = zeros(&config.clone().with_last_gamma(1.0));
+        assert_eq!(zeros(&config) - betas, blocks, "{:?}", config.blocks);
+    }
 }

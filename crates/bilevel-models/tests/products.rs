@@ -1,27 +1,21 @@
-//! First and second derivatives of every network of this crate, in f64 on flex: against differences,
-//! against each other, and exact where they are known.
+//! First and second derivatives of every network of this crate, in f64 on flex: against differences, against each other,
+//! and exact where they are known.
 
 use std::sync::Once;
 
-use bilevel_autodiff::{
-    Dual, Layout, Loss, ReverseOverForward, Tolerances, Track, Vector, check_within, grad,
-    grad_and_hvp, hvp, jvp, lift_reverse, second_order, value_and_grad,
-};
 use bilevel_models::*;
-use burn::backend::Autodiff;
-use burn::module::{AutodiffModule, Module, Param};
+use bilevel_program::{
+    Layout, Tolerances, TraceError, Vector, check_within, grad, grad_and_hvp, hvp, jvp,
+    second_order, stop_gradient, value_and_grad,
+};
+use burn::module::{Module, Param};
 use burn::nn;
-use burn::tensor::backend::Backend;
-use burn::tensor::{FloatDType, Int, IntDType, Tensor, TensorData, activation, set_default_dtypes};
-use burn_flex::{Flex, FlexDevice};
-
-type B = Flex;
+use burn::tensor::{Device, FloatDType, Int, IntDType, Tensor, TensorData, activation};
 
 // ---- the table: a new network is one line ---------------------------------------------------------
 
-fn networks() -> Vec<(&'static str, Network<Autodiff<B>>)> {
-    f64_everywhere();
-    let device = &FlexDevice;
+fn networks() -> Vec<(&'static str, Network)> {
+    let device = &device();
     let softmax = SoftmaxRegressionConfig::new(PIXELS, CLASSES);
     let mlp = MlpConfig::new(vec![PIXELS, 9, 7, CLASSES]);
     let tanh = mlp.clone().with_activation(Activation::Tanh);
@@ -70,21 +64,21 @@ fn networks() -> Vec<(&'static str, Network<Autodiff<B>>)> {
 /// Any network, so that each check is compiled once.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant, reason = "one is made a line of the table")]
-enum Network<B: Backend> {
-    Image(ImageClassifier<B>),
-    Weights(VNet<B>),
-    Normal(Normal<B>),
+enum Network {
+    Image(ImageClassifier),
+    Weights(VNet),
+    Normal(Normal),
 }
 
 /// Batch normalisation in a network without kinks.
 #[derive(Module, Debug)]
-struct Normal<B: Backend> {
-    norm: BatchNorm<B>,
-    head: nn::Linear<B>,
+struct Normal {
+    norm: BatchNorm,
+    head: nn::Linear,
 }
 
-impl<B: Backend> Network<B> {
-    fn forward(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
+impl Network {
+    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         match self {
             Self::Image(network) => network.forward(images),
             // The first pixels, as if they were losses.
@@ -108,45 +102,36 @@ const SAMPLES: usize = 7;
 
 /// A vector as a module.
 #[derive(Module, Debug)]
-struct Values<B: Backend> {
-    values: Param<Tensor<B, 1>>,
+struct Values {
+    values: Param<Tensor<1>>,
 }
 
-fn sample_weights() -> Values<Autodiff<B>> {
-    Values { values: Param::from_tensor(tensor(numbers(2, SAMPLES), [SAMPLES])) }
+fn sample_weights() -> Values {
+    Values { values: Param::from_tensor(tensor(numbers(2, SAMPLES), [SAMPLES], &device())) }
 }
 
-fn images<L: Backend>() -> Tensor<L, 4> {
-    tensor(numbers(3, SAMPLES * PIXELS), [SAMPLES, IMAGE[0], IMAGE[1], IMAGE[2]])
+fn images(device: &Device) -> Tensor<4> {
+    tensor(numbers(3, SAMPLES * PIXELS), [SAMPLES, IMAGE[0], IMAGE[1], IMAGE[2]], device)
 }
 
 /// The cross-entropy of each sample.
-fn losses<L: Backend>(network: &Network<L>) -> Tensor<L, 1> {
+fn losses(network: &Network) -> Tensor<1> {
+    let device = &network.devices()[0];
     let labels: Vec<i64> = (0..SAMPLES).map(|i| (i * i % CLASSES) as i64).collect();
-    let labels: Tensor<L, 1, Int> =
-        Tensor::from_data(TensorData::new(labels, [SAMPLES]), &L::Device::default());
-    cross_entropy(network.forward(images()), labels)
+    let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [SAMPLES]), device);
+    cross_entropy(network.forward(images(device)), labels)
 }
 
-fn loss<L: Backend>(network: &Network<L>) -> Tensor<L, 1> {
+fn loss(network: &Network) -> Tensor<1> {
     losses(network).mean()
 }
 
 /// One weight a sample, as hyper-cleaning has it.
-fn weighted<L: Backend>(x: &Values<L>, network: &Network<L>) -> Tensor<L, 1> {
+fn weighted(x: &Values, network: &Network) -> Tensor<1> {
     (activation::sigmoid(x.values.val()) * losses(network)).mean()
 }
 
 // ---- the checks -----------------------------------------------------------------------------------
-
-struct Training;
-
-impl<L: Backend> Loss<L> for Training {
-    type Module = Network<L>;
-    fn loss(&self, network: &Network<L>) -> Tensor<L, 1> {
-        loss(network)
-    }
-}
 
 /// Near the point no kink of ReLU or of max-pooling lies on the way, and every network is as smooth there
 /// as the differences and the orders of Taylor remainders want it.
@@ -155,7 +140,7 @@ const NEAR: Tolerances = Tolerances { step: 1e-5, reach: 2e-3, ..Tolerances::F64
 #[test]
 fn every_network_passes_the_gradient_check() {
     for (name, network) in networks() {
-        let report = check_within(&Training, &network, &NEAR);
+        let report = check_within(&network, loss, &NEAR).unwrap();
         println!("{name}\n{report}");
         report.assert_ok();
         for (test, order) in [("order 2", 2.0), ("order 3", 3.0)] {
@@ -167,12 +152,12 @@ fn every_network_passes_the_gradient_check() {
 }
 
 #[test]
-fn forward_over_reverse_gives_the_gradient_and_the_same_product() {
+fn one_program_gives_the_gradient_and_the_same_product() {
     for (name, network) in networks() {
         let v = random(&point(&network), 5);
-        let (gradient, product) = grad_and_hvp::<B, _, Network<Dual<B>>, _>(&network, &v, loss);
-        check(name, "gradient", off(&gradient, &grad(&network, loss)), 1e-12);
-        check(name, "product", off(&product, &hvp(&network, &v, loss)), 1e-10);
+        let (gradient, product) = grad_and_hvp(&network, &v, loss).unwrap();
+        check(name, "gradient", off(&gradient, &grad(&network, loss).unwrap()), 1e-12);
+        check(name, "product", off(&product, &hvp(&network, &v, loss).unwrap()), 1e-10);
     }
 }
 
@@ -182,25 +167,33 @@ fn mixed_products_agree_with_differences_of_both_gradients() {
     for (name, network) in networks() {
         let start = point(&network);
         let v = random(&start, 5);
-        let found = second_order(&x, &network, &v, weighted);
+        let found = second_order(&x, &network, &v, weighted).unwrap();
         // Of one function of x and y, moved along v in y.
         let moved = |h| at(&network, &start.axpy(h, &v));
         let xy = slope(|h| {
             let y = moved(h);
-            grad(&x, |x| weighted(x, &y))
+            second_gradients(&x, &y).0
         });
-        let yy = slope(|h| grad(&moved(h), |y| weighted(&x, y)));
+        let yy = slope(|h| second_gradients(&x, &moved(h)).1);
         check(name, "f_xy v", off(&found.xy, &xy), 1e-7);
         check(name, "f_yy v", off(&found.yy, &yy), 1e-7);
         // The same derivatives taken the other way round: <u, f_xy v> = d/dx <f_y, v> along u.
         let (start, u) = (point(&x), random(&point(&x), 6));
         let mixed = slope(|h| {
             let x = at(&x, &start.axpy(h, &u));
-            grad(&network, |y| weighted(&x, y))
+            second_gradients(&x, &network).1
         });
         let (left, right) = (u.dot(&found.xy), v.dot(&mixed));
         check(name, "f_xy' u", (left - right).abs() / left.abs(), 1e-7);
     }
+}
+
+/// Both gradients of the weighted loss, as one of a pair of modules.
+fn second_gradients(x: &Values, y: &Network) -> (Vector, Vector) {
+    let both = (x.clone(), y.clone());
+    let gradient = grad(&both, |(x, y)| weighted(x, y)).unwrap();
+    let (of_x, of_y) = (Layout::of(x), Layout::of(y));
+    (gradient.only(&of_x), gradient.only(&of_y))
 }
 
 #[test]
@@ -208,11 +201,10 @@ fn jvp_agrees_with_differences() {
     for (name, network) in networks() {
         let start = point(&network);
         let v = random(&start, 5);
-        let (values, found) = jvp(&network, &v, losses::<Dual<B>>);
+        let (values, found) = jvp(&network, &v, losses).unwrap();
         let samples = point(&sample_weights());
-        let as_vector =
-            |t: Tensor<B, 1>| Vector::from_slice(samples.layout(), &read(t), &FlexDevice);
-        let at_step = |h| as_vector(losses(&at(&network, &start.axpy(h, &v)).valid()));
+        let as_vector = |t: Tensor<1>| Vector::from_slice(samples.layout(), &read(t), &device());
+        let at_step = |h| as_vector(losses(&at(&network, &start.axpy(h, &v))));
         check(name, "values", off(&as_vector(values), &at_step(0.0)), 1e-14);
         check(name, "jvp against differences", off(&as_vector(found), &slope(at_step)), 1e-7);
     }
@@ -222,93 +214,80 @@ fn jvp_agrees_with_differences() {
 
 #[test]
 fn linear_losses_and_zero_directions_have_products_that_are_exactly_zero() {
-    f64_everywhere();
     let x = sample_weights();
     let v = random(&point(&x), 5);
     let zeros = vec![0.0; SAMPLES];
 
-    fn linear<L: Backend>(x: &Values<L>) -> Tensor<L, 1> {
-        x.values.val().sum() * 3
-    }
-    assert_eq!(hvp(&x, &v, linear).to_vec(), zeros);
-    let (gradient, product) = grad_and_hvp::<B, _, Values<Dual<B>>, _>(&x, &v, linear);
+    let linear = |x: &Values| x.values.val().sum() * 3;
+    assert_eq!(hvp(&x, &v, linear).unwrap().to_vec(), zeros);
+    let (gradient, product) = grad_and_hvp(&x, &v, linear).unwrap();
     assert_eq!((gradient.to_vec(), product.to_vec()), (vec![3.0; SAMPLES], zeros.clone()));
 
-    fn constant<L: Backend>(_: &Values<L>) -> Tensor<L, 1> {
-        Tensor::ones([1], &L::Device::default())
-    }
-    let (value, gradient) = value_and_grad(&x, constant);
+    let constant = |x: &Values| Tensor::<1>::ones([1], &x.values.device());
+    let (value, gradient) = value_and_grad(&x, constant).unwrap();
     assert_eq!((value, gradient.to_vec()), (1.0, zeros.clone()));
-    assert_eq!(hvp(&x, &v, constant).to_vec(), zeros);
-    assert_eq!(read(jvp(&x, &v, constant::<Dual<B>>).1), [0.0]);
-    let (gradient, product) = grad_and_hvp::<B, _, Values<Dual<B>>, _>(&x, &v, constant);
+    assert_eq!(hvp(&x, &v, constant).unwrap().to_vec(), zeros);
+    assert_eq!(read(jvp(&x, &v, constant).unwrap().1), [0.0]);
+    let (gradient, product) = grad_and_hvp(&x, &v, constant).unwrap();
     assert_eq!((gradient.to_vec(), product.to_vec()), (zeros.clone(), zeros.clone()));
 
-    fn bilinear<L: Backend>(x: &Values<L>, y: &Values<L>) -> Tensor<L, 1> {
-        (x.values.val() * y.values.val()).sum()
-    }
-    let y = Values { values: Param::from_tensor(tensor(numbers(7, SAMPLES), [SAMPLES])) };
+    let bilinear = |x: &Values, y: &Values| (x.values.val() * y.values.val()).sum();
+    let y =
+        Values { values: Param::from_tensor(tensor(numbers(7, SAMPLES), [SAMPLES], &device())) };
     let v = random(&point(&y), 5);
-    let found = second_order(&x, &y, &v, bilinear);
+    let found = second_order(&x, &y, &v, bilinear).unwrap();
     assert_eq!((found.xy.to_vec(), found.yy.to_vec()), (v.to_vec(), zeros));
 
     for (name, network) in networks() {
         let zero = point(&network).zeros_like();
-        assert_eq!(hvp(&network, &zero, loss).norm(), 0.0, "{name}");
-        assert_eq!(second_order(&x, &network, &zero, weighted).xy.norm(), 0.0, "{name}");
+        assert_eq!(hvp(&network, &zero, loss).unwrap().norm(), 0.0, "{name}");
+        assert_eq!(second_order(&x, &network, &zero, weighted).unwrap().xy.norm(), 0.0, "{name}");
     }
 }
 
 #[test]
-fn detach_stops_both_derivatives_except_the_tangent_under_forward_over_reverse() {
-    f64_everywhere();
-    fn half_detached<L: Backend>(x: &Values<L>) -> Tensor<L, 1> {
-        (x.values.val() * x.values.val().detach()).sum()
-    }
+fn what_is_held_constant_stops_both_derivatives_and_detach_is_refused() {
     let x = sample_weights();
     let v = random(&point(&x), 5);
-    assert_eq!(grad(&x, half_detached).to_vec(), point(&x).to_vec());
-    assert_eq!(hvp(&x, &v, half_detached).norm(), 0.0);
-    let (gradient, product) = grad_and_hvp::<B, _, Values<Dual<B>>, _>(&x, &v, half_detached);
-    assert_eq!((gradient.to_vec(), product.to_vec()), (point(&x).to_vec(), v.to_vec()));
+    let half = |x: &Values| (x.values.val() * stop_gradient(x.values.val())).sum();
+    assert_eq!(grad(&x, half).unwrap().to_vec(), point(&x).to_vec());
+    assert_eq!(hvp(&x, &v, half).unwrap().norm(), 0.0);
+    let (gradient, product) = grad_and_hvp(&x, &v, half).unwrap();
+    assert_eq!((gradient.to_vec(), product.norm()), (point(&x).to_vec(), 0.0));
+    let detached = |x: &Values| (x.values.val() * x.values.val().detach()).sum();
+    assert!(matches!(grad(&x, detached), Err(TraceError::Detached { .. })));
 }
 
 #[test]
-#[should_panic(expected = "a loss is one number, found 7: end it with `.mean()` or `.sum()`")]
-fn a_loss_that_forgot_its_mean_has_no_gradient() {
+fn a_loss_that_forgot_its_mean_has_no_derivative() {
     let (_, network) = networks().remove(0);
-    grad(&network, losses);
-}
-
-#[test]
-#[should_panic(expected = "a loss is one number, found 7: end it with `.mean()` or `.sum()`")]
-fn a_loss_that_forgot_its_mean_has_no_product() {
-    let (_, network) = networks().remove(0);
-    hvp(&network, &point(&network), losses);
+    let expected = TraceError::NotOneNumber { shape: vec![7] };
+    assert_eq!(grad(&network, losses).unwrap_err(), expected);
+    assert_eq!(hvp(&network, &point(&network), losses).unwrap_err(), expected);
 }
 
 // ---- Burn's own modules ---------------------------------------------------------------------------
 
 /// Layers of burn-nn, with running statistics; the first layer is frozen.
 #[derive(Module, Debug)]
-struct Mixed<B: Backend> {
-    body: nn::Linear<B>,
-    norm: nn::BatchNorm<B>,
-    head: nn::Linear<B>,
+struct Mixed {
+    body: nn::Linear,
+    norm: nn::BatchNorm,
+    head: nn::Linear,
 }
 
-fn mixed() -> Mixed<Autodiff<B>> {
-    f64_everywhere();
-    let device = &FlexDevice;
+fn mixed() -> Mixed {
+    let device = &device();
     Mixed {
-        body: nn::LinearConfig::new(PIXELS, 6).init(device).no_grad(),
+        body: nn::LinearConfig::new(PIXELS, 6).init(device).freeze(),
         norm: nn::BatchNormConfig::new(6).init(device),
         head: nn::LinearConfig::new(6, 1).init(device),
     }
 }
 
-fn squares<L: Backend>(network: &Mixed<L>) -> Tensor<L, 1> {
-    let hidden = network.norm.forward(network.body.forward(images().flatten::<2>(1, 3)));
+fn squares(network: &Mixed) -> Tensor<1> {
+    let images = images(&network.head.weight.device()).flatten::<2>(1, 3);
+    let hidden = network.norm.forward(network.body.forward(images));
     network.head.forward(activation::tanh(hidden)).powi_scalar(2).mean()
 }
 
@@ -319,8 +298,8 @@ fn frozen_parameters_and_running_statistics_are_no_variables() {
     let paths: Vec<_> = start.layout().leaves().iter().map(|leaf| leaf.path.as_str()).collect();
     assert_eq!(paths, ["norm.gamma", "norm.beta", "head.weight", "head.bias"]);
     let v = random(&start, 5);
-    let expected = slope(|h| grad(&at(&network, &start.axpy(h, &v)), squares));
-    check("burn-nn", "hvp of the rest", off(&hvp(&network, &v, squares), &expected), 1e-7);
+    let expected = slope(|h| grad(&at(&network, &start.axpy(h, &v)), squares).unwrap());
+    check("burn-nn", "hvp of the rest", off(&hvp(&network, &v, squares).unwrap(), &expected), 1e-7);
 }
 
 #[test]
@@ -328,29 +307,29 @@ fn products_leave_the_running_statistics_of_the_user_alone() {
     let network = mixed();
     let x = sample_weights();
     let v = random(&point(&network), 5);
-    let statistics = || {
+    let statistics = |network: &Mixed| {
         let norm = &network.norm;
         [read(norm.running_mean.value_sync()), read(norm.running_var.value_sync())]
     };
-    let before = statistics();
-    grad(&network, squares);
-    hvp(&network, &v, squares);
-    grad_and_hvp::<B, _, Mixed<Dual<B>>, _>(&network, &v, squares);
-    jvp(&network, &v, squares::<Dual<B>>);
-    second_order(&x, &network, &v, |_: &Values<ReverseOverForward<B>>, y| squares(y));
-    assert_eq!(statistics(), before);
-    squares(&network);
-    assert_ne!(statistics(), before, "training itself does move them");
+    let before = statistics(&network);
+    grad(&network, squares).unwrap();
+    hvp(&network, &v, squares).unwrap();
+    grad_and_hvp(&network, &v, squares).unwrap();
+    jvp(&network, &v, squares).unwrap();
+    second_order(&x, &network, &v, |_: &Values, y: &Mixed| squares(y)).unwrap();
+    assert_eq!(statistics(&network), before);
+    let training = network.train();
+    squares(&training);
+    assert_ne!(statistics(&training), before, "training itself does move them");
 }
 
 // ---- tools ----------------------------------------------------------------------------------------
 
 /// Burn fixes the element types of a device once a process.
-fn f64_everywhere() {
+fn device() -> Device {
     static F64: Once = Once::new();
-    F64.call_once(|| {
-        set_default_dtypes::<Flex>(&FlexDevice, FloatDType::F64, IntDType::I64).unwrap();
-    });
+    F64.call_once(|| Device::flex().configure((FloatDType::F64, IntDType::I64)).unwrap());
+    Device::flex()
 }
 
 /// Numbers in [-1, 1] that look random and are the same everywhere.
@@ -364,39 +343,39 @@ fn numbers(seed: u64, n: usize) -> Vec<f64> {
     (0..n + 4).map(|_| next()).skip(4).collect()
 }
 
-fn tensor<L: Backend, const D: usize>(values: Vec<f64>, shape: [usize; D]) -> Tensor<L, D> {
-    Tensor::from_data(TensorData::new(values, shape), &L::Device::default())
+fn tensor<const D: usize>(values: Vec<f64>, shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(values, shape), device)
 }
 
-fn read<L: Backend>(tensor: Tensor<L, 1>) -> Vec<f64> {
+fn read(tensor: Tensor<1>) -> Vec<f64> {
     tensor.into_data().iter::<f64>().collect()
 }
 
-fn point<M: AutodiffModule<Autodiff<B>>>(module: &M) -> Vector<B> {
-    Vector::from_module(&Layout::of(module), &module.valid())
+fn point<M: Module>(module: &M) -> Vector {
+    Vector::from_module(&Layout::of(module), module)
 }
 
 /// `module` moved to `point`.
-fn at<M: AutodiffModule<Autodiff<B>>>(module: &M, point: &Vector<B>) -> M {
-    lift_reverse::<B, M>(&module.valid(), point, Track::Leaves).module
+fn at<M: Module>(module: &M, point: &Vector) -> M {
+    point.write_into(module.clone())
 }
 
 /// A direction of length 1.
-fn random(like: &Vector<B>, seed: u64) -> Vector<B> {
+fn random(like: &Vector, seed: u64) -> Vector {
     let values = numbers(seed, like.layout().size());
-    let direction = Vector::from_slice(like.layout(), &values, &FlexDevice);
+    let direction = Vector::from_slice(like.layout(), &values, &device());
     direction.scale(1.0 / direction.norm())
 }
 
 /// The derivative of `f` at 0 by five points.
-fn slope(f: impl Fn(f64) -> Vector<B>) -> Vector<B> {
+fn slope(f: impl Fn(f64) -> Vector) -> Vector {
     let h = 1e-4;
     let difference = |steps: f64| f(steps * h).sub(&f(-steps * h));
     difference(1.0).scale(8.0).sub(&difference(2.0)).scale(1.0 / (12.0 * h))
 }
 
 /// The distance of `found` from `expected`, relative to the latter.
-fn off(found: &Vector<B>, expected: &Vector<B>) -> f64 {
+fn off(found: &Vector, expected: &Vector) -> f64 {
     found.sub(expected).norm() / expected.norm()
 }
 

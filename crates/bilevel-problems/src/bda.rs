@@ -1,10 +1,7 @@
 //! A lower level with many solutions.
 
-use std::marker::PhantomData;
-
 use bilevel_core::{BilevelProblem, Error};
-use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
+use burn::tensor::{Device, Tensor};
 
 use crate::instance::squared_norm;
 use crate::{Instance, Values};
@@ -34,23 +31,23 @@ impl BdaCounterexample {
     ///
     /// # Errors
     /// If a start is not finite.
-    pub fn at<B: Backend>(x: f64, y: [f64; 2], device: &B::Device) -> Result<Instance<B>, Error> {
-        Instance::new(Self, &Values::new(&[x], device), &Values::new(&y, device), PhantomData)
+    pub fn at(x: f64, y: [f64; 2], device: &Device) -> Result<Instance, Error> {
+        Instance::new(Self, &Values::new(&[x], device), &Values::new(&y, device), ())
     }
 }
 
-impl<B: Backend> BilevelProblem<B> for BdaCounterexample {
-    type Upper = Values<B>;
-    type Lower = Values<B>;
-    type Batch = PhantomData<B>;
+impl BilevelProblem for BdaCounterexample {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = ();
 
-    fn upper_loss(&self, x: &Values<B>, y: &Values<B>, _: &PhantomData<B>) -> Tensor<B, 1> {
+    fn upper_loss(&self, x: &Values, y: &Values, _: &()) -> Tensor<1> {
         let y = y.val();
         let apart = squared_norm(x.val() - y.clone().narrow(0, 1, 1));
         (apart + squared_norm(y.narrow(0, 0, 1) - 1.0)) * 0.5
     }
 
-    fn lower_loss(&self, x: &Values<B>, y: &Values<B>, _: &PhantomData<B>) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Values, y: &Values, _: &()) -> Tensor<1> {
         let first = y.val().narrow(0, 0, 1);
         squared_norm(first.clone()) * 0.5 - x.val() * first
     }

@@ -3,8 +3,7 @@
 use bilevel_core::BilevelProblem;
 use bilevel_models::cross_entropy;
 use burn::module::{Module, Param};
-use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
+use burn::tensor::{Device, Tensor};
 
 use crate::{LabelledRows, Values};
 
@@ -30,19 +29,19 @@ pub struct ClassPenalties;
 
 /// W.
 #[derive(Module, Debug)]
-pub struct ClassWeights<B: Backend> {
+pub struct ClassWeights {
     /// `[p, k]`
-    pub values: Param<Tensor<B, 2>>,
+    pub values: Param<Tensor<2>>,
 }
 
-impl<B: Backend> ClassWeights<B> {
+impl ClassWeights {
     /// These values, `[p, k]`.
-    pub fn new(values: Tensor<B, 2>) -> Self {
+    pub fn new(values: Tensor<2>) -> Self {
         Self { values: Param::from_tensor(values) }
     }
 
     /// W = 0, where all classes are equally likely.
-    pub fn zeros(features: usize, classes: usize, device: &B::Device) -> Self {
+    pub fn zeros(features: usize, classes: usize, device: &Device) -> Self {
         Self::new(Tensor::zeros([features, classes], device))
     }
 
@@ -51,35 +50,25 @@ impl<B: Backend> ClassWeights<B> {
     /// # Shapes
     /// - input: `[n, p]`
     /// - output: `[n, k]`
-    pub fn forward(&self, input: Tensor<B, 2>) -> Tensor<B, 2> {
+    pub fn forward(&self, input: Tensor<2>) -> Tensor<2> {
         input.matmul(self.values.val())
     }
 
-    fn loss(&self, batch: &LabelledRows<B>) -> Tensor<B, 1> {
+    fn loss(&self, batch: &LabelledRows) -> Tensor<1> {
         cross_entropy(self.forward(batch.inputs.clone()), batch.classes.clone()).mean()
     }
 }
 
-impl<B: Backend> BilevelProblem<B> for ClassPenalties {
-    type Upper = Values<B>;
-    type Lower = ClassWeights<B>;
-    type Batch = LabelledRows<B>;
+impl BilevelProblem for ClassPenalties {
+    type Upper = Values;
+    type Lower = ClassWeights;
+    type Batch = LabelledRows;
 
-    fn upper_loss(
-        &self,
-        _: &Values<B>,
-        w: &ClassWeights<B>,
-        validation: &LabelledRows<B>,
-    ) -> Tensor<B, 1> {
+    fn upper_loss(&self, _: &Values, w: &ClassWeights, validation: &LabelledRows) -> Tensor<1> {
         w.loss(validation)
     }
 
-    fn lower_loss(
-        &self,
-        x: &Values<B>,
-        w: &ClassWeights<B>,
-        training: &LabelledRows<B>,
-    ) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Values, w: &ClassWeights, training: &LabelledRows) -> Tensor<1> {
         // Squares are summed over features first: k products with a penalty, and not p k.
         let squares = w.values.val().powi_scalar(2).sum_dim(0).squeeze_dim(0);
         w.loss(training) + (x.val().exp() * squares).sum() * 0.5

@@ -1,11 +1,7 @@
 //! One constraint, on the upper or on the lower level.
 
-use std::marker::PhantomData;
-
 use bilevel_core::{BilevelProblem, Constraints, Error, ModuleConstraints};
-use burn::backend::Autodiff;
-use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::instance::squared_norm;
 use crate::{Instance, Values};
@@ -46,11 +42,11 @@ impl Constrained {
     ///
     /// # Errors
     /// If a start is not finite.
-    pub fn at<B: Backend>(
+    pub fn at(
         x: &[f64; 3],
         y: &[f64; 3],
-        device: &B::Device,
-    ) -> Result<(Instance<B>, impl Constraints<B> + 'static), Error> {
+        device: &Device,
+    ) -> Result<(Instance, impl Constraints + 'static), Error> {
         Self::bounded(x, y, Self::S, device)
     }
 
@@ -58,16 +54,16 @@ impl Constrained {
     ///
     /// # Errors
     /// If a start is not finite.
-    pub fn bounded<B: Backend>(
+    pub fn bounded(
         x: &[f64; 3],
         y: &[f64; 3],
         s: f64,
-        device: &B::Device,
-    ) -> Result<(Instance<B>, impl Constraints<B> + 'static), Error> {
-        let (x, y) = (Values::<Autodiff<B>>::new(x, device), Values::new(y, device));
-        let h = move |_: &Values<_>, y: &Values<Autodiff<B>>| y.val().sum() - s;
-        let constraint = ModuleConstraints::new(&x, &y, h);
-        Ok((Instance::new(Self, &x, &y, PhantomData)?, constraint))
+        device: &Device,
+    ) -> Result<(Instance, impl Constraints + 'static), Error> {
+        let (x, y) = (Values::new(x, device), Values::new(y, device));
+        let h = move |_: &Values, y: &Values| y.val().sum() - s;
+        let constraint = ModuleConstraints::new(&x, &y, h)?;
+        Ok((Instance::new(Self, &x, &y, ())?, constraint))
     }
 
     /// `h(y)`, by how much the constraint is violated.
@@ -99,19 +95,20 @@ impl Constrained {
     }
 }
 
-impl<B: Backend> BilevelProblem<B> for Constrained {
-    type Upper = Values<B>;
-    type Lower = Values<B>;
-    type Batch = PhantomData<B>;
+impl BilevelProblem for Constrained {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = ();
 
-    fn upper_loss(&self, x: &Values<B>, y: &Values<B>, _: &PhantomData<B>) -> Tensor<B, 1> {
+    fn upper_loss(&self, x: &Values, y: &Values, _: &()) -> Tensor<1> {
         let (x, y) = (x.val(), y.val());
-        let constant = |v: [f64; 3]| Tensor::from_data(TensorData::from(v), &x.device());
+        let constant =
+            |v: [f64; 3]| Tensor::from_data(TensorData::from(v), (&x.device(), x.dtype()));
         let (c, d) = (constant(Self::C), constant(Self::D));
         (squared_norm(y - c) + squared_norm(x - d) * Self::R) * 0.5
     }
 
-    fn lower_loss(&self, x: &Values<B>, y: &Values<B>, _: &PhantomData<B>) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Values, y: &Values, _: &()) -> Tensor<1> {
         squared_norm(y.val() - x.val()) * 0.5
     }
 }

@@ -1,7 +1,6 @@
 //! Logistic regression with one penalty a feature.
 
 use bilevel_core::BilevelProblem;
-use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, activation};
 
 use crate::{LabelledRows, Values};
@@ -27,28 +26,23 @@ use crate::{LabelledRows, Values};
 pub struct FeaturePenalties;
 
 /// `mean_i log(1 + exp(-b_i a_i.w))`.
-fn logistic_loss<B: Backend>(w: &Values<B>, batch: &LabelledRows<B>) -> Tensor<B, 1> {
+fn logistic_loss(w: &Values, batch: &LabelledRows) -> Tensor<1> {
     let signs = batch.classes.clone().float() * 2.0 - 1.0;
     let scores = batch.inputs.clone().matmul(w.val().unsqueeze_dim(1)).squeeze_dim(1);
     // Not `softplus`, whose exponential overflows at wrong and confident scores.
     activation::log_sigmoid(scores * signs).mean().neg()
 }
 
-impl<B: Backend> BilevelProblem<B> for FeaturePenalties {
-    type Upper = Values<B>;
-    type Lower = Values<B>;
-    type Batch = LabelledRows<B>;
+impl BilevelProblem for FeaturePenalties {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = LabelledRows;
 
-    fn upper_loss(
-        &self,
-        _: &Values<B>,
-        w: &Values<B>,
-        validation: &LabelledRows<B>,
-    ) -> Tensor<B, 1> {
+    fn upper_loss(&self, _: &Values, w: &Values, validation: &LabelledRows) -> Tensor<1> {
         logistic_loss(w, validation)
     }
 
-    fn lower_loss(&self, x: &Values<B>, w: &Values<B>, training: &LabelledRows<B>) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Values, w: &Values, training: &LabelledRows) -> Tensor<1> {
         logistic_loss(w, training) + (x.val().exp() * w.val().powi_scalar(2)).sum() * 0.5
     }
 }

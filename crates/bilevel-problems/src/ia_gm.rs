@@ -1,10 +1,7 @@
 //! A convex lower level with many solutions, in many dimensions.
 
-use std::marker::PhantomData;
-
 use bilevel_core::{BilevelProblem, Error};
-use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
+use burn::tensor::{Device, Tensor};
 
 use crate::instance::squared_norm;
 use crate::{Instance, Pair, Values};
@@ -34,23 +31,23 @@ impl IaGmConvex {
     ///
     /// # Errors
     /// If a start is not finite.
-    pub fn at<B: Backend>(x: f64, y: f64, device: &B::Device) -> Result<Instance<B>, Error> {
+    pub fn at(x: f64, y: f64, device: &Device) -> Result<Instance, Error> {
         let (x, y) = ([x; Self::SIZE], [y; Self::SIZE]);
-        Instance::new(Self, &Values::new(&x, device), &Pair::new(&y, &y, device), PhantomData)
+        Instance::new(Self, &Values::new(&x, device), &Pair::new(&y, &y, device), ())
     }
 }
 
-impl<B: Backend> BilevelProblem<B> for IaGmConvex {
-    type Upper = Values<B>;
-    type Lower = Pair<B>;
-    type Batch = PhantomData<B>;
+impl BilevelProblem for IaGmConvex {
+    type Upper = Values;
+    type Lower = Pair;
+    type Batch = ();
 
-    fn upper_loss(&self, x: &Values<B>, y: &Pair<B>, _: &PhantomData<B>) -> Tensor<B, 1> {
+    fn upper_loss(&self, x: &Values, y: &Pair, _: &()) -> Tensor<1> {
         let fourth = |v| squared_norm(v).powi_scalar(2);
         fourth(x.val() - y.second.val()) + fourth(y.first.val() - 1.0)
     }
 
-    fn lower_loss(&self, x: &Values<B>, y: &Pair<B>, _: &PhantomData<B>) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Values, y: &Pair, _: &()) -> Tensor<1> {
         let first = y.first.val();
         squared_norm(first.clone()) * 0.5 - (x.val() * first).sum()
     }

@@ -1,11 +1,9 @@
 //! A lower level with many minima.
 
 use std::f64::consts::PI;
-use std::marker::PhantomData;
 
 use bilevel_core::{BilevelProblem, Error};
-use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
+use burn::tensor::{Device, Tensor};
 
 use crate::{Instance, Values};
 
@@ -37,21 +35,21 @@ impl IapttNumeric {
     ///
     /// # Errors
     /// If a start is not finite.
-    pub fn at<B: Backend>(x: f64, y: f64, device: &B::Device) -> Result<Instance<B>, Error> {
-        Instance::new(Self, &Values::new(&[x], device), &Values::new(&[y], device), PhantomData)
+    pub fn at(x: f64, y: f64, device: &Device) -> Result<Instance, Error> {
+        Instance::new(Self, &Values::new(&[x], device), &Values::new(&[y], device), ())
     }
 }
 
-impl<B: Backend> BilevelProblem<B> for IapttNumeric {
-    type Upper = Values<B>;
-    type Lower = Values<B>;
-    type Batch = PhantomData<B>;
+impl BilevelProblem for IapttNumeric {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = ();
 
-    fn upper_loss(&self, x: &Values<B>, y: &Values<B>, _: &PhantomData<B>) -> Tensor<B, 1> {
+    fn upper_loss(&self, x: &Values, y: &Values, _: &()) -> Tensor<1> {
         x.val() + x.val() * y.val()
     }
 
-    fn lower_loss(&self, x: &Values<B>, y: &Values<B>, _: &PhantomData<B>) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Values, y: &Values, _: &()) -> Tensor<1> {
         -(x.val() * y.val()).sin()
     }
 }

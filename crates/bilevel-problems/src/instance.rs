@@ -1,35 +1,28 @@
 //! A problem at a start.
 
-use bilevel_autodiff::Vector;
-use bilevel_core::problem::{Batch, Lower, Upper};
-use bilevel_core::{AutodiffOracle, Bilevel, Data, Error, FullBatch, Oracle};
+use bilevel_core::{AutodiffOracle, BilevelProblem, Data, Error, FullBatch, Oracle};
+use bilevel_program::Vector;
 use burn::module::{Module, Param};
-use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
 /// A problem at a start, its type erased: what every method takes.
-pub struct Instance<B: Backend> {
+pub struct Instance {
     /// The losses and their derivatives.
-    pub oracle: Box<dyn Oracle<B>>,
+    pub oracle: Box<dyn Oracle>,
     /// The start of x.
-    pub x: Vector<B>,
+    pub x: Vector,
     /// The start of y.
-    pub y: Vector<B>,
+    pub y: Vector,
 }
 
-impl<B: Backend> Instance<B> {
+impl Instance {
     /// `problem` with the same data on both levels, from the values of `x` and `y`.
     ///
     /// # Errors
     /// As [`AutodiffOracle::new`]: a loss that is not one finite number at the start.
-    pub fn new<P>(
-        problem: P,
-        x: &Upper<P, B>,
-        y: &Lower<P, B>,
-        data: Batch<P, B>,
-    ) -> Result<Self, Error>
+    pub fn new<P>(problem: P, x: &P::Upper, y: &P::Lower, data: P::Batch) -> Result<Self, Error>
     where
-        P: Bilevel<B> + 'static,
+        P: BilevelProblem + 'static,
     {
         Self::with_data(problem, x, y, FullBatch { upper: data.clone(), lower: data })
     }
@@ -40,14 +33,14 @@ impl<B: Backend> Instance<B> {
     /// As [`AutodiffOracle::new`].
     pub fn with_data<P>(
         problem: P,
-        x: &Upper<P, B>,
-        y: &Lower<P, B>,
-        data: impl Data<Batch<P, B>> + 'static,
+        x: &P::Upper,
+        y: &P::Lower,
+        data: impl Data<P::Batch> + 'static,
     ) -> Result<Self, Error>
     where
-        P: Bilevel<B> + 'static,
+        P: BilevelProblem + 'static,
     {
-        let oracle = AutodiffOracle::<B, P, _>::new(problem, x, y, data)?;
+        let oracle = AutodiffOracle::new(problem, x, y, data)?;
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
         Ok(Self { oracle: Box::new(oracle), x, y })
     }
@@ -55,35 +48,35 @@ impl<B: Backend> Instance<B> {
 
 /// A vector as a module.
 #[derive(Module, Debug)]
-pub struct Values<B: Backend> {
+pub struct Values {
     /// The vector, `[n]`.
-    pub values: Param<Tensor<B, 1>>,
+    pub values: Param<Tensor<1>>,
 }
 
-impl<B: Backend> Values<B> {
+impl Values {
     /// With these values, in the float type of the device.
-    pub fn new(values: &[f64], device: &B::Device) -> Self {
+    pub fn new(values: &[f64], device: &Device) -> Self {
         Self { values: Param::from_tensor(vector(values, device)) }
     }
 
     /// The vector.
-    pub fn val(&self) -> Tensor<B, 1> {
+    pub fn val(&self) -> Tensor<1> {
         self.values.val()
     }
 }
 
 /// Two vectors as a module, for lower variables in two parts.
 #[derive(Module, Debug)]
-pub struct Pair<B: Backend> {
+pub struct Pair {
     /// y1
-    pub first: Param<Tensor<B, 1>>,
+    pub first: Param<Tensor<1>>,
     /// y2
-    pub second: Param<Tensor<B, 1>>,
+    pub second: Param<Tensor<1>>,
 }
 
-impl<B: Backend> Pair<B> {
+impl Pair {
     /// With these values.
-    pub fn new(first: &[f64], second: &[f64], device: &B::Device) -> Self {
+    pub fn new(first: &[f64], second: &[f64], device: &Device) -> Self {
         Self {
             first: Param::from_tensor(vector(first, device)),
             second: Param::from_tensor(vector(second, device)),
@@ -91,11 +84,11 @@ impl<B: Backend> Pair<B> {
     }
 }
 
-pub(crate) fn vector<B: Backend>(values: &[f64], device: &B::Device) -> Tensor<B, 1> {
+pub(crate) fn vector(values: &[f64], device: &Device) -> Tensor<1> {
     Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
 }
 
 /// The squared Euclidean norm, `[1]`.
-pub(crate) fn squared_norm<B: Backend>(v: Tensor<B, 1>) -> Tensor<B, 1> {
+pub(crate) fn squared_norm(v: Tensor<1>) -> Tensor<1> {
     v.powi_scalar(2).sum()
 }

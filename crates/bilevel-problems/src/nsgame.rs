@@ -1,10 +1,7 @@
 //! A bilevel problem that can be played as a game.
 
-use std::marker::PhantomData;
-
 use bilevel_core::{BilevelProblem, Error};
-use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
+use burn::tensor::{Device, Tensor};
 
 use crate::instance::squared_norm;
 use crate::{Instance, Pair, Values};
@@ -33,25 +30,25 @@ impl NsgameToy {
     ///
     /// # Errors
     /// If a start is not finite.
-    pub fn at<B: Backend>(
+    pub fn at(
         x: &[f64; Self::SIZE],
         y: [&[f64; Self::SIZE]; 2],
-        device: &B::Device,
-    ) -> Result<Instance<B>, Error> {
-        Instance::new(Self, &Values::new(x, device), &Pair::new(y[0], y[1], device), PhantomData)
+        device: &Device,
+    ) -> Result<Instance, Error> {
+        Instance::new(Self, &Values::new(x, device), &Pair::new(y[0], y[1], device), ())
     }
 }
 
-impl<B: Backend> BilevelProblem<B> for NsgameToy {
-    type Upper = Values<B>;
-    type Lower = Pair<B>;
-    type Batch = PhantomData<B>;
+impl BilevelProblem for NsgameToy {
+    type Upper = Values;
+    type Lower = Pair;
+    type Batch = ();
 
-    fn upper_loss(&self, x: &Values<B>, y: &Pair<B>, _: &PhantomData<B>) -> Tensor<B, 1> {
+    fn upper_loss(&self, x: &Values, y: &Pair, _: &()) -> Tensor<1> {
         (squared_norm(x.val() - y.first.val()) + squared_norm(y.second.val() - 1.0)) * 0.5
     }
 
-    fn lower_loss(&self, x: &Values<B>, y: &Pair<B>, _: &PhantomData<B>) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Values, y: &Pair, _: &()) -> Tensor<1> {
         let (x, first) = (x.val(), y.first.val());
         let apart = squared_norm(x.clone() - y.second.val());
         (squared_norm(first.clone()) + apart) * 0.5 - (x * first).sum()

@@ -1,10 +1,7 @@
 //! A non-convex lower level in one dimension.
 
-use std::marker::PhantomData;
-
 use bilevel_core::{BilevelProblem, Error};
-use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
+use burn::tensor::{Device, Tensor};
 
 use crate::{Instance, Values};
 
@@ -30,20 +27,16 @@ impl PbgdToy {
     ///
     /// # Errors
     /// If a start is not finite.
-    pub fn at<B: Backend>(x: f64, y: f64, device: &B::Device) -> Result<Instance<B>, Error> {
-        Instance::new(Self, &Values::new(&[x], device), &Values::new(&[y], device), PhantomData)
+    pub fn at(x: f64, y: f64, device: &Device) -> Result<Instance, Error> {
+        Instance::new(Self, &Values::new(&[x], device), &Values::new(&[y], device), ())
     }
 
     /// From many starts side by side, the losses their sums: start i has number i of x and of y.
     ///
     /// # Errors
     /// If a start is not finite.
-    pub fn starts<B: Backend>(
-        x: &[f64],
-        y: &[f64],
-        device: &B::Device,
-    ) -> Result<Instance<B>, Error> {
-        Instance::new(Self, &Values::new(x, device), &Values::new(y, device), PhantomData)
+    pub fn starts(x: &[f64], y: &[f64], device: &Device) -> Result<Instance, Error> {
+        Instance::new(Self, &Values::new(x, device), &Values::new(y, device), ())
     }
 
     /// The local minima of `F(x, -x)` within the bounds, in order.
@@ -84,18 +77,18 @@ impl PbgdToy {
     }
 }
 
-impl<B: Backend> BilevelProblem<B> for PbgdToy {
-    type Upper = Values<B>;
-    type Lower = Values<B>;
-    type Batch = PhantomData<B>;
+impl BilevelProblem for PbgdToy {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = ();
 
-    fn upper_loss(&self, x: &Values<B>, y: &Values<B>, _: &PhantomData<B>) -> Tensor<B, 1> {
+    fn upper_loss(&self, x: &Values, y: &Values, _: &()) -> Tensor<1> {
         let gate = (x.val() * -4.0 + 2.0).exp() + 1.0;
         let far = (x.val() * 4.0 - 2.0).powi_scalar(2) + 1.0;
         ((y.val() * 4.0 + 2.0).cos() / gate + far.log() * 0.5).sum()
     }
 
-    fn lower_loss(&self, x: &Values<B>, y: &Values<B>, _: &PhantomData<B>) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Values, y: &Values, _: &()) -> Tensor<1> {
         let sum = x.val() + y.val();
         (sum.clone().powi_scalar(2) + x.val() * sum.sin().powi_scalar(2)).sum()
     }

@@ -1,9 +1,8 @@
 //! Quadratic surfaces with few lower steps, or with a singular lower Hessian.
 
 use bilevel_core::{BilevelProblem, Error};
-use burn::module::Module;
-use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorData};
+use bilevel_program::Batch;
+use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -47,7 +46,7 @@ impl PenaltySmooth {
     ///
     /// # Errors
     /// If there are none.
-    pub fn at<B: Backend>(self, trials: usize, device: &B::Device) -> Result<Instance<B>, Error> {
+    pub fn at(self, trials: usize, device: &Device) -> Result<Instance, Error> {
         instance(self.0, |_| identity(), trials, device)
     }
 
@@ -67,7 +66,7 @@ impl PenaltySingular {
     ///
     /// # Errors
     /// If there are none.
-    pub fn at<B: Backend>(self, trials: usize, device: &B::Device) -> Result<Instance<B>, Error> {
+    pub fn at(self, trials: usize, device: &Device) -> Result<Instance, Error> {
         instance(self.0, Self::matrix, trials, device)
     }
 
@@ -115,13 +114,13 @@ impl PenaltySingular {
 }
 
 /// The matrices A of `q(w) = norm(A w)^2`, one a trial: `[trials, 10, 10]`.
-#[derive(Module, Debug)]
-pub struct Matrix<B: Backend> {
-    rows: Tensor<B, 3>,
+#[derive(Clone, Debug, Batch)]
+pub struct Matrix {
+    rows: Tensor<3>,
 }
 
-impl<B: Backend> Matrix<B> {
-    fn q(&self, w: Tensor<B, 1>) -> Tensor<B, 1> {
+impl Matrix {
+    fn q(&self, w: Tensor<1>) -> Tensor<1> {
         let trials = self.rows.dims()[0];
         self.rows.clone().matmul(w.reshape([trials, SIZE, 1])).powi_scalar(2).sum()
     }
@@ -131,19 +130,19 @@ impl<B: Backend> Matrix<B> {
 #[derive(Clone, Copy, Debug)]
 pub struct PenaltyProblem(pub Variant);
 
-impl<B: Backend> BilevelProblem<B> for PenaltyProblem {
-    type Upper = Values<B>;
-    type Lower = Values<B>;
-    type Batch = Matrix<B>;
+impl BilevelProblem for PenaltyProblem {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = Matrix;
 
-    fn upper_loss(&self, u: &Values<B>, v: &Values<B>, a: &Matrix<B>) -> Tensor<B, 1> {
+    fn upper_loss(&self, u: &Values, v: &Values, a: &Matrix) -> Tensor<1> {
         match self.0 {
             Variant::A => squared_norm(u.val()) + squared_norm(v.val()),
             Variant::B => squared_norm(v.val()) - a.q(u.val() - v.val()),
         }
     }
 
-    fn lower_loss(&self, u: &Values<B>, v: &Values<B>, a: &Matrix<B>) -> Tensor<B, 1> {
+    fn lower_loss(&self, u: &Values, v: &Values, a: &Matrix) -> Tensor<1> {
         match self.0 {
             Variant::A => a.q(-(u.val() + v.val()) + 1.0),
             Variant::B => a.q(u.val() - v.val()),
@@ -155,12 +154,12 @@ fn identity() -> Vec<Vec<f64>> {
     (0..SIZE).map(|i| (0..SIZE).map(|j| f64::from(u8::from(i == j))).collect()).collect()
 }
 
-fn instance<B: Backend>(
+fn instance(
     variant: Variant,
     matrix: impl Fn(u64) -> Vec<Vec<f64>>,
     trials: usize,
-    device: &B::Device,
-) -> Result<Instance<B>, Error> {
+    device: &Device,
+) -> Result<Instance, Error> {
     if trials == 0 {
         return Err(Error::InvalidSetting {
             setting: "trials",

@@ -1,9 +1,8 @@
 //! Two quadratic levels: everything has a closed form.
 
 use bilevel_core::{Batches, BilevelProblem, Error, FullBatch};
-use burn::module::Module;
-use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorData};
+use bilevel_program::Batch;
+use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -65,12 +64,7 @@ impl Quadratic {
     ///
     /// # Errors
     /// If a start has not m or n numbers, or one that is not finite.
-    pub fn at<B: Backend>(
-        &self,
-        x: &[f64],
-        y: &[f64],
-        device: &B::Device,
-    ) -> Result<Instance<B>, Error> {
+    pub fn at(&self, x: &[f64], y: &[f64], device: &Device) -> Result<Instance, Error> {
         self.check_start(x, y)?;
         let (x, y) = (Values::new(x, device), Values::new(y, device));
         Instance::with_data(self.losses(), &x, &y, self.data(device))
@@ -81,14 +75,14 @@ impl Quadratic {
     ///
     /// # Errors
     /// As [`Quadratic::at`], and if there are no batches.
-    pub fn stochastic<B: Backend>(
+    pub fn stochastic(
         &self,
         x: &[f64],
         y: &[f64],
         batches: usize,
         noise: f64,
-        device: &B::Device,
-    ) -> Result<Instance<B>, Error> {
+        device: &Device,
+    ) -> Result<Instance, Error> {
         self.check_start(x, y)?;
         let data = self.batches(batches, noise, device)?;
         let (x, y) = (Values::new(x, device), Values::new(y, device));
@@ -101,7 +95,7 @@ impl Quadratic {
     }
 
     /// The matrices, for both levels.
-    pub fn data<B: Backend>(&self, device: &B::Device) -> FullBatch<QuadraticData<B>> {
+    pub fn data(&self, device: &Device) -> FullBatch<QuadraticData> {
         let data = self.plain().data(device);
         FullBatch { upper: data.clone(), lower: data }
     }
@@ -110,12 +104,12 @@ impl Quadratic {
     ///
     /// # Errors
     /// If there are none.
-    pub fn batches<B: Backend>(
+    pub fn batches(
         &self,
         batches: usize,
         noise: f64,
-        device: &B::Device,
-    ) -> Result<Batches<QuadraticData<B>>, Error> {
+        device: &Device,
+    ) -> Result<Batches<QuadraticData>, Error> {
         let data: Vec<_> =
             self.terms(batches, noise).iter().map(|terms| terms.data(device)).collect();
         Batches::new(data.clone(), data)
@@ -280,7 +274,7 @@ impl QuadraticTerms {
         self.coupling.iter().zip(&self.b).map(|(row, b)| dot(row, x) + b).collect()
     }
 
-    fn data<B: Backend>(&self, device: &B::Device) -> QuadraticData<B> {
+    fn data(&self, device: &Device) -> QuadraticData {
         let matrix = |rows: &[Vec<f64>]| {
             let shape = [rows.len(), rows.first().map_or(0, Vec::len)];
             Tensor::from_data(TensorData::new(rows.concat(), shape), device)
@@ -305,28 +299,28 @@ pub struct QuadraticProblem {
 }
 
 /// The matrices of [`Quadratic`].
-#[derive(Module, Debug)]
-pub struct QuadraticData<B: Backend> {
-    a: Tensor<B, 2>,
-    coupling: Tensor<B, 2>,
-    b: Tensor<B, 1>,
-    c: Tensor<B, 1>,
+#[derive(Clone, Debug, Batch)]
+pub struct QuadraticData {
+    a: Tensor<2>,
+    coupling: Tensor<2>,
+    b: Tensor<1>,
+    c: Tensor<1>,
 }
 
-fn times<B: Backend>(matrix: &Tensor<B, 2>, v: Tensor<B, 1>) -> Tensor<B, 1> {
+fn times(matrix: &Tensor<2>, v: Tensor<1>) -> Tensor<1> {
     matrix.clone().matmul(v.unsqueeze_dim(1)).squeeze_dim(1)
 }
 
-impl<B: Backend> BilevelProblem<B> for QuadraticProblem {
-    type Upper = Values<B>;
-    type Lower = Values<B>;
-    type Batch = QuadraticData<B>;
+impl BilevelProblem for QuadraticProblem {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = QuadraticData;
 
-    fn upper_loss(&self, x: &Values<B>, y: &Values<B>, data: &QuadraticData<B>) -> Tensor<B, 1> {
+    fn upper_loss(&self, x: &Values, y: &Values, data: &QuadraticData) -> Tensor<1> {
         (squared_norm(y.val() - data.c.clone()) + squared_norm(x.val()) * self.r) * 0.5
     }
 
-    fn lower_loss(&self, x: &Values<B>, y: &Values<B>, data: &QuadraticData<B>) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Values, y: &Values, data: &QuadraticData) -> Tensor<1> {
         let y = y.val();
         let pull = times(&data.coupling, x.val()) + data.b.clone();
         (y.clone() * times(&data.a, y.clone())).sum() * 0.5 - (y * pull).sum()

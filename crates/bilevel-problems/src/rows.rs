@@ -1,15 +1,14 @@
 //! Rows of data and their classes.
 
-use burn::module::Module;
-use burn::tensor::backend::Backend;
+use bilevel_program::Batch;
 use burn::tensor::{Int, Tensor};
 
 /// Dense rows, each of a class: the batch of [`FeaturePenalties`](crate::FeaturePenalties) and
 /// [`ClassPenalties`](crate::ClassPenalties).
-#[derive(Module, Debug)]
-pub struct LabelledRows<B: Backend> {
+#[derive(Clone, Debug, Batch)]
+pub struct LabelledRows {
     /// `[n, p]`
-    pub inputs: Tensor<B, 2>,
+    pub inputs: Tensor<2>,
     /// `[n]`, each from 0.
-    pub classes: Tensor<B, 1, Int>,
+    pub classes: Tensor<1, Int>,
 }

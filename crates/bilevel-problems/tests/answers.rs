@@ -2,31 +2,26 @@
 
 use std::sync::Once;
 
-use bilevel_autodiff::Vector;
 use bilevel_core::*;
 use bilevel_problems::*;
-use burn::tensor::{FloatDType, IntDType, set_default_dtypes};
-use burn_flex::{Flex, FlexDevice};
+use bilevel_program::Vector;
+use burn::tensor::{Device, FloatDType, IntDType};
 
-type B = Flex;
-
-fn device() -> FlexDevice {
+fn device() -> Device {
     static F64: Once = Once::new();
-    F64.call_once(|| {
-        set_default_dtypes::<Flex>(&FlexDevice, FloatDType::F64, IntDType::I64).unwrap();
-    });
-    FlexDevice
+    F64.call_once(|| Device::flex().configure((FloatDType::F64, IntDType::I64)).unwrap());
+    Device::flex()
 }
 
-fn stage(instance: &Instance<B>) -> Stage<'_, B> {
+fn stage(instance: &Instance) -> Stage<'_> {
     Stage::new(instance.oracle.as_ref(), &instance.x, Samples::default())
 }
 
-fn lower_slope(instance: &Instance<B>) -> Vec<f64> {
+fn lower_slope(instance: &Instance) -> Vec<f64> {
     stage(instance).gradient(Level::Lower, &instance.y, Wrt::Lower).1.into_y().to_vec()
 }
 
-fn value(instance: &Instance<B>, level: Level) -> f64 {
+fn value(instance: &Instance, level: Level) -> f64 {
     stage(instance).value(level, &instance.y).read()
 }
 
@@ -39,7 +34,7 @@ fn all_zero(what: &str, values: &[f64], tolerance: f64) {
 fn the_quadratic_agrees_with_rad_and_with_differences() {
     let problem = Quadratic::new(3, 7, 0.2, 1).unwrap();
     let x = [0.3, -0.8, 1.1];
-    let instance = problem.at::<B>(&x, &[0.0; 7], &device()).unwrap();
+    let instance = problem.at(&x, &[0.0; 7], &device()).unwrap();
     let descent = Descent::new(Gd::new(1.0).unwrap(), 200).unwrap();
     let found = Rad::new(descent).hypergradient(stage(&instance), &instance.y).unwrap();
     let expected = problem.hypergradient(&x);
@@ -47,14 +42,14 @@ fn the_quadratic_agrees_with_rad_and_with_differences() {
         assert!((f - e).abs() <= 1e-10, "{f} {e}");
     }
     let y = problem.lower_solution(&x);
-    all_zero("f_y at y*", &lower_slope(&problem.at::<B>(&x, &y, &device()).unwrap()), 1e-12);
+    all_zero("f_y at y*", &lower_slope(&problem.at(&x, &y, &device()).unwrap()), 1e-12);
     let h = 1e-4;
     for j in 0..3 {
         let at = |sign: f64| {
             let mut moved = x;
             moved[j] += sign * h;
             let y = problem.lower_solution(&moved);
-            value(&problem.at::<B>(&moved, &y, &device()).unwrap(), Level::Upper)
+            value(&problem.at(&moved, &y, &device()).unwrap(), Level::Upper)
         };
         assert!(((at(1.0) - at(-1.0)) / (2.0 * h) - expected[j]).abs() < 1e-7);
     }
@@ -66,7 +61,7 @@ fn answers_with_nothing_left_to_gain() {
     let device = device();
     let one = [1.0; NsgameToy::SIZE];
     let answers = [
-        ("bda", BdaCounterexample::at::<B>(BdaCounterexample::X, BdaCounterexample::Y, &device)),
+        ("bda", BdaCounterexample::at(BdaCounterexample::X, BdaCounterexample::Y, &device)),
         ("ia-gm", IaGmConvex::at(IaGmConvex::ANSWER, IaGmConvex::ANSWER, &device)),
         ("nsgame", NsgameToy::at(&one, [&one, &one], &device)),
     ];
@@ -80,7 +75,7 @@ fn answers_with_nothing_left_to_gain() {
 #[test]
 fn no_lower_solution_of_iaptt_is_better_than_its_answer() {
     let device = device();
-    let answer = IapttNumeric::at::<B>(IapttNumeric::X, IapttNumeric::Y, &device).unwrap();
+    let answer = IapttNumeric::at(IapttNumeric::X, IapttNumeric::Y, &device).unwrap();
     assert!((value(&answer, Level::Lower) + 1.0).abs() < 1e-12);
     let best = value(&answer, Level::Upper);
     let [low, high] = IapttNumeric::UPPER_BOUNDS;
@@ -97,7 +92,7 @@ fn no_lower_solution_of_iaptt_is_better_than_its_answer() {
 #[test]
 fn the_slope_of_pbgd_is_that_of_its_reduced_loss() {
     let reduced = |x: f64| {
-        let instance = PbgdToy::at::<B>(x, -x, &device()).unwrap();
+        let instance = PbgdToy::at(x, -x, &device()).unwrap();
         all_zero("f_y on y = -x", &lower_slope(&instance), 1e-12);
         value(&instance, Level::Upper)
     };
@@ -122,8 +117,8 @@ fn the_distances_of_the_penalty_problems_are_zero_at_answers_alone() {
     assert!(PenaltySingular(Variant::A).distance(0, &half, &half) > 0.1);
     for (variant, answer) in [(Variant::A, range), (Variant::B, zero)] {
         assert!(PenaltySingular(variant).distance(0, &answer, &answer) < 1e-24);
-        let at = PenaltySingular(variant).at::<B>(1, &device()).unwrap();
-        let vector = |like: &Vector<B>| Vector::from_slice(like.layout(), &answer, &FlexDevice);
+        let at = PenaltySingular(variant).at(1, &device()).unwrap();
+        let vector = |like: &Vector| Vector::from_slice(like.layout(), &answer, &device());
         let solved = Instance { x: vector(&at.x), y: vector(&at.y), oracle: at.oracle };
         all_zero("f_y", &lower_slope(&solved), 1e-12);
         all_zero("f", &[value(&solved, Level::Lower)], 1e-12);

@@ -2,8 +2,7 @@
 //! known by name: a new one, or one that went away, fails here.
 
 use bilevel_problems::claims;
-use burn::tensor::{FloatDType, IntDType, set_default_dtypes};
-use burn_flex::{Flex, FlexDevice};
+use burn::tensor::{Device, FloatDType, IntDType};
 
 /// (problem, method) where we see something else than the source.
 const FINDINGS: [(&str, &str); 4] = [
@@ -15,8 +14,8 @@ const FINDINGS: [(&str, &str); 4] = [
 
 #[test]
 fn the_findings_are_those_that_are_known() {
-    set_default_dtypes::<Flex>(&FlexDevice, FloatDType::F64, IntDType::I64).unwrap();
-    let found = claims::run::<Flex>(None, &FlexDevice).unwrap();
+    Device::flex().configure((FloatDType::F64, IntDType::I64)).unwrap();
+    let found = claims::run(None, &Device::flex()).unwrap();
     for claim in &found.claims {
         let verdict = if claim.holds { "holds  " } else { "FINDING" };
         println!("{verdict} {}: {}: {} | {}", claim.problem, claim.method, claim.says, claim.sees);

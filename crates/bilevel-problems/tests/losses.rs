@@ -2,25 +2,19 @@
 
 use std::sync::Once;
 
-use bilevel_autodiff::Vector;
 use bilevel_core::*;
 use bilevel_problems::*;
-use burn::backend::Autodiff;
-use burn::tensor::{FloatDType, IntDType, Tensor, TensorData, set_default_dtypes};
-use burn_flex::{Flex, FlexDevice};
+use bilevel_program::Vector;
+use burn::tensor::{Device, FloatDType, IntDType, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-type B = Flex;
-
 const TOLERANCE: f64 = 1e-12;
 
-fn device() -> FlexDevice {
+fn device() -> Device {
     static F64: Once = Once::new();
-    F64.call_once(|| {
-        set_default_dtypes::<Flex>(&FlexDevice, FloatDType::F64, IntDType::I64).unwrap();
-    });
-    FlexDevice
+    F64.call_once(|| Device::flex().configure((FloatDType::F64, IntDType::I64)).unwrap());
+    Device::flex()
 }
 
 /// Rows `[n][p]` and their classes.
@@ -38,7 +32,7 @@ impl Plain {
         }
     }
 
-    fn on_device(&self) -> LabelledRows<B> {
+    fn on_device(&self) -> LabelledRows {
         let (n, device) = (self.classes.len(), device());
         let inputs = TensorData::new(self.inputs.concat(), [n, self.inputs[0].len()]);
         let classes: Vec<i32> = self.classes.iter().map(|&class| class as i32).collect();
@@ -70,9 +64,9 @@ fn close(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
 
 /// What the library and the formulas say of one problem at one point.
 struct Case<'a> {
-    oracle: &'a dyn Oracle<B>,
-    x: &'a Vector<B>,
-    y: &'a Vector<B>,
+    oracle: &'a dyn Oracle,
+    x: &'a Vector,
+    y: &'a Vector,
     /// F and f.
     values: [f64; 2],
     /// `F_y` and `f_y`.
@@ -112,7 +106,7 @@ fn logistic(rows: &Plain, w: &[f64]) -> (f64, Vec<f64>) {
 fn check_features(x: &[f64], w: &[f64], train: &Plain, validation: &Plain) {
     let data = FullBatch { upper: validation.on_device(), lower: train.on_device() };
     let (at, start) = (Values::new(x, &device()), Values::new(w, &device()));
-    let oracle = AutodiffOracle::<B, _, _>::new(FeaturePenalties, &at, &start, data).unwrap();
+    let oracle = AutodiffOracle::new(FeaturePenalties, &at, &start, data).unwrap();
     let ((upper, upper_slope), (lower, mut lower_slope)) =
         (logistic(validation, w), logistic(train, w));
     let penalties: Vec<f64> = x.iter().map(|x| x.exp()).collect();
@@ -167,8 +161,8 @@ fn check_classes(x: &[f64], w: &[f64], train: &Plain, validation: &Plain) {
     let p = w.len() / k;
     let data = FullBatch { upper: validation.on_device(), lower: train.on_device() };
     let weights = Tensor::from_data(TensorData::new(w.to_vec(), [p, k]), &device());
-    let (at, start) = (Values::new(x, &device()), ClassWeights::<Autodiff<B>>::new(weights));
-    let oracle = AutodiffOracle::<B, _, _>::new(ClassPenalties, &at, &start, data).unwrap();
+    let (at, start) = (Values::new(x, &device()), ClassWeights::new(weights));
+    let oracle = AutodiffOracle::new(ClassPenalties, &at, &start, data).unwrap();
     let ((upper, upper_slope), (lower, mut lower_slope)) =
         (softmax(validation, w, k), softmax(train, w, k));
     let mut halves = vec![0.0; k];
@@ -202,7 +196,7 @@ fn class_penalties_are_their_formula() {
 
 #[test]
 fn zeros_are_all_classes_alike() {
-    let weights = ClassWeights::<B>::zeros(4, 3, &device());
+    let weights = ClassWeights::zeros(4, 3, &device());
     let rows = Plain::draw(5, 4, 3, &mut ChaCha8Rng::seed_from_u64(3)).on_device();
     let logits = weights.forward(rows.inputs.clone());
     assert_eq!(logits.dims(), [5, 3]);
@@ -216,9 +210,9 @@ fn hypergradients_of_both_families_agree_with_differences() {
     let (p, k) = (3, 3);
     let (train, validation) = (Plain::draw(20, p, k, rng), Plain::draw(20, p, k, rng));
     let data = FullBatch { upper: validation.on_device(), lower: train.on_device() };
-    let weights = ClassWeights::<Autodiff<B>>::zeros(p, k, &device());
-    let at = Values::<Autodiff<B>>::new(&[-1.0, -0.5, 0.0], &device());
-    let oracle = AutodiffOracle::<B, _, _>::new(ClassPenalties, &at, &weights, data).unwrap();
+    let weights = ClassWeights::zeros(p, k, &device());
+    let at = Values::new(&[-1.0, -0.5, 0.0], &device());
+    let oracle = AutodiffOracle::new(ClassPenalties, &at, &weights, data).unwrap();
     agrees_with_differences(&oracle, &oracle.upper_start(), &oracle.lower_start());
 
     let two = |rows: &Plain| Plain {
@@ -226,14 +220,14 @@ fn hypergradients_of_both_families_agree_with_differences() {
         ..rows.clone()
     };
     let data = FullBatch { upper: two(&validation).on_device(), lower: two(&train).on_device() };
-    let w = Values::<Autodiff<B>>::new(&[0.0; 3], &device());
-    let oracle = AutodiffOracle::<B, _, _>::new(FeaturePenalties, &at, &w, data).unwrap();
+    let w = Values::new(&[0.0; 3], &device());
+    let oracle = AutodiffOracle::new(FeaturePenalties, &at, &w, data).unwrap();
     agrees_with_differences(&oracle, &oracle.upper_start(), &oracle.lower_start());
 }
 
-fn agrees_with_differences(oracle: &dyn Oracle<B>, x: &Vector<B>, y: &Vector<B>) {
+fn agrees_with_differences(oracle: &dyn Oracle, x: &Vector, y: &Vector) {
     let descent = || Descent::new(Gd::new(0.4).unwrap(), 400).unwrap();
-    let solved = |x: &Vector<B>| {
+    let solved = |x: &Vector| {
         let stage = Stage::new(oracle, x, Samples::default());
         let end = descent().run(&stage, y).unwrap();
         stage.value(Level::Upper, &end.state.y).read()

@@ -7,18 +7,13 @@ use std::hint::black_box;
 use bilevel_core::*;
 use bilevel_models::{Mlp, MlpConfig};
 use bilevel_problems::Values;
-use burn::backend::Autodiff;
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::backend::Backend;
-use burn::tensor::{Distribution, Tensor, activation};
-use burn_flex::{Flex, FlexDevice};
+use burn::tensor::{Device, Distribution, Tensor, activation};
 use peakmem_alloc::{INSTRUMENTED_SYSTEM, PeakMemAlloc, PeakMemAllocTrait};
 
 #[global_allocator]
 static HEAP: &PeakMemAlloc<System> = &INSTRUMENTED_SYSTEM;
-
-type B = Flex;
 
 const SAMPLES: usize = 512;
 const WIDTH: usize = 64;
@@ -27,41 +22,35 @@ const FEATURES: usize = 4;
 const HIDDEN: usize = 4 * SAMPLES * WIDTH;
 
 #[derive(Module, Debug)]
-struct Network<B: Backend> {
-    body: Mlp<B>,
-    fc: Linear<B>,
+struct Network {
+    body: Mlp,
+    fc: Linear,
 }
 
 /// `F` the mean of squares, `f` that with a weight a sample.
 #[derive(Clone, Copy)]
 struct Squares;
 
-impl<B: Backend> BilevelProblem<B> for Squares {
-    type Upper = Values<B>;
-    type Lower = Network<B>;
-    type Batch = Tensor<B, 2>;
+impl BilevelProblem for Squares {
+    type Upper = Values;
+    type Lower = Network;
+    type Batch = Tensor<2>;
 
-    fn upper_loss(&self, _: &Values<B>, y: &Network<B>, batch: &Tensor<B, 2>) -> Tensor<B, 1> {
+    fn upper_loss(&self, _: &Values, y: &Network, batch: &Tensor<2>) -> Tensor<1> {
         y.fc.forward(self.features(y, batch)).powi_scalar(2).mean()
     }
 
-    fn lower_loss(&self, x: &Values<B>, y: &Network<B>, batch: &Tensor<B, 2>) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Values, y: &Network, batch: &Tensor<2>) -> Tensor<1> {
         self.head_loss(x, y, self.features(y, batch), batch)
     }
 }
 
-impl<B: Backend> SplitProblem<B> for Squares {
-    fn features(&self, y: &Network<B>, batch: &Tensor<B, 2>) -> Tensor<B, 2> {
+impl SplitProblem for Squares {
+    fn features(&self, y: &Network, batch: &Tensor<2>) -> Tensor<2> {
         y.body.forward(batch.clone())
     }
 
-    fn head_loss(
-        &self,
-        x: &Values<B>,
-        y: &Network<B>,
-        features: Tensor<B, 2>,
-        _: &Tensor<B, 2>,
-    ) -> Tensor<B, 1> {
+    fn head_loss(&self, x: &Values, y: &Network, features: Tensor<2>, _: &Tensor<2>) -> Tensor<1> {
         let squares = y.fc.forward(features).powi_scalar(2).squeeze_dim(1);
         (activation::sigmoid(x.val()) * squares).mean()
     }
@@ -77,16 +66,17 @@ fn peak<T>(run: impl FnOnce() -> T) -> usize {
 /// The peaks of a gradient of f, of a product of the whole and by the head, and of a step, with a body of
 /// `depth` layers.
 fn peaks(depth: usize) -> [usize; 4] {
+    let device = Device::flex();
     let mut widths = vec![WIDTH; depth];
     widths.push(FEATURES);
     let y = Network {
-        body: MlpConfig::new(widths).init(&FlexDevice),
-        fc: LinearConfig::new(FEATURES, 1).init(&FlexDevice),
+        body: MlpConfig::new(widths).init(&device),
+        fc: LinearConfig::new(FEATURES, 1).init(&device),
     };
-    let x = Values::<Autodiff<B>>::new(&[0.0; SAMPLES], &FlexDevice);
-    let batch = || Tensor::random([SAMPLES, WIDTH], Distribution::Uniform(-1.0, 1.0), &FlexDevice);
+    let x = Values::new(&[0.0; SAMPLES], &device);
+    let batch = || Tensor::random([SAMPLES, WIDTH], Distribution::Uniform(-1.0, 1.0), &device);
     let data = FullBatch { upper: batch(), lower: batch() };
-    let split = SplitOracle::<B, _, _>::new(Squares, &x, &y, data).unwrap();
+    let split = SplitOracle::new(Squares, &x, &y, data).unwrap();
     let (x, y) = (split.whole().upper_start(), split.whole().lower_start());
     let fc = y.layout().part(&y.layout().under("fc"));
     let v = y.only(&fc);

@@ -1,11 +1,16 @@
 //! The methods on problems with known answers, on ndarray in f64.
 
-use burn_ndarray::{NdArray, NdArrayDevice};
+#![expect(deprecated, reason = "the second backend that runs on any processor")]
 
-type B = NdArray<f64>;
+use std::sync::Once;
 
-fn device() -> NdArrayDevice {
-    NdArrayDevice::Cpu
+use burn::tensor::{Device, FloatDType, IntDType};
+
+fn device() -> Device {
+    // Burn fixes the element types of a device once a process.
+    static F64: Once = Once::new();
+    F64.call_once(|| Device::ndarray().configure((FloatDType::F64, IntDType::I64)).unwrap());
+    Device::ndarray()
 }
 
 mod common;

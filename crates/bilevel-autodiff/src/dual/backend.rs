@@ -2,11 +2,11 @@
 
 use std::marker::PhantomData;
 
-use burn::tensor::backend::{
-    AutodiffBackend, Backend, BackendTypes, DTypeUsageSet, ExecutionError,
+use burn::backend::distributed::DistributedOps;
+use burn::backend::{
+    Backend, BackendTypes, DType, DTypeUsageSet, ExecutionError, GraphUnsupported, MemoryPoolUsage,
+    ProfileDuration, ProfileOptions, ProfileToken, SlicedPoolReport, TensorData,
 };
-use burn::tensor::ops::{BoolTensor, FloatTensor, IntTensor, QuantizedTensor};
-use burn::tensor::{DType, TensorData};
 
 use super::DualTensor;
 
@@ -15,15 +15,10 @@ use super::DualTensor;
 /// Every float tensor carries an optional tangent; every operation computes its value exactly as `B`
 /// does and pushes the tangents forward. Integer, boolean and quantised tensors are those of `B`.
 ///
-/// * `Dual<B>` alone gives Jacobian-vector products ([`jvp`](crate::jvp)).
+/// * `Dual<B>` alone gives Jacobian-vector products.
 /// * `Dual<Autodiff<B>>`, reverse over forward, gives Hessian-vector and mixed products in one
-///   backward pass over the tangent of a loss ([`second_order`](crate::second_order)).
-/// * `Autodiff<Dual<B>>`, forward over reverse, gives the gradient and the product together
-///   ([`grad_and_hvp`](crate::grad_and_hvp)).
-///
-/// It implements [`AutodiffBackend`] so that Burn's `AutodiffModule::from_inner` lifts a module to it:
-/// `inner` is the primal, `from_inner` a constant. There is no graph to go back through, and
-/// `backward` panics with the name of what to call.
+///   backward pass over the tangent of a loss.
+/// * `Autodiff<Dual<B>>`, forward over reverse, gives the gradient and the product together.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Dual<B> {
     _inner: PhantomData<B>,
@@ -32,12 +27,10 @@ pub struct Dual<B> {
 impl<B: Backend> BackendTypes for Dual<B> {
     type Device = B::Device;
     type FloatTensorPrimitive = DualTensor<B>;
-    type FloatElem = B::FloatElem;
     type IntTensorPrimitive = B::IntTensorPrimitive;
-    type IntElem = B::IntElem;
     type BoolTensorPrimitive = B::BoolTensorPrimitive;
-    type BoolElem = B::BoolElem;
     type QuantizedTensorPrimitive = B::QuantizedTensorPrimitive;
+    type GraphPrimitive = GraphUnsupported;
 }
 
 impl<B: Backend> Backend for Dual<B> {
@@ -75,6 +68,42 @@ impl<B: Backend> Backend for Dual<B> {
         B::sync(device)
     }
 
+    fn flush(device: &Self::Device) -> Result<(), ExecutionError> {
+        B::flush(device)
+    }
+
+    fn memory_pool_report(device: &Self::Device) -> Option<Vec<SlicedPoolReport>> {
+        B::memory_pool_report(device)
+    }
+
+    fn memory_pool_usage(device: &Self::Device) -> Option<MemoryPoolUsage> {
+        B::memory_pool_usage(device)
+    }
+
+    fn profile<O: Send + 'static>(
+        device: &Self::Device,
+        options: ProfileOptions,
+        func: impl FnOnce() -> O + Send,
+    ) -> Result<(O, ProfileDuration), ExecutionError> {
+        B::profile(device, options, func)
+    }
+
+    fn profile_start(device: &Self::Device) -> Result<Option<ProfileToken>, ExecutionError> {
+        B::profile_start(device)
+    }
+
+    fn profile_end(
+        device: &Self::Device,
+        token: ProfileToken,
+        options: ProfileOptions,
+    ) -> Result<ProfileDuration, ExecutionError> {
+        B::profile_end(device, token, options)
+    }
+
+    fn profile_abandon(device: &Self::Device, token: ProfileToken) {
+        B::profile_abandon(device, token)
+    }
+
     fn staging<'a, Iter>(data: Iter, device: &Self::Device)
     where
         Iter: Iterator<Item = &'a mut TensorData>,
@@ -95,62 +124,6 @@ impl<B: Backend> Backend for Dual<B> {
     }
 }
 
-/// The gradients of [`Dual`]: there are none, and no value of this type exists.
-#[derive(Debug)]
-pub enum NoGradients {}
-
-impl<B: Backend> AutodiffBackend for Dual<B> {
-    type InnerBackend = B;
-    type Gradients = NoGradients;
-
-    fn backward(_tensor: FloatTensor<Self>) -> NoGradients {
-        panic!(
-            "Dual<B> is forward mode and has no backward pass: call `bilevel_autodiff::grad`, or \
-             `second_order` for second-order products"
-        )
-    }
-
-    fn grad(_: &FloatTensor<Self>, grads: &NoGradients) -> Option<FloatTensor<B>> {
-        match *grads {}
-    }
-
-    fn grad_remove(_: &FloatTensor<Self>, grads: &mut NoGradients) -> Option<FloatTensor<B>> {
-        match *grads {}
-    }
-
-    fn grad_replace(_: &FloatTensor<Self>, grads: &mut NoGradients, _: FloatTensor<B>) {
-        match *grads {}
-    }
-
-    fn inner(tensor: FloatTensor<Self>) -> FloatTensor<B> {
-        tensor.primal
-    }
-
-    fn from_inner(tensor: FloatTensor<B>) -> FloatTensor<Self> {
-        DualTensor::constant(tensor)
-    }
-
-    fn int_inner(tensor: IntTensor<Self>) -> IntTensor<B> {
-        tensor
-    }
-
-    fn int_from_inner(tensor: IntTensor<B>) -> IntTensor<Self> {
-        tensor
-    }
-
-    fn bool_inner(tensor: BoolTensor<Self>) -> BoolTensor<B> {
-        tensor
-    }
-
-    fn bool_from_inner(tensor: BoolTensor<B>) -> BoolTensor<Self> {
-        tensor
-    }
-
-    fn q_inner(tensor: QuantizedTensor<Self>) -> QuantizedTensor<B> {
-        tensor
-    }
-
-    fn q_from_inner(tensor: QuantizedTensor<B>) -> QuantizedTensor<Self> {
-        tensor
-    }
-}
+/// Training on several devices has no meaning for a tangent: Burn's defaults, of which a single device
+/// needs none.
+impl<B: Backend> DistributedOps<Self> for Dual<B> {}

@@ -4,6 +4,5 @@ mod backend;
 mod ops;
 mod tensor;
 
-pub use backend::{Dual, NoGradients};
+pub use backend::Dual;
 pub use tensor::DualTensor;
-pub(crate) use tensor::zeros_like;

@@ -1,8 +1,7 @@
 //! The dual number of tensors: a value and, where it has one, a directional derivative.
 
-use burn::tensor::backend::Backend;
-use burn::tensor::ops::FloatTensor;
-use burn::tensor::{DType, Shape, TensorMetadata};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, DType, Shape, TensorMetadata};
 
 /// A float tensor `x` with its tangent `dx`, the derivative of `x` along one direction.
 ///
@@ -15,6 +14,8 @@ pub struct DualTensor<B: Backend> {
 }
 
 impl<B: Backend> TensorMetadata for DualTensor<B> {
+    type Device = B::Device;
+
     fn dtype(&self) -> DType {
         self.primal.dtype()
     }
@@ -25,6 +26,14 @@ impl<B: Backend> TensorMetadata for DualTensor<B> {
 
     fn rank(&self) -> usize {
         self.primal.rank()
+    }
+
+    fn device(&self) -> B::Device {
+        self.primal.device()
+    }
+
+    fn can_mut(&self) -> bool {
+        self.primal.can_mut() && self.tangent.as_ref().is_none_or(TensorMetadata::can_mut)
     }
 }
 
@@ -128,7 +137,7 @@ pub(crate) fn sum<B: Backend>(
 
 /// Zeros of a tensor's shape, dtype and device.
 pub(crate) fn zeros_like<B: Backend>(x: &FloatTensor<B>) -> FloatTensor<B> {
-    B::float_zeros(x.shape(), &B::float_device(x), x.dtype().into())
+    B::float_zeros(x.shape(), &x.device(), x.dtype().into())
 }
 
 /// The value of a tensor that must not move.

@@ -1,6 +1,6 @@
 //! Whether wgpu can run here.
 
-use burn::tensor::read_sync;
+use burn::backend::read_sync;
 use wgpu::{Backends, Instance, InstanceDescriptor};
 
 /// Whether there is a graphics adapter. Without one Burn's runtime panics, and so a test is skipped,

@@ -24,6 +24,8 @@ pub(crate) enum Domain {
     /// Pairwise distinct, also in magnitude, by 0.05 at least; 0.05 away from zero and 0.005 from
     /// every multiple of 0.1: no ties, and no kink of a clamp at 0.05 + 0.1 n or of a rounding.
     Distinct,
+    /// Whole numbers from -1 to 2.
+    Whole,
 }
 
 pub(crate) const ANY: Domain = Domain::Between(-2.0, 2.0);
@@ -41,6 +43,11 @@ pub(crate) fn input(shape: impl Into<Vec<usize>>, domain: Domain) -> Input {
 }
 
 impl Input {
+    /// The same shape, with positive entries.
+    pub(crate) fn positive(self) -> Self {
+        Self { domain: POSITIVE, ..self }
+    }
+
     /// Another tensor of the same batch and channels.
     pub(crate) fn resized<const N: usize>(&self, size: [usize; N], domain: Domain) -> Self {
         input([&self.shape[..2], &size].concat(), domain)
@@ -94,6 +101,7 @@ impl Dice {
             Domain::Between(low, high) => {
                 (0..count).map(|_| low + (high - low) * self.unit()).collect()
             }
+            Domain::Whole => (0..count).map(|_| (self.unit() * 4.0).floor() - 1.0).collect(),
             Domain::Distinct => {
                 let mut ranks: Vec<usize> = (1..=count).collect();
                 for i in (1..count).rev() {

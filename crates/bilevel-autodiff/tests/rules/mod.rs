@@ -11,16 +11,25 @@
 //! * the second-order products `s''(x) v` of `Dual<Autodiff<B>>` and of `Autodiff<Dual<B>>` agree
 //!   with each other, and with differences of the gradient of s.
 
+//!
+//! A backend that records its operations instead of executing them (`Suite::record`) has no values: there
+//! the first and second derivatives of a case are recorded, which panics where a rule reads a value, and
+//! must keep their shape and element type, which is not the default one.
+
 mod draw;
 mod table;
 
+use std::any::Any;
+use std::cell::RefCell;
 use std::sync::OnceLock;
 
 use bilevel_autodiff::{Dual, DualTensor};
-use burn::backend::Autodiff;
-use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::ops::{FloatTensor, FloatTensorOps};
-use burn::tensor::{FloatDType, IntDType, Shape, TensorData, TensorMetadata, read_sync};
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{
+    Autodiff, AutodiffBackend, Backend, BackendTypes, FloatDType, IntDType, Shape, TensorData,
+    TensorMetadata, read_sync,
+};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
 use self::draw::{Dice, Input};
@@ -61,7 +70,12 @@ pub(crate) struct Suite {
     pub(crate) on: On,
     /// Whether second-order products are checked. They take most of the time to compile.
     pub(crate) second_order: bool,
+    /// Calls a function where it may record on the device given.
+    pub(crate) record: Option<Recorder>,
 }
+
+pub(crate) type Recorder = fn(&dyn Fn(InnerDevice));
+pub(crate) type InnerDevice = <Inner as BackendTypes>::Device;
 
 #[derive(Clone, Copy, PartialEq)]
 #[allow(dead_code, reason = "a suite is on one backend")]
@@ -69,6 +83,7 @@ pub(crate) enum On {
     Flex,
     NdArray,
     Wgpu,
+    Capture,
 }
 
 /// These decide whether a rule is right.
@@ -81,6 +96,7 @@ pub(crate) const DOUBLE: Suite = Suite {
     digits: STRICT,
     on: On::Flex,
     second_order: true,
+    record: None,
 };
 
 /// These find what is plainly wrong, on a backend that is slow to start each operation.
@@ -101,6 +117,7 @@ pub(crate) const SINGLE: Suite = Suite {
     },
     on: On::Wgpu,
     second_order: false,
+    record: None,
 };
 
 /// The agreement asked of a case: relative errors, at the scale of `max(1, |.|)`. Whatever departs
@@ -196,9 +213,26 @@ pub(crate) fn check(case: Case) {
     let config = Config { cases: SUITE.cases, failure_persistence: None, ..Config::default() };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(config, rng);
-    if let Err(error) = runner.run(&draw::dice(), |dice| check_once(&case, dice)) {
+    let run = runner.run(&draw::dice(), |dice| match SUITE.record {
+        None => check_once(&case, dice),
+        Some(record) => {
+            record(&|device| case.record(device, dice.clone()));
+            Ok(())
+        }
+    });
+    if let Err(error) = run {
         panic!("{error}");
     }
+}
+
+thread_local! {
+    static RECORDS: RefCell<Option<InnerDevice>> = const { RefCell::new(None) };
+}
+
+/// The device of all tensors: the one that records now, or the default.
+pub(crate) fn device<B: Backend>() -> B::Device {
+    let same = |device: &InnerDevice| (device as &dyn Any).downcast_ref().cloned();
+    RECORDS.with_borrow(|device| device.as_ref().and_then(same)).unwrap_or_default()
 }
 
 fn check_once(case: &Case, mut dice: Dice) -> Result {
@@ -249,6 +283,27 @@ fn check_once(case: &Case, mut dice: Dice) -> Result {
 }
 
 impl Case {
+    /// The derivatives, unread.
+    fn record(&self, device: InnerDevice, mut dice: Dice) {
+        RECORDS.set(Some(device));
+        let x: Vec<Array> =
+            (self.inputs)(&mut dice).iter().map(|input| dice.values(input)).collect();
+        let moves = dice.some_of(x.len());
+        let v = dice.direction(&x, &moves);
+        let y = (self.dual)(lift::<Inner>(&x, &v));
+        assert_eq!(y.dtype(), SUITE.float.into());
+        if let Some(dy) = y.tangent() {
+            assert_eq!((dy.dtype(), dy.shape()), (y.dtype(), y.shape()));
+        }
+        let Some(twice) = self.second_order.filter(|_| self.bounds.reach == Reach::Both) else {
+            return;
+        };
+        let u = Array::zeros(y.shape().to_vec());
+        for gradient in twice.record(&x, &v, &u) {
+            assert_eq!(gradient.dtype(), SUITE.float.into());
+        }
+    }
+
     fn value(&self, x: &[Array]) -> Array {
         Array::from::<Inner>((self.plain)(x.iter().map(Array::to::<Inner>).collect()))
     }
@@ -281,6 +336,24 @@ impl Case {
 }
 
 impl SecondOrder {
+    /// Both products, as far as they are not zero by nature.
+    fn record(&self, x: &[Array], v: &[Array], u: &Array) -> Vec<FloatTensor<Inner>> {
+        let leaves_dual = leaves::<Dual<Inner>>(lift::<Inner>(x, v));
+        let y = (self.forward_over_reverse)(leaves_dual.clone());
+        let u_dual = DualTensor::constant(u.to::<Inner>());
+        let grads = backward::<Dual<Inner>>(&leaves_dual, y, u_dual).into_iter().flatten();
+        let mut products: Vec<_> = grads.filter_map(|g| g.into_parts().1).collect();
+
+        let leaves = leaves::<Inner>(x.iter().map(Array::to::<Inner>).collect());
+        let inputs =
+            leaves.iter().zip(v).map(|(x, v)| dual::<Autodiff<Inner>>(x.clone(), v)).collect();
+        if let Some(dy) = (self.reverse_over_forward)(inputs).into_parts().1 {
+            let grads = backward::<Inner>(&leaves, dy, u.to::<Inner>());
+            products.extend(grads.into_iter().flatten());
+        }
+        products
+    }
+
     /// The gradient of the tangent of s.
     fn reverse_over_forward(&self, x: &[Array], v: &[Array], u: &Array) -> Vec<Array> {
         type A = Autodiff<Inner>;
@@ -366,13 +439,13 @@ impl Array {
 
     fn to<B: Backend>(&self) -> FloatTensor<B> {
         let data = TensorData::new(self.data.clone(), Shape::from(self.shape.clone()));
-        B::float_from_data(data.convert_dtype(SUITE.float.into()), &B::Device::default())
+        B::float_from_data(data.convert_dtype(SUITE.float.into()), &device::<B>())
     }
 
     fn from<B: Backend>(x: FloatTensor<B>) -> Self {
         let data = read_sync(B::float_into_data(x)).expect("the backend computes");
-        assert_eq!(data.dtype, SUITE.float.into(), "the table is in one element type");
-        Self { shape: data.shape.to_vec(), data: data.iter().collect() }
+        assert_eq!(data.dtype(), SUITE.float.into(), "the table is in one element type");
+        Self { shape: data.shape().to_vec(), data: data.iter().collect() }
     }
 
     fn axpby(&self, a: f64, other: &Self, b: f64) -> Self {
@@ -406,7 +479,7 @@ fn close(a: &Array, b: &Array, bound: f64, what: &str) -> Result {
 
 #[test]
 fn float_detach() {
-    if !ready() {
+    if SUITE.record.is_some() || !ready() {
         return;
     }
     type D = Dual<Inner>;

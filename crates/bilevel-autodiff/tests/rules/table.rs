@@ -44,10 +44,10 @@ mod activation;
 mod float;
 mod module;
 
-use burn::tensor::backend::Backend;
-use burn::tensor::ops::{BoolTensor, IntTensor};
-use burn::tensor::{TensorData, get_device_settings};
+use burn::backend::tensor::{BoolTensor, IntTensor};
+use burn::backend::{Backend, TensorData, get_or_init_device_settings};
 
+use super::device;
 use crate::SUITE;
 
 /// Integers below `bound` in a fixed irregular order.
@@ -57,9 +57,17 @@ fn indices<B: Backend>(shape: &[usize], bound: usize) -> IntTensor<B> {
     ints::<B>(shape, &data)
 }
 
+/// Integers below `bound >= shape[1]`, each at most once along the axis 1.
+fn distinct_indices<B: Backend>(shape: &[usize], bound: usize) -> IntTensor<B> {
+    let inner: usize = shape[2..].iter().product();
+    let at = |i: usize| (2 * bound + i % inner - i / inner % shape[1]) % bound;
+    let data: Vec<i64> = (0..shape.iter().product()).map(|i| at(i) as i64).collect();
+    ints::<B>(shape, &data)
+}
+
 fn ints<B: Backend>(shape: &[usize], data: &[i64]) -> IntTensor<B> {
     let data = TensorData::new(data.to_vec(), shape.to_vec()).convert_dtype(SUITE.int.into());
-    B::int_from_data(data, &B::Device::default())
+    B::int_from_data(data, &device::<B>())
 }
 
 /// An irregular mask.
@@ -75,8 +83,8 @@ fn mask_but_first<B: Backend>(shape: &[usize]) -> BoolTensor<B> {
 
 fn bools<B: Backend>(shape: &[usize], is: impl Fn(usize) -> bool) -> BoolTensor<B> {
     let data: Vec<bool> = (0..shape.iter().product()).map(is).collect();
-    let device = B::Device::default();
-    let dtype = get_device_settings::<B>(&device).bool_dtype;
+    let device = device::<B>();
+    let dtype = get_or_init_device_settings::<B>(&device).bool_dtype;
     let data = TensorData::new(data, shape.to_vec()).convert_dtype(dtype.into());
     B::bool_from_data(data, &device)
 }

@@ -1,9 +1,8 @@
 //! How far an upper point is from a solution, to many digits.
 
-use bilevel_autodiff::Vector;
 use bilevel_core::linear::{Operator, System};
 use bilevel_core::{Cg, Direction, Error, Level, LinearSolver, Oracle, Samples, Stage, Wrt};
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 /// What is measured at an upper point x.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,9 +15,9 @@ pub struct Measured {
 
 /// Solves the lower level at each x by Newton's method, from where it was solved before, and takes the
 /// implicit hypergradient there. The lower level must be strongly convex.
-pub struct Judge<'a, B: Backend> {
-    oracle: &'a dyn Oracle<B>,
-    y: Vector<B>,
+pub struct Judge<'a> {
+    oracle: &'a dyn Oracle,
+    y: Vector,
     solver: Cg,
 }
 
@@ -26,12 +25,12 @@ const NEWTON_STEPS: usize = 30;
 /// Of the lower gradient, relative to what it is at the first point.
 const TOLERANCE: f64 = 1e-12;
 
-impl<'a, B: Backend> Judge<'a, B> {
+impl<'a> Judge<'a> {
     /// With an oracle of its own, on the whole data, whose calls nobody counts.
     ///
     /// # Errors
     /// None for the settings of this file.
-    pub fn new(oracle: &'a dyn Oracle<B>, y: Vector<B>) -> Result<Self, Error> {
+    pub fn new(oracle: &'a dyn Oracle, y: Vector) -> Result<Self, Error> {
         Ok(Self { oracle, y, solver: Cg::new(200, 1e-13)? })
     }
 
@@ -39,9 +38,9 @@ impl<'a, B: Backend> Judge<'a, B> {
     ///
     /// # Errors
     /// The linear solver's.
-    pub fn measure(&mut self, x: &Vector<B>) -> Result<Measured, Error> {
+    pub fn measure(&mut self, x: &Vector) -> Result<Measured, Error> {
         let stage = Stage::new(self.oracle, x, Samples::default());
-        let slope_at = |y: &Vector<B>| stage.gradient(Level::Lower, y, Wrt::Lower).1.into_y();
+        let slope_at = |y: &Vector| stage.gradient(Level::Lower, y, Wrt::Lower).1.into_y();
         let mut slope = slope_at(&self.y);
         let first = slope.norm().max(1.0);
         for _ in 0..NEWTON_STEPS {
@@ -70,8 +69,8 @@ impl<'a, B: Backend> Judge<'a, B> {
     }
 
     /// `f_yy q = rhs`.
-    fn solve(&self, stage: &Stage<'_, B>, rhs: &Vector<B>) -> Result<Vector<B>, Error> {
-        let hessian = |v: &Vector<B>| {
+    fn solve(&self, stage: &Stage<'_>, rhs: &Vector) -> Result<Vector, Error> {
+        let hessian = |v: &Vector| {
             stage.product(Level::Lower, &self.y, Direction::lower(v), Wrt::Lower).into_y()
         };
         let operator = Operator::symmetric(&hessian);

@@ -19,7 +19,7 @@ use bilevel_core::{
     Cost, Error, Executor, GradientStep, HypergradientSolver, JointSolver, Progress, Sampler,
     Solver, Start,
 };
-use burn::tensor::backend::Backend;
+use burn::tensor::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::error::BenchError;
@@ -86,12 +86,12 @@ pub fn grid(calls: u64) -> Vec<f64> {
 /// # Errors
 /// A method that is not in the table, or data that cannot be read. A method that diverges is no error: its
 /// curve ends there.
-pub fn compare<B: Backend>(
+pub fn compare(
     settings: &Settings,
-    device: &B::Device,
+    device: &Device,
     visible: bool,
 ) -> Result<Vec<Compared>, BenchError> {
-    let mut chosen = contenders::<B>();
+    let mut chosen = contenders();
     for name in &settings.methods {
         if chosen.iter().all(|contender| contender.name != name) {
             let names: Vec<_> = chosen.iter().map(|contender| contender.name).collect();
@@ -125,7 +125,7 @@ pub fn compare<B: Backend>(
         .collect();
     for seed in 0..settings.seeds {
         let data_dir = settings.data_dir.as_deref();
-        let setup = settings.problem.setup::<B>(seed, data_dir, device)?;
+        let setup = settings.problem.setup(seed, data_dir, device)?;
         for (contender, compared) in chosen.iter().zip(&mut compared) {
             bar.set_message(contender.name);
             compared.runs.push(run(settings, &setup, contender, seed)?);
@@ -140,12 +140,12 @@ pub fn compare<B: Backend>(
 ///
 /// # Errors
 /// If it does not fit the problem.
-pub fn solver<'a, B: Backend>(
-    contender: &Contender<B>,
+pub fn solver<'a>(
+    contender: &Contender,
     tuning: &Tuning,
-    setup: &'a Setup<B>,
+    setup: &'a Setup,
     seed: u64,
-) -> Result<Box<dyn Solver<B> + 'a>, Error> {
+) -> Result<Box<dyn Solver + 'a>, Error> {
     let on_batches = contender.family.on_batches();
     let oracle = if on_batches { setup.batches.as_ref() } else { setup.whole.as_ref() };
     let (x, y) = (setup.x.clone(), setup.y.clone());
@@ -171,10 +171,10 @@ pub fn solver<'a, B: Backend>(
 }
 
 /// One run of one method.
-fn run<B: Backend>(
+fn run(
     settings: &Settings,
-    setup: &Setup<B>,
-    contender: &Contender<B>,
+    setup: &Setup,
+    contender: &Contender,
     seed: u64,
 ) -> Result<SeedRun, BenchError> {
     let tuning = settings.problem.tuning();
@@ -194,7 +194,7 @@ fn run<B: Backend>(
     let mut failed: Option<Error> = None;
     // A mark shows the last x that was there when its calls had been made, and no later one.
     let mut before = (setup.x.clone(), 0.0);
-    let observer = |progress: &Progress<'_, B>| {
+    let observer = |progress: &Progress<'_>| {
         let made = calls(progress.cost);
         let due = grid.iter().filter(|mark| **mark < made).count();
         let (x, seconds) = &before;

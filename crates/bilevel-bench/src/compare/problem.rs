@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use bilevel_autodiff::Vector;
-use bilevel_core::problem::{Batch, Lower, Upper};
-use bilevel_core::{AutodiffOracle, Bilevel, Data, Error, FullBatch, Level, Oracle};
+use bilevel_core::{AutodiffOracle, BilevelProblem, Data, Error, FullBatch, Level, Oracle};
 use bilevel_problems::{FeaturePenalties, Quadratic, Values};
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
+use burn::tensor::Device;
 use clap::ValueEnum;
 use rand::Rng;
 
@@ -25,45 +24,45 @@ pub enum ProblemName {
 }
 
 /// A problem under one seed: three oracles of the same variables, and where to start.
-pub struct Setup<B: Backend> {
+pub struct Setup {
     /// One batch a call.
-    pub batches: Box<dyn Oracle<B>>,
+    pub batches: Box<dyn Oracle>,
     /// The whole data at each call.
-    pub whole: Box<dyn Oracle<B>>,
+    pub whole: Box<dyn Oracle>,
     /// The same, for measuring.
-    pub judge: Box<dyn Oracle<B>>,
+    pub judge: Box<dyn Oracle>,
     /// How many batches the levels have, F's first.
     pub counts: [usize; 2],
     /// The start of x.
-    pub x: Vector<B>,
+    pub x: Vector,
     /// The start of y.
-    pub y: Vector<B>,
+    pub y: Vector,
 }
 
-impl<B: Backend> Setup<B> {
+impl Setup {
     /// Where to start.
-    pub fn point(&self) -> Point<'_, B> {
+    pub fn point(&self) -> Point<'_> {
         Point { x: &self.x, y: &self.y }
     }
 
     fn new<P, D>(
         problem: impl Fn() -> P,
-        (x, y): (&Upper<P, B>, &Lower<P, B>),
-        whole: FullBatch<Batch<P, B>>,
+        (x, y): (&P::Upper, &P::Lower),
+        whole: FullBatch<P::Batch>,
         batches: D,
         counts: [usize; 2],
     ) -> Result<Self, Error>
     where
-        P: Bilevel<B> + 'static,
-        D: Data<Batch<P, B>> + 'static,
+        P: BilevelProblem + 'static,
+        D: Data<P::Batch> + 'static,
     {
-        let start = AutodiffOracle::<B, P, _>::new(problem(), x, y, whole.clone())?;
+        let start = AutodiffOracle::new(problem(), x, y, whole.clone())?;
         Ok(Self {
             x: start.upper_start(),
             y: start.lower_start(),
             whole: Box::new(start),
-            judge: Box::new(AutodiffOracle::<B, P, _>::new(problem(), x, y, whole)?),
-            batches: Box::new(AutodiffOracle::<B, P, _>::new(problem(), x, y, batches)?),
+            judge: Box::new(AutodiffOracle::new(problem(), x, y, whole)?),
+            batches: Box::new(AutodiffOracle::new(problem(), x, y, batches)?),
             counts,
         })
     }
@@ -101,12 +100,12 @@ impl ProblemName {
     ///
     /// # Errors
     /// Where it needs data that is not there or cannot be read.
-    pub fn setup<B: Backend>(
+    pub fn setup(
         self,
         seed: u64,
         data_dir: Option<&Path>,
-        device: &B::Device,
-    ) -> Result<Setup<B>, BenchError> {
+        device: &Device,
+    ) -> Result<Setup, BenchError> {
         let mut rng = stream(seed, Purpose::Point);
         let mut draw = |n: usize, size: f64| -> Vec<f64> {
             (0..n).map(|_| rng.random_range(-size..size)).collect()
@@ -136,9 +135,9 @@ impl ProblemName {
                 let rows = libsvm::read(&find(dir), Some(22))?.classify(&[-1.0, 1.0])?;
                 // Every fifth row judges.
                 let parts = rows.split(rows.classes().len() / 5, seed)?;
-                let batches = DenseBatches::<B>::new(&parts, ROWS, seed, device)?;
+                let batches = DenseBatches::new(&parts, ROWS, seed, device)?;
                 let counts = [Level::Upper, Level::Lower].map(|level| batches.batches(level));
-                let whole = full_batch::<B>(&parts, device)?;
+                let whole = full_batch(&parts, device)?;
                 let x = Values::new(&draw(22, 1.0), device);
                 let y = Values::new(&[0.0; 22], device);
                 Ok(Setup::new(|| FeaturePenalties, (&x, &y), whole, batches, counts)?)

@@ -13,7 +13,7 @@
 
 use bilevel_core::{Data, FullBatch, Level, Sample};
 use bilevel_problems::LabelledRows;
-use burn::tensor::backend::Backend;
+use burn::tensor::Device;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
@@ -21,12 +21,12 @@ use super::{Classified, DataError, Purpose, TrainValidation, stream};
 
 /// All batches of both levels, made once and held on the device; one is handed out without a copy.
 #[derive(Debug, Clone)]
-pub struct DenseBatches<B: Backend> {
-    upper: Vec<LabelledRows<B>>,
-    lower: Vec<LabelledRows<B>>,
+pub struct DenseBatches {
+    upper: Vec<LabelledRows>,
+    lower: Vec<LabelledRows>,
 }
 
-impl<B: Backend> DenseBatches<B> {
+impl DenseBatches {
     /// Batches of at most `size` rows, put together under `seed`.
     ///
     /// # Errors
@@ -36,7 +36,7 @@ impl<B: Backend> DenseBatches<B> {
         parts: &TrainValidation,
         size: usize,
         seed: u64,
-        device: &B::Device,
+        device: &Device,
     ) -> Result<Self, DataError> {
         let orders = Orders::new(parts, size, seed)?;
         check_room_for_all(parts)?;
@@ -49,7 +49,7 @@ impl<B: Backend> DenseBatches<B> {
         })
     }
 
-    fn of(&self, level: Level) -> &[LabelledRows<B>] {
+    fn of(&self, level: Level) -> &[LabelledRows] {
         match level {
             Level::Upper => &self.upper,
             Level::Lower => &self.lower,
@@ -57,8 +57,8 @@ impl<B: Backend> DenseBatches<B> {
     }
 }
 
-impl<B: Backend> Data<LabelledRows<B>> for DenseBatches<B> {
-    fn batch(&self, level: Level, sample: Sample) -> LabelledRows<B> {
+impl Data<LabelledRows> for DenseBatches {
+    fn batch(&self, level: Level, sample: Sample) -> LabelledRows {
         let batches = self.of(level);
         batches[wrap(sample, batches.len())].clone()
     }
@@ -70,13 +70,13 @@ impl<B: Backend> Data<LabelledRows<B>> for DenseBatches<B> {
 
 /// The sparse rows of both levels; a batch is made dense when it is asked for, and never kept.
 #[derive(Debug, Clone)]
-pub struct SparseBatches<B: Backend> {
+pub struct SparseBatches {
     parts: TrainValidation,
     orders: Orders,
-    device: B::Device,
+    device: Device,
 }
 
-impl<B: Backend> SparseBatches<B> {
+impl SparseBatches {
     /// Batches of at most `size` rows, put together under `seed`.
     ///
     /// # Errors
@@ -86,7 +86,7 @@ impl<B: Backend> SparseBatches<B> {
         parts: TrainValidation,
         size: usize,
         seed: u64,
-        device: B::Device,
+        device: Device,
     ) -> Result<Self, DataError> {
         let orders = Orders::new(&parts, size, seed)?;
         for set in [&parts.train, &parts.validation] {
@@ -103,8 +103,8 @@ impl<B: Backend> SparseBatches<B> {
     }
 }
 
-impl<B: Backend> Data<LabelledRows<B>> for SparseBatches<B> {
-    fn batch(&self, level: Level, sample: Sample) -> LabelledRows<B> {
+impl Data<LabelledRows> for SparseBatches {
+    fn batch(&self, level: Level, sample: Sample) -> LabelledRows {
         let (set, order) = self.of(level);
         set.on_device(order.batch(wrap(sample, order.batches)), &self.device)
     }
@@ -118,10 +118,10 @@ impl<B: Backend> Data<LabelledRows<B>> for SparseBatches<B> {
 ///
 /// # Errors
 /// Where a part has no rows, the parts differ in features or labels, or memory does not hold them dense.
-pub fn full_batch<B: Backend>(
+pub fn full_batch(
     parts: &TrainValidation,
-    device: &B::Device,
-) -> Result<FullBatch<LabelledRows<B>>, DataError> {
+    device: &Device,
+) -> Result<FullBatch<LabelledRows>, DataError> {
     check(parts)?;
     check_room_for_all(parts)?;
     let all = |set: &Classified| {

@@ -1,8 +1,7 @@
 use std::collections::HashMap;
 
 use bilevel_problems::LabelledRows;
-use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use rand::seq::SliceRandom;
 
 use super::{DataError, Purpose, Sparse, stream};
@@ -96,7 +95,7 @@ impl Classified {
     ///
     /// # Panics
     /// Where a row is beyond the last one, as a slice does.
-    pub fn on_device<B: Backend>(&self, rows: &[usize], device: &B::Device) -> LabelledRows<B> {
+    pub fn on_device(&self, rows: &[usize], device: &Device) -> LabelledRows {
         let inputs = TensorData::new(self.rows.dense(rows), [rows.len(), self.rows.features()]);
         let classes: Vec<i32> = rows.iter().map(|&row| self.classes[row] as i32).collect();
         LabelledRows {

@@ -14,25 +14,23 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use bilevel_core::{Data, Level, Sample};
-use burn::module::Module;
-use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor, TensorData};
+use bilevel_core::{Batch, Data, Level, Sample};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::seq::SliceRandom;
 
 use super::augment::{Augmentation, Normalisation};
 use super::{DataError, Images, Purpose, stream_at};
 
 /// Images on a device, and their labels.
-#[derive(Module, Debug)]
-pub struct ImageBatch<B: Backend> {
+#[derive(Clone, Debug, Batch)]
+pub struct ImageBatch {
     /// `[n, channels, height, width]`
-    pub images: Tensor<B, 4>,
+    pub images: Tensor<4>,
     /// `[n]`
-    pub labels: Tensor<B, 1, Int>,
+    pub labels: Tensor<1, Int>,
 }
 
-impl<B: Backend> ImageBatch<B> {
+impl ImageBatch {
     /// The images of `set` at `indices`, as they are.
     ///
     /// # Panics
@@ -41,7 +39,7 @@ impl<B: Backend> ImageBatch<B> {
         set: &Images,
         indices: &[usize],
         normalisation: &Normalisation,
-        device: &B::Device,
+        device: &Device,
     ) -> Self {
         Self::of(set, indices, normalisation, device, |index, out| {
             out.extend_from_slice(set.image(index));
@@ -53,7 +51,7 @@ impl<B: Backend> ImageBatch<B> {
         set: &Images,
         indices: &[usize],
         normalisation: &Normalisation,
-        device: &B::Device,
+        device: &Device,
         mut variant: impl FnMut(usize, &mut Vec<u8>),
     ) -> Self {
         let [channels, height, width] = set.shape();
@@ -89,12 +87,12 @@ pub struct Settings {
 
 /// Batches of both levels; see the [module](self).
 #[derive(Debug)]
-pub struct ImageBatches<B: Backend> {
-    upper: Stream<B>,
-    lower: Stream<B>,
+pub struct ImageBatches {
+    upper: Stream,
+    lower: Stream,
 }
 
-impl<B: Backend> ImageBatches<B> {
+impl ImageBatches {
     /// Batches of `upper`, which F sees, and `lower`, which f sees; one batch is made ahead.
     ///
     /// # Errors
@@ -103,7 +101,7 @@ impl<B: Backend> ImageBatches<B> {
         upper: impl Into<Arc<Images>>,
         lower: impl Into<Arc<Images>>,
         settings: Settings,
-        device: B::Device,
+        device: Device,
     ) -> Result<Self, DataError> {
         let (upper, lower) = (upper.into(), lower.into());
         if settings.size == 0 {
@@ -131,7 +129,7 @@ impl<B: Backend> ImageBatches<B> {
         self
     }
 
-    fn of(&self, level: Level) -> &Stream<B> {
+    fn of(&self, level: Level) -> &Stream {
         match level {
             Level::Upper => &self.upper,
             Level::Lower => &self.lower,
@@ -139,8 +137,8 @@ impl<B: Backend> ImageBatches<B> {
     }
 }
 
-impl<B: Backend> Data<ImageBatch<B>> for ImageBatches<B> {
-    fn batch(&self, level: Level, sample: Sample) -> ImageBatch<B> {
+impl Data<ImageBatch> for ImageBatches {
+    fn batch(&self, level: Level, sample: Sample) -> ImageBatch {
         self.of(level).batch(sample.0)
     }
 
@@ -162,7 +160,7 @@ impl Source {
         self.set.len().div_ceil(self.settings.size)
     }
 
-    fn batch<B: Backend>(&self, sample: u64, device: &B::Device) -> ImageBatch<B> {
+    fn batch(&self, sample: u64, device: &Device) -> ImageBatch {
         let Settings { augmentation, normalisation, seed, .. } = &self.settings;
         let batches = self.batches() as u64;
         let (pass, at) = (sample / batches, (sample % batches) as usize);
@@ -180,21 +178,21 @@ impl Source {
 
 /// The batches of one level, one after the other.
 #[derive(Debug)]
-struct Stream<B: Backend> {
+struct Stream {
     source: Arc<Source>,
-    device: B::Device,
+    device: Device,
     ahead: usize,
-    state: Mutex<State<B>>,
+    state: Mutex<State>,
 }
 
 #[derive(Debug)]
-struct State<B: Backend> {
-    last: Option<(u64, ImageBatch<B>)>,
-    ahead: Option<Ahead<B>>,
+struct State {
+    last: Option<(u64, ImageBatch)>,
+    ahead: Option<Ahead>,
 }
 
-impl<B: Backend> Stream<B> {
-    fn batch(&self, sample: u64) -> ImageBatch<B> {
+impl Stream {
+    fn batch(&self, sample: u64) -> ImageBatch {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let before = match &state.last {
             Some((last, batch)) if *last == sample => return batch.clone(),
@@ -219,16 +217,16 @@ impl<B: Backend> Stream<B> {
 
 /// A thread that makes the batches `next`, `next + 1` and so on.
 #[derive(Debug)]
-struct Ahead<B: Backend> {
+struct Ahead {
     next: u64,
     /// Taken before the thread is waited for, which ends it.
-    batches: Option<Receiver<ImageBatch<B>>>,
+    batches: Option<Receiver<ImageBatch>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl<B: Backend> Ahead<B> {
+impl Ahead {
     /// Makes up to `ahead` batches that follow `sample`. None where the system has no more threads.
-    fn start(source: &Arc<Source>, sample: u64, ahead: usize, device: &B::Device) -> Option<Self> {
+    fn start(source: &Arc<Source>, sample: u64, ahead: usize, device: &Device) -> Option<Self> {
         let next = sample.checked_add(1)?;
         // One more waits in the thread's hand.
         let (sender, batches) = sync_channel(ahead - 1);
@@ -245,14 +243,14 @@ impl<B: Backend> Ahead<B> {
     }
 
     /// Batch `sample`, if it is the next.
-    fn take(&mut self, sample: u64) -> Option<ImageBatch<B>> {
+    fn take(&mut self, sample: u64) -> Option<ImageBatch> {
         let batch = if sample == self.next { self.batches.as_ref()?.recv().ok() } else { None };
         self.next += u64::from(batch.is_some());
         batch
     }
 }
 
-impl<B: Backend> Drop for Ahead<B> {
+impl Drop for Ahead {
     fn drop(&mut self) {
         self.batches = None;
         if let Some(thread) = self.thread.take() {

@@ -3,13 +3,12 @@
 
 use std::path::Path;
 
+use bilevel_core::{BurnOptimizer, Error, UpperStep, Wrt};
 use bilevel_models::{ImageClassifier, accuracy, cross_entropy};
-use burn::backend::Autodiff;
-use burn::module::AutodiffModule;
+use bilevel_program::{Recorded, Vector};
+use burn::optim::AdamConfig;
 use burn::optim::decay::WeightDecayConfig;
-use burn::optim::{AdamConfig, GradientsParams, Optimizer};
-use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use rand::seq::SliceRandom;
 
@@ -62,7 +61,7 @@ pub fn divide(
 }
 
 /// A data set on a device.
-pub fn on_device<B: Backend>(set: &Dataset, device: &B::Device) -> ImageBatch<B> {
+pub fn on_device(set: &Dataset, device: &Device) -> ImageBatch {
     let [channels, height, width] = set.shape();
     let images = TensorData::new(set.images().to_vec(), [set.len(), channels, height, width]);
     ImageBatch {
@@ -75,22 +74,18 @@ pub fn on_device<B: Backend>(set: &Dataset, device: &B::Device) -> ImageBatch<B>
 ///
 /// # Errors
 /// Where a batch cannot be taken out of the set.
-pub fn batches<B: Backend>(
-    set: &Dataset,
-    size: usize,
-    device: &B::Device,
-) -> Result<Vec<ImageBatch<B>>, DataError> {
+pub fn batches(set: &Dataset, size: usize, device: &Device) -> Result<Vec<ImageBatch>, DataError> {
     let all: Vec<usize> = (0..set.len()).collect();
     all.chunks(size).map(|chunk| Ok(on_device(&set.select(chunk)?, device))).collect()
 }
 
 /// The cross-entropy of each sample. Shape `[n]`.
-pub fn losses<B: Backend>(network: &ImageClassifier<B>, batch: &ImageBatch<B>) -> Tensor<B, 1> {
+pub fn losses(network: &ImageClassifier, batch: &ImageBatch) -> Tensor<1> {
     cross_entropy(network.forward(batch.images.clone()), batch.labels.clone())
 }
 
 /// The share of samples that a network without normalisation classifies rightly.
-pub fn share_right<B: Backend>(network: &ImageClassifier<B>, batch: &ImageBatch<B>) -> f64 {
+pub fn share_right(network: &ImageClassifier, batch: &ImageBatch) -> f64 {
     let n = batch.labels.dims()[0];
     let mut right = 0.0;
     for start in (0..n).step_by(PART) {
@@ -103,10 +98,7 @@ pub fn share_right<B: Backend>(network: &ImageClassifier<B>, batch: &ImageBatch<
 }
 
 /// Whole numbers on a device.
-pub fn integers<B: Backend>(
-    numbers: impl Iterator<Item = usize>,
-    device: &B::Device,
-) -> Tensor<B, 1, Int> {
+pub fn integers(numbers: impl Iterator<Item = usize>, device: &Device) -> Tensor<1, Int> {
     let numbers: Vec<i32> = numbers.map(|number| number as i32).collect();
     let n = numbers.len();
     Tensor::from_data(TensorData::new(numbers, [n]), device)
@@ -114,20 +106,29 @@ pub fn integers<B: Backend>(
 
 /// Trains a network by `steps` of Adam, at `learning_rate`, on the mean cross-entropy of one batch after the other, with
 /// `decay / 2` times the squared norm of the network added.
-pub fn train<B: Backend>(
-    mut network: ImageClassifier<Autodiff<B>>,
-    batches: &[ImageBatch<B>],
+///
+/// # Errors
+/// If the learning rate is not positive, or the loss of the network cannot be recorded.
+pub fn train(
+    network: ImageClassifier,
+    batches: &[ImageBatch],
     (steps, learning_rate): (usize, f64),
     decay: f64,
-) -> ImageClassifier<Autodiff<B>> {
+) -> Result<ImageClassifier, Error> {
+    let unrecorded = |error| Error::Trace { what: "the loss of a network".into(), error };
+    // Beside a module without variables.
+    let loss = |_: &Vec<ImageClassifier>, network: &ImageClassifier, batch: &ImageBatch| {
+        losses(network, batch).mean()
+    };
+    let recorded = Recorded::new(&Vec::new(), &network).map_err(unrecorded)?;
+    let nothing = Vector::from_module(recorded.upper_layout(), recorded.x());
     let adam = AdamConfig::new();
-    let mut adam =
-        adam.with_weight_decay((decay > 0.0).then(|| WeightDecayConfig::new(decay as f32))).init();
+    let adam = adam.with_weight_decay((decay > 0.0).then(|| WeightDecayConfig::new(decay as f32)));
+    let mut adam = BurnOptimizer::new(adam.build(), &network, learning_rate)?;
+    let mut y = Vector::from_module(recorded.lower_layout(), &network);
     for batch in batches.iter().cycle().take(steps) {
-        let batch = ImageBatch::<Autodiff<B>>::from_inner(batch.clone());
-        let gradients = losses(&network, &batch).mean().backward();
-        let gradients = GradientsParams::from_grads(gradients, &network);
-        network = adam.step(learning_rate, network, gradients);
+        let found = recorded.gradient(&nothing, &y, batch, Wrt::Lower, &loss);
+        y = adam.step(&y, &found.map_err(unrecorded)?.1.into_y());
     }
-    network
+    Ok(y.write_into(network))
 }

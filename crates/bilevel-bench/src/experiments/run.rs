@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use bilevel_autodiff::Vector;
 use bilevel_core::{Cost, Error, Executor, Outcome, Progress, Snapshot, Solver, Status};
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
+use burn::tensor::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Manner;
@@ -135,12 +135,12 @@ impl Trial<'_> {
     ///
     /// # Errors
     /// The solver's, and where a checkpoint does not fit it or cannot be written.
-    pub fn drive<B: Backend>(
+    pub fn drive(
         &mut self,
-        solver: &mut dyn Solver<B>,
+        solver: &mut dyn Solver,
         steps: usize,
-        (seed, device): (u64, B::Device),
-        mut see: impl FnMut(&Vector<B>, &Progress<'_, B>) -> StepRecord,
+        (seed, device): (u64, Device),
+        mut see: impl FnMut(&Vector, &Progress<'_>) -> StepRecord,
     ) -> Result<Outcome, BenchError> {
         let mut first = 0;
         if let Some(current) = self.resumed.take() {
@@ -155,7 +155,7 @@ impl Trial<'_> {
         let outcome = Executor::new(steps)?
             .starting_at(first)?
             .with_seed(seed, device)
-            .observe(|progress: &Progress<'_, B>| {
+            .observe(|progress: &Progress<'_>| {
                 self.report.seconds = seconds_before + progress.elapsed.as_secs_f64();
                 self.report.warnings += u64::from(!progress.seen.status.is_ok());
                 self.count(progress.cost);

@@ -299,12 +299,11 @@ mod tests {
         }
         let views = tensors.iter().map(|(name, data)| {
             let dtype = if name.ends_with("labels") { Dtype::I64 } else { Dtype::F32 };
-            (name, TensorView::new(dtype, data.shape.to_vec(), data.as_bytes()).unwrap())
+            (name, TensorView::new(dtype, data.shape().to_vec(), data.as_bytes()).unwrap())
         });
         fs::write(path, serialize(views, None).unwrap()).unwrap();
     }
 
-    #[cfg(feature = "flex")]
     #[test]
     fn a_file_gives_the_hypergradient_of_its_numbers() {
         use crate::backend::BackendName;

@@ -4,23 +4,24 @@
 //! [`Settings::gradient`] writes down what came out. `benches/peers` does both.
 
 mod data;
+mod program;
 mod workloads;
 
 pub use data::TensorFault;
+pub use program::{Form, Side, What, program};
 pub use workloads::Workload;
 
 use std::path::PathBuf;
 use std::time::Instant;
 
-use bilevel_autodiff::reuse::times_found;
 use bilevel_core::{
     Cg, Cost, Descent, Gd, HypergradientMethod, Implicit, Maml, Plan, Rad, Samples, Stage,
 };
-use burn::tensor::backend::Backend;
+use burn::tensor::Device;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::backend::{BackendError, BackendName, Job, run_on};
+use crate::backend::{BackendError, BackendName, run_on};
 use crate::cli::HypergradArgs;
 use crate::error::BenchError;
 use crate::memory::resident_high_water;
@@ -166,8 +167,8 @@ impl Settings {
         }
     }
 
-    /// The method, on a backend.
-    fn method<B: Backend>(&self) -> Result<Box<dyn HypergradientMethod<B>>, bilevel_core::Error> {
+    /// The method.
+    fn method(&self) -> Result<Box<dyn HypergradientMethod>, bilevel_core::Error> {
         let descent = Descent::new(Gd::new(self.step_size)?, self.steps)?;
         let plan = match self.plan {
             PlanName::Trajectory => Plan::Trajectory,
@@ -226,8 +227,6 @@ pub struct Report {
     pub upper_loss: f64,
     /// Of one hypergradient.
     pub oracle_calls: Cost,
-    /// Results of it that were [found again](bilevel_autodiff::reuse) instead of computed.
-    pub results_found: usize,
     /// How far the hypergradient can be trusted.
     pub status: String,
 }
@@ -243,63 +242,55 @@ pub fn run(settings: &Settings) -> Result<Report, BenchError> {
         Some(path) => data::read(path, settings.workload)?,
         None => data::draw(settings.workload, settings.samples, settings.seed),
     };
-    run_on(backend, Measurement { settings, backend, numbers })?
+    run_on(backend, |device| measure(settings, backend, numbers, device))?
 }
 
-struct Measurement<'a> {
-    settings: &'a Settings,
+fn measure(
+    settings: &Settings,
     backend: BackendName,
     numbers: Numbers,
-}
+    device: Device,
+) -> Result<Report, BenchError> {
+    let samples = numbers.samples;
+    let built = workloads::build(settings.workload, numbers, &device)?;
+    let mut method = settings.method()?;
+    let stage = Stage::new(built.oracle.as_ref(), &built.x, Samples::default());
+    let mut compute = || {
+        let found = method.hypergradient(stage, &built.y)?;
+        device.sync().map_err(|cause| BackendError::Device(format!("{cause:?}")))?;
+        Ok::<_, BenchError>(found)
+    };
 
-impl Job for Measurement<'_> {
-    type Output = Result<Report, BenchError>;
-
-    fn run<B: Backend>(self, device: B::Device) -> Self::Output {
-        let Self { settings, backend, numbers } = self;
-        let samples = numbers.samples;
-        let built = workloads::build::<B>(settings.workload, numbers, &device)?;
-        let mut method = settings.method::<B>()?;
-        let stage = Stage::new(built.oracle.as_ref(), &built.x, Samples::default());
-        let mut compute = || {
-            let found = method.hypergradient(stage, &built.y)?;
-            B::sync(&device).map_err(|cause| BackendError::Device(format!("{cause:?}")))?;
-            Ok::<_, BenchError>(found)
-        };
-
-        let before = (built.oracle.cost(), times_found());
-        let mut found = compute()?;
-        let oracle_calls = built.oracle.cost() - before.0;
-        let results_found = times_found() - before.1;
-        let mut seconds_all = Vec::with_capacity(settings.repetitions);
-        for _ in 0..settings.repetitions {
-            let begin = Instant::now();
-            found = compute()?;
-            seconds_all.push(begin.elapsed().as_secs_f64());
-        }
-        // Before the hypergradient is read in f64, which may take more than computing it.
-        let peak = resident_high_water();
-        if let Some(path) = &settings.gradient {
-            let parameters = settings.workload.upper_parameters(samples);
-            data::write(path, &parameters, &found.gradient.to_vec())?;
-        }
-        Ok(Report {
-            workload: settings.workload,
-            method: settings.method,
-            plan: (settings.method == Method::Rad).then_some(settings.plan),
-            backend,
-            steps: settings.steps,
-            samples,
-            seconds_median: median(&seconds_all),
-            seconds_all,
-            peak_resident_mib: peak.map(|bytes| bytes as f64 / f64::from(1 << 20)),
-            hypergradient_norm: found.gradient.norm(),
-            upper_loss: found.upper_loss.read(),
-            oracle_calls,
-            results_found,
-            status: found.status.to_string(),
-        })
+    let before = built.oracle.cost();
+    let mut found = compute()?;
+    let oracle_calls = built.oracle.cost() - before;
+    let mut seconds_all = Vec::with_capacity(settings.repetitions);
+    for _ in 0..settings.repetitions {
+        let begin = Instant::now();
+        found = compute()?;
+        seconds_all.push(begin.elapsed().as_secs_f64());
     }
+    // Before the hypergradient is read in f64, which may take more than computing it.
+    let peak = resident_high_water();
+    if let Some(path) = &settings.gradient {
+        let parameters = settings.workload.upper_parameters(samples);
+        data::write(path, &parameters, &found.gradient.to_vec())?;
+    }
+    Ok(Report {
+        workload: settings.workload,
+        method: settings.method,
+        plan: (settings.method == Method::Rad).then_some(settings.plan),
+        backend,
+        steps: settings.steps,
+        samples,
+        seconds_median: median(&seconds_all),
+        seconds_all,
+        peak_resident_mib: peak.map(|bytes| bytes as f64 / f64::from(1 << 20)),
+        hypergradient_norm: found.gradient.norm(),
+        upper_loss: found.upper_loss.read(),
+        oracle_calls,
+        status: found.status.to_string(),
+    })
 }
 
 fn median(values: &[f64]) -> f64 {

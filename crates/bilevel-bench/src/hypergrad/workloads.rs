@@ -1,17 +1,15 @@
 //! The workloads: networks, losses, and the shapes of their data.
 
-use bilevel_autodiff::Vector;
-use bilevel_core::{AutodiffOracle, BilevelProblem, Error, FullBatch, Oracle};
+use bilevel_core::{AutodiffOracle, Batch, BilevelProblem, Error, FullBatch, Oracle};
 use bilevel_models::{
     Activation, ClassifierConfig, Mlp, MlpConfig, SoftmaxRegressionConfig, cross_entropy,
 };
-use burn::backend::Autodiff;
+use bilevel_program::Vector;
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
-use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor, activation};
+use burn::tensor::{Device, Int, Tensor, activation};
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -27,6 +25,7 @@ use crate::experiments::hyper_cleaning::{HyperCleaning, Labelled, SampleWeights}
 #[serde(rename_all = "kebab-case")]
 pub enum Workload {
     /// Weights of samples, softmax regression, 784-10.
+    #[value(alias = "hyper-cleaning")]
     Softmax,
     /// Weights of samples, a network 784-300-10 with ReLU.
     Mlp,
@@ -152,28 +151,24 @@ impl Workload {
 }
 
 /// A workload on a device.
-pub(super) struct Built<B: Backend> {
-    pub oracle: Box<dyn Oracle<B>>,
+pub(super) struct Built {
+    pub oracle: Box<dyn Oracle>,
     /// Where the hypergradient is taken.
-    pub x: Vector<B>,
+    pub x: Vector,
     /// Where the lower level starts, unless that is x.
-    pub y: Vector<B>,
+    pub y: Vector,
 }
 
 /// Puts a workload on a device.
 ///
 /// # Errors
 /// If a loss of these numbers is not finite.
-pub(super) fn build<B: Backend>(
-    workload: Workload,
-    numbers: Numbers,
-    device: &B::Device,
-) -> Result<Built<B>, Error> {
+pub(super) fn build(workload: Workload, numbers: Numbers, device: &Device) -> Result<Built, Error> {
     let Numbers { samples, train, validation, weights } = numbers;
     match workload {
         Workload::Softmax | Workload::Mlp | Workload::MlpTanh => {
-            let x = SampleWeights::<Autodiff<B>>::new(vec![0.0; samples], device);
-            let y = classifier(workload).init::<Autodiff<B>>(device);
+            let x = SampleWeights::new(vec![0.0; samples], device);
+            let y = classifier(workload).init(device);
             let data =
                 FullBatch { upper: labelled(validation, device), lower: labelled(train, device) };
             let oracle = AutodiffOracle::new(HyperCleaning, &x, &y, data)?;
@@ -183,7 +178,7 @@ pub(super) fn build<B: Backend>(
         }
         Workload::Small => {
             let config = MlpConfig::new(vec![1, 40, 40, 1]);
-            let [x, y] = [config.init::<Autodiff<B>>(device), config.init(device)];
+            let [x, y] = [config.init(device), config.init(device)];
             let data = FullBatch {
                 upper: Points::new(validation, device),
                 lower: Points::new(train, device),
@@ -194,7 +189,7 @@ pub(super) fn build<B: Backend>(
             Ok(Built { oracle: Box::new(oracle), x, y })
         }
         Workload::Conv => {
-            let [x, y] = [PlainConvNet::<Autodiff<B>>::new(device), PlainConvNet::new(device)];
+            let [x, y] = [PlainConvNet::new(device), PlainConvNet::new(device)];
             let data = FullBatch {
                 upper: Images::new(validation, device),
                 lower: Images::new(train, device),
@@ -205,8 +200,8 @@ pub(super) fn build<B: Backend>(
             Ok(Built { oracle: Box::new(oracle), x, y })
         }
         Workload::MetaBatch => {
-            let x = TaskLayers::<Autodiff<B>>::zeros(1, device);
-            let y = TaskLayers::<Autodiff<B>>::zeros(samples, device);
+            let x = TaskLayers::zeros(1, device);
+            let y = TaskLayers::zeros(samples, device);
             let data = FullBatch {
                 upper: Points::new(validation, device),
                 lower: Points::new(train, device),
@@ -219,7 +214,7 @@ pub(super) fn build<B: Backend>(
     }
 }
 
-fn labelled<B: Backend>(part: Part, device: &B::Device) -> Labelled<B> {
+fn labelled(part: Part, device: &Device) -> Labelled {
     Labelled {
         inputs: Tensor::from_data(part.inputs, device),
         labels: Tensor::from_data(part.targets, device),
@@ -236,14 +231,14 @@ fn classifier(workload: Workload) -> ClassifierConfig {
 }
 
 /// Numbers and what they are to be taken to: `[n, 1]` both, or `[tasks, n, 1]`.
-#[derive(Module, Debug)]
-struct Points<B: Backend, const D: usize> {
-    inputs: Tensor<B, D>,
-    targets: Tensor<B, D>,
+#[derive(Clone, Debug, Batch)]
+struct Points<const D: usize> {
+    inputs: Tensor<D>,
+    targets: Tensor<D>,
 }
 
-impl<B: Backend, const D: usize> Points<B, D> {
-    fn new(part: Part, device: &B::Device) -> Self {
+impl<const D: usize> Points<D> {
+    fn new(part: Part, device: &Device) -> Self {
         Self {
             inputs: Tensor::from_data(part.inputs, device),
             targets: Tensor::from_data(part.targets, device),
@@ -254,29 +249,29 @@ impl<B: Backend, const D: usize> Points<B, D> {
 /// `small`: both losses are mean squared errors. x enters neither: it is where y starts.
 struct Regression;
 
-impl<B: Backend> BilevelProblem<B> for Regression {
-    type Upper = Mlp<B>;
-    type Lower = Mlp<B>;
-    type Batch = Points<B, 2>;
+impl BilevelProblem for Regression {
+    type Upper = Mlp;
+    type Lower = Mlp;
+    type Batch = Points<2>;
 
-    fn upper_loss(&self, x: &Mlp<B>, y: &Mlp<B>, query: &Points<B, 2>) -> Tensor<B, 1> {
+    fn upper_loss(&self, x: &Mlp, y: &Mlp, query: &Points<2>) -> Tensor<1> {
         self.lower_loss(x, y, query)
     }
 
-    fn lower_loss(&self, _: &Mlp<B>, y: &Mlp<B>, support: &Points<B, 2>) -> Tensor<B, 1> {
+    fn lower_loss(&self, _: &Mlp, y: &Mlp, support: &Points<2>) -> Tensor<1> {
         (y.forward(support.inputs.clone()) - support.targets.clone()).powi_scalar(2).mean()
     }
 }
 
 /// Images and their classes: `[n, 1, 28, 28]` and `[n]`.
-#[derive(Module, Debug)]
-struct Images<B: Backend> {
-    inputs: Tensor<B, 4>,
-    labels: Tensor<B, 1, Int>,
+#[derive(Clone, Debug, Batch)]
+struct Images {
+    inputs: Tensor<4>,
+    labels: Tensor<1, Int>,
 }
 
-impl<B: Backend> Images<B> {
-    fn new(part: Part, device: &B::Device) -> Self {
+impl Images {
+    fn new(part: Part, device: &Device) -> Self {
         Self {
             inputs: Tensor::from_data(part.inputs, device),
             labels: Tensor::from_data(part.targets, device),
@@ -288,14 +283,14 @@ impl<B: Backend> Images<B> {
 ///
 /// `bilevel_models::ConvNet` normalises after each convolution.
 #[derive(Module, Debug)]
-struct PlainConvNet<B: Backend> {
-    blocks: Vec<Conv2d<B>>,
+struct PlainConvNet {
+    blocks: Vec<Conv2d>,
     pool: MaxPool2d,
-    head: Linear<B>,
+    head: Linear,
 }
 
-impl<B: Backend> PlainConvNet<B> {
-    fn new(device: &B::Device) -> Self {
+impl PlainConvNet {
+    fn new(device: &Device) -> Self {
         let block = |inputs| {
             let conv = Conv2dConfig::new([inputs, CHANNELS], [3, 3]);
             conv.with_padding(PaddingConfig2d::Same).init(device)
@@ -307,9 +302,9 @@ impl<B: Backend> PlainConvNet<B> {
         }
     }
 
-    fn forward(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
+    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         let block =
-            |hidden, conv: &Conv2d<B>| self.pool.forward(activation::relu(conv.forward(hidden)));
+            |hidden, conv: &Conv2d| self.pool.forward(activation::relu(conv.forward(hidden)));
         self.head.forward(self.blocks.iter().fold(images, block).flatten(1, 3))
     }
 }
@@ -317,46 +312,36 @@ impl<B: Backend> PlainConvNet<B> {
 /// `conv`: both losses are mean cross-entropies. x enters neither: it is where y starts.
 struct Recognition;
 
-impl<B: Backend> BilevelProblem<B> for Recognition {
-    type Upper = PlainConvNet<B>;
-    type Lower = PlainConvNet<B>;
-    type Batch = Images<B>;
+impl BilevelProblem for Recognition {
+    type Upper = PlainConvNet;
+    type Lower = PlainConvNet;
+    type Batch = Images;
 
-    fn upper_loss(
-        &self,
-        x: &PlainConvNet<B>,
-        y: &PlainConvNet<B>,
-        query: &Images<B>,
-    ) -> Tensor<B, 1> {
+    fn upper_loss(&self, x: &PlainConvNet, y: &PlainConvNet, query: &Images) -> Tensor<1> {
         self.lower_loss(x, y, query)
     }
 
-    fn lower_loss(
-        &self,
-        _: &PlainConvNet<B>,
-        y: &PlainConvNet<B>,
-        support: &Images<B>,
-    ) -> Tensor<B, 1> {
+    fn lower_loss(&self, _: &PlainConvNet, y: &PlainConvNet, support: &Images) -> Tensor<1> {
         cross_entropy(y.forward(support.inputs.clone()), support.labels.clone()).mean()
     }
 }
 
 /// The layers 1-40-40-1 of several tasks at once.
 #[derive(Module, Debug)]
-struct TaskLayers<B: Backend> {
-    layers: Vec<TaskLayer<B>>,
+struct TaskLayers {
+    layers: Vec<TaskLayer>,
 }
 
 #[derive(Module, Debug)]
-struct TaskLayer<B: Backend> {
+struct TaskLayer {
     /// `[tasks, inputs, outputs]`
-    weight: Param<Tensor<B, 3>>,
+    weight: Param<Tensor<3>>,
     /// `[tasks, 1, outputs]`
-    bias: Param<Tensor<B, 3>>,
+    bias: Param<Tensor<3>>,
 }
 
-impl<B: Backend> TaskLayers<B> {
-    fn zeros(tasks: usize, device: &B::Device) -> Self {
+impl TaskLayers {
+    fn zeros(tasks: usize, device: &Device) -> Self {
         let layer = |[inputs, outputs]: [usize; 2]| TaskLayer {
             weight: Param::from_tensor(Tensor::zeros([tasks, inputs, outputs], device)),
             bias: Param::from_tensor(Tensor::zeros([tasks, 1, outputs], device)),
@@ -366,7 +351,7 @@ impl<B: Backend> TaskLayers<B> {
 
     /// The mean squared error of each task's network, whose parameters are the sum of the shared ones and its
     /// own. Shape `[tasks, 1, 1]`.
-    fn errors(&self, shared: &Self, points: &Points<B, 3>) -> Tensor<B, 3> {
+    fn errors(&self, shared: &Self, points: &Points<3>) -> Tensor<3> {
         let mut hidden = points.inputs.clone();
         for (at, (own, shared)) in self.layers.iter().zip(&shared.layers).enumerate() {
             if at > 0 {
@@ -383,26 +368,16 @@ impl<B: Backend> TaskLayers<B> {
 /// x and y need not be of one shape. The lower loss is a sum over tasks, so that none sees the others.
 struct MetaRegression;
 
-impl<B: Backend> BilevelProblem<B> for MetaRegression {
-    type Upper = TaskLayers<B>;
-    type Lower = TaskLayers<B>;
-    type Batch = Points<B, 3>;
+impl BilevelProblem for MetaRegression {
+    type Upper = TaskLayers;
+    type Lower = TaskLayers;
+    type Batch = Points<3>;
 
-    fn upper_loss(
-        &self,
-        x: &TaskLayers<B>,
-        y: &TaskLayers<B>,
-        query: &Points<B, 3>,
-    ) -> Tensor<B, 1> {
+    fn upper_loss(&self, x: &TaskLayers, y: &TaskLayers, query: &Points<3>) -> Tensor<1> {
         y.errors(x, query).mean()
     }
 
-    fn lower_loss(
-        &self,
-        x: &TaskLayers<B>,
-        y: &TaskLayers<B>,
-        support: &Points<B, 3>,
-    ) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &TaskLayers, y: &TaskLayers, support: &Points<3>) -> Tensor<1> {
         y.errors(x, support).sum()
     }
 }

@@ -87,7 +87,7 @@ pub fn svg(report: &RunReport) -> Result<String, ReportError> {
     Ok(text)
 }
 
-pub(super) type DrawError<'a> = DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>;
+pub(crate) type DrawError<'a> = DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>;
 
 fn draw<'a>(report: &RunReport, text: &'a mut String) -> Result<(), DrawError<'a>> {
     let root = SVGBackend::with_string(text, SIZE).into_drawing_area();

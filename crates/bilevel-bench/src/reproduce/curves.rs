@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Cell, Planned, Quantity};
+use super::{Cell, Planned, Quantity, distinct};
 use crate::report::comparison::quantile;
 use crate::report::convergence::{Axis, Chart, Curve, panels};
 use crate::report::{MethodReport, ReportError, StepRecord};
@@ -34,15 +34,11 @@ pub(super) fn svg(
     if cells.iter().all(|cell| of(cell).len() < 2) {
         return Ok(None);
     }
-    let mut columns: Vec<&str> = Vec::new();
     let mut charts: Vec<Chart> = Vec::new();
-    for cell in cells {
-        if columns.contains(&cell.column) {
-            continue;
-        }
-        columns.push(cell.column);
-        let column = || cells.iter().filter(|other| other.column == cell.column);
-        let wanted = if cell.quantity == Quantity::F1 { F1 } else { ACCURACY };
+    for name in distinct(cells.iter().map(|cell| cell.column)) {
+        let column = || cells.iter().filter(|cell| cell.column == name);
+        let of_f1 = column().next().is_some_and(|cell| cell.quantity == Quantity::F1);
+        let wanted = if of_f1 { F1 } else { ACCURACY };
         let mut steps = column().flat_map(of).flat_map(|method| &method.series);
         let shown = if steps.any(|step| (wanted.of)(step).is_some()) { wanted } else { UPPER_LOSS };
         let curves = column().map(|cell| curve(cell.row, &of(cell), shown));
@@ -50,7 +46,7 @@ pub(super) fn svg(
         // Columns of figures of one run have the same curves.
         if !curves.is_empty() && charts.iter().all(|chart| chart.curves != curves) {
             let axis = Axis::Linear("upper steps");
-            let title = format!("{}: medians, bands from least to greatest", cell.column);
+            let title = format!("{name}: medians, bands from least to greatest");
             charts.push(Chart { title, axis, quantity: Axis::Linear(shown.title), curves });
         }
     }

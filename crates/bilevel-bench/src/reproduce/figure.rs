@@ -4,7 +4,7 @@ use plotters::prelude::*;
 
 use super::{Filled, Reproduced};
 use crate::report::ReportError;
-use crate::report::curves::{GRID, INK, METHODS, font};
+use crate::report::curves::{DrawError, GRID, INK, METHODS, font};
 
 const SIZE: (u32, u32) = (1080, 480);
 const LEGEND: u32 = 34;
@@ -16,18 +16,8 @@ pub(super) fn svg(reproduced: &Reproduced) -> Result<String, ReportError> {
     Ok(text)
 }
 
-type DrawError<'a> = DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>;
-
 fn draw<'a>(reproduced: &Reproduced, text: &'a mut String) -> Result<(), DrawError<'a>> {
-    let (mut rows, mut columns): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
-    for Filled { row, column, .. } in &reproduced.cells {
-        if !rows.contains(row) {
-            rows.push(row);
-        }
-        if !columns.contains(column) {
-            columns.push(column);
-        }
-    }
+    let (rows, columns) = (reproduced.rows(), reproduced.columns());
     let root = SVGBackend::with_string(text, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let body = root.titled(reproduced.table.about().title, font(20))?;

@@ -155,6 +155,16 @@ pub struct Reproduced {
 }
 
 impl Reproduced {
+    /// The lines, in the paper's order.
+    fn rows(&self) -> Vec<&'static str> {
+        distinct(self.cells.iter().map(|cell| cell.row))
+    }
+
+    /// The columns, in the paper's order.
+    fn columns(&self) -> Vec<&'static str> {
+        distinct(self.cells.iter().map(|cell| cell.column))
+    }
+
     /// As indented JSON.
     ///
     /// # Errors
@@ -322,15 +332,21 @@ fn gather(
     Reproduced { table, cells, failures, left }
 }
 
-/// The cells of a run and its seed, for a person.
-fn label(cells: &[Cell], run: &Planned) -> String {
-    let mut names: Vec<String> = Vec::new();
-    for cell in cells.iter().filter(|cell| run.gives(cell)) {
-        let name = format!("{} {}", cell.row, cell.column);
-        if !names.contains(&name) {
-            names.push(name);
+/// Each once, in the order of their first places.
+fn distinct<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
+    let mut once = Vec::new();
+    for one in all {
+        if !once.contains(&one) {
+            once.push(one);
         }
     }
+    once
+}
+
+/// The cells of a run and its seed, for a person.
+fn label(cells: &[Cell], run: &Planned) -> String {
+    let given = cells.iter().filter(|cell| run.gives(cell));
+    let names = distinct(given.map(|cell| format!("{} {}", cell.row, cell.column)));
     let names = match names.len() {
         1..=2 => names.join(", "),
         n => format!("{}, {} and {} more", names[0], names[1], n - 2),

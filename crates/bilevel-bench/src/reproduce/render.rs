@@ -48,16 +48,7 @@ fn csv(reproduced: &Reproduced) -> Result<Vec<u8>, ReportError> {
 /// The table for a terminal: ours, the paper's, the difference.
 pub fn text(reproduced: &Reproduced) -> String {
     let about = reproduced.table.about();
-    let mut columns: Vec<&str> = Vec::new();
-    let mut rows: Vec<&str> = Vec::new();
-    for cell in &reproduced.cells {
-        if !columns.contains(&cell.column) {
-            columns.push(cell.column);
-        }
-        if !rows.contains(&cell.row) {
-            rows.push(cell.row);
-        }
-    }
+    let (rows, columns) = (reproduced.rows(), reproduced.columns());
     let mut table = Table::new();
     table
         .load_preset(presets::NOTHING)

@@ -1,6 +1,3 @@
-#![cfg(feature = "flex")]
-
-use bilevel_autodiff::Vector;
 use bilevel_bench::data::batches::{DenseBatches, SparseBatches, full_batch};
 use bilevel_bench::data::libsvm::{parse, read};
 use bilevel_bench::data::{Classified, TrainValidation};
@@ -8,14 +5,12 @@ use bilevel_core::{
     AutodiffOracle, Data, Descent, Gd, JointSolver, Level, Oracle, Point, Rates, Sample, Sampler,
     Samples, Soba, Solver, Stage,
 };
-use bilevel_flex::{FastFlex, FlexDevice};
 use bilevel_problems::{ClassPenalties, ClassWeights, FeaturePenalties, LabelledRows, Values};
-use burn::backend::Autodiff;
+use bilevel_program::Vector;
+use burn::tensor::Device;
 use proptest::prelude::*;
 
 use crate::libsvm::data_dir;
-
-type B = FastFlex;
 
 const LEVELS: [Level; 2] = [Level::Upper, Level::Lower];
 
@@ -31,9 +26,9 @@ fn parts(train: usize, validation: usize) -> TrainValidation {
 }
 
 /// The inputs and classes of a batch.
-fn read_out(batch: &LabelledRows<B>) -> (Vec<f32>, Vec<i64>) {
+fn read_out(batch: &LabelledRows) -> (Vec<f32>, Vec<i64>) {
     let classes = batch.classes.to_data().iter::<i64>().collect();
-    (batch.inputs.to_data().to_vec().unwrap(), classes)
+    (batch.inputs.to_data().try_to_vec().unwrap(), classes)
 }
 
 proptest! {
@@ -68,8 +63,8 @@ proptest! {
         turn in 0..u64::MAX / 100,
     ) {
         let parts = parts(train, validation);
-        let dense = DenseBatches::<B>::new(&parts, size, seed, &FlexDevice).unwrap();
-        let sparse = SparseBatches::<B>::new(parts, size, seed, FlexDevice).unwrap();
+        let dense = DenseBatches::new(&parts, size, seed, &Device::flex()).unwrap();
+        let sparse = SparseBatches::new(parts, size, seed, Device::flex()).unwrap();
         for (level, rows, offset) in [(Level::Lower, train, 0), (Level::Upper, validation, 9000)] {
             let batches = sparse.batches(level);
             prop_assert_eq!(batches, rows.div_ceil(size));
@@ -101,7 +96,7 @@ proptest! {
 #[test]
 fn another_seed_makes_other_batches_and_the_same_split_does_not_move() {
     let of = |seed| {
-        let data = SparseBatches::<B>::new(parts(40, 40), 10, seed, FlexDevice).unwrap();
+        let data = SparseBatches::new(parts(40, 40), 10, seed, Device::flex()).unwrap();
         LEVELS.map(|level| read_out(&data.batch(level, Sample(0))))
     };
     assert_eq!(of(1), of(1));
@@ -112,7 +107,7 @@ fn another_seed_makes_other_batches_and_the_same_split_does_not_move() {
 
 #[test]
 fn the_full_batch_is_all_rows_in_order() {
-    let full = full_batch::<B>(&parts(4, 2), &FlexDevice).unwrap();
+    let full = full_batch(&parts(4, 2), &Device::flex()).unwrap();
     let (inputs, classes) = read_out(&full.batch(Level::Lower, Sample(7)));
     assert_eq!(inputs, [1.0, 0.0, 1.0, 2.0, 0.0, 1.0, 3.0, 0.0, 1.0, 4.0, 0.0, 1.0]);
     assert_eq!(classes, [0, 1, 2, 0]);
@@ -122,8 +117,8 @@ fn the_full_batch_is_all_rows_in_order() {
 #[test]
 fn refuses_with_cause_and_cure() {
     let refusal = |parts: TrainValidation, size| {
-        let sparse = SparseBatches::<B>::new(parts.clone(), size, 0, FlexDevice).unwrap_err();
-        let dense = DenseBatches::<B>::new(&parts, size, 0, &FlexDevice).unwrap_err();
+        let sparse = SparseBatches::new(parts.clone(), size, 0, Device::flex()).unwrap_err();
+        let dense = DenseBatches::new(&parts, size, 0, &Device::flex()).unwrap_err();
         assert_eq!(sparse.to_string(), dense.to_string());
         sparse.to_string()
     };
@@ -152,18 +147,18 @@ fn problems_descend_on_batches() {
         let text: String =
             (1..30).map(|i| format!("{} 1:{} 2:1\n", i % 2, i as f32 / 30.0)).collect();
         let set = parse(text.as_bytes(), None).unwrap().classify(&[0.0, 1.0]).unwrap();
-        SparseBatches::<B>::new(set.split(9, seed).unwrap(), 4, seed, FlexDevice).unwrap()
+        SparseBatches::new(set.split(9, seed).unwrap(), 4, seed, Device::flex()).unwrap()
     };
-    let x = Values::<Autodiff<B>>::new(&[-2.0, -2.0], &FlexDevice);
-    let w = Values::<Autodiff<B>>::new(&[0.0, 0.0], &FlexDevice);
-    let features = AutodiffOracle::<B, _, _>::new(FeaturePenalties, &x, &w, two(1)).unwrap();
-    let weights = ClassWeights::<Autodiff<B>>::zeros(2, 2, &FlexDevice);
-    let classes = AutodiffOracle::<B, _, _>::new(ClassPenalties, &x, &weights, two(1)).unwrap();
+    let x = Values::new(&[-2.0, -2.0], &Device::flex());
+    let w = Values::new(&[0.0, 0.0], &Device::flex());
+    let features = AutodiffOracle::new(FeaturePenalties, &x, &w, two(1)).unwrap();
+    let weights = ClassWeights::zeros(2, 2, &Device::flex());
+    let classes = AutodiffOracle::new(ClassPenalties, &x, &weights, two(1)).unwrap();
     descends(&features, &features.upper_start(), &features.lower_start());
     descends(&classes, &classes.upper_start(), &classes.lower_start());
 }
 
-fn descends(oracle: &dyn Oracle<B>, x: &Vector<B>, y: &Vector<B>) {
+fn descends(oracle: &dyn Oracle, x: &Vector, y: &Vector) {
     let samples = Samples { upper: Sample(3), lower: Sample(5) };
     let stage = Stage::new(oracle, x, samples);
     let descent = Descent::new(Gd::new(0.5).unwrap(), 20).unwrap();
@@ -179,17 +174,17 @@ fn real_ijcnn1() {
     };
     let set = read(&dir.join("libsvm/ijcnn1.gz"), Some(22)).unwrap();
     let parts = set.classify(&[-1.0, 1.0]).unwrap().split(9990, 0).unwrap();
-    let data = DenseBatches::<B>::new(&parts, 64, 0, &FlexDevice).unwrap();
+    let data = DenseBatches::new(&parts, 64, 0, &Device::flex()).unwrap();
     assert_eq!(LEVELS.map(|level| data.batches(level)), [157, 625]);
     assert_eq!(data.batch(Level::Lower, Sample(0)).inputs.dims(), [64, 22]);
 
     // At w = 0 every loss is log 2, and at another w the mean over equal batches is that of the full batch.
-    let full = full_batch::<B>(&parts, &FlexDevice).unwrap();
-    let x = Values::<Autodiff<B>>::new(&[0.0; 22], &FlexDevice);
-    let w = Values::<Autodiff<B>>::new(&[0.1; 22], &FlexDevice);
-    let by_batch = AutodiffOracle::<B, _, _>::new(FeaturePenalties, &x, &w, data).unwrap();
-    let whole = AutodiffOracle::<B, _, _>::new(FeaturePenalties, &x, &w, full).unwrap();
-    let value = |oracle: &dyn Oracle<B>, sample| {
+    let full = full_batch(&parts, &Device::flex()).unwrap();
+    let x = Values::new(&[0.0; 22], &Device::flex());
+    let w = Values::new(&[0.1; 22], &Device::flex());
+    let by_batch = AutodiffOracle::new(FeaturePenalties, &x, &w, data).unwrap();
+    let whole = AutodiffOracle::new(FeaturePenalties, &x, &w, full).unwrap();
+    let value = |oracle: &dyn Oracle, sample| {
         let at = Point { x: &whole.upper_start(), y: &whole.lower_start(), sample };
         oracle.value(Level::Lower, at).read()
     };
@@ -208,13 +203,13 @@ fn real_newsgroups_are_learned_from_batches() {
     let set = read(&dir.join("20newsgroups/train.counts.libsvm.gz"), None).unwrap().unit_rows();
     let labels = set.distinct_labels();
     let parts = set.classify(&labels).unwrap().split(2000, 0).unwrap();
-    let data = SparseBatches::<B>::new(parts, 64, 0, FlexDevice).unwrap();
+    let data = SparseBatches::new(parts, 64, 0, Device::flex()).unwrap();
     let [upper, lower] = LEVELS.map(|level| data.batches(level));
     assert_eq!([upper, lower], [32, 146]);
     // exp(-9): beside the mean over documents a penalty of 1 would leave nothing.
-    let x = Values::<Autodiff<B>>::new(&[-9.0; 20], &FlexDevice);
-    let w = ClassWeights::zeros(130_107, 20, &FlexDevice);
-    let oracle = AutodiffOracle::<B, _, _>::new(ClassPenalties, &x, &w, data).unwrap();
+    let x = Values::new(&[-9.0; 20], &Device::flex());
+    let w = ClassWeights::zeros(130_107, 20, &Device::flex());
+    let oracle = AutodiffOracle::new(ClassPenalties, &x, &w, data).unwrap();
     let rates = Rates::new(1.0, 20.0).unwrap();
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let mut solver = JointSolver::new(&oracle, Soba::new(rates), x, y)

@@ -1,13 +1,9 @@
-#![cfg(feature = "flex")]
-
 use bilevel_bench::data::Images;
 use bilevel_bench::data::augment::{Augmentation, Normalisation};
 use bilevel_bench::data::loader::{ImageBatch, ImageBatches, Settings};
 use bilevel_core::{Data, Level, Sample, Sampler};
-use bilevel_flex::{FastFlex, FlexDevice};
+use burn::tensor::Device;
 use proptest::prelude::*;
-
-type B = FastFlex;
 
 const LEVELS: [Level; 2] = [Level::Upper, Level::Lower];
 
@@ -22,13 +18,13 @@ fn settings(size: usize, augmentation: Augmentation, seed: u64) -> Settings {
     Settings { size, augmentation, normalisation: Normalisation::of(&numbered(256)), seed }
 }
 
-fn loader(upper: usize, lower: usize, settings: Settings) -> ImageBatches<B> {
-    ImageBatches::new(numbered(upper), numbered(lower), settings, FlexDevice).unwrap()
+fn loader(upper: usize, lower: usize, settings: Settings) -> ImageBatches {
+    ImageBatches::new(numbered(upper), numbered(lower), settings, Device::flex()).unwrap()
 }
 
-fn read_out(batch: &ImageBatch<B>) -> (Vec<f32>, Vec<i64>) {
+fn read_out(batch: &ImageBatch) -> (Vec<f32>, Vec<i64>) {
     let labels = batch.labels.to_data().iter::<i64>().collect();
-    (batch.images.to_data().to_vec().unwrap(), labels)
+    (batch.images.to_data().try_to_vec().unwrap(), labels)
 }
 
 proptest! {
@@ -141,7 +137,7 @@ fn many_threads_may_ask() {
 fn refuses_with_cause_and_cure() {
     let refusal = |upper, lower, size| {
         let settings = settings(size, Augmentation::NONE, 0);
-        ImageBatches::<B>::new(upper, lower, settings, FlexDevice).unwrap_err().to_string()
+        ImageBatches::new(upper, lower, settings, Device::flex()).unwrap_err().to_string()
     };
     assert_eq!(
         refusal(numbered(3), numbered(3), 0),

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::is_double;
 use crate::lower::Descent;
@@ -11,8 +10,8 @@ use crate::{Error, Level, Oracle, Samples, Stage};
 
 /// What a method is to give, and what else is asked of it: the yardstick of
 /// [`check_hypergradient`](crate::check_hypergradient).
-pub struct Reference<'a, B: Backend> {
-    of: Of<'a, B>,
+pub struct Reference<'a> {
+    of: Of<'a>,
     pub(super) tolerance: f64,
     step: Option<f64>,
     pub(super) repeats: f64,
@@ -21,15 +20,15 @@ pub struct Reference<'a, B: Backend> {
 }
 
 /// A function of x and the start of y.
-type Value<'a, B> = dyn Fn(&Vector<B>, &Vector<B>) -> Result<f64, Error> + 'a;
+type Value<'a> = dyn Fn(&Vector, &Vector) -> Result<f64, Error> + 'a;
 
-enum Of<'a, B: Backend> {
-    Gradient(&'a Vector<B>),
-    Descent(&'a Descent<B>),
-    Value(&'a Value<'a, B>),
+enum Of<'a> {
+    Gradient(&'a Vector),
+    Descent(&'a Descent),
+    Value(&'a Value<'a>),
 }
 
-impl<B: Backend> fmt::Debug for Reference<'_, B> {
+impl fmt::Debug for Reference<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let of = match self.of {
             Of::Gradient(_) => "a known gradient".to_owned(),
@@ -40,26 +39,26 @@ impl<B: Backend> fmt::Debug for Reference<'_, B> {
     }
 }
 
-impl<'a, B: Backend> Reference<'a, B> {
-    fn new(of: Of<'a, B>, tolerance: f64) -> Self {
+impl<'a> Reference<'a> {
+    fn new(of: Of<'a>, tolerance: f64) -> Self {
         let (step, repeats) = (None, 0.0);
         Self { of, tolerance, step, repeats, keeps_state: false, without_products: false }
     }
 
     /// A known gradient, to a relative error of `tolerance`.
-    pub fn gradient(gradient: &'a Vector<B>, tolerance: f64) -> Self {
+    pub fn gradient(gradient: &'a Vector, tolerance: f64) -> Self {
         Self::new(Of::Gradient(gradient), tolerance)
     }
 
     /// Differences of `x -> F(x, y_T(x))`, with the T steps of `descent`: of the truncated problem, or,
     /// with many steps, of the solved one. In f64, 1e-8 is a tolerance for smooth losses; in f32, 1e-2.
-    pub fn differences(descent: &'a Descent<B>, tolerance: f64) -> Self {
+    pub fn differences(descent: &'a Descent, tolerance: f64) -> Self {
         Self::new(Of::Descent(descent), tolerance)
     }
 
     /// Differences of a function of x and the start y: for methods that differentiate something else, as
     /// `max_k F(x, y_k)`.
-    pub fn value(value: &'a Value<'a, B>, tolerance: f64) -> Self {
+    pub fn value(value: &'a Value<'a>, tolerance: f64) -> Self {
         Self::new(Of::Value(value), tolerance)
     }
 
@@ -89,7 +88,7 @@ impl<'a, B: Backend> Reference<'a, B> {
     }
 
     /// Whether a known gradient has the size of x.
-    pub(super) fn fits(&self, oracle: &dyn Oracle<B>) -> Result<(), Error> {
+    pub(super) fn fits(&self, oracle: &dyn Oracle) -> Result<(), Error> {
         let expected = oracle.upper_layout().size();
         match self.of {
             Of::Gradient(gradient) if gradient.layout().size() != expected => {
@@ -112,8 +111,8 @@ impl<'a, B: Backend> Reference<'a, B> {
     /// The slope along `v` in x or in y, and what rounding may add to it where it adds `noise` to a value.
     pub(super) fn slope(
         &self,
-        stage: &Stage<'_, B>,
-        y: &Vector<B>,
+        stage: &Stage<'_>,
+        y: &Vector,
         (level, v): (Level, &[f64]),
         noise: f64,
     ) -> Result<(f64, f64), Error> {
@@ -138,7 +137,7 @@ impl<'a, B: Backend> Reference<'a, B> {
         Ok((slope / h, noise / h))
     }
 
-    fn at(&self, oracle: &dyn Oracle<B>, x: &Vector<B>, y: &Vector<B>) -> Result<f64, Error> {
+    fn at(&self, oracle: &dyn Oracle, x: &Vector, y: &Vector) -> Result<f64, Error> {
         match self.of {
             Of::Descent(descent) => {
                 let stage = Stage::new(oracle, x, Samples::default());

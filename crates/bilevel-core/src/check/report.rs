@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use bilevel_autodiff::{Bound, Finding};
-
+use super::{Bound, Finding};
 use crate::{Cost, Status};
 
 /// What [`check_hypergradient`](crate::check_hypergradient) measured. Its `Display` is a table, and says

@@ -2,21 +2,20 @@
 
 use std::sync::Arc;
 
-use bilevel_autodiff::{Layout, Vector};
+use bilevel_program::{Layout, Vector};
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
 
-use crate::{Cost, Direction, Level, Loss, Oracle, Point, Sides, Wrt};
+use crate::{Cost, Direction, Level, Loss, Oracle, Partials, Point, Wrt};
 
 /// An oracle with `c f` in place of f.
-pub(super) struct Scaled<'a, B: Backend> {
-    inner: &'a dyn Oracle<B>,
+pub(super) struct Scaled<'a> {
+    inner: &'a dyn Oracle,
     factor: f64,
 }
 
-impl<'a, B: Backend> Scaled<'a, B> {
+impl<'a> Scaled<'a> {
     /// `c = factor`.
-    pub fn new(inner: &'a dyn Oracle<B>, factor: f64) -> Self {
+    pub fn new(inner: &'a dyn Oracle, factor: f64) -> Self {
         Self { inner, factor }
     }
 
@@ -24,18 +23,19 @@ impl<'a, B: Backend> Scaled<'a, B> {
         if level == Level::Lower { self.factor } else { 1.0 }
     }
 
-    fn loss(&self, level: Level, loss: &Loss<B>, at: Point<'_, B>) -> Loss<B> {
+    fn loss(&self, level: Level, loss: &Loss, at: Point<'_>) -> Loss {
         let value = self.factor(level) * loss.read();
-        Loss::new(Tensor::from_data([value], &at.y.device()))
+        let dtype = at.y.layout().leaves()[0].dtype;
+        Loss::new(Tensor::from_data([value], (&at.y.device(), dtype)))
     }
 
-    fn sides(&self, level: Level, sides: Sides<B>) -> Sides<B> {
-        let scale = |v: Vector<B>| v.scale(self.factor(level));
-        Sides { x: sides.x.map(scale), y: sides.y.map(scale) }
+    fn sides(&self, level: Level, sides: Partials) -> Partials {
+        let scale = |v: Vector| v.scale(self.factor(level));
+        Partials { x: sides.x.map(scale), y: sides.y.map(scale) }
     }
 }
 
-impl<B: Backend> Oracle<B> for Scaled<'_, B> {
+impl Oracle for Scaled<'_> {
     fn upper_layout(&self) -> &Arc<Layout> {
         self.inner.upper_layout()
     }
@@ -44,22 +44,16 @@ impl<B: Backend> Oracle<B> for Scaled<'_, B> {
         self.inner.lower_layout()
     }
 
-    fn value(&self, level: Level, at: Point<'_, B>) -> Loss<B> {
+    fn value(&self, level: Level, at: Point<'_>) -> Loss {
         self.loss(level, &self.inner.value(level, at), at)
     }
 
-    fn gradient(&self, level: Level, at: Point<'_, B>, wrt: Wrt) -> (Loss<B>, Sides<B>) {
+    fn gradient(&self, level: Level, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
         let (loss, sides) = self.inner.gradient(level, at, wrt);
         (self.loss(level, &loss, at), self.sides(level, sides))
     }
 
-    fn product(
-        &self,
-        level: Level,
-        at: Point<'_, B>,
-        along: Direction<'_, B>,
-        wrt: Wrt,
-    ) -> Sides<B> {
+    fn product(&self, level: Level, at: Point<'_>, along: Direction<'_>, wrt: Wrt) -> Partials {
         self.sides(level, self.inner.product(level, at, along, wrt))
     }
 

@@ -2,45 +2,41 @@
 
 use std::ops::Range;
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
-use crate::lower::{Dynamics, State, push_forward};
+use crate::lower::{Dynamics, State, push_forward_by};
 use crate::on_device::unit;
-use crate::{Error, Snapshot, Stage};
+use crate::{Direction, Error, Snapshot, Stage, Wrt};
 
 /// Some columns of `Z_t = d state_t / dx`, the j-th being `d state_t / dx_j`.
 #[derive(Debug)]
-pub(crate) struct Columns<B: Backend> {
+pub(crate) struct Columns {
     /// j of the first.
     first: usize,
-    columns: Vec<State<B>>,
+    columns: Vec<State>,
 }
 
-impl<B: Backend> Columns<B> {
+impl Columns {
     /// Zero columns, as at a start that does not depend on x.
-    pub fn zeros(which: Range<usize>, state: &State<B>) -> Self {
+    pub fn zeros(which: Range<usize>, state: &State) -> Self {
         let zero = state.of_y(state.y.zeros_like());
         Self { first: which.start, columns: vec![zero; which.len()] }
     }
 
     /// `Z_{t+1} = A_t Z_t + B_t` at `state`: one product of each descended loss a column.
-    pub fn push(
-        &mut self,
-        stage: &Stage<'_, B>,
-        dynamics: &dyn Dynamics<B>,
-        t: usize,
-        state: &State<B>,
-    ) {
+    pub fn push(&mut self, stage: &Stage<'_>, dynamics: &dyn Dynamics, t: usize, state: &State) {
+        let query = dynamics.query(t, state);
+        let curvature = stage.curvature_at(dynamics.objective(t), &query, Wrt::Both, Wrt::Lower);
+        let product = |along: Direction<'_>| curvature.product(along, Wrt::Lower);
         for (j, column) in (self.first..).zip(&mut self.columns) {
             // A unit vector is made anew each time: to keep them would square the memory of x.
             let unit = unit(stage.x, j);
-            *column = push_forward(stage, dynamics, t, state, column, Some(&unit));
+            *column = push_forward_by(stage, dynamics, t, state, column, Some(&unit), &product);
         }
     }
 
     /// `Z' v`, v in y: one number a column.
-    pub fn pull(&self, v: &Vector<B>) -> Vec<f64> {
+    pub fn pull(&self, v: &Vector) -> Vec<f64> {
         self.columns.iter().map(|column| column.y.dot(v)).collect()
     }
 

@@ -2,8 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Columns, Hypergradient, HypergradientMethod, Status};
 use crate::error::at_least_one;
@@ -20,7 +19,7 @@ use crate::{Error, Level, Snapshot, Stage, Wrt};
 /// numbers. Z has a column for each of the n numbers of x, of the size of a state. All go along with one
 /// descent, or [`Fad::with_block`] bounds the memory to c of them and goes down again for each block.
 ///
-/// Memory: c columns and one graph. Cost, with `b = ceil(n / c)` blocks: b T gradients, n T products and
+/// Memory: c columns and one linearisation. Cost, with `b = ceil(n / c)` blocks: b T gradients, n T products and
 /// b values of f, one gradient of F.
 ///
 /// Requires: f twice differentiable along the way.
@@ -28,14 +27,14 @@ use crate::{Error, Level, Snapshot, Stage, Wrt};
 /// Source: [survey, Alg. 2](https://arxiv.org/abs/2101.11517); Franceschi et al., "Forward and reverse
 /// gradient-based hyperparameter optimization", 2017.
 #[derive(Debug)]
-pub struct Fad<B: Backend> {
-    descent: Descent<B>,
+pub struct Fad {
+    descent: Descent,
     block: usize,
 }
 
-impl<B: Backend> Fad<B> {
+impl Fad {
     /// Through the steps of `descent`, all columns at once.
-    pub fn new(descent: Descent<B>) -> Self {
+    pub fn new(descent: Descent) -> Self {
         Self { descent, block: usize::MAX }
     }
 
@@ -49,7 +48,7 @@ impl<B: Backend> Fad<B> {
     }
 }
 
-impl<B: Backend> HypergradientMethod<B> for Fad<B> {
+impl HypergradientMethod for Fad {
     fn describe(&self) -> String {
         let block = match self.block {
             usize::MAX => String::new(),
@@ -58,11 +57,7 @@ impl<B: Backend> HypergradientMethod<B> for Fad<B> {
         format!("fad({}{block})", self.descent.describe())
     }
 
-    fn hypergradient(
-        &mut self,
-        stage: Stage<'_, B>,
-        start: &Vector<B>,
-    ) -> Result<Hypergradient<B>, Error> {
+    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         let (layout, dynamics) = (stage.x.layout(), self.descent.dynamics());
         let down = |first: usize| {
             let state = self.descent.begin(&stage, start)?;

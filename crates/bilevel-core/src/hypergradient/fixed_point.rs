@@ -1,12 +1,11 @@
 //! Hypergradients at a fixed point of the lower steps.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, Status};
 use crate::linear::{Best, Limits, LinearStatus};
-use crate::lower::{Descent, State, pull_back, step};
-use crate::{Error, Level, Snapshot, Stage, Wrt};
+use crate::lower::{Descent, State, pull_back, pull_back_by, step};
+use crate::{Direction, Error, Level, Snapshot, Stage, Wrt};
 
 /// `fixed-point`: implicit differentiation of `y = Phi(x, y)`, Phi the last step of a descent.
 ///
@@ -29,29 +28,29 @@ use crate::{Error, Level, Snapshot, Stage, Wrt};
 /// Source: R. Grazzi et al., "On the iteration complexity of hypergradient computation", 2020;
 /// Q. Bertrand et al., "Implicit differentiation of Lasso-type models", 2020.
 #[derive(Debug)]
-pub struct FixedPoint<B: Backend> {
-    descent: Descent<B>,
+pub struct FixedPoint {
+    descent: Descent,
     limits: Limits,
 }
 
-impl<B: Backend> FixedPoint<B> {
+impl FixedPoint {
     /// At the end of `descent`, by at most `iterations` products for lambda, until the relative residual
     /// is at most `tolerance`. The last product tells the residual alone: a limit of k moves lambda
     /// `k - 1` times.
     ///
     /// # Errors
     /// If `iterations` is 0 or `tolerance` not finite and positive.
-    pub fn new(descent: Descent<B>, iterations: usize, tolerance: f64) -> Result<Self, Error> {
+    pub fn new(descent: Descent, iterations: usize, tolerance: f64) -> Result<Self, Error> {
         Ok(Self { descent, limits: Limits::new(iterations, tolerance)? })
     }
 
     /// lambda, why it ended, and its residual.
     fn adjoint(
         &self,
-        stage: &Stage<'_, B>,
-        end: (usize, &State<B>),
-        slope: State<B>,
-    ) -> (State<B>, LinearStatus, f64) {
+        stage: &Stage<'_>,
+        end: (usize, &State),
+        slope: State,
+    ) -> (State, LinearStatus, f64) {
         let norm = norm(&slope);
         if norm == 0.0 {
             return (slope, LinearStatus::Converged, 0.0);
@@ -60,9 +59,14 @@ impl<B: Backend> FixedPoint<B> {
         let mut lambda = slope.clone();
         let mut best = None;
         let mut k = 0;
+        let (t, state) = end;
+        // What depends on the point alone is computed once for all products.
+        let query = dynamics.query(t, state);
+        let curvature = stage.curvature_at(dynamics.objective(t), &query, Wrt::Lower, Wrt::Lower);
+        let product = |along: Direction<'_>, wrt: Wrt<'_>| curvature.product(along, wrt);
         loop {
-            let (t, state) = end;
-            let pulled = pull_back(stage, dynamics, t, state, lambda.clone(), Wrt::Lower);
+            let pulled =
+                pull_back_by(stage, dynamics, t, state, lambda.clone(), Wrt::Lower, &product);
             k += 1;
             let next = combine(&pulled.into_state(), &slope, Vector::add);
             let residual = self::norm(&combine(&next, &lambda, Vector::sub)) / norm;
@@ -80,16 +84,12 @@ impl<B: Backend> FixedPoint<B> {
     }
 }
 
-impl<B: Backend> HypergradientMethod<B> for FixedPoint<B> {
+impl HypergradientMethod for FixedPoint {
     fn describe(&self) -> String {
         format!("fixed-point({} after {})", self.limits, self.descent.describe())
     }
 
-    fn hypergradient(
-        &mut self,
-        stage: Stage<'_, B>,
-        start: &Vector<B>,
-    ) -> Result<Hypergradient<B>, Error> {
+    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         let descended = self.descent.run(&stage, start)?;
         let climbed = Status::of_descent(&descended);
         // Phi is the last step that was made: dynamics need not know of a later one.
@@ -116,16 +116,12 @@ impl<B: Backend> HypergradientMethod<B> for FixedPoint<B> {
     fn save(&self, _: &mut Snapshot) {}
 }
 
-fn combine<B: Backend>(
-    a: &State<B>,
-    b: &State<B>,
-    f: impl Fn(&Vector<B>, &Vector<B>) -> Vector<B>,
-) -> State<B> {
+fn combine(a: &State, b: &State, f: impl Fn(&Vector, &Vector) -> Vector) -> State {
     let memory = a.memory.iter().zip(&b.memory).map(|(a, b)| f(a, b)).collect();
     State { y: f(&a.y, &b.y), memory }
 }
 
-fn norm<B: Backend>(state: &State<B>) -> f64 {
+fn norm(state: &State) -> f64 {
     let squares = state.memory.iter().chain([&state.y]).map(|v| v.dot(v));
     squares.sum::<f64>().sqrt()
 }

@@ -1,7 +1,6 @@
 //! First-order hypergradients in the start of the lower level.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, StartInX, Status};
 use crate::lower::Descent;
@@ -16,20 +15,20 @@ use crate::{Error, Level, Snapshot, Stage, Wrt};
 /// The second term stands at the part of x that is the start. The error, relative to `norm(F_y)`, is of
 /// the order of `T s norm(f_yy)`, and of `T s norm(f_xy)` where f looks at x itself. Shapes as [`Maml`](crate::Maml)'s.
 ///
-/// Memory: one state and one graph. Cost: T gradients and one value of f, one gradient of F; no product,
-/// so that f may use any operation with a gradient.
+/// Memory: one state and one replay. Cost: T gradients and one value of f, one gradient of F; no product,
+/// so that an oracle of your own needs no tangent rules (`AutodiffOracle` tries a product where it is built).
 ///
 /// Source: [survey, Eq. 30](https://arxiv.org/abs/2101.11517); C. Finn et al., "Model-agnostic
 /// meta-learning for fast adaptation of deep networks", 2017.
 #[derive(Debug)]
-pub struct Fomaml<B: Backend> {
-    descent: Descent<B>,
+pub struct Fomaml {
+    descent: Descent,
     start: StartInX,
 }
 
-impl<B: Backend> Fomaml<B> {
+impl Fomaml {
     /// After the steps of `descent` from x.
-    pub fn new(descent: Descent<B>) -> Self {
+    pub fn new(descent: Descent) -> Self {
         Self { descent, start: StartInX::default() }
     }
 
@@ -40,16 +39,12 @@ impl<B: Backend> Fomaml<B> {
     }
 }
 
-impl<B: Backend> HypergradientMethod<B> for Fomaml<B> {
+impl HypergradientMethod for Fomaml {
     fn describe(&self) -> String {
         format!("fomaml({}{})", self.descent.describe(), self.start.suffix())
     }
 
-    fn hypergradient(
-        &mut self,
-        stage: Stage<'_, B>,
-        _: &Vector<B>,
-    ) -> Result<Hypergradient<B>, Error> {
+    fn hypergradient(&mut self, stage: Stage<'_>, _: &Vector) -> Result<Hypergradient, Error> {
         let (positions, start) = self.start.find(&stage)?;
         let descended = self.descent.run(&stage, &start)?;
         let (upper_loss, sides) = stage.gradient(Level::Upper, &descended.state.y, Wrt::Both);

@@ -1,7 +1,6 @@
 //! Hypergradients in x and in a learned start.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, unroll};
 use crate::lower::{Descent, Plan};
@@ -21,14 +20,14 @@ use crate::{Error, Snapshot, Stage};
 /// Source: R. Liu et al., "Towards gradient-based bilevel optimization with non-convex followers and
 /// beyond", 2021, Sec. 3.2.
 #[derive(Debug)]
-pub struct IaGm<B: Backend> {
-    descent: Descent<B>,
+pub struct IaGm {
+    descent: Descent,
     plan: Plan,
 }
 
-impl<B: Backend> IaGm<B> {
+impl IaGm {
     /// Through the steps of `descent`, every state kept.
-    pub fn new(descent: Descent<B>) -> Self {
+    pub fn new(descent: Descent) -> Self {
         Self { descent, plan: Plan::Trajectory }
     }
 
@@ -39,7 +38,7 @@ impl<B: Backend> IaGm<B> {
     }
 }
 
-impl<B: Backend> HypergradientMethod<B> for IaGm<B> {
+impl HypergradientMethod for IaGm {
     fn describe(&self) -> String {
         format!("ia-gm({}{})", self.descent.describe(), self.plan.suffix())
     }
@@ -48,11 +47,7 @@ impl<B: Backend> HypergradientMethod<B> for IaGm<B> {
         true
     }
 
-    fn hypergradient(
-        &mut self,
-        stage: Stage<'_, B>,
-        start: &Vector<B>,
-    ) -> Result<Hypergradient<B>, Error> {
+    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         unroll(&stage, &self.descent, start, self.plan, self.descent.steps(), true)
     }
 

@@ -1,7 +1,6 @@
 //! Hypergradients at the worst point of the way down.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, Status, reverse};
 use crate::lower::{Descent, Plan};
@@ -18,21 +17,21 @@ use crate::{Error, Level, Loss, Snapshot, Stage};
 /// The hypergradient's lower point and losses are those of `y_m`. It wants no convex lower level: the
 /// start z is learned too, by [`Start::Learned`](crate::Start::Learned).
 ///
-/// Memory: the states that the [`Plan`] keeps of K steps, and one graph. Cost: K gradients, m products and
+/// Memory: the states that the [`Plan`] keeps of K steps, and one replay. Cost: K gradients, m products and
 /// one value of f (two if m < K), K values and one gradient of F; and the steps that the plan makes again. The K
 /// values are read at once, after the last step.
 ///
 /// Source: R. Liu et al., "Towards gradient-based bilevel optimization with non-convex followers and
 /// beyond", 2021, Alg. 1.
 #[derive(Debug)]
-pub struct Iaptt<B: Backend> {
-    descent: Descent<B>,
+pub struct Iaptt {
+    descent: Descent,
     plan: Plan,
 }
 
-impl<B: Backend> Iaptt<B> {
+impl Iaptt {
     /// Along the steps of `descent`, every state kept.
-    pub fn new(descent: Descent<B>) -> Self {
+    pub fn new(descent: Descent) -> Self {
         Self { descent, plan: Plan::Trajectory }
     }
 
@@ -43,7 +42,7 @@ impl<B: Backend> Iaptt<B> {
     }
 }
 
-impl<B: Backend> HypergradientMethod<B> for Iaptt<B> {
+impl HypergradientMethod for Iaptt {
     fn describe(&self) -> String {
         format!("iaptt({}{})", self.descent.describe(), self.plan.suffix())
     }
@@ -52,11 +51,7 @@ impl<B: Backend> HypergradientMethod<B> for Iaptt<B> {
         true
     }
 
-    fn hypergradient(
-        &mut self,
-        stage: Stage<'_, B>,
-        start: &Vector<B>,
-    ) -> Result<Hypergradient<B>, Error> {
+    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         let steps = self.descent.steps();
         let mut losses = Vec::with_capacity(steps);
         let (descended, mut tape) =
@@ -72,7 +67,8 @@ impl<B: Backend> HypergradientMethod<B> for Iaptt<B> {
             let loss = stage.value(Level::Lower, &end.y).read();
             (end, loss)
         };
-        let swept = reverse(&stage, self.descent.dynamics(), &end, || tape.pop(), true);
+        let swept =
+            reverse(&stage, self.descent.dynamics(), &end, || tape.pop_with_curvature(), true);
         Ok(Hypergradient {
             gradient: swept.x,
             start: swept.start,

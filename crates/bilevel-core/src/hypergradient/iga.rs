@@ -1,7 +1,6 @@
 //! Hypergradients by a rank-one Gauss-Newton approximation.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, Status};
 use crate::linear::LinearStatus;
@@ -22,27 +21,23 @@ use crate::{Error, Level, Snapshot, Stage, Wrt};
 ///
 /// Source: the method IGA of the library BOAT.
 #[derive(Debug)]
-pub struct Iga<B: Backend> {
-    descent: Descent<B>,
+pub struct Iga {
+    descent: Descent,
 }
 
-impl<B: Backend> Iga<B> {
+impl Iga {
     /// At the end of `descent`.
-    pub fn new(descent: Descent<B>) -> Self {
+    pub fn new(descent: Descent) -> Self {
         Self { descent }
     }
 }
 
-impl<B: Backend> HypergradientMethod<B> for Iga<B> {
+impl HypergradientMethod for Iga {
     fn describe(&self) -> String {
         format!("iga(after {})", self.descent.describe())
     }
 
-    fn hypergradient(
-        &mut self,
-        stage: Stage<'_, B>,
-        start: &Vector<B>,
-    ) -> Result<Hypergradient<B>, Error> {
+    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         let descended = self.descent.run(&stage, start)?;
         let climbed = Status::of_descent(&descended);
         let lower = descended.state.y;

@@ -1,7 +1,6 @@
 //! Meta-learning with implicit gradients.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, Implicit, StartInX};
 use crate::error::positive;
@@ -25,32 +24,28 @@ use crate::{Error, Snapshot, Stage};
 /// Source: A. Rajeswaran et al., "Meta-learning with implicit gradients", 2019;
 /// [survey, section 6](https://arxiv.org/abs/2101.11517).
 #[derive(Debug)]
-pub struct Imaml<B: Backend> {
-    implicit: Implicit<B>,
+pub struct Imaml {
+    implicit: Implicit,
     strength: f64,
 }
 
-impl<B: Backend> Imaml<B> {
+impl Imaml {
     /// `implicit` on the lower loss regularised by `mu = strength`; its solver is
     /// [`Cg`](crate::Cg) in the source.
     ///
     /// # Errors
     /// If `strength` is not finite and positive.
-    pub fn new(implicit: Implicit<B>, strength: f64) -> Result<Self, Error> {
+    pub fn new(implicit: Implicit, strength: f64) -> Result<Self, Error> {
         Ok(Self { implicit, strength: positive("imaml strength", strength)? })
     }
 }
 
-impl<B: Backend> HypergradientMethod<B> for Imaml<B> {
+impl HypergradientMethod for Imaml {
     fn describe(&self) -> String {
         format!("imaml(strength {}, {})", self.strength, self.implicit.describe())
     }
 
-    fn hypergradient(
-        &mut self,
-        stage: Stage<'_, B>,
-        _: &Vector<B>,
-    ) -> Result<Hypergradient<B>, Error> {
+    fn hypergradient(&mut self, stage: Stage<'_>, _: &Vector) -> Result<Hypergradient, Error> {
         let (_, start) = StartInX::default().find(&stage)?;
         let anchored = Anchored::new(stage.oracle, self.strength);
         self.implicit.hypergradient(Stage::new(&anchored, stage.x, stage.samples), &start)
@@ -60,7 +55,7 @@ impl<B: Backend> HypergradientMethod<B> for Imaml<B> {
         self.implicit.save(to);
     }
 
-    fn restore(&mut self, from: &mut Snapshot, x: &Vector<B>, y: &Vector<B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, x: &Vector, y: &Vector) -> Result<(), Error> {
         self.implicit.restore(from, x, y)
     }
 }

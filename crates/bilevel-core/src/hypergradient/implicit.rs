@@ -1,12 +1,11 @@
 //! Hypergradients by the implicit function theorem.
 
-use bilevel_autodiff::{Vector, reuse};
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, Status, Tolerances};
 use crate::linear::{LinearSolver, Operator, Structure, System};
 use crate::lower::Descent;
-use crate::{Direction, Error, Level, Snapshot, Stage, Wrt};
+use crate::{Direction, Error, Level, Objective, Snapshot, Stage, Wrt};
 
 /// Implicit differentiation at the end of a descent: `cg`, `normal-cg`, `gmres`, `bicgstab`, `neumann`,
 /// `approx-grad`, `identity`, `nystrom` or `dense`, as its [solver](crate::linear) is.
@@ -24,19 +23,19 @@ use crate::{Direction, Error, Level, Snapshot, Stage, Wrt};
 /// Source: [survey, Alg. 4](https://arxiv.org/abs/2101.11517); F. Pedregosa, "Hyperparameter
 /// optimization with approximate gradient", 2016.
 #[derive(Debug)]
-pub struct Implicit<B: Backend> {
-    descent: Descent<B>,
-    solver: Box<dyn LinearSolver<B>>,
+pub struct Implicit {
+    descent: Descent,
+    solver: Box<dyn LinearSolver>,
     tolerances: Option<Tolerances>,
     warm: bool,
     /// The solution of the last call.
-    q: Option<Vector<B>>,
+    q: Option<Vector>,
     calls: usize,
 }
 
-impl<B: Backend> Implicit<B> {
+impl Implicit {
     /// At the end of `descent`, by `solver` from q = 0.
-    pub fn new(descent: Descent<B>, solver: impl LinearSolver<B> + 'static) -> Self {
+    pub fn new(descent: Descent, solver: impl LinearSolver + 'static) -> Self {
         let solver = Box::new(solver);
         Self { descent, solver, tolerances: None, warm: false, q: None, calls: 0 }
     }
@@ -62,7 +61,7 @@ impl<B: Backend> Implicit<B> {
     }
 }
 
-impl<B: Backend> HypergradientMethod<B> for Implicit<B> {
+impl HypergradientMethod for Implicit {
     fn describe(&self) -> String {
         let warm = if self.warm { ", warm q" } else { "" };
         let schedule = self.tolerances.map(|t| format!(", tolerances {t}")).unwrap_or_default();
@@ -70,11 +69,7 @@ impl<B: Backend> HypergradientMethod<B> for Implicit<B> {
         format!("implicit({solver} after {descent}{warm}{schedule})")
     }
 
-    fn hypergradient(
-        &mut self,
-        stage: Stage<'_, B>,
-        start: &Vector<B>,
-    ) -> Result<Hypergradient<B>, Error> {
+    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         self.solver.check(Structure::Symmetric, start.layout().size())?;
         let tolerance = self.tolerances.map(|tolerances| tolerances.at(self.calls));
         let descended = match tolerance {
@@ -83,24 +78,18 @@ impl<B: Backend> HypergradientMethod<B> for Implicit<B> {
         };
         let climbed = Status::of_descent(&descended);
         let lower = descended.state.y;
-        // The products are all taken where this gradient is, and share what it computes from numbers that outlive
-        // it. What else it keeps goes with its graph, before they begin: no bound is needed.
-        let solve = || -> Result<_, Error> {
-            let slope = stage.gradient(Level::Lower, &lower, Wrt::Lower).1.into_y();
-            let (upper_loss, sides) = stage.gradient(Level::Upper, &lower, Wrt::Both);
-            let (direct, rhs) = sides.into_both();
-            let product =
-                |v: &Vector<B>, wrt| stage.product(Level::Lower, &lower, Direction::lower(v), wrt);
-            let hessian = |v: &Vector<B>| product(v, Wrt::Lower).into_y();
-            let operator = Operator::symmetric(&hessian);
-            let system = System::new(&operator, &rhs)
-                .with_guess(self.q.as_ref().filter(|_| self.warm))
-                .with_tolerance(tolerance);
-            let solution = self.solver.solve(&system)?;
-            let mixed = product(&solution.q, Wrt::Upper).into_x();
-            Ok((slope, upper_loss, direct, solution, mixed))
-        };
-        let (slope, upper_loss, direct, solution, mixed) = reuse::scope(usize::MAX, solve)?;
+        // What depends on y_T alone is computed once for all products.
+        let (_, slope, curvature) = stage.slope_and_curvature(Objective::LOWER, &lower);
+        let (upper_loss, sides) = stage.gradient(Level::Upper, &lower, Wrt::Both);
+        let (direct, rhs) = sides.into_both();
+        let product = |v: &Vector, wrt| curvature.product(Direction::lower(v), wrt);
+        let hessian = |v: &Vector| product(v, Wrt::Lower).into_y();
+        let operator = Operator::symmetric(&hessian);
+        let system = System::new(&operator, &rhs)
+            .with_guess(self.q.as_ref().filter(|_| self.warm))
+            .with_tolerance(tolerance);
+        let solution = self.solver.solve(&system)?;
+        let mixed = product(&solution.q, Wrt::Upper).into_x();
         let stationarity = slope.norm();
         let (solver, residual) = (solution.status, solution.residual);
         let status = match tolerance {
@@ -127,7 +116,7 @@ impl<B: Backend> HypergradientMethod<B> for Implicit<B> {
         to.put_optional_vector("q", self.q.as_ref().filter(|_| self.warm));
     }
 
-    fn restore(&mut self, from: &mut Snapshot, _: &Vector<B>, y: &Vector<B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, _: &Vector, y: &Vector) -> Result<(), Error> {
         self.calls = from.take_count("calls")?;
         self.q = if self.warm { from.take_optional_vector("q", y)? } else { None };
         Ok(())

@@ -1,7 +1,6 @@
 //! Hypergradients in the start of the lower level.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, StartInX, unroll};
 use crate::lower::{Descent, Plan};
@@ -24,15 +23,15 @@ use crate::{Error, Snapshot, Stage};
 /// Source: [survey, Eqs. 27 to 29](https://arxiv.org/abs/2101.11517); C. Finn et al., "Model-agnostic
 /// meta-learning for fast adaptation of deep networks", 2017.
 #[derive(Debug)]
-pub struct Maml<B: Backend> {
-    descent: Descent<B>,
+pub struct Maml {
+    descent: Descent,
     start: StartInX,
     plan: Plan,
 }
 
-impl<B: Backend> Maml<B> {
+impl Maml {
     /// Through the steps of `descent` from x.
-    pub fn new(descent: Descent<B>) -> Self {
+    pub fn new(descent: Descent) -> Self {
         Self { descent, start: StartInX::default(), plan: Plan::Trajectory }
     }
 
@@ -49,17 +48,13 @@ impl<B: Backend> Maml<B> {
     }
 }
 
-impl<B: Backend> HypergradientMethod<B> for Maml<B> {
+impl HypergradientMethod for Maml {
     fn describe(&self) -> String {
         let Self { descent, start, plan } = self;
         format!("maml({}{}{})", descent.describe(), start.suffix(), plan.suffix())
     }
 
-    fn hypergradient(
-        &mut self,
-        stage: Stage<'_, B>,
-        _: &Vector<B>,
-    ) -> Result<Hypergradient<B>, Error> {
+    fn hypergradient(&mut self, stage: Stage<'_>, _: &Vector) -> Result<Hypergradient, Error> {
         let (positions, start) = self.start.find(&stage)?;
         let steps = self.descent.steps();
         let mut found = unroll(&stage, &self.descent, &start, self.plan, steps, true)?;

@@ -48,8 +48,7 @@ pub(crate) use start_in_x::StartInX;
 
 use std::fmt::{Debug, Display, Formatter};
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use crate::linear::LinearStatus;
 use crate::lower::Descended;
@@ -57,15 +56,15 @@ use crate::{Error, Loss, Snapshot, Stage};
 
 /// A hypergradient and what was seen on the way.
 #[derive(Clone, Debug)]
-pub struct Hypergradient<B: Backend> {
+pub struct Hypergradient {
     /// `dF/dx`, in the variables of x.
-    pub gradient: Vector<B>,
+    pub gradient: Vector,
     /// `dF/dy_0`, in the variables of y, from methods that differentiate in the start.
-    pub start: Option<Vector<B>>,
+    pub start: Option<Vector>,
     /// The lower point it was taken at: `y_T`, unless the method says otherwise.
-    pub lower: Vector<B>,
+    pub lower: Vector,
     /// F there.
-    pub upper_loss: Loss<B>,
+    pub upper_loss: Loss,
     /// f there.
     pub lower_loss: f64,
     /// How far it can be trusted.
@@ -109,7 +108,7 @@ pub enum Status {
 
 impl Status {
     /// The status of a descent that climbed; none where it did as it should.
-    fn of_descent<B: Backend>(descended: &Descended<B>) -> Option<Self> {
+    fn of_descent(descended: &Descended) -> Option<Self> {
         let (start, end) = (descended.start_loss, descended.end_loss);
         descended.climbed().then_some(Self::NoDescent { start, end })
     }
@@ -165,7 +164,7 @@ impl Display for Status {
 }
 
 /// A method that computes hypergradients.
-pub trait HypergradientMethod<B: Backend>: Debug + Send {
+pub trait HypergradientMethod: Debug + Send {
     /// The name with the settings.
     fn describe(&self) -> String;
 
@@ -178,11 +177,7 @@ pub trait HypergradientMethod<B: Backend>: Debug + Send {
     ///
     /// # Errors
     /// If the method does not fit the problem, before anything runs; if the lower level diverges.
-    fn hypergradient(
-        &mut self,
-        stage: Stage<'_, B>,
-        start: &Vector<B>,
-    ) -> Result<Hypergradient<B>, Error>;
+    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error>;
 
     /// Writes what it remembers from call to call: nothing, if there is nothing.
     fn save(&self, to: &mut Snapshot);
@@ -192,13 +187,13 @@ pub trait HypergradientMethod<B: Backend>: Debug + Send {
     /// # Errors
     /// If it is not what this method remembers. What is left in `from` is an error of the solver's, so that
     /// a method that saves and does not restore is found.
-    fn restore(&mut self, from: &mut Snapshot, x: &Vector<B>, y: &Vector<B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, x: &Vector, y: &Vector) -> Result<(), Error> {
         let _ = (from, x, y);
         Ok(())
     }
 }
 
-impl<B: Backend, M: HypergradientMethod<B> + ?Sized> HypergradientMethod<B> for Box<M> {
+impl<M: HypergradientMethod + ?Sized> HypergradientMethod for Box<M> {
     fn describe(&self) -> String {
         (**self).describe()
     }
@@ -207,11 +202,7 @@ impl<B: Backend, M: HypergradientMethod<B> + ?Sized> HypergradientMethod<B> for 
         (**self).differentiates_start()
     }
 
-    fn hypergradient(
-        &mut self,
-        stage: Stage<'_, B>,
-        start: &Vector<B>,
-    ) -> Result<Hypergradient<B>, Error> {
+    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         (**self).hypergradient(stage, start)
     }
 
@@ -219,7 +210,7 @@ impl<B: Backend, M: HypergradientMethod<B> + ?Sized> HypergradientMethod<B> for 
         (**self).save(to);
     }
 
-    fn restore(&mut self, from: &mut Snapshot, x: &Vector<B>, y: &Vector<B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, x: &Vector, y: &Vector) -> Result<(), Error> {
         (**self).restore(from, x, y)
     }
 }

@@ -1,7 +1,6 @@
 //! Hypergradients through one lower step.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, unroll};
 use crate::lower::{Descent, Dynamics, Plan};
@@ -14,33 +13,29 @@ use crate::{Error, Snapshot, Stage};
 /// ```
 ///
 /// for plain gradient descent, and likewise for other dynamics. Exact for `F(x, y_1(x))`, and usual with
-/// a warm start. Memory: one state and one graph. Cost: one gradient, one product and one value of f, one
+/// a warm start. Memory: one state and one replay. Cost: one gradient, one product and one value of f, one
 /// gradient of F.
 ///
 /// Source: [survey, Eqs. 24 and 25](https://arxiv.org/abs/2101.11517); H. Liu et al., "DARTS:
 /// differentiable architecture search", 2019.
 #[derive(Debug)]
-pub struct OneStage<B: Backend> {
-    descent: Descent<B>,
+pub struct OneStage {
+    descent: Descent,
 }
 
-impl<B: Backend> OneStage<B> {
+impl OneStage {
     /// Through one step of `dynamics`.
-    pub fn new(dynamics: impl Dynamics<B> + 'static) -> Self {
+    pub fn new(dynamics: impl Dynamics + 'static) -> Self {
         Self { descent: Descent::once(dynamics) }
     }
 }
 
-impl<B: Backend> HypergradientMethod<B> for OneStage<B> {
+impl HypergradientMethod for OneStage {
     fn describe(&self) -> String {
         format!("one-stage({})", self.descent.dynamics().describe())
     }
 
-    fn hypergradient(
-        &mut self,
-        stage: Stage<'_, B>,
-        start: &Vector<B>,
-    ) -> Result<Hypergradient<B>, Error> {
+    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         unroll(&stage, &self.descent, start, Plan::Trajectory, 1, false)
     }
 

@@ -2,8 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, Status};
 use crate::error::positive;
@@ -20,20 +19,21 @@ use crate::{Error, Level, Snapshot, Stage, Wrt};
 /// `f_x` is taken at the distance r from `y_0`, 0.01 unless set; the error is `O(r^2)` for a three times
 /// differentiable `f_x`, down to rounding. For other dynamics v is the direction of their product.
 ///
-/// Memory: one graph, of a gradient and not of a product. Cost: 3 gradients and one value of f, one
-/// gradient of F. Needs no tangent rules: f may use any operation with a gradient.
+/// Memory: one replay, of a gradient and not of a product. Cost: 3 gradients and one value of f, one
+/// gradient of F. Takes no product: an oracle of your own needs no tangent rules
+/// (`AutodiffOracle` tries a product where it is built).
 ///
 /// Source: [survey, Eq. 26](https://arxiv.org/abs/2101.11517); H. Liu et al., "DARTS: differentiable
 /// architecture search", 2019.
 #[derive(Debug)]
-pub struct OneStageFd<B: Backend> {
-    descent: Descent<B>,
+pub struct OneStageFd {
+    descent: Descent,
     distance: f64,
 }
 
-impl<B: Backend> OneStageFd<B> {
+impl OneStageFd {
     /// Through one step of `dynamics`, at the distance 0.01.
-    pub fn new(dynamics: impl Dynamics<B> + 'static) -> Self {
+    pub fn new(dynamics: impl Dynamics + 'static) -> Self {
         Self { descent: Descent::once(dynamics), distance: 0.01 }
     }
 
@@ -47,17 +47,13 @@ impl<B: Backend> OneStageFd<B> {
     }
 }
 
-impl<B: Backend> HypergradientMethod<B> for OneStageFd<B> {
+impl HypergradientMethod for OneStageFd {
     fn describe(&self) -> String {
         let dynamics = self.descent.dynamics().describe();
         format!("one-stage-fd({dynamics}, distance {})", self.distance)
     }
 
-    fn hypergradient(
-        &mut self,
-        stage: Stage<'_, B>,
-        start: &Vector<B>,
-    ) -> Result<Hypergradient<B>, Error> {
+    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         let dynamics = self.descent.dynamics();
         let first = self.descent.begin(&stage, start)?;
         let descended =

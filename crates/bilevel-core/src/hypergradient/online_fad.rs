@@ -3,8 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use bilevel_autodiff::{Layout, Vector};
-use burn::tensor::backend::Backend;
+use bilevel_program::{Layout, Vector};
 
 use super::{Columns, Hypergradient, HypergradientMethod, Status};
 use crate::lower::{Descent, State};
@@ -24,7 +23,7 @@ use crate::{Error, Level, Snapshot, Stage, Wrt};
 /// earlier x did, which is small where x moves slowly beside y. So T = 1 gives a hypergradient after every
 /// lower step.
 ///
-/// Memory: all n columns of Z, a state each, and one graph, between calls too. Cost of a call: T
+/// Memory: all n columns of Z, a state each, between calls too, and one linearisation. Cost of a call: T
 /// gradients, n T products and one value of f, one gradient of F.
 ///
 /// After an error, or when the variables are those of another problem, the next call is a first one.
@@ -32,25 +31,25 @@ use crate::{Error, Level, Snapshot, Stage, Wrt};
 /// Source: Franceschi et al., "Forward and reverse gradient-based hyperparameter optimization", 2017,
 /// real-time hyperparameter optimisation.
 #[derive(Debug)]
-pub struct OnlineFad<B: Backend> {
-    descent: Descent<B>,
-    carried: Option<Carried<B>>,
+pub struct OnlineFad {
+    descent: Descent,
+    carried: Option<Carried>,
 }
 
 /// What one call leaves to the next.
 #[derive(Debug)]
-struct Carried<B: Backend> {
+struct Carried {
     /// The steps made.
     made: usize,
-    state: State<B>,
+    state: State,
     /// The layout of the x that the columns belong to.
     upper: Arc<Layout>,
-    columns: Columns<B>,
+    columns: Columns,
 }
 
-impl<B: Backend> OnlineFad<B> {
+impl OnlineFad {
     /// With the steps of `descent` a call.
-    pub fn new(descent: Descent<B>) -> Self {
+    pub fn new(descent: Descent) -> Self {
         Self { descent, carried: None }
     }
 
@@ -60,7 +59,7 @@ impl<B: Backend> OnlineFad<B> {
     }
 
     /// What the last call left, if it fits; else the start.
-    fn take(&mut self, stage: &Stage<'_, B>, start: &Vector<B>) -> Result<Carried<B>, Error> {
+    fn take(&mut self, stage: &Stage<'_>, start: &Vector) -> Result<Carried, Error> {
         let upper = stage.x.layout();
         let carried = self.carried.take().filter(|carried| {
             carried.state.y.layout() == start.layout() && carried.upper == *upper
@@ -74,16 +73,12 @@ impl<B: Backend> OnlineFad<B> {
     }
 }
 
-impl<B: Backend> HypergradientMethod<B> for OnlineFad<B> {
+impl HypergradientMethod for OnlineFad {
     fn describe(&self) -> String {
         format!("rtho({})", self.descent.describe())
     }
 
-    fn hypergradient(
-        &mut self,
-        stage: Stage<'_, B>,
-        start: &Vector<B>,
-    ) -> Result<Hypergradient<B>, Error> {
+    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         let Carried { made, state, upper, mut columns } = self.take(&stage, start)?;
         let descended = self.descent.go_on(&stage, (made, state), |t, state, _| {
             columns.push(&stage, self.descent.dynamics(), t, state);
@@ -117,7 +112,7 @@ impl<B: Backend> HypergradientMethod<B> for OnlineFad<B> {
         }
     }
 
-    fn restore(&mut self, from: &mut Snapshot, x: &Vector<B>, y: &Vector<B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, x: &Vector, y: &Vector) -> Result<(), Error> {
         self.carried = None;
         if from.has("made") {
             let made = from.take_count("made")?;

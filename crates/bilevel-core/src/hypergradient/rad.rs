@@ -1,7 +1,6 @@
 //! Reverse-mode hypergradients through the lower dynamics.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, unroll};
 use crate::lower::{Descent, Plan};
@@ -16,8 +15,8 @@ use crate::{Error, Snapshot, Stage};
 /// for t = T-1 .. 0:  g += B_t' lambda,  lambda = A_t' lambda
 /// ```
 ///
-/// Each backward step recomputes its own piece of graph as one second-order product, so that memory is
-/// the states that the [`Plan`] keeps and one graph: it does not grow with T times the activations.
+/// Each backward step is one second-order product at a state, whose program is replayed there, so that memory is
+/// the states that the [`Plan`] keeps and one replay: it does not grow with T times the activations.
 /// Cost: T gradients and T products of f, one gradient of F, one value of f; and the steps that the plan
 /// makes again.
 ///
@@ -28,14 +27,14 @@ use crate::{Error, Snapshot, Stage};
 /// Source: [survey, Alg. 3](https://arxiv.org/abs/2101.11517); Franceschi et al., "Forward and reverse
 /// gradient-based hyperparameter optimization", 2017.
 #[derive(Debug)]
-pub struct Rad<B: Backend> {
-    descent: Descent<B>,
+pub struct Rad {
+    descent: Descent,
     plan: Plan,
 }
 
-impl<B: Backend> Rad<B> {
+impl Rad {
     /// Through the steps of `descent`, every state kept.
-    pub fn new(descent: Descent<B>) -> Self {
+    pub fn new(descent: Descent) -> Self {
         Self { descent, plan: Plan::Trajectory }
     }
 
@@ -46,16 +45,12 @@ impl<B: Backend> Rad<B> {
     }
 }
 
-impl<B: Backend> HypergradientMethod<B> for Rad<B> {
+impl HypergradientMethod for Rad {
     fn describe(&self) -> String {
         format!("rad({}{})", self.descent.describe(), self.plan.suffix())
     }
 
-    fn hypergradient(
-        &mut self,
-        stage: Stage<'_, B>,
-        start: &Vector<B>,
-    ) -> Result<Hypergradient<B>, Error> {
+    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         unroll(&stage, &self.descent, start, self.plan, self.descent.steps(), false)
     }
 

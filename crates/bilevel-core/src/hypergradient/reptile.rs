@@ -1,7 +1,6 @@
 //! Reptile: the way from x to the end of the lower steps.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, StartInX, Status};
 use crate::error::positive;
@@ -19,23 +18,23 @@ use crate::{Error, Level, Snapshot, Stage};
 /// F does not enter; its value is only reported. The parts of x that are no start get 0. Shapes as
 /// [`Maml`](crate::Maml)'s.
 ///
-/// Memory: one state and one graph. Cost: T gradients and one value of f, one value of F.
+/// Memory: one state and one replay. Cost: T gradients and one value of f, one value of F.
 ///
 /// Source: [survey, after Eq. 30](https://arxiv.org/abs/2101.11517); A. Nichol and J. Schulman,
 /// "Reptile: a scalable metalearning algorithm", 2018.
 #[derive(Debug)]
-pub struct Reptile<B: Backend> {
-    descent: Descent<B>,
+pub struct Reptile {
+    descent: Descent,
     scale: f64,
     start: StartInX,
 }
 
-impl<B: Backend> Reptile<B> {
+impl Reptile {
     /// After the steps of `descent` from x, divided by `scale` (a): the lower step size as a rule, or 1.
     ///
     /// # Errors
     /// If `scale` is not finite and positive.
-    pub fn new(descent: Descent<B>, scale: f64) -> Result<Self, Error> {
+    pub fn new(descent: Descent, scale: f64) -> Result<Self, Error> {
         let scale = positive("scale of reptile", scale)?;
         Ok(Self { descent, scale, start: StartInX::default() })
     }
@@ -47,17 +46,13 @@ impl<B: Backend> Reptile<B> {
     }
 }
 
-impl<B: Backend> HypergradientMethod<B> for Reptile<B> {
+impl HypergradientMethod for Reptile {
     fn describe(&self) -> String {
         let Self { descent, scale, start } = self;
         format!("reptile({}, scale {scale}{})", descent.describe(), start.suffix())
     }
 
-    fn hypergradient(
-        &mut self,
-        stage: Stage<'_, B>,
-        _: &Vector<B>,
-    ) -> Result<Hypergradient<B>, Error> {
+    fn hypergradient(&mut self, stage: Stage<'_>, _: &Vector) -> Result<Hypergradient, Error> {
         let (positions, start) = self.start.find(&stage)?;
         let descended = self.descent.run(&stage, &start)?;
         let way = start.sub(&descended.state.y).scale(1.0 / self.scale);

@@ -1,42 +1,48 @@
 //! The reverse sweep that all explicit methods share.
 
-use bilevel_autodiff::{Vector, reuse};
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Hypergradient, Status};
-use crate::lower::{Descent, Dynamics, Plan, State, pull_back};
-use crate::{Error, Level, Loss, Stage, Wrt};
+use crate::lower::{Descent, Dynamics, Plan, State, pull_back, pull_back_by};
+use crate::{Curvature, Direction, Error, Level, Loss, Stage, Wrt};
 
 /// What a sweep found.
-pub(crate) struct Swept<B: Backend> {
+pub(crate) struct Swept {
     /// `F` where the sweep began.
-    pub upper_loss: Loss<B>,
+    pub upper_loss: Loss,
     /// `F_x + sum_t B_t' lambda_{t+1}`.
-    pub x: Vector<B>,
+    pub x: Vector,
     /// The adjoint of the y that the first of the swept steps started at, if asked for.
-    pub start: Option<Vector<B>>,
+    pub start: Option<Vector>,
 }
 
-/// Back-propagates F from `end` through the steps that `states` gives, last first.
+/// Back-propagates F from `end` through the steps that `states` gives, last first, each with the Hessian there if it is
+/// known.
 ///
 /// One gradient of F and one product of f a step.
-pub(crate) fn reverse<B: Backend>(
-    stage: &Stage<'_, B>,
-    dynamics: &dyn Dynamics<B>,
-    end: &State<B>,
-    mut states: impl FnMut() -> Option<(usize, State<B>)>,
+pub(crate) fn reverse<'a>(
+    stage: &Stage<'a>,
+    dynamics: &dyn Dynamics,
+    end: &State,
+    mut states: impl FnMut() -> Option<(usize, State, Option<Curvature<'a>>)>,
     start: bool,
-) -> Swept<B> {
+) -> Swept {
     let (upper_loss, sides) = stage.gradient(Level::Upper, &end.y, Wrt::Both);
     let (mut x, lambda) = sides.into_both();
     // F does not see the optimiser's memory: its adjoint starts at zero.
     let mut lambda = end.of_y(lambda);
     let mut next = states();
-    while let Some((t, state)) = next {
+    while let Some((t, state, curvature)) = next {
         next = states();
         // The adjoint of the first state is needed by nobody, or by a learned start.
         let wrt = Wrt::upper_and(start || next.is_some());
-        let pulled = pull_back(stage, dynamics, t, &state, lambda.clone(), wrt);
+        let pulled = match curvature {
+            Some(curvature) => {
+                let product = |along: Direction<'_>, wrt: Wrt<'_>| curvature.product(along, wrt);
+                pull_back_by(stage, dynamics, t, &state, lambda.clone(), wrt, &product)
+            }
+            None => pull_back(stage, dynamics, t, &state, lambda.clone(), wrt),
+        };
         if let Some(mixed) = &pulled.x {
             x = x.add(mixed);
         }
@@ -49,26 +55,30 @@ pub(crate) fn reverse<B: Backend>(
 
 /// Descends from `start` and back-propagates F through the last `tail` steps: T gradients, `tail`
 /// products and one value of f, one gradient of F.
-pub(crate) fn unroll<B: Backend>(
-    stage: &Stage<'_, B>,
-    descent: &Descent<B>,
-    start: &Vector<B>,
+pub(crate) fn unroll(
+    stage: &Stage<'_>,
+    descent: &Descent,
+    start: &Vector,
     plan: Plan,
     tail: usize,
     in_start: bool,
-) -> Result<Hypergradient<B>, Error> {
-    reuse::scope(plan.results(), || {
-        let (descended, mut tape) = descent.record(stage, start, plan, tail)?;
-        let whole = if tail < descent.steps() { Status::Approximate } else { Status::Exact };
-        let status = Status::of_descent(&descended).unwrap_or(whole);
-        let swept = reverse(stage, descent.dynamics(), &descended.state, || tape.pop(), in_start);
-        Ok(Hypergradient {
-            gradient: swept.x,
-            start: swept.start,
-            lower: descended.state.y,
-            upper_loss: swept.upper_loss,
-            lower_loss: descended.end_loss,
-            status,
-        })
+) -> Result<Hypergradient, Error> {
+    let (descended, mut tape) = descent.record(stage, start, plan, tail)?;
+    let whole = if tail < descent.steps() { Status::Approximate } else { Status::Exact };
+    let status = Status::of_descent(&descended).unwrap_or(whole);
+    let swept = reverse(
+        stage,
+        descent.dynamics(),
+        &descended.state,
+        || tape.pop_with_curvature(),
+        in_start,
+    );
+    Ok(Hypergradient {
+        gradient: swept.x,
+        start: swept.start,
+        lower: descended.state.y,
+        upper_loss: swept.upper_loss,
+        lower_loss: descended.end_loss,
+        status,
     })
 }

@@ -1,7 +1,6 @@
 //! Reverse-mode hypergradients without a trajectory.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, Rad, Status, reverse};
 use crate::error::at_least_one;
@@ -23,7 +22,7 @@ pub struct ReversibleRad {
     steps: usize,
 }
 
-impl<B: Backend> Rad<B> {
+impl Rad {
     /// Through `steps` steps that are undone on the way back.
     ///
     /// # Errors
@@ -33,20 +32,22 @@ impl<B: Backend> Rad<B> {
     }
 }
 
-impl<B: Backend> HypergradientMethod<B> for ReversibleRad {
+impl HypergradientMethod for ReversibleRad {
     fn describe(&self) -> String {
         format!("rad({} steps of {})", self.steps, self.dynamics.describe())
     }
 
-    fn hypergradient(
-        &mut self,
-        stage: Stage<'_, B>,
-        start: &Vector<B>,
-    ) -> Result<Hypergradient<B>, Error> {
+    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         let (descended, mut tape) = self.dynamics.record(&stage, start, self.steps, |_| ())?;
         let status = Status::of_descent(&descended).unwrap_or(Status::Exact);
         let heavy_ball = self.dynamics.heavy_ball();
-        let swept = reverse(&stage, heavy_ball, &descended.state, || tape.pop(), false);
+        let swept = reverse(
+            &stage,
+            heavy_ball,
+            &descended.state,
+            || tape.pop().map(|(t, state)| (t, state, None)),
+            false,
+        );
         tape.check_undone()?;
         Ok(Hypergradient {
             gradient: swept.x,

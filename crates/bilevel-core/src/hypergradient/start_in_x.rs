@@ -1,7 +1,6 @@
 //! A start of the lower level that is x, or a part of it.
 
-use bilevel_autodiff::{Layout, Leaf, Vector};
-use burn::tensor::backend::Backend;
+use bilevel_program::{Layout, Leaf, Vector};
 
 use crate::{Error, Stage};
 
@@ -19,7 +18,7 @@ impl StartInX {
     }
 
     /// The positions of the part among the variables of x, and the part as a y.
-    pub fn find<B: Backend>(&self, stage: &Stage<'_, B>) -> Result<(Vec<usize>, Vector<B>), Error> {
+    pub fn find(&self, stage: &Stage<'_>) -> Result<(Vec<usize>, Vector), Error> {
         let (upper, lower) = (stage.oracle.upper_layout(), stage.oracle.lower_layout());
         let positions = self.positions(upper, lower)?;
         let start = stage.x.part(&positions, lower);

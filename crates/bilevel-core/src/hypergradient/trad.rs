@@ -1,7 +1,6 @@
 //! Truncated reverse mode.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, unroll};
 use crate::lower::{Descent, Plan};
@@ -18,23 +17,23 @@ use crate::{Error, Snapshot, Stage};
 /// Where `A_t` contracts, as `I - s f_yy` with `f_yy >= mu` does, what is left out is of the order of
 /// `(1 - s mu)^M`; with M = T nothing is.
 ///
-/// Memory: M states and one graph. Cost: T gradients, M products and one value of f, one gradient of F.
+/// Memory: M states and one replay. Cost: T gradients, M products and one value of f, one gradient of F.
 ///
 /// Source: [survey, Eq. 23](https://arxiv.org/abs/2101.11517); A. Shaban et al., "Truncated
 /// back-propagation for bilevel optimization", 2019.
 #[derive(Debug)]
-pub struct Trad<B: Backend> {
-    descent: Descent<B>,
+pub struct Trad {
+    descent: Descent,
     last: usize,
     plan: Plan,
 }
 
-impl<B: Backend> Trad<B> {
+impl Trad {
     /// Through the `last` steps (M) of `descent`, the states before each of them kept.
     ///
     /// # Errors
     /// If M is 0 or more than the steps of `descent`.
-    pub fn new(descent: Descent<B>, last: usize) -> Result<Self, Error> {
+    pub fn new(descent: Descent, last: usize) -> Result<Self, Error> {
         if (1..=descent.steps()).contains(&last) {
             return Ok(Self { descent, last, plan: Plan::Trajectory });
         }
@@ -53,17 +52,13 @@ impl<B: Backend> Trad<B> {
     }
 }
 
-impl<B: Backend> HypergradientMethod<B> for Trad<B> {
+impl HypergradientMethod for Trad {
     fn describe(&self) -> String {
         let Self { descent, last, plan } = self;
         format!("trad(the last {last} of {}{})", descent.describe(), plan.suffix())
     }
 
-    fn hypergradient(
-        &mut self,
-        stage: Stage<'_, B>,
-        start: &Vector<B>,
-    ) -> Result<Hypergradient<B>, Error> {
+    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         unroll(&stage, &self.descent, start, self.plan, self.last, false)
     }
 

@@ -1,7 +1,5 @@
 //! Both levels as if there were no other.
 
-use burn::tensor::backend::Backend;
-
 use super::{Iterate, JointMethod, Seen};
 use crate::{Error, Level, Rates, Snapshot, Wrt};
 
@@ -27,12 +25,12 @@ impl Alternating {
     }
 }
 
-impl<B: Backend> JointMethod<B> for Alternating {
+impl JointMethod for Alternating {
     fn describe(&self) -> String {
         format!("alternating({})", self.rates)
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let samples = at.draw();
         let (upper_loss, sides) = at.stage(samples).gradient(Level::Upper, &at.y, Wrt::Upper);
         let along_x = sides.into_x();

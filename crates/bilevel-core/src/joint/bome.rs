@@ -1,7 +1,5 @@
 //! The value function as a constraint, its multiplier in closed form.
 
-use burn::tensor::backend::Backend;
-
 use super::follow::Follow;
 use super::{Iterate, JointMethod, Seen};
 use crate::error::positive;
@@ -47,12 +45,12 @@ impl Bome {
     }
 }
 
-impl<B: Backend> JointMethod<B> for Bome {
+impl JointMethod for Bome {
     fn describe(&self) -> String {
         format!("bome({}, {}, barrier {})", self.rates, self.follow, self.barrier)
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let z = self.follow.run(k, at, at.y.clone());
         let samples = at.draw();
         let stage = at.stage(samples);

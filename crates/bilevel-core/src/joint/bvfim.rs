@@ -1,7 +1,6 @@
 //! A log-barrier on the regularised value function.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Iterate, JointMethod, Seen};
 use crate::error::{at_least_one, positive};
@@ -25,13 +24,13 @@ use crate::{Constraints, Error, Level, Loss, Oracle, Rates, Samples, Schedule, S
 /// optimization", 2021, Alg. 1; pessimistic and constrained variants: R. Liu et al., "Value-function-based
 /// sequential minimization for bi-level optimization", 2021.
 #[derive(Debug)]
-pub struct Bvfim<B: Backend> {
+pub struct Bvfim {
     rates: Rates,
     follow: (usize, Schedule),
     steps: usize,
     relaxation: Relaxation,
     pessimistic: bool,
-    constraints: Option<Box<dyn Constraints<B>>>,
+    constraints: Option<Box<dyn Constraints>>,
 }
 
 /// The numbers of a [`Bvfim`] that fall to 0.
@@ -71,20 +70,20 @@ impl Relaxation {
 const HALVINGS: usize = 40;
 
 /// What the barrier problem is at a point of its interior.
-struct Inside<B: Backend> {
-    upper_loss: Loss<B>,
-    lower_loss: Loss<B>,
+struct Inside {
+    upper_loss: Loss,
+    lower_loss: Loss,
     /// s
     slack: f64,
     /// The barrier problem's value.
     value: f64,
-    upper_y: Vector<B>,
-    lower_y: Vector<B>,
+    upper_y: Vector,
+    lower_y: Vector,
     /// `sum_j grad_y h_j / -h_j`
-    constraints: Option<(Vector<B>, Vector<B>)>,
+    constraints: Option<(Vector, Vector)>,
 }
 
-impl<B: Backend> Bvfim<B> {
+impl Bvfim {
     /// `lower_steps` steps of z with the step size `follow`, and `steps` of y.
     ///
     /// # Errors
@@ -120,7 +119,7 @@ impl<B: Backend> Bvfim<B> {
 
     /// With the constraints `h(x, y) < 0` on y, by a barrier `-t sum_j log(-h_j)`. Small steps of x: at an x
     /// whose lower solutions violate h, the interior vanishes with m1 and m2, which is an error.
-    pub fn with_constraints(mut self, h: impl Constraints<B> + 'static) -> Self {
+    pub fn with_constraints(mut self, h: impl Constraints + 'static) -> Self {
         self.constraints = Some(Box::new(h));
         self
     }
@@ -133,12 +132,12 @@ impl<B: Backend> Bvfim<B> {
     /// The barrier problem at y, if y is inside.
     fn inside(
         &self,
-        at: &Iterate<'_, B>,
+        at: &Iterate<'_>,
         samples: Samples,
-        y: &Vector<B>,
+        y: &Vector,
         ceiling: f64,
         [upper, barrier]: [f64; 2],
-    ) -> Option<Inside<B>> {
+    ) -> Option<Inside> {
         let stage = at.stage(samples);
         let (lower_loss, lower) = stage.gradient(Level::Lower, y, Wrt::Lower);
         let slack = ceiling - lower_loss.read();
@@ -165,7 +164,7 @@ impl<B: Backend> Bvfim<B> {
     }
 }
 
-impl<B: Backend> JointMethod<B> for Bvfim<B> {
+impl JointMethod for Bvfim {
     fn describe(&self) -> String {
         let Self { rates, follow: (lower_steps, follow), steps, .. } = self;
         let view = if self.pessimistic { ", pessimistic" } else { "" };
@@ -175,11 +174,11 @@ impl<B: Backend> JointMethod<B> for Bvfim<B> {
         )
     }
 
-    fn check(&self, oracle: &dyn Oracle<B>) -> Result<(), Error> {
+    fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
         self.constraints.as_ref().map_or(Ok(()), |h| h.check(oracle))
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let Relaxation { lower, room, upper, barrier } = self.relaxation;
         let [lower, room, upper, barrier] = [lower, room, upper, barrier].map(|s| s.at(k));
         let samples = at.draw();
@@ -202,7 +201,7 @@ impl<B: Backend> JointMethod<B> for Bvfim<B> {
         let Some((mut y, mut here)) = start else {
             return Err(Error::NoInterior { step: k + 1 });
         };
-        let along = |here: &Inside<B>, y: &Vector<B>| {
+        let along = |here: &Inside, y: &Vector| {
             let along = here.upper_y.scale(sign).axpy(upper, y);
             let along = along.axpy(barrier / here.slack, &here.lower_y);
             match &here.constraints {

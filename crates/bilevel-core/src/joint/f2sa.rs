@@ -1,7 +1,6 @@
 //! The value function as a penalty, both of its parts followed.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::follow::Follow;
 use super::{Iterate, JointMethod, Seen};
@@ -20,14 +19,14 @@ use crate::{Error, Level, Rates, Schedule, Snapshot, Wrt};
 ///
 /// Source: J. Kwon et al., "A fully first-order method for stochastic bilevel optimization", 2023, Alg. 1.
 #[derive(Clone, Debug)]
-pub struct F2sa<B: Backend> {
+pub struct F2sa {
     rates: Rates,
     follow: Follow,
     multiplier: Schedule,
-    z: Option<Vector<B>>,
+    z: Option<Vector>,
 }
 
-impl<B: Backend> F2sa<B> {
+impl F2sa {
     /// `steps` lower steps of y and of z, with the step sizes `rates` of x and y and `follow` of z.
     ///
     /// # Errors
@@ -43,12 +42,12 @@ impl<B: Backend> F2sa<B> {
     }
 }
 
-impl<B: Backend> JointMethod<B> for F2sa<B> {
+impl JointMethod for F2sa {
     fn describe(&self) -> String {
         format!("f2sa({}, {}, multiplier {})", self.rates, self.follow, self.multiplier)
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let multiplier = self.multiplier.at(k);
         let mut z = self.z.take().unwrap_or_else(|| at.y.clone());
         let mut along_y = None;
@@ -78,7 +77,7 @@ impl<B: Backend> JointMethod<B> for F2sa<B> {
         to.put_optional_vector("z", self.z.as_ref());
     }
 
-    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         self.z = from.take_optional_vector("z", &at.y)?;
         Ok(())
     }

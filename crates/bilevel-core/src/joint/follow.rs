@@ -1,7 +1,6 @@
 //! A second lower variable that follows the lower solution.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::Iterate;
 use crate::error::at_least_one;
@@ -27,12 +26,12 @@ impl Follow {
     }
 
     /// From z to where it is after its steps.
-    pub fn run<B: Backend>(&self, k: usize, at: &mut Iterate<'_, B>, z: Vector<B>) -> Vector<B> {
+    pub fn run(&self, k: usize, at: &mut Iterate<'_>, z: Vector) -> Vector {
         (0..self.steps).fold(z, |z, _| self.step(k, at, &z))
     }
 
     /// One step of z.
-    pub fn step<B: Backend>(&self, k: usize, at: &mut Iterate<'_, B>, z: &Vector<B>) -> Vector<B> {
+    pub fn step(&self, k: usize, at: &mut Iterate<'_>, z: &Vector) -> Vector {
         let samples = at.draw();
         let slope = at.stage(samples).gradient(Level::Lower, z, Wrt::Lower).1.into_y();
         at.project_lower(z.axpy(-self.rate(k), &slope))

@@ -1,7 +1,5 @@
 //! The lower gradient as a penalty.
 
-use burn::tensor::backend::Backend;
-
 use super::{Iterate, JointMethod, Seen};
 use crate::{Direction, Error, Level, Rates, Schedule, Snapshot, Wrt};
 
@@ -33,12 +31,12 @@ impl GPbgd {
     }
 }
 
-impl<B: Backend> JointMethod<B> for GPbgd {
+impl JointMethod for GPbgd {
     fn describe(&self) -> String {
         format!("g-pbgd({}, penalty {})", self.rates, self.penalty)
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let samples = at.draw();
         let stage = at.stage(samples);
         let (upper_loss, upper) = stage.gradient(Level::Upper, &at.y, Wrt::Both);

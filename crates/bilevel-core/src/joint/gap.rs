@@ -1,7 +1,6 @@
 //! A regularised gap function of a constrained lower level as a penalty.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Iterate, JointMethod, Seen};
 use crate::error::positive;
@@ -26,19 +25,19 @@ use crate::{Constraints, Error, Level, Oracle, Rates, Schedule, Snapshot, Wrt};
 /// Source: W. Yao et al., "Overcoming lower-level constraints in bilevel optimization: a novel approach
 /// with regularized gap functions", 2025, Alg. 1 (BiC-GAFFA).
 #[derive(Debug)]
-pub struct Gap<B: Backend> {
+pub struct Gap {
     rates: Rates,
     follow: Schedule,
     /// g1 and g2
     regularisation: (f64, f64),
     weight: Schedule,
-    constraints: Option<Box<dyn Constraints<B>>>,
+    constraints: Option<Box<dyn Constraints>>,
     bound: f64,
-    z: Option<Vector<B>>,
+    z: Option<Vector>,
     n: Vec<f64>,
 }
 
-impl<B: Backend> Gap<B> {
+impl Gap {
     /// With the step size e = `follow` of z, `regularisation` = (g1, g2) and c = `weight`, without
     /// constraints.
     ///
@@ -70,7 +69,7 @@ impl<B: Backend> Gap<B> {
     /// If the bound is not finite and positive.
     pub fn with_constraints(
         mut self,
-        h: impl Constraints<B> + 'static,
+        h: impl Constraints + 'static,
         bound: f64,
     ) -> Result<Self, Error> {
         self.bound = positive("bound of the multipliers", bound)?;
@@ -79,7 +78,7 @@ impl<B: Backend> Gap<B> {
     }
 }
 
-impl<B: Backend> JointMethod<B> for Gap<B> {
+impl JointMethod for Gap {
     fn describe(&self) -> String {
         let Self { rates, follow, regularisation: (g1, g2), weight, .. } = self;
         let constraints = if self.constraints.is_some() { ", h <= 0" } else { "" };
@@ -88,11 +87,11 @@ impl<B: Backend> JointMethod<B> for Gap<B> {
         )
     }
 
-    fn check(&self, oracle: &dyn Oracle<B>) -> Result<(), Error> {
+    fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
         self.constraints.as_ref().map_or(Ok(()), |h| h.check(oracle))
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let (share, (g1, g2)) = (1.0 / self.weight.at(k), self.regularisation);
         let z = self.z.take().unwrap_or_else(|| at.y.clone());
         let samples = at.draw();
@@ -143,7 +142,7 @@ impl<B: Backend> JointMethod<B> for Gap<B> {
         }
     }
 
-    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         self.z = from.take_optional_vector("z", &at.y)?;
         let count = self.constraints.as_ref().map_or(0, |h| h.values(&at.x, &at.y).len());
         self.n = if from.has("n") { from.take_numbers("n", count)? } else { Vec::new() };

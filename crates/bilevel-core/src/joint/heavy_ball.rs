@@ -1,7 +1,6 @@
 //! Momentum for the variables of a joint method.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use crate::error::{below_one, not_negative};
 use crate::{Error, Snapshot};
@@ -19,13 +18,13 @@ use crate::{Error, Snapshot};
 /// size outside of v, which matters where it changes: I. Sutskever et al., "On the importance of initialization
 /// and momentum in deep learning", 2013, as deep-learning libraries have it.
 #[derive(Clone, Debug)]
-pub struct HeavyBall<B: Backend> {
+pub struct HeavyBall {
     momentum: f64,
     weight_decay: f64,
-    velocity: Option<Vector<B>>,
+    velocity: Option<Vector>,
 }
 
-impl<B: Backend> HeavyBall<B> {
+impl HeavyBall {
     /// With the momentum m and the weight decay w.
     ///
     /// # Errors
@@ -39,7 +38,7 @@ impl<B: Backend> HeavyBall<B> {
     }
 
     /// v', which is kept, at `variable` along `along`.
-    pub(super) fn along(&mut self, variable: &Vector<B>, along: &Vector<B>) -> &Vector<B> {
+    pub(super) fn along(&mut self, variable: &Vector, along: &Vector) -> &Vector {
         let decayed = match self.weight_decay {
             0.0 => along.clone(),
             decay => along.axpy(decay, variable),
@@ -55,7 +54,7 @@ impl<B: Backend> HeavyBall<B> {
         to.put_optional_vector("velocity", self.velocity.as_ref());
     }
 
-    pub(crate) fn restore(&mut self, from: &mut Snapshot, like: &Vector<B>) -> Result<(), Error> {
+    pub(crate) fn restore(&mut self, from: &mut Snapshot, like: &Vector) -> Result<(), Error> {
         self.velocity = from.take_optional_vector("velocity", like)?;
         Ok(())
     }

@@ -1,31 +1,30 @@
 //! Where a joint method stands.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::HeavyBall;
 use crate::solver::project;
 use crate::{Error, Level, Loss, Oracle, Projection, Sampler, Samples, Stage};
 
 /// The variables, the oracle and the draws of data: what a joint method works with.
-pub struct Iterate<'a, B: Backend> {
+pub struct Iterate<'a> {
     /// The upper variable.
-    pub x: Vector<B>,
+    pub x: Vector,
     /// The lower variable.
-    pub y: Vector<B>,
+    pub y: Vector,
     /// The problem.
-    pub oracle: &'a dyn Oracle<B>,
+    pub oracle: &'a dyn Oracle,
     /// Which batches come next.
     pub sampler: Sampler,
-    pub(crate) upper_set: Option<Box<dyn Projection<B>>>,
-    pub(crate) lower_set: Option<Box<dyn Projection<B>>>,
-    pub(crate) upper_ball: Option<HeavyBall<B>>,
-    pub(crate) lower_ball: Option<HeavyBall<B>>,
+    pub(crate) upper_set: Option<Box<dyn Projection>>,
+    pub(crate) lower_set: Option<Box<dyn Projection>>,
+    pub(crate) upper_ball: Option<HeavyBall>,
+    pub(crate) lower_ball: Option<HeavyBall>,
 }
 
-impl<'a, B: Backend> Iterate<'a, B> {
+impl<'a> Iterate<'a> {
     /// At `x` and `y`, on whole data, without constraints.
-    pub fn new(oracle: &'a dyn Oracle<B>, x: Vector<B>, y: Vector<B>) -> Self {
+    pub fn new(oracle: &'a dyn Oracle, x: Vector, y: Vector) -> Self {
         Self {
             x,
             y,
@@ -56,28 +55,28 @@ impl<'a, B: Backend> Iterate<'a, B> {
     }
 
     /// The oracle at the present x with the batches `samples`.
-    pub fn stage(&self, samples: Samples) -> Stage<'_, B> {
+    pub fn stage(&self, samples: Samples) -> Stage<'_> {
         Stage::new(self.oracle, &self.x, samples)
     }
 
     /// The nearest point of the upper set, if there is one.
-    pub fn project_upper(&self, x: Vector<B>) -> Vector<B> {
+    pub fn project_upper(&self, x: Vector) -> Vector {
         project(&self.upper_set, x)
     }
 
     /// The nearest point of the lower set, if there is one.
-    pub fn project_lower(&self, y: Vector<B>) -> Vector<B> {
+    pub fn project_lower(&self, y: Vector) -> Vector {
         project(&self.lower_set, y)
     }
 
     /// `x' = Proj(x - rate * along)`, with momentum if x has any.
-    pub fn move_x(&mut self, rate: f64, along: &Vector<B>) {
+    pub fn move_x(&mut self, rate: f64, along: &Vector) {
         let moved = moved(&self.x, rate, along, &mut self.upper_ball);
         self.x = self.project_upper(moved);
     }
 
     /// `y' = Proj(y - rate * along)`, with momentum if y has any.
-    pub fn move_y(&mut self, rate: f64, along: &Vector<B>) {
+    pub fn move_y(&mut self, rate: f64, along: &Vector) {
         let moved = moved(&self.y, rate, along, &mut self.lower_ball);
         self.y = self.project_lower(moved);
     }
@@ -96,12 +95,7 @@ impl<'a, B: Backend> Iterate<'a, B> {
     }
 }
 
-fn moved<B: Backend>(
-    variable: &Vector<B>,
-    rate: f64,
-    along: &Vector<B>,
-    ball: &mut Option<HeavyBall<B>>,
-) -> Vector<B> {
+fn moved(variable: &Vector, rate: f64, along: &Vector, ball: &mut Option<HeavyBall>) -> Vector {
     match ball {
         Some(ball) => variable.axpy(-rate, ball.along(variable, along)),
         None => variable.axpy(-rate, along),
@@ -110,15 +104,15 @@ fn moved<B: Backend>(
 
 /// What a joint step saw, its numbers still on the device.
 #[derive(Clone, Debug)]
-pub struct Seen<B: Backend> {
+pub struct Seen {
     /// F, where its gradient was taken last.
-    pub upper_loss: Loss<B>,
+    pub upper_loss: Loss,
     /// f, where its gradient in y was taken last.
-    pub lower_loss: Loss<B>,
+    pub lower_loss: Loss,
     /// The direction against which x was moved.
-    pub along_x: Vector<B>,
+    pub along_x: Vector,
     /// The direction against which y was moved last.
-    pub along_y: Vector<B>,
+    pub along_y: Vector,
     /// The norm of the direction of a further variable without which x and y are not at rest; 0 where there
     /// is none, infinite where x is not moved yet.
     pub rest: f64,

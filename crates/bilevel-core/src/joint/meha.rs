@@ -1,7 +1,6 @@
 //! The Moreau envelope of the lower level as a penalty.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Iterate, JointMethod, Seen};
 use crate::error::positive;
@@ -22,15 +21,15 @@ use crate::{Error, Level, Rates, Schedule, Snapshot, Wrt};
 /// Source: R. Liu et al., "Moreau envelope for nonconvex bi-level optimization: a single-loop and
 /// Hessian-free solution strategy", 2024, Alg. 1.
 #[derive(Clone, Debug)]
-pub struct Meha<B: Backend> {
+pub struct Meha {
     rates: Rates,
     follow: Schedule,
     envelope: f64,
     weight: Schedule,
-    z: Option<Vector<B>>,
+    z: Option<Vector>,
 }
 
-impl<B: Backend> Meha<B> {
+impl Meha {
     /// With the step size e = `follow` of z, g = `envelope` and c = `weight`.
     ///
     /// # Errors
@@ -51,13 +50,13 @@ impl<B: Backend> Meha<B> {
     }
 }
 
-impl<B: Backend> JointMethod<B> for Meha<B> {
+impl JointMethod for Meha {
     fn describe(&self) -> String {
         let Self { rates, follow, envelope, weight, .. } = self;
         format!("meha({rates}, z by {follow}, envelope {envelope}, weight {weight})")
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let (pull, share) = (1.0 / self.envelope, 1.0 / self.weight.at(k));
         let z = self.z.take().unwrap_or_else(|| at.y.clone());
         let samples = at.draw();
@@ -85,7 +84,7 @@ impl<B: Backend> JointMethod<B> for Meha<B> {
         to.put_optional_vector("z", self.z.as_ref());
     }
 
-    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         self.z = from.take_optional_vector("z", &at.y)?;
         Ok(())
     }

@@ -50,13 +50,11 @@ pub use virtual_step::VirtualStep;
 
 use std::fmt::Debug;
 
-use burn::tensor::backend::Backend;
-
 use crate::hypergradient::Status;
 use crate::{Error, Oracle, Snapshot};
 
 /// A method that moves x and y.
-pub trait JointMethod<B: Backend>: Debug + Send {
+pub trait JointMethod: Debug + Send {
     /// The name with the settings.
     fn describe(&self) -> String;
 
@@ -64,7 +62,7 @@ pub trait JointMethod<B: Backend>: Debug + Send {
     ///
     /// # Errors
     /// If it does not, naming the cure.
-    fn check(&self, _: &dyn Oracle<B>) -> Result<(), Error> {
+    fn check(&self, _: &dyn Oracle) -> Result<(), Error> {
         Ok(())
     }
 
@@ -72,7 +70,7 @@ pub trait JointMethod<B: Backend>: Debug + Send {
     ///
     /// # Errors
     /// The method's own; that numbers are finite is seen to by the solver.
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error>;
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error>;
 
     /// How far the last step can be trusted.
     fn status(&self) -> Status {
@@ -87,22 +85,22 @@ pub trait JointMethod<B: Backend>: Debug + Send {
     /// # Errors
     /// If it is not what this method remembers. What is left in `from` is an error of the solver's, so that
     /// a method that saves and does not restore is found.
-    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         let _ = (from, at);
         Ok(())
     }
 }
 
-impl<B: Backend, M: JointMethod<B> + ?Sized> JointMethod<B> for Box<M> {
+impl<M: JointMethod + ?Sized> JointMethod for Box<M> {
     fn describe(&self) -> String {
         (**self).describe()
     }
 
-    fn check(&self, oracle: &dyn Oracle<B>) -> Result<(), Error> {
+    fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
         (**self).check(oracle)
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         (**self).step(k, at)
     }
 
@@ -114,7 +112,7 @@ impl<B: Backend, M: JointMethod<B> + ?Sized> JointMethod<B> for Box<M> {
         (**self).save(to);
     }
 
-    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         (**self).restore(from, at)
     }
 }

@@ -1,7 +1,6 @@
 //! A Nash game in place of the lower level.
 
-use bilevel_autodiff::Layout;
-use burn::tensor::backend::Backend;
+use bilevel_program::Layout;
 use std::sync::Arc;
 
 use super::{Iterate, JointMethod, Seen};
@@ -37,7 +36,7 @@ impl NsGame {
         Self { rates, path: path.into(), part: None }
     }
 
-    fn part<B: Backend>(&self, oracle: &dyn Oracle<B>) -> Result<Arc<Layout>, Error> {
+    fn part(&self, oracle: &dyn Oracle) -> Result<Arc<Layout>, Error> {
         let layout = oracle.lower_layout();
         let found = layout.under(&self.path);
         if found.is_empty() {
@@ -53,16 +52,16 @@ impl NsGame {
     }
 }
 
-impl<B: Backend> JointMethod<B> for NsGame {
+impl JointMethod for NsGame {
     fn describe(&self) -> String {
         format!("nsgame({}, y2 = {})", self.rates, self.path)
     }
 
-    fn check(&self, oracle: &dyn Oracle<B>) -> Result<(), Error> {
+    fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
         self.part(oracle).map(drop)
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let part = match self.part.take() {
             Some(part) => part,
             None => self.part(at.oracle)?,

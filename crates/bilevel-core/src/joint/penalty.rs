@@ -1,7 +1,6 @@
 //! The lower gradient as a penalty that grows, minimised over y and x in turn.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Iterate, JointMethod, Seen};
 use crate::error::{at_least_one, positive};
@@ -28,29 +27,29 @@ use crate::{
 /// Source: [A. Mehra and J. Hamm, "Penalty method for inversion-free deep bilevel optimization",
 /// 2021](https://arxiv.org/abs/1911.03432), Alg. 1 and "Improvements".
 #[derive(Debug)]
-pub struct Penalty<B: Backend> {
+pub struct Penalty {
     rates: Rates,
     steps: usize,
     growth: f64,
     decay: f64,
     descent: Option<Schedule>,
-    constraints: Vec<Constrained<B>>,
+    constraints: Vec<Constrained>,
     /// nu, where the method of multipliers is asked for.
-    multipliers: Option<Option<Vector<B>>>,
+    multipliers: Option<Option<Vector>>,
     gamma: f64,
     tolerance: f64,
     k: usize,
 }
 
 #[derive(Debug)]
-struct Constrained<B: Backend> {
-    h: Box<dyn Constraints<B>>,
+struct Constrained {
+    h: Box<dyn Constraints>,
     equal: bool,
     /// One for each constraint, where the method of multipliers is asked for; 0 before the first.
     multipliers: Vec<f64>,
 }
 
-impl<B: Backend> Constrained<B> {
+impl Constrained {
     /// `g h + nu`, with `max(h, -nu / g)` for h where a slack variable is at its best value: what weighs the
     /// gradients of the constraints, and the next multipliers.
     fn weights(&self, h: &[f64], gamma: f64) -> Vec<f64> {
@@ -64,18 +63,18 @@ impl<B: Backend> Constrained<B> {
 }
 
 /// `F~`, or what is added to it, at a point.
-struct Penalised<B: Backend> {
-    upper_loss: Loss<B>,
-    lower_loss: Loss<B>,
-    along_x: Option<Vector<B>>,
-    along_y: Vector<B>,
+struct Penalised {
+    upper_loss: Loss,
+    lower_loss: Loss,
+    along_x: Option<Vector>,
+    along_y: Vector,
     /// `f_y`
-    slope: Vector<B>,
+    slope: Vector,
     /// The values of each of the constraints.
     constraints: Vec<Vec<f64>>,
 }
 
-impl<B: Backend> Penalty<B> {
+impl Penalty {
     /// T = `steps` steps of y at each step of x, from the penalty `gamma` and the tolerance `tolerance`.
     ///
     /// # Errors
@@ -131,16 +130,16 @@ impl<B: Backend> Penalty<B> {
 
     /// With the upper constraints `h(x, y) <= 0`, by slack variables: `h + s^2 = 0`, s at its best value all
     /// the time.
-    pub fn with_inequalities(self, h: impl Constraints<B> + 'static) -> Self {
+    pub fn with_inequalities(self, h: impl Constraints + 'static) -> Self {
         self.with_constraints(h, false)
     }
 
     /// With the upper constraints `h(x, y) = 0`.
-    pub fn with_equalities(self, h: impl Constraints<B> + 'static) -> Self {
+    pub fn with_equalities(self, h: impl Constraints + 'static) -> Self {
         self.with_constraints(h, true)
     }
 
-    fn with_constraints(mut self, h: impl Constraints<B> + 'static, equal: bool) -> Self {
+    fn with_constraints(mut self, h: impl Constraints + 'static, equal: bool) -> Self {
         self.constraints.push(Constrained { h: Box::new(h), equal, multipliers: Vec::new() });
         self
     }
@@ -149,10 +148,10 @@ impl<B: Backend> Penalty<B> {
     fn penalised(
         &self,
         k: usize,
-        at: &Iterate<'_, B>,
+        at: &Iterate<'_>,
         samples: Samples,
         wrt: Wrt<'_>,
-    ) -> Result<Penalised<B>, Error> {
+    ) -> Result<Penalised, Error> {
         let stage = at.stage(samples);
         let (upper_loss, upper) = stage.gradient(Level::Upper, &at.y, wrt);
         let (lower_loss, slope) = stage.gradient(Level::Lower, &at.y, Wrt::Lower);
@@ -177,7 +176,7 @@ impl<B: Backend> Penalty<B> {
     }
 
     /// To the next k.
-    fn tighten(&mut self, at: &Penalised<B>) {
+    fn tighten(&mut self, at: &Penalised) {
         if let Some(multipliers) = &mut self.multipliers {
             let slope = at.slope.scale(self.gamma);
             *multipliers = Some(match multipliers.take() {
@@ -194,13 +193,13 @@ impl<B: Backend> Penalty<B> {
     }
 }
 
-impl<B: Backend> JointMethod<B> for Penalty<B> {
+impl JointMethod for Penalty {
     fn describe(&self) -> String {
         let Self { rates, steps, gamma, tolerance, .. } = self;
         let descent = self.descent.map(|l| format!(", lower loss by {l}")).unwrap_or_default();
         let multipliers = if self.multipliers.is_some() { ", multipliers" } else { "" };
         let kind =
-            |constrained: &Constrained<B>| if constrained.equal { ", h = 0" } else { ", h <= 0" };
+            |constrained: &Constrained| if constrained.equal { ", h = 0" } else { ", h <= 0" };
         let constraints: String = self.constraints.iter().map(kind).collect();
         format!(
             "penalty({rates}, T = {steps}, gamma {gamma}, tolerance {tolerance}\
@@ -208,11 +207,11 @@ impl<B: Backend> JointMethod<B> for Penalty<B> {
         )
     }
 
-    fn check(&self, oracle: &dyn Oracle<B>) -> Result<(), Error> {
+    fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
         self.constraints.iter().try_for_each(|constrained| constrained.h.check(oracle))
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         for _ in 0..self.steps {
             let samples = at.draw();
             let mut along = self.penalised(k, at, samples, Wrt::Lower)?;
@@ -244,7 +243,7 @@ impl<B: Backend> JointMethod<B> for Penalty<B> {
         }
     }
 
-    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         self.gamma = from.take_number("gamma")?;
         self.tolerance = from.take_number("tolerance")?;
         self.k = from.take_count("k")?;

@@ -1,7 +1,5 @@
 //! The value gap as a penalty.
 
-use burn::tensor::backend::Backend;
-
 use super::follow::Follow;
 use super::{Iterate, JointMethod, Seen};
 use crate::{Error, Level, Rates, Schedule, Snapshot, Wrt};
@@ -42,12 +40,12 @@ impl VPbgd {
     }
 }
 
-impl<B: Backend> JointMethod<B> for VPbgd {
+impl JointMethod for VPbgd {
     fn describe(&self) -> String {
         format!("v-pbgd({}, {}, penalty {})", self.rates, self.follow, self.penalty)
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let z = self.follow.run(k, at, at.y.clone());
         let penalty = self.penalty.at(k);
         let samples = at.draw();

@@ -1,7 +1,5 @@
 //! One step of y that is taken to see where x leads, and then taken again.
 
-use burn::tensor::backend::Backend;
-
 use super::{Iterate, JointMethod, Seen};
 use crate::{Error, Level, Rates, Snapshot, Wrt};
 
@@ -32,12 +30,12 @@ impl VirtualStep {
     }
 }
 
-impl<B: Backend> JointMethod<B> for VirtualStep {
+impl JointMethod for VirtualStep {
     fn describe(&self) -> String {
         format!("virtual-step({})", self.rates)
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         at.refuse_lower_set("virtual-step")?;
         let rate = self.rates.lower.at(k);
         let samples = at.draw();

@@ -1,8 +1,6 @@
 //! Gradient methods on the squared residual.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::Scalar;
-use burn::tensor::backend::Backend;
+use bilevel_program::{Vector, float};
 
 use super::{Best, Limits, LinearSolver, LinearStatus, Solution, Structure, System};
 use crate::Error;
@@ -70,7 +68,7 @@ impl ApproxGrad {
     }
 }
 
-impl<B: Backend> LinearSolver<B> for ApproxGrad {
+impl LinearSolver for ApproxGrad {
     fn describe(&self) -> String {
         let rule = match self.rule {
             Rule::Gd => "gd",
@@ -84,7 +82,7 @@ impl<B: Backend> LinearSolver<B> for ApproxGrad {
         structure.require_symmetric("approx-grad")
     }
 
-    fn run(&self, system: &System<'_, B>) -> Solution<B> {
+    fn run(&self, system: &System<'_>) -> Solution {
         let limits = self.limits.of(system);
         let a = system.operator();
         let (mut q, mut r) = system.start(self.damping);
@@ -114,29 +112,29 @@ impl<B: Backend> LinearSolver<B> for ApproxGrad {
 }
 
 /// The moving averages of Adam.
-struct Adam<B: Backend> {
-    first: Vector<B>,
-    second: Vector<B>,
+struct Adam {
+    first: Vector,
+    second: Vector,
     t: i32,
 }
 
-impl<B: Backend> Adam<B> {
+impl Adam {
     const BETA: (f64, f64) = (0.9, 0.999);
     const EPSILON: f64 = 1e-8;
 
-    fn new(like: &Vector<B>) -> Self {
+    fn new(like: &Vector) -> Self {
         Self { first: like.zeros_like(), second: like.zeros_like(), t: 0 }
     }
 
     /// The direction that Adam makes of `g`.
-    fn rescale(&mut self, g: &Vector<B>) -> Vector<B> {
+    fn rescale(&mut self, g: &Vector) -> Vector {
         let (one, two) = Self::BETA;
         self.t += 1;
         self.first = self.first.scale(one).axpy(1.0 - one, g);
         self.second = self.second.scale(two).axpy(1.0 - two, &multiply(g, g));
         let correction = (1.0 - two.powi(self.t)).sqrt();
-        let root = self.second.map(B::float_sqrt).scale(1.0 / correction);
-        let root = root.map(|leaf| B::float_add_scalar(leaf, Scalar::Float(Self::EPSILON)));
-        self.first.scale(1.0 / (1.0 - one.powi(self.t))).zip(&root, B::float_div)
+        let root = self.second.map(float::sqrt).scale(1.0 / correction);
+        let root = root.map(|leaf| float::add_scalar(leaf, Self::EPSILON));
+        self.first.scale(1.0 / (1.0 - one.powi(self.t))).zip(&root, float::div)
     }
 }

@@ -1,7 +1,5 @@
 //! Stabilised biconjugate gradients.
 
-use burn::tensor::backend::Backend;
-
 use super::{Best, Limits, LinearSolver, LinearStatus, Solution, System};
 use crate::Error;
 
@@ -29,12 +27,12 @@ impl BiCgStab {
     }
 }
 
-impl<B: Backend> LinearSolver<B> for BiCgStab {
+impl LinearSolver for BiCgStab {
     fn describe(&self) -> String {
         format!("bicgstab({})", self.limits)
     }
 
-    fn run(&self, system: &System<'_, B>) -> Solution<B> {
+    fn run(&self, system: &System<'_>) -> Solution {
         let limits = self.limits.of(system);
         let a = system.operator();
         // The cosine of two vectors below which they are taken for orthogonal.

@@ -1,7 +1,5 @@
 //! Conjugate gradients.
 
-use burn::tensor::backend::Backend;
-
 use super::{Limits, LinearSolver, LinearStatus, Solution, Structure, System};
 use crate::Error;
 use crate::error::not_negative;
@@ -40,7 +38,7 @@ impl Cg {
     }
 }
 
-impl<B: Backend> LinearSolver<B> for Cg {
+impl LinearSolver for Cg {
     fn describe(&self) -> String {
         format!("cg({}, damping {})", self.limits, self.damping)
     }
@@ -49,7 +47,7 @@ impl<B: Backend> LinearSolver<B> for Cg {
         structure.require_symmetric("cg")
     }
 
-    fn run(&self, system: &System<'_, B>) -> Solution<B> {
+    fn run(&self, system: &System<'_>) -> Solution {
         let limits = self.limits.of(system);
         let (mut q, mut r) = system.start(self.damping);
         let mut p = r.clone();

@@ -1,7 +1,6 @@
 //! Factorising the assembled matrix.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 use nalgebra::{DMatrix, DVector};
 
 use super::{LinearSolver, LinearStatus, Solution, Structure, System};
@@ -41,7 +40,7 @@ impl Dense {
     }
 }
 
-impl<B: Backend> LinearSolver<B> for Dense {
+impl LinearSolver for Dense {
     fn describe(&self) -> String {
         "dense".into()
     }
@@ -53,7 +52,7 @@ impl<B: Backend> LinearSolver<B> for Dense {
         Err(Error::TooLarge { solver: "dense", found: size, limit: self.limit })
     }
 
-    fn run(&self, system: &System<'_, B>) -> Solution<B> {
+    fn run(&self, system: &System<'_>) -> Solution {
         let b = system.rhs();
         let n = b.layout().size();
         let values = (0..n).flat_map(|i| system.operator().apply(&unit(b, i)).to_vec());

@@ -1,7 +1,6 @@
 //! Generalised minimal residuals.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Limits, LinearSolver, LinearStatus, Solution, System};
 use crate::Error;
@@ -45,12 +44,12 @@ impl Gmres {
     }
 }
 
-impl<B: Backend> LinearSolver<B> for Gmres {
+impl LinearSolver for Gmres {
     fn describe(&self) -> String {
         format!("gmres({}, restart {})", self.limits, self.restart)
     }
 
-    fn run(&self, system: &System<'_, B>) -> Solution<B> {
+    fn run(&self, system: &System<'_>) -> Solution {
         let limits = self.limits.of(system);
         let (mut q, mut r) = system.start(0.0);
         let mut residual = r.norm() / system.norm();
@@ -84,8 +83,8 @@ impl<B: Backend> LinearSolver<B> for Gmres {
 }
 
 /// A Krylov space, and the operator on it in triangular form.
-struct Krylov<B: Backend> {
-    basis: Vec<Vector<B>>,
+struct Krylov {
+    basis: Vec<Vector>,
     /// The columns of the triangular factor of H.
     columns: Vec<Vec<f64>>,
     /// The rotations that made it, as cosine and sine.
@@ -96,15 +95,15 @@ struct Krylov<B: Backend> {
     rest: f64,
 }
 
-impl<B: Backend> Krylov<B> {
-    fn new(r: &Vector<B>) -> Self {
+impl Krylov {
+    fn new(r: &Vector) -> Self {
         let norm = r.norm();
         let basis = vec![r.scale(1.0 / norm)];
         Self { basis, columns: Vec::new(), rotations: Vec::new(), rhs: Vec::new(), rest: norm }
     }
 
     /// One dimension more. Whether A does not lead out of the space, and is singular on it.
-    fn grow(&mut self, system: &System<'_, B>) -> bool {
+    fn grow(&mut self, system: &System<'_>) -> bool {
         let Some(last) = self.basis.last() else { return true };
         let mut w = system.operator().apply(last);
         let length = w.norm();
@@ -139,7 +138,7 @@ impl<B: Backend> Krylov<B> {
     }
 
     /// `q + V y`, y by back substitution.
-    fn advance(&self, q: Vector<B>) -> Vector<B> {
+    fn advance(&self, q: Vector) -> Vector {
         let n = self.columns.len();
         let mut y = self.rhs.clone();
         for j in (0..n).rev() {

@@ -1,7 +1,5 @@
 //! The identity in place of the inverse.
 
-use burn::tensor::backend::Backend;
-
 use super::{LinearSolver, LinearStatus, Solution, System};
 
 /// `identity`: `q = b`, as if A were I.
@@ -15,12 +13,12 @@ use super::{LinearSolver, LinearStatus, Solution, System};
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Identity;
 
-impl<B: Backend> LinearSolver<B> for Identity {
+impl LinearSolver for Identity {
     fn describe(&self) -> String {
         "identity".into()
     }
 
-    fn run(&self, system: &System<'_, B>) -> Solution<B> {
+    fn run(&self, system: &System<'_>) -> Solution {
         Solution::new(system.rhs().clone(), LinearStatus::Approximate, None)
     }
 }

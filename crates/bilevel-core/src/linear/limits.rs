@@ -2,8 +2,7 @@
 
 use std::fmt::{Display, Formatter};
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{LinearStatus, Solution, System};
 use crate::Error;
@@ -25,7 +24,7 @@ impl Limits {
     }
 
     /// These limits, or the tolerance that `system` asks for.
-    pub(crate) fn of<B: Backend>(self, system: &System<'_, B>) -> Self {
+    pub(crate) fn of(self, system: &System<'_>) -> Self {
         Self { tolerance: system.tolerance().unwrap_or(self.tolerance), ..self }
     }
 
@@ -82,8 +81,8 @@ impl<T: Clone> Best<T> {
     }
 }
 
-impl<B: Backend> Best<Vector<B>> {
-    pub(crate) fn end(self, status: LinearStatus) -> Solution<B> {
+impl Best<Vector> {
+    pub(crate) fn end(self, status: LinearStatus) -> Solution {
         Solution::new(self.q, status, Some(self.residual))
     }
 }

@@ -41,8 +41,7 @@ pub use system::{Operator, Structure, System};
 
 use std::fmt::Debug;
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use crate::Error;
 
@@ -112,9 +111,9 @@ impl std::fmt::Display for LinearStatus {
 
 /// The result of a linear solver.
 #[derive(Clone, Debug)]
-pub struct Solution<B: Backend> {
+pub struct Solution {
     /// The solution, or the best approximation of it.
-    pub q: Vector<B>,
+    pub q: Vector,
     /// Why the solver stopped.
     pub status: LinearStatus,
     /// `norm(b - A q) / norm(b)`, with the damping in A; none where the solver does not know it. Each
@@ -124,15 +123,15 @@ pub struct Solution<B: Backend> {
     pub products: usize,
 }
 
-impl<B: Backend> Solution<B> {
+impl Solution {
     /// What a solver found; [`LinearSolver::solve`] fills in the products.
-    pub fn new(q: Vector<B>, status: LinearStatus, residual: Option<f64>) -> Self {
+    pub fn new(q: Vector, status: LinearStatus, residual: Option<f64>) -> Self {
         Self { q, status, residual, products: 0 }
     }
 }
 
 /// Solves `A q = b`.
-pub trait LinearSolver<B: Backend>: Debug + Send + Sync {
+pub trait LinearSolver: Debug + Send + Sync {
     /// The name with the settings.
     fn describe(&self) -> String;
 
@@ -148,13 +147,13 @@ pub trait LinearSolver<B: Backend>: Debug + Send + Sync {
 
     /// Solves a system that fits, and whose right-hand side is finite and not 0. Called by
     /// [`LinearSolver::solve`].
-    fn run(&self, system: &System<'_, B>) -> Solution<B>;
+    fn run(&self, system: &System<'_>) -> Solution;
 
     /// Solves the system. A right-hand side of zeros takes no product.
     ///
     /// # Errors
     /// If the solver does not fit the operator, before any product.
-    fn solve(&self, system: &System<'_, B>) -> Result<Solution<B>, Error> {
+    fn solve(&self, system: &System<'_>) -> Result<Solution, Error> {
         let (operator, b) = (system.operator(), system.rhs());
         self.check(operator.structure(), b.layout().size())?;
         let before = operator.products();
@@ -174,7 +173,7 @@ pub trait LinearSolver<B: Backend>: Debug + Send + Sync {
     }
 }
 
-impl<B: Backend, S: LinearSolver<B> + ?Sized> LinearSolver<B> for Box<S> {
+impl<S: LinearSolver + ?Sized> LinearSolver for Box<S> {
     fn describe(&self) -> String {
         (**self).describe()
     }
@@ -183,11 +182,11 @@ impl<B: Backend, S: LinearSolver<B> + ?Sized> LinearSolver<B> for Box<S> {
         (**self).check(structure, size)
     }
 
-    fn run(&self, system: &System<'_, B>) -> Solution<B> {
+    fn run(&self, system: &System<'_>) -> Solution {
         (**self).run(system)
     }
 
-    fn solve(&self, system: &System<'_, B>) -> Result<Solution<B>, Error> {
+    fn solve(&self, system: &System<'_>) -> Result<Solution, Error> {
         (**self).solve(system)
     }
 }

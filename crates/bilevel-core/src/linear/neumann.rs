@@ -1,7 +1,5 @@
 //! The Neumann series.
 
-use burn::tensor::backend::Backend;
-
 use super::{Best, Limits, LinearSolver, LinearStatus, Solution, System};
 use crate::Error;
 use crate::error::positive;
@@ -41,12 +39,12 @@ impl Neumann {
     }
 }
 
-impl<B: Backend> LinearSolver<B> for Neumann {
+impl LinearSolver for Neumann {
     fn describe(&self) -> String {
         format!("neumann(step size {}, {})", self.step_size, self.limits)
     }
 
-    fn run(&self, system: &System<'_, B>) -> Solution<B> {
+    fn run(&self, system: &System<'_>) -> Solution {
         let limits = self.limits.of(system);
         let (mut q, mut r) = system.start(0.0);
         let mut best = Best::new(&q, r.norm() / system.norm());

@@ -1,7 +1,5 @@
 //! Conjugate gradients on the normal equations.
 
-use burn::tensor::backend::Backend;
-
 use super::{Limits, LinearSolver, LinearStatus, Solution, Structure, System};
 use crate::Error;
 
@@ -40,7 +38,7 @@ impl NormalCg {
     }
 }
 
-impl<B: Backend> LinearSolver<B> for NormalCg {
+impl LinearSolver for NormalCg {
     fn describe(&self) -> String {
         format!("normal-cg({})", self.limits)
     }
@@ -49,7 +47,7 @@ impl<B: Backend> LinearSolver<B> for NormalCg {
         structure.require_symmetric("normal-cg")
     }
 
-    fn run(&self, system: &System<'_, B>) -> Solution<B> {
+    fn run(&self, system: &System<'_>) -> Solution {
         let limits = self.limits.of(system);
         let a = system.operator();
         let (mut q, mut r) = system.start(0.0);

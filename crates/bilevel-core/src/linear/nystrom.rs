@@ -1,7 +1,6 @@
 //! The Nyström approximation.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 use nalgebra::{DMatrix, DVector};
 use rand::{SeedableRng, seq::index};
 use rand_chacha::ChaCha8Rng;
@@ -51,7 +50,7 @@ impl Nystrom {
     }
 }
 
-impl<B: Backend> LinearSolver<B> for Nystrom {
+impl LinearSolver for Nystrom {
     fn describe(&self) -> String {
         let Self { columns, damping, seed } = self;
         format!("nystrom(columns {columns}, damping {damping}, seed {seed})")
@@ -61,7 +60,7 @@ impl<B: Backend> LinearSolver<B> for Nystrom {
         structure.require_symmetric("nystrom")
     }
 
-    fn run(&self, system: &System<'_, B>) -> Solution<B> {
+    fn run(&self, system: &System<'_>) -> Solution {
         let (a, b) = (system.operator(), system.rhs());
         let n = b.layout().size();
         let k = self.columns.min(n);
@@ -81,7 +80,7 @@ impl<B: Backend> LinearSolver<B> for Nystrom {
         let moments = DVector::from_iterator(k, columns.iter().map(|column| column.dot(b)));
         let small = z.tr_mul(&(gram * &z)) + DMatrix::identity(z.ncols(), z.ncols()) * self.damping;
         let weights = small.cholesky().map(|small| &z * small.solve(&z.tr_mul(&moments)));
-        let combine = |weights: &DVector<f64>| -> Vector<B> {
+        let combine = |weights: &DVector<f64>| -> Vector {
             let rest = columns.iter().zip(weights.iter());
             rest.fold(b.clone(), |rest, (column, w)| rest.axpy(-w, column))
         };

@@ -2,8 +2,7 @@
 
 use std::cell::Cell;
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use crate::Error;
 
@@ -30,31 +29,31 @@ impl Structure {
 }
 
 /// A linear operator, known by its products, which it counts.
-pub struct Operator<'a, B: Backend> {
-    product: &'a dyn Fn(&Vector<B>) -> Vector<B>,
+pub struct Operator<'a> {
+    product: &'a dyn Fn(&Vector) -> Vector,
     structure: Structure,
     products: Cell<usize>,
 }
 
-impl<'a, B: Backend> Operator<'a, B> {
+impl<'a> Operator<'a> {
     /// Any operator.
-    pub fn general(product: &'a dyn Fn(&Vector<B>) -> Vector<B>) -> Self {
+    pub fn general(product: &'a dyn Fn(&Vector) -> Vector) -> Self {
         Self { product, structure: Structure::General, products: Cell::new(0) }
     }
 
     /// One that the caller knows to be symmetric.
-    pub fn symmetric(product: &'a dyn Fn(&Vector<B>) -> Vector<B>) -> Self {
+    pub fn symmetric(product: &'a dyn Fn(&Vector) -> Vector) -> Self {
         Self { structure: Structure::Symmetric, ..Self::general(product) }
     }
 
     /// `A v`.
-    pub fn apply(&self, v: &Vector<B>) -> Vector<B> {
+    pub fn apply(&self, v: &Vector) -> Vector {
         self.products.set(self.products.get() + 1);
         (self.product)(v)
     }
 
     /// `(A + d I) v`.
-    pub fn apply_damped(&self, v: &Vector<B>, d: f64) -> Vector<B> {
+    pub fn apply_damped(&self, v: &Vector, d: f64) -> Vector {
         let product = self.apply(v);
         if d > 0.0 { product.axpy(d, v) } else { product }
     }
@@ -71,23 +70,23 @@ impl<'a, B: Backend> Operator<'a, B> {
 }
 
 /// The system `A q = b`.
-pub struct System<'a, B: Backend> {
-    operator: &'a Operator<'a, B>,
-    rhs: &'a Vector<B>,
+pub struct System<'a> {
+    operator: &'a Operator<'a>,
+    rhs: &'a Vector,
     norm: f64,
-    guess: Option<&'a Vector<B>>,
+    guess: Option<&'a Vector>,
     tolerance: Option<f64>,
 }
 
-impl<'a, B: Backend> System<'a, B> {
+impl<'a> System<'a> {
     /// `operator q = rhs`.
-    pub fn new(operator: &'a Operator<'a, B>, rhs: &'a Vector<B>) -> Self {
+    pub fn new(operator: &'a Operator<'a>, rhs: &'a Vector) -> Self {
         Self { operator, rhs, norm: rhs.norm(), guess: None, tolerance: None }
     }
 
     /// With a point for iterations to start from, as an earlier solution. It costs them one product;
     /// one of another module, or further off than 0 is, is not taken.
-    pub fn with_guess(mut self, guess: Option<&'a Vector<B>>) -> Self {
+    pub fn with_guess(mut self, guess: Option<&'a Vector>) -> Self {
         self.guess = guess.filter(|guess| guess.layout() == self.rhs.layout());
         self
     }
@@ -99,12 +98,12 @@ impl<'a, B: Backend> System<'a, B> {
     }
 
     /// A.
-    pub fn operator(&self) -> &Operator<'a, B> {
+    pub fn operator(&self) -> &Operator<'a> {
         self.operator
     }
 
     /// b.
-    pub fn rhs(&self) -> &Vector<B> {
+    pub fn rhs(&self) -> &Vector {
         self.rhs
     }
 
@@ -131,7 +130,7 @@ impl<'a, B: Backend> System<'a, B> {
 
     /// Where iterations on `A + d I` start: q and `b - (A + d I) q`. Without a guess q is 0, for no
     /// product.
-    pub fn start(&self, d: f64) -> (Vector<B>, Vector<B>) {
+    pub fn start(&self, d: f64) -> (Vector, Vector) {
         if let Some(guess) = self.guess {
             let residual = self.rhs.sub(&self.operator.apply_damped(guess, d));
             if residual.norm() < self.norm {

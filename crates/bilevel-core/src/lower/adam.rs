@@ -1,7 +1,6 @@
 //! Adam, differentiable.
 
-use bilevel_autodiff::{Layout, Vector};
-use burn::tensor::backend::Backend;
+use bilevel_program::{Layout, Vector, float};
 
 use super::{Adjoint, Coefficient, Dynamics, State, Tangent, Update};
 use crate::Error;
@@ -29,12 +28,12 @@ pub struct Adam {
 }
 
 /// What the update and its derivatives share.
-struct Moments<B: Backend> {
-    memory: Vec<Vector<B>>,
+struct Moments {
+    memory: Vec<Vector>,
     /// `1 / sqrt(v' / (1 - b2^k) + eps)`
-    inverse_root: Vector<B>,
+    inverse_root: Vector,
     /// `(y - y') / s`
-    direction: Vector<B>,
+    direction: Vector,
 }
 
 impl Adam {
@@ -71,26 +70,25 @@ impl Adam {
         self.decay.map(|b| 1.0 / (1.0 - b.powi(k)))
     }
 
-    fn moments<B: Backend>(&self, at: &Update<'_, B>) -> Moments<B> {
+    fn moments(&self, at: &Update<'_>) -> Moments {
         let ([b1, b2], [c1, c2]) = (self.decay, self.corrections(at.t));
         let g = at.gradient();
         let first = at.state.memory[0].scale(b1).axpy(1.0 - b1, g);
         let second = at.state.memory[1].scale(b2).axpy(1.0 - b2, &multiply(g, g));
-        let inverse_root = second
-            .scale(c2)
-            .map(|v| B::float_recip(B::float_sqrt(B::float_add_scalar(v, self.epsilon.into()))));
+        let inverse_root =
+            second.scale(c2).map(|v| float::recip(float::sqrt(float::add_scalar(v, self.epsilon))));
         let direction = multiply(&first.scale(c1), &inverse_root);
         Moments { memory: vec![first, second], inverse_root, direction }
     }
 
     /// `v -> d direction / dv'`, its own adjoint.
-    fn in_second<B: Backend>(&self, t: usize, now: &Moments<B>, v: &Vector<B>) -> Vector<B> {
+    fn in_second(&self, t: usize, now: &Moments, v: &Vector) -> Vector {
         let squared = multiply(&now.inverse_root, &now.inverse_root);
         multiply(&multiply(&now.direction, &squared), v).scale(-self.corrections(t)[1] / 2.0)
     }
 }
 
-impl<B: Backend> Dynamics<B> for Adam {
+impl Dynamics for Adam {
     fn describe(&self) -> String {
         let [b1, b2] = self.decay;
         format!("adam(step size {}, b1 {b1}, b2 {b2}, eps {:e})", self.step_size, self.epsilon)
@@ -100,17 +98,17 @@ impl<B: Backend> Dynamics<B> for Adam {
         self.step_size.check("lower step size", upper)
     }
 
-    fn start(&self, y: &Vector<B>) -> State<B> {
+    fn start(&self, y: &Vector) -> State {
         State { y: y.clone(), memory: vec![y.zeros_like(), y.zeros_like()] }
     }
 
-    fn step(&self, at: &Update<'_, B>) -> State<B> {
+    fn step(&self, at: &Update<'_>) -> State {
         let now = self.moments(at);
         let moved = self.step_size.times(at.x, &now.direction);
         State { y: at.state.y.sub(&moved), memory: now.memory }
     }
 
-    fn tangent(&self, at: &Update<'_, B>, along: Tangent<'_, B>) -> State<B> {
+    fn tangent(&self, at: &Update<'_>, along: Tangent<'_>) -> State {
         let ([b1, b2], [c1, _]) = (self.decay, self.corrections(at.t));
         let now = self.moments(at);
         let g_dg = multiply(at.gradient(), along.gradient);
@@ -122,7 +120,7 @@ impl<B: Backend> Dynamics<B> for Adam {
         State { y: along.state.y.sub(&moved), memory: vec![first, second] }
     }
 
-    fn adjoint(&self, at: &Update<'_, B>, adjoint: State<B>) -> Adjoint<B> {
+    fn adjoint(&self, at: &Update<'_>, adjoint: State) -> Adjoint {
         let ([b1, b2], [c1, _]) = (self.decay, self.corrections(at.t));
         let now = self.moments(at);
         let back = adjoint.y.scale(-1.0);

@@ -1,7 +1,5 @@
 //! Descent of both losses at once.
 
-use burn::tensor::backend::Backend;
-
 use super::{Adjoint, Dynamics, State, Tangent, Update};
 use crate::error::positive;
 use crate::{Error, Objective};
@@ -84,7 +82,7 @@ impl Aggregated {
     }
 }
 
-impl<B: Backend> Dynamics<B> for Aggregated {
+impl Dynamics for Aggregated {
     fn describe(&self) -> String {
         let name = if self.upper_step > 0.0 { "aggregated" } else { "pessimistic" };
         let weight = match self.weight {
@@ -101,15 +99,15 @@ impl<B: Backend> Dynamics<B> for Aggregated {
     }
 
     // The step sizes are in the objective: what is left is a step of 1.
-    fn step(&self, at: &Update<'_, B>) -> State<B> {
+    fn step(&self, at: &Update<'_>) -> State {
         State { y: at.state.y.sub(at.gradient()), memory: Vec::new() }
     }
 
-    fn tangent(&self, _: &Update<'_, B>, along: Tangent<'_, B>) -> State<B> {
+    fn tangent(&self, _: &Update<'_>, along: Tangent<'_>) -> State {
         State { y: along.state.y.sub(along.gradient), memory: Vec::new() }
     }
 
-    fn adjoint(&self, _: &Update<'_, B>, adjoint: State<B>) -> Adjoint<B> {
+    fn adjoint(&self, _: &Update<'_>, adjoint: State) -> Adjoint {
         Adjoint { x: None, gradient: adjoint.y.scale(-1.0), state: adjoint }
     }
 }

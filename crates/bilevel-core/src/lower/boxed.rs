@@ -1,12 +1,11 @@
 //! A dynamics behind a pointer, as a registry of names gives it.
 
-use bilevel_autodiff::{Layout, Vector};
-use burn::tensor::backend::Backend;
+use bilevel_program::{Layout, Vector};
 
 use super::{Adjoint, Dynamics, State, Tangent, Update};
 use crate::{Error, Objective};
 
-impl<B: Backend, D: Dynamics<B> + ?Sized> Dynamics<B> for Box<D> {
+impl<D: Dynamics + ?Sized> Dynamics for Box<D> {
     fn describe(&self) -> String {
         (**self).describe()
     }
@@ -23,31 +22,31 @@ impl<B: Backend, D: Dynamics<B> + ?Sized> Dynamics<B> for Box<D> {
         (**self).lowers_f()
     }
 
-    fn start(&self, y: &Vector<B>) -> State<B> {
+    fn start(&self, y: &Vector) -> State {
         (**self).start(y)
     }
 
-    fn start_adjoint(&self, adjoint: State<B>) -> Vector<B> {
+    fn start_adjoint(&self, adjoint: State) -> Vector {
         (**self).start_adjoint(adjoint)
     }
 
-    fn query(&self, t: usize, state: &State<B>) -> Vector<B> {
+    fn query(&self, t: usize, state: &State) -> Vector {
         (**self).query(t, state)
     }
 
-    fn query_adjoint(&self, t: usize, at_query: &Vector<B>, adjoint: State<B>) -> State<B> {
+    fn query_adjoint(&self, t: usize, at_query: &Vector, adjoint: State) -> State {
         (**self).query_adjoint(t, at_query, adjoint)
     }
 
-    fn step(&self, at: &Update<'_, B>) -> State<B> {
+    fn step(&self, at: &Update<'_>) -> State {
         (**self).step(at)
     }
 
-    fn tangent(&self, at: &Update<'_, B>, along: Tangent<'_, B>) -> State<B> {
+    fn tangent(&self, at: &Update<'_>, along: Tangent<'_>) -> State {
         (**self).tangent(at, along)
     }
 
-    fn adjoint(&self, at: &Update<'_, B>, adjoint: State<B>) -> Adjoint<B> {
+    fn adjoint(&self, at: &Update<'_>, adjoint: State) -> Adjoint {
         (**self).adjoint(at, adjoint)
     }
 }

@@ -1,8 +1,7 @@
 //! Settings of a dynamics that may be learned.
 
-use bilevel_autodiff::{Layout, Vector};
+use bilevel_program::{Layout, Vector};
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
 
 use crate::Error;
 use crate::error::{below_one, positive};
@@ -96,7 +95,7 @@ impl Coefficient {
     }
 
     /// `c v`.
-    pub(super) fn times<B: Backend>(&self, x: &Vector<B>, v: &Vector<B>) -> Vector<B> {
+    pub(super) fn times(&self, x: &Vector, v: &Vector) -> Vector {
         match self.parts(x) {
             Ok((_, value, _)) => scale_by(&value, v),
             Err(value) => v.scale(value),
@@ -104,26 +103,26 @@ impl Coefficient {
     }
 
     /// The tangent of `c v`: `c dv + (dc) v`, with v asked for only where c moves.
-    pub(super) fn tangent<'v, B: Backend>(
+    pub(super) fn tangent<'v>(
         &self,
-        x: &Vector<B>,
-        dx: Option<&Vector<B>>,
-        v: impl FnOnce() -> &'v Vector<B>,
-        dv: &Vector<B>,
-    ) -> Vector<B> {
+        x: &Vector,
+        dx: Option<&Vector>,
+        v: impl FnOnce() -> &'v Vector,
+        dv: &Vector,
+    ) -> Vector {
         let still = self.times(x, dv);
         let (Some(dx), Ok((at, _, slope))) = (dx, self.parts(x)) else { return still };
-        let du = flat::<B>(dx.leaves()[at].clone());
+        let du = flat(dx.leaves()[at].clone());
         still.add(&scale_by(&(slope * du), v()))
     }
 
     /// The adjoint of `c v` in x, `(dc/dx)' <v, lambda>`; none if c is fixed, and then v is not asked for.
-    pub(super) fn adjoint<'v, B: Backend>(
+    pub(super) fn adjoint<'v>(
         &self,
-        x: &Vector<B>,
-        v: impl FnOnce() -> &'v Vector<B>,
-        lambda: &Vector<B>,
-    ) -> Option<Vector<B>> {
+        x: &Vector,
+        v: impl FnOnce() -> &'v Vector,
+        lambda: &Vector,
+    ) -> Option<Vector> {
         let (at, _, slope) = self.parts(x).ok()?;
         let found = slope.clone() * inner(v(), lambda).cast(slope.dtype());
         let mut here = 0..;
@@ -142,11 +141,11 @@ impl Coefficient {
     }
 
     /// The position of the variable, the value and its slope; or the value, if it is fixed.
-    fn parts<B: Backend>(&self, x: &Vector<B>) -> Result<(usize, Tensor<B, 1>, Tensor<B, 1>), f64> {
+    fn parts(&self, x: &Vector) -> Result<(usize, Tensor<1>, Tensor<1>), f64> {
         let find = |path: &str| {
             let at = x.layout().leaves().iter().position(|leaf| leaf.path == path);
             let at = at.unwrap_or_else(|| panic!("x has no variable `{path}`: call `check` first"));
-            (at, flat::<B>(x.leaves()[at].clone()))
+            (at, flat(x.leaves()[at].clone()))
         };
         match self {
             Self::Fixed(value) => Err(*value),

@@ -2,8 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Dynamics, Plan, State, Stepped, Tape, step};
 use crate::error::at_least_one;
@@ -11,9 +10,9 @@ use crate::{Error, Level, Loss, Stage};
 
 /// Where a descent led.
 #[derive(Clone, Debug)]
-pub struct Descended<B: Backend> {
+pub struct Descended {
     /// The last state; its y is `y_T`.
-    pub state: State<B>,
+    pub state: State,
     /// The steps that were made: T, or fewer where the tolerance was met before.
     pub steps: usize,
     /// `f(x, y_0)`.
@@ -24,7 +23,7 @@ pub struct Descended<B: Backend> {
     pub lowers_f: bool,
 }
 
-impl<B: Backend> Descended<B> {
+impl Descended {
     /// Whether the steps led up where they were to lead down, by more than rounding explains.
     pub fn climbed(&self) -> bool {
         self.lowers_f && self.end_loss > self.start_loss + RISE * self.start_loss.abs()
@@ -36,27 +35,27 @@ const RISE: f64 = 1e-3;
 
 /// T steps of a dynamics on the lower level.
 #[derive(Debug)]
-pub struct Descent<B: Backend> {
-    dynamics: Box<dyn Dynamics<B>>,
+pub struct Descent {
+    dynamics: Box<dyn Dynamics>,
     steps: usize,
 }
 
-impl<B: Backend> Descent<B> {
+impl Descent {
     /// `steps` steps of `dynamics`.
     ///
     /// # Errors
     /// If `steps` is 0.
-    pub fn new(dynamics: impl Dynamics<B> + 'static, steps: usize) -> Result<Self, Error> {
+    pub fn new(dynamics: impl Dynamics + 'static, steps: usize) -> Result<Self, Error> {
         Ok(Self { dynamics: Box::new(dynamics), steps: at_least_one("lower steps", steps)? })
     }
 
     /// One step of `dynamics`.
-    pub fn once(dynamics: impl Dynamics<B> + 'static) -> Self {
+    pub fn once(dynamics: impl Dynamics + 'static) -> Self {
         Self { dynamics: Box::new(dynamics), steps: 1 }
     }
 
     /// The dynamics.
-    pub fn dynamics(&self) -> &dyn Dynamics<B> {
+    pub fn dynamics(&self) -> &dyn Dynamics {
         self.dynamics.as_ref()
     }
 
@@ -75,7 +74,7 @@ impl<B: Backend> Descent<B> {
     /// # Errors
     /// If the dynamics does not fit the variables, before anything runs; if `y_T` or its loss is not
     /// finite, naming the first bad step, or if the loss at the start is not, naming step 0.
-    pub fn run(&self, stage: &Stage<'_, B>, start: &Vector<B>) -> Result<Descended<B>, Error> {
+    pub fn run(&self, stage: &Stage<'_>, start: &Vector) -> Result<Descended, Error> {
         let state = self.begin(stage, start)?;
         self.go_on(stage, (0, state), |_, _, _| ControlFlow::Continue(()))
     }
@@ -90,10 +89,10 @@ impl<B: Backend> Descent<B> {
     /// As [`Descent::run`].
     pub fn run_until(
         &self,
-        stage: &Stage<'_, B>,
-        start: &Vector<B>,
+        stage: &Stage<'_>,
+        start: &Vector,
         tolerance: f64,
-    ) -> Result<Descended<B>, Error> {
+    ) -> Result<Descended, Error> {
         let state = self.begin(stage, start)?;
         self.go_on(stage, (0, state), |_, _, stepped| {
             let met = stepped.gradient.norm() <= tolerance;
@@ -105,7 +104,7 @@ impl<B: Backend> Descent<B> {
     ///
     /// # Errors
     /// If the dynamics does not fit the variables.
-    pub(crate) fn begin(&self, stage: &Stage<'_, B>, start: &Vector<B>) -> Result<State<B>, Error> {
+    pub(crate) fn begin(&self, stage: &Stage<'_>, start: &Vector) -> Result<State, Error> {
         self.dynamics.check(stage.oracle.upper_layout(), stage.oracle.lower_layout())?;
         Ok(self.dynamics.start(start))
     }
@@ -114,10 +113,10 @@ impl<B: Backend> Descent<B> {
     /// step, its number and the state before it, and may end the descent after it.
     pub(crate) fn go_on(
         &self,
-        stage: &Stage<'_, B>,
-        from: (usize, State<B>),
-        mut seen: impl FnMut(usize, &State<B>, &Stepped<B>) -> ControlFlow<()>,
-    ) -> Result<Descended<B>, Error> {
+        stage: &Stage<'_>,
+        from: (usize, State),
+        mut seen: impl FnMut(usize, &State, &Stepped) -> ControlFlow<()>,
+    ) -> Result<Descended, Error> {
         let mut state = from.1.clone();
         let mut first = FirstLoss(None);
         let mut steps = 0;
@@ -142,26 +141,26 @@ impl<B: Backend> Descent<B> {
     /// As [`Descent::run`].
     pub fn record<'a>(
         &'a self,
-        stage: &Stage<'a, B>,
-        start: &Vector<B>,
+        stage: &Stage<'a>,
+        start: &Vector,
         plan: Plan,
         tail: usize,
-    ) -> Result<(Descended<B>, Tape<'a, B>), Error> {
+    ) -> Result<(Descended, Tape<'a>), Error> {
         self.record_and_see(stage, start, plan, tail, |_| ())
     }
 
     /// The same; `seen` looks at the state after each step.
     pub(crate) fn record_and_see<'a>(
         &'a self,
-        stage: &Stage<'a, B>,
-        start: &Vector<B>,
+        stage: &Stage<'a>,
+        start: &Vector,
         plan: Plan,
         tail: usize,
-        mut seen: impl FnMut(&State<B>),
-    ) -> Result<(Descended<B>, Tape<'a, B>), Error> {
+        mut seen: impl FnMut(&State),
+    ) -> Result<(Descended, Tape<'a>), Error> {
         let begin = self.begin(stage, start)?;
         let mut first = FirstLoss(None);
-        let mut see = |stepped: &Stepped<B>| {
+        let mut see = |stepped: &Stepped| {
             first.see(stepped);
             seen(&stepped.state);
         };
@@ -180,11 +179,11 @@ impl<B: Backend> Descent<B> {
 
     fn finish(
         &self,
-        stage: &Stage<'_, B>,
-        from: (usize, State<B>),
-        (steps, state): (usize, State<B>),
-        first: FirstLoss<B>,
-    ) -> Result<Descended<B>, Error> {
+        stage: &Stage<'_>,
+        from: (usize, State),
+        (steps, state): (usize, State),
+        first: FirstLoss,
+    ) -> Result<Descended, Error> {
         let end_loss = stage.value(Level::Lower, &state.y).read();
         let start_loss = match first.0 {
             Some(loss) => loss.read(),
@@ -201,7 +200,7 @@ impl<B: Backend> Descent<B> {
     }
 
     // Steps are looked at one by one only after something went wrong: each look waits for the device.
-    fn diverged(&self, stage: &Stage<'_, B>, (from, mut state): (usize, State<B>)) -> Error {
+    fn diverged(&self, stage: &Stage<'_>, (from, mut state): (usize, State)) -> Error {
         let mut made = 0;
         while made < self.steps && state.y.all_finite() {
             state = step(stage, self.dynamics(), from + made, &state).state;
@@ -216,10 +215,10 @@ impl<B: Backend> Descent<B> {
 }
 
 /// f at the start, from the gradient that the first step takes there anyway.
-struct FirstLoss<B: Backend>(Option<Loss<B>>);
+struct FirstLoss(Option<Loss>);
 
-impl<B: Backend> FirstLoss<B> {
-    fn see(&mut self, stepped: &Stepped<B>) {
+impl FirstLoss {
+    fn see(&mut self, stepped: &Stepped) {
         if self.0.is_none() {
             self.0.clone_from(&stepped.loss);
         }

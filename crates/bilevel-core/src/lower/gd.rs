@@ -1,7 +1,6 @@
 //! Gradient descent.
 
-use bilevel_autodiff::{Layout, Vector};
-use burn::tensor::backend::Backend;
+use bilevel_program::{Layout, Vector};
 
 use super::{Adjoint, Coefficient, Dynamics, State, Tangent, Update};
 use crate::Error;
@@ -30,7 +29,7 @@ impl Gd {
     }
 }
 
-impl<B: Backend> Dynamics<B> for Gd {
+impl Dynamics for Gd {
     fn describe(&self) -> String {
         format!("gd(step size {})", self.step_size)
     }
@@ -39,18 +38,18 @@ impl<B: Backend> Dynamics<B> for Gd {
         self.step_size.check("lower step size", upper)
     }
 
-    fn step(&self, at: &Update<'_, B>) -> State<B> {
+    fn step(&self, at: &Update<'_>) -> State {
         let moved = self.step_size.times(at.x, at.gradient());
         State { y: at.state.y.sub(&moved), memory: Vec::new() }
     }
 
-    fn tangent(&self, at: &Update<'_, B>, along: Tangent<'_, B>) -> State<B> {
+    fn tangent(&self, at: &Update<'_>, along: Tangent<'_>) -> State {
         let moved = self.step_size.tangent(at.x, along.x, || at.gradient(), along.gradient);
         State { y: along.state.y.sub(&moved), memory: Vec::new() }
     }
 
-    fn adjoint(&self, at: &Update<'_, B>, adjoint: State<B>) -> Adjoint<B> {
-        let back: Vector<B> = adjoint.y.scale(-1.0);
+    fn adjoint(&self, at: &Update<'_>, adjoint: State) -> Adjoint {
+        let back: Vector = adjoint.y.scale(-1.0);
         Adjoint {
             x: self.step_size.adjoint(at.x, || at.gradient(), &back),
             gradient: self.step_size.times(at.x, &back),

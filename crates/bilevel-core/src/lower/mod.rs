@@ -36,27 +36,27 @@ pub use projected::Projected;
 pub use reversible::{ReversibleMomentum, ReversibleTape};
 pub use rms_prop::RmsProp;
 pub use sweep::{Pulled, pull_back, push_forward};
+pub(crate) use sweep::{pull_back_by, push_forward_by};
 
 use std::cell::OnceCell;
 use std::fmt::Debug;
 
-use bilevel_autodiff::{Layout, Vector};
-use burn::tensor::backend::Backend;
+use bilevel_program::{Layout, Vector};
 
-use crate::{Error, Loss, Objective, Snapshot, Stage};
+use crate::{Curvature, Error, Loss, Objective, Snapshot, Stage};
 
 /// What a dynamics carries from step to step; also a tangent or an adjoint of it.
 #[derive(Clone, Debug)]
-pub struct State<B: Backend> {
+pub struct State {
     /// The lower variable.
-    pub y: Vector<B>,
+    pub y: Vector,
     /// The optimiser's own memory, as velocities; empty for plain descent.
-    pub memory: Vec<Vector<B>>,
+    pub memory: Vec<Vector>,
 }
 
-impl<B: Backend> State<B> {
+impl State {
     /// A state with y and a memory of zeros like that of `self`: the adjoint of a loss of y alone.
-    pub fn of_y(&self, y: Vector<B>) -> Self {
+    pub fn of_y(&self, y: Vector) -> Self {
         Self { y, memory: self.memory.iter().map(Vector::zeros_like).collect() }
     }
 
@@ -76,58 +76,53 @@ impl<B: Backend> State<B> {
 }
 
 /// The arguments of one update `state' = U(state, g)`.
-pub struct Update<'a, B: Backend> {
+pub struct Update<'a> {
     /// The step, counted from 0.
     pub t: usize,
     /// The upper variable, for dynamics whose rates are learned.
-    pub x: &'a Vector<B>,
+    pub x: &'a Vector,
     /// The state before the step.
-    pub state: &'a State<B>,
-    gradient: OnceCell<Vector<B>>,
-    compute: &'a dyn Fn() -> Vector<B>,
+    pub state: &'a State,
+    gradient: OnceCell<Vector>,
+    compute: &'a dyn Fn() -> Vector,
 }
 
-impl<'a, B: Backend> Update<'a, B> {
+impl<'a> Update<'a> {
     /// Step `t` from `state`, with the gradient that `compute` gives when it is asked for.
-    pub fn new(
-        t: usize,
-        x: &'a Vector<B>,
-        state: &'a State<B>,
-        compute: &'a dyn Fn() -> Vector<B>,
-    ) -> Self {
+    pub fn new(t: usize, x: &'a Vector, state: &'a State, compute: &'a dyn Fn() -> Vector) -> Self {
         Self { t, x, state, gradient: OnceCell::new(), compute }
     }
 
     /// The gradient g. Costs a gradient of the oracle the first time it is asked for.
-    pub fn gradient(&self) -> &Vector<B> {
+    pub fn gradient(&self) -> &Vector {
         self.gradient.get_or_init(|| (self.compute)())
     }
 }
 
 /// A tangent of the arguments of one update.
 #[derive(Clone, Debug)]
-pub struct Tangent<'a, B: Backend> {
+pub struct Tangent<'a> {
     /// Of x; none is zero.
-    pub x: Option<&'a Vector<B>>,
+    pub x: Option<&'a Vector>,
     /// Of the state.
-    pub state: &'a State<B>,
+    pub state: &'a State,
     /// Of the gradient g.
-    pub gradient: &'a Vector<B>,
+    pub gradient: &'a Vector,
 }
 
 /// The adjoint of one update.
 #[derive(Clone, Debug)]
-pub struct Adjoint<B: Backend> {
+pub struct Adjoint {
     /// `(dU/dx)' lambda`; none where the update does not look at x.
-    pub x: Option<Vector<B>>,
+    pub x: Option<Vector>,
     /// `(dU/dstate)' lambda`.
-    pub state: State<B>,
+    pub state: State,
     /// `(dU/dg)' lambda`: the direction of the second-order product.
-    pub gradient: Vector<B>,
+    pub gradient: Vector,
 }
 
 /// The sum of two adjoints in x, of which none is zero.
-fn sum<B: Backend>(a: Option<Vector<B>>, b: Option<Vector<B>>) -> Option<Vector<B>> {
+fn sum(a: Option<Vector>, b: Option<Vector>) -> Option<Vector> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.add(&b)),
         (a, b) => a.or(b),
@@ -135,7 +130,7 @@ fn sum<B: Backend>(a: Option<Vector<B>>, b: Option<Vector<B>>) -> Option<Vector<
 }
 
 /// A first-order optimiser of the lower level, as a differentiable map.
-pub trait Dynamics<B: Backend>: Debug + Send + Sync {
+pub trait Dynamics: Debug + Send + Sync {
     /// The name with the settings, as `gd(step size 0.1)`.
     fn describe(&self) -> String;
 
@@ -161,55 +156,64 @@ pub trait Dynamics<B: Backend>: Debug + Send + Sync {
     }
 
     /// The state that starts at `y`.
-    fn start(&self, y: &Vector<B>) -> State<B> {
+    fn start(&self, y: &Vector) -> State {
         State { y: y.clone(), memory: Vec::new() }
     }
 
     /// The adjoint of [`Dynamics::start`]: y's own, unless the memory starts from y too.
-    fn start_adjoint(&self, adjoint: State<B>) -> Vector<B> {
+    fn start_adjoint(&self, adjoint: State) -> Vector {
         adjoint.y
     }
 
     /// The point where the gradient of step `t` is taken: y, unless said otherwise. A linear function
     /// of the state, and so its own tangent.
-    fn query(&self, t: usize, state: &State<B>) -> Vector<B> {
+    fn query(&self, t: usize, state: &State) -> Vector {
         let _ = t;
         state.y.clone()
     }
 
     /// The adjoint of [`Dynamics::query`]: adds its part to the adjoint of the state.
-    fn query_adjoint(&self, t: usize, at_query: &Vector<B>, adjoint: State<B>) -> State<B> {
+    fn query_adjoint(&self, t: usize, at_query: &Vector, adjoint: State) -> State {
         let _ = t;
         State { y: adjoint.y.add(at_query), memory: adjoint.memory }
     }
 
     /// `U`: the state after the step.
-    fn step(&self, at: &Update<'_, B>) -> State<B>;
+    fn step(&self, at: &Update<'_>) -> State;
 
     /// The tangent of `U`.
-    fn tangent(&self, at: &Update<'_, B>, along: Tangent<'_, B>) -> State<B>;
+    fn tangent(&self, at: &Update<'_>, along: Tangent<'_>) -> State;
 
     /// The adjoint of `U`: takes the adjoint of the result to those of the arguments.
-    fn adjoint(&self, at: &Update<'_, B>, adjoint: State<B>) -> Adjoint<B>;
+    fn adjoint(&self, at: &Update<'_>, adjoint: State) -> Adjoint;
 }
 
 /// What one step on a stage gave.
-pub(crate) struct Stepped<B: Backend> {
+pub(crate) struct Stepped {
     /// The state after it.
-    pub state: State<B>,
+    pub state: State,
     /// f where the gradient was taken, if f is descended.
-    pub loss: Option<Loss<B>>,
+    pub loss: Option<Loss>,
     /// The gradient.
-    pub gradient: Vector<B>,
+    pub gradient: Vector,
+}
+
+/// [`step`], and the Hessian where it took its gradient.
+pub(crate) fn step_and_curvature<'a>(
+    stage: &Stage<'a>,
+    dynamics: &dyn Dynamics,
+    t: usize,
+    state: &State,
+) -> (Stepped, Curvature<'a>) {
+    let query = dynamics.query(t, state);
+    let (loss, gradient, curvature) = stage.slope_and_curvature(dynamics.objective(t), &query);
+    let computed = || gradient.clone();
+    let state = dynamics.step(&Update::new(t, stage.x, state, &computed));
+    (Stepped { state, loss, gradient }, curvature)
 }
 
 /// Step `t` of `dynamics` on `stage`: one gradient of each loss that it descends.
-pub(crate) fn step<B: Backend>(
-    stage: &Stage<'_, B>,
-    dynamics: &dyn Dynamics<B>,
-    t: usize,
-    state: &State<B>,
-) -> Stepped<B> {
+pub(crate) fn step(stage: &Stage<'_>, dynamics: &dyn Dynamics, t: usize, state: &State) -> Stepped {
     let (loss, gradient) = stage.slope(dynamics.objective(t), &dynamics.query(t, state));
     let computed = || gradient.clone();
     let state = dynamics.step(&Update::new(t, stage.x, state, &computed));

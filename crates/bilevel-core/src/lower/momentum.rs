@@ -1,7 +1,6 @@
 //! Gradient descent with momentum.
 
-use bilevel_autodiff::{Layout, Vector};
-use burn::tensor::backend::Backend;
+use bilevel_program::{Layout, Vector};
 
 use super::{Adjoint, Coefficient, Dynamics, State, Tangent, Update, sum};
 use crate::Error;
@@ -32,11 +31,11 @@ impl Momentum {
 }
 
 // y' depends on v' alone beside y.
-fn moved<B: Backend>(y: &Vector<B>, velocity: Vector<B>) -> State<B> {
+fn moved(y: &Vector, velocity: Vector) -> State {
     State { y: y.add(&velocity), memory: vec![velocity] }
 }
 
-impl<B: Backend> Dynamics<B> for Momentum {
+impl Dynamics for Momentum {
     fn describe(&self) -> String {
         format!("momentum(step size {}, momentum {})", self.step_size, self.momentum)
     }
@@ -46,17 +45,17 @@ impl<B: Backend> Dynamics<B> for Momentum {
         self.momentum.check("momentum", upper)
     }
 
-    fn start(&self, y: &Vector<B>) -> State<B> {
+    fn start(&self, y: &Vector) -> State {
         State { y: y.clone(), memory: vec![y.zeros_like()] }
     }
 
-    fn step(&self, at: &Update<'_, B>) -> State<B> {
+    fn step(&self, at: &Update<'_>) -> State {
         let kept = self.momentum.times(at.x, &at.state.memory[0]);
         let push = self.step_size.times(at.x, at.gradient());
         moved(&at.state.y, kept.sub(&push))
     }
 
-    fn tangent(&self, at: &Update<'_, B>, along: Tangent<'_, B>) -> State<B> {
+    fn tangent(&self, at: &Update<'_>, along: Tangent<'_>) -> State {
         let velocity = &at.state.memory[0];
         let kept = self.momentum.tangent(at.x, along.x, || velocity, &along.state.memory[0]);
         let push = self.step_size.tangent(at.x, along.x, || at.gradient(), along.gradient);
@@ -64,7 +63,7 @@ impl<B: Backend> Dynamics<B> for Momentum {
     }
 
     // The adjoint of v' is l_v + l_y.
-    fn adjoint(&self, at: &Update<'_, B>, adjoint: State<B>) -> Adjoint<B> {
+    fn adjoint(&self, at: &Update<'_>, adjoint: State) -> Adjoint {
         let velocity = adjoint.memory[0].add(&adjoint.y);
         let back = velocity.scale(-1.0);
         Adjoint {

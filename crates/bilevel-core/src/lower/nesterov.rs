@@ -1,7 +1,6 @@
 //! Nesterov's accelerated gradient descent.
 
-use bilevel_autodiff::{Layout, Vector};
-use burn::tensor::backend::Backend;
+use bilevel_program::{Layout, Vector};
 
 use super::{Adjoint, Coefficient, Dynamics, State, Tangent, Update};
 use crate::Error;
@@ -56,7 +55,7 @@ impl Nesterov {
     }
 }
 
-impl<B: Backend> Dynamics<B> for Nesterov {
+impl Dynamics for Nesterov {
     fn describe(&self) -> String {
         let sequence = if self.growth == 4.0 { "standard" } else { "as printed" };
         format!("nesterov(step size {}, sequence {sequence})", self.step_size)
@@ -66,20 +65,20 @@ impl<B: Backend> Dynamics<B> for Nesterov {
         self.step_size.check("lower step size", upper)
     }
 
-    fn start(&self, y: &Vector<B>) -> State<B> {
+    fn start(&self, y: &Vector) -> State {
         State { y: y.clone(), memory: vec![y.clone()] }
     }
 
-    fn start_adjoint(&self, adjoint: State<B>) -> Vector<B> {
+    fn start_adjoint(&self, adjoint: State) -> Vector {
         adjoint.y.add(&adjoint.memory[0])
     }
 
-    fn query(&self, t: usize, state: &State<B>) -> Vector<B> {
+    fn query(&self, t: usize, state: &State) -> Vector {
         let last_move = state.y.sub(&state.memory[0]);
         state.y.axpy(self.extrapolation(t), &last_move)
     }
 
-    fn query_adjoint(&self, t: usize, at_query: &Vector<B>, adjoint: State<B>) -> State<B> {
+    fn query_adjoint(&self, t: usize, at_query: &Vector, adjoint: State) -> State {
         let beta = self.extrapolation(t);
         State {
             y: adjoint.y.axpy(1.0 + beta, at_query),
@@ -87,17 +86,17 @@ impl<B: Backend> Dynamics<B> for Nesterov {
         }
     }
 
-    fn step(&self, at: &Update<'_, B>) -> State<B> {
+    fn step(&self, at: &Update<'_>) -> State {
         let moved = self.step_size.times(at.x, at.gradient());
         State { y: self.query(at.t, at.state).sub(&moved), memory: vec![at.state.y.clone()] }
     }
 
-    fn tangent(&self, at: &Update<'_, B>, along: Tangent<'_, B>) -> State<B> {
+    fn tangent(&self, at: &Update<'_>, along: Tangent<'_>) -> State {
         let moved = self.step_size.tangent(at.x, along.x, || at.gradient(), along.gradient);
         State { y: self.query(at.t, along.state).sub(&moved), memory: vec![along.state.y.clone()] }
     }
 
-    fn adjoint(&self, at: &Update<'_, B>, adjoint: State<B>) -> Adjoint<B> {
+    fn adjoint(&self, at: &Update<'_>, adjoint: State) -> Adjoint {
         let back = adjoint.y.scale(-1.0);
         // y is carried on as y_{k-1}, and both make u.
         let carried = at.state.of_y(adjoint.memory[0].clone());

@@ -1,10 +1,10 @@
 //! Memory plans: which states of a descent are kept, and how the others come back.
 
-use burn::tensor::backend::Backend;
+use std::collections::VecDeque;
 
-use super::{Dynamics, State, Stepped, step};
+use super::{Dynamics, State, Stepped, step, step_and_curvature};
 use crate::error::at_least_one;
-use crate::{Error, Stage};
+use crate::{Curvature, Error, Stage};
 
 /// What a reverse sweep over T steps keeps of the way down. A state that was not kept is computed again
 /// from the last one before it that was, by the same steps: every plan gives the same bits.
@@ -14,9 +14,7 @@ pub enum Plan {
     #[default]
     Trajectory,
     /// The state before every step, and so many bytes at most of what the gradients of the last steps computed
-    /// on the way down and the products on the way back would compute again, from numbers that outlive the
-    /// gradient: data and variables. On backends that keep such results ([`bilevel_autodiff::reuse`]); on the
-    /// others as [`Plan::Trajectory`].
+    /// on the way down and the products on the way back would compute again.
     Results(
         /// Bytes.
         usize,
@@ -46,11 +44,6 @@ impl Plan {
     /// [`Plan::Binomial`] with `log2(T)` states and one.
     pub fn logarithmic(steps: usize) -> Self {
         Self::Binomial(steps.max(2).ilog2() as usize + 1)
-    }
-
-    /// Bytes of results of the way down that are kept for the way back.
-    pub(crate) fn results(self) -> usize {
-        if let Self::Results(bytes) = self { bytes } else { 0 }
     }
 
     /// As `, plan sqrt`; nothing for the default.
@@ -102,35 +95,45 @@ fn reach(c: usize, r: usize) -> usize {
 }
 
 /// The states of a descent, from the last to the first.
-pub struct Tape<'a, B: Backend> {
+pub struct Tape<'a> {
     plan: Plan,
-    stage: Stage<'a, B>,
-    dynamics: &'a dyn Dynamics<B>,
+    stage: Stage<'a>,
+    dynamics: &'a dyn Dynamics,
     /// The step before which the next state to hand out stands, plus one.
     next: usize,
     steps: usize,
-    kept: Vec<(usize, State<B>)>,
+    kept: Vec<(usize, State)>,
+    /// Of [`Plan::Results`]: the Hessians at the last steps, by step.
+    curvatures: VecDeque<(usize, Curvature<'a>)>,
 }
 
-impl<'a, B: Backend> Tape<'a, B> {
+impl<'a> Tape<'a> {
     /// A tape that starts with `state` before step `from`, for a way down to before step `to`.
     pub(crate) fn new(
         plan: Plan,
-        stage: Stage<'a, B>,
-        dynamics: &'a dyn Dynamics<B>,
-        from: (usize, State<B>),
+        stage: Stage<'a>,
+        dynamics: &'a dyn Dynamics,
+        from: (usize, State),
         to: usize,
     ) -> Self {
-        Self { plan, stage, dynamics, next: from.0, steps: to - from.0, kept: vec![from] }
+        Self {
+            plan,
+            stage,
+            dynamics,
+            next: from.0,
+            steps: to - from.0,
+            kept: vec![from],
+            curvatures: VecDeque::new(),
+        }
     }
 
     /// Goes from the last kept state to before step `to`, keeping states on the way; `seen` looks at
     /// every step.
-    pub(crate) fn advance(&mut self, to: usize, mut seen: impl FnMut(&Stepped<B>)) -> State<B> {
+    pub(crate) fn advance(&mut self, to: usize, mut seen: impl FnMut(&Stepped)) -> State {
         let (mut t, mut state) = self.kept.last().cloned().expect("a tape keeps its first state");
         while t < to {
             for _ in 0..self.plan.stride(self.steps, to - t, self.kept.len()) {
-                let stepped = step(&self.stage, self.dynamics, t, &state);
+                let stepped = self.step(t, &state);
                 t += 1;
                 seen(&stepped);
                 state = stepped.state;
@@ -143,8 +146,34 @@ impl<'a, B: Backend> Tape<'a, B> {
         state
     }
 
+    fn step(&mut self, t: usize, state: &State) -> Stepped {
+        let Plan::Results(bytes) = self.plan else {
+            return step(&self.stage, self.dynamics, t, state);
+        };
+        let (stepped, curvature) = step_and_curvature(&self.stage, self.dynamics, t, state);
+        self.curvatures.push_back((t, curvature));
+        let held = |of: &VecDeque<(usize, Curvature<'a>)>| {
+            of.iter().map(|(_, each)| each.bytes()).sum::<usize>()
+        };
+        while held(&self.curvatures) > bytes {
+            self.curvatures.pop_front();
+        }
+        stepped
+    }
+
+    /// [`Tape::pop`], with the Hessian at that step if it was kept.
+    pub(crate) fn pop_with_curvature(&mut self) -> Option<(usize, State, Option<Curvature<'a>>)> {
+        let (t, state) = self.pop()?;
+        while self.curvatures.back().is_some_and(|(at, _)| *at > t) {
+            self.curvatures.pop_back();
+        }
+        let kept = self.curvatures.back().is_some_and(|(at, _)| *at == t);
+        let curvature = kept.then(|| self.curvatures.pop_back()).flatten();
+        Some((t, state, curvature.map(|(_, curvature)| curvature)))
+    }
+
     /// The next state towards the start, and the step that was made from it.
-    pub fn pop(&mut self) -> Option<(usize, State<B>)> {
+    pub fn pop(&mut self) -> Option<(usize, State)> {
         while self.kept.last().is_some_and(|(t, _)| *t >= self.next) {
             self.kept.pop();
         }
@@ -159,7 +188,7 @@ impl<'a, B: Backend> Tape<'a, B> {
     }
 
     /// Takes the state before step `to` for the end of the way down, and gives it.
-    pub(crate) fn shorten(&mut self, to: usize) -> State<B> {
+    pub(crate) fn shorten(&mut self, to: usize) -> State {
         self.kept.retain(|(t, _)| *t <= to);
         self.advance(to, |_| ())
     }

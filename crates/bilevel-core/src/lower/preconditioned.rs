@@ -1,7 +1,6 @@
 //! A learned linear map of the gradient before any other dynamics.
 
-use bilevel_autodiff::{Layout, Vector};
-use burn::tensor::backend::Backend;
+use bilevel_program::{Layout, Vector};
 
 use super::{Adjoint, Dynamics, Preconditioner, State, Tangent, Update, sum};
 use crate::{Error, Objective};
@@ -27,20 +26,16 @@ impl<D, P> Preconditioned<D, P> {
     }
 
     /// Runs `f` on the update that the inner dynamics sees.
-    fn inside<B: Backend, R>(
-        &self,
-        at: &Update<'_, B>,
-        f: impl FnOnce(&D, &Update<'_, B>) -> R,
-    ) -> R
+    fn inside<R>(&self, at: &Update<'_>, f: impl FnOnce(&D, &Update<'_>) -> R) -> R
     where
-        P: Preconditioner<B>,
+        P: Preconditioner,
     {
         let turned = || self.preconditioner.apply(at.x, at.gradient());
         f(&self.inner, &Update::new(at.t, at.x, at.state, &turned))
     }
 }
 
-impl<B: Backend, D: Dynamics<B>, P: Preconditioner<B>> Dynamics<B> for Preconditioned<D, P> {
+impl<D: Dynamics, P: Preconditioner> Dynamics for Preconditioned<D, P> {
     fn describe(&self) -> String {
         format!("preconditioned({}, {})", self.inner.describe(), self.preconditioner.describe())
     }
@@ -58,27 +53,27 @@ impl<B: Backend, D: Dynamics<B>, P: Preconditioner<B>> Dynamics<B> for Precondit
         self.inner.lowers_f()
     }
 
-    fn start(&self, y: &Vector<B>) -> State<B> {
+    fn start(&self, y: &Vector) -> State {
         self.inner.start(y)
     }
 
-    fn start_adjoint(&self, adjoint: State<B>) -> Vector<B> {
+    fn start_adjoint(&self, adjoint: State) -> Vector {
         self.inner.start_adjoint(adjoint)
     }
 
-    fn query(&self, t: usize, state: &State<B>) -> Vector<B> {
+    fn query(&self, t: usize, state: &State) -> Vector {
         self.inner.query(t, state)
     }
 
-    fn query_adjoint(&self, t: usize, at_query: &Vector<B>, adjoint: State<B>) -> State<B> {
+    fn query_adjoint(&self, t: usize, at_query: &Vector, adjoint: State) -> State {
         self.inner.query_adjoint(t, at_query, adjoint)
     }
 
-    fn step(&self, at: &Update<'_, B>) -> State<B> {
+    fn step(&self, at: &Update<'_>) -> State {
         self.inside(at, |inner, at| inner.step(at))
     }
 
-    fn tangent(&self, at: &Update<'_, B>, along: Tangent<'_, B>) -> State<B> {
+    fn tangent(&self, at: &Update<'_>, along: Tangent<'_>) -> State {
         let mut gradient = self.preconditioner.apply(at.x, along.gradient);
         if let Some(dx) = along.x {
             gradient = gradient.add(&self.preconditioner.tangent(at.x, dx, at.gradient()));
@@ -87,7 +82,7 @@ impl<B: Backend, D: Dynamics<B>, P: Preconditioner<B>> Dynamics<B> for Precondit
         self.inside(at, |inner, at| inner.tangent(at, along))
     }
 
-    fn adjoint(&self, at: &Update<'_, B>, adjoint: State<B>) -> Adjoint<B> {
+    fn adjoint(&self, at: &Update<'_>, adjoint: State) -> Adjoint {
         let back = self.inside(at, |inner, at| inner.adjoint(at, adjoint));
         let learned = self.preconditioner.adjoint(at.x, at.gradient(), &back.gradient);
         Adjoint {

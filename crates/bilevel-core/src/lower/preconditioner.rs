@@ -3,16 +3,15 @@
 use std::fmt::Debug;
 use std::iter::zip;
 
-use bilevel_autodiff::{Layout, Vector};
-use burn::tensor::backend::Backend;
-use burn::tensor::ops::FloatTensor;
-use burn::tensor::{Tensor, TensorPrimitive};
+use bilevel_program::{Layout, Vector, float};
+use burn::backend::DispatchTensor;
+use burn::tensor::Tensor;
 
 use crate::Error;
 use crate::on_device::multiply;
 
 /// A linear map `P(x)` of lower gradients, and its derivatives in x.
-pub trait Preconditioner<B: Backend>: Debug + Send + Sync {
+pub trait Preconditioner: Debug + Send + Sync {
     /// The name with the settings.
     fn describe(&self) -> String;
 
@@ -24,16 +23,16 @@ pub trait Preconditioner<B: Backend>: Debug + Send + Sync {
     fn check(&self, upper: &Layout, lower: &Layout) -> Result<(), Error>;
 
     /// `P(x) g`.
-    fn apply(&self, x: &Vector<B>, g: &Vector<B>) -> Vector<B>;
+    fn apply(&self, x: &Vector, g: &Vector) -> Vector;
 
     /// `P(x)' g`.
-    fn transpose(&self, x: &Vector<B>, g: &Vector<B>) -> Vector<B>;
+    fn transpose(&self, x: &Vector, g: &Vector) -> Vector;
 
     /// The derivative of `P(x) g` along `dx`.
-    fn tangent(&self, x: &Vector<B>, dx: &Vector<B>, g: &Vector<B>) -> Vector<B>;
+    fn tangent(&self, x: &Vector, dx: &Vector, g: &Vector) -> Vector;
 
     /// The gradient of `<lambda, P(x) g>` in x.
-    fn adjoint(&self, x: &Vector<B>, g: &Vector<B>, lambda: &Vector<B>) -> Vector<B>;
+    fn adjoint(&self, x: &Vector, g: &Vector, lambda: &Vector) -> Vector;
 }
 
 /// `P(x) = diag(w)`, one factor for each entry of y, as Meta-SGD learns them.
@@ -94,13 +93,13 @@ fn expect(
 }
 
 impl Diagonal {
-    fn times<B: Backend>(&self, x: &Vector<B>, g: &Vector<B>) -> Vector<B> {
+    fn times(&self, x: &Vector, g: &Vector) -> Vector {
         let mut w = x.layout().under(&self.path).into_iter().map(|at| x.leaves()[at].clone());
-        g.map(|leaf| B::float_mul(leaf, w.next().expect("one factor for each entry of y")))
+        g.map(|leaf| float::mul(leaf, w.next().expect("one factor for each entry of y")))
     }
 }
 
-impl<B: Backend> Preconditioner<B> for Diagonal {
+impl Preconditioner for Diagonal {
     fn describe(&self) -> String {
         format!("diagonal {}", self.path)
     }
@@ -110,25 +109,25 @@ impl<B: Backend> Preconditioner<B> for Diagonal {
         expect("diagonal preconditioner", upper, &self.path, &shapes)
     }
 
-    fn apply(&self, x: &Vector<B>, g: &Vector<B>) -> Vector<B> {
+    fn apply(&self, x: &Vector, g: &Vector) -> Vector {
         self.times(x, g)
     }
 
-    fn transpose(&self, x: &Vector<B>, g: &Vector<B>) -> Vector<B> {
+    fn transpose(&self, x: &Vector, g: &Vector) -> Vector {
         self.times(x, g)
     }
 
-    fn tangent(&self, _: &Vector<B>, dx: &Vector<B>, g: &Vector<B>) -> Vector<B> {
+    fn tangent(&self, _: &Vector, dx: &Vector, g: &Vector) -> Vector {
         self.times(dx, g)
     }
 
-    fn adjoint(&self, x: &Vector<B>, g: &Vector<B>, lambda: &Vector<B>) -> Vector<B> {
+    fn adjoint(&self, x: &Vector, g: &Vector, lambda: &Vector) -> Vector {
         x.zeros_like().add_part(&x.layout().under(&self.path), &multiply(g, lambda))
     }
 }
 
-fn matrix<B: Backend>(leaf: FloatTensor<B>) -> Tensor<B, 2> {
-    Tensor::from_primitive(TensorPrimitive::Float(leaf))
+fn matrix(leaf: DispatchTensor) -> Tensor<2> {
+    Tensor::from_dispatch(leaf)
 }
 
 fn is_matrix(layout: &Layout, at: usize) -> bool {
@@ -137,21 +136,21 @@ fn is_matrix(layout: &Layout, at: usize) -> bool {
 
 impl Kronecker {
     /// L and R for each matrix, in turn.
-    fn factors<B: Backend>(&self, x: &Vector<B>) -> impl Iterator<Item = [Tensor<B, 2>; 2]> {
+    fn factors(&self, x: &Vector) -> impl Iterator<Item = [Tensor<2>; 2]> {
         let places = x.layout().under(&self.path);
-        let leaf = |at: usize| matrix::<B>(x.leaves()[at].clone());
+        let leaf = |at: usize| matrix(x.leaves()[at].clone());
         let pairs: Vec<_> = places.chunks_exact(2).map(|at| [leaf(at[0]), leaf(at[1])]).collect();
         pairs.into_iter()
     }
 
     /// Applies `f` to every matrix and its factors, and `other` to the remaining leaves.
-    fn on_matrices<B: Backend>(
+    fn on_matrices(
         &self,
-        x: &Vector<B>,
-        g: &Vector<B>,
-        other: impl Fn(FloatTensor<B>) -> FloatTensor<B>,
-        mut f: impl FnMut(Tensor<B, 2>, [Tensor<B, 2>; 2]) -> Tensor<B, 2>,
-    ) -> Vector<B> {
+        x: &Vector,
+        g: &Vector,
+        other: impl Fn(DispatchTensor) -> DispatchTensor,
+        mut f: impl FnMut(Tensor<2>, [Tensor<2>; 2]) -> Tensor<2>,
+    ) -> Vector {
         let (mut here, mut factors) = (0.., self.factors(x));
         g.map(|leaf| {
             let at = here.next().unwrap_or_default();
@@ -159,12 +158,12 @@ impl Kronecker {
                 return other(leaf);
             }
             let factors = factors.next().expect("two factors for each matrix of y");
-            f(matrix::<B>(leaf), factors).into_primitive().tensor()
+            f(matrix(leaf), factors).into_dispatch()
         })
     }
 }
 
-impl<B: Backend> Preconditioner<B> for Kronecker {
+impl Preconditioner for Kronecker {
     fn describe(&self) -> String {
         format!("kronecker {}", self.path)
     }
@@ -175,34 +174,33 @@ impl<B: Backend> Preconditioner<B> for Kronecker {
         expect("kronecker preconditioner", upper, &self.path, &squares.collect::<Vec<_>>())
     }
 
-    fn apply(&self, x: &Vector<B>, g: &Vector<B>) -> Vector<B> {
+    fn apply(&self, x: &Vector, g: &Vector) -> Vector {
         self.on_matrices(x, g, |leaf| leaf, |g, [l, r]| l.matmul(g).matmul(r))
     }
 
-    fn transpose(&self, x: &Vector<B>, g: &Vector<B>) -> Vector<B> {
-        let turn = |g: Tensor<B, 2>, [l, r]: [Tensor<B, 2>; 2]| {
-            l.transpose().matmul(g).matmul(r.transpose())
-        };
+    fn transpose(&self, x: &Vector, g: &Vector) -> Vector {
+        let turn =
+            |g: Tensor<2>, [l, r]: [Tensor<2>; 2]| l.transpose().matmul(g).matmul(r.transpose());
         self.on_matrices(x, g, |leaf| leaf, turn)
     }
 
-    fn tangent(&self, x: &Vector<B>, dx: &Vector<B>, g: &Vector<B>) -> Vector<B> {
+    fn tangent(&self, x: &Vector, dx: &Vector, g: &Vector) -> Vector {
         let mut moved = self.factors(dx);
-        let zero = |leaf: FloatTensor<B>| B::float_mul_scalar(leaf, 0.0.into());
+        let zero = |leaf: DispatchTensor| float::mul_scalar(leaf, 0.0);
         self.on_matrices(x, g, zero, |g, [l, r]| {
             let [dl, dr] = moved.next().expect("as many factors move as there are");
             dl.matmul(g.clone()).matmul(r) + l.matmul(g).matmul(dr)
         })
     }
 
-    fn adjoint(&self, x: &Vector<B>, g: &Vector<B>, lambda: &Vector<B>) -> Vector<B> {
+    fn adjoint(&self, x: &Vector, g: &Vector, lambda: &Vector) -> Vector {
         let matrices = (0..g.leaves().len()).filter(|at| is_matrix(g.layout(), *at));
         let found = zip(matrices, self.factors(x)).flat_map(|(at, [l, r])| {
-            let g = matrix::<B>(g.leaves()[at].clone());
-            let lambda = matrix::<B>(lambda.leaves()[at].clone());
+            let g = matrix(g.leaves()[at].clone());
+            let lambda = matrix(lambda.leaves()[at].clone());
             let in_l = lambda.clone().matmul(r.transpose()).matmul(g.clone().transpose());
             let in_r = g.transpose().matmul(l.transpose()).matmul(lambda);
-            [in_l, in_r].map(|factor| factor.into_primitive().tensor())
+            [in_l, in_r].map(|factor| factor.into_dispatch())
         });
         let mut found = zip(x.layout().under(&self.path), found).peekable();
         let mut here = 0..;

@@ -1,7 +1,6 @@
 //! A proximal map after the steps of another dynamics.
 
-use bilevel_autodiff::{Layout, Vector};
-use burn::tensor::backend::Backend;
+use bilevel_program::{Layout, Vector};
 
 use super::{Adjoint, Dynamics, State, Tangent, Update};
 use crate::{Error, Objective, Proximal};
@@ -29,7 +28,7 @@ impl<D, P> Projected<D, P> {
     }
 }
 
-impl<B: Backend, D: Dynamics<B>, P: Proximal<B>> Dynamics<B> for Projected<D, P> {
+impl<D: Dynamics, P: Proximal> Dynamics for Projected<D, P> {
     fn describe(&self) -> String {
         format!("projected({} onto {})", self.inner.describe(), self.map.describe())
     }
@@ -47,33 +46,33 @@ impl<B: Backend, D: Dynamics<B>, P: Proximal<B>> Dynamics<B> for Projected<D, P>
         false
     }
 
-    fn start(&self, y: &Vector<B>) -> State<B> {
+    fn start(&self, y: &Vector) -> State {
         self.inner.start(y)
     }
 
-    fn start_adjoint(&self, adjoint: State<B>) -> Vector<B> {
+    fn start_adjoint(&self, adjoint: State) -> Vector {
         self.inner.start_adjoint(adjoint)
     }
 
-    fn query(&self, t: usize, state: &State<B>) -> Vector<B> {
+    fn query(&self, t: usize, state: &State) -> Vector {
         self.inner.query(t, state)
     }
 
-    fn query_adjoint(&self, t: usize, at_query: &Vector<B>, adjoint: State<B>) -> State<B> {
+    fn query_adjoint(&self, t: usize, at_query: &Vector, adjoint: State) -> State {
         self.inner.query_adjoint(t, at_query, adjoint)
     }
 
-    fn step(&self, at: &Update<'_, B>) -> State<B> {
+    fn step(&self, at: &Update<'_>) -> State {
         let State { y, memory } = self.inner.step(at);
         State { y: self.map.apply(&y), memory }
     }
 
-    fn tangent(&self, at: &Update<'_, B>, along: Tangent<'_, B>) -> State<B> {
+    fn tangent(&self, at: &Update<'_>, along: Tangent<'_>) -> State {
         let State { y, memory } = self.inner.tangent(at, along);
         State { y: self.map.derivative(&self.inner.step(at).y, &y), memory }
     }
 
-    fn adjoint(&self, at: &Update<'_, B>, adjoint: State<B>) -> Adjoint<B> {
+    fn adjoint(&self, at: &Update<'_>, adjoint: State) -> Adjoint {
         let y = self.map.derivative(&self.inner.step(at).y, &adjoint.y);
         self.inner.adjoint(at, State { y, memory: adjoint.memory })
     }

@@ -1,7 +1,6 @@
 //! Momentum that runs backwards without a trajectory.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::information::{Fraction, Information};
 use super::{Descended, Momentum, State};
@@ -85,13 +84,13 @@ impl ReversibleMomentum {
     ///
     /// # Errors
     /// If a gradient or loss is not finite, or a number leaves fixed point, naming the step.
-    pub fn record<'a, B: Backend>(
+    pub fn record<'a>(
         &'a self,
-        stage: &Stage<'a, B>,
-        start: &Vector<B>,
+        stage: &Stage<'a>,
+        start: &Vector,
         steps: usize,
-        mut seen: impl FnMut(&ReversibleTape<'a, B>),
-    ) -> Result<(Descended<B>, ReversibleTape<'a, B>), Error> {
+        mut seen: impl FnMut(&ReversibleTape<'a>),
+    ) -> Result<(Descended, ReversibleTape<'a>), Error> {
         let size = start.layout().size();
         let fixed: Vec<_> = start.to_vec().into_iter().map(|y| (y * ONE).round() as i64).collect();
         let mut tape = ReversibleTape {
@@ -129,10 +128,10 @@ impl ReversibleMomentum {
 }
 
 /// The way back from the end of a [`ReversibleMomentum`] descent.
-pub struct ReversibleTape<'a, B: Backend> {
+pub struct ReversibleTape<'a> {
     dynamics: &'a ReversibleMomentum,
-    stage: Stage<'a, B>,
-    like: Vector<B>,
+    stage: Stage<'a>,
+    like: Vector,
     t: usize,
     /// y where the way down began; v is 0 there.
     start: Vec<i64>,
@@ -141,12 +140,12 @@ pub struct ReversibleTape<'a, B: Backend> {
     information: Information,
 }
 
-impl<B: Backend> ReversibleTape<'_, B> {
+impl ReversibleTape<'_> {
     /// The state before the step that was made last, and that step, counted from 0. One gradient of f.
     ///
     /// None at the start, or where a gradient is not the one of the way down and numbers leave fixed
     /// point: [`ReversibleTape::check_undone`] tells.
-    pub fn pop(&mut self) -> Option<(usize, State<B>)> {
+    pub fn pop(&mut self) -> Option<(usize, State)> {
         let t = self.t.checked_sub(1)?;
         self.y.iter_mut().zip(&self.v).for_each(|(y, v)| *y = y.saturating_sub(*v));
         let push = self.step_size_times_gradient()?;
@@ -211,11 +210,11 @@ impl<B: Backend> ReversibleTape<'_, B> {
     }
 
     /// Where the tape stands: y, and v as its memory.
-    pub fn state(&self) -> State<B> {
+    pub fn state(&self) -> State {
         State { y: self.vector(&self.y), memory: vec![self.vector(&self.v)] }
     }
 
-    fn vector(&self, fixed: &[i64]) -> Vector<B> {
+    fn vector(&self, fixed: &[i64]) -> Vector {
         let values: Vec<_> = fixed.iter().map(|value| *value as f64 / ONE).collect();
         Vector::from_slice(self.like.layout(), &values, &self.like.device())
     }

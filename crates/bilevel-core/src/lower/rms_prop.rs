@@ -1,7 +1,6 @@
 //! RMSProp, differentiable.
 
-use bilevel_autodiff::{Layout, Vector};
-use burn::tensor::backend::Backend;
+use bilevel_program::{Layout, Vector, float};
 
 use super::{Adjoint, Coefficient, Dynamics, State, Tangent, Update};
 use crate::Error;
@@ -30,17 +29,17 @@ pub struct RmsProp {
 }
 
 /// What the update and its derivatives share.
-struct Scaled<B: Backend> {
-    second: Vector<B>,
+struct Scaled {
+    second: Vector,
     /// `r = 1 / sqrt(v' + eps)`
-    inverse_root: Vector<B>,
+    inverse_root: Vector,
     /// `d = g r`
-    direction: Vector<B>,
+    direction: Vector,
 }
 
-impl<B: Backend> Scaled<B> {
+impl Scaled {
     /// `v -> dd/dv' v = -d r^2 v / 2`, its own adjoint.
-    fn in_second(&self, v: &Vector<B>) -> Vector<B> {
+    fn in_second(&self, v: &Vector) -> Vector {
         let squared = multiply(&self.inverse_root, &self.inverse_root);
         multiply(&multiply(&self.direction, &squared), v).scale(-0.5)
     }
@@ -74,17 +73,17 @@ impl RmsProp {
         Ok(self)
     }
 
-    fn scaled<B: Backend>(&self, at: &Update<'_, B>) -> Scaled<B> {
+    fn scaled(&self, at: &Update<'_>) -> Scaled {
         let g = at.gradient();
         let second = at.state.memory[0].scale(self.decay).axpy(1.0 - self.decay, &multiply(g, g));
-        let inverse_root = second
-            .map(|v| B::float_recip(B::float_sqrt(B::float_add_scalar(v, self.epsilon.into()))));
+        let inverse_root =
+            second.map(|v| float::recip(float::sqrt(float::add_scalar(v, self.epsilon))));
         let direction = multiply(g, &inverse_root);
         Scaled { second, inverse_root, direction }
     }
 }
 
-impl<B: Backend> Dynamics<B> for RmsProp {
+impl Dynamics for RmsProp {
     fn describe(&self) -> String {
         format!("rms-prop(step size {}, b {}, eps {:e})", self.step_size, self.decay, self.epsilon)
     }
@@ -93,17 +92,17 @@ impl<B: Backend> Dynamics<B> for RmsProp {
         self.step_size.check("lower step size", upper)
     }
 
-    fn start(&self, y: &Vector<B>) -> State<B> {
+    fn start(&self, y: &Vector) -> State {
         State { y: y.clone(), memory: vec![y.zeros_like()] }
     }
 
-    fn step(&self, at: &Update<'_, B>) -> State<B> {
+    fn step(&self, at: &Update<'_>) -> State {
         let now = self.scaled(at);
         let moved = self.step_size.times(at.x, &now.direction);
         State { y: at.state.y.sub(&moved), memory: vec![now.second] }
     }
 
-    fn tangent(&self, at: &Update<'_, B>, along: Tangent<'_, B>) -> State<B> {
+    fn tangent(&self, at: &Update<'_>, along: Tangent<'_>) -> State {
         let now = self.scaled(at);
         let g_dg = multiply(at.gradient(), along.gradient);
         let second = along.state.memory[0].scale(self.decay).axpy(2.0 * (1.0 - self.decay), &g_dg);
@@ -112,7 +111,7 @@ impl<B: Backend> Dynamics<B> for RmsProp {
         State { y: along.state.y.sub(&moved), memory: vec![second] }
     }
 
-    fn adjoint(&self, at: &Update<'_, B>, adjoint: State<B>) -> Adjoint<B> {
+    fn adjoint(&self, at: &Update<'_>, adjoint: State) -> Adjoint {
         let now = self.scaled(at);
         let back = adjoint.y.scale(-1.0);
         let turned = self.step_size.times(at.x, &back);

@@ -1,18 +1,17 @@
 //! The derivatives of one step of any dynamics: its update, and one second-order product.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Dynamics, State, Tangent, Update};
-use crate::{Direction, Stage, Wrt};
+use crate::{Direction, Partials, Stage, Wrt};
 
 /// The adjoint of one step: what [`pull_back`] was asked for.
 #[derive(Clone, Debug)]
-pub struct Pulled<B: Backend> {
+pub struct Pulled {
     /// `B_t' lambda`, if x was asked for.
-    pub x: Option<Vector<B>>,
+    pub x: Option<Vector>,
     /// `A_t' lambda`, if y was asked for.
-    pub state: Option<State<B>>,
+    pub state: Option<State>,
 }
 
 /// Takes the adjoint `lambda` of the state after step `t` back through the step.
@@ -20,18 +19,34 @@ pub struct Pulled<B: Backend> {
 /// With `state' = Psi(state; x)`, `A = dPsi/dstate` and `B = dPsi/dx` at `state`: `A' lambda` and
 /// `B' lambda`. One product of each loss that the step descends, and its gradient where `U` is not
 /// linear in it.
-pub fn pull_back<B: Backend>(
-    stage: &Stage<'_, B>,
-    dynamics: &dyn Dynamics<B>,
+pub fn pull_back(
+    stage: &Stage<'_>,
+    dynamics: &dyn Dynamics,
     t: usize,
-    state: &State<B>,
-    lambda: State<B>,
+    state: &State,
+    lambda: State,
     wrt: Wrt,
-) -> Pulled<B> {
-    let (objective, query) = (dynamics.objective(t), dynamics.query(t, state));
-    let slope = || stage.slope(objective, &query).1;
+) -> Pulled {
+    let query = dynamics.query(t, state);
+    let objective = dynamics.objective(t);
+    let product =
+        |along: Direction<'_>, wrt: Wrt<'_>| stage.curvature(objective, &query, along, wrt);
+    pull_back_by(stage, dynamics, t, state, lambda, wrt, &product)
+}
+
+/// [`pull_back`] with the products of the Hessian where the step took its gradient.
+pub(crate) fn pull_back_by(
+    stage: &Stage<'_>,
+    dynamics: &dyn Dynamics,
+    t: usize,
+    state: &State,
+    lambda: State,
+    wrt: Wrt,
+    product: &dyn Fn(Direction<'_>, Wrt<'_>) -> Partials,
+) -> Pulled {
+    let slope = || stage.slope(dynamics.objective(t), &dynamics.query(t, state)).1;
     let back = dynamics.adjoint(&Update::new(t, stage.x, state, &slope), lambda);
-    let product = stage.curvature(objective, &query, Direction::lower(&back.gradient), wrt);
+    let product = product(Direction::lower(&back.gradient), wrt);
     let x = product.x.map(|mixed| match &back.x {
         Some(rates) => mixed.add(rates),
         None => mixed,
@@ -42,29 +57,43 @@ pub fn pull_back<B: Backend>(
 
 /// Takes a tangent of the state before step `t`, and one of x, through the step:
 /// `A_t tangent + B_t x`. One product of each loss that the step descends.
-pub fn push_forward<B: Backend>(
-    stage: &Stage<'_, B>,
-    dynamics: &dyn Dynamics<B>,
+pub fn push_forward(
+    stage: &Stage<'_>,
+    dynamics: &dyn Dynamics,
     t: usize,
-    state: &State<B>,
-    tangent: &State<B>,
-    x: Option<&Vector<B>>,
-) -> State<B> {
-    let (objective, query) = (dynamics.objective(t), dynamics.query(t, state));
-    let slope = || stage.slope(objective, &query).1;
+    state: &State,
+    tangent: &State,
+    x: Option<&Vector>,
+) -> State {
+    let query = dynamics.query(t, state);
+    let objective = dynamics.objective(t);
+    let product = |along: Direction<'_>| stage.curvature(objective, &query, along, Wrt::Lower);
+    push_forward_by(stage, dynamics, t, state, tangent, x, &product)
+}
+
+/// [`push_forward`] with the products of the Hessian, in y, where the step took its gradient.
+pub(crate) fn push_forward_by(
+    stage: &Stage<'_>,
+    dynamics: &dyn Dynamics,
+    t: usize,
+    state: &State,
+    tangent: &State,
+    x: Option<&Vector>,
+    product: &dyn Fn(Direction<'_>) -> Partials,
+) -> State {
+    let slope = || stage.slope(dynamics.objective(t), &dynamics.query(t, state)).1;
     let moved = dynamics.query(t, tangent);
-    let along = Direction { x, y: Some(&moved) };
-    let gradient = stage.curvature(objective, &query, along, Wrt::Lower).into_y();
+    let gradient = product(Direction { x, y: Some(&moved) }).into_y();
     let along = Tangent { x, state: tangent, gradient: &gradient };
     dynamics.tangent(&Update::new(t, stage.x, state, &slope), along)
 }
 
-impl<B: Backend> Pulled<B> {
+impl Pulled {
     /// The part in x.
     ///
     /// # Panics
     /// If it was not asked for.
-    pub fn into_x(self) -> Vector<B> {
+    pub fn into_x(self) -> Vector {
         self.x.expect("the adjoint of x was asked for")
     }
 
@@ -72,14 +101,7 @@ impl<B: Backend> Pulled<B> {
     ///
     /// # Panics
     /// If it was not asked for.
-    pub fn into_state(self) -> State<B> {
+    pub fn into_state(self) -> State {
         self.state.expect("the adjoint of the state was asked for")
-    }
-}
-
-impl Wrt<'_> {
-    /// x, and y if `lower`.
-    pub fn upper_and(lower: bool) -> Self {
-        if lower { Wrt::Both } else { Wrt::Upper }
     }
 }

@@ -2,48 +2,65 @@
 
 use std::sync::Arc;
 
-use bilevel_autodiff::{Layout, Vector};
-use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorPrimitive};
+use bilevel_program::{Layout, Vector, float};
+use burn::tensor::Tensor;
 
-use super::{Cost, Direction, Loss, Oracle, Point, Sides, Wrt};
+use super::{Cost, Direction, Hessian, Linearization, Loss, Oracle, Partials, Point, Wrt};
 use crate::Level;
 
 /// An oracle with `f + mu/2 norm(y - x)^2` in place of f, for x and y of the same shapes.
-pub(crate) struct Anchored<'a, B: Backend> {
-    inner: &'a dyn Oracle<B>,
+pub(crate) struct Anchored<'a> {
+    inner: &'a dyn Oracle,
     strength: f64,
 }
 
-impl<'a, B: Backend> Anchored<'a, B> {
+impl<'a> Anchored<'a> {
     /// `mu = strength`.
-    pub(crate) fn new(inner: &'a dyn Oracle<B>, strength: f64) -> Self {
+    pub(crate) fn new(inner: &'a dyn Oracle, strength: f64) -> Self {
         Self { inner, strength }
     }
 
-    fn add(&self, loss: Loss<B>, away: &Vector<B>) -> Loss<B> {
+    fn add(&self, loss: Loss, away: &Vector) -> Loss {
         let squares = away.leaves().iter().cloned();
-        let squares = squares.map(|leaf| B::float_sum(B::float_mul(leaf.clone(), leaf)));
+        let squares = squares.map(|leaf| float::sum(float::mul(leaf.clone(), leaf)));
         squares.fold(loss, |Loss(loss), square| {
-            let square = Tensor::from_primitive(TensorPrimitive::Float(square));
+            let square = Tensor::from_dispatch(square);
             Loss(loss + square * (self.strength / 2.0))
         })
     }
 
     /// Adds to each side `mu` times what moves y away from x, and the opposite to x.
-    fn pull(&self, sides: Sides<B>, x: &Vector<B>, away: &Vector<B>) -> Sides<B> {
-        Sides {
+    fn pull(&self, sides: Partials, x: &Vector, away: &Vector) -> Partials {
+        Partials {
             x: sides.x.map(|side| side.axpy(-self.strength, &recast(away, x))),
             y: sides.y.map(|side| side.axpy(self.strength, away)),
         }
     }
+
+    /// Adds the anchor's part to a product along a direction.
+    fn pull_along(
+        &self,
+        sides: Partials,
+        x: &Vector,
+        y: &Vector,
+        along: Direction<'_>,
+    ) -> Partials {
+        let along_x = along.x.map(|moved| recast(moved, y));
+        let away = match (along.y, along_x) {
+            (Some(y), Some(x)) => y.sub(&x),
+            (Some(y), None) => y.clone(),
+            (None, Some(x)) => x.scale(-1.0),
+            (None, None) => return sides,
+        };
+        self.pull(sides, x, &away)
+    }
 }
 
-fn away<B: Backend>(at: Point<'_, B>) -> Vector<B> {
+fn away(at: Point<'_>) -> Vector {
     at.y.sub(&recast(at.x, at.y))
 }
 
-impl<B: Backend> Oracle<B> for Anchored<'_, B> {
+impl Oracle for Anchored<'_> {
     fn upper_layout(&self) -> &Arc<Layout> {
         self.inner.upper_layout()
     }
@@ -52,7 +69,7 @@ impl<B: Backend> Oracle<B> for Anchored<'_, B> {
         self.inner.lower_layout()
     }
 
-    fn value(&self, level: Level, at: Point<'_, B>) -> Loss<B> {
+    fn value(&self, level: Level, at: Point<'_>) -> Loss {
         let loss = self.inner.value(level, at);
         match level {
             Level::Upper => loss,
@@ -60,7 +77,7 @@ impl<B: Backend> Oracle<B> for Anchored<'_, B> {
         }
     }
 
-    fn gradient(&self, level: Level, at: Point<'_, B>, wrt: Wrt) -> (Loss<B>, Sides<B>) {
+    fn gradient(&self, level: Level, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
         let (loss, sides) = self.inner.gradient(level, at, wrt);
         match level {
             Level::Upper => (loss, sides),
@@ -71,25 +88,35 @@ impl<B: Backend> Oracle<B> for Anchored<'_, B> {
         }
     }
 
-    fn product(
-        &self,
-        level: Level,
-        at: Point<'_, B>,
-        along: Direction<'_, B>,
-        wrt: Wrt,
-    ) -> Sides<B> {
+    fn product(&self, level: Level, at: Point<'_>, along: Direction<'_>, wrt: Wrt) -> Partials {
         let sides = self.inner.product(level, at, along, wrt);
         if level == Level::Upper {
             return sides;
         }
-        let along_x = along.x.map(|x| recast(x, at.y));
-        let away = match (along.y, along_x) {
-            (Some(y), Some(x)) => y.sub(&x),
-            (Some(y), None) => y.clone(),
-            (None, Some(x)) => x.scale(-1.0),
-            (None, None) => return sides,
+        self.pull_along(sides, at.x, at.y, along)
+    }
+
+    fn linearize<'b>(
+        &'b self,
+        level: Level,
+        at: Point<'_>,
+        gradient: Option<Wrt<'_>>,
+        along: Wrt<'_>,
+        wrt: Wrt<'_>,
+    ) -> Linearization<'b> {
+        let inner = self.inner.linearize(level, at, gradient, along, wrt);
+        if level == Level::Upper {
+            return inner;
+        }
+        let away = away(at);
+        let loss = inner.loss.map(|loss| self.add(loss, &away));
+        let gradient = self.pull(inner.gradient, at.x, &away);
+        let (hessian, x, y) = (inner.hessian, at.x.clone(), at.y.clone());
+        let bytes = hessian.bytes();
+        let product = move |along: Direction<'_>, wrt: Wrt<'_>| {
+            self.pull_along(hessian.product(along, wrt), &x, &y, along)
         };
-        self.pull(sides, at.x, &away)
+        Linearization { loss, gradient, hessian: Hessian::new(product, bytes) }
     }
 
     fn batches(&self, level: Level) -> usize {
@@ -102,7 +129,7 @@ impl<B: Backend> Oracle<B> for Anchored<'_, B> {
 }
 
 /// The values of `v` as a vector like `like`, whose variables have the same shapes.
-fn recast<B: Backend>(v: &Vector<B>, like: &Vector<B>) -> Vector<B> {
+fn recast(v: &Vector, like: &Vector) -> Vector {
     let mut leaves = v.leaves().iter().cloned();
     like.map(|leaf| leaves.next().unwrap_or(leaf))
 }

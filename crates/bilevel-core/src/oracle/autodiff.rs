@@ -1,91 +1,104 @@
 //! The oracle of a problem written in Burn.
 
+use std::fmt::{Debug, Formatter};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bilevel_autodiff::{
-    Gradients, Layout, Lifted, ReverseOverForward, Track, Vector, lift_reverse,
-    lift_reverse_over_forward, reuse,
-};
-use burn::backend::Autodiff;
-use burn::module::AutodiffModule;
+use bilevel_program::{Layout, Recorded, TraceError, Vector, plain};
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
 
-use super::{Cost, Direction, Loss, Oracle, Point, Sides, Wrt};
-use crate::problem::{Batch, Lower, Upper};
-use crate::{Bilevel, BilevelProblem, Data, Error, Level, Sample};
+use super::{
+    Cost, Derivative, Direction, Hessian, Linearization, Loss, Oracle, Partials, Point, Program,
+    Wrt,
+};
+use crate::{BilevelProblem, Data, Error, Level, Sample};
 
-/// Evaluates a [`Bilevel`] problem by automatic differentiation: gradients by reverse mode, products
-/// by reverse over forward in one pass each.
-#[derive(Debug)]
-pub struct AutodiffOracle<B: Backend, P: Bilevel<B>, D> {
+/// A loss of a problem, recorded.
+pub(super) type RecordedLoss<P> = Recorded<
+    <P as BilevelProblem>::Upper,
+    <P as BilevelProblem>::Lower,
+    <P as BilevelProblem>::Batch,
+>;
+
+/// Evaluates a [`BilevelProblem`] by its losses as programs: recorded once for the shapes of a batch, and
+/// differentiated from what was recorded.
+pub struct AutodiffOracle<P: BilevelProblem, D> {
     problem: P,
-    x: <P as BilevelProblem<B>>::Upper,
-    y: <P as BilevelProblem<B>>::Lower,
-    upper: Arc<Layout>,
-    lower: Arc<Layout>,
+    upper_loss: RecordedLoss<P>,
+    lower_loss: RecordedLoss<P>,
     data: D,
     cost: Mutex<Cost>,
 }
 
-/// Both variables as they were lifted, and the loss there.
-type Evaluated<P, B> =
-    (Lifted<Autodiff<B>, Upper<P, B>>, Lifted<Autodiff<B>, Lower<P, B>>, Tensor<Autodiff<B>, 1>);
-
-impl<B: Backend, P: Bilevel<B>, D: Data<Batch<P, B>>> AutodiffOracle<B, P, D> {
+impl<P: BilevelProblem, D: Data<P::Batch>> AutodiffOracle<P, D> {
     /// The oracle of `problem`, its variables being the trainable parameters of `x` and `y`.
     ///
     /// # Errors
-    /// If a module has no trainable parameters, or a loss at the start is not one finite number.
-    pub fn new(problem: P, x: &Upper<P, B>, y: &Lower<P, B>, data: D) -> Result<Self, Error> {
+    /// If a module has no trainable parameters, a loss cannot be recorded or differentiated, or a loss at the
+    /// start is not one finite number.
+    pub fn new(problem: P, x: &P::Upper, y: &P::Lower, data: D) -> Result<Self, Error> {
+        let (x, y) = (plain(x.clone()), plain(y.clone()));
+        let record = |level| Recorded::new(&x, &y).map_err(|error| trace_error(level, error));
         let oracle = Self {
-            upper: Layout::of(x),
-            lower: Layout::of(y),
-            x: x.valid(),
-            y: y.valid(),
+            upper_loss: record(Level::Upper)?,
+            lower_loss: record(Level::Lower)?,
             problem,
             data,
             cost: Mutex::default(),
         };
-        for (level, layout) in [(Level::Upper, &oracle.upper), (Level::Lower, &oracle.lower)] {
+        for (level, layout) in
+            [(Level::Upper, oracle.upper_layout()), (Level::Lower, oracle.lower_layout())]
+        {
             if layout.leaves().is_empty() {
                 return Err(Error::NoVariables { level });
             }
         }
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
         for level in [Level::Upper, Level::Lower] {
-            let at = Point { x: &x, y: &y, sample: Sample::default() };
-            let loss = oracle.evaluate(level, at, None).2.inner();
-            let shape = loss.dims();
-            if shape != [1] {
-                return Err(Error::NotScalar { level, found: shape.to_vec() });
-            }
-            let found = Loss::new(loss).read();
-            if !found.is_finite() {
-                return Err(Error::NotFiniteAtStart { level, found });
-            }
+            oracle.try_at_start(level, Point { x: &x, y: &y, sample: Sample::default() })?;
         }
         Ok(oracle)
     }
 
+    /// Whether everything can be computed that will be asked for.
+    fn try_at_start(&self, level: Level, at: Point<'_>) -> Result<(), Error> {
+        let batch = self.data.batch(level, at.sample);
+        let recorded = self.recorded(level);
+        let loss = self.loss(level);
+        let along = Direction { x: Some(at.x), y: Some(at.y) };
+        let tried = recorded.value(at.x, at.y, &batch, &loss).and_then(|value| {
+            recorded.gradient(at.x, at.y, &batch, Wrt::Both, &loss)?;
+            match recorded.product(at.x, at.y, &batch, along, Wrt::Both, &loss) {
+                // First-order methods need none.
+                Err(TraceError::NotDifferentiable { .. }) | Ok(_) => Ok(value),
+                Err(error) => Err(error),
+            }
+        });
+        let value = tried.map_err(|error| trace_error(level, error))?;
+        let found = Loss::of(value).read();
+        if !found.is_finite() {
+            return Err(Error::NotFiniteAtStart { level, found });
+        }
+        Ok(())
+    }
+
     /// The values that x was built with.
-    pub fn upper_start(&self) -> Vector<B> {
-        Vector::from_module(&self.upper, &self.x)
+    pub fn upper_start(&self) -> Vector {
+        Vector::from_module(self.upper_loss.upper_layout(), self.upper_loss.x())
     }
 
     /// The values that y was built with.
-    pub fn lower_start(&self) -> Vector<B> {
-        Vector::from_module(&self.lower, &self.y)
+    pub fn lower_start(&self) -> Vector {
+        Vector::from_module(self.lower_loss.lower_layout(), self.lower_loss.y())
     }
 
     /// x as a module, with the values of `x`.
-    pub fn upper_module(&self, x: &Vector<B>) -> <P as BilevelProblem<B>>::Upper {
-        x.write_into(self.x.clone())
+    pub fn upper_module(&self, x: &Vector) -> P::Upper {
+        x.write_into(self.upper_loss.x().clone())
     }
 
     /// y as a module, with the values of `y`.
-    pub fn lower_module(&self, y: &Vector<B>) -> <P as BilevelProblem<B>>::Lower {
-        y.write_into(self.y.clone())
+    pub fn lower_module(&self, y: &Vector) -> P::Lower {
+        y.write_into(self.lower_loss.y().clone())
     }
 
     /// The problem.
@@ -93,86 +106,39 @@ impl<B: Backend, P: Bilevel<B>, D: Data<Batch<P, B>>> AutodiffOracle<B, P, D> {
         &self.problem
     }
 
-    pub(super) fn evaluate(
-        &self,
-        level: Level,
-        at: Point<'_, B>,
-        wrt: Option<Wrt>,
-    ) -> Evaluated<P, B> {
-        self.evaluate_by(level, at, wrt, |problem, x, y, batch| loss(problem, level, x, y, batch))
+    /// The variables and the batches for another function of them.
+    pub(super) fn again(&self) -> Result<RecordedLoss<P>, TraceError> {
+        Recorded::new(self.lower_loss.x(), self.lower_loss.y())
     }
 
-    /// Some `loss` at a point, on the batch of a level.
-    // Values too: layers that tell training from inference, as batch normalisation, ask whether
-    // gradients can be tracked, and a loss must be one function whatever is wanted of it.
-    pub(super) fn evaluate_by(
-        &self,
-        level: Level,
-        at: Point<'_, B>,
-        wrt: Option<Wrt>,
-        loss: impl LossOf<Autodiff<B>, P>,
-    ) -> Evaluated<P, B> {
+    pub(super) fn recorded(&self, level: Level) -> &RecordedLoss<P> {
+        match level {
+            Level::Upper => &self.upper_loss,
+            Level::Lower => &self.lower_loss,
+        }
+    }
+
+    pub(super) fn batch(&self, level: Level, at: Point<'_>) -> P::Batch {
         self.check(at);
-        let x = lift_reverse(&self.x, at.x, track(wrt, Level::Upper));
-        let y = lift_reverse(&self.y, at.y, track(wrt, Level::Lower));
-        let batch = AutodiffModule::from_inner(self.data.batch(level, at.sample));
-        let evaluate = || loss(&self.problem, &x.module, &y.module, &batch);
-        // Products follow the gradients of the lower level, and neither its values nor the upper level.
-        let loss = match (level, wrt) {
-            (Level::Lower, Some(_)) => reuse::keeping(evaluate),
-            _ => reuse::taking(evaluate),
-        };
-        (x, y, loss)
+        self.data.batch(level, at.sample)
     }
 
-    /// The gradient of `loss`, which is that of `level`, however it is computed.
-    pub(super) fn gradient_by(
+    pub(super) fn loss(
         &self,
         level: Level,
-        at: Point<'_, B>,
-        wrt: Wrt,
-        loss: impl LossOf<Autodiff<B>, P>,
-    ) -> (Loss<B>, Sides<B>) {
-        self.count(|cost| cost.count_gradient(level));
-        let (x, y, loss) = self.evaluate_by(level, at, Some(wrt), loss);
-        let value = Loss::new(loss.clone().inner());
-        (value, sides(wrt, &x, &y, Gradients::of(loss)))
+    ) -> impl Fn(&P::Upper, &P::Lower, &P::Batch) -> Tensor<1> {
+        move |x, y, batch| match level {
+            Level::Upper => self.problem.upper_loss(x, y, batch),
+            Level::Lower => self.problem.lower_loss(x, y, batch),
+        }
     }
 
-    /// The Hessian of `loss`, which is that of `level`, times a direction.
-    pub(super) fn product_by(
-        &self,
-        level: Level,
-        at: Point<'_, B>,
-        along: Direction<'_, B>,
-        wrt: Wrt,
-        loss: impl LossOf<ReverseOverForward<B>, P>,
-    ) -> Sides<B> {
-        self.check(at);
-        self.count(|cost| cost.count_product(level));
-        let x = lift_reverse_over_forward::<
-            B,
-            Upper<P, B>,
-            <P as BilevelProblem<ReverseOverForward<B>>>::Upper,
-        >(&self.x, at.x, along.x, track(Some(wrt), Level::Upper));
-        let y = lift_reverse_over_forward::<
-            B,
-            Lower<P, B>,
-            <P as BilevelProblem<ReverseOverForward<B>>>::Lower,
-        >(&self.y, at.y, along.y, track(Some(wrt), Level::Lower));
-        let batch = <<P as BilevelProblem<Autodiff<B>>>::Batch as AutodiffModule<_>>::from_inner(
-            self.data.batch(level, at.sample),
-        );
-        let batch = AutodiffModule::from_inner(batch);
-        let loss = reuse::taking(|| loss(&self.problem, &x.module, &y.module, &batch));
-        sides(wrt, &x, &y, Gradients::of_tangent(loss))
-    }
-
-    // A vector of another module would be lifted as if it were not there: its identities are not found.
-    fn check(&self, at: Point<'_, B>) {
-        for (level, own, given) in
-            [(Level::Upper, &self.upper, at.x.layout()), (Level::Lower, &self.lower, at.y.layout())]
-        {
+    // A vector of another module has other variables, which may have the same shapes.
+    fn check(&self, at: Point<'_>) {
+        for (level, own, given) in [
+            (Level::Upper, self.upper_layout(), at.x.layout()),
+            (Level::Lower, self.lower_layout(), at.y.layout()),
+        ] {
             assert!(
                 Arc::ptr_eq(own, given) || own == given,
                 "the {level} variable is a vector of another module, expected one of this oracle's: begin \
@@ -181,43 +147,85 @@ impl<B: Backend, P: Bilevel<B>, D: Data<Batch<P, B>>> AutodiffOracle<B, P, D> {
         }
     }
 
-    fn count(&self, count: impl FnOnce(&mut Cost)) {
+    pub(super) fn count(&self, count: impl FnOnce(&mut Cost)) {
         count(&mut self.cost.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
-impl<B: Backend, P: Bilevel<B>, D: Data<Batch<P, B>>> Oracle<B> for AutodiffOracle<B, P, D> {
+impl<P: BilevelProblem, D: Data<P::Batch>> Oracle for AutodiffOracle<P, D> {
     fn upper_layout(&self) -> &Arc<Layout> {
-        &self.upper
+        self.upper_loss.upper_layout()
     }
 
     fn lower_layout(&self) -> &Arc<Layout> {
-        &self.lower
+        self.upper_loss.lower_layout()
     }
 
-    fn value(&self, level: Level, at: Point<'_, B>) -> Loss<B> {
+    fn value(&self, level: Level, at: Point<'_>) -> Loss {
         self.count(|cost| cost.count_value(level));
-        Loss::new(self.evaluate(level, at, None).2.inner())
+        let batch = self.batch(level, at);
+        let value = self.recorded(level).value(at.x, at.y, &batch, &self.loss(level));
+        Loss::of(recorded(level, value))
     }
 
-    fn gradient(&self, level: Level, at: Point<'_, B>, wrt: Wrt) -> (Loss<B>, Sides<B>) {
-        let loss = |problem: &P, x: &_, y: &_, batch: &_| loss(problem, level, x, y, batch);
-        self.gradient_by(level, at, wrt, loss)
+    fn gradient(&self, level: Level, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
+        self.count(|cost| cost.count_gradient(level));
+        let batch = self.batch(level, at);
+        let found = self.recorded(level).gradient(at.x, at.y, &batch, wrt, &self.loss(level));
+        let (value, partials) = recorded(level, found);
+        (Loss::of(value), partials)
     }
 
-    fn product(
-        &self,
+    fn product(&self, level: Level, at: Point<'_>, along: Direction<'_>, wrt: Wrt) -> Partials {
+        self.count(|cost| cost.count_product(level));
+        let batch = self.batch(level, at);
+        let found = self.recorded(level).product(at.x, at.y, &batch, along, wrt, &self.loss(level));
+        recorded(level, found)
+    }
+
+    fn linearize<'a>(
+        &'a self,
         level: Level,
-        at: Point<'_, B>,
-        along: Direction<'_, B>,
-        wrt: Wrt,
-    ) -> Sides<B> {
-        let loss = |problem: &P, x: &_, y: &_, batch: &_| loss(problem, level, x, y, batch);
-        self.product_by(level, at, along, wrt, loss)
+        at: Point<'_>,
+        gradient: Option<Wrt<'_>>,
+        along: Wrt<'_>,
+        wrt: Wrt<'_>,
+    ) -> Linearization<'a> {
+        let with_loss = gradient.is_some();
+        if with_loss {
+            self.count(|cost| cost.count_gradient(level));
+        }
+        let batch = self.batch(level, at);
+        let pattern = Direction {
+            x: along.includes(Level::Upper).then_some(at.x),
+            y: along.includes(Level::Lower).then_some(at.y),
+        };
+        let loss = self.loss(level);
+        let found =
+            self.recorded(level).linearize(at.x, at.y, &batch, gradient, pattern, wrt, &loss);
+        let (value, gradient, linear) = recorded(level, found);
+        let (bytes, y) = (linear.bytes(), at.y.clone());
+        let product = move |along: Direction<'_>, wrt: Wrt<'_>| {
+            self.count(|cost| cost.count_product(level));
+            match along.y.filter(|part| part.layout() != y.layout()) {
+                Some(part) => {
+                    let whole = y.zeros_like().axpy_part(1.0, part);
+                    linear.product(Direction { x: along.x, y: Some(&whole) }, wrt)
+                }
+                None => linear.product(along, wrt),
+            }
+        };
+        let loss = with_loss.then(|| Loss::of(value));
+        Linearization { loss, gradient, hessian: Hessian::new(product, bytes) }
     }
 
     fn batches(&self, level: Level) -> usize {
         self.data.batches(level)
+    }
+
+    fn program(&self, level: Level, what: Derivative, at: Point<'_>) -> Option<Program> {
+        let batch = self.batch(level, at);
+        self.recorded(level).program(what, at.x, at.y, &batch, &self.loss(level)).ok()
     }
 
     fn cost(&self) -> Cost {
@@ -225,46 +233,30 @@ impl<B: Backend, P: Bilevel<B>, D: Data<Batch<P, B>>> Oracle<B> for AutodiffOrac
     }
 }
 
-/// How a loss of a problem is computed on the level of differentiation `L`.
-pub(super) trait LossOf<L: Backend, P: BilevelProblem<L>>:
-    FnOnce(&P, &P::Upper, &P::Lower, &P::Batch) -> Tensor<L, 1>
-{
-}
-
-impl<L: Backend, P: BilevelProblem<L>, F> LossOf<L, P> for F where
-    F: FnOnce(&P, &P::Upper, &P::Lower, &P::Batch) -> Tensor<L, 1>
-{
-}
-
-fn loss<L: Backend, P: BilevelProblem<L>>(
-    problem: &P,
-    level: Level,
-    x: &P::Upper,
-    y: &P::Lower,
-    batch: &P::Batch,
-) -> Tensor<L, 1> {
-    match level {
-        Level::Upper => problem.upper_loss(x, y, batch),
-        Level::Lower => problem.lower_loss(x, y, batch),
+impl<P: BilevelProblem + Debug, D: Debug> Debug for AutodiffOracle<P, D> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AutodiffOracle")
+            .field("problem", &self.problem)
+            .field("upper", self.upper_loss.upper_layout())
+            .field("lower", self.upper_loss.lower_layout())
+            .field("data", &self.data)
+            .field("cost", &self.cost)
+            .finish_non_exhaustive()
     }
 }
 
-fn track(wrt: Option<Wrt<'_>>, level: Level) -> Track<'_> {
-    match (wrt, level) {
-        (Some(Wrt::Part(part)), Level::Lower) => Track::Part(part),
-        (Some(wrt), _) if wrt.includes(level) => Track::Leaves,
-        _ => Track::Constants,
+pub(super) fn trace_error(level: Level, error: TraceError) -> Error {
+    match error {
+        TraceError::NotOneNumber { shape } => Error::NotScalar { level, found: shape },
+        error => Error::Trace { what: format!("the {level} loss"), error },
     }
 }
 
-fn sides<B: Backend, X, Y>(
-    wrt: Wrt,
-    x: &Lifted<Autodiff<B>, X>,
-    y: &Lifted<Autodiff<B>, Y>,
-    mut grads: Gradients<Autodiff<B>>,
-) -> Sides<B> {
-    Sides {
-        x: wrt.includes(Level::Upper).then(|| x.gradient(&mut grads)),
-        y: wrt.includes(Level::Lower).then(|| y.gradient(&mut grads)),
-    }
+/// What was computed. The first evaluation found that the loss can be recorded: another batch shows that it depends on
+/// shapes in a way that cannot.
+///
+/// # Panics
+/// If the loss cannot be recorded for this batch.
+pub(super) fn recorded<T>(level: Level, found: Result<T, TraceError>) -> T {
+    found.unwrap_or_else(|error| panic!("the {level} loss of this batch: {error}"))
 }

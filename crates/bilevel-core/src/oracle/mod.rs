@@ -1,7 +1,7 @@
 //! The oracle: the only place where losses, gradients and products are evaluated and counted.
 //!
-//! Methods see `dyn Oracle<B>`, vectors in and vectors out. They are compiled once a backend, not once
-//! a problem, can be tested on closed formulas, and their costs are counted the same way.
+//! Methods see `dyn Oracle`, vectors in and vectors out. They are compiled once, not once a problem, can be
+//! tested on closed formulas, and their costs are counted the same way.
 
 mod anchored;
 mod autodiff;
@@ -15,157 +15,92 @@ pub use autodiff::AutodiffOracle;
 pub use constraints::{Constraints, ModuleConstraints, PulledBack};
 pub use cost::Cost;
 pub use split::SplitOracle;
-pub use stage::{Objective, Samples, Stage};
+pub use stage::{Curvature, Objective, Samples, Stage};
 
-use std::ops::Add;
 use std::sync::Arc;
 
-use bilevel_autodiff::{Layout, Vector};
+pub use bilevel_program::{Derivative, Direction, Partials, Program, Wrt};
+use bilevel_program::{Layout, Vector, float};
+use burn::backend::DispatchTensor;
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
 
 use crate::{Level, Sample};
 
 /// Where a loss is evaluated: both variables and the data.
-#[derive(Debug)]
-pub struct Point<'a, B: Backend> {
+#[derive(Clone, Copy, Debug)]
+pub struct Point<'a> {
     /// The upper variable.
-    pub x: &'a Vector<B>,
+    pub x: &'a Vector,
     /// The lower variable.
-    pub y: &'a Vector<B>,
+    pub y: &'a Vector,
     /// The data.
     pub sample: Sample,
 }
 
-impl<B: Backend> Clone for Point<'_, B> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<B: Backend> Copy for Point<'_, B> {}
-
-/// A direction in the space of both variables; `None` is zero and costs nothing.
-#[derive(Debug)]
-pub struct Direction<'a, B: Backend> {
-    /// Its part in x.
-    pub x: Option<&'a Vector<B>>,
-    /// Its part in y: a vector of y, or of a [part](Layout::part) of it, zero in the rest.
-    pub y: Option<&'a Vector<B>>,
-}
-
-impl<B: Backend> Clone for Direction<'_, B> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<B: Backend> Copy for Direction<'_, B> {}
-
-impl<'a, B: Backend> Direction<'a, B> {
-    /// A direction in y alone.
-    pub fn lower(y: &'a Vector<B>) -> Self {
-        Self { x: None, y: Some(y) }
-    }
-}
-
-/// The variables that a derivative is wanted in. What is not asked for is not computed.
-#[derive(Clone, Copy, Debug)]
-pub enum Wrt<'a> {
-    /// x alone.
-    Upper,
-    /// y alone.
-    Lower,
-    /// x and y.
-    Both,
-    /// x and a [part](Layout::part) of y. The derivative in y is a vector of that part.
-    Part(&'a Arc<Layout>),
-}
-
-impl Wrt<'_> {
-    /// Whether a variable, or a part of it, is among them.
-    pub fn includes(self, level: Level) -> bool {
-        matches!(
-            (self, level),
-            (Wrt::Both | Wrt::Part(_), _) | (Wrt::Upper, Level::Upper) | (Wrt::Lower, Level::Lower)
-        )
-    }
-}
-
-/// A derivative in the variables asked for.
-#[derive(Clone, Debug)]
-pub struct Sides<B: Backend> {
-    /// In x, if asked for.
-    pub x: Option<Vector<B>>,
-    /// In y, if asked for.
-    pub y: Option<Vector<B>>,
-}
-
-impl<B: Backend> Add for Sides<B> {
-    type Output = Self;
-
-    /// The sum of two derivatives in the same variables.
-    fn add(self, other: Self) -> Self {
-        let sum = |a: Option<Vector<B>>, b: Option<Vector<B>>| Some(a?.add(&b?));
-        Self { x: sum(self.x, other.x), y: sum(self.y, other.y) }
-    }
-}
-
-impl<B: Backend> Sides<B> {
-    /// The part in x.
-    ///
-    /// # Panics
-    /// If it was not asked for.
-    pub fn into_x(self) -> Vector<B> {
-        self.x.expect("the derivative in x was asked for")
-    }
-
-    /// The part in y.
-    ///
-    /// # Panics
-    /// If it was not asked for.
-    pub fn into_y(self) -> Vector<B> {
-        self.y.expect("the derivative in y was asked for")
-    }
-
-    /// Both parts.
-    ///
-    /// # Panics
-    /// If one was not asked for.
-    pub fn into_both(self) -> (Vector<B>, Vector<B>) {
-        let Self { x, y } = self;
-        (Self { x, y: None }.into_x(), Self { x: None, y }.into_y())
-    }
-}
-
 /// A loss that stays on its device until somebody reads it.
 #[derive(Clone, Debug)]
-pub struct Loss<B: Backend>(Tensor<B, 1>);
+pub struct Loss(Tensor<1>);
 
-impl<B: Backend> Loss<B> {
+impl Loss {
     /// A loss of shape `[1]`.
-    pub fn new(value: Tensor<B, 1>) -> Self {
+    pub fn new(value: Tensor<1>) -> Self {
         Self(value)
+    }
+
+    /// A loss of shape `[1]` as a tensor of any device.
+    pub fn of(value: DispatchTensor) -> Self {
+        Self(Tensor::from_dispatch(value))
     }
 
     /// Its value. Waits for the device.
     pub fn read(&self) -> f64 {
-        // Not `into_scalar`: that rounds to the backend's own element type, f32 on flex.
-        self.0.clone().into_data().iter::<f64>().next().unwrap_or(f64::NAN)
+        float::read(self.0.clone().into_dispatch()).iter::<f64>().next().unwrap_or(f64::NAN)
     }
 
     /// The values of all, in one read: waits for the device once.
     pub fn read_all(losses: Vec<Self>) -> Vec<f64> {
-        if losses.is_empty() {
-            return Vec::new();
-        }
-        let values = losses.into_iter().map(|loss| loss.0).collect();
-        Tensor::cat(values, 0).into_data().iter::<f64>().collect()
+        float::read_numbers(losses.into_iter().map(|loss| loss.0.into_dispatch()).collect())
+    }
+}
+
+/// A loss at one point, to second order.
+pub struct Linearization<'a> {
+    /// The loss, if a gradient was asked for.
+    pub loss: Option<Loss>,
+    /// Its gradient, in the variables that were asked for.
+    pub gradient: Partials,
+    /// Its Hessian.
+    pub hessian: Hessian<'a>,
+}
+
+/// The Hessian of a loss at one point, in x and y together, to be multiplied with directions.
+pub struct Hessian<'a> {
+    product: Box<dyn Fn(Direction<'_>, Wrt<'_>) -> Partials + 'a>,
+    bytes: usize,
+}
+
+impl<'a> Hessian<'a> {
+    /// The Hessian that `product` multiplies with, and how many bytes it holds.
+    pub fn new(product: impl Fn(Direction<'_>, Wrt<'_>) -> Partials + 'a, bytes: usize) -> Self {
+        Self { product: Box::new(product), bytes }
+    }
+
+    /// The Hessian times a direction, in the variables asked for. Counts as a product.
+    ///
+    /// # Panics
+    /// If the direction or the variables are others than were named to [`Oracle::linearize`].
+    pub fn product(&self, along: Direction<'_>, wrt: Wrt<'_>) -> Partials {
+        (self.product)(along, wrt)
+    }
+
+    /// Bytes that are held for the products.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
 /// The function `v -> d/dx <f_y, v>` at one point, of directions v in y or in a [part](Layout::part) of it.
-pub type Mixed<'a, B> = Box<dyn FnOnce(&Vector<B>) -> Vector<B> + 'a>;
+pub type Mixed<'a> = Box<dyn FnOnce(&Vector) -> Vector + 'a>;
 
 /// Evaluates the two losses of a problem and their derivatives.
 ///
@@ -173,7 +108,7 @@ pub type Mixed<'a, B> = Box<dyn FnOnce(&Vector<B>) -> Vector<B> + 'a>;
 ///
 /// # Panics
 /// Given a point of another module, implementations panic: its variables are not theirs.
-pub trait Oracle<B: Backend> {
+pub trait Oracle {
     /// The variables of x.
     fn upper_layout(&self) -> &Arc<Layout>;
 
@@ -181,29 +116,50 @@ pub trait Oracle<B: Backend> {
     fn lower_layout(&self) -> &Arc<Layout>;
 
     /// The loss of `level`.
-    fn value(&self, level: Level, at: Point<'_, B>) -> Loss<B>;
+    fn value(&self, level: Level, at: Point<'_>) -> Loss;
 
     /// The loss of `level` and its gradient.
-    fn gradient(&self, level: Level, at: Point<'_, B>, wrt: Wrt) -> (Loss<B>, Sides<B>);
+    fn gradient(&self, level: Level, at: Point<'_>, wrt: Wrt) -> (Loss, Partials);
 
     /// The Hessian of the loss of `level`, in x and y together, times a direction: along `v` in y it
     /// is `(d/dx <f_y, v>, f_yy v)`.
-    fn product(
-        &self,
+    fn product(&self, level: Level, at: Point<'_>, along: Direction<'_>, wrt: Wrt) -> Partials;
+
+    /// The loss of `level` at a point, its gradient in the variables `gradient`, and its Hessian, for products in the
+    /// variables `wrt` along directions in the variables `along`. What depends on the point alone may be computed once.
+    ///
+    /// Counts as a gradient if one is asked for, and as a product for each that is taken.
+    fn linearize<'a>(
+        &'a self,
         level: Level,
-        at: Point<'_, B>,
-        along: Direction<'_, B>,
-        wrt: Wrt,
-    ) -> Sides<B>;
+        at: Point<'_>,
+        gradient: Option<Wrt<'_>>,
+        along: Wrt<'_>,
+        wrt: Wrt<'_>,
+    ) -> Linearization<'a> {
+        let _ = (along, wrt);
+        let (x, y, sample) = (at.x.clone(), at.y.clone(), at.sample);
+        let (loss, gradient) = match gradient {
+            Some(wrt) => {
+                let (loss, gradient) = self.gradient(level, at, wrt);
+                (Some(loss), gradient)
+            }
+            None => (None, Partials { x: None, y: None }),
+        };
+        let product = move |along: Direction<'_>, wrt: Wrt<'_>| {
+            self.product(level, Point { x: &x, y: &y, sample }, along, wrt)
+        };
+        Linearization { loss, gradient, hessian: Hessian::new(product, 0) }
+    }
 
     /// f, its gradient in y, and the product `d/dx <f_y, v>` at the same point, along a v that may be chosen
     /// once the gradient is known. What the gradient has computed already may serve the product.
     ///
     /// Counts as a gradient of f, and as a product of f when the product is taken.
-    fn gradient_and_mixed<'a>(&'a self, at: Point<'a, B>) -> (Loss<B>, Vector<B>, Mixed<'a, B>) {
+    fn gradient_and_mixed<'a>(&'a self, at: Point<'a>) -> (Loss, Vector, Mixed<'a>) {
         let (loss, sides) = self.gradient(Level::Lower, at, Wrt::Lower);
         let along =
-            move |v: &Vector<B>| self.product(Level::Lower, at, Direction::lower(v), Wrt::Upper);
+            move |v: &Vector| self.product(Level::Lower, at, Direction::lower(v), Wrt::Upper);
         (loss, sides.into_y(), Box::new(move |v| along(v).into_x()))
     }
 
@@ -213,5 +169,11 @@ pub trait Oracle<B: Backend> {
     /// How many batches the data of a level is divided into.
     fn batches(&self, _: Level) -> usize {
         1
+    }
+
+    /// The program that gives the loss of `level`, its gradient or its product, in all variables; none if the losses are
+    /// not recorded. Only the shapes of `at` count.
+    fn program(&self, _: Level, _: Derivative, _: Point<'_>) -> Option<Program> {
+        None
     }
 }

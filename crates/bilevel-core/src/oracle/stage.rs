@@ -2,10 +2,9 @@
 
 use std::ops::Add;
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
-use super::{Direction, Loss, Mixed, Oracle, Point, Sides, Wrt};
+use super::{Direction, Hessian, Loss, Mixed, Oracle, Partials, Point, Wrt};
 use crate::{Level, Sample};
 
 /// A weighted sum of the two losses, `a F + b f`: what a lower step descends.
@@ -39,30 +38,23 @@ pub struct Samples {
 }
 
 /// An oracle at one x and one draw of data.
-pub struct Stage<'a, B: Backend> {
+#[derive(Clone, Copy)]
+pub struct Stage<'a> {
     /// The oracle.
-    pub oracle: &'a dyn Oracle<B>,
+    pub oracle: &'a dyn Oracle,
     /// The upper variable.
-    pub x: &'a Vector<B>,
+    pub x: &'a Vector,
     /// The data.
     pub samples: Samples,
 }
 
-impl<B: Backend> Clone for Stage<'_, B> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<B: Backend> Copy for Stage<'_, B> {}
-
-impl<'a, B: Backend> Stage<'a, B> {
+impl<'a> Stage<'a> {
     /// `oracle` at `x`.
-    pub fn new(oracle: &'a dyn Oracle<B>, x: &'a Vector<B>, samples: Samples) -> Self {
+    pub fn new(oracle: &'a dyn Oracle, x: &'a Vector, samples: Samples) -> Self {
         Self { oracle, x, samples }
     }
 
-    fn point<'b>(&'b self, level: Level, y: &'b Vector<B>) -> Point<'b, B> {
+    fn point<'b>(&'b self, level: Level, y: &'b Vector) -> Point<'b> {
         let sample = match level {
             Level::Upper => self.samples.upper,
             Level::Lower => self.samples.lower,
@@ -71,36 +63,27 @@ impl<'a, B: Backend> Stage<'a, B> {
     }
 
     /// The loss of `level` at y.
-    pub fn value(&self, level: Level, y: &Vector<B>) -> Loss<B> {
+    pub fn value(&self, level: Level, y: &Vector) -> Loss {
         self.oracle.value(level, self.point(level, y))
     }
 
     /// The loss of `level` at y and its gradient.
-    pub fn gradient(&self, level: Level, y: &Vector<B>, wrt: Wrt) -> (Loss<B>, Sides<B>) {
+    pub fn gradient(&self, level: Level, y: &Vector, wrt: Wrt) -> (Loss, Partials) {
         self.oracle.gradient(level, self.point(level, y), wrt)
     }
 
     /// The Hessian of the loss of `level` at y times a direction.
-    pub fn product(
-        &self,
-        level: Level,
-        y: &Vector<B>,
-        along: Direction<'_, B>,
-        wrt: Wrt,
-    ) -> Sides<B> {
+    pub fn product(&self, level: Level, y: &Vector, along: Direction<'_>, wrt: Wrt) -> Partials {
         self.oracle.product(level, self.point(level, y), along, wrt)
     }
 
     /// f at y, its gradient in y, and `v -> d/dx <f_y, v>` there.
-    pub fn gradient_and_mixed<'b>(
-        &'b self,
-        y: &'b Vector<B>,
-    ) -> (Loss<B>, Vector<B>, Mixed<'b, B>) {
+    pub fn gradient_and_mixed<'b>(&'b self, y: &'b Vector) -> (Loss, Vector, Mixed<'b>) {
         self.oracle.gradient_and_mixed(self.point(Level::Lower, y))
     }
 
     /// The gradient of a weighted sum in y, and f where it is a term of it.
-    pub fn slope(&self, of: Objective, y: &Vector<B>) -> (Option<Loss<B>>, Vector<B>) {
+    pub fn slope(&self, of: Objective, y: &Vector) -> (Option<Loss>, Vector) {
         let mut lower_loss = None;
         let terms = of.terms().map(|(level, weight)| {
             let (loss, sides) = self.gradient(level, y, Wrt::Lower);
@@ -114,7 +97,7 @@ impl<'a, B: Backend> Stage<'a, B> {
     }
 
     /// The gradient of a weighted sum in x.
-    pub fn upper_slope(&self, of: Objective, y: &Vector<B>) -> Vector<B> {
+    pub fn upper_slope(&self, of: Objective, y: &Vector) -> Vector {
         let terms = of
             .terms()
             .map(|(level, weight)| scale(weight, self.gradient(level, y, Wrt::Upper).1.into_x()));
@@ -122,24 +105,84 @@ impl<'a, B: Backend> Stage<'a, B> {
     }
 
     /// The Hessian of a weighted sum times a direction.
-    pub fn curvature(
+    pub fn curvature(&self, of: Objective, y: &Vector, along: Direction<'_>, wrt: Wrt) -> Partials {
+        let terms =
+            of.terms().map(|(level, weight)| scaled(weight, self.product(level, y, along, wrt)));
+        terms.reduce(Partials::add).unwrap_or_else(|| zeros(self.x, y, wrt))
+    }
+
+    /// The Hessian of a weighted sum at y, for products in the variables `wrt` along directions in the variables `along`.
+    pub fn curvature_at(
         &self,
         of: Objective,
-        y: &Vector<B>,
-        along: Direction<'_, B>,
-        wrt: Wrt,
-    ) -> Sides<B> {
+        y: &Vector,
+        along: Wrt<'_>,
+        wrt: Wrt<'_>,
+    ) -> Curvature<'a> {
         let terms = of.terms().map(|(level, weight)| {
-            let sides = self.product(level, y, along, wrt);
-            Sides { x: sides.x.map(|x| scale(weight, x)), y: sides.y.map(|y| scale(weight, y)) }
+            let point = self.point(level, y);
+            (weight, self.oracle.linearize(level, point, None, along, wrt).hessian)
         });
-        terms.reduce(Sides::add).unwrap_or_else(|| Sides {
-            x: wrt.includes(Level::Upper).then(|| self.x.zeros_like()),
-            y: wrt.includes(Level::Lower).then(|| y.zeros_like()),
-        })
+        Curvature { terms: terms.collect(), x: self.x.clone(), y: y.clone() }
+    }
+
+    /// [`Stage::slope`], and the Hessian of the sum for products in x and y along directions in y.
+    pub fn slope_and_curvature(
+        &self,
+        of: Objective,
+        y: &Vector,
+    ) -> (Option<Loss>, Vector, Curvature<'a>) {
+        let (mut lower_loss, mut slope, mut hessians) = (None, None, Vec::new());
+        for (level, weight) in of.terms() {
+            let point = self.point(level, y);
+            let at = self.oracle.linearize(level, point, Some(Wrt::Lower), Wrt::Lower, Wrt::Both);
+            if level == Level::Lower {
+                lower_loss = at.loss;
+            }
+            let term = scale(weight, at.gradient.into_y());
+            slope = Some(slope.map_or(term.clone(), |sum: Vector| sum.add(&term)));
+            hessians.push((weight, at.hessian));
+        }
+        let curvature = Curvature { terms: hessians, x: self.x.clone(), y: y.clone() };
+        (lower_loss, slope.unwrap_or_else(|| y.zeros_like()), curvature)
     }
 }
 
-fn scale<B: Backend>(weight: f64, v: Vector<B>) -> Vector<B> {
+/// The Hessian of a weighted sum of the losses at one point.
+pub struct Curvature<'a> {
+    terms: Vec<(f64, Hessian<'a>)>,
+    x: Vector,
+    y: Vector,
+}
+
+impl Curvature<'_> {
+    /// The Hessian times a direction: a product of each loss whose weight is not zero.
+    ///
+    /// # Panics
+    /// If the direction or the variables are others than were named.
+    pub fn product(&self, along: Direction<'_>, wrt: Wrt<'_>) -> Partials {
+        let terms =
+            self.terms.iter().map(|(weight, hessian)| scaled(*weight, hessian.product(along, wrt)));
+        terms.reduce(Partials::add).unwrap_or_else(|| zeros(&self.x, &self.y, wrt))
+    }
+
+    /// Bytes that are held for the products.
+    pub fn bytes(&self) -> usize {
+        self.terms.iter().map(|(_, hessian)| hessian.bytes()).sum()
+    }
+}
+
+fn scaled(weight: f64, sides: Partials) -> Partials {
+    Partials { x: sides.x.map(|x| scale(weight, x)), y: sides.y.map(|y| scale(weight, y)) }
+}
+
+fn zeros(x: &Vector, y: &Vector, wrt: Wrt<'_>) -> Partials {
+    Partials {
+        x: wrt.includes(Level::Upper).then(|| x.zeros_like()),
+        y: wrt.includes(Level::Lower).then(|| y.zeros_like()),
+    }
+}
+
+fn scale(weight: f64, v: Vector) -> Vector {
     if weight == 1.0 { v } else { v.scale(weight) }
 }

@@ -1,8 +1,7 @@
 //! The Euclidean ball.
 
-use bilevel_autodiff::Vector;
+use bilevel_program::Vector;
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
 
 use super::{Projection, Proximal};
 use crate::Error;
@@ -28,21 +27,21 @@ impl Ball {
     }
 
     /// `max(1, norm(y) / r)`, of shape `[1]`.
-    fn excess<B: Backend>(&self, y: &Vector<B>) -> Tensor<B, 1> {
+    fn excess(&self, y: &Vector) -> Tensor<1> {
         (inner(y, y).sqrt() / self.radius).clamp_min(1.0)
     }
 }
 
-impl<B: Backend> Proximal<B> for Ball {
+impl Proximal for Ball {
     fn describe(&self) -> String {
         format!("ball(radius {})", self.radius)
     }
 
-    fn apply(&self, y: &Vector<B>) -> Vector<B> {
+    fn apply(&self, y: &Vector) -> Vector {
         scale_by(&self.excess(y).recip(), y)
     }
 
-    fn derivative(&self, at: &Vector<B>, direction: &Vector<B>) -> Vector<B> {
+    fn derivative(&self, at: &Vector, direction: &Vector) -> Vector {
         let excess = self.excess(at);
         let inside = excess.clone().lower_equal_elem(1.0);
         // n = excess * r outside, where alone it is used.
@@ -52,4 +51,4 @@ impl<B: Backend> Proximal<B> for Ball {
     }
 }
 
-impl<B: Backend> Projection<B> for Ball {}
+impl Projection for Ball {}

@@ -1,7 +1,6 @@
 //! The box.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::{Vector, float};
 
 use super::{Projection, Proximal};
 use crate::Error;
@@ -34,16 +33,16 @@ impl Bounds {
     }
 }
 
-impl<B: Backend> Proximal<B> for Bounds {
+impl Proximal for Bounds {
     fn describe(&self) -> String {
         format!("bounds({}, {})", self.min, self.max)
     }
 
-    fn apply(&self, y: &Vector<B>) -> Vector<B> {
-        y.map(|leaf| B::float_clamp(leaf, self.min.into(), self.max.into()))
+    fn apply(&self, y: &Vector) -> Vector {
+        y.map(|leaf| float::clamp(leaf, self.min, self.max))
     }
 
-    fn derivative(&self, at: &Vector<B>, direction: &Vector<B>) -> Vector<B> {
+    fn derivative(&self, at: &Vector, direction: &Vector) -> Vector {
         zip_flat(at, direction, |y, d| {
             let below = d.mask_fill(y.clone().lower_elem(self.min), 0.0);
             below.mask_fill(y.greater_elem(self.max), 0.0)
@@ -51,4 +50,4 @@ impl<B: Backend> Proximal<B> for Bounds {
     }
 }
 
-impl<B: Backend> Projection<B> for Bounds {}
+impl Projection for Bounds {}

@@ -15,8 +15,7 @@ pub use soft_threshold::SoftThreshold;
 
 use std::fmt::Debug;
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 /// The proximal map of a convex function h:
 ///
@@ -28,15 +27,15 @@ use burn::tensor::backend::Backend;
 /// derivative is symmetric. Implement it for a type of your own to use another map.
 ///
 /// Source: J.-J. Moreau, "Proximite et dualite dans un espace hilbertien", 1965.
-pub trait Proximal<B: Backend>: Debug + Send + Sync {
+pub trait Proximal: Debug + Send + Sync {
     /// The name with the settings, as `bounds(-1, 1)`.
     fn describe(&self) -> String;
 
     /// `P(y)`.
-    fn apply(&self, y: &Vector<B>) -> Vector<B>;
+    fn apply(&self, y: &Vector) -> Vector;
 
     /// `P'(at) direction`; at a kink, that of a neighbouring piece.
-    fn derivative(&self, at: &Vector<B>, direction: &Vector<B>) -> Vector<B>;
+    fn derivative(&self, at: &Vector, direction: &Vector) -> Vector;
 }
 
 /// A proximal map that is the Euclidean projection onto a convex set: h is 0 in the set and infinite
@@ -44,20 +43,20 @@ pub trait Proximal<B: Backend>: Debug + Send + Sync {
 ///
 /// A projection of your own implements [`Proximal`], and this trait, which is empty, to say so: what is
 /// kept in a set must not be pulled about in it as well.
-pub trait Projection<B: Backend>: Proximal<B> {}
+pub trait Projection: Proximal {}
 
-impl<B: Backend, P: Proximal<B> + ?Sized> Proximal<B> for Box<P> {
+impl<P: Proximal + ?Sized> Proximal for Box<P> {
     fn describe(&self) -> String {
         (**self).describe()
     }
 
-    fn apply(&self, y: &Vector<B>) -> Vector<B> {
+    fn apply(&self, y: &Vector) -> Vector {
         (**self).apply(y)
     }
 
-    fn derivative(&self, at: &Vector<B>, direction: &Vector<B>) -> Vector<B> {
+    fn derivative(&self, at: &Vector, direction: &Vector) -> Vector {
         (**self).derivative(at, direction)
     }
 }
 
-impl<B: Backend, P: Projection<B> + ?Sized> Projection<B> for Box<P> {}
+impl<P: Projection + ?Sized> Projection for Box<P> {}

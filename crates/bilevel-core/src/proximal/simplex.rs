@@ -1,7 +1,6 @@
 //! The simplex.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Projection, Proximal};
 use crate::Error;
@@ -40,12 +39,7 @@ impl Simplex {
     }
 
     /// Applies `f` to the entries of every simplex at `at` and their partners in `direction`.
-    fn on_host<B: Backend>(
-        &self,
-        at: &Vector<B>,
-        direction: &Vector<B>,
-        f: impl Fn(&[f64], &mut [f64]),
-    ) -> Vector<B> {
+    fn on_host(&self, at: &Vector, direction: &Vector, f: impl Fn(&[f64], &mut [f64])) -> Vector {
         let layout = at.layout();
         let whole = vec![layout.size()];
         let sizes = || layout.leaves().iter().map(|leaf| leaf.shape.num_elements()).collect();
@@ -78,20 +72,20 @@ impl Simplex {
     }
 }
 
-impl<B: Backend> Proximal<B> for Simplex {
+impl Proximal for Simplex {
     fn describe(&self) -> String {
         let what = if self.together { "all entries" } else { "each variable" };
         format!("simplex({what}, sum {})", self.sum)
     }
 
-    fn apply(&self, y: &Vector<B>) -> Vector<B> {
+    fn apply(&self, y: &Vector) -> Vector {
         self.on_host(y, y, |y, values| {
             let theta = self.threshold(y);
             values.iter_mut().for_each(|value| *value = (*value - theta).max(0.0));
         })
     }
 
-    fn derivative(&self, at: &Vector<B>, direction: &Vector<B>) -> Vector<B> {
+    fn derivative(&self, at: &Vector, direction: &Vector) -> Vector {
         self.on_host(at, direction, |y, values| {
             let theta = self.threshold(y);
             let free = |y: f64| y > theta;
@@ -104,4 +98,4 @@ impl<B: Backend> Proximal<B> for Simplex {
     }
 }
 
-impl<B: Backend> Projection<B> for Simplex {}
+impl Projection for Simplex {}

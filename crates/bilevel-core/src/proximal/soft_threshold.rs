@@ -1,7 +1,6 @@
 //! Soft thresholding.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::{Vector, float};
 
 use super::Proximal;
 use crate::Error;
@@ -32,18 +31,18 @@ impl SoftThreshold {
     }
 }
 
-impl<B: Backend> Proximal<B> for SoftThreshold {
+impl Proximal for SoftThreshold {
     fn describe(&self) -> String {
         format!("soft threshold({})", self.threshold)
     }
 
-    fn apply(&self, y: &Vector<B>) -> Vector<B> {
+    fn apply(&self, y: &Vector) -> Vector {
         // What the box around 0 cuts off.
         let limit = self.threshold;
-        y.sub(&y.map(|leaf| B::float_clamp(leaf, (-limit).into(), limit.into())))
+        y.sub(&y.map(|leaf| float::clamp(leaf, -limit, limit)))
     }
 
-    fn derivative(&self, at: &Vector<B>, direction: &Vector<B>) -> Vector<B> {
+    fn derivative(&self, at: &Vector, direction: &Vector) -> Vector {
         zip_flat(at, direction, |y, d| d.mask_fill(y.abs().lower_equal_elem(self.threshold), 0.0))
     }
 }

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::Response;
 use super::perturbation::Perturbation;
@@ -13,15 +12,15 @@ use crate::{Error, Level, Loss, Rates, Sample, Samples, Stage, Wrt};
 
 /// The settings of the alternation, and the draws.
 #[derive(Clone, Debug)]
-pub(super) struct Alternation<B: Backend> {
+pub(super) struct Alternation {
     pub rates: Rates,
-    pub perturbation: Perturbation<B>,
+    pub perturbation: Perturbation,
     training_steps: usize,
     warm_up: usize,
 }
 
-impl<B: Backend> Alternation<B> {
-    pub fn new(rates: Rates, perturbation: Perturbation<B>) -> Self {
+impl Alternation {
+    pub fn new(rates: Rates, perturbation: Perturbation) -> Self {
         Self { rates, perturbation, training_steps: 1, warm_up: 0 }
     }
 
@@ -38,7 +37,7 @@ impl<B: Backend> Alternation<B> {
     ///
     /// # Errors
     /// If y is kept in a set.
-    pub fn lower_samples(&self, at: &mut Iterate<'_, B>) -> Result<Vec<Sample>, Error> {
+    pub fn lower_samples(&self, at: &mut Iterate<'_>) -> Result<Vec<Sample>, Error> {
         if at.lower_set.is_some() {
             return Err(Error::InvalidSetting {
                 setting: "lower projection",
@@ -59,9 +58,9 @@ impl<B: Backend> Alternation<B> {
     pub fn move_x(
         &mut self,
         k: usize,
-        at: &mut Iterate<'_, B>,
-        response: &dyn Response<B>,
-    ) -> (Loss<B>, Vector<B>) {
+        at: &mut Iterate<'_>,
+        response: &dyn Response,
+    ) -> (Loss, Vector) {
         let upper = at.sampler.draw(Level::Upper);
         let samples = Samples { upper, ..Samples::default() };
         if k < self.warm_up {
@@ -83,7 +82,7 @@ impl<B: Backend> Alternation<B> {
     }
 }
 
-impl<B: Backend> fmt::Display for Alternation<B> {
+impl fmt::Display for Alternation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.rates)?;
         if self.training_steps > 1 {

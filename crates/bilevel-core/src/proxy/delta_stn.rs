@@ -1,7 +1,6 @@
 //! Self-tuning networks with a centre.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::alternation::Alternation;
 use super::perturbation::{Perturbation, Scale};
@@ -38,33 +37,33 @@ use crate::{Direction, Error, Level, Oracle, Rates, Samples, Schedule, Snapshot,
 /// Source: J. Bae and R. Grosse, "Delta-STN: efficient bilevel optimization for neural networks using
 /// structured response Jacobians", 2020, Section 4.
 #[derive(Clone, Debug)]
-pub struct DeltaStn<B: Backend> {
-    jacobian: RankOne<B>,
+pub struct DeltaStn {
+    jacobian: RankOne,
     jacobian_rate: Schedule,
-    alternation: Alternation<B>,
+    alternation: Alternation,
 }
 
 /// `y + J (. - x)`.
-struct Centred<'a, B: Backend> {
-    x: Vector<B>,
-    y: Vector<B>,
-    jacobian: &'a RankOne<B>,
+struct Centred<'a> {
+    x: Vector,
+    y: Vector,
+    jacobian: &'a RankOne,
 }
 
-impl<B: Backend> Response<B> for Centred<'_, B> {
-    fn respond(&self, x: &Vector<B>) -> Vector<B> {
+impl Response for Centred<'_> {
+    fn respond(&self, x: &Vector) -> Vector {
         self.y.add(&self.jacobian.respond(&x.sub(&self.x)))
     }
 
-    fn pull_to_x(&self, x: &Vector<B>, cotangent: &Vector<B>) -> Vector<B> {
+    fn pull_to_x(&self, x: &Vector, cotangent: &Vector) -> Vector {
         self.jacobian.pull_to_x(x, cotangent)
     }
 }
 
-impl<B: Backend> DeltaStn<B> {
+impl DeltaStn {
     /// `jacobian` and y trained by the lower step sizes of `rates`, at perturbations by `scale`; the same
     /// draws for the same seed.
-    pub fn new(jacobian: RankOne<B>, rates: Rates, scale: Scale, seed: u64) -> Self {
+    pub fn new(jacobian: RankOne, rates: Rates, scale: Scale, seed: u64) -> Self {
         let alternation = Alternation::new(rates, Perturbation::new(scale, seed));
         Self { jacobian, jacobian_rate: rates.lower, alternation }
     }
@@ -94,17 +93,17 @@ impl<B: Backend> DeltaStn<B> {
     }
 
     /// J as it is trained so far.
-    pub fn jacobian(&self) -> &RankOne<B> {
+    pub fn jacobian(&self) -> &RankOne {
         &self.jacobian
     }
 
     /// The learned standard deviations of the perturbation, if they are learned and were used.
-    pub fn scales(&self) -> Option<Vector<B>> {
+    pub fn scales(&self) -> Option<Vector> {
         self.alternation.perturbation.sigma()
     }
 }
 
-impl<B: Backend> JointMethod<B> for DeltaStn<B> {
+impl JointMethod for DeltaStn {
     fn describe(&self) -> String {
         let Self { jacobian, jacobian_rate, alternation } = self;
         let scale = alternation.perturbation.scale();
@@ -112,11 +111,11 @@ impl<B: Backend> JointMethod<B> for DeltaStn<B> {
         format!("delta-stn({jacobian} by {jacobian_rate}, {scale}, {alternation})")
     }
 
-    fn check(&self, oracle: &dyn Oracle<B>) -> Result<(), Error> {
+    fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
         self.jacobian.check(oracle)
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let mut last = None;
         for lower in self.alternation.lower_samples(at)? {
             let samples = Samples { lower, ..Samples::default() };
@@ -147,7 +146,7 @@ impl<B: Backend> JointMethod<B> for DeltaStn<B> {
         self.alternation.perturbation.save(to);
     }
 
-    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         let theta = from.take_vectors("theta", &self.jacobian.parameters())?;
         self.jacobian.set_parameters(theta);
         self.alternation.perturbation.restore(from, &at.x)

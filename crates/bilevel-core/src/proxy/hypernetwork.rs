@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::Proxy;
 use super::alternation::Alternation;
@@ -84,7 +83,7 @@ impl Region {
         })
     }
 
-    fn draw<B: Backend>(&self, by: &mut Perturbation<B>, x: &Vector<B>) -> Vector<B> {
+    fn draw(&self, by: &mut Perturbation, x: &Vector) -> Vector {
         match &self.place {
             Place::Local => x.add(&by.draw(x)),
             Place::Box { low, high } => by.between(low, high, x),
@@ -118,19 +117,19 @@ impl fmt::Display for Region {
 /// best response is one of the `Psi_theta`, it is the fixed point of all draws at once, and a constant step
 /// size takes theta there; otherwise theta ends as near as its step size.
 ///
-/// Needs no second derivatives of f. Memory: theta and the graph of Psi. Cost: one gradient of f for each
-/// training step, one of F; a value of F instead in the warm-up.
+/// Needs no second derivatives of f. Memory: theta and a replay of the gradient of Psi. Cost: one gradient
+/// of f for each training step, one of F; a value of F instead in the warm-up.
 ///
 /// Source: J. Lorraine and D. Duvenaud, "Stochastic hyperparameter optimization through hypernetworks",
 /// 2018, Algs. 2 and 3; [survey, Section 5.3](https://arxiv.org/abs/2101.11517).
 #[derive(Clone, Debug)]
-pub struct Hypernetwork<B: Backend, P> {
+pub struct Hypernetwork<P> {
     proxy: P,
     region: Region,
-    alternation: Alternation<B>,
+    alternation: Alternation,
 }
 
-impl<B: Backend, P: Proxy<B>> Hypernetwork<B, P> {
+impl<P: Proxy> Hypernetwork<P> {
     /// `proxy` trained in `region` by the lower step sizes of `rates`; the same draws for the same seed.
     pub fn new(proxy: P, rates: Rates, region: Region, seed: u64) -> Self {
         let perturbation = Perturbation::new(region.scale, seed);
@@ -158,7 +157,7 @@ impl<B: Backend, P: Proxy<B>> Hypernetwork<B, P> {
     }
 
     /// The learned standard deviations of the perturbation, if they are learned and were used.
-    pub fn scales(&self) -> Option<Vector<B>> {
+    pub fn scales(&self) -> Option<Vector> {
         self.alternation.perturbation.sigma()
     }
 
@@ -167,17 +166,17 @@ impl<B: Backend, P: Proxy<B>> Hypernetwork<B, P> {
     }
 }
 
-impl<B: Backend, P: Proxy<B>> JointMethod<B> for Hypernetwork<B, P> {
+impl<P: Proxy> JointMethod for Hypernetwork<P> {
     fn describe(&self) -> String {
         format!("hypernetwork({})", self.settings())
     }
 
-    fn check(&self, oracle: &dyn Oracle<B>) -> Result<(), Error> {
+    fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
         self.proxy.check(oracle)?;
         self.region.check(oracle.upper_layout().size())
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let rate = self.alternation.rates.lower.at(k);
         let mut last = None;
         for lower in self.alternation.lower_samples(at)? {
@@ -201,7 +200,7 @@ impl<B: Backend, P: Proxy<B>> JointMethod<B> for Hypernetwork<B, P> {
         self.alternation.perturbation.save(to);
     }
 
-    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         let theta = from.take_vectors("theta", &self.proxy.parameters())?;
         self.proxy.set_parameters(theta);
         self.alternation.perturbation.restore(from, &at.x)

@@ -37,23 +37,22 @@ pub use stn::Stn;
 
 use std::fmt::Debug;
 
-use bilevel_autodiff::{Layout, Vector};
-use burn::tensor::backend::Backend;
+use bilevel_program::{Layout, Vector};
 
 use crate::{Error, Oracle};
 
 /// A differentiable function of x whose values are lower variables.
-pub trait Response<B: Backend> {
+pub trait Response {
     /// `y = Psi(x)`.
-    fn respond(&self, x: &Vector<B>) -> Vector<B>;
+    fn respond(&self, x: &Vector) -> Vector;
 
     /// `(dPsi/dx)' u` at x.
-    fn pull_to_x(&self, x: &Vector<B>, cotangent: &Vector<B>) -> Vector<B>;
+    fn pull_to_x(&self, x: &Vector, cotangent: &Vector) -> Vector;
 }
 
 /// A [`Response`] with parameters theta that are learned. They are a list of vectors, each of a layout of
 /// its own.
-pub trait Proxy<B: Backend>: Response<B> + Debug + Send {
+pub trait Proxy: Response + Debug + Send {
     /// The name with the settings.
     fn describe(&self) -> String;
 
@@ -61,19 +60,19 @@ pub trait Proxy<B: Backend>: Response<B> + Debug + Send {
     ///
     /// # Errors
     /// If it was built for others.
-    fn check(&self, oracle: &dyn Oracle<B>) -> Result<(), Error>;
+    fn check(&self, oracle: &dyn Oracle) -> Result<(), Error>;
 
     /// theta.
-    fn parameters(&self) -> Vec<Vector<B>>;
+    fn parameters(&self) -> Vec<Vector>;
 
     /// Sets theta, to vectors of the layouts that [`Proxy::parameters`] gives.
-    fn set_parameters(&mut self, parameters: Vec<Vector<B>>);
+    fn set_parameters(&mut self, parameters: Vec<Vector>);
 
     /// `(dPsi/dtheta)' u` at x.
-    fn pull_to_parameters(&self, x: &Vector<B>, cotangent: &Vector<B>) -> Vec<Vector<B>>;
+    fn pull_to_parameters(&self, x: &Vector, cotangent: &Vector) -> Vec<Vector>;
 
     /// `theta' = theta - rate * (dPsi/dtheta)' u` at x.
-    fn descend(&mut self, rate: f64, x: &Vector<B>, cotangent: &Vector<B>) {
+    fn descend(&mut self, rate: f64, x: &Vector, cotangent: &Vector) {
         let along = self.pull_to_parameters(x, cotangent);
         let moved = self.parameters().iter().zip(&along).map(|(p, d)| p.axpy(-rate, d)).collect();
         self.set_parameters(moved);
@@ -81,11 +80,7 @@ pub trait Proxy<B: Backend>: Response<B> + Debug + Send {
 }
 
 /// Whether the variables of `oracle` are those of `upper` and `lower`.
-fn same_variables<B: Backend>(
-    oracle: &dyn Oracle<B>,
-    upper: &Layout,
-    lower: &Layout,
-) -> Result<(), Error> {
+fn same_variables(oracle: &dyn Oracle, upper: &Layout, lower: &Layout) -> Result<(), Error> {
     let own: [&Layout; 2] = [oracle.upper_layout(), oracle.lower_layout()];
     if own == [upper, lower] {
         return Ok(());

@@ -3,61 +3,54 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bilevel_autodiff::{Gradients, Layout, Lifted, Track, Vector, lift_reverse};
-use burn::backend::Autodiff;
-use burn::module::{AutodiffModule, Module, Param};
+use bilevel_program::{Layout, Partials, Vector, Wrt, plain};
+use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
 
 use super::{Proxy, Response, same_variables};
+use crate::function::Function;
 use crate::on_device::{flat, flatten, unflatten};
 use crate::{Error, Oracle};
 
 /// A network from the numbers of x to those of y, both in the order of [`Vector::to_vec`].
-pub trait ResponseNetwork<B: Backend>: Module<B> {
+pub trait ResponseNetwork: Module + Sync {
     /// `[m, n]`: how many numbers it takes, and how many it gives.
     fn sizes(&self) -> [usize; 2];
 
     /// y of x.
-    fn forward(&self, x: Tensor<B, 1>) -> Tensor<B, 1>;
+    fn forward(&self, x: Tensor<1>) -> Tensor<1>;
 }
+
+/// x as the network takes it.
+type List = Param<Tensor<1>>;
 
 /// `Psi_theta` a Burn module, theta its trainable parameters: pulled back by reverse mode, one pass each.
 #[derive(Clone)]
-pub struct NetworkProxy<B: Backend, M: AutodiffModule<Autodiff<B>>> {
-    network: M::InnerModule,
+pub struct NetworkProxy<M> {
+    network: Arc<Function<List, M>>,
     sizes: [usize; 2],
-    theta: Vector<B>,
+    theta: Vector,
     /// What vectors of x and of y look like.
-    x: Vector<B>,
-    y: Vector<B>,
-    /// The layout of x as the network takes it: one list.
-    list: Arc<Layout>,
+    x: Vector,
+    y: Vector,
 }
 
-/// The list that the network took, the network, and the list that it gave.
-type Evaluated<B, M> = (
-    Lifted<Autodiff<B>, Param<Tensor<Autodiff<B>, 1>>>,
-    Lifted<Autodiff<B>, M>,
-    Tensor<Autodiff<B>, 1>,
-);
+fn forward<M: ResponseNetwork>(list: &List, network: &M) -> Tensor<1> {
+    network.forward(list.val())
+}
 
-impl<B, M> NetworkProxy<B, M>
-where
-    B: Backend,
-    M: AutodiffModule<Autodiff<B>> + ResponseNetwork<Autodiff<B>>,
-{
-    /// `network`, on the backend on which it is trained, for variables like `x` and `y`.
+impl<M: ResponseNetwork> NetworkProxy<M> {
+    /// `network` for variables like `x` and `y`.
     ///
     /// # Errors
-    /// If it has no trainable parameters or other sizes.
-    pub fn new(network: M, x: &Vector<B>, y: &Vector<B>) -> Result<Self, Error> {
+    /// If it has no trainable parameters or other sizes, or cannot be recorded or differentiated.
+    pub fn new(network: M, x: &Vector, y: &Vector) -> Result<Self, Error> {
         let sizes = network.sizes();
         let refuse = |found: String| Error::InvalidSetting {
             setting: "response network",
             found,
             expected: "trainable parameters, as many inputs as x has numbers, as many outputs as y has",
-            cure: "build it on `Autodiff<B>` for the sizes of both variables",
+            cure: "build it for the sizes of both variables",
         };
         let (m, n) = (x.layout().size(), y.layout().size());
         let [inputs, outputs] = sizes;
@@ -67,93 +60,70 @@ where
             return Err(refuse(found));
         }
         let layout = Layout::of(&network);
-        if layout.leaves().is_empty() {
+        let Some(first) = layout.leaves().first() else {
             return Err(refuse("without trainable parameters".into()));
+        };
+        let list = Param::from_tensor(flatten(x).cast(first.dtype));
+        let network = Function::new(&list, &plain(network), &forward::<M>)
+            .map_err(|error| Error::Trace { what: "the response network".into(), error })?;
+        if network.len() != n {
+            let found = format!("a network that says {n} outputs and gives {}", network.len());
+            return Err(refuse(found));
         }
-        let list =
-            Layout::of(&Param::from_tensor(Tensor::<Autodiff<B>, 1>::from_inner(flatten(x))));
-        let network = network.valid();
-        let theta = Vector::from_module(&layout, &network);
-        let own = Self { network, sizes, theta, x: x.clone(), y: y.clone(), list };
-        let [found] = own.evaluate(x, Track::Constants, Track::Constants).2.dims();
-        if found != n {
-            return Err(refuse(format!("a network that says {n} outputs and gives {found}")));
-        }
-        Ok(own)
+        let theta = Vector::from_module(network.layouts()[1], network.y());
+        Ok(Self { network: Arc::new(network), sizes, theta, x: x.clone(), y: y.clone() })
     }
 
-    fn evaluate(&self, x: &Vector<B>, network: Track<'_>, list: Track<'_>) -> Evaluated<B, M> {
-        let id = self.list.leaves()[0].id;
-        let template = Param::initialized(id, flatten(x));
-        let point = Vector::from_module(&self.list, &template);
-        let list: Lifted<_, Param<Tensor<Autodiff<B>, 1>>> = lift_reverse(&template, &point, list);
-        let network = lift_reverse::<B, M>(&self.network, &self.theta, network);
-        let output = network.module.forward(list.module.val());
-        (list, network, output)
+    fn list(&self, x: &Vector) -> Vector {
+        let [layout, _] = self.network.layouts();
+        let like = Vector::from_module(layout, self.network.x());
+        unflatten(&flatten(x), &like)
     }
 
-    /// The graph of `<u, Psi(x)>`, gone back through.
-    fn pull(
-        &self,
-        x: &Vector<B>,
-        cotangent: &Vector<B>,
-        network: Track<'_>,
-        list: Track<'_>,
-    ) -> (Evaluated<B, M>, Gradients<Autodiff<B>>) {
-        let evaluated = self.evaluate(x, network, list);
-        let output = evaluated.2.clone();
-        let cotangent = flatten(cotangent).cast(output.dtype());
-        let grads = Gradients::of((output * Tensor::from_inner(cotangent)).sum());
-        (evaluated, grads)
+    /// `(dPsi)' u` in the list or in theta.
+    fn pull(&self, x: &Vector, cotangent: &Vector, wrt: Wrt<'_>) -> Partials {
+        let weights = flatten(cotangent).cast(self.network.dtype());
+        self.network.pull(&self.list(x), &self.theta, weights, wrt, &forward::<M>)
     }
 }
 
-impl<B, M> Response<B> for NetworkProxy<B, M>
-where
-    B: Backend,
-    M: AutodiffModule<Autodiff<B>> + ResponseNetwork<Autodiff<B>>,
-{
-    fn respond(&self, x: &Vector<B>) -> Vector<B> {
-        let output = self.evaluate(x, Track::Constants, Track::Constants).2;
-        unflatten(&output.inner(), &self.y)
+impl<M: ResponseNetwork> Response for NetworkProxy<M> {
+    fn respond(&self, x: &Vector) -> Vector {
+        let output = self.network.values(&self.list(x), &self.theta, &forward::<M>);
+        unflatten(&output, &self.y)
     }
 
-    fn pull_to_x(&self, x: &Vector<B>, cotangent: &Vector<B>) -> Vector<B> {
-        let ((list, ..), mut grads) = self.pull(x, cotangent, Track::Constants, Track::Leaves);
-        unflatten(&flat::<B>(list.gradient(&mut grads).leaves()[0].clone()), &self.x)
+    fn pull_to_x(&self, x: &Vector, cotangent: &Vector) -> Vector {
+        let list = self.pull(x, cotangent, Wrt::Upper).into_x();
+        unflatten(&flat(list.leaves()[0].clone()), &self.x)
     }
 }
 
-impl<B, M> Proxy<B> for NetworkProxy<B, M>
-where
-    B: Backend,
-    M: AutodiffModule<Autodiff<B>> + ResponseNetwork<Autodiff<B>>,
-{
+impl<M: ResponseNetwork> Proxy for NetworkProxy<M> {
     fn describe(&self) -> String {
         let [m, n] = self.sizes;
         format!("network {m} -> {n}, {} parameters", self.theta.layout().size())
     }
 
-    fn check(&self, oracle: &dyn Oracle<B>) -> Result<(), Error> {
+    fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
         same_variables(oracle, self.x.layout(), self.y.layout())
     }
 
-    fn parameters(&self) -> Vec<Vector<B>> {
+    fn parameters(&self) -> Vec<Vector> {
         vec![self.theta.clone()]
     }
 
-    fn set_parameters(&mut self, parameters: Vec<Vector<B>>) {
+    fn set_parameters(&mut self, parameters: Vec<Vector>) {
         let [theta] = parameters.try_into().expect("a network has one vector of parameters");
         self.theta = theta;
     }
 
-    fn pull_to_parameters(&self, x: &Vector<B>, cotangent: &Vector<B>) -> Vec<Vector<B>> {
-        let ((_, network, _), mut grads) = self.pull(x, cotangent, Track::Leaves, Track::Constants);
-        vec![network.gradient(&mut grads)]
+    fn pull_to_parameters(&self, x: &Vector, cotangent: &Vector) -> Vec<Vector> {
+        vec![self.pull(x, cotangent, Wrt::Lower).into_y()]
     }
 }
 
-impl<B: Backend, M: AutodiffModule<Autodiff<B>>> fmt::Debug for NetworkProxy<B, M> {
+impl<M> fmt::Debug for NetworkProxy<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NetworkProxy").field("sizes", &self.sizes).finish_non_exhaustive()
     }

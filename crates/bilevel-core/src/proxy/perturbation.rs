@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::{Vector, float};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
@@ -75,14 +74,14 @@ impl fmt::Display for Scale {
 
 /// Draws perturbations by a [`Scale`], and learns it.
 #[derive(Clone, Debug)]
-pub(super) struct Perturbation<B: Backend> {
+pub(super) struct Perturbation {
     scale: Scale,
     /// s, where it is learned and the first draw was made.
-    logs: Option<Vector<B>>,
+    logs: Option<Vector>,
     rng: ChaCha8Rng,
 }
 
-impl<B: Backend> Perturbation<B> {
+impl Perturbation {
     pub fn new(scale: Scale, seed: u64) -> Self {
         Self { scale, logs: None, rng: ChaCha8Rng::seed_from_u64(seed) }
     }
@@ -96,30 +95,30 @@ impl<B: Backend> Perturbation<B> {
     }
 
     /// The learned sigma.
-    pub fn sigma(&self) -> Option<Vector<B>> {
-        self.logs.as_ref().map(|logs| logs.map(B::float_exp))
+    pub fn sigma(&self) -> Option<Vector> {
+        self.logs.as_ref().map(|logs| logs.map(float::exp))
     }
 
     /// eps.
-    pub fn draw(&mut self, x: &Vector<B>) -> Vector<B> {
+    pub fn draw(&mut self, x: &Vector) -> Vector {
         let xi = normal(&mut self.rng, x);
         if !self.is_learned() {
             return xi.scale(self.scale.sigma);
         }
         let start = self.scale.sigma.ln();
         let logs = self.logs.get_or_insert_with(|| shifted(&x.zeros_like(), start));
-        multiply(&logs.map(B::float_exp), &xi)
+        multiply(&logs.map(float::exp), &xi)
     }
 
     /// Numbers between those of `low` and `high`, each as likely as any.
-    pub fn between(&mut self, low: &[f64], high: &[f64], like: &Vector<B>) -> Vector<B> {
+    pub fn between(&mut self, low: &[f64], high: &[f64], like: &Vector) -> Vector {
         let draw = |(low, high): (&f64, &f64)| low + (high - low) * self.rng.random::<f64>();
         let values: Vec<_> = low.iter().zip(high).map(draw).collect();
         Vector::from_slice(like.layout(), &values, &like.device())
     }
 
     /// Moves s by the gradient at `x + eps`, if it is learned.
-    pub fn learn(&mut self, k: usize, gradient: &Vector<B>, eps: &Vector<B>) {
+    pub fn learn(&mut self, k: usize, gradient: &Vector, eps: &Vector) {
         if let (Some(Learned { rate, entropy }), Some(logs)) = (self.scale.learned, &mut self.logs)
         {
             let slope = shifted(&multiply(gradient, eps), -entropy.at(k));
@@ -134,7 +133,7 @@ impl<B: Backend> Perturbation<B> {
     }
 
     /// Takes that back, for an x like `x`.
-    pub fn restore(&mut self, from: &mut Snapshot, x: &Vector<B>) -> Result<(), Error> {
+    pub fn restore(&mut self, from: &mut Snapshot, x: &Vector) -> Result<(), Error> {
         self.rng = from.take_generator("draws")?;
         self.logs =
             if self.is_learned() { from.take_optional_vector("log_scale", x)? } else { None };
@@ -143,12 +142,12 @@ impl<B: Backend> Perturbation<B> {
 }
 
 /// `v + by`, entry by entry.
-fn shifted<B: Backend>(v: &Vector<B>, by: f64) -> Vector<B> {
-    v.map(|leaf| B::float_add_scalar(leaf, by.into()))
+fn shifted(v: &Vector, by: f64) -> Vector {
+    v.map(|leaf| float::add_scalar(leaf, by))
 }
 
 /// Standard normal numbers in the places of `like`.
-pub(super) fn normal<B: Backend>(rng: &mut ChaCha8Rng, like: &Vector<B>) -> Vector<B> {
+pub(super) fn normal(rng: &mut ChaCha8Rng, like: &Vector) -> Vector {
     let values: Vec<f64> = rng.sample_iter(StandardNormal).take(like.layout().size()).collect();
     Vector::from_slice(like.layout(), &values, &like.device())
 }

@@ -1,11 +1,9 @@
 //! Responses of rank one a unit.
 
-use bilevel_autodiff::{Layout, Leaf, Vector};
-use burn::backend::Autodiff;
+use bilevel_program::{Layout, Leaf, Vector, float};
+use burn::backend::{DispatchTensor, TensorMetadata};
 use burn::module::Param;
-use burn::tensor::backend::Backend;
-use burn::tensor::ops::FloatTensor;
-use burn::tensor::{Shape, Tensor, TensorMetadata, TensorPrimitive};
+use burn::tensor::{Shape, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -24,20 +22,20 @@ use crate::{Error, Oracle};
 /// At first `V = 0`, and `w_h` is a random direction of norm 1 for each unit: it answers nothing, and learns
 /// V from the first step on.
 #[derive(Clone, Debug)]
-pub struct RankOne<B: Backend> {
+pub struct RankOne {
     /// What a vector of x looks like.
-    x: Vector<B>,
+    x: Vector,
     /// Each variable of y as `[before, units, after]`.
     views: Vec<[usize; 3]>,
     /// `w_h`, of y's shapes.
-    directions: Vector<B>,
+    directions: Vector,
     /// V, a matrix for each variable of y.
-    mix: Vector<B>,
+    mix: Vector,
 }
 
-impl<B: Backend> RankOne<B> {
+impl RankOne {
     /// For variables like `x` and `y`; the same `w_h` for the same seed.
-    pub fn new(x: &Vector<B>, y: &Vector<B>, seed: u64) -> Self {
+    pub fn new(x: &Vector, y: &Vector, seed: u64) -> Self {
         let usual = |rank: usize| if rank == 2 { 1 } else { 0 };
         let axes = y.layout().leaves().iter().map(|leaf| usual(leaf.shape.num_dims()));
         Self::build(x, y, axes, seed)
@@ -47,12 +45,7 @@ impl<B: Backend> RankOne<B> {
     ///
     /// # Errors
     /// If there is not one axis for each variable, which has it.
-    pub fn with_axes(
-        x: &Vector<B>,
-        y: &Vector<B>,
-        axes: &[usize],
-        seed: u64,
-    ) -> Result<Self, Error> {
+    pub fn with_axes(x: &Vector, y: &Vector, axes: &[usize], seed: u64) -> Result<Self, Error> {
         let ranks: Vec<_> = y.layout().leaves().iter().map(|leaf| leaf.shape.num_dims()).collect();
         if axes.len() == ranks.len() && axes.iter().zip(&ranks).all(|(axis, rank)| axis < rank) {
             return Ok(Self::build(x, y, axes.iter().copied(), seed));
@@ -65,7 +58,7 @@ impl<B: Backend> RankOne<B> {
         })
     }
 
-    fn build(x: &Vector<B>, y: &Vector<B>, axes: impl Iterator<Item = usize>, seed: u64) -> Self {
+    fn build(x: &Vector, y: &Vector, axes: impl Iterator<Item = usize>, seed: u64) -> Self {
         let view = |(leaf, axis): (&Leaf, usize)| {
             let dims = leaf.shape.to_vec();
             [dims[..axis].iter().product(), dims[axis], dims[axis + 1..].iter().product()]
@@ -73,8 +66,7 @@ impl<B: Backend> RankOne<B> {
         let views: Vec<[usize; 3]> = y.layout().leaves().iter().zip(axes).map(view).collect();
         let (m, device) = (x.layout().size(), y.device());
         let matrix = |(&[_, units, _], leaf): (&[usize; 3], &Leaf)| {
-            let zeros = Tensor::<Autodiff<B>, 2>::zeros([units, m], &device).cast(leaf.dtype);
-            Param::from_tensor(zeros)
+            Param::from_tensor(Tensor::<2>::zeros([units, m], (&device, leaf.dtype)))
         };
         let mix: Vec<_> = views.iter().zip(y.layout().leaves()).map(matrix).collect();
         let layout = Layout::of(&mix);
@@ -93,9 +85,9 @@ impl<B: Backend> RankOne<B> {
     /// `w_h`, both `[before, units, after]`.
     fn with_units(
         &self,
-        v: &Vector<B>,
-        f: impl Fn(usize, Tensor<B, 3>, Tensor<B, 3>) -> Tensor<B, 3>,
-    ) -> Vector<B> {
+        v: &Vector,
+        f: impl Fn(usize, Tensor<3>, Tensor<3>) -> Tensor<3>,
+    ) -> Vector {
         let mut here = 0;
         v.zip(&self.directions, |leaf, direction| {
             let (at, shape) = (here, leaf.shape());
@@ -105,24 +97,24 @@ impl<B: Backend> RankOne<B> {
         })
     }
 
-    fn by_units(&self, at: usize, leaf: FloatTensor<B>) -> Tensor<B, 3> {
-        let viewed = B::float_reshape(leaf, Shape::new(self.views[at]));
-        Tensor::from_primitive(TensorPrimitive::Float(viewed))
+    fn by_units(&self, at: usize, leaf: DispatchTensor) -> Tensor<3> {
+        let viewed = float::reshape(leaf, Shape::new(self.views[at]));
+        Tensor::from_dispatch(viewed)
     }
 
-    fn mix(&self, at: usize) -> Tensor<B, 2> {
-        Tensor::from_primitive(TensorPrimitive::Float(self.mix.leaves()[at].clone()))
+    fn mix(&self, at: usize) -> Tensor<2> {
+        Tensor::from_dispatch(self.mix.leaves()[at].clone())
     }
 
     /// `V x` of a variable of y, `[1, units, 1]`, by x as a column.
-    fn gains(&self, at: usize, x: &Tensor<B, 2>) -> Tensor<B, 3> {
+    fn gains(&self, at: usize, x: &Tensor<2>) -> Tensor<3> {
         let mix = self.mix(at);
         let x = x.clone().cast(mix.dtype());
         mix.matmul(x).unsqueeze_dim(0)
     }
 
     /// How the gains of each variable of y enter `<u, J x>`: columns `[units, 1]`.
-    fn pull_to_gains(&self, cotangent: &Vector<B>) -> impl Iterator<Item = Tensor<B, 2>> {
+    fn pull_to_gains(&self, cotangent: &Vector) -> impl Iterator<Item = Tensor<2>> {
         (0..self.views.len()).map(|at| {
             let weights = self.by_units(at, self.directions.leaves()[at].clone());
             let u = self.by_units(at, cotangent.leaves()[at].clone());
@@ -131,19 +123,19 @@ impl<B: Backend> RankOne<B> {
     }
 
     /// `directions` by their gains at x.
-    fn scaled(&self, x: &Vector<B>, directions: &Vector<B>) -> Vector<B> {
+    fn scaled(&self, x: &Vector, directions: &Vector) -> Vector {
         let x = flatten(x).unsqueeze_dim(1);
         self.with_units(directions, |at, weights, _| weights * self.gains(at, &x))
     }
 }
 
-impl<B: Backend> Response<B> for RankOne<B> {
-    fn respond(&self, x: &Vector<B>) -> Vector<B> {
+impl Response for RankOne {
+    fn respond(&self, x: &Vector) -> Vector {
         self.scaled(x, &self.directions)
     }
 
     /// The same at each x.
-    fn pull_to_x(&self, _: &Vector<B>, cotangent: &Vector<B>) -> Vector<B> {
+    fn pull_to_x(&self, _: &Vector, cotangent: &Vector) -> Vector {
         let pulled = self.pull_to_gains(cotangent).enumerate();
         let pulled = pulled.map(|(at, u)| self.mix(at).transpose().matmul(u).squeeze_dim::<1>(1));
         let sum = pulled.reduce(|a, b| b.cast(a.dtype()) + a);
@@ -151,33 +143,33 @@ impl<B: Backend> Response<B> for RankOne<B> {
     }
 }
 
-impl<B: Backend> Proxy<B> for RankOne<B> {
+impl Proxy for RankOne {
     fn describe(&self) -> String {
         let units: usize = self.views.iter().map(|[_, units, _]| units).sum();
         format!("rank one in {units} units")
     }
 
-    fn check(&self, oracle: &dyn Oracle<B>) -> Result<(), Error> {
+    fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
         same_variables(oracle, self.x.layout(), self.directions.layout())
     }
 
     /// `w_h`, V.
-    fn parameters(&self) -> Vec<Vector<B>> {
+    fn parameters(&self) -> Vec<Vector> {
         vec![self.directions.clone(), self.mix.clone()]
     }
 
-    fn set_parameters(&mut self, parameters: Vec<Vector<B>>) {
+    fn set_parameters(&mut self, parameters: Vec<Vector>) {
         let [directions, mix] = parameters.try_into().expect("the parameters are w_h and V");
         (self.directions, self.mix) = (directions, mix);
     }
 
-    fn pull_to_parameters(&self, x: &Vector<B>, cotangent: &Vector<B>) -> Vec<Vector<B>> {
-        let row: Tensor<B, 2> = flatten(x).unsqueeze_dim(0);
+    fn pull_to_parameters(&self, x: &Vector, cotangent: &Vector) -> Vec<Vector> {
+        let row: Tensor<2> = flatten(x).unsqueeze_dim(0);
         let mut gains = self.pull_to_gains(cotangent);
         let mix = self.mix.map(|_| {
             let gain = gains.next().expect("a matrix for each variable of y");
             let row = row.clone().cast(gain.dtype());
-            gain.matmul(row).into_primitive().tensor()
+            gain.matmul(row).into_dispatch()
         });
         vec![self.scaled(x, cotangent), mix]
     }
@@ -185,14 +177,14 @@ impl<B: Backend> Proxy<B> for RankOne<B> {
 
 /// `Psi(x) = w_e + (V x) *_unit w_h`: [`RankOne`] with a constant.
 #[derive(Clone, Debug)]
-pub struct RankOneAffine<B: Backend> {
-    constant: Vector<B>,
-    linear: RankOne<B>,
+pub struct RankOneAffine {
+    constant: Vector,
+    linear: RankOne,
 }
 
-impl<B: Backend> RankOneAffine<B> {
+impl RankOneAffine {
     /// For variables like `x` and `y`, with `w_e = y`; the same `w_h` for the same seed.
-    pub fn new(x: &Vector<B>, y: &Vector<B>, seed: u64) -> Self {
+    pub fn new(x: &Vector, y: &Vector, seed: u64) -> Self {
         Self { constant: y.clone(), linear: RankOne::new(x, y, seed) }
     }
 
@@ -200,46 +192,41 @@ impl<B: Backend> RankOneAffine<B> {
     ///
     /// # Errors
     /// As [`RankOne::with_axes`].
-    pub fn with_axes(
-        x: &Vector<B>,
-        y: &Vector<B>,
-        axes: &[usize],
-        seed: u64,
-    ) -> Result<Self, Error> {
+    pub fn with_axes(x: &Vector, y: &Vector, axes: &[usize], seed: u64) -> Result<Self, Error> {
         Ok(Self { constant: y.clone(), linear: RankOne::with_axes(x, y, axes, seed)? })
     }
 }
 
-impl<B: Backend> Response<B> for RankOneAffine<B> {
-    fn respond(&self, x: &Vector<B>) -> Vector<B> {
+impl Response for RankOneAffine {
+    fn respond(&self, x: &Vector) -> Vector {
         self.constant.add(&self.linear.respond(x))
     }
 
-    fn pull_to_x(&self, x: &Vector<B>, cotangent: &Vector<B>) -> Vector<B> {
+    fn pull_to_x(&self, x: &Vector, cotangent: &Vector) -> Vector {
         self.linear.pull_to_x(x, cotangent)
     }
 }
 
-impl<B: Backend> Proxy<B> for RankOneAffine<B> {
+impl Proxy for RankOneAffine {
     fn describe(&self) -> String {
         format!("affine, {}", self.linear.describe())
     }
 
-    fn check(&self, oracle: &dyn Oracle<B>) -> Result<(), Error> {
+    fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
         self.linear.check(oracle)
     }
 
     /// `w_e`, `w_h`, V.
-    fn parameters(&self) -> Vec<Vector<B>> {
+    fn parameters(&self) -> Vec<Vector> {
         [vec![self.constant.clone()], self.linear.parameters()].concat()
     }
 
-    fn set_parameters(&mut self, mut parameters: Vec<Vector<B>>) {
+    fn set_parameters(&mut self, mut parameters: Vec<Vector>) {
         self.linear.set_parameters(parameters.split_off(1));
         self.constant = parameters.remove(0);
     }
 
-    fn pull_to_parameters(&self, x: &Vector<B>, cotangent: &Vector<B>) -> Vec<Vector<B>> {
+    fn pull_to_parameters(&self, x: &Vector, cotangent: &Vector) -> Vec<Vector> {
         [vec![cotangent.clone()], self.linear.pull_to_parameters(x, cotangent)].concat()
     }
 }

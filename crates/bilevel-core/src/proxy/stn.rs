@@ -1,7 +1,6 @@
 //! Self-tuning networks.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::perturbation::Scale;
 use super::{Hypernetwork, RankOneAffine, Region};
@@ -28,14 +27,14 @@ use crate::{Error, Oracle, Rates, Snapshot};
 /// Source: M. MacKay et al., "Self-tuning networks: bilevel optimization of hyperparameters using structured
 /// best-response functions", 2019, Sections 3.2 and 3.3, Alg. 1.
 #[derive(Clone, Debug)]
-pub struct Stn<B: Backend> {
-    inner: Hypernetwork<B, RankOneAffine<B>>,
+pub struct Stn {
+    inner: Hypernetwork<RankOneAffine>,
 }
 
-impl<B: Backend> Stn<B> {
+impl Stn {
     /// `response` trained by the lower step sizes of `rates`, at perturbations by `scale`; the same draws
     /// for the same seed.
-    pub fn new(response: RankOneAffine<B>, rates: Rates, scale: Scale, seed: u64) -> Self {
+    pub fn new(response: RankOneAffine, rates: Rates, scale: Scale, seed: u64) -> Self {
         Self { inner: Hypernetwork::new(response, rates, Region::local(scale), seed) }
     }
 
@@ -53,26 +52,26 @@ impl<B: Backend> Stn<B> {
     }
 
     /// The response as it is trained so far.
-    pub fn response(&self) -> &RankOneAffine<B> {
+    pub fn response(&self) -> &RankOneAffine {
         self.inner.proxy()
     }
 
     /// The learned standard deviations of the perturbation, if they are learned and were used.
-    pub fn scales(&self) -> Option<Vector<B>> {
+    pub fn scales(&self) -> Option<Vector> {
         self.inner.scales()
     }
 }
 
-impl<B: Backend> JointMethod<B> for Stn<B> {
+impl JointMethod for Stn {
     fn describe(&self) -> String {
         format!("stn({})", self.inner.settings())
     }
 
-    fn check(&self, oracle: &dyn Oracle<B>) -> Result<(), Error> {
+    fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
         self.inner.check(oracle)
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         self.inner.step(k, at)
     }
 
@@ -80,7 +79,7 @@ impl<B: Backend> JointMethod<B> for Stn<B> {
         self.inner.save(to);
     }
 
-    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         self.inner.restore(from, at)
     }
 }

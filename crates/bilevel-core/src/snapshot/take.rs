@@ -1,7 +1,6 @@
 //! The way back from a [`Snapshot`].
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 use burn::tensor::{DType, Shape, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -14,11 +13,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// If it is not there as that.
-    pub fn take_vector<B: Backend>(
-        &mut self,
-        name: &str,
-        like: &Vector<B>,
-    ) -> Result<Vector<B>, Error> {
+    pub fn take_vector(&mut self, name: &str, like: &Vector) -> Result<Vector, Error> {
         let leaves = like.layout().leaves().iter().enumerate();
         let data: Result<Vec<_>, _> = leaves
             .map(|(at, leaf)| self.take_data(&format!("{name}/{at}"), &leaf.shape, leaf.dtype))
@@ -30,11 +25,11 @@ impl Snapshot {
     ///
     /// # Errors
     /// If it is there as something else.
-    pub fn take_optional_vector<B: Backend>(
+    pub fn take_optional_vector(
         &mut self,
         name: &str,
-        like: &Vector<B>,
-    ) -> Result<Option<Vector<B>>, Error> {
+        like: &Vector,
+    ) -> Result<Option<Vector>, Error> {
         self.has(name).then(|| self.take_vector(name, like)).transpose()
     }
 
@@ -42,11 +37,11 @@ impl Snapshot {
     ///
     /// # Errors
     /// If they are not there as that.
-    pub fn take_vectors<'a, B: Backend>(
+    pub fn take_vectors<'a>(
         &mut self,
         name: &str,
-        like: impl IntoIterator<Item = &'a Vector<B>>,
-    ) -> Result<Vec<Vector<B>>, Error> {
+        like: impl IntoIterator<Item = &'a Vector>,
+    ) -> Result<Vec<Vector>, Error> {
         let like = like.into_iter().enumerate();
         like.map(|(at, like)| self.take_vector(&format!("{name}/{at}"), like)).collect()
     }
@@ -55,11 +50,11 @@ impl Snapshot {
     ///
     /// # Errors
     /// If they are not there as that.
-    pub fn take_array<B: Backend, const N: usize>(
+    pub fn take_array<const N: usize>(
         &mut self,
         name: &str,
-        like: [&Vector<B>; N],
-    ) -> Result<[Vector<B>; N], Error> {
+        like: [&Vector; N],
+    ) -> Result<[Vector; N], Error> {
         let taken = self.take_vectors(name, like)?;
         Ok(taken.try_into().unwrap_or_else(|_| unreachable!("one vector for each of `like`")))
     }
@@ -75,9 +70,7 @@ impl Snapshot {
         dtype: DType,
     ) -> Result<TensorData, Error> {
         match self.entries.remove(name) {
-            Some(Entry::Numbers(data))
-                if data.shape == *shape && data.dtype == dtype && is_whole(&data) =>
-            {
+            Some(Entry::Numbers(data)) if *data.shape() == *shape && data.dtype() == dtype => {
                 Ok(data)
             }
             entry => {
@@ -111,9 +104,7 @@ impl Snapshot {
     pub fn take_counts(&mut self, name: &str, bound: usize) -> Result<Vec<u64>, Error> {
         let below = |data: &TensorData| data.iter::<u64>().all(|count| count < bound as u64);
         match self.entries.remove(name) {
-            Some(Entry::Numbers(data))
-                if data.dtype == DType::U64 && is_whole(&data) && below(&data) =>
-            {
+            Some(Entry::Numbers(data)) if data.dtype() == DType::U64 && below(&data) => {
                 Ok(data.iter::<u64>().collect())
             }
             entry => {
@@ -167,7 +158,7 @@ impl Snapshot {
     pub fn take_generator(&mut self, name: &str) -> Result<ChaCha8Rng, Error> {
         let data = self.take_data(name, &Shape::new([GENERATOR]), DType::U8)?;
         let (mut seed, mut stream, mut position) = ([0; 32], [0; 8], [0; 16]);
-        let (head, rest) = data.bytes.split_at(seed.len());
+        let (head, rest) = data.as_bytes().split_at(seed.len());
         let (middle, tail) = rest.split_at(stream.len());
         seed.copy_from_slice(head);
         stream.copy_from_slice(middle);
@@ -216,17 +207,10 @@ impl Snapshot {
     }
 }
 
-/// Whether the bytes are as many as shape and type say: files may hold anything.
-fn is_whole(data: &TensorData) -> bool {
-    let simple = !matches!(data.dtype, DType::QFloat(_));
-    simple && data.bytes.len() == data.shape.num_elements() * data.dtype.size()
-}
-
 fn describe(entry: &Entry) -> String {
     match entry {
         Entry::Numbers(data) => {
-            let (bytes, shape) = (data.bytes.len(), data.shape.to_vec());
-            format!("{:?} numbers of the shape {shape:?} in {bytes} bytes", data.dtype)
+            format!("{:?} numbers of the shape {:?}", data.dtype(), data.shape().to_vec())
         }
         Entry::Count(count) => format!("the count {count}"),
         Entry::Name(name) => format!("the name `{name}`"),

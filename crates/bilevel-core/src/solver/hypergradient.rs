@@ -1,7 +1,6 @@
 //! Descent along hypergradients.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Solver, Step, name, project};
 use crate::error::positive;
@@ -27,26 +26,26 @@ pub enum Start {
 }
 
 /// Descends along hypergradients: `x' = Proj(optimiser(x, g))`.
-pub struct HypergradientSolver<'a, B: Backend> {
-    oracle: &'a dyn Oracle<B>,
-    method: Box<dyn HypergradientMethod<B>>,
-    upper: Box<dyn UpperStep<B> + 'a>,
-    projection: Option<Box<dyn Projection<B>>>,
+pub struct HypergradientSolver<'a> {
+    oracle: &'a dyn Oracle,
+    method: Box<dyn HypergradientMethod>,
+    upper: Box<dyn UpperStep + 'a>,
+    projection: Option<Box<dyn Projection>>,
     start: Start,
-    start_projection: Option<Box<dyn Projection<B>>>,
-    x: Vector<B>,
-    y0: Vector<B>,
-    y: Vector<B>,
+    start_projection: Option<Box<dyn Projection>>,
+    x: Vector,
+    y0: Vector,
+    y: Vector,
 }
 
-impl<'a, B: Backend> HypergradientSolver<'a, B> {
+impl<'a> HypergradientSolver<'a> {
     /// `method` on `oracle`, from `x` and `y`, x moved by `upper`.
     pub fn new(
-        oracle: &'a dyn Oracle<B>,
-        method: impl HypergradientMethod<B> + 'static,
-        upper: impl UpperStep<B> + 'a,
-        x: Vector<B>,
-        y: Vector<B>,
+        oracle: &'a dyn Oracle,
+        method: impl HypergradientMethod + 'static,
+        upper: impl UpperStep + 'a,
+        x: Vector,
+        y: Vector,
     ) -> Self {
         Self {
             oracle,
@@ -62,7 +61,7 @@ impl<'a, B: Backend> HypergradientSolver<'a, B> {
     }
 
     /// With x kept in a convex set.
-    pub fn with_projection(mut self, projection: impl Projection<B> + 'static) -> Self {
+    pub fn with_projection(mut self, projection: impl Projection + 'static) -> Self {
         self.x = projection.apply(&self.x);
         self.projection = Some(Box::new(projection));
         self
@@ -76,14 +75,14 @@ impl<'a, B: Backend> HypergradientSolver<'a, B> {
     }
 
     /// With a learned start kept in a convex set.
-    pub fn with_start_projection(mut self, projection: impl Projection<B> + 'static) -> Self {
+    pub fn with_start_projection(mut self, projection: impl Projection + 'static) -> Self {
         self.y0 = projection.apply(&self.y0);
         self.start_projection = Some(Box::new(projection));
         self
     }
 
     /// Where the lower level starts: z if it is learned.
-    pub fn lower_start(&self) -> &Vector<B> {
+    pub fn lower_start(&self) -> &Vector {
         match self.start {
             Start::Fixed | Start::Learned { .. } => &self.y0,
             Start::Warm => &self.y,
@@ -101,7 +100,7 @@ impl<'a, B: Backend> HypergradientSolver<'a, B> {
     }
 }
 
-impl<B: Backend> Solver<B> for HypergradientSolver<'_, B> {
+impl Solver for HypergradientSolver<'_> {
     fn step(&mut self, k: usize) -> Result<Step, Error> {
         self.check_start()?;
         let sample = Sample(k as u64);
@@ -133,11 +132,11 @@ impl<B: Backend> Solver<B> for HypergradientSolver<'_, B> {
         Ok(Step { upper_loss, lower_loss, gradient_norm, status })
     }
 
-    fn x(&self) -> &Vector<B> {
+    fn x(&self) -> &Vector {
         &self.x
     }
 
-    fn y(&self) -> &Vector<B> {
+    fn y(&self) -> &Vector {
         &self.y
     }
 

@@ -1,28 +1,27 @@
 //! Methods that move x and y at once.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::{Solver, Step, name};
 use crate::joint::{HeavyBall, Iterate, JointMethod};
 use crate::{Cost, Error, Level, Oracle, Projection, Sampler, Snapshot};
 
 /// Runs a [`JointMethod`].
-pub struct JointSolver<'a, B: Backend> {
-    method: Box<dyn JointMethod<B>>,
-    iterate: Iterate<'a, B>,
+pub struct JointSolver<'a> {
+    method: Box<dyn JointMethod>,
+    iterate: Iterate<'a>,
 }
 
-impl<'a, B: Backend> JointSolver<'a, B> {
+impl<'a> JointSolver<'a> {
     /// `method` on `oracle`, from `x` and `y`. Data that is divided into batches needs a sampler of them.
     ///
     /// # Errors
     /// If the method does not fit the problem.
     pub fn new(
-        oracle: &'a dyn Oracle<B>,
-        method: impl JointMethod<B> + 'static,
-        x: Vector<B>,
-        y: Vector<B>,
+        oracle: &'a dyn Oracle,
+        method: impl JointMethod + 'static,
+        x: Vector,
+        y: Vector,
     ) -> Result<Self, Error> {
         method.check(oracle)?;
         Ok(Self { method: Box::new(method), iterate: Iterate::new(oracle, x, y) })
@@ -35,7 +34,7 @@ impl<'a, B: Backend> JointSolver<'a, B> {
     }
 
     /// With momentum for the variable of `level`, where the method moves it.
-    pub fn with_momentum(mut self, level: Level, ball: HeavyBall<B>) -> Self {
+    pub fn with_momentum(mut self, level: Level, ball: HeavyBall) -> Self {
         let of = match level {
             Level::Upper => &mut self.iterate.upper_ball,
             Level::Lower => &mut self.iterate.lower_ball,
@@ -45,14 +44,14 @@ impl<'a, B: Backend> JointSolver<'a, B> {
     }
 
     /// With x kept in a convex set.
-    pub fn with_projection(mut self, projection: impl Projection<B> + 'static) -> Self {
+    pub fn with_projection(mut self, projection: impl Projection + 'static) -> Self {
         self.iterate.x = projection.apply(&self.iterate.x);
         self.iterate.upper_set = Some(Box::new(projection));
         self
     }
 
     /// With y kept in a convex set.
-    pub fn with_lower_projection(mut self, projection: impl Projection<B> + 'static) -> Self {
+    pub fn with_lower_projection(mut self, projection: impl Projection + 'static) -> Self {
         self.iterate.y = projection.apply(&self.iterate.y);
         self.iterate.lower_set = Some(Box::new(projection));
         self
@@ -64,19 +63,19 @@ impl<'a, B: Backend> JointSolver<'a, B> {
     }
 }
 
-impl<B: Backend> Solver<B> for JointSolver<'_, B> {
+impl Solver for JointSolver<'_> {
     fn step(&mut self, k: usize) -> Result<Step, Error> {
         self.iterate.check_sampler()?;
         let seen = self.method.step(k, &mut self.iterate)?;
-        let finite = |value: f64, what| {
-            if value.is_finite() {
-                return Ok(value);
+        let check = |ok: bool, what| {
+            if ok {
+                return Ok(());
             }
             Err(Error::NotFinite { what, step: k + 1, cure: "step sizes, or the penalty" })
         };
+        let finite = |value: f64, what| check(value.is_finite(), what).map(|()| value);
         let status = self.method.status();
-        // Nothing, where the status says that there is none.
-        finite(if status.is_broken() { f64::NAN } else { 0.0 }, "solution of the linear system")?;
+        check(!status.is_broken(), "solution of the linear system")?;
         let upper_loss = finite(seen.upper_loss.read(), "upper loss")?;
         let lower_loss = finite(seen.lower_loss.read(), "lower loss")?;
         let along_x = finite(seen.along_x.norm(), "direction of x")?;
@@ -85,17 +84,16 @@ impl<B: Backend> Solver<B> for JointSolver<'_, B> {
         for (moved, what) in
             [(&self.iterate.x, "upper variable"), (&self.iterate.y, "lower variable")]
         {
-            // 0 where all is finite.
-            finite(if moved.all_finite() { 0.0 } else { f64::NAN }, what)?;
+            check(moved.all_finite(), what)?;
         }
         Ok(Step { upper_loss, lower_loss, gradient_norm, status })
     }
 
-    fn x(&self) -> &Vector<B> {
+    fn x(&self) -> &Vector {
         &self.iterate.x
     }
 
-    fn y(&self) -> &Vector<B> {
+    fn y(&self) -> &Vector {
         &self.iterate.y
     }
 

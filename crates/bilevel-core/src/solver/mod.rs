@@ -6,8 +6,7 @@ mod joint;
 pub use hypergradient::{HypergradientSolver, Start};
 pub use joint::JointSolver;
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use crate::hypergradient::Status;
 use crate::{Cost, Error, Projection, Snapshot};
@@ -26,7 +25,7 @@ pub struct Step {
 }
 
 /// An algorithm that moves x and y, one upper step at a time. The loop is [`Executor`](crate::Executor)'s.
-pub trait Solver<B: Backend> {
+pub trait Solver {
     /// Upper step `k`, counted from 0.
     ///
     /// # Errors
@@ -34,10 +33,10 @@ pub trait Solver<B: Backend> {
     fn step(&mut self, k: usize) -> Result<Step, Error>;
 
     /// The upper variable.
-    fn x(&self) -> &Vector<B>;
+    fn x(&self) -> &Vector;
 
     /// The lower variable: that of the last hypergradient, or as it was moved last.
-    fn y(&self) -> &Vector<B>;
+    fn y(&self) -> &Vector;
 
     /// The oracle calls so far.
     fn cost(&self) -> Cost;
@@ -59,10 +58,7 @@ fn name(described: &str) -> &str {
     described.split('(').next().unwrap_or(described)
 }
 
-pub(crate) fn project<B: Backend>(
-    onto: &Option<Box<dyn Projection<B>>>,
-    moved: Vector<B>,
-) -> Vector<B> {
+pub(crate) fn project(onto: &Option<Box<dyn Projection>>, moved: Vector) -> Vector {
     match onto {
         Some(projection) => projection.apply(&moved),
         None => moved,

@@ -1,7 +1,5 @@
 //! Both inner problems warm-started.
 
-use burn::tensor::backend::Backend;
-
 use super::shared::{At, Auxiliary, descend};
 use crate::error::at_least_one;
 use crate::joint::{Iterate, JointMethod, Seen};
@@ -21,13 +19,13 @@ use crate::{Error, Level, Rates, Schedule, Snapshot};
 /// Source: M. Arbel and J. Mairal, "Amortized implicit differentiation for stochastic bilevel
 /// optimization", 2022.
 #[derive(Clone, Debug)]
-pub struct Amigo<B: Backend> {
-    auxiliary: Auxiliary<B>,
+pub struct Amigo {
+    auxiliary: Auxiliary,
     inner_steps: usize,
     system_steps: usize,
 }
 
-impl<B: Backend> Amigo<B> {
+impl Amigo {
     /// With the step sizes `rates`, T `inner_steps` and N `system_steps`.
     ///
     /// # Errors
@@ -50,13 +48,13 @@ impl<B: Backend> Amigo<B> {
     }
 }
 
-impl<B: Backend> JointMethod<B> for Amigo<B> {
+impl JointMethod for Amigo {
     fn describe(&self) -> String {
         let Self { auxiliary, inner_steps, system_steps } = self;
         format!("amigo({auxiliary}, {inner_steps} inner steps, {system_steps} system steps)")
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let rates = self.auxiliary.rates;
         let (lower_loss, along_y) = descend(at, rates.lower.at(k), self.inner_steps);
         let upper = [at.sampler.draw(Level::Upper)];
@@ -81,7 +79,7 @@ impl<B: Backend> JointMethod<B> for Amigo<B> {
         self.auxiliary.save(to);
     }
 
-    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         self.auxiliary.restore(from, at)
     }
 }

@@ -1,7 +1,5 @@
 //! Bilevel stochastic approximation.
 
-use burn::tensor::backend::Backend;
-
 use super::NeumannSeries;
 use super::series::Truncation;
 use crate::error::at_least_one;
@@ -47,12 +45,12 @@ impl Bsa {
     }
 }
 
-impl<B: Backend> JointMethod<B> for Bsa {
+impl JointMethod for Bsa {
     fn describe(&self) -> String {
         format!("bsa({}, {} inner steps, {})", self.rates, self.inner_steps, self.series)
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let Self { rates, inner_steps, series, truncation } = self;
         Ok(series.nested(k, at, *rates, *inner_steps, |at| series.truncated(at, truncation)))
     }
@@ -61,7 +59,7 @@ impl<B: Backend> JointMethod<B> for Bsa {
         self.truncation.save(to);
     }
 
-    fn restore(&mut self, from: &mut Snapshot, _: &Iterate<'_, B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, _: &Iterate<'_>) -> Result<(), Error> {
         self.truncation.restore(from)
     }
 }

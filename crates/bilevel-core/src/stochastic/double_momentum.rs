@@ -1,7 +1,6 @@
 //! Momentum on both levels: what `sustain` and `mrbo` share.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::NeumannSeries;
 use super::series::Draw;
@@ -11,24 +10,24 @@ use crate::{Error, Level, Rates, Schedule, Snapshot};
 
 /// STORM on `f_y` and on the hypergradient, both moved at once.
 #[derive(Clone, Debug)]
-pub(super) struct DoubleMomentum<B: Backend> {
+pub(super) struct DoubleMomentum {
     rates: Rates,
     upper: Schedule,
     lower: Schedule,
     pub series: NeumannSeries,
-    before: Option<Before<B>>,
+    before: Option<Before>,
 }
 
 /// The last step: where it was taken, and its directions.
 #[derive(Clone, Debug)]
-struct Before<B: Backend> {
-    x: Vector<B>,
-    y: Vector<B>,
+struct Before {
+    x: Vector,
+    y: Vector,
     /// `[d_y, d_x]`
-    along: [Vector<B>; 2],
+    along: [Vector; 2],
 }
 
-impl<B: Backend> DoubleMomentum<B> {
+impl DoubleMomentum {
     pub fn new(rates: Rates, both: Schedule, series: NeumannSeries) -> Result<Self, Error> {
         let both = momentum(both)?;
         Ok(Self { rates, upper: both, lower: both, series, before: None })
@@ -42,9 +41,9 @@ impl<B: Backend> DoubleMomentum<B> {
     pub fn step(
         &mut self,
         k: usize,
-        at: &mut Iterate<'_, B>,
-        draw: impl FnOnce(&mut Iterate<'_, B>) -> Draw,
-    ) -> Seen<B> {
+        at: &mut Iterate<'_>,
+        draw: impl FnOnce(&mut Iterate<'_>) -> Draw,
+    ) -> Seen {
         let sample = [at.sampler.draw(Level::Lower)];
         let draw = draw(at);
         let now = At::now(at);
@@ -70,7 +69,7 @@ impl<B: Backend> DoubleMomentum<B> {
         }
     }
 
-    pub fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+    pub fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         self.before = None;
         if from.has("before") {
             let like = [&at.x, &at.y, &at.y, &at.x];
@@ -81,7 +80,7 @@ impl<B: Backend> DoubleMomentum<B> {
     }
 }
 
-impl<B: Backend> std::fmt::Display for DoubleMomentum<B> {
+impl std::fmt::Display for DoubleMomentum {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { rates, upper, lower, series, .. } = self;
         write!(f, "{rates}, momentum {upper} and {lower}, {series}")

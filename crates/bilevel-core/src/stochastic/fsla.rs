@@ -1,7 +1,6 @@
 //! The fully single loop algorithm.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::shared::{At, Auxiliary, corrected, descend, momentum, weight};
 use crate::joint::{Iterate, JointMethod, Seen};
@@ -25,14 +24,14 @@ use crate::{Direction, Error, Level, Loss, Point, Rates, Sample, Schedule, Snaps
 /// Source: J. Li, B. Gu and H. Huang, "A fully single loop algorithm for bilevel optimization without
 /// Hessian inverse", 2022.
 #[derive(Clone, Debug)]
-pub struct Fsla<B: Backend> {
-    auxiliary: Auxiliary<B>,
+pub struct Fsla {
+    auxiliary: Auxiliary,
     momentum: Schedule,
     /// The last x, and the direction against which it was moved.
-    before: Option<(Vector<B>, Vector<B>)>,
+    before: Option<(Vector, Vector)>,
 }
 
-impl<B: Backend> Fsla<B> {
+impl Fsla {
     /// With the step sizes `rates` and the weight h of a new sample, `momentum`.
     ///
     /// # Errors
@@ -53,23 +52,18 @@ impl<B: Backend> Fsla<B> {
 }
 
 /// F and `D`.
-fn along<B: Backend>(
-    at: &At<'_, B>,
-    v: &Vector<B>,
-    upper: Sample,
-    lower: Sample,
-) -> (Loss<B>, Vector<B>) {
+fn along(at: &At<'_>, v: &Vector, upper: Sample, lower: Sample) -> (Loss, Vector) {
     let point = Point { x: at.x, y: at.y, sample: upper };
     let (loss, sides) = at.oracle.gradient(Level::Upper, point, Wrt::Upper);
     (loss, sides.into_x().add(&at.cross(v, &[lower])))
 }
 
-impl<B: Backend> JointMethod<B> for Fsla<B> {
+impl JointMethod for Fsla {
     fn describe(&self) -> String {
         format!("fsla({}, momentum {})", self.auxiliary, self.momentum)
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let rates = self.auxiliary.rates;
         let (y, v) = (at.y.clone(), self.auxiliary.v(at));
         let (lower_loss, along_y) = descend(at, rates.lower.at(k), 1);
@@ -102,7 +96,7 @@ impl<B: Backend> JointMethod<B> for Fsla<B> {
         }
     }
 
-    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         self.auxiliary.restore(from, at)?;
         self.before = None;
         if from.has("before") {

@@ -1,7 +1,5 @@
 //! Momentum on both levels, with a batch for every factor of the series.
 
-use burn::tensor::backend::Backend;
-
 use super::NeumannSeries;
 use super::double_momentum::DoubleMomentum;
 use crate::joint::{Iterate, JointMethod, Seen};
@@ -23,9 +21,9 @@ use crate::{Error, Rates, Schedule, Snapshot};
 ///
 /// Source: J. Yang, K. Ji and Y. Liang, "Provably faster algorithms for bilevel optimization", 2021.
 #[derive(Clone, Debug)]
-pub struct Mrbo<B: Backend>(DoubleMomentum<B>);
+pub struct Mrbo(DoubleMomentum);
 
-impl<B: Backend> Mrbo<B> {
+impl Mrbo {
     /// With the step sizes `rates`, the weight of a new sample on both levels, `momentum`, and the
     /// hypergradient by `series`.
     ///
@@ -48,12 +46,12 @@ impl<B: Backend> Mrbo<B> {
     }
 }
 
-impl<B: Backend> JointMethod<B> for Mrbo<B> {
+impl JointMethod for Mrbo {
     fn describe(&self) -> String {
         format!("mrbo({})", self.0)
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let series = self.0.series;
         Ok(self.0.step(k, at, |at| series.whole(at)))
     }
@@ -62,7 +60,7 @@ impl<B: Backend> JointMethod<B> for Mrbo<B> {
         self.0.save(to);
     }
 
-    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         self.0.restore(from, at)
     }
 }

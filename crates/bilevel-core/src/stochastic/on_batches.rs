@@ -1,7 +1,5 @@
 //! A hypergradient method on batches.
 
-use burn::tensor::backend::Backend;
-
 use super::shared::descend;
 use crate::error::at_least_one;
 use crate::hypergradient::{HypergradientMethod, Status};
@@ -27,20 +25,20 @@ use crate::{Error, Rates, Snapshot};
 /// ApproxGrad is trained like this; with a linear solver that goes on from its last solution it is the scheme of
 /// [`Amigo`](crate::Amigo).
 #[derive(Debug)]
-pub struct OnBatches<B: Backend> {
-    method: Box<dyn HypergradientMethod<B>>,
+pub struct OnBatches {
+    method: Box<dyn HypergradientMethod>,
     rates: Rates,
     training_steps: usize,
     status: Status,
 }
 
-impl<B: Backend> OnBatches<B> {
+impl OnBatches {
     /// `method` after T `training_steps` of y each time, with the step sizes `rates` of x and of the training.
     ///
     /// # Errors
     /// If there is no training step.
     pub fn new(
-        method: impl HypergradientMethod<B> + 'static,
+        method: impl HypergradientMethod + 'static,
         rates: Rates,
         training_steps: usize,
     ) -> Result<Self, Error> {
@@ -50,13 +48,13 @@ impl<B: Backend> OnBatches<B> {
     }
 }
 
-impl<B: Backend> JointMethod<B> for OnBatches<B> {
+impl JointMethod for OnBatches {
     fn describe(&self) -> String {
         let Self { method, rates, training_steps, .. } = self;
         format!("on-batches({}, {rates}, {training_steps} training steps)", method.describe())
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let (lower_loss, along_y) = descend(at, self.rates.lower.at(k), self.training_steps);
         let samples = at.draw();
         let found = self.method.hypergradient(at.stage(samples), &at.y)?;
@@ -75,7 +73,7 @@ impl<B: Backend> JointMethod<B> for OnBatches<B> {
         to.put_within("method", |to| self.method.save(to));
     }
 
-    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         from.take_within("method", |from| self.method.restore(from, &at.x, &at.y))
     }
 }

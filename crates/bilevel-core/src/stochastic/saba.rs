@@ -2,8 +2,7 @@
 
 use std::array::from_fn;
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::shared::{At, Auxiliary, all, corrected, directions, mean};
 use crate::joint::{Iterate, JointMethod, Seen};
@@ -29,27 +28,27 @@ use crate::{Error, Level, Loss, Rates, Sample, Schedule, Snapshot};
 /// Source: M. Dagréou, P. Ablin, S. Vaiter and T. Moreau, "A framework for bilevel optimization that enables
 /// stochastic and global variance reduction algorithms", 2022.
 #[derive(Clone, Debug)]
-pub struct Saba<B: Backend> {
-    auxiliary: Auxiliary<B>,
-    seen: Option<(Memory<B, 3>, Memory<B, 2>)>,
+pub struct Saba {
+    auxiliary: Auxiliary,
+    seen: Option<(Memory<3>, Memory<2>)>,
 }
 
 /// What was last seen of each batch, and its mean.
 #[derive(Clone, Debug)]
-struct Memory<B: Backend, const N: usize> {
-    batches: Vec<[Vector<B>; N]>,
-    mean: [Vector<B>; N],
+struct Memory<const N: usize> {
+    batches: Vec<[Vector; N]>,
+    mean: [Vector; N],
 }
 
-impl<B: Backend, const N: usize> Memory<B, N> {
+impl<const N: usize> Memory<N> {
     /// Of what all batches gave, and the loss of the last.
-    fn new(seen: Vec<(Loss<B>, [Vector<B>; N])>) -> (Loss<B>, Self) {
+    fn new(seen: Vec<(Loss, [Vector; N])>) -> (Loss, Self) {
         let (loss, mean) = mean(seen.iter().cloned());
         (loss, Self { batches: seen.into_iter().map(|(_, parts)| parts).collect(), mean })
     }
 
     /// The corrected estimate, `new` being seen of a batch.
-    fn see(&mut self, Sample(batch): Sample, new: [Vector<B>; N]) -> [Vector<B>; N] {
+    fn see(&mut self, Sample(batch): Sample, new: [Vector; N]) -> [Vector; N] {
         let share = 1.0 / self.batches.len() as f64;
         let old = &mut self.batches[batch as usize];
         let estimate = corrected([0.0; N], &self.mean, &new, old);
@@ -66,14 +65,14 @@ impl<B: Backend, const N: usize> Memory<B, N> {
     }
 
     /// That of `batches` batches, each of vectors like `like`.
-    fn restored(from: &mut Snapshot, batches: usize, like: [&Vector<B>; N]) -> Result<Self, Error> {
+    fn restored(from: &mut Snapshot, batches: usize, like: [&Vector; N]) -> Result<Self, Error> {
         let mut batch = |at| from.take_array(&format!("batches/{at}"), like);
         let batches = (0..batches).map(&mut batch).collect::<Result<_, _>>()?;
         Ok(Self { batches, mean: from.take_array("mean", like)? })
     }
 }
 
-impl<B: Backend> Saba<B> {
+impl Saba {
     /// With the step sizes `rates`.
     pub fn new(rates: Rates) -> Self {
         Self { auxiliary: Auxiliary::new(rates), seen: None }
@@ -89,12 +88,12 @@ impl<B: Backend> Saba<B> {
     }
 }
 
-impl<B: Backend> JointMethod<B> for Saba<B> {
+impl JointMethod for Saba {
     fn describe(&self) -> String {
         format!("saba({})", self.auxiliary)
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let v = self.auxiliary.v(at);
         let (upper_loss, lower_loss, along);
         if let Some((lower_memory, upper_memory)) = &mut self.seen {
@@ -130,7 +129,7 @@ impl<B: Backend> JointMethod<B> for Saba<B> {
         }
     }
 
-    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         self.auxiliary.restore(from, at)?;
         self.seen = None;
         if from.has("lower") {

@@ -1,7 +1,6 @@
 //! Hypergradients by a Neumann series whose factors are sampled.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -68,20 +67,16 @@ impl NeumannSeries {
     }
 
     /// A batch for every factor, and all partial products.
-    pub(super) fn whole<B: Backend>(&self, at: &mut Iterate<'_, B>) -> Draw {
+    pub(super) fn whole(&self, at: &mut Iterate<'_>) -> Draw {
         Draw { truncated: false, ..Self::sampled(at, self.terms - 1) }
     }
 
     /// A random number of factors, and the last product alone.
-    pub(super) fn truncated<B: Backend>(
-        &self,
-        at: &mut Iterate<'_, B>,
-        Truncation(rng): &mut Truncation,
-    ) -> Draw {
+    pub(super) fn truncated(&self, at: &mut Iterate<'_>, Truncation(rng): &mut Truncation) -> Draw {
         Self::sampled(at, rng.random_range(0..self.terms))
     }
 
-    fn sampled<B: Backend>(at: &mut Iterate<'_, B>, factors: usize) -> Draw {
+    fn sampled(at: &mut Iterate<'_>, factors: usize) -> Draw {
         let upper = vec![at.sampler.draw(Level::Upper)];
         let mut lower = || vec![at.sampler.draw(Level::Lower)];
         let factors = (0..factors).map(|_| lower()).collect();
@@ -89,7 +84,7 @@ impl NeumannSeries {
     }
 
     /// All batches for everything.
-    pub(super) fn full<B: Backend>(&self, at: &Iterate<'_, B>) -> Draw {
+    pub(super) fn full(&self, at: &Iterate<'_>) -> Draw {
         let lower = all(at, Level::Lower);
         Draw {
             upper: all(at, Level::Upper),
@@ -100,11 +95,7 @@ impl NeumannSeries {
     }
 
     /// F and `D_x`.
-    pub(super) fn hypergradient<B: Backend>(
-        &self,
-        at: &At<'_, B>,
-        draw: &Draw,
-    ) -> (Loss<B>, Vector<B>) {
+    pub(super) fn hypergradient(&self, at: &At<'_>, draw: &Draw) -> (Loss, Vector) {
         let (loss, [slope, along_x]) = at.upper(&draw.upper);
         let mut product = slope;
         let mut sum = product.clone();
@@ -119,14 +110,14 @@ impl NeumannSeries {
     }
 
     /// Steps on y, then one on x at the y that they end at.
-    pub(super) fn nested<B: Backend>(
+    pub(super) fn nested(
         &self,
         k: usize,
-        at: &mut Iterate<'_, B>,
+        at: &mut Iterate<'_>,
         rates: Rates,
         inner_steps: usize,
-        draw: impl FnOnce(&mut Iterate<'_, B>) -> Draw,
-    ) -> Seen<B> {
+        draw: impl FnOnce(&mut Iterate<'_>) -> Draw,
+    ) -> Seen {
         let (lower_loss, along_y) = descend(at, rates.lower.at(k), inner_steps);
         let draw = draw(at);
         let (upper_loss, along_x) = self.hypergradient(&At::now(at), &draw);

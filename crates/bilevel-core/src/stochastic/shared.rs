@@ -2,30 +2,29 @@
 
 use std::array::from_fn;
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use crate::joint::Iterate;
 use crate::{Direction, Error, Level, Loss, Oracle, Point, Rates, Sample, Schedule, Snapshot, Wrt};
 
 /// Where derivatives are taken; each of them is the mean over the samples that it is given.
-pub(super) struct At<'a, B: Backend> {
-    pub oracle: &'a dyn Oracle<B>,
-    pub x: &'a Vector<B>,
-    pub y: &'a Vector<B>,
+pub(super) struct At<'a> {
+    pub oracle: &'a dyn Oracle,
+    pub x: &'a Vector,
+    pub y: &'a Vector,
 }
 
-impl<'a, B: Backend> At<'a, B> {
-    pub fn now(at: &'a Iterate<'_, B>) -> Self {
+impl<'a> At<'a> {
+    pub fn now(at: &'a Iterate<'_>) -> Self {
         Self { oracle: at.oracle, x: &at.x, y: &at.y }
     }
 
-    fn point(&self, sample: Sample) -> Point<'_, B> {
+    fn point(&self, sample: Sample) -> Point<'_> {
         Point { x: self.x, y: self.y, sample }
     }
 
     /// f on the last sample, and `f_y`.
-    pub fn slope(&self, samples: &[Sample]) -> (Loss<B>, Vector<B>) {
+    pub fn slope(&self, samples: &[Sample]) -> (Loss, Vector) {
         let (loss, [slope]) = mean(samples.iter().map(|&sample| {
             let (loss, sides) = self.oracle.gradient(Level::Lower, self.point(sample), Wrt::Lower);
             (loss, [sides.into_y()])
@@ -34,7 +33,7 @@ impl<'a, B: Backend> At<'a, B> {
     }
 
     /// F on the last sample, `F_y` and `F_x`.
-    pub fn upper(&self, samples: &[Sample]) -> (Loss<B>, [Vector<B>; 2]) {
+    pub fn upper(&self, samples: &[Sample]) -> (Loss, [Vector; 2]) {
         mean(samples.iter().map(|&sample| {
             let (loss, sides) = self.oracle.gradient(Level::Upper, self.point(sample), Wrt::Both);
             let (x, y) = sides.into_both();
@@ -43,7 +42,7 @@ impl<'a, B: Backend> At<'a, B> {
     }
 
     /// `f_yy v`.
-    pub fn hessian(&self, v: &Vector<B>, samples: &[Sample]) -> Vector<B> {
+    pub fn hessian(&self, v: &Vector, samples: &[Sample]) -> Vector {
         let along = Direction::lower(v);
         let ((), [product]) = mean(samples.iter().map(|&sample| {
             let point = self.point(sample);
@@ -53,7 +52,7 @@ impl<'a, B: Backend> At<'a, B> {
     }
 
     /// `f_xy' v`.
-    pub fn cross(&self, v: &Vector<B>, samples: &[Sample]) -> Vector<B> {
+    pub fn cross(&self, v: &Vector, samples: &[Sample]) -> Vector {
         let along = Direction::lower(v);
         let ((), [product]) = mean(samples.iter().map(|&sample| {
             let point = self.point(sample);
@@ -63,7 +62,7 @@ impl<'a, B: Backend> At<'a, B> {
     }
 
     /// f on the last sample, `f_y`, `f_yy v` and `f_xy' v`.
-    pub fn lower(&self, v: &Vector<B>, samples: &[Sample]) -> (Loss<B>, [Vector<B>; 3]) {
+    pub fn lower(&self, v: &Vector, samples: &[Sample]) -> (Loss, [Vector; 3]) {
         let along = Direction::lower(v);
         mean(samples.iter().map(|&sample| {
             let point = self.point(sample);
@@ -76,9 +75,9 @@ impl<'a, B: Backend> At<'a, B> {
 }
 
 /// The mean, and what else the last term has.
-pub(super) fn mean<B: Backend, L, const N: usize>(
-    terms: impl Iterator<Item = (L, [Vector<B>; N])>,
-) -> (L, [Vector<B>; N]) {
+pub(super) fn mean<L, const N: usize>(
+    terms: impl Iterator<Item = (L, [Vector; N])>,
+) -> (L, [Vector; N]) {
     let mut count = 0;
     let sum = terms
         .inspect(|_| count += 1)
@@ -88,26 +87,23 @@ pub(super) fn mean<B: Backend, L, const N: usize>(
 }
 
 /// All batches of a level.
-pub(super) fn all<B: Backend>(at: &Iterate<'_, B>, level: Level) -> Vec<Sample> {
+pub(super) fn all(at: &Iterate<'_>, level: Level) -> Vec<Sample> {
     (0..at.sampler.batches(level) as u64).map(Sample).collect()
 }
 
 /// `D_y`, `D_v` and `D_x` from what the levels give: `[f_y, f_yy v, f_xy' v]` and `[F_y, F_x]`.
-pub(super) fn directions<B: Backend>(
-    [y, v, x]: [Vector<B>; 3],
-    [upper_y, upper_x]: [Vector<B>; 2],
-) -> [Vector<B>; 3] {
+pub(super) fn directions([y, v, x]: [Vector; 3], [upper_y, upper_x]: [Vector; 2]) -> [Vector; 3] {
     [y, v.add(&upper_y), x.add(&upper_x)]
 }
 
 /// `new + (1 - weight) (memory - old)`: estimates here by those that were made elsewhere, `new` and `old`
 /// being one sample at both places. SARAH and SAGA have weight 0, STORM its momentum.
-pub(super) fn corrected<B: Backend, const N: usize>(
+pub(super) fn corrected<const N: usize>(
     weights: [f64; N],
-    memory: &[Vector<B>; N],
-    new: &[Vector<B>; N],
-    old: &[Vector<B>; N],
-) -> [Vector<B>; N] {
+    memory: &[Vector; N],
+    new: &[Vector; N],
+    old: &[Vector; N],
+) -> [Vector; N] {
     from_fn(|i| new[i].axpy(1.0 - weights[i], &memory[i].sub(&old[i])))
 }
 
@@ -131,11 +127,7 @@ pub(super) fn weight(schedule: Schedule, k: usize) -> f64 {
 }
 
 /// Steps of stochastic gradient descent on y, each on a batch of its own: f and `f_y` at the last one.
-pub(super) fn descend<B: Backend>(
-    at: &mut Iterate<'_, B>,
-    rate: f64,
-    steps: usize,
-) -> (Loss<B>, Vector<B>) {
+pub(super) fn descend(at: &mut Iterate<'_>, rate: f64, steps: usize) -> (Loss, Vector) {
     let mut step = || {
         let sample = at.sampler.draw(Level::Lower);
         let (loss, along) = At::now(at).slope(&[sample]);
@@ -148,13 +140,13 @@ pub(super) fn descend<B: Backend>(
 
 /// v, which follows the solution of `f_yy v + F_y = 0` from 0, and the step sizes of all three variables.
 #[derive(Clone, Debug)]
-pub(super) struct Auxiliary<B: Backend> {
+pub(super) struct Auxiliary {
     pub rates: Rates,
     rate: Schedule,
-    v: Option<Vector<B>>,
+    v: Option<Vector>,
 }
 
-impl<B: Backend> Auxiliary<B> {
+impl Auxiliary {
     pub fn new(rates: Rates) -> Self {
         Self { rates, rate: rates.lower, v: None }
     }
@@ -164,12 +156,12 @@ impl<B: Backend> Auxiliary<B> {
         Ok(self)
     }
 
-    pub fn v(&self, at: &Iterate<'_, B>) -> Vector<B> {
+    pub fn v(&self, at: &Iterate<'_>) -> Vector {
         self.v.clone().unwrap_or_else(|| at.y.zeros_like())
     }
 
     /// `v' = v - rate * along`.
-    pub fn move_v(&mut self, k: usize, v: &Vector<B>, along: &Vector<B>) {
+    pub fn move_v(&mut self, k: usize, v: &Vector, along: &Vector) {
         self.v = Some(v.axpy(-self.rate.at(k), along));
     }
 
@@ -177,9 +169,9 @@ impl<B: Backend> Auxiliary<B> {
     pub fn advance(
         &mut self,
         k: usize,
-        at: &mut Iterate<'_, B>,
-        v: &Vector<B>,
-        [along_y, along_v, along_x]: &[Vector<B>; 3],
+        at: &mut Iterate<'_>,
+        v: &Vector,
+        [along_y, along_v, along_x]: &[Vector; 3],
     ) {
         at.move_y(self.rates.lower.at(k), along_y);
         self.move_v(k, v, along_v);
@@ -190,13 +182,13 @@ impl<B: Backend> Auxiliary<B> {
         to.put_optional_vector("v", self.v.as_ref());
     }
 
-    pub fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+    pub fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         self.v = from.take_optional_vector("v", &at.y)?;
         Ok(())
     }
 }
 
-impl<B: Backend> std::fmt::Display for Auxiliary<B> {
+impl std::fmt::Display for Auxiliary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}, v by {}", self.rates, self.rate)
     }

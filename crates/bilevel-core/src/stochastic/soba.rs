@@ -1,7 +1,5 @@
 //! One direction for each variable.
 
-use burn::tensor::backend::Backend;
-
 use super::shared::{At, Auxiliary, directions};
 use crate::joint::{Iterate, JointMethod, Seen};
 use crate::{Error, Rates, Schedule, Snapshot};
@@ -23,9 +21,9 @@ use crate::{Error, Rates, Schedule, Snapshot};
 /// Source: M. Dagréou, P. Ablin, S. Vaiter and T. Moreau, "A framework for bilevel optimization that enables
 /// stochastic and global variance reduction algorithms", 2022.
 #[derive(Clone, Debug)]
-pub struct Soba<B: Backend>(Auxiliary<B>);
+pub struct Soba(Auxiliary);
 
-impl<B: Backend> Soba<B> {
+impl Soba {
     /// With the step sizes `rates`.
     pub fn new(rates: Rates) -> Self {
         Self(Auxiliary::new(rates))
@@ -40,12 +38,12 @@ impl<B: Backend> Soba<B> {
     }
 }
 
-impl<B: Backend> JointMethod<B> for Soba<B> {
+impl JointMethod for Soba {
     fn describe(&self) -> String {
         format!("soba({})", self.0)
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let samples = at.draw();
         let (now, v) = (At::now(at), self.0.v(at));
         let (lower_loss, lower) = now.lower(&v, &[samples.lower]);
@@ -60,7 +58,7 @@ impl<B: Backend> JointMethod<B> for Soba<B> {
         self.0.save(to);
     }
 
-    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         self.0.restore(from, at)
     }
 }

@@ -1,7 +1,6 @@
 //! Recursive estimates of the directions of `soba`.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::shared::{At, Auxiliary, all, corrected, directions};
 use crate::error::at_least_one;
@@ -26,22 +25,22 @@ use crate::{Error, Level, Rates, Schedule, Snapshot};
 /// Source: M. Dagréou, T. Moreau, S. Vaiter and P. Ablin, "A lower bound and a near-optimal algorithm for
 /// bilevel empirical risk minimization", 2024.
 #[derive(Clone, Debug)]
-pub struct Srba<B: Backend> {
-    auxiliary: Auxiliary<B>,
+pub struct Srba {
+    auxiliary: Auxiliary,
     period: usize,
-    before: Option<Before<B>>,
+    before: Option<Before>,
 }
 
 /// The last step: where it was taken, and its directions.
 #[derive(Clone, Debug)]
-struct Before<B: Backend> {
-    x: Vector<B>,
-    y: Vector<B>,
-    v: Vector<B>,
-    along: [Vector<B>; 3],
+struct Before {
+    x: Vector,
+    y: Vector,
+    v: Vector,
+    along: [Vector; 3],
 }
 
-impl<B: Backend> Srba<B> {
+impl Srba {
     /// With the step sizes `rates` and all batches every `period` steps.
     ///
     /// # Errors
@@ -61,12 +60,12 @@ impl<B: Backend> Srba<B> {
     }
 }
 
-impl<B: Backend> JointMethod<B> for Srba<B> {
+impl JointMethod for Srba {
     fn describe(&self) -> String {
         format!("srba({}, all batches every {} steps)", self.auxiliary, self.period)
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let before = self.before.take().filter(|_| !k.is_multiple_of(self.period));
         let (lower, upper) = match before {
             Some(_) => {
@@ -75,7 +74,7 @@ impl<B: Backend> JointMethod<B> for Srba<B> {
             }
             None => (all(at, Level::Lower), all(at, Level::Upper)),
         };
-        let on_samples = |point: At<'_, B>, v: &Vector<B>| {
+        let on_samples = |point: At<'_>, v: &Vector| {
             let (lower_loss, lower) = point.lower(v, &lower);
             let (upper_loss, upper) = point.upper(&upper);
             (upper_loss, lower_loss, directions(lower, upper))
@@ -100,7 +99,7 @@ impl<B: Backend> JointMethod<B> for Srba<B> {
         }
     }
 
-    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         self.auxiliary.restore(from, at)?;
         self.before = None;
         if from.has("before") {

@@ -1,7 +1,5 @@
 //! The stochastic bilevel optimizer.
 
-use burn::tensor::backend::Backend;
-
 use super::NeumannSeries;
 use crate::error::at_least_one;
 use crate::joint::{Iterate, JointMethod, Seen};
@@ -38,12 +36,12 @@ impl StocBio {
     }
 }
 
-impl<B: Backend> JointMethod<B> for StocBio {
+impl JointMethod for StocBio {
     fn describe(&self) -> String {
         format!("stocbio({}, {} inner steps, {})", self.rates, self.inner_steps, self.series)
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let Self { rates, inner_steps, series } = self;
         Ok(series.nested(k, at, *rates, *inner_steps, |at| series.whole(at)))
     }

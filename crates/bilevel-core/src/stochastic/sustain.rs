@@ -1,7 +1,5 @@
 //! Momentum on both levels, with a series of random length.
 
-use burn::tensor::backend::Backend;
-
 use super::NeumannSeries;
 use super::double_momentum::DoubleMomentum;
 use super::series::Truncation;
@@ -26,12 +24,12 @@ use crate::{Error, Rates, Schedule, Snapshot};
 /// Source: P. Khanduri et al., "A near-optimal algorithm for stochastic bilevel optimization via
 /// double-momentum", 2021.
 #[derive(Clone, Debug)]
-pub struct Sustain<B: Backend> {
-    double: DoubleMomentum<B>,
+pub struct Sustain {
+    double: DoubleMomentum,
     truncation: Truncation,
 }
 
-impl<B: Backend> Sustain<B> {
+impl Sustain {
     /// With the step sizes `rates`, the weight of a new sample on both levels, `momentum`, and the
     /// hypergradient by `series`, truncated by the seed 0.
     ///
@@ -62,12 +60,12 @@ impl<B: Backend> Sustain<B> {
     }
 }
 
-impl<B: Backend> JointMethod<B> for Sustain<B> {
+impl JointMethod for Sustain {
     fn describe(&self) -> String {
         format!("sustain({})", self.double)
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let (series, truncation) = (self.double.series, &mut self.truncation);
         Ok(self.double.step(k, at, |at| series.truncated(at, truncation)))
     }
@@ -77,7 +75,7 @@ impl<B: Backend> JointMethod<B> for Sustain<B> {
         self.truncation.save(to);
     }
 
-    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         self.double.restore(from, at)?;
         self.truncation.restore(from)
     }

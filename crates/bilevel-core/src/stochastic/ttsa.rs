@@ -1,7 +1,5 @@
 //! Two time scales.
 
-use burn::tensor::backend::Backend;
-
 use super::NeumannSeries;
 use super::series::Truncation;
 use crate::joint::{Iterate, JointMethod, Seen};
@@ -42,12 +40,12 @@ impl Ttsa {
     }
 }
 
-impl<B: Backend> JointMethod<B> for Ttsa {
+impl JointMethod for Ttsa {
     fn describe(&self) -> String {
         format!("ttsa({}, {})", self.rates, self.series)
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let Self { rates, series, truncation } = self;
         Ok(series.nested(k, at, *rates, 1, |at| series.truncated(at, truncation)))
     }
@@ -56,7 +54,7 @@ impl<B: Backend> JointMethod<B> for Ttsa {
         self.truncation.save(to);
     }
 
-    fn restore(&mut self, from: &mut Snapshot, _: &Iterate<'_, B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, _: &Iterate<'_>) -> Result<(), Error> {
         self.truncation.restore(from)
     }
 }

@@ -1,7 +1,6 @@
 //! Recursive estimates with an inner loop.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::NeumannSeries;
 use super::shared::{At, all, corrected};
@@ -29,16 +28,16 @@ use crate::{Error, Level, Rates, Snapshot};
 ///
 /// Source: J. Yang, K. Ji and Y. Liang, "Provably faster algorithms for bilevel optimization", 2021.
 #[derive(Clone, Debug)]
-pub struct Vrbo<B: Backend> {
+pub struct Vrbo {
     rates: Rates,
     period: usize,
     inner_steps: usize,
     series: NeumannSeries,
     /// `[d_y, d_x]`
-    memory: Option<[Vector<B>; 2]>,
+    memory: Option<[Vector; 2]>,
 }
 
-impl<B: Backend> Vrbo<B> {
+impl Vrbo {
     /// With the step sizes `rates`, all batches every `period` steps of x, T `inner_steps` and the
     /// hypergradient by `series`.
     ///
@@ -60,7 +59,7 @@ impl<B: Backend> Vrbo<B> {
     }
 }
 
-impl<B: Backend> JointMethod<B> for Vrbo<B> {
+impl JointMethod for Vrbo {
     fn describe(&self) -> String {
         let Self { rates, period, inner_steps, series, .. } = self;
         format!(
@@ -68,7 +67,7 @@ impl<B: Backend> JointMethod<B> for Vrbo<B> {
         )
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let series = self.series;
         let mut along = match self.memory.take() {
             Some(along) if !k.is_multiple_of(self.period) => along,
@@ -82,10 +81,10 @@ impl<B: Backend> JointMethod<B> for Vrbo<B> {
         let mut before = (at.x.clone(), at.y.clone());
         at.move_x(self.rates.upper.at(k), &along_x);
 
-        let mut correct = |at: &mut Iterate<'_, B>, along: &mut [Vector<B>; 2]| {
+        let mut correct = |at: &mut Iterate<'_>, along: &mut [Vector; 2]| {
             let sample = [at.sampler.draw(Level::Lower)];
             let draw = series.whole(at);
-            let both = |point: At<'_, B>| {
+            let both = |point: At<'_>| {
                 let (lower_loss, along_y) = point.slope(&sample);
                 let (upper_loss, along_x) = series.hypergradient(&point, &draw);
                 (upper_loss, lower_loss, [along_y, along_x])
@@ -113,7 +112,7 @@ impl<B: Backend> JointMethod<B> for Vrbo<B> {
         }
     }
 
-    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         let like = [&at.y, &at.x];
         self.memory = from.has("along").then(|| from.take_array("along", like)).transpose()?;
         Ok(())

@@ -1,7 +1,6 @@
 //! Plain gradient descent on x.
 
-use bilevel_autodiff::Vector;
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 use super::UpperStep;
 use crate::error::positive;
@@ -24,8 +23,8 @@ impl GradientStep {
     }
 }
 
-impl<B: Backend> UpperStep<B> for GradientStep {
-    fn step(&mut self, x: &Vector<B>, gradient: &Vector<B>) -> Vector<B> {
+impl UpperStep for GradientStep {
+    fn step(&mut self, x: &Vector, gradient: &Vector) -> Vector {
         x.axpy(-self.step_size, gradient)
     }
 

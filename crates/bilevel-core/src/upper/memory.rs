@@ -3,19 +3,18 @@
 use burn::optim::momentum::{Momentum, MomentumConfig, MomentumState};
 use burn::optim::{
     Adam, AdamState, AdamW, AdamWState, Adan, AdanState, AdaptiveMomentumState,
-    AdaptiveNesterovMomentumState, Sgd, SgdState, SimpleOptimizer,
+    AdaptiveNesterovMomentumState, Optimizer, Sgd, SgdState,
 };
-use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorPrimitive};
+use burn::tensor::Tensor;
 
 use crate::{Error, Snapshot};
 
 /// An optimiser of burn-optim that can be saved and resumed: [`Adam`], [`AdamW`], [`Adan`] and [`Sgd`], and
-/// those of your own. The records of Burn hold single precision on backends whose own element type that is;
-/// this holds whatever precision the variables have.
-pub trait OptimizerMemory<B: Backend>: SimpleOptimizer<B> {
+/// those of your own. The records of Burn come back in the element type that a device makes tensors in; this
+/// holds whatever precision the variables have.
+pub trait OptimizerMemory: Optimizer {
     /// Writes what is remembered of one parameter, which is like `like`.
-    fn save<const D: usize>(memory: &Self::State<D>, like: &Tensor<B, D>, to: &mut Snapshot);
+    fn save<const D: usize>(memory: &Self::State<D>, like: &Tensor<D>, to: &mut Snapshot);
 
     /// Takes that back, for a parameter like `like`.
     ///
@@ -23,28 +22,24 @@ pub trait OptimizerMemory<B: Backend>: SimpleOptimizer<B> {
     /// If it is not what this optimiser remembers.
     fn restore<const D: usize>(
         from: &mut Snapshot,
-        like: &Tensor<B, D>,
+        like: &Tensor<D>,
     ) -> Result<Self::State<D>, Error>;
 }
 
-fn put<B: Backend, const D: usize>(to: &mut Snapshot, name: &str, tensor: &Tensor<B, D>) {
+fn put<const D: usize>(to: &mut Snapshot, name: &str, tensor: &Tensor<D>) {
     to.put_data(name, tensor.to_data());
 }
 
-fn take<B: Backend, const D: usize>(
+fn take<const D: usize>(
     from: &mut Snapshot,
     name: &str,
-    like: &Tensor<B, D>,
-) -> Result<Tensor<B, D>, Error> {
+    like: &Tensor<D>,
+) -> Result<Tensor<D>, Error> {
     let data = from.take_data(name, &like.shape(), like.dtype())?;
-    let restored = B::float_from_data(data, &like.device());
-    Ok(Tensor::from_primitive(TensorPrimitive::Float(restored)))
+    Ok(Tensor::from_data(data, (&like.device(), like.dtype())))
 }
 
-fn put_moments<B: Backend, const D: usize>(
-    moments: &AdaptiveMomentumState<B, D>,
-    to: &mut Snapshot,
-) {
+fn put_moments<const D: usize>(moments: &AdaptiveMomentumState<D>, to: &mut Snapshot) {
     to.put_count("time", moments.time);
     put(to, "moment_1", &moments.moment_1);
     put(to, "moment_2", &moments.moment_2);
@@ -53,10 +48,10 @@ fn put_moments<B: Backend, const D: usize>(
     }
 }
 
-fn take_moments<B: Backend, const D: usize>(
+fn take_moments<const D: usize>(
     from: &mut Snapshot,
-    like: &Tensor<B, D>,
-) -> Result<AdaptiveMomentumState<B, D>, Error> {
+    like: &Tensor<D>,
+) -> Result<AdaptiveMomentumState<D>, Error> {
     let max = from.has("max_moment_2").then(|| take(from, "max_moment_2", like)).transpose()?;
     let (first, second) = (take(from, "moment_1", like)?, take(from, "moment_2", like)?);
     let mut moments = AdaptiveMomentumState::new(from.take_count("time")?, first, second);
@@ -64,34 +59,34 @@ fn take_moments<B: Backend, const D: usize>(
     Ok(moments)
 }
 
-impl<B: Backend> OptimizerMemory<B> for Adam {
-    fn save<const D: usize>(memory: &AdamState<B, D>, _: &Tensor<B, D>, to: &mut Snapshot) {
+impl OptimizerMemory for Adam {
+    fn save<const D: usize>(memory: &AdamState<D>, _: &Tensor<D>, to: &mut Snapshot) {
         put_moments(&memory.momentum, to);
     }
 
     fn restore<const D: usize>(
         from: &mut Snapshot,
-        like: &Tensor<B, D>,
-    ) -> Result<AdamState<B, D>, Error> {
+        like: &Tensor<D>,
+    ) -> Result<AdamState<D>, Error> {
         Ok(AdamState::new(take_moments(from, like)?))
     }
 }
 
-impl<B: Backend> OptimizerMemory<B> for AdamW {
-    fn save<const D: usize>(memory: &AdamWState<B, D>, _: &Tensor<B, D>, to: &mut Snapshot) {
+impl OptimizerMemory for AdamW {
+    fn save<const D: usize>(memory: &AdamWState<D>, _: &Tensor<D>, to: &mut Snapshot) {
         put_moments(&memory.momentum, to);
     }
 
     fn restore<const D: usize>(
         from: &mut Snapshot,
-        like: &Tensor<B, D>,
-    ) -> Result<AdamWState<B, D>, Error> {
+        like: &Tensor<D>,
+    ) -> Result<AdamWState<D>, Error> {
         Ok(AdamWState::new(take_moments(from, like)?))
     }
 }
 
-impl<B: Backend> OptimizerMemory<B> for Adan {
-    fn save<const D: usize>(memory: &AdanState<B, D>, _: &Tensor<B, D>, to: &mut Snapshot) {
+impl OptimizerMemory for Adan {
+    fn save<const D: usize>(memory: &AdanState<D>, _: &Tensor<D>, to: &mut Snapshot) {
         let moments = &memory.momentum;
         to.put_count("time", moments.time);
         put(to, "exp_avg", &moments.exp_avg);
@@ -102,8 +97,8 @@ impl<B: Backend> OptimizerMemory<B> for Adan {
 
     fn restore<const D: usize>(
         from: &mut Snapshot,
-        like: &Tensor<B, D>,
-    ) -> Result<AdanState<B, D>, Error> {
+        like: &Tensor<D>,
+    ) -> Result<AdanState<D>, Error> {
         Ok(AdanState::new(AdaptiveNesterovMomentumState {
             time: from.take_count("time")?,
             exp_avg: take(from, "exp_avg", like)?,
@@ -114,8 +109,8 @@ impl<B: Backend> OptimizerMemory<B> for Adan {
     }
 }
 
-impl<B: Backend> OptimizerMemory<B> for Sgd<B> {
-    fn save<const D: usize>(memory: &SgdState<B, D>, like: &Tensor<B, D>, to: &mut Snapshot) {
+impl OptimizerMemory for Sgd {
+    fn save<const D: usize>(memory: &SgdState<D>, like: &Tensor<D>, to: &mut Snapshot) {
         if let Some(momentum) = memory.momentum.clone() {
             // Burn keeps the velocity to itself, and gives `g + 1 v`: at `g = -0` that is v, bit by bit.
             let rule = Momentum::new(&MomentumConfig::new().with_momentum(1.0).with_dampening(0.0));
@@ -125,8 +120,8 @@ impl<B: Backend> OptimizerMemory<B> for Sgd<B> {
 
     fn restore<const D: usize>(
         from: &mut Snapshot,
-        like: &Tensor<B, D>,
-    ) -> Result<SgdState<B, D>, Error> {
+        like: &Tensor<D>,
+    ) -> Result<SgdState<D>, Error> {
         let velocity = from.has("velocity").then(|| take(from, "velocity", like)).transpose()?;
         Ok(SgdState::new(velocity.map(MomentumState::new)))
     }

@@ -1,25 +1,22 @@
 //! Upper steps by the optimisers of burn-optim.
 
 use std::fmt::Debug;
-use std::sync::Arc;
 
-use bilevel_autodiff::{Layout, Track, Vector, lift_reverse};
-use burn::backend::Autodiff;
-use burn::module::{AutodiffModule, Module, ModuleVisitor, Param};
-use burn::optim::adaptor::OptimizerAdaptor;
-use burn::optim::record::AdaptorRecord;
-use burn::optim::{GradientsParams, Optimizer};
-use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorPrimitive};
+use bilevel_program::{Layout, Leaf, Vector, plain};
+use burn::backend::DispatchTensor;
+use burn::grad_clipping::GradientClipping;
+use burn::module::Module;
+use burn::optim::DynState;
+use burn::tensor::Tensor;
 
 use super::OptimizerMemory;
 use crate::error::positive;
 use crate::{Error, Snapshot};
 
 /// A rule that takes x and the hypergradient to the next x.
-pub trait UpperStep<B: Backend> {
+pub trait UpperStep {
     /// One step.
-    fn step(&mut self, x: &Vector<B>, gradient: &Vector<B>) -> Vector<B>;
+    fn step(&mut self, x: &Vector, gradient: &Vector) -> Vector;
 
     /// Writes what it remembers from step to step: nothing, if there is nothing.
     fn save(&self, to: &mut Snapshot);
@@ -35,8 +32,8 @@ pub trait UpperStep<B: Backend> {
     }
 }
 
-impl<B: Backend, U: UpperStep<B> + ?Sized> UpperStep<B> for Box<U> {
-    fn step(&mut self, x: &Vector<B>, gradient: &Vector<B>) -> Vector<B> {
+impl<U: UpperStep + ?Sized> UpperStep for Box<U> {
+    fn step(&mut self, x: &Vector, gradient: &Vector) -> Vector {
         (**self).step(x, gradient)
     }
 
@@ -49,140 +46,126 @@ impl<B: Backend, U: UpperStep<B> + ?Sized> UpperStep<B> for Box<U> {
     }
 }
 
-/// An optimiser of burn-optim, as `AdamConfig::new().init()` builds it: any whose memory can be saved
+/// An optimiser of burn-optim, as `AdamConfig::new().build()` makes it: any whose memory can be saved
 /// ([`OptimizerMemory`]).
-pub struct BurnOptimizer<B: Backend, M: AutodiffModule<Autodiff<B>>, O: OptimizerMemory<B>> {
-    optimizer: OptimizerAdaptor<O, M, Autodiff<B>>,
-    module: M::InnerModule,
-    layout: Arc<Layout>,
+pub struct BurnOptimizer<O: OptimizerMemory> {
+    optimizer: O,
+    clipping: Option<GradientClipping>,
     learning_rate: f64,
+    /// What x looks like.
+    like: Vector,
+    /// What the optimiser remembers of each variable, once it was moved.
+    memory: Vec<Option<DynState>>,
 }
 
-/// What the optimiser keeps of each parameter, under its identity.
-type Records<B, M, O> = <OptimizerAdaptor<O, M, Autodiff<B>> as Optimizer<M, Autodiff<B>>>::Record;
+/// Evaluates an expression with the rank of a tensor as a constant.
+macro_rules! with_rank {
+    ($leaf:expr, $rank:ident => $then:expr) => {
+        with_rank!($leaf, $rank => $then; 0 1 2 3 4 5 6 7 8)
+    };
+    ($leaf:expr, $rank:ident => $then:expr; $($number:literal)*) => {
+        match $leaf.shape.num_dims() {
+            $($number => {
+                const $rank: usize = $number;
+                $then
+            })*
+            more => panic!("`{}` has {more} axes, expected 8 at most: reshape it", $leaf.path),
+        }
+    };
+}
 
-impl<B, M, O> BurnOptimizer<B, M, O>
-where
-    B: Backend,
-    M: AutodiffModule<Autodiff<B>>,
-    O: OptimizerMemory<B>,
-{
+impl<O: OptimizerMemory> BurnOptimizer<O> {
     /// `optimizer` on the variables of `module`.
     ///
     /// # Errors
     /// If the learning rate is not finite and positive.
-    pub fn new(
-        optimizer: OptimizerAdaptor<O, M, Autodiff<B>>,
-        module: &M,
-        learning_rate: f64,
-    ) -> Result<Self, Error> {
+    pub fn new<M: Module>(optimizer: O, module: &M, learning_rate: f64) -> Result<Self, Error> {
         let learning_rate = positive("upper learning rate", learning_rate)?;
-        Ok(Self { optimizer, module: module.valid(), layout: Layout::of(module), learning_rate })
+        let like = Vector::from_module(&Layout::of(module), &plain(module.clone()));
+        let memory = vec![None; like.leaves().len()];
+        Ok(Self { optimizer, clipping: None, learning_rate, like, memory })
+    }
+
+    /// With the gradient of each variable clipped.
+    pub fn with_clipping(mut self, clipping: GradientClipping) -> Self {
+        self.clipping = Some(clipping);
+        self
+    }
+
+    fn step_leaf<const D: usize>(
+        &self,
+        x: DispatchTensor,
+        gradient: DispatchTensor,
+        memory: Option<DynState>,
+    ) -> (DispatchTensor, Option<DynState>) {
+        let (x, gradient) = (Tensor::<D>::from_dispatch(x), Tensor::<D>::from_dispatch(gradient));
+        let gradient = match &self.clipping {
+            Some(clipping) => clipping.clip_gradient(gradient),
+            None => gradient,
+        };
+        let memory =
+            memory.map(|memory| O::to_device(memory.downcast::<O::State<D>>(), &x.device()));
+        let (x, memory) = self.optimizer.step(self.learning_rate, x, gradient, memory);
+        (x.into_dispatch(), memory.map(|memory| DynState::create(memory, D)))
+    }
+
+    fn leaves(&self) -> impl Iterator<Item = (String, &Leaf, &DispatchTensor)> {
+        let leaves = self.like.layout().leaves().iter().zip(self.like.leaves());
+        leaves.enumerate().map(|(at, (leaf, like))| (at.to_string(), leaf, like))
     }
 }
 
-impl<B, M, O> UpperStep<B> for BurnOptimizer<B, M, O>
-where
-    B: Backend,
-    M: AutodiffModule<Autodiff<B>>,
-    O: OptimizerMemory<B>,
-{
-    fn step(&mut self, x: &Vector<B>, gradient: &Vector<B>) -> Vector<B> {
-        let module = lift_reverse::<B, M>(&self.module, x, Track::Leaves).module;
-        let mut register = Register { gradient, params: GradientsParams::new() };
-        module.visit(&mut register);
-        let moved = self.optimizer.step(self.learning_rate, module, register.params);
-        Vector::from_module(x.layout(), &moved.valid())
+impl<O: OptimizerMemory> UpperStep for BurnOptimizer<O> {
+    fn step(&mut self, x: &Vector, gradient: &Vector) -> Vector {
+        let mut memory = std::mem::take(&mut self.memory).into_iter();
+        let mut leaves = x.layout().leaves().iter();
+        let mut next = Vec::with_capacity(x.leaves().len());
+        let moved = x.zip(gradient, |x, gradient| {
+            let leaf = leaves.next().expect("one tensor a variable");
+            let memory = memory.next().flatten();
+            let (x, memory) = with_rank!(leaf, D => self.step_leaf::<D>(x, gradient, memory));
+            next.push(memory);
+            x
+        });
+        self.memory = next;
+        moved
     }
 
+    // Under its position: the identity of a parameter is drawn at random.
     fn save(&self, to: &mut Snapshot) {
-        let records = self.optimizer.to_record();
-        self.module.visit(&mut Save::<B, M, O> { layout: &self.layout, records, to });
+        for ((name, leaf, like), memory) in self.leaves().zip(&self.memory) {
+            let Some(memory) = memory else { continue };
+            to.put_within(&name, |to| {
+                with_rank!(leaf, D => {
+                    let like = Tensor::<D>::from_dispatch(like.clone());
+                    O::save(memory.downcast_ref::<O::State<D>>(), &like, to);
+                });
+            });
+        }
     }
 
     fn restore(&mut self, from: &mut Snapshot) -> Result<(), Error> {
-        let records = Records::<B, M, O>::default();
-        let mut restore = Restore::<B, M, O> { layout: &self.layout, records, from, error: None };
-        self.module.visit(&mut restore);
-        let Restore { records, error, .. } = restore;
-        self.optimizer = self.optimizer.clone().load_record(records);
-        error.map_or(Ok(()), Err)
+        let mut memory = Vec::with_capacity(self.memory.len());
+        for (name, leaf, like) in self.leaves() {
+            let found = from.has(&name).then(|| {
+                from.take_within(&name, |from| {
+                    with_rank!(leaf, D => {
+                        let like = Tensor::<D>::from_dispatch(like.clone());
+                        Ok(DynState::create(O::restore::<D>(from, &like)?, D))
+                    })
+                })
+            });
+            memory.push(found.transpose()?);
+        }
+        self.memory = memory;
+        Ok(())
     }
 }
 
-/// Hands the parts of a vector to Burn, each under the identity of its parameter.
-struct Register<'a, B: Backend> {
-    gradient: &'a Vector<B>,
-    params: GradientsParams,
-}
-
-impl<B: Backend> ModuleVisitor<Autodiff<B>> for Register<'_, B> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Autodiff<B>, D>>) {
-        if let Some(at) = self.gradient.layout().position(param.id) {
-            let part = TensorPrimitive::Float(self.gradient.leaves()[at].clone());
-            self.params.register::<B, D>(param.id, Tensor::from_primitive(part));
-        }
-    }
-}
-
-/// Writes what the optimiser keeps of each parameter, under its position: its identity is drawn at random.
-struct Save<'a, B: Backend, M: AutodiffModule<Autodiff<B>>, O: OptimizerMemory<B>> {
-    layout: &'a Layout,
-    records: Records<B, M, O>,
-    to: &'a mut Snapshot,
-}
-
-impl<B, M, O> ModuleVisitor<B> for Save<'_, B, M, O>
-where
-    B: Backend,
-    M: AutodiffModule<Autodiff<B>>,
-    O: OptimizerMemory<B>,
-{
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        let Some(at) = self.layout.position(param.id) else { return };
-        if let Some(record) = self.records.get(&param.id) {
-            let memory = record.clone().into_state::<D>();
-            self.to.put_within(&at.to_string(), |to| O::save(&memory, &param.val(), to));
-        }
-    }
-}
-
-/// The way back.
-struct Restore<'a, B: Backend, M: AutodiffModule<Autodiff<B>>, O: OptimizerMemory<B>> {
-    layout: &'a Layout,
-    records: Records<B, M, O>,
-    from: &'a mut Snapshot,
-    error: Option<Error>,
-}
-
-impl<B, M, O> ModuleVisitor<B> for Restore<'_, B, M, O>
-where
-    B: Backend,
-    M: AutodiffModule<Autodiff<B>>,
-    O: OptimizerMemory<B>,
-{
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        let Some(at) = self.layout.position(param.id) else { return };
-        let name = at.to_string();
-        if self.error.is_some() || !self.from.has(&name) {
-            return;
-        }
-        match self.from.take_within(&name, |from| O::restore(from, &param.val())) {
-            Ok(memory) => {
-                self.records.insert(param.id, AdaptorRecord::from_state(memory));
-            }
-            Err(error) => self.error = Some(error),
-        }
-    }
-}
-
-impl<B, M, O> Debug for BurnOptimizer<B, M, O>
-where
-    B: Backend,
-    M: AutodiffModule<Autodiff<B>>,
-    O: OptimizerMemory<B>,
-{
+impl<O: OptimizerMemory> Debug for BurnOptimizer<O> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BurnOptimizer").field("learning_rate", &self.learning_rate).finish()
+        f.debug_struct("BurnOptimizer")
+            .field("learning_rate", &self.learning_rate)
+            .finish_non_exhaustive()
     }
 }

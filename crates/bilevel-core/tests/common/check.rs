@@ -1,38 +1,38 @@
-//! The check of methods, for the backend `B` of the binary that includes this file: it passes every exact
+//! The check of methods, on the device of the binary that includes this file: it passes every exact
 //! method, and names what is wrong with a wrong one.
 
 use std::cell::Cell;
 
-use bilevel_autodiff::Vector;
 use bilevel_core::*;
+use bilevel_program::Vector;
 
 use crate::common::*;
-use crate::{B, device};
+use crate::device;
 
 const STEPS: usize = 5;
 
-fn gd() -> Descent<B> {
+fn gd() -> Descent {
     descent(Gd::new(0.5), STEPS)
 }
 
-fn logistic() -> PenaltiesOracle<B> {
-    penalties::<B>(Fit::Logistic, &device())
+fn logistic() -> PenaltiesOracle {
+    penalties(Fit::Logistic, &device())
 }
 
 /// The report on a method made by `make`, at the start of `oracle`.
-fn report_on<M: HypergradientMethod<B>>(
-    oracle: &PenaltiesOracle<B>,
+fn report_on<M: HypergradientMethod>(
+    oracle: &PenaltiesOracle,
     make: impl FnMut() -> Result<M, Error>,
-    reference: &Reference<'_, B>,
+    reference: &Reference<'_>,
 ) -> HypergradientReport {
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     check_hypergradient(make, oracle, &x, &y, reference).unwrap()
 }
 
 /// The report on a method made by `make`, on logistic regression.
-fn report<M: HypergradientMethod<B>>(
+fn report<M: HypergradientMethod>(
     make: impl FnMut() -> Result<M, Error>,
-    reference: &Reference<'_, B>,
+    reference: &Reference<'_>,
 ) -> HypergradientReport {
     report_on(&logistic(), make, reference)
 }
@@ -44,10 +44,10 @@ fn wrong(report: &HypergradientReport) -> Vec<&str> {
 
 #[test]
 fn every_exact_method_passes() {
-    let oracle = penalties::<B>(Fit::Squares, &device());
+    let oracle = penalties(Fit::Squares, &device());
     let known = Vector::from_slice(oracle.upper_layout(), &ridge_closed_form(), &device());
-    for at in 0..exact_methods::<B>().len() {
-        let make = || Ok(exact_methods::<B>().swap_remove(at).1);
+    for at in 0..exact_methods().len() {
+        let make = || Ok(exact_methods().swap_remove(at).1);
         let reference = Reference::gradient(&known, 1e-8);
         report_on(&oracle, make, &reference).assert_ok();
     }
@@ -73,7 +73,7 @@ fn the_function_that_is_differentiated_may_be_any() {
     let oracle = logistic();
     let once = descent(Gd::new(0.5), 1);
     // y starts at x.
-    let value = |x: &Vector<B>, _: &Vector<B>| {
+    let value = |x: &Vector, _: &Vector| {
         let start = Vector::from_slice(oracle.lower_layout(), &x.to_vec(), &device());
         let stage = Stage::new(&oracle, x, Samples::default());
         let end = once.run(&stage, &start)?;
@@ -126,14 +126,14 @@ enum Fault {
 #[derive(Debug)]
 struct Toy {
     fault: Fault,
-    rad: Rad<B>,
+    rad: Rad,
 }
 
 thread_local! {
     static DRAWN: Cell<f64> = const { Cell::new(0.0) };
 }
 
-impl HypergradientMethod<B> for Toy {
+impl HypergradientMethod for Toy {
     fn describe(&self) -> String {
         format!("{:?}", self.fault)
     }
@@ -142,12 +142,8 @@ impl HypergradientMethod<B> for Toy {
         matches!(self.fault, Fault::NoStart)
     }
 
-    fn hypergradient(
-        &mut self,
-        stage: Stage<'_, B>,
-        start: &Vector<B>,
-    ) -> Result<Hypergradient<B>, Error> {
-        let nan = |v: &Vector<B>| v.scale(f64::NAN);
+    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+        let nan = |v: &Vector| v.scale(f64::NAN);
         let mut found = match self.rad.hypergradient(stage, start) {
             Err(_) if matches!(self.fault, Fault::Silent) => {
                 return Ok(Hypergradient {
@@ -223,8 +219,7 @@ fn repetitions_may_be_off_by_what_is_granted() {
 
 #[test]
 fn vectors_of_another_problem_are_refused() {
-    let (oracle, other) =
-        (penalties::<B>(Fit::Squares, &device()), penalties(Fit::Squares, &device()));
+    let (oracle, other) = (penalties(Fit::Squares, &device()), penalties(Fit::Squares, &device()));
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let make = || Ok(Rad::new(gd()));
     let truncated = gd();

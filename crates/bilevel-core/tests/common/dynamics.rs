@@ -1,4 +1,4 @@
-//! What every dynamics must satisfy, for the backend `B` of the binary that includes this file.
+//! What every dynamics must satisfy, on the device of the binary that includes this file.
 
 #[path = "dynamics/formulas.rs"]
 mod formulas;
@@ -11,16 +11,15 @@ mod special;
 #[path = "dynamics/tuning.rs"]
 mod tuning;
 
-use bilevel_autodiff::Vector;
 use bilevel_core::lower::{State, pull_back, push_forward};
 use bilevel_core::*;
+use bilevel_program::Vector;
 
-use crate::B;
 use crate::common::*;
 use tuning::*;
 
 /// Every dynamics, with settings that make its terms count. A new one is one line.
-fn dynamics() -> Vec<(&'static str, Box<dyn Dynamics<B>>)> {
+fn dynamics() -> Vec<(&'static str, Box<dyn Dynamics>)> {
     let gd = || Gd::new(0.3).unwrap();
     let heavy = || Momentum::new(0.2, 0.8).unwrap();
     let adam = |step: Coefficient| {
@@ -73,16 +72,16 @@ fn dynamics() -> Vec<(&'static str, Box<dyn Dynamics<B>>)> {
             Box::new(Preconditioned::new(adam(rate()), Kronecker::new("curvature")))
         }),
         ("diagonal, boxed nesterov", {
-            let inner: Box<dyn Dynamics<B>> = Box::new(Nesterov::standard(0.2).unwrap());
+            let inner: Box<dyn Dynamics> = Box::new(Nesterov::standard(0.2).unwrap());
             Box::new(Preconditioned::new(inner, Diagonal::new("factors")))
         }),
     ]
 }
 
 /// Where the derivatives of a few steps are looked at: memories are positive, as second moments are.
-fn middle(oracle: &TuningOracle, dynamics: &dyn Dynamics<B>) -> Place {
+fn middle(oracle: &TuningOracle, dynamics: &dyn Dynamics) -> Place {
     let state = dynamics.start(&oracle.lower_start());
-    let positive = |(m, seed): (&Vector<B>, u64)| {
+    let positive = |(m, seed): (&Vector, u64)| {
         let values: Vec<_> = random(m, seed).to_vec().iter().map(|v| 0.3 + 0.2 * v).collect();
         Vector::from_slice(m.layout(), &values, &m.device())
     };
@@ -93,7 +92,7 @@ fn middle(oracle: &TuningOracle, dynamics: &dyn Dynamics<B>) -> Place {
 const STEPS: usize = 3;
 
 /// The states before each of a few steps, and the last.
-fn trajectory(stage: &Stage<'_, B>, dynamics: &dyn Dynamics<B>, start: &State<B>) -> Vec<State<B>> {
+fn trajectory(stage: &Stage<'_>, dynamics: &dyn Dynamics, start: &State) -> Vec<State> {
     let mut states = vec![start.clone()];
     for t in 0..STEPS {
         states.push(advance(stage, dynamics, t, &states[t]));
@@ -151,7 +150,7 @@ fn rad_is_the_derivative_of_a_few_steps() {
         for steps in [1, 2, 7] {
             for ((name, plain), (_, through)) in dynamics().into_iter().zip(dynamics()) {
                 let descent = Descent::new(plain, steps).unwrap();
-                let value = |x: Vector<B>| {
+                let value = |x: Vector| {
                     let stage = Stage::new(&oracle, &x, Samples::default());
                     let end = descent.run(&stage, &y).unwrap().state.y;
                     stage.value(Level::Upper, &end).read()

@@ -1,14 +1,13 @@
-//! What every explicit method must satisfy, for the backend `B` of the binary that includes this file.
+//! What every explicit method must satisfy, on the device of the binary that includes this file.
 
-use bilevel_autodiff::Vector;
 use bilevel_core::lower::{Adjoint, State, Tangent, Update};
 use bilevel_core::*;
+use bilevel_program::Vector;
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
 
 use crate::common::*;
-use crate::{B, device};
+use crate::device;
 
 /// Small problems whose F looks at x too. The batch is a list of targets c.
 enum Small {
@@ -18,28 +17,26 @@ enum Small {
     Hill,
 }
 
-impl<B: Backend> BilevelProblem<B> for Small {
-    type Upper = Values<B>;
-    type Lower = Values<B>;
-    type Batch = Values<B>;
+impl BilevelProblem for Small {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = Tensor<1>;
 
-    fn upper_loss(&self, x: &Values<B>, y: &Values<B>, c: &Values<B>) -> Tensor<B, 1> {
+    fn upper_loss(&self, x: &Values, y: &Values, c: &Tensor<1>) -> Tensor<1> {
         let (x, y) = (x.values.val(), y.values.val());
         match self {
-            Self::Bent => {
-                (y.clone() - c.values.val()).powi_scalar(2).sum() / 2 + (x.sin() * y).sum()
-            }
+            Self::Bent => (y.clone() - c.clone()).powi_scalar(2).sum() / 2 + (x.sin() * y).sum(),
             Self::Hill => (y - x / 2).powi_scalar(2).sum() / -2,
         }
     }
 
-    fn lower_loss(&self, x: &Values<B>, y: &Values<B>, c: &Values<B>) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Values, y: &Values, c: &Tensor<1>) -> Tensor<1> {
         let (x, y) = (x.values.val(), y.values.val());
         match self {
             Self::Bent => {
                 let wells = y.clone().powi_scalar(2) / 2 + y.clone().powi_scalar(4) / 4;
                 let coupled = y.clone().sum().powi_scalar(2) / 2;
-                (x.exp() * wells).sum() + coupled - (c.values.val() * y).sum()
+                (x.exp() * wells).sum() + coupled - (c.clone() * y).sum()
             }
             Self::Hill => (y - x).powi_scalar(2).sum() / 2,
         }
@@ -48,40 +45,40 @@ impl<B: Backend> BilevelProblem<B> for Small {
 
 /// A start and the rates of a penalty, both learned.
 #[derive(Module, Debug)]
-struct Learned<B: Backend> {
-    rates: Values<B>,
-    initial: Values<B>,
+struct Learned {
+    rates: Values,
+    initial: Values,
 }
 
 /// [`Small::Bent`] with the rates for x.
 struct Adapted;
 
-impl<B: Backend> BilevelProblem<B> for Adapted {
-    type Upper = Learned<B>;
-    type Lower = Values<B>;
-    type Batch = Values<B>;
+impl BilevelProblem for Adapted {
+    type Upper = Learned;
+    type Lower = Values;
+    type Batch = Tensor<1>;
 
-    fn upper_loss(&self, x: &Learned<B>, y: &Values<B>, c: &Values<B>) -> Tensor<B, 1> {
+    fn upper_loss(&self, x: &Learned, y: &Values, c: &Tensor<1>) -> Tensor<1> {
         Small::Bent.upper_loss(&x.rates, y, c)
     }
 
-    fn lower_loss(&self, x: &Learned<B>, y: &Values<B>, c: &Values<B>) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Learned, y: &Values, c: &Tensor<1>) -> Tensor<1> {
         Small::Bent.lower_loss(&x.rates, y, c)
     }
 }
 
 const Y: [f64; FEATURES] = [0.5, -0.8, 0.3, 1.1, -0.2];
 
-type SmallOracle = AutodiffOracle<B, Small, FullBatch<Values<B>>>;
+type SmallOracle = AutodiffOracle<Small, FullBatch<Tensor<1>>>;
 
-fn targets() -> FullBatch<Values<B>> {
-    let targets = |seed| Values::new(&numbers(seed, FEATURES), &device());
+fn targets() -> FullBatch<Tensor<1>> {
+    let targets = |seed| vector(&numbers(seed, FEATURES), &device());
     FullBatch { upper: targets(5), lower: targets(6) }
 }
 
 /// A small problem at x = `X`, y = `Y`.
 fn small(problem: Small) -> SmallOracle {
-    let (x, y) = (upper_module::<B>(&device()), Values::new(&Y, &device()));
+    let (x, y) = (upper_module(&device()), Values::new(&Y, &device()));
     AutodiffOracle::new(problem, &x, &y, targets()).unwrap()
 }
 
@@ -90,21 +87,21 @@ fn bent() -> SmallOracle {
 }
 
 /// [`Adapted`] with rates `X` and the start `Y`; y itself begins elsewhere.
-fn adapted() -> AutodiffOracle<B, Adapted, FullBatch<Values<B>>> {
-    let (rates, initial) = (upper_module::<B>(&device()), Values::new(&Y, &device()));
+fn adapted() -> AutodiffOracle<Adapted, FullBatch<Tensor<1>>> {
+    let (rates, initial) = (upper_module(&device()), Values::new(&Y, &device()));
     let y = Values::new(&[9.0; FEATURES], &device());
     AutodiffOracle::new(Adapted, &Learned { rates, initial }, &y, targets()).unwrap()
 }
 
-fn ridge() -> PenaltiesOracle<B> {
-    penalties::<B>(Fit::Squares, &device())
+fn ridge() -> PenaltiesOracle {
+    penalties(Fit::Squares, &device())
 }
 
-fn gd(step_size: f64, steps: usize) -> Descent<B> {
+fn gd(step_size: f64, steps: usize) -> Descent {
     descent(Gd::new(step_size), steps)
 }
 
-fn heavy(steps: usize) -> Descent<B> {
+fn heavy(steps: usize) -> Descent {
     descent(Momentum::new(0.04, 0.8), steps)
 }
 
@@ -118,37 +115,37 @@ impl Lagged {
     }
 }
 
-impl Dynamics<B> for Lagged {
+impl Dynamics for Lagged {
     fn describe(&self) -> String {
         "lagged".to_owned()
     }
 
-    fn start(&self, y: &Vector<B>) -> State<B> {
+    fn start(&self, y: &Vector) -> State {
         State { y: y.clone(), memory: vec![y.clone()] }
     }
 
-    fn start_adjoint(&self, adjoint: State<B>) -> Vector<B> {
+    fn start_adjoint(&self, adjoint: State) -> Vector {
         adjoint.y.add(&adjoint.memory[0])
     }
 
-    fn step(&self, at: &Update<'_, B>) -> State<B> {
+    fn step(&self, at: &Update<'_>) -> State {
         self.tangent(at, Tangent { x: None, state: at.state, gradient: at.gradient() })
     }
 
-    fn tangent(&self, at: &Update<'_, B>, along: Tangent<'_, B>) -> State<B> {
+    fn tangent(&self, at: &Update<'_>, along: Tangent<'_>) -> State {
         let State { y, memory } = along.state;
         let mixed = y.scale(0.875).axpy(0.125, &memory[0]);
         State { y: mixed.axpy(-Self::step_size(at.t), along.gradient), memory: vec![y.clone()] }
     }
 
-    fn adjoint(&self, at: &Update<'_, B>, adjoint: State<B>) -> Adjoint<B> {
+    fn adjoint(&self, at: &Update<'_>, adjoint: State) -> Adjoint {
         let State { y, memory } = adjoint;
         let state = State { y: y.scale(0.875).add(&memory[0]), memory: vec![y.scale(0.125)] };
         Adjoint { x: None, gradient: y.scale(-Self::step_size(at.t)), state }
     }
 }
 
-type Make = fn(usize) -> Descent<B>;
+type Make = fn(usize) -> Descent;
 
 /// Dynamics that descend every problem here.
 const DYNAMICS: [(&str, Make); 3] = [
@@ -157,23 +154,23 @@ const DYNAMICS: [(&str, Make); 3] = [
     ("lagged", |steps| descent(Ok(Lagged), steps)),
 ];
 
-fn run<P: Bilevel<B>, D: Data<<P as BilevelProblem<B>>::Batch>>(
-    oracle: &AutodiffOracle<B, P, D>,
-    method: &mut dyn HypergradientMethod<B>,
-) -> Hypergradient<B> {
+fn run<P: BilevelProblem, D: Data<P::Batch>>(
+    oracle: &AutodiffOracle<P, D>,
+    method: &mut dyn HypergradientMethod,
+) -> Hypergradient {
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     method.hypergradient(Stage::new(oracle, &x, Samples::default()), &y).unwrap()
 }
 
-fn gradient<P: Bilevel<B>, D: Data<<P as BilevelProblem<B>>::Batch>>(
-    oracle: &AutodiffOracle<B, P, D>,
-    mut method: impl HypergradientMethod<B>,
+fn gradient<P: BilevelProblem, D: Data<P::Batch>>(
+    oracle: &AutodiffOracle<P, D>,
+    mut method: impl HypergradientMethod,
 ) -> Vec<f64> {
     run(oracle, &mut method).gradient.to_vec()
 }
 
 /// All numbers of a hypergradient.
-fn bits(found: &Hypergradient<B>) -> Vec<f64> {
+fn bits(found: &Hypergradient) -> Vec<f64> {
     let mut all = found.gradient.to_vec();
     all.extend(found.start.iter().flat_map(Vector::to_vec));
     all.extend(found.lower.to_vec());
@@ -182,9 +179,9 @@ fn bits(found: &Hypergradient<B>) -> Vec<f64> {
 }
 
 /// `F(x, y_T)` from `x` and `y`.
-fn unrolled<P: Bilevel<B>, D: Data<<P as BilevelProblem<B>>::Batch>>(
-    oracle: &AutodiffOracle<B, P, D>,
-    descent: &Descent<B>,
+fn unrolled<P: BilevelProblem, D: Data<P::Batch>>(
+    oracle: &AutodiffOracle<P, D>,
+    descent: &Descent,
     x: &[f64],
     y: &[f64],
 ) -> f64 {
@@ -289,7 +286,7 @@ fn reverse_is_forward_in_blocks_of_any_size() {
         assert_eq!(fads[1], fads[0], "{name}, blocks of 2");
         assert_eq!(fads[2], fads[0], "{name}, blocks of 1");
     };
-    let blocks = |descent: &dyn Fn() -> Descent<B>| {
+    let blocks = |descent: &dyn Fn() -> Descent| {
         let fad = || Fad::new(descent());
         [fad(), fad().with_block(2).unwrap(), fad().with_block(1).unwrap()]
     };
@@ -297,7 +294,7 @@ fn reverse_is_forward_in_blocks_of_any_size() {
         for steps in [1, 2, 7, 30] {
             let name = format!("{name}, {steps} steps");
             for fit in [Fit::Squares, Fit::Logistic] {
-                let oracle = penalties::<B>(fit, &device());
+                let oracle = penalties(fit, &device());
                 let fads = blocks(&|| make(steps)).map(|fad| gradient(&oracle, fad));
                 check(&name, gradient(&oracle, Rad::new(make(steps))), fads);
             }
@@ -407,7 +404,7 @@ fn differences_in_one_stage_are_of_second_order() {
     let found = run(&oracle, &mut OneStageFd::new(gd()));
     assert_eq!((found.gradient.to_vec(), found.status), (at(0.01), Status::Approximate));
     assert_close("at the distance 0.01", &found.gradient.to_vec(), &exact, 1e-4);
-    assert!(OneStageFd::<B>::new(gd()).with_distance(0.0).is_err());
+    assert!(OneStageFd::new(gd()).with_distance(0.0).is_err());
 }
 
 #[test]
@@ -479,7 +476,7 @@ fn a_start_in_x_that_does_not_fit_is_refused_before_anything_runs() {
     let before = oracle.cost();
     let descent = || gd(0.05, 2);
     let reptile = Reptile::new(descent(), 1.0).unwrap();
-    let methods: [(&str, Box<dyn HypergradientMethod<B>>); 4] = [
+    let methods: [(&str, Box<dyn HypergradientMethod>); 4] = [
         ("x has the variables [\"rates.values [5] F64\", ", Box::new(Maml::new(descent()))),
         ("x has the variables [\"rates.values [5] F64\", ", Box::new(Fomaml::new(descent()))),
         ("x has the variables [\"rates.values [5] F64\", ", Box::new(reptile)),
@@ -543,7 +540,7 @@ fn iaptt_is_ia_gm_through_the_steps_to_the_top_of_the_upper_loss() {
 }
 
 /// Every explicit method, with T = `steps` and what it costs on `Small::Bent`.
-fn methods(s: f64, steps: usize) -> Vec<(&'static str, Box<dyn HypergradientMethod<B>>, Cost)> {
+fn methods(s: f64, steps: usize) -> Vec<(&'static str, Box<dyn HypergradientMethod>, Cost)> {
     let (down, n) = (steps as u64, FEATURES as u64);
     let descent = || gd(s, steps);
     let dynamics = || Gd::new(s).unwrap();
@@ -599,7 +596,7 @@ fn explicit_methods_cost_what_the_documentation_says() {
 fn a_description_tells_what_is_not_the_default() {
     let descent = || descent(Gd::new(0.1), 3);
     let sqrt = Plan::Sqrt;
-    let rows: [(Box<dyn HypergradientMethod<B>>, &str); 8] = [
+    let rows: [(Box<dyn HypergradientMethod>, &str); 8] = [
         (Box::new(Rad::new(descent())), "rad(3 steps of gd(step size 0.1))"),
         (Box::new(Rad::new(descent()).with_plan(sqrt)), ", plan sqrt)"),
         (Box::new(Trad::new(descent(), 2).unwrap().with_plan(Plan::Binomial(2))), "binomial(2))"),
@@ -644,8 +641,8 @@ fn every_explicit_method_names_a_divergence() {
 /// `x' = x - 0.1 g`.
 struct Plain;
 
-impl UpperStep<B> for Plain {
-    fn step(&mut self, x: &Vector<B>, gradient: &Vector<B>) -> Vector<B> {
+impl UpperStep for Plain {
+    fn step(&mut self, x: &Vector, gradient: &Vector) -> Vector {
         x.axpy(-0.1, gradient)
     }
 
@@ -655,9 +652,9 @@ impl UpperStep<B> for Plain {
 /// A run on `Small::Bent`, its start learned.
 fn solver<'a>(
     oracle: &'a SmallOracle,
-    method: impl HypergradientMethod<B> + 'static,
+    method: impl HypergradientMethod + 'static,
     step_size: f64,
-) -> HypergradientSolver<'a, B> {
+) -> HypergradientSolver<'a> {
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     HypergradientSolver::new(oracle, method, Plain, x, y).with_start(Start::Learned { step_size })
 }

@@ -1,25 +1,23 @@
-//! What every implicit method must satisfy, for the backend `B` of the binary that includes this file.
+//! What every implicit method must satisfy, on the device of the binary that includes this file.
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
-use bilevel_autodiff::{Layout, Vector};
 use bilevel_core::linear::{Operator, Solution, System};
 use bilevel_core::*;
-use burn::backend::Autodiff;
+use bilevel_program::{Layout, Vector};
 use burn::nn::BatchNormConfig;
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
 
 use crate::common::*;
-use crate::{B, device};
+use crate::device;
 
 // ---- linear solvers --------------------------------------------------------------------------------
 
 const N: usize = 6;
 
 type Matrix = Vec<Vec<f64>>;
-type Solver = Box<dyn LinearSolver<B>>;
+type Solver = Box<dyn LinearSolver>;
 
 /// The symmetric matrix with these eigenvalues: `H diag H`, H a reflection.
 fn with_spectrum(eigenvalues: [f64; N]) -> Matrix {
@@ -43,20 +41,20 @@ fn times(matrix: &Matrix, v: &[f64]) -> Vec<f64> {
     matrix.iter().map(|row| row.iter().zip(v).map(|(a, v)| a * v).sum()).collect()
 }
 
-fn point(values: &[f64]) -> Vector<B> {
+fn point(values: &[f64]) -> Vector {
     // Of one module: vectors of two do not combine.
     static LAYOUT: OnceLock<Arc<Layout>> = OnceLock::new();
-    let module = || Values::<Autodiff<B>>::new(&[0.0; N], &device());
+    let module = || Values::new(&[0.0; N], &device());
     Vector::from_slice(LAYOUT.get_or_init(|| Layout::of(&module())), values, &device())
 }
 
 fn solve_by(
-    solver: &dyn LinearSolver<B>,
+    solver: &dyn LinearSolver,
     matrix: &Matrix,
     b: &[f64],
     guess: Option<&[f64]>,
-) -> Solution<B> {
-    let product = |v: &Vector<B>| point(&times(matrix, &v.to_vec()));
+) -> Solution {
+    let product = |v: &Vector| point(&times(matrix, &v.to_vec()));
     let symmetric = (0..N).all(|i| (0..N).all(|j| (matrix[i][j] - matrix[j][i]).abs() < 1e-12));
     let operator =
         if symmetric { Operator::symmetric(&product) } else { Operator::general(&product) };
@@ -211,7 +209,7 @@ fn an_operator_that_is_not_symmetric_is_solved_or_refused() {
     let b = numbers(6, N);
     let expected = solve(matrix.clone(), b.clone());
     for row in solvers() {
-        let product = |v: &Vector<B>| point(&times(&matrix, &v.to_vec()));
+        let product = |v: &Vector| point(&times(&matrix, &v.to_vec()));
         let operator = Operator::general(&product);
         let b = point(&b);
         let found = row.solver.solve(&System::new(&operator, &b));
@@ -236,7 +234,7 @@ fn no_linear_solver_hides_numbers_that_are_not_finite() {
     let matrix = with_spectrum(DEFINITE);
     let mut broken = matrix.clone();
     broken[2][2] = f64::NAN;
-    let product = |v: &Vector<B>| point(&times(&broken, &v.to_vec()));
+    let product = |v: &Vector| point(&times(&broken, &v.to_vec()));
     for row in solvers() {
         let solve = |b: &[f64]| {
             let operator = Operator::symmetric(&product);
@@ -262,12 +260,12 @@ fn no_linear_solver_hides_numbers_that_are_not_finite() {
 #[derive(Debug)]
 struct Careless;
 
-impl LinearSolver<B> for Careless {
+impl LinearSolver for Careless {
     fn describe(&self) -> String {
         "careless".into()
     }
 
-    fn run(&self, system: &System<'_, B>) -> Solution<B> {
+    fn run(&self, system: &System<'_>) -> Solution {
         Solution::new(system.rhs().scale(f64::NAN), LinearStatus::Converged, Some(0.0))
     }
 }
@@ -276,7 +274,7 @@ impl LinearSolver<B> for Careless {
 fn a_solver_from_outside_cannot_hide_them_either() {
     let found = solve_by(&Careless, &with_spectrum(DEFINITE), &[1.0; N], None);
     assert_eq!(found.status, LinearStatus::NotFinite);
-    let oracle = penalties::<B>(Fit::Squares, &device());
+    let oracle = penalties(Fit::Squares, &device());
     let (_, status) = hypergradient(&oracle, &mut Implicit::new(short(), Careless));
     assert!(!status.is_ok() && status.to_string().contains("not finite"), "{status}");
 }
@@ -391,7 +389,7 @@ fn the_error_of_nystrom_falls_with_its_columns() {
 
 #[test]
 fn dense_refuses_what_is_too_large_before_anything_runs() {
-    let oracle = penalties::<B>(Fit::Squares, &device());
+    let oracle = penalties(Fit::Squares, &device());
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let mut method = Implicit::new(descent(Gd::new(0.3), 5), Dense::up_to(FEATURES - 1).unwrap());
     let stage = Stage::new(&oracle, &x, Samples::default());
@@ -447,12 +445,12 @@ fn settings_out_of_range_are_refused() {
 // ---- hypergradients --------------------------------------------------------------------------------
 
 /// A descent that is far from the solution, so that a wrong formula is not hidden by a zero.
-fn short() -> Descent<B> {
+fn short() -> Descent {
     descent(Gd::new(0.3), 3)
 }
 
 /// `y_T` of [`short`], and the gradients of F and f there.
-fn at_the_end(oracle: &PenaltiesOracle<B>) -> (Vector<B>, Sides<B>, Sides<B>) {
+fn at_the_end(oracle: &PenaltiesOracle) -> (Vector, Partials, Partials) {
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let stage = Stage::new(oracle, &x, Samples::default());
     let y = short().run(&stage, &y).unwrap().state.y;
@@ -464,7 +462,7 @@ fn at_the_end(oracle: &PenaltiesOracle<B>) -> (Vector<B>, Sides<B>, Sides<B>) {
 #[test]
 fn identity_and_iga_equal_their_formulas() {
     for fit in [Fit::Squares, Fit::Logistic] {
-        let oracle = penalties::<B>(fit, &device());
+        let oracle = penalties(fit, &device());
         let (y, upper, lower) = at_the_end(&oracle);
         let x = oracle.upper_start();
         let (f_x, f_y) = upper.into_both();
@@ -492,10 +490,10 @@ fn identity_and_iga_equal_their_formulas() {
 #[test]
 fn fixed_point_equals_dense_wherever_it_is_taken() {
     for fit in [Fit::Squares, Fit::Logistic] {
-        let oracle = penalties::<B>(fit, &device());
+        let oracle = penalties(fit, &device());
         let gd = || descent(Gd::new(0.4), 3);
         let heavy = || descent(Momentum::new(0.3, 0.5), 3);
-        for descent in [gd as fn() -> Descent<B>, heavy] {
+        for descent in [gd as fn() -> Descent, heavy] {
             let (expected, _) = hypergradient(&oracle, &mut Implicit::new(descent(), Dense::new()));
             let mut method = FixedPoint::new(descent(), 2000, 1e-12).unwrap();
             let (found, status) = hypergradient(&oracle, &mut method);
@@ -507,7 +505,7 @@ fn fixed_point_equals_dense_wherever_it_is_taken() {
 
 #[test]
 fn a_fixed_point_of_gd_is_the_neumann_series() {
-    let oracle = penalties::<B>(Fit::Logistic, &device());
+    let oracle = penalties(Fit::Logistic, &device());
     for k in [1, 2, 5] {
         let gd = || descent(Gd::new(0.4), 3);
         let neumann = Neumann::new(0.4, k, 1e-12).unwrap();
@@ -527,7 +525,7 @@ fn a_fixed_point_of_gd_is_the_neumann_series() {
 #[test]
 fn a_fixed_point_that_does_not_contract_diverges_by_name() {
     // A step beyond 2 / L that does not climb yet, as the gradient is not along the steepest curvature.
-    let oracle = penalties::<B>(Fit::Logistic, &device());
+    let oracle = penalties(Fit::Logistic, &device());
     let mut method = FixedPoint::new(descent(Gd::new(1.3), 1), 500, 1e-12).unwrap();
     let (_, status) = hypergradient(&oracle, &mut method);
     assert!(
@@ -539,16 +537,16 @@ fn a_fixed_point_that_does_not_contract_diverges_by_name() {
 /// `f = sum x y^2`, `F = sum (y - 1)^2`: from y = 0 the lower level has nowhere to go.
 struct Still;
 
-impl<B: Backend> BilevelProblem<B> for Still {
-    type Upper = Values<B>;
-    type Lower = Values<B>;
-    type Batch = Tensor<B, 1>;
+impl BilevelProblem for Still {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = Tensor<1>;
 
-    fn upper_loss(&self, _: &Values<B>, y: &Values<B>, _: &Tensor<B, 1>) -> Tensor<B, 1> {
+    fn upper_loss(&self, _: &Values, y: &Values, _: &Tensor<1>) -> Tensor<1> {
         (y.values.val() - 1.0).powi_scalar(2).sum()
     }
 
-    fn lower_loss(&self, x: &Values<B>, y: &Values<B>, _: &Tensor<B, 1>) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Values, y: &Values, _: &Tensor<1>) -> Tensor<1> {
         (x.values.val() * y.values.val().powi_scalar(2)).sum()
     }
 }
@@ -556,9 +554,9 @@ impl<B: Backend> BilevelProblem<B> for Still {
 #[test]
 fn iga_without_a_lower_gradient_is_called_singular() {
     let device = device();
-    let values = |v: f64| Values::<Autodiff<B>>::new(&[v; 3], &device);
+    let values = |v: f64| Values::new(&[v; 3], &device);
     let data = FullBatch { upper: vector(&X, &device), lower: vector(&X, &device) };
-    let oracle = AutodiffOracle::<B, _, _>::new(Still, &values(1.0), &values(0.0), data).unwrap();
+    let oracle = AutodiffOracle::new(Still, &values(1.0), &values(0.0), data).unwrap();
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let stage = Stage::new(&oracle, &x, Samples::default());
     let found = Iga::new(short()).hypergradient(stage, &y).unwrap();
@@ -577,7 +575,7 @@ fn imaml_agrees_with_differences_of_the_regularised_problem() {
         Imaml::new(Implicit::new(descent(Gd::new(0.3), 150), Cg::new(50, 1e-13).unwrap()), mu)
             .unwrap();
     for fit in [Fit::Squares, Fit::Logistic] {
-        let oracle = penalties::<B>(fit, &device());
+        let oracle = penalties(fit, &device());
         let mut at = |x: &[f64]| {
             let start = oracle.upper_start();
             let x = Vector::from_slice(start.layout(), x, &start.device());
@@ -614,11 +612,11 @@ fn imaml_agrees_with_differences_of_the_regularised_problem() {
 #[test]
 fn imaml_refuses_an_x_that_is_not_shaped_like_y() {
     let device = device();
-    let x = upper_module::<B>(&device);
+    let x = upper_module(&device);
     let y = BatchNormConfig::new(FEATURES).init(&device);
-    let inputs = || vector::<B>(&numbers(3, 4 * FEATURES), &device).reshape([4, FEATURES]);
+    let inputs = || vector(&numbers(3, 4 * FEATURES), &device).reshape([4, FEATURES]);
     let data = FullBatch { upper: inputs(), lower: inputs() };
-    let oracle = AutodiffOracle::<B, _, _>::new(Normalised, &x, &y, data).unwrap();
+    let oracle = AutodiffOracle::new(Normalised, &x, &y, data).unwrap();
     let cost = oracle.cost();
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let implicit = Implicit::new(short(), Cg::new(5, 1e-3).unwrap());
@@ -629,11 +627,7 @@ fn imaml_refuses_an_x_that_is_not_shaped_like_y() {
 }
 
 /// The products of f that `method` takes at `X`, x moved by `shift`.
-fn products(
-    oracle: &PenaltiesOracle<B>,
-    method: &mut dyn HypergradientMethod<B>,
-    shift: f64,
-) -> u64 {
+fn products(oracle: &PenaltiesOracle, method: &mut dyn HypergradientMethod, shift: f64) -> u64 {
     let before = oracle.cost();
     let start = oracle.upper_start();
     let x = Vector::from_slice(start.layout(), &X.map(|x| x + shift), &start.device());
@@ -644,7 +638,7 @@ fn products(
 
 #[test]
 fn a_warm_q_needs_fewer_products() {
-    let oracle = penalties::<B>(Fit::Squares, &device());
+    let oracle = penalties(Fit::Squares, &device());
     let new = || Implicit::new(descent(Gd::new(0.5), 100), Neumann::new(0.5, 500, 1e-6).unwrap());
     let mut warm = new().with_warm_start();
     let first = products(&oracle, &mut warm, 0.0);
@@ -669,7 +663,7 @@ fn tolerances_fall_as_they_say() {
     assert_eq!(values(Tolerances::cubic(1.0)), [1.0, 0.125, 0.015625]);
     assert_eq!(values(Tolerances::cubic(1.0).and_then(|t| t.with_least(0.1))), [1.0, 0.125, 0.1]);
     // Both the descent and the solver work harder at each hypergradient, at one and the same x.
-    let oracle = penalties::<B>(Fit::Squares, &device());
+    let oracle = penalties(Fit::Squares, &device());
     let neumann = Neumann::new(0.5, 500, 1e-13).unwrap();
     let mut method = Implicit::new(descent(Gd::new(0.5), 500), neumann)
         .with_tolerances(Tolerances::geometric(0.1, 0.01).unwrap());
@@ -684,17 +678,17 @@ fn tolerances_fall_as_they_say() {
 #[test]
 fn with_falling_tolerances_costs_grow_and_the_run_converges() {
     let device = device();
-    let x = upper_module::<B>(&device);
+    let x = upper_module(&device);
     let run = |tolerances: Tolerances| {
-        let oracle = penalties_at::<B>(Fit::Squares, &x, &device);
+        let oracle = penalties_at(Fit::Squares, &x, &device);
         let solver = Neumann::new(0.5, 1000, 1e-13).unwrap();
         let method = Implicit::new(descent(Gd::new(0.5), 1000), solver).with_tolerances(tolerances);
-        let upper = BurnOptimizer::new(burn::optim::SgdConfig::new().init(), &x, 3.0).unwrap();
+        let upper = BurnOptimizer::new(burn::optim::SgdConfig::new().build(), &x, 3.0).unwrap();
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
         let mut solver =
             HypergradientSolver::new(&oracle, method, upper, x, y).with_start(Start::Warm);
         let mut seen: Vec<(u64, f64)> = Vec::new();
-        let watch = |progress: &Progress<'_, B>| {
+        let watch = |progress: &Progress<'_>| {
             seen.push((progress.cost.lower_products, progress.seen.gradient_norm));
             ControlFlow::Continue(())
         };
@@ -714,7 +708,7 @@ fn with_falling_tolerances_costs_grow_and_the_run_converges() {
 
 #[test]
 fn a_lower_level_that_misses_its_tolerance_is_named() {
-    let oracle = penalties::<B>(Fit::Squares, &device());
+    let oracle = penalties(Fit::Squares, &device());
     let solver = Cg::new(20, 1e-9).unwrap();
     let tolerances = Tolerances::constant(1e-9).unwrap();
     let mut method = Implicit::new(short(), solver).with_tolerances(tolerances);
@@ -725,7 +719,7 @@ fn a_lower_level_that_misses_its_tolerance_is_named() {
 
 #[test]
 fn a_descent_that_ends_early_and_not_at_its_tolerance_is_named_too() {
-    let oracle = penalties::<B>(Fit::Squares, &device());
+    let oracle = penalties(Fit::Squares, &device());
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let stage = Stage::new(&oracle, &x, Samples::default());
     let (steps, mut early) = (2000, [0, 0]);
@@ -746,7 +740,7 @@ fn a_descent_that_ends_early_and_not_at_its_tolerance_is_named_too() {
 
 #[test]
 fn a_solver_that_found_nothing_is_named_where_the_lower_level_climbs_too() {
-    let oracle = penalties::<B>(Fit::Squares, &device());
+    let oracle = penalties(Fit::Squares, &device());
     let climbing = || descent(Gd::new(30.0), 2);
     let (_, status) = hypergradient(&oracle, &mut Implicit::new(climbing(), Identity));
     assert!(matches!(status, Status::NoDescent { .. }), "{status}");
@@ -760,7 +754,7 @@ fn implicit_costs_are_what_the_documentation_says() {
     let steps = 3;
     let fixed = |k| FixedPoint::new(short(), k, 1e-13).unwrap();
     let implicit = |solver: Solver| Implicit::new(short(), solver);
-    let rows: Vec<(Box<dyn HypergradientMethod<B>>, u64)> = vec![
+    let rows: Vec<(Box<dyn HypergradientMethod>, u64)> = vec![
         (Box::new(implicit(Box::new(Identity))), 1),
         (Box::new(implicit(Box::new(Dense::new()))), 1 + FEATURES as u64),
         (Box::new(implicit(Box::new(Nystrom::new(2, 0.1, 0).unwrap()))), 4),
@@ -770,7 +764,7 @@ fn implicit_costs_are_what_the_documentation_says() {
         (Box::new(Imaml::new(implicit(Box::new(Cg::new(2, 1e-13).unwrap())), 1.0).unwrap()), 3),
     ];
     for (mut method, lower_products) in rows {
-        let oracle = penalties::<B>(Fit::Squares, &device());
+        let oracle = penalties(Fit::Squares, &device());
         hypergradient(&oracle, method.as_mut());
         let expected = Cost {
             lower_gradients: steps + 1,

@@ -1,18 +1,17 @@
 //! A run that is saved and resumed is the run that was never interrupted, bit by bit.
 
 use bilevel_core::*;
-use burn::backend::Autodiff;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, AdamWConfig, AdanConfig, SgdConfig};
 use burn::tensor::TensorData;
 
 use crate::common::*;
-use crate::{B, device};
+use crate::device;
 
 const STEPS: usize = 6;
 const SAVED: usize = 3;
 
-type Boxed<'a> = Box<dyn Solver<B> + 'a>;
+type Boxed<'a> = Box<dyn Solver + 'a>;
 
 /// Six steps at once, and three, a file, a fresh solver and three more.
 fn assert_resumes<'a>(name: &str, make: &dyn Fn() -> Boxed<'a>) {
@@ -31,23 +30,23 @@ fn assert_resumes<'a>(name: &str, make: &dyn Fn() -> Boxed<'a>) {
     assert_eq!(second.save(), whole.save(), "{name}, at the end");
 }
 
-type Make = fn() -> Box<dyn HypergradientMethod<B>>;
+type Make = fn() -> Box<dyn HypergradientMethod>;
 
 /// Every hypergradient method, each with all that it may remember. A new one is one line.
 #[rustfmt::skip]
 fn methods() -> Vec<Make> {
-    fn gd() -> Descent<B> {
+    fn gd() -> Descent {
         descent(Gd::new(0.5), 4)
     }
-    fn heavy() -> Descent<B> {
+    fn heavy() -> Descent {
         descent(Momentum::new(0.3, 0.5), 4)
     }
-    fn warm(solver: impl LinearSolver<B> + 'static) -> Implicit<B> {
+    fn warm(solver: impl LinearSolver + 'static) -> Implicit {
         Implicit::new(heavy(), solver).with_warm_start()
     }
     vec![
         || Box::new(Rad::new(heavy())),
-        || Box::new(Rad::<B>::reversible(ReversibleMomentum::new(0.3, 0.5).unwrap(), 4).unwrap()),
+        || Box::new(Rad::reversible(ReversibleMomentum::new(0.3, 0.5).unwrap(), 4).unwrap()),
         || Box::new(Trad::new(gd(), 2).unwrap()),
         || Box::new(Fad::new(heavy())),
         || Box::new(OnlineFad::new(heavy())),
@@ -77,23 +76,23 @@ fn methods() -> Vec<Make> {
 
 /// Solvers on ridge regression, x moved by `upper`.
 fn on<'a>(
-    oracle: &'a PenaltiesOracle<B>,
-    method: Box<dyn HypergradientMethod<B>>,
-    upper: Box<dyn UpperStep<B> + 'a>,
+    oracle: &'a PenaltiesOracle,
+    method: Box<dyn HypergradientMethod>,
+    upper: Box<dyn UpperStep + 'a>,
     start: Start,
 ) -> Boxed<'a> {
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     Box::new(HypergradientSolver::new(oracle, method, upper, x, y).with_start(start))
 }
 
-fn adam<'a>(x: &Values<Autodiff<B>>) -> Box<dyn UpperStep<B> + 'a> {
-    Box::new(BurnOptimizer::new(AdamConfig::new().init(), x, 0.05).unwrap())
+fn adam<'a>(x: &Values) -> Box<dyn UpperStep + 'a> {
+    Box::new(BurnOptimizer::new(AdamConfig::new().build(), x, 0.05).unwrap())
 }
 
 #[test]
 fn every_hypergradient_method_resumes() {
-    let x = upper_module::<B>(&device());
-    let oracle = penalties_at::<B>(Fit::Squares, &x, &device());
+    let x = upper_module(&device());
+    let oracle = penalties_at(Fit::Squares, &x, &device());
     for method in methods() {
         for start in [Start::Fixed, Start::Warm, Start::Learned { step_size: 0.3 }] {
             let learned = matches!(start, Start::Learned { .. });
@@ -107,23 +106,23 @@ fn every_hypergradient_method_resumes() {
 
 #[test]
 fn every_upper_step_resumes() {
-    let x = upper_module::<B>(&device());
-    let oracle = penalties_at::<B>(Fit::Logistic, &x, &device());
+    let x = upper_module(&device());
+    let oracle = penalties_at(Fit::Logistic, &x, &device());
     let momentum = MomentumConfig { momentum: 0.7, dampening: 0.2, nesterov: true };
-    let upper = |which: usize| -> Box<dyn UpperStep<B>> {
+    let upper = |which: usize| -> Box<dyn UpperStep> {
         match which {
             0 => Box::new(GradientStep::new(0.3).unwrap()),
             1 => adam(&x),
             2 => {
                 // Fast enough that the second moment falls.
-                let amsgrad = AdamConfig::new().with_beta_2(0.3).with_amsgrad(true).init();
+                let amsgrad = AdamConfig::new().with_beta_2(0.3).with_amsgrad(true).build();
                 Box::new(BurnOptimizer::new(amsgrad, &x, 0.05).unwrap())
             }
-            3 => Box::new(BurnOptimizer::new(AdamWConfig::new().init(), &x, 0.05).unwrap()),
-            4 => Box::new(BurnOptimizer::new(AdanConfig::new().init(), &x, 0.05).unwrap()),
-            5 => Box::new(BurnOptimizer::new(SgdConfig::new().init(), &x, 0.3).unwrap()),
+            3 => Box::new(BurnOptimizer::new(AdamWConfig::new().build(), &x, 0.05).unwrap()),
+            4 => Box::new(BurnOptimizer::new(AdanConfig::new().build(), &x, 0.05).unwrap()),
+            5 => Box::new(BurnOptimizer::new(SgdConfig::new().build(), &x, 0.3).unwrap()),
             _ => {
-                let sgd = SgdConfig::new().with_momentum(Some(momentum.clone())).init();
+                let sgd = SgdConfig::new().with_momentum(Some(momentum.clone())).build();
                 Box::new(BurnOptimizer::new(sgd, &x, 0.3).unwrap())
             }
         }
@@ -137,12 +136,12 @@ fn every_upper_step_resumes() {
 
 #[test]
 fn an_executor_goes_on_counting() {
-    let x = upper_module::<B>(&device());
-    let oracle = penalties_at::<B>(Fit::Squares, &x, &device());
+    let x = upper_module(&device());
+    let oracle = penalties_at(Fit::Squares, &x, &device());
     let make = || on(&oracle, methods()[0](), adam(&x), Start::Warm);
-    let run = |executor: Executor<'_, B>, solver: &mut Boxed<'_>| {
+    let run = |executor: Executor<'_>, solver: &mut Boxed<'_>| {
         let mut numbers = Vec::new();
-        let watch = |progress: &Progress<'_, B>| {
+        let watch = |progress: &Progress<'_>| {
             numbers.push(progress.step);
             std::ops::ControlFlow::Continue(())
         };
@@ -160,7 +159,7 @@ fn an_executor_goes_on_counting() {
     assert_eq!((rest.steps, rest.ending), (STEPS, Ending::StepLimit));
     assert_eq!(2 * rest.cost.lower_gradients, all.cost.lower_gradients);
     assert_eq!(second.save(), whole.save());
-    let error = Executor::<B>::new(STEPS).unwrap().starting_at(STEPS).err().unwrap();
+    let error = Executor::new(STEPS).unwrap().starting_at(STEPS).err().unwrap();
     assert!(error.to_string().ends_with("raise the number of steps to go on"), "{error}");
 }
 
@@ -173,9 +172,9 @@ fn edited(saved: &Snapshot, change: impl Fn(&mut serde_json::Value)) -> Snapshot
 
 #[test]
 fn a_state_that_does_not_fit_is_refused() {
-    let x = upper_module::<B>(&device());
-    let oracle = penalties_at::<B>(Fit::Squares, &x, &device());
-    let make = |method: Make, upper: Box<dyn UpperStep<B>>| {
+    let x = upper_module(&device());
+    let oracle = penalties_at(Fit::Squares, &x, &device());
+    let make = |method: Make, upper: Box<dyn UpperStep>| {
         let mut solver = on(&oracle, method(), upper, Start::Warm);
         solver.step(0).unwrap();
         solver
@@ -191,7 +190,7 @@ fn a_state_that_does_not_fit_is_refused() {
     make(rad, adam(&x)).restore(saved.clone()).unwrap();
     let told = |text: String, parts: &[&str]| {
         assert!(parts.iter().all(|part| text.contains(part)), "{text}");
-        assert!(text.ends_with("on the same problem and backend, or start anew"), "{text}");
+        assert!(text.ends_with("on the same problem and device, or start anew"), "{text}");
     };
 
     let trad: Make = || Box::new(Trad::new(descent(Gd::new(0.5), 4), 2).unwrap());
@@ -210,27 +209,14 @@ fn a_state_that_does_not_fit_is_refused() {
         file.insert("method/z/0".into(), entry);
     });
     told(refusal(&mut make(rad, adam(&x)), renamed), &["`method/z/0`", "no such entry"]);
-    // Other numbers: fewer of them, another type, bytes that were lost.
-    for other in [
-        TensorData::new(vec![0.0_f64; 4], [4]),
-        TensorData::new(vec![0_i64; 5], [5]),
-        cut(saved_x(&saved)),
-    ] {
+    // Other numbers: fewer of them, another type.
+    for other in [TensorData::new(vec![0.0_f64; 4], [4]), TensorData::new(vec![0_i64; 5], [5])] {
         let entry = serde_json::to_value(Entry::Numbers(other)).unwrap();
         let changed = edited(&saved, |file| file["x/0"] = entry.clone());
         told(refusal(&mut make(rad, adam(&x)), changed), &["`x/0`", "shape [5]"]);
     }
-}
-
-fn saved_x(saved: &Snapshot) -> &TensorData {
-    match saved.entries().find(|(name, _)| *name == "x/0") {
-        Some((_, Entry::Numbers(data))) => data,
-        other => panic!("x is there as numbers, and not {other:?}"),
-    }
-}
-
-/// Without its last bytes.
-fn cut(data: &TensorData) -> TensorData {
-    let left = data.bytes[..data.bytes.len() - 4].to_vec();
-    TensorData { bytes: burn::tensor::Bytes::from_elems(left), ..data.clone() }
+    // Bytes that were lost: not even a file of a state.
+    let mut file = serde_json::to_value(&saved).unwrap();
+    file["x/0"]["numbers"]["bytes"].as_array_mut().unwrap().pop();
+    assert!(serde_json::from_value::<Snapshot>(file).is_err());
 }

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! with x 0 outside: x `[images, inputs, height, width]`, w `[outputs, inputs, kernel height, kernel
-//! width]`, y `[images, outputs, ...]`. Each function answers `None` for what it does not do: groups, other
+//! width]`, y `[images, outputs, ...]`. Each function answers `None` for what it does not do: groups, uneven padding, other
 //! types of numbers, tensors without an element.
 //!
 //! Images are dealt to the threads of rayon in blocks that follow from the shapes alone, and sums over
@@ -17,7 +17,7 @@ mod shape;
 
 use std::cell::Cell;
 
-use burn::tensor::{DType, TensorMetadata, ops::ConvOptions};
+use burn::backend::{DType, TensorMetadata, ops::ConvOptions};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
@@ -124,7 +124,9 @@ fn bias_backward<T: Real>(dy: &FlexTensor) -> FlexTensor {
         let plane = |image: usize| &dy[(image * outputs + output) * len..][..len];
         (0..images).fold(T::zero(), |sum, image| sum + total(plane(image)))
     };
-    let sums: Vec<T> = (0..outputs).into_par_iter().map(sum).collect();
+    // Few numbers are not worth waking threads.
+    let at_once = 1 + (1 << 15) / (images * len).max(1);
+    let sums: Vec<T> = (0..outputs).into_par_iter().with_min_len(at_once).map(sum).collect();
     tensor(sums, [outputs])
 }
 

@@ -1,6 +1,6 @@
 //! The sizes of a convolution.
 
-use burn::tensor::{TensorMetadata, ops::ConvOptions};
+use burn::backend::{TensorMetadata, ops::ConvOptions};
 use burn_flex::FlexTensor;
 
 /// The sizes of a convolution; pairs are of height and width.
@@ -18,17 +18,21 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// `None` for groups, mixed types of numbers, and where y or a sum has no element.
+    /// `None` for groups, padding that differs between both sides, mixed types of numbers, and where y or a sum has no element.
     pub(super) fn new(
         x: &FlexTensor,
         weight: &FlexTensor,
         options: &ConvOptions<2>,
     ) -> Option<Self> {
-        let ConvOptions { stride, padding, dilation, groups } = options.clone();
+        let ConvOptions { stride, padding, dilation, groups } = *options;
+        let padding = padding.map(|(before, _)| before);
         let [images, inputs, height, width] = x.shape().dims();
         let [outputs, weight_inputs, kernel_height, kernel_width] = weight.shape().dims();
         let (x_size, kernel) = ([height, width], [kernel_height, kernel_width]);
-        let known = groups == 1 && x.dtype() == weight.dtype() && inputs == weight_inputs;
+        let known = groups == 1
+            && !options.is_asymmetric()
+            && x.dtype() == weight.dtype()
+            && inputs == weight_inputs;
         if !known || [images, inputs, outputs, height, width].contains(&0) || kernel.contains(&0) {
             return None;
         }

@@ -1,7 +1,7 @@
 //! Activation functions and their backward kernels.
 
-use burn::tensor::Scalar;
-use burn::tensor::ops::ActivationOps;
+use burn::backend::Scalar;
+use burn::backend::ops::ActivationOps;
 
 use super::T;
 use crate::FastFlex;
@@ -13,12 +13,13 @@ impl ActivationOps<Self> for FastFlex {
     }
 
     two! {
-        relu_backward: |output, grad| if output > 0.0 { grad } else { 0.0 };
+        relu_backward: |output, grad| if output <= 0.0 { 0.0 } else { grad };
         sigmoid_backward: |output, grad| grad * output * (1.0 - output);
     }
 
     fn relu(tensor: T) -> T {
-        one!(tensor, |a| a.max(0.0), burn_flex::Flex::relu)
+        // What is not a number stays.
+        one!(tensor, |a| if a <= 0.0 { 0.0 } else { a }, burn_flex::Flex::relu)
     }
 
     forward! {

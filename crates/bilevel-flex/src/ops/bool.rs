@@ -1,8 +1,8 @@
 //! Boolean operations.
 
-use burn::tensor::backend::ExecutionError;
-use burn::tensor::ops::BoolTensorOps;
-use burn::tensor::{BoolDType, FloatDType, IntDType, Scalar, Shape, Slice, TensorData};
+use burn::backend::ExecutionError;
+use burn::backend::ops::BoolTensorOps;
+use burn::backend::{BoolDType, FloatDType, IntDType, Scalar, Shape, Slice, TensorData};
 use burn_flex::FlexDevice;
 
 use super::T;
@@ -14,7 +14,6 @@ impl BoolTensorOps<Self> for FastFlex {
         fn bool_into_data(
             tensor: T,
         ) -> impl Future<Output = Result<TensorData, ExecutionError>> + Send;
-        fn bool_device(tensor: &T) -> FlexDevice;
         fn bool_to_device(tensor: T, device: &FlexDevice) -> T;
         fn bool_cat(tensors: Vec<T>, dim: usize) -> T;
         fn bool_reshape(tensor: T, shape: Shape) -> T;

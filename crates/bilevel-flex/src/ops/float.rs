@@ -1,17 +1,17 @@
 //! Float operations.
 
-use burn::tensor::DType;
-use burn::tensor::backend::ExecutionError;
-use burn::tensor::ops::{FloatTensorOps, GridSampleOptions};
-use burn::tensor::{
-    BoolDType, Distribution, FloatDType, IndexingUpdateOp, IntDType, Scalar, Shape, Slice,
-    TensorData,
+use burn::backend::DType;
+use burn::backend::ExecutionError;
+use burn::backend::ops::{FloatTensorOps, GridSampleOptions};
+use burn::backend::tensor::IndexingUpdateOp;
+use burn::backend::{
+    BoolDType, Distribution, FloatDType, IntDType, Scalar, Shape, Slice, TensorData,
 };
 use burn_flex::{Flex, FlexDevice};
 
 use super::T;
 use crate::FastFlex;
-use crate::elementwise;
+use crate::elementwise::fill;
 use crate::functions::{exp, log, tanh};
 use crate::matmul::matmul;
 
@@ -34,15 +34,6 @@ impl FloatTensorOps<Self> for FastFlex {
         float_div_scalar: |a, c| a / c;
     }
 
-    compare_with_number! {
-        float_equal_elem: |a, c| a == c;
-        float_not_equal_elem: |a, c| a != c;
-        float_greater_elem: |a, c| a > c;
-        float_greater_equal_elem: |a, c| a >= c;
-        float_lower_elem: |a, c| a < c;
-        float_lower_equal_elem: |a, c| a <= c;
-    }
-
     in_f32! {
         float_exp: exp;
         float_log: log;
@@ -61,12 +52,12 @@ impl FloatTensorOps<Self> for FastFlex {
     }
 
     fn float_mask_fill(tensor: T, mask: T, value: Scalar) -> T {
-        let filled = match tensor.dtype() {
-            DType::F32 => elementwise::fill::<f32>(tensor, mask, value.elem::<f64>() as f32),
-            DType::F64 => elementwise::fill::<f64>(tensor, mask, value.elem()),
-            _ => Err((tensor, mask)),
-        };
-        filled.unwrap_or_else(|(tensor, mask)| Flex::float_mask_fill(tensor, mask, value))
+        let flex = |tensor, mask| Flex::float_mask_fill(tensor, mask, value);
+        match tensor.dtype() {
+            DType::F32 => fill(tensor, mask, value.elem::<f64>() as f32, flex),
+            DType::F64 => fill(tensor, mask, value.elem::<f64>(), flex),
+            _ => flex(tensor, mask),
+        }
     }
 
     forward! {
@@ -77,7 +68,6 @@ impl FloatTensorOps<Self> for FastFlex {
         fn float_into_data(
             tensor: T,
         ) -> impl Future<Output = Result<TensorData, ExecutionError>> + Send;
-        fn float_device(tensor: &T) -> FlexDevice;
         fn float_to_device(tensor: T, device: &FlexDevice) -> T;
         fn float_detach(tensor: T) -> T;
         fn float_into_int(tensor: T, out_dtype: IntDType) -> T;
@@ -92,11 +82,15 @@ impl FloatTensorOps<Self> for FastFlex {
         fn float_cat(tensors: Vec<T>, dim: usize) -> T;
         fn float_reshape(tensor: T, shape: Shape) -> T;
         fn float_gather(dim: usize, tensor: T, indices: T) -> T;
-        fn float_scatter_add(dim: usize, tensor: T, indices: T, value: T) -> T;
+        fn float_scatter(
+            dim: usize, tensor: T, indices: T, value: T, update: IndexingUpdateOp,
+        ) -> T;
         fn float_scatter_nd(data: T, indices: T, values: T, reduction: IndexingUpdateOp) -> T;
         fn float_gather_nd(data: T, indices: T) -> T;
         fn float_select(tensor: T, dim: usize, indices: T) -> T;
-        fn float_select_add(tensor: T, dim: usize, indices: T, value: T) -> T;
+        fn float_select_assign(
+            tensor: T, dim: usize, indices: T, value: T, update: IndexingUpdateOp,
+        ) -> T;
         fn float_slice(tensor: T, slices: &[Slice]) -> T;
         fn float_slice_assign(tensor: T, slices: &[Slice], value: T) -> T;
         fn float_mask_where(tensor: T, mask: T, value: T) -> T;
@@ -106,6 +100,12 @@ impl FloatTensorOps<Self> for FastFlex {
         fn float_lower(lhs: T, rhs: T, out_dtype: BoolDType) -> T;
         fn float_lower_equal(lhs: T, rhs: T, out_dtype: BoolDType) -> T;
         fn float_not_equal(lhs: T, rhs: T, out_dtype: BoolDType) -> T;
+        fn float_equal_elem(lhs: T, rhs: Scalar, out_dtype: BoolDType) -> T;
+        fn float_not_equal_elem(lhs: T, rhs: Scalar, out_dtype: BoolDType) -> T;
+        fn float_greater_elem(lhs: T, rhs: Scalar, out_dtype: BoolDType) -> T;
+        fn float_greater_equal_elem(lhs: T, rhs: Scalar, out_dtype: BoolDType) -> T;
+        fn float_lower_elem(lhs: T, rhs: Scalar, out_dtype: BoolDType) -> T;
+        fn float_lower_equal_elem(lhs: T, rhs: Scalar, out_dtype: BoolDType) -> T;
         fn float_clamp(tensor: T, min: Scalar, max: Scalar) -> T;
         fn float_clamp_min(tensor: T, min: Scalar) -> T;
         fn float_clamp_max(tensor: T, max: Scalar) -> T;
@@ -154,7 +154,6 @@ impl FloatTensorOps<Self> for FastFlex {
         fn float_trunc(tensor: T) -> T;
         fn float_erf(tensor: T) -> T;
         fn float_argmax(tensor: T, dim: usize, out_dtype: IntDType) -> T;
-        fn float_argtopk(tensor: T, dim: usize, k: usize, out_dtype: IntDType) -> T;
         fn float_argmin(tensor: T, dim: usize, out_dtype: IntDType) -> T;
         fn float_expand(tensor: T, shape: Shape) -> T;
         fn float_unfold(tensor: T, dim: usize, size: usize, step: usize) -> T;
@@ -177,5 +176,6 @@ impl FloatTensorOps<Self> for FastFlex {
         fn float_max_abs_dim(tensor: T, dim: usize) -> T;
         fn float_is_nan(tensor: T, out_dtype: BoolDType) -> T;
         fn float_is_inf(tensor: T, out_dtype: BoolDType) -> T;
+        fn float_hypot(lhs: T, rhs: T) -> T;
     }
 }

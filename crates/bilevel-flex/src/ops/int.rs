@@ -1,10 +1,10 @@
 //! Integer operations.
 
-use burn::tensor::backend::ExecutionError;
-use burn::tensor::ops::IntTensorOps;
-use burn::tensor::{
-    BoolDType, Distribution, FloatDType, IndexingUpdateOp, IntDType, Scalar, Shape, Slice,
-    TensorData,
+use burn::backend::ExecutionError;
+use burn::backend::ops::IntTensorOps;
+use burn::backend::tensor::IndexingUpdateOp;
+use burn::backend::{
+    BoolDType, Distribution, FloatDType, IntDType, Scalar, Shape, Slice, TensorData,
 };
 use burn_flex::FlexDevice;
 
@@ -17,7 +17,6 @@ impl IntTensorOps<Self> for FastFlex {
         fn int_into_data(
             tensor: T,
         ) -> impl Future<Output = Result<TensorData, ExecutionError>> + Send;
-        fn int_device(tensor: &T) -> FlexDevice;
         fn int_to_device(tensor: T, device: &FlexDevice) -> T;
         fn int_cat(tensors: Vec<T>, dim: usize) -> T;
         fn int_reshape(tensor: T, shape: Shape) -> T;
@@ -27,11 +26,15 @@ impl IntTensorOps<Self> for FastFlex {
         fn int_mask_fill(tensor: T, mask: T, value: Scalar) -> T;
         fn int_slice_assign(tensor: T, slices: &[Slice], value: T) -> T;
         fn int_gather(dim: usize, tensor: T, indices: T) -> T;
-        fn int_scatter_add(dim: usize, tensor: T, indices: T, value: T) -> T;
+        fn int_scatter(
+            dim: usize, tensor: T, indices: T, value: T, update: IndexingUpdateOp,
+        ) -> T;
         fn int_scatter_nd(data: T, indices: T, values: T, reduction: IndexingUpdateOp) -> T;
         fn int_gather_nd(data: T, indices: T) -> T;
         fn int_select(tensor: T, dim: usize, indices: T) -> T;
-        fn int_select_add(tensor: T, dim: usize, indices: T, value: T) -> T;
+        fn int_select_assign(
+            tensor: T, dim: usize, indices: T, value: T, update: IndexingUpdateOp,
+        ) -> T;
         fn int_equal(lhs: T, rhs: T, out_dtype: BoolDType) -> T;
         fn int_equal_elem(lhs: T, rhs: Scalar, out_dtype: BoolDType) -> T;
         fn int_greater(lhs: T, rhs: T, out_dtype: BoolDType) -> T;
@@ -71,7 +74,6 @@ impl IntTensorOps<Self> for FastFlex {
         fn int_cummin(tensor: T, dim: usize) -> T;
         fn int_cummax(tensor: T, dim: usize) -> T;
         fn int_argmax(tensor: T, dim: usize) -> T;
-        fn int_argtopk(tensor: T, dim: usize, k: usize) -> T;
         fn int_argmin(tensor: T, dim: usize) -> T;
         fn int_abs(tensor: T) -> T;
         fn bitwise_and(lhs: T, rhs: T) -> T;

@@ -17,15 +17,14 @@ macro_rules! forward {
 /// A function of one tensor that both element types have, or what Flex does.
 macro_rules! one {
     ($tensor:expr, $f:expr, $flex:expr) => {{
-        use crate::elementwise::{SMALL, unary};
-        use burn::tensor::DType;
+        use crate::elementwise::unary;
+        use burn::backend::DType;
         let tensor = $tensor;
-        let done = match tensor.dtype() {
-            DType::F32 => unary::<f32>(tensor, SMALL, $f),
-            DType::F64 => unary::<f64>(tensor, SMALL, $f),
-            _ => Err(tensor),
-        };
-        done.unwrap_or_else($flex)
+        match tensor.dtype() {
+            DType::F32 => unary::<f32>(tensor, $f, $flex),
+            DType::F64 => unary::<f64>(tensor, $f, $flex),
+            _ => $flex(tensor),
+        }
     }};
 }
 
@@ -33,14 +32,14 @@ macro_rules! one {
 macro_rules! two {
     ($($name:ident: $f:expr;)*) => {
         $(fn $name(a: T, b: T) -> T {
-            use burn::tensor::DType;
+            use burn::backend::DType;
+            use burn_flex::Flex;
             use crate::elementwise::binary;
-            let done = match a.dtype() {
-                DType::F32 => binary::<f32>(a, b, $f),
-                DType::F64 => binary::<f64>(a, b, $f),
-                _ => Err((a, b)),
-            };
-            done.unwrap_or_else(|(a, b)| burn_flex::Flex::$name(a, b))
+            match a.dtype() {
+                DType::F32 => binary::<f32>(a, b, $f, Flex::$name),
+                DType::F64 => binary::<f64>(a, b, $f, Flex::$name),
+                _ => Flex::$name(a, b),
+            }
         })*
     };
 }
@@ -49,44 +48,21 @@ macro_rules! two {
 macro_rules! with_number {
     ($($name:ident: |$a:ident, $c:ident| $f:expr;)*) => {
         $(fn $name(tensor: T, number: Scalar) -> T {
-            use burn::tensor::DType;
-            use crate::elementwise::{SMALL, unary};
-            let done = match tensor.dtype() {
+            use burn::backend::DType;
+            use crate::elementwise::unary;
+            let flex = |tensor| burn_flex::Flex::$name(tensor, number);
+            match tensor.dtype() {
                 DType::F32 => {
                     // Through f64, as in Flex: an integer is rounded twice.
                     let $c = number.elem::<f64>() as f32;
-                    unary::<f32>(tensor, SMALL, |$a| $f)
+                    unary::<f32>(tensor, |$a| $f, flex)
                 }
                 DType::F64 => {
                     let $c: f64 = number.elem();
-                    unary::<f64>(tensor, SMALL, |$a| $f)
+                    unary::<f64>(tensor, |$a| $f, flex)
                 }
-                _ => Err(tensor),
-            };
-            done.unwrap_or_else(|tensor| burn_flex::Flex::$name(tensor, number))
-        })*
-    };
-}
-
-/// Comparisons with a number.
-macro_rules! compare_with_number {
-    ($($name:ident: |$a:ident, $c:ident| $f:expr;)*) => {
-        $(fn $name(tensor: T, number: Scalar, out_dtype: BoolDType) -> T {
-            use burn::tensor::DType;
-            use crate::elementwise::predicate;
-            let done = match tensor.dtype() {
-                DType::F32 => {
-                    // Through f64, as in Flex: an integer is rounded twice.
-                    let $c = number.elem::<f64>() as f32;
-                    predicate::<f32>(tensor, out_dtype.into(), |$a| $f)
-                }
-                DType::F64 => {
-                    let $c: f64 = number.elem();
-                    predicate::<f64>(tensor, out_dtype.into(), |$a| $f)
-                }
-                _ => Err(tensor),
-            };
-            done.unwrap_or_else(|tensor| burn_flex::Flex::$name(tensor, number, out_dtype))
+                _ => flex(tensor),
+            }
         })*
     };
 }
@@ -95,7 +71,7 @@ macro_rules! compare_with_number {
 macro_rules! in_f32 {
     ($($name:ident: $f:path;)*) => {
         $(fn $name(tensor: T) -> T {
-            crate::elementwise::unary::<f32>(tensor, 64, $f).unwrap_or_else(burn_flex::Flex::$name)
+            crate::elementwise::unary::<f32>(tensor, $f, burn_flex::Flex::$name)
         })*
     };
 }

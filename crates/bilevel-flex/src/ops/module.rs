@@ -1,6 +1,7 @@
 //! Neural-network operations.
 
-use burn::tensor::ops::{
+use burn::backend::IntDType;
+use burn::backend::ops::{
     AttentionModuleOptions, ConvOptions, ConvTransposeOptions, DeformConv2dBackward,
     DeformConvOptions, InterpolateOptions, MaxPool2dBackward, MaxPool2dWithIndices, ModuleOps,
 };
@@ -72,13 +73,23 @@ impl ModuleOps<Self> for FastFlex {
         padding: [usize; 2],
         dilation: [usize; 2],
         ceil_mode: bool,
+        indices_dtype: IntDType,
     ) -> MaxPool2dWithIndices<Self> {
         let windows = Windows { kernel_size, stride, padding, dilation, ceil_mode };
-        if let Some((greatest, indices)) = pool::max_pool2d_with_indices(&x, &windows) {
+        if let Some((greatest, indices)) =
+            pool::max_pool2d_with_indices(&x, &windows, indices_dtype)
+        {
             return MaxPool2dWithIndices::new(greatest, indices);
         }
-        let pooled =
-            Flex::max_pool2d_with_indices(x, kernel_size, stride, padding, dilation, ceil_mode);
+        let pooled = Flex::max_pool2d_with_indices(
+            x,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            ceil_mode,
+            indices_dtype,
+        );
         MaxPool2dWithIndices::new(pooled.output, pooled.indices)
     }
 
@@ -92,20 +103,17 @@ impl ModuleOps<Self> for FastFlex {
         output_grad: T,
         indices: T,
     ) -> MaxPool2dBackward<Self> {
-        let grad = pool::max_pool2d_backward(&x, &output_grad, &indices).unwrap_or_else(|| {
-            Flex::max_pool2d_with_indices_backward(
-                x,
-                kernel_size,
-                stride,
-                padding,
-                dilation,
-                ceil_mode,
-                output_grad,
-                indices,
-            )
-            .x_grad
-        });
-        MaxPool2dBackward::new(grad)
+        let grad = Flex::max_pool2d_with_indices_backward(
+            x,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            ceil_mode,
+            output_grad,
+            indices,
+        );
+        MaxPool2dBackward::new(grad.x_grad)
     }
 
     forward! {
@@ -134,6 +142,8 @@ impl ModuleOps<Self> for FastFlex {
         ) -> T;
         fn adaptive_avg_pool2d(x: T, output_size: [usize; 2]) -> T;
         fn adaptive_avg_pool2d_backward(x: T, grad: T) -> T;
+        fn adaptive_avg_pool3d(x: T, output_size: [usize; 3]) -> T;
+        fn adaptive_avg_pool3d_backward(x: T, grad: T) -> T;
         fn interpolate(x: T, output_size: [usize; 2], options: InterpolateOptions) -> T;
         fn interpolate_backward(
             x: T, grad: T, output_size: [usize; 2], options: InterpolateOptions,
@@ -142,8 +152,6 @@ impl ModuleOps<Self> for FastFlex {
             query: T, key: T, value: T, mask: Option<T>, attn_bias: Option<T>, options:
             AttentionModuleOptions,
         ) -> T;
-        fn rfft(signal: T, dim: usize, n: Option<usize>) -> (T, T);
-        fn irfft(spectrum_re: T, spectrum_im: T, dim: usize, n: Option<usize>) -> T;
         fn embedding(weights: T, indices: T) -> T;
         fn layer_norm(tensor: T, gamma: T, beta: Option<T>, epsilon: f64) -> T;
         fn embedding_backward(weights: T, output_grad: T, indices: T) -> T;

@@ -1,9 +1,10 @@
-//! Quantised operations and transactions.
+//! Quantised operations, transactions and collective operations.
 
-use burn::tensor::backend::ExecutionError;
-use burn::tensor::ops::{QTensorOps, TransactionOps};
-use burn::tensor::quantization::{QuantScheme, QuantizationParametersPrimitive};
-use burn::tensor::{FloatDType, IntDType, Shape, Slice, TensorData};
+use burn::backend::ExecutionError;
+use burn::backend::distributed::DistributedOps;
+use burn::backend::ops::{QTensorOps, TransactionOps};
+use burn::backend::quantization::{QuantScheme, QuantizationParametersPrimitive};
+use burn::backend::{FloatDType, IntDType, Shape, Slice, TensorData};
 use burn_flex::{Flex, FlexDevice};
 
 use super::{Q, T};
@@ -11,20 +12,23 @@ use crate::FastFlex;
 
 impl TransactionOps<Self> for FastFlex {}
 
+// There are none, as in Flex.
+impl DistributedOps<Self> for FastFlex {}
+
 impl QTensorOps<Self> for FastFlex {
     fn quantize(
         tensor: T,
         scheme: &QuantScheme,
         qparams: QuantizationParametersPrimitive<Self>,
     ) -> Q {
-        Flex::quantize(tensor, scheme, QuantizationParametersPrimitive { scales: qparams.scales })
+        let QuantizationParametersPrimitive { scales, global } = qparams;
+        Flex::quantize(tensor, scheme, QuantizationParametersPrimitive { scales, global })
     }
 
     forward! {
         fn q_from_data(data: TensorData, device: &FlexDevice) -> Q;
         fn quantize_dynamic(tensor: T, scheme: &QuantScheme) -> Q;
         fn dequantize(tensor: Q, dtype: FloatDType) -> T;
-        fn q_device(tensor: &Q) -> FlexDevice;
         fn q_to_device(tensor: Q, device: &FlexDevice) -> Q;
         fn q_reshape(tensor: Q, shape: Shape) -> Q;
         fn q_into_data(

@@ -1,7 +1,7 @@
 //! Claims on `bda-counterexample`: BDA, Figs. 1 to 3.
 
 use bilevel_core::{Aggregated, Descent, Error, Gd, Rad, Weight};
-use burn::tensor::backend::Backend;
+use burn::tensor::Device;
 
 use super::{Claim, Figure, Findings, Run, Trial, distance};
 use crate::BdaCounterexample as Problem;
@@ -20,13 +20,13 @@ fn off(x: &[f64], y: &[f64]) -> f64 {
     (distance(x, &[Problem::X]).powi(2) + distance(y, &Problem::Y).powi(2)) / 3.0
 }
 
-fn run<B: Backend>(
-    device: &B::Device,
+fn run(
+    device: &Device,
     (x, y): (f64, [f64; 2]),
     weight: Weight,
     steps: usize,
 ) -> Result<Run, Error> {
-    let instance = Problem::at::<B>(x, y, device)?;
+    let instance = Problem::at(x, y, device)?;
     let rad = match weight {
         Weight::Constant(0.0) => Rad::new(Descent::new(Gd::new(LOWER)?, steps)?),
         weight => Rad::new(Descent::new(Aggregated::new(UPPER, LOWER, weight)?, steps)?),
@@ -39,7 +39,7 @@ fn sees(run: &Run) -> String {
     format!("x = {:.4}, y = ({:.4}, {:.4})", run.x[0], run.y[0], run.y[1])
 }
 
-pub(super) fn findings<B: Backend>(device: &B::Device) -> Result<Findings, Error> {
+pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
     let mut found = Findings::default();
     let mut figure = |name: &str, title: &str, curves| {
         found.figures.push(Figure {
@@ -56,7 +56,7 @@ pub(super) fn findings<B: Backend>(device: &B::Device) -> Result<Findings, Error
     for start in STARTS {
         let (x, y) = start;
         let at = format!("from x = {x}, y = ({}, {})", y[0], y[1]);
-        let bda = run::<B>(device, start, halved, 16)?;
+        let bda = run(device, start, halved, 16)?;
         let holds = off(&bda.x, &bda.y) < 1e-12;
         let says = "x = 1, y = (1, 1)";
         curves.push(bda.curve(format!("bda {at}")));
@@ -67,7 +67,7 @@ pub(super) fn findings<B: Backend>(device: &B::Device) -> Result<Findings, Error
             sees: sees(&bda),
             holds,
         });
-        let rhg = run::<B>(device, start, none, 16)?;
+        let rhg = run(device, start, none, 16)?;
         let holds = if y[1] == 0.0 { rhg.x[0] <= 0.5 } else { (rhg.x[0] - 1.0).abs() > 0.1 };
         let says = if y[1] == 0.0 { "stays at x <= 1/2" } else { "another point" };
         curves.push(rhg.curve(format!("rhg {at}")));
@@ -84,8 +84,8 @@ pub(super) fn findings<B: Backend>(device: &B::Device) -> Result<Findings, Error
     let start = STARTS[1];
     let mut curves = Vec::new();
     for steps in [8, 16, 64] {
-        let bda = run::<B>(device, start, halved, steps)?;
-        let rhg = run::<B>(device, start, none, steps)?;
+        let bda = run(device, start, halved, steps)?;
+        let rhg = run(device, start, none, steps)?;
         let holds = off(&bda.x, &bda.y) < 1e-12 && off(&rhg.x, &rhg.y) > 0.1;
         claims.push(Claim {
             problem: NAME,
@@ -101,9 +101,9 @@ pub(super) fn findings<B: Backend>(device: &B::Device) -> Result<Findings, Error
 
     // Steps to come within one percent of the answer.
     let bar = 1e-4;
-    let constant = run::<B>(device, start, Weight::Constant(0.5), 16)?;
-    let adaptive = run::<B>(device, start, Weight::Decaying(0.9), 16)?;
-    let nothing = run::<B>(device, start, none, 16)?;
+    let constant = run(device, start, Weight::Constant(0.5), 16)?;
+    let adaptive = run(device, start, Weight::Decaying(0.9), 16)?;
+    let nothing = run(device, start, none, 16)?;
     let count = |run: &Run| run.first_below(bar);
     let faster = match (count(&adaptive), count(&constant)) {
         (Some(adaptive), Some(constant)) => adaptive < constant,

@@ -1,7 +1,7 @@
 //! Claims on `constrained`: the penalty method takes upper constraints without a projection.
 
 use bilevel_core::*;
-use burn::tensor::backend::Backend;
+use burn::tensor::Device;
 
 use super::{Claim, Findings, distance, watch};
 use crate::Constrained;
@@ -11,9 +11,9 @@ const STEPS: usize = 2000;
 /// By how much the constraint may be violated.
 const CLOSE: f64 = 1e-4;
 
-pub(super) fn findings<B: Backend>(device: &B::Device) -> Result<Findings, Error> {
+pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
     let answer = Constrained::upper_answer();
-    let (instance, h) = Constrained::at::<B>(&START, &START, device)?;
+    let (instance, h) = Constrained::at(&START, &START, device)?;
     let method = Penalty::new(Rates::new(0.05, 0.1)?, 5, 2.0, 1.0)?.with_factors(1.001, 0.5)?;
     let method = method.with_multipliers().with_inequalities(h);
     let (oracle, x, y) = (instance.oracle.as_ref(), instance.x.clone(), instance.y.clone());

@@ -1,7 +1,7 @@
 //! Claims on `ia-gm-convex`: IAPTT-GM, Fig. 3.
 
 use bilevel_core::*;
-use burn::tensor::backend::Backend;
+use burn::tensor::Device;
 
 use super::{Claim, Figure, Findings, Run, Trial, distance};
 use crate::IaGmConvex as Problem;
@@ -14,22 +14,22 @@ const STEPS: usize = 1200;
 /// The distance of x, relative, at which a run counts as there.
 const BAR: f64 = 0.05;
 
-fn run<B: Backend>(device: &B::Device, dynamics: impl Dynamics<B> + 'static) -> Result<Run, Error> {
+fn run(device: &Device, dynamics: impl Dynamics + 'static) -> Result<Run, Error> {
     let method = IaGm::new(Descent::new(dynamics, LOWER_STEPS)?);
     let trial = Trial {
         bounds: Some(Problem::BOUNDS),
         start: Start::Learned { step_size: UPPER_STEP },
-        ..Trial::new(Problem::at::<B>(0.0, 0.0, device)?, method, UPPER_STEP)
+        ..Trial::new(Problem::at(0.0, 0.0, device)?, method, UPPER_STEP)
     };
     let answer = [Problem::ANSWER; Problem::SIZE];
     let size = distance(&answer, &[0.0; Problem::SIZE]);
     trial.run(STEPS, |x, _| distance(x, &answer) / size)
 }
 
-pub(super) fn findings<B: Backend>(device: &B::Device) -> Result<Findings, Error> {
-    let plain = run::<B>(device, Gd::new(LOWER_STEP)?)?;
-    let printed = run::<B>(device, Nesterov::new(LOWER_STEP)?)?;
-    let standard = run::<B>(device, Nesterov::standard(LOWER_STEP)?)?;
+pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
+    let plain = run(device, Gd::new(LOWER_STEP)?)?;
+    let printed = run(device, Nesterov::new(LOWER_STEP)?)?;
+    let standard = run(device, Nesterov::standard(LOWER_STEP)?)?;
     let within = |run: &Run| run.first_below(BAR);
     let text = |run: &Run| within(run).map_or("never".to_owned(), |k| format!("step {k}"));
     let mut claims = Vec::new();

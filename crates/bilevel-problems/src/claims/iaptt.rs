@@ -1,7 +1,7 @@
 //! Claims on `iaptt-numeric`: IAPTT-GM, Fig. 1.
 
 use bilevel_core::*;
-use burn::tensor::backend::Backend;
+use burn::tensor::Device;
 
 use super::{Claim, Figure, Findings, Run, Trial, distance};
 use crate::IapttNumeric as Problem;
@@ -18,7 +18,7 @@ const STEPS: usize = 600;
 /// The answer is a kink of the truncated problem, about which x goes to and fro by its step.
 const CLOSE: f64 = 0.05;
 
-fn descent<B: Backend>() -> Result<Descent<B>, Error> {
+fn descent() -> Result<Descent, Error> {
     let [low, high] = Problem::LOWER_BOUNDS;
     let steps = Projected::new(Gd::new(LOWER_STEP)?, Bounds::new(low, high)?);
     Descent::new(steps, LOWER_STEPS)
@@ -28,10 +28,10 @@ fn off(x: &[f64], _: &[f64]) -> f64 {
     distance(x, &[Problem::X]) / Problem::X
 }
 
-type Named<B> = (&'static str, bool, Box<dyn HypergradientMethod<B>>);
+type Named = (&'static str, bool, Box<dyn HypergradientMethod>);
 
 /// Names, whether they reach the answer by the source, and the methods.
-fn methods<B: Backend>() -> Result<Vec<Named<B>>, Error> {
+fn methods() -> Result<Vec<Named>, Error> {
     let [low, high] = Problem::LOWER_BOUNDS;
     let weight = Weight::Decaying(0.5);
     let aggregated = Aggregated::new(LOWER_STEP, LOWER_STEP, weight)?;
@@ -46,29 +46,29 @@ fn methods<B: Backend>() -> Result<Vec<Named<B>>, Error> {
     ])
 }
 
-fn run<B: Backend>(
-    device: &B::Device,
+fn run(
+    device: &Device,
     (x, y): (f64, f64),
-    method: Box<dyn HypergradientMethod<B>>,
+    method: Box<dyn HypergradientMethod>,
 ) -> Result<Run, Error> {
     let learned = method.differentiates_start();
     let trial = Trial {
         bounds: Some(Problem::UPPER_BOUNDS),
         start: if learned { Start::Learned { step_size: START_STEP } } else { Start::Fixed },
         start_bounds: learned.then_some(Problem::LOWER_BOUNDS),
-        ..Trial::new(Problem::at::<B>(x, y, device)?, method, UPPER_STEP)
+        ..Trial::new(Problem::at(x, y, device)?, method, UPPER_STEP)
     };
     trial.run(STEPS, off)
 }
 
-pub(super) fn findings<B: Backend>(device: &B::Device) -> Result<Findings, Error> {
+pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
     let mut found = Findings::default();
     let mut runs: Vec<Vec<Run>> = Vec::new();
     for start in Problem::STARTS {
-        let of_start = methods::<B>()?.into_iter().map(|(_, _, method)| run(device, start, method));
+        let of_start = methods()?.into_iter().map(|(_, _, method)| run(device, start, method));
         runs.push(of_start.collect::<Result<_, _>>()?);
     }
-    for (m, (name, reaches, _)) in methods::<B>()?.into_iter().enumerate() {
+    for (m, (name, reaches, _)) in methods()?.into_iter().enumerate() {
         let close = |run: &Run| (run.x[0] - Problem::X).abs() <= CLOSE;
         let arrived = runs.iter().filter(|of_start| close(&of_start[m])).count();
         let ends: Vec<String> = runs.iter().map(|r| format!("{:.3}", r[m].x[0])).collect();
@@ -81,7 +81,7 @@ pub(super) fn findings<B: Backend>(device: &B::Device) -> Result<Findings, Error
         });
     }
     for ((x, y), of_start) in Problem::STARTS.into_iter().zip(&runs) {
-        let names = methods::<B>()?.into_iter().map(|(name, _, _)| name);
+        let names = methods()?.into_iter().map(|(name, _, _)| name);
         found.figures.push(Figure {
             name: format!("iaptt-from-{x}"),
             title: format!("From x = {x}, y = {y}"),

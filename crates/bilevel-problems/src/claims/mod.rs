@@ -17,7 +17,7 @@ mod trial;
 pub use trial::{Run, Trial, watch};
 
 use bilevel_core::Error;
-use burn::tensor::backend::Backend;
+use burn::tensor::Device;
 
 /// One statement of a source, and what became of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,7 +88,7 @@ pub const PROBLEMS: [&str; 8] = [
 ///
 /// # Errors
 /// If the problem is not one of them, or a lower level diverges.
-pub fn run<B: Backend>(problem: Option<&str>, device: &B::Device) -> Result<Findings, Error> {
+pub fn run(problem: Option<&str>, device: &Device) -> Result<Findings, Error> {
     let chosen = |name: &&str| problem.is_none_or(|problem| problem == *name);
     let names: Vec<_> = PROBLEMS.into_iter().filter(chosen).collect();
     if names.is_empty() {
@@ -102,14 +102,14 @@ pub fn run<B: Backend>(problem: Option<&str>, device: &B::Device) -> Result<Find
     let mut findings = Findings::default();
     for name in names {
         findings.extend(match name {
-            "quadratic" => quadratic::findings::<B>(device)?,
-            "bda-counterexample" => bda::findings::<B>(device)?,
-            "iaptt-numeric" => iaptt::findings::<B>(device)?,
-            "ia-gm-convex" => ia_gm::findings::<B>(device)?,
-            "constrained" => constrained::findings::<B>(device)?,
-            "nsgame-toy" => nsgame::findings::<B>(device)?,
-            "pbgd-toy" => pbgd::findings::<B>(device)?,
-            _ => penalty::findings::<B>(device)?,
+            "quadratic" => quadratic::findings(device)?,
+            "bda-counterexample" => bda::findings(device)?,
+            "iaptt-numeric" => iaptt::findings(device)?,
+            "ia-gm-convex" => ia_gm::findings(device)?,
+            "constrained" => constrained::findings(device)?,
+            "nsgame-toy" => nsgame::findings(device)?,
+            "pbgd-toy" => pbgd::findings(device)?,
+            _ => penalty::findings(device)?,
         });
     }
     Ok(findings)

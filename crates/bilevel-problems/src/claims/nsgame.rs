@@ -1,7 +1,7 @@
 //! Claims on `nsgame-toy`: NSGame, Fig. 2.
 
 use bilevel_core::*;
-use burn::tensor::backend::Backend;
+use burn::tensor::Device;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -20,7 +20,7 @@ const ROWS: [(&str, f64, f64, &str, bool); 2] = [
 /// The distance from the answer at which a run has converged.
 const CLOSE: f64 = 1e-3;
 
-pub(super) fn findings<B: Backend>(device: &B::Device) -> Result<Findings, Error> {
+pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
     let mut found = Findings::default();
     for (row, upper, lower, says, converges) in ROWS {
         let mut curves = Vec::new();
@@ -28,7 +28,7 @@ pub(super) fn findings<B: Backend>(device: &B::Device) -> Result<Findings, Error
             let mut rng = ChaCha8Rng::seed_from_u64(start);
             let mut draw = || std::array::from_fn(|_| rng.random_range(-2.0..2.0));
             let (x, first, second) = (draw(), draw(), draw());
-            let instance = NsgameToy::at::<B>(&x, [&first, &second], device)?;
+            let instance = NsgameToy::at(&x, [&first, &second], device)?;
             let method = NsGame::new(Rates::new(upper, lower)?, "second");
             let oracle = instance.oracle.as_ref();
             let mut solver =

@@ -1,7 +1,7 @@
 //! Claims on `pbgd-toy`: V-PBGD, Section 5, from a thousand starts side by side.
 
 use bilevel_core::*;
-use burn::tensor::backend::Backend;
+use burn::tensor::Device;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -22,11 +22,11 @@ fn solved(minima: &[f64], x: f64, y: f64) -> bool {
 }
 
 /// A method with its name, and what is said of it, where something is.
-type Contender<B> = (&'static str, Box<dyn JointMethod<B>>, Option<(&'static str, bool)>);
+type Contender = (&'static str, Box<dyn JointMethod>, Option<(&'static str, bool)>);
 
 /// The gradient penalty is drawn and no more: `norm(f_y)^2` has minima where f has none, at x = 3, and its
 /// source asks that it has not.
-fn contenders<B: Backend>() -> Result<[Contender<B>; 4], Error> {
+fn contenders() -> Result<[Contender; 4], Error> {
     let fixed = VPbgd::new(Rates::new(0.01, 0.01)?, 10, 0.1, PENALTY)?;
     let fall = Schedule::power(0.05, 0.5);
     let growing = VPbgd::new(Rates::new(fall, fall)?, 20, 0.1, Schedule::power(2.0, -0.5))?;
@@ -41,7 +41,7 @@ fn contenders<B: Backend>() -> Result<[Contender<B>; 4], Error> {
     ])
 }
 
-pub(super) fn findings<B: Backend>(device: &B::Device) -> Result<Findings, Error> {
+pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let [low, high] = PbgdToy::BOUNDS;
     let x: Vec<f64> = (0..STARTS).map(|_| rng.random_range(low..high)).collect();
@@ -50,7 +50,7 @@ pub(super) fn findings<B: Backend>(device: &B::Device) -> Result<Findings, Error
     let mut found = Findings::default();
     let mut curves = Vec::new();
     for (name, method, says) in contenders()? {
-        let instance = PbgdToy::starts::<B>(&x, &y, device)?;
+        let instance = PbgdToy::starts(&x, &y, device)?;
         let (x, y) = (instance.x.clone(), instance.y.clone());
         let mut solver = JointSolver::new(instance.oracle.as_ref(), method, x, y)?
             .with_projection(Bounds::new(low, high)?);

@@ -6,7 +6,7 @@
 //! keeps these methods from the answer.
 
 use bilevel_core::*;
-use burn::tensor::backend::Backend;
+use burn::tensor::Device;
 
 use super::{Claim, Curve, Figure, Findings, Run, Trial, watch};
 use crate::{Instance, PENALTY_SIZE, PenaltySingular, PenaltySmooth, Variant};
@@ -21,15 +21,15 @@ const STEPS: usize = 400;
 const CLOSE: f64 = 1e-2;
 
 /// What is compared.
-enum Method<B: Backend> {
-    Hypergradient(Box<dyn HypergradientMethod<B>>),
-    Joint(Box<dyn JointMethod<B>>),
+enum Method {
+    Hypergradient(Box<dyn HypergradientMethod>),
+    Joint(Box<dyn JointMethod>),
 }
 
 /// The mean over all trials, side by side in one run.
-fn mean<B: Backend>(
-    instance: Result<Instance<B>, Error>,
-    method: Result<Method<B>, Error>,
+fn mean(
+    instance: Result<Instance, Error>,
+    method: Result<Method, Error>,
     distance: impl Fn(u64, &[f64], &[f64]) -> f64,
 ) -> Result<Run, Error> {
     let measure = |u: &[f64], v: &[f64]| {
@@ -53,33 +53,33 @@ fn last(run: &Run) -> f64 {
 }
 
 /// Gradient descent on both levels in turn.
-fn gd<B: Backend>(_: usize) -> Result<Method<B>, Error> {
+fn gd(_: usize) -> Result<Method, Error> {
     let rates = Rates::new(UPPER_STEP, LOWER_STEP)?;
     Ok(Method::Joint(Box::new(Alternating::new(rates))))
 }
 
 /// Steps that fall as the penalty grows, from about the inverse of the curvature at the start.
-fn penalty<B: Backend>(steps: usize) -> Result<Method<B>, Error> {
+fn penalty(steps: usize) -> Result<Method, Error> {
     let fall = Schedule::geometric(0.15, 1.0 / 1.1);
     Ok(Method::Joint(Box::new(Penalty::new(Rates::new(fall, fall)?, steps, 1.0, 10.0)?)))
 }
 
-fn rmd<B: Backend>(steps: usize) -> Result<Method<B>, Error> {
+fn rmd(steps: usize) -> Result<Method, Error> {
     let method = Rad::new(Descent::new(Gd::new(LOWER_STEP)?, steps)?);
     Ok(Method::Hypergradient(Box::new(method)))
 }
 
 /// As many steps for the linear system as for the lower level, from q = 0.
-fn approx_grad<B: Backend>(steps: usize) -> Result<Method<B>, Error> {
+fn approx_grad(steps: usize) -> Result<Method, Error> {
     Ok(Method::Hypergradient(Box::new(approx(steps)?)))
 }
 
 /// The same from the q of the upper step before, which the source does not do.
-fn warm_approx_grad<B: Backend>(steps: usize) -> Result<Method<B>, Error> {
+fn warm_approx_grad(steps: usize) -> Result<Method, Error> {
     Ok(Method::Hypergradient(Box::new(approx(steps)?.with_warm_start())))
 }
 
-fn approx<B: Backend>(steps: usize) -> Result<Implicit<B>, Error> {
+fn approx(steps: usize) -> Result<Implicit, Error> {
     let solver = ApproxGrad::gd(LOWER_STEP, steps, 1e-12)?;
     Ok(Implicit::new(Descent::new(Gd::new(LOWER_STEP)?, steps)?, solver))
 }
@@ -98,9 +98,9 @@ fn says(variant: Variant, name: &str, steps: usize) -> Option<(&'static str, boo
 }
 
 /// What is compared in the figures, by its name in the claims and T.
-type Contender<B> = (&'static str, fn(usize) -> Result<Method<B>, Error>, &'static [usize]);
+type Contender = (&'static str, fn(usize) -> Result<Method, Error>, &'static [usize]);
 
-fn contenders<B: Backend>() -> [Contender<B>; 4] {
+fn contenders() -> [Contender; 4] {
     const STEPS: &[usize] = &[1, 5, 10];
     [
         ("gd", gd, &[1]),
@@ -110,11 +110,11 @@ fn contenders<B: Backend>() -> [Contender<B>; 4] {
     ]
 }
 
-pub(super) fn findings<B: Backend>(device: &B::Device) -> Result<Findings, Error> {
+pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
     let mut found = Findings::default();
     for (variant, letter) in [(Variant::A, "a"), (Variant::B, "b")] {
         let smooth = PenaltySmooth(variant);
-        let instance = || smooth.at::<B>(TRIALS, device);
+        let instance = || smooth.at(TRIALS, device);
         let far = |_, u: &[f64], v: &[f64]| smooth.distance(u, v);
         let mut curves = Vec::new();
         for (name, method, choices) in contenders() {
@@ -137,7 +137,7 @@ pub(super) fn findings<B: Backend>(device: &B::Device) -> Result<Findings, Error
         found.figures.push(figure(format!("penalty-smooth-{letter}"), curves));
 
         let singular = PenaltySingular(variant);
-        let instance = || singular.at::<B>(TRIALS, device);
+        let instance = || singular.at(TRIALS, device);
         let far = |trial, u: &[f64], v: &[f64]| singular.distance(trial, u, v);
         let mut curves = Vec::new();
         for (name, method, choices) in contenders() {

@@ -1,7 +1,7 @@
 //! Claims on `quadratic`: every exact method reaches the closed form.
 
 use bilevel_core::*;
-use burn::tensor::backend::Backend;
+use burn::tensor::Device;
 
 use super::{Claim, Findings, distance};
 use crate::Quadratic;
@@ -9,10 +9,10 @@ use crate::Quadratic;
 const SIZES: (usize, usize) = (4, 8);
 const X: [f64; SIZES.0] = [0.4, -0.9, 1.2, 0.1];
 
-pub(super) fn findings<B: Backend>(device: &B::Device) -> Result<Findings, Error> {
+pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
     let problem = Quadratic::new(SIZES.0, SIZES.1, 0.2, 0)?;
     let expected = problem.hypergradient(&X);
-    let instance = problem.at::<B>(&X, &[0.0; SIZES.1], device)?;
+    let instance = problem.at(&X, &[0.0; SIZES.1], device)?;
     let mut claims = Vec::new();
     for (name, mut method) in methods()? {
         let stage = Stage::new(instance.oracle.as_ref(), &instance.x, Samples::default());
@@ -30,16 +30,16 @@ pub(super) fn findings<B: Backend>(device: &B::Device) -> Result<Findings, Error
     Ok(Findings { claims, figures: Vec::new() })
 }
 
-type Named<B> = (&'static str, Box<dyn HypergradientMethod<B>>);
+type Named = (&'static str, Box<dyn HypergradientMethod>);
 
-fn methods<B: Backend>() -> Result<Vec<Named<B>>, Error> {
+fn methods() -> Result<Vec<Named>, Error> {
     let gd = || Descent::new(Gd::new(1.0)?, 150);
     let heavy = || ReversibleMomentum::new(0.5, 0.5);
     Ok(vec![
         ("rad", Box::new(Rad::new(gd()?))),
         ("rad through momentum", Box::new(Rad::new(Descent::new(Momentum::new(0.5, 0.5)?, 300)?))),
         ("rad through nesterov", Box::new(Rad::new(Descent::new(Nesterov::new(0.5)?, 300)?))),
-        ("rad, reversible momentum", Box::new(Rad::<B>::reversible(heavy()?, 300)?)),
+        ("rad, reversible momentum", Box::new(Rad::reversible(heavy()?, 300)?)),
         ("fad", Box::new(Fad::new(gd()?))),
         ("ia-gm", Box::new(IaGm::new(gd()?))),
         ("cg", after(gd()?, Cg::new(50, 1e-13)?)),
@@ -52,9 +52,6 @@ fn methods<B: Backend>() -> Result<Vec<Named<B>>, Error> {
     ])
 }
 
-fn after<B: Backend>(
-    descent: Descent<B>,
-    solver: impl LinearSolver<B> + 'static,
-) -> Box<dyn HypergradientMethod<B>> {
+fn after(descent: Descent, solver: impl LinearSolver + 'static) -> Box<dyn HypergradientMethod> {
     Box::new(Implicit::new(descent, solver))
 }

@@ -3,17 +3,16 @@
 use bilevel_core::{
     Bounds, Error, GradientStep, HypergradientMethod, HypergradientSolver, Solver, Start,
 };
-use burn::tensor::backend::Backend;
 
 use super::Curve;
 use crate::Instance;
 
 /// A method at a start, and how x and the start of y are moved.
-pub struct Trial<B: Backend> {
+pub struct Trial {
     /// The problem.
-    pub instance: Instance<B>,
+    pub instance: Instance,
     /// The method.
-    pub method: Box<dyn HypergradientMethod<B>>,
+    pub method: Box<dyn HypergradientMethod>,
     /// The step size of x.
     pub step_size: f64,
     /// The bounds of x.
@@ -51,11 +50,11 @@ impl Run {
     }
 }
 
-impl<B: Backend> Trial<B> {
+impl Trial {
     /// `method` on `instance`, x moved by plain steps of `step_size`, the lower level warm-started.
     pub fn new(
-        instance: Instance<B>,
-        method: impl HypergradientMethod<B> + 'static,
+        instance: Instance,
+        method: impl HypergradientMethod + 'static,
         step_size: f64,
     ) -> Self {
         let method = Box::new(method);
@@ -85,8 +84,8 @@ impl<B: Backend> Trial<B> {
 ///
 /// # Errors
 /// The solver's.
-pub fn watch<B: Backend>(
-    solver: &mut dyn Solver<B>,
+pub fn watch(
+    solver: &mut dyn Solver,
     steps: usize,
     measure: impl Fn(&[f64], &[f64]) -> f64,
 ) -> Result<Run, Error> {

@@ -5,9 +5,9 @@ use bilevel_core::*;
 use bilevel_problems::{Constrained, Instance, NsgameToy};
 
 use crate::common::*;
+use crate::device;
 use crate::stochastic::plain;
 use crate::stochastic::quartic::Quartic;
-use crate::{B, device};
 
 fn rates(upper: impl Into<Schedule>, lower: impl Into<Schedule>) -> Rates {
     Rates::new(upper, lower).unwrap()
@@ -59,7 +59,7 @@ impl Plain {
 
 /// Both at `X` and `Y`: one whose second derivatives are constant, and one where they change with x and y,
 /// so that a derivative taken at the wrong point shows.
-fn problems() -> [(&'static str, Plain, Instance<B>); 2] {
+fn problems() -> [(&'static str, Plain, Instance); 2] {
     let quartic = Quartic::new(1, 1);
     let there = quartic.instance();
     [
@@ -72,7 +72,7 @@ fn problems() -> [(&'static str, Plain, Instance<B>); 2] {
 pub type Written = fn(&Plain, usize, &mut V, &mut V, &mut Option<V>);
 
 /// A method, its formulas, and the calls of a step: gradients of F and f, products of f.
-pub type Row = (&'static str, Box<dyn JointMethod<B>>, Written, [u64; 3]);
+pub type Row = (&'static str, Box<dyn JointMethod>, Written, [u64; 3]);
 
 /// Every method of gradients and products alone. A new one is one line and its formulas.
 pub fn written() -> Vec<Row> {
@@ -235,7 +235,7 @@ fn momentum_is_that_of_networks_on_either_level() {
         assert_near("y", &V::from(&solver.y().to_vec()[..]), &y, 1e-10);
     }
     for (momentum, decay, what) in [(1.0, 0.0, "momentum"), (0.9, -0.1, "weight decay")] {
-        let refused = HeavyBall::<B>::new(momentum, decay).err().unwrap().to_string();
+        let refused = HeavyBall::new(momentum, decay).err().unwrap().to_string();
         assert!(refused.contains(what), "{refused}");
     }
 }
@@ -284,7 +284,7 @@ fn the_game_is_its_formula_with_a_part_of_y() {
         x = &x - &(b * &along_x);
         [y1, y2] = next;
     }
-    let instance = NsgameToy::at::<B>(&starts[0], [&starts[1], &starts[2]], &device()).unwrap();
+    let instance = NsgameToy::at(&starts[0], [&starts[1], &starts[2]], &device()).unwrap();
     let method = NsGame::new(rates(STEP_X, A), "second");
     let (found_x, found_y) = run(&instance, method, Sampler::full(), 3);
     assert_near("x", &found_x, &x, 1e-10);
@@ -297,13 +297,13 @@ fn the_game_is_its_formula_with_a_part_of_y() {
 }
 
 /// The squared norm of the closed-form hypergradient after many steps.
-fn slope_after(method: impl JointMethod<B> + 'static, steps: usize) -> f64 {
+fn slope_after(method: impl JointMethod + 'static, steps: usize) -> f64 {
     let (x, _) = run(&instance(), method, Sampler::full(), steps);
     problem().hypergradient(&x.0).iter().map(|g| g * g).sum()
 }
 
 /// A method, its steps, and the squared hypergradient that it must come below.
-type Trial = (&'static str, Box<dyn JointMethod<B>>, usize, f64);
+type Trial = (&'static str, Box<dyn JointMethod>, usize, f64);
 
 /// Step sizes, penalties and steps at which each comes near the answer; what is left is its penalty's.
 #[test]
@@ -401,11 +401,7 @@ fn bvfim_converges_to_the_answer() {
 const FREE: [f64; 3] = [0.2, -0.5, 0.1];
 
 /// x and y after many steps from an inner point.
-fn constrained(
-    method: impl JointMethod<B> + 'static,
-    instance: &Instance<B>,
-    steps: usize,
-) -> (V, V) {
+fn constrained(method: impl JointMethod + 'static, instance: &Instance, steps: usize) -> (V, V) {
     run(instance, method, Sampler::full(), steps)
 }
 
@@ -413,7 +409,7 @@ fn constrained(
 fn penalty_reaches_the_kkt_point_of_an_upper_constraint() {
     let answer = Constrained::upper_answer();
     for equal in [false, true] {
-        let (instance, h) = Constrained::at::<B>(&FREE, &FREE, &device()).unwrap();
+        let (instance, h) = Constrained::at(&FREE, &FREE, &device()).unwrap();
         let method = Penalty::new(rates(0.05, 0.1), 5, 2.0, 1.0).unwrap().with_multipliers();
         let method = method.with_factors(1.001, 0.5).unwrap();
         let method = if equal { method.with_equalities(h) } else { method.with_inequalities(h) };
@@ -423,7 +419,7 @@ fn penalty_reaches_the_kkt_point_of_an_upper_constraint() {
         assert!(Constrained::violation(&y.0) <= 1e-8);
     }
     // A constraint that is not active leaves no trace.
-    let (instance, far) = Constrained::bounded::<B>(&FREE, &FREE, 100.0, &device()).unwrap();
+    let (instance, far) = Constrained::bounded(&FREE, &FREE, 100.0, &device()).unwrap();
     let plain = || Penalty::new(rates(0.05, 0.1), 5, 2.0, 1.0).unwrap().with_multipliers();
     assert_eq!(
         constrained(plain().with_inequalities(far), &instance, 50),
@@ -433,8 +429,8 @@ fn penalty_reaches_the_kkt_point_of_an_upper_constraint() {
 
 #[test]
 fn constraints_of_another_module_are_refused() {
-    let (instance, _) = Constrained::at::<B>(&FREE, &FREE, &device()).unwrap();
-    let (_, other) = Constrained::at::<B>(&FREE, &FREE, &device()).unwrap();
+    let (instance, _) = Constrained::at(&FREE, &FREE, &device()).unwrap();
+    let (_, other) = Constrained::at(&FREE, &FREE, &device()).unwrap();
     let method = Penalty::new(rates(0.05, 0.1), 5, 2.0, 1.0).unwrap().with_inequalities(other);
     let (x, y) = (instance.x.clone(), instance.y.clone());
     let refused = JointSolver::new(instance.oracle.as_ref(), method, x, y).err().unwrap();
@@ -465,7 +461,7 @@ fn the_steps_of_a_constrained_penalty_are_its_formulas() {
         n += g * h;
         g *= 1.1;
     }
-    let (instance, h) = Constrained::at::<B>(&FREE, &FREE, &device()).unwrap();
+    let (instance, h) = Constrained::at(&FREE, &FREE, &device()).unwrap();
     let method = Penalty::new(rates(0.05, 0.1), 1, 0.8, 1e9).unwrap().with_multipliers();
     let (found_x, found_y) = constrained(method.with_equalities(h), &instance, 3);
     assert_near("x", &found_x, &x, 1e-10);
@@ -475,7 +471,7 @@ fn the_steps_of_a_constrained_penalty_are_its_formulas() {
 #[test]
 fn bvfim_keeps_inside_an_upper_constraint_and_nears_its_kkt_point() {
     let answer = Constrained::upper_answer();
-    let (instance, h) = Constrained::at::<B>(&FREE, &FREE, &device()).unwrap();
+    let (instance, h) = Constrained::at(&FREE, &FREE, &device()).unwrap();
     let relaxation = Relaxation::geometric(1.0, 0.97).unwrap();
     let method = Bvfim::new(rates(0.02, 0.2), 20, 0.8, 25, relaxation).unwrap();
     let (x, y) = constrained(method.with_constraints(h), &instance, 200);
@@ -487,7 +483,7 @@ fn bvfim_keeps_inside_an_upper_constraint_and_nears_its_kkt_point() {
 #[test]
 fn bvfim_says_where_there_is_no_interior() {
     let outside = [2.0; 3];
-    let (instance, h) = Constrained::at::<B>(&outside, &outside, &device()).unwrap();
+    let (instance, h) = Constrained::at(&outside, &outside, &device()).unwrap();
     let relaxation = Relaxation::geometric(1e-3, 0.9).unwrap();
     let method = Bvfim::new(rates(0.05, 0.2), 10, 0.5, 5, relaxation).unwrap().with_constraints(h);
     let (x, y) = (instance.x.clone(), instance.y.clone());
@@ -498,7 +494,7 @@ fn bvfim_says_where_there_is_no_interior() {
 #[test]
 fn gap_takes_a_lower_constraint() {
     let answer = Constrained::lower_answer();
-    let (instance, h) = Constrained::at::<B>(&FREE, &FREE, &device()).unwrap();
+    let (instance, h) = Constrained::at(&FREE, &FREE, &device()).unwrap();
     let weight = Schedule::power(1.0, -0.5);
     let method = Gap::new(rates(0.1, 0.2), 0.3, (2.0, 1.0), weight).unwrap();
     let (x, y) = constrained(method.with_constraints(h, 100.0).unwrap(), &instance, 4000);
@@ -524,7 +520,7 @@ fn steps_of_gap_with_a_constraint_are_its_formulas() {
         x = &x - &(0.1 * &along_x);
         y = &y - &(0.2 * &along_y);
     }
-    let (instance, h) = Constrained::bounded::<B>(&FREE, &FREE, s, &device()).unwrap();
+    let (instance, h) = Constrained::bounded(&FREE, &FREE, s, &device()).unwrap();
     let method = Gap::new(rates(0.1, 0.2), 0.3, (g1, g2), 1.0 / share).unwrap();
     let (found_x, found_y) = constrained(method.with_constraints(h, bound).unwrap(), &instance, 3);
     assert_near("x", &found_x, &x, 1e-10);

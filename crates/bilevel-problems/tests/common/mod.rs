@@ -6,7 +6,7 @@ use std::ops::{Add, Mul, Sub};
 use bilevel_core::*;
 use bilevel_problems::{Instance, Quadratic};
 
-use crate::{B, device};
+use crate::device;
 
 pub const M: usize = 3;
 pub const N: usize = 5;
@@ -18,12 +18,12 @@ pub fn problem() -> Quadratic {
 }
 
 /// The problem at `X` and `Y`.
-pub fn instance() -> Instance<B> {
+pub fn instance() -> Instance {
     problem().at(&X, &Y, &device()).unwrap()
 }
 
 /// The problem at `X` and `Y`, each level the mean of `batches`.
-pub fn stochastic(batches: usize, noise: f64) -> Instance<B> {
+pub fn stochastic(batches: usize, noise: f64) -> Instance {
     problem().stochastic(&X, &Y, batches, noise, &device()).unwrap()
 }
 
@@ -70,8 +70,8 @@ impl Mul<&V> for f64 {
 
 /// x and y after `steps` steps of `method` on `instance`.
 pub fn run(
-    instance: &Instance<B>,
-    method: impl JointMethod<B> + 'static,
+    instance: &Instance,
+    method: impl JointMethod + 'static,
     sampler: Sampler,
     steps: usize,
 ) -> (V, V) {

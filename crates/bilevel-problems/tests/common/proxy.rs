@@ -1,21 +1,19 @@
 //! Proxies of the best response: one step against its formulas, many against the answer, pull-backs against
 //! differences.
 
-use bilevel_autodiff::{Layout, Vector};
 use bilevel_core::joint::Iterate;
 use bilevel_core::*;
 use bilevel_problems::{Instance, Pair};
-use burn::backend::Autodiff;
-use burn::module::{AutodiffModule, Module};
+use bilevel_program::{Layout, Vector};
+use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::backend::Backend;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
 use crate::common::*;
-use crate::{B, device};
+use crate::device;
 
 const SEED: u64 = 11;
 const STEPS: usize = 3;
@@ -24,12 +22,12 @@ fn rates(upper: f64, lower: f64) -> Rates {
     Rates::new(upper, lower).unwrap()
 }
 
-fn linear(at: &Instance<B>) -> NetworkProxy<B, LinearHypernetwork<Autodiff<B>>> {
+fn linear(at: &Instance) -> NetworkProxy<LinearHypernetwork> {
     NetworkProxy::new(LinearHypernetwork::new(&at.x, &at.y), &at.x, &at.y).unwrap()
 }
 
 /// x and y after `steps` steps of a method that is looked into afterwards.
-fn follow(at: &Instance<B>, method: &mut impl JointMethod<B>, steps: usize) -> (V, V) {
+fn follow(at: &Instance, method: &mut impl JointMethod, steps: usize) -> (V, V) {
     method.check(at.oracle.as_ref()).unwrap();
     let mut iterate = Iterate::new(at.oracle.as_ref(), at.x.clone(), at.y.clone());
     for k in 0..steps {
@@ -168,7 +166,7 @@ fn delta_stn_is_its_formula() {
 
 /// That x solves the problem, y is `y*(x)` and the response is `y*` elsewhere too.
 #[track_caller]
-fn assert_solved(at: &Instance<B>, (x, y): (V, V), response: &dyn Response<B>, tolerance: f64) {
+fn assert_solved(at: &Instance, (x, y): (V, V), response: &dyn Response, tolerance: f64) {
     let q = problem();
     let gradient = V(q.hypergradient(&x.0)).norm();
     assert!(gradient < tolerance, "the hypergradient at the end is {gradient:e}");
@@ -206,12 +204,12 @@ fn delta_stn_solves_the_quadratic() {
     let method = DeltaStn::new(jacobian, rates(0.05, 0.5), Scale::fixed(0.5).unwrap(), SEED);
     let mut method = method.with_jacobian_rate(0.4).unwrap();
     let (x, y) = follow(&at, &mut method, 3000);
-    struct Affine<'a>(&'a Vector<B>, Vector<B>, &'a RankOne<B>);
-    impl Response<B> for Affine<'_> {
-        fn respond(&self, x: &Vector<B>) -> Vector<B> {
+    struct Affine<'a>(&'a Vector, Vector, &'a RankOne);
+    impl Response for Affine<'_> {
+        fn respond(&self, x: &Vector) -> Vector {
             self.1.add(&self.2.respond(&x.sub(self.0)))
         }
-        fn pull_to_x(&self, x: &Vector<B>, cotangent: &Vector<B>) -> Vector<B> {
+        fn pull_to_x(&self, x: &Vector, cotangent: &Vector) -> Vector {
             self.2.pull_to_x(x, cotangent)
         }
     }
@@ -247,24 +245,24 @@ fn batches_and_training_steps_are_drawn_and_counted() {
 
 /// A small network: a matrix with its units last, a kernel with its units first, lists.
 #[derive(Module, Debug)]
-struct Net<B: Backend> {
-    linear: Linear<B>,
-    conv: Conv2d<B>,
+struct Net {
+    linear: Linear,
+    conv: Conv2d,
 }
 
 /// A vector of a module's layout with entries from [-1, 1).
-fn random(layout: &std::sync::Arc<Layout>, rng: &mut ChaCha8Rng) -> Vector<B> {
+fn random(layout: &std::sync::Arc<Layout>, rng: &mut ChaCha8Rng) -> Vector {
     let values: Vec<f64> = (0..layout.size()).map(|_| rng.random_range(-1.0..1.0)).collect();
     Vector::from_slice(layout, &values, &device())
 }
 
-fn variables(rng: &mut ChaCha8Rng) -> (Vector<B>, Vector<B>) {
-    let x = Pair::<Autodiff<B>>::new(&[0.0; 2], &[0.0; 3], &device());
-    let net = Net::<Autodiff<B>> {
+fn variables(rng: &mut ChaCha8Rng) -> (Vector, Vector) {
+    let x = Pair::new(&[0.0; 2], &[0.0; 3], &device());
+    let net = Net {
         linear: LinearConfig::new(3, 4).init(&device()),
         conv: Conv2dConfig::new([2, 3], [2, 2]).init(&device()),
     };
-    let y = Vector::<B>::from_module(&Layout::of(&net), &net.valid());
+    let y = Vector::from_module(&Layout::of(&net), &net);
     (random(&Layout::of(&x), rng), random(y.layout(), rng))
 }
 
@@ -275,9 +273,9 @@ fn derivative(f: impl Fn(f64) -> f64) -> f64 {
 }
 
 #[track_caller]
-fn assert_adjoint(mut proxy: impl Proxy<B> + Clone, x: &Vector<B>, y: &Vector<B>, seed: u64) {
+fn assert_adjoint(mut proxy: impl Proxy + Clone, x: &Vector, y: &Vector, seed: u64) {
     let rng = &mut ChaCha8Rng::seed_from_u64(seed);
-    let mut like = |vectors: &[Vector<B>]| -> Vec<Vector<B>> {
+    let mut like = |vectors: &[Vector]| -> Vec<Vector> {
         vectors.iter().map(|v| random(v.layout(), rng)).collect()
     };
     let theta = like(&proxy.parameters());
@@ -397,7 +395,7 @@ fn a_learned_scale_stays_positive_and_balances_loss_and_entropy() {
 #[test]
 fn what_does_not_fit_is_refused_by_name() {
     let at = instance();
-    let other: Instance<B> = bilevel_problems::Quadratic::new(2, 4, 0.3, 7)
+    let other: Instance = bilevel_problems::Quadratic::new(2, 4, 0.3, 7)
         .unwrap()
         .at(&[0.0; 2], &[0.0; 4], &device())
         .unwrap();
@@ -407,11 +405,11 @@ fn what_does_not_fit_is_refused_by_name() {
         let error = found.err().expect("an error").to_string();
         assert!(words.iter().all(|word| error.contains(word)), "{error}");
     }
-    fn start(at: &Instance<B>, method: impl JointMethod<B> + 'static) -> Result<(), Error> {
+    fn start(at: &Instance, method: impl JointMethod + 'static) -> Result<(), Error> {
         let (x, y) = (at.x.clone(), at.y.clone());
         JointSolver::new(at.oracle.as_ref(), method, x, y).map(drop)
     }
-    let affine = |at: &Instance<B>| RankOneAffine::new(&at.x, &at.y, 5);
+    let affine = |at: &Instance| RankOneAffine::new(&at.x, &at.y, 5);
 
     // Built for other variables.
     let words = ["a map of 3 numbers to 5", "2 of x and 4 of y", "build it from"];
@@ -420,12 +418,12 @@ fn what_does_not_fit_is_refused_by_name() {
     let region = Region::local(local);
     refused(start(&other, Hypernetwork::new(linear(&at), pace, region, 1)), &words);
 
-    let network = LinearHypernetwork::<Autodiff<B>>::new(&other.x, &other.y);
-    let words = ["a map of 2 numbers to 4, for x of 3 and y of 5", "build it on"];
+    let network = LinearHypernetwork::new(&other.x, &other.y);
+    let words = ["a map of 2 numbers to 4, for x of 3 and y of 5", "build it for the sizes"];
     refused(NetworkProxy::new(network, &at.x, &at.y), &words);
-    let network = LinearHypernetwork::<Autodiff<B>>::new(&at.x, &at.y).no_grad();
+    let network = LinearHypernetwork::new(&at.x, &at.y).no_grad();
     refused(NetworkProxy::new(network, &at.x, &at.y), &["without trainable parameters"]);
-    refused(MlpHypernetwork::<Autodiff<B>>::new(&at.x, &at.y, 0, 1), &["hidden units is 0"]);
+    refused(MlpHypernetwork::new(&at.x, &at.y, 0, 1), &["hidden units is 0"]);
 
     let region = Region::normal(vec![0.0; 2], 1.0).unwrap();
     let method = Hypernetwork::new(linear(&at), pace, region, 1);

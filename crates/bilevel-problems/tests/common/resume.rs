@@ -2,25 +2,24 @@
 
 use bilevel_core::*;
 use bilevel_problems::{Constrained, Instance};
-use burn::backend::Autodiff;
 
 use crate::common::*;
-use crate::{B, device, joint, stochastic};
+use crate::{device, joint, stochastic};
 
 const STEPS: usize = 6;
 const BATCHES: usize = 4;
 
 /// A problem and a method on it, made as in a process of their own.
-type Made = (Instance<B>, Box<dyn JointMethod<B>>);
+type Made = (Instance, Box<dyn JointMethod>);
 
-fn made(at: Instance<B>, method: impl JointMethod<B> + 'static) -> Made {
+fn made(at: Instance, method: impl JointMethod + 'static) -> Made {
     (at, Box::new(method))
 }
 
 /// Six steps at once, and some, a file, a fresh solver and the rest: saved where nothing was done, where
 /// something has just begun, and later.
 fn assert_resumes(make: &dyn Fn() -> Made, sampler: &Sampler) {
-    let steps = |solver: &mut JointSolver<'_, B>, from, to| -> Vec<Step> {
+    let steps = |solver: &mut JointSolver<'_>, from, to| -> Vec<Step> {
         (from..to).map(|k| solver.step(k).unwrap()).collect()
     };
     for saved_after in [0, 1, 3, 4] {
@@ -40,11 +39,7 @@ fn assert_resumes(make: &dyn Fn() -> Made, sampler: &Sampler) {
     }
 }
 
-fn start<'a>(
-    at: &'a Instance<B>,
-    method: Box<dyn JointMethod<B>>,
-    sampler: &Sampler,
-) -> JointSolver<'a, B> {
+fn start<'a>(at: &'a Instance, method: Box<dyn JointMethod>, sampler: &Sampler) -> JointSolver<'a> {
     let (x, y) = (at.x.clone(), at.y.clone());
     JointSolver::new(at.oracle.as_ref(), method, x, y).unwrap().with_sampler(sampler.clone())
 }
@@ -71,7 +66,7 @@ fn every_method_of_gradients_and_products_resumes() {
 fn multipliers_of_constraints_resume() {
     // Outside, so that the constraint is active.
     let (outside, device) = ([0.9; 3], device());
-    let constrained = || Constrained::at::<B>(&outside, &outside, &device).unwrap();
+    let constrained = || Constrained::at(&outside, &outside, &device).unwrap();
     let penalty = || Penalty::new(rates(), 2, 0.7, 1e9).unwrap().with_multipliers();
     for equal in [false, true] {
         let make = || {
@@ -100,7 +95,7 @@ fn momentum_resumes() {
         solver.with_momentum(Level::Upper, ball()).with_momentum(Level::Lower, ball())
     };
     let (mut whole, mut first, mut second) = (make(), make(), make());
-    let steps = |solver: &mut JointSolver<'_, B>, from, to| {
+    let steps = |solver: &mut JointSolver<'_>, from, to| {
         for k in from..to {
             solver.step(k).unwrap();
         }
@@ -134,8 +129,8 @@ fn every_stochastic_method_resumes() {
 #[test]
 fn every_proxy_resumes() {
     let learned = || Scale::learned(0.7, 0.2, 0.3).unwrap();
-    let network = |at: &Instance<B>| {
-        let network = MlpHypernetwork::<Autodiff<B>>::new(&at.x, &at.y, 4, 5).unwrap();
+    let network = |at: &Instance| {
+        let network = MlpHypernetwork::new(&at.x, &at.y, 4, 5).unwrap();
         NetworkProxy::new(network, &at.x, &at.y).unwrap()
     };
     let global = || {
@@ -171,7 +166,7 @@ fn a_state_of_another_method_or_sampler_is_refused() {
     let soba = || Box::new(Soba::new(rates()));
     let mut first = start(&at, soba(), &epochs);
     first.step(0).unwrap();
-    let refusal = |mut to: JointSolver<'_, B>| to.restore(first.save()).unwrap_err().to_string();
+    let refusal = |mut to: JointSolver<'_>| to.restore(first.save()).unwrap_err().to_string();
     let text = refusal(start(&at, Box::new(Saba::new(rates())), &epochs));
     assert!(text.starts_with("`solver` of the saved state is the name `soba`, expected"), "{text}");
     let text = refusal(start(&at, soba(), &Sampler::full()));

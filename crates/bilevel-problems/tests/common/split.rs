@@ -1,17 +1,15 @@
 //! Lower losses in two stages: the short cut through the head against products of the whole.
 
-use bilevel_autodiff::{Layout, Track, Vector, lift_reverse};
 use bilevel_core::*;
 use bilevel_models::{Mlp, MlpConfig};
 use bilevel_problems::Values;
-use burn::backend::Autodiff;
-use burn::module::{AutodiffModule, Module};
+use bilevel_program::{Batch, Layout, Vector};
+use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData, activation};
 
 use crate::common::*;
-use crate::{B, device};
+use crate::device;
 
 const SAMPLES: usize = 6;
 const WIDTHS: [usize; 3] = [3, 4, 4];
@@ -29,43 +27,43 @@ enum Kind {
 
 /// A network whose body ends in a hyperbolic tangent.
 #[derive(Module, Debug)]
-struct Network<B: Backend> {
-    body: Mlp<B>,
-    fc: Linear<B>,
+struct Network {
+    body: Mlp,
+    fc: Linear,
 }
 
-#[derive(Module, Debug)]
-struct Points<B: Backend> {
-    inputs: Tensor<B, 2>,
-    targets: Tensor<B, 2>,
+#[derive(Clone, Debug, Batch)]
+struct Points {
+    inputs: Tensor<2>,
+    targets: Tensor<2>,
 }
 
 /// `F = mean_i l_i + norm(x)^2 / 2`, `f = mean_i sigmoid(x_i) l_i`, l_i the squared error of a sample.
 #[derive(Clone, Copy, Debug)]
 struct Weighted(Kind);
 
-fn errors<B: Backend>(y: &Network<B>, features: Tensor<B, 2>, batch: &Points<B>) -> Tensor<B, 1> {
+fn errors(y: &Network, features: Tensor<2>, batch: &Points) -> Tensor<1> {
     (y.fc.forward(features) - batch.targets.clone()).powi_scalar(2).mean_dim(1).squeeze_dim(1)
 }
 
-impl<B: Backend> BilevelProblem<B> for Weighted {
-    type Upper = Values<B>;
-    type Lower = Network<B>;
-    type Batch = Points<B>;
+impl BilevelProblem for Weighted {
+    type Upper = Values;
+    type Lower = Network;
+    type Batch = Points;
 
-    fn upper_loss(&self, x: &Values<B>, y: &Network<B>, batch: &Points<B>) -> Tensor<B, 1> {
+    fn upper_loss(&self, x: &Values, y: &Network, batch: &Points) -> Tensor<1> {
         let errors = errors(y, self.features(y, batch), batch);
         errors.mean() + x.val().powi_scalar(2).sum() * 0.5
     }
 
-    fn lower_loss(&self, x: &Values<B>, y: &Network<B>, batch: &Points<B>) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Values, y: &Network, batch: &Points) -> Tensor<1> {
         let loss = self.head_loss(x, y, self.features(y, batch), batch);
         if self.0 == Kind::Apostate { loss + 1.0 } else { loss }
     }
 }
 
-impl<B: Backend> SplitProblem<B> for Weighted {
-    fn features(&self, y: &Network<B>, batch: &Points<B>) -> Tensor<B, 2> {
+impl SplitProblem for Weighted {
+    fn features(&self, y: &Network, batch: &Points) -> Tensor<2> {
         let features = activation::tanh(y.body.forward(batch.inputs.clone()));
         match self.0 {
             Kind::Tied => features.matmul(y.fc.weight.val()),
@@ -73,13 +71,7 @@ impl<B: Backend> SplitProblem<B> for Weighted {
         }
     }
 
-    fn head_loss(
-        &self,
-        x: &Values<B>,
-        y: &Network<B>,
-        features: Tensor<B, 2>,
-        batch: &Points<B>,
-    ) -> Tensor<B, 1> {
+    fn head_loss(&self, x: &Values, y: &Network, features: Tensor<2>, batch: &Points) -> Tensor<1> {
         (activation::sigmoid(x.val()) * errors(y, features, batch)).mean()
     }
 }
@@ -89,7 +81,7 @@ fn numbers(seed: f64, n: usize) -> Vec<f64> {
     (0..n).map(|i| (seed + 1.7 * i as f64 + 0.3 * (i * i) as f64).sin()).collect()
 }
 
-fn modules() -> (Values<Autodiff<B>>, Network<Autodiff<B>>) {
+fn modules() -> (Values, Network) {
     let device = device();
     let network = Network {
         body: MlpConfig::new(WIDTHS.to_vec()).init(&device),
@@ -98,7 +90,7 @@ fn modules() -> (Values<Autodiff<B>>, Network<Autodiff<B>>) {
     (Values::new(&numbers(0.4, SAMPLES), &device), network)
 }
 
-fn points(seed: f64) -> Points<B> {
+fn points(seed: f64) -> Points {
     let tensor = |seed, width| {
         let data = TensorData::new(numbers(seed, SAMPLES * width), [SAMPLES, width]);
         Tensor::from_data(data, &device())
@@ -106,14 +98,14 @@ fn points(seed: f64) -> Points<B> {
     Points { inputs: tensor(seed, WIDTHS[0]), targets: tensor(seed + 0.5, WIDTHS[2]) }
 }
 
-type Staged = SplitOracle<B, Weighted, FullBatch<Points<B>>>;
+type Staged = SplitOracle<Weighted, FullBatch<Points>>;
 
-fn oracle(kind: Kind, x: &Values<Autodiff<B>>, y: &Network<Autodiff<B>>) -> Result<Staged, Error> {
+fn oracle(kind: Kind, x: &Values, y: &Network) -> Result<Staged, Error> {
     SplitOracle::new(Weighted(kind), x, y, FullBatch { upper: points(1.1), lower: points(2.3) })
 }
 
 /// x and y after three steps, and what they cost.
-fn steps(oracle: &dyn Oracle<B>, start: &[Vector<B>; 2], path: &str) -> (V, V, Cost) {
+fn steps(oracle: &dyn Oracle, start: &[Vector; 2], path: &str) -> (V, V, Cost) {
     let before = oracle.cost();
     let method = NsGame::new(Rates::new(0.05, 0.3).unwrap(), path);
     let [x, y] = start.clone();
@@ -125,14 +117,14 @@ fn steps(oracle: &dyn Oracle<B>, start: &[Vector<B>; 2], path: &str) -> (V, V, C
 }
 
 /// A point at which no derivative is zero, and `network` with all hidden units dead.
-fn alive_and_dead(network: &Network<Autodiff<B>>) -> (Vector<B>, Network<Autodiff<B>>) {
+fn alive_and_dead(network: &Network) -> (Vector, Network) {
     let layout = Layout::of(network);
     let alive = Vector::from_slice(&layout, &numbers(0.2, layout.size()), &device());
     let biases = layout.under("body.layers.0.bias");
     assert_eq!(biases.len(), 1);
     let far = Vector::from_slice(&layout.part(&biases), &[-100.0; WIDTHS[1]], &device());
     let dead = alive.add_part(&biases, &far);
-    (alive, lift_reverse::<B, Network<Autodiff<B>>>(&network.valid(), &dead, Track::Leaves).module)
+    (alive, dead.write_into(network.clone()))
 }
 
 /// y2 in the head, in the body, in both, and all of it; a head that the body uses too. The oracle is built
@@ -163,7 +155,7 @@ fn mixed_products_of_both_oracles_agree_with_differences() {
     let (y, _) = alive_and_dead(&network);
     let split = oracle(Kind::Apart, &x, &network).unwrap();
     let x = split.whole().upper_start();
-    for oracle in [&split as &dyn Oracle<B>, split.whole()] {
+    for oracle in [&split as &dyn Oracle, split.whole()] {
         let stage = Stage::new(oracle, &x, Samples::default());
         for path in ["fc", "body", ""] {
             let part = y.layout().part(&y.layout().under(path));

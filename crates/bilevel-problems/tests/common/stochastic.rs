@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::common::*;
-use crate::{B, device};
+use crate::device;
 use plain::Plain;
 use quartic::Quartic;
 
@@ -40,7 +40,7 @@ impl Settings {
 
 pub struct Method {
     name: &'static str,
-    pub build: fn(&Settings) -> Box<dyn JointMethod<B>>,
+    pub build: fn(&Settings) -> Box<dyn JointMethod>,
     /// Its steps in plain numbers.
     plain: fn(&mut Plain, usize),
     /// Gradients of f, gradients of F and products of f of step k, whose truncated series, if it has one,
@@ -119,7 +119,7 @@ pub fn methods() -> Vec<Method> {
 }
 
 /// `neumann` after one step on the batch of the series, whose answer the guess of the time before does not change.
-pub fn on_batches(settings: &Settings, warm: bool) -> OnBatches<B> {
+pub fn on_batches(settings: &Settings, warm: bool) -> OnBatches {
     let descent = Descent::new(Gd::new(STEP).unwrap(), 1).unwrap();
     let neumann = Neumann::new(settings.eta, settings.terms, 1e-30).unwrap();
     let implicit = Implicit::new(descent, neumann);
@@ -150,7 +150,7 @@ fn numbers_of_factors(terms: usize) -> impl FnMut() -> u64 {
     move || rng.random_range(0..terms) as u64
 }
 
-fn agrees(instance: &Instance<B>, losses: &dyn plain::Losses, [upper, lower]: [usize; 2]) {
+fn agrees(instance: &Instance, losses: &dyn plain::Losses, [upper, lower]: [usize; 2]) {
     let settings = telling();
     for method in methods() {
         // Past a period, so that full passes, corrections and their restart are all seen.
@@ -203,7 +203,7 @@ fn costs_are_those_of_the_documentation() {
 fn any_hypergradient_can_be_taken_on_batches() {
     let (settings, quartic) = (telling(), Quartic::new(3, 5));
     let terms = problem().terms(BATCHES, 0.2);
-    let problems: [(Instance<B>, &dyn plain::Losses, [usize; 2]); 2] =
+    let problems: [(Instance, &dyn plain::Losses, [usize; 2]); 2] =
         [(stochastic(BATCHES, 0.2), &terms, [BATCHES; 2]), (quartic.instance(), &quartic, [3, 5])];
     for (instance, losses, [upper, lower]) in problems {
         let sampler = Sampler::with_replacement(upper, lower, 11).unwrap();
@@ -223,7 +223,7 @@ fn any_hypergradient_can_be_taken_on_batches() {
         };
         assert_eq!(instance.oracle.cost() - before, expected);
     }
-    let none = OnBatches::<B>::new(
+    let none = OnBatches::new(
         Rad::new(Descent::new(Gd::new(0.1).unwrap(), 1).unwrap()),
         settings.rates,
         0,
@@ -235,7 +235,7 @@ fn any_hypergradient_can_be_taken_on_batches() {
 #[test]
 fn the_status_of_a_hypergradient_on_batches_is_that_of_its_method() {
     let instance = stochastic(BATCHES, 0.2);
-    let status = |method: OnBatches<B>| {
+    let status = |method: OnBatches| {
         let (x, y) = (instance.x.clone(), instance.y.clone());
         let solver = JointSolver::new(instance.oracle.as_ref(), method, x, y).unwrap();
         let sampler = Sampler::epochs(BATCHES, BATCHES, 3).unwrap();
@@ -275,8 +275,8 @@ fn constant(upper: f64) -> Settings {
 /// The squared norm of the hypergradient at the end, and its mean over the last quarter of the steps.
 fn ends(
     problem: &Quadratic,
-    instance: &Instance<B>,
-    method: Box<dyn JointMethod<B>>,
+    instance: &Instance,
+    method: Box<dyn JointMethod>,
     sampler: Sampler,
     steps: usize,
 ) -> [f64; 2] {
@@ -380,13 +380,13 @@ fn x_stays_in_its_set() {
 fn settings_outside_their_range_are_named() {
     let s = constant(0.1);
     let rates = s.rates;
-    let named = |result: Result<Box<dyn JointMethod<B>>, Error>, name: &str| {
+    let named = |result: Result<Box<dyn JointMethod>, Error>, name: &str| {
         let message = result.unwrap_err().to_string();
         assert!(message.starts_with(name), "{message}");
     };
-    fn boxed<M: JointMethod<B> + 'static>(
+    fn boxed<M: JointMethod + 'static>(
         method: Result<M, Error>,
-    ) -> Result<Box<dyn JointMethod<B>>, Error> {
+    ) -> Result<Box<dyn JointMethod>, Error> {
         method.map(|method| Box::new(method) as _)
     }
     named(boxed(Bsa::new(rates, 0, s.series())), "inner steps");

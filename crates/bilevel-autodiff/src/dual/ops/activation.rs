@@ -2,9 +2,9 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
-use burn::tensor::backend::Backend;
-use burn::tensor::ops::{ActivationOps, FloatTensor};
-use burn::tensor::{Scalar, get_device_settings};
+use burn::backend::ops::ActivationOps;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Scalar, TensorMetadata, get_or_init_device_settings};
 
 use crate::dual::tensor::{sum, unary};
 use crate::dual::{Dual, DualTensor};
@@ -16,7 +16,7 @@ impl<B: Backend> ActivationOps<Self> for Dual<B> {
     // `dx` where x > 0; zero at the kink, as Burn's backward has it.
     fn relu(x: F<B>) -> F<B> {
         unary(x, B::relu, |_, y, dx| {
-            let bools = get_device_settings::<B>(&B::float_device(&y)).bool_dtype;
+            let bools = get_or_init_device_settings::<B>(&y.device()).bool_dtype;
             B::float_mask_fill(dx, B::float_lower_equal_elem(y, 0.into(), bools), 0.into())
         })
     }
@@ -103,7 +103,7 @@ impl<B: Backend> ActivationOps<Self> for Dual<B> {
             x,
             |x| B::hard_sigmoid(x, alpha, beta),
             |_, y, dx| {
-                let bools = get_device_settings::<B>(&B::float_device(&y)).bool_dtype;
+                let bools = get_or_init_device_settings::<B>(&y.device()).bool_dtype;
                 let low = B::float_lower_equal_elem(y.clone(), 0.into(), bools);
                 let high = B::float_greater_equal_elem(y, 1.into(), bools);
                 let dx = B::float_mask_fill(B::float_mul_scalar(dx, alpha), low, 0.into());
@@ -162,7 +162,7 @@ fn logistic_slope<B: Backend>(y: T<B>) -> T<B> {
 
 /// `negative` where x < 0, else `positive`.
 fn where_negative<B: Backend>(x: T<B>, positive: T<B>, negative: T<B>) -> T<B> {
-    let bools = get_device_settings::<B>(&B::float_device(&x)).bool_dtype;
+    let bools = get_or_init_device_settings::<B>(&x.device()).bool_dtype;
     B::float_mask_where(positive, B::float_lower_elem(x, 0.into(), bools), negative)
 }
 

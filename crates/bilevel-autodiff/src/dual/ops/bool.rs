@@ -1,8 +1,10 @@
 //! Boolean operations: those of `B`.
 
-use burn::tensor::backend::{Backend, ExecutionError};
-use burn::tensor::ops::{BoolTensor, BoolTensorOps, Device, FloatTensor, IntTensor};
-use burn::tensor::{BoolDType, FloatDType, IntDType, Scalar, Shape, Slice, TensorData};
+use burn::backend::ops::BoolTensorOps;
+use burn::backend::tensor::{BoolTensor, Device, FloatTensor, IntTensor};
+use burn::backend::{
+    Backend, BoolDType, ExecutionError, FloatDType, IntDType, Scalar, Shape, Slice, TensorData,
+};
 
 use crate::dual::{Dual, DualTensor};
 
@@ -20,7 +22,6 @@ impl<B: Backend> BoolTensorOps<Self> for Dual<B> {
         ) -> impl Future<Output = Result<TensorData, ExecutionError>> + Send;
         fn bool_from_data(data: TensorData, device: &Device<B>) -> BoolTensor<B>;
         fn bool_into_int(tensor: BoolTensor<B>, out_dtype: IntDType) -> IntTensor<B>;
-        fn bool_device(tensor: &BoolTensor<B>) -> Device<B>;
         fn bool_to_device(tensor: BoolTensor<B>, device: &Device<B>) -> BoolTensor<B>;
         fn bool_reshape(tensor: BoolTensor<B>, shape: Shape) -> BoolTensor<B>;
         fn bool_slice(tensor: BoolTensor<B>, slices: &[Slice]) -> BoolTensor<B>;
@@ -33,6 +34,9 @@ impl<B: Backend> BoolTensorOps<Self> for Dual<B> {
         fn bool_mask_fill(
             tensor: BoolTensor<B>, mask: BoolTensor<B>, value: Scalar,
         ) -> BoolTensor<B>;
+        fn bool_mask_select(
+            tensor: BoolTensor<B>, mask: BoolTensor<B>,
+        ) -> impl Future<Output = BoolTensor<B>> + 'static + Send;
         fn bool_gather(dim: usize, tensor: BoolTensor<B>, indices: IntTensor<B>) -> BoolTensor<B>;
         fn bool_scatter_or(
             dim: usize, tensor: BoolTensor<B>, indices: IntTensor<B>, value: BoolTensor<B>,

@@ -8,12 +8,10 @@ mod elementary;
 mod index;
 mod reduce;
 
-use burn::tensor::backend::{Backend, ExecutionError};
-use burn::tensor::ops::{
-    BoolTensor, Device, FloatTensor, FloatTensorOps, GridSampleOptions, IntTensor,
-};
-use burn::tensor::{
-    BoolDType, Distribution, FloatDType, IndexingUpdateOp, IntDType, Scalar, Shape, Slice,
+use burn::backend::ops::{FloatTensorOps, GridSampleOptions, PadMode};
+use burn::backend::tensor::{BoolTensor, Device, FloatTensor, IndexingUpdateOp, IntTensor};
+use burn::backend::{
+    Backend, BoolDType, Distribution, ExecutionError, FloatDType, IntDType, Scalar, Shape, Slice,
     TensorData, TensorMetadata,
 };
 
@@ -94,6 +92,7 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
         float_unfold(x, dim: usize, size: usize, step: usize);
         float_sum(x);
         float_sum_dim(x, dim: usize);
+        float_sum_dims(x, dims: &[usize]);
         float_mean(x);
         float_mean_dim(x, dim: usize);
         float_cumsum(x, dim: usize);
@@ -164,10 +163,6 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
 
     fn float_to_device(x: F<B>, device: &Device<B>) -> F<B> {
         linear(x, |x| B::float_to_device(x, device))
-    }
-
-    fn float_device(x: &F<B>) -> Device<B> {
-        B::float_device(&x.primal)
     }
 
     // A detached value is a constant to every derivative, forward ones included.
@@ -285,6 +280,10 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
         )
     }
 
+    fn float_hypot(x: F<B>, y: F<B>) -> F<B> {
+        arithmetic::hypot(x, y)
+    }
+
     fn float_atan2(y: F<B>, x: F<B>) -> F<B> {
         arithmetic::atan2(y, x)
     }
@@ -295,8 +294,16 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
         linear(x, |x| B::float_gather(dim, x, indices.clone()))
     }
 
-    fn float_scatter_add(dim: usize, x: F<B>, indices: IntTensor<B>, value: F<B>) -> F<B> {
-        jointly_linear(x, value, |x, v| B::float_scatter_add(dim, x, indices.clone(), v))
+    fn float_scatter(
+        dim: usize,
+        x: F<B>,
+        indices: IntTensor<B>,
+        value: F<B>,
+        how: IndexingUpdateOp,
+    ) -> F<B> {
+        index::update(x, value, how, "float_scatter", |x, v| {
+            B::float_scatter(dim, x, indices.clone(), v, how)
+        })
     }
 
     fn float_scatter_nd(
@@ -305,11 +312,21 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
         values: F<B>,
         how: IndexingUpdateOp,
     ) -> F<B> {
-        index::scatter_nd(x, indices, values, how)
+        index::update(x, values, how, "float_scatter_nd", |x, v| {
+            B::float_scatter_nd(x, indices.clone(), v, how)
+        })
     }
 
-    fn float_select_add(x: F<B>, dim: usize, indices: IntTensor<B>, value: F<B>) -> F<B> {
-        jointly_linear(x, value, |x, v| B::float_select_add(x, dim, indices.clone(), v))
+    fn float_select_assign(
+        x: F<B>,
+        dim: usize,
+        indices: IntTensor<B>,
+        value: F<B>,
+        how: IndexingUpdateOp,
+    ) -> F<B> {
+        index::update(x, value, how, "float_select_assign", |x, v| {
+            B::float_select_assign(x, dim, indices.clone(), v, how)
+        })
     }
 
     fn float_slice_assign(x: F<B>, slices: &[Slice], value: F<B>) -> F<B> {
@@ -327,8 +344,35 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
         }
     }
 
+    fn float_mask_select(
+        x: F<B>,
+        mask: BoolTensor<B>,
+    ) -> impl Future<Output = F<B>> + 'static + Send {
+        let tangent = x.tangent.map(|dx| B::float_mask_select(dx, mask.clone()));
+        let primal = B::float_mask_select(x.primal, mask);
+        async move {
+            let primal = primal.await;
+            match tangent {
+                None => DualTensor::constant(primal),
+                Some(tangent) => DualTensor { primal, tangent: Some(tangent.await) },
+            }
+        }
+    }
+
     fn float_cat(tensors: Vec<F<B>>, dim: usize) -> F<B> {
         index::cat(tensors, dim)
+    }
+
+    // What is written around a tensor does not move; what is copied there moves with its source.
+    fn float_pad(x: F<B>, padding: &[(usize, usize)], mode: PadMode) -> F<B> {
+        let of_tangent = match mode {
+            PadMode::Constant(_) => PadMode::Constant(0.0),
+            copies => copies,
+        };
+        DualTensor {
+            primal: B::float_pad(x.primal, padding, mode),
+            tangent: x.tangent.map(|dx| B::float_pad(dx, padding, of_tangent)),
+        }
     }
 
     fn float_grid_sample_2d(x: F<B>, grid: F<B>, options: GridSampleOptions) -> F<B> {
@@ -414,6 +458,16 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
 
     fn float_topk(x: F<B>, dim: usize, k: usize) -> F<B> {
         reduce::topk(x, dim, k)
+    }
+
+    fn float_topk_with_indices(
+        x: F<B>,
+        dim: usize,
+        k: usize,
+        dtype: IntDType,
+    ) -> (F<B>, IntTensor<B>) {
+        let (y, indices) = B::float_topk_with_indices(x.primal, dim, k, dtype);
+        reduce::gathered(y, indices, x.tangent, dim)
     }
 
     fn float_sort(x: F<B>, dim: usize, descending: bool) -> F<B> {

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use burn::tensor::backend::{Backend, ExecutionError};
-use burn::tensor::ops::{BoolTensor, Device, FloatTensor, IntTensor, IntTensorOps};
-use burn::tensor::{
-    BoolDType, Distribution, FloatDType, IndexingUpdateOp, IntDType, Scalar, Shape, Slice,
+use burn::backend::ops::{IntTensorOps, PadMode};
+use burn::backend::tensor::{BoolTensor, Device, FloatTensor, IndexingUpdateOp, IntTensor};
+use burn::backend::{
+    Backend, BoolDType, Distribution, ExecutionError, FloatDType, IntDType, Scalar, Shape, Slice,
     TensorData,
 };
 
@@ -22,7 +22,6 @@ impl<B: Backend> IntTensorOps<Self> for Dual<B> {
             tensor: IntTensor<B>,
         ) -> impl Future<Output = Result<TensorData, ExecutionError>> + Send;
         fn int_from_data(data: TensorData, device: &Device<B>) -> IntTensor<B>;
-        fn int_device(tensor: &IntTensor<B>) -> Device<B>;
         fn int_to_device(tensor: IntTensor<B>, device: &Device<B>) -> IntTensor<B>;
         fn int_reshape(tensor: IntTensor<B>, shape: Shape) -> IntTensor<B>;
         fn int_slice(tensor: IntTensor<B>, slices: &[Slice]) -> IntTensor<B>;
@@ -33,9 +32,13 @@ impl<B: Backend> IntTensorOps<Self> for Dual<B> {
             tensor: IntTensor<B>, mask: BoolTensor<B>, value: IntTensor<B>,
         ) -> IntTensor<B>;
         fn int_mask_fill(tensor: IntTensor<B>, mask: BoolTensor<B>, value: Scalar) -> IntTensor<B>;
+        fn int_mask_select(
+            tensor: IntTensor<B>, mask: BoolTensor<B>,
+        ) -> impl Future<Output = IntTensor<B>> + 'static + Send;
         fn int_gather(dim: usize, tensor: IntTensor<B>, indices: IntTensor<B>) -> IntTensor<B>;
-        fn int_scatter_add(
+        fn int_scatter(
             dim: usize, tensor: IntTensor<B>, indices: IntTensor<B>, value: IntTensor<B>,
+            update: IndexingUpdateOp,
         ) -> IntTensor<B>;
         fn int_scatter_nd(
             data: IntTensor<B>, indices: IntTensor<B>, values: IntTensor<B>,
@@ -43,8 +46,9 @@ impl<B: Backend> IntTensorOps<Self> for Dual<B> {
         ) -> IntTensor<B>;
         fn int_gather_nd(data: IntTensor<B>, indices: IntTensor<B>) -> IntTensor<B>;
         fn int_select(tensor: IntTensor<B>, dim: usize, indices: IntTensor<B>) -> IntTensor<B>;
-        fn int_select_add(
+        fn int_select_assign(
             tensor: IntTensor<B>, dim: usize, indices: IntTensor<B>, value: IntTensor<B>,
+            update: IndexingUpdateOp,
         ) -> IntTensor<B>;
         fn int_repeat_dim(tensor: IntTensor<B>, dim: usize, times: usize) -> IntTensor<B>;
         fn int_cat(tensors: Vec<IntTensor<B>>, dim: usize) -> IntTensor<B>;
@@ -74,6 +78,7 @@ impl<B: Backend> IntTensorOps<Self> for Dual<B> {
         ) -> BoolTensor<B>;
         fn int_add(lhs: IntTensor<B>, rhs: IntTensor<B>) -> IntTensor<B>;
         fn int_add_scalar(lhs: IntTensor<B>, rhs: Scalar) -> IntTensor<B>;
+        fn int_square(tensor: IntTensor<B>) -> IntTensor<B>;
         fn int_powi(lhs: IntTensor<B>, rhs: IntTensor<B>) -> IntTensor<B>;
         fn int_powi_scalar(lhs: IntTensor<B>, rhs: Scalar) -> IntTensor<B>;
         fn int_powi_scalar_impl(lhs: IntTensor<B>, rhs: Scalar) -> IntTensor<B>;
@@ -108,6 +113,9 @@ impl<B: Backend> IntTensorOps<Self> for Dual<B> {
         fn int_argmax(tensor: IntTensor<B>, dim: usize) -> IntTensor<B>;
         fn int_argtopk(tensor: IntTensor<B>, dim: usize, k: usize) -> IntTensor<B>;
         fn int_topk(tensor: IntTensor<B>, dim: usize, k: usize) -> IntTensor<B>;
+        fn int_topk_with_indices(
+            tensor: IntTensor<B>, dim: usize, k: usize,
+        ) -> (IntTensor<B>, IntTensor<B>);
         fn int_argmin(tensor: IntTensor<B>, dim: usize) -> IntTensor<B>;
         fn int_max(tensor: IntTensor<B>) -> IntTensor<B>;
         fn int_max_dim(tensor: IntTensor<B>, dim: usize) -> IntTensor<B>;
@@ -157,5 +165,8 @@ impl<B: Backend> IntTensorOps<Self> for Dual<B> {
         fn bitwise_right_shift_scalar(lhs: IntTensor<B>, rhs: Scalar) -> IntTensor<B>;
         fn int_cast(tensor: IntTensor<B>, dtype: IntDType) -> IntTensor<B>;
         fn int_unfold(tensor: IntTensor<B>, dim: usize, size: usize, step: usize) -> IntTensor<B>;
+        fn int_pad(
+            tensor: IntTensor<B>, padding: &[(usize, usize)], mode: PadMode,
+        ) -> IntTensor<B>;
     }
 }

@@ -7,20 +7,23 @@
 
 #[macro_use]
 mod families;
+mod norm;
 mod rules;
 
-use burn::tensor::TensorMetadata;
-use burn::tensor::backend::Backend;
-use burn::tensor::ops::attention::attention_fallback;
-use burn::tensor::ops::ctc::ctc_loss_default;
-use burn::tensor::ops::{
-    AttentionModuleOptions, BoolTensor, ConvOptions, ConvTransposeOptions, DeformConv2dBackward,
-    DeformConvOptions, FloatTensor, IntTensor, InterpolateOptions, MaxPool1dBackward,
-    MaxPool1dWithIndices, MaxPool2dBackward, MaxPool2dWithIndices, ModuleOps, UnfoldOptions,
+use burn::backend::ops::attention::attention_fallback;
+use burn::backend::ops::ctc::ctc_loss_default;
+use burn::backend::ops::{
+    AttentionModuleOptions, BatchNormTrain, BatchNormTrainBackward, ConvOptions,
+    ConvTransposeOptions, DeformConv2dBackward, DeformConvOptions, InterpolateOptions,
+    MaxPool1dBackward, MaxPool1dWithIndices, MaxPool2dBackward, MaxPool2dWithIndices, ModuleOps,
+    UnfoldOptions,
 };
+use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
+use burn::backend::{Backend, IntDType, TensorMetadata, get_or_init_device_settings};
 
-use self::rules::{affine, entries, layer_norm, split};
-use crate::dual::tensor::{bilinear, jointly_linear, linear, no_tangent, sum};
+use self::norm::layer_norm;
+use self::rules::{affine, entries, split};
+use crate::dual::tensor::{bilinear, linear, no_tangent, sum};
 use crate::dual::{Dual, DualTensor};
 
 impl<B: Backend> ModuleOps<Self> for Dual<B> {
@@ -44,6 +47,7 @@ impl<B: Backend> ModuleOps<Self> for Dual<B> {
     avg_pool!([usize; 2]: avg_pool2d, avg_pool2d_backward);
     adaptive_avg_pool!(usize: adaptive_avg_pool1d, adaptive_avg_pool1d_backward);
     adaptive_avg_pool!([usize; 2]: adaptive_avg_pool2d, adaptive_avg_pool2d_backward);
+    adaptive_avg_pool!([usize; 3]: adaptive_avg_pool3d, adaptive_avg_pool3d_backward);
     max_pool!(
         usize: max_pool1d, max_pool1d_with_indices -> MaxPool1dWithIndices,
         max_pool1d_with_indices_backward -> MaxPool1dBackward
@@ -141,6 +145,15 @@ impl<B: Backend> ModuleOps<Self> for Dual<B> {
         linear(x, |x| B::unfold4d(x, kernel_size, options.clone()))
     }
 
+    fn fold4d(
+        x: FloatTensor<Self>,
+        output_size: [usize; 2],
+        kernel_size: [usize; 2],
+        options: UnfoldOptions,
+    ) -> FloatTensor<Self> {
+        linear(x, |x| B::fold4d(x, output_size, kernel_size, options.clone()))
+    }
+
     fn interpolate(
         x: FloatTensor<Self>,
         output_size: [usize; 2],
@@ -191,6 +204,37 @@ impl<B: Backend> ModuleOps<Self> for Dual<B> {
         layer_norm(x, gamma, beta, epsilon)
     }
 
+    fn batch_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        norm::batch_norm(x, gamma, beta, mean, variance, epsilon)
+    }
+
+    fn batch_norm_train(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> BatchNormTrain<Self> {
+        norm::batch_norm_train(x, gamma, beta, epsilon)
+    }
+
+    fn batch_norm_train_backward(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        epsilon: f64,
+        grad: FloatTensor<Self>,
+    ) -> BatchNormTrainBackward<Self> {
+        norm::batch_norm_train_backward(x, gamma, mean, variance, epsilon, grad)
+    }
+
     fn ctc_loss(
         log_probs: FloatTensor<Self>,
         targets: IntTensor<B>,
@@ -238,24 +282,5 @@ impl<B: Backend> ModuleOps<Self> for Dual<B> {
             fixed(grad),
             blank,
         ))
-    }
-
-    fn rfft(
-        signal: FloatTensor<Self>,
-        dim: usize,
-        n: Option<usize>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let (re, im) = B::rfft(signal.primal, dim, n);
-        let (d_re, d_im) = signal.tangent.map(|dx| B::rfft(dx, dim, n)).unzip();
-        (DualTensor { primal: re, tangent: d_re }, DualTensor { primal: im, tangent: d_im })
-    }
-
-    fn irfft(
-        re: FloatTensor<Self>,
-        im: FloatTensor<Self>,
-        dim: usize,
-        n: Option<usize>,
-    ) -> FloatTensor<Self> {
-        jointly_linear(re, im, |re, im| B::irfft(re, im, dim, n))
     }
 }

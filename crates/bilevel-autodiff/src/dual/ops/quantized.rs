@@ -3,14 +3,15 @@
 //! A quantised tensor is a constant. Rounding has no derivative, so quantising a float tensor that
 //! carries a tangent panics by name instead of losing it.
 
-use burn::tensor::backend::{Backend, ExecutionError};
-use burn::tensor::ops::{
-    BoolTensor, Device, FloatTensor, IntTensor, QTensorOps, QuantizedTensor, TransactionOps,
-    TransactionPrimitive, TransactionPrimitiveData,
+use burn::backend::ops::{
+    QTensorOps, TransactionOps, TransactionPrimitive, TransactionPrimitiveData,
 };
-use burn::tensor::quantization::{QuantScheme, QuantizationParametersPrimitive};
-use burn::tensor::{
-    BoolDType, FloatDType, IntDType, Scalar, Shape, Slice, TensorData, TensorPrimitive,
+use burn::backend::quantization::QuantScheme;
+use burn::backend::quantization::QuantizationParametersPrimitive;
+use burn::backend::tensor::{BoolTensor, Device, FloatTensor, IntTensor, QuantizedTensor};
+use burn::backend::{
+    Backend, BoolDType, ExecutionError, FloatDType, IntDType, Scalar, Shape, Slice, TensorData,
+    TensorPrimitive,
 };
 
 use crate::dual::tensor::no_tangent;
@@ -46,7 +47,8 @@ impl<B: Backend> QTensorOps<Self> for Dual<B> {
         qparams: QuantizationParametersPrimitive<Self>,
     ) -> QuantizedTensor<B> {
         let scales = no_tangent(qparams.scales, "quantize (scales)");
-        let qparams = QuantizationParametersPrimitive { scales };
+        let global = qparams.global.map(|global| no_tangent(global, "quantize (global scale)"));
+        let qparams = QuantizationParametersPrimitive { scales, global };
         B::quantize(no_tangent(tensor, "quantize"), scheme, qparams)
     }
 
@@ -105,7 +107,6 @@ impl<B: Backend> QTensorOps<Self> for Dual<B> {
 
     forward! {
         fn q_from_data(data: TensorData, device: &Device<B>) -> QuantizedTensor<B>;
-        fn q_device(tensor: &QuantizedTensor<B>) -> Device<B>;
         fn q_to_device(tensor: QuantizedTensor<B>, device: &Device<B>) -> QuantizedTensor<B>;
         fn q_reshape(tensor: QuantizedTensor<B>, shape: Shape) -> QuantizedTensor<B>;
         fn q_into_data(
@@ -134,6 +135,9 @@ impl<B: Backend> QTensorOps<Self> for Dual<B> {
             tensor: QuantizedTensor<B>, dim: usize, k: usize, out_dtype: IntDType,
         ) -> IntTensor<B>;
         fn q_topk(tensor: QuantizedTensor<B>, dim: usize, k: usize) -> QuantizedTensor<B>;
+        fn q_topk_with_indices(
+            tensor: QuantizedTensor<B>, dim: usize, k: usize, out_dtype: IntDType,
+        ) -> (QuantizedTensor<B>, IntTensor<B>);
         fn q_argmin(tensor: QuantizedTensor<B>, dim: usize, out_dtype: IntDType) -> IntTensor<B>;
         fn q_max(tensor: QuantizedTensor<B>) -> QuantizedTensor<B>;
         fn q_max_dim(tensor: QuantizedTensor<B>, dim: usize) -> QuantizedTensor<B>;

@@ -1,7 +1,7 @@
 //! Activations and their backward kernels.
 
-use burn::tensor::backend::Backend;
-use burn::tensor::ops::FloatTensor;
+use burn::backend::Backend;
+use burn::backend::tensor::FloatTensor;
 
 use super::super::draw::{ANY, DISTINCT, Dice, Domain::Between, Input, input};
 use super::super::{

@@ -1,14 +1,18 @@
 //! Float operations.
 
-use burn::tensor::backend::Backend;
-use burn::tensor::ops::{FloatTensor, GridSampleOptions, InterpolateMode};
-use burn::tensor::{IndexingUpdateOp, Shape, Slice, TensorMetadata};
+use burn::backend::ops::{GridSampleOptions, InterpolateMode, PadMode};
+use burn::backend::tensor::{FloatTensor, IndexingUpdateOp};
+use burn::backend::{Backend, Shape, Slice, TensorMetadata, read_sync};
 
-use super::super::draw::{ANY, DISTINCT, Domain::Between, POSITIVE, input};
-use super::super::{
-    Autodiff, Bounds, Case, Dual, Inner, Reach, STRICT, SecondOrder, check, on_wgpu,
+use super::super::draw::{
+    ANY, DISTINCT,
+    Domain::{Between, Whole},
+    POSITIVE, input,
 };
-use super::{SECOND_ORDER, indices, mask};
+use super::super::{
+    Autodiff, Bounds, Case, Dual, Inner, On, Reach, STRICT, SecondOrder, check, device, on_wgpu,
+};
+use super::{SECOND_ORDER, distinct_indices, indices, mask};
 use crate::SUITE;
 
 const UNIT: super::super::draw::Domain = Between(-0.8, 0.8);
@@ -23,6 +27,7 @@ table! {
     float_remainder_negative(x, y): |d| d.pair_if_broadcast(Between(-2.7, -2.3), Between(1.0, 1.1)) => B::float_remainder(x, y);
     float_powf(x, y): |d| d.pair_if_broadcast(POSITIVE, ANY) => B::float_powf(x, y);
     float_atan2(y, x): |d| d.pair_if_broadcast(POSITIVE, ANY) => B::float_atan2(y, x);
+    float_hypot(x, y): |d| d.pair_if_broadcast(POSITIVE, ANY) => B::float_hypot(x, y);
     float_add_scalar(x): |d| d.cube(ANY) => B::float_add_scalar(x, 0.7.into());
     float_sub_scalar(x): |d| d.cube(ANY) => B::float_sub_scalar(x, 0.7.into());
     float_mul_scalar(x): |d| d.cube(ANY) => B::float_mul_scalar(x, 0.7.into());
@@ -46,7 +51,7 @@ table! {
     float_clamp_max(x): |d| d.cube(DISTINCT) => B::float_clamp_max(x, 0.25.into());
 
     // ---- powers
-    float_powi(x): |d| d.cube(POSITIVE) => { let n = indices::<B>(&x.shape().to_vec(), 4); B::float_powi(x, n) };
+    float_powi(x): |d| d.cube(POSITIVE) => { let n = indices::<B>(&x.shape().to_vec(), 4); B::float_powi(x, n) }, POWI;
     float_powi_scalar(x): |d| d.cube(DISTINCT) => B::float_powi_scalar(x, 3.into());
     float_powi_scalar_square(x): |d| d.cube(ANY) => B::float_powi_scalar(x, 2.into());
     float_powi_scalar_zero(x): |d| d.cube(ANY) => B::float_powi_scalar(x, 0.into());
@@ -85,10 +90,10 @@ table! {
     float_sign(x): |d| d.cube(DISTINCT) => B::float_sign(x);
 
     // ---- shape
-    float_to_device(x): |d| d.cube(ANY) => B::float_to_device(x, &B::Device::default());
+    float_to_device(x): |d| d.cube(ANY) => B::float_to_device(x, &device::<B>());
     float_set_require_grad(x): |d| d.cube(ANY) => B::float_set_require_grad(B::float_neg(x), false), FORWARD_ONLY;
     float_cast(x): |d| d.cube(ANY) => B::float_cast(x, SUITE.float);
-    float_repeat_dim(x): |d| d.cube(ANY) => B::float_repeat_dim(x, 1, 3), FORWARD_ONLY;
+    float_repeat_dim(x): |d| d.cube(ANY) => B::float_repeat_dim(x, 1, 3);
     float_repeat_dim_of_one(x): |d| vec![input([d.size(), 1, d.size()], ANY)] => B::float_repeat_dim(x, 1, 3);
     float_transpose(x): |d| d.cube(ANY) => B::float_transpose(x);
     float_swap_dims(x): |d| d.cube(ANY) => B::float_swap_dims(x, 0, 2);
@@ -100,6 +105,9 @@ table! {
         B::float_expand(x, Shape::from([a, 3, c]))
     };
     float_unfold(x): |d| vec![input([d.size(), d.size() + 3], ANY)] => B::float_unfold(x, 1, 3, 2);
+    float_pad_constant(x): |d| d.cube(ANY) => B::float_pad(x, &[(0, 2), (1, 1), (0, 0)], PadMode::Constant(0.7));
+    float_pad_edge(x): |d| d.cube(ANY) => B::float_pad(x, &[(0, 2), (1, 1), (0, 0)], PadMode::Edge);
+    float_pad_reflect(x): |d| vec![input([d.size(), d.size() + 2], ANY)] => B::float_pad(x, &[(0, 0), (2, 1)], PadMode::Reflect);
     float_cat(x, y): |d| {
         let (a, b, c, e) = (d.size(), d.size(), d.size(), d.size());
         vec![input([a, b, e], ANY), input([a, c, e], ANY)]
@@ -115,13 +123,27 @@ table! {
         vec![input([a, b, c], ANY), input([a, 3, c], ANY)]
     } => {
         let [a, b, c] = x.shape().dims();
-        B::float_scatter_add(1, x, indices::<B>(&[a, 3, c], b), y)
+        B::float_scatter(1, x, indices::<B>(&[a, 3, c], b), y, IndexingUpdateOp::Add)
+    };
+    float_scatter_assign(x, y): |d| {
+        let (a, b, c) = (d.size(), d.size() + 2, d.size());
+        vec![input([a, b, c], ANY), input([a, 3, c], ANY)]
+    } => {
+        let [a, b, c] = x.shape().dims();
+        B::float_scatter(1, x, distinct_indices::<B>(&[a, 3, c], b), y, IndexingUpdateOp::Assign)
     };
     float_select(x): |d| d.cube(ANY) => { let n = x.shape()[1]; B::float_select(x, 1, indices::<B>(&[5], n)) };
     float_select_add(x, y): |d| {
         let (a, b, c) = (d.size(), d.size(), d.size());
         vec![input([a, b, c], ANY), input([a, 5, c], ANY)]
-    } => { let n = x.shape()[1]; B::float_select_add(x, 1, indices::<B>(&[5], n), y) };
+    } => { let n = x.shape()[1]; B::float_select_assign(x, 1, indices::<B>(&[5], n), y, IndexingUpdateOp::Add) };
+    float_select_assign(x, y): |d| {
+        let (a, b, c) = (d.size(), d.size() + 4, d.size());
+        vec![input([a, b, c], ANY), input([a, 5, c], ANY)]
+    } => {
+        let i = distinct_indices::<B>(&[1, 5], x.shape()[1]);
+        B::float_select_assign(x, 1, B::int_reshape(i, Shape::from([5])), y, IndexingUpdateOp::Assign)
+    };
     float_gather_nd(x): |d| d.cube(ANY) => { let n = x.shape()[0]; B::float_gather_nd(x, indices::<B>(&[5, 1], n)) }, REPEATED;
     float_scatter_nd_add(x, y): |d| {
         let (a, b, c) = (d.size(), d.size(), d.size());
@@ -142,6 +164,7 @@ table! {
         vec![input(shape, ANY), input(shape, ANY)]
     } => { let m = mask::<B>(&x.shape().to_vec()); B::float_mask_where(x, m, y) };
     float_mask_fill(x): |d| d.cube(ANY) => { let m = mask::<B>(&x.shape().to_vec()); B::float_mask_fill(x, m, 0.3.into()) };
+    float_mask_select(x): |d| d.cube(ANY) => { let m = mask::<B>(&x.shape().to_vec()); read_sync(B::float_mask_select(x, m)) }, BY_VALUE;
     float_grid_sample_2d(x, grid): |d| {
         let n = d.size();
         vec![input([n, d.size(), 4, 4], ANY), input([n, d.size(), d.size(), 2], Between(-0.2, 0.2))]
@@ -154,10 +177,14 @@ table! {
     // ---- reductions
     float_sum(x): |d| d.cube(ANY) => B::float_sum(x);
     float_sum_dim(x): |d| d.cube(ANY) => B::float_sum_dim(x, 1);
+    float_sum_dims(x): |d| d.cube(ANY) => B::float_sum_dims(x, &[0, 2]);
     float_mean(x): |d| d.cube(ANY) => B::float_mean(x);
     float_mean_dim(x): |d| d.cube(ANY) => B::float_mean_dim(x, 1);
     float_prod(x): |d| d.tensor(2, POSITIVE) => B::float_prod(x);
     float_prod_dim(x): |d| d.cube(POSITIVE) => B::float_prod_dim(x, 1);
+    float_prod_with_zeros(x): |d| d.tensor(2, Whole) => B::float_prod(x), AT_ZEROS;
+    float_prod_dim_with_zeros(x): |d| d.cube(Whole) => B::float_prod_dim(x, 1), AT_ZEROS;
+    float_cumprod_with_zeros(x): |d| d.cube(Whole) => B::float_cumprod(x, 1), AT_ZEROS;
     float_cumsum(x): |d| d.cube(ANY) => B::float_cumsum(x, 1);
     float_cumprod(x): |d| d.cube(POSITIVE) => B::float_cumprod(x, 1);
     float_cummin(x): |d| d.cube(DISTINCT) => B::float_cummin(x, 1);
@@ -170,15 +197,28 @@ table! {
     float_min(x): |d| d.cube(DISTINCT) => B::float_min(x);
     float_min_dim(x): |d| d.cube(DISTINCT) => B::float_min_dim(x, 1);
     float_min_dim_with_indices(x): |d| d.cube(DISTINCT) => B::float_min_dim_with_indices(x, 1, SUITE.int).0;
-    float_topk(x): |d| vec![input([d.size(), d.size() + 1, d.size()], DISTINCT)] => B::float_topk(x, 1, 2), FORWARD_ONLY;
+    float_topk(x): |d| vec![input([d.size(), d.size() + 1, d.size()], DISTINCT)] => B::float_topk(x, 1, 2);
+    float_topk_with_indices(x): |d| vec![input([d.size(), d.size() + 1, d.size()], DISTINCT)] => B::float_topk_with_indices(x, 1, 2, SUITE.int).0;
     float_sort(x): |d| d.cube(DISTINCT) => B::float_sort(x, 1, false);
     float_sort_descending(x): |d| d.cube(DISTINCT) => B::float_sort(x, 1, true);
     float_sort_with_indices(x): |d| d.cube(DISTINCT) => B::float_sort_with_indices(x, 1, false, SUITE.int).0;
 }
 
-/// `Autodiff` has no backward for it, or, for `float_repeat_dim` of a dimension longer than one, a
-/// wrong one: it sums neighbours instead of repetitions.
+/// `Autodiff` has no backward for it, or, where it is told to track no gradient, a backward of nothing.
 const FORWARD_ONLY: Bounds = Bounds { reach: Reach::Forward, ..STRICT };
+
+/// Burn's recorder takes the exponent for a float, and refuses it.
+const POWI: Bounds = BY_VALUE;
+
+/// The shape of the result hangs on the values of the mask.
+const BY_VALUE: Bounds = Bounds {
+    reach: if matches!(SUITE.on, On::Capture) { Reach::Nothing } else { Reach::Both },
+    ..STRICT
+};
+
+/// The backward of `Autodiff` takes cases at zeros, and the derivative of what it computes in a case is
+/// not that of the gradient. Reverse over forward has it: `tests/zeros.rs`.
+const AT_ZEROS: Bounds = Bounds { reach: Reach::Reverse, ..STRICT };
 
 /// `Autodiff` rounds the reciprocal of the divisor to f32.
 const DIV_SCALAR: Bounds = Bounds { adjoint: 1e-7, curvature: 1e-6, ..STRICT };

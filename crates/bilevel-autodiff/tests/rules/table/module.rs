@@ -1,19 +1,20 @@
 //! Neural-network operations and their backward kernels.
 
-use burn::tensor::backend::Backend;
-use burn::tensor::ops::conv::{
-    calculate_conv_output_size, calculate_conv_transpose_output_size, calculate_pool_output_size,
+use burn::backend::ops::conv::{
+    calculate_conv_output_size_asymmetric, calculate_conv_transpose_output_size,
+    calculate_pool_output_size,
 };
-use burn::tensor::ops::{
-    AttentionModuleOptions, ConvOptions, ConvTransposeOptions, DeformConvOptions, FloatTensor,
-    InterpolateMode, InterpolateOptions, UnfoldOptions,
+use burn::backend::ops::{
+    AttentionModuleOptions, BatchNormTrain, BatchNormTrainBackward, ConvOptions,
+    ConvTransposeOptions, DeformConvOptions, InterpolateMode, InterpolateOptions, UnfoldOptions,
 };
-use burn::tensor::{Shape, TensorMetadata};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Shape, TensorMetadata};
 
-use super::super::draw::{ANY, DISTINCT, Dice, Domain::Between, Input, input};
+use super::super::draw::{ANY, DISTINCT, Dice, Domain::Between, Input, POSITIVE, input};
 use super::super::{
-    Autodiff, Bounds, Case, Dual, F32, Inner, On, Reach, STRICT, SecondOrder, but_on_flex, check,
-    on_wgpu,
+    Autodiff, Bounds, Case, Dual, Inner, On, Reach, STRICT, SecondOrder, but_on_flex, check,
+    device, on_wgpu,
 };
 use super::{SECOND_ORDER, indices, ints, mask_but_first};
 use crate::SUITE;
@@ -30,6 +31,11 @@ fn conv<const N: usize>(plain: bool) -> ConvOptions<N> {
     }
 }
 
+/// Padded by 1 before and by 2 behind.
+fn lopsided<const N: usize>() -> ConvOptions<N> {
+    ConvOptions::new_with_padding([2; N], [(1, 2); N], [1; N], 1)
+}
+
 fn transposed<const N: usize>(plain: bool) -> ConvTransposeOptions<N> {
     if plain {
         ConvTransposeOptions::new([1; N], [0; N], [0; N], [1; N], 1)
@@ -40,11 +46,14 @@ fn transposed<const N: usize>(plain: bool) -> ConvTransposeOptions<N> {
 
 /// `x`, `weight`, `bias` and the gradient of the output of a convolution with a kernel of 2.
 fn conv_inputs<const N: usize>(d: &mut Dice, plain: bool) -> [Input; 4] {
-    let options = conv::<N>(plain);
+    conv_inputs_of(d, conv::<N>(plain))
+}
+
+fn conv_inputs_of<const N: usize>(d: &mut Dice, options: ConvOptions<N>) -> [Input; 4] {
     let batch = d.size().min(2);
     let size: [usize; N] = std::array::from_fn(|_| d.size() + 2);
     let out = (0..N).map(|i| {
-        calculate_conv_output_size(
+        calculate_conv_output_size_asymmetric(
             2,
             options.stride[i],
             options.padding[i],
@@ -95,6 +104,12 @@ fn image(d: &mut Dice) -> Input {
     input([d.size().min(2), d.size(), d.size() + 3, d.size() + 4], DISTINCT)
 }
 
+/// `[batch, channels, 4 to 7, 3 to 6, 2 to 5]`.
+fn volume(d: &mut Dice) -> Input {
+    let (batch, channels) = (d.size().min(2), d.size().min(2));
+    input([batch, channels, d.size() + 3, d.size() + 2, d.size() + 1], DISTINCT)
+}
+
 fn sequence(d: &mut Dice) -> Input {
     input([d.size(), d.size(), d.size() + 4], DISTINCT)
 }
@@ -125,6 +140,19 @@ fn heads(d: &mut Dice) -> Vec<Input> {
         input([batch, heads, k, 2], ANY),
         input([batch, heads, q, k], ANY),
     ]
+}
+
+/// Two entries a channel at least, scale, shift and the gradient of the normalised batch.
+fn batch(d: &mut Dice) -> [Input; 4] {
+    let c = d.size();
+    let shape = [d.size(), c, d.size() + 1, d.size().min(2)];
+    [input(shape, DISTINCT), input([c], ANY), input([c], ANY), input(shape, ANY)]
+}
+
+/// The batch, scale, any mean and variance, and the gradient.
+fn batch_backward(d: &mut Dice) -> Vec<Input> {
+    let [x, gamma, mean, grad] = batch(d);
+    vec![x, gamma.clone(), mean, gamma.positive(), grad]
 }
 
 const PLAIN: AttentionModuleOptions =
@@ -168,12 +196,16 @@ table! {
     conv1d(x, w, b): |d| of(conv_inputs::<1>(d, true), [0, 1, 2]) => B::conv1d(x, w, Some(b), conv(true));
     conv1d_strided(x, w, b): |d| of(conv_inputs::<1>(d, false), [0, 1, 2]) => B::conv1d(x, w, Some(b), conv(false));
     conv1d_no_bias(x, w): |d| of(conv_inputs::<1>(d, true), [0, 1]) => B::conv1d(x, w, None, conv(true));
+    conv1d_lopsided(x, w, b): |d| of(conv_inputs_of(d, lopsided::<1>()), [0, 1, 2]) => B::conv1d(x, w, Some(b), lopsided());
     conv1d_x_backward(x, w, g): |d| of(conv_inputs::<1>(d, false), [0, 1, 3]) => B::conv1d_x_backward(x, w, g, conv(false));
     conv1d_weight_backward(x, w, g): |d| of(conv_inputs::<1>(d, false), [0, 1, 3]) => B::conv1d_weight_backward(x, w, g, conv(false));
     conv1d_bias_backward(x, b, g): |d| of(conv_inputs::<1>(d, false), [0, 2, 3]) => B::conv1d_bias_backward(x, b, g);
     conv2d(x, w, b): |d| of(conv_inputs::<2>(d, true), [0, 1, 2]) => B::conv2d(x, w, Some(b), conv(true));
     conv2d_strided(x, w, b): |d| of(conv_inputs::<2>(d, false), [0, 1, 2]) => B::conv2d(x, w, Some(b), conv(false));
     conv2d_no_bias(x, w): |d| of(conv_inputs::<2>(d, true), [0, 1]) => B::conv2d(x, w, None, conv(true));
+    conv2d_lopsided(x, w, b): |d| of(conv_inputs_of(d, lopsided::<2>()), [0, 1, 2]) => B::conv2d(x, w, Some(b), lopsided());
+    conv2d_x_backward_lopsided(x, w, g): |d| of(conv_inputs_of(d, lopsided::<2>()), [0, 1, 3]) => B::conv2d_x_backward(x, w, g, lopsided());
+    conv2d_weight_backward_lopsided(x, w, g): |d| of(conv_inputs_of(d, lopsided::<2>()), [0, 1, 3]) => B::conv2d_weight_backward(x, w, g, lopsided());
     conv2d_x_backward(x, w, g): |d| of(conv_inputs::<2>(d, false), [0, 1, 3]) => B::conv2d_x_backward(x, w, g, conv(false));
     conv2d_weight_backward(x, w, g): |d| of(conv_inputs::<2>(d, false), [0, 1, 3]) => B::conv2d_weight_backward(x, w, g, conv(false));
     conv2d_bias_backward(x, b, g): |d| of(conv_inputs::<2>(d, false), [0, 2, 3]) => B::conv2d_bias_backward(x, b, g);
@@ -207,7 +239,7 @@ table! {
         vec![input([n, 2, h + 1, 4], ANY), input([3, 2, 2, 2], ANY), input([n, 4, h, 3], ANY), input([3], ANY)]
     } => {
         let [n, _, h, w_out] = m.shape().dims();
-        let offset = B::float_full(Shape::from([n, 8, h, w_out]), 0.3.into(), &B::Device::default(), m.dtype().into());
+        let offset = B::float_full(Shape::from([n, 8, h, w_out]), 0.3.into(), &device::<B>(), m.dtype().into());
         B::deform_conv2d(x, offset, w, Some(m), Some(b), DeformConvOptions::new([1, 1], [0, 0], [1, 1], 1, 1))
     }, DEFORM_CONV;
 
@@ -227,9 +259,14 @@ table! {
         let x = image(d);
         vec![x.clone(), x.resized([3, 2], ANY)]
     } => B::adaptive_avg_pool2d_backward(x, g), FORWARD_ONLY;
+    adaptive_avg_pool3d(x): |d| vec![volume(d)] => B::adaptive_avg_pool3d(x, [3, 2, 1]);
+    adaptive_avg_pool3d_backward(x, g): |d| {
+        let x = volume(d);
+        vec![x.clone(), x.resized([3, 2, 1], ANY)]
+    } => B::adaptive_avg_pool3d_backward(x, g), FORWARD_ONLY;
     max_pool1d(x): |d| vec![sequence(d)] => B::max_pool1d(x, 3, 2, 1, 1, false);
     max_pool1d_dilated(x): |d| vec![sequence(d)] => B::max_pool1d(x, 2, 1, 1, 2, true);
-    max_pool1d_with_indices(x): |d| vec![sequence(d)] => B::max_pool1d_with_indices(x, 3, 2, 1, 1, false).output;
+    max_pool1d_with_indices(x): |d| vec![sequence(d)] => B::max_pool1d_with_indices(x, 3, 2, 1, 1, false, SUITE.int).output;
     max_pool1d_with_indices_backward(x, g): |d| pooled::<1>(d) => {
         let [a, b, n] = g.shape().dims();
         let i = indices::<B>(&[a, b, n], x.shape()[2]);
@@ -237,7 +274,7 @@ table! {
     }, FORWARD_ONLY;
     max_pool2d(x): |d| vec![image(d)] => B::max_pool2d(x, [3, 2], [2, 1], [1, 0], [1, 2], false);
     max_pool2d_ceil(x): |d| vec![image(d)] => B::max_pool2d(x, [3, 3], [2, 2], [1, 1], [1, 1], true);
-    max_pool2d_with_indices(x): |d| vec![image(d)] => B::max_pool2d_with_indices(x, [2, 3], [1, 2], [1, 1], [1, 1], false).output;
+    max_pool2d_with_indices(x): |d| vec![image(d)] => B::max_pool2d_with_indices(x, [2, 3], [1, 2], [1, 1], [1, 1], false, SUITE.int).output;
     max_pool2d_with_indices_backward(x, g): |d| pooled::<2>(d) => {
         let [a, b, h, w] = g.shape().dims();
         let i = indices::<B>(&[a, b, h, w], x.shape()[2] * x.shape()[3]);
@@ -246,6 +283,15 @@ table! {
 
     // ---- resampling
     unfold4d(x): |d| vec![image(d)] => B::unfold4d(x, [3, 2], UnfoldOptions::new([2, 1], [1, 0], [1, 2]));
+    fold4d(x, size): |d| {
+        let (h, w) = (d.size() + 3, d.size() + 3);
+        // The blocks of a kernel of 3 and 2 with stride 2 and 1, padding 1 and 0, dilation 1 and 2.
+        let blocks = ((h - 1) / 2 + 1) * (w - 2);
+        vec![input([d.size().min(2), 12, blocks], ANY), input([h, w], ANY)]
+    } => {
+        let [h, w] = size.shape().dims();
+        B::fold4d(x, [h, w], [3, 2], UnfoldOptions::new([2, 1], [1, 0], [1, 2]))
+    };
     interpolate_nearest(x): |d| vec![image(d)] => B::interpolate(x, [6, 3], interpolation(InterpolateMode::Nearest));
     interpolate_bilinear(x): |d| vec![image(d)] => B::interpolate(x, [6, 3], interpolation(InterpolateMode::Bilinear)), INTERPOLATE;
     interpolate_bicubic(x): |d| vec![image(d)] => B::interpolate(x, [6, 3], interpolation(InterpolateMode::Bicubic)), INTERPOLATE;
@@ -269,16 +315,36 @@ table! {
         let width = d.size() + 1;
         vec![input([d.size(), width], DISTINCT), input([width], ANY)]
     } => B::layer_norm(x, gamma, None, 1e-2);
+    batch_norm(x, gamma, beta, mean, variance): |d| {
+        let c = d.size();
+        let shape = [d.size(), c, d.size()];
+        vec![input(shape, ANY), input([c], ANY), input([c], ANY), input([c], ANY), input([c], POSITIVE)]
+    } => B::batch_norm(x, gamma, beta, mean, variance, 1e-2);
+    batch_norm_train(x, gamma, beta): |d| batch(d)[..3].to_vec() => B::batch_norm_train(x, gamma, beta, 1e-2).output;
+    batch_norm_train_mean(x, gamma, beta): |d| batch(d)[..3].to_vec() => {
+        let BatchNormTrain { mean, .. } = B::batch_norm_train(x, gamma, beta, 1e-2);
+        mean
+    }, FORWARD_ONLY;
+    batch_norm_train_variance(x, gamma, beta): |d| batch(d)[..3].to_vec() => {
+        let BatchNormTrain { variance, .. } = B::batch_norm_train(x, gamma, beta, 1e-2);
+        variance
+    }, FORWARD_ONLY;
+    batch_norm_train_backward(x, gamma, mean, variance, g): |d| batch_backward(d) => {
+        let BatchNormTrainBackward { x_grad, .. } = B::batch_norm_train_backward(x, gamma, mean, variance, 1e-2, g);
+        x_grad
+    }, FORWARD_ONLY;
+    batch_norm_train_backward_gamma(x, gamma, mean, variance, g): |d| batch_backward(d) => {
+        let BatchNormTrainBackward { gamma_grad, .. } = B::batch_norm_train_backward(x, gamma, mean, variance, 1e-2, g);
+        gamma_grad
+    }, FORWARD_ONLY;
+    batch_norm_train_backward_beta(x, gamma, mean, variance, g): |d| batch_backward(d) => {
+        let BatchNormTrainBackward { beta_grad, .. } = B::batch_norm_train_backward(x, gamma, mean, variance, 1e-2, g);
+        beta_grad
+    }, FORWARD_ONLY;
     ctc_loss(x): |d| vec![input([d.size() + 4, 2, 4], Between(-3.0, -0.5))] => {
         let time = x.shape()[0] as i64;
         B::ctc_loss(x, ints::<B>(&[2, 2], &[1, 2, 3, 3]), ints::<B>(&[2], &[time, time - 1]), ints::<B>(&[2], &[2, 1]), 0)
     }, CTC;
-    rfft_re(x): |d| vec![input([d.size(), 8, d.size()], ANY)] => B::rfft(x, 1, None).0, RFFT;
-    rfft_im(x): |d| vec![input([d.size(), 8, d.size()], ANY)] => B::rfft(x, 1, None).1, RFFT;
-    irfft(re, im): |d| {
-        let shape = [d.size(), 5, d.size()];
-        vec![input(shape, ANY), input(shape, ANY)]
-    } => B::irfft(re, im, 1, None), IRFFT;
 }
 
 /// Burn's backward of it is in f32, on Flex, and has no tangent rule; on wgpu it disagrees with
@@ -294,15 +360,3 @@ const CTC: Bounds = on_wgpu(FORWARD_ONLY);
 
 /// Only Flex has a backward for it.
 const INTERPOLATE: Bounds = but_on_flex(FORWARD_ONLY);
-
-/// NdArray has no Fourier transform, `Autodiff` no backward of it.
-const RFFT: Bounds = Bounds {
-    reach: if matches!(SUITE.on, On::NdArray) { Reach::Nothing } else { Reach::Forward },
-    ..STRICT
-};
-
-/// Flex transforms back in f32.
-const IRFFT: Bounds = Bounds {
-    reach: if matches!(SUITE.on, On::NdArray) { Reach::Nothing } else { Reach::Forward },
-    ..F32
-};

@@ -1,14 +1,13 @@
 //! The losses of the problems that are not in `bilevel-problems`.
 
-use bilevel_core::BilevelProblem;
+use bilevel_core::{Batch, BilevelProblem};
 use bilevel_models::{Mlp, cross_entropy};
 use bilevel_problems::{LabelledRows, Values};
 use burn::module::{Module, Param};
-use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
 /// The mean cross-entropy of a network.
-fn loss<B: Backend>(network: &Mlp<B>, rows: &LabelledRows<B>) -> Tensor<B, 1> {
+fn loss(network: &Mlp, rows: &LabelledRows) -> Tensor<1> {
     cross_entropy(network.forward(rows.inputs.clone()), rows.classes.clone()).mean()
 }
 
@@ -17,16 +16,16 @@ fn loss<B: Backend>(network: &Mlp<B>, rows: &LabelledRows<B>) -> Tensor<B, 1> {
 #[derive(Clone, Copy, Debug)]
 pub struct LayerDecay;
 
-impl<B: Backend> BilevelProblem<B> for LayerDecay {
-    type Upper = Values<B>;
-    type Lower = Mlp<B>;
-    type Batch = LabelledRows<B>;
+impl BilevelProblem for LayerDecay {
+    type Upper = Values;
+    type Lower = Mlp;
+    type Batch = LabelledRows;
 
-    fn upper_loss(&self, _: &Values<B>, y: &Mlp<B>, validation: &LabelledRows<B>) -> Tensor<B, 1> {
+    fn upper_loss(&self, _: &Values, y: &Mlp, validation: &LabelledRows) -> Tensor<1> {
         loss(y, validation)
     }
 
-    fn lower_loss(&self, x: &Values<B>, y: &Mlp<B>, training: &LabelledRows<B>) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Values, y: &Mlp, training: &LabelledRows) -> Tensor<1> {
         let squares = y.layers().iter().map(|layer| layer.weight.val().powi_scalar(2).sum());
         let squares = Tensor::cat(squares.collect(), 0);
         loss(y, training) + (x.val().exp() * squares).sum() * 0.5
@@ -35,16 +34,16 @@ impl<B: Backend> BilevelProblem<B> for LayerDecay {
 
 /// How a network is trained: `u` with the step size `exp(u)`, `v` with the momentum `1 / (1 + exp(-v))`.
 #[derive(Module, Debug)]
-pub struct Rates<B: Backend> {
+pub struct Rates {
     /// u, `[1]`
-    pub step_size: Param<Tensor<B, 1>>,
+    pub step_size: Param<Tensor<1>>,
     /// v, `[1]`
-    pub momentum: Param<Tensor<B, 1>>,
+    pub momentum: Param<Tensor<1>>,
 }
 
-impl<B: Backend> Rates<B> {
+impl Rates {
     /// With these values.
-    pub fn new(step_size: f64, momentum: f64, device: &B::Device) -> Self {
+    pub fn new(step_size: f64, momentum: f64, device: &Device) -> Self {
         let param =
             |value| Param::from_tensor(Tensor::from_data(TensorData::from([value]), device));
         Self { step_size: param(step_size), momentum: param(momentum) }
@@ -55,27 +54,27 @@ impl<B: Backend> Rates<B> {
 #[derive(Clone, Copy, Debug)]
 pub struct Training;
 
-impl<B: Backend> BilevelProblem<B> for Training {
-    type Upper = Rates<B>;
-    type Lower = Mlp<B>;
-    type Batch = LabelledRows<B>;
+impl BilevelProblem for Training {
+    type Upper = Rates;
+    type Lower = Mlp;
+    type Batch = LabelledRows;
 
-    fn upper_loss(&self, _: &Rates<B>, y: &Mlp<B>, validation: &LabelledRows<B>) -> Tensor<B, 1> {
+    fn upper_loss(&self, _: &Rates, y: &Mlp, validation: &LabelledRows) -> Tensor<1> {
         loss(y, validation)
     }
 
-    fn lower_loss(&self, _: &Rates<B>, y: &Mlp<B>, training: &LabelledRows<B>) -> Tensor<B, 1> {
+    fn lower_loss(&self, _: &Rates, y: &Mlp, training: &LabelledRows) -> Tensor<1> {
         loss(y, training)
     }
 }
 
 /// Rows with a number each.
-#[derive(Module, Debug)]
-pub struct Measurements<B: Backend> {
+#[derive(Clone, Debug, Batch)]
+pub struct Measurements {
     /// `[n, p]`
-    pub inputs: Tensor<B, 2>,
+    pub inputs: Tensor<2>,
     /// `[n]`
-    pub targets: Tensor<B, 1>,
+    pub targets: Tensor<1>,
 }
 
 /// One penalty a feature of a linear regression:
@@ -85,26 +84,21 @@ pub struct Measurements<B: Backend> {
 #[derive(Clone, Copy, Debug)]
 pub struct Ridge;
 
-fn squares<B: Backend>(w: &Values<B>, rows: &Measurements<B>) -> Tensor<B, 1> {
+fn squares(w: &Values, rows: &Measurements) -> Tensor<1> {
     let fitted = rows.inputs.clone().matmul(w.val().unsqueeze_dim(1)).squeeze_dim(1);
     (fitted - rows.targets.clone()).powi_scalar(2).mean() * 0.5
 }
 
-impl<B: Backend> BilevelProblem<B> for Ridge {
-    type Upper = Values<B>;
-    type Lower = Values<B>;
-    type Batch = Measurements<B>;
+impl BilevelProblem for Ridge {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = Measurements;
 
-    fn upper_loss(
-        &self,
-        _: &Values<B>,
-        w: &Values<B>,
-        validation: &Measurements<B>,
-    ) -> Tensor<B, 1> {
+    fn upper_loss(&self, _: &Values, w: &Values, validation: &Measurements) -> Tensor<1> {
         squares(w, validation)
     }
 
-    fn lower_loss(&self, x: &Values<B>, w: &Values<B>, training: &Measurements<B>) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Values, w: &Values, training: &Measurements) -> Tensor<1> {
         squares(w, training) + (x.val().exp() * w.val().powi_scalar(2)).sum() * 0.5
     }
 }

@@ -1,13 +1,13 @@
 //! A problem on a device, its types erased.
 
-use bilevel_autodiff::Vector;
-use bilevel_core::problem::{Batch, Lower, Upper};
-use bilevel_core::{AutodiffOracle, Bilevel, BurnOptimizer, Error, FullBatch, Oracle, UpperStep};
+use bilevel_core::{
+    AutodiffOracle, BilevelProblem, BurnOptimizer, Error, FullBatch, Oracle, UpperStep,
+};
 use bilevel_models::MlpConfig;
 use bilevel_problems::{ClassPenalties, ClassWeights, FeaturePenalties, LabelledRows, Values};
+use bilevel_program::Vector;
 use burn::optim::AdamConfig;
-use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use super::data::{Data, FEATURES};
 use super::losses::{LayerDecay, Measurements, Rates, Ridge, Training};
@@ -20,35 +20,35 @@ use crate::error::BenchError;
 const HIDDEN: usize = 32;
 
 /// A problem at its start.
-pub struct Posed<B: Backend> {
+pub struct Posed {
     /// One batch a call.
-    pub oracle: Box<dyn Oracle<B>>,
+    pub oracle: Box<dyn Oracle>,
     /// The same for measuring: nobody counts its calls.
-    pub judge: Box<dyn Oracle<B>>,
+    pub judge: Box<dyn Oracle>,
     /// The same with test rows in place of those of validation.
-    pub test: Option<Box<dyn Oracle<B>>>,
+    pub test: Option<Box<dyn Oracle>>,
     /// x in the middle of the box.
-    pub x: Vector<B>,
+    pub x: Vector,
     /// Where every training starts.
-    pub y: Vector<B>,
+    pub y: Vector,
     /// Adam on x with a learning rate.
-    pub adam: Adam<B>,
+    pub adam: Adam,
 }
 
-type Adam<B> = Box<dyn Fn(f64) -> Result<Box<dyn UpperStep<B>>, Error>>;
+type Adam = Box<dyn Fn(f64) -> Result<Box<dyn UpperStep>, Error>>;
 
-impl<B: Backend> Posed<B> {
+impl Posed {
     /// The problem of `settings` on `data`.
     ///
     /// # Errors
     /// If the data cannot be cut into batches, or a loss is not finite at the start.
-    pub fn new(settings: &Settings, data: &Data, device: &B::Device) -> Result<Self, BenchError> {
-        B::seed(device, settings.seed);
+    pub fn new(settings: &Settings, data: &Data, device: &Device) -> Result<Self, BenchError> {
+        device.seed(settings.seed);
         let middle = (settings.low + settings.high) / 2.0;
         let penalties = |n| Values::new(&vec![middle; n], device);
         match data {
             Data::Digits(parts) => {
-                let rows = |set: &Dataset| images::<B>(set, device);
+                let rows = |set: &Dataset| images(set, device);
                 let (lower, test) = (rows(&parts.train), rows(&parts.test));
                 let data = FullBatch { upper: rows(&parts.validation), lower: lower.clone() };
                 let test = Some(FullBatch { upper: test, lower });
@@ -62,7 +62,7 @@ impl<B: Backend> Posed<B> {
                 }
             }
             Data::Drawn([train, validation, test]) => {
-                let rows = |set: &[_]| measurements::<B>(set, device);
+                let rows = |set: &[_]| measurements(set, device);
                 let data = FullBatch { upper: rows(validation), lower: rows(train) };
                 let test = FullBatch { upper: rows(test), lower: rows(train) };
                 let y = Values::new(&[0.0; FEATURES], device);
@@ -72,12 +72,12 @@ impl<B: Backend> Posed<B> {
                 let (size, seed) = (settings.batch, settings.seed);
                 let features = parts.train.rows().features();
                 let Some(test) = test else {
-                    let data = DenseBatches::<B>::new(parts, size, seed, device)?;
+                    let data = DenseBatches::new(parts, size, seed, device)?;
                     let y = Values::new(&vec![0.0; features], device);
                     return pose(|| FeaturePenalties, penalties(features), &y, data, None);
                 };
                 let classes = parts.train.labels().len();
-                let batches = |parts| SparseBatches::<B>::new(parts, size, seed, device.clone());
+                let batches = |parts| SparseBatches::new(parts, size, seed, device.clone());
                 let judged =
                     TrainValidation { train: parts.train.clone(), validation: test.clone() };
                 let (data, test) = (batches(parts.clone())?, batches(judged)?);
@@ -88,37 +88,36 @@ impl<B: Backend> Posed<B> {
     }
 }
 
-fn pose<B, P, D>(
+fn pose<P, D>(
     problem: fn() -> P,
-    x: Upper<P, B>,
-    y: &Lower<P, B>,
+    x: P::Upper,
+    y: &P::Lower,
     data: D,
     test: Option<D>,
-) -> Result<Posed<B>, BenchError>
+) -> Result<Posed, BenchError>
 where
-    B: Backend,
-    P: Bilevel<B> + 'static,
-    D: bilevel_core::Data<Batch<P, B>> + Clone + 'static,
+    P: BilevelProblem + 'static,
+    D: bilevel_core::Data<P::Batch> + Clone + 'static,
 {
-    let oracle = |data| AutodiffOracle::<B, P, _>::new(problem(), &x, y, data);
+    let oracle = |data| AutodiffOracle::new(problem(), &x, y, data);
     let counted = oracle(data.clone())?;
     let judge = oracle(data)?;
     let test = test.map(oracle).transpose()?;
     let (start, y) = (counted.upper_start(), counted.lower_start());
-    let adam: Adam<B> = Box::new(move |learning_rate| {
-        Ok(Box::new(BurnOptimizer::new(AdamConfig::new().init(), &x, learning_rate)?))
+    let adam: Adam = Box::new(move |learning_rate| {
+        Ok(Box::new(BurnOptimizer::new(AdamConfig::new().build(), &x, learning_rate)?))
     });
     Ok(Posed {
         oracle: Box::new(counted),
         judge: Box::new(judge),
-        test: test.map(|test| Box::new(test) as Box<dyn Oracle<B>>),
+        test: test.map(|test| Box::new(test) as Box<dyn Oracle>),
         x: start,
         y,
         adam,
     })
 }
 
-fn images<B: Backend>(set: &Dataset, device: &B::Device) -> LabelledRows<B> {
+fn images(set: &Dataset, device: &Device) -> LabelledRows {
     let inputs = TensorData::new(set.images().to_vec(), [set.len(), set.features()]);
     let classes: Vec<i32> = set.labels().iter().map(|&label| label as i32).collect();
     LabelledRows {
@@ -127,7 +126,7 @@ fn images<B: Backend>(set: &Dataset, device: &B::Device) -> LabelledRows<B> {
     }
 }
 
-fn measurements<B: Backend>(rows: &[(Vec<f64>, f64)], device: &B::Device) -> Measurements<B> {
+fn measurements(rows: &[(Vec<f64>, f64)], device: &Device) -> Measurements {
     let inputs: Vec<f64> = rows.iter().flat_map(|(features, _)| features.clone()).collect();
     let targets: Vec<f64> = rows.iter().map(|(_, target)| *target).collect();
     Measurements {

@@ -1,12 +1,11 @@
 //! Steps by the cost of them.
 
-use bilevel_autodiff::Vector;
 use bilevel_core::{Cost, Error, Snapshot, Solver, Status, Step};
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 
 /// A solver whose step is a round: as many steps of another one as a share of the calls allows.
-pub struct Rounds<'a, B: Backend> {
-    inner: Box<dyn Solver<B> + 'a>,
+pub struct Rounds<'a> {
+    inner: Box<dyn Solver + 'a>,
     /// Calls of a round.
     share: u64,
     /// Steps of the inner solver.
@@ -20,9 +19,9 @@ pub struct Rounds<'a, B: Backend> {
     first: Cost,
 }
 
-impl<'a, B: Backend> Rounds<'a, B> {
+impl<'a> Rounds<'a> {
     /// `inner` in rounds of `share` calls.
-    pub fn new(inner: Box<dyn Solver<B> + 'a>, share: u64) -> Self {
+    pub fn new(inner: Box<dyn Solver + 'a>, share: u64) -> Self {
         let first = inner.cost();
         Self { inner, share, made: 0, cost: 0, seen: [f64::NAN; 3], before: 0, first }
     }
@@ -33,7 +32,7 @@ impl<'a, B: Backend> Rounds<'a, B> {
     }
 }
 
-impl<B: Backend> Solver<B> for Rounds<'_, B> {
+impl Solver for Rounds<'_> {
     /// Steps while one at the cost of the last fits in; none where it does not, so that no more is spent than may be.
     fn step(&mut self, round: usize) -> Result<Step, Error> {
         let limit = (round as u64 + 1) * self.share;
@@ -50,11 +49,11 @@ impl<B: Backend> Solver<B> for Rounds<'_, B> {
         Ok(seen)
     }
 
-    fn x(&self) -> &Vector<B> {
+    fn x(&self) -> &Vector {
         self.inner.x()
     }
 
-    fn y(&self) -> &Vector<B> {
+    fn y(&self) -> &Vector {
         self.inner.y()
     }
 

@@ -1,11 +1,11 @@
 //! Running the methods and measuring them.
 
-use bilevel_autodiff::Vector;
 use bilevel_core::{
     Bounds, Coefficient, Descent, Fad, HypergradientSolver, JointSolver, Level, Momentum, Rad,
     Sampler, Samples, Solver, Stage, Start,
 };
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
+use burn::tensor::Device;
 
 use super::data::Data;
 use super::posed::Posed;
@@ -13,7 +13,7 @@ use super::rounds::Rounds;
 use super::search::{Search, Training, grid, random};
 use super::whole::Whole;
 use super::{Method, ProblemName, Settings};
-use crate::backend::{Job, run_on};
+use crate::backend::run_on;
 use crate::data::{Purpose, stream};
 use crate::error::BenchError;
 use crate::experiments::{Experiment, Run, Trial};
@@ -40,38 +40,31 @@ pub fn prepare(settings: Settings) -> Result<Prepared, BenchError> {
 
 impl Experiment for Prepared {
     fn run(self: Box<Self>, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
-        run_on(self.settings.backend, Methods { prepared: &self, run })?
+        run_on(self.settings.backend, |device| self.on(device, run))?
     }
 }
 
-struct Methods<'a> {
-    prepared: &'a Prepared,
-    run: &'a mut Run,
-}
-
-impl Job for Methods<'_> {
-    type Output = Result<Vec<MethodReport>, BenchError>;
-
-    fn run<B: Backend>(self, device: B::Device) -> Self::Output {
-        let Prepared { settings, data } = self.prepared;
-        let bench = Bench::<B> { settings, posed: Posed::new(settings, data, &device)?, device };
+impl Prepared {
+    fn on(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
+        let Prepared { settings, data } = self;
+        let bench = Bench { settings, posed: Posed::new(settings, data, &device)?, device };
         let methods = settings.methods.iter();
         let reports: Vec<_> = methods
-            .map(|&method| self.run.method(method.name(), |trial| bench.run(method, trial)))
+            .map(|&method| run.method(method.name(), |trial| bench.run(method, trial)))
             .collect::<Result<_, _>>()?;
-        draw(settings, &reports, self.run)?;
+        draw(settings, &reports, run)?;
         Ok(reports)
     }
 }
 
 /// The problem on a device, and what all methods share.
-struct Bench<'a, B: Backend> {
+struct Bench<'a> {
     settings: &'a Settings,
-    posed: Posed<B>,
-    device: B::Device,
+    posed: Posed,
+    device: Device,
 }
 
-impl<B: Backend> Bench<'_, B> {
+impl Bench<'_> {
     /// One method, from the same start as all others.
     fn run(&self, method: Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
         let first = self.posed.oracle.cost();
@@ -84,14 +77,14 @@ impl<B: Backend> Bench<'_, B> {
         Ok(())
     }
 
-    fn training(&self) -> Result<Training<'_, B>, BenchError> {
+    fn training(&self) -> Result<Training<'_>, BenchError> {
         let Settings { steps, step_size, seed, .. } = *self.settings;
         let (oracle, start) = (self.posed.oracle.as_ref(), &self.posed.y);
         Ok(Training { oracle, start, steps, step_size, descent: self.descent()?, seed })
     }
 
     /// The steps of y that x tells the rates of.
-    fn descent(&self) -> Result<Option<Descent<B>>, BenchError> {
+    fn descent(&self) -> Result<Option<Descent>, BenchError> {
         if self.settings.problem != ProblemName::Rates {
             return Ok(None);
         }
@@ -168,14 +161,14 @@ impl<B: Backend> Bench<'_, B> {
     fn solver<'b>(
         &'b self,
         method: Method,
-        whole: &'b Whole<'b, B>,
-    ) -> Result<Box<dyn Solver<B> + 'b>, BenchError> {
+        whole: &'b Whole<'b>,
+    ) -> Result<Box<dyn Solver + 'b>, BenchError> {
         let Posed { oracle, x, y, adam, .. } = &self.posed;
         let settings = self.settings;
         let batches = |level| oracle.batches(level);
         let made = match (self.descent()?, method.name()) {
             (None, name) => {
-                let contender = contenders::<B>().into_iter().find(|c| c.name == name);
+                let contender = contenders().into_iter().find(|c| c.name == name);
                 let contender = contender.expect("every method but the searches is in the table");
                 let tuning = settings.tuning(batches(Level::Lower));
                 (contender.make)(&tuning, &Point { x, y }, settings.seed)?
@@ -206,7 +199,7 @@ impl<B: Backend> Bench<'_, B> {
     }
 
     /// What the summary has of a model y that was trained with x.
-    fn report(&self, (x, y): (&Vector<B>, &Vector<B>), loss: f64, trial: &mut Trial<'_>) {
+    fn report(&self, (x, y): (&Vector, &Vector), loss: f64, trial: &mut Trial<'_>) {
         let report = &mut trial.report;
         report.upper_loss = Some(loss);
         report.figures.insert("validation loss".into(), loss);
@@ -248,10 +241,9 @@ fn draw(settings: &Settings, reports: &[MethodReport], run: &Run) -> Result<(), 
     Ok(())
 }
 
-#[cfg(all(test, feature = "flex"))]
+#[cfg(test)]
 mod tests {
     use bilevel_core::Snapshot;
-    use bilevel_flex::{FastFlex, FlexDevice};
     use clap::Parser;
 
     use super::super::Args;
@@ -263,15 +255,15 @@ mod tests {
         args: Args,
     }
 
-    fn bench(problem: &str, run: impl Fn(&Bench<'_, FastFlex>)) {
+    fn bench(problem: &str, run: impl Fn(&Bench<'_>)) {
         let line = ["", "--problem", problem, "--calls", "800", "--steps", "20", "--rounds", "4"];
         let settings = Settings::new(&Line::parse_from(line).args).unwrap();
         let data = Data::read(&settings).unwrap();
-        let posed = Posed::new(&settings, &data, &FlexDevice).unwrap();
-        run(&Bench { settings: &settings, posed, device: FlexDevice });
+        let posed = Posed::new(&settings, &data, &Device::flex()).unwrap();
+        run(&Bench { settings: &settings, posed, device: Device::flex() });
     }
 
-    fn assert_resumes<'a>(make: impl Fn() -> Box<dyn Solver<FastFlex> + 'a>) {
+    fn assert_resumes<'a>(make: impl Fn() -> Box<dyn Solver + 'a>) {
         // One after the other: they count the calls of one oracle.
         let run = |saved: Option<Snapshot>, from, to| {
             let mut solver = make();
@@ -310,7 +302,7 @@ mod tests {
     fn the_whole_is_the_mean_of_its_batches() {
         use bilevel_core::{Direction, Oracle, Point, Sample, Wrt};
         let problem = crate::compare::ProblemName::Quadratic;
-        let setup = problem.setup::<FastFlex>(0, None, &FlexDevice).unwrap();
+        let setup = problem.setup(0, None, &Device::flex()).unwrap();
         let (whole, expected) = (Whole(setup.batches.as_ref()), setup.whole.as_ref());
         let (x, y) = (&setup.x, &setup.y);
         let at = Point { x, y, sample: Sample(0) };
@@ -320,7 +312,7 @@ mod tests {
             assert!(off < 1e-4, "off by {off}");
         };
         for level in [Level::Upper, Level::Lower] {
-            let all = |oracle: &dyn Oracle<FastFlex>| {
+            let all = |oracle: &dyn Oracle| {
                 let (loss, sides) = oracle.gradient(level, at, Wrt::Both);
                 let along = oracle.product(level, at, Direction::lower(y), Wrt::Both);
                 let value = oracle.value(level, at).read();

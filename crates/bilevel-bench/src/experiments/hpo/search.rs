@@ -1,38 +1,37 @@
 //! Training by given hyperparameters, and searching among many.
 
-use bilevel_autodiff::Vector;
 use bilevel_core::{
     Cost, Descent, Error, Level, Oracle, Point, Sampler, Samples, Snapshot, Solver, Stage, Status,
     Step, Wrt,
 };
-use burn::tensor::backend::Backend;
+use bilevel_program::Vector;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::whole::Whole;
 
 /// How a model is trained, from the same start each time and on the same batches.
-pub struct Training<'a, B: Backend> {
+pub struct Training<'a> {
     /// On one batch a call.
-    pub oracle: &'a dyn Oracle<B>,
+    pub oracle: &'a dyn Oracle,
     /// Where y starts.
-    pub start: &'a Vector<B>,
+    pub start: &'a Vector,
     /// T
     pub steps: usize,
     /// Of gradient descent.
     pub step_size: f64,
     /// In place of gradient descent, on the whole data: where x says how to train.
-    pub descent: Option<Descent<B>>,
+    pub descent: Option<Descent>,
     /// Of the order of the batches.
     pub seed: u64,
 }
 
-impl<B: Backend> Training<'_, B> {
+impl Training<'_> {
     /// The model that x gives.
     ///
     /// # Errors
     /// If the training diverges, where x says how to train.
-    pub fn model(&self, x: &Vector<B>) -> Result<Vector<B>, Error> {
+    pub fn model(&self, x: &Vector) -> Result<Vector, Error> {
         if let Some(descent) = &self.descent {
             let stage = Stage::new(self.oracle, x, Samples::default());
             return Ok(descent.run(&stage, self.start)?.state.y);
@@ -49,7 +48,7 @@ impl<B: Backend> Training<'_, B> {
     }
 
     /// Its validation loss.
-    pub fn validation_loss(&self, x: &Vector<B>, y: &Vector<B>) -> f64 {
+    pub fn validation_loss(&self, x: &Vector, y: &Vector) -> f64 {
         let whole = Whole(self.oracle);
         Stage::new(&whole, x, Samples::default()).value(Level::Upper, y).read()
     }
@@ -63,23 +62,23 @@ impl<B: Backend> Training<'_, B> {
 
 /// Trains a model for each candidate and keeps the one with the least validation loss. A candidate whose training
 /// diverges is passed over.
-pub struct Search<'a, B: Backend> {
-    training: Training<'a, B>,
+pub struct Search<'a> {
+    training: Training<'a>,
     candidates: Vec<Vec<f64>>,
-    x: Vector<B>,
-    y: Vector<B>,
+    x: Vector,
+    y: Vector,
     least: f64,
 }
 
-impl<'a, B: Backend> Search<'a, B> {
+impl<'a> Search<'a> {
     /// Among `candidates`, each the numbers of an x like `x`.
-    pub fn new(training: Training<'a, B>, candidates: Vec<Vec<f64>>, x: Vector<B>) -> Self {
+    pub fn new(training: Training<'a>, candidates: Vec<Vec<f64>>, x: Vector) -> Self {
         let y = training.start.clone();
         Self { training, candidates, x, y, least: f64::INFINITY }
     }
 }
 
-impl<B: Backend> Solver<B> for Search<'_, B> {
+impl Solver for Search<'_> {
     fn step(&mut self, k: usize) -> Result<Step, Error> {
         let x = Vector::from_slice(self.x.layout(), &self.candidates[k], &self.x.device());
         let loss = match self.training.model(&x) {
@@ -98,11 +97,11 @@ impl<B: Backend> Solver<B> for Search<'_, B> {
         Ok(Step { upper_loss: loss, lower_loss, gradient_norm, status: Status::Approximate })
     }
 
-    fn x(&self) -> &Vector<B> {
+    fn x(&self) -> &Vector {
         &self.x
     }
 
-    fn y(&self) -> &Vector<B> {
+    fn y(&self) -> &Vector {
         &self.y
     }
 

@@ -2,41 +2,42 @@
 
 use std::sync::Arc;
 
-use bilevel_autodiff::{Layout, Vector};
-use bilevel_core::{Cost, Direction, Level, Loss, Oracle, Point, Sample, Sides, Wrt};
-use burn::tensor::backend::Backend;
+use bilevel_core::{
+    Cost, Direction, Hessian, Level, Linearization, Loss, Oracle, Partials, Point, Sample, Wrt,
+};
+use bilevel_program::{Layout, Vector};
 use burn::tensor::{Tensor, TensorData};
 
 /// An oracle whose losses are the means over the batches of another one, one batch in memory at a time. Each batch is
 /// a call.
-pub struct Whole<'a, B: Backend>(pub &'a dyn Oracle<B>);
+pub struct Whole<'a>(pub &'a dyn Oracle);
 
-impl<B: Backend> Whole<'_, B> {
+impl Whole<'_> {
     /// The point on each batch.
-    fn points<'p>(&self, level: Level, at: Point<'p, B>) -> impl Iterator<Item = Point<'p, B>> {
+    fn points<'p>(&self, level: Level, at: Point<'p>) -> impl Iterator<Item = Point<'p>> {
         let batches = self.0.batches(level) as u64;
         (0..batches).map(move |i| Point { sample: Sample(i), ..at })
     }
 
-    fn mean(&self, level: Level, sides: impl Iterator<Item = Sides<B>>) -> Sides<B> {
+    fn mean(&self, level: Level, sides: impl Iterator<Item = Partials>) -> Partials {
         let share = 1.0 / self.0.batches(level) as f64;
         let sum = sides.reduce(|a, b| a + b).expect("a level has a batch");
-        let scale = |v: Option<Vector<B>>| v.map(|v| v.scale(share));
-        Sides { x: scale(sum.x), y: scale(sum.y) }
+        let scale = |v: Option<Vector>| v.map(|v| v.scale(share));
+        Partials { x: scale(sum.x), y: scale(sum.y) }
     }
 
-    fn mean_loss(&self, losses: &[Loss<B>]) -> Loss<B> {
+    fn mean_loss(&self, at: Point<'_>, losses: &[Loss]) -> Loss {
         match losses {
             [one] => one.clone(),
             many => {
                 let mean = many.iter().map(Loss::read).sum::<f64>() / many.len() as f64;
-                Loss::new(Tensor::from_data(TensorData::from([mean]), &B::Device::default()))
+                Loss::new(Tensor::from_data(TensorData::from([mean]), &at.x.device()))
             }
         }
     }
 }
 
-impl<B: Backend> Oracle<B> for Whole<'_, B> {
+impl Oracle for Whole<'_> {
     fn upper_layout(&self) -> &Arc<Layout> {
         self.0.upper_layout()
     }
@@ -45,12 +46,12 @@ impl<B: Backend> Oracle<B> for Whole<'_, B> {
         self.0.lower_layout()
     }
 
-    fn value(&self, level: Level, at: Point<'_, B>) -> Loss<B> {
+    fn value(&self, level: Level, at: Point<'_>) -> Loss {
         let losses: Vec<_> = self.points(level, at).map(|at| self.0.value(level, at)).collect();
-        self.mean_loss(&losses)
+        self.mean_loss(at, &losses)
     }
 
-    fn gradient(&self, level: Level, at: Point<'_, B>, wrt: Wrt) -> (Loss<B>, Sides<B>) {
+    fn gradient(&self, level: Level, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
         let mut losses = Vec::new();
         let sides = self.points(level, at).map(|at| {
             let (loss, sides) = self.0.gradient(level, at, wrt);
@@ -58,17 +59,43 @@ impl<B: Backend> Oracle<B> for Whole<'_, B> {
             sides
         });
         let sides = self.mean(level, sides);
-        (self.mean_loss(&losses), sides)
+        (self.mean_loss(at, &losses), sides)
     }
 
-    fn product(
-        &self,
-        level: Level,
-        at: Point<'_, B>,
-        along: Direction<'_, B>,
-        wrt: Wrt,
-    ) -> Sides<B> {
+    fn product(&self, level: Level, at: Point<'_>, along: Direction<'_>, wrt: Wrt) -> Partials {
         self.mean(level, self.points(level, at).map(|at| self.0.product(level, at, along, wrt)))
+    }
+
+    fn linearize<'a>(
+        &'a self,
+        level: Level,
+        at: Point<'_>,
+        gradient: Option<Wrt<'_>>,
+        along: Wrt<'_>,
+        wrt: Wrt<'_>,
+    ) -> Linearization<'a> {
+        // What is kept of a batch would else be kept of all.
+        if self.0.batches(level) == 1 {
+            return self.0.linearize(
+                level,
+                Point { sample: Sample(0), ..at },
+                gradient,
+                along,
+                wrt,
+            );
+        }
+        let (loss, gradient) = match gradient {
+            Some(wrt) => {
+                let (loss, gradient) = self.gradient(level, at, wrt);
+                (Some(loss), gradient)
+            }
+            None => (None, Partials { x: None, y: None }),
+        };
+        let (x, y, sample) = (at.x.clone(), at.y.clone(), at.sample);
+        let product = move |along: Direction<'_>, wrt: Wrt<'_>| {
+            self.product(level, Point { x: &x, y: &y, sample }, along, wrt)
+        };
+        Linearization { loss, gradient, hessian: Hessian::new(product, 0) }
     }
 
     fn cost(&self) -> Cost {

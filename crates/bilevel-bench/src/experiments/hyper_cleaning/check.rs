@@ -1,44 +1,21 @@
 //! The gradient check of this experiment's losses.
 
-use bilevel_autodiff::{
-    Layout, Loss, Report, Tolerances, Track, Vector, check_within, lift_reverse,
-};
-use bilevel_core::{BilevelProblem, Level};
-use bilevel_flex::FastFlex;
+use bilevel_core::{BilevelProblem, Error, Level};
 use bilevel_models::Classifier;
-use burn::backend::Autodiff;
-use burn::module::{AutodiffModule, Module};
-use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
+use bilevel_program::{Layout, Report, Tolerances, Vector, check_within};
+use burn::module::Module;
 use rand::Rng;
 
 use super::{HyperCleaning, Labelled, ModelName, Prepared, SampleWeights};
-use crate::backend::{BackendError, flex_in_f64};
-use crate::data::{Dataset, Purpose, stream};
+use crate::backend::flex_in_f64;
+use crate::data::{Purpose, stream};
+use crate::error::BenchError;
 
 /// x and y as one module, so that the Hessian of a loss holds its mixed derivatives too.
 #[derive(Module, Debug)]
-struct Both<B: Backend> {
-    x: SampleWeights<B>,
-    y: Classifier<B>,
-}
-
-/// One of the two losses, on the samples it is taken over.
-struct LevelLoss<'a> {
-    level: Level,
-    samples: &'a Dataset,
-}
-
-impl<B: Backend> Loss<B> for LevelLoss<'_> {
-    type Module = Both<B>;
-
-    fn loss(&self, Both { x, y }: &Both<B>) -> Tensor<B, 1> {
-        let batch = Labelled::new(self.samples, &B::Device::default());
-        match self.level {
-            Level::Upper => HyperCleaning.upper_loss(x, y, &batch),
-            Level::Lower => HyperCleaning.lower_loss(x, y, &batch),
-        }
-    }
+struct Both {
+    x: SampleWeights,
+    y: Classifier,
 }
 
 /// Steps so short that hardly ever a kink of ReLU lies within one: there a loss has no derivative.
@@ -48,10 +25,11 @@ impl Prepared {
     /// Checks the derivatives of both losses in x and y together, at a random point, in f64 on flex.
     ///
     /// # Errors
-    /// If this process has already computed in f32 on flex: Burn fixes the precision once a process.
-    pub fn check(&self) -> Result<[(Level, Report); 2], BackendError> {
+    /// If this process has already computed in f32 on flex: Burn fixes the precision once a process. If a
+    /// loss cannot be recorded.
+    pub fn check(&self) -> Result<[(Level, Report); 2], BenchError> {
         let device = flex_in_f64()?;
-        let both = Both::<Autodiff<FastFlex>> {
+        let both = Both {
             x: SampleWeights::new(vec![0.0; self.parts.train.len()], &device),
             y: self.settings.model.config(&self.parts.train).init(&device),
         };
@@ -60,15 +38,25 @@ impl Prepared {
         let mut rng = stream(self.settings.seed, Purpose::Point);
         let values: Vec<f64> = (0..layout.size()).map(|_| rng.random_range(-0.5..0.5)).collect();
         let point = Vector::from_slice(&layout, &values, &device);
-        let both = lift_reverse::<FastFlex, Both<_>>(&both.valid(), &point, Track::Leaves).module;
+        let both = point.write_into(both);
 
         let tolerances = match self.settings.model {
             ModelName::Softmax => Tolerances::F64,
             ModelName::Mlp => BETWEEN_KINKS,
         };
         let losses = [(Level::Upper, &self.parts.validation), (Level::Lower, &self.parts.train)];
-        Ok(losses.map(|(level, samples)| {
-            (level, check_within(&LevelLoss { level, samples }, &both, &tolerances))
-        }))
+        let [upper, lower] = losses.map(|(level, samples)| {
+            let loss = |Both { x, y }: &Both| {
+                let batch = Labelled::new(samples, &x.weights().device());
+                match level {
+                    Level::Upper => HyperCleaning.upper_loss(x, y, &batch),
+                    Level::Lower => HyperCleaning.lower_loss(x, y, &batch),
+                }
+            };
+            let report = check_within(&both, loss, &tolerances);
+            let what = format!("the {level} loss");
+            Ok::<_, BenchError>((level, report.map_err(|error| Error::Trace { what, error })?))
+        });
+        Ok([upper?, lower?])
     }
 }

@@ -22,7 +22,6 @@
 //! that was learned.
 
 mod args;
-#[cfg(feature = "flex")]
 mod check;
 mod method;
 mod problem;
@@ -34,17 +33,3 @@ pub use method::Method;
 pub use problem::{HyperCleaning, Labelled, SampleWeights};
 pub use run::{Prepared, prepare};
 pub use settings::{ModelName, Preset, Settings};
-
-#[cfg(not(feature = "flex"))]
-impl Prepared {
-    /// The check computes on flex, which is not in this build.
-    ///
-    /// # Errors
-    /// Always.
-    pub fn check(
-        &self,
-    ) -> Result<[(bilevel_core::Level, bilevel_autodiff::Report); 2], crate::backend::BackendError>
-    {
-        Err(crate::backend::BackendError::NotBuilt("flex", crate::backend::built().join(", ")))
-    }
-}

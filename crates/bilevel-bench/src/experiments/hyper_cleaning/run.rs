@@ -1,17 +1,16 @@
 //! Running the methods and measuring them.
 
-use bilevel_autodiff::Vector;
 use bilevel_core::{
     AutodiffOracle, BurnOptimizer, Descent, FullBatch, HypergradientSolver, JointSolver, Level,
     Oracle, Samples, Solver, Stage, Start, Status,
 };
 use bilevel_models::{ClassifierConfig, accuracy};
-use burn::backend::Autodiff;
+use bilevel_program::Vector;
 use burn::optim::AdamConfig;
-use burn::tensor::backend::Backend;
+use burn::tensor::Device;
 
 use super::{HyperCleaning, Labelled, Method, SampleWeights, Settings};
-use crate::backend::{Job, run_on};
+use crate::backend::run_on;
 use crate::data::noise::{Corrupted, Detection, corrupt_labels};
 use crate::data::split::{Parts, SplitSizes, split};
 use crate::data::{Dataset, Purpose, digits, mnist, stream};
@@ -54,50 +53,41 @@ pub fn prepare(settings: Settings) -> Result<Prepared, BenchError> {
 
 impl Experiment for Prepared {
     fn run(self: Box<Self>, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
-        run_on(self.settings.backend, Methods { prepared: &self, run })?
+        run_on(self.settings.backend, |device| self.on(device, run))?
     }
 }
 
-struct Methods<'a> {
-    prepared: &'a Prepared,
-    run: &'a mut Run,
-}
-
-impl Job for Methods<'_> {
-    type Output = Result<Vec<MethodReport>, BenchError>;
-
-    fn run<B: Backend>(self, device: B::Device) -> Self::Output {
-        let bench = Bench::<B>::new(self.prepared, device);
-        let methods = self.prepared.settings.methods.iter();
-        methods
-            .map(|&method| self.run.method(method.name(), |trial| bench.run(method, trial)))
-            .collect()
+impl Prepared {
+    fn on(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
+        let bench = Bench::new(self, device);
+        let methods = self.settings.methods.iter();
+        methods.map(|&method| run.method(method.name(), |trial| bench.run(method, trial))).collect()
     }
 }
 
-type CleaningOracle<B> = AutodiffOracle<B, HyperCleaning, FullBatch<Labelled<B>>>;
+type CleaningOracle = AutodiffOracle<HyperCleaning, FullBatch<Labelled>>;
 
 /// The data on a device, and what all methods share.
-struct Bench<'a, B: Backend> {
+struct Bench<'a> {
     settings: &'a Settings,
     tuning: Tuning,
     /// Which labels are wrong: only the report sees it.
     wrong: &'a [bool],
-    device: B::Device,
-    data: FullBatch<Labelled<B>>,
-    test: Labelled<B>,
+    device: Device,
+    data: FullBatch<Labelled>,
+    test: Labelled,
     classifier: ClassifierConfig,
 }
 
 /// Weights that were learned, and how to train with them.
-struct Learned<B: Backend> {
-    x: Vector<B>,
-    descent: Descent<B>,
-    start: Vector<B>,
+struct Learned {
+    x: Vector,
+    descent: Descent,
+    start: Vector,
 }
 
-impl<'a, B: Backend> Bench<'a, B> {
-    fn new(prepared: &'a Prepared, device: B::Device) -> Self {
+impl<'a> Bench<'a> {
+    fn new(prepared: &'a Prepared, device: Device) -> Self {
         let Prepared { settings, parts: Parts { train, validation, test }, corrupted } = prepared;
         let labelled = |set: &Dataset| Labelled::new(set, &device);
         let data = FullBatch { upper: labelled(validation), lower: labelled(train) };
@@ -114,14 +104,14 @@ impl<'a, B: Backend> Bench<'a, B> {
 
     /// One method, from the same start as all others.
     fn run(&self, method: Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
-        B::seed(&self.device, self.settings.seed);
+        self.device.seed(self.settings.seed);
         let logits = match method.name() {
             "noisy" => vec![SURE; self.wrong.len()],
             "oracle" => self.wrong.iter().map(|&wrong| if wrong { -SURE } else { SURE }).collect(),
             _ => vec![0.0; self.wrong.len()],
         };
-        let x = SampleWeights::<Autodiff<B>>::new(logits, &self.device);
-        let y = self.classifier.init::<Autodiff<B>>(&self.device);
+        let x = SampleWeights::new(logits, &self.device);
+        let y = self.classifier.init(&self.device);
         let oracle = AutodiffOracle::new(HyperCleaning, &x, &y, self.data.clone())?;
         trial.report.baseline = method.is_baseline();
         let learned = if method.is_baseline() {
@@ -137,19 +127,19 @@ impl<'a, B: Backend> Bench<'a, B> {
     fn learn(
         &self,
         method: Method,
-        module: &SampleWeights<Autodiff<B>>,
-        oracle: &CleaningOracle<B>,
+        module: &SampleWeights,
+        oracle: &CleaningOracle,
         trial: &mut Trial<'_>,
-    ) -> Result<Learned<B>, BenchError> {
+    ) -> Result<Learned, BenchError> {
         let settings = self.settings;
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
-        let contender = contenders::<B>().into_iter().find(|c| c.name == method.name());
+        let contender = contenders().into_iter().find(|c| c.name == method.name());
         let contender = contender.expect("every method that is no baseline is in the table");
         let point = Point { x: &x, y: &y };
         match (contender.make)(&self.tuning, &point, settings.seed)? {
             methods::Method::Hypergradient(method) => {
                 let upper =
-                    BurnOptimizer::new(AdamConfig::new().init(), module, settings.learning_rate)?;
+                    BurnOptimizer::new(AdamConfig::new().build(), module, settings.learning_rate)?;
                 let start = match method.differentiates_start() {
                     true => Start::Learned { step_size: settings.step_size },
                     false => Start::Fixed,
@@ -176,8 +166,8 @@ impl<'a, B: Backend> Bench<'a, B> {
 
     fn drive(
         &self,
-        solver: &mut dyn Solver<B>,
-        oracle: &CleaningOracle<B>,
+        solver: &mut dyn Solver,
+        oracle: &CleaningOracle,
         trial: &mut Trial<'_>,
     ) -> Result<(), BenchError> {
         let seed = (self.settings.seed, self.device.clone());
@@ -190,8 +180,8 @@ impl<'a, B: Backend> Bench<'a, B> {
     /// Trains with the weights that were learned, and judges the result: what the summary has.
     fn train(
         &self,
-        learned: &Learned<B>,
-        oracle: &CleaningOracle<B>,
+        learned: &Learned,
+        oracle: &CleaningOracle,
         trial: &mut Trial<'_>,
     ) -> Result<(), BenchError> {
         let stage = Stage::new(oracle, &learned.x, Samples::default());
@@ -226,8 +216,8 @@ impl<'a, B: Backend> Bench<'a, B> {
     /// The figures of a point that only the report sees.
     fn judge(
         &self,
-        oracle: &CleaningOracle<B>,
-        y: &Vector<B>,
+        oracle: &CleaningOracle,
+        y: &Vector,
         detection: Option<Detection>,
     ) -> StepRecord {
         StepRecord {
@@ -238,7 +228,7 @@ impl<'a, B: Backend> Bench<'a, B> {
     }
 
     // In parts: the hidden layer of a whole test set would be the peak of memory.
-    fn test_accuracy(&self, oracle: &CleaningOracle<B>, y: &Vector<B>) -> f64 {
+    fn test_accuracy(&self, oracle: &CleaningOracle, y: &Vector) -> f64 {
         let network = oracle.lower_module(y);
         let n = self.test.labels.dims()[0];
         let mut right = 0.0;
@@ -252,7 +242,7 @@ impl<'a, B: Backend> Bench<'a, B> {
     }
 
     /// How well the weights find the wrong labels; none where a weight is not a number.
-    fn detection(&self, oracle: &CleaningOracle<B>, x: &Vector<B>) -> Option<Detection> {
+    fn detection(&self, oracle: &CleaningOracle, x: &Vector) -> Option<Detection> {
         let weights = oracle.upper_module(x).weights().into_data();
         let weights: Vec<f32> = weights.iter::<f32>().collect();
         Detection::from_weights(&weights, self.wrong, 0.5).ok()

@@ -1,10 +1,8 @@
 //! The two losses.
 
-use bilevel_core::BilevelProblem;
+use bilevel_core::{Batch, BilevelProblem};
 use bilevel_models::ImageClassifier;
-use burn::module::Module;
-use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 
 use crate::data::loader::ImageBatch;
 use crate::experiments::hyper_cleaning::SampleWeights;
@@ -15,17 +13,17 @@ use crate::experiments::images::{integers, losses};
 pub struct Importance;
 
 /// A batch of either level.
-#[derive(Module, Debug)]
-pub struct TrainingBatch<B: Backend> {
+#[derive(Clone, Debug, Batch)]
+pub struct TrainingBatch {
     /// Its samples.
-    pub samples: ImageBatch<B>,
+    pub samples: ImageBatch,
     /// Which weight is whose, `[n]`; the validation set has none, and no use for them.
-    pub at: Tensor<B, 1, Int>,
+    pub at: Tensor<1, Int>,
 }
 
-impl<B: Backend> TrainingBatch<B> {
+impl TrainingBatch {
     /// The samples of a level in batches, the i-th sample under weight i.
-    pub fn all(batches: Vec<ImageBatch<B>>, device: &B::Device) -> Vec<Self> {
+    pub fn all(batches: Vec<ImageBatch>, device: &Device) -> Vec<Self> {
         let mut first = 0;
         let numbered = batches.into_iter().map(|samples| {
             let after = first + samples.labels.dims()[0];
@@ -37,26 +35,26 @@ impl<B: Backend> TrainingBatch<B> {
     }
 }
 
-impl<B: Backend> BilevelProblem<B> for Importance {
-    type Upper = SampleWeights<B>;
-    type Lower = ImageClassifier<B>;
-    type Batch = TrainingBatch<B>;
+impl BilevelProblem for Importance {
+    type Upper = SampleWeights;
+    type Lower = ImageClassifier;
+    type Batch = TrainingBatch;
 
     fn upper_loss(
         &self,
-        _: &SampleWeights<B>,
-        network: &ImageClassifier<B>,
-        validation: &TrainingBatch<B>,
-    ) -> Tensor<B, 1> {
+        _: &SampleWeights,
+        network: &ImageClassifier,
+        validation: &TrainingBatch,
+    ) -> Tensor<1> {
         losses(network, &validation.samples).mean()
     }
 
     fn lower_loss(
         &self,
-        x: &SampleWeights<B>,
-        network: &ImageClassifier<B>,
-        training: &TrainingBatch<B>,
-    ) -> Tensor<B, 1> {
+        x: &SampleWeights,
+        network: &ImageClassifier,
+        training: &TrainingBatch,
+    ) -> Tensor<1> {
         let weights = x.weights().select(0, training.at.clone());
         (weights.clone() * losses(network, &training.samples)).sum() / weights.sum()
     }

@@ -5,13 +5,11 @@ use bilevel_core::{
     OnBatches, Oracle, Penalty, Rad, Rates, Sampler, Schedule, Solver,
 };
 use bilevel_models::ImageClassifier;
-use burn::backend::Autodiff;
-use burn::module::AutodiffModule;
-use burn::tensor::backend::Backend;
+use burn::tensor::Device;
 use rand::seq::SliceRandom;
 
 use super::{Importance, Method, Settings, TrainingBatch};
-use crate::backend::{Job, run_on};
+use crate::backend::run_on;
 use crate::data::loader::ImageBatch;
 use crate::data::noise::{Corrupted, Detection, corrupt_labels};
 use crate::data::split::Parts;
@@ -52,43 +50,34 @@ pub fn prepare(settings: Settings) -> Result<Prepared, BenchError> {
 
 impl Experiment for Prepared {
     fn run(self: Box<Self>, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
-        run_on(self.settings.backend, Methods { prepared: &self, run })?
+        run_on(self.settings.backend, |device| self.on(device, run))?
     }
 }
 
-struct Methods<'a> {
-    prepared: &'a Prepared,
-    run: &'a mut Run,
-}
-
-impl Job for Methods<'_> {
-    type Output = Result<Vec<MethodReport>, BenchError>;
-
-    fn run<B: Backend>(self, device: B::Device) -> Self::Output {
-        let bench = Bench::<B> {
-            prepared: self.prepared,
-            settings: &self.prepared.settings,
-            test: on_device(&self.prepared.parts.test, &device),
+impl Prepared {
+    fn on(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
+        let bench = Bench {
+            prepared: self,
+            settings: &self.settings,
+            test: on_device(&self.parts.test, &device),
             device,
         };
-        let methods = self.prepared.settings.methods.iter();
-        methods
-            .map(|&method| self.run.method(method.name(), |trial| bench.run(method, trial)))
-            .collect()
+        let methods = self.settings.methods.iter();
+        methods.map(|&method| run.method(method.name(), |trial| bench.run(method, trial))).collect()
     }
 }
 
 /// The test set on a device, and what all methods share.
-struct Bench<'a, B: Backend> {
+struct Bench<'a> {
     prepared: &'a Prepared,
     settings: &'a Settings,
-    test: ImageBatch<B>,
-    device: B::Device,
+    test: ImageBatch,
+    device: Device,
 }
 
-type ImportanceOracle<B> = AutodiffOracle<B, Importance, Batches<TrainingBatch<B>>>;
+type ImportanceOracle = AutodiffOracle<Importance, Batches<TrainingBatch>>;
 
-impl<B: Backend> Bench<'_, B> {
+impl Bench<'_> {
     fn run(&self, method: Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
         let Prepared { parts: Parts { train, validation, .. }, corrupted, .. } = self.prepared;
         let right = || {
@@ -104,8 +93,8 @@ impl<B: Backend> Bench<'_, B> {
     }
 
     /// The network with the same first weights for every method.
-    fn network(&self) -> ImageClassifier<Autodiff<B>> {
-        B::seed(&self.device, self.settings.seed);
+    fn network(&self) -> ImageClassifier {
+        self.device.seed(self.settings.seed);
         self.settings.model.config(&self.prepared.parts.train).init(&self.device)
     }
 
@@ -117,8 +106,8 @@ impl<B: Backend> Bench<'_, B> {
         let steps = self.settings.upper_steps * self.settings.steps;
         trial.report.baseline = true;
         let network = self.network();
-        let network = trial.timed(|| train(network, &batches, (steps, BASELINE_RATE), 0.0));
-        trial.report.test_accuracy = Some(share_right(&network.valid(), &self.test));
+        let network = trial.timed(|| train(network, &batches, (steps, BASELINE_RATE), 0.0))?;
+        trial.report.test_accuracy = Some(share_right(&network, &self.test));
         trial.report.status = format!("{steps} steps on {} samples", set.len());
         Ok(())
     }
@@ -128,7 +117,7 @@ impl<B: Backend> Bench<'_, B> {
         let Settings { batch, steps, step_size, learning_rate, gamma, .. } = *self.settings;
         let Settings { linear_rate, linear_steps, damping, .. } = *self.settings;
         let Parts { train, validation, .. } = &self.prepared.parts;
-        let module = SampleWeights::<Autodiff<B>>::new(vec![0.0; train.len()], &self.device);
+        let module = SampleWeights::new(vec![0.0; train.len()], &self.device);
         let level = |set| {
             let batches = batches(set, batch, &self.device)?;
             Ok::<_, BenchError>(TrainingBatch::all(batches, &self.device))
@@ -137,23 +126,23 @@ impl<B: Backend> Bench<'_, B> {
         let oracle = AutodiffOracle::new(Importance, &module, &self.network(), data)?;
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
         // A logit's gradient is that of one sample among those of a batch.
-        let rates = |lower| Rates::new(learning_rate * batch as f64, lower);
+        let rates = |lower: Schedule| Rates::new(learning_rate * batch as f64, lower);
         let descent = |steps| Descent::new(Gd::new(step_size)?, steps);
-        let method: Box<dyn JointMethod<B>> = match method {
+        let method: Box<dyn JointMethod> = match method {
             Method::ApproxGrad => {
                 let solver = ApproxGrad::adam(linear_rate, linear_steps, SOLVED)?;
                 let implicit = Implicit::new(descent(1)?, solver.with_damping(damping)?);
-                Box::new(OnBatches::new(implicit.with_warm_start(), rates(step_size)?, steps)?)
+                let rates = rates(step_size.into())?;
+                Box::new(OnBatches::new(implicit.with_warm_start(), rates, steps)?)
             }
             Method::Rad => {
                 let rad = Rad::new(descent(UNROLLED)?);
-                Box::new(OnBatches::new(rad, rates(step_size)?, steps)?)
+                Box::new(OnBatches::new(rad, rates(step_size.into())?, steps)?)
             }
             _ => {
                 // What is penalised is steeper than f, and grows.
                 let falling = Schedule::geometric(step_size / (1.0 + gamma), FALL);
-                let rates = Rates::new(learning_rate * batch as f64, falling)?;
-                let penalty = Penalty::new(rates, steps, gamma, TOLERANCE)?;
+                let penalty = Penalty::new(rates(falling)?, steps, gamma, TOLERANCE)?;
                 Box::new(penalty.with_descent(Schedule::geometric(1.0, DESCENT_DECAY))?)
             }
         };
@@ -165,8 +154,8 @@ impl<B: Backend> Bench<'_, B> {
 
     fn drive(
         &self,
-        solver: &mut dyn Solver<B>,
-        oracle: &ImportanceOracle<B>,
+        solver: &mut dyn Solver,
+        oracle: &ImportanceOracle,
         trial: &mut Trial<'_>,
     ) -> Result<(), BenchError> {
         let steps = self.settings.upper_steps;
@@ -194,7 +183,7 @@ impl<B: Backend> Bench<'_, B> {
     }
 
     /// How well the weights find the wrong labels; none where a weight is not a number.
-    fn detection(&self, oracle: &ImportanceOracle<B>, solver: &dyn Solver<B>) -> Option<Detection> {
+    fn detection(&self, oracle: &ImportanceOracle, solver: &dyn Solver) -> Option<Detection> {
         let weights = oracle.upper_module(solver.x()).weights().into_data();
         let weights: Vec<f32> = weights.iter::<f32>().collect();
         Detection::from_weights(&weights, &self.prepared.corrupted.wrong, 0.5).ok()

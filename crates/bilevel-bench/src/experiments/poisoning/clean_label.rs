@@ -1,18 +1,15 @@
 //! One poison that is like its base and has the right label, after which one target is taken for its class.
 
-use bilevel_autodiff::Vector;
 use bilevel_core::{
-    AutodiffOracle, Ball, Cost, Error, Executor, FullBatch, Oracle, Proximal, Snapshot,
+    AutodiffOracle, Ball, Cost, Error, Executor, Frozen, FullBatch, Oracle, Proximal, Snapshot,
 };
 use bilevel_models::{ImageClassifier, SoftmaxRegressionConfig};
-use burn::backend::Autodiff;
-use burn::module::AutodiffModule;
-use burn::tensor::backend::Backend;
-use burn::tensor::{DType, ElementConversion, Int, Shape, Tensor, TensorData};
+use bilevel_program::Vector;
+use burn::tensor::{DType, Device, Int, Shape, Tensor, TensorData};
 
 use super::method::{Allowed, Modules, solver};
 use super::run::{Prepared, retrained};
-use super::{Goal, Method, PoisonBatch, Poisoning, Poisons, Settings};
+use super::{Goal, Method, PoisonBatch, Poisoning, Poisons, Representation, Settings};
 use crate::data::Dataset;
 use crate::data::loader::ImageBatch;
 use crate::error::BenchError;
@@ -46,60 +43,51 @@ struct Success {
 }
 
 /// The data on a device, and what all methods share.
-pub(super) struct CleanLabel<'a, B: Backend> {
+pub(super) struct CleanLabel<'a> {
     settings: &'a Settings,
     /// What targets and bases are of.
     pool: &'a Dataset,
-    network: ImageClassifier<B>,
-    /// The mean of its features on the training set, and the root of the mean square norm of what they are beyond that:
-    /// less the one and divided by the other, they let the lower level be solved in few steps, whatever the network.
-    centre: Tensor<B, 2>,
-    unit: f64,
+    /// Its centre is the mean of the features on the training set, its unit the root of the mean square norm of what they
+    /// are beyond that: so the lower level is solved in few steps, whatever the network.
+    representation: Representation,
     /// The representation of the training set.
-    features: Tensor<B, 2>,
-    labels: Tensor<B, 1, Int>,
+    features: Tensor<2>,
+    labels: Tensor<1, Int>,
     pairs: Vec<Pair>,
-    device: B::Device,
+    device: Device,
 }
 
-impl<'a, B: Backend> CleanLabel<'a, B> {
-    pub fn new(prepared: &'a Prepared, device: B::Device) -> Result<Self, BenchError> {
+impl<'a> CleanLabel<'a> {
+    pub fn new(prepared: &'a Prepared, device: Device) -> Result<Self, BenchError> {
         let Prepared { settings, parts, others, .. } = prepared;
         let others = others.as_ref().expect("clean-label has other classes");
-        B::seed(&device, settings.seed);
-        let network = settings.model.config(others).init::<Autodiff<B>>(&device);
-        let network = train(network, &batches(others, BATCH, &device)?, TRAINING, 0.0).valid();
+        device.seed(settings.seed);
+        let network = settings.model.config(others).init(&device);
+        let network = train(network, &batches(others, BATCH, &device)?, TRAINING, 0.0)?;
         let ImageBatch { images, labels } = on_device(&parts.train, &device);
         let features = network.features(images);
         let centre = features.clone().mean_dim(0);
         let features = features - centre.clone();
-        let unit: f64 = features.clone().powi_scalar(2).sum_dim(1).mean().into_scalar().elem();
+        let unit: f64 = features.clone().powi_scalar(2).sum_dim(1).mean().into_scalar();
         let unit = unit.sqrt();
         let mut attack = Self {
             settings,
             pool: &parts.validation,
-            network,
-            centre,
-            unit,
+            representation: Representation { network: Frozen(network), centre, unit },
             labels,
             features: features / unit,
             pairs: Vec::new(),
             device,
         };
-        attack.pairs = attack.pairs();
+        attack.pairs = attack.pairs()?;
         Ok(attack)
     }
 
-    /// r
-    fn represented(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
-        (self.network.features(images) - self.centre.clone()) / self.unit
-    }
-
     /// The first targets that the classifier has right, each with its base.
-    fn pairs(&self) -> Vec<Pair> {
-        let features = self.represented(on_device(self.pool, &self.device).images);
+    fn pairs(&self) -> Result<Vec<Pair>, Error> {
+        let features = self.representation.of(on_device(self.pool, &self.device).images);
         let width = features.dims()[1];
-        let classifier = self.retrained(None);
+        let classifier = self.retrained(None)?;
         let found = classes(&classifier, features.clone());
         let features: Vec<f32> = features.into_data().iter::<f32>().collect();
         let of = |at: usize| &features[at * width..][..width];
@@ -113,7 +101,7 @@ impl<'a, B: Backend> CleanLabel<'a, B> {
             let base = others.min_by(|&a, &b| apart(a, target).total_cmp(&apart(b, target)))?;
             Some(Pair { target, base })
         };
-        right.iter().filter_map(pair).take(self.settings.targets).collect()
+        Ok(right.iter().filter_map(pair).take(self.settings.targets).collect())
     }
 
     pub fn run(&self, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
@@ -139,7 +127,7 @@ impl<'a, B: Backend> CleanLabel<'a, B> {
             let attack = |epsilon| {
                 let poison = trial.timed(|| self.poison(method, pair, epsilon, &mut cost))?;
                 let pixels = || poison.clone().into_data().iter::<f32>().collect();
-                Ok(self.deceived(pair, poison.clone()).then(pixels))
+                Ok(self.deceived(pair, poison.clone())?.then(pixels))
             };
             let found = smallest(epsilons, attack)?;
             if let Some((bound, pixels)) = found.success {
@@ -185,28 +173,23 @@ impl<'a, B: Backend> CleanLabel<'a, B> {
         pair: Pair,
         epsilon: f64,
         cost: &mut Cost,
-    ) -> Result<Tensor<B, 4>, BenchError> {
+    ) -> Result<Tensor<4>, BenchError> {
         let [base, target] = [pair.base, pair.target].map(|at| self.image(at));
         let wanted = self.pool.labels()[pair.base] as usize;
         let given = integers(std::iter::once(wanted), &self.device);
         let seen = |features, labels| PoisonBatch {
-            network: self.network.clone(),
-            centre: self.centre.clone(),
-            unit: self.unit,
+            representation: self.representation.clone(),
             bases: base.clone(),
             given: given.clone(),
             features,
             labels,
         };
         let data = FullBatch {
-            upper: seen(self.represented(target), given.clone()),
+            upper: seen(self.representation.of(target), given.clone()),
             lower: seen(self.features.clone(), self.labels.clone()),
         };
         let config = SoftmaxRegressionConfig::new(self.features.dims()[1], 2);
-        let modules = Modules {
-            x: Poisons::new(Tensor::<Autodiff<B>, 4>::from_inner(base.zeros_like())),
-            y: config.init(&self.device),
-        };
+        let modules = Modules { x: Poisons::new(base.zeros_like()), y: config.init(&self.device) };
         let (weight, rate) = match method {
             Method::Collision => (1.0, self.settings.collision_rate),
             _ => (self.settings.collision, self.settings.learning_rate),
@@ -221,32 +204,32 @@ impl<'a, B: Backend> CleanLabel<'a, B> {
         *cost = *cost + oracle.cost();
         outcome?;
         // A penalty alone may end a little beyond the bound.
-        let within: Vector<B> = Ball::new(epsilon)?.apply(solver.x());
+        let within: Vector = Ball::new(epsilon)?.apply(solver.x());
         Ok((base + oracle.upper_module(&within).shift()).clamp(0.0, 1.0))
     }
 
     /// Whether a classifier that is trained anew, with the poison, takes the target for the base's class.
-    fn deceived(&self, pair: Pair, poison: Tensor<B, 4>) -> bool {
+    fn deceived(&self, pair: Pair, poison: Tensor<4>) -> Result<bool, Error> {
         let wanted = self.pool.labels()[pair.base];
-        let classifier = self.retrained(Some((poison, wanted)));
-        classes(&classifier, self.represented(self.image(pair.target))) == [wanted]
+        let classifier = self.retrained(Some((poison, wanted)))?;
+        Ok(classes(&classifier, self.representation.of(self.image(pair.target))) == [wanted])
     }
 
     /// A classifier that is trained anew, on the training set and a poison under its label.
-    fn retrained(&self, poison: Option<(Tensor<B, 4>, u32)>) -> ImageClassifier<B> {
+    fn retrained(&self, poison: Option<(Tensor<4>, u32)>) -> Result<ImageClassifier, Error> {
         let (mut features, mut labels) = (self.features.clone(), self.labels.clone());
         if let Some((poison, label)) = poison {
             let given = integers(std::iter::once(label as usize), &self.device);
-            features = Tensor::cat(vec![features, self.represented(poison)], 0);
+            features = Tensor::cat(vec![features, self.representation.of(poison)], 0);
             labels = Tensor::cat(vec![labels, given], 0);
         }
         retrained(features, labels, 2, self.settings.decay)
     }
 
     /// A sample of the pool, `[1, channels, height, width]`.
-    fn image(&self, at: usize) -> Tensor<B, 4> {
+    fn image(&self, at: usize) -> Tensor<4> {
         let [channels, height, width] = self.pool.shape();
-        let pixels = Tensor::<B, 1>::from_floats(self.pool.image(at), &self.device);
+        let pixels = Tensor::<1>::from_floats(self.pool.image(at), &self.device);
         pixels.reshape([1, channels, height, width])
     }
 
@@ -275,7 +258,7 @@ impl<'a, B: Backend> CleanLabel<'a, B> {
 }
 
 /// The class of each of these features, `[n, features]`.
-fn classes<B: Backend>(classifier: &ImageClassifier<B>, features: Tensor<B, 2>) -> Vec<u32> {
+fn classes(classifier: &ImageClassifier, features: Tensor<2>) -> Vec<u32> {
     let n = features.dims()[0];
     let classes = classifier.head(features).argmax(1).reshape([n]);
     classes.into_data().iter::<u32>().collect()

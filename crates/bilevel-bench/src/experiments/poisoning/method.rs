@@ -6,8 +6,6 @@ use bilevel_core::{
     Rad, Rates, Schedule, Solver, Start,
 };
 use bilevel_models::SoftmaxRegression;
-use burn::backend::Autodiff;
-use burn::tensor::backend::Backend;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +48,7 @@ impl Method {
 }
 
 /// The oracle of either attack.
-pub(super) type PoisonOracle<B> = AutodiffOracle<B, Poisoning, FullBatch<PoisonBatch<B>>>;
+pub(super) type PoisonOracle = AutodiffOracle<Poisoning, FullBatch<PoisonBatch>>;
 
 /// Where poisons may be.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,9 +60,9 @@ pub(super) enum Allowed {
 }
 
 /// The variables of the problem as modules.
-pub(super) struct Modules<B: Backend> {
-    pub x: Poisons<Autodiff<B>>,
-    pub y: SoftmaxRegression<Autodiff<B>>,
+pub(super) struct Modules {
+    pub x: Poisons,
+    pub y: SoftmaxRegression,
 }
 
 /// The tolerance at which the penalty grows.
@@ -76,19 +74,19 @@ const NEXT_TO_NOTHING: f64 = 1e-12;
 const DAMPING: f64 = 0.01;
 
 /// The method's solver, x moved by steps of `rate`.
-pub(super) fn solver<'a, B: Backend>(
+pub(super) fn solver<'a>(
     method: Method,
-    oracle: &'a PoisonOracle<B>,
-    modules: &Modules<B>,
+    oracle: &'a PoisonOracle,
+    modules: &Modules,
     allowed: Allowed,
     rate: f64,
     settings: &Settings,
-) -> Result<Box<dyn Solver<B> + 'a>, BenchError> {
+) -> Result<Box<dyn Solver + 'a>, BenchError> {
     let Settings { steps, step_size, gamma, linear_rate, .. } = *settings;
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    let descent = || Descent::<B>::new(Gd::new(step_size)?, steps);
+    let descent = || Descent::new(Gd::new(step_size)?, steps);
     let rates = Rates::new(rate, step_size)?;
-    let hypergradient: Box<dyn HypergradientMethod<B>> = match method {
+    let hypergradient: Box<dyn HypergradientMethod> = match method {
         Method::Penalty | Method::PenaltyProjected => {
             // What is penalised is steeper than f, and grows.
             let falling = Schedule::geometric(step_size / (1.0 + gamma), 1.0 / GROWTH);
@@ -105,11 +103,11 @@ pub(super) fn solver<'a, B: Backend>(
                     Box::new(solver.with_projection(Ball::new(bound)?))
                 }
                 Allowed::Near(bound) => {
-                    let beyond = move |x: &Poisons<Autodiff<B>>, _: &SoftmaxRegression<_>| {
+                    let beyond = move |x: &Poisons, _: &SoftmaxRegression| {
                         // A norm has no derivative at 0, where every poison starts.
                         (x.shift().powi_scalar(2).sum() + NEXT_TO_NOTHING).sqrt() - bound
                     };
-                    let beyond = ModuleConstraints::new(&modules.x, &modules.y, beyond);
+                    let beyond = ModuleConstraints::new(&modules.x, &modules.y, beyond)?;
                     let penalty = penalty.with_inequalities(beyond);
                     Box::new(JointSolver::new(oracle, penalty, x, y)?)
                 }

@@ -56,6 +56,6 @@ mod untargeted;
 
 pub use args::Args;
 pub use method::Method;
-pub use problem::{Goal, PoisonBatch, Poisoning, Poisons};
+pub use problem::{Goal, PoisonBatch, Poisoning, Poisons, Representation};
 pub use run::{Prepared, prepare};
 pub use settings::{Attack, Settings};

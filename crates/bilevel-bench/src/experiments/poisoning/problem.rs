@@ -1,9 +1,8 @@
 //! The two losses.
 
-use bilevel_core::BilevelProblem;
+use bilevel_core::{Batch, BilevelProblem, Frozen};
 use bilevel_models::{ImageClassifier, SoftmaxRegression, cross_entropy};
 use burn::module::{Module, Param};
-use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor};
 
 /// What the poisons are for.
@@ -27,80 +26,85 @@ pub struct Poisoning {
 
 /// x: what is added to each base, `[poisons, channels, height, width]`.
 #[derive(Module, Debug)]
-pub struct Poisons<B: Backend> {
-    shift: Param<Tensor<B, 4>>,
+pub struct Poisons {
+    shift: Param<Tensor<4>>,
 }
 
-impl<B: Backend> Poisons<B> {
+impl Poisons {
     /// Bases altered by `shift`.
-    pub fn new(shift: Tensor<B, 4>) -> Self {
+    pub fn new(shift: Tensor<4>) -> Self {
         Self { shift: Param::from_tensor(shift) }
     }
 
     /// What is added to the bases.
-    pub fn shift(&self) -> Tensor<B, 4> {
+    pub fn shift(&self) -> Tensor<4> {
         self.shift.val()
     }
 }
 
-/// What either level sees.
-#[derive(Module, Debug)]
-pub struct PoisonBatch<B: Backend> {
-    /// Its features are the representation r.
-    pub network: ImageClassifier<B>,
-    /// Its features are those of the network less this, `[1, features]`, ...
-    pub centre: Tensor<B, 2>,
-    /// ... and divided by this.
+/// The representation r: `(features(image) - centre) / unit`.
+#[derive(Clone, Debug, Batch)]
+pub struct Representation {
+    /// The network whose features it is made of.
+    pub network: Frozen<ImageClassifier>,
+    /// What is taken off them, `[1, features]`, or `[1, 1]` for all alike.
+    pub centre: Tensor<2>,
+    /// What they are divided by.
+    #[batch(skip)]
     pub unit: f64,
+}
+
+impl Representation {
+    /// r of each image.
+    ///
+    /// # Shapes
+    /// - images: `[n, channels, height, width]`
+    /// - output: `[n, features]`
+    pub fn of(&self, images: Tensor<4>) -> Tensor<2> {
+        (self.network.0.features(images) - self.centre.clone()) / self.unit
+    }
+}
+
+/// What either level sees.
+#[derive(Clone, Debug, Batch)]
+pub struct PoisonBatch {
+    /// r
+    pub representation: Representation,
     /// What the poisons are made from, `[poisons, channels, height, width]`.
-    pub bases: Tensor<B, 4>,
+    pub bases: Tensor<4>,
     /// The labels that the poisons are given, `[poisons]`.
-    pub given: Tensor<B, 1, Int>,
+    pub given: Tensor<1, Int>,
     /// The representation of this level's samples, `[n, features]`.
-    pub features: Tensor<B, 2>,
+    pub features: Tensor<2>,
     /// Their labels, `[n]`.
-    pub labels: Tensor<B, 1, Int>,
+    pub labels: Tensor<1, Int>,
 }
 
-impl<B: Backend> PoisonBatch<B> {
-    fn seen(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
-        (self.network.features(images) - self.centre.clone()) / self.unit
-    }
-
-    fn represented(&self, x: &Poisons<B>) -> Tensor<B, 2> {
-        self.seen(self.bases.clone() + x.shift())
+impl PoisonBatch {
+    fn represented(&self, x: &Poisons) -> Tensor<2> {
+        self.representation.of(self.bases.clone() + x.shift())
     }
 }
 
-impl<B: Backend> BilevelProblem<B> for Poisoning {
-    type Upper = Poisons<B>;
-    type Lower = SoftmaxRegression<B>;
-    type Batch = PoisonBatch<B>;
+impl BilevelProblem for Poisoning {
+    type Upper = Poisons;
+    type Lower = SoftmaxRegression;
+    type Batch = PoisonBatch;
 
-    fn upper_loss(
-        &self,
-        x: &Poisons<B>,
-        y: &SoftmaxRegression<B>,
-        seen: &PoisonBatch<B>,
-    ) -> Tensor<B, 1> {
+    fn upper_loss(&self, x: &Poisons, y: &SoftmaxRegression, seen: &PoisonBatch) -> Tensor<1> {
         let loss = cross_entropy(y.forward(seen.features.clone()), seen.labels.clone()).mean();
         match self.goal {
             Goal::Untargeted => loss.neg(),
             Goal::Targeted(weight) => {
                 let apart = seen.features.clone() - seen.represented(x);
-                let first = seen.features.clone() - seen.seen(seen.bases.clone());
-                let squared = |apart: Tensor<B, 2>| apart.powi_scalar(2).sum();
+                let first = seen.features.clone() - seen.representation.of(seen.bases.clone());
+                let squared = |apart: Tensor<2>| apart.powi_scalar(2).sum();
                 loss + squared(apart) / squared(first) * weight
             }
         }
     }
 
-    fn lower_loss(
-        &self,
-        x: &Poisons<B>,
-        y: &SoftmaxRegression<B>,
-        training: &PoisonBatch<B>,
-    ) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Poisons, y: &SoftmaxRegression, training: &PoisonBatch) -> Tensor<1> {
         let features = Tensor::cat(vec![training.features.clone(), training.represented(x)], 0);
         let labels = Tensor::cat(vec![training.labels.clone(), training.given.clone()], 0);
         let loss = cross_entropy(y.forward(features), labels).mean();

@@ -1,16 +1,15 @@
 //! Reading the data, and which attack is run.
 
+use bilevel_core::Error;
 use bilevel_models::{
     ClassifierConfig, ImageClassifier, ImageClassifierConfig, SoftmaxRegressionConfig,
 };
-use burn::module::AutodiffModule;
-use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 
 use super::clean_label::CleanLabel;
 use super::untargeted::Untargeted;
 use super::{Attack, Settings};
-use crate::backend::{Job, run_on};
+use crate::backend::run_on;
 use crate::data::Dataset;
 use crate::data::loader::ImageBatch;
 use crate::data::noise::NoiseError;
@@ -92,22 +91,15 @@ fn of_other_classes(set: &Dataset, two: [u32; 2]) -> Result<Dataset, BenchError>
 
 impl Experiment for Prepared {
     fn run(self: Box<Self>, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
-        run_on(self.settings.backend, Methods { prepared: &self, run })?
+        run_on(self.settings.backend, |device| self.on(device, run))?
     }
 }
 
-struct Methods<'a> {
-    prepared: &'a Prepared,
-    run: &'a mut Run,
-}
-
-impl Job for Methods<'_> {
-    type Output = Result<Vec<MethodReport>, BenchError>;
-
-    fn run<B: Backend>(self, device: B::Device) -> Self::Output {
-        match self.prepared.settings.attack {
-            Attack::Untargeted => Untargeted::<B>::new(self.prepared, device)?.run(self.run),
-            Attack::CleanLabel => CleanLabel::<B>::new(self.prepared, device)?.run(self.run),
+impl Prepared {
+    fn on(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
+        match self.settings.attack {
+            Attack::Untargeted => Untargeted::new(self, device)?.run(run),
+            Attack::CleanLabel => CleanLabel::new(self, device)?.run(run),
         }
     }
 }
@@ -116,15 +108,18 @@ impl Job for Methods<'_> {
 const RETRAINING: (usize, f64) = (500, 0.05);
 
 /// Softmax regression of `classes`, trained from zeros on `features`, `[n, features]`.
-pub(super) fn retrained<B: Backend>(
-    features: Tensor<B, 2>,
-    labels: Tensor<B, 1, Int>,
+///
+/// # Errors
+/// See [`train`].
+pub(super) fn retrained(
+    features: Tensor<2>,
+    labels: Tensor<1, Int>,
     classes: usize,
     decay: f64,
-) -> ImageClassifier<B> {
+) -> Result<ImageClassifier, Error> {
     let (n, width, device) = (features.dims()[0], features.dims()[1], features.device());
     let config = ClassifierConfig::Softmax(SoftmaxRegressionConfig::new(width, classes));
     let network = ImageClassifierConfig::Flat(config).init(&device);
     let all = ImageBatch { images: features.reshape([n, width, 1, 1]), labels };
-    train(network, &[all], RETRAINING, decay).valid()
+    train(network, &[all], RETRAINING, decay)
 }

@@ -1,17 +1,15 @@
 //! Poisons after which the classifier errs everywhere.
 
-use bilevel_core::{AutodiffOracle, FullBatch};
+use bilevel_core::{AutodiffOracle, Frozen, FullBatch};
 use bilevel_models::{
     ClassifierConfig, ImageClassifier, ImageClassifierConfig, SoftmaxRegressionConfig,
 };
-use burn::backend::Autodiff;
-use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 use rand::Rng;
 
 use super::method::{Allowed, Modules, solver};
 use super::run::{Prepared, retrained};
-use super::{Goal, Method, PoisonBatch, Poisoning, Poisons, Settings};
+use super::{Goal, Method, PoisonBatch, Poisoning, Poisons, Representation, Settings};
 use crate::data::loader::ImageBatch;
 use crate::data::{Dataset, Purpose, stream};
 use crate::error::BenchError;
@@ -24,20 +22,20 @@ use crate::report::{MethodReport, StepRecord};
 const SHOWN: usize = 10;
 
 /// The data on a device, and what all methods share.
-pub(super) struct Untargeted<'a, B: Backend> {
+pub(super) struct Untargeted<'a> {
     settings: &'a Settings,
     bases: &'a Dataset,
     given: Vec<usize>,
     /// Its features are the pixels.
     pixels: ImageClassifierConfig,
-    train: ImageBatch<B>,
-    validation: ImageBatch<B>,
-    test: ImageBatch<B>,
-    device: B::Device,
+    train: ImageBatch,
+    validation: ImageBatch,
+    test: ImageBatch,
+    device: Device,
 }
 
-impl<'a, B: Backend> Untargeted<'a, B> {
-    pub fn new(prepared: &'a Prepared, device: B::Device) -> Result<Self, BenchError> {
+impl<'a> Untargeted<'a> {
+    pub fn new(prepared: &'a Prepared, device: Device) -> Result<Self, BenchError> {
         let Prepared { settings, parts, bases, .. } = prepared;
         let bases = bases.as_ref().expect("untargeted poisons have bases");
         let mut rng = stream(settings.seed, Purpose::Noise);
@@ -66,11 +64,11 @@ impl<'a, B: Backend> Untargeted<'a, B> {
     fn attack(&self, method: Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
         let poisons = match method {
             Method::Clean => None,
-            Method::Flipped => Some(on_device::<B>(self.bases, &self.device).images),
+            Method::Flipped => Some(on_device(self.bases, &self.device).images),
             _ => Some(self.poisons(method, trial)?),
         };
         trial.report.baseline = matches!(method, Method::Clean | Method::Flipped);
-        let accuracy = trial.timed(|| self.accuracy_after(poisons.clone()));
+        let accuracy = trial.timed(|| self.accuracy_after(poisons.clone()))?;
         let report = &mut trial.report;
         report.test_accuracy = Some(accuracy);
         if report.baseline {
@@ -91,19 +89,18 @@ impl<'a, B: Backend> Untargeted<'a, B> {
     }
 
     /// The poisons that a bilevel method makes.
-    fn poisons(&self, method: Method, trial: &mut Trial<'_>) -> Result<Tensor<B, 4>, BenchError> {
-        let bases = on_device::<B>(self.bases, &self.device).images;
+    fn poisons(&self, method: Method, trial: &mut Trial<'_>) -> Result<Tensor<4>, BenchError> {
+        let bases = on_device(self.bases, &self.device).images;
         let features = self.bases.features();
-        B::seed(&self.device, self.settings.seed);
+        self.device.seed(self.settings.seed);
         let config = SoftmaxRegressionConfig::new(features, self.bases.classes());
-        let modules = Modules {
-            x: Poisons::new(Tensor::<Autodiff<B>, 4>::from_inner(bases.clone())),
-            y: config.init(&self.device),
-        };
-        let seen = |batch: &ImageBatch<B>| PoisonBatch {
-            network: self.pixels(),
-            centre: Tensor::zeros([1, 1], &self.device),
-            unit: 1.0,
+        let modules = Modules { x: Poisons::new(bases.clone()), y: config.init(&self.device) };
+        let seen = |batch: &ImageBatch| PoisonBatch {
+            representation: Representation {
+                network: Frozen(self.pixels()),
+                centre: Tensor::zeros([1, 1], &self.device),
+                unit: 1.0,
+            },
             bases: bases.zeros_like(),
             given: integers(self.given.iter().copied(), &self.device),
             features: batch.images.clone().flatten(1, 3),
@@ -127,27 +124,27 @@ impl<'a, B: Backend> Untargeted<'a, B> {
         Ok(oracle.upper_module(solver.x()).shift())
     }
 
-    fn pixels(&self) -> ImageClassifier<B> {
+    fn pixels(&self) -> ImageClassifier {
         self.pixels.init(&self.device)
     }
 
     /// The test accuracy of a classifier that is trained anew on the training set and the poisons.
-    fn accuracy_after(&self, poisons: Option<Tensor<B, 4>>) -> f64 {
+    fn accuracy_after(&self, poisons: Option<Tensor<4>>) -> Result<f64, BenchError> {
         let (mut inputs, mut labels) = (self.train.images.clone(), self.train.labels.clone());
         if let Some(poisons) = poisons {
-            let given: Tensor<B, 1, Int> = integers(self.given.iter().copied(), &self.device);
+            let given: Tensor<1, Int> = integers(self.given.iter().copied(), &self.device);
             inputs = Tensor::cat(vec![inputs, poisons], 0);
             labels = Tensor::cat(vec![labels, given], 0);
         }
         let network =
-            retrained(inputs.flatten(1, 3), labels, self.bases.classes(), self.settings.decay);
-        share_right(&network, &self.test)
+            retrained(inputs.flatten(1, 3), labels, self.bases.classes(), self.settings.decay)?;
+        Ok(share_right(&network, &self.test))
     }
 
     fn draw(
         &self,
         method: Method,
-        poisons: Tensor<B, 4>,
+        poisons: Tensor<4>,
         trial: &Trial<'_>,
     ) -> Result<(), BenchError> {
         let shown = SHOWN.min(self.bases.len());

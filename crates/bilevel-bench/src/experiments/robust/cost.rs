@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use bilevel_core::Solver;
-use burn::tensor::backend::Backend;
 
 use crate::error::BenchError;
 use crate::memory::Phase;
@@ -22,8 +21,8 @@ pub(super) struct StepCost {
 ///
 /// # Errors
 /// The solvers'.
-pub(super) fn measure<B: Backend>(
-    solvers: &mut [Box<dyn Solver<B> + '_>],
+pub(super) fn measure(
+    solvers: &mut [Box<dyn Solver + '_>],
     rounds: usize,
 ) -> Result<Vec<StepCost>, BenchError> {
     for solver in solvers.iter_mut() {

@@ -1,7 +1,7 @@
 //! What only the report sees of a network.
 
 use bilevel_models::{ImageClassifier, Mode, Statistics, accuracy, cross_entropy};
-use burn::tensor::backend::Backend;
+use burn::tensor::Device;
 
 use super::data::Sets;
 use crate::data::Images;
@@ -12,17 +12,17 @@ use crate::data::loader::ImageBatch;
 const GATHERED: usize = 2000;
 
 /// Judges networks by the sets of a run.
-pub(super) struct Judge<'a, B: Backend> {
+pub(super) struct Judge<'a> {
     pub sets: &'a Sets,
     pub normalisation: &'a Normalisation,
     /// Images at once.
     pub batch: usize,
-    pub device: B::Device,
+    pub device: Device,
 }
 
-impl<B: Backend> Judge<'_, B> {
+impl Judge<'_> {
     /// The share of the test set that is classified rightly, normalised by statistics of the training set.
-    pub fn test_accuracy(&self, network: &ImageClassifier<B>) -> f64 {
+    pub fn test_accuracy(&self, network: &ImageClassifier) -> f64 {
         let mut statistics = Statistics::default();
         for batch in self.batches(&self.sets.train, GATHERED) {
             network.forward_with(batch.images, Mode::Gather(&mut statistics));
@@ -39,7 +39,7 @@ impl<B: Backend> Judge<'_, B> {
     }
 
     /// The loss of each training image, normalised as in training: what weights are made of.
-    pub fn training_losses(&self, network: &ImageClassifier<B>) -> Vec<f32> {
+    pub fn training_losses(&self, network: &ImageClassifier) -> Vec<f32> {
         let train = &self.sets.train;
         let losses = self.batches(train, train.len()).flat_map(|batch| {
             let losses = cross_entropy(network.forward(batch.images), batch.labels).into_data();
@@ -49,7 +49,7 @@ impl<B: Backend> Judge<'_, B> {
     }
 
     /// The first images of `set`, as they are.
-    fn batches(&self, set: &Images, most: usize) -> impl Iterator<Item = ImageBatch<B>> {
+    fn batches(&self, set: &Images, most: usize) -> impl Iterator<Item = ImageBatch> {
         let indices: Vec<usize> = (0..set.len().min(most)).collect();
         let parts: Vec<Vec<usize>> = indices.chunks(self.batch).map(<[usize]>::to_vec).collect();
         parts

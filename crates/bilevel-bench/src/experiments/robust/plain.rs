@@ -1,5 +1,4 @@
 use bilevel_core::{Error, Iterate, JointMethod, Level, Loss, Rates, Seen, Snapshot, Wrt};
-use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 
 /// Steps between two looks at F.
@@ -8,23 +7,23 @@ const LOOK: usize = 20;
 /// Training without an upper level: y descends f, x stays. F is only looked at, every [`LOOK`] steps, and what was
 /// seen last is reported in between: a step is to cost what training costs.
 #[derive(Debug)]
-pub(super) struct Plain<B: Backend> {
+pub(super) struct Plain {
     rates: Rates,
-    upper_loss: Option<Loss<B>>,
+    upper_loss: Option<Loss>,
 }
 
-impl<B: Backend> Plain<B> {
+impl Plain {
     pub fn new(rates: Rates) -> Self {
         Self { rates, upper_loss: None }
     }
 }
 
-impl<B: Backend> JointMethod<B> for Plain<B> {
+impl JointMethod for Plain {
     fn describe(&self) -> String {
         format!("plain({})", self.rates)
     }
 
-    fn step(&mut self, k: usize, at: &mut Iterate<'_, B>) -> Result<Seen<B>, Error> {
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let samples = at.draw();
         let stage = at.stage(samples);
         let upper_loss = match self.upper_loss.take() {
@@ -44,7 +43,7 @@ impl<B: Backend> JointMethod<B> for Plain<B> {
         }
     }
 
-    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_, B>) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         if from.has("upper_loss") {
             let seen = TensorData::new(vec![from.take_number("upper_loss")?], [1]);
             self.upper_loss = Some(Loss::new(Tensor::from_data(seen, &at.x.device())));

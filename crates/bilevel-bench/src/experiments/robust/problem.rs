@@ -1,35 +1,34 @@
 //! The two losses.
 
-use bilevel_core::{BilevelProblem, SplitProblem};
+use bilevel_core::{BilevelProblem, SplitProblem, stop_gradient};
 use bilevel_models::{ImageClassifier, VNet, cross_entropy};
 use burn::module::{Module, Param};
-use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorData, activation};
+use burn::tensor::{Device, Tensor, TensorData, activation};
 
 use crate::data::loader::ImageBatch;
 
 /// x: what makes up for the training set.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant, reason = "one is made a run")]
-pub enum Corrector<B: Backend> {
+pub enum Corrector {
     /// `mwn`: a weight for each loss.
-    Weights(VNet<B>),
+    Weights(VNet),
     /// `mlc`: the probabilities of labels.
-    Transition(Transition<B>),
+    Transition(Transition),
 }
 
 /// The probability of each label where a class is right.
 #[derive(Module, Debug)]
-pub struct Transition<B: Backend> {
-    logits: Param<Tensor<B, 2>>,
+pub struct Transition {
+    logits: Param<Tensor<2>>,
 }
 
-impl<B: Backend> Transition<B> {
+impl Transition {
     /// `T[i][i] = kept` for each of `classes`, all else alike.
     ///
     /// # Panics
     /// Where `kept` is not between 0 and 1, or there are fewer than two classes.
-    pub fn new(classes: usize, kept: f64, device: &B::Device) -> Self {
+    pub fn new(classes: usize, kept: f64, device: &Device) -> Self {
         assert!(kept > 0.0 && kept < 1.0 && classes > 1, "a share in (0, 1) of several classes");
         let logit = (kept * (classes - 1) as f64 / (1.0 - kept)).ln() as f32;
         let logits = (0..classes * classes)
@@ -40,7 +39,7 @@ impl<B: Backend> Transition<B> {
     }
 
     /// `T[i][j]`, label i where j is right. Shape `[classes, classes]`, columns sum to 1.
-    pub fn matrix(&self) -> Tensor<B, 2> {
+    pub fn matrix(&self) -> Tensor<2> {
         activation::softmax(self.logits.val(), 0)
     }
 }
@@ -62,55 +61,41 @@ pub struct Robust {
 }
 
 /// The cross-entropy of each sample.
-fn losses<B: Backend>(
-    y: &ImageClassifier<B>,
-    features: Tensor<B, 2>,
-    batch: &ImageBatch<B>,
-) -> Tensor<B, 1> {
+fn losses(y: &ImageClassifier, features: Tensor<2>, batch: &ImageBatch) -> Tensor<1> {
     cross_entropy(y.head(features), batch.labels.clone())
 }
 
-impl<B: Backend> BilevelProblem<B> for Robust {
-    type Upper = Corrector<B>;
-    type Lower = ImageClassifier<B>;
-    type Batch = ImageBatch<B>;
+impl BilevelProblem for Robust {
+    type Upper = Corrector;
+    type Lower = ImageClassifier;
+    type Batch = ImageBatch;
 
-    fn upper_loss(
-        &self,
-        _: &Corrector<B>,
-        y: &ImageClassifier<B>,
-        batch: &ImageBatch<B>,
-    ) -> Tensor<B, 1> {
+    fn upper_loss(&self, _: &Corrector, y: &ImageClassifier, batch: &ImageBatch) -> Tensor<1> {
         losses(y, y.features(batch.images.clone()), batch).mean()
     }
 
-    fn lower_loss(
-        &self,
-        x: &Corrector<B>,
-        y: &ImageClassifier<B>,
-        batch: &ImageBatch<B>,
-    ) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Corrector, y: &ImageClassifier, batch: &ImageBatch) -> Tensor<1> {
         self.head_loss(x, y, self.features(y, batch), batch)
     }
 }
 
-impl<B: Backend> SplitProblem<B> for Robust {
-    fn features(&self, y: &ImageClassifier<B>, batch: &ImageBatch<B>) -> Tensor<B, 2> {
+impl SplitProblem for Robust {
+    fn features(&self, y: &ImageClassifier, batch: &ImageBatch) -> Tensor<2> {
         y.features(batch.images.clone())
     }
 
     fn head_loss(
         &self,
-        x: &Corrector<B>,
-        y: &ImageClassifier<B>,
-        features: Tensor<B, 2>,
-        batch: &ImageBatch<B>,
-    ) -> Tensor<B, 1> {
+        x: &Corrector,
+        y: &ImageClassifier,
+        features: Tensor<2>,
+        batch: &ImageBatch,
+    ) -> Tensor<1> {
         match (self.training, x) {
             (Training::Plain, _) => losses(y, features, batch).mean(),
             (Training::Corrected, Corrector::Weights(network)) => {
                 let losses = losses(y, features, batch);
-                let weights = network.forward(losses.clone().detach());
+                let weights = network.forward(stop_gradient(losses.clone()));
                 (weights.clone() * losses).sum() / weights.sum()
             }
             (Training::Corrected, Corrector::Transition(transition)) => {

@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use bilevel_autodiff::Vector;
 use bilevel_core::{
     Error, HeavyBall, JointSolver, Level, NsGame, Oracle, Rates, Sampler, Schedule, Solver,
     SplitOracle, VirtualStep,
 };
 use bilevel_models::VNetConfig;
-use burn::backend::Autodiff;
-use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorData};
+use bilevel_program::Vector;
+use burn::tensor::{Device, Tensor, TensorData};
 
 use super::cost::{StepCost, measure};
 use super::data::{Sets, read};
@@ -18,7 +16,7 @@ use super::judge::{Judge, separation};
 use super::plain::Plain;
 use super::settings::{Method, Settings, Subject};
 use super::{Corrector, Robust, Transition};
-use crate::backend::{Job, run_on};
+use crate::backend::run_on;
 use crate::data::Images;
 use crate::data::augment::Normalisation;
 use crate::data::loader::{self, ImageBatches};
@@ -51,20 +49,13 @@ pub fn prepare(settings: Settings, subject: Subject) -> Result<Prepared, BenchEr
 
 impl Experiment for Prepared {
     fn run(self: Box<Self>, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
-        run_on(self.settings.backend, Methods { prepared: &self, run })?
+        run_on(self.settings.backend, |device| self.on(device, run))?
     }
 }
 
-struct Methods<'a> {
-    prepared: &'a Prepared,
-    run: &'a mut Run,
-}
-
-impl Job for Methods<'_> {
-    type Output = Result<Vec<MethodReport>, BenchError>;
-
-    fn run<B: Backend>(self, device: B::Device) -> Self::Output {
-        let bench = Bench::<B>::new(self.prepared, device);
+impl Prepared {
+    fn on(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
+        let bench = Bench::new(self, device);
         let costs = match bench.costs() {
             // A method that diverges so early does so in its run too, which reports it.
             Err(BenchError::Core(error)) if !matches!(error, Error::InvalidSetting { .. }) => {
@@ -73,31 +64,31 @@ impl Job for Methods<'_> {
             }
             costs => costs?,
         };
-        let Prepared { settings, subject, .. } = self.prepared;
+        let Prepared { settings, subject, .. } = self;
         let methods = settings.methods.iter().enumerate();
         let reports = methods.map(|(at, &method)| {
             let cost = costs.as_deref().map(|costs| (costs[at], costs[costs.len() - 1]));
-            self.run.method(&method.name(*subject), |trial| bench.run(method, cost, trial))
+            run.method(&method.name(*subject), |trial| bench.run(method, cost, trial))
         });
         reports.collect()
     }
 }
 
-type RobustOracle<B> = SplitOracle<B, Robust, ImageBatches<B>>;
+type RobustOracle = SplitOracle<Robust, ImageBatches>;
 
 /// The data, and what all methods share.
-struct Bench<'a, B: Backend> {
+struct Bench<'a> {
     settings: &'a Settings,
     subject: Subject,
     sets: &'a Sets,
     train: Arc<Images>,
     clean: Arc<Images>,
     normalisation: Normalisation,
-    device: B::Device,
+    device: Device,
 }
 
-impl<'a, B: Backend> Bench<'a, B> {
-    fn new(prepared: &'a Prepared, device: B::Device) -> Self {
+impl<'a> Bench<'a> {
+    fn new(prepared: &'a Prepared, device: Device) -> Self {
         let Prepared { settings, subject, sets } = prepared;
         Self {
             settings,
@@ -111,15 +102,15 @@ impl<'a, B: Backend> Bench<'a, B> {
     }
 
     /// The losses of a method, with `ahead` batches made before they are needed; x and y start alike for all.
-    fn oracle(&self, method: Method, ahead: usize) -> Result<RobustOracle<B>, BenchError> {
+    fn oracle(&self, method: Method, ahead: usize) -> Result<RobustOracle, BenchError> {
         let Self { settings, device, .. } = self;
-        B::seed(device, settings.seed);
+        device.seed(settings.seed);
         let classes = self.train.classes();
         let x = match self.subject {
-            Subject::Weights => Corrector::Weights(VNetConfig::new().init::<Autodiff<B>>(device)),
+            Subject::Weights => Corrector::Weights(VNetConfig::new().init(device)),
             Subject::Transition => Corrector::Transition(Transition::new(classes, KEPT, device)),
         };
-        let y = settings.network.config(&self.train).init::<Autodiff<B>>(device);
+        let y = settings.network.config(&self.train).init(device);
         let batches = loader::Settings {
             size: settings.batch,
             augmentation: self.sets.augmentation,
@@ -135,8 +126,8 @@ impl<'a, B: Backend> Bench<'a, B> {
     fn solver<'b>(
         &self,
         method: Method,
-        oracle: &'b RobustOracle<B>,
-    ) -> Result<JointSolver<'b, B>, BenchError> {
+        oracle: &'b RobustOracle,
+    ) -> Result<JointSolver<'b>, BenchError> {
         let Settings { step_size, learning_rate, falls, momentum, weight_decay, .. } =
             self.settings;
         let [upper, lower] = [Level::Upper, Level::Lower].map(|level| oracle.batches(level));
@@ -169,7 +160,7 @@ impl<'a, B: Backend> Bench<'a, B> {
             methods().map(|method| self.oracle(method, 0)).collect::<Result<_, _>>()?;
         let mut solvers = Vec::new();
         for (method, oracle) in methods().zip(&oracles) {
-            solvers.push(Box::new(self.solver(method, oracle)?) as Box<dyn Solver<B> + '_>);
+            solvers.push(Box::new(self.solver(method, oracle)?) as Box<dyn Solver + '_>);
         }
         measure(&mut solvers, self.settings.rounds).map(Some)
     }
@@ -214,9 +205,9 @@ impl<'a, B: Backend> Bench<'a, B> {
     /// The figures of what was learned.
     fn show(
         &self,
-        oracle: &RobustOracle<B>,
-        x: &Vector<B>,
-        y: &Vector<B>,
+        oracle: &RobustOracle,
+        x: &Vector,
+        y: &Vector,
         trial: &mut Trial<'_>,
     ) -> Result<(), BenchError> {
         let name = trial.report.name.clone();
@@ -261,7 +252,7 @@ impl<'a, B: Backend> Bench<'a, B> {
         Ok(())
     }
 
-    fn judge(&self) -> Judge<'_, B> {
+    fn judge(&self) -> Judge<'_> {
         Judge {
             sets: self.sets,
             normalisation: &self.normalisation,
@@ -272,7 +263,7 @@ impl<'a, B: Backend> Bench<'a, B> {
 }
 
 /// The path of the layer that the last variable of y belongs to.
-fn last_layer<B: Backend>(oracle: &RobustOracle<B>) -> String {
+fn last_layer(oracle: &RobustOracle) -> String {
     let path = oracle.lower_layout().leaves().last().map_or("", |leaf| leaf.path.as_str());
     path.rsplit_once('.').map_or("", |(layer, _)| layer).to_owned()
 }

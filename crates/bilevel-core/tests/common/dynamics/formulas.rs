@@ -1,12 +1,11 @@
 //! The steps as their formulas say, on plain numbers: derivatives alone do not see a wrong formula that is
 //! rightly differentiated.
 
-use bilevel_autodiff::Vector;
 use bilevel_core::*;
+use bilevel_program::Vector;
 
 use super::special::end;
 use super::tuning::*;
-use crate::B;
 use crate::common::*;
 
 const STEPS: usize = 4;
@@ -17,7 +16,7 @@ type Slope<'a> = &'a dyn Fn(Level, &[f64]) -> Vec<f64>;
 /// Compares `dynamics` with `step(t, y, slope)`, entry by entry.
 fn check(
     name: &str,
-    dynamics: &dyn Dynamics<B>,
+    dynamics: &dyn Dynamics,
     mut step: impl FnMut(usize, &[f64], Slope<'_>) -> Vec<f64>,
 ) {
     let oracle = tuning(Fit::Logistic, false);

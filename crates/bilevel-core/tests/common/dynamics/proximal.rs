@@ -1,12 +1,11 @@
 //! What every proximal map must satisfy.
 
-use bilevel_autodiff::Vector;
 use bilevel_core::*;
-use burn::tensor::ops::FloatTensorOps;
+use bilevel_program::{Vector, float};
 
 use super::tuning::*;
 use crate::common::*;
-use crate::{B, device};
+use crate::device;
 
 /// The projection onto the simplex, by trying every set of positive entries.
 fn simplex_by_force(y: &[f64], sum: f64) -> Vec<f64> {
@@ -42,7 +41,7 @@ fn the_simplex_projection_is_the_nearest_point() {
 #[test]
 fn proximal_maps_are_firmly_nonexpansive_and_their_derivatives_symmetric() {
     let y = tuning(Fit::Squares, false).lower_start();
-    let maps: [(f64, Box<dyn Proximal<B>>); 5] = [
+    let maps: [(f64, Box<dyn Proximal>); 5] = [
         (0.0, Box::new(Bounds::new(-0.3, 0.5).unwrap())),
         (0.0, Box::new(Ball::new(1.1).unwrap())),
         (0.0, Box::new(Simplex::each(1.0).unwrap())),
@@ -68,31 +67,31 @@ fn proximal_maps_are_firmly_nonexpansive_and_their_derivatives_symmetric() {
 #[derive(Debug)]
 struct Positive;
 
-impl Proximal<B> for Positive {
+impl Proximal for Positive {
     fn describe(&self) -> String {
         "positive".into()
     }
 
-    fn apply(&self, y: &Vector<B>) -> Vector<B> {
-        y.map(|leaf| B::float_clamp_min(leaf, 0.0.into()))
+    fn apply(&self, y: &Vector) -> Vector {
+        y.map(|leaf| float::clamp_min(leaf, 0.0))
     }
 
-    fn derivative(&self, at: &Vector<B>, direction: &Vector<B>) -> Vector<B> {
+    fn derivative(&self, at: &Vector, direction: &Vector) -> Vector {
         Bounds::new(0.0, f64::INFINITY).unwrap().derivative(at, direction)
     }
 }
 
-impl Projection<B> for Positive {}
+impl Projection for Positive {}
 
 #[test]
 fn a_projection_of_ones_own_serves_both_levels_behind_a_box() {
     let device = device();
-    let x = upper_module::<B>(&device);
-    let oracle = penalties_at::<B>(Fit::Squares, &x, &device);
-    let run = |lower: Box<dyn Projection<B>>, upper: Box<dyn Projection<B>>| {
+    let x = upper_module(&device);
+    let oracle = penalties_at(Fit::Squares, &x, &device);
+    let run = |lower: Box<dyn Projection>, upper: Box<dyn Projection>| {
         let dynamics = Projected::new(Gd::new(0.5).unwrap(), lower);
         let rad = Rad::new(Descent::new(dynamics, 5).unwrap());
-        let sgd = BurnOptimizer::new(burn::optim::SgdConfig::new().init(), &x, 0.5).unwrap();
+        let sgd = BurnOptimizer::new(burn::optim::SgdConfig::new().build(), &x, 0.5).unwrap();
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
         let mut solver = HypergradientSolver::new(&oracle, rad, sgd, x, y).with_projection(upper);
         Executor::new(3).unwrap().run(&mut solver).unwrap();

@@ -1,26 +1,26 @@
-//! Steps that can be undone, for the backend `B` of the binary that includes this file.
+//! Steps that can be undone, on the device of the binary that includes this file.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bilevel_core::lower::State;
 use bilevel_core::*;
-use burn::backend::Autodiff;
+use bilevel_program::{Layout, Vector, float};
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
 
 use crate::common::*;
-use crate::{B, device};
+use crate::device;
 
 const MOMENTUM: f64 = 0.9;
 
-fn bits(state: &State<B>) -> Vec<u64> {
-    let memory = state.memory.iter().flat_map(bilevel_autodiff::Vector::to_vec);
+fn bits(state: &State) -> Vec<u64> {
+    let memory = state.memory.iter().flat_map(Vector::to_vec);
     state.y.to_vec().into_iter().chain(memory).map(f64::to_bits).collect()
 }
 
 #[test]
 fn a_thousand_steps_are_undone_to_the_last_bit() {
-    let oracle = penalties::<B>(Fit::Logistic, &device());
+    let oracle = penalties(Fit::Logistic, &device());
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let stage = Stage::new(&oracle, &x, Samples::default());
     let steps = 1000;
@@ -52,11 +52,11 @@ fn a_thousand_steps_are_undone_to_the_last_bit() {
 #[test]
 fn its_hypergradient_is_that_of_momentum() {
     for (fit, steps) in [(Fit::Squares, 1), (Fit::Squares, 300), (Fit::Logistic, 1000)] {
-        let oracle = penalties::<B>(fit, &device());
+        let oracle = penalties(fit, &device());
         let dynamics = ReversibleMomentum::new(0.05, MOMENTUM).unwrap();
         assert_eq!(dynamics.momentum(), MOMENTUM);
         let before = oracle.cost();
-        let mut reversible = Rad::<B>::reversible(dynamics, steps).unwrap();
+        let mut reversible = Rad::reversible(dynamics, steps).unwrap();
         let (found, status) = hypergradient(&oracle, &mut reversible);
         assert_eq!(status, Status::Exact);
         let expected = Cost {
@@ -80,20 +80,20 @@ fn settings_and_numbers_that_fixed_point_does_not_take_are_refused() {
         assert!(matches!(error, Error::InvalidSetting { .. }), "{error}");
     }
     let dynamics = |step| ReversibleMomentum::new(step, MOMENTUM).unwrap();
-    assert!(Rad::<B>::reversible(dynamics(0.1), 0).is_err());
-    let oracle = penalties::<B>(Fit::Squares, &device());
+    assert!(Rad::reversible(dynamics(0.1), 0).is_err());
+    let oracle = penalties(Fit::Squares, &device());
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let stage = Stage::new(&oracle, &x, Samples::default());
     for step in [1e3, 1e200] {
-        let mut rad = Rad::<B>::reversible(dynamics(step), 100).unwrap();
+        let mut rad = Rad::reversible(dynamics(step), 100).unwrap();
         let error = rad.hypergradient(stage, &y).unwrap_err();
         let text = error.to_string();
         assert!(matches!(error, Error::FixedPoint { step: 1..=9, .. }), "{text}");
         assert!(text.ends_with("keep states by a plan"), "{text}");
     }
     for far in [1e5, f64::NAN] {
-        let start = bilevel_autodiff::Vector::from_slice(y.layout(), &[far; FEATURES], &y.device());
-        let mut rad = Rad::<B>::reversible(dynamics(0.1), 3).unwrap();
+        let start = bilevel_program::Vector::from_slice(y.layout(), &[far; FEATURES], &y.device());
+        let mut rad = Rad::reversible(dynamics(0.1), 3).unwrap();
         let error = rad.hypergradient(stage, &start).unwrap_err();
         let first = matches!(
             error,
@@ -103,42 +103,74 @@ fn settings_and_numbers_that_fixed_point_does_not_take_are_refused() {
     }
 }
 
-/// A lower loss that is another one each time: its noise grows with the count of the evaluations.
-struct Restless {
+/// `f = norm(y - x)^2 / 2`, `F = <x, y>`.
+struct Bowl;
+
+impl BilevelProblem for Bowl {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = ();
+
+    fn upper_loss(&self, x: &Values, y: &Values, (): &()) -> Tensor<1> {
+        (x.values.val() * y.values.val()).sum()
+    }
+
+    fn lower_loss(&self, x: &Values, y: &Values, (): &()) -> Tensor<1> {
+        (y.values.val() - x.values.val()).powi_scalar(2).sum() / 2
+    }
+}
+
+/// A lower loss whose gradient is another one each time: its noise grows with the count of the evaluations.
+struct Restless<O> {
+    inner: O,
     evaluations: AtomicU32,
     noise: f64,
 }
 
-impl<B: Backend> BilevelProblem<B> for Restless {
-    type Upper = Values<B>;
-    type Lower = Values<B>;
-    type Batch = Values<B>;
-
-    fn upper_loss(&self, x: &Values<B>, y: &Values<B>, _: &Values<B>) -> Tensor<B, 1> {
-        (x.values.val() * y.values.val()).sum()
+impl<O: Oracle> Oracle for Restless<O> {
+    fn upper_layout(&self) -> &Arc<Layout> {
+        self.inner.upper_layout()
     }
 
-    fn lower_loss(&self, x: &Values<B>, y: &Values<B>, _: &Values<B>) -> Tensor<B, 1> {
-        let k = f64::from(self.evaluations.fetch_add(1, Ordering::Relaxed));
-        let y = y.values.val();
-        (y.clone() - x.values.val()).powi_scalar(2).sum() / 2 + (y * (self.noise * k)).sum()
+    fn lower_layout(&self) -> &Arc<Layout> {
+        self.inner.lower_layout()
+    }
+
+    fn value(&self, level: Level, at: Point<'_>) -> Loss {
+        self.inner.value(level, at)
+    }
+
+    fn gradient(&self, level: Level, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
+        let (loss, mut partials) = self.inner.gradient(level, at, wrt);
+        if level == Level::Lower {
+            let k = f64::from(self.evaluations.fetch_add(1, Ordering::Relaxed));
+            let noise = |y: Vector| y.map(|leaf| float::add_scalar(leaf, self.noise * k));
+            partials.y = partials.y.map(noise);
+        }
+        (loss, partials)
+    }
+
+    fn product(&self, level: Level, at: Point<'_>, along: Direction<'_>, wrt: Wrt) -> Partials {
+        self.inner.product(level, at, along, wrt)
+    }
+
+    fn cost(&self) -> Cost {
+        self.inner.cost()
     }
 }
 
 #[test]
 fn a_gradient_that_does_not_repeat_is_named() {
-    let values = |v: &[f64]| Values::<Autodiff<B>>::new(v, &device());
-    let constants = || Values::<B>::new(&[0.0; 2], &device());
+    let values = |v: &[f64]| Values::new(v, &device());
     for (noise, steps, undone) in [(0.0, 300, true), (1e-9, 3, false), (1e-3, 2000, false)] {
-        let problem = Restless { evaluations: AtomicU32::new(0), noise };
-        let data = FullBatch { upper: constants(), lower: constants() };
-        let oracle =
-            AutodiffOracle::new(problem, &values(&[0.3, -0.2]), &values(&[1.0, 2.0]), data)
-                .unwrap();
-        let (x, y) = (oracle.upper_start(), oracle.lower_start());
+        let data = FullBatch { upper: (), lower: () };
+        let (x, y) = (values(&[0.3, -0.2]), values(&[1.0, 2.0]));
+        let inner = AutodiffOracle::new(Bowl, &x, &y, data).unwrap();
+        let (x, y) = (inner.upper_start(), inner.lower_start());
+        let oracle = Restless { inner, evaluations: AtomicU32::new(0), noise };
         let stage = Stage::new(&oracle, &x, Samples::default());
         let dynamics = ReversibleMomentum::new(0.05, MOMENTUM).unwrap();
-        let found = Rad::<B>::reversible(dynamics, steps).unwrap().hypergradient(stage, &y);
+        let found = Rad::reversible(dynamics, steps).unwrap().hypergradient(stage, &y);
         match found {
             Ok(_) => assert!(undone, "noise {noise}"),
             Err(error) => {

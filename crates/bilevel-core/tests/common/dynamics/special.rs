@@ -1,20 +1,14 @@
 //! What one dynamics alone must satisfy.
 
-use bilevel_autodiff::Vector;
 use bilevel_core::lower::{State, Update};
 use bilevel_core::*;
+use bilevel_program::Vector;
 
 use super::tuning::*;
-use crate::B;
 use crate::common::*;
 
 /// y after so many steps, from the start of `oracle`.
-pub fn end(
-    oracle: &TuningOracle,
-    x: &Vector<B>,
-    dynamics: &dyn Dynamics<B>,
-    steps: usize,
-) -> Vec<f64> {
+pub fn end(oracle: &TuningOracle, x: &Vector, dynamics: &dyn Dynamics, steps: usize) -> Vec<f64> {
     let stage = Stage::new(oracle, x, Samples::default());
     let start = dynamics.start(&oracle.lower_start());
     (0..steps).fold(start, |state, t| advance(&stage, dynamics, t, &state)).y.to_vec()
@@ -81,7 +75,7 @@ fn a_t_net_is_gd_and_its_step_is_preconditioned_by_its_layer() {
     // The hypergradient in the layer, against differences.
     let along = only(&random(&x, 61), warp);
     let descent = Descent::new(gd(), 4).unwrap();
-    let value = |x: &Vector<B>| {
+    let value = |x: &Vector| {
         let stage = Stage::new(&oracle, x, Samples::default());
         stage.value(Level::Upper, &descent.run(&stage, &y).unwrap().state.y).read()
     };
@@ -96,7 +90,7 @@ fn a_t_net_is_gd_and_its_step_is_preconditioned_by_its_layer() {
         let row = |r: &[f64]| [r[0] * b[0] + r[1] * b[2], r[0] * b[1] + r[1] * b[3]];
         a.chunks(2).flat_map(row).collect()
     };
-    let read = |v: &Vector<B>, at: usize| {
+    let read = |v: &Vector, at: usize| {
         let sizes = |at: usize| v.layout().leaves()[at].shape.num_elements();
         let from: usize = (0..at).map(sizes).sum();
         v.to_vec()[from..from + sizes(at)].to_vec()
@@ -128,7 +122,7 @@ fn variables_that_x_does_not_have_are_refused_before_anything_runs() {
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let stage = Stage::new(&oracle, &x, Samples::default());
     let gd = || Gd::new(0.3).unwrap();
-    let wrong: Vec<Box<dyn Dynamics<B>>> = vec![
+    let wrong: Vec<Box<dyn Dynamics>> = vec![
         Box::new(Gd::new(Coefficient::exp("speed")).unwrap()),
         Box::new(Gd::new(Coefficient::exp("penalties")).unwrap()),
         Box::new(Momentum::new(0.1, Coefficient::sigmoid("rates")).unwrap()),
@@ -154,11 +148,8 @@ fn variables_that_x_does_not_have_are_refused_before_anything_runs() {
         assert!(matches!(error, Error::UpperVariable { .. }), "{name}: {error}");
     }
     assert_eq!(oracle.cost(), before);
-    let error = Dynamics::<B>::check(
-        &Gd::new(Coefficient::exp("penalties")).unwrap(),
-        x.layout(),
-        y.layout(),
-    );
+    let error =
+        Dynamics::check(&Gd::new(Coefficient::exp("penalties")).unwrap(), x.layout(), y.layout());
     assert_eq!(
         error.unwrap_err().to_string(),
         "lower step size: the upper variable has `penalties` of shape [5], expected a variable \
@@ -188,7 +179,7 @@ fn costs_are_what_the_documentation_says() {
     let gd = || Gd::new(0.3).unwrap();
     let adam = || Adam::new(0.1).unwrap();
     // The gradients of f that a backward step costs, and the products of F.
-    let table: [(Box<dyn Dynamics<B>>, u64, u64); 10] = [
+    let table: [(Box<dyn Dynamics>, u64, u64); 10] = [
         (Box::new(gd()), 0, 0),
         (Box::new(Gd::new(Coefficient::exp("rate")).unwrap()), 1, 0),
         (Box::new(Momentum::new(0.1, 0.9).unwrap()), 0, 0),
@@ -225,10 +216,10 @@ fn a_rise_of_f_is_a_warning_where_f_is_descended() {
     let stage = Stage::new(&oracle, &x, Samples::default());
     let solution = Descent::new(Gd::new(0.3).unwrap(), 300).unwrap().run(&stage, &y).unwrap();
     let up = || Aggregated::pessimistic(2.0, 1e-3, Weight::Constant(0.9)).unwrap();
-    let boxed: Box<dyn Dynamics<B>> = Box::new(up());
+    let boxed: Box<dyn Dynamics> = Box::new(up());
     let small = Ball::new(0.1).unwrap();
     // Gradient descent stays at a solution, whatever its step size.
-    let table: [(Box<dyn Dynamics<B>>, bool); 5] = [
+    let table: [(Box<dyn Dynamics>, bool); 5] = [
         (Box::new(up()), false),
         (Box::new(boxed), false),
         (Box::new(Preconditioned::new(up(), Diagonal::new("factors"))), false),

@@ -1,32 +1,30 @@
 //! A problem on which every dynamics finds in x what it may look for, and directions in its space.
 
-use bilevel_autodiff::Vector;
 use bilevel_core::lower::{State, Update};
 use bilevel_core::*;
-use burn::backend::Autodiff;
+use bilevel_program::Vector;
 use burn::module::{Module, Param};
-use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, activation};
 
 use crate::common::*;
-use crate::{B, device};
+use crate::device;
 
 /// A layer of two features.
 #[derive(Module, Debug)]
-pub struct Layer<B: Backend> {
-    pub weight: Param<Tensor<B, 2>>,
-    pub bias: Param<Tensor<B, 1>>,
+pub struct Layer {
+    pub weight: Param<Tensor<2>>,
+    pub bias: Param<Tensor<1>>,
 }
 
 /// All that a dynamics may look for in x.
 #[derive(Module, Debug)]
-pub struct Tuned<B: Backend> {
-    pub penalties: Param<Tensor<B, 1>>,
-    pub rate: Param<Tensor<B, 1>>,
-    pub momentum: Param<Tensor<B, 1>>,
-    pub factors: Layer<B>,
-    pub curvature: Vec<Param<Tensor<B, 2>>>,
-    pub warp: Param<Tensor<B, 2>>,
+pub struct Tuned {
+    pub penalties: Param<Tensor<1>>,
+    pub rate: Param<Tensor<1>>,
+    pub momentum: Param<Tensor<1>>,
+    pub factors: Layer,
+    pub curvature: Vec<Param<Tensor<2>>>,
+    pub warp: Param<Tensor<2>>,
 }
 
 pub const FEATURES_OUT: usize = 2;
@@ -38,17 +36,17 @@ pub struct Tuning {
     pub warped: bool,
 }
 
-impl<B: Backend> BilevelProblem<B> for Tuning {
-    type Upper = Tuned<B>;
-    type Lower = Layer<B>;
-    type Batch = Points<B>;
+impl BilevelProblem for Tuning {
+    type Upper = Tuned;
+    type Lower = Layer;
+    type Batch = Points;
 
-    fn upper_loss(&self, x: &Tuned<B>, y: &Layer<B>, batch: &Points<B>) -> Tensor<B, 1> {
+    fn upper_loss(&self, x: &Tuned, y: &Layer, batch: &Points) -> Tensor<1> {
         let mixed = y.weight.val().powi_scalar(2).sum() * x.penalties.val().sin().sum() * 0.05;
         self.fit(x, y, batch) + mixed
     }
 
-    fn lower_loss(&self, x: &Tuned<B>, y: &Layer<B>, batch: &Points<B>) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Tuned, y: &Layer, batch: &Points) -> Tensor<1> {
         let fit = self.fit(x, y, batch);
         if self.warped {
             return fit;
@@ -59,7 +57,7 @@ impl<B: Backend> BilevelProblem<B> for Tuning {
 }
 
 impl Tuning {
-    fn fit<B: Backend>(&self, x: &Tuned<B>, y: &Layer<B>, batch: &Points<B>) -> Tensor<B, 1> {
+    fn fit(&self, x: &Tuned, y: &Layer, batch: &Points) -> Tensor<1> {
         let mut features = batch.inputs.clone().matmul(y.weight.val());
         if self.warped {
             features = features.matmul(x.warp.val());
@@ -72,11 +70,11 @@ impl Tuning {
     }
 }
 
-pub type TuningOracle = AutodiffOracle<B, Tuning, FullBatch<Points<B>>>;
+pub type TuningOracle = AutodiffOracle<Tuning, FullBatch<Points>>;
 
 pub fn tuning(fit: Fit, warped: bool) -> TuningOracle {
     let device = device();
-    let list = |values: &[f64]| vector::<Autodiff<B>>(values, &device);
+    let list = |values: &[f64]| vector(values, &device);
     let matrix = |seed, rows: usize, columns: usize, diagonal: f64| {
         let mut values = numbers(seed, rows * columns);
         values.iter_mut().for_each(|value| *value *= 0.4);
@@ -105,18 +103,13 @@ pub fn tuning(fit: Fit, warped: bool) -> TuningOracle {
 pub const BOTH: [Fit; 2] = [Fit::Squares, Fit::Logistic];
 
 /// Step `t` alone.
-pub fn advance(
-    stage: &Stage<'_, B>,
-    dynamics: &dyn Dynamics<B>,
-    t: usize,
-    state: &State<B>,
-) -> State<B> {
+pub fn advance(stage: &Stage<'_>, dynamics: &dyn Dynamics, t: usize, state: &State) -> State {
     let slope = || stage.slope(dynamics.objective(t), &dynamics.query(t, state)).1;
     dynamics.step(&Update::new(t, stage.x, state, &slope))
 }
 
 /// x and a state, or a direction in the space of both.
-pub type Place = (Vector<B>, State<B>);
+pub type Place = (Vector, State);
 
 pub fn shifted(at: &Place, h: f64, along: &Place) -> Place {
     let memory = at.1.memory.iter().zip(&along.1.memory);
@@ -129,7 +122,7 @@ pub fn inner(a: &Place, b: &Place) -> f64 {
     a.0.dot(&b.0) + a.1.y.dot(&b.1.y) + memory
 }
 
-pub fn random(like: &Vector<B>, seed: u64) -> Vector<B> {
+pub fn random(like: &Vector, seed: u64) -> Vector {
     Vector::from_slice(like.layout(), &numbers(seed, like.layout().size()), &like.device())
 }
 
@@ -139,7 +132,7 @@ pub fn random_place(like: &Place, seed: u64) -> Place {
 }
 
 /// `like` with zeros in all variables but one.
-pub fn only(like: &Vector<B>, variable: usize) -> Vector<B> {
+pub fn only(like: &Vector, variable: usize) -> Vector {
     let mut here = 0..;
     let zeros = like.zeros_like();
     like.zip(&zeros, |leaf, zeros| if here.next() == Some(variable) { leaf } else { zeros })

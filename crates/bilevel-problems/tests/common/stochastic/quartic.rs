@@ -3,13 +3,12 @@
 
 use bilevel_core::*;
 use bilevel_problems::{Instance, Values};
-use burn::module::Module;
-use burn::tensor::backend::Backend;
+use bilevel_program::Batch;
 use burn::tensor::{Tensor, TensorData};
 
 use super::plain::Losses;
 use crate::common::*;
-use crate::{B, device};
+use crate::device;
 
 /// With `x` spread over y by a fixed matrix, `z = S x`:
 ///
@@ -54,10 +53,10 @@ impl Quartic {
         }
     }
 
-    pub fn instance(&self) -> Instance<B> {
+    pub fn instance(&self) -> Instance {
         let tensor =
-            |v: &V| Tensor::<B, 1>::from_data(TensorData::new(v.0.clone(), [v.0.len()]), &device());
-        let s = Tensor::<B, 2>::from_data(TensorData::new(spread().concat(), [N, M]), &device());
+            |v: &V| Tensor::<1>::from_data(TensorData::new(v.0.clone(), [v.0.len()]), &device());
+        let s = Tensor::<2>::from_data(TensorData::new(spread().concat(), [N, M]), &device());
         let batch = |a: &V, b: &V| QuarticData { a: tensor(a), b: tensor(b), spread: s.clone() };
         let upper = self.upper.iter().map(|c| batch(c, c)).collect();
         let lower = self.lower.iter().map(|(a, b)| batch(a, b)).collect();
@@ -98,35 +97,35 @@ impl Losses for Quartic {
 
 struct QuarticProblem;
 
-fn square<B: Backend>(values: Tensor<B, 1>) -> Tensor<B, 1> {
+fn square(values: Tensor<1>) -> Tensor<1> {
     values.clone() * values
 }
 
-#[derive(Module, Debug)]
-struct QuarticData<B: Backend> {
-    a: Tensor<B, 1>,
-    b: Tensor<B, 1>,
-    spread: Tensor<B, 2>,
+#[derive(Clone, Debug, Batch)]
+struct QuarticData {
+    a: Tensor<1>,
+    b: Tensor<1>,
+    spread: Tensor<2>,
 }
 
-impl<B: Backend> QuarticData<B> {
-    fn z(&self, x: &Values<B>) -> Tensor<B, 1> {
+impl QuarticData {
+    fn z(&self, x: &Values) -> Tensor<1> {
         self.spread.clone().matmul(x.val().unsqueeze_dim(1)).squeeze_dim(1)
     }
 }
 
-impl<B: Backend> BilevelProblem<B> for QuarticProblem {
-    type Upper = Values<B>;
-    type Lower = Values<B>;
-    type Batch = QuarticData<B>;
+impl BilevelProblem for QuarticProblem {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = QuarticData;
 
-    fn upper_loss(&self, x: &Values<B>, y: &Values<B>, data: &QuarticData<B>) -> Tensor<B, 1> {
+    fn upper_loss(&self, x: &Values, y: &Values, data: &QuarticData) -> Tensor<1> {
         let (z, y) = (square(data.z(x)), y.val());
         let away = square(y.clone() - data.b.clone()) * 0.5;
         (away + z.clone() * square(y) * 0.25 + z * 0.25).sum()
     }
 
-    fn lower_loss(&self, x: &Values<B>, y: &Values<B>, data: &QuarticData<B>) -> Tensor<B, 1> {
+    fn lower_loss(&self, x: &Values, y: &Values, data: &QuarticData) -> Tensor<1> {
         let (z, y) = (data.z(x), y.val());
         let y_squared = square(y.clone());
         // Not `/ 12`: Burn rounds the gradient of a quotient by a number to f32.

@@ -1,8 +1,7 @@
 //! Sums, quotients, powers and clamps.
 
-use burn::tensor::backend::Backend;
-use burn::tensor::ops::{FloatTensor as T, IntTensor};
-use burn::tensor::{Scalar, Shape, TensorMetadata, get_device_settings};
+use burn::backend::tensor::{FloatTensor as T, IntTensor};
+use burn::backend::{Backend, Scalar, Shape, TensorMetadata, get_or_init_device_settings};
 
 use crate::dual::DualTensor;
 use crate::dual::tensor::sum;
@@ -86,7 +85,7 @@ pub(super) fn powi_push<B: Backend>(x: T<B>, n: IntTensor<B>, dx: T<B>) -> T<B> 
 /// `x`, but 1 where `test` is 0. Masked before a function that is infinite there, and not after, so that
 /// the derivative of the tangent is finite too.
 fn one_where_zero<B: Backend>(x: T<B>, test: T<B>) -> T<B> {
-    let bools = get_device_settings::<B>(&B::float_device(&x)).bool_dtype;
+    let bools = get_or_init_device_settings::<B>(&x.device()).bool_dtype;
     B::float_mask_fill(x, B::float_equal_elem(test, 0.into(), bools), 1.into())
 }
 
@@ -101,6 +100,20 @@ pub(super) fn pow_push<B: Backend>(x: T<B>, a: Scalar, dx: T<B>) -> T<B> {
     }
     let lower = if a == 2.0 { x } else { B::float_powf_scalar(x, (a - 1.0).into()) };
     B::float_mul(B::float_mul_scalar(lower, a.into()), dx)
+}
+
+/// `h = hypot(x, y)`: `(x / h) dx + (y / h) dy`, 0 where `h` is 0. The quotients are at most 1, and so
+/// nothing overflows that `hypot` itself does not.
+pub(super) fn hypot<B: Backend>(x: DualTensor<B>, y: DualTensor<B>) -> DualTensor<B> {
+    let primal = B::float_hypot(x.primal.clone(), y.primal.clone());
+    if x.tangent.is_none() && y.tangent.is_none() {
+        return DualTensor::constant(primal);
+    }
+    let h = one_where_zero::<B>(primal.clone(), primal.clone());
+    let along = |x: T<B>, dx: T<B>| B::float_mul(B::float_div(x, h.clone()), dx);
+    let tangent =
+        sum::<B>(x.tangent.map(|dx| along(x.primal, dx)), y.tangent.map(|dy| along(y.primal, dy)));
+    DualTensor { primal, tangent }
 }
 
 /// `atan2(y, x)`: `(x dy - y dx) / (x^2 + y^2)`.
@@ -124,7 +137,7 @@ pub(super) fn inside<B: Backend>(
     min: Option<Scalar>,
     max: Option<Scalar>,
 ) -> T<B> {
-    let dtype = get_device_settings::<B>(&B::float_device(&x)).bool_dtype;
+    let dtype = get_or_init_device_settings::<B>(&x.device()).bool_dtype;
     let dx = match min {
         Some(min) => B::float_mask_fill(dx, B::float_lower_elem(x.clone(), min, dtype), 0.into()),
         None => dx,

@@ -6,8 +6,8 @@
 
 use std::f64::consts::FRAC_2_SQRT_PI;
 
-use burn::tensor::backend::Backend;
-use burn::tensor::ops::FloatTensor as T;
+use burn::backend::Backend;
+use burn::backend::tensor::FloatTensor as T;
 
 /// `1 / x`: `-y^2 dx`.
 pub(super) fn recip<B: Backend>(_: T<B>, y: T<B>, dx: T<B>) -> T<B> {

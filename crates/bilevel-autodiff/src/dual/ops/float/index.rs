@@ -1,28 +1,27 @@
 //! Scattering, joining and sampling.
 
-use burn::tensor::IndexingUpdateOp;
-use burn::tensor::backend::Backend;
-use burn::tensor::ops::grid_sample::float_grid_sample_2d_ref;
-use burn::tensor::ops::{GridSampleOptions, IntTensor};
+use burn::backend::Backend;
+use burn::backend::ops::GridSampleOptions;
+use burn::backend::ops::grid_sample::float_grid_sample_2d_ref;
+use burn::backend::tensor::{FloatTensor, IndexingUpdateOp};
 
 use crate::dual::tensor::{jointly_linear, no_tangent, zeros_like};
 use crate::dual::{Dual, DualTensor};
 
-/// Assignments and sums are linear; products and extrema by index have no rule.
-pub(super) fn scatter_nd<B: Backend>(
+/// An update `f` of `x` by `values` at indices: assignments and sums are linear in both; products and
+/// extrema have no rule.
+pub(super) fn update<B: Backend>(
     x: DualTensor<B>,
-    indices: IntTensor<B>,
     values: DualTensor<B>,
     how: IndexingUpdateOp,
+    name: &str,
+    f: impl Fn(FloatTensor<B>, FloatTensor<B>) -> FloatTensor<B>,
 ) -> DualTensor<B> {
     match how {
-        IndexingUpdateOp::Assign | IndexingUpdateOp::Add => {
-            jointly_linear(x, values, |x, v| B::float_scatter_nd(x, indices.clone(), v, how))
-        }
+        IndexingUpdateOp::Assign | IndexingUpdateOp::Add => jointly_linear(x, values, f),
         _ => {
-            let name = "float_scatter_nd with a product, minimum or maximum";
-            let (x, values) = (no_tangent(x, name), no_tangent(values, name));
-            DualTensor::constant(B::float_scatter_nd(x, indices, values, how))
+            let name = format!("{name} with a product, minimum or maximum");
+            DualTensor::constant(f(no_tangent(x, &name), no_tangent(values, &name)))
         }
     }
 }

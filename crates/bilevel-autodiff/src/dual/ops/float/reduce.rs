@@ -5,9 +5,8 @@
 
 use std::ops::Range;
 
-use burn::tensor::backend::Backend;
-use burn::tensor::ops::{FloatTensor as T, IntTensor};
-use burn::tensor::{IntDType, Shape, Slice, TensorMetadata, get_device_settings};
+use burn::backend::tensor::{FloatTensor as T, IntTensor};
+use burn::backend::{Backend, IntDType, Shape, Slice, TensorMetadata, get_or_init_device_settings};
 
 use crate::dual::DualTensor;
 
@@ -32,23 +31,18 @@ pub(super) fn at_index<B: Backend>(
     if x.tangent.is_none() {
         return DualTensor::constant(plain(x.primal));
     }
-    let int = get_device_settings::<B>(&B::float_device(&x.primal)).int_dtype;
+    let int = get_or_init_device_settings::<B>(&x.primal.device()).int_dtype;
     let (y, indices) = with_indices(x.primal, int);
     gathered(y, indices, x.tangent, dim).0
 }
 
-/// The `k` largest entries in descending order: the head of a sort, for backends and `Autodiff` sort
-/// with indices but need not rank with them.
+/// The `k` largest entries in descending order.
 pub(super) fn topk<B: Backend>(x: DualTensor<B>, dim: usize, k: usize) -> DualTensor<B> {
     at_index(
         x,
         |x| B::float_topk(x, dim, k),
         dim,
-        |x, int| {
-            let (y, indices) = B::float_sort_with_indices(x, dim, true, int);
-            let head = slices(y.rank(), dim, 0..k);
-            (B::float_slice(y, &head), B::int_slice(indices, &head))
-        },
+        |x, int| B::float_topk_with_indices(x, dim, k, int),
     )
 }
 
@@ -98,8 +92,8 @@ pub(super) fn prod_push<B: Backend>(x: T<B>, dx: T<B>, dim: usize) -> T<B> {
 /// Tangent of a running extremum `y` of `x`: each output moves as the latest entry that set it.
 pub(super) fn running_push<B: Backend>(x: T<B>, y: T<B>, dx: T<B>, dim: usize) -> T<B> {
     let shape = x.shape();
-    let device = B::float_device(&x);
-    let settings = get_device_settings::<B>(&device);
+    let device = x.device();
+    let settings = get_or_init_device_settings::<B>(&device);
     let mut along = vec![1; shape.num_dims()];
     along[dim] = shape[dim];
     let positions = B::int_arange(0..shape[dim] as i64, &device, settings.int_dtype);

@@ -143,7 +143,9 @@ macro_rules! max_pool {
             ceil_mode: bool,
         ) -> FloatTensor<Self> {
             if x.tangent.is_some() {
-                Self::$with_indices(x, kernel_size, stride, padding, dilation, ceil_mode).output
+                let int = get_or_init_device_settings::<B>(&x.device()).int_dtype;
+                Self::$with_indices(x, kernel_size, stride, padding, dilation, ceil_mode, int)
+                    .output
             } else {
                 let y = B::$pool(x.primal, kernel_size, stride, padding, dilation, ceil_mode);
                 DualTensor::constant(y)
@@ -157,9 +159,10 @@ macro_rules! max_pool {
             padding: $size,
             dilation: $size,
             ceil_mode: bool,
+            int: IntDType,
         ) -> $pooled<Self> {
             let pooled =
-                B::$with_indices(x.primal, kernel_size, stride, padding, dilation, ceil_mode);
+                B::$with_indices(x.primal, kernel_size, stride, padding, dilation, ceil_mode, int);
             let tangent = x.tangent.map(|dx| entries::<B>(dx, pooled.indices.clone()));
             $pooled::new(DualTensor { primal: pooled.output, tangent }, pooled.indices)
         }

@@ -1,8 +1,7 @@
 //! The tangent rules of module operations that are more than one call to the operation itself.
 
-use burn::tensor::backend::Backend;
-use burn::tensor::ops::{FloatTensor, IntTensor};
-use burn::tensor::{Shape, TensorMetadata};
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, Shape, TensorMetadata};
 
 use crate::dual::DualTensor;
 use crate::dual::tensor::sum;
@@ -34,7 +33,11 @@ pub(super) fn affine<B: Backend>(
 }
 
 /// A vector along one axis of `shape`, repeated along all others.
-fn broadcast<B: Backend>(vector: FloatTensor<B>, shape: Shape, axis: usize) -> FloatTensor<B> {
+pub(super) fn broadcast<B: Backend>(
+    vector: FloatTensor<B>,
+    shape: Shape,
+    axis: usize,
+) -> FloatTensor<B> {
     let mut column = vec![1; shape.num_dims()];
     column[axis] = shape[axis];
     B::float_expand(B::float_reshape(vector, Shape::from(column)), shape)
@@ -49,40 +52,4 @@ pub(super) fn entries<B: Backend>(x: FloatTensor<B>, indices: IntTensor<B>) -> F
     let picked =
         B::float_gather(2, B::float_reshape(x, x_flat), B::int_reshape(indices, flat(out.clone())));
     B::float_reshape(picked, out)
-}
-
-/// `y = γ·n + β` with `n = (x - mean x)/s`, `s² = var x + ε`, over the last axis. Its tangent is
-/// `γ·dn + dγ·n + dβ` with `dn = (c - n·mean(n·c))/s`, `c = dx - mean dx`.
-pub(super) fn layer_norm<B: Backend>(
-    x: DualTensor<B>,
-    gamma: DualTensor<B>,
-    beta: Option<DualTensor<B>>,
-    epsilon: f64,
-) -> DualTensor<B> {
-    let (beta, dbeta) = split(beta);
-    let primal = B::layer_norm(x.primal.clone(), gamma.primal.clone(), beta, epsilon);
-    let shape = primal.shape();
-    let last = shape.num_dims() - 1;
-    let rows = |v| broadcast::<B>(v, shape.clone(), last);
-    let centre = |x: FloatTensor<B>| {
-        let mean = B::float_mean_dim(x.clone(), last);
-        B::float_sub(x, mean)
-    };
-
-    let mut tangent = dbeta.map(rows);
-    if x.tangent.is_some() || gamma.tangent.is_some() {
-        let centred = centre(x.primal);
-        let variance = B::float_mean_dim(B::float_mul(centred.clone(), centred.clone()), last);
-        let s = B::float_sqrt(B::float_add_scalar(variance, epsilon.into()));
-        let n = B::float_div(centred, s.clone());
-        let along_x = x.tangent.map(|dx| {
-            let c = centre(dx);
-            let mean = B::float_mean_dim(B::float_mul(n.clone(), c.clone()), last);
-            let dn = B::float_div(B::float_sub(c, B::float_mul(n.clone(), mean)), s);
-            B::float_mul(rows(gamma.primal), dn)
-        });
-        let along_gamma = gamma.tangent.map(|dgamma| B::float_mul(rows(dgamma), n));
-        tangent = sum::<B>(tangent, sum::<B>(along_x, along_gamma));
-    }
-    DualTensor { primal, tangent }
 }

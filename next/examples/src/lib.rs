@@ -1,1 +1,0 @@
-//! Holds nothing: the examples lie beside this folder, one file each.
