@@ -1,4 +1,4 @@
-//! A lower level with many solutions.
+//! A lower level with several solutions.
 
 use bilevel_core::{BilevelProblem, Error};
 use burn::tensor::{Device, Tensor};
@@ -12,22 +12,22 @@ use crate::{Instance, Values};
 /// F = (x - y_2)^2 / 2 + (y_1 - 1)^2 / 2,   f = y_1^2 / 2 - x y_1
 /// ```
 ///
-/// The lower level does not determine `y_2`. Answer: x = 1, y = (1, 1). A method that follows f alone
-/// leaves `y_2` at its start: from `y_2 = 0` it stays at x <= 1/2, whatever its number of steps.
+/// The lower level does not determine `y_2`. Solution: x = 1, y = (1, 1). A method that uses f alone leaves
+/// `y_2` at its start: from `y_2 = 0` it stays at x <= 1/2 for any number of steps.
 ///
 /// Source: BDA, Eq. 5, with s_u = 0.7, s_l = 0.2 and K = 16 lower steps.
 #[derive(Clone, Copy, Debug)]
 pub struct BdaCounterexample;
 
 impl BdaCounterexample {
-    /// The answer: x.
+    /// The solution: x.
     pub const X: f64 = 1.0;
-    /// The answer: y.
+    /// The solution: y.
     pub const Y: [f64; 2] = [1.0, 1.0];
     /// The bounds of x.
     pub const BOUNDS: [f64; 2] = [-100.0, 100.0];
 
-    /// From `x` and `y`.
+    /// At the start `x`, `y`.
     ///
     /// # Errors
     /// If a start is not finite.

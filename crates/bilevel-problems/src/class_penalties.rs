@@ -1,4 +1,4 @@
-//! Softmax regression with one penalty a class.
+//! Softmax regression with one penalty per class.
 
 use bilevel_core::BilevelProblem;
 use bilevel_models::cross_entropy;
@@ -7,23 +7,24 @@ use burn::tensor::{Device, Tensor};
 
 use crate::{LabelledRows, Values};
 
-/// `class-penalties`: how much to hold back each class of a softmax regression.
+/// `class-penalties`: how strongly to regularise each class of a softmax regression.
 ///
 /// ```text
 /// F = mean_i -log softmax(a_i W)[b_i]                                     over validation rows
 /// f = mean_i -log softmax(a_i W)[b_i] + 1/2 sum_c exp(x_c) norm(W_c)^2    over training rows
 /// ```
 ///
-/// W has one column W_c a class, without an intercept. f is strongly convex in W, by at least `min_c exp(x_c)`.
+/// W has one column W_c per class and no intercept. f is strongly convex in W, with constant at least
+/// `min_c exp(x_c)`.
 ///
 /// # Shapes
 /// - x: `[k]`
 /// - W: `[p, k]`
 /// - batch: inputs `[n, p]`, classes `[n]`, each less than k
 ///
-/// Source: the benchmark of M. Dagréou, P. Ablin, S. Vaiter, T. Moreau, "A framework for bilevel optimization that
-/// enables stochastic and global variance reduction algorithms", 2022, benchmark_bilevel, where the data is
-/// covtype. 20newsgroups (p = 130107, k = 20) under these losses is not theirs.
+/// Source: benchmark_bilevel, the benchmark of M. Dagréou, P. Ablin, S. Vaiter, T. Moreau, "A framework for
+/// bilevel optimization that enables stochastic and global variance reduction algorithms", 2022, with covtype
+/// as data. The source does not use 20newsgroups (p = 130107, k = 20) with these losses.
 #[derive(Clone, Copy, Debug)]
 pub struct ClassPenalties;
 
@@ -35,7 +36,7 @@ pub struct ClassWeights {
 }
 
 impl ClassWeights {
-    /// These values, `[p, k]`.
+    /// With the given values, `[p, k]`.
     pub fn new(values: Tensor<2>) -> Self {
         Self { values: Param::from_tensor(values) }
     }
@@ -69,7 +70,7 @@ impl BilevelProblem for ClassPenalties {
     }
 
     fn lower_loss(&self, x: &Values, w: &ClassWeights, training: &LabelledRows) -> Tensor<1> {
-        // Squares are summed over features first: k products with a penalty, and not p k.
+        // Sums the squares over features first: k products with a penalty instead of p k.
         let squares = w.values.val().powi_scalar(2).sum_dim(0).squeeze_dim(0);
         w.loss(training) + (x.val().exp() * squares).sum() * 0.5
     }

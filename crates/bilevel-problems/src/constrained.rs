@@ -12,14 +12,14 @@ use crate::{Instance, Values};
 /// F = norm(y - c)^2 / 2 + r norm(x - d)^2 / 2,   f = norm(y - x)^2 / 2
 /// ```
 ///
-/// The constraint is active at both answers. As one of the upper level, y = x and the KKT point is
-/// `x = (c + r d - m) / (1 + r)` with the multiplier m that makes the sum s. As one of the lower level, y is
-/// the projection of x onto `sum(y) <= s`, and F determines x across and along `e = (1, 1, 1)` one by one:
-/// `x = (c + r d) / (1 + r)` across, `x = d` along.
+/// The constraint is active at both solutions. As a constraint of the upper level, it gives y = x and the KKT
+/// point `x = (c + r d - m) / (1 + r)` with the multiplier m for which the sum is s. As a constraint of the
+/// lower level, it makes y the projection of x onto `sum(y) <= s`; F then determines x separately along and
+/// orthogonal to `e = (1, 1, 1)`: `x = (c + r d) / (1 + r)` orthogonal to e, `x = d` along e.
 #[derive(Clone, Copy, Debug)]
 pub struct Constrained;
 
-/// An answer of [`Constrained`].
+/// A solution of [`Constrained`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ConstrainedAnswer {
     /// x
@@ -38,7 +38,7 @@ impl Constrained {
     const R: f64 = 0.5;
     const S: f64 = 1.0;
 
-    /// From `x` and `y`, with the constraint for methods that take one.
+    /// At the start `x`, `y`, with the constraint for methods that handle one.
     ///
     /// # Errors
     /// If a start is not finite.
@@ -66,7 +66,7 @@ impl Constrained {
         Ok((Instance::new(Self, &x, &y, ())?, constraint))
     }
 
-    /// `h(y)`, by how much the constraint is violated.
+    /// `h(y)`, the violation of the constraint.
     pub fn violation(y: &[f64]) -> f64 {
         y.iter().sum::<f64>() - Self::S
     }
@@ -79,7 +79,7 @@ impl Constrained {
         ConstrainedAnswer { x, y: x, multiplier }
     }
 
-    /// The answer with the constraint on the lower level.
+    /// The solution with the constraint on the lower level.
     pub fn lower_answer() -> ConstrainedAnswer {
         let mean = |v: &[f64; 3]| v.iter().sum::<f64>() / 3.0;
         let across: [f64; 3] = std::array::from_fn(|i| {

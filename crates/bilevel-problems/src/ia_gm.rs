@@ -1,4 +1,4 @@
-//! A convex lower level with many solutions, in many dimensions.
+//! A convex lower level with several solutions, in high dimension.
 
 use bilevel_core::{BilevelProblem, Error};
 use burn::tensor::{Device, Tensor};
@@ -12,7 +12,7 @@ use crate::{Instance, Pair, Values};
 /// F = norm(x - y_2)^4 + norm(y_1 - e)^4,   f = norm(y_1)^2 / 2 - <x, y_1>
 /// ```
 ///
-/// with e the vector of ones. Answer: x = y_1 = y_2 = e. The lower level does not determine `y_2`; a
+/// with e the vector of ones. Solution: x = y_1 = y_2 = e. The lower level does not determine `y_2`; a
 /// learned start does.
 ///
 /// Source: IAPTT-GM, Eq. 13.
@@ -22,12 +22,12 @@ pub struct IaGmConvex;
 impl IaGmConvex {
     /// The dimension n of the source.
     pub const SIZE: usize = 50;
-    /// Every entry of the answer, of x and of y.
+    /// Every entry of the solution, of x and of y.
     pub const ANSWER: f64 = 1.0;
     /// The bounds of every entry of x.
     pub const BOUNDS: [f64; 2] = [-100.0, 100.0];
 
-    /// With every entry of x and of y as given.
+    /// With all entries of x equal to `x` and all entries of y equal to `y`.
     ///
     /// # Errors
     /// If a start is not finite.

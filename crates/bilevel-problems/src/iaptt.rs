@@ -20,9 +20,9 @@ use crate::{Instance, Values};
 pub struct IapttNumeric;
 
 impl IapttNumeric {
-    /// The answer: x.
+    /// The solution: x.
     pub const X: f64 = 11.0 * PI / 4.0;
-    /// The answer: y.
+    /// The solution: y.
     pub const Y: f64 = -2.0;
     /// The bounds of x.
     pub const UPPER_BOUNDS: [f64; 2] = [1.0, 10.0];
@@ -31,7 +31,7 @@ impl IapttNumeric {
     /// The starts (x, y) of the source.
     pub const STARTS: [(f64, f64); 3] = [(1.0, 2.0), (5.0, 1.0), (7.0, -1.0)];
 
-    /// From `x` and `y`.
+    /// At the start `x`, `y`.
     ///
     /// # Errors
     /// If a start is not finite.

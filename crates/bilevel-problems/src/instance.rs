@@ -1,11 +1,11 @@
-//! A problem at a start.
+//! A problem with a start.
 
 use bilevel_core::{AutodiffOracle, BilevelProblem, Data, Error, FullBatch, Oracle};
 use bilevel_program::Vector;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// A problem at a start, its type erased: what every method takes.
+/// A problem with a start and an erased type: the input of every method.
 pub struct Instance {
     /// The losses and their derivatives.
     pub oracle: Box<dyn Oracle>,
@@ -16,10 +16,10 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// `problem` with the same data on both levels, from the values of `x` and `y`.
+    /// `problem` with the same data on both levels, starting from the values of `x` and `y`.
     ///
     /// # Errors
-    /// As [`AutodiffOracle::new`]: a loss that is not one finite number at the start.
+    /// Those of [`AutodiffOracle::new`]: a loss that is not one finite number at the start.
     pub fn new<P>(problem: P, x: &P::Upper, y: &P::Lower, data: P::Batch) -> Result<Self, Error>
     where
         P: BilevelProblem + 'static,
@@ -27,10 +27,10 @@ impl Instance {
         Self::with_data(problem, x, y, FullBatch { upper: data.clone(), lower: data })
     }
 
-    /// `problem` from the values of `x` and `y`.
+    /// `problem`, starting from the values of `x` and `y`.
     ///
     /// # Errors
-    /// As [`AutodiffOracle::new`].
+    /// Those of [`AutodiffOracle::new`].
     pub fn with_data<P>(
         problem: P,
         x: &P::Upper,
@@ -54,7 +54,7 @@ pub struct Values {
 }
 
 impl Values {
-    /// With these values, in the float type of the device.
+    /// With the given values, in the float type of the device.
     pub fn new(values: &[f64], device: &Device) -> Self {
         Self { values: Param::from_tensor(vector(values, device)) }
     }
@@ -75,7 +75,7 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// With these values.
+    /// With the given values.
     pub fn new(first: &[f64], second: &[f64], device: &Device) -> Self {
         Self {
             first: Param::from_tensor(vector(first, device)),

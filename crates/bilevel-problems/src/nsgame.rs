@@ -1,4 +1,4 @@
-//! A bilevel problem that can be played as a game.
+//! A bilevel problem that can be solved as a game.
 
 use bilevel_core::{BilevelProblem, Error};
 use burn::tensor::{Device, Tensor};
@@ -13,20 +13,20 @@ use crate::{Instance, Pair, Values};
 /// f = -<x, y_1> + norm(y_1)^2 / 2 + norm(x - y_2)^2 / 2
 /// ```
 ///
-/// with e the vector of ones. Answer: x = y_1 = y_2 = e.
+/// with e the vector of ones. Solution: x = y_1 = y_2 = e.
 ///
-/// Source: NSGame, Eqs. 9 and 10: with the rates 0.005 for x and 0.5 for y the game converges to the
-/// answer, with the rates swapped it does not.
+/// Source: NSGame, Eqs. 9 and 10: with rates 0.005 for x and 0.5 for y the game converges to the solution;
+/// with the rates swapped it does not.
 #[derive(Clone, Copy, Debug)]
 pub struct NsgameToy;
 
 impl NsgameToy {
     /// The dimension n of the source.
     pub const SIZE: usize = 5;
-    /// Every entry of the answer.
+    /// Every entry of the solution.
     pub const ANSWER: f64 = 1.0;
 
-    /// From `x`, `y_1` and `y_2`.
+    /// At the start `x`, `y_1`, `y_2`.
     ///
     /// # Errors
     /// If a start is not finite.

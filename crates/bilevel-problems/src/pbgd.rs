@@ -12,8 +12,8 @@ use crate::{Instance, Values};
 /// f = (y + x)^2 + x sin^2(x + y)
 /// ```
 ///
-/// The lower level is not convex, but `y = -x` is its only stationary point: there it satisfies the
-/// Polyak-Lojasiewicz inequality. So the problem is to minimise `F(x, -x)`.
+/// The lower level is not convex, but `y = -x` is its only stationary point: it satisfies the
+/// Polyak-Lojasiewicz inequality there. So the problem is to minimise `F(x, -x)`.
 ///
 /// Source: V-PBGD, Section 5.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +23,7 @@ impl PbgdToy {
     /// The bounds of x.
     pub const BOUNDS: [f64; 2] = [0.0, 3.0];
 
-    /// From `x` and `y`.
+    /// At the start `x`, `y`.
     ///
     /// # Errors
     /// If a start is not finite.
@@ -31,7 +31,7 @@ impl PbgdToy {
         Instance::new(Self, &Values::new(&[x], device), &Values::new(&[y], device), ())
     }
 
-    /// From many starts side by side, the losses their sums: start i has number i of x and of y.
+    /// With many starts in one batch: the losses are sums, and start i is entry i of x and of y.
     ///
     /// # Errors
     /// If a start is not finite.
@@ -39,7 +39,7 @@ impl PbgdToy {
         Instance::new(Self, &Values::new(x, device), &Values::new(y, device), ())
     }
 
-    /// The local minima of `F(x, -x)` within the bounds, in order.
+    /// The local minima of `F(x, -x)` within the bounds, in increasing order.
     pub fn minima() -> Vec<f64> {
         const CELLS: u32 = 3000;
         let [low, high] = Self::BOUNDS;
@@ -49,7 +49,7 @@ impl PbgdToy {
             minima.push(low);
         }
         for cell in 0..CELLS {
-            // The slope passes zero upwards: halve the cell.
+            // The slope changes from negative to positive: bisect the cell.
             let (mut left, mut right) = (at(cell), at(cell + 1));
             if Self::slope(left) > 0.0 || Self::slope(right) <= 0.0 {
                 continue;

@@ -1,4 +1,4 @@
-//! Quadratic surfaces with few lower steps, or with a singular lower Hessian.
+//! Quadratic problems with few lower steps, or with a singular lower Hessian.
 
 use bilevel_core::{BilevelProblem, Error};
 use bilevel_program::Batch;
@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::instance::squared_norm;
 use crate::{Instance, Values};
 
-/// Which of the two surfaces.
+/// Which of the two problems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variant {
     /// `F = norm(u)^2 + norm(v)^2`, `f = q(1 - u - v)`
@@ -18,21 +18,21 @@ pub enum Variant {
     B,
 }
 
-/// `penalty-smooth`: x = u, y = v in R^10 and `q(w) = norm(w)^2`. Trials are independent, and an instance
-/// holds several of them side by side, its losses their sums: trial i has the numbers 10 i to 10 i + 9.
+/// `penalty-smooth`: x = u, y = v in R^10 and `q(w) = norm(w)^2`. An instance holds several independent
+/// trials in one batch and its losses are their sums: trial i has entries 10 i to 10 i + 9.
 ///
-/// Answers: u = v = 1/2 for [`Variant::A`], u = v = 0 for [`Variant::B`].
+/// Solutions: u = v = 1/2 for [`Variant::A`], u = v = 0 for [`Variant::B`].
 ///
 /// Source: penalty method, Fig. 1.
 #[derive(Clone, Copy, Debug)]
 pub struct PenaltySmooth(pub Variant);
 
-/// `penalty-singular`: the same with `q(w) = w' A'A w`, `A'A` a random projection of rank [`Self::RANK`]:
-/// singular, and not ill-conditioned beside that.
+/// `penalty-singular`: the same with `q(w) = w' A'A w`, where `A'A` is a random projection of rank
+/// [`Self::RANK`]: singular, but otherwise well-conditioned.
 ///
-/// The lower level determines v up to the null space of A. Of its solutions F wants, for
-/// [`Variant::A`]: u = v = 1/2 in the range of A', both 0 in its null space; for [`Variant::B`]:
-/// u = v in the range and v = 0, so that Au = 0.
+/// The lower level determines v up to the null space of A. Among its solutions F selects, for [`Variant::A`],
+/// u = v = 1/2 in the range of A' and both 0 in its null space; for [`Variant::B`], u = v in the range and v
+/// = 0, so that Au = 0.
 ///
 /// Source: penalty method, Fig. 2.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +42,8 @@ pub struct PenaltySingular(pub Variant);
 pub const SIZE: usize = 10;
 
 impl PenaltySmooth {
-    /// So many trials, from u and v in the cube of side 10 around 0, drawn by the number of the trial.
+    /// With the given number of trials. u and v are drawn from the cube of side 10 around 0, seeded by the
+    /// index of the trial.
     ///
     /// # Errors
     /// If there are none.
@@ -50,7 +51,7 @@ impl PenaltySmooth {
         instance(self.0, |_| identity(), trials, device)
     }
 
-    /// The square of the distance of one trial from the answer.
+    /// The squared distance of one trial from the solution.
     pub fn distance(self, u: &[f64], v: &[f64]) -> f64 {
         let answer = if self.0 == Variant::A { 0.5 } else { 0.0 };
         u.iter().chain(v).map(|w| (w - answer).powi(2)).sum()
@@ -61,8 +62,8 @@ impl PenaltySingular {
     /// The rank of A.
     pub const RANK: usize = 5;
 
-    /// So many trials, from u and v in the cube of side 10 around 0, drawn as A is by the number of the
-    /// trial.
+    /// With the given number of trials. u and v are drawn from the cube of side 10 around 0, seeded like A by
+    /// the index of the trial.
     ///
     /// # Errors
     /// If there are none.
@@ -70,7 +71,7 @@ impl PenaltySingular {
         instance(self.0, Self::matrix, trials, device)
     }
 
-    /// A of one trial: [`Self::RANK`] orthonormal rows and else zeros.
+    /// A of one trial: [`Self::RANK`] orthonormal rows, the others zero.
     pub fn matrix(trial: u64) -> Vec<Vec<f64>> {
         let mut rng = ChaCha8Rng::seed_from_u64(!trial);
         let mut rows: Vec<Vec<f64>> = Vec::new();
@@ -87,9 +88,9 @@ impl PenaltySingular {
         rows
     }
 
-    /// The square of the distance of one trial from its nearest answer.
+    /// The squared distance of one trial from its nearest solution.
     pub fn distance(self, trial: u64, u: &[f64], v: &[f64]) -> f64 {
-        // In coordinates along the rows of A and along the rest.
+        // In the row space of A and its orthogonal complement.
         let rows = Self::matrix(trial);
         let project = |w: &[f64]| -> Vec<f64> {
             let mut range = vec![0.0; SIZE];
@@ -102,7 +103,7 @@ impl PenaltySingular {
         let ones = [1.0; SIZE];
         let far = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
         match self.0 {
-            // P(u) = P(v) = P(1)/2, and nothing in the null space.
+            // P(u) = P(v) = P(1)/2, and zero in the null space.
             Variant::A => {
                 let half: Vec<f64> = project(&ones).iter().map(|r| r / 2.0).collect();
                 far(u, &half) + far(v, &half)
@@ -113,7 +114,7 @@ impl PenaltySingular {
     }
 }
 
-/// The matrices A of `q(w) = norm(A w)^2`, one a trial: `[trials, 10, 10]`.
+/// The matrices A of `q(w) = norm(A w)^2`, one per trial: `[trials, 10, 10]`.
 #[derive(Clone, Debug, Batch)]
 pub struct Matrix {
     rows: Tensor<3>,

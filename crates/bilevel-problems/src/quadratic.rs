@@ -1,4 +1,4 @@
-//! Two quadratic levels: everything has a closed form.
+//! Two quadratic levels with closed forms.
 
 use bilevel_core::{Batches, BilevelProblem, Error, FullBatch};
 use bilevel_program::Batch;
@@ -16,14 +16,14 @@ use crate::{Instance, Values};
 /// y* = A^-1 (C x + b),   dF/dx = r x + C' A^-1 (y* - c)
 /// ```
 ///
-/// A is symmetric with eigenvalues spread evenly from `mu` to 1: `A = H D H` with a reflection
-/// `H = I - 2 w w'`, so that its inverse is `H D^-1 H`. The answer solves a linear system in x.
+/// A is symmetric with eigenvalues equally spaced from `mu` to 1: `A = H D H` with a reflection
+/// `H = I - 2 w w'`, so that its inverse is `H D^-1 H`. The solution solves a linear system in x.
 #[derive(Clone, Debug)]
 pub struct Quadratic {
     eigenvalues: Vec<f64>,
     /// w, of norm 1.
     axis: Vec<f64>,
-    /// C, n rows of m.
+    /// C, n rows of length m.
     coupling: Vec<Vec<f64>>,
     b: Vec<f64>,
     c: Vec<f64>,
@@ -31,7 +31,8 @@ pub struct Quadratic {
 }
 
 impl Quadratic {
-    /// With m upper and n lower variables, the least eigenvalue `mu` of A, and all else drawn from `seed`.
+    /// With x of dimension m, y of dimension n and `mu` the smallest eigenvalue of A; everything else is
+    /// drawn from `seed`.
     ///
     /// # Errors
     /// If m or n is 0, or mu not in (0, 1].
@@ -60,21 +61,21 @@ impl Quadratic {
         })
     }
 
-    /// From `x` and `y`.
+    /// At the start `x`, `y`.
     ///
     /// # Errors
-    /// If a start has not m or n numbers, or one that is not finite.
+    /// If a start does not have m or n entries, or is not finite.
     pub fn at(&self, x: &[f64], y: &[f64], device: &Device) -> Result<Instance, Error> {
         self.check_start(x, y)?;
         let (x, y) = (Values::new(x, device), Values::new(y, device));
         Instance::with_data(self.losses(), &x, &y, self.data(device))
     }
 
-    /// From `x` and `y`, each level the mean of `batches` losses, which [`Quadratic::terms`] has in plain
-    /// numbers: `Sample(i)` is batch i of its level.
+    /// At the start `x`, `y`, where each level is the mean of `batches` losses, given by [`Quadratic::terms`]
+    /// in plain numbers: `Sample(i)` is batch i of its level.
     ///
     /// # Errors
-    /// As [`Quadratic::at`], and if there are no batches.
+    /// Those of [`Quadratic::at`], and if there are no batches.
     pub fn stochastic(
         &self,
         x: &[f64],
@@ -115,8 +116,8 @@ impl Quadratic {
         Batches::new(data.clone(), data)
     }
 
-    /// The problem as the mean of `batches` problems: A, C, b and c differ from the mean by numbers of the
-    /// order of `noise`, drawn from the batch's number; all of them sum to zero.
+    /// The problem as the mean of `batches` problems. A, C, b and c differ from their means by perturbations
+    /// of the order of `noise`, seeded by the index of the batch; the perturbations sum to zero.
     pub fn terms(&self, batches: usize, noise: f64) -> Vec<QuadraticTerms> {
         let (n, m) = (self.b.len(), self.coupling.first().map_or(0, Vec::len));
         let mut rng = ChaCha8Rng::seed_from_u64(batches as u64);
@@ -142,7 +143,7 @@ impl Quadratic {
                 r: self.r,
             };
             for row in 0..n {
-                // On the diagonal alone: A stays symmetric, and definite where the noise is below mu.
+                // Only on the diagonal: A stays symmetric, and positive definite if the noise is below mu.
                 terms.a[row][row] += on_a[i][row];
                 terms.b[row] += on_b[i][row];
                 terms.c[row] += on_target[i][row];
@@ -155,7 +156,7 @@ impl Quadratic {
         (0..batches).map(term).collect()
     }
 
-    /// The problem itself in plain numbers.
+    /// The problem itself, in plain numbers.
     pub fn plain(&self) -> QuadraticTerms {
         QuadraticTerms {
             a: self.matrix(),
@@ -220,8 +221,8 @@ impl Quadratic {
     }
 }
 
-/// The losses of [`Quadratic`], or of one of its batches, in plain numbers, with their derivatives: what
-/// a method's formulas are transcribed in.
+/// The losses of [`Quadratic`], or of one of its batches, and their derivatives in plain numbers, for tests
+/// that write out the formulas of a method.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuadraticTerms {
     a: Vec<Vec<f64>>,
@@ -258,7 +259,7 @@ impl QuadraticTerms {
         self.hessian(y).iter().zip(self.pull(x)).map(|(a, p)| a - p).collect()
     }
 
-    /// `f_x = -C' y`, and so `f_xy' v = -C' v`.
+    /// `f_x = -C' y`, hence `f_xy' v = -C' v`.
     pub fn lower_x(&self, y: &[f64]) -> Vec<f64> {
         let columns = self.coupling.first().map_or(0, Vec::len);
         let column = |j: usize| self.coupling.iter().zip(y).map(|(row, y)| row[j] * y).sum::<f64>();

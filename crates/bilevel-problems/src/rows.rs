@@ -3,12 +3,12 @@
 use bilevel_program::Batch;
 use burn::tensor::{Int, Tensor};
 
-/// Dense rows, each of a class: the batch of [`FeaturePenalties`](crate::FeaturePenalties) and
+/// Dense rows with one class each: the batch of [`FeaturePenalties`](crate::FeaturePenalties) and
 /// [`ClassPenalties`](crate::ClassPenalties).
 #[derive(Clone, Debug, Batch)]
 pub struct LabelledRows {
     /// `[n, p]`
     pub inputs: Tensor<2>,
-    /// `[n]`, each from 0.
+    /// `[n]`, numbered from 0.
     pub classes: Tensor<1, Int>,
 }

@@ -1,4 +1,4 @@
-//! The answers that the problems claim, held against their losses.
+//! The stated solutions, checked against the losses.
 
 use std::sync::Once;
 
@@ -55,7 +55,7 @@ fn the_quadratic_agrees_with_rad_and_with_differences() {
     }
 }
 
-/// At these answers F is at its least possible value, 0, and the lower level is stationary.
+/// At these solutions F attains its minimum, 0, and the lower level is stationary.
 #[test]
 fn answers_with_nothing_left_to_gain() {
     let device = device();
@@ -81,7 +81,7 @@ fn no_lower_solution_of_iaptt_is_better_than_its_answer() {
     let [low, high] = IapttNumeric::UPPER_BOUNDS;
     for step in 0..=9000 {
         let x = low + (high - low) * f64::from(step) / 9000.0;
-        // The minima in y have x y = pi/2 + 2 k pi.
+        // The minima in y satisfy x y = pi/2 + 2 k pi.
         for k in -4..=4 {
             let y = (0.5 + 2.0 * f64::from(k)) * std::f64::consts::PI / x;
             assert!(y.abs() > 2.0 || x + x * y >= best - 1e-9, "({x}, {y})");
@@ -108,7 +108,7 @@ fn the_distances_of_the_penalty_problems_are_zero_at_answers_alone() {
     let (half, zero) = ([0.5; 10], [0.0; 10]);
     assert_eq!(PenaltySmooth(Variant::A).distance(&half, &half), 0.0);
     assert_eq!(PenaltySmooth(Variant::B).distance(&zero, &zero), 0.0);
-    // The range of A' holds the answer of the singular problem.
+    // The solution of the singular problem lies in the range of A'.
     let mut range = [0.0; 10];
     for row in PenaltySingular::matrix(0) {
         let sum: f64 = row.iter().sum();

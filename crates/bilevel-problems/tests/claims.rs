@@ -1,10 +1,10 @@
-//! What the sources say, against what is seen. A claim that does not hold is a finding, and each finding is
-//! known by name: a new one, or one that went away, fails here.
+//! The claims of the sources against our results. A claim that does not hold is a finding. All findings are
+//! listed here: a new one, or one that disappears, fails the test.
 
 use bilevel_problems::claims;
 use burn::tensor::{Device, FloatDType, IntDType};
 
-/// (problem, method) where we see something else than the source.
+/// (problem, method) for which our result differs from the source.
 const FINDINGS: [(&str, &str); 4] = [
     ("iaptt-numeric", "ia-gm"),
     ("penalty-smooth", "rmd, (b), T = 10"),

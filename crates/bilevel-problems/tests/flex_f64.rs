@@ -1,11 +1,11 @@
-//! The methods on problems with known answers, on flex in f64.
+//! The methods on problems with known solutions, on flex in f64.
 
 use std::sync::Once;
 
 use burn::tensor::{Device, FloatDType, IntDType};
 
 fn device() -> Device {
-    // Burn fixes the element types of a device once a process.
+    // Burn fixes the element types of a device once per process.
     static F64: Once = Once::new();
     F64.call_once(|| Device::flex().configure((FloatDType::F64, IntDType::I64)).unwrap());
     Device::flex()

@@ -1,4 +1,4 @@
-//! The losses of the families on data, held against their formulas in plain loops.
+//! The losses of the problem families on data, compared with their formulas in plain loops.
 
 use std::sync::Once;
 
@@ -62,7 +62,7 @@ fn close(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
     }
 }
 
-/// What the library and the formulas say of one problem at one point.
+/// The values of the library and of the formulas for one problem at one point.
 struct Case<'a> {
     oracle: &'a dyn Oracle,
     x: &'a Vector,
@@ -89,7 +89,7 @@ impl Case<'_> {
     }
 }
 
-/// `mean_i log(1 + exp(-b_i a_i.w))` and its gradient, safe at any score.
+/// `mean_i log(1 + exp(-b_i a_i.w))` and its gradient, stable for any score.
 fn logistic(rows: &Plain, w: &[f64]) -> (f64, Vec<f64>) {
     let n = rows.classes.len() as f64;
     let (mut value, mut slope) = (0.0, vec![0.0; w.len()]);
@@ -130,9 +130,9 @@ fn feature_penalties_are_their_formula() {
         let (train, validation) = (Plain::draw(17, p, 2, rng), Plain::draw(9, p, 2, rng));
         let (x, w) = (draw(p, rng), draw(p, rng));
         check_features(&x, &w, &train, &validation);
-        // The usual start, at which every score lies where pieces of a loss would meet.
+        // The usual start, where all scores are at the breakpoint of a piecewise loss.
         check_features(&x, &vec![0.0; p], &train, &validation);
-        // Wrong and confident: exp overflows there.
+        // Confident wrong scores: exp overflows there.
         let far: Vec<f64> = w.iter().map(|w| 1000.0 * w).collect();
         check_features(&x, &far, &train, &validation);
     }
@@ -203,7 +203,8 @@ fn zeros_are_all_classes_alike() {
     assert!(logits.into_data().iter::<f64>().all(|logit| logit == 0.0));
 }
 
-/// Second derivatives and the way through the lower solution: implicit and unrolled agree, and with differences.
+/// Second derivatives and differentiation through the lower solution: implicit and unrolled hypergradients
+/// agree with each other and with finite differences.
 #[test]
 fn hypergradients_of_both_families_agree_with_differences() {
     let rng = &mut ChaCha8Rng::seed_from_u64(4);

@@ -1,5 +1,5 @@
-//! Peak memory of a step of `nsgame`: it follows y2, not y. One test in a binary of its own: the counter sees
-//! whatever else the process does.
+//! Peak memory of a step of `nsgame`: it depends on the size of y2, not of y. The test has its own binary
+//! because the counter covers the whole process.
 
 use std::alloc::System;
 use std::hint::black_box;
@@ -18,7 +18,7 @@ static HEAP: &PeakMemAlloc<System> = &INSTRUMENTED_SYSTEM;
 const SAMPLES: usize = 512;
 const WIDTH: usize = 64;
 const FEATURES: usize = 4;
-/// Of the numbers between two layers, in f32.
+/// The size of the activations between two layers, in f32.
 const HIDDEN: usize = 4 * SAMPLES * WIDTH;
 
 #[derive(Module, Debug)]
@@ -27,7 +27,7 @@ struct Network {
     fc: Linear,
 }
 
-/// `F` the mean of squares, `f` that with a weight a sample.
+/// `F` is the mean of squares, `f` the same with one weight per sample.
 #[derive(Clone, Copy)]
 struct Squares;
 
@@ -56,15 +56,15 @@ impl SplitProblem for Squares {
     }
 }
 
-/// The most bytes that are allocated at once while `run` runs, above what was there before.
+/// The peak of allocated bytes while `run` runs, above the initial level.
 fn peak<T>(run: impl FnOnce() -> T) -> usize {
     HEAP.reset_peak_memory();
     drop(black_box(run()));
     HEAP.get_peak_memory()
 }
 
-/// The peaks of a gradient of f, of a product of the whole and by the head, and of a step, with a body of
-/// `depth` layers.
+/// The peaks of a gradient of f, of a product of the whole loss, of a product of the head, and of a step,
+/// with a body of `depth` layers.
 fn peaks(depth: usize) -> [usize; 4] {
     let device = Device::flex();
     let mut widths = vec![WIDTH; depth];
@@ -88,7 +88,7 @@ fn peaks(depth: usize) -> [usize; 4] {
     };
     let method = NsGame::new(Rates::new(1e-3, 0.1).unwrap(), "fc");
     let mut solver = JointSolver::new(&split, method, x.clone(), y.clone()).unwrap();
-    // Threads and buffers that stay are made once.
+    // Creates threads and buffers that persist.
     solver.step(0).unwrap();
     [
         peak(|| stage(&split).gradient(Level::Lower, &y, Wrt::Lower)),
@@ -111,7 +111,7 @@ fn the_product_holds_the_head_alone_and_a_step_no_more_than_a_gradient() {
         assert!(step as f64 <= 1.05 * gradient as f64, "{step} bytes, a gradient {gradient}");
         products.push(head);
     }
-    // A lift allocates some pointers a layer, and no copy of its weights.
+    // A lift allocates a few pointers per layer, but no copy of its weights.
     let weights = (16 - 2) * 4 * WIDTH * WIDTH;
     assert!(products[2] < products[0] + weights / 4, "grows with the body: {products:?} bytes");
 }

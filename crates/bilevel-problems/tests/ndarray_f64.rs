@@ -1,4 +1,4 @@
-//! The methods on problems with known answers, on ndarray in f64.
+//! The methods on problems with known solutions, on ndarray in f64.
 
 #![expect(deprecated, reason = "the second backend that runs on any processor")]
 
@@ -7,7 +7,7 @@ use std::sync::Once;
 use burn::tensor::{Device, FloatDType, IntDType};
 
 fn device() -> Device {
-    // Burn fixes the element types of a device once a process.
+    // Burn fixes the element types of a device once per process.
     static F64: Once = Once::new();
     F64.call_once(|| Device::ndarray().configure((FloatDType::F64, IntDType::I64)).unwrap());
     Device::ndarray()

@@ -7,7 +7,7 @@ use super::{Claim, Figure, Findings, Run, Trial, distance};
 use crate::BdaCounterexample as Problem;
 
 const NAME: &str = "bda-counterexample";
-/// The settings of the source. It leaves open how x moves: steps of 0.5, y warm-started.
+/// The settings of the source, which does not say how x moves: here with step size 0.5 and a warm-started y.
 const UPPER: f64 = 0.7;
 const LOWER: f64 = 0.2;
 const STEP: f64 = 0.5;
@@ -15,7 +15,7 @@ const STEPS: usize = 120;
 /// The starts (x, y) of Fig. 1.
 const STARTS: [(f64, [f64; 2]); 3] = [(0.0, [0.0, 0.0]), (0.0, [2.0, 2.0]), (2.0, [2.0, 2.0])];
 
-/// The squared relative distance of x and y from the answer.
+/// The squared relative distance of x and y from the solution.
 fn off(x: &[f64], y: &[f64]) -> f64 {
     (distance(x, &[Problem::X]).powi(2) + distance(y, &Problem::Y).powi(2)) / 3.0
 }
@@ -99,7 +99,7 @@ pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
     }
     figure("bda-steps", "BDA and RHG with K lower steps", curves);
 
-    // Steps to come within one percent of the answer.
+    // Steps until within one percent of the solution.
     let bar = 1e-4;
     let constant = run(device, start, Weight::Constant(0.5), 16)?;
     let adaptive = run(device, start, Weight::Decaying(0.9), 16)?;

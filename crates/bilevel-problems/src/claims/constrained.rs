@@ -1,4 +1,4 @@
-//! Claims on `constrained`: the penalty method takes upper constraints without a projection.
+//! Claims on `constrained`: the penalty method handles upper constraints without a projection.
 
 use bilevel_core::*;
 use burn::tensor::Device;
@@ -8,7 +8,7 @@ use crate::Constrained;
 
 const START: [f64; Constrained::SIZE] = [0.2, -0.5, 0.1];
 const STEPS: usize = 2000;
-/// By how much the constraint may be violated.
+/// The tolerance on the constraint violation.
 const CLOSE: f64 = 1e-4;
 
 pub(super) fn findings(device: &Device) -> Result<Findings, Error> {

@@ -6,12 +6,12 @@ use burn::tensor::Device;
 use super::{Claim, Figure, Findings, Run, Trial, distance};
 use crate::IaGmConvex as Problem;
 
-/// The source does not give its steps.
+/// The source does not give its step sizes.
 const LOWER_STEP: f64 = 0.1;
 const LOWER_STEPS: usize = 10;
 const UPPER_STEP: f64 = 1e-3;
 const STEPS: usize = 1200;
-/// The distance of x, relative, at which a run counts as there.
+/// The relative distance of x at which a run counts as converged.
 const BAR: f64 = 0.05;
 
 fn run(device: &Device, dynamics: impl Dynamics + 'static) -> Result<Run, Error> {

@@ -7,15 +7,15 @@ use super::{Claim, Figure, Findings, Run, Trial, distance};
 use crate::IapttNumeric as Problem;
 
 const NAME: &str = "iaptt-numeric";
-/// The source does not give its steps; these were found by search for `iaptt`, and the other methods take
-/// them as they are. The product of K and the lower step decides: much smaller, and x runs past its
-/// answer; much greater, and x stops at 3 pi/4 or 7 pi/4.
+/// The source does not give its step sizes. These were found by a search for `iaptt`, and the other methods
+/// use the same ones. What matters is the product of K and the lower step size: if it is much smaller, x
+/// overshoots the solution; if it is much larger, x stops at 3 pi/4 or 7 pi/4.
 const LOWER_STEP: f64 = 2.5e-3;
 const LOWER_STEPS: usize = 5;
 const UPPER_STEP: f64 = 0.02;
 const START_STEP: f64 = 0.1;
 const STEPS: usize = 600;
-/// The answer is a kink of the truncated problem, about which x goes to and fro by its step.
+/// The solution is a kink of the truncated problem, around which x oscillates with its step size.
 const CLOSE: f64 = 0.05;
 
 fn descent() -> Result<Descent, Error> {
@@ -30,7 +30,7 @@ fn off(x: &[f64], _: &[f64]) -> f64 {
 
 type Named = (&'static str, bool, Box<dyn HypergradientMethod>);
 
-/// Names, whether they reach the answer by the source, and the methods.
+/// Names, whether the source says that they reach the solution, and the methods.
 fn methods() -> Result<Vec<Named>, Error> {
     let [low, high] = Problem::LOWER_BOUNDS;
     let weight = Weight::Decaying(0.5);

@@ -1,8 +1,8 @@
-//! What the sources say about methods on these problems, and what we see.
+//! Claims of the sources about methods on these problems, and our results.
 //!
-//! [`run`] runs the claims. A claim about a baseline that fails is a claim as well: where it holds, the
-//! baseline failed; where the source's baseline does better with us, that is a finding, and the text of
-//! [`Claim::sees`] tells what was seen.
+//! [`run`] tests the claims. That a baseline fails is a claim as well: it holds if the baseline fails here
+//! too. If the baseline does better here than in the source, that is a finding, and the text of
+//! [`Claim::sees`] describes it.
 
 mod bda;
 mod constrained;
@@ -19,7 +19,7 @@ pub use trial::{Run, Trial, watch};
 use bilevel_core::Error;
 use burn::tensor::Device;
 
-/// One statement of a source, and what became of it.
+/// One claim of a source, and its outcome.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claim {
     /// The problem's name in the catalogue of problems.
@@ -28,9 +28,9 @@ pub struct Claim {
     pub method: String,
     /// What the source says.
     pub says: &'static str,
-    /// What we see.
+    /// What we observe.
     pub sees: String,
-    /// Whether they agree.
+    /// Whether both agree.
     pub holds: bool,
 }
 
@@ -43,20 +43,20 @@ pub struct Curve {
     pub points: Vec<(f64, f64)>,
 }
 
-/// A convergence figure: upper steps to the right, a logarithmic quantity upwards.
+/// A convergence figure: upper steps on the horizontal axis, a quantity on the logarithmic vertical axis.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
     /// The file's name without its ending.
     pub name: String,
     /// The caption.
     pub title: String,
-    /// What is drawn upwards.
+    /// The quantity on the vertical axis.
     pub quantity: &'static str,
     /// The curves.
     pub curves: Vec<Curve>,
 }
 
-/// All that a set of runs found.
+/// The results of a set of runs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Findings {
     /// The table.
@@ -84,7 +84,8 @@ pub const PROBLEMS: [&str; 8] = [
     "constrained",
 ];
 
-/// Runs the claims on one of [`PROBLEMS`], or on all for none, on `device`, whose float type should be f64.
+/// Tests the claims on one of [`PROBLEMS`], or on all if there is none, on `device`, whose float type should
+/// be f64.
 ///
 /// # Errors
 /// If the problem is not one of them, or a lower level diverges.

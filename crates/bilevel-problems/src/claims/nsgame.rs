@@ -8,16 +8,17 @@ use rand_chacha::ChaCha8Rng;
 use super::{Claim, Figure, Findings, distance, watch};
 use crate::NsgameToy;
 
-/// The source draws several and does not give them.
+/// The source uses several and does not list them.
 const STARTS: u64 = 5;
 const STEPS: usize = 4000;
-/// The rates of the source, of x and of y: the first row of the figure, and swapped the second. Both have the
-/// same fixed point: swapped, what is seen is that it is far after these steps, and no proof that it stays so.
+/// The rates of x and of y: those of the first row of the figure in the source, then swapped. Both have the
+/// same fixed point. With swapped rates the runs are far from it after these steps, which does not prove that
+/// they stay so.
 const ROWS: [(&str, f64, f64, &str, bool); 2] = [
     ("x 0.005, y 0.5", 0.005, 0.5, "converges to x = y1 = y2 = 1 from every start", true),
     ("x 0.5, y 0.005", 0.5, 0.005, "does not converge to it", false),
 ];
-/// The distance from the answer at which a run has converged.
+/// The distance from the solution at which a run counts as converged.
 const CLOSE: f64 = 1e-3;
 
 pub(super) fn findings(device: &Device) -> Result<Findings, Error> {

@@ -1,4 +1,4 @@
-//! Claims on `pbgd-toy`: V-PBGD, Section 5, from a thousand starts side by side.
+//! Claims on `pbgd-toy`: V-PBGD, Section 5, from a thousand starts in one batch.
 
 use bilevel_core::*;
 use burn::tensor::Device;
@@ -12,20 +12,20 @@ const STARTS: usize = 1000;
 /// The penalty of the source.
 const PENALTY: f64 = 10.0;
 const STEPS: usize = 3000;
-/// How near a local minimum of `F(x, -x)` a run must end, and how near the lower solution y = -x: what a
-/// penalty of 10 leaves is at most 0.027 and 0.033.
+/// How close a run must end to a local minimum of `F(x, -x)`, and to the lower solution y = -x: a penalty of
+/// 10 leaves an error of at most 0.027 and 0.033.
 const CLOSE: (f64, f64) = (0.03, 0.04);
 
-/// Whether a start ended at a local solution.
+/// Whether a run ended at a local solution.
 fn solved(minima: &[f64], x: f64, y: f64) -> bool {
     (x + y).abs() <= CLOSE.1 && minima.iter().any(|minimum| (x - minimum).abs() <= CLOSE.0)
 }
 
-/// A method with its name, and what is said of it, where something is.
+/// A method with its name, and the source's claim about it, if any.
 type Contender = (&'static str, Box<dyn JointMethod>, Option<(&'static str, bool)>);
 
-/// The gradient penalty is drawn and no more: `norm(f_y)^2` has minima where f has none, at x = 3, and its
-/// source asks that it has not.
+/// The gradient penalty is only drawn, not tested: `norm(f_y)^2` has a minimum at x = 3 where f has none,
+/// which its source excludes by assumption.
 fn contenders() -> Result<[Contender; 4], Error> {
     let fixed = VPbgd::new(Rates::new(0.01, 0.01)?, 10, 0.1, PENALTY)?;
     let fall = Schedule::power(0.05, 0.5);

@@ -1,9 +1,9 @@
 //! Claims on `penalty-smooth` and `penalty-singular`: penalty method, Figs. 1 and 2.
 //!
-//! This differs from the source: plain gradient steps in place of Adam on every level, and no
-//! regularisation of the linear system. On the singular problems the part of v in the null space of A never
-//! leaves its random start, since neither the lower gradient nor the implicit formula sees it; that alone
-//! keeps these methods from the answer.
+//! Differences from the source: plain gradient steps instead of Adam on every level, and no regularisation of
+//! the linear system. On the singular problems the part of v in the null space of A stays at its random
+//! start, since neither the lower gradient nor the implicit formula depends on it; this alone keeps these
+//! methods from the solution.
 
 use bilevel_core::*;
 use burn::tensor::Device;
@@ -11,13 +11,14 @@ use burn::tensor::Device;
 use super::{Claim, Curve, Figure, Findings, Run, Trial, watch};
 use crate::{Instance, PENALTY_SIZE, PenaltySingular, PenaltySmooth, Variant};
 
-/// The trials of the source.
+/// The number of trials of the source.
 const TRIALS: usize = 20;
-/// The source does not give its steps.
+/// The source does not give its step sizes.
 const LOWER_STEP: f64 = 0.1;
 const UPPER_STEP: f64 = 0.02;
 const STEPS: usize = 400;
-/// The squared distance from an answer at which a run has converged: four decades below the start's.
+/// The squared distance from a solution at which a run counts as converged: four orders of magnitude below
+/// that of the start.
 const CLOSE: f64 = 1e-2;
 
 /// What is compared.
@@ -26,7 +27,7 @@ enum Method {
     Joint(Box<dyn JointMethod>),
 }
 
-/// The mean over all trials, side by side in one run.
+/// The mean over all trials, computed in one batch.
 fn mean(
     instance: Result<Instance, Error>,
     method: Result<Method, Error>,
@@ -52,13 +53,13 @@ fn last(run: &Run) -> f64 {
     run.measured.last().copied().unwrap_or(f64::NAN)
 }
 
-/// Gradient descent on both levels in turn.
+/// Alternating gradient descent on both levels.
 fn gd(_: usize) -> Result<Method, Error> {
     let rates = Rates::new(UPPER_STEP, LOWER_STEP)?;
     Ok(Method::Joint(Box::new(Alternating::new(rates))))
 }
 
-/// Steps that fall as the penalty grows, from about the inverse of the curvature at the start.
+/// Step sizes that decrease as the penalty grows, from about the inverse of the curvature at the start.
 fn penalty(steps: usize) -> Result<Method, Error> {
     let fall = Schedule::geometric(0.15, 1.0 / 1.1);
     Ok(Method::Joint(Box::new(Penalty::new(Rates::new(fall, fall)?, steps, 1.0, 10.0)?)))
@@ -74,7 +75,7 @@ fn approx_grad(steps: usize) -> Result<Method, Error> {
     Ok(Method::Hypergradient(Box::new(approx(steps)?)))
 }
 
-/// The same from the q of the upper step before, which the source does not do.
+/// The same, starting from the q of the previous upper step, which the source does not do.
 fn warm_approx_grad(steps: usize) -> Result<Method, Error> {
     Ok(Method::Hypergradient(Box::new(approx(steps)?.with_warm_start())))
 }
@@ -84,7 +85,7 @@ fn approx(steps: usize) -> Result<Implicit, Error> {
     Ok(Implicit::new(Descent::new(Gd::new(LOWER_STEP)?, steps)?, solver))
 }
 
-/// What the source says of a method on a variant of Fig. 1, where it says something.
+/// The source's claim about a method on a variant of Fig. 1, if any.
 fn says(variant: Variant, name: &str, steps: usize) -> Option<(&'static str, bool)> {
     match (variant, name, steps) {
         (_, "penalty", _) => Some(("converges", true)),
@@ -97,7 +98,7 @@ fn says(variant: Variant, name: &str, steps: usize) -> Option<(&'static str, boo
     }
 }
 
-/// What is compared in the figures, by its name in the claims and T.
+/// The methods in the figures, by their names in the claims, and T.
 type Contender = (&'static str, fn(usize) -> Result<Method, Error>, &'static [usize]);
 
 fn contenders() -> [Contender; 4] {

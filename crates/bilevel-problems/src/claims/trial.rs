@@ -7,7 +7,7 @@ use bilevel_core::{
 use super::Curve;
 use crate::Instance;
 
-/// A method at a start, and how x and the start of y are moved.
+/// A method at a start, and how x and the start of y move.
 pub struct Trial {
     /// The problem.
     pub instance: Instance,
@@ -23,18 +23,18 @@ pub struct Trial {
     pub start_bounds: Option<[f64; 2]>,
 }
 
-/// Where a run led.
+/// The result of a run.
 pub struct Run {
     /// The last x.
     pub x: Vec<f64>,
     /// The last y.
     pub y: Vec<f64>,
-    /// What was measured before each upper step, at its x and the y that came of it.
+    /// What was measured before each upper step, at its x and the resulting y.
     pub measured: Vec<f64>,
 }
 
 impl Run {
-    /// The measured values over the upper steps, thinned to what a figure can show.
+    /// The measured values over the upper steps, thinned for a figure.
     pub fn curve(&self, label: impl Into<String>) -> Curve {
         const SHOWN: usize = 400;
         let every = self.measured.len().div_ceil(SHOWN).max(1);
@@ -51,7 +51,7 @@ impl Run {
 }
 
 impl Trial {
-    /// `method` on `instance`, x moved by plain steps of `step_size`, the lower level warm-started.
+    /// `method` on `instance`, with plain steps of x of size `step_size` and a warm-started lower level.
     pub fn new(
         instance: Instance,
         method: impl HypergradientMethod + 'static,
@@ -61,7 +61,7 @@ impl Trial {
         Self { instance, method, step_size, bounds: None, start: Start::Warm, start_bounds: None }
     }
 
-    /// Makes `steps` upper steps; `measure` sees x and y of each.
+    /// Makes `steps` upper steps; `measure` receives x and y of each.
     ///
     /// # Errors
     /// If a level diverges.
@@ -80,10 +80,10 @@ impl Trial {
     }
 }
 
-/// Makes `steps` steps of any solver; `measure` sees x before each and the y that came of it.
+/// Makes `steps` steps of any solver; `measure` receives x before each step and the resulting y.
 ///
 /// # Errors
-/// The solver's.
+/// Those of the solver.
 pub fn watch(
     solver: &mut dyn Solver,
     steps: usize,

@@ -1,5 +1,5 @@
-//! Joint methods: steps against their papers' formulas, written out in plain numbers, and many steps
-//! against the answer.
+//! Joint methods: steps against the formulas of the papers, written out in plain numbers, and many steps
+//! against the solution.
 
 use bilevel_core::*;
 use bilevel_problems::{Constrained, Instance, NsgameToy};
@@ -13,13 +13,13 @@ fn rates(upper: impl Into<Schedule>, lower: impl Into<Schedule>) -> Rates {
     Rates::new(upper, lower).unwrap()
 }
 
-/// The step sizes of x, y and z in the transcriptions, and a penalty or weight: each changes with k.
+/// The step sizes of x, y and z in the formulas, and a penalty or weight: each changes with k.
 const STEP_X: Schedule = Schedule::Power { first: 0.1, exponent: 0.5 };
 const A: Schedule = Schedule::Power { first: 0.2, exponent: 0.25 };
 const C: Schedule = Schedule::Power { first: 0.5, exponent: 0.75 };
 const G: Schedule = Schedule::Power { first: 1.25, exponent: -0.4 };
 
-/// A problem's derivatives at lists of numbers.
+/// The derivatives of a problem in plain numbers.
 pub struct Plain(Box<dyn plain::Losses>);
 
 impl Plain {
@@ -29,12 +29,13 @@ impl Plain {
     fn upper_y(&self, x: &V, y: &V) -> V {
         self.0.upper_y(0, x, y)
     }
-    /// `f(x, y)`, along the line from y = 0, where f is 0: Simpson's rule is exact, f_y being cubic in y.
+    /// `f(x, y)`, by integration along the line from y = 0, where f is 0: Simpson's rule is exact because f_y
+    /// is cubic in y.
     fn lower(&self, x: &V, y: &V) -> f64 {
         let slope = |t: f64| self.lower_y(x, &(t * y)).dot(y);
         (slope(0.0) + 4.0 * slope(0.5) + slope(1.0)) / 6.0
     }
-    /// `f_x(x, y)`, likewise: the middle is exact, f_xy being linear in y.
+    /// `f_x(x, y)`, likewise: the midpoint rule is exact because f_xy is linear in y.
     fn lower_x(&self, x: &V, y: &V) -> V {
         self.mixed(x, &(0.5 * y), y)
     }
@@ -57,8 +58,8 @@ impl Plain {
     }
 }
 
-/// Both at `X` and `Y`: one whose second derivatives are constant, and one where they change with x and y,
-/// so that a derivative taken at the wrong point shows.
+/// Two problems at `X` and `Y`: one with constant second derivatives, and one whose second derivatives change
+/// with x and y, which reveals a derivative taken at the wrong point.
 fn problems() -> [(&'static str, Plain, Instance); 2] {
     let quartic = Quartic::new(1, 1);
     let there = quartic.instance();
@@ -68,16 +69,16 @@ fn problems() -> [(&'static str, Plain, Instance); 2] {
     ]
 }
 
-/// Step k in plain numbers, what it remembers being the last argument.
+/// Step k in plain numbers; the last argument is the state of the method.
 pub type Written = fn(&Plain, usize, &mut V, &mut V, &mut Option<V>);
 
-/// A method, its formulas, and the calls of a step: gradients of F and f, products of f.
+/// A method, its formulas, and the calls per step: gradients of F and f, products of f.
 pub type Row = (&'static str, Box<dyn JointMethod>, Written, [u64; 3]);
 
-/// Every method of gradients and products alone. A new one is one line and its formulas.
+/// All methods that use only gradients and products. A new one takes one line and its formulas.
 pub fn written() -> Vec<Row> {
     let r = || rates(STEP_X, A);
-    // Whose tolerance is never met, and always.
+    // One whose tolerance is never met, and one whose tolerance is always met.
     let waiting = Penalty::new(r(), 2, 0.7, 1e-9).unwrap();
     let moving = Penalty::new(r(), 2, 0.7, 1e9).unwrap().with_descent(C).unwrap();
     vec![
@@ -163,7 +164,7 @@ fn gap(q: &Plain, k: usize, x: &mut V, y: &mut V, kept: &mut Option<V>) {
     *kept = Some(z);
 }
 
-/// With k of its own, the penalty g, and l f added where y is moved.
+/// With its own k, the penalty g, and l f added in the step of y.
 fn penalty(q: &Plain, k: usize, [g, l]: [f64; 2], x: &mut V, y: &mut V) {
     for _ in 0..2 {
         let slope = q.lower_y(x, y);
@@ -270,7 +271,7 @@ fn steps_are_their_papers_formulas_and_cost_what_is_said() {
     }
 }
 
-/// On [`NsgameToy`], y2 its second part: `f_y1 = y1 - x`, `f_y2 = y2 - x`, `f_xy2 = -I`.
+/// On [`NsgameToy`], where y2 is the second part: `f_y1 = y1 - x`, `f_y2 = y2 - x`, `f_xy2 = -I`.
 #[test]
 fn the_game_is_its_formula_with_a_part_of_y() {
     let start = |sign: f64| std::array::from_fn(|i| sign * (0.3 + i as f64 / 4.0));
@@ -302,10 +303,11 @@ fn slope_after(method: impl JointMethod + 'static, steps: usize) -> f64 {
     problem().hypergradient(&x.0).iter().map(|g| g * g).sum()
 }
 
-/// A method, its steps, and the squared hypergradient that it must come below.
+/// A method, its number of steps, and a bound for the squared hypergradient at the end.
 type Trial = (&'static str, Box<dyn JointMethod>, usize, f64);
 
-/// Step sizes, penalties and steps at which each comes near the answer; what is left is its penalty's.
+/// Step sizes, penalties and numbers of steps with which each method comes close to the solution; the
+/// remaining error is due to the penalty.
 #[test]
 fn methods_converge_to_the_answer() {
     let grow = |first: f64| Schedule::power(first, -0.5);
@@ -349,7 +351,7 @@ fn methods_converge_to_the_answer() {
 
 #[test]
 fn a_step_of_bvfim_is_its_formula() {
-    // Small enough for no step to be halved.
+    // Small enough that no step is halved.
     let small = Schedule::power(0.01, 0.5);
     let problems = problems();
     let cases = problems.iter().flat_map(|at| [1.0, -1.0].map(|sign| (at, sign)));
@@ -383,7 +385,7 @@ fn a_step_of_bvfim_is_its_formula() {
     }
 }
 
-/// What is left is the relaxation's: the square of the slope falls as it does.
+/// The remaining error is due to the relaxation: the squared norm of the hypergradient decreases with it.
 #[test]
 fn bvfim_converges_to_the_answer() {
     let slope = |steps| {
@@ -400,7 +402,7 @@ fn bvfim_converges_to_the_answer() {
 
 const FREE: [f64; 3] = [0.2, -0.5, 0.1];
 
-/// x and y after many steps from an inner point.
+/// x and y after many steps from an interior point.
 fn constrained(method: impl JointMethod + 'static, instance: &Instance, steps: usize) -> (V, V) {
     run(instance, method, Sampler::full(), steps)
 }
@@ -418,7 +420,7 @@ fn penalty_reaches_the_kkt_point_of_an_upper_constraint() {
         assert_near("y", &y, &V::from(&answer.y[..]), 1e-8);
         assert!(Constrained::violation(&y.0) <= 1e-8);
     }
-    // A constraint that is not active leaves no trace.
+    // An inactive constraint has no effect.
     let (instance, far) = Constrained::bounded(&FREE, &FREE, 100.0, &device()).unwrap();
     let plain = || Penalty::new(rates(0.05, 0.1), 5, 2.0, 1.0).unwrap().with_multipliers();
     assert_eq!(
@@ -437,8 +439,8 @@ fn constraints_of_another_module_are_refused() {
     assert!(refused.to_string().contains("the same modules"), "{refused}");
 }
 
-/// One step with equalities and multipliers: `F~ = F + g/2 (h^2 + norm(f_y)^2)`, and after the tolerance is
-/// met once, `+ nu'f_y + n h`.
+/// One step with equality constraints and multipliers: `F~ = F + g/2 (h^2 + norm(f_y)^2)`, and once the
+/// tolerance has been met, `+ nu'f_y + n h`.
 #[test]
 fn the_steps_of_a_constrained_penalty_are_its_formulas() {
     let (c, d, r, s) = (V(vec![2.0, -1.0, 1.0]), V(vec![1.5, 1.0, 2.0]), 0.5, 1.0);

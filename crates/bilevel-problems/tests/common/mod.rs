@@ -1,5 +1,5 @@
-//! What the tests of methods share: a quadratic problem, in tensors and in plain numbers, and the algebra
-//! of lists in which the papers' formulas are transcribed.
+//! Shared by the tests of methods: a quadratic problem, in tensors and in plain numbers, and vector
+//! arithmetic for writing out the formulas of the papers.
 
 use std::ops::{Add, Mul, Sub};
 
@@ -22,12 +22,12 @@ pub fn instance() -> Instance {
     problem().at(&X, &Y, &device()).unwrap()
 }
 
-/// The problem at `X` and `Y`, each level the mean of `batches`.
+/// The problem at `X` and `Y`, where each level is the mean of `batches` losses.
 pub fn stochastic(batches: usize, noise: f64) -> Instance {
     problem().stochastic(&X, &Y, batches, noise, &device()).unwrap()
 }
 
-/// A list of numbers with the algebra of vectors.
+/// A list of numbers with vector arithmetic.
 #[derive(Clone, Debug, PartialEq)]
 pub struct V(pub Vec<f64>);
 

@@ -1,5 +1,5 @@
-//! Proxies of the best response: one step against its formulas, many against the answer, pull-backs against
-//! differences.
+//! Proxies of the best response: one step against its formulas, many steps against the solution, pull-backs
+//! against finite differences.
 
 use bilevel_core::joint::Iterate;
 use bilevel_core::*;
@@ -26,7 +26,7 @@ fn linear(at: &Instance) -> NetworkProxy<LinearHypernetwork> {
     NetworkProxy::new(LinearHypernetwork::new(&at.x, &at.y), &at.x, &at.y).unwrap()
 }
 
-/// x and y after `steps` steps of a method that is looked into afterwards.
+/// x and y after `steps` steps of a method that is inspected afterwards.
 fn follow(at: &Instance, method: &mut impl JointMethod, steps: usize) -> (V, V) {
     method.check(at.oracle.as_ref()).unwrap();
     let mut iterate = Iterate::new(at.oracle.as_ref(), at.x.clone(), at.y.clone());
@@ -49,12 +49,12 @@ impl Normals {
     }
 }
 
-/// Entry by entry.
+/// Elementwise product.
 fn times(a: &V, b: &V) -> V {
     V(a.0.iter().zip(&b.0).map(|(a, b)| a * b).collect())
 }
 
-/// An n x m matrix, by rows.
+/// An n x m matrix, stored by rows.
 struct Matrix(Vec<V>);
 
 impl Matrix {
@@ -164,7 +164,7 @@ fn delta_stn_is_its_formula() {
     assert_near("y", &found_y, &y, 1e-10);
 }
 
-/// That x solves the problem, y is `y*(x)` and the response is `y*` elsewhere too.
+/// Checks that x solves the problem, that y is `y*(x)`, and that the response equals `y*` elsewhere too.
 #[track_caller]
 fn assert_solved(at: &Instance, (x, y): (V, V), response: &dyn Response, tolerance: f64) {
     let q = problem();
@@ -243,14 +243,15 @@ fn batches_and_training_steps_are_drawn_and_counted() {
     assert_eq!((cost.upper_gradients, cost.upper_values), (1, 1));
 }
 
-/// A small network: a matrix with its units last, a kernel with its units first, lists.
+/// A small network: a matrix whose units are on the last axis, a kernel whose units are on the first axis,
+/// and vectors.
 #[derive(Module, Debug)]
 struct Net {
     linear: Linear,
     conv: Conv2d,
 }
 
-/// A vector of a module's layout with entries from [-1, 1).
+/// A vector with a module's layout and entries from [-1, 1).
 fn random(layout: &std::sync::Arc<Layout>, rng: &mut ChaCha8Rng) -> Vector {
     let values: Vec<f64> = (0..layout.size()).map(|_| rng.random_range(-1.0..1.0)).collect();
     Vector::from_slice(layout, &values, &device())
@@ -266,7 +267,7 @@ fn variables(rng: &mut ChaCha8Rng) -> (Vector, Vector) {
     (random(&Layout::of(&x), rng), random(y.layout(), rng))
 }
 
-/// The derivative at 0 to the fourth order.
+/// The derivative at 0, to fourth order.
 fn derivative(f: impl Fn(f64) -> f64) -> f64 {
     let h = 5e-4;
     (8.0 * (f(h) - f(-h)) - (f(2.0 * h) - f(-2.0 * h))) / (12.0 * h)
@@ -334,7 +335,7 @@ fn each_unit_answers_along_one_direction() {
     let found = proxy.respond(&x).to_vec();
     let x = V(x.to_vec());
     let gain = |unit: usize| V(v[unit * 5..][..5].to_vec()).dot(&x);
-    // Where an entry of y stands, and the unit that it belongs to among all of them.
+    // The position of an entry of y, and the index of its unit.
     let unit = |at: usize| match at {
         0..12 => at % 4,
         12..16 => 4 + at - 12,
@@ -352,7 +353,7 @@ fn without_perturbations_nothing_is_learned_of_the_jacobian() {
     let mut delta = DeltaStn::new(RankOne::new(&at.x, &at.y, 5), rates(0.1, 0.5), still, SEED);
     let (x, y) = follow(&at, &mut delta, 300);
     assert_eq!(delta.jacobian().parameters()[1].norm(), 0.0, "V stays 0");
-    // y is right, and x went to the minimum of F in x alone: 0.
+    // y is right, and x converged to the minimum of F in x alone: 0.
     assert_near("y", &y, &V(q.lower_solution(&x.0)), 1e-6);
     assert!(x.norm() < 1e-5 && V(q.hypergradient(&x.0)).norm() > 0.1);
 
@@ -383,7 +384,7 @@ fn a_learned_scale_stays_positive_and_balances_loss_and_entropy() {
         assert!(*sigma > 0.0 && (sigma / expected).ln().abs() < 0.2, "{i}: {sigma}, {expected}");
     }
 
-    // Without an entropy it shrinks, and by however much, it is positive.
+    // Without the entropy term it shrinks, but it stays positive.
     let scale = Scale::learned(0.5, 0.5, 0.0).unwrap();
     let jacobian = RankOne::new(&at.x, &at.y, 5);
     let mut method = DeltaStn::new(jacobian, self::rates(0.01, 0.5), scale, SEED);

@@ -1,4 +1,5 @@
-//! A run of a joint method that is saved and resumed is the run that was never interrupted, bit by bit.
+//! A run of a joint method that is saved and resumed gives the same result as an uninterrupted run, bit for
+//! bit.
 
 use bilevel_core::*;
 use bilevel_problems::{Constrained, Instance};
@@ -9,15 +10,15 @@ use crate::{device, joint, stochastic};
 const STEPS: usize = 6;
 const BATCHES: usize = 4;
 
-/// A problem and a method on it, made as in a process of their own.
+/// A problem and a method on it, created anew as in another process.
 type Made = (Instance, Box<dyn JointMethod>);
 
 fn made(at: Instance, method: impl JointMethod + 'static) -> Made {
     (at, Box::new(method))
 }
 
-/// Six steps at once, and some, a file, a fresh solver and the rest: saved where nothing was done, where
-/// something has just begun, and later.
+/// Compares six steps in one run with a run that is saved, restored into a new solver and continued: saved
+/// before the first step, soon after, and later.
 fn assert_resumes(make: &dyn Fn() -> Made, sampler: &Sampler) {
     let steps = |solver: &mut JointSolver<'_>, from, to| -> Vec<Step> {
         (from..to).map(|k| solver.step(k).unwrap()).collect()
@@ -64,7 +65,7 @@ fn every_method_of_gradients_and_products_resumes() {
 
 #[test]
 fn multipliers_of_constraints_resume() {
-    // Outside, so that the constraint is active.
+    // Infeasible, so that the constraint is active.
     let (outside, device) = ([0.9; 3], device());
     let constrained = || Constrained::at(&outside, &outside, &device).unwrap();
     let penalty = || Penalty::new(rates(), 2, 0.7, 1e9).unwrap().with_multipliers();

@@ -1,4 +1,4 @@
-//! What the solver of joint methods refuses, and what ends its runs.
+//! What the solver of joint methods refuses, and what stops its runs.
 
 use bilevel_core::*;
 use bilevel_problems::{Constrained, Instance, Values};
@@ -45,7 +45,7 @@ fn a_constraint_that_is_not_a_number_is_not_satisfied() {
     }
 }
 
-/// One constraint as an inequality, and one that fixes the first two entries to each other.
+/// One inequality constraint, and one equality constraint between the first two entries.
 #[test]
 fn inequalities_and_equalities_hold_together() {
     let start = [0.2; Constrained::SIZE];
@@ -67,8 +67,8 @@ fn inequalities_and_equalities_hold_together() {
     assert!((y.0[0] - y.0[1]).abs() < 1e-7, "{y:?}");
 }
 
-/// A tolerance ends a run where x and y are at rest, and neither while a proxy warms up nor while the
-/// variable v of the linear system still moves.
+/// A tolerance stops a run when x and y no longer move, but not while a proxy warms up or while the variable
+/// v of the linear system still moves.
 #[test]
 fn a_tolerance_ends_a_run_at_rest() {
     let instance = instance();

@@ -1,4 +1,4 @@
-//! Lower losses in two stages: the short cut through the head against products of the whole.
+//! Lower losses in two stages: products in the head alone against products of the whole loss.
 
 use bilevel_core::*;
 use bilevel_models::{Mlp, MlpConfig};
@@ -14,7 +14,7 @@ use crate::device;
 const SAMPLES: usize = 6;
 const WIDTHS: [usize; 3] = [3, 4, 4];
 
-/// How the loss departs from a head on a body.
+/// How the loss deviates from a head on a body.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     /// Not at all.
@@ -38,7 +38,8 @@ struct Points {
     targets: Tensor<2>,
 }
 
-/// `F = mean_i l_i + norm(x)^2 / 2`, `f = mean_i sigmoid(x_i) l_i`, l_i the squared error of a sample.
+/// `F = mean_i l_i + norm(x)^2 / 2`, `f = mean_i sigmoid(x_i) l_i`, where l_i is the squared error of a
+/// sample.
 #[derive(Clone, Copy, Debug)]
 struct Weighted(Kind);
 
@@ -104,7 +105,7 @@ fn oracle(kind: Kind, x: &Values, y: &Network) -> Result<Staged, Error> {
     SplitOracle::new(Weighted(kind), x, y, FullBatch { upper: points(1.1), lower: points(2.3) })
 }
 
-/// x and y after three steps, and what they cost.
+/// x and y after three steps, and the cost of these steps.
 fn steps(oracle: &dyn Oracle, start: &[Vector; 2], path: &str) -> (V, V, Cost) {
     let before = oracle.cost();
     let method = NsGame::new(Rates::new(0.05, 0.3).unwrap(), path);
@@ -116,7 +117,7 @@ fn steps(oracle: &dyn Oracle, start: &[Vector; 2], path: &str) -> (V, V, Cost) {
     (V(solver.x().to_vec()), V(solver.y().to_vec()), oracle.cost() - before)
 }
 
-/// A point at which no derivative is zero, and `network` with all hidden units dead.
+/// A point at which no derivative is zero, and `network` with all hidden units inactive.
 fn alive_and_dead(network: &Network) -> (Vector, Network) {
     let layout = Layout::of(network);
     let alive = Vector::from_slice(&layout, &numbers(0.2, layout.size()), &device());
@@ -127,8 +128,8 @@ fn alive_and_dead(network: &Network) -> (Vector, Network) {
     (alive, dead.write_into(network.clone()))
 }
 
-/// y2 in the head, in the body, in both, and all of it; a head that the body uses too. The oracle is built
-/// where the gradient of the first layer is zero, which must not make it one of the head.
+/// y2 in the head, in the body, in both, and all of y; also a head that the body uses. The oracle is built at
+/// a point where the gradient of the first layer is zero, which must not make that layer part of the head.
 #[test]
 fn steps_on_two_stages_are_those_on_the_whole_at_the_same_count() {
     let (x, network) = modules();

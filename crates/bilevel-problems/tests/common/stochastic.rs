@@ -1,5 +1,5 @@
-//! Stochastic methods: their steps against the papers' formulas in plain numbers, their ends against the
-//! answer, their costs against the documentation. A method is one line of `methods`.
+//! Stochastic methods: steps against the formulas of the papers in plain numbers, limits against the
+//! solution, costs against the documentation. Each method is one line of `methods`.
 
 #[path = "stochastic/plain.rs"]
 pub(crate) mod plain;
@@ -43,12 +43,12 @@ pub struct Method {
     pub build: fn(&Settings) -> Box<dyn JointMethod>,
     /// Its steps in plain numbers.
     plain: fn(&mut Plain, usize),
-    /// Gradients of f, gradients of F and products of f of step k, whose truncated series, if it has one,
-    /// has p factors.
+    /// Gradients of f, gradients of F and products of f of step k, where p is the number of factors of the
+    /// truncated series, if there is one.
     cost: fn(&Settings, usize, u64) -> [u64; 3],
-    /// How the noise ends.
+    /// The final noise level.
     end: End,
-    /// A constant step size of x without noise, and as many steps as it takes to the answer.
+    /// A constant step size of x for the noise-free problem, and the number of steps to the solution.
     reach: (f64, usize),
 }
 
@@ -59,11 +59,11 @@ const LAGGING: (f64, usize) = (0.03, 700);
 
 #[derive(Clone, Copy, PartialEq)]
 enum End {
-    /// In a ball, of the data's noise alone.
+    /// A ball whose radius is due to the noise of the data alone.
     Ball,
-    /// In a ball, of the noise of a random truncation too.
+    /// A ball whose radius is also due to the random truncation.
     Truncated,
-    /// Nowhere: variance is reduced.
+    /// No ball: variance is reduced.
     Exact,
 }
 
@@ -118,7 +118,7 @@ pub fn methods() -> Vec<Method> {
     ]
 }
 
-/// `neumann` after one step on the batch of the series, whose answer the guess of the time before does not change.
+/// `neumann` after one step on the batch of the series; a warm start does not change its result.
 pub fn on_batches(settings: &Settings, warm: bool) -> OnBatches {
     let descent = Descent::new(Gd::new(STEP).unwrap(), 1).unwrap();
     let neumann = Neumann::new(settings.eta, settings.terms, 1e-30).unwrap();
@@ -130,7 +130,7 @@ pub fn on_batches(settings: &Settings, warm: bool) -> OnBatches {
 /// Its step on the batch of the series.
 const STEP: f64 = 0.25;
 
-/// Settings in which everything counts, and differs from everything else.
+/// Settings under which every term matters and all values differ.
 pub fn telling() -> Settings {
     Settings {
         rates: Rates::new(Schedule::power(0.1, 0.5), Schedule::power(0.4, 0.25)).unwrap(),
@@ -153,7 +153,7 @@ fn numbers_of_factors(terms: usize) -> impl FnMut() -> u64 {
 fn agrees(instance: &Instance, losses: &dyn plain::Losses, [upper, lower]: [usize; 2]) {
     let settings = telling();
     for method in methods() {
-        // Past a period, so that full passes, corrections and their restart are all seen.
+        // Beyond one period, so that full passes, corrections and the restart are covered.
         for steps in [1, 2, 5] {
             let sampler = Sampler::with_replacement(upper, lower, 11).unwrap();
             let (x, y) = run(instance, (method.build)(&settings), sampler.clone(), steps);
@@ -198,7 +198,7 @@ fn costs_are_those_of_the_documentation() {
     }
 }
 
-/// All of a hypergradient is on one pair of batches, the training before it on others.
+/// A hypergradient uses a single pair of batches, the training before it others.
 #[test]
 fn any_hypergradient_can_be_taken_on_batches() {
     let (settings, quartic) = (telling(), Quartic::new(3, 5));
@@ -231,7 +231,7 @@ fn any_hypergradient_can_be_taken_on_batches() {
     assert!(none.unwrap_err().to_string().contains("training steps"));
 }
 
-/// A series of one term is not a solution, and the step says so.
+/// A series of one term is not a solution, and the step reports so.
 #[test]
 fn the_status_of_a_hypergradient_on_batches_is_that_of_its_method() {
     let instance = stochastic(BATCHES, 0.2);
@@ -297,7 +297,7 @@ fn ends(
 #[test]
 fn without_noise_they_end_at_the_answer() {
     for method in methods() {
-        // Where A = I, one term of the series is all of it, and its truncation no longer random.
+        // For A = I one term of the series is exact, and its truncation is no longer random.
         let truncated = method.end == End::Truncated;
         let (mu, terms, eta) = if truncated { (1.0, 1, 1.0) } else { (0.6, 14, 1.25) };
         let problem = Quadratic::new(M, N, mu, 7).unwrap();
@@ -309,7 +309,7 @@ fn without_noise_they_end_at_the_answer() {
     }
 }
 
-/// The last squared norm and its mean over the last quarter of the steps, on eight batches.
+/// The final squared norm and its mean over the last quarter of the steps, with eight batches.
 fn under_noise(method: &Method, settings: &Settings, steps: usize) -> [f64; 2] {
     let (problem, batches) = (easy(), 8);
     let instance = problem.stochastic(&X, &Y, batches, 0.2, &device()).unwrap();
@@ -317,7 +317,7 @@ fn under_noise(method: &Method, settings: &Settings, steps: usize) -> [f64; 2] {
     ends(&problem, &instance, (method.build)(settings), sampler, steps)
 }
 
-/// Of `soba` with constant step sizes.
+/// The level of `soba` with constant step sizes.
 fn floor() -> f64 {
     let soba = methods().into_iter().find(|method| method.name == "soba").unwrap();
     let [_, mean] = under_noise(&soba, &constant(LAGGING.0), LAGGING.1);
@@ -436,11 +436,11 @@ fn draws_depend_on_the_seed_and_on_their_own_level() {
         assert_ne!(upper, lower);
         assert_ne!(upper, draws(&mut fresh(2), Level::Upper, 30));
 
-        // However the draws of the levels are mixed.
+        // Independent of how the draws of the levels are interleaved.
         let mut mixed = fresh(1);
         let first = draws(&mut mixed, Level::Upper, 7);
         assert_eq!(lower, draws(&mut mixed, Level::Lower, 30));
-        // A copy goes on where the original stands.
+        // A copy continues from the state of the original.
         let rest = draws(&mut mixed.clone(), Level::Upper, 23);
         assert_eq!(upper, [first, rest].concat());
         assert_eq!(upper[7..], draws(&mut mixed, Level::Upper, 23));
@@ -453,7 +453,7 @@ fn draws_with_replacement_are_even_and_the_levels_uncorrelated() {
     let mut sampler = Sampler::with_replacement(batches, batches, 3).unwrap();
     let upper = draws(&mut sampler, Level::Upper, count);
     let lower = draws(&mut sampler, Level::Lower, count);
-    // Each of the 16 pairs 500 times, give or take five standard deviations of 21.7.
+    // Each of the 16 pairs occurs 500 times, within five standard deviations of 21.7.
     for pair in 0..16 {
         let pairs = upper.iter().zip(&lower);
         let seen = pairs.filter(|(i, j)| **i == pair / 4 && **j == pair % 4).count();

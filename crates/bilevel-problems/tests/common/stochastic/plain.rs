@@ -1,4 +1,4 @@
-//! The papers' steps, written on lists of numbers.
+//! The steps of the papers, on lists of numbers.
 
 use bilevel_core::*;
 use bilevel_problems::QuadraticTerms;
@@ -40,7 +40,7 @@ impl Losses for Vec<QuadraticTerms> {
     }
 }
 
-/// Where a method stands.
+/// The current state of a method.
 pub struct Plain<'a> {
     losses: &'a dyn Losses,
     settings: Settings,
@@ -208,7 +208,7 @@ pub fn fsla(p: &mut Plain, steps: usize) {
     }
 }
 
-/// `eta D(u) + (1 - eta) (d + D(u) - D(u_before))`, as SUSTAIN writes it.
+/// `eta D(u) + (1 - eta) (d + D(u) - D(u_before))`, in the notation of SUSTAIN.
 fn double_momentum<'a>(
     p: &mut Plain<'a>,
     steps: usize,
@@ -288,7 +288,7 @@ pub fn soba(p: &mut Plain, steps: usize) {
     }
 }
 
-/// Remembers where each batch was last seen, and evaluates it there anew.
+/// Stores the point at which each batch was last evaluated, and evaluates it there again.
 pub fn saba(p: &mut Plain, steps: usize) {
     let mut v = 0.0 * &p.y;
     let start = (p.x.clone(), p.y.clone(), v.clone());
@@ -305,7 +305,7 @@ pub fn saba(p: &mut Plain, steps: usize) {
             (Level::Upper, &|t, (x, y, _)| losses.upper_x(t, x, y)),
         ];
         let now = (p.x.clone(), p.y.clone(), v.clone());
-        // The first draws would change nothing: every batch was seen where the method stands.
+        // The first draws would change nothing: every batch was evaluated at the current point.
         let (t, s) = if k == 0 { (0, 0) } else { (p.upper(), p.lower()) };
         let estimates = parts.map(|(level, of)| {
             let (batch, seen) = match level {

@@ -1,5 +1,5 @@
-//! Losses whose second derivatives change with x and y, entry by entry: a product that is taken at the
-//! wrong point shows.
+//! Losses whose second derivatives change with x and y in every entry, which reveals a product taken at the
+//! wrong point.
 
 use bilevel_core::*;
 use bilevel_problems::{Instance, Values};
@@ -10,7 +10,7 @@ use super::plain::Losses;
 use crate::common::*;
 use crate::device;
 
-/// With `x` spread over y by a fixed matrix, `z = S x`:
+/// With `x` mapped to the space of y by a fixed matrix, `z = S x`:
 ///
 /// ```text
 /// f = sum a y^2 / 2 + y^4 / 12 + z^2 y^2 / 4 - b y z,   F = sum (y - c)^2 / 2 + z^2 y^2 / 4 + z^2 / 4
@@ -24,7 +24,7 @@ fn numbers(seed: usize, from: f64) -> V {
     V((0..N).map(|i| from + 0.6 * ((3 * seed + 5 * i) as f64).sin()).collect())
 }
 
-/// S, N rows of M.
+/// S, N rows of length M.
 fn spread() -> Vec<Vec<f64>> {
     (0..N).map(|i| (0..M).map(|j| ((i + 2 * j) as f64).cos() / 2.0).collect()).collect()
 }
@@ -43,7 +43,7 @@ fn entries(f: impl Fn(usize) -> f64) -> V {
 }
 
 impl Quartic {
-    /// With so many batches.
+    /// With the given numbers of batches.
     pub fn new(upper: usize, lower: usize) -> Self {
         Self {
             upper: (0..upper).map(|batch| numbers(batch + 1, 0.3)).collect(),
@@ -128,7 +128,7 @@ impl BilevelProblem for QuarticProblem {
     fn lower_loss(&self, x: &Values, y: &Values, data: &QuarticData) -> Tensor<1> {
         let (z, y) = (data.z(x), y.val());
         let y_squared = square(y.clone());
-        // Not `/ 12`: Burn rounds the gradient of a quotient by a number to f32.
+        // Not `/ 12`: Burn rounds the gradient of a division by a scalar to f32.
         let quartic = square(y_squared.clone()) * (1.0 / 12.0);
         let bowl = data.a.clone() * y_squared.clone() * 0.5 + quartic;
         (bowl + square(z.clone()) * y_squared * 0.25 - data.b.clone() * y * z).sum()
