@@ -1,4 +1,4 @@
-//! A network of your own, and the weight decay of each of its layers, learned on validation points.
+//! A custom network, and the weight decay of each of its layers, learned on validation points.
 //!
 //! `cargo run --release -p bilevel-examples --example custom_network`
 
@@ -24,7 +24,7 @@ fn squares(net: &Net, rows: &Tensor<2>) -> Tensor<1> {
 }
 
 impl BilevelProblem for LearnDecay {
-    type Upper = Param<Tensor<1>>; // the logarithm of each layer's decay
+    type Upper = Param<Tensor<1>>; // the logarithm of the weight decay of each layer
     type Lower = Net;
     type Batch = Tensor<2>; // rows of a position and a target
 
@@ -38,7 +38,7 @@ impl BilevelProblem for LearnDecay {
     }
 }
 
-/// A sine, its targets off by `error` to either side in turn.
+/// A sine whose targets are off by `error`, with alternating signs.
 fn sine<const N: usize>(error: f32, device: &Device) -> Tensor<2> {
     let at = |i| i as f32 / N as f32 * 2.0 - 1.0;
     let row = |i| [at(i), (2.5 * at(i)).sin() + if i % 2 == 0 { error } else { -error }];

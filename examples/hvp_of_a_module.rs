@@ -1,5 +1,5 @@
-//! Hessian-vector products of an ordinary Burn module: the sharpest direction of a loss, by power
-//! iteration, without ever forming the Hessian.
+//! Hessian-vector products of an ordinary Burn module: the direction of largest curvature of a loss, by power
+//! iteration, without forming the Hessian.
 //!
 //! `cargo run --release -p bilevel-examples --example hvp_of_a_module`
 
@@ -20,14 +20,14 @@ struct Points {
     targets: Tensor<2>,
 }
 
-/// Written once, as for Burn itself; it is recorded when it is first differentiated. A loss may have two
-/// modules: the first one here has no variables.
+/// An ordinary Burn function; it is recorded when it is first differentiated. A loss takes two modules: the
+/// first one here has no variables.
 fn loss(_: &Vec<Linear>, net: &Net, points: &Points) -> Tensor<1> {
     let hidden = activation::tanh(net.hidden.forward(points.inputs.clone()));
     (net.output.forward(hidden) - points.targets.clone()).powi_scalar(2).mean()
 }
 
-/// Returns the largest eigenvalue of the Hessian and how far `H v = value v` is from true.
+/// Returns the largest eigenvalue of the Hessian and the relative residual of `H v = value v`.
 pub fn run() -> Result<(f64, f64), TraceError> {
     let device = Device::flex();
     device.seed(0);

@@ -1,4 +1,4 @@
-//! Ridge regression with one penalty a feature: hypergradients by `rad` and by `cg` against the closed
+//! Ridge regression with one penalty per feature: hypergradients by `rad` and by `cg` against the closed
 //! form.
 //!
 //! `cargo run --release -p bilevel-examples --example ridge`
@@ -10,14 +10,14 @@ use burn::tensor::{Device, FloatDType, Tensor};
 
 struct Ridge;
 
-/// Rows of two features and a target.
+/// Each row holds two features and a target.
 fn half_squares(w: &Linear, rows: &Tensor<2>) -> Tensor<1> {
     let (features, targets) = (rows.clone().narrow(1, 0, 2), rows.clone().narrow(1, 2, 1));
     (w.forward(features) - targets).powi_scalar(2).sum() / 2
 }
 
 impl BilevelProblem for Ridge {
-    type Upper = Param<Tensor<1>>; // the logarithm of each feature's penalty
+    type Upper = Param<Tensor<1>>; // the logarithm of the penalty of each feature
     type Lower = Linear;
     type Batch = Tensor<2>;
 

@@ -1,1 +1,1 @@
-//! Holds nothing: the examples lie beside this folder, one file each.
+//! Empty: the examples are the files next to this folder.

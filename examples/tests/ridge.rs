@@ -1,4 +1,4 @@
-//! Runs the example in f64, in a process of its own: a device has one precision a process.
+//! Runs the example in f64, in its own process: a device has one precision per process.
 
 #[allow(dead_code)]
 #[path = "../ridge.rs"]

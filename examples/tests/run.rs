@@ -1,4 +1,4 @@
-//! Runs the examples in f32 and looks at the numbers they print.
+//! Runs the examples in f32 and checks the numbers that they print.
 
 #[allow(dead_code)]
 #[path = "../custom_network.rs"]
@@ -9,7 +9,7 @@ mod hvp_of_a_module;
 
 use std::sync::{Mutex, PoisonError};
 
-/// Flex has one random generator a process: examples that seed it take turns.
+/// Flex has one random generator per process: examples that seed it take turns.
 static GENERATOR: Mutex<()> = Mutex::new(());
 
 #[test]

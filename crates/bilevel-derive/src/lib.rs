@@ -1,5 +1,5 @@
-//! The derive macro of `bilevel-program`, which re-exports it: `#[derive(Batch)]` makes the data of a loss out of a
-//! struct or an enum of tensors.
+//! The derive macro of `bilevel-program`, which re-exports it: `#[derive(Batch)]` turns a struct or an enum
+//! of tensors into the data of a loss.
 //!
 //! ```ignore
 //! #[derive(Clone, Debug, Batch)]
@@ -17,14 +17,16 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Attribute, Data, DeriveInput, Error, Field, Fields, Ident, Member, Result};
 
-/// Implements `Batch` for a struct or an enum whose fields are batches: tensors, lists, options, tuples and arrays
-/// of them, and other types that derive it.
+/// Implements `Batch` for a struct or an enum whose fields are batches: tensors, lists, options, tuples and
+/// arrays of them, and other types that derive it.
 ///
-/// The tensors are those of the fields, in order; an enum notes its variant before them. Type parameters get
-/// `Batch` as a bound. A field marked `#[batch(skip)]` has no tensors: it is cloned. A loss that reads it is recorded
-/// with what it is in the first batch of these shapes, so it must be the same in all of them.
+/// The tensors are those of the fields, in order; an enum writes its variant before them. Type parameters get
+/// the bound `Batch`. A field marked `#[batch(skip)]` has no tensors: it is cloned. A recorded loss that
+/// reads such a field uses its value in the first batch of these shapes, so the value must be the same in all
+/// of them.
 ///
-/// The code names `bilevel_program`, or `bilevel_core` in a crate that depends on that alone.
+/// The generated code refers to `bilevel_program`, or to `bilevel_core` in a crate that depends on that
+/// alone.
 #[proc_macro_derive(Batch, attributes(batch))]
 pub fn derive_batch(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let input = syn::parse_macro_input!(input as DeriveInput);
@@ -62,7 +64,7 @@ fn expand(input: DeriveInput) -> Result<TokenStream> {
     }
     let (parameters, arguments, bounds) = generics.split_for_impl();
     let name = &input.ident;
-    // A reference to an enum without variants is not known to be uninhabited.
+    // The compiler does not treat a reference to an enum without variants as uninhabited.
     let subject = if gives.is_empty() { quote!(*self) } else { quote!(self) };
     Ok(quote! {
         #[automatically_derived]
@@ -79,7 +81,7 @@ fn expand(input: DeriveInput) -> Result<TokenStream> {
     })
 }
 
-/// What the code of every field mentions.
+/// The names used in the code of every field.
 struct Names {
     /// The trait.
     batch: TokenStream,
@@ -90,7 +92,8 @@ struct Names {
 }
 
 impl Names {
-    /// The arms of `write_tensors` and of `read_tensors` for values of the form `path`, which is the variant `index` of an enum.
+    /// The match arms of `write_tensors` and of `read_tensors` for values of the form `path`, which is
+    /// variant `index` of an enum.
     fn arm(
         &self,
         path: TokenStream,
@@ -137,7 +140,7 @@ fn skipped(field: &Field) -> Result<bool> {
     Ok(skip)
 }
 
-/// Fields alone have attributes.
+/// Only fields may have attributes.
 fn refuse_attributes(attributes: &[Attribute]) -> Result<()> {
     match attributes.iter().find(|attribute| attribute.path().is_ident("batch")) {
         Some(found) => Err(Error::new_spanned(found, "`#[batch(skip)]` belongs on a field")),
@@ -145,11 +148,12 @@ fn refuse_attributes(attributes: &[Attribute]) -> Result<()> {
     }
 }
 
-/// The crate that has the trait, as the user's crate calls it.
+/// The path, in the user's crate, of the crate that defines the trait.
 fn root() -> Result<TokenStream> {
     for name in ["bilevel-program", "bilevel-core"] {
         let called = match crate_name(name) {
-            // Its tests and examples know it by its name; its library by `extern crate self as`.
+            // Tests and examples refer to the crate by its name; the library does so through
+            // `extern crate self as`.
             Ok(FoundCrate::Itself) => name.replace('-', "_"),
             Ok(FoundCrate::Name(called)) => called,
             Err(_) => continue,

@@ -1,4 +1,4 @@
-//! A classifier of flat samples, chosen at run time.
+//! A classifier of vectors, chosen at run time.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::{Mlp, MlpConfig, SoftmaxRegression, SoftmaxRegressionConfig};
 
-/// One type for all classifiers, so that a problem is compiled once and not once a network.
+/// One type for all classifiers, so that a problem is compiled only once.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant, reason = "one is made a run")]
 pub enum Classifier {
@@ -36,7 +36,7 @@ impl ClassifierConfig {
 }
 
 impl Classifier {
-    /// What the last layer takes in: the input itself, where it is the only one.
+    /// The input of the last layer: the network's input itself if there is only one layer.
     ///
     /// # Shapes
     /// - input: `[n, inputs]`

@@ -1,4 +1,4 @@
-//! The plain convolutional network of small images.
+//! A plain convolutional network for small images.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -9,10 +9,11 @@ use burn::tensor::{Device, Tensor, activation};
 
 /// Convolutions, each with ReLU and 2x2 max-pooling, a dense layer with ReLU, and a linear layer `fc`.
 ///
-/// No normalisation and no dropout: the output of a sample is its own, in training too. The defaults, 5x5
-/// convolutions of 32 and 64 channels and a dense layer of 128, are a common choice for MNIST.
-/// "Penalty method for inversion-free deep bilevel optimization" (Mehra and Hamm, 2021) learns sample weights with
-/// convolutional networks too; their layers stand in a supplement that we have not seen.
+/// There is no normalisation and no dropout: the output for a sample does not depend on the other samples, in
+/// training either. The defaults, 5x5 convolutions with 32 and 64 channels and a dense layer of width 128,
+/// are a common choice for MNIST. "Penalty method for inversion-free deep bilevel optimization" (Mehra and
+/// Hamm, 2021) also learns sample weights with convolutional networks; their layers are given in a supplement
+/// that we have not seen.
 #[derive(Module, Debug)]
 pub struct Cnn {
     convs: Vec<Conv2d>,
@@ -62,7 +63,7 @@ impl CnnConfig {
 }
 
 impl Cnn {
-    /// What `fc` takes in: the dense layer.
+    /// The input of `fc`: the dense layer.
     ///
     /// # Shapes
     /// - input: `[n, channels, height, width]`

@@ -60,7 +60,7 @@ impl ConvNetConfig {
 }
 
 impl ConvNet {
-    /// What the head takes in: the pixels of the last block.
+    /// The input of the head: the pixels of the last block.
     ///
     /// # Shapes
     /// - input: `[n, channels, height, width]`
@@ -78,7 +78,7 @@ impl ConvNet {
         self.head.forward(features)
     }
 
-    /// The logits, in training.
+    /// The logits, in training mode.
     ///
     /// # Shapes
     /// - input: `[n, channels, height, width]`
@@ -87,10 +87,10 @@ impl ConvNet {
         self.forward_with(input, Mode::Train)
     }
 
-    /// The logits, normalised by the statistics of `mode`. Shapes are those of [`Self::forward`].
+    /// The logits, normalised with the statistics of `mode`. Shapes are those of [`Self::forward`].
     ///
     /// # Panics
-    /// In [`Mode::Evaluate`], if nothing of this network was gathered.
+    /// In [`Mode::Evaluate`], if no statistics were gathered for this network.
     pub fn forward_with(&self, input: Tensor<4>, mut mode: Mode<'_>) -> Tensor<2> {
         self.head(self.body(input, &mut mode))
     }

@@ -9,34 +9,34 @@ use crate::{
     ResNetConfig, WideResNet, WideResNetConfig,
 };
 
-/// One type for all classifiers of images, so that a problem is compiled once and not once a network.
+/// One type for all image classifiers, so that a problem is compiled only once.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant, reason = "one is made a run")]
 pub enum ImageClassifier {
-    /// Of the pixels in a row.
+    /// A classifier of the flattened pixels.
     Flat(Classifier),
     /// Convolutions and a dense layer.
     Cnn(Cnn),
-    /// Normalised convolutions.
+    /// Convolutions with normalisation.
     ConvNet(ConvNet),
     /// Residual.
     ResNet(ResNet),
-    /// Wide, pre-activated, residual.
+    /// Wide residual with pre-activation.
     WideResNet(WideResNet),
 }
 
 /// Builds an [`ImageClassifier`].
 #[derive(Config, Debug)]
 pub enum ImageClassifierConfig {
-    /// Of the pixels in a row.
+    /// A classifier of the flattened pixels.
     Flat(ClassifierConfig),
     /// Convolutions and a dense layer.
     Cnn(CnnConfig),
-    /// Normalised convolutions.
+    /// Convolutions with normalisation.
     ConvNet(ConvNetConfig),
     /// Residual.
     ResNet(ResNetConfig),
-    /// Wide, pre-activated, residual.
+    /// Wide residual with pre-activation.
     WideResNet(WideResNetConfig),
 }
 
@@ -54,7 +54,7 @@ impl ImageClassifierConfig {
 }
 
 impl ImageClassifier {
-    /// What the last layer takes in.
+    /// The input of the last layer.
     ///
     /// # Shapes
     /// - input: `[n, channels, height, width]`
@@ -78,7 +78,7 @@ impl ImageClassifier {
         }
     }
 
-    /// The logits, in training.
+    /// The logits, in training mode.
     ///
     /// # Shapes
     /// - input: `[n, channels, height, width]`
@@ -87,10 +87,10 @@ impl ImageClassifier {
         self.forward_with(input, Mode::Train)
     }
 
-    /// The logits, normalised by the statistics of `mode`. Shapes are those of [`Self::forward`].
+    /// The logits, normalised with the statistics of `mode`. Shapes are those of [`Self::forward`].
     ///
     /// # Panics
-    /// In [`Mode::Evaluate`], if the network normalises and nothing of it was gathered.
+    /// In [`Mode::Evaluate`], if the network normalises and no statistics were gathered for it.
     pub fn forward_with(&self, input: Tensor<4>, mut mode: Mode<'_>) -> Tensor<2> {
         self.head(self.body(input, &mut mode))
     }

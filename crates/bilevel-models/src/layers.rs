@@ -1,4 +1,4 @@
-//! What residual networks are made of.
+//! Building blocks of residual networks.
 
 use std::f64::consts::SQRT_2;
 
@@ -6,12 +6,13 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Initializer, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 
-/// A square convolution without bias, `[inputs, outputs]` channels. At stride 1 it keeps height and width, at
-/// stride 2 it halves them, rounding up.
+/// A square convolution without bias, `[inputs, outputs]` channels. Stride 1 keeps height and width, stride 2
+/// halves them, rounding up.
 ///
-/// Its weights start normal with variance `2 / fan_in`, which keeps the scale of what passes through a ReLU: K. He et
-/// al., "Delving deep into rectifiers", 2015, Eq. 10. Under a normalisation a step is as large as the weights are
-/// small, and Burn's default variance is a sixth of it.
+/// Its weights are initialised from a normal distribution with variance `2 / fan_in`, which preserves the
+/// scale of activations through a ReLU: K. He et al., "Delving deep into rectifiers", 2015, Eq. 10. Before a
+/// normalisation, smaller weights make the effective step larger, and Burn's default variance is a sixth of
+/// this one.
 pub(crate) fn conv(channels: [usize; 2], kernel: usize, stride: usize, device: &Device) -> Conv2d {
     let padding = kernel / 2;
     Conv2dConfig::new(channels, [kernel; 2])

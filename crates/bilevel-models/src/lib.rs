@@ -4,18 +4,18 @@
 //! |---|---|---|
 //! | [`SoftmaxRegression`] | linear | hyper-cleaning, hyperparameter optimisation |
 //! | [`Mlp`] | fully connected, ReLU or tanh | hyper-cleaning, checks |
-//! | [`VNet`] | 1-100-1 with a sigmoid | weights of samples from their losses |
-//! | [`Cnn`] | convolution, ReLU, max-pooling, and a dense layer | importance of samples, poisoning |
+//! | [`VNet`] | 1-100-1 with a sigmoid | sample weights from losses |
+//! | [`Cnn`] | convolution, ReLU, max-pooling, and a dense layer | importance learning, poisoning |
 //! | [`ConvNet`] | blocks of convolution, normalisation, ReLU, max-pooling | few-shot learning, checks |
 //! | [`ResNet`] | residual blocks of convolution, normalisation, ReLU: 20, 32, 18, 34, 50, 101, 152 layers | methods that split a network, timings |
-//! | [`WideResNet`] | pre-activated residual blocks: WRN-28-10 | corrected labels |
+//! | [`WideResNet`] | pre-activated residual blocks: WRN-28-10 | label correction |
 //!
-//! [`Classifier`] is any of the first two and [`ImageClassifier`] any that takes images, chosen at run time;
-//! [`cross_entropy`] is the loss, one value a sample.
+//! [`Classifier`] is either of the first two and [`ImageClassifier`] any network that takes images, chosen at
+//! run time; [`cross_entropy`] is the loss, one value per sample.
 //!
-//! Every network is a deterministic function of its parameters and its batch, which reads no number on its way and so
-//! can be recorded: no dropout, and [`BatchNorm`] uses the statistics of the batch at hand, on any device. To
-//! evaluate, it takes [`Statistics`] that were gathered over the training set.
+//! Every network is a deterministic function of its parameters and its batch that reads no tensor values, so
+//! that it can be recorded: there is no dropout, and [`BatchNorm`] uses the statistics of the current batch,
+//! on any device. For evaluation it uses [`Statistics`] gathered over the training set.
 
 mod classifier;
 mod cnn;

@@ -14,7 +14,7 @@ pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
     chosen.reshape([n]).neg()
 }
 
-/// The share of samples whose largest logit is that of their label.
+/// The fraction of samples whose largest logit is that of their label.
 ///
 /// # Shapes
 /// - logits: `[n, classes]`

@@ -42,7 +42,7 @@ impl MlpConfig {
 }
 
 impl Mlp {
-    /// What the last layer takes in: the last hidden layer, or the input where there is none.
+    /// The input of the last layer: the last hidden layer, or the network's input if there is none.
     ///
     /// # Shapes
     /// - input: `[n, widths[0]]`

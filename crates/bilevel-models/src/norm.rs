@@ -10,11 +10,12 @@ use crate::statistics::Moments;
 
 /// Normalises each channel by its mean and variance, then scales and shifts it.
 ///
-/// `y = gamma (x - mean) / sqrt(var + epsilon) + beta`, statistics over samples and pixels.
+/// `y = gamma (x - mean) / sqrt(var + epsilon) + beta`, with statistics over samples and pixels.
 ///
-/// Unlike Burn's, it holds no running statistics, and does not normalise by them on devices without autodiff: the
-/// output is the same function of parameters and batch whether it is evaluated, differentiated once or twice, which
-/// an unrolled step relies on. For evaluation, [`Statistics`](crate::Statistics) are gathered outside of the network.
+/// Unlike Burn's, it has no running statistics, and so does not use them on devices without autodiff. The
+/// output is the same function of parameters and batch whether it is evaluated or differentiated once or
+/// twice, as unrolled steps require. For evaluation, [`Statistics`](crate::Statistics) are gathered outside
+/// of the network.
 #[derive(Module, Debug)]
 pub struct BatchNorm {
     gamma: Param<Tensor<1>>,
@@ -27,7 +28,7 @@ pub struct BatchNorm {
 pub struct BatchNormConfig {
     /// Number of channels.
     pub channels: usize,
-    /// What gamma starts at.
+    /// The initial value of gamma.
     #[config(default = 1.0)]
     pub gamma: f64,
     /// Added to the variance.
@@ -36,7 +37,7 @@ pub struct BatchNormConfig {
 }
 
 impl BatchNormConfig {
-    /// The layer on `device`; beta is zeros.
+    /// The layer on `device`; beta is initialised to zeros.
     pub fn init(&self, device: &Device) -> BatchNorm {
         BatchNorm {
             gamma: Initializer::Constant { value: self.gamma }.init([self.channels], device),
@@ -55,17 +56,17 @@ impl BatchNorm {
         self.forward_with(input, &mut Mode::Train)
     }
 
-    /// The batch, normalised by the statistics of `mode`. Shapes are those of [`Self::forward`].
+    /// The batch, normalised with the statistics of `mode`. Shapes are those of [`Self::forward`].
     ///
     /// # Panics
-    /// In [`Mode::Evaluate`], if nothing of this layer was gathered.
+    /// In [`Mode::Evaluate`], if no statistics were gathered for this layer.
     pub fn forward_with(&self, input: Tensor<4>, mode: &mut Mode<'_>) -> Tensor<4> {
         let shape = input.dims();
         let [samples, channels, height, width] = shape;
         let rows = input.reshape([samples, channels, height * width]);
         let mean = |rows: Tensor<3>| rows.mean_dim(2).mean_dim(0);
-        // One number a row and not one a channel: CPU backends are many times faster where the last axis
-        // alone is spread, and all that is done with the numbers themselves is next to nothing.
+        // One number per row, not one per channel: CPU backends are many times faster if only the last axis
+        // is broadcast, and computing on the statistics themselves costs almost nothing.
         let each_row = |numbers: Tensor<3>| numbers.repeat_dim(0, samples);
         let per_channel = |p: &Param<Tensor<1>>| p.val().reshape([1, channels, 1]);
 

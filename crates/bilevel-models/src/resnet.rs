@@ -1,4 +1,4 @@
-//! The residual networks of small images.
+//! Residual networks for small images.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -12,8 +12,8 @@ use crate::{BatchNorm, BatchNormConfig, Mode};
 /// A 3x3 convolution, stages of residual blocks, the mean over all pixels, and a linear layer `fc`.
 ///
 /// Each later stage halves height and width, rounding up, and has twice the channels. A block is
-/// `relu(u + norm(conv(... relu(norm(conv(u))))))`; where it changes the shape, u goes through a 1x1 convolution
-/// and a normalisation first.
+/// `relu(u + norm(conv(... relu(norm(conv(u))))))`; if it changes the shape, u first passes through a 1x1
+/// convolution and a normalisation.
 ///
 /// | network | blocks | width | block | parameters for 3 channels and 10 classes |
 /// |---|---|---|---|---|
@@ -25,11 +25,13 @@ use crate::{BatchNorm, BatchNormConfig, Mode};
 /// | `resnet101` | 3, 4, 23, 3 | 64 | bottleneck | 42,512,970 |
 /// | `resnet152` | 3, 8, 36, 3 | 64 | bottleneck | 58,156,618 |
 ///
-/// Source: K. He et al., "Deep residual learning for image recognition", 2016. It differs from the source in:
-/// 1. The networks of 6n + 2 layers (Section 4.2) thin u out there and pad it with zeros (option A), which has no
-///    parameters: ResNet-20 has 269,722 then, and ResNet-32 464,154.
-/// 2. Those of four stages (Table 1) are for images of 32x32: the stem is one of 3x3 without max-pooling, and a
-///    bottleneck takes its stride in the 3x3 convolution. The parameters are those published for such networks.
+/// Source: K. He et al., "Deep residual learning for image recognition", 2016. Differences from the source:
+/// 1. For a change of shape, the networks of 6n + 2 layers (Section 4.2) of the source subsample u and pad it
+///    with zeros (option A), which has no parameters: ResNet-20 then has 269,722 parameters, and ResNet-32
+///    464,154.
+/// 2. The networks of four stages (Table 1) are for images of 32x32 here: the stem is a 3x3 convolution
+///    without max-pooling, and a bottleneck block has its stride in the 3x3 convolution. The parameter counts
+///    are those published for such networks.
 #[derive(Module, Debug)]
 pub struct ResNet {
     stem: Normalised,
@@ -43,7 +45,7 @@ struct Block {
     shortcut: Option<Normalised>,
 }
 
-/// A convolution and its normalisation, whose beta is the bias.
+/// A convolution and its normalisation, whose beta acts as the bias.
 #[derive(Module, Debug)]
 struct Normalised {
     conv: Conv2d,
@@ -59,11 +61,11 @@ pub enum Residual {
     Bottleneck,
 }
 
-/// Builds a [`ResNet`]. Convolutions start normal with variance `2 / fan_in`, as K. He et al., "Delving deep into
-/// rectifiers", 2015; `fc` as Burn's default.
+/// Builds a [`ResNet`]. Convolutions are initialised from a normal distribution with variance `2 / fan_in`
+/// (K. He et al., "Delving deep into rectifiers", 2015), `fc` with Burn's default.
 #[derive(Config, Debug)]
 pub struct ResNetConfig {
-    /// Channels of an image. Height and width are free.
+    /// Channels of an image. Height and width are arbitrary.
     pub inputs: usize,
     /// Number of classes.
     pub classes: usize,
@@ -76,8 +78,9 @@ pub struct ResNetConfig {
     /// The layers of a block.
     #[config(default = "Residual::Basic")]
     pub residual: Residual,
-    /// What gamma starts at in the last normalisation of a block. At 0 every block starts as its shortcut, which keeps
-    /// deep networks steady in their first steps: P. Goyal et al., "Accurate, large minibatch SGD", 2017, Section 5.1.
+    /// The initial value of gamma in the last normalisation of a block. With 0 every block starts as its
+    /// shortcut, which stabilises the first steps of deep networks: P. Goyal et al., "Accurate, large
+    /// minibatch SGD", 2017, Section 5.1.
     #[config(default = 1.0)]
     pub last_gamma: f64,
 }
@@ -172,7 +175,7 @@ impl Residual {
 }
 
 impl ResNet {
-    /// What `fc` takes in: the mean over the pixels of the last stage.
+    /// The input of `fc`: the mean over the pixels of the last stage.
     ///
     /// # Shapes
     /// - input: `[n, channels, height, width]`
@@ -190,7 +193,7 @@ impl ResNet {
         self.fc.forward(features)
     }
 
-    /// The logits, in training.
+    /// The logits, in training mode.
     ///
     /// # Shapes
     /// - input: `[n, channels, height, width]`
@@ -199,10 +202,10 @@ impl ResNet {
         self.forward_with(input, Mode::Train)
     }
 
-    /// The logits, normalised by the statistics of `mode`. Shapes are those of [`Self::forward`].
+    /// The logits, normalised with the statistics of `mode`. Shapes are those of [`Self::forward`].
     ///
     /// # Panics
-    /// In [`Mode::Evaluate`], if nothing of this network was gathered.
+    /// In [`Mode::Evaluate`], if no statistics were gathered for this network.
     pub fn forward_with(&self, input: Tensor<4>, mut mode: Mode<'_>) -> Tensor<2> {
         self.head(self.body(input, &mut mode))
     }

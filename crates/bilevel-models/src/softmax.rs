@@ -5,16 +5,16 @@ use burn::module::Module;
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
-/// `logits = u W + b`: with [`cross_entropy`](crate::cross_entropy) a convex problem.
+/// `logits = u W + b`: a convex problem with [`cross_entropy`](crate::cross_entropy).
 #[derive(Module, Debug)]
 pub struct SoftmaxRegression {
     linear: Linear,
 }
 
-/// Builds a [`SoftmaxRegression`], from zeros.
+/// Builds a [`SoftmaxRegression`], initialised to zeros.
 #[derive(Config, Debug)]
 pub struct SoftmaxRegressionConfig {
-    /// Entries of a sample.
+    /// Dimension of a sample.
     pub features: usize,
     /// Number of classes.
     pub classes: usize,

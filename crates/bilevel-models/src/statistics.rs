@@ -1,31 +1,32 @@
-//! The means and variances that batch normalisation evaluates with.
+//! The means and variances with which batch normalisation evaluates.
 
 use std::collections::HashMap;
 
 use burn::module::ParamId;
 use burn::tensor::Tensor;
 
-/// Where a pass through a network takes the statistics of its [`BatchNorm`](crate::BatchNorm) layers from.
+/// The source of the statistics for the [`BatchNorm`](crate::BatchNorm) layers in a forward pass.
 #[derive(Debug)]
 pub enum Mode<'a> {
-    /// From the batch at hand: the function that is trained.
+    /// The current batch: the function that is trained.
     Train,
-    /// From the batch at hand, which is added to those gathered so far.
+    /// The current batch, whose statistics are added to those gathered so far.
     Gather(&'a mut Statistics),
-    /// From those gathered: each sample's output is then its own, whatever else is in the batch.
+    /// The gathered statistics: the output for a sample does not depend on the rest of the batch.
     Evaluate(&'a Statistics),
 }
 
-/// The mean and the variance of what enters each [`BatchNorm`](crate::BatchNorm) of a network, over all samples
-/// gathered.
+/// The mean and the variance of the input of each [`BatchNorm`](crate::BatchNorm) of a network, over all
+/// samples gathered.
 ///
-/// They belong to the weights they were gathered with, and not to the network: they are no parameters, training
-/// neither reads nor moves them, and no gradient passes through them. After training, one pass over the
-/// training set gives them. Over a set that is one batch, [`Mode::Evaluate`] is [`Mode::Train`]; over several,
-/// each batch is normalised by its own on its way to the next layer, as it was in training.
+/// They belong to the weights with which they were gathered, not to the network: they are not parameters,
+/// training neither reads nor changes them, and no gradient passes through them. After training, one pass
+/// over the training set computes them. If the training set is a single batch, [`Mode::Evaluate`] equals
+/// [`Mode::Train`]; with several batches, each is normalised by its own statistics on its way to the next
+/// layer, as in training.
 ///
-/// Unlike running averages, they lag behind no weights and have no momentum to choose. Source: Y. Wu and
-/// J. Johnson, "Rethinking 'batch' in BatchNorm", 2021, "PreciseBN".
+/// Unlike running averages, they do not lag behind the weights and have no momentum to choose. Source: Y. Wu
+/// and J. Johnson, "Rethinking 'batch' in BatchNorm", 2021, "PreciseBN".
 ///
 /// ```
 /// use bilevel_models::{ConvNetConfig, Mode, Statistics};
@@ -45,19 +46,19 @@ pub enum Mode<'a> {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Statistics {
-    /// By the layer's gamma.
+    /// Indexed by the layer's gamma.
     moments: HashMap<ParamId, Moments>,
 }
 
 impl Statistics {
-    /// Of the layer whose gamma is `layer`.
+    /// The moments of the layer whose gamma is `layer`.
     pub(crate) fn of(&self, layer: ParamId) -> &Moments {
         self.moments.get(&layer).expect(
             "statistics of this very network: gather some with `Mode::Gather` before `Mode::Evaluate`",
         )
     }
 
-    /// Takes those of one more batch in.
+    /// Adds the moments of one more batch.
     pub(crate) fn add(&mut self, layer: ParamId, batch: Moments) {
         let batch = match self.moments.remove(&layer) {
             Some(before) => before.and(batch),
@@ -76,7 +77,7 @@ pub(crate) struct Moments {
 }
 
 impl Moments {
-    /// Those of both sets of numbers together (T. Chan et al., "Algorithms for computing the sample
+    /// The moments of both sets of numbers together (T. Chan et al., "Algorithms for computing the sample
     /// variance", 1983).
     fn and(self, other: Self) -> Self {
         let count = self.count + other.count;

@@ -1,13 +1,14 @@
-//! The network that weighs samples by their loss.
+//! The network that weights samples by their loss.
 
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, activation};
 
-/// `weight = sigmoid(w2 relu(w1 loss + b1) + b2)`: one weight for each sample, from its loss alone.
+/// `weight = sigmoid(w2 relu(w1 loss + b1) + b2)`: one weight per sample, computed from its loss alone.
 ///
-/// Source: J. Shu et al., "Meta-Weight-Net: learning an explicit mapping for sample weighting", 2019, 1-100-1.
+/// Source: J. Shu et al., "Meta-Weight-Net: learning an explicit mapping for sample weighting", 2019,
+/// 1-100-1.
 #[derive(Module, Debug)]
 pub struct VNet {
     hidden: Linear,

@@ -1,4 +1,4 @@
-//! The wide residual networks of small images.
+//! Wide residual networks for small images.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -10,15 +10,15 @@ use crate::layers::{conv, mean_pixel};
 use crate::{BatchNorm, BatchNormConfig, Mode};
 
 /// A 3x3 convolution, three stages of pre-activated residual blocks, a normalisation, ReLU, the mean over all
-/// pixels, and a linear layer `fc`: `WRN-d-k` with d = 6 `blocks` + 4 layers, k times as wide.
+/// pixels, and a linear layer `fc`: `WRN-d-k` with d = 6 `blocks` + 4 layers and k times the width.
 ///
 /// Each later stage halves height and width, rounding up, and has twice the channels. With
-/// `a = relu(norm(u))`, a block is `u + conv(relu(norm(conv(a))))` with 3x3 convolutions; where it changes the
-/// number of channels, a 1x1 convolution of a stands for u.
+/// `a = relu(norm(u))`, a block is `u + conv(relu(norm(conv(a))))` with 3x3 convolutions; if it changes the
+/// number of channels, a 1x1 convolution of a replaces u.
 ///
-/// Source: S. Zagoruyko and N. Komodakis, "Wide residual networks", 2016; without their dropout, which makes
-/// another function of the network at each evaluation. WRN-28-10 has 36,479,194 parameters for 3 channels and 10
-/// classes.
+/// Source: S. Zagoruyko and N. Komodakis, "Wide residual networks", 2016; without their dropout, under which
+/// the network is a different function at each evaluation. WRN-28-10 has 36,479,194 parameters for 3 channels
+/// and 10 classes.
 #[derive(Module, Debug)]
 pub struct WideResNet {
     stem: Conv2d,
@@ -34,28 +34,28 @@ struct Block {
     shortcut: Option<Conv2d>,
 }
 
-/// A normalisation, and the convolution that ReLU of it goes through.
+/// A normalisation followed by ReLU and a convolution.
 #[derive(Module, Debug)]
 struct Preactivated {
     norm: BatchNorm,
     conv: Conv2d,
 }
 
-/// Builds a [`WideResNet`]. Convolutions start normal with variance `2 / fan_in`, as K. He et al., "Delving deep into
-/// rectifiers", 2015; `fc` as Burn's default.
+/// Builds a [`WideResNet`]. Convolutions are initialised from a normal distribution with variance
+/// `2 / fan_in` (K. He et al., "Delving deep into rectifiers", 2015), `fc` with Burn's default.
 #[derive(Config, Debug)]
 pub struct WideResNetConfig {
-    /// Channels of an image. Height and width are free.
+    /// Channels of an image. Height and width are arbitrary.
     pub inputs: usize,
     /// Number of classes.
     pub classes: usize,
     /// Residual blocks of a stage.
     #[config(default = 4)]
     pub blocks: usize,
-    /// Factor of the channels of every stage, k.
+    /// The widening factor k of the channels of every stage.
     #[config(default = 10)]
     pub widening: usize,
-    /// Channels of the stem, and of the first stage where k is 1.
+    /// Channels of the stem, and of the first stage if k is 1.
     #[config(default = 16)]
     pub width: usize,
 }
@@ -90,7 +90,7 @@ impl WideResNetConfig {
 }
 
 impl WideResNet {
-    /// What `fc` takes in: the mean over the pixels of the last stage.
+    /// The input of `fc`: the mean over the pixels of the last stage.
     ///
     /// # Shapes
     /// - input: `[n, channels, height, width]`
@@ -108,7 +108,7 @@ impl WideResNet {
         self.fc.forward(features)
     }
 
-    /// The logits, in training.
+    /// The logits, in training mode.
     ///
     /// # Shapes
     /// - input: `[n, channels, height, width]`
@@ -117,10 +117,10 @@ impl WideResNet {
         self.forward_with(input, Mode::Train)
     }
 
-    /// The logits, normalised by the statistics of `mode`. Shapes are those of [`Self::forward`].
+    /// The logits, normalised with the statistics of `mode`. Shapes are those of [`Self::forward`].
     ///
     /// # Panics
-    /// In [`Mode::Evaluate`], if nothing of this network was gathered.
+    /// In [`Mode::Evaluate`], if no statistics were gathered for this network.
     pub fn forward_with(&self, input: Tensor<4>, mut mode: Mode<'_>) -> Tensor<2> {
         self.head(self.body(input, &mut mode))
     }

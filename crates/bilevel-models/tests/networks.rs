@@ -1,4 +1,4 @@
-//! Sizes and shapes of the networks, and what they evaluate to with statistics, in f32 on flex.
+//! Sizes and shapes of the networks, and evaluation with gathered statistics, in f32 on flex.
 
 use bilevel_models::*;
 use burn::module::{Module, ModuleVisitor, Param};
@@ -6,7 +6,7 @@ use burn::tensor::{Device, Distribution, Tensor};
 
 // ---- sizes ----------------------------------------------------------------------------------------
 
-/// Counts parameters by their shapes, without making them.
+/// Counts parameters by their shapes, without allocating them.
 #[derive(Default)]
 struct Size {
     parameters: usize,
@@ -21,7 +21,7 @@ impl ModuleVisitor for Size {
     }
 }
 
-/// The layers with a matrix, and the parameters.
+/// The number of layers with a matrix, and the number of parameters.
 fn size(network: &impl Module) -> (usize, usize) {
     let mut size = Size::default();
     network.visit(&mut size);
@@ -30,8 +30,8 @@ fn size(network: &impl Module) -> (usize, usize) {
 
 #[test]
 fn residual_networks_have_the_parameters_that_are_published() {
-    // The networks; the 1x1 convolutions of their shortcuts; and the parameters, those of option A of the source
-    // and the shortcuts that option B adds where it is of three stages.
+    // The networks, the 1x1 convolutions of their shortcuts, and the parameters: those with option A of the
+    // source plus, for networks of three stages, the shortcuts that option B adds.
     let option_b = (16 * 32 + 2 * 32) + (32 * 64 + 2 * 64);
     for (config, layers, shortcuts, parameters) in [
         (ResNetConfig::resnet20(3, 10), 20, 2, 269_722 + option_b),
@@ -68,7 +68,7 @@ fn the_other_networks_have_the_parameters_of_their_layers() {
 
 const CLASSES: usize = 4;
 
-/// Networks of every kind, with the width of their features on images of two channels and 9x8 pixels.
+/// Networks of every kind, with the width of their features on images with two channels and 9x8 pixels.
 fn networks() -> Vec<(&'static str, ImageClassifierConfig, usize)> {
     let resnet = |config: ResNetConfig| ImageClassifierConfig::ResNet(config.with_width(2));
     let mlp = MlpConfig::new(vec![2 * 9 * 8, 6, CLASSES]);
@@ -206,7 +206,7 @@ fn statistics_gathered_in_training_evaluate_on_any_device() {
     }
 }
 
-/// The shapes and the numbers of what is trained.
+/// The shapes and the values of the trained parameters.
 #[derive(Default)]
 struct Parameters {
     shapes: Vec<Vec<usize>>,
@@ -246,7 +246,7 @@ fn a_network_without_statistics_is_not_evaluated() {
 
 // ---- starts ---------------------------------------------------------------------------------------
 
-/// The mean square of a kernel's numbers, times the numbers that one output is made of.
+/// The mean square of a kernel's weights times the number of weights that contribute to one output.
 #[derive(Default)]
 struct Spread(Vec<f64>);
 
@@ -269,7 +269,7 @@ fn convolutions_start_with_a_variance_of_two_over_their_inputs() {
     resnet.visit(&mut spread);
     wide.init(&Device::flex()).visit(&mut spread);
     assert!(spread.0.len() > 25);
-    // The smallest kernel has 432 numbers: its mean square is off by 7 % in the mean.
+    // The smallest kernel has 432 weights: the standard error of its mean square is 7 %.
     for found in spread.0 {
         assert!((found / 2.0 - 1.0).abs() < 0.3, "{found}, expected about 2");
     }
@@ -299,7 +299,7 @@ fn the_blocks_of_networks_of_four_stages_start_as_their_shortcuts() {
         (ResNetConfig::resnet34(2, CLASSES), 3 + 4 + 6 + 3),
         (ResNetConfig::resnet152(2, CLASSES), 3 + 8 + 36 + 3),
     ] {
-        // Every beta is zeros too.
+        // Every beta is zero too.
         let betas = zeros(&config.clone().with_last_gamma(1.0));
         assert_eq!(zeros(&config) - betas, blocks, "{:?}", config.blocks);
     }

@@ -1,5 +1,5 @@
-//! First and second derivatives of every network of this crate, in f64 on flex: against differences, against each other,
-//! and exact where they are known.
+//! First and second derivatives of every network of this crate, in f64 on flex: against finite differences,
+//! against each other, and against exact values where these are known.
 
 use std::sync::Once;
 
@@ -23,7 +23,7 @@ fn networks() -> Vec<(&'static str, Network)> {
     let convnet = ConvNetConfig::new(IMAGE, CLASSES).with_channels(vec![4, 5]);
     let cifar = ResNetConfig::resnet20(IMAGE[0], CLASSES).with_blocks(vec![1; 3]).with_width(2);
     let resnet = ResNetConfig::resnet18(IMAGE[0], CLASSES).with_blocks(vec![1; 4]).with_width(2);
-    // At 0 most derivatives are.
+    // At 0 most derivatives vanish.
     let resnet = resnet.with_last_gamma(0.7);
     let bottlenecks =
         ResNetConfig::resnet50(IMAGE[0], CLASSES).with_blocks(vec![1; 2]).with_width(2);
@@ -81,7 +81,7 @@ impl Network {
     fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         match self {
             Self::Image(network) => network.forward(images),
-            // The first pixels, as if they were losses.
+            // The first pixels, interpreted as losses.
             Self::Weights(network) => {
                 let losses = images.flatten::<2>(1, 3).narrow(1, 0, CLASSES).reshape([-1]);
                 network.forward(losses).reshape([-1, CLASSES as i32])
@@ -126,15 +126,15 @@ fn loss(network: &Network) -> Tensor<1> {
     losses(network).mean()
 }
 
-/// One weight a sample, as hyper-cleaning has it.
+/// One weight per sample, as in hyper-cleaning.
 fn weighted(x: &Values, network: &Network) -> Tensor<1> {
     (activation::sigmoid(x.values.val()) * losses(network)).mean()
 }
 
 // ---- the checks -----------------------------------------------------------------------------------
 
-/// Near the point no kink of ReLU or of max-pooling lies on the way, and every network is as smooth there
-/// as the differences and the orders of Taylor remainders want it.
+/// Close enough to the point that no kink of ReLU or max-pooling interferes, and that every network is as
+/// smooth as the finite differences and the orders of the Taylor remainders require.
 const NEAR: Tolerances = Tolerances { step: 1e-5, reach: 2e-3, ..Tolerances::F64 };
 
 #[test]
@@ -168,7 +168,7 @@ fn mixed_products_agree_with_differences_of_both_gradients() {
         let start = point(&network);
         let v = random(&start, 5);
         let found = second_order(&x, &network, &v, weighted).unwrap();
-        // Of one function of x and y, moved along v in y.
+        // One function of x and y, moved along v in y.
         let moved = |h| at(&network, &start.axpy(h, &v));
         let xy = slope(|h| {
             let y = moved(h);
@@ -177,7 +177,7 @@ fn mixed_products_agree_with_differences_of_both_gradients() {
         let yy = slope(|h| second_gradients(&x, &moved(h)).1);
         check(name, "f_xy v", off(&found.xy, &xy), 1e-7);
         check(name, "f_yy v", off(&found.yy, &yy), 1e-7);
-        // The same derivatives taken the other way round: <u, f_xy v> = d/dx <f_y, v> along u.
+        // The same derivatives in the opposite order: <u, f_xy v> = d/dx <f_y, v> along u.
         let (start, u) = (point(&x), random(&point(&x), 6));
         let mixed = slope(|h| {
             let x = at(&x, &start.axpy(h, &u));
@@ -188,7 +188,7 @@ fn mixed_products_agree_with_differences_of_both_gradients() {
     }
 }
 
-/// Both gradients of the weighted loss, as one of a pair of modules.
+/// Both gradients of the weighted loss, as the gradient in a pair of modules.
 fn second_gradients(x: &Values, y: &Network) -> (Vector, Vector) {
     let both = (x.clone(), y.clone());
     let gradient = grad(&both, |(x, y)| weighted(x, y)).unwrap();
@@ -325,14 +325,14 @@ fn products_leave_the_running_statistics_of_the_user_alone() {
 
 // ---- tools ----------------------------------------------------------------------------------------
 
-/// Burn fixes the element types of a device once a process.
+/// Burn fixes the element types of a device once per process.
 fn device() -> Device {
     static F64: Once = Once::new();
     F64.call_once(|| Device::flex().configure((FloatDType::F64, IntDType::I64)).unwrap());
     Device::flex()
 }
 
-/// Numbers in [-1, 1] that look random and are the same everywhere.
+/// Pseudo-random numbers in [-1, 1], the same on every platform.
 fn numbers(seed: u64, n: usize) -> Vec<f64> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let mut next = || {
@@ -367,7 +367,7 @@ fn random(like: &Vector, seed: u64) -> Vector {
     direction.scale(1.0 / direction.norm())
 }
 
-/// The derivative of `f` at 0 by five points.
+/// The derivative of `f` at 0, by a five-point formula.
 fn slope(f: impl Fn(f64) -> Vector) -> Vector {
     let h = 1e-4;
     let difference = |steps: f64| f(steps * h).sub(&f(-steps * h));
