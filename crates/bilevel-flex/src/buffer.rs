@@ -1,8 +1,8 @@
-//! New buffers, filled by all threads, vectorised, and written once.
+//! New buffers, filled by all threads with vectorised code, and written once.
 //!
-//! A buffer that is zeroed before it is written costs a pass over memory, as much as the operation itself where
-//! that is a sum. This is why there is `unsafe` here: memory is taken uninitialised, and each function writes
-//! every element of it before it is handed out.
+//! Zeroing a buffer before it is written costs a pass over memory, as much as an operation such as a sum.
+//! This is the reason for the `unsafe` code here: memory is allocated uninitialised, and each function writes
+//! every element before it returns the buffer.
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
@@ -10,12 +10,12 @@ use std::mem::MaybeUninit;
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
-/// Elements that one thread takes at a time: enough to be worth handing over, and they fit its cache. Two of
-/// these are not worth waking another thread for.
+/// Elements that one thread processes at a time: enough to be worth distributing, and small enough for its
+/// cache. Two of these are not worth waking another thread.
 pub(crate) const CHUNK: usize = 1 << 15;
 
-/// A loop over chunks, compiled for each kind of processor.
-// A closure given to `Arch::dispatch` is not always inlined where the instructions are known; these are.
+/// A loop over chunks, compiled for each instruction set.
+// A closure given to `Arch::dispatch` is not always inlined into the specialised code; these structs are.
 struct Fill<Out, In, F>(Out, In, F);
 
 impl<A: Copy, T, F: Fn(A) -> T> NullaryFnOnce for Fill<&mut [MaybeUninit<T>], &[A], F> {
@@ -68,16 +68,16 @@ impl<T: Copy, B: Copy, F: Fn(T, B) -> T> NullaryFnOnce for Change<&mut [T], &[B]
     }
 }
 
-/// How one operand is repeated over the other.
+/// How one operand is broadcast over the other.
 #[derive(Clone, Copy)]
 pub(crate) enum Repeat {
-    /// All of its elements, again and again.
+    /// The whole operand, repeated.
     All,
-    /// Each of its elements so many times in a row.
+    /// Each element, repeated this many times in a row.
     Each(usize),
 }
 
-/// A loop over runs, to each of which belongs all of the repeated operand, or one of its elements.
+/// A loop over runs, each of which uses either the whole broadcast operand or one of its elements.
 struct FillRuns<Out, In, F>(Out, In, Repeat, F);
 
 impl<T: Copy, F> NullaryFnOnce for FillRuns<&mut [MaybeUninit<T>], (&[T], &[T]), F>
@@ -129,10 +129,10 @@ impl<T: Copy, F: Fn(T, T) -> T> NullaryFnOnce for ChangeRuns<&mut [T], &[T], F> 
 }
 
 impl Repeat {
-    /// Elements of a run.
+    /// The length of a run.
     ///
     /// # Panics
-    /// If the runs of `b` are not as many elements as `of` says, or there are none.
+    /// If the runs of `b` do not cover exactly `of` elements, or there are none.
     fn run<T>(self, of: usize, b: &[T]) -> usize {
         let (run, runs) = match self {
             Self::All => (b.len(), of / b.len()),
@@ -142,7 +142,7 @@ impl Repeat {
         run
     }
 
-    /// What of `b` belongs to the runs from the first of these on.
+    /// The part of `b` that belongs to the runs from `first` on.
     fn part<T>(self, b: &[T], first: usize) -> &[T] {
         match self {
             Self::All => b,
@@ -168,7 +168,7 @@ where
     } else {
         spare.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK)).for_each(fill);
     }
-    // SAFETY: `spare` has the length of `a`, and so have their chunks, pair by pair: all is written.
+    // SAFETY: `spare` has the length of `a`, hence so do their chunks, pairwise: every element is written.
     unsafe { out.set_len(a.len()) };
     out
 }
@@ -199,7 +199,7 @@ where
             .zip(b.par_chunks(CHUNK))
             .for_each(|((out, a), b)| fill(out, a, b));
     }
-    // SAFETY: `spare`, `a` and `b` are of one length, and so are their chunks: all is written.
+    // SAFETY: `spare`, `a` and `b` have the same length, hence so do their chunks: every element is written.
     unsafe { out.set_len(a.len()) };
     out
 }
@@ -235,10 +235,10 @@ where
     }
 }
 
-/// `f(a[i], b)` with that element of b which is repeated to there.
+/// `f(a[i], b)` with the element of b that is broadcast to i.
 ///
 /// # Panics
-/// If b, repeated, has another length than a, or none.
+/// If the length of b, broadcast, differs from that of a, or is 0.
 pub(crate) fn zip_repeated<T, F>(a: &[T], b: &[T], repeat: Repeat, f: F) -> Vec<T>
 where
     T: Copy + Send + Sync,
@@ -257,8 +257,9 @@ where
         let chunks = spare.par_chunks_mut(runs * run).zip(a.par_chunks(runs * run)).enumerate();
         chunks.for_each(|(chunk, (out, a))| fill(out, a, repeat.part(b, chunk * runs)));
     }
-    // SAFETY: `spare` and `a` are of one length and consist of whole runs, and so do their chunks; there is an
-    // element of b for each number of a run, or for each run, as `run` has checked: all is written.
+    // SAFETY: `spare` and `a` have the same length and consist of whole runs, and so do their chunks. As
+    // `run` has checked, there is an element of b for each element of a run, or for each run: every element
+    // is written.
     unsafe { out.set_len(a.len()) };
     out
 }
@@ -266,7 +267,7 @@ where
 /// `a[i] = f(a[i], b)`, likewise.
 ///
 /// # Panics
-/// If b, repeated, has another length than a, or none.
+/// If the length of b, broadcast, differs from that of a, or is 0.
 pub(crate) fn zip_repeated_in_place<T, F>(a: &mut [T], b: &[T], repeat: Repeat, f: F)
 where
     T: Copy + Send + Sync,

@@ -1,7 +1,7 @@
-//! Elementwise operations on whole tensors: by all threads, in place where nobody else holds an operand.
+//! Elementwise operations on whole tensors: on all threads, and in place where an operand is not shared.
 //!
-//! Each leaves to Flex what it has no kernel for: another element type than the function's, views, and so few
-//! elements that Flex is as fast.
+//! Cases without a kernel are left to Flex: element types that the function does not support, views, and
+//! tensors so small that Flex is as fast.
 
 use burn::backend::{Bytes, DType, Element};
 use burn_flex::FlexTensor;
@@ -9,12 +9,12 @@ use bytemuck::Pod;
 
 use crate::buffer::{self, Repeat};
 
-/// Below so many elements, an operation of Flex is as fast.
+/// Below this number of elements, an operation of Flex is as fast.
 const SMALL: usize = 1 << 6;
 
 /// An element type with kernels.
 pub(crate) trait Number: Element + Pod + Send + Sync {
-    /// One of two numbers, without a branch: which it is can't be predicted.
+    /// Selects one of two numbers without a branch, because the choice is unpredictable.
     fn select(first: bool, one: Self, other: Self) -> Self;
 }
 
@@ -34,7 +34,7 @@ impl Number for f64 {
     }
 }
 
-/// Whether `tensor` is all of its buffer, in row-major order, of elements `T`.
+/// Whether `tensor` is its entire buffer, in row-major order, with elements `T`.
 fn is_whole<T: Element>(tensor: &FlexTensor) -> bool {
     let layout = tensor.layout();
     tensor.dtype() == T::dtype()
@@ -43,12 +43,12 @@ fn is_whole<T: Element>(tensor: &FlexTensor) -> bool {
         && tensor.bytes().len() == layout.num_elements() * size_of::<T>()
 }
 
-/// A tensor of new values in the shape of another.
+/// A tensor with new values in the shape of another.
 fn like<T: Number>(tensor: &FlexTensor, values: Vec<T>) -> FlexTensor {
     FlexTensor::new(Bytes::from_elems(values), tensor.layout().clone(), T::dtype())
 }
 
-/// Whether `tensor` is whole, and so large that a kernel is worth it.
+/// Whether `tensor` is whole and large enough for a kernel.
 fn is_worth<T: Element>(tensor: &FlexTensor) -> bool {
     tensor.bytes().len() >= SMALL * size_of::<T>() && is_whole::<T>(tensor)
 }
@@ -70,7 +70,7 @@ pub(crate) fn unary<T: Number>(
     like(&a, values)
 }
 
-/// `f(a, b)` of two tensors, of which one may be repeated over the other.
+/// `f(a, b)` of two tensors, one of which may be broadcast over the other.
 pub(crate) fn binary<T: Number>(
     a: FlexTensor,
     b: FlexTensor,
@@ -127,9 +127,10 @@ fn repeated<T: Number>(
     like(&a, values)
 }
 
-/// How `small` lies over `large`, both whole: as a row over a matrix, or as a column, in runs that are worth it.
+/// How `small` is broadcast over `large`, both whole: as a row over a matrix, or as a column, in runs long
+/// enough for a kernel.
 fn repetition(large: &FlexTensor, small: &FlexTensor) -> Option<Repeat> {
-    /// Below so many elements side by side, Flex is as fast.
+    /// Below this run length, Flex is as fast.
     const SHORT: usize = 8;
     let (of_large, of_small) =
         (large.layout().shape().as_slice(), small.layout().shape().as_slice());
@@ -147,7 +148,7 @@ fn repetition(large: &FlexTensor, small: &FlexTensor) -> Option<Repeat> {
     (length >= SHORT && of_small[..cut] == of_large[..cut]).then_some(Repeat::Each(length))
 }
 
-/// `value` where `mask` is set, `a` elsewhere; two tensors of one shape.
+/// `value` where `mask` is set, `a` elsewhere; two tensors of the same shape.
 pub(crate) fn fill<T: Number>(
     mut a: FlexTensor,
     mask: FlexTensor,
@@ -166,7 +167,7 @@ pub(crate) fn fill<T: Number>(
     like(&a, values)
 }
 
-/// Whether `mask` is all of its buffer, a byte an element.
+/// Whether `mask` is its entire buffer, with one byte per element.
 fn is_mask(mask: &FlexTensor) -> bool {
     let layout = mask.layout();
     matches!(mask.dtype(), DType::Bool(_))

@@ -1,7 +1,7 @@
 //! Exponential functions of f32 without branches, so that they vectorise; computed in f64, so that they are
-//! exact to the last bit but rarely.
+//! correctly rounded with rare exceptions.
 //!
-//! In f64 Flex calls the C library, which is exact enough for what is decided in f64.
+//! In f64 Flex calls the C library, which is accurate enough for computations in f64.
 
 use std::f64::consts::{LN_2, LOG2_E};
 
@@ -28,7 +28,7 @@ fn exp_m1_reduced(r: f64) -> f64 {
 /// `2^k` and `e^r - 1` with `x = k ln 2 + r`, for `|x| <= 600`.
 #[inline(always)]
 fn split(x: f64) -> (f64, f64) {
-    // The sum with 1.5 * 2^52 rounds to an integer and leaves it in the low bits.
+    // Adding 1.5 * 2^52 rounds to an integer and leaves it in the low bits.
     const SHIFT: f64 = 6_755_399_441_055_744.0;
     let shifted = x.mul_add(LOG2_E, SHIFT);
     let k = shifted - SHIFT;
@@ -36,22 +36,22 @@ fn split(x: f64) -> (f64, f64) {
     (power, exp_m1_reduced(k.mul_add(-LN_2, x)))
 }
 
-/// x, but not beyond `bound` on either side. NaN stays.
+/// x clamped to `bound` on either side. NaN is preserved.
 #[inline(always)]
 fn within(bound: f64, x: f64) -> f64 {
     let x = if x > bound { bound } else { x };
     if x < -bound { -bound } else { x }
 }
 
-/// `e^x` in f64. Beyond 200, what it is rounded to in f32 is infinite or zero.
+/// `e^x` in f64. Beyond 200, the result rounded to f32 is infinite or zero.
 #[inline(always)]
 fn wide_exp(x: f64) -> f64 {
     let (power, reduced) = split(within(200.0, x));
     power.mul_add(reduced, power)
 }
 
-/// `1 / d` to a relative error of 1e-14, for numbers whose reciprocal is a normal f32: a division in f32, three
-/// times as fast, and a step of Newton's method.
+/// `1 / d` to a relative error of 1e-14, for numbers whose reciprocal is a normal f32: a division in f32,
+/// which is three times as fast, and a step of Newton's method.
 #[inline(always)]
 fn reciprocal(d: f64) -> f64 {
     let r = f64::from(1.0 / d as f32);
@@ -69,7 +69,7 @@ pub(crate) fn exp(x: f32) -> f32 {
 pub(crate) fn tanh(x: f32) -> f32 {
     let (power, reduced) = split(within(50.0, 2.0 * f64::from(x)));
     let grown = power.mul_add(reduced, power - 1.0);
-    // That of -0 is -0.
+    // The result for -0 is -0.
     ((grown * reciprocal(grown + 2.0)) as f32).copysign(x)
 }
 
@@ -82,10 +82,10 @@ pub(crate) fn sigmoid(x: f32) -> f32 {
 /// The natural logarithm: with `x = m 2^e` and `s = (m - 1) / (m + 1)`, `e ln 2 + 2 (s + s^3/3 + ...)`.
 #[inline(always)]
 pub(crate) fn log(x: f32) -> f32 {
-    // The bits of sqrt(1/2): what lies above is the exponent of the m in [sqrt(1/2), sqrt(2)).
+    // The bits of sqrt(1/2): the difference above them is the exponent for an m in [sqrt(1/2), sqrt(2)).
     const HALF: u64 = 0x3FE6_A09E_667F_3BCD;
     const EXPONENT: u64 = 0xFFF0_0000_0000_0000;
-    // As an f64, so that an integer becomes a float without an instruction for it.
+    // As an f64, to convert an integer to a float without a dedicated instruction.
     const SHIFT: f64 = 6_755_399_441_055_744.0;
     let bits = f64::from(x).to_bits();
     let above = bits.wrapping_sub(HALF);
@@ -107,7 +107,7 @@ pub(crate) fn log(x: f32) -> f32 {
 mod tests {
     use super::*;
 
-    /// Every 1009th f32, and the special ones.
+    /// Every 1009th f32, and special values.
     fn numbers() -> impl Iterator<Item = f32> {
         let special =
             [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MIN_POSITIVE, 1.0, -1.0];
@@ -120,7 +120,8 @@ mod tests {
             let (found, expected) = (ours(x), truth(f64::from(x)) as f32);
             let same =
                 found.to_bits() == expected.to_bits() || (found.is_nan() && expected.is_nan());
-            // Of two neighbours, the other one where the truth lies in the middle but for the error of the series.
+            // An adjacent f32 is accepted if the exact value is halfway between both, up to the error of the
+            // series.
             let near = found.to_bits().abs_diff(expected.to_bits()) == 1;
             missed += usize::from(!same);
             assert!(same || near, "{name}({x:e}) = {found:e}, expected {expected:e}");

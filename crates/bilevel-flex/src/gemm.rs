@@ -1,6 +1,6 @@
-//! A safe face of the crate `gemm`: products of matrices that lie in slices by any strides.
+//! A safe interface to the crate `gemm`: products of matrices stored in slices with arbitrary strides.
 //!
-//! The crate takes raw pointers: this is why there is `unsafe` here.
+//! The crate takes raw pointers; this is the reason for the `unsafe` code here.
 #![allow(unsafe_code)]
 
 use std::ops::Range;
@@ -9,13 +9,13 @@ use burn::backend::Element;
 use bytemuck::Pod;
 use rayon::prelude::*;
 
-/// The numbers that `gemm` has kernels for, and no others: it takes any type and panics on the rest.
+/// The element types for which `gemm` has kernels: it accepts any type and panics for the others.
 pub(crate) trait Real: Element + Pod + num_traits::Float + Send + Sync {}
 
 impl Real for f32 {}
 impl Real for f64 {}
 
-/// Where a matrix lies in a slice: entry (i, j) at `i * row_stride + j * column_stride`.
+/// The layout of a matrix in a slice: entry (i, j) at `i * row_stride + j * column_stride`.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     rows: usize,
@@ -46,7 +46,7 @@ impl Place {
         Self { rows, columns, row_stride: signed(row_stride), column_stride: signed(column_stride) }
     }
 
-    /// Whether no two entries share a number.
+    /// Whether all entries are at distinct positions.
     fn is_distinct(&self) -> bool {
         let row = (self.rows, self.row_stride);
         let column = (self.columns, self.column_stride);
@@ -61,7 +61,7 @@ impl Place {
     }
 }
 
-/// A matrix that is read.
+/// A matrix to read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Matrix<'a, T> {
     data: &'a [T],
@@ -69,7 +69,7 @@ pub(crate) struct Matrix<'a, T> {
 }
 
 impl<'a, T> Matrix<'a, T> {
-    /// Entry (i, j) at `i * strides[0] + j * strides[1]`; a stride of 0 repeats.
+    /// Entry (i, j) at `i * strides[0] + j * strides[1]`; a stride of 0 broadcasts.
     ///
     /// # Panics
     ///
@@ -78,7 +78,7 @@ impl<'a, T> Matrix<'a, T> {
         Self { data, place: Place::new(data.len(), size, strides) }
     }
 
-    /// Row after row, without gaps.
+    /// Row-major, without gaps.
     pub(crate) fn rows(data: &'a [T], size: [usize; 2]) -> Self {
         Self::new(data, size, [size[1], 1])
     }
@@ -91,7 +91,7 @@ impl<'a, T> Matrix<'a, T> {
     ///
     /// # Panics
     ///
-    /// If there are not so many.
+    /// If the range exceeds the rows.
     pub(crate) fn rows_in(self, range: Range<usize>) -> Self {
         assert!(
             range.start <= range.end && range.end <= self.place.rows,
@@ -104,7 +104,7 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
-/// A matrix that is written.
+/// A matrix to write.
 #[derive(Debug)]
 pub(crate) struct MatrixMut<'a, T> {
     data: &'a mut [T],
@@ -116,33 +116,33 @@ impl<'a, T> MatrixMut<'a, T> {
     ///
     /// # Panics
     ///
-    /// If an entry lies beyond the slice, or on another.
+    /// If an entry lies beyond the slice, or two entries coincide.
     pub(crate) fn new(data: &'a mut [T], size: [usize; 2], strides: [usize; 2]) -> Self {
         let place = Place::new(data.len(), size, strides);
         assert!(place.is_distinct(), "entries of {place:?} share a number");
         Self { data, place }
     }
 
-    /// Row after row, without gaps.
+    /// Row-major, without gaps.
     pub(crate) fn rows(data: &'a mut [T], size: [usize; 2]) -> Self {
         Self::new(data, size, [size[1], 1])
     }
 }
 
-/// What becomes of the numbers that were there before.
+/// What happens to the previous contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Store {
     Replace,
     Add,
 }
 
-/// Who computes a product. The bits do not depend on how many threads there are; they may on which of the two
-/// variants it is, as `One` leaves to `gemm` where long sums are cut.
+/// Who computes a product. The result does not depend on the number of threads, bit for bit; it may depend on
+/// the variant, because `One` lets `gemm` choose where to split long sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Threads {
-    /// The thread that asks.
+    /// The calling thread.
     One,
-    /// Those of the pool of rayon that it belongs to, where the product is worth it.
+    /// The threads of the current rayon pool, if the product is large enough.
     All,
 }
 
@@ -150,7 +150,7 @@ pub(crate) enum Threads {
 ///
 /// # Panics
 ///
-/// If the sizes do not fit.
+/// If the sizes do not match.
 pub(crate) fn multiply<T: Real>(
     into: MatrixMut<'_, T>,
     a: Matrix<'_, T>,
@@ -158,26 +158,26 @@ pub(crate) fn multiply<T: Real>(
     store: Store,
     threads: Threads,
 ) {
-    // SAFETY: every entry of `into` lies within its slice, which is borrowed alone, and the entries are
+    // SAFETY: every entry of `into` lies within its slice, which is borrowed exclusively, and the entries are
     // distinct, as its constructor has checked.
     unsafe { multiply_into(into.data.as_mut_ptr(), into.place, a, b, store, threads) }
 }
 
-/// `a b`, row after row.
+/// `a b`, row-major.
 ///
 /// # Panics
 ///
-/// If the sizes do not fit.
+/// If the sizes do not match.
 pub(crate) fn product<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, threads: Threads) -> Vec<T> {
     let (rows, columns) = (a.place.rows, b.place.columns);
     let len = rows.checked_mul(columns).expect("a matrix that fits the memory");
-    // A result of one row or column `gemm` takes for a slice, whose numbers have to be there.
+    // `gemm` treats a result with one row or column as a slice, whose elements must be initialised.
     let single = rows == 1 || columns == 1;
     let mut out = if single { vec![T::zero(); len] } else { Vec::with_capacity(len) };
     let place = Place::new(len, [rows, columns], [columns, 1]);
-    // SAFETY: the buffer has room for `len` numbers, in which every entry of `place` lies, once. They are not
-    // read, and no reference is made to them unless they are zeros, and all are written, before the length says
-    // that they are there.
+    // SAFETY: the buffer has room for `len` elements, and `place` maps every entry to a different one of
+    // them. They are not read, no reference to them is created unless they are zeros, and all of them are
+    // written before the length is set.
     unsafe {
         multiply_into(out.as_mut_ptr(), place, a, b, Store::Replace, threads);
         out.set_len(len);
@@ -185,22 +185,23 @@ pub(crate) fn product<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, threads: Thre
     out
 }
 
-/// Rows that one thread multiplies at a time: `gemm` copies what it multiplies, all of it at once.
+/// Rows that one thread multiplies at a time: `gemm` copies its operands, all at once.
 const MOST: usize = 640;
 
-/// Rows that are worth a thread.
+/// The minimum number of rows worth a thread.
 const LEAST: usize = 8;
 
-/// Results of which `gemm` sums each along the rows of both factors, in another order than more of them.
+/// Up to this many results, `gemm` sums each along the rows of both factors, in another order than for more
+/// results.
 const FEW: usize = 256;
 
-/// Terms that `gemm` sums in one go, whatever the size of the result; of more, the size says how many.
+/// The number of terms that `gemm` always sums in one go; for more, it depends on the size of the result.
 const TERMS: usize = 512;
 
 /// # Safety
 ///
-/// Every entry of `c` lies at its own number behind `into`, which nobody else uses; the numbers are initialised
-/// if they are added to.
+/// Every entry of `c` maps to its own element behind `into`, which nobody else uses; the elements are
+/// initialised if they are added to.
 unsafe fn multiply_into<T: Real>(
     into: *mut T,
     c: Place,
@@ -213,8 +214,8 @@ unsafe fn multiply_into<T: Real>(
     assert_eq!((a.columns, c.rows, c.columns), (b.rows, a.rows, b.columns), "{c:?} = {a:?} {b:?}");
     let (into, left, right) = (Numbers(into), from.0.as_ptr(), from.1.as_ptr());
     let (left, right) = (Numbers(left.cast_mut()), Numbers(right.cast_mut()));
-    // Some of the terms, of a part of the longer side of c. Each thread on its own is faster than `gemm` sharing
-    // one product out.
+    // Some of the terms, for a part of the longer side of c. Separate products on each thread are faster than
+    // one product that `gemm` splits between threads.
     let part = |range: Range<usize>, terms: Range<usize>| {
         let (rows, columns, at) = if c.rows >= c.columns {
             let at = range.start as isize;
@@ -225,10 +226,11 @@ unsafe fn multiply_into<T: Real>(
         };
         let add = store == Store::Add || terms.start > 0;
         let (start, count) = (terms.start as isize, terms.len());
-        // SAFETY: T is f32 or f64. Every entry of a and b lies within its slice, as `Place::new` has checked, and
-        // every entry of c where the caller says; the slices live through the call, and a and b are only read. The
-        // parts share no entry of c, and its entries are distinct, so that no two threads write one number. The
-        // numbers before are read only where they are added to, or the first terms have been written there.
+        // SAFETY: T is f32 or f64. Every entry of a and b lies within its slice, as `Place::new` has checked,
+        // and every entry of c where the caller guarantees it; the slices outlive the call, and a and b are
+        // only read. The parts share no entry of c, and its entries are distinct, so no two threads write the
+        // same element. Previous contents are read only if they are added to, or after the first terms have
+        // been written.
         unsafe {
             gemm::gemm(
                 rows,
@@ -257,8 +259,8 @@ unsafe fn multiply_into<T: Real>(
     if threads == Threads::One {
         return part(0..c.rows.max(c.columns), 0..terms);
     }
-    // The bits of a result follow from the kernel that `gemm` takes for it: it must take the same ones for a part
-    // as for all. For results so few it has others, and for single rows.
+    // The bits of a result depend on the kernel that `gemm` selects: it must select the same kernels for a
+    // part as for the whole. For this few results it has other kernels, and for single rows too.
     let (side, other) = (c.rows.max(c.columns), c.rows.min(c.columns).max(1));
     let least = (FEW / other + 1).max(LEAST);
     let threads = rayon::current_num_threads();
@@ -272,17 +274,17 @@ unsafe fn multiply_into<T: Real>(
     if parts == 1 { all_terms(0) } else { (0..parts).into_par_iter().for_each(all_terms) }
 }
 
-/// Numbers that threads share.
+/// Elements shared between threads.
 #[derive(Clone, Copy)]
 struct Numbers<T>(*mut T);
 
-// SAFETY: a pointer is not used but by whoever dereferences it, and says why it may.
+// SAFETY: the pointer is used only where it is dereferenced, with a separate justification there.
 unsafe impl<T: Send> Send for Numbers<T> {}
 // SAFETY: likewise.
 unsafe impl<T: Sync> Sync for Numbers<T> {}
 
 impl<T> Numbers<T> {
-    /// Where the number so far behind the first is, or would be where there is none.
+    /// A pointer to the element at this offset, which need not exist.
     fn at(self, offset: isize) -> *mut T {
         self.0.wrapping_offset(offset)
     }
@@ -292,7 +294,7 @@ impl<T> Numbers<T> {
 mod tests {
     use super::*;
 
-    /// Small integers: every order of summation is exact.
+    /// Small integers: summation is exact in any order.
     fn numbers(count: usize) -> Vec<f64> {
         (0..count).map(|i| ((i * 7 + 3) % 11) as f64 - 5.0).collect()
     }
@@ -341,7 +343,7 @@ mod tests {
         MatrixMut::new(&mut [0.0; 9], [3, 3], [2, 1]);
     }
 
-    /// Parts of empty factors begin beyond them: no number may be looked for there.
+    /// Parts of empty factors begin beyond the end: no element may be accessed there.
     #[test]
     fn products_without_terms_are_zero() {
         let (a, b) = (Matrix::new(&[], [1000, 0], [3, 1]), Matrix::rows(&[], [0, 1000]));

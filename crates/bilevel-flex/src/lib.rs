@@ -1,7 +1,7 @@
-//! Burn's Flex backend, faster where second-order training spends its time.
+//! Burn's Flex backend, made faster for second-order training.
 //!
-//! [`FastFlex`] has the tensors and the device of [`burn_flex::Flex`]: it computes what Flex computes, and
-//! gives every operation to Flex that it has no better kernel for.
+//! [`FastFlex`] uses the tensors and the device of [`burn_flex::Flex`]. It computes the same as Flex, and
+//! forwards every operation to Flex for which it has no faster kernel.
 
 mod backend;
 mod buffer;

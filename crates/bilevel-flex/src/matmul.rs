@@ -1,8 +1,8 @@
-//! Products of two matrices: by the crate `gemm`, as in Flex, into memory that is not zeroed first, and by all
-//! threads also where one side is narrow.
+//! Products of two matrices: by the crate `gemm`, as in Flex, but into memory that is not zeroed first, and
+//! on all threads even if one side is narrow.
 //!
-//! A network with few outputs has many products of a tall matrix with a narrow one. `gemm` gives these to one
-//! thread, and their results to strides that do not suit its kernels.
+//! A network with few outputs computes many products of a tall matrix with a narrow one. `gemm` runs these on
+//! one thread and writes their results with strides that do not suit its kernels.
 
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Bytes, DType, Shape};
@@ -11,17 +11,17 @@ use rayon::prelude::*;
 
 use crate::gemm::{Matrix, Real, Threads, product};
 
-/// Multiplications from which on a product is worth more than one thread.
+/// From this number of multiplications on, a product is worth more than one thread.
 const LARGE: usize = 1 << 20;
 
-/// A side of a result is narrow below this.
+/// A side of a result is narrow below this size.
 const NARROW: usize = 32;
 
-/// Rows that one thread takes of a tall matrix, and terms of a long sum: fixed, so that the bits of a result do
-/// not depend on the number of threads.
+/// Rows of a tall matrix, or terms of a long sum, that one thread processes: fixed, so that the result does
+/// not depend on the number of threads, bit for bit.
 const STRETCH: usize = 640;
 
-/// `lhs rhs`, of any rank and type that Flex multiplies.
+/// `lhs rhs`, for any rank and type that Flex multiplies.
 pub(crate) fn matmul(lhs: FlexTensor, rhs: FlexTensor) -> FlexTensor {
     let values = match lhs.dtype() {
         DType::F32 => of_matrices::<f32>(&lhs, &rhs).map(Bytes::from_elems),
@@ -35,7 +35,7 @@ pub(crate) fn matmul(lhs: FlexTensor, rhs: FlexTensor) -> FlexTensor {
     FlexTensor::new(values, Layout::contiguous(shape), lhs.dtype())
 }
 
-/// The product of two matrices, row after row; `None` of anything else.
+/// The product of two matrices, row-major; `None` for anything else.
 fn of_matrices<T: Real>(lhs: &FlexTensor, rhs: &FlexTensor) -> Option<Vec<T>> {
     let (a, [m, k]) = matrix::<T>(lhs)?;
     let (b, [inner, n]) = matrix::<T>(rhs)?;
@@ -55,9 +55,9 @@ fn of_matrices<T: Real>(lhs: &FlexTensor, rhs: &FlexTensor) -> Option<Vec<T>> {
     Some(product(a, b, Threads::All))
 }
 
-/// A narrow result of long sums: a part of each by each thread.
+/// A narrow result of long sums: each thread computes a part of each sum.
 fn long_sums<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, [m, n, k]: [usize; 3]) -> Vec<T> {
-    // As the transposed of `b' a'` where that is the one with the long rows.
+    // Computed as the transpose of `b' a'` if that has the longer rows.
     if n < m {
         let transposed = long_sums(b.transposed(), a.transposed(), [n, m, k]);
         return (0..m * n).map(|at| transposed[at % n * m + at / n]).collect();
@@ -74,7 +74,7 @@ fn long_sums<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, [m, n, k]: [usize; 3])
     parts.into_iter().reduce(add).unwrap_or_default()
 }
 
-/// A narrow result of many rows: some rows by each thread.
+/// A narrow result with many rows: each thread computes some rows.
 fn tall<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, [m, n]: [usize; 2]) -> Vec<T> {
     let rows = |stretch: usize| {
         let rows = stretch * STRETCH..m.min((stretch + 1) * STRETCH);

@@ -1,16 +1,16 @@
-//! The numbers of a tensor of Flex, and a tensor of numbers.
+//! Conversion between the elements of Flex tensors and slices.
 
 use burn::backend::{Bytes, Element, Shape};
 use burn_flex::{FlexTensor, Layout};
 use bytemuck::Pod;
 use rayon::prelude::*;
 
-/// The same numbers, without gaps.
+/// The same elements, without gaps.
 pub(crate) fn contiguous(tensor: &FlexTensor) -> FlexTensor {
     if tensor.is_contiguous() { tensor.clone() } else { tensor.to_contiguous() }
 }
 
-/// The numbers of a tensor that is contiguous and of this type.
+/// The elements of a contiguous tensor of this type.
 pub(crate) fn numbers<T: Element + Pod>(tensor: &FlexTensor) -> &[T] {
     tensor.as_slice().expect("contiguous, and of a type that was checked")
 }
@@ -22,7 +22,7 @@ pub(crate) fn tensor<T: Element + Pod + Send + Sync, const D: usize>(
     FlexTensor::new(Bytes::from_elems(numbers), Layout::contiguous(Shape::new(sizes)), T::dtype())
 }
 
-/// As many zeros, by all threads where they are many.
+/// This many zeros, written by all threads if there are many.
 pub(crate) fn zeros<T: num_traits::Zero + Copy + Send + Sync>(len: usize) -> Vec<T> {
     if len < 1 << 18 {
         vec![T::zero(); len]

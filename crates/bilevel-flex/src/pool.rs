@@ -1,8 +1,8 @@
 //! Max pooling in two dimensions, f32 and f64.
 //!
-//! What it answers is what Flex answers, to the bit: of equal numbers the first in the window counts, of
-//! those that are not a number the last, before all others; a window outside of x is minus infinity at -1. Each function answers `None` for what it does not do: other
-//! types of numbers, tensors without an element, windows without a number or a step.
+//! The result is that of Flex, bit for bit: among equal elements the first in the window wins; among NaNs the
+//! last one, before all other elements; a window outside of x gives minus infinity at index -1. Each function
+//! returns `None` for unsupported cases: other element types, empty tensors, and windows of size or stride 0.
 
 use burn::backend::{DType, Element, IntDType, TensorMetadata};
 use burn_flex::FlexTensor;
@@ -22,20 +22,20 @@ impl Index for i64 {}
 /// The windows of a pooling; pairs are of height and width.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Windows {
-    /// Numbers of a window.
+    /// Elements of a window.
     pub(crate) kernel_size: [usize; 2],
-    /// From a window to the next.
+    /// The distance between windows.
     pub(crate) stride: [usize; 2],
-    /// Places before the first number of x and behind the last, which hold nothing.
+    /// Empty positions before the first element of x and after the last.
     pub(crate) padding: [usize; 2],
-    /// From a number of a window to the next.
+    /// The distance between elements of a window.
     pub(crate) dilation: [usize; 2],
-    /// Whether a last window may reach beyond the padding.
+    /// Whether the last window may extend beyond the padding.
     pub(crate) ceil_mode: bool,
 }
 
 impl Windows {
-    /// How many there are in `size` numbers.
+    /// The number of windows for `size` elements.
     fn count(&self, axis: usize, size: usize) -> usize {
         let reach = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1;
         let Some(room) = (size + 2 * self.padding[axis]).checked_sub(reach) else {
@@ -45,14 +45,14 @@ impl Windows {
         if !self.ceil_mode {
             return 1 + room / stride;
         }
-        // A window does not begin behind x.
+        // A window does not begin after the end of x.
         let last = room.div_ceil(stride);
         if last * stride >= size + self.padding[axis] { last } else { last + 1 }
     }
 }
 
-/// The greatest number of each window of x `[images, channels, height, width]`, and where in its plane it
-/// stands, both `[images, channels, ...]`.
+/// The maximum of each window of x `[images, channels, height, width]`, and its index within its plane, both
+/// `[images, channels, ...]`.
 pub(crate) fn max_pool2d_with_indices(
     x: &FlexTensor,
     windows: &Windows,
@@ -67,12 +67,12 @@ pub(crate) fn max_pool2d_with_indices(
     }
 }
 
-/// The greatest number of each window.
+/// The maximum of each window.
 pub(crate) fn max_pool2d(x: &FlexTensor, windows: &Windows) -> Option<FlexTensor> {
     max_pool2d_with_indices(x, windows, IntDType::I32).map(|(greatest, _)| greatest)
 }
 
-/// Planes of x that a thread takes at once.
+/// Planes of x that a thread processes at once.
 fn planes_at_once(height: usize, width: usize) -> usize {
     (8192 / (height * width)).max(1)
 }
@@ -82,7 +82,7 @@ fn forward<T: Real, I: Index>(
     windows: &Windows,
 ) -> Option<(FlexTensor, FlexTensor)> {
     if windows.kernel_size.contains(&0) || windows.stride.contains(&0) {
-        // Flex says what is wrong.
+        // Flex reports the error.
         return None;
     }
     let [images, channels, height, width] = x.shape().dims();
@@ -161,7 +161,7 @@ impl<T: Real> Plane<'_, T> {
         macro_rules! whole {
             ($stride:literal, $lanes:literal) => {
                 for at in (first..end).step_by($lanes) {
-                    // The last ones once more rather than fewer of them.
+                    // The last group overlaps the previous one, so that it is full.
                     let at = at.min(end - $lanes);
                     let (best, places) = self.lanes::<$stride, $lanes>(down, at);
                     put(at, (&best, &places));
@@ -177,7 +177,7 @@ impl<T: Real> Plane<'_, T> {
         }
     }
 
-    /// The windows of a row of `right` none of whose numbers lies beside x.
+    /// The windows of a row of `right` windows that lie entirely inside x.
     #[inline(always)]
     fn whole(&self, right: usize) -> [usize; 2] {
         let Windows { kernel_size, stride, padding, dilation, .. } = *self.windows;
@@ -197,8 +197,8 @@ impl<T: Real> Plane<'_, T> {
             .take_while(move |&row| row < height)
     }
 
-    /// `LANES` windows in x, from `right` on. `STRIDE` is theirs or 0, and known to the compiler, which
-    /// may then load several numbers at once.
+    /// `LANES` windows inside x, from `right` on. `STRIDE` is their stride or 0; if it is known to the
+    /// compiler, several elements can be loaded at once.
     #[inline(always)]
     fn lanes<const STRIDE: usize, const LANES: usize>(
         &self,
@@ -223,7 +223,7 @@ impl<T: Real> Plane<'_, T> {
         (best, places)
     }
 
-    /// A window that may lie beside x.
+    /// A window that may extend beyond x.
     #[inline(always)]
     fn window(&self, down: usize, right: usize) -> (T, i32) {
         let Windows { kernel_size, stride, padding, dilation, .. } = *self.windows;

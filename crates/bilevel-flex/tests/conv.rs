@@ -1,5 +1,5 @@
-//! Convolutions and max pooling against those of Flex, against their adjoints, and against themselves on
-//! other threads.
+//! Convolutions and max pooling compared with Flex, with their adjoints, and with themselves on other numbers
+//! of threads.
 
 use bilevel_flex::FastFlex;
 use burn::backend::Backend;
@@ -7,7 +7,7 @@ use burn::backend::ops::{ConvOptions, MaxPool2dWithIndices, ModuleOps};
 use burn::backend::{DType, Element, IntDType, TensorData, TensorMetadata};
 use burn_flex::{Flex, FlexTensor};
 
-/// Numbers that look random, the same in each run.
+/// Pseudo-random numbers, the same in each run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -68,7 +68,7 @@ fn dot(a: &FlexTensor, b: &FlexTensor) -> f64 {
     values(a).iter().zip(values(b)).map(|(a, b)| a * b).sum()
 }
 
-/// A backend whose tensors are Flex's.
+/// A backend that uses Flex's tensors.
 trait Convolutions:
     Backend<FloatTensorPrimitive = FlexTensor, IntTensorPrimitive = FlexTensor>
 {
@@ -77,7 +77,7 @@ trait Convolutions:
 impl Convolutions for Flex {}
 impl Convolutions for FastFlex {}
 
-/// A convolution, its data and the gradient by its y.
+/// A convolution, its inputs and the gradient in y.
 struct Case {
     x: FlexTensor,
     weight: FlexTensor,
@@ -106,7 +106,8 @@ impl Case {
         Self { x, weight, bias, dy, options }
     }
 
-    /// Sizes of every kind; each third with so many channels that rows of the kernel are products.
+    /// Sizes of every kind; every third case has so many channels that rows of the kernel are computed as
+    /// products.
     fn any<E: Element>(numbers: &mut Numbers, i: usize) -> Self {
         let (kernel, dilation) = (numbers.pair(1..=5), numbers.pair(1..=2));
         let options = ConvOptions::new(numbers.pair(1..=3), numbers.pair(0..=2), dilation, 1);
@@ -121,7 +122,7 @@ impl Case {
         Self::new::<E>(numbers, channels, size, kernel, options)
     }
 
-    /// y, and the gradients by x, the weight and the bias.
+    /// y, and the gradients in x, the weight and the bias.
     fn all<B: Convolutions>(&self) -> [FlexTensor; 4] {
         let Self { x, weight, bias, dy, options } = self;
         let (x, weight, dy) = (|| x.clone(), || weight.clone(), || dy.clone());
@@ -165,7 +166,7 @@ fn convolutions_are_those_of_flex_in_f32() {
     check_convolutions::<f32>(600);
 }
 
-/// Images that are dealt in several blocks, the last one not full, and places in several runs.
+/// Images that are distributed in several blocks, the last one not full, and positions in several runs.
 #[test]
 fn many_images_and_large_ones_are_those_of_flex() {
     let mut numbers = Numbers(2);
@@ -190,8 +191,8 @@ fn gradients_by_many_weights_are_those_of_flex() {
     case.check();
 }
 
-/// What the module of convolutions says of numbers that are not finite: gradients beside them may be NaN where they
-/// are finite in Flex, and nothing else differs.
+/// Tests what the module of convolutions states about values that are not finite: gradients next to them may
+/// be NaN where they are finite in Flex, and nothing else differs.
 #[test]
 fn numbers_that_are_not_finite_spread_to_gradients_at_the_ends_of_rows_only() {
     let options = || ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
@@ -211,7 +212,8 @@ fn numbers_that_are_not_finite_spread_to_gradients_at_the_ends_of_rows_only() {
         differ
     };
 
-    // x is infinite where row 1 begins: the place behind row 0 meets it by the last column of the kernel.
+    // x is infinite at the start of row 1: the unused position after row 0 meets it through the last column
+    // of the kernel.
     let case = Case {
         x: with_infinite([1, 8, 4, 4], 4),
         weight: ones([1, 8, 3, 3]),
@@ -222,8 +224,8 @@ fn numbers_that_are_not_finite_spread_to_gradients_at_the_ends_of_rows_only() {
     assert!(differ(&case, 0).is_empty(), "y");
     assert_eq!(differ(&case, 2), [2, 5], "the gradient by the weight");
 
-    // The last weight in the first row of the kernel is: by it the place behind a row meets the pixel where a row
-    // begins. Behind the last row there is none.
+    // The last weight in the first row of the kernel is infinite: through it the unused position after a row
+    // meets the pixel at the start of the next row. There is none after the last row.
     let case = Case {
         x: ones([1, 24, 4, 4]),
         weight: with_infinite([1, 24, 3, 3], 2),
@@ -264,7 +266,7 @@ fn the_gradients_are_adjoints() {
     }
 }
 
-/// The same numbers in other orders, with gaps, and behind others.
+/// The same elements in other orders, with gaps, and with an offset.
 fn views(numbers: &mut Numbers, [a, b, c, d]: [usize; 4]) -> [FlexTensor; 4] {
     let mut tensor = |shape| numbers.tensor::<f64, 4>(shape);
     [
@@ -293,7 +295,7 @@ fn tensors_may_lie_in_any_order() {
     }
 }
 
-/// Convolutions whose padding differs between both sides.
+/// Convolutions with asymmetric padding.
 #[test]
 fn unevenly_padded_convolutions_are_those_of_flex() {
     let mut numbers = Numbers(14);
@@ -305,7 +307,7 @@ fn unevenly_padded_convolutions_are_those_of_flex() {
     }
 }
 
-/// Groups, numbers of other types, tensors without an element.
+/// Groups, other element types, empty tensors.
 #[test]
 fn what_has_no_kernel_is_computed_by_flex() {
     let mut numbers = Numbers(7);

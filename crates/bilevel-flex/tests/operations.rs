@@ -1,6 +1,6 @@
-//! The operations that have kernels of their own against those of Flex, and against themselves on other threads.
+//! The operations with their own kernels compared with Flex, and with themselves on other numbers of threads.
 //!
-//! Sizes lie around the numbers of elements at which the crate goes over to a kernel (64), and to several
+//! Sizes are around the numbers of elements at which the crate switches to a kernel (64), and to several
 //! threads (2^15 at a time, from 2^16 on).
 
 use bilevel_flex::FastFlex;
@@ -9,8 +9,8 @@ use burn::backend::{BoolDType, DType, TensorData, TensorMetadata};
 use burn_flex::{Flex, FlexTensor};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-/// An operation on some tensors, and how far it may be from Flex's in f32: in units of the last place. In other
-/// types it is the same to the bit.
+/// An operation on some tensors, and its tolerance in f32, in units of the last place. For other types the
+/// results must be bitwise equal.
 struct Operation<const N: usize> {
     name: &'static str,
     ours: fn([FlexTensor; N]) -> FlexTensor,
@@ -29,7 +29,7 @@ macro_rules! operations {
     };
 }
 
-/// Of one tensor.
+/// On one tensor.
 const UNARY: &[Operation<1>] = operations! { [a] =>
     float_add_scalar(a, 0.3.into());
     float_add_scalar(a, (-0.0).into());
@@ -56,8 +56,8 @@ const UNARY: &[Operation<1>] = operations! { [a] =>
     float_lower_equal_elem(a, f64::NEG_INFINITY.into(), BoolDType::U8);
     float_exp(a) within 1;
     float_log(a) within 1;
-    // Ours are rounded correctly, as their own tests say; those of the C library that Flex calls are not, and Flex's
-    // sigmoid is rounded several times.
+    // Ours are correctly rounded, as their own tests check; those of the C library, which Flex calls, are
+    // not, and Flex's sigmoid is rounded several times.
     float_tanh(a) within 2;
     float_neg(a);
     float_powi_scalar(a, 2i64.into());
@@ -69,7 +69,7 @@ const UNARY: &[Operation<1>] = operations! { [a] =>
     sigmoid(a) within 2;
 };
 
-/// Of two tensors that may be repeated over each other.
+/// On two tensors, which may be broadcast over each other.
 const BINARY: &[Operation<2>] = operations! { [a, b] =>
     float_add(a, b);
     float_sub(a, b);
@@ -89,17 +89,17 @@ fn mask(tensor: FlexTensor) -> FlexTensor {
 
 const TYPES: [DType; 2] = [DType::F32, DType::F64];
 
-/// Numbers that look random, the same in each run, and among them those that are special.
+/// Pseudo-random numbers, the same in each run, including special values.
 struct Numbers(u64);
 
 impl Numbers {
     #[rustfmt::skip]
     const SPECIAL: [f64; 24] = [
         f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 1.0, -1.0,
-        // Subnormal in f64, in f32, and the least and the greatest that are not.
+        // Subnormal in f64 and in f32, and the smallest and largest normal numbers.
         5e-324, -3e-310, 1e-45, -1e-40, 1.1754943508222875e-38, 2.2250738585072014e-308,
         3.4028234663852886e38, -3.4028234663852886e38, f64::MAX, f64::MIN,
-        // Where exponential functions go over to their limits, and where they hardly differ from lines.
+        // Where exponential functions reach their limits, and where they are almost linear.
         88.8, -103.9, 17.0, -9.1, 1e-5, -1e-9, 700.0,
     ];
 
@@ -113,12 +113,12 @@ impl Numbers {
         self.next() as f64 / (1u64 << 30) as f64 - 1.0
     }
 
-    /// In (-1, 1), and the special ones.
+    /// In (-1, 1), with special values.
     fn tensor(&mut self, dtype: DType, shape: &[usize]) -> FlexTensor {
         let number = |i| {
             let fraction = self.fraction();
             match self.next() as usize % (2 * Self::SPECIAL.len()) {
-                // The first ones in their order, so that few numbers have them too.
+                // The first ones in order, so that small tensors contain them too.
                 _ if i < Self::SPECIAL.len() => Self::SPECIAL[i],
                 special if special < Self::SPECIAL.len() => Self::SPECIAL[special],
                 _ if i % 3 == 0 => 30.0 * fraction,
@@ -135,7 +135,7 @@ impl Numbers {
         tensor(numbers, dtype, shape)
     }
 
-    /// Tensors of this shape whose numbers lie in any way.
+    /// Tensors of this shape with all kinds of memory layouts.
     fn views(&mut self, dtype: DType, shape: &[usize]) -> Vec<(&'static str, FlexTensor)> {
         let (last, rank) = (shape.len() - 1, shape.len());
         let resized = |axis: usize, size: usize| {
@@ -164,19 +164,19 @@ fn tensor(numbers: Vec<f64>, dtype: DType, shape: &[usize]) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(numbers, shape.to_vec()).convert_dtype(dtype))
 }
 
-/// The same numbers in the same places of a buffer that nobody else holds.
+/// The same elements at the same positions of an unshared buffer.
 fn alone(tensor: &FlexTensor) -> FlexTensor {
     let numbers = tensor.data_arc().as_ref().clone();
     FlexTensor::new(numbers, tensor.layout().clone(), tensor.dtype())
 }
 
-/// Pools of one, two and three threads, and of more than a narrow side has numbers.
+/// Pools of one, two and three threads, and one with more threads than a narrow side has elements.
 fn pools() -> [ThreadPool; 4] {
     [1, 2, 3, 16]
         .map(|threads| ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool"))
 }
 
-/// Whether `ours` is `theirs`, or in f32 so near. Of NaN there is one.
+/// Checks that `ours` equals `theirs`, in f32 within the tolerance. All NaNs are equal.
 #[track_caller]
 fn assert_near(ours: &FlexTensor, theirs: &FlexTensor, ulps: u64, what: impl Fn() -> String) {
     let kind = |tensor: &FlexTensor| (tensor.shape(), tensor.dtype());
@@ -187,14 +187,15 @@ fn assert_near(ours: &FlexTensor, theirs: &FlexTensor, ulps: u64, what: impl Fn(
         return;
     }
     for (i, (a, b)) in ours.iter::<f64>().zip(theirs.iter::<f64>()).enumerate() {
-        // Of f32, which are f64 too, the bits that they have in f32.
+        // For f32 stored as f64, their bits in f32.
         let bits = |x: f64| if ulps == 0 { x.to_bits() } else { (x as f32).to_bits().into() };
         let near = bits(a).abs_diff(bits(b)) <= ulps;
         assert!(near || a.is_nan() && b.is_nan(), "{}: {a:e}, not {b:e}, at {i}", what());
     }
 }
 
-/// Whether an operation is Flex's, whoever else holds its operands, and leaves those alone that others hold.
+/// Checks that an operation equals Flex's, whether or not its operands are shared, and that it leaves shared
+/// operands unchanged.
 #[track_caller]
 fn check<const N: usize>(operation: &Operation<N>, operands: [&FlexTensor; N], what: &str) {
     let theirs = (operation.theirs)(operands.map(FlexTensor::clone));
@@ -248,7 +249,7 @@ fn operations_on_views_are_those_of_flex() {
     }
 }
 
-/// Shapes of a tensor and of one that is repeated over it, or of two over each other.
+/// Shapes of a tensor and of one that is broadcast over it, or of two that are broadcast over each other.
 #[rustfmt::skip]
 const REPEATED: [[&[usize]; 2]; 31] = [
     [&[40, 300], &[1, 300]], [&[300, 40], &[300, 1]], [&[40, 300], &[1, 1]], [&[40, 1], &[1, 300]],
@@ -256,15 +257,16 @@ const REPEATED: [[&[usize]; 2]; 31] = [
     [&[5, 40, 30], &[1, 1, 30]], [&[5, 40, 30], &[1, 40, 1]], [&[5, 40, 30], &[5, 1, 1]],
     [&[5, 1, 30], &[1, 40, 30]], [&[5, 40, 1], &[5, 1, 30]],
     [&[2, 5, 4, 50], &[2, 1, 4, 1]], [&[2, 5, 4, 50], &[1, 5, 1, 50]], [&[2, 5, 1, 150], &[2, 1, 1, 1]],
-    // Runs of one number to four.
+    // Runs of one to four elements.
     [&[1100, 1], &[1, 1]], [&[600, 2], &[1, 2]], [&[400, 3], &[400, 1]], [&[300, 4], &[1, 4]],
-    // Around so many that threads share them, and runs that are longer than what one takes.
+    // Around the number at which threads share the work, and runs longer than what one thread processes at a
+    // time.
     [&[64, 1024], &[1, 1024]], [&[65, 1024], &[1, 1024]], [&[70_001, 4], &[70_001, 1]],
     [&[3, 40_000], &[1, 40_000]], [&[3, 40_000], &[3, 1]],
     [&[700, 100], &[700, 1]],
-    // Runs as short as a kernel takes, and shorter.
+    // Runs as short as a kernel supports, and shorter.
     [&[200, 8], &[1, 8]], [&[200, 8], &[200, 1]], [&[200, 7], &[1, 7]], [&[200, 7], &[200, 1]],
-    // Of another rank, and none at all.
+    // Another rank, and empty tensors.
     [&[40, 300], &[300]], [&[0, 300], &[1, 300]],
 ];
 
@@ -276,7 +278,7 @@ fn operations_on_a_tensor_and_one_that_is_repeated_are_those_of_flex() {
     {
         let a = numbers.tensor(dtype, large);
         for (b_is, b) in numbers.views(dtype, small) {
-            // A mask has the rank of the tensor, and no more numbers.
+            // A mask has the rank of the tensor, and is not larger.
             let is_mask = |name: &str| name.contains("mask");
             let what = format!("{dtype:?} {large:?} and {small:?}, {b_is}");
             for operation in BINARY
@@ -289,7 +291,7 @@ fn operations_on_a_tensor_and_one_that_is_repeated_are_those_of_flex() {
         }
         for (a_is, a) in numbers.views(dtype, large) {
             let b = numbers.tensor(dtype, small);
-            // Flex 0.22 panics where a view of no element begins behind the end of its buffer.
+            // Flex 0.22 panics for an empty view that begins beyond the end of its buffer.
             if a.bytes().is_empty() && a.layout().start_offset() > 0 {
                 continue;
             }
@@ -333,14 +335,14 @@ fn the_bits_of_operations_depend_neither_on_the_run_nor_on_the_threads() {
     }
 }
 
-/// Sizes `[m, n, k]` of products around those at which the crate goes another way: 2^20 multiplications, narrow
-/// sides of 32, and stretches of 640.
+/// Sizes `[m, n, k]` of products around the thresholds of the crate: 2^20 multiplications, narrow sides of
+/// 32, and stretches of 640.
 #[rustfmt::skip]
 const PRODUCTS: [[usize; 3]; 46] = [
-    // Of which Flex has none, or that one thread computes.
+    // Empty products, and products that one thread computes.
     [3, 5, 0], [0, 5, 3], [3, 0, 5], [0, 0, 0], [1, 1, 1], [3, 5, 2], [1, 40, 30], [40, 1, 30],
     [32, 32, 1023], [32, 32, 1024], [31, 31, 1091], [31, 31, 1092], [100, 100, 104], [100, 100, 105],
-    // Tall and narrow, and the other way.
+    // Tall and narrow, and the reverse.
     [1279, 31, 30], [1280, 31, 30], [1281, 31, 30], [1281, 32, 30], [2560, 5, 100], [5, 2560, 100],
     [1921, 1, 600], [1, 1921, 600], [5000, 31, 10], [40_000, 30, 1], [20_000, 30, 2],
     // Long sums.
@@ -348,12 +350,12 @@ const PRODUCTS: [[usize; 3]; 46] = [
     [1, 200, 6000], [200, 1, 6000], [31, 40, 1920], [32, 40, 1920],
     // So many of them that the result is large too.
     [31, 3384, 6400], [31, 3382, 6399],
-    // What threads share in parts of their own: of one row, of few and many, with long sums.
+    // Products divided between threads: with one row, few and many, with long sums.
     [49, 49, 500], [34, 33, 1000], [100, 64, 1000], [1000, 1, 1200], [1, 1000, 1200], [300, 200, 250],
     [700, 641, 90], [1100, 1300, 1], [1300, 1100, 2],
 ];
 
-/// Whether `ours` is `theirs` but for rounding, relative to the greatest of them.
+/// Checks that `ours` equals `theirs` up to rounding, relative to the largest element.
 #[track_caller]
 fn assert_rounded(ours: &FlexTensor, theirs: &FlexTensor, what: &str) {
     assert_eq!((ours.shape(), ours.dtype()), (theirs.shape(), theirs.dtype()), "{what}");
@@ -371,7 +373,7 @@ fn factors(numbers: &mut Numbers, dtype: DType, [m, n, k]: [usize; 3]) -> [FlexT
     [numbers.fractions(dtype, &[m, k]), numbers.fractions(dtype, &[k, n])]
 }
 
-/// The same numbers, column after column.
+/// The same elements in column-major order.
 fn by_columns(matrix: &FlexTensor) -> FlexTensor {
     matrix.transpose(0, 1).to_contiguous().transpose(0, 1)
 }
@@ -443,7 +445,7 @@ fn products_of_special_numbers_are_those_of_flex() {
     for (dtype, size @ [m, n, k]) in TYPES.into_iter().flat_map(|dtype| {
         [[20, 30, 40], [1300, 20, 50], [20, 30, 1920], [110, 100, 100]].map(|size| (dtype, size))
     }) {
-        // One special number in each row: a sum of them is special in one way.
+        // One special value in each row, so that each sum contains exactly one.
         let a = (0..m * k).map(|i| if i % k == i / k { special[i / k % 4] } else { 1.0 });
         let (a, b) =
             (tensor(a.collect(), dtype, &[m, k]), tensor(vec![1.0; k * n], dtype, &[k, n]));

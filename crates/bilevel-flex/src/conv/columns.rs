@@ -1,5 +1,5 @@
-//! Convolutions as products of the weight with columns: row (c, k) of the columns of an image holds
-//! `x[c, stride p + dilation k - padding]` for each place p of y. Best where they are few.
+//! Convolutions as products of the weight with columns (im2col): row (c, k) of the columns of an image holds
+//! `x[c, stride p + dilation k - padding]` for each position p of y. Best for short products, as with few channels.
 
 use std::ops::Range;
 
@@ -9,12 +9,12 @@ use super::{Shape, add_to, sum_over_images, with_scratch};
 use crate::gemm::{Matrix, MatrixMut, Real, Store, Threads, multiply};
 
 impl Shape {
-    /// Places of y in an image.
+    /// Positions of y in an image.
     fn places(&self) -> usize {
         self.y[0] * self.y[1]
     }
 
-    /// The numbers of the columns of an image, none if they are x itself.
+    /// The number of elements of the columns of an image; 0 if the columns are x itself.
     fn columns_len(&self) -> usize {
         if self.is_pointwise() { 0 } else { self.depth() * self.places() }
     }
@@ -23,7 +23,8 @@ impl Shape {
         if self.images == 1 { Threads::All } else { Threads::One }
     }
 
-    /// The places along an axis that offset k of the kernel leads into x, and where the first leads.
+    /// The positions along an axis for which offset k of the kernel falls inside x, and the index in x for
+    /// the first of them.
     fn inside(&self, axis: usize, k: usize) -> (Range<usize>, usize) {
         let (stride, padding, shift) =
             (self.stride[axis], self.padding[axis], k * self.dilation[axis]);
@@ -32,8 +33,8 @@ impl Shape {
         (first..end.max(first), (first * stride + shift).saturating_sub(padding))
     }
 
-    /// Each run of numbers of the columns of an image, and where its first stands in x; the next ones
-    /// follow there by the stride.
+    /// Each contiguous run of elements of the columns of an image, and the index of its first element in x;
+    /// the next elements follow in x by the stride.
     fn each_run(&self, mut visit: impl FnMut(Range<usize>, usize)) {
         let [height, width] = self.x;
         let [kernel_height, kernel_width] = self.kernel;
@@ -52,7 +53,7 @@ impl Shape {
         }
     }
 
-    /// The columns of an image: in this room, or x.
+    /// The columns of an image: written to `room`, or x itself.
     fn columns<'a, T: Real>(&self, x: &'a [T], room: &'a mut [T]) -> Matrix<'a, T> {
         let size = [self.depth(), self.places()];
         if self.is_pointwise() {
@@ -70,7 +71,7 @@ impl Shape {
         Matrix::rows(room, size)
     }
 
-    /// The adjoint of the columns: `x += ` what each number of x is in them.
+    /// The adjoint of the columns: adds each element of the columns to its element of x.
     fn add_columns<T: Real>(&self, columns: &[T], x: &mut [T]) {
         self.each_run(|run, from| {
             if self.stride[1] == 1 {
@@ -104,7 +105,7 @@ pub(super) fn forward<T: Real>(
     });
 }
 
-/// dx = the adjoint of the columns, of w' dy.
+/// dx = the adjoint of the columns, applied to w' dy.
 pub(super) fn x_backward<T: Real>(shape: &Shape, weight: &[T], dy: &[T], dx: &mut [T]) {
     let weight = Matrix::rows(weight, [shape.outputs, shape.depth()]).transposed();
     dx.par_chunks_mut(shape.x_len()).zip(dy.par_chunks(shape.y_len())).for_each(|(dx, dy)| {
@@ -122,7 +123,7 @@ pub(super) fn x_backward<T: Real>(shape: &Shape, weight: &[T], dy: &[T], dx: &mu
 
 /// dw = the sum over images of dy columns'.
 pub(super) fn weight_backward<T: Real>(shape: &Shape, x: &[T], dy: &[T]) -> Vec<T> {
-    /// Numbers of dw up to which `gemm` sums along the rows of both factors and copies none of them.
+    /// Up to this many elements of dw, `gemm` sums along the rows of both factors and copies neither.
     const ROWS: usize = 256;
     let (depth, places) = (shape.depth(), shape.places());
     let outputs = if depth <= ROWS { ROWS / depth } else { shape.outputs };

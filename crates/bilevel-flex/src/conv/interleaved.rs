@@ -1,36 +1,37 @@
-//! Convolutions on images whose channels lie side by side, in rows that are padded on one side only: the
-//! end of a row is the padding of the next one, the end of an image that of the next image.
+//! Convolutions on images with interleaved channels, in rows that are padded on one side only: the end of a
+//! row is the padding of the next row, and the end of an image that of the next image.
 //!
-//! There each offset of the kernel leads from place p of y to pixel `stride p + offset` of x, for all
-//! places of a block of images at once, those between the rows too, whose results are dropped or whose
-//! gradients are 0. A row of the kernel leads to consecutive numbers. The product of its weights with
-//! all places is then one product of matrices that lie in x as it is: no columns are made.
+//! In this layout each offset of the kernel maps position p of y to pixel `stride p + offset` of x,
+//! simultaneously for all positions of a block of images. This includes the unused positions between the
+//! rows, whose results are dropped or whose gradients are 0. A row of the kernel maps to consecutive
+//! elements. The product of its weights with all positions is then a single matrix product on x in place: no
+//! columns are built.
 //!
-//! The gradients of the places between the rows meet numbers of x and weights, though with a factor of 0. Where
-//! one of these is infinite or not a number, gradients become NaN that are not by the sum above: those by the
-//! weights that meet it on a place between the rows, and by pixels at the ends of rows. Finite numbers, and y,
-//! are not affected.
+//! The gradients at the unused positions are multiplied with elements of x and with weights, with a factor of
+//! 0. If one of these is infinite or NaN, some gradients become NaN that would not be by the defining sum:
+//! those of the weights that meet it at an unused position, and those of pixels at the ends of rows. Finite
+//! elements, and y, are not affected.
 
 use rayon::prelude::*;
 
 use super::{Shape, sum_over_images, with_scratch};
 use crate::gemm::{Matrix, MatrixMut, Real, Store, Threads, multiply};
 
-/// Where the pixels of a block of images lie.
+/// The layout of the pixels of a block of images.
 ///
 /// With a vertical stride s, rows 0, s, 2s, ... come first, then rows 1, s + 1, ...: in each of these s
-/// phases a step down in y is a step down.
+/// phases one row down in x is one row down in y.
 struct Grid<'a> {
     shape: &'a Shape,
     images: usize,
-    /// Rows of y of an image, and places of y in a row, the unused ones too.
+    /// Rows of y in an image, and positions of y in a row, including the unused ones.
     y: [usize; 2],
     /// Pixels of x in a row, and in a phase.
     row: usize,
     phase: usize,
 }
 
-/// Places that are computed at once: those of y and the pixels they need stay in a near cache.
+/// Positions computed at once: small enough that those of y and the pixels they need stay in cache.
 const PLACES: usize = 512;
 
 impl<'a> Grid<'a> {
@@ -52,7 +53,7 @@ impl<'a> Grid<'a> {
         [stride[0] * self.phase * inputs, self.places() * outputs]
     }
 
-    /// The pixels of the rows of x, image after image.
+    /// The first pixels of the rows of x, image after image.
     fn x_rows(&self) -> impl Iterator<Item = usize> {
         let [height, _] = self.shape.x;
         let ([stride, _], [top, left]) = (self.shape.stride, self.shape.padding);
@@ -62,27 +63,27 @@ impl<'a> Grid<'a> {
         })
     }
 
-    /// The places of the rows of y, image after image.
+    /// The first positions of the rows of y, image after image.
     fn y_rows(&self) -> impl Iterator<Item = usize> {
         let [height, _] = self.shape.y;
         (0..self.images * height).map(move |i| (i / height * self.y[0] + i % height) * self.y[1])
     }
 
-    /// The pixel that an offset of the kernel leads to from place 0.
+    /// The pixel that an offset of the kernel maps position 0 to.
     fn offset(&self, [down, right]: [usize; 2]) -> usize {
         let [dilation, stride] = [self.shape.dilation, self.shape.stride];
         let down = down * dilation[0];
         down % stride[0] * self.phase + down / stride[0] * self.row + right * dilation[1]
     }
 
-    /// The numbers of x that an offset of the kernel leads to: from this place the first, and the step
-    /// to that from the next place.
+    /// The elements of x that an offset of the kernel maps to: the first one for this position, and the
+    /// strides to the next position and to the next channel.
     fn pixels(&self, offset: [usize; 2], place: usize) -> (usize, [usize; 2]) {
         let step = self.shape.stride[1] * self.shape.inputs;
         (self.offset(offset) * self.shape.inputs + place * step, [step, 1])
     }
 
-    /// Runs of places: the first, and how many. The last one ends with y.
+    /// Runs of positions: the first, and how many. The last run ends with y.
     fn runs(&self) -> impl Iterator<Item = (usize, usize)> {
         let [height, width] = self.shape.y;
         let places = ((self.images - 1) * self.y[0] + height - 1) * self.y[1] + width;
@@ -90,14 +91,14 @@ impl<'a> Grid<'a> {
     }
 }
 
-/// Rows of y of an image and places in a row: x with its padding on one side, and y, must fit.
+/// Rows of y in an image and positions in a row, large enough for x with its padding on one side, and for y.
 fn pitch(shape: &Shape) -> [usize; 2] {
     [0, 1].map(|axis| {
         (shape.x[axis] + shape.padding[axis]).div_ceil(shape.stride[axis]).max(shape.y[axis])
     })
 }
 
-/// Images in a block: enough places for a product.
+/// Images in a block: enough positions for a product.
 fn block(shape: &Shape) -> usize {
     let [height, width] = pitch(shape);
     64usize.div_ceil(height * width)
@@ -107,8 +108,8 @@ fn threads(shape: &Shape) -> Threads {
     if shape.images <= block(shape) { Threads::All } else { Threads::One }
 }
 
-/// The offsets of the kernel whose weights meet consecutive numbers of x, and how many weights: rows of
-/// the kernel, or single offsets if there are gaps.
+/// The offsets of the kernel whose weights meet consecutive elements of x, and how many weights: rows of the
+/// kernel, or single offsets if it is dilated.
 fn taps(shape: &Shape) -> impl Iterator<Item = ([usize; 2], usize)> {
     let [height, width] = shape.kernel;
     let (step, run) = if shape.dilation[1] == 1 { (width, width) } else { (1, 1) };
@@ -117,8 +118,8 @@ fn taps(shape: &Shape) -> impl Iterator<Item = ([usize; 2], usize)> {
         .map(move |tap| ([tap / width, tap % width], run * shape.inputs))
 }
 
-/// The first weight of an offset of the kernel, in weights `[offset][input][output]` or `[offset][output]
-/// [input]`.
+/// The first weight of an offset of the kernel, in weights `[offset][input][output]` or
+/// `[offset][output][input]`.
 fn first_weight(shape: &Shape, [down, right]: [usize; 2]) -> usize {
     (down * shape.kernel[1] + right) * shape.inputs * shape.outputs
 }
@@ -156,7 +157,7 @@ fn by_offset<T: Real>(
 
 /// The weights `[offset][input][output]` as `[output][input][offset]`.
 fn outputs_first<T: Real>(shape: &Shape, weight: &[T]) -> Vec<T> {
-    /// Outputs at once: those of a line of the cache.
+    /// Outputs at once: as many as fit in a cache line.
     const OUTPUTS: usize = 16;
     let Shape { inputs, outputs, kernel, .. } = *shape;
     let offsets = kernel[0] * kernel[1];
@@ -173,7 +174,7 @@ fn outputs_first<T: Real>(shape: &Shape, weight: &[T]) -> Vec<T> {
     arranged
 }
 
-/// Channels side by side, from planes of which each row is `width` numbers; `rows` are pixels.
+/// Interleaves channels, from planes whose rows have `width` elements; `rows` are pixels.
 fn interleave<T: Real>(
     planes: &[T],
     [channels, height, width]: [usize; 3],
@@ -192,7 +193,7 @@ fn interleave<T: Real>(
     }
 }
 
-/// The way back, with a bias for each channel.
+/// The inverse, with a bias for each channel.
 fn separate<T: Real>(
     pixels: &[T],
     [channels, height, width]: [usize; 3],

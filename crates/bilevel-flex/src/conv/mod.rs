@@ -1,15 +1,15 @@
-//! Convolutions in two dimensions and their derivatives, f32 and f64, in one group.
+//! Convolutions in two dimensions and their derivatives, f32 and f64, with one group.
 //!
 //! ```text
 //! y[n, o, p] = b[o] + sum_{c, k} w[o, c, k] x[n, c, stride p + dilation k - padding]
 //! ```
 //!
-//! with x 0 outside: x `[images, inputs, height, width]`, w `[outputs, inputs, kernel height, kernel
-//! width]`, y `[images, outputs, ...]`. Each function answers `None` for what it does not do: groups, uneven padding, other
-//! types of numbers, tensors without an element.
+//! where x is 0 outside: x `[images, inputs, height, width]`, w
+//! `[outputs, inputs, kernel height, kernel width]`, y `[images, outputs, ...]`. Each function returns `None`
+//! for unsupported cases: groups, asymmetric padding, other element types, empty tensors.
 //!
-//! Images are dealt to the threads of rayon in blocks that follow from the shapes alone, and sums over
-//! blocks are taken in their order: the bits do not depend on the number of threads.
+//! Images are distributed over the threads of rayon in blocks that depend on the shapes only, and sums over
+//! blocks are taken in order: the result does not depend on the number of threads, bit for bit.
 
 mod columns;
 mod interleaved;
@@ -25,7 +25,7 @@ use crate::gemm::Real;
 use crate::numbers::{contiguous, numbers, tensor, zeros};
 use shape::Shape;
 
-/// `function::<T>(arguments)` with the T of this type of numbers, if it is one of ours.
+/// `function::<T>(arguments)` with T for this element type, if it is supported.
 macro_rules! of_type {
     ($dtype:expr, $function:ident($($argument:expr),*)) => {
         match $dtype {
@@ -51,7 +51,7 @@ pub(crate) fn conv2d(
     of_type!(x.dtype(), forward(&shape, x, weight, bias))
 }
 
-/// The gradient by x of a function of y, from its gradient by y.
+/// The gradient in x of a function of y, from its gradient in y.
 pub(crate) fn conv2d_x_backward(
     x: &FlexTensor,
     weight: &FlexTensor,
@@ -62,7 +62,7 @@ pub(crate) fn conv2d_x_backward(
     of_type!(x.dtype(), x_backward(&shape, weight, output_grad))
 }
 
-/// The gradient by the weight of a function of y, from its gradient by y.
+/// The gradient in the weight of a function of y, from its gradient in y.
 pub(crate) fn conv2d_weight_backward(
     x: &FlexTensor,
     weight: &FlexTensor,
@@ -73,8 +73,8 @@ pub(crate) fn conv2d_weight_backward(
     of_type!(x.dtype(), weight_backward(&shape, x, output_grad))
 }
 
-/// The gradient by the bias, `[outputs]`, of a function of y, from its gradient by y: a sum over images
-/// and places.
+/// The gradient in the bias, `[outputs]`, of a function of y, from its gradient in y: a sum over images and
+/// positions.
 pub(crate) fn conv2d_bias_backward(output_grad: &FlexTensor) -> Option<FlexTensor> {
     of_type!(output_grad.dtype(), bias_backward(output_grad))
 }
@@ -124,13 +124,13 @@ fn bias_backward<T: Real>(dy: &FlexTensor) -> FlexTensor {
         let plane = |image: usize| &dy[(image * outputs + output) * len..][..len];
         (0..images).fold(T::zero(), |sum, image| sum + total(plane(image)))
     };
-    // Few numbers are not worth waking threads.
+    // Few elements are not worth waking threads.
     let at_once = 1 + (1 << 15) / (images * len).max(1);
     let sums: Vec<T> = (0..outputs).into_par_iter().with_min_len(at_once).map(sum).collect();
     tensor(sums, [outputs])
 }
 
-/// The sum, in lanes that a processor adds at once.
+/// The sum, in parallel lanes for SIMD.
 fn total<T: Real>(numbers: &[T]) -> T {
     let (lanes, rest) = numbers.as_chunks::<16>();
     let mut sums = [T::zero(); 16];
@@ -171,19 +171,20 @@ fn sum_over_images<T: Real>(
     parts
 }
 
-/// In how many parts a sum of this many numbers is taken at most, each of which has to be held: 16 of small ones,
-/// fewer of large ones, but 4. By the length alone, so that the bits do not depend on the number of threads.
+/// The maximum number of parts into which a sum of this length is divided. Each part needs memory: 16 parts
+/// for small sums, down to 4 for large ones. It depends on the length only, so that the result does not
+/// depend on the number of threads, bit for bit.
 fn parts(len: usize) -> usize {
     const NUMBERS: usize = 1 << 22;
     (NUMBERS / len).clamp(4, 16)
 }
 
-/// `sum += numbers`, as far as the sum goes.
+/// `sum += numbers`, up to the length of the sum.
 fn add_to<T: Real>(sum: &mut [T], numbers: &[T]) {
     sum.iter_mut().zip(numbers).for_each(|(sum, &number)| *sum = *sum + number);
 }
 
-/// Lends room of these lengths, with anything in it, which the thread keeps for the next time.
+/// Lends scratch buffers of these lengths with arbitrary contents, which the thread keeps for the next call.
 fn with_scratch<T: Real, const N: usize, R>(
     lens: [usize; N],
     run: impl FnOnce([&mut [T]; N]) -> R,
@@ -191,7 +192,7 @@ fn with_scratch<T: Real, const N: usize, R>(
     thread_local! {
         static ROOM: Cell<Vec<f64>> = const { Cell::new(Vec::new()) };
     }
-    // Taken rather than borrowed: a thread of rayon that waits may come here again.
+    // Taken rather than borrowed: a waiting thread of rayon may re-enter this function.
     let mut room = ROOM.take();
     let needed = (lens.iter().sum::<usize>() * size_of::<T>()).div_ceil(size_of::<f64>());
     if room.len() < needed {

@@ -18,7 +18,7 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// `None` for groups, padding that differs between both sides, mixed types of numbers, and where y or a sum has no element.
+    /// `None` for groups, asymmetric padding, mixed element types, and where y or a sum is empty.
     pub(super) fn new(
         x: &FlexTensor,
         weight: &FlexTensor,
@@ -44,24 +44,24 @@ impl Shape {
         Some(Self { images, inputs, outputs, x: x_size, y, kernel, stride, padding, dilation })
     }
 
-    /// Itself, if this is a gradient by y.
+    /// `self`, if `output_grad` is a gradient in y.
     pub(super) fn with(self, x: &FlexTensor, output_grad: &FlexTensor) -> Option<Self> {
         let [height, width] = self.y;
         let fits = output_grad.shape().dims() == [self.images, self.outputs, height, width];
         (fits && output_grad.dtype() == x.dtype()).then_some(self)
     }
 
-    /// Numbers of x in an image.
+    /// Elements of x per image.
     pub(super) fn x_len(&self) -> usize {
         self.inputs * self.x[0] * self.x[1]
     }
 
-    /// Numbers of y in an image.
+    /// Elements of y per image.
     pub(super) fn y_len(&self) -> usize {
         self.outputs * self.y[0] * self.y[1]
     }
 
-    /// Weights of an output.
+    /// Weights per output.
     pub(super) fn depth(&self) -> usize {
         self.inputs * self.kernel[0] * self.kernel[1]
     }
@@ -71,8 +71,8 @@ impl Shape {
         self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0]
     }
 
-    /// Whether a product of this many numbers of an interleaved x is so short that products with columns
-    /// are faster (measured); where no columns need be made, they always are.
+    /// Whether a product over this many elements of an interleaved x is so short that products with columns
+    /// are faster (measured). This is always the case if no columns need to be built.
     pub(super) fn is_shallow(&self, product: usize) -> bool {
         self.is_pointwise() || product < 24
     }

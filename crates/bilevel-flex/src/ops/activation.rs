@@ -18,7 +18,7 @@ impl ActivationOps<Self> for FastFlex {
     }
 
     fn relu(tensor: T) -> T {
-        // What is not a number stays.
+        // NaN is preserved.
         one!(tensor, |a| if a <= 0.0 { 0.0 } else { a }, burn_flex::Flex::relu)
     }
 

@@ -1,11 +1,11 @@
-//! The operations of Burn's backend traits: those of Flex, but for a few.
+//! The operations of Burn's backend traits: those of Flex, with a few exceptions.
 
 use burn_flex::{FlexQTensor, FlexTensor};
 
 type T = FlexTensor;
 type Q = FlexQTensor;
 
-/// Operations that Flex computes.
+/// Operations that are forwarded to Flex.
 macro_rules! forward {
     ($(fn $name:ident($($arg:ident: $ty:ty),* $(,)?) -> $out:ty;)*) => {
         $(fn $name($($arg: $ty),*) -> $out {
@@ -14,7 +14,7 @@ macro_rules! forward {
     };
 }
 
-/// A function of one tensor that both element types have, or what Flex does.
+/// A function of one tensor for both element types, with Flex as the fallback.
 macro_rules! one {
     ($tensor:expr, $f:expr, $flex:expr) => {{
         use crate::elementwise::unary;
@@ -44,7 +44,7 @@ macro_rules! two {
     };
 }
 
-/// Functions of a tensor and a number.
+/// Functions of a tensor and a scalar.
 macro_rules! with_number {
     ($($name:ident: |$a:ident, $c:ident| $f:expr;)*) => {
         $(fn $name(tensor: T, number: Scalar) -> T {
@@ -67,7 +67,7 @@ macro_rules! with_number {
     };
 }
 
-/// Functions that have a kernel for f32 alone.
+/// Functions that have a kernel only for f32.
 macro_rules! in_f32 {
     ($($name:ident: $f:path;)*) => {
         $(fn $name(tensor: T) -> T {

@@ -12,7 +12,7 @@ use crate::FastFlex;
 
 impl TransactionOps<Self> for FastFlex {}
 
-// There are none, as in Flex.
+// None are supported, as in Flex.
 impl DistributedOps<Self> for FastFlex {}
 
 impl QTensorOps<Self> for FastFlex {
