@@ -1,5 +1,5 @@
-//! What `Dual<B>` does with every method of the operation traits of burn-backend, as one list, and
-//! the proof that the list is complete, implemented, tested, and printed in `docs/COVERAGE.md`.
+//! What `Dual<B>` does with every method of the operation traits of burn-backend, as one list, with tests
+//! that the list is complete, implemented, tested, and printed in `docs/COVERAGE.md`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -7,24 +7,24 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The methods of one trait, by what becomes of a tangent.
+/// The methods of one trait, by how a tangent is treated.
 struct Coverage {
     name: &'static str,
     /// Its file under `src/backend/ops` of burn-backend.
     source: &'static str,
-    /// A tangent rule, verified in `tests/rules`.
+    /// A tangent rule, tested in `tests/rules`.
     rule: &'static str,
-    /// Piecewise constant, or made from nothing: the tangent is exactly zero.
+    /// Piecewise constant, or a newly created tensor: the tangent is exactly zero.
     zero: &'static str,
-    /// Integer or boolean results: there is nothing to differentiate.
+    /// Integer or boolean results: nothing to differentiate.
     discrete: &'static str,
-    /// No number is computed: data, devices and the graph beneath.
+    /// No number is computed: data, devices and the underlying graph.
     plain: &'static str,
-    /// A panic that names the operation, verified in `tests/unsupported.rs`.
+    /// A panic that names the operation, tested in `tests/unsupported.rs`.
     unsupported: &'static str,
-    /// Parts of the rules above that panic by name too, verified in the same file.
+    /// Cases of the rules above that panic with the operation's name too, tested in the same file.
     refusals: &'static [(&'static str, &'static str)],
-    /// Where `Dual` implements it.
+    /// The file in which `Dual` implements it.
     implementation: &'static str,
 }
 
@@ -110,8 +110,8 @@ const MODULE: Coverage = Coverage {
 
 const TRAITS: [Coverage; 3] = [FLOAT, ACTIVATION, MODULE];
 
-/// Traits without a tangent, every method of which is forwarded to `B`: name, source, implementation,
-/// and the methods that panic by name if a float with a tangent comes in.
+/// Traits without tangents, every method of which is forwarded to `B`: name, source, implementation, and the
+/// methods that panic with their name if they receive a float tensor with a tangent.
 const FORWARDED: [(&str, &str, &str, &str); 3] = [
     ("IntTensorOps", "int_tensor.rs", include_str!("../src/dual/ops/int.rs"), ""),
     ("BoolTensorOps", "bool_tensor.rs", include_str!("../src/dual/ops/bool.rs"), ""),
@@ -130,7 +130,7 @@ const RULES: [&str; 3] = [
 ];
 
 impl Coverage {
-    /// Each class with what it means to a reader.
+    /// Each class with its description.
     fn classes(&self) -> [(&'static str, &'static str); 5] {
         [
             ("a tangent rule", self.rule),
@@ -153,7 +153,7 @@ fn every_method_stands_in_one_class() {
     }
 }
 
-/// A trait default would compute with `Dual`'s primitives where `B` may have its own kernel.
+/// A trait default would compute with `Dual`'s primitives although `B` may have its own kernel.
 #[test]
 fn no_method_is_left_to_its_default() {
     let tangents = TRAITS.iter().map(|c| (c.name, c.source, c.implementation));
@@ -185,14 +185,14 @@ fn every_rule_and_every_refusal_is_tested() {
     }
 }
 
-/// `BLESS=1 cargo test -p bilevel-autodiff --test coverage` writes the page anew.
+/// `BLESS=1 cargo test -p bilevel-autodiff --test coverage` regenerates the page.
 #[test]
 fn the_docs_print_this_table() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/COVERAGE.md");
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(&path, page()).expect("the docs can be written");
     }
-    // Where git gives Windows its line ends, the page is the same.
+    // Ignores the line endings that git uses on Windows.
     let printed = std::fs::read_to_string(&path).expect("the page is there").replace('\r', "");
     let cure = "run BLESS=1 cargo test -p bilevel-autodiff --test coverage";
     assert!(printed == page(), "docs/COVERAGE.md is not that of the table: {cure}");
@@ -255,8 +255,7 @@ fn methods(file: &str, name: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// `src/backend/ops` of the burn-backend in use. Cargo has its source, or this test could not have
-/// been compiled.
+/// `src/backend/ops` of the burn-backend in use. Cargo has its source, because this test has been compiled.
 fn sources() -> &'static Path {
     static SOURCES: OnceLock<PathBuf> = OnceLock::new();
     SOURCES.get_or_init(|| {
@@ -277,7 +276,7 @@ fn sources() -> &'static Path {
     })
 }
 
-/// The platform of this machine: crates for others were not downloaded where nothing else asked for them.
+/// The platform of this machine: crates for other platforms may not have been downloaded.
 fn host() -> String {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc).arg("-vV").output().expect("rustc runs");

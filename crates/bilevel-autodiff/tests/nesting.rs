@@ -1,5 +1,5 @@
-//! What Burn 0.22's own nesting, `Autodiff<Autodiff<B>>`, gets wrong, and that `Dual<Autodiff<B>>` does
-//! not: the claims of `docs/NESTING.md`, one test each, in f64 on flex.
+//! The errors of Burn 0.22's own nesting, `Autodiff<Autodiff<B>>`, which `Dual<Autodiff<B>>` does not have:
+//! the claims of `docs/NESTING.md`, one test each, in f64 on flex.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
@@ -17,12 +17,12 @@ type Single = Autodiff<Flex>;
 type Nested = Autodiff<Single>;
 type Ours = Dual<Single>;
 
-/// A function to one number.
+/// A scalar function.
 type Loss<B> = fn(FloatTensor<B>) -> FloatTensor<B>;
 
 /// Numbers in [-1, 1] in a fixed irregular order.
 fn numbers<B: Backend>(shape: &[usize], phase: f64) -> FloatTensor<B> {
-    // Burn fixes the element types of a device once a process.
+    // Burn fixes the element types of a device once per process.
     static F64: Once = Once::new();
     F64.call_once(|| {
         let native = BoolDType::Native;
@@ -37,7 +37,7 @@ fn values<B: Backend>(x: FloatTensor<B>) -> Vec<f64> {
     read_sync(B::float_into_data(x)).unwrap().iter::<f64>().collect()
 }
 
-// ---- the Hessian of f at `point`, times `direction`, in two ways ---------------------------------------
+// ---- the Hessian of f at `point`, times `direction`, computed in two ways ------------------------------
 
 fn point<B: Backend>(shape: &[usize]) -> FloatTensor<B> {
     numbers::<B>(shape, 0.3)
@@ -74,7 +74,7 @@ fn ours(shape: &[usize], f: Loss<Ours>) -> Vec<f64> {
     values::<Flex>(gradient::<Single>(&x, tangent))
 }
 
-/// The same by five-point differences of gradients.
+/// The same by five-point finite differences of gradients.
 fn differences(shape: &[usize], f: Loss<Single>) -> Vec<f64> {
     const H: f64 = 1e-3;
     let at = |t: f64| {
@@ -98,9 +98,9 @@ fn cubes<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::float_sum(B::float_powi_scalar(x, 3.into()))
 }
 
-// ---- it panics ---------------------------------------------------------------------------------------
+// ---- panics ------------------------------------------------------------------------------------------
 
-/// Burn's nesting of `sum f(x)^3` panics with `message`; ours is right.
+/// Burn's nesting of `sum f(x)^3` panics with `message`; ours is correct.
 macro_rules! panics {
     ($($name:ident($shape:expr): |$x:ident| $f:expr, $message:literal;)*) => {$(
         #[test]
@@ -143,7 +143,7 @@ panics! {
     }, "Can't differentiate embedding backward.";
 }
 
-// ---- it is silently wrong ------------------------------------------------------------------------------
+// ---- silent errors -------------------------------------------------------------------------------------
 
 fn pooled<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     let pooled = B::max_pool1d(x.clone(), 2, 2, 0, 1, false);
@@ -161,7 +161,7 @@ fn max_pool1d_contributes_nothing_to_a_second_derivative() {
     assert!(distance(&nested, &rest) < 1e-12, "the pooled term is missing, no more");
 }
 
-/// A constant where it is differentiated, as `detach` promises: the Hessian is that of `x^3`.
+/// A constant for every derivative, as `detach` promises: the Hessian is that of `x^3`.
 fn detached<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     let product = B::float_mul(B::float_detach(x.clone()), x.clone());
     B::float_add(cubes::<B>(x), B::float_sum(product))
@@ -177,7 +177,7 @@ fn detach_does_not_stop_the_second_derivative() {
     assert!(distance(&extra, &v) < 1e-12, "{extra:?}");
 }
 
-// ---- first order, where both decorators stand on it ----------------------------------------------------
+// ---- first order ---------------------------------------------------------------------------------------
 
 #[test]
 fn the_gradient_of_a_division_by_a_number_is_rounded_to_f32() {
@@ -187,7 +187,7 @@ fn the_gradient_of_a_division_by_a_number_is_rounded_to_f32() {
     assert!((1e-9..1e-7).contains(&error), "{error:e}");
 }
 
-// ---- where it works, both agree ------------------------------------------------------------------------
+// ---- correct results: both agree -----------------------------------------------------------------------
 
 fn dense<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     let hidden = B::relu(B::float_matmul(x, numbers::<B>(&[3, 4], 0.1)));

@@ -9,7 +9,7 @@ type Inner = burn_flex::Flex;
 
 const SUITE: rules::Suite = rules::DOUBLE;
 
-/// Flex computes in the dtype of its tensors; this is the default for those made from nothing.
+/// Flex computes in the dtype of its tensors; this is the default for newly created ones.
 fn set_up() -> bool {
     let device = <Inner as BackendTypes>::Device::default();
     set_default_dtypes::<Inner>(&device, SUITE.float, SUITE.int, BoolDType::Native)

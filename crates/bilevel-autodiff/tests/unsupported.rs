@@ -1,4 +1,4 @@
-//! What has no tangent rule says so by name; a tangent is never lost in silence.
+//! Operations without a tangent rule panic with their name; a tangent is never dropped silently.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -102,7 +102,7 @@ fn quantisation() {
     refuses("q_matmul", || B::q_matmul(TensorPrimitive::Float(x), TensorPrimitive::Float(y)));
 }
 
-// ---- what is a constant by nature ----------------------------------------------------------------
+// ---- constants -----------------------------------------------------------------------------------
 
 #[test]
 fn a_detached_tensor_is_a_constant() {

@@ -1,4 +1,4 @@
-//! Powers, roots and products at zero, where `0 * infinity` and `0 / 0` wait in the textbook rule.
+//! Powers, roots and products at zero, where the textbook rule gives `0 * infinity` or `0 / 0`.
 
 use bilevel_autodiff::{Dual, DualTensor};
 use burn::backend::ops::FloatTensorOps;
@@ -40,8 +40,8 @@ fn a_moving_exponent_at_base_zero() {
     assert_eq!(tangent(Dual::<Flex>::float_powf(x, y)), [0.0, 0.0]);
 }
 
-/// `<grad x0 x1, dx>` has the gradient `(dx1, dx0)`, which `Autodiff<Dual<B>>` loses at a zero: Burn's
-/// backward of a product takes cases there.
+/// `<grad x0 x1, dx>` has the gradient `(dx1, dx0)`, which `Autodiff<Dual<B>>` misses at a zero: Burn's
+/// backward pass of a product treats zeros as special cases.
 #[test]
 fn the_second_derivative_of_a_product_at_zero() {
     type Single = Autodiff<Flex>;

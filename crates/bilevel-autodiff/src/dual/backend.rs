@@ -12,12 +12,12 @@ use super::DualTensor;
 
 /// Forward-mode differentiation on any Burn backend.
 ///
-/// Every float tensor carries an optional tangent; every operation computes its value exactly as `B`
-/// does and pushes the tangents forward. Integer, boolean and quantised tensors are those of `B`.
+/// Every float tensor carries an optional tangent. Every operation computes its value exactly as `B` does and
+/// propagates the tangents. Integer, boolean and quantised tensors are those of `B`.
 ///
 /// * `Dual<B>` alone gives Jacobian-vector products.
-/// * `Dual<Autodiff<B>>`, reverse over forward, gives Hessian-vector and mixed products in one
-///   backward pass over the tangent of a loss.
+/// * `Dual<Autodiff<B>>`, reverse over forward, gives Hessian-vector and mixed products in one backward pass
+///   over the tangent of a loss.
 /// * `Autodiff<Dual<B>>`, forward over reverse, gives the gradient and the product together.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Dual<B> {
@@ -34,7 +34,7 @@ impl<B: Backend> BackendTypes for Dual<B> {
 }
 
 impl<B: Backend> Backend for Dual<B> {
-    // Layers that behave otherwise in training (batch statistics, dropout) ask this: a loss must be the
+    // Layers that behave differently in training (batch statistics, dropout) check this: a loss must be the
     // same function on every level at which it is differentiated.
     fn ad_enabled(_: &Self::Device) -> bool {
         true
@@ -124,6 +124,6 @@ impl<B: Backend> Backend for Dual<B> {
     }
 }
 
-/// Training on several devices has no meaning for a tangent: Burn's defaults, of which a single device
-/// needs none.
+/// Training on several devices is not supported for tangents: these are Burn's defaults, which do nothing on
+/// a single device.
 impl<B: Backend> DistributedOps<Self> for Dual<B> {}

@@ -1,12 +1,12 @@
-//! The dual number of tensors: a value and, where it has one, a directional derivative.
+//! Dual tensors: a value and an optional directional derivative.
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, DType, Shape, TensorMetadata};
 
 /// A float tensor `x` with its tangent `dx`, the derivative of `x` along one direction.
 ///
-/// `tangent = None` is an exact zero: it costs neither time nor memory, and every rule passes it on.
-/// A tangent, where there is one, has the shape and dtype of its primal.
+/// `tangent = None` is an exact zero: it costs neither time nor memory, and every rule propagates it. A
+/// tangent has the shape and dtype of its primal.
 #[derive(Clone, Debug)]
 pub struct DualTensor<B: Backend> {
     pub(crate) primal: FloatTensor<B>,
@@ -38,7 +38,7 @@ impl<B: Backend> TensorMetadata for DualTensor<B> {
 }
 
 impl<B: Backend> DualTensor<B> {
-    /// A value that does not move: its tangent is an exact zero.
+    /// A constant: its tangent is an exact zero.
     pub fn constant(primal: FloatTensor<B>) -> Self {
         Self { primal, tangent: None }
     }
@@ -46,7 +46,7 @@ impl<B: Backend> DualTensor<B> {
     /// A value with its tangent.
     ///
     /// # Panics
-    /// Where the shapes differ.
+    /// If the shapes differ.
     pub fn new(primal: FloatTensor<B>, tangent: FloatTensor<B>) -> Self {
         assert_eq!(primal.shape(), tangent.shape(), "a tangent has the shape of its primal");
         Self { primal, tangent: Some(tangent) }
@@ -68,7 +68,7 @@ impl<B: Backend> DualTensor<B> {
     }
 }
 
-// ---- the four shapes that nearly every tangent rule has ------------------------------------------
+// ---- the four forms of nearly every tangent rule -------------------------------------------------
 
 /// A linear map: `d f(x) = f(dx)`.
 pub(crate) fn linear<B: Backend>(
@@ -80,8 +80,8 @@ pub(crate) fn linear<B: Backend>(
 
 /// An elementwise (or otherwise nonlinear) map of one tensor.
 ///
-/// `push(x, y, dx)` receives the input, the output and the input's tangent, and is called only if
-/// there is a tangent; without one the input is handed to `f` unshared, so that it may work in place.
+/// `push(x, y, dx)` receives the input, the output and the input's tangent, and is called only if there is a
+/// tangent; without one the input is passed to `f` unshared, so that it may be overwritten.
 pub(crate) fn unary<B: Backend>(
     x: DualTensor<B>,
     f: impl FnOnce(FloatTensor<B>) -> FloatTensor<B>,
@@ -108,7 +108,7 @@ pub(crate) fn bilinear<B: Backend>(
     DualTensor { primal: f(x.primal, y.primal), tangent: sum::<B>(left, right) }
 }
 
-/// A map linear in its two arguments together: `d f(x, y) = f(dx, dy)`, an absent tangent being zeros.
+/// A map linear in its two arguments jointly: `d f(x, y) = f(dx, dy)`, where a missing tangent is zero.
 pub(crate) fn jointly_linear<B: Backend>(
     x: DualTensor<B>,
     y: DualTensor<B>,
@@ -124,7 +124,7 @@ pub(crate) fn jointly_linear<B: Backend>(
     DualTensor { primal: f(x.primal, y.primal), tangent }
 }
 
-/// `a + b`, an absent one being zero. Both have the same shape.
+/// `a + b`, where a missing term is zero. Both have the same shape.
 pub(crate) fn sum<B: Backend>(
     a: Option<FloatTensor<B>>,
     b: Option<FloatTensor<B>>,
@@ -135,15 +135,15 @@ pub(crate) fn sum<B: Backend>(
     }
 }
 
-/// Zeros of a tensor's shape, dtype and device.
+/// Zeros with the shape, dtype and device of a tensor.
 pub(crate) fn zeros_like<B: Backend>(x: &FloatTensor<B>) -> FloatTensor<B> {
     B::float_zeros(x.shape(), &x.device(), x.dtype().into())
 }
 
-/// The value of a tensor that must not move.
+/// The value of a tensor that must not have a tangent.
 ///
 /// # Panics
-/// With the operation's name if it has a tangent: a tangent is never dropped in silence.
+/// With the operation's name if it has one: a tangent is never dropped silently.
 #[track_caller]
 pub(crate) fn no_tangent<B: Backend>(x: DualTensor<B>, operation: &str) -> FloatTensor<B> {
     match x.tangent {

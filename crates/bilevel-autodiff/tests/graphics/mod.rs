@@ -3,8 +3,8 @@
 use burn::backend::read_sync;
 use wgpu::{Backends, Instance, InstanceDescriptor};
 
-/// Whether there is a graphics adapter. Without one Burn's runtime panics, and so a test is skipped,
-/// with a word; with `BILEVEL_REQUIRE_GPU` set that is a failure.
+/// Whether there is a graphics adapter. Without one Burn's runtime panics, so the test is skipped with a
+/// message; if `BILEVEL_REQUIRE_GPU` is set, the test fails instead.
 pub fn adapter() -> bool {
     let usable = Backends::VULKAN | Backends::METAL | Backends::DX12;
     let descriptor =

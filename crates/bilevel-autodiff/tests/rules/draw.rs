@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{Array, On};
 
-/// A source of randomness; its dims shrink to the smallest shape that fails.
+/// A source of randomness; its sizes shrink to the smallest shape that fails.
 #[derive(Clone, Debug)]
 pub(crate) struct Dice {
     dims: [usize; 6],
@@ -17,14 +17,14 @@ pub(crate) fn dice() -> impl Strategy<Value = Dice> {
     (dims, any::<u64>()).prop_map(|(dims, state)| Dice { dims, taken: 0, state })
 }
 
-/// The values that an input is drawn from.
+/// The domain from which an input is drawn.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Domain {
     Between(f64, f64),
-    /// Pairwise distinct, also in magnitude, by 0.05 at least; 0.05 away from zero and 0.005 from
-    /// every multiple of 0.1: no ties, and no kink of a clamp at 0.05 + 0.1 n or of a rounding.
+    /// Pairwise distinct, also in magnitude, by at least 0.05; at least 0.05 from zero and 0.005 from every
+    /// multiple of 0.1: no ties, and no kink of a clamp at 0.05 + 0.1 n or of a rounding.
     Distinct,
-    /// Whole numbers from -1 to 2.
+    /// Integers from -1 to 2.
     Whole,
 }
 
@@ -48,7 +48,7 @@ impl Input {
         Self { domain: POSITIVE, ..self }
     }
 
-    /// Another tensor of the same batch and channels.
+    /// Another tensor with the same batch and channels.
     pub(crate) fn resized<const N: usize>(&self, size: [usize; N], domain: Domain) -> Self {
         input([&self.shape[..2], &size].concat(), domain)
     }
@@ -72,8 +72,8 @@ impl Dice {
         vec![input(shape, domain)]
     }
 
-    /// Two tensors that broadcast together: equal shapes, one spread over the other, or each over
-    /// the other.
+    /// Two tensors that broadcast together: equal shapes, one broadcast over the other, or each over the
+    /// other.
     pub(crate) fn pair(&mut self, left: Domain, right: Domain) -> Vec<Input> {
         let (a, b, c) = (self.size(), self.size(), self.size());
         let (x, y) = match self.size() {
@@ -120,7 +120,7 @@ impl Dice {
         Array { shape: input.shape.clone(), data }
     }
 
-    /// Which of `count` inputs move: one at least.
+    /// Which of `count` inputs have a tangent: at least one.
     pub(super) fn some_of(&mut self, count: usize) -> Vec<bool> {
         let mut moves: Vec<bool> = (0..count).map(|_| self.unit() < 0.6).collect();
         if !moves.contains(&true) {

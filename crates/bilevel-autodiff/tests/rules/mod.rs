@@ -1,20 +1,19 @@
-//! What every tangent rule must satisfy, checked for each line of [`table`].
+//! The properties of every tangent rule, checked for each line of [`table`].
 //!
-//! The backend is `Inner` of the including test binary, and `SUITE` says how it computes. A case draws shapes, values, a
-//! direction `v` for some of the inputs (the others are constants, which take other branches of a
-//! rule) and a weight `u` of the outputs. Then, with `J` the Jacobian and `s(x) = <u, f(x)>`:
+//! The backend is `Inner` of the including test binary, and `SUITE` describes its precision. A case draws
+//! shapes, values, a direction `v` for some of the inputs (the others are constants, which take other
+//! branches of a rule) and a weight `u` for the outputs. Then, with `J` the Jacobian and `s(x) = <u, f(x)>`:
 //!
-//! * the value has the bits of the inner backend's, with tangents and without;
-//! * `J v` agrees with five-point differences;
+//! * the value is bitwise that of the inner backend, with and without tangents;
+//! * `J v` agrees with five-point finite differences;
 //! * `<u, J v> = <J' u, v>`, where `J' u` comes from `Autodiff`;
 //! * `J (a v + b w) = a J v + b J w`;
-//! * the second-order products `s''(x) v` of `Dual<Autodiff<B>>` and of `Autodiff<Dual<B>>` agree
-//!   with each other, and with differences of the gradient of s.
-
+//! * the second-order products `s''(x) v` of `Dual<Autodiff<B>>` and of `Autodiff<Dual<B>>` agree with each
+//!   other, and with finite differences of the gradient of s.
 //!
-//! A backend that records its operations instead of executing them (`Suite::record`) has no values: there
-//! the first and second derivatives of a case are recorded, which panics where a rule reads a value, and
-//! must keep their shape and element type, which is not the default one.
+//! A backend that records its operations instead of executing them (`Suite::record`) has no values. There the
+//! first and second derivatives of a case are recorded, which panics if a rule reads a value, and must keep
+//! their shape and element type, which is not the default one.
 
 mod draw;
 mod table;
@@ -38,7 +37,7 @@ use crate::{Inner, SUITE};
 type Result<T = ()> = std::result::Result<T, TestCaseError>;
 type Apply<B> = fn(Vec<FloatTensor<B>>) -> FloatTensor<B>;
 
-/// One line of the table: an operation, written once, at every level it is checked on.
+/// One line of the table: an operation, written once for every level at which it is checked.
 pub(crate) struct Case {
     inputs: fn(&mut Dice) -> Vec<Input>,
     plain: Apply<Inner>,
@@ -55,22 +54,22 @@ pub(crate) struct SecondOrder {
     forward_over_reverse: Apply<Autodiff<Dual<Inner>>>,
 }
 
-/// What differs from one including test binary to the next.
+/// The differences between the including test binaries.
 #[derive(Clone, Copy)]
 pub(crate) struct Suite {
     pub(crate) float: FloatDType,
     pub(crate) int: IntDType,
-    /// Generated cases a line of the table.
+    /// Generated cases per line of the table.
     pub(crate) cases: u32,
-    /// The step of the differences.
+    /// The step of the finite differences.
     pub(crate) step: f64,
-    /// No line is asked for more than the digits of the backend can hold.
+    /// Lower limits on all bounds, given by the precision of the backend.
     pub(crate) digits: Bounds,
-    /// Whose gaps and faults are known.
+    /// The backend, whose gaps and errors are known.
     pub(crate) on: On,
-    /// Whether second-order products are checked. They take most of the time to compile.
+    /// Whether second-order products are checked. They take most of the compile time.
     pub(crate) second_order: bool,
-    /// Calls a function where it may record on the device given.
+    /// Calls a function with the given device set up for recording.
     pub(crate) record: Option<Recorder>,
 }
 
@@ -86,7 +85,7 @@ pub(crate) enum On {
     Capture,
 }
 
-/// These decide whether a rule is right.
+/// Strict enough to decide whether a rule is correct.
 #[allow(dead_code, reason = "a suite is in one precision")]
 pub(crate) const DOUBLE: Suite = Suite {
     float: FloatDType::F64,
@@ -99,7 +98,7 @@ pub(crate) const DOUBLE: Suite = Suite {
     record: None,
 };
 
-/// These find what is plainly wrong, on a backend that is slow to start each operation.
+/// Detects gross errors, on a backend that is slow to launch each operation.
 #[allow(dead_code, reason = "a suite is in one precision")]
 pub(crate) const SINGLE: Suite = Suite {
     float: FloatDType::F32,
@@ -120,33 +119,33 @@ pub(crate) const SINGLE: Suite = Suite {
     record: None,
 };
 
-/// The agreement asked of a case: relative errors, at the scale of `max(1, |.|)`. Whatever departs
-/// from [`STRICT`] has its reason beside it.
+/// The required agreement of a case: relative errors, at the scale of `max(1, |.|)`. Every deviation from
+/// [`STRICT`] has its reason next to it.
 #[derive(Clone, Copy)]
 pub(crate) struct Bounds {
-    /// The value of `Dual` against the inner backend; zero asks for equal bits.
+    /// The value of `Dual` against the inner backend; zero requires equal bits.
     value: f64,
-    /// `J v` against differences.
+    /// `J v` against finite differences.
     differences: f64,
-    /// Linearity in the seed.
+    /// Linearity in the direction.
     linear: f64,
-    /// `J v` against Burn's own backward.
+    /// `J v` against Burn's backward pass.
     adjoint: f64,
     /// One second-order product against the other.
     second: f64,
-    /// A second-order product against differences of Burn's own gradient.
+    /// A second-order product against finite differences of Burn's gradient.
     curvature: f64,
-    /// How far `Autodiff` can follow.
+    /// How many derivatives `Autodiff` supports.
     reach: Reach,
 }
 
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
 pub(crate) enum Reach {
-    /// The backend itself has not got the operation.
+    /// The backend itself does not support the operation.
     Nothing,
-    /// It has, and no backward of it.
+    /// The backend supports it, but without a backward pass.
     Forward,
-    /// One backward; no tangent through it.
+    /// One backward pass, but no tangent through it.
     Reverse,
     Both,
 }
@@ -171,17 +170,17 @@ pub(crate) const F32: Bounds = Bounds {
     ..STRICT
 };
 
-/// Bounds that hold for NdArray where the others keep the strict ones.
+/// Bounds for NdArray; the others keep the strict ones.
 pub(crate) const fn on_ndarray(bounds: Bounds) -> Bounds {
     if matches!(SUITE.on, On::NdArray) { bounds } else { STRICT }
 }
 
-/// Bounds that hold for wgpu where the others keep the strict ones.
+/// Bounds for wgpu; the others keep the strict ones.
 pub(crate) const fn on_wgpu(bounds: Bounds) -> Bounds {
     if matches!(SUITE.on, On::Wgpu) { bounds } else { STRICT }
 }
 
-/// Bounds that hold where there is no kernel of Flex's own, but a default of Burn.
+/// Bounds for backends that use Burn's default instead of a kernel like that of Flex.
 pub(crate) const fn but_on_flex(bounds: Bounds) -> Bounds {
     if matches!(SUITE.on, On::Flex) { STRICT } else { bounds }
 }
@@ -200,7 +199,7 @@ impl Bounds {
     }
 }
 
-/// Whether the backend can run here, set up once: Burn fixes its element types once a process.
+/// Whether the backend can run here. Sets it up once: Burn fixes its element types once per process.
 fn ready() -> bool {
     static READY: OnceLock<bool> = OnceLock::new();
     *READY.get_or_init(crate::set_up)
@@ -229,7 +228,7 @@ thread_local! {
     static RECORDS: RefCell<Option<InnerDevice>> = const { RefCell::new(None) };
 }
 
-/// The device of all tensors: the one that records now, or the default.
+/// The device of all tensors: the one that is recording, or the default.
 pub(crate) fn device<B: Backend>() -> B::Device {
     let same = |device: &InnerDevice| (device as &dyn Any).downcast_ref().cloned();
     RECORDS.with_borrow(|device| device.as_ref().and_then(same)).unwrap_or_default()
@@ -283,7 +282,7 @@ fn check_once(case: &Case, mut dice: Dice) -> Result {
 }
 
 impl Case {
-    /// The derivatives, unread.
+    /// The derivatives, without reading them.
     fn record(&self, device: InnerDevice, mut dice: Dice) {
         RECORDS.set(Some(device));
         let x: Vec<Array> =
@@ -308,7 +307,7 @@ impl Case {
         Array::from::<Inner>((self.plain)(x.iter().map(Array::to::<Inner>).collect()))
     }
 
-    /// The value with no tangents, which then has none itself.
+    /// The value without tangents; the result then has no tangent either.
     fn constant(&self, x: &[Array]) -> Result<Array> {
         let y = (self.dual)(x.iter().map(|x| DualTensor::constant(x.to::<Inner>())).collect());
         let (y, dy) = y.into_parts();
@@ -336,7 +335,7 @@ impl Case {
 }
 
 impl SecondOrder {
-    /// Both products, as far as they are not zero by nature.
+    /// Both products, unless they are identically zero.
     fn record(&self, x: &[Array], v: &[Array], u: &Array) -> Vec<FloatTensor<Inner>> {
         let leaves_dual = leaves::<Dual<Inner>>(lift::<Inner>(x, v));
         let y = (self.forward_over_reverse)(leaves_dual.clone());
@@ -378,7 +377,7 @@ impl SecondOrder {
     }
 }
 
-/// The inputs with their tangents; a direction that is zero throughout is an absent tangent.
+/// The inputs with their tangents; a direction that is identically zero becomes a missing tangent.
 fn lift<B: Backend>(x: &[Array], v: &[Array]) -> Vec<DualTensor<B>> {
     x.iter().zip(v).map(|(x, v)| dual::<B>(x.to::<B>(), v)).collect()
 }
@@ -405,7 +404,7 @@ fn backward<B: Backend>(
 ) -> Vec<Option<FloatTensor<B>>> {
     type A<B> = Autodiff<B>;
     let s = A::<B>::float_sum(A::<B>::float_mul(y, A::<B>::from_inner(u)));
-    // `backward` panics on a value that depends on no leaf; zero times each leaf makes it do so.
+    // `backward` panics on a value that depends on no leaf; adding zero times each leaf avoids this.
     let s = leaves.iter().fold(s, |s, x| {
         let nothing = A::<B>::float_sum(A::<B>::float_mul_scalar(x.clone(), 0.into()));
         A::<B>::float_add(s, nothing)
@@ -414,7 +413,7 @@ fn backward<B: Backend>(
     leaves.iter().map(|x| A::<B>::grad(x, &grads)).collect()
 }
 
-/// `f'(x) v` by five points.
+/// `f'(x) v` by a five-point formula.
 fn differences(x: &[Array], v: &[Array], f: impl Fn(&[Array]) -> Array) -> Array {
     let h = SUITE.step;
     let at = |t: f64| f(&x.iter().zip(v).map(|(x, v)| x.axpby(1.0, v, t * h)).collect::<Vec<_>>());
@@ -475,7 +474,7 @@ fn close(a: &Array, b: &Array, bound: f64, what: &str) -> Result {
     })
 }
 
-// ---- what differences cannot see -----------------------------------------------------------------
+// ---- what finite differences cannot detect -------------------------------------------------------
 
 #[test]
 fn float_detach() {
@@ -486,7 +485,7 @@ fn float_detach() {
     let x = Array { shape: vec![3], data: vec![1.0, -2.0, 0.5] };
     let moving = dual::<Inner>(x.to::<Inner>(), &x);
     assert!(D::float_detach(moving.clone()).tangent().is_none(), "a tangent outlives `detach`");
-    // d (c x) = c dx with c a constant of the value of x.
+    // d (c x) = c dx, where c is a constant with the value of x.
     let product = D::float_mul(D::float_detach(moving.clone()), moving).into_parts().1.unwrap();
     assert_eq!(Array::from::<Inner>(product).data, [1.0, 4.0, 0.25]);
 }

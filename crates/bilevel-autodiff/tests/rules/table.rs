@@ -14,7 +14,7 @@ macro_rules! table {
                 plain: apply::<Inner>,
                 dual: apply::<Dual<Inner>>,
                 reverse: apply::<Autodiff<Inner>>,
-                // Where the constant says no, the compiler leaves out both levels.
+                // If the constant is false, the compiler omits both levels.
                 second_order: if SECOND_ORDER {
                     Some(SecondOrder {
                         reverse_over_forward: apply::<Dual<Autodiff<Inner>>>,
@@ -75,7 +75,7 @@ fn mask<B: Backend>(shape: &[usize]) -> BoolTensor<B> {
     bools::<B>(shape, |i| i % 3 == 0 || i % 7 == 4)
 }
 
-/// An irregular mask that leaves the first column free.
+/// An irregular mask that is unset in the first column.
 fn mask_but_first<B: Backend>(shape: &[usize]) -> BoolTensor<B> {
     let columns = shape[shape.len() - 1];
     bools::<B>(shape, |i| i % columns > 0 && (i % 3 == 0 || i % 7 == 4))

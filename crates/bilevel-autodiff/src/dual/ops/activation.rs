@@ -1,4 +1,4 @@
-//! Activations: the whole of Burn's `ActivationOps`, and the backward kernels that `Autodiff` calls.
+//! Activations: all of Burn's `ActivationOps`, including the backward kernels that `Autodiff` calls.
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
@@ -13,7 +13,7 @@ type F<B> = FloatTensor<Dual<B>>;
 type T<B> = FloatTensor<B>;
 
 impl<B: Backend> ActivationOps<Self> for Dual<B> {
-    // `dx` where x > 0; zero at the kink, as Burn's backward has it.
+    // `dx` where x > 0; zero at the kink, as in Burn's backward pass.
     fn relu(x: F<B>) -> F<B> {
         unary(x, B::relu, |_, y, dx| {
             let bools = get_or_init_device_settings::<B>(&y.device()).bool_dtype;
@@ -54,12 +54,12 @@ impl<B: Backend> ActivationOps<Self> for Dual<B> {
         DualTensor { primal, tangent }
     }
 
-    // y = x Phi(x) with the exact normal distribution: `(Phi(x) + x phi(x)) dx`.
+    // y = x Phi(x) with the exact normal distribution function: `(Phi(x) + x phi(x)) dx`.
     fn gelu(x: F<B>) -> F<B> {
         unary(x, B::gelu, |x, _, dx| B::float_mul(dx, gelu_slope::<B>(x)))
     }
 
-    // Burn's default is an approximation by tanh, off by 1e-4; this one is the derivative of `gelu`.
+    // Burn's default is a tanh approximation with an error of 1e-4; this is the derivative of `gelu`.
     fn gelu_backward(x: F<B>, grad: F<B>) -> F<B> {
         let slope = gelu_slope::<B>(x.primal.clone());
         let along_x = x.tangent.map(|dx| {

@@ -1,7 +1,7 @@
-//! Float operations: the whole of Burn's `FloatTensorOps`.
+//! Float operations: all of Burn's `FloatTensorOps`.
 //!
-//! Linear operations act on value and tangent alike; the others have their rule in one of the files
-//! below. Comparisons, roundings and indices do not move with their input: their tangent is zero.
+//! Linear operations are applied to value and tangent alike; the rules of the others are in the files below.
+//! Comparisons, roundings and indices are piecewise constant: their tangent is zero.
 
 mod arithmetic;
 mod elementary;
@@ -20,7 +20,7 @@ use crate::dual::{Dual, DualTensor};
 
 type F<B> = FloatTensor<Dual<B>>;
 
-/// Operations that make a tensor from nothing: constants.
+/// Operations that create a tensor: constants.
 macro_rules! create {
     ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
         fn $name($($arg: $ty),*) -> F<B> {
@@ -38,7 +38,7 @@ macro_rules! linear {
     )*};
 }
 
-/// Smooth operations of one tensor, whose derivative stands in [`elementary`].
+/// Smooth operations of one tensor, whose derivatives are in [`elementary`].
 macro_rules! smooth {
     ($($name:ident => $push:ident;)*) => {$(
         fn $name(x: F<B>) -> F<B> {
@@ -155,7 +155,7 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
         float_argsort(x; dim: usize, descending: bool, dtype: IntDType) -> IntTensor;
     }
 
-    // ---- the data and the graph beneath ----------------------------------------------------------
+    // ---- data and the underlying graph ------------------------------------------------------------
 
     fn float_into_data(x: F<B>) -> impl Future<Output = Result<TensorData, ExecutionError>> + Send {
         B::float_into_data(x.primal)
@@ -165,7 +165,7 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
         linear(x, |x| B::float_to_device(x, device))
     }
 
-    // A detached value is a constant to every derivative, forward ones included.
+    // A detached value is a constant for every derivative, including forward ones.
     fn float_detach(x: F<B>) -> F<B> {
         DualTensor::constant(B::float_detach(x.primal))
     }
@@ -363,7 +363,7 @@ impl<B: Backend> FloatTensorOps<Self> for Dual<B> {
         index::cat(tensors, dim)
     }
 
-    // What is written around a tensor does not move; what is copied there moves with its source.
+    // Values written around a tensor are constant; values copied there have the tangent of their source.
     fn float_pad(x: F<B>, padding: &[(usize, usize)], mode: PadMode) -> F<B> {
         let of_tangent = match mode {
             PadMode::Constant(_) => PadMode::Constant(0.0),

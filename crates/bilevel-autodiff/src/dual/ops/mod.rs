@@ -1,6 +1,6 @@
 //! The operations of Burn's backend traits, each with its tangent rule.
 
-/// Operations that no tangent can reach: `B` computes them, by its own override where it has one.
+/// Operations without tangents: forwarded to `B`, which may override the default.
 macro_rules! forward {
     ($(fn $name:ident($($arg:ident: $ty:ty),* $(,)?) -> $out:ty;)*) => {
         $(fn $name($($arg: $ty),*) -> $out {

@@ -1,9 +1,9 @@
 //! Neural-network operations and the backward kernels that `Autodiff` calls on its inner backend.
 //!
-//! Nearly all are linear in each argument, so a rule is the operation itself on the tangents. In a
-//! backward kernel `x`, `weight` or `bias` often gives a shape only; its tangent then has no effect.
-//! Where `B` may fuse a nonlinear operation (attention, normalisation, CTC), the value still comes
-//! from `B` and the tangent from a rule in primitives.
+//! Nearly all are linear in each argument, so a rule is the operation itself applied to the tangents. In a
+//! backward kernel `x`, `weight` or `bias` often provides only a shape; its tangent then has no effect. Where
+//! `B` may fuse a nonlinear operation (attention, normalisation, CTC), the value still comes from `B` and the
+//! tangent from a rule in primitives.
 
 #[macro_use]
 mod families;
@@ -90,8 +90,8 @@ impl<B: Backend> ModuleOps<Self> for Dual<B> {
         linear(grad, B::linear_bias_backward)
     }
 
-    // Linear in `x`, `weight`, `mask` and `bias`; the offsets move the sampling points, which has no
-    // rule here.
+    // Linear in `x`, `weight`, `mask` and `bias`; the offsets move the sampling points, for which there is no
+    // rule.
     fn deform_conv2d(
         x: FloatTensor<Self>,
         offset: FloatTensor<Self>,
@@ -259,8 +259,8 @@ impl<B: Backend> ModuleOps<Self> for Dual<B> {
         DualTensor { primal, tangent }
     }
 
-    // `Autodiff<Dual<B>>` then goes back through the primitives, each of which has a tangent rule,
-    // and never needs the tangent of the kernel below.
+    // `Autodiff<Dual<B>>` then differentiates through the primitives, each of which has a tangent rule, and
+    // never needs the tangent of the kernel below.
     fn has_ctc_loss_backward() -> bool {
         false
     }

@@ -1,7 +1,7 @@
 //! Quantised operations and transactions: those of `B`.
 //!
-//! A quantised tensor is a constant. Rounding has no derivative, so quantising a float tensor that
-//! carries a tangent panics by name instead of losing it.
+//! A quantised tensor is a constant. Rounding has no derivative, so quantising a float tensor with a tangent
+//! panics with the name of the operation instead of dropping the tangent.
 
 use burn::backend::ops::{
     QTensorOps, TransactionOps, TransactionPrimitive, TransactionPrimitiveData,
@@ -17,7 +17,7 @@ use burn::backend::{
 use crate::dual::tensor::no_tangent;
 use crate::dual::{Dual, DualTensor};
 
-/// Operations on quantised tensors whose result may be dequantised: a constant then.
+/// Operations on quantised tensors whose result may be dequantised: it is then a constant.
 macro_rules! forward_to_constant {
     ($(fn $name:ident($($arg:ident: $ty:ty),* $(,)?);)*) => {
         $(fn $name($($arg: $ty),*) -> TensorPrimitive<Self> {

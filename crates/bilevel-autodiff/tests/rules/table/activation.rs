@@ -11,7 +11,7 @@ use super::super::{
 use super::SECOND_ORDER;
 use crate::SUITE;
 
-/// Two tensors of one shape: the argument of a backward kernel, and the gradient of its output.
+/// Two tensors of the same shape: the argument of a backward kernel, and the gradient of its output.
 fn kernel(d: &mut Dice, domain: super::super::draw::Domain) -> Vec<Input> {
     let shape = [d.size(), d.size(), d.size()];
     vec![input(shape, domain), input(shape, ANY)]
@@ -38,10 +38,10 @@ table! {
     softmin(x): |d| d.cube(ANY) => B::softmin(x, 1);
 }
 
-/// Burn's default for the derivative, which all but Flex have, is an approximation.
+/// Burn's default for the derivative, used by all backends except Flex, is an approximation.
 const GELU: Bounds = but_on_flex(Bounds { adjoint: 1e-3, curvature: 1e-2, ..STRICT });
 
-/// `Dual` computes the derivative itself; `Autodiff` again differentiates an approximation.
+/// `Dual` computes the derivative exactly; `Autodiff` differentiates the approximation.
 const GELU_BACKWARD: Bounds = Bounds {
     value: if matches!(SUITE.on, On::Flex) { 1e-15 } else { 1e-2 },
     differences: if matches!(SUITE.on, On::Flex) { 1e-7 } else { 1e-2 },
@@ -49,7 +49,7 @@ const GELU_BACKWARD: Bounds = Bounds {
     ..STRICT
 };
 
-/// `Autodiff` goes through Burn's default in f32, and so does NdArray.
+/// `Autodiff` uses Burn's default in f32, and so does NdArray.
 const HARD_SIGMOID: Bounds = Bounds {
     adjoint: 1e-6,
     differences: if matches!(SUITE.on, On::NdArray) { 1e-3 } else { 1e-7 },

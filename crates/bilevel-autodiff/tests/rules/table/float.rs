@@ -204,25 +204,25 @@ table! {
     float_sort_with_indices(x): |d| d.cube(DISTINCT) => B::float_sort_with_indices(x, 1, false, SUITE.int).0;
 }
 
-/// `Autodiff` has no backward for it, or, where it is told to track no gradient, a backward of nothing.
+/// `Autodiff` has no backward pass for it, or an empty one when no gradient is tracked.
 const FORWARD_ONLY: Bounds = Bounds { reach: Reach::Forward, ..STRICT };
 
-/// Burn's recorder takes the exponent for a float, and refuses it.
+/// Burn's recorder expects a float exponent and refuses this one.
 const POWI: Bounds = BY_VALUE;
 
-/// The shape of the result hangs on the values of the mask.
+/// The shape of the result depends on the values of the mask.
 const BY_VALUE: Bounds = Bounds {
     reach: if matches!(SUITE.on, On::Capture) { Reach::Nothing } else { Reach::Both },
     ..STRICT
 };
 
-/// The backward of `Autodiff` takes cases at zeros, and the derivative of what it computes in a case is
-/// not that of the gradient. Reverse over forward has it: `tests/zeros.rs`.
+/// The backward pass of `Autodiff` treats zeros as special cases, and the derivative of what it computes
+/// there is not that of the gradient. Reverse over forward is correct: `tests/zeros.rs`.
 const AT_ZEROS: Bounds = Bounds { reach: Reach::Reverse, ..STRICT };
 
 /// `Autodiff` rounds the reciprocal of the divisor to f32.
 const DIV_SCALAR: Bounds = Bounds { adjoint: 1e-7, curvature: 1e-6, ..STRICT };
 
-/// With indices that occur twice the backward of wgpu disagrees with differences of the value, which the
-/// tangent agrees with.
+/// For repeated indices the backward pass of wgpu disagrees with finite differences of the value; the tangent
+/// agrees with them.
 const REPEATED: Bounds = on_wgpu(FORWARD_ONLY);

@@ -19,10 +19,10 @@ use super::super::{
 use super::{SECOND_ORDER, indices, ints, mask_but_first};
 use crate::SUITE;
 
-/// `Autodiff` has no second backward for it.
+/// `Autodiff` has no second backward pass for it.
 const FORWARD_ONLY: Bounds = Bounds { reach: Reach::Forward, ..STRICT };
 
-/// Plain; and strided, padded and dilated in two groups.
+/// Either plain, or strided, padded and dilated in two groups.
 fn conv<const N: usize>(plain: bool) -> ConvOptions<N> {
     if plain {
         ConvOptions::new([1; N], [0; N], [1; N], 1)
@@ -31,7 +31,7 @@ fn conv<const N: usize>(plain: bool) -> ConvOptions<N> {
     }
 }
 
-/// Padded by 1 before and by 2 behind.
+/// Padded by 1 before and by 2 after.
 fn lopsided<const N: usize>() -> ConvOptions<N> {
     ConvOptions::new_with_padding([2; N], [(1, 2); N], [1; N], 1)
 }
@@ -44,7 +44,7 @@ fn transposed<const N: usize>(plain: bool) -> ConvTransposeOptions<N> {
     }
 }
 
-/// `x`, `weight`, `bias` and the gradient of the output of a convolution with a kernel of 2.
+/// `x`, `weight`, `bias` and the gradient of the output of a convolution with kernel size 2.
 fn conv_inputs<const N: usize>(d: &mut Dice, plain: bool) -> [Input; 4] {
     conv_inputs_of(d, conv::<N>(plain))
 }
@@ -94,7 +94,7 @@ fn transposed_inputs<const N: usize>(d: &mut Dice, plain: bool) -> [Input; 4] {
     ]
 }
 
-/// Chosen inputs of a convolution.
+/// The chosen inputs of a convolution.
 fn of<const M: usize>(inputs: [Input; 4], chosen: [usize; M]) -> Vec<Input> {
     chosen.map(|i| inputs[i].clone()).to_vec()
 }
@@ -114,7 +114,7 @@ fn sequence(d: &mut Dice) -> Input {
     input([d.size(), d.size(), d.size() + 4], DISTINCT)
 }
 
-/// The sequence or image, and the gradient of its pooling by 3 with stride 2 and padding 1.
+/// The sequence or image, and the gradient of its pooling with size 3, stride 2 and padding 1.
 fn pooled<const N: usize>(d: &mut Dice) -> Vec<Input> {
     let size: [usize; N] = std::array::from_fn(|_| d.size() + 3);
     let lead = vec![d.size().min(2), d.size()];
@@ -132,7 +132,7 @@ fn interpolation(mode: InterpolateMode) -> InterpolateOptions {
 /// Query, key, value and bias.
 fn heads(d: &mut Dice) -> Vec<Input> {
     let (batch, heads, q, k) = (d.size().min(2), d.size().min(2), d.size(), d.size());
-    // No fewer keys than queries, or a causal mask would leave some rows empty.
+    // At least as many keys as queries, otherwise a causal mask would leave some rows empty.
     let k = q + k - 1;
     vec![
         input([batch, heads, q, 3], ANY),
@@ -142,14 +142,14 @@ fn heads(d: &mut Dice) -> Vec<Input> {
     ]
 }
 
-/// Two entries a channel at least, scale, shift and the gradient of the normalised batch.
+/// At least two entries per channel, scale, shift and the gradient of the normalised batch.
 fn batch(d: &mut Dice) -> [Input; 4] {
     let c = d.size();
     let shape = [d.size(), c, d.size() + 1, d.size().min(2)];
     [input(shape, DISTINCT), input([c], ANY), input([c], ANY), input(shape, ANY)]
 }
 
-/// The batch, scale, any mean and variance, and the gradient.
+/// The batch, scale, arbitrary mean and variance, and the gradient.
 fn batch_backward(d: &mut Dice) -> Vec<Input> {
     let [x, gamma, mean, grad] = batch(d);
     vec![x, gamma.clone(), mean, gamma.positive(), grad]
@@ -285,7 +285,7 @@ table! {
     unfold4d(x): |d| vec![image(d)] => B::unfold4d(x, [3, 2], UnfoldOptions::new([2, 1], [1, 0], [1, 2]));
     fold4d(x, size): |d| {
         let (h, w) = (d.size() + 3, d.size() + 3);
-        // The blocks of a kernel of 3 and 2 with stride 2 and 1, padding 1 and 0, dilation 1 and 2.
+        // The blocks of a kernel of size 3 and 2 with stride 2 and 1, padding 1 and 0, dilation 1 and 2.
         let blocks = ((h - 1) / 2 + 1) * (w - 2);
         vec![input([d.size().min(2), 12, blocks], ANY), input([h, w], ANY)]
     } => {
@@ -347,16 +347,16 @@ table! {
     }, CTC;
 }
 
-/// Burn's backward of it is in f32, on Flex, and has no tangent rule; on wgpu it disagrees with
-/// differences of the value, which the tangent agrees with.
+/// On Flex, Burn's backward pass for it is in f32 and has no tangent rule. On wgpu it disagrees with finite
+/// differences of the value; the tangent agrees with them.
 const DEFORM_CONV: Bounds = Bounds {
     adjoint: 1e-6,
     reach: if matches!(SUITE.on, On::Wgpu) { Reach::Forward } else { Reach::Reverse },
     ..STRICT
 };
 
-/// The backward of wgpu disagrees with differences of the value, which the tangent agrees with.
+/// The backward pass of wgpu disagrees with finite differences of the value; the tangent agrees with them.
 const CTC: Bounds = on_wgpu(FORWARD_ONLY);
 
-/// Only Flex has a backward for it.
+/// Only Flex has a backward pass for it.
 const INTERPOLATE: Bounds = but_on_flex(FORWARD_ONLY);

@@ -54,7 +54,7 @@ pub(super) fn remainder<B: Backend>(x: DualTensor<B>, y: DualTensor<B>) -> DualT
 
 /// `p = x^y`: `y x^(y-1) dx + p log(x) dy`.
 ///
-/// Where y = 0 the first term, and where x = 0 the second, is 0 and not the NaN of 0 times infinity.
+/// The first term is 0 where y = 0, and the second where x = 0, instead of NaN from 0 times infinity.
 pub(super) fn powf<B: Backend>(x: DualTensor<B>, y: DualTensor<B>) -> DualTensor<B> {
     let primal = B::float_powf(x.primal.clone(), y.primal.clone());
     if x.tangent.is_none() && y.tangent.is_none() {
@@ -82,14 +82,14 @@ pub(super) fn powi_push<B: Backend>(x: T<B>, n: IntTensor<B>, dx: T<B>) -> T<B> 
     B::float_mul(B::float_mul(lower, factor), dx)
 }
 
-/// `x`, but 1 where `test` is 0. Masked before a function that is infinite there, and not after, so that
-/// the derivative of the tangent is finite too.
+/// `x`, but 1 where `test` is 0. The mask is applied before a function that is infinite there, not after it,
+/// so that the derivative of the tangent is finite too.
 fn one_where_zero<B: Backend>(x: T<B>, test: T<B>) -> T<B> {
     let bools = get_or_init_device_settings::<B>(&x.device()).bool_dtype;
     B::float_mask_fill(x, B::float_equal_elem(test, 0.into(), bools), 1.into())
 }
 
-/// `x^a` for a number `a`: `a x^(a-1) dx`.
+/// `x^a` for a scalar `a`: `a x^(a-1) dx`.
 pub(super) fn pow_push<B: Backend>(x: T<B>, a: Scalar, dx: T<B>) -> T<B> {
     let a: f64 = a.elem();
     if a == 0.0 {
@@ -102,8 +102,8 @@ pub(super) fn pow_push<B: Backend>(x: T<B>, a: Scalar, dx: T<B>) -> T<B> {
     B::float_mul(B::float_mul_scalar(lower, a.into()), dx)
 }
 
-/// `h = hypot(x, y)`: `(x / h) dx + (y / h) dy`, 0 where `h` is 0. The quotients are at most 1, and so
-/// nothing overflows that `hypot` itself does not.
+/// `h = hypot(x, y)`: `(x / h) dx + (y / h) dy`, 0 where `h` is 0. The quotients are at most 1, so nothing
+/// overflows unless `hypot` itself does.
 pub(super) fn hypot<B: Backend>(x: DualTensor<B>, y: DualTensor<B>) -> DualTensor<B> {
     let primal = B::float_hypot(x.primal.clone(), y.primal.clone());
     if x.tangent.is_none() && y.tangent.is_none() {
@@ -130,7 +130,7 @@ pub(super) fn atan2<B: Backend>(y: DualTensor<B>, x: DualTensor<B>) -> DualTenso
     DualTensor { primal, tangent }
 }
 
-/// The tangent of a clamp: `dx` within the bounds (at them too), zero beyond.
+/// The tangent of a clamp: `dx` within the bounds (and at them), zero beyond.
 pub(super) fn inside<B: Backend>(
     x: T<B>,
     dx: T<B>,
@@ -148,7 +148,7 @@ pub(super) fn inside<B: Backend>(
     }
 }
 
-/// A tangent of one operand in the shape of a broadcast result.
+/// The tangent of one operand, broadcast to the shape of the result.
 fn spread<B: Backend>(d: T<B>, shape: Shape) -> T<B> {
     if d.shape() == shape { d } else { B::float_expand(d, shape) }
 }

@@ -1,8 +1,7 @@
-//! Derivatives of the elementary functions: each takes the input `x`, the output `y` and the tangent
-//! `dx`, and gives `f'(x) dx`.
+//! Derivatives of the elementary functions: each takes the input `x`, the output `y` and the tangent `dx`,
+//! and returns `f'(x) dx`.
 //!
-//! They are written with operations that have derivatives of their own, so that reverse over forward
-//! differentiates them once more.
+//! They use only differentiable operations, so that reverse over forward can differentiate them once more.
 
 use std::f64::consts::FRAC_2_SQRT_PI;
 
@@ -74,7 +73,7 @@ pub(super) fn acos<B: Backend>(x: T<B>, y: T<B>, dx: T<B>) -> T<B> {
     B::float_neg(asin::<B>(x, y, dx))
 }
 
-/// `asin x`: `dx / sqrt((1 - x)(1 + x))`, the factored form keeping its digits near the ends.
+/// `asin x`: `dx / sqrt((1 - x)(1 + x))`; the factored form is accurate near the endpoints.
 pub(super) fn asin<B: Backend>(x: T<B>, _: T<B>, dx: T<B>) -> T<B> {
     B::float_div(dx, B::float_sqrt(one_minus_square::<B>(x)))
 }

@@ -1,4 +1,4 @@
-//! Scattering, joining and sampling.
+//! Scattering, concatenation and sampling.
 
 use burn::backend::Backend;
 use burn::backend::ops::GridSampleOptions;
@@ -8,8 +8,8 @@ use burn::backend::tensor::{FloatTensor, IndexingUpdateOp};
 use crate::dual::tensor::{jointly_linear, no_tangent, zeros_like};
 use crate::dual::{Dual, DualTensor};
 
-/// An update `f` of `x` by `values` at indices: assignments and sums are linear in both; products and
-/// extrema have no rule.
+/// An update `f` of `x` by `values` at indices: assignments and sums are linear in both; products and extrema
+/// have no rule.
 pub(super) fn update<B: Backend>(
     x: DualTensor<B>,
     values: DualTensor<B>,
@@ -26,7 +26,7 @@ pub(super) fn update<B: Backend>(
     }
 }
 
-/// Joins along `dim`; where only some parts move, the others' tangents are zeros.
+/// Concatenates along `dim`; if only some parts have a tangent, the others get zeros.
 pub(super) fn cat<B: Backend>(tensors: Vec<DualTensor<B>>, dim: usize) -> DualTensor<B> {
     let tangent = tensors.iter().any(|x| x.tangent.is_some()).then(|| {
         let parts =

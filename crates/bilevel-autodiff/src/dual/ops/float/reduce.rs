@@ -1,7 +1,7 @@
 //! Extrema, order statistics and products.
 //!
-//! An extremum, a sorted or a selected value moves as the entry it was taken from: the tangent is
-//! gathered at the indices that the backend reports. At ties that is the entry the backend chose.
+//! The tangent of an extremum, of a sorted or of a selected value is that of the entry it was taken from: it
+//! is gathered at the indices that the backend reports. At ties this is the entry that the backend selected.
 
 use std::ops::Range;
 
@@ -21,7 +21,8 @@ pub(super) fn gathered<B: Backend>(
     (DualTensor { primal: y, tangent }, indices)
 }
 
-/// The backend's `plain` operation where nothing moves, else its twin that also gives the indices.
+/// The backend's `plain` operation if there is no tangent, otherwise its variant that also returns the
+/// indices.
 pub(super) fn at_index<B: Backend>(
     x: DualTensor<B>,
     plain: impl FnOnce(T<B>) -> T<B>,
@@ -63,10 +64,10 @@ pub(super) fn all<B: Backend>(
     along(x, 0)
 }
 
-/// Tangent of a cumulative product, exact at zeros too: no entry is ever divided by.
+/// Tangent of a cumulative product, exact at zeros too: it never divides by an entry.
 ///
-/// Pairs `(p, dp)` combine by `(a, da)(b, db) = (ab, da b + a db)`, which is associative, so the
-/// prefix products are formed by doubling: `log2 n` rounds instead of `n` steps.
+/// Pairs `(p, dp)` are combined by `(a, da)(b, db) = (ab, da b + a db)`, which is associative, so the prefix
+/// products are computed by doubling: `log2 n` rounds instead of `n` steps.
 pub(super) fn cumprod_push<B: Backend>(x: T<B>, dx: T<B>, dim: usize) -> T<B> {
     let n = x.shape()[dim];
     let (mut p, mut dp) = (x, dx);
@@ -83,13 +84,13 @@ pub(super) fn cumprod_push<B: Backend>(x: T<B>, dx: T<B>, dim: usize) -> T<B> {
     dp
 }
 
-/// Tangent of a product along `dim`: the last of the cumulative ones.
+/// Tangent of a product along `dim`: the last of the cumulative products.
 pub(super) fn prod_push<B: Backend>(x: T<B>, dx: T<B>, dim: usize) -> T<B> {
     let n = x.shape()[dim];
     narrow::<B>(&cumprod_push::<B>(x, dx, dim), dim, n - 1..n)
 }
 
-/// Tangent of a running extremum `y` of `x`: each output moves as the latest entry that set it.
+/// Tangent of a running extremum `y` of `x`: each output has the tangent of the latest entry that set it.
 pub(super) fn running_push<B: Backend>(x: T<B>, y: T<B>, dx: T<B>, dim: usize) -> T<B> {
     let shape = x.shape();
     let device = x.device();
@@ -107,7 +108,7 @@ fn narrow<B: Backend>(x: &T<B>, dim: usize, range: Range<usize>) -> T<B> {
     B::float_slice(x.clone(), &slices(x.rank(), dim, range))
 }
 
-/// A range of one dimension and the whole of all others.
+/// A range of one dimension and the whole range of all others.
 fn slices(rank: usize, dim: usize, range: Range<usize>) -> Vec<Slice> {
     let mut slices = vec![Slice::full(); rank];
     slices[dim] = Slice::from(range);

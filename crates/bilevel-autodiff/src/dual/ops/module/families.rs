@@ -1,4 +1,4 @@
-//! Families of operations that differ in rank only, written once as items of the `impl` block.
+//! Families of operations that differ only in rank, written once as items of the `impl` block.
 
 /// A convolution and its backward kernels.
 macro_rules! conv {

@@ -28,8 +28,8 @@ pub(super) fn layer_norm<B: Backend>(
     DualTensor { primal, tangent: sum::<B>(shift, moved) }
 }
 
-/// The same over all axes but the channels, with the mean and the variance. Their values and that of `y`
-/// are those of `B`; `Autodiff` gives the statistics as constants, and so the tangents start from `x`.
+/// The same over all axes except the channels, with the mean and the variance. Their values and that of `y`
+/// are those of `B`; `Autodiff` returns the statistics as constants, so the tangents are computed from `x`.
 pub(super) fn batch_norm_train<B: Backend>(
     x: DualTensor<B>,
     gamma: DualTensor<B>,
@@ -56,8 +56,8 @@ pub(super) fn batch_norm_train<B: Backend>(
     )
 }
 
-/// `y = γ·n + β` with `n = (x - μ)/s`, `s² = v + ε` of a given `μ` and `v` a channel:
-/// `γ·dn + dγ·n + dβ` with `dn = (dx - dμ - n·dv/(2s))/s`.
+/// `y = γ·n + β` with `n = (x - μ)/s`, `s² = v + ε` for a given `μ` and `v` per channel: `γ·dn + dγ·n + dβ`
+/// with `dn = (dx - dμ - n·dv/(2s))/s`.
 pub(super) fn batch_norm<B: Backend>(
     x: DualTensor<B>,
     gamma: DualTensor<B>,
@@ -92,8 +92,8 @@ pub(super) fn batch_norm<B: Backend>(
     DualTensor { primal, tangent }
 }
 
-/// What `Autodiff` goes back through [`batch_norm_train`] with. The value is that of `B`, the tangent that
-/// of Burn's formula on dual numbers.
+/// The backward pass of [`batch_norm_train`] in `Autodiff`. The value is that of `B`, the tangent that of
+/// Burn's formula on dual numbers.
 pub(super) fn batch_norm_train_backward<B: Backend>(
     x: DualTensor<B>,
     gamma: DualTensor<B>,
@@ -123,8 +123,8 @@ pub(super) fn batch_norm_train_backward<B: Backend>(
     )
 }
 
-/// The gradients of `<g, γ·n + β>` for `x`, `γ` and `β`: `γ/s·(g - mean g - n·mean(g·n))`, the sums of
-/// `g·n` and those of `g`.
+/// The gradients of `<g, γ·n + β>` in `x`, `γ` and `β`: `γ/s·(g - mean g - n·mean(g·n))`, the sums of `g·n`
+/// and those of `g`.
 fn gradients<B: Backend>(
     x: T<B>,
     gamma: T<B>,
@@ -150,13 +150,13 @@ fn gradients<B: Backend>(
     [along_x, B::float_reshape(sum_gn, channels.clone()), B::float_reshape(sum_g, channels)]
 }
 
-/// A tensor in standard form, `n = (x - mean x)/s` with `s² = var x + ε`.
+/// A standardised tensor, `n = (x - mean x)/s` with `s² = var x + ε`.
 struct Standard<B: Backend, M> {
     n: T<B>,
     s: T<B>,
     /// The axis of scale and shift.
     axis: usize,
-    /// The means over what is normalised, each such axis kept with the length 1.
+    /// The means over the normalised axes, each kept with length 1.
     mean: M,
 }
 
@@ -195,7 +195,7 @@ fn deviation<B: Backend>(variance: T<B>, epsilon: f64) -> T<B> {
     B::float_sqrt(B::float_add_scalar(variance, epsilon.into()))
 }
 
-/// The sums over all axes but the channels, each kept with the length 1.
+/// The sums over all axes except the channels, each kept with length 1.
 fn channel_sums<B: Backend>(x: T<B>) -> T<B> {
     let axes: Vec<_> = (0..x.rank()).filter(|&axis| axis != 1).collect();
     B::float_sum_dims(x, &axes)

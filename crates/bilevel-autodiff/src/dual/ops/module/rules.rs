@@ -1,4 +1,4 @@
-//! The tangent rules of module operations that are more than one call to the operation itself.
+//! The tangent rules of module operations that take more than one call of the operation itself.
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Shape, TensorMetadata};
@@ -14,8 +14,8 @@ pub(super) fn split<B: Backend>(
 }
 
 /// A map bilinear in `x` and `weight`, plus a bias along the axis `channels` of the result:
-/// `d f(x, w, b) = f(dx, w, db) + f(x, dw, 0)`. The tangent of the bias rides on whichever call is
-/// made first.
+/// `d f(x, w, b) = f(dx, w, db) + f(x, dw, 0)`. The tangent of the bias is passed to whichever call comes
+/// first.
 pub(super) fn affine<B: Backend>(
     x: DualTensor<B>,
     weight: DualTensor<B>,
@@ -32,7 +32,7 @@ pub(super) fn affine<B: Backend>(
     DualTensor { primal, tangent }
 }
 
-/// A vector along one axis of `shape`, repeated along all others.
+/// A vector along one axis of `shape`, broadcast along all others.
 pub(super) fn broadcast<B: Backend>(
     vector: FloatTensor<B>,
     shape: Shape,
@@ -43,8 +43,8 @@ pub(super) fn broadcast<B: Backend>(
     B::float_expand(B::float_reshape(vector, Shape::from(column)), shape)
 }
 
-/// The entries of `x: [batch, channels, ..]` at `indices`, which every backend counts within a
-/// channel, without padding. A gather, because unlike pooling it can be differentiated once more.
+/// The entries of `x: [batch, channels, ..]` at `indices`, which every backend counts within a channel,
+/// without padding. This uses a gather because, unlike pooling, it can be differentiated once more.
 pub(super) fn entries<B: Backend>(x: FloatTensor<B>, indices: IntTensor<B>) -> FloatTensor<B> {
     let flat = |shape: Shape| Shape::from([shape[0], shape[1], shape[2..].iter().product()]);
     let out = indices.shape();
