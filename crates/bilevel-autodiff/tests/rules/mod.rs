@@ -69,7 +69,7 @@ pub(crate) struct Suite {
     pub(crate) on: On,
     /// Whether second-order products are checked. They take most of the compile time.
     pub(crate) second_order: bool,
-    /// Calls a function with the given device set up for recording.
+    /// Calls a function with a device on which it may record.
     pub(crate) record: Option<Recorder>,
 }
 
