@@ -92,12 +92,12 @@ def descend(lower, options):
 
     def run(x, y, samples):
         if options.remat == "none":
-            return stretch(x, y, samples, options.steps, step)
+            return stretch(x, y, samples, options.lower_steps, step)
         remade = jax.checkpoint(step)
         if options.remat == "step":
-            return stretch(x, y, samples, options.steps, remade)
-        length = max(1, round(options.steps**0.5))
-        whole, rest = divmod(options.steps, length)
+            return stretch(x, y, samples, options.lower_steps, remade)
+        length = max(1, round(options.lower_steps**0.5))
+        whole, rest = divmod(options.lower_steps, length)
         inner = jax.checkpoint(lambda x, y, samples: stretch(x, y, samples, length, remade))
         y = stretch(x, y, samples, whole, inner)
         return stretch(x, y, samples, rest, remade) if rest else y
@@ -133,7 +133,7 @@ def hypergradient(options):
             return jax.tree.map(lambda hv, v: hv + options.damping * v, product(v), v)
 
         solution, _ = jax.scipy.sparse.linalg.cg(
-            damped, wanted, tol=0.0, atol=0.0, maxiter=options.iterations
+            damped, wanted, tol=0.0, atol=0.0, maxiter=options.solver_iterations
         )
         _, mixed = jax.vjp(lambda x: jax.grad(lower, argnums=1)(x, y, train), x)
         return -mixed(solution)[0]
@@ -159,9 +159,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workload", required=True)
     parser.add_argument("--method", choices=["rad", "cg"], required=True)
-    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--lower-steps", type=int, required=True)
     parser.add_argument("--remat", choices=["none", "step", "sqrt"], default="none")
-    parser.add_argument("--iterations", type=int, default=20)
+    parser.add_argument("--solver-iterations", type=int, default=20)
     parser.add_argument("--damping", type=float, default=0.0)
     parser.add_argument("--step-size", type=float, default=0.1)
     parser.add_argument("--repetitions", type=int, default=5)

@@ -110,11 +110,11 @@ def chosen(options, rows):
 
 def commands(options, row, data, folder):
     """What to run for a row, by library; libraries that sit it out are left out."""
-    settings = ["--workload", row.workload, "--method", row.method, "--steps", str(row.steps)]
+    settings = ["--workload", row.workload, "--method", row.method, "--lower-steps", str(row.steps)]
     settings += ["--step-size", str(row.step_size), "--data", str(data)]
     settings += ["--repetitions", str(row.repetitions)]
     if row.method == "cg":
-        settings += ["--iterations", str(row.iterations), "--damping", str(row.damping)]
+        settings += ["--solver-iterations", str(row.iterations), "--damping", str(row.damping)]
     plan = ["--plan", row.plan] if row.plan else []
     plan += ["--keep", str(row.keep)] if row.keep else []
     found = {"ours": [options.ours, "hypergrad", "--backend", options.backend, "--json", *settings, *plan]}

@@ -81,7 +81,7 @@ def through_steps(problem, options):
     """Back-propagation through the stored steps."""
     x = leaves(problem.x)
     y = x if problem.y is None else leaves(problem.y)
-    for _ in range(options.steps):
+    for _ in range(options.lower_steps):
         slope = torch.autograd.grad(problem.lower(x, y), y, create_graph=True)
         y = [value - options.step_size * step for value, step in zip(y, slope)]
     return torch.autograd.grad(problem.upper(x, y), x)
@@ -92,7 +92,7 @@ def over_tasks(problem, options):
 
     def adapted(start, inputs, targets, query, wanted):
         y = start
-        for _ in range(options.steps):
+        for _ in range(options.lower_steps):
             slope = torch.func.grad(problem.error)(y, inputs, targets)
             y = [value - options.step_size * step for value, step in zip(y, slope)]
         return problem.error(y, query, wanted)
@@ -104,7 +104,7 @@ def over_tasks(problem, options):
 def implicit(problem, options):
     """Conjugate gradients on the lower Hessian, whose graph is built once and kept."""
     x, y = leaves(problem.x), leaves(problem.y)
-    for _ in range(options.steps):
+    for _ in range(options.lower_steps):
         slope = torch.autograd.grad(problem.lower(x, y), y)
         y = leaves([value - options.step_size * step for value, step in zip(y, slope)])
     wanted = torch.autograd.grad(problem.upper(x, y), y)
@@ -120,7 +120,7 @@ def implicit(problem, options):
     solution = [torch.zeros_like(part) for part in wanted]
     residual, direction = list(wanted), list(wanted)
     square = dot(residual, residual)
-    for _ in range(options.iterations):
+    for _ in range(options.solver_iterations):
         image = hessian(direction)
         length = square / dot(direction, image)
         solution = [part + length * step for part, step in zip(solution, direction)]
@@ -136,8 +136,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workload", required=True)
     parser.add_argument("--method", choices=["rad", "cg"], required=True)
-    parser.add_argument("--steps", type=int, required=True)
-    parser.add_argument("--iterations", type=int, default=20)
+    parser.add_argument("--lower-steps", type=int, required=True)
+    parser.add_argument("--solver-iterations", type=int, default=20)
     parser.add_argument("--damping", type=float, default=0.0)
     parser.add_argument("--step-size", type=float, default=0.1)
     parser.add_argument("--repetitions", type=int, default=5)

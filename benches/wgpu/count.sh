@@ -1,6 +1,6 @@
 #!/bin/sh
 # Counts what one hypergradient on wgpu asks of the driver, by the log of wgpu:
-#   benches/wgpu/count.sh target/release/bilevel --workload mlp --method rad --steps 10 --samples 64
+#   benches/wgpu/count.sh target/release/bilevel --workload mlp --method rad --lower-steps 10 --samples 64
 # Every hypergradient of `bilevel hypergrad` ends by waiting for the device, which the log shows: the last that
 # is timed is counted, when kernels are compiled and data is there.
 set -eu

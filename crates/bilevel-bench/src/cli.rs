@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
+use toml::Table;
 
 use crate::backend::BackendName;
-use crate::compare::ProblemName;
+use crate::compare;
 use crate::error::{BenchError, EXIT_CODES};
-use crate::experiments::robust::{self, Subject};
-use crate::experiments::{Settings, hpo, hyper_cleaning, importance, poisoning};
+use crate::experiments::{Complete, EXPERIMENTS, Registered, read_config};
 use crate::hypergrad::{Form, Method, PlanName, Side, What, Workload};
 use crate::reproduce::{Preset, TableName};
+use crate::settings::{Count, Methods, NonNegative, Positive};
 
 /// Bilevel optimisation: the field's experiments, on the CPU and on any GPU.
 ///
@@ -25,17 +26,18 @@ pub struct Cli {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "one is made a process")]
 pub enum Command {
     /// Run an experiment and write its results to a folder.
     #[command(subcommand)]
-    Run(Experiment),
+    Run(OfExperiment<RunArgs>),
     /// Run the experiments of a paper's table, and print our figures beside the paper's.
     Reproduce(ReproduceArgs),
-    /// Go on with a run or a table that was cut short, from its last checkpoint.
+    /// Resume a run or a table that was cut short, from its last checkpoint.
     Resume(ResumeArgs),
     /// Check the derivatives of an experiment's losses, in f64 on the CPU.
     #[command(subcommand)]
-    Check(CheckedExperiment),
+    Check(OfExperiment<CheckArgs>),
     /// Run methods on problems whose answers are known: what their sources say, and what we see. In f64 on
     /// the CPU.
     Toys(ToysArgs),
@@ -52,15 +54,124 @@ pub enum Command {
     Doctor,
 }
 
+/// An experiment, the settings that flags give, and what a command takes besides.
+#[derive(Debug)]
+pub struct OfExperiment<A> {
+    experiment: &'static Registered,
+    flags: Table,
+    /// What the command takes besides.
+    pub args: A,
+}
+
+impl<A: Args> FromArgMatches for OfExperiment<A> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let chosen = matches.subcommand().and_then(|(name, matches)| {
+            let experiment = EXPERIMENTS.iter().find(|known| known.name == name)?;
+            Some((experiment, matches))
+        });
+        let Some((experiment, matches)) = chosen else {
+            let kind = clap::error::ErrorKind::MissingSubcommand;
+            return Err(clap::Error::raw(kind, "an experiment is to be named\n"));
+        };
+        let flags = experiment.flags(matches)?;
+        Ok(Self { experiment, flags, args: A::from_arg_matches(matches)? })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl<A: Args> Subcommand for OfExperiment<A> {
+    fn augment_subcommands(command: clap::Command) -> clap::Command {
+        let each = EXPERIMENTS.iter().map(|known| A::augment_args(known.command()));
+        command.subcommands(each).subcommand_required(true).arg_required_else_help(true)
+    }
+
+    fn augment_subcommands_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_subcommands(command)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        EXPERIMENTS.iter().any(|known| known.name == name)
+    }
+}
+
+impl<A> OfExperiment<A> {
+    /// All settings: defaults and presets, those of `config` where one is given, and flags.
+    ///
+    /// # Errors
+    /// If a setting cannot be.
+    pub fn settings(&self, config: Option<&PathBuf>) -> Result<Complete, BenchError> {
+        let mut given = match config {
+            Some(path) => read_config(path, self.experiment)?,
+            None => Table::new(),
+        };
+        given.extend(self.flags.clone());
+        self.experiment.complete(&given)
+    }
+
+    /// The same with `more` where nothing else is given.
+    ///
+    /// # Errors
+    /// If a setting cannot be.
+    pub fn settings_with(&self, more: &Table) -> Result<Complete, BenchError> {
+        let names = self.experiment.command();
+        let known = |key: &str| {
+            names.get_arguments().any(|arg| arg.get_id().as_str() == key.replace('-', "_"))
+        };
+        let mut given: Table = more
+            .iter()
+            .filter(|(key, _)| known(key))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
+        given.extend(self.flags.clone());
+        self.experiment.complete(&given)
+    }
+}
+
+/// What `run` takes besides the settings of an experiment.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// A TOML file of settings, or of some of them: flags win over it, and it wins over presets
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// Print the complete settings, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Where the folder of the run is made
+    #[arg(long, default_value = "runs")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub manner: MannerArgs,
+}
+
+/// What `check` takes besides the settings of an experiment: nothing.
+#[derive(Debug, Args)]
+pub struct CheckArgs {}
+
+/// How to carry out a run.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct MannerArgs {
+    /// Print the summary as JSON, and nothing else
+    #[arg(long)]
+    pub json: bool,
+    /// Seconds between two checkpoints
+    #[arg(long, default_value_t = 30)]
+    pub save_every: u32,
+}
+
 /// What `toys` takes.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Args)]
 pub struct ToysArgs {
     /// One problem [default: all]
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(bilevel_problems::claims::PROBLEMS))]
     pub problem: Option<String>,
-    /// Where the folder of the run is made [default: runs]
-    #[arg(long)]
-    pub out: Option<PathBuf>,
+    /// Where the folder of the run is made
+    #[arg(long, default_value = "runs")]
+    pub out: PathBuf,
 }
 
 /// What `compare` takes.
@@ -68,22 +179,22 @@ pub struct ToysArgs {
 pub struct CompareArgs {
     /// On which problem
     #[arg(value_enum)]
-    pub problem: ProblemName,
-    /// Methods, separated by commas, or all [default: all]
-    #[arg(long, value_delimiter = ',')]
-    pub methods: Vec<String>,
-    /// How many seeds: of starts, of the parts of the data, of the draws [default: 10]
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1000))]
-    pub seeds: Option<u64>,
+    pub problem: compare::ProblemName,
+    /// Methods, separated by commas, each perhaps with settings of its own, as cg(damping=0.1); or all
+    #[arg(long, default_value = "all")]
+    pub method: Methods<compare::Contender>,
+    /// How many seeds: of starts, of the parts of the data, of the draws
+    #[arg(long, default_value = "10", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub seeds: u64,
     /// Oracle calls of each run, in calls of one batch [default: 32768 for quadratic, else 65536]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
     pub calls: Option<u64>,
     /// The folder with the problem's data
     #[arg(long)]
     pub data_dir: Option<PathBuf>,
-    /// Where the folder of the run is made [default: runs]
-    #[arg(long)]
-    pub out: Option<PathBuf>,
+    /// Where the folder of the run is made
+    #[arg(long, default_value = "runs")]
+    pub out: PathBuf,
 }
 
 /// What `hypergrad` takes.
@@ -95,42 +206,42 @@ pub struct HypergradArgs {
     /// How the hypergradient is computed
     #[arg(long, value_enum, default_value = "rad")]
     pub method: Method,
-    /// Lower steps T, all of which are made [default: 10]
-    #[arg(long)]
-    pub steps: Option<usize>,
+    /// Lower steps T, all of which are made
+    #[arg(long, default_value = "10")]
+    pub lower_steps: Count,
     /// The lower states that rad keeps [default: trajectory]
     #[arg(long, value_enum)]
     pub plan: Option<PlanName>,
-    /// Mebibytes of results that the plan results keeps [default: 256]
-    #[arg(long, value_parser = clap::builder::TypedValueParser::map(clap::value_parser!(u16), usize::from))]
-    pub keep: Option<usize>,
+    /// Mebibytes of linearisations that the plan results keeps [default: 256]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub keep: Option<u16>,
     /// Samples of each level, or tasks of meta-batch [default: 5000, 10 of small, 25 of conv, 100 of meta-batch]
-    #[arg(long, conflicts_with = "data")]
-    pub samples: Option<usize>,
+    #[arg(long, conflicts_with = "data", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub samples: Option<u32>,
     /// Iterations of cg, all of which are made [default: 20]
     #[arg(long)]
-    pub iterations: Option<usize>,
+    pub solver_iterations: Option<Count>,
     /// Damping of cg, for a Hessian that is not positive definite [default: 0]
     #[arg(long)]
-    pub damping: Option<f64>,
-    /// Step size of the lower level [default: 0.1]
-    #[arg(long)]
-    pub step_size: Option<f64>,
-    /// How often the hypergradient is timed, after one that is not [default: 5]
-    #[arg(long)]
-    pub repetitions: Option<usize>,
+    pub damping: Option<NonNegative>,
+    /// Step size of the lower level
+    #[arg(long, default_value = "0.1")]
+    pub step_size: Positive,
+    /// How often the hypergradient is timed, after one that is not
+    #[arg(long, default_value = "5", value_parser = clap::value_parser!(u32).range(1..))]
+    pub repetitions: u32,
     /// A safetensors file with samples and network [default: drawn from the seed]
     #[arg(long)]
     pub data: Option<PathBuf>,
     /// The safetensors file to write the hypergradient to
     #[arg(long)]
     pub gradient: Option<PathBuf>,
-    /// Where to compute [default: auto]
-    #[arg(long, value_enum)]
-    pub backend: Option<BackendName>,
-    /// Seed of the samples and of the network [default: 0]
-    #[arg(long)]
-    pub seed: Option<u64>,
+    /// Where to compute
+    #[arg(long, value_enum, default_value = "auto")]
+    pub backend: BackendName,
+    /// Seed of the samples and of the network
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
     /// Print one line of JSON
     #[arg(long)]
     pub json: bool,
@@ -156,84 +267,6 @@ pub struct ProgramArgs {
     pub samples: Option<u16>,
 }
 
-/// The experiments.
-#[derive(Debug, Subcommand)]
-pub enum Experiment {
-    /// Find the wrong labels of a training set: one weight a sample, learned on clean validation data.
-    HyperCleaning(Box<hyper_cleaning::Args>),
-    /// The same with batches and a convolutional network, by methods that move weights and network together.
-    Importance(Box<importance::Args>),
-    /// Add samples to a training set so that a classifier trained on it errs.
-    Poisoning(Box<poisoning::Args>),
-    /// Weigh training images by their losses, learned on a few clean ones: wrong labels, classes of unequal size.
-    Mwn(Box<robust::Args>),
-    /// Correct wrong labels by a transition matrix, learned on a few clean images.
-    Mlc(Box<robust::Args>),
-    /// Learn hyperparameters, against grid and random search at equal cost.
-    Hpo(Box<hpo::Args>),
-}
-
-impl Experiment {
-    /// The settings that the arguments make, completed.
-    ///
-    /// # Errors
-    /// If a setting is outside its range.
-    pub fn settings(&self) -> Result<Settings, BenchError> {
-        Ok(match self {
-            Self::HyperCleaning(args) => {
-                Settings::HyperCleaning(hyper_cleaning::Settings::new(args)?)
-            }
-            Self::Importance(args) => Settings::Importance(importance::Settings::new(args)?),
-            Self::Poisoning(args) => Settings::Poisoning(poisoning::Settings::new(args)?),
-            Self::Mwn(args) => Settings::Mwn(robust::Settings::new(args, Subject::Weights)?),
-            Self::Mlc(args) => Settings::Mlc(robust::Settings::new(args, Subject::Transition)?),
-            Self::Hpo(args) => Settings::Hpo(hpo::Settings::new(args)?),
-        })
-    }
-
-    /// What all experiments take.
-    pub fn common(&self) -> &Common {
-        match self {
-            Self::HyperCleaning(args) => &args.common,
-            Self::Importance(args) => &args.common,
-            Self::Poisoning(args) => &args.common,
-            Self::Mwn(args) | Self::Mlc(args) => &args.common,
-            Self::Hpo(args) => &args.common,
-        }
-    }
-}
-
-/// What all experiments take.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Common {
-    /// Seed of splits, noise and initial values [default: 0]
-    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
-    pub seed: Option<u64>,
-    /// Where to compute [default: auto]
-    #[arg(long, value_enum)]
-    pub backend: Option<BackendName>,
-    /// The folder with the data [default: the embedded digits]
-    #[arg(long)]
-    pub data_dir: Option<PathBuf>,
-    /// Where the folder of the run is made [default: runs]
-    #[arg(long)]
-    pub out: Option<PathBuf>,
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "clap would print it as help")]
-    pub manner: MannerArgs,
-}
-
-/// How to go about a run.
-#[derive(Debug, Clone, Copy, Default, Args)]
-pub struct MannerArgs {
-    /// Print the summary as JSON, and nothing else
-    #[arg(long)]
-    pub json: bool,
-    /// Seconds between two checkpoints [default: 30]
-    #[arg(long)]
-    pub save_every: Option<u32>,
-}
-
 /// What `reproduce` takes.
 #[derive(Debug, Args)]
 pub struct ReproduceArgs {
@@ -249,12 +282,12 @@ pub struct ReproduceArgs {
     /// The folder with the paper's data
     #[arg(long)]
     pub data_dir: Option<PathBuf>,
-    /// Where to compute [default: auto]
-    #[arg(long, value_enum)]
-    pub backend: Option<BackendName>,
-    /// Where the folder of the table is made [default: runs]
-    #[arg(long)]
-    pub out: Option<PathBuf>,
+    /// Where to compute
+    #[arg(long, value_enum, default_value = "auto")]
+    pub backend: BackendName,
+    /// Where the folder of the table is made
+    #[arg(long, default_value = "runs")]
+    pub out: PathBuf,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
     pub manner: MannerArgs,
@@ -270,20 +303,33 @@ pub struct ResumeArgs {
     pub manner: MannerArgs,
 }
 
-/// The experiments whose derivatives can be checked.
-#[derive(Debug, Subcommand)]
-pub enum CheckedExperiment {
-    /// The losses of 50 training and 50 validation samples.
-    HyperCleaning(HyperCleaningCheckArgs),
-}
+/// Flags as they were called before, the commands where they were, and as they are called now.
+const RENAMED: &[(&str, &[&str], &str)] = &[
+    ("--steps", &[], "--lower-steps"),
+    ("--model", &[], "--network"),
+    ("--methods", &[], "--method"),
+    ("--iterations", &["mwn", "mlc"], "--iterations"),
+    ("--iterations", &[], "--solver-iterations"),
+    ("--linear-steps", &[], "--solver-iterations"),
+    ("--linear-rate", &[], "--solver-rate"),
+    ("--noise-rate", &[], "--noise, and what --noise was, --noise-kind"),
+    ("--looks", &[], "--evaluations"),
+    ("--rounds", &["hpo"], "--evaluations"),
+    ("--rounds", &[], "--repetitions"),
+];
 
-/// What the check of hyper-cleaning takes.
-#[derive(Debug, Default, Args)]
-pub struct HyperCleaningCheckArgs {
-    /// The classifier [default: softmax]
-    #[arg(long, value_enum)]
-    pub model: Option<hyper_cleaning::ModelName>,
-    /// A folder with data in MNIST's format [default: the embedded digits]
-    #[arg(long)]
-    pub data_dir: Option<PathBuf>,
+/// What to add to clap's error where a flag has another name now.
+pub fn renamed(error: &clap::Error) -> Option<String> {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return None };
+    let flag = flag.split(['=', ' ']).next()?;
+    let here = std::env::args().skip(1).collect::<Vec<_>>();
+    let fits = |commands: &[&str]| {
+        commands.is_empty() || commands.iter().any(|c| here.iter().any(|arg| arg == c))
+    };
+    let found = RENAMED.iter().find(|(old, commands, _)| *old == flag && fits(commands))?;
+    Some(format!("error: {flag} is called {} now", found.2))
 }

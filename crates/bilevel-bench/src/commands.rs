@@ -4,21 +4,24 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use clap::builder::PossibleValue;
-use clap::{Subcommand, ValueEnum};
+use bilevel_core::catalogue::{self, Family};
+use toml::Table;
 
-use crate::backend::{self, BackendName};
+use crate::backend;
 use crate::cli::{
-    CheckedExperiment, Cli, Command, Common, CompareArgs, Experiment, HyperCleaningCheckArgs,
-    HypergradArgs, MannerArgs, ReproduceArgs, ResumeArgs, ToysArgs,
+    CheckArgs, Cli, Command, CompareArgs, HypergradArgs, MannerArgs, OfExperiment, ReproduceArgs,
+    ResumeArgs, RunArgs, ToysArgs,
 };
 use crate::error::BenchError;
-use crate::experiments::{self, Manner, hpo, hyper_cleaning, importance, poisoning, robust};
+use crate::experiments::{self, Complete, EXPERIMENTS, Manner};
 use crate::hypergrad;
-use crate::report::folder::{RunFolder, summary_json};
+use crate::report::folder::{RunFolder, settings_toml, summary_json};
 use crate::report::{ReportError, RunReport, table};
 use crate::reproduce::{self, Reproduction};
-use crate::settings::absolute;
+use crate::settings::{absolute, refuse};
+
+/// What runs where no command is given.
+pub const DEFAULT: [&str; 3] = ["bilevel", "run", "hyper-cleaning"];
 
 /// Does what the command line says. Results go to standard output, progress to standard error.
 ///
@@ -26,11 +29,14 @@ use crate::settings::absolute;
 /// See [`BenchError`].
 pub fn execute(cli: Cli) -> Result<(), BenchError> {
     match cli.command {
-        None => run(&Experiment::HyperCleaning(Box::default())),
-        Some(Command::Run(experiment)) => run(&experiment),
+        None => {
+            let settings = Complete::given(DEFAULT[2], &Table::new())?;
+            start(&settings, "runs".as_ref(), MannerArgs { json: false, save_every: 30 })
+        }
+        Some(Command::Run(run)) => self::run(&run),
         Some(Command::Reproduce(args)) => reproduce(args),
         Some(Command::Resume(args)) => resume(&args),
-        Some(Command::Check(CheckedExperiment::HyperCleaning(args))) => check_hyper_cleaning(args),
+        Some(Command::Check(check)) => self::check(&check),
         Some(Command::Toys(args)) => toys(&args),
         Some(Command::Compare(args)) => compare(args),
         Some(Command::Hypergrad(args)) => hypergrad(args),
@@ -40,27 +46,32 @@ pub fn execute(cli: Cli) -> Result<(), BenchError> {
     }
 }
 
-fn run(experiment: &Experiment) -> Result<(), BenchError> {
-    let common = experiment.common();
-    let root = common.out.as_deref().unwrap_or(Path::new("runs"));
-    let settings = experiment.settings()?;
-    let (folder, report) = experiments::start(&settings, root, manner(common.manner))?;
-    show(&folder, &report, common.manner.json)
+fn run(run: &OfExperiment<RunArgs>) -> Result<(), BenchError> {
+    let RunArgs { config, dry_run, out, manner } = &run.args;
+    let settings = run.settings(config.as_ref())?;
+    if *dry_run {
+        return print(&settings_toml(&settings.table())?);
+    }
+    start(&settings, out, *manner)
+}
+
+fn start(settings: &Complete, out: &Path, args: MannerArgs) -> Result<(), BenchError> {
+    let (folder, report) = experiments::start(settings, out, manner(args))?;
+    show(&folder, &report, args.json)
 }
 
 fn reproduce(args: ReproduceArgs) -> Result<(), BenchError> {
-    // As the settings of a run: to be gone on with from anywhere.
+    // As the settings of a run: to be resumed from any directory.
     let data_dir = args.data_dir.map(|dir| absolute("--data-dir", &dir)).transpose()?;
     let reproduction = Reproduction {
         reproduce: args.table,
         preset: args.preset,
         seeds: args.seeds,
         data_dir,
-        backend: args.backend.unwrap_or(BackendName::Auto).resolve()?,
+        backend: args.backend.resolve()?,
     };
     reproduction.check_data()?;
-    let root = args.out.as_deref().unwrap_or(Path::new("runs"));
-    let folder = RunFolder::create(root, &reproduction.reproduce.name())?;
+    let folder = RunFolder::create(&args.out, &reproduction.reproduce.name())?;
     folder.write_settings(&reproduction)?;
     fill(&reproduction, &folder, args.manner)
 }
@@ -80,7 +91,7 @@ fn fill(
 
 fn resume(args: &ResumeArgs) -> Result<(), BenchError> {
     let folder = RunFolder::open(&args.folder)?;
-    if folder.settings::<toml::Table>()?.contains_key("reproduce") {
+    if folder.settings::<Table>()?.contains_key("reproduce") {
         return fill(&folder.settings()?, &folder, args.manner);
     }
     let report = experiments::resume(&folder, manner(args.manner))?;
@@ -88,7 +99,7 @@ fn resume(args: &ResumeArgs) -> Result<(), BenchError> {
 }
 
 fn manner(args: MannerArgs) -> Manner {
-    let save_every = Duration::from_secs(args.save_every.unwrap_or(30).into());
+    let save_every = Duration::from_secs(args.save_every.into());
     Manner { progress: !args.json, save_every }
 }
 
@@ -108,21 +119,20 @@ fn show(folder: &RunFolder, report: &RunReport, json: bool) -> Result<(), BenchE
 }
 
 /// Derivatives do not change with the number of samples, the time of a check does.
-const CHECKED_SAMPLES: usize = 50;
+const CHECKED_SAMPLES: i64 = 50;
 
-fn check_hyper_cleaning(args: HyperCleaningCheckArgs) -> Result<(), BenchError> {
-    let settings = hyper_cleaning::Settings::new(&hyper_cleaning::Args {
-        model: args.model,
-        train: Some(CHECKED_SAMPLES),
-        validation: Some(CHECKED_SAMPLES),
-        common: Common {
-            data_dir: args.data_dir,
-            backend: Some(BackendName::Flex),
-            ..Common::default()
-        },
-        ..hyper_cleaning::Args::default()
-    })?;
-    let reports = hyper_cleaning::prepare(settings)?.check()?;
+fn check(check: &OfExperiment<CheckArgs>) -> Result<(), BenchError> {
+    let mut few = Table::new();
+    for setting in ["train", "validation"] {
+        few.insert(setting.into(), CHECKED_SAMPLES.into());
+    }
+    few.insert("backend".into(), "flex".into());
+    let settings = check.settings_with(&few)?;
+    let Some(reports) = settings.prepare()?.check()? else {
+        let name = settings.experiment.name;
+        let cure = "check your own losses by bilevel_program::check";
+        return Err(refuse("experiment", name, "one whose losses have a check", cure));
+    };
     for (level, report) in &reports {
         print(&format!("The {level} loss, in x and y together\n\n{report}\n"))?;
     }
@@ -135,32 +145,24 @@ fn check_hyper_cleaning(args: HyperCleaningCheckArgs) -> Result<(), BenchError> 
 }
 
 fn toys(args: &ToysArgs) -> Result<(), BenchError> {
-    let root = args.out.as_deref().unwrap_or(Path::new("runs"));
-    let (findings, folder) = crate::toys::run(args.problem.as_deref(), root)?;
+    let (findings, folder) = crate::toys::run(args.problem.as_deref(), &args.out)?;
     let path = folder.path().display();
     print(&format!("{}\n\nTable and figures: {path}\n", crate::toys::table(&findings.claims)))
 }
 
 fn compare(args: CompareArgs) -> Result<(), BenchError> {
-    use crate::compare::{ProblemName, Settings, compare};
+    use crate::compare::{Settings, compare};
     use crate::report::comparison;
 
-    let mut methods = args.methods;
-    methods.retain(|name| name != "all");
-    let calls = match args.problem {
-        ProblemName::Quadratic => 32_768,
-        ProblemName::Ijcnn1 => 65_536,
-    };
     let settings = Settings {
         problem: args.problem,
-        methods,
-        seeds: args.seeds.unwrap_or(10),
-        calls: args.calls.unwrap_or(calls),
+        methods: args.method,
+        seeds: args.seeds,
+        calls: args.calls.unwrap_or(args.problem.calls()),
         data_dir: args.data_dir,
     };
     let device = crate::backend::flex_in_f64()?;
-    let root = args.out.as_deref().unwrap_or(Path::new("runs"));
-    let folder = RunFolder::create(root, &format!("compare-{}", args.problem.as_str()))?;
+    let folder = RunFolder::create(&args.out, &format!("compare-{}", args.problem.as_str()))?;
     let compared = compare(&settings, &device, true)?;
     comparison::write(&settings, &compared, &folder)?;
     let path = folder.path().display();
@@ -185,38 +187,22 @@ fn print(text: &str) -> Result<(), BenchError> {
 
 fn list() -> String {
     let mut text = String::from("Experiments\n");
-    for experiment in Experiment::augment_subcommands(clap::Command::new("run")).get_subcommands() {
-        let about = experiment.get_about().map(ToString::to_string).unwrap_or_default();
-        text += &format!("  {:<16} {about}\n", experiment.get_name());
+    for experiment in EXPERIMENTS {
+        text += &format!("  {:<16} {}\n", experiment.name, experiment.about);
     }
-    text += "\nMethods of hyper-cleaning\n";
-    for method in hyper_cleaning::Method::all() {
-        text += &format!("  {:<16} {}\n", method.name(), method.describe());
+    for experiment in EXPERIMENTS {
+        text += &format!("\nMethods of {}\n", experiment.name);
+        for (name, summary) in experiment.methods() {
+            text += &format!("  {name:<16} {summary}\n");
+        }
     }
-    text += "\nMethods of importance\n";
-    text += &described(importance::Method::value_variants());
-    text += "\nMethods of poisoning\n";
-    text += &described(poisoning::Method::value_variants());
-    text += "\nMethods of mwn and mlc\n";
-    for method in robust::Method::value_variants() {
-        let name = method.to_possible_value().map(|value| value.get_name().to_owned());
-        text += &format!("  {:<16} {}\n", name.unwrap_or_default(), method.describe());
-    }
-    text += "\nMethods of hpo\n";
-    for method in hpo::Method::all() {
-        text += &format!("  {:<16} {}\n", method.name(), method.describe());
+    for family in Family::ALL {
+        text += &format!("\nAll methods of the library, {}\n", family.as_str());
+        for entry in catalogue::all().filter(|entry| entry.family == family) {
+            text += &format!("  {:<16} {}\n", entry.name, entry.summary);
+        }
     }
     text
-}
-
-/// Values of a flag, each with its help.
-fn described(values: &[impl ValueEnum]) -> String {
-    let values = values.iter().filter_map(ValueEnum::to_possible_value);
-    let line = |value: PossibleValue| {
-        let help = value.get_help().map(ToString::to_string).unwrap_or_default();
-        format!("  {:<16} {help}\n", value.get_name())
-    };
-    values.map(line).collect()
 }
 
 fn doctor() -> String {

@@ -1,12 +1,14 @@
 //! What ends the program, and with which code.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use crate::backend::BackendError;
-use crate::data::DataError;
-use crate::data::noise::NoiseError;
-use crate::data::split::SplitError;
+use crate::hypergrad::TensorError;
 use crate::report::ReportError;
+use bilevel_data::DataError;
+use bilevel_data::noise::NoiseError;
+use bilevel_data::split::SplitError;
 
 /// An error of the binary. [`BenchError::exit_code`] is what the process ends with.
 #[derive(Debug, thiserror::Error)]
@@ -16,17 +18,20 @@ pub enum BenchError {
     #[error("{setting} is {found}, expected {expected}: {cure}")]
     Setting {
         /// The flag.
-        setting: &'static str,
+        setting: Cow<'static, str>,
         /// Its value.
         found: String,
         /// The values it may have.
         expected: String,
         /// What to do.
-        cure: &'static str,
+        cure: Cow<'static, str>,
     },
     /// A data set that cannot be read.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// A safetensors file that cannot be read.
+    #[error(transparent)]
+    Tensors(#[from] TensorError),
     /// A data set that is too small.
     #[error(transparent)]
     Split(#[from] SplitError),
@@ -68,7 +73,7 @@ impl BenchError {
         match self {
             Self::Setting { .. } | Self::Noise(_) => 2,
             Self::Core(bilevel_core::Error::InvalidSetting { .. }) => 2,
-            Self::Data(_) | Self::Split(_) => 3,
+            Self::Data(_) | Self::Tensors(_) | Self::Split(_) => 3,
             Self::Backend(_) => 4,
             Self::Core(_) | Self::Methods { .. } => 5,
             Self::Report(_) => 6,

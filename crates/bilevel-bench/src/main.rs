@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use bilevel_bench::cli::Cli;
+use bilevel_bench::cli::{Cli, renamed};
 use bilevel_bench::commands::execute;
 use bilevel_bench::memory::keep_free_pages;
 
@@ -22,7 +22,12 @@ fn main() -> ExitCode {
         .with_env_filter(EnvFilter::builder().parse_lossy(filter))
         .with_writer(std::io::stderr)
         .init();
-    match execute(Cli::parse()) {
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        let Some(message) = renamed(&error) else { error.exit() };
+        eprintln!("{message}");
+        std::process::exit(2);
+    });
+    match execute(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

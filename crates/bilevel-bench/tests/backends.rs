@@ -4,8 +4,8 @@
 //! is a failure.
 
 use bilevel_bench::backend::{BackendName, run_on};
-use bilevel_bench::compare::{ProblemName, solver};
-use bilevel_bench::methods::{Contender, contenders};
+use bilevel_bench::compare::{Contender, ProblemName, solver};
+use bilevel_bench::settings::Offered;
 use bilevel_core::{
     Adam, AutodiffOracle, Batch, BiCgStab, BilevelProblem, Bounds, Cg, Dense, Descent, Dynamics,
     Fad, FixedPoint, FullBatch, Gd, Gmres, HypergradientMethod, IaGm, Iaptt, Implicit,
@@ -194,7 +194,7 @@ fn methods() -> Vec<Named> {
 }
 
 /// Every method on [`Ridge`]: its gradient in x, and in the start where it gives one.
-fn of_methods(device: &Device) -> Vec<(&'static str, Vec<f64>)> {
+fn of_methods(device: &Device) -> Vec<(String, Vec<f64>)> {
     let points = |seed| Points {
         inputs: Tensor::from_data(
             TensorData::new(numbers(seed, POINTS * FEATURES), [POINTS, FEATURES]),
@@ -215,25 +215,25 @@ fn of_methods(device: &Device) -> Vec<(&'static str, Vec<f64>)> {
         let found = method.hypergradient(stage, &y).unwrap();
         let mut numbers = found.gradient.to_vec();
         numbers.extend(found.start.iter().flat_map(|start| start.to_vec()));
-        (name, numbers)
+        (name.to_owned(), numbers)
     };
     methods().into_iter().map(run).collect()
 }
 
 /// A few steps of everything that `bilevel compare` knows.
-fn of_contenders(device: &Device) -> Vec<(&'static str, Vec<f64>)> {
+fn of_contenders(device: &Device) -> Vec<(String, Vec<f64>)> {
     const STEPS: usize = 3;
     let problem = ProblemName::Quadratic;
     let setup = problem.setup(0, None, device).unwrap();
     let run = |contender: Contender| {
-        let mut solver = solver(&contender, &problem.tuning(), &setup, 0).unwrap();
+        let mut solver = solver(&contender, problem, &setup, 0).unwrap();
         for k in 0..STEPS {
             solver.step(k).unwrap();
         }
         let numbers = [solver.x().to_vec(), solver.y().to_vec()].concat();
-        (contender.name, numbers)
+        (contender.name(), numbers)
     };
-    contenders().into_iter().map(run).collect()
+    Contender::all().into_iter().map(run).collect()
 }
 
 #[track_caller]

@@ -7,96 +7,88 @@ use std::fs;
 
 use assert_cmd::Command;
 use bilevel_bench::backend::BackendName;
+use bilevel_bench::experiments::EXPERIMENTS;
 use predicates::str::contains;
 use tempfile::tempdir;
 
-/// An experiment in seconds: its name, what makes it short, what its table names, the files of its own.
+/// What a run of seconds, the preset `smoke`, names in its table and writes besides the files of every run.
 struct Smoke {
-    name: &'static str,
-    short: &'static [&'static str],
+    experiment: &'static str,
+    more: &'static [&'static str],
     says: &'static [&'static str],
     files: &'static [&'static str],
 }
 
-/// A new experiment is one line.
-const EXPERIMENTS: &[Smoke] = &[
+/// Every experiment runs without a line here, which says what it promises besides.
+const PROMISES: &[Smoke] = &[
     Smoke {
-        name: "hyper-cleaning",
-        short: &["--upper-steps", "2", "--steps", "5", "--train", "100", "--validation", "100"],
-        says: &["noisy", "rad", "cg", "oracle"],
+        experiment: "hyper-cleaning",
+        more: &[],
+        says: &["noisy", "rad", "cg", "clean-labels"],
         files: &[],
     },
     Smoke {
-        name: "hpo",
-        short: &["--calls", "300", "--steps", "10", "--rounds", "2"],
+        experiment: "hpo",
+        more: &[],
         says: &["rad", "fad", "grid", "random", "validation loss", "test loss"],
         files: &["validation-loss-by-calls.svg", "validation-loss-by-seconds.svg"],
     },
     Smoke {
-        name: "mwn",
-        short: &["--iterations", "2", "--rounds", "1", "--batch", "16", "--looks", "1"],
+        experiment: "mwn",
+        more: &[],
         says: &["plain", "mwn", "nsgame", "AUC"],
         files: &["weights-mwn.svg", "weights-nsgame-mwn.svg"],
     },
     Smoke {
-        name: "mlc",
-        short: &["--iterations", "2", "--rounds", "1", "--batch", "16", "--looks", "1"],
+        experiment: "mlc",
+        more: &[],
         says: &["plain", "mlc", "nsgame", "T error"],
         files: &["transition-mlc.svg", "transition-nsgame-mlc.svg"],
     },
     Smoke {
-        name: "importance",
-        short: &["--upper-steps", "3", "--steps", "2", "--train", "60", "--batch", "20"],
-        says: &["oracle", "val-only", "train-val", "approx-grad", "penalty"],
+        experiment: "importance",
+        more: &[],
+        says: &["clean-labels", "val-only", "train-val", "approx-grad", "penalty"],
         files: &[],
     },
     Smoke {
-        name: "poisoning",
-        short: &["--upper-steps", "3", "--steps", "2", "--train", "60", "--poisons", "3"],
+        experiment: "poisoning",
+        more: &[],
         says: &["clean", "flipped", "rad", "approx-grad", "penalty"],
         files: &["poisons-rad.svg", "poisons-penalty.svg"],
     },
     Smoke {
-        name: "poisoning",
-        short: &[
-            "--attack",
-            "clean-label",
-            "--upper-steps",
-            "3",
-            "--steps",
-            "2",
-            "--train",
-            "60",
-            "--targets",
-            "1",
-            "--epsilon",
-            "20",
-            "--model",
-            "mlp",
-            "--method",
-            "collision,penalty-projected",
-        ],
+        experiment: "poisoning",
+        more: &["--attack", "clean-label"],
         says: &["collision", "penalty-projected", "% at 20"],
         files: &["success.svg", "poisons-collision.svg", "poisons-penalty-projected.svg"],
     },
 ];
 
 fn run(backend: &str) {
-    for Smoke { name, short, says, files } in EXPERIMENTS {
-        let out = tempdir().unwrap();
-        let mut command = Command::cargo_bin("bilevel").unwrap();
-        command.args(["run", name, "--backend", backend, "--out"]).arg(out.path()).args(*short);
-        let mut ran = command.assert().success();
-        for word in *says {
-            ran = ran.stdout(contains(*word));
+    for registered in EXPERIMENTS {
+        let of_it = PROMISES.iter().filter(|smoke| smoke.experiment == registered.name);
+        let mut promises: Vec<_> =
+            of_it.map(|smoke| (smoke.more, smoke.says, smoke.files)).collect();
+        if promises.is_empty() {
+            promises.push((&[], &[], &[]));
         }
-        let folder = out.path().join(format!("{name}-0"));
-        let written = ["summary.json", "metrics.csv", "settings.toml", "curves.svg"];
-        for file in written.iter().chain(*files) {
-            assert!(
-                fs::metadata(folder.join(file)).unwrap().len() > 50,
-                "{name} on {backend}: {file}"
-            );
+        for (more, says, files) in promises {
+            let (name, out) = (registered.name, tempdir().unwrap());
+            let mut command = Command::cargo_bin("bilevel").unwrap();
+            command.args(["run", name, "--preset", "smoke", "--backend", backend, "--out"]);
+            let mut ran = command.arg(out.path()).args(more).assert().success();
+            for word in says {
+                ran = ran.stdout(contains(*word));
+            }
+            let folder = out.path().join(format!("{name}-0"));
+            let written = ["summary.json", "metrics.csv", "settings.toml", "curves.svg"];
+            for file in written.iter().chain(files) {
+                assert!(
+                    fs::metadata(folder.join(file)).unwrap().len() > 50,
+                    "{name} on {backend}: {file}"
+                );
+            }
         }
     }
 }
@@ -129,7 +121,7 @@ fn every_method_of_hyper_cleaning() {
         "all",
         "--upper-steps",
         "2",
-        "--steps",
+        "--lower-steps",
         "5",
     ]);
     command.args(["--train", "50", "--validation", "50", "--backend", "flex", "--out"]);

@@ -23,7 +23,7 @@ fn hypergrad(arguments: &[&str]) -> Command {
 /// The report of a hypergradient of few samples in five steps.
 fn quick(workload: &str, more: &[&str]) -> Value {
     let samples = if workload == "conv" { "2" } else { "40" };
-    let mut command = hypergrad(&["--workload", workload, "--steps", "5", "--json"]);
+    let mut command = hypergrad(&["--workload", workload, "--lower-steps", "5", "--json"]);
     report(command.args(["--samples", samples, "--step-size", "0.01"]).args(more))
 }
 
@@ -53,12 +53,12 @@ fn every_workload_and_method_is_timed() {
     }
     for workload in &WORKLOADS[..3] {
         // So damped that the Hessian of every network is positive definite.
-        let cg = ["--method", "cg", "--iterations", "4", "--damping", "10"];
+        let cg = ["--method", "cg", "--solver-iterations", "4", "--damping", "10"];
         let report = quick(workload, &cg);
         assert!(report["hypergradient_norm"].as_f64().unwrap() > 0.0, "{report}");
         assert_eq!(of(&report, "lower_products"), 5, "{report}");
     }
-    hypergrad(&["--samples", "20", "--steps", "2"])
+    hypergrad(&["--samples", "20", "--lower-steps", "2"])
         .assert()
         .success()
         .stdout(contains("seconds").and(contains("peak resident")).and(contains("norm")));
@@ -132,7 +132,7 @@ fn the_hypergradient_of_many_tasks_is_the_mean_of_theirs() {
     let files = ["--data", data_path, "--gradient", gradient_path, "--json"];
     let of = |workload: &str, tensors: &Tensors| {
         write(&data, tensors);
-        let run = ["--workload", workload, "--steps", "5", "--step-size", "0.05"];
+        let run = ["--workload", workload, "--lower-steps", "5", "--step-size", "0.05"];
         let report = report(&mut hypergrad(&[&run[..], &files].concat()));
         (report["upper_loss"].as_f64().unwrap(), read(&gradient))
     };
@@ -219,18 +219,18 @@ fn a_broken_data_file_ends_with_code_3_and_a_cure() {
 #[test]
 fn bad_settings_end_with_code_2_and_a_cure() {
     for (arguments, says) in [
-        (&["--steps", "0"][..], "--steps is 0, expected at least 1"),
-        (&["--samples", "0"], "--samples is 0, expected at least 1"),
-        (&["--samples", "1000001"], "--samples is 1000001, expected at most"),
-        (&["--repetitions=0"], "--repetitions is 0"),
-        (&["--step-size", "NaN"], "--step-size is NaN"),
-        (&["--step-size=-1"], "--step-size is -1"),
-        (&["--method", "cg", "--iterations", "0"], "--iterations is 0"),
-        (&["--method", "cg", "--damping=-1"], "--damping is -1"),
+        (&["--lower-steps", "0"][..], "a count of at least 1"),
+        (&["--samples", "0"], "0 is not in 1..=1000000"),
+        (&["--samples", "1000001"], "1000001 is not in 1..=1000000"),
+        (&["--repetitions=0"], "0 is not in 1.."),
+        (&["--step-size", "NaN"], "found NaN, expected a finite number above 0"),
+        (&["--step-size=-1"], "found -1, expected a finite number above 0"),
+        (&["--method", "cg", "--solver-iterations", "0"], "a count of at least 1"),
+        (&["--method", "cg", "--damping=-1"], "found -1, expected a finite number of at least 0"),
         (&["--method", "cg", "--plan", "sqrt"], "leave it out"),
         (&["--keep", "3"], "give --plan results too"),
-        (&["--plan", "results", "--keep", "0"], "--keep is 0, expected at least 1"),
-        (&["--iterations", "3"], "leave it out"),
+        (&["--plan", "results", "--keep", "0"], "0 is not in 1.."),
+        (&["--solver-iterations", "3"], "leave it out"),
         (&["--damping", "3"], "leave it out"),
         (&["--method", "cg", "--workload", "small"], "expected rad"),
         (&["--method", "cg", "--workload", "meta-batch"], "expected rad"),
@@ -245,7 +245,7 @@ fn bad_settings_end_with_code_2_and_a_cure() {
 
 #[test]
 fn a_run_that_diverges_and_a_file_that_cannot_be_written_have_codes_of_their_own() {
-    let small = ["--workload", "small", "--steps", "30"];
+    let small = ["--workload", "small", "--lower-steps", "30"];
     let mut diverging = hypergrad(&small);
     diverging.args(["--step-size", "1e9"]);
     diverging.assert().code(5).stderr(contains("lower"));

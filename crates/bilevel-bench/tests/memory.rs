@@ -2,8 +2,8 @@
 
 use std::hint::black_box;
 
-use bilevel_bench::data::{idx, libsvm};
 use bilevel_bench::memory::Phase;
+use bilevel_data::{idx, libsvm};
 
 /// Parameters of an MLP 784-300-10 in f32.
 const Y: usize = 4 * (784 * 300 + 300 + 300 * 10 + 10);
@@ -86,10 +86,10 @@ mod batches {
     use std::path::PathBuf;
     use std::{env, fmt::Write};
 
-    use bilevel_bench::data::batches::SparseBatches;
-    use bilevel_bench::data::{Classified, libsvm};
     use bilevel_bench::memory::Phase;
     use bilevel_core::{Data, Level, Sample};
+    use bilevel_data::batches::SparseBatches;
+    use bilevel_data::{Classified, libsvm};
     use burn::tensor::Device;
 
     const SIZE: usize = 64;

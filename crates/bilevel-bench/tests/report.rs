@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use bilevel_bench::data::noise::Detection;
 use bilevel_bench::memory::PeakMemory;
 use bilevel_bench::report::folder::{RunFolder, default_name};
 use bilevel_bench::report::{MethodReport, RunReport, StepRecord, curves, table};
+use bilevel_data::noise::Detection;
 
 fn detection(f1: f64) -> Option<Detection> {
     Some(Detection { accuracy: f1, precision: f1, recall: f1, f1, found: 250, wrong: 250 })

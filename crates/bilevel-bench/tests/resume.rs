@@ -29,10 +29,10 @@ const HYPER_CLEANING: Short = Short {
     kills: 20,
     args: &[
         "--method",
-        "noisy,rad,iaptt,penalty,oracle",
+        "noisy,rad,iaptt,penalty,clean-labels",
         "--upper-steps",
         "40",
-        "--steps",
+        "--lower-steps",
         "20",
         "--train",
         "100",
@@ -46,7 +46,11 @@ const EXPERIMENTS: &[Short] = &[
     HYPER_CLEANING,
     Short { name: "mwn", kills: 3, args: ROBUST },
     Short { name: "mlc", kills: 3, args: ROBUST },
-    Short { name: "hpo", kills: 3, args: &["--calls", "1200", "--steps", "20", "--rounds", "8"] },
+    Short {
+        name: "hpo",
+        kills: 3,
+        args: &["--calls", "1200", "--lower-steps", "20", "--evaluations", "8"],
+    },
     Short {
         name: "hpo",
         kills: 3,
@@ -57,16 +61,16 @@ const EXPERIMENTS: &[Short] = &[
             "cg,soba,saba,random",
             "--calls",
             "2000",
-            "--steps",
+            "--lower-steps",
             "20",
-            "--rounds",
+            "--evaluations",
             "20",
         ],
     },
     Short {
         name: "importance",
         kills: 3,
-        args: &["--upper-steps", "8", "--steps", "3", "--train", "60", "--batch", "20"],
+        args: &["--upper-steps", "8", "--lower-steps", "3", "--train", "60", "--batch", "20"],
     },
     Short {
         name: "poisoning",
@@ -78,11 +82,11 @@ const EXPERIMENTS: &[Short] = &[
             "4",
             "--upper-steps",
             "5",
-            "--steps",
+            "--lower-steps",
             "3",
             "--epsilon",
             "0.5,2",
-            "--model",
+            "--network",
             "mlp",
             "--method",
             "collision,penalty",
@@ -91,10 +95,11 @@ const EXPERIMENTS: &[Short] = &[
     Short {
         name: "poisoning",
         kills: 3,
-        args: &["--upper-steps", "20", "--steps", "5", "--train", "60", "--poisons", "5"],
+        args: &["--upper-steps", "20", "--lower-steps", "5", "--train", "60", "--poisons", "5"],
     },
 ];
-const ROBUST: &[&str] = &["--iterations", "8", "--rounds", "1", "--batch", "16", "--looks", "2"];
+const ROBUST: &[&str] =
+    &["--iterations", "8", "--repetitions", "1", "--batch", "16", "--evaluations", "2"];
 
 impl Short {
     fn run(&self, out: &Path) -> Command {
@@ -255,13 +260,13 @@ fn write_images(dir: &Path) {
 }
 
 #[test]
-fn a_run_is_gone_on_with_from_another_folder_and_on_the_same_backend() {
+fn a_run_is_resumed_from_another_directory_and_on_the_same_backend() {
     let (here, there) = (tempdir().unwrap(), tempdir().unwrap());
     fs::create_dir(here.path().join("data")).unwrap();
     write_images(&here.path().join("data"));
     let mut run = bilevel();
     run.args(["run", "hyper-cleaning", "--data-dir", "data", "--method", "rad,cg"]);
-    run.args(["--train", "10", "--validation", "10", "--upper-steps", "3", "--steps", "5"]);
+    run.args(["--train", "10", "--validation", "10", "--upper-steps", "3", "--lower-steps", "5"]);
     assert!(run.current_dir(here.path()).status().unwrap().success());
     let folder = here.path().join("runs/hyper-cleaning-0");
     let expected = findings(&folder);
@@ -302,16 +307,60 @@ fn what_is_no_run_ends_with_code_6_and_a_cure() {
     assert!(code == Some(6) && text.contains("folder of a run"), "{code:?} {text}");
     let (code, text) = resume(out.path());
     assert!(code == Some(6) && text.contains("settings.toml"), "{code:?} {text}");
-    for (damaged, file) in [("experiment = \"none\"", "settings.toml"), ("x", "checkpoint.bin")] {
-        let folder = out.path().join(file);
+    assert!(HYPER_CLEANING.run(out.path()).status().unwrap().success());
+    let made = HYPER_CLEANING.folder(out.path()).join("settings.toml");
+    let whole = fs::read_to_string(made).unwrap();
+    let before = whole.replace("network =", "model =");
+    for (name, settings, checkpoint, says) in [
+        ("none", "experiment = \"none\"", "", "settings.toml"),
+        ("of an earlier version", &before, "", "model is given, expected"),
+        ("damaged", &whole, "x", "checkpoint.bin"),
+    ] {
+        let folder = out.path().join(name);
         fs::create_dir(&folder).unwrap();
-        let whole = "experiment = \"hyper-cleaning\"\nmethod = [\"rad\"]\nmodel = \"softmax\"\n\
-                     noise = 0.5\ntrain = 100\nvalidation = 100\nsteps = 2\nstep-size = 1.0\n\
-                     upper-steps = 2\nlearning-rate = 0.1\ntruncated = 25\naggregation = 0.5\n\
-                     iterations = 50\ntolerance = 0.001\ndamping = 0.01\nseed = 0\nbackend = \"flex\"\n";
-        fs::write(folder.join("settings.toml"), whole).unwrap();
-        fs::write(folder.join(file), damaged).unwrap();
+        fs::write(folder.join("settings.toml"), settings).unwrap();
+        fs::write(folder.join("checkpoint.bin"), checkpoint).unwrap();
         let (code, text) = resume(&folder);
-        assert!(code == Some(6) && text.contains(file) && text.contains("anew"), "{code:?} {text}");
+        assert!(code == Some(6) && text.contains(says) && text.contains("anew"), "{code:?} {text}");
     }
+}
+
+#[test]
+fn a_run_is_not_resumed_with_other_settings_or_other_data() {
+    let out = tempdir().unwrap();
+    let data = out.path().join("data");
+    fs::create_dir(&data).unwrap();
+    write_images(&data);
+    let mut run = bilevel();
+    run.args(["run", "hyper-cleaning", "--method", "rad", "--train", "10", "--validation", "10"]);
+    run.args(["--backend", "flex", "--upper-steps", "100000", "--save-every", "0", "--data-dir"]);
+    let mut process = run.arg(&data).arg("--out").arg(out.path()).spawn().unwrap();
+    let folder = out.path().join("hyper-cleaning-0");
+    while !folder.join("checkpoint.bin").exists() {
+        assert!(process.try_wait().unwrap().is_none(), "it ended before a checkpoint");
+        sleep(Duration::from_millis(10));
+    }
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let refused = |says: &str| {
+        let ran = bilevel().stderr(Stdio::piped()).arg("resume").arg(&folder).output().unwrap();
+        let text = String::from_utf8(ran.stderr).unwrap();
+        assert!(ran.status.code() == Some(6) && text.contains(says), "{says}: {text}");
+    };
+    let settings = fs::read_to_string(folder.join("settings.toml")).unwrap();
+    let edited = settings.replace("upper-steps = 100000", "upper-steps = 3");
+    assert_ne!(settings, edited);
+    fs::write(folder.join("settings.toml"), edited).unwrap();
+    refused("the run began with settings");
+    // What a wrong value does where it is read, it does here.
+    let wrong = settings.replace("lower-steps = 100", "lower-steps = 0");
+    fs::write(folder.join("settings.toml"), wrong).unwrap();
+    refused("a count of at least 1");
+    fs::write(folder.join("settings.toml"), &settings).unwrap();
+
+    let images = data.join("train-images-idx3-ubyte");
+    let mut bytes = fs::read(&images).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&images, bytes).unwrap();
+    refused("the run began with data");
 }

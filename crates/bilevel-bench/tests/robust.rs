@@ -4,11 +4,11 @@
 use std::sync::LazyLock;
 
 use bilevel_bench::backend::flex_in_f64;
-use bilevel_bench::data::augment::Normalisation;
-use bilevel_bench::data::loader::ImageBatch;
-use bilevel_bench::data::{Purpose, digits, stream};
 use bilevel_bench::experiments::robust::{Corrector, Robust, Training, Transition};
 use bilevel_core::{FullBatch, Level, Oracle, Point, Sample, SplitOracle, Wrt};
+use bilevel_data::augment::Normalisation;
+use bilevel_data::loader::ImageBatch;
+use bilevel_data::{Purpose, digits, stream};
 use bilevel_models::{ImageClassifierConfig, ResNetConfig, VNetConfig};
 use bilevel_program::Vector;
 use burn::tensor::{Device, Tensor};

@@ -132,6 +132,7 @@
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
+pub mod catalogue;
 mod check;
 mod data;
 mod error;

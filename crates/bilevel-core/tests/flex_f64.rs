@@ -13,6 +13,8 @@ fn device() -> Device {
     Device::flex()
 }
 
+#[path = "common/catalogue.rs"]
+mod catalogue;
 #[path = "common/check.rs"]
 mod check;
 #[path = "common/dynamics.rs"]

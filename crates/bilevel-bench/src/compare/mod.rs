@@ -15,6 +15,7 @@ pub use problem::{ProblemName, Setup};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+use bilevel_core::catalogue::{self, Family, Made, Needs};
 use bilevel_core::{
     Cost, Error, Executor, GradientStep, HypergradientSolver, JointSolver, Progress, Sampler,
     Solver, Start,
@@ -23,15 +24,15 @@ use burn::tensor::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::error::BenchError;
-use crate::methods::{Contender, Family, Method, Tuning, contenders};
+use crate::settings::{Catalogued, Methods, Offered, refuse};
 
 /// What is compared, and how long.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// On which problem.
     pub problem: ProblemName,
-    /// Names of methods; none for all.
-    pub methods: Vec<String>,
+    /// The methods.
+    pub methods: Methods<Contender>,
     /// How many seeds.
     pub seeds: u64,
     /// Calls of one batch that a run may make.
@@ -40,11 +41,50 @@ pub struct Settings {
     pub data_dir: Option<PathBuf>,
 }
 
+/// A method of the catalogue that needs nothing of a problem but two losses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contender(Catalogued);
+
+impl Contender {
+    /// Its kind.
+    pub fn family(&self) -> Family {
+        self.0.entry.family
+    }
+}
+
+impl Offered for Contender {
+    fn all() -> Vec<Self> {
+        // `nsgame` moves x by a part of y alone, `virtual-step` by one step, `pbda` wants the worst of many solutions,
+        // and `on-batches` is any other method.
+        let unfit = ["nsgame", "virtual-step", "pbda", "on-batches"];
+        let fits = |entry: &&catalogue::Entry| {
+            entry.needs == Needs::Nothing && !unfit.contains(&entry.name)
+        };
+        catalogue::all().filter(fits).map(|entry| Self(Catalogued::new(entry))).collect()
+    }
+
+    fn name(&self) -> String {
+        self.0.name()
+    }
+
+    fn is_called(&self, name: &str) -> bool {
+        self.0.entry.is_called(name)
+    }
+
+    fn summary(&self) -> String {
+        self.0.entry.summary.into()
+    }
+
+    fn with(self, settings: toml::Table) -> Result<Self, String> {
+        self.0.with(settings).map(Self)
+    }
+}
+
 /// One method, under all seeds.
 #[derive(Debug, Clone)]
 pub struct Compared {
-    /// The name in the catalogue of methods.
-    pub name: &'static str,
+    /// Its name, and its own settings in parentheses.
+    pub name: String,
     /// Its kind.
     pub family: Family,
     /// One a seed.
@@ -91,23 +131,8 @@ pub fn compare(
     device: &Device,
     visible: bool,
 ) -> Result<Vec<Compared>, BenchError> {
-    let mut chosen = contenders();
-    for name in &settings.methods {
-        if chosen.iter().all(|contender| contender.name != name) {
-            let names: Vec<_> = chosen.iter().map(|contender| contender.name).collect();
-            return Err(BenchError::Setting {
-                setting: "--methods",
-                found: name.clone(),
-                expected: format!("all, or some of {}", names.join(", ")),
-                cure: "check the spelling",
-            });
-        }
-    }
-    chosen.retain(|contender| {
-        settings.methods.is_empty() || settings.methods.iter().any(|name| name == contender.name)
-    });
     let bar = if visible {
-        ProgressBar::new(chosen.len() as u64 * settings.seeds)
+        ProgressBar::new(settings.methods.len() as u64 * settings.seeds)
     } else {
         ProgressBar::hidden()
     };
@@ -115,19 +140,20 @@ pub fn compare(
         ProgressStyle::with_template("{bar:30} {pos}/{len} runs  {msg}  {eta} left")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
-    let mut compared: Vec<Compared> = chosen
+    let mut compared: Vec<Compared> = settings
+        .methods
         .iter()
         .map(|contender| Compared {
-            name: contender.name,
-            family: contender.family,
+            name: contender.name(),
+            family: contender.family(),
             runs: Vec::new(),
         })
         .collect();
     for seed in 0..settings.seeds {
         let data_dir = settings.data_dir.as_deref();
         let setup = settings.problem.setup(seed, data_dir, device)?;
-        for (contender, compared) in chosen.iter().zip(&mut compared) {
-            bar.set_message(contender.name);
+        for (contender, compared) in settings.methods.iter().zip(&mut compared) {
+            bar.set_message(contender.name());
             compared.runs.push(run(settings, &setup, contender, seed)?);
             bar.inc(1);
         }
@@ -142,24 +168,28 @@ pub fn compare(
 /// If it does not fit the problem.
 pub fn solver<'a>(
     contender: &Contender,
-    tuning: &Tuning,
+    problem: ProblemName,
     setup: &'a Setup,
     seed: u64,
-) -> Result<Box<dyn Solver + 'a>, Error> {
-    let on_batches = contender.family.on_batches();
+) -> Result<Box<dyn Solver + 'a>, BenchError> {
+    let on_batches = contender.family().on_batches();
+    let of_methods = contender.0.settings(&problem.of_methods(contender.family()));
+    let of_methods = of_methods.map_err(|error| {
+        refuse("--method", contender.name(), &error, "correct the settings in parentheses")
+    })?;
     let oracle = if on_batches { setup.batches.as_ref() } else { setup.whole.as_ref() };
     let (x, y) = (setup.x.clone(), setup.y.clone());
-    match (contender.make)(tuning, &setup.point(), seed)? {
-        Method::Hypergradient(method) => {
-            let step = GradientStep::new(tuning.whole)?;
+    match contender.0.entry.make(&of_methods, &setup.at(seed))? {
+        Made::Hypergradient(method) => {
+            let step = GradientStep::new(of_methods.learning_rate)?;
             let start = match method.differentiates_start() {
-                true => Start::Learned { step_size: tuning.lower },
+                true => Start::Learned { step_size: of_methods.step_size },
                 false => Start::Warm,
             };
             let solver = HypergradientSolver::new(oracle, method, step, x, y);
             Ok(Box::new(solver.with_start(start)))
         }
-        Method::Joint(method) => {
+        Made::Joint(method) => {
             let [upper, lower] = setup.counts;
             let sampler = match on_batches {
                 true => Sampler::with_replacement(upper, lower, seed)?,
@@ -177,10 +207,9 @@ fn run(
     contender: &Contender,
     seed: u64,
 ) -> Result<SeedRun, BenchError> {
-    let tuning = settings.problem.tuning();
     let [upper, lower] = setup.counts;
-    let on_batches = contender.family.on_batches();
-    let mut solver = solver(contender, &tuning, setup, seed)?;
+    let on_batches = contender.family().on_batches();
+    let mut solver = solver(contender, settings.problem, setup, seed)?;
     let calls = |cost: Cost| match on_batches {
         true => cost.total() as f64,
         false => {

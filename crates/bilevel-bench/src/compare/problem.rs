@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use bilevel_core::catalogue::{self, At, Family};
 use bilevel_core::{AutodiffOracle, BilevelProblem, Data, Error, FullBatch, Level, Oracle};
 use bilevel_problems::{FeaturePenalties, Quadratic, Values};
 use bilevel_program::Vector;
@@ -9,10 +10,10 @@ use burn::tensor::Device;
 use clap::ValueEnum;
 use rand::Rng;
 
-use crate::data::batches::{DenseBatches, full_batch};
-use crate::data::{Purpose, libsvm, stream};
 use crate::error::BenchError;
-use crate::methods::{Linear, Point, Tuning};
+use crate::settings::refuse;
+use bilevel_data::batches::{DenseBatches, full_batch};
+use bilevel_data::{Purpose, libsvm, stream};
 
 /// A problem, by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -41,8 +42,8 @@ pub struct Setup {
 
 impl Setup {
     /// Where to start.
-    pub fn point(&self) -> Point<'_> {
-        Point { x: &self.x, y: &self.y }
+    pub fn at(&self, seed: u64) -> At<'_> {
+        At { x: &self.x, y: &self.y, seed }
     }
 
     fn new<P, D>(
@@ -77,22 +78,34 @@ impl ProblemName {
         }
     }
 
-    /// Its step sizes.
-    pub fn tuning(self) -> Tuning {
-        let (upper, whole, lower, period) = match self {
+    /// Oracle calls of a run, unless the command line says otherwise.
+    pub fn calls(self) -> u64 {
+        match self {
+            Self::Quadratic => 32_768,
+            Self::Ijcnn1 => 65_536,
+        }
+    }
+
+    /// The settings of methods that suit it. Those that see the whole data take fewer and longer steps of x than
+    /// those that see a batch.
+    pub fn of_methods(self, family: Family) -> catalogue::Settings {
+        let (batch, whole, step_size, period) = match self {
             Self::Quadratic => (0.02, 0.04, 0.5, 8),
             Self::Ijcnn1 => (1.0, 20.0, 0.3, 200),
         };
-        Tuning {
-            upper,
-            whole,
-            lower,
-            steps: 10,
+        catalogue::Settings {
+            learning_rate: if family.on_batches() { batch } else { whole },
+            step_size,
+            lower_steps: 10,
             truncated: 3,
             aggregation: 0.5,
-            linear: Linear { iterations: 10, tolerance: 1e-6, damping: 0.0, warm: true },
+            solver_iterations: 10,
+            tolerance: 1e-6,
+            damping: 0.0,
+            warm_start: true,
             period,
             perturbation: 0.5,
+            ..catalogue::Settings::default()
         }
     }
 
@@ -125,12 +138,13 @@ impl ProblemName {
             }
             Self::Ijcnn1 => {
                 const ROWS: usize = 256;
-                let dir = data_dir.ok_or(BenchError::Setting {
-                    setting: "--data-dir",
-                    found: "not given".to_owned(),
-                    expected: "a folder with ijcnn1.gz or ijcnn1, or with libsvm/ that holds it"
-                        .to_owned(),
-                    cure: "name it, or compare on quadratic, which needs no data",
+                let dir = data_dir.ok_or_else(|| {
+                    refuse(
+                        "--data-dir",
+                        "not given",
+                        "a folder with ijcnn1.gz or ijcnn1, or with libsvm/ that holds it",
+                        "name it, or compare on quadratic, which needs no data",
+                    )
                 })?;
                 let rows = libsvm::read(&find(dir), Some(22))?.classify(&[-1.0, 1.0])?;
                 // Every fifth row judges.

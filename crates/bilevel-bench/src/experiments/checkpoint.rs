@@ -19,6 +19,8 @@ const HEADER: usize = LENGTH + blake3::OUT_LEN;
 /// The methods that are done, and how far the one is that is not.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Checkpoint {
+    /// The fingerprint of the `settings.toml` that it belongs to.
+    pub settings: String,
     pub done: Vec<Saved>,
     pub current: Option<Current>,
 }
@@ -146,7 +148,8 @@ mod tests {
         let mut solver = Snapshot::default();
         solver.put_count("step", steps);
         let current = Current { saved: Saved::new(&report("cg")), step: steps, solver };
-        Checkpoint { done: vec![Saved::new(&report("rad"))], current: Some(current) }
+        let done = vec![Saved::new(&report("rad"))];
+        Checkpoint { settings: "0".into(), done, current: Some(current) }
     }
 
     #[test]

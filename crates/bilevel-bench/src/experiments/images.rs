@@ -12,11 +12,11 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use rand::seq::SliceRandom;
 
-use crate::data::loader::ImageBatch;
-use crate::data::split::Parts;
-use crate::data::{DataError, Dataset, Purpose, digits, mnist, stream};
 use crate::error::BenchError;
 use crate::settings::refuse;
+use bilevel_data::loader::ImageBatch;
+use bilevel_data::split::Parts;
+use bilevel_data::{DataError, Dataset, Purpose, digits, mnist, stream};
 
 /// Samples that are judged at once: their hidden layers would else be the peak of memory.
 const PART: usize = 1000;

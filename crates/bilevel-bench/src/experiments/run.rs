@@ -25,13 +25,27 @@ pub struct Run {
 }
 
 impl Run {
-    pub(super) fn new(folder: HeldFolder, manner: Manner) -> Self {
-        Self { folder, manner, checkpoint: Checkpoint::default(), saved_at: Instant::now() }
+    pub(super) fn new(folder: HeldFolder, manner: Manner) -> Result<Self, ReportError> {
+        let checkpoint = Checkpoint { settings: settings_of(&folder)?, ..Checkpoint::default() };
+        Ok(Self { folder, manner, checkpoint, saved_at: Instant::now() })
     }
 
     pub(super) fn resume(folder: HeldFolder, manner: Manner) -> Result<Self, ReportError> {
         let checkpoint = Checkpoint::read(&folder)?;
-        Ok(Self { checkpoint, ..Self::new(folder, manner) })
+        let fresh = Self::new(folder, manner)?;
+        let (began, here) = (&checkpoint.settings, &fresh.checkpoint.settings);
+        if checkpoint == Checkpoint::default() {
+            return Ok(fresh);
+        }
+        if began != here {
+            return Err(ReportError::Other {
+                path: fresh.folder.path().into(),
+                what: "settings",
+                began: began.clone(),
+                here: here.clone(),
+            });
+        }
+        Ok(Self { checkpoint, ..fresh })
     }
 
     /// Writes all results; what was for going on is not needed any more.
@@ -82,6 +96,12 @@ impl Run {
         self.checkpoint.write(&self.folder)?;
         Ok(report)
     }
+}
+
+/// The fingerprint of `settings.toml`.
+fn settings_of(folder: &RunFolder) -> Result<String, ReportError> {
+    let text = folder.read_file("settings.toml")?.unwrap_or_default();
+    Ok(blake3::hash(&text).to_hex()[..16].to_owned())
 }
 
 /// Whether a method has ended by this, a divergence for one; any other error is the whole run's.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufReader, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorData;
 use rand::Rng;
@@ -12,8 +12,8 @@ use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorView, serialize};
 
 use super::Workload;
-use crate::data::{DataError, Purpose, stream};
 use crate::report::ReportError;
+use bilevel_data::{Purpose, stream};
 
 /// The samples of one level.
 pub(super) struct Part {
@@ -67,6 +67,28 @@ fn draw_part(workload: Workload, samples: usize, rng: &mut ChaCha8Rng) -> Part {
 
 fn normal(rng: &mut ChaCha8Rng, count: usize) -> impl Iterator<Item = f32> {
     (0..count).map(|_| rng.sample(StandardNormal))
+}
+
+/// Why a safetensors file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TensorError {
+    /// A file that the operating system will not give.
+    #[error("{}: {cause}; check the path and its permissions", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        cause: std::io::Error,
+    },
+    /// A file that is not sound safetensors, or does not hold what was asked for.
+    #[error("{}: {fault}", path.display())]
+    Unsound {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: TensorFault,
+    },
 }
 
 /// What is wrong with a safetensors file.
@@ -126,7 +148,7 @@ pub enum TensorFault {
 ///
 /// # Errors
 /// If the file cannot be read or is not safetensors; if a tensor is missing, or of another type or shape.
-pub(super) fn read(path: &Path, workload: Workload) -> Result<Numbers, DataError> {
+pub(super) fn read(path: &Path, workload: Workload) -> Result<Numbers, TensorError> {
     let mut tensors = Tensors::open(path)?;
     // Beside their number, the shape of the samples is the workload's.
     let samples = tensors.info("train_inputs")?.1.first().copied().unwrap_or(0).max(1);
@@ -149,8 +171,8 @@ struct Tensors<'a> {
 }
 
 impl<'a> Tensors<'a> {
-    fn open(path: &'a Path) -> Result<Self, DataError> {
-        let unreadable = |cause| DataError::Read { path: path.into(), cause };
+    fn open(path: &'a Path) -> Result<Self, TensorError> {
+        let unreadable = |cause| TensorError::Read { path: path.into(), cause };
         let file = File::open(path).map_err(unreadable)?;
         let length = file.metadata().map_err(unreadable)?.len();
         let mut file = BufReader::new(file);
@@ -176,7 +198,7 @@ impl<'a> Tensors<'a> {
     }
 
     /// Type, shape and the place of the first byte.
-    fn info(&self, name: &str) -> Result<(Dtype, Vec<usize>, u64), DataError> {
+    fn info(&self, name: &str) -> Result<(Dtype, Vec<usize>, u64), TensorError> {
         let info = self.metadata.info(name).ok_or_else(|| {
             let mut found = self.metadata.offset_keys();
             found.sort();
@@ -185,7 +207,7 @@ impl<'a> Tensors<'a> {
         Ok((info.dtype, info.shape.clone(), self.begin + info.data_offsets.0 as u64))
     }
 
-    fn part(&mut self, level: &str, workload: Workload, n: usize) -> Result<Part, DataError> {
+    fn part(&mut self, level: &str, workload: Workload, n: usize) -> Result<Part, TensorError> {
         let shape = workload.inputs(n);
         let inputs = self.floats(&format!("{level}_inputs"), &shape)?;
         let targets = match workload.classes() {
@@ -206,7 +228,7 @@ impl<'a> Tensors<'a> {
         Ok(Part { inputs: TensorData::new(inputs, shape), targets })
     }
 
-    fn floats(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, DataError> {
+    fn floats(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, TensorError> {
         self.numbers(name, shape, Dtype::F32, f32::from_le_bytes)
     }
 
@@ -216,7 +238,7 @@ impl<'a> Tensors<'a> {
         shape: &[usize],
         dtype: Dtype,
         number: fn([u8; N]) -> T,
-    ) -> Result<Vec<T>, DataError> {
+    ) -> Result<Vec<T>, TensorError> {
         let (found, found_shape, at) = self.info(name)?;
         let tensor = name.to_owned();
         if found != dtype {
@@ -227,7 +249,7 @@ impl<'a> Tensors<'a> {
             let expected = format!("{shape:?}");
             return Err(self.fault(TensorFault::Shape { tensor, found: found_shape, expected }));
         }
-        let unreadable = |cause| DataError::Read { path: self.path.into(), cause };
+        let unreadable = |cause| TensorError::Read { path: self.path.into(), cause };
         self.file.seek(SeekFrom::Start(at)).map_err(unreadable)?;
         let mut word = [0; N];
         let count = shape.iter().product();
@@ -240,13 +262,13 @@ impl<'a> Tensors<'a> {
         Ok(numbers)
     }
 
-    fn fault(&self, what: TensorFault) -> DataError {
+    fn fault(&self, what: TensorFault) -> TensorError {
         fault(self.path, what)
     }
 }
 
-fn fault(path: &Path, fault: TensorFault) -> DataError {
-    DataError::Tensors { path: path.into(), fault }
+fn fault(path: &Path, fault: TensorFault) -> TensorError {
+    TensorError::Unsound { path: path.into(), fault }
 }
 
 /// Writes `values` as f32 tensors of these names and shapes, in this order, to a safetensors file.

@@ -7,7 +7,7 @@ mod data;
 mod program;
 mod workloads;
 
-pub use data::TensorFault;
+pub use data::{TensorError, TensorFault};
 pub use program::{Form, Side, What, program};
 pub use workloads::Workload;
 
@@ -26,6 +26,7 @@ use crate::cli::HypergradArgs;
 use crate::error::BenchError;
 use crate::memory::resident_high_water;
 use crate::report::ReportError;
+use crate::settings::{Count, NonNegative, refuse};
 use data::Numbers;
 
 /// How a hypergradient is computed.
@@ -93,56 +94,28 @@ pub struct Settings {
     pub seed: u64,
 }
 
-/// Beyond this even the samples would fill the memory of most machines.
-const MOST_SAMPLES: usize = 1_000_000;
-
 impl Settings {
     /// Completes what the command line gives.
     ///
     /// # Errors
-    /// If a setting is outside its range, or does not go with the method or the workload.
+    /// If a setting does not go with the method or the workload.
     pub fn new(args: HypergradArgs) -> Result<Self, BenchError> {
         let settings = Self {
             workload: args.workload,
             method: args.method,
-            steps: args.steps.unwrap_or(10),
+            steps: args.lower_steps.get(),
             plan: args.plan.unwrap_or(PlanName::Trajectory),
-            keep: args.keep.unwrap_or(256),
-            samples: args.samples.unwrap_or(args.workload.samples()),
-            iterations: args.iterations.unwrap_or(20),
-            damping: args.damping.unwrap_or(0.0),
-            step_size: args.step_size.unwrap_or(0.1),
-            repetitions: args.repetitions.unwrap_or(5),
+            keep: args.keep.map_or(256, usize::from),
+            samples: args.samples.map_or(args.workload.samples(), |samples| samples as usize),
+            iterations: args.solver_iterations.map_or(20, Count::get),
+            damping: args.damping.map_or(0.0, NonNegative::get),
+            step_size: args.step_size.get(),
+            repetitions: args.repetitions as usize,
             data: args.data,
             gradient: args.gradient,
-            backend: args.backend.unwrap_or(BackendName::Auto),
-            seed: args.seed.unwrap_or(0),
+            backend: args.backend,
+            seed: args.seed,
         };
-        for (setting, value) in [
-            ("--steps", settings.steps),
-            ("--samples", settings.samples),
-            ("--iterations", settings.iterations),
-            ("--repetitions", settings.repetitions),
-            ("--keep", settings.keep),
-        ] {
-            if value == 0 {
-                return Err(refuse(setting, value, "at least 1", "give a positive count"));
-            }
-        }
-        if settings.samples > MOST_SAMPLES {
-            let cure = "time a smaller problem";
-            let expected = format!("at most {MOST_SAMPLES}");
-            return Err(refuse("--samples", settings.samples, &expected, cure));
-        }
-        let step_size = settings.step_size;
-        if !(step_size.is_finite() && step_size > 0.0) {
-            let expected = "a finite number above 0";
-            return Err(refuse("--step-size", step_size, expected, "give a positive value"));
-        }
-        if !(settings.damping.is_finite() && settings.damping >= 0.0) {
-            let expected = "a finite number of at least 0";
-            return Err(refuse("--damping", settings.damping, expected, "0 is none"));
-        }
         match settings.method {
             Method::Cg if settings.workload.learns_start() => Err(refuse(
                 "--method",
@@ -158,8 +131,9 @@ impl Settings {
                 let cure = "give --plan results too, or leave it out";
                 Err(refuse("--keep", "given", "none for this plan", cure))
             }
-            Method::Rad if args.iterations.is_some() || args.damping.is_some() => {
-                let setting = if args.damping.is_some() { "--damping" } else { "--iterations" };
+            Method::Rad if args.solver_iterations.is_some() || args.damping.is_some() => {
+                let setting =
+                    if args.damping.is_some() { "--damping" } else { "--solver-iterations" };
                 let cure = "rad solves no linear system: leave it out";
                 Err(refuse(setting, "given", "none for rad", cure))
             }
@@ -187,15 +161,6 @@ impl Settings {
             (Method::Rad, _) => Box::new(Rad::new(descent).with_plan(plan)),
         })
     }
-}
-
-fn refuse(
-    setting: &'static str,
-    found: impl ToString,
-    expected: &str,
-    cure: &'static str,
-) -> BenchError {
-    BenchError::Setting { setting, found: found.to_string(), expected: expected.into(), cure }
 }
 
 /// What was measured.

@@ -7,7 +7,7 @@ use super::ReportError;
 use super::convergence::{Axis, Chart, Curve, svg};
 use super::folder::RunFolder;
 use crate::compare::{Compared, Mark, Settings, grid};
-use crate::methods::Family;
+use bilevel_core::catalogue::Family;
 
 /// The band around a median: from this share of the runs to that.
 const BAND: (f64, f64) = (0.2, 0.8);
@@ -127,7 +127,7 @@ fn csv(settings: &Settings, compared: &[Compared]) -> Result<Vec<u8>, ReportErro
                 let row = Row {
                     problem: settings.problem.as_str(),
                     family: method.family.as_str(),
-                    method: method.name,
+                    method: &method.name,
                     seed,
                     calls: *calls,
                     seconds: mark.seconds,

@@ -29,6 +29,22 @@ pub enum ReportError {
         /// What is wrong with it.
         what: String,
     },
+    /// A run that began with something else than there is here.
+    #[error(
+        "{}: the run began with {what} {began}, here is {here}; resume it with what it began with, or start \
+         the run anew",
+        path.display()
+    )]
+    Other {
+        /// The folder.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// What it began with.
+        began: String,
+        /// What there is here.
+        here: String,
+    },
     /// A folder that another process works in.
     #[error("{}: another process is at this run; wait until it ends, or end it", path.display())]
     Busy {

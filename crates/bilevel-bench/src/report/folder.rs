@@ -293,7 +293,7 @@ pub fn settings_table(settings: &impl Serialize) -> Result<toml::Table, ReportEr
 ///
 /// # Errors
 /// Where a setting has no form in TOML.
-fn settings_toml(settings: &toml::Table) -> Result<String, ReportError> {
+pub fn settings_toml(settings: &toml::Table) -> Result<String, ReportError> {
     toml::to_string_pretty(settings)
         .map_err(|e| ReportError::Format { file: "settings.toml", what: e.to_string() })
 }

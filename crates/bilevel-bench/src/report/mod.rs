@@ -30,8 +30,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::data::noise::Detection;
 use crate::memory::PeakMemory;
+use bilevel_data::noise::Detection;
 
 /// All that is known of a run. As JSON it is `summary.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

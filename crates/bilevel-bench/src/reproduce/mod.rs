@@ -1,7 +1,7 @@
 //! `bilevel reproduce`: the tables of papers, our figures beside theirs.
 //!
 //! A table is a list of [`Cell`]s; a cell says which run gives its figure. Equal runs are made once, each in a folder
-//! of its own under `runs/`, where it can be cut short and gone on with like any other. What is there already is
+//! of its own under `runs/`, where it can be cut short and resumed like any other. What is there already is
 //! read, so that a table is finished by calling `bilevel resume` until nothing is left; several processes may work
 //! on one table at the same time, each on runs that no other is at. A run that failed is done, and shown as failed.
 
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use self::pace::Pace;
 
 use crate::error::BenchError;
-use crate::experiments::{self, Manner, Settings};
+use crate::experiments::{self, Complete, Manner, settings_of};
 use crate::report::folder::RunFolder;
 use crate::report::{MethodReport, ReportError};
 
@@ -64,7 +64,7 @@ pub struct Cell {
     /// The paper's figure, in per cent where it is a share.
     pub paper: Option<f64>,
     /// The run, whatever its seed.
-    pub settings: Settings,
+    pub settings: Complete,
     /// Whose report of the run.
     pub method: &'static str,
     /// What of it.
@@ -179,7 +179,7 @@ impl Reproduced {
 /// A run of a table under one seed.
 #[derive(Clone, Debug, PartialEq)]
 struct Planned {
-    settings: Settings,
+    settings: Complete,
     seed: u64,
     /// Its folder, in that of the table.
     folder: String,
@@ -234,9 +234,7 @@ pub fn fill(
     for (at, run) in runs.iter().enumerate() {
         let inner = folder.inner(&run.folder);
         inner.make()?;
-        if inner.read_file("settings.toml")?.is_some()
-            && inner.settings::<Settings>()? != run.settings
-        {
+        if inner.read_file("settings.toml")?.is_some() && settings_of(&inner)? != run.settings {
             let what = "a run of another version of this table".into();
             return Err(ReportError::Damaged { path: inner.path().into(), what }.into());
         }
@@ -258,7 +256,7 @@ pub fn fill(
         for method in report.methods.iter().filter(|method| !method.ok) {
             tracing::warn!("{} in {}: {}", method.name, inner.path().display(), method.status);
         }
-        // Of one that was gone on with, the seconds of another process are not known.
+        // Of one that was resumed, the seconds of another process are not known.
         if fresh {
             pace.add(run.cost, begun.elapsed());
         }

@@ -7,11 +7,19 @@ use tempfile::{TempDir, tempdir};
 
 use super::*;
 use crate::backend::BackendName;
-use crate::data::noise::Detection;
 use crate::report::StepRecord;
+use bilevel_data::noise::Detection;
 
 const MANNER: Manner = Manner { progress: false, save_every: Duration::from_secs(30) };
 const DIVERGED: &str = "diverged at step 3: reduce the lower step size";
+
+/// `settings.toml`, as a run of this version writes it.
+fn made_here(settings: &Complete) -> toml::Table {
+    let mut table = settings.table();
+    let origin = "version = \"0.1.0\"\ndata = \"\"\nprocessor = \"\"\nthreads = 1";
+    table.insert("made-by".into(), origin.parse::<toml::Table>().unwrap().into());
+    table
+}
 
 /// Six rows of two figures each, which one run gives.
 fn reproduction() -> Reproduction {
@@ -194,9 +202,9 @@ fn almost_whole() -> (TempDir, RunFolder) {
         inner.make().unwrap();
         let method = cells.iter().find(|cell| run.gives(cell)).unwrap().method;
         let report = crate::report::RunReport {
-            experiment: run.settings.name().into(),
+            experiment: run.settings.experiment.name.into(),
             seed: run.seed,
-            settings: inner.write_settings(&run.settings).unwrap(),
+            settings: inner.write_settings(&made_here(&run.settings)).unwrap(),
             methods: vec![match run.seed {
                 0 => failed(method),
                 _ => ended(method, 0.9, run.seed),
@@ -231,7 +239,7 @@ fn runs_that_are_done_or_that_another_process_is_at_are_not_made() {
 fn a_run_of_another_version_is_refused() {
     let (_root, folder) = almost_whole();
     let other = cells()[0].settings.clone().with_seed(7);
-    folder.inner("runs/00-0").write_settings(&other).unwrap();
+    folder.inner("runs/00-0").write_settings(&made_here(&other)).unwrap();
     let text = fill(&reproduction(), &folder, MANNER).unwrap_err().to_string();
     assert!(text.contains("runs/00-0") && text.contains("another version"), "{text}");
 }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use rand::Rng;
 
 use super::{ProblemName, Settings};
-use crate::data::split::{Parts, SplitSizes, split};
-use crate::data::{Classified, Purpose, TrainValidation, digits, libsvm, stream};
 use crate::error::BenchError;
-use crate::settings::refuse;
+use crate::settings::{Count, refuse};
+use bilevel_data::split::{Parts, SplitSizes, split};
+use bilevel_data::{Classified, Purpose, TrainValidation, digits, libsvm, stream};
 
 /// What the problems learn from.
 pub enum Data {
@@ -35,7 +35,7 @@ impl Data {
     /// # Errors
     /// Where a file is not there or cannot be read.
     pub fn read(settings: &Settings) -> Result<Self, BenchError> {
-        let seed = settings.seed;
+        let seed = settings.common.seed;
         match settings.problem {
             ProblemName::Digits | ProblemName::Rates => {
                 let set = digits::load()?;
@@ -56,8 +56,8 @@ impl Data {
                 let train = read("train.counts.libsvm.gz", None)?;
                 let test = read("test.counts.libsvm.gz", Some(train.features()))?;
                 let labels = train.distinct_labels();
-                let words = train.frequent_columns(settings.words.unwrap_or(usize::MAX));
-                let classify = |set: crate::data::Sparse| {
+                let words = train.frequent_columns(settings.words.map_or(usize::MAX, Count::get));
+                let classify = |set: bilevel_data::Sparse| {
                     set.with_columns(&words).unit_rows().classify(&labels)
                 };
                 let parts = classify(train)?.split(VALIDATION, seed)?;
@@ -69,7 +69,7 @@ impl Data {
 
 /// A file in the data's folder, or in one that has it.
 fn find(settings: &Settings, folder: &str, name: &str) -> Result<PathBuf, BenchError> {
-    let Some(dir) = &settings.data_dir else {
+    let Some(dir) = &settings.common.data_dir else {
         let expected = format!("a folder with {name}, or with {folder}/ that holds it");
         let cure = "name it, or learn on the digits, which need no data";
         return Err(refuse("--data-dir", "not given", &expected, cure));

@@ -30,7 +30,6 @@
 //! and of one penalty a class are those of benchmark_bilevel (M. Dagréou et al., "A framework for bilevel optimization
 //! that enables stochastic and global variance reduction algorithms", 2022).
 
-mod args;
 mod data;
 mod losses;
 mod method;
@@ -41,7 +40,6 @@ mod search;
 mod settings;
 mod whole;
 
-pub use args::Args;
 pub use method::Method;
-pub use run::{Prepared, prepare};
-pub use settings::{Preset, ProblemName, Settings};
+pub use run::Prepared;
+pub use settings::{ProblemName, Settings};

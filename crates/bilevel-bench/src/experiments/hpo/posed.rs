@@ -12,9 +12,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::data::{Data, FEATURES};
 use super::losses::{LayerDecay, Measurements, Rates, Ridge, Training};
 use super::{ProblemName, Settings};
-use crate::data::batches::{DenseBatches, SparseBatches};
-use crate::data::{Dataset, TrainValidation};
 use crate::error::BenchError;
+use bilevel_data::batches::{DenseBatches, SparseBatches};
+use bilevel_data::{Dataset, TrainValidation};
 
 /// Units of the hidden layer of the network.
 const HIDDEN: usize = 32;
@@ -43,7 +43,7 @@ impl Posed {
     /// # Errors
     /// If the data cannot be cut into batches, or a loss is not finite at the start.
     pub fn new(settings: &Settings, data: &Data, device: &Device) -> Result<Self, BenchError> {
-        device.seed(settings.seed);
+        device.seed(settings.common.seed);
         let middle = (settings.low + settings.high) / 2.0;
         let penalties = |n| Values::new(&vec![middle; n], device);
         match data {
@@ -69,7 +69,7 @@ impl Posed {
                 pose(|| Ridge, penalties(FEATURES), &y, data, Some(test))
             }
             Data::Rows(parts, test) => {
-                let (size, seed) = (settings.batch, settings.seed);
+                let (size, seed) = (settings.batch.get(), settings.common.seed);
                 let features = parts.train.rows().features();
                 let Some(test) = test else {
                     let data = DenseBatches::new(parts, size, seed, device)?;

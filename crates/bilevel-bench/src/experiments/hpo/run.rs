@@ -1,5 +1,6 @@
 //! Running the methods and measuring them.
 
+use bilevel_core::catalogue::{At, Made};
 use bilevel_core::{
     Bounds, Coefficient, Descent, Fad, HypergradientSolver, JointSolver, Level, Momentum, Rad,
     Sampler, Samples, Solver, Stage, Start,
@@ -13,14 +14,13 @@ use super::rounds::Rounds;
 use super::search::{Search, Training, grid, random};
 use super::whole::Whole;
 use super::{Method, ProblemName, Settings};
-use crate::backend::run_on;
-use crate::data::{Purpose, stream};
 use crate::error::BenchError;
 use crate::experiments::{Experiment, Run, Trial};
-use crate::methods::{self, Point, contenders};
 use crate::report::convergence::{Axis, Chart, Curve, svg};
 use crate::report::{MethodReport, StepRecord};
-use crate::settings::refuse;
+use crate::settings::{Catalogued, Offered, refuse};
+use bilevel_data::Digest;
+use bilevel_data::{Purpose, stream};
 
 /// The experiment, its data read.
 pub struct Prepared {
@@ -28,29 +28,35 @@ pub struct Prepared {
     data: Data,
 }
 
-/// Reads the data, and asks whether the backend is there.
-///
-/// # Errors
-/// If the data, the backend or a setting cannot be used.
-pub fn prepare(settings: Settings) -> Result<Prepared, BenchError> {
-    settings.backend.resolve()?;
-    let data = Data::read(&settings)?;
-    Ok(Prepared { settings, data })
-}
-
 impl Experiment for Prepared {
-    fn run(self: Box<Self>, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
-        run_on(self.settings.backend, |device| self.on(device, run))?
-    }
-}
+    const NAME: &'static str = "hpo";
+    const ABOUT: &'static str =
+        "Learn hyperparameters, against grid and random search at equal cost";
+    const DEFAULTS: &'static str = include_str!("../../../../../assets/presets/hpo.toml");
+    type Settings = Settings;
 
-impl Prepared {
-    fn on(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
-        let Prepared { settings, data } = self;
+    fn read(settings: Settings) -> Result<Self, BenchError> {
+        let data = Data::read(&settings)?;
+        Ok(Self { settings, data })
+    }
+
+    fn feed(&self, to: &mut blake3::Hasher) {
+        match &self.data {
+            Data::Digits(parts) => parts.feed(to),
+            Data::Drawn(parts) => parts.feed(to),
+            Data::Rows(parts, test) => {
+                parts.feed(to);
+                test.feed(to);
+            }
+        }
+    }
+
+    fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
+        let Self { settings, data } = self;
         let bench = Bench { settings, posed: Posed::new(settings, data, &device)?, device };
-        let methods = settings.methods.iter();
+        let methods = settings.method.iter();
         let reports: Vec<_> = methods
-            .map(|&method| run.method(method.name(), |trial| bench.run(method, trial)))
+            .map(|method| run.method(&method.name(), |trial| bench.run(method, trial)))
             .collect::<Result<_, _>>()?;
         draw(settings, &reports, run)?;
         Ok(reports)
@@ -66,19 +72,20 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     /// One method, from the same start as all others.
-    fn run(&self, method: Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
+    fn run(&self, method: &Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
         let first = self.posed.oracle.cost();
-        if method.is_baseline() {
-            self.search(method, trial)?;
-        } else {
-            self.learn(method, trial)?;
+        match method {
+            Method::Bilevel(method) => self.learn(method, trial)?,
+            Method::Grid | Method::Random => self.search(method, trial)?,
         }
         trial.count(self.posed.oracle.cost() - first);
         Ok(())
     }
 
     fn training(&self) -> Result<Training<'_>, BenchError> {
-        let Settings { steps, step_size, seed, .. } = *self.settings;
+        let Settings { lower, common, .. } = self.settings;
+        let (steps, step_size) = (lower.lower_steps.get(), lower.step_size.get());
+        let seed = common.seed;
         let (oracle, start) = (self.posed.oracle.as_ref(), &self.posed.y);
         Ok(Training { oracle, start, steps, step_size, descent: self.descent()?, seed })
     }
@@ -89,27 +96,30 @@ impl Bench<'_> {
             return Ok(None);
         }
         let (rate, momentum) = (Coefficient::exp("step_size"), Coefficient::sigmoid("momentum"));
-        Ok(Some(Descent::new(Momentum::new(rate, momentum)?, self.settings.steps)?))
+        Ok(Some(Descent::new(
+            Momentum::new(rate, momentum)?,
+            self.settings.lower.lower_steps.get(),
+        )?))
     }
 
-    fn search(&self, method: Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
+    fn search(&self, method: &Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
         let settings = self.settings;
         let training = self.training()?;
         let count = (settings.calls / training.calls()) as usize;
         if count == 0 {
             let expected = format!("at least {}, those of one training", training.calls());
-            let cure = "give more calls, or fewer --steps";
+            let cure = "give more calls, or fewer --lower-steps";
             return Err(refuse("--calls", settings.calls, &expected, cure));
         }
         let (entries, region) = (self.posed.x.layout().size(), (settings.low, settings.high));
-        let candidates = match method.name() {
-            "grid" => grid(entries, count, region),
-            _ => random(entries, count, region, &mut stream(settings.seed, Purpose::Search)),
+        let candidates = match method {
+            Method::Grid => grid(entries, count, region),
+            _ => random(entries, count, region, &mut stream(settings.common.seed, Purpose::Search)),
         };
         let steps = candidates.len();
         let mut search = Search::new(training, candidates, self.posed.x.clone());
         let mut least = least(&trial.report.series);
-        let seed = (settings.seed, self.device.clone());
+        let seed = (settings.common.seed, self.device.clone());
         trial.drive(&mut search, steps, seed, |_, progress| {
             least = least.min(progress.seen.upper_loss);
             StepRecord { upper_loss: Some(least), ..StepRecord::default() }
@@ -124,15 +134,16 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn learn(&self, method: Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
+    fn learn(&self, method: &Catalogued, trial: &mut Trial<'_>) -> Result<(), BenchError> {
         let settings = self.settings;
         let training = self.training()?;
-        let share = settings.calls.saturating_sub(training.calls()) / settings.rounds as u64;
+        let share =
+            settings.calls.saturating_sub(training.calls()) / settings.evaluations.get() as u64;
         let whole = Whole(self.posed.oracle.as_ref());
         let mut solver = Rounds::new(self.solver(method, &whole)?, share);
         let judge = Whole(self.posed.judge.as_ref());
-        let seed = (settings.seed, self.device.clone());
-        trial.drive(&mut solver, settings.rounds, seed, |_, progress| {
+        let seed = (settings.common.seed, self.device.clone());
+        trial.drive(&mut solver, settings.evaluations.get(), seed, |_, progress| {
             let stage = Stage::new(&judge, progress.solver.x(), Samples::default());
             let loss = stage.value(Level::Upper, progress.solver.y()).read();
             StepRecord { upper_loss: Some(loss), ..StepRecord::default() }
@@ -144,7 +155,8 @@ impl Bench<'_> {
         let spent = (self.posed.oracle.cost() - before).total();
         let report = &mut trial.report;
         if report.ok && report.warnings == 0 {
-            report.status = format!("{} rounds of {share} calls, and a training", settings.rounds);
+            report.status =
+                format!("{} rounds of {share} calls, and a training", settings.evaluations);
         }
         report.series.push(StepRecord {
             step: report.series.len() as u64,
@@ -160,21 +172,22 @@ impl Bench<'_> {
     /// A bilevel method at the start, on batches if it takes such.
     fn solver<'b>(
         &'b self,
-        method: Method,
+        method: &Catalogued,
         whole: &'b Whole<'b>,
     ) -> Result<Box<dyn Solver + 'b>, BenchError> {
         let Posed { oracle, x, y, adam, .. } = &self.posed;
         let settings = self.settings;
         let batches = |level| oracle.batches(level);
-        let made = match (self.descent()?, method.name()) {
-            (None, name) => {
-                let contender = contenders().into_iter().find(|c| c.name == name);
-                let contender = contender.expect("every method but the searches is in the table");
-                let tuning = settings.tuning(batches(Level::Lower));
-                (contender.make)(&tuning, &Point { x, y }, settings.seed)?
+        let made = match (self.descent()?, method.entry.name) {
+            (None, _) => {
+                let of_methods = method.settings(&settings.of_methods(batches(Level::Lower)));
+                let of_methods = of_methods.map_err(|error| {
+                    refuse("--method", method.name(), &error, "correct the settings in parentheses")
+                })?;
+                method.entry.make(&of_methods, &At { x, y, seed: settings.common.seed })?
             }
-            (Some(descent), "rad") => methods::Method::Hypergradient(Box::new(Rad::new(descent))),
-            (Some(descent), "fad") => methods::Method::Hypergradient(Box::new(Fad::new(descent))),
+            (Some(descent), "rad") => Made::Hypergradient(Box::new(Rad::new(descent))),
+            (Some(descent), "fad") => Made::Hypergradient(Box::new(Fad::new(descent))),
             (Some(_), other) => {
                 let cure = "the others do not differentiate in how y is trained";
                 return Err(refuse("--method", other, "rad or fad for rates", cure));
@@ -183,15 +196,15 @@ impl Bench<'_> {
         let (x, y) = (x.clone(), y.clone());
         let region = Bounds::new(settings.low, settings.high)?;
         Ok(match made {
-            methods::Method::Hypergradient(method) => {
-                let upper = adam(settings.learning_rate)?;
+            Made::Hypergradient(method) => {
+                let upper = adam(settings.learning_rate.get())?;
                 let start = if settings.is_convex() { Start::Warm } else { Start::Fixed };
                 let solver = HypergradientSolver::new(whole, method, upper, x, y);
                 Box::new(solver.with_start(start).with_projection(region))
             }
-            methods::Method::Joint(method) => {
+            Made::Joint(method) => {
                 let (upper, lower) = (batches(Level::Upper), batches(Level::Lower));
-                let sampler = Sampler::epochs(upper, lower, settings.seed)?;
+                let sampler = Sampler::epochs(upper, lower, settings.common.seed)?;
                 let solver = JointSolver::new(oracle.as_ref(), method, x, y)?;
                 Box::new(solver.with_sampler(sampler).with_projection(region))
             }
@@ -230,7 +243,7 @@ fn draw(settings: &Settings, reports: &[MethodReport], run: &Run) -> Result<(), 
             Curve { label: report.name.clone(), points: points.collect(), band: Vec::new() }
         };
         let chart = Chart {
-            title: format!("{}, seed {}", settings.problem.as_str(), settings.seed),
+            title: format!("{}, seed {}", settings.problem.as_str(), settings.common.seed),
             axis: Axis::Linear(title),
             quantity: Axis::Logarithmic("validation loss"),
             curves: reports.iter().map(curve).collect(),
@@ -244,20 +257,18 @@ fn draw(settings: &Settings, reports: &[MethodReport], run: &Run) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use bilevel_core::Snapshot;
-    use clap::Parser;
 
-    use super::super::Args;
     use super::*;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: Args,
-    }
+    use crate::experiments::Registered;
+    use crate::settings::checked;
 
     fn bench(problem: &str, run: impl Fn(&Bench<'_>)) {
-        let line = ["", "--problem", problem, "--calls", "800", "--steps", "20", "--rounds", "4"];
-        let settings = Settings::new(&Line::parse_from(line).args).unwrap();
+        let given = format!(
+            "problem = \"{problem}\"\ncalls = 800\nlower-steps = 20\nevaluations = 4\nbackend = \"flex\""
+        );
+        let hpo = Registered::named("hpo").unwrap();
+        let complete = hpo.complete(&given.parse().unwrap()).unwrap();
+        let settings: Settings = checked(complete.settings()).unwrap();
         let data = Data::read(&settings).unwrap();
         let posed = Posed::new(&settings, &data, &Device::flex()).unwrap();
         run(&Bench { settings: &settings, posed, device: Device::flex() });
@@ -284,9 +295,9 @@ mod tests {
         bench("ridge", |bench| {
             let whole = Whole(bench.posed.oracle.as_ref());
             for name in ["cg", "soba"] {
-                let method = Method::named(name).unwrap();
+                let method = Catalogued::find(name).unwrap();
                 assert_resumes(|| {
-                    Box::new(Rounds::new(bench.solver(method, &whole).unwrap(), 150))
+                    Box::new(Rounds::new(bench.solver(&method, &whole).unwrap(), 150))
                 });
             }
             let rng = || stream(3, Purpose::Search);

@@ -1,22 +1,18 @@
-//! Settings: what the command line gives, completed and checked.
+//! Settings.
 
-use std::path::PathBuf;
-
-use clap::ValueEnum;
+use bilevel_core::catalogue;
+use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::{Args, Method};
-use crate::backend::BackendName;
+use super::Method;
 use crate::error::BenchError;
-use crate::methods::{Linear, Tuning};
-use crate::settings::{check_counts, check_positive, refuse};
+use crate::settings::{Common, Count, LowerLevel, Methods, Offered, Positive, refuse};
 
 /// What is learned.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProblemName {
     /// The weight decay of each layer of a network, on the embedded digits
-    #[default]
     Digits,
     /// The step size and the momentum of its training
     Rates,
@@ -30,64 +26,6 @@ pub enum ProblemName {
     Newsgroups,
 }
 
-/// How large a run is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Preset {
-    /// All of the data
-    Paper,
-    /// Minutes at most: a quarter of the calls, and of 20newsgroups the 5000 most frequent words
-    Small,
-}
-
-/// All settings of a run, as `settings.toml` has them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Settings {
-    /// What is learned.
-    pub problem: ProblemName,
-    /// The folder of the data.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data_dir: Option<PathBuf>,
-    /// The methods, in the order of the run.
-    #[serde(rename = "method")]
-    pub methods: Vec<Method>,
-    /// Oracle calls of each method.
-    pub calls: u64,
-    /// Steps T of each training.
-    pub steps: usize,
-    /// Lower step size.
-    pub step_size: f64,
-    /// Step size of x; Adam's, for methods along hypergradients.
-    pub learning_rate: f64,
-    /// The least entry of x in a search.
-    pub low: f64,
-    /// The greatest.
-    pub high: f64,
-    /// Rows of a batch.
-    pub batch: usize,
-    /// Words of 20newsgroups; none for all.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub words: Option<usize>,
-    /// How often the validation loss is measured.
-    pub rounds: usize,
-    /// The seed.
-    pub seed: u64,
-    /// The backend asked for.
-    pub backend: BackendName,
-}
-
-/// What suits a problem.
-struct Defaults {
-    methods: &'static [&'static str],
-    calls: u64,
-    steps: usize,
-    step_size: f64,
-    learning_rate: f64,
-    /// x in a search. Penalties above 2 over the step size would make the training diverge.
-    region: (f64, f64),
-    batch: usize,
-}
-
 impl ProblemName {
     /// The name on the command line.
     pub fn as_str(self) -> &'static str {
@@ -99,145 +37,113 @@ impl ProblemName {
             Self::Newsgroups => "20newsgroups",
         }
     }
+}
 
-    fn defaults(self) -> Defaults {
-        match self {
-            Self::Digits => Defaults {
-                methods: &["rad", "fad"],
-                calls: 10_000,
-                steps: 100,
-                step_size: 0.5,
-                learning_rate: 0.3,
-                region: (-10.0, 0.0),
-                batch: 500,
-            },
-            Self::Rates => Defaults {
-                methods: &["rad", "fad"],
-                calls: 5_000,
-                steps: 50,
-                step_size: 0.5,
-                learning_rate: 0.2,
-                region: (-5.0, 2.0),
-                batch: 500,
-            },
-            Self::Ridge => Defaults {
-                methods: &["cg", "rad"],
-                calls: 10_000,
-                steps: 200,
-                step_size: 0.15,
-                learning_rate: 0.2,
-                region: (-8.0, 2.0),
-                batch: 40,
-            },
-            Self::Ijcnn1 => Defaults {
-                methods: &["saba", "soba"],
-                calls: 60_000,
-                steps: 2_000,
-                step_size: 0.3,
-                learning_rate: 1.0,
-                region: (-10.0, 1.0),
-                batch: 256,
-            },
-            Self::Newsgroups => Defaults {
-                methods: &["soba", "srba"],
-                calls: 12_000,
-                steps: 1_000,
-                step_size: 20.0,
-                learning_rate: 20.0,
-                region: (-14.0, -4.0),
-                batch: 64,
-            },
+/// The settings of hyperparameter optimisation.
+#[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Settings {
+    /// What is learned
+    #[arg(long, value_enum)]
+    pub problem: ProblemName,
+    /// Methods, separated by commas, each perhaps with settings of its own, as cg(damping=0.1); or all
+    #[arg(long)]
+    pub method: Methods<Method>,
+    /// Oracle calls of each method, in calls of one batch
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
+    pub calls: u64,
+    #[command(flatten)]
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub lower: LowerLevel,
+    /// Step size of x; of Adam, for methods along hypergradients
+    #[arg(long)]
+    pub learning_rate: Positive,
+    /// The least entry of x
+    #[arg(long, allow_negative_numbers = true)]
+    pub low: f64,
+    /// The greatest entry of x
+    #[arg(long, allow_negative_numbers = true)]
+    pub high: f64,
+    /// Rows of a batch, for ijcnn1 and 20newsgroups
+    #[arg(long)]
+    pub batch: Count,
+    /// The words of 20newsgroups that are used, the most frequent ones [default: all 130107]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub words: Option<Count>,
+    /// How often the validation loss is measured
+    #[arg(long)]
+    pub evaluations: Count,
+    #[command(flatten)]
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub common: Common,
+}
+
+impl crate::settings::Settings for Settings {
+    type Method = Method;
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn common_mut(&mut self) -> &mut Common {
+        &mut self.common
+    }
+
+    fn methods(&self) -> &[Method] {
+        &self.method
+    }
+
+    fn check(&self) -> Result<(), BenchError> {
+        let rates = self.problem == ProblemName::Rates;
+        let fits = |method: &&Method| {
+            ["rad", "fad", "grid", "random"].iter().any(|name| method.is_called(name))
+        };
+        if let Some(other) = self.method.iter().find(|method| rates && !fits(method)) {
+            let cure = "the others do not differentiate in how y is trained";
+            return Err(refuse("--method", other.name(), "rad, fad, grid, random for rates", cure));
         }
+        if !(self.low.is_finite() && self.high.is_finite() && self.low < self.high) {
+            let found = format!("{} with --high {}", self.low, self.high);
+            return Err(refuse("--low", found, "a finite number below --high", "give another box"));
+        }
+        // A training must leave something to learn x with.
+        let steps = self.lower.lower_steps;
+        let least = (steps.get() as u64).saturating_mul(4);
+        if self.calls < least {
+            let expected = format!("at least {least}, four trainings of {steps} steps");
+            let cure = "give more calls, or fewer --lower-steps";
+            return Err(refuse("--calls", self.calls, &expected, cure));
+        }
+        Ok(())
     }
 }
 
 impl Settings {
-    /// Completes what the command line gives with what suits the problem.
-    ///
-    /// # Errors
-    /// If a setting is outside its range, or a method unknown. Whether the data is there is seen later.
-    pub fn new(args: &Args) -> Result<Self, BenchError> {
-        let common = &args.common;
-        let problem = args.problem.unwrap_or_default();
-        let defaults = problem.defaults();
-        let small = args.preset == Some(Preset::Small);
-        let names: Vec<&str> = match &args.methods[..] {
-            [] => defaults.methods.iter().copied().chain(["grid", "random"]).collect(),
-            [all] if all == "all" => Method::all().map(Method::name).collect(),
-            given => given.iter().map(String::as_str).collect(),
-        };
-        let words = args.words.or((small && problem == ProblemName::Newsgroups).then_some(5000));
-        let settings = Self {
-            problem,
-            data_dir: common.data_dir.clone(),
-            methods: names.into_iter().map(Method::named).collect::<Result<_, _>>()?,
-            calls: args.calls.unwrap_or(if small { defaults.calls / 4 } else { defaults.calls }),
-            steps: args.steps.unwrap_or(if small { defaults.steps / 4 } else { defaults.steps }),
-            step_size: args.step_size.unwrap_or(defaults.step_size),
-            learning_rate: args.learning_rate.unwrap_or(defaults.learning_rate),
-            low: defaults.region.0,
-            high: defaults.region.1,
-            batch: args.batch.unwrap_or(defaults.batch),
-            words,
-            rounds: args.rounds.unwrap_or(20),
-            seed: common.seed.unwrap_or(0),
-            backend: common.backend.unwrap_or(BackendName::Auto),
-        };
-        settings.check()?;
-        Ok(settings)
-    }
-
-    fn check(&self) -> Result<(), BenchError> {
-        check_counts(&[
-            ("--steps", self.steps),
-            ("--batch", self.batch),
-            ("--words", self.words.unwrap_or(1)),
-            ("--rounds", self.rounds),
-        ])?;
-        check_positive(&[
-            ("--step-size", self.step_size),
-            ("--learning-rate", self.learning_rate),
-        ])?;
-        let rates = self.problem == ProblemName::Rates;
-        let fits = |method: &&Method| ["rad", "fad", "grid", "random"].contains(&method.name());
-        if let Some(other) = self.methods.iter().find(|method| rates && !fits(method)) {
-            let cure = "the others do not differentiate in how y is trained";
-            return Err(refuse("--method", other.name(), "rad, fad, grid, random for rates", cure));
-        }
-        // A training must leave something to learn x with.
-        let least = 4 * self.steps as u64;
-        if self.calls < least {
-            let expected = format!("at least {least}, four trainings of {} steps", self.steps);
-            return Err(refuse(
-                "--calls",
-                self.calls,
-                &expected,
-                "give more calls, or fewer --steps",
-            ));
-        }
-        Ok(())
-    }
-
     /// Whether the lower level has one solution that does not depend on its start: the methods then go on from
     /// where they are.
     pub fn is_convex(&self) -> bool {
         !matches!(self.problem, ProblemName::Digits | ProblemName::Rates)
     }
 
-    /// What the table of methods makes of them, for a lower level in `batches` batches.
-    pub fn tuning(&self, batches: usize) -> Tuning {
-        // The Hessian of a network need not be positive definite.
-        let damping = if self.is_convex() { 0.0 } else { 0.1 };
-        Tuning {
-            upper: self.learning_rate,
-            whole: self.learning_rate,
-            lower: self.step_size,
-            steps: if self.is_convex() { 10 } else { self.steps },
-            truncated: self.steps.div_ceil(4).min(25),
+    /// What the catalogue of methods makes of them, for a lower level in `batches` batches.
+    pub fn of_methods(&self, batches: usize) -> catalogue::Settings {
+        let steps = self.lower.lower_steps.get();
+        catalogue::Settings {
+            learning_rate: self.learning_rate.get(),
+            step_size: self.lower.step_size.get(),
+            lower_steps: if self.is_convex() { 10 } else { steps },
+            truncated: steps.div_ceil(4).min(25),
             aggregation: 0.5,
-            linear: Linear { iterations: 20, tolerance: 1e-3, damping, warm: true },
+            solver_iterations: 20,
+            tolerance: 1e-3,
+            // The Hessian of a network need not be positive definite.
+            damping: if self.is_convex() { 0.0 } else { 0.1 },
+            warm_start: true,
             period: batches.max(2),
-            perturbation: 0.5,
+            ..catalogue::Settings::default()
         }
     }
 }

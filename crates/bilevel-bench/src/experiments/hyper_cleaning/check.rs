@@ -2,14 +2,15 @@
 
 use bilevel_core::{BilevelProblem, Error, Level};
 use bilevel_models::Classifier;
-use bilevel_program::{Layout, Report, Tolerances, Vector, check_within};
+use bilevel_program::{Layout, Tolerances, Vector, check_within};
 use burn::module::Module;
 use rand::Rng;
 
-use super::{HyperCleaning, Labelled, ModelName, Prepared, SampleWeights};
+use super::{HyperCleaning, Labelled, NetworkName, Prepared, SampleWeights};
 use crate::backend::flex_in_f64;
-use crate::data::{Purpose, stream};
 use crate::error::BenchError;
+use crate::experiments::Checked;
+use bilevel_data::{Purpose, stream};
 
 /// x and y as one module, so that the Hessian of a loss holds its mixed derivatives too.
 #[derive(Module, Debug)]
@@ -27,22 +28,22 @@ impl Prepared {
     /// # Errors
     /// If this process has already computed in f32 on flex: Burn fixes the precision once a process. If a
     /// loss cannot be recorded.
-    pub fn check(&self) -> Result<[(Level, Report); 2], BenchError> {
+    pub(super) fn derivatives(&self) -> Result<Checked, BenchError> {
         let device = flex_in_f64()?;
         let both = Both {
             x: SampleWeights::new(vec![0.0; self.parts.train.len()], &device),
-            y: self.settings.model.config(&self.parts.train).init(&device),
+            y: self.settings.network.config(&self.parts.train).init(&device),
         };
         // Zeros, where softmax regression starts, would hide much: a gradient that is zero there.
         let layout = Layout::of(&both);
-        let mut rng = stream(self.settings.seed, Purpose::Point);
+        let mut rng = stream(self.settings.common.seed, Purpose::Point);
         let values: Vec<f64> = (0..layout.size()).map(|_| rng.random_range(-0.5..0.5)).collect();
         let point = Vector::from_slice(&layout, &values, &device);
         let both = point.write_into(both);
 
-        let tolerances = match self.settings.model {
-            ModelName::Softmax => Tolerances::F64,
-            ModelName::Mlp => BETWEEN_KINKS,
+        let tolerances = match self.settings.network {
+            NetworkName::Softmax => Tolerances::F64,
+            NetworkName::Mlp => BETWEEN_KINKS,
         };
         let losses = [(Level::Upper, &self.parts.validation), (Level::Lower, &self.parts.train)];
         let [upper, lower] = losses.map(|(level, samples)| {
@@ -57,6 +58,6 @@ impl Prepared {
             let what = format!("the {level} loss");
             Ok::<_, BenchError>((level, report.map_err(|error| Error::Trace { what, error })?))
         });
-        Ok([upper?, lower?])
+        Ok(vec![upper?, lower?])
     }
 }

@@ -9,8 +9,8 @@
 //! with l the cross-entropy of a classifier y. A sample is called wrong where its weight sigmoid(x_i) is
 //! below one half; the mask of wrong labels is kept aside, and only the report sees it.
 //!
-//! Baselines are points of the same problem: `noisy` trains with all weights 1, `oracle` with weight 1
-//! on the right labels and 0 on the wrong ones.
+//! Baselines are points of the same problem: `noisy` trains with all weights 1, `clean-labels` with
+//! weight 1 on the right labels and 0 on the wrong ones.
 //!
 //! Source: L. Franceschi et al., "Forward and reverse gradient-based hyperparameter optimization", 2017;
 //! protocol of R. Liu et al., "A generic first-order algorithmic framework for bi-level programming
@@ -21,15 +21,11 @@
 //! T steps of gradient descent, for `bda` by T steps down both losses, for `iaptt` and `ia-gm` from the start
 //! that was learned.
 
-mod args;
 mod check;
-mod method;
 mod problem;
 mod run;
 mod settings;
 
-pub use args::Args;
-pub use method::Method;
 pub use problem::{HyperCleaning, Labelled, SampleWeights};
-pub use run::{Prepared, prepare};
-pub use settings::{ModelName, Preset, Settings};
+pub use run::Prepared;
+pub use settings::{Method, NetworkName, Settings};

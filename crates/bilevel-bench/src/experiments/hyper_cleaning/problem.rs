@@ -5,7 +5,7 @@ use bilevel_models::{Classifier, cross_entropy};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 
-use crate::data::Dataset;
+use bilevel_data::Dataset;
 
 /// The problem; see the [module](super).
 #[derive(Clone, Copy, Debug)]

@@ -1,5 +1,6 @@
 //! Running the methods and measuring them.
 
+use bilevel_core::catalogue::{self, At, Made};
 use bilevel_core::{
     AutodiffOracle, BurnOptimizer, Descent, FullBatch, HypergradientSolver, JointSolver, Level,
     Oracle, Samples, Solver, Stage, Start, Status,
@@ -10,14 +11,14 @@ use burn::optim::AdamConfig;
 use burn::tensor::Device;
 
 use super::{HyperCleaning, Labelled, Method, SampleWeights, Settings};
-use crate::backend::run_on;
-use crate::data::noise::{Corrupted, Detection, corrupt_labels};
-use crate::data::split::{Parts, SplitSizes, split};
-use crate::data::{Dataset, Purpose, digits, mnist, stream};
 use crate::error::BenchError;
-use crate::experiments::{Experiment, Run, Trial};
-use crate::methods::{self, Point, Tuning, contenders};
+use crate::experiments::{Checked, Experiment, Run, Trial};
 use crate::report::{MethodReport, StepRecord};
+use crate::settings::{Catalogued, Offered, refuse};
+use bilevel_data::Digest;
+use bilevel_data::noise::{Corrupted, Detection, corrupt_labels};
+use bilevel_data::split::{Parts, SplitSizes, split};
+use bilevel_data::{Dataset, Purpose, digits, mnist, stream};
 
 /// Test samples that are judged at once.
 const TEST_PART: usize = 2000;
@@ -32,36 +33,43 @@ pub struct Prepared {
     corrupted: Corrupted,
 }
 
-/// Reads, splits and corrupts the data, and asks whether the backend is there.
-///
-/// # Errors
-/// If the data, the backend or a setting cannot be used.
-pub fn prepare(settings: Settings) -> Result<Prepared, BenchError> {
-    settings.backend.resolve()?;
-    let set = match &settings.data_dir {
-        None => digits::load()?,
-        Some(dir) => mnist::read_dir(dir)?.pooled()?,
-    };
-    let sizes = SplitSizes { train: settings.train, validation: settings.validation };
-    let mut parts = split(&set, sizes, settings.seed)?.apply(&set)?;
-    let rng = &mut stream(settings.seed, Purpose::Noise);
-    let corrupted =
-        corrupt_labels(parts.train.labels(), parts.train.classes(), settings.noise, rng)?;
-    parts.train = parts.train.with_labels(corrupted.labels.clone())?;
-    Ok(Prepared { settings, parts, corrupted })
-}
-
 impl Experiment for Prepared {
-    fn run(self: Box<Self>, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
-        run_on(self.settings.backend, |device| self.on(device, run))?
-    }
-}
+    const NAME: &'static str = "hyper-cleaning";
+    const ABOUT: &'static str = "Find the wrong labels of a training set: one weight a sample, learned on clean validation data";
+    const DEFAULTS: &'static str =
+        include_str!("../../../../../assets/presets/hyper-cleaning.toml");
+    type Settings = Settings;
 
-impl Prepared {
-    fn on(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
+    fn read(settings: Settings) -> Result<Self, BenchError> {
+        let set = match &settings.common.data_dir {
+            None => digits::load()?,
+            Some(dir) => mnist::read_dir(dir)?.pooled()?,
+        };
+        let sizes = SplitSizes {
+            train: settings.split.train.get(),
+            validation: settings.split.validation.get(),
+        };
+        let seed = settings.common.seed;
+        let mut parts = split(&set, sizes, seed)?.apply(&set)?;
+        let rng = &mut stream(seed, Purpose::Noise);
+        let (labels, classes) = (parts.train.labels(), parts.train.classes());
+        let corrupted = corrupt_labels(labels, classes, settings.noise.get(), rng)?;
+        parts.train = parts.train.with_labels(corrupted.labels.clone())?;
+        Ok(Self { settings, parts, corrupted })
+    }
+
+    fn feed(&self, to: &mut blake3::Hasher) {
+        self.parts.feed(to);
+    }
+
+    fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
         let bench = Bench::new(self, device);
-        let methods = self.settings.methods.iter();
-        methods.map(|&method| run.method(method.name(), |trial| bench.run(method, trial))).collect()
+        let methods = self.settings.method.iter();
+        methods.map(|method| run.method(&method.name(), |trial| bench.run(method, trial))).collect()
+    }
+
+    fn check(&self) -> Result<Option<Checked>, BenchError> {
+        self.derivatives().map(Some)
     }
 }
 
@@ -70,7 +78,7 @@ type CleaningOracle = AutodiffOracle<HyperCleaning, FullBatch<Labelled>>;
 /// The data on a device, and what all methods share.
 struct Bench<'a> {
     settings: &'a Settings,
-    tuning: Tuning,
+    of_methods: catalogue::Settings,
     /// Which labels are wrong: only the report sees it.
     wrong: &'a [bool],
     device: Device,
@@ -93,32 +101,35 @@ impl<'a> Bench<'a> {
         let data = FullBatch { upper: labelled(validation), lower: labelled(train) };
         Self {
             settings,
-            tuning: settings.tuning(),
+            of_methods: settings.of_methods(),
             wrong: &corrupted.wrong,
             data,
             test: labelled(test),
-            classifier: settings.model.config(train),
+            classifier: settings.network.config(train),
             device,
         }
     }
 
     /// One method, from the same start as all others.
-    fn run(&self, method: Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
-        self.device.seed(self.settings.seed);
-        let logits = match method.name() {
-            "noisy" => vec![SURE; self.wrong.len()],
-            "oracle" => self.wrong.iter().map(|&wrong| if wrong { -SURE } else { SURE }).collect(),
-            _ => vec![0.0; self.wrong.len()],
+    fn run(&self, method: &Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
+        self.device.seed(self.settings.common.seed);
+        let logits = match method {
+            Method::Noisy => vec![SURE; self.wrong.len()],
+            Method::CleanLabels => {
+                self.wrong.iter().map(|&wrong| if wrong { -SURE } else { SURE }).collect()
+            }
+            Method::Bilevel(_) => vec![0.0; self.wrong.len()],
         };
         let x = SampleWeights::new(logits, &self.device);
         let y = self.classifier.init(&self.device);
         let oracle = AutodiffOracle::new(HyperCleaning, &x, &y, self.data.clone())?;
-        trial.report.baseline = method.is_baseline();
-        let learned = if method.is_baseline() {
-            let descent = methods::descent(&self.tuning)?;
-            Learned { x: oracle.upper_start(), descent, start: oracle.lower_start() }
-        } else {
-            self.learn(method, &x, &oracle, trial)?
+        let learned = match method {
+            Method::Bilevel(method) => self.learn(method, &x, &oracle, trial)?,
+            Method::Noisy | Method::CleanLabels => {
+                trial.report.baseline = true;
+                let descent = self.of_methods.descent()?;
+                Learned { x: oracle.upper_start(), descent, start: oracle.lower_start() }
+            }
         };
         self.train(&learned, &oracle, trial)
     }
@@ -126,39 +137,42 @@ impl<'a> Bench<'a> {
     /// The weights, by a bilevel method.
     fn learn(
         &self,
-        method: Method,
+        method: &Catalogued,
         module: &SampleWeights,
         oracle: &CleaningOracle,
         trial: &mut Trial<'_>,
     ) -> Result<Learned, BenchError> {
         let settings = self.settings;
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
-        let contender = contenders().into_iter().find(|c| c.name == method.name());
-        let contender = contender.expect("every method that is no baseline is in the table");
-        let point = Point { x: &x, y: &y };
-        match (contender.make)(&self.tuning, &point, settings.seed)? {
-            methods::Method::Hypergradient(method) => {
-                let upper =
-                    BurnOptimizer::new(AdamConfig::new().build(), module, settings.learning_rate)?;
+        let of_methods = method.settings(&self.of_methods);
+        let of_methods = of_methods.map_err(|error| {
+            refuse("--method", method.name(), &error, "correct the settings in parentheses")
+        })?;
+        let at = At { x: &x, y: &y, seed: settings.common.seed };
+        let entry = method.entry;
+        match entry.make(&of_methods, &at)? {
+            Made::Hypergradient(method) => {
+                let rate = settings.upper.learning_rate.get();
+                let upper = BurnOptimizer::new(AdamConfig::new().build(), module, rate)?;
                 let start = match method.differentiates_start() {
-                    true => Start::Learned { step_size: settings.step_size },
+                    true => Start::Learned { step_size: of_methods.step_size },
                     false => Start::Fixed,
                 };
                 let solver = HypergradientSolver::new(oracle, method, upper, x, y);
                 let mut solver = solver.with_start(start);
                 self.drive(&mut solver, oracle, trial)?;
-                let descent = match contender.name {
-                    "bda" => methods::aggregated(&self.tuning)?,
-                    _ => methods::descent(&self.tuning)?,
+                let descent = match entry.name {
+                    "bda" => of_methods.aggregated()?,
+                    _ => of_methods.descent()?,
                 };
                 let start = solver.lower_start().clone();
                 Ok(Learned { x: solver.x().clone(), descent, start })
             }
-            methods::Method::Joint(method) => {
+            Made::Joint(method) => {
                 let start = y.clone();
                 let mut solver = JointSolver::new(oracle, method, x, y)?;
                 self.drive(&mut solver, oracle, trial)?;
-                let descent = methods::descent(&self.tuning)?;
+                let descent = of_methods.descent()?;
                 Ok(Learned { x: solver.x().clone(), descent, start })
             }
         }
@@ -170,8 +184,8 @@ impl<'a> Bench<'a> {
         oracle: &CleaningOracle,
         trial: &mut Trial<'_>,
     ) -> Result<(), BenchError> {
-        let seed = (self.settings.seed, self.device.clone());
-        trial.drive(solver, self.settings.upper_steps, seed, |x, progress| {
+        let seed = (self.settings.common.seed, self.device.clone());
+        trial.drive(solver, self.settings.upper.upper_steps.get(), seed, |x, progress| {
             self.judge(oracle, progress.solver.y(), self.detection(oracle, x))
         })?;
         Ok(())

@@ -1,40 +1,28 @@
 //! The methods of this experiment.
 
 use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
+
+use crate::settings::offered;
 
 /// A method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Method {
-    /// Baseline: train on the right labels and on the validation set
-    Oracle,
-    /// Baseline: train on the validation set
+    /// baseline: trained on the right labels and on the validation set
+    #[value(alias = "oracle")]
+    CleanLabels,
+    /// baseline: trained on the validation set
     ValOnly,
-    /// Baseline: train on all labels, wrong ones included
+    /// baseline: trained on all labels, wrong ones included
     TrainVal,
-    /// The lower gradient as a penalty
+    /// the lower gradient as a penalty
     Penalty,
-    /// Implicit function theorem, by gradient descent on the linear system
+    /// implicit function theorem, by gradient descent on the linear system
     ApproxGrad,
-    /// Back through all lower steps (reverse mode)
+    /// back through all lower steps (reverse mode)
     Rad,
 }
 
-impl Method {
-    /// What a run does where nothing is said: the columns of the paper's table.
-    pub const DEFAULT: [Self; 5] =
-        [Self::Oracle, Self::ValOnly, Self::TrainVal, Self::ApproxGrad, Self::Penalty];
-
-    /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Oracle => "oracle",
-            Self::ValOnly => "val-only",
-            Self::TrainVal => "train-val",
-            Self::Penalty => "penalty",
-            Self::ApproxGrad => "approx-grad",
-            Self::Rad => "rad",
-        }
-    }
-}
+offered!(Method, {
+    Self::Penalty => &["gamma"],
+    Self::ApproxGrad => &["solver-rate", "solver-iterations", "damping"],
+});

@@ -11,7 +11,7 @@
 //!
 //! | method | what |
 //! |---|---|
-//! | `oracle` | baseline: trained on the right labels of the training set and on the validation set |
+//! | `clean-labels` | baseline: trained on the right labels of the training set and on the validation set |
 //! | `val-only` | baseline: trained on the validation set |
 //! | `train-val` | baseline: trained on all labels, wrong ones included |
 //! | `penalty` | [`Penalty`](bilevel_core::Penalty), T steps of y on fresh batches between two steps of x |
@@ -23,14 +23,12 @@
 //! stand in a supplement that we have not seen: they are choices of ours, and y is moved by gradient descent and
 //! not by Adam.
 
-mod args;
 mod method;
 mod problem;
 mod run;
 mod settings;
 
-pub use args::Args;
 pub use method::Method;
 pub use problem::{Importance, TrainingBatch};
-pub use run::{Prepared, prepare};
-pub use settings::{ModelName, Preset, Settings};
+pub use run::Prepared;
+pub use settings::{NetworkName, Settings};

@@ -4,9 +4,9 @@ use bilevel_core::{Batch, BilevelProblem};
 use bilevel_models::ImageClassifier;
 use burn::tensor::{Device, Int, Tensor};
 
-use crate::data::loader::ImageBatch;
 use crate::experiments::hyper_cleaning::SampleWeights;
 use crate::experiments::images::{integers, losses};
+use bilevel_data::loader::ImageBatch;
 
 /// The problem; see the [module](super).
 #[derive(Clone, Copy, Debug)]

@@ -9,16 +9,17 @@ use burn::tensor::Device;
 use rand::seq::SliceRandom;
 
 use super::{Importance, Method, Settings, TrainingBatch};
-use crate::backend::run_on;
-use crate::data::loader::ImageBatch;
-use crate::data::noise::{Corrupted, Detection, corrupt_labels};
-use crate::data::split::Parts;
-use crate::data::{Dataset, Purpose, stream};
 use crate::error::BenchError;
 use crate::experiments::hyper_cleaning::SampleWeights;
 use crate::experiments::images::{batches, divide, on_device, read, share_right, train};
 use crate::experiments::{Experiment, Run, Trial};
 use crate::report::{MethodReport, StepRecord};
+use crate::settings::Offered;
+use bilevel_data::Digest;
+use bilevel_data::loader::ImageBatch;
+use bilevel_data::noise::{Corrupted, Detection, corrupt_labels};
+use bilevel_data::split::Parts;
+use bilevel_data::{Dataset, Purpose, stream};
 
 /// How often a run looks at the test set: it is large, and a step is short.
 const LOOKS: usize = 50;
@@ -33,37 +34,38 @@ pub struct Prepared {
     corrupted: Corrupted,
 }
 
-/// Reads, divides and corrupts the data, and asks whether the backend is there.
-///
-/// # Errors
-/// If the data, the backend or a setting cannot be used.
-pub fn prepare(settings: Settings) -> Result<Prepared, BenchError> {
-    settings.backend.resolve()?;
-    let sets = read(settings.data_dir.as_deref())?;
-    let mut parts = divide(sets, settings.train, settings.validation, settings.seed)?;
-    let rng = &mut stream(settings.seed, Purpose::Noise);
-    let corrupted =
-        corrupt_labels(parts.train.labels(), parts.train.classes(), settings.noise, rng)?;
-    parts.train = parts.train.with_labels(corrupted.labels.clone())?;
-    Ok(Prepared { settings, parts, corrupted })
-}
-
 impl Experiment for Prepared {
-    fn run(self: Box<Self>, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
-        run_on(self.settings.backend, |device| self.on(device, run))?
-    }
-}
+    const NAME: &'static str = "importance";
+    const ABOUT: &'static str = "Hyper-cleaning on batches with a convolutional network, by methods that move weights and network together";
+    const DEFAULTS: &'static str = include_str!("../../../../../assets/presets/importance.toml");
+    type Settings = Settings;
 
-impl Prepared {
-    fn on(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
+    fn read(settings: Settings) -> Result<Self, BenchError> {
+        let sets = read(settings.common.data_dir.as_deref())?;
+        let (split, seed) = (&settings.split, settings.common.seed);
+        let mut parts = divide(sets, split.train.get(), split.validation.get(), seed)?;
+        let rng = &mut stream(seed, Purpose::Noise);
+        let (labels, classes) = (parts.train.labels(), parts.train.classes());
+        let corrupted = corrupt_labels(labels, classes, settings.noise.get(), rng)?;
+        parts.train = parts.train.with_labels(corrupted.labels.clone())?;
+        Ok(Self { settings, parts, corrupted })
+    }
+
+    fn feed(&self, to: &mut blake3::Hasher) {
+        self.parts.feed(to);
+    }
+
+    fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
         let bench = Bench {
             prepared: self,
             settings: &self.settings,
             test: on_device(&self.parts.test, &device),
             device,
         };
-        let methods = self.settings.methods.iter();
-        methods.map(|&method| run.method(method.name(), |trial| bench.run(method, trial))).collect()
+        let methods = self.settings.method.iter();
+        methods
+            .map(|&method| run.method(&method.name(), |trial| bench.run(method, trial)))
+            .collect()
     }
 }
 
@@ -87,23 +89,23 @@ impl Bench<'_> {
         match method {
             Method::ValOnly => self.baseline(validation.clone(), trial),
             Method::TrainVal => self.baseline(train.clone().join(validation.clone())?, trial),
-            Method::Oracle => self.baseline(right()?.join(validation.clone())?, trial),
+            Method::CleanLabels => self.baseline(right()?.join(validation.clone())?, trial),
             Method::Penalty | Method::ApproxGrad | Method::Rad => self.learn(method, trial),
         }
     }
 
     /// The network with the same first weights for every method.
     fn network(&self) -> ImageClassifier {
-        self.device.seed(self.settings.seed);
-        self.settings.model.config(&self.prepared.parts.train).init(&self.device)
+        self.device.seed(self.settings.common.seed);
+        self.settings.network.config(&self.prepared.parts.train).init(&self.device)
     }
 
     /// As many steps as a bilevel method makes in y, on `set` in random order.
     fn baseline(&self, set: Dataset, trial: &mut Trial<'_>) -> Result<(), BenchError> {
         let mut order: Vec<usize> = (0..set.len()).collect();
-        order.shuffle(&mut stream(self.settings.seed, Purpose::Batches));
-        let batches = batches(&set.select(&order)?, self.settings.batch, &self.device)?;
-        let steps = self.settings.upper_steps * self.settings.steps;
+        order.shuffle(&mut stream(self.settings.common.seed, Purpose::Batches));
+        let batches = batches(&set.select(&order)?, self.settings.batch.get(), &self.device)?;
+        let steps = self.settings.upper.upper_steps.get() * self.settings.lower.lower_steps.get();
         trial.report.baseline = true;
         let network = self.network();
         let network = trial.timed(|| train(network, &batches, (steps, BASELINE_RATE), 0.0))?;
@@ -114,8 +116,10 @@ impl Bench<'_> {
 
     /// The weights and the network, by a bilevel method.
     fn learn(&self, method: Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
-        let Settings { batch, steps, step_size, learning_rate, gamma, .. } = *self.settings;
-        let Settings { linear_rate, linear_steps, damping, .. } = *self.settings;
+        let Settings { lower, upper, .. } = self.settings;
+        let (steps, step_size) = (lower.lower_steps.get(), lower.step_size.get());
+        let (batch, learning_rate) = (self.settings.batch.get(), upper.learning_rate.get());
+        let gamma = self.settings.gamma.get();
         let Parts { train, validation, .. } = &self.prepared.parts;
         let module = SampleWeights::new(vec![0.0; train.len()], &self.device);
         let level = |set| {
@@ -130,8 +134,11 @@ impl Bench<'_> {
         let descent = |steps| Descent::new(Gd::new(step_size)?, steps);
         let method: Box<dyn JointMethod> = match method {
             Method::ApproxGrad => {
-                let solver = ApproxGrad::adam(linear_rate, linear_steps, SOLVED)?;
-                let implicit = Implicit::new(descent(1)?, solver.with_damping(damping)?);
+                let Settings { solver_rate, solver_iterations, damping, .. } = self.settings;
+                let (rate, iterations) = (solver_rate.get(), solver_iterations.get());
+                let solver = ApproxGrad::adam(rate, iterations, SOLVED)?;
+                let solver = solver.with_damping(damping.get())?;
+                let implicit = Implicit::new(descent(1)?, solver);
                 let rates = rates(step_size.into())?;
                 Box::new(OnBatches::new(implicit.with_warm_start(), rates, steps)?)
             }
@@ -147,7 +154,7 @@ impl Bench<'_> {
             }
         };
         let [upper, lower] = [Level::Upper, Level::Lower].map(|level| oracle.batches(level));
-        let sampler = Sampler::epochs(upper, lower, self.settings.seed)?;
+        let sampler = Sampler::epochs(upper, lower, self.settings.common.seed)?;
         let mut solver = JointSolver::new(&oracle, method, x, y)?.with_sampler(sampler);
         self.drive(&mut solver, &oracle, trial)
     }
@@ -158,8 +165,8 @@ impl Bench<'_> {
         oracle: &ImportanceOracle,
         trial: &mut Trial<'_>,
     ) -> Result<(), BenchError> {
-        let steps = self.settings.upper_steps;
-        let seed = (self.settings.seed, self.device.clone());
+        let steps = self.settings.upper.upper_steps.get();
+        let seed = (self.settings.common.seed, self.device.clone());
         let every = steps.div_ceil(LOOKS);
         trial.drive(solver, steps, seed, |_, progress| {
             if progress.step % every > 0 && progress.step < steps {

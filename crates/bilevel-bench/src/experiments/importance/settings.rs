@@ -1,23 +1,21 @@
-//! Settings: what the command line gives, completed and checked.
-
-use std::path::PathBuf;
+//! Settings.
 
 use bilevel_models::{
     ClassifierConfig, CnnConfig, ImageClassifierConfig, MlpConfig, SoftmaxRegressionConfig,
 };
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::{Args, Method};
-use crate::backend::BackendName;
-use crate::data::Dataset;
-use crate::error::BenchError;
-use crate::settings::{check_counts, check_not_negative, check_positive, check_share};
+use super::Method;
+use crate::settings::{
+    Common, Count, LowerLevel, Methods, NonNegative, Positive, Share, Split, UpperLevel,
+};
+use bilevel_data::Dataset;
 
 /// A network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum ModelName {
+pub enum NetworkName {
     /// Softmax regression
     Softmax,
     /// One hidden layer of 128 ReLU units
@@ -28,7 +26,7 @@ pub enum ModelName {
     Small,
 }
 
-impl ModelName {
+impl NetworkName {
     /// The network for samples like those of `set`.
     pub fn config(self, set: &Dataset) -> ImageClassifierConfig {
         let (features, classes) = (set.features(), set.classes());
@@ -48,111 +46,64 @@ impl ModelName {
     }
 }
 
-/// Sizes and steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Preset {
-    /// The sizes of the paper: all 60000 of MNIST, 1000 of them clean
-    Paper,
-    /// 5000 and 500 samples and a small network: minutes on two cores
-    Small,
-}
-
-/// All settings of a run, as `settings.toml` has them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+/// The settings of importance learning.
+#[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Settings {
-    /// The folder of the data; none for the embedded digits.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data_dir: Option<PathBuf>,
-    /// The methods, in the order of the run.
-    #[serde(rename = "method")]
-    pub methods: Vec<Method>,
-    /// The network.
-    pub model: ModelName,
-    /// Share of training labels made wrong.
-    pub noise: f64,
-    /// Training samples.
-    pub train: usize,
-    /// Validation samples.
-    pub validation: usize,
-    /// Samples of a batch.
-    pub batch: usize,
-    /// Lower steps T between two upper steps.
-    pub steps: usize,
-    /// Upper steps.
-    pub upper_steps: usize,
-    /// Lower step size.
-    pub step_size: f64,
-    /// Step size of a logit, per sample of a batch.
-    pub learning_rate: f64,
-    /// The first penalty.
-    pub gamma: f64,
-    /// Step size of the linear system, by Adam.
-    pub linear_rate: f64,
-    /// Its iterations at each upper step.
-    pub linear_steps: usize,
-    /// The damping of a Hessian that is not positive definite.
-    pub damping: f64,
-    /// The seed.
-    pub seed: u64,
-    /// The backend asked for.
-    pub backend: BackendName,
+    /// Methods, separated by commas, or all
+    #[arg(long)]
+    pub method: Methods<Method>,
+    /// The network
+    #[arg(long, value_enum)]
+    pub network: NetworkName,
+    /// Share of training labels that are made wrong
+    #[arg(long)]
+    pub noise: Share,
+    #[command(flatten)]
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub split: Split,
+    /// Samples of a batch
+    #[arg(long)]
+    pub batch: Count,
+    #[command(flatten)]
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub lower: LowerLevel,
+    #[command(flatten)]
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub upper: UpperLevel,
+    /// The first penalty of penalty
+    #[arg(long)]
+    pub gamma: Positive,
+    /// Step size of the linear system of approx-grad, by Adam
+    #[arg(long)]
+    pub solver_rate: Positive,
+    /// Iterations of that system at each upper step
+    #[arg(long)]
+    pub solver_iterations: Count,
+    /// Damping of that system
+    #[arg(long)]
+    pub damping: NonNegative,
+    #[command(flatten)]
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub common: Common,
 }
 
-impl Settings {
-    /// Completes what the command line gives.
-    ///
-    /// # Errors
-    /// If a setting is outside its range. Whether the data has enough samples is seen later.
-    pub fn new(args: &Args) -> Result<Self, BenchError> {
-        let common = &args.common;
-        let preset = args.preset.or(common.data_dir.as_ref().map(|_| Preset::Small));
-        let (model, [train, validation, batch], upper_steps) = match preset {
-            None => (ModelName::Small, [1000, 100, 100], 100),
-            Some(Preset::Small) => (ModelName::Small, [5000, 500, 100], 250),
-            Some(Preset::Paper) => (ModelName::Cnn, [59_000, 1000, 200], 3000),
-        };
-        let methods =
-            if args.methods.is_empty() { Method::DEFAULT.to_vec() } else { args.methods.clone() };
-        let settings = Self {
-            data_dir: common.data_dir.clone(),
-            methods,
-            model: args.model.unwrap_or(model),
-            noise: args.noise.unwrap_or(0.25),
-            train: args.train.unwrap_or(train),
-            validation: args.validation.unwrap_or(validation),
-            batch: args.batch.unwrap_or(batch),
-            steps: args.steps.unwrap_or(20),
-            upper_steps: args.upper_steps.unwrap_or(upper_steps),
-            step_size: args.step_size.unwrap_or(0.1),
-            learning_rate: args.learning_rate.unwrap_or(5.0),
-            gamma: args.gamma.unwrap_or(0.3),
-            linear_rate: args.linear_rate.unwrap_or(1e-3),
-            linear_steps: args.linear_steps.unwrap_or(20),
-            damping: args.damping.unwrap_or(0.01),
-            seed: common.seed.unwrap_or(0),
-            backend: common.backend.unwrap_or(BackendName::Auto),
-        };
-        settings.check()?;
-        Ok(settings)
+impl crate::settings::Settings for Settings {
+    type Method = Method;
+
+    fn common(&self) -> &Common {
+        &self.common
     }
 
-    fn check(&self) -> Result<(), BenchError> {
-        check_counts(&[
-            ("--train", self.train),
-            ("--validation", self.validation),
-            ("--batch", self.batch),
-            ("--steps", self.steps),
-            ("--upper-steps", self.upper_steps),
-            ("--linear-steps", self.linear_steps),
-        ])?;
-        check_not_negative("--damping", self.damping, "0.01 is common")?;
-        check_positive(&[
-            ("--step-size", self.step_size),
-            ("--learning-rate", self.learning_rate),
-            ("--gamma", self.gamma),
-            ("--linear-rate", self.linear_rate),
-        ])?;
-        check_share("--noise", self.noise, "0.25 and 0.5 are the paper's")
+    fn common_mut(&mut self) -> &mut Common {
+        &mut self.common
+    }
+
+    fn methods(&self) -> &[Method] {
+        &self.method
     }
 }

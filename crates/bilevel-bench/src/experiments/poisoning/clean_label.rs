@@ -10,8 +10,6 @@ use burn::tensor::{DType, Device, Int, Shape, Tensor, TensorData};
 use super::method::{Allowed, Modules, solver};
 use super::run::{Prepared, retrained};
 use super::{Goal, Method, PoisonBatch, Poisoning, Poisons, Representation, Settings};
-use crate::data::Dataset;
-use crate::data::loader::ImageBatch;
 use crate::error::BenchError;
 use crate::experiments::images::{batches, integers, on_device, train};
 use crate::experiments::run::ends_method;
@@ -20,6 +18,9 @@ use crate::report::MethodReport;
 use crate::report::convergence::{Axis, Chart, Curve, svg};
 use crate::report::folder::RunFolder;
 use crate::report::pictures::{Row, pictures};
+use crate::settings::Offered;
+use bilevel_data::Dataset;
+use bilevel_data::loader::ImageBatch;
 
 /// Steps of Adam of the network whose representation is seen, and their learning rate.
 const TRAINING: (usize, f64) = (500, 1e-3);
@@ -61,8 +62,8 @@ impl<'a> CleanLabel<'a> {
     pub fn new(prepared: &'a Prepared, device: Device) -> Result<Self, BenchError> {
         let Prepared { settings, parts, others, .. } = prepared;
         let others = others.as_ref().expect("clean-label has other classes");
-        device.seed(settings.seed);
-        let network = settings.model.config(others).init(&device);
+        device.seed(settings.common.seed);
+        let network = settings.network.config(others).init(&device);
         let network = train(network, &batches(others, BATCH, &device)?, TRAINING, 0.0)?;
         let ImageBatch { images, labels } = on_device(&parts.train, &device);
         let features = network.features(images);
@@ -101,13 +102,13 @@ impl<'a> CleanLabel<'a> {
             let base = others.min_by(|&a, &b| apart(a, target).total_cmp(&apart(b, target)))?;
             Some(Pair { target, base })
         };
-        Ok(right.iter().filter_map(pair).take(self.settings.targets).collect())
+        Ok(right.iter().filter_map(pair).take(self.settings.targets.get()).collect())
     }
 
     pub fn run(&self, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
-        let methods = self.settings.methods.iter();
+        let methods = self.settings.method.iter();
         let reports: Vec<MethodReport> = methods
-            .map(|&method| run.method(method.name(), |trial| self.attack(method, trial)))
+            .map(|&method| run.method(&method.name(), |trial| self.attack(method, trial)))
             .collect::<Result<_, _>>()?;
         draw_success(self.settings, self.pairs.len(), &reports, run.folder())?;
         Ok(reports)
@@ -115,7 +116,7 @@ impl<'a> CleanLabel<'a> {
 
     /// Attacks one target after the other, under each bound until one is enough.
     fn attack(&self, method: Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
-        let epsilons = &self.settings.epsilons;
+        let epsilons = &self.settings.bounds();
         let bar = trial.bar(self.pairs.len());
         let (done, mut successes) = match trial.kept() {
             Some((done, kept)) => (done, taken(kept, done, self.pool.features())?),
@@ -148,7 +149,7 @@ impl<'a> CleanLabel<'a> {
 
     /// What the table and the summary say.
     fn report(&self, successes: &[Success], report: &mut MethodReport) {
-        let (epsilons, attacked) = (&self.settings.epsilons, self.pairs.len());
+        let (epsilons, attacked) = (&self.settings.bounds(), self.pairs.len());
         let of_success: usize = successes.iter().map(|success| success.bound + 1).sum();
         let attacks = of_success + (attacked - successes.len()) * epsilons.len();
         let status = format!("{} of {attacked} targets", successes.len());
@@ -191,15 +192,16 @@ impl<'a> CleanLabel<'a> {
         let config = SoftmaxRegressionConfig::new(self.features.dims()[1], 2);
         let modules = Modules { x: Poisons::new(base.zeros_like()), y: config.init(&self.device) };
         let (weight, rate) = match method {
-            Method::Collision => (1.0, self.settings.collision_rate),
-            _ => (self.settings.collision, self.settings.learning_rate),
+            Method::Collision => (1.0, self.settings.collision_rate.get()),
+            _ => (self.settings.collision.get(), self.settings.upper.learning_rate.get()),
         };
-        let problem = Poisoning { goal: Goal::Targeted(weight), decay: self.settings.decay };
+        let problem = Poisoning { goal: Goal::Targeted(weight), decay: self.settings.decay.get() };
         let oracle = AutodiffOracle::new(problem, &modules.x, &modules.y, data)?;
         let near = Allowed::Near(epsilon);
         let mut solver = solver(method, &oracle, &modules, near, rate, self.settings)?;
-        let seed = (self.settings.seed, self.device.clone());
-        let executor = Executor::new(self.settings.upper_steps)?.with_seed(seed.0, seed.1);
+        let seed = (self.settings.common.seed, self.device.clone());
+        let executor =
+            Executor::new(self.settings.upper.upper_steps.get())?.with_seed(seed.0, seed.1);
         let outcome = executor.run(&mut *solver);
         *cost = *cost + oracle.cost();
         outcome?;
@@ -223,7 +225,7 @@ impl<'a> CleanLabel<'a> {
             features = Tensor::cat(vec![features, self.representation.of(poison)], 0);
             labels = Tensor::cat(vec![labels, given], 0);
         }
-        retrained(features, labels, 2, self.settings.decay)
+        retrained(features, labels, 2, self.settings.decay.get())
     }
 
     /// A sample of the pool, `[1, channels, height, width]`.
@@ -338,12 +340,12 @@ fn draw_success(
     folder: &RunFolder,
 ) -> Result<(), BenchError> {
     let curve = |report: &MethodReport| {
-        let points = settings.epsilons.iter();
-        let points = points.filter_map(|&at| Some((at, *report.figures.get(&figure(at))?)));
+        let points = settings.epsilon.iter().map(|bound| bound.get());
+        let points = points.filter_map(|at| Some((at, *report.figures.get(&figure(at))?)));
         Curve { label: report.name.clone(), points: points.collect(), band: Vec::new() }
     };
     let chart = Chart {
-        title: format!("clean-label poisoning of {targets} targets, seed {}", settings.seed),
+        title: format!("clean-label poisoning of {targets} targets, seed {}", settings.common.seed),
         axis: Axis::Linear("bound of the poison's distance from its base"),
         quantity: Axis::Linear("targets misclassified, %"),
         curves: reports.iter().map(curve).collect(),

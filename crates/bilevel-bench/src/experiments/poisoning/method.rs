@@ -7,45 +7,35 @@ use bilevel_core::{
 };
 use bilevel_models::SoftmaxRegression;
 use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
 
 use super::{PoisonBatch, Poisoning, Poisons, Settings};
 use crate::error::BenchError;
+use crate::settings::offered;
 
 /// A method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Method {
-    /// Baseline of untargeted: no poisons
+    /// baseline of untargeted: no poisons
     Clean,
-    /// Baseline of untargeted: images as they are under wrong labels
+    /// baseline of untargeted: images as they are under wrong labels
     Flipped,
-    /// Of clean-label: the representation of the poison is drawn to the target's
+    /// of clean-label: the representation of the poison is drawn to the target's
     Collision,
-    /// Back through all lower steps (reverse mode)
+    /// back through all lower steps (reverse mode)
     Rad,
-    /// Implicit function theorem, by gradient descent on the linear system
+    /// implicit function theorem, by gradient descent on the linear system
     ApproxGrad,
-    /// The lower gradient as a penalty, and of clean-label the bound too
+    /// the lower gradient as a penalty, and of clean-label the bound too
     Penalty,
-    /// Of clean-label: the lower gradient as a penalty, the bound by projection
+    /// of clean-label: the lower gradient as a penalty, the bound by projection
     PenaltyProjected,
 }
 
-impl Method {
-    /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Clean => "clean",
-            Self::Flipped => "flipped",
-            Self::Collision => "collision",
-            Self::Rad => "rad",
-            Self::ApproxGrad => "approx-grad",
-            Self::Penalty => "penalty",
-            Self::PenaltyProjected => "penalty-projected",
-        }
-    }
-}
+offered!(Method, {
+    Self::Collision => &["collision-rate"],
+    Self::ApproxGrad => &["solver-rate"],
+    Self::Penalty | Self::PenaltyProjected => &["gamma"],
+});
 
 /// The oracle of either attack.
 pub(super) type PoisonOracle = AutodiffOracle<Poisoning, FullBatch<PoisonBatch>>;
@@ -82,7 +72,8 @@ pub(super) fn solver<'a>(
     rate: f64,
     settings: &Settings,
 ) -> Result<Box<dyn Solver + 'a>, BenchError> {
-    let Settings { steps, step_size, gamma, linear_rate, .. } = *settings;
+    let (steps, step_size) = (settings.lower.lower_steps.get(), settings.lower.step_size.get());
+    let (gamma, solver_rate) = (settings.gamma.get(), settings.solver_rate.get());
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let descent = || Descent::new(Gd::new(step_size)?, steps);
     let rates = Rates::new(rate, step_size)?;
@@ -122,7 +113,7 @@ pub(super) fn solver<'a>(
             });
         }
         Method::ApproxGrad => {
-            let solver = ApproxGrad::adam(linear_rate, steps, 1e-6)?.with_damping(DAMPING)?;
+            let solver = ApproxGrad::adam(solver_rate, steps, 1e-6)?.with_damping(DAMPING)?;
             Box::new(Implicit::new(descent()?, solver).with_warm_start())
         }
         Method::Clean | Method::Flipped | Method::Rad => Box::new(Rad::new(descent()?)),

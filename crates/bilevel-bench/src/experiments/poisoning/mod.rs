@@ -46,7 +46,6 @@
 //! the classifier that is trained anew ends at too; 4. the bounds. The paper's appendix was not seen: a, T and the
 //! step sizes are ours.
 
-mod args;
 mod clean_label;
 mod method;
 mod problem;
@@ -54,8 +53,7 @@ mod run;
 mod settings;
 mod untargeted;
 
-pub use args::Args;
 pub use method::Method;
 pub use problem::{Goal, PoisonBatch, Poisoning, Poisons, Representation};
-pub use run::{Prepared, prepare};
+pub use run::Prepared;
 pub use settings::{Attack, Settings};

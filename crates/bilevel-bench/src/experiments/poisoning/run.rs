@@ -9,16 +9,16 @@ use burn::tensor::{Device, Int, Tensor};
 use super::clean_label::CleanLabel;
 use super::untargeted::Untargeted;
 use super::{Attack, Settings};
-use crate::backend::run_on;
-use crate::data::Dataset;
-use crate::data::loader::ImageBatch;
-use crate::data::noise::NoiseError;
-use crate::data::split::Parts;
 use crate::error::BenchError;
 use crate::experiments::images::{divide, read, train};
 use crate::experiments::{Experiment, Run};
 use crate::report::MethodReport;
 use crate::settings::refuse;
+use bilevel_data::Dataset;
+use bilevel_data::Digest;
+use bilevel_data::loader::ImageBatch;
+use bilevel_data::noise::NoiseError;
+use bilevel_data::split::Parts;
 
 /// The most samples that a representation is learned from.
 const OTHERS: usize = 5000;
@@ -33,34 +33,52 @@ pub struct Prepared {
     pub(super) others: Option<Dataset>,
 }
 
-/// Reads and divides the data, and asks whether the backend is there.
-///
-/// # Errors
-/// If the data, the backend or a setting cannot be used.
-pub fn prepare(settings: Settings) -> Result<Prepared, BenchError> {
-    settings.backend.resolve()?;
-    let (set, test) = read(settings.data_dir.as_deref())?;
-    if set.classes() < 2 {
-        return Err(NoiseError::Classes(set.classes()).into());
+impl Experiment for Prepared {
+    const NAME: &'static str = "poisoning";
+    const ABOUT: &'static str =
+        "Add samples to a training set so that a classifier trained on it errs";
+    const DEFAULTS: &'static str = include_str!("../../../../../assets/presets/poisoning.toml");
+    type Settings = Settings;
+
+    fn read(settings: Settings) -> Result<Self, BenchError> {
+        let (set, test) = read(settings.common.data_dir.as_deref())?;
+        if set.classes() < 2 {
+            return Err(NoiseError::Classes(set.classes()).into());
+        }
+        let (train, validation) = (settings.split.train.get(), settings.split.validation.get());
+        let (poisons, seed) = (settings.poisons(), settings.common.seed);
+        let (parts, bases, others) = match settings.attack {
+            Attack::Untargeted => {
+                let all = train.saturating_add(poisons);
+                let mut parts = divide((set, test), all, validation, seed)?;
+                let last: Vec<usize> = (train..all).collect();
+                let bases = parts.train.select(&last)?;
+                parts.train = parts.train.select(&(0..train).collect::<Vec<_>>())?;
+                (parts, Some(bases), None)
+            }
+            Attack::CleanLabel => {
+                let classes = settings.two_classes();
+                let others = of_other_classes(&set, classes)?;
+                let two = |set: Dataset| of_classes(&set, classes);
+                let sets = (two(set)?, test.map(two).transpose()?);
+                (divide(sets, train, validation, seed)?, None, Some(others))
+            }
+        };
+        Ok(Self { settings, parts, bases, others })
     }
-    let Settings { train, validation, poisons, seed, .. } = settings;
-    let (parts, bases, others) = match settings.attack {
-        Attack::Untargeted => {
-            let all = train.saturating_add(poisons);
-            let mut parts = divide((set, test), all, validation, seed)?;
-            let last: Vec<usize> = (train..all).collect();
-            let bases = parts.train.select(&last)?;
-            parts.train = parts.train.select(&(0..train).collect::<Vec<_>>())?;
-            (parts, Some(bases), None)
+
+    fn feed(&self, to: &mut blake3::Hasher) {
+        self.parts.feed(to);
+        self.bases.feed(to);
+        self.others.feed(to);
+    }
+
+    fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
+        match self.settings.attack {
+            Attack::Untargeted => Untargeted::new(self, device)?.run(run),
+            Attack::CleanLabel => CleanLabel::new(self, device)?.run(run),
         }
-        Attack::CleanLabel => {
-            let others = of_other_classes(&set, settings.classes)?;
-            let two = |set: Dataset| of_classes(&set, settings.classes);
-            let sets = (two(set)?, test.map(two).transpose()?);
-            (divide(sets, train, validation, seed)?, None, Some(others))
-        }
-    };
-    Ok(Prepared { settings, parts, bases, others })
+    }
 }
 
 /// The samples of two classes, which become 0 and 1.
@@ -87,21 +105,6 @@ fn of_other_classes(set: &Dataset, two: [u32; 2]) -> Result<Dataset, BenchError>
         return Err(refuse("--classes", found, "two of three or more", "take another --data-dir"));
     }
     Ok(set.select(&others)?)
-}
-
-impl Experiment for Prepared {
-    fn run(self: Box<Self>, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
-        run_on(self.settings.backend, |device| self.on(device, run))?
-    }
-}
-
-impl Prepared {
-    fn on(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
-        match self.settings.attack {
-            Attack::Untargeted => Untargeted::new(self, device)?.run(run),
-            Attack::CleanLabel => CleanLabel::new(self, device)?.run(run),
-        }
-    }
 }
 
 /// Steps of Adam of a classifier that is trained anew, and their learning rate.

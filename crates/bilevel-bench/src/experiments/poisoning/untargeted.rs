@@ -10,13 +10,14 @@ use rand::Rng;
 use super::method::{Allowed, Modules, solver};
 use super::run::{Prepared, retrained};
 use super::{Goal, Method, PoisonBatch, Poisoning, Poisons, Representation, Settings};
-use crate::data::loader::ImageBatch;
-use crate::data::{Dataset, Purpose, stream};
 use crate::error::BenchError;
 use crate::experiments::images::{integers, on_device, share_right};
 use crate::experiments::{Run, Trial};
 use crate::report::pictures::{Row, pictures};
 use crate::report::{MethodReport, StepRecord};
+use crate::settings::Offered;
+use bilevel_data::loader::ImageBatch;
+use bilevel_data::{Dataset, Purpose, stream};
 
 /// Poisons that are drawn beside their bases.
 const SHOWN: usize = 10;
@@ -38,7 +39,7 @@ impl<'a> Untargeted<'a> {
     pub fn new(prepared: &'a Prepared, device: Device) -> Result<Self, BenchError> {
         let Prepared { settings, parts, bases, .. } = prepared;
         let bases = bases.as_ref().expect("untargeted poisons have bases");
-        let mut rng = stream(settings.seed, Purpose::Noise);
+        let mut rng = stream(settings.common.seed, Purpose::Noise);
         let classes = bases.classes();
         let mut wrong = |&label: &u32| (label as usize + rng.random_range(1..classes)) % classes;
         let config = SoftmaxRegressionConfig::new(bases.features(), classes);
@@ -55,9 +56,9 @@ impl<'a> Untargeted<'a> {
     }
 
     pub fn run(&self, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
-        let methods = self.settings.methods.iter();
+        let methods = self.settings.method.iter();
         methods
-            .map(|&method| run.method(method.name(), |trial| self.attack(method, trial)))
+            .map(|&method| run.method(&method.name(), |trial| self.attack(method, trial)))
             .collect()
     }
 
@@ -92,7 +93,7 @@ impl<'a> Untargeted<'a> {
     fn poisons(&self, method: Method, trial: &mut Trial<'_>) -> Result<Tensor<4>, BenchError> {
         let bases = on_device(self.bases, &self.device).images;
         let features = self.bases.features();
-        self.device.seed(self.settings.seed);
+        self.device.seed(self.settings.common.seed);
         let config = SoftmaxRegressionConfig::new(features, self.bases.classes());
         let modules = Modules { x: Poisons::new(bases.clone()), y: config.init(&self.device) };
         let seen = |batch: &ImageBatch| PoisonBatch {
@@ -107,15 +108,15 @@ impl<'a> Untargeted<'a> {
             labels: batch.labels.clone(),
         };
         let data = FullBatch { upper: seen(&self.validation), lower: seen(&self.train) };
-        let problem = Poisoning { goal: Goal::Untargeted, decay: self.settings.decay };
+        let problem = Poisoning { goal: Goal::Untargeted, decay: self.settings.decay.get() };
         let oracle = AutodiffOracle::new(problem, &modules.x, &modules.y, data)?;
         // The lower loss is a mean: the part of one poison in it is one of all samples.
-        let samples = self.settings.train + self.settings.poisons;
-        let rate = self.settings.learning_rate * samples as f64;
+        let samples = self.settings.split.train.get() + self.settings.poisons();
+        let rate = self.settings.upper.learning_rate.get() * samples as f64;
         let mut solver = solver(method, &oracle, &modules, Allowed::Pixels, rate, self.settings)?;
-        let seed = (self.settings.seed, self.device.clone());
+        let seed = (self.settings.common.seed, self.device.clone());
         // What y reaches in a few steps is not what the report is of.
-        let steps = self.settings.upper_steps;
+        let steps = self.settings.upper.upper_steps.get();
         trial.drive(&mut *solver, steps, seed, |_, _| StepRecord::default())?;
         let report = &mut trial.report;
         if let Some(last) = report.series.last() {
@@ -136,8 +137,12 @@ impl<'a> Untargeted<'a> {
             inputs = Tensor::cat(vec![inputs, poisons], 0);
             labels = Tensor::cat(vec![labels, given], 0);
         }
-        let network =
-            retrained(inputs.flatten(1, 3), labels, self.bases.classes(), self.settings.decay)?;
+        let network = retrained(
+            inputs.flatten(1, 3),
+            labels,
+            self.bases.classes(),
+            self.settings.decay.get(),
+        )?;
         Ok(share_right(&network, &self.test))
     }
 

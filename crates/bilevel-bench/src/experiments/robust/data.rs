@@ -4,12 +4,14 @@ use std::path::Path;
 
 use rand::seq::index::sample;
 
-use super::settings::{NoiseName, Settings};
-use crate::data::augment::Augmentation;
-use crate::data::noise::{Corrupted, Flips, flip, human, uniform};
-use crate::data::split::hold_out;
-use crate::data::{Images, Purpose, cifar, digits, idx, long_tail, stream};
+use super::settings::{NoiseKind, Settings};
 use crate::error::BenchError;
+use crate::settings::Offered;
+use bilevel_data::Digest;
+use bilevel_data::augment::Augmentation;
+use bilevel_data::noise::{Corrupted, Flips, flip, human, uniform};
+use bilevel_data::split::hold_out;
+use bilevel_data::{Images, Purpose, cifar, digits, idx, long_tail, stream};
 
 /// Digits of each class that are kept for the test.
 const DIGITS_TEST: usize = 50;
@@ -30,14 +32,21 @@ pub(super) struct Sets {
     pub augmentation: Augmentation,
 }
 
+impl Sets {
+    /// Feeds all images and labels to a hash.
+    pub fn feed(&self, to: &mut blake3::Hasher) {
+        [&self.train, &self.clean, &self.test].into_iter().for_each(|set| set.feed(to));
+    }
+}
+
 /// Reads the images, holds the clean ones out, thins the classes and spoils the labels, in this order.
 ///
 /// # Errors
 /// If the data or a setting cannot be used.
-pub(super) fn read(settings: &Settings) -> Result<Sets, BenchError> {
-    let seed = settings.seed;
+pub(super) fn read<M: Offered>(settings: &Settings<M>) -> Result<Sets, BenchError> {
+    let seed = settings.common.seed;
     let rng = &mut stream(seed, Purpose::Split);
-    let (all, test, origin, augmentation) = match &settings.data_dir {
+    let (all, test, origin, augmentation) = match &settings.common.data_dir {
         None => {
             let set = digits::load()?.to_bytes();
             let (test, train) = hold_out(&set, DIGITS_TEST, rng)?;
@@ -51,17 +60,17 @@ pub(super) fn read(settings: &Settings) -> Result<Sets, BenchError> {
         }
     };
     let test = match settings.test {
-        Some(most) if most < test.len() => {
-            test.select(&sample(rng, test.len(), most).into_vec())?
+        Some(most) if most.get() < test.len() => {
+            test.select(&sample(rng, test.len(), most.get()).into_vec())?
         }
         _ => test,
     };
-    let (clean, rest) = hold_out(&all, settings.clean, rng)?;
+    let (clean, rest) = hold_out(&all, settings.clean.get(), rng)?;
     let clean = all.select(&clean)?;
     let kept = {
         let rest_set = all.select(&rest)?;
         let rng = &mut stream(seed, Purpose::LongTail);
-        let kept = long_tail::long_tail(&rest_set, settings.imbalance, rng)?;
+        let kept = long_tail::long_tail(&rest_set, settings.imbalance.get(), rng)?;
         kept.into_iter().map(|i| rest[i]).collect::<Vec<_>>()
     };
     let train = all.select(&kept)?;
@@ -73,24 +82,24 @@ pub(super) fn read(settings: &Settings) -> Result<Sets, BenchError> {
     Ok(Sets { train, wrong, transition, clean, test, augmentation })
 }
 
-fn spoil(
-    settings: &Settings,
+fn spoil<M: Offered>(
+    settings: &Settings<M>,
     right: &[u32],
     origin: &[usize],
     classes: usize,
 ) -> Result<Corrupted, BenchError> {
-    let rng = &mut stream(settings.seed, Purpose::Noise);
-    let rate = settings.noise_rate;
-    Ok(match settings.noise {
-        NoiseName::None => uniform(right, classes, 0.0, rng)?,
-        NoiseName::Uniform => uniform(right, classes, rate, rng)?,
-        NoiseName::Flip => flip(right, &Flips::new(classes, 2, rng)?, rate, rng)?,
-        NoiseName::FlipToOne => flip(right, &Flips::new(classes, 1, rng)?, rate, rng)?,
-        NoiseName::Human => {
+    let rng = &mut stream(settings.common.seed, Purpose::Noise);
+    let rate = settings.noise.get();
+    Ok(match settings.noise_kind {
+        NoiseKind::None => uniform(right, classes, 0.0, rng)?,
+        NoiseKind::Uniform => uniform(right, classes, rate, rng)?,
+        NoiseKind::Flip => flip(right, &Flips::new(classes, 2, rng)?, rate, rng)?,
+        NoiseKind::FlipToOne => flip(right, &Flips::new(classes, 1, rng)?, rate, rng)?,
+        NoiseKind::Human => {
             let path = settings.human_labels.as_deref().unwrap_or(Path::new(""));
             let said = idx::read(path)?.into_labels();
             let said =
-                said.map_err(|fault| crate::data::DataError::Idx { path: path.into(), fault })?;
+                said.map_err(|fault| bilevel_data::DataError::Idx { path: path.into(), fault })?;
             human(&said, origin, right, classes)?
         }
     })

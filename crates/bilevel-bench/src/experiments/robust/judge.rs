@@ -4,9 +4,9 @@ use bilevel_models::{ImageClassifier, Mode, Statistics, accuracy, cross_entropy}
 use burn::tensor::Device;
 
 use super::data::Sets;
-use crate::data::Images;
-use crate::data::augment::Normalisation;
-use crate::data::loader::ImageBatch;
+use bilevel_data::Images;
+use bilevel_data::augment::Normalisation;
+use bilevel_data::loader::ImageBatch;
 
 /// Training images whose statistics the test is normalised by.
 const GATHERED: usize = 2000;

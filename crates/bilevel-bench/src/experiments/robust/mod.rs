@@ -39,16 +39,16 @@
 //! is learned first. MLC moves T itself, starts it at the identity at every iteration and puts its columns back to
 //! sums of 1; here T is a softmax that remembers, near the identity at first.
 
-mod args;
 mod cost;
 mod data;
 mod judge;
+mod method;
 mod plain;
 mod problem;
 mod run;
 mod settings;
 
-pub use args::Args;
+pub use method::{MlcMethod, MwnMethod};
 pub use problem::{Corrector, Robust, Training, Transition};
-pub use run::{Prepared, prepare};
-pub use settings::{Method, NetworkName, NoiseName, Preset, Settings, Subject};
+pub use run::{Mlc, Mwn};
+pub use settings::{NetworkName, NoiseKind, Settings, Step, Subject};

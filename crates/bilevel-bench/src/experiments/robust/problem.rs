@@ -5,7 +5,7 @@ use bilevel_models::{ImageClassifier, VNet, cross_entropy};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
-use crate::data::loader::ImageBatch;
+use bilevel_data::loader::ImageBatch;
 
 /// x: what makes up for the training set.
 #[derive(Module, Debug)]

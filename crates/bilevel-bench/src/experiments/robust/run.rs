@@ -14,15 +14,15 @@ use super::cost::{StepCost, measure};
 use super::data::{Sets, read};
 use super::judge::{Judge, separation};
 use super::plain::Plain;
-use super::settings::{Method, Settings, Subject};
-use super::{Corrector, Robust, Transition};
-use crate::backend::run_on;
-use crate::data::Images;
-use crate::data::augment::Normalisation;
-use crate::data::loader::{self, ImageBatches};
+use super::settings::{Settings, Step, Subject};
+use super::{Corrector, MlcMethod, MwnMethod, Robust, Transition};
 use crate::error::BenchError;
 use crate::experiments::{Experiment, Run, Trial};
 use crate::report::{MethodReport, StepRecord, heat_map, weights};
+use crate::settings::Offered;
+use bilevel_data::Images;
+use bilevel_data::augment::Normalisation;
+use bilevel_data::loader::{self, ImageBatches};
 
 /// `T[i][i]` at the start: so far from 1 that the softmax still moves.
 const KEPT: f64 = 0.9;
@@ -30,30 +30,59 @@ const KEPT: f64 = 0.9;
 /// Points of the curve of weights over losses.
 const CURVE: usize = 200;
 
+/// `mwn`, its data read.
+pub struct Mwn(Prepared<MwnMethod>);
+
+/// `mlc`, its data read.
+pub struct Mlc(Prepared<MlcMethod>);
+
+impl Experiment for Mwn {
+    const NAME: &'static str = "mwn";
+    const ABOUT: &'static str = "Weigh training images by their losses, learned on a few clean ones: wrong labels, classes of unequal size";
+    const DEFAULTS: &'static str = include_str!("../../../../../assets/presets/mwn.toml");
+    type Settings = Settings<MwnMethod>;
+
+    fn read(settings: Self::Settings) -> Result<Self, BenchError> {
+        Ok(Self(Prepared { sets: read(&settings)?, settings, subject: Subject::Weights }))
+    }
+
+    fn feed(&self, to: &mut blake3::Hasher) {
+        self.0.sets.feed(to);
+    }
+
+    fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
+        self.0.on(device, run)
+    }
+}
+
+impl Experiment for Mlc {
+    const NAME: &'static str = "mlc";
+    const ABOUT: &'static str =
+        "Correct wrong labels by a transition matrix, learned on a few clean images";
+    const DEFAULTS: &'static str = include_str!("../../../../../assets/presets/mlc.toml");
+    type Settings = Settings<MlcMethod>;
+
+    fn read(settings: Self::Settings) -> Result<Self, BenchError> {
+        Ok(Self(Prepared { sets: read(&settings)?, settings, subject: Subject::Transition }))
+    }
+
+    fn feed(&self, to: &mut blake3::Hasher) {
+        self.0.sets.feed(to);
+    }
+
+    fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
+        self.0.on(device, run)
+    }
+}
+
 /// One of the experiments, its data read.
-pub struct Prepared {
-    settings: Settings,
+struct Prepared<M: Offered> {
+    settings: Settings<M>,
     subject: Subject,
     sets: Sets,
 }
 
-/// Reads and spoils the data, and asks whether the backend is there.
-///
-/// # Errors
-/// If the data, the backend or a setting cannot be used.
-pub fn prepare(settings: Settings, subject: Subject) -> Result<Prepared, BenchError> {
-    settings.backend.resolve()?;
-    let sets = read(&settings)?;
-    Ok(Prepared { settings, subject, sets })
-}
-
-impl Experiment for Prepared {
-    fn run(self: Box<Self>, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
-        run_on(self.settings.backend, |device| self.on(device, run))?
-    }
-}
-
-impl Prepared {
+impl<M: Offered + Copy + Into<Step>> Prepared<M> {
     fn on(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
         let bench = Bench::new(self, device);
         let costs = match bench.costs() {
@@ -64,11 +93,10 @@ impl Prepared {
             }
             costs => costs?,
         };
-        let Prepared { settings, subject, .. } = self;
-        let methods = settings.methods.iter().enumerate();
+        let methods = self.settings.method.iter().enumerate();
         let reports = methods.map(|(at, &method)| {
             let cost = costs.as_deref().map(|costs| (costs[at], costs[costs.len() - 1]));
-            run.method(&method.name(*subject), |trial| bench.run(method, cost, trial))
+            run.method(&method.name(), |trial| bench.run(method.into(), cost, trial))
         });
         reports.collect()
     }
@@ -77,8 +105,8 @@ impl Prepared {
 type RobustOracle = SplitOracle<Robust, ImageBatches>;
 
 /// The data, and what all methods share.
-struct Bench<'a> {
-    settings: &'a Settings,
+struct Bench<'a, M: Offered> {
+    settings: &'a Settings<M>,
     subject: Subject,
     sets: &'a Sets,
     train: Arc<Images>,
@@ -87,8 +115,8 @@ struct Bench<'a> {
     device: Device,
 }
 
-impl<'a> Bench<'a> {
-    fn new(prepared: &'a Prepared, device: Device) -> Self {
+impl<'a, M: Offered + Copy + Into<Step>> Bench<'a, M> {
+    fn new(prepared: &'a Prepared<M>, device: Device) -> Self {
         let Prepared { settings, subject, sets } = prepared;
         Self {
             settings,
@@ -102,9 +130,9 @@ impl<'a> Bench<'a> {
     }
 
     /// The losses of a method, with `ahead` batches made before they are needed; x and y start alike for all.
-    fn oracle(&self, method: Method, ahead: usize) -> Result<RobustOracle, BenchError> {
+    fn oracle(&self, method: Step, ahead: usize) -> Result<RobustOracle, BenchError> {
         let Self { settings, device, .. } = self;
-        device.seed(settings.seed);
+        device.seed(settings.common.seed);
         let classes = self.train.classes();
         let x = match self.subject {
             Subject::Weights => Corrector::Weights(VNetConfig::new().init(device)),
@@ -112,49 +140,47 @@ impl<'a> Bench<'a> {
         };
         let y = settings.network.config(&self.train).init(device);
         let batches = loader::Settings {
-            size: settings.batch,
+            size: settings.batch.get(),
             augmentation: self.sets.augmentation,
             normalisation: self.normalisation.clone(),
-            seed: settings.seed,
+            seed: settings.common.seed,
         };
         let data =
             ImageBatches::new(self.clean.clone(), self.train.clone(), batches, device.clone())?;
-        let problem = Robust { training: Settings::training(method) };
+        let problem = Robust { training: method.training() };
         Ok(SplitOracle::new(problem, &x, &y, data.with_ahead(ahead))?)
     }
 
     fn solver<'b>(
         &self,
-        method: Method,
+        method: Step,
         oracle: &'b RobustOracle,
     ) -> Result<JointSolver<'b>, BenchError> {
-        let Settings { step_size, learning_rate, falls, momentum, weight_decay, .. } =
-            self.settings;
+        let Settings { step_size, learning_rate, momentum, weight_decay, .. } = self.settings;
         let [upper, lower] = [Level::Upper, Level::Lower].map(|level| oracle.batches(level));
-        let at = falls.map(|epoch| epoch * lower);
+        let at = self.settings.falls().map(|epoch| epoch.saturating_mul(lower));
         // x follows y: where y slows down, so does x.
         let falling = |first: f64| Schedule::milestones(first, 0.1, at);
-        let rates = Rates::new(falling(*learning_rate), falling(*step_size))?;
+        let rates = Rates::new(falling(learning_rate.get()), falling(step_size.get()))?;
         let (x, y) = (oracle.whole().upper_start(), oracle.whole().lower_start());
         let solver = match method {
-            Method::Plain => JointSolver::new(oracle, Plain::new(rates), x, y)?,
-            Method::VirtualStep => JointSolver::new(oracle, VirtualStep::new(rates), x, y)?,
-            Method::NsGame => {
-                JointSolver::new(oracle, NsGame::new(rates, last_layer(oracle)), x, y)?
-            }
+            Step::Plain => JointSolver::new(oracle, Plain::new(rates), x, y)?,
+            Step::Virtual => JointSolver::new(oracle, VirtualStep::new(rates), x, y)?,
+            Step::Game => JointSolver::new(oracle, NsGame::new(rates, last_layer(oracle)), x, y)?,
         };
         Ok(solver
             .with_sampler(Sampler::in_order(upper, lower)?)
-            .with_momentum(Level::Upper, HeavyBall::new(*momentum, 0.0)?)
-            .with_momentum(Level::Lower, HeavyBall::new(*momentum, *weight_decay)?))
+            .with_momentum(Level::Upper, HeavyBall::new(momentum.get(), 0.0)?)
+            .with_momentum(Level::Lower, HeavyBall::new(momentum.get(), weight_decay.get())?))
     }
 
     /// The cost of a step of each method, that of a plain one last; none where none is to be timed.
     fn costs(&self) -> Result<Option<Vec<StepCost>>, BenchError> {
-        if self.settings.rounds == 0 {
+        if self.settings.repetitions == 0 {
             return Ok(None);
         }
-        let methods = || self.settings.methods.iter().copied().chain([Method::Plain]);
+        let methods =
+            || self.settings.method.iter().map(|&method| method.into()).chain([Step::Plain]);
         // Without a thread that makes batches, whose memory would fall on any step.
         let oracles: Vec<_> =
             methods().map(|method| self.oracle(method, 0)).collect::<Result<_, _>>()?;
@@ -162,17 +188,17 @@ impl<'a> Bench<'a> {
         for (method, oracle) in methods().zip(&oracles) {
             solvers.push(Box::new(self.solver(method, oracle)?) as Box<dyn Solver + '_>);
         }
-        measure(&mut solvers, self.settings.rounds).map(Some)
+        measure(&mut solvers, self.settings.repetitions.into()).map(Some)
     }
 
     fn run(
         &self,
-        method: Method,
+        method: Step,
         cost: Option<(StepCost, StepCost)>,
         trial: &mut Trial<'_>,
     ) -> Result<(), BenchError> {
         let settings = self.settings;
-        trial.report.baseline = method == Method::Plain;
+        trial.report.baseline = method == Step::Plain;
         if let Some((cost, plain)) = cost {
             let extra = (cost.peak as f64 - plain.peak as f64) / f64::from(1 << 20);
             let figures = [("s/iteration", cost.seconds), ("extra MiB", extra)];
@@ -180,11 +206,11 @@ impl<'a> Bench<'a> {
         }
         let oracle = self.oracle(method, 1)?;
         let mut solver = self.solver(method, &oracle)?;
-        let passes = settings.epochs * oracle.batches(Level::Lower);
-        let steps = passes.min(settings.iterations.unwrap_or(usize::MAX));
-        let every = steps.div_ceil(settings.looks);
+        let passes = settings.epochs.get() * oracle.batches(Level::Lower);
+        let steps = passes.min(settings.iterations.map_or(usize::MAX, |most| most.get()));
+        let every = steps.div_ceil(settings.evaluations.get());
         let judge = self.judge();
-        let seed = (settings.seed, self.device.clone());
+        let seed = (settings.common.seed, self.device.clone());
         trial.drive(&mut solver, steps, seed, |_, progress| {
             let due = progress.step == steps || progress.step.is_multiple_of(every);
             let network = || oracle.whole().lower_module(progress.solver.y());
@@ -196,7 +222,7 @@ impl<'a> Bench<'a> {
             report.test_accuracy = last.test_accuracy;
             (report.upper_loss, report.lower_loss) = (last.upper_loss, last.lower_loss);
         }
-        if method == Method::Plain {
+        if method == Step::Plain {
             return Ok(());
         }
         self.show(&oracle, solver.x(), solver.y(), trial)
@@ -256,7 +282,7 @@ impl<'a> Bench<'a> {
         Judge {
             sets: self.sets,
             normalisation: &self.normalisation,
-            batch: self.settings.batch.max(100),
+            batch: self.settings.batch.get().max(100),
             device: self.device.clone(),
         }
     }

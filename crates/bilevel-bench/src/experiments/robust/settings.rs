@@ -1,16 +1,17 @@
-//! Settings: what the command line gives, completed and checked.
+//! Settings.
 
 use std::path::PathBuf;
 
 use bilevel_models::{ImageClassifierConfig, ResNetConfig, WideResNetConfig};
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::{Args, Training};
-use crate::backend::BackendName;
-use crate::data::Images;
+use super::Training;
 use crate::error::BenchError;
-use crate::settings::{check_counts, check_not_negative, check_positive, check_share, refuse};
+use crate::settings::{
+    Common, Count, Methods, NonNegative, Offered, Positive, Share, absolute, refuse,
+};
+use bilevel_data::Images;
 
 /// What is learned beside the network: which of the two experiments it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,91 +22,64 @@ pub enum Subject {
     Transition,
 }
 
-impl Subject {
-    /// The experiment's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Weights => "mwn",
-            Self::Transition => "mlc",
-        }
-    }
-}
-
-/// A method of these experiments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Method {
-    /// Baseline: train on what is given.
+/// How a method lets x see its effect on y.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Not at all: a baseline.
     Plain,
-    /// mwn and mlc: through one step of all of the network.
-    #[value(aliases = ["mwn", "mlc"])]
-    VirtualStep,
-    /// nsgame-mwn and nsgame-mlc: through one step of its last layer.
-    #[value(name = "nsgame", aliases = ["nsgame-mwn", "nsgame-mlc"])]
-    #[serde(rename = "nsgame")]
-    NsGame,
+    /// Through one step of all of the network.
+    Virtual,
+    /// Through one step of its last layer.
+    Game,
 }
 
-impl Method {
-    /// Its name in reports.
-    pub fn name(self, subject: Subject) -> String {
-        match self {
-            Self::Plain => "plain".into(),
-            Self::VirtualStep => subject.name().into(),
-            Self::NsGame => format!("nsgame-{}", subject.name()),
-        }
-    }
-
-    /// What it does, in a line.
-    pub fn describe(self) -> &'static str {
-        match self {
-            Self::Plain => "baseline: train on what is given",
-            Self::VirtualStep => "learned through one step of the whole network",
-            Self::NsGame => "learned through one step of the last layer",
-        }
+impl Step {
+    /// What f is for it.
+    pub fn training(self) -> Training {
+        if self == Self::Plain { Training::Plain } else { Training::Corrected }
     }
 }
 
 /// A network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum NetworkName {
-    /// Residual, 6 n + 2 layers with n = 1, 16 to 64 channels.
+    /// Residual, 6 n + 2 layers with n = 1, 16 to 64 channels
     #[value(name = "resnet-8")]
     #[serde(rename = "resnet-8")]
     ResNet8,
-    /// n = 3.
+    /// n = 3
     #[value(name = "resnet-20")]
     #[serde(rename = "resnet-20")]
     ResNet20,
-    /// n = 5.
+    /// n = 5
     #[value(name = "resnet-32")]
     #[serde(rename = "resnet-32")]
     ResNet32,
-    /// Four stages, 64 to 512 channels.
+    /// Four stages, 64 to 512 channels
     #[value(name = "resnet-18")]
     #[serde(rename = "resnet-18")]
     ResNet18,
-    /// The same, deeper.
+    /// The same, deeper
     #[value(name = "resnet-34")]
     #[serde(rename = "resnet-34")]
     ResNet34,
-    /// Bottleneck blocks.
+    /// Bottleneck blocks
     #[value(name = "resnet-50")]
     #[serde(rename = "resnet-50")]
     ResNet50,
-    /// The same, deeper.
+    /// The same, deeper
     #[value(name = "resnet-101")]
     #[serde(rename = "resnet-101")]
     ResNet101,
-    /// The same, deeper still.
+    /// The same, deeper still
     #[value(name = "resnet-152")]
     #[serde(rename = "resnet-152")]
     ResNet152,
-    /// Wide, 10 layers, twice as wide.
+    /// Wide, 10 layers, twice as wide
     #[value(name = "wrn-10-2")]
     #[serde(rename = "wrn-10-2")]
     Wrn10x2,
-    /// Wide, 28 layers, ten times as wide.
+    /// Wide, 28 layers, ten times as wide
     #[value(name = "wrn-28-10")]
     #[serde(rename = "wrn-28-10")]
     Wrn28x10,
@@ -135,174 +109,134 @@ impl NetworkName {
 /// How labels are made wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum NoiseName {
-    /// They are not.
+pub enum NoiseKind {
+    /// They are not
     None,
-    /// Drawn anew among all classes.
+    /// Drawn anew among all classes
     Uniform,
-    /// To one of two other classes.
+    /// To one of two other classes
     Flip,
-    /// To one other class.
+    /// To one other class
     FlipToOne,
-    /// What people said.
+    /// As people labelled the images
     Human,
 }
 
-/// Settings for CIFAR.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Preset {
-    /// Those of the source: days of a processor.
-    Paper,
-    /// A smaller network for fewer passes, on two cores in minutes.
-    Small,
-}
-
-/// All settings of a run, as `settings.toml` has them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Settings {
-    /// The folder of CIFAR; none for the embedded digits.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data_dir: Option<PathBuf>,
-    /// The methods, in the order of the run.
-    #[serde(rename = "method")]
-    pub methods: Vec<Method>,
-    /// The network.
+/// The settings of `mwn` and `mlc`.
+#[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", bound(serialize = "M: Offered", deserialize = "M: Offered"))]
+pub struct Settings<M: Offered> {
+    /// Methods, separated by commas, or all
+    #[arg(long)]
+    pub method: Methods<M>,
+    /// The network
+    #[arg(long, value_enum)]
     pub network: NetworkName,
-    /// Size of the first class over that of the last.
-    pub imbalance: f64,
-    /// How labels are made wrong.
-    pub noise: NoiseName,
-    /// With which probability.
-    pub noise_rate: f64,
-    /// What people said.
+    /// How many times the first class is as large as the last, those between in geometric steps; other than 1, labels
+    /// are right unless --noise-kind says otherwise
+    #[arg(long)]
+    pub imbalance: Positive,
+    /// How labels are made wrong
+    #[arg(long, value_enum)]
+    pub noise_kind: NoiseKind,
+    /// The share of labels that are made wrong: the probability of each
+    #[arg(long)]
+    pub noise: Share,
+    /// Labels that people gave to the whole training set, an IDX file; for the noise human
+    #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub human_labels: Option<PathBuf>,
-    /// Clean images of each class.
-    pub clean: usize,
-    /// Images of a batch.
-    pub batch: usize,
-    /// Passes.
-    pub epochs: usize,
-    /// Iterations at most.
+    /// Clean images of each class
+    #[arg(long)]
+    pub clean: Count,
+    /// Images of a batch
+    #[arg(long)]
+    pub batch: Count,
+    /// Passes through the training set
+    #[arg(long)]
+    pub epochs: Count,
+    /// Iterations at most [default: those of the passes]
+    #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub iterations: Option<usize>,
-    /// The passes before which step sizes fall to a tenth.
-    pub falls: [usize; 2],
-    /// Step size of y.
-    pub step_size: f64,
-    /// Step size of x.
-    pub learning_rate: f64,
-    /// Momentum of both.
-    pub momentum: f64,
-    /// Weight decay of y.
-    pub weight_decay: f64,
-    /// Timed steps.
-    pub rounds: usize,
-    /// Test images at most.
+    pub iterations: Option<Count>,
+    /// The two passes, from 0, before which the step sizes fall to a tenth [default: after 4/5 and 9/10 of all]
+    #[arg(long, value_delimiter = ',', num_args = 1..=2)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub test: Option<usize>,
-    /// Looks at the test set.
-    pub looks: usize,
-    /// The seed.
-    pub seed: u64,
-    /// The backend asked for.
-    pub backend: BackendName,
+    pub falls: Option<Vec<usize>>,
+    /// Step size of the network
+    #[arg(long)]
+    pub step_size: Positive,
+    /// Step size of what is learned beside it
+    #[arg(long)]
+    pub learning_rate: Positive,
+    /// Momentum of both
+    #[arg(long)]
+    pub momentum: Share,
+    /// Weight decay of the network
+    #[arg(long)]
+    pub weight_decay: NonNegative,
+    /// Steps of each method that are timed before the run; 0 for none
+    #[arg(long)]
+    pub repetitions: u16,
+    /// Test images that are evaluated, drawn by the seed [default: all]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test: Option<Count>,
+    /// How often the test set is evaluated during a run
+    #[arg(long)]
+    pub evaluations: Count,
+    #[command(flatten)]
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub common: Common,
 }
 
-impl Settings {
-    /// Completes what the command line gives: with a preset's settings, and defaults.
-    ///
-    /// # Errors
-    /// If a setting is outside its range. Whether the data has enough samples is seen later.
-    pub fn new(args: &Args, subject: Subject) -> Result<Self, BenchError> {
-        let (common, paper) = (&args.common, args.preset == Some(Preset::Paper));
-        let imbalance = args.imbalance.unwrap_or(1.0);
-        let noise = args.noise.unwrap_or(match subject {
-            _ if imbalance > 1.0 => NoiseName::None,
-            Subject::Weights => NoiseName::Uniform,
-            Subject::Transition => NoiseName::Flip,
-        });
-        // NSGame, Appendix B.2 and C; Meta-Weight-Net, Section 4.
-        let (epochs, falls, clean) = match (subject, noise) {
-            _ if !paper => (15, None, 10),
-            (Subject::Transition, _) => (100, Some([80, 90]), 50),
-            (Subject::Weights, NoiseName::None) => (100, Some([80, 90]), 10),
-            (Subject::Weights, NoiseName::Uniform) => (40, Some([36, 38]), 100),
-            (Subject::Weights, _) => (60, Some([40, 50]), 100),
-        };
-        let (network, learning_rate) = match (subject, paper) {
-            (Subject::Weights, true) => (NetworkName::ResNet32, 1e-5),
-            (Subject::Transition, true) => (NetworkName::Wrn28x10, 10.0),
-            (Subject::Weights, false) => (NetworkName::ResNet8, 0.1),
-            (Subject::Transition, false) => (NetworkName::ResNet8, 10.0),
-        };
-        let epochs = args.epochs.unwrap_or(epochs);
-        let falls = match args.falls[..] {
-            [first, second] => [first, second],
-            _ => {
-                falls.filter(|_| args.epochs.is_none()).unwrap_or([epochs * 4 / 5, epochs * 9 / 10])
-            }
-        };
-        let settings = Self {
-            data_dir: common.data_dir.clone(),
-            methods: match args.methods[..] {
-                [] => Method::value_variants().to_vec(),
-                ref given => given.to_vec(),
-            },
-            network: args.network.unwrap_or(network),
-            imbalance,
-            noise,
-            noise_rate: args.noise_rate.unwrap_or(0.4),
-            human_labels: args.human_labels.clone(),
-            clean: args.clean.unwrap_or(clean),
-            batch: args.batch.unwrap_or(100),
-            epochs,
-            iterations: args.iterations,
-            falls,
-            step_size: args.step_size.unwrap_or(0.1),
-            learning_rate: args.learning_rate.unwrap_or(learning_rate),
-            momentum: args.momentum.unwrap_or(0.9),
-            weight_decay: args.weight_decay.unwrap_or(5e-4),
-            rounds: args.rounds.unwrap_or(5),
-            test: args.test,
-            looks: args.looks.unwrap_or(5),
-            seed: common.seed.unwrap_or(0),
-            backend: common.backend.unwrap_or(BackendName::Auto),
-        };
-        settings.check()?;
-        Ok(settings)
+impl<M: Offered> crate::settings::Settings for Settings<M> {
+    type Method = M;
+
+    fn common(&self) -> &Common {
+        &self.common
     }
 
-    fn check(&self) -> Result<(), BenchError> {
-        check_counts(&[
-            ("--clean", self.clean),
-            ("--batch", self.batch),
-            ("--epochs", self.epochs),
-            ("--iterations", self.iterations.unwrap_or(1)),
-            ("--test", self.test.unwrap_or(1)),
-            ("--looks", self.looks),
-        ])?;
-        check_positive(&[
-            ("--step-size", self.step_size),
-            ("--learning-rate", self.learning_rate),
-        ])?;
-        check_share("--noise-rate", self.noise_rate, "0.4 is common")?;
-        check_share("--momentum", self.momentum, "0.9 is common")?;
-        check_not_negative("--weight-decay", self.weight_decay, "0.0005 is common")?;
-        if (self.noise == NoiseName::Human) != self.human_labels.is_some() {
-            let found = if self.human_labels.is_some() { "a file" } else { "missing" };
-            let expected = "a file of labels with --noise human, and only there";
-            return Err(refuse("--human-labels", found, expected, "give both or neither"));
+    fn common_mut(&mut self) -> &mut Common {
+        &mut self.common
+    }
+
+    fn methods(&self) -> &[M] {
+        &self.method
+    }
+
+    fn complete(&mut self) -> Result<(), BenchError> {
+        let epochs = self.epochs.get();
+        self.falls.get_or_insert_with(|| vec![epochs * 4 / 5, epochs * 9 / 10]);
+        if let Some(file) = &mut self.human_labels {
+            *file = absolute("--human-labels", file)?;
         }
         Ok(())
     }
 
-    /// What f is for a method.
-    pub fn training(method: Method) -> Training {
-        match method {
-            Method::Plain => Training::Plain,
-            Method::VirtualStep | Method::NsGame => Training::Corrected,
+    fn check(&self) -> Result<(), BenchError> {
+        let falls = self.falls.as_deref().unwrap_or_default();
+        if falls.len() != 2 || falls[0] > falls[1] || falls[1] > self.epochs.get() {
+            let found: Vec<_> = falls.iter().map(ToString::to_string).collect();
+            let expected = format!("two passes in their order, of the {} there are", self.epochs);
+            return Err(refuse("--falls", found.join(","), &expected, "give others"));
+        }
+        if (self.noise_kind == NoiseKind::Human) != self.human_labels.is_some() {
+            let found = if self.human_labels.is_some() { "a file" } else { "missing" };
+            let expected = "a file of labels with --noise-kind human, and only there";
+            return Err(refuse("--human-labels", found, expected, "give both or neither"));
+        }
+        Ok(())
+    }
+}
+
+impl<M: Offered> Settings<M> {
+    /// The passes before which step sizes fall.
+    pub fn falls(&self) -> [usize; 2] {
+        match self.falls.as_deref() {
+            Some(&[first, second]) => [first, second],
+            _ => [usize::MAX; 2],
         }
     }
 }

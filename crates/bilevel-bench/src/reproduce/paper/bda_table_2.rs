@@ -1,11 +1,12 @@
 //! Hyper-cleaning by softmax regression.
 
+use toml::Table;
+
 use crate::error::BenchError;
-use crate::experiments::{Settings, hyper_cleaning};
 use crate::reproduce::{Cell, Preset, Quantity, Reproduction};
 
 pub(super) fn cells(reproduction: &Reproduction) -> Result<Vec<Cell>, BenchError> {
-    const COLUMNS: [(&str, usize); 5] =
+    const COLUMNS: [(&str, u32); 5] =
         [("T=50", 50), ("T=100", 100), ("T=200", 200), ("T=400", 400), ("T=800", 800)];
     // The time of a hypergradient beside that of rad.
     const ROWS: [(&str, &str, f64, [f64; 5]); 3] = [
@@ -16,23 +17,23 @@ pub(super) fn cells(reproduction: &Reproduction) -> Result<Vec<Cell>, BenchError
     let mut cells = Vec::new();
     for (row, method, cost, figures) in ROWS {
         for ((column, steps), paper) in COLUMNS.into_iter().zip(figures) {
-            let settings = hyper_cleaning::Settings::new(&hyper_cleaning::Args {
-                preset: Some(hyper_cleaning::Preset::Bda),
-                methods: vec![method.into()],
-                steps: Some(steps),
-                train: (reproduction.preset == Preset::Small).then_some(500),
-                validation: (reproduction.preset == Preset::Small).then_some(500),
-                common: reproduction.common(),
-                ..hyper_cleaning::Args::default()
-            })?;
+            let mut given = Table::new();
+            given.insert("preset".into(), "bda".into());
+            given.insert("method".into(), method.into());
+            given.insert("lower-steps".into(), steps.into());
+            if reproduction.preset == Preset::Small {
+                given.insert("train".into(), 500.into());
+                given.insert("validation".into(), 500.into());
+            }
+            let settings = reproduction.settings("hyper-cleaning", given)?;
             cells.push(Cell {
                 row,
                 column,
                 paper: Some(paper),
-                settings: Settings::HyperCleaning(settings),
+                settings,
                 method,
                 quantity: Quantity::TestAccuracy,
-                cost: cost * steps as f64,
+                cost: cost * f64::from(steps),
             });
         }
     }

@@ -10,10 +10,11 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use toml::Table;
 
 use super::{Cell, Preset, Reproduction};
-use crate::cli::Common;
 use crate::error::BenchError;
+use crate::experiments::Complete;
 use crate::settings::refuse;
 
 /// A table of a paper.
@@ -114,9 +115,13 @@ impl TableName {
 }
 
 impl Reproduction {
-    /// What every experiment is told.
-    fn common(&self) -> Common {
-        Common { backend: Some(self.backend), data_dir: self.data_dir.clone(), ..Common::default() }
+    /// All settings of an experiment, where the table gives `given` beside data and backend.
+    fn settings(&self, experiment: &str, mut given: Table) -> Result<Complete, BenchError> {
+        given.insert("backend".into(), self.backend.as_str().into());
+        if let Some(dir) = &self.data_dir {
+            given.insert("data-dir".into(), dir.display().to_string().into());
+        }
+        Complete::given(experiment, &given)
     }
 
     /// The folder of the data: named for `full`, none for `small`.

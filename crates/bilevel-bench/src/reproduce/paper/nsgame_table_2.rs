@@ -3,9 +3,9 @@
 //!
 //! Our memory is that of the host: on a GPU it is not what the source measured.
 
+use toml::Table;
+
 use crate::error::BenchError;
-use crate::experiments::Settings;
-use crate::experiments::robust::{self, Subject};
 use crate::reproduce::{Cell, Preset, Quantity, Reproduction};
 
 const COLUMNS: [(&str, f64); 3] =
@@ -22,13 +22,12 @@ pub(super) fn cells(reproduction: &Reproduction) -> Result<Vec<Cell>, BenchError
     let full = reproduction.preset == Preset::Full;
     let mut cells = Vec::new();
     for (at, (column, imbalance)) in COLUMNS.into_iter().enumerate() {
-        let args = robust::Args {
-            preset: full.then_some(robust::Preset::Paper),
-            imbalance: Some(imbalance),
-            common: reproduction.common(),
-            ..robust::Args::default()
-        };
-        let settings = Settings::Mwn(robust::Settings::new(&args, Subject::Weights)?);
+        let mut given = Table::new();
+        given.insert("imbalance".into(), imbalance.into());
+        if full {
+            given.insert("preset".into(), "paper".into());
+        }
+        let settings = reproduction.settings("mwn", given)?;
         for (row, method, [seconds, memory]) in ROWS {
             let mut cell = |column, paper, quantity| {
                 let settings = settings.clone();

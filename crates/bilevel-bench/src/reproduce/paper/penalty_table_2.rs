@@ -1,7 +1,8 @@
 //! Importance learning: one weight a sample, under a network that sees batches.
 
+use toml::Table;
+
 use crate::error::BenchError;
-use crate::experiments::{Settings, importance};
 use crate::reproduce::{Cell, Preset, Quantity, Reproduction};
 
 /// The column, the share of wrong labels, and the figures of the rows.
@@ -11,12 +12,12 @@ const COLUMNS: [(&str, f64, [f64; 5]); 2] = [
 ];
 
 /// The method, and its time beside that of a baseline.
-const ROWS: [(&str, importance::Method, f64); 5] = [
-    ("Oracle", importance::Method::Oracle, 1.0),
-    ("Val-Only", importance::Method::ValOnly, 1.0),
-    ("Train+Val", importance::Method::TrainVal, 1.0),
-    ("ApproxGrad", importance::Method::ApproxGrad, 3.0),
-    ("Penalty", importance::Method::Penalty, 4.0),
+const ROWS: [(&str, &str, f64); 5] = [
+    ("Oracle", "clean-labels", 1.0),
+    ("Val-Only", "val-only", 1.0),
+    ("Train+Val", "train-val", 1.0),
+    ("ApproxGrad", "approx-grad", 3.0),
+    ("Penalty", "penalty", 4.0),
 ];
 
 pub(super) fn cells(reproduction: &Reproduction) -> Result<Vec<Cell>, BenchError> {
@@ -24,19 +25,19 @@ pub(super) fn cells(reproduction: &Reproduction) -> Result<Vec<Cell>, BenchError
     let mut cells = Vec::new();
     for (column, noise, figures) in COLUMNS {
         for ((row, method, cost), paper) in ROWS.into_iter().zip(figures) {
-            let settings = importance::Settings::new(&importance::Args {
-                preset: full.then_some(importance::Preset::Paper),
-                methods: vec![method],
-                noise: Some(noise),
-                common: reproduction.common(),
-                ..importance::Args::default()
-            })?;
+            let mut given = Table::new();
+            given.insert("method".into(), method.into());
+            given.insert("noise".into(), noise.into());
+            if full {
+                given.insert("preset".into(), "paper".into());
+            }
+            let settings = reproduction.settings("importance", given)?;
             cells.push(Cell {
                 row,
                 column,
                 paper: Some(paper),
-                settings: Settings::Importance(settings),
-                method: method.name(),
+                settings,
+                method,
                 quantity: Quantity::TestAccuracy,
                 cost,
             });

@@ -1,0 +1,78 @@
+//! What a run was made by: the version, the data, the processor. Results may depend on each.
+
+use serde::{Deserialize, Serialize};
+
+use crate::report::ReportError;
+use crate::report::folder::RunFolder;
+
+/// The key of `settings.toml` that holds an [`Origin`].
+pub(super) const ORIGIN: &str = "made-by";
+
+/// What a run was made by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Origin {
+    /// The version of the binary.
+    pub version: String,
+    /// The fingerprint of the data.
+    pub data: String,
+    /// The kind of processor, and what of it kernels may use.
+    pub processor: String,
+    /// Threads that kernels share their work among.
+    pub threads: usize,
+}
+
+impl Origin {
+    /// This binary on this machine, with this data.
+    pub fn here(data: String) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").into(),
+            data,
+            processor: processor(),
+            threads: rayon::current_num_threads(),
+        }
+    }
+
+    /// Whether the run of `folder` can be resumed here.
+    ///
+    /// # Errors
+    /// If it was begun on other data, or by another version.
+    pub fn check(&self, here: &Self, folder: &RunFolder) -> Result<(), ReportError> {
+        let other = |what, began: &str, here: &str| ReportError::Other {
+            path: folder.path().into(),
+            what,
+            began: began.into(),
+            here: here.into(),
+        };
+        if self.data != here.data {
+            return Err(other("data", &self.data, &here.data));
+        }
+        if self.version != here.version {
+            return Err(other("version", &self.version, &here.version));
+        }
+        if self.processor != here.processor {
+            tracing::warn!(
+                "the run began on {}, this is {}: the last bits of its numbers may differ",
+                self.processor,
+                here.processor
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The kind of processor, and the vector instructions that it has.
+fn processor() -> String {
+    let mut features = vec![std::env::consts::ARCH];
+    #[cfg(target_arch = "x86_64")]
+    for (name, there) in [
+        ("avx512f", std::arch::is_x86_feature_detected!("avx512f")),
+        ("avx2", std::arch::is_x86_feature_detected!("avx2")),
+        ("fma", std::arch::is_x86_feature_detected!("fma")),
+    ] {
+        if there {
+            features.push(name);
+        }
+    }
+    features.join(" ")
+}

@@ -1,0 +1,342 @@
+//! The experiments, each in one line: subcommand, `list`, `check`, `resume`, `reproduce` and the tests follow.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use clap::{ArgMatches, Command};
+use toml::{Table, Value};
+
+use super::{Run, hpo, hyper_cleaning, importance, poisoning, robust};
+use crate::backend::{BackendName, run_on};
+use crate::error::BenchError;
+use crate::report::MethodReport;
+use crate::settings::defaults::Defaults;
+use crate::settings::{self, Offered, Settings, nearest, refuse};
+
+/// All experiments.
+pub static EXPERIMENTS: &[Registered] = &[
+    Registered::of::<hyper_cleaning::Prepared>(),
+    Registered::of::<importance::Prepared>(),
+    Registered::of::<poisoning::Prepared>(),
+    Registered::of::<robust::Mwn>(),
+    Registered::of::<robust::Mlc>(),
+    Registered::of::<hpo::Prepared>(),
+];
+
+/// An experiment, its data read.
+pub trait Experiment: Sized + Send + Sync + 'static {
+    /// Its name on the command line.
+    const NAME: &'static str;
+    /// What it does, in a line.
+    const ABOUT: &'static str;
+    /// Its file of `assets/presets`.
+    const DEFAULTS: &'static str;
+    /// Its settings.
+    type Settings: Settings;
+
+    /// Reads the data.
+    ///
+    /// # Errors
+    /// If the data or a setting cannot be used.
+    fn read(settings: Self::Settings) -> Result<Self, BenchError>;
+
+    /// Runs all methods, by [`Run::method`]. One that fails is reported as such, and the others go on.
+    ///
+    /// # Errors
+    /// If the library refuses a setting, or results cannot be written.
+    fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError>;
+
+    /// The data that was read, for its fingerprint.
+    fn feed(&self, to: &mut blake3::Hasher);
+
+    /// Checks the derivatives of both losses, in f64 on the CPU; none where the experiment has no check.
+    ///
+    /// # Errors
+    /// If a loss cannot be recorded.
+    fn check(&self) -> Result<Option<super::Checked>, BenchError> {
+        Ok(None)
+    }
+}
+
+/// A line of [`EXPERIMENTS`].
+pub struct Registered {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it does, in a line.
+    pub about: &'static str,
+    defaults: &'static str,
+    command: fn(Command, &Defaults) -> Command,
+    flags: fn(&ArgMatches) -> Result<Table, clap::Error>,
+    complete: fn(&Defaults, &Table) -> Result<Table, BenchError>,
+    checked: fn(&Table) -> Result<(), BenchError>,
+    read: fn(&Table) -> Result<Box<dyn Ready>, BenchError>,
+    methods: fn() -> Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Registered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl Registered {
+    const fn of<E: Experiment>() -> Self {
+        Self {
+            name: E::NAME,
+            about: E::ABOUT,
+            defaults: E::DEFAULTS,
+            command: settings::command::<E::Settings>,
+            flags: settings::flags::<E::Settings>,
+            complete: settings::complete::<E::Settings>,
+            checked: |table| settings::checked::<E::Settings>(table).map(drop),
+            read: |table| {
+                let settings = settings::checked::<E::Settings>(table)?;
+                Ok(Box::new(E::read(settings)?))
+            },
+            methods: || {
+                let all = <E::Settings as Settings>::Method::all();
+                all.iter().map(|method| (method.name(), method.summary())).collect()
+            },
+        }
+    }
+
+    /// The experiment called `name`.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn named(name: &str) -> Result<&'static Self, BenchError> {
+        EXPERIMENTS.iter().find(|known| known.name == name).ok_or_else(|| {
+            let names: Vec<_> = EXPERIMENTS.iter().map(|known| known.name).collect();
+            let expected = match nearest(name, names.iter().copied()) {
+                Some(close) => format!("one of {}, perhaps {close}", names.join(", ")),
+                None => format!("one of {}", names.join(", ")),
+            };
+            refuse("experiment", name, &expected, "check the spelling")
+        })
+    }
+
+    /// Its subcommand.
+    pub fn command(&self) -> Command {
+        (self.command)(Command::new(self.name).about(self.about), &self.defaults())
+    }
+
+    /// The settings that flags give.
+    ///
+    /// # Errors
+    /// As clap says.
+    pub fn flags(&self, matches: &ArgMatches) -> Result<Table, clap::Error> {
+        (self.flags)(matches)
+    }
+
+    /// Defaults and presets.
+    pub fn defaults(&self) -> Defaults {
+        Defaults::read(self.defaults)
+    }
+
+    /// The methods and what they do.
+    pub fn methods(&self) -> Vec<(String, String)> {
+        (self.methods)()
+    }
+
+    /// All settings of a run, where the user gives `given`.
+    ///
+    /// # Errors
+    /// If a setting cannot be, or the backend is not there.
+    pub fn complete(&'static self, given: &Table) -> Result<Complete, BenchError> {
+        let table = (self.complete)(&self.defaults(), given)?;
+        Ok(Complete { experiment: self, table })
+    }
+}
+
+/// All settings of a run, complete and checked: `settings.toml`.
+#[derive(Clone, Debug)]
+pub struct Complete {
+    /// Of which experiment.
+    pub experiment: &'static Registered,
+    table: Table,
+}
+
+impl PartialEq for Complete {
+    fn eq(&self, other: &Self) -> bool {
+        self.experiment.name == other.experiment.name && self.table == other.table
+    }
+}
+
+/// The key that names the experiment.
+const EXPERIMENT: &str = "experiment";
+
+impl Complete {
+    /// The settings that the user gives, in a file perhaps, completed.
+    ///
+    /// # Errors
+    /// If a setting cannot be, or the backend is not there.
+    pub fn given(experiment: &str, given: &Table) -> Result<Self, BenchError> {
+        Registered::named(experiment)?.complete(given)
+    }
+
+    /// Reads `settings.toml`.
+    ///
+    /// # Errors
+    /// If a setting is missing, unknown, or outside of its range.
+    pub fn read(mut table: Table) -> Result<Self, BenchError> {
+        let name = table.remove(EXPERIMENT);
+        let name = name.as_ref().and_then(Value::as_str).unwrap_or_default();
+        let experiment = Registered::named(name)?;
+        (experiment.checked)(&table)?;
+        Ok(Self { experiment, table })
+    }
+
+    /// The settings alone.
+    pub fn settings(&self) -> &Table {
+        &self.table
+    }
+
+    /// `settings.toml`.
+    pub fn table(&self) -> Table {
+        let mut table = Table::new();
+        table.insert(EXPERIMENT.into(), self.experiment.name.into());
+        table.extend(self.table.clone());
+        table
+    }
+
+    /// The seed of all randomness.
+    pub fn seed(&self) -> u64 {
+        self.table["seed"].as_integer().and_then(|seed| u64::try_from(seed).ok()).unwrap_or(0)
+    }
+
+    /// The same under another seed.
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.table.insert("seed".into(), Value::Integer(seed.min(i64::MAX as u64) as i64));
+        self
+    }
+
+    /// The backend.
+    fn backend(&self) -> BackendName {
+        let name = self.table["backend"].clone();
+        name.try_into().unwrap_or(BackendName::Auto)
+    }
+
+    /// Reads the data, and asks whether the backend is there.
+    ///
+    /// # Errors
+    /// If the data, the backend or a setting cannot be used.
+    pub fn prepare(&self) -> Result<Prepared, BenchError> {
+        let backend = self.backend().resolve()?;
+        Ok(Prepared { backend, experiment: (self.experiment.read)(&self.table)? })
+    }
+}
+
+/// Reads a file of settings, which may be the `settings.toml` of a run.
+///
+/// # Errors
+/// If it cannot be read, or is of another experiment.
+pub fn read_config(path: &Path, experiment: &'static Registered) -> Result<Table, BenchError> {
+    let unreadable = |cause: String| {
+        let found = format!("{}: {cause}", path.display());
+        refuse("--config", found, "a TOML file of settings", "name another file, or correct it")
+    };
+    let text = std::fs::read_to_string(path).map_err(|cause| unreadable(cause.to_string()))?;
+    let mut table: Table = text.parse().map_err(|e: toml::de::Error| unreadable(e.to_string()))?;
+    if let Some(other) =
+        table.remove(EXPERIMENT).filter(|name| name.as_str() != Some(experiment.name))
+    {
+        let expected = format!("settings of {}", experiment.name);
+        return Err(refuse("--config", format!("of {other}"), &expected, "name another file"));
+    }
+    Ok(table)
+}
+
+/// An experiment that can run.
+pub struct Prepared {
+    backend: BackendName,
+    experiment: Box<dyn Ready>,
+}
+
+impl Prepared {
+    /// Runs all methods.
+    ///
+    /// # Errors
+    /// See [`Experiment::run`].
+    pub fn run(&self, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
+        run_on(self.backend, |device| self.experiment.run(device, run))?
+    }
+
+    /// The fingerprint of the data.
+    pub fn data(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        self.experiment.feed(&mut hasher);
+        hasher.finalize().to_hex()[..16].to_owned()
+    }
+
+    /// Checks the derivatives of both losses.
+    ///
+    /// # Errors
+    /// See [`Experiment::check`].
+    pub fn check(&self) -> Result<Option<super::Checked>, BenchError> {
+        self.experiment.check()
+    }
+}
+
+/// [`Experiment`] without its types.
+trait Ready: Send + Sync {
+    fn feed(&self, to: &mut blake3::Hasher);
+
+    fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError>;
+
+    fn check(&self) -> Result<Option<super::Checked>, BenchError>;
+}
+
+impl<E: Experiment> Ready for E {
+    fn feed(&self, to: &mut blake3::Hasher) {
+        Experiment::feed(self, to);
+    }
+
+    fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
+        Experiment::run(self, device, run)
+    }
+
+    fn check(&self) -> Result<Option<super::Checked>, BenchError> {
+        Experiment::check(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_section_of_every_file_is_a_run() {
+        for experiment in EXPERIMENTS {
+            for mut given in experiment.defaults().sections() {
+                given.entry("backend").or_insert("flex".into());
+                let complete = experiment.complete(&given);
+                let complete = complete.unwrap_or_else(|e| panic!("{experiment:?} {given}: {e}"));
+                assert_eq!(Complete::read(complete.table()).unwrap(), complete);
+            }
+            assert!(experiment.defaults().presets().contains(&"smoke".into()), "{experiment:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_user_gives_is_checked_wherever_it_comes_from() {
+        let refused = |given: &str| {
+            let error = Complete::given("hyper-cleaning", &given.parse().unwrap()).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            error.to_string()
+        };
+        for (given, says) in [
+            ("step-sise = 1.0", "step-sise is given, expected `step-size`"),
+            ("step-size = -1.0", "--step-size is -1.0, expected"),
+            ("lower-steps = 0", "--lower-steps is 0"),
+            ("lower-steps = 1.5", "--lower-steps is 1.5"),
+            ("noise = 1.0", "--noise is 1.0"),
+            ("method = \"magic\"", "no method is called `magic`"),
+            ("preset = \"none\"", "--preset is none, expected bda"),
+            ("method = \"rad\"\ndamping = 0.1", "--damping is given, and none of rad reads it"),
+            ("truncated = 7\nlower-steps = 5\nmethod = \"trad\"", "--truncated is 7"),
+        ] {
+            let text = refused(given);
+            assert!(text.contains(says), "{given}: {text}");
+        }
+    }
+}

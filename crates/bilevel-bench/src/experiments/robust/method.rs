@@ -1,0 +1,55 @@
+//! The methods of both experiments.
+
+use clap::ValueEnum;
+
+use super::Step;
+use crate::settings::offered;
+
+/// A method of `mwn`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MwnMethod {
+    /// baseline: trained on what is given
+    Plain,
+    /// weights learned through one step of the whole network
+    #[value(alias = "virtual-step")]
+    Mwn,
+    /// weights learned through one step of the last layer
+    #[value(name = "nsgame-mwn", alias = "nsgame")]
+    NsGameMwn,
+}
+
+/// A method of `mlc`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MlcMethod {
+    /// baseline: trained on what is given
+    Plain,
+    /// the matrix learned through one step of the whole network
+    #[value(alias = "virtual-step")]
+    Mlc,
+    /// the matrix learned through one step of the last layer
+    #[value(name = "nsgame-mlc", alias = "nsgame")]
+    NsGameMlc,
+}
+
+offered!(MwnMethod, {});
+offered!(MlcMethod, {});
+
+impl From<MwnMethod> for Step {
+    fn from(method: MwnMethod) -> Self {
+        match method {
+            MwnMethod::Plain => Self::Plain,
+            MwnMethod::Mwn => Self::Virtual,
+            MwnMethod::NsGameMwn => Self::Game,
+        }
+    }
+}
+
+impl From<MlcMethod> for Step {
+    fn from(method: MlcMethod) -> Self {
+        match method {
+            MlcMethod::Plain => Self::Plain,
+            MlcMethod::Mlc => Self::Virtual,
+            MlcMethod::NsGameMlc => Self::Game,
+        }
+    }
+}

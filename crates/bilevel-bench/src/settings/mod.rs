@@ -1,0 +1,237 @@
+//! Settings: stated once, as the fields of a struct, and read from defaults, files and flags.
+//!
+//! An experiment's settings are one struct that derives clap's `Args` and serde: the name of a field is that of the
+//! flag and of the key in TOML, its documentation is the help text, its type is its range. Defaults and presets are
+//! files of `assets/presets` ([`defaults`]).
+
+pub mod defaults;
+mod methods;
+mod number;
+mod options;
+
+pub(crate) use methods::offered;
+pub use methods::{Catalogued, Methods, Offered};
+pub use number::{Count, NonNegative, OutOfRange, Positive, Share};
+pub use options::{Common, LowerLevel, Split, UpperLevel};
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use self::defaults::Defaults;
+use crate::error::BenchError;
+
+/// All settings of an experiment.
+pub trait Settings: Args + Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+    /// The methods that the experiment offers.
+    type Method: Offered;
+
+    /// What all experiments take.
+    fn common(&self) -> &Common;
+
+    /// The same, to be changed.
+    fn common_mut(&mut self) -> &mut Common;
+
+    /// The methods of the run, in its order.
+    fn methods(&self) -> &[Self::Method];
+
+    /// Fills in what follows from other settings.
+    ///
+    /// # Errors
+    /// If it cannot.
+    fn complete(&mut self) -> Result<(), BenchError> {
+        Ok(())
+    }
+
+    /// Whether the settings go together. The range of each alone is part of its type.
+    ///
+    /// # Errors
+    /// The first that does not, and the cure.
+    fn check(&self) -> Result<(), BenchError> {
+        Ok(())
+    }
+}
+
+/// The subcommand of an experiment, with its defaults in the help.
+pub fn command<S: Settings>(command: Command, defaults: &Defaults) -> Command {
+    let mut command = S::augment_args(command);
+    for (key, value) in defaults.plain() {
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(","),
+            other => other.to_string(),
+        };
+        command =
+            command.mut_arg(key.replace('-', "_"), |arg| arg.required(false).default_value(text));
+    }
+    let presets = defaults.presets();
+    command.mut_arg("preset", |arg| {
+        if presets.is_empty() {
+            return arg.hide(true);
+        }
+        arg.value_parser(clap::builder::PossibleValuesParser::new(presets))
+    })
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The settings that the flags of a command line give.
+///
+/// # Errors
+/// As clap says; a command that was made by [`command`] has found wrong values already.
+pub fn flags<S: Settings>(matches: &ArgMatches) -> Result<Table, clap::Error> {
+    let settings = S::from_arg_matches(matches)?;
+    let mut table = Table::try_from(&settings).map_err(|error| {
+        clap::Error::raw(clap::error::ErrorKind::InvalidValue, format!("{error}\n"))
+    })?;
+    let given = |key: &str| {
+        let id = key.replace('-', "_");
+        matches.try_contains_id(&id).unwrap_or(false)
+            && matches.value_source(&id) == Some(ValueSource::CommandLine)
+    };
+    table.retain(|key, _| given(key));
+    Ok(table)
+}
+
+/// Reads settings that are whole, as `settings.toml` has them.
+///
+/// # Errors
+/// If one is missing, unknown, outside of its range, or does not go with the others.
+pub fn checked<S: Settings>(table: &Table) -> Result<S, BenchError> {
+    let known = names::<S>();
+    if let Some((key, expected)) = defaults::unknown(table, &known) {
+        return Err(refuse(
+            key.to_owned(),
+            "given",
+            &expected,
+            "leave it out, or correct its name",
+        ));
+    }
+    let settings: S = table.clone().try_into().map_err(|error: toml::de::Error| {
+        refuse("a setting", error.message(), "settings in their ranges", "correct it")
+    })?;
+    settings.check()?;
+    Ok(settings)
+}
+
+/// All settings, where the user gives `given`: completed, with paths that mean the same from every directory, and
+/// checked.
+///
+/// # Errors
+/// If one is unknown, outside of its range, does not go with the others, or is not read by any method of the run.
+pub fn complete<S: Settings>(defaults: &Defaults, given: &Table) -> Result<Table, BenchError> {
+    let known = names::<S>();
+    if let Some((key, expected)) = defaults::unknown(given, &known) {
+        return Err(refuse(
+            key.to_owned(),
+            "given",
+            &expected,
+            "leave it out, or correct its name",
+        ));
+    }
+    if let Some(preset) = given.get("preset").map(plain)
+        && !defaults.presets().contains(&preset)
+    {
+        let expected = match defaults.presets().join(", ") {
+            none if none.is_empty() => "none: this experiment has no presets".to_owned(),
+            presets => presets,
+        };
+        return Err(refuse("--preset", preset, &expected, "take one of these, or none"));
+    }
+    let whole = defaults.complete(given);
+    let mut settings: S = whole.try_into().map_err(|error: toml::de::Error| {
+        // Under flattened structs serde does not know which: each alone tells.
+        let culprit = given.iter().find(|(key, value)| {
+            let mut one = defaults.complete(&Table::new());
+            one.insert((*key).clone(), (*value).clone());
+            one.try_into::<S>().is_err()
+        });
+        let (key, found) = culprit.map_or(("a setting".into(), String::new()), |(key, value)| {
+            (format!("--{key}"), plain(value))
+        });
+        refuse(key, found, error.message(), "give a value in this range")
+    })?;
+    settings.complete()?;
+    let common = settings.common_mut();
+    if let Some(dir) = &mut common.data_dir {
+        *dir = absolute("--data-dir", dir)?;
+    }
+    common.backend = common.backend.resolve()?;
+    settings.check()?;
+    read_by_none(&settings, given)?;
+    Table::try_from(&settings)
+        .map_err(|error| refuse("a setting", error, "values that TOML can hold", "take another"))
+}
+
+/// Options that experiments read for every method.
+const OF_ALL: [&str; 4] = ["lower-steps", "step-size", "upper-steps", "learning-rate"];
+
+/// Refuses an option that no method of the run reads.
+fn read_by_none<S: Settings>(settings: &S, given: &Table) -> Result<(), BenchError> {
+    for key in given.keys().filter(|key| !OF_ALL.contains(&key.as_str())) {
+        let reads = |method: &S::Method| method.reads().contains(&key.as_str());
+        let all = S::Method::all();
+        let readers: Vec<_> = all.iter().filter(|method| reads(method)).collect();
+        if readers.is_empty() || settings.methods().iter().any(reads) {
+            continue;
+        }
+        let names = |methods: Vec<String>| methods.join(", ");
+        let run = names(settings.methods().iter().map(S::Method::name).collect());
+        let expected = format!(
+            "a method that reads it: {}",
+            names(readers.iter().map(|m| m.name()).collect())
+        );
+        let found = format!("given, and none of {run} reads it");
+        return Err(refuse(
+            format!("--{key}"),
+            found,
+            &expected,
+            "name one of these, or leave the option out",
+        ));
+    }
+    Ok(())
+}
+
+/// The names of all settings.
+fn names<S: Settings>() -> Vec<String> {
+    let command = S::augment_args(Command::new(""));
+    command.get_arguments().map(|arg| arg.get_id().as_str().replace('_', "-")).collect()
+}
+
+/// Of `names`, the one that `name` is most like; none where none is near.
+pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let likeness = |known: &str| strsim::jaro_winkler(&name.to_lowercase(), known);
+    let all = names.map(|known| (known, likeness(known))).filter(|(_, like)| *like > 0.75);
+    all.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(known, _)| known)
+}
+
+/// A path that means the same from every directory.
+///
+/// # Errors
+/// If it is empty.
+pub fn absolute(setting: &'static str, path: &Path) -> Result<PathBuf, BenchError> {
+    std::path::absolute(path)
+        .map_err(|cause| refuse(setting, cause, "a path", "name a file or a folder"))
+}
+
+/// A setting that cannot be.
+pub fn refuse(
+    setting: impl Into<Cow<'static, str>>,
+    found: impl ToString,
+    expected: &str,
+    cure: impl Into<Cow<'static, str>>,
+) -> BenchError {
+    BenchError::Setting {
+        setting: setting.into(),
+        found: found.to_string(),
+        expected: expected.into(),
+        cure: cure.into(),
+    }
+}

@@ -1,0 +1,146 @@
+//! Numbers whose range is part of their type: checked wherever they come from.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A number that is outside of the range of its setting.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("found {found}, expected {expected}")]
+pub struct OutOfRange {
+    found: String,
+    expected: &'static str,
+}
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident, $number:ty, $expected:literal, $fits:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+        #[serde(try_from = "f64", into = "f64")]
+        pub struct $name($number);
+
+        impl $name {
+            /// The number.
+            pub const fn get(self) -> $number {
+                self.0
+            }
+
+            fn checked(number: $number) -> Result<Self, OutOfRange> {
+                let fits: fn($number) -> bool = $fits;
+                let refuse = || OutOfRange { found: number.to_string(), expected: $expected };
+                fits(number).then_some(Self(number)).ok_or_else(refuse)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = OutOfRange;
+
+            fn from_str(text: &str) -> Result<Self, OutOfRange> {
+                let refuse = |_| OutOfRange { found: format!("`{text}`"), expected: $expected };
+                Self::checked(text.parse().map_err(refuse)?)
+            }
+        }
+    };
+}
+
+number!(
+    /// A finite number above 0.
+    Positive,
+    f64,
+    "a finite number above 0",
+    |number| number.is_finite() && number > 0.0
+);
+number!(
+    /// A finite number of at least 0.
+    NonNegative,
+    f64,
+    "a finite number of at least 0",
+    |number| number.is_finite() && number >= 0.0
+);
+number!(
+    /// A share in `[0, 1)`.
+    Share,
+    f64,
+    "a share of at least 0 and below 1",
+    |number| (0.0..1.0).contains(&number)
+);
+
+macro_rules! through_f64 {
+    ($($name:ident)*) => {$(
+        impl TryFrom<f64> for $name {
+            type Error = OutOfRange;
+
+            fn try_from(number: f64) -> Result<Self, OutOfRange> {
+                Self::checked(number)
+            }
+        }
+
+        impl From<$name> for f64 {
+            fn from(number: $name) -> Self {
+                number.0
+            }
+        }
+    )*};
+}
+
+through_f64!(Positive NonNegative Share);
+
+/// A count of at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct Count(usize);
+
+/// The greatest count: beyond it no memory and no time would be enough, and sums of a few must not overflow.
+const MOST: usize = 1 << 40;
+
+impl Count {
+    /// `count`, or 1 where it is 0.
+    pub fn at_least_one(count: usize) -> Self {
+        Self(count.clamp(1, MOST))
+    }
+
+    /// The number.
+    pub const fn get(self) -> usize {
+        self.0
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Count {
+    type Err = OutOfRange;
+
+    fn from_str(text: &str) -> Result<Self, OutOfRange> {
+        let refuse =
+            |_| OutOfRange { found: format!("`{text}`"), expected: "a count of at least 1" };
+        Self::try_from(text.parse::<u64>().map_err(refuse)?)
+    }
+}
+
+impl TryFrom<u64> for Count {
+    type Error = OutOfRange;
+
+    fn try_from(number: u64) -> Result<Self, OutOfRange> {
+        let expected = "a count of at least 1 and at most 2^40";
+        let refuse = || OutOfRange { found: number.to_string(), expected };
+        let fits = usize::try_from(number).ok().filter(|count| (1..=MOST).contains(count));
+        fits.map(Self).ok_or_else(refuse)
+    }
+}
+
+impl From<Count> for u64 {
+    fn from(count: Count) -> Self {
+        count.0 as u64
+    }
+}

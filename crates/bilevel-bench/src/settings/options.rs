@@ -1,0 +1,65 @@
+//! Groups of options that several experiments take, each under one name everywhere.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::{Count, Positive};
+use crate::backend::BackendName;
+
+/// What all experiments take.
+#[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Common {
+    /// Settings for a purpose, laid over the defaults
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
+    /// Seed of splits, noise and initial values
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    pub seed: u64,
+    /// Where to compute
+    #[arg(long, value_enum)]
+    pub backend: BackendName,
+    /// The folder with the data [default: the embedded digits]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// The lower level.
+#[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LowerLevel {
+    /// Lower steps T of a hypergradient, or between two upper steps
+    #[arg(long)]
+    pub lower_steps: Count,
+    /// Step size of the lower level
+    #[arg(long)]
+    pub step_size: Positive,
+}
+
+/// The upper level.
+#[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct UpperLevel {
+    /// Upper steps
+    #[arg(long)]
+    pub upper_steps: Count,
+    /// Learning rate of the upper level: of Adam along a hypergradient, of a plain step per sample otherwise
+    #[arg(long)]
+    pub learning_rate: Positive,
+}
+
+/// How many samples are taken of the data.
+#[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Split {
+    /// Training samples
+    #[arg(long)]
+    pub train: Count,
+    /// Validation samples
+    #[arg(long)]
+    pub validation: Count,
+}

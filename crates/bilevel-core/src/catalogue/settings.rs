@@ -1,0 +1,95 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{Aggregated, Descent, Error, Gd, Rates, Schedule, Weight};
+
+/// The settings of all methods, each under one name. What a method does not read changes nothing for it:
+/// [`Entry::reads`](super::Entry::reads).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Settings {
+    /// Lower steps T of a hypergradient, or between two steps of x.
+    pub lower_steps: usize,
+    /// Step size of y; below the inverse of the curvature of f.
+    pub step_size: f64,
+    /// Step size of x, for methods that move x themselves.
+    pub learning_rate: f64,
+    /// The last lower steps, through which `trad` goes back.
+    pub truncated: usize,
+    /// Weight of F in the first lower step of `bda`; it falls as `1 / k`.
+    pub aggregation: f64,
+    /// Iterations of a linear solver at most; columns of `nystrom`; terms of a series.
+    pub solver_iterations: usize,
+    /// The relative residual at which a linear solver stops.
+    pub tolerance: f64,
+    /// Damping `d` of a linear system: `(f_yy + d I) q = F_y`.
+    pub damping: f64,
+    /// Whether a linear solver starts from its last solution.
+    pub warm_start: bool,
+    /// Steps between two full passes, for methods that make some; of the order of the number of batches.
+    pub period: usize,
+    /// The size of the perturbations of x under which proxies learn the response.
+    pub perturbation: f64,
+    /// The weight `mu` of `mu/2 norm(y - x)^2` in `imaml`, and the scale of `reptile`.
+    pub proximity: f64,
+    /// Momentum of the lower steps of `reversible-rad`.
+    pub momentum: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            lower_steps: 100,
+            step_size: 0.1,
+            learning_rate: 0.1,
+            truncated: 25,
+            aggregation: 0.5,
+            solver_iterations: 50,
+            tolerance: 1e-3,
+            damping: 0.0,
+            warm_start: false,
+            period: 8,
+            perturbation: 0.5,
+            proximity: 1.0,
+            momentum: 0.9,
+        }
+    }
+}
+
+impl Settings {
+    /// T steps of gradient descent.
+    ///
+    /// # Errors
+    /// If a setting is outside its range.
+    pub fn descent(&self) -> Result<Descent, Error> {
+        Descent::new(Gd::new(self.step_size)?, self.lower_steps)
+    }
+
+    /// T steps down both losses, as `bda` takes them.
+    ///
+    /// # Errors
+    /// If a setting is outside its range.
+    pub fn aggregated(&self) -> Result<Descent, Error> {
+        let weight = Weight::Decaying(self.aggregation);
+        Descent::new(Aggregated::new(self.step_size, self.step_size, weight)?, self.lower_steps)
+    }
+
+    /// Both step sizes, scaled.
+    pub(super) fn rates(&self, upper: f64, lower: f64) -> Result<Rates, Error> {
+        Rates::new(upper * self.learning_rate, lower * self.step_size)
+    }
+
+    /// The same with half of the step of x: y is not solved for between two of them.
+    pub(super) fn slow(&self, upper: f64, lower: f64) -> Result<Rates, Error> {
+        Rates::new(upper * self.learning_rate / 2.0, lower * self.step_size)
+    }
+
+    /// Both as `1 / sqrt(k + 1)`: for penalties that grow as its inverse.
+    pub(super) fn falling(&self, upper: f64) -> Result<Rates, Error> {
+        Rates::new(Schedule::power(upper, 0.5), Schedule::power(0.4 * self.step_size, 0.5))
+    }
+}
+
+/// Penalties that grow as `sqrt(k + 1)`.
+pub(super) fn growing(first: f64) -> Schedule {
+    Schedule::power(first, -0.5)
+}

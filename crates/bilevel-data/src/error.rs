@@ -1,0 +1,210 @@
+use std::io;
+use std::path::PathBuf;
+
+use super::cifar::CifarFault;
+use super::idx::IdxFault;
+use super::libsvm::LibsvmFault;
+
+/// Why data cannot be used: what was found, what was expected, and the cure.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// A file or folder that the operating system will not give.
+    #[error("{}: {cause}; check the path and its permissions", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+    /// A folder in MNIST's format lacks one of its four files.
+    #[error(
+        "{} holds neither {file} nor {file}.gz; a folder in MNIST's format has \
+         train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and \
+         t10k-labels-idx1-ubyte, each plain or .gz: add the missing file or name another folder",
+        dir.display()
+    )]
+    Missing {
+        /// The folder.
+        dir: PathBuf,
+        /// The missing file, without `.gz`.
+        file: &'static str,
+    },
+    /// A file that is not sound IDX, or not of the wanted kind.
+    #[error("{}: {fault}", path.display())]
+    Idx {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: IdxFault,
+    },
+    /// A folder without CIFAR's files.
+    #[error(
+        "{} lacks {file}; a folder of CIFAR-10 has data_batch_1.bin (to 5) and test_batch.bin, one of CIFAR-100 \
+         train.bin and test.bin, each plain or with .gz added: fetch the binary version, or name another folder",
+        dir.display()
+    )]
+    NoCifar {
+        /// The folder.
+        dir: PathBuf,
+        /// The missing file, without `.gz`.
+        file: &'static str,
+    },
+    /// A file that is not one of CIFAR's.
+    #[error("{}: {fault}", path.display())]
+    Cifar {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: CifarFault,
+    },
+    /// A file that is not sound libsvm text.
+    #[error("{}: {fault}", path.display())]
+    Libsvm {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: LibsvmFault,
+    },
+    /// A row whose label is none of those that stand for classes.
+    #[error(
+        "row {row} (from 0) has label {found}, expected one of {expected:?}; name every label of the \
+         file, or take the file that belongs to these"
+    )]
+    UnknownLabel {
+        /// Row, from 0.
+        row: usize,
+        /// Its label.
+        found: f64,
+        /// The labels that stand for classes.
+        expected: Vec<f64>,
+    },
+    /// A division of rows that leaves a part empty.
+    #[error(
+        "{train} training and {validation} validation rows of {rows}, expected at least 1 each; \
+         ask for another number of validation rows"
+    )]
+    Parts {
+        /// Rows left to train on.
+        train: usize,
+        /// Rows to judge the training by.
+        validation: usize,
+        /// Rows there are.
+        rows: usize,
+    },
+    /// Batches without rows.
+    #[error("batches of 0 rows, expected at least 1; ask for larger batches")]
+    BatchSize,
+    /// Training and validation rows that are not of one kind.
+    #[error(
+        "validation rows of {found} features and labels {found_labels:?}, training rows of {expected} and \
+         {expected_labels:?}; read and classify both files alike"
+    )]
+    Kinds {
+        /// Features of the validation rows.
+        found: usize,
+        /// Labels that stand for their classes.
+        found_labels: Vec<f64>,
+        /// Features of the training rows.
+        expected: usize,
+        /// Labels that stand for their classes.
+        expected_labels: Vec<f64>,
+    },
+    /// Rows that memory does not hold without their zeros left out.
+    #[error(
+        "{rows} dense rows of {features} features are beyond this machine's memory; take smaller batches, or \
+         declare the number of features when reading, in case an index is wrong"
+    )]
+    Room {
+        /// Rows asked for at once.
+        rows: usize,
+        /// Numbers a row.
+        features: usize,
+    },
+    /// The embedded digits do not parse; a damaged build.
+    #[error("the embedded digits, line {line}: {what}; build from an undamaged checkout")]
+    Digits {
+        /// Line of the CSV, from 1.
+        line: usize,
+        /// What was found there.
+        what: String,
+    },
+    /// No sample, no pixel or no class.
+    #[error(
+        "{name}: {samples} images of {shape:?} (channels, height, width) and {classes} classes; \
+         none of these may be 0: check the files"
+    )]
+    Empty {
+        /// Name of the set.
+        name: String,
+        /// Number of labels.
+        samples: usize,
+        /// Channels, height, width.
+        shape: [usize; 3],
+        /// Number of classes.
+        classes: usize,
+    },
+    /// Pixels and labels do not match in number.
+    #[error(
+        "{name}: {found} pixel values, expected {samples} labels x {features} pixels; \
+         take images and labels of the same set"
+    )]
+    Length {
+        /// Name of the set.
+        name: String,
+        /// Number of pixel values found.
+        found: usize,
+        /// Number of labels.
+        samples: usize,
+        /// Pixels an image.
+        features: usize,
+    },
+    /// A pixel outside 0 to 1.
+    #[error("{name}: pixel {found} in image {index}, expected 0 to 1; scale the images before use")]
+    Pixel {
+        /// Name of the set.
+        name: String,
+        /// Image, from 0.
+        index: usize,
+        /// The value.
+        found: f32,
+    },
+    /// A label that no class has.
+    #[error(
+        "{name}: label {found} of sample {index}, expected 0 to {}; check the label file",
+        classes.saturating_sub(1)
+    )]
+    Label {
+        /// Name of the set.
+        name: String,
+        /// Sample, from 0.
+        index: usize,
+        /// The label.
+        found: u32,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// A sample beyond the end of the set.
+    #[error("{name}: sample {index} asked for, expected less than {samples}; split this very set")]
+    Index {
+        /// Name of the set.
+        name: String,
+        /// The sample asked for.
+        index: usize,
+        /// Number of samples.
+        samples: usize,
+    },
+    /// Two sets that cannot be joined.
+    #[error(
+        "{name}: cannot join images of {found:?} to images of {expected:?} (channels, height, width); \
+         take both from the same set"
+    )]
+    Join {
+        /// Name of the second set.
+        name: String,
+        /// Shape of its images.
+        found: [usize; 3],
+        /// Shape of the images of the first.
+        expected: [usize; 3],
+    },
+}

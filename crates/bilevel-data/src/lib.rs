@@ -1,0 +1,85 @@
+//! Data sets of labelled images and of sparse rows, where they come from and how they are divided and spoiled.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`digits`] | the embedded set, 1797 images of 8x8 |
+//! | [`mnist`] | a folder in MNIST's format |
+//! | [`idx`] | the file format of that folder |
+//! | [`cifar`] | a folder with CIFAR-10 or CIFAR-100, the binary versions |
+//! | [`libsvm`] | text files of sparse rows, as [`Sparse`] |
+//! | [`batches`] | sparse rows as batches of both levels |
+//! | [`loader`] | batches of images, shuffled each pass, made ahead by a thread |
+//! | [`augment`] | random crops and reflections, normalised channels |
+//! | [`split`] | training, validation and test parts, balanced by class |
+//! | [`long_tail`] | classes of geometrically falling size |
+//! | [`noise`] | wrong labels, and how well a method finds them |
+//!
+//! All randomness comes from [`stream`], so that a seed fixes it on every machine.
+
+pub mod augment;
+pub mod batches;
+pub mod cifar;
+mod classified;
+mod dataset;
+mod digest;
+pub mod digits;
+mod error;
+mod gzip;
+pub mod idx;
+pub mod libsvm;
+pub mod loader;
+pub mod long_tail;
+pub mod mnist;
+pub mod noise;
+mod sparse;
+pub mod split;
+
+pub use classified::{Classified, TrainValidation};
+pub use dataset::{Dataset, Images};
+pub use digest::{Digest, digest};
+pub use error::DataError;
+pub use sparse::Sparse;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+/// What random numbers are drawn for. Each purpose has its own stream of a seed, so that drawing more
+/// for one never shifts another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Dividing the samples, [`split`] and [`Classified::split`].
+    Split = 1,
+    /// Choosing and replacing labels, [`noise`].
+    Noise = 2,
+    /// The point at which derivatives are checked.
+    Point = 3,
+    /// Which rows make up which batch, [`batches`].
+    Batches = 4,
+    /// The problem whose hypergradient is timed, `bilevel hypergrad`.
+    Problem = 5,
+    /// Which samples of a class a long tail keeps, [`long_tail`].
+    LongTail = 6,
+    /// Where images are cropped and whether they are reflected, [`augment`].
+    Augment = 7,
+    /// Hyperparameters of a random search, of the experiment `hpo`.
+    Search = 9,
+}
+
+/// The random stream of one purpose under a seed; the same on every machine.
+pub fn stream(seed: u64, purpose: Purpose) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(purpose as u64);
+    rng
+}
+
+/// A random stream of its own for each `at`, such as a level, a pass and a sample: what is drawn there does not
+/// depend on what was drawn elsewhere, nor on the order or the thread of the drawing.
+pub fn stream_at(seed: u64, purpose: Purpose, at: [u64; 3]) -> ChaCha8Rng {
+    let mut key = [0; 32];
+    for (bytes, number) in key.chunks_exact_mut(8).zip([seed, at[0], at[1], at[2]]) {
+        bytes.copy_from_slice(&number.to_le_bytes());
+    }
+    let mut rng = ChaCha8Rng::from_seed(key);
+    rng.set_stream(purpose as u64);
+    rng
+}
