@@ -29,8 +29,8 @@ impl Infinite {
             [(Level::Lower, taken.lower_products > 0), (Level::Upper, taken.upper_products > 0)];
         let products = second.into_iter().filter(|(_, taken)| *taken).map(|(level, _)| (level, 2));
         let all: Vec<_> = products.chain([(Level::Upper, 1), (Level::Lower, 1)]).collect();
-        let places = ends.into_iter().flat_map(|y| all.iter().map(move |at| (y, *at)));
-        places.into_iter().find_map(|(y, (loss, order))| {
+        let mut places = ends.into_iter().flat_map(|y| all.iter().map(move |at| (y, *at)));
+        places.find_map(|(y, (loss, order))| {
             let partials = if order == 1 {
                 stage.gradient(loss, y, Wrt::Both).1
             } else {
