@@ -99,15 +99,12 @@ pub enum Error {
         method: String,
     },
 
-    /// Lower steps that left the finite numbers.
-    #[error(
-        "the lower level diverged: y or its loss is not finite after step {step} of {steps} of \
-         {dynamics}, expected finite values: reduce the lower step size"
-    )]
+    /// Lower steps that left the finite numbers, or had none to begin with.
+    #[error("{}", diverged(.dynamics, .step, .steps))]
     LowerDiverged {
         /// The dynamics with its settings.
         dynamics: String,
-        /// The first step whose result is not finite; 0 is the start.
+        /// The first step whose result is not finite; 0 is the start, where y, the loss or its gradient is not.
         step: usize,
         /// The steps asked for.
         steps: usize,
@@ -211,7 +208,16 @@ pub enum Error {
         expected: String,
     },
 
-    /// A hypergradient or an upper variable that is not finite.
+    /// A hypergradient that is NaN or infinite.
+    #[error("no finite hypergradient at upper step {step}, expected finite numbers: {cause}")]
+    HypergradientNotFinite {
+        /// The upper step, counted from 1.
+        step: usize,
+        /// What is at fault, and the cure.
+        cause: String,
+    },
+
+    /// A loss, a direction or a variable that is not finite.
     #[error(
         "the {what} is not finite at upper step {step}, expected finite values: reduce the {cure}"
     )]
@@ -223,6 +229,21 @@ pub enum Error {
         /// The setting to reduce.
         cure: &'static str,
     },
+}
+
+/// Steps have no part in what is not finite before the first of them.
+fn diverged(dynamics: &str, step: &usize, steps: &usize) -> String {
+    if *step == 0 {
+        return format!(
+            "y, the lower loss or its gradient is not finite at the start of {steps} steps of {dynamics}, expected \
+             finite values: look for NaN in the data and for norms, roots, logarithms or quotients at zero in the \
+             loss, or start y elsewhere"
+        );
+    }
+    format!(
+        "the lower level diverged: y or its loss is not finite after step {step} of {steps} of {dynamics}, expected \
+         finite values: reduce the lower step size"
+    )
 }
 
 /// `value` if it is finite and positive.

@@ -159,7 +159,8 @@ pub use data::*;
 pub use error::Error;
 pub use hypergradient::{
     Fad, FixedPoint, Fomaml, Hypergradient, HypergradientMethod, IaGm, Iaptt, Iga, Imaml, Implicit,
-    Maml, OneStage, OneStageFd, OnlineFad, Rad, Reptile, ReversibleRad, Status, Tolerances, Trad,
+    Infinite, Maml, OneStage, OneStageFd, OnlineFad, Rad, Reptile, ReversibleRad, Status,
+    Tolerances, Trad,
 };
 pub use joint::{
     Alternating, Bome, Bvfim, F2sa, GPbgd, Gap, HeavyBall, Iterate, JointMethod, Meha, NsGame,

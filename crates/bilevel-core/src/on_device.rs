@@ -2,7 +2,7 @@
 
 use bilevel_program::{Vector, float};
 use burn::backend::{DispatchTensor, TensorMetadata};
-use burn::tensor::{Shape, Tensor};
+use burn::tensor::{DType, Shape, Tensor};
 
 /// A tensor of any rank as a list.
 pub(crate) fn flat(leaf: DispatchTensor) -> Tensor<1> {
@@ -32,11 +32,31 @@ pub(crate) fn multiply(a: &Vector, b: &Vector) -> Vector {
     a.zip(b, float::mul)
 }
 
-/// The inner product, of shape `[1]`.
+/// The inner product, of shape `[1]`: of halves in single precision.
 pub(crate) fn inner(a: &Vector, b: &Vector) -> Tensor<1> {
-    let products = multiply(a, b);
+    let products = wide(a).zip(&wide(b), float::mul);
     let sums = products.leaves().iter().map(|leaf| flat(leaf.clone()).sum());
     sums.reduce(Tensor::add).unwrap_or_else(|| Tensor::zeros([1], &a.device()))
+}
+
+/// The Euclidean norm, of shape `[1]`, without overflow where the entries are finite.
+pub(crate) fn norm(v: &Vector) -> Tensor<1> {
+    let wide = wide(v);
+    let largest = wide.leaves().iter().map(|leaf| flat(float::max_abs(leaf.clone())));
+    let Some(largest) = largest.reduce(Tensor::max_pair) else {
+        return Tensor::zeros([1], &v.device());
+    };
+    let largest = largest.clamp_min(f32::MIN_POSITIVE);
+    let unit = scale_by(&largest.clone().recip(), &wide);
+    inner(&unit, &unit).sqrt() * largest
+}
+
+/// Halves in single precision: they end at 65504, or have three digits.
+fn wide(v: &Vector) -> Vector {
+    v.map(|leaf| match leaf.dtype() {
+        DType::F16 | DType::BF16 => float::cast(leaf, DType::F32),
+        _ => leaf,
+    })
 }
 
 /// `factor * v`, with a factor of shape `[1]`.

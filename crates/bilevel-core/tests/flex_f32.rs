@@ -1,9 +1,11 @@
 //! What single precision must not change, on flex.
 
 use bilevel_core::linear::{LinearSolver, LinearStatus, NormalCg, Operator, System};
+use bilevel_core::{Ball, Proximal};
 use bilevel_program::{Layout, Vector};
+use burn::module::Param;
 use burn::nn::LinearConfig;
-use burn::tensor::Device;
+use burn::tensor::{DType, Device, Tensor};
 
 fn device() -> Device {
     Device::flex()
@@ -35,4 +37,28 @@ fn normal_cg_finds_a_system_without_solution() {
     let found = NormalCg::new(500, 1e-6).unwrap().solve(&System::new(&operator, &rhs)).unwrap();
     assert_eq!(found.status, LinearStatus::Singular, "residual {:?}", found.residual);
     assert!(found.products < 50, "{}", found.products);
+}
+
+#[test]
+fn a_ball_holds_numbers_whose_squares_leave_the_range() {
+    for dtype in [DType::F32, DType::F16, DType::BF16] {
+        let module = Param::from_tensor(Tensor::<1>::zeros([4], &device()).cast(dtype));
+        let layout = Layout::of(&module);
+        let point = |values: [f64; 4]| Vector::from_slice(&layout, &values, &device());
+        let large = if dtype == DType::F16 { 3e4 } else { 1e30 };
+        let ball = Ball::new(10.0).unwrap();
+        let y = point([large; 4]);
+        for found in ball.apply(&y).to_vec() {
+            assert!((found - 5.0).abs() < 0.05, "{dtype:?}: {found}");
+        }
+        // Along the point nothing moves, across it the step is scaled.
+        for found in ball.derivative(&y, &point([1.0; 4])).to_vec() {
+            assert!(found.abs() < 0.01, "{dtype:?}: {found}");
+        }
+        let scale = 5.0 / large;
+        let across = point([large, -large, large, -large]);
+        for found in ball.derivative(&y, &across).to_vec() {
+            assert!((found.abs() - scale * large).abs() < 0.1, "{dtype:?}: {found}");
+        }
+    }
 }

@@ -21,6 +21,8 @@ mod check;
 mod dynamics;
 #[path = "common/explicit.rs"]
 mod explicit;
+#[path = "common/finite.rs"]
+mod finite;
 #[path = "common/implicit.rs"]
 mod implicit;
 #[path = "common/properties.rs"]

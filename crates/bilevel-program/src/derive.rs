@@ -5,7 +5,7 @@
 //! times a vector is the reverse mode of a forward mode.
 
 use bilevel_autodiff::{Dual, DualTensor};
-use burn::backend::ir::HandleKind;
+use burn::backend::ir::{HandleKind, OperationIr};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn::backend::{AutodiffBackend, Backend, Capture, TensorMetadata};
@@ -14,6 +14,7 @@ use burn_capture::CaptureDevice;
 
 use crate::TraceError;
 use crate::execute::{Slots, execute};
+use crate::power::power;
 use crate::program::Program;
 use crate::record::{Defaults, Meta, Symbol, record};
 use crate::stop::{mark, stops};
@@ -45,9 +46,9 @@ impl Program {
                 other => same_kind(other),
             };
             let values = values.into_iter().enumerate().map(lift).collect();
-            let results = self.evaluate::<Forward>(values, device, DualTensor::constant, |dual| {
-                dual.into_parts().0
-            });
+            let value = |dual: FloatTensor<Forward>| dual.into_parts().0;
+            let ordinary = |_: &OperationIr, _: &mut Slots<Forward>| false;
+            let results = self.evaluate(values, device, (DualTensor::constant, value), ordinary);
             let (mut outputs, mut moved) = (Vec::new(), Vec::new());
             for (output, result) in self.outputs.iter().zip(results) {
                 let zero = Meta { shape: output.shape.clone(), dtype: output.dtype };
@@ -99,8 +100,12 @@ impl Program {
                 other => same_kind(other),
             };
             let values = values.into_iter().enumerate().map(lift).collect();
-            let results =
-                self.evaluate::<Reverse>(values, device, Reverse::from_inner, Reverse::inner);
+            let moving = self.depends(|input| wrt.contains(&input));
+            let by_rule = |operation: &OperationIr, slots: &mut Slots<Reverse>| {
+                power(operation, slots, |tensor| moving[tensor])
+            };
+            let level = (Reverse::from_inner, Reverse::inner);
+            let results = self.evaluate(values, device, level, by_rule);
             let source = results[of].clone();
             let mut outputs = Vec::new();
             for (output, result) in self.outputs.iter().zip(results) {
@@ -149,13 +154,17 @@ impl Program {
         (0..self.inputs.len()).map(|at| self.meta(at))
     }
 
-    /// The outputs on a level above the backend that records.
+    /// The outputs on a level above the backend that records: how a tensor goes up as a constant, and down as a value; and
+    /// what is computed by a rule of its own, which says whether it was.
     fn evaluate<B>(
         &self,
         inputs: Vec<HandleKind<B>>,
         device: &CaptureDevice,
-        constant: impl Fn(FloatTensor<Capture>) -> FloatTensor<B>,
-        value: impl Fn(FloatTensor<B>) -> FloatTensor<Capture>,
+        (constant, value): (
+            impl Fn(FloatTensor<Capture>) -> FloatTensor<B>,
+            impl Fn(FloatTensor<B>) -> FloatTensor<Capture>,
+        ),
+        by_rule: impl Fn(&OperationIr, &mut Slots<B>) -> bool,
     ) -> Vec<Option<HandleKind<B>>>
     where
         B: Backend<
@@ -185,6 +194,7 @@ impl Program {
         }
         for operation in &self.operations {
             match stops(operation) {
+                None if by_rule(operation, &mut slots) => {}
                 None => execute::<B>(operation, &mut slots, device),
                 Some((argument, result)) => {
                     let Some(HandleKind::Float(argument)) = slots.get(argument.id.value() as usize)

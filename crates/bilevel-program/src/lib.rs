@@ -126,6 +126,8 @@ mod norm;
 mod operators;
 mod optimise;
 mod partials;
+mod power;
+mod precise;
 mod program;
 mod reached;
 mod record;

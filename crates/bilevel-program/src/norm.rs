@@ -55,7 +55,7 @@ fn max_abs(leaves: &[DispatchTensor]) -> f64 {
 }
 
 /// Whether no entry is NaN or infinite.
-pub(crate) fn all_finite(leaves: &[DispatchTensor]) -> bool {
+pub(crate) fn all_finite<'a>(leaves: impl IntoIterator<Item = &'a DispatchTensor>) -> bool {
     let mut pending = Vec::new();
     for leaf in leaves {
         match finite_on_host(leaf) {

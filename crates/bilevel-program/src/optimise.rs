@@ -13,6 +13,7 @@ use burn::backend::ir::{
 use burn::tensor::TensorData;
 
 use crate::execute::{Refused, refuse};
+use crate::precise::precise;
 use crate::program::{Constant, Output, Program, Recorded, Recording, number};
 use crate::softmax::recognised;
 
@@ -317,9 +318,12 @@ impl Program {
     }
 }
 
-/// `of` with softmax as one operation.
-pub(crate) fn with_softmax(of: &Program) -> Program {
-    again(of, recognised(of.operations.clone()), of.outputs.iter())
+/// `of` with softmax as one operation, and hard sigmoids in the precision of their arguments.
+pub(crate) fn with_activations(of: &Program) -> Program {
+    let is_output =
+        |id: TensorId| of.outputs.iter().any(|output| output.tensor == Some(id.value() as usize));
+    let operations = precise(recognised(of.operations.clone()), is_output);
+    again(of, operations, of.outputs.iter())
 }
 
 /// `of` without the outputs that are not at the positions `kept`.

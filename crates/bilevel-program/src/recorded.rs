@@ -12,7 +12,7 @@ use crate::optimise::{Split, merged};
 use crate::program::Program;
 use crate::record::{Defaults, Meta};
 use crate::trace::trace;
-use crate::{Batch, Direction, Layout, Partials, Tensors, TraceError, Vector, Wrt};
+use crate::{Batch, Direction, Layout, Leaf, Partials, Tensors, TraceError, Vector, Wrt};
 
 /// A loss of two modules and a batch.
 pub type Loss<'a, X, Y, D> = dyn Fn(&X, &Y, &D) -> Tensor<1> + 'a;
@@ -513,13 +513,20 @@ fn first(outputs: Vec<DispatchTensor>) -> DispatchTensor {
 /// # Errors
 /// If variables have several element types.
 pub(crate) fn one_type(upper: &Layout, lower: &Layout) -> Result<(), TraceError> {
-    let mut leaves = upper.leaves().iter().chain(lower.leaves());
-    let Some(first) = leaves.next() else { return Ok(()) };
-    match leaves.find(|leaf| leaf.dtype != first.dtype) {
-        Some(other) => Err(TraceError::MixedTypes {
-            path: other.path.clone(),
+    let alone = upper.leaves().is_empty() || lower.leaves().is_empty();
+    let path = |module: &str, leaf: &Leaf| match (alone, leaf.path.is_empty()) {
+        (true, _) => leaf.path.clone(),
+        (false, true) => module.to_owned(),
+        (false, false) => format!("{module}.{}", leaf.path),
+    };
+    let of_x = upper.leaves().iter().map(|leaf| ("x", leaf));
+    let leaves: Vec<_> = of_x.chain(lower.leaves().iter().map(|leaf| ("y", leaf))).collect();
+    let Some((module, first)) = leaves.first() else { return Ok(()) };
+    match leaves.iter().find(|(_, leaf)| leaf.dtype != first.dtype) {
+        Some((other_module, other)) => Err(TraceError::MixedTypes {
+            path: path(other_module, other),
             found: format!("{:?}", other.dtype),
-            first: first.path.clone(),
+            first: path(module, first),
             expected: format!("{:?}", first.dtype),
         }),
         None => Ok(()),

@@ -1,18 +1,18 @@
 //! From a loss on modules to a program.
 
-use burn::backend::ir::HandleKind;
+use burn::backend::ir::{HandleKind, OperationIr};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::{
     AutodiffBackend, BackendTensor, Capture, Dispatch, DispatchDevice, DispatchKindConversion,
     DispatchTensor, DispatchTensorKind, TensorMetadata,
 };
 use burn::module::{Flag, Module, ModuleMapper, Param};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use burn_autodiff::Autodiff;
 use burn_capture::CaptureDevice;
 
-use crate::execute::{Refused, refuse};
-use crate::optimise::with_softmax;
+use crate::execute::{Refused, name, refuse};
+use crate::optimise::with_activations;
 use crate::program::Program;
 use crate::record::{Defaults, Meta, Symbol, record};
 use crate::stop::stops;
@@ -127,15 +127,33 @@ pub(crate) fn trace_outputs<X: Module, Y: Module, D: Batch>(
         }
         Ok(outputs)
     })?;
-    let loss = with_softmax(&program.only(&(0..count).collect::<Vec<_>>()));
+    let loss = with_activations(&program.only(&(0..count).collect::<Vec<_>>()));
     let recorded = loss.operations.iter().filter(|operation| stops(operation).is_none());
     for operation in recorded {
         if let Some(why) = refuse(operation) {
             return Err(refused(why));
         }
+        one_float_type(operation)?;
     }
     let by_burn = program.only(&(count..count + variables).collect::<Vec<_>>());
     Ok(Traced { loss, by_burn })
+}
+
+/// # Errors
+/// If float operands have several element types, which no kernel takes.
+fn one_float_type(operation: &OperationIr) -> Result<(), TraceError> {
+    let mut types = operation.inputs().map(|tensor| tensor.dtype).filter(DType::is_float);
+    let Some(first) = types.next() else { return Ok(()) };
+    match types.find(|dtype| *dtype != first) {
+        Some(other) => Err(TraceError::Operation {
+            operation: name(operation),
+            reason: format!(
+                "its operands have the element types {first:?} and {other:?}: hand the batch over in the element type \
+                 of the parameters, or `cast` in the loss"
+            ),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Why an operation is refused, with the cure.
@@ -144,7 +162,8 @@ fn refused(why: Refused) -> TraceError {
         Refused::Random(operation) => (
             operation,
             "it draws random numbers, so that each evaluation is another function, whose derivatives belong to none: \
-             draw them outside of the loss and hand them over in the batch",
+             draw them outside of the loss and hand them over in the batch, as the mask of a dropout, or leave dropout \
+             out",
         ),
         Refused::Quantised(operation) => {
             (operation, "quantised tensors have no derivative: dequantise them first")

@@ -372,7 +372,17 @@ impl Vector {
 
     /// Whether no entry is NaN or infinite.
     pub fn all_finite(&self) -> bool {
-        norm::all_finite(&self.leaves)
+        Self::all_are_finite([self])
+    }
+
+    /// Whether no entry of any of these vectors is NaN or infinite. Waits for the device once.
+    pub fn all_are_finite<'a>(vectors: impl IntoIterator<Item = &'a Self>) -> bool {
+        norm::all_finite(vectors.into_iter().flat_map(|vector| &vector.leaves))
+    }
+
+    /// The first variable with an entry that is NaN or infinite, by its position. Waits for the device once a variable.
+    pub fn first_not_finite(&self) -> Option<usize> {
+        self.leaves.iter().position(|leaf| !norm::all_finite([leaf]))
     }
 
     pub(crate) fn check_same(&self, other: &Self) {

@@ -1,16 +1,19 @@
 //! Ten thousand derivatives of each kind leave the memory of the process as they found it.
 
+#[path = "common/memory.rs"]
+mod memory;
+
 use std::cell::Cell;
-use std::fs::read_to_string;
 
 use bilevel_program::{
-    Derivative, Direction, Recorded, Vector, Wrt, grad, grad_and_hvp, hvp, jvp, second_order,
-    value_and_grad,
+    Derivative, Direction, Recorded, Vector, Wrt, check, grad, grad_and_hvp, hessian, hvp,
+    jacobian, jvp, jvps, second_order, third_order, value_and_grad, vjp,
 };
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::tanh;
 use burn::tensor::{Device, Tensor};
+use memory::keeps_memory;
 
 #[derive(Module, Debug)]
 struct Mlp {
@@ -38,44 +41,10 @@ fn constant(net: &Mlp) -> Tensor<1> {
     Tensor::ones([1], &net.first.weight.device())
 }
 
-/// The resident memory of this process in MiB, where the system tells.
-fn resident() -> Option<f64> {
-    let status = read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kilobytes: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kilobytes / 1024.0)
-}
-
 const PRODUCTS: usize = 10_000;
 
 /// Each records its loss anew.
 const OPERATORS: usize = 1_000;
-
-/// MiB that the rounds may leave behind.
-const BOUND: f64 = 0.02;
-
-/// # Panics
-/// If the memory grows in each of a few tries: the allocator may take a page once more.
-fn keeps_memory(name: &str, rounds: usize, round: &dyn Fn()) {
-    if resident().is_none() {
-        eprintln!("skipped: this system has no /proc/self/status");
-        return;
-    }
-    let run = |count: usize| (0..count).for_each(|_| round());
-    // Until what is kept once is there.
-    run(500);
-    let mut grown = f64::INFINITY;
-    for _ in 0..3 {
-        let before = resident().unwrap();
-        run(rounds);
-        grown = resident().unwrap() - before;
-        eprintln!("{rounds} times {name}: {grown:+.3} MiB");
-        if grown <= BOUND {
-            return;
-        }
-    }
-    panic!("{rounds} times {name} left {grown:.3} MiB behind");
-}
 
 fn modules() -> (Linear, Mlp) {
     let device = Device::flex();
@@ -121,13 +90,15 @@ fn recorded() {
     keeps_memory("a recorded gradient", PRODUCTS, &gradient);
     keeps_memory("a recorded product", PRODUCTS, &product);
     keeps_memory("a product at a linearised point", PRODUCTS, &again);
+    keeps_memory("a linearisation", PRODUCTS, &linearized);
+    keeps_memory("a program", PRODUCTS, &program);
     keeps_memory("each of them", PRODUCTS, &mixed);
 }
 
 fn operators() {
     let (scale, net) = modules();
     let v = grad(&net, loss).unwrap();
-    let kinds: [&dyn Fn(); 8] = [
+    let kinds: [&dyn Fn(); 14] = [
         &|| drop(value_and_grad(&net, loss).unwrap()),
         &|| drop(jvp(&net, &v, loss).unwrap()),
         &|| drop(hvp(&net, &v, loss).unwrap()),
@@ -136,6 +107,12 @@ fn operators() {
         &|| drop(hvp(&net, &v, straight).unwrap()),
         &|| drop(hvp(&net, &v, constant).unwrap()),
         &|| drop(grad(&net, constant).unwrap()),
+        &|| drop(jvps(&net, &[v.clone(), v.scale(2.0)], loss).unwrap()),
+        &|| drop(vjp(&net, Tensor::ones([1], &Device::flex()), loss).unwrap()),
+        &|| drop(third_order(&net, &v, &v, loss).unwrap()),
+        &|| drop(hessian(&scale, |scale| scaled(scale, &net)).unwrap()),
+        &|| drop(jacobian(&scale, |scale| scale.weight.val()).unwrap()),
+        &|| drop(check(&scale, |scale| scale.weight.val().powi_scalar(2).sum())),
     ];
     let turn = Cell::new(0);
     keeps_memory("an operator", OPERATORS, &|| {

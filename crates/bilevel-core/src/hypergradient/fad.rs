@@ -57,7 +57,7 @@ impl HypergradientMethod for Fad {
         format!("fad({}{block})", self.descent.describe())
     }
 
-    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         let (layout, dynamics) = (stage.x.layout(), self.descent.dynamics());
         let down = |first: usize| {
             let state = self.descent.begin(&stage, start)?;

@@ -2,9 +2,9 @@
 
 use bilevel_program::Vector;
 
-use super::{Hypergradient, HypergradientMethod, Status};
-use crate::linear::{Best, Limits, LinearStatus};
-use crate::lower::{Descent, State, pull_back, pull_back_by, step};
+use super::{Hypergradient, HypergradientMethod, Stationarity, Status};
+use crate::linear::{Best, Limits, LinearStatus, epsilon};
+use crate::lower::{Descent, State, Stepped, pull_back, pull_back_by, step};
 use crate::{Direction, Error, Level, Snapshot, Stage, Wrt};
 
 /// `fixed-point`: implicit differentiation of `y = Phi(x, y)`, Phi the last step of a descent.
@@ -31,6 +31,7 @@ use crate::{Direction, Error, Level, Snapshot, Stage, Wrt};
 pub struct FixedPoint {
     descent: Descent,
     limits: Limits,
+    stationarity: Stationarity,
 }
 
 impl FixedPoint {
@@ -41,7 +42,8 @@ impl FixedPoint {
     /// # Errors
     /// If `iterations` is 0 or `tolerance` not finite and positive.
     pub fn new(descent: Descent, iterations: usize, tolerance: f64) -> Result<Self, Error> {
-        Ok(Self { descent, limits: Limits::new(iterations, tolerance)? })
+        let limits = Limits::new(iterations, tolerance)?;
+        Ok(Self { descent, limits, stationarity: Stationarity::default() })
     }
 
     /// lambda, why it ended, and its residual.
@@ -89,8 +91,12 @@ impl HypergradientMethod for FixedPoint {
         format!("fixed-point({} after {})", self.limits, self.descent.describe())
     }
 
-    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
-        let descended = self.descent.run(&stage, start)?;
+    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+        let mut began = None;
+        let see = |before: &State, stepped: &Stepped| {
+            began = Some(combine(&stepped.state, before, Vector::sub));
+        };
+        let descended = self.descent.watch(&stage, start, None, see)?;
         let climbed = Status::of_descent(&descended);
         // Phi is the last step that was made: dynamics need not know of a later one.
         let (t, state) = (descended.steps - 1, descended.state);
@@ -101,8 +107,12 @@ impl HypergradientMethod for FixedPoint {
         let mixed = pull_back(&stage, dynamics, t, &state, lambda, Wrt::Upper).into_x();
         let moved = step(&stage, dynamics, t, &state).state;
         let stationarity = norm(&combine(&moved, &state, Vector::sub));
+        let (began, rounding) =
+            (began.map_or(0.0, |moved| norm(&moved)), epsilon(state.y.layout()));
+        let rounding = rounding.sqrt() * norm(&state);
+        let relative = Some(self.stationarity.relative(began, stationarity, rounding));
         let residual = Some(residual);
-        let status = Status::Implicit { solver, residual, stationarity }.after(climbed);
+        let status = Status::Implicit { solver, residual, stationarity, relative }.after(climbed);
         Ok(Hypergradient {
             gradient: direct.add(&mixed),
             start: None,
@@ -113,7 +123,14 @@ impl HypergradientMethod for FixedPoint {
         })
     }
 
-    fn save(&self, _: &mut Snapshot) {}
+    fn save(&self, to: &mut Snapshot) {
+        self.stationarity.save(to);
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, _: &Vector, _: &Vector) -> Result<(), Error> {
+        self.stationarity = Stationarity::restore(from)?;
+        Ok(())
+    }
 }
 
 fn combine(a: &State, b: &State, f: impl Fn(&Vector, &Vector) -> Vector) -> State {

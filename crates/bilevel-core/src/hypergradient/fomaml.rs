@@ -44,7 +44,7 @@ impl HypergradientMethod for Fomaml {
         format!("fomaml({}{})", self.descent.describe(), self.start.suffix())
     }
 
-    fn hypergradient(&mut self, stage: Stage<'_>, _: &Vector) -> Result<Hypergradient, Error> {
+    fn run(&mut self, stage: Stage<'_>, _: &Vector) -> Result<Hypergradient, Error> {
         let (positions, start) = self.start.find(&stage)?;
         let descended = self.descent.run(&stage, &start)?;
         let (upper_loss, sides) = stage.gradient(Level::Upper, &descended.state.y, Wrt::Both);

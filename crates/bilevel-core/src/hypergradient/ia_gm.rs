@@ -47,7 +47,7 @@ impl HypergradientMethod for IaGm {
         true
     }
 
-    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         unroll(&stage, &self.descent, start, self.plan, self.descent.steps(), true)
     }
 

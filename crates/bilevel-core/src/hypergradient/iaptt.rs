@@ -51,7 +51,7 @@ impl HypergradientMethod for Iaptt {
         true
     }
 
-    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         let steps = self.descent.steps();
         let mut losses = Vec::with_capacity(steps);
         let (descended, mut tape) =

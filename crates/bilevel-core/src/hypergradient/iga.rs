@@ -37,7 +37,7 @@ impl HypergradientMethod for Iga {
         format!("iga(after {})", self.descent.describe())
     }
 
-    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         let descended = self.descent.run(&stage, start)?;
         let climbed = Status::of_descent(&descended);
         let lower = descended.state.y;
@@ -52,7 +52,8 @@ impl HypergradientMethod for Iga {
             (direct.axpy(-weight, &in_x), LinearStatus::Approximate)
         };
         let solver = if gradient.all_finite() { solver } else { LinearStatus::NotFinite };
-        let status = Status::Implicit { solver, residual: None, stationarity: square.sqrt() };
+        let stationarity = square.sqrt();
+        let status = Status::Implicit { solver, residual: None, stationarity, relative: None };
         let status = status.after(climbed);
         Ok(Hypergradient {
             gradient,

@@ -45,7 +45,7 @@ impl HypergradientMethod for Imaml {
         format!("imaml(strength {}, {})", self.strength, self.implicit.describe())
     }
 
-    fn hypergradient(&mut self, stage: Stage<'_>, _: &Vector) -> Result<Hypergradient, Error> {
+    fn run(&mut self, stage: Stage<'_>, _: &Vector) -> Result<Hypergradient, Error> {
         let (_, start) = StartInX::default().find(&stage)?;
         let anchored = Anchored::new(stage.oracle, self.strength);
         self.implicit.hypergradient(Stage::new(&anchored, stage.x, stage.samples), &start)

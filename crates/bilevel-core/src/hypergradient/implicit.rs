@@ -2,9 +2,9 @@
 
 use bilevel_program::Vector;
 
-use super::{Hypergradient, HypergradientMethod, Status, Tolerances};
+use super::{Hypergradient, HypergradientMethod, Stationarity, Status, Tolerances};
 use crate::linear::{LinearSolver, Operator, Structure, System};
-use crate::lower::Descent;
+use crate::lower::{Descent, State, Stepped};
 use crate::{Direction, Error, Level, Objective, Snapshot, Stage, Wrt};
 
 /// Implicit differentiation at the end of a descent: `cg`, `normal-cg`, `gmres`, `bicgstab`, `neumann`,
@@ -18,7 +18,8 @@ use crate::{Direction, Error, Level, Objective, Snapshot, Stage, Wrt};
 /// products and one more product of f.
 ///
 /// Requires: `f_y(x, y_T) = 0` nearly and what the solver requires of `f_yy` there; the error is of the
-/// order of `norm(y_T - y*)` and of the solver's residual.
+/// order of `norm(y_T - y*)` and of the solver's residual. The status warns where `norm(f_y(x, y_T))` is above
+/// [`Status::STATIONARY`] of the largest norm that a descent of this value began at.
 ///
 /// Source: [survey, Alg. 4](https://arxiv.org/abs/2101.11517); F. Pedregosa, "Hyperparameter
 /// optimization with approximate gradient", 2016.
@@ -31,13 +32,15 @@ pub struct Implicit {
     /// The solution of the last call.
     q: Option<Vector>,
     calls: usize,
+    stationarity: Stationarity,
 }
 
 impl Implicit {
     /// At the end of `descent`, by `solver` from q = 0.
     pub fn new(descent: Descent, solver: impl LinearSolver + 'static) -> Self {
         let solver = Box::new(solver);
-        Self { descent, solver, tolerances: None, warm: false, q: None, calls: 0 }
+        let stationarity = Stationarity::default();
+        Self { descent, solver, tolerances: None, warm: false, q: None, calls: 0, stationarity }
     }
 
     /// With the solver starting each time at the q of the time before, for one product more: fewer
@@ -69,13 +72,12 @@ impl HypergradientMethod for Implicit {
         format!("implicit({solver} after {descent}{warm}{schedule})")
     }
 
-    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         self.solver.check(Structure::Symmetric, start.layout().size())?;
         let tolerance = self.tolerances.map(|tolerances| tolerances.at(self.calls));
-        let descended = match tolerance {
-            Some(tolerance) => self.descent.run_until(&stage, start, tolerance)?,
-            None => self.descent.run(&stage, start)?,
-        };
+        let mut first = None;
+        let see = |_: &State, stepped: &Stepped| first = Some(stepped.gradient.clone());
+        let descended = self.descent.watch(&stage, start, tolerance, see)?;
         let climbed = Status::of_descent(&descended);
         let lower = descended.state.y;
         // What depends on y_T alone is computed once for all products.
@@ -96,7 +98,13 @@ impl HypergradientMethod for Implicit {
             Some(tolerance) if solver.is_ok() && stationarity > tolerance => {
                 Status::LowerLimit { stationarity, tolerance }
             }
-            _ => Status::Implicit { solver, residual, stationarity },
+            _ => {
+                let began = first.map_or(0.0, |gradient| gradient.norm());
+                let rounding = system.epsilon().sqrt() * system.norm();
+                let relative = self.stationarity.relative(began, stationarity, rounding);
+                let relative = Some(relative).filter(|_| tolerance.is_none());
+                Status::Implicit { solver, residual, stationarity, relative }
+            }
         };
         let status = status.after(climbed);
         self.q = Some(solution.q);
@@ -113,11 +121,13 @@ impl HypergradientMethod for Implicit {
 
     fn save(&self, to: &mut Snapshot) {
         to.put_count("calls", self.calls);
+        self.stationarity.save(to);
         to.put_optional_vector("q", self.q.as_ref().filter(|_| self.warm));
     }
 
     fn restore(&mut self, from: &mut Snapshot, _: &Vector, y: &Vector) -> Result<(), Error> {
         self.calls = from.take_count("calls")?;
+        self.stationarity = Stationarity::restore(from)?;
         self.q = if self.warm { from.take_optional_vector("q", y)? } else { None };
         Ok(())
     }

@@ -54,7 +54,7 @@ impl HypergradientMethod for Maml {
         format!("maml({}{}{})", descent.describe(), start.suffix(), plan.suffix())
     }
 
-    fn hypergradient(&mut self, stage: Stage<'_>, _: &Vector) -> Result<Hypergradient, Error> {
+    fn run(&mut self, stage: Stage<'_>, _: &Vector) -> Result<Hypergradient, Error> {
         let (positions, start) = self.start.find(&stage)?;
         let steps = self.descent.steps();
         let mut found = unroll(&stage, &self.descent, &start, self.plan, steps, true)?;

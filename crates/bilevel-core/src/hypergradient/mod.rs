@@ -12,6 +12,7 @@ mod iaptt;
 mod iga;
 mod imaml;
 mod implicit;
+mod infinite;
 mod maml;
 mod one_stage;
 mod one_stage_fd;
@@ -21,6 +22,7 @@ mod reptile;
 mod reverse;
 mod reversible;
 mod start_in_x;
+mod stationarity;
 mod tolerances;
 mod trad;
 
@@ -32,6 +34,7 @@ pub use iaptt::Iaptt;
 pub use iga::Iga;
 pub use imaml::Imaml;
 pub use implicit::Implicit;
+pub use infinite::Infinite;
 pub use maml::Maml;
 pub use one_stage::OneStage;
 pub use one_stage_fd::OneStageFd;
@@ -45,10 +48,11 @@ pub use trad::Trad;
 pub(crate) use columns::Columns;
 pub(crate) use reverse::{reverse, unroll};
 pub(crate) use start_in_x::StartInX;
+use stationarity::Stationarity;
 
 use std::fmt::{Debug, Display, Formatter};
 
-use bilevel_program::Vector;
+use bilevel_program::{Layout, Vector};
 
 use crate::linear::LinearStatus;
 use crate::lower::Descended;
@@ -96,6 +100,14 @@ pub enum Status {
         /// `norm(f_y(x, y_T))`, or how far one more step leads from a fixed point: the formula wants 0,
         /// and is off by the order of it.
         stationarity: f64,
+        /// The same relative to where the descents so far began, at most: above [`Status::STATIONARY`] it is a warning.
+        /// None where the method has a tolerance for it, or wants no stationary point.
+        relative: Option<f64>,
+    },
+    /// The hypergradient is NaN or infinite, and means nothing.
+    NotFinite {
+        /// The derivative that is not finite; none where those of both losses are, at both ends of the descent.
+        cause: Option<Infinite>,
     },
     /// The implicit formula at a gradient that is not within the tolerance of this hypergradient.
     LowerLimit {
@@ -107,6 +119,10 @@ pub enum Status {
 }
 
 impl Status {
+    /// How much of the distance from stationarity at the start may be left at the end of a descent before the implicit
+    /// formula, 0.1, without a warning. The error of the formula is of the order of what is left.
+    pub const STATIONARY: f64 = 0.1;
+
     /// The status of a descent that climbed; none where it did as it should.
     fn of_descent(descended: &Descended) -> Option<Self> {
         let (start, end) = (descended.start_loss, descended.end_loss);
@@ -121,15 +137,32 @@ impl Status {
 
     /// Whether the hypergradient means nothing.
     pub(crate) fn is_broken(&self) -> bool {
-        matches!(self, Self::Implicit { solver: LinearStatus::NotFinite, .. })
+        matches!(
+            self,
+            Self::NotFinite { .. } | Self::Implicit { solver: LinearStatus::NotFinite, .. }
+        )
+    }
+
+    /// Lets hypergradients pass that mean something.
+    pub(crate) fn check(&self, k: usize, upper: &Layout, lower: &Layout) -> Result<(), Error> {
+        if !self.is_broken() {
+            return Ok(());
+        }
+        let cause = match self {
+            Self::NotFinite { cause: Some(cause) } => cause.describe(upper, lower),
+            status => status.to_string(),
+        };
+        Err(Error::HypergradientNotFinite { step: k + 1, cause })
     }
 
     /// Whether nothing went wrong on the way.
     pub fn is_ok(&self) -> bool {
         match self {
             Self::Exact | Self::Approximate => true,
-            Self::Implicit { solver, .. } => solver.is_ok(),
-            Self::NoDescent { .. } | Self::LowerLimit { .. } => false,
+            Self::Implicit { solver, relative, .. } => {
+                solver.is_ok() && relative.is_none_or(|relative| relative <= Self::STATIONARY)
+            }
+            Self::NoDescent { .. } | Self::NotFinite { .. } | Self::LowerLimit { .. } => false,
         }
     }
 }
@@ -144,7 +177,15 @@ impl Display for Status {
                 "the lower steps raised the lower loss from {start:.3e} to {end:.3e}: reduce the lower \
                  step size"
             ),
-            Self::Implicit { solver, residual, stationarity } => {
+            Self::Implicit { solver, residual, stationarity, relative } => {
+                if let Some(relative) = relative.filter(|relative| *relative > Self::STATIONARY) {
+                    write!(
+                        f,
+                        "the lower level ended at {relative:.1e} of the distance from stationarity that it began at, \
+                         expected at most {:.1e}: allow more lower steps, start them warm, or use rad; ",
+                        Self::STATIONARY
+                    )?;
+                }
                 let residual =
                     residual.map_or("unknown".into(), |residual| format!("{residual:.1e}"));
                 write!(
@@ -153,6 +194,14 @@ impl Display for Status {
                      {stationarity:.1e})"
                 )
             }
+            Self::NotFinite { cause: Some(cause) } => {
+                write!(f, "the hypergradient is not finite: {cause}")
+            }
+            Self::NotFinite { cause: None } => f.write_str(
+                "the hypergradient is not finite, though the derivatives of both losses are at both ends of the \
+                 descent: use fewer lower steps, steps that contract, or a wider element type, and look for \
+                 derivatives that are infinite on the way",
+            ),
             Self::LowerLimit { stationarity, tolerance } => write!(
                 f,
                 "the lower level ended at a gradient of norm {stationarity:.1e}, expected at most \
@@ -173,11 +222,29 @@ pub trait HypergradientMethod: Debug + Send {
         false
     }
 
-    /// The hypergradient at the x of `stage`, the lower level starting at `start`.
+    /// Computes what [`HypergradientMethod::hypergradient`] gives. Called by it, which looks whether it is finite.
+    ///
+    /// # Errors
+    /// As [`HypergradientMethod::hypergradient`].
+    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error>;
+
+    /// The hypergradient at the x of `stage`, the lower level starting at `start`. One that is not finite says so in
+    /// its status, with the derivative at fault: to find it takes a few products and gradients more, then alone.
     ///
     /// # Errors
     /// If the method does not fit the problem, before anything runs; if the lower level diverges.
-    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error>;
+    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+        let before = stage.oracle.cost();
+        let mut found = self.run(stage, start)?;
+        let broken = found.status.is_broken();
+        if broken || !Vector::all_are_finite([&found.gradient].into_iter().chain(&found.start)) {
+            let cause = Infinite::find(&stage, [start, &found.lower], before);
+            if !broken || cause.is_some() {
+                found.status = Status::NotFinite { cause };
+            }
+        }
+        Ok(found)
+    }
 
     /// Writes what it remembers from call to call: nothing, if there is nothing.
     fn save(&self, to: &mut Snapshot);
@@ -200,6 +267,10 @@ impl<M: HypergradientMethod + ?Sized> HypergradientMethod for Box<M> {
 
     fn differentiates_start(&self) -> bool {
         (**self).differentiates_start()
+    }
+
+    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+        (**self).run(stage, start)
     }
 
     fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {

@@ -35,7 +35,7 @@ impl HypergradientMethod for OneStage {
         format!("one-stage({})", self.descent.dynamics().describe())
     }
 
-    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         unroll(&stage, &self.descent, start, Plan::Trajectory, 1, false)
     }
 

@@ -53,7 +53,7 @@ impl HypergradientMethod for OneStageFd {
         format!("one-stage-fd({dynamics}, distance {})", self.distance)
     }
 
-    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         let dynamics = self.descent.dynamics();
         let first = self.descent.begin(&stage, start)?;
         let descended =

@@ -78,7 +78,7 @@ impl HypergradientMethod for OnlineFad {
         format!("rtho({})", self.descent.describe())
     }
 
-    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         let Carried { made, state, upper, mut columns } = self.take(&stage, start)?;
         let descended = self.descent.go_on(&stage, (made, state), |t, state, _| {
             columns.push(&stage, self.descent.dynamics(), t, state);

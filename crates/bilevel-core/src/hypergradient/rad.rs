@@ -50,7 +50,7 @@ impl HypergradientMethod for Rad {
         format!("rad({}{})", self.descent.describe(), self.plan.suffix())
     }
 
-    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         unroll(&stage, &self.descent, start, self.plan, self.descent.steps(), false)
     }
 

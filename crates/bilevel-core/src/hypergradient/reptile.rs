@@ -52,7 +52,7 @@ impl HypergradientMethod for Reptile {
         format!("reptile({}, scale {scale}{})", descent.describe(), start.suffix())
     }
 
-    fn hypergradient(&mut self, stage: Stage<'_>, _: &Vector) -> Result<Hypergradient, Error> {
+    fn run(&mut self, stage: Stage<'_>, _: &Vector) -> Result<Hypergradient, Error> {
         let (positions, start) = self.start.find(&stage)?;
         let descended = self.descent.run(&stage, &start)?;
         let way = start.sub(&descended.state.y).scale(1.0 / self.scale);

@@ -37,7 +37,7 @@ impl HypergradientMethod for ReversibleRad {
         format!("rad({} steps of {})", self.steps, self.dynamics.describe())
     }
 
-    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         let (descended, mut tape) = self.dynamics.record(&stage, start, self.steps, |_| ())?;
         let status = Status::of_descent(&descended).unwrap_or(Status::Exact);
         let heavy_ball = self.dynamics.heavy_ball();

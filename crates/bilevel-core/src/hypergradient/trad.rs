@@ -58,7 +58,7 @@ impl HypergradientMethod for Trad {
         format!("trad(the last {last} of {}{})", descent.describe(), plan.suffix())
     }
 
-    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         unroll(&stage, &self.descent, start, self.plan, self.last, false)
     }
 

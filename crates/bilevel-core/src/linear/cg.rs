@@ -6,10 +6,17 @@ use crate::error::not_negative;
 
 /// `cg`: conjugate gradients on `(A + d I) q = b`.
 ///
-/// Requires `A` symmetric and `A + d I` positive definite; stops with [`LinearStatus::Indefinite`] on
-/// meeting a direction that proves otherwise. In exact arithmetic it ends after as many products as `A`
-/// has distinct eigenvalues. Cost: one product an iteration, and two numbers that the host reads, the curvature
-/// and the residual: by them it ends. The residual is updated, not computed anew.
+/// Requires `A` symmetric and `A + d I` positive definite, of a condition below about `0.1 / e`, e the
+/// rounding unit of the vectors; stops at a direction p that proves otherwise, with the q before it:
+///
+/// ```text
+/// <p, A p> < -10 e norm(A) norm(p)^2    LinearStatus::Indefinite
+/// <p, A p> <= 10 e norm(A) norm(p)^2    LinearStatus::Singular: a step along p is made of rounding
+/// ```
+///
+/// with the lower bound of `norm(A)` that the products so far give. In exact arithmetic it ends after as many
+/// products as `A` has distinct eigenvalues. Cost: one product an iteration, and two numbers that the host
+/// reads, the curvature and the residual: by them it ends. The residual is updated, not computed anew.
 ///
 /// Source: M. R. Hestenes and E. Stiefel, "Methods of conjugate gradients for solving linear systems",
 /// 1952; for hypergradients [survey, Alg. 4](https://arxiv.org/abs/2101.11517).
@@ -52,6 +59,9 @@ impl LinearSolver for Cg {
         let (mut q, mut r) = system.start(self.damping);
         let mut p = r.clone();
         let mut square = r.dot(&r);
+        // `norm(p)^2`, and a lower bound of `norm(A)`: p is r and what is orthogonal to it.
+        let (mut p_square, mut size) = (square, 0.0_f64);
+        let rounding = 10.0 * system.epsilon();
         let mut k = 0;
         loop {
             let residual = square.sqrt() / system.norm();
@@ -60,15 +70,26 @@ impl LinearSolver for Cg {
             }
             let ap = system.operator().apply_damped(&p, self.damping);
             let curvature = p.dot(&ap);
-            // NaN passes, and ends as a residual that is not finite.
-            if curvature <= 0.0 {
-                return Solution::new(q, LinearStatus::Indefinite, Some(residual));
-            }
             let length = square / curvature;
+            let rest = r.axpy(-length, &ap);
+            let next = rest.dot(&rest);
+            // `length A p` is the difference of two residuals that are orthogonal to each other.
+            let image = (next + square).sqrt() / length.abs();
+            size = size.max(curvature.abs() / p_square).max(image / p_square.sqrt());
+            let least = rounding * size * p_square;
+            // NaN passes, and ends as a residual that is not finite.
+            if curvature <= least {
+                let status = if curvature < -least {
+                    LinearStatus::Indefinite
+                } else {
+                    LinearStatus::Singular
+                };
+                return Solution::new(q, status, Some(residual));
+            }
             q = q.axpy(length, &p);
-            r = r.axpy(-length, &ap);
-            let next = r.dot(&r);
+            r = rest;
             p = r.axpy(next / square, &p);
+            p_square = next + (next / square).powi(2) * p_square;
             square = next;
             k += 1;
         }

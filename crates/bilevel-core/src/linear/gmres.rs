@@ -93,20 +93,23 @@ struct Krylov {
     rhs: Vec<f64>,
     /// What remains of it: the residual.
     rest: f64,
+    /// A lower bound of `norm(A)`.
+    size: f64,
 }
 
 impl Krylov {
     fn new(r: &Vector) -> Self {
         let norm = r.norm();
         let basis = vec![r.scale(1.0 / norm)];
-        Self { basis, columns: Vec::new(), rotations: Vec::new(), rhs: Vec::new(), rest: norm }
+        let (columns, rotations, rhs) = (Vec::new(), Vec::new(), Vec::new());
+        Self { basis, columns, rotations, rhs, rest: norm, size: 0.0 }
     }
 
     /// One dimension more. Whether A does not lead out of the space, and is singular on it.
     fn grow(&mut self, system: &System<'_>) -> bool {
         let Some(last) = self.basis.last() else { return true };
         let mut w = system.operator().apply(last);
-        let length = w.norm();
+        self.size = self.size.max(w.norm());
         let mut column = Vec::with_capacity(self.basis.len());
         for v in &self.basis {
             let h = v.dot(&w);
@@ -122,7 +125,7 @@ impl Krylov {
         let j = self.rotations.len();
         let pivot = column[j].hypot(out);
         // Rounding alone: the column says nothing new.
-        if pivot <= 100.0 * system.epsilon() * length {
+        if pivot <= 100.0 * system.epsilon() * self.size {
             return true;
         }
         let (c, s) = (column[j] / pivot, out / pivot);

@@ -37,6 +37,7 @@ pub(crate) use limits::{Best, Limits};
 pub use neumann::Neumann;
 pub use normal_cg::NormalCg;
 pub use nystrom::Nystrom;
+pub(crate) use system::epsilon;
 pub use system::{Operator, Structure, System};
 
 use std::fmt::Debug;
@@ -54,9 +55,9 @@ pub enum LinearStatus {
     Approximate,
     /// The limit of iterations was reached first.
     IterationLimit,
-    /// A direction of zero or negative curvature was met: the operator is not positive definite.
+    /// A direction of negative curvature was met: the operator is not positive definite.
     Indefinite,
-    /// The operator is singular: q solves the least-squares problem `min norm(A q - b)` at best.
+    /// The operator is singular up to rounding: q solves the least-squares problem `min norm(A q - b)` at best.
     Singular,
     /// A quotient of the recurrence, or a factorisation, is no longer defined.
     Breakdown,
@@ -91,7 +92,8 @@ impl std::fmt::Display for LinearStatus {
             }
             Self::Singular => {
                 "met a singular Hessian and a gradient outside its range or without a unique solution: \
-                 regularise the lower loss, or use a solver with damping"
+                 regularise the lower loss, use a solver with damping, or normal-cg or gmres for the \
+                 least-squares solution"
             }
             Self::Breakdown => {
                 "broke down on a quotient of zeros or a factorisation: regularise the lower loss, or use \
@@ -102,8 +104,8 @@ impl std::fmt::Display for LinearStatus {
                  where the Hessian is not positive definite, or use normal-cg"
             }
             Self::NotFinite => {
-                "met numbers that are not finite: reduce the lower step size and look for NaN in the \
-                 losses"
+                "met numbers that are not finite: look for NaN in the losses, and for second derivatives \
+                 that are infinite, as that of a norm at 0"
             }
         })
     }

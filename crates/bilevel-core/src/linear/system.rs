@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use bilevel_program::Vector;
+use bilevel_program::{Layout, Vector};
 
 use crate::Error;
 
@@ -119,13 +119,7 @@ impl<'a> System<'a> {
 
     /// The rounding unit of the vectors.
     pub(crate) fn epsilon(&self) -> f64 {
-        let bytes = self.rhs.layout().leaves().iter().map(|leaf| leaf.dtype.size()).min();
-        match bytes {
-            Some(8) => f64::EPSILON,
-            Some(4) => f64::from(f32::EPSILON),
-            // bfloat16
-            _ => 0.0078125,
-        }
+        epsilon(self.rhs.layout())
     }
 
     /// Where iterations on `A + d I` start: q and `b - (A + d I) q`. Without a guess q is 0, for no
@@ -138,5 +132,16 @@ impl<'a> System<'a> {
             }
         }
         (self.rhs.zeros_like(), self.rhs.clone())
+    }
+}
+
+/// The rounding unit of vectors of this layout.
+pub(crate) fn epsilon(layout: &Layout) -> f64 {
+    let bytes = layout.leaves().iter().map(|leaf| leaf.dtype.size()).min();
+    match bytes {
+        Some(8) => f64::EPSILON,
+        Some(4) => f64::from(f32::EPSILON),
+        // bfloat16
+        _ => 0.0078125,
     }
 }

@@ -1,8 +1,9 @@
 //! Adam, differentiable.
 
-use bilevel_program::{Layout, Vector, float};
+use bilevel_program::{Layout, Vector};
+use burn::tensor::Tensor;
 
-use super::{Adjoint, Coefficient, Dynamics, State, Tangent, Update};
+use super::{Adjoint, Coefficient, Dynamics, Root, State, Tangent, Update};
 use crate::Error;
 use crate::error::{below_one, positive};
 use crate::on_device::multiply;
@@ -15,7 +16,12 @@ use crate::on_device::multiply;
 /// ```
 ///
 /// eps stands inside the root, where Kingma and Ba have it outside: the root of 0 has no derivative, and
-/// here y' has one at g = 0. So the eps of theirs corresponds to its square.
+/// here y' has one at g = 0. So the eps of theirs corresponds to its square; [`Adam::with_epsilon_outside`] takes
+/// it as they have it.
+///
+/// At rest, where every gradient so far is 0 up to eps, the slope of a step in g is as large as eps lets it be,
+/// about `s / sqrt(eps)`: 1e6 s by default. A hypergradient through such steps is exact and enormous. It warns of it, by
+/// `tracing`, once a descent; a larger eps bounds it.
 ///
 /// Requires: f twice differentiable. One gradient a step, and one more for each backward step.
 ///
@@ -24,12 +30,14 @@ use crate::on_device::multiply;
 pub struct Adam {
     step_size: Coefficient,
     decay: [f64; 2],
-    epsilon: f64,
+    root: Root,
 }
 
 /// What the update and its derivatives share.
 struct Moments {
     memory: Vec<Vector>,
+    /// `v' / (1 - b2^k)`
+    corrected: Vector,
     /// `1 / sqrt(v' / (1 - b2^k) + eps)`
     inverse_root: Vector,
     /// `(y - y') / s`
@@ -43,7 +51,7 @@ impl Adam {
     /// If a fixed `s` is not finite and positive.
     pub fn new(step_size: impl Into<Coefficient>) -> Result<Self, Error> {
         let step_size = step_size.into().positive("lower step size")?;
-        Ok(Self { step_size, decay: [0.9, 0.999], epsilon: 1e-12 })
+        Ok(Self { step_size, decay: [0.9, 0.999], root: Root::Inside(1e-12) })
     }
 
     /// With other `b1` and `b2`.
@@ -60,7 +68,21 @@ impl Adam {
     /// # Errors
     /// If it is not finite and positive.
     pub fn with_epsilon(mut self, epsilon: f64) -> Result<Self, Error> {
-        self.epsilon = positive("eps of adam", epsilon)?;
+        self.root = Root::Inside(positive("eps of adam", epsilon)?);
+        Ok(self)
+    }
+
+    /// With `sqrt(v' / (1 - b2^k)) + eps` in place of the root of the sum, as Kingma and Ba and PyTorch have it; 1e-8 is
+    /// theirs.
+    ///
+    /// Where v' is 0 the root has no derivative, and that of y' in v' is taken for 0: what is left is the one in m',
+    /// `s / eps` at the first step, which is that of y' in g from either side. Elsewhere y' has the derivative of the
+    /// formula.
+    ///
+    /// # Errors
+    /// If it is not finite and positive.
+    pub fn with_epsilon_outside(mut self, epsilon: f64) -> Result<Self, Error> {
+        self.root = Root::Outside(positive("eps of adam", epsilon)?);
         Ok(self)
     }
 
@@ -75,23 +97,23 @@ impl Adam {
         let g = at.gradient();
         let first = at.state.memory[0].scale(b1).axpy(1.0 - b1, g);
         let second = at.state.memory[1].scale(b2).axpy(1.0 - b2, &multiply(g, g));
-        let inverse_root =
-            second.scale(c2).map(|v| float::recip(float::sqrt(float::add_scalar(v, self.epsilon))));
+        let corrected = second.scale(c2);
+        let inverse_root = self.root.inverse(&corrected);
         let direction = multiply(&first.scale(c1), &inverse_root);
-        Moments { memory: vec![first, second], inverse_root, direction }
+        Moments { memory: vec![first, second], corrected, inverse_root, direction }
     }
 
     /// `v -> d direction / dv'`, its own adjoint.
     fn in_second(&self, t: usize, now: &Moments, v: &Vector) -> Vector {
-        let squared = multiply(&now.inverse_root, &now.inverse_root);
-        multiply(&multiply(&now.direction, &squared), v).scale(-self.corrections(t)[1] / 2.0)
+        let slope = self.root.slope(&now.corrected, &now.inverse_root);
+        multiply(&multiply(&now.direction, &slope), v).scale(self.corrections(t)[1])
     }
 }
 
 impl Dynamics for Adam {
     fn describe(&self) -> String {
         let [b1, b2] = self.decay;
-        format!("adam(step size {}, b1 {b1}, b2 {b2}, eps {:e})", self.step_size, self.epsilon)
+        format!("adam(step size {}, b1 {b1}, b2 {b2}, {})", self.step_size, self.root)
     }
 
     fn check(&self, upper: &Layout, _: &Layout) -> Result<(), Error> {
@@ -100,6 +122,11 @@ impl Dynamics for Adam {
 
     fn start(&self, y: &Vector) -> State {
         State { y: y.clone(), memory: vec![y.zeros_like(), y.zeros_like()] }
+    }
+
+    fn at_rest(&self, t: usize, state: &State) -> Option<Tensor<1>> {
+        let [_, correction] = self.corrections(t.checked_sub(1)?);
+        self.root.at_rest(&state.memory[1].scale(correction))
     }
 
     fn step(&self, at: &Update<'_>) -> State {

@@ -1,6 +1,7 @@
 //! A dynamics behind a pointer, as a registry of names gives it.
 
 use bilevel_program::{Layout, Vector};
+use burn::tensor::Tensor;
 
 use super::{Adjoint, Dynamics, State, Tangent, Update};
 use crate::{Error, Objective};
@@ -36,6 +37,10 @@ impl<D: Dynamics + ?Sized> Dynamics for Box<D> {
 
     fn query_adjoint(&self, t: usize, at_query: &Vector, adjoint: State) -> State {
         (**self).query_adjoint(t, at_query, adjoint)
+    }
+
+    fn at_rest(&self, t: usize, state: &State) -> Option<Tensor<1>> {
+        (**self).at_rest(t, state)
     }
 
     fn step(&self, at: &Update<'_>) -> State {

@@ -59,7 +59,7 @@ impl Coefficient {
     }
 
     /// Itself if it is learned, or finite and positive.
-    pub(super) fn positive(self, setting: &'static str) -> Result<Self, Error> {
+    pub(crate) fn positive(self, setting: &'static str) -> Result<Self, Error> {
         if let Self::Fixed(value) = self {
             positive(setting, value)?;
         }
@@ -75,7 +75,7 @@ impl Coefficient {
     }
 
     /// Whether x has its variable.
-    pub(super) fn check(&self, setting: &'static str, upper: &Layout) -> Result<(), Error> {
+    pub(crate) fn check(&self, setting: &'static str, upper: &Layout) -> Result<(), Error> {
         let Some(path) = self.path() else { return Ok(()) };
         let leaves = upper.leaves();
         let found = match leaves.iter().find(|leaf| leaf.path == path) {
@@ -95,7 +95,7 @@ impl Coefficient {
     }
 
     /// `c v`.
-    pub(super) fn times(&self, x: &Vector, v: &Vector) -> Vector {
+    pub(crate) fn times(&self, x: &Vector, v: &Vector) -> Vector {
         match self.parts(x) {
             Ok((_, value, _)) => scale_by(&value, v),
             Err(value) => v.scale(value),
@@ -103,7 +103,7 @@ impl Coefficient {
     }
 
     /// The tangent of `c v`: `c dv + (dc) v`, with v asked for only where c moves.
-    pub(super) fn tangent<'v>(
+    pub(crate) fn tangent<'v>(
         &self,
         x: &Vector,
         dx: Option<&Vector>,
@@ -117,7 +117,7 @@ impl Coefficient {
     }
 
     /// The adjoint of `c v` in x, `(dc/dx)' <v, lambda>`; none if c is fixed, and then v is not asked for.
-    pub(super) fn adjoint<'v>(
+    pub(crate) fn adjoint<'v>(
         &self,
         x: &Vector,
         v: impl FnOnce() -> &'v Vector,

@@ -1,6 +1,7 @@
 //! Running a dynamics.
 
 use std::ops::ControlFlow;
+use std::sync::Once;
 
 use bilevel_program::Vector;
 
@@ -38,6 +39,8 @@ const RISE: f64 = 1e-3;
 pub struct Descent {
     dynamics: Box<dyn Dynamics>,
     steps: usize,
+    /// Whether it was said that slopes are bounded by an eps alone.
+    at_rest: Once,
 }
 
 impl Descent {
@@ -46,12 +49,13 @@ impl Descent {
     /// # Errors
     /// If `steps` is 0.
     pub fn new(dynamics: impl Dynamics + 'static, steps: usize) -> Result<Self, Error> {
-        Ok(Self { dynamics: Box::new(dynamics), steps: at_least_one("lower steps", steps)? })
+        let steps = at_least_one("lower steps", steps)?;
+        Ok(Self { dynamics: Box::new(dynamics), steps, at_rest: Once::new() })
     }
 
     /// One step of `dynamics`.
     pub fn once(dynamics: impl Dynamics + 'static) -> Self {
-        Self { dynamics: Box::new(dynamics), steps: 1 }
+        Self { dynamics: Box::new(dynamics), steps: 1, at_rest: Once::new() }
     }
 
     /// The dynamics.
@@ -73,10 +77,9 @@ impl Descent {
     ///
     /// # Errors
     /// If the dynamics does not fit the variables, before anything runs; if `y_T` or its loss is not
-    /// finite, naming the first bad step, or if the loss at the start is not, naming step 0.
+    /// finite, naming the first bad step, or if the loss or its gradient at the start is not, naming step 0.
     pub fn run(&self, stage: &Stage<'_>, start: &Vector) -> Result<Descended, Error> {
-        let state = self.begin(stage, start)?;
-        self.go_on(stage, (0, state), |_, _, _| ControlFlow::Continue(()))
+        self.watch(stage, start, None, |_, _| ())
     }
 
     /// The same, ending after the first step whose gradient has at most the norm `tolerance`, or after
@@ -93,9 +96,24 @@ impl Descent {
         start: &Vector,
         tolerance: f64,
     ) -> Result<Descended, Error> {
+        self.watch(stage, start, Some(tolerance), |_, _| ())
+    }
+
+    /// [`Descent::run`], or [`Descent::run_until`] with a tolerance; `first` looks at the state before the first step, and
+    /// at what that gave.
+    pub(crate) fn watch(
+        &self,
+        stage: &Stage<'_>,
+        start: &Vector,
+        tolerance: Option<f64>,
+        mut first: impl FnMut(&State, &Stepped),
+    ) -> Result<Descended, Error> {
         let state = self.begin(stage, start)?;
-        self.go_on(stage, (0, state), |_, _, stepped| {
-            let met = stepped.gradient.norm() <= tolerance;
+        self.walk(stage, (0, state), false, |t, state, stepped| {
+            if t == 0 {
+                first(state, stepped);
+            }
+            let met = tolerance.is_some_and(|tolerance| stepped.gradient.norm() <= tolerance);
             if met { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
     }
@@ -109,12 +127,22 @@ impl Descent {
         Ok(self.dynamics.start(start))
     }
 
-    /// T more steps, the first of them step `from.0` from the state `from.1`; `seen` looks at each
-    /// step, its number and the state before it, and may end the descent after it.
+    /// T more steps to be differentiated through, the first of them step `from.0` from the state `from.1`; `seen` looks
+    /// at each step, its number and the state before it, and may end the descent after it.
     pub(crate) fn go_on(
         &self,
         stage: &Stage<'_>,
         from: (usize, State),
+        seen: impl FnMut(usize, &State, &Stepped) -> ControlFlow<()>,
+    ) -> Result<Descended, Error> {
+        self.walk(stage, from, true, seen)
+    }
+
+    fn walk(
+        &self,
+        stage: &Stage<'_>,
+        from: (usize, State),
+        through: bool,
         mut seen: impl FnMut(usize, &State, &Stepped) -> ControlFlow<()>,
     ) -> Result<Descended, Error> {
         let mut state = from.1.clone();
@@ -131,7 +159,7 @@ impl Descent {
                 break;
             }
         }
-        self.finish(stage, from, (steps, state), first)
+        self.finish(stage, from, (steps, state), (first, through))
     }
 
     /// Descends as [`Descent::run`] does, and keeps the states of the last `tail` steps by `plan`. The
@@ -173,7 +201,7 @@ impl Descent {
         }
         let mut tape = Tape::new(plan, *stage, self.dynamics(), (from, state), self.steps);
         let state = tape.advance(self.steps, see);
-        let descended = self.finish(stage, (0, begin), (self.steps, state), first)?;
+        let descended = self.finish(stage, (0, begin), (self.steps, state), (first, true))?;
         Ok((descended, tape))
     }
 
@@ -182,13 +210,24 @@ impl Descent {
         stage: &Stage<'_>,
         from: (usize, State),
         (steps, state): (usize, State),
-        first: FirstLoss,
+        (first, through): (FirstLoss, bool),
     ) -> Result<Descended, Error> {
-        let end_loss = stage.value(Level::Lower, &state.y).read();
-        let start_loss = match first.0 {
-            Some(loss) => loss.read(),
-            None => stage.value(Level::Lower, &from.1.y).read(),
-        };
+        let end = stage.value(Level::Lower, &state.y);
+        let start = first.0.unwrap_or_else(|| stage.value(Level::Lower, &from.1.y));
+        let at_rest = || self.dynamics.at_rest(from.0 + steps, &state).map(Loss::new);
+        let at_rest = if through { at_rest() } else { None };
+        let numbers = Loss::read_all([start, end].into_iter().chain(at_rest).collect());
+        let (start_loss, end_loss) = (numbers[0], numbers[1]);
+        if numbers.get(2).is_some_and(|count| *count > 0.0) {
+            self.at_rest.call_once(|| {
+                tracing::warn!(
+                    dynamics = self.dynamics.describe(),
+                    entries = numbers[2],
+                    "the lower steps came to rest: eps alone bounds the slope of a step there, and the hypergradient \
+                     may be enormous; use a larger eps, fewer steps, or gd"
+                );
+            });
+        }
         if !start_loss.is_finite() {
             return Err(self.diverged_at(0));
         }
@@ -203,7 +242,11 @@ impl Descent {
     fn diverged(&self, stage: &Stage<'_>, (from, mut state): (usize, State)) -> Error {
         let mut made = 0;
         while made < self.steps && state.y.all_finite() {
-            state = step(stage, self.dynamics(), from + made, &state).state;
+            let stepped = step(stage, self.dynamics(), from + made, &state);
+            if made == 0 && !stepped.gradient.all_finite() {
+                break;
+            }
+            state = stepped.state;
             made += 1;
         }
         self.diverged_at(made)

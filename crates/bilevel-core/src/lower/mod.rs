@@ -20,6 +20,7 @@ mod preconditioner;
 mod projected;
 mod reversible;
 mod rms_prop;
+mod root;
 mod sweep;
 
 pub use adam::Adam;
@@ -35,6 +36,7 @@ pub use preconditioner::{Diagonal, Kronecker, Preconditioner};
 pub use projected::Projected;
 pub use reversible::{ReversibleMomentum, ReversibleTape};
 pub use rms_prop::RmsProp;
+use root::Root;
 pub use sweep::{Pulled, pull_back, push_forward};
 pub(crate) use sweep::{pull_back_by, push_forward_by};
 
@@ -42,6 +44,7 @@ use std::cell::OnceCell;
 use std::fmt::Debug;
 
 use bilevel_program::{Layout, Vector};
+use burn::tensor::Tensor;
 
 use crate::{Curvature, Error, Loss, Objective, Snapshot, Stage};
 
@@ -176,6 +179,13 @@ pub trait Dynamics: Debug + Send + Sync {
     fn query_adjoint(&self, t: usize, at_query: &Vector, adjoint: State) -> State {
         let _ = t;
         State { y: adjoint.y.add(at_query), memory: adjoint.memory }
+    }
+
+    /// In how many entries of the state after `t` steps a small number in the settings is all that bounds the slope
+    /// of a step, as the eps of [`Adam`] does at rest; of shape `[1]`. None where there is no such bound.
+    fn at_rest(&self, t: usize, state: &State) -> Option<Tensor<1>> {
+        let _ = (t, state);
+        None
     }
 
     /// `U`: the state after the step.

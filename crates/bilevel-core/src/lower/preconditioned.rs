@@ -1,6 +1,7 @@
 //! A learned linear map of the gradient before any other dynamics.
 
 use bilevel_program::{Layout, Vector};
+use burn::tensor::Tensor;
 
 use super::{Adjoint, Dynamics, Preconditioner, State, Tangent, Update, sum};
 use crate::{Error, Objective};
@@ -67,6 +68,10 @@ impl<D: Dynamics, P: Preconditioner> Dynamics for Preconditioned<D, P> {
 
     fn query_adjoint(&self, t: usize, at_query: &Vector, adjoint: State) -> State {
         self.inner.query_adjoint(t, at_query, adjoint)
+    }
+
+    fn at_rest(&self, t: usize, state: &State) -> Option<Tensor<1>> {
+        self.inner.at_rest(t, state)
     }
 
     fn step(&self, at: &Update<'_>) -> State {

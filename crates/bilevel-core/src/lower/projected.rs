@@ -1,15 +1,17 @@
 //! A proximal map after the steps of another dynamics.
 
 use bilevel_program::{Layout, Vector};
+use burn::tensor::Tensor;
 
-use super::{Adjoint, Dynamics, State, Tangent, Update};
+use super::{Adjoint, Dynamics, State, Tangent, Update, sum};
 use crate::{Error, Objective, Proximal};
 
 /// `projected`: `y' = P(D(y))` with any dynamics D and any proximal map P, as the projection onto a box, a
 /// ball or a simplex.
 ///
 /// The memory of D is left as it is, and `y_0` is not moved. The derivative of P is taken at `D(y)`; it
-/// exists almost everywhere. A backward step costs one gradient of the lower objective more than that of D.
+/// exists almost everywhere. A map that depends on x, as [`SoftThreshold`] with a learned weight, is differentiated in
+/// x too. A backward step costs one gradient of the lower objective more than that of D.
 ///
 /// Source: [IAPTT-GM, Alg. 1](https://arxiv.org/abs/2110.00455); with [`SoftThreshold`] and
 /// [`Gd`](crate::Gd) proximal gradient descent.
@@ -34,6 +36,7 @@ impl<D: Dynamics, P: Proximal> Dynamics for Projected<D, P> {
     }
 
     fn check(&self, upper: &Layout, lower: &Layout) -> Result<(), Error> {
+        self.map.check(upper)?;
         self.inner.check(upper, lower)
     }
 
@@ -62,18 +65,30 @@ impl<D: Dynamics, P: Proximal> Dynamics for Projected<D, P> {
         self.inner.query_adjoint(t, at_query, adjoint)
     }
 
+    fn at_rest(&self, t: usize, state: &State) -> Option<Tensor<1>> {
+        self.inner.at_rest(t, state)
+    }
+
     fn step(&self, at: &Update<'_>) -> State {
         let State { y, memory } = self.inner.step(at);
-        State { y: self.map.apply(&y), memory }
+        State { y: self.map.apply_at(at.x, &y), memory }
     }
 
     fn tangent(&self, at: &Update<'_>, along: Tangent<'_>) -> State {
+        let dx = along.x;
         let State { y, memory } = self.inner.tangent(at, along);
-        State { y: self.map.derivative(&self.inner.step(at).y, &y), memory }
+        let inside = self.inner.step(at).y;
+        let y = self.map.derivative_at(at.x, &inside, &y);
+        let moved = dx.and_then(|dx| self.map.tangent_in_x(at.x, &inside, dx));
+        State { y: moved.map_or(y.clone(), |moved| y.add(&moved)), memory }
     }
 
     fn adjoint(&self, at: &Update<'_>, adjoint: State) -> Adjoint {
-        let y = self.map.derivative(&self.inner.step(at).y, &adjoint.y);
-        self.inner.adjoint(at, State { y, memory: adjoint.memory })
+        let inside = self.inner.step(at).y;
+        let y = self.map.derivative_at(at.x, &inside, &adjoint.y);
+        let in_x = self.map.adjoint_in_x(at.x, &inside, &adjoint.y);
+        let Adjoint { x, state, gradient } =
+            self.inner.adjoint(at, State { y, memory: adjoint.memory });
+        Adjoint { x: sum(x, in_x), state, gradient }
     }
 }

@@ -107,17 +107,19 @@ impl ReversibleMomentum {
             return Err(self.diverged(0, steps));
         }
         tape.check(&tape.y)?;
+        let start_loss = stage.value(Level::Lower, start).read();
+        if !start_loss.is_finite() {
+            return Err(self.diverged(0, steps));
+        }
         for _ in 0..steps {
             seen(&tape);
             tape.push(steps)?;
         }
         seen(&tape);
         let state = tape.state();
-        let start_loss = stage.value(Level::Lower, start).read();
         let end_loss = stage.value(Level::Lower, &state.y).read();
-        if !(start_loss.is_finite() && end_loss.is_finite()) {
-            let step = if start_loss.is_finite() { steps } else { 0 };
-            return Err(self.diverged(step, steps));
+        if !end_loss.is_finite() {
+            return Err(self.diverged(steps, steps));
         }
         Ok((Descended { state, steps, start_loss, end_loss, lowers_f: true }, tape))
     }
@@ -180,7 +182,9 @@ impl ReversibleTape<'_> {
     fn push(&mut self, steps: usize) -> Result<(), Error> {
         let push = self.step_size_times_gradient();
         self.t += 1;
-        let push = push.ok_or_else(|| self.dynamics.diverged(self.t, steps))?;
+        // The first gradient is that at the start.
+        let bad = if self.t == 1 { 0 } else { self.t };
+        let push = push.ok_or_else(|| self.dynamics.diverged(bad, steps))?;
         self.information.multiply(&mut self.v);
         self.v.iter_mut().zip(push).for_each(|(v, push)| *v -= push);
         self.check(&self.v)?;

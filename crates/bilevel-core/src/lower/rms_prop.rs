@@ -1,8 +1,9 @@
 //! RMSProp, differentiable.
 
-use bilevel_program::{Layout, Vector, float};
+use bilevel_program::{Layout, Vector};
+use burn::tensor::Tensor;
 
-use super::{Adjoint, Coefficient, Dynamics, State, Tangent, Update};
+use super::{Adjoint, Coefficient, Dynamics, Root, State, Tangent, Update};
 use crate::Error;
 use crate::error::{below_one, positive};
 use crate::on_device::multiply;
@@ -15,7 +16,11 @@ use crate::on_device::multiply;
 /// ```
 ///
 /// eps stands inside the root, as in [`Adam`](crate::Adam): the root of 0 has no derivative, and here y'
-/// has one at g = 0. The first step is of the size `s / sqrt(1 - b)`.
+/// has one at g = 0. [`RmsProp::with_epsilon_outside`] takes it out. The first step is of the size `s / sqrt(1 - b)`.
+///
+/// At rest, where the gradients are 0 up to eps, the slope of a step in g is `s / sqrt(eps)`, 1e6 s by default: a
+/// hypergradient through such steps is exact and enormous. It warns of it, by `tracing`, once a descent; a larger eps
+/// bounds it.
 ///
 /// Requires: f twice differentiable. One gradient a step, and one more for each backward step.
 ///
@@ -25,7 +30,7 @@ use crate::on_device::multiply;
 pub struct RmsProp {
     step_size: Coefficient,
     decay: f64,
-    epsilon: f64,
+    root: Root,
 }
 
 /// What the update and its derivatives share.
@@ -38,10 +43,10 @@ struct Scaled {
 }
 
 impl Scaled {
-    /// `v -> dd/dv' v = -d r^2 v / 2`, its own adjoint.
-    fn in_second(&self, v: &Vector) -> Vector {
-        let squared = multiply(&self.inverse_root, &self.inverse_root);
-        multiply(&multiply(&self.direction, &squared), v).scale(-0.5)
+    /// `v -> dd/dv' v = d r' / r v`, its own adjoint.
+    fn in_second(&self, root: Root, v: &Vector) -> Vector {
+        let slope = root.slope(&self.second, &self.inverse_root);
+        multiply(&multiply(&self.direction, &slope), v)
     }
 }
 
@@ -52,7 +57,7 @@ impl RmsProp {
     /// If a fixed `s` is not finite and positive.
     pub fn new(step_size: impl Into<Coefficient>) -> Result<Self, Error> {
         let step_size = step_size.into().positive("lower step size")?;
-        Ok(Self { step_size, decay: 0.9, epsilon: 1e-12 })
+        Ok(Self { step_size, decay: 0.9, root: Root::Inside(1e-12) })
     }
 
     /// With another `b`.
@@ -69,15 +74,26 @@ impl RmsProp {
     /// # Errors
     /// If it is not finite and positive.
     pub fn with_epsilon(mut self, epsilon: f64) -> Result<Self, Error> {
-        self.epsilon = positive("eps of rms-prop", epsilon)?;
+        self.root = Root::Inside(positive("eps of rms-prop", epsilon)?);
+        Ok(self)
+    }
+
+    /// With `sqrt(v') + eps` in place of the root of the sum, as PyTorch has it; 1e-8 is its eps.
+    ///
+    /// Where v' is 0 the root has no derivative, and that of y' in v' is taken for 0: what is left is `s / eps`, which
+    /// is that of y' in g from either side. Elsewhere y' has the derivative of the formula.
+    ///
+    /// # Errors
+    /// If it is not finite and positive.
+    pub fn with_epsilon_outside(mut self, epsilon: f64) -> Result<Self, Error> {
+        self.root = Root::Outside(positive("eps of rms-prop", epsilon)?);
         Ok(self)
     }
 
     fn scaled(&self, at: &Update<'_>) -> Scaled {
         let g = at.gradient();
         let second = at.state.memory[0].scale(self.decay).axpy(1.0 - self.decay, &multiply(g, g));
-        let inverse_root =
-            second.map(|v| float::recip(float::sqrt(float::add_scalar(v, self.epsilon))));
+        let inverse_root = self.root.inverse(&second);
         let direction = multiply(g, &inverse_root);
         Scaled { second, inverse_root, direction }
     }
@@ -85,7 +101,7 @@ impl RmsProp {
 
 impl Dynamics for RmsProp {
     fn describe(&self) -> String {
-        format!("rms-prop(step size {}, b {}, eps {:e})", self.step_size, self.decay, self.epsilon)
+        format!("rms-prop(step size {}, b {}, {})", self.step_size, self.decay, self.root)
     }
 
     fn check(&self, upper: &Layout, _: &Layout) -> Result<(), Error> {
@@ -94,6 +110,10 @@ impl Dynamics for RmsProp {
 
     fn start(&self, y: &Vector) -> State {
         State { y: y.clone(), memory: vec![y.zeros_like()] }
+    }
+
+    fn at_rest(&self, _: usize, state: &State) -> Option<Tensor<1>> {
+        self.root.at_rest(&state.memory[0])
     }
 
     fn step(&self, at: &Update<'_>) -> State {
@@ -106,7 +126,8 @@ impl Dynamics for RmsProp {
         let now = self.scaled(at);
         let g_dg = multiply(at.gradient(), along.gradient);
         let second = along.state.memory[0].scale(self.decay).axpy(2.0 * (1.0 - self.decay), &g_dg);
-        let turned = multiply(along.gradient, &now.inverse_root).add(&now.in_second(&second));
+        let turned =
+            multiply(along.gradient, &now.inverse_root).add(&now.in_second(self.root, &second));
         let moved = self.step_size.tangent(at.x, along.x, || &now.direction, &turned);
         State { y: along.state.y.sub(&moved), memory: vec![second] }
     }
@@ -115,7 +136,7 @@ impl Dynamics for RmsProp {
         let now = self.scaled(at);
         let back = adjoint.y.scale(-1.0);
         let turned = self.step_size.times(at.x, &back);
-        let second = adjoint.memory[0].add(&now.in_second(&turned));
+        let second = adjoint.memory[0].add(&now.in_second(self.root, &turned));
         let through_square = multiply(at.gradient(), &second).scale(2.0 * (1.0 - self.decay));
         Adjoint {
             x: self.step_size.adjoint(at.x, || &now.direction, &back),

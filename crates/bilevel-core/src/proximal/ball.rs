@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use super::{Projection, Proximal};
 use crate::Error;
 use crate::error::positive;
-use crate::on_device::{inner, scale_by};
+use crate::on_device::{inner, norm, scale_by};
 
 /// The projection onto the ball `norm(y) <= r` around 0, over all variables together.
 ///
@@ -28,7 +28,7 @@ impl Ball {
 
     /// `max(1, norm(y) / r)`, of shape `[1]`.
     fn excess(&self, y: &Vector) -> Tensor<1> {
-        (inner(y, y).sqrt() / self.radius).clamp_min(1.0)
+        (norm(y) / self.radius).clamp_min(1.0)
     }
 }
 
@@ -45,9 +45,9 @@ impl Proximal for Ball {
         let excess = self.excess(at);
         let inside = excess.clone().lower_equal_elem(1.0);
         // n = excess * r outside, where alone it is used.
-        let squared = (excess.clone() * self.radius).powi_scalar(2);
-        let radial = (inner(at, direction) / squared).mask_fill(inside, 0.0);
-        scale_by(&excess.recip(), &direction.sub(&scale_by(&radial, at)))
+        let unit = scale_by(&(excess.clone() * self.radius).recip(), at);
+        let radial = inner(&unit, direction).mask_fill(inside, 0.0);
+        scale_by(&excess.recip(), &direction.sub(&scale_by(&radial, &unit)))
     }
 }
 

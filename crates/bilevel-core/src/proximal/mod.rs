@@ -15,7 +15,9 @@ pub use soft_threshold::SoftThreshold;
 
 use std::fmt::Debug;
 
-use bilevel_program::Vector;
+use bilevel_program::{Layout, Vector};
+
+use crate::Error;
 
 /// The proximal map of a convex function h:
 ///
@@ -26,16 +28,58 @@ use bilevel_program::Vector;
 /// P does not expand distances, and so has a derivative almost everywhere; as P is a gradient, the
 /// derivative is symmetric. Implement it for a type of your own to use another map.
 ///
+/// h may depend on x, as the weight of a penalty that is learned does: then the methods that end with `at` or `in_x` are
+/// what counts. Sets do not: a [`Projection`] serves both levels, and x is not kept in a set that moves with it.
+///
 /// Source: J.-J. Moreau, "Proximite et dualite dans un espace hilbertien", 1965.
 pub trait Proximal: Debug + Send + Sync {
     /// The name with the settings, as `bounds(-1, 1)`.
     fn describe(&self) -> String;
 
+    /// Whether x has the variables that the map is learned by.
+    ///
+    /// # Errors
+    /// If not.
+    fn check(&self, upper: &Layout) -> Result<(), Error> {
+        let _ = upper;
+        Ok(())
+    }
+
     /// `P(y)`.
+    ///
+    /// # Panics
+    /// If the map depends on x.
     fn apply(&self, y: &Vector) -> Vector;
 
     /// `P'(at) direction`; at a kink, that of a neighbouring piece.
+    ///
+    /// # Panics
+    /// If the map depends on x.
     fn derivative(&self, at: &Vector, direction: &Vector) -> Vector;
+
+    /// `P(y; x)`, of a map that may depend on x.
+    fn apply_at(&self, x: &Vector, y: &Vector) -> Vector {
+        let _ = x;
+        self.apply(y)
+    }
+
+    /// `P_y(at; x) direction`.
+    fn derivative_at(&self, x: &Vector, at: &Vector, direction: &Vector) -> Vector {
+        let _ = x;
+        self.derivative(at, direction)
+    }
+
+    /// `P_x(at; x) dx`; none is zero.
+    fn tangent_in_x(&self, x: &Vector, at: &Vector, dx: &Vector) -> Option<Vector> {
+        let _ = (x, at, dx);
+        None
+    }
+
+    /// `P_x(at; x)' lambda`; none is zero.
+    fn adjoint_in_x(&self, x: &Vector, at: &Vector, lambda: &Vector) -> Option<Vector> {
+        let _ = (x, at, lambda);
+        None
+    }
 }
 
 /// A proximal map that is the Euclidean projection onto a convex set: h is 0 in the set and infinite
@@ -50,12 +94,32 @@ impl<P: Proximal + ?Sized> Proximal for Box<P> {
         (**self).describe()
     }
 
+    fn check(&self, upper: &Layout) -> Result<(), Error> {
+        (**self).check(upper)
+    }
+
     fn apply(&self, y: &Vector) -> Vector {
         (**self).apply(y)
     }
 
     fn derivative(&self, at: &Vector, direction: &Vector) -> Vector {
         (**self).derivative(at, direction)
+    }
+
+    fn apply_at(&self, x: &Vector, y: &Vector) -> Vector {
+        (**self).apply_at(x, y)
+    }
+
+    fn derivative_at(&self, x: &Vector, at: &Vector, direction: &Vector) -> Vector {
+        (**self).derivative_at(x, at, direction)
+    }
+
+    fn tangent_in_x(&self, x: &Vector, at: &Vector, dx: &Vector) -> Option<Vector> {
+        (**self).tangent_in_x(x, at, dx)
+    }
+
+    fn adjoint_in_x(&self, x: &Vector, at: &Vector, lambda: &Vector) -> Option<Vector> {
+        (**self).adjoint_in_x(x, at, lambda)
     }
 }
 

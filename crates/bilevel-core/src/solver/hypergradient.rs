@@ -103,6 +103,7 @@ impl<'a> HypergradientSolver<'a> {
 impl Solver for HypergradientSolver<'_> {
     fn step(&mut self, k: usize) -> Result<Step, Error> {
         self.check_start()?;
+        self.upper.check(self.x.layout())?;
         let sample = Sample(k as u64);
         let samples = Samples { upper: sample, lower: sample };
         let start = self.lower_start().clone();
@@ -113,7 +114,7 @@ impl Solver for HypergradientSolver<'_> {
         };
         let upper_loss = found.upper_loss.read();
         finite(upper_loss.is_finite(), "upper loss", "lower step size")?;
-        finite(!found.status.is_broken(), "solution of the linear system", "lower step size")?;
+        found.status.check(k, self.x.layout(), self.y.layout())?;
         let gradient_norm = found.gradient.norm();
         finite(
             gradient_norm.is_finite(),

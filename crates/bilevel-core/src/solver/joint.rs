@@ -75,7 +75,7 @@ impl Solver for JointSolver<'_> {
         };
         let finite = |value: f64, what| check(value.is_finite(), what).map(|()| value);
         let status = self.method.status();
-        check(!status.is_broken(), "solution of the linear system")?;
+        status.check(k, self.iterate.x.layout(), self.iterate.y.layout())?;
         let upper_loss = finite(seen.upper_loss.read(), "upper loss")?;
         let lower_loss = finite(seen.lower_loss.read(), "lower loss")?;
         let along_x = finite(seen.along_x.norm(), "direction of x")?;

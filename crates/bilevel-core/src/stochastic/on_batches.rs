@@ -58,7 +58,13 @@ impl JointMethod for OnBatches {
         let (lower_loss, along_y) = descend(at, self.rates.lower.at(k), self.training_steps);
         let samples = at.draw();
         let found = self.method.hypergradient(at.stage(samples), &at.y)?;
-        self.status = found.status;
+        // y was trained before: where the method's own descent began says nothing.
+        self.status = match found.status {
+            Status::Implicit { solver, residual, stationarity, .. } => {
+                Status::Implicit { solver, residual, stationarity, relative: None }
+            }
+            status => status,
+        };
         at.y = at.project_lower(found.lower);
         at.move_x(self.rates.upper.at(k), &found.gradient);
         let upper_loss = found.upper_loss;

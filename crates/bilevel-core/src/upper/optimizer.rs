@@ -10,11 +10,21 @@ use burn::optim::DynState;
 use burn::tensor::Tensor;
 
 use super::OptimizerMemory;
+use crate::check::named;
 use crate::error::positive;
 use crate::{Error, Snapshot};
 
 /// A rule that takes x and the hypergradient to the next x.
 pub trait UpperStep {
+    /// Whether the rule fits an x of these variables: any, unless said otherwise. Asked before each step of a solver.
+    ///
+    /// # Errors
+    /// If not, as an optimiser that was made for another module.
+    fn check(&self, x: &Layout) -> Result<(), Error> {
+        let _ = x;
+        Ok(())
+    }
+
     /// One step.
     fn step(&mut self, x: &Vector, gradient: &Vector) -> Vector;
 
@@ -33,6 +43,10 @@ pub trait UpperStep {
 }
 
 impl<U: UpperStep + ?Sized> UpperStep for Box<U> {
+    fn check(&self, x: &Layout) -> Result<(), Error> {
+        (**self).check(x)
+    }
+
     fn step(&mut self, x: &Vector, gradient: &Vector) -> Vector {
         (**self).step(x, gradient)
     }
@@ -47,7 +61,7 @@ impl<U: UpperStep + ?Sized> UpperStep for Box<U> {
 }
 
 /// An optimiser of burn-optim, as `AdamConfig::new().build()` makes it: any whose memory can be saved
-/// ([`OptimizerMemory`]).
+/// ([`OptimizerMemory`]). A parameter that stands at several places of the module is one variable, and moves once a step.
 pub struct BurnOptimizer<O: OptimizerMemory> {
     optimizer: O,
     clipping: Option<GradientClipping>,
@@ -116,6 +130,20 @@ impl<O: OptimizerMemory> BurnOptimizer<O> {
 }
 
 impl<O: OptimizerMemory> UpperStep for BurnOptimizer<O> {
+    // Identities do not count: what is remembered goes by position.
+    fn check(&self, x: &Layout) -> Result<(), Error> {
+        let (found, expected) = (named(x), named(self.like.layout()));
+        if found == expected {
+            return Ok(());
+        }
+        Err(Error::UpperVariable {
+            what: "optimiser of x",
+            found: found.join(", "),
+            expected: expected.join(", "),
+            cure: "build the optimiser on the module that the oracle's x was built from",
+        })
+    }
+
     fn step(&mut self, x: &Vector, gradient: &Vector) -> Vector {
         let mut memory = std::mem::take(&mut self.memory).into_iter();
         let mut leaves = x.layout().leaves().iter();

@@ -142,7 +142,7 @@ impl HypergradientMethod for Toy {
         matches!(self.fault, Fault::NoStart)
     }
 
-    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         let nan = |v: &Vector| v.scale(f64::NAN);
         let mut found = match self.rad.hypergradient(stage, start) {
             Err(_) if matches!(self.fault, Fault::Silent) => {

@@ -43,6 +43,8 @@ fn dynamics() -> Vec<(&'static str, Box<dyn Dynamics>)> {
         ("adam, learned", Box::new(adam(rate()))),
         ("rms-prop", Box::new(rms_prop(0.1.into()))),
         ("rms-prop, learned", Box::new(rms_prop(rate()))),
+        ("adam, eps outside", Box::new(adam(rate()).with_epsilon_outside(0.05).unwrap())),
+        ("rms-prop, eps outside", Box::new(rms_prop(rate()).with_epsilon_outside(0.05).unwrap())),
         ("projected onto a box", {
             Box::new(Projected::new(heavy(), Bounds::new(-0.4, 0.3).unwrap()))
         }),
@@ -57,6 +59,16 @@ fn dynamics() -> Vec<(&'static str, Box<dyn Dynamics>)> {
             Box::new(Projected::new(gd(), Simplex::together(2.0).unwrap()))
         }),
         ("proximal", Box::new(Projected::new(gd(), SoftThreshold::new(0.05).unwrap()))),
+        ("proximal, learned", {
+            let map = SoftThreshold::new(rate()).unwrap().times(0.2).unwrap();
+            Box::new(Projected::new(gd(), map))
+        }),
+        ("proximal after learned momentum", {
+            let map: Box<dyn Proximal> = Box::new(
+                SoftThreshold::new(Coefficient::sigmoid("momentum")).unwrap().times(0.05).unwrap(),
+            );
+            Box::new(Projected::new(Momentum::new(rate(), 0.7).unwrap(), map))
+        }),
         ("aggregated", Box::new(Aggregated::new(0.4, 0.3, fading).unwrap())),
         ("aggregated, constant", {
             Box::new(Aggregated::new(0.4, 0.3, Weight::Constant(0.6)).unwrap())

@@ -299,6 +299,47 @@ fn a_system_without_solution_is_never_called_solved() {
 }
 
 #[test]
+fn a_singular_diagonal_is_named_by_every_solver() {
+    // Products without rounding, and b with a part in the null space: what is left of it is a direction whose
+    // curvature is made of rounding.
+    let diagonal = |entries: [f64; N]| -> Matrix {
+        (0..N).map(|i| (0..N).map(|j| if i == j { entries[i] } else { 0.0 }).collect()).collect()
+    };
+    let null = [0.0, 1.0, 0.0, 0.0, 0.0, 0.0];
+    let systems = [
+        (diagonal([1.0, 0.0, 2.0, 1.0, 2.0, 1.0]), [1.0; N]),
+        (diagonal([1.0, 0.0, 2.0, 1.0, 2.0, 1.0]), [0.3, 0.7, -0.2, 0.1, 0.9, -0.4]),
+        (diagonal([1.0, 0.0, 2.0, 3.0, 5.0, 0.1]), [0.3, 1e-3, -0.2, 0.1, 0.9, -0.4]),
+        (diagonal([1.0, 0.0, 2.0, 1.0, 2.0, 1.0]), null),
+        (diagonal([1e-6, 0.0, 2e-6, 1e-6, 2e-6, 1e-6]), [1e5; N]),
+    ];
+    for row in solvers().into_iter().filter(|row| row.damping == 0.0 && row.name != "identity") {
+        for (at, (matrix, b)) in systems.iter().enumerate() {
+            let found = solve_by(row.solver.as_ref(), matrix, b, None);
+            let name = format!("{} on system {at}", row.name);
+            assert!(!found.status.is_ok(), "{name}: {}", found.status);
+            let scale = b.iter().map(|b| b.abs()).fold(0.0, f64::max) / matrix[0][0];
+            let largest = found.q.to_vec().iter().map(|q| q.abs()).fold(0.0, f64::max);
+            assert!(largest < 1e5 * scale, "{name}: {largest:e}, {}", found.status);
+            if ["cg", "normal-cg", "gmres", "dense"].contains(&row.name) {
+                assert_eq!(found.status, LinearStatus::Singular, "{name}");
+                let text = found.status.to_string();
+                assert!(["damping", "normal-cg", "gmres"].iter().all(|cure| text.contains(cure)));
+            }
+        }
+    }
+}
+
+#[test]
+fn cg_solves_what_is_ill_conditioned_and_not_singular() {
+    let spectrum = [1e-10, 0.8, 1.0, 1.3, 1.7, 2.0];
+    let matrix = with_spectrum(spectrum);
+    let b = times(&matrix, &numbers(5, N));
+    let found = solve_by(&Cg::new(100, 1e-12).unwrap(), &matrix, &b, None);
+    assert_eq!(found.status, LinearStatus::Converged, "{:?}", found.residual);
+}
+
+#[test]
 fn a_guess_that_solves_the_system_takes_one_product_and_a_bad_one_is_dropped() {
     let matrix = with_spectrum(DEFINITE);
     let b = numbers(5, N);
@@ -412,7 +453,8 @@ fn a_status_names_its_cause_and_its_cure() {
         (NotFinite, "not finite", "look for NaN"),
     ];
     for (solver, cause, cure) in texts {
-        let status = Status::Implicit { solver, residual: None, stationarity: 1.0 };
+        let (residual, relative) = (None, None);
+        let status = Status::Implicit { solver, residual, stationarity: 1.0, relative };
         let text = status.to_string();
         let (before, after) = text.split_once(": ").unwrap();
         assert!(before.contains(cause) && after.contains(cure), "{text}");
@@ -715,6 +757,47 @@ fn a_lower_level_that_misses_its_tolerance_is_named() {
     let (_, status) = hypergradient(&oracle, &mut method);
     assert!(matches!(status, Status::LowerLimit { .. }) && !status.is_ok(), "{status}");
     assert!(status.to_string().contains("allow more lower steps"), "{status}");
+}
+
+#[test]
+fn an_implicit_formula_far_from_stationary_is_a_warning() {
+    let oracle = penalties(Fit::Squares, &device());
+    let made: [&dyn Fn(usize) -> Box<dyn HypergradientMethod>; 3] = [
+        &|steps| {
+            let cg = Cg::new(50, 1e-13).unwrap();
+            Box::new(Implicit::new(descent(Gd::new(0.1), steps), cg))
+        },
+        &|steps| Box::new(FixedPoint::new(descent(Gd::new(0.1), steps), 5000, 1e-9).unwrap()),
+        &|steps| {
+            let cg = Cg::new(50, 1e-13).unwrap();
+            Box::new(Imaml::new(Implicit::new(descent(Gd::new(0.1), steps), cg), 0.5).unwrap())
+        },
+    ];
+    for make in made {
+        let (mut few, mut many) = (make(4), make(400));
+        let (_, status) = hypergradient(&oracle, few.as_mut());
+        let text = status.to_string();
+        assert!(!status.is_ok() && text.contains("allow more lower steps"), "{text}");
+        let Status::Implicit { relative: Some(relative), .. } = status else { panic!("{text}") };
+        assert!(relative > Status::STATIONARY && relative < 1.0, "{text}");
+        let (_, status) = hypergradient(&oracle, many.as_mut());
+        assert!(status.is_ok(), "{status}");
+    }
+    // A warm start is near already: where the first one began counts. So does a start that is a solution.
+    let (x, mut y) = (oracle.upper_start(), oracle.lower_start());
+    let stage = Stage::new(&oracle, &x, Samples::default());
+    let mut method = made[0](4);
+    let statuses = [(); 30].map(|()| {
+        let found = method.hypergradient(stage, &y).unwrap();
+        y = found.lower;
+        found.status.is_ok()
+    });
+    assert_eq!((statuses[0], statuses[29]), (false, true));
+    let solved = descent(Gd::new(0.5), 600).run(&stage, &y).unwrap().state.y;
+    for make in made.iter().take(2) {
+        let found = make(4).hypergradient(stage, &solved).unwrap();
+        assert!(found.status.is_ok(), "{}", found.status);
+    }
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use std::ops::ControlFlow;
 
 use bilevel_core::*;
-use bilevel_program::{Layout, Vector};
+use bilevel_program::Vector;
 use burn::module::Module;
+use burn::tensor::Tensor;
 
 use crate::common::*;
 use crate::device;
@@ -208,18 +209,194 @@ fn a_module_without_trainable_parameters_is_refused() {
     }
 }
 
+/// The scale of a fit, by a parameter that stands at two places: `f = (y - a b)^2 / 2` with `a = b`.
+struct Tied;
+
+impl BilevelProblem for Tied {
+    type Upper = Vec<Values>;
+    type Lower = Values;
+    type Batch = ();
+
+    fn upper_loss(&self, _: &Vec<Values>, y: &Values, (): &()) -> Tensor<1> {
+        (y.values.val() - 0.5).powi_scalar(2).sum() / 2
+    }
+
+    fn lower_loss(&self, x: &Vec<Values>, y: &Values, (): &()) -> Tensor<1> {
+        let product = x[0].values.val() * x[1].values.val();
+        (y.values.val() - product).powi_scalar(2).sum() / 2
+    }
+}
+
 #[test]
 fn an_optimiser_moves_a_parameter_at_all_its_places() {
     let one = upper_module(&device());
-    let twice = vec![one.clone(), one];
-    let x = Vector::from_module(&Layout::of(&twice), &twice);
-    let sgd = burn::optim::SgdConfig::new().build();
-    let mut upper = BurnOptimizer::new(sgd, &twice, 0.5).unwrap();
-    let moved = upper.step(&x, &x.scale(2.0)).write_into(twice);
-    for module in moved {
-        let values: Vec<f64> = module.values.val().into_data().iter().collect();
-        assert_close("x - x", &values, &[0.0; FEATURES], 1e-12);
+    let tied = || vec![one.clone(), one.clone()];
+    let y = Values::new(&[0.0; FEATURES], &device());
+    let oracle =
+        AutodiffOracle::new(Tied, &tied(), &y, FullBatch { upper: (), lower: () }).unwrap();
+    assert_eq!(oracle.upper_layout().size(), FEATURES);
+    let sgd = || burn::optim::SgdConfig::new().build();
+    let momentum = || {
+        let config = burn::optim::momentum::MomentumConfig::new().with_dampening(0.0);
+        burn::optim::SgdConfig::new().with_momentum(Some(config.with_momentum(0.9))).build()
+    };
+    let adam = || burn::optim::AdamConfig::new().with_epsilon(1e-5).build();
+    let rate = 0.1;
+    let steps: [&dyn Fn() -> Box<dyn UpperStep>; 4] = [
+        &|| Box::new(GradientStep::new(rate).unwrap()),
+        &|| Box::new(BurnOptimizer::new(sgd(), &tied(), rate).unwrap()),
+        &|| Box::new(BurnOptimizer::new(momentum(), &tied(), rate).unwrap()),
+        &|| Box::new(BurnOptimizer::new(adam(), &tied(), rate).unwrap()),
+    ];
+    // y = x^2 after one step of 1, so that dF/dx = 2 x (x^2 - 1/2).
+    let slope = |x: f64| 2.0 * x * (x * x - 0.5);
+    let expected = |rule: usize| {
+        X.map(|x| {
+            let (mut x, mut m, mut v) = (x.clamp(-1.5, 1.5), 0.0, 0.0);
+            for k in 1..=3 {
+                let g = slope(x);
+                let moved = match rule {
+                    0 | 1 => g,
+                    2 => {
+                        m = 0.9 * m + g;
+                        m
+                    }
+                    _ => {
+                        m = 0.9 * m + 0.1 * g;
+                        v = 0.999 * v + 0.001 * g * g;
+                        let root = (v / (1.0 - 0.999_f64.powi(k))).sqrt();
+                        m / (1.0 - 0.9_f64.powi(k)) / (root + 1e-5)
+                    }
+                };
+                x = (x - rate * moved).clamp(-1.5, 1.5);
+            }
+            x
+        })
+    };
+    for (rule, step) in steps.iter().enumerate() {
+        let new = || {
+            let method = Rad::new(descent(Gd::new(1.0), 1));
+            let (x, y) = (oracle.upper_start(), oracle.lower_start());
+            HypergradientSolver::new(&oracle, method, step(), x, y)
+                .with_projection(Bounds::new(-1.5, 1.5).unwrap())
+        };
+        let mut solver = new();
+        solver.step(0).unwrap();
+        solver.step(1).unwrap();
+        // Its memory is that of one parameter too.
+        let mut again = new();
+        again.restore(solver.save()).unwrap();
+        solver.step(2).unwrap();
+        again.step(2).unwrap();
+        assert_close("x", &solver.x().to_vec(), &expected(rule), 1e-5);
+        assert_eq!(again.x().to_vec(), solver.x().to_vec(), "rule {rule}");
+        let modules = oracle.upper_module(solver.x());
+        for module in modules {
+            let values: Vec<f64> = module.values.val().into_data().iter().collect();
+            assert_eq!(values, solver.x().to_vec(), "rule {rule}, at both places");
+        }
     }
+}
+
+#[test]
+fn an_optimiser_of_another_module_is_refused() {
+    let device = device();
+    let oracle = penalties(Fit::Squares, &device);
+    let others = [Values::new(&[0.0; 3], &device), Values::new(&[0.0; FEATURES], &device)];
+    for (other, fits) in [(&others[0], false), (&others[1], true)] {
+        let sgd = burn::optim::SgdConfig::new().build();
+        let upper = BurnOptimizer::new(sgd, other, 0.1).unwrap();
+        let rad = Rad::new(descent(Gd::new(0.5), 2));
+        let (x, y) = (oracle.upper_start(), oracle.lower_start());
+        let boxed: Box<dyn UpperStep> = Box::new(upper);
+        let before = oracle.cost();
+        let stepped = HypergradientSolver::new(&oracle, rad, boxed, x, y).step(0);
+        assert_eq!(stepped.is_ok(), fits);
+        if let Err(error) = stepped {
+            assert!(matches!(error, Error::UpperVariable { .. }), "{error}");
+            let text = error.to_string();
+            assert!(text.contains("[5]") && text.contains("[3]"), "{text}");
+            assert!(text.contains("build the optimiser on the module"), "{text}");
+            assert_eq!(oracle.cost(), before, "before anything runs");
+        }
+    }
+}
+
+#[test]
+fn several_element_types_are_refused_where_the_oracle_is_built() {
+    let device = device();
+    let single = |values: &[f64]| {
+        let tensor = vector(values, &device).cast(burn::tensor::DType::F32);
+        Values { values: burn::module::Param::from_tensor(tensor) }
+    };
+    let double = |values: &[f64]| Values::new(values, &device);
+    let target = || vector(&[0.0; FEATURES], &device);
+    let data = |of: &dyn Fn() -> Tensor<1>| FullBatch { upper: of(), lower: of() };
+    let new = |x: &Values, y: &Values, data| {
+        AutodiffOracle::new(Pulled, x, y, data).map(drop).unwrap_err().to_string()
+    };
+    let text = new(&single(&X), &double(&X), data(&target));
+    assert!(text.contains("`y.values` has the element type F64, `x.values` has F32"), "{text}");
+    assert!(text.contains("cast the parameters to one element type"), "{text}");
+    let text = new(&double(&X), &single(&X), data(&target));
+    assert!(text.contains("`y.values` has the element type F32"), "{text}");
+    // Data in another element type than the parameters.
+    let text = new(&single(&X), &single(&X), data(&target));
+    assert!(text.contains("F32 and F64") && text.contains("hand the batch over"), "{text}");
+    let mixed = vec![double(&X), single(&X)];
+    let y = double(&X);
+    let text = AutodiffOracle::new(Tied, &mixed, &y, FullBatch { upper: (), lower: () })
+        .map(drop)
+        .unwrap_err()
+        .to_string();
+    assert!(text.contains("`x.1.values` has the element type F32, `x.0.values` has F64"), "{text}");
+}
+
+/// `f = sum (y - x - batch)^2`.
+struct Pulled;
+
+impl BilevelProblem for Pulled {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = Tensor<1>;
+
+    fn upper_loss(&self, x: &Values, y: &Values, batch: &Tensor<1>) -> Tensor<1> {
+        self.lower_loss(x, y, batch)
+    }
+
+    fn lower_loss(&self, x: &Values, y: &Values, batch: &Tensor<1>) -> Tensor<1> {
+        (y.values.val() - x.values.val() - batch.clone()).powi_scalar(2).sum()
+    }
+}
+
+/// A lower loss with dropout.
+struct Dropped;
+
+impl BilevelProblem for Dropped {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = ();
+
+    fn upper_loss(&self, _: &Values, y: &Values, (): &()) -> Tensor<1> {
+        y.values.val().powi_scalar(2).sum()
+    }
+
+    fn lower_loss(&self, x: &Values, y: &Values, (): &()) -> Tensor<1> {
+        let dropout = burn::nn::DropoutConfig::new(0.5).init();
+        (dropout.forward(y.values.val()) - x.values.val()).powi_scalar(2).sum()
+    }
+}
+
+#[test]
+fn a_random_lower_loss_is_refused_with_its_cure() {
+    let (x, y) = (upper_module(&device()), upper_module(&device()));
+    let error = AutodiffOracle::new(Dropped, &x, &y, FullBatch { upper: (), lower: () });
+    let text = error.map(drop).unwrap_err().to_string();
+    assert!(
+        text.starts_with("the lower loss: ") && text.contains("draws random numbers"),
+        "{text}"
+    );
+    assert!(text.contains("hand them over in the batch") && text.contains("dropout"), "{text}");
 }
 
 #[test]

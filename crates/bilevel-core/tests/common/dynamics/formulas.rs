@@ -103,6 +103,32 @@ fn rms_prop() {
 }
 
 #[test]
+fn eps_outside_the_root() {
+    let [s, b1, b2, eps] = [0.1, 0.7, 0.8, 0.05];
+    let adam = Adam::new(s).unwrap().with_decay(b1, b2).unwrap().with_epsilon_outside(eps).unwrap();
+    let size = FEATURES * FEATURES_OUT + FEATURES_OUT;
+    let (mut m, mut v) = (vec![0.0; size], vec![0.0; size]);
+    check("adam", &adam, |t, y, slope| {
+        let g = slope(LOWER, y);
+        m = zip(&m, &g, |m, g| b1 * m + (1.0 - b1) * g);
+        v = zip(&v, &g, |v, g| b2 * v + (1.0 - b2) * g * g);
+        let k = t as i32 + 1;
+        let moved =
+            zip(&m, &v, |m, v| m / (1.0 - b1.powi(k)) / ((v / (1.0 - b2.powi(k))).sqrt() + eps));
+        zip(y, &moved, |y, d| y - s * d)
+    });
+    let rms_prop =
+        RmsProp::new(s).unwrap().with_decay(b2).unwrap().with_epsilon_outside(eps).unwrap();
+    let mut v = vec![0.0; size];
+    check("rms-prop", &rms_prop, |_, y, slope| {
+        let g = slope(LOWER, y);
+        v = zip(&v, &g, |v, g| b2 * v + (1.0 - b2) * g * g);
+        let moved = zip(&g, &v, |g, v| g / (v.sqrt() + eps));
+        zip(y, &moved, |y, d| y - s * d)
+    });
+}
+
+#[test]
 fn aggregated_and_pessimistic() {
     let weight = Weight::Decaying(0.9);
     for (sign, dynamics) in [

@@ -2,6 +2,7 @@
 
 use bilevel_core::*;
 use bilevel_program::{Vector, float};
+use burn::tensor::Tensor;
 
 use super::tuning::*;
 use crate::common::*;
@@ -101,4 +102,71 @@ fn a_projection_of_ones_own_serves_both_levels_behind_a_box() {
     let (x_end, y_end) = run(Box::new(Positive), Box::new(Positive));
     assert!(x_end.contains(&0.0) && y_end.contains(&0.0), "{x_end:?} {y_end:?}");
     assert_eq!((x_end, y_end), run(bounds(), bounds()));
+}
+
+/// `f = norm(y - b)^2 / 2` with the penalty `exp(u) sum |y_i|`, u being x: `y_i = sign(b_i) max(|b_i| - exp(u), 0)`; and
+/// `F = norm(y - c)^2 / 2`.
+struct Lasso;
+
+const B: [f64; 4] = [2.0, -1.5, 0.2, -0.1];
+const C: [f64; 4] = [1.0, -0.2, 0.3, 0.7];
+
+impl BilevelProblem for Lasso {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = Tensor<1>;
+
+    fn upper_loss(&self, _: &Values, y: &Values, c: &Tensor<1>) -> Tensor<1> {
+        (y.values.val() - c.clone()).powi_scalar(2).sum() / 2
+    }
+
+    fn lower_loss(&self, _: &Values, y: &Values, b: &Tensor<1>) -> Tensor<1> {
+        (y.values.val() - b.clone()).powi_scalar(2).sum() / 2
+    }
+}
+
+#[test]
+fn the_weight_of_a_lasso_is_learned() {
+    let (device, weight, s) = (device(), 0.4_f64, 0.3);
+    let data = FullBatch { upper: vector(&C, &device), lower: vector(&B, &device) };
+    let (x, y) = (Values::new(&[weight.ln()], &device), Values::new(&[0.0; 4], &device));
+    let oracle = AutodiffOracle::new(Lasso, &x, &y, data).unwrap();
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let stage = Stage::new(&oracle, &x, Samples::default());
+    let steps = || {
+        let map = SoftThreshold::new(Coefficient::exp("values")).unwrap().times(s).unwrap();
+        descent(Gd::new(s).map(|gd| Projected::new(gd, map)), 200)
+    };
+    let solution = B.map(|b| b.signum() * (b.abs() - weight).max(0.0));
+    // dF/du = (y - c)' dy/du, dy_i/du = -sign(b_i) exp(u) where y_i is not 0.
+    let expected: f64 = (0..4)
+        .filter(|&i| solution[i] != 0.0)
+        .map(|i| -(solution[i] - C[i]) * B[i].signum() * weight)
+        .sum();
+    let methods: [Box<dyn HypergradientMethod>; 4] = [
+        Box::new(Rad::new(steps())),
+        Box::new(Fad::new(steps())),
+        Box::new(Trad::new(steps(), 120).unwrap()),
+        Box::new(FixedPoint::new(steps(), 300, 1e-12).unwrap()),
+    ];
+    for mut method in methods {
+        let found = method.hypergradient(stage, &y).unwrap();
+        assert_close("y", &found.lower.to_vec(), &solution, 1e-12);
+        assert!(found.status.is_ok(), "{}", found.status);
+        assert_close(&method.describe(), &found.gradient.to_vec(), &[expected], 1e-9);
+    }
+    let value = |x: &[f64]| {
+        let x = Vector::from_slice(oracle.upper_layout(), x, &device);
+        let stage = Stage::new(&oracle, &x, Samples::default());
+        let end = steps().run(&stage, &y).unwrap().state.y;
+        stage.value(Level::Upper, &end).read()
+    };
+    assert_close("differences", &five_point(&[weight.ln()], value), &[expected], 1e-9);
+}
+
+#[test]
+#[should_panic(expected = "put it into `Projected`")]
+fn a_learned_threshold_has_no_value_without_x() {
+    let y = tuning(Fit::Squares, false).lower_start();
+    SoftThreshold::new(Coefficient::exp("rate")).unwrap().apply(&y);
 }

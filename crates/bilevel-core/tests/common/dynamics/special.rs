@@ -132,6 +132,7 @@ fn variables_that_x_does_not_have_are_refused_before_anything_runs() {
             Gd::new(Coefficient::exp("speed")).unwrap(),
             Ball::new(1.0).unwrap(),
         )),
+        Box::new(Projected::new(gd(), SoftThreshold::new(Coefficient::exp("weight")).unwrap())),
         Box::new(Preconditioned::new(gd(), Diagonal::new("factor"))),
         Box::new(Preconditioned::new(gd(), Diagonal::new("curvature"))),
         Box::new(Preconditioned::new(gd(), Kronecker::new("factors"))),
@@ -165,6 +166,9 @@ fn variables_that_x_does_not_have_are_refused_before_anything_runs() {
         Aggregated::new(0.1, 0.1, Weight::Decaying(1.1)).is_err(),
         Simplex::each(0.0).is_err(),
         SoftThreshold::new(-1.0).is_err(),
+        SoftThreshold::new(1.0).unwrap().times(0.0).is_err(),
+        Adam::new(0.1).unwrap().with_epsilon_outside(0.0).is_err(),
+        RmsProp::new(0.1).unwrap().with_epsilon_outside(-1.0).is_err(),
     ] {
         assert!(refused);
     }

@@ -1,0 +1,80 @@
+//! Derivatives that are not finite.
+
+use std::fmt::{Display, Formatter};
+
+use bilevel_program::{Layout, Vector, float};
+
+use crate::{Cost, Direction, Level, Stage, Wrt};
+
+/// A derivative of a loss that is not finite where a hypergradient was taken, as the second of `|y|^p` with
+/// `p < 2`, of a norm or of a root is at 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Infinite {
+    /// Of which loss.
+    pub loss: Level,
+    /// 1 for its gradient, 2 for its Hessian.
+    pub order: u8,
+    /// In a variable of which module.
+    pub of: Level,
+    /// In which of its variables, by their order in the layout.
+    pub variable: usize,
+}
+
+impl Infinite {
+    /// The derivative at fault in the start or the end of a descent, if there is one. Of the derivatives only those are
+    /// computed that were taken since `before`.
+    pub(super) fn find(stage: &Stage<'_>, ends: [&Vector; 2], before: Cost) -> Option<Self> {
+        let taken = stage.oracle.cost() - before;
+        let second =
+            [(Level::Lower, taken.lower_products > 0), (Level::Upper, taken.upper_products > 0)];
+        let products = second.into_iter().filter(|(_, taken)| *taken).map(|(level, _)| (level, 2));
+        let all: Vec<_> = products.chain([(Level::Upper, 1), (Level::Lower, 1)]).collect();
+        let mut places = ends.into_iter().flat_map(|y| all.iter().map(move |at| (y, *at)));
+        places.find_map(|(y, (loss, order))| {
+            let partials = if order == 1 {
+                stage.gradient(loss, y, Wrt::Both).1
+            } else {
+                let ones = y.zeros_like().map(|leaf| float::add_scalar(leaf, 1.0));
+                stage.product(loss, y, Direction::lower(&ones), Wrt::Both)
+            };
+            let (x, y) = partials.into_both();
+            [(Level::Lower, y), (Level::Upper, x)].into_iter().find_map(|(of, part)| {
+                part.first_not_finite().map(|variable| Self { loss, order, of, variable })
+            })
+        })
+    }
+
+    /// What is at fault and the cure, the variable by its path in the layout of x or y.
+    pub(crate) fn describe(&self, upper: &Layout, lower: &Layout) -> String {
+        let layout = if self.of == Level::Upper { upper } else { lower };
+        let path = layout.leaves().get(self.variable).map_or("", |leaf| leaf.path.as_str());
+        self.text(&if path.is_empty() {
+            self.unnamed()
+        } else {
+            format!("`{path}` of {}", self.module())
+        })
+    }
+
+    fn module(&self) -> &'static str {
+        if self.of == Level::Upper { "x" } else { "y" }
+    }
+
+    fn unnamed(&self) -> String {
+        format!("variable {} of {}", self.variable, self.module())
+    }
+
+    fn text(&self, variable: &str) -> String {
+        let order = if self.order == 1 { "first" } else { "second" };
+        format!(
+            "the {order} derivative of the {} loss is not finite in {variable}, as that of a norm, of |y|^p with p < \
+             {} or of a root is not at 0: start y elsewhere, or smooth the loss there, as by sqrt(y^2 + e)",
+            self.loss, self.order
+        )
+    }
+}
+
+impl Display for Infinite {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text(&self.unnamed()))
+    }
+}

@@ -1,0 +1,210 @@
+//! Numbers that are not finite are named, with what made them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bilevel_core::*;
+use bilevel_program::Vector;
+use burn::tensor::Tensor;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+
+use crate::common::*;
+use crate::device;
+
+/// Losses with a derivative that is infinite at 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Sharp {
+    /// `f = sum |y - x|^1.5`, whose gradient is 0 where its second derivatives are infinite.
+    Power,
+    /// `f = norm(y - x)`, whose gradient is 0 / 0.
+    Norm,
+    /// `F = sum sqrt(|y - x|)`, and f a square.
+    UpperRoot,
+    /// `f = log(1 - sum |y - x|)`.
+    Undefined,
+    /// `f = sum (y - x)^2`, with nothing wrong.
+    Square,
+}
+
+impl BilevelProblem for Sharp {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = ();
+
+    fn upper_loss(&self, x: &Values, y: &Values, (): &()) -> Tensor<1> {
+        match self {
+            Self::UpperRoot => (y.values.val() - x.values.val()).abs().sqrt().sum(),
+            _ => (y.values.val() - 1.0).powi_scalar(2).sum(),
+        }
+    }
+
+    fn lower_loss(&self, x: &Values, y: &Values, (): &()) -> Tensor<1> {
+        let apart = y.values.val() - x.values.val();
+        match self {
+            Self::Power => apart.abs().powf_scalar(1.5).sum(),
+            Self::Norm => apart.powi_scalar(2).sum().sqrt(),
+            Self::UpperRoot | Self::Square => apart.powi_scalar(2).sum(),
+            Self::Undefined => (-apart.abs().sum() + 1.0).log(),
+        }
+    }
+}
+
+fn sharp(problem: Sharp) -> AutodiffOracle<Sharp, FullBatch<()>> {
+    let values = || Values::new(&[0.0; 2], &device());
+    AutodiffOracle::new(problem, &values(), &values(), FullBatch { upper: (), lower: () }).unwrap()
+}
+
+type Named = (&'static str, Box<dyn HypergradientMethod>);
+
+fn methods() -> Vec<Named> {
+    let gd = || descent(Gd::new(0.1), 3);
+    let cg = || Cg::new(5, 1e-9).unwrap();
+    vec![
+        ("rad", Box::new(Rad::new(gd()))),
+        ("fad", Box::new(Fad::new(gd()))),
+        ("trad", Box::new(Trad::new(gd(), 2).unwrap())),
+        ("one-stage", Box::new(OneStage::new(Gd::new(0.1).unwrap()))),
+        ("ia-gm", Box::new(IaGm::new(gd()))),
+        ("iaptt", Box::new(Iaptt::new(gd()))),
+        ("rtho", Box::new(OnlineFad::new(gd()))),
+        ("cg", Box::new(Implicit::new(gd(), cg()))),
+        ("identity", Box::new(Implicit::new(gd(), Identity))),
+        ("dense", Box::new(Implicit::new(gd(), Dense::new()))),
+        ("fixed-point", Box::new(FixedPoint::new(gd(), 5, 1e-9).unwrap())),
+        ("rad in a box", {
+            let boxed: Box<dyn HypergradientMethod> = Box::new(Rad::new(gd()));
+            Box::new(boxed)
+        }),
+    ]
+}
+
+#[test]
+fn an_infinite_second_derivative_is_named_by_every_method() {
+    for (name, mut method) in methods() {
+        let oracle = sharp(Sharp::Power);
+        let (x, y) = (oracle.upper_start(), oracle.lower_start());
+        let found = method.hypergradient(Stage::new(&oracle, &x, Samples::default()), &y).unwrap();
+        assert!(!found.gradient.all_finite(), "{name}: the problem is one");
+        let cause = Infinite { loss: Level::Lower, order: 2, of: Level::Lower, variable: 0 };
+        assert_eq!(found.status, Status::NotFinite { cause: Some(cause) }, "{name}");
+        assert!(!found.status.is_ok());
+        let text = found.status.to_string();
+        assert!(text.contains("second derivative of the lower loss"), "{name}: {text}");
+        assert!(text.contains("variable 0 of y") && text.contains("smooth the loss"), "{text}");
+
+        let upper = GradientStep::new(0.1).unwrap();
+        let mut solver = HypergradientSolver::new(&oracle, method, upper, x, y);
+        let error = solver.step(0).unwrap_err();
+        assert!(matches!(error, Error::HypergradientNotFinite { step: 1, .. }), "{name}: {error}");
+        let text = error.to_string();
+        assert!(text.contains("`values` of y") && !text.contains("step size"), "{name}: {text}");
+    }
+}
+
+#[test]
+fn an_infinite_first_derivative_is_named() {
+    let oracle = sharp(Sharp::UpperRoot);
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let mut rad = Rad::new(descent(Gd::new(0.1), 3));
+    let found = rad.hypergradient(Stage::new(&oracle, &x, Samples::default()), &y).unwrap();
+    let Status::NotFinite { cause: Some(cause) } = found.status else { panic!("{}", found.status) };
+    assert_eq!((cause.loss, cause.order), (Level::Upper, 1));
+    assert!(found.status.to_string().contains("first derivative of the upper loss"));
+}
+
+#[test]
+fn what_is_not_finite_before_the_first_step_is_no_matter_of_the_step_size() {
+    for (problem, y) in [(Sharp::Norm, 0.0), (Sharp::Undefined, 2.0)] {
+        for (name, mut method) in methods() {
+            let oracle = sharp(problem);
+            let x = oracle.upper_start();
+            let start = oracle.lower_start();
+            let start = Vector::from_slice(start.layout(), &[y; 2], &device());
+            let stage = Stage::new(&oracle, &x, Samples::default());
+            let error = method.hypergradient(stage, &start).unwrap_err();
+            let named = matches!(error, Error::LowerDiverged { step: 0, .. });
+            assert!(named, "{problem:?}, {name}: {error}");
+            let text = error.to_string();
+            assert!(!text.contains("step size:") && !text.contains("reduce"), "{text}");
+            assert!(text.contains("at the start") && text.contains("look for NaN"), "{text}");
+        }
+    }
+}
+
+/// The hypergradient of a few steps from where `f = sum (y - x)^2` is at rest.
+fn at_rest(method: &mut dyn HypergradientMethod, start: f64) -> Vec<f64> {
+    let oracle = sharp(Sharp::Square);
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let y = Vector::from_slice(y.layout(), &[start; 2], &device());
+    let found = method.hypergradient(Stage::new(&oracle, &x, Samples::default()), &y).unwrap();
+    found.gradient.to_vec()
+}
+
+#[test]
+fn the_slope_of_adaptive_steps_at_rest_is_what_eps_says() {
+    let s = 0.1;
+    // y' = y - s g r(g) with g = 2 (y - x), and F_y = -2.
+    let slopes = |r: f64| [-2.0 * s * 2.0 * r; 2];
+    let adam = || Adam::new(s).unwrap();
+    // Its first moment starts with (1 - b1) g, and its correction takes that back.
+    let rows: Vec<(Box<dyn Dynamics>, f64)> = vec![
+        (Box::new(adam()), 1e6),
+        (Box::new(adam().with_epsilon(1e-2).unwrap()), 10.0),
+        (Box::new(adam().with_epsilon_outside(1e-2).unwrap()), 100.0),
+        (Box::new(RmsProp::new(s).unwrap().with_epsilon(1e-2).unwrap()), 10.0),
+        (Box::new(RmsProp::new(s).unwrap().with_epsilon_outside(1e-2).unwrap()), 100.0),
+    ];
+    for (dynamics, r) in rows {
+        let name = dynamics.describe();
+        let found = at_rest(&mut Rad::new(Descent::new(dynamics, 1).unwrap()), 0.0);
+        assert_close(&name, &found, &slopes(r), 1e-9);
+    }
+}
+
+/// Counts warnings.
+#[derive(Clone, Default)]
+struct Warnings(Arc<AtomicUsize>);
+
+impl Subscriber for Warnings {
+    fn enabled(&self, at: &Metadata<'_>) -> bool {
+        *at.level() == tracing::Level::WARN
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, _: &Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[test]
+fn adaptive_steps_at_rest_are_warned_of_once_a_descent() {
+    let adam = |steps| descent(Adam::new(0.1), steps);
+    let outside = Adam::new(0.1).and_then(|adam| adam.with_epsilon_outside(1e-8));
+    let boxed: Box<dyn Dynamics> = Box::new(RmsProp::new(0.1).unwrap());
+    let ball = Ball::new(10.0).unwrap();
+    let rows: Vec<(Box<dyn HypergradientMethod>, f64, usize)> = vec![
+        (Box::new(Rad::new(adam(3))), 0.0, 1),
+        (Box::new(Fad::new(adam(3))), 0.0, 1),
+        (Box::new(Rad::new(descent(outside, 3))), 0.0, 1),
+        (Box::new(Rad::new(descent(Ok(Projected::new(boxed, ball)), 3))), 0.0, 1),
+        (Box::new(Rad::new(adam(3))), 0.7, 0),
+        (Box::new(Rad::new(descent(Gd::new(0.1), 3))), 0.0, 0),
+        // Not differentiated through.
+        (Box::new(Implicit::new(adam(3), Identity)), 0.0, 0),
+    ];
+    for (mut method, start, expected) in rows {
+        let warnings = Warnings::default();
+        tracing::subscriber::with_default(warnings.clone(), || {
+            for _ in 0..2 {
+                at_rest(method.as_mut(), start);
+            }
+        });
+        assert_eq!(warnings.0.load(Ordering::Relaxed), expected, "{}", method.describe());
+    }
+}

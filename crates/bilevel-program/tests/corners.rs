@@ -1,0 +1,126 @@
+//! Operations that Burn's `Autodiff` has got wrong at some points or in some version: what their derivatives are here, in
+//! f64 on flex.
+
+use std::sync::Once;
+
+use bilevel_program::{Layout, Vector, check, grad, hvp};
+use burn::module::Param;
+use burn::tensor::activation::{hard_sigmoid, hard_swish};
+use burn::tensor::{Device, FloatDType, IntDType, Tensor};
+
+type Variable = Param<Tensor<1>>;
+
+fn device() -> Device {
+    // Burn fixes the element types of a device once a process.
+    static F64: Once = Once::new();
+    F64.call_once(|| Device::flex().configure((FloatDType::F64, IntDType::I64)).unwrap());
+    Device::flex()
+}
+
+fn variable(values: &[f64]) -> Variable {
+    Param::from_data(values, &device())
+}
+
+/// The gradient at these values, and the Hessian times a direction.
+fn derivatives(at: &[f64], v: &[f64], loss: impl Fn(&Variable) -> Tensor<1>) -> [Vec<f64>; 2] {
+    let y = variable(at);
+    let v = Vector::from_slice(&Layout::of(&y), v, &device());
+    [grad(&y, &loss).unwrap().to_vec(), hvp(&y, &v, &loss).unwrap().to_vec()]
+}
+
+#[track_caller]
+fn assert_close(found: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        let near = (found - expected).abs() <= tolerance * expected.abs().max(1.0);
+        assert!(near, "found {found:e}, expected {expected:e}");
+    }
+}
+
+#[test]
+fn the_largest_entries() {
+    let loss = |y: &Variable| y.val().topk(2, 0).powi_scalar(3).sum();
+    let [gradient, product] = derivatives(&[0.5, -1.5, 2.0, 1.0], &[1.0, 2.0, 3.0, 4.0], loss);
+    assert_close(&gradient, &[0.0, 0.0, 12.0, 3.0], 1e-14);
+    assert_close(&product, &[0.0, 0.0, 36.0, 24.0], 1e-14);
+    check(&variable(&[0.5, -1.5, 2.0, 1.0]), loss).unwrap().assert_ok();
+}
+
+#[test]
+fn products_of_negative_numbers_and_of_zero() {
+    for dim in [true, false] {
+        let loss = move |y: &Variable| {
+            let product = if dim { y.val().prod_dim(0) } else { y.val().prod() };
+            product.sum()
+        };
+        let [gradient, product] = derivatives(&[-2.0, -3.0, 0.5], &[1.0, 0.0, 0.0], loss);
+        assert_close(&gradient, &[-1.5, -1.0, 6.0], 1e-14);
+        assert_close(&product, &[0.0, 0.5, -3.0], 1e-14);
+        let [gradient, product] = derivatives(&[0.0, -3.0, 0.5], &[1.0, 0.0, 0.0], loss);
+        assert_close(&gradient, &[-1.5, 0.0, 0.0], 1e-14);
+        assert_close(&product, &[0.0, 0.5, -3.0], 1e-14);
+    }
+}
+
+#[test]
+fn hard_sigmoid_is_of_double_precision() {
+    // Numbers that f32 does not hold, and one beyond the bend.
+    let at = [0.1, 1.0 / 3.0, -0.7, 30.0];
+    let (a, b) = (0.2, 0.5);
+    let loss = |y: &Variable| hard_sigmoid(y.val(), a, b).powi_scalar(3).sum();
+    let inside = [true, true, true, false];
+    let value = |y: f64| a * y + b;
+    let expected: Vec<_> = at
+        .iter()
+        .zip(inside)
+        .map(|(y, inside)| if inside { 3.0 * a * value(*y).powi(2) } else { 0.0 })
+        .collect();
+    let second: Vec<_> = at
+        .iter()
+        .zip(inside)
+        .map(|(y, inside)| if inside { 6.0 * a * a * value(*y) } else { 0.0 })
+        .collect();
+    let [gradient, product] = derivatives(&at, &[1.0; 4], loss);
+    assert_close(&gradient, &expected, 1e-14);
+    assert_close(&product, &second, 1e-14);
+    // `x * max(0, min(1, x/6 + 0.5))`
+    let swish = |y: &Variable| hard_swish(y.val()).sum();
+    let [gradient, product] = derivatives(&at[..3], &[1.0; 3], swish);
+    assert_close(&gradient, &at[..3].iter().map(|y| y / 3.0 + 0.5).collect::<Vec<_>>(), 1e-14);
+    assert_close(&product, &[1.0 / 3.0; 3], 1e-14);
+}
+
+#[test]
+fn a_cast_of_ones_own_stays() {
+    // Only the whole of a hard sigmoid is taken for one.
+    use burn::tensor::DType;
+    let loss = |y: &Variable| (y.val().cast(DType::F32) * 0.2 + 0.5).cast(DType::F64).sum();
+    let rounded = |y: &Variable| y.val() * f64::from(0.2_f32) - y.val() * 0.2;
+    let [gradient, _] = derivatives(&[0.1, 0.3], &[1.0; 2], loss);
+    let apart = rounded(&variable(&[1.0])).sum().into_scalar::<f64>();
+    assert!(gradient.iter().all(|slope| (slope - 0.2).abs() <= apart.abs() + 1e-9), "{gradient:?}");
+}
+
+#[test]
+fn a_learned_exponent_at_base_zero() {
+    // x^p at x = 0: the derivatives in p are 0; at x = 2 they are those of the formula.
+    let base = || Tensor::<1>::from_data([0.0, 2.0], &device());
+    let (p, ln) = (1.7_f64, 2.0_f64.ln());
+    let loss = |y: &Variable| {
+        let base = base().to_device(&y.device());
+        base.powf(y.val().expand([2])).sum()
+    };
+    let [gradient, product] = derivatives(&[p], &[1.0], loss);
+    assert_close(&gradient, &[2.0_f64.powf(p) * ln], 1e-14);
+    assert_close(&product, &[2.0_f64.powf(p) * ln * ln], 1e-13);
+    // Both learned: x^p + 3 x, x = 0 and p = 2.
+    let both = |y: &Variable| {
+        let (x, p) = (y.val().slice(0..2), y.val().slice(2..4));
+        (x.clone().powf(p) + x * 3.0).sum()
+    };
+    let [gradient, product] = derivatives(&[0.0, 2.0, 2.0, 3.0], &[1.0; 4], both);
+    assert_close(&gradient, &[3.0, 3.0 + 12.0, 0.0, 8.0 * ln], 1e-13);
+    let mixed = 4.0 + 3.0 * 4.0 * ln;
+    assert_close(&product, &[2.0, 12.0 + mixed, 0.0, 8.0 * ln * ln + mixed], 1e-13);
+    check(&variable(&[0.5, 2.0, 2.0, 3.0]), both).unwrap().assert_ok();
+}
