@@ -90,7 +90,9 @@ fn calls(what: &str, oracle: &dyn Oracle) {
     let head = oracle.lower_layout().part(&oracle.lower_layout().under("1"));
     let of_head = y.only(&head);
     let stage = Stage::new(oracle, &x, Samples::default());
-    let value = || drop(oracle.value(Level::Upper, at).read());
+    let value = || {
+        oracle.value(Level::Upper, at).read();
+    };
     let gradient = || drop(oracle.gradient(Level::Lower, at, Wrt::Both));
     let in_part = || drop(oracle.gradient(Level::Lower, at, Wrt::Part(&head)));
     let product = || drop(oracle.product(Level::Lower, at, Direction::lower(&y), Wrt::Both));

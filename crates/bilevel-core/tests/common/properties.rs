@@ -3,7 +3,6 @@
 use std::ops::ControlFlow;
 
 use bilevel_core::*;
-use bilevel_program::Vector;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
