@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::backend::{DispatchTensor, TensorMetadata};
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 use crate::agree::agrees;
 use crate::optimise::{Split, merged};
@@ -290,7 +290,8 @@ impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
         let data: Vec<_> = tensors.tensors.iter().map(meta).collect();
         let metas: Vec<_> = variables.chain(data.iter().cloned()).collect();
         let (of_x, of_y) = ((&self.x, &*self.upper), (&self.y, &*self.lower));
-        let traced = trace(of_x, of_y, batch, &metas, defaults, loss)?;
+        let traced = trace(of_x, of_y, batch, &metas, defaults, loss)
+            .map_err(|error| several_types(error, &metas))?;
         if cfg!(debug_assertions) {
             let again = trace(of_x, of_y, batch, &metas, defaults, loss)?;
             if let Some(place) = traced.loss.differs(&again.loss) {
@@ -508,6 +509,25 @@ pub(crate) fn meta(tensor: &DispatchTensor) -> Meta {
 
 fn first(outputs: Vec<DispatchTensor>) -> DispatchTensor {
     outputs.into_iter().next().expect("a loss has a value")
+}
+
+/// Burn's capture panics where two float operands have several element types, and does not say which.
+fn several_types(error: TraceError, metas: &[Meta]) -> TraceError {
+    let TraceError::Panic { message } = &error else { return error };
+    if !message.contains("DTypeMismatch") {
+        return error;
+    }
+    let mut types: Vec<_> = metas.iter().map(|meta| meta.dtype).filter(DType::is_float).collect();
+    types.dedup();
+    let types: Vec<_> = types.iter().map(|dtype| format!("{dtype:?}")).collect();
+    TraceError::Operation {
+        operation: "an operation of several tensors".into(),
+        reason: format!(
+            "its operands have several of the element types {}: hand the batch over in the element type of the \
+             parameters, or `cast` in the loss",
+            types.join(" and ")
+        ),
+    }
 }
 
 /// # Errors

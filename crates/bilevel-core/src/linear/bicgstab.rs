@@ -44,6 +44,8 @@ impl LinearSolver for BiCgStab {
         let mut rho = shadow.dot(&r);
         let mut residual = r.norm() / system.norm();
         let mut best = Best::new(&q, residual);
+        // A lower bound of `norm(A)`.
+        let mut size = 0.0_f64;
         let mut k = 0;
         loop {
             if let Some(status) = limits.end(k, residual) {
@@ -51,7 +53,11 @@ impl LinearSolver for BiCgStab {
             }
             let v = a.apply(&p);
             let along = shadow.dot(&v);
-            if along.abs() <= epsilon * shadow_norm * v.norm() {
+            let (p_norm, v_norm) = (p.norm(), v.norm());
+            size = size.max(v_norm / p_norm);
+            // An image that is rounding beside the operator: what is left is its null space.
+            let image = v_norm.max(10.0 * size * p_norm);
+            if along.abs() <= epsilon * shadow_norm * image {
                 return best.end(LinearStatus::Breakdown);
             }
             let alpha = rho / along;

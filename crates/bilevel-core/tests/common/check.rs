@@ -190,7 +190,7 @@ fn what_is_wrong_is_named() {
         (Fault::OtherPoint, &["upper loss"]),
         (Fault::Shapes, &["shapes"]),
         (Fault::NoStart, &["shapes"]),
-        (Fault::Nan, &["finite", "gradient"]),
+        (Fault::Nan, &["finite", "gradient", "status"]),
         (Fault::Silent, &["divergence"]),
     ] {
         let make = || Ok(Toy { fault, rad: Rad::new(gd()) });
