@@ -92,11 +92,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mib = start.layout().bytes() as f64 / (1 << 20) as f64;
     for (steps, plan) in [(2, Plan::Trajectory), (steps, plan)] {
+        let oracle = Counted::new(&oracle);
         let before = oracle.cost();
         let begin = Instant::now();
         let mut rad = Rad::new(Descent::new(Gd::new(0.001)?, steps)?).with_plan(plan);
         let stage = Stage::new(&oracle, &x, bilevel_core::Samples::default());
         let found = rad.hypergradient(stage, &start)?;
+        let oracle = Counted::new(&oracle);
         let cost = oracle.cost() - before;
         println!(
             "{steps} steps, {plan:?}: peak {:.1} MiB (a state has {mib:.2} MiB), {} gradients and {} \

@@ -16,7 +16,7 @@ use burn::tensor::DType;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::{Error, Hypergradient, HypergradientMethod, Level, Oracle, Samples, Stage};
+use crate::{Counted, Error, Hypergradient, HypergradientMethod, Level, Oracle, Samples, Stage};
 use scaled::Scaled;
 
 /// Checks a method of one's own on `oracle` at x, the lower level starting at y.
@@ -95,13 +95,15 @@ pub fn check_hypergradient<M: HypergradientMethod>(
 ) -> Result<HypergradientReport, Error> {
     fits(oracle, x, y)?;
     reference.fits(oracle)?;
+    let counted = Counted::new(oracle);
+    let oracle: &dyn Oracle = &counted;
     let stage = Stage::new(oracle, x, Samples::default());
     let before = (x.to_vec(), y.to_vec());
 
     let mut method = make()?;
-    let cost = oracle.cost();
+    let cost = counted.cost();
     let found = method.hypergradient(stage, y)?;
-    let cost = oracle.cost() - cost;
+    let cost = counted.cost() - cost;
     let mut report = HypergradientReport {
         method: method.describe(),
         status: found.status,

@@ -29,15 +29,12 @@
 //! let y = Param::from_data([0.0], &device);
 //! let target = |value: f32| Tensor::from_data([value], &device);
 //! let data = FullBatch { upper: target(1.0), lower: target(3.0) };
-//! let oracle = AutodiffOracle::new(Penalty, &x, &y, data)?;
-//!
 //! let method = Rad::new(Descent::new(Gd::new(0.1)?, 50)?);
 //! let upper = BurnOptimizer::new(burn::optim::AdamConfig::new().build(), &x, 0.05)?;
-//! let (start, y) = (oracle.upper_start(), oracle.lower_start());
-//! let mut solver = HypergradientSolver::new(&oracle, method, upper, start, y);
-//! Executor::new(200)?.run(&mut solver)?;
+//! let solution = solve(Penalty, &x, &y, data, method, upper, 200)?;
 //! // y*(x) = 3 / (1 + exp(x)), which is 1 at exp(x) = 2.
-//! assert!((solver.x().to_vec()[0].exp() - 2.0).abs() < 0.01);
+//! let exp: f32 = solution.x.val().exp().into_scalar();
+//! assert!((exp - 2.0).abs() < 0.01);
 //! # Ok(())
 //! # }
 //! ```
@@ -64,7 +61,7 @@
 //! | [`proximal`]: constraints and non-smooth terms of both levels | [`Proximal`], [`Projection`] | [`Bounds`], [`Ball`], [`Simplex`], [`SoftThreshold`] |
 //! | [`joint`], [`stochastic`], [`proxy`]: steps of x and y together | [`JointMethod`], on batches of a [`Sampler`] | the tables of these modules |
 //! | solver: one upper step | [`Solver`] | [`HypergradientSolver`], [`JointSolver`] |
-//! | executor: limits, time, seeds | [`Observer`] | [`Executor`] |
+//! | executor: limits, time, seeds | [`Observer`] | [`Executor`]; all of it in one call: [`solve`] |
 //!
 //! # The methods
 //!
@@ -149,6 +146,7 @@ pub mod proxy;
 mod run;
 mod schedule;
 mod snapshot;
+mod solve;
 mod solver;
 pub mod stochastic;
 pub mod upper;
@@ -184,6 +182,7 @@ pub use proxy::{
 pub use run::*;
 pub use schedule::{Rates, Schedule};
 pub use snapshot::{Entry, Snapshot};
+pub use solve::{Solution, solve};
 pub use solver::*;
 pub use stochastic::{
     Amigo, Bsa, Fsla, Mrbo, NeumannSeries, OnBatches, Saba, Soba, Srba, StocBio, Sustain, Ttsa,

@@ -1,6 +1,6 @@
 //! A problem with a start.
 
-use bilevel_core::{AutodiffOracle, BilevelProblem, Data, Error, FullBatch, Oracle};
+use bilevel_core::{AutodiffOracle, BilevelProblem, Counted, Data, Error, FullBatch, Oracle};
 use bilevel_program::Vector;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 /// A problem with a start and an erased type: the input of every method.
 pub struct Instance {
     /// The losses and their derivatives.
-    pub oracle: Box<dyn Oracle>,
+    pub oracle: Counted<Box<dyn Oracle>>,
     /// The start of x.
     pub x: Vector,
     /// The start of y.
@@ -42,7 +42,7 @@ impl Instance {
     {
         let oracle = AutodiffOracle::new(problem, x, y, data)?;
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
-        Ok(Self { oracle: Box::new(oracle), x, y })
+        Ok(Self { oracle: Counted::new(Box::new(oracle)), x, y })
     }
 }
 

@@ -14,7 +14,7 @@ fn device() -> Device {
 }
 
 fn stage(instance: &Instance) -> Stage<'_> {
-    Stage::new(instance.oracle.as_ref(), &instance.x, Samples::default())
+    Stage::new(&instance.oracle, &instance.x, Samples::default())
 }
 
 fn lower_slope(instance: &Instance) -> Vec<f64> {

@@ -218,7 +218,7 @@ fn run(
         }
     };
     let grid = grid(settings.calls);
-    let mut judge = Judge::new(setup.judge.as_ref(), setup.y.clone())?;
+    let mut judge = Judge::new(setup.whole.as_ref(), setup.y.clone())?;
     let mut marks = vec![Mark { seconds: 0.0, measured: judge.measure(&setup.x)? }];
     let mut failed: Option<Error> = None;
     // A mark shows the last x that was there when its calls had been made, and no later one.

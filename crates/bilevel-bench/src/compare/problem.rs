@@ -24,14 +24,12 @@ pub enum ProblemName {
     Ijcnn1,
 }
 
-/// A problem under one seed: three oracles of the same variables, and where to start.
+/// A problem under one seed: two oracles of the same variables, and where to start.
 pub struct Setup {
     /// One batch a call.
     pub batches: Box<dyn Oracle>,
     /// The whole data at each call.
     pub whole: Box<dyn Oracle>,
-    /// The same, for measuring.
-    pub judge: Box<dyn Oracle>,
     /// How many batches the levels have, F's first.
     pub counts: [usize; 2],
     /// The start of x.
@@ -57,12 +55,11 @@ impl Setup {
         P: BilevelProblem + 'static,
         D: Data<P::Batch> + 'static,
     {
-        let start = AutodiffOracle::new(problem(), x, y, whole.clone())?;
+        let start = AutodiffOracle::new(problem(), x, y, whole)?;
         Ok(Self {
             x: start.upper_start(),
             y: start.lower_start(),
             whole: Box::new(start),
-            judge: Box::new(AutodiffOracle::new(problem(), x, y, whole)?),
             batches: Box::new(AutodiffOracle::new(problem(), x, y, batches)?),
             counts,
         })

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use bilevel_core::{
-    Cg, Cost, Descent, Gd, HypergradientMethod, Implicit, Maml, Plan, Rad, Samples, Stage,
+    Cg, Cost, Counted, Descent, Gd, HypergradientMethod, Implicit, Maml, Plan, Rad, Samples, Stage,
 };
 use burn::tensor::Device;
 use clap::ValueEnum;
@@ -219,16 +219,17 @@ fn measure(
     let samples = numbers.samples;
     let built = workloads::build(settings.workload, numbers, &device)?;
     let mut method = settings.method()?;
-    let stage = Stage::new(built.oracle.as_ref(), &built.x, Samples::default());
+    let oracle = Counted::new(built.oracle);
+    let stage = Stage::new(&oracle, &built.x, Samples::default());
     let mut compute = || {
         let found = method.hypergradient(stage, &built.y)?;
         device.sync().map_err(|cause| BackendError::Device(format!("{cause:?}")))?;
         Ok::<_, BenchError>(found)
     };
 
-    let before = built.oracle.cost();
+    let before = oracle.cost();
     let mut found = compute()?;
-    let oracle_calls = built.oracle.cost() - before;
+    let oracle_calls = oracle.cost() - before;
     let mut seconds_all = Vec::with_capacity(settings.repetitions);
     for _ in 0..settings.repetitions {
         let begin = Instant::now();

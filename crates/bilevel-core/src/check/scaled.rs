@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bilevel_program::{Layout, Vector};
 use burn::tensor::Tensor;
 
-use crate::{Cost, Direction, Level, Loss, Oracle, Partials, Point, Wrt};
+use crate::{Direction, Level, Loss, Oracle, Partials, Point, Wrt};
 
 /// An oracle with `c f` in place of f.
 pub(super) struct Scaled<'a> {
@@ -59,9 +59,5 @@ impl Oracle for Scaled<'_> {
 
     fn batches(&self, level: Level) -> usize {
         self.inner.batches(level)
-    }
-
-    fn cost(&self) -> Cost {
-        self.inner.cost()
     }
 }

@@ -22,9 +22,8 @@ pub struct Infinite {
 
 impl Infinite {
     /// The derivative at fault in the start or the end of a descent, if there is one. Of the derivatives only those are
-    /// computed that were taken since `before`.
-    pub(super) fn find(stage: &Stage<'_>, ends: [&Vector; 2], before: Cost) -> Option<Self> {
-        let taken = stage.oracle.cost() - before;
+    /// computed that were `taken`.
+    pub(super) fn find(stage: &Stage<'_>, ends: [&Vector; 2], taken: Cost) -> Option<Self> {
         let second =
             [(Level::Lower, taken.lower_products > 0), (Level::Upper, taken.upper_products > 0)];
         let products = second.into_iter().filter(|(_, taken)| *taken).map(|(level, _)| (level, 2));

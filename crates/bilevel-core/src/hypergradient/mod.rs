@@ -56,7 +56,7 @@ use bilevel_program::{Layout, Vector};
 
 use crate::linear::LinearStatus;
 use crate::lower::Descended;
-use crate::{Error, Loss, Snapshot, Stage};
+use crate::{Counted, Error, Loss, Snapshot, Stage};
 
 /// A hypergradient and what was seen on the way.
 #[derive(Clone, Debug)]
@@ -234,11 +234,11 @@ pub trait HypergradientMethod: Debug + Send {
     /// # Errors
     /// If the method does not fit the problem, before anything runs; if the lower level diverges.
     fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
-        let before = stage.oracle.cost();
-        let mut found = self.run(stage, start)?;
+        let counted = Counted::new(stage.oracle);
+        let mut found = self.run(Stage { oracle: &counted, ..stage }, start)?;
         let broken = found.status.is_broken();
         if broken || !Vector::all_are_finite([&found.gradient].into_iter().chain(&found.start)) {
-            let cause = Infinite::find(&stage, [start, &found.lower], before);
+            let cause = Infinite::find(&stage, [start, &found.lower], counted.cost());
             if !broken || cause.is_some() {
                 found.status = Status::NotFinite { cause };
             }

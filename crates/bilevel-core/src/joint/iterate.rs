@@ -4,7 +4,7 @@ use bilevel_program::Vector;
 
 use super::HeavyBall;
 use crate::solver::project;
-use crate::{Error, Level, Loss, Oracle, Projection, Sampler, Samples, Stage};
+use crate::{Counted, Error, Level, Loss, Oracle, Projection, Sampler, Samples, Stage};
 
 /// The variables, the oracle and the draws of data: what a joint method works with.
 pub struct Iterate<'a> {
@@ -13,7 +13,7 @@ pub struct Iterate<'a> {
     /// The lower variable.
     pub y: Vector,
     /// The problem.
-    pub oracle: &'a dyn Oracle,
+    pub oracle: Counted<&'a dyn Oracle>,
     /// Which batches come next.
     pub sampler: Sampler,
     pub(crate) upper_set: Option<Box<dyn Projection>>,
@@ -28,7 +28,7 @@ impl<'a> Iterate<'a> {
         Self {
             x,
             y,
-            oracle,
+            oracle: Counted::new(oracle),
             sampler: Sampler::full(),
             upper_set: None,
             lower_set: None,
@@ -56,7 +56,7 @@ impl<'a> Iterate<'a> {
 
     /// The oracle at the present x with the batches `samples`.
     pub fn stage(&self, samples: Samples) -> Stage<'_> {
-        Stage::new(self.oracle, &self.x, samples)
+        Stage::new(&self.oracle, &self.x, samples)
     }
 
     /// The nearest point of the upper set, if there is one.

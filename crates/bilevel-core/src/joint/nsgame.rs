@@ -64,7 +64,7 @@ impl JointMethod for NsGame {
     fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let part = match self.part.take() {
             Some(part) => part,
-            None => self.part(at.oracle)?,
+            None => self.part(&at.oracle)?,
         };
         at.refuse_lower_set("nsgame")?;
         let rate = self.rates.lower.at(k);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bilevel_program::{Layout, Vector, float};
 use burn::tensor::Tensor;
 
-use super::{Cost, Direction, Hessian, Linearization, Loss, Oracle, Partials, Point, Wrt};
+use super::{Direction, Hessian, Linearization, Loss, Oracle, Partials, Point, Wrt};
 use crate::Level;
 
 /// An oracle with `f + mu/2 norm(y - x)^2` in place of f, for x and y of the same shapes.
@@ -121,10 +121,6 @@ impl Oracle for Anchored<'_> {
 
     fn batches(&self, level: Level) -> usize {
         self.inner.batches(level)
-    }
-
-    fn cost(&self) -> Cost {
-        self.inner.cost()
     }
 }
 

@@ -1,14 +1,13 @@
 //! The oracle of a problem written in Burn.
 
 use std::fmt::{Debug, Formatter};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bilevel_program::{Layout, Recorded, TraceError, Vector, plain};
 use burn::tensor::Tensor;
 
 use super::{
-    Cost, Derivative, Direction, Hessian, Linearization, Loss, Oracle, Partials, Point, Program,
-    Wrt,
+    Derivative, Direction, Hessian, Linearization, Loss, Oracle, Partials, Point, Program, Wrt,
 };
 use crate::{BilevelProblem, Data, Error, Level, Sample};
 
@@ -26,7 +25,6 @@ pub struct AutodiffOracle<P: BilevelProblem, D> {
     upper_loss: RecordedLoss<P>,
     lower_loss: RecordedLoss<P>,
     data: D,
-    cost: Mutex<Cost>,
 }
 
 impl<P: BilevelProblem, D: Data<P::Batch>> AutodiffOracle<P, D> {
@@ -43,7 +41,6 @@ impl<P: BilevelProblem, D: Data<P::Batch>> AutodiffOracle<P, D> {
             lower_loss: record(Level::Lower)?,
             problem,
             data,
-            cost: Mutex::default(),
         };
         for (level, layout) in
             [(Level::Upper, oracle.upper_layout()), (Level::Lower, oracle.lower_layout())]
@@ -146,10 +143,6 @@ impl<P: BilevelProblem, D: Data<P::Batch>> AutodiffOracle<P, D> {
             );
         }
     }
-
-    pub(super) fn count(&self, count: impl FnOnce(&mut Cost)) {
-        count(&mut self.cost.lock().unwrap_or_else(PoisonError::into_inner));
-    }
 }
 
 impl<P: BilevelProblem, D: Data<P::Batch>> Oracle for AutodiffOracle<P, D> {
@@ -162,14 +155,12 @@ impl<P: BilevelProblem, D: Data<P::Batch>> Oracle for AutodiffOracle<P, D> {
     }
 
     fn value(&self, level: Level, at: Point<'_>) -> Loss {
-        self.count(|cost| cost.count_value(level));
         let batch = self.batch(level, at);
         let value = self.recorded(level).value(at.x, at.y, &batch, &self.loss(level));
         Loss::of(recorded(level, value))
     }
 
     fn gradient(&self, level: Level, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
-        self.count(|cost| cost.count_gradient(level));
         let batch = self.batch(level, at);
         let found = self.recorded(level).gradient(at.x, at.y, &batch, wrt, &self.loss(level));
         let (value, partials) = recorded(level, found);
@@ -177,7 +168,6 @@ impl<P: BilevelProblem, D: Data<P::Batch>> Oracle for AutodiffOracle<P, D> {
     }
 
     fn product(&self, level: Level, at: Point<'_>, along: Direction<'_>, wrt: Wrt) -> Partials {
-        self.count(|cost| cost.count_product(level));
         let batch = self.batch(level, at);
         let found = self.recorded(level).product(at.x, at.y, &batch, along, wrt, &self.loss(level));
         recorded(level, found)
@@ -192,9 +182,6 @@ impl<P: BilevelProblem, D: Data<P::Batch>> Oracle for AutodiffOracle<P, D> {
         wrt: Wrt<'_>,
     ) -> Linearization<'a> {
         let with_loss = gradient.is_some();
-        if with_loss {
-            self.count(|cost| cost.count_gradient(level));
-        }
         let batch = self.batch(level, at);
         let pattern = Direction {
             x: along.includes(Level::Upper).then_some(at.x),
@@ -205,15 +192,15 @@ impl<P: BilevelProblem, D: Data<P::Batch>> Oracle for AutodiffOracle<P, D> {
             self.recorded(level).linearize(at.x, at.y, &batch, gradient, pattern, wrt, &loss);
         let (value, gradient, linear) = recorded(level, found);
         let (bytes, y) = (linear.bytes(), at.y.clone());
-        let product = move |along: Direction<'_>, wrt: Wrt<'_>| {
-            self.count(|cost| cost.count_product(level));
-            match along.y.filter(|part| part.layout() != y.layout()) {
-                Some(part) => {
-                    let whole = y.zeros_like().axpy_part(1.0, part);
-                    linear.product(Direction { x: along.x, y: Some(&whole) }, wrt)
-                }
-                None => linear.product(along, wrt),
+        let product = move |along: Direction<'_>, wrt: Wrt<'_>| match along
+            .y
+            .filter(|part| part.layout() != y.layout())
+        {
+            Some(part) => {
+                let whole = y.zeros_like().axpy_part(1.0, part);
+                linear.product(Direction { x: along.x, y: Some(&whole) }, wrt)
             }
+            None => linear.product(along, wrt),
         };
         let loss = with_loss.then(|| Loss::of(value));
         Linearization { loss, gradient, hessian: Hessian::new(product, bytes) }
@@ -227,10 +214,6 @@ impl<P: BilevelProblem, D: Data<P::Batch>> Oracle for AutodiffOracle<P, D> {
         let batch = self.batch(level, at);
         self.recorded(level).program(what, at.x, at.y, &batch, &self.loss(level)).ok()
     }
-
-    fn cost(&self) -> Cost {
-        *self.cost.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl<P: BilevelProblem + Debug, D: Debug> Debug for AutodiffOracle<P, D> {
@@ -240,7 +223,6 @@ impl<P: BilevelProblem + Debug, D: Debug> Debug for AutodiffOracle<P, D> {
             .field("upper", self.upper_loss.upper_layout())
             .field("lower", self.upper_loss.lower_layout())
             .field("data", &self.data)
-            .field("cost", &self.cost)
             .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! The oracle: the only place where losses, gradients and products are evaluated and counted.
+//! The oracle: the only place where losses, gradients and products are evaluated.
 //!
 //! Methods see `dyn Oracle`, vectors in and vectors out. They are compiled once, not once a problem, can be
 //! tested on closed formulas, and their costs are counted the same way.
@@ -7,6 +7,7 @@ mod anchored;
 mod autodiff;
 mod constraints;
 mod cost;
+mod counted;
 mod split;
 mod stage;
 
@@ -14,11 +15,13 @@ pub(crate) use anchored::Anchored;
 pub use autodiff::AutodiffOracle;
 pub use constraints::{Constraints, ModuleConstraints, PulledBack};
 pub use cost::Cost;
+pub use counted::Counted;
 pub use split::SplitOracle;
 pub use stage::{Curvature, Objective, Samples, Stage};
 
 use std::sync::Arc;
 
+use auto_impl::auto_impl;
 pub use bilevel_program::{Derivative, Direction, Partials, Program, Wrt};
 use bilevel_program::{Layout, Vector, float};
 use burn::backend::DispatchTensor;
@@ -85,7 +88,7 @@ impl<'a> Hessian<'a> {
         Self { product: Box::new(product), bytes }
     }
 
-    /// The Hessian times a direction, in the variables asked for. Counts as a product.
+    /// The Hessian times a direction, in the variables asked for.
     ///
     /// # Panics
     /// If the direction or the variables are others than were named to [`Oracle::linearize`].
@@ -104,10 +107,11 @@ pub type Mixed<'a> = Box<dyn FnOnce(&Vector) -> Vector + 'a>;
 
 /// Evaluates the two losses of a problem and their derivatives.
 ///
-/// Derivatives are exact up to rounding. Implementations count every call in [`Oracle::cost`].
+/// Derivatives are exact up to rounding. [`Counted`] counts the calls of any oracle.
 ///
 /// # Panics
 /// Given a point of another module, implementations panic: its variables are not theirs.
+#[auto_impl(&, Box)]
 pub trait Oracle {
     /// The variables of x.
     fn upper_layout(&self) -> &Arc<Layout>;
@@ -163,17 +167,16 @@ pub trait Oracle {
         (loss, sides.into_y(), Box::new(move |v| along(v).into_x()))
     }
 
-    /// The calls so far.
-    fn cost(&self) -> Cost;
-
     /// How many batches the data of a level is divided into.
-    fn batches(&self, _: Level) -> usize {
+    fn batches(&self, level: Level) -> usize {
+        let _ = level;
         1
     }
 
     /// The program that gives the loss of `level`, its gradient or its product, in all variables; none if the losses are
     /// not recorded. Only the shapes of `at` count.
-    fn program(&self, _: Level, _: Derivative, _: Point<'_>) -> Option<Program> {
+    fn program(&self, level: Level, what: Derivative, at: Point<'_>) -> Option<Program> {
+        let _ = (level, what, at);
         None
     }
 }

@@ -7,8 +7,8 @@ use burn::tensor::Tensor;
 
 use super::autodiff::{recorded, trace_error};
 use super::{
-    AutodiffOracle, Cost, Derivative, Direction, Linearization, Loss, Mixed, Oracle, Partials,
-    Point, Program, Wrt,
+    AutodiffOracle, Derivative, Direction, Linearization, Loss, Mixed, Oracle, Partials, Point,
+    Program, Wrt,
 };
 use crate::{Data, Error, Level, Sample, SplitProblem};
 
@@ -109,7 +109,6 @@ impl<P: SplitProblem, D: Data<P::Batch>> Oracle for SplitOracle<P, D> {
 
     fn gradient_and_mixed<'a>(&'a self, at: Point<'a>) -> (Loss, Vector, Mixed<'a>) {
         let level = Level::Lower;
-        self.whole.count(|cost| cost.count_gradient(level));
         let batch = self.whole.batch(level, at);
         let head = at.y.only(&self.head);
         let found = self.whole.recorded(level).linearize(
@@ -126,7 +125,6 @@ impl<P: SplitProblem, D: Data<P::Batch>> Oracle for SplitOracle<P, D> {
             if !self.in_head(v.layout()) {
                 return self.product(level, at, Direction::lower(v), Wrt::Upper).into_x();
             }
-            self.whole.count(|cost| cost.count_product(level));
             let v = head.zeros_like().axpy_part(1.0, v);
             head_products.product(Direction::lower(&v), Wrt::Upper).into_x()
         };
@@ -139,9 +137,5 @@ impl<P: SplitProblem, D: Data<P::Batch>> Oracle for SplitOracle<P, D> {
 
     fn program(&self, level: Level, what: Derivative, at: Point<'_>) -> Option<Program> {
         self.whole.program(level, what, at)
-    }
-
-    fn cost(&self) -> Cost {
-        self.whole.cost()
     }
 }

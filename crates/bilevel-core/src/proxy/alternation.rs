@@ -70,7 +70,7 @@ impl Alternation {
         // In a set of x the gradient at the point it is moved to stands for that at x + eps.
         let eps = self.perturbation.is_learned().then(|| self.perturbation.draw(&at.x));
         let point = eps.as_ref().map_or_else(|| at.x.clone(), |e| at.project_upper(at.x.add(e)));
-        let stage = Stage::new(at.oracle, &point, samples);
+        let stage = Stage::new(&at.oracle, &point, samples);
         let (loss, sides) = stage.gradient(Level::Upper, &response.respond(&point), Wrt::Both);
         let (in_x, in_y) = sides.into_both();
         let along = in_x.add(&response.pull_to_x(&point, &in_y));

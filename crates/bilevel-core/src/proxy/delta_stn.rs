@@ -126,7 +126,7 @@ impl JointMethod for DeltaStn {
             let point = at.project_upper(at.x.add(&self.alternation.perturbation.draw(&at.x)));
             // What is left of the perturbation in a set of x.
             let eps = point.sub(&at.x);
-            let stage = Stage::new(at.oracle, &point, samples);
+            let stage = Stage::new(&at.oracle, &point, samples);
             let answer = self.jacobian.respond(&eps);
             let (_, sides) = stage.gradient(Level::Lower, &at.y, Wrt::Lower);
             let bend = stage.product(Level::Lower, &at.y, Direction::lower(&answer), Wrt::Lower);

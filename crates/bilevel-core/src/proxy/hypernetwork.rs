@@ -182,7 +182,7 @@ impl<P: Proxy> JointMethod for Hypernetwork<P> {
         for lower in self.alternation.lower_samples(at)? {
             let drawn = self.region.draw(&mut self.alternation.perturbation, &at.x);
             let point = at.project_upper(drawn);
-            let stage = Stage::new(at.oracle, &point, Samples { lower, ..Samples::default() });
+            let stage = Stage::new(&at.oracle, &point, Samples { lower, ..Samples::default() });
             let y = self.proxy.respond(&point);
             let (loss, sides) = stage.gradient(Level::Lower, &y, Wrt::Lower);
             let slope = sides.into_y();

@@ -6,7 +6,7 @@ use super::{Solver, Step, name, project};
 use crate::error::positive;
 use crate::hypergradient::HypergradientMethod;
 use crate::upper::UpperStep;
-use crate::{Cost, Error, Oracle, Projection, Sample, Samples, Snapshot, Stage};
+use crate::{Cost, Counted, Error, Oracle, Projection, Sample, Samples, Snapshot, Stage};
 
 /// Where the lower level starts at each upper step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -27,7 +27,7 @@ pub enum Start {
 
 /// Descends along hypergradients: `x' = Proj(optimiser(x, g))`.
 pub struct HypergradientSolver<'a> {
-    oracle: &'a dyn Oracle,
+    oracle: Counted<&'a dyn Oracle>,
     method: Box<dyn HypergradientMethod>,
     upper: Box<dyn UpperStep + 'a>,
     projection: Option<Box<dyn Projection>>,
@@ -48,7 +48,7 @@ impl<'a> HypergradientSolver<'a> {
         y: Vector,
     ) -> Self {
         Self {
-            oracle,
+            oracle: Counted::new(oracle),
             method: Box::new(method),
             upper: Box::new(upper),
             projection: None,
@@ -107,7 +107,8 @@ impl Solver for HypergradientSolver<'_> {
         let sample = Sample(k as u64);
         let samples = Samples { upper: sample, lower: sample };
         let start = self.lower_start().clone();
-        let found = self.method.hypergradient(Stage::new(self.oracle, &self.x, samples), &start)?;
+        let found =
+            self.method.hypergradient(Stage::new(&self.oracle, &self.x, samples), &start)?;
         self.y = found.lower;
         let finite = |ok: bool, what, cure| {
             if ok { Ok(()) } else { Err(Error::NotFinite { what, step: k + 1, cure }) }

@@ -51,7 +51,7 @@ impl DoubleMomentum {
         let (upper_loss, along_x) = self.series.hypergradient(&now, &draw);
         let mut along = [along_y, along_x];
         if let Some(before) = &self.before {
-            let then = At { oracle: at.oracle, x: &before.x, y: &before.y };
+            let then = At { oracle: &at.oracle, x: &before.x, y: &before.y };
             let old = [then.slope(&sample).1, self.series.hypergradient(&then, &draw).1];
             let weights = [weight(self.lower, k), weight(self.upper, k)];
             along = corrected(weights, &before.along, &along, &old);

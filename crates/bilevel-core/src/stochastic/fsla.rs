@@ -77,7 +77,7 @@ impl JointMethod for Fsla {
 
         let samples = at.draw();
         let along =
-            |x, y, v| along(&At { oracle: at.oracle, x, y }, v, samples.upper, samples.lower);
+            |x, y, v| along(&At { oracle: &at.oracle, x, y }, v, samples.upper, samples.lower);
         let moved_v = self.auxiliary.v(at);
         let (upper_loss, mut along_x) = along(&at.x, &at.y, &moved_v);
         if let Some((x, memory)) = self.before.take() {

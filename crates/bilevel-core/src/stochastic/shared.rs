@@ -16,7 +16,7 @@ pub(super) struct At<'a> {
 
 impl<'a> At<'a> {
     pub fn now(at: &'a Iterate<'_>) -> Self {
-        Self { oracle: at.oracle, x: &at.x, y: &at.y }
+        Self { oracle: &at.oracle, x: &at.x, y: &at.y }
     }
 
     fn point(&self, sample: Sample) -> Point<'_> {

@@ -82,7 +82,7 @@ impl JointMethod for Srba {
         let v = self.auxiliary.v(at);
         let (upper_loss, lower_loss, mut along) = on_samples(At::now(at), &v);
         if let Some(Before { x, y, v, along: memory }) = before {
-            let (_, _, old) = on_samples(At { oracle: at.oracle, x: &x, y: &y }, &v);
+            let (_, _, old) = on_samples(At { oracle: &at.oracle, x: &x, y: &y }, &v);
             along = corrected([0.0; 3], &memory, &along, &old);
         }
         let (x, y) = (at.x.clone(), at.y.clone());

@@ -90,7 +90,7 @@ impl JointMethod for Vrbo {
                 (upper_loss, lower_loss, [along_y, along_x])
             };
             let (upper_loss, lower_loss, new) = both(At::now(at));
-            let (_, _, old) = both(At { oracle: at.oracle, x: &before.0, y: &before.1 });
+            let (_, _, old) = both(At { oracle: &at.oracle, x: &before.0, y: &before.1 });
             *along = corrected([0.0; 2], along, &new, &old);
             before = (at.x.clone(), at.y.clone());
             (upper_loss, lower_loss)

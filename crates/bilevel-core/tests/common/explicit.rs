@@ -249,6 +249,7 @@ fn every_plan_gives_the_same_bits() {
 #[test]
 fn a_plan_keeps_and_makes_again_what_it_promises() {
     let oracle = bent();
+    let oracle = Counted::new(oracle);
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let stage = Stage::new(&oracle, &x, Samples::default());
     for steps in LENGTHS {
@@ -471,6 +472,7 @@ fn reptile_goes_to_the_end_of_the_lower_steps() {
 #[test]
 fn a_start_in_x_that_does_not_fit_is_refused_before_anything_runs() {
     let oracle = adapted();
+    let oracle = Counted::new(oracle);
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let stage = Stage::new(&oracle, &x, Samples::default());
     let before = oracle.cost();
@@ -509,6 +511,7 @@ fn ia_gm_is_the_derivative_in_x_and_in_the_start() {
 #[test]
 fn iaptt_is_ia_gm_through_the_steps_to_the_top_of_the_upper_loss() {
     let oracle = small(Small::Hill);
+    let oracle = Counted::new(oracle);
     let x = oracle.upper_start();
     let stage = Stage::new(&oracle, &x, Samples::default());
     // y_k / x = 1 - 0.7^k (1 - y_0 / x): the nearest to 1/2 is the top.
@@ -582,6 +585,7 @@ fn methods(s: f64, steps: usize) -> Vec<(&'static str, Box<dyn HypergradientMeth
 #[test]
 fn explicit_methods_cost_what_the_documentation_says() {
     let oracle = bent();
+    let oracle = Counted::new(oracle);
     for (name, mut method, expected) in methods(0.05, 9) {
         let before = oracle.cost();
         let found = run(&oracle, method.as_mut());
@@ -691,6 +695,7 @@ fn a_learned_start_goes_down_its_gradient() {
 #[test]
 fn a_start_that_cannot_be_learned_is_refused_before_anything_runs() {
     let oracle = bent();
+    let oracle = Counted::new(oracle);
     let before = oracle.cost();
     let error = solver(&oracle, Rad::new(gd(0.05, 3)), 0.7).step(0).unwrap_err();
     let method = "rad(3 steps of gd(step size 0.05))".to_owned();

@@ -207,7 +207,7 @@ fn an_operator_that_is_not_symmetric_is_solved_or_refused() {
         }
     }
     let b = numbers(6, N);
-    let expected = solve(matrix.clone(), b.clone());
+    let expected = eliminate(matrix.clone(), b.clone());
     for row in solvers() {
         let product = |v: &Vector| point(&times(&matrix, &v.to_vec()));
         let operator = Operator::general(&product);
@@ -236,21 +236,21 @@ fn no_linear_solver_hides_numbers_that_are_not_finite() {
     broken[2][2] = f64::NAN;
     let product = |v: &Vector| point(&times(&broken, &v.to_vec()));
     for row in solvers() {
-        let solve = |b: &[f64]| {
+        let solved_by = |b: &[f64]| {
             let operator = Operator::symmetric(&product);
             row.solver.solve(&System::new(&operator, &point(b))).unwrap()
         };
-        let found = solve(&[1.0; N]);
+        let found = solved_by(&[1.0; N]);
         let expected = if row.name == "identity" {
             LinearStatus::Approximate
         } else {
             LinearStatus::NotFinite
         };
         assert_eq!(found.status, expected, "{}", row.name);
-        let found = solve(&[f64::INFINITY; N]);
+        let found = solved_by(&[f64::INFINITY; N]);
         assert_eq!((found.status, found.products), (LinearStatus::NotFinite, 0), "{}", row.name);
         assert_eq!(found.q.to_vec(), [0.0; N]);
-        let found = solve(&[0.0; N]);
+        let found = solved_by(&[0.0; N]);
         assert_eq!((found.status, found.products), (LinearStatus::Converged, 0), "{}", row.name);
         assert_eq!(found.q.to_vec(), [0.0; N]);
     }
@@ -666,6 +666,7 @@ fn imaml_refuses_an_x_that_is_not_shaped_like_y() {
     let inputs = || vector(&numbers(3, 4 * FEATURES), &device).reshape([4, FEATURES]);
     let data = FullBatch { upper: inputs(), lower: inputs() };
     let oracle = AutodiffOracle::new(Normalised, &x, &y, data).unwrap();
+    let oracle = Counted::new(&oracle);
     let cost = oracle.cost();
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let implicit = Implicit::new(short(), Cg::new(5, 1e-3).unwrap());

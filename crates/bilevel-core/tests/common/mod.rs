@@ -2,9 +2,9 @@
 //! for any device; each test binary fixes one and the element type.
 
 use bilevel_core::{
-    ApproxGrad, AutodiffOracle, BiCgStab, BilevelProblem, Cg, Dense, Descent, Dynamics, Error, Fad,
-    FixedPoint, FullBatch, Gd, Gmres, HypergradientMethod, IaGm, Implicit, Level, Momentum,
-    Neumann, NormalCg, Rad, Samples, Stage, Status, Trad,
+    ApproxGrad, AutodiffOracle, BiCgStab, BilevelProblem, Cg, Counted, Dense, Descent, Dynamics,
+    Error, Fad, FixedPoint, FullBatch, Gd, Gmres, HypergradientMethod, IaGm, Implicit, Level,
+    Momentum, Neumann, NormalCg, Rad, Samples, Stage, Status, Trad,
 };
 use bilevel_program::{Batch, Vector};
 use burn::module::{Module, Param};
@@ -166,7 +166,7 @@ pub fn batch(fit: Fit, level: Level, device: &Device) -> Points {
 
 pub const X: [f64; FEATURES] = [-1.0, 0.2, 0.5, -0.4, -2.0];
 
-pub type PenaltiesOracle = AutodiffOracle<Penalties, FullBatch<Points>>;
+pub type PenaltiesOracle = Counted<AutodiffOracle<Penalties, FullBatch<Points>>>;
 
 /// Penalties at `X`, to train.
 pub fn upper_module(device: &Device) -> Values {
@@ -180,7 +180,7 @@ pub fn penalties_at(fit: Fit, x: &Values, device: &Device) -> PenaltiesOracle {
         upper: batch(fit, Level::Upper, device),
         lower: batch(fit, Level::Lower, device),
     };
-    AutodiffOracle::new(Penalties { fit }, x, &w, data).unwrap()
+    Counted::new(AutodiffOracle::new(Penalties { fit }, x, &w, data).unwrap())
 }
 
 pub fn penalties(fit: Fit, device: &Device) -> PenaltiesOracle {
@@ -243,16 +243,16 @@ pub fn ridge_closed_form() -> Vec<f64> {
             (0..FEATURES).map(|j| gram(&a, i, j) + if i == j { X[i].exp() } else { 0.0 }).collect()
         })
         .collect();
-    let w = solve(hessian.clone(), (0..FEATURES).map(|i| moment(&a, &b, i)).collect());
+    let w = eliminate(hessian.clone(), (0..FEATURES).map(|i| moment(&a, &b, i)).collect());
     let (c, d) = points(Fit::Squares, Level::Upper);
     let slope = (0..FEATURES)
         .map(|i| (0..FEATURES).map(|j| gram(&c, i, j) * w[j]).sum::<f64>() - moment(&c, &d, i));
-    let q = solve(hessian, slope.collect());
+    let q = eliminate(hessian, slope.collect());
     (0..FEATURES).map(|j| -X[j].exp() * w[j] * q[j]).collect()
 }
 
 /// Gaussian elimination with pivoting.
-pub fn solve(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
+pub fn eliminate(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
     let n = b.len();
     for k in 0..n {
         let pivot = (k..n).max_by(|&i, &j| a[i][k].abs().total_cmp(&a[j][k].abs())).unwrap();

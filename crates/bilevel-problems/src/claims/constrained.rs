@@ -16,7 +16,7 @@ pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
     let (instance, h) = Constrained::at(&START, &START, device)?;
     let method = Penalty::new(Rates::new(0.05, 0.1)?, 5, 2.0, 1.0)?.with_factors(1.001, 0.5)?;
     let method = method.with_multipliers().with_inequalities(h);
-    let (oracle, x, y) = (instance.oracle.as_ref(), instance.x.clone(), instance.y.clone());
+    let (oracle, x, y) = (&instance.oracle, instance.x.clone(), instance.y.clone());
     let mut solver = JointSolver::new(oracle, method, x, y)?;
     let run = watch(&mut solver, STEPS, |x, _| distance(x, &answer.x))?;
     let violation = Constrained::violation(&run.y);

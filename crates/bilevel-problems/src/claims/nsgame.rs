@@ -31,7 +31,7 @@ pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
             let (x, first, second) = (draw(), draw(), draw());
             let instance = NsgameToy::at(&x, [&first, &second], device)?;
             let method = NsGame::new(Rates::new(upper, lower)?, "second");
-            let oracle = instance.oracle.as_ref();
+            let oracle = &instance.oracle;
             let mut solver =
                 JointSolver::new(oracle, method, instance.x.clone(), instance.y.clone())?;
             let run = watch(&mut solver, STEPS, |x, y| {

@@ -52,7 +52,7 @@ pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
     for (name, method, says) in contenders()? {
         let instance = PbgdToy::starts(&x, &y, device)?;
         let (x, y) = (instance.x.clone(), instance.y.clone());
-        let mut solver = JointSolver::new(instance.oracle.as_ref(), method, x, y)?
+        let mut solver = JointSolver::new(&instance.oracle, method, x, y)?
             .with_projection(Bounds::new(low, high)?);
         let rate = |x: &[f64], y: &[f64]| {
             let count = x.iter().zip(y).filter(|(x, y)| solved(&minima, **x, **y)).count();

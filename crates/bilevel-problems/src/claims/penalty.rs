@@ -44,7 +44,7 @@ fn mean(
         }
         Method::Joint(method) => {
             let Instance { oracle, x, y } = instance;
-            watch(&mut JointSolver::new(oracle.as_ref(), method, x, y)?, STEPS, measure)
+            watch(&mut JointSolver::new(&oracle, method, x, y)?, STEPS, measure)
         }
     }
 }

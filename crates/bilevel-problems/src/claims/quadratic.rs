@@ -15,7 +15,7 @@ pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
     let instance = problem.at(&X, &[0.0; SIZES.1], device)?;
     let mut claims = Vec::new();
     for (name, mut method) in methods()? {
-        let stage = Stage::new(instance.oracle.as_ref(), &instance.x, Samples::default());
+        let stage = Stage::new(&instance.oracle, &instance.x, Samples::default());
         let found = method.hypergradient(stage, &instance.y)?;
         let size = expected.iter().map(|v| v * v).sum::<f64>().sqrt();
         let error = distance(&found.gradient.to_vec(), &expected) / size;

@@ -68,8 +68,8 @@ impl Trial {
     pub fn run(self, steps: usize, measure: impl Fn(&[f64], &[f64]) -> f64) -> Result<Run, Error> {
         let Instance { oracle, x, y } = self.instance;
         let upper = GradientStep::new(self.step_size)?;
-        let mut solver = HypergradientSolver::new(oracle.as_ref(), self.method, upper, x, y)
-            .with_start(self.start);
+        let mut solver =
+            HypergradientSolver::new(&oracle, self.method, upper, x, y).with_start(self.start);
         if let Some([low, high]) = self.bounds {
             solver = solver.with_projection(Bounds::new(low, high)?);
         }

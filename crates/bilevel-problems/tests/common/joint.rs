@@ -227,7 +227,7 @@ fn momentum_is_that_of_networks_on_either_level() {
         }
         let method = Alternating::new(rates(STEP_X, A));
         let (at_x, at_y) = (instance.x.clone(), instance.y.clone());
-        let solver = JointSolver::new(instance.oracle.as_ref(), method, at_x, at_y).unwrap();
+        let solver = JointSolver::new(&instance.oracle, method, at_x, at_y).unwrap();
         let mut solver = solver.with_momentum(level, ball());
         for k in 0..5 {
             solver.step(k).unwrap();
@@ -293,7 +293,7 @@ fn the_game_is_its_formula_with_a_part_of_y() {
 
     let (x, y) = (instance.x.clone(), instance.y.clone());
     let method = NsGame::new(rates(STEP_X, A), "third");
-    let refused = JointSolver::new(instance.oracle.as_ref(), method, x, y).err().unwrap();
+    let refused = JointSolver::new(&instance.oracle, method, x, y).err().unwrap();
     assert!(refused.to_string().contains("`third`, where the lower module has first, second"));
 }
 
@@ -435,7 +435,7 @@ fn constraints_of_another_module_are_refused() {
     let (_, other) = Constrained::at(&FREE, &FREE, &device()).unwrap();
     let method = Penalty::new(rates(0.05, 0.1), 5, 2.0, 1.0).unwrap().with_inequalities(other);
     let (x, y) = (instance.x.clone(), instance.y.clone());
-    let refused = JointSolver::new(instance.oracle.as_ref(), method, x, y).err().unwrap();
+    let refused = JointSolver::new(&instance.oracle, method, x, y).err().unwrap();
     assert!(refused.to_string().contains("the same modules"), "{refused}");
 }
 
@@ -489,7 +489,7 @@ fn bvfim_says_where_there_is_no_interior() {
     let relaxation = Relaxation::geometric(1e-3, 0.9).unwrap();
     let method = Bvfim::new(rates(0.05, 0.2), 10, 0.5, 5, relaxation).unwrap().with_constraints(h);
     let (x, y) = (instance.x.clone(), instance.y.clone());
-    let mut solver = JointSolver::new(instance.oracle.as_ref(), method, x, y).unwrap();
+    let mut solver = JointSolver::new(&instance.oracle, method, x, y).unwrap();
     assert_eq!(solver.step(0), Err(Error::NoInterior { step: 1 }));
 }
 

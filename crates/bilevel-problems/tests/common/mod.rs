@@ -76,7 +76,7 @@ pub fn run(
     steps: usize,
 ) -> (V, V) {
     let (x, y) = (instance.x.clone(), instance.y.clone());
-    let solver = JointSolver::new(instance.oracle.as_ref(), method, x, y).unwrap();
+    let solver = JointSolver::new(&instance.oracle, method, x, y).unwrap();
     let mut solver = solver.with_sampler(sampler);
     for k in 0..steps {
         solver.step(k).unwrap();

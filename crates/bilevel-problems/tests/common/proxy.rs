@@ -28,8 +28,8 @@ fn linear(at: &Instance) -> NetworkProxy<LinearHypernetwork> {
 
 /// x and y after `steps` steps of a method that is inspected afterwards.
 fn follow(at: &Instance, method: &mut impl JointMethod, steps: usize) -> (V, V) {
-    method.check(at.oracle.as_ref()).unwrap();
-    let mut iterate = Iterate::new(at.oracle.as_ref(), at.x.clone(), at.y.clone());
+    method.check(&at.oracle).unwrap();
+    let mut iterate = Iterate::new(&at.oracle, at.x.clone(), at.y.clone());
     for k in 0..steps {
         method.step(k, &mut iterate).unwrap();
     }
@@ -408,7 +408,7 @@ fn what_does_not_fit_is_refused_by_name() {
     }
     fn start(at: &Instance, method: impl JointMethod + 'static) -> Result<(), Error> {
         let (x, y) = (at.x.clone(), at.y.clone());
-        JointSolver::new(at.oracle.as_ref(), method, x, y).map(drop)
+        JointSolver::new(&at.oracle, method, x, y).map(drop)
     }
     let affine = |at: &Instance| RankOneAffine::new(&at.x, &at.y, 5);
 
@@ -439,7 +439,7 @@ fn what_does_not_fit_is_refused_by_name() {
 
     let (x, y) = (at.x.clone(), at.y.clone());
     let method = Stn::new(affine(&at), pace, local, 1);
-    let solver = JointSolver::new(at.oracle.as_ref(), method, x, y).unwrap();
+    let solver = JointSolver::new(&at.oracle, method, x, y).unwrap();
     let mut solver = solver.with_lower_projection(Ball::new(1.0).unwrap());
     refused(solver.step(0), &["lower projection", "free variable"]);
 }

@@ -42,7 +42,7 @@ fn assert_resumes(make: &dyn Fn() -> Made, sampler: &Sampler) {
 
 fn start<'a>(at: &'a Instance, method: Box<dyn JointMethod>, sampler: &Sampler) -> JointSolver<'a> {
     let (x, y) = (at.x.clone(), at.y.clone());
-    JointSolver::new(at.oracle.as_ref(), method, x, y).unwrap().with_sampler(sampler.clone())
+    JointSolver::new(&at.oracle, method, x, y).unwrap().with_sampler(sampler.clone())
 }
 
 fn rates() -> Rates {
@@ -92,7 +92,7 @@ fn momentum_resumes() {
         let (x, y) = (at.x.clone(), at.y.clone());
         let ball = || HeavyBall::new(0.7, 0.1).unwrap();
         let method = Alternating::new(rates());
-        let solver = JointSolver::new(at.oracle.as_ref(), method, x, y).unwrap();
+        let solver = JointSolver::new(&at.oracle, method, x, y).unwrap();
         solver.with_momentum(Level::Upper, ball()).with_momentum(Level::Lower, ball())
     };
     let (mut whole, mut first, mut second) = (make(), make(), make());

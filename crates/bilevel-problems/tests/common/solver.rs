@@ -15,7 +15,7 @@ fn a_sampler_draws_from_all_batches_or_none() {
     let instance = stochastic(8, 0.1);
     let solver = || {
         let (x, y) = (instance.x.clone(), instance.y.clone());
-        JointSolver::new(instance.oracle.as_ref(), Soba::new(rates(0.02, 0.3)), x, y).unwrap()
+        JointSolver::new(&instance.oracle, Soba::new(rates(0.02, 0.3)), x, y).unwrap()
     };
     let refused = |found| Err(Error::Sampler { found, expected: [8, 8] });
     assert_eq!(solver().step(0), refused([1, 1]), "no sampler: one batch would stand for all");
@@ -40,7 +40,7 @@ fn a_constraint_that_is_not_a_number_is_not_satisfied() {
     let methods: [Box<dyn JointMethod>; 2] = [Box::new(penalty), Box::new(gap)];
     for method in methods {
         let (x, y) = (instance.x.clone(), instance.y.clone());
-        let mut solver = JointSolver::new(instance.oracle.as_ref(), method, x, y).unwrap();
+        let mut solver = JointSolver::new(&instance.oracle, method, x, y).unwrap();
         assert!(matches!(solver.step(0), Err(Error::NotFinite { what: "constraint", .. })));
     }
 }
@@ -74,7 +74,7 @@ fn a_tolerance_ends_a_run_at_rest() {
     let instance = instance();
     let ended = |method: Box<dyn JointMethod>, tolerance: f64| {
         let (x, y) = (instance.x.clone(), instance.y.clone());
-        let mut solver = JointSolver::new(instance.oracle.as_ref(), method, x, y).unwrap();
+        let mut solver = JointSolver::new(&instance.oracle, method, x, y).unwrap();
         let executor = Executor::new(4000).unwrap().with_tolerance(tolerance).unwrap();
         let outcome = executor.run(&mut solver).unwrap();
         (outcome.ending, outcome.steps, problem().hypergradient(&solver.x().to_vec()))

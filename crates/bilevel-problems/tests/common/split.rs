@@ -107,14 +107,13 @@ fn oracle(kind: Kind, x: &Values, y: &Network) -> Result<Staged, Error> {
 
 /// x and y after three steps, and the cost of these steps.
 fn steps(oracle: &dyn Oracle, start: &[Vector; 2], path: &str) -> (V, V, Cost) {
-    let before = oracle.cost();
     let method = NsGame::new(Rates::new(0.05, 0.3).unwrap(), path);
     let [x, y] = start.clone();
     let mut solver = JointSolver::new(oracle, method, x, y).unwrap();
     for k in 0..3 {
         solver.step(k).unwrap();
     }
-    (V(solver.x().to_vec()), V(solver.y().to_vec()), oracle.cost() - before)
+    (V(solver.x().to_vec()), V(solver.y().to_vec()), solver.cost())
 }
 
 /// A point at which no derivative is zero, and `network` with all hidden units inactive.

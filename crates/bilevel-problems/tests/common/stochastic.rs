@@ -182,7 +182,7 @@ fn costs_are_those_of_the_documentation() {
     for method in methods() {
         let (x, y) = (instance.x.clone(), instance.y.clone());
         let sampler = Sampler::epochs(BATCHES, BATCHES, 3).unwrap();
-        let solver = JointSolver::new(instance.oracle.as_ref(), (method.build)(&settings), x, y);
+        let solver = JointSolver::new(&instance.oracle, (method.build)(&settings), x, y);
         let mut solver = solver.unwrap().with_sampler(sampler);
         assert!(solver.describe().starts_with(method.name), "{}", solver.describe());
         let mut factors = numbers_of_factors(settings.terms);
@@ -237,7 +237,7 @@ fn the_status_of_a_hypergradient_on_batches_is_that_of_its_method() {
     let instance = stochastic(BATCHES, 0.2);
     let status = |method: OnBatches| {
         let (x, y) = (instance.x.clone(), instance.y.clone());
-        let solver = JointSolver::new(instance.oracle.as_ref(), method, x, y).unwrap();
+        let solver = JointSolver::new(&instance.oracle, method, x, y).unwrap();
         let sampler = Sampler::epochs(BATCHES, BATCHES, 3).unwrap();
         solver.with_sampler(sampler).step(0).unwrap().status
     };
@@ -281,7 +281,7 @@ fn ends(
     steps: usize,
 ) -> [f64; 2] {
     let (x, y) = (instance.x.clone(), instance.y.clone());
-    let solver = JointSolver::new(instance.oracle.as_ref(), method, x, y).unwrap();
+    let solver = JointSolver::new(&instance.oracle, method, x, y).unwrap();
     let mut solver = solver.with_sampler(sampler);
     let (mut sum, mut last) = (0.0, 0.0);
     for k in 0..steps {
@@ -361,7 +361,7 @@ fn x_stays_in_its_set() {
     let (instance, settings) = (stochastic(BATCHES, 0.2), telling());
     for method in methods() {
         let (x, y) = (instance.x.clone(), instance.y.clone());
-        let solver = JointSolver::new(instance.oracle.as_ref(), (method.build)(&settings), x, y);
+        let solver = JointSolver::new(&instance.oracle, (method.build)(&settings), x, y);
         let mut solver = solver
             .unwrap()
             .with_sampler(Sampler::epochs(BATCHES, BATCHES, 3).unwrap())

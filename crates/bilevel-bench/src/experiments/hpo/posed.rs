@@ -1,7 +1,7 @@
 //! A problem on a device, its types erased.
 
 use bilevel_core::{
-    AutodiffOracle, BilevelProblem, BurnOptimizer, Error, FullBatch, Oracle, UpperStep,
+    AutodiffOracle, BilevelProblem, BurnOptimizer, Counted, Error, FullBatch, Oracle, UpperStep,
 };
 use bilevel_models::MlpConfig;
 use bilevel_problems::{ClassPenalties, ClassWeights, FeaturePenalties, LabelledRows, Values};
@@ -21,10 +21,8 @@ const HIDDEN: usize = 32;
 
 /// A problem at its start.
 pub struct Posed {
-    /// One batch a call.
-    pub oracle: Box<dyn Oracle>,
-    /// The same for measuring: nobody counts its calls.
-    pub judge: Box<dyn Oracle>,
+    /// One batch a call, all of which are counted but those that measure.
+    pub oracle: Counted<Box<dyn Oracle>>,
     /// The same with test rows in place of those of validation.
     pub test: Option<Box<dyn Oracle>>,
     /// x in the middle of the box.
@@ -97,19 +95,17 @@ fn pose<P, D>(
 ) -> Result<Posed, BenchError>
 where
     P: BilevelProblem + 'static,
-    D: bilevel_core::Data<P::Batch> + Clone + 'static,
+    D: bilevel_core::Data<P::Batch> + 'static,
 {
     let oracle = |data| AutodiffOracle::new(problem(), &x, y, data);
-    let counted = oracle(data.clone())?;
-    let judge = oracle(data)?;
+    let counted = oracle(data)?;
     let test = test.map(oracle).transpose()?;
     let (start, y) = (counted.upper_start(), counted.lower_start());
     let adam: Adam = Box::new(move |learning_rate| {
         Ok(Box::new(BurnOptimizer::new(AdamConfig::new().build(), &x, learning_rate)?))
     });
     Ok(Posed {
-        oracle: Box::new(counted),
-        judge: Box::new(judge),
+        oracle: Counted::new(Box::new(counted)),
         test: test.map(|test| Box::new(test) as Box<dyn Oracle>),
         x: start,
         y,

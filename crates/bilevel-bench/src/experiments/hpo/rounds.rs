@@ -1,11 +1,13 @@
 //! Steps by the cost of them.
 
-use bilevel_core::{Cost, Error, Snapshot, Solver, Status, Step};
+use bilevel_core::{Cost, Counted, Error, Oracle, Snapshot, Solver, Status, Step};
 use bilevel_program::Vector;
 
 /// A solver whose step is a round: as many steps of another one as a share of the calls allows.
 pub struct Rounds<'a> {
     inner: Box<dyn Solver + 'a>,
+    /// Counts what the solver asks for, one call a batch.
+    oracle: &'a Counted<Box<dyn Oracle>>,
     /// Calls of a round.
     share: u64,
     /// Steps of the inner solver.
@@ -20,15 +22,19 @@ pub struct Rounds<'a> {
 }
 
 impl<'a> Rounds<'a> {
-    /// `inner` in rounds of `share` calls.
-    pub fn new(inner: Box<dyn Solver + 'a>, share: u64) -> Self {
-        let first = inner.cost();
-        Self { inner, share, made: 0, cost: 0, seen: [f64::NAN; 3], before: 0, first }
+    /// `inner` in rounds of `share` calls of `oracle`.
+    pub fn new(
+        inner: Box<dyn Solver + 'a>,
+        oracle: &'a Counted<Box<dyn Oracle>>,
+        share: u64,
+    ) -> Self {
+        let first = oracle.cost();
+        Self { inner, oracle, share, made: 0, cost: 0, seen: [f64::NAN; 3], before: 0, first }
     }
 
     /// Calls of all rounds.
     fn spent(&self) -> u64 {
-        self.before + (self.inner.cost() - self.first).total()
+        self.before + (self.oracle.cost() - self.first).total()
     }
 }
 
@@ -58,7 +64,7 @@ impl Solver for Rounds<'_> {
     }
 
     fn cost(&self) -> Cost {
-        self.inner.cost()
+        self.oracle.cost()
     }
 
     fn save(&self) -> Snapshot {
@@ -75,7 +81,7 @@ impl Solver for Rounds<'_> {
         self.made = from.take_count("made")?;
         self.before = from.take_count("spent")? as u64;
         self.cost = from.take_count("cost")? as u64;
-        self.first = self.inner.cost();
+        self.first = self.oracle.cost();
         self.seen.copy_from_slice(&from.take_numbers("seen", 3)?);
         from.take_within("inner", |from| self.inner.restore(std::mem::take(from)))?;
         from.finish()

@@ -86,7 +86,7 @@ impl Bench<'_> {
         let Settings { lower, common, .. } = self.settings;
         let (steps, step_size) = (lower.lower_steps.get(), lower.step_size.get());
         let seed = common.seed;
-        let (oracle, start) = (self.posed.oracle.as_ref(), &self.posed.y);
+        let (oracle, start) = (&self.posed.oracle, &self.posed.y);
         Ok(Training { oracle, start, steps, step_size, descent: self.descent()?, seed })
     }
 
@@ -139,9 +139,9 @@ impl Bench<'_> {
         let training = self.training()?;
         let share =
             settings.calls.saturating_sub(training.calls()) / settings.evaluations.get() as u64;
-        let whole = Whole(self.posed.oracle.as_ref());
-        let mut solver = Rounds::new(self.solver(method, &whole)?, share);
-        let judge = Whole(self.posed.judge.as_ref());
+        let whole = Whole(&self.posed.oracle);
+        let mut solver = Rounds::new(self.solver(method, &whole)?, &self.posed.oracle, share);
+        let judge = Whole(self.posed.oracle.uncounted());
         let seed = (settings.common.seed, self.device.clone());
         trial.drive(&mut solver, settings.evaluations.get(), seed, |_, progress| {
             let stage = Stage::new(&judge, progress.solver.x(), Samples::default());
@@ -205,7 +205,7 @@ impl Bench<'_> {
             Made::Joint(method) => {
                 let (upper, lower) = (batches(Level::Upper), batches(Level::Lower));
                 let sampler = Sampler::epochs(upper, lower, settings.common.seed)?;
-                let solver = JointSolver::new(oracle.as_ref(), method, x, y)?;
+                let solver = JointSolver::new(oracle, method, x, y)?;
                 Box::new(solver.with_sampler(sampler).with_projection(region))
             }
         })
@@ -293,11 +293,15 @@ mod tests {
     #[test]
     fn rounds_and_searches_resume() {
         bench("ridge", |bench| {
-            let whole = Whole(bench.posed.oracle.as_ref());
+            let whole = Whole(&bench.posed.oracle);
             for name in ["cg", "soba"] {
                 let method = Catalogued::find(name).unwrap();
                 assert_resumes(|| {
-                    Box::new(Rounds::new(bench.solver(&method, &whole).unwrap(), 150))
+                    Box::new(Rounds::new(
+                        bench.solver(&method, &whole).unwrap(),
+                        &bench.posed.oracle,
+                        150,
+                    ))
                 });
             }
             let rng = || stream(3, Purpose::Search);

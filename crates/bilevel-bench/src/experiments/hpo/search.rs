@@ -1,8 +1,8 @@
 //! Training by given hyperparameters, and searching among many.
 
 use bilevel_core::{
-    Cost, Descent, Error, Level, Oracle, Point, Sampler, Samples, Snapshot, Solver, Stage, Status,
-    Step, Wrt,
+    Cost, Counted, Descent, Error, Level, Oracle, Point, Sampler, Samples, Snapshot, Solver, Stage,
+    Status, Step, Wrt,
 };
 use bilevel_program::Vector;
 use rand::Rng;
@@ -13,7 +13,7 @@ use super::whole::Whole;
 /// How a model is trained, from the same start each time and on the same batches.
 pub struct Training<'a> {
     /// On one batch a call.
-    pub oracle: &'a dyn Oracle,
+    pub oracle: &'a Counted<Box<dyn Oracle>>,
     /// Where y starts.
     pub start: &'a Vector,
     /// T

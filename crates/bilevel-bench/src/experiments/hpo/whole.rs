@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bilevel_core::{
-    Cost, Direction, Hessian, Level, Linearization, Loss, Oracle, Partials, Point, Sample, Wrt,
+    Direction, Hessian, Level, Linearization, Loss, Oracle, Partials, Point, Sample, Wrt,
 };
 use bilevel_program::{Layout, Vector};
 use burn::tensor::{Tensor, TensorData};
@@ -96,9 +96,5 @@ impl Oracle for Whole<'_> {
             self.product(level, Point { x: &x, y: &y, sample }, along, wrt)
         };
         Linearization { loss, gradient, hessian: Hessian::new(product, 0) }
-    }
-
-    fn cost(&self) -> Cost {
-        self.0.cost()
     }
 }

@@ -2,8 +2,8 @@
 
 use bilevel_core::catalogue::{self, At, Made};
 use bilevel_core::{
-    AutodiffOracle, BurnOptimizer, Descent, FullBatch, HypergradientSolver, JointSolver, Level,
-    Oracle, Samples, Solver, Stage, Start, Status,
+    AutodiffOracle, BurnOptimizer, Counted, Descent, FullBatch, HypergradientSolver, JointSolver,
+    Level, Samples, Solver, Stage, Start, Status,
 };
 use bilevel_models::{ClassifierConfig, accuracy};
 use bilevel_program::Vector;
@@ -73,7 +73,7 @@ impl Experiment for Prepared {
     }
 }
 
-type CleaningOracle = AutodiffOracle<HyperCleaning, FullBatch<Labelled>>;
+type CleaningOracle = Counted<AutodiffOracle<HyperCleaning, FullBatch<Labelled>>>;
 
 /// The data on a device, and what all methods share.
 struct Bench<'a> {
@@ -123,6 +123,7 @@ impl<'a> Bench<'a> {
         let x = SampleWeights::new(logits, &self.device);
         let y = self.classifier.init(&self.device);
         let oracle = AutodiffOracle::new(HyperCleaning, &x, &y, self.data.clone())?;
+        let oracle = Counted::new(oracle);
         let learned = match method {
             Method::Bilevel(method) => self.learn(method, &x, &oracle, trial)?,
             Method::Noisy | Method::CleanLabels => {

@@ -1,7 +1,7 @@
 //! One poison that is like its base and has the right label, after which one target is taken for its class.
 
 use bilevel_core::{
-    AutodiffOracle, Ball, Cost, Error, Executor, Frozen, FullBatch, Oracle, Proximal, Snapshot,
+    AutodiffOracle, Ball, Cost, Error, Executor, Frozen, FullBatch, Proximal, Snapshot,
 };
 use bilevel_models::{ImageClassifier, SoftmaxRegressionConfig};
 use bilevel_program::Vector;
@@ -203,7 +203,7 @@ impl<'a> CleanLabel<'a> {
         let executor =
             Executor::new(self.settings.upper.upper_steps.get())?.with_seed(seed.0, seed.1);
         let outcome = executor.run(&mut *solver);
-        *cost = *cost + oracle.cost();
+        *cost = *cost + solver.cost();
         outcome?;
         // A penalty alone may end a little beyond the bound.
         let within: Vector = Ball::new(epsilon)?.apply(solver.x());

@@ -153,10 +153,6 @@ impl<O: Oracle> Oracle for Restless<O> {
     fn product(&self, level: Level, at: Point<'_>, along: Direction<'_>, wrt: Wrt) -> Partials {
         self.inner.product(level, at, along, wrt)
     }
-
-    fn cost(&self) -> Cost {
-        self.inner.cost()
-    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub fn end(oracle: &TuningOracle, x: &Vector, dynamics: &dyn Dynamics, steps: us
 #[test]
 fn an_upper_weight_of_zero_is_gd() {
     let oracle = tuning(Fit::Logistic, false);
+    let oracle = Counted::new(oracle);
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     for weight in [Weight::Constant(0.0), Weight::Decaying(0.0)] {
         let none = Aggregated::new(0.7, 0.3, weight).unwrap();
@@ -119,6 +120,7 @@ fn a_t_net_is_gd_and_its_step_is_preconditioned_by_its_layer() {
 #[test]
 fn variables_that_x_does_not_have_are_refused_before_anything_runs() {
     let oracle = tuning(Fit::Squares, false);
+    let oracle = Counted::new(oracle);
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let stage = Stage::new(&oracle, &x, Samples::default());
     let gd = || Gd::new(0.3).unwrap();
@@ -177,6 +179,7 @@ fn variables_that_x_does_not_have_are_refused_before_anything_runs() {
 #[test]
 fn costs_are_what_the_documentation_says() {
     let oracle = tuning(Fit::Logistic, false);
+    let oracle = Counted::new(oracle);
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let stage = Stage::new(&oracle, &x, Samples::default());
     let steps = 5;

@@ -1,0 +1,114 @@
+//! Counting the calls of an oracle.
+
+use std::fmt::Debug;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bilevel_program::{Layout, Vector};
+
+use super::{
+    Cost, Derivative, Direction, Hessian, Linearization, Loss, Mixed, Oracle, Partials, Point,
+    Program, Wrt,
+};
+use crate::Level;
+
+/// An oracle that counts its calls. Solvers count their own; wrap an oracle to count what else asks it.
+#[derive(Debug)]
+pub struct Counted<O> {
+    inner: O,
+    cost: Mutex<Cost>,
+}
+
+impl<O> Counted<O> {
+    /// Counts the calls of `inner` from now on.
+    pub fn new(inner: O) -> Self {
+        Self { inner, cost: Mutex::default() }
+    }
+
+    /// The calls so far.
+    pub fn cost(&self) -> Cost {
+        *self.cost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The oracle, whose own calls are not counted.
+    pub fn uncounted(&self) -> &O {
+        &self.inner
+    }
+
+    fn count(&self, count: impl FnOnce(&mut Cost)) {
+        count(&mut self.cost.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// What an oracle has besides derivatives: its starts and modules.
+impl<O> Deref for Counted<O> {
+    type Target = O;
+
+    fn deref(&self) -> &O {
+        &self.inner
+    }
+}
+
+impl<O: Oracle> Oracle for Counted<O> {
+    fn upper_layout(&self) -> &Arc<Layout> {
+        self.inner.upper_layout()
+    }
+
+    fn lower_layout(&self) -> &Arc<Layout> {
+        self.inner.lower_layout()
+    }
+
+    fn value(&self, level: Level, at: Point<'_>) -> Loss {
+        self.count(|cost| cost.count_value(level));
+        self.inner.value(level, at)
+    }
+
+    fn gradient(&self, level: Level, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
+        self.count(|cost| cost.count_gradient(level));
+        self.inner.gradient(level, at, wrt)
+    }
+
+    fn product(&self, level: Level, at: Point<'_>, along: Direction<'_>, wrt: Wrt) -> Partials {
+        self.count(|cost| cost.count_product(level));
+        self.inner.product(level, at, along, wrt)
+    }
+
+    fn linearize<'a>(
+        &'a self,
+        level: Level,
+        at: Point<'_>,
+        gradient: Option<Wrt<'_>>,
+        along: Wrt<'_>,
+        wrt: Wrt<'_>,
+    ) -> Linearization<'a> {
+        if gradient.is_some() {
+            self.count(|cost| cost.count_gradient(level));
+        }
+        let Linearization { loss, gradient, hessian } =
+            self.inner.linearize(level, at, gradient, along, wrt);
+        let bytes = hessian.bytes();
+        let product = move |along: Direction<'_>, wrt: Wrt<'_>| {
+            self.count(|cost| cost.count_product(level));
+            hessian.product(along, wrt)
+        };
+        Linearization { loss, gradient, hessian: Hessian::new(product, bytes) }
+    }
+
+    fn gradient_and_mixed<'a>(&'a self, at: Point<'a>) -> (Loss, Vector, Mixed<'a>) {
+        self.count(|cost| cost.count_gradient(Level::Lower));
+        let (loss, gradient, mixed) = self.inner.gradient_and_mixed(at);
+        let counted = move |v: &Vector| {
+            self.count(|cost| cost.count_product(Level::Lower));
+            mixed(v)
+        };
+        (loss, gradient, Box::new(counted))
+    }
+
+    fn batches(&self, level: Level) -> usize {
+        self.inner.batches(level)
+    }
+
+    fn program(&self, level: Level, what: Derivative, at: Point<'_>) -> Option<Program> {
+        self.inner.program(level, what, at)
+    }
+}
