@@ -172,7 +172,8 @@ fn compare(args: CompareArgs) -> Result<(), BenchError> {
 fn hypergrad(args: HypergradArgs) -> Result<(), BenchError> {
     let json = args.json;
     let report = hypergrad::run(&hypergrad::Settings::new(args)?)?;
-    if json { print(&format!("{}\n", report.json()?)) } else { print(&report.table()) }
+    if json { print(&format!("{}\n", report.json()?)) } else { print(&report.table()) }?;
+    if report.ok { Ok(()) } else { Err(BenchError::Unusable { status: report.status }) }
 }
 
 /// Prints results. A reader that has gone away, as `head` does, is no error.

@@ -13,7 +13,7 @@ use rand::Rng;
 use crate::error::BenchError;
 use crate::settings::refuse;
 use bilevel_data::batches::{DenseBatches, full_batch};
-use bilevel_data::{Purpose, libsvm, stream};
+use bilevel_data::{Purpose, files, libsvm, stream};
 
 /// A problem, by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -146,7 +146,8 @@ impl ProblemName {
                         "name it, or compare on quadratic, which needs no data",
                     )
                 })?;
-                let rows = libsvm::read(&find(dir), Some(22))?.classify(&[-1.0, 1.0])?;
+                let rows = libsvm::read(&files::require(dir, &["libsvm"], "ijcnn1")?, Some(22))?
+                    .classify(&[-1.0, 1.0])?;
                 // Every fifth row judges.
                 let parts = rows.split(rows.classes().len() / 5, seed)?;
                 let batches = DenseBatches::new(&parts, ROWS, seed, device)?;
@@ -158,11 +159,4 @@ impl ProblemName {
             }
         }
     }
-}
-
-/// ijcnn1 in a folder, as it may lie there.
-fn find(dir: &Path) -> std::path::PathBuf {
-    let names = ["ijcnn1.gz", "ijcnn1", "libsvm/ijcnn1.gz", "libsvm/ijcnn1"];
-    let found = names.iter().map(|name| dir.join(name)).find(|path| path.is_file());
-    found.unwrap_or_else(|| dir.join(names[0]))
 }

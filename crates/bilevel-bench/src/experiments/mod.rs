@@ -21,6 +21,7 @@ pub mod poisoning;
 pub mod robust;
 
 pub use registry::{Complete, EXPERIMENTS, Experiment, Prepared, Registered, read_config};
+pub(crate) use run::is_usable;
 pub use run::{Run, Trial};
 
 use std::path::Path;
@@ -120,12 +121,13 @@ fn read_settings(folder: &RunFolder) -> Result<(Complete, Origin), ReportError> 
 /// Where the folder cannot be read.
 pub fn complete(folder: &RunFolder) -> Result<Option<RunReport>, ReportError> {
     let report = folder.report()?;
-    // A process that was killed at the very end of its run has left what is not needed any more.
+    // A process that was killed at the very end of its run has left what is not needed any more. On a disk that is
+    // only read it stays, and does no harm.
     if report.is_some()
         && folder.was_held()
-        && let Some(folder) = folder.try_hold()?
+        && let Ok(Some(folder)) = folder.try_hold()
     {
-        Checkpoint::remove(&folder)?;
+        let _ = Checkpoint::remove(&folder);
     }
     Ok(report)
 }
