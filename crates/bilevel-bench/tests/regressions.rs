@@ -168,6 +168,7 @@ fn what_an_adapter_cannot_hold_gave_garbage_and_code_0() {
     // Those that fit do, and a large test set is judged in parts.
     let mut fits = bilevel(&["run", "hyper-cleaning", "--train", "30", "--validation", "30"]);
     fits.args(["--upper-steps", "1", "--lower-steps", "2", "--method", "rad"]);
+    fits.args(["--step-size", "0.001"]);
     fits.args(["--backend", "wgpu", "--data-dir"]).arg(data.path()).arg("--out").arg(out.path());
     fits.assert().success();
 }
@@ -191,8 +192,8 @@ fn images_that_poolings_make_nothing_of_panicked_after_the_folder_was_made() {
     }
     let mut fits = bilevel(&["run", "importance", "--network", "cnn", "--preset", "smoke"]);
     fits.args(["--train", "20", "--validation", "10", "--batch", "10", "--backend", "flex"]);
-    fits.arg("--data-dir").arg(folder(60, 4, &[0, 1]).path()).arg("--out").arg(out.path());
-    fits.assert().success();
+    let data = folder(60, 4, &[0, 1]);
+    fits.arg("--data-dir").arg(data.path()).arg("--out").arg(out.path()).assert().success();
 }
 
 #[cfg(target_os = "linux")]
@@ -274,7 +275,7 @@ fn a_checkpoint_of_another_solver_ended_as_a_divergence() {
 
 #[test]
 fn a_hypergradient_after_a_climb_ended_with_code_0() {
-    let climbs = ["hypergrad", "--samples", "40", "--lower-steps", "1", "--step-size", "1000"];
+    let climbs = ["hypergrad", "--workload", "small", "--lower-steps", "1", "--step-size", "1"];
     for json in [&[][..], &["--json"]] {
         let mut command = bilevel(&climbs);
         command.args(["--backend", "flex", "--repetitions", "1"]).args(json);
@@ -427,4 +428,94 @@ fn a_complete_run_with_a_lock_that_cannot_be_taken_was_not_read() {
     let run = out.path().join("hyper-cleaning-0");
     fs::create_dir(run.join("lock")).unwrap();
     bilevel(&["resume"]).arg(&run).assert().success().stdout(contains("rad"));
+}
+
+// What is made in parts.
+
+/// The rows of a CSV without its column `seconds`.
+fn without_seconds(file: &Path) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap();
+    let at = text.lines().next().unwrap().split(',').position(|column| column == "seconds");
+    let cells = |row: &str| {
+        let cells = row.split(',').enumerate().filter(|(i, _)| Some(*i) != at);
+        cells.map(|(_, cell)| cell).collect::<Vec<_>>().join(",")
+    };
+    text.lines().map(cells).collect()
+}
+
+#[test]
+fn a_comparison_that_was_killed_left_nothing() {
+    use std::process::{Command, Stdio};
+    let (whole, cut) = (tempdir().unwrap(), tempdir().unwrap());
+    let methods = "cg(damping = 0.1),penalty,soba,saba,stn,rad";
+    let compare = |out: &Path| {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("bilevel"));
+        command.args(["compare", "quadratic", "--seeds", "3", "--calls", "512"]);
+        command.args(["--method", methods, "--out"]).arg(out);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    assert!(compare(whole.path()).status().unwrap().success());
+    let mut process = compare(cut.path()).spawn().unwrap();
+    let folder = cut.path().join("compare-quadratic");
+    while !folder.join("runs.csv").exists() {
+        assert!(process.try_wait().unwrap().is_none(), "it ended without a run");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    process.kill().unwrap();
+    process.wait().unwrap();
+    assert!(!folder.join("table.txt").exists(), "it ended too early for this test");
+    // What is done was done under the settings that it was begun with.
+    let settings = fs::read_to_string(folder.join("settings.toml")).unwrap();
+    fs::write(folder.join("settings.toml"), settings.replace("calls = 512", "calls = 64")).unwrap();
+    bilevel(&["resume"]).arg(&folder).assert().code(6).stderr(contains("settings"));
+    fs::write(folder.join("settings.toml"), settings).unwrap();
+    bilevel(&["resume", "--json"]).arg(&folder).assert().code(2).stderr(contains("--json"));
+
+    let ended = bilevel(&["resume"]).arg(&folder).assert().success();
+    let whole = whole.path().join("compare-quadratic");
+    for file in ["marks.csv", "runs.csv"] {
+        let [made, expected] = [&folder, &whole].map(|folder| without_seconds(&folder.join(file)));
+        assert_eq!(made, expected, "{file}");
+    }
+    let names = |folder: &Path| {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = entries.collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&folder), names(&whole));
+    // One that is complete is read.
+    let read = bilevel(&["resume"]).arg(&folder).assert().success();
+    assert_eq!(read.get_output().stdout, ended.get_output().stdout);
+}
+
+#[test]
+fn toys_that_were_killed_left_nothing() {
+    let out = tempdir().unwrap();
+    let mut toys = bilevel(&["toys", "--problem", "bda-counterexample", "--out"]);
+    toys.arg(out.path()).assert().success();
+    let folder = out.path().join("toys");
+    let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap();
+    let (claims, table) = (read("claims.csv"), read("table.txt"));
+    let resumed = |done: &str| {
+        let ran = bilevel(&["resume"]).arg(&folder).assert().success();
+        let printed = String::from_utf8(ran.get_output().stdout.clone()).unwrap();
+        assert!(printed.starts_with(&table), "{done}: {printed}");
+        assert_eq!(
+            (read("claims.csv"), read("table.txt")),
+            (claims.clone(), table.clone()),
+            "{done}"
+        );
+    };
+    resumed("all");
+    fs::remove_file(folder.join("table.txt")).unwrap();
+    resumed("all but the table");
+    fs::remove_file(folder.join("table.txt")).unwrap();
+    fs::remove_file(folder.join("runs.csv")).unwrap();
+    resumed("claims without the word that they are whole");
+    fs::remove_file(folder.join("table.txt")).unwrap();
+    let other = read("settings.toml").replace("bda-counterexample", "penalty");
+    fs::write(folder.join("settings.toml"), other).unwrap();
+    bilevel(&["resume"]).arg(&folder).assert().code(6).stderr(contains("settings"));
 }

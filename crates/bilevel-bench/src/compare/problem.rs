@@ -9,14 +9,16 @@ use bilevel_program::Vector;
 use burn::tensor::Device;
 use clap::ValueEnum;
 use rand::Rng;
+use serde::{Deserialize, Serialize};
 
 use crate::error::BenchError;
 use crate::settings::refuse;
 use bilevel_data::batches::{DenseBatches, full_batch};
-use bilevel_data::{Purpose, files, libsvm, stream};
+use bilevel_data::{Classified, Purpose, files, libsvm, stream};
 
 /// A problem, by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ProblemName {
     /// Quadratic losses, each the mean of 8 that differ
     Quadratic,
@@ -109,14 +111,27 @@ impl ProblemName {
         }
     }
 
-    /// The problem under `seed`.
+    /// The data of the problem; none where it needs none.
     ///
     /// # Errors
     /// Where it needs data that is not there or cannot be read.
+    pub fn read(self, data_dir: Option<&Path>) -> Result<Option<Classified>, BenchError> {
+        if self == Self::Quadratic {
+            return Ok(None);
+        }
+        let dir = data_dir.ok_or_else(without_data)?;
+        let path = files::require(dir, &["libsvm"], "ijcnn1")?;
+        Ok(Some(libsvm::read(&path, Some(22))?.classify(&[-1.0, 1.0])?))
+    }
+
+    /// The problem under `seed`, of the rows that [`Self::read`] gives.
+    ///
+    /// # Errors
+    /// Where it needs rows and there are none, or too few.
     pub fn setup(
         self,
         seed: u64,
-        data_dir: Option<&Path>,
+        rows: Option<&Classified>,
         device: &Device,
     ) -> Result<Setup, BenchError> {
         let mut rng = stream(seed, Purpose::Point);
@@ -138,16 +153,7 @@ impl ProblemName {
             }
             Self::Ijcnn1 => {
                 const ROWS: usize = 256;
-                let dir = data_dir.ok_or_else(|| {
-                    refuse(
-                        "--data-dir",
-                        "not given",
-                        "a folder with ijcnn1.gz or ijcnn1, or with libsvm/ that holds it",
-                        "name it, or compare on quadratic, which needs no data",
-                    )
-                })?;
-                let rows = libsvm::read(&files::require(dir, &["libsvm"], "ijcnn1")?, Some(22))?
-                    .classify(&[-1.0, 1.0])?;
+                let rows = rows.ok_or_else(without_data)?;
                 // Every fifth row judges.
                 let parts = rows.split(rows.classes().len() / 5, seed)?;
                 let batches = DenseBatches::new(&parts, ROWS, seed, device)?;
@@ -159,4 +165,13 @@ impl ProblemName {
             }
         }
     }
+}
+
+fn without_data() -> BenchError {
+    refuse(
+        "--data-dir",
+        "not given",
+        "a folder with ijcnn1.gz or ijcnn1, or with libsvm/ that holds it",
+        "name it, or compare on quadratic, which needs no data",
+    )
 }

@@ -11,6 +11,7 @@
 mod checkpoint;
 pub mod images;
 mod origin;
+mod partly;
 mod registry;
 mod run;
 
@@ -20,6 +21,7 @@ pub mod importance;
 pub mod poisoning;
 pub mod robust;
 
+pub(crate) use partly::{Left, Partly};
 pub use registry::{Complete, EXPERIMENTS, Experiment, Prepared, Registered, read_config};
 pub(crate) use run::is_usable;
 pub use run::{Run, Trial};
@@ -32,7 +34,7 @@ use bilevel_program::Report;
 use toml::Table;
 
 use self::checkpoint::Checkpoint;
-use self::origin::{ORIGIN, Origin};
+pub(crate) use self::origin::{ORIGIN, Origin};
 use crate::error::BenchError;
 use crate::report::folder::{HeldFolder, RunFolder, default_name, settings_table};
 use crate::report::{ReportError, RunReport};
