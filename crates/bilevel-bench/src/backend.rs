@@ -34,6 +34,23 @@ pub enum BackendError {
          another --backend"
     )]
     NotBuilt(&'static str, String),
+    /// An array that the device cannot hold in one piece.
+    #[error(
+        "{what}, {shape:?}, take {bytes} bytes in one array, {adapter} holds at most {most}: take fewer samples or \
+         smaller batches, or compute on the CPU with --backend flex"
+    )]
+    TooLarge {
+        /// What the array holds.
+        what: &'static str,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// Its bytes in f32.
+        bytes: u128,
+        /// The adapter.
+        adapter: String,
+        /// Bytes of an array at most.
+        most: u64,
+    },
     /// A device that stopped in the middle of its work.
     #[error("the device failed: {0}; check its driver, or compute on the CPU with --backend flex")]
     Device(String),
@@ -56,6 +73,30 @@ pub struct Adapter {
     pub kind: String,
     /// Whether it is hardware. A software adapter is not a GPU: flex is faster than it.
     pub gpu: bool,
+    /// The most bytes of one array. Of a larger one kernels see a part, and results are garbage without an error.
+    pub largest_array: u64,
+}
+
+/// An array of f32 that is put on a device in one piece.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Array {
+    /// What it holds, in the plural.
+    pub what: &'static str,
+    /// Its shape.
+    pub shape: Vec<usize>,
+}
+
+impl Array {
+    /// An array of this shape.
+    pub fn new(what: &'static str, shape: impl Into<Vec<usize>>) -> Self {
+        Self { what, shape: shape.into() }
+    }
+
+    /// Its bytes, where no integer overflows.
+    fn bytes(&self) -> u128 {
+        let numbers = self.shape.iter().map(|&n| n as u128);
+        numbers.fold(size_of::<f32>() as u128, u128::saturating_mul)
+    }
 }
 
 /// The names of the backends in this build.
@@ -103,6 +144,32 @@ impl BackendName {
             return Err(BackendError::NoAdapter);
         }
         Ok(name)
+    }
+
+    /// Whether the device of this backend holds each of these arrays.
+    ///
+    /// # Errors
+    /// [`BackendError::TooLarge`] for the largest that it does not hold.
+    pub fn check_arrays(self, arrays: &[Array]) -> Result<(), BackendError> {
+        if self.resolve()? != Self::Wgpu {
+            return Ok(());
+        }
+        let adapters = adapters();
+        let (Some(adapter), Some(array)) =
+            (adapters.first(), arrays.iter().max_by_key(|array| array.bytes()))
+        else {
+            return Ok(());
+        };
+        if array.bytes() <= u128::from(adapter.largest_array) {
+            return Ok(());
+        }
+        Err(BackendError::TooLarge {
+            what: array.what,
+            shape: array.shape.clone(),
+            bytes: array.bytes(),
+            adapter: adapter.name.clone(),
+            most: adapter.largest_array,
+        })
     }
 
     /// The name on the command line.
@@ -192,16 +259,16 @@ mod graphics {
             });
             let mut infos: Vec<_> = read_sync(instance.enumerate_adapters(usable))
                 .iter()
-                .map(wgpu::Adapter::get_info)
+                .map(|adapter| (adapter.get_info(), adapter.limits()))
                 .collect();
-            infos.sort_by_key(|info| match info.device_type {
+            infos.sort_by_key(|(info, _)| match info.device_type {
                 DeviceType::DiscreteGpu => 0,
                 DeviceType::IntegratedGpu => 1,
                 DeviceType::VirtualGpu => 2,
                 DeviceType::Other => 3,
                 DeviceType::Cpu => 4,
             });
-            let describe = |info: wgpu::AdapterInfo| {
+            let describe = |(info, limits): (wgpu::AdapterInfo, wgpu::Limits)| {
                 let kind = match info.device_type {
                     DeviceType::DiscreteGpu => "discrete GPU",
                     DeviceType::IntegratedGpu => "integrated GPU",
@@ -215,6 +282,10 @@ mod graphics {
                     kind: kind.into(),
                     gpu: info.device_type != DeviceType::Cpu
                         && info.device_type != DeviceType::Other,
+                    // Burn asks for all that the adapter has.
+                    largest_array: limits
+                        .max_storage_buffer_binding_size
+                        .min(limits.max_buffer_size),
                 };
                 (adapter, info.backend)
             };

@@ -33,7 +33,7 @@ pub enum Command {
     Run(OfExperiment<RunArgs>),
     /// Run the experiments of a paper's table, and print our figures beside the paper's.
     Reproduce(ReproduceArgs),
-    /// Resume a run or a table that was cut short, from its last checkpoint.
+    /// Resume a run, a table, a comparison or toys that were cut short, from what was written last.
     Resume(ResumeArgs),
     /// Check the derivatives of an experiment's losses, in f64 on the CPU.
     #[command(subcommand)]
@@ -296,7 +296,7 @@ pub struct ReproduceArgs {
 /// What `resume` takes.
 #[derive(Debug, Args)]
 pub struct ResumeArgs {
-    /// The folder of the run or of the table
+    /// The folder that was made
     pub folder: PathBuf,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bilevel_core::catalogue::{self, Family};
 use toml::Table;
 
-use crate::backend;
+use crate::backend::{self, Adapter};
 use crate::cli::{
     CheckArgs, Cli, Command, CompareArgs, HypergradArgs, MannerArgs, OfExperiment, ReproduceArgs,
     ResumeArgs, RunArgs, ToysArgs,
@@ -91,8 +91,22 @@ fn fill(
 
 fn resume(args: &ResumeArgs) -> Result<(), BenchError> {
     let folder = RunFolder::open(&args.folder)?;
-    if folder.settings::<Table>()?.contains_key("reproduce") {
+    let settings: Table = folder.settings()?;
+    if settings.contains_key("reproduce") {
         return fill(&folder.settings()?, &folder, args.manner);
+    }
+    let is_compare = settings.contains_key(crate::compare::KEY);
+    if is_compare || settings.contains_key(crate::toys::KEY) {
+        if args.manner.json {
+            let (expected, cure) =
+                ("a run or a table of a paper, which have a summary", "leave it out");
+            return Err(refuse("--json", "given", expected, cure));
+        }
+        let (table, what) = match is_compare {
+            true => (crate::compare::resume(&folder)?, "Marks and figures"),
+            false => (crate::toys::resume(&folder)?, "Table and figures"),
+        };
+        return show_table(&table, what, &folder);
     }
     let report = experiments::resume(&folder, manner(args.manner))?;
     show(&folder, &report, args.manner.json)
@@ -145,34 +159,31 @@ fn check(check: &OfExperiment<CheckArgs>) -> Result<(), BenchError> {
 }
 
 fn toys(args: &ToysArgs) -> Result<(), BenchError> {
-    let (findings, folder) = crate::toys::run(args.problem.as_deref(), &args.out)?;
-    let path = folder.path().display();
-    print(&format!("{}\n\nTable and figures: {path}\n", crate::toys::table(&findings.claims)))
+    let (table, folder) = crate::toys::start(args.problem.as_deref(), &args.out)?;
+    show_table(&table, "Table and figures", &folder)
+}
+
+fn show_table(table: &str, what: &str, folder: &RunFolder) -> Result<(), BenchError> {
+    print(&format!("{table}\n{what}: {}\n", folder.path().display()))
 }
 
 fn compare(args: CompareArgs) -> Result<(), BenchError> {
-    use crate::compare::{Settings, compare};
-    use crate::report::comparison;
-
-    let settings = Settings {
+    let settings = crate::compare::Settings {
         problem: args.problem,
         methods: args.method,
         seeds: args.seeds,
         calls: args.calls.unwrap_or(args.problem.calls()),
-        data_dir: args.data_dir,
+        data_dir: args.data_dir.map(|dir| absolute("--data-dir", &dir)).transpose()?,
     };
-    let device = crate::backend::flex_in_f64()?;
-    let folder = RunFolder::create(&args.out, &format!("compare-{}", args.problem.as_str()))?;
-    let compared = compare(&settings, &device, true)?;
-    comparison::write(&settings, &compared, &folder)?;
-    let path = folder.path().display();
-    print(&format!("{}\nMarks and figures: {path}\n", comparison::table(&compared)))
+    let (table, folder) = crate::compare::start(&settings, &args.out)?;
+    show_table(&table, "Marks and figures", &folder)
 }
 
 fn hypergrad(args: HypergradArgs) -> Result<(), BenchError> {
     let json = args.json;
     let report = hypergrad::run(&hypergrad::Settings::new(args)?)?;
-    if json { print(&format!("{}\n", report.json()?)) } else { print(&report.table()) }
+    if json { print(&format!("{}\n", report.json()?)) } else { print(&report.table()) }?;
+    if report.ok { Ok(()) } else { Err(BenchError::Unusable { status: report.status }) }
 }
 
 /// Prints results. A reader that has gone away, as `head` does, is no error.
@@ -220,7 +231,9 @@ fn doctor() -> String {
     }
     for adapter in &adapters {
         let real = if adapter.gpu { "" } else { " (not a GPU)" };
-        text += &format!("  {} - {}, {}{real}\n", adapter.name, adapter.interface, adapter.kind);
+        let Adapter { name, interface, kind, largest_array, .. } = adapter;
+        let most = largest_array >> 20;
+        text += &format!("  {name} - {interface}, {kind}{real}, arrays of {most} MiB at most\n");
     }
     let (name, reason) = backend::pick();
     text += &format!("\n--backend auto picks {}: {reason}\n", name.as_str());

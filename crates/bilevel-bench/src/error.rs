@@ -55,6 +55,14 @@ pub enum BenchError {
         /// The summary.
         summary: PathBuf,
     },
+    /// A hypergradient that was computed and cannot be used.
+    #[error(
+        "the hypergradient cannot be used: {status}; reduce --step-size, or for an indefinite Hessian raise --damping"
+    )]
+    Unusable {
+        /// What is wrong with it.
+        status: String,
+    },
     /// Derivatives that a check found wrong.
     #[error(
         "the derivatives of the {} loss are not those of its values: the lines marked WRONG say where",
@@ -73,9 +81,11 @@ impl BenchError {
         match self {
             Self::Setting { .. } | Self::Noise(_) => 2,
             Self::Core(bilevel_core::Error::InvalidSetting { .. }) => 2,
+            // What a checkpoint holds is of other settings, or of another version.
+            Self::Core(bilevel_core::Error::Snapshot { .. }) => 6,
             Self::Data(_) | Self::Tensors(_) | Self::Split(_) => 3,
             Self::Backend(_) => 4,
-            Self::Core(_) | Self::Methods { .. } => 5,
+            Self::Core(_) | Self::Methods { .. } | Self::Unusable { .. } => 5,
             Self::Report(_) => 6,
             Self::Derivatives { .. } => 7,
         }

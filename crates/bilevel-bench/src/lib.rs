@@ -26,3 +26,10 @@ pub mod settings;
 pub mod toys;
 
 pub use error::BenchError;
+
+/// Writes a line to standard error. One that cannot be written, as to a pipe that nobody reads any more, is no reason
+/// to end in another way.
+pub fn say(line: impl std::fmt::Display) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

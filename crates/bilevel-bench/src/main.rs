@@ -8,6 +8,7 @@ use tracing_subscriber::EnvFilter;
 use bilevel_bench::cli::{Cli, renamed};
 use bilevel_bench::commands::execute;
 use bilevel_bench::memory::keep_free_pages;
+use bilevel_bench::say;
 
 fn main() -> ExitCode {
     // SAFETY: no other thread has been started.
@@ -21,16 +22,17 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::builder().parse_lossy(filter))
         .with_writer(std::io::stderr)
+        .log_internal_errors(false)
         .init();
     let cli = Cli::try_parse().unwrap_or_else(|error| {
         let Some(message) = renamed(&error) else { error.exit() };
-        eprintln!("{message}");
+        say(message);
         std::process::exit(2);
     });
     match execute(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            say(format_args!("error: {error}"));
             ExitCode::from(error.exit_code())
         }
     }

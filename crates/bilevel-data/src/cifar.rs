@@ -8,11 +8,10 @@
 //! Memory follows what has been read, and never exceeds [`MOST`] records.
 
 use std::fmt;
-use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::{DataError, Images, gzip};
+use super::{DataError, Images, files, gzip};
 
 /// Channels, height and width of an image.
 pub const SHAPE: [usize; 3] = [3, 32, 32];
@@ -74,6 +73,9 @@ pub enum CifarFault {
     /// The gzip layer is truncated, damaged or followed by something else.
     #[error("damaged gzip data: {0}; fetch the file again")]
     Gzip(io::Error),
+    /// Another packing than gzip, or gzip data that unpack to more than they should.
+    #[error("{0}")]
+    Packing(io::Error),
     /// A file without records.
     #[error("is empty, expected records of {0}; fetch the file again")]
     Empty(Version),
@@ -130,20 +132,23 @@ pub struct Cifar {
 /// # Errors
 /// Where the folder or a file is missing, unreadable or unsound.
 pub fn read_dir(dir: &Path) -> Result<Cifar, DataError> {
-    // Asked first, so that a mistyped folder is not reported as a folder that lacks a file.
-    fs::read_dir(dir).map_err(|cause| DataError::Read { path: dir.into(), cause })?;
+    let find = |file: &str| files::find(dir, &[], file);
     let missing = |file| move || DataError::NoCifar { dir: dir.into(), file };
-    let (version, parts, test) = match find(dir, "train.bin") {
+    let (version, parts, test) = match find("train.bin")? {
         Some(train) => (Version::Hundred, vec![(0, train)], "test.bin"),
         None => {
-            let part = |i: usize| Some((i - 1, find(dir, &format!("data_batch_{i}.bin"))?));
-            (Version::Ten, (1..=5).filter_map(part).collect(), "test_batch.bin")
+            let part = |i: usize| {
+                let found = find(&format!("data_batch_{i}.bin"));
+                found.transpose().map(|path| path.map(|path| (i - 1, path)))
+            };
+            let parts = (1..=5).filter_map(part).collect::<Result<Vec<_>, _>>()?;
+            (Version::Ten, parts, "test_batch.bin")
         }
     };
     if parts.is_empty() {
         return Err(missing("data_batch_1.bin")());
     }
-    let test = read(&find(dir, test).ok_or_else(missing(test))?, version)?;
+    let test = read(&find(test)?.ok_or_else(missing(test))?, version)?;
     let (mut train, mut origin) = (Records::default(), Vec::new());
     for (batch, path) in parts {
         let mut more = read(&path, version)?;
@@ -157,16 +162,13 @@ pub fn read_dir(dir: &Path) -> Result<Cifar, DataError> {
     Ok(Cifar { train: set(train)?, test: set(test)?, origin })
 }
 
-fn find(dir: &Path, file: &str) -> Option<PathBuf> {
-    [dir.join(file), dir.join(format!("{file}.gz"))].into_iter().find(|path| path.exists())
-}
-
 /// Reads the file at `path`, plain or gzip.
 ///
 /// # Errors
-/// [`DataError::Read`] where it cannot be opened, [`DataError::Cifar`] where its contents are unsound.
+/// [`DataError::Read`] and [`DataError::NoFile`] where it cannot be opened, [`DataError::Cifar`] where its contents
+/// are unsound.
 pub fn read(path: &Path, version: Version) -> Result<Records, DataError> {
-    let file = File::open(path).map_err(|cause| DataError::Read { path: path.into(), cause })?;
+    let file = files::open(path)?;
     let fault = |fault| DataError::Cifar { path: path.into(), fault };
     parse(BufReader::new(file), version).map_err(fault)
 }
@@ -176,11 +178,13 @@ pub fn read(path: &Path, version: Version) -> Result<Records, DataError> {
 /// # Errors
 /// See [`CifarFault`].
 pub fn parse(source: impl BufRead, version: Version) -> Result<Records, CifarFault> {
-    let (bytes, zipped) = gzip::open(source).map_err(CifarFault::Io)?;
-    decode(bytes, version).map_err(|fault| match fault {
+    let sort = |fault, zipped| match fault {
+        CifarFault::Io(error) if gzip::is_packing(&error) => CifarFault::Packing(error),
         CifarFault::Io(error) if zipped && gzip::is_damage(&error) => CifarFault::Gzip(error),
         other => other,
-    })
+    };
+    let (bytes, zipped) = gzip::open(source).map_err(|error| sort(CifarFault::Io(error), false))?;
+    decode(bytes, version).map_err(|fault| sort(fault, zipped))
 }
 
 fn decode(mut source: impl Read, version: Version) -> Result<Records, CifarFault> {

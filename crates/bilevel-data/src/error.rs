@@ -17,6 +17,36 @@ pub enum DataError {
         /// What the operating system said.
         cause: io::Error,
     },
+    /// A path that is no regular file.
+    #[error("{} is {found}, expected a file; name the file, or copy to one what it gives", path.display())]
+    NoFile {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+    },
+    /// A file in a packing that is not read here.
+    #[error("{}: expected a file that is plain or .gz; unpack it by {cure}", path.display())]
+    Packed {
+        /// The file.
+        path: PathBuf,
+        /// What unpacks it.
+        cure: &'static str,
+    },
+    /// A file that a folder lacks.
+    #[error(
+        "{} holds neither {name} nor {name}.gz{}; add the file, or name another folder",
+        dir.display(),
+        if folders.is_empty() { String::new() } else { format!(", nor does {} in it", folders.join(", ")) }
+    )]
+    Absent {
+        /// The folder.
+        dir: PathBuf,
+        /// The missing file, without `.gz`.
+        name: String,
+        /// The folders in it that were looked into too.
+        folders: Vec<String>,
+    },
     /// A folder in MNIST's format lacks one of its four files.
     #[error(
         "{} holds neither {file} nor {file}.gz; a folder in MNIST's format has \
@@ -183,6 +213,18 @@ pub enum DataError {
         found: u32,
         /// Number of classes.
         classes: usize,
+    },
+    /// A label that is none of those of the training part.
+    #[error("{name}: label {found} of sample {index}, expected {expected}; check the label file")]
+    OtherLabel {
+        /// Name of the set.
+        name: String,
+        /// Sample, from 0.
+        index: usize,
+        /// The label.
+        found: u32,
+        /// The labels of the training part.
+        expected: String,
     },
     /// A sample beyond the end of the set.
     #[error("{name}: sample {index} asked for, expected less than {samples}; split this very set")]

@@ -6,13 +6,15 @@
 //! Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits", section File formats.
 //!
 //! A file is only accepted when its length is exactly what its header says. Memory follows what has been
-//! read, never what a header claims.
+//! read, never what a header claims, and never exceeds [`MOST`] bytes unless more is asked for.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use super::{DataError, gzip};
+use super::{DataError, files, gzip};
+
+/// Bytes of elements that are read at most, by [`read`] and [`parse`]; the files of the sources have a quarter.
+pub const MOST: u64 = 1 << 31;
 
 /// The first room made for elements; it doubles as they arrive.
 const FIRST_ROOM: usize = 1 << 16;
@@ -53,6 +55,22 @@ pub enum IdxFault {
         /// Bytes of the header.
         expected: usize,
     },
+    /// Another packing than gzip, or gzip data that unpack to more than they should.
+    #[error("{0}")]
+    Packing(io::Error),
+    /// More elements than are to be read.
+    #[error(
+        "dimensions {dims:?} ask for {expected} bytes after the header, expected at most {most}; fetch the file \
+         again if it should be smaller, else split it"
+    )]
+    Most {
+        /// Dimensions in the header.
+        dims: Vec<usize>,
+        /// Bytes that they ask for.
+        expected: usize,
+        /// Bytes that are read at most.
+        most: u64,
+    },
     /// Not an IDX file.
     #[error("begins with {0:02x?}, an IDX file with [00, 00]; give an IDX file, plain or gzip")]
     Magic([u8; 2]),
@@ -63,7 +81,10 @@ pub enum IdxFault {
     #[error("no dimensions, expected at least 1; fetch the file again")]
     NoDimensions,
     /// More elements than this machine can address.
-    #[error("dimensions {0:?} are beyond this machine's memory; fetch the file again")]
+    #[error(
+        "dimensions {0:?} are beyond this machine's memory; fetch the file again if it should be smaller, else \
+         split it"
+    )]
     Overflow(Vec<usize>),
     /// Fewer elements than the header says.
     #[error(
@@ -108,10 +129,20 @@ pub enum IdxFault {
 /// Reads the IDX file at `path`, plain or gzip.
 ///
 /// # Errors
-/// [`DataError::Read`] where it cannot be opened, [`DataError::Idx`] where its contents are unsound.
+/// [`DataError::Read`] and [`DataError::NoFile`] where it cannot be opened, [`DataError::Idx`] where its contents
+/// are unsound.
 pub fn read(path: &Path) -> Result<Idx, DataError> {
-    let file = File::open(path).map_err(|cause| DataError::Read { path: path.into(), cause })?;
-    parse(BufReader::new(file)).map_err(|fault| DataError::Idx { path: path.into(), fault })
+    read_within(path, MOST)
+}
+
+/// The same, of up to `most` bytes of elements.
+///
+/// # Errors
+/// See [`read`].
+pub fn read_within(path: &Path, most: u64) -> Result<Idx, DataError> {
+    let file = files::open(path)?;
+    parse_within(BufReader::new(file), most)
+        .map_err(|fault| DataError::Idx { path: path.into(), fault })
 }
 
 /// Reads one IDX file from a source of bytes, plain or gzip, to its end.
@@ -121,14 +152,24 @@ pub fn read(path: &Path) -> Result<Idx, DataError> {
 /// # Errors
 /// See [`IdxFault`].
 pub fn parse(source: impl BufRead) -> Result<Idx, IdxFault> {
-    let (bytes, zipped) = gzip::open(source).map_err(IdxFault::Io)?;
-    decode(bytes).map_err(|fault| match fault {
-        IdxFault::Io(error) if zipped && gzip::is_damage(&error) => IdxFault::Gzip(error),
-        other => other,
-    })
+    parse_within(source, MOST)
 }
 
-fn decode(mut source: impl Read) -> Result<Idx, IdxFault> {
+/// The same, of up to `most` bytes of elements.
+///
+/// # Errors
+/// See [`IdxFault`].
+pub fn parse_within(source: impl BufRead, most: u64) -> Result<Idx, IdxFault> {
+    let sort = |fault, zipped| match fault {
+        IdxFault::Io(error) if gzip::is_packing(&error) => IdxFault::Packing(error),
+        IdxFault::Io(error) if zipped && gzip::is_damage(&error) => IdxFault::Gzip(error),
+        other => other,
+    };
+    let (bytes, zipped) = gzip::open(source).map_err(|error| sort(IdxFault::Io(error), false))?;
+    decode(bytes, most).map_err(|fault| sort(fault, zipped))
+}
+
+fn decode(mut source: impl Read, most: u64) -> Result<Idx, IdxFault> {
     let mut header = [0; 4];
     let found = fill(&mut source, &mut header)?;
     if found < 4 {
@@ -157,7 +198,12 @@ fn decode(mut source: impl Read) -> Result<Idx, IdxFault> {
         return Err(IdxFault::Overflow(dims));
     };
 
-    let bytes = read_elements(&mut source, expected)?;
+    // What a header claims of a file that was cut is the lesser fault: reading goes as far as it may.
+    let within = expected.min(usize::try_from(most).unwrap_or(usize::MAX));
+    let bytes = read_elements(&mut source, within)?;
+    if bytes.len() == within && within < expected {
+        return Err(IdxFault::Most { dims, expected, most });
+    }
     if bytes.len() < expected {
         return Err(IdxFault::Truncated { dims, expected, found: bytes.len() });
     }

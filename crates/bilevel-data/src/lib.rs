@@ -5,6 +5,7 @@
 //! | [`digits`] | the embedded set, 1797 images of 8x8 |
 //! | [`mnist`] | a folder in MNIST's format |
 //! | [`idx`] | the file format of that folder |
+//! | [`files`] | where a folder has a file, and opening it |
 //! | [`cifar`] | a folder with CIFAR-10 or CIFAR-100, the binary versions |
 //! | [`libsvm`] | text files of sparse rows, as [`Sparse`] |
 //! | [`batches`] | sparse rows as batches of both levels |
@@ -24,6 +25,7 @@ mod dataset;
 mod digest;
 pub mod digits;
 mod error;
+pub mod files;
 mod gzip;
 pub mod idx;
 pub mod libsvm;

@@ -2,7 +2,8 @@
 //!
 //! A line is `label index:value index:value ...`, parted by blanks or tabs; indices count from 1 and increase
 //! strictly, what is left out is zero. `#` begins a comment, lines without anything else are skipped; lines end
-//! in LF or CRLF, the last one as it likes. Plain or inside gzip, told apart by content.
+//! in LF or CRLF, the last one as it likes. A byte-order mark of UTF-8 is skipped. Plain or inside gzip, told apart
+//! by content.
 //! Source: C.-C. Chang, C.-J. Lin, "LIBSVM: a library for support vector machines", 2011, and its README.
 //!
 //! Numbers are decimal, with an exponent or without; what is not finite is refused, in a value also what is not
@@ -12,14 +13,15 @@
 //! Text is read as a stream and memory follows what has been read: a huge index costs no more than a small one.
 //! A plain file that was cut at the end of an entry cannot be told from a whole one; inside gzip it can.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
-use super::{DataError, Sparse, gzip};
+use super::{DataError, Sparse, files, gzip};
 
 /// Bytes that a label or an entry may have; an f64 written out in full has fewer.
 const LONGEST: usize = 1024;
+/// U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Bytes of it that an error shows.
 const SHOWN: usize = 40;
 
@@ -41,6 +43,14 @@ pub enum LibsvmFault {
         /// Line reached.
         line: usize,
         /// What the decoder said.
+        cause: io::Error,
+    },
+    /// Another packing than gzip, or gzip data that unpack to more than they should.
+    #[error("line {line}: {cause}")]
+    Packing {
+        /// Line reached.
+        line: usize,
+        /// What is wrong with it, and the cure.
         cause: io::Error,
     },
     /// Not text.
@@ -128,9 +138,10 @@ pub enum LibsvmFault {
 /// is the largest index of the file.
 ///
 /// # Errors
-/// [`DataError::Read`] where it cannot be opened, [`DataError::Libsvm`] where its contents are unsound.
+/// [`DataError::Read`] and [`DataError::NoFile`] where it cannot be opened, [`DataError::Libsvm`] where its contents
+/// are unsound.
 pub fn read(path: &Path, features: Option<usize>) -> Result<Sparse, DataError> {
-    let file = File::open(path).map_err(|cause| DataError::Read { path: path.into(), cause })?;
+    let file = files::open(path)?;
     parse(BufReader::new(file), features)
         .map_err(|fault| DataError::Libsvm { path: path.into(), fault })
 }
@@ -140,17 +151,18 @@ pub fn read(path: &Path, features: Option<usize>) -> Result<Sparse, DataError> {
 /// # Errors
 /// See [`LibsvmFault`].
 pub fn parse(source: impl BufRead, features: Option<usize>) -> Result<Sparse, LibsvmFault> {
-    let (mut text, zipped) =
-        gzip::open(source).map_err(|cause| LibsvmFault::Io { line: 1, cause })?;
+    let sort = |line, cause, zipped| match cause {
+        cause if gzip::is_packing(&cause) => LibsvmFault::Packing { line, cause },
+        cause if zipped && gzip::is_damage(&cause) => LibsvmFault::Gzip { line, cause },
+        cause => LibsvmFault::Io { line, cause },
+    };
+    let (mut text, zipped) = gzip::open(source).map_err(|cause| sort(1, cause, false))?;
     let mut reader = Reader::new(features);
     loop {
         let block = match text.fill_buf() {
             Ok(block) => block,
             Err(cause) if cause.kind() == io::ErrorKind::Interrupted => continue,
-            Err(cause) if zipped && gzip::is_damage(&cause) => {
-                return Err(LibsvmFault::Gzip { line: reader.line, cause });
-            }
-            Err(cause) => return Err(LibsvmFault::Io { line: reader.line, cause }),
+            Err(cause) => return Err(sort(reader.line, cause, zipped)),
         };
         if block.is_empty() {
             return reader.finish();
@@ -227,7 +239,16 @@ impl Reader {
             return Ok(());
         }
         match self.before {
-            None => self.end_label()?,
+            None => {
+                // Editors of some systems write it before all text.
+                if self.rows.rows() == 0 && self.token.starts_with(BYTE_ORDER_MARK) {
+                    self.token.drain(..BYTE_ORDER_MARK.len());
+                    if self.token.is_empty() {
+                        return Ok(());
+                    }
+                }
+                self.end_label()?;
+            }
             Some(before) => self.end_entry(before)?,
         }
         self.token.clear();

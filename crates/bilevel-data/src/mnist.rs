@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{DataError, Dataset, idx};
+use super::idx::{self, IdxFault};
+use super::{DataError, Dataset, files};
 
 /// The two parts that such a folder comes in.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +13,8 @@ pub struct TrainTest {
     pub train: Dataset,
     /// The test part, with the same image shape and number of classes.
     pub test: Dataset,
+    /// The label that each class stands for, ascending: those that occur in the training part.
+    pub labels: Vec<u32>,
 }
 
 impl TrainTest {
@@ -27,32 +30,60 @@ impl TrainTest {
 /// Reads `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
 /// `t10k-labels-idx1-ubyte` of `dir`, each plain or with `.gz` added (the plain one first where both exist).
 ///
-/// Images become shape `[1, height, width]` with pixels divided by 255. The set has the folder's name and
-/// as many classes as the largest training label says.
+/// Images become shape `[1, height, width]` with pixels divided by 255. The set has the folder's name. Its classes
+/// are the labels that occur in the training part, in their order, whatever number they begin with:
+/// [`TrainTest::labels`].
 ///
 /// # Errors
 /// Where a file is missing, unreadable or unsound, where images and labels differ in number, where the
-/// parts differ in image shape, and where the test part has a label beyond those of the training part.
+/// parts differ in image shape, and where the test part has a label that the training part lacks.
 pub fn read_dir(dir: &Path) -> Result<TrainTest, DataError> {
-    // Asked first, so that a mistyped folder is not reported as a folder that lacks a file.
-    let known = fs::canonicalize(dir).and_then(|dir| fs::read_dir(&dir).map(|_| dir));
-    let known = known.map_err(|cause| DataError::Read { path: dir.into(), cause })?;
+    let known =
+        fs::canonicalize(dir).map_err(|cause| DataError::Read { path: dir.into(), cause })?;
     let name = known.file_name().map_or("data".into(), |name| name.to_string_lossy().into_owned());
 
-    let labels = read_labels(dir, "train-labels-idx1-ubyte")?;
-    let classes = labels.iter().max().map_or(0, |&label| label as usize + 1);
-    let train = read_part(&name, dir, "train-images-idx3-ubyte", labels, classes)?;
-    let labels = read_labels(dir, "t10k-labels-idx1-ubyte")?;
-    let test = read_part(&name, dir, "t10k-images-idx3-ubyte", labels, classes)?;
+    let given = read_labels(dir, "train-labels-idx1-ubyte")?;
+    let mut labels = given.clone();
+    labels.sort_unstable();
+    labels.dedup();
+    let given = number(&name, given, &labels)?;
+    let train = read_part(&name, dir, "train-images-idx3-ubyte", given, labels.len())?;
+    let given = number(&name, read_labels(dir, "t10k-labels-idx1-ubyte")?, &labels)?;
+    let test = read_part(&name, dir, "t10k-images-idx3-ubyte", given, labels.len())?;
     if train.shape() != test.shape() {
         return Err(DataError::Join { name, found: test.shape(), expected: train.shape() });
     }
-    Ok(TrainTest { train, test })
+    Ok(TrainTest { train, test, labels })
 }
 
 fn read_labels(dir: &Path, file: &'static str) -> Result<Vec<u32>, DataError> {
     let path = find(dir, file)?;
     idx::read(&path)?.into_labels().map_err(|fault| DataError::Idx { path, fault })
+}
+
+/// The class of each label: its place among the `known` ones.
+fn number(name: &str, given: Vec<u32>, known: &[u32]) -> Result<Vec<u32>, DataError> {
+    let place = |(index, found): (usize, u32)| match known.binary_search(&found) {
+        Ok(class) => Ok(class as u32),
+        Err(_) => {
+            Err(DataError::OtherLabel { name: name.into(), index, found, expected: listed(known) })
+        }
+    };
+    given.into_iter().enumerate().map(place).collect()
+}
+
+/// Labels, for a person.
+pub fn listed(labels: &[u32]) -> String {
+    const MOST: usize = 10;
+    let text =
+        |labels: &[u32]| labels.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match labels {
+        [first, .., last] if (last - first) as usize == labels.len() - 1 => {
+            format!("{first} to {last}")
+        }
+        _ if labels.len() <= MOST => text(labels),
+        _ => format!("{} and so on, {} in all", text(&labels[..MOST]), labels.len()),
+    }
 }
 
 fn read_part(
@@ -64,14 +95,17 @@ fn read_part(
 ) -> Result<Dataset, DataError> {
     let path = find(dir, file)?;
     let images = idx::read(&path)?.into_images();
-    let (_, [height, width], bytes) = images.map_err(|fault| DataError::Idx { path, fault })?;
-    let images = bytes.into_iter().map(|byte| f32::from(byte) / 255.0).collect();
+    let (samples, [height, width], bytes) =
+        images.map_err(|fault| DataError::Idx { path: path.clone(), fault })?;
+    let mut images: Vec<f32> = Vec::new();
+    images.try_reserve_exact(bytes.len()).map_err(|_| {
+        let fault = IdxFault::Overflow(vec![samples, height, width]);
+        DataError::Idx { path, fault }
+    })?;
+    images.extend(bytes.into_iter().map(|byte| f32::from(byte) / 255.0));
     Dataset::new(name, images, labels, [1, height, width], classes)
 }
 
 fn find(dir: &Path, file: &'static str) -> Result<PathBuf, DataError> {
-    [dir.join(file), dir.join(format!("{file}.gz"))]
-        .into_iter()
-        .find(|path| path.exists())
-        .ok_or_else(|| DataError::Missing { dir: dir.into(), file })
+    files::find(dir, &[], file)?.ok_or_else(|| DataError::Missing { dir: dir.into(), file })
 }

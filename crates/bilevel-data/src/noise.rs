@@ -38,7 +38,7 @@ pub enum NoiseError {
     #[error("{0} classes, expected at least 2 to make labels wrong; take other data or no noise")]
     Classes(usize),
     /// A label that no class has.
-    #[error("label {found} of sample {index}, expected 0 to {}; check the labels", classes - 1)]
+    #[error("label {found} of sample {index}, expected 0 to {}; check the labels", classes.saturating_sub(1))]
     Label {
         /// Sample, from 0.
         index: usize,
@@ -48,7 +48,7 @@ pub enum NoiseError {
         classes: usize,
     },
     /// Nothing to be confused with.
-    #[error("flips to {found} other classes, expected 1 to {}; two are common", classes - 1)]
+    #[error("flips to {found} other classes, expected 1 to {}; two are common", classes.saturating_sub(1))]
     Targets {
         /// Number of other classes.
         found: usize,
@@ -92,7 +92,7 @@ pub enum NoiseError {
 ///
 /// # Errors
 /// Where `fraction` is not in `[0, 1]`, a label is not less than `classes`, or there are fewer than two
-/// classes.
+/// classes and a label is to be made wrong.
 pub fn corrupt_labels(
     labels: &[u32],
     classes: usize,
@@ -116,7 +116,7 @@ fn check(labels: &[u32], classes: usize, fraction: f64) -> Result<(), NoiseError
     if !(0.0..=1.0).contains(&fraction) {
         return Err(NoiseError::Fraction(fraction));
     }
-    if classes < 2 {
+    if classes < 2 && fraction > 0.0 {
         return Err(NoiseError::Classes(classes));
     }
     match labels.iter().position(|&label| label as usize >= classes) {

@@ -108,12 +108,15 @@ impl Sparse {
     }
 
     /// The `count` columns that most rows have a number in, ascending; the first ones of those that as many have.
+    /// Columns of zeros alone are none of them: memory follows the numbers that there are, not the largest column.
     pub fn frequent_columns(&self, count: usize) -> Vec<u32> {
-        let mut rows = vec![0_usize; self.features];
-        self.columns.iter().for_each(|&column| rows[column as usize] += 1);
-        let mut columns: Vec<u32> = (0..self.features as u32).collect();
-        columns.sort_by_key(|&column| std::cmp::Reverse(rows[column as usize]));
-        columns.truncate(count);
+        let mut all = self.columns.clone();
+        all.sort_unstable();
+        let mut rows: Vec<(u32, usize)> =
+            all.chunk_by(|a, b| a == b).map(|same| (same[0], same.len())).collect();
+        rows.sort_by_key(|&(_, rows)| std::cmp::Reverse(rows));
+        rows.truncate(count);
+        let mut columns: Vec<u32> = rows.into_iter().map(|(column, _)| column).collect();
         columns.sort_unstable();
         columns
     }

@@ -41,6 +41,11 @@ pub struct CnnConfig {
 }
 
 impl CnnConfig {
+    /// The height and width that an image must have, so that a pixel is left after the poolings.
+    pub fn least_side(&self) -> usize {
+        1_usize.checked_shl(self.channels.len() as u32).unwrap_or(usize::MAX)
+    }
+
     /// The network on `device`.
     pub fn init(&self, device: &Device) -> Cnn {
         let [mut inputs, mut height, mut width] = self.image;

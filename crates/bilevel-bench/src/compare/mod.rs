@@ -13,7 +13,7 @@ pub use measure::{Judge, Measured};
 pub use problem::{ProblemName, Setup};
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bilevel_core::catalogue::{self, Family, Made, Needs};
 use bilevel_core::{
@@ -22,22 +22,36 @@ use bilevel_core::{
 };
 use burn::tensor::Device;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
 
+use crate::backend::flex_in_f64;
 use crate::error::BenchError;
+use crate::experiments::{Left, Partly};
+use crate::report::ReportError;
+use crate::report::comparison;
+use crate::report::folder::RunFolder;
 use crate::settings::{Catalogued, Methods, Offered, refuse};
+use bilevel_data::{Classified, digest};
 
-/// What is compared, and how long.
-#[derive(Debug, Clone)]
+/// The key of `settings.toml` that says that a folder is a comparison's.
+pub(crate) const KEY: &str = "compare";
+
+/// What is compared, and how long: `settings.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Settings {
     /// On which problem.
+    #[serde(rename = "compare")]
     pub problem: ProblemName,
     /// The methods.
+    #[serde(rename = "method")]
     pub methods: Methods<Contender>,
     /// How many seeds.
     pub seeds: u64,
     /// Calls of one batch that a run may make.
     pub calls: u64,
     /// Where the problem's data lies.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
 }
 
@@ -121,15 +135,68 @@ pub fn grid(calls: u64) -> Vec<f64> {
     std::iter::once(0.0).chain((0..MARKS - 1).map(mark)).collect()
 }
 
-/// Runs what the settings say on `device`; shows on standard error how far it is if `visible`.
+/// Compares in a new folder under `root`, in f64 on flex; gives the table of the terminal. What is done is written after
+/// each run of a method under a seed, and [`resume`] completes what was cut short.
 ///
 /// # Errors
-/// A method that is not in the table, or data that cannot be read. A method that diverges is no error: its
+/// See [`compare`]. What is wrong with data or settings is seen before there is a folder.
+pub fn start(settings: &Settings, root: &Path) -> Result<(String, RunFolder), BenchError> {
+    let device = flex_in_f64()?;
+    let rows = settings.problem.read(settings.data_dir.as_deref())?;
+    let name = format!("compare-{}", settings.problem.as_str());
+    let partly = Partly::create(settings.clone(), fingerprint(rows.as_ref()), root, &name)?;
+    let folder = (*partly.folder).clone();
+    Ok((complete(&partly, rows.as_ref(), &device)?, folder))
+}
+
+/// Completes the comparison of a folder: all numbers but seconds are those of one that was not cut short. One that is
+/// complete is read.
+///
+/// # Errors
+/// See [`compare`]; where the folder cannot be used.
+pub fn resume(folder: &RunFolder) -> Result<String, BenchError> {
+    let read = |settings: &Settings| settings.problem.read(settings.data_dir.as_deref());
+    let left = Partly::resume(folder, |settings| {
+        Ok::<_, BenchError>(fingerprint(read(settings)?.as_ref()))
+    })?;
+    match left {
+        Left::Nothing(table) => Ok(table),
+        Left::Rest(partly) => complete(&partly, read(&partly.settings)?.as_ref(), &flex_in_f64()?),
+    }
+}
+
+/// Of the data.
+fn fingerprint(rows: Option<&Classified>) -> String {
+    rows.map_or("none".into(), |rows| digest(rows))
+}
+
+fn complete(
+    partly: &Partly<Settings>,
+    rows: Option<&Classified>,
+    device: &Device,
+) -> Result<String, BenchError> {
+    let settings = &partly.settings;
+    let done = comparison::read(partly)?;
+    let keep = |compared: &[Compared]| comparison::write_runs(partly, compared);
+    let compared = compare(settings, rows, device, true, done, keep)?;
+    comparison::write_figures(settings, &compared, &partly.folder)?;
+    Ok(partly.end(comparison::table(&compared))?)
+}
+
+/// Runs what the settings say on `device`; shows on standard error how far it is if `visible`.
+///
+/// `done` is what an earlier process did of it; `keep` is handed all that is done after each run.
+///
+/// # Errors
+/// A method that does not fit the problem, or rows that the problem lacks. A method that diverges is no error: its
 /// curve ends there.
 pub fn compare(
     settings: &Settings,
+    rows: Option<&Classified>,
     device: &Device,
     visible: bool,
+    done: Vec<Compared>,
+    keep: impl Fn(&[Compared]) -> Result<(), ReportError>,
 ) -> Result<Vec<Compared>, BenchError> {
     let bar = if visible {
         ProgressBar::new(settings.methods.len() as u64 * settings.seeds)
@@ -143,18 +210,27 @@ pub fn compare(
     let mut compared: Vec<Compared> = settings
         .methods
         .iter()
-        .map(|contender| Compared {
-            name: contender.name(),
-            family: contender.family(),
-            runs: Vec::new(),
+        .map(|contender| {
+            let name = contender.name();
+            let runs = done.iter().find(|done| done.name == name);
+            let runs = runs.map_or(Vec::new(), |done| done.runs.clone());
+            Compared { name, family: contender.family(), runs }
         })
         .collect();
+    let is_done = |compared: &Compared, seed: u64| compared.runs.len() as u64 > seed;
+    bar.set_position(compared.iter().map(|compared| compared.runs.len() as u64).sum());
     for seed in 0..settings.seeds {
-        let data_dir = settings.data_dir.as_deref();
-        let setup = settings.problem.setup(seed, data_dir, device)?;
-        for (contender, compared) in settings.methods.iter().zip(&mut compared) {
+        if compared.iter().all(|compared| is_done(compared, seed)) {
+            continue;
+        }
+        let setup = settings.problem.setup(seed, rows, device)?;
+        for (at, contender) in settings.methods.iter().enumerate() {
+            if is_done(&compared[at], seed) {
+                continue;
+            }
             bar.set_message(contender.name());
-            compared.runs.push(run(settings, &setup, contender, seed)?);
+            compared[at].runs.push(run(settings, &setup, contender, seed)?);
+            keep(&compared)?;
             bar.inc(1);
         }
     }

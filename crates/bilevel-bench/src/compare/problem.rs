@@ -9,14 +9,16 @@ use bilevel_program::Vector;
 use burn::tensor::Device;
 use clap::ValueEnum;
 use rand::Rng;
+use serde::{Deserialize, Serialize};
 
 use crate::error::BenchError;
 use crate::settings::refuse;
 use bilevel_data::batches::{DenseBatches, full_batch};
-use bilevel_data::{Purpose, libsvm, stream};
+use bilevel_data::{Classified, Purpose, files, libsvm, stream};
 
 /// A problem, by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ProblemName {
     /// Quadratic losses, each the mean of 8 that differ
     Quadratic,
@@ -106,14 +108,27 @@ impl ProblemName {
         }
     }
 
-    /// The problem under `seed`.
+    /// The data of the problem; none where it needs none.
     ///
     /// # Errors
     /// Where it needs data that is not there or cannot be read.
+    pub fn read(self, data_dir: Option<&Path>) -> Result<Option<Classified>, BenchError> {
+        if self == Self::Quadratic {
+            return Ok(None);
+        }
+        let dir = data_dir.ok_or_else(without_data)?;
+        let path = files::require(dir, &["libsvm"], "ijcnn1")?;
+        Ok(Some(libsvm::read(&path, Some(22))?.classify(&[-1.0, 1.0])?))
+    }
+
+    /// The problem under `seed`, of the rows that [`Self::read`] gives.
+    ///
+    /// # Errors
+    /// Where it needs rows and there are none, or too few.
     pub fn setup(
         self,
         seed: u64,
-        data_dir: Option<&Path>,
+        rows: Option<&Classified>,
         device: &Device,
     ) -> Result<Setup, BenchError> {
         let mut rng = stream(seed, Purpose::Point);
@@ -135,15 +150,7 @@ impl ProblemName {
             }
             Self::Ijcnn1 => {
                 const ROWS: usize = 256;
-                let dir = data_dir.ok_or_else(|| {
-                    refuse(
-                        "--data-dir",
-                        "not given",
-                        "a folder with ijcnn1.gz or ijcnn1, or with libsvm/ that holds it",
-                        "name it, or compare on quadratic, which needs no data",
-                    )
-                })?;
-                let rows = libsvm::read(&find(dir), Some(22))?.classify(&[-1.0, 1.0])?;
+                let rows = rows.ok_or_else(without_data)?;
                 // Every fifth row judges.
                 let parts = rows.split(rows.classes().len() / 5, seed)?;
                 let batches = DenseBatches::new(&parts, ROWS, seed, device)?;
@@ -157,9 +164,11 @@ impl ProblemName {
     }
 }
 
-/// ijcnn1 in a folder, as it may lie there.
-fn find(dir: &Path) -> std::path::PathBuf {
-    let names = ["ijcnn1.gz", "ijcnn1", "libsvm/ijcnn1.gz", "libsvm/ijcnn1"];
-    let found = names.iter().map(|name| dir.join(name)).find(|path| path.is_file());
-    found.unwrap_or_else(|| dir.join(names[0]))
+fn without_data() -> BenchError {
+    refuse(
+        "--data-dir",
+        "not given",
+        "a folder with ijcnn1.gz or ijcnn1, or with libsvm/ that holds it",
+        "name it, or compare on quadratic, which needs no data",
+    )
 }

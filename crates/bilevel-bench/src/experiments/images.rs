@@ -15,21 +15,43 @@ use rand::seq::SliceRandom;
 use crate::error::BenchError;
 use crate::settings::refuse;
 use bilevel_data::loader::ImageBatch;
+use bilevel_data::mnist::TrainTest;
 use bilevel_data::split::Parts;
 use bilevel_data::{DataError, Dataset, Purpose, digits, mnist, stream};
 
-/// Samples that are judged at once: their hidden layers would else be the peak of memory.
+/// Samples that are judged at once.
 const PART: usize = 1000;
 
-/// A folder's training and test part; of the embedded digits, where there is no folder, all and nothing.
+/// Images that were read.
+pub struct Read {
+    /// The training part, or all.
+    pub set: Dataset,
+    /// The test part, where there is one.
+    pub test: Option<Dataset>,
+    /// The label that each class stands for, ascending.
+    pub labels: Vec<u32>,
+}
+
+/// A folder's training and test part; of the embedded digits, where there is no folder, all and nothing. Where labels
+/// do not count from 0 a warning says which class is which.
 ///
 /// # Errors
 /// Where the data cannot be read.
-pub fn read(folder: Option<&Path>) -> Result<(Dataset, Option<Dataset>), DataError> {
-    match folder {
-        None => Ok((digits::load()?, None)),
-        Some(folder) => mnist::read_dir(folder).map(|read| (read.train, Some(read.test))),
+pub fn read(folder: Option<&Path>) -> Result<Read, DataError> {
+    let Some(folder) = folder else {
+        let set = digits::load()?;
+        return Ok(Read { labels: (0..set.classes() as u32).collect(), set, test: None });
+    };
+    let TrainTest { train, test, labels } = mnist::read_dir(folder)?;
+    if !labels.iter().copied().eq(0..labels.len() as u32) {
+        tracing::warn!(
+            "{}: the labels are {}; they are taken for classes 0 to {}, in this order",
+            folder.display(),
+            mnist::listed(&labels),
+            labels.len() - 1
+        );
     }
+    Ok(Read { set: train, test: Some(test), labels })
 }
 
 /// `train` and `validation` samples of a set, at random; where there is no test set, it is what is left.
@@ -84,17 +106,24 @@ pub fn losses(network: &ImageClassifier, batch: &ImageBatch) -> Tensor<1> {
     cross_entropy(network.forward(batch.images.clone()), batch.labels.clone())
 }
 
+/// A set to be judged by, on a device: in parts, since it may be larger than the device's largest array, and its hidden
+/// layers would be the peak of memory.
+///
+/// # Errors
+/// None for a set that was read.
+pub fn judging(set: &Dataset, device: &Device) -> Result<Vec<ImageBatch>, DataError> {
+    batches(set, PART, device)
+}
+
 /// The share of samples that a network without normalisation classifies rightly.
-pub fn share_right(network: &ImageClassifier, batch: &ImageBatch) -> f64 {
-    let n = batch.labels.dims()[0];
-    let mut right = 0.0;
-    for start in (0..n).step_by(PART) {
-        let length = PART.min(n - start);
-        let logits = network.forward(batch.images.clone().narrow(0, start, length));
-        let labels = batch.labels.clone().narrow(0, start, length);
-        right += accuracy(logits, labels) * length as f64;
+pub fn share_right(network: &ImageClassifier, parts: &[ImageBatch]) -> f64 {
+    let (mut right, mut all) = (0.0, 0);
+    for ImageBatch { images, labels } in parts {
+        let n = labels.dims()[0];
+        right += accuracy(network.forward(images.clone()), labels.clone()) * n as f64;
+        all += n;
     }
-    right / n as f64
+    right / all as f64
 }
 
 /// Whole numbers on a device.

@@ -11,6 +11,7 @@
 mod checkpoint;
 pub mod images;
 mod origin;
+mod partly;
 mod registry;
 mod run;
 
@@ -20,7 +21,9 @@ pub mod importance;
 pub mod poisoning;
 pub mod robust;
 
+pub(crate) use partly::{Left, Partly};
 pub use registry::{Complete, EXPERIMENTS, Experiment, Prepared, Registered, read_config};
+pub(crate) use run::is_usable;
 pub use run::{Run, Trial};
 
 use std::path::Path;
@@ -31,7 +34,7 @@ use bilevel_program::Report;
 use toml::Table;
 
 use self::checkpoint::Checkpoint;
-use self::origin::{ORIGIN, Origin};
+pub(crate) use self::origin::{ORIGIN, Origin};
 use crate::error::BenchError;
 use crate::report::folder::{HeldFolder, RunFolder, default_name, settings_table};
 use crate::report::{ReportError, RunReport};
@@ -120,12 +123,13 @@ fn read_settings(folder: &RunFolder) -> Result<(Complete, Origin), ReportError> 
 /// Where the folder cannot be read.
 pub fn complete(folder: &RunFolder) -> Result<Option<RunReport>, ReportError> {
     let report = folder.report()?;
-    // A process that was killed at the very end of its run has left what is not needed any more.
+    // A process that was killed at the very end of its run has left what is not needed any more. On a disk that is
+    // only read it stays, and does no harm.
     if report.is_some()
         && folder.was_held()
-        && let Some(folder) = folder.try_hold()?
+        && let Ok(Some(folder)) = folder.try_hold()
     {
-        Checkpoint::remove(&folder)?;
+        let _ = Checkpoint::remove(&folder);
     }
     Ok(report)
 }

@@ -6,12 +6,12 @@ use crate::report::ReportError;
 use crate::report::folder::RunFolder;
 
 /// The key of `settings.toml` that holds an [`Origin`].
-pub(super) const ORIGIN: &str = "made-by";
+pub(crate) const ORIGIN: &str = "made-by";
 
 /// What a run was made by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct Origin {
+pub(crate) struct Origin {
     /// The version of the binary.
     pub version: String,
     /// The fingerprint of the data.

@@ -1,5 +1,6 @@
 //! The experiments, each in one line: subcommand, `list`, `check`, `resume`, `reproduce` and the tests follow.
 
+use std::io::Read;
 use std::path::Path;
 
 use burn::tensor::Device;
@@ -7,7 +8,7 @@ use clap::{ArgMatches, Command};
 use toml::{Table, Value};
 
 use super::{Run, hpo, hyper_cleaning, importance, poisoning, robust};
-use crate::backend::{BackendName, run_on};
+use crate::backend::{Array, BackendName, run_on};
 use crate::error::BenchError;
 use crate::report::MethodReport;
 use crate::settings::defaults::Defaults;
@@ -48,6 +49,10 @@ pub trait Experiment: Sized + Send + Sync + 'static {
 
     /// The data that was read, for its fingerprint.
     fn feed(&self, to: &mut blake3::Hasher);
+
+    /// The large arrays that a run puts on its device, each in one piece, or makes there: data, and hidden layers that
+    /// are larger. A device that cannot hold one is refused before there is a folder.
+    fn arrays(&self) -> Vec<Array>;
 
     /// Checks the derivatives of both losses, in f64 on the CPU; none where the experiment has no check.
     ///
@@ -216,15 +221,20 @@ impl Complete {
         name.try_into().unwrap_or(BackendName::Auto)
     }
 
-    /// Reads the data, and asks whether the backend is there.
+    /// Reads the data, and asks whether the backend is there and holds it.
     ///
     /// # Errors
     /// If the data, the backend or a setting cannot be used.
     pub fn prepare(&self) -> Result<Prepared, BenchError> {
         let backend = self.backend().resolve()?;
-        Ok(Prepared { backend, experiment: (self.experiment.read)(&self.table)? })
+        let experiment = (self.experiment.read)(&self.table)?;
+        backend.check_arrays(&experiment.arrays())?;
+        Ok(Prepared { backend, experiment })
     }
 }
+
+/// Bytes of a file of settings at most.
+const MOST_CONFIG: u64 = 1 << 20;
 
 /// Reads a file of settings, which may be the `settings.toml` of a run.
 ///
@@ -235,7 +245,16 @@ pub fn read_config(path: &Path, experiment: &'static Registered) -> Result<Table
         let found = format!("{}: {cause}", path.display());
         refuse("--config", found, "a TOML file of settings", "name another file, or correct it")
     };
-    let text = std::fs::read_to_string(path).map_err(|cause| unreadable(cause.to_string()))?;
+    // A pipe may be given, as by a shell; one without an end, or a device, must not fill memory.
+    let read = || {
+        let mut text = String::new();
+        std::fs::File::open(path)?.take(MOST_CONFIG + 1).read_to_string(&mut text)?;
+        Ok::<_, std::io::Error>(text)
+    };
+    let text = read().map_err(|cause| unreadable(cause.to_string()))?;
+    if text.len() as u64 > MOST_CONFIG {
+        return Err(unreadable(format!("more than {MOST_CONFIG} bytes")));
+    }
     let mut table: Table = text.parse().map_err(|e: toml::de::Error| unreadable(e.to_string()))?;
     if let Some(other) =
         table.remove(EXPERIMENT).filter(|name| name.as_str() != Some(experiment.name))
@@ -281,6 +300,8 @@ impl Prepared {
 trait Ready: Send + Sync {
     fn feed(&self, to: &mut blake3::Hasher);
 
+    fn arrays(&self) -> Vec<Array>;
+
     fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError>;
 
     fn check(&self) -> Result<Option<super::Checked>, BenchError>;
@@ -289,6 +310,10 @@ trait Ready: Send + Sync {
 impl<E: Experiment> Ready for E {
     fn feed(&self, to: &mut blake3::Hasher) {
         Experiment::feed(self, to);
+    }
+
+    fn arrays(&self) -> Vec<Array> {
+        Experiment::arrays(self)
     }
 
     fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {

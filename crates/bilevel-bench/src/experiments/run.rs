@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use bilevel_core::{Cost, Error, Executor, Outcome, Progress, Snapshot, Solver, Status};
+use bilevel_core::{
+    Cost, Error, Executor, LinearStatus, Outcome, Progress, Snapshot, Solver, Status,
+};
 use bilevel_program::Vector;
 use burn::tensor::Device;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -108,6 +110,16 @@ fn settings_of(folder: &RunFolder) -> Result<String, ReportError> {
 pub(super) fn ends_method(error: &BenchError) -> bool {
     let BenchError::Core(error) = error else { return false };
     !matches!(error, Error::InvalidSetting { .. } | Error::Snapshot { .. })
+}
+
+/// Whether a hypergradient of this status can be used. That of a linear solver which stopped early can.
+pub(crate) fn is_usable(status: &Status) -> bool {
+    !matches!(
+        status,
+        Status::NoDescent { .. }
+            | Status::NotFinite { .. }
+            | Status::Implicit { solver: LinearStatus::Indefinite | LinearStatus::NotFinite, .. }
+    )
 }
 
 /// One method of a run.
@@ -217,12 +229,7 @@ impl Trial<'_> {
             self.report.status +=
                 &format!(", {} with a warning; the last: {}", self.report.warnings, outcome.status);
         }
-        // A linear solver that stops early gives a usable hypergradient; these two do not.
-        self.report.ok = !matches!(
-            outcome.status,
-            Status::NoDescent { .. }
-                | Status::Implicit { solver: bilevel_core::LinearStatus::Indefinite, .. }
-        );
+        self.report.ok = is_usable(&outcome.status);
         Ok(outcome)
     }
 

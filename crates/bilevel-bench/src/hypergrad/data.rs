@@ -13,7 +13,7 @@ use safetensors::tensor::{Metadata, TensorView, serialize};
 
 use super::Workload;
 use crate::report::ReportError;
-use bilevel_data::{Purpose, stream};
+use bilevel_data::{DataError, Purpose, files, stream};
 
 /// The samples of one level.
 pub(super) struct Part {
@@ -69,6 +69,11 @@ fn normal(rng: &mut ChaCha8Rng, count: usize) -> impl Iterator<Item = f32> {
     (0..count).map(|_| rng.sample(StandardNormal))
 }
 
+/// Samples of a level at most, drawn or read: of a file with holes a few blocks hold any number of zeros.
+pub(super) const MOST_SAMPLES: usize = 1_000_000;
+/// Bytes of a header at most, as the safetensors library has it.
+const MOST_HEADER: u64 = 100_000_000;
+
 /// Why a safetensors file cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -81,6 +86,9 @@ pub enum TensorError {
         /// What the operating system said.
         cause: std::io::Error,
     },
+    /// A file that cannot be opened.
+    #[error(transparent)]
+    Open(#[from] DataError),
     /// A file that is not sound safetensors, or does not hold what was asked for.
     #[error("{}: {fault}", path.display())]
     Unsound {
@@ -129,6 +137,22 @@ pub enum TensorFault {
         /// The expected one.
         expected: String,
     },
+    /// More samples than are to be read.
+    #[error("tensor {tensor} has {found} samples, expected 1 to {MOST_SAMPLES}; give fewer")]
+    Samples {
+        /// Its name.
+        tensor: String,
+        /// Its samples.
+        found: usize,
+    },
+    /// Numbers that memory does not hold.
+    #[error("tensor {tensor} has {count} numbers, more than memory holds; give fewer samples")]
+    Room {
+        /// Its name.
+        tensor: String,
+        /// Its numbers.
+        count: usize,
+    },
     /// A label that no class has.
     #[error("tensor {tensor} has the label {found}, expected 0 to {}; number the classes from 0", classes - 1)]
     Label {
@@ -152,6 +176,10 @@ pub(super) fn read(path: &Path, workload: Workload) -> Result<Numbers, TensorErr
     let mut tensors = Tensors::open(path)?;
     // Beside their number, the shape of the samples is the workload's.
     let samples = tensors.info("train_inputs")?.1.first().copied().unwrap_or(0).max(1);
+    if samples > MOST_SAMPLES {
+        let fault = TensorFault::Samples { tensor: "train_inputs".into(), found: samples };
+        return Err(tensors.fault(fault));
+    }
     let train = tensors.part("train", workload, samples)?;
     let validation = tensors.part("validation", workload, samples)?;
     let mut weights = Vec::new();
@@ -173,7 +201,7 @@ struct Tensors<'a> {
 impl<'a> Tensors<'a> {
     fn open(path: &'a Path) -> Result<Self, TensorError> {
         let unreadable = |cause| TensorError::Read { path: path.into(), cause };
-        let file = File::open(path).map_err(unreadable)?;
+        let file = files::open(path)?;
         let length = file.metadata().map_err(unreadable)?.len();
         let mut file = BufReader::new(file);
         let mut word = [0; 8];
@@ -185,6 +213,11 @@ impl<'a> Tensors<'a> {
         let header = u64::from_le_bytes(word);
         if header > length - 8 {
             return Err(unsound("the header is longer than the file"));
+        }
+        if header > MOST_HEADER {
+            return Err(unsound(&format!(
+                "a header of {header} bytes, expected at most {MOST_HEADER}"
+            )));
         }
         let mut text = vec![0; header as usize];
         file.read_exact(&mut text).map_err(unreadable)?;
@@ -254,7 +287,10 @@ impl<'a> Tensors<'a> {
         let mut word = [0; N];
         let count = shape.iter().product();
         // A fallible iterator does not say how long it is, and the list would grow, and move, several times.
-        let mut numbers = Vec::with_capacity(count);
+        let mut numbers = Vec::new();
+        if numbers.try_reserve_exact(count).is_err() {
+            return Err(self.fault(TensorFault::Room { tensor, count }));
+        }
         for _ in 0..count {
             self.file.read_exact(&mut word).map_err(unreadable)?;
             numbers.push(number(word));

@@ -24,6 +24,7 @@ use serde::Serialize;
 use crate::backend::{BackendError, BackendName, run_on};
 use crate::cli::HypergradArgs;
 use crate::error::BenchError;
+use crate::experiments::is_usable;
 use crate::memory::resident_high_water;
 use crate::report::ReportError;
 use crate::settings::{Count, NonNegative, refuse};
@@ -194,6 +195,8 @@ pub struct Report {
     pub oracle_calls: Cost,
     /// How far the hypergradient can be trusted.
     pub status: String,
+    /// Whether it can be used at all: not where the lower level climbed, for one.
+    pub ok: bool,
 }
 
 /// Computes the hypergradient once, and then as often as the settings say with a clock running.
@@ -203,10 +206,15 @@ pub struct Report {
 /// cannot be written.
 pub fn run(settings: &Settings) -> Result<Report, BenchError> {
     let backend = settings.backend.resolve()?;
+    let fits = |samples| backend.check_arrays(&settings.workload.arrays(samples));
     let numbers = match &settings.data {
         Some(path) => data::read(path, settings.workload)?,
-        None => data::draw(settings.workload, settings.samples, settings.seed),
+        None => {
+            fits(settings.samples)?;
+            data::draw(settings.workload, settings.samples, settings.seed)
+        }
     };
+    fits(numbers.samples)?;
     run_on(backend, |device| measure(settings, backend, numbers, device))?
 }
 
@@ -256,6 +264,7 @@ fn measure(
         upper_loss: found.upper_loss.read(),
         oracle_calls,
         status: found.status.to_string(),
+        ok: is_usable(&found.status),
     })
 }
 

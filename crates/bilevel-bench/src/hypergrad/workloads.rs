@@ -14,6 +14,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::data::{Numbers, Part};
+use crate::backend::Array;
 use crate::experiments::hyper_cleaning::{HyperCleaning, Labelled, SampleWeights};
 
 /// A problem whose hypergradient is timed.
@@ -111,6 +112,22 @@ impl Workload {
             Self::Conv => vec![n, 1, SIDE, SIDE],
             Self::MetaBatch => vec![n, POINTS, 1],
         }
+    }
+
+    /// The large arrays of `n` samples on a device.
+    pub(super) fn arrays(self, n: usize) -> Vec<Array> {
+        let hidden = match self {
+            Self::Softmax => vec![n, 10],
+            Self::Mlp | Self::MlpTanh => vec![n, 300],
+            Self::Small => vec![n, 40],
+            Self::Conv => vec![n, CHANNELS, SIDE, SIDE],
+            // Every task has layers of its own.
+            Self::MetaBatch => vec![n, 40, 40],
+        };
+        vec![
+            Array::new("the samples of a level", self.inputs(n)),
+            Array::new("the hidden layers of a level", hidden),
+        ]
     }
 
     /// The layers of the network, from input to output.

@@ -1,12 +1,14 @@
 //! A comparison of methods: a table, a CSV of all marks, and figures of medians with their bands.
 
 use comfy_table::{Table, presets};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::ReportError;
 use super::convergence::{Axis, Chart, Curve, svg};
 use super::folder::RunFolder;
-use crate::compare::{Compared, Mark, Settings, grid};
+use crate::compare::{Compared, Mark, Measured, SeedRun, Settings, grid};
+use crate::experiments::Partly;
+use crate::settings::Offered;
 use bilevel_core::catalogue::Family;
 
 /// The band around a median: from this share of the runs to that.
@@ -34,16 +36,15 @@ const QUANTITIES: [Quantity; 2] = [
     },
 ];
 
-/// Writes the CSV and the figures.
+/// Writes the figures.
 ///
 /// # Errors
 /// Where the folder cannot be written.
-pub fn write(
+pub fn write_figures(
     settings: &Settings,
     compared: &[Compared],
     folder: &RunFolder,
 ) -> Result<(), ReportError> {
-    folder.write_file("marks.csv", &csv(settings, compared)?)?;
     let grid = grid(settings.calls);
     let best = best(compared);
     let mut families: Vec<Family> = compared.iter().map(|method| method.family).collect();
@@ -105,11 +106,11 @@ fn curve(method: &Compared, quantity: Quantity, best: f64, grid: &[f64], seconds
 }
 
 /// A row of `marks.csv`.
-#[derive(Serialize)]
-struct Row<'a> {
-    problem: &'a str,
-    family: &'a str,
-    method: &'a str,
+#[derive(Serialize, Deserialize)]
+struct Row {
+    problem: String,
+    family: String,
+    method: String,
     seed: usize,
     calls: f64,
     seconds: f64,
@@ -117,28 +118,94 @@ struct Row<'a> {
     value: f64,
 }
 
-fn csv(settings: &Settings, compared: &[Compared]) -> Result<Vec<u8>, ReportError> {
-    let refuse = |what: String| ReportError::Format { file: "marks.csv", what };
-    let mut rows = csv::Writer::from_writer(Vec::new());
-    let grid = grid(settings.calls);
-    for method in compared {
-        for (seed, run) in method.runs.iter().enumerate() {
-            for (mark, calls) in run.marks.iter().zip(&grid) {
-                let row = Row {
-                    problem: settings.problem.as_str(),
-                    family: method.family.as_str(),
-                    method: &method.name,
-                    seed,
-                    calls: *calls,
-                    seconds: mark.seconds,
-                    squared_hypergradient: mark.measured.slope,
-                    value: mark.measured.value,
-                };
-                rows.serialize(row).map_err(|e| refuse(e.to_string()))?;
-            }
+/// A row of `runs.csv`: a run that has ended.
+#[derive(Serialize, Deserialize)]
+struct Ended {
+    method: String,
+    seed: usize,
+    marks: usize,
+    stopped: Option<String>,
+    settings: String,
+}
+
+const MARKS: &str = "marks.csv";
+const RUNS: &str = "runs.csv";
+
+/// Writes all marks, and then which runs they are of.
+///
+/// # Errors
+/// Where the folder cannot be written.
+pub(crate) fn write_runs(
+    partly: &Partly<Settings>,
+    compared: &[Compared],
+) -> Result<(), ReportError> {
+    let grid = grid(partly.settings.calls);
+    let runs = || {
+        compared.iter().flat_map(|method| {
+            method.runs.iter().enumerate().map(move |(seed, run)| (method, seed, run))
+        })
+    };
+    let marks = runs().flat_map(|(method, seed, run)| {
+        run.marks.iter().zip(&grid).map(move |(mark, calls)| Row {
+            problem: partly.settings.problem.as_str().into(),
+            family: method.family.as_str().into(),
+            method: method.name.clone(),
+            seed,
+            calls: *calls,
+            seconds: mark.seconds,
+            squared_hypergradient: mark.measured.slope,
+            value: mark.measured.value,
+        })
+    });
+    partly.write_rows(MARKS, marks)?;
+    let ended = runs().map(|(method, seed, run)| Ended {
+        method: method.name.clone(),
+        seed,
+        marks: run.marks.len(),
+        stopped: run.fault.clone(),
+        settings: partly.fingerprint.clone(),
+    });
+    partly.write_rows(RUNS, ended)
+}
+
+/// What [`write_runs`] wrote; nothing where it did not.
+///
+/// # Errors
+/// Where it cannot be read, or was made under other settings.
+pub(crate) fn read(partly: &Partly<Settings>) -> Result<Vec<Compared>, ReportError> {
+    let marks: Vec<Row> = partly.rows(MARKS)?;
+    let mut compared: Vec<Compared> = Vec::new();
+    for ended in partly.rows::<Ended>(RUNS)? {
+        partly.check(&ended.settings)?;
+        let of_run =
+            marks.iter().filter(|row| row.method == ended.method && row.seed == ended.seed);
+        let marks = of_run.map(|row| Mark {
+            seconds: row.seconds,
+            measured: Measured { slope: row.squared_hypergradient, value: row.value },
+        });
+        let run = SeedRun { marks: marks.collect(), fault: ended.stopped };
+        let contender = partly.settings.methods.iter().find(|known| known.name() == ended.method);
+        let at = compared.iter().position(|known| known.name == ended.method);
+        let before = at.map_or(0, |at| compared[at].runs.len());
+        let (Some(contender), true) =
+            (contender, before == ended.seed && run.marks.len() == ended.marks)
+        else {
+            let (method, seed) = (ended.method, ended.seed);
+            return Err(ReportError::Damaged {
+                path: partly.folder.path().join(RUNS),
+                what: format!("the run of {method} under seed {seed} is not that of {MARKS}"),
+            });
+        };
+        match at {
+            Some(at) => compared[at].runs.push(run),
+            None => compared.push(Compared {
+                name: ended.method,
+                family: contender.family(),
+                runs: vec![run],
+            }),
         }
     }
-    rows.into_inner().map_err(|e| refuse(e.to_string()))
+    Ok(compared)
 }
 
 /// The table of the terminal: medians over the seeds when the calls are spent.

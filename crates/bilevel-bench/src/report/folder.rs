@@ -72,7 +72,10 @@ impl RunFolder {
         let refuse = |cause| ReportError::Read { path: self.path.clone(), cause };
         for entry in fs::read_dir(&self.path).map_err(refuse)? {
             let entry = entry.map_err(refuse)?;
-            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            // A folder of such a name is none of ours.
+            let is_ours = entry.file_name().to_string_lossy().starts_with(UNFINISHED)
+                && entry.file_type().is_ok_and(|kind| !kind.is_dir());
+            if is_ours {
                 fs::remove_file(entry.path()).map_err(refuse)?;
             }
         }

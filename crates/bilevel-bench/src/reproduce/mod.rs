@@ -249,7 +249,8 @@ pub fn fill(
                 left += if folder.inner(&run.folder).report()?.is_none() { run.cost } else { 0.0 };
             }
             let label = label(&cells, run);
-            eprintln!("run {} of {}: {label}{}", at + 1, runs.len(), pace.describe(left));
+            let pace = pace.describe(left);
+            crate::say(format_args!("run {} of {}: {label}{pace}", at + 1, runs.len()));
         }
         let (begun, fresh) = (Instant::now(), held.read_file("settings.toml")?.is_none());
         let report = experiments::run_in(&run.settings, held, manner)?;

@@ -215,10 +215,22 @@ pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> O
 /// A path that means the same from every directory.
 ///
 /// # Errors
-/// If it is empty.
+/// If it is empty, or not UTF-8.
 pub fn absolute(setting: &'static str, path: &Path) -> Result<PathBuf, BenchError> {
-    std::path::absolute(path)
-        .map_err(|cause| refuse(setting, cause, "a path", "name a file or a folder"))
+    let path = std::path::absolute(path)
+        .map_err(|cause| refuse(setting, cause, "a path", "name a file or a folder"))?;
+    if path.to_str().is_none() {
+        let expected = "a path in UTF-8, as settings.toml holds it";
+        let cure = "rename what is not, or make a link to it that is";
+        return Err(refuse(setting, path.display(), expected, cure));
+    }
+    Ok(path)
+}
+
+/// Paths that settings.toml can hold, as a parser of flags.
+pub(crate) fn text_path() -> impl clap::builder::TypedValueParser<Value = PathBuf> {
+    use clap::builder::{StringValueParser, TypedValueParser};
+    StringValueParser::new().map(PathBuf::from)
 }
 
 /// A setting that cannot be.

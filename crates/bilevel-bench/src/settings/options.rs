@@ -23,7 +23,7 @@ pub struct Common {
     #[arg(long, value_enum)]
     pub backend: BackendName,
     /// The folder with the data [default: the embedded digits]
-    #[arg(long)]
+    #[arg(long, value_parser = super::text_path())]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
 }

@@ -10,7 +10,7 @@ use super::{Corrupted, NoiseError, check};
 ///
 /// # Errors
 /// Where `probability` is not in `[0, 1]`, a label is not less than `classes`, or there are fewer than two
-/// classes.
+/// classes and `probability` is not 0.
 pub fn uniform(
     labels: &[u32],
     classes: usize,

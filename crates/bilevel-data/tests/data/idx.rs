@@ -128,7 +128,7 @@ fn refuses_with_cause_and_cure() {
         (
             huge,
             "dimensions [4294967295, 4294967295, 4294967295] are beyond this machine's memory; \
-             fetch the file again",
+             fetch the file again if it should be smaller, else split it",
         ),
         (
             claim,

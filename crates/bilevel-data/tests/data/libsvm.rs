@@ -218,10 +218,6 @@ fn refuses_with_cause_and_cure() {
             "line 2: index 10, expected at most 9; check the line or declare more features",
         ),
         ("1 2:1\n\u{7f}ELF", "line 2: byte 0x7f, a libsvm file is text; give one, plain or gzip"),
-        (
-            "\u{feff}1 2:1",
-            "line 1: label `\\xef\\xbb\\xbf1`, expected a finite number such as -1; check the line",
-        ),
     ] {
         assert_eq!(refusal(text), expected);
     }

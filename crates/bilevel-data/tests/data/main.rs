@@ -9,4 +9,5 @@ mod loader;
 mod long_tail;
 mod mnist;
 mod noise;
+mod regressions;
 mod split;

@@ -1,6 +1,6 @@
 //! The data of each problem, in the memory of the host.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rand::Rng;
 
@@ -8,7 +8,7 @@ use super::{ProblemName, Settings};
 use crate::error::BenchError;
 use crate::settings::{Count, refuse};
 use bilevel_data::split::{Parts, SplitSizes, split};
-use bilevel_data::{Classified, Purpose, TrainValidation, digits, libsvm, stream};
+use bilevel_data::{Classified, Purpose, TrainValidation, digits, files, libsvm, stream};
 
 /// What the problems learn from.
 pub enum Data {
@@ -29,6 +29,9 @@ const IJCNN1: usize = 22;
 /// Documents of the training file that judge.
 const VALIDATION: usize = 2000;
 
+/// Parameters of softmax regression at most.
+const MOST_PARAMETERS: usize = 1 << 28;
+
 impl Data {
     /// Reads or draws what `settings` ask for.
     ///
@@ -43,7 +46,7 @@ impl Data {
             }
             ProblemName::Ridge => Ok(Self::Drawn(draw(seed))),
             ProblemName::Ijcnn1 => {
-                let rows = libsvm::read(&find(settings, "libsvm", "ijcnn1.gz")?, Some(IJCNN1))?;
+                let rows = libsvm::read(&find(settings, "libsvm", "ijcnn1")?, Some(IJCNN1))?;
                 let rows = rows.classify(&[-1.0, 1.0])?;
                 // Every fifth row judges.
                 Ok(Self::Rows(rows.split(rows.classes().len() / 5, seed)?, None))
@@ -53,10 +56,18 @@ impl Data {
                     libsvm::read(&find(settings, "20newsgroups", name)?, features)
                         .map_err(BenchError::from)
                 };
-                let train = read("train.counts.libsvm.gz", None)?;
-                let test = read("test.counts.libsvm.gz", Some(train.features()))?;
+                let train = read("train.counts.libsvm", None)?;
+                let test = read("test.counts.libsvm", Some(train.features()))?;
                 let labels = train.distinct_labels();
                 let words = train.frequent_columns(settings.words.map_or(usize::MAX, Count::get));
+                // Each is bounded by what the file holds, their product is not.
+                if words.len().saturating_mul(labels.len()) > MOST_PARAMETERS {
+                    let (words, labels) = (words.len(), labels.len());
+                    let found = format!("{words}, for {labels} classes");
+                    let expected = format!("{} for so many", MOST_PARAMETERS / labels);
+                    let cure = "give --words, or check the labels of the file";
+                    return Err(refuse("--words", found, &expected, cure));
+                }
                 let classify = |set: bilevel_data::Sparse| {
                     set.with_columns(&words).unit_rows().classify(&labels)
                 };
@@ -70,13 +81,11 @@ impl Data {
 /// A file in the data's folder, or in one that has it.
 fn find(settings: &Settings, folder: &str, name: &str) -> Result<PathBuf, BenchError> {
     let Some(dir) = &settings.common.data_dir else {
-        let expected = format!("a folder with {name}, or with {folder}/ that holds it");
+        let expected = format!("a folder with {name}.gz, or with {folder}/ that holds it");
         let cure = "name it, or learn on the digits, which need no data";
         return Err(refuse("--data-dir", "not given", &expected, cure));
     };
-    let places = [dir.join(name), dir.join(folder).join(name)];
-    let found = places.iter().find(|path: &&PathBuf| Path::is_file(path));
-    Ok(found.unwrap_or(&places[0]).clone())
+    Ok(files::require(dir, &[folder], name)?)
 }
 
 /// Rows of a linear model with noise of its own size.

@@ -14,6 +14,7 @@ use super::rounds::Rounds;
 use super::search::{Search, Training, grid, random};
 use super::whole::Whole;
 use super::{Method, ProblemName, Settings};
+use crate::backend::Array;
 use crate::error::BenchError;
 use crate::experiments::{Experiment, Run, Trial};
 use crate::report::convergence::{Axis, Chart, Curve, svg};
@@ -49,6 +50,18 @@ impl Experiment for Prepared {
                 test.feed(to);
             }
         }
+    }
+
+    fn arrays(&self) -> Vec<Array> {
+        // The digits and what is drawn are small.
+        let Data::Rows(parts, test) = &self.data else { return Vec::new() };
+        let (features, classes) = (parts.train.rows().features(), parts.train.labels().len());
+        let sets = [Some(&parts.train), Some(&parts.validation), test.as_ref()];
+        let rows = sets.into_iter().flatten().map(|set| set.rows().rows()).max().unwrap_or(0);
+        vec![
+            Array::new("the rows of a batch", [self.settings.batch.get().min(rows), features]),
+            Array::new("the weights of the classes", [features, classes]),
+        ]
     }
 
     fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {

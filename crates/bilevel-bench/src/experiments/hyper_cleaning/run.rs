@@ -11,14 +11,16 @@ use burn::optim::AdamConfig;
 use burn::tensor::Device;
 
 use super::{HyperCleaning, Labelled, Method, SampleWeights, Settings};
+use crate::backend::Array;
 use crate::error::BenchError;
+use crate::experiments::images::{Read, read};
 use crate::experiments::{Checked, Experiment, Run, Trial};
 use crate::report::{MethodReport, StepRecord};
 use crate::settings::{Catalogued, Offered, refuse};
 use bilevel_data::Digest;
 use bilevel_data::noise::{Corrupted, Detection, corrupt_labels};
 use bilevel_data::split::{Parts, SplitSizes, split};
-use bilevel_data::{Dataset, Purpose, digits, mnist, stream};
+use bilevel_data::{Dataset, Purpose, stream};
 
 /// Test samples that are judged at once.
 const TEST_PART: usize = 2000;
@@ -41,9 +43,10 @@ impl Experiment for Prepared {
     type Settings = Settings;
 
     fn read(settings: Settings) -> Result<Self, BenchError> {
-        let set = match &settings.common.data_dir {
-            None => digits::load()?,
-            Some(dir) => mnist::read_dir(dir)?.pooled()?,
+        let Read { set, test, .. } = read(settings.common.data_dir.as_deref())?;
+        let set = match test {
+            None => set,
+            Some(test) => set.join(test)?,
         };
         let sizes = SplitSizes {
             train: settings.split.train.get(),
@@ -63,9 +66,23 @@ impl Experiment for Prepared {
     }
 
     fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
-        let bench = Bench::new(self, device);
+        let bench = Bench::new(self, device)?;
         let methods = self.settings.method.iter();
         methods.map(|method| run.method(&method.name(), |trial| bench.run(method, trial))).collect()
+    }
+
+    fn arrays(&self) -> Vec<Array> {
+        let Parts { train, validation, .. } = &self.parts;
+        let hidden = |set| self.settings.network.hidden(set);
+        vec![
+            Array::new("the training samples", [train.len(), train.features()]),
+            Array::new("the hidden layers of the training samples", [train.len(), hidden(train)]),
+            Array::new("the validation samples", [validation.len(), validation.features()]),
+            Array::new(
+                "the hidden layers of the validation samples",
+                [validation.len(), hidden(validation)],
+            ),
+        ]
     }
 
     fn check(&self) -> Result<Option<Checked>, BenchError> {
@@ -83,8 +100,16 @@ struct Bench<'a> {
     wrong: &'a [bool],
     device: Device,
     data: FullBatch<Labelled>,
-    test: Labelled,
+    /// In parts: the hidden layer of a whole test set would be the peak of memory, and a large one is larger than the
+    /// largest array of some devices.
+    test: Vec<Labelled>,
     classifier: ClassifierConfig,
+}
+
+/// A set on a device, [`TEST_PART`] samples an array.
+fn in_parts(set: &Dataset, device: &Device) -> Result<Vec<Labelled>, BenchError> {
+    let all: Vec<usize> = (0..set.len()).collect();
+    all.chunks(TEST_PART).map(|part| Ok(Labelled::new(&set.select(part)?, device))).collect()
 }
 
 /// Weights that were learned, and how to train with them.
@@ -95,19 +120,19 @@ struct Learned {
 }
 
 impl<'a> Bench<'a> {
-    fn new(prepared: &'a Prepared, device: Device) -> Self {
+    fn new(prepared: &'a Prepared, device: Device) -> Result<Self, BenchError> {
         let Prepared { settings, parts: Parts { train, validation, test }, corrupted } = prepared;
         let labelled = |set: &Dataset| Labelled::new(set, &device);
         let data = FullBatch { upper: labelled(validation), lower: labelled(train) };
-        Self {
+        Ok(Self {
             settings,
             of_methods: settings.of_methods(),
             wrong: &corrupted.wrong,
             data,
-            test: labelled(test),
+            test: in_parts(test, &device)?,
             classifier: settings.network.config(train),
             device,
-        }
+        })
     }
 
     /// One method, from the same start as all others.
@@ -203,10 +228,12 @@ impl<'a> Bench<'a> {
         let end = trial.timed(|| learned.descent.run(&stage, &learned.start))?;
         let upper_loss = stage.value(Level::Upper, &end.state.y).read();
         let detection = self.detection(oracle, &learned.x);
+        trial.count(oracle.cost());
         let report = &mut trial.report;
         let record = StepRecord {
             step: report.series.len() as u64,
             seconds: report.seconds,
+            calls: report.total_calls(),
             upper_loss: Some(upper_loss),
             lower_loss: Some(end.end_loss),
             ..self.judge(oracle, &end.state.y, detection)
@@ -224,7 +251,6 @@ impl<'a> Bench<'a> {
             let (start, end) = (end.start_loss, end.end_loss);
             report.status += &format!("; {}", Status::NoDescent { start, end });
         }
-        trial.count(oracle.cost());
         Ok(())
     }
 
@@ -242,18 +268,15 @@ impl<'a> Bench<'a> {
         }
     }
 
-    // In parts: the hidden layer of a whole test set would be the peak of memory.
     fn test_accuracy(&self, oracle: &CleaningOracle, y: &Vector) -> f64 {
         let network = oracle.lower_module(y);
-        let n = self.test.labels.dims()[0];
-        let mut right = 0.0;
-        for start in (0..n).step_by(TEST_PART) {
-            let part = start..n.min(start + TEST_PART);
-            let logits = network.forward(self.test.inputs.clone().slice([part.clone()]));
-            let labels = self.test.labels.clone().slice([part.clone()]);
-            right += accuracy(logits, labels) * part.len() as f64;
+        let (mut right, mut all) = (0.0, 0);
+        for Labelled { inputs, labels } in &self.test {
+            let n = labels.dims()[0];
+            right += accuracy(network.forward(inputs.clone()), labels.clone()) * n as f64;
+            all += n;
         }
-        right / n as f64
+        right / all as f64
     }
 
     /// How well the weights find the wrong labels; none where a weight is not a number.

@@ -12,6 +12,9 @@ use crate::settings::{
 };
 use bilevel_data::Dataset;
 
+/// Units of the hidden layer.
+const HIDDEN: usize = 300;
+
 /// A classifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -30,7 +33,15 @@ impl NetworkName {
             Self::Softmax => {
                 ClassifierConfig::Softmax(SoftmaxRegressionConfig::new(features, classes))
             }
-            Self::Mlp => ClassifierConfig::Mlp(MlpConfig::new(vec![features, 300, classes])),
+            Self::Mlp => ClassifierConfig::Mlp(MlpConfig::new(vec![features, HIDDEN, classes])),
+        }
+    }
+
+    /// The widest layer behind the inputs.
+    pub fn hidden(self, set: &Dataset) -> usize {
+        match self {
+            Self::Softmax => set.classes(),
+            Self::Mlp => HIDDEN.max(set.classes()),
         }
     }
 }

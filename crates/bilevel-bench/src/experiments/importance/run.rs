@@ -9,9 +9,10 @@ use burn::tensor::Device;
 use rand::seq::SliceRandom;
 
 use super::{Importance, Method, Settings, TrainingBatch};
+use crate::backend::Array;
 use crate::error::BenchError;
 use crate::experiments::hyper_cleaning::SampleWeights;
-use crate::experiments::images::{batches, divide, on_device, read, share_right, train};
+use crate::experiments::images::{Read, batches, divide, judging, read, share_right, train};
 use crate::experiments::{Experiment, Run, Trial};
 use crate::report::{MethodReport, StepRecord};
 use crate::settings::Offered;
@@ -41,9 +42,10 @@ impl Experiment for Prepared {
     type Settings = Settings;
 
     fn read(settings: Settings) -> Result<Self, BenchError> {
-        let sets = read(settings.common.data_dir.as_deref())?;
+        let Read { set, test, .. } = read(settings.common.data_dir.as_deref())?;
+        settings.network.check(&set)?;
         let (split, seed) = (&settings.split, settings.common.seed);
-        let mut parts = divide(sets, split.train.get(), split.validation.get(), seed)?;
+        let mut parts = divide((set, test), split.train.get(), split.validation.get(), seed)?;
         let rng = &mut stream(seed, Purpose::Noise);
         let (labels, classes) = (parts.train.labels(), parts.train.classes());
         let corrupted = corrupt_labels(labels, classes, settings.noise.get(), rng)?;
@@ -55,11 +57,24 @@ impl Experiment for Prepared {
         self.parts.feed(to);
     }
 
+    fn arrays(&self) -> Vec<Array> {
+        let Parts { train, validation, .. } = &self.parts;
+        // The baselines train on both.
+        let batch = self.settings.batch.get().min(train.len() + validation.len());
+        vec![
+            Array::new("the samples of a batch", [batch, train.features()]),
+            Array::new(
+                "the hidden layers of a batch",
+                [batch, self.settings.network.hidden(train)],
+            ),
+        ]
+    }
+
     fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
         let bench = Bench {
             prepared: self,
             settings: &self.settings,
-            test: on_device(&self.parts.test, &device),
+            test: judging(&self.parts.test, &device)?,
             device,
         };
         let methods = self.settings.method.iter();
@@ -73,7 +88,7 @@ impl Experiment for Prepared {
 struct Bench<'a> {
     prepared: &'a Prepared,
     settings: &'a Settings,
-    test: ImageBatch,
+    test: Vec<ImageBatch>,
     device: Device,
 }
 

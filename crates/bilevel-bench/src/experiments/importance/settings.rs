@@ -7,8 +7,9 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use super::Method;
+use crate::error::BenchError;
 use crate::settings::{
-    Common, Count, LowerLevel, Methods, NonNegative, Positive, Share, Split, UpperLevel,
+    Common, Count, LowerLevel, Methods, NonNegative, Positive, Share, Split, UpperLevel, refuse,
 };
 use bilevel_data::Dataset;
 
@@ -42,6 +43,35 @@ impl NetworkName {
             Self::Small => ImageClassifierConfig::Cnn(
                 cnn.with_channels(vec![8, 16]).with_kernel(3).with_hidden(64),
             ),
+        }
+    }
+
+    /// Whether the network takes images like those of `set`.
+    ///
+    /// # Errors
+    /// If they are too small for its poolings.
+    pub fn check(self, set: &Dataset) -> Result<(), BenchError> {
+        let ImageClassifierConfig::Cnn(config) = self.config(set) else { return Ok(()) };
+        let ([_, height, width], least) = (set.shape(), config.least_side());
+        if height.min(width) >= least {
+            return Ok(());
+        }
+        let name = self.to_possible_value().map_or(String::new(), |name| name.get_name().into());
+        let found = format!("{name}, on images of {height}x{width}");
+        let expected = format!("images of at least {least}x{least}, which its poolings halve");
+        let cure = "take --network softmax or mlp, or larger images";
+        Err(refuse("--network", found, &expected, cure))
+    }
+
+    /// The numbers of the widest layer of a sample of `set`.
+    pub fn hidden(self, set: &Dataset) -> usize {
+        let [_, height, width] = set.shape();
+        match self.config(set) {
+            ImageClassifierConfig::Cnn(config) => {
+                let first = config.channels.first().copied().unwrap_or(1);
+                height * width * first
+            }
+            _ => 128.max(set.classes()),
         }
     }
 }

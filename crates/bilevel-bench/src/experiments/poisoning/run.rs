@@ -9,15 +9,16 @@ use burn::tensor::{Device, Int, Tensor};
 use super::clean_label::CleanLabel;
 use super::untargeted::Untargeted;
 use super::{Attack, Settings};
+use crate::backend::Array;
 use crate::error::BenchError;
-use crate::experiments::images::{divide, read, train};
+use crate::experiments::images::{Read, divide, read, train};
 use crate::experiments::{Experiment, Run};
 use crate::report::MethodReport;
 use crate::settings::refuse;
 use bilevel_data::Dataset;
 use bilevel_data::Digest;
 use bilevel_data::loader::ImageBatch;
-use bilevel_data::noise::NoiseError;
+use bilevel_data::mnist::listed;
 use bilevel_data::split::Parts;
 
 /// The most samples that a representation is learned from.
@@ -41,14 +42,25 @@ impl Experiment for Prepared {
     type Settings = Settings;
 
     fn read(settings: Settings) -> Result<Self, BenchError> {
-        let (set, test) = read(settings.common.data_dir.as_deref())?;
+        let Read { set, test, labels } = read(settings.common.data_dir.as_deref())?;
         if set.classes() < 2 {
-            return Err(NoiseError::Classes(set.classes()).into());
+            let found = "a folder of images of one class";
+            return Err(refuse("--data-dir", found, "two classes at least", "take other data"));
         }
         let (train, validation) = (settings.split.train.get(), settings.split.validation.get());
         let (poisons, seed) = (settings.poisons(), settings.common.seed);
         let (parts, bases, others) = match settings.attack {
             Attack::Untargeted => {
+                let beside = train.saturating_add(validation);
+                let left = set.len() - usize::from(test.is_none());
+                let most = left.saturating_sub(beside);
+                if beside <= left && poisons > most {
+                    let found = format!(
+                        "{poisons}, beside {train} samples for training and {validation} for validation"
+                    );
+                    let expected = format!("{most} at most, of the samples that are left");
+                    return Err(refuse("--poisons", found, &expected, "ask for fewer of these"));
+                }
                 let all = train.saturating_add(poisons);
                 let mut parts = divide((set, test), all, validation, seed)?;
                 let last: Vec<usize> = (train..all).collect();
@@ -57,7 +69,8 @@ impl Experiment for Prepared {
                 (parts, Some(bases), None)
             }
             Attack::CleanLabel => {
-                let classes = settings.two_classes();
+                let classes = named(&labels, settings.two_classes())?;
+                settings.network.check(&set)?;
                 let others = of_other_classes(&set, classes)?;
                 let two = |set: Dataset| of_classes(&set, classes);
                 let sets = (two(set)?, test.map(two).transpose()?);
@@ -73,12 +86,43 @@ impl Experiment for Prepared {
         self.others.feed(to);
     }
 
+    fn arrays(&self) -> Vec<Array> {
+        let Parts { train, validation, .. } = &self.parts;
+        let features = train.features();
+        let poisons = self.bases.as_ref().map_or(1, Dataset::len);
+        let mut arrays = vec![
+            Array::new("the training samples and poisons", [train.len() + poisons, features]),
+            Array::new("the validation samples", [validation.len(), features]),
+        ];
+        if self.settings.attack == Attack::CleanLabel {
+            let hidden = self.settings.network.hidden(train);
+            for (what, set) in [
+                ("the hidden layers of the training samples", train),
+                ("the hidden layers of the validation samples", validation),
+            ] {
+                arrays.push(Array::new(what, [set.len(), hidden]));
+            }
+        }
+        arrays
+    }
+
     fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
         match self.settings.attack {
             Attack::Untargeted => Untargeted::new(self, device)?.run(run),
             Attack::CleanLabel => CleanLabel::new(self, device)?.run(run),
         }
     }
+}
+
+/// The classes that these labels of the data stand for.
+fn named(labels: &[u32], two: [u32; 2]) -> Result<[u32; 2], BenchError> {
+    let class = |label: u32| {
+        labels.binary_search(&label).map(|class| class as u32).map_err(|_| {
+            let expected = format!("labels of the data, {}", listed(labels));
+            refuse("--classes", label, &expected, "choose two that have samples")
+        })
+    };
+    Ok([class(two[0])?, class(two[1])?])
 }
 
 /// The samples of two classes, which become 0 and 1.

@@ -11,7 +11,7 @@ use super::method::{Allowed, Modules, solver};
 use super::run::{Prepared, retrained};
 use super::{Goal, Method, PoisonBatch, Poisoning, Poisons, Representation, Settings};
 use crate::error::BenchError;
-use crate::experiments::images::{integers, on_device, share_right};
+use crate::experiments::images::{integers, judging, on_device, share_right};
 use crate::experiments::{Run, Trial};
 use crate::report::pictures::{Row, pictures};
 use crate::report::{MethodReport, StepRecord};
@@ -31,7 +31,7 @@ pub(super) struct Untargeted<'a> {
     pixels: ImageClassifierConfig,
     train: ImageBatch,
     validation: ImageBatch,
-    test: ImageBatch,
+    test: Vec<ImageBatch>,
     device: Device,
 }
 
@@ -50,7 +50,7 @@ impl<'a> Untargeted<'a> {
             pixels: ImageClassifierConfig::Flat(ClassifierConfig::Softmax(config)),
             train: on_device(&parts.train, &device),
             validation: on_device(&parts.validation, &device),
-            test: on_device(&parts.test, &device),
+            test: judging(&parts.test, &device)?,
             device,
         })
     }
@@ -78,10 +78,11 @@ impl<'a> Untargeted<'a> {
             return Ok(());
         }
         let last = report.series.len() as u64;
-        let seconds = report.seconds;
+        let (seconds, calls) = (report.seconds, report.total_calls());
         report.series.push(StepRecord {
             step: last,
             seconds,
+            calls,
             test_accuracy: Some(accuracy),
             ..StepRecord::default()
         });

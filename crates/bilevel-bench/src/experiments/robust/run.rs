@@ -16,6 +16,7 @@ use super::judge::{Judge, separation};
 use super::plain::Plain;
 use super::settings::{Settings, Step, Subject};
 use super::{Corrector, MlcMethod, MwnMethod, Robust, Transition};
+use crate::backend::Array;
 use crate::error::BenchError;
 use crate::experiments::{Experiment, Run, Trial};
 use crate::report::{MethodReport, StepRecord, heat_map, weights};
@@ -50,6 +51,10 @@ impl Experiment for Mwn {
         self.0.sets.feed(to);
     }
 
+    fn arrays(&self) -> Vec<Array> {
+        self.0.arrays()
+    }
+
     fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
         self.0.on(device, run)
     }
@@ -70,6 +75,10 @@ impl Experiment for Mlc {
         self.0.sets.feed(to);
     }
 
+    fn arrays(&self) -> Vec<Array> {
+        self.0.arrays()
+    }
+
     fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
         self.0.on(device, run)
     }
@@ -83,6 +92,17 @@ struct Prepared<M: Offered> {
 }
 
 impl<M: Offered + Copy + Into<Step>> Prepared<M> {
+    fn arrays(&self) -> Vec<Array> {
+        let Sets { train, clean, .. } = &self.sets;
+        let batch = self.settings.batch.get().min(train.len().max(clean.len()));
+        let [_, height, width] = train.shape();
+        let hidden = height * width * self.settings.network.channels();
+        vec![
+            Array::new("the images of a batch", [batch, train.features()]),
+            Array::new("the hidden layers of a batch", [batch, hidden]),
+        ]
+    }
+
     fn on(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
         let bench = Bench::new(self, device);
         let costs = match bench.costs() {

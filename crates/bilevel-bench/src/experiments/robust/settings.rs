@@ -106,6 +106,20 @@ impl NetworkName {
     }
 }
 
+impl NetworkName {
+    /// The channels of its first block, at the size of the images: no later layer is larger.
+    pub fn channels(self) -> usize {
+        match self {
+            Self::ResNet8 | Self::ResNet20 | Self::ResNet32 => 16,
+            Self::ResNet18 | Self::ResNet34 => 64,
+            // Bottlenecks widen to four times as many.
+            Self::ResNet50 | Self::ResNet101 | Self::ResNet152 => 256,
+            Self::Wrn10x2 => 32,
+            Self::Wrn28x10 => 160,
+        }
+    }
+}
+
 /// How labels are made wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -143,7 +157,7 @@ pub struct Settings<M: Offered> {
     #[arg(long)]
     pub noise: Share,
     /// Labels that people gave to the whole training set, an IDX file; for the noise human
-    #[arg(long)]
+    #[arg(long, value_parser = crate::settings::text_path())]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub human_labels: Option<PathBuf>,
     /// Clean images of each class

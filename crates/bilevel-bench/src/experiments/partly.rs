@@ -1,0 +1,147 @@
+//! Folders of what is not a run of an experiment, and yet made in parts: settings and origin first, what is done after
+//! each part, and last the table, whose file says that all is there.
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use toml::Table;
+
+use super::origin::{ORIGIN, Origin};
+use crate::report::ReportError;
+use crate::report::folder::{HeldFolder, RunFolder, settings_table};
+
+/// The last file that is written.
+const TABLE: &str = "table.txt";
+
+/// A folder that is this process's alone, and what its `settings.toml` says.
+pub(crate) struct Partly<S> {
+    pub folder: HeldFolder,
+    pub settings: S,
+    /// The fingerprint of `settings.toml`, which what is done bears: it is not gone on with under other settings.
+    pub fingerprint: String,
+}
+
+/// What there is to do in a folder.
+pub(crate) enum Left<S> {
+    /// Nothing: the table.
+    Nothing(String),
+    /// The rest.
+    Rest(Partly<S>),
+}
+
+impl<S: Serialize + DeserializeOwned> Partly<S> {
+    /// Makes a folder `name` under `root`, for what is made of data with this fingerprint.
+    ///
+    /// # Errors
+    /// Where it cannot be made or written.
+    pub fn create(settings: S, data: String, root: &Path, name: &str) -> Result<Self, ReportError> {
+        let mut table = settings_table(&settings)?;
+        table.insert(ORIGIN.into(), settings_table(&Origin::here(data))?.into());
+        let folder = RunFolder::create(root, name)?.hold()?;
+        folder.write_settings(&table)?;
+        Self::of(folder, settings)
+    }
+
+    /// Takes a folder that was made by [`Self::create`]. `data` is asked for the fingerprint of the data here.
+    ///
+    /// # Errors
+    /// Where it cannot be read, another process is at it, or it was made of other data or by another version.
+    pub fn resume<E: From<ReportError>>(
+        folder: &RunFolder,
+        data: impl Fn(&S) -> Result<String, E>,
+    ) -> Result<Left<S>, E> {
+        if let Some(table) = read_table(folder)? {
+            return Ok(Left::Nothing(table));
+        }
+        let folder = folder.hold()?;
+        // Whoever had the folder until now may have completed it.
+        if let Some(table) = read_table(&folder)? {
+            return Ok(Left::Nothing(table));
+        }
+        let (settings, began) = read_settings(&folder)?;
+        began.check(&Origin::here(data(&settings)?), &folder)?;
+        Ok(Left::Rest(Self::of(folder, settings)?))
+    }
+
+    fn of(folder: HeldFolder, settings: S) -> Result<Self, ReportError> {
+        let text = folder.read_file("settings.toml")?.unwrap_or_default();
+        let fingerprint = blake3::hash(&text).to_hex()[..16].to_owned();
+        Ok(Self { folder, settings, fingerprint })
+    }
+
+    /// Whether what is done was done under these settings.
+    ///
+    /// # Errors
+    /// If not.
+    pub fn check(&self, fingerprint: &str) -> Result<(), ReportError> {
+        if fingerprint == self.fingerprint {
+            return Ok(());
+        }
+        Err(ReportError::Other {
+            path: self.folder.path().into(),
+            what: "settings",
+            began: fingerprint.into(),
+            here: self.fingerprint.clone(),
+        })
+    }
+
+    /// The rows of a CSV of the folder; none where it is not there.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn rows<R: DeserializeOwned>(&self, file: &str) -> Result<Vec<R>, ReportError> {
+        let Some(bytes) = self.folder.read_file(file)? else { return Ok(Vec::new()) };
+        let rows = csv::Reader::from_reader(&bytes[..]).into_deserialize();
+        rows.collect::<Result<_, _>>().map_err(|cause: csv::Error| ReportError::Damaged {
+            path: self.folder.path().join(file),
+            what: cause.to_string(),
+        })
+    }
+
+    /// Writes a CSV.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn write_rows<R: Serialize>(
+        &self,
+        file: &'static str,
+        rows: impl IntoIterator<Item = R>,
+    ) -> Result<(), ReportError> {
+        let refuse = |what: String| ReportError::Format { file, what };
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        for row in rows {
+            writer.serialize(row).map_err(|e| refuse(e.to_string()))?;
+        }
+        let bytes = writer.into_inner().map_err(|e| refuse(e.to_string()))?;
+        self.folder.write_file(file, &bytes)
+    }
+
+    /// Writes the table: all is done.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn end(&self, table: String) -> Result<String, ReportError> {
+        self.folder.write_file(TABLE, table.as_bytes())?;
+        Ok(table)
+    }
+}
+
+fn read_table(folder: &RunFolder) -> Result<Option<String>, ReportError> {
+    let table = folder.read_file(TABLE)?;
+    Ok(table.map(|table| String::from_utf8_lossy(&table).into_owned()))
+}
+
+/// The settings of the folder, and what it was made by.
+fn read_settings<S: DeserializeOwned>(folder: &RunFolder) -> Result<(S, Origin), ReportError> {
+    let damaged = |what: String| {
+        let path = folder.path().join("settings.toml");
+        ReportError::Damaged { path, what }
+    };
+    let mut table: Table = folder.settings()?;
+    let origin = table.remove(ORIGIN).ok_or_else(|| damaged(format!("no `{ORIGIN}`")))?;
+    let origin = origin.try_into().map_err(|e: toml::de::Error| damaged(e.message().into()))?;
+    let settings =
+        table.try_into().map_err(|e: toml::de::Error| damaged(e.message().to_owned()))?;
+    Ok((settings, origin))
+}
