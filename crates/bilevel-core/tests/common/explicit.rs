@@ -69,7 +69,7 @@ impl BilevelProblem for Adapted {
 
 const Y: [f64; FEATURES] = [0.5, -0.8, 0.3, 1.1, -0.2];
 
-type SmallOracle = AutodiffOracle<Small, FullBatch<Tensor<1>>>;
+type SmallOracle = Counted<AutodiffOracle<Small, FullBatch<Tensor<1>>>>;
 
 fn targets() -> FullBatch<Tensor<1>> {
     let targets = |seed| vector(&numbers(seed, FEATURES), &device());
@@ -79,7 +79,7 @@ fn targets() -> FullBatch<Tensor<1>> {
 /// A small problem at x = `X`, y = `Y`.
 fn small(problem: Small) -> SmallOracle {
     let (x, y) = (upper_module(&device()), Values::new(&Y, &device()));
-    AutodiffOracle::new(problem, &x, &y, targets()).unwrap()
+    Counted::new(AutodiffOracle::new(problem, &x, &y, targets()).unwrap())
 }
 
 fn bent() -> SmallOracle {
@@ -87,10 +87,10 @@ fn bent() -> SmallOracle {
 }
 
 /// [`Adapted`] with rates `X` and the start `Y`; y itself begins elsewhere.
-fn adapted() -> AutodiffOracle<Adapted, FullBatch<Tensor<1>>> {
+fn adapted() -> Counted<AutodiffOracle<Adapted, FullBatch<Tensor<1>>>> {
     let (rates, initial) = (upper_module(&device()), Values::new(&Y, &device()));
     let y = Values::new(&[9.0; FEATURES], &device());
-    AutodiffOracle::new(Adapted, &Learned { rates, initial }, &y, targets()).unwrap()
+    Counted::new(AutodiffOracle::new(Adapted, &Learned { rates, initial }, &y, targets()).unwrap())
 }
 
 fn ridge() -> PenaltiesOracle {
@@ -155,7 +155,7 @@ const DYNAMICS: [(&str, Make); 3] = [
 ];
 
 fn run<P: BilevelProblem, D: Data<P::Batch>>(
-    oracle: &AutodiffOracle<P, D>,
+    oracle: &Counted<AutodiffOracle<P, D>>,
     method: &mut dyn HypergradientMethod,
 ) -> Hypergradient {
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
@@ -163,7 +163,7 @@ fn run<P: BilevelProblem, D: Data<P::Batch>>(
 }
 
 fn gradient<P: BilevelProblem, D: Data<P::Batch>>(
-    oracle: &AutodiffOracle<P, D>,
+    oracle: &Counted<AutodiffOracle<P, D>>,
     mut method: impl HypergradientMethod,
 ) -> Vec<f64> {
     run(oracle, &mut method).gradient.to_vec()
@@ -180,7 +180,7 @@ fn bits(found: &Hypergradient) -> Vec<f64> {
 
 /// `F(x, y_T)` from `x` and `y`.
 fn unrolled<P: BilevelProblem, D: Data<P::Batch>>(
-    oracle: &AutodiffOracle<P, D>,
+    oracle: &Counted<AutodiffOracle<P, D>>,
     descent: &Descent,
     x: &[f64],
     y: &[f64],
@@ -249,7 +249,6 @@ fn every_plan_gives_the_same_bits() {
 #[test]
 fn a_plan_keeps_and_makes_again_what_it_promises() {
     let oracle = bent();
-    let oracle = Counted::new(oracle);
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let stage = Stage::new(&oracle, &x, Samples::default());
     for steps in LENGTHS {
@@ -472,7 +471,6 @@ fn reptile_goes_to_the_end_of_the_lower_steps() {
 #[test]
 fn a_start_in_x_that_does_not_fit_is_refused_before_anything_runs() {
     let oracle = adapted();
-    let oracle = Counted::new(oracle);
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let stage = Stage::new(&oracle, &x, Samples::default());
     let before = oracle.cost();
@@ -511,7 +509,6 @@ fn ia_gm_is_the_derivative_in_x_and_in_the_start() {
 #[test]
 fn iaptt_is_ia_gm_through_the_steps_to_the_top_of_the_upper_loss() {
     let oracle = small(Small::Hill);
-    let oracle = Counted::new(oracle);
     let x = oracle.upper_start();
     let stage = Stage::new(&oracle, &x, Samples::default());
     // y_k / x = 1 - 0.7^k (1 - y_0 / x): the nearest to 1/2 is the top.
@@ -585,7 +582,6 @@ fn methods(s: f64, steps: usize) -> Vec<(&'static str, Box<dyn HypergradientMeth
 #[test]
 fn explicit_methods_cost_what_the_documentation_says() {
     let oracle = bent();
-    let oracle = Counted::new(oracle);
     for (name, mut method, expected) in methods(0.05, 9) {
         let before = oracle.cost();
         let found = run(&oracle, method.as_mut());
@@ -695,7 +691,6 @@ fn a_learned_start_goes_down_its_gradient() {
 #[test]
 fn a_start_that_cannot_be_learned_is_refused_before_anything_runs() {
     let oracle = bent();
-    let oracle = Counted::new(oracle);
     let before = oracle.cost();
     let error = solver(&oracle, Rad::new(gd(0.05, 3)), 0.7).step(0).unwrap_err();
     let method = "rad(3 steps of gd(step size 0.05))".to_owned();
