@@ -283,7 +283,7 @@ fn a_hypergradient_after_a_climb_ended_with_code_0() {
             .assert()
             .code(5)
             .stdout(contains("status"))
-            .stderr(contains("cannot be used").and(contains("--step-size")));
+            .stderr(contains("cannot be used").and(contains("reduce the lower step size")));
     }
 }
 
