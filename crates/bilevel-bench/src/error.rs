@@ -55,10 +55,8 @@ pub enum BenchError {
         /// The summary.
         summary: PathBuf,
     },
-    /// A hypergradient that was computed and cannot be used.
-    #[error(
-        "the hypergradient cannot be used: {status}; reduce --step-size, or for an indefinite Hessian raise --damping"
-    )]
+    /// A hypergradient that was computed and cannot be used; its status ends with the cure.
+    #[error("the hypergradient cannot be used: {status}")]
     Unusable {
         /// What is wrong with it.
         status: String,

@@ -283,7 +283,7 @@ fn a_hypergradient_after_a_climb_ended_with_code_0() {
             .assert()
             .code(5)
             .stdout(contains("status"))
-            .stderr(contains("cannot be used").and(contains("--step-size")));
+            .stderr(contains("cannot be used").and(contains("reduce the lower step size")));
     }
 }
 
@@ -341,7 +341,7 @@ fn hpo_and_compare_looked_for_files_under_other_names() {
         assert!(is_empty(out.path()));
     }
     let row = |at: usize| {
-        format!("{} {}:1 22:{}\n", if at % 3 == 0 { 1 } else { -1 }, at % 20 + 1, at % 7)
+        format!("{} {}:1 22:{}\n", if at.is_multiple_of(3) { 1 } else { -1 }, at % 20 + 1, at % 7)
     };
     let text: String = (0..60).map(row).collect();
     // With a byte-order mark.

@@ -230,7 +230,7 @@ pub fn fill(
     let table = reproduction.reproduce;
     let cells = table.cells(reproduction)?;
     let runs = plan(&cells, reproduction.seeds);
-    let mut pace = Pace::default();
+    let (mut pace, mut ran) = (Pace::default(), false);
     for (at, run) in runs.iter().enumerate() {
         let inner = folder.inner(&run.folder);
         inner.make()?;
@@ -243,6 +243,7 @@ pub fn fill(
         }
         // Another process may be at it.
         let Some(held) = inner.try_hold()? else { continue };
+        ran = true;
         if manner.progress {
             let mut left = 0.0;
             for run in &runs[at..] {
@@ -263,7 +264,26 @@ pub fn fill(
         }
         write(table, &cells, &runs, folder)?;
     }
-    Ok(write(table, &cells, &runs, folder)?)
+    match write(table, &cells, &runs, folder) {
+        // Nothing is new: of a table on a disk that is only read there is nothing to write.
+        Err(error) if !ran => {
+            tracing::warn!("the table is read and not written anew: {error}");
+            Ok(gather(table, &cells, &runs, &read(&runs, folder)?))
+        }
+        written => Ok(written?),
+    }
+}
+
+/// What is done of each run.
+fn read(
+    runs: &[Planned],
+    folder: &RunFolder,
+) -> Result<Vec<Option<Vec<MethodReport>>>, ReportError> {
+    let done = runs.iter().map(|run| {
+        let report = folder.inner(&run.folder).report_with_series()?;
+        Ok(report.map(|report| report.methods))
+    });
+    done.collect()
 }
 
 /// Writes the table as far as its runs are done, whoever has made them.
@@ -275,11 +295,7 @@ fn write(
 ) -> Result<Reproduced, ReportError> {
     // One process at a time, so that the last table that is written has all that is done.
     let folder = folder.wait_to_hold()?;
-    let done = runs.iter().map(|run| {
-        let report = folder.inner(&run.folder).report_with_series()?;
-        Ok(report.map(|report| report.methods))
-    });
-    let done = done.collect::<Result<Vec<_>, ReportError>>()?;
+    let done = read(runs, &folder)?;
     let reproduced = gather(table, cells, runs, &done);
     render::write(&reproduced, &folder)?;
     if let Some(svg) = curves::svg(cells, runs, &done)? {
