@@ -1,6 +1,6 @@
 //! Modules of Burn's own layers, as a project that knows nothing of this crate writes them, against differences in f64.
 
-use std::sync::Once;
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use bilevel_program::check;
 use burn::module::Module;
@@ -10,12 +10,15 @@ use burn::nn::{
 };
 use burn::tensor::{Device, FloatDType, Int, Tensor, activation};
 
-fn device() -> Device {
+/// The device, and the turn of this test: the random generator that initialises layers belongs to the process.
+fn device() -> (Device, MutexGuard<'static, ()>) {
     static ONCE: Once = Once::new();
+    static TURN: Mutex<()> = Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut device = Device::flex();
     ONCE.call_once(|| device.configure(FloatDType::F64).expect("nothing was computed before"));
     device.seed(3);
-    device
+    (device, turn)
 }
 
 #[derive(Module, Debug)]
@@ -28,7 +31,7 @@ struct Transformer {
 
 #[test]
 fn attention_embedding_and_layer_norm() {
-    let device = device();
+    let (device, _turn) = device();
     let (vocabulary, width) = (5, 4);
     let net = Transformer {
         tokens: EmbeddingConfig::new(vocabulary, width).init(&device),
@@ -57,7 +60,7 @@ struct Recurrent {
 
 #[test]
 fn a_recurrent_network() {
-    let device = device();
+    let (device, _turn) = device();
     let net = Recurrent {
         cells: LstmConfig::new(2, 3, true).init(&device),
         head: LinearConfig::new(3, 1).init(&device),
