@@ -120,8 +120,8 @@ pub enum Status {
 
 impl Status {
     /// How much of the distance from stationarity at the start may be left at the end of a descent before the implicit
-    /// formula, 0.1, without a warning. The error of the formula is of the order of what is left.
-    pub const STATIONARY: f64 = 0.1;
+    /// formula without a warning. The error of the formula is of the order of what is left.
+    pub const STATIONARY: f64 = 0.25;
 
     /// The status of a descent that climbed; none where it did as it should.
     fn of_descent(descended: &Descended) -> Option<Self> {
