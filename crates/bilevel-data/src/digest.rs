@@ -86,6 +86,13 @@ impl<D: Digest> Digest for [D] {
     }
 }
 
+/// The bytes of a file.
+impl Digest for Vec<u8> {
+    fn feed(&self, to: &mut Hasher) {
+        to.update(self);
+    }
+}
+
 /// Rows of numbers, each with its target.
 impl Digest for Vec<(Vec<f64>, f64)> {
     fn feed(&self, to: &mut Hasher) {

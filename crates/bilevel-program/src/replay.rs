@@ -16,6 +16,31 @@ use crate::execute::{Refused, Slots, execute, refuse};
 use crate::program::{Output, Program, number};
 use crate::stop::stops;
 
+/// A backend that computes on the tensors and devices of `D`, as `FastFlex` does on those of Flex.
+trait ComputesOn<D: Backend>:
+    Backend<
+        Device = D::Device,
+        FloatTensorPrimitive = D::FloatTensorPrimitive,
+        IntTensorPrimitive = D::IntTensorPrimitive,
+        BoolTensorPrimitive = D::BoolTensorPrimitive,
+        QuantizedTensorPrimitive = D::QuantizedTensorPrimitive,
+    >
+{
+}
+
+impl<B, D> ComputesOn<D> for B
+where
+    D: Backend,
+    B: Backend<
+            Device = D::Device,
+            FloatTensorPrimitive = D::FloatTensorPrimitive,
+            IntTensorPrimitive = D::IntTensorPrimitive,
+            BoolTensorPrimitive = D::BoolTensorPrimitive,
+            QuantizedTensorPrimitive = D::QuantizedTensorPrimitive,
+        >,
+{
+}
+
 /// The operations of a program with registers for tensors: one is used again as soon as its tensor is not needed any
 /// more, and the last use of a tensor may write to its memory.
 pub(crate) struct Replay {
@@ -123,14 +148,8 @@ impl Replay {
 
     fn run_on<B, D>(&self, inputs: Vec<DispatchTensor>) -> Vec<DispatchTensor>
     where
-        B: Backend,
-        D: Backend<
-                Device = B::Device,
-                FloatTensorPrimitive = B::FloatTensorPrimitive,
-                IntTensorPrimitive = B::IntTensorPrimitive,
-                BoolTensorPrimitive = B::BoolTensorPrimitive,
-                QuantizedTensorPrimitive = B::QuantizedTensorPrimitive,
-            >,
+        B: ComputesOn<D>,
+        D: Backend,
         DispatchTensor: DispatchKindConversion<D>,
     {
         assert_eq!(inputs.len(), self.inputs.len(), "a program takes its inputs");
@@ -181,14 +200,8 @@ impl Replay {
     /// What is fixed, on a device.
     fn known<B, D>(&self, dispatch: &DispatchDevice, device: &B::Device) -> Arc<Vec<DispatchTensor>>
     where
-        B: Backend,
-        D: Backend<
-                Device = B::Device,
-                FloatTensorPrimitive = B::FloatTensorPrimitive,
-                IntTensorPrimitive = B::IntTensorPrimitive,
-                BoolTensorPrimitive = B::BoolTensorPrimitive,
-                QuantizedTensorPrimitive = B::QuantizedTensorPrimitive,
-            >,
+        B: ComputesOn<D>,
+        D: Backend,
         DispatchTensor: DispatchKindConversion<D>,
     {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -249,13 +262,8 @@ fn perform<B: Backend>(operation: &OperationIr, slots: &mut Slots<B>, device: &B
 
 fn handle<B, D>(tensor: BackendTensor<D>) -> HandleKind<B>
 where
-    B: Backend,
-    D: Backend<
-            FloatTensorPrimitive = B::FloatTensorPrimitive,
-            IntTensorPrimitive = B::IntTensorPrimitive,
-            BoolTensorPrimitive = B::BoolTensorPrimitive,
-            QuantizedTensorPrimitive = B::QuantizedTensorPrimitive,
-        >,
+    B: ComputesOn<D>,
+    D: Backend,
 {
     match tensor {
         BackendTensor::Float(tensor) => HandleKind::Float(tensor),
@@ -268,13 +276,8 @@ where
 
 fn tensor<B, D>(value: HandleKind<B>) -> BackendTensor<D>
 where
-    B: Backend,
-    D: Backend<
-            FloatTensorPrimitive = B::FloatTensorPrimitive,
-            IntTensorPrimitive = B::IntTensorPrimitive,
-            BoolTensorPrimitive = B::BoolTensorPrimitive,
-            QuantizedTensorPrimitive = B::QuantizedTensorPrimitive,
-        >,
+    B: ComputesOn<D>,
+    D: Backend,
 {
     match value {
         HandleKind::Float(tensor) => BackendTensor::Float(tensor),

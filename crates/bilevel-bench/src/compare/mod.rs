@@ -30,7 +30,7 @@ use crate::experiments::{Left, Partly};
 use crate::report::ReportError;
 use crate::report::comparison;
 use crate::report::folder::RunFolder;
-use crate::settings::{Catalogued, Methods, Offered, refuse};
+use crate::settings::{Catalogued, Methods, Offered};
 use bilevel_data::{Classified, digest};
 
 /// The key of `settings.toml` that says that a folder is a comparison's.
@@ -249,13 +249,11 @@ pub fn solver<'a>(
     seed: u64,
 ) -> Result<Box<dyn Solver + 'a>, BenchError> {
     let on_batches = contender.family().on_batches();
-    let of_methods = contender.0.settings(&problem.of_methods(contender.family()));
-    let of_methods = of_methods.map_err(|error| {
-        refuse("--method", contender.name(), &error, "correct the settings in parentheses")
-    })?;
     let oracle = if on_batches { setup.batches.as_ref() } else { setup.whole.as_ref() };
     let (x, y) = (setup.x.clone(), setup.y.clone());
-    match contender.0.entry.make(&of_methods, &setup.at(seed))? {
+    let of_methods = problem.of_methods(contender.family());
+    let (made, of_methods) = contender.0.make(&of_methods, &setup.at(seed))?;
+    match made {
         Made::Hypergradient(method) => {
             let step = GradientStep::new(of_methods.learning_rate)?;
             let start = match method.differentiates_start() {

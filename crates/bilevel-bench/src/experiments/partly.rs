@@ -1,6 +1,7 @@
 //! Folders of what is not a run of an experiment, and yet made in parts: settings and origin first, what is done after
 //! each part, and last the table, whose file says that all is there.
 
+use bilevel_data::digest;
 use std::path::Path;
 
 use serde::Serialize;
@@ -66,7 +67,7 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
 
     fn of(folder: HeldFolder, settings: S) -> Result<Self, ReportError> {
         let text = folder.read_file("settings.toml")?.unwrap_or_default();
-        let fingerprint = blake3::hash(&text).to_hex()[..16].to_owned();
+        let fingerprint = digest(&text);
         Ok(Self { folder, settings, fingerprint })
     }
 

@@ -1,5 +1,6 @@
 //! The experiments, each in one line: subcommand, `list`, `check`, `resume`, `reproduce` and the tests follow.
 
+use bilevel_data::{Digest, digest};
 use std::io::Read;
 use std::path::Path;
 
@@ -282,9 +283,7 @@ impl Prepared {
 
     /// The fingerprint of the data.
     pub fn data(&self) -> String {
-        let mut hasher = blake3::Hasher::new();
-        self.experiment.feed(&mut hasher);
-        hasher.finalize().to_hex()[..16].to_owned()
+        digest(self)
     }
 
     /// Checks the derivatives of both losses.
@@ -293,6 +292,12 @@ impl Prepared {
     /// See [`Experiment::check`].
     pub fn check(&self) -> Result<Option<super::Checked>, BenchError> {
         self.experiment.check()
+    }
+}
+
+impl Digest for Prepared {
+    fn feed(&self, to: &mut blake3::Hasher) {
+        self.experiment.feed(to);
     }
 }
 

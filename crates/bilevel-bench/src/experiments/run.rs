@@ -1,5 +1,6 @@
 //! A run: methods one after the other, each from its checkpoint.
 
+use bilevel_data::digest;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -103,7 +104,7 @@ impl Run {
 /// The fingerprint of `settings.toml`.
 fn settings_of(folder: &RunFolder) -> Result<String, ReportError> {
     let text = folder.read_file("settings.toml")?.unwrap_or_default();
-    Ok(blake3::hash(&text).to_hex()[..16].to_owned())
+    Ok(digest(&text))
 }
 
 /// Whether a method has ended by this, a divergence for one; any other error is the whole run's.

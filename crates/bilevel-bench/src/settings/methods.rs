@@ -3,10 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bilevel_core::catalogue::{self, Entry, Settings};
+use bilevel_core::catalogue::{self, At, Entry, Made, Settings};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::nearest;
+use super::{nearest, refuse};
+use crate::error::BenchError;
 
 /// A method that an experiment offers by name.
 pub trait Offered: Clone + fmt::Debug + PartialEq + Send + Sync + 'static {
@@ -243,11 +244,22 @@ impl Catalogued {
         with.settings(&Settings::default()).map(|_| with)
     }
 
+    /// The method with the settings of a run and its own in their places, and these.
+    ///
+    /// # Errors
+    /// If a setting has another type or is outside its range.
+    pub fn make(&self, of_run: &Settings, at: &At<'_>) -> Result<(Made, Settings), BenchError> {
+        let settings = self.settings(of_run).map_err(|error| {
+            refuse("--method", self.name(), &error, "correct the settings in parentheses")
+        })?;
+        Ok((self.entry.make(&settings, at)?, settings))
+    }
+
     /// The settings of a run with its own in their places.
     ///
     /// # Errors
     /// If a value has another type.
-    pub fn settings(&self, of_run: &Settings) -> Result<Settings, String> {
+    fn settings(&self, of_run: &Settings) -> Result<Settings, String> {
         let mut table = toml::Table::try_from(of_run).map_err(|error| error.to_string())?;
         table.extend(self.own.clone());
         table.try_into().map_err(|error: toml::de::Error| error.message().to_owned())

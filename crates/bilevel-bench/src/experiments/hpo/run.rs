@@ -193,11 +193,8 @@ impl Bench<'_> {
         let batches = |level| oracle.batches(level);
         let made = match (self.descent()?, method.entry.name) {
             (None, _) => {
-                let of_methods = method.settings(&settings.of_methods(batches(Level::Lower)));
-                let of_methods = of_methods.map_err(|error| {
-                    refuse("--method", method.name(), &error, "correct the settings in parentheses")
-                })?;
-                method.entry.make(&of_methods, &At { x, y, seed: settings.common.seed })?
+                let of_methods = settings.of_methods(batches(Level::Lower));
+                method.make(&of_methods, &At { x, y, seed: settings.common.seed })?.0
             }
             (Some(descent), "rad") => Made::Hypergradient(Box::new(Rad::new(descent))),
             (Some(descent), "fad") => Made::Hypergradient(Box::new(Fad::new(descent))),

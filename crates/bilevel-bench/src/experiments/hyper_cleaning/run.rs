@@ -16,7 +16,7 @@ use crate::error::BenchError;
 use crate::experiments::images::{Read, read};
 use crate::experiments::{Checked, Experiment, Run, Trial};
 use crate::report::{MethodReport, StepRecord};
-use crate::settings::{Catalogued, Offered, refuse};
+use crate::settings::{Catalogued, Offered};
 use bilevel_data::Digest;
 use bilevel_data::noise::{Corrupted, Detection, corrupt_labels};
 use bilevel_data::split::{Parts, SplitSizes, split};
@@ -170,13 +170,10 @@ impl<'a> Bench<'a> {
     ) -> Result<Learned, BenchError> {
         let settings = self.settings;
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
-        let of_methods = method.settings(&self.of_methods);
-        let of_methods = of_methods.map_err(|error| {
-            refuse("--method", method.name(), &error, "correct the settings in parentheses")
-        })?;
         let at = At { x: &x, y: &y, seed: settings.common.seed };
         let entry = method.entry;
-        match entry.make(&of_methods, &at)? {
+        let (made, of_methods) = method.make(&self.of_methods, &at)?;
+        match made {
             Made::Hypergradient(method) => {
                 let rate = settings.upper.learning_rate.get();
                 let upper = BurnOptimizer::new(AdamConfig::new().build(), module, rate)?;
