@@ -21,7 +21,8 @@ use std::time::Duration;
 
 use bilevel_core::lower::pull_back;
 use bilevel_core::{
-    AutodiffOracle, BilevelProblem, Direction, Dynamics, FullBatch, Gd, Level, Samples, Stage, Wrt,
+    AutodiffOracle, BilevelProblem, Direction, Dynamics, FullBatch, Gd, LowerProblem, Objective,
+    Samples, Wrt,
 };
 use bilevel_models::{Mlp, MlpConfig, cross_entropy};
 use bilevel_program::Vector;
@@ -112,7 +113,7 @@ fn all(criterion: &mut Criterion, size: &str, network: &MlpConfig, batch: Batch)
     let oracle = AutodiffOracle::new(Cleaning, &x, &y, data);
     let oracle = oracle.expect("the losses are finite");
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    let stage = Stage::new(&oracle, &x, Samples::default());
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
     let v: Vector = y.scale(0.5);
     let step = Gd::new(0.1).expect("the step size is positive");
     let (state, adjoint) = (step.start(&y), step.start(&v));
@@ -121,18 +122,18 @@ fn all(criterion: &mut Criterion, size: &str, network: &MlpConfig, batch: Batch)
         criterion,
         size,
         &[
-            ("loss", &|| drop(black_box(stage.value(Level::Lower, &y)))),
+            ("loss", &|| drop(black_box(problem.value(Objective::Lower, &y)))),
             ("loss, by Burn", &|| {
                 drop(black_box(Cleaning.lower_loss(&by_x, &by_y, &by_batch)));
             }),
-            ("gradient", &|| drop(black_box(stage.gradient(Level::Lower, &y, Wrt::Lower)))),
+            ("gradient", &|| drop(black_box(problem.gradient(Objective::Lower, &y, Wrt::Y)))),
             ("product", &|| {
-                let along = Direction::lower(&v);
-                drop(black_box(stage.product(Level::Lower, &y, along, Wrt::Lower)));
+                let along = Direction::in_y(&v);
+                drop(black_box(problem.product(Objective::Lower, &y, along, Wrt::Y)));
             }),
             ("adjoint step", &|| {
                 let adjoint = adjoint.clone();
-                drop(black_box(pull_back(&stage, &step, 0, &state, adjoint, Wrt::Both)));
+                drop(black_box(pull_back(&problem, &step, 0, &state, adjoint, Wrt::Both)));
             }),
             ("vector add", &|| drop(black_box(y.add(&v)))),
             ("vector axpy", &|| drop(black_box(y.axpy(0.1, &v)))),

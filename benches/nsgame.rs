@@ -14,8 +14,8 @@ use std::time::Instant;
 use std::{env, fs};
 
 use bilevel_core::{
-    BilevelProblem, FullBatch, JointSolver, Level, NsGame, Oracle, Rates, Samples, Solver,
-    SplitOracle, SplitProblem, Stage, Wrt,
+    BilevelProblem, FullBatch, JointSolver, LowerProblem, NsGame, Objective, Oracle, Rates,
+    Samples, Solver, SplitOracle, SplitProblem, Wrt,
 };
 use bilevel_models::{Mlp, MlpConfig, ResNet, ResNetConfig, cross_entropy};
 use bilevel_program::Vector;
@@ -87,7 +87,7 @@ type Operation<'a> = (&'static str, Box<dyn FnMut() + 'a>);
 /// Steps of `nsgame` on `oracle`, y2 being what lies at `path`.
 fn game<'a>(
     oracle: &'a dyn Oracle,
-    at: &Stage<'_>,
+    at: &LowerProblem<'_>,
     y: &Vector,
     path: &str,
 ) -> Box<dyn FnMut() + 'a> {
@@ -190,7 +190,7 @@ fn main() {
     let (x, y) = (whole.upper_start(), whole.lower_start());
     let layout = whole.lower_layout();
     let fc = layout.part(&layout.under("fc"));
-    let stage = Stage::new(whole, &x, Samples::default());
+    let problem = LowerProblem::new(whole, &x, Samples::default());
 
     println!(
         "ResNet-{}, {samples} samples of 3x{pixels}x{pixels}, {rounds} rounds\n",
@@ -198,16 +198,16 @@ fn main() {
     );
     let operations: Vec<Operation<'_>> = vec![
         ("plain training step", Box::new(plain)),
-        ("`nsgame`, y2 = fc, split oracle", game(&split, &stage, &y, "fc")),
-        ("`nsgame`, y2 = fc, plain oracle", game(whole, &stage, &y, "fc")),
-        ("`nsgame`, y2 = all of y", game(whole, &stage, &y, "")),
+        ("`nsgame`, y2 = fc, split oracle", game(&split, &problem, &y, "fc")),
+        ("`nsgame`, y2 = fc, plain oracle", game(whole, &problem, &y, "fc")),
+        ("`nsgame`, y2 = all of y", game(whole, &problem, &y, "")),
         (
             "of which: gradient of f in y",
-            Box::new(|| drop(black_box(stage.gradient(Level::Lower, &y, Wrt::Lower)))),
+            Box::new(|| drop(black_box(problem.gradient(Objective::Lower, &y, Wrt::Y)))),
         ),
         (
             "of which: gradient of F in x and fc",
-            Box::new(|| drop(black_box(stage.gradient(Level::Upper, &y, Wrt::Part(&fc))))),
+            Box::new(|| drop(black_box(problem.gradient(Objective::Upper, &y, Wrt::Part(&fc))))),
         ),
     ];
     measure(operations, rounds);

@@ -66,16 +66,16 @@ fn measure(name: &str, network: Network, batch: Batch) {
     let y = Vector::from_module(recorded.lower_layout(), &network);
     let v = y.clone();
     let gradient = || {
-        let found = recorded.gradient(&none, &y, &batch, Wrt::Lower, &loss);
+        let found = recorded.gradient(&none, &y, &batch, Wrt::Y, &loss);
         found.expect("the loss can be recorded").1.into_y()
     };
     let product = || {
-        let along = Direction::lower(&v);
-        let found = recorded.product(&none, &y, &batch, along, Wrt::Lower, &loss);
+        let along = Direction::in_y(&v);
+        let found = recorded.product(&none, &y, &batch, along, Wrt::Y, &loss);
         found.expect("the loss can be recorded").into_y()
     };
     let both = |products: usize| {
-        let (along, wrt) = (Direction::lower(&v), Wrt::Lower);
+        let (along, wrt) = (Direction::in_y(&v), Wrt::Y);
         let found = recorded.linearize(&none, &y, &batch, Some(wrt), along, wrt, &loss);
         let (_, gradient, hessian) = found.expect("the loss can be recorded");
         (gradient, (0..products).map(|_| hessian.product(along, wrt)).collect::<Vec<_>>())

@@ -56,7 +56,7 @@ pub fn run() -> Result<Vec<f64>, Error> {
     };
     let data = FullBatch { upper: sine::<40>(0.0, &device), lower: sine::<20>(0.3, &device) };
     let oracle = AutodiffOracle::new(LearnDecay, &x, &net, data)?;
-    let method = Rad::new(Descent::new(Momentum::new(0.1, 0.9)?, 100)?);
+    let method = Unrolled::rad(Descent::new(Momentum::new(0.1, 0.9)?, 100)?);
     let upper = BurnOptimizer::new(AdamConfig::new().build(), &x, 0.2)?;
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let mut solver = HypergradientSolver::new(&oracle, method, upper, x, y);

@@ -43,11 +43,11 @@ pub fn run() -> Result<(f64, f64), TraceError> {
     let nothing = Vector::from_module(recorded.upper_layout(), recorded.x());
     let at = Vector::from_module(recorded.lower_layout(), &net);
     let hessian = |v: &Vector| {
-        let along = Direction::lower(v);
-        let product = recorded.product(&nothing, &at, &points, along, Wrt::Lower, &loss)?;
+        let along = Direction::in_y(v);
+        let product = recorded.product(&nothing, &at, &points, along, Wrt::Y, &loss)?;
         Ok::<_, TraceError>(product.into_y())
     };
-    let mut v = recorded.gradient(&nothing, &at, &points, Wrt::Lower, &loss)?.1.into_y();
+    let mut v = recorded.gradient(&nothing, &at, &points, Wrt::Y, &loss)?.1.into_y();
     println!("{} variables, gradient norm {:.4}", v.layout().size(), v.norm());
     for _ in 0..100 {
         v = v.scale(1.0 / v.norm());

@@ -50,11 +50,11 @@ pub fn run() -> Result<[Vec<f64>; 3], Error> {
     let descent = || Descent::new(Gd::new(0.3)?, 200);
     let hypergradient = |mut method: Box<dyn HypergradientMethod>| {
         let (x, w) = (oracle.upper_start(), oracle.lower_start());
-        let found = method.hypergradient(Stage::new(&oracle, &x, Samples::default()), &w)?;
+        let found = method.hypergradient(LowerProblem::new(&oracle, &x, Samples::default()), &w)?;
         println!("{:?} by {}", found.gradient.to_vec(), method.describe());
         Ok::<_, Error>(found.gradient.to_vec())
     };
-    let rad = hypergradient(Box::new(Rad::new(descent()?)))?;
+    let rad = hypergradient(Box::new(Unrolled::rad(descent()?)))?;
     let cg = hypergradient(Box::new(Implicit::new(descent()?, Cg::new(10, 1e-12)?)))?;
     println!("{:?} in closed form", closed_form());
     Ok([rad, cg, closed_form()])

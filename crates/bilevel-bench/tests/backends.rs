@@ -8,9 +8,9 @@ use bilevel_bench::compare::{Contender, ProblemName, solver};
 use bilevel_bench::settings::Offered;
 use bilevel_core::{
     Adam, AutodiffOracle, Batch, BiCgStab, BilevelProblem, Bounds, Cg, Dense, Descent, Dynamics,
-    Fad, FixedPoint, FullBatch, Gd, Gmres, HypergradientMethod, IaGm, Iaptt, Implicit,
-    LinearSolver, Momentum, Nesterov, Neumann, NormalCg, Plan, Projected, Rad, RmsProp, Samples,
-    Stage, Trad,
+    Fad, FixedPoint, FullBatch, Gd, Gmres, HypergradientMethod, Iaptt, Implicit, LinearSolver,
+    LowerProblem, Momentum, Nesterov, Neumann, NormalCg, Plan, Projected, RmsProp, Samples,
+    Unrolled,
 };
 use bilevel_models::{ConvNet, ConvNetConfig, Mlp, MlpConfig, cross_entropy};
 use bilevel_program::Vector;
@@ -110,11 +110,15 @@ fn hypergradient(device: &Device, conv: bool, method: &str) -> Vec<f64> {
     let heavy = || Descent::new(Momentum::new(0.1, 0.5).unwrap(), 5).unwrap();
     let cg = || Cg::new(5, 1e-6).unwrap().with_damping(1.0).unwrap();
     let mut method: Box<dyn HypergradientMethod> = match method {
-        "rad" => Box::new(Rad::new(gd())),
-        "rad through momentum" => Box::new(Rad::new(heavy())),
+        "rad" => Box::new(Unrolled::rad(gd())),
+        "rad through momentum" => Box::new(Unrolled::rad(heavy())),
         _ => Box::new(Implicit::new(gd(), cg())),
     };
-    method.hypergradient(Stage::new(&oracle, &x, Samples::default()), &y).unwrap().gradient.to_vec()
+    method
+        .hypergradient(LowerProblem::new(&oracle, &x, Samples::default()), &y)
+        .unwrap()
+        .gradient
+        .to_vec()
 }
 
 #[derive(Module, Debug)]
@@ -171,17 +175,20 @@ fn methods() -> Vec<Named> {
     let rms_prop = RmsProp::new(0.1).unwrap().with_epsilon(0.01).unwrap();
     let bounds = Bounds::new(-0.1, 0.1).unwrap();
     vec![
-        ("rad", Box::new(Rad::new(gd()))),
-        ("rad, square root of the states", Box::new(Rad::new(gd()).with_plan(Plan::Sqrt))),
-        ("rad, three states", Box::new(Rad::new(gd()).with_plan(Plan::binomial(3).unwrap()))),
-        ("rad through momentum", Box::new(Rad::new(after(Momentum::new(0.2, 0.5).unwrap())))),
-        ("rad through nesterov", Box::new(Rad::new(after(Nesterov::standard(0.3).unwrap())))),
-        ("rad through adam", Box::new(Rad::new(after(adam)))),
-        ("rad through rms-prop", Box::new(Rad::new(after(rms_prop)))),
-        ("rad in a box", Box::new(Rad::new(after(Projected::new(Gd::new(0.4).unwrap(), bounds))))),
-        ("trad", Box::new(Trad::new(gd(), 7).unwrap())),
+        ("rad", Box::new(Unrolled::rad(gd()))),
+        ("rad, square root of the states", Box::new(Unrolled::rad(gd()).with_plan(Plan::Sqrt))),
+        ("rad, three states", Box::new(Unrolled::rad(gd()).with_plan(Plan::binomial(3).unwrap()))),
+        ("rad through momentum", Box::new(Unrolled::rad(after(Momentum::new(0.2, 0.5).unwrap())))),
+        ("rad through nesterov", Box::new(Unrolled::rad(after(Nesterov::standard(0.3).unwrap())))),
+        ("rad through adam", Box::new(Unrolled::rad(after(adam)))),
+        ("rad through rms-prop", Box::new(Unrolled::rad(after(rms_prop)))),
+        (
+            "rad in a box",
+            Box::new(Unrolled::rad(after(Projected::new(Gd::new(0.4).unwrap(), bounds)))),
+        ),
+        ("trad", Box::new(Unrolled::trad(gd(), 7).unwrap())),
         ("fad", Box::new(Fad::new(gd()).with_block(3).unwrap())),
-        ("ia-gm", Box::new(IaGm::new(gd()))),
+        ("ia-gm", Box::new(Unrolled::ia_gm(gd()))),
         ("iaptt", Box::new(Iaptt::new(gd()))),
         ("cg", implicit(Cg::new(8, 1e-6).unwrap())),
         ("normal-cg", implicit(NormalCg::new(16, 1e-6).unwrap())),
@@ -211,8 +218,8 @@ fn of_methods(device: &Device) -> Vec<(String, Vec<f64>)> {
     let oracle = AutodiffOracle::new(Ridge, &values(3), &values(4), data).unwrap();
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let run = |(name, mut method): Named| {
-        let stage = Stage::new(&oracle, &x, Samples::default());
-        let found = method.hypergradient(stage, &y).unwrap();
+        let problem = LowerProblem::new(&oracle, &x, Samples::default());
+        let found = method.hypergradient(problem, &y).unwrap();
         let mut numbers = found.gradient.to_vec();
         numbers.extend(found.start.iter().flat_map(|start| start.to_vec()));
         (name.to_owned(), numbers)

@@ -87,7 +87,7 @@ mod batches {
     use std::{env, fmt::Write};
 
     use bilevel_bench::memory::Phase;
-    use bilevel_core::{Data, Level, Sample};
+    use bilevel_core::{Data, Objective, Sample};
     use bilevel_data::batches::SparseBatches;
     use bilevel_data::{Classified, libsvm};
     use burn::tensor::Device;
@@ -120,7 +120,7 @@ mod batches {
         let data = SparseBatches::new(parts, SIZE, 0, Device::flex()).unwrap();
         let phase = Phase::start();
         for i in 0..20 {
-            drop(black_box(data.batch(Level::Lower, Sample(i))));
+            drop(black_box(data.batch(Objective::Lower, Sample(i))));
         }
         let peak = phase.peak().heap.unwrap();
         let batch = (4 * SIZE * set.rows().features()) as u64;

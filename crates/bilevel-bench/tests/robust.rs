@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use bilevel_bench::backend::flex_in_f64;
 use bilevel_bench::experiments::robust::{Corrector, Robust, Training, Transition};
-use bilevel_core::{FullBatch, Level, Oracle, Point, Sample, SplitOracle, Wrt};
+use bilevel_core::{FullBatch, Objective, Oracle, Point, Sample, SplitOracle, Wrt};
 use bilevel_data::augment::Normalisation;
 use bilevel_data::loader::ImageBatch;
 use bilevel_data::{Purpose, digits, stream};
@@ -112,14 +112,14 @@ fn losses_are_their_formulas_and_weights_do_not_feel_y() {
         let (x, y) = (oracle.whole().upper_start(), oracle.whole().lower_start());
         let at = Point { x: &x, y: &y, sample: Sample(0) };
         let losses = seen(&oracle, &y).0;
-        let value = oracle.value(Level::Lower, at).read();
+        let value = oracle.value(Objective::Lower, at).read();
         assert!((value - formula(training, &oracle, &y, &losses)).abs() < 1e-10, "{name}: {value}");
 
         // Its derivative in y, the weights standing still.
         let (v, e) = (direction(&y, 1), 1e-6);
         let side = |e| formula(training, &oracle, &y.axpy(e, &v), &losses);
         let expected = (side(e) - side(-e)) / (2.0 * e);
-        let found = oracle.gradient(Level::Lower, at, Wrt::Lower).1.into_y().dot(&v);
+        let found = oracle.gradient(Objective::Lower, at, Wrt::Y).1.into_y().dot(&v);
         assert!((found - expected).abs() < 1e-7, "{name}: {found}, expected {expected}");
     }
 }
@@ -136,7 +136,7 @@ fn mixed_products_are_differences_of_gradients_through_the_head_and_through_all(
             let slope = |e: f64| {
                 let x = x.axpy(e, &u);
                 let at = Point { x: &x, y: &y, sample: Sample(0) };
-                let slope = oracle.gradient(Level::Lower, at, Wrt::Lower).1.into_y();
+                let slope = oracle.gradient(Objective::Lower, at, Wrt::Y).1.into_y();
                 if which == "the head" { slope.only(&head).dot(&v) } else { slope.dot(&v) }
             };
             let expected = (slope(1e-5) - slope(-1e-5)) / 2e-5;

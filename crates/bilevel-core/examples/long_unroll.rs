@@ -95,9 +95,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let oracle = Counted::new(&oracle);
         let before = oracle.cost();
         let begin = Instant::now();
-        let mut rad = Rad::new(Descent::new(Gd::new(0.001)?, steps)?).with_plan(plan);
-        let stage = Stage::new(&oracle, &x, bilevel_core::Samples::default());
-        let found = rad.hypergradient(stage, &start)?;
+        let mut rad = Unrolled::rad(Descent::new(Gd::new(0.001)?, steps)?).with_plan(plan);
+        let problem = LowerProblem::new(&oracle, &x, bilevel_core::Samples::default());
+        let found = rad.hypergradient(problem, &start)?;
         let oracle = Counted::new(&oracle);
         let cost = oracle.cost() - before;
         println!(

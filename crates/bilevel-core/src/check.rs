@@ -16,7 +16,10 @@ use burn::tensor::DType;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::{Counted, Error, Hypergradient, HypergradientMethod, Level, Oracle, Samples, Stage};
+use crate::{
+    Counted, Error, Hypergradient, HypergradientMethod, LowerProblem, Objective, Oracle, Samples,
+    Variable,
+};
 use scaled::Scaled;
 
 /// Checks a method of one's own on `oracle` at x, the lower level starting at y.
@@ -75,7 +78,7 @@ use scaled::Scaled;
 /// // An oracle of a problem, and a method, here of this crate.
 /// let oracle = AutodiffOracle::new(Penalty, &x, &y, data)?;
 /// let descent = || Descent::new(Gd::new(0.1)?, 50);
-/// let make = || Ok(Rad::new(descent()?));
+/// let make = || Ok(Unrolled::rad(descent()?));
 ///
 /// let truncated = descent()?;
 /// let reference = Reference::differences(&truncated, 1e-2);
@@ -97,12 +100,12 @@ pub fn check_hypergradient<M: HypergradientMethod>(
     reference.fits(oracle)?;
     let counted = Counted::new(oracle);
     let oracle: &dyn Oracle = &counted;
-    let stage = Stage::new(oracle, x, Samples::default());
+    let problem = LowerProblem::new(oracle, x, Samples::default());
     let before = (x.to_vec(), y.to_vec());
 
     let mut method = make()?;
     let cost = counted.cost();
-    let found = method.hypergradient(stage, y)?;
+    let found = method.hypergradient(problem, y)?;
     let cost = counted.cost() - cost;
     let mut report = HypergradientReport {
         method: method.describe(),
@@ -121,25 +124,25 @@ pub fn check_hypergradient<M: HypergradientMethod>(
     let noise = ROUNDING * epsilon(x.layout()) * found.upper_loss.read().abs();
     let gradient = found.gradient.to_vec();
     report.findings.extend(along(x, "gradient", reference.tolerance, &gradient, |v| {
-        reference.slope(&stage, y, (Level::Upper, v), noise)
+        reference.slope(&problem, y, (Variable::X, v), noise)
     })?);
     if let Some(start) = found.start.as_ref().filter(|_| reference.has_values()) {
         report.findings.extend(along(y, "start", reference.tolerance, &start.to_vec(), |v| {
-            reference.slope(&stage, y, (Level::Lower, v), noise)
+            reference.slope(&problem, y, (Variable::Y, v), noise)
         })?);
     }
 
-    let loss = stage.value(Level::Upper, &found.lower).read();
+    let loss = problem.value(Objective::Upper, &found.lower).read();
     let error = difference(&[found.upper_loss.read()], &[loss]);
     report.at_most("upper loss", error, ROUNDING * epsilon(x.layout()));
     report.at_most("status", f64::from(u8::from(!found.status.is_ok())), 0.0);
 
     let mut second = make()?;
-    let fresh = self::numbers(&second.hypergradient(stage, y)?);
+    let fresh = self::numbers(&second.hypergradient(problem, y)?);
     report.at_most("fresh", difference(&fresh, &numbers), reference.repeats);
-    let again = self::numbers(&method.hypergradient(stage, y)?);
+    let again = self::numbers(&method.hypergradient(problem, y)?);
     let expected = match reference.keeps_state {
-        true => self::numbers(&second.hypergradient(stage, y)?),
+        true => self::numbers(&second.hypergradient(problem, y)?),
         false => numbers,
     };
     report.at_most("again", difference(&again, &expected), reference.repeats);
@@ -157,7 +160,7 @@ pub fn check_hypergradient<M: HypergradientMethod>(
 
     let steep = Scaled::new(oracle, if is_double(y.layout()) { 1e200 } else { 1e30 });
     // Of the method alone: `hypergradient` would say of silent numbers what they are.
-    let answer = make()?.run(Stage::new(&steep, x, Samples::default()), y);
+    let answer = make()?.run(LowerProblem::new(&steep, x, Samples::default()), y);
     let silent = answer.ok().filter(|answer| answer.status.is_ok());
     let silent = silent.map_or(0, |answer| not_finite(&self::numbers(&answer)));
     report.at_most("divergence", silent as f64, 0.0);

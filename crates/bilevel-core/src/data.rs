@@ -5,7 +5,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::at_least_one;
-use crate::{Error, Level, Snapshot};
+use crate::{Error, Objective, Snapshot};
 
 /// A handle to one draw of data: the same handle gives the same batch, whenever it is asked for.
 ///
@@ -16,11 +16,11 @@ pub struct Sample(pub u64);
 
 /// A source of batches for both levels.
 pub trait Data<T> {
-    /// The batch of `sample` for the loss of `level`. Must depend on the arguments alone.
-    fn batch(&self, level: Level, sample: Sample) -> T;
+    /// The batch of `sample` for the loss of `objective`. Must depend on the arguments alone.
+    fn batch(&self, objective: Objective, sample: Sample) -> T;
 
     /// How many batches a level is divided into: `Sample(0)` to the one before it are all of them.
-    fn batches(&self, _: Level) -> usize {
+    fn batches(&self, _: Objective) -> usize {
         1
     }
 }
@@ -35,10 +35,10 @@ pub struct FullBatch<T> {
 }
 
 impl<T: Clone> Data<T> for FullBatch<T> {
-    fn batch(&self, level: Level, _: Sample) -> T {
-        match level {
-            Level::Upper => self.upper.clone(),
-            Level::Lower => self.lower.clone(),
+    fn batch(&self, objective: Objective, _: Sample) -> T {
+        match objective {
+            Objective::Upper => self.upper.clone(),
+            Objective::Lower => self.lower.clone(),
         }
     }
 }
@@ -62,22 +62,22 @@ impl<T> Batches<T> {
         Ok(Self { upper, lower })
     }
 
-    fn of(&self, level: Level) -> &[T] {
-        match level {
-            Level::Upper => &self.upper,
-            Level::Lower => &self.lower,
+    fn of(&self, objective: Objective) -> &[T] {
+        match objective {
+            Objective::Upper => &self.upper,
+            Objective::Lower => &self.lower,
         }
     }
 }
 
 impl<T: Clone> Data<T> for Batches<T> {
-    fn batch(&self, level: Level, sample: Sample) -> T {
-        let batches = self.of(level);
+    fn batch(&self, objective: Objective, sample: Sample) -> T {
+        let batches = self.of(objective);
         batches[(sample.0 % batches.len() as u64) as usize].clone()
     }
 
-    fn batches(&self, level: Level) -> usize {
-        self.of(level).len()
+    fn batches(&self, objective: Objective) -> usize {
+        self.of(objective).len()
     }
 }
 
@@ -110,8 +110,8 @@ enum Order {
 impl Sampler {
     /// One batch a level, the same all the time.
     pub fn full() -> Self {
-        let once = |level| Draws::new(1, 0, level, Order::Replacement);
-        Self { upper: once(Level::Upper), lower: once(Level::Lower) }
+        let once = |objective| Draws::new(1, 0, objective, Order::Replacement);
+        Self { upper: once(Objective::Upper), lower: once(Objective::Lower) }
     }
 
     /// Passes through `upper` and `lower` batches, each pass in a new random order.
@@ -143,24 +143,24 @@ impl Sampler {
         at_least_one("number of upper batches", upper)?;
         at_least_one("number of lower batches", lower)?;
         Ok(Self {
-            upper: Draws::new(upper, seed, Level::Upper, order.clone()),
-            lower: Draws::new(lower, seed, Level::Lower, order),
+            upper: Draws::new(upper, seed, Objective::Upper, order.clone()),
+            lower: Draws::new(lower, seed, Objective::Lower, order),
         })
     }
 
     /// The next batch of a level.
-    pub fn draw(&mut self, level: Level) -> Sample {
-        match level {
-            Level::Upper => self.upper.next(),
-            Level::Lower => self.lower.next(),
+    pub fn draw(&mut self, objective: Objective) -> Sample {
+        match objective {
+            Objective::Upper => self.upper.next(),
+            Objective::Lower => self.lower.next(),
         }
     }
 
     /// How many batches a level has.
-    pub fn batches(&self, level: Level) -> usize {
-        match level {
-            Level::Upper => self.upper.batches,
-            Level::Lower => self.lower.batches,
+    pub fn batches(&self, objective: Objective) -> usize {
+        match objective {
+            Objective::Upper => self.upper.batches,
+            Objective::Lower => self.lower.batches,
         }
     }
 
@@ -178,9 +178,9 @@ impl Sampler {
 }
 
 impl Draws {
-    fn new(batches: usize, seed: u64, level: Level, order: Order) -> Self {
+    fn new(batches: usize, seed: u64, objective: Objective, order: Order) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(level as u64);
+        rng.set_stream(objective as u64);
         Self { rng, batches, order }
     }
 

@@ -2,7 +2,7 @@
 
 use bilevel_program::TraceError;
 
-use crate::Level;
+use crate::{Objective, Variable};
 
 /// An error of this library.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -23,12 +23,12 @@ pub enum Error {
 
     /// A module without trainable parameters.
     #[error(
-        "the {level} variable has no trainable parameters, expected at least one: do not call `no_grad` or \
+        "{variable} has no trainable parameters, expected at least one: do not call `no_grad` or \
          `freeze` on its module"
     )]
     NoVariables {
-        /// Which module.
-        level: Level,
+        /// Which variable.
+        variable: Variable,
     },
 
     /// A loss, or another function of modules, that cannot be recorded or differentiated.
@@ -42,23 +42,23 @@ pub enum Error {
 
     /// A loss that is not one number.
     #[error(
-        "the {level} loss has shape {found:?}, expected [1]: end it with `.mean()` or `.sum()`"
+        "the {objective} loss has shape {found:?}, expected [1]: end it with `.mean()` or `.sum()`"
     )]
     NotScalar {
         /// Which loss.
-        level: Level,
+        objective: Objective,
         /// Its shape.
         found: Vec<usize>,
     },
 
     /// A loss that is NaN or infinite where the run starts.
     #[error(
-        "the {level} loss is {found} at the start, expected a finite number: look for NaN in the data \
+        "the {objective} loss is {found} at the start, expected a finite number: look for NaN in the data \
          and for logarithms or quotients at zero in the loss"
     )]
     NotFiniteAtStart {
         /// Which loss.
-        level: Level,
+        objective: Objective,
         /// Its value.
         found: f64,
     },
@@ -78,7 +78,7 @@ pub enum Error {
     /// A part of x that cannot be the start of the lower level.
     #[error(
         "{part} has the variables {found:?}, expected the shapes and types of y's, {expected:?}: the \
-         lower level starts there, so build it as y's module is built, or name the part of x that is"
+         lower objective starts there, so build it as y's module is built, or name the part of x that is"
     )]
     StartShapes {
         /// Which part of x.
@@ -91,8 +91,8 @@ pub enum Error {
 
     /// A learned start with a method that does not differentiate in it.
     #[error(
-        "the start of the lower level is learned, and {method} gives no gradient in it, expected a \
-         method that does: use IaGm or Iaptt, or a fixed or warm start"
+        "the start of the lower objective is learned, and {method} gives no gradient in it, expected a \
+         method that does: use ia-gm or iaptt, or a fixed or warm start"
     )]
     NoStartGradient {
         /// The method with its settings.
@@ -140,7 +140,7 @@ pub enum Error {
     /// Steps that were not undone.
     #[error(
         "the steps of {dynamics} on the way back are not those of the way down, expected a gradient that \
-         repeats itself bit by bit: use a deterministic loss and device, or momentum with `Rad` and a \
+         repeats itself bit by bit: use a deterministic loss and device, or momentum with rad and a \
          plan"
     )]
     NotUndone {
@@ -174,7 +174,7 @@ pub enum Error {
 
     /// Draws from other batches than there are.
     #[error(
-        "the sampler draws from {found:?} batches of the upper and the lower level, expected {expected:?}, as \
+        "the sampler draws from {found:?} batches of the upper and the lower objective, expected {expected:?}, as \
          the data is divided: give the solver a sampler of these counts"
     )]
     Sampler {
@@ -241,7 +241,7 @@ fn diverged(dynamics: &str, step: &usize, steps: &usize) -> String {
         );
     }
     format!(
-        "the lower level diverged: y or its loss is not finite after step {step} of {steps} of {dynamics}, expected \
+        "the lower objective diverged: y or its loss is not finite after step {step} of {steps} of {dynamics}, expected \
          finite values: reduce the lower step size"
     )
 }

@@ -89,7 +89,7 @@ impl<X: Module, Y: Module> Function<X, Y> {
             (weights.val() * h(&x.0, &y.0)).sum()
         };
         let none = Vector::from_module(self.values.lower_layout(), self.values.y());
-        let found = self.values.gradient(&self.weights, &none, &modules, Wrt::Upper, &loss)?;
+        let found = self.values.gradient(&self.weights, &none, &modules, Wrt::X, &loss)?;
         Ok(Tensor::from_dispatch(found.1.into_x().leaves()[0].clone()))
     }
 

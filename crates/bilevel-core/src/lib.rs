@@ -29,7 +29,7 @@
 //! let y = Param::from_data([0.0], &device);
 //! let target = |value: f32| Tensor::from_data([value], &device);
 //! let data = FullBatch { upper: target(1.0), lower: target(3.0) };
-//! let method = Rad::new(Descent::new(Gd::new(0.1)?, 50)?);
+//! let method = Unrolled::rad(Descent::new(Gd::new(0.1)?, 50)?);
 //! let upper = BurnOptimizer::new(burn::optim::AdamConfig::new().build(), &x, 0.05)?;
 //! let solution = solve(Penalty, &x, &y, data, method, upper, 200)?;
 //! // y*(x) = 3 / (1 + exp(x)), which is 1 at exp(x) = 2.
@@ -71,9 +71,9 @@
 //!
 //! | name | type | exact for | memory | needs |
 //! |---|---|---|---|---|
-//! | `rad` | [`Rad`] | T lower steps | the states of a [`Plan`] and one replay | f twice differentiable |
-//! | reversible `rad` | [`Rad::reversible`] | T steps of [`ReversibleMomentum`] | one state, bits and one replay | the same |
-//! | `trad` | [`Trad`] | M = T; error `(1 - s mu)^M` | M states and one replay | a contracting dynamics |
+//! | `rad` | [`Unrolled::rad`] | T lower steps | the states of a [`Plan`] and one replay | f twice differentiable |
+//! | reversible `rad` | [`ReversibleRad`] | T steps of [`ReversibleMomentum`] | one state, bits and one replay | the same |
+//! | `trad` | [`Unrolled::trad`] | M = T; error `(1 - s mu)^M` | M states and one replay | a contracting dynamics |
 //! | `fad` | [`Fad`] | T lower steps | n columns or a block of them, one linearisation | x of few numbers |
 //! | `rtho` | [`OnlineFad`] | all steps so far, x held still | n columns, one linearisation | x that moves slowly |
 //! | `one-stage` | [`OneStage`] | T = 1 | one state and one replay | f twice differentiable |
@@ -81,7 +81,7 @@
 //! | `maml` | [`Maml`] | T lower steps from x | as `rad` | x, or a part of it, shaped as y |
 //! | `fomaml` | [`Fomaml`] | `s -> 0` | one replay of a gradient | as `maml`; no second derivatives |
 //! | `reptile` | [`Reptile`] | no loss: `(x - y_T) / a` | one replay of a gradient | as `fomaml` |
-//! | `ia-gm` | [`IaGm`] | T lower steps, in the start too | as `rad` | [`Start::Learned`] |
+//! | `ia-gm` | [`Unrolled::ia_gm`] | T lower steps, in the start too | as `rad` | [`Start::Learned`] |
 //! | `iaptt` | [`Iaptt`] | the steps to `argmax_k F(x, y_k)`, in the start too | as `rad` | [`Start::Learned`] |
 //! | `cg` | [`Implicit`] with [`Cg`] | a solved lower level | one linearisation | `f_y = 0` nearly, `f_yy` positive definite |
 //! | `normal-cg`, `approx-grad` | [`Implicit`] with [`NormalCg`], [`ApproxGrad`] | a solved lower level | one linearisation | `f_y = 0` nearly |
@@ -138,7 +138,6 @@ pub mod hypergradient;
 pub mod joint;
 pub mod linear;
 pub mod lower;
-mod on_device;
 mod oracle;
 pub mod problem;
 pub mod proximal;
@@ -150,19 +149,19 @@ mod solve;
 mod solver;
 pub mod stochastic;
 pub mod upper;
+mod vector_ops;
 
 pub use bilevel_program::{Batch, Frozen, Tensors, TraceError, stop_gradient};
 pub use check::{Bound, Finding, HypergradientReport, Reference, check_hypergradient};
 pub use data::*;
 pub use error::Error;
 pub use hypergradient::{
-    Fad, FixedPoint, Fomaml, Hypergradient, HypergradientMethod, IaGm, Iaptt, Iga, Imaml, Implicit,
-    Infinite, Maml, OneStage, OneStageFd, OnlineFad, Rad, Reptile, ReversibleRad, Status,
-    Tolerances, Trad,
+    Fad, FixedPoint, Fomaml, Hypergradient, HypergradientMethod, Iaptt, Iga, Imaml, Implicit,
+    Infinite, Maml, OneStage, OneStageFd, OnlineFad, Reptile, ReversibleRad, Status, Unrolled,
 };
 pub use joint::{
-    Alternating, Bome, Bvfim, F2sa, GPbgd, Gap, HeavyBall, Iterate, JointMethod, Meha, NsGame,
-    Penalty, Relaxation, Seen, VPbgd, VirtualStep,
+    Alternating, Bome, Bvfim, BvfimSettings, F2sa, GPbgd, Gap, HeavyBall, Iterate, JointMethod,
+    Meha, NsGame, Penalty, PenaltySettings, Relaxation, Seen, VPbgd, VirtualStep,
 };
 pub use linear::{
     ApproxGrad, BiCgStab, Cg, Dense, Gmres, Identity, LinearSolver, LinearStatus, Neumann,
@@ -173,7 +172,7 @@ pub use lower::{
     Plan, Preconditioned, Preconditioner, Projected, ReversibleMomentum, RmsProp, Weight,
 };
 pub use oracle::*;
-pub use problem::{BilevelProblem, Level, SplitProblem};
+pub use problem::{BilevelProblem, Objective, SplitProblem, Variable};
 pub use proximal::{Ball, Bounds, Projection, Proximal, Simplex, SoftThreshold};
 pub use proxy::{
     DeltaStn, Hypernetwork, LinearHypernetwork, MlpHypernetwork, NetworkProxy, Proxy, RankOne,

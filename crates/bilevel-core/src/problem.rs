@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use bilevel_program::Batch;
-pub use bilevel_program::Level;
+pub use bilevel_program::{Objective, Variable};
 
 /// A bilevel problem, written over ordinary Burn modules.
 ///

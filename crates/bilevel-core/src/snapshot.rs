@@ -1,6 +1,6 @@
 //! What a solver remembers, as plain data.
 
-mod take;
+mod restore;
 
 use std::collections::BTreeMap;
 

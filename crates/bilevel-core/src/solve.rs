@@ -56,7 +56,7 @@ pub struct Solution<X, Y> {
 /// let (x, y) = (Param::from_data([0.0], &device), Param::from_data([0.0], &device));
 /// let target = |value: f32| Tensor::from_data([value], &device);
 /// let data = FullBatch { upper: target(1.0), lower: target(3.0) };
-/// let method = Rad::new(Descent::new(Gd::new(0.1)?, 50)?);
+/// let method = Unrolled::rad(Descent::new(Gd::new(0.1)?, 50)?);
 /// let solution = solve(Penalty, &x, &y, data, method, GradientStep::new(0.5)?, 100)?;
 /// assert!(solution.outcome.status.is_ok());
 /// let exp: f32 = solution.x.val().exp().into_scalar();

@@ -89,26 +89,26 @@ fn calls(what: &str, oracle: &dyn Oracle) {
     // The head alone, as for methods with a part of y.
     let head = oracle.lower_layout().part(&oracle.lower_layout().under("1"));
     let of_head = y.only(&head);
-    let stage = Stage::new(oracle, &x, Samples::default());
+    let problem = LowerProblem::new(oracle, &x, Samples::default());
     let value = || {
-        oracle.value(Level::Upper, at).read();
+        oracle.value(Objective::Upper, at).read();
     };
-    let gradient = || drop(oracle.gradient(Level::Lower, at, Wrt::Both));
-    let in_part = || drop(oracle.gradient(Level::Lower, at, Wrt::Part(&head)));
-    let product = || drop(oracle.product(Level::Lower, at, Direction::lower(&y), Wrt::Both));
+    let gradient = || drop(oracle.gradient(Objective::Lower, at, Wrt::Both));
+    let in_part = || drop(oracle.gradient(Objective::Lower, at, Wrt::Part(&head)));
+    let product = || drop(oracle.product(Objective::Lower, at, Direction::in_y(&y), Wrt::Both));
     let linearize = || {
-        let (gradient, along) = (Some(Wrt::Lower), Wrt::Lower);
-        let found = oracle.linearize(Level::Lower, at, gradient, along, Wrt::Both);
-        drop(found.hessian.product(Direction::lower(&y), Wrt::Lower));
-        drop(found.hessian.product(Direction::lower(&y), Wrt::Upper));
+        let (gradient, along) = (Some(Wrt::Y), Wrt::Y);
+        let found = oracle.linearize(Objective::Lower, at, gradient, along, Wrt::Both);
+        drop(found.hessian.product(Direction::in_y(&y), Wrt::Y));
+        drop(found.hessian.product(Direction::in_y(&y), Wrt::X));
     };
     let mixed_product = || drop(oracle.gradient_and_mixed(at).2(&y));
     let mixed_of_head = || drop(oracle.gradient_and_mixed(at).2(&of_head));
-    let program = || drop(oracle.program(Level::Lower, Derivative::Product, at));
+    let program = || drop(oracle.program(Objective::Lower, Derivative::Product, at));
     let curvature = || {
-        let objective = Objective { upper: 0.5, lower: 1.0 };
-        let (_, _, curvature) = stage.slope_and_curvature(objective, &y);
-        drop(curvature.product(Direction::lower(&y), Wrt::Both));
+        let objective = WeightedSum { upper: 0.5, lower: 1.0 };
+        let (_, _, curvature) = problem.slope_and_curvature(objective, &y);
+        drop(curvature.product(Direction::in_y(&y), Wrt::Both));
     };
     let kinds: [(&str, &dyn Fn()); 9] = [
         ("value", &value),
@@ -129,11 +129,11 @@ fn calls(what: &str, oracle: &dyn Oracle) {
 
     let gd = || Descent::new(Gd::new(0.1).unwrap(), 3).unwrap();
     let hypergradient = |method: &dyn Fn() -> Box<dyn HypergradientMethod>| {
-        drop(method().hypergradient(stage, &y).unwrap());
+        drop(method().hypergradient(problem, &y).unwrap());
     };
     let methods: [&dyn Fn() -> Box<dyn HypergradientMethod>; 4] = [
-        &|| Box::new(Rad::new(gd())),
-        &|| Box::new(Rad::new(gd()).with_plan(Plan::Results(1 << 20))),
+        &|| Box::new(Unrolled::rad(gd())),
+        &|| Box::new(Unrolled::rad(gd()).with_plan(Plan::Results(1 << 20))),
         &|| Box::new(Fad::new(gd())),
         &|| Box::new(Implicit::new(gd(), Cg::new(3, 1e-9).unwrap().with_damping(1.0).unwrap())),
     ];

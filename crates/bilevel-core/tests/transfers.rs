@@ -37,8 +37,8 @@ fn of(mut method: Method) -> Transfers {
     let x = oracle.upper_start();
     // Not 0, where f does not depend on x.
     let y = Vector::from_slice(oracle.lower_layout(), &numbers(7, FEATURES), &device());
-    let stage = Stage::new(&oracle, &x, Samples::default());
-    let (found, transfers) = transfers(|| method.hypergradient(stage, &y).unwrap());
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
+    let (found, transfers) = transfers(|| method.hypergradient(problem, &y).unwrap());
     assert!(found.gradient.norm() > 1e-6, "{}: there is something to compute", method.describe());
     transfers
 }
@@ -50,20 +50,29 @@ fn along_the_steps(steps: usize) -> Vec<(Transfers, Method)> {
     const ENDS: Transfers = Transfers { reads: 3, writes: 0 };
     let (bounds, ball) = (Bounds::new(-0.1, 0.1).unwrap(), Ball::new(1.0).unwrap());
     vec![
-        (ENDS, Box::new(Rad::new(gd()))),
-        (ENDS, Box::new(Rad::new(gd()).with_plan(Plan::Results(1 << 20)))),
-        (ENDS, Box::new(Rad::new(gd()).with_plan(Plan::Sqrt))),
-        (ENDS, Box::new(Rad::new(descent(Momentum::new(0.3, 0.5), steps)))),
-        (ENDS, Box::new(Rad::new(descent(Nesterov::standard(0.3), steps)))),
-        (ENDS, Box::new(Rad::new(descent(Adam::new(0.1), steps)))),
-        (ENDS, Box::new(Rad::new(descent(RmsProp::new(0.1), steps)))),
+        (ENDS, Box::new(Unrolled::rad(gd()))),
+        (ENDS, Box::new(Unrolled::rad(gd()).with_plan(Plan::Results(1 << 20)))),
+        (ENDS, Box::new(Unrolled::rad(gd()).with_plan(Plan::Sqrt))),
+        (ENDS, Box::new(Unrolled::rad(descent(Momentum::new(0.3, 0.5), steps)))),
+        (ENDS, Box::new(Unrolled::rad(descent(Nesterov::standard(0.3), steps)))),
+        (ENDS, Box::new(Unrolled::rad(descent(Adam::new(0.1), steps)))),
+        (ENDS, Box::new(Unrolled::rad(descent(RmsProp::new(0.1), steps)))),
         (
             ENDS,
-            Box::new(Rad::new(descent(Gd::new(0.5).map(|gd| Projected::new(gd, bounds)), steps))),
+            Box::new(Unrolled::rad(descent(
+                Gd::new(0.5).map(|gd| Projected::new(gd, bounds)),
+                steps,
+            ))),
         ),
-        (ENDS, Box::new(Rad::new(descent(Gd::new(0.5).map(|gd| Projected::new(gd, ball)), steps)))),
-        (ENDS, Box::new(Trad::new(gd(), steps - 2).unwrap())),
-        (ENDS, Box::new(IaGm::new(gd()))),
+        (
+            ENDS,
+            Box::new(Unrolled::rad(descent(
+                Gd::new(0.5).map(|gd| Projected::new(gd, ball)),
+                steps,
+            ))),
+        ),
+        (ENDS, Box::new(Unrolled::trad(gd(), steps - 2).unwrap())),
+        (ENDS, Box::new(Unrolled::ia_gm(gd()))),
         (ENDS, Box::new(Maml::new(gd()))),
         (ENDS, Box::new(Fomaml::new(gd()))),
         (ENDS, Box::new(Reptile::new(gd(), 1.0).unwrap())),
@@ -135,7 +144,7 @@ fn upper_steps_read_what_they_report() {
             let ((x, y), name) = (start(), method.describe());
             solvers.push((name, reads, Box::new(JointSolver::new(&oracle, method, x, y).unwrap())));
         }
-        let ((x, y), rad) = (start(), Rad::new(descent(Gd::new(0.5), steps)));
+        let ((x, y), rad) = (start(), Unrolled::rad(descent(Gd::new(0.5), steps)));
         let upper = GradientStep::new(0.1).unwrap();
         // Three of the hypergradient; its loss and norm, and whether x is finite.
         solvers.push((

@@ -11,7 +11,7 @@
 //! all rows again and again. Sizes of batches differ by at most one row, none is larger than `size`: where the
 //! number of batches divides that of the rows, the mean over batches is exactly that over rows.
 
-use bilevel_core::{Data, FullBatch, Level, Sample};
+use bilevel_core::{Data, FullBatch, Objective, Sample};
 use bilevel_problems::LabelledRows;
 use burn::tensor::Device;
 use rand::seq::SliceRandom;
@@ -49,22 +49,22 @@ impl DenseBatches {
         })
     }
 
-    fn of(&self, level: Level) -> &[LabelledRows] {
-        match level {
-            Level::Upper => &self.upper,
-            Level::Lower => &self.lower,
+    fn of(&self, objective: Objective) -> &[LabelledRows] {
+        match objective {
+            Objective::Upper => &self.upper,
+            Objective::Lower => &self.lower,
         }
     }
 }
 
 impl Data<LabelledRows> for DenseBatches {
-    fn batch(&self, level: Level, sample: Sample) -> LabelledRows {
-        let batches = self.of(level);
+    fn batch(&self, objective: Objective, sample: Sample) -> LabelledRows {
+        let batches = self.of(objective);
         batches[wrap(sample, batches.len())].clone()
     }
 
-    fn batches(&self, level: Level) -> usize {
-        self.of(level).len()
+    fn batches(&self, objective: Objective) -> usize {
+        self.of(objective).len()
     }
 }
 
@@ -95,22 +95,22 @@ impl SparseBatches {
         Ok(Self { parts, orders, device })
     }
 
-    fn of(&self, level: Level) -> (&Classified, &Order) {
-        match level {
-            Level::Upper => (&self.parts.validation, &self.orders.upper),
-            Level::Lower => (&self.parts.train, &self.orders.lower),
+    fn of(&self, objective: Objective) -> (&Classified, &Order) {
+        match objective {
+            Objective::Upper => (&self.parts.validation, &self.orders.upper),
+            Objective::Lower => (&self.parts.train, &self.orders.lower),
         }
     }
 }
 
 impl Data<LabelledRows> for SparseBatches {
-    fn batch(&self, level: Level, sample: Sample) -> LabelledRows {
-        let (set, order) = self.of(level);
+    fn batch(&self, objective: Objective, sample: Sample) -> LabelledRows {
+        let (set, order) = self.of(objective);
         set.on_device(order.batch(wrap(sample, order.batches)), &self.device)
     }
 
-    fn batches(&self, level: Level) -> usize {
-        self.of(level).1.batches
+    fn batches(&self, objective: Objective) -> usize {
+        self.of(objective).1.batches
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use bilevel_core::{Batch, Data, Level, Sample};
+use bilevel_core::{Batch, Data, Objective, Sample};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::seq::SliceRandom;
 
@@ -111,8 +111,8 @@ impl ImageBatches {
             let (name, found) = (upper.name().to_owned(), upper.shape());
             return Err(DataError::Join { name, found, expected: lower.shape() });
         }
-        let stream = |set, level| {
-            let source = Source { set, level, settings: settings.clone() };
+        let stream = |set, objective| {
+            let source = Source { set, objective, settings: settings.clone() };
             Stream {
                 source: Arc::new(source),
                 device: device.clone(),
@@ -120,7 +120,7 @@ impl ImageBatches {
                 state: Mutex::new(State { last: None, ahead: None }),
             }
         };
-        Ok(Self { upper: stream(upper, Level::Upper), lower: stream(lower, Level::Lower) })
+        Ok(Self { upper: stream(upper, Objective::Upper), lower: stream(lower, Objective::Lower) })
     }
 
     /// With up to `batches` made ahead for each level; 0 for none, and no thread.
@@ -129,21 +129,21 @@ impl ImageBatches {
         self
     }
 
-    fn of(&self, level: Level) -> &Stream {
-        match level {
-            Level::Upper => &self.upper,
-            Level::Lower => &self.lower,
+    fn of(&self, objective: Objective) -> &Stream {
+        match objective {
+            Objective::Upper => &self.upper,
+            Objective::Lower => &self.lower,
         }
     }
 }
 
 impl Data<ImageBatch> for ImageBatches {
-    fn batch(&self, level: Level, sample: Sample) -> ImageBatch {
-        self.of(level).batch(sample.0)
+    fn batch(&self, objective: Objective, sample: Sample) -> ImageBatch {
+        self.of(objective).batch(sample.0)
     }
 
-    fn batches(&self, level: Level) -> usize {
-        self.of(level).source.batches()
+    fn batches(&self, objective: Objective) -> usize {
+        self.of(objective).source.batches()
     }
 }
 
@@ -151,7 +151,7 @@ impl Data<ImageBatch> for ImageBatches {
 #[derive(Debug)]
 struct Source {
     set: Arc<Images>,
-    level: Level,
+    objective: Objective,
     settings: Settings,
 }
 
@@ -164,12 +164,12 @@ impl Source {
         let Settings { augmentation, normalisation, seed, .. } = &self.settings;
         let batches = self.batches() as u64;
         let (pass, at) = (sample / batches, (sample % batches) as usize);
-        let level = self.level as u64;
+        let objective = self.objective as u64;
         let mut order: Vec<usize> = (0..self.set.len()).collect();
-        order.shuffle(&mut stream_at(*seed, Purpose::Batches, [level, pass, 0]));
+        order.shuffle(&mut stream_at(*seed, Purpose::Batches, [objective, pass, 0]));
         let cut = |i: usize| i * order.len() / self.batches();
         let variant = |index: usize, out: &mut Vec<u8>| {
-            let mut rng = stream_at(*seed, Purpose::Augment, [level, pass, index as u64]);
+            let mut rng = stream_at(*seed, Purpose::Augment, [objective, pass, index as u64]);
             augmentation.apply(self.set.image(index), self.set.shape(), &mut rng, out);
         };
         ImageBatch::of(&self.set, &order[cut(at)..cut(at + 1)], normalisation, device, variant)

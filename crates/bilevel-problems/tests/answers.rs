@@ -13,16 +13,16 @@ fn device() -> Device {
     Device::flex()
 }
 
-fn stage(instance: &Instance) -> Stage<'_> {
-    Stage::new(&instance.oracle, &instance.x, Samples::default())
+fn problem(instance: &Instance) -> LowerProblem<'_> {
+    LowerProblem::new(&instance.oracle, &instance.x, Samples::default())
 }
 
 fn lower_slope(instance: &Instance) -> Vec<f64> {
-    stage(instance).gradient(Level::Lower, &instance.y, Wrt::Lower).1.into_y().to_vec()
+    problem(instance).gradient(Objective::Lower, &instance.y, Wrt::Y).1.into_y().to_vec()
 }
 
-fn value(instance: &Instance, level: Level) -> f64 {
-    stage(instance).value(level, &instance.y).read()
+fn value(instance: &Instance, objective: Objective) -> f64 {
+    problem(instance).value(objective, &instance.y).read()
 }
 
 #[track_caller]
@@ -36,7 +36,7 @@ fn the_quadratic_agrees_with_rad_and_with_differences() {
     let x = [0.3, -0.8, 1.1];
     let instance = problem.at(&x, &[0.0; 7], &device()).unwrap();
     let descent = Descent::new(Gd::new(1.0).unwrap(), 200).unwrap();
-    let found = Rad::new(descent).hypergradient(stage(&instance), &instance.y).unwrap();
+    let found = Unrolled::rad(descent).hypergradient(problem(&instance), &instance.y).unwrap();
     let expected = problem.hypergradient(&x);
     for (f, e) in found.gradient.to_vec().iter().zip(&expected) {
         assert!((f - e).abs() <= 1e-10, "{f} {e}");
@@ -49,7 +49,7 @@ fn the_quadratic_agrees_with_rad_and_with_differences() {
             let mut moved = x;
             moved[j] += sign * h;
             let y = problem.lower_solution(&moved);
-            value(&problem.at(&moved, &y, &device()).unwrap(), Level::Upper)
+            value(&problem.at(&moved, &y, &device()).unwrap(), Objective::Upper)
         };
         assert!(((at(1.0) - at(-1.0)) / (2.0 * h) - expected[j]).abs() < 1e-7);
     }
@@ -67,7 +67,7 @@ fn answers_with_nothing_left_to_gain() {
     ];
     for (name, instance) in answers {
         let instance = instance.unwrap();
-        all_zero(name, &[value(&instance, Level::Upper)], 1e-12);
+        all_zero(name, &[value(&instance, Objective::Upper)], 1e-12);
         all_zero(name, &lower_slope(&instance), 1e-12);
     }
 }
@@ -76,8 +76,8 @@ fn answers_with_nothing_left_to_gain() {
 fn no_lower_solution_of_iaptt_is_better_than_its_answer() {
     let device = device();
     let answer = IapttNumeric::at(IapttNumeric::X, IapttNumeric::Y, &device).unwrap();
-    assert!((value(&answer, Level::Lower) + 1.0).abs() < 1e-12);
-    let best = value(&answer, Level::Upper);
+    assert!((value(&answer, Objective::Lower) + 1.0).abs() < 1e-12);
+    let best = value(&answer, Objective::Upper);
     let [low, high] = IapttNumeric::UPPER_BOUNDS;
     for step in 0..=9000 {
         let x = low + (high - low) * f64::from(step) / 9000.0;
@@ -94,7 +94,7 @@ fn the_slope_of_pbgd_is_that_of_its_reduced_loss() {
     let reduced = |x: f64| {
         let instance = PbgdToy::at(x, -x, &device()).unwrap();
         all_zero("f_y on y = -x", &lower_slope(&instance), 1e-12);
-        value(&instance, Level::Upper)
+        value(&instance, Objective::Upper)
     };
     for x in [0.1, 0.5, 1.3, 2.9] {
         let h = 1e-4;
@@ -121,6 +121,6 @@ fn the_distances_of_the_penalty_problems_are_zero_at_answers_alone() {
         let vector = |like: &Vector| Vector::from_slice(like.layout(), &answer, &device());
         let solved = Instance { x: vector(&at.x), y: vector(&at.y), oracle: at.oracle };
         all_zero("f_y", &lower_slope(&solved), 1e-12);
-        all_zero("f", &[value(&solved, Level::Lower)], 1e-12);
+        all_zero("f", &[value(&solved, Objective::Lower)], 1e-12);
     }
 }

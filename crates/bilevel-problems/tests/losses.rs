@@ -77,14 +77,14 @@ struct Case<'a> {
 
 impl Case<'_> {
     fn check(&self) {
-        let stage = Stage::new(self.oracle, self.x, Samples::default());
-        for (i, level) in [Level::Upper, Level::Lower].into_iter().enumerate() {
-            let value = stage.value(level, self.y).read();
-            close(&format!("{level} loss"), &[value], &[self.values[i]], TOLERANCE);
-            let slope = stage.gradient(level, self.y, Wrt::Lower).1.into_y().to_vec();
-            close(&format!("{level} slope in y"), &slope, &self.slopes[i], TOLERANCE);
+        let problem = LowerProblem::new(self.oracle, self.x, Samples::default());
+        for (i, objective) in [Objective::Upper, Objective::Lower].into_iter().enumerate() {
+            let value = problem.value(objective, self.y).read();
+            close(&format!("{objective} loss"), &[value], &[self.values[i]], TOLERANCE);
+            let slope = problem.gradient(objective, self.y, Wrt::Y).1.into_y().to_vec();
+            close(&format!("{objective} slope in y"), &slope, &self.slopes[i], TOLERANCE);
         }
-        let slope = stage.gradient(Level::Lower, self.y, Wrt::Upper).1.into_x().to_vec();
+        let slope = problem.gradient(Objective::Lower, self.y, Wrt::X).1.into_x().to_vec();
         close("f_x", &slope, &self.slope_in_x, TOLERANCE);
     }
 }
@@ -229,14 +229,14 @@ fn hypergradients_of_both_families_agree_with_differences() {
 fn agrees_with_differences(oracle: &dyn Oracle, x: &Vector, y: &Vector) {
     let descent = || Descent::new(Gd::new(0.4).unwrap(), 400).unwrap();
     let solved = |x: &Vector| {
-        let stage = Stage::new(oracle, x, Samples::default());
-        let end = descent().run(&stage, y).unwrap();
-        stage.value(Level::Upper, &end.state.y).read()
+        let problem = LowerProblem::new(oracle, x, Samples::default());
+        let end = descent().run(&problem, y).unwrap();
+        problem.value(Objective::Upper, &end.state.y).read()
     };
-    let stage = || Stage::new(oracle, x, Samples::default());
-    let unrolled = Rad::new(descent()).hypergradient(stage(), y).unwrap().gradient.to_vec();
+    let problem = || LowerProblem::new(oracle, x, Samples::default());
+    let unrolled = Unrolled::rad(descent()).hypergradient(problem(), y).unwrap().gradient.to_vec();
     let cg = Cg::new(50, 1e-14).unwrap();
-    let implicit = Implicit::new(descent(), cg).hypergradient(stage(), y).unwrap();
+    let implicit = Implicit::new(descent(), cg).hypergradient(problem(), y).unwrap();
     close("implicit", &implicit.gradient.to_vec(), &unrolled, 1e-9);
     let (values, h) = (x.to_vec(), 1e-4);
     for j in 0..values.len() {

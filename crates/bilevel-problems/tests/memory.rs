@@ -80,10 +80,10 @@ fn peaks(depth: usize) -> [usize; 4] {
     let (x, y) = (split.whole().upper_start(), split.whole().lower_start());
     let fc = y.layout().part(&y.layout().under("fc"));
     let v = y.only(&fc);
-    let stage = |oracle| Stage::new(oracle, &x, Samples::default());
+    let problem = |oracle| LowerProblem::new(oracle, &x, Samples::default());
     let product = |oracle| {
-        let stage = stage(oracle);
-        let (_, _, mixed) = stage.gradient_and_mixed(&y);
+        let problem = problem(oracle);
+        let (_, _, mixed) = problem.gradient_and_mixed(&y);
         peak(|| mixed(&v))
     };
     let method = NsGame::new(Rates::new(1e-3, 0.1).unwrap(), "fc");
@@ -91,7 +91,7 @@ fn peaks(depth: usize) -> [usize; 4] {
     // Creates threads and buffers that persist.
     solver.step(0).unwrap();
     [
-        peak(|| stage(&split).gradient(Level::Lower, &y, Wrt::Lower)),
+        peak(|| problem(&split).gradient(Objective::Lower, &y, Wrt::Y)),
         product(split.whole()),
         product(&split),
         peak(|| solver.step(1).unwrap()),

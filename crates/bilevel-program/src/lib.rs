@@ -68,7 +68,7 @@
 //! let mut y = Vector::from_module(recorded.lower_layout(), &net);
 //! for _ in 0..10 {
 //!     let input = Tensor::<2>::random([4, 3], Distribution::Default, &device);
-//!     let (_, gradient) = recorded.gradient(&x, &y, &input, Wrt::Lower, &loss)?;
+//!     let (_, gradient) = recorded.gradient(&x, &y, &input, Wrt::Y, &loss)?;
 //!     y = y.axpy(-0.1, &gradient.into_y());
 //! }
 //! let net = y.write_into(net);
@@ -143,7 +143,7 @@ pub use bilevel_derive::Batch;
 pub use check::*;
 pub use error::TraceError;
 pub use operators::*;
-pub use partials::{Direction, Level, Partials, Wrt};
+pub use partials::{Direction, Objective, Partials, Variable, Wrt};
 pub use program::{Count, Program};
 pub use recorded::{Derivative, Linearized, Loss, Recorded};
 pub use stop::stop_gradient;

@@ -216,7 +216,7 @@ pub fn second_order<X: Module, Y: Module>(
     at_y.check_same(direction);
     let loss = |x: &X, y: &Y, (): &()| loss(x, y);
     let products =
-        recorded.product(&at_x, &at_y, &(), Direction::lower(direction), Wrt::Both, &loss)?;
+        recorded.product(&at_x, &at_y, &(), Direction::in_y(direction), Wrt::Both, &loss)?;
     let (xy, yy) = products.into_both();
     Ok(SecondOrder { xy, yy })
 }

@@ -6,20 +6,38 @@ use std::sync::Arc;
 
 use crate::{Layout, Vector};
 
-/// One of the two levels of a bilevel problem: its variable, and its loss.
+/// One of the two losses of a bilevel problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Level {
-    /// The upper level: x, F.
+pub enum Objective {
+    /// F, the loss of the upper level.
     Upper,
-    /// The lower level: y, f.
+    /// f, the loss of the lower level.
     Lower,
 }
 
-impl Display for Level {
+impl Display for Objective {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Level::Upper => "upper",
-            Level::Lower => "lower",
+            Objective::Upper => "upper",
+            Objective::Lower => "lower",
+        })
+    }
+}
+
+/// One of the two variables of a bilevel problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Variable {
+    /// x, the variable of the upper level.
+    X,
+    /// y, the variable of the lower level.
+    Y,
+}
+
+impl Display for Variable {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Variable::X => "x",
+            Variable::Y => "y",
         })
     }
 }
@@ -35,7 +53,7 @@ pub struct Direction<'a> {
 
 impl<'a> Direction<'a> {
     /// A direction in y alone.
-    pub fn lower(y: &'a Vector) -> Self {
+    pub fn in_y(y: &'a Vector) -> Self {
         Self { x: None, y: Some(y) }
     }
 }
@@ -44,9 +62,9 @@ impl<'a> Direction<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Wrt<'a> {
     /// x alone.
-    Upper,
+    X,
     /// y alone.
-    Lower,
+    Y,
     /// x and y.
     Both,
     /// x and a [part](Layout::part) of y. The derivative in y is a vector of that part.
@@ -54,16 +72,16 @@ pub enum Wrt<'a> {
 }
 
 impl Wrt<'_> {
-    /// x, and y if `lower`.
-    pub fn upper_and(lower: bool) -> Self {
-        if lower { Wrt::Both } else { Wrt::Upper }
+    /// x, and y if `y`.
+    pub fn x_and(y: bool) -> Self {
+        if y { Wrt::Both } else { Wrt::X }
     }
 
     /// Whether a variable, or a part of it, is among them.
-    pub fn includes(self, level: Level) -> bool {
+    pub fn includes(self, variable: Variable) -> bool {
         matches!(
-            (self, level),
-            (Wrt::Both | Wrt::Part(_), _) | (Wrt::Upper, Level::Upper) | (Wrt::Lower, Level::Lower)
+            (self, variable),
+            (Wrt::Both | Wrt::Part(_), _) | (Wrt::X, Variable::X) | (Wrt::Y, Variable::Y)
         )
     }
 }

@@ -336,8 +336,8 @@ impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
 fn selected(lower: &Arc<Layout>, wrt: Wrt<'_>) -> Selected {
     let all = |wanted: bool| wanted.then_some(Range::All);
     match wrt {
-        Wrt::Upper => Selected { x: all(true), y: None },
-        Wrt::Lower => Selected { x: None, y: all(true) },
+        Wrt::X => Selected { x: all(true), y: None },
+        Wrt::Y => Selected { x: None, y: all(true) },
         Wrt::Both => Selected { x: all(true), y: all(true) },
         Wrt::Part(part) => Selected { x: all(true), y: Some(range(lower, part)) },
     }

@@ -110,21 +110,21 @@ fn derivatives_agree_with_differences() {
         assert!(gap(&px, &ax.sub(&bx).scale(0.5 / e)) < 1e-7);
         assert!(gap(&py, &ay.sub(&by).scale(0.5 / e)) < 1e-7);
 
-        let lower = Direction::lower(&v);
+        let lower = Direction::in_y(&v);
         let (loss_there, partials, linear) = recorded
-            .linearize(&at_x, &at_y, &batch, Some(Wrt::Lower), lower, Wrt::Both, &loss)
+            .linearize(&at_x, &at_y, &batch, Some(Wrt::Y), lower, Wrt::Both, &loss)
             .unwrap();
         assert_eq!(read(loss_there), value(&at_x, &at_y));
         assert!(gap(&partials.into_y(), &gy) < 1e-13);
         for seed in 7..10 {
             let v = random_like(&at_y, seed);
             let direct = recorded
-                .product(&at_x, &at_y, &batch, Direction::lower(&v), Wrt::Both, &loss)
+                .product(&at_x, &at_y, &batch, Direction::in_y(&v), Wrt::Both, &loss)
                 .unwrap();
-            let (lx, ly) = linear.product(Direction::lower(&v), Wrt::Both).into_both();
+            let (lx, ly) = linear.product(Direction::in_y(&v), Wrt::Both).into_both();
             let (dx, dy) = direct.into_both();
             assert!(gap(&lx, &dx) < 1e-12 && gap(&ly, &dy) < 1e-12);
-            let alone = linear.product(Direction::lower(&v), Wrt::Lower).into_y();
+            let alone = linear.product(Direction::in_y(&v), Wrt::Y).into_y();
             assert!(gap(&alone, &dy) < 1e-12);
         }
         let program = recorded
@@ -169,7 +169,7 @@ fn a_detached_value_is_refused_and_a_stopped_one_is_a_constant() {
         let w = y.a.weight.val();
         (w.clone() * stop_gradient(w.powi_scalar(2))).sum()
     };
-    let (_, gradient) = recorded.gradient(&at_x, &at_y, &batch, Wrt::Lower, &stopped).unwrap();
+    let (_, gradient) = recorded.gradient(&at_x, &at_y, &batch, Wrt::Y, &stopped).unwrap();
     let weight = at_y.part(&[0], &at_y.layout().part(&[0]));
     let gradient = gradient.into_y();
     let of_weight = gradient.part(&[0], weight.layout());
@@ -177,7 +177,7 @@ fn a_detached_value_is_refused_and_a_stopped_one_is_a_constant() {
     assert_eq!(of_weight.to_vec(), squares);
     let v = random_like(&at_y, 2);
     let product =
-        recorded.product(&at_x, &at_y, &batch, Direction::lower(&v), Wrt::Lower, &stopped).unwrap();
+        recorded.product(&at_x, &at_y, &batch, Direction::in_y(&v), Wrt::Y, &stopped).unwrap();
     assert_eq!(product.into_y().norm(), 0.0);
 }
 

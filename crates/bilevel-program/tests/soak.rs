@@ -74,11 +74,11 @@ fn recorded() {
     let product = || drop(recorded.product(&x, &y, &(), along, Wrt::Both, &loss).unwrap());
     let program = || drop(recorded.program(Derivative::Product, &x, &y, &(), &loss).unwrap());
     let linearize = || {
-        let (gradient, along) = (Some(Wrt::Lower), Direction::lower(&y));
+        let (gradient, along) = (Some(Wrt::Y), Direction::in_y(&y));
         recorded.linearize(&x, &y, &(), gradient, along, Wrt::Both, &loss).unwrap().2
     };
     let linear = linearize();
-    let again = || drop(linear.product(Direction::lower(&y), Wrt::Both));
+    let again = || drop(linear.product(Direction::in_y(&y), Wrt::Both));
     let linearized = || drop(linearize());
     let turn = Cell::new(0);
     let mixed = || {

@@ -1,7 +1,9 @@
 //! How far an upper point is from a solution, to many digits.
 
 use bilevel_core::linear::{Operator, System};
-use bilevel_core::{Cg, Direction, Error, Level, LinearSolver, Oracle, Samples, Stage, Wrt};
+use bilevel_core::{
+    Cg, Direction, Error, LinearSolver, LowerProblem, Objective, Oracle, Samples, Wrt,
+};
 use bilevel_program::Vector;
 
 /// What is measured at an upper point x.
@@ -39,15 +41,15 @@ impl<'a> Judge<'a> {
     /// # Errors
     /// The linear solver's.
     pub fn measure(&mut self, x: &Vector) -> Result<Measured, Error> {
-        let stage = Stage::new(self.oracle, x, Samples::default());
-        let slope_at = |y: &Vector| stage.gradient(Level::Lower, y, Wrt::Lower).1.into_y();
+        let problem = LowerProblem::new(self.oracle, x, Samples::default());
+        let slope_at = |y: &Vector| problem.gradient(Objective::Lower, y, Wrt::Y).1.into_y();
         let mut slope = slope_at(&self.y);
         let first = slope.norm().max(1.0);
         for _ in 0..NEWTON_STEPS {
             if slope.norm() <= TOLERANCE * first {
                 break;
             }
-            let step = self.solve(&stage, &slope)?;
+            let step = self.solve(&problem, &slope)?;
             let (before, mut length) = (slope.norm(), 1.0);
             loop {
                 let y = self.y.axpy(-length, &step);
@@ -60,18 +62,18 @@ impl<'a> Judge<'a> {
                 length /= 2.0;
             }
         }
-        let (value, sides) = stage.gradient(Level::Upper, &self.y, Wrt::Both);
+        let (value, sides) = problem.gradient(Objective::Upper, &self.y, Wrt::Both);
         let (direct, rhs) = sides.into_both();
-        let q = self.solve(&stage, &rhs)?;
-        let mixed = stage.product(Level::Lower, &self.y, Direction::lower(&q), Wrt::Upper);
+        let q = self.solve(&problem, &rhs)?;
+        let mixed = problem.product(Objective::Lower, &self.y, Direction::in_y(&q), Wrt::X);
         let hypergradient = direct.sub(&mixed.into_x());
         Ok(Measured { slope: hypergradient.dot(&hypergradient), value: value.read() })
     }
 
     /// `f_yy q = rhs`.
-    fn solve(&self, stage: &Stage<'_>, rhs: &Vector) -> Result<Vector, Error> {
+    fn solve(&self, problem: &LowerProblem<'_>, rhs: &Vector) -> Result<Vector, Error> {
         let hessian = |v: &Vector| {
-            stage.product(Level::Lower, &self.y, Direction::lower(v), Wrt::Lower).into_y()
+            problem.product(Objective::Lower, &self.y, Direction::in_y(v), Wrt::Y).into_y()
         };
         let operator = Operator::symmetric(&hessian);
         Ok(self.solver.solve(&System::new(&operator, rhs))?.q)

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bilevel_core::catalogue::{self, At, Family};
-use bilevel_core::{AutodiffOracle, BilevelProblem, Data, Error, FullBatch, Level, Oracle};
+use bilevel_core::{AutodiffOracle, BilevelProblem, Data, Error, FullBatch, Objective, Oracle};
 use bilevel_problems::{FeaturePenalties, Quadratic, Values};
 use bilevel_program::Vector;
 use burn::tensor::Device;
@@ -154,7 +154,8 @@ impl ProblemName {
                 // Every fifth row judges.
                 let parts = rows.split(rows.classes().len() / 5, seed)?;
                 let batches = DenseBatches::new(&parts, ROWS, seed, device)?;
-                let counts = [Level::Upper, Level::Lower].map(|level| batches.batches(level));
+                let counts = [Objective::Upper, Objective::Lower]
+                    .map(|objective| batches.batches(objective));
                 let whole = full_batch(&parts, device)?;
                 let x = Values::new(&draw(22, 1.0), device);
                 let y = Values::new(&[0.0; 22], device);

@@ -6,7 +6,7 @@
 use bilevel_core::Snapshot;
 use serde::{Deserialize, Serialize};
 
-use crate::report::folder::{HeldFolder, RunFolder};
+use crate::report::folder::{LockedFolder, RunFolder};
 use crate::report::{MethodReport, ReportError, StepRecord};
 
 const NEWEST: &str = "checkpoint.bin";
@@ -58,7 +58,7 @@ impl Saved {
 
 impl Checkpoint {
     /// The checkpoint of a folder; an empty one where there is none yet.
-    pub fn read(folder: &HeldFolder) -> Result<Self, ReportError> {
+    pub fn read(folder: &LockedFolder) -> Result<Self, ReportError> {
         let newest = match Self::load(folder, NEWEST) {
             // Killed between two renames.
             Ok(None) => Self::load(folder, BEFORE)?,
@@ -82,13 +82,13 @@ impl Checkpoint {
     }
 
     /// There whole or not at all, beside the one before.
-    pub fn write(&self, folder: &HeldFolder) -> Result<(), ReportError> {
+    pub fn write(&self, folder: &LockedFolder) -> Result<(), ReportError> {
         let bytes = self.encode().map_err(|what| ReportError::Format { file: NEWEST, what })?;
         folder.write_next(NEWEST, BEFORE, &bytes)
     }
 
     /// Removes what is not needed any more.
-    pub fn remove(folder: &HeldFolder) -> Result<(), ReportError> {
+    pub fn remove(folder: &LockedFolder) -> Result<(), ReportError> {
         folder.remove_file(BEFORE)?;
         folder.remove_file(NEWEST)
     }
@@ -170,7 +170,7 @@ mod tests {
         }
     }
 
-    fn folder() -> (tempfile::TempDir, HeldFolder) {
+    fn folder() -> (tempfile::TempDir, LockedFolder) {
         let root = tempfile::tempdir().unwrap();
         let folder = RunFolder::create(root.path(), "run").unwrap().hold().unwrap();
         (root, folder)
@@ -231,7 +231,7 @@ mod tests {
     }
 
     impl Checkpoint {
-        fn write_as(&self, name: &str, folder: &HeldFolder) {
+        fn write_as(&self, name: &str, folder: &LockedFolder) {
             folder.write_file(name, &self.encode().unwrap()).unwrap();
         }
     }

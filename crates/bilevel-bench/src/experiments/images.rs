@@ -156,7 +156,7 @@ pub fn train(
     let mut adam = BurnOptimizer::new(adam.build(), &network, learning_rate)?;
     let mut y = Vector::from_module(recorded.lower_layout(), &network);
     for batch in batches.iter().cycle().take(steps) {
-        let found = recorded.gradient(&nothing, &y, batch, Wrt::Lower, &loss);
+        let found = recorded.gradient(&nothing, &y, batch, Wrt::Y, &loss);
         y = adam.step(&y, &found.map_err(unrecorded)?.1.into_y());
     }
     Ok(y.write_into(network))

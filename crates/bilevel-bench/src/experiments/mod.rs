@@ -29,18 +29,18 @@ pub use run::{Run, Trial};
 use std::path::Path;
 use std::time::Duration;
 
-use bilevel_core::Level;
+use bilevel_core::Objective;
 use bilevel_program::Report;
 use toml::Table;
 
 use self::checkpoint::Checkpoint;
 pub(crate) use self::origin::{ORIGIN, Origin};
 use crate::error::BenchError;
-use crate::report::folder::{HeldFolder, RunFolder, default_name, settings_table};
+use crate::report::folder::{LockedFolder, RunFolder, default_name, settings_table};
 use crate::report::{ReportError, RunReport};
 
 /// What a check of derivatives found, for each loss.
-pub type Checked = Vec<(Level, Report)>;
+pub type Checked = Vec<(Objective, Report)>;
 
 /// How a run is carried out; nothing in its results depends on it.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +86,7 @@ pub fn resume(folder: &RunFolder, manner: Manner) -> Result<RunReport, BenchErro
 /// See [`BenchError`].
 pub fn run_in(
     settings: &Complete,
-    folder: HeldFolder,
+    folder: LockedFolder,
     manner: Manner,
 ) -> Result<RunReport, BenchError> {
     if folder.read_file("settings.toml")?.is_some() {
@@ -137,7 +137,7 @@ pub fn complete(folder: &RunFolder) -> Result<Option<RunReport>, ReportError> {
 fn begin(
     settings: &Complete,
     experiment: &Prepared,
-    folder: HeldFolder,
+    folder: LockedFolder,
     manner: Manner,
 ) -> Result<RunReport, BenchError> {
     let origin = Origin::here(experiment.data());
@@ -145,7 +145,7 @@ fn begin(
     finish(settings, &origin, experiment, Run::new(folder, manner)?)
 }
 
-fn go_on(folder: HeldFolder, manner: Manner) -> Result<RunReport, BenchError> {
+fn go_on(folder: LockedFolder, manner: Manner) -> Result<RunReport, BenchError> {
     // Whoever had the folder until now may have completed it.
     if let Some(report) = folder.report()? {
         Checkpoint::remove(&folder)?;

@@ -10,14 +10,14 @@ use toml::Table;
 
 use super::origin::{ORIGIN, Origin};
 use crate::report::ReportError;
-use crate::report::folder::{HeldFolder, RunFolder, settings_table};
+use crate::report::folder::{LockedFolder, RunFolder, settings_table};
 
 /// The last file that is written.
 const TABLE: &str = "table.txt";
 
 /// A folder that is this process's alone, and what its `settings.toml` says.
 pub(crate) struct Partly<S> {
-    pub folder: HeldFolder,
+    pub folder: LockedFolder,
     pub settings: S,
     /// The fingerprint of `settings.toml`, which what is done bears: it is not gone on with under other settings.
     pub fingerprint: String,
@@ -65,7 +65,7 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
         Ok(Left::Rest(Self::of(folder, settings)?))
     }
 
-    fn of(folder: HeldFolder, settings: S) -> Result<Self, ReportError> {
+    fn of(folder: LockedFolder, settings: S) -> Result<Self, ReportError> {
         let text = folder.read_file("settings.toml")?.unwrap_or_default();
         let fingerprint = digest(&text);
         Ok(Self { folder, settings, fingerprint })

@@ -16,24 +16,24 @@ use super::Manner;
 use super::checkpoint::{Checkpoint, Current, Saved};
 use crate::error::BenchError;
 use crate::memory::Phase;
-use crate::report::folder::{HeldFolder, RunFolder};
+use crate::report::folder::{LockedFolder, RunFolder};
 use crate::report::{MethodReport, ReportError, RunReport, StepRecord};
 
 /// A run in its folder, which is this process's alone until the run is dropped.
 pub struct Run {
-    folder: HeldFolder,
+    folder: LockedFolder,
     manner: Manner,
     checkpoint: Checkpoint,
     saved_at: Instant,
 }
 
 impl Run {
-    pub(super) fn new(folder: HeldFolder, manner: Manner) -> Result<Self, ReportError> {
+    pub(super) fn new(folder: LockedFolder, manner: Manner) -> Result<Self, ReportError> {
         let checkpoint = Checkpoint { settings: settings_of(&folder)?, ..Checkpoint::default() };
         Ok(Self { folder, manner, checkpoint, saved_at: Instant::now() })
     }
 
-    pub(super) fn resume(folder: HeldFolder, manner: Manner) -> Result<Self, ReportError> {
+    pub(super) fn resume(folder: LockedFolder, manner: Manner) -> Result<Self, ReportError> {
         let checkpoint = Checkpoint::read(&folder)?;
         let fresh = Self::new(folder, manner)?;
         let (began, here) = (&checkpoint.settings, &fresh.checkpoint.settings);

@@ -15,7 +15,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use bilevel_core::{
-    Cg, Cost, Counted, Descent, Gd, HypergradientMethod, Implicit, Maml, Plan, Rad, Samples, Stage,
+    Cg, Cost, Counted, Descent, Gd, HypergradientMethod, Implicit, LowerProblem, Maml, Plan,
+    Samples, Unrolled,
 };
 use burn::tensor::Device;
 use clap::ValueEnum;
@@ -122,7 +123,7 @@ impl Settings {
                 "--method",
                 "cg",
                 "rad",
-                "x is where the lower level starts in this workload, of which the implicit formula knows \
+                "x is where the lower objective starts in this workload, of which the implicit formula knows \
                  nothing; take another --workload for cg",
             )),
             Method::Cg if args.plan.is_some() => {
@@ -159,7 +160,7 @@ impl Settings {
             (Method::Rad, Workload::Small | Workload::Conv) => {
                 Box::new(Maml::new(descent).with_plan(plan))
             }
-            (Method::Rad, _) => Box::new(Rad::new(descent).with_plan(plan)),
+            (Method::Rad, _) => Box::new(Unrolled::rad(descent).with_plan(plan)),
         })
     }
 }
@@ -228,9 +229,9 @@ fn measure(
     let built = workloads::build(settings.workload, numbers, &device)?;
     let mut method = settings.method()?;
     let oracle = Counted::new(built.oracle);
-    let stage = Stage::new(&oracle, &built.x, Samples::default());
+    let problem = LowerProblem::new(&oracle, &built.x, Samples::default());
     let mut compute = || {
-        let found = method.hypergradient(stage, &built.y)?;
+        let found = method.hypergradient(problem, &built.y)?;
         device.sync().map_err(|cause| BackendError::Device(format!("{cause:?}")))?;
         Ok::<_, BenchError>(found)
     };

@@ -1,6 +1,6 @@
 //! The program of a derivative, to be read, drawn or counted.
 
-use bilevel_core::{Derivative, Level, Point, Program, Sample};
+use bilevel_core::{Derivative, Objective, Point, Program, Sample};
 use clap::ValueEnum;
 
 use super::{data, workloads};
@@ -50,8 +50,8 @@ pub fn program(args: &ProgramArgs) -> Result<String, BenchError> {
         let built = workloads::build(args.workload, numbers, &device)?;
         let at = Point { x: &built.x, y: &built.y, sample: Sample::default() };
         let level = match args.level {
-            Side::Upper => Level::Upper,
-            Side::Lower => Level::Lower,
+            Side::Upper => Objective::Upper,
+            Side::Lower => Objective::Lower,
         };
         let what = match args.what {
             What::Value => Derivative::Value,

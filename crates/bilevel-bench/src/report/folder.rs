@@ -10,9 +10,9 @@ use tempfile::NamedTempFile;
 
 use super::{ReportError, RunReport, StepRecord, curves};
 
-mod held;
+mod lock;
 
-pub use held::HeldFolder;
+pub use lock::LockedFolder;
 
 const LAST_SUFFIX: u32 = 9999;
 /// How the name of a file begins that is not whole yet.

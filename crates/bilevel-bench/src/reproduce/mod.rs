@@ -7,8 +7,8 @@
 
 mod curves;
 mod figure;
-mod pace;
 mod paper;
+mod remaining_time;
 mod render;
 #[cfg(test)]
 mod tests;
@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use self::pace::Pace;
+use self::remaining_time::RemainingTime;
 
 use crate::error::BenchError;
 use crate::experiments::{self, Complete, Manner, settings_of};
@@ -230,7 +230,7 @@ pub fn fill(
     let table = reproduction.reproduce;
     let cells = table.cells(reproduction)?;
     let runs = plan(&cells, reproduction.seeds);
-    let (mut pace, mut ran) = (Pace::default(), false);
+    let (mut pace, mut ran) = (RemainingTime::default(), false);
     for (at, run) in runs.iter().enumerate() {
         let inner = folder.inner(&run.folder);
         inner.make()?;

@@ -3,8 +3,8 @@
 use super::{Calls, Entry, Exact, Family, Made, Needs, Settings, along};
 use crate::{
     Aggregated, ApproxGrad, BiCgStab, Cg, Dense, Descent, Error, Fad, FixedPoint, Fomaml, Gd,
-    Gmres, IaGm, Iaptt, Identity, Iga, Imaml, Implicit, LinearSolver, Maml, Nesterov, Neumann,
-    NormalCg, Nystrom, OneStage, OneStageFd, OnlineFad, Rad, Reptile, ReversibleMomentum, Trad,
+    Gmres, Iaptt, Identity, Iga, Imaml, Implicit, LinearSolver, Maml, Nesterov, Neumann, NormalCg,
+    Nystrom, OneStage, OneStageFd, OnlineFad, Reptile, ReversibleMomentum, ReversibleRad, Unrolled,
     Weight,
 };
 
@@ -46,7 +46,7 @@ pub(super) const METHODS: &[Entry] = &[
         name: "rad",
         aliases: &["rhg", "reverse"],
         summary: "back through all lower steps (reverse mode, RHG)",
-        make: |s, _| along(Rad::new(s.descent()?)),
+        make: |s, _| along(Unrolled::rad(s.descent()?)),
         ..UNROLLED
     },
     Entry {
@@ -57,7 +57,7 @@ pub(super) const METHODS: &[Entry] = &[
         calls: calls("T", "M", "1"),
         memory: "M states, one replay",
         reads: &["lower-steps", "step-size", "truncated"],
-        make: |s, _| along(Trad::new(s.descent()?, s.truncated.min(s.lower_steps))?),
+        make: |s, _| along(Unrolled::trad(s.descent()?, s.truncated.min(s.lower_steps))?),
         ..UNROLLED
     },
     Entry {
@@ -66,7 +66,7 @@ pub(super) const METHODS: &[Entry] = &[
         exact: Exact::Other("T aggregated steps"),
         calls: calls("T", "T", "T + 1, and T products of F"),
         reads: &["lower-steps", "step-size", "aggregation"],
-        make: |s, _| along(Rad::new(s.aggregated()?)),
+        make: |s, _| along(Unrolled::rad(s.aggregated()?)),
         ..UNROLLED
     },
     Entry {
@@ -78,21 +78,23 @@ pub(super) const METHODS: &[Entry] = &[
         make: |s, _| {
             let weight = Weight::Decaying(s.aggregation);
             let steps = Aggregated::pessimistic(s.step_size, s.step_size, weight)?;
-            along(Rad::new(Descent::new(steps, s.lower_steps)?))
+            along(Unrolled::rad(Descent::new(steps, s.lower_steps)?))
         },
         ..UNROLLED
     },
     Entry {
         name: "ia-gm",
         summary: "`rad`, and the start of the lower steps is learned too",
-        make: |s, _| along(IaGm::new(s.descent()?)),
+        make: |s, _| along(Unrolled::ia_gm(s.descent()?)),
         ..UNROLLED
     },
     Entry {
         name: "ia-gm-a",
         summary: "`ia-gm` through Nesterov's steps",
         exact: Exact::Other("T Nesterov steps, in the start too"),
-        make: |s, _| along(IaGm::new(Descent::new(Nesterov::new(s.step_size)?, s.lower_steps)?)),
+        make: |s, _| {
+            along(Unrolled::ia_gm(Descent::new(Nesterov::new(s.step_size)?, s.lower_steps)?))
+        },
         ..UNROLLED
     },
     Entry {
@@ -130,7 +132,7 @@ pub(super) const METHODS: &[Entry] = &[
         reads: &["lower-steps", "step-size", "momentum"],
         make: |s, _| {
             let steps = ReversibleMomentum::new(s.step_size, s.momentum)?;
-            along(Rad::reversible(steps, s.lower_steps)?)
+            along(ReversibleRad::new(steps, s.lower_steps)?)
         },
         ..UNROLLED
     },

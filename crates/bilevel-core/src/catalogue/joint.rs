@@ -3,8 +3,8 @@
 use super::settings::growing;
 use super::{Calls, Entry, Exact, Family, Needs, joint};
 use crate::{
-    Alternating, Bome, Bvfim, F2sa, GPbgd, Gap, Meha, NsGame, Penalty, Relaxation, VPbgd,
-    VirtualStep,
+    Alternating, Bome, Bvfim, BvfimSettings, F2sa, GPbgd, Gap, Meha, NsGame, Penalty,
+    PenaltySettings, Relaxation, VPbgd, VirtualStep,
 };
 
 const fn calls(
@@ -63,7 +63,10 @@ pub(super) const METHODS: &[Entry] = &[
         memory: "nu, with multipliers",
         reads: &["learning-rate", "step-size", "lower-steps"],
         make: |s, _| {
-            let method = Penalty::new(s.slow(1.0, 0.2)?, s.lower_steps, 2.0, 1.0)?;
+            let method = Penalty::new(
+                s.slow(1.0, 0.2)?,
+                PenaltySettings { steps: s.lower_steps, gamma: 2.0, tolerance: 1.0 },
+            )?;
             joint(method.with_factors(1.001, 0.7)?.with_multipliers())
         },
         ..JOINT
@@ -134,7 +137,15 @@ pub(super) const METHODS: &[Entry] = &[
         make: |s, _| {
             let relaxation = Relaxation::geometric(1.0, 0.97)?;
             let steps = s.lower_steps;
-            joint(Bvfim::new(s.slow(1.0, 0.4)?, steps, s.step_size, steps, relaxation)?)
+            joint(Bvfim::new(
+                s.slow(1.0, 0.4)?,
+                BvfimSettings {
+                    lower_steps: steps,
+                    lower_rate: s.step_size.into(),
+                    steps,
+                    relaxation,
+                },
+            )?)
         },
         ..JOINT
     },

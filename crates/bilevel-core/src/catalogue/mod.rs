@@ -30,7 +30,7 @@
 //! let settings = Settings { lower_steps: 50, solver_iterations: 20, ..Settings::default() };
 //! let entry = catalogue::find("cg").expect("it is in the catalogue");
 //! if let Made::Hypergradient(mut method) = entry.make(&settings, &At { x: &x, y: &y, seed: 0 })? {
-//!     let found = method.hypergradient(Stage::new(&oracle, &x, Samples::default()), &y)?;
+//!     let found = method.hypergradient(LowerProblem::new(&oracle, &x, Samples::default()), &y)?;
 //!     assert!(found.status.is_ok());
 //! }
 //! # Ok(())

@@ -2,8 +2,8 @@
 
 use super::{Calls, Entry, Exact, Family, Needs, Settings, joint};
 use crate::{
-    Amigo, Bsa, Error, Fsla, Mrbo, NeumannSeries, OnBatches, Rad, Rates, Saba, Schedule, Soba,
-    Srba, StocBio, Sustain, Ttsa, Vrbo,
+    Amigo, Bsa, Error, Fsla, Mrbo, NeumannSeries, OnBatches, Rates, Saba, Schedule, Soba, Srba,
+    StocBio, Sustain, Ttsa, Unrolled, Vrbo,
 };
 
 const fn calls(
@@ -138,7 +138,7 @@ pub(super) const METHODS: &[Entry] = &[
         calls: calls("2 T", "T", "1"),
         memory: "the states of a plan, one replay",
         make: |s, _| {
-            joint(OnBatches::new(Rad::new(s.descent()?), s.rates(1.0, 1.0)?, s.lower_steps)?)
+            joint(OnBatches::new(Unrolled::rad(s.descent()?), s.rates(1.0, 1.0)?, s.lower_steps)?)
         },
         ..DOUBLE_LOOP
     },

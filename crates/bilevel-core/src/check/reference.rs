@@ -6,7 +6,7 @@ use bilevel_program::Vector;
 
 use super::is_double;
 use crate::lower::Descent;
-use crate::{Error, Level, Oracle, Samples, Stage};
+use crate::{Error, LowerProblem, Objective, Oracle, Samples, Variable};
 
 /// What a method is to give, and what else is asked of it: the yardstick of
 /// [`check_hypergradient`](crate::check_hypergradient).
@@ -111,26 +111,26 @@ impl<'a> Reference<'a> {
     /// The slope along `v` in x or in y, and what rounding may add to it where it adds `noise` to a value.
     pub(super) fn slope(
         &self,
-        stage: &Stage<'_>,
+        problem: &LowerProblem<'_>,
         y: &Vector,
-        (level, v): (Level, &[f64]),
+        (variable, v): (Variable, &[f64]),
         noise: f64,
     ) -> Result<(f64, f64), Error> {
         if let Of::Gradient(gradient) = self.of {
             let slope = gradient.to_vec().iter().zip(v).map(|(g, v)| g * v).sum();
             return Ok((slope, noise));
         }
-        let moved = match level {
-            Level::Upper => stage.x,
-            Level::Lower => y,
+        let moved = match variable {
+            Variable::X => problem.x,
+            Variable::Y => y,
         };
         let h = self.step.unwrap_or(if is_double(moved.layout()) { 1e-3 } else { 5e-2 });
         let along = Vector::from_slice(moved.layout(), v, &moved.device());
         let value = |t: f64| {
             let moved = moved.axpy(t * h, &along);
-            match level {
-                Level::Upper => self.at(stage.oracle, &moved, y),
-                Level::Lower => self.at(stage.oracle, stage.x, &moved),
+            match variable {
+                Variable::X => self.at(problem.oracle, &moved, y),
+                Variable::Y => self.at(problem.oracle, problem.x, &moved),
             }
         };
         let slope = (8.0 * (value(1.0)? - value(-1.0)?) - (value(2.0)? - value(-2.0)?)) / 12.0;
@@ -140,9 +140,9 @@ impl<'a> Reference<'a> {
     fn at(&self, oracle: &dyn Oracle, x: &Vector, y: &Vector) -> Result<f64, Error> {
         match self.of {
             Of::Descent(descent) => {
-                let stage = Stage::new(oracle, x, Samples::default());
-                let end = descent.run(&stage, y)?;
-                Ok(stage.value(Level::Upper, &end.state.y).read())
+                let problem = LowerProblem::new(oracle, x, Samples::default());
+                let end = descent.run(&problem, y)?;
+                Ok(problem.value(Objective::Upper, &end.state.y).read())
             }
             Of::Value(value) => value(x, y),
             Of::Gradient(_) => Ok(f64::NAN), // has no value; `slope` does not ask for one

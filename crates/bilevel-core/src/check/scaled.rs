@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bilevel_program::{Layout, Vector};
 use burn::tensor::Tensor;
 
-use crate::{Direction, Level, Loss, Oracle, Partials, Point, Wrt};
+use crate::{Direction, Loss, Objective, Oracle, Partials, Point, Wrt};
 
 /// An oracle with `c f` in place of f.
 pub(super) struct Scaled<'a> {
@@ -19,18 +19,18 @@ impl<'a> Scaled<'a> {
         Self { inner, factor }
     }
 
-    fn factor(&self, level: Level) -> f64 {
-        if level == Level::Lower { self.factor } else { 1.0 }
+    fn factor(&self, objective: Objective) -> f64 {
+        if objective == Objective::Lower { self.factor } else { 1.0 }
     }
 
-    fn loss(&self, level: Level, loss: &Loss, at: Point<'_>) -> Loss {
-        let value = self.factor(level) * loss.read();
+    fn loss(&self, objective: Objective, loss: &Loss, at: Point<'_>) -> Loss {
+        let value = self.factor(objective) * loss.read();
         let dtype = at.y.layout().leaves()[0].dtype;
         Loss::new(Tensor::from_data([value], (&at.y.device(), dtype)))
     }
 
-    fn sides(&self, level: Level, sides: Partials) -> Partials {
-        let scale = |v: Vector| v.scale(self.factor(level));
+    fn sides(&self, objective: Objective, sides: Partials) -> Partials {
+        let scale = |v: Vector| v.scale(self.factor(objective));
         Partials { x: sides.x.map(scale), y: sides.y.map(scale) }
     }
 }
@@ -44,20 +44,26 @@ impl Oracle for Scaled<'_> {
         self.inner.lower_layout()
     }
 
-    fn value(&self, level: Level, at: Point<'_>) -> Loss {
-        self.loss(level, &self.inner.value(level, at), at)
+    fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
+        self.loss(objective, &self.inner.value(objective, at), at)
     }
 
-    fn gradient(&self, level: Level, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
-        let (loss, sides) = self.inner.gradient(level, at, wrt);
-        (self.loss(level, &loss, at), self.sides(level, sides))
+    fn gradient(&self, objective: Objective, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
+        let (loss, sides) = self.inner.gradient(objective, at, wrt);
+        (self.loss(objective, &loss, at), self.sides(objective, sides))
     }
 
-    fn product(&self, level: Level, at: Point<'_>, along: Direction<'_>, wrt: Wrt) -> Partials {
-        self.sides(level, self.inner.product(level, at, along, wrt))
+    fn product(
+        &self,
+        objective: Objective,
+        at: Point<'_>,
+        along: Direction<'_>,
+        wrt: Wrt,
+    ) -> Partials {
+        self.sides(objective, self.inner.product(objective, at, along, wrt))
     }
 
-    fn batches(&self, level: Level) -> usize {
-        self.inner.batches(level)
+    fn batches(&self, objective: Objective) -> usize {
+        self.inner.batches(objective)
     }
 }

@@ -5,8 +5,8 @@ use std::ops::Range;
 use bilevel_program::Vector;
 
 use crate::lower::{Dynamics, State, push_forward_by};
-use crate::on_device::unit;
-use crate::{Direction, Error, Snapshot, Stage, Wrt};
+use crate::vector_ops::unit;
+use crate::{Direction, Error, LowerProblem, Snapshot, Wrt};
 
 /// Some columns of `Z_t = d state_t / dx`, the j-th being `d state_t / dx_j`.
 #[derive(Debug)]
@@ -24,14 +24,20 @@ impl Columns {
     }
 
     /// `Z_{t+1} = A_t Z_t + B_t` at `state`: one product of each descended loss a column.
-    pub fn push(&mut self, stage: &Stage<'_>, dynamics: &dyn Dynamics, t: usize, state: &State) {
+    pub fn push(
+        &mut self,
+        problem: &LowerProblem<'_>,
+        dynamics: &dyn Dynamics,
+        t: usize,
+        state: &State,
+    ) {
         let query = dynamics.query(t, state);
-        let curvature = stage.curvature_at(dynamics.objective(t), &query, Wrt::Both, Wrt::Lower);
-        let product = |along: Direction<'_>| curvature.product(along, Wrt::Lower);
+        let curvature = problem.curvature_at(dynamics.objective(t), &query, Wrt::Both, Wrt::Y);
+        let product = |along: Direction<'_>| curvature.product(along, Wrt::Y);
         for (j, column) in (self.first..).zip(&mut self.columns) {
             // A unit vector is made anew each time: to keep them would square the memory of x.
-            let unit = unit(stage.x, j);
-            *column = push_forward_by(stage, dynamics, t, state, column, Some(&unit), &product);
+            let unit = unit(problem.x, j);
+            *column = push_forward_by(problem, dynamics, t, state, column, Some(&unit), &product);
         }
     }
 

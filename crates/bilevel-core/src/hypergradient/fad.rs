@@ -7,7 +7,7 @@ use bilevel_program::Vector;
 use super::{Columns, Hypergradient, HypergradientMethod, Status};
 use crate::error::at_least_one;
 use crate::lower::Descent;
-use crate::{Error, Level, Snapshot, Stage, Wrt};
+use crate::{Error, LowerProblem, Objective, Snapshot, Wrt};
 
 /// `fad`: the Jacobian of the lower states in x, carried along with the descent.
 ///
@@ -15,7 +15,7 @@ use crate::{Error, Level, Snapshot, Stage, Wrt};
 /// Z_0 = 0,  Z_{t+1} = A_t Z_t + B_t,  g = F_x(x, y_T) + Z_T' F_y(x, y_T)
 /// ```
 ///
-/// The same number as [`Rad`](crate::Rad)'s, and no state is kept: for long descents and an x of few
+/// The same number as [`rad`](crate::Unrolled::rad)'s, and no state is kept: for long descents and an x of few
 /// numbers. Z has a column for each of the n numbers of x, of the size of a state. All go along with one
 /// descent, or [`Fad::with_block`] bounds the memory to c of them and goes down again for each block.
 ///
@@ -49,6 +49,10 @@ impl Fad {
 }
 
 impl HypergradientMethod for Fad {
+    fn name(&self) -> &'static str {
+        "fad"
+    }
+
     fn describe(&self) -> String {
         let block = match self.block {
             usize::MAX => String::new(),
@@ -57,27 +61,27 @@ impl HypergradientMethod for Fad {
         format!("fad({}{block})", self.descent.describe())
     }
 
-    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
-        let (layout, dynamics) = (stage.x.layout(), self.descent.dynamics());
+    fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+        let (layout, dynamics) = (problem.x.layout(), self.descent.dynamics());
         let down = |first: usize| {
-            let state = self.descent.begin(&stage, start)?;
+            let state = self.descent.begin(&problem, start)?;
             let last = first.saturating_add(self.block).min(layout.size());
             let mut columns = Columns::zeros(first..last, &state);
-            let descended = self.descent.go_on(&stage, (0, state), |t, state, _| {
-                columns.push(&stage, dynamics, t, state);
+            let descended = self.descent.go_on(&problem, (0, state), |t, state, _| {
+                columns.push(&problem, dynamics, t, state);
                 ControlFlow::Continue(())
             })?;
             Ok((descended, columns))
         };
         let (descended, columns) = down(0)?;
-        let (upper_loss, sides) = stage.gradient(Level::Upper, &descended.state.y, Wrt::Both);
+        let (upper_loss, sides) = problem.gradient(Objective::Upper, &descended.state.y, Wrt::Both);
         let (direct, slope) = sides.into_both();
         let mut total = columns.pull(&slope);
         drop(columns);
         while total.len() < layout.size() {
             total.extend(down(total.len())?.1.pull(&slope));
         }
-        let through_y = Vector::from_slice(layout, &total, &stage.x.device());
+        let through_y = Vector::from_slice(layout, &total, &problem.x.device());
         Ok(Hypergradient {
             gradient: direct.add(&through_y),
             start: None,

@@ -5,7 +5,7 @@ use bilevel_program::Vector;
 use super::{Hypergradient, HypergradientMethod, Stationarity, Status};
 use crate::linear::{Best, Limits, LinearStatus, epsilon};
 use crate::lower::{Descent, State, Stepped, pull_back, pull_back_by, step};
-use crate::{Direction, Error, Level, Snapshot, Stage, Wrt};
+use crate::{Direction, Error, LowerProblem, Objective, Snapshot, Wrt};
 
 /// `fixed-point`: implicit differentiation of `y = Phi(x, y)`, Phi the last step of a descent.
 ///
@@ -49,7 +49,7 @@ impl FixedPoint {
     /// lambda, why it ended, and its residual.
     fn adjoint(
         &self,
-        stage: &Stage<'_>,
+        problem: &LowerProblem<'_>,
         end: (usize, &State),
         slope: State,
     ) -> (State, LinearStatus, f64) {
@@ -64,11 +64,11 @@ impl FixedPoint {
         let (t, state) = end;
         // What depends on the point alone is computed once for all products.
         let query = dynamics.query(t, state);
-        let curvature = stage.curvature_at(dynamics.objective(t), &query, Wrt::Lower, Wrt::Lower);
+        let curvature = problem.curvature_at(dynamics.objective(t), &query, Wrt::Y, Wrt::Y);
         let product = |along: Direction<'_>, wrt: Wrt<'_>| curvature.product(along, wrt);
         loop {
             let pulled =
-                pull_back_by(stage, dynamics, t, state, lambda.clone(), Wrt::Lower, &product);
+                pull_back_by(problem, dynamics, t, state, lambda.clone(), Wrt::Y, &product);
             k += 1;
             let next = combine(&pulled.into_state(), &slope, Vector::add);
             let residual = self::norm(&combine(&next, &lambda, Vector::sub)) / norm;
@@ -87,25 +87,29 @@ impl FixedPoint {
 }
 
 impl HypergradientMethod for FixedPoint {
+    fn name(&self) -> &'static str {
+        "fixed-point"
+    }
+
     fn describe(&self) -> String {
         format!("fixed-point({} after {})", self.limits, self.descent.describe())
     }
 
-    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+    fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         let mut began = None;
         let see = |before: &State, stepped: &Stepped| {
             began = Some(combine(&stepped.state, before, Vector::sub));
         };
-        let descended = self.descent.watch(&stage, start, None, see)?;
+        let descended = self.descent.watch(&problem, start, None, see)?;
         let climbed = Status::of_descent(&descended);
         // Phi is the last step that was made: dynamics need not know of a later one.
         let (t, state) = (descended.steps - 1, descended.state);
-        let (upper_loss, sides) = stage.gradient(Level::Upper, &state.y, Wrt::Both);
+        let (upper_loss, sides) = problem.gradient(Objective::Upper, &state.y, Wrt::Both);
         let (direct, slope) = sides.into_both();
-        let (lambda, solver, residual) = self.adjoint(&stage, (t, &state), state.of_y(slope));
+        let (lambda, solver, residual) = self.adjoint(&problem, (t, &state), state.of_y(slope));
         let dynamics = self.descent.dynamics();
-        let mixed = pull_back(&stage, dynamics, t, &state, lambda, Wrt::Upper).into_x();
-        let moved = step(&stage, dynamics, t, &state).state;
+        let mixed = pull_back(&problem, dynamics, t, &state, lambda, Wrt::X).into_x();
+        let moved = step(&problem, dynamics, t, &state).state;
         let stationarity = norm(&combine(&moved, &state, Vector::sub));
         let (began, rounding) =
             (began.map_or(0.0, |moved| norm(&moved)), epsilon(state.y.layout()));

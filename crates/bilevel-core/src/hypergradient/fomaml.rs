@@ -4,7 +4,7 @@ use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, StartInX, Status};
 use crate::lower::Descent;
-use crate::{Error, Level, Snapshot, Stage, Wrt};
+use crate::{Error, LowerProblem, Objective, Snapshot, Wrt};
 
 /// `fomaml`: [`Maml`](crate::Maml) with every `A_t` taken for the identity and every `B_t` for zero.
 ///
@@ -40,14 +40,18 @@ impl Fomaml {
 }
 
 impl HypergradientMethod for Fomaml {
+    fn name(&self) -> &'static str {
+        "fomaml"
+    }
+
     fn describe(&self) -> String {
         format!("fomaml({}{})", self.descent.describe(), self.start.suffix())
     }
 
-    fn run(&mut self, stage: Stage<'_>, _: &Vector) -> Result<Hypergradient, Error> {
-        let (positions, start) = self.start.find(&stage)?;
-        let descended = self.descent.run(&stage, &start)?;
-        let (upper_loss, sides) = stage.gradient(Level::Upper, &descended.state.y, Wrt::Both);
+    fn run(&mut self, problem: LowerProblem<'_>, _: &Vector) -> Result<Hypergradient, Error> {
+        let (positions, start) = self.start.find(&problem)?;
+        let descended = self.descent.run(&problem, &start)?;
+        let (upper_loss, sides) = problem.gradient(Objective::Upper, &descended.state.y, Wrt::Both);
         let (direct, slope) = sides.into_both();
         Ok(Hypergradient {
             gradient: direct.add_part(&positions, &slope),

@@ -4,9 +4,9 @@ use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, Status, reverse};
 use crate::lower::{Descent, Plan};
-use crate::{Error, Level, Loss, Snapshot, Stage};
+use crate::{Error, Loss, LowerProblem, Objective, Snapshot};
 
-/// `iaptt`: [`IaGm`](crate::IaGm) from the lower point where F is greatest.
+/// `iaptt`: [`ia-gm`](crate::Unrolled::ia_gm) from the lower point where F is greatest.
 ///
 /// ```text
 /// y_0 = z,  y_{k+1} = Psi_k(y_k; x),  m = argmax_{1 <= k <= K} F(x, y_k)
@@ -43,6 +43,10 @@ impl Iaptt {
 }
 
 impl HypergradientMethod for Iaptt {
+    fn name(&self) -> &'static str {
+        "iaptt"
+    }
+
     fn describe(&self) -> String {
         format!("iaptt({}{})", self.descent.describe(), self.plan.suffix())
     }
@@ -51,12 +55,12 @@ impl HypergradientMethod for Iaptt {
         true
     }
 
-    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+    fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         let steps = self.descent.steps();
         let mut losses = Vec::with_capacity(steps);
         let (descended, mut tape) =
-            self.descent.record_and_see(&stage, start, self.plan, steps, |state| {
-                losses.push(stage.value(Level::Upper, &state.y));
+            self.descent.record_and_see(&problem, start, self.plan, steps, |state| {
+                losses.push(problem.value(Objective::Upper, &state.y));
             })?;
         let status = Status::of_descent(&descended).unwrap_or(Status::Exact);
         let worst = worst(&Loss::read_all(losses));
@@ -64,11 +68,11 @@ impl HypergradientMethod for Iaptt {
             (descended.state, descended.end_loss)
         } else {
             let end = tape.shorten(worst);
-            let loss = stage.value(Level::Lower, &end.y).read();
+            let loss = problem.value(Objective::Lower, &end.y).read();
             (end, loss)
         };
         let swept =
-            reverse(&stage, self.descent.dynamics(), &end, || tape.pop_with_curvature(), true);
+            reverse(&problem, self.descent.dynamics(), &end, || tape.pop_with_curvature(), true);
         Ok(Hypergradient {
             gradient: swept.x,
             start: swept.start,

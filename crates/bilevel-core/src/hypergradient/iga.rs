@@ -5,7 +5,7 @@ use bilevel_program::Vector;
 use super::{Hypergradient, HypergradientMethod, Status};
 use crate::linear::LinearStatus;
 use crate::lower::Descent;
-use crate::{Error, Level, Snapshot, Stage, Wrt};
+use crate::{Error, LowerProblem, Objective, Snapshot, Wrt};
 
 /// `iga`: implicit differentiation with `f_yy ~ f_y f_y'` and `f_xy ~ f_y f_x'`.
 ///
@@ -33,17 +33,21 @@ impl Iga {
 }
 
 impl HypergradientMethod for Iga {
+    fn name(&self) -> &'static str {
+        "iga"
+    }
+
     fn describe(&self) -> String {
         format!("iga(after {})", self.descent.describe())
     }
 
-    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
-        let descended = self.descent.run(&stage, start)?;
+    fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+        let descended = self.descent.run(&problem, start)?;
         let climbed = Status::of_descent(&descended);
         let lower = descended.state.y;
-        let (upper_loss, sides) = stage.gradient(Level::Upper, &lower, Wrt::Both);
+        let (upper_loss, sides) = problem.gradient(Objective::Upper, &lower, Wrt::Both);
         let (direct, upper_slope) = sides.into_both();
-        let (in_x, slope) = stage.gradient(Level::Lower, &lower, Wrt::Both).1.into_both();
+        let (in_x, slope) = problem.gradient(Objective::Lower, &lower, Wrt::Both).1.into_both();
         let square = slope.dot(&slope);
         let (gradient, solver) = if square == 0.0 {
             (direct, LinearStatus::Singular)

@@ -5,7 +5,7 @@ use bilevel_program::Vector;
 use super::{Hypergradient, HypergradientMethod, Implicit, StartInX};
 use crate::error::positive;
 use crate::oracle::Anchored;
-use crate::{Error, Snapshot, Stage};
+use crate::{Error, LowerProblem, Snapshot};
 
 /// `imaml`: implicit differentiation of `min_y f(x, y) + mu/2 norm(y - x)^2`, from `y = x`.
 ///
@@ -41,14 +41,19 @@ impl Imaml {
 }
 
 impl HypergradientMethod for Imaml {
+    fn name(&self) -> &'static str {
+        "imaml"
+    }
+
     fn describe(&self) -> String {
         format!("imaml(strength {}, {})", self.strength, self.implicit.describe())
     }
 
-    fn run(&mut self, stage: Stage<'_>, _: &Vector) -> Result<Hypergradient, Error> {
-        let (_, start) = StartInX::default().find(&stage)?;
-        let anchored = Anchored::new(stage.oracle, self.strength);
-        self.implicit.hypergradient(Stage::new(&anchored, stage.x, stage.samples), &start)
+    fn run(&mut self, problem: LowerProblem<'_>, _: &Vector) -> Result<Hypergradient, Error> {
+        let (_, start) = StartInX::default().find(&problem)?;
+        let anchored = Anchored::new(problem.oracle, self.strength);
+        self.implicit
+            .hypergradient(LowerProblem::new(&anchored, problem.x, problem.samples), &start)
     }
 
     fn save(&self, to: &mut Snapshot) {

@@ -2,10 +2,11 @@
 
 use bilevel_program::Vector;
 
-use super::{Hypergradient, HypergradientMethod, Stationarity, Status, Tolerances};
+use super::{Hypergradient, HypergradientMethod, Stationarity, Status};
+use crate::error::not_negative;
 use crate::linear::{LinearSolver, Operator, Structure, System};
 use crate::lower::{Descent, State, Stepped};
-use crate::{Direction, Error, Level, Objective, Snapshot, Stage, Wrt};
+use crate::{Direction, Error, LowerProblem, Objective, Schedule, Snapshot, WeightedSum, Wrt};
 
 /// Implicit differentiation at the end of a descent: `cg`, `normal-cg`, `gmres`, `bicgstab`, `neumann`,
 /// `approx-grad`, `identity`, `nystrom` or `dense`, as its [solver](crate::linear) is.
@@ -27,7 +28,8 @@ use crate::{Direction, Error, Level, Objective, Snapshot, Stage, Wrt};
 pub struct Implicit {
     descent: Descent,
     solver: Box<dyn LinearSolver>,
-    tolerances: Option<Tolerances>,
+    tolerances: Option<Schedule>,
+    least_tolerance: f64,
     warm: bool,
     /// The solution of the last call.
     q: Option<Vector>,
@@ -40,7 +42,16 @@ impl Implicit {
     pub fn new(descent: Descent, solver: impl LinearSolver + 'static) -> Self {
         let solver = Box::new(solver);
         let stationarity = Stationarity::default();
-        Self { descent, solver, tolerances: None, warm: false, q: None, calls: 0, stationarity }
+        Self {
+            descent,
+            solver,
+            tolerances: None,
+            least_tolerance: 0.0,
+            warm: false,
+            q: None,
+            calls: 0,
+            stationarity,
+        }
     }
 
     /// With the solver starting each time at the q of the time before, for one product more: fewer
@@ -57,14 +68,46 @@ impl Implicit {
     /// there; and after fewer where the last step raised the norm, as one with a velocity may and one of
     /// gradient descent on a convex f with `s <= 2 / L` does not, or where f alone is not descended.
     ///
-    /// Source: F. Pedregosa, "Hyperparameter optimization with approximate gradient", 2016, Alg. 1.
-    pub fn with_tolerances(mut self, tolerances: Tolerances) -> Self {
+    /// Coarse hypergradients do far from the optimum and cost less. HOAG's proof of convergence asks for a finite
+    /// sum of the `e_k`, as `Schedule::geometric` and `Schedule::power(c, 2.0)` have, beside smooth losses, a
+    /// bounded set of x and upper steps short enough. Its `e_k` bound `norm(y - y*)` and `norm(F_y - f_yy q)`;
+    /// these bound `norm(f_y)`, which bounds the former where `f_yy >= mu > 0` (divide by mu), and the residual
+    /// relative to `norm(F_y)`.
+    ///
+    /// # Errors
+    /// If a tolerance is not finite and positive, or they rise.
+    ///
+    /// Source: F. Pedregosa, "Hyperparameter optimization with approximate gradient", 2016, Sec. 4, Alg. 1.
+    pub fn with_tolerances(mut self, tolerances: impl Into<Schedule>) -> Result<Self, Error> {
+        let tolerances = tolerances.into().positive("tolerance")?;
+        let [first, second] = [0, 1].map(|k| tolerances.at(k));
+        if second > first {
+            return Err(Error::InvalidSetting {
+                setting: "tolerances",
+                found: tolerances.to_string(),
+                expected: "a schedule that does not rise, as one with a ratio in (0, 1)",
+                cure: "`Schedule::geometric(0.1, 0.9)` is common; a plain number does not fall",
+            });
+        }
         self.tolerances = Some(tolerances);
-        self
+        Ok(self)
+    }
+
+    /// With `max(e_k, least)`: what the element type can reach.
+    ///
+    /// # Errors
+    /// If `least` is negative or not finite.
+    pub fn with_least_tolerance(mut self, least: f64) -> Result<Self, Error> {
+        self.least_tolerance = not_negative("least tolerance", least)?;
+        Ok(self)
     }
 }
 
 impl HypergradientMethod for Implicit {
+    fn name(&self) -> &'static str {
+        self.solver.name()
+    }
+
     fn describe(&self) -> String {
         let warm = if self.warm { ", warm q" } else { "" };
         let schedule = self.tolerances.map(|t| format!(", tolerances {t}")).unwrap_or_default();
@@ -72,26 +115,26 @@ impl HypergradientMethod for Implicit {
         format!("implicit({solver} after {descent}{warm}{schedule})")
     }
 
-    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+    fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         self.solver.check(Structure::Symmetric, start.layout().size())?;
-        let tolerance = self.tolerances.map(|tolerances| tolerances.at(self.calls));
+        let tolerance = self.tolerances.map(|e| e.at(self.calls).max(self.least_tolerance));
         let mut first = None;
         let see = |_: &State, stepped: &Stepped| first = Some(stepped.gradient.clone());
-        let descended = self.descent.watch(&stage, start, tolerance, see)?;
+        let descended = self.descent.watch(&problem, start, tolerance, see)?;
         let climbed = Status::of_descent(&descended);
         let lower = descended.state.y;
         // What depends on y_T alone is computed once for all products.
-        let (_, slope, curvature) = stage.slope_and_curvature(Objective::LOWER, &lower);
-        let (upper_loss, sides) = stage.gradient(Level::Upper, &lower, Wrt::Both);
+        let (_, slope, curvature) = problem.slope_and_curvature(WeightedSum::LOWER, &lower);
+        let (upper_loss, sides) = problem.gradient(Objective::Upper, &lower, Wrt::Both);
         let (direct, rhs) = sides.into_both();
-        let product = |v: &Vector, wrt| curvature.product(Direction::lower(v), wrt);
-        let hessian = |v: &Vector| product(v, Wrt::Lower).into_y();
+        let product = |v: &Vector, wrt| curvature.product(Direction::in_y(v), wrt);
+        let hessian = |v: &Vector| product(v, Wrt::Y).into_y();
         let operator = Operator::symmetric(&hessian);
         let system = System::new(&operator, &rhs)
             .with_guess(self.q.as_ref().filter(|_| self.warm))
             .with_tolerance(tolerance);
         let solution = self.solver.solve(&system)?;
-        let mixed = product(&solution.q, Wrt::Upper).into_x();
+        let mixed = product(&solution.q, Wrt::X).into_x();
         let stationarity = slope.norm();
         let (solver, residual) = (solution.status, solution.residual);
         let status = match tolerance {

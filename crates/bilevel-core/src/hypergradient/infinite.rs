@@ -4,18 +4,18 @@ use std::fmt::{Display, Formatter};
 
 use bilevel_program::{Layout, Vector, float};
 
-use crate::{Cost, Direction, Level, Stage, Wrt};
+use crate::{Cost, Direction, LowerProblem, Objective, Variable, Wrt};
 
 /// A derivative of a loss that is not finite where a hypergradient was taken, as the second of `|y|^p` with
 /// `p < 2`, of a norm or of a root is at 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Infinite {
     /// Of which loss.
-    pub loss: Level,
+    pub loss: Objective,
     /// 1 for its gradient, 2 for its Hessian.
     pub order: u8,
     /// In a variable of which module.
-    pub of: Level,
+    pub of: Variable,
     /// In which of its variables, by their order in the layout.
     pub variable: usize,
 }
@@ -23,21 +23,28 @@ pub struct Infinite {
 impl Infinite {
     /// The derivative at fault in the start or the end of a descent, if there is one. Of the derivatives only those are
     /// computed that were `taken`.
-    pub(super) fn find(stage: &Stage<'_>, ends: [&Vector; 2], taken: Cost) -> Option<Self> {
-        let second =
-            [(Level::Lower, taken.lower_products > 0), (Level::Upper, taken.upper_products > 0)];
-        let products = second.into_iter().filter(|(_, taken)| *taken).map(|(level, _)| (level, 2));
-        let all: Vec<_> = products.chain([(Level::Upper, 1), (Level::Lower, 1)]).collect();
+    pub(super) fn find(
+        problem: &LowerProblem<'_>,
+        ends: [&Vector; 2],
+        taken: Cost,
+    ) -> Option<Self> {
+        let second = [
+            (Objective::Lower, taken.lower_products > 0),
+            (Objective::Upper, taken.upper_products > 0),
+        ];
+        let products =
+            second.into_iter().filter(|(_, taken)| *taken).map(|(objective, _)| (objective, 2));
+        let all: Vec<_> = products.chain([(Objective::Upper, 1), (Objective::Lower, 1)]).collect();
         let mut places = ends.into_iter().flat_map(|y| all.iter().map(move |at| (y, *at)));
         places.find_map(|(y, (loss, order))| {
             let partials = if order == 1 {
-                stage.gradient(loss, y, Wrt::Both).1
+                problem.gradient(loss, y, Wrt::Both).1
             } else {
                 let ones = y.zeros_like().map(|leaf| float::add_scalar(leaf, 1.0));
-                stage.product(loss, y, Direction::lower(&ones), Wrt::Both)
+                problem.product(loss, y, Direction::in_y(&ones), Wrt::Both)
             };
             let (x, y) = partials.into_both();
-            [(Level::Lower, y), (Level::Upper, x)].into_iter().find_map(|(of, part)| {
+            [(Variable::Y, y), (Variable::X, x)].into_iter().find_map(|(of, part)| {
                 part.first_not_finite().map(|variable| Self { loss, order, of, variable })
             })
         })
@@ -45,21 +52,17 @@ impl Infinite {
 
     /// What is at fault and the cure, the variable by its path in the layout of x or y.
     pub(crate) fn describe(&self, upper: &Layout, lower: &Layout) -> String {
-        let layout = if self.of == Level::Upper { upper } else { lower };
+        let layout = if self.of == Variable::X { upper } else { lower };
         let path = layout.leaves().get(self.variable).map_or("", |leaf| leaf.path.as_str());
         self.text(&if path.is_empty() {
             self.unnamed()
         } else {
-            format!("`{path}` of {}", self.module())
+            format!("`{path}` of {}", self.of)
         })
     }
 
-    fn module(&self) -> &'static str {
-        if self.of == Level::Upper { "x" } else { "y" }
-    }
-
     fn unnamed(&self) -> String {
-        format!("variable {} of {}", self.variable, self.module())
+        format!("variable {} of {}", self.variable, self.of)
     }
 
     fn text(&self, variable: &str) -> String {

@@ -4,9 +4,9 @@ use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, StartInX, unroll};
 use crate::lower::{Descent, Plan};
-use crate::{Error, Snapshot, Stage};
+use crate::{Error, LowerProblem, Snapshot};
 
-/// `maml`: [`Rad`](crate::Rad) with x, or a part of it, as the start of the lower level.
+/// `maml`: [`rad`](crate::Unrolled::rad) with x, or a part of it, as the start of the lower level.
 ///
 /// ```text
 /// y_0 = x,  y_{t+1} = Psi_t(y_t; x),  g = dF(x, y_T)/dx = F_x + sum_t B_t' lambda_{t+1} + lambda_0
@@ -18,7 +18,7 @@ use crate::{Error, Snapshot, Stage};
 /// a path or below it, and the rest of x may be rates that the dynamics learns. Another x is refused before
 /// anything runs.
 ///
-/// Memory and cost are `Rad`'s: T gradients, T products and one value of f, one gradient of F.
+/// Memory and cost are those of `rad`: T gradients, T products and one value of f, one gradient of F.
 ///
 /// Source: [survey, Eqs. 27 to 29](https://arxiv.org/abs/2101.11517); C. Finn et al., "Model-agnostic
 /// meta-learning for fast adaptation of deep networks", 2017.
@@ -49,15 +49,19 @@ impl Maml {
 }
 
 impl HypergradientMethod for Maml {
+    fn name(&self) -> &'static str {
+        "maml"
+    }
+
     fn describe(&self) -> String {
         let Self { descent, start, plan } = self;
         format!("maml({}{}{})", descent.describe(), start.suffix(), plan.suffix())
     }
 
-    fn run(&mut self, stage: Stage<'_>, _: &Vector) -> Result<Hypergradient, Error> {
-        let (positions, start) = self.start.find(&stage)?;
+    fn run(&mut self, problem: LowerProblem<'_>, _: &Vector) -> Result<Hypergradient, Error> {
+        let (positions, start) = self.start.find(&problem)?;
         let steps = self.descent.steps();
-        let mut found = unroll(&stage, &self.descent, &start, self.plan, steps, true)?;
+        let mut found = unroll(&problem, &self.descent, &start, self.plan, steps, true)?;
         if let Some(along_start) = found.start.take() {
             found.gradient = found.gradient.add_part(&positions, &along_start);
         }

@@ -7,7 +7,6 @@ mod columns;
 mod fad;
 mod fixed_point;
 mod fomaml;
-mod ia_gm;
 mod iaptt;
 mod iga;
 mod imaml;
@@ -17,19 +16,16 @@ mod maml;
 mod one_stage;
 mod one_stage_fd;
 mod online_fad;
-mod rad;
 mod reptile;
 mod reverse;
 mod reversible;
 mod start_in_x;
 mod stationarity;
-mod tolerances;
-mod trad;
+mod unrolled;
 
 pub use fad::Fad;
 pub use fixed_point::FixedPoint;
 pub use fomaml::Fomaml;
-pub use ia_gm::IaGm;
 pub use iaptt::Iaptt;
 pub use iga::Iga;
 pub use imaml::Imaml;
@@ -39,11 +35,9 @@ pub use maml::Maml;
 pub use one_stage::OneStage;
 pub use one_stage_fd::OneStageFd;
 pub use online_fad::OnlineFad;
-pub use rad::Rad;
 pub use reptile::Reptile;
 pub use reversible::ReversibleRad;
-pub use tolerances::Tolerances;
-pub use trad::Trad;
+pub use unrolled::Unrolled;
 
 pub(crate) use columns::Columns;
 pub(crate) use reverse::{reverse, unroll};
@@ -52,11 +46,12 @@ use stationarity::Stationarity;
 
 use std::fmt::{Debug, Display, Formatter};
 
+use auto_impl::auto_impl;
 use bilevel_program::{Layout, Vector};
 
 use crate::linear::LinearStatus;
 use crate::lower::Descended;
-use crate::{Counted, Error, Loss, Snapshot, Stage};
+use crate::{Counted, Error, Loss, LowerProblem, Snapshot};
 
 /// A hypergradient and what was seen on the way.
 #[derive(Clone, Debug)]
@@ -181,7 +176,7 @@ impl Display for Status {
                 if let Some(relative) = relative.filter(|relative| *relative > Self::STATIONARY) {
                     write!(
                         f,
-                        "the lower level ended at {relative:.1e} of the distance from stationarity that it began at, \
+                        "the lower objective ended at {relative:.1e} of the distance from stationarity that it began at, \
                          expected at most {:.1e}: allow more lower steps, start them warm, or use rad; ",
                         Self::STATIONARY
                     )?;
@@ -204,7 +199,7 @@ impl Display for Status {
             ),
             Self::LowerLimit { stationarity, tolerance } => write!(
                 f,
-                "the lower level ended at a gradient of norm {stationarity:.1e}, expected at most \
+                "the lower objective ended at a gradient of norm {stationarity:.1e}, expected at most \
                  {tolerance:.1e}: allow more lower steps, start them warm, use gd if the dynamics \
                  overshoots, or loosen the tolerances"
             ),
@@ -213,7 +208,11 @@ impl Display for Status {
 }
 
 /// A method that computes hypergradients.
+#[auto_impl(Box)]
 pub trait HypergradientMethod: Debug + Send {
+    /// The name, as `cg`: what a saved state is known by.
+    fn name(&self) -> &'static str;
+
     /// The name with the settings.
     fn describe(&self) -> String;
 
@@ -226,19 +225,23 @@ pub trait HypergradientMethod: Debug + Send {
     ///
     /// # Errors
     /// As [`HypergradientMethod::hypergradient`].
-    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error>;
+    fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error>;
 
-    /// The hypergradient at the x of `stage`, the lower level starting at `start`. One that is not finite says so in
+    /// The hypergradient at the x of `problem`, the lower level starting at `start`. One that is not finite says so in
     /// its status, with the derivative at fault: to find it takes a few products and gradients more, then alone.
     ///
     /// # Errors
     /// If the method does not fit the problem, before anything runs; if the lower level diverges.
-    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
-        let counted = Counted::new(stage.oracle);
-        let mut found = self.run(Stage { oracle: &counted, ..stage }, start)?;
+    fn hypergradient(
+        &mut self,
+        problem: LowerProblem<'_>,
+        start: &Vector,
+    ) -> Result<Hypergradient, Error> {
+        let counted = Counted::new(problem.oracle);
+        let mut found = self.run(LowerProblem { oracle: &counted, ..problem }, start)?;
         let broken = found.status.is_broken();
         if broken || !Vector::all_are_finite([&found.gradient].into_iter().chain(&found.start)) {
-            let cause = Infinite::find(&stage, [start, &found.lower], counted.cost());
+            let cause = Infinite::find(&problem, [start, &found.lower], counted.cost());
             if !broken || cause.is_some() {
                 found.status = Status::NotFinite { cause };
             }
@@ -257,31 +260,5 @@ pub trait HypergradientMethod: Debug + Send {
     fn restore(&mut self, from: &mut Snapshot, x: &Vector, y: &Vector) -> Result<(), Error> {
         let _ = (from, x, y);
         Ok(())
-    }
-}
-
-impl<M: HypergradientMethod + ?Sized> HypergradientMethod for Box<M> {
-    fn describe(&self) -> String {
-        (**self).describe()
-    }
-
-    fn differentiates_start(&self) -> bool {
-        (**self).differentiates_start()
-    }
-
-    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
-        (**self).run(stage, start)
-    }
-
-    fn hypergradient(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
-        (**self).hypergradient(stage, start)
-    }
-
-    fn save(&self, to: &mut Snapshot) {
-        (**self).save(to);
-    }
-
-    fn restore(&mut self, from: &mut Snapshot, x: &Vector, y: &Vector) -> Result<(), Error> {
-        (**self).restore(from, x, y)
     }
 }

@@ -4,9 +4,9 @@ use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, unroll};
 use crate::lower::{Descent, Dynamics, Plan};
-use crate::{Error, Snapshot, Stage};
+use crate::{Error, LowerProblem, Snapshot};
 
-/// `one-stage`: [`Rad`](crate::Rad) with T = 1.
+/// `one-stage`: [`rad`](crate::Unrolled::rad) with T = 1.
 ///
 /// ```text
 /// y_1 = y_0 - s f_y(x, y_0),  g = F_x(x, y_1) - s f_xy(x, y_0)' F_y(x, y_1)
@@ -31,12 +31,16 @@ impl OneStage {
 }
 
 impl HypergradientMethod for OneStage {
+    fn name(&self) -> &'static str {
+        "one-stage"
+    }
+
     fn describe(&self) -> String {
         format!("one-stage({})", self.descent.dynamics().describe())
     }
 
-    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
-        unroll(&stage, &self.descent, start, Plan::Trajectory, 1, false)
+    fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+        unroll(&problem, &self.descent, start, Plan::Trajectory, 1, false)
     }
 
     fn save(&self, _: &mut Snapshot) {}

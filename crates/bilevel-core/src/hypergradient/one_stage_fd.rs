@@ -7,7 +7,7 @@ use bilevel_program::Vector;
 use super::{Hypergradient, HypergradientMethod, Status};
 use crate::error::positive;
 use crate::lower::{Descent, Dynamics, Update};
-use crate::{Error, Level, Snapshot, Stage, Wrt};
+use crate::{Error, LowerProblem, Objective, Snapshot, Wrt};
 
 /// `one-stage-fd`: [`OneStage`](crate::OneStage) with the product by central differences, as DARTS has it.
 ///
@@ -48,23 +48,28 @@ impl OneStageFd {
 }
 
 impl HypergradientMethod for OneStageFd {
+    fn name(&self) -> &'static str {
+        "one-stage-fd"
+    }
+
     fn describe(&self) -> String {
         let dynamics = self.descent.dynamics().describe();
         format!("one-stage-fd({dynamics}, distance {})", self.distance)
     }
 
-    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+    fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         let dynamics = self.descent.dynamics();
-        let first = self.descent.begin(&stage, start)?;
-        let descended =
-            self.descent.go_on(&stage, (0, first.clone()), |_, _, _| ControlFlow::Continue(()))?;
-        let (upper_loss, sides) = stage.gradient(Level::Upper, &descended.state.y, Wrt::Both);
+        let first = self.descent.begin(&problem, start)?;
+        let descended = self
+            .descent
+            .go_on(&problem, (0, first.clone()), |_, _, _| ControlFlow::Continue(()))?;
+        let (upper_loss, sides) = problem.gradient(Objective::Upper, &descended.state.y, Wrt::Both);
         let (mut gradient, slope) = sides.into_both();
 
         let (objective, query) = (dynamics.objective(0), dynamics.query(0, &first));
-        let compute = || stage.slope(objective, &query).1;
+        let compute = || problem.slope(objective, &query).1;
         let lambda = descended.state.of_y(slope);
-        let back = dynamics.adjoint(&Update::new(0, stage.x, &first, &compute), lambda);
+        let back = dynamics.adjoint(&Update::new(0, problem.x, &first, &compute), lambda);
         if let Some(rates) = &back.x {
             gradient = gradient.add(rates);
         }
@@ -72,7 +77,7 @@ impl HypergradientMethod for OneStageFd {
         // Along zero the product is zero.
         if norm != 0.0 {
             let e = self.distance / norm;
-            let side = |e| stage.upper_slope(objective, &query.axpy(e, &back.gradient));
+            let side = |e| problem.upper_slope(objective, &query.axpy(e, &back.gradient));
             gradient = gradient.axpy(0.5 / e, &side(e).sub(&side(-e)));
         }
         Ok(Hypergradient {

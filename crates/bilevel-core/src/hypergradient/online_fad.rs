@@ -7,7 +7,7 @@ use bilevel_program::{Layout, Vector};
 
 use super::{Columns, Hypergradient, HypergradientMethod, Status};
 use crate::lower::{Descent, State};
-use crate::{Error, Level, Snapshot, Stage, Wrt};
+use crate::{Error, LowerProblem, Objective, Snapshot, Wrt};
 
 /// `rtho`: [`Fad`](crate::Fad) on one endless descent, x moved on the way.
 ///
@@ -59,36 +59,40 @@ impl OnlineFad {
     }
 
     /// What the last call left, if it fits; else the start.
-    fn take(&mut self, stage: &Stage<'_>, start: &Vector) -> Result<Carried, Error> {
-        let upper = stage.x.layout();
+    fn take(&mut self, problem: &LowerProblem<'_>, start: &Vector) -> Result<Carried, Error> {
+        let upper = problem.x.layout();
         let carried = self.carried.take().filter(|carried| {
             carried.state.y.layout() == start.layout() && carried.upper == *upper
         });
         if let Some(carried) = carried {
             return Ok(carried);
         }
-        let state = self.descent.begin(stage, start)?;
+        let state = self.descent.begin(problem, start)?;
         let columns = Columns::zeros(0..upper.size(), &state);
         Ok(Carried { made: 0, state, upper: upper.clone(), columns })
     }
 }
 
 impl HypergradientMethod for OnlineFad {
+    fn name(&self) -> &'static str {
+        "rtho"
+    }
+
     fn describe(&self) -> String {
         format!("rtho({})", self.descent.describe())
     }
 
-    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
-        let Carried { made, state, upper, mut columns } = self.take(&stage, start)?;
-        let descended = self.descent.go_on(&stage, (made, state), |t, state, _| {
-            columns.push(&stage, self.descent.dynamics(), t, state);
+    fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+        let Carried { made, state, upper, mut columns } = self.take(&problem, start)?;
+        let descended = self.descent.go_on(&problem, (made, state), |t, state, _| {
+            columns.push(&problem, self.descent.dynamics(), t, state);
             ControlFlow::Continue(())
         })?;
         let lower = descended.state.y.clone();
-        let (upper_loss, sides) = stage.gradient(Level::Upper, &lower, Wrt::Both);
+        let (upper_loss, sides) = problem.gradient(Objective::Upper, &lower, Wrt::Both);
         let (direct, slope) = sides.into_both();
         let total = columns.pull(&slope);
-        let through_y = Vector::from_slice(stage.x.layout(), &total, &stage.x.device());
+        let through_y = Vector::from_slice(problem.x.layout(), &total, &problem.x.device());
         // Later calls cannot tell whether x has moved.
         let trusted = if made == 0 { Status::Exact } else { Status::Approximate };
         let status = Status::of_descent(&descended).unwrap_or(trusted);

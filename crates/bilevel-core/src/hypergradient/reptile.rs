@@ -5,7 +5,7 @@ use bilevel_program::Vector;
 use super::{Hypergradient, HypergradientMethod, StartInX, Status};
 use crate::error::positive;
 use crate::lower::Descent;
-use crate::{Error, Level, Snapshot, Stage};
+use crate::{Error, LowerProblem, Objective, Snapshot};
 
 /// `reptile`: the way that the lower steps went, in place of a gradient.
 ///
@@ -47,20 +47,24 @@ impl Reptile {
 }
 
 impl HypergradientMethod for Reptile {
+    fn name(&self) -> &'static str {
+        "reptile"
+    }
+
     fn describe(&self) -> String {
         let Self { descent, scale, start } = self;
         format!("reptile({}, scale {scale}{})", descent.describe(), start.suffix())
     }
 
-    fn run(&mut self, stage: Stage<'_>, _: &Vector) -> Result<Hypergradient, Error> {
-        let (positions, start) = self.start.find(&stage)?;
-        let descended = self.descent.run(&stage, &start)?;
+    fn run(&mut self, problem: LowerProblem<'_>, _: &Vector) -> Result<Hypergradient, Error> {
+        let (positions, start) = self.start.find(&problem)?;
+        let descended = self.descent.run(&problem, &start)?;
         let way = start.sub(&descended.state.y).scale(1.0 / self.scale);
         Ok(Hypergradient {
-            gradient: stage.x.zeros_like().add_part(&positions, &way),
+            gradient: problem.x.zeros_like().add_part(&positions, &way),
             start: None,
             status: Status::of_descent(&descended).unwrap_or(Status::Approximate),
-            upper_loss: stage.value(Level::Upper, &descended.state.y),
+            upper_loss: problem.value(Objective::Upper, &descended.state.y),
             lower: descended.state.y,
             lower_loss: descended.end_loss,
         })

@@ -4,7 +4,7 @@ use bilevel_program::Vector;
 
 use super::{Hypergradient, Status};
 use crate::lower::{Descent, Dynamics, Plan, State, pull_back, pull_back_by};
-use crate::{Curvature, Direction, Error, Level, Loss, Stage, Wrt};
+use crate::{Curvature, Direction, Error, Loss, LowerProblem, Objective, Wrt};
 
 /// What a sweep found.
 pub(crate) struct Swept {
@@ -21,13 +21,13 @@ pub(crate) struct Swept {
 ///
 /// One gradient of F and one product of f a step.
 pub(crate) fn reverse<'a>(
-    stage: &Stage<'a>,
+    problem: &LowerProblem<'a>,
     dynamics: &dyn Dynamics,
     end: &State,
     mut states: impl FnMut() -> Option<(usize, State, Option<Curvature<'a>>)>,
     start: bool,
 ) -> Swept {
-    let (upper_loss, sides) = stage.gradient(Level::Upper, &end.y, Wrt::Both);
+    let (upper_loss, sides) = problem.gradient(Objective::Upper, &end.y, Wrt::Both);
     let (mut x, lambda) = sides.into_both();
     // F does not see the optimiser's memory: its adjoint starts at zero.
     let mut lambda = end.of_y(lambda);
@@ -35,13 +35,13 @@ pub(crate) fn reverse<'a>(
     while let Some((t, state, curvature)) = next {
         next = states();
         // The adjoint of the first state is needed by nobody, or by a learned start.
-        let wrt = Wrt::upper_and(start || next.is_some());
+        let wrt = Wrt::x_and(start || next.is_some());
         let pulled = match curvature {
             Some(curvature) => {
                 let product = |along: Direction<'_>, wrt: Wrt<'_>| curvature.product(along, wrt);
-                pull_back_by(stage, dynamics, t, &state, lambda.clone(), wrt, &product)
+                pull_back_by(problem, dynamics, t, &state, lambda.clone(), wrt, &product)
             }
-            None => pull_back(stage, dynamics, t, &state, lambda.clone(), wrt),
+            None => pull_back(problem, dynamics, t, &state, lambda.clone(), wrt),
         };
         if let Some(mixed) = &pulled.x {
             x = x.add(mixed);
@@ -56,18 +56,18 @@ pub(crate) fn reverse<'a>(
 /// Descends from `start` and back-propagates F through the last `tail` steps: T gradients, `tail`
 /// products and one value of f, one gradient of F.
 pub(crate) fn unroll(
-    stage: &Stage<'_>,
+    problem: &LowerProblem<'_>,
     descent: &Descent,
     start: &Vector,
     plan: Plan,
     tail: usize,
     in_start: bool,
 ) -> Result<Hypergradient, Error> {
-    let (descended, mut tape) = descent.record(stage, start, plan, tail)?;
+    let (descended, mut tape) = descent.record(problem, start, plan, tail)?;
     let whole = if tail < descent.steps() { Status::Approximate } else { Status::Exact };
     let status = Status::of_descent(&descended).unwrap_or(whole);
     let swept = reverse(
-        stage,
+        problem,
         descent.dynamics(),
         &descended.state,
         || tape.pop_with_curvature(),

@@ -2,12 +2,12 @@
 
 use bilevel_program::Vector;
 
-use super::{Hypergradient, HypergradientMethod, Rad, Status, reverse};
+use super::{Hypergradient, HypergradientMethod, Status, reverse};
 use crate::error::at_least_one;
 use crate::lower::ReversibleMomentum;
-use crate::{Error, Snapshot, Stage};
+use crate::{Error, LowerProblem, Snapshot};
 
-/// [`Rad`] through steps that are undone, and not kept: its memory does not grow with T but for the few
+/// [`rad`](crate::Unrolled::rad) through steps that are undone, and not kept: its memory does not grow with T but for the few
 /// bits that [`ReversibleMomentum`] states.
 ///
 /// Cost: 2 T gradients, T products and two values of f, one gradient of F.
@@ -22,27 +22,31 @@ pub struct ReversibleRad {
     steps: usize,
 }
 
-impl Rad {
+impl ReversibleRad {
     /// Through `steps` steps that are undone on the way back.
     ///
     /// # Errors
     /// If `steps` is 0.
-    pub fn reversible(dynamics: ReversibleMomentum, steps: usize) -> Result<ReversibleRad, Error> {
-        Ok(ReversibleRad { dynamics, steps: at_least_one("lower steps", steps)? })
+    pub fn new(dynamics: ReversibleMomentum, steps: usize) -> Result<Self, Error> {
+        Ok(Self { dynamics, steps: at_least_one("lower steps", steps)? })
     }
 }
 
 impl HypergradientMethod for ReversibleRad {
-    fn describe(&self) -> String {
-        format!("rad({} steps of {})", self.steps, self.dynamics.describe())
+    fn name(&self) -> &'static str {
+        "reversible-rad"
     }
 
-    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
-        let (descended, mut tape) = self.dynamics.record(&stage, start, self.steps, |_| ())?;
+    fn describe(&self) -> String {
+        format!("reversible-rad({} steps of {})", self.steps, self.dynamics.describe())
+    }
+
+    fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+        let (descended, mut tape) = self.dynamics.record(&problem, start, self.steps, |_| ())?;
         let status = Status::of_descent(&descended).unwrap_or(Status::Exact);
         let heavy_ball = self.dynamics.heavy_ball();
         let swept = reverse(
-            &stage,
+            &problem,
             heavy_ball,
             &descended.state,
             || tape.pop().map(|(t, state)| (t, state, None)),

@@ -2,7 +2,7 @@
 
 use bilevel_program::{Layout, Leaf, Vector};
 
-use crate::{Error, Stage};
+use crate::{Error, LowerProblem};
 
 /// The part of x that the lower level starts at: the variables at a path or below it.
 #[derive(Clone, Debug, Default)]
@@ -18,10 +18,10 @@ impl StartInX {
     }
 
     /// The positions of the part among the variables of x, and the part as a y.
-    pub fn find(&self, stage: &Stage<'_>) -> Result<(Vec<usize>, Vector), Error> {
-        let (upper, lower) = (stage.oracle.upper_layout(), stage.oracle.lower_layout());
+    pub fn find(&self, problem: &LowerProblem<'_>) -> Result<(Vec<usize>, Vector), Error> {
+        let (upper, lower) = (problem.oracle.upper_layout(), problem.oracle.lower_layout());
         let positions = self.positions(upper, lower)?;
-        let start = stage.x.part(&positions, lower);
+        let start = problem.x.part(&positions, lower);
         Ok((positions, start))
     }
 

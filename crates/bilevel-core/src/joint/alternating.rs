@@ -1,7 +1,7 @@
 //! Both levels as if there were no other.
 
 use super::{Iterate, JointMethod, Seen};
-use crate::{Error, Level, Rates, Snapshot, Wrt};
+use crate::{Error, Objective, Rates, Snapshot, Wrt};
 
 /// `alternating`: gradient descent on both levels in turn, the baseline that a bilevel method must beat.
 ///
@@ -26,16 +26,20 @@ impl Alternating {
 }
 
 impl JointMethod for Alternating {
+    fn name(&self) -> &'static str {
+        "alternating"
+    }
+
     fn describe(&self) -> String {
         format!("alternating({})", self.rates)
     }
 
     fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let samples = at.draw();
-        let (upper_loss, sides) = at.stage(samples).gradient(Level::Upper, &at.y, Wrt::Upper);
+        let (upper_loss, sides) = at.problem(samples).gradient(Objective::Upper, &at.y, Wrt::X);
         let along_x = sides.into_x();
         at.move_x(self.rates.upper.at(k), &along_x);
-        let (lower_loss, sides) = at.stage(samples).gradient(Level::Lower, &at.y, Wrt::Lower);
+        let (lower_loss, sides) = at.problem(samples).gradient(Objective::Lower, &at.y, Wrt::Y);
         let along_y = sides.into_y();
         at.move_y(self.rates.lower.at(k), &along_y);
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })

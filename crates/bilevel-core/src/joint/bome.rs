@@ -3,7 +3,7 @@
 use super::follow::Follow;
 use super::{Iterate, JointMethod, Seen};
 use crate::error::positive;
-use crate::{Error, Level, Rates, Schedule, Snapshot, Wrt};
+use crate::{Error, Objective, Rates, Schedule, Snapshot, Wrt};
 
 /// `bome`: descent on F along which `q = f(x, y) - f(x, z)` falls at a rate of its own, z after T steps from
 /// y and then held fixed.
@@ -46,6 +46,10 @@ impl Bome {
 }
 
 impl JointMethod for Bome {
+    fn name(&self) -> &'static str {
+        "bome"
+    }
+
     fn describe(&self) -> String {
         format!("bome({}, {}, barrier {})", self.rates, self.follow, self.barrier)
     }
@@ -53,10 +57,10 @@ impl JointMethod for Bome {
     fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let z = self.follow.run(k, at, at.y.clone());
         let samples = at.draw();
-        let stage = at.stage(samples);
-        let (upper_loss, upper) = stage.gradient(Level::Upper, &at.y, Wrt::Both);
-        let (lower_loss, lower) = stage.gradient(Level::Lower, &at.y, Wrt::Both);
-        let value = stage.gradient(Level::Lower, &z, Wrt::Upper).1.into_x();
+        let problem = at.problem(samples);
+        let (upper_loss, upper) = problem.gradient(Objective::Upper, &at.y, Wrt::Both);
+        let (lower_loss, lower) = problem.gradient(Objective::Lower, &at.y, Wrt::Both);
+        let value = problem.gradient(Objective::Lower, &z, Wrt::X).1.into_x();
         let ((upper_x, upper_y), (lower_x, gap_y)) = (upper.into_both(), lower.into_both());
         let gap_x = lower_x.sub(&value);
         let square = gap_x.dot(&gap_x) + gap_y.dot(&gap_y);

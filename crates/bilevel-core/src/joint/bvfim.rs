@@ -4,7 +4,7 @@ use bilevel_program::Vector;
 
 use super::{Iterate, JointMethod, Seen};
 use crate::error::{at_least_one, positive};
-use crate::{Constraints, Error, Level, Loss, Oracle, Rates, Samples, Schedule, Snapshot, Wrt};
+use crate::{Constraints, Error, Loss, Objective, Oracle, Rates, Samples, Schedule, Snapshot, Wrt};
 
 /// `bvfim`: interior points of `f(x, y) < f*(x)`, where `f*(x) = min_z f(x, z) + m1/2 norm(z)^2 + m2`; the
 /// lower level may have many solutions, and none of them needs to be isolated.
@@ -31,6 +31,19 @@ pub struct Bvfim {
     relaxation: Relaxation,
     pessimistic: bool,
     constraints: Option<Box<dyn Constraints>>,
+}
+
+/// The numbers of a [`Bvfim`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BvfimSettings {
+    /// Steps of z.
+    pub lower_steps: usize,
+    /// The step size of z.
+    pub lower_rate: Schedule,
+    /// Steps of y.
+    pub steps: usize,
+    /// What falls to 0.
+    pub relaxation: Relaxation,
 }
 
 /// The numbers of a [`Bvfim`] that fall to 0.
@@ -84,21 +97,16 @@ struct Inside {
 }
 
 impl Bvfim {
-    /// `lower_steps` steps of z with the step size `follow`, and `steps` of y.
+    /// With the best of the lower solutions, and no constraints.
     ///
     /// # Errors
     /// If there are no steps, or a step size or a relaxation is not positive.
-    pub fn new(
-        rates: Rates,
-        lower_steps: usize,
-        follow: impl Into<Schedule>,
-        steps: usize,
-        relaxation: Relaxation,
-    ) -> Result<Self, Error> {
+    pub fn new(rates: Rates, settings: BvfimSettings) -> Result<Self, Error> {
+        let BvfimSettings { lower_steps, lower_rate, steps, relaxation } = settings;
         let lower_steps = at_least_one("steps of z", lower_steps)?;
         Ok(Self {
             rates,
-            follow: (lower_steps, follow.into().positive("step size of z")?),
+            follow: (lower_steps, lower_rate.positive("step size of z")?),
             steps: at_least_one("steps of y", steps)?,
             relaxation: Relaxation {
                 lower: relaxation.lower.positive("regularisation of the value function")?,
@@ -138,8 +146,8 @@ impl Bvfim {
         ceiling: f64,
         [upper, barrier]: [f64; 2],
     ) -> Option<Inside> {
-        let stage = at.stage(samples);
-        let (lower_loss, lower) = stage.gradient(Level::Lower, y, Wrt::Lower);
+        let problem = at.problem(samples);
+        let (lower_loss, lower) = problem.gradient(Objective::Lower, y, Wrt::Y);
         let slack = ceiling - lower_loss.read();
         if !slack.is_finite() || slack <= 0.0 {
             return None;
@@ -157,7 +165,7 @@ impl Bvfim {
             }
             None => None,
         };
-        let (upper_loss, sides) = stage.gradient(Level::Upper, y, Wrt::Lower);
+        let (upper_loss, sides) = problem.gradient(Objective::Upper, y, Wrt::Y);
         let (upper_y, lower_y) = (sides.into_y(), lower.into_y());
         let value = self.sign() * upper_loss.read() + upper / 2.0 * y.dot(y) - barrier * logs;
         Some(Inside { upper_loss, lower_loss, slack, value, upper_y, lower_y, constraints })
@@ -165,6 +173,10 @@ impl Bvfim {
 }
 
 impl JointMethod for Bvfim {
+    fn name(&self) -> &'static str {
+        "bvfim"
+    }
+
     fn describe(&self) -> String {
         let Self { rates, follow: (lower_steps, follow), steps, .. } = self;
         let view = if self.pessimistic { ", pessimistic" } else { "" };
@@ -186,10 +198,10 @@ impl JointMethod for Bvfim {
 
         let mut z = at.y.clone();
         for _ in 0..self.follow.0 {
-            let slope = at.stage(samples).gradient(Level::Lower, &z, Wrt::Lower).1.into_y();
+            let slope = at.problem(samples).gradient(Objective::Lower, &z, Wrt::Y).1.into_y();
             z = at.project_lower(z.axpy(-self.follow.1.at(k), &slope.axpy(lower, &z)));
         }
-        let (value, value_x) = at.stage(samples).gradient(Level::Lower, &z, Wrt::Upper);
+        let (value, value_x) = at.problem(samples).gradient(Objective::Lower, &z, Wrt::X);
         let ceiling = value.read() + lower / 2.0 * z.dot(&z) + room;
 
         // z lies below the ceiling by what was added; with constraints, y may be inside where z is not.
@@ -228,9 +240,9 @@ impl JointMethod for Bvfim {
             }
         }
 
-        let stage = at.stage(samples);
-        let upper_x = stage.gradient(Level::Upper, &y, Wrt::Upper).1.into_x();
-        let lower_x = stage.gradient(Level::Lower, &y, Wrt::Upper).1.into_x();
+        let problem = at.problem(samples);
+        let upper_x = problem.gradient(Objective::Upper, &y, Wrt::X).1.into_x();
+        let lower_x = problem.gradient(Objective::Lower, &y, Wrt::X).1.into_x();
         let gap = lower_x.sub(&value_x.into_x());
         let mut along_x = upper_x.axpy(sign * barrier / here.slack, &gap);
         if let Some((pushed, _)) = &here.constraints {

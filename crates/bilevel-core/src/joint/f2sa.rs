@@ -4,7 +4,7 @@ use bilevel_program::Vector;
 
 use super::follow::Follow;
 use super::{Iterate, JointMethod, Seen};
-use crate::{Error, Level, Rates, Schedule, Snapshot, Wrt};
+use crate::{Error, Objective, Rates, Schedule, Snapshot, Wrt};
 
 /// `f2sa`: descent on `L = F + l (f(x, y) - min_z f(x, z))` by gradients alone, with a multiplier l that
 /// grows.
@@ -43,6 +43,10 @@ impl F2sa {
 }
 
 impl JointMethod for F2sa {
+    fn name(&self) -> &'static str {
+        "f2sa"
+    }
+
     fn describe(&self) -> String {
         format!("f2sa({}, {}, multiplier {})", self.rates, self.follow, self.multiplier)
     }
@@ -54,18 +58,18 @@ impl JointMethod for F2sa {
         for _ in 0..self.follow.steps {
             z = self.follow.step(k, at, &z);
             let samples = at.draw();
-            let stage = at.stage(samples);
-            let upper = stage.gradient(Level::Upper, &at.y, Wrt::Lower).1.into_y();
-            let lower = stage.gradient(Level::Lower, &at.y, Wrt::Lower).1.into_y();
+            let problem = at.problem(samples);
+            let upper = problem.gradient(Objective::Upper, &at.y, Wrt::Y).1.into_y();
+            let lower = problem.gradient(Objective::Lower, &at.y, Wrt::Y).1.into_y();
             let along = upper.axpy(multiplier, &lower);
             at.move_y(self.rates.lower.at(k), &along);
             along_y = Some(along);
         }
         let samples = at.draw();
-        let stage = at.stage(samples);
-        let (upper_loss, upper) = stage.gradient(Level::Upper, &at.y, Wrt::Upper);
-        let (lower_loss, lower) = stage.gradient(Level::Lower, &at.y, Wrt::Upper);
-        let value = stage.gradient(Level::Lower, &z, Wrt::Upper).1.into_x();
+        let problem = at.problem(samples);
+        let (upper_loss, upper) = problem.gradient(Objective::Upper, &at.y, Wrt::X);
+        let (lower_loss, lower) = problem.gradient(Objective::Lower, &at.y, Wrt::X);
+        let value = problem.gradient(Objective::Lower, &z, Wrt::X).1.into_x();
         let along_x = upper.into_x().axpy(multiplier, &lower.into_x().sub(&value));
         at.move_x(self.rates.upper.at(k), &along_x);
         self.z = Some(z);

@@ -4,7 +4,7 @@ use bilevel_program::Vector;
 
 use super::Iterate;
 use crate::error::at_least_one;
-use crate::{Error, Level, Schedule, Wrt};
+use crate::{Error, Objective, Schedule, Wrt};
 
 /// z, moved `steps` times by `z' = Proj(z - c f_y(x, z))` at each upper step: what stands for the lower
 /// solution in the value function.
@@ -33,7 +33,7 @@ impl Follow {
     /// One step of z.
     pub fn step(&self, k: usize, at: &mut Iterate<'_>, z: &Vector) -> Vector {
         let samples = at.draw();
-        let slope = at.stage(samples).gradient(Level::Lower, z, Wrt::Lower).1.into_y();
+        let slope = at.problem(samples).gradient(Objective::Lower, z, Wrt::Y).1.into_y();
         at.project_lower(z.axpy(-self.rate(k), &slope))
     }
 }

@@ -1,7 +1,7 @@
 //! The lower gradient as a penalty.
 
 use super::{Iterate, JointMethod, Seen};
-use crate::{Direction, Error, Level, Rates, Schedule, Snapshot, Wrt};
+use crate::{Direction, Error, Objective, Rates, Schedule, Snapshot, Wrt};
 
 /// `g-pbgd`: projected gradient descent on `F + g norm(f_y)^2`.
 ///
@@ -32,17 +32,21 @@ impl GPbgd {
 }
 
 impl JointMethod for GPbgd {
+    fn name(&self) -> &'static str {
+        "g-pbgd"
+    }
+
     fn describe(&self) -> String {
         format!("g-pbgd({}, penalty {})", self.rates, self.penalty)
     }
 
     fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let samples = at.draw();
-        let stage = at.stage(samples);
-        let (upper_loss, upper) = stage.gradient(Level::Upper, &at.y, Wrt::Both);
-        let (lower_loss, slope) = stage.gradient(Level::Lower, &at.y, Wrt::Lower);
+        let problem = at.problem(samples);
+        let (upper_loss, upper) = problem.gradient(Objective::Upper, &at.y, Wrt::Both);
+        let (lower_loss, slope) = problem.gradient(Objective::Lower, &at.y, Wrt::Y);
         let slope = slope.into_y();
-        let product = stage.product(Level::Lower, &at.y, Direction::lower(&slope), Wrt::Both);
+        let product = problem.product(Objective::Lower, &at.y, Direction::in_y(&slope), Wrt::Both);
         let ((upper_x, upper_y), (mixed, hessian)) = (upper.into_both(), product.into_both());
         let penalty = 2.0 * self.penalty.at(k);
         let along_x = upper_x.axpy(penalty, &mixed);

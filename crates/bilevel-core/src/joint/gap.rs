@@ -4,7 +4,7 @@ use bilevel_program::Vector;
 
 use super::{Iterate, JointMethod, Seen};
 use crate::error::positive;
-use crate::{Constraints, Error, Level, Oracle, Rates, Schedule, Snapshot, Wrt};
+use crate::{Constraints, Error, Objective, Oracle, Rates, Schedule, Snapshot, Wrt};
 
 /// `gap`: descent on `F / c + G`, G a doubly regularised gap function of the lower level
 /// `min_y f(x, y)` subject to `h(x, y) <= 0`, by gradients alone and in a single loop.
@@ -79,6 +79,10 @@ impl Gap {
 }
 
 impl JointMethod for Gap {
+    fn name(&self) -> &'static str {
+        "gap"
+    }
+
     fn describe(&self) -> String {
         let Self { rates, follow, regularisation: (g1, g2), weight, .. } = self;
         let constraints = if self.constraints.is_some() { ", h <= 0" } else { "" };
@@ -95,22 +99,22 @@ impl JointMethod for Gap {
         let (share, (g1, g2)) = (1.0 / self.weight.at(k), self.regularisation);
         let z = self.z.take().unwrap_or_else(|| at.y.clone());
         let samples = at.draw();
-        let stage = at.stage(samples);
+        let problem = at.problem(samples);
         if let (Some(h), true) = (&self.constraints, self.n.is_empty()) {
             self.n = vec![0.0; h.values(&at.x, &at.y).len()];
         }
         let n = &self.n;
 
-        let slope = stage.gradient(Level::Lower, &z, Wrt::Lower).1.into_y();
+        let slope = problem.gradient(Objective::Lower, &z, Wrt::Y).1.into_y();
         let mut along_z = slope.axpy(1.0 / g1, &z.sub(&at.y));
         if let Some(h) = &self.constraints {
             along_z = along_z.add(&h.pull_back(&at.x, &z, &mut |_| n.clone()).y);
         }
         let z = at.project_lower(z.axpy(-self.follow.at(k), &along_z));
 
-        let (upper_loss, upper) = stage.gradient(Level::Upper, &at.y, Wrt::Both);
-        let (lower_loss, lower) = stage.gradient(Level::Lower, &at.y, Wrt::Both);
-        let value = stage.gradient(Level::Lower, &z, Wrt::Upper).1.into_x();
+        let (upper_loss, upper) = problem.gradient(Objective::Upper, &at.y, Wrt::Both);
+        let (lower_loss, lower) = problem.gradient(Objective::Lower, &at.y, Wrt::Both);
+        let value = problem.gradient(Objective::Lower, &z, Wrt::X).1.into_x();
         let ((upper_x, upper_y), (lower_x, lower_y)) = (upper.into_both(), lower.into_both());
         let mut along_x = lower_x.sub(&value).axpy(share, &upper_x);
         let mut along_y = lower_y.axpy(share, &upper_y).axpy(-1.0 / g1, &at.y.sub(&z));

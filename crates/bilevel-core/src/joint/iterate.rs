@@ -4,7 +4,7 @@ use bilevel_program::Vector;
 
 use super::HeavyBall;
 use crate::solver::project;
-use crate::{Counted, Error, Level, Loss, Oracle, Projection, Sampler, Samples, Stage};
+use crate::{Counted, Error, Loss, LowerProblem, Objective, Oracle, Projection, Sampler, Samples};
 
 /// The variables, the oracle and the draws of data: what a joint method works with.
 pub struct Iterate<'a> {
@@ -39,9 +39,9 @@ impl<'a> Iterate<'a> {
 
     /// Whether the sampler draws from the batches that there are.
     pub(crate) fn check_sampler(&self) -> Result<(), Error> {
-        let counts = |of: &dyn Fn(Level) -> usize| [of(Level::Upper), of(Level::Lower)];
-        let drawn = counts(&|level| self.sampler.batches(level));
-        let there = counts(&|level| self.oracle.batches(level));
+        let counts = |of: &dyn Fn(Objective) -> usize| [of(Objective::Upper), of(Objective::Lower)];
+        let drawn = counts(&|objective| self.sampler.batches(objective));
+        let there = counts(&|objective| self.oracle.batches(objective));
         if drawn == there {
             return Ok(());
         }
@@ -51,12 +51,12 @@ impl<'a> Iterate<'a> {
     /// One batch for each level.
     pub fn draw(&mut self) -> Samples {
         let Self { sampler, .. } = self;
-        Samples { upper: sampler.draw(Level::Upper), lower: sampler.draw(Level::Lower) }
+        Samples { upper: sampler.draw(Objective::Upper), lower: sampler.draw(Objective::Lower) }
     }
 
     /// The oracle at the present x with the batches `samples`.
-    pub fn stage(&self, samples: Samples) -> Stage<'_> {
-        Stage::new(&self.oracle, &self.x, samples)
+    pub fn problem(&self, samples: Samples) -> LowerProblem<'_> {
+        LowerProblem::new(&self.oracle, &self.x, samples)
     }
 
     /// The nearest point of the upper set, if there is one.

@@ -4,7 +4,7 @@ use bilevel_program::Vector;
 
 use super::{Iterate, JointMethod, Seen};
 use crate::error::positive;
-use crate::{Error, Level, Rates, Schedule, Snapshot, Wrt};
+use crate::{Error, Objective, Rates, Schedule, Snapshot, Wrt};
 
 /// `meha`: descent on `F / c + f - v`, v the Moreau envelope `min_z f(x, z) + norm(z - y)^2 / (2 g)` of f,
 /// in a single loop; f need not be convex in y.
@@ -51,6 +51,10 @@ impl Meha {
 }
 
 impl JointMethod for Meha {
+    fn name(&self) -> &'static str {
+        "meha"
+    }
+
     fn describe(&self) -> String {
         let Self { rates, follow, envelope, weight, .. } = self;
         format!("meha({rates}, z by {follow}, envelope {envelope}, weight {weight})")
@@ -60,20 +64,20 @@ impl JointMethod for Meha {
         let (pull, share) = (1.0 / self.envelope, 1.0 / self.weight.at(k));
         let z = self.z.take().unwrap_or_else(|| at.y.clone());
         let samples = at.draw();
-        let stage = at.stage(samples);
-        let slope = stage.gradient(Level::Lower, &z, Wrt::Lower).1.into_y();
+        let problem = at.problem(samples);
+        let slope = problem.gradient(Objective::Lower, &z, Wrt::Y).1.into_y();
         let along_z = slope.axpy(pull, &z.sub(&at.y));
         let z = at.project_lower(z.axpy(-self.follow.at(k), &along_z));
 
-        let upper = stage.gradient(Level::Upper, &at.y, Wrt::Upper).1.into_x();
-        let lower = stage.gradient(Level::Lower, &at.y, Wrt::Upper).1.into_x();
-        let value = stage.gradient(Level::Lower, &z, Wrt::Upper).1.into_x();
+        let upper = problem.gradient(Objective::Upper, &at.y, Wrt::X).1.into_x();
+        let lower = problem.gradient(Objective::Lower, &at.y, Wrt::X).1.into_x();
+        let value = problem.gradient(Objective::Lower, &z, Wrt::X).1.into_x();
         let along_x = lower.sub(&value).axpy(share, &upper);
         at.move_x(self.rates.upper.at(k), &along_x);
 
-        let stage = at.stage(samples);
-        let (upper_loss, upper) = stage.gradient(Level::Upper, &at.y, Wrt::Lower);
-        let (lower_loss, lower) = stage.gradient(Level::Lower, &at.y, Wrt::Lower);
+        let problem = at.problem(samples);
+        let (upper_loss, upper) = problem.gradient(Objective::Upper, &at.y, Wrt::Y);
+        let (lower_loss, lower) = problem.gradient(Objective::Lower, &at.y, Wrt::Y);
         let along_y = lower.into_y().axpy(share, &upper.into_y()).axpy(-pull, &at.y.sub(&z));
         at.move_y(self.rates.lower.at(k), &along_y);
         self.z = Some(z);

@@ -36,7 +36,7 @@ mod virtual_step;
 
 pub use alternating::Alternating;
 pub use bome::Bome;
-pub use bvfim::{Bvfim, Relaxation};
+pub use bvfim::{Bvfim, BvfimSettings, Relaxation};
 pub use f2sa::F2sa;
 pub use g_pbgd::GPbgd;
 pub use gap::Gap;
@@ -44,17 +44,23 @@ pub use heavy_ball::HeavyBall;
 pub use iterate::{Iterate, Seen};
 pub use meha::Meha;
 pub use nsgame::NsGame;
-pub use penalty::Penalty;
+pub use penalty::{Penalty, PenaltySettings};
 pub use v_pbgd::VPbgd;
 pub use virtual_step::VirtualStep;
 
 use std::fmt::Debug;
 
+use auto_impl::auto_impl;
+
 use crate::hypergradient::Status;
 use crate::{Error, Oracle, Snapshot};
 
 /// A method that moves x and y.
+#[auto_impl(Box)]
 pub trait JointMethod: Debug + Send {
+    /// The name, as `cg`: what a saved state is known by.
+    fn name(&self) -> &'static str;
+
     /// The name with the settings.
     fn describe(&self) -> String;
 
@@ -62,7 +68,8 @@ pub trait JointMethod: Debug + Send {
     ///
     /// # Errors
     /// If it does not, naming the cure.
-    fn check(&self, _: &dyn Oracle) -> Result<(), Error> {
+    fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
+        let _ = oracle;
         Ok(())
     }
 
@@ -88,31 +95,5 @@ pub trait JointMethod: Debug + Send {
     fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         let _ = (from, at);
         Ok(())
-    }
-}
-
-impl<M: JointMethod + ?Sized> JointMethod for Box<M> {
-    fn describe(&self) -> String {
-        (**self).describe()
-    }
-
-    fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
-        (**self).check(oracle)
-    }
-
-    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
-        (**self).step(k, at)
-    }
-
-    fn status(&self) -> Status {
-        (**self).status()
-    }
-
-    fn save(&self, to: &mut Snapshot) {
-        (**self).save(to);
-    }
-
-    fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
-        (**self).restore(from, at)
     }
 }

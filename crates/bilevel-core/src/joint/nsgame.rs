@@ -4,7 +4,7 @@ use bilevel_program::Layout;
 use std::sync::Arc;
 
 use super::{Iterate, JointMethod, Seen};
-use crate::{Error, Level, Oracle, Rates, Snapshot, Wrt};
+use crate::{Error, Objective, Oracle, Rates, Snapshot, Wrt};
 
 /// `nsgame`: y is split into y1 and y2. All of y descends f; x sees its effect on y through one step of y2
 /// alone, as the last layer of a network.
@@ -53,6 +53,10 @@ impl NsGame {
 }
 
 impl JointMethod for NsGame {
+    fn name(&self) -> &'static str {
+        "nsgame"
+    }
+
     fn describe(&self) -> String {
         format!("nsgame({}, y2 = {})", self.rates, self.path)
     }
@@ -69,10 +73,10 @@ impl JointMethod for NsGame {
         at.refuse_lower_set("nsgame")?;
         let rate = self.rates.lower.at(k);
         let samples = at.draw();
-        let stage = at.stage(samples);
-        let (lower_loss, along_y, mixed) = stage.gradient_and_mixed(&at.y);
+        let problem = at.problem(samples);
+        let (lower_loss, along_y, mixed) = problem.gradient_and_mixed(&at.y);
         let ahead = at.y.axpy_part(-rate, &along_y.only(&part));
-        let (upper_loss, upper) = stage.gradient(Level::Upper, &ahead, Wrt::Part(&part));
+        let (upper_loss, upper) = problem.gradient(Objective::Upper, &ahead, Wrt::Part(&part));
         let (direct, weight) = upper.into_both();
         let along_x = direct.axpy(-rate, &mixed(&weight));
         at.move_x(self.rates.upper.at(k), &along_x);

@@ -5,7 +5,7 @@ use bilevel_program::Vector;
 use super::{Iterate, JointMethod, Seen};
 use crate::error::{at_least_one, positive};
 use crate::{
-    Constraints, Direction, Error, Level, Loss, Oracle, Rates, Samples, Schedule, Snapshot, Wrt,
+    Constraints, Direction, Error, Loss, Objective, Oracle, Rates, Samples, Schedule, Snapshot, Wrt,
 };
 
 /// `penalty`: alternating descent on `F~ = F + g/2 (norm(h)^2 + norm(f_y)^2)`.
@@ -39,6 +39,17 @@ pub struct Penalty {
     gamma: f64,
     tolerance: f64,
     k: usize,
+}
+
+/// The numbers of a [`Penalty`] that have no default.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PenaltySettings {
+    /// T, the steps of y at each step of x.
+    pub steps: usize,
+    /// The first g.
+    pub gamma: f64,
+    /// The first tolerance: below it, g grows.
+    pub tolerance: f64,
 }
 
 #[derive(Debug)]
@@ -75,11 +86,12 @@ struct Penalised {
 }
 
 impl Penalty {
-    /// T = `steps` steps of y at each step of x, from the penalty `gamma` and the tolerance `tolerance`.
+    /// With the factors 1.1 of g and 0.9 of the tolerance.
     ///
     /// # Errors
     /// If there are no steps, or a number is not positive.
-    pub fn new(rates: Rates, steps: usize, gamma: f64, tolerance: f64) -> Result<Self, Error> {
+    pub fn new(rates: Rates, settings: PenaltySettings) -> Result<Self, Error> {
+        let PenaltySettings { steps, gamma, tolerance } = settings;
         Ok(Self {
             rates,
             steps: at_least_one("lower steps", steps)?,
@@ -152,16 +164,16 @@ impl Penalty {
         samples: Samples,
         wrt: Wrt<'_>,
     ) -> Result<Penalised, Error> {
-        let stage = at.stage(samples);
-        let (upper_loss, upper) = stage.gradient(Level::Upper, &at.y, wrt);
-        let (lower_loss, slope) = stage.gradient(Level::Lower, &at.y, Wrt::Lower);
+        let problem = at.problem(samples);
+        let (upper_loss, upper) = problem.gradient(Objective::Upper, &at.y, wrt);
+        let (lower_loss, slope) = problem.gradient(Objective::Lower, &at.y, Wrt::Y);
         let slope = slope.into_y();
         let along = slope.scale(self.gamma);
         let along = match &self.multipliers {
             Some(Some(multipliers)) => along.add(multipliers),
             _ => along,
         };
-        let sides = upper + stage.product(Level::Lower, &at.y, Direction::lower(&along), wrt);
+        let sides = upper + problem.product(Objective::Lower, &at.y, Direction::in_y(&along), wrt);
         let (mut along_x, mut along_y) = (sides.x, sides.y.unwrap_or_else(|| at.y.zeros_like()));
         let mut values = Vec::new();
         for constrained in &self.constraints {
@@ -194,6 +206,10 @@ impl Penalty {
 }
 
 impl JointMethod for Penalty {
+    fn name(&self) -> &'static str {
+        "penalty"
+    }
+
     fn describe(&self) -> String {
         let Self { rates, steps, gamma, tolerance, .. } = self;
         let descent = self.descent.map(|l| format!(", lower loss by {l}")).unwrap_or_default();
@@ -214,7 +230,7 @@ impl JointMethod for Penalty {
     fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         for _ in 0..self.steps {
             let samples = at.draw();
-            let mut along = self.penalised(k, at, samples, Wrt::Lower)?;
+            let mut along = self.penalised(k, at, samples, Wrt::Y)?;
             if let Some(descent) = self.descent {
                 along.along_y = along.along_y.axpy(descent.at(self.k), &along.slope);
             }

@@ -2,7 +2,7 @@
 
 use super::follow::Follow;
 use super::{Iterate, JointMethod, Seen};
-use crate::{Error, Level, Rates, Schedule, Snapshot, Wrt};
+use crate::{Error, Objective, Rates, Schedule, Snapshot, Wrt};
 
 /// `v-pbgd`: projected gradient descent on `F + g (f(x, y) - min_z f(x, z))`.
 ///
@@ -41,6 +41,10 @@ impl VPbgd {
 }
 
 impl JointMethod for VPbgd {
+    fn name(&self) -> &'static str {
+        "v-pbgd"
+    }
+
     fn describe(&self) -> String {
         format!("v-pbgd({}, {}, penalty {})", self.rates, self.follow, self.penalty)
     }
@@ -49,10 +53,10 @@ impl JointMethod for VPbgd {
         let z = self.follow.run(k, at, at.y.clone());
         let penalty = self.penalty.at(k);
         let samples = at.draw();
-        let stage = at.stage(samples);
-        let (upper_loss, upper) = stage.gradient(Level::Upper, &at.y, Wrt::Both);
-        let (lower_loss, lower) = stage.gradient(Level::Lower, &at.y, Wrt::Both);
-        let value = stage.gradient(Level::Lower, &z, Wrt::Upper).1.into_x();
+        let problem = at.problem(samples);
+        let (upper_loss, upper) = problem.gradient(Objective::Upper, &at.y, Wrt::Both);
+        let (lower_loss, lower) = problem.gradient(Objective::Lower, &at.y, Wrt::Both);
+        let value = problem.gradient(Objective::Lower, &z, Wrt::X).1.into_x();
         let ((upper_x, upper_y), (lower_x, lower_y)) = (upper.into_both(), lower.into_both());
         let along_x = upper_x.axpy(penalty, &lower_x.sub(&value));
         let along_y = upper_y.axpy(penalty, &lower_y);

@@ -1,7 +1,7 @@
 //! One step of y that is taken to see where x leads, and then taken again.
 
 use super::{Iterate, JointMethod, Seen};
-use crate::{Error, Level, Rates, Snapshot, Wrt};
+use crate::{Error, Objective, Rates, Snapshot, Wrt};
 
 /// `virtual-step`: x sees its effect through one step of all of y; y then makes its step anew, at the new x.
 ///
@@ -31,6 +31,10 @@ impl VirtualStep {
 }
 
 impl JointMethod for VirtualStep {
+    fn name(&self) -> &'static str {
+        "virtual-step"
+    }
+
     fn describe(&self) -> String {
         format!("virtual-step({})", self.rates)
     }
@@ -39,14 +43,14 @@ impl JointMethod for VirtualStep {
         at.refuse_lower_set("virtual-step")?;
         let rate = self.rates.lower.at(k);
         let samples = at.draw();
-        let stage = at.stage(samples);
-        let (_, slope, mixed) = stage.gradient_and_mixed(&at.y);
+        let problem = at.problem(samples);
+        let (_, slope, mixed) = problem.gradient_and_mixed(&at.y);
         let ahead = at.y.axpy(-rate, &slope);
-        let (upper_loss, upper) = stage.gradient(Level::Upper, &ahead, Wrt::Both);
+        let (upper_loss, upper) = problem.gradient(Objective::Upper, &ahead, Wrt::Both);
         let (direct, weight) = upper.into_both();
         let along_x = direct.axpy(-rate, &mixed(&weight));
         at.move_x(self.rates.upper.at(k), &along_x);
-        let (lower_loss, sides) = at.stage(samples).gradient(Level::Lower, &at.y, Wrt::Lower);
+        let (lower_loss, sides) = at.problem(samples).gradient(Objective::Lower, &at.y, Wrt::Y);
         let along_y = sides.into_y();
         at.move_y(rate, &along_y);
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })

@@ -5,7 +5,7 @@ use bilevel_program::{Vector, float};
 use super::{Best, Limits, LinearSolver, LinearStatus, Solution, Structure, System};
 use crate::Error;
 use crate::error::{not_negative, positive};
-use crate::on_device::multiply;
+use crate::vector_ops::multiply;
 
 /// `approx-grad`: gradient descent or Adam on `norm((A + d I) q - b)^2 / 2`.
 ///
@@ -69,6 +69,10 @@ impl ApproxGrad {
 }
 
 impl LinearSolver for ApproxGrad {
+    fn name(&self) -> &'static str {
+        "approx-grad"
+    }
+
     fn describe(&self) -> String {
         let rule = match self.rule {
             Rule::Gd => "gd",

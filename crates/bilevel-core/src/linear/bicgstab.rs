@@ -28,6 +28,10 @@ impl BiCgStab {
 }
 
 impl LinearSolver for BiCgStab {
+    fn name(&self) -> &'static str {
+        "bicgstab"
+    }
+
     fn describe(&self) -> String {
         format!("bicgstab({})", self.limits)
     }

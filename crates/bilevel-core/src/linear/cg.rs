@@ -46,6 +46,10 @@ impl Cg {
 }
 
 impl LinearSolver for Cg {
+    fn name(&self) -> &'static str {
+        "cg"
+    }
+
     fn describe(&self) -> String {
         format!("cg({}, damping {})", self.limits, self.damping)
     }

@@ -6,7 +6,7 @@ use nalgebra::{DMatrix, DVector};
 use super::{LinearSolver, LinearStatus, Solution, Structure, System};
 use crate::Error;
 use crate::error::at_least_one;
-use crate::on_device::unit;
+use crate::vector_ops::unit;
 
 /// `dense`: assembles A by one product a number of y, and solves by LU with pivoting in f64 on the host.
 ///
@@ -41,6 +41,10 @@ impl Dense {
 }
 
 impl LinearSolver for Dense {
+    fn name(&self) -> &'static str {
+        "dense"
+    }
+
     fn describe(&self) -> String {
         "dense".into()
     }

@@ -45,6 +45,10 @@ impl Gmres {
 }
 
 impl LinearSolver for Gmres {
+    fn name(&self) -> &'static str {
+        "gmres"
+    }
+
     fn describe(&self) -> String {
         format!("gmres({}, restart {})", self.limits, self.restart)
     }

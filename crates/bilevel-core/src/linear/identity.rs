@@ -14,6 +14,10 @@ use super::{LinearSolver, LinearStatus, Solution, System};
 pub struct Identity;
 
 impl LinearSolver for Identity {
+    fn name(&self) -> &'static str {
+        "identity"
+    }
+
     fn describe(&self) -> String {
         "identity".into()
     }

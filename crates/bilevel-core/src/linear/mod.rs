@@ -42,6 +42,7 @@ pub use system::{Operator, Structure, System};
 
 use std::fmt::Debug;
 
+use auto_impl::auto_impl;
 use bilevel_program::Vector;
 
 use crate::Error;
@@ -133,7 +134,11 @@ impl Solution {
 }
 
 /// Solves `A q = b`.
+#[auto_impl(Box)]
 pub trait LinearSolver: Debug + Send + Sync {
+    /// The name, as `cg`: what a saved state is known by.
+    fn name(&self) -> &'static str;
+
     /// The name with the settings.
     fn describe(&self) -> String;
 
@@ -172,23 +177,5 @@ pub trait LinearSolver: Debug + Send + Sync {
         }
         solution.products = operator.products() - before;
         Ok(solution)
-    }
-}
-
-impl<S: LinearSolver + ?Sized> LinearSolver for Box<S> {
-    fn describe(&self) -> String {
-        (**self).describe()
-    }
-
-    fn check(&self, structure: Structure, size: usize) -> Result<(), Error> {
-        (**self).check(structure, size)
-    }
-
-    fn run(&self, system: &System<'_>) -> Solution {
-        (**self).run(system)
-    }
-
-    fn solve(&self, system: &System<'_>) -> Result<Solution, Error> {
-        (**self).solve(system)
     }
 }

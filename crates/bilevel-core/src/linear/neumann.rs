@@ -40,6 +40,10 @@ impl Neumann {
 }
 
 impl LinearSolver for Neumann {
+    fn name(&self) -> &'static str {
+        "neumann"
+    }
+
     fn describe(&self) -> String {
         format!("neumann(step size {}, {})", self.step_size, self.limits)
     }

@@ -39,6 +39,10 @@ impl NormalCg {
 }
 
 impl LinearSolver for NormalCg {
+    fn name(&self) -> &'static str {
+        "normal-cg"
+    }
+
     fn describe(&self) -> String {
         format!("normal-cg({})", self.limits)
     }

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{LinearSolver, LinearStatus, Solution, Structure, System};
 use crate::Error;
 use crate::error::{at_least_one, positive};
-use crate::on_device::unit;
+use crate::vector_ops::unit;
 
 /// `nystrom`: `q = (C W^+ C' + rho I)^-1 b`, with k random columns C of A, and W the rows of C with
 /// the same numbers.
@@ -51,6 +51,10 @@ impl Nystrom {
 }
 
 impl LinearSolver for Nystrom {
+    fn name(&self) -> &'static str {
+        "nystrom"
+    }
+
     fn describe(&self) -> String {
         let Self { columns, damping, seed } = self;
         format!("nystrom(columns {columns}, damping {damping}, seed {seed})")

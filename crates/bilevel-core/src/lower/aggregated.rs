@@ -2,7 +2,7 @@
 
 use super::{Adjoint, Dynamics, State, Tangent, Update};
 use crate::error::positive;
-use crate::{Error, Objective};
+use crate::{Error, WeightedSum};
 
 /// The weight of the upper loss in [`Aggregated`], step by step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -93,9 +93,9 @@ impl Dynamics for Aggregated {
         format!("{name}(step sizes {upper} up, {lower} low, weight {weight})")
     }
 
-    fn objective(&self, t: usize) -> Objective {
+    fn objective(&self, t: usize) -> WeightedSum {
         let a = self.weight.at(t);
-        Objective { upper: a * self.upper_step, lower: (1.0 - a) * self.lower_step }
+        WeightedSum { upper: a * self.upper_step, lower: (1.0 - a) * self.lower_step }
     }
 
     // The step sizes are in the objective: what is left is a step of 1.

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 
 use crate::Error;
 use crate::error::{below_one, positive};
-use crate::on_device::{flat, inner, scale_by, shaped};
+use crate::vector_ops::{flat, inner, scale_by, shaped};
 
 /// A number that a dynamics multiplies with, as a step size: fixed, or a function of one variable of x.
 ///

@@ -7,7 +7,7 @@ use bilevel_program::Vector;
 
 use super::{Dynamics, Plan, State, Stepped, Tape, step};
 use crate::error::at_least_one;
-use crate::{Error, Level, Loss, Stage};
+use crate::{Error, Loss, LowerProblem, Objective};
 
 /// Where a descent led.
 #[derive(Clone, Debug)]
@@ -78,8 +78,8 @@ impl Descent {
     /// # Errors
     /// If the dynamics does not fit the variables, before anything runs; if `y_T` or its loss is not
     /// finite, naming the first bad step, or if the loss or its gradient at the start is not, naming step 0.
-    pub fn run(&self, stage: &Stage<'_>, start: &Vector) -> Result<Descended, Error> {
-        self.watch(stage, start, None, |_, _| ())
+    pub fn run(&self, problem: &LowerProblem<'_>, start: &Vector) -> Result<Descended, Error> {
+        self.watch(problem, start, None, |_, _| ())
     }
 
     /// The same, ending after the first step whose gradient has at most the norm `tolerance`, or after
@@ -92,24 +92,24 @@ impl Descent {
     /// As [`Descent::run`].
     pub fn run_until(
         &self,
-        stage: &Stage<'_>,
+        problem: &LowerProblem<'_>,
         start: &Vector,
         tolerance: f64,
     ) -> Result<Descended, Error> {
-        self.watch(stage, start, Some(tolerance), |_, _| ())
+        self.watch(problem, start, Some(tolerance), |_, _| ())
     }
 
     /// [`Descent::run`], or [`Descent::run_until`] with a tolerance; `first` looks at the state before the first step, and
     /// at what that gave.
     pub(crate) fn watch(
         &self,
-        stage: &Stage<'_>,
+        problem: &LowerProblem<'_>,
         start: &Vector,
         tolerance: Option<f64>,
         mut first: impl FnMut(&State, &Stepped),
     ) -> Result<Descended, Error> {
-        let state = self.begin(stage, start)?;
-        self.walk(stage, (0, state), false, |t, state, stepped| {
+        let state = self.begin(problem, start)?;
+        self.walk(problem, (0, state), false, |t, state, stepped| {
             if t == 0 {
                 first(state, stepped);
             }
@@ -122,8 +122,8 @@ impl Descent {
     ///
     /// # Errors
     /// If the dynamics does not fit the variables.
-    pub(crate) fn begin(&self, stage: &Stage<'_>, start: &Vector) -> Result<State, Error> {
-        self.dynamics.check(stage.oracle.upper_layout(), stage.oracle.lower_layout())?;
+    pub(crate) fn begin(&self, problem: &LowerProblem<'_>, start: &Vector) -> Result<State, Error> {
+        self.dynamics.check(problem.oracle.upper_layout(), problem.oracle.lower_layout())?;
         Ok(self.dynamics.start(start))
     }
 
@@ -131,16 +131,16 @@ impl Descent {
     /// at each step, its number and the state before it, and may end the descent after it.
     pub(crate) fn go_on(
         &self,
-        stage: &Stage<'_>,
+        problem: &LowerProblem<'_>,
         from: (usize, State),
         seen: impl FnMut(usize, &State, &Stepped) -> ControlFlow<()>,
     ) -> Result<Descended, Error> {
-        self.walk(stage, from, true, seen)
+        self.walk(problem, from, true, seen)
     }
 
     fn walk(
         &self,
-        stage: &Stage<'_>,
+        problem: &LowerProblem<'_>,
         from: (usize, State),
         through: bool,
         mut seen: impl FnMut(usize, &State, &Stepped) -> ControlFlow<()>,
@@ -150,7 +150,7 @@ impl Descent {
         let mut steps = 0;
         while steps < self.steps {
             let t = from.0 + steps;
-            let stepped = step(stage, self.dynamics(), t, &state);
+            let stepped = step(problem, self.dynamics(), t, &state);
             steps += 1;
             first.see(&stepped);
             let goes_on = seen(t, &state, &stepped).is_continue();
@@ -159,7 +159,7 @@ impl Descent {
                 break;
             }
         }
-        self.finish(stage, from, (steps, state), (first, through))
+        self.finish(problem, from, (steps, state), (first, through))
     }
 
     /// Descends as [`Descent::run`] does, and keeps the states of the last `tail` steps by `plan`. The
@@ -169,24 +169,24 @@ impl Descent {
     /// As [`Descent::run`].
     pub fn record<'a>(
         &'a self,
-        stage: &Stage<'a>,
+        problem: &LowerProblem<'a>,
         start: &Vector,
         plan: Plan,
         tail: usize,
     ) -> Result<(Descended, Tape<'a>), Error> {
-        self.record_and_see(stage, start, plan, tail, |_| ())
+        self.record_and_see(problem, start, plan, tail, |_| ())
     }
 
     /// The same; `seen` looks at the state after each step.
     pub(crate) fn record_and_see<'a>(
         &'a self,
-        stage: &Stage<'a>,
+        problem: &LowerProblem<'a>,
         start: &Vector,
         plan: Plan,
         tail: usize,
         mut seen: impl FnMut(&State),
     ) -> Result<(Descended, Tape<'a>), Error> {
-        let begin = self.begin(stage, start)?;
+        let begin = self.begin(problem, start)?;
         let mut first = FirstLoss(None);
         let mut see = |stepped: &Stepped| {
             first.see(stepped);
@@ -195,25 +195,25 @@ impl Descent {
         let mut state = begin.clone();
         let from = self.steps.saturating_sub(tail);
         for t in 0..from {
-            let stepped = step(stage, self.dynamics(), t, &state);
+            let stepped = step(problem, self.dynamics(), t, &state);
             see(&stepped);
             state = stepped.state;
         }
-        let mut tape = Tape::new(plan, *stage, self.dynamics(), (from, state), self.steps);
+        let mut tape = Tape::new(plan, *problem, self.dynamics(), (from, state), self.steps);
         let state = tape.advance(self.steps, see);
-        let descended = self.finish(stage, (0, begin), (self.steps, state), (first, true))?;
+        let descended = self.finish(problem, (0, begin), (self.steps, state), (first, true))?;
         Ok((descended, tape))
     }
 
     fn finish(
         &self,
-        stage: &Stage<'_>,
+        problem: &LowerProblem<'_>,
         from: (usize, State),
         (steps, state): (usize, State),
         (first, through): (FirstLoss, bool),
     ) -> Result<Descended, Error> {
-        let end = stage.value(Level::Lower, &state.y);
-        let start = first.0.unwrap_or_else(|| stage.value(Level::Lower, &from.1.y));
+        let end = problem.value(Objective::Lower, &state.y);
+        let start = first.0.unwrap_or_else(|| problem.value(Objective::Lower, &from.1.y));
         let at_rest = || self.dynamics.at_rest(from.0 + steps, &state).map(Loss::new);
         let at_rest = if through { at_rest() } else { None };
         let numbers = Loss::read_all([start, end].into_iter().chain(at_rest).collect());
@@ -235,14 +235,14 @@ impl Descent {
             let lowers_f = self.dynamics.lowers_f();
             return Ok(Descended { state, steps, start_loss, end_loss, lowers_f });
         }
-        Err(self.diverged(stage, from))
+        Err(self.diverged(problem, from))
     }
 
     // Steps are looked at one by one only after something went wrong: each look waits for the device.
-    fn diverged(&self, stage: &Stage<'_>, (from, mut state): (usize, State)) -> Error {
+    fn diverged(&self, problem: &LowerProblem<'_>, (from, mut state): (usize, State)) -> Error {
         let mut made = 0;
         while made < self.steps && state.y.all_finite() {
-            let stepped = step(stage, self.dynamics(), from + made, &state);
+            let stepped = step(problem, self.dynamics(), from + made, &state);
             if made == 0 && !stepped.gradient.all_finite() {
                 break;
             }

@@ -7,11 +7,10 @@
 
 mod adam;
 mod aggregated;
-mod boxed;
 mod coefficient;
 mod descent;
 mod gd;
-mod information;
+mod lost_digits;
 mod momentum;
 mod nesterov;
 mod plan;
@@ -43,10 +42,11 @@ pub(crate) use sweep::{pull_back_by, push_forward_by};
 use std::cell::OnceCell;
 use std::fmt::Debug;
 
+use auto_impl::auto_impl;
 use bilevel_program::{Layout, Vector};
 use burn::tensor::Tensor;
 
-use crate::{Curvature, Error, Loss, Objective, Snapshot, Stage};
+use crate::{Curvature, Error, Loss, LowerProblem, Snapshot, WeightedSum};
 
 /// What a dynamics carries from step to step; also a tangent or an adjoint of it.
 #[derive(Clone, Debug)]
@@ -133,6 +133,7 @@ fn sum(a: Option<Vector>, b: Option<Vector>) -> Option<Vector> {
 }
 
 /// A first-order optimiser of the lower level, as a differentiable map.
+#[auto_impl(Box)]
 pub trait Dynamics: Debug + Send + Sync {
     /// The name with the settings, as `gd(step size 0.1)`.
     fn describe(&self) -> String;
@@ -147,15 +148,15 @@ pub trait Dynamics: Debug + Send + Sync {
     }
 
     /// What step `t` descends: f, unless said otherwise.
-    fn objective(&self, t: usize) -> Objective {
+    fn objective(&self, t: usize) -> WeightedSum {
         let _ = t;
-        Objective::LOWER
+        WeightedSum::LOWER
     }
 
     /// Whether f is to fall over the steps, so that a rise of it is worth a warning: not where something
     /// else than f is descended.
     fn lowers_f(&self) -> bool {
-        self.objective(0) == Objective::LOWER
+        self.objective(0) == WeightedSum::LOWER
     }
 
     /// The state that starts at `y`.
@@ -210,22 +211,27 @@ pub(crate) struct Stepped {
 
 /// [`step`], and the Hessian where it took its gradient.
 pub(crate) fn step_and_curvature<'a>(
-    stage: &Stage<'a>,
+    problem: &LowerProblem<'a>,
     dynamics: &dyn Dynamics,
     t: usize,
     state: &State,
 ) -> (Stepped, Curvature<'a>) {
     let query = dynamics.query(t, state);
-    let (loss, gradient, curvature) = stage.slope_and_curvature(dynamics.objective(t), &query);
+    let (loss, gradient, curvature) = problem.slope_and_curvature(dynamics.objective(t), &query);
     let computed = || gradient.clone();
-    let state = dynamics.step(&Update::new(t, stage.x, state, &computed));
+    let state = dynamics.step(&Update::new(t, problem.x, state, &computed));
     (Stepped { state, loss, gradient }, curvature)
 }
 
-/// Step `t` of `dynamics` on `stage`: one gradient of each loss that it descends.
-pub(crate) fn step(stage: &Stage<'_>, dynamics: &dyn Dynamics, t: usize, state: &State) -> Stepped {
-    let (loss, gradient) = stage.slope(dynamics.objective(t), &dynamics.query(t, state));
+/// Step `t` of `dynamics` on `problem`: one gradient of each loss that it descends.
+pub(crate) fn step(
+    problem: &LowerProblem<'_>,
+    dynamics: &dyn Dynamics,
+    t: usize,
+    state: &State,
+) -> Stepped {
+    let (loss, gradient) = problem.slope(dynamics.objective(t), &dynamics.query(t, state));
     let computed = || gradient.clone();
-    let state = dynamics.step(&Update::new(t, stage.x, state, &computed));
+    let state = dynamics.step(&Update::new(t, problem.x, state, &computed));
     Stepped { state, loss, gradient }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{Dynamics, State, Stepped, step, step_and_curvature};
 use crate::error::at_least_one;
-use crate::{Curvature, Error, Stage};
+use crate::{Curvature, Error, LowerProblem};
 
 /// What a reverse sweep over T steps keeps of the way down. A state that was not kept is computed again
 /// from the last one before it that was, by the same steps: every plan gives the same bits.
@@ -97,7 +97,7 @@ fn reach(c: usize, r: usize) -> usize {
 /// The states of a descent, from the last to the first.
 pub struct Tape<'a> {
     plan: Plan,
-    stage: Stage<'a>,
+    problem: LowerProblem<'a>,
     dynamics: &'a dyn Dynamics,
     /// The step before which the next state to hand out stands, plus one.
     next: usize,
@@ -111,14 +111,14 @@ impl<'a> Tape<'a> {
     /// A tape that starts with `state` before step `from`, for a way down to before step `to`.
     pub(crate) fn new(
         plan: Plan,
-        stage: Stage<'a>,
+        problem: LowerProblem<'a>,
         dynamics: &'a dyn Dynamics,
         from: (usize, State),
         to: usize,
     ) -> Self {
         Self {
             plan,
-            stage,
+            problem,
             dynamics,
             next: from.0,
             steps: to - from.0,
@@ -148,9 +148,9 @@ impl<'a> Tape<'a> {
 
     fn step(&mut self, t: usize, state: &State) -> Stepped {
         let Plan::Results(bytes) = self.plan else {
-            return step(&self.stage, self.dynamics, t, state);
+            return step(&self.problem, self.dynamics, t, state);
         };
-        let (stepped, curvature) = step_and_curvature(&self.stage, self.dynamics, t, state);
+        let (stepped, curvature) = step_and_curvature(&self.problem, self.dynamics, t, state);
         self.curvatures.push_back((t, curvature));
         let held = |of: &VecDeque<(usize, Curvature<'a>)>| {
             of.iter().map(|(_, each)| each.bytes()).sum::<usize>()

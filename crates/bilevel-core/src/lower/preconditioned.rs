@@ -4,7 +4,7 @@ use bilevel_program::{Layout, Vector};
 use burn::tensor::Tensor;
 
 use super::{Adjoint, Dynamics, Preconditioner, State, Tangent, Update, sum};
-use crate::{Error, Objective};
+use crate::{Error, WeightedSum};
 
 /// `preconditioned`: another dynamics that gets `P(x) g` for its gradient g, with `P(x)` linear in g and
 /// learned with x. With [`Gd`](crate::Gd): `y' = y - s P(x) f_y(x, y)`.
@@ -46,7 +46,7 @@ impl<D: Dynamics, P: Preconditioner> Dynamics for Preconditioned<D, P> {
         self.inner.check(upper, lower)
     }
 
-    fn objective(&self, t: usize) -> Objective {
+    fn objective(&self, t: usize) -> WeightedSum {
         self.inner.objective(t)
     }
 

@@ -8,7 +8,7 @@ use burn::backend::DispatchTensor;
 use burn::tensor::Tensor;
 
 use crate::Error;
-use crate::on_device::multiply;
+use crate::vector_ops::multiply;
 
 /// A linear map `P(x)` of lower gradients, and its derivatives in x.
 pub trait Preconditioner: Debug + Send + Sync {

@@ -4,7 +4,7 @@ use bilevel_program::{Layout, Vector};
 use burn::tensor::Tensor;
 
 use super::{Adjoint, Dynamics, State, Tangent, Update, sum};
-use crate::{Error, Objective, Proximal};
+use crate::{Error, Proximal, WeightedSum};
 
 /// `projected`: `y' = P(D(y))` with any dynamics D and any proximal map P, as the projection onto a box, a
 /// ball or a simplex.
@@ -40,7 +40,7 @@ impl<D: Dynamics, P: Proximal> Dynamics for Projected<D, P> {
         self.inner.check(upper, lower)
     }
 
-    fn objective(&self, t: usize) -> Objective {
+    fn objective(&self, t: usize) -> WeightedSum {
         self.inner.objective(t)
     }
 

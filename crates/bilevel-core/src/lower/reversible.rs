@@ -2,10 +2,10 @@
 
 use bilevel_program::Vector;
 
-use super::information::{Fraction, Information};
+use super::lost_digits::{Fraction, LostDigits};
 use super::{Descended, Momentum, State};
 use crate::error::positive;
-use crate::{Error, Level, Objective, Stage};
+use crate::{Error, LowerProblem, Objective, WeightedSum};
 
 /// The heavy ball of [`Momentum`] in fixed-point numbers, each step of which can be undone to the last bit:
 ///
@@ -86,7 +86,7 @@ impl ReversibleMomentum {
     /// If a gradient or loss is not finite, or a number leaves fixed point, naming the step.
     pub fn record<'a>(
         &'a self,
-        stage: &Stage<'a>,
+        problem: &LowerProblem<'a>,
         start: &Vector,
         steps: usize,
         mut seen: impl FnMut(&ReversibleTape<'a>),
@@ -95,19 +95,19 @@ impl ReversibleMomentum {
         let fixed: Vec<_> = start.to_vec().into_iter().map(|y| (y * ONE).round() as i64).collect();
         let mut tape = ReversibleTape {
             dynamics: self,
-            stage: *stage,
+            problem: *problem,
             like: start.zeros_like(),
             t: 0,
             y: fixed.clone(),
             start: fixed,
             v: vec![0; size],
-            information: Information::new(self.momentum, size),
+            information: LostDigits::new(self.momentum, size),
         };
         if !start.all_finite() {
             return Err(self.diverged(0, steps));
         }
         tape.check(&tape.y)?;
-        let start_loss = stage.value(Level::Lower, start).read();
+        let start_loss = problem.value(Objective::Lower, start).read();
         if !start_loss.is_finite() {
             return Err(self.diverged(0, steps));
         }
@@ -117,7 +117,7 @@ impl ReversibleMomentum {
         }
         seen(&tape);
         let state = tape.state();
-        let end_loss = stage.value(Level::Lower, &state.y).read();
+        let end_loss = problem.value(Objective::Lower, &state.y).read();
         if !end_loss.is_finite() {
             return Err(self.diverged(steps, steps));
         }
@@ -132,14 +132,14 @@ impl ReversibleMomentum {
 /// The way back from the end of a [`ReversibleMomentum`] descent.
 pub struct ReversibleTape<'a> {
     dynamics: &'a ReversibleMomentum,
-    stage: Stage<'a>,
+    problem: LowerProblem<'a>,
     like: Vector,
     t: usize,
     /// y where the way down began; v is 0 there.
     start: Vec<i64>,
     y: Vec<i64>,
     v: Vec<i64>,
-    information: Information,
+    information: LostDigits,
 }
 
 impl ReversibleTape<'_> {
@@ -194,7 +194,7 @@ impl ReversibleTape<'_> {
 
     /// In fixed point; none if it is not finite.
     fn step_size_times_gradient(&self) -> Option<Vec<i64>> {
-        let gradient = self.stage.slope(Objective::LOWER, &self.vector(&self.y)).1.to_vec();
+        let gradient = self.problem.slope(WeightedSum::LOWER, &self.vector(&self.y)).1.to_vec();
         let scale = self.dynamics.step_size * ONE;
         let limit = LIMIT as f64;
         // What is cut off here takes any velocity out of fixed point, where it is found.

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use super::{Adjoint, Coefficient, Dynamics, Root, State, Tangent, Update};
 use crate::Error;
 use crate::error::{below_one, positive};
-use crate::on_device::multiply;
+use crate::vector_ops::multiply;
 
 /// `rms-prop`, with g the lower gradient and products, roots and quotients by entries:
 ///

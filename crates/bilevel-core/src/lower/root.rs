@@ -6,7 +6,7 @@ use bilevel_program::{Vector, float};
 use burn::backend::DispatchTensor;
 use burn::tensor::Tensor;
 
-use crate::on_device::{flat, multiply, zip_flat};
+use crate::vector_ops::{flat, multiply, zip_flat};
 
 /// `r(v)`, entry by entry, of a second moment v.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -3,7 +3,7 @@
 use bilevel_program::Vector;
 
 use super::{Dynamics, State, Tangent, Update};
-use crate::{Direction, Partials, Stage, Wrt};
+use crate::{Direction, LowerProblem, Partials, Wrt};
 
 /// The adjoint of one step: what [`pull_back`] was asked for.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub struct Pulled {
 /// `B' lambda`. One product of each loss that the step descends, and its gradient where `U` is not
 /// linear in it.
 pub fn pull_back(
-    stage: &Stage<'_>,
+    problem: &LowerProblem<'_>,
     dynamics: &dyn Dynamics,
     t: usize,
     state: &State,
@@ -30,13 +30,13 @@ pub fn pull_back(
     let query = dynamics.query(t, state);
     let objective = dynamics.objective(t);
     let product =
-        |along: Direction<'_>, wrt: Wrt<'_>| stage.curvature(objective, &query, along, wrt);
-    pull_back_by(stage, dynamics, t, state, lambda, wrt, &product)
+        |along: Direction<'_>, wrt: Wrt<'_>| problem.curvature(objective, &query, along, wrt);
+    pull_back_by(problem, dynamics, t, state, lambda, wrt, &product)
 }
 
 /// [`pull_back`] with the products of the Hessian where the step took its gradient.
 pub(crate) fn pull_back_by(
-    stage: &Stage<'_>,
+    problem: &LowerProblem<'_>,
     dynamics: &dyn Dynamics,
     t: usize,
     state: &State,
@@ -44,9 +44,9 @@ pub(crate) fn pull_back_by(
     wrt: Wrt,
     product: &dyn Fn(Direction<'_>, Wrt<'_>) -> Partials,
 ) -> Pulled {
-    let slope = || stage.slope(dynamics.objective(t), &dynamics.query(t, state)).1;
-    let back = dynamics.adjoint(&Update::new(t, stage.x, state, &slope), lambda);
-    let product = product(Direction::lower(&back.gradient), wrt);
+    let slope = || problem.slope(dynamics.objective(t), &dynamics.query(t, state)).1;
+    let back = dynamics.adjoint(&Update::new(t, problem.x, state, &slope), lambda);
+    let product = product(Direction::in_y(&back.gradient), wrt);
     let x = product.x.map(|mixed| match &back.x {
         Some(rates) => mixed.add(rates),
         None => mixed,
@@ -58,7 +58,7 @@ pub(crate) fn pull_back_by(
 /// Takes a tangent of the state before step `t`, and one of x, through the step:
 /// `A_t tangent + B_t x`. One product of each loss that the step descends.
 pub fn push_forward(
-    stage: &Stage<'_>,
+    problem: &LowerProblem<'_>,
     dynamics: &dyn Dynamics,
     t: usize,
     state: &State,
@@ -67,13 +67,13 @@ pub fn push_forward(
 ) -> State {
     let query = dynamics.query(t, state);
     let objective = dynamics.objective(t);
-    let product = |along: Direction<'_>| stage.curvature(objective, &query, along, Wrt::Lower);
-    push_forward_by(stage, dynamics, t, state, tangent, x, &product)
+    let product = |along: Direction<'_>| problem.curvature(objective, &query, along, Wrt::Y);
+    push_forward_by(problem, dynamics, t, state, tangent, x, &product)
 }
 
 /// [`push_forward`] with the products of the Hessian, in y, where the step took its gradient.
 pub(crate) fn push_forward_by(
-    stage: &Stage<'_>,
+    problem: &LowerProblem<'_>,
     dynamics: &dyn Dynamics,
     t: usize,
     state: &State,
@@ -81,11 +81,11 @@ pub(crate) fn push_forward_by(
     x: Option<&Vector>,
     product: &dyn Fn(Direction<'_>) -> Partials,
 ) -> State {
-    let slope = || stage.slope(dynamics.objective(t), &dynamics.query(t, state)).1;
+    let slope = || problem.slope(dynamics.objective(t), &dynamics.query(t, state)).1;
     let moved = dynamics.query(t, tangent);
     let gradient = product(Direction { x, y: Some(&moved) }).into_y();
     let along = Tangent { x, state: tangent, gradient: &gradient };
-    dynamics.tangent(&Update::new(t, stage.x, state, &slope), along)
+    dynamics.tangent(&Update::new(t, problem.x, state, &slope), along)
 }
 
 impl Pulled {

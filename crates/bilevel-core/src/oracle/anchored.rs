@@ -6,7 +6,7 @@ use bilevel_program::{Layout, Vector, float};
 use burn::tensor::Tensor;
 
 use super::{Direction, Hessian, Linearization, Loss, Oracle, Partials, Point, Wrt};
-use crate::Level;
+use crate::Objective;
 
 /// An oracle with `f + mu/2 norm(y - x)^2` in place of f, for x and y of the same shapes.
 pub(crate) struct Anchored<'a> {
@@ -69,28 +69,34 @@ impl Oracle for Anchored<'_> {
         self.inner.lower_layout()
     }
 
-    fn value(&self, level: Level, at: Point<'_>) -> Loss {
-        let loss = self.inner.value(level, at);
-        match level {
-            Level::Upper => loss,
-            Level::Lower => self.add(loss, &away(at)),
+    fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
+        let loss = self.inner.value(objective, at);
+        match objective {
+            Objective::Upper => loss,
+            Objective::Lower => self.add(loss, &away(at)),
         }
     }
 
-    fn gradient(&self, level: Level, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
-        let (loss, sides) = self.inner.gradient(level, at, wrt);
-        match level {
-            Level::Upper => (loss, sides),
-            Level::Lower => {
+    fn gradient(&self, objective: Objective, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
+        let (loss, sides) = self.inner.gradient(objective, at, wrt);
+        match objective {
+            Objective::Upper => (loss, sides),
+            Objective::Lower => {
                 let away = away(at);
                 (self.add(loss, &away), self.pull(sides, at.x, &away))
             }
         }
     }
 
-    fn product(&self, level: Level, at: Point<'_>, along: Direction<'_>, wrt: Wrt) -> Partials {
-        let sides = self.inner.product(level, at, along, wrt);
-        if level == Level::Upper {
+    fn product(
+        &self,
+        objective: Objective,
+        at: Point<'_>,
+        along: Direction<'_>,
+        wrt: Wrt,
+    ) -> Partials {
+        let sides = self.inner.product(objective, at, along, wrt);
+        if objective == Objective::Upper {
             return sides;
         }
         self.pull_along(sides, at.x, at.y, along)
@@ -98,14 +104,14 @@ impl Oracle for Anchored<'_> {
 
     fn linearize<'b>(
         &'b self,
-        level: Level,
+        objective: Objective,
         at: Point<'_>,
         gradient: Option<Wrt<'_>>,
         along: Wrt<'_>,
         wrt: Wrt<'_>,
     ) -> Linearization<'b> {
-        let inner = self.inner.linearize(level, at, gradient, along, wrt);
-        if level == Level::Upper {
+        let inner = self.inner.linearize(objective, at, gradient, along, wrt);
+        if objective == Objective::Upper {
             return inner;
         }
         let away = away(at);
@@ -119,8 +125,8 @@ impl Oracle for Anchored<'_> {
         Linearization { loss, gradient, hessian: Hessian::new(product, bytes) }
     }
 
-    fn batches(&self, level: Level) -> usize {
-        self.inner.batches(level)
+    fn batches(&self, objective: Objective) -> usize {
+        self.inner.batches(objective)
     }
 }
 

@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use super::{
     Derivative, Direction, Hessian, Linearization, Loss, Oracle, Partials, Point, Program, Wrt,
 };
-use crate::{BilevelProblem, Data, Error, Level, Sample};
+use crate::{BilevelProblem, Data, Error, Objective, Sample, Variable};
 
 /// A loss of a problem, recorded.
 pub(super) type RecordedLoss<P> = Recorded<
@@ -35,32 +35,33 @@ impl<P: BilevelProblem, D: Data<P::Batch>> AutodiffOracle<P, D> {
     /// start is not one finite number.
     pub fn new(problem: P, x: &P::Upper, y: &P::Lower, data: D) -> Result<Self, Error> {
         let (x, y) = (plain(x.clone()), plain(y.clone()));
-        let record = |level| Recorded::new(&x, &y).map_err(|error| trace_error(level, error));
+        let record =
+            |objective| Recorded::new(&x, &y).map_err(|error| trace_error(objective, error));
         let oracle = Self {
-            upper_loss: record(Level::Upper)?,
-            lower_loss: record(Level::Lower)?,
+            upper_loss: record(Objective::Upper)?,
+            lower_loss: record(Objective::Lower)?,
             problem,
             data,
         };
-        for (level, layout) in
-            [(Level::Upper, oracle.upper_layout()), (Level::Lower, oracle.lower_layout())]
+        for (variable, layout) in
+            [(Variable::X, oracle.upper_layout()), (Variable::Y, oracle.lower_layout())]
         {
             if layout.leaves().is_empty() {
-                return Err(Error::NoVariables { level });
+                return Err(Error::NoVariables { variable });
             }
         }
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
-        for level in [Level::Upper, Level::Lower] {
-            oracle.try_at_start(level, Point { x: &x, y: &y, sample: Sample::default() })?;
+        for objective in [Objective::Upper, Objective::Lower] {
+            oracle.try_at_start(objective, Point { x: &x, y: &y, sample: Sample::default() })?;
         }
         Ok(oracle)
     }
 
     /// Whether everything can be computed that will be asked for.
-    fn try_at_start(&self, level: Level, at: Point<'_>) -> Result<(), Error> {
-        let batch = self.data.batch(level, at.sample);
-        let recorded = self.recorded(level);
-        let loss = self.loss(level);
+    fn try_at_start(&self, objective: Objective, at: Point<'_>) -> Result<(), Error> {
+        let batch = self.data.batch(objective, at.sample);
+        let recorded = self.recorded(objective);
+        let loss = self.loss(objective);
         let along = Direction { x: Some(at.x), y: Some(at.y) };
         let tried = recorded.value(at.x, at.y, &batch, &loss).and_then(|value| {
             recorded.gradient(at.x, at.y, &batch, Wrt::Both, &loss)?;
@@ -70,10 +71,10 @@ impl<P: BilevelProblem, D: Data<P::Batch>> AutodiffOracle<P, D> {
                 Err(error) => Err(error),
             }
         });
-        let value = tried.map_err(|error| trace_error(level, error))?;
+        let value = tried.map_err(|error| trace_error(objective, error))?;
         let found = Loss::of(value).read();
         if !found.is_finite() {
-            return Err(Error::NotFiniteAtStart { level, found });
+            return Err(Error::NotFiniteAtStart { objective, found });
         }
         Ok(())
     }
@@ -108,38 +109,38 @@ impl<P: BilevelProblem, D: Data<P::Batch>> AutodiffOracle<P, D> {
         Recorded::new(self.lower_loss.x(), self.lower_loss.y())
     }
 
-    pub(super) fn recorded(&self, level: Level) -> &RecordedLoss<P> {
-        match level {
-            Level::Upper => &self.upper_loss,
-            Level::Lower => &self.lower_loss,
+    pub(super) fn recorded(&self, objective: Objective) -> &RecordedLoss<P> {
+        match objective {
+            Objective::Upper => &self.upper_loss,
+            Objective::Lower => &self.lower_loss,
         }
     }
 
-    pub(super) fn batch(&self, level: Level, at: Point<'_>) -> P::Batch {
+    pub(super) fn batch(&self, objective: Objective, at: Point<'_>) -> P::Batch {
         self.check(at);
-        self.data.batch(level, at.sample)
+        self.data.batch(objective, at.sample)
     }
 
     pub(super) fn loss(
         &self,
-        level: Level,
+        objective: Objective,
     ) -> impl Fn(&P::Upper, &P::Lower, &P::Batch) -> Tensor<1> {
-        move |x, y, batch| match level {
-            Level::Upper => self.problem.upper_loss(x, y, batch),
-            Level::Lower => self.problem.lower_loss(x, y, batch),
+        move |x, y, batch| match objective {
+            Objective::Upper => self.problem.upper_loss(x, y, batch),
+            Objective::Lower => self.problem.lower_loss(x, y, batch),
         }
     }
 
     // A vector of another module has other variables, which may have the same shapes.
     fn check(&self, at: Point<'_>) {
-        for (level, own, given) in [
-            (Level::Upper, self.upper_layout(), at.x.layout()),
-            (Level::Lower, self.lower_layout(), at.y.layout()),
+        for (variable, start, own, given) in [
+            (Variable::X, "upper_start", self.upper_layout(), at.x.layout()),
+            (Variable::Y, "lower_start", self.lower_layout(), at.y.layout()),
         ] {
             assert!(
                 Arc::ptr_eq(own, given) || own == given,
-                "the {level} variable is a vector of another module, expected one of this oracle's: begin \
-                 with its `{level}_start()`"
+                "{variable} is a vector of another module, expected one of this oracle's: begin \
+                 with its `{start}()`"
             );
         }
     }
@@ -154,43 +155,51 @@ impl<P: BilevelProblem, D: Data<P::Batch>> Oracle for AutodiffOracle<P, D> {
         self.upper_loss.lower_layout()
     }
 
-    fn value(&self, level: Level, at: Point<'_>) -> Loss {
-        let batch = self.batch(level, at);
-        let value = self.recorded(level).value(at.x, at.y, &batch, &self.loss(level));
-        Loss::of(recorded(level, value))
+    fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
+        let batch = self.batch(objective, at);
+        let value = self.recorded(objective).value(at.x, at.y, &batch, &self.loss(objective));
+        Loss::of(recorded(objective, value))
     }
 
-    fn gradient(&self, level: Level, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
-        let batch = self.batch(level, at);
-        let found = self.recorded(level).gradient(at.x, at.y, &batch, wrt, &self.loss(level));
-        let (value, partials) = recorded(level, found);
+    fn gradient(&self, objective: Objective, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
+        let batch = self.batch(objective, at);
+        let found =
+            self.recorded(objective).gradient(at.x, at.y, &batch, wrt, &self.loss(objective));
+        let (value, partials) = recorded(objective, found);
         (Loss::of(value), partials)
     }
 
-    fn product(&self, level: Level, at: Point<'_>, along: Direction<'_>, wrt: Wrt) -> Partials {
-        let batch = self.batch(level, at);
-        let found = self.recorded(level).product(at.x, at.y, &batch, along, wrt, &self.loss(level));
-        recorded(level, found)
+    fn product(
+        &self,
+        objective: Objective,
+        at: Point<'_>,
+        along: Direction<'_>,
+        wrt: Wrt,
+    ) -> Partials {
+        let batch = self.batch(objective, at);
+        let found =
+            self.recorded(objective).product(at.x, at.y, &batch, along, wrt, &self.loss(objective));
+        recorded(objective, found)
     }
 
     fn linearize<'a>(
         &'a self,
-        level: Level,
+        objective: Objective,
         at: Point<'_>,
         gradient: Option<Wrt<'_>>,
         along: Wrt<'_>,
         wrt: Wrt<'_>,
     ) -> Linearization<'a> {
         let with_loss = gradient.is_some();
-        let batch = self.batch(level, at);
+        let batch = self.batch(objective, at);
         let pattern = Direction {
-            x: along.includes(Level::Upper).then_some(at.x),
-            y: along.includes(Level::Lower).then_some(at.y),
+            x: along.includes(Variable::X).then_some(at.x),
+            y: along.includes(Variable::Y).then_some(at.y),
         };
-        let loss = self.loss(level);
+        let loss = self.loss(objective);
         let found =
-            self.recorded(level).linearize(at.x, at.y, &batch, gradient, pattern, wrt, &loss);
-        let (value, gradient, linear) = recorded(level, found);
+            self.recorded(objective).linearize(at.x, at.y, &batch, gradient, pattern, wrt, &loss);
+        let (value, gradient, linear) = recorded(objective, found);
         let (bytes, y) = (linear.bytes(), at.y.clone());
         let product = move |along: Direction<'_>, wrt: Wrt<'_>| match along
             .y
@@ -206,13 +215,13 @@ impl<P: BilevelProblem, D: Data<P::Batch>> Oracle for AutodiffOracle<P, D> {
         Linearization { loss, gradient, hessian: Hessian::new(product, bytes) }
     }
 
-    fn batches(&self, level: Level) -> usize {
-        self.data.batches(level)
+    fn batches(&self, objective: Objective) -> usize {
+        self.data.batches(objective)
     }
 
-    fn program(&self, level: Level, what: Derivative, at: Point<'_>) -> Option<Program> {
-        let batch = self.batch(level, at);
-        self.recorded(level).program(what, at.x, at.y, &batch, &self.loss(level)).ok()
+    fn program(&self, objective: Objective, what: Derivative, at: Point<'_>) -> Option<Program> {
+        let batch = self.batch(objective, at);
+        self.recorded(objective).program(what, at.x, at.y, &batch, &self.loss(objective)).ok()
     }
 }
 
@@ -227,10 +236,10 @@ impl<P: BilevelProblem + Debug, D: Debug> Debug for AutodiffOracle<P, D> {
     }
 }
 
-pub(super) fn trace_error(level: Level, error: TraceError) -> Error {
+pub(super) fn trace_error(objective: Objective, error: TraceError) -> Error {
     match error {
-        TraceError::NotOneNumber { shape } => Error::NotScalar { level, found: shape },
-        error => Error::Trace { what: format!("the {level} loss"), error },
+        TraceError::NotOneNumber { shape } => Error::NotScalar { objective, found: shape },
+        error => Error::Trace { what: format!("the {objective} loss"), error },
     }
 }
 
@@ -239,6 +248,6 @@ pub(super) fn trace_error(level: Level, error: TraceError) -> Error {
 ///
 /// # Panics
 /// If the loss cannot be recorded for this batch.
-pub(super) fn recorded<T>(level: Level, found: Result<T, TraceError>) -> T {
-    found.unwrap_or_else(|error| panic!("the {level} loss of this batch: {error}"))
+pub(super) fn recorded<T>(objective: Objective, found: Result<T, TraceError>) -> T {
+    found.unwrap_or_else(|error| panic!("the {objective} loss of this batch: {error}"))
 }

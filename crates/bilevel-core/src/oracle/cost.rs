@@ -4,7 +4,7 @@ use std::ops::{Add, Sub};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Level;
+use crate::Objective;
 
 /// Numbers of oracle calls, the unit in which methods are compared.
 ///
@@ -36,24 +36,24 @@ impl Cost {
             + self.lower_products
     }
 
-    pub(crate) fn count_value(&mut self, level: Level) {
-        match level {
-            Level::Upper => self.upper_values += 1,
-            Level::Lower => self.lower_values += 1,
+    pub(crate) fn count_value(&mut self, objective: Objective) {
+        match objective {
+            Objective::Upper => self.upper_values += 1,
+            Objective::Lower => self.lower_values += 1,
         }
     }
 
-    pub(crate) fn count_gradient(&mut self, level: Level) {
-        match level {
-            Level::Upper => self.upper_gradients += 1,
-            Level::Lower => self.lower_gradients += 1,
+    pub(crate) fn count_gradient(&mut self, objective: Objective) {
+        match objective {
+            Objective::Upper => self.upper_gradients += 1,
+            Objective::Lower => self.lower_gradients += 1,
         }
     }
 
-    pub(crate) fn count_product(&mut self, level: Level) {
-        match level {
-            Level::Upper => self.upper_products += 1,
-            Level::Lower => self.lower_products += 1,
+    pub(crate) fn count_product(&mut self, objective: Objective) {
+        match objective {
+            Objective::Upper => self.upper_products += 1,
+            Objective::Lower => self.lower_products += 1,
         }
     }
 

@@ -10,7 +10,7 @@ use super::{
     Cost, Derivative, Direction, Hessian, Linearization, Loss, Mixed, Oracle, Partials, Point,
     Program, Wrt,
 };
-use crate::Level;
+use crate::Objective;
 
 /// An oracle that counts its calls. Solvers count their own; wrap an oracle to count what else asks it.
 #[derive(Debug)]
@@ -58,57 +58,63 @@ impl<O: Oracle> Oracle for Counted<O> {
         self.inner.lower_layout()
     }
 
-    fn value(&self, level: Level, at: Point<'_>) -> Loss {
-        self.count(|cost| cost.count_value(level));
-        self.inner.value(level, at)
+    fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
+        self.count(|cost| cost.count_value(objective));
+        self.inner.value(objective, at)
     }
 
-    fn gradient(&self, level: Level, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
-        self.count(|cost| cost.count_gradient(level));
-        self.inner.gradient(level, at, wrt)
+    fn gradient(&self, objective: Objective, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
+        self.count(|cost| cost.count_gradient(objective));
+        self.inner.gradient(objective, at, wrt)
     }
 
-    fn product(&self, level: Level, at: Point<'_>, along: Direction<'_>, wrt: Wrt) -> Partials {
-        self.count(|cost| cost.count_product(level));
-        self.inner.product(level, at, along, wrt)
+    fn product(
+        &self,
+        objective: Objective,
+        at: Point<'_>,
+        along: Direction<'_>,
+        wrt: Wrt,
+    ) -> Partials {
+        self.count(|cost| cost.count_product(objective));
+        self.inner.product(objective, at, along, wrt)
     }
 
     fn linearize<'a>(
         &'a self,
-        level: Level,
+        objective: Objective,
         at: Point<'_>,
         gradient: Option<Wrt<'_>>,
         along: Wrt<'_>,
         wrt: Wrt<'_>,
     ) -> Linearization<'a> {
         if gradient.is_some() {
-            self.count(|cost| cost.count_gradient(level));
+            self.count(|cost| cost.count_gradient(objective));
         }
         let Linearization { loss, gradient, hessian } =
-            self.inner.linearize(level, at, gradient, along, wrt);
+            self.inner.linearize(objective, at, gradient, along, wrt);
         let bytes = hessian.bytes();
         let product = move |along: Direction<'_>, wrt: Wrt<'_>| {
-            self.count(|cost| cost.count_product(level));
+            self.count(|cost| cost.count_product(objective));
             hessian.product(along, wrt)
         };
         Linearization { loss, gradient, hessian: Hessian::new(product, bytes) }
     }
 
     fn gradient_and_mixed<'a>(&'a self, at: Point<'a>) -> (Loss, Vector, Mixed<'a>) {
-        self.count(|cost| cost.count_gradient(Level::Lower));
+        self.count(|cost| cost.count_gradient(Objective::Lower));
         let (loss, gradient, mixed) = self.inner.gradient_and_mixed(at);
         let counted = move |v: &Vector| {
-            self.count(|cost| cost.count_product(Level::Lower));
+            self.count(|cost| cost.count_product(Objective::Lower));
             mixed(v)
         };
         (loss, gradient, Box::new(counted))
     }
 
-    fn batches(&self, level: Level) -> usize {
-        self.inner.batches(level)
+    fn batches(&self, objective: Objective) -> usize {
+        self.inner.batches(objective)
     }
 
-    fn program(&self, level: Level, what: Derivative, at: Point<'_>) -> Option<Program> {
-        self.inner.program(level, what, at)
+    fn program(&self, objective: Objective, what: Derivative, at: Point<'_>) -> Option<Program> {
+        self.inner.program(objective, what, at)
     }
 }

@@ -8,16 +8,16 @@ mod autodiff;
 mod constraints;
 mod cost;
 mod counted;
+mod lower_problem;
 mod split;
-mod stage;
 
 pub(crate) use anchored::Anchored;
 pub use autodiff::AutodiffOracle;
 pub use constraints::{Constraints, ModuleConstraints, PulledBack};
 pub use cost::Cost;
 pub use counted::Counted;
+pub use lower_problem::{Curvature, LowerProblem, Samples, WeightedSum};
 pub use split::SplitOracle;
-pub use stage::{Curvature, Objective, Samples, Stage};
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use bilevel_program::{Layout, Vector, float};
 use burn::backend::DispatchTensor;
 use burn::tensor::Tensor;
 
-use crate::{Level, Sample};
+use crate::{Objective, Sample};
 
 /// Where a loss is evaluated: both variables and the data.
 #[derive(Clone, Copy, Debug)]
@@ -119,23 +119,29 @@ pub trait Oracle {
     /// The variables of y.
     fn lower_layout(&self) -> &Arc<Layout>;
 
-    /// The loss of `level`.
-    fn value(&self, level: Level, at: Point<'_>) -> Loss;
+    /// The loss of `objective`.
+    fn value(&self, objective: Objective, at: Point<'_>) -> Loss;
 
-    /// The loss of `level` and its gradient.
-    fn gradient(&self, level: Level, at: Point<'_>, wrt: Wrt) -> (Loss, Partials);
+    /// The loss of `objective` and its gradient.
+    fn gradient(&self, objective: Objective, at: Point<'_>, wrt: Wrt) -> (Loss, Partials);
 
-    /// The Hessian of the loss of `level`, in x and y together, times a direction: along `v` in y it
+    /// The Hessian of the loss of `objective`, in x and y together, times a direction: along `v` in y it
     /// is `(d/dx <f_y, v>, f_yy v)`.
-    fn product(&self, level: Level, at: Point<'_>, along: Direction<'_>, wrt: Wrt) -> Partials;
+    fn product(
+        &self,
+        objective: Objective,
+        at: Point<'_>,
+        along: Direction<'_>,
+        wrt: Wrt,
+    ) -> Partials;
 
-    /// The loss of `level` at a point, its gradient in the variables `gradient`, and its Hessian, for products in the
+    /// The loss of `objective` at a point, its gradient in the variables `gradient`, and its Hessian, for products in the
     /// variables `wrt` along directions in the variables `along`. What depends on the point alone may be computed once.
     ///
     /// Counts as a gradient if one is asked for, and as a product for each that is taken.
     fn linearize<'a>(
         &'a self,
-        level: Level,
+        objective: Objective,
         at: Point<'_>,
         gradient: Option<Wrt<'_>>,
         along: Wrt<'_>,
@@ -145,13 +151,13 @@ pub trait Oracle {
         let (x, y, sample) = (at.x.clone(), at.y.clone(), at.sample);
         let (loss, gradient) = match gradient {
             Some(wrt) => {
-                let (loss, gradient) = self.gradient(level, at, wrt);
+                let (loss, gradient) = self.gradient(objective, at, wrt);
                 (Some(loss), gradient)
             }
             None => (None, Partials { x: None, y: None }),
         };
         let product = move |along: Direction<'_>, wrt: Wrt<'_>| {
-            self.product(level, Point { x: &x, y: &y, sample }, along, wrt)
+            self.product(objective, Point { x: &x, y: &y, sample }, along, wrt)
         };
         Linearization { loss, gradient, hessian: Hessian::new(product, 0) }
     }
@@ -161,22 +167,22 @@ pub trait Oracle {
     ///
     /// Counts as a gradient of f, and as a product of f when the product is taken.
     fn gradient_and_mixed<'a>(&'a self, at: Point<'a>) -> (Loss, Vector, Mixed<'a>) {
-        let (loss, sides) = self.gradient(Level::Lower, at, Wrt::Lower);
+        let (loss, sides) = self.gradient(Objective::Lower, at, Wrt::Y);
         let along =
-            move |v: &Vector| self.product(Level::Lower, at, Direction::lower(v), Wrt::Upper);
+            move |v: &Vector| self.product(Objective::Lower, at, Direction::in_y(v), Wrt::X);
         (loss, sides.into_y(), Box::new(move |v| along(v).into_x()))
     }
 
     /// How many batches the data of a level is divided into.
-    fn batches(&self, level: Level) -> usize {
-        let _ = level;
+    fn batches(&self, objective: Objective) -> usize {
+        let _ = objective;
         1
     }
 
-    /// The program that gives the loss of `level`, its gradient or its product, in all variables; none if the losses are
+    /// The program that gives the loss of `objective`, its gradient or its product, in all variables; none if the losses are
     /// not recorded. Only the shapes of `at` count.
-    fn program(&self, level: Level, what: Derivative, at: Point<'_>) -> Option<Program> {
-        let _ = (level, what, at);
+    fn program(&self, objective: Objective, what: Derivative, at: Point<'_>) -> Option<Program> {
+        let _ = (objective, what, at);
         None
     }
 }

@@ -10,7 +10,7 @@ use super::{
     AutodiffOracle, Derivative, Direction, Linearization, Loss, Mixed, Oracle, Partials, Point,
     Program, Wrt,
 };
-use crate::{Data, Error, Level, Sample, SplitProblem};
+use crate::{Data, Error, Objective, Sample, SplitProblem};
 
 /// Evaluates a [`SplitProblem`] as an [`AutodiffOracle`] does, save [`Oracle::gradient_and_mixed`]: along a
 /// v in variables that the head alone uses, the features stand still, so that
@@ -37,9 +37,9 @@ impl<P: SplitProblem, D: Data<P::Batch>> SplitOracle<P, D> {
         let whole = AutodiffOracle::new(problem, x, y, data)?;
         let (x, y) = (whole.upper_start(), whole.lower_start());
         let at = Point { x: &x, y: &y, sample: Sample::default() };
-        let batch = whole.batch(Level::Lower, at);
+        let batch = whole.batch(Objective::Lower, at);
         let problem = whole.problem();
-        let failed = |error| trace_error(Level::Lower, error);
+        let failed = |error| trace_error(Objective::Lower, error);
         let features = |_: &_, y: &_, batch: &_| problem.features(y, batch).sum();
         let probe = whole.again().map_err(failed)?;
         let [_, body] = probe.reached(&x, &y, &batch, &features).map_err(failed)?;
@@ -49,7 +49,7 @@ impl<P: SplitProblem, D: Data<P::Batch>> SplitOracle<P, D> {
         let probe = whole.again().map_err(failed)?;
         let loss = probe.value(&x, &y, &batch, &staged).map_err(failed)?;
         let expected =
-            whole.recorded(Level::Lower).value(&x, &y, &batch, &whole.loss(Level::Lower));
+            whole.recorded(Objective::Lower).value(&x, &y, &batch, &whole.loss(Objective::Lower));
         let expected = Loss::of(expected.map_err(failed)?).read();
         let found = Loss::of(loss).read();
         // Sums in another order are the same function.
@@ -84,58 +84,64 @@ impl<P: SplitProblem, D: Data<P::Batch>> Oracle for SplitOracle<P, D> {
         self.whole.lower_layout()
     }
 
-    fn value(&self, level: Level, at: Point<'_>) -> Loss {
-        self.whole.value(level, at)
+    fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
+        self.whole.value(objective, at)
     }
 
-    fn gradient(&self, level: Level, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
-        self.whole.gradient(level, at, wrt)
+    fn gradient(&self, objective: Objective, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
+        self.whole.gradient(objective, at, wrt)
     }
 
-    fn product(&self, level: Level, at: Point<'_>, along: Direction<'_>, wrt: Wrt) -> Partials {
-        self.whole.product(level, at, along, wrt)
+    fn product(
+        &self,
+        objective: Objective,
+        at: Point<'_>,
+        along: Direction<'_>,
+        wrt: Wrt,
+    ) -> Partials {
+        self.whole.product(objective, at, along, wrt)
     }
 
     fn linearize<'a>(
         &'a self,
-        level: Level,
+        objective: Objective,
         at: Point<'_>,
         gradient: Option<Wrt<'_>>,
         along: Wrt<'_>,
         wrt: Wrt<'_>,
     ) -> Linearization<'a> {
-        self.whole.linearize(level, at, gradient, along, wrt)
+        self.whole.linearize(objective, at, gradient, along, wrt)
     }
 
     fn gradient_and_mixed<'a>(&'a self, at: Point<'a>) -> (Loss, Vector, Mixed<'a>) {
-        let level = Level::Lower;
-        let batch = self.whole.batch(level, at);
+        let objective = Objective::Lower;
+        let batch = self.whole.batch(objective, at);
         let head = at.y.only(&self.head);
-        let found = self.whole.recorded(level).linearize(
+        let found = self.whole.recorded(objective).linearize(
             at.x,
             at.y,
             &batch,
-            Some(Wrt::Lower),
-            Direction::lower(&head),
-            Wrt::Upper,
-            &self.whole.loss(level),
+            Some(Wrt::Y),
+            Direction::in_y(&head),
+            Wrt::X,
+            &self.whole.loss(objective),
         );
-        let (value, partials, head_products) = recorded(level, found);
+        let (value, partials, head_products) = recorded(objective, found);
         let mixed = move |v: &Vector| {
             if !self.in_head(v.layout()) {
-                return self.product(level, at, Direction::lower(v), Wrt::Upper).into_x();
+                return self.product(objective, at, Direction::in_y(v), Wrt::X).into_x();
             }
             let v = head.zeros_like().axpy_part(1.0, v);
-            head_products.product(Direction::lower(&v), Wrt::Upper).into_x()
+            head_products.product(Direction::in_y(&v), Wrt::X).into_x()
         };
         (Loss::of(value), partials.into_y(), Box::new(mixed))
     }
 
-    fn batches(&self, level: Level) -> usize {
-        self.whole.batches(level)
+    fn batches(&self, objective: Objective) -> usize {
+        self.whole.batches(objective)
     }
 
-    fn program(&self, level: Level, what: Derivative, at: Point<'_>) -> Option<Program> {
-        self.whole.program(level, what, at)
+    fn program(&self, objective: Objective, what: Derivative, at: Point<'_>) -> Option<Program> {
+        self.whole.program(objective, what, at)
     }
 }

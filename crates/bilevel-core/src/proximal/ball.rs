@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use super::{Projection, Proximal};
 use crate::Error;
 use crate::error::positive;
-use crate::on_device::{inner, norm, scale_by};
+use crate::vector_ops::{inner, norm, scale_by};
 
 /// The projection onto the ball `norm(y) <= r` around 0, over all variables together.
 ///

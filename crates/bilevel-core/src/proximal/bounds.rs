@@ -4,7 +4,7 @@ use bilevel_program::{Vector, float};
 
 use super::{Projection, Proximal};
 use crate::Error;
-use crate::on_device::zip_flat;
+use crate::vector_ops::zip_flat;
 
 /// The projection onto the box `min <= y_i <= max`.
 ///

@@ -15,6 +15,7 @@ pub use soft_threshold::SoftThreshold;
 
 use std::fmt::Debug;
 
+use auto_impl::auto_impl;
 use bilevel_program::{Layout, Vector};
 
 use crate::Error;
@@ -32,6 +33,7 @@ use crate::Error;
 /// what counts. Sets do not: a [`Projection`] serves both levels, and x is not kept in a set that moves with it.
 ///
 /// Source: J.-J. Moreau, "Proximite et dualite dans un espace hilbertien", 1965.
+#[auto_impl(Box)]
 pub trait Proximal: Debug + Send + Sync {
     /// The name with the settings, as `bounds(-1, 1)`.
     fn describe(&self) -> String;
@@ -87,40 +89,5 @@ pub trait Proximal: Debug + Send + Sync {
 ///
 /// A projection of your own implements [`Proximal`], and this trait, which is empty, to say so: what is
 /// kept in a set must not be pulled about in it as well.
+#[auto_impl(Box)]
 pub trait Projection: Proximal {}
-
-impl<P: Proximal + ?Sized> Proximal for Box<P> {
-    fn describe(&self) -> String {
-        (**self).describe()
-    }
-
-    fn check(&self, upper: &Layout) -> Result<(), Error> {
-        (**self).check(upper)
-    }
-
-    fn apply(&self, y: &Vector) -> Vector {
-        (**self).apply(y)
-    }
-
-    fn derivative(&self, at: &Vector, direction: &Vector) -> Vector {
-        (**self).derivative(at, direction)
-    }
-
-    fn apply_at(&self, x: &Vector, y: &Vector) -> Vector {
-        (**self).apply_at(x, y)
-    }
-
-    fn derivative_at(&self, x: &Vector, at: &Vector, direction: &Vector) -> Vector {
-        (**self).derivative_at(x, at, direction)
-    }
-
-    fn tangent_in_x(&self, x: &Vector, at: &Vector, dx: &Vector) -> Option<Vector> {
-        (**self).tangent_in_x(x, at, dx)
-    }
-
-    fn adjoint_in_x(&self, x: &Vector, at: &Vector, lambda: &Vector) -> Option<Vector> {
-        (**self).adjoint_in_x(x, at, lambda)
-    }
-}
-
-impl<P: Projection + ?Sized> Projection for Box<P> {}

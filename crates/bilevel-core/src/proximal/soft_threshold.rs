@@ -4,7 +4,7 @@ use bilevel_program::{Layout, Vector, float};
 
 use super::Proximal;
 use crate::error::positive;
-use crate::on_device::{multiply, zip_flat};
+use crate::vector_ops::{multiply, zip_flat};
 use crate::{Coefficient, Error};
 
 /// Soft thresholding, `P(y)_i = sign(y_i) max(|y_i| - h, 0)`: the proximal map of `h sum_i |y_i|`. No

@@ -8,7 +8,7 @@ use super::Response;
 use super::perturbation::Perturbation;
 use crate::error::at_least_one;
 use crate::joint::Iterate;
-use crate::{Error, Level, Loss, Rates, Sample, Samples, Stage, Wrt};
+use crate::{Error, Loss, LowerProblem, Objective, Rates, Sample, Samples, Wrt};
 
 /// The settings of the alternation, and the draws.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ impl Alternation {
                 cure: "write y as a function of a free variable",
             });
         }
-        Ok((0..self.training_steps).map(|_| at.sampler.draw(Level::Lower)).collect())
+        Ok((0..self.training_steps).map(|_| at.sampler.draw(Objective::Lower)).collect())
     }
 
     /// Before x is moved nothing has settled.
@@ -61,17 +61,18 @@ impl Alternation {
         at: &mut Iterate<'_>,
         response: &dyn Response,
     ) -> (Loss, Vector) {
-        let upper = at.sampler.draw(Level::Upper);
+        let upper = at.sampler.draw(Objective::Upper);
         let samples = Samples { upper, ..Samples::default() };
         if k < self.warm_up {
-            let loss = at.stage(samples).value(Level::Upper, &response.respond(&at.x));
+            let loss = at.problem(samples).value(Objective::Upper, &response.respond(&at.x));
             return (loss, at.x.zeros_like());
         }
         // In a set of x the gradient at the point it is moved to stands for that at x + eps.
         let eps = self.perturbation.is_learned().then(|| self.perturbation.draw(&at.x));
         let point = eps.as_ref().map_or_else(|| at.x.clone(), |e| at.project_upper(at.x.add(e)));
-        let stage = Stage::new(&at.oracle, &point, samples);
-        let (loss, sides) = stage.gradient(Level::Upper, &response.respond(&point), Wrt::Both);
+        let problem = LowerProblem::new(&at.oracle, &point, samples);
+        let (loss, sides) =
+            problem.gradient(Objective::Upper, &response.respond(&point), Wrt::Both);
         let (in_x, in_y) = sides.into_both();
         let along = in_x.add(&response.pull_to_x(&point, &in_y));
         if let Some(eps) = eps {

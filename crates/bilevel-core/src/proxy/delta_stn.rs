@@ -6,7 +6,9 @@ use super::alternation::Alternation;
 use super::perturbation::{Perturbation, Scale};
 use super::{Proxy, RankOne, Response};
 use crate::joint::{Iterate, JointMethod, Seen};
-use crate::{Direction, Error, Level, Oracle, Rates, Samples, Schedule, Snapshot, Stage, Wrt};
+use crate::{
+    Direction, Error, LowerProblem, Objective, Oracle, Rates, Samples, Schedule, Snapshot, Wrt,
+};
 
 /// `delta-stn`: the best response at x, and how it answers to x, learned apart.
 ///
@@ -104,6 +106,10 @@ impl DeltaStn {
 }
 
 impl JointMethod for DeltaStn {
+    fn name(&self) -> &'static str {
+        "delta-stn"
+    }
+
     fn describe(&self) -> String {
         let Self { jacobian, jacobian_rate, alternation } = self;
         let scale = alternation.perturbation.scale();
@@ -119,17 +125,17 @@ impl JointMethod for DeltaStn {
         let mut last = None;
         for lower in self.alternation.lower_samples(at)? {
             let samples = Samples { lower, ..Samples::default() };
-            let (loss, sides) = at.stage(samples).gradient(Level::Lower, &at.y, Wrt::Lower);
+            let (loss, sides) = at.problem(samples).gradient(Objective::Lower, &at.y, Wrt::Y);
             let slope = sides.into_y();
             at.move_y(self.alternation.rates.lower.at(k), &slope);
 
             let point = at.project_upper(at.x.add(&self.alternation.perturbation.draw(&at.x)));
             // What is left of the perturbation in a set of x.
             let eps = point.sub(&at.x);
-            let stage = Stage::new(&at.oracle, &point, samples);
+            let problem = LowerProblem::new(&at.oracle, &point, samples);
             let answer = self.jacobian.respond(&eps);
-            let (_, sides) = stage.gradient(Level::Lower, &at.y, Wrt::Lower);
-            let bend = stage.product(Level::Lower, &at.y, Direction::lower(&answer), Wrt::Lower);
+            let (_, sides) = problem.gradient(Objective::Lower, &at.y, Wrt::Y);
+            let bend = problem.product(Objective::Lower, &at.y, Direction::in_y(&answer), Wrt::Y);
             let residual = sides.into_y().add(&bend.into_y());
             self.jacobian.descend(self.jacobian_rate.at(k), &eps, &residual);
             last = Some((loss, slope));

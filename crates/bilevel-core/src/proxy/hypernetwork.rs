@@ -8,7 +8,7 @@ use super::Proxy;
 use super::alternation::Alternation;
 use super::perturbation::{Perturbation, Scale};
 use crate::joint::{Iterate, JointMethod, Seen};
-use crate::{Error, Level, Oracle, Rates, Samples, Snapshot, Stage, Wrt};
+use crate::{Error, LowerProblem, Objective, Oracle, Rates, Samples, Snapshot, Wrt};
 
 /// Where a proxy is trained: where x is, or wherever it may go.
 #[derive(Clone, Debug, PartialEq)]
@@ -167,6 +167,10 @@ impl<P: Proxy> Hypernetwork<P> {
 }
 
 impl<P: Proxy> JointMethod for Hypernetwork<P> {
+    fn name(&self) -> &'static str {
+        "hypernetwork"
+    }
+
     fn describe(&self) -> String {
         format!("hypernetwork({})", self.settings())
     }
@@ -182,9 +186,10 @@ impl<P: Proxy> JointMethod for Hypernetwork<P> {
         for lower in self.alternation.lower_samples(at)? {
             let drawn = self.region.draw(&mut self.alternation.perturbation, &at.x);
             let point = at.project_upper(drawn);
-            let stage = Stage::new(&at.oracle, &point, Samples { lower, ..Samples::default() });
+            let problem =
+                LowerProblem::new(&at.oracle, &point, Samples { lower, ..Samples::default() });
             let y = self.proxy.respond(&point);
-            let (loss, sides) = stage.gradient(Level::Lower, &y, Wrt::Lower);
+            let (loss, sides) = problem.gradient(Objective::Lower, &y, Wrt::Y);
             let slope = sides.into_y();
             self.proxy.descend(rate, &point, &slope);
             last = Some((loss, slope));

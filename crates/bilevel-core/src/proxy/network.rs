@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 
 use super::{Proxy, Response, same_variables};
 use crate::function::Function;
-use crate::on_device::{flat, flatten, unflatten};
+use crate::vector_ops::{flat, flatten, unflatten};
 use crate::{Error, Oracle};
 
 /// A network from the numbers of x to those of y, both in the order of [`Vector::to_vec`].
@@ -94,7 +94,7 @@ impl<M: ResponseNetwork> Response for NetworkProxy<M> {
     }
 
     fn pull_to_x(&self, x: &Vector, cotangent: &Vector) -> Vector {
-        let list = self.pull(x, cotangent, Wrt::Upper).into_x();
+        let list = self.pull(x, cotangent, Wrt::X).into_x();
         unflatten(&flat(list.leaves()[0].clone()), &self.x)
     }
 }
@@ -119,7 +119,7 @@ impl<M: ResponseNetwork> Proxy for NetworkProxy<M> {
     }
 
     fn pull_to_parameters(&self, x: &Vector, cotangent: &Vector) -> Vec<Vector> {
-        vec![self.pull(x, cotangent, Wrt::Lower).into_y()]
+        vec![self.pull(x, cotangent, Wrt::Y).into_y()]
     }
 }
 

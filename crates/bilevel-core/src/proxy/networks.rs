@@ -10,7 +10,7 @@ use rand_distr::StandardNormal;
 use super::ResponseNetwork;
 use crate::Error;
 use crate::error::at_least_one;
-use crate::on_device::flatten;
+use crate::vector_ops::flatten;
 
 /// `Psi(x) = y_0 + W x`.
 ///

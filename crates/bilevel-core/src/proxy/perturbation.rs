@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
 use crate::error::{not_negative, positive};
-use crate::on_device::multiply;
+use crate::vector_ops::multiply;
 use crate::{Error, Schedule, Snapshot};
 
 /// The standard deviations of the perturbations of x: one number for all entries, or one for each that is

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::perturbation::normal;
 use super::{Proxy, Response, same_variables};
-use crate::on_device::{flatten, shaped, unflatten};
+use crate::vector_ops::{flatten, shaped, unflatten};
 use crate::{Error, Oracle};
 
 /// `J x = (V x) *_unit w_h`: linear in x, and of rank one in the weights of each unit.

@@ -63,6 +63,10 @@ impl Stn {
 }
 
 impl JointMethod for Stn {
+    fn name(&self) -> &'static str {
+        "stn"
+    }
+
     fn describe(&self) -> String {
         format!("stn({})", self.inner.settings())
     }

@@ -2,11 +2,11 @@
 
 use bilevel_program::Vector;
 
-use super::{Solver, Step, name, project};
+use super::{Solver, Step, project};
 use crate::error::positive;
 use crate::hypergradient::HypergradientMethod;
 use crate::upper::UpperStep;
-use crate::{Cost, Counted, Error, Oracle, Projection, Sample, Samples, Snapshot, Stage};
+use crate::{Cost, Counted, Error, LowerProblem, Oracle, Projection, Sample, Samples, Snapshot};
 
 /// Where the lower level starts at each upper step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -18,7 +18,7 @@ pub enum Start {
     /// on earlier x.
     Warm,
     /// At a point z that is learned: after each upper step `z' = Proj(z - a dF/dz)`, by the methods that
-    /// differentiate in the start, [`IaGm`](crate::IaGm) and [`Iaptt`](crate::Iaptt).
+    /// differentiate in the start, [`ia-gm`](crate::Unrolled::ia_gm) and [`Iaptt`](crate::Iaptt).
     Learned {
         /// a
         step_size: f64,
@@ -108,7 +108,7 @@ impl Solver for HypergradientSolver<'_> {
         let samples = Samples { upper: sample, lower: sample };
         let start = self.lower_start().clone();
         let found =
-            self.method.hypergradient(Stage::new(&self.oracle, &self.x, samples), &start)?;
+            self.method.hypergradient(LowerProblem::new(&self.oracle, &self.x, samples), &start)?;
         self.y = found.lower;
         let finite = |ok: bool, what, cure| {
             if ok { Ok(()) } else { Err(Error::NotFinite { what, step: k + 1, cure }) }
@@ -148,7 +148,7 @@ impl Solver for HypergradientSolver<'_> {
 
     fn save(&self) -> Snapshot {
         let mut to = Snapshot::default();
-        to.put_name("solver", name(&self.method.describe()));
+        to.put_name("solver", self.method.name());
         to.put_vector("x", &self.x);
         to.put_vector("y", &self.y);
         to.put_vector("start", &self.y0);
@@ -158,7 +158,7 @@ impl Solver for HypergradientSolver<'_> {
     }
 
     fn restore(&mut self, mut from: Snapshot) -> Result<(), Error> {
-        from.take_name("solver", name(&self.method.describe()))?;
+        from.take_name("solver", self.method.name())?;
         self.x = from.take_vector("x", &self.x)?;
         self.y = from.take_vector("y", &self.y)?;
         self.y0 = from.take_vector("start", &self.y0)?;

@@ -2,9 +2,9 @@
 
 use bilevel_program::Vector;
 
-use super::{Solver, Step, name};
+use super::{Solver, Step};
 use crate::joint::{HeavyBall, Iterate, JointMethod};
-use crate::{Cost, Error, Level, Oracle, Projection, Sampler, Snapshot};
+use crate::{Cost, Error, Oracle, Projection, Sampler, Snapshot, Variable};
 
 /// Runs a [`JointMethod`].
 pub struct JointSolver<'a> {
@@ -33,11 +33,11 @@ impl<'a> JointSolver<'a> {
         self
     }
 
-    /// With momentum for the variable of `level`, where the method moves it.
-    pub fn with_momentum(mut self, level: Level, ball: HeavyBall) -> Self {
-        let of = match level {
-            Level::Upper => &mut self.iterate.upper_ball,
-            Level::Lower => &mut self.iterate.lower_ball,
+    /// With momentum for `variable`, where the method moves it.
+    pub fn with_momentum(mut self, variable: Variable, ball: HeavyBall) -> Self {
+        let of = match variable {
+            Variable::X => &mut self.iterate.upper_ball,
+            Variable::Y => &mut self.iterate.lower_ball,
         };
         *of = Some(ball);
         self
@@ -103,7 +103,7 @@ impl Solver for JointSolver<'_> {
 
     fn save(&self) -> Snapshot {
         let mut to = Snapshot::default();
-        to.put_name("solver", name(&self.method.describe()));
+        to.put_name("solver", self.method.name());
         to.put_vector("x", &self.iterate.x);
         to.put_vector("y", &self.iterate.y);
         to.put_within("sampler", |to| self.iterate.sampler.save(to));
@@ -120,7 +120,7 @@ impl Solver for JointSolver<'_> {
 
     fn restore(&mut self, mut from: Snapshot) -> Result<(), Error> {
         let at = &mut self.iterate;
-        from.take_name("solver", name(&self.method.describe()))?;
+        from.take_name("solver", self.method.name())?;
         at.x = from.take_vector("x", &at.x)?;
         at.y = from.take_vector("y", &at.y)?;
         from.take_within("sampler", |from| at.sampler.restore(from))?;

@@ -53,11 +53,6 @@ pub trait Solver {
     fn restore(&mut self, from: Snapshot) -> Result<(), Error>;
 }
 
-/// The name of a method, without its settings: what it is called before the first bracket.
-fn name(described: &str) -> &str {
-    described.split('(').next().unwrap_or(described)
-}
-
 pub(crate) fn project(onto: &Option<Box<dyn Projection>>, moved: Vector) -> Vector {
     match onto {
         Some(projection) => projection.apply(&moved),

@@ -1,9 +1,9 @@
 //! Both inner problems warm-started.
 
-use super::shared::{At, Auxiliary, descend};
+use super::estimates::{At, Auxiliary, descend};
 use crate::error::at_least_one;
 use crate::joint::{Iterate, JointMethod, Seen};
-use crate::{Error, Level, Rates, Schedule, Snapshot};
+use crate::{Error, Objective, Rates, Schedule, Snapshot};
 
 /// `amigo`: T steps of y, N of v, then one of x, y and v from where they ended last.
 ///
@@ -49,6 +49,10 @@ impl Amigo {
 }
 
 impl JointMethod for Amigo {
+    fn name(&self) -> &'static str {
+        "amigo"
+    }
+
     fn describe(&self) -> String {
         let Self { auxiliary, inner_steps, system_steps } = self;
         format!("amigo({auxiliary}, {inner_steps} inner steps, {system_steps} system steps)")
@@ -57,17 +61,17 @@ impl JointMethod for Amigo {
     fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let rates = self.auxiliary.rates;
         let (lower_loss, along_y) = descend(at, rates.lower.at(k), self.inner_steps);
-        let upper = [at.sampler.draw(Level::Upper)];
+        let upper = [at.sampler.draw(Objective::Upper)];
         let (upper_loss, [slope, along_x]) = At::now(at).upper(&upper);
         let mut rest = None;
         for _ in 0..self.system_steps {
-            let sample = [at.sampler.draw(Level::Lower)];
+            let sample = [at.sampler.draw(Objective::Lower)];
             let v = self.auxiliary.v(at);
             let along_v = At::now(at).hessian(&v, &sample).add(&slope);
             self.auxiliary.move_v(k, &v, &along_v);
             rest = Some(along_v);
         }
-        let sample = [at.sampler.draw(Level::Lower)];
+        let sample = [at.sampler.draw(Objective::Lower)];
         let along_x = along_x.add(&At::now(at).cross(&self.auxiliary.v(at), &sample));
         at.move_x(rates.upper.at(k), &along_x);
         // The norm of the last alone: each one waits for the device.

@@ -46,6 +46,10 @@ impl Bsa {
 }
 
 impl JointMethod for Bsa {
+    fn name(&self) -> &'static str {
+        "bsa"
+    }
+
     fn describe(&self) -> String {
         format!("bsa({}, {} inner steps, {})", self.rates, self.inner_steps, self.series)
     }

@@ -3,10 +3,10 @@
 use bilevel_program::Vector;
 
 use super::NeumannSeries;
+use super::estimates::{At, corrected, momentum, weight};
 use super::series::Draw;
-use super::shared::{At, corrected, momentum, weight};
 use crate::joint::{Iterate, Seen};
-use crate::{Error, Level, Rates, Schedule, Snapshot};
+use crate::{Error, Objective, Rates, Schedule, Snapshot};
 
 /// STORM on `f_y` and on the hypergradient, both moved at once.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ impl DoubleMomentum {
         at: &mut Iterate<'_>,
         draw: impl FnOnce(&mut Iterate<'_>) -> Draw,
     ) -> Seen {
-        let sample = [at.sampler.draw(Level::Lower)];
+        let sample = [at.sampler.draw(Objective::Lower)];
         let draw = draw(at);
         let now = At::now(at);
         let (lower_loss, along_y) = now.slope(&sample);

@@ -2,9 +2,9 @@
 
 use bilevel_program::Vector;
 
-use super::shared::{At, Auxiliary, corrected, descend, momentum, weight};
+use super::estimates::{At, Auxiliary, corrected, descend, momentum, weight};
 use crate::joint::{Iterate, JointMethod, Seen};
-use crate::{Direction, Error, Level, Loss, Point, Rates, Sample, Schedule, Snapshot, Wrt};
+use crate::{Direction, Error, Loss, Objective, Point, Rates, Sample, Schedule, Snapshot, Wrt};
 
 /// `fsla`: one step of y, one of v, one of x with momentum.
 ///
@@ -54,11 +54,15 @@ impl Fsla {
 /// F and `D`.
 fn along(at: &At<'_>, v: &Vector, upper: Sample, lower: Sample) -> (Loss, Vector) {
     let point = Point { x: at.x, y: at.y, sample: upper };
-    let (loss, sides) = at.oracle.gradient(Level::Upper, point, Wrt::Upper);
+    let (loss, sides) = at.oracle.gradient(Objective::Upper, point, Wrt::X);
     (loss, sides.into_x().add(&at.cross(v, &[lower])))
 }
 
 impl JointMethod for Fsla {
+    fn name(&self) -> &'static str {
+        "fsla"
+    }
+
     fn describe(&self) -> String {
         format!("fsla({}, momentum {})", self.auxiliary, self.momentum)
     }
@@ -69,9 +73,9 @@ impl JointMethod for Fsla {
         let (lower_loss, along_y) = descend(at, rates.lower.at(k), 1);
 
         let samples = at.draw();
-        let stage = at.stage(samples);
-        let (_, slope) = stage.gradient(Level::Upper, &at.y, Wrt::Lower);
-        let product = stage.product(Level::Lower, &at.y, Direction::lower(&v), Wrt::Lower);
+        let problem = at.problem(samples);
+        let (_, slope) = problem.gradient(Objective::Upper, &at.y, Wrt::Y);
+        let product = problem.product(Objective::Lower, &at.y, Direction::in_y(&v), Wrt::Y);
         let along_v = product.into_y().add(&slope.into_y());
         self.auxiliary.move_v(k, &v, &along_v);
 

@@ -27,12 +27,12 @@
 mod amigo;
 mod bsa;
 mod double_momentum;
+mod estimates;
 mod fsla;
 mod mrbo;
 mod on_batches;
 mod saba;
 mod series;
-mod shared;
 mod soba;
 mod srba;
 mod stocbio;

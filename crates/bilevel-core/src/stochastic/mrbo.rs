@@ -47,6 +47,10 @@ impl Mrbo {
 }
 
 impl JointMethod for Mrbo {
+    fn name(&self) -> &'static str {
+        "mrbo"
+    }
+
     fn describe(&self) -> String {
         format!("mrbo({})", self.0)
     }

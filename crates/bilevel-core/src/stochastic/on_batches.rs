@@ -1,6 +1,6 @@
 //! A hypergradient method on batches.
 
-use super::shared::descend;
+use super::estimates::descend;
 use crate::error::at_least_one;
 use crate::hypergradient::{HypergradientMethod, Status};
 use crate::joint::{Iterate, JointMethod, Seen};
@@ -49,6 +49,10 @@ impl OnBatches {
 }
 
 impl JointMethod for OnBatches {
+    fn name(&self) -> &'static str {
+        "on-batches"
+    }
+
     fn describe(&self) -> String {
         let Self { method, rates, training_steps, .. } = self;
         format!("on-batches({}, {rates}, {training_steps} training steps)", method.describe())
@@ -57,7 +61,7 @@ impl JointMethod for OnBatches {
     fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let (lower_loss, along_y) = descend(at, self.rates.lower.at(k), self.training_steps);
         let samples = at.draw();
-        let found = self.method.hypergradient(at.stage(samples), &at.y)?;
+        let found = self.method.hypergradient(at.problem(samples), &at.y)?;
         // y was trained before: where the method's own descent began says nothing.
         self.status = match found.status {
             Status::Implicit { solver, residual, stationarity, .. } => {

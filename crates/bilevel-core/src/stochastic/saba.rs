@@ -4,9 +4,9 @@ use std::array::from_fn;
 
 use bilevel_program::Vector;
 
-use super::shared::{At, Auxiliary, all, corrected, directions, mean};
+use super::estimates::{At, Auxiliary, all, corrected, directions, mean};
 use crate::joint::{Iterate, JointMethod, Seen};
-use crate::{Error, Level, Loss, Rates, Sample, Schedule, Snapshot};
+use crate::{Error, Loss, Objective, Rates, Sample, Schedule, Snapshot};
 
 /// `saba`: the directions of [`Soba`](super::Soba), corrected by what was last seen of each batch, as in
 /// SAGA.
@@ -89,6 +89,10 @@ impl Saba {
 }
 
 impl JointMethod for Saba {
+    fn name(&self) -> &'static str {
+        "saba"
+    }
+
     fn describe(&self) -> String {
         format!("saba({})", self.auxiliary)
     }
@@ -109,7 +113,7 @@ impl JointMethod for Saba {
         } else {
             let now = At::now(at);
             let (lower, upper);
-            let samples = (all(at, Level::Lower), all(at, Level::Upper));
+            let samples = (all(at, Objective::Lower), all(at, Objective::Upper));
             (lower_loss, lower) =
                 Memory::new(samples.0.iter().map(|&s| now.lower(&v, &[s])).collect());
             (upper_loss, upper) = Memory::new(samples.1.iter().map(|&s| now.upper(&[s])).collect());
@@ -134,7 +138,8 @@ impl JointMethod for Saba {
         self.seen = None;
         if from.has("lower") {
             let (x, y) = (&at.x, &at.y);
-            let [n, m] = [Level::Lower, Level::Upper].map(|level| at.sampler.batches(level));
+            let [n, m] =
+                [Objective::Lower, Objective::Upper].map(|objective| at.sampler.batches(objective));
             let lower = from.take_within("lower", |from| Memory::restored(from, n, [y, y, x]))?;
             let upper = from.take_within("upper", |from| Memory::restored(from, m, [y, x]))?;
             self.seen = Some((lower, upper));

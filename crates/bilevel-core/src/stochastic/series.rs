@@ -4,10 +4,10 @@ use bilevel_program::Vector;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::shared::{At, all, descend};
+use super::estimates::{At, all, descend};
 use crate::error::{at_least_one, positive};
 use crate::joint::{Iterate, Seen};
-use crate::{Error, Level, Loss, Rates, Sample, Snapshot};
+use crate::{Error, Loss, Objective, Rates, Sample, Snapshot};
 
 /// Q terms of the Neumann series for `f_yy^-1 F_y`, each factor on a batch of its own.
 ///
@@ -77,17 +77,17 @@ impl NeumannSeries {
     }
 
     fn sampled(at: &mut Iterate<'_>, factors: usize) -> Draw {
-        let upper = vec![at.sampler.draw(Level::Upper)];
-        let mut lower = || vec![at.sampler.draw(Level::Lower)];
+        let upper = vec![at.sampler.draw(Objective::Upper)];
+        let mut lower = || vec![at.sampler.draw(Objective::Lower)];
         let factors = (0..factors).map(|_| lower()).collect();
         Draw { upper, factors, cross: lower(), truncated: true }
     }
 
     /// All batches for everything.
     pub(super) fn full(&self, at: &Iterate<'_>) -> Draw {
-        let lower = all(at, Level::Lower);
+        let lower = all(at, Objective::Lower);
         Draw {
-            upper: all(at, Level::Upper),
+            upper: all(at, Objective::Upper),
             factors: vec![lower.clone(); self.terms - 1],
             cross: lower,
             truncated: false,

@@ -1,6 +1,6 @@
 //! One direction for each variable.
 
-use super::shared::{At, Auxiliary, directions};
+use super::estimates::{At, Auxiliary, directions};
 use crate::joint::{Iterate, JointMethod, Seen};
 use crate::{Error, Rates, Schedule, Snapshot};
 
@@ -39,6 +39,10 @@ impl Soba {
 }
 
 impl JointMethod for Soba {
+    fn name(&self) -> &'static str {
+        "soba"
+    }
+
     fn describe(&self) -> String {
         format!("soba({})", self.0)
     }

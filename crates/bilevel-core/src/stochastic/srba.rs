@@ -2,10 +2,10 @@
 
 use bilevel_program::Vector;
 
-use super::shared::{At, Auxiliary, all, corrected, directions};
+use super::estimates::{At, Auxiliary, all, corrected, directions};
 use crate::error::at_least_one;
 use crate::joint::{Iterate, JointMethod, Seen};
-use crate::{Error, Level, Rates, Schedule, Snapshot};
+use crate::{Error, Objective, Rates, Schedule, Snapshot};
 
 /// `srba`: the directions of [`Soba`](super::Soba), estimated recursively as in SARAH.
 ///
@@ -61,6 +61,10 @@ impl Srba {
 }
 
 impl JointMethod for Srba {
+    fn name(&self) -> &'static str {
+        "srba"
+    }
+
     fn describe(&self) -> String {
         format!("srba({}, all batches every {} steps)", self.auxiliary, self.period)
     }
@@ -72,7 +76,7 @@ impl JointMethod for Srba {
                 let samples = at.draw();
                 (vec![samples.lower], vec![samples.upper])
             }
-            None => (all(at, Level::Lower), all(at, Level::Upper)),
+            None => (all(at, Objective::Lower), all(at, Objective::Upper)),
         };
         let on_samples = |point: At<'_>, v: &Vector| {
             let (lower_loss, lower) = point.lower(v, &lower);

@@ -37,6 +37,10 @@ impl StocBio {
 }
 
 impl JointMethod for StocBio {
+    fn name(&self) -> &'static str {
+        "stocbio"
+    }
+
     fn describe(&self) -> String {
         format!("stocbio({}, {} inner steps, {})", self.rates, self.inner_steps, self.series)
     }

@@ -61,6 +61,10 @@ impl Sustain {
 }
 
 impl JointMethod for Sustain {
+    fn name(&self) -> &'static str {
+        "sustain"
+    }
+
     fn describe(&self) -> String {
         format!("sustain({})", self.double)
     }

@@ -41,6 +41,10 @@ impl Ttsa {
 }
 
 impl JointMethod for Ttsa {
+    fn name(&self) -> &'static str {
+        "ttsa"
+    }
+
     fn describe(&self) -> String {
         format!("ttsa({}, {})", self.rates, self.series)
     }

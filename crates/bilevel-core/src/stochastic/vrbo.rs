@@ -3,10 +3,10 @@
 use bilevel_program::Vector;
 
 use super::NeumannSeries;
-use super::shared::{At, all, corrected};
+use super::estimates::{At, all, corrected};
 use crate::error::at_least_one;
 use crate::joint::{Iterate, JointMethod, Seen};
-use crate::{Error, Level, Rates, Snapshot};
+use crate::{Error, Objective, Rates, Snapshot};
 
 /// `vrbo`: SPIDER on `f_y` and on the hypergradient, with steps of y inside each step of x.
 ///
@@ -60,6 +60,10 @@ impl Vrbo {
 }
 
 impl JointMethod for Vrbo {
+    fn name(&self) -> &'static str {
+        "vrbo"
+    }
+
     fn describe(&self) -> String {
         let Self { rates, period, inner_steps, series, .. } = self;
         format!(
@@ -73,7 +77,7 @@ impl JointMethod for Vrbo {
             Some(along) if !k.is_multiple_of(self.period) => along,
             _ => {
                 let now = At::now(at);
-                let (_, along_y) = now.slope(&all(at, Level::Lower));
+                let (_, along_y) = now.slope(&all(at, Objective::Lower));
                 [along_y, series.hypergradient(&now, &series.full(at)).1]
             }
         };
@@ -82,7 +86,7 @@ impl JointMethod for Vrbo {
         at.move_x(self.rates.upper.at(k), &along_x);
 
         let mut correct = |at: &mut Iterate<'_>, along: &mut [Vector; 2]| {
-            let sample = [at.sampler.draw(Level::Lower)];
+            let sample = [at.sampler.draw(Objective::Lower)];
             let draw = series.whole(at);
             let both = |point: At<'_>| {
                 let (lower_loss, along_y) = point.slope(&sample);

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use auto_impl::auto_impl;
 use bilevel_program::{Layout, Leaf, Vector, plain};
 use burn::backend::DispatchTensor;
 use burn::grad_clipping::GradientClipping;
@@ -15,6 +16,7 @@ use crate::error::positive;
 use crate::{Error, Snapshot};
 
 /// A rule that takes x and the hypergradient to the next x.
+#[auto_impl(Box)]
 pub trait UpperStep {
     /// Whether the rule fits an x of these variables: any, unless said otherwise. Asked before each step of a solver.
     ///
@@ -39,24 +41,6 @@ pub trait UpperStep {
     fn restore(&mut self, from: &mut Snapshot) -> Result<(), Error> {
         let _ = from;
         Ok(())
-    }
-}
-
-impl<U: UpperStep + ?Sized> UpperStep for Box<U> {
-    fn check(&self, x: &Layout) -> Result<(), Error> {
-        (**self).check(x)
-    }
-
-    fn step(&mut self, x: &Vector, gradient: &Vector) -> Vector {
-        (**self).step(x, gradient)
-    }
-
-    fn save(&self, to: &mut Snapshot) {
-        (**self).save(to);
-    }
-
-    fn restore(&mut self, from: &mut Snapshot) -> Result<(), Error> {
-        (**self).restore(from)
     }
 }
 

@@ -57,13 +57,13 @@ fn every_exact_method_passes() {
 fn truncated_methods_pass_by_differences_in_x_and_in_the_start() {
     let truncated = gd();
     let reference = Reference::differences(&truncated, 1e-8);
-    report(|| Ok(Rad::new(gd())), &reference).assert_ok();
+    report(|| Ok(Unrolled::rad(gd())), &reference).assert_ok();
     report(|| Ok(Fad::new(gd())), &reference).assert_ok();
-    let start = report(|| Ok(IaGm::new(gd())), &reference);
+    let start = report(|| Ok(Unrolled::ia_gm(gd())), &reference);
     start.assert_ok();
     assert!(start.findings.iter().any(|finding| finding.test == "start"), "{start}");
     // Fewer steps backwards than forwards.
-    let truncated = report(|| Trad::new(gd(), 2), &reference);
+    let truncated = report(|| Unrolled::trad(gd(), 2), &reference);
     assert_eq!(wrong(&truncated), ["gradient"], "{truncated}");
     assert!(truncated.to_string().contains("WRONG\n"), "{truncated}");
 }
@@ -75,9 +75,9 @@ fn the_function_that_is_differentiated_may_be_any() {
     // y starts at x.
     let value = |x: &Vector, _: &Vector| {
         let start = Vector::from_slice(oracle.lower_layout(), &x.to_vec(), &device());
-        let stage = Stage::new(&oracle, x, Samples::default());
-        let end = once.run(&stage, &start)?;
-        Ok(stage.value(Level::Upper, &end.state.y).read())
+        let problem = LowerProblem::new(&oracle, x, Samples::default());
+        let end = once.run(&problem, &start)?;
+        Ok(problem.value(Objective::Upper, &end.state.y).read())
     };
     let reference = Reference::value(&value, 1e-8);
     let maml = || Ok(Maml::new(descent(Gd::new(0.5), 1)));
@@ -126,7 +126,7 @@ enum Fault {
 #[derive(Debug)]
 struct Toy {
     fault: Fault,
-    rad: Rad,
+    rad: Unrolled,
 }
 
 thread_local! {
@@ -134,6 +134,10 @@ thread_local! {
 }
 
 impl HypergradientMethod for Toy {
+    fn name(&self) -> &'static str {
+        "toy"
+    }
+
     fn describe(&self) -> String {
         format!("{:?}", self.fault)
     }
@@ -142,15 +146,15 @@ impl HypergradientMethod for Toy {
         matches!(self.fault, Fault::NoStart)
     }
 
-    fn run(&mut self, stage: Stage<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+    fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         let nan = |v: &Vector| v.scale(f64::NAN);
-        let mut found = match self.rad.hypergradient(stage, start) {
+        let mut found = match self.rad.hypergradient(problem, start) {
             Err(_) if matches!(self.fault, Fault::Silent) => {
                 return Ok(Hypergradient {
-                    gradient: nan(stage.x),
+                    gradient: nan(problem.x),
                     start: None,
                     lower: nan(start),
-                    upper_loss: stage.value(Level::Upper, start),
+                    upper_loss: problem.value(Objective::Upper, start),
                     lower_loss: 0.0,
                     status: Status::Exact,
                 });
@@ -164,7 +168,7 @@ impl HypergradientMethod for Toy {
                 let off = found.gradient.clone();
                 found.gradient = found.gradient.axpy(DRAWN.get(), &off);
             }
-            Fault::Lies => found.upper_loss = stage.value(Level::Upper, &start.scale(0.5)),
+            Fault::Lies => found.upper_loss = problem.value(Objective::Upper, &start.scale(0.5)),
             Fault::OtherPoint => found.lower = start.clone(),
             Fault::Shapes => {
                 found.gradient =
@@ -193,7 +197,7 @@ fn what_is_wrong_is_named() {
         (Fault::Nan, &["finite", "gradient", "status"]),
         (Fault::Silent, &["divergence"]),
     ] {
-        let make = || Ok(Toy { fault, rad: Rad::new(gd()) });
+        let make = || Ok(Toy { fault, rad: Unrolled::rad(gd()) });
         let report = report(make, &Reference::differences(&truncated, 1e-8));
         assert_eq!(wrong(&report), expected, "{report}");
         assert_eq!(report.is_ok(), expected.is_empty());
@@ -202,7 +206,7 @@ fn what_is_wrong_is_named() {
         assert!(expected.iter().all(|test| text.contains(&format!("\n{test}: "))), "{text}");
     }
     // By how much: nothing of the gradient is left.
-    let make = || Ok(Toy { fault: Fault::NoMixedTerm, rad: Rad::new(gd()) });
+    let make = || Ok(Toy { fault: Fault::NoMixedTerm, rad: Unrolled::rad(gd()) });
     let report = report(make, &Reference::differences(&truncated, 1e-8));
     let finding = report.wrong().next().unwrap();
     assert!(finding.measured > 0.99, "{report}");
@@ -212,7 +216,7 @@ fn what_is_wrong_is_named() {
 #[test]
 fn repetitions_may_be_off_by_what_is_granted() {
     let truncated = gd();
-    let make = || Ok(Toy { fault: Fault::Random, rad: Rad::new(gd()) });
+    let make = || Ok(Toy { fault: Fault::Random, rad: Unrolled::rad(gd()) });
     let reference = Reference::differences(&truncated, 1e-8).with_repetitions_within(1e-6);
     report(make, &reference).assert_ok();
 }
@@ -221,7 +225,7 @@ fn repetitions_may_be_off_by_what_is_granted() {
 fn vectors_of_another_problem_are_refused() {
     let (oracle, other) = (penalties(Fit::Squares, &device()), penalties(Fit::Squares, &device()));
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    let make = || Ok(Rad::new(gd()));
+    let make = || Ok(Unrolled::rad(gd()));
     let truncated = gd();
     let reference = Reference::differences(&truncated, 1e-8);
     let error = check_hypergradient(make, &oracle, &other.upper_start(), &y, &reference);

@@ -104,10 +104,10 @@ fn middle(oracle: &TuningOracle, dynamics: &dyn Dynamics) -> Place {
 const STEPS: usize = 3;
 
 /// The states before each of a few steps, and the last.
-fn trajectory(stage: &Stage<'_>, dynamics: &dyn Dynamics, start: &State) -> Vec<State> {
+fn trajectory(problem: &LowerProblem<'_>, dynamics: &dyn Dynamics, start: &State) -> Vec<State> {
     let mut states = vec![start.clone()];
     for t in 0..STEPS {
-        states.push(advance(stage, dynamics, t, &states[t]));
+        states.push(advance(problem, dynamics, t, &states[t]));
     }
     states
 }
@@ -119,8 +119,8 @@ fn the_adjoint_of_a_few_steps_is_that_of_differences_and_of_the_tangent() {
             let oracle = tuning(fit, false);
             let at = middle(&oracle, dynamics.as_ref());
             let end = |(x, start): &Place| {
-                let stage = Stage::new(&oracle, x, Samples::default());
-                trajectory(&stage, dynamics.as_ref(), start).pop().unwrap()
+                let problem = LowerProblem::new(&oracle, x, Samples::default());
+                trajectory(&problem, dynamics.as_ref(), start).pop().unwrap()
             };
             // F sees y alone, a later step sees the memory too.
             let weight = random_place(&at, 80);
@@ -129,11 +129,12 @@ fn the_adjoint_of_a_few_steps_is_that_of_differences_and_of_the_tangent() {
                 inner(&end, &weight)
             };
 
-            let stage = Stage::new(&oracle, &at.0, Samples::default());
-            let states = trajectory(&stage, dynamics.as_ref(), &at.1);
+            let problem = LowerProblem::new(&oracle, &at.0, Samples::default());
+            let states = trajectory(&problem, dynamics.as_ref(), &at.1);
             let mut back = (at.0.zeros_like(), weight.1.clone());
             for t in (0..STEPS).rev() {
-                let pulled = pull_back(&stage, dynamics.as_ref(), t, &states[t], back.1, Wrt::Both);
+                let pulled =
+                    pull_back(&problem, dynamics.as_ref(), t, &states[t], back.1, Wrt::Both);
                 back = (back.0.add(pulled.x.as_ref().unwrap()), pulled.into_state());
             }
             for (which, along) in directions(&at).iter().enumerate() {
@@ -145,7 +146,7 @@ fn the_adjoint_of_a_few_steps_is_that_of_differences_and_of_the_tangent() {
                 let mut tangent = along.1.clone();
                 for (t, state) in states[..STEPS].iter().enumerate() {
                     let x = Some(&along.0);
-                    tangent = push_forward(&stage, dynamics.as_ref(), t, state, &tangent, x);
+                    tangent = push_forward(&problem, dynamics.as_ref(), t, state, &tangent, x);
                 }
                 let tangent = inner(&(along.0.zeros_like(), tangent), &weight);
                 assert_close(&what, &[tangent], &[found], 1e-12);
@@ -163,13 +164,13 @@ fn rad_is_the_derivative_of_a_few_steps() {
             for ((name, plain), (_, through)) in dynamics().into_iter().zip(dynamics()) {
                 let descent = Descent::new(plain, steps).unwrap();
                 let value = |x: Vector| {
-                    let stage = Stage::new(&oracle, &x, Samples::default());
-                    let end = descent.run(&stage, &y).unwrap().state.y;
-                    stage.value(Level::Upper, &end).read()
+                    let problem = LowerProblem::new(&oracle, &x, Samples::default());
+                    let end = descent.run(&problem, &y).unwrap().state.y;
+                    problem.value(Objective::Upper, &end).read()
                 };
-                let mut rad = Rad::new(Descent::new(through, steps).unwrap());
-                let stage = Stage::new(&oracle, &x, Samples::default());
-                let found = rad.hypergradient(stage, &y).unwrap().gradient;
+                let mut rad = Unrolled::rad(Descent::new(through, steps).unwrap());
+                let problem = LowerProblem::new(&oracle, &x, Samples::default());
+                let found = rad.hypergradient(problem, &y).unwrap().gradient;
                 // The test above looks at the variables of x one by one.
                 let along = random(&x, 60);
                 let expected = slope(|h| value(x.axpy(h, &along)));

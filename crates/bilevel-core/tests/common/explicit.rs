@@ -159,7 +159,7 @@ fn run<P: BilevelProblem, D: Data<P::Batch>>(
     method: &mut dyn HypergradientMethod,
 ) -> Hypergradient {
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    method.hypergradient(Stage::new(oracle, &x, Samples::default()), &y).unwrap()
+    method.hypergradient(LowerProblem::new(oracle, &x, Samples::default()), &y).unwrap()
 }
 
 fn gradient<P: BilevelProblem, D: Data<P::Batch>>(
@@ -187,9 +187,9 @@ fn unrolled<P: BilevelProblem, D: Data<P::Batch>>(
 ) -> f64 {
     let x = Vector::from_slice(oracle.upper_layout(), x, &device());
     let y = Vector::from_slice(oracle.lower_layout(), y, &device());
-    let stage = Stage::new(oracle, &x, Samples::default());
-    let end = descent.run(&stage, &y).unwrap();
-    stage.value(Level::Upper, &end.state.y).read()
+    let problem = LowerProblem::new(oracle, &x, Samples::default());
+    let end = descent.run(&problem, &y).unwrap();
+    problem.value(Objective::Upper, &end.state.y).read()
 }
 
 fn distance(a: &[f64], b: &[f64]) -> f64 {
@@ -237,9 +237,9 @@ fn every_plan_gives_the_same_bits() {
     let oracle = bent();
     for (name, make) in DYNAMICS {
         for steps in LENGTHS {
-            let expected = bits(&run(&oracle, &mut Rad::new(make(steps))));
+            let expected = bits(&run(&oracle, &mut Unrolled::rad(make(steps))));
             for plan in plans(steps) {
-                let found = bits(&run(&oracle, &mut Rad::new(make(steps)).with_plan(plan)));
+                let found = bits(&run(&oracle, &mut Unrolled::rad(make(steps)).with_plan(plan)));
                 assert_eq!(found, expected, "{name}, {steps} steps, {plan:?}");
             }
         }
@@ -250,13 +250,13 @@ fn every_plan_gives_the_same_bits() {
 fn a_plan_keeps_and_makes_again_what_it_promises() {
     let oracle = bent();
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    let stage = Stage::new(&oracle, &x, Samples::default());
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
     for steps in LENGTHS {
         for plan in plans(steps) {
             for tail in [steps, steps.div_ceil(2)] {
                 let before = oracle.cost();
                 let descent = gd(0.05, steps);
-                let (_, mut tape) = descent.record(&stage, &y, plan, tail).unwrap();
+                let (_, mut tape) = descent.record(&problem, &y, plan, tail).unwrap();
                 let mut peak = tape.kept();
                 let mut visited = Vec::new();
                 while let Some((t, _)) = tape.pop() {
@@ -296,11 +296,11 @@ fn reverse_is_forward_in_blocks_of_any_size() {
             for fit in [Fit::Squares, Fit::Logistic] {
                 let oracle = penalties(fit, &device());
                 let fads = blocks(&|| make(steps)).map(|fad| gradient(&oracle, fad));
-                check(&name, gradient(&oracle, Rad::new(make(steps))), fads);
+                check(&name, gradient(&oracle, Unrolled::rad(make(steps))), fads);
             }
             let oracle = bent();
             let fads = blocks(&|| make(steps)).map(|fad| gradient(&oracle, fad));
-            check(&name, gradient(&oracle, Rad::new(make(steps))), fads);
+            check(&name, gradient(&oracle, Unrolled::rad(make(steps))), fads);
         }
     }
     assert!(matches!(Fad::new(gd(0.1, 1)).with_block(0), Err(Error::InvalidSetting { .. })));
@@ -312,7 +312,7 @@ fn rad_differentiates_an_upper_loss_that_looks_at_x() {
     for (name, make) in DYNAMICS {
         for steps in [1, 7, 30] {
             let expected = five_point(&X, |x| unrolled(&oracle, &make(steps), x, &Y));
-            let found = gradient(&oracle, Rad::new(make(steps)));
+            let found = gradient(&oracle, Unrolled::rad(make(steps)));
             assert_close(&format!("{name}, {steps} steps"), &found, &expected, 1e-8);
         }
     }
@@ -343,20 +343,20 @@ fn the_online_form_carries_on_where_it_was() {
 fn the_error_of_truncation_decays_at_the_rate_of_the_contraction() {
     let (steps, s) = (300, 0.4);
     let oracle = ridge();
-    let exact = run(&oracle, &mut Rad::new(gd(s, steps)));
-    let trad = |last| run(&oracle, &mut Trad::new(gd(s, steps), last).unwrap());
+    let exact = run(&oracle, &mut Unrolled::rad(gd(s, steps)));
+    let trad = |last| run(&oracle, &mut Unrolled::trad(gd(s, steps), last).unwrap());
     let whole = trad(steps);
     assert_eq!(bits(&whole), bits(&exact));
     assert_eq!((whole.status, trad(9).status), (Status::Exact, Status::Approximate));
 
     // The largest eigenvalue of I - s f_yy, by the power method.
     let x = oracle.upper_start();
-    let stage = Stage::new(&oracle, &x, Samples::default());
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
     let mut v = exact.lower.clone();
     let mut rate = 0.0;
     for _ in 0..300 {
-        let along = Direction::lower(&v);
-        let curved = stage.product(Level::Lower, &exact.lower, along, Wrt::Lower).into_y();
+        let along = Direction::in_y(&v);
+        let curved = problem.product(Objective::Lower, &exact.lower, along, Wrt::Y).into_y();
         let next = v.axpy(-s, &curved);
         rate = next.norm() / v.norm();
         v = next.scale(1.0 / next.norm());
@@ -372,10 +372,10 @@ fn the_error_of_truncation_decays_at_the_rate_of_the_contraction() {
 #[test]
 fn truncation_is_within_the_steps() {
     for last in [0, 8] {
-        let error = Trad::new(gd(0.1, 7), last).unwrap_err().to_string();
+        let error = Unrolled::trad(gd(0.1, 7), last).unwrap_err().to_string();
         let expected = format!(
             "back-propagated steps is {last} of 7 lower steps, expected at least 1 and at most all \
-             lower steps: give a count of the last steps, or use Rad for all"
+             lower steps: give a count of the last steps, or use rad for all"
         );
         assert_eq!(error, expected);
     }
@@ -384,9 +384,9 @@ fn truncation_is_within_the_steps() {
 #[test]
 fn one_stage_is_rad_with_one_step() {
     let oracle = bent();
-    let exact = bits(&run(&oracle, &mut Rad::new(gd(0.05, 1))));
+    let exact = bits(&run(&oracle, &mut Unrolled::rad(gd(0.05, 1))));
     assert_eq!(bits(&run(&oracle, &mut OneStage::new(Gd::new(0.05).unwrap()))), exact);
-    let exact = bits(&run(&oracle, &mut Rad::new(heavy(1))));
+    let exact = bits(&run(&oracle, &mut Unrolled::rad(heavy(1))));
     let heavy = Momentum::new(0.04, 0.8).unwrap();
     assert_eq!(bits(&run(&oracle, &mut OneStage::new(heavy))), exact);
 }
@@ -441,9 +441,9 @@ fn fomaml_is_maml_without_second_derivatives() {
     // F_x in the rates, F_y in the start.
     let (x, start) = (oracle.upper_start(), oracle.lower_start());
     let start = Vector::from_slice(start.layout(), &Y, &device());
-    let stage = Stage::new(&oracle, &x, Samples::default());
-    let end = gd(0.05, 5).run(&stage, &start).unwrap().state.y;
-    let (along_x, along_y) = stage.gradient(Level::Upper, &end, Wrt::Both).1.into_both();
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
+    let end = gd(0.05, 5).run(&problem, &start).unwrap().state.y;
+    let (along_x, along_y) = problem.gradient(Objective::Upper, &end, Wrt::Both).1.into_both();
     let expected = [&along_x.to_vec()[..FEATURES], &along_y.to_vec()].concat();
     assert_eq!(gradient(&oracle, Fomaml::new(gd(0.05, 5)).with_part(part)), expected);
 }
@@ -462,9 +462,9 @@ fn reptile_goes_to_the_end_of_the_lower_steps() {
     let oracle = bent();
     let found = gradient(&oracle, Reptile::new(gd(s, 1), s).unwrap());
     let x = oracle.upper_start();
-    let stage = Stage::new(&oracle, &x, Samples::default());
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
     let start = Vector::from_slice(oracle.lower_layout(), &X, &device());
-    let slope = stage.gradient(Level::Lower, &start, Wrt::Lower).1.into_y();
+    let slope = problem.gradient(Objective::Lower, &start, Wrt::Y).1.into_y();
     assert_close("one step", &found, &slope.to_vec(), 1e-12);
 }
 
@@ -472,7 +472,7 @@ fn reptile_goes_to_the_end_of_the_lower_steps() {
 fn a_start_in_x_that_does_not_fit_is_refused_before_anything_runs() {
     let oracle = adapted();
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    let stage = Stage::new(&oracle, &x, Samples::default());
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
     let before = oracle.cost();
     let descent = || gd(0.05, 2);
     let reptile = Reptile::new(descent(), 1.0).unwrap();
@@ -483,7 +483,7 @@ fn a_start_in_x_that_does_not_fit_is_refused_before_anything_runs() {
         ("the part `init` of x has the", Box::new(Maml::new(descent()).with_part("init"))),
     ];
     for (text, mut method) in methods {
-        let error = method.hypergradient(stage, &y).unwrap_err();
+        let error = method.hypergradient(problem, &y).unwrap_err();
         assert!(matches!(error, Error::StartShapes { .. }), "{error}");
         assert!(error.to_string().starts_with(text), "{error}");
     }
@@ -496,11 +496,15 @@ fn ia_gm_is_the_derivative_in_x_and_in_the_start() {
     for (name, make) in DYNAMICS {
         for steps in [1, 7, 30] {
             let name = format!("{name}, {steps} steps");
-            let found = run(&oracle, &mut IaGm::new(make(steps)));
-            assert_eq!(found.gradient.to_vec(), gradient(&oracle, Rad::new(make(steps))), "{name}");
+            let found = run(&oracle, &mut Unrolled::ia_gm(make(steps)));
+            assert_eq!(
+                found.gradient.to_vec(),
+                gradient(&oracle, Unrolled::rad(make(steps))),
+                "{name}"
+            );
             let expected = five_point(&Y, |y| unrolled(&oracle, &make(steps), &X, y));
             assert_close(&name, &found.start.clone().unwrap().to_vec(), &expected, 1e-8);
-            let checkpointed = IaGm::new(make(steps)).with_plan(Plan::Sqrt);
+            let checkpointed = Unrolled::ia_gm(make(steps)).with_plan(Plan::Sqrt);
             assert_eq!(bits(&run(&oracle, &mut { checkpointed })), bits(&found), "{name}");
         }
     }
@@ -510,18 +514,18 @@ fn ia_gm_is_the_derivative_in_x_and_in_the_start() {
 fn iaptt_is_ia_gm_through_the_steps_to_the_top_of_the_upper_loss() {
     let oracle = small(Small::Hill);
     let x = oracle.upper_start();
-    let stage = Stage::new(&oracle, &x, Samples::default());
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
     // y_k / x = 1 - 0.7^k (1 - y_0 / x): the nearest to 1/2 is the top.
     // From x itself no step moves: all are worst, and the first counts.
     let cases = [(0.0, 8, 2), (0.0, 1, 1), (0.0, 2, 2), (-1.0, 8, 4), (0.5, 8, 1), (1.0, 8, 1)];
     for (from, steps, worst) in cases {
         let name = format!("from {from} x, {steps} steps");
         let start = Vector::from_slice(oracle.lower_layout(), &X.map(|x| from * x), &device());
-        let expected = IaGm::new(gd(0.3, worst)).hypergradient(stage, &start).unwrap();
+        let expected = Unrolled::ia_gm(gd(0.3, worst)).hypergradient(problem, &start).unwrap();
         for plan in plans(steps) {
             let mut iaptt = Iaptt::new(gd(0.3, steps)).with_plan(plan);
             let before = oracle.cost();
-            let found = iaptt.hypergradient(stage, &start).unwrap();
+            let found = iaptt.hypergradient(problem, &start).unwrap();
             assert_eq!(bits(&found), bits(&expected), "{name}, {plan:?}");
             let cost = Cost {
                 lower_gradients: steps as u64,
@@ -560,8 +564,12 @@ fn methods(s: f64, steps: usize) -> Vec<(&'static str, Box<dyn HypergradientMeth
     let iaptt = Cost { upper_values: down, ..rad };
     let fad_in_blocks = Fad::new(descent()).with_block(2).unwrap();
     vec![
-        ("rad", Box::new(Rad::new(descent())), rad),
-        ("trad", Box::new(Trad::new(descent(), 2).unwrap()), Cost { lower_products: 2, ..rad }),
+        ("rad", Box::new(Unrolled::rad(descent())), rad),
+        (
+            "trad",
+            Box::new(Unrolled::trad(descent(), 2).unwrap()),
+            Cost { lower_products: 2, ..rad },
+        ),
         ("fad", Box::new(Fad::new(descent())), fad),
         ("fad in blocks", Box::new(fad_in_blocks), blocks),
         ("rtho", Box::new(OnlineFad::new(descent())), fad),
@@ -574,7 +582,7 @@ fn methods(s: f64, steps: usize) -> Vec<(&'static str, Box<dyn HypergradientMeth
         ("maml", Box::new(Maml::new(descent())), rad),
         ("fomaml", Box::new(Fomaml::new(descent())), first_order),
         ("reptile", Box::new(Reptile::new(descent(), 1.0).unwrap()), reptile),
-        ("ia-gm", Box::new(IaGm::new(descent())), rad),
+        ("ia-gm", Box::new(Unrolled::ia_gm(descent())), rad),
         ("iaptt", Box::new(Iaptt::new(descent())), iaptt),
     ]
 }
@@ -597,10 +605,13 @@ fn a_description_tells_what_is_not_the_default() {
     let descent = || descent(Gd::new(0.1), 3);
     let sqrt = Plan::Sqrt;
     let rows: [(Box<dyn HypergradientMethod>, &str); 8] = [
-        (Box::new(Rad::new(descent())), "rad(3 steps of gd(step size 0.1))"),
-        (Box::new(Rad::new(descent()).with_plan(sqrt)), ", plan sqrt)"),
-        (Box::new(Trad::new(descent(), 2).unwrap().with_plan(Plan::Binomial(2))), "binomial(2))"),
-        (Box::new(IaGm::new(descent()).with_plan(sqrt)), ", plan sqrt)"),
+        (Box::new(Unrolled::rad(descent())), "rad(3 steps of gd(step size 0.1))"),
+        (Box::new(Unrolled::rad(descent()).with_plan(sqrt)), ", plan sqrt)"),
+        (
+            Box::new(Unrolled::trad(descent(), 2).unwrap().with_plan(Plan::Binomial(2))),
+            "binomial(2))",
+        ),
+        (Box::new(Unrolled::ia_gm(descent()).with_plan(sqrt)), ", plan sqrt)"),
         (Box::new(Iaptt::new(descent()).with_plan(sqrt)), ", plan sqrt)"),
         (Box::new(Maml::new(descent()).with_part("a").with_plan(sqrt)), ", start a, plan sqrt)"),
         (Box::new(Reptile::new(descent(), 1.0).unwrap().with_part("a")), "scale 1, start a)"),
@@ -615,14 +626,14 @@ fn a_description_tells_what_is_not_the_default() {
 fn a_loss_that_is_not_finite_at_the_start_is_step_0() {
     let oracle = bent();
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    let stage = Stage::new(&oracle, &x, Samples::default());
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
     let far = vec![1e300; y.layout().size()];
     let far = Vector::from_slice(y.layout(), &far, &y.device());
     for (name, mut method, _) in methods(0.05, 9) {
         if ["maml", "fomaml", "reptile"].iter().any(|in_x| name.starts_with(in_x)) {
             continue;
         }
-        let error = method.hypergradient(stage, &far).unwrap_err();
+        let error = method.hypergradient(problem, &far).unwrap_err();
         assert!(matches!(error, Error::LowerDiverged { step: 0, .. }), "{name}: {error}");
     }
 }
@@ -631,9 +642,9 @@ fn a_loss_that_is_not_finite_at_the_start_is_step_0() {
 fn every_explicit_method_names_a_divergence() {
     let oracle = bent();
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    let stage = Stage::new(&oracle, &x, Samples::default());
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
     for (name, mut method, _) in methods(1e200, 9) {
-        let error = method.hypergradient(stage, &y).unwrap_err();
+        let error = method.hypergradient(problem, &y).unwrap_err();
         assert!(matches!(error, Error::LowerDiverged { step: 1..=3, .. }), "{name}: {error}");
     }
 }
@@ -662,12 +673,12 @@ fn solver<'a>(
 #[test]
 fn a_learned_start_goes_down_its_gradient() {
     let oracle = bent();
-    let along = run(&oracle, &mut IaGm::new(gd(0.05, 3))).start.unwrap();
+    let along = run(&oracle, &mut Unrolled::ia_gm(gd(0.05, 3))).start.unwrap();
     let expected = oracle.lower_start().axpy(-0.7, &along);
-    let mut free = solver(&oracle, IaGm::new(gd(0.05, 3)), 0.7);
+    let mut free = solver(&oracle, Unrolled::ia_gm(gd(0.05, 3)), 0.7);
     free.step(0).unwrap();
     assert_eq!(free.lower_start().to_vec(), expected.to_vec());
-    let mut bounded = solver(&oracle, IaGm::new(gd(0.05, 3)), 0.7)
+    let mut bounded = solver(&oracle, Unrolled::ia_gm(gd(0.05, 3)), 0.7)
         .with_start_projection(Bounds::new(-0.9, 0.9).unwrap());
     let clamped = Y.map(|v| v.clamp(-0.9, 0.9));
     assert_eq!(bounded.lower_start().to_vec(), clamped);
@@ -692,12 +703,12 @@ fn a_learned_start_goes_down_its_gradient() {
 fn a_start_that_cannot_be_learned_is_refused_before_anything_runs() {
     let oracle = bent();
     let before = oracle.cost();
-    let error = solver(&oracle, Rad::new(gd(0.05, 3)), 0.7).step(0).unwrap_err();
+    let error = solver(&oracle, Unrolled::rad(gd(0.05, 3)), 0.7).step(0).unwrap_err();
     let method = "rad(3 steps of gd(step size 0.05))".to_owned();
     assert_eq!(error, Error::NoStartGradient { method });
-    let error = solver(&oracle, IaGm::new(gd(0.05, 3)), -1.0).step(0).unwrap_err();
+    let error = solver(&oracle, Unrolled::ia_gm(gd(0.05, 3)), -1.0).step(0).unwrap_err();
     assert!(matches!(error, Error::InvalidSetting { .. }), "{error}");
     assert_eq!(oracle.cost(), before);
-    let error = solver(&oracle, IaGm::new(gd(0.05, 3)), f64::MAX).step(0).unwrap_err();
+    let error = solver(&oracle, Unrolled::ia_gm(gd(0.05, 3)), f64::MAX).step(0).unwrap_err();
     assert!(matches!(error, Error::NotFinite { what: "lower start", .. }), "{error}");
 }

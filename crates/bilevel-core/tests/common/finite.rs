@@ -61,11 +61,11 @@ fn methods() -> Vec<Named> {
     let gd = || descent(Gd::new(0.1), 3);
     let cg = || Cg::new(5, 1e-9).unwrap();
     vec![
-        ("rad", Box::new(Rad::new(gd()))),
+        ("rad", Box::new(Unrolled::rad(gd()))),
         ("fad", Box::new(Fad::new(gd()))),
-        ("trad", Box::new(Trad::new(gd(), 2).unwrap())),
+        ("trad", Box::new(Unrolled::trad(gd(), 2).unwrap())),
         ("one-stage", Box::new(OneStage::new(Gd::new(0.1).unwrap()))),
-        ("ia-gm", Box::new(IaGm::new(gd()))),
+        ("ia-gm", Box::new(Unrolled::ia_gm(gd()))),
         ("iaptt", Box::new(Iaptt::new(gd()))),
         ("rtho", Box::new(OnlineFad::new(gd()))),
         ("cg", Box::new(Implicit::new(gd(), cg()))),
@@ -73,7 +73,7 @@ fn methods() -> Vec<Named> {
         ("dense", Box::new(Implicit::new(gd(), Dense::new()))),
         ("fixed-point", Box::new(FixedPoint::new(gd(), 5, 1e-9).unwrap())),
         ("rad in a box", {
-            let boxed: Box<dyn HypergradientMethod> = Box::new(Rad::new(gd()));
+            let boxed: Box<dyn HypergradientMethod> = Box::new(Unrolled::rad(gd()));
             Box::new(boxed)
         }),
     ]
@@ -84,9 +84,10 @@ fn an_infinite_second_derivative_is_named_by_every_method() {
     for (name, mut method) in methods() {
         let oracle = sharp(Sharp::Power);
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
-        let found = method.hypergradient(Stage::new(&oracle, &x, Samples::default()), &y).unwrap();
+        let found =
+            method.hypergradient(LowerProblem::new(&oracle, &x, Samples::default()), &y).unwrap();
         assert!(!found.gradient.all_finite(), "{name}: the problem is one");
-        let cause = Infinite { loss: Level::Lower, order: 2, of: Level::Lower, variable: 0 };
+        let cause = Infinite { loss: Objective::Lower, order: 2, of: Variable::Y, variable: 0 };
         assert_eq!(found.status, Status::NotFinite { cause: Some(cause) }, "{name}");
         assert!(!found.status.is_ok());
         let text = found.status.to_string();
@@ -106,25 +107,25 @@ fn an_infinite_second_derivative_is_named_by_every_method() {
 fn an_infinite_first_derivative_is_named() {
     let oracle = sharp(Sharp::UpperRoot);
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    let mut rad = Rad::new(descent(Gd::new(0.1), 3));
-    let found = rad.hypergradient(Stage::new(&oracle, &x, Samples::default()), &y).unwrap();
+    let mut rad = Unrolled::rad(descent(Gd::new(0.1), 3));
+    let found = rad.hypergradient(LowerProblem::new(&oracle, &x, Samples::default()), &y).unwrap();
     let Status::NotFinite { cause: Some(cause) } = found.status else { panic!("{}", found.status) };
-    assert_eq!((cause.loss, cause.order), (Level::Upper, 1));
+    assert_eq!((cause.loss, cause.order), (Objective::Upper, 1));
     assert!(found.status.to_string().contains("first derivative of the upper loss"));
 }
 
 #[test]
 fn what_is_not_finite_before_the_first_step_is_no_matter_of_the_step_size() {
-    for (problem, y) in [(Sharp::Norm, 0.0), (Sharp::Undefined, 2.0)] {
+    for (sharpness, y) in [(Sharp::Norm, 0.0), (Sharp::Undefined, 2.0)] {
         for (name, mut method) in methods() {
-            let oracle = sharp(problem);
+            let oracle = sharp(sharpness);
             let x = oracle.upper_start();
             let start = oracle.lower_start();
             let start = Vector::from_slice(start.layout(), &[y; 2], &device());
-            let stage = Stage::new(&oracle, &x, Samples::default());
-            let error = method.hypergradient(stage, &start).unwrap_err();
+            let problem = LowerProblem::new(&oracle, &x, Samples::default());
+            let error = method.hypergradient(problem, &start).unwrap_err();
             let named = matches!(error, Error::LowerDiverged { step: 0, .. });
-            assert!(named, "{problem:?}, {name}: {error}");
+            assert!(named, "{sharpness:?}, {name}: {error}");
             let text = error.to_string();
             assert!(!text.contains("step size:") && !text.contains("reduce"), "{text}");
             assert!(text.contains("at the start") && text.contains("look for NaN"), "{text}");
@@ -137,7 +138,8 @@ fn at_rest(method: &mut dyn HypergradientMethod, start: f64) -> Vec<f64> {
     let oracle = sharp(Sharp::Square);
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let y = Vector::from_slice(y.layout(), &[start; 2], &device());
-    let found = method.hypergradient(Stage::new(&oracle, &x, Samples::default()), &y).unwrap();
+    let found =
+        method.hypergradient(LowerProblem::new(&oracle, &x, Samples::default()), &y).unwrap();
     found.gradient.to_vec()
 }
 
@@ -157,7 +159,7 @@ fn the_slope_of_adaptive_steps_at_rest_is_what_eps_says() {
     ];
     for (dynamics, r) in rows {
         let name = dynamics.describe();
-        let found = at_rest(&mut Rad::new(Descent::new(dynamics, 1).unwrap()), 0.0);
+        let found = at_rest(&mut Unrolled::rad(Descent::new(dynamics, 1).unwrap()), 0.0);
         assert_close(&name, &found, &slopes(r), 1e-9);
     }
 }
@@ -189,12 +191,12 @@ fn adaptive_steps_at_rest_are_warned_of_once_a_descent() {
     let boxed: Box<dyn Dynamics> = Box::new(RmsProp::new(0.1).unwrap());
     let ball = Ball::new(10.0).unwrap();
     let rows: Vec<(Box<dyn HypergradientMethod>, f64, usize)> = vec![
-        (Box::new(Rad::new(adam(3))), 0.0, 1),
+        (Box::new(Unrolled::rad(adam(3))), 0.0, 1),
         (Box::new(Fad::new(adam(3))), 0.0, 1),
-        (Box::new(Rad::new(descent(outside, 3))), 0.0, 1),
-        (Box::new(Rad::new(descent(Ok(Projected::new(boxed, ball)), 3))), 0.0, 1),
-        (Box::new(Rad::new(adam(3))), 0.7, 0),
-        (Box::new(Rad::new(descent(Gd::new(0.1), 3))), 0.0, 0),
+        (Box::new(Unrolled::rad(descent(outside, 3))), 0.0, 1),
+        (Box::new(Unrolled::rad(descent(Ok(Projected::new(boxed, ball)), 3))), 0.0, 1),
+        (Box::new(Unrolled::rad(adam(3))), 0.7, 0),
+        (Box::new(Unrolled::rad(descent(Gd::new(0.1), 3))), 0.0, 0),
         // Not differentiated through.
         (Box::new(Implicit::new(adam(3), Identity)), 0.0, 0),
     ];

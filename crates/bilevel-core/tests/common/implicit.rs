@@ -261,6 +261,10 @@ fn no_linear_solver_hides_numbers_that_are_not_finite() {
 struct Careless;
 
 impl LinearSolver for Careless {
+    fn name(&self) -> &'static str {
+        "careless"
+    }
+
     fn describe(&self) -> String {
         "careless".into()
     }
@@ -435,8 +439,8 @@ fn dense_refuses_what_is_too_large_before_anything_runs() {
     let oracle = penalties(Fit::Squares, &device());
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let mut method = Implicit::new(descent(Gd::new(0.3), 5), Dense::up_to(FEATURES - 1).unwrap());
-    let stage = Stage::new(&oracle, &x, Samples::default());
-    let error = method.hypergradient(stage, &y).unwrap_err();
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
+    let error = method.hypergradient(problem, &y).unwrap_err();
     assert_eq!(error, Error::TooLarge { solver: "dense", found: FEATURES, limit: FEATURES - 1 });
     assert!(error.to_string().contains("use cg"), "{error}");
     assert_eq!(oracle.cost(), Cost::default());
@@ -483,7 +487,8 @@ fn settings_out_of_range_are_refused() {
         let text = result.map(|solver| solver.describe()).unwrap_err().to_string();
         assert!(text.contains(expected), "{text}");
     }
-    assert!(Tolerances::geometric(1.0, 1.0).unwrap_err().to_string().contains("(0, 1)"));
+    let rising = Implicit::new(short(), Identity).with_tolerances(Schedule::geometric(1.0, 1.1));
+    assert!(rising.unwrap_err().to_string().contains("(0, 1)"));
 }
 
 // ---- hypergradients --------------------------------------------------------------------------------
@@ -496,10 +501,10 @@ fn short() -> Descent {
 /// `y_T` of [`short`], and the gradients of F and f there.
 fn at_the_end(oracle: &PenaltiesOracle) -> (Vector, Partials, Partials) {
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    let stage = Stage::new(oracle, &x, Samples::default());
-    let y = short().run(&stage, &y).unwrap().state.y;
-    let gradient = |level| stage.gradient(level, &y, Wrt::Both).1;
-    let (upper, lower) = (gradient(Level::Upper), gradient(Level::Lower));
+    let problem = LowerProblem::new(oracle, &x, Samples::default());
+    let y = short().run(&problem, &y).unwrap().state.y;
+    let gradient = |objective| problem.gradient(objective, &y, Wrt::Both).1;
+    let (upper, lower) = (gradient(Objective::Upper), gradient(Objective::Lower));
     (y, upper, lower)
 }
 
@@ -515,8 +520,8 @@ fn identity_and_iga_equal_their_formulas() {
         let (y, upper, lower) = at_the_end(&oracle);
         let x = oracle.upper_start();
         let (f_x, f_y) = upper.into_both();
-        let stage = Stage::new(&oracle, &x, Samples::default());
-        let mixed = stage.product(Level::Lower, &y, Direction::lower(&f_y), Wrt::Upper).into_x();
+        let problem = LowerProblem::new(&oracle, &x, Samples::default());
+        let mixed = problem.product(Objective::Lower, &y, Direction::in_y(&f_y), Wrt::X).into_x();
         let expected = f_x.sub(&mixed).to_vec();
         let (found, status) = hypergradient(&oracle, &mut Implicit::new(short(), Identity));
         assert!(
@@ -607,8 +612,8 @@ fn iga_without_a_lower_gradient_is_called_singular() {
     let data = FullBatch { upper: vector(&X, &device), lower: vector(&X, &device) };
     let oracle = AutodiffOracle::new(Still, &values(1.0), &values(0.0), data).unwrap();
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    let stage = Stage::new(&oracle, &x, Samples::default());
-    let found = Iga::new(short()).hypergradient(stage, &y).unwrap();
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
+    let found = Iga::new(short()).hypergradient(problem, &y).unwrap();
     assert!(
         matches!(found.status, Status::Implicit { solver: LinearStatus::Singular, .. }),
         "unexpected: {}",
@@ -628,16 +633,17 @@ fn imaml_agrees_with_differences_of_the_regularised_problem() {
         let mut at = |x: &[f64]| {
             let start = oracle.upper_start();
             let x = Vector::from_slice(start.layout(), x, &start.device());
-            let stage = Stage::new(&oracle, &x, Samples::default());
-            let found = imaml.hypergradient(stage, &oracle.lower_start()).unwrap();
+            let problem = LowerProblem::new(&oracle, &x, Samples::default());
+            let found = imaml.hypergradient(problem, &oracle.lower_start()).unwrap();
             // The lower point is stationary for f + mu/2 norm(y - x)^2.
-            let slope = stage.gradient(Level::Lower, &found.lower, Wrt::Lower).1.into_y().to_vec();
+            let slope =
+                problem.gradient(Objective::Lower, &found.lower, Wrt::Y).1.into_y().to_vec();
             for ((slope, y), x) in slope.iter().zip(found.lower.to_vec()).zip(x.to_vec()) {
                 assert!((slope + mu * (y - x)).abs() < 1e-10);
             }
             let away: f64 =
                 found.lower.to_vec().iter().zip(x.to_vec()).map(|(y, x)| (y - x).powi(2)).sum();
-            let f = stage.value(Level::Lower, &found.lower).read();
+            let f = problem.value(Objective::Lower, &found.lower).read();
             assert!((found.lower_loss - f - mu / 2.0 * away).abs() < 1e-12);
             found
         };
@@ -670,8 +676,8 @@ fn imaml_refuses_an_x_that_is_not_shaped_like_y() {
     let cost = oracle.cost();
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let implicit = Implicit::new(short(), Cg::new(5, 1e-3).unwrap());
-    let stage = Stage::new(&oracle, &x, Samples::default());
-    let error = Imaml::new(implicit, 1.0).unwrap().hypergradient(stage, &y).unwrap_err();
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
+    let error = Imaml::new(implicit, 1.0).unwrap().hypergradient(problem, &y).unwrap_err();
     assert!(matches!(error, Error::StartShapes { .. }), "{error}");
     assert_eq!(oracle.cost(), cost);
 }
@@ -681,8 +687,8 @@ fn products(oracle: &PenaltiesOracle, method: &mut dyn HypergradientMethod, shif
     let before = oracle.cost();
     let start = oracle.upper_start();
     let x = Vector::from_slice(start.layout(), &X.map(|x| x + shift), &start.device());
-    let stage = Stage::new(oracle, &x, Samples::default());
-    method.hypergradient(stage, &oracle.lower_start()).unwrap();
+    let problem = LowerProblem::new(oracle, &x, Samples::default());
+    method.hypergradient(problem, &oracle.lower_start()).unwrap();
     (oracle.cost() - before).lower_products
 }
 
@@ -702,21 +708,13 @@ fn a_warm_q_needs_fewer_products() {
 }
 
 #[test]
-fn tolerances_fall_as_they_say() {
-    let values = |tolerances: Result<Tolerances, Error>| {
-        let tolerances = tolerances.unwrap();
-        [0, 1, 3].map(|k| tolerances.at(k))
-    };
-    assert_eq!(values(Tolerances::constant(0.1)), [0.1; 3]);
-    assert_eq!(values(Tolerances::geometric(1.0, 0.5)), [1.0, 0.5, 0.125]);
-    assert_eq!(values(Tolerances::quadratic(1.0)), [1.0, 0.25, 0.0625]);
-    assert_eq!(values(Tolerances::cubic(1.0)), [1.0, 0.125, 0.015625]);
-    assert_eq!(values(Tolerances::cubic(1.0).and_then(|t| t.with_least(0.1))), [1.0, 0.125, 0.1]);
-    // Both the descent and the solver work harder at each hypergradient, at one and the same x.
+fn with_falling_tolerances_the_descent_and_the_solver_work_harder() {
+    // At one and the same x.
     let oracle = penalties(Fit::Squares, &device());
     let neumann = Neumann::new(0.5, 500, 1e-13).unwrap();
     let mut method = Implicit::new(descent(Gd::new(0.5), 500), neumann)
-        .with_tolerances(Tolerances::geometric(0.1, 0.01).unwrap());
+        .with_tolerances(Schedule::geometric(0.1, 0.01))
+        .unwrap();
     let costs = [(); 3].map(|()| {
         let before = oracle.cost().lower_gradients;
         (products(&oracle, &mut method, 0.0), oracle.cost().lower_gradients - before)
@@ -729,10 +727,11 @@ fn tolerances_fall_as_they_say() {
 fn with_falling_tolerances_costs_grow_and_the_run_converges() {
     let device = device();
     let x = upper_module(&device);
-    let run = |tolerances: Tolerances| {
+    let run = |tolerances: Schedule| {
         let oracle = penalties_at(Fit::Squares, &x, &device);
         let solver = Neumann::new(0.5, 1000, 1e-13).unwrap();
-        let method = Implicit::new(descent(Gd::new(0.5), 1000), solver).with_tolerances(tolerances);
+        let method =
+            Implicit::new(descent(Gd::new(0.5), 1000), solver).with_tolerances(tolerances).unwrap();
         let upper = BurnOptimizer::new(burn::optim::SgdConfig::new().build(), &x, 3.0).unwrap();
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
         let mut solver =
@@ -746,8 +745,8 @@ fn with_falling_tolerances_costs_grow_and_the_run_converges() {
         assert_eq!(outcome.warnings, 0, "{}", outcome.status);
         seen
     };
-    let falling = run(Tolerances::quadratic(0.1).unwrap());
-    let exact = run(Tolerances::constant(1e-10).unwrap());
+    let falling = run(Schedule::power(0.1, 2.0));
+    let exact = run(Schedule::Constant(1e-10));
     let spent = |from: usize, to: usize| falling[to].0 - falling[from].0;
     assert!(spent(0, 13) < spent(13, 26) && spent(13, 26) < spent(26, 39), "{falling:?}");
     assert!(2 * falling[39].0 < exact[39].0, "{} of {}", falling[39].0, exact[39].0);
@@ -760,8 +759,7 @@ fn with_falling_tolerances_costs_grow_and_the_run_converges() {
 fn a_lower_level_that_misses_its_tolerance_is_named() {
     let oracle = penalties(Fit::Squares, &device());
     let solver = Cg::new(20, 1e-9).unwrap();
-    let tolerances = Tolerances::constant(1e-9).unwrap();
-    let mut method = Implicit::new(short(), solver).with_tolerances(tolerances);
+    let mut method = Implicit::new(short(), solver).with_tolerances(1e-9).unwrap();
     let (_, status) = hypergradient(&oracle, &mut method);
     assert!(matches!(status, Status::LowerLimit { .. }) && !status.is_ok(), "{status}");
     assert!(status.to_string().contains("allow more lower steps"), "{status}");
@@ -793,17 +791,17 @@ fn an_implicit_formula_far_from_stationary_is_a_warning() {
     }
     // A warm start is near already: where the first one began counts. So does a start that is a solution.
     let (x, mut y) = (oracle.upper_start(), oracle.lower_start());
-    let stage = Stage::new(&oracle, &x, Samples::default());
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
     let mut method = made[0](4);
     let statuses = [(); 30].map(|()| {
-        let found = method.hypergradient(stage, &y).unwrap();
+        let found = method.hypergradient(problem, &y).unwrap();
         y = found.lower;
         found.status.is_ok()
     });
     assert_eq!((statuses[0], statuses[29]), (false, true));
-    let solved = descent(Gd::new(0.5), 600).run(&stage, &y).unwrap().state.y;
+    let solved = descent(Gd::new(0.5), 600).run(&problem, &y).unwrap().state.y;
     for make in made.iter().take(2) {
-        let found = make(4).hypergradient(stage, &solved).unwrap();
+        let found = make(4).hypergradient(problem, &solved).unwrap();
         assert!(found.status.is_ok(), "{}", found.status);
     }
 }
@@ -812,15 +810,16 @@ fn an_implicit_formula_far_from_stationary_is_a_warning() {
 fn a_descent_that_ends_early_and_not_at_its_tolerance_is_named_too() {
     let oracle = penalties(Fit::Squares, &device());
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    let stage = Stage::new(&oracle, &x, Samples::default());
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
     let (steps, mut early) = (2000, [0, 0]);
     for k in 0..60 {
         let tolerance = 0.8_f64.powi(k);
         let heavy_ball = || descent(Momentum::new(0.5, 0.9), steps);
-        let ended = heavy_ball().run_until(&stage, &y, tolerance).unwrap();
-        let slope = stage.gradient(Level::Lower, &ended.state.y, Wrt::Lower).1.into_y().norm();
+        let ended = heavy_ball().run_until(&problem, &y, tolerance).unwrap();
+        let slope = problem.gradient(Objective::Lower, &ended.state.y, Wrt::Y).1.into_y().norm();
         let mut method = Implicit::new(heavy_ball(), Cg::new(50, 1e-9).unwrap())
-            .with_tolerances(Tolerances::constant(tolerance).unwrap());
+            .with_tolerances(tolerance)
+            .unwrap();
         let (_, status) = hypergradient(&oracle, &mut method);
         let named = matches!(status, Status::LowerLimit { .. });
         assert_eq!(named, slope > tolerance && !ended.climbed(), "{tolerance}: {status}");

@@ -3,8 +3,8 @@
 
 use bilevel_core::{
     ApproxGrad, AutodiffOracle, BiCgStab, BilevelProblem, Cg, Counted, Dense, Descent, Dynamics,
-    Error, Fad, FixedPoint, FullBatch, Gd, Gmres, HypergradientMethod, IaGm, Implicit, Level,
-    Momentum, Neumann, NormalCg, Rad, Samples, Stage, Status, Trad,
+    Error, Fad, FixedPoint, FullBatch, Gd, Gmres, HypergradientMethod, Implicit, LowerProblem,
+    Momentum, Neumann, NormalCg, Objective, Samples, Status, Unrolled,
 };
 use bilevel_program::{Batch, Vector};
 use burn::module::{Module, Param};
@@ -139,10 +139,10 @@ pub fn vector(values: &[f64], device: &Device) -> Tensor<1> {
 }
 
 /// The data of one level in plain numbers: rows and targets.
-pub fn points(fit: Fit, level: Level) -> (Vec<Vec<f64>>, Vec<f64>) {
-    let (n, seed) = match level {
-        Level::Lower => (TRAIN, 1),
-        Level::Upper => (VALIDATION, 2),
+pub fn points(fit: Fit, objective: Objective) -> (Vec<Vec<f64>>, Vec<f64>) {
+    let (n, seed) = match objective {
+        Objective::Lower => (TRAIN, 1),
+        Objective::Upper => (VALIDATION, 2),
     };
     let rows: Vec<_> = numbers(seed, n * FEATURES).chunks(FEATURES).map(<[f64]>::to_vec).collect();
     let truth = [1.5, -0.7, 0.0, 0.4, -1.1];
@@ -158,8 +158,8 @@ pub fn points(fit: Fit, level: Level) -> (Vec<Vec<f64>>, Vec<f64>) {
     (rows, targets)
 }
 
-pub fn batch(fit: Fit, level: Level, device: &Device) -> Points {
-    let (rows, targets) = points(fit, level);
+pub fn batch(fit: Fit, objective: Objective, device: &Device) -> Points {
+    let (rows, targets) = points(fit, objective);
     let inputs = TensorData::new(rows.concat(), [rows.len(), FEATURES]);
     Points { inputs: Tensor::from_data(inputs, device), targets: vector(&targets, device) }
 }
@@ -177,8 +177,8 @@ pub fn upper_module(device: &Device) -> Values {
 pub fn penalties_at(fit: Fit, x: &Values, device: &Device) -> PenaltiesOracle {
     let w = Values::new(&[0.0; FEATURES], device);
     let data = FullBatch {
-        upper: batch(fit, Level::Upper, device),
-        lower: batch(fit, Level::Lower, device),
+        upper: batch(fit, Objective::Upper, device),
+        lower: batch(fit, Objective::Lower, device),
     };
     Counted::new(AutodiffOracle::new(Penalties { fit }, x, &w, data).unwrap())
 }
@@ -197,8 +197,8 @@ pub fn hypergradient(
     method: &mut dyn HypergradientMethod,
 ) -> (Vec<f64>, Status) {
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    let stage = Stage::new(oracle, &x, Samples::default());
-    let found = method.hypergradient(stage, &y).unwrap();
+    let problem = LowerProblem::new(oracle, &x, Samples::default());
+    let found = method.hypergradient(problem, &y).unwrap();
     (found.gradient.to_vec(), found.status)
 }
 
@@ -207,9 +207,9 @@ pub fn differences(oracle: &PenaltiesOracle, descent: &Descent) -> Vec<f64> {
     let start = oracle.upper_start();
     let value = |x: &[f64]| {
         let x = Vector::from_slice(start.layout(), x, &start.device());
-        let stage = Stage::new(oracle, &x, Samples::default());
-        let end = descent.run(&stage, &oracle.lower_start()).unwrap();
-        stage.value(Level::Upper, &end.state.y).read()
+        let problem = LowerProblem::new(oracle, &x, Samples::default());
+        let end = descent.run(&problem, &oracle.lower_start()).unwrap();
+        problem.value(Objective::Upper, &end.state.y).read()
     };
     five_point(&start.to_vec(), value)
 }
@@ -231,7 +231,7 @@ pub fn five_point(at: &[f64], value: impl Fn(&[f64]) -> f64) -> Vec<f64> {
 /// The closed-form hypergradient of ridge regression at `X`:
 /// `w = H^-1 A'b/n`, `H = A'A/n + diag(exp x)`, `H q = F_w`, `dF/dx_j = -exp(x_j) w_j q_j`.
 pub fn ridge_closed_form() -> Vec<f64> {
-    let (a, b) = points(Fit::Squares, Level::Lower);
+    let (a, b) = points(Fit::Squares, Objective::Lower);
     let gram = |rows: &[Vec<f64>], i: usize, j: usize| {
         rows.iter().map(|r| r[i] * r[j]).sum::<f64>() / rows.len() as f64
     };
@@ -244,7 +244,7 @@ pub fn ridge_closed_form() -> Vec<f64> {
         })
         .collect();
     let w = eliminate(hessian.clone(), (0..FEATURES).map(|i| moment(&a, &b, i)).collect());
-    let (c, d) = points(Fit::Squares, Level::Upper);
+    let (c, d) = points(Fit::Squares, Objective::Upper);
     let slope = (0..FEATURES)
         .map(|i| (0..FEATURES).map(|j| gram(&c, i, j) * w[j]).sum::<f64>() - moment(&c, &d, i));
     let q = eliminate(hessian, slope.collect());
@@ -295,11 +295,11 @@ pub fn exact_methods() -> Vec<Named> {
     let heavy = || descent(Momentum::new(0.3, 0.5), 600);
     let cg = || Cg::new(50, 1e-13).unwrap();
     vec![
-        ("rad through gd", Box::new(Rad::new(gd()))),
-        ("rad through momentum", Box::new(Rad::new(heavy()))),
-        ("trad through gd", Box::new(Trad::new(gd(), 400).unwrap())),
+        ("rad through gd", Box::new(Unrolled::rad(gd()))),
+        ("rad through momentum", Box::new(Unrolled::rad(heavy()))),
+        ("trad through gd", Box::new(Unrolled::trad(gd(), 400).unwrap())),
         ("fad through gd", Box::new(Fad::new(descent(Gd::new(0.8), 250)))),
-        ("ia-gm through gd", Box::new(IaGm::new(gd()))),
+        ("ia-gm through gd", Box::new(Unrolled::ia_gm(gd()))),
         ("cg after gd", Box::new(Implicit::new(gd(), cg()))),
         ("cg after momentum", Box::new(Implicit::new(heavy(), cg()))),
         ("normal-cg", Box::new(Implicit::new(gd(), NormalCg::new(50, 1e-12).unwrap()))),

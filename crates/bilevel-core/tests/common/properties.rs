@@ -34,7 +34,7 @@ fn logistic_regression_agrees_with_differences_of_the_solved_problem() {
 fn costs_are_what_the_documentation_says() {
     let steps = 9;
     let oracle = penalties(Fit::Squares, &device());
-    hypergradient(&oracle, &mut Rad::new(descent(Gd::new(0.3), steps)));
+    hypergradient(&oracle, &mut Unrolled::rad(descent(Gd::new(0.3), steps)));
     let rad = oracle.cost();
     let expected = Cost {
         lower_gradients: steps as u64,
@@ -56,8 +56,9 @@ fn costs_are_what_the_documentation_says() {
 fn a_divergence_names_its_first_step() {
     let oracle = penalties(Fit::Squares, &device());
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    let mut rad = Rad::new(descent(Gd::new(1e200), 100));
-    let error = rad.hypergradient(Stage::new(&oracle, &x, Samples::default()), &y).unwrap_err();
+    let mut rad = Unrolled::rad(descent(Gd::new(1e200), 100));
+    let error =
+        rad.hypergradient(LowerProblem::new(&oracle, &x, Samples::default()), &y).unwrap_err();
     let text = error.to_string();
     assert!(
         matches!(error, Error::LowerDiverged { step: 1..=3, steps: 100, .. }),
@@ -71,7 +72,7 @@ fn steps_that_lead_up_are_named() {
     let device = device();
     let x = upper_module(&device);
     let oracle = penalties_at(Fit::Squares, &x, &device);
-    let rad = Rad::new(descent(Gd::new(3.0), 10));
+    let rad = Unrolled::rad(descent(Gd::new(3.0), 10));
     let upper = BurnOptimizer::new(burn::optim::SgdConfig::new().build(), &x, 1e-9).unwrap();
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let mut solver = HypergradientSolver::new(&oracle, rad, upper, x, y);
@@ -90,7 +91,7 @@ fn a_run_descends_repeats_itself_and_respects_its_constraint() {
         let oracle = penalties_at(Fit::Squares, &x, &device);
         let adam = burn::optim::AdamConfig::new().build();
         let upper = BurnOptimizer::new(adam, &x, 0.05).unwrap();
-        let rad = Rad::new(descent(Gd::new(0.5), 30));
+        let rad = Unrolled::rad(descent(Gd::new(0.5), 30));
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
         let mut solver = HypergradientSolver::new(&oracle, rad, upper, x, y)
             .with_projection(Bounds::new(-limit, limit).unwrap());
@@ -125,7 +126,7 @@ fn descend(
     let x = upper_module(&device);
     let oracle = penalties_at(Fit::Squares, &x, &device);
     let upper = BurnOptimizer::new(burn::optim::SgdConfig::new().build(), &x, 0.5).unwrap();
-    let rad = Rad::new(descent(Gd::new(0.5), 5));
+    let rad = Unrolled::rad(descent(Gd::new(0.5), 5));
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let mut solver = HypergradientSolver::new(&oracle, rad, upper, x, y)
         .with_start(start)
@@ -182,14 +183,14 @@ fn a_value_is_that_of_the_loss_that_is_differentiated() {
     let oracle = AutodiffOracle::new(Normalised, &x, &y, data).unwrap();
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let at = Point { x: &x, y: &y, sample: Sample(0) };
-    for level in [Level::Upper, Level::Lower] {
-        let value = oracle.value(level, at).read();
-        assert_eq!(value, oracle.gradient(level, at, Wrt::Both).0.read());
+    for objective in [Objective::Upper, Objective::Lower] {
+        let value = oracle.value(objective, at).read();
+        assert_eq!(value, oracle.gradient(objective, at, Wrt::Both).0.read());
     }
     // Another loss than that of inference.
     let (x, y) = (oracle.upper_module(&x), oracle.lower_module(&y));
     let inference = Loss::new(Normalised.lower_loss(&x, &y, &inputs())).read();
-    let value = oracle.value(Level::Lower, at).read();
+    let value = oracle.value(Objective::Lower, at).read();
     assert!((value - inference).abs() > 0.1, "{value} {inference}");
 }
 
@@ -197,14 +198,14 @@ fn a_value_is_that_of_the_loss_that_is_differentiated() {
 fn a_module_without_trainable_parameters_is_refused() {
     let device = device();
     let data = || FullBatch { upper: vector(&X, &device), lower: vector(&X, &device) };
-    for frozen in [Level::Upper, Level::Lower] {
-        let module = |level| {
+    for frozen in [Variable::X, Variable::Y] {
+        let module = |variable| {
             let module = upper_module(&device);
-            if level == frozen { module.no_grad() } else { module }
+            if variable == frozen { module.no_grad() } else { module }
         };
-        let (x, y) = (module(Level::Upper), module(Level::Lower));
+        let (x, y) = (module(Variable::X), module(Variable::Y));
         let error = AutodiffOracle::new(Refused::NotFinite, &x, &y, data()).map(drop).unwrap_err();
-        assert_eq!(error, Error::NoVariables { level: frozen });
+        assert_eq!(error, Error::NoVariables { variable: frozen });
     }
 }
 
@@ -274,7 +275,7 @@ fn an_optimiser_moves_a_parameter_at_all_its_places() {
     };
     for (rule, step) in steps.iter().enumerate() {
         let new = || {
-            let method = Rad::new(descent(Gd::new(1.0), 1));
+            let method = Unrolled::rad(descent(Gd::new(1.0), 1));
             let (x, y) = (oracle.upper_start(), oracle.lower_start());
             HypergradientSolver::new(&oracle, method, step(), x, y)
                 .with_projection(Bounds::new(-1.5, 1.5).unwrap())
@@ -305,7 +306,7 @@ fn an_optimiser_of_another_module_is_refused() {
     for (other, fits) in [(&others[0], false), (&others[1], true)] {
         let sgd = burn::optim::SgdConfig::new().build();
         let upper = BurnOptimizer::new(sgd, other, 0.1).unwrap();
-        let rad = Rad::new(descent(Gd::new(0.5), 2));
+        let rad = Unrolled::rad(descent(Gd::new(0.5), 2));
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
         let boxed: Box<dyn UpperStep> = Box::new(upper);
         let before = oracle.cost();
@@ -407,19 +408,22 @@ fn a_loss_that_is_not_one_number_or_not_finite_is_refused() {
         AutodiffOracle::new(problem, &x, &y, data).map(drop).unwrap_err()
     };
     let error = new(Refused::NotScalar);
-    assert_eq!(error, Error::NotScalar { level: Level::Lower, found: vec![FEATURES] });
+    assert_eq!(error, Error::NotScalar { objective: Objective::Lower, found: vec![FEATURES] });
     let error = new(Refused::Reads);
     assert!(matches!(error, Error::Trace { .. }), "{error}");
     assert!(error.to_string().starts_with("the lower loss: "), "{error}");
     let error = new(Refused::NotFinite);
-    assert!(matches!(error, Error::NotFiniteAtStart { level: Level::Lower, .. }), "{error}");
+    assert!(
+        matches!(error, Error::NotFiniteAtStart { objective: Objective::Lower, .. }),
+        "{error}"
+    );
 }
 
 #[test]
-#[should_panic(expected = "the upper variable is a vector of another module")]
+#[should_panic(expected = "x is a vector of another module")]
 fn a_point_of_another_module_is_refused() {
     let device = device();
     let oracle = penalties(Fit::Squares, &device);
     let (other, y) = (penalties(Fit::Squares, &device).upper_start(), oracle.lower_start());
-    oracle.value(Level::Upper, Point { x: &other, y: &y, sample: Sample(0) });
+    oracle.value(Objective::Upper, Point { x: &other, y: &y, sample: Sample(0) });
 }

@@ -45,9 +45,9 @@ fn methods() -> Vec<Make> {
         Implicit::new(heavy(), solver).with_warm_start()
     }
     vec![
-        || Box::new(Rad::new(heavy())),
-        || Box::new(Rad::reversible(ReversibleMomentum::new(0.3, 0.5).unwrap(), 4).unwrap()),
-        || Box::new(Trad::new(gd(), 2).unwrap()),
+        || Box::new(Unrolled::rad(heavy())),
+        || Box::new(ReversibleRad::new(ReversibleMomentum::new(0.3, 0.5).unwrap(), 4).unwrap()),
+        || Box::new(Unrolled::trad(gd(), 2).unwrap()),
         || Box::new(Fad::new(heavy())),
         || Box::new(OnlineFad::new(heavy())),
         || Box::new(OneStage::new(Gd::new(0.5).unwrap())),
@@ -55,7 +55,7 @@ fn methods() -> Vec<Make> {
         || Box::new(Maml::new(gd())),
         || Box::new(Fomaml::new(gd())),
         || Box::new(Reptile::new(gd(), 1.0).unwrap()),
-        || Box::new(IaGm::new(gd())),
+        || Box::new(Unrolled::ia_gm(gd())),
         || Box::new(Iaptt::new(gd())),
         || Box::new(warm(Cg::new(3, 1e-3).unwrap())),
         || Box::new(warm(NormalCg::new(3, 1e-3).unwrap())),
@@ -67,7 +67,7 @@ fn methods() -> Vec<Make> {
         || Box::new(warm(Identity)),
         || Box::new(warm(Dense::new())),
         || Box::new(Implicit::new(descent(Gd::new(0.5), 60), Cg::new(20, 1e-9).unwrap())
-            .with_tolerances(Tolerances::geometric(0.1, 0.5).unwrap())),
+            .with_tolerances(Schedule::geometric(0.1, 0.5)).unwrap()),
         || Box::new(Imaml::new(warm(Cg::new(3, 1e-3).unwrap()), 0.5).unwrap()),
         || Box::new(FixedPoint::new(heavy(), 4, 1e-3).unwrap()),
         || Box::new(Iga::new(gd())),
@@ -128,7 +128,7 @@ fn every_upper_step_resumes() {
         }
     };
     for which in 0..7 {
-        let rad = || Box::new(Rad::new(descent(Gd::new(0.5), 4)));
+        let rad = || Box::new(Unrolled::rad(descent(Gd::new(0.5), 4)));
         let make = || on(&oracle, rad(), upper(which), Start::Warm);
         assert_resumes(&format!("upper step {which}"), &make);
     }
@@ -193,7 +193,7 @@ fn a_state_that_does_not_fit_is_refused() {
         assert!(text.ends_with("on the same problem and device, or start anew"), "{text}");
     };
 
-    let trad: Make = || Box::new(Trad::new(descent(Gd::new(0.5), 4), 2).unwrap());
+    let trad: Make = || Box::new(Unrolled::trad(descent(Gd::new(0.5), 4), 2).unwrap());
     told(refusal(&mut make(trad, adam(&x)), saved.clone()), &["`solver`", "`rad`", "`trad`"]);
     let left = ["`upper/0/", "expected no such entry"];
     told(refusal(&mut make(rad, plain()), saved.clone()), &left);

@@ -1,6 +1,6 @@
 use bilevel_core::{
-    AutodiffOracle, Data, Descent, Gd, JointSolver, Level, Oracle, Point, Rates, Sample, Sampler,
-    Samples, Soba, Solver, Stage,
+    AutodiffOracle, Data, Descent, Gd, JointSolver, LowerProblem, Objective, Oracle, Point, Rates,
+    Sample, Sampler, Samples, Soba, Solver,
 };
 use bilevel_data::batches::{DenseBatches, SparseBatches, full_batch};
 use bilevel_data::libsvm::{parse, read};
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use crate::libsvm::data_dir;
 
-const LEVELS: [Level; 2] = [Level::Upper, Level::Lower];
+const LEVELS: [Objective; 2] = [Objective::Upper, Objective::Lower];
 
 /// `rows` rows of three features that tell which row it is and of which class.
 fn numbered(rows: usize, offset: usize) -> Classified {
@@ -65,13 +65,13 @@ proptest! {
         let parts = parts(train, validation);
         let dense = DenseBatches::new(&parts, size, seed, &Device::flex()).unwrap();
         let sparse = SparseBatches::new(parts, size, seed, Device::flex()).unwrap();
-        for (level, rows, offset) in [(Level::Lower, train, 0), (Level::Upper, validation, 9000)] {
-            let batches = sparse.batches(level);
+        for (objective, rows, offset) in [(Objective::Lower, train, 0), (Objective::Upper, validation, 9000)] {
+            let batches = sparse.batches(objective);
             prop_assert_eq!(batches, rows.div_ceil(size));
-            prop_assert_eq!(dense.batches(level), batches);
+            prop_assert_eq!(dense.batches(objective), batches);
             let mut seen = Vec::new();
             for i in 0..batches as u64 {
-                let batch = sparse.batch(level, Sample(i));
+                let batch = sparse.batch(objective, Sample(i));
                 let [n, features] = batch.inputs.dims();
                 prop_assert_eq!(features, 3);
                 prop_assert!(n == rows / batches || n == rows.div_ceil(batches));
@@ -83,9 +83,9 @@ proptest! {
                     seen.push(number);
                 }
                 // The same handle, the same batch: of the other source, and any number of rounds later.
-                prop_assert_eq!(&read_out(&dense.batch(level, Sample(i))), &(inputs, classes));
+                prop_assert_eq!(&read_out(&dense.batch(objective, Sample(i))), &(inputs, classes));
                 let later = Sample(i + turn / 50 * batches as u64);
-                prop_assert_eq!(read_out(&sparse.batch(level, later)), read_out(&batch));
+                prop_assert_eq!(read_out(&sparse.batch(objective, later)), read_out(&batch));
             }
             seen.sort_unstable();
             prop_assert!(seen.into_iter().eq(0..rows), "a row is missing or twice there");
@@ -97,7 +97,7 @@ proptest! {
 fn another_seed_makes_other_batches_and_the_same_split_does_not_move() {
     let of = |seed| {
         let data = SparseBatches::new(parts(40, 40), 10, seed, Device::flex()).unwrap();
-        LEVELS.map(|level| read_out(&data.batch(level, Sample(0))))
+        LEVELS.map(|objective| read_out(&data.batch(objective, Sample(0))))
     };
     assert_eq!(of(1), of(1));
     assert_ne!(of(1), of(2));
@@ -108,10 +108,10 @@ fn another_seed_makes_other_batches_and_the_same_split_does_not_move() {
 #[test]
 fn the_full_batch_is_all_rows_in_order() {
     let full = full_batch(&parts(4, 2), &Device::flex()).unwrap();
-    let (inputs, classes) = read_out(&full.batch(Level::Lower, Sample(7)));
+    let (inputs, classes) = read_out(&full.batch(Objective::Lower, Sample(7)));
     assert_eq!(inputs, [1.0, 0.0, 1.0, 2.0, 0.0, 1.0, 3.0, 0.0, 1.0, 4.0, 0.0, 1.0]);
     assert_eq!(classes, [0, 1, 2, 0]);
-    assert_eq!(full.batch(Level::Upper, Sample(0)).inputs.dims(), [2, 3]);
+    assert_eq!(full.batch(Objective::Upper, Sample(0)).inputs.dims(), [2, 3]);
 }
 
 #[test]
@@ -160,9 +160,9 @@ fn problems_descend_on_batches() {
 
 fn descends(oracle: &dyn Oracle, x: &Vector, y: &Vector) {
     let samples = Samples { upper: Sample(3), lower: Sample(5) };
-    let stage = Stage::new(oracle, x, samples);
+    let problem = LowerProblem::new(oracle, x, samples);
     let descent = Descent::new(Gd::new(0.5).unwrap(), 20).unwrap();
-    let end = descent.run(&stage, y).unwrap();
+    let end = descent.run(&problem, y).unwrap();
     let all_alike = std::f64::consts::LN_2;
     assert!(end.end_loss < end.start_loss && (end.start_loss - all_alike).abs() < 1e-6);
 }
@@ -175,8 +175,8 @@ fn real_ijcnn1() {
     let set = read(&dir.join("libsvm/ijcnn1.gz"), Some(22)).unwrap();
     let parts = set.classify(&[-1.0, 1.0]).unwrap().split(9990, 0).unwrap();
     let data = DenseBatches::new(&parts, 64, 0, &Device::flex()).unwrap();
-    assert_eq!(LEVELS.map(|level| data.batches(level)), [157, 625]);
-    assert_eq!(data.batch(Level::Lower, Sample(0)).inputs.dims(), [64, 22]);
+    assert_eq!(LEVELS.map(|objective| data.batches(objective)), [157, 625]);
+    assert_eq!(data.batch(Objective::Lower, Sample(0)).inputs.dims(), [64, 22]);
 
     // At w = 0 every loss is log 2, and at another w the mean over equal batches is that of the full batch.
     let full = full_batch(&parts, &Device::flex()).unwrap();
@@ -186,7 +186,7 @@ fn real_ijcnn1() {
     let whole = AutodiffOracle::new(FeaturePenalties, &x, &w, full).unwrap();
     let value = |oracle: &dyn Oracle, sample| {
         let at = Point { x: &whole.upper_start(), y: &whole.lower_start(), sample };
-        oracle.value(Level::Lower, at).read()
+        oracle.value(Objective::Lower, at).read()
     };
     let mean = (0..625).map(|i| value(&by_batch, Sample(i))).sum::<f64>() / 625.0;
     let expected = value(&whole, Sample(0));
@@ -204,7 +204,7 @@ fn real_newsgroups_are_learned_from_batches() {
     let labels = set.distinct_labels();
     let parts = set.classify(&labels).unwrap().split(2000, 0).unwrap();
     let data = SparseBatches::new(parts, 64, 0, Device::flex()).unwrap();
-    let [upper, lower] = LEVELS.map(|level| data.batches(level));
+    let [upper, lower] = LEVELS.map(|objective| data.batches(objective));
     assert_eq!([upper, lower], [32, 146]);
     // exp(-9): beside the mean over documents a penalty of 1 would leave nothing.
     let x = Values::new(&[-9.0; 20], &Device::flex());

@@ -1,11 +1,11 @@
-use bilevel_core::{Data, Level, Sample, Sampler};
+use bilevel_core::{Data, Objective, Sample, Sampler};
 use bilevel_data::Images;
 use bilevel_data::augment::{Augmentation, Normalisation};
 use bilevel_data::loader::{ImageBatch, ImageBatches, Settings};
 use burn::tensor::Device;
 use proptest::prelude::*;
 
-const LEVELS: [Level; 2] = [Level::Upper, Level::Lower];
+const LEVELS: [Objective; 2] = [Objective::Upper, Objective::Lower];
 
 /// Images of 2x2 that tell which they are, by their label too.
 fn numbered(images: usize) -> Images {
@@ -39,12 +39,12 @@ proptest! {
         seed: u64,
     ) {
         let data = loader(upper, lower, settings(size, Augmentation::NONE, seed));
-        for (level, images) in [(Level::Upper, upper), (Level::Lower, lower)] {
-            let batches = data.batches(level);
+        for (objective, images) in [(Objective::Upper, upper), (Objective::Lower, lower)] {
+            let batches = data.batches(objective);
             prop_assert_eq!(batches, images.div_ceil(size));
             let mut seen = Vec::new();
             for i in 0..batches as u64 {
-                let batch = data.batch(level, Sample(pass * batches as u64 + i));
+                let batch = data.batch(objective, Sample(pass * batches as u64 + i));
                 let [n, channels, height, width] = batch.images.dims();
                 prop_assert_eq!([channels, height, width], [1, 2, 2]);
                 prop_assert!(n <= size && (n == images / batches || n == images.div_ceil(batches)));
@@ -71,11 +71,11 @@ proptest! {
         let settings = settings(3, Augmentation { pad: 1, reflect: true }, seed);
         let data = loader(7, 10, settings.clone()).with_ahead(ahead);
         for (start, upper) in asked {
-            let level = if upper { Level::Upper } else { Level::Lower };
+            let objective = if upper { Objective::Upper } else { Objective::Lower };
             // Runs, so that a thread takes over, and jumps, so that it has to be given up.
             for sample in (start..start + 4).map(Sample) {
                 let fresh = loader(7, 10, settings.clone()).with_ahead(0);
-                prop_assert_eq!(read_out(&data.batch(level, sample)), read_out(&fresh.batch(level, sample)));
+                prop_assert_eq!(read_out(&data.batch(objective, sample)), read_out(&fresh.batch(objective, sample)));
             }
         }
     }
@@ -84,19 +84,19 @@ proptest! {
 #[test]
 fn passes_seeds_levels_and_variants_differ() {
     let variants = Augmentation { pad: 1, reflect: true };
-    let of = |seed, augmentation, level, sample| {
-        read_out(&loader(50, 50, settings(50, augmentation, seed)).batch(level, Sample(sample)))
+    let of = |seed, augmentation, objective, sample| {
+        read_out(&loader(50, 50, settings(50, augmentation, seed)).batch(objective, Sample(sample)))
     };
-    let first = of(0, variants, Level::Lower, 0);
-    assert_eq!(of(0, variants, Level::Lower, 0), first);
+    let first = of(0, variants, Objective::Lower, 0);
+    assert_eq!(of(0, variants, Objective::Lower, 0), first);
     let labels = |found: (Vec<f32>, Vec<i64>)| found.1;
-    assert_ne!(labels(of(0, variants, Level::Lower, 1)), labels(first.clone()));
-    assert_ne!(labels(of(1, variants, Level::Lower, 0)), labels(first.clone()));
-    assert_ne!(labels(of(0, variants, Level::Upper, 0)), labels(first.clone()));
+    assert_ne!(labels(of(0, variants, Objective::Lower, 1)), labels(first.clone()));
+    assert_ne!(labels(of(1, variants, Objective::Lower, 0)), labels(first.clone()));
+    assert_ne!(labels(of(0, variants, Objective::Upper, 0)), labels(first.clone()));
     // Shuffling does not depend on the augmentation, and an image is another variant in another pass.
-    assert_eq!(labels(of(0, Augmentation::NONE, Level::Lower, 0)), labels(first));
+    assert_eq!(labels(of(0, Augmentation::NONE, Objective::Lower, 0)), labels(first));
     let one = |pass| {
-        read_out(&loader(1, 1, settings(1, variants, 0)).batch(Level::Lower, Sample(pass))).0
+        read_out(&loader(1, 1, settings(1, variants, 0)).batch(Objective::Lower, Sample(pass))).0
     };
     assert!((1..20).any(|pass| one(pass) != one(0)));
 }
@@ -106,10 +106,10 @@ fn whole_runs_agree_with_and_without_a_thread() {
     let run = |ahead| {
         let data =
             loader(9, 23, settings(4, Augmentation { pad: 1, reflect: true }, 5)).with_ahead(ahead);
-        let [upper, lower] = LEVELS.map(|level| data.batches(level));
+        let [upper, lower] = LEVELS.map(|objective| data.batches(objective));
         let mut sampler = Sampler::in_order(upper, lower).unwrap();
         let draw = |sampler: &mut Sampler| {
-            LEVELS.map(|level| read_out(&data.batch(level, sampler.draw(level))))
+            LEVELS.map(|objective| read_out(&data.batch(objective, sampler.draw(objective))))
         };
         (0..40).map(|_| draw(&mut sampler)).collect::<Vec<_>>()
     };
@@ -121,12 +121,12 @@ fn many_threads_may_ask() {
     let data = loader(9, 23, settings(4, Augmentation { pad: 1, reflect: true }, 5));
     let alone = loader(9, 23, settings(4, Augmentation { pad: 1, reflect: true }, 5)).with_ahead(0);
     let expected: Vec<_> =
-        (0..30).map(|i| read_out(&alone.batch(Level::Lower, Sample(i)))).collect();
+        (0..30).map(|i| read_out(&alone.batch(Objective::Lower, Sample(i)))).collect();
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 for (i, expected) in (0..30).zip(&expected) {
-                    assert_eq!(&read_out(&data.batch(Level::Lower, Sample(i))), expected);
+                    assert_eq!(&read_out(&data.batch(Objective::Lower, Sample(i))), expected);
                 }
             });
         }

@@ -1,6 +1,6 @@
 //! Claims on `bda-counterexample`: BDA, Figs. 1 to 3.
 
-use bilevel_core::{Aggregated, Descent, Error, Gd, Rad, Weight};
+use bilevel_core::{Aggregated, Descent, Error, Gd, Unrolled, Weight};
 use burn::tensor::Device;
 
 use super::{Claim, Figure, Findings, Run, Trial, distance};
@@ -28,8 +28,8 @@ fn run(
 ) -> Result<Run, Error> {
     let instance = Problem::at(x, y, device)?;
     let rad = match weight {
-        Weight::Constant(0.0) => Rad::new(Descent::new(Gd::new(LOWER)?, steps)?),
-        weight => Rad::new(Descent::new(Aggregated::new(UPPER, LOWER, weight)?, steps)?),
+        Weight::Constant(0.0) => Unrolled::rad(Descent::new(Gd::new(LOWER)?, steps)?),
+        weight => Unrolled::rad(Descent::new(Aggregated::new(UPPER, LOWER, weight)?, steps)?),
     };
     let trial = Trial { bounds: Some(Problem::BOUNDS), ..Trial::new(instance, rad, STEP) };
     trial.run(STEPS, off)

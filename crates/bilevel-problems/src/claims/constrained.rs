@@ -14,7 +14,11 @@ const CLOSE: f64 = 1e-4;
 pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
     let answer = Constrained::upper_answer();
     let (instance, h) = Constrained::at(&START, &START, device)?;
-    let method = Penalty::new(Rates::new(0.05, 0.1)?, 5, 2.0, 1.0)?.with_factors(1.001, 0.5)?;
+    let method = Penalty::new(
+        Rates::new(0.05, 0.1)?,
+        PenaltySettings { steps: 5, gamma: 2.0, tolerance: 1.0 },
+    )?
+    .with_factors(1.001, 0.5)?;
     let method = method.with_multipliers().with_inequalities(h);
     let (oracle, x, y) = (&instance.oracle, instance.x.clone(), instance.y.clone());
     let mut solver = JointSolver::new(oracle, method, x, y)?;

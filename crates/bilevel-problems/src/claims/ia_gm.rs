@@ -15,7 +15,7 @@ const STEPS: usize = 1200;
 const BAR: f64 = 0.05;
 
 fn run(device: &Device, dynamics: impl Dynamics + 'static) -> Result<Run, Error> {
-    let method = IaGm::new(Descent::new(dynamics, LOWER_STEPS)?);
+    let method = Unrolled::ia_gm(Descent::new(dynamics, LOWER_STEPS)?);
     let trial = Trial {
         bounds: Some(Problem::BOUNDS),
         start: Start::Learned { step_size: UPPER_STEP },

@@ -38,9 +38,9 @@ fn methods() -> Result<Vec<Named>, Error> {
     let bda = Descent::new(Projected::new(aggregated, Bounds::new(low, high)?), LOWER_STEPS)?;
     Ok(vec![
         ("iaptt", true, Box::new(Iaptt::new(descent()?))),
-        ("ia-gm", false, Box::new(IaGm::new(descent()?))),
-        ("rhg", false, Box::new(Rad::new(descent()?))),
-        ("bda", false, Box::new(Rad::new(bda))),
+        ("ia-gm", false, Box::new(Unrolled::ia_gm(descent()?))),
+        ("rhg", false, Box::new(Unrolled::rad(descent()?))),
+        ("bda", false, Box::new(Unrolled::rad(bda))),
         ("cg", false, Box::new(Implicit::new(descent()?, Cg::new(10, 1e-10)?))),
         ("neumann", false, Box::new(Implicit::new(descent()?, Neumann::new(0.01, 10, 1e-10)?))),
     ])

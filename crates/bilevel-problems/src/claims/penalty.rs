@@ -62,11 +62,14 @@ fn gd(_: usize) -> Result<Method, Error> {
 /// Step sizes that decrease as the penalty grows, from about the inverse of the curvature at the start.
 fn penalty(steps: usize) -> Result<Method, Error> {
     let fall = Schedule::geometric(0.15, 1.0 / 1.1);
-    Ok(Method::Joint(Box::new(Penalty::new(Rates::new(fall, fall)?, steps, 1.0, 10.0)?)))
+    Ok(Method::Joint(Box::new(Penalty::new(
+        Rates::new(fall, fall)?,
+        PenaltySettings { steps, gamma: 1.0, tolerance: 10.0 },
+    )?)))
 }
 
 fn rmd(steps: usize) -> Result<Method, Error> {
-    let method = Rad::new(Descent::new(Gd::new(LOWER_STEP)?, steps)?);
+    let method = Unrolled::rad(Descent::new(Gd::new(LOWER_STEP)?, steps)?);
     Ok(Method::Hypergradient(Box::new(method)))
 }
 

@@ -15,8 +15,8 @@ pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
     let instance = problem.at(&X, &[0.0; SIZES.1], device)?;
     let mut claims = Vec::new();
     for (name, mut method) in methods()? {
-        let stage = Stage::new(&instance.oracle, &instance.x, Samples::default());
-        let found = method.hypergradient(stage, &instance.y)?;
+        let problem = LowerProblem::new(&instance.oracle, &instance.x, Samples::default());
+        let found = method.hypergradient(problem, &instance.y)?;
         let size = expected.iter().map(|v| v * v).sum::<f64>().sqrt();
         let error = distance(&found.gradient.to_vec(), &expected) / size;
         claims.push(Claim {
@@ -36,12 +36,15 @@ fn methods() -> Result<Vec<Named>, Error> {
     let gd = || Descent::new(Gd::new(1.0)?, 150);
     let heavy = || ReversibleMomentum::new(0.5, 0.5);
     Ok(vec![
-        ("rad", Box::new(Rad::new(gd()?))),
-        ("rad through momentum", Box::new(Rad::new(Descent::new(Momentum::new(0.5, 0.5)?, 300)?))),
-        ("rad through nesterov", Box::new(Rad::new(Descent::new(Nesterov::new(0.5)?, 300)?))),
-        ("rad, reversible momentum", Box::new(Rad::reversible(heavy()?, 300)?)),
+        ("rad", Box::new(Unrolled::rad(gd()?))),
+        (
+            "rad through momentum",
+            Box::new(Unrolled::rad(Descent::new(Momentum::new(0.5, 0.5)?, 300)?)),
+        ),
+        ("rad through nesterov", Box::new(Unrolled::rad(Descent::new(Nesterov::new(0.5)?, 300)?))),
+        ("rad, reversible momentum", Box::new(ReversibleRad::new(heavy()?, 300)?)),
         ("fad", Box::new(Fad::new(gd()?))),
-        ("ia-gm", Box::new(IaGm::new(gd()?))),
+        ("ia-gm", Box::new(Unrolled::ia_gm(gd()?))),
         ("cg", after(gd()?, Cg::new(50, 1e-13)?)),
         ("normal-cg", after(gd()?, NormalCg::new(50, 1e-12)?)),
         ("gmres", after(gd()?, Gmres::new(50, 1e-13)?)),

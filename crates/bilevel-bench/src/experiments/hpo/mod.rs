@@ -30,15 +30,15 @@
 //! and of one penalty a class are those of benchmark_bilevel (M. Dagréou et al., "A framework for bilevel optimization
 //! that enables stochastic and global variance reduction algorithms", 2022).
 
+mod budgeted_steps;
 mod data;
 mod losses;
+mod mean_over_batches;
 mod method;
-mod posed;
-mod rounds;
 mod run;
 mod search;
 mod settings;
-mod whole;
+mod started_problem;
 
 pub use method::Method;
 pub use run::Prepared;

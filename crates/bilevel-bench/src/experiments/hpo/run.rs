@@ -2,17 +2,17 @@
 
 use bilevel_core::catalogue::{At, Made};
 use bilevel_core::{
-    Bounds, Coefficient, Descent, Fad, HypergradientSolver, JointSolver, Level, Momentum, Rad,
-    Sampler, Samples, Solver, Stage, Start,
+    Bounds, Coefficient, Descent, Fad, HypergradientSolver, JointSolver, LowerProblem, Momentum,
+    Objective, Sampler, Samples, Solver, Start, Unrolled,
 };
 use bilevel_program::Vector;
 use burn::tensor::Device;
 
+use super::budgeted_steps::BudgetedSteps;
 use super::data::Data;
-use super::posed::Posed;
-use super::rounds::Rounds;
+use super::mean_over_batches::MeanOverBatches;
 use super::search::{Search, Training, grid, random};
-use super::whole::Whole;
+use super::started_problem::StartedProblem;
 use super::{Method, ProblemName, Settings};
 use crate::backend::Array;
 use crate::error::BenchError;
@@ -66,7 +66,8 @@ impl Experiment for Prepared {
 
     fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
         let Self { settings, data } = self;
-        let bench = Bench { settings, posed: Posed::new(settings, data, &device)?, device };
+        let bench =
+            Bench { settings, posed: StartedProblem::new(settings, data, &device)?, device };
         let methods = settings.method.iter();
         let reports: Vec<_> = methods
             .map(|method| run.method(&method.name(), |trial| bench.run(method, trial)))
@@ -79,7 +80,7 @@ impl Experiment for Prepared {
 /// The problem on a device, and what all methods share.
 struct Bench<'a> {
     settings: &'a Settings,
-    posed: Posed,
+    posed: StartedProblem,
     device: Device,
 }
 
@@ -152,13 +153,14 @@ impl Bench<'_> {
         let training = self.training()?;
         let share =
             settings.calls.saturating_sub(training.calls()) / settings.evaluations.get() as u64;
-        let whole = Whole(&self.posed.oracle);
-        let mut solver = Rounds::new(self.solver(method, &whole)?, &self.posed.oracle, share);
-        let judge = Whole(self.posed.oracle.uncounted());
+        let whole = MeanOverBatches(&self.posed.oracle);
+        let mut solver =
+            BudgetedSteps::new(self.solver(method, &whole)?, &self.posed.oracle, share);
+        let judge = MeanOverBatches(self.posed.oracle.uncounted());
         let seed = (settings.common.seed, self.device.clone());
         trial.drive(&mut solver, settings.evaluations.get(), seed, |_, progress| {
-            let stage = Stage::new(&judge, progress.solver.x(), Samples::default());
-            let loss = stage.value(Level::Upper, progress.solver.y()).read();
+            let problem = LowerProblem::new(&judge, progress.solver.x(), Samples::default());
+            let loss = problem.value(Objective::Upper, progress.solver.y()).read();
             StepRecord { upper_loss: Some(loss), ..StepRecord::default() }
         })?;
         let before = self.posed.oracle.cost();
@@ -186,17 +188,17 @@ impl Bench<'_> {
     fn solver<'b>(
         &'b self,
         method: &Catalogued,
-        whole: &'b Whole<'b>,
+        whole: &'b MeanOverBatches<'b>,
     ) -> Result<Box<dyn Solver + 'b>, BenchError> {
-        let Posed { oracle, x, y, adam, .. } = &self.posed;
+        let StartedProblem { oracle, x, y, adam, .. } = &self.posed;
         let settings = self.settings;
-        let batches = |level| oracle.batches(level);
+        let batches = |objective| oracle.batches(objective);
         let made = match (self.descent()?, method.entry.name) {
             (None, _) => {
-                let of_methods = settings.of_methods(batches(Level::Lower));
+                let of_methods = settings.of_methods(batches(Objective::Lower));
                 method.make(&of_methods, &At { x, y, seed: settings.common.seed })?.0
             }
-            (Some(descent), "rad") => Made::Hypergradient(Box::new(Rad::new(descent))),
+            (Some(descent), "rad") => Made::Hypergradient(Box::new(Unrolled::rad(descent))),
             (Some(descent), "fad") => Made::Hypergradient(Box::new(Fad::new(descent))),
             (Some(_), other) => {
                 let cure = "the others do not differentiate in how y is trained";
@@ -213,7 +215,7 @@ impl Bench<'_> {
                 Box::new(solver.with_start(start).with_projection(region))
             }
             Made::Joint(method) => {
-                let (upper, lower) = (batches(Level::Upper), batches(Level::Lower));
+                let (upper, lower) = (batches(Objective::Upper), batches(Objective::Lower));
                 let sampler = Sampler::epochs(upper, lower, settings.common.seed)?;
                 let solver = JointSolver::new(oracle, method, x, y)?;
                 Box::new(solver.with_sampler(sampler).with_projection(region))
@@ -227,8 +229,9 @@ impl Bench<'_> {
         report.upper_loss = Some(loss);
         report.figures.insert("validation loss".into(), loss);
         if let Some(test) = &self.posed.test {
-            let whole = Whole(test.as_ref());
-            let loss = Stage::new(&whole, x, Samples::default()).value(Level::Upper, y).read();
+            let whole = MeanOverBatches(test.as_ref());
+            let loss =
+                LowerProblem::new(&whole, x, Samples::default()).value(Objective::Upper, y).read();
             report.figures.insert("test loss".into(), loss);
         }
     }
@@ -280,7 +283,7 @@ mod tests {
         let complete = hpo.complete(&given.parse().unwrap()).unwrap();
         let settings: Settings = checked(complete.settings()).unwrap();
         let data = Data::read(&settings).unwrap();
-        let posed = Posed::new(&settings, &data, &Device::flex()).unwrap();
+        let posed = StartedProblem::new(&settings, &data, &Device::flex()).unwrap();
         run(&Bench { settings: &settings, posed, device: Device::flex() });
     }
 
@@ -303,11 +306,11 @@ mod tests {
     #[test]
     fn rounds_and_searches_resume() {
         bench("ridge", |bench| {
-            let whole = Whole(&bench.posed.oracle);
+            let whole = MeanOverBatches(&bench.posed.oracle);
             for name in ["cg", "soba"] {
                 let method = Catalogued::find(name).unwrap();
                 assert_resumes(|| {
-                    Box::new(Rounds::new(
+                    Box::new(BudgetedSteps::new(
                         bench.solver(&method, &whole).unwrap(),
                         &bench.posed.oracle,
                         150,
@@ -328,7 +331,7 @@ mod tests {
         use bilevel_core::{Direction, Oracle, Point, Sample, Wrt};
         let problem = crate::compare::ProblemName::Quadratic;
         let setup = problem.setup(0, None, &Device::flex()).unwrap();
-        let (whole, expected) = (Whole(setup.batches.as_ref()), setup.whole.as_ref());
+        let (whole, expected) = (MeanOverBatches(setup.batches.as_ref()), setup.whole.as_ref());
         let (x, y) = (&setup.x, &setup.y);
         let at = Point { x, y, sample: Sample(0) };
         let near = |found: &[f64], expected: &[f64]| {
@@ -336,11 +339,11 @@ mod tests {
             let off = off.fold(0.0, f64::max);
             assert!(off < 1e-4, "off by {off}");
         };
-        for level in [Level::Upper, Level::Lower] {
+        for objective in [Objective::Upper, Objective::Lower] {
             let all = |oracle: &dyn Oracle| {
-                let (loss, sides) = oracle.gradient(level, at, Wrt::Both);
-                let along = oracle.product(level, at, Direction::lower(y), Wrt::Both);
-                let value = oracle.value(level, at).read();
+                let (loss, sides) = oracle.gradient(objective, at, Wrt::Both);
+                let along = oracle.product(objective, at, Direction::in_y(y), Wrt::Both);
+                let value = oracle.value(objective, at).read();
                 assert!((loss.read() - value).abs() < 1e-5 * (1.0 + value.abs()));
                 let sides = [sides.into_both(), along.into_both()];
                 let lists = sides.iter().flat_map(|(x, y)| [x.to_vec(), y.to_vec()].concat());

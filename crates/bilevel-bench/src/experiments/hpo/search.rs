@@ -1,14 +1,14 @@
 //! Training by given hyperparameters, and searching among many.
 
 use bilevel_core::{
-    Cost, Counted, Descent, Error, Level, Oracle, Point, Sampler, Samples, Snapshot, Solver, Stage,
-    Status, Step, Wrt,
+    Cost, Counted, Descent, Error, LowerProblem, Objective, Oracle, Point, Sampler, Samples,
+    Snapshot, Solver, Status, Step, Wrt,
 };
 use bilevel_program::Vector;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::whole::Whole;
+use super::mean_over_batches::MeanOverBatches;
 
 /// How a model is trained, from the same start each time and on the same batches.
 pub struct Training<'a> {
@@ -33,15 +33,16 @@ impl Training<'_> {
     /// If the training diverges, where x says how to train.
     pub fn model(&self, x: &Vector) -> Result<Vector, Error> {
         if let Some(descent) = &self.descent {
-            let stage = Stage::new(self.oracle, x, Samples::default());
-            return Ok(descent.run(&stage, self.start)?.state.y);
+            let problem = LowerProblem::new(self.oracle, x, Samples::default());
+            return Ok(descent.run(&problem, self.start)?.state.y);
         }
-        let [upper, lower] = [Level::Upper, Level::Lower].map(|level| self.oracle.batches(level));
+        let [upper, lower] =
+            [Objective::Upper, Objective::Lower].map(|objective| self.oracle.batches(objective));
         let mut sampler = Sampler::epochs(upper, lower, self.seed)?;
         let mut y = self.start.clone();
         for _ in 0..self.steps {
-            let at = Point { x, y: &y, sample: sampler.draw(Level::Lower) };
-            let slope = self.oracle.gradient(Level::Lower, at, Wrt::Lower).1.into_y();
+            let at = Point { x, y: &y, sample: sampler.draw(Objective::Lower) };
+            let slope = self.oracle.gradient(Objective::Lower, at, Wrt::Y).1.into_y();
             y = y.axpy(-self.step_size, &slope);
         }
         Ok(y)
@@ -49,13 +50,13 @@ impl Training<'_> {
 
     /// Its validation loss.
     pub fn validation_loss(&self, x: &Vector, y: &Vector) -> f64 {
-        let whole = Whole(self.oracle);
-        Stage::new(&whole, x, Samples::default()).value(Level::Upper, y).read()
+        let whole = MeanOverBatches(self.oracle);
+        LowerProblem::new(&whole, x, Samples::default()).value(Objective::Upper, y).read()
     }
 
     /// Calls of both.
     pub fn calls(&self) -> u64 {
-        let values = self.oracle.batches(Level::Upper) + usize::from(self.descent.is_some());
+        let values = self.oracle.batches(Objective::Upper) + usize::from(self.descent.is_some());
         (self.steps + values) as u64
     }
 }

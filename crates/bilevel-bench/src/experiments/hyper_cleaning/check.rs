@@ -1,6 +1,6 @@
 //! The gradient check of this experiment's losses.
 
-use bilevel_core::{BilevelProblem, Error, Level};
+use bilevel_core::{BilevelProblem, Error, Objective};
 use bilevel_models::Classifier;
 use bilevel_program::{Layout, Tolerances, Vector, check_within};
 use burn::module::Module;
@@ -45,18 +45,19 @@ impl Prepared {
             NetworkName::Softmax => Tolerances::F64,
             NetworkName::Mlp => BETWEEN_KINKS,
         };
-        let losses = [(Level::Upper, &self.parts.validation), (Level::Lower, &self.parts.train)];
-        let [upper, lower] = losses.map(|(level, samples)| {
+        let losses =
+            [(Objective::Upper, &self.parts.validation), (Objective::Lower, &self.parts.train)];
+        let [upper, lower] = losses.map(|(objective, samples)| {
             let loss = |Both { x, y }: &Both| {
                 let batch = Labelled::new(samples, &x.weights().device());
-                match level {
-                    Level::Upper => HyperCleaning.upper_loss(x, y, &batch),
-                    Level::Lower => HyperCleaning.lower_loss(x, y, &batch),
+                match objective {
+                    Objective::Upper => HyperCleaning.upper_loss(x, y, &batch),
+                    Objective::Lower => HyperCleaning.lower_loss(x, y, &batch),
                 }
             };
             let report = check_within(&both, loss, &tolerances);
-            let what = format!("the {level} loss");
-            Ok::<_, BenchError>((level, report.map_err(|error| Error::Trace { what, error })?))
+            let what = format!("the {objective} loss");
+            Ok::<_, BenchError>((objective, report.map_err(|error| Error::Trace { what, error })?))
         });
         Ok(vec![upper?, lower?])
     }

@@ -3,7 +3,7 @@
 use bilevel_core::catalogue::{self, At, Made};
 use bilevel_core::{
     AutodiffOracle, BurnOptimizer, Counted, Descent, FullBatch, HypergradientSolver, JointSolver,
-    Level, Samples, Solver, Stage, Start, Status,
+    LowerProblem, Objective, Samples, Solver, Start, Status,
 };
 use bilevel_models::{ClassifierConfig, accuracy};
 use bilevel_program::Vector;
@@ -221,9 +221,9 @@ impl<'a> Bench<'a> {
         oracle: &CleaningOracle,
         trial: &mut Trial<'_>,
     ) -> Result<(), BenchError> {
-        let stage = Stage::new(oracle, &learned.x, Samples::default());
-        let end = trial.timed(|| learned.descent.run(&stage, &learned.start))?;
-        let upper_loss = stage.value(Level::Upper, &end.state.y).read();
+        let problem = LowerProblem::new(oracle, &learned.x, Samples::default());
+        let end = trial.timed(|| learned.descent.run(&problem, &learned.start))?;
+        let upper_loss = problem.value(Objective::Upper, &end.state.y).read();
         let detection = self.detection(oracle, &learned.x);
         trial.count(oracle.cost());
         let report = &mut trial.report;

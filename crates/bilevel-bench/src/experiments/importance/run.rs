@@ -1,8 +1,9 @@
 //! Running the methods and measuring them.
 
 use bilevel_core::{
-    ApproxGrad, AutodiffOracle, Batches, Descent, Gd, Implicit, JointMethod, JointSolver, Level,
-    OnBatches, Oracle, Penalty, Rad, Rates, Sampler, Schedule, Solver,
+    ApproxGrad, AutodiffOracle, Batches, Descent, Gd, Implicit, JointMethod, JointSolver,
+    Objective, OnBatches, Oracle, Penalty, PenaltySettings, Rates, Sampler, Schedule, Solver,
+    Unrolled,
 };
 use bilevel_models::ImageClassifier;
 use burn::tensor::Device;
@@ -137,11 +138,11 @@ impl Bench<'_> {
         let gamma = self.settings.gamma.get();
         let Parts { train, validation, .. } = &self.prepared.parts;
         let module = SampleWeights::new(vec![0.0; train.len()], &self.device);
-        let level = |set| {
+        let all_of = |set| {
             let batches = batches(set, batch, &self.device)?;
             Ok::<_, BenchError>(TrainingBatch::all(batches, &self.device))
         };
-        let data = Batches::new(level(validation)?, level(train)?)?;
+        let data = Batches::new(all_of(validation)?, all_of(train)?)?;
         let oracle = AutodiffOracle::new(Importance, &module, &self.network(), data)?;
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
         // A logit's gradient is that of one sample among those of a batch.
@@ -158,17 +159,21 @@ impl Bench<'_> {
                 Box::new(OnBatches::new(implicit.with_warm_start(), rates, steps)?)
             }
             Method::Rad => {
-                let rad = Rad::new(descent(UNROLLED)?);
+                let rad = Unrolled::rad(descent(UNROLLED)?);
                 Box::new(OnBatches::new(rad, rates(step_size.into())?, steps)?)
             }
             _ => {
                 // What is penalised is steeper than f, and grows.
                 let falling = Schedule::geometric(step_size / (1.0 + gamma), FALL);
-                let penalty = Penalty::new(rates(falling)?, steps, gamma, TOLERANCE)?;
+                let penalty = Penalty::new(
+                    rates(falling)?,
+                    PenaltySettings { steps, gamma, tolerance: TOLERANCE },
+                )?;
                 Box::new(penalty.with_descent(Schedule::geometric(1.0, DESCENT_DECAY))?)
             }
         };
-        let [upper, lower] = [Level::Upper, Level::Lower].map(|level| oracle.batches(level));
+        let [upper, lower] =
+            [Objective::Upper, Objective::Lower].map(|objective| oracle.batches(objective));
         let sampler = Sampler::epochs(upper, lower, self.settings.common.seed)?;
         let mut solver = JointSolver::new(&oracle, method, x, y)?.with_sampler(sampler);
         self.drive(&mut solver, &oracle, trial)

@@ -3,7 +3,7 @@
 use bilevel_core::{
     Alternating, ApproxGrad, AutodiffOracle, Ball, Bounds, Descent, FullBatch, Gd, GradientStep,
     HypergradientMethod, HypergradientSolver, Implicit, JointSolver, ModuleConstraints, Penalty,
-    Rad, Rates, Schedule, Solver, Start,
+    PenaltySettings, Rates, Schedule, Solver, Start, Unrolled,
 };
 use bilevel_models::SoftmaxRegression;
 use clap::ValueEnum;
@@ -83,7 +83,8 @@ pub(super) fn solver<'a>(
             let falling = Schedule::geometric(step_size / (1.0 + gamma), 1.0 / GROWTH);
             let rates = Rates::new(rate, falling)?;
             let penalty =
-                Penalty::new(rates, steps, gamma, TOLERANCE)?.with_factors(GROWTH, 0.9)?;
+                Penalty::new(rates, PenaltySettings { steps, gamma, tolerance: TOLERANCE })?
+                    .with_factors(GROWTH, 0.9)?;
             return Ok(match allowed {
                 Allowed::Pixels => {
                     let solver = JointSolver::new(oracle, penalty, x, y)?;
@@ -116,7 +117,7 @@ pub(super) fn solver<'a>(
             let solver = ApproxGrad::adam(solver_rate, steps, 1e-6)?.with_damping(DAMPING)?;
             Box::new(Implicit::new(descent()?, solver).with_warm_start())
         }
-        Method::Clean | Method::Flipped | Method::Rad => Box::new(Rad::new(descent()?)),
+        Method::Clean | Method::Flipped | Method::Rad => Box::new(Unrolled::rad(descent()?)),
     };
     let upper = GradientStep::new(rate)?;
     let solver =

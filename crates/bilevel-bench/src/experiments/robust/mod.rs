@@ -43,10 +43,10 @@ mod cost;
 mod data;
 mod judge;
 mod method;
-mod plain;
 mod problem;
 mod run;
 mod settings;
+mod without_upper;
 
 pub use method::{MlcMethod, MwnMethod};
 pub use problem::{Corrector, Robust, Training, Transition};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bilevel_core::{
-    Error, HeavyBall, JointSolver, Level, NsGame, Oracle, Rates, Sampler, Schedule, Solver,
-    SplitOracle, VirtualStep,
+    Error, HeavyBall, JointSolver, NsGame, Objective, Oracle, Rates, Sampler, Schedule, Solver,
+    SplitOracle, Variable, VirtualStep,
 };
 use bilevel_models::VNetConfig;
 use bilevel_program::Vector;
@@ -13,8 +13,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::cost::{StepCost, measure};
 use super::data::{Sets, read};
 use super::judge::{Judge, separation};
-use super::plain::Plain;
 use super::settings::{Settings, Step, Subject};
+use super::without_upper::WithoutUpper;
 use super::{Corrector, MlcMethod, MwnMethod, Robust, Transition};
 use crate::backend::Array;
 use crate::error::BenchError;
@@ -177,21 +177,22 @@ impl<'a, M: Offered + Copy + Into<Step>> Bench<'a, M> {
         oracle: &'b RobustOracle,
     ) -> Result<JointSolver<'b>, BenchError> {
         let Settings { step_size, learning_rate, momentum, weight_decay, .. } = self.settings;
-        let [upper, lower] = [Level::Upper, Level::Lower].map(|level| oracle.batches(level));
+        let [upper, lower] =
+            [Objective::Upper, Objective::Lower].map(|objective| oracle.batches(objective));
         let at = self.settings.falls().map(|epoch| epoch.saturating_mul(lower));
         // x follows y: where y slows down, so does x.
         let falling = |first: f64| Schedule::milestones(first, 0.1, at);
         let rates = Rates::new(falling(learning_rate.get()), falling(step_size.get()))?;
         let (x, y) = (oracle.whole().upper_start(), oracle.whole().lower_start());
         let solver = match method {
-            Step::Plain => JointSolver::new(oracle, Plain::new(rates), x, y)?,
+            Step::Plain => JointSolver::new(oracle, WithoutUpper::new(rates), x, y)?,
             Step::Virtual => JointSolver::new(oracle, VirtualStep::new(rates), x, y)?,
             Step::Game => JointSolver::new(oracle, NsGame::new(rates, last_layer(oracle)), x, y)?,
         };
         Ok(solver
             .with_sampler(Sampler::in_order(upper, lower)?)
-            .with_momentum(Level::Upper, HeavyBall::new(momentum.get(), 0.0)?)
-            .with_momentum(Level::Lower, HeavyBall::new(momentum.get(), weight_decay.get())?))
+            .with_momentum(Variable::X, HeavyBall::new(momentum.get(), 0.0)?)
+            .with_momentum(Variable::Y, HeavyBall::new(momentum.get(), weight_decay.get())?))
     }
 
     /// The cost of a step of each method, that of a plain one last; none where none is to be timed.
@@ -226,7 +227,7 @@ impl<'a, M: Offered + Copy + Into<Step>> Bench<'a, M> {
         }
         let oracle = self.oracle(method, 1)?;
         let mut solver = self.solver(method, &oracle)?;
-        let passes = settings.epochs.get() * oracle.batches(Level::Lower);
+        let passes = settings.epochs.get() * oracle.batches(Objective::Lower);
         let steps = passes.min(settings.iterations.map_or(usize::MAX, |most| most.get()));
         let every = steps.div_ceil(settings.evaluations.get());
         let judge = self.judge();

@@ -11,7 +11,7 @@ use crate::common::*;
 const STEPS: usize = 4;
 
 /// A gradient of F or f in y.
-type Slope<'a> = &'a dyn Fn(Level, &[f64]) -> Vec<f64>;
+type Slope<'a> = &'a dyn Fn(Objective, &[f64]) -> Vec<f64>;
 
 /// Compares `dynamics` with `step(t, y, slope)`, entry by entry.
 fn check(
@@ -21,10 +21,10 @@ fn check(
 ) {
     let oracle = tuning(Fit::Logistic, false);
     let (x, start) = (oracle.upper_start(), oracle.lower_start());
-    let stage = Stage::new(&oracle, &x, Samples::default());
-    let slope = |level, y: &[f64]| {
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
+    let slope = |objective, y: &[f64]| {
         let y = Vector::from_slice(start.layout(), y, &start.device());
-        stage.gradient(level, &y, Wrt::Lower).1.into_y().to_vec()
+        problem.gradient(objective, &y, Wrt::Y).1.into_y().to_vec()
     };
     let expected = (0..STEPS).fold(start.to_vec(), |y, t| step(t, &y, &slope));
     assert_close(name, &end(&oracle, &x, dynamics, STEPS), &expected, 1e-13);
@@ -34,7 +34,7 @@ fn zip(a: &[f64], b: &[f64], f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
     a.iter().zip(b).map(|(a, b)| f(*a, *b)).collect()
 }
 
-const LOWER: Level = Level::Lower;
+const LOWER: Objective = Objective::Lower;
 
 #[test]
 fn gd_and_momentum() {
@@ -137,7 +137,7 @@ fn aggregated_and_pessimistic() {
     ] {
         check("aggregated", &dynamics, |t, y, slope| {
             let a = 0.9 / (t as f64 + 1.0);
-            let both = zip(&slope(Level::Upper, y), &slope(LOWER, y), |upper, lower| {
+            let both = zip(&slope(Objective::Upper, y), &slope(LOWER, y), |upper, lower| {
                 sign * a * 0.4 * upper + (1.0 - a) * 0.3 * lower
             });
             zip(y, &both, |y, d| y - d)

@@ -91,7 +91,7 @@ fn a_projection_of_ones_own_serves_both_levels_behind_a_box() {
     let oracle = penalties_at(Fit::Squares, &x, &device);
     let run = |lower: Box<dyn Projection>, upper: Box<dyn Projection>| {
         let dynamics = Projected::new(Gd::new(0.5).unwrap(), lower);
-        let rad = Rad::new(Descent::new(dynamics, 5).unwrap());
+        let rad = Unrolled::rad(Descent::new(dynamics, 5).unwrap());
         let sgd = BurnOptimizer::new(burn::optim::SgdConfig::new().build(), &x, 0.5).unwrap();
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
         let mut solver = HypergradientSolver::new(&oracle, rad, sgd, x, y).with_projection(upper);
@@ -132,7 +132,7 @@ fn the_weight_of_a_lasso_is_learned() {
     let (x, y) = (Values::new(&[weight.ln()], &device), Values::new(&[0.0; 4], &device));
     let oracle = AutodiffOracle::new(Lasso, &x, &y, data).unwrap();
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    let stage = Stage::new(&oracle, &x, Samples::default());
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
     let steps = || {
         let map = SoftThreshold::new(Coefficient::exp("values")).unwrap().times(s).unwrap();
         descent(Gd::new(s).map(|gd| Projected::new(gd, map)), 200)
@@ -144,22 +144,22 @@ fn the_weight_of_a_lasso_is_learned() {
         .map(|i| -(solution[i] - C[i]) * B[i].signum() * weight)
         .sum();
     let methods: [Box<dyn HypergradientMethod>; 4] = [
-        Box::new(Rad::new(steps())),
+        Box::new(Unrolled::rad(steps())),
         Box::new(Fad::new(steps())),
-        Box::new(Trad::new(steps(), 120).unwrap()),
+        Box::new(Unrolled::trad(steps(), 120).unwrap()),
         Box::new(FixedPoint::new(steps(), 300, 1e-12).unwrap()),
     ];
     for mut method in methods {
-        let found = method.hypergradient(stage, &y).unwrap();
+        let found = method.hypergradient(problem, &y).unwrap();
         assert_close("y", &found.lower.to_vec(), &solution, 1e-12);
         assert!(found.status.is_ok(), "{}", found.status);
         assert_close(&method.describe(), &found.gradient.to_vec(), &[expected], 1e-9);
     }
     let value = |x: &[f64]| {
         let x = Vector::from_slice(oracle.upper_layout(), x, &device);
-        let stage = Stage::new(&oracle, &x, Samples::default());
-        let end = steps().run(&stage, &y).unwrap().state.y;
-        stage.value(Level::Upper, &end).read()
+        let problem = LowerProblem::new(&oracle, &x, Samples::default());
+        let end = steps().run(&problem, &y).unwrap().state.y;
+        problem.value(Objective::Upper, &end).read()
     };
     assert_close("differences", &five_point(&[weight.ln()], value), &[expected], 1e-9);
 }

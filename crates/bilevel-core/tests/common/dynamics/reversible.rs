@@ -22,12 +22,12 @@ fn bits(state: &State) -> Vec<u64> {
 fn a_thousand_steps_are_undone_to_the_last_bit() {
     let oracle = penalties(Fit::Logistic, &device());
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    let stage = Stage::new(&oracle, &x, Samples::default());
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
     let steps = 1000;
     let momentum = ReversibleMomentum::new(0.05, MOMENTUM).unwrap();
     let (mut trajectory, mut most) = (Vec::new(), 0);
     let (descended, mut tape) = momentum
-        .record(&stage, &y, steps, |tape| {
+        .record(&problem, &y, steps, |tape| {
             trajectory.push(bits(&tape.state()));
             most = most.max(tape.information_bits());
         })
@@ -56,7 +56,7 @@ fn its_hypergradient_is_that_of_momentum() {
         let dynamics = ReversibleMomentum::new(0.05, MOMENTUM).unwrap();
         assert_eq!(dynamics.momentum(), MOMENTUM);
         let before = oracle.cost();
-        let mut reversible = Rad::reversible(dynamics, steps).unwrap();
+        let mut reversible = ReversibleRad::new(dynamics, steps).unwrap();
         let (found, status) = hypergradient(&oracle, &mut reversible);
         assert_eq!(status, Status::Exact);
         let expected = Cost {
@@ -67,7 +67,7 @@ fn its_hypergradient_is_that_of_momentum() {
             ..Cost::default()
         };
         assert_eq!(oracle.cost() - before, expected);
-        let mut stored = Rad::new(descent(Momentum::new(0.05, MOMENTUM), steps));
+        let mut stored = Unrolled::rad(descent(Momentum::new(0.05, MOMENTUM), steps));
         let (expected, _) = hypergradient(&oracle, &mut stored);
         assert_close(&format!("{fit:?}, {steps} steps"), &found, &expected, 1e-11);
     }
@@ -80,21 +80,21 @@ fn settings_and_numbers_that_fixed_point_does_not_take_are_refused() {
         assert!(matches!(error, Error::InvalidSetting { .. }), "{error}");
     }
     let dynamics = |step| ReversibleMomentum::new(step, MOMENTUM).unwrap();
-    assert!(Rad::reversible(dynamics(0.1), 0).is_err());
+    assert!(ReversibleRad::new(dynamics(0.1), 0).is_err());
     let oracle = penalties(Fit::Squares, &device());
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    let stage = Stage::new(&oracle, &x, Samples::default());
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
     for step in [1e3, 1e200] {
-        let mut rad = Rad::reversible(dynamics(step), 100).unwrap();
-        let error = rad.hypergradient(stage, &y).unwrap_err();
+        let mut rad = ReversibleRad::new(dynamics(step), 100).unwrap();
+        let error = rad.hypergradient(problem, &y).unwrap_err();
         let text = error.to_string();
         assert!(matches!(error, Error::FixedPoint { step: 1..=9, .. }), "{text}");
         assert!(text.ends_with("keep states by a plan"), "{text}");
     }
     for far in [1e5, f64::NAN] {
         let start = bilevel_program::Vector::from_slice(y.layout(), &[far; FEATURES], &y.device());
-        let mut rad = Rad::reversible(dynamics(0.1), 3).unwrap();
-        let error = rad.hypergradient(stage, &start).unwrap_err();
+        let mut rad = ReversibleRad::new(dynamics(0.1), 3).unwrap();
+        let error = rad.hypergradient(problem, &start).unwrap_err();
         let first = matches!(
             error,
             Error::FixedPoint { step: 0, .. } | Error::LowerDiverged { step: 0, .. }
@@ -136,13 +136,13 @@ impl<O: Oracle> Oracle for Restless<O> {
         self.inner.lower_layout()
     }
 
-    fn value(&self, level: Level, at: Point<'_>) -> Loss {
-        self.inner.value(level, at)
+    fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
+        self.inner.value(objective, at)
     }
 
-    fn gradient(&self, level: Level, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
-        let (loss, mut partials) = self.inner.gradient(level, at, wrt);
-        if level == Level::Lower {
+    fn gradient(&self, objective: Objective, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
+        let (loss, mut partials) = self.inner.gradient(objective, at, wrt);
+        if objective == Objective::Lower {
             let k = f64::from(self.evaluations.fetch_add(1, Ordering::Relaxed));
             let noise = |y: Vector| y.map(|leaf| float::add_scalar(leaf, self.noise * k));
             partials.y = partials.y.map(noise);
@@ -150,8 +150,14 @@ impl<O: Oracle> Oracle for Restless<O> {
         (loss, partials)
     }
 
-    fn product(&self, level: Level, at: Point<'_>, along: Direction<'_>, wrt: Wrt) -> Partials {
-        self.inner.product(level, at, along, wrt)
+    fn product(
+        &self,
+        objective: Objective,
+        at: Point<'_>,
+        along: Direction<'_>,
+        wrt: Wrt,
+    ) -> Partials {
+        self.inner.product(objective, at, along, wrt)
     }
 }
 
@@ -164,9 +170,9 @@ fn a_gradient_that_does_not_repeat_is_named() {
         let inner = AutodiffOracle::new(Bowl, &x, &y, data).unwrap();
         let (x, y) = (inner.upper_start(), inner.lower_start());
         let oracle = Restless { inner, evaluations: AtomicU32::new(0), noise };
-        let stage = Stage::new(&oracle, &x, Samples::default());
+        let problem = LowerProblem::new(&oracle, &x, Samples::default());
         let dynamics = ReversibleMomentum::new(0.05, MOMENTUM).unwrap();
-        let found = Rad::reversible(dynamics, steps).unwrap().hypergradient(stage, &y);
+        let found = ReversibleRad::new(dynamics, steps).unwrap().hypergradient(problem, &y);
         match found {
             Ok(_) => assert!(undone, "noise {noise}"),
             Err(error) => {

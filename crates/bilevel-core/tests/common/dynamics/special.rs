@@ -9,9 +9,9 @@ use crate::common::*;
 
 /// y after so many steps, from the start of `oracle`.
 pub fn end(oracle: &TuningOracle, x: &Vector, dynamics: &dyn Dynamics, steps: usize) -> Vec<f64> {
-    let stage = Stage::new(oracle, x, Samples::default());
+    let problem = LowerProblem::new(oracle, x, Samples::default());
     let start = dynamics.start(&oracle.lower_start());
-    (0..steps).fold(start, |state, t| advance(&stage, dynamics, t, &state)).y.to_vec()
+    (0..steps).fold(start, |state, t| advance(&problem, dynamics, t, &state)).y.to_vec()
 }
 
 #[test]
@@ -24,13 +24,13 @@ fn an_upper_weight_of_zero_is_gd() {
         let gd = Gd::new(0.3).unwrap();
         assert_eq!(end(&oracle, &x, &none, 9), end(&oracle, &x, &gd, 9));
         let before = oracle.cost();
-        let mut rad = Rad::new(Descent::new(none, 9).unwrap());
-        let stage = Stage::new(&oracle, &x, Samples::default());
-        let found = rad.hypergradient(stage, &y).unwrap().gradient.to_vec();
+        let mut rad = Unrolled::rad(Descent::new(none, 9).unwrap());
+        let problem = LowerProblem::new(&oracle, &x, Samples::default());
+        let found = rad.hypergradient(problem, &y).unwrap().gradient.to_vec();
         let spent = oracle.cost() - before;
         assert_eq!((spent.upper_gradients, spent.upper_products), (1, 0));
-        let mut rad = Rad::new(Descent::new(gd, 9).unwrap());
-        let expected = rad.hypergradient(stage, &y).unwrap().gradient.to_vec();
+        let mut rad = Unrolled::rad(Descent::new(gd, 9).unwrap());
+        let expected = rad.hypergradient(problem, &y).unwrap().gradient.to_vec();
         assert_close("a = 0", &found, &expected, 1e-13);
     }
     assert_eq!([0, 1, 4].map(|t| Weight::Decaying(0.5).at(t)), [0.5, 0.25, 0.1]);
@@ -77,12 +77,12 @@ fn a_t_net_is_gd_and_its_step_is_preconditioned_by_its_layer() {
     let along = only(&random(&x, 61), warp);
     let descent = Descent::new(gd(), 4).unwrap();
     let value = |x: &Vector| {
-        let stage = Stage::new(&oracle, x, Samples::default());
-        stage.value(Level::Upper, &descent.run(&stage, &y).unwrap().state.y).read()
+        let problem = LowerProblem::new(&oracle, x, Samples::default());
+        problem.value(Objective::Upper, &descent.run(&problem, &y).unwrap().state.y).read()
     };
-    let stage = Stage::new(&oracle, &x, Samples::default());
-    let mut rad = Rad::new(Descent::new(gd(), 4).unwrap());
-    let found = rad.hypergradient(stage, &y).unwrap().gradient.dot(&along);
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
+    let mut rad = Unrolled::rad(Descent::new(gd(), 4).unwrap());
+    let found = rad.hypergradient(problem, &y).unwrap().gradient.dot(&along);
     let expected = slope(|h| value(&x.axpy(h, &along)));
     assert_close("warp", &[found], &[expected], 1e-8);
 
@@ -110,10 +110,10 @@ fn a_t_net_is_gd_and_its_step_is_preconditioned_by_its_layer() {
     plain.extend(identity(FEATURES).chain(gram).chain(identity(2)));
     let plain = Vector::from_slice(x.layout(), &plain, &x.device());
     let kronecker = Preconditioned::new(gd(), Kronecker::new("curvature"));
-    let stage = Stage::new(&oracle, &plain, Samples::default());
+    let problem = LowerProblem::new(&oracle, &plain, Samples::default());
     let start = Vector::from_slice(y.layout(), &effective(&y.to_vec()), &y.device());
     let start = Dynamics::start(&kronecker, &start);
-    let found = (0..5).fold(start, |state, t| advance(&stage, &kronecker, t, &state));
+    let found = (0..5).fold(start, |state, t| advance(&problem, &kronecker, t, &state));
     assert_close("V", &found.y.to_vec(), &expected, 1e-12);
 }
 
@@ -122,7 +122,7 @@ fn variables_that_x_does_not_have_are_refused_before_anything_runs() {
     let oracle = tuning(Fit::Squares, false);
     let oracle = Counted::new(oracle);
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    let stage = Stage::new(&oracle, &x, Samples::default());
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
     let gd = || Gd::new(0.3).unwrap();
     let wrong: Vec<Box<dyn Dynamics>> = vec![
         Box::new(Gd::new(Coefficient::exp("speed")).unwrap()),
@@ -146,8 +146,8 @@ fn variables_that_x_does_not_have_are_refused_before_anything_runs() {
     let before = oracle.cost();
     for dynamics in wrong {
         let name = dynamics.describe();
-        let mut rad = Rad::new(Descent::new(dynamics, 2).unwrap());
-        let error = rad.hypergradient(stage, &y).unwrap_err();
+        let mut rad = Unrolled::rad(Descent::new(dynamics, 2).unwrap());
+        let error = rad.hypergradient(problem, &y).unwrap_err();
         assert!(matches!(error, Error::UpperVariable { .. }), "{name}: {error}");
     }
     assert_eq!(oracle.cost(), before);
@@ -181,7 +181,7 @@ fn costs_are_what_the_documentation_says() {
     let oracle = tuning(Fit::Logistic, false);
     let oracle = Counted::new(oracle);
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    let stage = Stage::new(&oracle, &x, Samples::default());
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
     let steps = 5;
     let gd = || Gd::new(0.3).unwrap();
     let adam = || Adam::new(0.1).unwrap();
@@ -201,8 +201,8 @@ fn costs_are_what_the_documentation_says() {
     for (dynamics, gradients, upper) in table {
         let name = dynamics.describe();
         let before = oracle.cost();
-        let mut rad = Rad::new(Descent::new(dynamics, steps).unwrap());
-        rad.hypergradient(stage, &y).unwrap();
+        let mut rad = Unrolled::rad(Descent::new(dynamics, steps).unwrap());
+        rad.hypergradient(problem, &y).unwrap();
         let steps = steps as u64;
         let expected = Cost {
             lower_values: 1,
@@ -220,8 +220,8 @@ fn costs_are_what_the_documentation_says() {
 fn a_rise_of_f_is_a_warning_where_f_is_descended() {
     let oracle = tuning(Fit::Squares, false);
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    let stage = Stage::new(&oracle, &x, Samples::default());
-    let solution = Descent::new(Gd::new(0.3).unwrap(), 300).unwrap().run(&stage, &y).unwrap();
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
+    let solution = Descent::new(Gd::new(0.3).unwrap(), 300).unwrap().run(&problem, &y).unwrap();
     let up = || Aggregated::pessimistic(2.0, 1e-3, Weight::Constant(0.9)).unwrap();
     let boxed: Box<dyn Dynamics> = Box::new(up());
     let small = Ball::new(0.1).unwrap();
@@ -235,10 +235,10 @@ fn a_rise_of_f_is_a_warning_where_f_is_descended() {
     ];
     for (dynamics, expected) in table {
         let name = dynamics.describe();
-        let mut rad = Rad::new(Descent::new(dynamics, 3).unwrap());
+        let mut rad = Unrolled::rad(Descent::new(dynamics, 3).unwrap());
         let start = if expected { &y } else { &solution.state.y };
-        let found = rad.hypergradient(stage, start).unwrap();
-        assert!(found.lower_loss > 1.01 * stage.value(Level::Lower, start).read(), "{name}");
+        let found = rad.hypergradient(problem, start).unwrap();
+        assert!(found.lower_loss > 1.01 * problem.value(Objective::Lower, start).read(), "{name}");
         assert_eq!(matches!(found.status, Status::NoDescent { .. }), expected, "{name}");
     }
 }

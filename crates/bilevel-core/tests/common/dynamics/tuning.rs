@@ -94,8 +94,8 @@ pub fn tuning(fit: Fit, warped: bool) -> TuningOracle {
         warp: matrix(32, 2, 2, 1.0),
     };
     let data = FullBatch {
-        upper: batch(fit, Level::Upper, &device),
-        lower: batch(fit, Level::Lower, &device),
+        upper: batch(fit, Objective::Upper, &device),
+        lower: batch(fit, Objective::Lower, &device),
     };
     AutodiffOracle::new(Tuning { fit, warped }, &x, &layer(40, 0.1), data).unwrap()
 }
@@ -103,9 +103,14 @@ pub fn tuning(fit: Fit, warped: bool) -> TuningOracle {
 pub const BOTH: [Fit; 2] = [Fit::Squares, Fit::Logistic];
 
 /// Step `t` alone.
-pub fn advance(stage: &Stage<'_>, dynamics: &dyn Dynamics, t: usize, state: &State) -> State {
-    let slope = || stage.slope(dynamics.objective(t), &dynamics.query(t, state)).1;
-    dynamics.step(&Update::new(t, stage.x, state, &slope))
+pub fn advance(
+    problem: &LowerProblem<'_>,
+    dynamics: &dyn Dynamics,
+    t: usize,
+    state: &State,
+) -> State {
+    let slope = || problem.slope(dynamics.objective(t), &dynamics.query(t, state)).1;
+    dynamics.step(&Update::new(t, problem.x, state, &slope))
 }
 
 /// x and a state, or a direction in the space of both.

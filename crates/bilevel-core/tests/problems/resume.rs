@@ -56,10 +56,20 @@ fn every_method_of_gradients_and_products_resumes() {
         assert_resumes(&|| (instance(), method()), &Sampler::full());
     }
     // Its tolerance is met at every step.
-    let penalty = || Penalty::new(rates(), 2, 0.7, 1e9).unwrap().with_multipliers();
+    let penalty = || {
+        Penalty::new(rates(), PenaltySettings { steps: 2, gamma: 0.7, tolerance: 1e9 })
+            .unwrap()
+            .with_multipliers()
+    };
     assert_resumes(&|| made(instance(), penalty()), &Sampler::full());
     let relaxation = Relaxation::geometric(1.0, 0.9).unwrap();
-    let bvfim = || Bvfim::new(rates(), 3, 0.3, 2, relaxation).unwrap();
+    let bvfim = || {
+        Bvfim::new(
+            rates(),
+            BvfimSettings { lower_steps: 3, lower_rate: 0.3.into(), steps: 2, relaxation },
+        )
+        .unwrap()
+    };
     assert_resumes(&|| made(instance(), bvfim()), &Sampler::full());
 }
 
@@ -68,7 +78,11 @@ fn multipliers_of_constraints_resume() {
     // Infeasible, so that the constraint is active.
     let (outside, device) = ([0.9; 3], device());
     let constrained = || Constrained::at(&outside, &outside, &device).unwrap();
-    let penalty = || Penalty::new(rates(), 2, 0.7, 1e9).unwrap().with_multipliers();
+    let penalty = || {
+        Penalty::new(rates(), PenaltySettings { steps: 2, gamma: 0.7, tolerance: 1e9 })
+            .unwrap()
+            .with_multipliers()
+    };
     for equal in [false, true] {
         let make = || {
             let (at, h) = constrained();
@@ -93,7 +107,7 @@ fn momentum_resumes() {
         let ball = || HeavyBall::new(0.7, 0.1).unwrap();
         let method = Alternating::new(rates());
         let solver = JointSolver::new(&at.oracle, method, x, y).unwrap();
-        solver.with_momentum(Level::Upper, ball()).with_momentum(Level::Lower, ball())
+        solver.with_momentum(Variable::X, ball()).with_momentum(Variable::Y, ball())
     };
     let (mut whole, mut first, mut second) = (make(), make(), make());
     let steps = |solver: &mut JointSolver<'_>, from, to| {

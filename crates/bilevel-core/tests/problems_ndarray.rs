@@ -13,14 +13,15 @@ fn device() -> Device {
     Device::ndarray()
 }
 
+#[path = "problems/common.rs"]
 mod common;
-#[path = "common/joint.rs"]
+#[path = "problems/joint.rs"]
 mod joint;
-#[path = "common/proxy.rs"]
+#[path = "problems/proxy.rs"]
 mod proxy;
-#[path = "common/solver.rs"]
+#[path = "problems/solver.rs"]
 mod solver;
-#[path = "common/split.rs"]
+#[path = "problems/split.rs"]
 mod split;
-#[path = "common/stochastic.rs"]
+#[path = "problems/stochastic.rs"]
 mod stochastic;

@@ -5,7 +5,9 @@ use std::array::from_fn;
 use bilevel_program::Vector;
 
 use crate::joint::Iterate;
-use crate::{Direction, Error, Level, Loss, Oracle, Point, Rates, Sample, Schedule, Snapshot, Wrt};
+use crate::{
+    Direction, Error, Loss, Objective, Oracle, Point, Rates, Sample, Schedule, Snapshot, Wrt,
+};
 
 /// Where derivatives are taken; each of them is the mean over the samples that it is given.
 pub(super) struct At<'a> {
@@ -26,7 +28,7 @@ impl<'a> At<'a> {
     /// f on the last sample, and `f_y`.
     pub fn slope(&self, samples: &[Sample]) -> (Loss, Vector) {
         let (loss, [slope]) = mean(samples.iter().map(|&sample| {
-            let (loss, sides) = self.oracle.gradient(Level::Lower, self.point(sample), Wrt::Lower);
+            let (loss, sides) = self.oracle.gradient(Objective::Lower, self.point(sample), Wrt::Y);
             (loss, [sides.into_y()])
         }));
         (loss, slope)
@@ -35,7 +37,8 @@ impl<'a> At<'a> {
     /// F on the last sample, `F_y` and `F_x`.
     pub fn upper(&self, samples: &[Sample]) -> (Loss, [Vector; 2]) {
         mean(samples.iter().map(|&sample| {
-            let (loss, sides) = self.oracle.gradient(Level::Upper, self.point(sample), Wrt::Both);
+            let (loss, sides) =
+                self.oracle.gradient(Objective::Upper, self.point(sample), Wrt::Both);
             let (x, y) = sides.into_both();
             (loss, [y, x])
         }))
@@ -43,31 +46,31 @@ impl<'a> At<'a> {
 
     /// `f_yy v`.
     pub fn hessian(&self, v: &Vector, samples: &[Sample]) -> Vector {
-        let along = Direction::lower(v);
+        let along = Direction::in_y(v);
         let ((), [product]) = mean(samples.iter().map(|&sample| {
             let point = self.point(sample);
-            ((), [self.oracle.product(Level::Lower, point, along, Wrt::Lower).into_y()])
+            ((), [self.oracle.product(Objective::Lower, point, along, Wrt::Y).into_y()])
         }));
         product
     }
 
     /// `f_xy' v`.
     pub fn cross(&self, v: &Vector, samples: &[Sample]) -> Vector {
-        let along = Direction::lower(v);
+        let along = Direction::in_y(v);
         let ((), [product]) = mean(samples.iter().map(|&sample| {
             let point = self.point(sample);
-            ((), [self.oracle.product(Level::Lower, point, along, Wrt::Upper).into_x()])
+            ((), [self.oracle.product(Objective::Lower, point, along, Wrt::X).into_x()])
         }));
         product
     }
 
     /// f on the last sample, `f_y`, `f_yy v` and `f_xy' v`.
     pub fn lower(&self, v: &Vector, samples: &[Sample]) -> (Loss, [Vector; 3]) {
-        let along = Direction::lower(v);
+        let along = Direction::in_y(v);
         mean(samples.iter().map(|&sample| {
             let point = self.point(sample);
-            let (loss, sides) = self.oracle.gradient(Level::Lower, point, Wrt::Lower);
-            let product = self.oracle.product(Level::Lower, point, along, Wrt::Both);
+            let (loss, sides) = self.oracle.gradient(Objective::Lower, point, Wrt::Y);
+            let product = self.oracle.product(Objective::Lower, point, along, Wrt::Both);
             let (x, y) = product.into_both();
             (loss, [sides.into_y(), y, x])
         }))
@@ -87,8 +90,8 @@ pub(super) fn mean<L, const N: usize>(
 }
 
 /// All batches of a level.
-pub(super) fn all(at: &Iterate<'_>, level: Level) -> Vec<Sample> {
-    (0..at.sampler.batches(level) as u64).map(Sample).collect()
+pub(super) fn all(at: &Iterate<'_>, objective: Objective) -> Vec<Sample> {
+    (0..at.sampler.batches(objective) as u64).map(Sample).collect()
 }
 
 /// `D_y`, `D_v` and `D_x` from what the levels give: `[f_y, f_yy v, f_xy' v]` and `[F_y, F_x]`.
@@ -129,7 +132,7 @@ pub(super) fn weight(schedule: Schedule, k: usize) -> f64 {
 /// Steps of stochastic gradient descent on y, each on a batch of its own: f and `f_y` at the last one.
 pub(super) fn descend(at: &mut Iterate<'_>, rate: f64, steps: usize) -> (Loss, Vector) {
     let mut step = || {
-        let sample = at.sampler.draw(Level::Lower);
+        let sample = at.sampler.draw(Objective::Lower);
         let (loss, along) = At::now(at).slope(&[sample]);
         at.move_y(rate, &along);
         (loss, along)

@@ -156,17 +156,17 @@ fn mixed_products_of_both_oracles_agree_with_differences() {
     let split = oracle(Kind::Apart, &x, &network).unwrap();
     let x = split.whole().upper_start();
     for oracle in [&split as &dyn Oracle, split.whole()] {
-        let stage = Stage::new(oracle, &x, Samples::default());
+        let problem = LowerProblem::new(oracle, &x, Samples::default());
         for path in ["fc", "body", ""] {
             let part = y.layout().part(&y.layout().under(path));
             let v = Vector::from_slice(&part, &numbers(3.1, part.size()), &device());
-            let (loss, slope, mixed) = stage.gradient_and_mixed(&y);
-            let (expected_loss, expected) = stage.gradient(Level::Lower, &y, Wrt::Lower);
+            let (loss, slope, mixed) = problem.gradient_and_mixed(&y);
+            let (expected_loss, expected) = problem.gradient(Objective::Lower, &y, Wrt::Y);
             assert_eq!(loss.read(), expected_loss.read());
             assert_eq!(slope.to_vec(), expected.into_y().to_vec());
             let f_x = |step: f64| {
                 let moved = y.axpy_part(step, &v);
-                V(stage.gradient(Level::Lower, &moved, Wrt::Upper).1.into_x().to_vec())
+                V(problem.gradient(Objective::Lower, &moved, Wrt::X).1.into_x().to_vec())
             };
             let h = 1e-5;
             let expected = (0.5 / h) * &(&f_x(h) - &f_x(-h));

@@ -6,12 +6,12 @@ use indicatif::HumanDuration;
 
 /// The costs and the seconds of the runs that this process has made whole.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct RemainingTime {
     cost: f64,
     seconds: f64,
 }
 
-impl Pace {
+impl RemainingTime {
     /// A run of this cost took so long.
     pub fn add(&mut self, cost: f64, time: Duration) {
         self.cost += cost;
@@ -37,7 +37,7 @@ mod tests {
 
     #[test]
     fn goes_by_the_cost_of_what_is_done() {
-        let mut pace = Pace::default();
+        let mut pace = RemainingTime::default();
         assert_eq!(pace.describe(3.0), "");
         pace.add(1.0, Duration::from_secs(600));
         pace.add(2.0, Duration::from_secs(3000));

@@ -4,7 +4,7 @@ use bilevel_core::{Cost, Counted, Error, Oracle, Snapshot, Solver, Status, Step}
 use bilevel_program::Vector;
 
 /// A solver whose step is a round: as many steps of another one as a share of the calls allows.
-pub struct Rounds<'a> {
+pub struct BudgetedSteps<'a> {
     inner: Box<dyn Solver + 'a>,
     /// Counts what the solver asks for, one call a batch.
     oracle: &'a Counted<Box<dyn Oracle>>,
@@ -21,7 +21,7 @@ pub struct Rounds<'a> {
     first: Cost,
 }
 
-impl<'a> Rounds<'a> {
+impl<'a> BudgetedSteps<'a> {
     /// `inner` in rounds of `share` calls of `oracle`.
     pub fn new(
         inner: Box<dyn Solver + 'a>,
@@ -38,7 +38,7 @@ impl<'a> Rounds<'a> {
     }
 }
 
-impl Solver for Rounds<'_> {
+impl Solver for BudgetedSteps<'_> {
     /// Steps while one at the cost of the last fits in; none where it does not, so that no more is spent than may be.
     fn step(&mut self, round: usize) -> Result<Step, Error> {
         let limit = (round as u64 + 1) * self.share;

@@ -14,7 +14,7 @@ const LOCK: &str = "lock";
 
 /// A folder that this process alone works in, until the value is dropped.
 #[derive(Debug)]
-pub struct HeldFolder {
+pub struct LockedFolder {
     folder: RunFolder,
     _lock: Handle,
 }
@@ -24,7 +24,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// Where another process has it, or the file system refuses.
-    pub fn hold(&self) -> Result<HeldFolder, ReportError> {
+    pub fn hold(&self) -> Result<LockedFolder, ReportError> {
         self.try_hold()?.ok_or_else(|| ReportError::Busy { path: self.path.clone() })
     }
 
@@ -32,7 +32,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// Where the file system refuses.
-    pub fn try_hold(&self) -> Result<Option<HeldFolder>, ReportError> {
+    pub fn try_hold(&self) -> Result<Option<LockedFolder>, ReportError> {
         self.hold_by(File::try_lock)
     }
 
@@ -40,7 +40,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// Where the file system refuses.
-    pub fn wait_to_hold(&self) -> Result<HeldFolder, ReportError> {
+    pub fn wait_to_hold(&self) -> Result<LockedFolder, ReportError> {
         let held = self.hold_by(|file| file.lock().map_err(TryLockError::Error))?;
         held.ok_or_else(|| ReportError::Busy { path: self.path.clone() })
     }
@@ -53,7 +53,7 @@ impl RunFolder {
     fn hold_by(
         &self,
         lock: impl Fn(&File) -> Result<(), TryLockError>,
-    ) -> Result<Option<HeldFolder>, ReportError> {
+    ) -> Result<Option<LockedFolder>, ReportError> {
         let path = self.path.join(LOCK);
         let refuse = |cause| ReportError::Write { path: path.clone(), cause };
         loop {
@@ -68,7 +68,7 @@ impl RunFolder {
             match Handle::from_path(&path) {
                 Ok(there) if there == lock => {
                     self.clean()?;
-                    return Ok(Some(HeldFolder { folder: self.clone(), _lock: lock }));
+                    return Ok(Some(LockedFolder { folder: self.clone(), _lock: lock }));
                 }
                 Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(refuse(cause)),
                 _ => {}
@@ -77,7 +77,7 @@ impl RunFolder {
     }
 }
 
-impl Deref for HeldFolder {
+impl Deref for LockedFolder {
     type Target = RunFolder;
 
     fn deref(&self) -> &RunFolder {
@@ -85,7 +85,7 @@ impl Deref for HeldFolder {
     }
 }
 
-impl Drop for HeldFolder {
+impl Drop for LockedFolder {
     /// The file goes while its lock is held: who has opened it meanwhile sees that, and opens another.
     fn drop(&mut self) {
         // One that stays does no harm.

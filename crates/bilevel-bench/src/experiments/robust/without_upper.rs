@@ -1,4 +1,4 @@
-use bilevel_core::{Error, Iterate, JointMethod, Level, Loss, Rates, Seen, Snapshot, Wrt};
+use bilevel_core::{Error, Iterate, JointMethod, Loss, Objective, Rates, Seen, Snapshot, Wrt};
 use burn::tensor::{Tensor, TensorData};
 
 /// Steps between two looks at F.
@@ -7,30 +7,34 @@ const LOOK: usize = 20;
 /// Training without an upper level: y descends f, x stays. F is only looked at, every [`LOOK`] steps, and what was
 /// seen last is reported in between: a step is to cost what training costs.
 #[derive(Debug)]
-pub(super) struct Plain {
+pub(super) struct WithoutUpper {
     rates: Rates,
     upper_loss: Option<Loss>,
 }
 
-impl Plain {
+impl WithoutUpper {
     pub fn new(rates: Rates) -> Self {
         Self { rates, upper_loss: None }
     }
 }
 
-impl JointMethod for Plain {
+impl JointMethod for WithoutUpper {
+    fn name(&self) -> &'static str {
+        "without-upper"
+    }
+
     fn describe(&self) -> String {
-        format!("plain({})", self.rates)
+        format!("without-upper({})", self.rates)
     }
 
     fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let samples = at.draw();
-        let stage = at.stage(samples);
+        let problem = at.problem(samples);
         let upper_loss = match self.upper_loss.take() {
             Some(seen) if !k.is_multiple_of(LOOK) => seen,
-            _ => stage.value(Level::Upper, &at.y),
+            _ => problem.value(Objective::Upper, &at.y),
         };
-        let (lower_loss, sides) = stage.gradient(Level::Lower, &at.y, Wrt::Lower);
+        let (lower_loss, sides) = problem.gradient(Objective::Lower, &at.y, Wrt::Y);
         let along_y = sides.into_y();
         at.move_y(self.rates.lower.at(k), &along_y);
         self.upper_loss = Some(upper_loss.clone());

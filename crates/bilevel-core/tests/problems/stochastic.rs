@@ -224,7 +224,7 @@ fn any_hypergradient_can_be_taken_on_batches() {
         assert_eq!(instance.oracle.cost() - before, expected);
     }
     let none = OnBatches::new(
-        Rad::new(Descent::new(Gd::new(0.1).unwrap(), 1).unwrap()),
+        Unrolled::rad(Descent::new(Gd::new(0.1).unwrap(), 1).unwrap()),
         settings.rates,
         0,
     );
@@ -247,7 +247,7 @@ fn the_status_of_a_hypergradient_on_batches_is_that_of_its_method() {
         matches!(found, Status::Implicit { solver: LinearStatus::IterationLimit, .. }),
         "{found}"
     );
-    let rad = Rad::new(Descent::new(Gd::new(STEP).unwrap(), 2).unwrap());
+    let rad = Unrolled::rad(Descent::new(Gd::new(STEP).unwrap(), 2).unwrap());
     let found = status(OnBatches::new(rad, telling().rates, 1).unwrap());
     assert_eq!(found, Status::Exact);
 }
@@ -407,8 +407,8 @@ fn settings_outside_their_range_are_named() {
 }
 
 /// The next `count` draws of a level.
-fn draws(sampler: &mut Sampler, level: Level, count: usize) -> Vec<u64> {
-    (0..count).map(|_| sampler.draw(level).0).collect()
+fn draws(sampler: &mut Sampler, objective: Objective, count: usize) -> Vec<u64> {
+    (0..count).map(|_| sampler.draw(objective).0).collect()
 }
 
 #[test]
@@ -416,9 +416,9 @@ fn an_epoch_visits_each_batch_once() {
     let mut sampler = Sampler::epochs(5, 7, 1).unwrap();
     let mut orders = Vec::new();
     for _ in 0..4 {
-        for (level, count) in [(Level::Upper, 5), (Level::Lower, 7)] {
-            assert_eq!(sampler.batches(level), count);
-            let mut pass = draws(&mut sampler, level, count);
+        for (objective, count) in [(Objective::Upper, 5), (Objective::Lower, 7)] {
+            assert_eq!(sampler.batches(objective), count);
+            let mut pass = draws(&mut sampler, objective, count);
             orders.push(pass.clone());
             pass.sort_unstable();
             assert_eq!(pass, (0..count as u64).collect::<Vec<_>>());
@@ -431,19 +431,19 @@ fn an_epoch_visits_each_batch_once() {
 fn draws_depend_on_the_seed_and_on_their_own_level() {
     for new in [Sampler::epochs, Sampler::with_replacement] {
         let fresh = |seed| new(6, 6, seed).unwrap();
-        let upper = draws(&mut fresh(1), Level::Upper, 30);
-        let lower = draws(&mut fresh(1), Level::Lower, 30);
+        let upper = draws(&mut fresh(1), Objective::Upper, 30);
+        let lower = draws(&mut fresh(1), Objective::Lower, 30);
         assert_ne!(upper, lower);
-        assert_ne!(upper, draws(&mut fresh(2), Level::Upper, 30));
+        assert_ne!(upper, draws(&mut fresh(2), Objective::Upper, 30));
 
         // Independent of how the draws of the levels are interleaved.
         let mut mixed = fresh(1);
-        let first = draws(&mut mixed, Level::Upper, 7);
-        assert_eq!(lower, draws(&mut mixed, Level::Lower, 30));
+        let first = draws(&mut mixed, Objective::Upper, 7);
+        assert_eq!(lower, draws(&mut mixed, Objective::Lower, 30));
         // A copy continues from the state of the original.
-        let rest = draws(&mut mixed.clone(), Level::Upper, 23);
+        let rest = draws(&mut mixed.clone(), Objective::Upper, 23);
         assert_eq!(upper, [first, rest].concat());
-        assert_eq!(upper[7..], draws(&mut mixed, Level::Upper, 23));
+        assert_eq!(upper[7..], draws(&mut mixed, Objective::Upper, 23));
     }
 }
 
@@ -451,8 +451,8 @@ fn draws_depend_on_the_seed_and_on_their_own_level() {
 fn draws_with_replacement_are_even_and_the_levels_uncorrelated() {
     let (batches, count) = (4, 8000);
     let mut sampler = Sampler::with_replacement(batches, batches, 3).unwrap();
-    let upper = draws(&mut sampler, Level::Upper, count);
-    let lower = draws(&mut sampler, Level::Lower, count);
+    let upper = draws(&mut sampler, Objective::Upper, count);
+    let lower = draws(&mut sampler, Objective::Lower, count);
     // Each of the 16 pairs occurs 500 times, within five standard deviations of 21.7.
     for pair in 0..16 {
         let pairs = upper.iter().zip(&lower);
@@ -466,8 +466,8 @@ fn draws_with_replacement_are_even_and_the_levels_uncorrelated() {
 #[test]
 fn draws_in_order_count_on_beyond_a_pass() {
     let mut sampler = Sampler::in_order(1, 3).unwrap();
-    for level in [Level::Upper, Level::Lower] {
-        assert_eq!(draws(&mut sampler, level, 8), (0..8).collect::<Vec<_>>());
+    for objective in [Objective::Upper, Objective::Lower] {
+        assert_eq!(draws(&mut sampler, objective, 8), (0..8).collect::<Vec<_>>());
     }
     assert!(Sampler::in_order(0, 1).unwrap_err().to_string().contains("upper batches"));
 }
@@ -479,6 +479,6 @@ fn a_level_without_batches_is_refused() {
         assert!(new(1, 0, 0).unwrap_err().to_string().contains("lower batches"));
     }
     let mut full = Sampler::full();
-    assert_eq!(draws(&mut full, Level::Upper, 3), [0; 3]);
-    assert_eq!(full.batches(Level::Lower), 1);
+    assert_eq!(draws(&mut full, Objective::Upper, 3), [0; 3]);
+    assert_eq!(full.batches(Objective::Lower), 1);
 }

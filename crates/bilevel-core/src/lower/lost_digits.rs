@@ -43,7 +43,7 @@ impl Fraction {
 /// Source: D. Maclaurin, D. Duvenaud and R. P. Adams, "Gradient-based hyperparameter optimization through
 /// reversible learning", 2015, Alg. 3.
 #[derive(Debug)]
-pub(super) struct Information {
+pub(super) struct LostDigits {
     by: Fraction,
     /// How many products the numbers hold.
     room: usize,
@@ -52,7 +52,7 @@ pub(super) struct Information {
     full: Vec<Vec<u64>>,
 }
 
-impl Information {
+impl LostDigits {
     pub fn new(by: Fraction, size: usize) -> Self {
         let Fraction { numerator, denominator } = by;
         let (mut largest, mut room) = (0_u64, 0);
@@ -107,7 +107,7 @@ fn exchange(numbers: &mut [u64], values: &mut [i64], out: u64, into: u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fraction, Information};
+    use super::{Fraction, LostDigits};
 
     #[test]
     fn decimals_are_met_by_the_smallest_fraction() {
@@ -127,7 +127,7 @@ mod tests {
             let by = Fraction::near(momentum).unwrap();
             let start = vec![0, 1, -1, 123_456_789_012_345, -(1 << 60), 1 << 60];
             let mut values = start.clone();
-            let mut information = Information::new(by, values.len());
+            let mut information = LostDigits::new(by, values.len());
             let push = |t: i64| (t * 7_919) % 1_000_003 - 500_000;
             let mut seen = Vec::new();
             for t in 0..2_000 {

@@ -79,8 +79,12 @@ pub type Row = (&'static str, Box<dyn JointMethod>, Written, [u64; 3]);
 pub fn written() -> Vec<Row> {
     let r = || rates(STEP_X, A);
     // One whose tolerance is never met, and one whose tolerance is always met.
-    let waiting = Penalty::new(r(), 2, 0.7, 1e-9).unwrap();
-    let moving = Penalty::new(r(), 2, 0.7, 1e9).unwrap().with_descent(C).unwrap();
+    let waiting =
+        Penalty::new(r(), PenaltySettings { steps: 2, gamma: 0.7, tolerance: 1e-9 }).unwrap();
+    let moving = Penalty::new(r(), PenaltySettings { steps: 2, gamma: 0.7, tolerance: 1e9 })
+        .unwrap()
+        .with_descent(C)
+        .unwrap();
     vec![
         ("alternating", Box::new(Alternating::new(r())), alternating, [1, 1, 0]),
         ("f2sa", Box::new(F2sa::new(r(), 2, C, G).unwrap()), f2sa, [3, 6, 0]),
@@ -202,7 +206,7 @@ fn virtual_step(q: &Plain, k: usize, x: &mut V, y: &mut V, _: &mut Option<V>) {
 fn momentum_is_that_of_networks_on_either_level() {
     let (_, q, instance) = problems().into_iter().next().unwrap();
     let ball = || HeavyBall::new(0.8, 0.05).unwrap();
-    for level in [Level::Upper, Level::Lower] {
+    for objective in [Objective::Upper, Objective::Lower] {
         let (mut x, mut y) = (V::from(&X[..]), V::from(&Y[..]));
         let mut v = None;
         for k in 0..5 {
@@ -215,12 +219,12 @@ fn momentum_is_that_of_networks_on_either_level() {
                 v.insert(next).clone()
             };
             let mut along_x = q.upper_x(&x, &y);
-            if level == Level::Upper {
+            if objective == Objective::Upper {
                 along_x = heavy(&x, along_x);
             }
             x = &x - &(STEP_X.at(k) * &along_x);
             let mut along_y = q.lower_y(&x, &y);
-            if level == Level::Lower {
+            if objective == Objective::Lower {
                 along_y = heavy(&y, along_y);
             }
             y = &y - &(A.at(k) * &along_y);
@@ -228,7 +232,8 @@ fn momentum_is_that_of_networks_on_either_level() {
         let method = Alternating::new(rates(STEP_X, A));
         let (at_x, at_y) = (instance.x.clone(), instance.y.clone());
         let solver = JointSolver::new(&instance.oracle, method, at_x, at_y).unwrap();
-        let mut solver = solver.with_momentum(level, ball());
+        let variable = if objective == Objective::Upper { Variable::X } else { Variable::Y };
+        let mut solver = solver.with_momentum(variable, ball());
         for k in 0..5 {
             solver.step(k).unwrap();
         }
@@ -314,7 +319,11 @@ fn methods_converge_to_the_answer() {
     let shrink = |first: f64| Schedule::power(first, 0.5);
     let penalty = || {
         let fall = |first| Schedule::geometric(first, 1.0 / 1.1);
-        Penalty::new(rates(fall(0.05), fall(0.3)), 10, 1.0, 1.0).unwrap()
+        Penalty::new(
+            rates(fall(0.05), fall(0.3)),
+            PenaltySettings { steps: 10, gamma: 1.0, tolerance: 1.0 },
+        )
+        .unwrap()
     };
     let f2sa = F2sa::new(rates(shrink(0.5), shrink(0.5)), 10, 0.8, grow(2.0));
     let bome = Bome::new(rates(shrink(0.2), shrink(0.2)), 20, 0.8);
@@ -322,7 +331,9 @@ fn methods_converge_to_the_answer() {
     let g_pbgd = GPbgd::new(rates(shrink(0.1), shrink(0.2)), grow(1.0));
     let meha = Meha::new(rates(0.05, 0.2), 0.3, 2.0, grow(1.0));
     let gap = Gap::new(rates(0.05, 0.2), 0.3, (2.0, 1.0), grow(1.0));
-    let constant = Penalty::new(rates(0.02, 0.1), 10, 2.0, 1.0).unwrap();
+    let constant =
+        Penalty::new(rates(0.02, 0.1), PenaltySettings { steps: 10, gamma: 2.0, tolerance: 1.0 })
+            .unwrap();
     let multipliers = constant.with_factors(1.001, 0.5).unwrap().with_multipliers();
     let table: Vec<Trial> = vec![
         ("f2sa", Box::new(f2sa.unwrap()), 1000, 5e-3),
@@ -377,7 +388,11 @@ fn a_step_of_bvfim_is_its_formula() {
         }
 
         let relaxation = Relaxation::geometric(0.3, 0.9).unwrap();
-        let method = Bvfim::new(rates(STEP_X, small), 4, C, 3, relaxation).unwrap();
+        let method = Bvfim::new(
+            rates(STEP_X, small),
+            BvfimSettings { lower_steps: 4, lower_rate: C.into(), steps: 3, relaxation },
+        )
+        .unwrap();
         let method = if sign < 0.0 { method.pessimistic() } else { method };
         let (found_x, found_y) = run(instance, method, Sampler::full(), 3);
         assert_near(&format!("{problem}, sign {sign}, x"), &found_x, &x, 1e-10);
@@ -390,7 +405,11 @@ fn a_step_of_bvfim_is_its_formula() {
 fn bvfim_converges_to_the_answer() {
     let slope = |steps| {
         let relaxation = Relaxation::geometric(1.0, 0.95).unwrap();
-        let method = Bvfim::new(rates(0.05, 0.2), 20, 0.8, 50, relaxation).unwrap();
+        let method = Bvfim::new(
+            rates(0.05, 0.2),
+            BvfimSettings { lower_steps: 20, lower_rate: 0.8.into(), steps: 50, relaxation },
+        )
+        .unwrap();
         slope_after(method, steps)
     };
     let (early, late) = (slope(100), slope(150));
@@ -412,7 +431,12 @@ fn penalty_reaches_the_kkt_point_of_an_upper_constraint() {
     let answer = Constrained::upper_answer();
     for equal in [false, true] {
         let (instance, h) = Constrained::at(&FREE, &FREE, &device()).unwrap();
-        let method = Penalty::new(rates(0.05, 0.1), 5, 2.0, 1.0).unwrap().with_multipliers();
+        let method = Penalty::new(
+            rates(0.05, 0.1),
+            PenaltySettings { steps: 5, gamma: 2.0, tolerance: 1.0 },
+        )
+        .unwrap()
+        .with_multipliers();
         let method = method.with_factors(1.001, 0.5).unwrap();
         let method = if equal { method.with_equalities(h) } else { method.with_inequalities(h) };
         let (x, y) = constrained(method, &instance, 2000);
@@ -422,7 +446,11 @@ fn penalty_reaches_the_kkt_point_of_an_upper_constraint() {
     }
     // An inactive constraint has no effect.
     let (instance, far) = Constrained::bounded(&FREE, &FREE, 100.0, &device()).unwrap();
-    let plain = || Penalty::new(rates(0.05, 0.1), 5, 2.0, 1.0).unwrap().with_multipliers();
+    let plain = || {
+        Penalty::new(rates(0.05, 0.1), PenaltySettings { steps: 5, gamma: 2.0, tolerance: 1.0 })
+            .unwrap()
+            .with_multipliers()
+    };
     assert_eq!(
         constrained(plain().with_inequalities(far), &instance, 50),
         constrained(plain(), &instance, 50)
@@ -433,7 +461,10 @@ fn penalty_reaches_the_kkt_point_of_an_upper_constraint() {
 fn constraints_of_another_module_are_refused() {
     let (instance, _) = Constrained::at(&FREE, &FREE, &device()).unwrap();
     let (_, other) = Constrained::at(&FREE, &FREE, &device()).unwrap();
-    let method = Penalty::new(rates(0.05, 0.1), 5, 2.0, 1.0).unwrap().with_inequalities(other);
+    let method =
+        Penalty::new(rates(0.05, 0.1), PenaltySettings { steps: 5, gamma: 2.0, tolerance: 1.0 })
+            .unwrap()
+            .with_inequalities(other);
     let (x, y) = (instance.x.clone(), instance.y.clone());
     let refused = JointSolver::new(&instance.oracle, method, x, y).err().unwrap();
     assert!(refused.to_string().contains("the same modules"), "{refused}");
@@ -464,7 +495,10 @@ fn the_steps_of_a_constrained_penalty_are_its_formulas() {
         g *= 1.1;
     }
     let (instance, h) = Constrained::at(&FREE, &FREE, &device()).unwrap();
-    let method = Penalty::new(rates(0.05, 0.1), 1, 0.8, 1e9).unwrap().with_multipliers();
+    let method =
+        Penalty::new(rates(0.05, 0.1), PenaltySettings { steps: 1, gamma: 0.8, tolerance: 1e9 })
+            .unwrap()
+            .with_multipliers();
     let (found_x, found_y) = constrained(method.with_equalities(h), &instance, 3);
     assert_near("x", &found_x, &x, 1e-10);
     assert_near("y", &found_y, &y, 1e-10);
@@ -475,7 +509,11 @@ fn bvfim_keeps_inside_an_upper_constraint_and_nears_its_kkt_point() {
     let answer = Constrained::upper_answer();
     let (instance, h) = Constrained::at(&FREE, &FREE, &device()).unwrap();
     let relaxation = Relaxation::geometric(1.0, 0.97).unwrap();
-    let method = Bvfim::new(rates(0.02, 0.2), 20, 0.8, 25, relaxation).unwrap();
+    let method = Bvfim::new(
+        rates(0.02, 0.2),
+        BvfimSettings { lower_steps: 20, lower_rate: 0.8.into(), steps: 25, relaxation },
+    )
+    .unwrap();
     let (x, y) = constrained(method.with_constraints(h), &instance, 200);
     assert!(Constrained::violation(&y.0) < 0.0);
     assert_near("x", &x, &V::from(&answer.x[..]), 0.1);
@@ -487,7 +525,12 @@ fn bvfim_says_where_there_is_no_interior() {
     let outside = [2.0; 3];
     let (instance, h) = Constrained::at(&outside, &outside, &device()).unwrap();
     let relaxation = Relaxation::geometric(1e-3, 0.9).unwrap();
-    let method = Bvfim::new(rates(0.05, 0.2), 10, 0.5, 5, relaxation).unwrap().with_constraints(h);
+    let method = Bvfim::new(
+        rates(0.05, 0.2),
+        BvfimSettings { lower_steps: 10, lower_rate: 0.5.into(), steps: 5, relaxation },
+    )
+    .unwrap()
+    .with_constraints(h);
     let (x, y) = (instance.x.clone(), instance.y.clone());
     let mut solver = JointSolver::new(&instance.oracle, method, x, y).unwrap();
     assert_eq!(solver.step(0), Err(Error::NoInterior { step: 1 }));

@@ -11,16 +11,17 @@ fn device() -> Device {
     Device::flex()
 }
 
+#[path = "problems/common.rs"]
 mod common;
-#[path = "common/joint.rs"]
+#[path = "problems/joint.rs"]
 mod joint;
-#[path = "common/proxy.rs"]
+#[path = "problems/proxy.rs"]
 mod proxy;
-#[path = "common/resume.rs"]
+#[path = "problems/resume.rs"]
 mod resume;
-#[path = "common/solver.rs"]
+#[path = "problems/solver.rs"]
 mod solver;
-#[path = "common/split.rs"]
+#[path = "problems/split.rs"]
 mod split;
-#[path = "common/stochastic.rs"]
+#[path = "problems/stochastic.rs"]
 mod stochastic;

@@ -20,7 +20,7 @@ use bilevel_data::{Dataset, TrainValidation};
 const HIDDEN: usize = 32;
 
 /// A problem at its start.
-pub struct Posed {
+pub struct StartedProblem {
     /// One batch a call, all of which are counted but those that measure.
     pub oracle: Counted<Box<dyn Oracle>>,
     /// The same with test rows in place of those of validation.
@@ -35,7 +35,7 @@ pub struct Posed {
 
 type Adam = Box<dyn Fn(f64) -> Result<Box<dyn UpperStep>, Error>>;
 
-impl Posed {
+impl StartedProblem {
     /// The problem of `settings` on `data`.
     ///
     /// # Errors
@@ -92,7 +92,7 @@ fn pose<P, D>(
     y: &P::Lower,
     data: D,
     test: Option<D>,
-) -> Result<Posed, BenchError>
+) -> Result<StartedProblem, BenchError>
 where
     P: BilevelProblem + 'static,
     D: bilevel_core::Data<P::Batch> + 'static,
@@ -104,7 +104,7 @@ where
     let adam: Adam = Box::new(move |learning_rate| {
         Ok(Box::new(BurnOptimizer::new(AdamConfig::new().build(), &x, learning_rate)?))
     });
-    Ok(Posed {
+    Ok(StartedProblem {
         oracle: Counted::new(Box::new(counted)),
         test: test.map(|test| Box::new(test) as Box<dyn Oracle>),
         x: start,

@@ -5,24 +5,24 @@ use std::ops::Add;
 use bilevel_program::Vector;
 
 use super::{Direction, Hessian, Loss, Mixed, Oracle, Partials, Point, Wrt};
-use crate::{Level, Sample};
+use crate::{Objective, Sample, Variable};
 
 /// A weighted sum of the two losses, `a F + b f`: what a lower step descends.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Objective {
+pub struct WeightedSum {
     /// The weight a of F.
     pub upper: f64,
     /// The weight b of f.
     pub lower: f64,
 }
 
-impl Objective {
+impl WeightedSum {
     /// f itself.
     pub const LOWER: Self = Self { upper: 0.0, lower: 1.0 };
 
     /// The losses whose weight is not zero.
-    fn terms(self) -> impl Iterator<Item = (Level, f64)> {
-        [(Level::Lower, self.lower), (Level::Upper, self.upper)]
+    fn terms(self) -> impl Iterator<Item = (Objective, f64)> {
+        [(Objective::Lower, self.lower), (Objective::Upper, self.upper)]
             .into_iter()
             .filter(|(_, weight)| *weight != 0.0)
     }
@@ -39,7 +39,7 @@ pub struct Samples {
 
 /// An oracle at one x and one draw of data.
 #[derive(Clone, Copy)]
-pub struct Stage<'a> {
+pub struct LowerProblem<'a> {
     /// The oracle.
     pub oracle: &'a dyn Oracle,
     /// The upper variable.
@@ -48,46 +48,52 @@ pub struct Stage<'a> {
     pub samples: Samples,
 }
 
-impl<'a> Stage<'a> {
+impl<'a> LowerProblem<'a> {
     /// `oracle` at `x`.
     pub fn new(oracle: &'a dyn Oracle, x: &'a Vector, samples: Samples) -> Self {
         Self { oracle, x, samples }
     }
 
-    fn point<'b>(&'b self, level: Level, y: &'b Vector) -> Point<'b> {
-        let sample = match level {
-            Level::Upper => self.samples.upper,
-            Level::Lower => self.samples.lower,
+    fn point<'b>(&'b self, objective: Objective, y: &'b Vector) -> Point<'b> {
+        let sample = match objective {
+            Objective::Upper => self.samples.upper,
+            Objective::Lower => self.samples.lower,
         };
         Point { x: self.x, y, sample }
     }
 
-    /// The loss of `level` at y.
-    pub fn value(&self, level: Level, y: &Vector) -> Loss {
-        self.oracle.value(level, self.point(level, y))
+    /// The loss of `objective` at y.
+    pub fn value(&self, objective: Objective, y: &Vector) -> Loss {
+        self.oracle.value(objective, self.point(objective, y))
     }
 
-    /// The loss of `level` at y and its gradient.
-    pub fn gradient(&self, level: Level, y: &Vector, wrt: Wrt) -> (Loss, Partials) {
-        self.oracle.gradient(level, self.point(level, y), wrt)
+    /// The loss of `objective` at y and its gradient.
+    pub fn gradient(&self, objective: Objective, y: &Vector, wrt: Wrt) -> (Loss, Partials) {
+        self.oracle.gradient(objective, self.point(objective, y), wrt)
     }
 
-    /// The Hessian of the loss of `level` at y times a direction.
-    pub fn product(&self, level: Level, y: &Vector, along: Direction<'_>, wrt: Wrt) -> Partials {
-        self.oracle.product(level, self.point(level, y), along, wrt)
+    /// The Hessian of the loss of `objective` at y times a direction.
+    pub fn product(
+        &self,
+        objective: Objective,
+        y: &Vector,
+        along: Direction<'_>,
+        wrt: Wrt,
+    ) -> Partials {
+        self.oracle.product(objective, self.point(objective, y), along, wrt)
     }
 
     /// f at y, its gradient in y, and `v -> d/dx <f_y, v>` there.
     pub fn gradient_and_mixed<'b>(&'b self, y: &'b Vector) -> (Loss, Vector, Mixed<'b>) {
-        self.oracle.gradient_and_mixed(self.point(Level::Lower, y))
+        self.oracle.gradient_and_mixed(self.point(Objective::Lower, y))
     }
 
     /// The gradient of a weighted sum in y, and f where it is a term of it.
-    pub fn slope(&self, of: Objective, y: &Vector) -> (Option<Loss>, Vector) {
+    pub fn slope(&self, of: WeightedSum, y: &Vector) -> (Option<Loss>, Vector) {
         let mut lower_loss = None;
-        let terms = of.terms().map(|(level, weight)| {
-            let (loss, sides) = self.gradient(level, y, Wrt::Lower);
-            if level == Level::Lower {
+        let terms = of.terms().map(|(objective, weight)| {
+            let (loss, sides) = self.gradient(objective, y, Wrt::Y);
+            if objective == Objective::Lower {
                 lower_loss = Some(loss);
             }
             scale(weight, sides.into_y())
@@ -97,46 +103,53 @@ impl<'a> Stage<'a> {
     }
 
     /// The gradient of a weighted sum in x.
-    pub fn upper_slope(&self, of: Objective, y: &Vector) -> Vector {
-        let terms = of
-            .terms()
-            .map(|(level, weight)| scale(weight, self.gradient(level, y, Wrt::Upper).1.into_x()));
+    pub fn upper_slope(&self, of: WeightedSum, y: &Vector) -> Vector {
+        let terms = of.terms().map(|(objective, weight)| {
+            scale(weight, self.gradient(objective, y, Wrt::X).1.into_x())
+        });
         terms.reduce(|a, b| a.add(&b)).unwrap_or_else(|| self.x.zeros_like())
     }
 
     /// The Hessian of a weighted sum times a direction.
-    pub fn curvature(&self, of: Objective, y: &Vector, along: Direction<'_>, wrt: Wrt) -> Partials {
-        let terms =
-            of.terms().map(|(level, weight)| scaled(weight, self.product(level, y, along, wrt)));
+    pub fn curvature(
+        &self,
+        of: WeightedSum,
+        y: &Vector,
+        along: Direction<'_>,
+        wrt: Wrt,
+    ) -> Partials {
+        let terms = of
+            .terms()
+            .map(|(objective, weight)| scaled(weight, self.product(objective, y, along, wrt)));
         terms.reduce(Partials::add).unwrap_or_else(|| zeros(self.x, y, wrt))
     }
 
     /// The Hessian of a weighted sum at y, for products in the variables `wrt` along directions in the variables `along`.
     pub fn curvature_at(
         &self,
-        of: Objective,
+        of: WeightedSum,
         y: &Vector,
         along: Wrt<'_>,
         wrt: Wrt<'_>,
     ) -> Curvature<'a> {
-        let terms = of.terms().map(|(level, weight)| {
-            let point = self.point(level, y);
-            (weight, self.oracle.linearize(level, point, None, along, wrt).hessian)
+        let terms = of.terms().map(|(objective, weight)| {
+            let point = self.point(objective, y);
+            (weight, self.oracle.linearize(objective, point, None, along, wrt).hessian)
         });
         Curvature { terms: terms.collect(), x: self.x.clone(), y: y.clone() }
     }
 
-    /// [`Stage::slope`], and the Hessian of the sum for products in x and y along directions in y.
+    /// [`LowerProblem::slope`], and the Hessian of the sum for products in x and y along directions in y.
     pub fn slope_and_curvature(
         &self,
-        of: Objective,
+        of: WeightedSum,
         y: &Vector,
     ) -> (Option<Loss>, Vector, Curvature<'a>) {
         let (mut lower_loss, mut slope, mut hessians) = (None, None, Vec::new());
-        for (level, weight) in of.terms() {
-            let point = self.point(level, y);
-            let at = self.oracle.linearize(level, point, Some(Wrt::Lower), Wrt::Lower, Wrt::Both);
-            if level == Level::Lower {
+        for (objective, weight) in of.terms() {
+            let point = self.point(objective, y);
+            let at = self.oracle.linearize(objective, point, Some(Wrt::Y), Wrt::Y, Wrt::Both);
+            if objective == Objective::Lower {
                 lower_loss = at.loss;
             }
             let term = scale(weight, at.gradient.into_y());
@@ -178,8 +191,8 @@ fn scaled(weight: f64, sides: Partials) -> Partials {
 
 fn zeros(x: &Vector, y: &Vector, wrt: Wrt<'_>) -> Partials {
     Partials {
-        x: wrt.includes(Level::Upper).then(|| x.zeros_like()),
-        y: wrt.includes(Level::Lower).then(|| y.zeros_like()),
+        x: wrt.includes(Variable::X).then(|| x.zeros_like()),
+        y: wrt.includes(Variable::Y).then(|| y.zeros_like()),
     }
 }
 

@@ -3,24 +3,24 @@
 use std::sync::Arc;
 
 use bilevel_core::{
-    Direction, Hessian, Level, Linearization, Loss, Oracle, Partials, Point, Sample, Wrt,
+    Direction, Hessian, Linearization, Loss, Objective, Oracle, Partials, Point, Sample, Wrt,
 };
 use bilevel_program::{Layout, Vector};
 use burn::tensor::{Tensor, TensorData};
 
 /// An oracle whose losses are the means over the batches of another one, one batch in memory at a time. Each batch is
 /// a call.
-pub struct Whole<'a>(pub &'a dyn Oracle);
+pub struct MeanOverBatches<'a>(pub &'a dyn Oracle);
 
-impl Whole<'_> {
+impl MeanOverBatches<'_> {
     /// The point on each batch.
-    fn points<'p>(&self, level: Level, at: Point<'p>) -> impl Iterator<Item = Point<'p>> {
-        let batches = self.0.batches(level) as u64;
+    fn points<'p>(&self, objective: Objective, at: Point<'p>) -> impl Iterator<Item = Point<'p>> {
+        let batches = self.0.batches(objective) as u64;
         (0..batches).map(move |i| Point { sample: Sample(i), ..at })
     }
 
-    fn mean(&self, level: Level, sides: impl Iterator<Item = Partials>) -> Partials {
-        let share = 1.0 / self.0.batches(level) as f64;
+    fn mean(&self, objective: Objective, sides: impl Iterator<Item = Partials>) -> Partials {
+        let share = 1.0 / self.0.batches(objective) as f64;
         let sum = sides.reduce(|a, b| a + b).expect("a level has a batch");
         let scale = |v: Option<Vector>| v.map(|v| v.scale(share));
         Partials { x: scale(sum.x), y: scale(sum.y) }
@@ -37,7 +37,7 @@ impl Whole<'_> {
     }
 }
 
-impl Oracle for Whole<'_> {
+impl Oracle for MeanOverBatches<'_> {
     fn upper_layout(&self) -> &Arc<Layout> {
         self.0.upper_layout()
     }
@@ -46,38 +46,48 @@ impl Oracle for Whole<'_> {
         self.0.lower_layout()
     }
 
-    fn value(&self, level: Level, at: Point<'_>) -> Loss {
-        let losses: Vec<_> = self.points(level, at).map(|at| self.0.value(level, at)).collect();
+    fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
+        let losses: Vec<_> =
+            self.points(objective, at).map(|at| self.0.value(objective, at)).collect();
         self.mean_loss(at, &losses)
     }
 
-    fn gradient(&self, level: Level, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
+    fn gradient(&self, objective: Objective, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
         let mut losses = Vec::new();
-        let sides = self.points(level, at).map(|at| {
-            let (loss, sides) = self.0.gradient(level, at, wrt);
+        let sides = self.points(objective, at).map(|at| {
+            let (loss, sides) = self.0.gradient(objective, at, wrt);
             losses.push(loss);
             sides
         });
-        let sides = self.mean(level, sides);
+        let sides = self.mean(objective, sides);
         (self.mean_loss(at, &losses), sides)
     }
 
-    fn product(&self, level: Level, at: Point<'_>, along: Direction<'_>, wrt: Wrt) -> Partials {
-        self.mean(level, self.points(level, at).map(|at| self.0.product(level, at, along, wrt)))
+    fn product(
+        &self,
+        objective: Objective,
+        at: Point<'_>,
+        along: Direction<'_>,
+        wrt: Wrt,
+    ) -> Partials {
+        self.mean(
+            objective,
+            self.points(objective, at).map(|at| self.0.product(objective, at, along, wrt)),
+        )
     }
 
     fn linearize<'a>(
         &'a self,
-        level: Level,
+        objective: Objective,
         at: Point<'_>,
         gradient: Option<Wrt<'_>>,
         along: Wrt<'_>,
         wrt: Wrt<'_>,
     ) -> Linearization<'a> {
         // What is kept of a batch would else be kept of all.
-        if self.0.batches(level) == 1 {
+        if self.0.batches(objective) == 1 {
             return self.0.linearize(
-                level,
+                objective,
                 Point { sample: Sample(0), ..at },
                 gradient,
                 along,
@@ -86,14 +96,14 @@ impl Oracle for Whole<'_> {
         }
         let (loss, gradient) = match gradient {
             Some(wrt) => {
-                let (loss, gradient) = self.gradient(level, at, wrt);
+                let (loss, gradient) = self.gradient(objective, at, wrt);
                 (Some(loss), gradient)
             }
             None => (None, Partials { x: None, y: None }),
         };
         let (x, y, sample) = (at.x.clone(), at.y.clone(), at.sample);
         let product = move |along: Direction<'_>, wrt: Wrt<'_>| {
-            self.product(level, Point { x: &x, y: &y, sample }, along, wrt)
+            self.product(objective, Point { x: &x, y: &y, sample }, along, wrt)
         };
         Linearization { loss, gradient, hessian: Hessian::new(product, 0) }
     }

@@ -34,7 +34,10 @@ fn a_constraint_that_is_not_a_number_is_not_satisfied() {
         let h = |_: &Values, y: &Values| y.val().log();
         ModuleConstraints::new(&x, &y, h).unwrap()
     };
-    let penalty = Penalty::new(rates(0.05, 0.1), 2, 1.0, 1.0).unwrap().with_inequalities(log());
+    let penalty =
+        Penalty::new(rates(0.05, 0.1), PenaltySettings { steps: 2, gamma: 1.0, tolerance: 1.0 })
+            .unwrap()
+            .with_inequalities(log());
     let gap = Gap::new(rates(0.05, 0.1), 0.3, (2.0, 1.0), 1.0).unwrap();
     let gap = gap.with_constraints(log(), 10.0).unwrap();
     let methods: [Box<dyn JointMethod>; 2] = [Box::new(penalty), Box::new(gap)];
@@ -56,7 +59,10 @@ fn inequalities_and_equalities_hold_together() {
         let y = y.val();
         y.clone().narrow(0, 0, 1) - y.narrow(0, 1, 1)
     };
-    let method = Penalty::new(rates(0.05, 0.1), 5, 2.0, 1.0).unwrap().with_multipliers();
+    let method =
+        Penalty::new(rates(0.05, 0.1), PenaltySettings { steps: 5, gamma: 2.0, tolerance: 1.0 })
+            .unwrap()
+            .with_multipliers();
     let method = method
         .with_factors(1.001, 0.5)
         .unwrap()

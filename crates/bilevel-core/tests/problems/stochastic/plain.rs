@@ -65,11 +65,11 @@ impl<'a> Plain<'a> {
     }
 
     fn lower(&mut self) -> usize {
-        self.sampler.draw(Level::Lower).0 as usize
+        self.sampler.draw(Objective::Lower).0 as usize
     }
 
     fn upper(&mut self) -> usize {
-        self.sampler.draw(Level::Upper).0 as usize
+        self.sampler.draw(Objective::Upper).0 as usize
     }
 
     fn a(&self, k: usize) -> f64 {
@@ -129,8 +129,8 @@ impl<'a> Plain<'a> {
     }
 
     /// The mean over the batches of a level.
-    fn mean(&self, level: Level, of: impl Fn(usize) -> V) -> V {
-        let count = self.sampler.batches(level);
+    fn mean(&self, objective: Objective, of: impl Fn(usize) -> V) -> V {
+        let count = self.sampler.batches(objective);
         let sum = (1..count).fold(of(0), |sum, batch| &sum + &of(batch));
         1.0 / count as f64 * &sum
     }
@@ -249,15 +249,15 @@ pub fn vrbo(p: &mut Plain, steps: usize) {
     for k in 0..steps {
         if k % period == 0 {
             let (x, y) = (&p.x, &p.y);
-            d_y = p.mean(Level::Lower, |s| p.losses.f_y(s, x, y));
-            let mut r = p.mean(Level::Upper, |t| p.losses.upper_y(t, x, y));
+            d_y = p.mean(Objective::Lower, |s| p.losses.f_y(s, x, y));
+            let mut r = p.mean(Objective::Upper, |t| p.losses.upper_y(t, x, y));
             let mut q = eta * &r;
             for _ in 1..terms {
-                r = &r - &(eta * &p.mean(Level::Lower, |s| p.losses.f_yy(s, x, y, &r)));
+                r = &r - &(eta * &p.mean(Objective::Lower, |s| p.losses.f_yy(s, x, y, &r)));
                 q = &q + &(eta * &r);
             }
-            let cross = p.mean(Level::Lower, |s| p.losses.f_xy(s, x, y, &q));
-            d_x = &p.mean(Level::Upper, |t| p.losses.upper_x(t, x, y)) - &cross;
+            let cross = p.mean(Objective::Lower, |s| p.losses.f_xy(s, x, y, &q));
+            d_x = &p.mean(Objective::Upper, |t| p.losses.upper_x(t, x, y)) - &cross;
         }
         let (mut old_x, mut old_y) = (p.x.clone(), p.y.clone());
         p.x = &p.x - &(p.a(k) * &d_x);
@@ -292,27 +292,27 @@ pub fn soba(p: &mut Plain, steps: usize) {
 pub fn saba(p: &mut Plain, steps: usize) {
     let mut v = 0.0 * &p.y;
     let start = (p.x.clone(), p.y.clone(), v.clone());
-    let mut seen_lower = vec![start.clone(); p.sampler.batches(Level::Lower)];
-    let mut seen_upper = vec![start; p.sampler.batches(Level::Upper)];
+    let mut seen_lower = vec![start.clone(); p.sampler.batches(Objective::Lower)];
+    let mut seen_upper = vec![start; p.sampler.batches(Objective::Upper)];
     for k in 0..steps {
         let losses = p.losses;
         type Of<'a> = &'a dyn Fn(usize, &(V, V, V)) -> V;
-        let parts: [(Level, Of); 5] = [
-            (Level::Lower, &|s, (x, y, _)| losses.f_y(s, x, y)),
-            (Level::Lower, &|s, (x, y, v)| losses.f_yy(s, x, y, v)),
-            (Level::Lower, &|s, (x, y, v)| losses.f_xy(s, x, y, v)),
-            (Level::Upper, &|t, (x, y, _)| losses.upper_y(t, x, y)),
-            (Level::Upper, &|t, (x, y, _)| losses.upper_x(t, x, y)),
+        let parts: [(Objective, Of); 5] = [
+            (Objective::Lower, &|s, (x, y, _)| losses.f_y(s, x, y)),
+            (Objective::Lower, &|s, (x, y, v)| losses.f_yy(s, x, y, v)),
+            (Objective::Lower, &|s, (x, y, v)| losses.f_xy(s, x, y, v)),
+            (Objective::Upper, &|t, (x, y, _)| losses.upper_y(t, x, y)),
+            (Objective::Upper, &|t, (x, y, _)| losses.upper_x(t, x, y)),
         ];
         let now = (p.x.clone(), p.y.clone(), v.clone());
         // The first draws would change nothing: every batch was evaluated at the current point.
         let (t, s) = if k == 0 { (0, 0) } else { (p.upper(), p.lower()) };
-        let estimates = parts.map(|(level, of)| {
-            let (batch, seen) = match level {
-                Level::Lower => (s, &seen_lower),
-                Level::Upper => (t, &seen_upper),
+        let estimates = parts.map(|(objective, of)| {
+            let (batch, seen) = match objective {
+                Objective::Lower => (s, &seen_lower),
+                Objective::Upper => (t, &seen_upper),
             };
-            let mean = p.mean(level, |i| of(i, &seen[i]));
+            let mean = p.mean(objective, |i| of(i, &seen[i]));
             &(&of(batch, &now) - &of(batch, &seen[batch])) + &mean
         });
         seen_lower[s] = now.clone();
@@ -346,8 +346,8 @@ pub fn srba(p: &mut Plain, steps: usize) {
             }
             _ => {
                 let (x, y, v) = (&p.x, &p.y, &v);
-                let lower = |of: &dyn Fn(usize) -> V| p.mean(Level::Lower, of);
-                let upper = |of: &dyn Fn(usize) -> V| p.mean(Level::Upper, of);
+                let lower = |of: &dyn Fn(usize) -> V| p.mean(Objective::Lower, of);
+                let upper = |of: &dyn Fn(usize) -> V| p.mean(Objective::Upper, of);
                 let f_yy = lower(&|s| losses.f_yy(s, x, y, v));
                 let f_xy = lower(&|s| losses.f_xy(s, x, y, v));
                 [

@@ -1,0 +1,114 @@
+//! Reverse-mode hypergradients through the lower dynamics: `rad`, `trad` and `ia-gm`.
+
+use bilevel_program::Vector;
+
+use super::{Hypergradient, HypergradientMethod, unroll};
+use crate::lower::{Descent, Plan};
+use crate::{Error, LowerProblem, Snapshot};
+
+/// Back-propagation through T lower steps, keeping states alone.
+///
+/// With `y_{t+1} = Psi(y_t; x)`, `A_t = dPsi/dy` and `B_t = dPsi/dx` at `y_t`:
+///
+/// ```text
+/// lambda = F_y(x, y_T),  g = F_x(x, y_T)
+/// for t = T-1 .. T-M:  g += B_t' lambda,  lambda = A_t' lambda
+/// ```
+///
+/// | name | constructor | M | |
+/// |---|---|---|---|
+/// | `rad` | [`Unrolled::rad`] | T | exact for `F(x, y_T(x))` |
+/// | `trad` | [`Unrolled::trad`] | fewer than T | as if the state before the last M steps did not depend on x |
+/// | `ia-gm` | [`Unrolled::ia_gm`] | T | the gradient in the start too: `dF(x, y_T)/dy_0 = lambda` |
+///
+/// Each backward step is one second-order product at a state, whose program is replayed there, so that memory is
+/// the states that the [`Plan`] keeps and one replay: it does not grow with T times the activations.
+/// Cost: T gradients and M products of f, one gradient of F, one value of f; and the steps that the plan
+/// makes again.
+///
+/// `bda` and `pbda` are `rad` through a dynamics that descends both losses.
+///
+/// Requires: a lower loss that is twice differentiable along the way.
+///
+/// Sources: [survey, Alg. 3 and Eq. 23](https://arxiv.org/abs/2101.11517); Franceschi et al., "Forward and
+/// reverse gradient-based hyperparameter optimization", 2017; A. Shaban et al., "Truncated back-propagation for
+/// bilevel optimization", 2019; R. Liu et al., "Towards gradient-based bilevel optimization with non-convex
+/// followers and beyond", 2021, Sec. 3.2.
+#[derive(Debug)]
+pub struct Unrolled {
+    name: &'static str,
+    descent: Descent,
+    plan: Plan,
+    /// M
+    last: usize,
+    start: bool,
+}
+
+impl Unrolled {
+    fn through(name: &'static str, descent: Descent) -> Self {
+        let last = descent.steps();
+        Self { name, descent, plan: Plan::Trajectory, last, start: false }
+    }
+
+    /// `rad`: through all steps of `descent`, every state kept.
+    pub fn rad(descent: Descent) -> Self {
+        Self::through("rad", descent)
+    }
+
+    /// `trad`: through the `last` steps (M) of `descent`, the states before each of them kept.
+    ///
+    /// Where `A_t` contracts, as `I - s f_yy` with `f_yy >= mu` does, what is left out is of the order of
+    /// `(1 - s mu)^M`; with M = T nothing is.
+    ///
+    /// # Errors
+    /// If M is 0 or more than the steps of `descent`.
+    pub fn trad(descent: Descent, last: usize) -> Result<Self, Error> {
+        if (1..=descent.steps()).contains(&last) {
+            return Ok(Self { last, ..Self::through("trad", descent) });
+        }
+        Err(Error::InvalidSetting {
+            setting: "back-propagated steps",
+            found: format!("{last} of {} lower steps", descent.steps()),
+            expected: "at least 1 and at most all lower steps",
+            cure: "give a count of the last steps, or use rad for all",
+        })
+    }
+
+    /// `ia-gm`: `rad` in x and in the start z of the lower level, which is learned with x. z is the start that
+    /// the call gives, and [`Start::Learned`](crate::Start::Learned) moves it. Through Nesterov's dynamics it is
+    /// `ia-gm-a`.
+    pub fn ia_gm(descent: Descent) -> Self {
+        Self { start: true, ..Self::through("ia-gm", descent) }
+    }
+
+    /// With another memory plan for the M states.
+    pub fn with_plan(mut self, plan: Plan) -> Self {
+        self.plan = plan;
+        self
+    }
+}
+
+impl HypergradientMethod for Unrolled {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn describe(&self) -> String {
+        let Self { name, descent, plan, last, .. } = self;
+        let truncated = match *last {
+            all if all == descent.steps() => String::new(),
+            last => format!("the last {last} of "),
+        };
+        format!("{name}({truncated}{}{})", descent.describe(), plan.suffix())
+    }
+
+    fn differentiates_start(&self) -> bool {
+        self.start
+    }
+
+    fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+        unroll(&problem, &self.descent, start, self.plan, self.last, self.start)
+    }
+
+    fn save(&self, _: &mut Snapshot) {}
+}
