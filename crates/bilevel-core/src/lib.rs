@@ -164,7 +164,7 @@ pub use joint::{
     Meha, NsGame, Penalty, PenaltySettings, Relaxation, Seen, VPbgd, VirtualStep,
 };
 pub use linear::{
-    ApproxGrad, BiCgStab, Cg, Dense, Gmres, Identity, LinearSolver, LinearStatus, Neumann,
+    ApproxGrad, BiCgStab, Cg, Dense, Gmres, Identity, LinearSolver, LinearStatus, Minres, Neumann,
     NormalCg, Nystrom,
 };
 pub use lower::{

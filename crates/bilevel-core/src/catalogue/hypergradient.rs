@@ -3,9 +3,9 @@
 use super::{Calls, Entry, Exact, Family, Made, Needs, Settings, along};
 use crate::{
     Aggregated, ApproxGrad, BiCgStab, Cg, Dense, Descent, Error, Fad, FixedPoint, Fomaml, Gd,
-    Gmres, Iaptt, Identity, Iga, Imaml, Implicit, LinearSolver, Maml, Nesterov, Neumann, NormalCg,
-    Nystrom, OneStage, OneStageFd, OnlineFad, Reptile, ReversibleMomentum, ReversibleRad, Unrolled,
-    Weight,
+    Gmres, Iaptt, Identity, Iga, Imaml, Implicit, LinearSolver, Maml, Minres, Nesterov, Neumann,
+    NormalCg, Nystrom, OneStage, OneStageFd, OnlineFad, Reptile, ReversibleMomentum, ReversibleRad,
+    Unrolled, Weight,
 };
 
 /// A residual that no number of iterations here gets to: all are made.
@@ -216,6 +216,22 @@ pub(super) const METHODS: &[Entry] = &[
         calls: calls("T + 1", "k + r + 1, r restarts", "1"),
         memory: "as many vectors as between restarts, one linearisation",
         make: |s, _| implicit(s, Gmres::new(s.solver_iterations, s.tolerance)?),
+        ..IMPLICIT
+    },
+    Entry {
+        name: "minres",
+        summary: "implicit, by minimal residuals, for Hessians of any signs",
+        reads: &[
+            "lower-steps",
+            "step-size",
+            "solver-iterations",
+            "tolerance",
+            "damping",
+            "warm-start",
+        ],
+        make: |s, _| {
+            implicit(s, Minres::new(s.solver_iterations, s.tolerance)?.with_damping(s.damping)?)
+        },
         ..IMPLICIT
     },
     Entry {

@@ -116,6 +116,7 @@ fn solvers() -> Vec<Row> {
             exact,
             exact,
         ),
+        row("minres", Box::new(Minres::new(50, tolerance).unwrap()), false, exact, exact, exact),
         row("gmres", gmres(30), true, exact, exact, exact),
         row("gmres restarted", gmres(4), true, exact, exact, exact),
         row("bicgstab", Box::new(BiCgStab::new(50, tolerance).unwrap()), true, exact, exact, exact),
@@ -292,7 +293,7 @@ fn a_system_without_solution_is_never_called_solved() {
         assert!(!found.status.is_ok(), "{}: {}", row.name, found.status);
         assert!(found.q.all_finite(), "{}", row.name);
         // Those that find the least-squares solution say why it is no more.
-        if ["normal-cg", "gmres", "dense"].contains(&row.name) {
+        if ["normal-cg", "minres", "gmres", "dense"].contains(&row.name) {
             assert_eq!(found.status, LinearStatus::Singular, "{}", row.name);
             let q = found.q.to_vec();
             let image = times(&matrix, &q);
@@ -327,7 +328,7 @@ fn a_singular_diagonal_is_named_by_every_solver() {
             // The residuals of bicgstab are minimised over nothing: it may stop far out.
             let bound = if row.name == "bicgstab" { 1e10 } else { 1e5 };
             assert!(largest < bound * scale, "{name}: {largest:e}, {}", found.status);
-            if ["cg", "normal-cg", "gmres", "dense"].contains(&row.name) {
+            if ["cg", "normal-cg", "minres", "gmres", "dense"].contains(&row.name) {
                 assert_eq!(found.status, LinearStatus::Singular, "{name}");
                 let text = found.status.to_string();
                 assert!(["damping", "normal-cg", "gmres"].iter().all(|cure| text.contains(cure)));
