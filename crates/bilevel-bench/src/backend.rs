@@ -1,5 +1,7 @@
 //! The backends of this build: which there are, which can run here, and running a job on the device of one.
 
+use std::path::Path;
+
 use burn::tensor::{Device, FloatDType, IntDType};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,10 @@ pub enum BackendName {
     Ndarray,
     /// A GPU by Vulkan, Metal or DX12, or a software adapter of one of these.
     Wgpu,
+    /// A GPU of NVIDIA, through CUDA.
+    Cuda,
+    /// A GPU of AMD, through ROCm.
+    Rocm,
 }
 
 /// Why a backend cannot run.
@@ -34,6 +40,17 @@ pub enum BackendError {
          another --backend"
     )]
     NotBuilt(&'static str, String),
+    /// No driver.
+    #[error(
+        "no driver of {backend} found, expected {expected}: install the driver of your GPU, or run on the CPU with \
+         --backend flex"
+    )]
+    NoDriver {
+        /// The backend.
+        backend: &'static str,
+        /// The file that its driver makes.
+        expected: &'static str,
+    },
     /// An array that the device cannot hold in one piece.
     #[error(
         "{what}, {shape:?}, take {bytes} bytes in one array, {adapter} holds at most {most}: take fewer samples or \
@@ -101,8 +118,13 @@ impl Array {
 
 /// The names of the backends in this build.
 pub fn built() -> Vec<&'static str> {
-    let all =
-        [("flex", true), ("ndarray", cfg!(feature = "ndarray")), ("wgpu", cfg!(feature = "wgpu"))];
+    let all = [
+        ("flex", true),
+        ("ndarray", cfg!(feature = "ndarray")),
+        ("wgpu", cfg!(feature = "wgpu")),
+        ("cuda", cfg!(feature = "cuda")),
+        ("rocm", cfg!(feature = "rocm")),
+    ];
     all.into_iter().filter_map(|(name, built)| built.then_some(name)).collect()
 }
 
@@ -143,7 +165,13 @@ impl BackendName {
         if name == Self::Wgpu && adapters().is_empty() {
             return Err(BackendError::NoAdapter);
         }
-        Ok(name)
+        // Without its driver Burn's runtime panics.
+        match name.driver() {
+            Some(expected) if !Path::new(expected).exists() => {
+                Err(BackendError::NoDriver { backend: text, expected })
+            }
+            _ => Ok(name),
+        }
     }
 
     /// Whether the device of this backend holds each of these arrays.
@@ -172,6 +200,17 @@ impl BackendName {
         })
     }
 
+    /// A file that is there where the driver of the backend is loaded, if it needs one that its runtime does not look
+    /// for itself.
+    fn driver(self) -> Option<&'static str> {
+        match self {
+            Self::Cuda if cfg!(windows) => Some("C:\\Windows\\System32\\nvcuda.dll"),
+            Self::Cuda => Some("/dev/nvidiactl"),
+            Self::Rocm => Some("/dev/kfd"),
+            _ => None,
+        }
+    }
+
     /// The name on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -179,6 +218,8 @@ impl BackendName {
             Self::Flex => "flex",
             Self::Ndarray => "ndarray",
             Self::Wgpu => "wgpu",
+            Self::Cuda => "cuda",
+            Self::Rocm => "rocm",
         }
     }
 }
@@ -198,6 +239,10 @@ pub fn device(name: BackendName) -> Result<Device, BackendError> {
         }
         #[cfg(feature = "wgpu")]
         BackendName::Wgpu => graphics::device(),
+        #[cfg(feature = "cuda")]
+        BackendName::Cuda => Ok(Device::cuda(0)),
+        #[cfg(feature = "rocm")]
+        BackendName::Rocm => Ok(Device::rocm(0)),
         // `resolve` gives only what is built.
         #[allow(unreachable_patterns)]
         other => Err(BackendError::NotBuilt(other.as_str(), built().join(", "))),

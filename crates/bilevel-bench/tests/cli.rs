@@ -226,6 +226,22 @@ fn wgpu_without_an_adapter_is_an_error_and_not_a_panic() {
 }
 
 #[test]
+fn backends_without_their_driver_or_out_of_the_build_say_so() {
+    for (name, built, driver) in [
+        ("cuda", cfg!(feature = "cuda"), "/dev/nvidiactl"),
+        ("rocm", cfg!(feature = "rocm"), "/dev/kfd"),
+    ] {
+        if built && std::path::Path::new(driver).exists() {
+            continue;
+        }
+        let says = if built { "no driver of" } else { "is not in this build" };
+        let run = ["run", "hyper-cleaning", "--backend", name];
+        let refused = bilevel().args(run).assert().code(4);
+        refused.stderr(contains(says).and(contains("panicked").not()));
+    }
+}
+
+#[test]
 fn doctor_and_list_say_what_there_is() {
     let doctor = bilevel().arg("doctor").assert().success().stdout(contains("auto picks"));
     let built =

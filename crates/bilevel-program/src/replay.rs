@@ -134,7 +134,7 @@ impl Replay {
             DispatchTensorKind::NdArray(_) => {
                 self.run_on::<burn::backend::NdArray, burn::backend::NdArray>(inputs)
             }
-            #[cfg(feature = "wgpu")]
+            #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
             DispatchTensorKind::Cube(_) => {
                 self.run_on::<burn::backend::Cube, burn::backend::Cube>(inputs)
             }
