@@ -4,10 +4,22 @@
 //! failure.
 
 use std::fs;
+use std::sync::Arc;
 
 use assert_cmd::Command;
 use bilevel_bench::backend::BackendName;
-use bilevel_bench::experiments::EXPERIMENTS;
+use bilevel_bench::experiments::few_shot::{
+    Extractor, FeatureProblem, Heads, Judge, OnFeatures, Representation, Settings, Tasks,
+};
+use bilevel_bench::experiments::{Complete, EXPERIMENTS};
+use bilevel_core::{
+    AutodiffOracle, Cg, Descent, Gd, HypergradientMethod, Iaptt, Implicit, JointStep, LowerProblem,
+    Penalty, PenaltySettings, Rates, Sample, Samples, Unrolled,
+};
+use bilevel_data::{ImageClasses, digits};
+use bilevel_models::{ConvNetConfig, ImageClassifierConfig};
+use burn::nn::LinearConfig;
+use burn::tensor::Device;
 use predicates::str::contains;
 use tempfile::tempdir;
 
@@ -44,6 +56,18 @@ const PROMISES: &[Smoke] = &[
         more: &[],
         says: &["plain", "mlc", "nsgame", "T error"],
         files: &["transition-mlc.svg", "transition-nsgame-mlc.svg"],
+    },
+    Smoke {
+        experiment: "few-shot",
+        more: &["--method", "all"],
+        says: &["rad", "iaptt", "penalty", "maml", "warpgrad", "protonet", "interval"],
+        files: &["curves.svg"],
+    },
+    Smoke {
+        experiment: "sinusoid",
+        more: &["--method", "all"],
+        says: &["error before", "meta-curv"],
+        files: &["fitted-maml.svg", "fitted-reptile.svg"],
     },
     Smoke {
         experiment: "importance",
@@ -142,4 +166,45 @@ fn reproduce_refuses_what_it_cannot_do() {
     fs::write(folder.join("settings.toml"), settings).unwrap();
     let mut command = Command::cargo_bin("bilevel").unwrap();
     command.arg("resume").arg(&folder).assert().code(6).stderr(contains("settings.toml"));
+}
+
+#[test]
+fn hypergradients_through_features_are_those_of_the_whole_problem() {
+    let given = "preset = \"smoke\"\nbackend = \"flex\"\nregularisation = 0.1".parse().unwrap();
+    let settings = Complete::given("few-shot", &given).unwrap().settings().clone();
+    let settings: Settings = settings.try_into().unwrap();
+    let device = Device::flex();
+    let digits = ImageClasses::new(digits::load().unwrap().to_bytes());
+    let tasks = Arc::new(Tasks::new([digits.clone(), digits], &settings, &device).unwrap());
+    let body = ConvNetConfig::new([1, 8, 8], 3).with_channels(vec![4, 4]);
+    let head = || LinearConfig::new(16, 3).init(&device);
+    let body = ImageClassifierConfig::ConvNet(body).init(&device);
+    let (x, y) = (Extractor { body, head: head(), norm: 4.0 }, head());
+    let heads = Heads { judge: Judge::Head, regularisation: 0.1, exponent: 0.5 };
+    let features = Arc::new(FeatureProblem::new(heads, &x, &y, tasks.clone()).unwrap());
+    let whole = AutodiffOracle::new(Representation(heads), &x, &y, tasks).unwrap();
+    let (x, y) = (whole.upper_start(), whole.lower_start());
+    let samples = Samples { upper: Sample(5), lower: Sample(5) };
+    let descent = || Descent::new(Gd::new(0.1).unwrap(), 4).unwrap();
+    let methods: [fn(Descent) -> Box<dyn HypergradientMethod>; 4] = [
+        |descent| Box::new(Unrolled::rad(descent)),
+        |descent| Box::new(Iaptt::new(descent)),
+        |descent| Box::new(Implicit::new(descent, Cg::new(3, 1e-6).unwrap())),
+        |_| {
+            let rates = Rates::new(1.0, 0.05).unwrap();
+            Box::new(JointStep::new(
+                Penalty::new(rates, PenaltySettings { steps: 3, gamma: 1.0, tolerance: 1.0 })
+                    .unwrap(),
+            ))
+        },
+    ];
+    for make in methods {
+        let problem = LowerProblem::new(&whole, &x, samples);
+        let expected = make(descent()).hypergradient(problem, &y).unwrap();
+        let mut through = OnFeatures::new(make(descent()), features.clone());
+        let found = through.hypergradient(problem, &y).unwrap();
+        let off = found.gradient.sub(&expected.gradient).norm() / expected.gradient.norm();
+        assert!(off < 1e-3, "{}: off by {off}", through.describe());
+        assert!(found.lower.sub(&expected.lower).norm() < 1e-4);
+    }
 }

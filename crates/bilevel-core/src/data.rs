@@ -1,11 +1,13 @@
 //! Where batches come from.
 
+use std::sync::Arc;
+
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::at_least_one;
-use crate::{Error, Objective, Snapshot};
+use crate::{Error, Objective, Samples, Snapshot};
 
 /// A handle to one draw of data: the same handle gives the same batch, whenever it is asked for.
 ///
@@ -15,13 +17,23 @@ use crate::{Error, Objective, Snapshot};
 pub struct Sample(pub u64);
 
 /// A source of batches for both levels.
-pub trait Data<T> {
+pub trait Data<T>: Sync {
     /// The batch of `sample` for the loss of `objective`. Must depend on the arguments alone.
     fn batch(&self, objective: Objective, sample: Sample) -> T;
 
     /// How many batches a level is divided into: `Sample(0)` to the one before it are all of them.
     fn batches(&self, _: Objective) -> usize {
         1
+    }
+}
+
+impl<T, D: Data<T> + Send + ?Sized> Data<T> for Arc<D> {
+    fn batch(&self, objective: Objective, sample: Sample) -> T {
+        (**self).batch(objective, sample)
+    }
+
+    fn batches(&self, objective: Objective) -> usize {
+        (**self).batches(objective)
     }
 }
 
@@ -34,7 +46,7 @@ pub struct FullBatch<T> {
     pub lower: T,
 }
 
-impl<T: Clone> Data<T> for FullBatch<T> {
+impl<T: Clone + Sync> Data<T> for FullBatch<T> {
     fn batch(&self, objective: Objective, _: Sample) -> T {
         match objective {
             Objective::Upper => self.upper.clone(),
@@ -70,7 +82,7 @@ impl<T> Batches<T> {
     }
 }
 
-impl<T: Clone> Data<T> for Batches<T> {
+impl<T: Clone + Sync> Data<T> for Batches<T> {
     fn batch(&self, objective: Objective, sample: Sample) -> T {
         let batches = self.of(objective);
         batches[(sample.0 % batches.len() as u64) as usize].clone()
@@ -105,6 +117,8 @@ enum Order {
     Epochs(Vec<u64>),
     /// The next handle.
     Counting(u64),
+    /// This one.
+    Always(u64),
 }
 
 impl Sampler {
@@ -112,6 +126,15 @@ impl Sampler {
     pub fn full() -> Self {
         let once = |objective| Draws::new(1, 0, objective, Order::Replacement);
         Self { upper: once(Objective::Upper), lower: once(Objective::Lower) }
+    }
+
+    /// These samples, at every draw.
+    pub(crate) fn always(samples: Samples) -> Self {
+        let always = |objective, Sample(at)| Draws::new(1, 0, objective, Order::Always(at));
+        Self {
+            upper: always(Objective::Upper, samples.upper),
+            lower: always(Objective::Lower, samples.lower),
+        }
     }
 
     /// Passes through `upper` and `lower` batches, each pass in a new random order.
@@ -188,7 +211,7 @@ impl Draws {
         to.put_generator("generator", &self.rng);
         to.put_count("batches", self.batches);
         match &self.order {
-            Order::Replacement => {}
+            Order::Replacement | Order::Always(_) => {}
             Order::Epochs(left) => to.put_counts("left", left),
             Order::Counting(next) => to.put_count("next", *next as usize),
         }
@@ -198,7 +221,7 @@ impl Draws {
         self.rng = from.take_generator("generator")?;
         from.take_count_of("batches", self.batches)?;
         match &mut self.order {
-            Order::Replacement => {}
+            Order::Replacement | Order::Always(_) => {}
             Order::Epochs(left) => *left = from.take_counts("left", self.batches)?,
             Order::Counting(next) => *next = from.take_count("next")? as u64,
         }
@@ -212,6 +235,7 @@ impl Draws {
                 *next += 1;
                 *next - 1
             }
+            Order::Always(at) => *at,
             _ if batches == 1 => 0,
             Order::Replacement => self.rng.random_range(0..batches),
             Order::Epochs(left) => left.pop().unwrap_or_else(|| {

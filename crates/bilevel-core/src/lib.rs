@@ -92,6 +92,8 @@
 //! | `fixed-point` | [`FixedPoint`] | a solved lower level | one linearisation | a step that contracts |
 //! | `iga` | [`Iga`] | approximate | one replay of a gradient | f like a square |
 //! | `imaml` | [`Imaml`] | a solved lower level, with `mu/2 norm(y - x)^2` | one replay | x shaped like y |
+//! | any of these on a meta-batch | [`Tasks`] | the method's | the method's, for each thread | data that draws tasks |
+//! | a step of any [`JointMethod`] | [`JointStep`] | the method's | the method's | the method's |
 //!
 //! | name | type | step |
 //! |---|---|---|
@@ -157,7 +159,8 @@ pub use data::*;
 pub use error::Error;
 pub use hypergradient::{
     Fad, FixedPoint, Fomaml, Hypergradient, HypergradientMethod, Iaptt, Iga, Imaml, Implicit,
-    Infinite, Maml, OneStage, OneStageFd, OnlineFad, Reptile, ReversibleRad, Status, Unrolled,
+    Infinite, JointStep, Maml, OneStage, OneStageFd, OnlineFad, Reptile, ReversibleRad, Status,
+    Tasks, Unrolled,
 };
 pub use joint::{
     Alternating, Bome, Bvfim, BvfimSettings, F2sa, GPbgd, Gap, HeavyBall, Iterate, JointMethod,

@@ -26,14 +26,14 @@ pub use bilevel_program::{Objective, Variable};
 /// The losses are recorded as programs, once for the shapes of their data, and the derivatives are those of the
 /// program. They must be deterministic: a loss that draws random numbers (dropout) is another function at each
 /// evaluation, and a Hessian-vector product of it means nothing.
-pub trait BilevelProblem {
+pub trait BilevelProblem: Sync {
     /// The upper variable x: its trainable parameters.
-    type Upper: Module;
+    type Upper: Module + Sync;
     /// The lower variable y: its trainable parameters.
-    type Lower: Module;
+    type Lower: Module + Sync;
     /// The data of one evaluation: a tensor, a tuple of such, or a struct with
     /// [`#[derive(Batch)]`](bilevel_program::Batch); they are constants.
-    type Batch: Batch;
+    type Batch: Batch + Sync;
 
     /// The upper loss `F(x, y)`, of shape `[1]`.
     fn upper_loss(&self, x: &Self::Upper, y: &Self::Lower, batch: &Self::Batch) -> Tensor<1>;

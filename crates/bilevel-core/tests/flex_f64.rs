@@ -29,3 +29,5 @@ mod implicit;
 mod properties;
 #[path = "common/resume.rs"]
 mod resume;
+#[path = "common/tasks.rs"]
+mod tasks;

@@ -236,6 +236,66 @@ pub enum DataError {
         /// Number of samples.
         samples: usize,
     },
+    /// Files that are no images, or cannot be read.
+    #[error(
+        "{name}: {found} of its files cannot be read, expected PNG or JPEG images; mend or remove them: {first}"
+    )]
+    BadImages {
+        /// The folder or archive.
+        name: String,
+        /// How many.
+        found: usize,
+        /// The first of them, and what is wrong with each.
+        first: String,
+    },
+    /// A folder or archive without images.
+    #[error(
+        "{} holds no images, expected a folder for each class with .png, .jpg or .jpeg files in it; name the folder \
+         above these", path.display()
+    )]
+    NoImages {
+        /// The folder or archive.
+        path: PathBuf,
+    },
+    /// Images that cannot be turned.
+    #[error(
+        "{name}: images of {height}x{width}, expected squares for rotations; leave rotations out"
+    )]
+    NotSquare {
+        /// Name of the set.
+        name: String,
+        /// Height.
+        height: usize,
+        /// Width.
+        width: usize,
+    },
+    /// Fewer classes than a task has.
+    #[error(
+        "{name}: {found} classes, expected at least {expected} for a task; ask for fewer ways, or add classes"
+    )]
+    FewClasses {
+        /// Name of the set.
+        name: String,
+        /// Classes of the set.
+        found: usize,
+        /// Classes of a task.
+        expected: usize,
+    },
+    /// A class with fewer images than a task takes.
+    #[error(
+        "{name}: class {class} has {found} images, expected at least {expected}, the shots and queries of a class; \
+         ask for fewer, or add images"
+    )]
+    FewImages {
+        /// Name of the set.
+        name: String,
+        /// Name of the class.
+        class: String,
+        /// Its images.
+        found: usize,
+        /// Images of a class in a task.
+        expected: usize,
+    },
     /// Two sets that cannot be joined.
     #[error(
         "{name}: cannot join images of {found:?} to images of {expected:?} (channels, height, width); \

@@ -10,6 +10,8 @@
 //! | [`libsvm`] | text files of sparse rows, as [`Sparse`] |
 //! | [`batches`] | sparse rows as batches of both levels |
 //! | [`loader`] | batches of images, shuffled each pass, made ahead by a thread |
+//! | [`episodes`] | tasks of few-shot classification, drawn from [`ImageClasses`]: a set in memory, or folders of PNG and JPEG |
+//! | [`omniglot`] | a folder with Omniglot |
 //! | [`augment`] | random crops and reflections, normalised channels |
 //! | [`split`] | training, validation and test parts, balanced by class |
 //! | [`long_tail`] | classes of geometrically falling size |
@@ -24,15 +26,18 @@ mod classified;
 mod dataset;
 mod digest;
 pub mod digits;
+pub mod episodes;
 mod error;
 pub mod files;
 mod gzip;
 pub mod idx;
+mod image_classes;
 pub mod libsvm;
 pub mod loader;
 pub mod long_tail;
 pub mod mnist;
 pub mod noise;
+pub mod omniglot;
 mod sparse;
 pub mod split;
 
@@ -40,6 +45,7 @@ pub use classified::{Classified, TrainValidation};
 pub use dataset::{Dataset, Images};
 pub use digest::{Digest, digest};
 pub use error::DataError;
+pub use image_classes::{HELD, ImageClasses};
 pub use sparse::Sparse;
 
 use rand::SeedableRng;
@@ -65,6 +71,8 @@ pub enum Purpose {
     Augment = 7,
     /// Hyperparameters of a random search, of the experiment `hpo`.
     Search = 9,
+    /// Which images make up which task, [`episodes`].
+    Episodes = 20,
 }
 
 /// The random stream of one purpose under a seed; the same on every machine.

@@ -7,7 +7,7 @@ use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor, activation};
 
-use crate::{BatchNorm, BatchNormConfig, Mode};
+use crate::{BatchNorm, BatchNormConfig, Mode, Warps};
 
 /// Blocks of 3x3 convolution, batch normalisation, ReLU and 2x2 max-pooling, then a linear head.
 ///
@@ -95,11 +95,28 @@ impl ConvNet {
         self.head(self.body(input, &mut mode))
     }
 
+    /// The logits, in training mode, with the layers of `warps` in between: as many as there are blocks, of as many
+    /// channels. Shapes are those of [`Self::forward`].
+    pub fn forward_warped(&self, input: Tensor<4>, warps: &Warps) -> Tensor<2> {
+        self.head(self.pass(input, &mut Mode::Train, Some(warps)))
+    }
+
     pub(crate) fn body(&self, input: Tensor<4>, mode: &mut Mode<'_>) -> Tensor<2> {
+        self.pass(input, mode, None)
+    }
+
+    fn pass(&self, input: Tensor<4>, mode: &mut Mode<'_>, warps: Option<&Warps>) -> Tensor<2> {
         let mut hidden = input;
-        for block in &self.blocks {
-            let normal = block.norm.forward_with(block.conv.forward(hidden), mode);
+        for (at, block) in self.blocks.iter().enumerate() {
+            let mut linear = block.conv.forward(hidden);
+            if let Some(warps) = warps {
+                linear = warps.within(at, linear);
+            }
+            let normal = block.norm.forward_with(linear, mode);
             hidden = block.pool.forward(activation::relu(normal));
+            if let Some(warps) = warps {
+                hidden = warps.behind(at, hidden);
+            }
         }
         hidden.flatten(1, 3)
     }

@@ -5,8 +5,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use crate::{
-    Classifier, ClassifierConfig, Cnn, CnnConfig, ConvNet, ConvNetConfig, Mode, ResNet,
-    ResNetConfig, WideResNet, WideResNetConfig,
+    Classifier, ClassifierConfig, Cnn, CnnConfig, ConvNet, ConvNetConfig, Mode, ResNet, ResNet12,
+    ResNet12Config, ResNetConfig, WideResNet, WideResNetConfig,
 };
 
 /// One type for all image classifiers, so that a problem is compiled only once.
@@ -21,6 +21,8 @@ pub enum ImageClassifier {
     ConvNet(ConvNet),
     /// Residual.
     ResNet(ResNet),
+    /// Residual, with max-pooling.
+    ResNet12(ResNet12),
     /// Wide residual with pre-activation.
     WideResNet(WideResNet),
 }
@@ -36,6 +38,8 @@ pub enum ImageClassifierConfig {
     ConvNet(ConvNetConfig),
     /// Residual.
     ResNet(ResNetConfig),
+    /// Residual, with max-pooling.
+    ResNet12(ResNet12Config),
     /// Wide residual with pre-activation.
     WideResNet(WideResNetConfig),
 }
@@ -48,6 +52,7 @@ impl ImageClassifierConfig {
             Self::Cnn(config) => ImageClassifier::Cnn(config.init(device)),
             Self::ConvNet(config) => ImageClassifier::ConvNet(config.init(device)),
             Self::ResNet(config) => ImageClassifier::ResNet(config.init(device)),
+            Self::ResNet12(config) => ImageClassifier::ResNet12(config.init(device)),
             Self::WideResNet(config) => ImageClassifier::WideResNet(config.init(device)),
         }
     }
@@ -74,6 +79,7 @@ impl ImageClassifier {
             Self::Cnn(network) => network.head(features),
             Self::ConvNet(network) => network.head(features),
             Self::ResNet(network) => network.head(features),
+            Self::ResNet12(network) => network.head(features),
             Self::WideResNet(network) => network.head(features),
         }
     }
@@ -101,6 +107,7 @@ impl ImageClassifier {
             Self::Cnn(network) => network.features(input),
             Self::ConvNet(network) => network.body(input, mode),
             Self::ResNet(network) => network.body(input, mode),
+            Self::ResNet12(network) => network.body(input, mode),
             Self::WideResNet(network) => network.body(input, mode),
         }
     }

@@ -8,6 +8,8 @@
 //! | [`Cnn`] | convolution, ReLU, max-pooling, and a dense layer | importance learning, poisoning |
 //! | [`ConvNet`] | blocks of convolution, normalisation, ReLU, max-pooling | few-shot learning, checks |
 //! | [`ResNet`] | residual blocks of convolution, normalisation, ReLU: 20, 32, 18, 34, 50, 101, 152 layers | methods that split a network, timings |
+//! | [`ResNet12`] | four residual blocks of three convolutions with max-pooling | few-shot learning |
+//! | [`Warps`] | convolutions between the blocks of a [`ConvNet`] | few-shot learning by T-Net and WarpGrad |
 //! | [`WideResNet`] | pre-activated residual blocks: WRN-28-10 | label correction |
 //!
 //! [`Classifier`] is either of the first two and [`ImageClassifier`] any network that takes images, chosen at
@@ -26,9 +28,11 @@ mod loss;
 mod mlp;
 mod norm;
 mod resnet;
+mod resnet12;
 mod softmax;
 mod statistics;
 mod vnet;
+mod warps;
 mod wide_resnet;
 
 pub use classifier::{Classifier, ClassifierConfig};
@@ -39,7 +43,9 @@ pub use loss::{accuracy, cross_entropy};
 pub use mlp::{Activation, Mlp, MlpConfig};
 pub use norm::{BatchNorm, BatchNormConfig};
 pub use resnet::{ResNet, ResNetConfig, Residual};
+pub use resnet12::{ResNet12, ResNet12Config};
 pub use softmax::{SoftmaxRegression, SoftmaxRegressionConfig};
 pub use statistics::{Mode, Statistics};
 pub use vnet::{VNet, VNetConfig};
+pub use warps::{Warps, WarpsConfig};
 pub use wide_resnet::{WideResNet, WideResNetConfig};

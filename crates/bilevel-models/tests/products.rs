@@ -29,6 +29,7 @@ fn networks() -> Vec<(&'static str, Network)> {
         ResNetConfig::resnet50(IMAGE[0], CLASSES).with_blocks(vec![1; 2]).with_width(2);
     let bottlenecks = bottlenecks.with_last_gamma(0.7);
     let wrn = WideResNetConfig::wrn_28_10(IMAGE[0], CLASSES);
+    let resnet12 = ResNet12Config::new(IMAGE[0], CLASSES).with_width(2).with_blocks(2);
     let wrn = wrn.with_blocks(1).with_widening(2).with_width(1);
 
     let flat = |config: ClassifierConfig| ImageClassifierConfig::Flat(config);
@@ -41,6 +42,7 @@ fn networks() -> Vec<(&'static str, Network)> {
         ("convnet", image(ImageClassifierConfig::ConvNet(convnet))),
         ("resnet of three stages", image(ImageClassifierConfig::ResNet(cifar))),
         ("resnet of four stages", image(ImageClassifierConfig::ResNet(resnet))),
+        ("resnet12", image(ImageClassifierConfig::ResNet12(resnet12))),
         ("resnet of bottlenecks", image(ImageClassifierConfig::ResNet(bottlenecks))),
         ("wide resnet", image(ImageClassifierConfig::WideResNet(wrn))),
         ("vnet", Network::Weights(VNetConfig::new().with_hidden(6).init(device))),

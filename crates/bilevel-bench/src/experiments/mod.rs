@@ -15,11 +15,13 @@ mod partly;
 mod registry;
 mod run;
 
+pub mod few_shot;
 pub mod hpo;
 pub mod hyper_cleaning;
 pub mod importance;
 pub mod poisoning;
 pub mod robust;
+pub mod sinusoid;
 
 pub(crate) use partly::{Left, Partly};
 pub use registry::{Complete, EXPERIMENTS, Experiment, Prepared, Registered, read_config};

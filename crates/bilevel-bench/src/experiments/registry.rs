@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use clap::{ArgMatches, Command};
 use toml::{Table, Value};
 
-use super::{Run, hpo, hyper_cleaning, importance, poisoning, robust};
+use super::{Run, few_shot, hpo, hyper_cleaning, importance, poisoning, robust, sinusoid};
 use crate::backend::{Array, BackendName, run_on};
 use crate::error::BenchError;
 use crate::report::MethodReport;
@@ -23,6 +23,8 @@ pub static EXPERIMENTS: &[Registered] = &[
     Registered::of::<robust::Mwn>(),
     Registered::of::<robust::Mlc>(),
     Registered::of::<hpo::Prepared>(),
+    Registered::of::<few_shot::Prepared>(),
+    Registered::of::<sinusoid::Prepared>(),
 ];
 
 /// An experiment, its data read.

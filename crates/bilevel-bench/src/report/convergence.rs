@@ -19,7 +19,7 @@ const DASHES: [i32; 3] = [i32::MAX, 8, 3];
 /// What is drawn to the right, or upwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Axis {
-    /// Evenly; to the right from 0.
+    /// Evenly; to the right from 0, or from the least place below it.
     Linear(&'static str),
     /// On a logarithmic scale; what is not positive is left out to the right, and at the bottom upwards.
     Logarithmic(&'static str),
@@ -160,7 +160,7 @@ where
     let points = || figure.curves.iter().flat_map(|curve| &curve.points);
     let places = points().filter_map(|point| axis.place(point.0));
     let (left, right) = range(places).unwrap_or((0.0, 1.0));
-    let left = if let Axis::Linear(_) = axis { 0.0 } else { left };
+    let left = if let Axis::Linear(_) = axis { left.min(0.0) } else { left };
     // Room for the legend beside the curves.
     let right_edge = right + (right - left).max(1e-9) * 0.34;
     let mut chart = ChartBuilder::on(area)

@@ -5,10 +5,10 @@ use std::iter::zip;
 
 use bilevel_program::{Layout, Vector, float};
 use burn::backend::DispatchTensor;
-use burn::tensor::Tensor;
+use burn::tensor::{Shape, Tensor};
 
 use crate::Error;
-use crate::vector_ops::multiply;
+use crate::vector_ops::{flat, multiply, shaped};
 
 /// A linear map `P(x)` of lower gradients, and its derivatives in x.
 pub trait Preconditioner: Debug + Send + Sync {
@@ -45,12 +45,11 @@ pub struct Diagonal {
     path: String,
 }
 
-/// `P(x) G = L G R` for every matrix G among the gradient's leaves, as Meta-Curvature learns them; leaves of
-/// another rank stay as they are.
+/// `P(x) G = L G R` for every matrix G among the gradient's leaves, and `sum_l L G_l R W_lk` for the window k of every
+/// convolution, as Meta-Curvature learns them; leaves of another rank stay as they are.
 ///
-/// The part of x under a path holds L, of shape `[m, m]`, and R, of shape `[n, n]`, for each variable
-/// `[m, n]` of y in turn. Meta-Curvature has a third factor for the windows of a convolution, which is not
-/// here.
+/// The part of x under a path holds L, of shape `[m, m]`, and R, of shape `[n, n]`, for each variable `[m, n]` of y in
+/// turn, and W besides, of shape `[h w, h w]`, for each variable `[m, n, h, w]`: [`Kronecker::factors_of`].
 ///
 /// Source: E. Park and J. B. Oliva, "Meta-Curvature", 2019.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,37 +129,135 @@ fn matrix(leaf: DispatchTensor) -> Tensor<2> {
     Tensor::from_dispatch(leaf)
 }
 
-fn is_matrix(layout: &Layout, at: usize) -> bool {
-    layout.leaves()[at].shape.num_dims() == 2
+/// The dimensions of a matrix, or of the windows of a convolution in a row; none of another variable.
+fn dimensions(shape: &[usize]) -> Option<[usize; 3]> {
+    match *shape {
+        [m, n] => Some([m, n, 1]),
+        [m, n, height, width] => Some([m, n, height * width]),
+        _ => None,
+    }
+}
+
+/// L, R and, for convolutions, W.
+#[derive(Clone)]
+struct Factors {
+    left: Tensor<2>,
+    right: Tensor<2>,
+    windows: Option<Tensor<2>>,
+}
+
+impl Factors {
+    fn transpose(self) -> Self {
+        Self {
+            left: self.left.transpose(),
+            right: self.right.transpose(),
+            windows: self.windows.map(Tensor::transpose),
+        }
+    }
+
+    fn apply(&self, g: Tensor<3>) -> Tensor<3> {
+        self.of_windows(self.of_right(self.of_left(g)))
+    }
+
+    fn of_left(&self, g: Tensor<3>) -> Tensor<3> {
+        let [m, n, k] = g.dims();
+        self.left.clone().matmul(g.reshape([m, n * k])).reshape([m, n, k])
+    }
+
+    fn of_right(&self, g: Tensor<3>) -> Tensor<3> {
+        let [m, n, k] = g.dims();
+        let rows = g.swap_dims(1, 2).reshape([m * k, n]).matmul(self.right.clone());
+        rows.reshape([m, k, n]).swap_dims(1, 2)
+    }
+
+    fn of_windows(&self, g: Tensor<3>) -> Tensor<3> {
+        let Some(windows) = &self.windows else { return g };
+        let [m, n, k] = g.dims();
+        g.reshape([m * n, k]).matmul(windows.clone()).reshape([m, n, k])
+    }
+
+    /// The derivative of `P G` along `moved`.
+    fn tangent(&self, moved: &Self, g: Tensor<3>) -> Tensor<3> {
+        let along_left = self.of_windows(self.of_right(moved.of_left(g.clone())));
+        let along_right = self.of_windows(moved.of_right(self.of_left(g.clone())));
+        let still = along_left + along_right;
+        match moved.windows {
+            Some(_) => still + moved.of_windows(self.of_right(self.of_left(g))),
+            None => still,
+        }
+    }
+
+    /// The gradient of `<lambda, P G>` in each factor.
+    fn adjoint(&self, g: Tensor<3>, lambda: Tensor<3>) -> Vec<Tensor<2>> {
+        let [m, n, k] = g.dims();
+        let in_rows = |t: Tensor<3>| t.reshape([m, n * k]);
+        let in_columns = |t: Tensor<3>| t.swap_dims(1, 2).reshape([m * k, n]);
+        let in_windows = |t: Tensor<3>| t.reshape([m * n, k]);
+        let before_left = self.of_windows(self.of_right(g.clone()));
+        let of_left = in_rows(lambda.clone()).matmul(in_rows(before_left).transpose());
+        let before_right = self.of_windows(self.of_left(g.clone()));
+        let of_right = in_columns(before_right).transpose().matmul(in_columns(lambda.clone()));
+        let of_windows = self.windows.as_ref().map(|_| {
+            let before = self.of_right(self.of_left(g));
+            in_windows(before).transpose().matmul(in_windows(lambda))
+        });
+        [of_left, of_right].into_iter().chain(of_windows).collect()
+    }
 }
 
 impl Kronecker {
-    /// L and R for each matrix, in turn.
-    fn factors(&self, x: &Vector) -> impl Iterator<Item = [Tensor<2>; 2]> {
-        let places = x.layout().under(&self.path);
-        let leaf = |at: usize| matrix(x.leaves()[at].clone());
-        let pairs: Vec<_> = places.chunks_exact(2).map(|at| [leaf(at[0]), leaf(at[1])]).collect();
-        pairs.into_iter()
+    /// The side of each square factor that the variables of y want, in their order.
+    pub fn factors_of(lower: &Layout) -> Vec<usize> {
+        let of = |shape: &[usize]| match dimensions(shape) {
+            Some([m, n, _]) if shape.len() == 2 => vec![m, n],
+            Some([m, n, k]) => vec![m, n, k],
+            None => Vec::new(),
+        };
+        lower.leaves().iter().flat_map(|leaf| of(leaf.shape.as_slice())).collect()
     }
 
-    /// Applies `f` to every matrix and its factors, and `other` to the remaining leaves.
-    fn on_matrices(
-        &self,
-        x: &Vector,
+    /// The factors of each variable of a gradient like `g` that has some, in turn.
+    fn factors(&self, x: &Vector, g: &Layout) -> Vec<Option<Factors>> {
+        let mut places = x.layout().under(&self.path).into_iter();
+        let mut next = || {
+            let at = places.next().expect("the factors of each variable of y");
+            matrix(x.leaves()[at].clone())
+        };
+        let of = |shape: &[usize]| {
+            dimensions(shape)?;
+            let (left, right) = (next(), next());
+            let windows = (shape.len() == 4).then(&mut next);
+            Some(Factors { left, right, windows })
+        };
+        g.leaves().iter().map(|leaf| leaf.shape.as_slice()).map(of).collect()
+    }
+
+    /// Applies `f` to every leaf that has factors, as `[m, n, k]`, and `other` to the remaining ones.
+    fn on_each(
         g: &Vector,
+        factors: Vec<Option<Factors>>,
         other: impl Fn(DispatchTensor) -> DispatchTensor,
-        mut f: impl FnMut(Tensor<2>, [Tensor<2>; 2]) -> Tensor<2>,
+        mut f: impl FnMut(Tensor<3>, Factors) -> Tensor<3>,
     ) -> Vector {
-        let (mut here, mut factors) = (0.., self.factors(x));
+        let (mut factors, mut leaves) = (factors.into_iter(), g.layout().leaves().iter());
         g.map(|leaf| {
-            let at = here.next().unwrap_or_default();
-            if !is_matrix(g.layout(), at) {
-                return other(leaf);
+            let shape = leaves.next().map(|leaf| leaf.shape.clone());
+            match (factors.next().flatten(), shape) {
+                (Some(factors), Some(shape)) => reshaped(f(cubic(leaf, &shape), factors), shape),
+                _ => other(leaf),
             }
-            let factors = factors.next().expect("two factors for each matrix of y");
-            f(matrix(leaf), factors).into_dispatch()
         })
     }
+}
+
+/// A matrix or a convolution as `[m, n, k]`.
+fn cubic(leaf: DispatchTensor, shape: &Shape) -> Tensor<3> {
+    let sides = dimensions(shape.as_slice()).expect("a variable that has factors");
+    flat(leaf).reshape(sides)
+}
+
+fn reshaped(cubic: Tensor<3>, shape: Shape) -> DispatchTensor {
+    shaped(cubic.flatten::<1>(0, 2), shape)
 }
 
 impl Preconditioner for Kronecker {
@@ -169,39 +266,37 @@ impl Preconditioner for Kronecker {
     }
 
     fn check(&self, upper: &Layout, lower: &Layout) -> Result<(), Error> {
-        let matrices = lower.leaves().iter().filter(|leaf| leaf.shape.num_dims() == 2);
-        let squares = matrices.flat_map(|leaf| leaf.shape.to_vec()).map(|n| vec![n, n]);
-        expect("kronecker preconditioner", upper, &self.path, &squares.collect::<Vec<_>>())
+        let squares: Vec<_> = Self::factors_of(lower).into_iter().map(|n| vec![n, n]).collect();
+        expect("kronecker preconditioner", upper, &self.path, &squares)
     }
 
     fn apply(&self, x: &Vector, g: &Vector) -> Vector {
-        self.on_matrices(x, g, |leaf| leaf, |g, [l, r]| l.matmul(g).matmul(r))
+        Self::on_each(g, self.factors(x, g.layout()), |leaf| leaf, |g, factors| factors.apply(g))
     }
 
     fn transpose(&self, x: &Vector, g: &Vector) -> Vector {
-        let turn =
-            |g: Tensor<2>, [l, r]: [Tensor<2>; 2]| l.transpose().matmul(g).matmul(r.transpose());
-        self.on_matrices(x, g, |leaf| leaf, turn)
+        let factors = self.factors(x, g.layout());
+        Self::on_each(g, factors, |leaf| leaf, |g, factors| factors.transpose().apply(g))
     }
 
     fn tangent(&self, x: &Vector, dx: &Vector, g: &Vector) -> Vector {
-        let mut moved = self.factors(dx);
+        let mut moved = self.factors(dx, g.layout()).into_iter().flatten();
         let zero = |leaf: DispatchTensor| float::mul_scalar(leaf, 0.0);
-        self.on_matrices(x, g, zero, |g, [l, r]| {
-            let [dl, dr] = moved.next().expect("as many factors move as there are");
-            dl.matmul(g.clone()).matmul(r) + l.matmul(g).matmul(dr)
+        Self::on_each(g, self.factors(x, g.layout()), zero, |g, factors| {
+            let moved = moved.next().expect("as many factors move as there are");
+            factors.tangent(&moved, g)
         })
     }
 
     fn adjoint(&self, x: &Vector, g: &Vector, lambda: &Vector) -> Vector {
-        let matrices = (0..g.leaves().len()).filter(|at| is_matrix(g.layout(), *at));
-        let found = zip(matrices, self.factors(x)).flat_map(|(at, [l, r])| {
-            let g = matrix(g.leaves()[at].clone());
-            let lambda = matrix(lambda.leaves()[at].clone());
-            let in_l = lambda.clone().matmul(r.transpose()).matmul(g.clone().transpose());
-            let in_r = g.transpose().matmul(l.transpose()).matmul(lambda);
-            [in_l, in_r].map(|factor| factor.into_dispatch())
-        });
+        let factors = self.factors(x, g.layout()).into_iter().enumerate();
+        let found =
+            factors.filter_map(|(at, factors)| Some((at, factors?))).flat_map(|(at, factors)| {
+                let shape = &g.layout().leaves()[at].shape;
+                let of = |v: &Vector| cubic(v.leaves()[at].clone(), shape);
+                factors.adjoint(of(g), of(lambda))
+            });
+        let found = found.map(Tensor::into_dispatch);
         let mut found = zip(x.layout().under(&self.path), found).peekable();
         let mut here = 0..;
         x.zeros_like().map(|zeros| {

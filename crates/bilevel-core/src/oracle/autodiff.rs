@@ -104,6 +104,11 @@ impl<P: BilevelProblem, D: Data<P::Batch>> AutodiffOracle<P, D> {
         &self.problem
     }
 
+    /// The source of its batches.
+    pub fn data(&self) -> &D {
+        &self.data
+    }
+
     /// The variables and the batches for another function of them.
     pub(super) fn again(&self) -> Result<RecordedLoss<P>, TraceError> {
         Recorded::new(self.lower_loss.x(), self.lower_loss.y())

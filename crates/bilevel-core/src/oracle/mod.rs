@@ -60,6 +60,16 @@ impl Loss {
         float::read(self.0.clone().into_dispatch()).iter::<f64>().next().unwrap_or(f64::NAN)
     }
 
+    /// The mean of all, summed in their order.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn mean(losses: impl ExactSizeIterator<Item = Self>) -> Self {
+        let n = losses.len() as f64;
+        let sum = losses.map(|loss| loss.0).reduce(|sum, loss| sum + loss);
+        Self(sum.expect("a mean is one of at least one loss") * (1.0 / n))
+    }
+
     /// The values of all, in one read: waits for the device once.
     pub fn read_all(losses: Vec<Self>) -> Vec<f64> {
         float::read_numbers(losses.into_iter().map(|loss| loss.0.into_dispatch()).collect())
@@ -109,10 +119,12 @@ pub type Mixed<'a> = Box<dyn FnOnce(&Vector) -> Vector + 'a>;
 ///
 /// Derivatives are exact up to rounding. [`Counted`] counts the calls of any oracle.
 ///
+/// It may be asked by several threads at once, as [`Tasks`](crate::Tasks) does.
+///
 /// # Panics
 /// Given a point of another module, implementations panic: its variables are not theirs.
 #[auto_impl(&, Box)]
-pub trait Oracle {
+pub trait Oracle: Sync {
     /// The variables of x.
     fn upper_layout(&self) -> &Arc<Layout>;
 

@@ -1,10 +1,15 @@
 //! The tables, with the papers' figures. A new one is a file here, a variant of [`TableName`] and a line of [`TABLES`].
 
 mod bda_table_2;
+mod bda_table_3;
+mod bda_table_4;
+mod few_shot;
+mod iaptt_table_2;
 mod iaptt_table_3;
 mod nsgame_table_2;
 mod nsgame_table_3;
 mod penalty_table_2;
+mod penalty_table_3;
 
 use std::path::PathBuf;
 
@@ -25,6 +30,18 @@ pub enum TableName {
     #[value(name = "bda-table-2")]
     #[serde(rename = "bda-table-2")]
     BdaTable2,
+    /// Few-shot classification of Omniglot, 5 and 20 classes, 1 and 5 images
+    #[value(name = "bda-table-3")]
+    #[serde(rename = "bda-table-3")]
+    BdaTable3,
+    /// Few-shot classification of mini-imagenet: accuracy, and the upper steps to 44 %
+    #[value(name = "bda-table-4")]
+    #[serde(rename = "bda-table-4")]
+    BdaTable4,
+    /// Few-shot classification of mini-imagenet by two networks
+    #[value(name = "iaptt-table-2")]
+    #[serde(rename = "iaptt-table-2")]
+    IapttTable2,
     /// Hyper-cleaning of MNIST by a network of two layers
     #[value(name = "iaptt-table-3")]
     #[serde(rename = "iaptt-table-3")]
@@ -33,6 +50,10 @@ pub enum TableName {
     #[value(name = "penalty-table-2")]
     #[serde(rename = "penalty-table-2")]
     PenaltyTable2,
+    /// Few-shot classification of Omniglot and mini-imagenet by a common representation
+    #[value(name = "penalty-table-3")]
+    #[serde(rename = "penalty-table-3")]
+    PenaltyTable3,
     /// Meta-Weight-Net on long-tailed CIFAR-10: accuracy, time and memory
     #[value(name = "nsgame-table-2")]
     #[serde(rename = "nsgame-table-2")]
@@ -62,6 +83,24 @@ pub const TABLES: &[About] = &[
                  beyond lower-level singleton, 2020, Table 2",
     },
     About {
+        name: TableName::BdaTable3,
+        title: "Few-shot classification of Omniglot, test accuracy %",
+        source: "R. Liu et al., A generic first-order algorithmic framework for bi-level programming \
+                 beyond lower-level singleton, 2020, Table 3",
+    },
+    About {
+        name: TableName::BdaTable4,
+        title: "Few-shot classification of mini-imagenet, test accuracy % and upper steps",
+        source: "R. Liu et al., A generic first-order algorithmic framework for bi-level programming \
+                 beyond lower-level singleton, 2020, Table 4",
+    },
+    About {
+        name: TableName::IapttTable2,
+        title: "Few-shot classification of mini-imagenet, test accuracy %",
+        source: "R. Liu et al., Towards gradient-based bilevel optimization with non-convex followers \
+                 and beyond, 2021, Table 2",
+    },
+    About {
         name: TableName::IapttTable3,
         title: "Hyper-cleaning by two layers, test accuracy and F1 %",
         source: "R. Liu et al., Towards gradient-based bilevel optimization with non-convex followers \
@@ -72,6 +111,12 @@ pub const TABLES: &[About] = &[
         title: "Importance learning, test accuracy %",
         source: "A. Mehra and J. Hamm, Penalty method for inversion-free deep bilevel optimization, 2021, \
                  Table 2",
+    },
+    About {
+        name: TableName::PenaltyTable3,
+        title: "Few-shot classification, test accuracy %",
+        source: "A. Mehra and J. Hamm, Penalty method for inversion-free deep bilevel optimization, 2021, \
+                 Table 3",
     },
     About {
         name: TableName::NsGameTable2,
@@ -106,6 +151,10 @@ impl TableName {
     pub fn cells(self, reproduction: &Reproduction) -> Result<Vec<Cell>, BenchError> {
         match self {
             Self::BdaTable2 => bda_table_2::cells(reproduction),
+            Self::BdaTable3 => bda_table_3::cells(reproduction),
+            Self::BdaTable4 => bda_table_4::cells(reproduction),
+            Self::IapttTable2 => iaptt_table_2::cells(reproduction),
+            Self::PenaltyTable3 => penalty_table_3::cells(reproduction),
             Self::IapttTable3 => iaptt_table_3::cells(reproduction),
             Self::PenaltyTable2 => penalty_table_2::cells(reproduction),
             Self::NsGameTable2 => nsgame_table_2::cells(reproduction),

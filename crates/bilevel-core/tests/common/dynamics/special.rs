@@ -1,11 +1,16 @@
 //! What one dynamics alone must satisfy.
 
+use std::sync::Arc;
+
 use bilevel_core::lower::{State, Update};
 use bilevel_core::*;
-use bilevel_program::Vector;
+use bilevel_program::{Layout, Vector};
+use burn::module::Param;
+use burn::tensor::{Tensor, TensorData};
 
 use super::tuning::*;
 use crate::common::*;
+use crate::device;
 
 /// y after so many steps, from the start of `oracle`.
 pub fn end(oracle: &TuningOracle, x: &Vector, dynamics: &dyn Dynamics, steps: usize) -> Vec<f64> {
@@ -115,6 +120,39 @@ fn a_t_net_is_gd_and_its_step_is_preconditioned_by_its_layer() {
     let start = Dynamics::start(&kronecker, &start);
     let found = (0..5).fold(start, |state, t| advance(&problem, &kronecker, t, &state));
     assert_close("V", &found.y.to_vec(), &expected, 1e-12);
+}
+
+/// Meta-Curvature's third factor: its derivatives against each other and against differences.
+#[test]
+fn kronecker_takes_the_windows_of_convolutions() {
+    let tensor = |shape: Vec<usize>, seed| {
+        let n = shape.iter().product();
+        TensorData::new(numbers(seed, n), shape)
+    };
+    let kernel = Param::<Tensor<4>>::from_data(tensor(vec![3, 2, 2, 2], 1), &device());
+    let lower = Layout::of(&kernel);
+    let sides = Kronecker::factors_of(&lower);
+    assert_eq!(sides, [3, 2, 4]);
+    let square = |n: usize| Param::<Tensor<2>>::from_data(tensor(vec![n, n], n as u64), &device());
+    let factors: Vec<_> = sides.into_iter().map(square).collect();
+    let upper = Layout::of(&factors);
+    let map = Kronecker::new("");
+    Preconditioner::check(&map, &upper, &lower).unwrap();
+    let x = Vector::from_module(&upper, &factors);
+    let like = |layout: &Arc<Layout>, seed| {
+        Vector::from_slice(layout, &numbers(seed, layout.size()), &device())
+    };
+    let (g, lambda, dx) = (like(&lower, 5), like(&lower, 6), like(&upper, 7));
+    let dot = |a: &Vector, b: &Vector| -> f64 {
+        a.to_vec().iter().zip(b.to_vec()).map(|(a, b)| a * b).sum()
+    };
+    let applied = |x: &Vector| dot(&lambda, &map.apply(x, &g));
+    assert_close("P'", &[dot(&map.transpose(&x, &lambda), &g)], &[applied(&x)], 1e-12);
+    let adjoint = map.adjoint(&x, &g, &lambda);
+    let along = dot(&lambda, &map.tangent(&x, &dx, &g));
+    assert_close("tangent", &[along], &[dot(&adjoint, &dx)], 1e-12);
+    let value = |x: &[f64]| applied(&Vector::from_slice(&upper, x, &device()));
+    assert_close("adjoint", &adjoint.to_vec(), &five_point(&x.to_vec(), value), 1e-8);
 }
 
 #[test]

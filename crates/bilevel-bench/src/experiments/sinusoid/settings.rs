@@ -1,0 +1,76 @@
+//! Settings.
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::Method;
+use crate::error::BenchError;
+use crate::settings::{Common, Count, LowerLevel, Methods, Positive, UpperLevel, refuse};
+
+/// The settings of the regression of sinusoids.
+#[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Settings {
+    /// Methods, separated by commas, or all
+    #[arg(long)]
+    pub method: Methods<Method>,
+    /// Points of a task to learn from, and as many to be judged by
+    #[arg(long)]
+    pub shot: Count,
+    /// Units of a hidden layer
+    #[arg(long)]
+    pub width: Count,
+    /// Tasks of an upper step
+    #[arg(long)]
+    pub meta_batch: Count,
+    #[command(flatten)]
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub lower: LowerLevel,
+    #[command(flatten)]
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub upper: UpperLevel,
+    /// Lower steps on a test task
+    #[arg(long)]
+    pub test_steps: Count,
+    /// Test tasks at the end
+    #[arg(long)]
+    pub test_tasks: Count,
+    /// The weight mu of mu/2 norm(y - x)^2 in imaml
+    #[arg(long)]
+    pub proximity: Positive,
+    /// Iterations of the linear solver of imaml
+    #[arg(long)]
+    pub solver_iterations: Count,
+    #[command(flatten)]
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub common: Common,
+}
+
+impl crate::settings::Settings for Settings {
+    type Method = Method;
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn common_mut(&mut self) -> &mut Common {
+        &mut self.common
+    }
+
+    fn methods(&self) -> &[Method] {
+        &self.method
+    }
+
+    fn check(&self) -> Result<(), BenchError> {
+        match &self.common.data_dir {
+            Some(dir) => {
+                let expected = "none: sinusoids are drawn by the seed";
+                Err(refuse("--data-dir", dir.display(), expected, "leave it out"))
+            }
+            None => Ok(()),
+        }
+    }
+}

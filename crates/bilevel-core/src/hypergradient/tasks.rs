@@ -1,0 +1,141 @@
+//! A hypergradient over many tasks.
+
+use bilevel_program::Vector;
+
+use super::{Hypergradient, HypergradientMethod, Status};
+use crate::error::at_least_one;
+use crate::{Error, Loss, LowerProblem, Sample, Samples, Snapshot};
+
+/// Any hypergradient method on the n tasks of a meta-batch, each with a lower variable of its own.
+///
+/// ```text
+/// min_x 1/n sum_j F_j(x, y_j*(x)),  y_j*(x) in argmin_y f_j(x, y)
+/// g = 1/n sum_j g_j,  g_j the hypergradient of task j
+/// ```
+///
+/// At upper step k task j is the data of `Sample(k n + j)`, for both levels: [`Data`](crate::Data) that draws an episode
+/// from the number of a sample gives fresh tasks at each step. Every task starts at the start that the call gives. A
+/// start that is learned is common to all tasks, and its gradient is the mean too.
+///
+/// Tasks run side by side, on as many threads as rayon's pool has. They share nothing but x and the programs of the
+/// oracle, and the sums run over j in order: the result has the same bits for any number of threads. Memory: that of the
+/// method on one task for each thread. Cost: n times that of the method.
+///
+/// [`Hypergradient::lower`] is the mean of the tasks' lower points, the losses are means, and the status is the first
+/// one that is not [ok](Status::is_ok).
+///
+/// Source: [survey, section 3.1](https://arxiv.org/abs/2101.11517), the sums over tasks of meta-learning.
+#[derive(Debug)]
+pub struct Tasks<M> {
+    methods: Vec<M>,
+}
+
+impl<M: HypergradientMethod> Tasks<M> {
+    /// `n` tasks, each with a method that `make` makes: what a method remembers, it remembers of its place in the batch.
+    ///
+    /// # Errors
+    /// If `n` is 0, or a method cannot be made.
+    pub fn new(n: usize, mut make: impl FnMut() -> Result<M, Error>) -> Result<Self, Error> {
+        at_least_one("tasks of a meta-batch", n)?;
+        Ok(Self { methods: (0..n).map(|_| make()).collect::<Result<_, _>>()? })
+    }
+
+    /// The tasks' hypergradients, in their order.
+    fn each(
+        &mut self,
+        problem: LowerProblem<'_>,
+        start: &Vector,
+    ) -> Result<Vec<Hypergradient>, Error> {
+        let n = self.methods.len();
+        let of_task = |sample: Sample, j: usize| Sample(sample.0 * n as u64 + j as u64);
+        let one = |(j, method): (usize, &mut M)| {
+            let Samples { upper, lower } = problem.samples;
+            let samples = Samples { upper: of_task(upper, j), lower: of_task(lower, j) };
+            method.hypergradient(LowerProblem { samples, ..problem }, start)
+        };
+        // Threads of their own: one of rayon's, waiting for a kernel inside of a task, would take up another task while
+        // it holds what that one waits for.
+        let share = n.div_ceil(rayon::current_num_threads().max(1));
+        let mut numbered: Vec<_> = self.methods.iter_mut().enumerate().collect();
+        let mut shares: Vec<Vec<_>> = Vec::new();
+        while !numbered.is_empty() {
+            let rest = numbered.split_off(share.min(numbered.len()));
+            shares.push(std::mem::replace(&mut numbered, rest));
+        }
+        let run = |share: Vec<_>| share.into_iter().map(&one).collect::<Vec<_>>();
+        let found: Vec<_> = std::thread::scope(|scope| {
+            let mut shares = shares.into_iter();
+            let own = shares.next();
+            let others: Vec<_> = shares.map(|share| scope.spawn(|| run(share))).collect();
+            let mut found = own.map(run).unwrap_or_default();
+            for other in others {
+                found.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            found
+        });
+        found.into_iter().collect()
+    }
+}
+
+/// The mean of vectors of one layout, summed in their order; none of none.
+fn mean<'a>(mut vectors: impl ExactSizeIterator<Item = &'a Vector>) -> Option<Vector> {
+    let share = 1.0 / vectors.len() as f64;
+    let first = vectors.next()?.clone();
+    Some(vectors.fold(first, |sum, vector| sum.add(vector)).scale(share))
+}
+
+impl<M: HypergradientMethod> HypergradientMethod for Tasks<M> {
+    fn name(&self) -> &'static str {
+        self.methods[0].name()
+    }
+
+    fn describe(&self) -> String {
+        format!("{} on {} tasks", self.methods[0].describe(), self.methods.len())
+    }
+
+    fn differentiates_start(&self) -> bool {
+        self.methods[0].differentiates_start()
+    }
+
+    fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+        let found = self.each(problem, start)?;
+        let of = |part: fn(&Hypergradient) -> &Vector| mean(found.iter().map(part));
+        let starts: Vec<_> = found.iter().filter_map(|task| task.start.as_ref()).collect();
+        let status = found.iter().map(|task| task.status).find(|status| !status.is_ok());
+        Ok(Hypergradient {
+            gradient: of(|task| &task.gradient).unwrap_or_else(|| problem.x.zeros_like()),
+            start: mean(starts.into_iter()),
+            lower: of(|task| &task.lower).unwrap_or_else(|| start.clone()),
+            upper_loss: Loss::mean(found.iter().map(|task| task.upper_loss.clone())),
+            lower_loss: found.iter().map(|task| task.lower_loss).sum::<f64>() / found.len() as f64,
+            status: status.unwrap_or(found[0].status),
+        })
+    }
+
+    /// Each task has looked whether its own is finite.
+    fn hypergradient(
+        &mut self,
+        problem: LowerProblem<'_>,
+        start: &Vector,
+    ) -> Result<Hypergradient, Error> {
+        let found = self.run(problem, start)?;
+        let finite = Vector::all_are_finite([&found.gradient].into_iter().chain(&found.start));
+        if finite || found.status.is_broken() {
+            return Ok(found);
+        }
+        Ok(Hypergradient { status: Status::NotFinite { cause: None }, ..found })
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        for (j, method) in self.methods.iter().enumerate() {
+            to.put_within(&format!("task {j}"), |to| method.save(to));
+        }
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, x: &Vector, y: &Vector) -> Result<(), Error> {
+        for (j, method) in self.methods.iter_mut().enumerate() {
+            from.take_within(&format!("task {j}"), |from| method.restore(from, x, y))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,105 @@
+//! Tasks of few-shot classification: N classes, M images of each to learn from and some more to be judged by.
+
+use bilevel_core::{Data, Objective, Sample};
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::seq::index;
+
+use super::loader::ImageBatch;
+use super::{DataError, ImageClasses, Purpose, stream_at};
+
+/// The size of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// Classes, N.
+    pub way: usize,
+    /// Images of a class to learn from, M.
+    pub shot: usize,
+    /// Images of a class to be judged by.
+    pub query: usize,
+}
+
+/// Episodes of a set of classes: `Sample(i)` is the i-th task, the same whenever it is asked for. f sees the images to
+/// learn from, F those to be judged by. Within a task images are sorted by class, and which class is first is drawn.
+///
+/// Source: O. Vinyals et al., "Matching networks for one shot learning", 2016.
+#[derive(Clone, Debug)]
+pub struct Episodes {
+    classes: ImageClasses,
+    way: Way,
+    seed: u64,
+    part: u64,
+    device: Device,
+}
+
+impl Episodes {
+    /// Tasks of this size. Equal seeds draw other tasks for another `part`, such as training and test.
+    ///
+    /// # Errors
+    /// Where there are too few classes, or a class has too few images.
+    pub fn new(
+        classes: ImageClasses,
+        way: Way,
+        [seed, part]: [u64; 2],
+        device: Device,
+    ) -> Result<Self, DataError> {
+        let name = || classes.name().to_owned();
+        if way.way > classes.len() {
+            let (found, expected) = (classes.len(), way.way);
+            return Err(DataError::FewClasses { name: name(), found, expected });
+        }
+        let expected = way.shot + way.query;
+        for at in 0..classes.len() {
+            let (class, found) = classes.class(at);
+            if found < expected {
+                let class = class.to_owned();
+                return Err(DataError::FewImages { name: name(), class, found, expected });
+            }
+        }
+        Ok(Self { classes, way, seed, part, device })
+    }
+
+    /// The size of a task.
+    pub fn way(&self) -> Way {
+        self.way
+    }
+
+    /// The classes.
+    pub fn classes(&self) -> &ImageClasses {
+        &self.classes
+    }
+
+    /// The images of a level of a task.
+    pub fn task(&self, level: Objective, task: u64) -> ImageBatch {
+        let Way { way, shot, query } = self.way;
+        let rng = &mut stream_at(self.seed, Purpose::Episodes, [self.part, task, 0]);
+        let mut bytes = Vec::new();
+        for class in index::sample(rng, self.classes.len(), way) {
+            let images = index::sample(rng, self.classes.class(class).1, shot + query).into_vec();
+            let (of_lower, of_upper) = images.split_at(shot);
+            let wanted = match level {
+                Objective::Lower => of_lower,
+                Objective::Upper => of_upper,
+            };
+            wanted.iter().for_each(|&image| self.classes.append(class, image, &mut bytes));
+        }
+        let each = match level {
+            Objective::Lower => shot,
+            Objective::Upper => query,
+        };
+        let [channels, height, width] = self.classes.shape();
+        let pixels: Vec<f32> = bytes.into_iter().map(|byte| f32::from(byte) / 255.0).collect();
+        let labels: Vec<i32> = (0..way * each).map(|at| (at / each) as i32).collect();
+        let n = labels.len();
+        let images = TensorData::new(pixels, [n, channels, height, width]);
+        ImageBatch {
+            images: Tensor::from_data(images, &self.device),
+            labels: Tensor::from_data(TensorData::new(labels, [n]), &self.device),
+        }
+    }
+}
+
+impl Data<ImageBatch> for Episodes {
+    fn batch(&self, level: Objective, sample: Sample) -> ImageBatch {
+        self.task(level, sample.0)
+    }
+}
