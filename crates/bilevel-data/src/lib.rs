@@ -9,6 +9,7 @@
 //! | [`cifar`] | a folder with CIFAR-10 or CIFAR-100, the binary versions |
 //! | [`libsvm`] | text files of sparse rows, as [`Sparse`] |
 //! | [`batches`] | sparse rows as batches of both levels |
+//! | [`gray`] | grey images of any size, folders of PNG files |
 //! | [`loader`] | batches of images, shuffled each pass, made ahead by a thread |
 //! | [`augment`] | random crops and reflections, normalised channels |
 //! | [`split`] | training, validation and test parts, balanced by class |
@@ -26,6 +27,7 @@ mod digest;
 pub mod digits;
 mod error;
 pub mod files;
+pub mod gray;
 mod gzip;
 pub mod idx;
 pub mod libsvm;
@@ -65,6 +67,10 @@ pub enum Purpose {
     Augment = 7,
     /// Hyperparameters of a random search, of the experiment `hpo`.
     Search = 9,
+    /// Data that a program generates.
+    Generated = 10,
+    /// Data of which there is no end, a draw at a time.
+    Draws = 11,
 }
 
 /// The random stream of one purpose under a seed; the same on every machine.

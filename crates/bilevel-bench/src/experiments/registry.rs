@@ -8,7 +8,10 @@ use burn::tensor::Device;
 use clap::{ArgMatches, Command};
 use toml::{Table, Value};
 
-use super::{Run, hpo, hyper_cleaning, importance, poisoning, robust};
+use super::{
+    Run, actor_critic, denoising, dictionary, distillation, gan, hpo, hyper_cleaning, importance,
+    poisoning, robust,
+};
 use crate::backend::{Array, BackendName, run_on};
 use crate::error::BenchError;
 use crate::report::MethodReport;
@@ -23,6 +26,11 @@ pub static EXPERIMENTS: &[Registered] = &[
     Registered::of::<robust::Mwn>(),
     Registered::of::<robust::Mlc>(),
     Registered::of::<hpo::Prepared>(),
+    Registered::of::<denoising::Prepared>(),
+    Registered::of::<distillation::Prepared>(),
+    Registered::of::<gan::Prepared>(),
+    Registered::of::<actor_critic::Prepared>(),
+    Registered::of::<dictionary::Prepared>(),
 ];
 
 /// An experiment, its data read.
