@@ -126,7 +126,13 @@ const EXPERIMENTS: &[Short] = &[
         kills: 3,
         args: &["--upper-steps", "20", "--lower-steps", "5", "--train", "60", "--poisons", "5"],
     },
+    Short { name: "denoising", kills: 3, args: LONGER_SMOKE },
+    Short { name: "distillation", kills: 3, args: LONGER_SMOKE },
+    Short { name: "gan", kills: 3, args: LONGER_SMOKE },
+    Short { name: "actor-critic", kills: 3, args: LONGER_SMOKE },
+    Short { name: "dictionary", kills: 3, args: LONGER_SMOKE },
 ];
+const LONGER_SMOKE: &[&str] = &["--preset", "smoke", "--upper-steps", "12"];
 const ROBUST: &[&str] =
     &["--iterations", "8", "--repetitions", "1", "--batch", "16", "--evaluations", "2"];
 

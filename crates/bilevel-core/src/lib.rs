@@ -78,6 +78,7 @@
 //! | `rtho` | [`OnlineFad`] | all steps so far, x held still | n columns, one linearisation | x that moves slowly |
 //! | `one-stage` | [`OneStage`] | T = 1 | one state and one replay | f twice differentiable |
 //! | `one-stage-fd` | [`OneStageFd`] | T = 1 up to `O(r^2)` | one replay of a gradient | no second derivatives |
+//! | `first-order` | [`FirstOrder`] | `F_y = 0` | one replay of a gradient | F that depends on x directly |
 //! | `maml` | [`Maml`] | T lower steps from x | as `rad` | x, or a part of it, shaped as y |
 //! | `fomaml` | [`Fomaml`] | `s -> 0` | one replay of a gradient | as `maml`; no second derivatives |
 //! | `reptile` | [`Reptile`] | no loss: `(x - y_T) / a` | one replay of a gradient | as `fomaml` |
@@ -158,9 +159,9 @@ pub use check::{Bound, Finding, HypergradientReport, Reference, check_hypergradi
 pub use data::*;
 pub use error::Error;
 pub use hypergradient::{
-    Fad, FixedPoint, Fomaml, Hypergradient, HypergradientMethod, Iaptt, Iga, Imaml, Implicit,
-    Infinite, JointStep, Maml, OneStage, OneStageFd, OnlineFad, Reptile, ReversibleRad, Status,
-    Tasks, Unrolled,
+    Fad, FirstOrder, FixedPoint, Fomaml, Hypergradient, HypergradientMethod, Iaptt, Iga, Imaml,
+    Implicit, Infinite, JointStep, Maml, OneStage, OneStageFd, OnlineFad, Reptile, ReversibleRad,
+    Status, Tasks, Unrolled,
 };
 pub use joint::{
     Alternating, Bome, Bvfim, BvfimSettings, F2sa, GPbgd, Gap, HeavyBall, Iterate, JointMethod,

@@ -68,6 +68,14 @@ pub enum DataError {
         /// What is wrong with it.
         fault: IdxFault,
     },
+    /// A file that is not a sound PNG.
+    #[error("{}: {what}; expected a PNG file: fetch it again, or take it out of the folder", path.display())]
+    Png {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// A folder without CIFAR's files.
     #[error(
         "{} lacks {file}; a folder of CIFAR-10 has data_batch_1.bin (to 5) and test_batch.bin, one of CIFAR-100 \

@@ -9,6 +9,7 @@
 //! | [`cifar`] | a folder with CIFAR-10 or CIFAR-100, the binary versions |
 //! | [`libsvm`] | text files of sparse rows, as [`Sparse`] |
 //! | [`batches`] | sparse rows as batches of both levels |
+//! | [`gray`] | grey images of any size, folders of PNG files |
 //! | [`loader`] | batches of images, shuffled each pass, made ahead by a thread |
 //! | [`episodes`] | tasks of few-shot classification, drawn from [`ImageClasses`]: a set in memory, or folders of PNG and JPEG |
 //! | [`omniglot`] | a folder with Omniglot |
@@ -29,6 +30,7 @@ pub mod digits;
 pub mod episodes;
 mod error;
 pub mod files;
+pub mod gray;
 mod gzip;
 pub mod idx;
 mod image_classes;
@@ -73,6 +75,10 @@ pub enum Purpose {
     Search = 9,
     /// Which images make up which task, [`episodes`].
     Episodes = 20,
+    /// Data that a program generates.
+    Generated = 10,
+    /// Data of which there is no end, a draw at a time.
+    Draws = 11,
 }
 
 /// The random stream of one purpose under a seed; the same on every machine.

@@ -9,13 +9,21 @@
 //! [`EXPERIMENTS`].
 
 mod checkpoint;
+mod derivatives;
 pub mod images;
 mod origin;
 mod partly;
+pub mod posed;
 mod registry;
+mod remembered;
 mod run;
 
 pub mod few_shot;
+pub mod actor_critic;
+pub mod denoising;
+pub mod dictionary;
+pub mod distillation;
+pub mod gan;
 pub mod hpo;
 pub mod hyper_cleaning;
 pub mod importance;

@@ -8,7 +8,10 @@ use burn::tensor::Device;
 use clap::{ArgMatches, Command};
 use toml::{Table, Value};
 
-use super::{Run, few_shot, hpo, hyper_cleaning, importance, poisoning, robust, sinusoid};
+use super::{
+    Run, actor_critic, denoising, dictionary, distillation, few_shot, gan, hpo, hyper_cleaning,
+    importance, poisoning, robust, sinusoid,
+};
 use crate::backend::{Array, BackendName, run_on};
 use crate::error::BenchError;
 use crate::report::MethodReport;
@@ -25,6 +28,11 @@ pub static EXPERIMENTS: &[Registered] = &[
     Registered::of::<hpo::Prepared>(),
     Registered::of::<few_shot::Prepared>(),
     Registered::of::<sinusoid::Prepared>(),
+    Registered::of::<denoising::Prepared>(),
+    Registered::of::<distillation::Prepared>(),
+    Registered::of::<gan::Prepared>(),
+    Registered::of::<actor_critic::Prepared>(),
+    Registered::of::<dictionary::Prepared>(),
 ];
 
 /// An experiment, its data read.

@@ -1,15 +1,17 @@
 //! Images beside one another, as SVG.
 
-use plotters::coord::Shift;
-use plotters::prelude::*;
+use std::fmt::Write;
 
-use super::ReportError;
-use super::curves::font;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bilevel_data::gray;
 
-/// Height and width of an image, the room between two, and that for the names of rows, in pixels of the figure.
-const SIDE: i32 = 84;
-const ROOM: i32 = 8;
-const NAMES: i32 = 70;
+/// Height and width of a small image, the room between two, and that for the names of rows, in pixels of the figure.
+const SIDE: usize = 84;
+const ROOM: usize = 8;
+const NAMES: usize = 70;
+/// Room for a line of text.
+const LINE: usize = 20;
 
 /// Images in a row, and what they are.
 pub struct Row<'a> {
@@ -19,56 +21,68 @@ pub struct Row<'a> {
     pub images: Vec<&'a [f32]>,
 }
 
-/// Draws rows of images of `shape` (channels, height, width), white on black.
-///
-/// # Errors
-/// Where the drawing library refuses.
-pub fn pictures(rows: &[Row<'_>], shape: [usize; 3]) -> Result<String, ReportError> {
-    let columns = rows.iter().map(|row| row.images.len()).max().unwrap_or(0) as i32;
-    let size = [NAMES + columns.max(1) * (SIDE + ROOM), rows.len() as i32 * (SIDE + ROOM) + ROOM];
-    let mut text = String::new();
-    {
-        let root = SVGBackend::with_string(&mut text, size.map(|side| side as u32).into());
-        draw(&root.into_drawing_area(), rows, shape)
-            .map_err(|error| ReportError::Draw(error.to_string()))?;
-    }
-    Ok(text)
-}
-
-fn draw<DB: DrawingBackend>(
-    area: &DrawingArea<DB, Shift>,
-    rows: &[Row<'_>],
-    shape: [usize; 3],
-) -> Result<(), DrawingAreaErrorKind<DB::ErrorType>> {
-    area.fill(&WHITE)?;
+/// Draws rows of images of `shape` (channels, height, width), white on black, all at one size.
+pub fn pictures(rows: &[Row<'_>], shape: [usize; 3]) -> String {
+    let columns = rows.iter().map(|row| row.images.len()).max().unwrap_or(0);
+    let mut body = String::new();
     for (at, row) in rows.iter().enumerate() {
-        let top = ROOM + at as i32 * (SIDE + ROOM);
-        let name = Text::new(row.name.to_owned(), (ROOM, top + SIDE / 2), font(14));
-        area.draw(&name)?;
+        let top = ROOM + at * (SIDE + ROOM);
+        text(&mut body, (ROOM, top + SIDE / 2), row.name);
         for (column, image) in row.images.iter().enumerate() {
-            draw_image(area, image, shape, (NAMES + column as i32 * (SIDE + ROOM), top))?;
+            let place = (NAMES + column * (SIDE + ROOM), top);
+            picture(&mut body, image, shape, place, [SIDE, SIDE]);
         }
     }
-    area.present()
+    figure(&body, [NAMES + columns.max(1) * (SIDE + ROOM), rows.len() * (SIDE + ROOM) + ROOM])
 }
 
-fn draw_image<DB: DrawingBackend>(
-    area: &DrawingArea<DB, Shift>,
-    image: &[f32],
-    [channels, height, width]: [usize; 3],
-    (left, top): (i32, i32),
-) -> Result<(), DrawingAreaErrorKind<DB::ErrorType>> {
-    // Whole pixels of the figure, without gaps where the sides do not divide.
-    let edge = |at: usize, of: usize| (at * SIDE as usize / of) as i32;
-    for (at, pixel) in (0..height * width).map(|at| (at, (at / width, at % width))) {
-        let sum: f32 = (0..channels).map(|c| image[c * height * width + at]).sum();
-        let grey = (255.0 * (sum / channels as f32).clamp(0.0, 1.0)).round() as u8;
-        let corner = |row, column| (left + edge(column, width), top + edge(row, height));
-        let (row, column) = pixel;
-        let corners = [corner(row, column), corner(row + 1, column + 1)];
-        area.draw(&Rectangle::new(corners, RGBColor(grey, grey, grey).filled()))?;
+/// Draws images of `shape` (channels, height, width) beside one another in their own size, each above its caption.
+pub fn captioned(images: &[(String, &[f32])], shape: [usize; 3]) -> String {
+    let [_, height, width] = shape;
+    let mut body = String::new();
+    for (at, (caption, image)) in images.iter().enumerate() {
+        let left = ROOM + at * (width + ROOM);
+        picture(&mut body, image, shape, (left, ROOM), [height, width]);
+        text(&mut body, (left, ROOM + height + LINE - 4), caption);
     }
-    Ok(())
+    figure(&body, [ROOM + images.len() * (width + ROOM), ROOM + height + LINE])
+}
+
+fn figure(body: &str, [width, height]: [usize; 2]) -> String {
+    format!(
+        "<svg width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
+         xmlns=\"http://www.w3.org/2000/svg\" font-family=\"sans-serif\" font-size=\"14\">\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n{body}</svg>\n"
+    )
+}
+
+fn text(to: &mut String, (left, bottom): (usize, usize), text: &str) {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;");
+    let _ = writeln!(to, "<text x=\"{left}\" y=\"{bottom}\">{text}</text>");
+}
+
+fn picture(
+    to: &mut String,
+    image: &[f32],
+    shape: [usize; 3],
+    (left, top): (usize, usize),
+    [height, width]: [usize; 2],
+) {
+    let data = STANDARD.encode(png(image, shape));
+    let _ = writeln!(
+        to,
+        "<image x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" \
+         style=\"image-rendering:pixelated\" href=\"data:image/png;base64,{data}\"/>"
+    );
+}
+
+/// An image of `shape` (channels, height, width) as a grey PNG file.
+pub fn png(image: &[f32], [channels, height, width]: [usize; 3]) -> Vec<u8> {
+    let grey = |at: usize| {
+        let sum: f32 = (0..channels).map(|c| image[c * height * width + at]).sum();
+        (255.0 * (sum / channels as f32).clamp(0.0, 1.0)).round() as u8
+    };
+    gray::png(&(0..height * width).map(grey).collect::<Vec<u8>>(), width)
 }
 
 #[cfg(test)]
@@ -78,12 +92,22 @@ mod tests {
     #[test]
     fn every_pixel_is_drawn_in_its_grey() {
         let image = [0.0, 1.0, 0.5, 0.2];
-        let rows = [Row { name: "one", images: vec![&image] }];
-        let svg = pictures(&rows, [1, 2, 2]).unwrap();
-        for grey in ["#000000", "#FFFFFF", "#808080", "#333333"] {
-            assert!(svg.contains(&format!("fill=\"{grey}\"")), "{grey} in {svg}");
+        let rows = [Row { name: "one & two", images: vec![&image] }];
+        let caption = [("three".to_owned(), &image[..])];
+        for (svg, name) in [
+            (pictures(&rows, [1, 2, 2]), "one &amp; two"),
+            (captioned(&caption, [1, 2, 2]), "three"),
+        ] {
+            assert!(svg.contains(name));
+            let data = svg.split("base64,").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+            let file = STANDARD.decode(data).unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("drawn.png");
+            std::fs::write(&path, file).unwrap();
+            let drawn = gray::read(&path).unwrap();
+            let greys: Vec<f32> = drawn.pixels.iter().map(|pixel| 255.0 * pixel).collect();
+            assert_eq!(greys, [0.0, 255.0, 128.0, 51.0]);
         }
-        assert!(svg.contains("one"));
-        assert!(pictures(&[Row { name: "none", images: vec![] }], [1, 2, 2]).is_ok());
+        assert!(pictures(&[Row { name: "none", images: vec![] }], [1, 2, 2]).contains("none"));
     }
 }

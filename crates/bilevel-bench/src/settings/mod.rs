@@ -4,15 +4,17 @@
 //! flag and of the key in TOML, its documentation is the help text, its type is its range. Defaults and presets are
 //! files of `assets/presets` ([`defaults`]).
 
+mod chosen;
 pub mod defaults;
 mod methods;
 mod number;
 mod options;
 
+pub use chosen::{Baseline, Chosen};
 pub(crate) use methods::offered;
 pub use methods::{Catalogued, Methods, Offered};
 pub use number::{Count, NonNegative, OutOfRange, Positive, Share};
-pub use options::{Common, LowerLevel, Split, UpperLevel};
+pub use options::{Common, LinearSystem, LowerLevel, Split, UpperLevel};
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::{Count, Positive};
+use super::{Count, NonNegative, Positive};
 use crate::backend::BackendName;
 
 /// What all experiments take.
@@ -50,6 +50,21 @@ pub struct UpperLevel {
     /// Learning rate of the upper level: of Adam along a hypergradient, of a plain step per sample otherwise
     #[arg(long)]
     pub learning_rate: Positive,
+}
+
+/// The linear system of an implicit method.
+#[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LinearSystem {
+    /// Iterations of a linear solver at most
+    #[arg(long)]
+    pub solver_iterations: Count,
+    /// Relative residual at which a linear solver stops
+    #[arg(long)]
+    pub tolerance: Positive,
+    /// Damping of a linear system whose matrix is not positive definite
+    #[arg(long)]
+    pub damping: NonNegative,
 }
 
 /// How many samples are taken of the data.

@@ -2,10 +2,10 @@
 
 use super::{Calls, Entry, Exact, Family, Made, Needs, Settings, along};
 use crate::{
-    Aggregated, ApproxGrad, BiCgStab, Cg, Dense, Descent, Error, Fad, FixedPoint, Fomaml, Gd,
-    Gmres, Iaptt, Identity, Iga, Imaml, Implicit, LinearSolver, Maml, Minres, Nesterov, Neumann,
-    NormalCg, Nystrom, OneStage, OneStageFd, OnlineFad, Reptile, ReversibleMomentum, ReversibleRad,
-    Unrolled, Weight,
+    Aggregated, ApproxGrad, BiCgStab, Cg, Dense, Descent, Error, Fad, FirstOrder, FixedPoint,
+    Fomaml, Gd, Gmres, Iaptt, Identity, Iga, Imaml, Implicit, LinearSolver, Maml, Minres, Nesterov,
+    Neumann, NormalCg, Nystrom, OneStage, OneStageFd, OnlineFad, Reptile, ReversibleMomentum,
+    ReversibleRad, Unrolled, Weight,
 };
 
 /// A residual that no number of iterations here gets to: all are made.
@@ -155,6 +155,15 @@ pub(super) const METHODS: &[Entry] = &[
         memory: "one state, one replay of a gradient",
         reads: &["step-size"],
         make: |s, _| along(OneStageFd::new(Gd::new(s.step_size)?)),
+        ..UNROLLED
+    },
+    Entry {
+        name: "first-order",
+        summary: "the direct part F_x alone, after T lower steps",
+        exact: Exact::Other("`F_y = 0`"),
+        calls: calls("T", "0", "1"),
+        memory: "one state, one replay of a gradient",
+        make: |s, _| along(FirstOrder::new(s.descent()?)),
         ..UNROLLED
     },
     Entry {

@@ -5,6 +5,7 @@
 
 mod columns;
 mod fad;
+mod first_order;
 mod fixed_point;
 mod fomaml;
 mod iaptt;
@@ -26,6 +27,7 @@ mod tasks;
 mod unrolled;
 
 pub use fad::Fad;
+pub use first_order::FirstOrder;
 pub use fixed_point::FixedPoint;
 pub use fomaml::Fomaml;
 pub use iaptt::Iaptt;

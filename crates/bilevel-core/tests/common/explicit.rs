@@ -579,6 +579,7 @@ fn methods(s: f64, steps: usize) -> Vec<(&'static str, Box<dyn HypergradientMeth
             Box::new(OneStageFd::new(dynamics())),
             Cost { lower_gradients: 3, lower_products: 0, ..one },
         ),
+        ("first-order", Box::new(FirstOrder::new(descent())), first_order),
         ("maml", Box::new(Maml::new(descent())), rad),
         ("fomaml", Box::new(Fomaml::new(descent())), first_order),
         ("reptile", Box::new(Reptile::new(descent(), 1.0).unwrap()), reptile),

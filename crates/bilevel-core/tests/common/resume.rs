@@ -52,6 +52,7 @@ fn methods() -> Vec<Make> {
         || Box::new(OnlineFad::new(heavy())),
         || Box::new(OneStage::new(Gd::new(0.5).unwrap())),
         || Box::new(OneStageFd::new(Gd::new(0.5).unwrap())),
+        || Box::new(FirstOrder::new(gd())),
         || Box::new(Maml::new(gd())),
         || Box::new(Fomaml::new(gd())),
         || Box::new(Reptile::new(gd(), 1.0).unwrap()),

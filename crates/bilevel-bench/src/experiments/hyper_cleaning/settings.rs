@@ -161,11 +161,11 @@ pub enum Method {
 }
 
 impl Offered for Method {
-    /// Not `fad`, `rtho` and `dense`, whose cost grows with the dimension of x or y; nor `alternating`, which sees F_x
+    /// Not `fad`, `rtho` and `dense`, whose cost grows with the dimension of x or y; nor `alternating` and `first-order`, which see F_x
     /// alone, and that is 0; nor `pbda`, which wants the worst of many solutions.
     fn all() -> Vec<Self> {
         let families = [Family::Hypergradient, Family::Joint];
-        let unfit = ["fad", "rtho", "dense", "pbda", "alternating"];
+        let unfit = ["fad", "rtho", "dense", "pbda", "alternating", "first-order"];
         let fits = |entry: &&catalogue::Entry| {
             families.contains(&entry.family)
                 && entry.needs == Needs::Nothing

@@ -253,7 +253,7 @@ impl<'a> CleanLabel<'a> {
                 images: successes.iter().map(|s| image(self.pairs[s.at].target)).collect(),
             },
         ];
-        let svg = pictures(&rows, self.pool.shape())?;
+        let svg = pictures(&rows, self.pool.shape());
         let name = format!("poisons-{}.svg", method.name());
         Ok(trial.folder().write_file(&name, svg.as_bytes())?)
     }

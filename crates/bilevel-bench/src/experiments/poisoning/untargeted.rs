@@ -160,7 +160,7 @@ impl<'a> Untargeted<'a> {
             Row { name: "base", images: (0..shown).map(|at| self.bases.image(at)).collect() },
             Row { name: "poison", images: poisons.collect() },
         ];
-        let svg = pictures(&rows, self.bases.shape())?;
+        let svg = pictures(&rows, self.bases.shape());
         let name = format!("poisons-{}.svg", method.name());
         Ok(trial.folder().write_file(&name, svg.as_bytes())?)
     }

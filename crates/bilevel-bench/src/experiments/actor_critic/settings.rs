@@ -1,0 +1,122 @@
+//! Settings, and the methods of this experiment.
+
+use bilevel_core::catalogue::{self, Entry, Family, Needs};
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use crate::error::BenchError;
+use crate::settings::{
+    Baseline, Chosen, Common, Count, LinearSystem, LowerLevel, Methods, UpperLevel, refuse,
+};
+
+/// What learned policies are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Reference {
+    /// no force, or random pushes: where training starts
+    Start,
+    /// the cheapest policy, by Riccati's equation; of lqr alone
+    Optimal,
+}
+
+impl Baseline for Reference {
+    /// Not methods that start the critic anew at each step of the policy.
+    fn suits(entry: &Entry) -> bool {
+        let unfit = ["rtho", "bda", "pbda", "ia-gm", "ia-gm-a", "iaptt"];
+        [Family::Hypergradient, Family::Joint].contains(&entry.family)
+            && entry.needs == Needs::Nothing
+            && !unfit.contains(&entry.name)
+    }
+}
+
+/// The environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Task {
+    /// The linear quadratic regulator
+    Lqr,
+    /// A pole on a cart
+    CartPole,
+}
+
+/// The settings of actor and critic.
+#[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Settings {
+    /// Methods, separated by commas, each perhaps with settings of its own, as f2sa(learning-rate=0.01); or all
+    #[arg(long)]
+    pub method: Methods<Chosen<Reference>>,
+    /// The environment
+    #[arg(long, value_enum)]
+    pub task: Task,
+    /// Environments side by side
+    #[arg(long)]
+    pub environments: Count,
+    /// Steps in each of them between two steps of the policy
+    #[arg(long)]
+    pub horizon: Count,
+    /// Episodes of an evaluation
+    #[arg(long)]
+    pub episodes: Count,
+    #[command(flatten)]
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub lower: LowerLevel,
+    #[command(flatten)]
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub upper: UpperLevel,
+    #[command(flatten)]
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub linear: LinearSystem,
+    #[command(flatten)]
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub common: Common,
+}
+
+impl crate::settings::Settings for Settings {
+    type Method = Chosen<Reference>;
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn common_mut(&mut self) -> &mut Common {
+        &mut self.common
+    }
+
+    fn methods(&self) -> &[Chosen<Reference>] {
+        &self.method
+    }
+
+    fn check(&self) -> Result<(), BenchError> {
+        let optimal = Chosen::Baseline(Reference::Optimal);
+        if self.task == Task::CartPole && self.method.contains(&optimal) {
+            let expected = "one of the others: the best policy of cart-pole has no closed form";
+            return Err(refuse("--method", "optimal", expected, "leave it out"));
+        }
+        Ok(())
+    }
+}
+
+impl Settings {
+    /// Transitions of an upper step.
+    pub fn transitions(&self) -> usize {
+        self.environments.get() * self.horizon.get()
+    }
+
+    /// What the catalogue of methods makes of them.
+    pub fn of_methods(&self) -> catalogue::Settings {
+        catalogue::Settings {
+            lower_steps: self.lower.lower_steps.get(),
+            step_size: self.lower.step_size.get(),
+            learning_rate: self.upper.learning_rate.get(),
+            truncated: self.lower.lower_steps.get(),
+            solver_iterations: self.linear.solver_iterations.get(),
+            tolerance: self.linear.tolerance.get(),
+            damping: self.linear.damping.get(),
+            ..catalogue::Settings::default()
+        }
+    }
+}

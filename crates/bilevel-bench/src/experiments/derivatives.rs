@@ -1,0 +1,50 @@
+//! The check of a problem's losses against finite differences.
+
+use bilevel_core::{BilevelProblem, Error, Objective};
+use bilevel_data::{Purpose, stream};
+use bilevel_program::{Layout, Tolerances, Vector, check_within};
+use burn::module::Module;
+use burn::tensor::Device;
+use rand::Rng;
+
+use super::Checked;
+use crate::error::BenchError;
+
+/// Steps so short that hardly ever a kink of ReLU lies within one: there a loss has no derivative.
+pub const BETWEEN_KINKS: Tolerances = Tolerances { step: 1e-6, reach: 2e-5, ..Tolerances::F64 };
+
+/// Checks the derivatives of both losses in x and y together, at a random point.
+///
+/// # Errors
+/// If a loss cannot be recorded.
+pub fn derivatives<P: BilevelProblem>(
+    problem: &P,
+    both: (P::Upper, P::Lower),
+    batch: impl Fn(Objective, &Device) -> P::Batch,
+    seed: u64,
+    tolerances: &Tolerances,
+) -> Result<Checked, BenchError>
+where
+    (P::Upper, P::Lower): Module,
+{
+    // Zeros, where many variables start, would hide much: a gradient that is zero there.
+    let layout = Layout::of(&both);
+    let mut rng = stream(seed, Purpose::Point);
+    let values: Vec<f64> = (0..layout.size()).map(|_| rng.random_range(-0.5..0.5)).collect();
+    let device = both.devices().first().cloned().unwrap_or_default();
+    let both = Vector::from_slice(&layout, &values, &device).write_into(both);
+    let checked = [Objective::Upper, Objective::Lower].map(|objective| {
+        let loss = |both: &(P::Upper, P::Lower)| {
+            let device = both.devices().first().cloned().unwrap_or_default();
+            let (batch, (x, y)) = (batch(objective, &device), both);
+            match objective {
+                Objective::Upper => problem.upper_loss(x, y, &batch),
+                Objective::Lower => problem.lower_loss(x, y, &batch),
+            }
+        };
+        let report = check_within(&both, loss, tolerances);
+        let what = format!("the {objective} loss");
+        Ok((objective, report.map_err(|error| Error::Trace { what, error })?))
+    });
+    checked.into_iter().collect()
+}

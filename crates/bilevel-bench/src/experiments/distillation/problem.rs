@@ -1,0 +1,139 @@
+//! The two losses.
+
+use bilevel_core::{Batch, BilevelProblem, Data, Frozen, Objective, Sample};
+use bilevel_models::ImageClassifier;
+use bilevel_program::Tensors;
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Device, Tensor, TensorData, activation};
+
+use crate::experiments::images::losses;
+use bilevel_data::loader::ImageBatch;
+
+/// How sure fixed labels are: the logit of the right class, that of the others being 0.
+const SURE: f32 = 30.0;
+
+/// x: images, their labels, and the step size of training on them.
+#[derive(Module, Debug)]
+pub struct Distilled {
+    /// `[m, channels, height, width]`
+    images: Param<Tensor<4>>,
+    /// Logits of q, `[m, classes]`
+    labels: Param<Tensor<2>>,
+    /// s, `[1]`
+    log_step: Param<Tensor<1>>,
+}
+
+impl Distilled {
+    /// These images, labelled with certainty, at first; the labels are variables only if they are `learned`.
+    pub fn new(start: &ImageBatch, classes: usize, learned: bool) -> Self {
+        let certain = start.labels.clone().one_hot(classes).float() * SURE;
+        // Learned labels must have a slope to begin with.
+        let logits = if learned { certain / (SURE / 5.0) } else { certain };
+        let device = start.images.device();
+        Self {
+            images: Param::from_tensor(start.images.clone()),
+            labels: Param::from_tensor(logits).set_require_grad(learned),
+            log_step: Param::from_tensor(Tensor::zeros([1], &device)),
+        }
+    }
+
+    /// The same with another s.
+    pub fn with_log_step(mut self, log_step: f64) -> Self {
+        let device = self.images.device();
+        self.log_step = Param::from_tensor(Tensor::from_data([log_step], &device));
+        self
+    }
+
+    /// The images, `[m, channels, height, width]`.
+    pub fn images(&self) -> Tensor<4> {
+        self.images.val()
+    }
+
+    /// exp(s)
+    pub fn step(&self) -> f64 {
+        self.log_step.val().exp().into_scalar()
+    }
+}
+
+/// What one evaluation sees.
+#[derive(Clone, Debug, Batch)]
+pub struct Seen {
+    /// Real samples; f has none.
+    pub samples: Option<ImageBatch>,
+    /// The weights that y is added to; none where y is the whole network.
+    pub start: Option<Frozen<ImageClassifier>>,
+}
+
+/// Real samples in batches, and random weights to begin with, one of each at each upper step, in their order.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Real samples.
+    pub batches: Vec<ImageBatch>,
+    /// Random weights; empty where y is the whole network.
+    pub starts: Vec<Frozen<ImageClassifier>>,
+}
+
+impl Data<Seen> for Source {
+    fn batch(&self, level: Objective, sample: Sample) -> Seen {
+        let at = |n: usize| (sample.0 % n.max(1) as u64) as usize;
+        let batch = || self.batches[at(self.batches.len())].clone();
+        Seen {
+            samples: (level == Objective::Upper).then(batch),
+            start: self.starts.get(at(self.starts.len())).cloned(),
+        }
+    }
+}
+
+/// The problem; see the [module](super).
+#[derive(Clone, Copy, Debug)]
+pub struct Distillation;
+
+/// The network whose weights are those of `start`, where there is one, plus y.
+fn network(y: &ImageClassifier, seen: &Seen) -> ImageClassifier {
+    struct Add(Tensors);
+    impl ModuleMapper for Add {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|added| added + self.0.pop())
+        }
+    }
+    match &seen.start {
+        Some(start) => y.clone().map(&mut Add(Tensors::of(start))),
+        None => y.clone(),
+    }
+}
+
+impl BilevelProblem for Distillation {
+    type Upper = Distilled;
+    type Lower = ImageClassifier;
+    type Batch = Seen;
+
+    fn upper_loss(&self, _: &Distilled, y: &ImageClassifier, seen: &Seen) -> Tensor<1> {
+        let samples = seen.samples.as_ref().expect("F sees real samples");
+        losses(&network(y, seen), samples).mean()
+    }
+
+    fn lower_loss(&self, x: &Distilled, y: &ImageClassifier, seen: &Seen) -> Tensor<1> {
+        let images = x.images();
+        let m = images.dims()[0] as f64;
+        let found = activation::log_softmax(network(y, seen).forward(images), 1);
+        let wanted = activation::softmax(x.labels.val(), 1);
+        (wanted * found).sum() * x.log_step.val().exp() / -m
+    }
+}
+
+/// Images of `shape` (channels, height, width) and their labels on a device.
+pub fn labelled(
+    images: Vec<f32>,
+    labels: &[u32],
+    [channels, height, width]: [usize; 3],
+    device: &Device,
+) -> ImageBatch {
+    let images = TensorData::new(images, [labels.len(), channels, height, width]);
+    ImageBatch {
+        images: Tensor::from_data(images, device),
+        labels: crate::experiments::images::integers(
+            labels.iter().map(|&label| label as usize),
+            device,
+        ),
+    }
+}

@@ -1,0 +1,131 @@
+//! Settings, and the methods of this experiment.
+
+use bilevel_core::catalogue::{self, Entry, Family, Needs};
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use crate::experiments::importance::NetworkName;
+use crate::settings::{
+    Baseline, Chosen, Common, Count, LinearSystem, LowerLevel, Methods, UpperLevel,
+};
+
+/// What learned images are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Reference {
+    /// random samples of each class
+    Samples,
+    /// the centres of k-means in each class
+    KMeans,
+}
+
+impl Baseline for Reference {
+    /// Not methods whose cost grows with the number of pixels or weights, nor those that learn the start, which is given; nor
+    /// `first-order`, which sees F_x alone, and that is 0.
+    fn suits(entry: &Entry) -> bool {
+        let unfit = ["fad", "rtho", "dense", "bda", "pbda", "ia-gm", "ia-gm-a", "first-order"];
+        entry.family == Family::Hypergradient
+            && entry.needs == Needs::Nothing
+            && !unfit.contains(&entry.name)
+    }
+}
+
+/// Where training on the images begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Initialisation {
+    /// At the same weights each time
+    Fixed,
+    /// At other random weights each time
+    Random,
+}
+
+/// The labels of the images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Labels {
+    /// As many of each class, with certainty
+    Fixed,
+    /// Shares of all classes, learned with the images
+    Learned,
+}
+
+/// The settings of distillation.
+#[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Settings {
+    /// Methods, separated by commas, each perhaps with settings of its own, as trad(truncated=5); or all
+    #[arg(long)]
+    pub method: Methods<Chosen<Reference>>,
+    /// The network
+    #[arg(long, value_enum)]
+    pub network: NetworkName,
+    /// Where training on the images begins
+    #[arg(long, value_enum)]
+    pub initialisation: Initialisation,
+    /// The labels of the images
+    #[arg(long, value_enum)]
+    pub labels: Labels,
+    /// Images of each class
+    #[arg(long)]
+    pub images: Count,
+    /// Real training samples
+    #[arg(long)]
+    pub train: Count,
+    /// Real samples of a batch, of which an upper step sees one
+    #[arg(long)]
+    pub batch: Count,
+    /// Random initialisations that are tested
+    #[arg(long)]
+    pub trials: Count,
+    #[command(flatten)]
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub lower: LowerLevel,
+    #[command(flatten)]
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub upper: UpperLevel,
+    #[command(flatten)]
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub linear: LinearSystem,
+    /// The last lower steps, through which trad goes back
+    #[arg(long)]
+    pub truncated: Count,
+    #[command(flatten)]
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub common: Common,
+}
+
+impl crate::settings::Settings for Settings {
+    type Method = Chosen<Reference>;
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn common_mut(&mut self) -> &mut Common {
+        &mut self.common
+    }
+
+    fn methods(&self) -> &[Chosen<Reference>] {
+        &self.method
+    }
+}
+
+impl Settings {
+    /// What the catalogue of methods makes of them.
+    pub fn of_methods(&self) -> catalogue::Settings {
+        catalogue::Settings {
+            lower_steps: self.lower.lower_steps.get(),
+            step_size: self.lower.step_size.get(),
+            learning_rate: self.upper.learning_rate.get(),
+            truncated: self.truncated.get(),
+            solver_iterations: self.linear.solver_iterations.get(),
+            tolerance: self.linear.tolerance.get(),
+            damping: self.linear.damping.get(),
+            ..catalogue::Settings::default()
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Settings, and the methods of this experiment.
+
+use bilevel_core::catalogue::{self, Entry, Family, Needs};
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use crate::settings::{
+    Baseline, Chosen, Common, Count, LinearSystem, LowerLevel, Methods, UpperLevel,
+};
+
+/// What a generator is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Reference {
+    /// samples of the data itself
+    Data,
+}
+
+impl Baseline for Reference {
+    /// Not methods whose cost grows with the number of weights, nor those that start the discriminator anew.
+    fn suits(entry: &Entry) -> bool {
+        let unfit = ["fad", "rtho", "dense", "bda", "pbda", "ia-gm", "ia-gm-a", "iaptt"];
+        [Family::Hypergradient, Family::Joint].contains(&entry.family)
+            && entry.needs == Needs::Nothing
+            && !unfit.contains(&entry.name)
+    }
+}
+
+/// What the generator minimises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Game {
+    /// That its samples are told from data
+    NonSaturating,
+    /// The negative loss of the discriminator
+    MinMax,
+}
+
+/// The data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// Eight Gaussians on a circle
+    Ring,
+    /// Images of digits: the embedded ones, or those of --data-dir
+    Digits,
+}
+
+/// The settings of adversarial learning.
+#[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Settings {
+    /// Methods, separated by commas, each perhaps with settings of its own, as rad(lower-steps=5); or all
+    #[arg(long)]
+    pub method: Methods<Chosen<Reference>>,
+    /// What the generator minimises
+    #[arg(long, value_enum)]
+    pub game: Game,
+    /// The data
+    #[arg(long, value_enum)]
+    pub data: Source,
+    /// Samples of data and of the generator at each evaluation
+    #[arg(long)]
+    pub batch: Count,
+    /// Numbers of a sample of noise
+    #[arg(long)]
+    pub noise: Count,
+    /// Units of a hidden layer: of two in the generator, of one in the discriminator
+    #[arg(long)]
+    pub hidden: Count,
+    /// Samples at a look
+    #[arg(long)]
+    pub samples: Count,
+    #[command(flatten)]
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub lower: LowerLevel,
+    #[command(flatten)]
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub upper: UpperLevel,
+    #[command(flatten)]
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub linear: LinearSystem,
+    #[command(flatten)]
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub common: Common,
+}
+
+impl crate::settings::Settings for Settings {
+    type Method = Chosen<Reference>;
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn common_mut(&mut self) -> &mut Common {
+        &mut self.common
+    }
+
+    fn methods(&self) -> &[Chosen<Reference>] {
+        &self.method
+    }
+}
+
+impl Settings {
+    /// What the catalogue of methods makes of them.
+    pub fn of_methods(&self) -> catalogue::Settings {
+        catalogue::Settings {
+            lower_steps: self.lower.lower_steps.get(),
+            step_size: self.lower.step_size.get(),
+            learning_rate: self.upper.learning_rate.get(),
+            truncated: self.lower.lower_steps.get(),
+            solver_iterations: self.linear.solver_iterations.get(),
+            tolerance: self.linear.tolerance.get(),
+            damping: self.linear.damping.get(),
+            ..catalogue::Settings::default()
+        }
+    }
+}
