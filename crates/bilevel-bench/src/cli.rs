@@ -44,7 +44,8 @@ pub enum Command {
     /// Run methods side by side on one problem: how near they come, against oracle calls and against
     /// seconds, over several seeds. In f64 on the CPU.
     Compare(CompareArgs),
-    /// Time one hypergradient of a problem of real size, on random numbers or on those of a file.
+    /// Time one hypergradient of a problem of real size, on random numbers or on those of a file. What is
+    /// interrupted starts again.
     Hypergrad(HypergradArgs),
     /// Show the program of a derivative: what is computed, operation by operation.
     Program(ProgramArgs),

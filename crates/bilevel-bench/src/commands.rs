@@ -15,6 +15,7 @@ use crate::cli::{
 use crate::error::BenchError;
 use crate::experiments::{self, Complete, EXPERIMENTS, Manner};
 use crate::hypergrad;
+use crate::interrupt;
 use crate::report::folder::{RunFolder, settings_toml, summary_json};
 use crate::report::{ReportError, RunReport, table};
 use crate::reproduce::{self, Reproduction};
@@ -81,7 +82,15 @@ fn fill(
     folder: &RunFolder,
     args: MannerArgs,
 ) -> Result<(), BenchError> {
-    let reproduced = reproduce::fill(reproduction, folder, manner(args))?;
+    let reproduced =
+        reproduce::fill(reproduction, folder, manner(args)).map_err(|error| match error {
+            // Of one of its runs; it is the table that is resumed.
+            BenchError::Interrupted { signal, .. } => {
+                let folder = folder.path().into();
+                BenchError::Interrupted { signal, folder, kept: true }
+            }
+            other => other,
+        })?;
     if args.json {
         return print(&reproduced.json()?);
     }
@@ -181,6 +190,7 @@ fn compare(args: CompareArgs) -> Result<(), BenchError> {
 
 fn hypergrad(args: HypergradArgs) -> Result<(), BenchError> {
     let json = args.json;
+    interrupt::at_once("interrupted: a measurement keeps nothing; start it again".into());
     let report = hypergrad::run(&hypergrad::Settings::new(args)?)?;
     if json { print(&format!("{}\n", report.json()?)) } else { print(&report.table()) }?;
     if report.ok { Ok(()) } else { Err(BenchError::Unusable { status: report.status }) }

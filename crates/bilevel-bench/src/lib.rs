@@ -10,6 +10,7 @@
 //! | [`toys`] | problems with known answers: what sources say, what we see |
 //! | [`report`] | what a run writes down: folder, table, curves |
 //! | [`settings`] | from defaults, files and flags to checked settings |
+//! | [`interrupt`] | Ctrl-C and its like |
 //! | [`memory`] | the peak memory of a phase |
 
 pub mod backend;
@@ -19,6 +20,7 @@ pub mod compare;
 mod error;
 pub mod experiments;
 pub mod hypergrad;
+pub mod interrupt;
 pub mod memory;
 pub mod report;
 pub mod reproduce;

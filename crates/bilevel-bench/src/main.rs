@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
+use bilevel_bench::BenchError;
 use bilevel_bench::cli::{Cli, renamed};
 use bilevel_bench::commands::execute;
 use bilevel_bench::memory::keep_free_pages;
@@ -32,7 +33,10 @@ fn main() -> ExitCode {
     match execute(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(format_args!("error: {error}"));
+            match error {
+                BenchError::Interrupted { .. } => say(&error),
+                _ => say(format_args!("error: {error}")),
+            }
             ExitCode::from(error.exit_code())
         }
     }

@@ -36,6 +36,7 @@ use toml::Table;
 use self::checkpoint::Checkpoint;
 pub(crate) use self::origin::{ORIGIN, Origin};
 use crate::error::BenchError;
+use crate::interrupt;
 use crate::report::folder::{LockedFolder, RunFolder, default_name, settings_table};
 use crate::report::{ReportError, RunReport};
 
@@ -141,6 +142,7 @@ fn begin(
     manner: Manner,
 ) -> Result<RunReport, BenchError> {
     let origin = Origin::here(experiment.data());
+    interrupt::after_step();
     folder.write_settings(&written(settings, &origin)?)?;
     finish(settings, &origin, experiment, Run::new(folder, manner)?)
 }
@@ -154,6 +156,7 @@ fn go_on(folder: LockedFolder, manner: Manner) -> Result<RunReport, BenchError> 
     let (settings, began) = read_settings(&folder)?;
     let experiment = settings.prepare()?;
     began.check(&Origin::here(experiment.data()), &folder)?;
+    interrupt::after_step();
     finish(&settings, &began, &experiment, Run::resume(folder, manner)?)
 }
 

@@ -15,6 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::Manner;
 use super::checkpoint::{Checkpoint, Current, Saved};
 use crate::error::BenchError;
+use crate::interrupt;
 use crate::memory::Phase;
 use crate::report::folder::{LockedFolder, RunFolder};
 use crate::report::{MethodReport, ReportError, RunReport, StepRecord};
@@ -38,6 +39,7 @@ impl Run {
         let fresh = Self::new(folder, manner)?;
         let (began, here) = (&checkpoint.settings, &fresh.checkpoint.settings);
         if checkpoint == Checkpoint::default() {
+            tracing::warn!("no checkpoint was written: the run starts again");
             return Ok(fresh);
         }
         if began != here {
@@ -62,6 +64,14 @@ impl Run {
         &self.folder
     }
 
+    /// Ends the run where a signal asks for it; what there is of it is in the checkpoint.
+    fn go_on(&self) -> Result<(), BenchError> {
+        let Some(signal) = interrupt::asked() else { return Ok(()) };
+        let Checkpoint { done, current, .. } = &self.checkpoint;
+        let kept = !done.is_empty() || current.is_some();
+        Err(BenchError::Interrupted { signal, folder: self.folder.path().into(), kept })
+    }
+
     /// Runs one method, unless the checkpoint has it. Its memory is measured from here on; a run of it that
     /// fails is reported as such.
     ///
@@ -75,6 +85,7 @@ impl Run {
         if let Some(done) = self.checkpoint.done.iter().find(|done| done.name() == name) {
             return Ok(done.report());
         }
+        self.go_on()?;
         let resumed = self.checkpoint.current.take_if(|current| current.saved.name() == name);
         let fresh = MethodReport { name: name.into(), ok: true, ..MethodReport::default() };
         let report = resumed.as_ref().map_or(fresh, |current| current.saved.report());
@@ -209,7 +220,8 @@ impl Trial<'_> {
                     ..record
                 });
                 // What is resumed has a step to make.
-                let due = self.run.saved_at.elapsed() >= self.run.manner.save_every;
+                let due = self.run.saved_at.elapsed() >= self.run.manner.save_every
+                    || interrupt::asked().is_some();
                 if due
                     && progress.step < steps
                     && let Err(error) = self.keep(progress.step, progress.solver.save())
@@ -222,7 +234,7 @@ impl Trial<'_> {
             .run(solver);
         bar.finish();
         if let Some(error) = failed {
-            return Err(error.into());
+            return Err(error);
         }
         let outcome = outcome?;
         self.report.status = format!("{steps} upper steps");
@@ -243,13 +255,13 @@ impl Trial<'_> {
     /// Writes the checkpoint: `done` upper steps, or parts of the method, and what is needed to go on.
     ///
     /// # Errors
-    /// Where it cannot be written.
-    pub fn keep(&mut self, done: usize, state: Snapshot) -> Result<(), ReportError> {
+    /// Where it cannot be written, or a signal asks for the end of the process.
+    pub fn keep(&mut self, done: usize, state: Snapshot) -> Result<(), BenchError> {
         let saved = Saved::new(&self.report);
         self.run.checkpoint.current = Some(Current { saved, step: done, solver: state });
         self.run.checkpoint.write(&self.run.folder)?;
         self.run.saved_at = Instant::now();
-        Ok(())
+        self.run.go_on()
     }
 
     /// Adds the time of a training that is no upper step, with a bar whose clock runs.
