@@ -48,7 +48,7 @@ pub enum BenchError {
     #[error(transparent)]
     Report(#[from] ReportError),
     /// A signal that ended a run.
-    #[error("interrupted: {}\n{}", kept(*.kept), resume(folder))]
+    #[error("interrupted: {}\n{}", what_is_kept(*.kept), resume(.folder))]
     Interrupted {
         /// Its number.
         signal: i32,
@@ -83,6 +83,16 @@ pub enum BenchError {
 }
 
 impl BenchError {
+    /// The same where the run is part of something in another folder, which is what is resumed.
+    pub(crate) fn of_folder(self, folder: &Path) -> Self {
+        match self {
+            Self::Interrupted { signal, .. } => {
+                Self::Interrupted { signal, folder: folder.into(), kept: true }
+            }
+            other => other,
+        }
+    }
+
     /// The exit code: 2 a wrong command line or setting, 3 data, 4 the backend, 5 a run that diverged
     /// or climbed, 6 a folder of a run that cannot be used, 7 a derivative that is wrong, 128 and the number of the
     /// signal that interrupted.
@@ -102,7 +112,7 @@ impl BenchError {
     }
 }
 
-fn kept(kept: bool) -> &'static str {
+fn what_is_kept(kept: bool) -> &'static str {
     if kept { "what is done is kept" } else { "nothing is done yet; the run starts again" }
 }
 

@@ -9,7 +9,9 @@
 //! | [`backend`] | the backends of this build, and which to take |
 //! | [`toys`] | problems with known answers: what sources say, what we see |
 //! | [`report`] | what a run writes down: folder, table, curves |
+//! | [`runs`] | runs that are there: listed, compared, shown |
 //! | [`settings`] | from defaults, files and flags to checked settings |
+//! | [`progress`] | how far a run is |
 //! | [`interrupt`] | Ctrl-C and its like |
 //! | [`memory`] | the peak memory of a phase |
 
@@ -22,8 +24,10 @@ pub mod experiments;
 pub mod hypergrad;
 pub mod interrupt;
 pub mod memory;
+pub mod progress;
 pub mod report;
 pub mod reproduce;
+pub mod runs;
 pub mod settings;
 pub mod toys;
 

@@ -142,6 +142,10 @@ fn findings(folder: &Path) -> (Vec<String>, serde_json::Value) {
         let figures = method["figures"].as_object_mut().unwrap();
         figures.retain(|name, _| !["s/iteration", "extra MiB"].contains(&name.as_str()));
     }
+    let made_by = summary["settings"]["made-by"].as_object_mut().unwrap();
+    for name in ["began", "command"] {
+        made_by.remove(name).unwrap();
+    }
     (series.lines().map(without_seconds).collect(), summary)
 }
 

@@ -11,6 +11,7 @@
 //! | [`batches`] | sparse rows as batches of both levels |
 //! | [`loader`] | batches of images, shuffled each pass, made ahead by a thread |
 //! | [`augment`] | random crops and reflections, normalised channels |
+//! | [`table`] | a table of anybody's: CSV, libsvm, safetensors, a folder of images |
 //! | [`split`] | training, validation and test parts, balanced by class |
 //! | [`long_tail`] | classes of geometrically falling size |
 //! | [`noise`] | wrong labels, and how well a method finds them |
@@ -35,6 +36,7 @@ pub mod mnist;
 pub mod noise;
 mod sparse;
 pub mod split;
+pub mod table;
 
 pub use classified::{Classified, TrainValidation};
 pub use dataset::{Dataset, Images};
@@ -63,6 +65,8 @@ pub enum Purpose {
     LongTail = 6,
     /// Where images are cropped and whether they are reflected, [`augment`].
     Augment = 7,
+    /// Errors that are planted in trusted labels, and folds, of the experiment `clean`.
+    Planted = 8,
     /// Hyperparameters of a random search, of the experiment `hpo`.
     Search = 9,
 }

@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use clap::{ArgMatches, Command};
 use toml::{Table, Value};
 
-use super::{Run, hpo, hyper_cleaning, importance, poisoning, robust};
+use super::{Run, clean, hpo, hyper_cleaning, importance, poisoning, robust};
 use crate::backend::{Array, BackendName, run_on};
 use crate::error::BenchError;
 use crate::report::MethodReport;
@@ -18,6 +18,7 @@ use crate::settings::{self, Offered, Settings, nearest, refuse};
 /// All experiments.
 pub static EXPERIMENTS: &[Registered] = &[
     Registered::of::<hyper_cleaning::Prepared>(),
+    Registered::of::<clean::Prepared>(),
     Registered::of::<importance::Prepared>(),
     Registered::of::<poisoning::Prepared>(),
     Registered::of::<robust::Mwn>(),

@@ -4,7 +4,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::ReportError;
-use super::curves::font;
+use super::plot::font;
 
 /// Height and width of an image, the room between two, and that for the names of rows, in pixels of the figure.
 const SIDE: i32 = 84;
