@@ -245,7 +245,10 @@ fn draw_panel<'a>(root: &Area<'a>, area: &Area<'a>, panel: &Panel) -> Result<(),
         .x_desc(axis.label())
         .y_desc(quantity.label())
         .x_labels(7)
-        .x_label_formatter(&|place| axis.name(*place, right - left))
+        .x_label_formatter(&|place| {
+            let name = axis.name(*place, right - left);
+            name.strip_suffix(".0").unwrap_or(&name).to_owned()
+        })
         .y_labels(8)
         .y_label_formatter(&|place| quantity.name(*place, high - low))
         .label_style(font(13))
@@ -283,20 +286,31 @@ fn draw_panel<'a>(root: &Area<'a>, area: &Area<'a>, panel: &Panel) -> Result<(),
         }
     }
     if named {
-        name_ends(root, ends)?;
+        let (across, down) = chart.plotting_area().get_pixel_range();
+        name_ends(root, ends, (across.end, down.end))?;
     }
     Ok(())
 }
 
-/// Names at the right ends of lines, none over another.
-fn name_ends<'a>(root: &Area<'a>, mut ends: Vec<((i32, i32), &Line)>) -> Result<(), DrawError<'a>> {
+/// Names at the right ends of lines, beside the panel that ends at `right` and `bottom`, none over another.
+fn name_ends<'a>(
+    root: &Area<'a>,
+    mut ends: Vec<((i32, i32), &Line)>,
+    (right, bottom): (i32, i32),
+) -> Result<(), DrawError<'a>> {
     const APART: i32 = 12;
     ends.sort_by_key(|end| end.0.1);
-    let mut least = i32::MIN;
-    let right = ends.iter().map(|end| end.0.0).max().unwrap_or(0);
-    for ((_, y), line) in ends {
-        let y = y.max(least);
-        least = y + APART;
+    // Down where there is no room, and up again where that led below the panel.
+    let mut places: Vec<i32> = Vec::new();
+    for ((_, y), _) in &ends {
+        places.push(places.last().map_or(*y, |last| (*y).max(last + APART)));
+    }
+    let mut most = bottom;
+    for y in places.iter_mut().rev() {
+        *y = (*y).min(most);
+        most = *y - APART;
+    }
+    for ((_, line), y) in ends.into_iter().zip(places) {
         let style = ("sans-serif", 12).into_font().color(&line.stroke.color);
         root.draw(&Text::new(line.label.clone(), (right + 6, y - 6), style))?;
     }

@@ -19,7 +19,8 @@ use crate::backend::Array;
 use crate::error::BenchError;
 use crate::experiments::{Experiment, Run, Trial};
 use crate::hypergrad::write_tensors;
-use crate::report::convergence::{Axis, Chart, Curve, svg};
+use crate::report::convergence::Axis;
+use crate::report::plot::{self, Line, Panel, Stroke};
 use crate::report::{MethodReport, StepRecord};
 use crate::settings::{Catalogued, Offered, refuse};
 use bilevel_data::Digest;
@@ -277,19 +278,23 @@ fn draw(settings: &Settings, reports: &[MethodReport], run: &Run) -> Result<(), 
         ("seconds", "seconds", |record| record.seconds),
     ];
     for (name, title, place) in axes {
-        let curve = |report: &MethodReport| {
-            let points = report.series.iter();
-            let points = points.filter_map(|record| Some((place(record), record.upper_loss?)));
-            Curve { label: report.name.clone(), points: points.collect(), band: Vec::new() }
+        let line = |(at, report): (usize, &MethodReport)| {
+            let of = |last: bool| {
+                let records = report.series.iter().filter(move |record| record.retrained == last);
+                records.filter_map(|record| Some((place(record), record.upper_loss?)))
+            };
+            let (label, stroke) = (report.name.clone(), Stroke::method(at));
+            Line { label, stroke, points: of(false).collect(), band: vec![], mark: of(true).next() }
         };
-        let chart = Chart {
-            title: format!("{}, seed {}", settings.problem.as_str(), settings.common.seed),
+        let panel = Panel {
+            title: String::new(),
             axis: Axis::Linear(title),
             quantity: Axis::Logarithmic("validation loss"),
-            curves: reports.iter().map(curve).collect(),
+            lines: reports.iter().enumerate().map(line).collect(),
         };
+        let title = format!("{}, seed {}", settings.problem.as_str(), settings.common.seed);
         let file = format!("validation-loss-by-{name}.svg");
-        run.folder().write_file(&file, svg(&chart)?.as_bytes())?;
+        run.folder().write_file(&file, plot::svg(&title, &[panel])?.as_bytes())?;
     }
     Ok(())
 }
