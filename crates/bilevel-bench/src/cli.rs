@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
@@ -22,6 +23,24 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Option<Command>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub messages: MessageArgs,
+}
+
+/// What is said besides results, on standard error.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Messages")]
+pub struct MessageArgs {
+    /// Say nothing but errors
+    #[arg(long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more: each step of a run
+    #[arg(long, global = true)]
+    pub verbose: bool,
+    /// Write all messages to a file, whatever is shown
+    #[arg(long, global = true, value_name = "FILE")]
+    pub log: Option<PathBuf>,
 }
 
 /// The commands.
@@ -31,10 +50,21 @@ pub enum Command {
     /// Run an experiment and write its results to a folder.
     #[command(subcommand)]
     Run(OfExperiment<RunArgs>),
+    /// Find the wrong labels of a table of yours, with a few labels that are trusted: `run clean` with the table first.
+    Clean(OnTable<Cleaning>),
+    /// Learn a penalty for each feature of a table of yours, against grid and random search at equal cost: `run hpo`
+    /// with the table first.
+    Tune(OnTable<Tuning>),
     /// Run the experiments of a paper's table, and print our figures beside the paper's.
     Reproduce(ReproduceArgs),
     /// Resume a run, a table, a comparison or toys that were cut short, from what was written last.
     Resume(ResumeArgs),
+    /// Write the page of a run again: report.html, which needs no network.
+    Report(ReportArgs),
+    /// Compare the settings and the results of two runs.
+    Diff(DiffArgs),
+    /// List the runs of a folder.
+    Runs(RunsArgs),
     /// Check the derivatives of an experiment's losses, in f64 on the CPU.
     #[command(subcommand)]
     Check(OfExperiment<CheckArgs>),
@@ -44,7 +74,8 @@ pub enum Command {
     /// Run methods side by side on one problem: how near they come, against oracle calls and against
     /// seconds, over several seeds. In f64 on the CPU.
     Compare(CompareArgs),
-    /// Time one hypergradient of a problem of real size, on random numbers or on those of a file.
+    /// Time one hypergradient of a problem of real size, on random numbers or on those of a file. What is
+    /// interrupted starts again.
     Hypergrad(HypergradArgs),
     /// Show the program of a derivative: what is computed, operation by operation.
     Program(ProgramArgs),
@@ -52,6 +83,10 @@ pub enum Command {
     List,
     /// Show the backends, the graphics adapters, and what `--backend auto` picks.
     Doctor,
+    /// Print the completions of a shell: `source <(bilevel completions bash)`, for one.
+    Completions(CompletionsArgs),
+    /// Write the man pages to a folder.
+    Man(ManArgs),
 }
 
 /// An experiment, the settings that flags give, and what a command takes besides.
@@ -131,6 +166,80 @@ impl<A> OfExperiment<A> {
     }
 }
 
+/// A run on a table that is named first.
+#[derive(Debug)]
+pub struct OnTable<E> {
+    /// The run.
+    pub run: OfExperiment<RunArgs>,
+    experiment: PhantomData<E>,
+}
+
+/// What is run on a table.
+pub trait TableExperiment {
+    /// The experiment.
+    const NAME: &'static str;
+    /// Its problem, where it has several.
+    const PROBLEM: Option<&'static str>;
+}
+
+/// See [`Command::Clean`].
+#[derive(Debug)]
+pub struct Cleaning;
+
+impl TableExperiment for Cleaning {
+    const NAME: &'static str = "clean";
+    const PROBLEM: Option<&'static str> = None;
+}
+
+/// See [`Command::Tune`].
+#[derive(Debug)]
+pub struct Tuning;
+
+impl TableExperiment for Tuning {
+    const NAME: &'static str = "hpo";
+    const PROBLEM: Option<&'static str> = Some("table");
+}
+
+fn of_table<E: TableExperiment>() -> Option<&'static Registered> {
+    EXPERIMENTS.iter().find(|known| known.name == E::NAME)
+}
+
+impl<E: TableExperiment> FromArgMatches for OnTable<E> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let Some(experiment) = of_table::<E>() else {
+            let kind = clap::error::ErrorKind::InvalidSubcommand;
+            return Err(clap::Error::raw(kind, "no such experiment\n"));
+        };
+        let mut flags = experiment.flags(matches)?;
+        if let Some(problem) = E::PROBLEM {
+            flags.insert("problem".into(), problem.into());
+        }
+        let run = OfExperiment { experiment, flags, args: RunArgs::from_arg_matches(matches)? };
+        Ok(Self { run, experiment: PhantomData })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl<E: TableExperiment> Args for OnTable<E> {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let options = of_table::<E>().map(Registered::command).unwrap_or_default();
+        let options = options.get_arguments().cloned().map(|arg| match arg.get_id().as_str() {
+            "data" => arg.long(None::<&str>).value_name("DATA").index(1).required(true),
+            "problem" | "data_dir" => arg.hide(true),
+            _ => arg,
+        });
+        RunArgs::augment_args(command.args(options))
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
 /// What `run` takes besides the settings of an experiment.
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -140,6 +249,9 @@ pub struct RunArgs {
     /// Print the complete settings, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Under how many seeds, from --seed on: a run each, means, bands and a paired test between methods
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub seeds: u64,
     /// Where the folder of the run is made
     #[arg(long, default_value = "runs")]
     pub out: PathBuf,
@@ -291,6 +403,48 @@ pub struct ReproduceArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
     pub manner: MannerArgs,
+}
+
+/// What `report` takes.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The folders of the runs
+    #[arg(required = true, value_name = "RUN")]
+    pub folders: Vec<PathBuf>,
+}
+
+/// What `diff` takes.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The folder of a run
+    #[arg(value_name = "RUN")]
+    pub before: PathBuf,
+    /// The folder of another
+    #[arg(value_name = "OTHER")]
+    pub after: PathBuf,
+}
+
+/// What `runs` takes.
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// The folder of the runs
+    #[arg(default_value = "runs")]
+    pub folder: PathBuf,
+}
+
+/// What `completions` takes.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// What `man` takes.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// The folder, which is made where it is not there
+    pub folder: PathBuf,
 }
 
 /// What `resume` takes.

@@ -5,19 +5,25 @@ use std::path::Path;
 use std::time::Duration;
 
 use bilevel_core::catalogue::{self, Family};
+use clap::CommandFactory;
 use toml::Table;
 
 use crate::backend::{self, Adapter};
 use crate::cli::{
-    CheckArgs, Cli, Command, CompareArgs, HypergradArgs, MannerArgs, OfExperiment, ReproduceArgs,
-    ResumeArgs, RunArgs, ToysArgs,
+    CheckArgs, Cli, Command, CompareArgs, CompletionsArgs, DiffArgs, HypergradArgs, MannerArgs,
+    OfExperiment, ReproduceArgs, ResumeArgs, RunArgs, ToysArgs,
 };
 use crate::error::BenchError;
-use crate::experiments::{self, Complete, EXPERIMENTS, Manner};
+use crate::experiments::{self, Complete, EXPERIMENTS, Manner, seeds};
 use crate::hypergrad;
+use crate::interrupt;
+use crate::progress;
 use crate::report::folder::{RunFolder, settings_toml, summary_json};
+use crate::report::page::PAGE;
+use crate::report::seeds::Together;
 use crate::report::{ReportError, RunReport, table};
 use crate::reproduce::{self, Reproduction};
+use crate::runs;
 use crate::settings::{absolute, refuse};
 
 /// What runs where no command is given.
@@ -28,14 +34,22 @@ pub const DEFAULT: [&str; 3] = ["bilevel", "run", "hyper-cleaning"];
 /// # Errors
 /// See [`BenchError`].
 pub fn execute(cli: Cli) -> Result<(), BenchError> {
+    if cli.messages.quiet {
+        progress::hide();
+    }
     match cli.command {
         None => {
             let settings = Complete::given(DEFAULT[2], &Table::new())?;
             start(&settings, "runs".as_ref(), MannerArgs { json: false, save_every: 30 })
         }
         Some(Command::Run(run)) => self::run(&run),
+        Some(Command::Clean(on)) => self::run(&on.run),
+        Some(Command::Tune(on)) => self::run(&on.run),
         Some(Command::Reproduce(args)) => reproduce(args),
         Some(Command::Resume(args)) => resume(&args),
+        Some(Command::Report(args)) => report(&args.folders),
+        Some(Command::Diff(args)) => diff(&args),
+        Some(Command::Runs(args)) => print(&runs::list(&args.folder, table::terminal_width())?),
         Some(Command::Check(check)) => self::check(&check),
         Some(Command::Toys(args)) => toys(&args),
         Some(Command::Compare(args)) => compare(args),
@@ -43,16 +57,22 @@ pub fn execute(cli: Cli) -> Result<(), BenchError> {
         Some(Command::Program(args)) => print(&hypergrad::program(&args)?),
         Some(Command::List) => print(&list()),
         Some(Command::Doctor) => print(&doctor()),
+        Some(Command::Completions(args)) => completions(args),
+        Some(Command::Man(args)) => man(&args.folder),
     }
 }
 
 fn run(run: &OfExperiment<RunArgs>) -> Result<(), BenchError> {
-    let RunArgs { config, dry_run, out, manner } = &run.args;
+    let RunArgs { config, dry_run, seeds, out, manner: args } = &run.args;
     let settings = run.settings(config.as_ref())?;
     if *dry_run {
         return print(&settings_toml(&settings.table())?);
     }
-    start(&settings, out, *manner)
+    if *seeds > 1 {
+        let (folder, together) = seeds::start(&settings, *seeds, out, manner(*args))?;
+        return show_seeds(&folder, &together, args.json);
+    }
+    start(&settings, out, *args)
 }
 
 fn start(settings: &Complete, out: &Path, args: MannerArgs) -> Result<(), BenchError> {
@@ -81,7 +101,9 @@ fn fill(
     folder: &RunFolder,
     args: MannerArgs,
 ) -> Result<(), BenchError> {
-    let reproduced = reproduce::fill(reproduction, folder, manner(args))?;
+    // Of one of its runs; it is the table that is resumed.
+    let reproduced = reproduce::fill(reproduction, folder, manner(args))
+        .map_err(|error| error.of_folder(folder.path()))?;
     if args.json {
         return print(&reproduced.json()?);
     }
@@ -94,6 +116,10 @@ fn resume(args: &ResumeArgs) -> Result<(), BenchError> {
     let settings: Table = folder.settings()?;
     if settings.contains_key("reproduce") {
         return fill(&folder.settings()?, &folder, args.manner);
+    }
+    if seeds::is_seeds(&settings) {
+        let together = seeds::resume(&folder, manner(args.manner))?;
+        return show_seeds(&folder, &together, args.manner.json);
     }
     let is_compare = settings.contains_key(crate::compare::KEY);
     if is_compare || settings.contains_key(crate::toys::KEY) {
@@ -122,10 +148,27 @@ fn show(folder: &RunFolder, report: &RunReport, json: bool) -> Result<(), BenchE
         print(&format!("{}\n", summary_json(report)?))?;
     } else {
         let path = folder.path().display();
-        print(&format!("{}\n\nResults: {path}\n", table::render(report)))?;
+        let table = table::render(report, table::terminal_width());
+        print(&format!("{table}\n\nResults: {path}\n"))?;
     }
     let failed = report.methods.iter().filter(|method| !method.ok);
     let methods: Vec<_> = failed.map(|method| method.name.clone()).collect();
+    if methods.is_empty() {
+        return Ok(());
+    }
+    Err(BenchError::Methods { methods, summary: folder.path().join("summary.json") })
+}
+
+fn show_seeds(folder: &RunFolder, together: &Together, json: bool) -> Result<(), BenchError> {
+    if json {
+        print(&together.json()?)?;
+    } else {
+        let path = folder.path().display();
+        print(&format!("{}\nResults: {path}\n", together.render(table::terminal_width())))?;
+    }
+    let mut failed = together.runs.iter().flat_map(|run| &run.methods).filter(|method| !method.ok);
+    let mut methods: Vec<String> = failed.by_ref().map(|method| method.name.clone()).collect();
+    methods.dedup();
     if methods.is_empty() {
         return Ok(());
     }
@@ -181,6 +224,7 @@ fn compare(args: CompareArgs) -> Result<(), BenchError> {
 
 fn hypergrad(args: HypergradArgs) -> Result<(), BenchError> {
     let json = args.json;
+    interrupt::at_once("interrupted: a measurement keeps nothing; start it again".into());
     let report = hypergrad::run(&hypergrad::Settings::new(args)?)?;
     if json { print(&format!("{}\n", report.json()?)) } else { print(&report.table()) }?;
     if report.ok { Ok(()) } else { Err(BenchError::Unusable { status: report.status }) }
@@ -194,6 +238,35 @@ fn print(text: &str) -> Result<(), BenchError> {
         }
         _ => Ok(()),
     }
+}
+
+fn report(folders: &[std::path::PathBuf]) -> Result<(), BenchError> {
+    for folder in folders {
+        let folder = RunFolder::open(folder)?;
+        runs::write_page(&folder)?;
+        print(&format!("Page: {}\n", folder.path().join(PAGE).display()))?;
+    }
+    Ok(())
+}
+
+fn diff(args: &DiffArgs) -> Result<(), BenchError> {
+    let [before, after] = [&args.before, &args.after].map(|folder| RunFolder::open(folder));
+    print(&runs::difference(&before?, &after?, table::terminal_width())?)
+}
+
+fn completions(args: CompletionsArgs) -> Result<(), BenchError> {
+    let mut text = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "bilevel", &mut text);
+    print(&String::from_utf8_lossy(&text))
+}
+
+fn man(folder: &Path) -> Result<(), BenchError> {
+    let write = || {
+        std::fs::create_dir_all(folder)?;
+        clap_mangen::generate_to(Cli::command(), folder)
+    };
+    write().map_err(|cause| ReportError::Write { path: folder.into(), cause })?;
+    print(&format!("Man pages: {}\n", folder.display()))
 }
 
 fn list() -> String {

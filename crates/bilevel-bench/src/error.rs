@@ -1,7 +1,7 @@
 //! What ends the program, and with which code.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::backend::BackendError;
 use crate::hypergrad::TensorError;
@@ -47,6 +47,16 @@ pub enum BenchError {
     /// Results that cannot be written, or gone on with.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// A signal that ended a run.
+    #[error("interrupted: {}\n{}", what_is_kept(*.kept), resume(.folder))]
+    Interrupted {
+        /// Its number.
+        signal: i32,
+        /// The folder to resume.
+        folder: PathBuf,
+        /// Whether there is a checkpoint.
+        kept: bool,
+    },
     /// Methods that did not end well; the summary says why, and the others' results stand.
     #[error("{} did not end well; the reason and its cure stand in {}", .methods.join(", "), .summary.display())]
     Methods {
@@ -73,8 +83,19 @@ pub enum BenchError {
 }
 
 impl BenchError {
+    /// The same where the run is part of something in another folder, which is what is resumed.
+    pub(crate) fn of_folder(self, folder: &Path) -> Self {
+        match self {
+            Self::Interrupted { signal, .. } => {
+                Self::Interrupted { signal, folder: folder.into(), kept: true }
+            }
+            other => other,
+        }
+    }
+
     /// The exit code: 2 a wrong command line or setting, 3 data, 4 the backend, 5 a run that diverged
-    /// or climbed, 6 a folder of a run that cannot be used, 7 a derivative that is wrong.
+    /// or climbed, 6 a folder of a run that cannot be used, 7 a derivative that is wrong, 128 and the number of the
+    /// signal that interrupted.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Setting { .. } | Self::Noise(_) => 2,
@@ -86,8 +107,20 @@ impl BenchError {
             Self::Core(_) | Self::Methods { .. } | Self::Unusable { .. } => 5,
             Self::Report(_) => 6,
             Self::Derivatives { .. } => 7,
+            Self::Interrupted { signal, .. } => crate::interrupt::code(*signal),
         }
     }
+}
+
+fn what_is_kept(kept: bool) -> &'static str {
+    if kept { "what is done is kept" } else { "nothing is done yet; the run starts again" }
+}
+
+/// How a folder is resumed.
+pub(crate) fn resume(folder: &Path) -> String {
+    let folder = folder.display().to_string();
+    let folder = if folder.contains(char::is_whitespace) { format!("{folder:?}") } else { folder };
+    format!("resume with: bilevel resume {folder}")
 }
 
 /// The exit codes, for `--help`.
@@ -98,4 +131,5 @@ pub const EXIT_CODES: &str = "Exit codes:
   4  a backend that cannot run here
   5  a run that diverged or climbed
   6  a folder of a run that cannot be used: not writable, damaged, or another process is at it
-  7  a derivative that is wrong";
+  7  a derivative that is wrong
+  129, 130, 143  interrupted by SIGHUP, by Ctrl-C, by SIGTERM: what is done is kept";

@@ -9,7 +9,10 @@
 //! | [`backend`] | the backends of this build, and which to take |
 //! | [`toys`] | problems with known answers: what sources say, what we see |
 //! | [`report`] | what a run writes down: folder, table, curves |
+//! | [`runs`] | runs that are there: listed, compared, shown |
 //! | [`settings`] | from defaults, files and flags to checked settings |
+//! | [`progress`] | how far a run is |
+//! | [`interrupt`] | Ctrl-C and its like |
 //! | [`memory`] | the peak memory of a phase |
 
 pub mod backend;
@@ -19,9 +22,12 @@ pub mod compare;
 mod error;
 pub mod experiments;
 pub mod hypergrad;
+pub mod interrupt;
 pub mod memory;
+pub mod progress;
 pub mod report;
 pub mod reproduce;
+pub mod runs;
 pub mod settings;
 pub mod toys;
 

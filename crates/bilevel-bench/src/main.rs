@@ -1,11 +1,16 @@
 //! `bilevel`: see `bilevel --help`.
 
+use std::fs::File;
+use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
-use bilevel_bench::cli::{Cli, renamed};
+use bilevel_bench::BenchError;
+use bilevel_bench::cli::{Cli, MessageArgs, renamed};
 use bilevel_bench::commands::execute;
 use bilevel_bench::memory::keep_free_pages;
 use bilevel_bench::say;
@@ -15,25 +20,59 @@ fn main() -> ExitCode {
     #[allow(unsafe_code)]
     unsafe {
         keep_free_pages();
+        // Where it is not set, the Vulkan loader complains of it on standard error.
+        if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+            std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir());
+        }
     }
-    // Warnings of ours are for whoever runs it; those of others only where they are asked for.
-    let filter = std::env::var(EnvFilter::DEFAULT_ENV);
-    let filter = filter.unwrap_or_else(|_| "error,bilevel_bench=warn".into());
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::builder().parse_lossy(filter))
-        .with_writer(std::io::stderr)
-        .log_internal_errors(false)
-        .init();
     let cli = Cli::try_parse().unwrap_or_else(|error| {
         let Some(message) = renamed(&error) else { error.exit() };
         say(message);
         std::process::exit(2);
     });
+    if let Err(error) = listen(&cli.messages) {
+        say(format_args!("error: {error}"));
+        return ExitCode::from(2);
+    }
     match execute(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(format_args!("error: {error}"));
+            tracing::debug!("{error}");
+            match error {
+                BenchError::Interrupted { .. } => say(&error),
+                _ => say(format_args!("error: {error}")),
+            }
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// Where messages go. Warnings of ours are for whoever runs it; those of others only where they are asked for.
+fn listen(messages: &MessageArgs) -> Result<(), String> {
+    let shown = match messages {
+        MessageArgs { quiet: true, .. } => "off",
+        MessageArgs { verbose: true, .. } => "error,bilevel_bench=debug,bilevel_core=debug",
+        _ => "error,bilevel_bench=warn",
+    };
+    let filter = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_else(|_| shown.into());
+    let colours = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let terminal = fmt::layer()
+        .with_writer(stderr)
+        .with_ansi(colours)
+        .without_time()
+        .with_target(false)
+        .log_internal_errors(false)
+        .with_filter(EnvFilter::builder().parse_lossy(filter));
+    let log = messages.log.as_ref().map(|path| {
+        let file = File::options().create(true).append(true).open(path);
+        file.map_err(|cause| format!("--log {}: {cause}; name another file", path.display()))
+    });
+    let log = log.transpose()?.map(|file| {
+        let layer = fmt::layer().with_writer(file).with_ansi(false).log_internal_errors(false);
+        layer.with_filter(EnvFilter::new("warn,bilevel_bench=debug,bilevel_core=debug"))
+    });
+    tracing_subscriber::registry().with(terminal).with(log).init();
+    let words: Vec<_> = std::env::args_os().collect();
+    tracing::debug!(version = env!("CARGO_PKG_VERSION"), ?words);
+    Ok(())
 }

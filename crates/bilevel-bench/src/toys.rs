@@ -5,14 +5,17 @@
 use std::path::Path;
 
 use bilevel_problems::claims::{self, Claim};
-use comfy_table::{ContentArrangement, Table, presets};
 use serde::{Deserialize, Serialize};
 
 use crate::backend::flex_in_f64;
-use crate::error::BenchError;
+use crate::error::{BenchError, resume as resume_with};
 use crate::experiments::{Left, Partly};
+use crate::progress::Bar;
+use crate::report::ReportError;
 use crate::report::convergence;
-use crate::report::folder::RunFolder;
+use crate::report::folder::{RunFolder, SUMMARY, Versioned, settings_toml};
+use crate::report::page::{Page, PageColumn, PageLine, PagePanel, PageTable, facts};
+use crate::report::table::{prose, terminal_width};
 
 /// The key of `settings.toml` that says that a folder is of this.
 pub(crate) const KEY: &str = "toys";
@@ -43,6 +46,26 @@ struct Ended {
     settings: String,
 }
 
+/// A row of `metrics.csv`: a point of a figure.
+#[derive(Clone, Serialize, Deserialize)]
+struct Point {
+    problem: String,
+    figure: String,
+    quantity: String,
+    curve: String,
+    step: f64,
+    value: f64,
+}
+
+/// `summary.json`.
+#[derive(Serialize)]
+struct Summary<'a> {
+    toys: &'a [String],
+    claims: &'a [Row],
+    hold: usize,
+}
+
+const METRICS: &str = "metrics.csv";
 const CLAIMS: &str = "claims.csv";
 const RUNS: &str = "runs.csv";
 
@@ -86,34 +109,97 @@ fn complete(partly: &Partly<Settings>) -> Result<String, BenchError> {
     }
     // Claims of a problem at whose end the process was killed are made again.
     rows.truncate(ended.iter().map(|done| done.claims).sum());
+    let is_done = |point: &Point| ended.iter().any(|done| done.problem == point.problem);
+    let mut points: Vec<Point> = partly.rows(METRICS)?;
+    points.retain(is_done);
+    let bar = Bar::new("problems", partly.settings.toys.len());
+    bar.set_position(ended.len() as u64);
     for problem in &partly.settings.toys {
         if ended.iter().any(|done| done.problem == *problem) {
             continue;
         }
+        bar.set_message(problem);
         let findings = claims::run(Some(problem), &device)?;
         for figure in &findings.figures {
             let name = format!("{}.svg", figure.name);
             partly.folder.write_file(&name, convergence::svg(&figure.into())?.as_bytes())?;
+            points.extend(figure.curves.iter().flat_map(|curve| {
+                curve.points.iter().map(|&(step, value)| Point {
+                    problem: problem.clone(),
+                    figure: figure.name.clone(),
+                    quantity: figure.quantity.into(),
+                    curve: curve.label.clone(),
+                    step,
+                    value,
+                })
+            }));
         }
         let settings = partly.fingerprint.clone();
         ended.push(Ended { problem: problem.clone(), claims: findings.claims.len(), settings });
         rows.extend(findings.claims.into_iter().map(Row::from));
+        partly.write_rows(METRICS, &points)?;
         partly.write_rows(CLAIMS, &rows)?;
         partly.write_rows(RUNS, &ended)?;
+        bar.inc(1);
     }
+    bar.clear();
+    page(partly, &rows, &points)?.write(&partly.folder)?;
+    let hold = rows.iter().filter(|row| row.verdict == HOLDS).count();
+    let summary = Summary { toys: &partly.settings.toys, claims: &rows, hold };
+    partly.folder.write_file(SUMMARY, Versioned::json(&summary)?.as_bytes())?;
     Ok(partly.end(table(&rows))?)
+}
+
+/// The page.
+fn page(partly: &Partly<Settings>, rows: &[Row], points: &[Point]) -> Result<Page, ReportError> {
+    let mut panels: Vec<PagePanel> = Vec::new();
+    for point in points {
+        let title = format!("{}: {}", point.problem, point.figure);
+        if panels.last().is_none_or(|panel| panel.title != title) {
+            let axes = vec!["upper steps".into()];
+            let (quantity, lines) = (point.quantity.clone(), Vec::new());
+            panels.push(PagePanel { title, quantity, axes, logarithmic: true, lines });
+        }
+        let Some(panel) = panels.last_mut() else { continue };
+        if panel.lines.last().is_none_or(|line| line.label != point.curve) {
+            let (label, x) = (point.curve.clone(), vec![Vec::new()]);
+            panel.lines.push(PageLine { label, x, ..PageLine::default() });
+        }
+        let Some(line) = panel.lines.last_mut() else { continue };
+        line.x[0].push(point.step);
+        line.y.push(Some(point.value).filter(|value| value.is_finite()));
+    }
+    let columns = HEADER.map(|title| PageColumn { title: title.into(), note: None, words: true });
+    let all: toml::Table = partly.folder.settings()?;
+    Ok(Page {
+        title: "What sources say of methods, and what we see".into(),
+        facts: facts(&all),
+        tables: vec![PageTable {
+            title: "Claims".into(),
+            columns: columns.to_vec(),
+            rows: rows.iter().map(Row::cells).collect(),
+        }],
+        panels,
+        commands: vec![format!("# {}", resume_with(partly.folder.path()))],
+        settings: settings_toml(&all)?,
+        ..Page::default()
+    })
+}
+
+const HEADER: [&str; 5] = ["problem", "method", "the source says", "we see", "verdict"];
+
+impl Row {
+    fn cells(&self) -> Vec<String> {
+        let Self { problem, method, the_source_says, we_see, verdict } = self;
+        [problem, method, the_source_says, we_see, verdict].map(String::clone).to_vec()
+    }
 }
 
 /// The table of the terminal.
 fn table(rows: &[Row]) -> String {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
-    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(110);
-    table.set_header(["problem", "method", "the source says", "we see", "verdict"]);
-    for Row { problem, method, the_source_says, we_see, verdict } in rows {
-        table.add_row([problem, method, the_source_says, we_see, verdict]);
-    }
-    let held = rows.iter().filter(|row| row.verdict == HOLDS).count();
+    let rows: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
+    let table = prose(&HEADER.map(String::from), &rows, terminal_width());
+    let held = rows.iter().filter(|row| row[4] == HOLDS).count();
     format!("{table}\n\n{held} of {} claims hold\n", rows.len())
 }
 

@@ -57,10 +57,10 @@ fn a_run_prints_a_table_and_writes_its_folder() {
         contains("noisy").and(contains("rad")).and(contains("cg")).and(contains("oracle calls")),
     );
     let run = out.path().join("hyper-cleaning-0");
-    for file in ["summary.json", "metrics.csv", "settings.toml", "curves.svg"] {
+    for file in ["summary.json", "metrics.csv", "settings.toml", "curves.svg", "report.html"] {
         assert!(fs::metadata(run.join(file)).unwrap().len() > 100, "{file}");
     }
-    assert_eq!(fs::read_to_string(run.join("metrics.csv")).unwrap().lines().count(), 1 + 2 * 4);
+    assert_eq!(fs::read_to_string(run.join("metrics.csv")).unwrap().lines().count(), 1 + 2 * 4 + 2);
 }
 
 #[test]
@@ -333,7 +333,7 @@ fn methods_are_compared_over_seeds() {
     let ran = compare(&methods).assert().success().stdout(contains("squared slope"));
     let printed = String::from_utf8(ran.get_output().stdout.clone()).unwrap();
     let folder = out.path().join("compare-quadratic");
-    let marks = fs::read_to_string(folder.join("marks.csv")).unwrap();
+    let marks = fs::read_to_string(folder.join("metrics.csv")).unwrap();
     for (method, family) in
         [("cg", "hypergradient"), ("penalty", "joint"), ("soba", "stochastic"), ("stn", "proxy")]
     {
@@ -350,7 +350,7 @@ fn methods_are_compared_over_seeds() {
     }
     // The same seeds, the same numbers, but for the time.
     compare(&methods).assert().success();
-    let again = fs::read_to_string(out.path().join("compare-quadratic-2/marks.csv")).unwrap();
+    let again = fs::read_to_string(out.path().join("compare-quadratic-2/metrics.csv")).unwrap();
     let without_time = |text: &str| -> Vec<String> {
         let rows = text.lines().map(|row| row.split(',').collect::<Vec<_>>());
         rows.map(|row| [&row[..5], &row[6..]].concat().join(",")).collect()
@@ -461,4 +461,90 @@ fn a_program_is_shown_drawn_and_counted() {
     assert!(text.ends_with(&shown("count")), "{text}");
     let drawn = shown("dot");
     assert!(drawn.starts_with("digraph program {") && drawn.ends_with("}\n"), "{drawn}");
+}
+
+/// A table of two classes, the first feature of which tells them apart; the last five labels are wrong.
+fn table(folder: &Path) -> std::path::PathBuf {
+    let row = |at: usize| {
+        let (class, wrong) = (at % 2, at >= 115);
+        let kind = if (class == 0) != wrong { "even" } else { "odd" };
+        format!("{},{},{kind}\n", class as f64 + 0.1 * (at % 7) as f64, at % 5)
+    };
+    let file = folder.join("table.csv");
+    let rows: String = (0..120).map(row).collect();
+    fs::write(&file, format!("size,noise,kind\n{rows}")).unwrap();
+    file
+}
+
+#[test]
+fn a_table_of_ones_own_is_cleaned_and_tuned() {
+    let out = tempdir().unwrap();
+    let data = table(out.path());
+    let run = |command: &str, more: &[&str]| {
+        let mut run = bilevel();
+        run.arg(command).arg(&data).args(["--label", "kind", "--backend", "flex", "--out"]);
+        run.arg(out.path()).args(more).assert()
+    };
+    run("clean", &["--trusted", "0.2"]).success().stdout(contains("suspects"));
+    let folder = out.path().join("clean-0");
+    let suspects = fs::read_to_string(folder.join("suspects-rad.csv")).unwrap();
+    let rows = suspects.lines().skip(1).filter(|row| !row.ends_with("true"));
+    let first = |row: &str| row.split(',').next().unwrap().parse::<usize>().unwrap();
+    let mut worst: Vec<usize> = rows.map(first).take(3).collect();
+    worst.retain(|row| *row > 115);
+    assert_eq!(worst.len(), 3, "{suspects}");
+    let cleaned = fs::read_to_string(folder.join("cleaned-rad.csv")).unwrap();
+    assert!(cleaned.starts_with("size,noise,kind\n") && cleaned.lines().count() < 121);
+    run("clean", &["--trusted", "1.5"]).code(2).stderr(contains("a share between 0 and 1"));
+    run("clean", &["--trusted", "none.csv"]).code(3).stderr(contains("none.csv"));
+
+    let quick = ["--calls", "900", "--lower-steps", "50", "--evaluations", "2"];
+    run("tune", &quick).success().stdout(contains("test loss"));
+    let model = fs::read(out.path().join("hpo-0/model-cg.safetensors")).unwrap();
+    let model = safetensors::SafeTensors::deserialize(&model).unwrap();
+    assert_eq!(model.tensor("weight").unwrap().shape(), [2, 2]);
+    assert_eq!(model.tensor("log_penalty").unwrap().shape(), [2]);
+}
+
+#[test]
+fn runs_under_several_seeds_are_listed_compared_and_shown() {
+    let out = tempdir().unwrap();
+    let more = ["--seeds", "3", "--method", "noisy,rad,cg", "--quiet"];
+    let ran = quick(out.path(), &more).assert().success().stderr("");
+    ran.stdout(contains("rad - cg:").and(contains("paired over 3 seeds")));
+    let folder = out.path().join("hyper-cleaning-0-seeds-3");
+    for file in ["summary.json", "metrics.csv", "curves.svg", "report.html"] {
+        assert!(fs::metadata(folder.join(file)).unwrap().len() > 100, "{file}");
+    }
+    let metrics = fs::read_to_string(folder.join("metrics.csv")).unwrap();
+    assert!(metrics.starts_with("seed,method,step,") && metrics.contains("\n2,cg,3,"));
+    bilevel().arg("resume").arg(&folder).assert().success();
+    bilevel()
+        .arg("runs")
+        .arg(out.path())
+        .assert()
+        .success()
+        .stdout(contains("hyper-cleaning, 3 seeds").and(contains("complete")));
+    let [first, second] = ["seed-0", "seed-1"].map(|seed| folder.join(seed));
+    bilevel().arg("diff").args([&first, &second]).assert().success().stdout(
+        contains("seed").and(contains("test accuracy %")).and(contains("lower-steps").not()),
+    );
+    fs::remove_file(first.join("report.html")).unwrap();
+    bilevel().arg("report").args([&first, &folder]).assert().success();
+    let page = fs::read_to_string(first.join("report.html")).unwrap();
+    for part in ["bilevel run hyper-cleaning", "uPlot", "test accuracy", "made-by"] {
+        assert!(page.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn messages_go_where_they_are_wanted() {
+    let out = tempdir().unwrap();
+    let log = out.path().join("log");
+    let more = ["--method", "noisy,rad", "--quiet", "--log"];
+    quick(out.path(), &more).arg(&log).assert().success().stderr("");
+    assert!(fs::read_to_string(&log).unwrap().contains("gradient_norm"));
+    bilevel().args(["completions", "bash"]).assert().success().stdout(contains("hyper-cleaning"));
+    bilevel().arg("man").arg(out.path().join("man")).assert().success();
+    assert!(out.path().join("man/bilevel-clean.1").exists());
 }

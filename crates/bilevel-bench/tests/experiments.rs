@@ -46,6 +46,18 @@ const PROMISES: &[Smoke] = &[
         files: &["validation-loss-by-calls.svg", "validation-loss-by-seconds.svg"],
     },
     Smoke {
+        experiment: "hpo",
+        more: &["--problem", "table", "--method", "cg,grid"],
+        says: &["test loss"],
+        files: &["model-cg.safetensors", "model-grid.safetensors"],
+    },
+    Smoke {
+        experiment: "clean",
+        more: &[],
+        says: &["noisy", "rad", "average precision %", "suspects"],
+        files: &["suspects-rad.csv", "cleaned-rad.csv", "precision-rad.svg", "suspects-rad.svg"],
+    },
+    Smoke {
         experiment: "mwn",
         more: &[],
         says: &["plain", "mwn", "nsgame", "AUC"],
@@ -154,7 +166,7 @@ fn run(backend: &str) {
                 ran = ran.stdout(contains(*word));
             }
             let folder = out.path().join(format!("{name}-0"));
-            let written = ["summary.json", "metrics.csv", "settings.toml", "curves.svg"];
+            let written = ["summary.json", "metrics.csv", "settings.toml", "report.html"];
             for file in written.iter().chain(files) {
                 assert!(
                     fs::metadata(folder.join(file)).unwrap().len() > 50,

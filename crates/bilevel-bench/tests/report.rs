@@ -23,6 +23,7 @@ fn bilevel(name: &str, speed: f64, best: f64) -> MethodReport {
             f1: Some(0.9 * grown),
             grad_norm: (step > 0).then_some(0.1 * (1.0 - grown)),
             calls: 201 * step,
+            retrained: false,
         }
     });
     MethodReport {
@@ -79,6 +80,9 @@ fn report() -> RunReport {
     }
 }
 
+const FILES: [&str; 5] =
+    ["curves.svg", "metrics.csv", "report.html", "settings.toml", "summary.json"];
+
 #[test]
 fn a_folder_holds_all_files_and_nothing_else() {
     let root = tempfile::tempdir().unwrap();
@@ -90,22 +94,27 @@ fn a_folder_holds_all_files_and_nothing_else() {
     let mut names: Vec<_> =
         fs::read_dir(run.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names, ["curves.svg", "metrics.csv", "settings.toml", "summary.json"]);
+    assert_eq!(names, FILES);
 
     let text = |name: &str| fs::read_to_string(run.path().join(name)).unwrap();
     let mut expected = report.clone();
     expected.methods.iter_mut().for_each(|method| method.series.clear());
     assert_eq!(serde_json::from_str::<RunReport>(&text("summary.json")).unwrap(), expected);
+    assert!(text("summary.json").contains("\"schema\": 1,"));
     assert_eq!(toml::from_str::<toml::Table>(&text("settings.toml")).unwrap(), report.settings);
 
     let metrics = text("metrics.csv");
     let mut lines = metrics.lines();
-    let head = "method,step,seconds,upper_loss,lower_loss,test_accuracy,f1,grad_norm,calls";
+    let head = "method,step,seconds,upper_loss,lower_loss,test_accuracy,f1,grad_norm,calls,retrained,baseline";
     assert_eq!(lines.next(), Some(head));
+    assert_eq!(lines.next(), Some("noisy,0,0.21,,,0.621,,,100,false,true"));
     let start = lines.next().unwrap();
     assert!(start.starts_with("rad,0,0.0,2.3,1.0,0.62,0.0,"), "{start}");
-    assert_eq!(lines.count(), 101, "100 more steps of rad and one row of cg");
-    assert!(metrics.ends_with("cg,0,0.0,,,,,,0\n"), "a figure that is not finite is empty");
+    assert_eq!(lines.count(), 102, "100 more steps of rad, one row of cg, one of a baseline");
+    assert!(
+        metrics.contains("cg,0,0.0,,,,,,0,false,false\n"),
+        "a figure that is not finite is empty"
+    );
 
     let mut expected = report;
     expected.methods[2].series[0].upper_loss = None;
@@ -140,9 +149,7 @@ fn refuses_with_cause_and_cure() {
     assert!(text.ends_with("; check that the folder exists, is writable and has room"), "{text}");
 }
 
-#[test]
-fn the_table_fits_80_columns() {
-    let expected = "\
+const TABLE: &str = "\
 \x20method   test accuracy %    F1 %   seconds   peak memory   oracle calls
 ─────────────────────────────────────────────────────────────────────────
  noisy              62.10       -       0.2       391 KiB            100
@@ -150,17 +157,34 @@ fn the_table_fits_80_columns() {
  cg                     -       -       0.3             -              -
  oracle             93.40       -       0.2       391 KiB            100
 cg: stopped at step 3: the hypergradient is NaN; lower the step size";
-    assert_eq!(table::render(&report()), expected);
+
+#[test]
+fn the_table_has_the_width_of_the_terminal_and_whole_words() {
+    let text = table::render(&report(), Some(80));
+    let (lines, notes) = text.split_once("\n\n").unwrap();
+    assert_eq!(lines, TABLE);
+    assert!(notes.contains("F1 %: of finding"), "{notes}");
+    assert!(notes.lines().all(|line| line.len() <= 80), "{notes}");
     let mut wide = report();
-    wide.methods[1].name = "a-method-with-a-very-long-name-indeed".into();
+    wide.methods[1].figures = [("% at 50".into(), 50.0), ("extra MiB".into(), 1.5)].into();
     wide.methods[1].oracle_calls.insert("product".into(), 123_456_789_012);
-    let text = table::render(&wide);
-    assert!(text.lines().take(9).all(|line| line.chars().count() <= 80), "{text}");
+    let redirected = table::render(&wide, None);
+    for width in [30, 59, 60, 80, 90, 100, 200] {
+        let text = table::render(&wide, Some(width));
+        let (table, _) = text.split_once("\ncg: ").unwrap();
+        let widest = table.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(widest <= width.max(36), "{width}: {text}");
+        for whole in ["test", "accuracy", "123,456,799,012", "11.8 MiB", "50.0000", "MiB"] {
+            assert!(table.contains(whole), "{width}, {whole}: {text}");
+        }
+        assert_eq!(table.contains("\n  seconds"), width < 90, "a block a method: {text}");
+    }
+    assert_eq!(redirected, table::render(&wide, Some(100)));
 }
 
 #[test]
 fn curves_are_drawn_of_anything() {
-    let whole = curves::svg(&report()).unwrap();
+    let whole = curves::svg(&report()).unwrap().unwrap();
     if let Some(path) = std::env::var_os("BILEVEL_CURVES") {
         fs::write(path, &whole).unwrap();
     }
@@ -169,13 +193,20 @@ fn curves_are_drawn_of_anything() {
     {
         assert!(whole.contains(word), "no {word:?} in the figure");
     }
+    // What is after a last training is a mark, and no part of the curve.
+    assert!(!whole.contains("<polygon"));
     let mut odd = report();
+    odd.methods[1].series.last_mut().unwrap().retrained = true;
+    assert!(curves::svg(&odd).unwrap().unwrap().contains("<polygon"));
+    // Of what no method has there is no panel, and of nothing no figure.
+    odd.methods[1].series.iter_mut().for_each(|record| record.test_accuracy = None);
+    assert!(!curves::svg(&odd).unwrap().unwrap().contains("test accuracy"));
     odd.methods.truncate(1);
-    assert!(curves::svg(&odd).unwrap().contains("upper loss"));
-    odd.methods[0].test_accuracy = Some(f64::INFINITY);
-    assert!(curves::svg(&odd).unwrap().ends_with("</svg>\n"));
-    odd.methods.clear();
+    assert_eq!(curves::svg(&odd).unwrap(), None);
+    let mut odd = report();
     odd.experiment = "<&\">".into();
-    let empty = curves::svg(&odd).unwrap();
-    assert!(empty.contains("&lt;&amp;&quot;&gt;") && !empty.contains("<&"));
+    odd.methods[1].series[3].test_accuracy = Some(f64::INFINITY);
+    let text = curves::svg(&odd).unwrap().unwrap();
+    assert!(text.contains("&lt;&amp;&quot;&gt;") && !text.contains("<&"));
+    assert!(text.ends_with("</svg>\n"));
 }

@@ -138,8 +138,13 @@ const ROBUST: &[&str] =
 
 impl Short {
     fn run(&self, out: &Path) -> Command {
+        self.run_saving(out, "0")
+    }
+
+    /// The same with so many seconds between two checkpoints.
+    fn run_saving(&self, out: &Path, seconds: &str) -> Command {
         let mut command = bilevel();
-        command.args(["run", self.name, "--backend", "flex", "--save-every", "0"]);
+        command.args(["run", self.name, "--backend", "flex", "--save-every", seconds]);
         command.args(self.args).arg("--out").arg(out);
         command
     }
@@ -171,6 +176,10 @@ fn findings(folder: &Path) -> (Vec<String>, serde_json::Value) {
         method.remove("peak_memory").unwrap();
         let figures = method["figures"].as_object_mut().unwrap();
         figures.retain(|name, _| !["s/iteration", "extra MiB"].contains(&name.as_str()));
+    }
+    let made_by = summary["settings"]["made-by"].as_object_mut().unwrap();
+    for name in ["began", "command"] {
+        made_by.remove(name).unwrap();
     }
     (series.lines().map(without_seconds).collect(), summary)
 }
@@ -252,6 +261,102 @@ fn a_run_that_a_process_is_at_is_not_taken_by_another() {
     process.wait().unwrap();
     assert!(resume(&folder).status().unwrap().success());
     assert!(!folder.join("lock").exists());
+}
+
+/// Sends a signal to a process.
+#[cfg(unix)]
+fn signal(process: &Child, name: &str) {
+    let kill = Command::new("kill").args(["-s", name, &process.id().to_string()]).status();
+    assert!(kill.unwrap().success());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_a_run_after_a_step_with_a_checkpoint_and_how_to_resume() {
+    let whole = tempdir().unwrap();
+    assert!(HYPER_CLEANING.run(whole.path()).status().unwrap().success());
+    let expected = findings(&HYPER_CLEANING.folder(whole.path()));
+    for (name, code) in [("HUP", 129), ("INT", 130), ("TERM", 143)] {
+        let out = tempdir().unwrap();
+        // Checkpoints are written for the signal alone.
+        let mut command = HYPER_CLEANING.run_saving(out.path(), "1000");
+        let process = command.stderr(Stdio::piped()).spawn().unwrap();
+        let folder = HYPER_CLEANING.folder(out.path());
+        while !folder.join("checkpoint.bin").exists() {
+            sleep(Duration::from_millis(5));
+        }
+        signal(&process, name);
+        let ran = process.wait_with_output().unwrap();
+        let text = String::from_utf8(ran.stderr).unwrap();
+        assert_eq!(ran.status.code(), Some(code), "{name}: {text}");
+        let cure = format!("resume with: bilevel resume {}", folder.display());
+        assert!(text.contains(&cure) && text.contains("what is done is kept"), "{name}: {text}");
+        assert!(!folder.join("lock").exists(), "{name}");
+        assert!(resume(&folder).status().unwrap().success());
+        assert!(findings(&folder) == expected, "{name}: it came to other numbers");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_signal_ends_at_once_and_what_has_no_checkpoint_says_that_it_starts_again() {
+    let out = tempdir().unwrap();
+    let mut command = bilevel();
+    // One step of it takes minutes.
+    command.args(["run", "hyper-cleaning", "--backend", "flex", "--method", "cg"]);
+    command.args(["--lower-steps", "1000000", "--out"]).arg(out.path());
+    let process = command.stderr(Stdio::piped()).spawn().unwrap();
+    let folder = out.path().join("hyper-cleaning-0");
+    while !folder.join("settings.toml").exists() {
+        sleep(Duration::from_millis(5));
+    }
+    signal(&process, "INT");
+    sleep(Duration::from_millis(300));
+    signal(&process, "INT");
+    let ran = process.wait_with_output().unwrap();
+    let text = String::from_utf8(ran.stderr).unwrap();
+    assert!(ran.status.code() == Some(130) && text.contains("a second Ctrl-C"), "{text}");
+    let settings = fs::read_to_string(folder.join("settings.toml")).unwrap();
+    let again = resume(&folder).stderr(Stdio::piped()).spawn().unwrap();
+    while !folder.join("lock").exists() {
+        sleep(Duration::from_millis(5));
+    }
+    sleep(Duration::from_millis(500));
+    for _ in 0..2 {
+        signal(&again, "INT");
+        sleep(Duration::from_millis(300));
+    }
+    let text = String::from_utf8(again.wait_with_output().unwrap().stderr).unwrap();
+    assert!(text.contains("the run starts again"), "{text}");
+    assert_eq!(fs::read_to_string(folder.join("settings.toml")).unwrap(), settings);
+}
+
+#[cfg(unix)]
+#[test]
+fn comparisons_are_resumable_and_measurements_say_that_they_are_not() {
+    let out = tempdir().unwrap();
+    let comparison = out.path().join("compare-quadratic");
+    let cases: [(&[&str], &str); 2] = [
+        (
+            &["compare", "quadratic", "--method", "rad,cg,soba", "--seeds", "2", "--out"],
+            "bilevel resume ",
+        ),
+        (&["hypergrad", "--backend", "flex", "--repetitions", "100000", "--gradient"], "start it"),
+    ];
+    for (args, says) in cases {
+        let mut command = bilevel();
+        command.args(args).arg(out.path()).stderr(Stdio::piped());
+        let process = command.spawn().unwrap();
+        while args[0] == "compare" && !comparison.join("runs.csv").exists() {
+            sleep(Duration::from_millis(5));
+        }
+        sleep(Duration::from_millis(if args[0] == "compare" { 0 } else { 1000 }));
+        signal(&process, "TERM");
+        let ran = process.wait_with_output().unwrap();
+        let text = String::from_utf8(ran.stderr).unwrap();
+        assert!(ran.status.code() == Some(143) && text.contains(says), "{args:?}: {text}");
+    }
+    assert!(resume(&comparison).status().unwrap().code() == Some(0));
 }
 
 #[test]

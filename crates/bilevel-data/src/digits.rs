@@ -8,7 +8,7 @@ use flate2::read::GzDecoder;
 
 use super::{DataError, Dataset};
 
-const FILE: &[u8] = include_bytes!("../../../assets/digits/digits.csv.gz");
+const FILE: &[u8] = include_bytes!("../assets/digits/digits.csv.gz");
 const PIXELS: usize = 64;
 const DEPTH: u8 = 16;
 const CLASSES: usize = 10;

@@ -25,6 +25,16 @@ pub enum DataError {
         /// What it is.
         found: &'static str,
     },
+    /// A table that cannot be used.
+    #[error("{}: {what}; {cure}", path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+        /// What to do.
+        cure: &'static str,
+    },
     /// A file in a packing that is not read here.
     #[error("{}: expected a file that is plain or .gz; unpack it by {cure}", path.display())]
     Packed {

@@ -14,6 +14,7 @@
 //! | [`episodes`] | tasks of few-shot classification, drawn from [`ImageClasses`]: a set in memory, or folders of PNG and JPEG |
 //! | [`omniglot`] | a folder with Omniglot |
 //! | [`augment`] | random crops and reflections, normalised channels |
+//! | [`table`] | a table of anybody's: CSV, libsvm, safetensors, a folder of images |
 //! | [`split`] | training, validation and test parts, balanced by class |
 //! | [`long_tail`] | classes of geometrically falling size |
 //! | [`noise`] | wrong labels, and how well a method finds them |
@@ -42,6 +43,7 @@ pub mod noise;
 pub mod omniglot;
 mod sparse;
 pub mod split;
+pub mod table;
 
 pub use classified::{Classified, TrainValidation};
 pub use dataset::{Dataset, Images};
@@ -71,6 +73,8 @@ pub enum Purpose {
     LongTail = 6,
     /// Where images are cropped and whether they are reflected, [`augment`].
     Augment = 7,
+    /// Errors that are planted in trusted labels, and folds, of the experiment `clean`.
+    Planted = 8,
     /// Hyperparameters of a random search, of the experiment `hpo`.
     Search = 9,
     /// Which images make up which task, [`episodes`].

@@ -21,12 +21,12 @@ use bilevel_core::{
     Solver, Start,
 };
 use burn::tensor::Device;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
 use crate::backend::flex_in_f64;
 use crate::error::BenchError;
 use crate::experiments::{Left, Partly};
+use crate::progress::Bar;
 use crate::report::ReportError;
 use crate::report::comparison;
 use crate::report::folder::RunFolder;
@@ -180,6 +180,7 @@ fn complete(
     let keep = |compared: &[Compared]| comparison::write_runs(partly, compared);
     let compared = compare(settings, rows, device, true, done, keep)?;
     comparison::write_figures(settings, &compared, &partly.folder)?;
+    comparison::write_page(partly, &compared)?;
     Ok(partly.end(comparison::table(&compared))?)
 }
 
@@ -198,15 +199,8 @@ pub fn compare(
     done: Vec<Compared>,
     keep: impl Fn(&[Compared]) -> Result<(), ReportError>,
 ) -> Result<Vec<Compared>, BenchError> {
-    let bar = if visible {
-        ProgressBar::new(settings.methods.len() as u64 * settings.seeds)
-    } else {
-        ProgressBar::hidden()
-    };
-    bar.set_style(
-        ProgressStyle::with_template("{bar:30} {pos}/{len} runs  {msg}  {eta} left")
-            .unwrap_or_else(|_| ProgressStyle::default_bar()),
-    );
+    let runs = settings.methods.len() * settings.seeds as usize;
+    let bar = if visible { Bar::new("runs", runs) } else { Bar::hidden() };
     let mut compared: Vec<Compared> = settings
         .methods
         .iter()
@@ -234,7 +228,7 @@ pub fn compare(
             bar.inc(1);
         }
     }
-    bar.finish_and_clear();
+    bar.clear();
     Ok(compared)
 }
 

@@ -17,6 +17,7 @@ pub mod posed;
 mod registry;
 mod remembered;
 mod run;
+pub mod seeds;
 
 pub mod few_shot;
 pub mod actor_critic;
@@ -24,6 +25,7 @@ pub mod denoising;
 pub mod dictionary;
 pub mod distillation;
 pub mod gan;
+pub mod clean;
 pub mod hpo;
 pub mod hyper_cleaning;
 pub mod importance;
@@ -46,6 +48,8 @@ use toml::Table;
 use self::checkpoint::Checkpoint;
 pub(crate) use self::origin::{ORIGIN, Origin};
 use crate::error::BenchError;
+use crate::interrupt;
+use crate::progress::Bar;
 use crate::report::folder::{LockedFolder, RunFolder, default_name, settings_table};
 use crate::report::{ReportError, RunReport};
 
@@ -70,7 +74,7 @@ pub fn start(
     root: &Path,
     manner: Manner,
 ) -> Result<(RunFolder, RunReport), BenchError> {
-    let experiment = settings.prepare()?;
+    let experiment = prepare(settings, manner)?;
     // Before the run: hours of work should not end at a folder that cannot be written.
     let name = default_name(settings.experiment.name, settings.seed());
     let folder = RunFolder::create(root, &name)?;
@@ -102,7 +106,18 @@ pub fn run_in(
     if folder.read_file("settings.toml")?.is_some() {
         return go_on(folder, manner);
     }
-    begin(settings, &settings.prepare()?, folder, manner)
+    begin(settings, &prepare(settings, manner)?, folder, manner)
+}
+
+/// Reads the data.
+fn prepare(settings: &Complete, manner: Manner) -> Result<Prepared, BenchError> {
+    let reading = match manner.progress {
+        true => Bar::phase(settings.experiment.name, "reading data"),
+        false => Bar::hidden(),
+    };
+    let prepared = settings.prepare();
+    reading.clear();
+    prepared
 }
 
 /// The settings of a run's folder.
@@ -151,6 +166,7 @@ fn begin(
     manner: Manner,
 ) -> Result<RunReport, BenchError> {
     let origin = Origin::here(experiment.data());
+    interrupt::after_step();
     folder.write_settings(&written(settings, &origin)?)?;
     finish(settings, &origin, experiment, Run::new(folder, manner)?)
 }
@@ -162,8 +178,9 @@ fn go_on(folder: LockedFolder, manner: Manner) -> Result<RunReport, BenchError> 
         return Ok(report);
     }
     let (settings, began) = read_settings(&folder)?;
-    let experiment = settings.prepare()?;
+    let experiment = prepare(&settings, manner)?;
     began.check(&Origin::here(experiment.data()), &folder)?;
+    interrupt::after_step();
     finish(&settings, &began, &experiment, Run::resume(folder, manner)?)
 }
 

@@ -20,6 +20,15 @@ pub(crate) struct Origin {
     pub processor: String,
     /// Threads that kernels share their work among.
     pub threads: usize,
+    /// The commit of the binary, where it was built from a repository; empty elsewhere.
+    #[serde(default)]
+    pub commit: String,
+    /// When it began, in UTC.
+    #[serde(default)]
+    pub began: String,
+    /// The command line.
+    #[serde(default)]
+    pub command: String,
 }
 
 impl Origin {
@@ -30,6 +39,9 @@ impl Origin {
             data,
             processor: processor(),
             threads: rayon::current_num_threads(),
+            commit: env!("BILEVEL_COMMIT").into(),
+            began: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
+            command: command(),
         }
     }
 
@@ -59,6 +71,18 @@ impl Origin {
         }
         Ok(())
     }
+}
+
+/// The command line, a word with spaces in quotes.
+fn command() -> String {
+    let name = "bilevel".to_owned();
+    let given = std::env::args_os().skip(1);
+    let words = std::iter::once(name).chain(given.map(|word| word.to_string_lossy().into_owned()));
+    let quoted = |word: String| match word.contains(char::is_whitespace) || word.is_empty() {
+        true => format!("{word:?}"),
+        false => word,
+    };
+    words.map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// The kind of processor, and the vector instructions that it has.

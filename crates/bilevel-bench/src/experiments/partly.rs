@@ -68,6 +68,9 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
     fn of(folder: LockedFolder, settings: S) -> Result<Self, ReportError> {
         let text = folder.read_file("settings.toml")?.unwrap_or_default();
         let fingerprint = digest(&text);
+        // What is done is written after each part.
+        let resume = crate::error::resume(folder.path());
+        crate::interrupt::at_once(format!("interrupted: what is done is kept\n{resume}"));
         Ok(Self { folder, settings, fingerprint })
     }
 

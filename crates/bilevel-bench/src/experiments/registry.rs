@@ -9,7 +9,7 @@ use clap::{ArgMatches, Command};
 use toml::{Table, Value};
 
 use super::{
-    Run, actor_critic, denoising, dictionary, distillation, few_shot, gan, hpo, hyper_cleaning,
+    Run, actor_critic, clean, denoising, dictionary, distillation, few_shot, gan, hpo, hyper_cleaning,
     importance, poisoning, robust, sinusoid,
 };
 use crate::backend::{Array, BackendName, run_on};
@@ -21,6 +21,7 @@ use crate::settings::{self, Offered, Settings, nearest, refuse};
 /// All experiments.
 pub static EXPERIMENTS: &[Registered] = &[
     Registered::of::<hyper_cleaning::Prepared>(),
+    Registered::of::<clean::Prepared>(),
     Registered::of::<importance::Prepared>(),
     Registered::of::<poisoning::Prepared>(),
     Registered::of::<robust::Mwn>(),

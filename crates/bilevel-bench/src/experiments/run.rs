@@ -3,19 +3,20 @@
 use bilevel_data::digest;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bilevel_core::{
     Cost, Error, Executor, LinearStatus, Outcome, Progress, Snapshot, Solver, Status,
 };
 use bilevel_program::Vector;
 use burn::tensor::Device;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Manner;
 use super::checkpoint::{Checkpoint, Current, Saved};
 use crate::error::BenchError;
+use crate::interrupt;
 use crate::memory::Phase;
+use crate::progress::Bar;
 use crate::report::folder::{LockedFolder, RunFolder};
 use crate::report::{MethodReport, ReportError, RunReport, StepRecord};
 
@@ -25,12 +26,15 @@ pub struct Run {
     manner: Manner,
     checkpoint: Checkpoint,
     saved_at: Instant,
+    /// What is shown until a method has a bar.
+    preparing: Bar,
 }
 
 impl Run {
     pub(super) fn new(folder: LockedFolder, manner: Manner) -> Result<Self, ReportError> {
         let checkpoint = Checkpoint { settings: settings_of(&folder)?, ..Checkpoint::default() };
-        Ok(Self { folder, manner, checkpoint, saved_at: Instant::now() })
+        let preparing = Bar::hidden();
+        Ok(Self { folder, manner, checkpoint, saved_at: Instant::now(), preparing })
     }
 
     pub(super) fn resume(folder: LockedFolder, manner: Manner) -> Result<Self, ReportError> {
@@ -38,6 +42,7 @@ impl Run {
         let fresh = Self::new(folder, manner)?;
         let (began, here) = (&checkpoint.settings, &fresh.checkpoint.settings);
         if checkpoint == Checkpoint::default() {
+            tracing::warn!("no checkpoint was written: the run starts again");
             return Ok(fresh);
         }
         if began != here {
@@ -62,6 +67,14 @@ impl Run {
         &self.folder
     }
 
+    /// Ends the run where a signal asks for it; what there is of it is in the checkpoint.
+    fn go_on(&self) -> Result<(), BenchError> {
+        let Some(signal) = interrupt::asked() else { return Ok(()) };
+        let Checkpoint { done, current, .. } = &self.checkpoint;
+        let kept = !done.is_empty() || current.is_some();
+        Err(BenchError::Interrupted { signal, folder: self.folder.path().into(), kept })
+    }
+
     /// Runs one method, unless the checkpoint has it. Its memory is measured from here on; a run of it that
     /// fails is reported as such.
     ///
@@ -75,15 +88,20 @@ impl Run {
         if let Some(done) = self.checkpoint.done.iter().find(|done| done.name() == name) {
             return Ok(done.report());
         }
+        self.go_on()?;
         let resumed = self.checkpoint.current.take_if(|current| current.saved.name() == name);
         let fresh = MethodReport { name: name.into(), ok: true, ..MethodReport::default() };
         let report = resumed.as_ref().map_or(fresh, |current| current.saved.report());
         let before = report.oracle_calls.clone();
         let phase = Phase::start();
         self.saved_at = Instant::now();
+        if self.manner.progress {
+            self.preparing = Bar::phase(name, "preparing");
+        }
         let mut trial = Trial { run: self, report, before, resumed };
         let outcome = run(&mut trial);
         let mut report = trial.report;
+        self.preparing.clear();
         match outcome {
             Err(error) if ends_method(&error) => {
                 report.ok = false;
@@ -135,16 +153,9 @@ pub struct Trial<'a> {
 
 impl Trial<'_> {
     /// A bar of `steps` steps under the method's name; a hidden one where nobody looks.
-    pub fn bar(&self, steps: usize) -> ProgressBar {
-        if !self.run.manner.progress {
-            return ProgressBar::hidden();
-        }
-        let style = ProgressStyle::with_template(
-            "{prefix:>8} {bar:30} {pos:>4}/{len:4} {elapsed:>4} (left {eta}) {msg}",
-        );
-        let bar = ProgressBar::new(steps as u64);
-        bar.set_prefix(self.report.name.clone());
-        bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    pub fn bar(&self, steps: usize) -> Bar {
+        self.run.preparing.clear();
+        if self.run.manner.progress { Bar::new(&self.report.name, steps) } else { Bar::hidden() }
     }
 
     /// Where files of the run go.
@@ -209,7 +220,8 @@ impl Trial<'_> {
                     ..record
                 });
                 // What is resumed has a step to make.
-                let due = self.run.saved_at.elapsed() >= self.run.manner.save_every;
+                let due = self.run.saved_at.elapsed() >= self.run.manner.save_every
+                    || interrupt::asked().is_some();
                 if due
                     && progress.step < steps
                     && let Err(error) = self.keep(progress.step, progress.solver.save())
@@ -222,7 +234,7 @@ impl Trial<'_> {
             .run(solver);
         bar.finish();
         if let Some(error) = failed {
-            return Err(error.into());
+            return Err(error);
         }
         let outcome = outcome?;
         self.report.status = format!("{steps} upper steps");
@@ -243,24 +255,24 @@ impl Trial<'_> {
     /// Writes the checkpoint: `done` upper steps, or parts of the method, and what is needed to go on.
     ///
     /// # Errors
-    /// Where it cannot be written.
-    pub fn keep(&mut self, done: usize, state: Snapshot) -> Result<(), ReportError> {
+    /// Where it cannot be written, or a signal asks for the end of the process.
+    pub fn keep(&mut self, done: usize, state: Snapshot) -> Result<(), BenchError> {
         let saved = Saved::new(&self.report);
         self.run.checkpoint.current = Some(Current { saved, step: done, solver: state });
         self.run.checkpoint.write(&self.run.folder)?;
         self.run.saved_at = Instant::now();
-        Ok(())
+        self.run.go_on()
     }
 
-    /// Adds the time of a training that is no upper step, with a bar whose clock runs.
+    /// Adds the time of a training that is no upper step.
     pub fn timed<T>(&mut self, work: impl FnOnce() -> T) -> T {
-        let bar = if self.report.baseline { self.bar(1) } else { ProgressBar::hidden() };
-        bar.enable_steady_tick(Duration::from_millis(100));
+        let shown = self.report.baseline && self.run.manner.progress;
+        self.run.preparing.clear();
+        let bar = if shown { Bar::phase(&self.report.name, "training") } else { Bar::hidden() };
         let begin = Instant::now();
         let done = work();
         self.report.seconds += begin.elapsed().as_secs_f64();
-        bar.inc(1);
-        bar.finish();
+        bar.clear();
         done
     }
 }

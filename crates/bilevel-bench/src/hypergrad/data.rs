@@ -1,5 +1,6 @@
 //! The numbers of a workload: drawn from a seed, or read from a safetensors file.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -307,17 +308,19 @@ fn fault(path: &Path, fault: TensorFault) -> TensorError {
     TensorError::Unsound { path: path.into(), fault }
 }
 
-/// Writes `values` as f32 tensors of these names and shapes, in this order, to a safetensors file.
+/// Writes `values` as f32 tensors of these names and shapes, in this order, to a safetensors file, with what is to be
+/// said about them.
 ///
 /// # Errors
 /// If the file cannot be written.
 ///
 /// # Panics
 /// If there are fewer values than the shapes want.
-pub(super) fn write(
+pub(crate) fn write(
     path: &Path,
     tensors: &[(String, Vec<usize>)],
     values: &[f64],
+    about: Option<HashMap<String, String>>,
 ) -> Result<(), ReportError> {
     let bytes: Vec<u8> = values.iter().flat_map(|&value| (value as f32).to_le_bytes()).collect();
     let mut rest = &bytes[..];
@@ -328,7 +331,7 @@ pub(super) fn write(
     });
     let file = views
         .collect::<Result<Vec<_>, _>>()
-        .and_then(|views| serialize(views, None))
+        .and_then(|views| serialize(views, about))
         .map_err(|cause| ReportError::Format { file: "gradient", what: cause.to_string() })?;
     fs::write(path, file).map_err(|cause| ReportError::Write { path: path.into(), cause })
 }

@@ -7,6 +7,7 @@ mod data;
 mod program;
 mod workloads;
 
+pub(crate) use data::write as write_tensors;
 pub use data::{TensorError, TensorFault};
 pub use program::{Form, Side, What, program};
 pub use workloads::Workload;
@@ -249,7 +250,7 @@ fn measure(
     let peak = resident_high_water();
     if let Some(path) = &settings.gradient {
         let parameters = settings.workload.upper_parameters(samples);
-        data::write(path, &parameters, &found.gradient.to_vec())?;
+        data::write(path, &parameters, &found.gradient.to_vec(), None)?;
     }
     Ok(Report {
         workload: settings.workload,

@@ -1,12 +1,16 @@
 //! A comparison of methods: a table, a CSV of all marks, and figures of medians with their bands.
 
-use comfy_table::{Table, presets};
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::ReportError;
 use super::convergence::{Axis, Chart, Curve, svg};
-use super::folder::RunFolder;
+use super::folder::{RunFolder, SUMMARY, Versioned, settings_toml};
+use super::page::{Page, PageColumn, PageLine, PagePanel, PageTable, facts};
+use super::table::{fit, terminal_width};
 use crate::compare::{Compared, Mark, Measured, SeedRun, Settings, grid};
+use crate::error::resume;
 use crate::experiments::Partly;
 use crate::settings::Offered;
 use bilevel_core::catalogue::Family;
@@ -76,6 +80,90 @@ pub fn write_figures(
     Ok(())
 }
 
+/// `summary.json`: the cells of the table.
+#[derive(Serialize)]
+struct Summary<'a> {
+    #[serde(flatten)]
+    settings: &'a Settings,
+    methods: Vec<BTreeMap<&'static str, String>>,
+}
+
+/// Writes `report.html` and `summary.json`.
+///
+/// # Errors
+/// Where the folder cannot be written.
+pub(crate) fn write_page(
+    partly: &Partly<Settings>,
+    compared: &[Compared],
+) -> Result<(), ReportError> {
+    let (settings, folder) = (&partly.settings, &partly.folder);
+    page(settings, compared, folder)?.write(folder)?;
+    let methods = rows(compared).into_iter().map(|row| HEADER.into_iter().zip(row).collect());
+    let summary = Summary { settings, methods: methods.collect() };
+    folder.write_file(SUMMARY, Versioned::json(&summary)?.as_bytes())
+}
+
+/// The page of a comparison.
+fn page(
+    settings: &Settings,
+    compared: &[Compared],
+    folder: &RunFolder,
+) -> Result<Page, ReportError> {
+    let (grid, best) = (grid(settings.calls), best(compared));
+    let mut families: Vec<Family> = compared.iter().map(|method| method.family).collect();
+    families.sort_unstable();
+    families.dedup();
+    let finite = |value: f64| value.is_finite().then_some(value);
+    let line = |method: &Compared, quantity: Quantity| {
+        let [by_calls, by_seconds] =
+            [false, true].map(|seconds| curve(method, quantity, best, &grid, seconds));
+        let places = |curve: &Curve| curve.points.iter().map(|point| point.0).collect();
+        PageLine {
+            label: method.name.clone(),
+            x: vec![places(&by_calls), places(&by_seconds)],
+            y: by_calls.points.iter().map(|point| finite(point.1)).collect(),
+            low: by_calls.band.iter().map(|edge| finite(edge.1)).collect(),
+            high: by_calls.band.iter().map(|edge| finite(edge.2)).collect(),
+            ..PageLine::default()
+        }
+    };
+    let panel = |family: Family, quantity: Quantity| PagePanel {
+        title: format!("{} methods: medians, bands of 20 to 80 % of the seeds", family.as_str()),
+        quantity: quantity.title.into(),
+        axes: ["oracle calls", "seconds"].map(String::from).to_vec(),
+        logarithmic: true,
+        lines: compared
+            .iter()
+            .filter(|method| method.family == family)
+            .map(|method| line(method, quantity))
+            .collect(),
+    };
+    let panels = families.iter().flat_map(|&of| QUANTITIES.map(|quantity| panel(of, quantity)));
+    let columns = HEADER.into_iter().enumerate().map(|(at, title)| PageColumn {
+        title: title.into(),
+        note: None,
+        words: at < 2,
+    });
+    let faults = compared.iter().filter_map(|method| {
+        let fault = method.runs.iter().find_map(|run| run.fault.clone())?;
+        Some((method.name.clone(), fault))
+    });
+    let all: toml::Table = folder.settings()?;
+    Ok(Page {
+        title: format!("{}, {} seeds", settings.problem.as_str(), settings.seeds),
+        facts: facts(&all),
+        tables: vec![PageTable {
+            title: "Medians over the seeds when the calls are spent".into(),
+            columns: columns.collect(),
+            rows: rows(compared),
+        }],
+        warnings: faults.collect(),
+        panels: panels.collect(),
+        commands: vec![format!("# {}", resume(folder.path()))],
+        settings: settings_toml(&all)?,
+    })
+}
+
 /// The least value of all marks.
 fn best(compared: &[Compared]) -> f64 {
     let marks = compared.iter().flat_map(|method| &method.runs).flat_map(|run| &run.marks);
@@ -105,7 +193,7 @@ fn curve(method: &Compared, quantity: Quantity, best: f64, grid: &[f64], seconds
     Curve { label: method.name.to_owned(), points, band }
 }
 
-/// A row of `marks.csv`.
+/// A row of `metrics.csv`.
 #[derive(Serialize, Deserialize)]
 struct Row {
     problem: String,
@@ -128,7 +216,7 @@ struct Ended {
     settings: String,
 }
 
-const MARKS: &str = "marks.csv";
+const MARKS: &str = "metrics.csv";
 const RUNS: &str = "runs.csv";
 
 /// Writes all marks, and then which runs they are of.
@@ -208,13 +296,12 @@ pub(crate) fn read(partly: &Partly<Settings>) -> Result<Vec<Compared>, ReportErr
     Ok(compared)
 }
 
-/// The table of the terminal: medians over the seeds when the calls are spent.
-pub fn table(compared: &[Compared]) -> String {
+const HEADER: [&str; 6] = ["method", "family", "squared slope", "above best", "seconds", "stopped"];
+
+/// The cells of the table: medians over the seeds when the calls are spent.
+fn rows(compared: &[Compared]) -> Vec<Vec<String>> {
     let best = best(compared);
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
-    table.set_header(["method", "family", "squared slope", "above best", "seconds", "stopped"]);
-    for method in compared {
+    let row = |method: &Compared| {
         let marks =
             || method.runs.iter().map(|run| run.marks.last().filter(|_| run.fault.is_none()));
         let median = |of: &dyn Fn(&Mark) -> f64| {
@@ -222,7 +309,7 @@ pub fn table(compared: &[Compared]) -> String {
             quantile(&mut values, 0.5)
         };
         let stopped = method.runs.iter().filter(|run| run.fault.is_some()).count();
-        table.add_row([
+        vec![
             method.name.to_owned(),
             method.family.as_str().to_owned(),
             format!("{:.1e}", median(&|mark| mark.measured.slope)),
@@ -233,11 +320,20 @@ pub fn table(compared: &[Compared]) -> String {
             } else {
                 format!("{stopped} of {}", method.runs.len())
             },
-        ]);
-    }
+        ]
+    };
+    compared.iter().map(row).collect()
+}
+
+/// The table of the terminal.
+pub fn table(compared: &[Compared]) -> String {
+    let table = fit(&HEADER.map(String::from), &rows(compared), 2, terminal_width());
     let faults = compared.iter().filter_map(|method| {
         let fault = method.runs.iter().find_map(|run| run.fault.as_ref())?;
         Some(format!("\n{}: {fault}", method.name))
     });
-    format!("{table}\n{}", faults.collect::<String>())
+    let notes = "Medians over the seeds when the calls are spent. squared slope: the squared norm of the hypergradient; \
+                 above best: F(x, y*(x)) above the least value seen by any method.";
+    let notes = textwrap::fill(notes, terminal_width().unwrap_or(100));
+    format!("{table}\n{}\n{notes}\n", faults.collect::<String>())
 }

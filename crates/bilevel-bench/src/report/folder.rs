@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
 
-use super::{ReportError, RunReport, StepRecord, curves};
+use super::{MethodReport, ReportError, RunReport, StepRecord, curves, page};
 
 mod lock;
 
@@ -101,14 +101,17 @@ impl RunFolder {
         &self.path
     }
 
-    /// Writes `summary.json`, `metrics.csv`, `settings.toml` and `curves.svg`.
+    /// Writes `settings.toml`, `metrics.csv`, `curves.svg`, `report.html` and `summary.json`.
     ///
     /// # Errors
     /// Where a file cannot be written; the files before it are whole.
     pub fn write(&self, report: &RunReport) -> Result<(), ReportError> {
         self.write_file("settings.toml", settings_toml(&report.settings)?.as_bytes())?;
         self.write_file(METRICS, &metrics_csv(report)?)?;
-        self.write_file("curves.svg", curves::svg(report)?.as_bytes())?;
+        if let Some(svg) = curves::svg(report)? {
+            self.write_file("curves.svg", svg.as_bytes())?;
+        }
+        page::of_run(report, self)?.write(self)?;
         self.write_file(SUMMARY, summary_json(report)?.as_bytes())
     }
 
@@ -179,6 +182,23 @@ impl RunFolder {
         }
     }
 
+    /// The names of the files with an ending, sorted.
+    ///
+    /// # Errors
+    /// Where the file system refuses.
+    pub fn files(&self, ending: &str) -> Result<Vec<String>, ReportError> {
+        let refuse = |cause| ReportError::Read { path: self.path.clone(), cause };
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(refuse)? {
+            let name = entry.map_err(refuse)?.file_name().to_string_lossy().into_owned();
+            if Path::new(&name).extension().is_some_and(|of| of == ending) {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
     /// Removes a file, if it is there.
     ///
     /// # Errors
@@ -234,14 +254,18 @@ impl RunFolder {
     pub fn report_with_series(&self) -> Result<Option<RunReport>, ReportError> {
         let Some(mut report) = self.report()? else { return Ok(None) };
         let rows = self.read_file(METRICS)?.unwrap_or_default();
-        // Without a header, since that is of one level and a row of two.
-        let rows = csv::ReaderBuilder::new().has_headers(false).from_reader(&rows[..]);
-        for row in rows.into_deserialize::<(String, StepRecord)>().skip(1) {
-            let (name, record) = row.map_err(|cause| ReportError::Damaged {
-                path: self.path.join(METRICS),
-                what: cause.to_string(),
-            })?;
-            if let Some(method) = report.methods.iter_mut().find(|method| method.name == name) {
+        let damaged = |cause: csv::Error| ReportError::Damaged {
+            path: self.path.join(METRICS),
+            what: cause.to_string(),
+        };
+        let mut rows = csv::Reader::from_reader(&rows[..]);
+        let names = rows.headers().map_err(damaged)?.clone();
+        for row in rows.into_records() {
+            let row = row.map_err(damaged)?;
+            let record: StepRecord = row.deserialize(Some(&names)).map_err(damaged)?;
+            let named =
+                |method: &&mut MethodReport| !method.baseline && row.get(0) == Some(&method.name);
+            if let Some(method) = report.methods.iter_mut().find(named) {
                 method.series.push(record);
             }
         }
@@ -250,8 +274,8 @@ impl RunFolder {
 }
 
 /// Written last: a folder that has it is complete.
-const SUMMARY: &str = "summary.json";
-const METRICS: &str = "metrics.csv";
+pub(crate) const SUMMARY: &str = "summary.json";
+pub(super) const METRICS: &str = "metrics.csv";
 
 /// Temporary files are private to their owner; a report is for everyone whom the folder lets in.
 fn make_readable(file: &fs::File) -> io::Result<()> {
@@ -273,14 +297,32 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// The version of the form of `summary.json`; docs/RUNS.md describes it.
+pub const SCHEMA: u32 = 1;
+
+/// Contents of a `summary.json`, with the version of their form.
+#[derive(Serialize)]
+pub(crate) struct Versioned<'a, T> {
+    pub schema: u32,
+    #[serde(flatten)]
+    pub contents: &'a T,
+}
+
+impl<T: Serialize> Versioned<'_, T> {
+    /// As indented JSON.
+    pub fn json(contents: &T) -> Result<String, ReportError> {
+        let json = serde_json::to_string_pretty(&Versioned { schema: SCHEMA, contents });
+        json.map(|json| json + "\n")
+            .map_err(|e| ReportError::Format { file: SUMMARY, what: e.to_string() })
+    }
+}
+
 /// The report without its series, as indented JSON.
 ///
 /// # Errors
 /// Where a setting has no form in JSON.
 pub fn summary_json(report: &RunReport) -> Result<String, ReportError> {
-    let json = serde_json::to_string_pretty(report);
-    json.map(|json| json + "\n")
-        .map_err(|e| ReportError::Format { file: "summary.json", what: e.to_string() })
+    Versioned::json(report)
 }
 
 /// Settings as a table.
@@ -303,9 +345,9 @@ pub fn settings_toml(settings: &toml::Table) -> Result<String, ReportError> {
 
 /// A row of `metrics.csv`.
 #[derive(Serialize)]
-struct Row<'a>(&'a str, &'a StepRecord);
+struct Row<'a>(&'a str, &'a StepRecord, bool);
 
-const COLUMNS: [&str; 9] = [
+const COLUMNS: [&str; 11] = [
     "method",
     "step",
     "seconds",
@@ -315,9 +357,11 @@ const COLUMNS: [&str; 9] = [
     "f1",
     "grad_norm",
     "calls",
+    "retrained",
+    "baseline",
 ];
 
-/// The series of all methods, one row a method and step.
+/// The series of all methods, one row a method and step; of a baseline, which has no steps, what it came to.
 ///
 /// # Errors
 /// None known; the CSV writer's signature allows for some.
@@ -326,8 +370,10 @@ pub fn metrics_csv(report: &RunReport) -> Result<Vec<u8>, ReportError> {
     let mut rows = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
     rows.write_record(COLUMNS).map_err(|e| refuse(e.to_string()))?;
     for method in &report.methods {
-        for record in &method.series {
-            rows.serialize(Row(&method.name, record)).map_err(|e| refuse(e.to_string()))?;
+        let end = method.baseline.then(|| method.end());
+        for record in method.series.iter().chain(&end) {
+            rows.serialize(Row(&method.name, record, method.baseline))
+                .map_err(|e| refuse(e.to_string()))?;
         }
     }
     rows.into_inner().map_err(|e| refuse(e.to_string()))

@@ -1,11 +1,14 @@
 //! Square matrices of shares beside each other, as SVG: the darker, the nearer to 1.
 
+use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::ReportError;
-use super::curves::{DrawError, INK, METHODS, font};
+use super::plot::{DrawError, INK, METHODS, font};
 
-const SIZE: (u32, u32) = (840, 440);
+const SIZE: (u32, u32) = (900, 440);
+/// Width of the bar that says what the colours mean.
+const BAR: u32 = 60;
 
 /// Draws the panels, each with a name and a row-major matrix of `classes x classes` shares in `[0, 1]`: label i,
 /// downwards, where class j, to the right, is right.
@@ -31,7 +34,9 @@ fn draw<'a>(
 ) -> Result<(), DrawError<'a>> {
     let root = SVGBackend::with_string(text, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
-    let areas = root.titled(title, font(20))?.split_evenly((1, 2));
+    let (body, bar) = root.titled(title, font(20))?.split_horizontally(SIZE.0 - BAR);
+    draw_bar(&bar)?;
+    let areas = body.split_evenly((1, 2));
     let size = classes as f64;
     for (area, (name, matrix)) in areas.iter().zip(panels) {
         let mut chart = ChartBuilder::on(area)
@@ -46,13 +51,22 @@ fn draw<'a>(
             .axis_style(INK)
             .x_desc("right class")
             .y_desc("label")
-            .x_labels(classes.min(10))
-            .y_labels(classes.min(10))
-            .x_label_formatter(&|class| format!("{class:.0}"))
-            .y_label_formatter(&|class| format!("{class:.0}"))
+            .x_labels(0)
+            .y_labels(0)
             .label_style(font(13))
             .axis_desc_style(font(14))
             .draw()?;
+        // A class is named at the middle of its cells, and no more than ten are.
+        for class in (0..classes).step_by(classes.div_ceil(10).max(1)) {
+            let middle = class as f64 + 0.5;
+            let name = || class.to_string();
+            let (dx, dy) = (-4 * name().len() as i32, 8);
+            let below = EmptyElement::at((middle, size)) + Text::new(name(), (dx, dy), font(13));
+            let (dx, dy) = (-8 - 8 * name().len() as i32, -7);
+            let beside = EmptyElement::at((0.0, middle)) + Text::new(name(), (dx, dy), font(13));
+            chart.draw_series([below])?;
+            chart.draw_series([beside])?;
+        }
         let shown = matrix.iter().enumerate().filter(|(_, share)| **share > 0.0);
         chart.draw_series(shown.map(|(at, share)| {
             let (row, column) = ((at / classes) as f64, (at % classes) as f64);
@@ -63,6 +77,21 @@ fn draw<'a>(
     root.present()
 }
 
+/// What the colours mean.
+fn draw_bar<'a>(area: &DrawingArea<SVGBackend<'a>, Shift>) -> Result<(), DrawError<'a>> {
+    const SHADES: i32 = 50;
+    let (top, height) = (60, 300);
+    for shade in 0..SHADES {
+        let at = |shade: i32| top + height - height * shade / SHADES;
+        let color = METHODS[0].mix(f64::from(shade) / f64::from(SHADES - 1)).filled();
+        area.draw(&Rectangle::new([(8, at(shade + 1)), (24, at(shade))], color))?;
+    }
+    for (share, y) in [("1", top), ("0.5", top + height / 2), ("0", top + height)] {
+        area.draw(&Text::new(share, (30, y - 7), font(13)))?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::svg;
@@ -71,8 +100,8 @@ mod tests {
     fn draws_a_cell_for_each_share() {
         let [learned, shown] = [[0.9, 0.2, 0.1, 0.8], [1.0, f64::NAN, 0.0, 2.0]];
         let text = svg("mlc", [("learned", &learned), ("shown", &shown)], 2).unwrap();
-        // Beside the white ground: 4 cells here, 2 there.
-        assert_eq!(text.matches("<rect").count(), 7, "{text}");
+        // Beside the white ground and the bar: 4 cells here, 2 there.
+        assert_eq!(text.matches("<rect").count(), 7 + 49, "{text}");
         assert!(text.trim_end().ends_with("</svg>"));
     }
 }

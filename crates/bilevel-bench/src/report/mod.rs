@@ -4,9 +4,12 @@
 //! |---|---|
 //! | here | [`RunReport`], the figures themselves |
 //! | [`folder`] | `runs/<name>/` with `summary.json`, `metrics.csv`, `settings.toml`, `curves.svg` |
+//! | [`seeds`] | what runs under several seeds come to |
 //! | [`table`] | the result table of the terminal |
+//! | [`page`] | `report.html`, all of a run in one page |
 //! | [`curves`] | the figure |
 //! | [`convergence`] | figures of problems with known answers |
+//! | `plot` | what these are drawn by |
 //! | [`weights`] | figures of weights that were learned |
 //! | [`pictures`] | images beside one another |
 //! | [`heat_map`] | figures of matrices of shares |
@@ -20,7 +23,10 @@ pub mod curves;
 mod error;
 pub mod folder;
 pub mod heat_map;
+pub mod page;
 pub mod pictures;
+pub(crate) mod plot;
+pub mod seeds;
 pub mod table;
 pub mod weights;
 
@@ -107,6 +113,9 @@ pub struct StepRecord {
     /// Oracle calls since the start of the method.
     #[serde(default)]
     pub calls: u64,
+    /// Whether the figures are those after a last training, and not of the steps before.
+    #[serde(default)]
+    pub retrained: bool,
 }
 
 /// JSON has a form for what is not finite (`null`), CSV has none of its own.
@@ -118,6 +127,19 @@ impl MethodReport {
     /// Oracle calls of all kinds together.
     pub fn total_calls(&self) -> u64 {
         self.oracle_calls.values().sum()
+    }
+
+    /// What it came to, as a row of the series.
+    pub fn end(&self) -> StepRecord {
+        StepRecord {
+            seconds: self.seconds,
+            calls: self.total_calls(),
+            upper_loss: self.upper_loss,
+            lower_loss: self.lower_loss,
+            test_accuracy: self.test_accuracy,
+            f1: self.f1(),
+            ..StepRecord::default()
+        }
     }
 
     /// F1 of finding the wrong labels, in `[0, 1]`.

@@ -1,72 +1,152 @@
-//! The result table, for a terminal of 80 columns.
+//! The result table, as wide as the terminal: whole words and numbers, or a block for each row where the terminal is
+//! narrower than these.
 
 use std::collections::BTreeSet;
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
 
 use super::{MethodReport, RunReport};
 
-const WIDTH: u16 = 80;
 const ABSENT: &str = "-";
+/// Below this width a row is a block.
+const NARROW: usize = 60;
 
-/// One line a method; below the table one line for each that did not end as planned or
-/// had warnings.
-pub fn render(report: &RunReport) -> String {
+/// The columns of the terminal, by `COLUMNS` or as it says itself; none where standard output goes elsewhere.
+pub fn terminal_width() -> Option<usize> {
+    let given = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    given.or_else(|| terminal_size::terminal_size().map(|(width, _)| width.0.into()))
+}
+
+/// One line a method, and a line below for each that did not end as planned or had warnings; then what the columns
+/// are.
+pub fn render(report: &RunReport, width: Option<usize>) -> String {
+    let (columns, rows) = cells(report);
+    let header: Vec<String> = columns.iter().map(|(title, _)| title.clone()).collect();
+    let mut text = fit(&header, &rows, 1, width);
+    for method in report.methods.iter().filter(|method| !method.ok || method.warnings > 0) {
+        text += &format!("\n{}: {}", method.name, method.status);
+    }
+    let notes = columns.iter().filter_map(|(title, note)| Some((title, (*note)?)));
+    let notes: Vec<String> = notes.map(|(title, note)| format!("{title}: {note}")).collect();
+    if !notes.is_empty() {
+        text += &format!("\n\n{}", textwrap::fill(&notes.join("; "), width.unwrap_or(100)));
+    }
+    text
+}
+
+/// A column's title, and what it is where the title does not say so.
+pub(super) type Titled = (String, Option<&'static str>);
+
+/// The columns, and the cells of each method.
+pub(super) fn cells(report: &RunReport) -> (Vec<Titled>, Vec<Vec<String>>) {
     let columns = columns(report);
+    let row = |method| columns.iter().map(|column| (column.cell)(method)).collect();
+    let rows = report.methods.iter().map(row).collect();
+    (columns.into_iter().map(|column| (column.title, column.note)).collect(), rows)
+}
+
+/// Lays a table out within a width: with titles on one line, or on several, or else a block for each row. The first
+/// `left` columns are of words, the others of numbers.
+pub fn fit(header: &[String], rows: &[Vec<String>], left: usize, width: Option<usize>) -> String {
+    let broken: Vec<String> = header.iter().map(|title| break_words(title)).collect();
+    let most = width.unwrap_or(usize::MAX);
+    let tables = [header, &broken].into_iter().filter(|_| most >= NARROW);
+    let mut tables = tables.map(|header| lines(header, rows, left));
+    tables.find(|text| widest(text) <= most).unwrap_or_else(|| blocks(header, rows))
+}
+
+/// A table of sentences, which are wrapped between words; a block for each row where columns would be narrow.
+pub fn prose(header: &[String], rows: &[Vec<String>], width: Option<usize>) -> String {
+    let width = width.unwrap_or(110);
+    if width < 20 * header.len() {
+        return blocks(header, rows);
+    }
+    let mut table = plain(header, rows);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
+    table.trim_fmt()
+}
+
+fn plain(header: &[String], rows: &[Vec<String>]) -> Table {
     let mut table = Table::new();
     table
         .load_preset(presets::NOTHING)
         .set_style(TableComponent::HeaderLines, '─')
         .set_style(TableComponent::MiddleHeaderIntersections, '─')
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(WIDTH)
+        .set_content_arrangement(ContentArrangement::Disabled)
         .force_no_tty()
-        .set_header(columns.iter().map(|column| column.title.clone()));
-    for method in &report.methods {
-        table.add_row(columns.iter().map(|column| (column.cell)(method)));
-    }
-    for column in table.column_iter_mut().skip(1) {
+        .set_header(header)
+        .add_rows(rows);
+    table
+}
+
+fn lines(header: &[String], rows: &[Vec<String>], left: usize) -> String {
+    let mut table = plain(header, rows);
+    for column in table.column_iter_mut().skip(left) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let mut text = table.trim_fmt();
-    for method in report.methods.iter().filter(|method| !method.ok || method.warnings > 0) {
-        text += &format!("\n{}: {}", method.name, method.status);
-    }
-    text
+    table.trim_fmt()
+}
+
+/// A title on a line for each word; a unit stays with its word.
+fn break_words(title: &str) -> String {
+    title.replace(' ', "\n").replace("\n%", " %")
+}
+
+fn widest(text: &str) -> usize {
+    text.lines().map(|line| line.chars().count()).max().unwrap_or(0)
+}
+
+/// The first cell of a row, and below it a line for each of the others.
+fn blocks(header: &[String], rows: &[Vec<String>]) -> String {
+    let column = header.iter().skip(1).map(|title| title.chars().count()).max().unwrap_or(0);
+    let block = |row: &Vec<String>| {
+        let cells = header.iter().zip(row).skip(1).filter(|(_, cell)| !cell.is_empty());
+        let lines = cells.map(|(title, cell)| format!("\n  {title:column$}  {cell}"));
+        row.first().cloned().unwrap_or_default() + &lines.collect::<String>()
+    };
+    rows.iter().map(block).collect::<Vec<_>>().join("\n")
 }
 
 struct Column<'a> {
     title: String,
-    cell: Box<dyn Fn(&MethodReport) -> Cell + 'a>,
+    /// What it is, where its title does not say so.
+    note: Option<&'static str>,
+    cell: Box<dyn Fn(&MethodReport) -> String + 'a>,
 }
 
 /// The columns of which some method has a figure.
 fn columns(report: &RunReport) -> Vec<Column<'_>> {
-    fn column<'a, C: Into<Cell>>(
+    fn column<'a>(
         title: impl Into<String>,
-        cell: impl Fn(&MethodReport) -> C + 'a,
+        note: Option<&'static str>,
+        cell: impl Fn(&MethodReport) -> String + 'a,
     ) -> Column<'a> {
-        Column { title: title.into(), cell: Box::new(move |method| cell(method).into()) }
+        Column { title: title.into(), note, cell: Box::new(cell) }
     }
     let any = |has: fn(&MethodReport) -> bool| report.methods.iter().any(has);
-    let mut columns = vec![column("method", |method| method.name.clone())];
+    let mut columns = vec![column("method", None, |method| method.name.clone())];
     if any(|method| method.test_accuracy.is_some()) {
-        columns.push(column("test accuracy %", |method| percent(method.test_accuracy)));
+        let note = Some("share of test samples classified rightly");
+        columns.push(column("test accuracy %", note, |method| percent(method.test_accuracy)));
     }
     if any(|method| method.detection.is_some()) {
-        columns.push(column("F1 %", |method| percent(method.f1())));
+        let note = Some("of finding the wrong labels, the harmonic mean of precision and recall");
+        columns.push(column("F1 %", note, |method| percent(method.f1())));
     }
     let figures: BTreeSet<&String> =
         report.methods.iter().flat_map(|method| method.figures.keys()).collect();
     for name in figures {
-        columns.push(column(name.clone(), move |method| {
+        columns.push(column(name.clone(), None, move |method| {
             method.figures.get(name).map_or(ABSENT.into(), |figure| format!("{figure:.4}"))
         }));
     }
-    columns.push(column("seconds", |method| format!("{:.1}", method.seconds)));
-    columns
-        .push(column("peak memory", |method| method.peak_memory.heap.map_or(ABSENT.into(), bytes)));
-    columns.push(column("oracle calls", |method| match method.total_calls() {
+    let note = Some("of the method itself, measuring excluded");
+    columns.push(column("seconds", note, |method| format!("{:.1}", method.seconds)));
+    let note = Some("of the heap, above what there was before the method");
+    let peak = |method: &MethodReport| method.peak_memory.heap.map_or(ABSENT.into(), bytes);
+    columns.push(column("peak memory", note, peak));
+    let note = Some("values, gradients and second-order products of both losses");
+    columns.push(column("oracle calls", note, |method| match method.total_calls() {
         0 => ABSENT.into(),
         calls => count(calls),
     }));

@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 
 use super::ReportError;
-use super::curves::{DrawError, GRID, INK, METHODS, font};
+use super::plot::{DrawError, GRID, INK, METHODS, font};
 
 const SIZE: (u32, u32) = (960, 400);
 const BINS: usize = 40;

@@ -4,7 +4,7 @@ use plotters::prelude::*;
 
 use super::{Filled, Reproduced};
 use crate::report::ReportError;
-use crate::report::curves::{DrawError, GRID, INK, METHODS, font};
+use crate::report::plot::{DrawError, GRID, INK, METHODS, font};
 
 const SIZE: (u32, u32) = (1080, 480);
 const LEGEND: u32 = 34;

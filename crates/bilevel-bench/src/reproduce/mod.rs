@@ -251,7 +251,7 @@ pub fn fill(
             }
             let label = label(&cells, run);
             let pace = pace.describe(left);
-            crate::say(format_args!("run {} of {}: {label}{pace}", at + 1, runs.len()));
+            crate::progress::note(format_args!("run {} of {}: {label}{pace}", at + 1, runs.len()));
         }
         let (begun, fresh) = (Instant::now(), held.read_file("settings.toml")?.is_none());
         let report = experiments::run_in(&run.settings, held, manner)?;

@@ -32,6 +32,27 @@ impl BilevelProblem for LayerDecay {
     }
 }
 
+/// One penalty a feature of a softmax regression, a network of one layer: `f = mean cross-entropy + 1/2 sum_j exp(x_j)
+/// norm(W_j)^2`, where `W_j` are the weights of feature j. Biases are free.
+#[derive(Clone, Copy, Debug)]
+pub struct FeatureDecay;
+
+impl BilevelProblem for FeatureDecay {
+    type Upper = Values;
+    type Lower = Mlp;
+    type Batch = LabelledRows;
+
+    fn upper_loss(&self, _: &Values, y: &Mlp, validation: &LabelledRows) -> Tensor<1> {
+        loss(y, validation)
+    }
+
+    fn lower_loss(&self, x: &Values, y: &Mlp, training: &LabelledRows) -> Tensor<1> {
+        let squares = y.layers().iter().map(|layer| layer.weight.val().powi_scalar(2).sum_dim(1));
+        let squares = Tensor::cat(squares.collect(), 0).reshape([-1]);
+        loss(y, training) + (x.val().exp() * squares).sum() * 0.5
+    }
+}
+
 /// How a network is trained: `u` with the step size `exp(u)`, `v` with the momentum `1 / (1 + exp(-v))`.
 #[derive(Module, Debug)]
 pub struct Rates {

@@ -7,6 +7,7 @@ use bilevel_core::{
 };
 use bilevel_program::Vector;
 use burn::tensor::Device;
+use serde_json::Value;
 
 use super::budgeted_steps::BudgetedSteps;
 use super::data::Data;
@@ -17,7 +18,9 @@ use super::{Method, ProblemName, Settings};
 use crate::backend::Array;
 use crate::error::BenchError;
 use crate::experiments::{Experiment, Run, Trial};
-use crate::report::convergence::{Axis, Chart, Curve, svg};
+use crate::hypergrad::write_tensors;
+use crate::report::convergence::Axis;
+use crate::report::plot::{self, Line, Panel, Stroke};
 use crate::report::{MethodReport, StepRecord};
 use crate::settings::{Catalogued, Offered, refuse};
 use bilevel_data::Digest;
@@ -45,6 +48,7 @@ impl Experiment for Prepared {
         match &self.data {
             Data::Digits(parts) => parts.feed(to),
             Data::Drawn(parts) => parts.feed(to),
+            Data::Table(table, _) => table.feed(to),
             Data::Rows(parts, test) => {
                 parts.feed(to);
                 test.feed(to);
@@ -67,7 +71,7 @@ impl Experiment for Prepared {
     fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
         let Self { settings, data } = self;
         let bench =
-            Bench { settings, posed: StartedProblem::new(settings, data, &device)?, device };
+            Bench { settings, data, posed: StartedProblem::new(settings, data, &device)?, device };
         let methods = settings.method.iter();
         let reports: Vec<_> = methods
             .map(|method| run.method(&method.name(), |trial| bench.run(method, trial)))
@@ -80,6 +84,7 @@ impl Experiment for Prepared {
 /// The problem on a device, and what all methods share.
 struct Bench<'a> {
     settings: &'a Settings,
+    data: &'a Data,
     posed: StartedProblem,
     device: Device,
 }
@@ -145,7 +150,7 @@ impl Bench<'_> {
             return Ok(());
         }
         self.report((search.x(), search.y()), least, trial);
-        Ok(())
+        self.keep_model(search.x(), search.y(), trial)
     }
 
     fn learn(&self, method: &Catalogued, trial: &mut Trial<'_>) -> Result<(), BenchError> {
@@ -175,13 +180,14 @@ impl Bench<'_> {
         }
         report.series.push(StepRecord {
             step: report.series.len() as u64,
+            retrained: true,
             seconds: report.seconds,
             calls: report.series.last().map_or(0, |record| record.calls) + spent,
             upper_loss: Some(loss),
             ..StepRecord::default()
         });
         self.report((&x, &y), loss, trial);
-        Ok(())
+        self.keep_model(&x, &y, trial)
     }
 
     /// A bilevel method at the start, on batches if it takes such.
@@ -235,6 +241,28 @@ impl Bench<'_> {
             report.figures.insert("test loss".into(), loss);
         }
     }
+
+    /// The penalties and the model of a table, as safetensors: features are taken as `(value - mean) / scale`.
+    fn keep_model(&self, x: &Vector, y: &Vector, trial: &Trial<'_>) -> Result<(), BenchError> {
+        let Data::Table(table, _) = self.data else { return Ok(()) };
+        let (features, classes) = (table.features.len(), table.classes.len());
+        let tensors = [
+            ("weight", vec![features, classes]),
+            ("bias", vec![classes]),
+            ("log_penalty", vec![features]),
+            ("mean", vec![features]),
+            ("scale", vec![features]),
+        ];
+        let tensors = tensors.map(|(name, shape)| (name.to_owned(), shape));
+        let values = [y.to_vec(), x.to_vec(), table.mean.clone(), table.scale.clone()].concat();
+        let names = |names: &[String]| Value::from(names.to_vec()).to_string();
+        let about = [
+            ("features".to_owned(), names(&table.features)),
+            ("classes".to_owned(), names(&table.classes)),
+        ];
+        let path = trial.folder().path().join(format!("model-{}.safetensors", trial.report.name));
+        Ok(write_tensors(&path, &tensors, &values, Some(about.into()))?)
+    }
 }
 
 /// The least loss of a series.
@@ -250,19 +278,23 @@ fn draw(settings: &Settings, reports: &[MethodReport], run: &Run) -> Result<(), 
         ("seconds", "seconds", |record| record.seconds),
     ];
     for (name, title, place) in axes {
-        let curve = |report: &MethodReport| {
-            let points = report.series.iter();
-            let points = points.filter_map(|record| Some((place(record), record.upper_loss?)));
-            Curve { label: report.name.clone(), points: points.collect(), band: Vec::new() }
+        let line = |(at, report): (usize, &MethodReport)| {
+            let of = |last: bool| {
+                let records = report.series.iter().filter(move |record| record.retrained == last);
+                records.filter_map(|record| Some((place(record), record.upper_loss?)))
+            };
+            let (label, stroke) = (report.name.clone(), Stroke::method(at));
+            Line { label, stroke, points: of(false).collect(), band: vec![], mark: of(true).next() }
         };
-        let chart = Chart {
-            title: format!("{}, seed {}", settings.problem.as_str(), settings.common.seed),
+        let panel = Panel {
+            title: String::new(),
             axis: Axis::Linear(title),
             quantity: Axis::Logarithmic("validation loss"),
-            curves: reports.iter().map(curve).collect(),
+            lines: reports.iter().enumerate().map(line).collect(),
         };
+        let title = format!("{}, seed {}", settings.problem.as_str(), settings.common.seed);
         let file = format!("validation-loss-by-{name}.svg");
-        run.folder().write_file(&file, svg(&chart)?.as_bytes())?;
+        run.folder().write_file(&file, plot::svg(&title, &[panel])?.as_bytes())?;
     }
     Ok(())
 }
@@ -284,7 +316,7 @@ mod tests {
         let settings: Settings = checked(complete.settings()).unwrap();
         let data = Data::read(&settings).unwrap();
         let posed = StartedProblem::new(&settings, &data, &Device::flex()).unwrap();
-        run(&Bench { settings: &settings, posed, device: Device::flex() });
+        run(&Bench { settings: &settings, data: &data, posed, device: Device::flex() });
     }
 
     fn assert_resumes<'a>(make: impl Fn() -> Box<dyn Solver + 'a>) {

@@ -1,12 +1,14 @@
 //! Settings.
 
+use std::path::PathBuf;
+
 use bilevel_core::catalogue;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use super::Method;
 use crate::error::BenchError;
-use crate::settings::{Common, Count, LowerLevel, Methods, Offered, Positive, refuse};
+use crate::settings::{Common, Count, LowerLevel, Methods, Offered, Positive, absolute, refuse};
 
 /// What is learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -20,6 +22,8 @@ pub enum ProblemName {
     Ridge,
     /// One penalty a feature of a logistic regression on ijcnn1 (needs --data-dir)
     Ijcnn1,
+    /// One penalty a feature of a softmax regression on a table of yours, or else on the digits
+    Table,
     /// One penalty a class of a softmax regression on 20newsgroups (needs --data-dir)
     #[value(name = "20newsgroups")]
     #[serde(rename = "20newsgroups")]
@@ -34,6 +38,7 @@ impl ProblemName {
             Self::Rates => "rates",
             Self::Ridge => "ridge",
             Self::Ijcnn1 => "ijcnn1",
+            Self::Table => "table",
             Self::Newsgroups => "20newsgroups",
         }
     }
@@ -68,6 +73,14 @@ pub struct Settings {
     /// Rows of a batch, for ijcnn1 and 20newsgroups
     #[arg(long)]
     pub batch: Count,
+    /// The table: .csv, libsvm, .safetensors, or a folder in MNIST's format [default: the embedded digits]
+    #[arg(long, value_name = "FILE", value_parser = crate::settings::text_path())]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+    /// The column of the labels in a CSV [default: label, class or target, or else the last]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// The words of 20newsgroups that are used, the most frequent ones [default: all 130107]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,7 +109,18 @@ impl crate::settings::Settings for Settings {
         &self.method
     }
 
+    fn complete(&mut self) -> Result<(), BenchError> {
+        if let Some(data) = &mut self.data {
+            *data = absolute("--data", data)?;
+        }
+        Ok(())
+    }
+
     fn check(&self) -> Result<(), BenchError> {
+        if self.data.is_some() && self.problem != ProblemName::Table {
+            let expected = "--problem table, which alone reads it";
+            return Err(refuse("--data", "given", expected, "give both, or neither"));
+        }
         let rates = self.problem == ProblemName::Rates;
         let fits = |method: &&Method| {
             ["rad", "fad", "grid", "random"].iter().any(|name| method.is_called(name))

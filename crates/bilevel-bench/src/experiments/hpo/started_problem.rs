@@ -10,10 +10,11 @@ use burn::optim::AdamConfig;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::data::{Data, FEATURES};
-use super::losses::{LayerDecay, Measurements, Rates, Ridge, Training};
+use super::losses::{FeatureDecay, LayerDecay, Measurements, Rates, Ridge, Training};
 use super::{ProblemName, Settings};
 use crate::error::BenchError;
 use bilevel_data::batches::{DenseBatches, SparseBatches};
+use bilevel_data::table::Table;
 use bilevel_data::{Dataset, TrainValidation};
 
 /// Units of the hidden layer of the network.
@@ -66,6 +67,15 @@ impl StartedProblem {
                 let y = Values::new(&[0.0; FEATURES], device);
                 pose(|| Ridge, penalties(FEATURES), &y, data, Some(test))
             }
+            Data::Table(table, parts) => {
+                let [train, validation, test] =
+                    parts.each_ref().map(|rows| of_table(table, rows, device));
+                let data = FullBatch { upper: validation, lower: train.clone() };
+                let test = FullBatch { upper: test, lower: train };
+                let (features, classes) = (table.features.len(), table.classes.len());
+                let y = MlpConfig::new(vec![features, classes]).init(device);
+                pose(|| FeatureDecay, penalties(features), &y, data, Some(test))
+            }
             Data::Rows(parts, test) => {
                 let (size, seed) = (settings.batch.get(), settings.common.seed);
                 let features = parts.train.rows().features();
@@ -111,6 +121,17 @@ where
         y,
         adam,
     })
+}
+
+fn of_table(table: &Table, rows: &[usize], device: &Device) -> LabelledRows {
+    let features = table.features.len();
+    let inputs = rows.iter().flat_map(|&row| &table.inputs[row * features..][..features]);
+    let inputs = TensorData::new(inputs.copied().collect::<Vec<f32>>(), [rows.len(), features]);
+    let classes: Vec<i32> = rows.iter().map(|&row| table.labels[row] as i32).collect();
+    LabelledRows {
+        inputs: Tensor::from_data(inputs, device),
+        classes: Tensor::from_data(TensorData::new(classes, [rows.len()]), device),
+    }
 }
 
 fn images(set: &Dataset, device: &Device) -> LabelledRows {

@@ -229,6 +229,7 @@ impl<'a> Bench<'a> {
         let report = &mut trial.report;
         let record = StepRecord {
             step: report.series.len() as u64,
+            retrained: true,
             seconds: report.seconds,
             calls: report.total_calls(),
             upper_loss: Some(upper_loss),

@@ -1,0 +1,109 @@
+"""Finding planted label errors: `bilevel clean` beside confident learning (cleanlab) on the same tables.
+
+    python3 -m venv target/clean && target/clean/bin/pip install numpy scikit-learn cleanlab
+    target/clean/bin/python benches/peers/clean.py --data DIR [--only digits wine] [--seeds 3]
+
+DIR has `sklearn/` (digits.csv.gz, breast_cancer.csv, wine_data.csv, as scikit-learn distributes them) and `libsvm/`
+(a9a.gz). A fifth of the labels outside of the trusted fifth is made wrong, evenly over the other classes. Both get the
+same rows, the same labels and, as far as they can use them, the trusted rows: cleanlab's networks are trained on them
+too. Its classifier is logistic regression on standardised features in five folds, its score `self_confidence`. The
+table has the average precision of finding the wrong labels, in per cent: mean and standard deviation over seeds.
+"""
+
+import argparse
+import csv
+import gzip
+import pathlib
+import subprocess
+import tempfile
+import time
+
+import numpy as np
+from cleanlab.rank import get_label_quality_scores
+from sklearn.datasets import load_svmlight_file
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.preprocessing import StandardScaler
+
+
+def load(name, root):
+    if name == "digits":
+        table = np.loadtxt(gzip.open(root / "sklearn/digits.csv.gz"), delimiter=",")
+    elif name == "a9a":
+        inputs, labels = load_svmlight_file(str(root / "libsvm/a9a.gz"))
+        return np.asarray(inputs.todense()), (labels > 0).astype(int)
+    else:
+        file = {"breast-cancer": "breast_cancer.csv", "wine": "wine_data.csv"}[name]
+        table = np.loadtxt(root / "sklearn" / file, delimiter=",", skiprows=1)
+    return table[:, :-1], table[:, -1].astype(int)
+
+
+def write(path, inputs, labels):
+    with open(path, "w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow([f"x{column}" for column in range(inputs.shape[1])] + ["label"])
+        for row, label in zip(inputs, labels):
+            rows.writerow([repr(float(value)) for value in row] + [f"c{label}"])
+
+
+def ours(binary, folder, rows, method):
+    ran = [binary, "clean", f"{folder}/data.csv", "--trusted", f"{folder}/trusted.csv", "--label", "label"]
+    begin = time.time()
+    more = ["--method", method, "--backend", "flex", "--quiet", "--out", f"{folder}/runs"]
+    subprocess.run(ran + more, check=True, stdout=subprocess.DEVNULL)
+    seconds = time.time() - begin
+    given = np.ones(rows)
+    with open(f"{folder}/runs/clean-0/suspects-{method}.csv") as file:
+        for row in csv.DictReader(file):
+            if int(row["row"]) <= rows:
+                given[int(row["row"]) - 1] = float(row["probability"])
+    return 1 - given, seconds
+
+
+def theirs(inputs, labels, trusted_inputs, trusted_labels):
+    begin = time.time()
+    inputs = np.concatenate([inputs, trusted_inputs])
+    inputs = StandardScaler().fit_transform(inputs)
+    seen = np.concatenate([labels, trusted_labels])
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    model = LogisticRegression(max_iter=1000)
+    shares = cross_val_predict(model, inputs, seen, cv=folds, method="predict_proba")[: len(labels)]
+    return 1 - get_label_quality_scores(labels, shares, method="self_confidence"), time.time() - begin
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=pathlib.Path, required=True)
+    parser.add_argument("--only", nargs="*", default=["digits", "breast-cancer", "wine", "a9a"])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--ours", default="target/release/bilevel")
+    parser.add_argument("--method", default="rad")
+    options = parser.parse_args()
+    print("| table | rows | bilevel clean | cleanlab | seconds | cleanlab's |\n|---|---|---|---|---|---|")
+    for name in options.only:
+        inputs, labels = load(name, options.data)
+        classes = labels.max() + 1
+        found = []
+        for seed in range(options.seeds):
+            draw = np.random.RandomState(seed)
+            order = draw.permutation(len(labels))
+            count = len(labels) // 5
+            trusted, others = order[:count], order[count:]
+            seen = labels[others].copy()
+            wrong = draw.rand(len(others)) < 0.2
+            seen[wrong] = (seen[wrong] + draw.randint(1, classes, wrong.sum())) % classes
+            with tempfile.TemporaryDirectory() as folder:
+                write(f"{folder}/data.csv", inputs[others], seen)
+                write(f"{folder}/trusted.csv", inputs[trusted], labels[trusted])
+                mine, seconds = ours(options.ours, folder, len(others), options.method)
+            other, their_seconds = theirs(inputs[others], seen, inputs[trusted], labels[trusted])
+            score = lambda suspicion: 100 * average_precision_score(wrong, suspicion)
+            found.append([score(mine), score(other), seconds, their_seconds])
+        mean, deviation = np.mean(found, axis=0), np.std(found, axis=0, ddof=min(1, options.seeds - 1))
+        cells = [f"{mean[at]:.1f} ± {deviation[at]:.1f}" for at in range(2)]
+        print(f"| {name} | {len(labels)} | {cells[0]} | {cells[1]} | {mean[2]:.1f} | {mean[3]:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"use strict";
+// Colours of M. Okabe and K. Ito; where they come round again lines are dashed. Baselines are grey.
+const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+const DASHES = [[], [8, 8], [3, 3], [14, 14]];
+
+function stroke(line, place) {
+  if (line.baseline) return { stroke: "#777", dash: [[3, 3], [10, 10], [6, 6]][place % 3] };
+  return { stroke: COLOURS[place % 6], dash: DASHES[Math.floor(place / 6) % 4] };
+}
+
+function number(value) {
+  if (value === null || value === undefined) return "-";
+  const size = Math.abs(value);
+  return size !== 0 && (size < 1e-3 || size >= 1e6) ? value.toExponential(3) : String(+value.toPrecision(5));
+}
+
+// A panel, its axis to the right chosen by `at`, its axis upwards logarithmic or not.
+function plot(panel, into, at, logarithmic) {
+  const places = { true: 0, false: 0 };
+  const series = [{ label: panel.axes[at], value: (u, value) => number(value) }];
+  const tables = [], bands = [];
+  let look = null;
+  const shown = (values) => values.map((v) => (v === null || (logarithmic && v <= 0) ? null : v));
+  for (const line of panel.lines) {
+    if (!line.mark || look === null) look = stroke(line, places[line.baseline]++);
+    const of = (values) => tables.push([line.x[at], shown(values)]);
+    if (line.low.length > 0) {
+      const edge = { stroke: "transparent", width: 0, points: { show: false }, value: (u, v) => number(v) };
+      series.push({ ...edge, label: line.label + ", from" }, { ...edge, label: line.label + ", to" });
+      of(line.low);
+      of(line.high);
+      bands.push({ series: [series.length - 1, series.length - 2], fill: look.stroke + "22" });
+    }
+    const single = line.y.length === 1;
+    series.push({ label: line.label, width: 2, spanGaps: true, ...look, value: (u, v) => number(v),
+      points: { show: single, size: single ? 9 : 5, fill: look.stroke } });
+    of(line.y);
+  }
+  // Each table has its own places; rows that are not ascending, as seconds may stand still, are sorted.
+  const sorted = tables.map(([x, y]) => {
+    const order = x.map((_, i) => i).sort((a, b) => x[a] - x[b]);
+    return [order.map((i) => x[i]), order.map((i) => y[i])];
+  });
+  const data = sorted.length > 0 ? uPlot.join(sorted) : [[]];
+  return new uPlot({
+    title: panel.title,
+    width: Math.min(1100, into.clientWidth || 1100),
+    height: 380,
+    scales: { x: { time: false }, y: { distr: logarithmic ? 3 : 1 } },
+    axes: [{ label: panel.axes[at] }, { label: panel.quantity, size: 70,
+      values: (u, ticks) => ticks.map((v) => (v === null ? "" : number(v))) }],
+    series, bands, cursor: { drag: { x: true, y: true, uni: 20 } },
+  }, data, into);
+}
+
+function show(panel, into) {
+  const controls = into.appendChild(document.createElement("div"));
+  controls.className = "controls";
+  const axis = document.createElement("select");
+  panel.axes.forEach((name, i) => axis.add(new Option("against " + name, i)));
+  const label = document.createElement("label");
+  const box = label.appendChild(document.createElement("input"));
+  box.type = "checkbox";
+  box.checked = panel.logarithmic;
+  label.append(" logarithmic");
+  const save = document.createElement("button");
+  save.textContent = "save as PNG";
+  const hint = document.createElement("span");
+  hint.textContent = "drag to zoom, double-click to go back, click a name to hide its line";
+  controls.append(axis, label, save, hint);
+  const place = into.appendChild(document.createElement("div"));
+  let chart = null;
+  const draw = () => {
+    if (chart) chart.destroy();
+    chart = plot(panel, place, Number(axis.value), box.checked);
+    into.chart = chart;
+  };
+  save.onclick = () => {
+    const link = document.createElement("a");
+    link.download = (panel.quantity + ".png").replace(/[^\w.]+/g, "-");
+    link.href = chart.ctx.canvas.toDataURL("image/png");
+    link.click();
+  };
+  axis.onchange = box.onchange = draw;
+  draw();
+}
+
+const panels = JSON.parse(document.getElementById("panels").textContent);
+for (const panel of panels) {
+  const into = document.getElementById("curves").appendChild(document.createElement("div"));
+  into.className = "panel";
+  show(panel, into);
+}

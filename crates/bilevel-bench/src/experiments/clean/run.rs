@@ -1,0 +1,322 @@
+//! Learning the weights, and judging the rows.
+
+use std::collections::{HashMap, HashSet};
+
+use bilevel_core::catalogue::{At, Made};
+use bilevel_core::{
+    AutodiffOracle, Batch, BurnOptimizer, Counted, FullBatch, HypergradientSolver, JointSolver,
+    Solver, Start, UpperStep, Wrt,
+};
+use bilevel_data::noise::{Detection, corrupt_labels};
+use bilevel_data::table::Table;
+use bilevel_data::{Digest, Purpose, digits, stream};
+use bilevel_models::{Classifier, ClassifierConfig, cross_entropy};
+use bilevel_program::{Recorded, Vector};
+use burn::optim::AdamConfig;
+use burn::optim::decay::WeightDecayConfig;
+use burn::tensor::{Device, Tensor, TensorData, activation};
+use rand::seq::SliceRandom;
+
+use super::settings::Trusted;
+use super::suspects::{Judged, write};
+use super::{Method, Settings};
+use crate::backend::Array;
+use crate::error::BenchError;
+use crate::experiments::hyper_cleaning::{HyperCleaning, Labelled, SampleWeights};
+use crate::experiments::{Experiment, Run, Trial};
+use crate::report::{MethodReport, StepRecord};
+use crate::settings::{Catalogued, Offered, refuse};
+
+/// Learning rate of the networks that judge.
+const JUDGE_RATE: f64 = 0.05;
+
+/// The experiment, its data read.
+pub struct Prepared {
+    settings: Settings,
+    pub(super) table: Table,
+    /// The rows of the upper level, whose labels are right.
+    trusted: Vec<usize>,
+    /// All other rows, in the order of the file.
+    pub(super) others: Vec<usize>,
+    /// Of `others`: what is known of a label, right (`false`) or planted (`true`).
+    pub(super) known: Vec<Option<bool>>,
+    /// Of all rows: the labels with those that were planted.
+    pub(super) labels: Vec<u32>,
+}
+
+impl Experiment for Prepared {
+    const NAME: &'static str = "clean";
+    const ABOUT: &'static str =
+        "Find the wrong labels of a table of yours, with a few labels that are trusted";
+    const DEFAULTS: &'static str = include_str!("../../../../../assets/presets/clean.toml");
+    type Settings = Settings;
+
+    fn read(settings: Settings) -> Result<Self, BenchError> {
+        let seed = settings.common.seed;
+        let (table, trusted) = read(&settings)?;
+        let rng = &mut stream(seed, Purpose::Planted);
+        let mut order = trusted;
+        order.shuffle(rng);
+        let held = (settings.held_out.get() * order.len() as f64).round() as usize;
+        let (held, trusted) = order.split_at(held.min(order.len().saturating_sub(1)));
+        let mut labels = table.labels.clone();
+        let given: Vec<u32> = held.iter().map(|&row| labels[row]).collect();
+        let planted = corrupt_labels(&given, table.classes.len(), settings.planted.get(), rng)?;
+        for (&row, label) in held.iter().zip(&planted.labels) {
+            labels[row] = *label;
+        }
+        let of_trusted: HashSet<usize> = trusted.iter().copied().collect();
+        let others: Vec<usize> =
+            (0..labels.len()).filter(|row| !of_trusted.contains(row)).collect();
+        let of_held: HashMap<usize, bool> =
+            held.iter().copied().zip(planted.wrong.iter().copied()).collect();
+        let known = others.iter().map(|row| of_held.get(row).copied()).collect();
+        if trusted.len() < table.classes.len() || others.len() <= trusted.len() / 2 {
+            let found = format!("{} rows, beside {} others", trusted.len(), others.len());
+            let expected =
+                format!("a few of each of the {} classes, and others", table.classes.len());
+            return Err(refuse("--trusted", found, &expected, "give another share or file"));
+        }
+        Ok(Self { settings, trusted: trusted.to_vec(), table, others, known, labels })
+    }
+
+    fn feed(&self, to: &mut blake3::Hasher) {
+        self.table.feed(to);
+    }
+
+    fn arrays(&self) -> Vec<Array> {
+        vec![Array::new("the rows", [self.table.labels.len(), self.table.features.len()])]
+    }
+
+    fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
+        let bench = Bench::new(self, device);
+        let methods = self.settings.method.iter();
+        methods.map(|method| run.method(&method.name(), |trial| bench.run(method, trial))).collect()
+    }
+}
+
+/// The table, and the rows whose labels are trusted.
+fn read(settings: &Settings) -> Result<(Table, Vec<usize>), BenchError> {
+    let seed = settings.common.seed;
+    let file = match settings.trusted() {
+        Trusted::File(path) => Some(path),
+        Trusted::Share(_) => None,
+    };
+    let Some(data) = &settings.data else {
+        return embedded(settings);
+    };
+    let paths: Vec<_> = [Some(data), file.as_ref()].into_iter().flatten().map(|p| &**p).collect();
+    let (table, counts) = Table::read(&paths, settings.label.as_deref())?;
+    let trusted = match settings.trusted() {
+        Trusted::File(_) => (counts[0]..table.labels.len()).collect(),
+        Trusted::Share(share) => some(table.labels.len(), share, seed),
+    };
+    Ok((table, trusted))
+}
+
+/// The digits, of which a fifth of the labels that are not trusted are made wrong.
+fn embedded(settings: &Settings) -> Result<(Table, Vec<usize>), BenchError> {
+    const WRONG: f64 = 0.2;
+    let seed = settings.common.seed;
+    let Trusted::Share(share) = settings.trusted() else {
+        let cure = "give --data too, or a share";
+        return Err(refuse("--trusted", &settings.trusted, "a share of the digits", cure));
+    };
+    let set = digits::load()?;
+    let trusted = some(set.len(), share, seed);
+    let others: Vec<usize> = (0..set.len()).filter(|row| !trusted.contains(row)).collect();
+    let right: Vec<u32> = others.iter().map(|&row| set.labels()[row]).collect();
+    let wrong = corrupt_labels(&right, set.classes(), WRONG, &mut stream(seed, Purpose::Noise))?;
+    let mut labels = set.labels().to_vec();
+    for (&row, label) in others.iter().zip(wrong.labels) {
+        labels[row] = label;
+    }
+    Ok((Table::of_images(&set.with_labels(labels)?), trusted))
+}
+
+/// A share of the rows, at random.
+fn some(rows: usize, share: f64, seed: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..rows).collect();
+    order.shuffle(&mut stream(seed, Purpose::Split));
+    order.truncate((share * rows as f64).round() as usize);
+    order
+}
+
+/// Rows with a weight each.
+#[derive(Clone, Debug, Batch)]
+struct Weighted {
+    rows: Labelled,
+    /// `[n]`
+    weights: Tensor<1>,
+}
+
+/// The data on a device, and what all methods share.
+struct Bench<'a> {
+    of: &'a Prepared,
+    data: FullBatch<Labelled>,
+    classifier: ClassifierConfig,
+    device: Device,
+}
+
+impl<'a> Bench<'a> {
+    fn new(of: &'a Prepared, device: Device) -> Self {
+        let rows = |rows: &[usize]| of.rows(rows, &device);
+        let data = FullBatch { upper: rows(&of.trusted), lower: rows(&of.others) };
+        let classifier = of.settings.network.config(&of.table);
+        Self { of, data, classifier, device }
+    }
+
+    fn run(&self, method: &Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
+        let Settings { common, .. } = &self.of.settings;
+        self.device.seed(common.seed);
+        let n = self.of.others.len();
+        let weights = match method {
+            Method::Bilevel(method) => self.learn(method, trial)?,
+            Method::Noisy | Method::CleanLabels => {
+                trial.report.baseline = true;
+                vec![1.0; n]
+            }
+        };
+        let judged = trial.timed(|| self.judge(&weights))?;
+        self.report(&judged, &mut trial.report)?;
+        write(self.of, &judged, &method.name(), trial.folder())
+    }
+
+    /// The weights, by a bilevel method.
+    fn learn(&self, method: &Catalogued, trial: &mut Trial<'_>) -> Result<Vec<f32>, BenchError> {
+        let Settings { common, upper, .. } = &self.of.settings;
+        let module = SampleWeights::new(vec![0.0; self.of.others.len()], &self.device);
+        let y = self.classifier.init(&self.device);
+        let oracle = AutodiffOracle::new(HyperCleaning, &module, &y, self.data.clone())?;
+        let oracle = Counted::new(oracle);
+        let (x, y) = (oracle.upper_start(), oracle.lower_start());
+        let at = At { x: &x, y: &y, seed: common.seed };
+        let (made, of_methods) =
+            method.make(&self.of.settings.of_methods(self.of.others.len()), &at)?;
+        let mut solver: Box<dyn Solver + '_> = match made {
+            Made::Hypergradient(method) => {
+                let rate = upper.learning_rate.get();
+                let adam = BurnOptimizer::new(AdamConfig::new().build(), &module, rate)?;
+                let start = match method.differentiates_start() {
+                    true => Start::Learned { step_size: of_methods.step_size },
+                    false => Start::Fixed,
+                };
+                Box::new(HypergradientSolver::new(&oracle, method, adam, x, y).with_start(start))
+            }
+            Made::Joint(method) => Box::new(JointSolver::new(&oracle, method, x, y)?),
+        };
+        let seed = (common.seed, self.device.clone());
+        trial.drive(&mut *solver, upper.upper_steps.get(), seed, |_, _| StepRecord::default())?;
+        let weights = oracle.upper_module(solver.x()).weights().into_data();
+        Ok(weights.iter::<f32>().collect())
+    }
+
+    /// What networks that were not trained on a row say of it.
+    fn judge(&self, weights: &[f32]) -> Result<Vec<Judged>, BenchError> {
+        let Prepared { settings, others, trusted, table, labels, .. } = self.of;
+        let classes = table.classes.len();
+        let mut order: Vec<usize> = (0..others.len()).collect();
+        order.shuffle(&mut stream(settings.common.seed, Purpose::Split));
+        let mut judged = vec![Judged::default(); others.len()];
+        let folds = settings.folds.get();
+        for fold in 0..folds {
+            let of_fold = |place: usize| place % folds == fold;
+            let places = || order.iter().copied().enumerate();
+            let inside: Vec<usize> = places().filter(|(at, _)| of_fold(*at)).map(|p| p.1).collect();
+            let outside: Vec<usize> =
+                places().filter(|(at, _)| !of_fold(*at)).map(|p| p.1).collect();
+            let rows: Vec<usize> =
+                outside.iter().map(|&at| others[at]).chain(trusted.iter().copied()).collect();
+            let of_rows = outside.iter().map(|&at| weights[at]);
+            let of_rows: Vec<f32> = of_rows.chain(trusted.iter().map(|_| 1.0)).collect();
+            let network = self.train(&rows, of_rows)?;
+            let rows: Vec<usize> = inside.iter().map(|&at| others[at]).collect();
+            let inputs = self.of.rows(&rows, &self.device).inputs;
+            let shares = activation::softmax(network.forward(inputs), 1).into_data();
+            let shares: Vec<f32> = shares.iter::<f32>().collect();
+            for (&at, shares) in inside.iter().zip(shares.chunks_exact(classes)) {
+                judged[at] = Judged::new(others[at], labels[others[at]], weights[at], shares);
+            }
+        }
+        Ok(judged)
+    }
+
+    /// A network trained on weighted rows.
+    fn train(&self, rows: &[usize], weights: Vec<f32>) -> Result<Classifier, BenchError> {
+        let unrecorded =
+            |error| bilevel_core::Error::Trace { what: "the loss of a network".into(), error };
+        let n = rows.len();
+        let sum: f32 = weights.iter().sum();
+        let batch = Weighted {
+            rows: self.of.rows(rows, &self.device),
+            weights: Tensor::from_data(TensorData::new(weights, [n]), &self.device),
+        };
+        let network = self.classifier.init(&self.device);
+        // Beside a module without variables.
+        let loss = |_: &Vec<Classifier>, network: &Classifier, batch: &Weighted| {
+            let Labelled { inputs, labels } = &batch.rows;
+            let losses = cross_entropy(network.forward(inputs.clone()), labels.clone());
+            (batch.weights.clone() * losses).sum() / batch.weights.clone().sum()
+        };
+        let recorded = Recorded::new(&Vec::new(), &network).map_err(unrecorded)?;
+        let nothing = Vector::from_module(recorded.upper_layout(), recorded.x());
+        // As a prior of variance 1 of the weights of standardised features, whose squares are scaled to 1 / features.
+        let decay = 1.0 / (sum.max(1.0) * self.of.table.features.len() as f32);
+        let adam = AdamConfig::new().with_weight_decay(Some(WeightDecayConfig::new(decay)));
+        let mut adam = BurnOptimizer::new(adam.build(), &network, JUDGE_RATE)?;
+        let mut y = Vector::from_module(recorded.lower_layout(), &network);
+        for _ in 0..self.of.settings.judge_steps.get() {
+            let found = recorded.gradient(&nothing, &y, &batch, Wrt::Y, &loss);
+            y = adam.step(&y, &found.map_err(unrecorded)?.1.into_y());
+        }
+        Ok(y.write_into(network))
+    }
+
+    /// How well the planted errors were found.
+    fn report(&self, judged: &[Judged], report: &mut MethodReport) -> Result<(), BenchError> {
+        let known =
+            self.of.known.iter().zip(judged).filter_map(|(known, of)| Some(((*known)?, of)));
+        let known: Vec<(bool, &Judged)> = known.collect();
+        let wrong: Vec<bool> = known.iter().map(|(wrong, _)| *wrong).collect();
+        let kept: Vec<f32> = known.iter().map(|(_, of)| f32::from(!of.is_suspect())).collect();
+        report.detection = Some(Detection::from_weights(&kept, &wrong, 0.5)?);
+        let suspects = judged.iter().filter(|of| of.is_suspect()).count();
+        report.figures.insert("suspects".into(), suspects as f64);
+        if let Some(precision) = average_precision(&known) {
+            report.figures.insert("average precision %".into(), 100.0 * precision);
+        }
+        Ok(())
+    }
+}
+
+/// Of planted errors among rows in the order of their suspicion.
+fn average_precision(known: &[(bool, &Judged)]) -> Option<f64> {
+    let mut sorted = known.to_vec();
+    sorted.sort_by(|a, b| a.1.given.total_cmp(&b.1.given));
+    let wrong = sorted.iter().filter(|(wrong, _)| *wrong).count();
+    let (mut found, mut sum) = (0, 0.0);
+    for (at, (wrong, _)) in sorted.iter().enumerate() {
+        if *wrong {
+            found += 1;
+            sum += f64::from(found) / (at + 1) as f64;
+        }
+    }
+    (wrong > 0).then(|| sum / wrong as f64)
+}
+
+impl Prepared {
+    /// Rows on a device, with the labels that are seen.
+    fn rows(&self, rows: &[usize], device: &Device) -> Labelled {
+        let features = self.table.features.len();
+        let inputs: Vec<f32> = rows
+            .iter()
+            .flat_map(|&row| &self.table.inputs[row * features..][..features])
+            .copied()
+            .collect();
+        let labels: Vec<i32> = rows.iter().map(|&row| self.labels[row] as i32).collect();
+        Labelled {
+            inputs: Tensor::from_data(TensorData::new(inputs, [rows.len(), features]), device),
+            labels: Tensor::from_data(TensorData::new(labels, [rows.len()]), device),
+        }
+    }
+}

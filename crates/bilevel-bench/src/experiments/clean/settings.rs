@@ -1,0 +1,192 @@
+//! Settings, and the methods of this experiment.
+
+use std::path::PathBuf;
+
+use bilevel_core::catalogue;
+use bilevel_models::{ClassifierConfig, MlpConfig, SoftmaxRegressionConfig};
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use crate::error::BenchError;
+use crate::experiments::hyper_cleaning;
+use crate::settings::{
+    Common, Count, LowerLevel, Methods, NonNegative, Positive, Share, UpperLevel, absolute, refuse,
+};
+use bilevel_data::table::Table;
+
+/// The methods are those of hyper-cleaning without the baseline that knows which labels are wrong.
+pub type Method = hyper_cleaning::Method;
+
+/// A classifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkName {
+    /// Softmax regression, or one hidden layer where there are 10,000 rows or more
+    Auto,
+    /// Softmax regression
+    Softmax,
+    /// One hidden layer of 64 ReLU units
+    Mlp,
+}
+
+/// Units of the hidden layer.
+const HIDDEN: usize = 64;
+/// From so many rows on a hidden layer pays.
+const MANY: usize = 10_000;
+
+impl NetworkName {
+    /// The network for the rows of a table.
+    pub fn config(self, table: &Table) -> ClassifierConfig {
+        let (features, classes) = (table.features.len(), table.classes.len());
+        let large = table.labels.len() >= MANY;
+        if self == Self::Mlp || (self == Self::Auto && large) {
+            return ClassifierConfig::Mlp(MlpConfig::new(vec![features, HIDDEN, classes]));
+        }
+        ClassifierConfig::Softmax(SoftmaxRegressionConfig::new(features, classes))
+    }
+}
+
+/// The settings of cleaning.
+#[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Settings {
+    /// The table: .csv, libsvm, .safetensors, or a folder in MNIST's format [default: the embedded digits, a fifth
+    /// of whose labels are made wrong]
+    #[arg(long, value_name = "FILE", value_parser = crate::settings::text_path())]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+    /// The column of the labels in a CSV [default: label, class or target, or else the last]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// What is trusted: a file with the same columns, or the share of rows whose labels are right
+    #[arg(long, value_name = "FILE_OR_SHARE")]
+    pub trusted: String,
+    /// Methods, separated by commas; noisy judges with all weights 1
+    #[arg(long)]
+    pub method: Methods<Method>,
+    /// The network
+    #[arg(long, value_enum)]
+    pub network: NetworkName,
+    /// The share of trusted rows that are put among the others, to estimate how well errors are found
+    #[arg(long)]
+    pub held_out: Share,
+    /// The share of these whose labels are made wrong
+    #[arg(long)]
+    pub planted: Share,
+    /// How many networks judge, each on rows that it was not trained on
+    #[arg(long)]
+    pub folds: Count,
+    /// Steps of training of each of these, by Adam
+    #[arg(long)]
+    pub judge_steps: Count,
+    #[command(flatten)]
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub lower: LowerLevel,
+    #[command(flatten)]
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub upper: UpperLevel,
+    /// Iterations of a linear solver at most
+    #[arg(long)]
+    pub solver_iterations: Count,
+    /// Relative residual at which a linear solver stops
+    #[arg(long)]
+    pub tolerance: Positive,
+    /// Damping of a linear system whose matrix is not positive definite
+    #[arg(long)]
+    pub damping: NonNegative,
+    #[command(flatten)]
+    #[serde(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub common: Common,
+}
+
+/// What is trusted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Trusted {
+    /// A share of the rows.
+    Share(f64),
+    /// The rows of another file.
+    File(PathBuf),
+}
+
+impl Settings {
+    /// What is trusted.
+    pub fn trusted(&self) -> Trusted {
+        match self.trusted.parse::<f64>() {
+            Ok(share) => Trusted::Share(share),
+            Err(_) => Trusted::File(self.trusted.clone().into()),
+        }
+    }
+
+    /// What the catalogue of methods makes of them, for `rows` rows.
+    pub fn of_methods(&self, rows: usize) -> catalogue::Settings {
+        catalogue::Settings {
+            lower_steps: self.lower.lower_steps.get(),
+            step_size: self.lower.step_size.get(),
+            // F and f are means: a hypergradient's entry is of the order of 1 / n.
+            learning_rate: self.upper.learning_rate.get() * rows as f64,
+            truncated: self.lower.lower_steps.get().min(25),
+            aggregation: 0.5,
+            solver_iterations: self.solver_iterations.get(),
+            tolerance: self.tolerance.get(),
+            damping: self.damping.get(),
+            warm_start: false,
+            period: 1,
+            ..catalogue::Settings::default()
+        }
+    }
+}
+
+impl crate::settings::Settings for Settings {
+    type Method = Method;
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn common_mut(&mut self) -> &mut Common {
+        &mut self.common
+    }
+
+    fn methods(&self) -> &[Method] {
+        &self.method
+    }
+
+    fn complete(&mut self) -> Result<(), BenchError> {
+        if let Some(data) = &mut self.data {
+            *data = absolute("--data", data)?;
+        }
+        if let Trusted::File(path) = self.trusted() {
+            self.trusted = absolute("--trusted", &path)?.to_string_lossy().into_owned();
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), BenchError> {
+        if self.common.data_dir.is_some() {
+            return Err(refuse(
+                "--data-dir",
+                "given",
+                "--data, a file or a folder",
+                "name it there",
+            ));
+        }
+        if let Trusted::Share(share) = self.trusted()
+            && !(share > 0.0 && share < 1.0)
+        {
+            let cure = "take a share that leaves rows of both kinds";
+            return Err(refuse("--trusted", share, "a file, or a share between 0 and 1", cure));
+        }
+        if self.method.iter().any(|method| *method == Method::CleanLabels) {
+            let expected = "a method that does not know which labels are wrong";
+            return Err(refuse("--method", "clean-labels", expected, "leave it out"));
+        }
+        if self.folds.get() < 2 {
+            return Err(refuse("--folds", self.folds, "at least 2", "take more"));
+        }
+        Ok(())
+    }
+}

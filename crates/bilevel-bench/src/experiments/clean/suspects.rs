@@ -1,0 +1,147 @@
+//! What is written of the rows that were judged.
+
+use super::run::Prepared;
+use crate::error::BenchError;
+use crate::report::ReportError;
+use crate::report::convergence::{Axis, Chart, Curve, svg};
+use crate::report::folder::RunFolder;
+use crate::report::pictures::{Row, pictures};
+
+/// Images that are shown.
+const SHOWN: usize = 40;
+/// Images in a line.
+const LINE: usize = 10;
+
+/// What a network that was not trained on a row says of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Judged {
+    /// The row, from 0.
+    pub row: usize,
+    /// The class that it is given.
+    pub label: u32,
+    /// The probability of this class.
+    pub given: f32,
+    /// The weight that was learned for the row.
+    pub weight: f32,
+    /// The most probable class.
+    pub best: u32,
+    /// Its probability.
+    pub confidence: f32,
+}
+
+impl Judged {
+    /// Of a row with these probabilities of the classes.
+    pub fn new(row: usize, label: u32, weight: f32, shares: &[f32]) -> Self {
+        let (best, &confidence) =
+            shares.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap_or((0, &0.0));
+        let given = shares.get(label as usize).copied().unwrap_or(0.0);
+        Self { row, label, given, weight, best: best as u32, confidence }
+    }
+
+    /// Whether another class is more probable.
+    pub fn is_suspect(&self) -> bool {
+        self.best != self.label
+    }
+}
+
+/// Writes the files of a method. Its name stands in theirs where it is a baseline or not the first.
+pub fn write(
+    of: &Prepared,
+    judged: &[Judged],
+    method: &str,
+    folder: &RunFolder,
+) -> Result<(), BenchError> {
+    let mut sorted: Vec<(Judged, Option<bool>)> =
+        judged.iter().copied().zip(of.known.iter().copied()).collect();
+    sorted.sort_by(|a, b| a.0.given.total_cmp(&b.0.given));
+    folder.write_file(&format!("suspects-{method}.csv"), &suspects(of, &sorted)?)?;
+    folder.write_file(&format!("cleaned-{method}.csv"), &cleaned(of, judged)?)?;
+    let points = precision(&sorted);
+    if !points.is_empty() {
+        let chart = Chart {
+            title: "planted errors: precision over recall".into(),
+            axis: Axis::Linear("recall (%)"),
+            quantity: Axis::Linear("precision (%)"),
+            curves: vec![Curve { label: method.into(), points, band: Vec::new() }],
+        };
+        folder.write_file(&format!("precision-{method}.svg"), svg(&chart)?.as_bytes())?;
+    }
+    if let Some(shape) = of.table.shape {
+        let pixels = of.table.features.len();
+        let most = of.table.inputs.iter().copied().fold(0.0, f32::max).max(f32::MIN_POSITIVE);
+        let shown: Vec<Judged> = sorted.iter().map(|(judged, _)| *judged).take(SHOWN).collect();
+        let image = |of_row: &Judged| -> Vec<f32> {
+            of.table.inputs[of_row.row * pixels..][..pixels].iter().map(|v| v / most).collect()
+        };
+        let images: Vec<Vec<f32>> = shown.iter().map(image).collect();
+        let rows: Vec<Row<'_>> = images
+            .chunks(LINE)
+            .map(|images| Row { name: "suspect", images: images.iter().map(|i| &**i).collect() })
+            .collect();
+        let file = format!("suspects-{method}.svg");
+        folder.write_file(&file, pictures(&rows, shape)?.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn csv_of<R: IntoIterator<Item = Vec<String>>>(rows: R) -> Result<Vec<u8>, ReportError> {
+    let refuse = |what: String| ReportError::Format { file: "suspects.csv", what };
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        writer.write_record(row).map_err(|error| refuse(error.to_string()))?;
+    }
+    writer.into_inner().map_err(|error| refuse(error.to_string()))
+}
+
+/// All rows, the most suspect first.
+fn suspects(of: &Prepared, sorted: &[(Judged, Option<bool>)]) -> Result<Vec<u8>, ReportError> {
+    let names = ["row", "given", "probability", "weight", "would_say", "confidence", "planted"];
+    let class = |class: u32| of.table.classes[class as usize].clone();
+    let row = |(judged, known): &(Judged, Option<bool>)| {
+        vec![
+            (judged.row + 1).to_string(),
+            class(judged.label),
+            judged.given.to_string(),
+            judged.weight.to_string(),
+            class(judged.best),
+            judged.confidence.to_string(),
+            known.map_or(String::new(), |planted| planted.to_string()),
+        ]
+    };
+    csv_of(std::iter::once(names.map(String::from).to_vec()).chain(sorted.iter().map(row)))
+}
+
+/// The table without the rows that are suspect. What was planted has its own label again, and is kept.
+fn cleaned(of: &Prepared, judged: &[Judged]) -> Result<Vec<u8>, ReportError> {
+    let mut suspects = vec![false; of.table.labels.len()];
+    for (judged, known) in judged.iter().zip(&of.known) {
+        suspects[judged.row] = judged.is_suspect() && known.is_none();
+    }
+    let kept = (0..suspects.len()).filter(|&row| !suspects[row]);
+    if let Some((header, rows)) = of.table.text.split_first() {
+        let rows = kept.map(|row| rows[row].clone());
+        return csv_of(std::iter::once(header.clone()).chain(rows));
+    }
+    let features = of.table.features.len();
+    let header = of.table.features.iter().cloned().chain(["label".into()]).collect();
+    let row = |row: usize| {
+        let inputs = of.table.inputs[row * features..][..features].iter().map(f32::to_string);
+        inputs.chain([of.table.classes[of.table.labels[row] as usize].clone()]).collect()
+    };
+    csv_of(std::iter::once(header).chain(kept.map(row)))
+}
+
+/// Recall and precision after each planted error that is found, in per cent.
+fn precision(sorted: &[(Judged, Option<bool>)]) -> Vec<(f64, f64)> {
+    let known: Vec<bool> = sorted.iter().filter_map(|(_, known)| *known).collect();
+    let wrong = known.iter().filter(|wrong| **wrong).count() as f64;
+    let mut found = 0.0;
+    let mut points = Vec::new();
+    for (at, wrong_label) in known.iter().enumerate() {
+        if *wrong_label {
+            found += 1.0;
+            points.push((100.0 * found / wrong, 100.0 * found / (at + 1) as f64));
+        }
+    }
+    points
+}

@@ -1,0 +1,99 @@
+//! An experiment under several seeds: a run for each in a folder of its own, and what they come to together.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+use super::{Complete, Manner, complete, prepare, run_in, settings_of};
+use crate::error::BenchError;
+use crate::progress::note;
+use crate::report::folder::RunFolder;
+use crate::report::seeds::Together;
+use crate::report::{ReportError, RunReport};
+
+/// `settings.toml` of the folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Settings {
+    /// How many seeds, from that of the run on.
+    seeds: u64,
+    /// The settings under the first.
+    run: Table,
+}
+
+/// Whether a folder's settings are those of several seeds.
+pub fn is_seeds(settings: &Table) -> bool {
+    settings.contains_key("seeds") && settings.contains_key("run")
+}
+
+/// Runs an experiment under `seeds` seeds in a new folder under `root`.
+///
+/// # Errors
+/// See [`BenchError`]. What is wrong with data, backend or settings is seen before there is a folder.
+pub fn start(
+    settings: &Complete,
+    seeds: u64,
+    root: &Path,
+    manner: Manner,
+) -> Result<(RunFolder, Together), BenchError> {
+    prepare(settings, manner)?;
+    let name = format!("{}-{}-seeds-{seeds}", settings.experiment.name, settings.seed());
+    let folder = RunFolder::create(root, &name)?;
+    folder.write_settings(&Settings { seeds, run: settings.table() })?;
+    let together = resume(&folder, manner)?;
+    Ok((folder, together))
+}
+
+/// Makes the runs that are missing, and writes what all come to. Several processes may work on one folder, each on
+/// runs that no other is at.
+///
+/// # Errors
+/// See [`BenchError`].
+pub fn resume(folder: &RunFolder, manner: Manner) -> Result<Together, BenchError> {
+    let Settings { seeds, run } = folder.settings()?;
+    let first = Complete::read(run)?;
+    for seed in of(&first, seeds) {
+        let inner = folder.inner(&name(seed));
+        inner.make()?;
+        let settings = first.clone().with_seed(seed);
+        if inner.read_file("settings.toml")?.is_some() && settings_of(&inner)? != settings {
+            let what = "a run with other settings".into();
+            return Err(ReportError::Damaged { path: inner.path().into(), what }.into());
+        }
+        if complete(&inner)?.is_some() {
+            continue;
+        }
+        let Some(held) = inner.try_hold()? else { continue };
+        if manner.progress {
+            note(format_args!("seed {seed}, {} of {seeds}", seed - first.seed() + 1));
+        }
+        run_in(&settings, held, manner).map_err(|error| error.of_folder(folder.path()))?;
+    }
+    let together = read(folder)?;
+    together.write(folder)?;
+    Ok(together)
+}
+
+/// What the runs of a folder came to, as far as they are done.
+///
+/// # Errors
+/// Where a run cannot be read.
+pub fn read(folder: &RunFolder) -> Result<Together, BenchError> {
+    let Settings { seeds, run } = folder.settings()?;
+    let first = Complete::read(run)?;
+    let mut reports: Vec<RunReport> = Vec::new();
+    for seed in of(&first, seeds) {
+        reports.extend(folder.inner(&name(seed)).report_with_series()?);
+    }
+    Ok(Together { experiment: first.experiment.name.into(), seeds, runs: reports })
+}
+
+fn of(first: &Complete, seeds: u64) -> impl Iterator<Item = u64> + use<> {
+    let seed = first.seed();
+    seed..seed.saturating_add(seeds)
+}
+
+fn name(seed: u64) -> String {
+    format!("seed-{seed}")
+}

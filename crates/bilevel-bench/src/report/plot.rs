@@ -1,0 +1,376 @@
+//! Panels of curves as SVG: what every figure of lines is drawn by.
+//!
+//! Colours are those of M. Okabe and K. Ito, "Color universal design" (2008), told apart by every kind of
+//! colour vision; baselines are grey. Where colours come round again lines are dashed, and named at their ends too.
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+
+use super::ReportError;
+use super::convergence::Axis;
+
+pub(crate) type DrawError<'a> = DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>;
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+pub(crate) const INK: RGBColor = RGBColor(51, 51, 51);
+pub(crate) const GRID: RGBColor = RGBColor(229, 229, 229);
+pub(crate) const METHODS: [RGBColor; 6] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+];
+/// Grey and dash length in pixels, for one baseline after the other.
+const BASELINES: [(RGBColor, i32); 3] =
+    [(RGBColor(90, 90, 90), 3), (RGBColor(90, 90, 90), 10), (RGBColor(150, 150, 150), 6)];
+const SOLID: i32 = i32::MAX;
+/// The length of a dash in pixels, for the first round of colours, and for those after it.
+const DASHES: [i32; 4] = [SOLID, 8, 3, 14];
+
+/// Width of a panel alone, and of one of two beside each other.
+const WIDTHS: (u32, u32) = (860, 560);
+const HEIGHT: u32 = 430;
+const TITLE: u32 = 36;
+/// A line of the legend, and the key before a name.
+const LINE: i32 = 20;
+const KEY: i32 = 30;
+/// What is smaller is drawn here on a logarithmic axis: f64 has no more to say.
+const FLOOR: f64 = 1e-24;
+
+/// How a line is drawn.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) struct Stroke {
+    color: RGBColor,
+    /// Length of a dash in pixels; a solid line is a dash without end.
+    dash: i32,
+}
+
+impl Stroke {
+    /// Of the method number `at`.
+    pub fn method(at: usize) -> Self {
+        let dash = DASHES[at / METHODS.len() % DASHES.len()];
+        Self { color: METHODS[at % METHODS.len()], dash }
+    }
+
+    /// Of the baseline number `at`.
+    pub fn baseline(at: usize) -> Self {
+        let (color, dash) = BASELINES[at % BASELINES.len()];
+        Self { color, dash }
+    }
+
+    fn style(self) -> ShapeStyle {
+        self.color.stroke_width(2)
+    }
+}
+
+/// One line of a panel. A line of one point is a mark.
+pub(crate) struct Line {
+    pub label: String,
+    pub stroke: Stroke,
+    /// (to the right, upwards)
+    pub points: Vec<(f64, f64)>,
+    /// (to the right, from, to); empty where there is none.
+    pub band: Vec<(f64, f64, f64)>,
+    /// A value that does not belong to the line, such as that after a last training.
+    pub mark: Option<(f64, f64)>,
+}
+
+/// One panel.
+pub(crate) struct Panel {
+    pub title: String,
+    pub axis: Axis,
+    pub quantity: Axis,
+    pub lines: Vec<Line>,
+}
+
+/// Draws the panels, two beside each other, with a legend below. What is not finite is left out.
+///
+/// # Errors
+/// Where the drawing library refuses.
+pub(crate) fn svg(title: &str, panels: &[Panel]) -> Result<String, ReportError> {
+    let mut text = String::new();
+    draw(title, panels, &mut text).map_err(|error| ReportError::Draw(error.to_string()))?;
+    Ok(text)
+}
+
+fn draw<'a>(title: &str, panels: &[Panel], text: &'a mut String) -> Result<(), DrawError<'a>> {
+    let columns = panels.len().clamp(1, 2);
+    let width = if columns == 1 { WIDTHS.0 } else { WIDTHS.1 };
+    let rows = panels.len().div_ceil(columns).max(1);
+    let legends: Vec<Vec<(String, Stroke)>> = panels.iter().map(legend).collect();
+    let shared = legends.windows(2).all(|pair| pair[0] == pair[1]);
+    let (of_figure, of_panels) = match (shared, legends.first()) {
+        (true, Some(legend)) => (legend.clone(), vec![Vec::new(); panels.len()]),
+        _ => (Vec::new(), legends),
+    };
+    let whole = width * columns as u32;
+    let below = |entries: &[(String, Stroke)], width: u32| LINE as u32 * flow(entries, width).1;
+    let tallest = of_panels.iter().map(|entries| below(entries, width)).max().unwrap_or(0);
+    let head = if title.is_empty() { 0 } else { TITLE };
+    let size = (whole, head + rows as u32 * (HEIGHT + tallest) + below(&of_figure, whole) + 10);
+    let root = SVGBackend::with_string(text, size).into_drawing_area();
+    root.fill(&WHITE)?;
+    let body = if title.is_empty() { root.clone() } else { root.titled(title, font(20))? };
+    let (areas, foot) = body.split_vertically(size.1 - head - below(&of_figure, whole) - 10);
+    for ((area, panel), entries) in
+        areas.split_evenly((rows, columns)).iter().zip(panels).zip(&of_panels)
+    {
+        let (area, foot) = area.split_vertically(HEIGHT);
+        draw_panel(&root, &area, panel)?;
+        draw_legend(&foot, entries, width)?;
+    }
+    draw_legend(&foot, &of_figure, whole)?;
+    root.present()
+}
+
+fn legend(panel: &Panel) -> Vec<(String, Stroke)> {
+    panel.lines.iter().map(|line| (line.label.clone(), line.stroke)).collect()
+}
+
+/// Where each entry of a legend stands, and the number of its lines. Without a font at hand the width of a name is a
+/// guess, on the wide side.
+fn flow(entries: &[(String, Stroke)], width: u32) -> (Vec<(i32, i32)>, u32) {
+    const LEFT: i32 = 64;
+    let (mut x, mut line) = (LEFT, 0);
+    let place = |(name, _): &(String, Stroke)| {
+        let needs = KEY + 8 + 8 * name.chars().count() as i32 + 24;
+        if x > LEFT && x + needs > width as i32 {
+            (x, line) = (LEFT, line + 1);
+        }
+        x += needs;
+        (x - needs, line)
+    };
+    let places: Vec<_> = entries.iter().map(place).collect();
+    let lines = places.last().map_or(0, |last| last.1 as u32 + 1);
+    (places, lines)
+}
+
+fn draw_legend<'a>(
+    area: &Area<'a>,
+    entries: &[(String, Stroke)],
+    width: u32,
+) -> Result<(), DrawError<'a>> {
+    for ((name, stroke), (x, line)) in entries.iter().zip(flow(entries, width).0) {
+        let middle = LINE * line + LINE / 2;
+        let mut from = x;
+        while from < x + KEY {
+            let to = from.saturating_add(stroke.dash).min(x + KEY);
+            area.draw(&PathElement::new([(from, middle), (to, middle)], stroke.style()))?;
+            from = to.saturating_add(stroke.dash);
+        }
+        area.draw(&Text::new(name.clone(), (x + KEY + 8, middle - 7), font(14)))?;
+    }
+    Ok(())
+}
+
+/// From the least to the greatest.
+fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+    let finite = values.filter(|value| value.is_finite());
+    finite.fold(None, |range, value| {
+        Some(range.map_or((value, value), |(a, b): (f64, f64)| (a.min(value), b.max(value))))
+    })
+}
+
+impl Axis {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Linear(label) | Self::Logarithmic(label) => label,
+        }
+    }
+
+    /// Where a value stands to the right, if it does.
+    fn along(self, value: f64) -> Option<f64> {
+        match self {
+            Self::Linear(_) => value.is_finite().then_some(value),
+            Self::Logarithmic(_) => (value > 0.0 && value.is_finite()).then(|| value.log10()),
+        }
+    }
+
+    /// Where a value stands upwards: on a logarithmic axis what is not positive is at the bottom.
+    fn upwards(self, value: f64) -> Option<f64> {
+        match self {
+            Self::Linear(_) => value.is_finite().then_some(value),
+            Self::Logarithmic(_) => value.is_finite().then(|| value.max(FLOOR).log10()),
+        }
+    }
+
+    /// The value that stands at a place of an axis so long.
+    fn name(self, place: f64, span: f64) -> String {
+        let Self::Logarithmic(_) = self else { return short(place, span) };
+        let value = 10f64.powf(place);
+        let is_power = (place - place.round()).abs() < 1e-6;
+        match is_power {
+            _ if (-2.0..0.0).contains(&place) => format!("{value:.3}"),
+            _ if (0.0..1.0).contains(&place) => format!("{value:.2}"),
+            _ if (1.0..5.0).contains(&place) => format!("{value:.0}"),
+            true => format!("{value:.0e}"),
+            false => format!("{value:.1e}"),
+        }
+    }
+}
+
+fn draw_panel<'a>(root: &Area<'a>, area: &Area<'a>, panel: &Panel) -> Result<(), DrawError<'a>> {
+    let Panel { axis, quantity, lines, .. } = panel;
+    let place = |&(x, y): &(f64, f64)| Some((axis.along(x)?, quantity.upwards(y)?));
+    let points = || lines.iter().flat_map(|line| line.points.iter().chain(&line.mark));
+    let placed = || points().filter_map(place);
+    let (left, right) = range(placed().map(|at| at.0)).unwrap_or((0.0, 1.0));
+    let left = if let Axis::Linear(_) = axis { left.min(0.0) } else { left };
+    let right = if right > left { right } else { left + 1.0 };
+    let bands = lines.iter().flat_map(|line| &line.band).flat_map(|&(_, from, to)| [from, to]);
+    // A band on a logarithmic axis may reach down to nothing.
+    let bands = bands.filter(|_| matches!(quantity, Axis::Linear(_)));
+    let (low, high) = range(placed().map(|at| at.1).chain(bands)).unwrap_or((0.0, 1.0));
+    let room = (0.06 * (high - low)).max(1e-3 * high.abs()).max(1e-9);
+    // Two labels on a logarithmic axis need some room between them.
+    let room = if let Axis::Logarithmic(_) = quantity { room.max(0.1) } else { room };
+    let (low, high) = (low - room, high + room);
+    let named = lines.len() > METHODS.len();
+    let longest = lines.iter().map(|line| line.label.chars().count()).max().unwrap_or(0);
+    let mut chart = ChartBuilder::on(area)
+        .margin(10)
+        .margin_right(if named { 14 + 7 * longest as u32 } else { 24 })
+        .caption(&panel.title, font(16))
+        .x_label_area_size(44)
+        .y_label_area_size(64)
+        .build_cartesian_2d(left..right, low..high)?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(GRID)
+        .axis_style(INK)
+        .x_desc(axis.label())
+        .y_desc(quantity.label())
+        .x_labels(7)
+        .x_label_formatter(&|place| {
+            let name = axis.name(*place, right - left);
+            name.strip_suffix(".0").unwrap_or(&name).to_owned()
+        })
+        .y_labels(8)
+        .y_label_formatter(&|place| quantity.name(*place, high - low))
+        .label_style(font(13))
+        .axis_desc_style(font(14))
+        .draw()?;
+    let inside = |place: f64| place.clamp(low, high);
+    let mut ends = Vec::new();
+    for line in lines {
+        let Stroke { color, dash } = line.stroke;
+        let edge = |upper: bool| {
+            let edges = line.band.iter().filter(|edge| edge.1.is_finite() && edge.2.is_finite());
+            edges.filter_map(move |&(x, from, to)| {
+                let y = quantity.upwards(if upper { to } else { from })?;
+                Some((axis.along(x)?, inside(y)))
+            })
+        };
+        let below: Vec<_> = edge(false).collect();
+        if below.len() > 1 {
+            let outline: Vec<_> = edge(true).chain(below.into_iter().rev()).collect();
+            chart.draw_series([Polygon::new(outline, color.mix(0.15))])?;
+        }
+        let points: Vec<_> = line.points.iter().filter_map(place).collect();
+        if let Some(&end) = points.last() {
+            ends.push((chart.backend_coord(&end), line));
+        }
+        if let [point] = points[..] {
+            chart.draw_series([Circle::new(point, 4, color.filled())])?;
+        } else if dash == SOLID {
+            chart.draw_series(LineSeries::new(points, line.stroke.style()))?;
+        } else {
+            chart.draw_series(DashedLineSeries::new(points, dash, dash, line.stroke.style()))?;
+        }
+        if let Some(mark) = line.mark.as_ref().and_then(place) {
+            chart.draw_series([TriangleMarker::new(mark, 6, color.filled())])?;
+        }
+    }
+    if named {
+        let (across, down) = chart.plotting_area().get_pixel_range();
+        name_ends(root, ends, (across.end, down.end))?;
+    }
+    Ok(())
+}
+
+/// Names at the right ends of lines, beside the panel that ends at `right` and `bottom`, none over another.
+fn name_ends<'a>(
+    root: &Area<'a>,
+    mut ends: Vec<((i32, i32), &Line)>,
+    (right, bottom): (i32, i32),
+) -> Result<(), DrawError<'a>> {
+    const APART: i32 = 12;
+    ends.sort_by_key(|end| end.0.1);
+    // Down where there is no room, and up again where that led below the panel.
+    let mut places: Vec<i32> = Vec::new();
+    for ((_, y), _) in &ends {
+        places.push(places.last().map_or(*y, |last| (*y).max(last + APART)));
+    }
+    let mut most = bottom;
+    for y in places.iter_mut().rev() {
+        *y = (*y).min(most);
+        most = *y - APART;
+    }
+    for ((_, line), y) in ends.into_iter().zip(places) {
+        let style = ("sans-serif", 12).into_font().color(&line.stroke.color);
+        root.draw(&Text::new(line.label.clone(), (right + 6, y - 6), style))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn font(size: u32) -> TextStyle<'static> {
+    ("sans-serif", size).into_font().color(&INK)
+}
+
+/// A label of the vertical axis, with as many decimals as its span needs.
+pub(super) fn short(value: f64, span: f64) -> String {
+    let decimals = (1.0 - span.log10()).ceil().clamp(0.0, 6.0) as usize;
+    format!("{value:.decimals$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figure(points: &[&[(f64, f64)]]) -> String {
+        let line = |(at, points): (usize, &&[(f64, f64)])| Line {
+            label: format!("method-{at}"),
+            stroke: Stroke::method(at),
+            points: points.to_vec(),
+            band: Vec::new(),
+            mark: None,
+        };
+        let lines = points.iter().enumerate().map(line).collect();
+        let (axis, quantity) = (Axis::Linear("steps"), Axis::Logarithmic("loss"));
+        svg("figure", &[Panel { title: "panel".into(), axis, quantity, lines }]).unwrap()
+    }
+
+    #[test]
+    fn one_point_is_a_mark_and_a_logarithmic_axis_has_labels() {
+        let text = figure(&[&[(1.0, 0.5)]]);
+        assert!(text.contains("<circle"), "{text}");
+        let labels = text.lines().filter(|line| line.trim().starts_with("0."));
+        assert!(labels.count() >= 2, "{text}");
+        assert!(!figure(&[&[(0.0, 0.5), (1.0, 0.6)]]).contains("<circle"));
+    }
+
+    #[test]
+    fn the_names_of_many_lines_stand_inside_of_the_figure() {
+        let lines: Vec<Vec<(f64, f64)>> =
+            (0..24).map(|at| vec![(0.0, 1.0), (9.0, 1.0 + 0.01 * f64::from(at))]).collect();
+        let lines: Vec<&[(f64, f64)]> = lines.iter().map(|line| &line[..]).collect();
+        let text = figure(&lines);
+        let number = |line: &str, name: &str| -> Option<f64> {
+            line.split_once(&format!(" {name}=\""))?.1.split('"').next()?.parse().ok()
+        };
+        let (width, height) = (number(&text, "width").unwrap(), number(&text, "height").unwrap());
+        let mut names = 0;
+        for (line, next) in text.lines().zip(text.lines().skip(1)) {
+            if next.starts_with("method-") {
+                let (x, y) = (number(line, "x").unwrap(), number(line, "y").unwrap());
+                assert!(x + 7.0 * 9.0 < width && y < height, "{line}");
+                names += 1;
+            }
+        }
+        assert_eq!(names, 48, "at the ends and in the legend");
+    }
+}
