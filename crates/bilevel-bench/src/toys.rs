@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use bilevel_problems::claims::{self, Claim};
+use bilevel_problems::claims::{self, Claim, Length};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::{Deserialize, Serialize};
 
@@ -90,7 +90,7 @@ fn complete(partly: &Partly<Settings>) -> Result<String, BenchError> {
         if ended.iter().any(|done| done.problem == *problem) {
             continue;
         }
-        let findings = claims::run(Some(problem), &device)?;
+        let findings = claims::run(Some(problem), Length::Paper, &device)?;
         for figure in &findings.figures {
             let name = format!("{}.svg", figure.name);
             partly.folder.write_file(&name, convergence::svg(&figure.into())?.as_bytes())?;

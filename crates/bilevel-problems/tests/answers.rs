@@ -109,14 +109,12 @@ fn the_distances_of_the_penalty_problems_are_zero_at_answers_alone() {
     assert_eq!(PenaltySmooth(Variant::A).distance(&half, &half), 0.0);
     assert_eq!(PenaltySmooth(Variant::B).distance(&zero, &zero), 0.0);
     // The solution of the singular problem lies in the range of A'.
-    let mut range = [0.0; 10];
-    for row in PenaltySingular::matrix(0) {
-        let sum: f64 = row.iter().sum();
-        range.iter_mut().zip(row).for_each(|(r, a)| *r += sum * a / 2.0);
-    }
-    assert!(PenaltySingular(Variant::A).distance(0, &half, &half) > 0.1);
-    for (variant, answer) in [(Variant::A, range), (Variant::B, zero)] {
-        assert!(PenaltySingular(variant).distance(0, &answer, &answer) < 1e-24);
+    let range = PenaltySingular::range(0).project(&half);
+    assert!(PenaltySingular(Variant::A).distance(&PenaltySingular::range(0), &half, &half) > 0.1);
+    for (variant, answer) in [(Variant::A, range), (Variant::B, zero.to_vec())] {
+        assert!(
+            PenaltySingular(variant).distance(&PenaltySingular::range(0), &answer, &answer) < 1e-24
+        );
         let at = PenaltySingular(variant).at(1, &device()).unwrap();
         let vector = |like: &Vector| Vector::from_slice(like.layout(), &answer, &device());
         let solved = Instance { x: vector(&at.x), y: vector(&at.y), oracle: at.oracle };

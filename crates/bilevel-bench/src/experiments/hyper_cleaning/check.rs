@@ -42,17 +42,18 @@ impl Prepared {
         let both = point.write_into(both);
 
         let tolerances = match self.settings.network {
-            NetworkName::Softmax => Tolerances::F64,
+            NetworkName::Softmax | NetworkName::Linear => Tolerances::F64,
             NetworkName::Mlp => BETWEEN_KINKS,
         };
         let losses =
             [(Objective::Upper, &self.parts.validation), (Objective::Lower, &self.parts.train)];
+        let problem = HyperCleaning { decay: self.settings.decay.get() };
         let [upper, lower] = losses.map(|(objective, samples)| {
             let loss = |Both { x, y }: &Both| {
                 let batch = Labelled::new(samples, &x.weights().device());
                 match objective {
-                    Objective::Upper => HyperCleaning.upper_loss(x, y, &batch),
-                    Objective::Lower => HyperCleaning.lower_loss(x, y, &batch),
+                    Objective::Upper => problem.upper_loss(x, y, &batch),
+                    Objective::Lower => problem.lower_loss(x, y, &batch),
                 }
             };
             let report = check_within(&both, loss, &tolerances);
