@@ -99,6 +99,8 @@ pub enum Quantity {
     F1,
     /// Of keeping the right labels, in per cent.
     F1Clean,
+    /// The time of an upper step.
+    SecondsPerStep,
     /// One of [`MethodReport::figures`], as it is.
     Figure(&'static str),
 }
@@ -109,6 +111,7 @@ impl Quantity {
             Self::TestAccuracy => report.test_accuracy.map(|share| 100.0 * share),
             Self::F1 => report.f1().map(|share| 100.0 * share),
             Self::F1Clean => report.detection.map(|detection| 100.0 * detection.f1_clean),
+            Self::SecondsPerStep => Some(report.seconds / report.series.len().max(1) as f64),
             Self::Figure(name) => report.figures.get(name).copied(),
         }
     }

@@ -63,7 +63,6 @@ fn ended(method: &str, accuracy: f64, seed: u64) -> MethodReport {
         test_accuracy: Some(accuracy),
         detection: Some(detection),
         series: (0..4).map(record).collect(),
-        figures: [("s/step".to_owned(), 0.5)].into(),
         ..MethodReport::default()
     }
 }

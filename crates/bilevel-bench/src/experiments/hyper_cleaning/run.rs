@@ -186,12 +186,11 @@ impl<'a> Bench<'a> {
                 let mut solver = solver.with_start(start);
                 self.drive(&mut solver, oracle, trial)?;
                 let steps = settings.upper.upper_steps.get() as f64;
-                let figures = &mut trial.report.figures;
-                figures.insert("s/step".into(), trial.report.seconds / steps);
                 if entry.name == "iaptt" {
                     // A backward step takes one product: there are k-bar of them, of T, at an upper step.
-                    let products = solver.cost().lower_products as f64;
-                    figures.insert("k-bar".into(), products / steps);
+                    let products = trial.report.oracle_calls.get("lower_product");
+                    let products = products.copied().unwrap_or(0) as f64;
+                    trial.report.figures.insert("k-bar".into(), products / steps);
                 }
                 let descent = match entry.name {
                     "bda" => of_methods.aggregated()?,

@@ -44,7 +44,7 @@ pub(super) fn cells(reproduction: &Reproduction) -> Result<Vec<Cell>, BenchError
         cell("accuracy", Some(accuracy), Quantity::TestAccuracy);
         cell("F1 of clean", Some(f1), Quantity::F1Clean);
         cell("F1 of wrong", None, Quantity::F1);
-        cell("s/step", None, Quantity::Figure("s/step"));
+        cell("s/step", None, Quantity::SecondsPerStep);
     }
     Ok(cells)
 }
