@@ -188,7 +188,7 @@ impl<'a> Bench<'a> {
                 let steps = settings.upper.upper_steps.get() as f64;
                 if entry.name == "iaptt" {
                     // A backward step takes one product: there are k-bar of them, of T, at an upper step.
-                    let products = trial.report.oracle_calls.get("lower_product");
+                    let products = trial.report.oracle_calls.get("lower products");
                     let products = products.copied().unwrap_or(0) as f64;
                     trial.report.figures.insert("k-bar".into(), products / steps);
                 }
