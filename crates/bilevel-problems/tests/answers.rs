@@ -13,16 +13,16 @@ fn device() -> Device {
     Device::flex()
 }
 
-fn problem(instance: &Instance) -> LowerProblem<'_> {
+fn lower_problem(instance: &Instance) -> LowerProblem<'_> {
     LowerProblem::new(&instance.oracle, &instance.x, Samples::default())
 }
 
 fn lower_slope(instance: &Instance) -> Vec<f64> {
-    problem(instance).gradient(Objective::Lower, &instance.y, Wrt::Y).1.into_y().to_vec()
+    lower_problem(instance).gradient(Objective::Lower, &instance.y, Wrt::Y).1.into_y().to_vec()
 }
 
 fn value(instance: &Instance, objective: Objective) -> f64 {
-    problem(instance).value(objective, &instance.y).read()
+    lower_problem(instance).value(objective, &instance.y).read()
 }
 
 #[track_caller]
@@ -36,7 +36,8 @@ fn the_quadratic_agrees_with_rad_and_with_differences() {
     let x = [0.3, -0.8, 1.1];
     let instance = problem.at(&x, &[0.0; 7], &device()).unwrap();
     let descent = Descent::new(Gd::new(1.0).unwrap(), 200).unwrap();
-    let found = Unrolled::rad(descent).hypergradient(problem(&instance), &instance.y).unwrap();
+    let found =
+        Unrolled::rad(descent).hypergradient(lower_problem(&instance), &instance.y).unwrap();
     let expected = problem.hypergradient(&x);
     for (f, e) in found.gradient.to_vec().iter().zip(&expected) {
         assert!((f - e).abs() <= 1e-10, "{f} {e}");
