@@ -11,7 +11,7 @@ use crate::compare;
 use crate::error::{BenchError, EXIT_CODES};
 use crate::experiments::{Complete, EXPERIMENTS, Registered, read_config};
 use crate::hypergrad::{Form, Method, PlanName, Side, What, Workload};
-use crate::reproduce::{Preset, TableName};
+use crate::reproduce::{DataSet, Preset, TableName};
 use crate::settings::{Count, Methods, NonNegative, Positive};
 
 /// Bilevel optimisation: the field's experiments, on the CPU and on any GPU.
@@ -394,6 +394,12 @@ pub struct ReproduceArgs {
     /// The folder with the paper's data
     #[arg(long)]
     pub data_dir: Option<PathBuf>,
+    /// Which set that is, where the paper has figures of several [default: mnist]
+    #[arg(long, value_enum)]
+    pub data_set: Option<DataSet>,
+    /// Upper steps of every method [default: the paper's]
+    #[arg(long)]
+    pub upper_steps: Option<Count>,
     /// Where to compute
     #[arg(long, value_enum, default_value = "auto")]
     pub backend: BackendName,

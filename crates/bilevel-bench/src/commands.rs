@@ -88,6 +88,8 @@ fn reproduce(args: ReproduceArgs) -> Result<(), BenchError> {
         preset: args.preset,
         seeds: args.seeds,
         data_dir,
+        data_set: args.data_set,
+        upper_steps: args.upper_steps,
         backend: args.backend.resolve()?,
     };
     reproduction.check_data()?;

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use bilevel_problems::claims::{self, Claim};
+use bilevel_problems::claims::{self, Claim, Length};
 use serde::{Deserialize, Serialize};
 
 use crate::backend::flex_in_f64;
@@ -119,7 +119,7 @@ fn complete(partly: &Partly<Settings>) -> Result<String, BenchError> {
             continue;
         }
         bar.set_message(problem);
-        let findings = claims::run(Some(problem), &device)?;
+        let findings = claims::run(Some(problem), Length::Paper, &device)?;
         for figure in &findings.figures {
             let name = format!("{}.svg", figure.name);
             partly.folder.write_file(&name, convergence::svg(&figure.into())?.as_bytes())?;

@@ -312,7 +312,7 @@ fn toys_hold_sources_to_their_word() {
     let out = tempdir().unwrap();
     let mut toys = bilevel();
     toys.args(["toys", "--problem", "bda-counterexample", "--out"]).arg(out.path());
-    toys.assert().success().stdout(contains("rhg").and(contains("10 of 10 claims hold")));
+    toys.assert().success().stdout(contains("rhg").and(contains("15 of 16 claims hold")));
     let folder = out.path().join("toys");
     for file in ["claims.csv", "bda-starts.svg", "bda-steps.svg", "bda-weights.svg"] {
         assert!(fs::metadata(folder.join(file)).unwrap().len() > 100, "{file}");

@@ -141,6 +141,7 @@ pub mod hypergradient;
 pub mod joint;
 pub mod linear;
 pub mod lower;
+mod moments;
 mod oracle;
 pub mod problem;
 pub mod proximal;
@@ -165,7 +166,7 @@ pub use hypergradient::{
 };
 pub use joint::{
     Alternating, Bome, Bvfim, BvfimSettings, F2sa, GPbgd, Gap, HeavyBall, Iterate, JointMethod,
-    Meha, NsGame, Penalty, PenaltySettings, Relaxation, Seen, VPbgd, VirtualStep,
+    Meha, NsGame, Penalty, PenaltySettings, Relaxation, Seen, StepDirection, VPbgd, VirtualStep,
 };
 pub use linear::{
     ApproxGrad, BiCgStab, Cg, Dense, Gmres, Identity, LinearSolver, LinearStatus, Minres, Neumann,
@@ -175,6 +176,7 @@ pub use lower::{
     Adam, Aggregated, Coefficient, Descent, Diagonal, Dynamics, Gd, Kronecker, Momentum, Nesterov,
     Plan, Preconditioned, Preconditioner, Projected, ReversibleMomentum, RmsProp, Weight,
 };
+pub use moments::Moments;
 pub use oracle::*;
 pub use problem::{BilevelProblem, Objective, SplitProblem, Variable};
 pub use proximal::{Ball, Bounds, Projection, Proximal, Simplex, SoftThreshold};

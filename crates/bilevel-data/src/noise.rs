@@ -147,6 +147,9 @@ pub struct Detection {
     pub recall: f64,
     /// Harmonic mean of precision and recall.
     pub f1: f64,
+    /// The same with samples that are kept as the positives, and right labels as what is to be found.
+    #[serde(default)]
+    pub f1_clean: f64,
     /// Samples thrown out.
     pub found: usize,
     /// Samples whose label is wrong.
@@ -187,6 +190,7 @@ impl Detection {
             precision: ratio(hits, found),
             recall: ratio(hits, wrong),
             f1: ratio(2 * hits, found + wrong),
+            f1_clean: ratio(2 * (right - hits), 2 * n - found - wrong),
             found,
             wrong,
         })

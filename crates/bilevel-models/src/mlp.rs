@@ -12,6 +12,8 @@ pub enum Activation {
     Relu,
     /// Hyperbolic tangent.
     Tanh,
+    /// None: the layers compose to a linear map, and a loss that is convex in that map is not in the layers.
+    Identity,
 }
 
 /// Linear layers with a nonlinearity between them.
@@ -54,6 +56,7 @@ impl Mlp {
             match self.activation {
                 Activation::Relu => activation::relu(hidden),
                 Activation::Tanh => activation::tanh(hidden),
+                Activation::Identity => hidden,
             }
         })
     }

@@ -31,6 +31,11 @@ impl SoftmaxRegressionConfig {
 }
 
 impl SoftmaxRegression {
+    /// Its layer.
+    pub fn layer(&self) -> &Linear {
+        &self.linear
+    }
+
     /// The logits.
     ///
     /// # Shapes

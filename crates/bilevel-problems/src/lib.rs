@@ -15,6 +15,7 @@
 //! | [`PenaltySmooth`] | few lower steps | penalty method, Fig. 1 |
 //! | [`PenaltySingular`] | a singular lower Hessian | penalty method, Fig. 2 |
 //! | [`NsgameToy`] | a bilevel problem solved as a game, two time scales | NSGame, Eqs. 9 and 10 |
+//! | [`ManySolutions`] | the optimistic and the pessimistic reading differ | |
 //! | [`Constrained`] | a constraint on either level | |
 //! | [`PbgdToy`] | a non-convex lower level, one dimension | V-PBGD, Section 5 |
 //!
@@ -42,6 +43,7 @@ mod feature_penalties;
 mod ia_gm;
 mod iaptt;
 mod instance;
+mod many_solutions;
 mod nsgame;
 mod pbgd;
 mod penalty;
@@ -55,10 +57,11 @@ pub use feature_penalties::FeaturePenalties;
 pub use ia_gm::IaGmConvex;
 pub use iaptt::IapttNumeric;
 pub use instance::{Instance, Pair, Values};
+pub use many_solutions::ManySolutions;
 pub use nsgame::NsgameToy;
 pub use pbgd::PbgdToy;
 pub use penalty::{
-    Matrix, PenaltyProblem, PenaltySingular, PenaltySmooth, SIZE as PENALTY_SIZE, Variant,
+    Matrix, PenaltyProblem, PenaltySingular, PenaltySmooth, Range, SIZE as PENALTY_SIZE, Variant,
 };
 pub use quadratic::{Quadratic, QuadraticData, QuadraticProblem, QuadraticTerms};
 pub use rows::LabelledRows;

@@ -5,6 +5,7 @@ use bilevel_program::Batch;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rand_distr::StandardNormal;
 
 use crate::instance::squared_norm;
 use crate::{Instance, Values};
@@ -27,8 +28,7 @@ pub enum Variant {
 #[derive(Clone, Copy, Debug)]
 pub struct PenaltySmooth(pub Variant);
 
-/// `penalty-singular`: the same with `q(w) = w' A'A w`, where `A'A` is a random projection of rank
-/// [`Self::RANK`]: singular, but otherwise well-conditioned.
+/// `penalty-singular`: the same with `q(w) = w' A'A w`, where A is a Gaussian matrix of [`Self::RANK`] rows.
 ///
 /// The lower level determines v up to the null space of A. Among its solutions F selects, for [`Variant::A`],
 /// u = v = 1/2 in the range of A' and both 0 in its null space; for [`Variant::B`], u = v in the range and v
@@ -42,7 +42,7 @@ pub struct PenaltySingular(pub Variant);
 pub const SIZE: usize = 10;
 
 impl PenaltySmooth {
-    /// With the given number of trials. u and v are drawn from the cube of side 10 around 0, seeded by the
+    /// With the given number of trials. u and v are drawn from the cube of side 2 around 0, seeded by the
     /// index of the trial.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ impl PenaltySingular {
     /// The rank of A.
     pub const RANK: usize = 5;
 
-    /// With the given number of trials. u and v are drawn from the cube of side 10 around 0, seeded like A by
+    /// With the given number of trials. u and v are drawn from the cube of side 2 around 0, seeded like A by
     /// the index of the trial.
     ///
     /// # Errors
@@ -71,35 +71,32 @@ impl PenaltySingular {
         instance(self.0, Self::matrix, trials, device)
     }
 
-    /// A of one trial: [`Self::RANK`] orthonormal rows, the others zero.
+    /// A of one trial: [`Self::RANK`] rows of standard normal numbers, and rows of zeros.
     pub fn matrix(trial: u64) -> Vec<Vec<f64>> {
-        let mut rng = ChaCha8Rng::seed_from_u64(!trial);
-        let mut rows: Vec<Vec<f64>> = Vec::new();
-        while rows.len() < Self::RANK {
-            let mut row: Vec<f64> = (0..SIZE).map(|_| rng.random_range(-1.0..1.0)).collect();
-            for other in &rows {
-                let along: f64 = row.iter().zip(other).map(|(a, b)| a * b).sum();
-                row.iter_mut().zip(other).for_each(|(a, b)| *a -= along * b);
-            }
-            let norm = row.iter().map(|a| a * a).sum::<f64>().sqrt();
-            rows.push(row.iter().map(|a| a / norm).collect());
-        }
+        let mut rng = ChaCha8Rng::seed_from_u64(u64::MAX - trial);
+        let mut row = || (0..SIZE).map(|_| rng.sample(StandardNormal)).collect::<Vec<f64>>();
+        let mut rows: Vec<_> = (0..Self::RANK).map(|_| row()).collect();
         rows.resize(SIZE, vec![0.0; SIZE]);
         rows
     }
 
-    /// The squared distance of one trial from its nearest solution.
-    pub fn distance(self, trial: u64, u: &[f64], v: &[f64]) -> f64 {
-        // In the row space of A and its orthogonal complement.
-        let rows = Self::matrix(trial);
-        let project = |w: &[f64]| -> Vec<f64> {
-            let mut range = vec![0.0; SIZE];
-            for row in &rows {
-                let along: f64 = row.iter().zip(w).map(|(a, b)| a * b).sum();
-                range.iter_mut().zip(row).for_each(|(r, a)| *r += along * a);
+    /// The row space of the A of a trial.
+    pub fn range(trial: u64) -> Range {
+        let mut basis: Vec<Vec<f64>> = Vec::new();
+        for mut row in Self::matrix(trial).into_iter().take(Self::RANK) {
+            for other in &basis {
+                let along = dot(&row, other);
+                add(&mut row, -along, other);
             }
-            range
-        };
+            let norm = dot(&row, &row).sqrt();
+            basis.push(row.iter().map(|a| a / norm).collect());
+        }
+        Range { basis }
+    }
+
+    /// The squared distance of one trial, whose A has this row space, from its nearest solution.
+    pub fn distance(self, range: &Range, u: &[f64], v: &[f64]) -> f64 {
+        let project = |w: &[f64]| range.project(w);
         let ones = [1.0; SIZE];
         let far = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
         match self.0 {
@@ -112,6 +109,33 @@ impl PenaltySingular {
             Variant::B => far(v, &[0.0; SIZE]) + far(&project(u), &[0.0; SIZE]),
         }
     }
+}
+
+/// The row space of a matrix A.
+#[derive(Clone, Debug)]
+pub struct Range {
+    /// Orthonormal.
+    basis: Vec<Vec<f64>>,
+}
+
+impl Range {
+    /// The nearest point of it.
+    pub fn project(&self, w: &[f64]) -> Vec<f64> {
+        let mut nearest = vec![0.0; SIZE];
+        for row in &self.basis {
+            add(&mut nearest, dot(row, w), row);
+        }
+        nearest
+    }
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// `to + a of`
+fn add(to: &mut [f64], a: f64, of: &[f64]) {
+    to.iter_mut().zip(of).for_each(|(to, of)| *to += a * of);
 }
 
 /// The matrices A of `q(w) = norm(A w)^2`, one per trial: `[trials, 10, 10]`.
@@ -172,7 +196,7 @@ fn instance(
     let (mut u, mut v, mut rows) = (Vec::new(), Vec::new(), Vec::new());
     for trial in 0..trials as u64 {
         let mut rng = ChaCha8Rng::seed_from_u64(trial);
-        let mut draw = || (0..SIZE).map(|_| rng.random_range(-5.0..5.0)).collect::<Vec<f64>>();
+        let mut draw = || (0..SIZE).map(|_| rng.random_range(-1.0..1.0)).collect::<Vec<f64>>();
         u.extend(draw());
         v.extend(draw());
         rows.extend(matrix(trial).concat());

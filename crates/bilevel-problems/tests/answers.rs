@@ -13,16 +13,16 @@ fn device() -> Device {
     Device::flex()
 }
 
-fn problem(instance: &Instance) -> LowerProblem<'_> {
+fn lower_problem(instance: &Instance) -> LowerProblem<'_> {
     LowerProblem::new(&instance.oracle, &instance.x, Samples::default())
 }
 
 fn lower_slope(instance: &Instance) -> Vec<f64> {
-    problem(instance).gradient(Objective::Lower, &instance.y, Wrt::Y).1.into_y().to_vec()
+    lower_problem(instance).gradient(Objective::Lower, &instance.y, Wrt::Y).1.into_y().to_vec()
 }
 
 fn value(instance: &Instance, objective: Objective) -> f64 {
-    problem(instance).value(objective, &instance.y).read()
+    lower_problem(instance).value(objective, &instance.y).read()
 }
 
 #[track_caller]
@@ -36,7 +36,8 @@ fn the_quadratic_agrees_with_rad_and_with_differences() {
     let x = [0.3, -0.8, 1.1];
     let instance = problem.at(&x, &[0.0; 7], &device()).unwrap();
     let descent = Descent::new(Gd::new(1.0).unwrap(), 200).unwrap();
-    let found = Unrolled::rad(descent).hypergradient(problem(&instance), &instance.y).unwrap();
+    let found =
+        Unrolled::rad(descent).hypergradient(lower_problem(&instance), &instance.y).unwrap();
     let expected = problem.hypergradient(&x);
     for (f, e) in found.gradient.to_vec().iter().zip(&expected) {
         assert!((f - e).abs() <= 1e-10, "{f} {e}");
@@ -109,14 +110,12 @@ fn the_distances_of_the_penalty_problems_are_zero_at_answers_alone() {
     assert_eq!(PenaltySmooth(Variant::A).distance(&half, &half), 0.0);
     assert_eq!(PenaltySmooth(Variant::B).distance(&zero, &zero), 0.0);
     // The solution of the singular problem lies in the range of A'.
-    let mut range = [0.0; 10];
-    for row in PenaltySingular::matrix(0) {
-        let sum: f64 = row.iter().sum();
-        range.iter_mut().zip(row).for_each(|(r, a)| *r += sum * a / 2.0);
-    }
-    assert!(PenaltySingular(Variant::A).distance(0, &half, &half) > 0.1);
-    for (variant, answer) in [(Variant::A, range), (Variant::B, zero)] {
-        assert!(PenaltySingular(variant).distance(0, &answer, &answer) < 1e-24);
+    let range = PenaltySingular::range(0).project(&half);
+    assert!(PenaltySingular(Variant::A).distance(&PenaltySingular::range(0), &half, &half) > 0.1);
+    for (variant, answer) in [(Variant::A, range), (Variant::B, zero.to_vec())] {
+        assert!(
+            PenaltySingular(variant).distance(&PenaltySingular::range(0), &answer, &answer) < 1e-24
+        );
         let at = PenaltySingular(variant).at(1, &device()).unwrap();
         let vector = |like: &Vector| Vector::from_slice(like.layout(), &answer, &device());
         let solved = Instance { x: vector(&at.x), y: vector(&at.y), oracle: at.oracle };

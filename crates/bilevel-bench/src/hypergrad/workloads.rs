@@ -188,7 +188,7 @@ pub(super) fn build(workload: Workload, numbers: Numbers, device: &Device) -> Re
             let y = classifier(workload).init(device);
             let data =
                 FullBatch { upper: labelled(validation, device), lower: labelled(train, device) };
-            let oracle = AutodiffOracle::new(HyperCleaning, &x, &y, data)?;
+            let oracle = AutodiffOracle::new(HyperCleaning::default(), &x, &y, data)?;
             let x = oracle.upper_start();
             let y = Vector::from_slice(oracle.lower_layout(), &weights, device);
             Ok(Built { oracle: Box::new(oracle), x, y })

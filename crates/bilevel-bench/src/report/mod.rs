@@ -81,7 +81,7 @@ pub struct MethodReport {
     pub seconds: f64,
     /// Peak memory in bytes.
     pub peak_memory: PeakMemory,
-    /// Oracle calls by kind, such as `lower_gradient`.
+    /// Oracle calls by kind, such as `lower gradients`.
     pub oracle_calls: BTreeMap<String, u64>,
     /// One entry an upper step. Written to `metrics.csv`, not to the summary.
     #[serde(skip)]

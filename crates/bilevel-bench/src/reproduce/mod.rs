@@ -26,6 +26,7 @@ use crate::error::BenchError;
 use crate::experiments::{self, Complete, Manner, settings_of};
 use crate::report::folder::RunFolder;
 use crate::report::{MethodReport, ReportError};
+use crate::settings::Count;
 
 /// How large a reproduction is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
@@ -35,6 +36,16 @@ pub enum Preset {
     Full,
     /// The same protocol on the embedded digits, in minutes
     Small,
+}
+
+/// A data set that a paper has figures of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DataSet {
+    /// Handwritten digits
+    Mnist,
+    /// Pieces of clothing
+    FashionMnist,
 }
 
 /// What is reproduced: `settings.toml` of its folder.
@@ -50,6 +61,12 @@ pub struct Reproduction {
     /// Where the data lies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<std::path::PathBuf>,
+    /// Whose figures of the paper stand beside ours, where it has those of several sets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_set: Option<DataSet>,
+    /// Upper steps of each method, in place of the paper's, where the table knows them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper_steps: Option<Count>,
     /// Where to compute.
     pub backend: crate::backend::BackendName,
 }
@@ -78,8 +95,12 @@ pub struct Cell {
 pub enum Quantity {
     /// In per cent.
     TestAccuracy,
-    /// In per cent.
+    /// Of finding the wrong labels, in per cent.
     F1,
+    /// Of keeping the right labels, in per cent.
+    F1Clean,
+    /// The time of an upper step.
+    SecondsPerStep,
     /// One of [`MethodReport::figures`], as it is.
     Figure(&'static str),
 }
@@ -89,6 +110,8 @@ impl Quantity {
         match self {
             Self::TestAccuracy => report.test_accuracy.map(|share| 100.0 * share),
             Self::F1 => report.f1().map(|share| 100.0 * share),
+            Self::F1Clean => report.detection.map(|detection| 100.0 * detection.f1_clean),
+            Self::SecondsPerStep => Some(report.seconds / report.series.len().max(1) as f64),
             Self::Figure(name) => report.figures.get(name).copied(),
         }
     }

@@ -2,7 +2,7 @@
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent, presets};
 
-use super::{Filled, Reproduced};
+use super::{Filled, Reproduced, TableName};
 use crate::report::ReportError;
 use crate::report::folder::RunFolder;
 
@@ -69,6 +69,13 @@ pub fn text(reproduced: &Reproduced) -> String {
     }
     let failed = reproduced.failures.iter();
     let failed = failed.map(|f| format!("failed: {} in {}: {}\n", f.method, f.run, f.status));
+    let paired: Vec<_> = columns.iter().filter_map(|column| pair(reproduced, column)).collect();
+    let paired = match (reproduced.table, paired.is_empty()) {
+        (TableName::BdaTable2, false) => {
+            format!("\nBDA less RHG, paired over seeds: {}\n", paired.join("; "))
+        }
+        _ => String::new(),
+    };
     let left = match reproduced.left {
         0 => String::new(),
         1 => "1 run is left: bilevel resume goes on with it\n".into(),
@@ -76,12 +83,36 @@ pub fn text(reproduced: &Reproduced) -> String {
     };
     format!(
         "{}\n{}\n\n{}\n\nEach cell: our mean, its standard deviation over seeds (number of seeds); the paper's \
-         figure; the difference.\n{}{left}",
+         figure; the difference.\n{paired}{}{left}",
         about.title,
         about.source,
         table.trim_fmt(),
         failed.collect::<String>()
     )
+}
+
+/// BDA's figures of a column less RHG's, seed by seed: their mean and deviation, and the share of all choices of signs
+/// under which the mean would be as far from 0: the exact permutation test, two-sided. None before both have the same
+/// seeds.
+fn pair(reproduced: &Reproduced, column: &str) -> Option<String> {
+    let of =
+        |row: &str| reproduced.cells.iter().find(|cell| cell.row == row && cell.column == column);
+    let (ours, others) = (of("BDA")?, of("RHG")?);
+    let n = ours.ours.len();
+    if n < 2 || n > 16 || n != others.ours.len() || ours.failed + others.failed > 0 {
+        return None;
+    }
+    let apart: Vec<f64> = ours.ours.iter().zip(&others.ours).map(|(a, b)| a - b).collect();
+    let sum: f64 = apart.iter().sum();
+    let signed = |signs: u32| -> f64 {
+        apart.iter().enumerate().map(|(at, d)| if signs >> at & 1 == 1 { -d } else { *d }).sum()
+    };
+    let all = 1_u32 << n;
+    let as_far = (0..all).filter(|signs| signed(*signs).abs() >= sum.abs() - 1e-12).count();
+    let (mean, share) = (sum / n as f64, as_far as f64 / f64::from(all));
+    let squares: f64 = apart.iter().map(|d| (d - mean).powi(2)).sum();
+    let deviation = (squares / (n - 1) as f64).sqrt();
+    Some(format!("{column} {mean:+.2} ± {deviation:.2} ({n}; p = {share:.2})"))
 }
 
 fn figures(cell: &Filled) -> String {

@@ -21,13 +21,15 @@ fn made_here(settings: &Complete) -> toml::Table {
     table
 }
 
-/// Six rows of two figures each, which one run gives.
+/// Six rows of four figures each, which one run gives.
 fn reproduction() -> Reproduction {
     Reproduction {
         reproduce: TableName::IapttTable3,
         preset: Preset::Small,
         seeds: 3,
         data_dir: None,
+        data_set: None,
+        upper_steps: None,
         backend: BackendName::Flex,
     }
 }
@@ -39,8 +41,15 @@ fn cells() -> Vec<Cell> {
 /// The report of a method that ended well, with this accuracy under seed 0 and a hundredth more under each next.
 fn ended(method: &str, accuracy: f64, seed: u64) -> MethodReport {
     let accuracy = accuracy + 0.01 * seed as f64;
-    let detection =
-        Detection { accuracy, precision: 0.8, recall: 0.8, f1: 0.8, found: 1, wrong: 1 };
+    let detection = Detection {
+        accuracy,
+        precision: 0.8,
+        recall: 0.8,
+        f1: 0.8,
+        f1_clean: 0.9,
+        found: 1,
+        wrong: 1,
+    };
     let record = |step| StepRecord {
         step,
         test_accuracy: Some(accuracy / (4 - step) as f64),
@@ -103,9 +112,8 @@ fn every_table_has_cells() {
 #[test]
 fn first_seeds_come_first_and_every_run_once() {
     let runs = plan(&cells(), 3);
-    // Five rows of one cost, and one that is dearer than their third seeds.
     let seeds: Vec<u64> = runs.iter().map(|run| run.seed).collect();
-    assert_eq!(seeds, [&[0; 5][..], &[1; 5], &[2; 5], &[0, 1, 2]].concat());
+    assert_eq!(seeds, [[0; 6], [1; 6], [2; 6]].concat());
     let mut folders: Vec<_> = runs.iter().map(|run| run.folder.clone()).collect();
     folders.sort();
     folders.dedup();
@@ -115,12 +123,12 @@ fn first_seeds_come_first_and_every_run_once() {
 #[test]
 fn a_whole_table_has_mean_deviation_and_difference() {
     let table = gathered(&done(|method, seed| Some(ended(method, 0.9, seed))));
-    assert_eq!((table.left, table.failures.len(), table.cells.len()), (0, 0, 12));
+    assert_eq!((table.left, table.failures.len(), table.cells.len()), (0, 0, 24));
     let cell = &table.cells[0];
     let near = |found: Option<f64>, expected: f64| (found.unwrap() - expected).abs() < 1e-9;
     assert!(near(cell.mean(), 91.0) && near(cell.deviation(), 1.0));
     assert!(near(cell.difference(), 91.0 - 89.19));
-    assert_eq!((cell.ours.len(), cell.failed, table.cells[1].ours[0]), (3, 0, 80.0));
+    assert_eq!((cell.ours.len(), cell.failed, table.cells[1].ours[0]), (3, 0, 90.0));
     let [text, csv, _] = written(&table);
     assert!(text.contains("91.00 ± 1.00 (3)") && text.contains("+1.81"), "{text}");
     assert!(!text.contains("failed") && !text.contains("left"), "{text}");
@@ -148,9 +156,12 @@ fn missing_seeds_are_left_and_failed_ones_are_shown_as_failed() {
     assert!(text.contains("90.00 (1, 1 failed)") && text.contains("- (0)"), "{text}");
     assert!(text.contains(&format!("failed: neumann in runs/01-1: {DIVERGED}\n")), "{text}");
     assert!(text.contains("4 runs are left"), "{text}");
-    assert!(csv.contains("\nNS,accuracy,1,1,90") && csv.contains("\nIAPTT-GM,F1,0,0,,,"), "{csv}");
+    assert!(
+        csv.contains("\nNS,accuracy,1,1,90") && csv.contains("\nIAPTT-GM,F1 of clean,0,0,,,"),
+        "{csv}"
+    );
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(json["cells"][2]["failed"], 1);
+    assert_eq!(json["cells"][4]["failed"], 1);
     assert_eq!(json["failures"][0]["run"], "runs/01-1");
     assert_eq!(json["failures"][0]["status"], DIVERGED);
 }
@@ -183,9 +194,13 @@ fn curves_are_drawn_where_there_are_several_seeds() {
     };
     assert_eq!(of(1), None);
     let svg = of(3).unwrap();
-    for word in
-        ["LS, 3 seeds", "accuracy: medians", "F1: medians", "test accuracy %", "upper steps"]
-    {
+    for word in [
+        "LS, 3 seeds",
+        "accuracy: medians",
+        "F1 of wrong: medians",
+        "test accuracy %",
+        "upper steps",
+    ] {
         assert!(svg.contains(word), "no {word:?} in the figure");
     }
     // A band for each of six rows in each of two panels.
@@ -222,7 +237,7 @@ fn runs_that_are_done_or_that_another_process_is_at_are_not_made() {
     let _held = folder.inner("runs/03-2").hold().unwrap();
     let table = fill(&reproduction(), &folder, MANNER).unwrap();
     assert_eq!((table.left, table.failures.len()), (1, 6));
-    assert_eq!(table.cells.iter().map(|cell| cell.ours.len()).sum::<usize>(), 22);
+    assert_eq!(table.cells.iter().map(|cell| cell.ours.len()).sum::<usize>(), 44);
     let mut files: Vec<_> = fs::read_dir(folder.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

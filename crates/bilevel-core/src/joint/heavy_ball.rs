@@ -1,15 +1,35 @@
-//! Momentum for the variables of a joint method.
+//! How a variable of a joint method moves along its direction.
+
+use std::fmt::Debug;
 
 use bilevel_program::Vector;
 
 use crate::error::{below_one, not_negative};
-use crate::{Error, Snapshot};
+use crate::{Error, Moments, Snapshot};
 
-/// Momentum and weight decay of one variable, in place of the plain step `y' = y - a d`:
+/// What makes of the direction of a method the direction of its step, `y' = y - a along(y, d)`: [`HeavyBall`], or
+/// [`Moments`], those of Adam.
+pub trait StepDirection: Debug + Send {
+    /// The direction of the step of `variable`, whose direction by the method is `along`.
+    fn along(&mut self, variable: &Vector, along: &Vector) -> Vector;
+
+    /// Writes what it remembers from step to step.
+    fn save(&self, to: &mut Snapshot);
+
+    /// Takes that back. Vectors are like `like`.
+    ///
+    /// # Errors
+    /// If it is not what this remembers.
+    fn restore(&mut self, from: &mut Snapshot, like: &Vector) -> Result<(), Error>;
+}
+
+/// StepDirection and weight decay of one variable, in place of the plain step `y' = y - a d`:
 ///
 /// ```text
 /// v' = m v + d + w y,   y' = y - a v',   from v = 0
 /// ```
+///
+/// or, by [`HeavyBall::with_nesterov`], `y' = y - a (d + w y + m v')`.
 ///
 /// as networks are trained. The direction d and the step size a remain the method's; what it takes ahead of the
 /// step, as the one step of y through which [`NsGame`](crate::NsGame) sees x, remains plain, as in its source.
@@ -21,6 +41,7 @@ use crate::{Error, Snapshot};
 pub struct HeavyBall {
     momentum: f64,
     weight_decay: f64,
+    nesterov: bool,
     velocity: Option<Vector>,
 }
 
@@ -33,29 +54,52 @@ impl HeavyBall {
         Ok(Self {
             momentum: below_one("momentum", momentum)?,
             weight_decay: not_negative("weight decay", weight_decay)?,
+            nesterov: false,
             velocity: None,
         })
     }
 
-    /// v', which is kept, at `variable` along `along`.
-    pub(super) fn along(&mut self, variable: &Vector, along: &Vector) -> &Vector {
+    /// With the gradient once more on top of the velocity, as deep-learning libraries have Nesterov's momentum.
+    pub fn with_nesterov(mut self) -> Self {
+        self.nesterov = true;
+        self
+    }
+}
+
+impl StepDirection for HeavyBall {
+    fn along(&mut self, variable: &Vector, along: &Vector) -> Vector {
         let decayed = match self.weight_decay {
             0.0 => along.clone(),
             decay => along.axpy(decay, variable),
         };
         let velocity = match self.velocity.take() {
             Some(velocity) => decayed.axpy(self.momentum, &velocity),
-            None => decayed,
+            None => decayed.clone(),
         };
-        self.velocity.insert(velocity)
+        self.velocity = Some(velocity.clone());
+        if self.nesterov { decayed.axpy(self.momentum, &velocity) } else { velocity }
     }
 
-    pub(crate) fn save(&self, to: &mut Snapshot) {
+    fn save(&self, to: &mut Snapshot) {
         to.put_optional_vector("velocity", self.velocity.as_ref());
     }
 
-    pub(crate) fn restore(&mut self, from: &mut Snapshot, like: &Vector) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, like: &Vector) -> Result<(), Error> {
         self.velocity = from.take_optional_vector("velocity", like)?;
         Ok(())
+    }
+}
+
+impl StepDirection for Moments {
+    fn along(&mut self, _: &Vector, along: &Vector) -> Vector {
+        self.rescale(along)
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        self.save(to);
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, like: &Vector) -> Result<(), Error> {
+        self.restore(from, like)
     }
 }

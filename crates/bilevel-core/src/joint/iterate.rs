@@ -2,7 +2,7 @@
 
 use bilevel_program::Vector;
 
-use super::HeavyBall;
+use super::StepDirection;
 use crate::solver::project;
 use crate::{Counted, Error, Loss, LowerProblem, Objective, Oracle, Projection, Sampler, Samples};
 
@@ -18,8 +18,8 @@ pub struct Iterate<'a> {
     pub sampler: Sampler,
     pub(crate) upper_set: Option<Box<dyn Projection>>,
     pub(crate) lower_set: Option<Box<dyn Projection>>,
-    pub(crate) upper_ball: Option<HeavyBall>,
-    pub(crate) lower_ball: Option<HeavyBall>,
+    pub(crate) upper_momentum: Option<Box<dyn StepDirection>>,
+    pub(crate) lower_momentum: Option<Box<dyn StepDirection>>,
 }
 
 impl<'a> Iterate<'a> {
@@ -32,8 +32,8 @@ impl<'a> Iterate<'a> {
             sampler: Sampler::full(),
             upper_set: None,
             lower_set: None,
-            upper_ball: None,
-            lower_ball: None,
+            upper_momentum: None,
+            lower_momentum: None,
         }
     }
 
@@ -71,13 +71,13 @@ impl<'a> Iterate<'a> {
 
     /// `x' = Proj(x - rate * along)`, with momentum if x has any.
     pub fn move_x(&mut self, rate: f64, along: &Vector) {
-        let moved = moved(&self.x, rate, along, &mut self.upper_ball);
+        let moved = moved(&self.x, rate, along, &mut self.upper_momentum);
         self.x = self.project_upper(moved);
     }
 
     /// `y' = Proj(y - rate * along)`, with momentum if y has any.
     pub fn move_y(&mut self, rate: f64, along: &Vector) {
-        let moved = moved(&self.y, rate, along, &mut self.lower_ball);
+        let moved = moved(&self.y, rate, along, &mut self.lower_momentum);
         self.y = self.project_lower(moved);
     }
 
@@ -95,9 +95,14 @@ impl<'a> Iterate<'a> {
     }
 }
 
-fn moved(variable: &Vector, rate: f64, along: &Vector, ball: &mut Option<HeavyBall>) -> Vector {
-    match ball {
-        Some(ball) => variable.axpy(-rate, ball.along(variable, along)),
+fn moved(
+    variable: &Vector,
+    rate: f64,
+    along: &Vector,
+    momentum: &mut Option<Box<dyn StepDirection>>,
+) -> Vector {
+    match momentum {
+        Some(momentum) => variable.axpy(-rate, &momentum.along(variable, along)),
         None => variable.axpy(-rate, along),
     }
 }

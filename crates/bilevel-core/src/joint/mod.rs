@@ -17,7 +17,7 @@
 //! | `gap` | [`Gap`] | `F / c` and a gap function of a constrained f | gradients |
 //! | `alternating` | [`Alternating`] | F in x, f in y: the baseline | gradients |
 //!
-//! Either variable may move with momentum, a [`HeavyBall`].
+//! Either variable may move with a [`StepDirection`] of its own: a [`HeavyBall`], or the [`Moments`](crate::Moments) of Adam.
 
 mod alternating;
 mod bome;
@@ -40,7 +40,7 @@ pub use bvfim::{Bvfim, BvfimSettings, Relaxation};
 pub use f2sa::F2sa;
 pub use g_pbgd::GPbgd;
 pub use gap::Gap;
-pub use heavy_ball::HeavyBall;
+pub use heavy_ball::{HeavyBall, StepDirection};
 pub use iterate::{Iterate, Seen};
 pub use meha::Meha;
 pub use nsgame::NsGame;

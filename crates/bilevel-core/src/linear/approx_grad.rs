@@ -1,11 +1,8 @@
 //! Gradient methods on the squared residual.
 
-use bilevel_program::{Vector, float};
-
 use super::{Best, Limits, LinearSolver, LinearStatus, Solution, Structure, System};
-use crate::Error;
 use crate::error::{not_negative, positive};
-use crate::vector_ops::multiply;
+use crate::{Error, Moments};
 
 /// `approx-grad`: gradient descent or Adam on `norm((A + d I) q - b)^2 / 2`.
 ///
@@ -91,7 +88,7 @@ impl LinearSolver for ApproxGrad {
         let a = system.operator();
         let (mut q, mut r) = system.start(self.damping);
         let mut best = Best::new(&q, r.norm() / system.norm());
-        let mut adam = Adam::new(&q);
+        let mut adam = Moments::default();
         let mut k = 0;
         loop {
             let residual = r.norm() / system.norm();
@@ -112,33 +109,5 @@ impl LinearSolver for ApproxGrad {
             r = system.rhs().sub(&a.apply_damped(&q, self.damping));
             k += 1;
         }
-    }
-}
-
-/// The moving averages of Adam.
-struct Adam {
-    first: Vector,
-    second: Vector,
-    t: i32,
-}
-
-impl Adam {
-    const BETA: (f64, f64) = (0.9, 0.999);
-    const EPSILON: f64 = 1e-8;
-
-    fn new(like: &Vector) -> Self {
-        Self { first: like.zeros_like(), second: like.zeros_like(), t: 0 }
-    }
-
-    /// The direction that Adam makes of `g`.
-    fn rescale(&mut self, g: &Vector) -> Vector {
-        let (one, two) = Self::BETA;
-        self.t += 1;
-        self.first = self.first.scale(one).axpy(1.0 - one, g);
-        self.second = self.second.scale(two).axpy(1.0 - two, &multiply(g, g));
-        let correction = (1.0 - two.powi(self.t)).sqrt();
-        let root = self.second.map(float::sqrt).scale(1.0 / correction);
-        let root = root.map(|leaf| float::add_scalar(leaf, Self::EPSILON));
-        self.first.scale(1.0 / (1.0 - one.powi(self.t))).zip(&root, float::div)
     }
 }

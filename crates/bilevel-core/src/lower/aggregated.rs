@@ -1,7 +1,7 @@
 //! Descent of both losses at once.
 
 use super::{Adjoint, Dynamics, State, Tangent, Update};
-use crate::error::positive;
+use crate::error::{not_negative, positive};
 use crate::{Error, WeightedSum};
 
 /// The weight of the upper loss in [`Aggregated`], step by step.
@@ -17,6 +17,14 @@ pub enum Weight {
         /// c, in `[0, 1]`.
         f64,
     ),
+    /// `a_k = min(c / k, m)`, steps counted from k = 1: that of BDA's Theorem 2, where `c = 2 g / (1 - b)` may
+    /// exceed 1 and `m = 1 - e`.
+    Capped {
+        /// c, finite and at least 0.
+        c: f64,
+        /// m, in `[0, 1]`.
+        most: f64,
+    },
 }
 
 impl Weight {
@@ -25,6 +33,7 @@ impl Weight {
         match self {
             Self::Constant(a) => a,
             Self::Decaying(c) => c / (t as f64 + 1.0),
+            Self::Capped { c, most } => (c / (t as f64 + 1.0)).min(most),
         }
     }
 }
@@ -56,7 +65,12 @@ impl Aggregated {
     /// # Errors
     /// If a step size is not finite and positive, or the weight not in `[0, 1]`.
     pub fn new(upper_step: f64, lower_step: f64, weight: Weight) -> Result<Self, Error> {
-        let (Weight::Constant(a) | Weight::Decaying(a)) = weight;
+        let a = match weight {
+            Weight::Constant(a) | Weight::Decaying(a) => a,
+            Weight::Capped { c, most } => {
+                not_negative("weight of the upper loss", c).map(|_| most)?
+            }
+        };
         if !(0.0..=1.0).contains(&a) {
             return Err(Error::InvalidSetting {
                 setting: "weight of the upper loss",
@@ -88,6 +102,7 @@ impl Dynamics for Aggregated {
         let weight = match self.weight {
             Weight::Constant(a) => a.to_string(),
             Weight::Decaying(c) => format!("{c}/k"),
+            Weight::Capped { c, most } => format!("min({c}/k, {most})"),
         };
         let (upper, lower) = (self.upper_step.abs(), self.lower_step);
         format!("{name}(step sizes {upper} up, {lower} low, weight {weight})")

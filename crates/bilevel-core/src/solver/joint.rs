@@ -3,7 +3,7 @@
 use bilevel_program::Vector;
 
 use super::{Solver, Step};
-use crate::joint::{HeavyBall, Iterate, JointMethod};
+use crate::joint::{Iterate, JointMethod, StepDirection};
 use crate::{Cost, Error, Oracle, Projection, Sampler, Snapshot, Variable};
 
 /// Runs a [`JointMethod`].
@@ -34,12 +34,16 @@ impl<'a> JointSolver<'a> {
     }
 
     /// With momentum for `variable`, where the method moves it.
-    pub fn with_momentum(mut self, variable: Variable, ball: HeavyBall) -> Self {
+    pub fn with_momentum(
+        mut self,
+        variable: Variable,
+        momentum: impl StepDirection + 'static,
+    ) -> Self {
         let of = match variable {
-            Variable::X => &mut self.iterate.upper_ball,
-            Variable::Y => &mut self.iterate.lower_ball,
+            Variable::X => &mut self.iterate.upper_momentum,
+            Variable::Y => &mut self.iterate.lower_momentum,
         };
-        *of = Some(ball);
+        *of = Some(Box::new(momentum));
         self
     }
 
@@ -108,11 +112,11 @@ impl Solver for JointSolver<'_> {
         to.put_vector("y", &self.iterate.y);
         to.put_within("sampler", |to| self.iterate.sampler.save(to));
         to.put_within("method", |to| self.method.save(to));
-        for (name, ball) in
-            [("upper", &self.iterate.upper_ball), ("lower", &self.iterate.lower_ball)]
+        for (name, momentum) in
+            [("upper", &self.iterate.upper_momentum), ("lower", &self.iterate.lower_momentum)]
         {
-            if let Some(ball) = ball {
-                to.put_within(name, |to| ball.save(to));
+            if let Some(momentum) = momentum {
+                to.put_within(name, |to| momentum.save(to));
             }
         }
         to
@@ -125,11 +129,11 @@ impl Solver for JointSolver<'_> {
         at.y = from.take_vector("y", &at.y)?;
         from.take_within("sampler", |from| at.sampler.restore(from))?;
         from.take_within("method", |from| self.method.restore(from, at))?;
-        for (name, ball, like) in
-            [("upper", &mut at.upper_ball, &at.x), ("lower", &mut at.lower_ball, &at.y)]
+        for (name, momentum, like) in
+            [("upper", &mut at.upper_momentum, &at.x), ("lower", &mut at.lower_momentum, &at.y)]
         {
-            if let Some(ball) = ball {
-                from.take_within(name, |from| ball.restore(from, like))?;
+            if let Some(momentum) = momentum {
+                from.take_within(name, |from| momentum.restore(from, like))?;
             }
         }
         from.finish()

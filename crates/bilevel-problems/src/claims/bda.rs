@@ -1,19 +1,28 @@
-//! Claims on `bda-counterexample`: BDA, Figs. 1 to 3.
+//! Claims on `bda-counterexample`: BDA, Figs. 1 to 3, and the weights of its Theorem 2.
+//!
+//! Each upper step starts the lower steps at the same y_0, as in the source; the rows that say "warm" start
+//! them where they ended the step before. From a fixed start, K lower steps leave a part of y_0, and with it an
+//! error that K makes smaller; from a warm one nothing is left of y_0 at the end.
 
-use bilevel_core::{Aggregated, Descent, Error, Gd, Unrolled, Weight};
+use bilevel_core::{Aggregated, Descent, Error, Gd, GradientStep, Start, Unrolled, Weight};
 use burn::tensor::Device;
 
 use super::{Claim, Figure, Findings, Run, Trial, distance};
 use crate::BdaCounterexample as Problem;
 
 const NAME: &str = "bda-counterexample";
-/// The settings of the source, which does not say how x moves: here with step size 0.5 and a warm-started y.
+/// The step sizes of the source, which does not give that of x.
 const UPPER: f64 = 0.7;
 const LOWER: f64 = 0.2;
 const STEP: f64 = 0.5;
-const STEPS: usize = 120;
+const STEPS: usize = 200;
 /// The starts (x, y) of Fig. 1.
 const STARTS: [(f64, [f64; 2]); 3] = [(0.0, [0.0, 0.0]), (0.0, [2.0, 2.0]), (2.0, [2.0, 2.0])];
+const HALVED: Weight = Weight::Decaying(0.5);
+const NONE: Weight = Weight::Constant(0.0);
+/// `a_k = min(2 g / (k (1 - b)), 1 - e)` with g = 1, e = 0.1 and `b = sqrt(1 - 2 s_u s L / (s + L))`, where F is
+/// strongly convex and smooth in y by s = L = 1: b = sqrt(0.3).
+const THEOREM: Weight = Weight::Capped { c: 4.422_577_7, most: 0.9 };
 
 /// The squared relative distance of x and y from the solution.
 fn off(x: &[f64], y: &[f64]) -> f64 {
@@ -25,110 +34,155 @@ fn run(
     (x, y): (f64, [f64; 2]),
     weight: Weight,
     steps: usize,
+    start: Start,
 ) -> Result<Run, Error> {
     let instance = Problem::at(x, y, device)?;
     let rad = match weight {
-        Weight::Constant(0.0) => Unrolled::rad(Descent::new(Gd::new(LOWER)?, steps)?),
+        NONE => Unrolled::rad(Descent::new(Gd::new(LOWER)?, steps)?),
         weight => Unrolled::rad(Descent::new(Aggregated::new(UPPER, LOWER, weight)?, steps)?),
     };
-    let trial = Trial { bounds: Some(Problem::BOUNDS), ..Trial::new(instance, rad, STEP) };
+    let trial = Trial {
+        bounds: Some(Problem::BOUNDS),
+        start,
+        ..Trial::new(instance, rad, GradientStep::new(STEP)?)
+    };
     trial.run(STEPS, off)
 }
 
-fn sees(run: &Run) -> String {
-    format!("x = {:.4}, y = ({:.4}, {:.4})", run.x[0], run.y[0], run.y[1])
+/// The distance at the end.
+fn end(run: &Run) -> f64 {
+    off(&run.x, &run.y)
+}
+
+fn claim(method: String, says: &'static str, sees: String, holds: bool) -> Claim {
+    Claim { problem: NAME, method, says, sees, holds }
+}
+
+fn figure(name: &str, title: &str, curves: Vec<super::Curve>) -> Figure {
+    Figure {
+        name: name.to_owned(),
+        title: title.to_owned(),
+        quantity: "squared relative distance from the answer",
+        curves,
+    }
 }
 
 pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
     let mut found = Findings::default();
-    let mut figure = |name: &str, title: &str, curves| {
-        found.figures.push(Figure {
-            name: name.to_owned(),
-            title: title.to_owned(),
-            quantity: "squared relative distance from the answer",
-            curves,
-        });
-    };
-    let (halved, none) = (Weight::Decaying(0.5), Weight::Constant(0.0));
-    let mut claims = Vec::new();
-
-    let mut curves = Vec::new();
-    for start in STARTS {
-        let (x, y) = start;
-        let at = format!("from x = {x}, y = ({}, {})", y[0], y[1]);
-        let bda = run(device, start, halved, 16)?;
-        let holds = off(&bda.x, &bda.y) < 1e-12;
-        let says = "x = 1, y = (1, 1)";
-        curves.push(bda.curve(format!("bda {at}")));
-        claims.push(Claim {
-            problem: NAME,
-            method: format!("bda {at}"),
-            says,
-            sees: sees(&bda),
-            holds,
-        });
-        let rhg = run(device, start, none, 16)?;
-        let holds = if y[1] == 0.0 { rhg.x[0] <= 0.5 } else { (rhg.x[0] - 1.0).abs() > 0.1 };
-        let says = if y[1] == 0.0 { "stays at x <= 1/2" } else { "another point" };
-        curves.push(rhg.curve(format!("rhg {at}")));
-        claims.push(Claim {
-            problem: NAME,
-            method: format!("rhg {at}"),
-            says,
-            sees: sees(&rhg),
-            holds,
-        });
+    for part in [starts, steps, weights] {
+        found.extend(part(device)?);
     }
-    figure("bda-starts", "BDA and RHG from three starts, K = 16", curves);
-
-    let start = STARTS[1];
-    let mut curves = Vec::new();
-    for steps in [8, 16, 64] {
-        let bda = run(device, start, halved, steps)?;
-        let rhg = run(device, start, none, steps)?;
-        let holds = off(&bda.x, &bda.y) < 1e-12 && off(&rhg.x, &rhg.y) > 0.1;
-        claims.push(Claim {
-            problem: NAME,
-            method: format!("bda and rhg, K = {steps}"),
-            says: "bda converges, rhg does not for any K",
-            sees: format!("bda x = {:.4}, rhg x = {:.4}", bda.x[0], rhg.x[0]),
-            holds,
-        });
-        curves.push(bda.curve(format!("bda, K = {steps}")));
-        curves.push(rhg.curve(format!("rhg, K = {steps}")));
-    }
-    figure("bda-steps", "BDA and RHG with K lower steps", curves);
-
-    // Steps until within one percent of the solution.
-    let bar = 1e-4;
-    let constant = run(device, start, Weight::Constant(0.5), 16)?;
-    let adaptive = run(device, start, Weight::Decaying(0.9), 16)?;
-    let nothing = run(device, start, none, 16)?;
-    let count = |run: &Run| run.first_below(bar);
-    let faster = match (count(&adaptive), count(&constant)) {
-        (Some(adaptive), Some(constant)) => adaptive < constant,
-        (Some(_), None) => true,
-        _ => false,
-    };
-    let within = |run: &Run| count(run).map_or("never".to_owned(), |k| format!("at step {k}"));
-    claims.push(Claim {
-        problem: NAME,
-        method: "bda, a_k = 0, 0.5 and 0.9 / k".to_owned(),
-        says: "0 fails, 0.5 is slow, 0.9 / k is fast",
-        sees: format!(
-            "within 1 %: {}, {}, {}",
-            within(&nothing),
-            within(&constant),
-            within(&adaptive)
-        ),
-        holds: count(&nothing).is_none() && faster,
-    });
-    let curves = vec![
-        nothing.curve("a_k = 0"),
-        constant.curve("a_k = 0.5"),
-        adaptive.curve("a_k = 0.9 / k"),
-    ];
-    figure("bda-weights", "BDA by its aggregation weight, K = 16", curves);
-    found.claims = claims;
     Ok(found)
+}
+
+/// Fig. 1: three starts, K = 16.
+fn starts(device: &Device) -> Result<Findings, Error> {
+    let (mut claims, mut curves) = (Vec::new(), Vec::new());
+    for (x, y) in STARTS {
+        let at = format!("from x = {x}, y = ({}, {})", y[0], y[1]);
+        let bda = run(device, (x, y), HALVED, 16, Start::Fixed)?;
+        let rhg = run(device, (x, y), NONE, 16, Start::Fixed)?;
+        let ends =
+            |run: &Run| format!("x = {:.3}, y = ({:.3}, {:.3})", run.x[0], run.y[0], run.y[1]);
+        claims.push(claim(
+            format!("bda {at}"),
+            "nears x = 1, y = (1, 1), which rhg does not",
+            ends(&bda),
+            10.0 * end(&bda) < end(&rhg),
+        ));
+        let stuck = if y[1] == 0.0 { rhg.x[0] <= 0.5 } else { (rhg.x[0] - 1.0).abs() > 0.1 };
+        let says = if y[1] == 0.0 { "stays at x <= 1/2" } else { "another point" };
+        claims.push(claim(format!("rhg {at}"), says, ends(&rhg), stuck));
+        curves.push(bda.curve(format!("bda {at}")));
+        curves.push(rhg.curve(format!("rhg {at}")));
+    }
+    let figures = vec![figure("bda-starts", "BDA and RHG from three starts, K = 16", curves)];
+    Ok(Findings { claims, figures })
+}
+
+/// Fig. 2: the same start of the figure, then (0, 0), with K = 8, 16 and 64.
+fn steps(device: &Device) -> Result<Findings, Error> {
+    const COUNTS: [usize; 3] = [8, 16, 64];
+    let (mut claims, mut curves) = (Vec::new(), Vec::new());
+    for (x, y) in [STARTS[1], STARTS[0]] {
+        let of = |weight| COUNTS.map(|steps| run(device, (x, y), weight, steps, Start::Fixed));
+        let bda = of(HALVED).into_iter().collect::<Result<Vec<_>, _>>()?;
+        let rhg = of(NONE).into_iter().collect::<Result<Vec<_>, _>>()?;
+        let at = format!("K = 8, 16, 64 from y = ({}, {})", y[0], y[1]);
+        let ends = |runs: &[Run]| {
+            let ends: Vec<_> = runs.iter().map(|run| format!("{:.3}", run.x[0])).collect();
+            format!("x = {}", ends.join(", "))
+        };
+        claims.push(claim(
+            format!("bda, {at}"),
+            "nearer to x = 1 with more lower steps",
+            ends(&bda),
+            bda.windows(2).all(|pair| end(&pair[1]) < end(&pair[0])),
+        ));
+        claims.push(claim(
+            format!("rhg, {at}"),
+            "not improved by more lower steps",
+            ends(&rhg),
+            rhg.iter().all(|run| end(run) > 0.1),
+        ));
+        if y[1] != 0.0 {
+            for (steps, (bda, rhg)) in COUNTS.iter().zip(bda.iter().zip(&rhg)) {
+                curves.push(bda.curve(format!("bda, K = {steps}")));
+                curves.push(rhg.curve(format!("rhg, K = {steps}")));
+            }
+        }
+    }
+    Ok(Findings {
+        claims,
+        figures: vec![figure("bda-steps", "BDA and RHG with K lower steps", curves)],
+    })
+}
+
+/// Fig. 3: the weight of F, K = 16 from (2, 2).
+///
+/// At the solution F is at its minimum too, so a constant weight has no bias there, and it forgets y_0
+/// geometrically in K, where c / k forgets it as a power of K: from a fixed start it ends nearer. From a warm one
+/// nothing is left of y_0, and what is left to see is the speed, as the source has it.
+fn weights(device: &Device) -> Result<Findings, Error> {
+    let (mut claims, mut curves) = (Vec::new(), Vec::new());
+    let constant = Weight::Constant(0.5);
+    let weights = [
+        ("0", NONE),
+        ("0.5", constant),
+        ("0.9 / k", Weight::Decaying(0.9)),
+        ("min(4.42 / k, 0.9)", THEOREM),
+    ];
+    for (name, start) in [("fixed", Start::Fixed), ("warm", Start::Warm)] {
+        let runs = weights.map(|(_, weight)| run(device, STARTS[1], weight, 16, start));
+        let runs = runs.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let [none, constant, adaptive, theorem] = runs.as_slice() else { continue };
+        // Steps until within one percent of the solution.
+        let count = |run: &Run| run.first_below(1e-4);
+        let speed = |run: &Run| count(run).map_or("never".to_owned(), |k| format!("step {k}"));
+        let sees = |run: &Run| format!("{:.1e}, within 1 %: {}", end(run), speed(run));
+        let faster = |one: &Run, other: &Run| {
+            count(one).is_some_and(|one| count(other).is_none_or(|other| one < other))
+        };
+        let fails = count(none).is_none();
+        claims.push(claim(format!("bda, a_k = 0, {name} start"), "fails", sees(none), fails));
+        claims.push(claim(
+            format!("bda, a_k = 0.9 / k, {name} start"),
+            "better than a constant 0.5",
+            format!("{}; 0.5: {}", sees(adaptive), sees(constant)),
+            faster(adaptive, constant)
+                || (count(constant).is_none() && end(adaptive) < end(constant)),
+        ));
+        claims.push(claim(
+            format!("bda, a_k of Theorem 2, {name} start"),
+            "converges",
+            sees(theorem),
+            end(theorem) < 1e-2,
+        ));
+        if start == Start::Fixed {
+            let named = weights.iter().zip(&runs);
+            curves.extend(named.map(|((name, _), run)| run.curve(format!("a_k = {name}"))));
+        }
+    }
+    let figures = vec![figure("bda-weights", "BDA by its aggregation weight, K = 16", curves)];
+    Ok(Findings { claims, figures })
 }

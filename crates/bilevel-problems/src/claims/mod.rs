@@ -8,6 +8,7 @@ mod bda;
 mod constrained;
 mod ia_gm;
 mod iaptt;
+mod many_solutions;
 mod nsgame;
 mod pbgd;
 mod penalty;
@@ -73,7 +74,7 @@ impl Findings {
 }
 
 /// The problems with claims, by name.
-pub const PROBLEMS: [&str; 8] = [
+pub const PROBLEMS: [&str; 9] = [
     "quadratic",
     "bda-counterexample",
     "iaptt-numeric",
@@ -82,14 +83,24 @@ pub const PROBLEMS: [&str; 8] = [
     "nsgame-toy",
     "pbgd-toy",
     "constrained",
+    "many-solutions",
 ];
+
+/// How long the runs are whose source takes many steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// As long as in the source: 40,001 upper steps on `penalty`.
+    Paper,
+    /// A fortieth of it on `penalty`, in larger steps, and of its problems only the one that tells the methods apart.
+    Short,
+}
 
 /// Tests the claims on one of [`PROBLEMS`], or on all if there is none, on `device`, whose float type should
 /// be f64.
 ///
 /// # Errors
 /// If the problem is not one of them, or a lower level diverges.
-pub fn run(problem: Option<&str>, device: &Device) -> Result<Findings, Error> {
+pub fn run(problem: Option<&str>, length: Length, device: &Device) -> Result<Findings, Error> {
     let chosen = |name: &&str| problem.is_none_or(|problem| problem == *name);
     let names: Vec<_> = PROBLEMS.into_iter().filter(chosen).collect();
     if names.is_empty() {
@@ -107,10 +118,11 @@ pub fn run(problem: Option<&str>, device: &Device) -> Result<Findings, Error> {
             "bda-counterexample" => bda::findings(device)?,
             "iaptt-numeric" => iaptt::findings(device)?,
             "ia-gm-convex" => ia_gm::findings(device)?,
+            "many-solutions" => many_solutions::findings(device)?,
             "constrained" => constrained::findings(device)?,
             "nsgame-toy" => nsgame::findings(device)?,
             "pbgd-toy" => pbgd::findings(device)?,
-            _ => penalty::findings(device)?,
+            _ => penalty::findings(length, device)?,
         });
     }
     Ok(findings)

@@ -1,7 +1,7 @@
 //! One run of a method on a problem.
 
 use bilevel_core::{
-    Bounds, Error, GradientStep, HypergradientMethod, HypergradientSolver, Solver, Start,
+    Bounds, Cost, Error, HypergradientMethod, HypergradientSolver, Solver, Start, UpperStep,
 };
 
 use super::Curve;
@@ -13,8 +13,8 @@ pub struct Trial {
     pub instance: Instance,
     /// The method.
     pub method: Box<dyn HypergradientMethod>,
-    /// The step size of x.
-    pub step_size: f64,
+    /// How x moves.
+    pub upper: Box<dyn UpperStep>,
     /// The bounds of x.
     pub bounds: Option<[f64; 2]>,
     /// Where the lower level starts.
@@ -31,6 +31,8 @@ pub struct Run {
     pub y: Vec<f64>,
     /// What was measured before each upper step, at its x and the resulting y.
     pub measured: Vec<f64>,
+    /// What all steps asked of the oracle.
+    pub cost: Cost,
 }
 
 impl Run {
@@ -51,14 +53,14 @@ impl Run {
 }
 
 impl Trial {
-    /// `method` on `instance`, with plain steps of x of size `step_size` and a warm-started lower level.
+    /// `method` on `instance`, x moved by `upper`, with a warm-started lower level.
     pub fn new(
         instance: Instance,
         method: impl HypergradientMethod + 'static,
-        step_size: f64,
+        upper: impl UpperStep + 'static,
     ) -> Self {
-        let method = Box::new(method);
-        Self { instance, method, step_size, bounds: None, start: Start::Warm, start_bounds: None }
+        let (method, upper) = (Box::new(method), Box::new(upper));
+        Self { instance, method, upper, bounds: None, start: Start::Warm, start_bounds: None }
     }
 
     /// Makes `steps` upper steps; `measure` receives x and y of each.
@@ -67,9 +69,8 @@ impl Trial {
     /// If a level diverges.
     pub fn run(self, steps: usize, measure: impl Fn(&[f64], &[f64]) -> f64) -> Result<Run, Error> {
         let Instance { oracle, x, y } = self.instance;
-        let upper = GradientStep::new(self.step_size)?;
         let mut solver =
-            HypergradientSolver::new(&oracle, self.method, upper, x, y).with_start(self.start);
+            HypergradientSolver::new(&oracle, self.method, self.upper, x, y).with_start(self.start);
         if let Some([low, high]) = self.bounds {
             solver = solver.with_projection(Bounds::new(low, high)?);
         }
@@ -95,5 +96,6 @@ pub fn watch(
         solver.step(k)?;
         measured.push(measure(&x, &solver.y().to_vec()));
     }
-    Ok(Run { x: solver.x().to_vec(), y: solver.y().to_vec(), measured })
+    let (x, y) = (solver.x().to_vec(), solver.y().to_vec());
+    Ok(Run { x, y, measured, cost: solver.cost() })
 }

@@ -21,13 +21,14 @@ impl Prepared {
         let x = SampleWeights::new(vec![0.0; parts.train.len()], &device);
         let y = settings.network.config(&parts.train).init(&device);
         let tolerances = match settings.network {
-            NetworkName::Softmax => Tolerances::F64,
+            NetworkName::Softmax | NetworkName::Linear => Tolerances::F64,
             NetworkName::Mlp => BETWEEN_KINKS,
         };
         let batch = |level, device: &_| match level {
             Objective::Upper => Labelled::new(&parts.validation, device),
             Objective::Lower => Labelled::new(&parts.train, device),
         };
-        derivatives(&HyperCleaning, (x, y), batch, settings.common.seed, &tolerances)
+        let problem = HyperCleaning { decay: settings.decay.get() };
+        derivatives(&problem, (x, y), batch, settings.common.seed, &tolerances)
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! f(x, y) = 1/n sum_i sigmoid(x_i) l_i(y)      over the training samples, their labels partly wrong
-//! F(x, y) = 1/m sum_j l_j(y)                   over the validation samples
+//! F(x, y) = 1/m sum_j l_j(y) + c norm(y)^2     over the validation samples
 //! ```
 //!
 //! with l the cross-entropy of a classifier y. A sample is called wrong where its weight sigmoid(x_i) is
@@ -14,11 +14,12 @@
 //!
 //! Source: L. Franceschi et al., "Forward and reverse gradient-based hyperparameter optimization", 2017;
 //! protocol of R. Liu et al., "A generic first-order algorithmic framework for bi-level programming
-//! beyond lower-level singleton", 2020, section 5.2. This differs from the latter in two ways: losses are
-//! means and not sums, so that step sizes do not depend on the number of samples, and F has no l2 term.
+//! beyond lower-level singleton", 2020, section 5.2. This differs from the latter in one way: losses are
+//! means and not sums, so that step sizes do not depend on the number of samples.
 //!
 //! After the upper steps, y is trained once more with the weights that were learned, as the method does it: by
-//! T steps of gradient descent, for `bda` by T steps down both losses, for `iaptt` and `ia-gm` from the start
+//! T steps of gradient descent, for `bda` by T steps down both losses, for
+//! `ia-gm-a` by T of Nesterov's, for `iaptt` and `ia-gm` from the start
 //! that was learned.
 
 mod check;

@@ -3,13 +3,17 @@
 use bilevel_core::{Batch, BilevelProblem};
 use bilevel_models::{Classifier, cross_entropy};
 use burn::module::{Module, Param};
+use burn::nn::Linear;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 
 use bilevel_data::Dataset;
 
 /// The problem; see the [module](super).
-#[derive(Clone, Copy, Debug)]
-pub struct HyperCleaning;
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HyperCleaning {
+    /// c, the weight of `norm(y)^2` in F.
+    pub decay: f64,
+}
 
 /// x: one logit a training sample; the weight is its sigmoid.
 #[derive(Module, Debug)]
@@ -57,6 +61,22 @@ impl Labelled {
     }
 }
 
+/// `norm(y)^2`
+fn squared_norm(classifier: &Classifier) -> Tensor<1> {
+    let squared = |layer: &Linear| {
+        let weight = layer.weight.val().powi_scalar(2).sum();
+        match &layer.bias {
+            Some(bias) => weight + bias.val().powi_scalar(2).sum(),
+            None => weight,
+        }
+    };
+    let layers = match classifier {
+        Classifier::Softmax(network) => std::slice::from_ref(network.layer()),
+        Classifier::Mlp(network) => network.layers(),
+    };
+    layers.iter().map(squared).reduce(|a, b| a + b).expect("a network has layers")
+}
+
 impl BilevelProblem for HyperCleaning {
     type Upper = SampleWeights;
     type Lower = Classifier;
@@ -68,7 +88,11 @@ impl BilevelProblem for HyperCleaning {
         classifier: &Classifier,
         validation: &Labelled,
     ) -> Tensor<1> {
-        validation.losses(classifier).mean()
+        let loss = validation.losses(classifier).mean();
+        match self.decay {
+            0.0 => loss,
+            decay => loss + squared_norm(classifier) * decay,
+        }
     }
 
     fn lower_loss(

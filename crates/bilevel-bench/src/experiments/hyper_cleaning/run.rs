@@ -3,7 +3,7 @@
 use bilevel_core::catalogue::{self, At, Made};
 use bilevel_core::{
     AutodiffOracle, BurnOptimizer, Counted, Descent, FullBatch, HypergradientSolver, JointSolver,
-    LowerProblem, Objective, Samples, Solver, Start, Status,
+    LowerProblem, Nesterov, Objective, Samples, Solver, Start, Status,
 };
 use bilevel_models::{ClassifierConfig, accuracy};
 use bilevel_program::Vector;
@@ -147,7 +147,8 @@ impl<'a> Bench<'a> {
         };
         let x = SampleWeights::new(logits, &self.device);
         let y = self.classifier.init(&self.device);
-        let oracle = AutodiffOracle::new(HyperCleaning, &x, &y, self.data.clone())?;
+        let problem = HyperCleaning { decay: self.settings.decay.get() };
+        let oracle = AutodiffOracle::new(problem, &x, &y, self.data.clone())?;
         let oracle = Counted::new(oracle);
         let learned = match method {
             Method::Bilevel(method) => self.learn(method, &x, &oracle, trial)?,
@@ -184,8 +185,19 @@ impl<'a> Bench<'a> {
                 let solver = HypergradientSolver::new(oracle, method, upper, x, y);
                 let mut solver = solver.with_start(start);
                 self.drive(&mut solver, oracle, trial)?;
+                let steps = settings.upper.upper_steps.get() as f64;
+                if entry.name == "iaptt" {
+                    // A backward step takes one product: there are k-bar of them, of T, at an upper step.
+                    let products = trial.report.oracle_calls.get("lower products");
+                    let products = products.copied().unwrap_or(0) as f64;
+                    trial.report.figures.insert("k-bar".into(), products / steps);
+                }
                 let descent = match entry.name {
                     "bda" => of_methods.aggregated()?,
+                    "ia-gm-a" => {
+                        let nesterov = Nesterov::new(of_methods.step_size)?;
+                        Descent::new(nesterov, of_methods.lower_steps)?
+                    }
                     _ => of_methods.descent()?,
                 };
                 let start = solver.lower_start().clone();

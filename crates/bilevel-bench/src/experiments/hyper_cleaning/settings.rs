@@ -1,7 +1,7 @@
 //! Settings, and the methods of this experiment.
 
 use bilevel_core::catalogue::{self, Family, Needs};
-use bilevel_models::{ClassifierConfig, MlpConfig, SoftmaxRegressionConfig};
+use bilevel_models::{Activation, ClassifierConfig, MlpConfig, SoftmaxRegressionConfig};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,8 @@ pub enum NetworkName {
     Softmax,
     /// One hidden layer of 300 ReLU units
     Mlp,
+    /// Two linear layers, 300 units between them and no activation
+    Linear,
 }
 
 impl NetworkName {
@@ -34,6 +36,10 @@ impl NetworkName {
                 ClassifierConfig::Softmax(SoftmaxRegressionConfig::new(features, classes))
             }
             Self::Mlp => ClassifierConfig::Mlp(MlpConfig::new(vec![features, HIDDEN, classes])),
+            Self::Linear => {
+                let config = MlpConfig::new(vec![features, HIDDEN, classes]);
+                ClassifierConfig::Mlp(config.with_activation(Activation::Identity))
+            }
         }
     }
 
@@ -41,7 +47,7 @@ impl NetworkName {
     pub fn hidden(self, set: &Dataset) -> usize {
         match self {
             Self::Softmax => set.classes(),
-            Self::Mlp => HIDDEN.max(set.classes()),
+            Self::Mlp | Self::Linear => HIDDEN.max(set.classes()),
         }
     }
 }
@@ -59,6 +65,9 @@ pub struct Settings {
     /// Share of training labels that are made wrong
     #[arg(long)]
     pub noise: Share,
+    /// Weight of the squared norm of the classifier in F
+    #[arg(long)]
+    pub decay: NonNegative,
     #[command(flatten)]
     #[serde(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]

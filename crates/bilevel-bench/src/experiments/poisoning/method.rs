@@ -34,7 +34,7 @@ pub enum Method {
 offered!(Method, {
     Self::Collision => &["collision-rate"],
     Self::ApproxGrad => &["solver-rate"],
-    Self::Penalty | Self::PenaltyProjected => &["gamma"],
+    Self::Penalty | Self::PenaltyProjected => &["gamma", "lambda"],
 });
 
 /// The oracle of either attack.
@@ -59,6 +59,8 @@ pub(super) struct Modules {
 const TOLERANCE: f64 = 1.0;
 /// By which it grows, and steps of y shrink.
 const GROWTH: f64 = 1.01;
+/// By which the weight of f falls.
+const FALL: f64 = 0.9;
 const NEXT_TO_NOTHING: f64 = 1e-12;
 /// Damping of a Hessian that has no inverse: softmax regression has directions that change nothing.
 const DAMPING: f64 = 0.01;
@@ -79,12 +81,24 @@ pub(super) fn solver<'a>(
     let rates = Rates::new(rate, step_size)?;
     let hypergradient: Box<dyn HypergradientMethod> = match method {
         Method::Penalty | Method::PenaltyProjected => {
+            let lambda = match allowed {
+                Allowed::Pixels => 0.0,
+                Allowed::Near(_) => settings.lambda.get(),
+            };
             // What is penalised is steeper than f, and grows.
-            let falling = Schedule::geometric(step_size / (1.0 + gamma), 1.0 / GROWTH);
+            let steepness = 1.0 + gamma + lambda;
+            let falling = Schedule::geometric(step_size / steepness, 1.0 / GROWTH);
             let rates = Rates::new(rate, falling)?;
-            let penalty =
-                Penalty::new(rates, PenaltySettings { steps, gamma, tolerance: TOLERANCE })?
-                    .with_factors(GROWTH, 0.9)?;
+            let settings = PenaltySettings { steps, gamma, tolerance: TOLERANCE };
+            let mut penalty = Penalty::new(rates, settings)?.with_factors(GROWTH, 0.9)?;
+            // As the authors of the method have it: without them y itself takes the target for the base's class, and
+            // nothing is left for the poison to do.
+            if let Allowed::Near(_) = allowed {
+                penalty = penalty.with_multipliers();
+                if lambda > 0.0 {
+                    penalty = penalty.with_descent(Schedule::geometric(lambda, FALL))?;
+                }
+            }
             return Ok(match allowed {
                 Allowed::Pixels => {
                     let solver = JointSolver::new(oracle, penalty, x, y)?;

@@ -35,6 +35,9 @@
 //! share of targets for which it, or a smaller one, was: `success.svg`. A figure shows the poisons beside base and
 //! target. An attack that diverges has failed, and is counted as a warning.
 //!
+//! The penalty of clean-label is that of the source's "Improvements": with multipliers, and with l f added where the
+//! classifier is moved, l falling from `--lambda`.
+//!
 //! One poison moves a classifier only where it can fit every sample: the paper's has 2048 features, and ours has more
 //! features than training samples. Where the weight a is large, the second term decides, whatever the method.
 //!

@@ -69,6 +69,9 @@ pub struct Settings {
     /// The first penalty of penalty and of penalty-projected
     #[arg(long)]
     pub gamma: Positive,
+    /// The first weight of f where these move the classifier, which falls to nothing; of clean-label
+    #[arg(long)]
+    pub lambda: NonNegative,
     /// Step size of the linear system of approx-grad, by Adam
     #[arg(long)]
     pub solver_rate: Positive,

@@ -20,7 +20,7 @@ use crate::backend::Array;
 use crate::error::BenchError;
 use crate::experiments::{Experiment, Run, Trial};
 use crate::report::{MethodReport, StepRecord, heat_map, weights};
-use crate::settings::Offered;
+use crate::settings::{NonNegative, Offered};
 use bilevel_data::Images;
 use bilevel_data::augment::Normalisation;
 use bilevel_data::loader::{self, ImageBatches};
@@ -176,23 +176,31 @@ impl<'a, M: Offered + Copy + Into<Step>> Bench<'a, M> {
         method: Step,
         oracle: &'b RobustOracle,
     ) -> Result<JointSolver<'b>, BenchError> {
-        let Settings { step_size, learning_rate, momentum, weight_decay, .. } = self.settings;
+        let Settings { step_size, learning_rate, .. } = self.settings;
         let [upper, lower] =
             [Objective::Upper, Objective::Lower].map(|objective| oracle.batches(objective));
         let at = self.settings.falls().map(|epoch| epoch.saturating_mul(lower));
-        // x follows y: where y slows down, so does x.
-        let falling = |first: f64| Schedule::milestones(first, 0.1, at);
-        let rates = Rates::new(falling(learning_rate.get()), falling(step_size.get()))?;
+        // The step size of x is constant, as in the programs of the source.
+        let falling = Schedule::milestones(step_size.get(), 0.1, at);
+        let rates = Rates::new(learning_rate.get(), falling)?;
         let (x, y) = (oracle.whole().upper_start(), oracle.whole().lower_start());
         let solver = match method {
             Step::Plain => JointSolver::new(oracle, WithoutUpper::new(rates), x, y)?,
             Step::Virtual => JointSolver::new(oracle, VirtualStep::new(rates), x, y)?,
-            Step::Game => JointSolver::new(oracle, NsGame::new(rates, last_layer(oracle)), x, y)?,
+            Step::Game => {
+                let y2 = self.settings.y2.clone().unwrap_or_else(|| last_layer(oracle));
+                JointSolver::new(oracle, NsGame::new(rates, y2), x, y)?
+            }
         };
         Ok(solver
             .with_sampler(Sampler::in_order(upper, lower)?)
-            .with_momentum(Variable::X, HeavyBall::new(momentum.get(), 0.0)?)
-            .with_momentum(Variable::Y, HeavyBall::new(momentum.get(), weight_decay.get())?))
+            .with_momentum(Variable::X, self.momentum(self.settings.upper_weight_decay)?)
+            .with_momentum(Variable::Y, self.momentum(self.settings.weight_decay)?))
+    }
+
+    fn momentum(&self, weight_decay: NonNegative) -> Result<HeavyBall, BenchError> {
+        let ball = HeavyBall::new(self.settings.momentum.get(), weight_decay.get())?;
+        Ok(if self.settings.nesterov { ball.with_nesterov() } else { ball })
     }
 
     /// The cost of a step of each method, that of a plain one last; none where none is to be timed.

@@ -180,15 +180,26 @@ pub struct Settings<M: Offered> {
     /// Step size of the network
     #[arg(long)]
     pub step_size: Positive,
-    /// Step size of what is learned beside it
+    /// Step size of what is learned beside it, far below that of the network; it does not fall
     #[arg(long)]
     pub learning_rate: Positive,
     /// Momentum of both
     #[arg(long)]
     pub momentum: Share,
+    /// Whether that is Nesterov's
+    #[arg(long, action = clap::ArgAction::Set)]
+    pub nesterov: bool,
     /// Weight decay of the network
     #[arg(long)]
     pub weight_decay: NonNegative,
+    /// Weight decay of what is learned beside it
+    #[arg(long)]
+    pub upper_weight_decay: NonNegative,
+    /// The part of the network through whose step the game sees x, by the path of a layer or of a group of them
+    /// [default: the last layer]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub y2: Option<String>,
     /// Steps of each method that are timed before the run; 0 for none
     #[arg(long)]
     pub repetitions: u16,

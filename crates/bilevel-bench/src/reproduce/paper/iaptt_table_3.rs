@@ -1,45 +1,50 @@
-//! Hyper-cleaning by two layers.
+//! Hyper-cleaning by two linear layers, all methods with the same constants and number of upper steps.
+//!
+//! The F1 of the authors' program counts what is kept as positive: a sample is clean where its logit is at least 0, where
+//! all of them start. Beside it stands ours, whose positives are the wrong labels.
 
 use toml::Table;
 
 use crate::error::BenchError;
-use crate::reproduce::{Cell, Preset, Quantity, Reproduction};
+use crate::reproduce::{Cell, DataSet, Preset, Quantity, Reproduction};
+
+/// A row of the paper, our method, and accuracy and F1 on MNIST and on FashionMNIST.
+const ROWS: [(&str, &str, [f64; 2], [f64; 2]); 6] = [
+    ("LS", "cg", [89.19, 85.96], [83.15, 85.13]),
+    ("NS", "neumann", [87.54, 89.58], [81.37, 87.28]),
+    ("RHG", "rad", [87.90, 89.36], [81.91, 87.12]),
+    ("T-RHG", "trad", [88.57, 89.77], [81.85, 86.76]),
+    ("BDA", "bda", [87.15, 90.38], [79.97, 88.24]),
+    ("IAPTT-GM", "iaptt", [90.88, 91.57], [83.67, 90.37]),
+];
 
 pub(super) fn cells(reproduction: &Reproduction) -> Result<Vec<Cell>, BenchError> {
-    // The upper steps, the time of a run beside that of others, and the figures. After 20 steps most have come to rest;
-    // the last goes back from the first of its lower steps, where F is greatest, and learns the start of the lower level.
-    const ROWS: [(&str, &str, u32, f64, [f64; 2]); 6] = [
-        ("LS", "cg", 20, 1.0, [89.19, 85.96]),
-        ("NS", "neumann", 20, 1.0, [87.54, 89.58]),
-        ("RHG", "rad", 20, 1.0, [87.90, 89.36]),
-        ("T-RHG", "trad", 20, 1.0, [88.57, 89.77]),
-        ("BDA", "bda", 20, 1.0, [87.15, 90.38]),
-        ("IAPTT-GM", "iaptt", 150, 4.0, [90.88, 91.57]),
-    ];
     let mut cells = Vec::new();
-    for (row, method, upper_steps, cost, [accuracy, f1]) in ROWS {
+    for (row, method, mnist, fashion) in ROWS {
         let mut given = Table::new();
         given.insert("preset".into(), "iaptt".into());
         given.insert("method".into(), method.into());
-        given.insert("upper-steps".into(), upper_steps.into());
+        if let Some(steps) = reproduction.upper_steps {
+            given.insert("upper-steps".into(), (steps.get() as i64).into());
+        }
         if reproduction.preset == Preset::Small {
             given.insert("train".into(), 500.into());
             given.insert("validation".into(), 500.into());
+            given.entry("upper-steps").or_insert(300.into());
         }
         let settings = reproduction.settings("hyper-cleaning", given)?;
-        for (column, paper, quantity) in
-            [("accuracy", accuracy, Quantity::TestAccuracy), ("F1", f1, Quantity::F1)]
-        {
-            cells.push(Cell {
-                row,
-                column,
-                paper: Some(paper),
-                settings: settings.clone(),
-                method,
-                quantity,
-                cost,
-            });
-        }
+        let [accuracy, f1] = match reproduction.data_set {
+            Some(DataSet::FashionMnist) => fashion,
+            Some(DataSet::Mnist) | None => mnist,
+        };
+        let mut cell = |column, paper, quantity| {
+            let settings = settings.clone();
+            cells.push(Cell { row, column, paper, settings, method, quantity, cost: 1.0 });
+        };
+        cell("accuracy", Some(accuracy), Quantity::TestAccuracy);
+        cell("F1 of clean", Some(f1), Quantity::F1Clean);
+        cell("F1 of wrong", None, Quantity::F1);
+        cell("s/step", None, Quantity::SecondsPerStep);
     }
     Ok(cells)
 }

@@ -89,6 +89,19 @@ fn adam() {
     });
 }
 
+/// Adam outside of a descent is the Adam of a descent.
+#[test]
+fn moments() {
+    let s = 0.2;
+    let adam = Adam::new(s).unwrap().with_epsilon_outside(1e-8).unwrap();
+    let mut moments = Moments::default();
+    check("moments", &adam, |_, y, slope| {
+        let layout = tuning(Fit::Logistic, false).lower_start();
+        let g = Vector::from_slice(layout.layout(), &slope(LOWER, y), &layout.device());
+        zip(y, &moments.rescale(&g).to_vec(), |y, d| y - s * d)
+    });
+}
+
 #[test]
 fn rms_prop() {
     let [s, b, eps] = [0.1, 0.8, 0.05];

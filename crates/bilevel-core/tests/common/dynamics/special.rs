@@ -39,6 +39,9 @@ fn an_upper_weight_of_zero_is_gd() {
         assert_close("a = 0", &found, &expected, 1e-13);
     }
     assert_eq!([0, 1, 4].map(|t| Weight::Decaying(0.5).at(t)), [0.5, 0.25, 0.1]);
+    // Theorem 2 of BDA: 2 g / (1 - b) above 1.
+    let capped = Weight::Capped { c: 4.0, most: 0.9 };
+    assert_eq!([0, 3, 7].map(|t| capped.at(t)), [0.9, 0.9, 0.5]);
 }
 
 #[test]
@@ -204,6 +207,7 @@ fn variables_that_x_does_not_have_are_refused_before_anything_runs() {
         Adam::new(0.1).unwrap().with_epsilon(0.0).is_err(),
         Aggregated::new(0.0, 0.1, Weight::Constant(0.5)).is_err(),
         Aggregated::new(0.1, 0.1, Weight::Decaying(1.1)).is_err(),
+        Aggregated::new(0.1, 0.1, Weight::Capped { c: 4.0, most: 1.1 }).is_err(),
         Simplex::each(0.0).is_err(),
         SoftThreshold::new(-1.0).is_err(),
         SoftThreshold::new(1.0).unwrap().times(0.0).is_err(),
