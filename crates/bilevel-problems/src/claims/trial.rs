@@ -69,7 +69,7 @@ impl Trial {
         let Instance { oracle, x, y } = self.instance;
         let upper = GradientStep::new(self.step_size)?;
         let mut solver =
-            HypergradientSolver::new(&oracle, self.method, upper, x, y).with_start(self.start);
+            HypergradientSolver::new(&oracle, self.method, upper, x, y).with_start(self.start)?;
         if let Some([low, high]) = self.bounds {
             solver = solver.with_projection(Bounds::new(low, high)?);
         }

@@ -182,7 +182,7 @@ impl<'a> Bench<'a> {
                     false => Start::Fixed,
                 };
                 let solver = HypergradientSolver::new(oracle, method, upper, x, y);
-                let mut solver = solver.with_start(start);
+                let mut solver = solver.with_start(start)?;
                 self.drive(&mut solver, oracle, trial)?;
                 let descent = match entry.name {
                     "bda" => of_methods.aggregated()?,
