@@ -181,8 +181,8 @@ impl Sampler {
     }
 
     /// Draw `n` of a level, counted from 0.
-    pub fn at(&self, level: Objective, n: u64) -> Sample {
-        match level {
+    pub fn at(&self, objective: Objective, n: u64) -> Sample {
+        match objective {
             Objective::Upper => self.upper.at(n),
             Objective::Lower => self.lower.at(n),
         }
@@ -198,9 +198,9 @@ impl Sampler {
 
     /// Whether it draws from the batches that the data of `oracle` has.
     pub(crate) fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
-        let levels = [Objective::Upper, Objective::Lower];
-        let found = levels.map(|level| self.batches(level));
-        let expected = levels.map(|level| oracle.batches(level));
+        let both = [Objective::Upper, Objective::Lower];
+        let found = both.map(|objective| self.batches(objective));
+        let expected = both.map(|objective| oracle.batches(objective));
         if found == expected { Ok(()) } else { Err(Error::Sampler { found, expected }) }
     }
 

@@ -67,7 +67,7 @@ pub enum Error {
     #[error(
         "the head's loss of the features is {found} at the start, expected the loss of the problem, {expected}: \
          write `lower_loss` as `head_loss(x, y, features(y, batch), batch)`, and where x makes the features both losses as \
-         `head_loss(level, y, features(x, batch), batch)`"
+         `head_loss(objective, y, features(x, batch), batch)`"
     )]
     SplitLoss {
         /// That of the head.

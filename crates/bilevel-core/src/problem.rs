@@ -81,16 +81,16 @@ pub trait SplitProblem: BilevelProblem {
 /// F(x, y) = head_F(y, features(x)),   f(x, y) = head_f(y, features(x))
 /// ```
 ///
-/// Write both losses as `head_loss(level, y, features(x, batch), batch)`, so that they cannot disagree. On a
+/// Write both losses as `head_loss(objective, y, features(x, batch), batch)`, so that they cannot disagree. On a
 /// [`FeatureOracle`](crate::FeatureOracle), [`OnFeatures`](crate::OnFeatures) passes through the extractor once.
 pub trait FeatureProblem: BilevelProblem {
     /// The features of the samples of a batch, `[n, features]`.
     fn features(&self, x: &Self::Upper, batch: &Self::Batch) -> Tensor<2>;
 
-    /// The loss of `level` of samples with these `features`, of shape `[1]`.
+    /// The loss of `objective` of samples with these `features`, of shape `[1]`.
     fn head_loss(
         &self,
-        level: Objective,
+        objective: Objective,
         y: &Self::Lower,
         features: Tensor<2>,
         batch: &Self::Batch,

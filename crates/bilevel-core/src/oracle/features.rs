@@ -77,8 +77,8 @@ impl<P: FeatureProblem> BilevelProblem for Head<P> {
 struct Whole<D>(D);
 
 impl<T, D: Data<T>> Data<T> for Whole<D> {
-    fn batch(&self, level: Objective, sample: Sample) -> T {
-        self.0.batch(level, sample)
+    fn batch(&self, objective: Objective, sample: Sample) -> T {
+        self.0.batch(objective, sample)
     }
 
     fn batches(&self, _: Objective) -> usize {
@@ -104,10 +104,10 @@ impl<P: FeatureProblem + Clone, D: Data<P::Batch> + Clone> FeatureOracle<P, D> {
         };
         let (x, y) = (own.whole.upper_start(), own.whole.lower_start());
         let reduced = own.try_reduced(&x, Samples::default())?;
-        for level in [Objective::Upper, Objective::Lower] {
+        for objective in [Objective::Upper, Objective::Lower] {
             let at = |x| Point { x, y: &y, sample: Sample::default() };
-            let expected = own.whole.value(level, at(&x)).read();
-            let found = reduced.oracle.value(level, at(&reduced.u)).read();
+            let expected = own.whole.value(objective, at(&x)).read();
+            let found = reduced.oracle.value(objective, at(&reduced.u)).read();
             // Sums in another order are the same function.
             let near = if y.layout().leaves()[0].dtype.size() == 8 { 1e-10 } else { 1e-4 };
             let close = (found - expected).abs() <= near * expected.abs().max(1e-3);
@@ -124,18 +124,18 @@ impl<P: FeatureProblem + Clone, D: Data<P::Batch> + Clone> FeatureOracle<P, D> {
         &self.whole
     }
 
-    fn batch(&self, level: Objective, samples: Samples) -> P::Batch {
-        self.head.1.batch(level, samples.of(level))
+    fn batch(&self, objective: Objective, samples: Samples) -> P::Batch {
+        self.head.1.batch(objective, samples.of(objective))
     }
 
-    /// The features of the data of `level`.
+    /// The features of the data of `objective`.
     fn features(
         &self,
         x: &Vector,
-        level: Objective,
+        objective: Objective,
         samples: Samples,
     ) -> Result<Vector, TraceError> {
-        let (problem, batch) = (&self.head.0, self.batch(level, samples));
+        let (problem, batch) = (&self.head.0, self.batch(objective, samples));
         let module = Frozen(self.whole.upper_module(x));
         let mut shapes = self.shapes.lock().unwrap_or_else(PoisonError::into_inner);
         let probe = || problem.features(&module.0, &batch).dims();
@@ -164,11 +164,11 @@ impl<P: FeatureProblem + Clone, D: Data<P::Batch> + Clone> FeatureOracle<P, D> {
         Ok(found.1.into_x())
     }
 
-    /// `(du/dx)' w` for the features of the data of `level`.
+    /// `(du/dx)' w` for the features of the data of `objective`.
     fn pull(
         &self,
         x: &Vector,
-        level: Objective,
+        objective: Objective,
         samples: Samples,
         w: Tensor<2>,
     ) -> Result<Vector, TraceError> {
@@ -177,13 +177,13 @@ impl<P: FeatureProblem + Clone, D: Data<P::Batch> + Clone> FeatureOracle<P, D> {
         let loss = |x: &P::Upper, _: &Nothing, (w, batch): &(Tensor<2>, P::Batch)| {
             (w.clone() * problem.features(x, batch)).sum()
         };
-        let batch = (w, self.batch(level, samples));
+        let batch = (w, self.batch(objective, samples));
         Ok(self.pulled.gradient(x, &none, &batch, Wrt::X, &loss)?.1.into_x())
     }
 
     fn try_reduced<'a>(&'a self, x: &Vector, samples: Samples) -> Result<Reduced<'a>, Error> {
-        let features = |level| {
-            let found = self.features(x, level, samples).map_err(failed)?;
+        let features = |objective| {
+            let found = self.features(x, objective, samples).map_err(failed)?;
             Ok::<_, Error>(Tensor::<2>::from_dispatch(found.leaves()[0].clone()))
         };
         let (of_upper, of_lower) = (features(Objective::Upper)?, features(Objective::Lower)?);
@@ -207,9 +207,9 @@ impl<P: FeatureProblem + Clone, D: Data<P::Batch> + Clone> FeatureOracle<P, D> {
         let u = head.upper_start().map(|leaf| leaves.next().unwrap_or(leaf));
         let x = x.clone();
         let pull_back = move |w: &Vector| {
-            let each = [Objective::Upper, Objective::Lower].map(|level| {
-                let w = Tensor::from_dispatch(w.leaves()[level as usize].clone());
-                let pulled = self.pull(&x, level, samples, w);
+            let each = [Objective::Upper, Objective::Lower].map(|objective| {
+                let w = Tensor::from_dispatch(w.leaves()[objective as usize].clone());
+                let pulled = self.pull(&x, objective, samples, w);
                 pulled.unwrap_or_else(|error| panic!("the features of this batch: {error}"))
             });
             let [of_upper, of_lower] = each;
@@ -232,35 +232,41 @@ impl<P: FeatureProblem + Clone, D: Data<P::Batch> + Clone> Oracle for FeatureOra
         self.whole.lower_layout()
     }
 
-    fn value(&self, level: Objective, at: Point<'_>) -> Loss {
-        self.whole.value(level, at)
+    fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
+        self.whole.value(objective, at)
     }
 
-    fn gradient(&self, level: Objective, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
-        self.whole.gradient(level, at, wrt)
+    fn gradient(&self, objective: Objective, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
+        self.whole.gradient(objective, at, wrt)
     }
 
-    fn product(&self, level: Objective, at: Point<'_>, along: Direction<'_>, wrt: Wrt) -> Partials {
-        self.whole.product(level, at, along, wrt)
+    fn product(
+        &self,
+        objective: Objective,
+        at: Point<'_>,
+        along: Direction<'_>,
+        wrt: Wrt,
+    ) -> Partials {
+        self.whole.product(objective, at, along, wrt)
     }
 
     fn linearize<'a>(
         &'a self,
-        level: Objective,
+        objective: Objective,
         at: Point<'_>,
         gradient: Option<Wrt<'_>>,
         along: Wrt<'_>,
         wrt: Wrt<'_>,
     ) -> Linearization<'a> {
-        self.whole.linearize(level, at, gradient, along, wrt)
+        self.whole.linearize(objective, at, gradient, along, wrt)
     }
 
-    fn batches(&self, level: Objective) -> usize {
-        self.whole.batches(level)
+    fn batches(&self, objective: Objective) -> usize {
+        self.whole.batches(objective)
     }
 
-    fn program(&self, level: Objective, what: Derivative, at: Point<'_>) -> Option<Program> {
-        self.whole.program(level, what, at)
+    fn program(&self, objective: Objective, what: Derivative, at: Point<'_>) -> Option<Program> {
+        self.whole.program(objective, what, at)
     }
 
     fn reduced<'a>(&'a self, x: &Vector, samples: Samples) -> Option<Result<Reduced<'a>, Error>> {

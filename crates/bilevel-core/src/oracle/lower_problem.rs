@@ -41,9 +41,9 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// The sample of a level.
-    pub fn of(self, level: Objective) -> Sample {
-        match level {
+    /// The sample of a loss.
+    pub fn of(self, objective: Objective) -> Sample {
+        match objective {
             Objective::Upper => self.upper,
             Objective::Lower => self.lower,
         }
@@ -72,8 +72,8 @@ impl<'a> LowerProblem<'a> {
         Self { samples: dynamics.samples(t, self.samples), ..*self }
     }
 
-    fn point<'b>(&'b self, level: Objective, y: &'b Vector) -> Point<'b> {
-        let sample = self.samples.of(level);
+    fn point<'b>(&'b self, objective: Objective, y: &'b Vector) -> Point<'b> {
+        let sample = self.samples.of(objective);
         Point { x: self.x, y, sample }
     }
 

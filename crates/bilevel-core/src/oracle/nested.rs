@@ -83,11 +83,11 @@ impl<'a> Nested<'a> {
         zeros.add_part(of_x, x).add_part(of_y, y)
     }
 
-    /// The loss of `level` and its gradient in both variables.
-    fn hypergradient(&self, level: Objective, at: Point<'_>) -> (Loss, Vector) {
+    /// The loss of `objective` and its gradient in both variables.
+    fn hypergradient(&self, objective: Objective, at: Point<'_>) -> (Loss, Vector) {
         let both = self.both(at.x, at.y);
         let samples = Samples { upper: at.sample, lower: at.sample, index: at.sample.0 };
-        let problem = LowerProblem::new(self.losses[level as usize], &both, samples);
+        let problem = LowerProblem::new(self.losses[objective as usize], &both, samples);
         let mut method = self.method.lock().unwrap_or_else(PoisonError::into_inner);
         match method.hypergradient(problem, &self.z) {
             Ok(found) => (found.upper_loss, found.gradient),
@@ -121,16 +121,22 @@ impl Oracle for Nested<'_> {
         &self.parts[1].1
     }
 
-    fn value(&self, level: Objective, at: Point<'_>) -> Loss {
-        self.hypergradient(level, at).0
+    fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
+        self.hypergradient(objective, at).0
     }
 
-    fn gradient(&self, level: Objective, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
-        let (loss, gradient) = self.hypergradient(level, at);
+    fn gradient(&self, objective: Objective, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
+        let (loss, gradient) = self.hypergradient(objective, at);
         (loss, self.partials(&gradient, wrt))
     }
 
-    fn product(&self, level: Objective, at: Point<'_>, along: Direction<'_>, wrt: Wrt) -> Partials {
+    fn product(
+        &self,
+        objective: Objective,
+        at: Point<'_>,
+        along: Direction<'_>,
+        wrt: Wrt,
+    ) -> Partials {
         let dx = along.x.cloned().unwrap_or_else(|| at.x.zeros_like());
         let dy = match along.y {
             Some(part) => at.y.zeros_like().axpy_part(1.0, part),
@@ -144,14 +150,14 @@ impl Oracle for Nested<'_> {
         let h = epsilon(at.y.layout()).cbrt() * size / length;
         let side = |h: f64| {
             let (x, y) = (at.x.axpy(h, &dx), at.y.axpy(h, &dy));
-            self.hypergradient(level, Point { x: &x, y: &y, sample: at.sample }).1
+            self.hypergradient(objective, Point { x: &x, y: &y, sample: at.sample }).1
         };
         let slope = side(h).sub(&side(-h)).scale(0.5 / h);
         self.partials(&slope, wrt)
     }
 
-    fn batches(&self, level: Objective) -> usize {
-        self.losses[level as usize].batches(Objective::Upper)
+    fn batches(&self, objective: Objective) -> usize {
+        self.losses[objective as usize].batches(Objective::Upper)
     }
 
     fn program(&self, _: Objective, _: Derivative, _: Point<'_>) -> Option<Program> {

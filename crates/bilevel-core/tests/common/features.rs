@@ -45,14 +45,14 @@ impl FeatureProblem for Represented {
 
     fn head_loss(
         &self,
-        level: Objective,
+        objective: Objective,
         y: &Values,
         features: Tensor<2>,
         batch: &Points,
     ) -> Tensor<1> {
         let scores = features.matmul(y.values.val().unsqueeze_dim(1)).squeeze_dim::<1>(1);
         let fit = -activation::log_sigmoid(scores * batch.targets.clone()).mean();
-        match level {
+        match objective {
             Objective::Upper if self.wrong => fit * 2,
             Objective::Upper => fit,
             Objective::Lower => fit + y.values.val().powi_scalar(2).sum() / 20,
