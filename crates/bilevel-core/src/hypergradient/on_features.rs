@@ -30,8 +30,9 @@ impl<M: HypergradientMethod> OnFeatures<M> {
 }
 
 impl<M: HypergradientMethod> HypergradientMethod for OnFeatures<M> {
+    // What is remembered is the method's own.
     fn name(&self) -> &'static str {
-        "on-features"
+        self.method.name()
     }
 
     fn describe(&self) -> String {

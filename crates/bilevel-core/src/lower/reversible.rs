@@ -2,7 +2,7 @@
 
 use bilevel_program::Vector;
 
-use super::information::{Fraction, Information};
+use super::lost_digits::{Fraction, LostDigits};
 use super::{Descended, Dynamics, Momentum, State};
 use crate::error::positive;
 use crate::{Error, LowerProblem, Objective, WeightedSum};

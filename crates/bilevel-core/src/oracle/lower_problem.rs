@@ -5,7 +5,7 @@ use std::ops::Add;
 use bilevel_program::Vector;
 
 use super::{Direction, Hessian, Loss, Mixed, Oracle, Partials, Point, Wrt};
-use crate::{Dynamics, Objective, Sample};
+use crate::{Dynamics, Objective, Sample, Variable};
 
 /// A weighted sum of the two losses, `a F + b f`: what a lower step descends.
 #[derive(Clone, Copy, Debug, PartialEq)]

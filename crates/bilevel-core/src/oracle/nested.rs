@@ -6,7 +6,7 @@ use bilevel_program::{Layout, Vector};
 
 use super::{Derivative, Direction, Loss, Oracle, Partials, Point, Program, Wrt};
 use crate::linear::epsilon;
-use crate::{Error, HypergradientMethod, LowerProblem, Objective, Samples};
+use crate::{Error, HypergradientMethod, LowerProblem, Objective, Samples, Variable};
 
 /// The oracle of the two outer levels of three, the innermost being solved by a hypergradient method:
 ///

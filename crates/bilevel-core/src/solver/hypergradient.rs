@@ -2,7 +2,7 @@
 
 use bilevel_program::Vector;
 
-use super::{Solver, Step, name, project};
+use super::{Solver, Step, project};
 use crate::check::named;
 use crate::error::positive;
 use crate::hypergradient::HypergradientMethod;
