@@ -44,8 +44,8 @@ pub fn run(device: &Device) -> Result<[Vec<f64>; 3], Error> {
     };
     let gradient = |mut method: Box<dyn HypergradientMethod>| {
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
-        let stage = LowerProblem::new(&oracle, &x, Samples::default());
-        Ok::<_, Error>(method.hypergradient(stage, &y)?.gradient.to_vec())
+        let problem = LowerProblem::new(&oracle, &x, Samples::default());
+        Ok::<_, Error>(method.hypergradient(problem, &y)?.gradient.to_vec())
     };
     let rad = gradient(Box::new(Unrolled::rad(steps()?)))?;
     let fixed_point = gradient(Box::new(FixedPoint::new(steps()?, 200, 1e-12)?))?;

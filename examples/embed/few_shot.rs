@@ -66,8 +66,8 @@ pub fn run(device: &Device) -> Result<(HypergradientReport, [f64; 2]), Error> {
     let mean = |x: &Vector| {
         let each = (0..3).map(|k| {
             let samples = Samples { upper: Sample(k), lower: Sample(k), index: k };
-            let stage = LowerProblem::new(&oracle, x, samples);
-            Ok(stage.value(Objective::Upper, &descent()?.run(&stage, &head)?.state.y).read())
+            let problem = LowerProblem::new(&oracle, x, samples);
+            Ok(problem.value(Objective::Upper, &descent()?.run(&problem, &head)?.state.y).read())
         });
         Ok::<_, Error>(each.sum::<Result<f64, Error>>()? / 3.0)
     };

@@ -61,9 +61,9 @@ pub fn run(device: &Device) -> Result<(HypergradientReport, [f64; 2]), Error> {
     // F on a task, after the steps on it.
     let adapted = |x: &Vector, task| {
         let samples = Samples { upper: Sample(task), lower: Sample(task), index: 0 };
-        let stage = LowerProblem::new(&oracle, x, samples);
+        let problem = LowerProblem::new(&oracle, x, samples);
         let start = oracle.lower_vector(&oracle.upper_module(x))?;
-        Ok(stage.value(Objective::Upper, &descent()?.run(&stage, &start)?.state.y).read())
+        Ok(problem.value(Objective::Upper, &descent()?.run(&problem, &start)?.state.y).read())
     };
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let value = |x: &Vector, _: &Vector| adapted(x, 0);

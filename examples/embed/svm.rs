@@ -52,9 +52,9 @@ pub fn run(device: &Device) -> Result<[f64; 3], Error> {
         Descent::new(Projected::new(Gd::new(0.25)?, bounds), 1500)
     };
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    let stage = LowerProblem::new(&oracle, &x, Samples::default());
-    let found = FixedPoint::new(steps()?, 1500, 1e-12)?.hypergradient(stage, &y)?;
-    let rad = Unrolled::rad(steps()?).hypergradient(stage, &y)?.gradient;
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
+    let found = FixedPoint::new(steps()?, 1500, 1e-12)?.hypergradient(problem, &y)?;
+    let rad = Unrolled::rad(steps()?).hypergradient(problem, &y)?.gradient;
     let expected = active_set(&found.lower.to_vec());
     Ok([found.gradient.to_vec()[0], rad.to_vec()[0], expected])
 }

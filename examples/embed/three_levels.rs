@@ -53,8 +53,8 @@ pub fn run(device: &Device) -> Result<[[f64; 2]; 2], Error> {
 
     let method =
         || Ok::<_, Error>(Implicit::new(Descent::new(Gd::new(0.4)?, 60)?, Cg::new(5, 1e-12)?));
-    let stage = LowerProblem::new(&levels, &x, Samples::default());
-    let found = method()?.hypergradient(stage, &y)?.gradient.to_vec()[0];
+    let problem = LowerProblem::new(&levels, &x, Samples::default());
+    let found = method()?.hypergradient(problem, &y)?.gradient.to_vec()[0];
     let mut solver = HypergradientSolver::new(&levels, method()?, GradientStep::new(0.5)?, x, y)
         .with_start(Start::Warm)?;
     Executor::new(60)?.run(&mut solver)?;
