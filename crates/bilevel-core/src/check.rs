@@ -256,18 +256,20 @@ fn along(
     for leaf in point.layout().leaves() {
         let range = end..end + leaf.shape.num_elements();
         end = range.end;
-        let mut measured = 0.0;
+        // The raw error of the worst direction, and its bound: the tolerance above the floor of rounding.
+        let (mut measured, mut bound, mut excess) = (0.0, tolerance, f64::NEG_INFINITY);
         for _ in 0..DIRECTIONS {
             let v = direction(&mut draw, gradient.len(), range.clone());
             let found: f64 = gradient.iter().zip(&v).map(|(g, v)| g * v).sum();
             let (expected, noise) = slope(&v)?;
-            let error = (found - expected).abs();
-            let scale = found.abs().max(expected.abs()).max(usual);
-            let error = if error <= noise { 0.0 } else { (error - noise) / scale };
-            measured = worse(measured, error);
+            let scale = found.abs().max(expected.abs()).max(usual).max(f64::MIN_POSITIVE);
+            let (error, floor) = ((found - expected).abs() / scale, noise / scale);
+            if worse(excess, error - floor).to_bits() != excess.to_bits() {
+                (measured, bound, excess) = (error, tolerance + floor, error - floor);
+            }
         }
         let parameter = Some(leaf.path.clone()).filter(|path| !path.is_empty());
-        findings.push(Finding { test, parameter, measured, bound: Bound::AtMost(tolerance) });
+        findings.push(Finding { test, parameter, measured, bound: Bound::AtMost(bound) });
     }
     Ok(findings)
 }

@@ -1,13 +1,13 @@
 //! Where batches come from.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::at_least_one;
-use crate::{Error, Objective, Samples, Snapshot};
+use crate::{Error, Objective, Oracle, Samples, Snapshot};
 
 /// A handle to one draw of data: the same handle gives the same batch, whenever it is asked for.
 ///
@@ -95,30 +95,53 @@ impl<T: Clone + Sync> Data<T> for Batches<T> {
 
 /// Draws a [`Sample`] for each level, independently: which of its batches comes next.
 ///
-/// The draws depend on the seed and on how many were made for that level, and on nothing else.
+/// Draw n of a level depends on the seed and on n alone: [`Sampler::at`] gives any of them, at any time.
 #[derive(Clone, Debug)]
 pub struct Sampler {
     upper: Draws,
     lower: Draws,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Draws {
+    /// Where the stream of the level begins.
     rng: ChaCha8Rng,
     batches: usize,
     order: Order,
+    made: u64,
+    passes: Mutex<Passes>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Order {
     /// Any batch at any time.
     Replacement,
-    /// What is left of this pass, last first.
-    Epochs(Vec<u64>),
+    /// Passes through all of them.
+    Epochs,
     /// The next handle.
-    Counting(u64),
+    Counting,
     /// This one.
     Always(u64),
+}
+
+impl Order {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Replacement => "with replacement",
+            Self::Epochs => "epochs",
+            Self::Counting => "in order",
+            Self::Always(_) => "one",
+        }
+    }
+}
+
+/// The draws are made in passes, so that one of long ago is found again.
+#[derive(Clone, Debug, Default)]
+struct Passes {
+    /// Where in the stream each pass ends.
+    ends: Vec<u128>,
+    /// The pass that was looked at last.
+    last: Option<(usize, Vec<u64>)>,
 }
 
 impl Sampler {
@@ -142,7 +165,7 @@ impl Sampler {
     /// # Errors
     /// If a level has no batches.
     pub fn epochs(upper: usize, lower: usize, seed: u64) -> Result<Self, Error> {
-        Self::new(upper, lower, seed, Order::Epochs(Vec::new()))
+        Self::new(upper, lower, seed, Order::Epochs)
     }
 
     /// One of `upper` and one of `lower` batches at each draw, all alike.
@@ -159,14 +182,14 @@ impl Sampler {
     /// # Errors
     /// If a level has no batches.
     pub fn in_order(upper: usize, lower: usize) -> Result<Self, Error> {
-        Self::new(upper, lower, 0, Order::Counting(0))
+        Self::new(upper, lower, 0, Order::Counting)
     }
 
     fn new(upper: usize, lower: usize, seed: u64, order: Order) -> Result<Self, Error> {
         at_least_one("number of upper batches", upper)?;
         at_least_one("number of lower batches", lower)?;
         Ok(Self {
-            upper: Draws::new(upper, seed, Objective::Upper, order.clone()),
+            upper: Draws::new(upper, seed, Objective::Upper, order),
             lower: Draws::new(lower, seed, Objective::Lower, order),
         })
     }
@@ -179,12 +202,28 @@ impl Sampler {
         }
     }
 
+    /// Draw `n` of a level, counted from 0.
+    pub fn at(&self, objective: Objective, n: u64) -> Sample {
+        match objective {
+            Objective::Upper => self.upper.at(n),
+            Objective::Lower => self.lower.at(n),
+        }
+    }
+
     /// How many batches a level has.
     pub fn batches(&self, objective: Objective) -> usize {
         match objective {
             Objective::Upper => self.upper.batches,
             Objective::Lower => self.lower.batches,
         }
+    }
+
+    /// Whether it draws from the batches that the data of `oracle` has.
+    pub(crate) fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
+        let both = [Objective::Upper, Objective::Lower];
+        let found = both.map(|objective| self.batches(objective));
+        let expected = both.map(|objective| oracle.batches(objective));
+        if found == expected { Ok(()) } else { Err(Error::Sampler { found, expected }) }
     }
 
     /// Writes where the draws are.
@@ -204,47 +243,78 @@ impl Draws {
     fn new(batches: usize, seed: u64, objective: Objective, order: Order) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(objective as u64);
-        Self { rng, batches, order }
+        Self { rng, batches, order, made: 0, passes: Mutex::default() }
     }
 
     fn save(&self, to: &mut Snapshot) {
         to.put_generator("generator", &self.rng);
         to.put_count("batches", self.batches);
-        match &self.order {
-            Order::Replacement | Order::Always(_) => {}
-            Order::Epochs(left) => to.put_counts("left", left),
-            Order::Counting(next) => to.put_count("next", *next as usize),
-        }
+        to.put_name("order", self.order.name());
+        to.put_count("made", self.made as usize);
     }
 
     fn restore(&mut self, from: &mut Snapshot) -> Result<(), Error> {
         self.rng = from.take_generator("generator")?;
         from.take_count_of("batches", self.batches)?;
-        match &mut self.order {
-            Order::Replacement | Order::Always(_) => {}
-            Order::Epochs(left) => *left = from.take_counts("left", self.batches)?,
-            Order::Counting(next) => *next = from.take_count("next")? as u64,
-        }
+        from.take_name("order", self.order.name())?;
+        self.made = from.take_count("made")? as u64;
+        self.passes = Mutex::default();
         Ok(())
     }
 
     fn next(&mut self) -> Sample {
-        let batches = self.batches as u64;
-        Sample(match &mut self.order {
-            Order::Counting(next) => {
-                *next += 1;
-                *next - 1
+        self.made += 1;
+        self.at(self.made - 1)
+    }
+
+    fn at(&self, n: u64) -> Sample {
+        let length = match self.order {
+            Order::Counting => return Sample(n),
+            Order::Always(at) => return Sample(at),
+            _ if self.batches == 1 => return Sample(0),
+            Order::Epochs => self.batches as u64,
+            Order::Replacement => 1024,
+        };
+        let (pass, place) = ((n / length) as usize, (n % length) as usize);
+        let mut passes = self.passes.lock().unwrap_or_else(PoisonError::into_inner);
+        if passes.last.as_ref().is_none_or(|(last, _)| *last != pass) {
+            let mut rng = self.rng.clone();
+            let mut found = Vec::new();
+            for next in passes.ends.len().min(pass)..=pass {
+                let begin = next.checked_sub(1).map_or(0, |before| passes.ends[before]);
+                rng.set_word_pos(begin);
+                found = self.pass(&mut rng, length);
+                if next == passes.ends.len() {
+                    passes.ends.push(rng.get_word_pos());
+                }
             }
-            Order::Always(at) => *at,
-            _ if batches == 1 => 0,
-            Order::Replacement => self.rng.random_range(0..batches),
-            Order::Epochs(left) => left.pop().unwrap_or_else(|| {
-                let mut pass: Vec<u64> = (0..batches).collect();
-                pass.shuffle(&mut self.rng);
-                let first = pass.pop().unwrap_or_default();
-                *left = pass;
-                first
-            }),
-        })
+            passes.last = Some((pass, found));
+        }
+        let (_, drawn) = passes.last.as_ref().expect("the pass was made");
+        Sample(drawn[place])
+    }
+
+    fn pass(&self, rng: &mut ChaCha8Rng, length: u64) -> Vec<u64> {
+        if self.order == Order::Replacement {
+            return (0..length).map(|_| rng.random_range(0..self.batches as u64)).collect();
+        }
+        let mut pass: Vec<u64> = (0..length).collect();
+        pass.shuffle(rng);
+        pass.reverse();
+        pass
+    }
+}
+
+impl Clone for Draws {
+    fn clone(&self) -> Self {
+        let passes = self.passes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Self { rng, batches, order, made, .. } = self;
+        Self {
+            rng: rng.clone(),
+            batches: *batches,
+            order: *order,
+            made: *made,
+            passes: Mutex::new(passes),
+        }
     }
 }

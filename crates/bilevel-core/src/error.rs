@@ -63,15 +63,16 @@ pub enum Error {
         found: f64,
     },
 
-    /// A lower loss whose two stages are another function.
+    /// A loss whose two stages are another function.
     #[error(
-        "the head's loss of the features is {found} at the start, expected the lower loss, {expected}: \
-         write `lower_loss` as `head_loss(x, y, features(y, batch), batch)`"
+        "the head's loss of the features is {found} at the start, expected the loss of the problem, {expected}: \
+         write `lower_loss` as `head_loss(x, y, features(y, batch), batch)`, and where x makes the features both losses as \
+         `head_loss(objective, y, features(x, batch), batch)`"
     )]
     SplitLoss {
         /// That of the head.
         found: f64,
-        /// The lower loss.
+        /// That of the problem.
         expected: f64,
     },
 

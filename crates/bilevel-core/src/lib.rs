@@ -52,13 +52,13 @@
 //! | [`problem`]: the two losses | [`BilevelProblem`] | yours |
 //! | data: a batch for each [`Sample`] | [`Data`] | [`FullBatch`], [`Batches`] |
 //! | constraints that couple x and y | [`Constraints`] | [`ModuleConstraints`] |
-//! | oracle: values, gradients, products, and their [`Cost`] | [`Oracle`] | [`AutodiffOracle`], [`SplitOracle`] |
+//! | oracle: values, gradients, products, and their [`Cost`] | [`Oracle`] | [`AutodiffOracle`], [`SplitOracle`], [`FeatureOracle`]; [`Nested`] for three levels |
 //! | [`lower`]: steps of y, and their adjoints | [`Dynamics`], T steps of which are a [`Descent`] | the table below |
 //! | [`linear`]: `A q = b` by products | [`LinearSolver`] | [`Cg`], [`NormalCg`], [`Gmres`], [`BiCgStab`], [`Neumann`], [`ApproxGrad`], [`Nystrom`], [`Identity`], [`Dense`] |
 //! | [`hypergradient`]: `dF/dx` | [`HypergradientMethod`] | the methods below |
 //! | [`upper`]: steps of x | [`UpperStep`] | [`BurnOptimizer`], [`GradientStep`] |
 //! | [`proxy`]: best responses that are learned | [`Proxy`] | [`Hypernetwork`], [`Stn`], [`DeltaStn`] |
-//! | [`proximal`]: constraints and non-smooth terms of both levels | [`Proximal`], [`Projection`] | [`Bounds`], [`Ball`], [`Simplex`], [`SoftThreshold`] |
+//! | [`proximal`]: constraints and non-smooth terms of both levels | [`Proximal`], [`Projection`] | [`Bounds`], [`Ball`], [`Simplex`], [`SoftThreshold`], [`ElasticNet`], [`GroupLasso`]; [`Scaled`] sets |
 //! | [`joint`], [`stochastic`], [`proxy`]: steps of x and y together | [`JointMethod`], on batches of a [`Sampler`] | the tables of these modules |
 //! | solver: one upper step | [`Solver`] | [`HypergradientSolver`], [`JointSolver`] |
 //! | executor: limits, time, seeds | [`Observer`] | [`Executor`]; all of it in one call: [`solve`] |
@@ -82,6 +82,7 @@
 //! | `maml` | [`Maml`] | T lower steps from x | as `rad` | x, or a part of it, shaped as y |
 //! | `fomaml` | [`Fomaml`] | `s -> 0` | one replay of a gradient | as `maml`; no second derivatives |
 //! | `reptile` | [`Reptile`] | no loss: `(x - y_T) / a` | one replay of a gradient | as `fomaml` |
+//! | on-features | [`OnFeatures`] | what its method is | its method's, in the features | x an extractor, y a head on a [`FeatureOracle`] |
 //! | `ia-gm` | [`Unrolled::ia_gm`] | T lower steps, in the start too | as `rad` | [`Start::Learned`] |
 //! | `iaptt` | [`Iaptt`] | the steps to `argmax_k F(x, y_k)`, in the start too | as `rad` | [`Start::Learned`] |
 //! | `cg` | [`Implicit`] with [`Cg`] | a solved lower level | one linearisation | `f_y = 0` nearly, `f_yy` positive definite |
@@ -105,9 +106,13 @@
 //! | `rms-prop` | [`RmsProp`] | `y' = y - s g / sqrt(v' + eps)`, by the moment v of `g = f_y` |
 //! | `projected` | [`Projected`] | `y' = P(D(y))`, after any dynamics D |
 //! | `aggregated`, `pessimistic` | [`Aggregated`] | `y' = y - (a s_u F_y + (1 - a) s_l f_y)`, with `- a s_u F_y` |
+//! | `clipped` | [`Clipped`] | any dynamics with a gradient clipped by value or by norm |
+//! | `weight-decay` | [`WeightDecay`] | any dynamics with `f_y + w y`, or with `w y` taken from y' |
+//! | `custom` | [`Custom`] | a function of one's own, differentiated for you |
 //! | `preconditioned` | [`Preconditioned`] | any dynamics with `P(x) f_y`: [`Diagonal`], [`Kronecker`] |
 //!
-//! Their step sizes and momenta are numbers, or [`Coefficient`]s that are learned with x.
+//! Their step sizes and momenta are numbers, [`Schedule`]s, or [`Coefficient`]s that are learned with x, one for all steps
+//! or one a step, and one for all of y or one for each part of it.
 //!
 //! # Endings
 //!
@@ -141,6 +146,7 @@ pub mod hypergradient;
 pub mod joint;
 pub mod linear;
 pub mod lower;
+mod map;
 mod moments;
 mod oracle;
 pub mod problem;
@@ -161,8 +167,8 @@ pub use data::*;
 pub use error::Error;
 pub use hypergradient::{
     Fad, FirstOrder, FixedPoint, Fomaml, Hypergradient, HypergradientMethod, Iaptt, Iga, Imaml,
-    Implicit, Infinite, JointStep, Maml, OneStage, OneStageFd, OnlineFad, Reptile, ReversibleRad,
-    Status, Tasks, Unrolled,
+    Implicit, Infinite, JointStep, Maml, OnFeatures, OneStage, OneStageFd, OnlineFad, Reptile,
+    ReversibleRad, Status, Tasks, Unrolled,
 };
 pub use joint::{
     Alternating, Bome, Bvfim, BvfimSettings, F2sa, GPbgd, Gap, HeavyBall, Iterate, JointMethod,
@@ -173,13 +179,16 @@ pub use linear::{
     NormalCg, Nystrom,
 };
 pub use lower::{
-    Adam, Aggregated, Coefficient, Descent, Diagonal, Dynamics, Gd, Kronecker, Momentum, Nesterov,
-    Plan, Preconditioned, Preconditioner, Projected, ReversibleMomentum, RmsProp, Weight,
+    Adam, Aggregated, Clipped, Coefficient, Custom, Descent, Diagonal, Dynamics, Entries, Gd,
+    Kronecker, Momentum, Nesterov, Nothing, Plan, Preconditioned, Preconditioner, Projected,
+    ReversibleMomentum, RmsProp, Weight, WeightDecay,
 };
 pub use moments::Moments;
 pub use oracle::*;
-pub use problem::{BilevelProblem, Objective, SplitProblem, Variable};
-pub use proximal::{Ball, Bounds, Projection, Proximal, Simplex, SoftThreshold};
+pub use problem::{BilevelProblem, FeatureProblem, Objective, SplitProblem, Variable};
+pub use proximal::{
+    Ball, Bounds, ElasticNet, GroupLasso, Projection, Proximal, Scaled, Simplex, SoftThreshold,
+};
 pub use proxy::{
     DeltaStn, Hypernetwork, LinearHypernetwork, MlpHypernetwork, NetworkProxy, Proxy, RankOne,
     RankOneAffine, Region, Response, ResponseNetwork, Scale, Stn,

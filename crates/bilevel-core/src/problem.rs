@@ -73,3 +73,26 @@ pub trait SplitProblem: BilevelProblem {
         batch: &Self::Batch,
     ) -> Tensor<1>;
 }
+
+/// A problem whose x is an extractor of features and whose y is a head on them, as in few-shot learning and where a
+/// representation is trained for the heads that are fitted to it.
+///
+/// ```text
+/// F(x, y) = head_F(y, features(x)),   f(x, y) = head_f(y, features(x))
+/// ```
+///
+/// Write both losses as `head_loss(objective, y, features(x, batch), batch)`, so that they cannot disagree. On a
+/// [`FeatureOracle`](crate::FeatureOracle), [`OnFeatures`](crate::OnFeatures) passes through the extractor once.
+pub trait FeatureProblem: BilevelProblem {
+    /// The features of the samples of a batch, `[n, features]`.
+    fn features(&self, x: &Self::Upper, batch: &Self::Batch) -> Tensor<2>;
+
+    /// The loss of `objective` of samples with these `features`, of shape `[1]`.
+    fn head_loss(
+        &self,
+        objective: Objective,
+        y: &Self::Lower,
+        features: Tensor<2>,
+        batch: &Self::Batch,
+    ) -> Tensor<1>;
+}

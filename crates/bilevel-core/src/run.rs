@@ -61,8 +61,8 @@ pub struct Outcome {
     pub cost: Cost,
     /// The status of the last hypergradient.
     pub status: Status,
-    /// How many hypergradients came with a status that is not ok.
-    pub warnings: usize,
+    /// The upper steps, counted from 1, whose hypergradient came with a status that is not ok, and that status.
+    pub warnings: Vec<(usize, Status)>,
 }
 
 /// Runs a solver.
@@ -146,7 +146,7 @@ impl<'a> Executor<'a> {
     pub fn run(mut self, solver: &mut dyn Solver) -> Result<Outcome, Error> {
         let before = solver.cost();
         let mut elapsed = Duration::ZERO;
-        let mut warnings = 0;
+        let mut warnings = Vec::new();
         for k in self.first..self.steps {
             if let Some((seed, device)) = &self.seed {
                 device.seed(step_seed(*seed, k as u64));
@@ -154,8 +154,10 @@ impl<'a> Executor<'a> {
             let begin = Instant::now();
             let seen = solver.step(k)?;
             elapsed += begin.elapsed();
-            warnings += usize::from(!seen.status.is_ok());
             let step = k + 1;
+            if !seen.status.is_ok() {
+                warnings.push((step, seen.status));
+            }
             let Step { upper_loss, gradient_norm, status, .. } = seen;
             tracing::debug!(step, upper_loss, gradient_norm, %status);
             let cost = solver.cost() - before;

@@ -21,6 +21,8 @@ mod check;
 mod dynamics;
 #[path = "common/explicit.rs"]
 mod explicit;
+#[path = "common/features.rs"]
+mod features;
 #[path = "common/finite.rs"]
 mod finite;
 #[path = "common/implicit.rs"]
@@ -29,5 +31,7 @@ mod implicit;
 mod properties;
 #[path = "common/resume.rs"]
 mod resume;
+#[path = "common/sampled.rs"]
+mod sampled;
 #[path = "common/tasks.rs"]
 mod tasks;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use burn::backend::DispatchTensor;
+use burn::backend::{DispatchTensor, TensorMetadata};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::kind::Basic;
 use burn::tensor::{Bool, Int, Tensor};
@@ -43,6 +43,12 @@ impl Tensors {
         let mut tensors = Self::default();
         batch.write_tensors(&mut tensors);
         tensors
+    }
+
+    /// The shapes of the tensors, then the variants of the enums: what the shapes of a function of the batch follow from.
+    pub fn shapes(&self) -> Vec<Vec<usize>> {
+        let shapes = self.tensors.iter().map(|tensor| tensor.shape().to_vec());
+        shapes.chain([self.variants.clone()]).collect()
     }
 
     /// Adds a tensor.

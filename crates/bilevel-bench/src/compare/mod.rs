@@ -255,7 +255,7 @@ pub fn solver<'a>(
                 false => Start::Warm,
             };
             let solver = HypergradientSolver::new(oracle, method, step, x, y);
-            Ok(Box::new(solver.with_start(start)))
+            Ok(Box::new(solver.with_start(start)?))
         }
         Made::Joint(method) => {
             let [upper, lower] = setup.counts;

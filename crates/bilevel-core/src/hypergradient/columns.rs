@@ -9,7 +9,7 @@ use crate::vector_ops::unit;
 use crate::{Direction, Error, LowerProblem, Snapshot, Wrt};
 
 /// Some columns of `Z_t = d state_t / dx`, the j-th being `d state_t / dx_j`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Columns {
     /// j of the first.
     first: usize,
@@ -32,7 +32,8 @@ impl Columns {
         state: &State,
     ) {
         let query = dynamics.query(t, state);
-        let curvature = problem.curvature_at(dynamics.objective(t), &query, Wrt::Both, Wrt::Y);
+        let at_step = problem.at_step(dynamics, t);
+        let curvature = at_step.curvature_at(dynamics.objective(t), &query, Wrt::Both, Wrt::Y);
         let product = |along: Direction<'_>| curvature.product(along, Wrt::Y);
         for (j, column) in (self.first..).zip(&mut self.columns) {
             // A unit vector is made anew each time: to keep them would square the memory of x.

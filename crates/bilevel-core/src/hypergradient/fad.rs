@@ -26,7 +26,7 @@ use crate::{Error, LowerProblem, Objective, Snapshot, Wrt};
 ///
 /// Source: [survey, Alg. 2](https://arxiv.org/abs/2101.11517); Franceschi et al., "Forward and reverse
 /// gradient-based hyperparameter optimization", 2017.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fad {
     descent: Descent,
     block: usize,

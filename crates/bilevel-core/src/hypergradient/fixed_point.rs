@@ -27,7 +27,7 @@ use crate::{Direction, Error, LowerProblem, Objective, Snapshot, Wrt};
 ///
 /// Source: R. Grazzi et al., "On the iteration complexity of hypergradient computation", 2020;
 /// Q. Bertrand et al., "Implicit differentiation of Lasso-type models", 2020.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FixedPoint {
     descent: Descent,
     limits: Limits,
@@ -64,7 +64,8 @@ impl FixedPoint {
         let (t, state) = end;
         // What depends on the point alone is computed once for all products.
         let query = dynamics.query(t, state);
-        let curvature = problem.curvature_at(dynamics.objective(t), &query, Wrt::Y, Wrt::Y);
+        let at_step = problem.at_step(dynamics, t);
+        let curvature = at_step.curvature_at(dynamics.objective(t), &query, Wrt::Y, Wrt::Y);
         let product = |along: Direction<'_>, wrt: Wrt<'_>| curvature.product(along, wrt);
         loop {
             let pulled =

@@ -20,7 +20,7 @@ use crate::{Error, LowerProblem, Objective, Snapshot, Wrt};
 ///
 /// Source: [survey, Eq. 30](https://arxiv.org/abs/2101.11517); C. Finn et al., "Model-agnostic
 /// meta-learning for fast adaptation of deep networks", 2017.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fomaml {
     descent: Descent,
     start: StartInX,

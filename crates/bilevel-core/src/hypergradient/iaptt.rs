@@ -23,7 +23,7 @@ use crate::{Error, Loss, LowerProblem, Objective, Snapshot};
 ///
 /// Source: R. Liu et al., "Towards gradient-based bilevel optimization with non-convex followers and
 /// beyond", 2021, Alg. 1.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Iaptt {
     descent: Descent,
     plan: Plan,

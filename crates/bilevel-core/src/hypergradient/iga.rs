@@ -20,7 +20,7 @@ use crate::{Error, LowerProblem, Objective, Snapshot, Wrt};
 /// `f_y = 0` the quotient is undefined: `g = F_x`, with [`LinearStatus::Singular`].
 ///
 /// Source: the method IGA of the library BOAT.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Iga {
     descent: Descent,
 }

@@ -23,7 +23,7 @@ use crate::{Error, LowerProblem, Snapshot};
 ///
 /// Source: A. Rajeswaran et al., "Meta-learning with implicit gradients", 2019;
 /// [survey, section 6](https://arxiv.org/abs/2101.11517).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Imaml {
     implicit: Implicit,
     strength: f64,

@@ -1,5 +1,7 @@
 //! Hypergradients by the implicit function theorem.
 
+use std::sync::Arc;
+
 use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, Stationarity, Status};
@@ -24,10 +26,10 @@ use crate::{Direction, Error, LowerProblem, Objective, Schedule, Snapshot, Weigh
 ///
 /// Source: [survey, Alg. 4](https://arxiv.org/abs/2101.11517); F. Pedregosa, "Hyperparameter
 /// optimization with approximate gradient", 2016.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Implicit {
     descent: Descent,
-    solver: Box<dyn LinearSolver>,
+    solver: Arc<dyn LinearSolver>,
     tolerances: Option<Schedule>,
     least_tolerance: f64,
     warm: bool,
@@ -40,7 +42,7 @@ pub struct Implicit {
 impl Implicit {
     /// At the end of `descent`, by `solver` from q = 0.
     pub fn new(descent: Descent, solver: impl LinearSolver + 'static) -> Self {
-        let solver = Box::new(solver);
+        let solver = Arc::new(solver);
         let stationarity = Stationarity::default();
         Self {
             descent,

@@ -22,7 +22,7 @@ use crate::{Error, LowerProblem, Snapshot};
 ///
 /// Source: [survey, Eqs. 27 to 29](https://arxiv.org/abs/2101.11517); C. Finn et al., "Model-agnostic
 /// meta-learning for fast adaptation of deep networks", 2017.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Maml {
     descent: Descent,
     start: StartInX,

@@ -18,7 +18,7 @@ use crate::{Error, LowerProblem, Snapshot};
 ///
 /// Source: [survey, Eqs. 24 and 25](https://arxiv.org/abs/2101.11517); H. Liu et al., "DARTS:
 /// differentiable architecture search", 2019.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct OneStage {
     descent: Descent,
 }

@@ -25,7 +25,7 @@ use crate::{Error, LowerProblem, Objective, Snapshot, Wrt};
 ///
 /// Source: [survey, Eq. 26](https://arxiv.org/abs/2101.11517); H. Liu et al., "DARTS: differentiable
 /// architecture search", 2019.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct OneStageFd {
     descent: Descent,
     distance: f64,
@@ -66,8 +66,9 @@ impl HypergradientMethod for OneStageFd {
         let (upper_loss, sides) = problem.gradient(Objective::Upper, &descended.state.y, Wrt::Both);
         let (mut gradient, slope) = sides.into_both();
 
+        let at_step = problem.at_step(dynamics, 0);
         let (objective, query) = (dynamics.objective(0), dynamics.query(0, &first));
-        let compute = || problem.slope(objective, &query).1;
+        let compute = || at_step.slope(objective, &query).1;
         let lambda = descended.state.of_y(slope);
         let back = dynamics.adjoint(&Update::new(0, problem.x, &first, &compute), lambda);
         if let Some(rates) = &back.x {
@@ -77,7 +78,7 @@ impl HypergradientMethod for OneStageFd {
         // Along zero the product is zero.
         if norm != 0.0 {
             let e = self.distance / norm;
-            let side = |e| problem.upper_slope(objective, &query.axpy(e, &back.gradient));
+            let side = |e| at_step.upper_slope(objective, &query.axpy(e, &back.gradient));
             gradient = gradient.axpy(0.5 / e, &side(e).sub(&side(-e)));
         }
         Ok(Hypergradient {

@@ -30,14 +30,14 @@ use crate::{Error, LowerProblem, Objective, Snapshot, Wrt};
 ///
 /// Source: Franceschi et al., "Forward and reverse gradient-based hyperparameter optimization", 2017,
 /// real-time hyperparameter optimisation.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct OnlineFad {
     descent: Descent,
     carried: Option<Carried>,
 }
 
 /// What one call leaves to the next.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Carried {
     /// The steps made.
     made: usize,

@@ -22,7 +22,7 @@ use crate::{Error, LowerProblem, Objective, Snapshot};
 ///
 /// Source: [survey, after Eq. 30](https://arxiv.org/abs/2101.11517); A. Nichol and J. Schulman,
 /// "Reptile: a scalable metalearning algorithm", 2018.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reptile {
     descent: Descent,
     scale: f64,

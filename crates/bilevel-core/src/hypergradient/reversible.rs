@@ -3,9 +3,8 @@
 use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, Status, reverse};
-use crate::error::at_least_one;
-use crate::lower::ReversibleMomentum;
-use crate::{Error, LowerProblem, Snapshot};
+use crate::lower::{Descent, ReversibleMomentum};
+use crate::{Error, LowerProblem, Sampler, Snapshot};
 
 /// [`rad`](crate::Unrolled::rad) through steps that are undone, and not kept: its memory does not grow with T but for the few
 /// bits that [`ReversibleMomentum`] states.
@@ -16,10 +15,11 @@ use crate::{Error, LowerProblem, Snapshot};
 ///
 /// Source: D. Maclaurin, D. Duvenaud and R. P. Adams, "Gradient-based hyperparameter optimization through
 /// reversible learning", 2015, Alg. 2.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct ReversibleRad {
     dynamics: ReversibleMomentum,
-    steps: usize,
+    /// The heavy ball that it is, which is differentiated.
+    descent: Descent,
 }
 
 impl ReversibleRad {
@@ -28,7 +28,14 @@ impl ReversibleRad {
     /// # Errors
     /// If `steps` is 0.
     pub fn new(dynamics: ReversibleMomentum, steps: usize) -> Result<Self, Error> {
-        Ok(Self { dynamics, steps: at_least_one("lower steps", steps)? })
+        let descent = Descent::new(dynamics.heavy_ball().clone(), steps)?;
+        Ok(Self { dynamics, descent })
+    }
+
+    /// With data of its own for each step: [`Descent::with_sampler`].
+    pub fn with_sampler(mut self, sampler: Sampler) -> Self {
+        self.descent = self.descent.with_sampler(sampler);
+        self
     }
 }
 
@@ -38,16 +45,18 @@ impl HypergradientMethod for ReversibleRad {
     }
 
     fn describe(&self) -> String {
-        format!("reversible-rad({} steps of {})", self.steps, self.dynamics.describe())
+        format!("reversible-rad({} steps of {})", self.descent.steps(), self.dynamics.describe())
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
-        let (descended, mut tape) = self.dynamics.record(&problem, start, self.steps, |_| ())?;
+        self.descent.begin(&problem, start)?;
+        let through = self.descent.dynamics();
+        let steps = (through, self.descent.steps());
+        let (descended, mut tape) = self.dynamics.record_on(&problem, start, steps, |_| ())?;
         let status = Status::of_descent(&descended).unwrap_or(Status::Exact);
-        let heavy_ball = self.dynamics.heavy_ball();
         let swept = reverse(
             &problem,
-            heavy_ball,
+            through,
             &descended.state,
             || tape.pop().map(|(t, state)| (t, state, None)),
             false,

@@ -34,7 +34,7 @@ use crate::{Error, LowerProblem, Snapshot};
 /// reverse gradient-based hyperparameter optimization", 2017; A. Shaban et al., "Truncated back-propagation for
 /// bilevel optimization", 2019; R. Liu et al., "Towards gradient-based bilevel optimization with non-convex
 /// followers and beyond", 2021, Sec. 3.2.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Unrolled {
     name: &'static str,
     descent: Descent,

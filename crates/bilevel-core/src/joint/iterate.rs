@@ -39,19 +39,17 @@ impl<'a> Iterate<'a> {
 
     /// Whether the sampler draws from the batches that there are.
     pub(crate) fn check_sampler(&self) -> Result<(), Error> {
-        let counts = |of: &dyn Fn(Objective) -> usize| [of(Objective::Upper), of(Objective::Lower)];
-        let drawn = counts(&|objective| self.sampler.batches(objective));
-        let there = counts(&|objective| self.oracle.batches(objective));
-        if drawn == there {
-            return Ok(());
-        }
-        Err(Error::Sampler { found: drawn, expected: there })
+        self.sampler.check(&self.oracle)
     }
 
     /// One batch for each level.
     pub fn draw(&mut self) -> Samples {
         let Self { sampler, .. } = self;
-        Samples { upper: sampler.draw(Objective::Upper), lower: sampler.draw(Objective::Lower) }
+        Samples {
+            upper: sampler.draw(Objective::Upper),
+            lower: sampler.draw(Objective::Lower),
+            ..Samples::default()
+        }
     }
 
     /// The oracle at the present x with the batches `samples`.

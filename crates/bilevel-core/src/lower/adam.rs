@@ -1,6 +1,6 @@
 //! Adam, differentiable.
 
-use bilevel_program::{Layout, Vector};
+use bilevel_program::Vector;
 use burn::tensor::Tensor;
 
 use super::{Adjoint, Coefficient, Dynamics, Root, State, Tangent, Update};
@@ -116,8 +116,8 @@ impl Dynamics for Adam {
         format!("adam(step size {}, b1 {b1}, b2 {b2}, {})", self.step_size, self.root)
     }
 
-    fn check(&self, upper: &Layout, _: &Layout) -> Result<(), Error> {
-        self.step_size.check("lower step size", upper)
+    fn check(&self, x: &Vector, y: &Vector) -> Result<(), Error> {
+        self.step_size.check("lower step size", x.layout(), y.layout())
     }
 
     fn start(&self, y: &Vector) -> State {
@@ -131,7 +131,7 @@ impl Dynamics for Adam {
 
     fn step(&self, at: &Update<'_>) -> State {
         let now = self.moments(at);
-        let moved = self.step_size.times(at.x, &now.direction);
+        let moved = self.step_size.times(at.now(), &now.direction);
         State { y: at.state.y.sub(&moved), memory: now.memory }
     }
 
@@ -143,7 +143,7 @@ impl Dynamics for Adam {
         let second = along.state.memory[1].scale(b2).axpy(2.0 * (1.0 - b2), &g_dg);
         let turned =
             multiply(&first.scale(c1), &now.inverse_root).add(&self.in_second(at.t, &now, &second));
-        let moved = self.step_size.tangent(at.x, along.x, || &now.direction, &turned);
+        let moved = self.step_size.tangent(at.now(), along.x, || &now.direction, &turned);
         State { y: along.state.y.sub(&moved), memory: vec![first, second] }
     }
 
@@ -151,12 +151,12 @@ impl Dynamics for Adam {
         let ([b1, b2], [c1, _]) = (self.decay, self.corrections(at.t));
         let now = self.moments(at);
         let back = adjoint.y.scale(-1.0);
-        let turned = self.step_size.times(at.x, &back);
+        let turned = self.step_size.times(at.now(), &back);
         let first = adjoint.memory[0].axpy(c1, &multiply(&turned, &now.inverse_root));
         let second = adjoint.memory[1].add(&self.in_second(at.t, &now, &turned));
         let through_square = multiply(at.gradient(), &second).scale(2.0 * (1.0 - b2));
         Adjoint {
-            x: self.step_size.adjoint(at.x, || &now.direction, &back),
+            x: self.step_size.adjoint(at.now(), || &now.direction, &back),
             gradient: through_square.axpy(1.0 - b1, &first),
             state: State { y: adjoint.y, memory: vec![first.scale(b1), second.scale(b2)] },
         }

@@ -1,23 +1,33 @@
 //! Settings of a dynamics that may be learned.
 
+use std::sync::Arc;
+
 use bilevel_program::{Layout, Vector};
+use burn::backend::{DispatchTensor, TensorMetadata};
 use burn::tensor::Tensor;
 
-use crate::Error;
+use super::sum;
 use crate::error::{below_one, positive};
 use crate::vector_ops::{flat, inner, scale_by, shaped};
+use crate::{Error, Schedule};
 
-/// A number that a dynamics multiplies with, as a step size: fixed, or a function of one variable of x.
+/// A number that a dynamics multiplies with, as a step size: fixed, scheduled, learned as a variable of x, or one for
+/// each part of y.
 ///
-/// A learned one stands in x as a variable u of shape `[1]`, found by its path in the upper module. It
-/// stays on the device; its derivative is part of every hypergradient, at the cost of one gradient of the
-/// lower objective for each backward step.
+/// A learned one stands in x as a variable u of shape `[1]`, found by its path in the upper module; by
+/// [`Coefficient::each_step`] of shape `[T]`, with an entry for each step. It stays on the device; its derivative is part of
+/// every hypergradient, at the cost of one gradient of the lower objective for each backward step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Coefficient {
     /// The same all the time.
     Fixed(
         /// Its value.
         f64,
+    ),
+    /// Another one at each step.
+    Scheduled(
+        /// Its values.
+        Schedule,
     ),
     /// `exp(u)`, which is positive: for step sizes.
     Exp(
@@ -29,6 +39,35 @@ pub enum Coefficient {
         /// The path of u in x.
         String,
     ),
+    /// A learned one whose variable has an entry for each step; the last holds for all later steps.
+    EachStep(
+        /// How it is learned.
+        Box<Coefficient>,
+    ),
+    /// One for each part of y: the variables at a path in the lower module or below it that no part before it has.
+    Parts(
+        /// The paths and the coefficients.
+        Vec<(String, Coefficient)>,
+    ),
+}
+
+/// Where a coefficient is looked at: the upper variable, and the step.
+pub(crate) type Now<'a> = (&'a Vector, usize);
+
+/// A coefficient that is one number.
+enum Value {
+    Number(f64),
+    Learned(Box<Learned>),
+}
+
+struct Learned {
+    /// The position of the variable in x.
+    leaf: usize,
+    /// Which of its entries it is.
+    entry: usize,
+    value: Tensor<1>,
+    /// The derivative of the value in the entry.
+    slope: Tensor<1>,
 }
 
 impl From<f64> for Coefficient {
@@ -37,12 +76,28 @@ impl From<f64> for Coefficient {
     }
 }
 
+impl From<Schedule> for Coefficient {
+    fn from(schedule: Schedule) -> Self {
+        Self::Scheduled(schedule)
+    }
+}
+
 impl std::fmt::Display for Coefficient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Fixed(value) => write!(f, "{value}"),
+            Self::Scheduled(schedule) => write!(f, "{schedule}"),
             Self::Exp(path) => write!(f, "exp({path})"),
             Self::Sigmoid(path) => write!(f, "sigmoid({path})"),
+            Self::EachStep(each) => write!(f, "{each} of each step"),
+            Self::Parts(parts) => {
+                for (at, (path, coefficient)) in parts.iter().enumerate() {
+                    let comma = if at > 0 { ", " } else { "" };
+                    let path = if path.is_empty() { "the rest" } else { path };
+                    write!(f, "{comma}{coefficient} for {path}")?;
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -58,108 +113,291 @@ impl Coefficient {
         Self::Sigmoid(path.into())
     }
 
-    /// Itself if it is learned, or finite and positive.
+    /// With a variable of shape `[T]` and an entry of it for each step: a learned schedule. The last entry holds for all
+    /// later steps.
+    pub fn each_step(self) -> Self {
+        Self::EachStep(Box::new(self))
+    }
+
+    /// One for each part of y, as `[("body", 0.01.into()), ("", Coefficient::exp("rate"))]`: a part has the variables at
+    /// its path or below it that no part before it has, and `""` all that are left.
+    pub fn parts<P: Into<String>>(parts: impl IntoIterator<Item = (P, Self)>) -> Self {
+        Self::Parts(parts.into_iter().map(|(path, each)| (path.into(), each)).collect())
+    }
+
+    /// Itself, if what is not learned of it is finite and positive.
     pub(crate) fn positive(self, setting: &'static str) -> Result<Self, Error> {
-        if let Self::Fixed(value) = self {
-            positive(setting, value)?;
+        match &self {
+            Self::Fixed(value) => drop(positive(setting, *value)?),
+            Self::Scheduled(schedule) => drop(schedule.positive(setting)?),
+            Self::Exp(_) | Self::Sigmoid(_) => {}
+            Self::EachStep(each) => each.check_each_step(setting)?,
+            Self::Parts(parts) => {
+                for (_, each) in parts {
+                    each.clone().positive(setting)?;
+                }
+            }
         }
         Ok(self)
     }
 
-    /// Itself if it is learned, or in `[0, 1)`.
+    /// Itself, if what is not learned of it is in `[0, 1)`.
     pub(super) fn below_one(self, setting: &'static str) -> Result<Self, Error> {
-        if let Self::Fixed(value) = self {
-            below_one(setting, value)?;
+        match &self {
+            Self::Fixed(value) => drop(below_one(setting, *value)?),
+            // Schedules rise or fall.
+            Self::Scheduled(schedule) => {
+                for t in [0, 1 << 40] {
+                    below_one(setting, schedule.at(t))?;
+                }
+            }
+            Self::Exp(_) | Self::Sigmoid(_) => {}
+            Self::EachStep(each) => each.check_each_step(setting)?,
+            Self::Parts(parts) => {
+                for (_, each) in parts {
+                    each.clone().below_one(setting)?;
+                }
+            }
         }
         Ok(self)
+    }
+
+    /// Itself, if it is one number that does not change from step to step, though it may be learned.
+    pub(crate) fn constant(self, setting: &'static str) -> Result<Self, Error> {
+        if matches!(self, Self::Fixed(_) | Self::Exp(_) | Self::Sigmoid(_)) {
+            return Ok(self);
+        }
+        Err(Error::InvalidSetting {
+            setting,
+            found: self.to_string(),
+            expected: "one number for all steps and variables",
+            cure: "a proximal map does not know the step: give it a number, or learn it with x",
+        })
+    }
+
+    /// What holds an entry for each step is learned by itself.
+    fn check_each_step(&self, setting: &'static str) -> Result<(), Error> {
+        if matches!(self, Self::Exp(_) | Self::Sigmoid(_)) {
+            return Ok(());
+        }
+        Err(Error::InvalidSetting {
+            setting,
+            found: format!("{self} of each step"),
+            expected: "`exp` or `sigmoid` of a variable of x",
+            cure: "a `Schedule` holds numbers for the steps that are not learned; `parts` goes around it",
+        })
+    }
+
+    /// Whether x has its variables, and each variable of y a coefficient.
+    pub(crate) fn check(
+        &self,
+        setting: &'static str,
+        upper: &Layout,
+        lower: &Layout,
+    ) -> Result<(), Error> {
+        let Self::Parts(parts) = self else { return self.check_in(setting, upper) };
+        let has = |path: &str| parts.iter().any(|(part, _)| under(path, part));
+        if let Some(leaf) = lower.leaves().iter().find(|leaf| !has(&leaf.path)) {
+            return Err(Error::InvalidSetting {
+                setting,
+                found: format!("none for the variable `{}` of y", leaf.path),
+                expected: "one for each variable of y",
+                cure: "end with the part \"\", which has all that are left",
+            });
+        }
+        parts.iter().try_for_each(|(_, each)| each.check(setting, upper, lower))
     }
 
     /// Whether x has its variable.
-    pub(crate) fn check(&self, setting: &'static str, upper: &Layout) -> Result<(), Error> {
-        let Some(path) = self.path() else { return Ok(()) };
+    pub(crate) fn check_in(&self, setting: &'static str, upper: &Layout) -> Result<(), Error> {
+        let Some((path, each_step)) = self.path() else { return Ok(()) };
         let leaves = upper.leaves();
         let found = match leaves.iter().find(|leaf| leaf.path == path) {
             Some(leaf) if leaf.shape.as_slice() == [1] => return Ok(()),
+            Some(leaf) if each_step && leaf.shape.num_dims() == 1 && leaf.shape[0] > 0 => {
+                return Ok(());
+            }
             Some(leaf) => format!("`{path}` of shape {:?}", leaf.shape.as_slice()),
             None => {
                 let paths: Vec<_> = leaves.iter().map(|leaf| format!("`{}`", leaf.path)).collect();
                 paths.join(", ")
             }
         };
+        let shape = if each_step { "[T], with an entry a step" } else { "[1]" };
         Err(Error::UpperVariable {
             what: setting,
             found,
-            expected: format!("a variable `{path}` of shape [1]"),
+            expected: format!("a variable `{path}` of shape {shape}"),
             cure: "name a variable that x has, or give the upper module this parameter",
         })
     }
 
-    /// `c v`.
-    pub(crate) fn times(&self, x: &Vector, v: &Vector) -> Vector {
-        match self.parts(x) {
-            Ok((_, value, _)) => scale_by(&value, v),
-            Err(value) => v.scale(value),
+    /// Of its variable, and whether that has an entry a step.
+    fn path(&self) -> Option<(&str, bool)> {
+        match self {
+            Self::Fixed(_) | Self::Scheduled(_) | Self::Parts(_) => None,
+            Self::Exp(path) | Self::Sigmoid(path) => Some((path, false)),
+            Self::EachStep(each) => each.path().map(|(path, _)| (path, true)),
+        }
+    }
+
+    /// c as a tensor of shape `[1]` on the device of `like`; of no [`Coefficient::Parts`].
+    pub(crate) fn number(&self, now: Now<'_>, like: &Vector) -> Tensor<1> {
+        match (self.value(now), like.leaves().first()) {
+            (Value::Learned(learned), _) => learned.value,
+            (Value::Number(value), Some(leaf)) => {
+                Tensor::full([1], value, (&like.device(), leaf.dtype()))
+            }
+            (Value::Number(value), None) => Tensor::full([1], value, &like.device()),
+        }
+    }
+
+    /// `c v`, for v in the variables of y.
+    pub(crate) fn times(&self, now: Now<'_>, v: &Vector) -> Vector {
+        if let Self::Parts(parts) = self {
+            return by_part(parts, v, |each, part| each.times(now, &v.only(part)));
+        }
+        match self.value(now) {
+            Value::Learned(learned) => scale_by(&learned.value, v),
+            Value::Number(value) => v.scale(value),
         }
     }
 
     /// The tangent of `c v`: `c dv + (dc) v`, with v asked for only where c moves.
     pub(crate) fn tangent<'v>(
         &self,
-        x: &Vector,
+        now: Now<'_>,
         dx: Option<&Vector>,
         v: impl FnOnce() -> &'v Vector,
         dv: &Vector,
     ) -> Vector {
-        let still = self.times(x, dv);
-        let (Some(dx), Ok((at, _, slope))) = (dx, self.parts(x)) else { return still };
-        let du = flat(dx.leaves()[at].clone());
-        still.add(&scale_by(&(slope * du), v()))
+        match dx {
+            Some(dx) if self.is_learned() => self.tangent_of(now, dx, v(), dv),
+            _ => self.times(now, dv),
+        }
     }
 
-    /// The adjoint of `c v` in x, `(dc/dx)' <v, lambda>`; none if c is fixed, and then v is not asked for.
+    fn tangent_of(&self, now: Now<'_>, dx: &Vector, v: &Vector, dv: &Vector) -> Vector {
+        if let Self::Parts(parts) = self {
+            return by_part(parts, dv, |each, part| {
+                each.tangent_of(now, dx, &v.only(part), &dv.only(part))
+            });
+        }
+        let still = self.times(now, dv);
+        let Value::Learned(learned) = self.value(now) else { return still };
+        let du = entry(&dx.leaves()[learned.leaf], learned.entry);
+        still.add(&scale_by(&(learned.slope * du), v))
+    }
+
+    /// The adjoint of `c v` in x, `(dc/dx)' <v, lambda>`; none if c is not learned, and then v is not asked for.
     pub(crate) fn adjoint<'v>(
         &self,
-        x: &Vector,
+        now: Now<'_>,
         v: impl FnOnce() -> &'v Vector,
         lambda: &Vector,
     ) -> Option<Vector> {
-        let (at, _, slope) = self.parts(x).ok()?;
-        let found = slope.clone() * inner(v(), lambda).cast(slope.dtype());
+        self.is_learned().then(|| self.adjoint_of(now, v(), lambda)).flatten()
+    }
+
+    fn adjoint_of(&self, now: Now<'_>, v: &Vector, lambda: &Vector) -> Option<Vector> {
+        if let Self::Parts(parts) = self {
+            let each = parts_of(parts, v.layout()).into_iter().map(|(each, positions)| {
+                let part = v.layout().part(&positions);
+                each.adjoint_of(now, &v.only(&part), &lambda.only(&part))
+            });
+            return each.fold(None, sum);
+        }
+        let Value::Learned(learned) = self.value(now) else { return None };
+        let Learned { leaf: at, entry, slope, .. } = *learned;
+        let found = slope.clone() * inner(v, lambda).cast(slope.dtype());
         let mut here = 0..;
-        let zeros = x.zeros_like();
+        let zeros = now.0.zeros_like();
         Some(zeros.map(|leaf| {
-            let is_it = here.next() == Some(at);
-            if is_it { shaped(found.clone(), [1].into()) } else { leaf }
+            if here.next() != Some(at) {
+                return leaf;
+            }
+            let shape = leaf.shape();
+            shaped(flat(leaf).slice_assign(entry..entry + 1, found.clone()), shape)
         }))
     }
 
-    fn path(&self) -> Option<&str> {
+    /// Whether a part of x says what it is.
+    pub(crate) fn is_learned(&self) -> bool {
         match self {
-            Self::Fixed(_) => None,
-            Self::Exp(path) | Self::Sigmoid(path) => Some(path),
+            Self::Fixed(_) | Self::Scheduled(_) => false,
+            Self::Exp(_) | Self::Sigmoid(_) | Self::EachStep(_) => true,
+            Self::Parts(parts) => parts.iter().any(|(_, each)| each.is_learned()),
         }
     }
 
-    /// The position of the variable, the value and its slope; or the value, if it is fixed.
-    fn parts(&self, x: &Vector) -> Result<(usize, Tensor<1>, Tensor<1>), f64> {
-        let find = |path: &str| {
-            let at = x.layout().leaves().iter().position(|leaf| leaf.path == path);
-            let at = at.unwrap_or_else(|| panic!("x has no variable `{path}`: call `check` first"));
-            (at, flat(x.leaves()[at].clone()))
+    fn value(&self, (x, t): Now<'_>) -> Value {
+        let (path, at) = match self {
+            Self::Fixed(value) => return Value::Number(*value),
+            Self::Scheduled(schedule) => return Value::Number(schedule.at(t)),
+            Self::EachStep(_) => (self.path(), t),
+            _ => (self.path(), 0),
         };
+        let (path, _) = path.expect("parts are looked at one by one");
+        let leaf = x.layout().leaves().iter().position(|leaf| leaf.path == path);
+        let leaf = leaf.unwrap_or_else(|| panic!("x has no variable `{path}`: call `check` first"));
+        let at = at.min(x.leaves()[leaf].shape().num_elements() - 1);
+        let (value, slope) = self.of(entry(&x.leaves()[leaf], at));
+        Value::Learned(Box::new(Learned { leaf, entry: at, value, slope }))
+    }
+
+    /// The value and its derivative, as functions of the variable.
+    fn of(&self, u: Tensor<1>) -> (Tensor<1>, Tensor<1>) {
         match self {
-            Self::Fixed(value) => Err(*value),
-            Self::Exp(path) => {
-                let (at, u) = find(path);
-                let value = u.exp();
-                Ok((at, value.clone(), value))
-            }
-            Self::Sigmoid(path) => {
-                let (at, u) = find(path);
+            Self::EachStep(each) => each.of(u),
+            Self::Sigmoid(_) => {
                 // Not `activation::sigmoid`: on ndarray that rounds to f32.
                 let value = (u.neg().exp() + 1.0).recip();
-                Ok((at, value.clone(), value.clone() * (-value + 1.0)))
+                (value.clone(), value.clone() * (-value + 1.0))
+            }
+            _ => {
+                let value = u.exp();
+                (value.clone(), value)
             }
         }
     }
+}
+
+/// An entry of a variable, of shape `[1]`.
+fn entry(leaf: &DispatchTensor, at: usize) -> Tensor<1> {
+    flat(leaf.clone()).slice(at..at + 1)
+}
+
+/// Whether a variable is at a path or below it.
+fn under(path: &str, part: &str) -> bool {
+    let below = || path.strip_prefix(part).is_some_and(|rest| rest.starts_with('.'));
+    part.is_empty() || path == part || below()
+}
+
+/// The coefficients and the positions of the variables that each has.
+fn parts_of<'c>(
+    parts: &'c [(String, Coefficient)],
+    layout: &Layout,
+) -> Vec<(&'c Coefficient, Vec<usize>)> {
+    let first = |path: &str| parts.iter().position(|(part, _)| under(path, part));
+    let of = |k: usize| {
+        let leaves = layout.leaves().iter().enumerate();
+        leaves.filter(|(_, leaf)| first(&leaf.path) == Some(k)).map(|(at, _)| at).collect()
+    };
+    let parts = parts.iter().enumerate().map(|(k, (_, each))| (each, of(k)));
+    parts.filter(|(_, positions): &(_, Vec<usize>)| !positions.is_empty()).collect()
+}
+
+/// A vector like `like`, computed part by part.
+fn by_part(
+    parts: &[(String, Coefficient)],
+    like: &Vector,
+    mut f: impl FnMut(&Coefficient, &Arc<Layout>) -> Vector,
+) -> Vector {
+    let mut leaves = like.leaves().to_vec();
+    for (each, positions) in parts_of(parts, like.layout()) {
+        let found = f(each, &like.layout().part(&positions));
+        positions.iter().zip(found.leaves()).for_each(|(&at, leaf)| leaves[at] = leaf.clone());
+    }
+    let mut leaves = leaves.into_iter();
+    like.map(|leaf| leaves.next().unwrap_or(leaf))
 }

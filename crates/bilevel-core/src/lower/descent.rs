@@ -1,13 +1,13 @@
 //! Running a dynamics.
 
 use std::ops::ControlFlow;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
 use bilevel_program::Vector;
 
-use super::{Dynamics, Plan, State, Stepped, Tape, step};
+use super::{Dynamics, Plan, Sampled, State, Stepped, Tape, step};
 use crate::error::at_least_one;
-use crate::{Error, Loss, LowerProblem, Objective};
+use crate::{Error, Loss, LowerProblem, Objective, Sampler};
 
 /// Where a descent led.
 #[derive(Clone, Debug)]
@@ -35,12 +35,13 @@ impl Descended {
 const RISE: f64 = 1e-3;
 
 /// T steps of a dynamics on the lower level.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Descent {
-    dynamics: Box<dyn Dynamics>,
+    dynamics: Arc<dyn Dynamics>,
     steps: usize,
+    sampler: Option<Arc<Sampler>>,
     /// Whether it was said that slopes are bounded by an eps alone.
-    at_rest: Once,
+    at_rest: Arc<Once>,
 }
 
 impl Descent {
@@ -50,12 +51,31 @@ impl Descent {
     /// If `steps` is 0.
     pub fn new(dynamics: impl Dynamics + 'static, steps: usize) -> Result<Self, Error> {
         let steps = at_least_one("lower steps", steps)?;
-        Ok(Self { dynamics: Box::new(dynamics), steps, at_rest: Once::new() })
+        Ok(Self { steps, ..Self::once(dynamics) })
     }
 
     /// One step of `dynamics`.
     pub fn once(dynamics: impl Dynamics + 'static) -> Self {
-        Self { dynamics: Box::new(dynamics), steps: 1, at_rest: Once::new() }
+        Self {
+            dynamics: Arc::new(dynamics),
+            steps: 1,
+            sampler: None,
+            at_rest: Arc::new(Once::new()),
+        }
+    }
+
+    /// With data of its own for each step, as stochastic gradient descent has: step t of hypergradient k takes the
+    /// gradients of its losses on draw `k T + t` of their level, forwards and on the way back. Draws follow from their
+    /// number, so nothing is saved with a run, and a resumed one draws the same.
+    ///
+    /// The losses at both ends are those of the hypergradient's own sample, at the cost of one value of f; so are the
+    /// derivatives of an implicit formula.
+    pub fn with_sampler(mut self, sampler: Sampler) -> Self {
+        let sampler = Arc::new(sampler);
+        self.dynamics =
+            Arc::new(Sampled { inner: self.dynamics, sampler: sampler.clone(), steps: self.steps });
+        self.sampler = Some(sampler);
+        self
     }
 
     /// The dynamics.
@@ -76,7 +96,7 @@ impl Descent {
     /// Descends from `start`: T gradients and one value of f.
     ///
     /// # Errors
-    /// If the dynamics does not fit the variables, before anything runs; if `y_T` or its loss is not
+    /// If the dynamics does not fit the variables, or the sampler the data, before anything runs; if `y_T` or its loss is not
     /// finite, naming the first bad step, or if the loss or its gradient at the start is not, naming step 0.
     pub fn run(&self, problem: &LowerProblem<'_>, start: &Vector) -> Result<Descended, Error> {
         self.watch(problem, start, None, |_, _| ())
@@ -121,9 +141,12 @@ impl Descent {
     /// The state that starts at `start`.
     ///
     /// # Errors
-    /// If the dynamics does not fit the variables.
+    /// If the dynamics does not fit the variables, or the sampler the data.
     pub(crate) fn begin(&self, problem: &LowerProblem<'_>, start: &Vector) -> Result<State, Error> {
-        self.dynamics.check(problem.oracle.upper_layout(), problem.oracle.lower_layout())?;
+        if let Some(sampler) = &self.sampler {
+            sampler.check(problem.oracle)?;
+        }
+        self.dynamics.check(problem.x, start)?;
         Ok(self.dynamics.start(start))
     }
 
@@ -213,7 +236,9 @@ impl Descent {
         (first, through): (FirstLoss, bool),
     ) -> Result<Descended, Error> {
         let end = problem.value(Objective::Lower, &state.y);
-        let start = first.0.unwrap_or_else(|| problem.value(Objective::Lower, &from.1.y));
+        // The first step has another sample of f.
+        let start = first.0.filter(|_| self.sampler.is_none());
+        let start = start.unwrap_or_else(|| problem.value(Objective::Lower, &from.1.y));
         let at_rest = || self.dynamics.at_rest(from.0 + steps, &state).map(Loss::new);
         let at_rest = if through { at_rest() } else { None };
         let numbers = Loss::read_all([start, end].into_iter().chain(at_rest).collect());

@@ -1,6 +1,6 @@
 //! Gradient descent.
 
-use bilevel_program::{Layout, Vector};
+use bilevel_program::Vector;
 
 use super::{Adjoint, Coefficient, Dynamics, State, Tangent, Update};
 use crate::Error;
@@ -34,25 +34,25 @@ impl Dynamics for Gd {
         format!("gd(step size {})", self.step_size)
     }
 
-    fn check(&self, upper: &Layout, _: &Layout) -> Result<(), Error> {
-        self.step_size.check("lower step size", upper)
+    fn check(&self, x: &Vector, y: &Vector) -> Result<(), Error> {
+        self.step_size.check("lower step size", x.layout(), y.layout())
     }
 
     fn step(&self, at: &Update<'_>) -> State {
-        let moved = self.step_size.times(at.x, at.gradient());
+        let moved = self.step_size.times(at.now(), at.gradient());
         State { y: at.state.y.sub(&moved), memory: Vec::new() }
     }
 
     fn tangent(&self, at: &Update<'_>, along: Tangent<'_>) -> State {
-        let moved = self.step_size.tangent(at.x, along.x, || at.gradient(), along.gradient);
+        let moved = self.step_size.tangent(at.now(), along.x, || at.gradient(), along.gradient);
         State { y: along.state.y.sub(&moved), memory: Vec::new() }
     }
 
     fn adjoint(&self, at: &Update<'_>, adjoint: State) -> Adjoint {
         let back: Vector = adjoint.y.scale(-1.0);
         Adjoint {
-            x: self.step_size.adjoint(at.x, || at.gradient(), &back),
-            gradient: self.step_size.times(at.x, &back),
+            x: self.step_size.adjoint(at.now(), || at.gradient(), &back),
+            gradient: self.step_size.times(at.now(), &back),
             state: adjoint,
         }
     }

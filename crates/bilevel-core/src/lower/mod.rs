@@ -7,9 +7,12 @@
 
 mod adam;
 mod aggregated;
+mod clipped;
 mod coefficient;
+mod custom;
 mod descent;
 mod gd;
+mod inherit;
 mod lost_digits;
 mod momentum;
 mod nesterov;
@@ -20,13 +23,19 @@ mod projected;
 mod reversible;
 mod rms_prop;
 mod root;
+mod sampled;
 mod sweep;
+mod weight_decay;
 
 pub use adam::Adam;
 pub use aggregated::{Aggregated, Weight};
+pub use clipped::Clipped;
 pub use coefficient::Coefficient;
+pub(crate) use coefficient::Now;
+pub use custom::{Custom, Entries, Nothing};
 pub use descent::{Descended, Descent};
 pub use gd::Gd;
+use inherit::inherit;
 pub use momentum::Momentum;
 pub use nesterov::Nesterov;
 pub use plan::{Plan, Tape};
@@ -36,17 +45,19 @@ pub use projected::Projected;
 pub use reversible::{ReversibleMomentum, ReversibleTape};
 pub use rms_prop::RmsProp;
 use root::Root;
+use sampled::Sampled;
 pub use sweep::{Pulled, pull_back, push_forward};
 pub(crate) use sweep::{pull_back_by, push_forward_by};
+pub use weight_decay::WeightDecay;
 
 use std::cell::OnceCell;
 use std::fmt::Debug;
 
 use auto_impl::auto_impl;
-use bilevel_program::{Layout, Vector};
+use bilevel_program::Vector;
 use burn::tensor::Tensor;
 
-use crate::{Curvature, Error, Loss, LowerProblem, Snapshot, WeightedSum};
+use crate::{Curvature, Error, Loss, LowerProblem, Samples, Snapshot, WeightedSum};
 
 /// What a dynamics carries from step to step; also a tangent or an adjoint of it.
 #[derive(Clone, Debug)]
@@ -96,6 +107,11 @@ impl<'a> Update<'a> {
         Self { t, x, state, gradient: OnceCell::new(), compute }
     }
 
+    /// Where coefficients are looked at.
+    pub(crate) fn now(&self) -> Now<'a> {
+        (self.x, self.t)
+    }
+
     /// The gradient g. Costs a gradient of the oracle the first time it is asked for.
     pub fn gradient(&self) -> &Vector {
         self.gradient.get_or_init(|| (self.compute)())
@@ -138,12 +154,12 @@ pub trait Dynamics: Debug + Send + Sync {
     /// The name with the settings, as `gd(step size 0.1)`.
     fn describe(&self) -> String;
 
-    /// Whether the dynamics fits variables of these layouts.
+    /// Whether the dynamics fits these variables. Asked before the steps from y at x.
     ///
     /// # Errors
     /// If not, as for a learned rate that x does not have.
-    fn check(&self, upper: &Layout, lower: &Layout) -> Result<(), Error> {
-        let _ = (upper, lower);
+    fn check(&self, x: &Vector, y: &Vector) -> Result<(), Error> {
+        let _ = (x, y);
         Ok(())
     }
 
@@ -151,6 +167,13 @@ pub trait Dynamics: Debug + Send + Sync {
     fn objective(&self, t: usize) -> WeightedSum {
         let _ = t;
         WeightedSum::LOWER
+    }
+
+    /// The data of step `t`: those of the hypergradient, `given`, unless said otherwise. Must depend on the arguments
+    /// alone: a reverse sweep asks again.
+    fn samples(&self, t: usize, given: Samples) -> Samples {
+        let _ = t;
+        given
     }
 
     /// Whether f is to fall over the steps, so that a rise of it is worth a warning: not where something
@@ -199,7 +222,7 @@ pub trait Dynamics: Debug + Send + Sync {
     fn adjoint(&self, at: &Update<'_>, adjoint: State) -> Adjoint;
 }
 
-/// What one step on a stage gave.
+/// What one step on a problem gave.
 pub(crate) struct Stepped {
     /// The state after it.
     pub state: State,
@@ -217,6 +240,7 @@ pub(crate) fn step_and_curvature<'a>(
     state: &State,
 ) -> (Stepped, Curvature<'a>) {
     let query = dynamics.query(t, state);
+    let problem = problem.at_step(dynamics, t);
     let (loss, gradient, curvature) = problem.slope_and_curvature(dynamics.objective(t), &query);
     let computed = || gradient.clone();
     let state = dynamics.step(&Update::new(t, problem.x, state, &computed));
@@ -230,6 +254,7 @@ pub(crate) fn step(
     t: usize,
     state: &State,
 ) -> Stepped {
+    let problem = problem.at_step(dynamics, t);
     let (loss, gradient) = problem.slope(dynamics.objective(t), &dynamics.query(t, state));
     let computed = || gradient.clone();
     let state = dynamics.step(&Update::new(t, problem.x, state, &computed));

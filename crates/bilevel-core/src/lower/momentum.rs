@@ -1,6 +1,6 @@
 //! Gradient descent with momentum.
 
-use bilevel_program::{Layout, Vector};
+use bilevel_program::Vector;
 
 use super::{Adjoint, Coefficient, Dynamics, State, Tangent, Update, sum};
 use crate::Error;
@@ -40,9 +40,9 @@ impl Dynamics for Momentum {
         format!("momentum(step size {}, momentum {})", self.step_size, self.momentum)
     }
 
-    fn check(&self, upper: &Layout, _: &Layout) -> Result<(), Error> {
-        self.step_size.check("lower step size", upper)?;
-        self.momentum.check("momentum", upper)
+    fn check(&self, x: &Vector, y: &Vector) -> Result<(), Error> {
+        self.step_size.check("lower step size", x.layout(), y.layout())?;
+        self.momentum.check("momentum", x.layout(), y.layout())
     }
 
     fn start(&self, y: &Vector) -> State {
@@ -50,15 +50,15 @@ impl Dynamics for Momentum {
     }
 
     fn step(&self, at: &Update<'_>) -> State {
-        let kept = self.momentum.times(at.x, &at.state.memory[0]);
-        let push = self.step_size.times(at.x, at.gradient());
+        let kept = self.momentum.times(at.now(), &at.state.memory[0]);
+        let push = self.step_size.times(at.now(), at.gradient());
         moved(&at.state.y, kept.sub(&push))
     }
 
     fn tangent(&self, at: &Update<'_>, along: Tangent<'_>) -> State {
         let velocity = &at.state.memory[0];
-        let kept = self.momentum.tangent(at.x, along.x, || velocity, &along.state.memory[0]);
-        let push = self.step_size.tangent(at.x, along.x, || at.gradient(), along.gradient);
+        let kept = self.momentum.tangent(at.now(), along.x, || velocity, &along.state.memory[0]);
+        let push = self.step_size.tangent(at.now(), along.x, || at.gradient(), along.gradient);
         moved(&along.state.y, kept.sub(&push))
     }
 
@@ -68,11 +68,11 @@ impl Dynamics for Momentum {
         let back = velocity.scale(-1.0);
         Adjoint {
             x: sum(
-                self.momentum.adjoint(at.x, || &at.state.memory[0], &velocity),
-                self.step_size.adjoint(at.x, || at.gradient(), &back),
+                self.momentum.adjoint(at.now(), || &at.state.memory[0], &velocity),
+                self.step_size.adjoint(at.now(), || at.gradient(), &back),
             ),
-            gradient: self.step_size.times(at.x, &back),
-            state: State { y: adjoint.y, memory: vec![self.momentum.times(at.x, &velocity)] },
+            gradient: self.step_size.times(at.now(), &back),
+            state: State { y: adjoint.y, memory: vec![self.momentum.times(at.now(), &velocity)] },
         }
     }
 }

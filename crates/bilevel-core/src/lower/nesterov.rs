@@ -1,6 +1,6 @@
 //! Nesterov's accelerated gradient descent.
 
-use bilevel_program::{Layout, Vector};
+use bilevel_program::Vector;
 
 use super::{Adjoint, Coefficient, Dynamics, State, Tangent, Update};
 use crate::Error;
@@ -61,8 +61,8 @@ impl Dynamics for Nesterov {
         format!("nesterov(step size {}, sequence {sequence})", self.step_size)
     }
 
-    fn check(&self, upper: &Layout, _: &Layout) -> Result<(), Error> {
-        self.step_size.check("lower step size", upper)
+    fn check(&self, x: &Vector, y: &Vector) -> Result<(), Error> {
+        self.step_size.check("lower step size", x.layout(), y.layout())
     }
 
     fn start(&self, y: &Vector) -> State {
@@ -87,12 +87,12 @@ impl Dynamics for Nesterov {
     }
 
     fn step(&self, at: &Update<'_>) -> State {
-        let moved = self.step_size.times(at.x, at.gradient());
+        let moved = self.step_size.times(at.now(), at.gradient());
         State { y: self.query(at.t, at.state).sub(&moved), memory: vec![at.state.y.clone()] }
     }
 
     fn tangent(&self, at: &Update<'_>, along: Tangent<'_>) -> State {
-        let moved = self.step_size.tangent(at.x, along.x, || at.gradient(), along.gradient);
+        let moved = self.step_size.tangent(at.now(), along.x, || at.gradient(), along.gradient);
         State { y: self.query(at.t, along.state).sub(&moved), memory: vec![along.state.y.clone()] }
     }
 
@@ -101,8 +101,8 @@ impl Dynamics for Nesterov {
         // y is carried on as y_{k-1}, and both make u.
         let carried = at.state.of_y(adjoint.memory[0].clone());
         Adjoint {
-            x: self.step_size.adjoint(at.x, || at.gradient(), &back),
-            gradient: self.step_size.times(at.x, &back),
+            x: self.step_size.adjoint(at.now(), || at.gradient(), &back),
+            gradient: self.step_size.times(at.now(), &back),
             state: self.query_adjoint(at.t, &adjoint.y, carried),
         }
     }

@@ -1,10 +1,10 @@
 //! A learned linear map of the gradient before any other dynamics.
 
-use bilevel_program::{Layout, Vector};
+use bilevel_program::Vector;
 use burn::tensor::Tensor;
 
-use super::{Adjoint, Dynamics, Preconditioner, State, Tangent, Update, sum};
-use crate::{Error, WeightedSum};
+use super::{Adjoint, Dynamics, Preconditioner, State, Tangent, Update, inherit, sum};
+use crate::{Error, Samples, WeightedSum};
 
 /// `preconditioned`: another dynamics that gets `P(x) g` for its gradient g, with `P(x)` linear in g and
 /// learned with x. With [`Gd`](crate::Gd): `y' = y - s P(x) f_y(x, y)`.
@@ -41,38 +41,12 @@ impl<D: Dynamics, P: Preconditioner> Dynamics for Preconditioned<D, P> {
         format!("preconditioned({}, {})", self.inner.describe(), self.preconditioner.describe())
     }
 
-    fn check(&self, upper: &Layout, lower: &Layout) -> Result<(), Error> {
-        self.preconditioner.check(upper, lower)?;
-        self.inner.check(upper, lower)
+    fn check(&self, x: &Vector, y: &Vector) -> Result<(), Error> {
+        self.preconditioner.check(x.layout(), y.layout())?;
+        self.inner.check(x, y)
     }
 
-    fn objective(&self, t: usize) -> WeightedSum {
-        self.inner.objective(t)
-    }
-
-    fn lowers_f(&self) -> bool {
-        self.inner.lowers_f()
-    }
-
-    fn start(&self, y: &Vector) -> State {
-        self.inner.start(y)
-    }
-
-    fn start_adjoint(&self, adjoint: State) -> Vector {
-        self.inner.start_adjoint(adjoint)
-    }
-
-    fn query(&self, t: usize, state: &State) -> Vector {
-        self.inner.query(t, state)
-    }
-
-    fn query_adjoint(&self, t: usize, at_query: &Vector, adjoint: State) -> State {
-        self.inner.query_adjoint(t, at_query, adjoint)
-    }
-
-    fn at_rest(&self, t: usize, state: &State) -> Option<Tensor<1>> {
-        self.inner.at_rest(t, state)
-    }
+    inherit!(objective samples lowers_f start query at_rest);
 
     fn step(&self, at: &Update<'_>) -> State {
         self.inside(at, |inner, at| inner.step(at))

@@ -1,10 +1,10 @@
 //! A proximal map after the steps of another dynamics.
 
-use bilevel_program::{Layout, Vector};
+use bilevel_program::Vector;
 use burn::tensor::Tensor;
 
-use super::{Adjoint, Dynamics, State, Tangent, Update, sum};
-use crate::{Error, Proximal, WeightedSum};
+use super::{Adjoint, Dynamics, State, Tangent, Update, inherit, sum};
+use crate::{Error, Proximal, Samples, WeightedSum};
 
 /// `projected`: `y' = P(D(y))` with any dynamics D and any proximal map P, as the projection onto a box, a
 /// ball or a simplex.
@@ -35,13 +35,9 @@ impl<D: Dynamics, P: Proximal> Dynamics for Projected<D, P> {
         format!("projected({} onto {})", self.inner.describe(), self.map.describe())
     }
 
-    fn check(&self, upper: &Layout, lower: &Layout) -> Result<(), Error> {
-        self.map.check(upper)?;
-        self.inner.check(upper, lower)
-    }
-
-    fn objective(&self, t: usize) -> WeightedSum {
-        self.inner.objective(t)
+    fn check(&self, x: &Vector, y: &Vector) -> Result<(), Error> {
+        self.map.check(x.layout())?;
+        self.inner.check(x, y)
     }
 
     // A start outside the set, or another convex term, may cost f something.
@@ -49,25 +45,7 @@ impl<D: Dynamics, P: Proximal> Dynamics for Projected<D, P> {
         false
     }
 
-    fn start(&self, y: &Vector) -> State {
-        self.inner.start(y)
-    }
-
-    fn start_adjoint(&self, adjoint: State) -> Vector {
-        self.inner.start_adjoint(adjoint)
-    }
-
-    fn query(&self, t: usize, state: &State) -> Vector {
-        self.inner.query(t, state)
-    }
-
-    fn query_adjoint(&self, t: usize, at_query: &Vector, adjoint: State) -> State {
-        self.inner.query_adjoint(t, at_query, adjoint)
-    }
-
-    fn at_rest(&self, t: usize, state: &State) -> Option<Tensor<1>> {
-        self.inner.at_rest(t, state)
-    }
+    inherit!(objective samples start query at_rest);
 
     fn step(&self, at: &Update<'_>) -> State {
         let State { y, memory } = self.inner.step(at);

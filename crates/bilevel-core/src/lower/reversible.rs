@@ -3,7 +3,7 @@
 use bilevel_program::Vector;
 
 use super::lost_digits::{Fraction, LostDigits};
-use super::{Descended, Momentum, State};
+use super::{Descended, Dynamics, Momentum, State};
 use crate::error::positive;
 use crate::{Error, LowerProblem, Objective, WeightedSum};
 
@@ -89,12 +89,24 @@ impl ReversibleMomentum {
         problem: &LowerProblem<'a>,
         start: &Vector,
         steps: usize,
+        seen: impl FnMut(&ReversibleTape<'a>),
+    ) -> Result<(Descended, ReversibleTape<'a>), Error> {
+        self.record_on(problem, start, (&self.heavy_ball, steps), seen)
+    }
+
+    /// The same on the data of the steps of `through`.
+    pub(crate) fn record_on<'a>(
+        &'a self,
+        problem: &LowerProblem<'a>,
+        start: &Vector,
+        (through, steps): (&'a dyn Dynamics, usize),
         mut seen: impl FnMut(&ReversibleTape<'a>),
     ) -> Result<(Descended, ReversibleTape<'a>), Error> {
         let size = start.layout().size();
         let fixed: Vec<_> = start.to_vec().into_iter().map(|y| (y * ONE).round() as i64).collect();
         let mut tape = ReversibleTape {
             dynamics: self,
+            through,
             problem: *problem,
             like: start.zeros_like(),
             t: 0,
@@ -132,6 +144,8 @@ impl ReversibleMomentum {
 /// The way back from the end of a [`ReversibleMomentum`] descent.
 pub struct ReversibleTape<'a> {
     dynamics: &'a ReversibleMomentum,
+    /// What knows the data of a step.
+    through: &'a dyn Dynamics,
     problem: LowerProblem<'a>,
     like: Vector,
     t: usize,
@@ -150,7 +164,7 @@ impl ReversibleTape<'_> {
     pub fn pop(&mut self) -> Option<(usize, State)> {
         let t = self.t.checked_sub(1)?;
         self.y.iter_mut().zip(&self.v).for_each(|(y, v)| *y = y.saturating_sub(*v));
-        let push = self.step_size_times_gradient()?;
+        let push = self.step_size_times_gradient(t)?;
         self.v.iter_mut().zip(push).for_each(|(v, push)| *v = v.saturating_add(push));
         // So that the quotients fit.
         let fits = |value: &i64, by: f64| value.unsigned_abs() as f64 / by < 2.0 * LIMIT as f64;
@@ -180,7 +194,7 @@ impl ReversibleTape<'_> {
     }
 
     fn push(&mut self, steps: usize) -> Result<(), Error> {
-        let push = self.step_size_times_gradient();
+        let push = self.step_size_times_gradient(self.t);
         self.t += 1;
         // The first gradient is that at the start.
         let bad = if self.t == 1 { 0 } else { self.t };
@@ -192,9 +206,10 @@ impl ReversibleTape<'_> {
         self.check(&self.y)
     }
 
-    /// In fixed point; none if it is not finite.
-    fn step_size_times_gradient(&self) -> Option<Vec<i64>> {
-        let gradient = self.problem.slope(WeightedSum::LOWER, &self.vector(&self.y)).1.to_vec();
+    /// In fixed point, of step `t`; none if it is not finite.
+    fn step_size_times_gradient(&self, t: usize) -> Option<Vec<i64>> {
+        let problem = self.problem.at_step(self.through, t);
+        let gradient = problem.slope(WeightedSum::LOWER, &self.vector(&self.y)).1.to_vec();
         let scale = self.dynamics.step_size * ONE;
         let limit = LIMIT as f64;
         // What is cut off here takes any velocity out of fixed point, where it is found.

@@ -1,6 +1,6 @@
 //! RMSProp, differentiable.
 
-use bilevel_program::{Layout, Vector};
+use bilevel_program::Vector;
 use burn::tensor::Tensor;
 
 use super::{Adjoint, Coefficient, Dynamics, Root, State, Tangent, Update};
@@ -104,8 +104,8 @@ impl Dynamics for RmsProp {
         format!("rms-prop(step size {}, b {}, {})", self.step_size, self.decay, self.root)
     }
 
-    fn check(&self, upper: &Layout, _: &Layout) -> Result<(), Error> {
-        self.step_size.check("lower step size", upper)
+    fn check(&self, x: &Vector, y: &Vector) -> Result<(), Error> {
+        self.step_size.check("lower step size", x.layout(), y.layout())
     }
 
     fn start(&self, y: &Vector) -> State {
@@ -118,7 +118,7 @@ impl Dynamics for RmsProp {
 
     fn step(&self, at: &Update<'_>) -> State {
         let now = self.scaled(at);
-        let moved = self.step_size.times(at.x, &now.direction);
+        let moved = self.step_size.times(at.now(), &now.direction);
         State { y: at.state.y.sub(&moved), memory: vec![now.second] }
     }
 
@@ -128,18 +128,18 @@ impl Dynamics for RmsProp {
         let second = along.state.memory[0].scale(self.decay).axpy(2.0 * (1.0 - self.decay), &g_dg);
         let turned =
             multiply(along.gradient, &now.inverse_root).add(&now.in_second(self.root, &second));
-        let moved = self.step_size.tangent(at.x, along.x, || &now.direction, &turned);
+        let moved = self.step_size.tangent(at.now(), along.x, || &now.direction, &turned);
         State { y: along.state.y.sub(&moved), memory: vec![second] }
     }
 
     fn adjoint(&self, at: &Update<'_>, adjoint: State) -> Adjoint {
         let now = self.scaled(at);
         let back = adjoint.y.scale(-1.0);
-        let turned = self.step_size.times(at.x, &back);
+        let turned = self.step_size.times(at.now(), &back);
         let second = adjoint.memory[0].add(&now.in_second(self.root, &turned));
         let through_square = multiply(at.gradient(), &second).scale(2.0 * (1.0 - self.decay));
         Adjoint {
-            x: self.step_size.adjoint(at.x, || &now.direction, &back),
+            x: self.step_size.adjoint(at.now(), || &now.direction, &back),
             gradient: multiply(&turned, &now.inverse_root).add(&through_square),
             state: State { y: adjoint.y, memory: vec![second.scale(self.decay)] },
         }

@@ -28,9 +28,10 @@ pub fn pull_back(
     wrt: Wrt,
 ) -> Pulled {
     let query = dynamics.query(t, state);
+    let at_step = problem.at_step(dynamics, t);
     let objective = dynamics.objective(t);
     let product =
-        |along: Direction<'_>, wrt: Wrt<'_>| problem.curvature(objective, &query, along, wrt);
+        |along: Direction<'_>, wrt: Wrt<'_>| at_step.curvature(objective, &query, along, wrt);
     pull_back_by(problem, dynamics, t, state, lambda, wrt, &product)
 }
 
@@ -44,7 +45,8 @@ pub(crate) fn pull_back_by(
     wrt: Wrt,
     product: &dyn Fn(Direction<'_>, Wrt<'_>) -> Partials,
 ) -> Pulled {
-    let slope = || problem.slope(dynamics.objective(t), &dynamics.query(t, state)).1;
+    let at_step = problem.at_step(dynamics, t);
+    let slope = || at_step.slope(dynamics.objective(t), &dynamics.query(t, state)).1;
     let back = dynamics.adjoint(&Update::new(t, problem.x, state, &slope), lambda);
     let product = product(Direction::in_y(&back.gradient), wrt);
     let x = product.x.map(|mixed| match &back.x {
@@ -66,8 +68,9 @@ pub fn push_forward(
     x: Option<&Vector>,
 ) -> State {
     let query = dynamics.query(t, state);
+    let at_step = problem.at_step(dynamics, t);
     let objective = dynamics.objective(t);
-    let product = |along: Direction<'_>| problem.curvature(objective, &query, along, Wrt::Y);
+    let product = |along: Direction<'_>| at_step.curvature(objective, &query, along, Wrt::Y);
     push_forward_by(problem, dynamics, t, state, tangent, x, &product)
 }
 
@@ -81,7 +84,8 @@ pub(crate) fn push_forward_by(
     x: Option<&Vector>,
     product: &dyn Fn(Direction<'_>) -> Partials,
 ) -> State {
-    let slope = || problem.slope(dynamics.objective(t), &dynamics.query(t, state)).1;
+    let at_step = problem.at_step(dynamics, t);
+    let slope = || at_step.slope(dynamics.objective(t), &dynamics.query(t, state)).1;
     let moved = dynamics.query(t, tangent);
     let gradient = product(Direction { x, y: Some(&moved) }).into_y();
     let along = Tangent { x, state: tangent, gradient: &gradient };

@@ -4,11 +4,13 @@ use std::fmt::{Debug, Formatter};
 use std::sync::Arc;
 
 use bilevel_program::{Layout, Recorded, TraceError, Vector, plain};
+use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::{
     Derivative, Direction, Hessian, Linearization, Loss, Oracle, Partials, Point, Program, Wrt,
 };
+use crate::check::named;
 use crate::{BilevelProblem, Data, Error, Objective, Sample, Variable};
 
 /// A loss of a problem, recorded.
@@ -34,6 +36,16 @@ impl<P: BilevelProblem, D: Data<P::Batch>> AutodiffOracle<P, D> {
     /// If a module has no trainable parameters, a loss cannot be recorded or differentiated, or a loss at the
     /// start is not one finite number.
     pub fn new(problem: P, x: &P::Upper, y: &P::Lower, data: D) -> Result<Self, Error> {
+        let oracle = Self::untried(problem, x, y, data)?;
+        let (x, y) = (oracle.upper_start(), oracle.lower_start());
+        for objective in [Objective::Upper, Objective::Lower] {
+            oracle.try_at_start(objective, Point { x: &x, y: &y, sample: Sample::default() })?;
+        }
+        Ok(oracle)
+    }
+
+    /// The same without an evaluation of the losses.
+    pub(super) fn untried(problem: P, x: &P::Upper, y: &P::Lower, data: D) -> Result<Self, Error> {
         let (x, y) = (plain(x.clone()), plain(y.clone()));
         let record =
             |objective| Recorded::new(&x, &y).map_err(|error| trace_error(objective, error));
@@ -50,11 +62,17 @@ impl<P: BilevelProblem, D: Data<P::Batch>> AutodiffOracle<P, D> {
                 return Err(Error::NoVariables { variable });
             }
         }
-        let (x, y) = (oracle.upper_start(), oracle.lower_start());
-        for objective in [Objective::Upper, Objective::Lower] {
-            oracle.try_at_start(objective, Point { x: &x, y: &y, sample: Sample::default() })?;
-        }
         Ok(oracle)
+    }
+
+    /// x as it was given.
+    pub(super) fn upper(&self) -> &P::Upper {
+        self.upper_loss.x()
+    }
+
+    /// y as it was given.
+    pub(super) fn lower(&self) -> &P::Lower {
+        self.lower_loss.y()
     }
 
     /// Whether everything can be computed that will be asked for.
@@ -89,7 +107,23 @@ impl<P: BilevelProblem, D: Data<P::Batch>> AutodiffOracle<P, D> {
         Vector::from_module(self.lower_loss.lower_layout(), self.lower_loss.y())
     }
 
-    /// x as a module, with the values of `x`.
+    /// The values of another module like x, as one that was made anew or read from a file.
+    ///
+    /// # Errors
+    /// If its trainable parameters have other paths, shapes or element types.
+    pub fn upper_vector(&self, x: &P::Upper) -> Result<Vector, Error> {
+        like("a module of x", x, self.upper_layout(), &self.upper_start())
+    }
+
+    /// The values of another module like y, as one that was made anew or read from a file.
+    ///
+    /// # Errors
+    /// If its trainable parameters have other paths, shapes or element types.
+    pub fn lower_vector(&self, y: &P::Lower) -> Result<Vector, Error> {
+        like("a module of y", y, self.lower_layout(), &self.lower_start())
+    }
+
+    /// x as a module, with the values of `x`. It tracks no gradients; `train` gives one that does.
     pub fn upper_module(&self, x: &Vector) -> P::Upper {
         x.write_into(self.upper_loss.x().clone())
     }
@@ -239,6 +273,26 @@ impl<P: BilevelProblem + Debug, D: Debug> Debug for AutodiffOracle<P, D> {
             .field("data", &self.data)
             .finish_non_exhaustive()
     }
+}
+
+/// The values of `module` as a vector like `like`: parameters are known by their paths.
+fn like<M: Module>(
+    what: &str,
+    module: &M,
+    layout: &Layout,
+    like: &Vector,
+) -> Result<Vector, Error> {
+    let own = Layout::of(module);
+    if named(&own) != named(layout) {
+        return Err(Error::StartShapes {
+            part: what.into(),
+            found: named(&own),
+            expected: named(layout),
+        });
+    }
+    let values = Vector::from_module(&own, &plain(module.clone()));
+    let mut leaves = values.leaves().iter().cloned();
+    Ok(like.map(|leaf| leaves.next().unwrap_or(leaf)))
 }
 
 pub(super) fn trace_error(objective: Objective, error: TraceError) -> Error {

@@ -8,21 +8,21 @@ use bilevel_program::{Layout, Vector};
 
 use super::{
     Cost, Derivative, Direction, Hessian, Linearization, Loss, Mixed, Oracle, Partials, Point,
-    Program, Wrt,
+    Program, Reduced, Samples, Wrt,
 };
-use crate::Objective;
+use crate::{Error, Objective};
 
 /// An oracle that counts its calls. Solvers count their own; wrap an oracle to count what else asks it.
 #[derive(Debug)]
 pub struct Counted<O> {
     inner: O,
-    cost: Mutex<Cost>,
+    cost: Arc<Mutex<Cost>>,
 }
 
 impl<O> Counted<O> {
     /// Counts the calls of `inner` from now on.
     pub fn new(inner: O) -> Self {
-        Self { inner, cost: Mutex::default() }
+        Self { inner, cost: Arc::default() }
     }
 
     /// The calls so far.
@@ -108,6 +108,14 @@ impl<O: Oracle> Oracle for Counted<O> {
             mixed(v)
         };
         (loss, gradient, Box::new(counted))
+    }
+
+    fn reduced<'a>(&'a self, x: &Vector, samples: Samples) -> Option<Result<Reduced<'a>, Error>> {
+        let reduced = self.inner.reduced(x, samples)?;
+        Some(reduced.map(|Reduced { oracle, u, pull_back }| {
+            let oracle = Counted { inner: oracle, cost: self.cost.clone() };
+            Reduced { oracle: Box::new(oracle), u, pull_back }
+        }))
     }
 
     fn batches(&self, objective: Objective) -> usize {

@@ -5,7 +5,7 @@ use std::ops::Add;
 use bilevel_program::Vector;
 
 use super::{Direction, Hessian, Loss, Mixed, Oracle, Partials, Point, Wrt};
-use crate::{Objective, Sample, Variable};
+use crate::{Dynamics, Objective, Sample, Variable};
 
 /// A weighted sum of the two losses, `a F + b f`: what a lower step descends.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,8 +33,21 @@ impl WeightedSum {
 pub struct Samples {
     /// For F.
     pub upper: Sample,
-    /// For f, the same through all lower steps.
+    /// For f, the same through all lower steps, unless [each has its own](crate::Descent::with_sampler).
     pub lower: Sample,
+    /// Which hypergradient of the run it is, counted from 0: a descent that draws a sample a step goes on with its draws
+    /// from one to the next.
+    pub index: u64,
+}
+
+impl Samples {
+    /// The sample of a loss.
+    pub fn of(self, objective: Objective) -> Sample {
+        match objective {
+            Objective::Upper => self.upper,
+            Objective::Lower => self.lower,
+        }
+    }
 }
 
 /// An oracle at one x and one draw of data.
@@ -54,11 +67,13 @@ impl<'a> LowerProblem<'a> {
         Self { oracle, x, samples }
     }
 
+    /// The problem on the data of step t of a dynamics.
+    pub fn at_step(&self, dynamics: &dyn Dynamics, t: usize) -> Self {
+        Self { samples: dynamics.samples(t, self.samples), ..*self }
+    }
+
     fn point<'b>(&'b self, objective: Objective, y: &'b Vector) -> Point<'b> {
-        let sample = match objective {
-            Objective::Upper => self.samples.upper,
-            Objective::Lower => self.samples.lower,
-        };
+        let sample = self.samples.of(objective);
         Point { x: self.x, y, sample }
     }
 

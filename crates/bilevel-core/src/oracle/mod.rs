@@ -8,7 +8,9 @@ mod autodiff;
 mod constraints;
 mod cost;
 mod counted;
+mod features;
 mod lower_problem;
+mod nested;
 mod split;
 
 pub(crate) use anchored::Anchored;
@@ -16,7 +18,9 @@ pub use autodiff::AutodiffOracle;
 pub use constraints::{Constraints, ModuleConstraints, PulledBack};
 pub use cost::Cost;
 pub use counted::Counted;
+pub use features::{FeatureOracle, Reduced};
 pub use lower_problem::{Curvature, LowerProblem, Samples, WeightedSum};
+pub use nested::Nested;
 pub use split::SplitOracle;
 
 use std::sync::Arc;
@@ -27,7 +31,7 @@ use bilevel_program::{Layout, Vector, float};
 use burn::backend::DispatchTensor;
 use burn::tensor::Tensor;
 
-use crate::{Objective, Sample};
+use crate::{Error, Objective, Sample};
 
 /// Where a loss is evaluated: both variables and the data.
 #[derive(Clone, Copy, Debug)]
@@ -123,7 +127,7 @@ pub type Mixed<'a> = Box<dyn FnOnce(&Vector) -> Vector + 'a>;
 ///
 /// # Panics
 /// Given a point of another module, implementations panic: its variables are not theirs.
-#[auto_impl(&, Box)]
+#[auto_impl(&, Box, Arc)]
 pub trait Oracle: Sync {
     /// The variables of x.
     fn upper_layout(&self) -> &Arc<Layout>;
@@ -183,6 +187,12 @@ pub trait Oracle: Sync {
         let along =
             move |v: &Vector| self.product(Objective::Lower, at, Direction::in_y(v), Wrt::X);
         (loss, sides.into_y(), Box::new(move |v| along(v).into_x()))
+    }
+
+    /// The problem at x and these samples with their features in x's place; none where x is no extractor of features.
+    fn reduced<'a>(&'a self, x: &Vector, samples: Samples) -> Option<Result<Reduced<'a>, Error>> {
+        let _ = (x, samples);
+        None
     }
 
     /// How many batches the data of a level is divided into.

@@ -5,11 +5,18 @@
 
 mod ball;
 mod bounds;
+mod elastic_net;
+mod group_lasso;
+mod penalty;
+mod scaled;
 mod simplex;
 mod soft_threshold;
 
 pub use ball::Ball;
 pub use bounds::Bounds;
+pub use elastic_net::ElasticNet;
+pub use group_lasso::GroupLasso;
+pub use scaled::Scaled;
 pub use simplex::Simplex;
 pub use soft_threshold::SoftThreshold;
 

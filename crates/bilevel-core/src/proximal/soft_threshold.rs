@@ -39,7 +39,10 @@ impl SoftThreshold {
     /// # Errors
     /// If a fixed one is not finite and positive.
     pub fn new(threshold: impl Into<Coefficient>) -> Result<Self, Error> {
-        Ok(Self { threshold: threshold.into().positive("threshold")?, scale: 1.0 })
+        Ok(Self {
+            threshold: threshold.into().constant("threshold")?.positive("threshold")?,
+            scale: 1.0,
+        })
     }
 
     /// With `scale` times that threshold: the step size, where the threshold is the weight of a penalty.
@@ -71,7 +74,7 @@ impl SoftThreshold {
     /// `|y| - h`
     fn above(&self, x: &Vector, y: &Vector) -> Vector {
         let scales = y.zeros_like().map(|leaf| float::add_scalar(leaf, self.scale));
-        y.map(float::abs).sub(&self.threshold.times(x, &scales))
+        y.map(float::abs).sub(&self.threshold.times((x, 0), &scales))
     }
 
     /// The derivative of P in the coefficient.
@@ -88,7 +91,7 @@ impl Proximal for SoftThreshold {
     }
 
     fn check(&self, upper: &Layout) -> Result<(), Error> {
-        self.threshold.check("threshold", upper)
+        self.threshold.check_in("threshold", upper)
     }
 
     fn apply(&self, y: &Vector) -> Vector {
@@ -123,7 +126,7 @@ impl Proximal for SoftThreshold {
         let learned = self.fixed().is_none();
         learned.then(|| {
             let slope = self.in_threshold(x, at);
-            self.threshold.tangent(x, Some(dx), || &slope, &at.zeros_like())
+            self.threshold.tangent((x, 0), Some(dx), || &slope, &at.zeros_like())
         })
     }
 
@@ -132,6 +135,6 @@ impl Proximal for SoftThreshold {
             return None;
         }
         let slope = self.in_threshold(x, at);
-        self.threshold.adjoint(x, || &slope, lambda)
+        self.threshold.adjoint((x, 0), || &slope, lambda)
     }
 }

@@ -80,6 +80,17 @@ impl Snapshot {
         }
     }
 
+    /// Takes a list of bytes, of any length.
+    ///
+    /// # Errors
+    /// If it is not there as that.
+    pub fn take_bytes(&mut self, name: &str) -> Result<Vec<u8>, Error> {
+        match self.entries.remove(name) {
+            Some(Entry::Numbers(data)) if data.dtype() == DType::U8 => Ok(data.as_bytes().to_vec()),
+            entry => Err(wrong(name, describe_any(entry.as_ref()), "a list of bytes".into())),
+        }
+    }
+
     /// Takes a list of so many numbers.
     ///
     /// # Errors

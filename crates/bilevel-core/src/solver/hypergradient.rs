@@ -3,10 +3,14 @@
 use bilevel_program::Vector;
 
 use super::{Solver, Step, project};
+use crate::check::named;
 use crate::error::positive;
 use crate::hypergradient::HypergradientMethod;
 use crate::upper::UpperStep;
-use crate::{Cost, Counted, Error, LowerProblem, Oracle, Projection, Sample, Samples, Snapshot};
+use crate::{
+    Cost, Counted, Error, LowerProblem, Objective, Oracle, Projection, Sample, Sampler, Samples,
+    Snapshot,
+};
 
 /// Where the lower level starts at each upper step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -31,7 +35,10 @@ pub struct HypergradientSolver<'a> {
     method: Box<dyn HypergradientMethod>,
     upper: Box<dyn UpperStep + 'a>,
     projection: Option<Box<dyn Projection>>,
+    sampler: Option<Sampler>,
+    samples: Samples,
     start: Start,
+    draw: Option<Box<dyn Fn(u64) -> Vector + 'a>>,
     start_projection: Option<Box<dyn Projection>>,
     x: Vector,
     y0: Vector,
@@ -52,7 +59,10 @@ impl<'a> HypergradientSolver<'a> {
             method: Box::new(method),
             upper: Box::new(upper),
             projection: None,
+            sampler: None,
+            samples: Samples::default(),
             start: Start::Fixed,
+            draw: None,
             start_projection: None,
             x,
             y0: y.clone(),
@@ -67,11 +77,53 @@ impl<'a> HypergradientSolver<'a> {
         self
     }
 
-    /// With another start of the lower level. One that is learned is checked before the first step runs:
-    /// its step size must be finite and positive, and the method must differentiate in the start.
-    pub fn with_start(mut self, start: Start) -> Self {
-        self.start = start;
+    /// With batches that `sampler` draws, one a level and upper step; their counts are held against the data's before
+    /// each step. Otherwise upper step k asks for [`Sample`] k of both levels.
+    ///
+    /// For a draw at each lower step see [`Descent::with_sampler`](crate::Descent::with_sampler).
+    pub fn with_sampler(mut self, sampler: Sampler) -> Self {
+        self.sampler = Some(sampler);
         self
+    }
+
+    /// The data of the last hypergradient.
+    pub fn samples(&self) -> Samples {
+        self.samples
+    }
+
+    /// With another start of the lower level.
+    ///
+    /// # Errors
+    /// If it is learned and its step size is not finite and positive, or the method does not differentiate in it.
+    pub fn with_start(mut self, start: Start) -> Result<Self, Error> {
+        if let Start::Learned { step_size } = start {
+            positive("step size of the learned start", step_size)?;
+            if !self.method.differentiates_start() {
+                return Err(Error::NoStartGradient { method: self.method.describe() });
+            }
+        }
+        self.start = start;
+        Ok(self)
+    }
+
+    /// With a start of the lower level that is drawn anew at each upper step: `draw(k)` at step k, counted from 0. It must
+    /// depend on k alone, so that a run that is resumed draws the same; a vector of a fresh module is
+    /// [`AutodiffOracle::lower_vector`](crate::AutodiffOracle::lower_vector).
+    ///
+    /// # Errors
+    /// If `draw(0)` has other variables than y.
+    pub fn with_drawn_start(mut self, draw: impl Fn(u64) -> Vector + 'a) -> Result<Self, Error> {
+        let (found, expected) = (draw(0), self.oracle.lower_layout());
+        if found.layout() != expected {
+            return Err(Error::StartShapes {
+                part: "the start that is drawn".into(),
+                found: named(found.layout()),
+                expected: named(expected),
+            });
+        }
+        self.start = Start::Fixed;
+        self.draw = Some(Box::new(draw));
+        Ok(self)
     }
 
     /// With a learned start kept in a convex set.
@@ -89,26 +141,30 @@ impl<'a> HypergradientSolver<'a> {
         }
     }
 
-    fn check_start(&self) -> Result<(), Error> {
-        if let Start::Learned { step_size } = self.start {
-            positive("step size of the learned start", step_size)?;
-            if !self.method.differentiates_start() {
-                return Err(Error::NoStartGradient { method: self.method.describe() });
-            }
-        }
-        Ok(())
+    fn draw(&mut self, index: u64) -> Result<Samples, Error> {
+        let Some(sampler) = &mut self.sampler else {
+            return Ok(Samples { upper: Sample(index), lower: Sample(index), index });
+        };
+        sampler.check(&self.oracle)?;
+        Ok(Samples {
+            upper: sampler.draw(Objective::Upper),
+            lower: sampler.draw(Objective::Lower),
+            index,
+        })
     }
 }
 
 impl Solver for HypergradientSolver<'_> {
     fn step(&mut self, k: usize) -> Result<Step, Error> {
-        self.check_start()?;
         self.upper.check(self.x.layout())?;
-        let sample = Sample(k as u64);
-        let samples = Samples { upper: sample, lower: sample };
+        self.samples = self.draw(k as u64)?;
+        if let Some(draw) = &self.draw {
+            self.y0 = draw(k as u64);
+        }
         let start = self.lower_start().clone();
-        let found =
-            self.method.hypergradient(LowerProblem::new(&self.oracle, &self.x, samples), &start)?;
+        let found = self
+            .method
+            .hypergradient(LowerProblem::new(&self.oracle, &self.x, self.samples), &start)?;
         self.y = found.lower;
         let finite = |ok: bool, what, cure| {
             if ok { Ok(()) } else { Err(Error::NotFinite { what, step: k + 1, cure }) }
@@ -152,6 +208,9 @@ impl Solver for HypergradientSolver<'_> {
         to.put_vector("x", &self.x);
         to.put_vector("y", &self.y);
         to.put_vector("start", &self.y0);
+        if let Some(sampler) = &self.sampler {
+            to.put_within("sampler", |to| sampler.save(to));
+        }
         to.put_within("method", |to| self.method.save(to));
         to.put_within("upper", |to| self.upper.save(to));
         to
@@ -162,6 +221,9 @@ impl Solver for HypergradientSolver<'_> {
         self.x = from.take_vector("x", &self.x)?;
         self.y = from.take_vector("y", &self.y)?;
         self.y0 = from.take_vector("start", &self.y0)?;
+        if let Some(sampler) = &mut self.sampler {
+            from.take_within("sampler", |from| sampler.restore(from))?;
+        }
         from.take_within("method", |from| self.method.restore(from, &self.x, &self.y))?;
         from.take_within("upper", |from| self.upper.restore(from))?;
         from.finish()

@@ -3,30 +3,42 @@
 use bilevel_program::Vector;
 
 use super::UpperStep;
-use crate::error::positive;
-use crate::{Error, Snapshot};
+use crate::{Error, Schedule, Snapshot};
 
-/// `x' = x - a g`: for problems whose source descends so, and for oracles without a module.
+/// `x' = x - a_k g` at upper step k: for problems whose source descends so, and for oracles without a module.
 /// [`BurnOptimizer`](crate::BurnOptimizer) has the others.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GradientStep {
-    step_size: f64,
+    step_size: Schedule,
+    made: usize,
 }
 
 impl GradientStep {
-    /// With the step size `a`.
+    /// With the step size `a`: a number, or a [`Schedule`] over the upper steps.
     ///
     /// # Errors
     /// If `a` is not finite and positive.
-    pub fn new(step_size: f64) -> Result<Self, Error> {
-        Ok(Self { step_size: positive("upper step size", step_size)? })
+    pub fn new(step_size: impl Into<Schedule>) -> Result<Self, Error> {
+        Ok(Self { step_size: step_size.into().positive("upper step size")?, made: 0 })
     }
 }
 
 impl UpperStep for GradientStep {
     fn step(&mut self, x: &Vector, gradient: &Vector) -> Vector {
-        x.axpy(-self.step_size, gradient)
+        self.made += 1;
+        x.axpy(-self.step_size.at(self.made - 1), gradient)
     }
 
-    fn save(&self, _: &mut Snapshot) {}
+    fn save(&self, to: &mut Snapshot) {
+        if !matches!(self.step_size, Schedule::Constant(_)) {
+            to.put_count("made", self.made);
+        }
+    }
+
+    fn restore(&mut self, from: &mut Snapshot) -> Result<(), Error> {
+        if !matches!(self.step_size, Schedule::Constant(_)) {
+            self.made = from.take_count("made")?;
+        }
+        Ok(())
+    }
 }

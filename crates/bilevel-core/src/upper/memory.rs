@@ -2,19 +2,38 @@
 
 use burn::optim::momentum::{Momentum, MomentumConfig, MomentumState};
 use burn::optim::{
-    Adam, AdamState, AdamW, AdamWState, Adan, AdanState, AdaptiveMomentumState,
-    AdaptiveNesterovMomentumState, Optimizer, Sgd, SgdState,
+    AdaGrad, Adafactor, Adam, AdamState, AdamW, AdamWState, Adan, AdanState, AdaptiveMomentumState,
+    AdaptiveNesterovMomentumState, Lamb, Lion, Muon, Optimizer, RecordState, RmsProp, Sgd,
+    SgdState, StateSink, StateSource,
 };
 use burn::tensor::Tensor;
 
-use crate::{Error, Snapshot};
+use crate::{Entry, Error, Snapshot};
 
-/// An optimiser of burn-optim that can be saved and resumed: [`Adam`], [`AdamW`], [`Adan`] and [`Sgd`], and
-/// those of your own. The records of Burn come back in the element type that a device makes tensors in; this
-/// holds whatever precision the variables have.
+/// An optimiser of burn-optim that can be saved and resumed: any, by its record. One of your own is `impl OptimizerMemory
+/// for Mine {}`, its state deriving Burn's `RecordState`.
+///
+/// The records of Burn come back in the element type that a device makes tensors in; that of variables in another is an
+/// error when it is restored. [`Adam`], [`AdamW`], [`Adan`] and [`Sgd`] are held in whatever precision the variables have.
 pub trait OptimizerMemory: Optimizer {
     /// Writes what is remembered of one parameter, which is like `like`.
-    fn save<const D: usize>(memory: &Self::State<D>, like: &Tensor<D>, to: &mut Snapshot);
+    fn save<const D: usize>(memory: &Self::State<D>, like: &Tensor<D>, to: &mut Snapshot) {
+        let _ = like;
+        let mut sink = StateSink::default();
+        memory.state_flatten("", &mut sink);
+        for (name, data) in sink.tensors {
+            to.put_data(&format!("tensor/{name}"), data);
+        }
+        for (name, number) in sink.scalars {
+            if let Ok(count) = u64::try_from(number) {
+                to.put_count(&format!("number/{name}"), count as usize);
+            } else if let Ok(number) = f64::try_from(number) {
+                to.put_numbers(&format!("number/{name}"), &[number]);
+            } else if let Ok(flag) = bool::try_from(number) {
+                to.put_name(&format!("number/{name}"), if flag { "true" } else { "false" });
+            }
+        }
+    }
 
     /// Takes that back, for a parameter like `like`.
     ///
@@ -23,8 +42,56 @@ pub trait OptimizerMemory: Optimizer {
     fn restore<const D: usize>(
         from: &mut Snapshot,
         like: &Tensor<D>,
-    ) -> Result<Self::State<D>, Error>;
+    ) -> Result<Self::State<D>, Error> {
+        let taken = std::mem::take(from);
+        let mut source = StateSource::new(
+            taken.entries().filter_map(|(name, entry)| scalar(name, entry)).collect(),
+        );
+        for (name, entry) in taken.entries() {
+            if let (Some(name), Entry::Numbers(data)) = (name.strip_prefix("tensor/"), entry) {
+                if data.shape().num_dims() != D {
+                    return Err(no_record(
+                        name,
+                        format!("numbers of the shape {:?}", data.shape()),
+                    ));
+                }
+                source.insert_tensor(name.to_owned(), data.clone());
+            }
+        }
+        let state = Self::State::<D>::state_unflatten("", &mut source, &like.device())
+            .ok_or_else(|| no_record("record", "entries of another optimiser".into()))?;
+        let mut again = Snapshot::default();
+        Self::save(&state, like, &mut again);
+        if again == taken {
+            return Ok(state);
+        }
+        let dtype = like.dtype();
+        Err(no_record("record", format!("{dtype:?} numbers that Burn rounds on this device")))
+    }
 }
+
+/// A scalar of a record, with its name there.
+fn scalar<S: From<u64> + From<f64> + From<bool>>(name: &str, entry: &Entry) -> Option<(String, S)> {
+    let name = name.strip_prefix("number/")?;
+    let value = match entry {
+        Entry::Count(count) => S::from(*count),
+        Entry::Numbers(data) => S::from(data.iter::<f64>().next()?),
+        Entry::Name(flag) => S::from(flag == "true"),
+    };
+    Some((name.to_owned(), value))
+}
+
+fn no_record(entry: &str, found: String) -> Error {
+    let expected = "the record of this optimiser, in the default element type of the device".into();
+    Error::Snapshot { entry: entry.to_owned(), found, expected }
+}
+
+/// By their records.
+macro_rules! recorded {
+    ($($optimizer:ty)*) => { $(impl OptimizerMemory for $optimizer {})* };
+}
+
+recorded! { AdaGrad Adafactor Lamb Lion Muon RmsProp }
 
 fn put<const D: usize>(to: &mut Snapshot, name: &str, tensor: &Tensor<D>) {
     to.put_data(name, tensor.to_data());

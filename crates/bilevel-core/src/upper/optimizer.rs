@@ -6,14 +6,15 @@ use auto_impl::auto_impl;
 use bilevel_program::{Layout, Leaf, Vector, plain};
 use burn::backend::DispatchTensor;
 use burn::grad_clipping::GradientClipping;
+use burn::lr_scheduler::LrSchedulerRecord;
+use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
 use burn::module::Module;
 use burn::optim::DynState;
-use burn::tensor::Tensor;
+use burn::tensor::{Bytes, Tensor, TensorData};
 
 use super::OptimizerMemory;
 use crate::check::named;
-use crate::error::positive;
-use crate::{Error, Snapshot};
+use crate::{Error, Schedule, Snapshot, Variable};
 
 /// A rule that takes x and the hypergradient to the next x.
 #[auto_impl(Box)]
@@ -45,15 +46,74 @@ pub trait UpperStep {
 }
 
 /// An optimiser of burn-optim, as `AdamConfig::new().build()` makes it: any whose memory can be saved
-/// ([`OptimizerMemory`]). A parameter that stands at several places of the module is one variable, and moves once a step.
+/// ([`OptimizerMemory`]), with a rate that is a number, a [`Schedule`] or one of Burn's learning-rate schedulers. A parameter that stands at several places of the module is one variable, and moves once a step.
 pub struct BurnOptimizer<O: OptimizerMemory> {
     optimizer: O,
     clipping: Option<GradientClipping>,
-    learning_rate: f64,
+    learning_rate: Rate,
     /// What x looks like.
     like: Vector,
     /// What the optimiser remembers of each variable, once it was moved.
     memory: Vec<Option<DynState>>,
+}
+
+/// The learning rate of each step.
+enum Rate {
+    /// A schedule, and the steps made.
+    Schedule(Schedule, usize),
+    /// A scheduler of Burn, which counts by itself.
+    Burn(ModuleLrScheduler),
+}
+
+impl Rate {
+    fn next(&mut self) -> ModuleLearningRate {
+        match self {
+            Self::Schedule(schedule, made) => {
+                *made += 1;
+                schedule.at(*made - 1).into()
+            }
+            Self::Burn(scheduler) => scheduler.step(),
+        }
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        match self {
+            Self::Schedule(Schedule::Constant(_), _) => {}
+            Self::Schedule(_, made) => to.put_count("made", *made),
+            Self::Burn(scheduler) => {
+                let record = bytes(scheduler);
+                let size = record.len();
+                to.put_data("scheduler", TensorData::new(record, [size]));
+            }
+        }
+    }
+
+    fn restore(&mut self, from: &mut Snapshot) -> Result<(), Error> {
+        match self {
+            Self::Schedule(Schedule::Constant(_), _) => {}
+            Self::Schedule(_, made) => *made = from.take_count("made")?,
+            Self::Burn(scheduler) => {
+                let taken = from.take_bytes("scheduler")?;
+                let record = LrSchedulerRecord::from_bytes(Bytes::from_bytes_vec(taken.clone()));
+                if let Ok(record) = record {
+                    *scheduler = scheduler.clone().load_record(record);
+                }
+                // Burn ignores the record of another scheduler.
+                if bytes(scheduler) != taken {
+                    return Err(Error::Snapshot {
+                        entry: "scheduler".into(),
+                        found: "the record of another learning-rate scheduler".into(),
+                        expected: "that of this one".into(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn bytes(scheduler: &ModuleLrScheduler) -> Vec<u8> {
+    scheduler.to_record().into_bytes().expect("a record of numbers has bytes").to_vec()
 }
 
 /// Evaluates an expression with the rank of a tensor as a constant.
@@ -73,13 +133,21 @@ macro_rules! with_rank {
 }
 
 impl<O: OptimizerMemory> BurnOptimizer<O> {
-    /// `optimizer` on the variables of `module`.
+    /// `optimizer` on the variables of `module`; the learning rate is a number or a [`Schedule`] over the upper steps.
     ///
     /// # Errors
-    /// If the learning rate is not finite and positive.
-    pub fn new<M: Module>(optimizer: O, module: &M, learning_rate: f64) -> Result<Self, Error> {
-        let learning_rate = positive("upper learning rate", learning_rate)?;
+    /// If the learning rate is not finite and positive, or the module has no trainable parameters.
+    pub fn new<M: Module>(
+        optimizer: O,
+        module: &M,
+        learning_rate: impl Into<Schedule>,
+    ) -> Result<Self, Error> {
+        let learning_rate = learning_rate.into().positive("upper learning rate")?;
+        let learning_rate = Rate::Schedule(learning_rate, 0);
         let like = Vector::from_module(&Layout::of(module), &plain(module.clone()));
+        if like.leaves().is_empty() {
+            return Err(Error::NoVariables { variable: Variable::X });
+        }
         let memory = vec![None; like.leaves().len()];
         Ok(Self { optimizer, clipping: None, learning_rate, like, memory })
     }
@@ -90,8 +158,16 @@ impl<O: OptimizerMemory> BurnOptimizer<O> {
         self
     }
 
+    /// With the learning rates of a scheduler of Burn, one for all parameters or one for each group of them. It moves on
+    /// by one at each upper step.
+    pub fn with_scheduler(mut self, scheduler: impl Into<ModuleLrScheduler>) -> Self {
+        self.learning_rate = Rate::Burn(scheduler.into());
+        self
+    }
+
     fn step_leaf<const D: usize>(
         &self,
+        rate: f64,
         x: DispatchTensor,
         gradient: DispatchTensor,
         memory: Option<DynState>,
@@ -103,7 +179,7 @@ impl<O: OptimizerMemory> BurnOptimizer<O> {
         };
         let memory =
             memory.map(|memory| O::to_device(memory.downcast::<O::State<D>>(), &x.device()));
-        let (x, memory) = self.optimizer.step(self.learning_rate, x, gradient, memory);
+        let (x, memory) = self.optimizer.step(rate, x, gradient, memory);
         (x.into_dispatch(), memory.map(|memory| DynState::create(memory, D)))
     }
 
@@ -129,13 +205,15 @@ impl<O: OptimizerMemory> UpperStep for BurnOptimizer<O> {
     }
 
     fn step(&mut self, x: &Vector, gradient: &Vector) -> Vector {
+        let rates = self.learning_rate.next();
         let mut memory = std::mem::take(&mut self.memory).into_iter();
         let mut leaves = x.layout().leaves().iter();
         let mut next = Vec::with_capacity(x.leaves().len());
         let moved = x.zip(gradient, |x, gradient| {
             let leaf = leaves.next().expect("one tensor a variable");
             let memory = memory.next().flatten();
-            let (x, memory) = with_rank!(leaf, D => self.step_leaf::<D>(x, gradient, memory));
+            let rate = rates.lr_from_param(leaf.id, Some(&leaf.path));
+            let (x, memory) = with_rank!(leaf, D => self.step_leaf::<D>(rate, x, gradient, memory));
             next.push(memory);
             x
         });
@@ -145,6 +223,7 @@ impl<O: OptimizerMemory> UpperStep for BurnOptimizer<O> {
 
     // Under its position: the identity of a parameter is drawn at random.
     fn save(&self, to: &mut Snapshot) {
+        self.learning_rate.save(to);
         for ((name, leaf, like), memory) in self.leaves().zip(&self.memory) {
             let Some(memory) = memory else { continue };
             to.put_within(&name, |to| {
@@ -157,6 +236,7 @@ impl<O: OptimizerMemory> UpperStep for BurnOptimizer<O> {
     }
 
     fn restore(&mut self, from: &mut Snapshot) -> Result<(), Error> {
+        self.learning_rate.restore(from)?;
         let mut memory = Vec::with_capacity(self.memory.len());
         for (name, leaf, like) in self.leaves() {
             let found = from.has(&name).then(|| {
@@ -176,8 +256,6 @@ impl<O: OptimizerMemory> UpperStep for BurnOptimizer<O> {
 
 impl<O: OptimizerMemory> Debug for BurnOptimizer<O> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BurnOptimizer")
-            .field("learning_rate", &self.learning_rate)
-            .finish_non_exhaustive()
+        f.debug_struct("BurnOptimizer").field("like", self.like.layout()).finish_non_exhaustive()
     }
 }

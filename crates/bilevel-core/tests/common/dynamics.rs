@@ -14,8 +14,11 @@ mod tuning;
 use bilevel_core::lower::{State, pull_back, push_forward};
 use bilevel_core::*;
 use bilevel_program::Vector;
+use burn::module::Param;
+use burn::tensor::{Int, Tensor};
 
 use crate::common::*;
+use crate::device;
 use tuning::*;
 
 /// Every dynamics, with settings that make its terms count. A new one is one line.
@@ -63,6 +66,31 @@ fn dynamics() -> Vec<(&'static str, Box<dyn Dynamics>)> {
             let map = SoftThreshold::new(rate()).unwrap().times(0.2).unwrap();
             Box::new(Projected::new(gd(), map))
         }),
+        ("elastic net, learned", {
+            let map = ElasticNet::new(rate(), Coefficient::sigmoid("momentum")).unwrap();
+            Box::new(Projected::new(gd(), map.times(0.2).unwrap()))
+        }),
+        ("elastic net", { Box::new(Projected::new(heavy(), ElasticNet::new(0.05, 0.2).unwrap())) }),
+        ("group lasso of rows, learned", {
+            let map = GroupLasso::rows(rate()).unwrap().times(0.2).unwrap();
+            Box::new(Projected::new(gd(), map))
+        }),
+        ("group lasso of variables", {
+            Box::new(Projected::new(gd(), GroupLasso::variables(0.05).unwrap()))
+        }),
+        ("a learned ball", {
+            let radius = Coefficient::sigmoid("momentum");
+            Box::new(Projected::new(gd(), Scaled::new(Ball::new(1.0).unwrap(), radius).unwrap()))
+        }),
+        ("a learned box", {
+            let set = Bounds::new(-1.0, 1.2).unwrap();
+            Box::new(Projected::new(heavy(), Scaled::new(set, rate()).unwrap()))
+        }),
+        ("learned simplices", {
+            let set = Simplex::each(1.0).unwrap();
+            let sum = Coefficient::sigmoid("momentum");
+            Box::new(Projected::new(gd(), Scaled::new(set, sum).unwrap()))
+        }),
         ("proximal after learned momentum", {
             let map: Box<dyn Proximal> = Box::new(
                 SoftThreshold::new(Coefficient::sigmoid("momentum")).unwrap().times(0.05).unwrap(),
@@ -78,6 +106,30 @@ fn dynamics() -> Vec<(&'static str, Box<dyn Dynamics>)> {
             let aggregated = Aggregated::new(0.4, 0.3, fading).unwrap();
             Box::new(Projected::new(aggregated, Ball::new(0.8).unwrap()))
         }),
+        ("gd, scheduled", Box::new(Gd::new(Schedule::power(0.4, 0.5)).unwrap())),
+        ("momentum, a learned rate a step", {
+            let rates = Coefficient::exp("rates").each_step();
+            Box::new(Momentum::new(rates, Schedule::geometric(0.8, 0.7)).unwrap())
+        }),
+        ("adam, a rate for each part", Box::new(adam(two_rates()))),
+        ("nesterov, a rate for each part", Box::new(Nesterov::new(two_rates()).unwrap())),
+        ("clipped by value", Box::new(Clipped::by_value(heavy(), 0.07).unwrap())),
+        ("clipped by norm", {
+            Box::new(Clipped::by_norm(Nesterov::new(rate()).unwrap(), 0.15).unwrap())
+        }),
+        ("weight decay, learned", {
+            let decay = Coefficient::sigmoid("momentum");
+            Box::new(WeightDecay::new(Nesterov::standard(rate()).unwrap(), decay).unwrap())
+        }),
+        ("weight decay, decoupled and learned", {
+            Box::new(WeightDecay::new(adam(rate()), two_rates()).unwrap().decoupled())
+        }),
+        ("custom", Box::new(Custom::new("bent momentum", bent_momentum).with_memory(1))),
+        ("custom, learned", Box::new(learned_optimiser())),
+        ("custom in a box", {
+            let inner = Custom::new("bent momentum", bent_momentum).with_memory(1);
+            Box::new(Projected::new(inner, Bounds::new(-0.4, 0.3).unwrap()))
+        }),
         ("diagonal", Box::new(Preconditioned::new(gd(), Diagonal::new("factors")))),
         ("kronecker", Box::new(Preconditioned::new(gd(), Kronecker::new("curvature")))),
         ("kronecker, learned adam", {
@@ -88,6 +140,37 @@ fn dynamics() -> Vec<(&'static str, Box<dyn Dynamics>)> {
             Box::new(Preconditioned::new(inner, Diagonal::new("factors")))
         }),
     ]
+}
+
+/// A learned rate for the weight, a fixed one for the rest.
+fn two_rates() -> Coefficient {
+    Coefficient::parts([("weight", Coefficient::exp("rate")), ("", 0.2.into())])
+}
+
+/// `v' = 0.8 v + g / sqrt(1 + norm(g)^2)`, `y' = y - 0.3 / (t + 1) tanh(v')`: not linear anywhere, and not entry by entry.
+fn bent_momentum(
+    _: &Nothing,
+    Entries { y, mut memory }: Entries,
+    g: Tensor<1>,
+    t: Tensor<1, Int>,
+) -> Entries {
+    let length = (g.clone().powi_scalar(2).sum() + 1.0).sqrt();
+    let v = memory.remove(0) * 0.8 + g / length;
+    let y = y - v.clone().tanh() * (t.float() + 1.0).recip() * 0.3;
+    Entries { y, memory: vec![v] }
+}
+
+/// A network on the gradient and the entry itself, for each entry: `factors` of x.
+fn learned_optimiser() -> impl Dynamics {
+    let (weight, bias) =
+        (Tensor::zeros([FEATURES, FEATURES_OUT], &device()), Tensor::zeros([2], &device()));
+    let like = Layer { weight: Param::from_tensor(weight), bias: Param::from_tensor(bias) };
+    Custom::learned("network", "factors", &like, |network: &Layer, at: Entries, g: Tensor<1>, _| {
+        let features = Tensor::stack::<2>(vec![g.clone(), at.y.clone() * 0.1, g.clone().sin()], 1);
+        let hidden =
+            features.matmul(network.weight.val().slice([0..3])) + network.bias.val().unsqueeze();
+        Entries { y: at.y - hidden.tanh().sum_dim(1).squeeze_dim(1) * g * 0.2, memory: at.memory }
+    })
 }
 
 /// Where the derivatives of a few steps are looked at: memories are positive, as second moments are.

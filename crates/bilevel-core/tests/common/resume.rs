@@ -1,8 +1,15 @@
 //! A run that is saved and resumed is the run that was never interrupted, bit by bit.
 
 use bilevel_core::*;
+use burn::grad_clipping::GradientClippingConfig;
+use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
+use burn::lr_scheduler::exponential::ExponentialLrSchedulerConfig;
+use burn::lr_scheduler::linear::LinearLrSchedulerConfig;
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{AdamConfig, AdamWConfig, AdanConfig, SgdConfig};
+use burn::optim::{
+    AdaGradConfig, AdafactorConfig, AdamConfig, AdamWConfig, AdanConfig, LambConfig, LionConfig,
+    RmsPropConfig, SgdConfig,
+};
 use burn::tensor::TensorData;
 
 use crate::common::*;
@@ -85,7 +92,7 @@ fn on<'a>(
     start: Start,
 ) -> Boxed<'a> {
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    Box::new(HypergradientSolver::new(oracle, method, upper, x, y).with_start(start))
+    Box::new(HypergradientSolver::new(oracle, method, upper, x, y).with_start(start).unwrap())
 }
 
 fn adam<'a>(x: &Values) -> Box<dyn UpperStep + 'a> {
@@ -124,13 +131,29 @@ fn every_upper_step_resumes() {
             3 => Box::new(BurnOptimizer::new(AdamWConfig::new().build(), &x, 0.05).unwrap()),
             4 => Box::new(BurnOptimizer::new(AdanConfig::new().build(), &x, 0.05).unwrap()),
             5 => Box::new(BurnOptimizer::new(SgdConfig::new().build(), &x, 0.3).unwrap()),
-            _ => {
+            6 => {
                 let sgd = SgdConfig::new().with_momentum(Some(momentum.clone())).build();
                 Box::new(BurnOptimizer::new(sgd, &x, 0.3).unwrap())
             }
+            7 => Box::new(BurnOptimizer::new(LionConfig::new().build(), &x, 0.05).unwrap()),
+            8 => Box::new(BurnOptimizer::new(AdaGradConfig::new().build(), &x, 0.1).unwrap()),
+            9 => Box::new(BurnOptimizer::new(RmsPropConfig::new().build(), &x, 0.01).unwrap()),
+            10 => Box::new(BurnOptimizer::new(LambConfig::new().build(), &x, 0.1).unwrap()),
+            11 => Box::new(BurnOptimizer::new(AdafactorConfig::new().build(), &x, 0.1).unwrap()),
+            12 => Box::new(GradientStep::new(Schedule::power(0.5, 0.5)).unwrap()),
+            13 => {
+                let rates = Schedule::geometric(0.1, 0.8);
+                Box::new(BurnOptimizer::new(AdamConfig::new().build(), &x, rates).unwrap())
+            }
+            _ => {
+                let cosine = CosineAnnealingLrSchedulerConfig::new(0.2, 5).init().unwrap();
+                let sgd = BurnOptimizer::new(SgdConfig::new().build(), &x, 0.3).unwrap();
+                let clipping = GradientClippingConfig::Norm(0.05).init();
+                Box::new(sgd.with_scheduler(cosine).with_clipping(clipping))
+            }
         }
     };
-    for which in 0..7 {
+    for which in 0..15 {
         let rad = || Box::new(Unrolled::rad(descent(Gd::new(0.5), 4)));
         let make = || on(&oracle, rad(), upper(which), Start::Warm);
         assert_resumes(&format!("upper step {which}"), &make);
@@ -222,4 +245,38 @@ fn a_state_that_does_not_fit_is_refused() {
     let mut file = serde_json::to_value(&saved).unwrap();
     file["x/0"]["numbers"]["bytes"].as_array_mut().unwrap().pop();
     assert!(serde_json::from_value::<Snapshot>(file).is_err());
+}
+
+#[test]
+fn schedules_of_x_are_those_of_their_formulas() {
+    let x = upper_module(&device());
+    let layout = bilevel_program::Layout::of(&x);
+    let start = bilevel_program::Vector::from_module(&layout, &x);
+    let ones = start.map(|leaf| bilevel_program::float::add_scalar(leaf, 0.0)).sub(&start);
+    let ones = ones.map(|leaf| bilevel_program::float::add_scalar(leaf, 1.0));
+    let moves = |upper: &mut dyn UpperStep| -> Vec<f64> {
+        let mut at = start.clone();
+        let moves = (0..4).map(|_| {
+            let next = upper.step(&at, &ones);
+            let moved = at.to_vec()[0] - next.to_vec()[0];
+            at = next;
+            moved
+        });
+        moves.collect()
+    };
+    let sgd = || SgdConfig::new().build();
+    let schedule = Schedule::milestones(0.4, 0.5, [1, 3]);
+    let expected = [0.4, 0.2, 0.2, 0.1];
+    let mut own = BurnOptimizer::new(sgd(), &x, schedule).unwrap();
+    assert_close("milestones", &moves(&mut own), &expected, 1e-5);
+    assert_close("plain", &moves(&mut GradientStep::new(schedule).unwrap()), &expected, 1e-5);
+    let linear = LinearLrSchedulerConfig::new(0.4, 0.1, 3).init().unwrap();
+    let mut burns = BurnOptimizer::new(sgd(), &x, 1.0).unwrap().with_scheduler(linear);
+    assert_close("linear", &moves(&mut burns), &[0.4, 0.3, 0.2, 0.1], 1e-5);
+    let mut saved = Snapshot::default();
+    burns.save(&mut saved);
+    let other = ExponentialLrSchedulerConfig::new(0.1, 0.9).init().unwrap();
+    let mut other = BurnOptimizer::new(sgd(), &x, 1.0).unwrap().with_scheduler(other);
+    assert!(matches!(other.restore(&mut saved), Err(Error::Snapshot { .. })));
+    assert!(BurnOptimizer::new(sgd(), &x, Schedule::power(0.0, 1.0)).is_err());
 }

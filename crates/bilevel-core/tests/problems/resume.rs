@@ -191,5 +191,8 @@ fn a_state_of_another_method_or_sampler_is_refused() {
     );
     let replacing = Sampler::with_replacement(BATCHES, BATCHES, 3).unwrap();
     let text = refusal(start(&at, soba(), &replacing));
-    assert!(text.starts_with("`sampler/upper/left` of the saved state is U64 numbers"), "{text}");
+    assert!(
+        text.starts_with("`sampler/upper/order` of the saved state is the name `epochs`"),
+        "{text}"
+    );
 }

@@ -159,7 +159,7 @@ fn problems_descend_on_batches() {
 }
 
 fn descends(oracle: &dyn Oracle, x: &Vector, y: &Vector) {
-    let samples = Samples { upper: Sample(3), lower: Sample(5) };
+    let samples = Samples { upper: Sample(3), lower: Sample(5), index: 0 };
     let problem = LowerProblem::new(oracle, x, samples);
     let descent = Descent::new(Gd::new(0.5).unwrap(), 20).unwrap();
     let end = descent.run(&problem, y).unwrap();

@@ -70,7 +70,7 @@ impl Trial {
     pub fn run(self, steps: usize, measure: impl Fn(&[f64], &[f64]) -> f64) -> Result<Run, Error> {
         let Instance { oracle, x, y } = self.instance;
         let mut solver =
-            HypergradientSolver::new(&oracle, self.method, self.upper, x, y).with_start(self.start);
+            HypergradientSolver::new(&oracle, self.method, self.upper, x, y).with_start(self.start)?;
         if let Some([low, high]) = self.bounds {
             solver = solver.with_projection(Bounds::new(low, high)?);
         }

@@ -218,7 +218,7 @@ impl Bench<'_> {
                 let upper = adam(settings.learning_rate.get())?;
                 let start = if settings.is_convex() { Start::Warm } else { Start::Fixed };
                 let solver = HypergradientSolver::new(whole, method, upper, x, y);
-                Box::new(solver.with_start(start).with_projection(region))
+                Box::new(solver.with_start(start)?.with_projection(region))
             }
             Made::Joint(method) => {
                 let (upper, lower) = (batches(Objective::Upper), batches(Objective::Lower));

@@ -183,7 +183,7 @@ impl<'a> Bench<'a> {
                     false => Start::Fixed,
                 };
                 let solver = HypergradientSolver::new(oracle, method, upper, x, y);
-                let mut solver = solver.with_start(start);
+                let mut solver = solver.with_start(start)?;
                 self.drive(&mut solver, oracle, trial)?;
                 let steps = settings.upper.upper_steps.get() as f64;
                 if entry.name == "iaptt" {

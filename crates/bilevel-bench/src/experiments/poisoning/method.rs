@@ -135,7 +135,7 @@ pub(super) fn solver<'a>(
     };
     let upper = GradientStep::new(rate)?;
     let solver =
-        HypergradientSolver::new(oracle, hypergradient, upper, x, y).with_start(Start::Warm);
+        HypergradientSolver::new(oracle, hypergradient, upper, x, y).with_start(Start::Warm)?;
     Ok(match allowed {
         Allowed::Pixels => Box::new(solver.with_projection(Bounds::new(0.0, 1.0)?)),
         Allowed::Near(bound) => Box::new(solver.with_projection(Ball::new(bound)?)),

@@ -3,10 +3,13 @@
 
 use bilevel_core::*;
 use bilevel_program::Vector;
+use burn::module::Param;
+use burn::tensor::{Int, Tensor};
 
 use super::special::end;
 use super::tuning::*;
 use crate::common::*;
+use crate::device;
 
 const STEPS: usize = 4;
 
@@ -204,4 +207,101 @@ fn multiply(a: &[f64], b: &[f64], rows: usize) -> Vec<f64> {
     let columns = b.len() / rows;
     let entry = |row: &[f64], j: usize| (0..rows).map(|k| row[k] * b[k * columns + j]).sum();
     a.chunks(rows).flat_map(|row| (0..columns).map(move |j| entry(row, j))).collect()
+}
+
+#[test]
+fn a_custom_step_is_the_one_that_is_written_by_hand() {
+    let oracle = tuning(Fit::Logistic, false);
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
+    let like = Param::from_tensor(Tensor::<1>::zeros([1], &device()));
+    let custom = Custom::learned("momentum", "rate", &like, |rate: &Param<Tensor<1>>, at, g, _| {
+        let v = at.memory[0].clone() * 0.8 - g * rate.val().exp();
+        Entries { y: at.y + v.clone(), memory: vec![v] }
+    });
+    let heavy = Momentum::new(Coefficient::exp("rate"), 0.8).unwrap();
+    let custom = Descent::new(custom.with_memory(1), 6).unwrap();
+    let heavy = Descent::new(heavy, 6).unwrap();
+    let methods = |descent: &Descent| -> [Box<dyn HypergradientMethod>; 2] {
+        [Box::new(Unrolled::rad(descent.clone())), Box::new(Fad::new(descent.clone()))]
+    };
+    for (mut by_hand, mut derived) in methods(&heavy).into_iter().zip(methods(&custom)) {
+        let expected = by_hand.hypergradient(problem, &y).unwrap();
+        let found = derived.hypergradient(problem, &y).unwrap();
+        assert_close("y", &found.lower.to_vec(), &expected.lower.to_vec(), 1e-13);
+        assert_close("dF/dx", &found.gradient.to_vec(), &expected.gradient.to_vec(), 1e-12);
+    }
+}
+
+#[test]
+fn schedules_parts_clipping_and_decay() {
+    let s = |t: usize| 0.4 / (t as f64 + 1.0).sqrt();
+    let scheduled = Gd::new(Schedule::power(0.4, 0.5)).unwrap();
+    check("scheduled", &scheduled, |t, y, slope| zip(y, &slope(LOWER, y), |y, g| y - s(t) * g));
+
+    // x holds these logarithms; the last holds on.
+    let rates = [-1.2_f64, -1.6];
+    let learned = Gd::new(Coefficient::exp("rates").each_step()).unwrap();
+    check("a rate a step", &learned, |t, y, slope| {
+        zip(y, &slope(LOWER, y), |y, g| y - rates[t.min(1)].exp() * g)
+    });
+
+    let parts = Coefficient::parts([("weight", Coefficient::exp("rate")), ("", 0.2.into())]);
+    check("parts", &Gd::new(parts).unwrap(), |_, y, slope| {
+        let g = slope(LOWER, y);
+        let rate = |i: usize| if i < FEATURES * FEATURES_OUT { 0.25 } else { 0.2 };
+        (0..y.len()).map(|i| y[i] - rate(i) * g[i]).collect()
+    });
+
+    let gd = || Gd::new(0.3).unwrap();
+    check("by value", &Clipped::by_value(gd(), 0.02).unwrap(), |_, y, slope| {
+        zip(y, &slope(LOWER, y), |y, g| y - 0.3 * g.clamp(-0.02, 0.02))
+    });
+    check("by norm", &Clipped::by_norm(gd(), 0.05).unwrap(), |_, y, slope| {
+        let g = slope(LOWER, y);
+        let norm = g.iter().map(|g| g * g).sum::<f64>().sqrt();
+        assert!(norm > 0.05, "{norm}");
+        zip(y, &g, |y, g| y - 0.3 * g * (0.05 / norm).min(1.0))
+    });
+    let decay = || WeightDecay::new(gd(), 0.1).unwrap();
+    check("decay", &decay(), |_, y, slope| {
+        zip(y, &slope(LOWER, y), |y, g| y - 0.3 * (g + 0.1 * y))
+    });
+    check("decoupled", &decay().decoupled(), |_, y, slope| {
+        zip(y, &slope(LOWER, y), |y, g| y - 0.3 * g - 0.1 * y)
+    });
+}
+
+#[test]
+fn coefficients_and_functions_that_do_not_fit_are_refused() {
+    let oracle = tuning(Fit::Squares, false);
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let refusal = |dynamics: &dyn Dynamics| dynamics.check(&x, &y).unwrap_err().to_string();
+    let weights = Gd::new(Coefficient::parts([("weight", 0.1.into())])).unwrap();
+    assert!(refusal(&weights).contains("none for the variable `bias` of y"));
+    let matrix = Gd::new(Coefficient::exp("warp").each_step()).unwrap();
+    assert!(refusal(&matrix).contains("`warp` of shape [2, 2]"), "{}", refusal(&matrix));
+    let like = Param::from_tensor(Tensor::<1>::zeros([2], &device()));
+    let step = |_: &Param<Tensor<1>>, at: Entries, g: Tensor<1>, _: Tensor<1, Int>| Entries {
+        y: at.y - g,
+        memory: at.memory,
+    };
+    let elsewhere = refusal(&Custom::learned("plain", "rate", &like, step));
+    assert!(elsewhere.contains("`rate` [2] F64 for the step `plain`"), "{elsewhere}");
+    let reads =
+        Custom::new("reads", |_: &Nothing, at: Entries, g: Tensor<1>, _: Tensor<1, Int>| {
+            let largest: f64 = g.clone().abs().max().into_data().iter().next().unwrap();
+            Entries { y: at.y - g / largest, memory: at.memory }
+        });
+    assert!(refusal(&reads).starts_with("the step `reads`: "), "{}", refusal(&reads));
+    let forgets = Custom::new("forgets", |_: &Nothing, at: Entries, g, _| Entries {
+        y: at.y - g,
+        memory: at.memory.into_iter().skip(1).collect(),
+    });
+    let forgets = refusal(&forgets.with_memory(2));
+    assert!(forgets.contains("gave 2 lists, expected 3"), "{forgets}");
+    assert!(Gd::new(Schedule::linear(0.0, 0.1)).is_err());
+    assert!(Gd::new(Coefficient::from(0.1).each_step()).is_err());
+    assert!(Momentum::new(0.1, Schedule::linear(0.9, 0.1)).is_err());
+    assert!(SoftThreshold::new(Schedule::power(1.0, 1.0)).is_err());
 }

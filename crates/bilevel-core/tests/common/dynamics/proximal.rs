@@ -42,12 +42,17 @@ fn the_simplex_projection_is_the_nearest_point() {
 #[test]
 fn proximal_maps_are_firmly_nonexpansive_and_their_derivatives_symmetric() {
     let y = tuning(Fit::Squares, false).lower_start();
-    let maps: [(f64, Box<dyn Proximal>); 5] = [
+    let maps: [(f64, Box<dyn Proximal>); 10] = [
         (0.0, Box::new(Bounds::new(-0.3, 0.5).unwrap())),
         (0.0, Box::new(Ball::new(1.1).unwrap())),
         (0.0, Box::new(Simplex::each(1.0).unwrap())),
         (0.0, Box::new(Simplex::together(1.0).unwrap())),
         (0.1, Box::new(SoftThreshold::new(0.2).unwrap())),
+        (0.1, Box::new(ElasticNet::new(0.2, 0.3).unwrap())),
+        (0.1, Box::new(GroupLasso::rows(0.2).unwrap())),
+        (0.1, Box::new(GroupLasso::variables(0.2).unwrap())),
+        (0.0, Box::new(Scaled::new(Ball::new(2.0).unwrap(), 0.4).unwrap())),
+        (0.0, Box::new(Scaled::new(Simplex::each(0.5).unwrap(), 1.7).unwrap())),
     ];
     for (moves, map) in &maps {
         let name = map.describe();
@@ -162,6 +167,65 @@ fn the_weight_of_a_lasso_is_learned() {
         problem.value(Objective::Upper, &end).read()
     };
     assert_close("differences", &five_point(&[weight.ln()], value), &[expected], 1e-9);
+}
+
+/// P minimises `h(u) + norm(u - y)^2 / 2`: no point near it does better.
+#[test]
+fn proximal_maps_minimise_what_they_are_for() {
+    let y = tuning(Fit::Squares, false).lower_start();
+    let sum = |v: &Vector, f: fn(f64) -> f64| v.to_vec().into_iter().map(f).sum::<f64>();
+    let groups = |v: &Vector| {
+        let (values, weights) = (v.to_vec(), FEATURES * FEATURES_OUT);
+        let norm = |group: &[f64]| group.iter().map(|v| v * v).sum::<f64>().sqrt();
+        values[..weights].chunks(FEATURES_OUT).map(norm).sum::<f64>()
+            + values[weights..].iter().map(|v| v.abs()).sum::<f64>()
+    };
+    type Penalised<'a> = (Box<dyn Proximal>, &'a dyn Fn(&Vector) -> f64);
+    let maps: [Penalised<'_>; 2] = [
+        (Box::new(ElasticNet::new(0.2, 0.3).unwrap()), &|v| {
+            0.2 * sum(v, f64::abs) + 0.15 * sum(v, |v| v * v)
+        }),
+        (Box::new(GroupLasso::rows(0.2).unwrap()), &|v| 0.2 * groups(v)),
+    ];
+    for (map, h) in &maps {
+        for seed in 0..10 {
+            let at = random(&y, seed);
+            let value = |u: &Vector| h(u) + 0.5 * u.sub(&at).dot(&u.sub(&at));
+            let least = map.apply(&at);
+            for other in 0..10 {
+                let near = least.axpy(10f64.powi(-1 - other % 5), &random(&y, 100 + other as u64));
+                assert!(value(&near) >= value(&least) - 1e-14, "{}", map.describe());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_scaled_set_is_that_of_another_size() {
+    let y = tuning(Fit::Squares, false).lower_start();
+    let pairs: [(Box<dyn Proximal>, Box<dyn Proximal>); 3] = [
+        (
+            Box::new(Scaled::new(Ball::new(1.0).unwrap(), 0.7).unwrap()),
+            Box::new(Ball::new(0.7).unwrap()),
+        ),
+        (
+            Box::new(Scaled::new(Bounds::new(-1.0, 2.0).unwrap(), 0.2).unwrap()),
+            Box::new(Bounds::new(-0.2, 0.4).unwrap()),
+        ),
+        (
+            Box::new(Scaled::new(Simplex::together(1.0).unwrap(), 2.5).unwrap()),
+            Box::new(Simplex::together(2.5).unwrap()),
+        ),
+    ];
+    for (scaled, set) in &pairs {
+        for seed in 0..5 {
+            let (at, d) = (random(&y, seed), random(&y, seed + 50));
+            let what = scaled.describe();
+            assert_close(&what, &scaled.apply(&at).to_vec(), &set.apply(&at).to_vec(), 1e-12);
+            let [found, expected] = [scaled, set].map(|map| map.derivative(&at, &d).to_vec());
+            assert_close(&what, &found, &expected, 1e-12);
+        }
+    }
 }
 
 #[test]

@@ -192,8 +192,7 @@ fn variables_that_x_does_not_have_are_refused_before_anything_runs() {
         assert!(matches!(error, Error::UpperVariable { .. }), "{name}: {error}");
     }
     assert_eq!(oracle.cost(), before);
-    let error =
-        Dynamics::check(&Gd::new(Coefficient::exp("penalties")).unwrap(), x.layout(), y.layout());
+    let error = Dynamics::check(&Gd::new(Coefficient::exp("penalties")).unwrap(), &x, &y);
     assert_eq!(
         error.unwrap_err().to_string(),
         "lower step size: the upper variable has `penalties` of shape [5], expected a variable \

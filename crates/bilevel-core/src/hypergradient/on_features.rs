@@ -1,0 +1,68 @@
+//! Hypergradients in the features that x makes of the data.
+
+use bilevel_program::Vector;
+
+use super::{Hypergradient, HypergradientMethod};
+use crate::{Error, LowerProblem, Snapshot};
+
+/// Any method on a head y that is trained on features, where x is their extractor: the features of both levels' data are
+/// computed once, the method runs in them in x's place, and one backward pass takes its hypergradient to x.
+///
+/// ```text
+/// u = features(x),  w = dF(u, y(u))/du by the method,  g = (du/dx)' w
+/// ```
+///
+/// The same number as the method's own, for a lower level that costs what its head costs: two passes forward and one back
+/// through the extractor, where `rad` makes T of each. The oracle's calls are those of the head.
+///
+/// Requires: a [`FeatureOracle`](crate::FeatureOracle). The lower steps do not see x: a learned rate is an error, and so is
+/// [`Descent::with_sampler`](crate::Descent::with_sampler), whose samples have other features; and a start in x.
+#[derive(Clone, Debug)]
+pub struct OnFeatures<M> {
+    method: M,
+}
+
+impl<M: HypergradientMethod> OnFeatures<M> {
+    /// `method` on the features.
+    pub fn new(method: M) -> Self {
+        Self { method }
+    }
+}
+
+impl<M: HypergradientMethod> HypergradientMethod for OnFeatures<M> {
+    // What is remembered is the method's own.
+    fn name(&self) -> &'static str {
+        self.method.name()
+    }
+
+    fn describe(&self) -> String {
+        format!("on-features({})", self.method.describe())
+    }
+
+    fn differentiates_start(&self) -> bool {
+        self.method.differentiates_start()
+    }
+
+    fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+        let reduced = problem.oracle.reduced(problem.x, problem.samples).ok_or_else(|| {
+            Error::InvalidSetting {
+                setting: "oracle",
+                found: "one that knows no features".into(),
+                expected: "a `FeatureOracle`",
+                cure: "implement `FeatureProblem`, or use the method itself",
+            }
+        })??;
+        let inner = LowerProblem { oracle: reduced.oracle.as_ref(), x: &reduced.u, ..problem };
+        let found = self.method.run(inner, start)?;
+        Ok(Hypergradient { gradient: (reduced.pull_back)(&found.gradient), ..found })
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        self.method.save(to);
+    }
+
+    // What a method remembers is in y, or a number.
+    fn restore(&mut self, from: &mut Snapshot, x: &Vector, y: &Vector) -> Result<(), Error> {
+        self.method.restore(from, x, y)
+    }
+}

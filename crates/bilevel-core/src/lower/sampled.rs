@@ -1,0 +1,44 @@
+//! Data of its own for each step.
+
+use std::sync::Arc;
+
+use bilevel_program::Vector;
+use burn::tensor::Tensor;
+
+use super::{Adjoint, Dynamics, State, Tangent, Update, inherit};
+use crate::{Error, Objective, Sampler, Samples, WeightedSum};
+
+/// A dynamics whose steps draw their data: step t of T of hypergradient k has draw `k T + t` of each level.
+#[derive(Clone, Debug)]
+pub(super) struct Sampled {
+    pub inner: Arc<dyn Dynamics>,
+    pub sampler: Arc<Sampler>,
+    /// T
+    pub steps: usize,
+}
+
+impl Dynamics for Sampled {
+    fn describe(&self) -> String {
+        let [upper, lower] =
+            [Objective::Upper, Objective::Lower].map(|level| self.sampler.batches(level));
+        let of = match self.objective(0).upper {
+            0.0 => format!("{lower}"),
+            _ => format!("{upper} and {lower}"),
+        };
+        format!("{} with a sample of {of} a step", self.inner.describe())
+    }
+
+    inherit!(check objective start query at_rest update);
+
+    // Each step has another function, and the one at both ends need not fall.
+    fn lowers_f(&self) -> bool {
+        false
+    }
+
+    fn samples(&self, t: usize, given: Samples) -> Samples {
+        let steps = self.steps as u64;
+        let draw = given.index * steps + t as u64 % steps;
+        let of = |level| self.sampler.at(level, draw);
+        Samples { upper: of(Objective::Upper), lower: of(Objective::Lower), ..given }
+    }
+}

@@ -1,0 +1,106 @@
+//! Runs the problems of other projects in f64, each held against its truth.
+
+#[allow(dead_code)]
+#[path = "../embed/main.rs"]
+mod embed;
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use burn::tensor::Device;
+
+/// Flex has one random generator and one precision a process: each test seeds it in its turn.
+fn turn() -> (MutexGuard<'static, ()>, &'static Device) {
+    static TURN: Mutex<()> = Mutex::new(());
+    static DEVICE: OnceLock<Device> = OnceLock::new();
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let device = DEVICE.get_or_init(embed::device);
+    device.seed(7);
+    (turn, device)
+}
+
+#[track_caller]
+fn close(found: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), expected.len());
+    let scale = expected.iter().fold(1e-3_f64, |most, value| most.max(value.abs()));
+    for (f, e) in found.iter().zip(expected) {
+        assert!((f - e).abs() <= tolerance * scale, "{found:?} is not {expected:?}");
+    }
+}
+
+#[test]
+fn maml() {
+    let (_turn, device) = turn();
+    let (report, [before, after]) = embed::maml::run(device).unwrap();
+    report.assert_ok();
+    assert!(after < 0.8 * before, "{before} {after}");
+}
+
+#[test]
+fn few_shot() {
+    let (_turn, device) = turn();
+    let (report, [before, after]) = embed::few_shot::run(device).unwrap();
+    report.assert_ok();
+    assert!(after < 0.9 * before, "{before} {after}");
+}
+
+#[test]
+fn domains() {
+    let (_turn, device) = turn();
+    for report in embed::domains::run(device).unwrap() {
+        report.assert_ok();
+    }
+}
+
+#[test]
+fn elastic_net() {
+    let (_turn, device) = turn();
+    let [rad, fixed_point, expected] = embed::elastic_net::run(device).unwrap();
+    close(&rad, &expected, 1e-10);
+    close(&fixed_point, &expected, 1e-10);
+}
+
+#[test]
+fn svm() {
+    let (_turn, device) = turn();
+    let [fixed_point, rad, expected] = embed::svm::run(device).unwrap();
+    assert!(expected.abs() > 1e-3, "{expected}");
+    close(&[fixed_point, rad], &[expected; 2], 1e-8);
+}
+
+#[test]
+fn learned_optimiser() {
+    let (_turn, device) = turn();
+    let (report, [before, after]) = embed::learned_optimiser::run(device).unwrap();
+    report.assert_ok();
+    assert!(after < 0.5 * before, "{before} {after}");
+}
+
+#[test]
+fn equilibrium() {
+    let (_turn, device) = turn();
+    let [found, expected] = embed::equilibrium::run(device).unwrap();
+    close(&found, &expected, 1e-9);
+}
+
+#[test]
+fn distillation() {
+    let (_turn, device) = turn();
+    let (report, [before, after]) = embed::distillation::run(device).unwrap();
+    report.assert_ok();
+    assert!(after < 0.1 * before, "{before} {after}");
+}
+
+#[test]
+fn game() {
+    let (_turn, device) = turn();
+    let [found, expected] = embed::game::run(device).unwrap();
+    close(&found, &expected, 1e-8);
+}
+
+#[test]
+fn three_levels() {
+    let (_turn, device) = turn();
+    let [found, expected] = embed::three_levels::run(device).unwrap();
+    close(&found[..1], &expected[..1], 1e-8);
+    close(&found[1..], &expected[1..], 1e-6);
+}
