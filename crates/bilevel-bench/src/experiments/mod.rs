@@ -19,13 +19,13 @@ mod remembered;
 mod run;
 pub mod seeds;
 
-pub mod few_shot;
 pub mod actor_critic;
+pub mod clean;
 pub mod denoising;
 pub mod dictionary;
 pub mod distillation;
+pub mod few_shot;
 pub mod gan;
-pub mod clean;
 pub mod hpo;
 pub mod hyper_cleaning;
 pub mod importance;

@@ -44,7 +44,7 @@ impl<'a, X: Module + 'static> Posed<'a, X> {
             Made::Hypergradient(method) => {
                 let adam = AdamConfig::new().build();
                 let upper = BurnOptimizer::new(adam, module, settings.learning_rate)?;
-                Box::new(HypergradientSolver::new(oracle, method, upper, x, y).with_start(start))
+                Box::new(HypergradientSolver::new(oracle, method, upper, x, y).with_start(start)?)
             }
             Made::Joint(method) => {
                 let [upper, lower] =

@@ -9,8 +9,8 @@ use clap::{ArgMatches, Command};
 use toml::{Table, Value};
 
 use super::{
-    Run, actor_critic, clean, denoising, dictionary, distillation, few_shot, gan, hpo, hyper_cleaning,
-    importance, poisoning, robust, sinusoid,
+    Run, actor_critic, clean, denoising, dictionary, distillation, few_shot, gan, hpo,
+    hyper_cleaning, importance, poisoning, robust, sinusoid,
 };
 use crate::backend::{Array, BackendName, run_on};
 use crate::error::BenchError;

@@ -17,7 +17,7 @@ impl<D, T> Remembered<D, T> {
     }
 }
 
-impl<T: Clone, D: Data<T>> Data<T> for Remembered<D, T> {
+impl<T: Clone + Send, D: Data<T>> Data<T> for Remembered<D, T> {
     fn batch(&self, objective: Objective, sample: Sample) -> T {
         let last = &self.last[objective as usize];
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);

@@ -49,8 +49,9 @@ impl<M: HypergradientMethod> Tasks<M> {
         let n = self.methods.len();
         let of_task = |sample: Sample, j: usize| Sample(sample.0 * n as u64 + j as u64);
         let one = |(j, method): (usize, &mut M)| {
-            let Samples { upper, lower } = problem.samples;
-            let samples = Samples { upper: of_task(upper, j), lower: of_task(lower, j) };
+            let Samples { upper, lower, index } = problem.samples;
+            let index = index * n as u64 + j as u64;
+            let samples = Samples { upper: of_task(upper, j), lower: of_task(lower, j), index };
             method.hypergradient(LowerProblem { samples, ..problem }, start)
         };
         // Threads of their own: one of rayon's, waiting for a kernel inside of a task, would take up another task while

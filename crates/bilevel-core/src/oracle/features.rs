@@ -86,7 +86,7 @@ impl<T, D: Data<T>> Data<T> for Whole<D> {
     }
 }
 
-impl<P: FeatureProblem + Clone, D: Data<P::Batch> + Clone> FeatureOracle<P, D> {
+impl<P: FeatureProblem + Clone + Send, D: Data<P::Batch> + Clone + Send> FeatureOracle<P, D> {
     /// The oracle of `problem`, its variables being the trainable parameters of `x` and `y`.
     ///
     /// # Errors
@@ -223,7 +223,9 @@ fn failed(error: TraceError) -> Error {
     Error::Trace { what: "the features".into(), error }
 }
 
-impl<P: FeatureProblem + Clone, D: Data<P::Batch> + Clone> Oracle for FeatureOracle<P, D> {
+impl<P: FeatureProblem + Clone + Send, D: Data<P::Batch> + Clone + Send> Oracle
+    for FeatureOracle<P, D>
+{
     fn upper_layout(&self) -> &Arc<Layout> {
         self.whole.upper_layout()
     }

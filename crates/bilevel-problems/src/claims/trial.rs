@@ -69,8 +69,8 @@ impl Trial {
     /// If a level diverges.
     pub fn run(self, steps: usize, measure: impl Fn(&[f64], &[f64]) -> f64) -> Result<Run, Error> {
         let Instance { oracle, x, y } = self.instance;
-        let mut solver =
-            HypergradientSolver::new(&oracle, self.method, self.upper, x, y).with_start(self.start)?;
+        let mut solver = HypergradientSolver::new(&oracle, self.method, self.upper, x, y)
+            .with_start(self.start)?;
         if let Some([low, high]) = self.bounds {
             solver = solver.with_projection(Bounds::new(low, high)?);
         }

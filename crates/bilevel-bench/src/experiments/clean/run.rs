@@ -187,7 +187,8 @@ impl<'a> Bench<'a> {
         let Settings { common, upper, .. } = &self.of.settings;
         let module = SampleWeights::new(vec![0.0; self.of.others.len()], &self.device);
         let y = self.classifier.init(&self.device);
-        let oracle = AutodiffOracle::new(HyperCleaning, &module, &y, self.data.clone())?;
+        let oracle =
+            AutodiffOracle::new(HyperCleaning { decay: 0.0 }, &module, &y, self.data.clone())?;
         let oracle = Counted::new(oracle);
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
         let at = At { x: &x, y: &y, seed: common.seed };
@@ -201,7 +202,7 @@ impl<'a> Bench<'a> {
                     true => Start::Learned { step_size: of_methods.step_size },
                     false => Start::Fixed,
                 };
-                Box::new(HypergradientSolver::new(&oracle, method, adam, x, y).with_start(start))
+                Box::new(HypergradientSolver::new(&oracle, method, adam, x, y).with_start(start)?)
             }
             Made::Joint(method) => Box::new(JointSolver::new(&oracle, method, x, y)?),
         };

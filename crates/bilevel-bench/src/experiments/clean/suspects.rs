@@ -79,7 +79,7 @@ pub fn write(
             .map(|images| Row { name: "suspect", images: images.iter().map(|i| &**i).collect() })
             .collect();
         let file = format!("suspects-{method}.svg");
-        folder.write_file(&file, pictures(&rows, shape)?.as_bytes())?;
+        folder.write_file(&file, pictures(&rows, shape).as_bytes())?;
     }
     Ok(())
 }

@@ -272,7 +272,7 @@ impl Bench<'_> {
         let size = self.settings.batch.get();
         let signals = self.signals(set).into_iter().enumerate().map(|(number, signals)| {
             let sample = Sample(number as u64);
-            let samples = Samples { upper: sample, lower: sample };
+            let samples = Samples { upper: sample, lower: sample, index: 0 };
             let end = descent.run(&LowerProblem::new(&counted, &at, samples), &start)?;
             let left = size.min(set.len() - number * size);
             let codes = oracle.lower_module(&end.state.y).values();

@@ -1,7 +1,7 @@
 //! Learning the images, and training networks on them.
 
 use bilevel_core::{
-    AutodiffOracle, Counted, Frozen, LowerProblem, Objective, Oracle, Sample, Samples, Start,
+    AutodiffOracle, Counted, Frozen, LowerProblem, Objective, Oracle, Samples, Start,
 };
 use bilevel_models::ImageClassifier;
 use bilevel_program::Vector;
@@ -222,7 +222,7 @@ impl Bench<'_> {
         let oracle = AutodiffOracle::new(Distillation, x, from, data)?;
         let descent = self.settings.of_methods().descent()?;
         let (x, start): (Vector, Vector) = (oracle.upper_start(), oracle.lower_start());
-        let samples = Samples { upper: Sample(0), lower: Sample(0) };
+        let samples = Samples::default();
         let end = descent.run(&LowerProblem::new(&oracle as &dyn Oracle, &x, samples), &start)?;
         Ok(oracle.lower_module(&end.state.y))
     }

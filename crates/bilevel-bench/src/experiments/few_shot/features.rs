@@ -89,13 +89,13 @@ impl FeatureProblem {
     /// # Panics
     /// If they cannot be recorded, which [`Self::new`] found to be possible.
     pub fn features(&self, x: &Vector, at: Samples) -> Vector {
-        let found = self.gradient(x, &self.any, at, Wrt::Lower);
+        let found = self.gradient(x, &self.any, at, Wrt::Y);
         found.unwrap_or_else(|error| panic!("the features: {error}")).into_y()
     }
 
     /// `u_x' w`
     fn pull(&self, x: &Vector, w: &Vector, at: Samples) -> Vector {
-        let found = self.gradient(x, w, at, Wrt::Upper);
+        let found = self.gradient(x, w, at, Wrt::X);
         found.unwrap_or_else(|error| panic!("the features: {error}")).into_x()
     }
 }
@@ -172,7 +172,7 @@ impl HypergradientMethod for Direct {
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
-        let (upper_loss, sides) = problem.gradient(Objective::Upper, start, Wrt::Upper);
+        let (upper_loss, sides) = problem.gradient(Objective::Upper, start, Wrt::X);
         Ok(Hypergradient {
             gradient: sides.into_x(),
             start: None,

@@ -113,7 +113,7 @@ impl Learner {
                     _ => Start::Fixed,
                 };
                 let solver = HypergradientSolver::new(oracle, tasks, upper, x, y);
-                Box::new(solver.with_start(start))
+                Box::new(solver.with_start(start)?)
             }
             Self::Initialisation(oracle) => {
                 let tasks = bilevel_core::Tasks::new(n, || from_x(method, settings))?;
@@ -135,7 +135,7 @@ impl Learner {
         task: u64,
     ) -> Result<f64, Error> {
         let sample = Sample(task);
-        let samples = Samples { upper: sample, lower: sample };
+        let samples = Samples { upper: sample, lower: sample, index: 0 };
         match self {
             Self::Representation { oracle, features } => {
                 let u = features.features(x, samples);

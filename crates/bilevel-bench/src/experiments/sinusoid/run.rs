@@ -161,9 +161,9 @@ fn adapted(
     if steps == 0 {
         return Ok(start);
     }
-    let samples = Samples { upper: Sample(task), lower: Sample(task) };
-    let stage = LowerProblem::new(oracle, x, samples);
-    Ok(descent(method, settings, steps)?.run(&stage, &start)?.state.y)
+    let samples = Samples { upper: Sample(task), lower: Sample(task), index: 0 };
+    let problem = LowerProblem::new(oracle, x, samples);
+    Ok(descent(method, settings, steps)?.run(&problem, &start)?.state.y)
 }
 
 /// The mean squared error on the points to be judged by, over the test tasks.
@@ -178,7 +178,7 @@ fn judged(
     let mut sum = 0.0;
     for task in (0..n as u64).map(|task| Sinusoids::TEST + task) {
         let y = adapted(oracle, method, settings, x, (task, steps))?;
-        let samples = Samples { upper: Sample(task), lower: Sample(task) };
+        let samples = Samples { upper: Sample(task), lower: Sample(task), index: 0 };
         sum += LowerProblem::new(oracle, x, samples).value(Objective::Upper, &y).read();
     }
     Ok(sum / n as f64)
