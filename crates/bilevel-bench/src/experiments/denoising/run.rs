@@ -28,6 +28,8 @@ const WEIGHTS: [f64; 9] = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.1, 1.4];
 const TRIED_ON: usize = 10;
 /// Steps for its solution.
 const STEPS: usize = 150;
+/// Side of the part of an image that is drawn.
+const SHOWN: usize = 160;
 /// Filters in a row of the picture.
 const COLUMNS: usize = 12;
 
@@ -281,17 +283,17 @@ impl<'a> Bench<'a> {
         Ok(trial.folder().write_file(&name, svg.as_bytes())?)
     }
 
-    /// The first test image, clean and as every method leaves it.
+    /// The middle of the first test image, clean and as every method leaves it.
     fn draw(&self, reports: &[MethodReport], run: &Run) -> Result<(), BenchError> {
         let Some(pair) = self.tests.first().and_then(|(_, pairs)| pairs.first()) else {
             return Ok(());
         };
-        let clean = self.visible(&pair.clean);
+        let clean = middle(&self.visible(&pair.clean));
         let mut images = vec![("clean".to_owned(), clean.pixels.clone())];
         for MethodReport { name, figures, .. } in reports {
             let path = run.folder().path().join(first_image(name));
             if let (Some(found), true) = (figures.get(FIRST), path.is_file()) {
-                let image = bilevel_data::gray::read(&path)?;
+                let image = middle(&bilevel_data::gray::read(&path)?);
                 images.push((format!("{name}: {found:.2} dB"), image.pixels));
             }
         }
@@ -317,6 +319,12 @@ fn on_device<'i>(images: impl Iterator<Item = &'i GrayImage>, device: &Device) -
     let shape = [images.len(), 1, images[0].height, images[0].width];
     let pixels: Vec<f32> = images.iter().flat_map(|image| image.pixels.clone()).collect();
     Tensor::from_data(TensorData::new(pixels, shape), device)
+}
+
+/// The middle of an image, of at most so many pixels a side.
+fn middle(image: &GrayImage) -> GrayImage {
+    let size = [image.height, image.width].map(|side| side.min(SHOWN));
+    image.part(((image.height - size[0]) / 2, (image.width - size[1]) / 2), size)
 }
 
 /// The name of the PSNR of the first test image.
