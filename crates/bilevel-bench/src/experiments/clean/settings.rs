@@ -21,7 +21,7 @@ pub type Method = hyper_cleaning::Method;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NetworkName {
-    /// Softmax regression, or one hidden layer where there are 10,000 rows or more
+    /// Softmax regression, or one hidden layer where there are 10,000 images or more
     Auto,
     /// Softmax regression
     Softmax,
@@ -31,15 +31,15 @@ pub enum NetworkName {
 
 /// Units of the hidden layer.
 const HIDDEN: usize = 64;
-/// From so many rows on a hidden layer pays.
+/// From so many images on a hidden layer pays.
 const MANY: usize = 10_000;
 
 impl NetworkName {
     /// The network for the rows of a table.
     pub fn config(self, table: &Table) -> ClassifierConfig {
         let (features, classes) = (table.features.len(), table.classes.len());
-        let large = table.labels.len() >= MANY;
-        if self == Self::Mlp || (self == Self::Auto && large) {
+        let many_images = table.shape.is_some() && table.labels.len() >= MANY;
+        if self == Self::Mlp || (self == Self::Auto && many_images) {
             return ClassifierConfig::Mlp(MlpConfig::new(vec![features, HIDDEN, classes]));
         }
         ClassifierConfig::Softmax(SoftmaxRegressionConfig::new(features, classes))
