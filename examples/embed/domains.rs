@@ -8,6 +8,7 @@ use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one of them")]
 pub enum Encoder {
     Transformer(MultiHeadAttention),
     Recurrent(Gru),

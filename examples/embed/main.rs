@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p bilevel-examples --example embed` runs all of them.
 
+#![allow(missing_docs, reason = "an example is read with its code")]
+
 pub mod distillation;
 pub mod domains;
 pub mod elastic_net;

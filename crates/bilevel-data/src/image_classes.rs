@@ -340,7 +340,7 @@ fn in_archive(path: &Path) -> Result<BTreeMap<String, Vec<Place>>, DataError> {
         classes.entry(class).or_default().push(Place { path: path.into(), within: Some(within) });
     }
     for places in classes.values_mut() {
-        places.sort_by(|a, b| a.describe().cmp(&b.describe()));
+        places.sort_by_key(Place::describe);
     }
     Ok(classes)
 }

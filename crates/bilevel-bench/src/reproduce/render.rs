@@ -99,7 +99,7 @@ fn pair(reproduced: &Reproduced, column: &str) -> Option<String> {
         |row: &str| reproduced.cells.iter().find(|cell| cell.row == row && cell.column == column);
     let (ours, others) = (of("BDA")?, of("RHG")?);
     let n = ours.ours.len();
-    if n < 2 || n > 16 || n != others.ours.len() || ours.failed + others.failed > 0 {
+    if !(2..=16).contains(&n) || n != others.ours.len() || ours.failed + others.failed > 0 {
         return None;
     }
     let apart: Vec<f64> = ours.ours.iter().zip(&others.ours).map(|(a, b)| a - b).collect();

@@ -168,7 +168,7 @@ fn learned_optimiser() -> impl Dynamics {
     Custom::learned("network", "factors", &like, |network: &Layer, at: Entries, g: Tensor<1>, _| {
         let features = Tensor::stack::<2>(vec![g.clone(), at.y.clone() * 0.1, g.clone().sin()], 1);
         let hidden =
-            features.matmul(network.weight.val().slice([0..3])) + network.bias.val().unsqueeze();
+            features.matmul(network.weight.val().narrow(0, 0, 3)) + network.bias.val().unsqueeze();
         Entries { y: at.y - hidden.tanh().sum_dim(1).squeeze_dim(1) * g * 0.2, memory: at.memory }
     })
 }

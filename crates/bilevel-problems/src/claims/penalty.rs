@@ -44,10 +44,13 @@ enum Method {
     Joint(Box<dyn JointMethod>),
 }
 
+/// `(trial, x, y)` to a number.
+type Measure<'a> = &'a dyn Fn(usize, &[f64], &[f64]) -> f64;
+
 /// A problem: its start, and the squared distance of a trial from the nearest solution.
 struct Posed<'a> {
     instance: Instance,
-    distance: &'a dyn Fn(usize, &[f64], &[f64]) -> f64,
+    distance: Measure<'a>,
     device: &'a Device,
 }
 

@@ -16,7 +16,10 @@ use crate::error::BenchError;
 
 /// The transitions at hand, and the policy and the handle that they were collected for.
 #[derive(Clone)]
-struct Current(Arc<Mutex<(Option<(Vec<f64>, Sample)>, Transitions)>>);
+struct Current(Arc<Mutex<(Option<Of>, Transitions)>>);
+
+/// A policy and a handle.
+type Of = (Vec<f64>, Sample);
 
 impl Data<Transitions> for Current {
     fn batch(&self, _: Objective, _: Sample) -> Transitions {

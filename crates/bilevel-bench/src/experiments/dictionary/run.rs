@@ -276,7 +276,7 @@ impl Bench<'_> {
             let end = descent.run(&LowerProblem::new(&counted, &at, samples), &start)?;
             let left = size.min(set.len() - number * size);
             let codes = oracle.lower_module(&end.state.y).values();
-            Ok((codes.slice([0..left]), signals.labels.slice([0..left])))
+            Ok((codes.narrow(0, 0, left), signals.labels.narrow(0, 0, left)))
         });
         signals.collect()
     }

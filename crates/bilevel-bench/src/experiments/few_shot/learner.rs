@@ -30,6 +30,7 @@ const TOLERANCE: f64 = 1.0;
 const FALL: f64 = 1.0 / 1.06;
 
 /// A family, with its oracle.
+#[expect(clippy::large_enum_variant, reason = "there is one of them a run")]
 pub enum Learner {
     /// x the features.
     Representation {

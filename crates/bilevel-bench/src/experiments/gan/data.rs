@@ -1,6 +1,6 @@
 //! Data to learn from, a draw at a time, and what is said of samples.
 
-use bilevel_core::{Data, Error, Objective, Sample};
+use bilevel_core::{Data, Objective, Sample};
 use bilevel_data::loader::ImageBatch;
 use bilevel_data::{Dataset, Purpose, stream};
 use bilevel_models::{ClassifierConfig, ImageClassifier, ImageClassifierConfig, MlpConfig};
@@ -111,6 +111,7 @@ impl Data<Draw> for Draws {
 }
 
 /// What says which mode a sample is of, if it is good.
+#[expect(clippy::large_enum_variant, reason = "there is one of them a run")]
 pub enum Judge {
     /// By the distance from centres.
     Ring,
@@ -131,7 +132,7 @@ impl Judge {
         let mut order: Vec<usize> = (0..set.len()).collect();
         order.shuffle(&mut stream(seed, Purpose::Split));
         let batches: Vec<ImageBatch> = batches(&set.select(&order)?, BATCH, device)?;
-        let network = train(network, &batches, TRAINING, 0.0).map_err(Error::from)?;
+        let network = train(network, &batches, TRAINING, 0.0)?;
         Ok(Self::Classifier(network, set.shape()))
     }
 
