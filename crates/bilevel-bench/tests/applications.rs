@@ -132,7 +132,8 @@ fn unrolling_ends_the_cycle_of_the_bilinear_game() {
         let method = Unrolled::rad(Descent::new(Gd::new(s).unwrap(), steps).unwrap());
         let upper = GradientStep::new(s).unwrap();
         let mut unrolled = HypergradientSolver::new(&oracle, method, upper, x.clone(), y.clone())
-            .with_start(Start::Warm);
+            .with_start(Start::Warm)
+            .unwrap();
         for k in 0..400 {
             unrolled.step(k).unwrap();
         }

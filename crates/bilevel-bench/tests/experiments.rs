@@ -244,7 +244,7 @@ fn hypergradients_through_features_are_those_of_the_whole_problem() {
     let features = Arc::new(FeatureProblem::new(heads, &x, &y, tasks.clone()).unwrap());
     let whole = AutodiffOracle::new(Representation(heads), &x, &y, tasks).unwrap();
     let (x, y) = (whole.upper_start(), whole.lower_start());
-    let samples = Samples { upper: Sample(5), lower: Sample(5) };
+    let samples = Samples { upper: Sample(5), lower: Sample(5), index: 0 };
     let descent = || Descent::new(Gd::new(0.1).unwrap(), 4).unwrap();
     let methods: [fn(Descent) -> Box<dyn HypergradientMethod>; 4] = [
         |descent| Box::new(Unrolled::rad(descent)),

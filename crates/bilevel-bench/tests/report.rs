@@ -8,7 +8,8 @@ use bilevel_bench::report::{MethodReport, RunReport, StepRecord, curves, table};
 use bilevel_data::noise::Detection;
 
 fn detection(f1: f64) -> Option<Detection> {
-    Some(Detection { accuracy: f1, precision: f1, recall: f1, f1, found: 250, wrong: 250 })
+    let (accuracy, precision, recall, f1_clean) = (f1, f1, f1, f1);
+    Some(Detection { accuracy, precision, recall, f1, f1_clean, found: 250, wrong: 250 })
 }
 
 fn bilevel(name: &str, speed: f64, best: f64) -> MethodReport {

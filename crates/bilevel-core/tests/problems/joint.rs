@@ -390,7 +390,7 @@ fn a_step_of_bvfim_is_its_formula() {
         let relaxation = Relaxation::geometric(0.3, 0.9).unwrap();
         let method = Bvfim::new(
             rates(STEP_X, small),
-            BvfimSettings { lower_steps: 4, lower_rate: C.into(), steps: 3, relaxation },
+            BvfimSettings { lower_steps: 4, lower_rate: C, steps: 3, relaxation },
         )
         .unwrap();
         let method = if sign < 0.0 { method.pessimistic() } else { method };
