@@ -26,8 +26,8 @@ use bilevel_data::loader::ImageBatch;
 use bilevel_data::split::Parts;
 use bilevel_data::{Dataset, Digest, Purpose, stream};
 
-/// Steps of Adam of softmax regression, and its learning rate.
-const REGRESSION: (usize, f64) = (1500, 5e-3);
+/// Learning rate of softmax regression, by Adam.
+const REGRESSION_RATE: f64 = 5e-3;
 /// Atoms in a row of the picture.
 const COLUMNS: usize = 16;
 
@@ -150,10 +150,11 @@ impl Bench<'_> {
             (batches(self.train, size, &self.device)?, batches(self.test, size, &self.device)?);
         let network = self.regression(self.train.features());
         let decay = self.settings.decay.get();
-        let network = trial.timed(|| train(network, &of_train, REGRESSION, decay))?;
+        let steps = (self.settings.regression_steps.get(), REGRESSION_RATE);
+        let network = trial.timed(|| train(network, &of_train, steps, decay))?;
         let right = share_right(&network, &of_test);
         trial.report.baseline = true;
-        trial.report.status = format!("{} steps", REGRESSION.0);
+        trial.report.status = format!("{} steps", steps.0);
         trial.report.test_accuracy = Some(right);
         trial.report.figures.insert("test error %".into(), 100.0 * (1.0 - right));
         Ok(())
@@ -227,7 +228,8 @@ impl Bench<'_> {
         });
         let as_images: Vec<ImageBatch> = as_images.collect();
         let decay = self.settings.decay.get();
-        let classifier = train(self.regression(atoms), &as_images, REGRESSION, decay)?;
+        let steps = (self.settings.regression_steps.get(), REGRESSION_RATE);
+        let classifier = train(self.regression(atoms), &as_images, steps, decay)?;
         Ok(x.with_classifier(classifier))
     }
 

@@ -40,6 +40,9 @@ pub struct Settings {
     /// Steps by which unsupervised atoms are learned
     #[arg(long)]
     pub unsupervised_steps: Count,
+    /// Steps of softmax regression, of baselines and of the classifier at the start
+    #[arg(long)]
+    pub regression_steps: Count,
     #[command(flatten)]
     #[serde(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
