@@ -106,7 +106,7 @@ fn methods() -> Vec<(&'static str, Of, Make)> {
 }
 
 fn at(task: u64) -> Samples {
-    Samples { upper: Sample(task), lower: Sample(task) }
+    Samples { upper: Sample(task), lower: Sample(task), index: 0 }
 }
 
 fn on_tasks(oracle: &dyn Oracle, x: &Vector, y: &Vector, make: Make) -> Hypergradient {
@@ -123,7 +123,7 @@ fn hypergradients_over_tasks_are_the_means_of_the_tasks_and_of_differences() {
     let mut differences: Option<(Of, Vec<f64>)> = None;
     for (name, of, make) in methods() {
         let found = on_tasks(&oracle, &x, &y, make).gradient.to_vec();
-        let mut sum = vec![0.0; FEATURES];
+        let mut sum = [0.0; FEATURES];
         for task in tasks.clone() {
             let single =
                 make().hypergradient(LowerProblem::new(&oracle, &x, at(task)), &y).unwrap();
