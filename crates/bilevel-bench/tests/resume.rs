@@ -263,14 +263,23 @@ fn a_run_that_a_process_is_at_is_not_taken_by_another() {
     assert!(!folder.join("lock").exists());
 }
 
+/// The same command with no signal ignored, as whoever runs the tests may have it: what is ignored stays so.
+#[cfg(target_os = "linux")]
+fn listening(command: &Command) -> Command {
+    let mut env = Command::new("env");
+    env.arg("--default-signal=HUP,INT,TERM").arg(command.get_program()).args(command.get_args());
+    env.stdout(Stdio::null()).stderr(Stdio::piped());
+    env
+}
+
 /// Sends a signal to a process.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 fn signal(process: &Child, name: &str) {
     let kill = Command::new("kill").args(["-s", name, &process.id().to_string()]).status();
     assert!(kill.unwrap().success());
 }
 
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 #[test]
 fn a_signal_ends_a_run_after_a_step_with_a_checkpoint_and_how_to_resume() {
     let whole = tempdir().unwrap();
@@ -279,8 +288,8 @@ fn a_signal_ends_a_run_after_a_step_with_a_checkpoint_and_how_to_resume() {
     for (name, code) in [("HUP", 129), ("INT", 130), ("TERM", 143)] {
         let out = tempdir().unwrap();
         // Checkpoints are written for the signal alone.
-        let mut command = HYPER_CLEANING.run_saving(out.path(), "1000");
-        let process = command.stderr(Stdio::piped()).spawn().unwrap();
+        let command = HYPER_CLEANING.run_saving(out.path(), "1000");
+        let process = listening(&command).spawn().unwrap();
         let folder = HYPER_CLEANING.folder(out.path());
         while !folder.join("checkpoint.bin").exists() {
             sleep(Duration::from_millis(5));
@@ -297,7 +306,7 @@ fn a_signal_ends_a_run_after_a_step_with_a_checkpoint_and_how_to_resume() {
     }
 }
 
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 #[test]
 fn a_second_signal_ends_at_once_and_what_has_no_checkpoint_says_that_it_starts_again() {
     let out = tempdir().unwrap();
@@ -305,7 +314,7 @@ fn a_second_signal_ends_at_once_and_what_has_no_checkpoint_says_that_it_starts_a
     // One step of it takes minutes.
     command.args(["run", "hyper-cleaning", "--backend", "flex", "--method", "cg"]);
     command.args(["--lower-steps", "1000000", "--out"]).arg(out.path());
-    let process = command.stderr(Stdio::piped()).spawn().unwrap();
+    let process = listening(&command).spawn().unwrap();
     let folder = out.path().join("hyper-cleaning-0");
     while !folder.join("settings.toml").exists() {
         sleep(Duration::from_millis(5));
@@ -317,7 +326,7 @@ fn a_second_signal_ends_at_once_and_what_has_no_checkpoint_says_that_it_starts_a
     let text = String::from_utf8(ran.stderr).unwrap();
     assert!(ran.status.code() == Some(130) && text.contains("a second Ctrl-C"), "{text}");
     let settings = fs::read_to_string(folder.join("settings.toml")).unwrap();
-    let again = resume(&folder).stderr(Stdio::piped()).spawn().unwrap();
+    let again = listening(&resume(&folder)).spawn().unwrap();
     while !folder.join("lock").exists() {
         sleep(Duration::from_millis(5));
     }
@@ -331,7 +340,7 @@ fn a_second_signal_ends_at_once_and_what_has_no_checkpoint_says_that_it_starts_a
     assert_eq!(fs::read_to_string(folder.join("settings.toml")).unwrap(), settings);
 }
 
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 #[test]
 fn comparisons_are_resumable_and_measurements_say_that_they_are_not() {
     let out = tempdir().unwrap();
@@ -345,8 +354,8 @@ fn comparisons_are_resumable_and_measurements_say_that_they_are_not() {
     ];
     for (args, says) in cases {
         let mut command = bilevel();
-        command.args(args).arg(out.path()).stderr(Stdio::piped());
-        let process = command.spawn().unwrap();
+        command.args(args).arg(out.path());
+        let process = listening(&command).spawn().unwrap();
         while args[0] == "compare" && !comparison.join("runs.csv").exists() {
             sleep(Duration::from_millis(5));
         }
