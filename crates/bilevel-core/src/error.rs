@@ -79,7 +79,7 @@ pub enum Error {
     /// A part of x that cannot be the start of the lower level.
     #[error(
         "{part} has the variables {found:?}, expected the shapes and types of y's, {expected:?}: the \
-         lower objective starts there, so build it as y's module is built, or name the part of x that is"
+         lower level starts there, so build it as y's module is built, or name the part of x that is"
     )]
     StartShapes {
         /// Which part of x.
@@ -92,7 +92,7 @@ pub enum Error {
 
     /// A learned start with a method that does not differentiate in it.
     #[error(
-        "the start of the lower objective is learned, and {method} gives no gradient in it, expected a \
+        "the start of the lower level is learned, and {method} gives no gradient in it, expected a \
          method that does: use ia-gm or iaptt, or a fixed or warm start"
     )]
     NoStartGradient {
@@ -175,7 +175,7 @@ pub enum Error {
 
     /// Draws from other batches than there are.
     #[error(
-        "the sampler draws from {found:?} batches of the upper and the lower objective, expected {expected:?}, as \
+        "the sampler draws from {found:?} batches of the upper and the lower level, expected {expected:?}, as \
          the data is divided: give the solver a sampler of these counts"
     )]
     Sampler {
@@ -242,7 +242,7 @@ fn diverged(dynamics: &str, step: &usize, steps: &usize) -> String {
         );
     }
     format!(
-        "the lower objective diverged: y or its loss is not finite after step {step} of {steps} of {dynamics}, expected \
+        "the lower level diverged: y or its loss is not finite after step {step} of {steps} of {dynamics}, expected \
          finite values: reduce the lower step size"
     )
 }

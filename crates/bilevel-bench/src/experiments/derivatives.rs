@@ -3,12 +3,19 @@
 use bilevel_core::{BilevelProblem, Error, Objective};
 use bilevel_data::{Purpose, stream};
 use bilevel_program::{Layout, Tolerances, Vector, check_within};
-use burn::module::Module;
+use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Device;
 use rand::Rng;
 
 use super::Checked;
 use crate::error::BenchError;
+
+/// Both variables, so that a report names them.
+#[derive(Module, Debug)]
+struct Both<X: Module + ModuleDisplay, Y: Module + ModuleDisplay> {
+    x: X,
+    y: Y,
+}
 
 /// Steps so short that hardly ever a kink of ReLU lies within one: there a loss has no derivative.
 pub const BETWEEN_KINKS: Tolerances = Tolerances { step: 1e-6, reach: 2e-5, ..Tolerances::F64 };
@@ -19,14 +26,16 @@ pub const BETWEEN_KINKS: Tolerances = Tolerances { step: 1e-6, reach: 2e-5, ..To
 /// If a loss cannot be recorded.
 pub fn derivatives<P: BilevelProblem>(
     problem: &P,
-    both: (P::Upper, P::Lower),
+    (x, y): (P::Upper, P::Lower),
     batch: impl Fn(Objective, &Device) -> P::Batch,
     seed: u64,
     tolerances: &Tolerances,
 ) -> Result<Checked, BenchError>
 where
-    (P::Upper, P::Lower): Module,
+    P::Upper: ModuleDisplay,
+    P::Lower: ModuleDisplay,
 {
+    let both = Both { x, y };
     // Zeros, where many variables start, would hide much: a gradient that is zero there.
     let layout = Layout::of(&both);
     let mut rng = stream(seed, Purpose::Point);
@@ -34,9 +43,9 @@ where
     let device = both.devices().first().cloned().unwrap_or_default();
     let both = Vector::from_slice(&layout, &values, &device).write_into(both);
     let checked = [Objective::Upper, Objective::Lower].map(|objective| {
-        let loss = |both: &(P::Upper, P::Lower)| {
+        let loss = |both: &Both<P::Upper, P::Lower>| {
             let device = both.devices().first().cloned().unwrap_or_default();
-            let (batch, (x, y)) = (batch(objective, &device), both);
+            let (batch, Both { x, y }) = (batch(objective, &device), both);
             match objective {
                 Objective::Upper => problem.upper_loss(x, y, &batch),
                 Objective::Lower => problem.lower_loss(x, y, &batch),

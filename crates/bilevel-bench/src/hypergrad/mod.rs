@@ -124,7 +124,7 @@ impl Settings {
                 "--method",
                 "cg",
                 "rad",
-                "x is where the lower objective starts in this workload, of which the implicit formula knows \
+                "x is where the lower level starts in this workload, of which the implicit formula knows \
                  nothing; take another --workload for cg",
             )),
             Method::Cg if args.plan.is_some() => {

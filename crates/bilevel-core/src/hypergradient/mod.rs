@@ -184,7 +184,7 @@ impl Display for Status {
                 if let Some(relative) = relative.filter(|relative| *relative > Self::STATIONARY) {
                     write!(
                         f,
-                        "the lower objective ended at {relative:.1e} of the distance from stationarity that it began at, \
+                        "the lower level ended at {relative:.1e} of the distance from stationarity that it began at, \
                          expected at most {:.1e}: allow more lower steps, start them warm, or use rad; ",
                         Self::STATIONARY
                     )?;
@@ -207,7 +207,7 @@ impl Display for Status {
             ),
             Self::LowerLimit { stationarity, tolerance } => write!(
                 f,
-                "the lower objective ended at a gradient of norm {stationarity:.1e}, expected at most \
+                "the lower level ended at a gradient of norm {stationarity:.1e}, expected at most \
                  {tolerance:.1e}: allow more lower steps, start them warm, use gd if the dynamics \
                  overshoots, or loosen the tolerances"
             ),

@@ -93,7 +93,8 @@ fn network(y: &ImageClassifier, seen: &Seen) -> ImageClassifier {
     struct Add(Tensors);
     impl ModuleMapper for Add {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            param.map(|added| added + self.0.pop())
+            // `Param::map` would ask for gradients, which a recorded tensor has none of.
+            Param::initialized(param.id, param.val() + self.0.pop())
         }
     }
     match &seen.start {

@@ -98,9 +98,9 @@ fn moments() {
     let s = 0.2;
     let adam = Adam::new(s).unwrap().with_epsilon_outside(1e-8).unwrap();
     let mut moments = Moments::default();
+    let like = tuning(Fit::Logistic, false).lower_start();
     check("moments", &adam, |_, y, slope| {
-        let layout = tuning(Fit::Logistic, false).lower_start();
-        let g = Vector::from_slice(layout.layout(), &slope(LOWER, y), &layout.device());
+        let g = Vector::from_slice(like.layout(), &slope(LOWER, y), &like.device());
         zip(y, &moments.rescale(&g).to_vec(), |y, d| y - s * d)
     });
 }
