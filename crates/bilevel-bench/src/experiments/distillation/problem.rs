@@ -3,7 +3,7 @@
 use bilevel_core::{Batch, BilevelProblem, Data, Frozen, Objective, Sample};
 use bilevel_models::ImageClassifier;
 use bilevel_program::Tensors;
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
 use crate::experiments::images::losses;
@@ -90,6 +90,12 @@ pub struct Distillation;
 
 /// The network whose weights are those of `start`, where there is one, plus y.
 fn network(y: &ImageClassifier, seen: &Seen) -> ImageClassifier {
+    struct Give(Tensors);
+    impl ModuleVisitor for Give {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.push(param.val());
+        }
+    }
     struct Add(Tensors);
     impl ModuleMapper for Add {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
@@ -97,10 +103,10 @@ fn network(y: &ImageClassifier, seen: &Seen) -> ImageClassifier {
             Param::initialized(param.id, param.val() + self.0.pop())
         }
     }
-    match &seen.start {
-        Some(start) => y.clone().map(&mut Add(Tensors::of(start))),
-        None => y.clone(),
-    }
+    let Some(Frozen(start)) = &seen.start else { return y.clone() };
+    let mut give = Give(Tensors::default());
+    start.visit(&mut give);
+    y.clone().map(&mut Add(give.0))
 }
 
 impl BilevelProblem for Distillation {
