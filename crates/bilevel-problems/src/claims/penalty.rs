@@ -1,6 +1,6 @@
 //! Claims on `penalty-smooth` and `penalty-singular`: penalty method, Figs. 1 and 2.
 //!
-//! The settings are those of the authors' program: 40,001 upper steps, one pair of step sizes for all methods, x ten
+//! The settings are as reported of the authors' program, which was not at hand: 40,001 upper steps, one pair of step sizes for all methods, x ten
 //! times as fast as y, and Adam on every variable but the y of reverse mode. With x that fast, y follows it only if T
 //! steps of y keep up, which is what the figures show: with steps of y as large as those of x, every method of
 //! `penalty-smooth` (b) would go to its solution.
