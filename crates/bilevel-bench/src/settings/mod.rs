@@ -59,6 +59,28 @@ pub trait Settings: Args + Serialize + DeserializeOwned + Clone + Send + Sync + 
     }
 }
 
+/// What is the same in every implementation of [`Settings`]: that of a struct with the fields `common` and `method`, the
+/// latter a list of `$method`.
+macro_rules! of_fields {
+    ($method:ty) => {
+        type Method = $method;
+
+        fn common(&self) -> &$crate::settings::Common {
+            &self.common
+        }
+
+        fn common_mut(&mut self) -> &mut $crate::settings::Common {
+            &mut self.common
+        }
+
+        fn methods(&self) -> &[$method] {
+            &self.method
+        }
+    };
+}
+
+pub(crate) use of_fields;
+
 /// The subcommand of an experiment, with its defaults in the help.
 pub fn command<S: Settings>(command: Command, defaults: &Defaults) -> Command {
     let mut command = S::augment_args(command);

@@ -141,19 +141,7 @@ impl Settings {
 }
 
 impl crate::settings::Settings for Settings {
-    type Method = Method;
-
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn common_mut(&mut self) -> &mut Common {
-        &mut self.common
-    }
-
-    fn methods(&self) -> &[Method] {
-        &self.method
-    }
+    crate::settings::of_fields!(Method);
 
     fn complete(&mut self) -> Result<(), BenchError> {
         if let Some(data) = &mut self.data {

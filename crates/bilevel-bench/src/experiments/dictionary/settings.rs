@@ -64,17 +64,5 @@ pub struct Settings {
 }
 
 impl crate::settings::Settings for Settings {
-    type Method = Method;
-
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn common_mut(&mut self) -> &mut Common {
-        &mut self.common
-    }
-
-    fn methods(&self) -> &[Method] {
-        &self.method
-    }
+    crate::settings::of_fields!(Method);
 }

@@ -89,19 +89,7 @@ pub struct Settings {
 }
 
 impl crate::settings::Settings for Settings {
-    type Method = Chosen<Reference>;
-
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn common_mut(&mut self) -> &mut Common {
-        &mut self.common
-    }
-
-    fn methods(&self) -> &[Chosen<Reference>] {
-        &self.method
-    }
+    crate::settings::of_fields!(Chosen<Reference>);
 }
 
 impl Settings {

@@ -217,19 +217,7 @@ pub struct Settings<M: Offered> {
 }
 
 impl<M: Offered> crate::settings::Settings for Settings<M> {
-    type Method = M;
-
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn common_mut(&mut self) -> &mut Common {
-        &mut self.common
-    }
-
-    fn methods(&self) -> &[M] {
-        &self.method
-    }
+    crate::settings::of_fields!(M);
 
     fn complete(&mut self) -> Result<(), BenchError> {
         let epochs = self.epochs.get();
