@@ -106,7 +106,7 @@ impl<A: Args> FromArgMatches for OfExperiment<A> {
         });
         let Some((experiment, matches)) = chosen else {
             let kind = clap::error::ErrorKind::MissingSubcommand;
-            return Err(clap::Error::raw(kind, "an experiment is to be named\n"));
+            return Err(clap::Error::raw(kind, "name an experiment\n"));
         };
         let flags = experiment.flags(matches)?;
         Ok(Self { experiment, flags, args: A::from_arg_matches(matches)? })
@@ -249,7 +249,7 @@ pub struct RunArgs {
     /// Print the complete settings, and do nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Under how many seeds, from --seed on: a run each, means, bands and a paired test between methods
+    /// Number of seeds, counted from --seed: one run each, with means, bands and paired tests
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub seeds: u64,
     /// Where the folder of the run is made

@@ -58,7 +58,7 @@ pub enum BenchError {
         kept: bool,
     },
     /// Methods that did not end well; the summary says why, and the others' results stand.
-    #[error("{} did not end well; the reason and its cure stand in {}", .methods.join(", "), .summary.display())]
+    #[error("{} did not end well; see {} for the reason and its cure", .methods.join(", "), .summary.display())]
     Methods {
         /// Their names.
         methods: Vec<String>,
@@ -130,6 +130,6 @@ pub const EXIT_CODES: &str = "Exit codes:
   3  data that is missing, damaged or too small
   4  a backend that cannot run here
   5  a run that diverged or climbed
-  6  a folder of a run that cannot be used: not writable, damaged, or another process is at it
+  6  a folder of a run that cannot be used: not writable, damaged, or in use by another process
   7  a derivative that is wrong
   129, 130, 143  interrupted by SIGHUP, by Ctrl-C, by SIGTERM: what is done is kept";

@@ -16,7 +16,7 @@ pub struct Solution<X, Y> {
     pub y: Y,
     /// `F` and `f` at each upper step, before x was moved.
     pub losses: Vec<(f64, f64)>,
-    /// How the run ended: the status of the last hypergradient, the number of warnings, oracle calls and time.
+    /// How the run ended: the status of the last hypergradient, the steps with warnings, oracle calls and time.
     pub outcome: Outcome,
 }
 

@@ -1,4 +1,4 @@
-//! A table of anybody's: rows of features, each with a label, from whatever file.
+//! A user's table: rows of features, each with a label, from whatever file.
 //!
 //! | ending | what |
 //! |---|---|
@@ -114,8 +114,10 @@ impl Table {
         let mut all = Cells::default();
         let mut counts = Vec::new();
         for path in paths {
-            let cells = Cells::read(path)?;
-            if !counts.is_empty() && cells.header != all.header {
+            let cells = Cells::read(path, label)?;
+            let width = |of: &Cells| of.rows.first().map_or(0, Vec::len);
+            let same = cells.header == all.header && width(&cells) == width(&all);
+            if !counts.is_empty() && !same {
                 return Err(fault(
                     path,
                     "other columns than the first file",
@@ -223,6 +225,9 @@ fn fault(path: &Path, what: &str, cure: &'static str) -> DataError {
     DataError::Table { path: path.into(), what: what.into(), cure }
 }
 
+/// Names of the column of the label, where none is given.
+const USUAL: [&str; 3] = ["label", "class", "target"];
+
 /// What a file holds, by its ending.
 fn kind(path: &Path) -> &'static str {
     if path.is_dir() {
@@ -238,7 +243,7 @@ fn kind(path: &Path) -> &'static str {
 }
 
 impl Cells {
-    fn read(path: &Path) -> Result<Self, DataError> {
+    fn read(path: &Path, label: Option<&str>) -> Result<Self, DataError> {
         let refuse = |what: String| fault(path, &what, "correct the file");
         let (text, _) = gzip::open(BufReader::new(files::open(path)?))
             .map_err(|error| refuse(error.to_string()))?;
@@ -249,11 +254,17 @@ impl Cells {
             let row = row.map_err(|error| refuse(error.to_string()))?;
             all.push(row.iter().map(str::to_owned).collect());
         }
-        // Names, where none of the first row is a number, or where the first row is no number and the second is.
+        // Names, where the label's is among them, or where none of the first row is a number and some of the second are.
         let numbers =
             |row: &[String]| row.iter().filter(|cell| cell.parse::<f64>().is_ok()).count();
         let has_header = match &all[..] {
-            [first, second, ..] => numbers(first) == 0 && numbers(second) > 0,
+            [first, second, ..] => {
+                let named = |cell: &String| match label {
+                    Some(label) => cell == label,
+                    None => USUAL.contains(&cell.to_lowercase().as_str()),
+                };
+                first.iter().any(named) || (numbers(first) == 0 && numbers(second) > 0)
+            }
             _ => false,
         };
         let header = has_header.then(|| all.remove(0));
@@ -267,11 +278,10 @@ impl Cells {
             Some(header) => header.clone(),
             None => (1..=columns).map(|column| column.to_string()).collect(),
         };
-        let usual = ["label", "class", "target"];
         let at = match label {
             Some(label) => names.iter().position(|name| name == label),
             None => {
-                let named = |name: &String| usual.contains(&name.to_lowercase().as_str());
+                let named = |name: &String| USUAL.contains(&name.to_lowercase().as_str());
                 names.iter().position(named).or(columns.checked_sub(1))
             }
         };
@@ -410,6 +420,28 @@ mod tests {
         let (libsvm, _) = Table::read(&[&libsvm], None).unwrap();
         assert_eq!(csv.inputs, libsvm.inputs);
         assert_eq!(csv.labels, libsvm.labels);
+    }
+
+    #[test]
+    fn a_header_without_a_number_below_it_is_known_by_the_label() {
+        let text = "colour,shape,kind\nred,round,a\nblue,flat,b\nred,flat,a\nblue,round,b\n";
+        let (_folder, path) = written("t.csv", text);
+        for label in [Some("kind"), Some("shape")] {
+            let (table, counts) = Table::read(&[&path], label).unwrap();
+            assert_eq!((counts, table.classes.len()), (vec![4], 2));
+        }
+        let (_usual, path) = written("t.csv", &text.replace("kind", "Class"));
+        assert_eq!(Table::read(&[&path], None).unwrap().1, [4]);
+    }
+
+    #[test]
+    fn files_of_other_widths_are_not_one_table() {
+        let (_a, narrow) = written("t.csv", "1,0,-1\n0,2,1\n3,1,-1\n0,1,1\n");
+        let (_b, wide) = written("t.csv", "1,0,5,-1\n0,2,5,1\n3,1,5,-1\n0,1,5,1\n");
+        for files in [[&*narrow, &*wide], [&*wide, &*narrow]] {
+            let error = Table::read(&files, None).unwrap_err().to_string();
+            assert!(error.contains("other columns"), "{error}");
+        }
     }
 
     #[test]

@@ -111,7 +111,7 @@
 //! * A [`Linearized`] keeps the tensors that its products share: [`Linearized::bytes`].
 //! * [`jacobian`] and [`hessian`] make one replay for each number in the module.
 //!
-//! Programs run on flex, with the feature `ndarray` on ndarray, with `wgpu`, `cuda` and `rocm` on these; in f64, f32 and halves.
+//! Programs run on flex, with the feature `ndarray` on ndarray, with the features `wgpu`, `cuda` and `rocm` on those too; in f64, f32 and halves.
 
 mod agree;
 mod batch;

@@ -47,7 +47,7 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
     /// Takes a folder that was made by [`Self::create`]. `data` is asked for the fingerprint of the data here.
     ///
     /// # Errors
-    /// Where it cannot be read, another process is at it, or it was made of other data or by another version.
+    /// Where it cannot be read, another process uses it, or it was made of other data or by another version.
     pub fn resume<E: From<ReportError>>(
         folder: &RunFolder,
         data: impl Fn(&S) -> Result<String, E>,

@@ -202,6 +202,10 @@ impl Together {
             folder.write_file("curves.svg", panels(&charts)?.as_bytes())?;
         }
         self.page(folder)?.write(folder)?;
+        // The summary says that all seeds are done: another process may hold one.
+        if (self.runs.len() as u64) < self.seeds {
+            return Ok(());
+        }
         folder.write_file(SUMMARY, self.json()?.as_bytes())
     }
 

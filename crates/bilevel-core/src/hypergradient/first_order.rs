@@ -20,7 +20,7 @@ use crate::{Error, LowerProblem, Objective, Snapshot, Wrt};
 ///
 /// Source: [survey, section 3.3 and Eq. 24 with a step size of zero](https://arxiv.org/abs/2101.11517); H. Liu et al.,
 /// "DARTS: differentiable architecture search", 2019, section 2.3.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FirstOrder {
     descent: Descent,
 }

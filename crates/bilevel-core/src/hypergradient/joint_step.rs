@@ -50,12 +50,14 @@ impl<M: JointMethod> HypergradientMethod for JointStep<M> {
         at.sampler = Sampler::always(problem.samples);
         let seen = self.method.step(self.k, &mut at)?;
         self.k += 1;
+        let [upper_loss, lower_loss] =
+            [Objective::Upper, Objective::Lower].map(|objective| problem.value(objective, &at.y));
         Ok(Hypergradient {
             gradient: seen.along_x,
             start: None,
             lower: at.y,
-            upper_loss: seen.upper_loss,
-            lower_loss: seen.lower_loss.read(),
+            upper_loss,
+            lower_loss: lower_loss.read(),
             status: self.method.status(),
         })
     }

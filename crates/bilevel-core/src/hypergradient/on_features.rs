@@ -13,10 +13,10 @@ use crate::{Error, LowerProblem, Snapshot};
 /// ```
 ///
 /// The same number as the method's own, for a lower level that costs what its head costs: two passes forward and one back
-/// through the extractor, where `rad` makes T of each. The oracle's calls are those of the head.
+/// through the extractor for the data of each level, where `rad` makes T of each. The oracle's calls are those of the head.
 ///
-/// Requires: a [`FeatureOracle`](crate::FeatureOracle). The lower steps do not see x: a learned rate is an error, and so is
-/// [`Descent::with_sampler`](crate::Descent::with_sampler), whose samples have other features; and a start in x.
+/// Requires: a [`FeatureOracle`](crate::FeatureOracle). The lower steps do not see x: a learned rate is an error, and so are
+/// [`Descent::with_sampler`](crate::Descent::with_sampler), whose samples have other features, a start in x, and `rtho`.
 #[derive(Clone, Debug)]
 pub struct OnFeatures<M> {
     method: M,
@@ -44,6 +44,14 @@ impl<M: HypergradientMethod> HypergradientMethod for OnFeatures<M> {
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+        if self.method.name() == "rtho" {
+            return Err(Error::InvalidSetting {
+                setting: "method on features",
+                found: self.method.describe(),
+                expected: "one that carries no derivatives from call to call: the features move with x",
+                cure: "use fad or rad",
+            });
+        }
         let reduced = problem.oracle.reduced(problem.x, problem.samples).ok_or_else(|| {
             Error::InvalidSetting {
                 setting: "oracle",
@@ -61,7 +69,7 @@ impl<M: HypergradientMethod> HypergradientMethod for OnFeatures<M> {
         self.method.save(to);
     }
 
-    // What a method remembers is in y, or a number.
+    // What a method remembers is in y, or a number: `rtho`, whose columns are derivatives in x, is refused.
     fn restore(&mut self, from: &mut Snapshot, x: &Vector, y: &Vector) -> Result<(), Error> {
         self.method.restore(from, x, y)
     }

@@ -24,8 +24,8 @@ use crate::{Error, Loss, LowerProblem, Sample, Samples, Snapshot};
 /// [`Hypergradient::lower`] is the mean of the tasks' lower points, the losses are means, and the status is the first
 /// one that is not [ok](Status::is_ok).
 ///
-/// Source: [survey, section 3.1](https://arxiv.org/abs/2101.11517), the sums over tasks of meta-learning.
-#[derive(Debug)]
+/// Source: [survey, section 3.2](https://arxiv.org/abs/2101.11517), the sums over tasks of meta-learning.
+#[derive(Clone, Debug)]
 pub struct Tasks<M> {
     methods: Vec<M>,
 }

@@ -23,15 +23,13 @@ pub trait StepDirection: Debug + Send {
     fn restore(&mut self, from: &mut Snapshot, like: &Vector) -> Result<(), Error>;
 }
 
-/// StepDirection and weight decay of one variable, in place of the plain step `y' = y - a d`:
+/// Momentum and weight decay of one variable, in place of the plain step `y' = y - a d`:
 ///
 /// ```text
 /// v' = m v + d + w y,   y' = y - a v',   from v = 0
 /// ```
 ///
-/// or, by [`HeavyBall::with_nesterov`], `y' = y - a (d + w y + m v')`.
-///
-/// as networks are trained. The direction d and the step size a remain the method's; what it takes ahead of the
+/// or, by [`HeavyBall::with_nesterov`], `y' = y - a (d + w y + m v')`: as networks are trained. The direction d and the step size a remain the method's; what it takes ahead of the
 /// step, as the one step of y through which [`NsGame`](crate::NsGame) sees x, remains plain, as in its source.
 ///
 /// Source: B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964; with the step

@@ -58,7 +58,7 @@ use crate::{Error, Oracle, Snapshot};
 /// A method that moves x and y.
 #[auto_impl(Box)]
 pub trait JointMethod: Debug + Send {
-    /// The name, as `cg`: what a saved state is known by.
+    /// The name, as `bome`: what a saved state is known by.
     fn name(&self) -> &'static str;
 
     /// The name with the settings.

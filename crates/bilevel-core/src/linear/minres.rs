@@ -13,6 +13,8 @@ use crate::error::not_negative;
 /// norm((A + d I) r) <= 100 e norm(A + d I) norm(b)    LinearStatus::Singular
 /// ```
 ///
+/// and, where little is left of b, `norm((A + d I) r) <= 10 sqrt(e) norm(A + d I) norm(r)`,
+///
 /// e the rounding unit of the vectors. The residual never rises. Cost: one product an iteration and two numbers that
 /// the host reads; memory: seven vectors, however many iterations. The residual is updated, not computed anew.
 ///
@@ -93,7 +95,7 @@ impl LinearSolver for Minres {
             bar = -cos * next_norm;
             size = size.max(diagonal.hypot(next_norm));
             // `norm(A r) / norm(r)`, which is as exact as what is left of b.
-            if pivot.hypot(bar) <= rounding * size / relative {
+            if pivot.hypot(bar) <= rounding * size / relative.max(rounding.sqrt()) {
                 return Solution::new(q, LinearStatus::Singular, Some(relative));
             }
             let length = pivot.hypot(next_norm);

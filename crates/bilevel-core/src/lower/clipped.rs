@@ -4,6 +4,7 @@ use bilevel_program::Vector;
 use burn::tensor::Tensor;
 
 use super::{Adjoint, Dynamics, State, Tangent, Update, inherit};
+use crate::error::{not_negative, positive};
 use crate::{Ball, Bounds, Error, Projection, Samples, WeightedSum};
 
 /// `clipped`: any dynamics with `P(g)` in place of the gradient g, P being the projection onto a set.
@@ -23,8 +24,9 @@ impl<D> Clipped<D, Bounds> {
     /// `inner` with each entry of the gradient in `[-limit, limit]`.
     ///
     /// # Errors
-    /// If the limit is negative or NaN.
+    /// If the limit is negative or not finite.
     pub fn by_value(inner: D, limit: f64) -> Result<Self, Error> {
+        let limit = not_negative("clipping limit", limit)?;
         Ok(Self { inner, set: Bounds::new(-limit, limit)? })
     }
 }
@@ -35,6 +37,7 @@ impl<D> Clipped<D, Ball> {
     /// # Errors
     /// If the norm is not finite and positive.
     pub fn by_norm(inner: D, norm: f64) -> Result<Self, Error> {
+        let norm = positive("clipping norm", norm)?;
         Ok(Self { inner, set: Ball::new(norm)? })
     }
 }

@@ -196,6 +196,15 @@ impl Coefficient {
         lower: &Layout,
     ) -> Result<(), Error> {
         let Self::Parts(parts) = self else { return self.check_in(setting, upper) };
+        let of_y = |part: &str| lower.leaves().iter().any(|leaf| under(&leaf.path, part));
+        if let Some((part, _)) = parts.iter().find(|(part, _)| !of_y(part)) {
+            return Err(Error::InvalidSetting {
+                setting,
+                found: format!("one for `{part}`, where y has no variable"),
+                expected: "paths of y",
+                cure: "name a path of the lower module",
+            });
+        }
         let has = |path: &str| parts.iter().any(|(part, _)| under(path, part));
         if let Some(leaf) = lower.leaves().iter().find(|leaf| !has(&leaf.path)) {
             return Err(Error::InvalidSetting {

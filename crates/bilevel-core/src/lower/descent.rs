@@ -69,7 +69,7 @@ impl Descent {
     /// number, so nothing is saved with a run, and a resumed one draws the same.
     ///
     /// The losses at both ends are those of the hypergradient's own sample, at the cost of one value of f; so are the
-    /// derivatives of an implicit formula.
+    /// derivatives of `Implicit`. Those of `FixedPoint` are on the draw of its last step.
     pub fn with_sampler(mut self, sampler: Sampler) -> Self {
         let sampler = Arc::new(sampler);
         self.dynamics =
@@ -237,7 +237,8 @@ impl Descent {
     ) -> Result<Descended, Error> {
         let end = problem.value(Objective::Lower, &state.y);
         // The first step has another sample of f.
-        let start = first.0.filter(|_| self.sampler.is_none());
+        let start =
+            first.0.filter(|_| self.dynamics.samples(from.0, problem.samples) == problem.samples);
         let start = start.unwrap_or_else(|| problem.value(Objective::Lower, &from.1.y));
         let at_rest = || self.dynamics.at_rest(from.0 + steps, &state).map(Loss::new);
         let at_rest = if through { at_rest() } else { None };

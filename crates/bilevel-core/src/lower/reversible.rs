@@ -133,7 +133,7 @@ impl ReversibleMomentum {
         if !end_loss.is_finite() {
             return Err(self.diverged(steps, steps));
         }
-        Ok((Descended { state, steps, start_loss, end_loss, lowers_f: true }, tape))
+        Ok((Descended { state, steps, start_loss, end_loss, lowers_f: through.lowers_f() }, tape))
     }
 
     fn diverged(&self, step: usize, steps: usize) -> Error {

@@ -20,12 +20,12 @@ pub(super) struct Sampled {
 impl Dynamics for Sampled {
     fn describe(&self) -> String {
         let [upper, lower] =
-            [Objective::Upper, Objective::Lower].map(|level| self.sampler.batches(level));
+            [Objective::Upper, Objective::Lower].map(|objective| self.sampler.batches(objective));
         let of = match self.objective(0).upper {
             0.0 => format!("{lower}"),
             _ => format!("{upper} and {lower}"),
         };
-        format!("{} with a sample of {of} a step", self.inner.describe())
+        format!("{} with one of {of} batches a step", self.inner.describe())
     }
 
     inherit!(check objective start query at_rest update);
@@ -38,7 +38,7 @@ impl Dynamics for Sampled {
     fn samples(&self, t: usize, given: Samples) -> Samples {
         let steps = self.steps as u64;
         let draw = given.index * steps + t as u64 % steps;
-        let of = |level| self.sampler.at(level, draw);
+        let of = |objective| self.sampler.at(objective, draw);
         Samples { upper: of(Objective::Upper), lower: of(Objective::Lower), ..given }
     }
 }

@@ -102,7 +102,7 @@ impl<'a> HypergradientSolver<'a> {
                 return Err(Error::NoStartGradient { method: self.method.describe() });
             }
         }
-        self.start = start;
+        (self.start, self.draw) = (start, None);
         Ok(self)
     }
 

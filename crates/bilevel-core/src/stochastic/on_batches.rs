@@ -4,7 +4,7 @@ use super::estimates::descend;
 use crate::error::at_least_one;
 use crate::hypergradient::{HypergradientMethod, Status};
 use crate::joint::{Iterate, JointMethod, Seen};
-use crate::{Error, Rates, Snapshot};
+use crate::{Error, Rates, Samples, Snapshot};
 
 /// `on-batches`: y is trained on fresh batches, and where it is then a hypergradient is taken on one batch of each
 /// level.
@@ -60,7 +60,7 @@ impl JointMethod for OnBatches {
 
     fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let (lower_loss, along_y) = descend(at, self.rates.lower.at(k), self.training_steps);
-        let samples = at.draw();
+        let samples = Samples { index: k as u64, ..at.draw() };
         let found = self.method.hypergradient(at.problem(samples), &at.y)?;
         // y was trained before: where the method's own descent began says nothing.
         self.status = match found.status {

@@ -1,4 +1,4 @@
-//! Finding the wrong labels of anybody's table, with a few labels that are trusted.
+//! Finding the wrong labels of a user's table, with a few labels that are trusted.
 //!
 //! ```text
 //! F(x, y) = mean loss of y over trusted rows
@@ -14,10 +14,10 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `suspects.csv` | all rows, the most suspect first: row from 1, given label, its probability, weight, the label that the network would give and its probability |
-//! | `cleaned.csv` | the table without the rows whose label another one beats |
-//! | `precision.svg` | of the planted errors: precision over recall |
-//! | `suspects.svg` | the most suspect images, where rows are images |
+//! | `suspects-METHOD.csv` | the rows that are not trusted, the most suspect first: row from 1, given label, its probability, weight, the label that the network would give and its probability |
+//! | `cleaned-METHOD.csv` | the table without the rows whose label another one beats |
+//! | `precision-METHOD.svg` | of the planted errors: precision over recall |
+//! | `suspects-METHOD.svg` | the most suspect images, where rows are images |
 //!
 //! Sources: L. Franceschi et al., "Forward and reverse gradient-based hyperparameter optimization", 2017, for the
 //! weights; C. G. Northcutt et al., "Confident learning: estimating uncertainty in dataset labels", 2021, for judging

@@ -280,7 +280,9 @@ impl<'a> Bench<'a> {
         let known: Vec<(bool, &Judged)> = known.collect();
         let wrong: Vec<bool> = known.iter().map(|(wrong, _)| *wrong).collect();
         let kept: Vec<f32> = known.iter().map(|(_, of)| f32::from(!of.is_suspect())).collect();
-        report.detection = Some(Detection::from_weights(&kept, &wrong, 0.5)?);
+        if !wrong.is_empty() {
+            report.detection = Some(Detection::from_weights(&kept, &wrong, 0.5)?);
+        }
         let suspects = judged.iter().filter(|of| of.is_suspect()).count();
         report.figures.insert("suspects".into(), suspects as f64);
         if let Some(precision) = average_precision(&known) {

@@ -44,7 +44,7 @@ impl Judged {
     }
 }
 
-/// Writes the files of a method. Its name stands in theirs where it is a baseline or not the first.
+/// Writes the files of a method, its name in theirs.
 pub fn write(
     of: &Prepared,
     judged: &[Judged],
@@ -93,11 +93,13 @@ fn csv_of<R: IntoIterator<Item = Vec<String>>>(rows: R) -> Result<Vec<u8>, Repor
     writer.into_inner().map_err(|error| refuse(error.to_string()))
 }
 
-/// All rows, the most suspect first.
+/// The rows that are not trusted, the most suspect first.
 fn suspects(of: &Prepared, sorted: &[(Judged, Option<bool>)]) -> Result<Vec<u8>, ReportError> {
-    let names = ["row", "given", "probability", "weight", "would_say", "confidence", "planted"];
+    let names = ["row", "given", "probability", "weight", "would_say", "confidence"];
     let class = |class: u32| of.table.classes[class as usize].clone();
-    let row = |(judged, known): &(Judged, Option<bool>)| {
+    // Labels of which it is known whether they are wrong are trusted ones: some of them are planted, and not the file's.
+    let own = sorted.iter().filter(|(_, known)| known.is_none());
+    let row = |(judged, _): &(Judged, Option<bool>)| {
         vec![
             (judged.row + 1).to_string(),
             class(judged.label),
@@ -105,10 +107,9 @@ fn suspects(of: &Prepared, sorted: &[(Judged, Option<bool>)]) -> Result<Vec<u8>,
             judged.weight.to_string(),
             class(judged.best),
             judged.confidence.to_string(),
-            known.map_or(String::new(), |planted| planted.to_string()),
         ]
     };
-    csv_of(std::iter::once(names.map(String::from).to_vec()).chain(sorted.iter().map(row)))
+    csv_of(std::iter::once(names.map(String::from).to_vec()).chain(own.map(row)))
 }
 
 /// The table without the rows that are suspect. What was planted has its own label again, and is kept.
@@ -120,7 +121,9 @@ fn cleaned(of: &Prepared, judged: &[Judged]) -> Result<Vec<u8>, ReportError> {
     let kept = (0..suspects.len()).filter(|&row| !suspects[row]);
     if let Some((header, rows)) = of.table.text.split_first() {
         let rows = kept.map(|row| rows[row].clone());
-        return csv_of(std::iter::once(header.clone()).chain(rows));
+        // Columns that the file does not name are numbered by us.
+        let numbered = header.iter().enumerate().all(|(at, name)| *name == (at + 1).to_string());
+        return csv_of((!numbered).then(|| header.clone()).into_iter().chain(rows));
     }
     let features = of.table.features.len();
     let header = of.table.features.iter().cloned().chain(["label".into()]).collect();

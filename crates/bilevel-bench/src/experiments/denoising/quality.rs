@@ -3,7 +3,7 @@
 use bilevel_data::gray::GrayImage;
 
 /// The window of SSIM: a Gaussian of this many pixels and this standard deviation.
-const WINDOW: usize = 11;
+pub(super) const WINDOW: usize = 11;
 const SPREAD: f64 = 1.5;
 /// The constants of SSIM, for pixels in `[0, 1]`.
 const C1: f64 = 0.01 * 0.01;

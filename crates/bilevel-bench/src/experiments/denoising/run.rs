@@ -10,7 +10,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 
 use super::data::{Data, Pair, scaled, with_noise};
-use super::quality::{psnr, ssim};
+use super::quality::{WINDOW, psnr, ssim};
 use super::settings::Learn;
 use super::{Correction, Denoising, Images, Prior, Reference, Settings, total_variation};
 use crate::backend::{Array, flex_in_f64};
@@ -20,7 +20,7 @@ use crate::experiments::posed::Posed;
 use crate::experiments::{Checked, Experiment, Run, Trial};
 use crate::report::pictures::{Row, captioned, pictures, png};
 use crate::report::{MethodReport, StepRecord};
-use crate::settings::{Catalogued, Chosen, Offered};
+use crate::settings::{Catalogued, Chosen, Offered, refuse};
 
 /// The weights that are tried for total variation, in units of the noise's standard deviation, and how many
 /// batches they are tried on.
@@ -50,6 +50,14 @@ impl Experiment for Prepared {
         let most = settings.test.map(|count| count.get());
         let data = Data::read(settings.common.data_dir.as_deref(), most, settings.common.seed)?;
         data.crops(0, settings.crop.get(), &mut stream(0, Purpose::Batches))?;
+        let tests =
+            data.tests.iter().flat_map(|(set, images)| images.iter().map(move |i| (set, i)));
+        let smallest = tests.min_by_key(|(_, image)| image.height.min(image.width));
+        if let Some((set, image)) = smallest.filter(|(_, i)| i.height.min(i.width) < WINDOW) {
+            let found = format!("an image of {} by {} in {set}", image.height, image.width);
+            let expected = format!("at least {WINDOW} by {WINDOW}, the window of SSIM");
+            return Err(refuse("--data-dir", found, &expected, "leave small images out"));
+        }
         Ok(Self { settings, data })
     }
 

@@ -189,7 +189,9 @@ pub fn discrepancy(a: &[f32], b: &[f32], features: usize) -> f64 {
         squares.iter().map(|square| (-square / (2.0 * width)).exp()).sum::<f64>()
             / squares.len() as f64
     };
-    (mean(&of_a) + mean(&of_b) - 2.0 * mean(&between)).max(0.0).sqrt()
+    let square = mean(&of_a) + mean(&of_b) - 2.0 * mean(&between);
+    // Not by `max`, which would make a perfect score of NaN.
+    if square < 0.0 { 0.0 } else { square.sqrt() }
 }
 
 #[cfg(test)]
