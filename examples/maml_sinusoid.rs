@@ -29,10 +29,10 @@ impl BilevelProblem for Regression {
 struct Sinusoids;
 
 impl Data<(Tensor<2>, Tensor<2>)> for Sinusoids {
-    fn batch(&self, level: Objective, Sample(task): Sample) -> (Tensor<2>, Tensor<2>) {
+    fn batch(&self, objective: Objective, Sample(task): Sample) -> (Tensor<2>, Tensor<2>) {
         let spread = |i: f64| (i * 0.618_034).fract(); // evenly over [0, 1)
         let (amplitude, phase) = (1.0 + 4.0 * spread(task as f64), 3.0 * spread(1.7 * task as f64));
-        let first = if level == Objective::Lower { 0.0 } else { 0.5 };
+        let first = if objective == Objective::Lower { 0.0 } else { 0.5 };
         let t: Vec<f64> = (0..10).map(|i| 10.0 * spread(f64::from(i) + first) - 5.0).collect();
         let values = t.iter().map(|t| amplitude * (t + phase).sin()).collect();
         let column = |v: Vec<f64>| Tensor::from_data(TensorData::new(v, [10, 1]), &Device::flex());

@@ -81,11 +81,6 @@ impl Snapshot {
         self.put_data(name, TensorData::new(numbers.to_vec(), [numbers.len()]));
     }
 
-    /// Adds a list of counts.
-    pub fn put_counts(&mut self, name: &str, counts: &[u64]) {
-        self.put_data(name, TensorData::new(counts.to_vec(), [counts.len()]));
-    }
-
     /// Adds a count.
     pub fn put_count(&mut self, name: &str, count: usize) {
         self.entries.insert(name.to_owned(), Entry::Count(count as u64));

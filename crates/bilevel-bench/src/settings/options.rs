@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bilevel_core::catalogue;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +66,22 @@ pub struct LinearSystem {
     /// Damping of a linear system whose matrix is not positive definite
     #[arg(long)]
     pub damping: NonNegative,
+}
+
+impl LinearSystem {
+    /// What the catalogue of methods makes of them, with those of both levels; going back through all lower steps.
+    pub fn of_methods(&self, lower: &LowerLevel, upper: &UpperLevel) -> catalogue::Settings {
+        catalogue::Settings {
+            lower_steps: lower.lower_steps.get(),
+            step_size: lower.step_size.get(),
+            learning_rate: upper.learning_rate.get(),
+            truncated: lower.lower_steps.get(),
+            solver_iterations: self.solver_iterations.get(),
+            tolerance: self.tolerance.get(),
+            damping: self.damping.get(),
+            ..catalogue::Settings::default()
+        }
+    }
 }
 
 /// How many samples are taken of the data.

@@ -140,8 +140,8 @@ pub struct Adjoint {
     pub gradient: Vector,
 }
 
-/// The sum of two adjoints in x, of which none is zero.
-fn sum(a: Option<Vector>, b: Option<Vector>) -> Option<Vector> {
+/// The sum of two tangents or adjoints, where `None` is zero.
+pub(crate) fn sum(a: Option<Vector>, b: Option<Vector>) -> Option<Vector> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.add(&b)),
         (a, b) => a.or(b),

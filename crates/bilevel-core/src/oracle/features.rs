@@ -30,18 +30,19 @@ type Features = (Param<Tensor<2>>, Param<Tensor<2>>);
 /// `<w, features(x)>` of a batch in w, whose gradient is the features.
 type Values<P> = Recorded<
     Param<Tensor<2>>,
-    Nothing,
+    Empty,
     (Frozen<<P as BilevelProblem>::Upper>, <P as BilevelProblem>::Batch),
 >;
 
 /// The same in x, whose gradient is `(du/dx)' w`.
 type Pulled<P> =
-    Recorded<<P as BilevelProblem>::Upper, Nothing, (Tensor<2>, <P as BilevelProblem>::Batch)>;
+    Recorded<<P as BilevelProblem>::Upper, Empty, (Tensor<2>, <P as BilevelProblem>::Batch)>;
 
 /// What was made for each shape.
 type Known<K, T> = Mutex<Vec<(K, Arc<T>)>>;
 
-type Nothing = Vec<Param<Tensor<1>>>;
+/// A module without variables.
+type Empty = Vec<Param<Tensor<1>>>;
 
 /// Evaluates a [`FeatureProblem`] as an [`AutodiffOracle`] does, and gives it in its features to
 /// [`OnFeatures`](crate::OnFeatures).
@@ -93,7 +94,7 @@ impl<P: FeatureProblem + Clone + Send, D: Data<P::Batch> + Clone + Send> Feature
     /// As [`AutodiffOracle::new`]; or if the losses of the head are not those of the problem at the start.
     pub fn new(problem: P, x: &P::Upper, y: &P::Lower, data: D) -> Result<Self, Error> {
         let whole = AutodiffOracle::new(problem.clone(), x, y, data.clone())?;
-        let pulled = Recorded::new(whole.upper(), &Nothing::new()).map_err(failed)?;
+        let pulled = Recorded::new(whole.upper(), &Empty::new()).map_err(failed)?;
         let own = Self {
             whole,
             head: (problem, data),
@@ -148,7 +149,7 @@ impl<P: FeatureProblem + Clone + Send, D: Data<P::Batch> + Clone + Send> Feature
             None => {
                 let dtype = x.layout().leaves()[0].dtype;
                 let ones = Tensor::ones(shape, (&x.device(), dtype));
-                let made = Arc::new(Recorded::new(&Param::from_tensor(ones), &Nothing::new())?);
+                let made = Arc::new(Recorded::new(&Param::from_tensor(ones), &Empty::new())?);
                 values.push((shape, made.clone()));
                 made
             }
@@ -156,10 +157,9 @@ impl<P: FeatureProblem + Clone + Send, D: Data<P::Batch> + Clone + Send> Feature
         drop(values);
         let w = Vector::from_module(recorded.upper_layout(), recorded.x());
         let none = Vector::from_module(recorded.lower_layout(), recorded.y());
-        let loss =
-            |w: &Param<Tensor<2>>, _: &Nothing, (x, batch): &(Frozen<P::Upper>, P::Batch)| {
-                (w.val() * problem.features(&x.0, batch)).sum()
-            };
+        let loss = |w: &Param<Tensor<2>>, _: &Empty, (x, batch): &(Frozen<P::Upper>, P::Batch)| {
+            (w.val() * problem.features(&x.0, batch)).sum()
+        };
         let found = recorded.gradient(&w, &none, &(module, batch), Wrt::X, &loss)?;
         Ok(found.1.into_x())
     }
@@ -174,7 +174,7 @@ impl<P: FeatureProblem + Clone + Send, D: Data<P::Batch> + Clone + Send> Feature
     ) -> Result<Vector, TraceError> {
         let problem = &self.head.0;
         let none = Vector::from_module(self.pulled.lower_layout(), self.pulled.y());
-        let loss = |x: &P::Upper, _: &Nothing, (w, batch): &(Tensor<2>, P::Batch)| {
+        let loss = |x: &P::Upper, _: &Empty, (w, batch): &(Tensor<2>, P::Batch)| {
             (w.clone() * problem.features(x, batch)).sum()
         };
         let batch = (w, self.batch(objective, samples));
@@ -226,50 +226,7 @@ fn failed(error: TraceError) -> Error {
 impl<P: FeatureProblem + Clone + Send, D: Data<P::Batch> + Clone + Send> Oracle
     for FeatureOracle<P, D>
 {
-    fn upper_layout(&self) -> &Arc<Layout> {
-        self.whole.upper_layout()
-    }
-
-    fn lower_layout(&self) -> &Arc<Layout> {
-        self.whole.lower_layout()
-    }
-
-    fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
-        self.whole.value(objective, at)
-    }
-
-    fn gradient(&self, objective: Objective, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
-        self.whole.gradient(objective, at, wrt)
-    }
-
-    fn product(
-        &self,
-        objective: Objective,
-        at: Point<'_>,
-        along: Direction<'_>,
-        wrt: Wrt,
-    ) -> Partials {
-        self.whole.product(objective, at, along, wrt)
-    }
-
-    fn linearize<'a>(
-        &'a self,
-        objective: Objective,
-        at: Point<'_>,
-        gradient: Option<Wrt<'_>>,
-        along: Wrt<'_>,
-        wrt: Wrt<'_>,
-    ) -> Linearization<'a> {
-        self.whole.linearize(objective, at, gradient, along, wrt)
-    }
-
-    fn batches(&self, objective: Objective) -> usize {
-        self.whole.batches(objective)
-    }
-
-    fn program(&self, objective: Objective, what: Derivative, at: Point<'_>) -> Option<Program> {
-        self.whole.program(objective, what, at)
-    }
+    super::forward_to_whole!();
 
     fn reduced<'a>(&'a self, x: &Vector, samples: Samples) -> Option<Result<Reduced<'a>, Error>> {
         Some(self.try_reduced(x, samples))

@@ -33,6 +33,63 @@ use burn::tensor::Tensor;
 
 use crate::{Error, Objective, Sample};
 
+/// The calls of an [`Oracle`] that one with a field `whole` passes on to it.
+macro_rules! forward_to_whole {
+    () => {
+        fn upper_layout(&self) -> &Arc<Layout> {
+            self.whole.upper_layout()
+        }
+
+        fn lower_layout(&self) -> &Arc<Layout> {
+            self.whole.lower_layout()
+        }
+
+        fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
+            self.whole.value(objective, at)
+        }
+
+        fn gradient(&self, objective: Objective, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
+            self.whole.gradient(objective, at, wrt)
+        }
+
+        fn product(
+            &self,
+            objective: Objective,
+            at: Point<'_>,
+            along: Direction<'_>,
+            wrt: Wrt,
+        ) -> Partials {
+            self.whole.product(objective, at, along, wrt)
+        }
+
+        fn linearize<'a>(
+            &'a self,
+            objective: Objective,
+            at: Point<'_>,
+            gradient: Option<Wrt<'_>>,
+            along: Wrt<'_>,
+            wrt: Wrt<'_>,
+        ) -> Linearization<'a> {
+            self.whole.linearize(objective, at, gradient, along, wrt)
+        }
+
+        fn batches(&self, objective: Objective) -> usize {
+            self.whole.batches(objective)
+        }
+
+        fn program(
+            &self,
+            objective: Objective,
+            what: Derivative,
+            at: Point<'_>,
+        ) -> Option<Program> {
+            self.whole.program(objective, what, at)
+        }
+    };
+}
+
+use forward_to_whole;
+
 /// Where a loss is evaluated: both variables and the data.
 #[derive(Clone, Copy, Debug)]
 pub struct Point<'a> {

@@ -76,42 +76,7 @@ impl<P: SplitProblem, D: Data<P::Batch>> SplitOracle<P, D> {
 }
 
 impl<P: SplitProblem, D: Data<P::Batch>> Oracle for SplitOracle<P, D> {
-    fn upper_layout(&self) -> &Arc<Layout> {
-        self.whole.upper_layout()
-    }
-
-    fn lower_layout(&self) -> &Arc<Layout> {
-        self.whole.lower_layout()
-    }
-
-    fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
-        self.whole.value(objective, at)
-    }
-
-    fn gradient(&self, objective: Objective, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
-        self.whole.gradient(objective, at, wrt)
-    }
-
-    fn product(
-        &self,
-        objective: Objective,
-        at: Point<'_>,
-        along: Direction<'_>,
-        wrt: Wrt,
-    ) -> Partials {
-        self.whole.product(objective, at, along, wrt)
-    }
-
-    fn linearize<'a>(
-        &'a self,
-        objective: Objective,
-        at: Point<'_>,
-        gradient: Option<Wrt<'_>>,
-        along: Wrt<'_>,
-        wrt: Wrt<'_>,
-    ) -> Linearization<'a> {
-        self.whole.linearize(objective, at, gradient, along, wrt)
-    }
+    super::forward_to_whole!();
 
     fn gradient_and_mixed<'a>(&'a self, at: Point<'a>) -> (Loss, Vector, Mixed<'a>) {
         let objective = Objective::Lower;
@@ -135,13 +100,5 @@ impl<P: SplitProblem, D: Data<P::Batch>> Oracle for SplitOracle<P, D> {
             head_products.product(Direction::in_y(&v), Wrt::X).into_x()
         };
         (Loss::of(value), partials.into_y(), Box::new(mixed))
-    }
-
-    fn batches(&self, objective: Objective) -> usize {
-        self.whole.batches(objective)
-    }
-
-    fn program(&self, objective: Objective, what: Derivative, at: Point<'_>) -> Option<Program> {
-        self.whole.program(objective, what, at)
     }
 }

@@ -4,6 +4,7 @@ use bilevel_program::{Layout, Vector};
 
 use super::penalty::Penalty;
 use super::{Proximal, SoftThreshold};
+use crate::lower::sum;
 use crate::vector_ops::scale_by;
 use crate::{Coefficient, Error};
 
@@ -88,13 +89,5 @@ impl Proximal for ElasticNet {
         let cut = self.threshold.adjoint_in_x(x, at, &self.shrunk(x, lambda));
         let shrunk = self.shrinkage.adjoint(x, lambda, || self.in_shrinkage(x, at));
         sum(cut, shrunk)
-    }
-}
-
-/// The sum of what is not zero.
-fn sum(a: Option<Vector>, b: Option<Vector>) -> Option<Vector> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.add(&b)),
-        (a, b) => a.or(b),
     }
 }

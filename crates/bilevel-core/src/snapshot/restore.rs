@@ -108,23 +108,6 @@ impl Snapshot {
         Ok(self.take_numbers(name, 1)?[0])
     }
 
-    /// Takes a list of counts, of any length, each below `bound`.
-    ///
-    /// # Errors
-    /// If it is not there as that.
-    pub fn take_counts(&mut self, name: &str, bound: usize) -> Result<Vec<u64>, Error> {
-        let below = |data: &TensorData| data.iter::<u64>().all(|count| count < bound as u64);
-        match self.entries.remove(name) {
-            Some(Entry::Numbers(data)) if data.dtype() == DType::U64 && below(&data) => {
-                Ok(data.iter::<u64>().collect())
-            }
-            entry => {
-                let expected = format!("a list of counts below {bound}");
-                Err(wrong(name, describe_any(entry.as_ref()), expected))
-            }
-        }
-    }
-
     /// Takes a count.
     ///
     /// # Errors

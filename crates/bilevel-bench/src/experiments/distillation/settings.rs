@@ -106,14 +106,8 @@ impl Settings {
     /// What the catalogue of methods makes of them.
     pub fn of_methods(&self) -> catalogue::Settings {
         catalogue::Settings {
-            lower_steps: self.lower.lower_steps.get(),
-            step_size: self.lower.step_size.get(),
-            learning_rate: self.upper.learning_rate.get(),
             truncated: self.truncated.get(),
-            solver_iterations: self.linear.solver_iterations.get(),
-            tolerance: self.linear.tolerance.get(),
-            damping: self.linear.damping.get(),
-            ..catalogue::Settings::default()
+            ..self.linear.of_methods(&self.lower, &self.upper)
         }
     }
 }
