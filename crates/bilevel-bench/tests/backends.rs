@@ -13,7 +13,7 @@ use bilevel_core::{
     Unrolled,
 };
 use bilevel_models::{ConvNet, ConvNetConfig, Mlp, MlpConfig, cross_entropy};
-use bilevel_program::Vector;
+use bilevel_program::{Layout, Vector, grad_and_hvp};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 
@@ -254,7 +254,30 @@ fn assert_agree(what: &str, found: &[f64], expected: &[f64]) {
     }
 }
 
+/// The gradient and a Hessian-vector product of sum_i (x at place i)^4 / 4, where thousands of places repeat.
+fn at_repeated_places(device: &Device) -> Vec<(&'static str, Vec<f64>)> {
+    const PLACES: i32 = 3;
+    const ROWS: i32 = 4096;
+    let values = TensorData::new(vec![0.5_f32, -1.0, 0.8, 0.3, 0.9, -0.6], [PLACES as usize, 2]);
+    let x = Param::from_tensor(Tensor::<2>::from_data(values, device));
+    let rows: Vec<i32> = (0..ROWS).map(|i| i * i % 7 % PLACES).collect();
+    let rows = TensorData::new(rows, [ROWS as usize, 1]);
+    let loss = |x: &Param<Tensor<2>>| {
+        let rows = Tensor::<2, Int>::from_data(rows.clone(), &x.device());
+        let read: Tensor<2> = x.val().gather_nd(rows);
+        read.powi_scalar(4).sum() / 4
+    };
+    let direction = Vector::from_module(&Layout::of(&x), &x);
+    let (gradient, product) = grad_and_hvp(&x, &direction, loss).unwrap();
+    vec![("the gradient", gradient.to_vec()), ("the product", product.to_vec())]
+}
+
 fn agree(backend: BackendName) {
+    let expected = run_on(BackendName::Flex, |device| at_repeated_places(&device)).unwrap();
+    let found = run_on(backend, |device| at_repeated_places(&device)).unwrap();
+    for ((name, found), (_, expected)) in found.iter().zip(&expected) {
+        assert_agree(&format!("{backend:?}, {name} at repeated places"), found, expected);
+    }
     for conv in [false, true] {
         for method in ["rad", "rad through momentum", "cg"] {
             let expected =

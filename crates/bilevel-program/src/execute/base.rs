@@ -1,8 +1,8 @@
 //! Operations on the shape and the places of a tensor, for floats, integers and booleans.
 
-use burn::backend::Backend;
 use burn::backend::ir::{BaseOperationIr as Base, HandleKind};
-use burn::backend::tensor::IndexingUpdateOp;
+use burn::backend::tensor::{FloatTensor, IndexingUpdateOp, IntTensor};
+use burn::backend::{Backend, Shape, Slice, TensorMetadata};
 
 use super::Run;
 
@@ -37,6 +37,11 @@ pub(super) fn float<B: Backend>(operation: &Base, run: &mut Run<'_, B>) {
             let (tensor, indices) = (run.float(&o.tensor), run.int(&o.indices));
             let value = run.float(&o.value);
             run.set_float(&o.out, B::float_scatter(o.dim, tensor, indices, value, o.update));
+        }
+        Base::ScatterNd(o) if matches!(o.reduction, IndexingUpdateOp::Add) => {
+            let (data, indices) = (run.float(&o.data), run.int(&o.indices));
+            let values = run.float(&o.values);
+            run.set_float(&o.out, add_nd::<B>(data, indices, values));
         }
         Base::ScatterNd(o) => {
             op!(run o: Float = float_scatter_nd(float data, int indices, float values; o.reduction))
@@ -79,6 +84,36 @@ pub(super) fn float<B: Backend>(operation: &Base, run: &mut Run<'_, B>) {
             op!(run o: Bool = float_any_dim(float input; o.axis, o.out.dtype.into()))
         }
     }
+}
+
+/// Adds rows at places, which may repeat, as a sum over one flat axis.
+///
+/// Burn's own kernel for GPUs gives each row a thread that reads, adds and writes: of two rows for one
+/// place it may lose one.  Along one axis the rows are added in turn.
+fn add_nd<B: Backend>(
+    data: FloatTensor<B>,
+    indices: IntTensor<B>,
+    values: FloatTensor<B>,
+) -> FloatTensor<B> {
+    let (shape, at) = (data.shape(), indices.shape());
+    let depth = at[at.num_dims() - 1];
+    let rows = at.num_elements() / depth;
+    let places: usize = shape[..depth].iter().product();
+    let width: usize = shape[depth..].iter().product();
+
+    let indices = B::int_reshape(indices, Shape::new([rows, depth]));
+    let column = |axis| {
+        let all = [Slice::full(), Slice::from(axis..axis + 1)];
+        let column = B::int_slice(indices.clone(), &all);
+        let stride: usize = shape[axis + 1..depth].iter().product();
+        B::int_mul_scalar(B::int_reshape(column, Shape::new([rows])), (stride as i64).into())
+    };
+    let flat = (0..depth).map(column).reduce(B::int_add).expect("an index has an axis");
+
+    let data = B::float_reshape(data, Shape::new([places, width]));
+    let values = B::float_reshape(values, Shape::new([rows, width]));
+    let sum = B::float_select_assign(data, 0, flat, values, IndexingUpdateOp::Add);
+    B::float_reshape(sum, shape)
 }
 
 pub(super) fn int<B: Backend>(operation: &Base, run: &mut Run<'_, B>) {
