@@ -2,6 +2,7 @@
 
 use bilevel_program::TraceError;
 
+use crate::parallel::GroupError;
 use crate::{Objective, Variable};
 
 /// An error of this library.
@@ -230,6 +231,26 @@ pub enum Error {
         /// The setting to reduce.
         cure: &'static str,
     },
+
+    /// A loss that is not the mean of those on equal parts of its data.
+    #[error(
+        "the {objective} loss of the shards is {found} and that of the whole data {expected}, with their gradients {off:e} \
+         apart, expected a mean over equal parts: end the loss with `.mean()` over samples, and divide the data evenly"
+    )]
+    NotMeanOfShards {
+        /// Which loss.
+        objective: Objective,
+        /// The mean over shards.
+        found: f64,
+        /// The loss on the whole data.
+        expected: f64,
+        /// The difference of values and gradients.
+        off: f64,
+    },
+
+    /// Ranks that cannot go on together.
+    #[error(transparent)]
+    Group(GroupError),
 }
 
 /// Steps have no part in what is not finite before the first of them.

@@ -61,6 +61,7 @@
 //! | [`proximal`]: constraints and non-smooth terms of both levels | [`Proximal`], [`Projection`] | [`Bounds`], [`Ball`], [`Simplex`], [`SoftThreshold`], [`ElasticNet`], [`GroupLasso`]; [`Scaled`] sets |
 //! | [`joint`], [`stochastic`], [`proxy`]: steps of x and y together | [`JointMethod`], on batches of a [`Sampler`] | the tables of these modules |
 //! | solver: one upper step | [`Solver`] | [`HypergradientSolver`], [`JointSolver`] |
+//! | [`parallel`]: the data divided among ranks | [`Group`] | [`DataParallel`] on threads or, by `bilevel-mpi`, on many machines |
 //! | executor: limits, time, seeds | [`Observer`] | [`Executor`]; all of it in one call: [`solve`] |
 //!
 //! # The methods
@@ -149,6 +150,7 @@ pub mod lower;
 mod map;
 mod moments;
 mod oracle;
+pub mod parallel;
 pub mod problem;
 pub mod proximal;
 pub mod proxy;
@@ -185,6 +187,7 @@ pub use lower::{
 };
 pub use moments::Moments;
 pub use oracle::*;
+pub use parallel::{DataParallel, Group, GroupError, InProcess};
 pub use problem::{BilevelProblem, FeatureProblem, Objective, SplitProblem, Variable};
 pub use proximal::{
     Ball, Bounds, ElasticNet, GroupLasso, Projection, Proximal, Scaled, Simplex, SoftThreshold,

@@ -7,7 +7,8 @@ use burn::tensor::Device;
 
 use crate::error::{at_least_one, not_negative};
 use crate::hypergradient::Status;
-use crate::{Cost, Error, Solver, Step};
+use crate::parallel::{Votes, agree};
+use crate::{Cost, Error, Group, Solver, Step};
 
 /// What an observer sees after each upper step.
 pub struct Progress<'a> {
@@ -73,6 +74,7 @@ pub struct Executor<'a> {
     tolerance: Option<f64>,
     seed: Option<(u64, Device)>,
     observers: Vec<Box<dyn Observer + 'a>>,
+    group: Option<&'a dyn Group>,
 }
 
 impl<'a> Executor<'a> {
@@ -88,6 +90,7 @@ impl<'a> Executor<'a> {
             tolerance: None,
             seed: None,
             observers: Vec::new(),
+            group: None,
         })
     }
 
@@ -139,10 +142,18 @@ impl<'a> Executor<'a> {
         self
     }
 
+    /// As one of the ranks of a group, each of which runs a solver of the same settings on its share of the data
+    /// ([`DataParallel`](crate::DataParallel)). After each step the ranks agree, in one message: the run ends on all of
+    /// them if the time is up on one of them, or an observer of one of them ends it.
+    pub fn in_group(mut self, group: &'a dyn Group) -> Self {
+        self.group = Some(group);
+        self
+    }
+
     /// Runs to an end.
     ///
     /// # Errors
-    /// The solver's.
+    /// The solver's; in a group, also if a rank has ended, or x and y are not the same on all ranks.
     pub fn run(mut self, solver: &mut dyn Solver) -> Result<Outcome, Error> {
         let before = solver.cost();
         let mut elapsed = Duration::ZERO;
@@ -152,7 +163,12 @@ impl<'a> Executor<'a> {
                 device.seed(step_seed(*seed, k as u64));
             }
             let begin = Instant::now();
-            let seen = solver.step(k)?;
+            // A group that fails makes steps fail.
+            let cause = |error| match self.group.map_or(Ok(()), Group::check) {
+                Err(failed) => Error::Group(failed),
+                Ok(()) => error,
+            };
+            let seen = solver.step(k).map_err(cause)?;
             elapsed += begin.elapsed();
             let step = k + 1;
             if !seen.status.is_ok() {
@@ -164,14 +180,21 @@ impl<'a> Executor<'a> {
             let progress = Progress { step, elapsed, cost, seen: &seen, solver };
             // Every observer sees every step, also the one that another ends the run at.
             let stops = self.observers.iter_mut().map(|o| o.observe(&progress));
-            let stopped = stops.filter(ControlFlow::is_break).count() > 0;
-            let ending = if stopped {
+            let mut votes = Votes {
+                observer: stops.filter(ControlFlow::is_break).count() > 0,
+                time: self.time.is_some_and(|limit| elapsed >= limit),
+            };
+            if let Some(group) = self.group {
+                let agreed = agree(group, votes, (solver.x(), solver.y()));
+                votes = agreed.map_err(Error::Group)?;
+            }
+            let ending = if votes.observer {
                 Ending::Observer
             } else if seen.status.is_ok()
                 && self.tolerance.is_some_and(|tolerance| seen.gradient_norm <= tolerance)
             {
                 Ending::Stationary
-            } else if self.time.is_some_and(|limit| elapsed >= limit) {
+            } else if votes.time {
                 Ending::TimeLimit
             } else if step == self.steps {
                 Ending::StepLimit

@@ -13,6 +13,8 @@ fn device() -> Device {
 
 #[expect(dead_code, reason = "the answers are for double precision")]
 mod common;
+#[path = "common/parallel.rs"]
+mod parallel;
 #[path = "common/resume.rs"]
 mod resume;
 

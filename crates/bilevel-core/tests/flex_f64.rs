@@ -27,6 +27,8 @@ mod features;
 mod finite;
 #[path = "common/implicit.rs"]
 mod implicit;
+#[path = "common/parallel.rs"]
+mod parallel;
 #[path = "common/properties.rs"]
 mod properties;
 #[path = "common/resume.rs"]

@@ -56,7 +56,11 @@ impl<M: HypergradientMethod> Tasks<M> {
         };
         // Threads of their own: one of rayon's, waiting for a kernel inside of a task, would take up another task while
         // it holds what that one waits for.
-        let share = n.div_ceil(rayon::current_num_threads().max(1));
+        let threads = match problem.oracle.is_collective() {
+            true => 1,
+            false => rayon::current_num_threads().max(1),
+        };
+        let share = n.div_ceil(threads);
         let mut numbered: Vec<_> = self.methods.iter_mut().enumerate().collect();
         let mut shares: Vec<Vec<_>> = Vec::new();
         while !numbered.is_empty() {

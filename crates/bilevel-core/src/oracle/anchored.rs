@@ -128,6 +128,10 @@ impl Oracle for Anchored<'_> {
     fn batches(&self, objective: Objective) -> usize {
         self.inner.batches(objective)
     }
+
+    fn is_collective(&self) -> bool {
+        self.inner.is_collective()
+    }
 }
 
 /// The values of `v` as a vector like `like`, whose variables have the same shapes.

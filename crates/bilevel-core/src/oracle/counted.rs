@@ -125,4 +125,8 @@ impl<O: Oracle> Oracle for Counted<O> {
     fn program(&self, objective: Objective, what: Derivative, at: Point<'_>) -> Option<Program> {
         self.inner.program(objective, what, at)
     }
+
+    fn is_collective(&self) -> bool {
+        self.inner.is_collective()
+    }
 }

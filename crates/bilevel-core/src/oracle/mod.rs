@@ -116,6 +116,11 @@ impl Loss {
         Self(Tensor::from_dispatch(value))
     }
 
+    /// The tensor of any device.
+    pub(crate) fn into_dispatch(self) -> DispatchTensor {
+        self.0.into_dispatch()
+    }
+
     /// Its value. Waits for the device.
     pub fn read(&self) -> f64 {
         float::read(self.0.clone().into_dispatch()).iter::<f64>().next().unwrap_or(f64::NAN)
@@ -263,5 +268,11 @@ pub trait Oracle: Sync {
     fn program(&self, objective: Objective, what: Derivative, at: Point<'_>) -> Option<Program> {
         let _ = (objective, what, at);
         None
+    }
+
+    /// Whether a call is a message to other processes, which make the same calls in the same order: then one thread at a
+    /// time may ask.
+    fn is_collective(&self) -> bool {
+        false
     }
 }

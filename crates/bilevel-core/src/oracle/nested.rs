@@ -163,4 +163,8 @@ impl Oracle for Nested<'_> {
     fn program(&self, _: Objective, _: Derivative, _: Point<'_>) -> Option<Program> {
         None
     }
+
+    fn is_collective(&self) -> bool {
+        self.losses.iter().any(|oracle| oracle.is_collective())
+    }
 }

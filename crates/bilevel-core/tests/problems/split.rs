@@ -194,3 +194,39 @@ fn a_path_that_leads_nowhere_is_refused() {
     assert!(matches!(refused, Error::InvalidSetting { setting: found, .. } if found == setting));
     assert!(refused.to_string().contains("fc.weight, fc.bias"), "{refused}");
 }
+
+/// The messages of a step are a gradient of F in x and the part, one of f in y, and a product in the head alone.
+#[test]
+fn ranks_take_the_short_cut() {
+    let (x, network) = modules();
+    let (y, _) = alive_and_dead(&network);
+    let run = |size: usize| {
+        let parts = |own: std::ops::Range<usize>| own.map(|shard| points(shard as f64)).collect();
+        let ranks = InProcess::ranks(size).into_iter();
+        std::thread::scope(|scope| {
+            let ranks = ranks.map(|group| {
+                scope.spawn(|| {
+                    let own = group.share(4);
+                    let data = Batches::new(parts(own.clone()), parts(own)).unwrap();
+                    let inner =
+                        SplitOracle::new(Weighted(Kind::Apart), &x, &network, data).unwrap();
+                    let group = parallel::Metered::new(group);
+                    let oracle = DataParallel::new(inner, group, 4).unwrap();
+                    let start = [oracle.whole().upper_start(), y.clone()];
+                    let (x, y, _) = steps(&oracle, &start, "fc");
+                    let parallel::Traffic { messages, numbers, .. } = oracle.group().traffic();
+                    (x, y, messages, numbers)
+                })
+            });
+            let ranks: Vec<_> = ranks.collect();
+            ranks.into_iter().map(|rank| rank.join().unwrap()).collect::<Vec<_>>()
+        })
+    };
+    let alone = run(1).remove(0);
+    let (ny, part, nx) = (y.layout().size(), WIDTHS[2] * (WIDTHS[2] + 1), SAMPLES);
+    for (x, y, messages, numbers) in run(2) {
+        assert_eq!((&x, &y), (&alone.0, &alone.1));
+        assert_eq!(messages, 3 * 3);
+        assert_eq!(numbers as usize, 3 * (ny + part + 2 * nx + 2));
+    }
+}

@@ -1,0 +1,303 @@
+//! The oracle of data that is divided among ranks.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use bilevel_program::{Layout, Vector, float};
+use burn::backend::{DispatchTensor, TensorMetadata};
+use burn::tensor::{DType, Element, Shape, Slice, TensorData};
+
+use super::{Group, GroupError, tree};
+use crate::linear::epsilon;
+use crate::{
+    Derivative, Direction, Error, Hessian, Linearization, Loss, Mixed, Objective, Oracle, Partials,
+    Point, Program, Reduced, Sample, Samples, Wrt,
+};
+
+/// Both losses as means over `shards` equal parts of their data, S, of which each rank of a group evaluates its own.
+///
+/// ```text
+/// F = 1/S sum_s F_s,  f = 1/S sum_s f_s
+/// ```
+///
+/// `inner` is the oracle of the shards of this rank alone, those of [`Group::share`], n of them: `Sample(i)` of the mean
+/// is `Sample(i n)` to `Sample(i n + n - 1)` of `inner`. So a rank holds its own data only. A call of this oracle is a call
+/// for each shard and one message, with the loss and all partials; and counts as one call, of the whole data. Short cuts of
+/// `inner` are taken: linearisations, heads alone, parts of y. A linearisation is held for each shard of the rank.
+///
+/// On one rank nothing is sent, and the result has the same bits.
+///
+/// The losses must be means over equal parts. Sums over samples are not; nor are quotients, such as a mean by weights
+/// that differ from shard to shard. [`DataParallel::check_means`] tells. The statistics of a batch normalisation are
+/// those of a shard.
+///
+/// If the group fails in the middle of a step, losses and partials are NaN from then on: the step ends with an error, and
+/// the [`Executor`](crate::Executor) replaces it by that of the group.
+#[derive(Debug)]
+pub struct DataParallel<O, G> {
+    inner: O,
+    group: G,
+    shards: usize,
+}
+
+impl<O: Oracle, G: Group> DataParallel<O, G> {
+    /// The mean over `shards`, those of this rank being the data of `inner`.
+    ///
+    /// # Errors
+    /// If the shards are not a power of two for each rank (any number for a group of one), the data of `inner` is not
+    /// divided into that many, or a variable is not in f32 or f64, or not in that of the others.
+    pub fn new(inner: O, group: G, shards: usize) -> Result<Self, Error> {
+        let (size, own) = (group.size(), shards / group.size());
+        if shards == 0 || !shards.is_multiple_of(size) || (size > 1 && !own.is_power_of_two()) {
+            return Err(Error::InvalidSetting {
+                setting: "number of shards",
+                found: format!("{shards} on {size} ranks"),
+                expected: "1, 2, 4, 8, ... for each rank",
+                cure: "take the number of ranks times a power of two: the order of sums rests on it",
+            });
+        }
+        for objective in [Objective::Upper, Objective::Lower] {
+            let batches = inner.batches(objective);
+            if batches == 0 || !batches.is_multiple_of(own) {
+                return Err(Error::InvalidSetting {
+                    setting: "data of a rank",
+                    found: format!("{batches} batches of the {objective} level"),
+                    expected: "a multiple of the shards of a rank",
+                    cure: "build the oracle on `Batches`, one for each of the rank's shards",
+                });
+            }
+        }
+        let leaves = inner.upper_layout().leaves().iter().chain(inner.lower_layout().leaves());
+        let mut dtypes: Vec<_> = leaves.map(|leaf| leaf.dtype).collect();
+        dtypes.dedup();
+        if !matches!(dtypes[..], [DType::F32 | DType::F64]) {
+            return Err(Error::InvalidSetting {
+                setting: "element types of x and y",
+                found: format!("{dtypes:?}"),
+                expected: "F32 or F64, the same for all variables",
+                cure: "cast the parameters: sums over ranks are in one of these",
+            });
+        }
+        Ok(Self { inner, group, shards })
+    }
+
+    /// The group.
+    pub fn group(&self) -> &G {
+        &self.group
+    }
+
+    /// Whether the losses are means over the shards: compares values and gradients at a point, on `Sample(0)`, with those
+    /// of an oracle of the whole data. Two messages.
+    ///
+    /// # Errors
+    /// If they differ by more than rounding does.
+    pub fn check_means(&self, whole: &dyn Oracle, x: &Vector, y: &Vector) -> Result<(), Error> {
+        let at = Point { x, y, sample: Sample::default() };
+        for objective in [Objective::Upper, Objective::Lower] {
+            let (loss, partials) = self.gradient(objective, at, Wrt::Both);
+            let (expected_loss, expected) = whole.gradient(objective, at, Wrt::Both);
+            let ((in_x, in_y), (x, y)) = (partials.into_both(), expected.into_both());
+            let (found, expected) = (loss.read(), expected_loss.read());
+            let size = expected.abs() + x.norm().hypot(y.norm());
+            let off = (found - expected).abs() + in_x.sub(&x).norm().hypot(in_y.sub(&y).norm());
+            // Sums in another order are the same function.
+            if off.is_nan() || off > epsilon(self.lower_layout()).powf(0.6) * size.max(1e-3) {
+                return Err(Error::NotMeanOfShards { objective, found, expected, off });
+            }
+        }
+        Ok(())
+    }
+
+    /// What the shards of this rank give for a sample.
+    fn of_shards<'b, T>(
+        &'b self,
+        sample: Sample,
+        of: impl Fn(Sample) -> T + 'b,
+    ) -> impl Iterator<Item = T> + 'b {
+        let own = (self.shards / self.group.size()) as u64;
+        (0..own).map(move |shard| of(Sample(sample.0 * own + shard)))
+    }
+
+    /// The means of tensors over all shards, those of this rank being given: one message.
+    fn means(&self, terms: impl Iterator<Item = Vec<DispatchTensor>>) -> Vec<DispatchTensor> {
+        let add =
+            |a: Vec<_>, b: Vec<_>| a.into_iter().zip(b).map(|(a, b)| float::add(a, b)).collect();
+        let sums: Vec<DispatchTensor> = tree(terms, add).unwrap_or_default();
+        let sums = if self.group.size() > 1 { self.summed(sums) } else { sums };
+        let share = 1.0 / self.shards as f64;
+        sums.into_iter().map(|sum| float::mul_scalar(sum, share)).collect()
+    }
+
+    /// The sums over ranks, sent as one list.
+    fn summed(&self, sums: Vec<DispatchTensor>) -> Vec<DispatchTensor> {
+        let shapes: Vec<Shape> = sums.iter().map(TensorMetadata::shape).collect();
+        let lists = sums
+            .into_iter()
+            .zip(&shapes)
+            .map(|(sum, shape)| float::reshape(sum, Shape::new([shape.num_elements()])));
+        let list = float::cat(lists.collect(), 0);
+        let device = burn::tensor::Device::new(list.device());
+        let data = float::read(list);
+        let data = match data.dtype() {
+            DType::F32 => self.through(data, |values| self.group.sum_f32(values)),
+            _ => self.through(data, |values| self.group.sum_f64(values)),
+        };
+        let list = float::write(data, &device);
+        let mut at = 0;
+        let sums = shapes.into_iter().map(|shape| {
+            let from = at;
+            at += shape.num_elements();
+            float::reshape(float::slice(list.clone(), &[Slice::from(from..at)]), shape)
+        });
+        sums.collect()
+    }
+
+    fn through<E: Element>(
+        &self,
+        data: TensorData,
+        sum: impl Fn(&mut [E]) -> Result<(), GroupError>,
+    ) -> TensorData {
+        let mut values: Vec<E> = data.iter().collect();
+        if let Err(error) = sum(&mut values) {
+            tracing::error!(%error, "the group failed: losses and gradients are NaN from here on");
+            values.fill(E::from_elem(f64::NAN));
+        }
+        TensorData::new(values, data.shape().clone())
+    }
+
+    /// The means of losses and partials.
+    fn mean(
+        &self,
+        terms: impl Iterator<Item = (Option<Loss>, Partials)>,
+    ) -> (Option<Loss>, Partials) {
+        let mut terms = terms.peekable();
+        let Some((loss, partials)) = terms.peek() else {
+            return (None, Partials { x: None, y: None });
+        };
+        let (loss, partials) = (loss.clone(), partials.clone());
+        let dtype = self.lower_layout().leaves()[0].dtype;
+        let mut means = self.means(terms.map(|(loss, Partials { x, y })| {
+            let leaves = x.iter().chain(&y).flat_map(Vector::leaves).cloned();
+            let loss = loss.map(|loss| float::cast(loss.into_dispatch(), dtype));
+            loss.into_iter().chain(leaves).collect()
+        }));
+        let mut means = means.drain(..);
+        let mut next = |own| means.next().unwrap_or(own);
+        let loss = loss.map(|loss| Loss::of(next(loss.into_dispatch())));
+        let x = partials.x.map(|x| x.map(&mut next));
+        let y = partials.y.map(|y| y.map(&mut next));
+        (loss, Partials { x, y })
+    }
+}
+
+/// What the inner oracle has besides derivatives: its starts and modules.
+impl<O, G> Deref for DataParallel<O, G> {
+    type Target = O;
+
+    fn deref(&self) -> &O {
+        &self.inner
+    }
+}
+
+const ASKED: &str = "every shard has given what was asked for";
+
+impl<O: Oracle, G: Group> Oracle for DataParallel<O, G> {
+    fn upper_layout(&self) -> &Arc<Layout> {
+        self.inner.upper_layout()
+    }
+
+    fn lower_layout(&self) -> &Arc<Layout> {
+        self.inner.lower_layout()
+    }
+
+    fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
+        let nothing = Partials { x: None, y: None };
+        let terms = self.of_shards(at.sample, |sample| {
+            (Some(self.inner.value(objective, Point { sample, ..at })), nothing.clone())
+        });
+        self.mean(terms).0.expect(ASKED)
+    }
+
+    fn gradient(&self, objective: Objective, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
+        let (loss, partials) = self.mean(self.of_shards(at.sample, |sample| {
+            let (loss, partials) = self.inner.gradient(objective, Point { sample, ..at }, wrt);
+            (Some(loss), partials)
+        }));
+        (loss.expect(ASKED), partials)
+    }
+
+    fn product(
+        &self,
+        objective: Objective,
+        at: Point<'_>,
+        along: Direction<'_>,
+        wrt: Wrt,
+    ) -> Partials {
+        let terms = self.of_shards(at.sample, |sample| {
+            (None, self.inner.product(objective, Point { sample, ..at }, along, wrt))
+        });
+        self.mean(terms).1
+    }
+
+    fn linearize<'a>(
+        &'a self,
+        objective: Objective,
+        at: Point<'_>,
+        gradient: Option<Wrt<'_>>,
+        along: Wrt<'_>,
+        wrt: Wrt<'_>,
+    ) -> Linearization<'a> {
+        let shards = self.of_shards(at.sample, |sample| {
+            self.inner.linearize(objective, Point { sample, ..at }, gradient, along, wrt)
+        });
+        let (hessians, terms): (Vec<_>, Vec<_>) =
+            shards.map(|shard| (shard.hessian, (shard.loss, shard.gradient))).unzip();
+        // Without a gradient there is nothing to send.
+        let (loss, partials) = match gradient {
+            Some(_) => self.mean(terms.into_iter()),
+            None => (None, Partials { x: None, y: None }),
+        };
+        let bytes = hessians.iter().map(Hessian::bytes).sum();
+        let product = move |along: Direction<'_>, wrt: Wrt<'_>| {
+            self.mean(hessians.iter().map(|hessian| (None, hessian.product(along, wrt)))).1
+        };
+        Linearization { loss, gradient: partials, hessian: Hessian::new(product, bytes) }
+    }
+
+    fn gradient_and_mixed<'a>(&'a self, at: Point<'a>) -> (Loss, Vector, Mixed<'a>) {
+        let shards = self
+            .of_shards(at.sample, |sample| self.inner.gradient_and_mixed(Point { sample, ..at }));
+        let (products, terms): (Vec<_>, Vec<_>) = shards
+            .map(|(loss, slope, mixed)| (mixed, (Some(loss), Partials { x: None, y: Some(slope) })))
+            .unzip();
+        let (loss, slope) = self.mean(terms.into_iter());
+        let mixed = move |v: &Vector| {
+            let terms =
+                products.into_iter().map(|mixed| (None, Partials { x: Some(mixed(v)), y: None }));
+            self.mean(terms).1.into_x()
+        };
+        (loss.expect(ASKED), slope.into_y(), Box::new(mixed))
+    }
+
+    fn reduced<'a>(&'a self, _: &Vector, _: Samples) -> Option<Result<Reduced<'a>, Error>> {
+        Some(Err(Error::InvalidSetting {
+            setting: "method on features",
+            found: "data that is divided among ranks".to_owned(),
+            expected: "all features in one process",
+            cure: "use the method itself: its products in x are sent, features are not",
+        }))
+    }
+
+    fn batches(&self, objective: Objective) -> usize {
+        self.inner.batches(objective) * self.group.size() / self.shards
+    }
+
+    /// That of a shard.
+    fn program(&self, objective: Objective, what: Derivative, at: Point<'_>) -> Option<Program> {
+        self.inner.program(objective, what, at)
+    }
+
+    fn is_collective(&self) -> bool {
+        self.group.size() > 1
+    }
+}

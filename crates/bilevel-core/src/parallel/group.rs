@@ -1,0 +1,91 @@
+//! Processes that compute one sum together.
+
+use std::fmt::Debug;
+use std::ops::Range;
+
+use auto_impl::auto_impl;
+
+/// The ranks of a run. All of them make the same calls in the same order, from one thread at a time; each call is a
+/// message that waits for all.
+///
+/// A sum has the same bits on every rank: it is taken by a [`tree`](super::tree) in the order of the ranks.
+///
+/// A group that has failed stays so: every later call fails with the first error.
+#[auto_impl(&, Box, Arc)]
+pub trait Group: Debug + Send + Sync {
+    /// Which of the ranks this is, counted from 0.
+    fn rank(&self) -> usize;
+
+    /// How many there are.
+    fn size(&self) -> usize;
+
+    /// Replaces `values` by their sums over all ranks, entry by entry.
+    ///
+    /// # Errors
+    /// If a rank has ended, or does not ask for a sum of as many numbers.
+    fn sum_f32(&self, values: &mut [f32]) -> Result<(), GroupError>;
+
+    /// [`Group::sum_f32`] in double precision.
+    ///
+    /// # Errors
+    /// As there.
+    fn sum_f64(&self, values: &mut [f64]) -> Result<(), GroupError>;
+
+    /// The bytes that rank 0 gives. Those of the others are not looked at.
+    ///
+    /// # Errors
+    /// If a rank has ended, or asks for a sum.
+    fn broadcast(&self, bytes: Vec<u8>) -> Result<Vec<u8>, GroupError>;
+
+    /// Whether all of its calls have succeeded. No message.
+    ///
+    /// # Errors
+    /// The first error of a call.
+    fn check(&self) -> Result<(), GroupError>;
+
+    /// Which of `n` things in order are this rank's, where the ranks divide them evenly.
+    fn share(&self, n: usize) -> Range<usize> {
+        self.rank() * n / self.size()..(self.rank() + 1) * n / self.size()
+    }
+}
+
+/// Why ranks cannot go on together.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GroupError {
+    /// A rank that is not there any more.
+    #[error(
+        "rank {rank} has ended, expected all ranks to stay to the end of the run: its own message says why; \
+         then resume the run"
+    )]
+    Left {
+        /// The rank.
+        rank: usize,
+    },
+
+    /// Ranks that ask for different things.
+    #[error(
+        "rank {rank} asks for {found} where rank 0 asks for {expected}, expected the same calls in the same order: \
+         give all ranks the same settings, and shards of one size"
+    )]
+    Calls {
+        /// The rank.
+        rank: usize,
+        /// What it asks for.
+        found: String,
+        /// What rank 0 asks for.
+        expected: String,
+    },
+
+    /// Ranks whose results have come apart.
+    #[error(
+        "{what} of rank {rank} are not those of rank 0, expected the same bits on all ranks: start all with the same \
+         program, settings and number of threads, on processors of one kind"
+    )]
+    Apart {
+        /// What differs.
+        what: String,
+        /// The first rank where it does.
+        rank: usize,
+    },
+}
