@@ -169,11 +169,14 @@ def main():
     parser.add_argument("--gradient")
     options = parser.parse_args()
 
+    # Products in f32 on every device.
+    jax.config.update("jax_default_matmul_precision", "highest")
     network, train, validation = load(options.workload, options.data)
     if options.workload in ("small", "meta-batch", "conv"):
         arguments = (network, None, train, validation)
     else:
         arguments = (jnp.zeros(len(train[0])), network, train, validation)
+    arguments = jax.device_put(arguments)
     compute = jax.jit(hypergradient(options))
     begin = time.perf_counter()
     found = jax.block_until_ready(compute(*arguments))

@@ -120,7 +120,7 @@ def commands(options, row, data, folder):
     found = {"ours": [options.ours, "hypergrad", "--backend", options.backend, "--json", *settings, *plan]}
     if options.torch and not row.torch:
         threads = ["--threads", str(options.threads)]
-        found["torch"] = [options.torch, str(HERE / "torch_peer.py"), *settings, *threads]
+        found["torch"] = [options.torch, str(HERE / "torch_peer.py"), *settings, *threads, "--device", options.device]
     if options.jax:
         found["jax"] = [options.jax, str(HERE / "jax_peer.py"), *settings, "--remat", row.jax]
     for name, command in found.items():
@@ -138,18 +138,23 @@ def difference(ours, theirs):
     return float((apart / whole) ** 0.5)
 
 
+class Failed(Exception):
+    """A command that ended with an error."""
+
+
 def measure(options, row, data, folder):
     """Runs a row in turn, and takes medians over processes."""
     environment = os.environ | {
         name: str(options.threads)
         for name in ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     }
+    environment["JAX_PLATFORMS"] = "cuda" if options.device == "gpu" else "cpu"
     reports = {}
     for _ in range(row.processes):
         for name, command in commands(options, row, data, folder).items():
             ran = subprocess.run(command, env=environment, capture_output=True, text=True)
             if ran.returncode:
-                sys.exit(f"{' '.join(command)}\nended with {ran.returncode}:\n{ran.stderr}")
+                raise Failed(f"{' '.join(command)}\nended with {ran.returncode}:\n{ran.stderr}")
             reports.setdefault(name, []).append(json.loads(ran.stdout.splitlines()[-1]))
     result = {"row": row.name, "settings": vars(row) | {"seed": options.seed}}
     for name, each in reports.items():
@@ -199,7 +204,8 @@ def main():
     parser.add_argument("--ours", default="target/release/bilevel", help="the binary bilevel")
     parser.add_argument("--torch", default="", help="a Python with torch and safetensors [default: leave it out]")
     parser.add_argument("--jax", default="", help="a Python with jax and safetensors [default: leave it out]")
-    parser.add_argument("--backend", default="flex", help="of bilevel")
+    parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu", help="of the libraries; gpu is CUDA's")
+    parser.add_argument("--backend", help="of bilevel [default: flex, on a GPU wgpu]")
     parser.add_argument("--only", nargs="*", default=[], help="rows whose name has these words, as 'mlp T=10'")
     parser.add_argument("--repetitions", type=int, help="timed hypergradients of a process [default: 5, 2 of T=100]")
     parser.add_argument("--processes", type=int, help="processes of each library, in turn [default: 3]")
@@ -207,6 +213,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="runs/peers.json", help="the results as JSON")
     options = parser.parse_args()
+    options.backend = options.backend or ("wgpu" if options.device == "gpu" else "flex")
 
     if hasattr(os, "sched_setaffinity"):
         # JAX has no setting for the number of threads: it takes as many as the cores it is given.
@@ -218,7 +225,7 @@ def main():
     print(f"Seed {options.seed}; seconds: the median over processes of their medians (least to greatest of all).\n")
     print("| " + " | ".join(COLUMNS) + " |")
     print("|---" + "|---:" * (len(COLUMNS) - 1) + "|", flush=True)
-    results = []
+    results, failures = [], []
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         for row in rows:
@@ -226,9 +233,15 @@ def main():
             data = folder / f"{source}-data.safetensors"
             if not data.exists():
                 save_file(numbers(source, options.seed), data)
-            results.append(measure(options, row, data, folder))
+            try:
+                results.append(measure(options, row, data, folder))
+            except Failed as failed:
+                failures.append(str(failed))
+                continue
             out.write_text(json.dumps(results, indent=1))
             print(line(results[-1]), flush=True)
+    if failures:
+        sys.exit("\n".join(failures))
 
 
 if __name__ == "__main__":

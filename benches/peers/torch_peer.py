@@ -54,7 +54,7 @@ class Problem:
         train, validation = tensors["train_inputs"], tensors["validation_inputs"]
         if workload in ("softmax", "mlp", "mlp-tanh"):
             labels, clean = tensors["train_labels"], tensors["validation_labels"]
-            self.x, self.y, self.names = [torch.zeros(len(train))], start, ["logits"]
+            self.x, self.y, self.names = [torch.zeros(len(train), device=train.device)], start, ["logits"]
             self.lower = lambda x, y: (
                 torch.sigmoid(x[0]) * F.cross_entropy(forward(y, train), labels, reduction="none")
             ).mean()
@@ -142,14 +142,25 @@ def main():
     parser.add_argument("--step-size", type=float, default=0.1)
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
     parser.add_argument("--data", required=True)
     parser.add_argument("--gradient")
     options = parser.parse_args()
 
     torch.set_num_threads(options.threads)
-    problem = Problem(options.workload, load_file(options.data))
+    # Products in f32 on every device; convolutions have another default.
+    torch.backends.cudnn.allow_tf32 = False
+    on_gpu = options.device == "gpu"
+    problem = Problem(options.workload, load_file(options.data, device="cuda" if on_gpu else "cpu"))
     by_steps = over_tasks if options.workload == "meta-batch" else through_steps
-    compute = implicit if options.method == "cg" else by_steps
+    method = implicit if options.method == "cg" else by_steps
+
+    def compute(problem, options):
+        found = method(problem, options)
+        if on_gpu:
+            torch.cuda.synchronize()
+        return found
+
     begin = time.perf_counter()
     found = compute(problem, options)
     first = time.perf_counter() - begin
@@ -161,7 +172,7 @@ def main():
     peak = peak_resident_mib()
     if options.gradient:
         save_file(
-            {name: part.contiguous() for name, part in zip(problem.names, found)}, options.gradient
+            {name: part.contiguous().cpu() for name, part in zip(problem.names, found)}, options.gradient
         )
     report = {"peer": f"torch {torch.__version__}", "seconds_first": first}
     print(json.dumps(report | {"seconds_all": seconds, "peak_resident_mib": peak}))
