@@ -149,8 +149,9 @@ const PROMISES: &[Smoke] = &[
     },
 ];
 
-fn run(backend: &str) {
-    for registered in EXPERIMENTS {
+/// Every second experiment, from `first` on.
+fn run(backend: &str, first: usize) {
+    for registered in EXPERIMENTS.iter().skip(first).step_by(2) {
         let of_it = PROMISES.iter().filter(|smoke| smoke.experiment == registered.name);
         let mut promises: Vec<_> =
             of_it.map(|smoke| (smoke.more, smoke.says, smoke.files)).collect();
@@ -177,20 +178,31 @@ fn run(backend: &str) {
     }
 }
 
-#[test]
-fn on_flex() {
-    run("flex");
-}
-
-#[test]
-fn on_wgpu() {
+fn run_on_wgpu(first: usize) {
     match BackendName::Wgpu.resolve() {
-        Ok(_) => run("wgpu"),
+        Ok(_) => run("wgpu", first),
         Err(error) => {
             assert!(std::env::var_os("BILEVEL_REQUIRE_GPU").is_none(), "{error}");
             eprintln!("wgpu is skipped: {error}");
         }
     }
+}
+
+#[test]
+fn on_flex() {
+    run("flex", 0);
+    run("flex", 1);
+}
+
+// Two tests, for two cores: kernels are compiled on one.
+#[test]
+fn on_wgpu() {
+    run_on_wgpu(0);
+}
+
+#[test]
+fn on_wgpu_the_others() {
+    run_on_wgpu(1);
 }
 
 /// All methods of hyper-cleaning, on flex alone: a method that does not fit would say so at its first step.

@@ -17,6 +17,11 @@ use crate::{Error, Objective, Oracle, Samples, Snapshot};
 pub struct Sample(pub u64);
 
 /// A source of batches for both levels.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` gives no batches of `{T}`",
+    label = "neither level has data",
+    note = "the same data at each step: `FullBatch {{ upper, lower }}`; batches in turn: `Batches`"
+)]
 pub trait Data<T>: Sync {
     /// The batch of `sample` for the loss of `objective`. Must depend on the arguments alone.
     fn batch(&self, objective: Objective, sample: Sample) -> T;

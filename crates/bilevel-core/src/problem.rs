@@ -26,6 +26,11 @@ pub use bilevel_program::{Objective, Variable};
 /// The losses are recorded as programs, once for the shapes of their data, and the derivatives are those of the
 /// program. They must be deterministic: a loss that draws random numbers (dropout) is another function at each
 /// evaluation, and a Hessian-vector product of it means nothing.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a bilevel problem",
+    label = "no losses `F(x, y)` and `f(x, y)` are known",
+    note = "implement `BilevelProblem` for a type of your own, with its `Upper`, `Lower` and `Batch` and both losses"
+)]
 pub trait BilevelProblem: Sync {
     /// The upper variable x: its trainable parameters.
     type Upper: Module + Sync;

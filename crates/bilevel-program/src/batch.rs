@@ -22,6 +22,12 @@ use burn::tensor::{Bool, Int, Tensor};
 ///     labels: Tensor<1, Int>,
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the data of a loss",
+    label = "not a tensor, nor made of tensors",
+    note = "for a struct of tensors: `#[derive(Clone, Batch)]`; a field that holds none: `#[batch(skip)]`",
+    note = "a module that is not trained here: `Frozen`"
+)]
 pub trait Batch: Clone {
     /// Hands its tensors over, in a fixed order.
     fn write_tensors(&self, to: &mut Tensors);

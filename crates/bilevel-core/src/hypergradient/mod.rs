@@ -217,6 +217,12 @@ impl Display for Status {
 
 /// A method that computes hypergradients.
 #[auto_impl(Box)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not compute hypergradients",
+    label = "not a hypergradient method",
+    note = "through the steps of the lower level: `Unrolled::rad(descent)`; at its solution: `Implicit::new(descent, solver)`",
+    note = "the constructors check their arguments and give a `Result`: is a `?` missing?"
+)]
 pub trait HypergradientMethod: Debug + Send {
     /// The name, as `cg`: what a saved state is known by.
     fn name(&self) -> &'static str;

@@ -137,6 +137,12 @@ impl Solution {
 
 /// Solves `A q = b`.
 #[auto_impl(Box)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not solve linear systems",
+    label = "not a linear solver",
+    note = "conjugate gradients: `Cg::new(iterations, tolerance)?`",
+    note = "the constructors check their arguments and give a `Result`: is a `?` missing?"
+)]
 pub trait LinearSolver: Debug + Send + Sync {
     /// The name, as `cg`: what a saved state is known by.
     fn name(&self) -> &'static str;

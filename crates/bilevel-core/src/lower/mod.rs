@@ -150,6 +150,12 @@ pub(crate) fn sum(a: Option<Vector>, b: Option<Vector>) -> Option<Vector> {
 
 /// A first-order optimiser of the lower level, as a differentiable map.
 #[auto_impl(Box)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no dynamics of the lower level",
+    label = "not a rule for y's steps",
+    note = "gradient descent: `Gd::new(step_size)?`",
+    note = "the constructors check their arguments and give a `Result`: is a `?` missing?"
+)]
 pub trait Dynamics: Debug + Send + Sync {
     /// The name with the settings, as `gd(step size 0.1)`.
     fn describe(&self) -> String;

@@ -190,6 +190,12 @@ pub type Mixed<'a> = Box<dyn FnOnce(&Vector) -> Vector + 'a>;
 /// # Panics
 /// Given a point of another module, implementations panic: its variables are not theirs.
 #[auto_impl(&, Box, Arc)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no oracle",
+    label = "no losses to evaluate",
+    note = "an oracle of a problem: `AutodiffOracle::new(problem, &x, &y, data)?`",
+    note = "the constructors check their arguments and give a `Result`: is a `?` missing?"
+)]
 pub trait Oracle: Sync {
     /// The variables of x.
     fn upper_layout(&self) -> &Arc<Layout>;

@@ -41,6 +41,12 @@ use crate::Error;
 ///
 /// Source: J.-J. Moreau, "Proximite et dualite dans un espace hilbertien", 1965.
 #[auto_impl(Box)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no proximal map",
+    label = "not a proximal map",
+    note = "an interval for each entry: `Bounds::new(low, high)?`; a 1-norm: `SoftThreshold::new(weight)?`",
+    note = "the constructors check their arguments and give a `Result`: is a `?` missing?"
+)]
 pub trait Proximal: Debug + Send + Sync {
     /// The name with the settings, as `bounds(-1, 1)`.
     fn describe(&self) -> String;

@@ -18,6 +18,12 @@ use crate::{Error, Schedule, Snapshot, Variable};
 
 /// A rule that takes x and the hypergradient to the next x.
 #[auto_impl(Box)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not move x",
+    label = "not a step of the upper level",
+    note = "an optimiser of Burn: `BurnOptimizer::new(config.build(), &x, rate)?`; a plain step: `GradientStep::new(rate)?`",
+    note = "the constructors check their arguments and give a `Result`: is a `?` missing?"
+)]
 pub trait UpperStep {
     /// Whether the rule fits an x of these variables: any, unless said otherwise. Asked before each step of a solver.
     ///
