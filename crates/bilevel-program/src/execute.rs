@@ -21,6 +21,7 @@ mod describe;
 mod elementary;
 mod module;
 mod numeric;
+mod sums;
 #[cfg(test)]
 mod tests;
 
