@@ -12,6 +12,7 @@ mod checkpoint;
 mod derivatives;
 pub mod images;
 mod origin;
+mod own_table;
 mod partly;
 pub mod posed;
 mod registry;
