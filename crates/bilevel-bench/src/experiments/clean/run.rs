@@ -55,7 +55,7 @@ impl Experiment for Prepared {
     const NAME: &'static str = "clean";
     const ABOUT: &'static str =
         "Find the wrong labels of a table of yours, with a few labels that are trusted";
-    const DEFAULTS: &'static str = include_str!("../../../../../assets/presets/clean.toml");
+    const DEFAULTS: &'static str = include_str!("../../../assets/presets/clean.toml");
     type Settings = Settings;
 
     fn read(settings: Settings) -> Result<Self, BenchError> {

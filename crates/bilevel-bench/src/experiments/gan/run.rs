@@ -43,7 +43,7 @@ pub struct Prepared {
 impl Experiment for Prepared {
     const NAME: &'static str = "gan";
     const ABOUT: &'static str = "Learn a generator against a discriminator, unrolled or not";
-    const DEFAULTS: &'static str = include_str!("../../../../../assets/presets/gan.toml");
+    const DEFAULTS: &'static str = include_str!("../../../assets/presets/gan.toml");
     type Settings = Settings;
 
     fn read(settings: Settings) -> Result<Self, BenchError> {

@@ -36,7 +36,7 @@ impl Experiment for Prepared {
     const NAME: &'static str = "hpo";
     const ABOUT: &'static str =
         "Learn hyperparameters, against grid and random search at equal cost";
-    const DEFAULTS: &'static str = include_str!("../../../../../assets/presets/hpo.toml");
+    const DEFAULTS: &'static str = include_str!("../../../assets/presets/hpo.toml");
     type Settings = Settings;
 
     fn read(settings: Settings) -> Result<Self, BenchError> {
