@@ -60,13 +60,13 @@ def ours(binary, folder, rows, method, more):
     return 1 - given, seconds
 
 
-def theirs(inputs, labels, trusted_inputs, trusted_labels):
+def theirs(inputs, labels, trusted_inputs, trusted_labels, iterations):
     begin = time.time()
     inputs = np.concatenate([inputs, trusted_inputs])
     inputs = StandardScaler().fit_transform(inputs)
     seen = np.concatenate([labels, trusted_labels])
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    model = LogisticRegression(max_iter=1000)
+    model = LogisticRegression(max_iter=iterations)
     shares = cross_val_predict(model, inputs, seen, cv=folds, method="predict_proba")[: len(labels)]
     return 1 - get_label_quality_scores(labels, shares, method="self_confidence"), time.time() - begin
 
@@ -79,6 +79,7 @@ def main():
     parser.add_argument("--ours", default="target/release/bilevel")
     parser.add_argument("--method", default="rad")
     parser.add_argument("--more", default="", help="further options of `bilevel clean`")
+    parser.add_argument("--iterations", type=int, default=1000, help="of logistic regression at most")
     options = parser.parse_args()
     print("| table | rows | bilevel clean | cleanlab | seconds | cleanlab's |\n|---|---|---|---|---|---|")
     for name in options.only:
@@ -100,7 +101,7 @@ def main():
                 np.savez(f"{folder}/data.npz", inputs=inputs[others], labels=seen)
                 np.savez(f"{folder}/trusted.npz", inputs=inputs[trusted], labels=labels[trusted])
                 mine, seconds = ours(options.ours, folder, len(others), options.method, options.more.split())
-            other, their_seconds = theirs(inputs[others], seen, inputs[trusted], labels[trusted])
+            other, their_seconds = theirs(inputs[others], seen, inputs[trusted], labels[trusted], options.iterations)
             score = lambda suspicion: 100 * average_precision_score(wrong, suspicion)
             found.append([score(mine), score(other), seconds, their_seconds])
         mean, deviation = np.mean(found, axis=0), np.std(found, axis=0, ddof=min(1, options.seeds - 1))
