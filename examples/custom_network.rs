@@ -4,7 +4,7 @@
 
 use std::ops::ControlFlow;
 
-use bilevel_core::*;
+use bilevel::*;
 use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::AdamConfig;

@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release -p bilevel-examples --example hvp_of_a_module`
 
-use bilevel_program::{Batch, Direction, Recorded, TraceError, Vector, Wrt};
+use bilevel::program::{Batch, Direction, Recorded, TraceError, Vector, Wrt};
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, activation};

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p bilevel-examples --example maml_sinusoid`
 
-use bilevel_core::*;
+use bilevel::*;
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::AdamConfig;
 use burn::tensor::{Device, Tensor, TensorData};

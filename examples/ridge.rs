@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release -p bilevel-examples --example ridge`
 
-use bilevel_core::*;
+use bilevel::*;
 use burn::module::Param;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, FloatDType, Tensor};

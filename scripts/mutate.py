@@ -1,22 +1,26 @@
 #!/usr/bin/env python3
-"""Do the rule tests notice a wrong tangent rule?  scripts/mutate.py [first [last]]
+"""Do the tests notice a wrong formula?  scripts/mutate.py [--jobs N] [--built FOLDER] LIST [first [last]]
 
-Builds the mutants of scripts/mutants.txt into one test binary, in a copy of the workspace: each
-expression becomes `match crate::mutant() { 1 => mutant, .., _ => original }`, and the environment says
-which one is on. So a run takes one build, and then seconds a mutant. The tests that the list names are
-run first, and all of the table if those pass. Prints a line a mutant; exits with 1 if one survives.
+Builds the mutants of a list (scripts/mutants.txt, scripts/mutants-core.txt) into the test binaries that it
+names, in a copy of the workspace: each expression becomes `match crate::mutant() { 1 => mutant, ..,
+_ => original }`, and the environment says which one is on. So a run takes one build, and then seconds a
+mutant. The tests that the list names are run first, and all of the binaries if those pass. A mutant is
+killed by a test that fails, or that takes five times the time it takes without. Prints a line a mutant;
+exits with 1 if one survives.
 """
+import argparse
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
-import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-DUAL = Path("crates/bilevel-autodiff/src/dual")
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 SWITCH = """
 /// The number of the mutant that is on; 0 for none.
 pub(crate) fn mutant() -> usize {
@@ -27,99 +31,156 @@ pub(crate) fn mutant() -> usize {
 
 
 def read(path):
-    """[(file, function, tests, original, [mutants])], from the list."""
-    places, place = [], None
+    """(crate, root, binaries) and [(file, function, tests, original, [mutants])], from the list."""
+    target, places, place = None, [], None
     for line in path.read_text().splitlines():
         mark, _, text = line.partition(" ")
-        if mark == "@":
+        if mark == "!":
+            crate, root, *binaries = text.split()
+            target = (crate, root, binaries)
+        elif mark == "@":
             place = text.split()
         elif mark == "-":
             places.append((*place, text, []))
         elif mark == "+":
             places[-1][4].append(text)
-    return places
+    return target, places
+
+
+def function_in(source, name):
+    """Where the body of a function begins and ends, by `name` or `Type::name`."""
+    within, _, name = name.rpartition("::")
+    blocks = [(0, len(source))]
+    if within:
+        heads = re.finditer(rf"\nimpl\b[^{{]*\b{re.escape(within)}\b[^{{]*{{", source)
+        blocks = [(head.end(), source.find("\n}", head.end())) for head in heads]
+    for begin, stop in blocks:
+        start = re.compile(rf"fn {re.escape(name)}\b").search(source, begin, stop)
+        if start:
+            end = re.compile(r"\n\s*(pub(\(\w+\))? )?fn ").search(source, start.end(), stop)
+            return start.end(), end.start() if end else stop
+    sys.exit(f"no function {name} in {within or 'the file'}")
 
 
 def span(source, function, original):
     """Where `original` stands in `function`: the first place, which tokens and not spaces decide."""
-    start = re.search(rf"fn {re.escape(function)}\b", source)
-    if not start:
-        sys.exit(f"no function {function}")
     tokens = re.findall(r"\w+|\S", original)
     # A trailing comma before a closing parenthesis belongs to the layout too.
     pattern = r"\s*".join((r",?\s*" if t in ")]}" else "") + re.escape(t) for t in tokens)
-    end = re.search(r"\n\s*(pub\(\w+\) )?fn ", source[start.end():])
-    stop = start.end() + end.start() if end else len(source)
-    found = re.compile(rf"(?<![\w.]){pattern}(?!\w)").search(source, start.end(), stop)
+    found = re.compile(rf"(?<![\w.]){pattern}(?!\w)").search(source, *function_in(source, function))
     if not found:
         sys.exit(f"{function} has no `{original}`")
     return found.span()
 
 
-def mutate(tree, places):
-    """Writes all mutants into `tree`; [(number, file, function, tests, original, mutant)]."""
-    mutants, edits = [], {}
-    for file, function, tests, original, replacements in places:
-        path = tree / DUAL / file
+def mutate(tree, crate, root, places):
+    """Writes all mutants into `tree`."""
+    number, edits = 0, {}
+    base = tree / "crates" / crate
+    for file, function, _, original, replacements in places:
+        path = base / root / file
         start, stop = span(path.read_text(), function, original)
         arms = ""
         for replacement in replacements:
-            mutants.append((len(mutants) + 1, file, function, tests, original, replacement))
-            arms += f"{len(mutants)} => {{ {replacement} }} "
+            number += 1
+            arms += f"{number} => {{ {replacement} }} "
         edits.setdefault(path, []).append((start, stop, arms))
     for path, spans in edits.items():
         source = path.read_text()
+        end = len(source)
         for start, stop, arms in sorted(spans, reverse=True):
             original = source[start:stop]
+            if stop > end:
+                sys.exit(f"{path.name}: `{original}` is in two places of the list")
+            end = start
             source = f"{source[:start]}(match crate::mutant() {{ {arms}_ => {{ {original} }} }}){source[stop:]}"
         path.write_text(source)
-    lib = tree / DUAL.parent / "lib.rs"
+    lib = base / "src/lib.rs"
     lib.write_text(lib.read_text() + SWITCH)
     # Cargo tells workspaces apart by their versions: the copy must not pass for the original.
     manifest = tree / "Cargo.toml"
     manifest.write_text(re.sub(r'(?m)^(version = "[^"]*)"', r'\1+mutants"', manifest.read_text()))
-    return mutants
 
 
-def build(tree):
-    """The test binary of the rules on flex."""
-    command = "cargo test --no-run --message-format=json -p bilevel-autodiff --test rules_flex"
-    env = {"CARGO_TARGET_DIR": str(ROOT / "target"), **os.environ}
-    done = subprocess.run(command.split(), cwd=tree, env=env, stdout=subprocess.PIPE, text=True)
+def build(tree, binaries, folder):
+    """The test binaries, in `folder`, where no other build replaces them."""
+    command = "cargo test --workspace --no-run --message-format=json".split()
+    command += [word for binary in binaries for word in ("--test", binary)]
+    env = {**os.environ, "CARGO_TARGET_DIR": str(TARGET)}
+    done = subprocess.run(command, cwd=tree, env=env, stdout=subprocess.PIPE, text=True)
     messages = [json.loads(line) for line in done.stdout.splitlines()]
     if done.returncode:
         sys.exit("\n".join(m["message"]["rendered"] for m in messages if m.get("message", {}).get("level") == "error"))
-    built = next(m["executable"] for m in messages if m.get("executable"))
-    return shutil.copy(built, tree / "rules")  # where no other build replaces it
+    built = {m["target"]["name"]: m["executable"] for m in messages if m.get("executable")}
+    folder.mkdir(exist_ok=True)
+    for binary in binaries:
+        shutil.copy(built[binary], folder)
+        os.replace(folder / Path(built[binary]).name, folder / binary)
 
 
-def passes(binary, mutant, *arguments):
-    """Whether the tests named pass, and be it that none has the name."""
+def failing(binary, mutant, tests, seconds):
+    """The first of the tests named that fails, None if all pass; it may be that none has the name."""
     env = {**os.environ, "MUTANT": str(mutant), "PROPTEST_FAILURE_PERSISTENCE": "off"}
-    try:
-        done = subprocess.run([binary, *arguments], env=env, capture_output=True, timeout=300, text=True)
-    except subprocess.TimeoutExpired:
-        return False  # a rule that does not end
-    return done.returncode == 0
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+        resource.setrlimit(resource.RLIMIT_DATA, (8 << 30, 8 << 30))
+
+    with subprocess.Popen([binary, *tests], env=env, cwd=binary.parent, preexec_fn=limit, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        for line in process.stdout:
+            failed = re.match(r"test (.*) \.\.\. FAILED", line)
+            if failed:
+                process.kill()
+                return failed[1]
+        process.wait()
+    return None if process.returncode == 0 else f"the end of {binary.name} by {process.returncode}"
+
+
+def killer(binaries, mutant, tests, seconds):
+    """What notices a mutant."""
+    for names in ([tests], []):
+        for binary in binaries:
+            found = failing(binary, mutant, names, seconds[binary])
+            if found:
+                return found
+    return None
 
 
 def main():
-    first, last = (int(a) for a in (sys.argv[1:] + ["1", "100000"][len(sys.argv) - 1:])[:2])
-    with tempfile.TemporaryDirectory() as copy:
-        tree = Path(copy) / "tree"
+    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    arguments.add_argument("--jobs", type=int, default=1)
+    arguments.add_argument("--built", type=Path, help="a folder with the test binaries of an earlier run")
+    arguments.add_argument("list", type=Path)
+    arguments.add_argument("first", type=int, nargs="?", default=1)
+    arguments.add_argument("last", type=int, nargs="?", default=100_000)
+    chosen = arguments.parse_args()
+    (crate, root, names), places = read(chosen.list)
+    folder = chosen.built or TARGET / "mutants-built"
+    if not chosen.built:
+        # In one place, so that crates without mutants are built once.
+        tree = TARGET / "mutants"
+        shutil.rmtree(tree, ignore_errors=True)
         shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns("target", ".git"))
-        mutants = mutate(tree, read(ROOT / "scripts/mutants.txt"))
-        binary = build(tree)
-        if not passes(binary, 0):
-            sys.exit("the tests fail without a mutant")
-        chosen = [m for m in mutants if first <= m[0] <= last]
-        survivors = []
-        for number, file, function, tests, original, mutant in chosen:
-            killed = not passes(binary, number, tests) or not passes(binary, number)
-            if not killed:
-                survivors.append(number)
-            print(f"{number:4} {'killed' if killed else 'SURVIVED'}  {file} {function}: {original} -> {mutant}", flush=True)
-    print(f"{len(chosen)} of {len(mutants)} mutants run, {len(chosen) - len(survivors)} killed, survivors: {survivors}")
+        mutate(tree, crate, root, places)
+        build(tree, names, folder)
+    binaries = [folder / name for name in names]
+    mutants = [(*place, original, mutant) for *place, original, all in places for mutant in all]
+    run = [m for m in enumerate(mutants, 1) if chosen.first <= m[0] <= chosen.last]
+    seconds = {}
+    for binary in binaries if run else []:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        if failing(binary, 0, [], 3600):
+            sys.exit(f"{binary.name} fails without a mutant")
+        seconds[binary] = 10 + 5 * int(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before)
+    survivors = []
+    with ThreadPoolExecutor(chosen.jobs) as pool:
+        found = pool.map(lambda m: killer(binaries, m[0], m[1][2], seconds), run)
+        for (number, (file, function, _, original, mutant)), by in zip(run, found):
+            survivors += [] if by else [number]
+            fate = f"killed by {by}" if by else "SURVIVED"
+            print(f"{number:4} {fate}  {file} {function}: {original} -> {mutant}", flush=True)
+    print(f"{len(run)} of {len(mutants)} mutants run, {len(run) - len(survivors)} killed, survivors: {survivors}")
     sys.exit(bool(survivors))
 
 

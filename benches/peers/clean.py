@@ -1,10 +1,12 @@
 """Finding planted label errors: `bilevel clean` beside confident learning (cleanlab) on the same tables.
 
     python3 -m venv target/clean && target/clean/bin/pip install numpy scikit-learn cleanlab
-    target/clean/bin/python benches/peers/clean.py --data DIR [--only digits wine] [--seeds 3]
+    target/clean/bin/python benches/peers/clean.py --data DIR [--only digits wine] [--seeds 3] [--more "--upper-steps 20"]
 
-DIR has `sklearn/` (digits.csv.gz, breast_cancer.csv, wine_data.csv, as scikit-learn distributes them) and `libsvm/`
-(a9a.gz). A fifth of the labels outside of the trusted fifth is made wrong, evenly over the other classes. Both get the
+DIR has `sklearn/` (digits.csv.gz, breast_cancer.csv, wine_data.csv, as scikit-learn distributes them), `libsvm/`
+(a9a.gz), `cifar-10/` (data_batch_1.bin.gz) and `cifar-10n/` (worse_label-idx1-ubyte.gz, clean_label-idx1-ubyte.gz). A
+fifth of the labels outside of the trusted fifth is made wrong, evenly over the other classes; those of `cifar-10n` are
+the labels that people gave, and a tenth of the images is trusted. Both get the
 same rows, the same labels and, as far as they can use them, the trusted rows: cleanlab's networks are trained on them
 too. Its classifier is logistic regression on standardised features in five folds, its score `self_confidence`. The
 table has the average precision of finding the wrong labels, in per cent: mean and standard deviation over seeds.
@@ -32,42 +34,39 @@ def load(name, root):
         table = np.loadtxt(gzip.open(root / "sklearn/digits.csv.gz"), delimiter=",")
     elif name == "a9a":
         inputs, labels = load_svmlight_file(str(root / "libsvm/a9a.gz"))
-        return np.asarray(inputs.todense()), (labels > 0).astype(int)
+        return np.asarray(inputs.todense()), (labels > 0).astype(int), None
+    elif name == "cifar-10n":
+        records = np.frombuffer(gzip.open(root / "cifar-10/data_batch_1.bin.gz").read(), np.uint8).reshape(-1, 3073)
+        read = lambda file: np.frombuffer(gzip.open(root / "cifar-10n" / file).read(), np.uint8, offset=8)[: len(records)]
+        right, given = read("clean_label-idx1-ubyte.gz"), read("worse_label-idx1-ubyte.gz")
+        assert (right == records[:, 0]).all()
+        return (records[:, 1:] / 255).astype(np.float32), right.astype(int), given.astype(int)
     else:
         file = {"breast-cancer": "breast_cancer.csv", "wine": "wine_data.csv"}[name]
         table = np.loadtxt(root / "sklearn" / file, delimiter=",", skiprows=1)
-    return table[:, :-1], table[:, -1].astype(int)
+    return table[:, :-1], table[:, -1].astype(int), None
 
 
-def write(path, inputs, labels):
-    with open(path, "w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow([f"x{column}" for column in range(inputs.shape[1])] + ["label"])
-        for row, label in zip(inputs, labels):
-            rows.writerow([repr(float(value)) for value in row] + [f"c{label}"])
-
-
-def ours(binary, folder, rows, method):
-    ran = [binary, "clean", f"{folder}/data.csv", "--trusted", f"{folder}/trusted.csv", "--label", "label"]
+def ours(binary, folder, rows, method, more):
+    ran = [binary, "clean", f"{folder}/data.npz", "--trusted", f"{folder}/trusted.npz"]
     begin = time.time()
-    more = ["--method", method, "--backend", "flex", "--quiet", "--out", f"{folder}/runs"]
+    more = ["--method", method, "--backend", "flex", "--quiet", "--out", f"{folder}/runs"] + more
     subprocess.run(ran + more, check=True, stdout=subprocess.DEVNULL)
     seconds = time.time() - begin
     given = np.ones(rows)
     with open(f"{folder}/runs/clean-0/suspects-{method}.csv") as file:
         for row in csv.DictReader(file):
-            if int(row["row"]) <= rows:
-                given[int(row["row"]) - 1] = float(row["probability"])
+            given[int(row["row"]) - 1] = float(row["probability"])
     return 1 - given, seconds
 
 
-def theirs(inputs, labels, trusted_inputs, trusted_labels):
+def theirs(inputs, labels, trusted_inputs, trusted_labels, iterations):
     begin = time.time()
     inputs = np.concatenate([inputs, trusted_inputs])
     inputs = StandardScaler().fit_transform(inputs)
     seen = np.concatenate([labels, trusted_labels])
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    model = LogisticRegression(max_iter=1000)
+    model = LogisticRegression(max_iter=iterations)
     shares = cross_val_predict(model, inputs, seen, cv=folds, method="predict_proba")[: len(labels)]
     return 1 - get_label_quality_scores(labels, shares, method="self_confidence"), time.time() - begin
 
@@ -79,25 +78,30 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--ours", default="target/release/bilevel")
     parser.add_argument("--method", default="rad")
+    parser.add_argument("--more", default="", help="further options of `bilevel clean`")
+    parser.add_argument("--iterations", type=int, default=1000, help="of logistic regression at most")
     options = parser.parse_args()
     print("| table | rows | bilevel clean | cleanlab | seconds | cleanlab's |\n|---|---|---|---|---|---|")
     for name in options.only:
-        inputs, labels = load(name, options.data)
+        inputs, labels, given = load(name, options.data)
         classes = labels.max() + 1
         found = []
         for seed in range(options.seeds):
             draw = np.random.RandomState(seed)
             order = draw.permutation(len(labels))
-            count = len(labels) // 5
+            count = len(labels) // (5 if given is None else 10)
             trusted, others = order[:count], order[count:]
             seen = labels[others].copy()
-            wrong = draw.rand(len(others)) < 0.2
-            seen[wrong] = (seen[wrong] + draw.randint(1, classes, wrong.sum())) % classes
+            if given is None:
+                wrong = draw.rand(len(others)) < 0.2
+                seen[wrong] = (seen[wrong] + draw.randint(1, classes, wrong.sum())) % classes
+            else:
+                seen, wrong = given[others], given[others] != seen
             with tempfile.TemporaryDirectory() as folder:
-                write(f"{folder}/data.csv", inputs[others], seen)
-                write(f"{folder}/trusted.csv", inputs[trusted], labels[trusted])
-                mine, seconds = ours(options.ours, folder, len(others), options.method)
-            other, their_seconds = theirs(inputs[others], seen, inputs[trusted], labels[trusted])
+                np.savez(f"{folder}/data.npz", inputs=inputs[others], labels=seen)
+                np.savez(f"{folder}/trusted.npz", inputs=inputs[trusted], labels=labels[trusted])
+                mine, seconds = ours(options.ours, folder, len(others), options.method, options.more.split())
+            other, their_seconds = theirs(inputs[others], seen, inputs[trusted], labels[trusted], options.iterations)
             score = lambda suspicion: 100 * average_precision_score(wrong, suspicion)
             found.append([score(mine), score(other), seconds, their_seconds])
         mean, deviation = np.mean(found, axis=0), np.std(found, axis=0, ddof=min(1, options.seeds - 1))

@@ -1,6 +1,6 @@
 //! Distilled points: three learned points, shown one at a time, from which a model learns what a whole set holds.
 
-use bilevel_core::*;
+use bilevel::*;
 use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};

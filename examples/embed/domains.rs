@@ -1,6 +1,6 @@
 //! A weight for each domain of the training sentences, for a transformer and for a recurrent network.
 
-use bilevel_core::*;
+use bilevel::*;
 use burn::module::{Module, Param};
 use burn::nn::attention::{MhaInput, MultiHeadAttention, MultiHeadAttentionConfig};
 use burn::nn::gru::{Gru, GruConfig};

@@ -1,6 +1,6 @@
 //! The elastic net with learned weights: which are best for other data, against the closed form of an orthogonal design.
 
-use bilevel_core::*;
+use bilevel::*;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 

@@ -1,7 +1,7 @@
 //! An equilibrium layer: `z = tanh(W z + U s + b)`, trained through its fixed point, against the implicit function theorem
 //! on plain numbers.
 
-use bilevel_core::*;
+use bilevel::*;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 

@@ -1,8 +1,8 @@
 //! Few-shot classification: a representation x under which a head y, fitted to a handful of points of a task, serves the
 //! task's other points. The head is solved, and differentiated by the implicit function theorem.
 
-use bilevel_core::*;
-use bilevel_program::Vector;
+use bilevel::program::Vector;
+use bilevel::*;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 

@@ -1,6 +1,6 @@
 //! A game: a firm sets its output, and two others answer with theirs; Stackelberg's equilibrium in closed form.
 
-use bilevel_core::*;
+use bilevel::*;
 use burn::module::Param;
 use burn::tensor::{Device, Tensor};
 

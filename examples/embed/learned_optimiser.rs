@@ -1,6 +1,6 @@
 //! A learned optimiser: a small network that makes the step of each entry of y, trained through ten steps.
 
-use bilevel_core::*;
+use bilevel::*;
 use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};

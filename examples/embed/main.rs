@@ -15,7 +15,7 @@ pub mod maml;
 pub mod svm;
 pub mod three_levels;
 
-use bilevel_core::Error;
+use bilevel::Error;
 use burn::tensor::{Device, FloatDType, IntDType};
 
 /// The processor, in f64, which the checks by differences need. To be called before anything is computed.

@@ -1,7 +1,7 @@
 //! MAML: a start from which a network adapts to a task in a few steps, against differences of the adapted loss.
 
-use bilevel_core::*;
-use bilevel_program::Vector;
+use bilevel::program::Vector;
+use bilevel::*;
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};

@@ -1,6 +1,6 @@
 //! The dual of a support vector machine with a learned bound C: `0 <= a_i <= C`, against its active set in closed form.
 
-use bilevel_core::*;
+use bilevel::*;
 use burn::module::Param;
 use burn::tensor::{Device, Tensor};
 

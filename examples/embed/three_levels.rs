@@ -3,7 +3,7 @@
 //! `z*(x, y)` minimises g, `y*(x)` minimises f at that z, and x minimises F: all quadratic, so that it is known in closed
 //! form.
 
-use bilevel_core::*;
+use bilevel::*;
 use burn::module::Param;
 use burn::tensor::{Device, Tensor};
 

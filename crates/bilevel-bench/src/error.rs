@@ -118,9 +118,14 @@ fn what_is_kept(kept: bool) -> &'static str {
 
 /// How a folder is resumed.
 pub(crate) fn resume(folder: &Path) -> String {
-    let folder = folder.display().to_string();
-    let folder = if folder.contains(char::is_whitespace) { format!("{folder:?}") } else { folder };
-    format!("resume with: bilevel resume {folder}")
+    format!("resume with: {}", command_line(["bilevel", "resume", &folder.display().to_string()]))
+}
+
+/// Words as a shell reads them, quoted where they need it.
+pub(crate) fn command_line<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    // No argument and no path holds what cannot be quoted, a byte of zero.
+    let quoted = |word: &'a str| shlex::try_quote(word).unwrap_or(Cow::Borrowed(word));
+    words.into_iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// The exit codes, for `--help`.

@@ -20,8 +20,9 @@ fn main() -> ExitCode {
     #[allow(unsafe_code)]
     unsafe {
         keep_free_pages();
-        // Where it is not set, the Vulkan loader complains of it on standard error.
-        if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // Where it names no folder, the Vulkan loader complains of it on standard error.
+        let there = std::env::var_os("XDG_RUNTIME_DIR");
+        if !there.is_some_and(|folder| std::path::Path::new(&folder).is_dir()) {
             std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir());
         }
     }

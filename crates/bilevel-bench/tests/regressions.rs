@@ -420,6 +420,23 @@ fn a_folder_called_like_an_unfinished_file_blocked_resuming() {
     assert!(run.join(".unfinished-x").is_dir() && !run.join(".unfinished-y").exists());
 }
 
+#[test]
+fn commands_that_are_printed_were_not_those_of_a_shell() {
+    let (data, out) = (folder(60, 2, &[0, 1]), tempdir().unwrap());
+    let out = out.path().join("it's $HOME; x");
+    quick(data.path(), &out, &[]).assert().success();
+    let run = out.join("hyper-cleaning-0");
+    let settings = fs::read_to_string(run.join("settings.toml")).unwrap();
+    let settings: toml::Table = settings.parse().unwrap();
+    let command = shlex::split(settings["made-by"]["command"].as_str().unwrap()).unwrap();
+    assert_eq!(command.last().unwrap(), out.to_str().unwrap());
+    fs::remove_file(run.join("summary.json")).unwrap();
+    let ran = bilevel(&["report"]).arg(&run).assert().code(2);
+    let says = String::from_utf8_lossy(&ran.get_output().stderr).into_owned();
+    let (_, resume) = says.trim_end().split_once("resume with: ").unwrap();
+    assert_eq!(shlex::split(resume).unwrap(), ["bilevel", "resume", run.to_str().unwrap()]);
+}
+
 /// A lock that cannot be opened for writing, as on a disk that is only read.
 #[test]
 fn a_complete_run_with_a_lock_that_cannot_be_taken_was_not_read() {

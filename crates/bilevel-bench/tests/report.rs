@@ -122,6 +122,43 @@ fn a_folder_holds_all_files_and_nothing_else() {
     assert_eq!(run.report_with_series().unwrap().unwrap(), expected);
 }
 
+/// Keeps what goes wrong in a page, from its first line on.
+const FAULTS: &str = r#"<head><script>const faults = [];
+addEventListener("error", (event) => faults.push(event.message), true);
+console.error = console.warn = (...words) => faults.push(words.join(" "));</script>"#;
+
+/// No error on the console, lines that vanish and come back with their names, other axes: in Chromium.
+#[test]
+fn a_page_answers_to_the_mouse() {
+    let root = tempfile::tempdir().unwrap();
+    let run = RunFolder::create(root.path(), "run").unwrap();
+    run.write(&report()).unwrap();
+    let page = fs::read_to_string(run.path().join("report.html")).unwrap();
+    let script = concat!("<script>", include_str!("report.js"), "</script></body>");
+    let page = page.replacen("<head>", FAULTS, 1).replacen("</body>", script, 1);
+    let file = root.path().join("page.html");
+    fs::write(&file, page).unwrap();
+    for browser in ["chromium", "chromium-browser", "google-chrome"] {
+        let mut command = assert_cmd::Command::new(browser);
+        command.args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--virtual-time-budget=20000",
+        ]);
+        command.arg(format!("--user-data-dir={}", root.path().join("user").display()));
+        command.args(["--window-size=1200,2400", "--dump-dom"]).arg(&file);
+        let Ok(ran) = command.timeout(std::time::Duration::from_secs(120)).output() else {
+            continue;
+        };
+        let page = String::from_utf8_lossy(&ran.stdout).into_owned();
+        let said = page.split_once("data-result=\"").and_then(|(_, rest)| rest.split_once('"'));
+        assert_eq!(said.map(|(said, _)| said), Some("ok"));
+        return;
+    }
+    eprintln!("skipped: no Chromium");
+}
+
 #[test]
 fn a_folder_is_never_taken_twice() {
     let root = tempfile::tempdir().unwrap();

@@ -42,7 +42,7 @@ use scaled::Scaled;
 /// | products | of second order: none, where [`Reference::without_products`] says so |
 /// | divergence | with f so steep that no step can descend it: an error, a status, or finite numbers |
 ///
-/// Lines without a word on size measure a relative error, the others count. Wrong shapes end the check,
+/// Lines without a word on size measure a relative error, of which rounding may explain a part, the others count. Wrong shapes end the check,
 /// as nothing can be compared.
 ///
 /// It costs four hypergradients, five of a method with state, and, for differences, 12 values of the reference for each variable.
@@ -256,8 +256,8 @@ fn along(
     for leaf in point.layout().leaves() {
         let range = end..end + leaf.shape.num_elements();
         end = range.end;
-        // The raw error of the worst direction, and its bound: the tolerance above the floor of rounding.
-        let (mut measured, mut bound, mut excess) = (0.0, tolerance, f64::NEG_INFINITY);
+        // The error of the worst direction, and how much of it rounding explains.
+        let (mut measured, mut rounding, mut excess) = (0.0, 0.0, f64::NEG_INFINITY);
         for _ in 0..DIRECTIONS {
             let v = direction(&mut draw, gradient.len(), range.clone());
             let found: f64 = gradient.iter().zip(&v).map(|(g, v)| g * v).sum();
@@ -265,11 +265,12 @@ fn along(
             let scale = found.abs().max(expected.abs()).max(usual).max(f64::MIN_POSITIVE);
             let (error, floor) = ((found - expected).abs() / scale, noise / scale);
             if worse(excess, error - floor).to_bits() != excess.to_bits() {
-                (measured, bound, excess) = (error, tolerance + floor, error - floor);
+                (measured, rounding, excess) = (error, floor, error - floor);
             }
         }
         let parameter = Some(leaf.path.clone()).filter(|path| !path.is_empty());
-        findings.push(Finding { test, parameter, measured, bound: Bound::AtMost(bound) });
+        let bound = Bound::AtMost(tolerance);
+        findings.push(Finding { test, parameter, measured, rounding, bound });
     }
     Ok(findings)
 }

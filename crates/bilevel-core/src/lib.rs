@@ -133,11 +133,6 @@
 //! Implement [`HypergradientMethod`], and hold it by [`check_hypergradient`] against differences or a known
 //! gradient: its report names what is wrong, by how much, and where to look.
 
-/// The lines of the README, as a test.
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
-
 pub mod catalogue;
 mod check;
 mod data;

@@ -172,6 +172,21 @@ impl ImageClasses {
         (name, images.len())
     }
 
+    /// The file of an image of a class, or its name in an archive; none in memory.
+    ///
+    /// # Panics
+    /// Where there is no such image.
+    pub fn file(&self, class: usize, image: usize) -> Option<String> {
+        let index = self.classes[class / self.quarters].1[image];
+        match &*self.store {
+            Store::Memory(_) => None,
+            Store::Files { places, .. } => Some(match &places[index].within {
+                Some((_, _, name)) => name.clone(),
+                None => places[index].path.display().to_string(),
+            }),
+        }
+    }
+
     /// Appends the bytes of an image of a class.
     ///
     /// # Panics

@@ -14,7 +14,7 @@
 //! | [`episodes`] | tasks of few-shot classification, drawn from [`ImageClasses`]: a set in memory, or folders of PNG and JPEG |
 //! | [`omniglot`] | a folder with Omniglot |
 //! | [`augment`] | random crops and reflections, normalised channels |
-//! | [`table`] | a user's table: CSV, libsvm, safetensors, a folder of images |
+//! | [`table`] | a user's table: CSV, NumPy's arrays, libsvm, safetensors, folders of images |
 //! | [`split`] | training, validation and test parts, balanced by class |
 //! | [`long_tail`] | classes of geometrically falling size |
 //! | [`noise`] | wrong labels, and how well a method finds them |

@@ -25,7 +25,7 @@ use syn::{Attribute, Data, DeriveInput, Error, Field, Fields, Ident, Member, Res
 /// reads such a field uses its value in the first batch of these shapes, so the value must be the same in all
 /// of them.
 ///
-/// The generated code refers to `bilevel_program`, or to `bilevel_core` in a crate that depends on that
+/// The generated code refers to `bilevel_program`, or to `bilevel_core` or `bilevel` in a crate that depends on that
 /// alone.
 #[proc_macro_derive(Batch, attributes(batch))]
 pub fn derive_batch(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
@@ -150,7 +150,7 @@ fn refuse_attributes(attributes: &[Attribute]) -> Result<()> {
 
 /// The path, in the user's crate, of the crate that defines the trait.
 fn root() -> Result<TokenStream> {
-    for name in ["bilevel-program", "bilevel-core"] {
+    for name in ["bilevel-program", "bilevel-core", "bilevel"] {
         let called = match crate_name(name) {
             // Tests and examples refer to the crate by its name; the library does so through
             // `extern crate self as`.
@@ -162,6 +162,6 @@ fn root() -> Result<TokenStream> {
         return Ok(quote!(::#called));
     }
     let message =
-        "`Batch` is a trait of bilevel-program and of bilevel-core: depend on one of them";
+        "`Batch` is a trait of bilevel, bilevel-core and bilevel-program: depend on one of them";
     Err(Error::new(Span::call_site(), message))
 }

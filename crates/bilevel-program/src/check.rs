@@ -17,6 +17,7 @@ use burn::backend::{AutodiffBackend, Dispatch, TensorMetadata};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
+use self::finding::Error;
 use crate::function::{Again, Function};
 use crate::program::Program;
 use crate::trace::seen;
@@ -130,9 +131,10 @@ impl Checker<'_> {
                 let slope = gradient.dot(v);
                 let difference = five_point(|t| self.value(&at(t, v))) / bounds.step;
                 let scale = slope.abs().max(difference.abs()).max(usual(&gradient));
-                relative((slope - difference).abs(), noise / bounds.step, scale)
+                Error::relative((slope - difference).abs(), noise / bounds.step, scale)
             });
-            let error = errors.into_iter().fold(0.0, worse);
+            let [first, second, third] = errors;
+            let error = first.or_worse(second).or_worse(third);
             findings.push(Finding::error("gradient", &leaf.path, error, bounds.gradient));
 
             let v = &directions[0];
@@ -141,7 +143,8 @@ impl Checker<'_> {
             let difference = ahead.sub(&near).scale(8.0).sub(&beyond.sub(&far));
             let difference = difference.scale(1.0 / (12.0 * bounds.step));
             let scale = product.norm().max(difference.norm());
-            let error = relative(product.sub(&difference).norm(), noise / bounds.step, scale);
+            let error =
+                Error::relative(product.sub(&difference).norm(), noise / bounds.step, scale);
             findings.push(Finding::error("hessian", &leaf.path, error, bounds.hessian));
         }
         findings.sort_by_key(|finding| finding.test); // stable: the parameters keep their order
@@ -151,12 +154,12 @@ impl Checker<'_> {
         let ((_, hu), (forward, hv)) = (self.tangents(&u), self.tangents(&v));
         let reverse = gradient.dot(&v);
         let scale = forward.abs().max(reverse.abs()).max(usual(&gradient));
-        let error = relative((forward - reverse).abs(), noise, scale);
+        let error = Error::relative((forward - reverse).abs(), noise, scale);
         findings.push(Finding::error("adjoint", "", error, bounds.adjoint));
 
         let (uhv, vhu) = (u.dot(&hv), v.dot(&hu));
         let scale = uhv.abs().max(vhu.abs()).max(usual(&hv)).max(usual(&hu));
-        let error = relative((uhv - vhu).abs(), noise, scale);
+        let error = Error::relative((uhv - vhu).abs(), noise, scale);
         findings.push(Finding::error("symmetry", "", error, bounds.symmetry));
 
         findings.extend(self.orders(value, &gradient, v));
@@ -191,7 +194,7 @@ impl Checker<'_> {
             // A remainder that vanishes is of every order.
             let measured = if points.len() < 2 { f64::INFINITY } else { fitted_slope(&points) };
             let bound = Bound::AtLeast(order - self.tolerances.slope);
-            Finding { test, parameter: None, measured, bound }
+            Finding { test, parameter: None, measured, rounding: 0.0, bound }
         });
         let mut findings: Vec<_> = findings.collect();
         // What is of order 3 once its second-order term is taken away is of order 2 before. A line through
@@ -240,16 +243,6 @@ const POINTS: [f64; 4] = [-2.0, -1.0, 1.0, 2.0];
 fn five_point(f: impl Fn(f64) -> f64) -> f64 {
     let [far, near, ahead, beyond] = POINTS.map(f);
     (8.0 * (ahead - near) - (beyond - far)) / 12.0
-}
-
-/// The part of an error that rounding does not explain, relative to `scale`.
-fn relative(error: f64, rounding: f64, scale: f64) -> f64 {
-    if error <= rounding { 0.0 } else { (error - rounding) / scale }
-}
-
-/// The larger error; NaN is the largest.
-fn worse(a: f64, b: f64) -> f64 {
-    if a >= b || a.is_nan() { a } else { b }
 }
 
 /// The slope of the least-squares line through `points`.

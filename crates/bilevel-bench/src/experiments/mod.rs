@@ -11,7 +11,9 @@
 mod checkpoint;
 mod derivatives;
 pub mod images;
+mod looks;
 mod origin;
+mod own_table;
 mod partly;
 pub mod posed;
 mod registry;
@@ -29,6 +31,7 @@ pub mod gan;
 pub mod hpo;
 pub mod hyper_cleaning;
 pub mod importance;
+pub mod nas;
 pub mod poisoning;
 pub mod robust;
 pub mod sinusoid;

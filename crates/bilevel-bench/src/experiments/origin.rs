@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::command_line;
 use crate::report::ReportError;
 use crate::report::folder::RunFolder;
 
@@ -73,16 +74,11 @@ impl Origin {
     }
 }
 
-/// The command line, a word with spaces in quotes.
+/// The command line.
 fn command() -> String {
-    let name = "bilevel".to_owned();
     let given = std::env::args_os().skip(1);
-    let words = std::iter::once(name).chain(given.map(|word| word.to_string_lossy().into_owned()));
-    let quoted = |word: String| match word.contains(char::is_whitespace) || word.is_empty() {
-        true => format!("{word:?}"),
-        false => word,
-    };
-    words.map(quoted).collect::<Vec<_>>().join(" ")
+    let words: Vec<String> = given.map(|word| word.to_string_lossy().into_owned()).collect();
+    command_line(std::iter::once("bilevel").chain(words.iter().map(String::as_str)))
 }
 
 /// The kind of processor, and the vector instructions that it has.

@@ -12,7 +12,7 @@ use super::folder::{METRICS, RunFolder, SUMMARY, Versioned, settings_toml};
 use super::page::{Page, PageColumn, PageLine, PagePanel, PageTable, facts};
 use super::table::fit;
 use super::{MethodReport, ReportError, RunReport, StepRecord};
-use crate::error::resume;
+use crate::error::{command_line, resume};
 
 /// Runs of one experiment that differ by their seeds.
 #[derive(Debug, Clone, PartialEq)]
@@ -327,7 +327,7 @@ impl Together {
             panels: SHOWN.iter().map(panel).filter(|panel| !panel.lines.is_empty()).collect(),
             commands: vec![
                 format!("# {}", resume(folder.path())),
-                format!("bilevel report {}", folder.path().display()),
+                command_line(["bilevel", "report", &folder.path().display().to_string()]),
             ],
             settings: settings.map_or(Ok(String::new()), settings_toml)?,
         })

@@ -6,8 +6,9 @@ use bilevel_core::catalogue;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::{Count, NonNegative, Positive};
+use super::{Count, NonNegative, Positive, refuse};
 use crate::backend::BackendName;
+use crate::error::BenchError;
 
 /// What all experiments take.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
@@ -27,6 +28,17 @@ pub struct Common {
     #[arg(long, value_parser = super::text_path())]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
+}
+
+impl Common {
+    /// # Errors
+    /// If a folder of data is given where none is read.
+    pub fn refuse_data_dir(&self, expected: &str, cure: &'static str) -> Result<(), BenchError> {
+        match &self.data_dir {
+            Some(dir) => Err(refuse("--data-dir", dir.display(), expected, cure)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The lower level.

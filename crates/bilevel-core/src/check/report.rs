@@ -22,7 +22,7 @@ pub struct HypergradientReport {
 
 impl HypergradientReport {
     pub(super) fn add(&mut self, test: &'static str, measured: f64, bound: Bound) {
-        self.findings.push(Finding { test, parameter: None, measured, bound });
+        self.findings.push(Finding { test, parameter: None, measured, rounding: 0.0, bound });
     }
 
     pub(super) fn at_most(&mut self, test: &'static str, measured: f64, bound: f64) {
@@ -85,14 +85,23 @@ impl fmt::Display for HypergradientReport {
         let width = self.findings.iter().map(|x| path(x).len()).max().unwrap_or(0).max(8);
         writeln!(f, "{}: {}", self.method, self.status)?;
         writeln!(f, "{} oracle calls", self.cost.total())?;
-        writeln!(f, "{:<12}{:<width$}  {:>10}  wanted", "test", "variable", "measured")?;
+        let columns = ("test", "variable", "measured", "rounding");
+        let (test, variable, measured, rounding) = columns;
+        writeln!(f, "{test:<12}{variable:<width$}  {measured:>10}  {rounding:>8}  wanted")?;
         for finding in &self.findings {
             write!(f, "{:<12}{:<width$}  ", finding.test, path(finding))?;
             match finding.bound {
                 Bound::AtMost(bound) => {
-                    write!(f, "{:>10}  <= {}", short(finding.measured), short(bound))?;
+                    let rounding = match finding.rounding {
+                        0.0 => String::new(),
+                        rounding => short(rounding),
+                    };
+                    let measured = short(finding.measured);
+                    write!(f, "{measured:>10}  {rounding:>8}  <= {}", short(bound))?;
                 }
-                Bound::AtLeast(bound) => write!(f, "{:>10}  >= {bound}", finding.measured)?,
+                Bound::AtLeast(bound) => {
+                    write!(f, "{:>10}  {:>8}  >= {bound}", finding.measured, "")?;
+                }
             }
             writeln!(f, "{}", if finding.is_ok() { "" } else { "   WRONG" })?;
         }

@@ -12,3 +12,4 @@ mod mnist;
 mod noise;
 mod regressions;
 mod split;
+mod table;

@@ -47,12 +47,22 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = |finding: &Finding| finding.parameter.clone().unwrap_or("(all)".into());
         let width = self.findings.iter().map(|x| path(x).len()).max().unwrap_or(0).max(9);
-        writeln!(f, "{:<10}{:<width$}  {:>10}  wanted", "test", "parameter", "measured")?;
+        let columns = ("test", "parameter", "measured", "rounding");
+        let (test, parameter, measured, rounding) = columns;
+        writeln!(f, "{test:<10}{parameter:<width$}  {measured:>10}  {rounding:>8}  wanted")?;
         for finding in &self.findings {
             write!(f, "{:<10}{:<width$}  ", finding.test, path(finding))?;
             match finding.bound {
-                Bound::AtMost(bound) => write!(f, "{:>10.1e}  <= {bound:e}", finding.measured)?,
-                Bound::AtLeast(bound) => write!(f, "{:>10.3}  >= {bound}", finding.measured)?,
+                Bound::AtMost(bound) => {
+                    let Finding { measured, rounding, .. } = finding;
+                    write!(
+                        f,
+                        "{measured:>10.1e}  {rounding:>8.1e}  <= {bound:e}, beyond rounding"
+                    )?;
+                }
+                Bound::AtLeast(bound) => {
+                    write!(f, "{:>10.3}  {:>8}  >= {bound}", finding.measured, "")?;
+                }
             }
             writeln!(f, "{}", if finding.is_ok() { "" } else { "   WRONG" })?;
         }

@@ -60,7 +60,11 @@ fn failed(report: &Report) -> Vec<&str> {
 
 #[test]
 fn derivatives_of_the_loss_pass() {
-    report(loss, loss).assert_ok();
+    let report = report(loss, loss);
+    report.assert_ok();
+    // What was measured is shown, and what of it rounding explains.
+    let mut errors = report.findings().iter().filter(|finding| finding.test == "gradient");
+    assert!(errors.all(|error| error.measured > 0.0 && error.rounding > 0.0), "{report}");
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl Experiment for Prepared {
     const NAME: &'static str = "actor-critic";
     const ABOUT: &'static str =
         "Learn a policy under its critic: a linear quadratic regulator, or a pole on a cart";
-    const DEFAULTS: &'static str = include_str!("../../../../../assets/presets/actor-critic.toml");
+    const DEFAULTS: &'static str = include_str!("../../../assets/presets/actor-critic.toml");
     type Settings = Settings;
 
     fn read(settings: Settings) -> Result<Self, BenchError> {

@@ -79,6 +79,7 @@ impl crate::settings::Settings for Settings {
     crate::settings::of_fields!(Chosen<Reference>);
 
     fn check(&self) -> Result<(), BenchError> {
+        self.common.refuse_data_dir("none: an environment gives the data", "leave it out")?;
         let optimal = Chosen::Baseline(Reference::Optimal);
         if self.task == Task::CartPole && self.method.contains(&optimal) {
             let expected = "one of the others: the best policy of cart-pole has no closed form";

@@ -1,6 +1,7 @@
 //! Learning the weights, and judging the rows.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use bilevel_core::catalogue::{At, Made};
 use bilevel_core::{
@@ -8,7 +9,7 @@ use bilevel_core::{
     Solver, Start, UpperStep, Wrt,
 };
 use bilevel_data::noise::{Detection, corrupt_labels};
-use bilevel_data::table::Table;
+use bilevel_data::table::{Scaling, Table};
 use bilevel_data::{Digest, Purpose, digits, stream};
 use bilevel_models::{Classifier, ClassifierConfig, cross_entropy};
 use bilevel_program::{Recorded, Vector};
@@ -23,7 +24,7 @@ use super::{Method, Settings};
 use crate::backend::Array;
 use crate::error::BenchError;
 use crate::experiments::hyper_cleaning::{HyperCleaning, Labelled, SampleWeights};
-use crate::experiments::{Experiment, Run, Trial};
+use crate::experiments::{Experiment, Run, Trial, own_table};
 use crate::report::{MethodReport, StepRecord};
 use crate::settings::{Catalogued, Offered, refuse};
 
@@ -34,12 +35,18 @@ const JUDGE_RATE: f64 = 0.05;
 pub struct Prepared {
     settings: Settings,
     pub(super) table: Table,
+    /// By all rows: labels play no part in it.
+    scaling: Scaling,
+    /// How many rows are the data's own; those of a trusted file follow.
+    pub(super) own: usize,
     /// The rows of the upper level, whose labels are right.
     trusted: Vec<usize>,
     /// All other rows, in the order of the file.
     pub(super) others: Vec<usize>,
-    /// Of `others`: what is known of a label, right (`false`) or planted (`true`).
+    /// Of `others`: what is known of a label, right (`false`) or wrong (`true`).
     pub(super) known: Vec<Option<bool>>,
+    /// Of `others`: whether it is a trusted row, put there with a label that may be planted.
+    pub(super) held: Vec<bool>,
     /// Of all rows: the labels with those that were planted.
     pub(super) labels: Vec<u32>,
 }
@@ -48,16 +55,18 @@ impl Experiment for Prepared {
     const NAME: &'static str = "clean";
     const ABOUT: &'static str =
         "Find the wrong labels of a table of yours, with a few labels that are trusted";
-    const DEFAULTS: &'static str = include_str!("../../../../../assets/presets/clean.toml");
+    const DEFAULTS: &'static str = include_str!("../../../assets/presets/clean.toml");
     type Settings = Settings;
 
     fn read(settings: Settings) -> Result<Self, BenchError> {
         let seed = settings.common.seed;
-        let (table, trusted) = read(&settings)?;
+        let Read { table, trusted, own, wrong } = read(&settings)?;
         let rng = &mut stream(seed, Purpose::Planted);
         let mut order = trusted;
         order.shuffle(rng);
-        let held = (settings.held_out.get() * order.len() as f64).round() as usize;
+        // Where all right labels are known, nothing needs to be estimated.
+        let share = if wrong.is_some() { 0.0 } else { settings.held_out.get() };
+        let held = (share * order.len() as f64).round() as usize;
         let (held, trusted) = order.split_at(held.min(order.len().saturating_sub(1)));
         let mut labels = table.labels.clone();
         let given: Vec<u32> = held.iter().map(|&row| labels[row]).collect();
@@ -70,14 +79,21 @@ impl Experiment for Prepared {
             (0..labels.len()).filter(|row| !of_trusted.contains(row)).collect();
         let of_held: HashMap<usize, bool> =
             held.iter().copied().zip(planted.wrong.iter().copied()).collect();
-        let known = others.iter().map(|row| of_held.get(row).copied()).collect();
+        let held = others.iter().map(|row| of_held.contains_key(row)).collect();
+        let known = |row: &usize| match &wrong {
+            Some(wrong) => Some(wrong[*row]),
+            None => of_held.get(row).copied(),
+        };
+        let known = others.iter().map(known).collect();
         if trusted.len() < table.classes.len() || others.len() <= trusted.len() / 2 {
             let found = format!("{} rows, beside {} others", trusted.len(), others.len());
             let expected =
                 format!("a few of each of the {} classes, and others", table.classes.len());
             return Err(refuse("--trusted", found, &expected, "give another share or file"));
         }
-        Ok(Self { settings, trusted: trusted.to_vec(), table, others, known, labels })
+        let scaling = Scaling::of(&table, &(0..labels.len()).collect::<Vec<_>>());
+        let trusted = trusted.to_vec();
+        Ok(Self { settings, trusted, table, scaling, own, others, known, held, labels })
     }
 
     fn feed(&self, to: &mut blake3::Hasher) {
@@ -95,8 +111,18 @@ impl Experiment for Prepared {
     }
 }
 
-/// The table, and the rows whose labels are trusted.
-fn read(settings: &Settings) -> Result<(Table, Vec<usize>), BenchError> {
+/// What was read.
+struct Read {
+    table: Table,
+    /// The rows whose labels are trusted.
+    trusted: Vec<usize>,
+    /// How many rows are the data's own.
+    own: usize,
+    /// Which labels are wrong, where that is known of all.
+    wrong: Option<Vec<bool>>,
+}
+
+fn read(settings: &Settings) -> Result<Read, BenchError> {
     let seed = settings.common.seed;
     let file = match settings.trusted() {
         Trusted::File(path) => Some(path),
@@ -106,16 +132,28 @@ fn read(settings: &Settings) -> Result<(Table, Vec<usize>), BenchError> {
         return embedded(settings);
     };
     let paths: Vec<_> = [Some(data), file.as_ref()].into_iter().flatten().map(|p| &**p).collect();
-    let (table, counts) = Table::read(&paths, settings.label.as_deref())?;
+    let (mut table, counts) = own_table::read(&paths, settings.label.as_deref())?;
     let trusted = match settings.trusted() {
         Trusted::File(_) => (counts[0]..table.labels.len()).collect(),
         Trusted::Share(share) => some(table.labels.len(), share, seed),
     };
-    Ok((table, trusted))
+    let wrong = match &settings.right_labels {
+        Some(path) => Some(correct(&mut table, &trusted, path)?),
+        None => None,
+    };
+    Ok(Read { table, trusted, own: counts[0], wrong })
+}
+
+/// Gives trusted rows their right labels, and says which labels of the table are wrong.
+fn correct(table: &mut Table, trusted: &[usize], path: &Path) -> Result<Vec<bool>, BenchError> {
+    let right = table.classes_of(&table.labels_in(path)?, path)?;
+    let wrong = table.labels.iter().zip(&right).map(|(given, right)| given != right).collect();
+    trusted.iter().for_each(|&row| table.labels[row] = right[row]);
+    Ok(wrong)
 }
 
 /// The digits, of which a fifth of the labels that are not trusted are made wrong.
-fn embedded(settings: &Settings) -> Result<(Table, Vec<usize>), BenchError> {
+fn embedded(settings: &Settings) -> Result<Read, BenchError> {
     const WRONG: f64 = 0.2;
     let seed = settings.common.seed;
     let Trusted::Share(share) = settings.trusted() else {
@@ -131,7 +169,8 @@ fn embedded(settings: &Settings) -> Result<(Table, Vec<usize>), BenchError> {
     for (&row, label) in others.iter().zip(wrong.labels) {
         labels[row] = label;
     }
-    Ok((Table::of_images(&set.with_labels(labels)?), trusted))
+    let own = labels.len();
+    Ok(Read { table: Table::of_images(&set.with_labels(labels)?), trusted, own, wrong: None })
 }
 
 /// A share of the rows, at random.
@@ -311,11 +350,7 @@ impl Prepared {
     /// Rows on a device, with the labels that are seen.
     fn rows(&self, rows: &[usize], device: &Device) -> Labelled {
         let features = self.table.features.len();
-        let inputs: Vec<f32> = rows
-            .iter()
-            .flat_map(|&row| &self.table.inputs[row * features..][..features])
-            .copied()
-            .collect();
+        let inputs = self.scaling.inputs(&self.table, rows);
         let labels: Vec<i32> = rows.iter().map(|&row| self.labels[row] as i32).collect();
         Labelled {
             inputs: Tensor::from_data(TensorData::new(inputs, [rows.len(), features]), device),

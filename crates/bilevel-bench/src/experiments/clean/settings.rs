@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::BenchError;
 use crate::experiments::hyper_cleaning;
+use crate::experiments::own_table;
 use crate::settings::{
     Common, Count, LowerLevel, Methods, NonNegative, Positive, Share, UpperLevel, absolute, refuse,
 };
@@ -50,15 +51,20 @@ impl NetworkName {
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Settings {
-    /// The table: .csv, libsvm, .safetensors, or a folder in MNIST's format [default: the embedded digits, a fifth
-    /// of whose labels are made wrong]
+    /// The table: .csv, .npy, .npz, libsvm, .safetensors, a folder of class folders of images, or one in MNIST's or
+    /// CIFAR's format [default: the embedded digits, a fifth of whose labels are made wrong]
     #[arg(long, value_name = "FILE", value_parser = crate::settings::text_path())]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
-    /// The column of the labels in a CSV [default: label, class or target, or else the last]
-    #[arg(long)]
+    /// The column of the labels in a CSV, or its number in an .npy [default: label, class or target, or else the last];
+    /// for other data a file of labels, one a row: .npy, .csv or IDX
+    #[arg(long, value_name = "COLUMN_OR_FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// For benchmarks: a file with the right labels of all rows, which trusted rows get and findings are judged by
+    #[arg(long, value_name = "FILE", value_parser = crate::settings::text_path())]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub right_labels: Option<PathBuf>,
     /// What is trusted: a file with the same columns, or the share of rows whose labels are right
     #[arg(long, value_name = "FILE_OR_SHARE")]
     pub trusted: String,
@@ -144,8 +150,9 @@ impl crate::settings::Settings for Settings {
     crate::settings::of_fields!(Method);
 
     fn complete(&mut self) -> Result<(), BenchError> {
-        if let Some(data) = &mut self.data {
-            *data = absolute("--data", data)?;
+        own_table::complete(&mut self.data, &mut self.label)?;
+        if let Some(path) = &mut self.right_labels {
+            *path = absolute("--right-labels", path)?;
         }
         if let Trusted::File(path) = self.trusted() {
             self.trusted = absolute("--trusted", &path)?.to_string_lossy().into_owned();
@@ -154,13 +161,12 @@ impl crate::settings::Settings for Settings {
     }
 
     fn check(&self) -> Result<(), BenchError> {
-        if self.common.data_dir.is_some() {
-            return Err(refuse(
-                "--data-dir",
-                "given",
-                "--data, a file or a folder",
-                "name it there",
-            ));
+        self.common.refuse_data_dir("--data, a file or a folder", "name it there")?;
+        if self.right_labels.is_some()
+            && (self.data.is_none() || matches!(self.trusted(), Trusted::File(_)))
+        {
+            let expected = "--data, and --trusted with a share";
+            return Err(refuse("--right-labels", "given", expected, "give these, or leave it out"));
         }
         if let Trusted::Share(share) = self.trusted()
             && !(share > 0.0 && share < 1.0)

@@ -44,6 +44,15 @@ impl Judged {
     }
 }
 
+/// A row that was judged, and what is known of it.
+struct Found {
+    judged: Judged,
+    /// Whether its label is wrong, where that is known.
+    known: Option<bool>,
+    /// Whether it is a trusted row.
+    held: bool,
+}
+
 /// Writes the files of a method, its name in theirs.
 pub fn write(
     of: &Prepared,
@@ -51,15 +60,16 @@ pub fn write(
     method: &str,
     folder: &RunFolder,
 ) -> Result<(), BenchError> {
-    let mut sorted: Vec<(Judged, Option<bool>)> =
-        judged.iter().copied().zip(of.known.iter().copied()).collect();
-    sorted.sort_by(|a, b| a.0.given.total_cmp(&b.0.given));
+    let found = judged.iter().zip(of.known.iter().zip(&of.held));
+    let mut sorted: Vec<Found> =
+        found.map(|(&judged, (&known, &held))| Found { judged, known, held }).collect();
+    sorted.sort_by(|a, b| a.judged.given.total_cmp(&b.judged.given));
     folder.write_file(&format!("suspects-{method}.csv"), &suspects(of, &sorted)?)?;
     folder.write_file(&format!("cleaned-{method}.csv"), &cleaned(of, judged)?)?;
     let points = precision(&sorted);
     if !points.is_empty() {
         let chart = Chart {
-            title: "planted errors: precision over recall".into(),
+            title: "known errors: precision over recall".into(),
             axis: Axis::Linear("recall (%)"),
             quantity: Axis::Linear("precision (%)"),
             curves: vec![Curve { label: method.into(), points, band: Vec::new() }],
@@ -69,7 +79,7 @@ pub fn write(
     if let Some(shape) = of.table.shape {
         let pixels = of.table.features.len();
         let most = of.table.inputs.iter().copied().fold(0.0, f32::max).max(f32::MIN_POSITIVE);
-        let shown: Vec<Judged> = sorted.iter().map(|(judged, _)| *judged).take(SHOWN).collect();
+        let shown: Vec<Judged> = sorted.iter().map(|found| found.judged).take(SHOWN).collect();
         let image = |of_row: &Judged| -> Vec<f32> {
             of.table.inputs[of_row.row * pixels..][..pixels].iter().map(|v| v / most).collect()
         };
@@ -94,49 +104,61 @@ fn csv_of<R: IntoIterator<Item = Vec<String>>>(rows: R) -> Result<Vec<u8>, Repor
 }
 
 /// The rows that are not trusted, the most suspect first.
-fn suspects(of: &Prepared, sorted: &[(Judged, Option<bool>)]) -> Result<Vec<u8>, ReportError> {
+fn suspects(of: &Prepared, sorted: &[Found]) -> Result<Vec<u8>, ReportError> {
     let names = ["row", "given", "probability", "weight", "would_say", "confidence"];
+    let file = |row: usize| of.table.files.get(row).cloned();
+    let names = names.map(String::from).into_iter();
+    let names = names.chain(file(0).map(|_| "file".to_owned())).collect();
     let class = |class: u32| of.table.classes[class as usize].clone();
-    // Labels of which it is known whether they are wrong are trusted ones: some of them are planted, and not the file's.
-    let own = sorted.iter().filter(|(_, known)| known.is_none());
-    let row = |(judged, _): &(Judged, Option<bool>)| {
-        vec![
+    // Some labels of trusted rows are planted, and not the data's.
+    let own = sorted.iter().filter(|found| !found.held);
+    let row = |Found { judged, .. }: &Found| {
+        let cells = [
             (judged.row + 1).to_string(),
             class(judged.label),
             judged.given.to_string(),
             judged.weight.to_string(),
             class(judged.best),
             judged.confidence.to_string(),
-        ]
+        ];
+        cells.into_iter().chain(file(judged.row)).collect()
     };
-    csv_of(std::iter::once(names.map(String::from).to_vec()).chain(own.map(row)))
+    csv_of(std::iter::once(names).chain(own.map(row)))
 }
 
-/// The table without the rows that are suspect. What was planted has its own label again, and is kept.
+/// The rows of the data that are not suspect, as they were read; of images their files, or the numbers of their rows.
+/// What was planted has its own label again, and is kept.
 fn cleaned(of: &Prepared, judged: &[Judged]) -> Result<Vec<u8>, ReportError> {
     let mut suspects = vec![false; of.table.labels.len()];
-    for (judged, known) in judged.iter().zip(&of.known) {
-        suspects[judged.row] = judged.is_suspect() && known.is_none();
+    for (judged, held) in judged.iter().zip(&of.held) {
+        suspects[judged.row] = judged.is_suspect() && !held;
     }
-    let kept = (0..suspects.len()).filter(|&row| !suspects[row]);
+    let kept = (0..of.own).filter(|&row| !suspects[row]);
     if let Some((header, rows)) = of.table.text.split_first() {
         let rows = kept.map(|row| rows[row].clone());
         // Columns that the file does not name are numbered by us.
         let numbered = header.iter().enumerate().all(|(at, name)| *name == (at + 1).to_string());
         return csv_of((!numbered).then(|| header.clone()).into_iter().chain(rows));
     }
+    let class = |row: usize| of.table.classes[of.table.labels[row] as usize].clone();
+    if of.table.shape.is_some() {
+        let key = if of.table.files.is_empty() { "row" } else { "file" };
+        let name = |row: usize| of.table.files.get(row).cloned().unwrap_or((row + 1).to_string());
+        let rows = kept.map(|row| vec![name(row), class(row)]);
+        return csv_of(std::iter::once(vec![key.into(), "label".into()]).chain(rows));
+    }
     let features = of.table.features.len();
     let header = of.table.features.iter().cloned().chain(["label".into()]).collect();
     let row = |row: usize| {
         let inputs = of.table.inputs[row * features..][..features].iter().map(f32::to_string);
-        inputs.chain([of.table.classes[of.table.labels[row] as usize].clone()]).collect()
+        inputs.chain([class(row)]).collect()
     };
     csv_of(std::iter::once(header).chain(kept.map(row)))
 }
 
-/// Recall and precision after each planted error that is found, in per cent.
-fn precision(sorted: &[(Judged, Option<bool>)]) -> Vec<(f64, f64)> {
-    let known: Vec<bool> = sorted.iter().filter_map(|(_, known)| *known).collect();
+/// Recall and precision after each known error that is found, in per cent.
+fn precision(sorted: &[Found]) -> Vec<(f64, f64)> {
+    let known: Vec<bool> = sorted.iter().filter_map(|found| found.known).collect();
     let wrong = known.iter().filter(|wrong| **wrong).count() as f64;
     let mut found = 0.0;
     let mut points = Vec::new();

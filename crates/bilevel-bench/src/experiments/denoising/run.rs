@@ -43,7 +43,7 @@ impl Experiment for Prepared {
     const NAME: &'static str = "denoising";
     const ABOUT: &'static str =
         "Learn the filters of a variational model and their weights, to denoise images";
-    const DEFAULTS: &'static str = include_str!("../../../../../assets/presets/denoising.toml");
+    const DEFAULTS: &'static str = include_str!("../../../assets/presets/denoising.toml");
     type Settings = Settings;
 
     fn read(settings: Settings) -> Result<Self, BenchError> {

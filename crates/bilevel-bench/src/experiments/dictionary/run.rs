@@ -40,7 +40,7 @@ pub struct Prepared {
 impl Experiment for Prepared {
     const NAME: &'static str = "dictionary";
     const ABOUT: &'static str = "Learn a dictionary whose sparse codes tell classes apart";
-    const DEFAULTS: &'static str = include_str!("../../../../../assets/presets/dictionary.toml");
+    const DEFAULTS: &'static str = include_str!("../../../assets/presets/dictionary.toml");
     type Settings = Settings;
 
     fn read(settings: Settings) -> Result<Self, BenchError> {

@@ -41,7 +41,7 @@ impl Experiment for Prepared {
     const NAME: &'static str = "distillation";
     const ABOUT: &'static str =
         "Learn a few images that are as good for training as the whole training set";
-    const DEFAULTS: &'static str = include_str!("../../../../../assets/presets/distillation.toml");
+    const DEFAULTS: &'static str = include_str!("../../../assets/presets/distillation.toml");
     type Settings = Settings;
 
     fn read(settings: Settings) -> Result<Self, BenchError> {

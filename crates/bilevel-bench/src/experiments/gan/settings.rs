@@ -4,6 +4,7 @@ use bilevel_core::catalogue::{self, Entry, Family, Needs};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use crate::error::BenchError;
 use crate::settings::{
     Baseline, Chosen, Common, Count, LinearSystem, LowerLevel, Methods, UpperLevel,
 };
@@ -90,6 +91,16 @@ pub struct Settings {
 
 impl crate::settings::Settings for Settings {
     crate::settings::of_fields!(Chosen<Reference>);
+
+    fn check(&self) -> Result<(), BenchError> {
+        match self.data {
+            Source::Digits => Ok(()),
+            Source::Ring => {
+                let expected = "--data digits, which alone reads it";
+                self.common.refuse_data_dir(expected, "give both, or leave it out")
+            }
+        }
+    }
 }
 
 impl Settings {

@@ -7,9 +7,10 @@ use rand::seq::SliceRandom;
 
 use super::{ProblemName, Settings};
 use crate::error::BenchError;
+use crate::experiments::own_table;
 use crate::settings::{Count, refuse};
 use bilevel_data::split::{Parts, SplitSizes, split};
-use bilevel_data::table::Table;
+use bilevel_data::table::{Scaling, Table};
 use bilevel_data::{Classified, Purpose, TrainValidation, digits, files, libsvm, stream};
 
 /// What the problems learn from.
@@ -18,8 +19,8 @@ pub enum Data {
     Digits(Parts),
     /// Rows of features with a number each: training, validation and test.
     Drawn([Vec<(Vec<f64>, f64)>; 3]),
-    /// A table, and which of its rows train, judge and test.
-    Table(Table, [Vec<usize>; 3]),
+    /// A table, its scaling by the rows that train, and which of its rows train, judge and test.
+    Table(Table, Scaling, [Vec<usize>; 3]),
     /// Sparse rows, and those of a test file where there is one.
     Rows(TrainValidation, Option<Classified>),
 }
@@ -51,14 +52,15 @@ impl Data {
             ProblemName::Ridge => Ok(Self::Drawn(draw(seed))),
             ProblemName::Table => {
                 let table = match &settings.data {
-                    Some(file) => Table::read(&[file], settings.label.as_deref())?.0,
+                    Some(file) => own_table::read(&[file], settings.label.as_deref())?.0,
                     None => Table::of_images(&digits::load()?),
                 };
                 let mut order: Vec<usize> = (0..table.labels.len()).collect();
                 order.shuffle(&mut stream(seed, Purpose::Split));
                 let test = order.split_off(order.len() * 4 / 5);
                 let validation = order.split_off(order.len() * 3 / 4);
-                Ok(Self::Table(table, [order, validation, test]))
+                let scaling = Scaling::of(&table, &order);
+                Ok(Self::Table(table, scaling, [order, validation, test]))
             }
             ProblemName::Ijcnn1 => {
                 let rows = libsvm::read(&find(settings, "libsvm", "ijcnn1")?, Some(IJCNN1))?;

@@ -36,7 +36,7 @@ impl Experiment for Prepared {
     const NAME: &'static str = "hpo";
     const ABOUT: &'static str =
         "Learn hyperparameters, against grid and random search at equal cost";
-    const DEFAULTS: &'static str = include_str!("../../../../../assets/presets/hpo.toml");
+    const DEFAULTS: &'static str = include_str!("../../../assets/presets/hpo.toml");
     type Settings = Settings;
 
     fn read(settings: Settings) -> Result<Self, BenchError> {
@@ -48,7 +48,7 @@ impl Experiment for Prepared {
         match &self.data {
             Data::Digits(parts) => parts.feed(to),
             Data::Drawn(parts) => parts.feed(to),
-            Data::Table(table, _) => table.feed(to),
+            Data::Table(table, ..) => table.feed(to),
             Data::Rows(parts, test) => {
                 parts.feed(to);
                 test.feed(to);
@@ -244,7 +244,7 @@ impl Bench<'_> {
 
     /// The penalties and the model of a table, as safetensors: features are taken as `(value - mean) / scale`.
     fn keep_model(&self, x: &Vector, y: &Vector, trial: &Trial<'_>) -> Result<(), BenchError> {
-        let Data::Table(table, _) = self.data else { return Ok(()) };
+        let Data::Table(table, scaling, _) = self.data else { return Ok(()) };
         let (features, classes) = (table.features.len(), table.classes.len());
         let tensors = [
             ("weight", vec![features, classes]),
@@ -254,7 +254,7 @@ impl Bench<'_> {
             ("scale", vec![features]),
         ];
         let tensors = tensors.map(|(name, shape)| (name.to_owned(), shape));
-        let values = [y.to_vec(), x.to_vec(), table.mean.clone(), table.scale.clone()].concat();
+        let values = [y.to_vec(), x.to_vec(), scaling.mean.clone(), scaling.scale.clone()].concat();
         let names = |names: &[String]| Value::from(names.to_vec()).to_string();
         let about = [
             ("features".to_owned(), names(&table.features)),

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Method;
 use crate::error::BenchError;
-use crate::settings::{Common, Count, LowerLevel, Methods, Offered, Positive, absolute, refuse};
+use crate::experiments::own_table;
+use crate::settings::{Common, Count, LowerLevel, Methods, Offered, Positive, refuse};
 
 /// What is learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -73,12 +74,14 @@ pub struct Settings {
     /// Rows of a batch, for ijcnn1 and 20newsgroups
     #[arg(long)]
     pub batch: Count,
-    /// The table: .csv, libsvm, .safetensors, or a folder in MNIST's format [default: the embedded digits]
+    /// The table: .csv, .npy, .npz, libsvm, .safetensors, a folder of class folders of images, or one in MNIST's or
+    /// CIFAR's format [default: the embedded digits]
     #[arg(long, value_name = "FILE", value_parser = crate::settings::text_path())]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
-    /// The column of the labels in a CSV [default: label, class or target, or else the last]
-    #[arg(long)]
+    /// The column of the labels in a CSV, or its number in an .npy [default: label, class or target, or else the last];
+    /// for other data a file of labels, one a row: .npy, .csv or IDX
+    #[arg(long, value_name = "COLUMN_OR_FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// The words of 20newsgroups that are used, the most frequent ones [default: all 130107]
@@ -98,16 +101,23 @@ impl crate::settings::Settings for Settings {
     crate::settings::of_fields!(Method);
 
     fn complete(&mut self) -> Result<(), BenchError> {
-        if let Some(data) = &mut self.data {
-            *data = absolute("--data", data)?;
-        }
-        Ok(())
+        own_table::complete(&mut self.data, &mut self.label)
     }
 
     fn check(&self) -> Result<(), BenchError> {
         if self.data.is_some() && self.problem != ProblemName::Table {
             let expected = "--problem table, which alone reads it";
             return Err(refuse("--data", "given", expected, "give both, or neither"));
+        }
+        match self.problem {
+            ProblemName::Ijcnn1 | ProblemName::Newsgroups => {}
+            ProblemName::Table => {
+                self.common.refuse_data_dir("--data, a file or a folder", "name it there")?;
+            }
+            ProblemName::Digits | ProblemName::Rates | ProblemName::Ridge => {
+                let expected = "--problem ijcnn1 or 20newsgroups, which alone read it";
+                self.common.refuse_data_dir(expected, "give both, or leave it out")?;
+            }
         }
         let rates = self.problem == ProblemName::Rates;
         let fits = |method: &&Method| {

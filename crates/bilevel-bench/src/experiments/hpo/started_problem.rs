@@ -14,7 +14,7 @@ use super::losses::{FeatureDecay, LayerDecay, Measurements, Rates, Ridge, Traini
 use super::{ProblemName, Settings};
 use crate::error::BenchError;
 use bilevel_data::batches::{DenseBatches, SparseBatches};
-use bilevel_data::table::Table;
+use bilevel_data::table::{Scaling, Table};
 use bilevel_data::{Dataset, TrainValidation};
 
 /// Units of the hidden layer of the network.
@@ -67,9 +67,9 @@ impl StartedProblem {
                 let y = Values::new(&[0.0; FEATURES], device);
                 pose(|| Ridge, penalties(FEATURES), &y, data, Some(test))
             }
-            Data::Table(table, parts) => {
+            Data::Table(table, scaling, parts) => {
                 let [train, validation, test] =
-                    parts.each_ref().map(|rows| of_table(table, rows, device));
+                    parts.each_ref().map(|rows| of_table(table, scaling, rows, device));
                 let data = FullBatch { upper: validation, lower: train.clone() };
                 let test = FullBatch { upper: test, lower: train };
                 let (features, classes) = (table.features.len(), table.classes.len());
@@ -123,10 +123,9 @@ where
     })
 }
 
-fn of_table(table: &Table, rows: &[usize], device: &Device) -> LabelledRows {
-    let features = table.features.len();
-    let inputs = rows.iter().flat_map(|&row| &table.inputs[row * features..][..features]);
-    let inputs = TensorData::new(inputs.copied().collect::<Vec<f32>>(), [rows.len(), features]);
+fn of_table(table: &Table, scaling: &Scaling, rows: &[usize], device: &Device) -> LabelledRows {
+    let shape = [rows.len(), table.features.len()];
+    let inputs = TensorData::new(scaling.inputs(table, rows), shape);
     let classes: Vec<i32> = rows.iter().map(|&row| table.labels[row] as i32).collect();
     LabelledRows {
         inputs: Tensor::from_data(inputs, device),

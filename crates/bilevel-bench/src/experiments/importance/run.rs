@@ -39,7 +39,7 @@ pub struct Prepared {
 impl Experiment for Prepared {
     const NAME: &'static str = "importance";
     const ABOUT: &'static str = "Hyper-cleaning on batches with a convolutional network, by methods that move weights and network together";
-    const DEFAULTS: &'static str = include_str!("../../../../../assets/presets/importance.toml");
+    const DEFAULTS: &'static str = include_str!("../../../assets/presets/importance.toml");
     type Settings = Settings;
 
     fn read(settings: Settings) -> Result<Self, BenchError> {

@@ -38,7 +38,7 @@ impl Experiment for Prepared {
     const NAME: &'static str = "poisoning";
     const ABOUT: &'static str =
         "Add samples to a training set so that a classifier trained on it errs";
-    const DEFAULTS: &'static str = include_str!("../../../../../assets/presets/poisoning.toml");
+    const DEFAULTS: &'static str = include_str!("../../../assets/presets/poisoning.toml");
     type Settings = Settings;
 
     fn read(settings: Settings) -> Result<Self, BenchError> {

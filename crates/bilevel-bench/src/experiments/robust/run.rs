@@ -40,7 +40,7 @@ pub struct Mlc(Prepared<MlcMethod>);
 impl Experiment for Mwn {
     const NAME: &'static str = "mwn";
     const ABOUT: &'static str = "Weigh training images by their losses, learned on a few clean ones: wrong labels, classes of unequal size";
-    const DEFAULTS: &'static str = include_str!("../../../../../assets/presets/mwn.toml");
+    const DEFAULTS: &'static str = include_str!("../../../assets/presets/mwn.toml");
     type Settings = Settings<MwnMethod>;
 
     fn read(settings: Self::Settings) -> Result<Self, BenchError> {
@@ -64,7 +64,7 @@ impl Experiment for Mlc {
     const NAME: &'static str = "mlc";
     const ABOUT: &'static str =
         "Correct wrong labels by a transition matrix, learned on a few clean images";
-    const DEFAULTS: &'static str = include_str!("../../../../../assets/presets/mlc.toml");
+    const DEFAULTS: &'static str = include_str!("../../../assets/presets/mlc.toml");
     type Settings = Settings<MlcMethod>;
 
     fn read(settings: Self::Settings) -> Result<Self, BenchError> {

@@ -34,7 +34,7 @@ impl Experiment for Prepared {
     const NAME: &'static str = "sinusoid";
     const ABOUT: &'static str =
         "Regression of sinusoids from ten points, by methods that learn where a network starts";
-    const DEFAULTS: &'static str = include_str!("../../../../../assets/presets/sinusoid.toml");
+    const DEFAULTS: &'static str = include_str!("../../../assets/presets/sinusoid.toml");
     type Settings = Settings;
 
     fn read(settings: Settings) -> Result<Self, BenchError> {

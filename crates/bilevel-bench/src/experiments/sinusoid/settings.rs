@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Method;
 use crate::error::BenchError;
-use crate::settings::{Common, Count, LowerLevel, Methods, Positive, UpperLevel, refuse};
+use crate::settings::{Common, Count, LowerLevel, Methods, Positive, UpperLevel};
 
 /// The settings of the regression of sinusoids.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
@@ -53,12 +53,6 @@ impl crate::settings::Settings for Settings {
     crate::settings::of_fields!(Method);
 
     fn check(&self) -> Result<(), BenchError> {
-        match &self.common.data_dir {
-            Some(dir) => {
-                let expected = "none: sinusoids are drawn by the seed";
-                Err(refuse("--data-dir", dir.display(), expected, "leave it out"))
-            }
-            None => Ok(()),
-        }
+        self.common.refuse_data_dir("none: sinusoids are drawn by the seed", "leave it out")
     }
 }

@@ -1,7 +1,7 @@
 //! The page of a run.
 
 use super::{Page, PageColumn, PageLine, PagePanel, PageTable};
-use crate::error::resume;
+use crate::error::{command_line, resume};
 use crate::experiments::ORIGIN;
 use crate::report::folder::{RunFolder, settings_toml};
 use crate::report::{MethodReport, ReportError, RunReport, StepRecord, table};
@@ -35,11 +35,12 @@ pub(crate) fn facts(settings: &toml::Table) -> Vec<(String, String)> {
 /// How the run is resumed, repeated and shown.
 fn commands(report: &RunReport, folder: &RunFolder) -> Vec<String> {
     let resume = resume(folder.path());
-    let folder = folder.path().display();
+    let settings = folder.path().join("settings.toml").display().to_string();
+    let folder = folder.path().display().to_string();
     vec![
         format!("# {resume}"),
-        format!("bilevel run {} --config {folder}/settings.toml", report.experiment),
-        format!("bilevel report {folder}"),
+        command_line(["bilevel", "run", &report.experiment, "--config", &settings]),
+        command_line(["bilevel", "report", &folder]),
     ]
 }
 

@@ -1,0 +1,107 @@
+//! Arrays with a row for each first index.
+
+use std::path::Path;
+
+use super::{Table, fault, npy, numbered};
+use crate::DataError;
+
+/// What an array of inputs is called, and one of labels.
+const INPUTS: [&str; 3] = ["inputs", "x", "X"];
+const LABELS: [&str; 2] = ["labels", "y"];
+
+/// An `.npy` file, whose label is the column of this number from 1, or the last; or whose labels are elsewhere.
+pub(super) fn read_npy(path: &Path, label: Option<&str>, apart: bool) -> Result<Table, DataError> {
+    let array = npy::read(path)?;
+    if apart {
+        return table(path, &array, &vec!["".to_owned(); rows(&array)]);
+    }
+    let [n, width] = array.shape[..] else {
+        let what = format!("an array of shape {:?}, without labels", array.shape);
+        return Err(fault(path, &what, "name the file of the labels by --label"));
+    };
+    let column = match label {
+        Some(label) => label.parse().unwrap_or(0),
+        None => width,
+    };
+    let Some(at) = column.checked_sub(1).filter(|at| *at < width) else {
+        let what = format!("no column {column} among {width}");
+        return Err(fault(path, &what, "give a number from 1, or the file of the labels"));
+    };
+    let split = |keep: bool| -> Vec<f64> {
+        let places = array.values.iter().enumerate().filter(|(i, _)| (i % width == at) == keep);
+        places.map(|(_, value)| *value).collect()
+    };
+    let names: Vec<String> = split(true).iter().map(f64::to_string).collect();
+    let mut table = of_rows(n, split(false), &names);
+    // By their numbers in the file.
+    table.features =
+        numbered(width).into_iter().enumerate().filter(|(i, _)| *i != at).map(|f| f.1).collect();
+    Ok(table)
+}
+
+/// An `.npz` file.
+pub(super) fn read_npz(path: &Path) -> Result<Table, DataError> {
+    let inputs = npy::read_member(path, &INPUTS)?;
+    let labels = npy::read_member(path, &LABELS)?;
+    if labels.shape != [rows(&inputs)] {
+        let what = format!("inputs of shape {:?}, labels of {:?}", inputs.shape, labels.shape);
+        return Err(fault(path, &what, "give one label a row"));
+    }
+    table(path, &inputs, &labels.words())
+}
+
+/// A `.safetensors` file.
+pub(super) fn read_safetensors(path: &Path) -> Result<Table, DataError> {
+    use safetensors::{Dtype, SafeTensors};
+    let refuse = |what: String| {
+        let cure = "write `inputs` of n x ... in F32 and `labels` of n in I64";
+        fault(path, &what, cure)
+    };
+    let bytes =
+        std::fs::read(path).map_err(|cause| DataError::Read { path: path.into(), cause })?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| refuse(error.to_string()))?;
+    let tensor = |name: &str, kind: Dtype| {
+        let found = file.tensor(name).map_err(|error| refuse(format!("`{name}`: {error}")))?;
+        match found.dtype() {
+            found if found != kind => Err(refuse(format!("`{name}` is {found:?}"))),
+            _ => Ok(found),
+        }
+    };
+    let (inputs, labels) = (tensor("inputs", Dtype::F32)?, tensor("labels", Dtype::I64)?);
+    let n = inputs.shape().first().copied().unwrap_or(0);
+    if labels.shape() != [n] {
+        let what = format!("inputs {:?}, labels {:?}", inputs.shape(), labels.shape());
+        return Err(refuse(what));
+    }
+    let values = inputs.data().chunks_exact(4);
+    let values: Vec<f64> =
+        values.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]).into()).collect();
+    if values.iter().any(|number| !number.is_finite()) {
+        return Err(refuse("a number that is not finite".into()));
+    }
+    let names = labels.data().chunks_exact(8);
+    let names: Vec<String> = names
+        .map(|b| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]).to_string())
+        .collect();
+    Ok(Table { units: false, ..of_rows(n, values, &names) })
+}
+
+fn rows(array: &npy::Array) -> usize {
+    array.shape.first().copied().unwrap_or(0)
+}
+
+fn table(path: &Path, array: &npy::Array, labels: &[String]) -> Result<Table, DataError> {
+    let n = rows(array);
+    if n == 0 {
+        return Err(fault(path, "no rows", "give an array of n x ..."));
+    }
+    Ok(of_rows(n, array.values.clone(), labels))
+}
+
+fn of_rows(n: usize, values: Vec<f64>, labels: &[String]) -> Table {
+    let features = numbered(values.len() / n.max(1));
+    let inputs = values.iter().map(|&value| value as f32).collect();
+    let mut table = Table { features, inputs, units: true, ..Table::default() };
+    table.label_by(labels);
+    table
+}

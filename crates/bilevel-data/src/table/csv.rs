@@ -1,0 +1,130 @@
+//! Comma-separated values.
+
+use std::collections::BTreeSet;
+use std::io::BufReader;
+use std::path::Path;
+
+use super::{Table, fault, numbered};
+use crate::{DataError, files, gzip};
+
+/// A column with more words than this is no category: a name, or a number of a row.
+pub const MOST_WORDS: usize = 64;
+
+/// Names of the column of the label, where none is given.
+const USUAL: [&str; 3] = ["label", "class", "target"];
+
+/// Cells of a file before anything is made of them.
+#[derive(Default)]
+pub(super) struct Cells {
+    header: Option<Vec<String>>,
+    pub(super) rows: Vec<Vec<String>>,
+}
+
+/// See [`Table::read`].
+pub(super) fn read(paths: &[&Path], label: Option<&str>) -> Result<(Table, Vec<usize>), DataError> {
+    let mut all = Cells::default();
+    let mut counts = Vec::new();
+    for path in paths {
+        let cells = Cells::read(path, label)?;
+        let width = |of: &Cells| of.rows.first().map_or(0, Vec::len);
+        let same = cells.header == all.header && width(&cells) == width(&all);
+        if !counts.is_empty() && !same {
+            let cure = "give the same columns";
+            return Err(fault(path, "other columns than the first file", cure));
+        }
+        counts.push(cells.rows.len());
+        all.header = cells.header;
+        all.rows.extend(cells.rows);
+    }
+    Ok((all.table(paths[0], label)?.checked(paths[0])?, counts))
+}
+
+impl Cells {
+    pub(super) fn read(path: &Path, label: Option<&str>) -> Result<Self, DataError> {
+        let refuse = |what: String| fault(path, &what, "correct the file");
+        let (text, _) = gzip::open(BufReader::new(files::open(path)?))
+            .map_err(|error| refuse(error.to_string()))?;
+        let mut rows =
+            csv::ReaderBuilder::new().has_headers(false).trim(csv::Trim::All).from_reader(text);
+        let mut all: Vec<Vec<String>> = Vec::new();
+        for row in rows.records() {
+            let row = row.map_err(|error| refuse(error.to_string()))?;
+            all.push(row.iter().map(str::to_owned).collect());
+        }
+        // Names, where the label's is among them, or where none of the first row is a number and some of the second are.
+        let numbers =
+            |row: &[String]| row.iter().filter(|cell| cell.parse::<f64>().is_ok()).count();
+        let has_header = match &all[..] {
+            [first, second, ..] => {
+                let named = |cell: &String| match label {
+                    Some(label) => cell == label,
+                    None => USUAL.contains(&cell.to_lowercase().as_str()),
+                };
+                first.iter().any(named) || (numbers(first) == 0 && numbers(second) > 0)
+            }
+            _ => false,
+        };
+        let header = has_header.then(|| all.remove(0));
+        Ok(Self { header, rows: all })
+    }
+
+    /// The table, with `label` as the label.
+    fn table(self, path: &Path, label: Option<&str>) -> Result<Table, DataError> {
+        let columns = self.rows.first().map_or(0, Vec::len);
+        let names: Vec<String> = match &self.header {
+            Some(header) => header.clone(),
+            None => numbered(columns),
+        };
+        let at = match label {
+            Some(label) => names.iter().position(|name| name == label),
+            None => {
+                let named = |name: &String| USUAL.contains(&name.to_lowercase().as_str());
+                names.iter().position(named).or(columns.checked_sub(1))
+            }
+        };
+        let Some(at) = at else {
+            let what = format!("no column `{}` in {}", label.unwrap_or(""), names.join(", "));
+            return Err(fault(path, &what, "name one of these as the label"));
+        };
+        if self.rows.iter().any(|row| row[at].is_empty()) {
+            return Err(fault(path, "a row without a label", "leave such rows out"));
+        }
+        let mut table = Table { units: true, ..Table::default() };
+        table.label_by(&self.rows.iter().map(|row| row[at].clone()).collect::<Vec<_>>());
+        let mut columns_of: Vec<(String, Vec<f32>)> = Vec::new();
+        for (column, name) in names.iter().enumerate().filter(|(column, _)| *column != at) {
+            let cells: Vec<&str> = self.rows.iter().map(|row| row[column].as_str()).collect();
+            match encode(name, &cells) {
+                Ok(columns) => columns_of.extend(columns),
+                Err(words) => table.left_out.push((name.clone(), words)),
+            }
+        }
+        table.inputs.reserve(columns_of.len() * self.rows.len());
+        for row in 0..self.rows.len() {
+            table.inputs.extend(columns_of.iter().map(|(_, values)| values[row]));
+        }
+        table.features = columns_of.into_iter().map(|(name, _)| name).collect();
+        table.text = std::iter::once(names).chain(self.rows).collect();
+        Ok(table)
+    }
+}
+
+/// A column of numbers, or one column for each word; or how many words there are, where they are too many. A number
+/// that is missing is NaN.
+fn encode(name: &str, cells: &[&str]) -> Result<Vec<(String, Vec<f32>)>, usize> {
+    let missing =
+        |cell: &str| ["", "na", "nan", "null", "?"].contains(&cell.to_lowercase().as_str());
+    let number = |cell: &str| match missing(cell) {
+        true => Some(f32::NAN),
+        false => cell.parse::<f32>().ok().filter(|number| number.is_finite()),
+    };
+    if let Some(numbers) = cells.iter().map(|cell| number(cell)).collect::<Option<Vec<f32>>>() {
+        return Ok(vec![(name.into(), numbers)]);
+    }
+    let words: BTreeSet<&str> = cells.iter().copied().collect();
+    if words.len() > MOST_WORDS {
+        return Err(words.len());
+    }
+    let is = |word: &str| cells.iter().map(|cell| f32::from(*cell == word)).collect();
+    Ok(words.into_iter().map(|word| (format!("{name} = {word}"), is(word))).collect())
+}

@@ -1,0 +1,74 @@
+//! Images as rows.
+
+use std::path::Path;
+
+use super::{Kind, Table, fault};
+use crate::{DataError, Dataset, ImageClasses, cifar, files, mnist};
+
+/// Pixels to a side of images from files.
+const SIDE: usize = 32;
+
+/// What images a folder holds.
+pub(super) fn kind(path: &Path) -> Result<Kind, DataError> {
+    let has = |name: &str| Ok::<_, DataError>(files::find(path, &[], name)?.is_some());
+    if has("train-labels-idx1-ubyte")? || has("train-images-idx3-ubyte")? {
+        return Ok(Kind::Mnist);
+    }
+    for batch in
+        ["train", "data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"]
+    {
+        if has(&format!("{batch}.bin"))? {
+            return Ok(Kind::Cifar);
+        }
+    }
+    let entries = std::fs::read_dir(path);
+    let entries = entries.map_err(|cause| DataError::Read { path: path.into(), cause })?;
+    if entries.filter_map(Result::ok).any(|entry| entry.path().is_dir()) {
+        return Ok(Kind::ClassFolders);
+    }
+    let cure = "give a folder in MNIST's or CIFAR's format, or one of class folders";
+    Err(fault(path, "a folder without data of a known format", cure))
+}
+
+pub(super) fn read_mnist(path: &Path) -> Result<Table, DataError> {
+    let mnist::TrainTest { train, test, labels } = mnist::read_dir(path)?;
+    let classes = labels.iter().map(u32::to_string).collect();
+    Ok(Table { classes, ..of(&train.join(test)?) })
+}
+
+/// The training part alone, as files of labels number its images.
+pub(super) fn read_cifar(path: &Path) -> Result<Table, DataError> {
+    let cifar::Cifar { train, origin, .. } = cifar::read_dir(path)?;
+    let inputs = train.images().iter().map(|&byte| f32::from(byte) / 255.0).collect();
+    let classes = (0..train.classes()).map(|class| class.to_string()).collect();
+    let labels = train.labels().to_vec();
+    Ok(Table { origin, ..pixels(train.shape(), inputs, labels, classes) })
+}
+
+pub(super) fn read_class_folders(path: &Path) -> Result<Table, DataError> {
+    // Decoded once, and not held besides.
+    let set = ImageClasses::read(path, [3, SIDE], 0)?;
+    let (mut bytes, mut labels, mut files) = (Vec::new(), Vec::new(), Vec::new());
+    for class in 0..set.len() {
+        for image in 0..set.class(class).1 {
+            set.append(class, image, &mut bytes);
+            labels.push(class as u32);
+            files.push(set.file(class, image).unwrap_or_default());
+        }
+    }
+    let inputs = bytes.into_iter().map(|byte| f32::from(byte) / 255.0).collect();
+    let classes = (0..set.len()).map(|class| set.class(class).0.to_owned()).collect();
+    Ok(Table { files, ..pixels(set.shape(), inputs, labels, classes) })
+}
+
+/// The images of a set.
+pub(super) fn of(set: &Dataset) -> Table {
+    let classes = (0..set.classes()).map(|class| class.to_string()).collect();
+    pixels(set.shape(), set.images().to_vec(), set.labels().to_vec(), classes)
+}
+
+fn pixels(shape: [usize; 3], inputs: Vec<f32>, labels: Vec<u32>, classes: Vec<String>) -> Table {
+    let features = (1..=shape.iter().product()).map(|pixel: usize| format!("pixel {pixel}"));
+    let (features, shape) = (features.collect(), Some(shape));
+    Table { features, inputs, labels, classes, shape, ..Table::default() }
+}

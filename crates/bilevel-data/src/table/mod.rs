@@ -1,0 +1,216 @@
+//! A user's table: rows of features, each with a label, from whatever file.
+//!
+//! | data | what |
+//! |---|---|
+//! | `.csv` | comma-separated, a header or none; the label is a column by its name, or by its number from 1 |
+//! | `.npy` | `n x columns`; the label is a column by its number from 1, or one of a file of its own |
+//! | `.npz` | `inputs` (or `x`, `X`) of `n x ...`, and `labels` (or `y`) of `n` |
+//! | `.safetensors` | `inputs` of `n x ...` in f32 and `labels` of `n` in i64 |
+//! | a folder in MNIST's format | its training and test part together |
+//! | a folder in CIFAR's format | its training part |
+//! | a folder of class folders, or a `.tar` of such | PNG and JPEG files, resized to 32 x 32 pixels in three channels |
+//! | any other file | libsvm |
+//!
+//! Files of text may be packed, as `.gz`. A column of words becomes one column a word (one-hot); one of more than
+//! [`MOST_WORDS`] words is left out, and named in [`Table::left_out`]. [`Scaling`] centres and scales features.
+
+mod arrays;
+mod csv;
+mod images;
+mod labels;
+mod npy;
+mod scaling;
+
+pub use csv::MOST_WORDS;
+pub use scaling::Scaling;
+
+use std::path::Path;
+
+use super::{DataError, Dataset, Digest, libsvm};
+
+/// Rows of features, and a label each.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Table {
+    /// What each feature is.
+    pub features: Vec<String>,
+    /// `n x features`, row-major, as they were read; NaN where a number is missing.
+    pub inputs: Vec<f32>,
+    /// Whether each feature has a unit of its own, and is standardised.
+    pub units: bool,
+    /// The class of each row.
+    pub labels: Vec<u32>,
+    /// What each class is called.
+    pub classes: Vec<String>,
+    /// Channels, height and width where rows are images.
+    pub shape: Option<[usize; 3]>,
+    /// The rows as they stood in the file, and their header; empty where they were no text.
+    pub text: Vec<Vec<String>>,
+    /// The file of each row, where each has one.
+    pub files: Vec<String>,
+    /// Columns that are left out, with the number of their words.
+    pub left_out: Vec<(String, usize)>,
+    /// Where rows are some of a larger set: the place of each in it.
+    origin: Vec<usize>,
+}
+
+impl Table {
+    /// Reads the tables of several files, which are the same in their columns, one after the other; and how many rows
+    /// each has. `label` names the column of the label [default: the last, or the one called `label`, `class` or
+    /// `target`], or the file of the labels of the first table, see [`labels_apart`].
+    ///
+    /// # Errors
+    /// Where a file cannot be read, or has no label, no features or fewer than two classes.
+    pub fn read(paths: &[&Path], label: Option<&str>) -> Result<(Self, Vec<usize>), DataError> {
+        let first = paths.first().copied().unwrap_or(Path::new(""));
+        let kind = Kind::of(first)?;
+        for path in paths {
+            if Kind::of(path)? != kind {
+                return Err(fault(first, "files of two kinds", "give files of one kind"));
+            }
+        }
+        if kind == Kind::Csv {
+            return csv::read(paths, label);
+        }
+        let apart = label.filter(|label| labels_apart(first, label));
+        if apart.is_some() && paths.len() > 1 {
+            let what = "labels in a file of their own, beside a second file of rows";
+            return Err(fault(first, what, "give files with their labels, or trust a share"));
+        }
+        let parts: Vec<Self> = paths
+            .iter()
+            .map(|path| match kind {
+                Kind::Npy => {
+                    arrays::read_npy(path, label.filter(|_| apart.is_none()), apart.is_some())
+                }
+                Kind::Npz => arrays::read_npz(path),
+                Kind::Safetensors => arrays::read_safetensors(path),
+                Kind::Mnist => images::read_mnist(path),
+                Kind::Cifar => images::read_cifar(path),
+                Kind::ClassFolders => images::read_class_folders(path),
+                Kind::Csv | Kind::Libsvm => read_libsvm(path),
+            })
+            .collect::<Result<_, _>>()?;
+        let counts = parts.iter().map(|part| part.labels.len()).collect();
+        let mut parts = parts.into_iter();
+        let mut whole = parts.next().ok_or_else(|| fault(first, "no file", "name one"))?;
+        for part in parts {
+            if part.features != whole.features || part.classes != whole.classes {
+                let cure = "give files with the same features and classes";
+                return Err(fault(first, "files of other columns", cure));
+            }
+            whole.inputs.extend(part.inputs);
+            whole.labels.extend(part.labels);
+            whole.files.extend(part.files);
+        }
+        if let Some(file) = apart {
+            let words = whole.labels_in(Path::new(file))?;
+            whole.label_by(&words);
+        }
+        Ok((whole.checked(first)?, counts))
+    }
+
+    /// The images of a set as rows.
+    pub fn of_images(set: &Dataset) -> Self {
+        images::of(set)
+    }
+
+    fn checked(self, path: &Path) -> Result<Self, DataError> {
+        if let (true, [(name, words), ..]) = (self.features.is_empty(), &self.left_out[..]) {
+            let what = format!("no features: column `{name}` has {words} words");
+            return Err(fault(path, &what, "make numbers of them, or fewer words"));
+        }
+        if self.features.is_empty() || self.labels.is_empty() {
+            return Err(fault(path, "no features or no rows", "give a table with both"));
+        }
+        if self.classes.len() < 2 {
+            return Err(fault(path, "fewer than two classes", "name the column of the label"));
+        }
+        if self.classes.len() * 2 > self.labels.len() {
+            let what = format!("{} classes in {} rows", self.classes.len(), self.labels.len());
+            return Err(fault(path, &what, "name the column of the label, which is a class"));
+        }
+        Ok(self)
+    }
+}
+
+/// Whether `label` is a file of labels, one a row, and not a column of `data`: only a CSV has columns with names, and
+/// an array columns with numbers.
+pub fn labels_apart(data: &Path, label: &str) -> bool {
+    match Kind::of(data) {
+        Ok(Kind::Csv) => false,
+        Ok(Kind::Npy) => label.parse::<usize>().is_err(),
+        _ => true,
+    }
+}
+
+fn fault(path: &Path, what: &str, cure: &'static str) -> DataError {
+    DataError::Table { path: path.into(), what: what.into(), cure }
+}
+
+/// What a file or folder holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Csv,
+    Npy,
+    Npz,
+    Safetensors,
+    Libsvm,
+    Mnist,
+    Cifar,
+    ClassFolders,
+}
+
+impl Kind {
+    /// A file's by its ending, a folder's by what lies in it.
+    fn of(path: &Path) -> Result<Self, DataError> {
+        if path.is_dir() {
+            return images::kind(path);
+        }
+        let name = path.with_extension("");
+        let plain = if path.extension().is_some_and(|of| of == "gz") { &name } else { path };
+        Ok(match plain.extension().and_then(|ending| ending.to_str()) {
+            Some("csv") => Self::Csv,
+            Some("npy") => Self::Npy,
+            Some("npz") => Self::Npz,
+            Some("safetensors") => Self::Safetensors,
+            Some("tar") => Self::ClassFolders,
+            _ => Self::Libsvm,
+        })
+    }
+}
+
+fn read_libsvm(path: &Path) -> Result<Table, DataError> {
+    let rows = libsvm::read(path, None)?;
+    rows.check_room(rows.rows())?;
+    let classes = rows.distinct_labels();
+    let rows = rows.classify(&classes)?;
+    let all: Vec<usize> = (0..rows.rows().rows()).collect();
+    Ok(Table {
+        features: numbered(rows.rows().features()),
+        inputs: rows.rows().dense(&all),
+        units: true,
+        labels: rows.classes().to_vec(),
+        classes: classes.iter().map(f64::to_string).collect(),
+        ..Table::default()
+    })
+}
+
+/// Columns without names: their numbers from 1.
+fn numbered(columns: usize) -> Vec<String> {
+    (1..=columns).map(|column| column.to_string()).collect()
+}
+
+impl Digest for Table {
+    fn feed(&self, to: &mut blake3::Hasher) {
+        for value in &self.inputs {
+            to.update(&value.to_le_bytes());
+        }
+        for label in &self.labels {
+            to.update(&label.to_le_bytes());
+        }
+        for class in &self.classes {
+            to.update(class.as_bytes());
+            to.update(&[0]);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! NumPy's files: `.npy`, one array; `.npz`, a zip archive of such, by name.
+//!
+//! An `.npy` file is the magic `\x93NUMPY`, two bytes of version, the length of the header in two (version 1) or four
+//! bytes, the header, and the numbers. The header is a Python dictionary: `{'descr': '<f4', 'fortran_order': False,
+//! 'shape': (150, 4), }`. Source: numpy.lib.format of NumPy's documentation.
+
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use super::fault;
+use crate::{DataError, files, gzip};
+
+/// Bytes that a member of an archive unpacks to at most.
+const MOST: u64 = 1 << 33;
+
+/// An array of numbers.
+#[derive(Debug)]
+pub(super) struct Array {
+    pub shape: Vec<usize>,
+    /// Row-major.
+    pub values: Vec<f64>,
+}
+
+impl Array {
+    /// The numbers as names of classes.
+    pub fn words(&self) -> Vec<String> {
+        self.values.iter().map(f64::to_string).collect()
+    }
+}
+
+const CURE: &str = "save numbers by numpy.save, without objects or strings";
+
+/// Reads an `.npy` file, plain or gzip.
+pub(super) fn read(path: &Path) -> Result<Array, DataError> {
+    let refuse = |what: String| fault(path, &what, CURE);
+    let (mut source, _) = gzip::open(BufReader::new(files::open(path)?))
+        .map_err(|error| refuse(error.to_string()))?;
+    let mut bytes = Vec::new();
+    source.read_to_end(&mut bytes).map_err(|error| refuse(error.to_string()))?;
+    parse(&bytes).map_err(refuse)
+}
+
+/// Reads the first of these names that an `.npz` archive has.
+pub(super) fn read_member(path: &Path, names: &[&str]) -> Result<Array, DataError> {
+    let refuse = |what: String| fault(path, &what, CURE);
+    let mut file = Vec::new();
+    let read = files::open(path)?.read_to_end(&mut file);
+    read.map_err(|cause| DataError::Read { path: path.into(), cause })?;
+    let archive =
+        rawzip::ZipArchive::from_slice(&file).map_err(|error| refuse(error.to_string()))?;
+    let (mut entries, mut found) = (archive.entries(), Vec::new());
+    let chosen = loop {
+        let Some(entry) = entries.next_entry().map_err(|error| refuse(error.to_string()))? else {
+            let what = format!("no array `{}` among {}", names.join("`, `"), found.join(", "));
+            return Err(fault(path, &what, "save by numpy.savez(file, inputs=..., labels=...)"));
+        };
+        let name = String::from_utf8_lossy(entry.file_path().as_ref()).into_owned();
+        let name = name.trim_end_matches(".npy");
+        if names.contains(&name) {
+            break entry;
+        }
+        found.push(name.to_owned());
+    };
+    let member =
+        archive.get_entry(chosen.wayfinder()).map_err(|error| refuse(error.to_string()))?;
+    let data: Box<dyn Read + '_> = match chosen.compression_method() {
+        rawzip::CompressionMethod::STORE => Box::new(member.data()),
+        rawzip::CompressionMethod::DEFLATE => {
+            Box::new(flate2::bufread::DeflateDecoder::new(member.data()))
+        }
+        other => return Err(refuse(format!("packed by {other:?}"))),
+    };
+    let mut bytes = Vec::new();
+    let read = member.verifying_reader(data).take(MOST).read_to_end(&mut bytes);
+    read.map_err(|error| refuse(error.to_string()))?;
+    parse(&bytes).map_err(refuse)
+}
+
+fn parse(bytes: &[u8]) -> Result<Array, String> {
+    let short = || "the file ends within its header".to_owned();
+    let rest = bytes.strip_prefix(b"\x93NUMPY").ok_or("no NumPy file: it begins otherwise")?;
+    let (length, from) = match *rest.get(..6).ok_or_else(short)? {
+        [1, _, low, high, ..] => (u32::from(u16::from_le_bytes([low, high])), 4),
+        [2 | 3, _, a, b, c, d] => (u32::from_le_bytes([a, b, c, d]), 6),
+        [version, ..] => return Err(format!("version {version} of the format")),
+        [] => return Err(short()),
+    };
+    let rest = &rest[from..];
+    let header = rest.get(..length as usize).ok_or_else(short)?;
+    let header = std::str::from_utf8(header).map_err(|error| error.to_string())?;
+    let data = &rest[length as usize..];
+    let after = |key: &str| {
+        let at = header.find(&format!("'{key}':")).ok_or(format!("a header without {key}"))?;
+        Ok::<_, String>(header[at + key.len() + 3..].trim_start())
+    };
+    let shape = after("shape")?.strip_prefix('(').and_then(|text| text.split_once(')'));
+    let shape = shape.ok_or("a header without a shape")?.0.split(',').map(str::trim);
+    let shape: Vec<usize> = shape
+        .filter(|size| !size.is_empty())
+        .map(|size| size.parse().map_err(|_| format!("the size `{size}`")))
+        .collect::<Result<_, _>>()?;
+    let kind = after("descr")?.strip_prefix('\'').and_then(|text| text.split_once('\''));
+    let kind = kind.ok_or("numbers of several kinds")?.0;
+    let count = shape.iter().try_fold(1_usize, |all, &size| all.checked_mul(size));
+    let count = count.ok_or("a shape of too many numbers")?;
+    let values = numbers(data, kind, count)?;
+    let values = match after("fortran_order")?.starts_with("True") {
+        true => row_major(&values, &shape),
+        false => values,
+    };
+    Ok(Array { shape, values })
+}
+
+fn numbers(data: &[u8], kind: &str, count: usize) -> Result<Vec<f64>, String> {
+    let (order, kind) = kind.split_at_checked(1).ok_or("numbers without a kind")?;
+    let big = match order {
+        "<" | "|" => false,
+        ">" => true,
+        _ => return Err(format!("the byte order `{order}`")),
+    };
+    let size = match kind {
+        "b1" | "i1" | "u1" => 1,
+        "i2" | "u2" => 2,
+        "f4" | "i4" | "u4" => 4,
+        "f8" | "i8" | "u8" => 8,
+        _ => return Err(format!("numbers of the kind {kind}")),
+    };
+    let expected = count.checked_mul(size).ok_or("too many numbers")?;
+    if data.len() != expected {
+        return Err(format!("{} bytes of numbers, expected {expected}", data.len()));
+    }
+    macro_rules! read {
+        ($number:ty, $size:literal) => {
+            data.chunks_exact($size)
+                .map(|bytes| {
+                    let mut of = [0; $size];
+                    of.copy_from_slice(bytes);
+                    (if big { <$number>::from_be_bytes(of) } else { <$number>::from_le_bytes(of) })
+                        as f64
+                })
+                .collect()
+        };
+    }
+    Ok(match kind {
+        "f4" => read!(f32, 4),
+        "f8" => read!(f64, 8),
+        "b1" | "u1" => read!(u8, 1),
+        "i1" => read!(i8, 1),
+        "u2" => read!(u16, 2),
+        "i2" => read!(i16, 2),
+        "u4" => read!(u32, 4),
+        "i4" => read!(i32, 4),
+        "u8" => read!(u64, 8),
+        _ => read!(i64, 8),
+    })
+}
+
+/// Values whose first index runs fastest, in the order in which the last one does.
+fn row_major(values: &[f64], shape: &[usize]) -> Vec<f64> {
+    let place = |mut at: usize| {
+        let (mut place, mut stride) = (0, values.len());
+        for &size in shape.iter().rev() {
+            stride /= size;
+            place += (at % size) * stride;
+            at /= size;
+        }
+        place
+    };
+    (0..values.len()).map(|at| values[place(at)]).collect()
+}

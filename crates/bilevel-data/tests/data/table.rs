@@ -1,0 +1,239 @@
+//! Tables of a user's own.
+
+use std::path::{Path, PathBuf};
+
+use bilevel_data::table::{Scaling, Table};
+
+fn written(name: &str, text: impl AsRef<[u8]>) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    (folder, path)
+}
+
+/// All rows, scaled by all rows.
+fn scaled(table: &Table) -> Vec<f32> {
+    let all: Vec<usize> = (0..table.labels.len()).collect();
+    Scaling::of(table, &all).inputs(table, &all)
+}
+
+#[test]
+fn a_csv_becomes_numbers() {
+    let text = "size, colour, kind\n1,red,a\n3,blue,b\n,red,a\n1,blue,b\n3,red,a\n2,blue,b\n";
+    let (_folder, path) = written("t.csv", text);
+    let (table, counts) = Table::read(&[&path], Some("kind")).unwrap();
+    assert_eq!(counts, [6]);
+    assert_eq!(table.features, ["size", "colour = blue", "colour = red"]);
+    let inputs = scaled(&table);
+    assert_eq!(
+        (table.labels, table.classes),
+        (vec![0, 1, 0, 1, 0, 1], vec!["a".into(), "b".into()])
+    );
+    assert_eq!(table.text[0], ["size", "colour", "kind"]);
+    // The mean where a number is missing; columns of variance 1, and rows of mean squared norm 1.
+    assert_eq!(inputs[6], 0.0);
+    let squares: f32 = inputs.iter().map(|v| v * v).sum();
+    assert!((squares / 6.0 - 1.0).abs() < 1e-5);
+    // By default the label is the last column, and the same rows in a file without a header are the same.
+    let (_other, bare) = written("t.csv", text.split_once('\n').unwrap().1);
+    let (bare, _) = Table::read(&[&bare], None).unwrap();
+    assert_eq!(scaled(&bare), inputs);
+    assert_eq!(bare.features[0], "1");
+}
+
+/// An `.npy` file of version 1.
+fn npy(kind: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
+    let order = if fortran { "True" } else { "False" };
+    let header = format!("{{'descr': '{kind}', 'fortran_order': {order}, 'shape': {shape}, }}\n");
+    let length = (header.len() as u16).to_le_bytes();
+    [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), data].concat()
+}
+
+/// A zip archive, its members deflated or stored.
+fn zip(members: &[(&str, Vec<u8>)], packed: bool) -> Vec<u8> {
+    use std::io::Write;
+    let mut bytes = Vec::new();
+    let mut archive = rawzip::ZipArchiveWriter::new(&mut bytes);
+    for (name, data) in members {
+        let method = match packed {
+            true => rawzip::CompressionMethod::DEFLATE,
+            false => rawzip::CompressionMethod::STORE,
+        };
+        let file = archive.new_file(name).compression_method(method);
+        let (mut entry, config) = file.start().unwrap();
+        let descriptor = if packed {
+            let encoder =
+                flate2::write::DeflateEncoder::new(&mut entry, flate2::Compression::default());
+            let mut writer = config.wrap(encoder);
+            writer.write_all(data).unwrap();
+            let (encoder, descriptor) = writer.finish().unwrap();
+            encoder.finish().unwrap();
+            descriptor
+        } else {
+            let mut writer = config.wrap(&mut entry);
+            writer.write_all(data).unwrap();
+            writer.finish().unwrap().1
+        };
+        entry.finish(descriptor).unwrap();
+    }
+    archive.finish().unwrap();
+    bytes
+}
+
+fn bytes<const N: usize, T>(numbers: &[T], of: fn(&T) -> [u8; N]) -> Vec<u8> {
+    numbers.iter().flat_map(of).collect()
+}
+
+/// Four rows of two features, as every format has them.
+const FEATURES: [f32; 8] = [1.0, 0.0, 0.0, 2.0, 3.0, 1.0, 0.0, 1.0];
+const LABELS: [i64; 4] = [-1, 1, -1, 1];
+
+#[test]
+fn the_same_rows_in_other_files_are_the_same() {
+    let read = |path: &Path, label: Option<&str>| Table::read(&[path], label).unwrap().0;
+    let same = |table: &Table, kind: &str| {
+        assert_eq!(table.inputs, FEATURES, "{kind}");
+        assert_eq!((&*table.labels, table.classes.join(" ")), (&[0, 1, 0, 1][..], "-1 1".into()));
+    };
+    let (_csv, csv) = written("t.csv", "1,0,-1\n0,2,1\n3,1,-1\n0,1,1\n");
+    let (_libsvm, libsvm) = written("t.libsvm", "-1 1:1\n1 2:2\n-1 1:3 2:1\n1 2:1\n");
+    same(&read(&csv, None), "csv");
+    same(&read(&libsvm, None), "libsvm");
+    assert_eq!(scaled(&read(&csv, None)), scaled(&read(&libsvm, None)));
+
+    let inputs = npy("<f4", false, "(4, 2)", &bytes(&FEATURES, |v| v.to_le_bytes()));
+    let labels = npy("<i8", false, "(4,)", &bytes(&LABELS, |v| v.to_le_bytes()));
+    let (_labels, labels_file) = written("y.npy", &labels);
+    let apart = Some(labels_file.to_str().unwrap());
+    let (_inputs, inputs_file) = written("x.npy", &inputs);
+    same(&read(&inputs_file, apart), "npy beside npy");
+    // Columns first and the most significant byte first, the label in the middle.
+    let columns = [1.0, 0.0, 3.0, 0.0, -1.0, 1.0, -1.0, 1.0, 0.0, 2.0, 1.0, 1.0_f64];
+    let columns = npy(">f8", true, "(4, 3)", &bytes(&columns, |v| v.to_be_bytes()));
+    let (_columns, columns) = written("t.npy", &columns);
+    same(&read(&columns, Some("2")), "npy");
+    for packed in [false, true] {
+        let members = [("x.npy", inputs.clone()), ("other.npy", vec![]), ("y.npy", labels.clone())];
+        let (_npz, npz) = written("t.npz", zip(&members, packed));
+        same(&read(&npz, None), "npz");
+        // Labels of a file of their own win.
+        let (_csv, words) = written("y.csv", "b\nb\na\na\n");
+        let table = read(&npz, words.to_str());
+        assert_eq!((table.labels, table.classes.join(" ")), (vec![1, 1, 0, 0], "a b".into()));
+    }
+}
+
+#[test]
+fn damaged_arrays_are_refused_with_a_cure() {
+    let numbers = bytes(&FEATURES, |v| v.to_le_bytes());
+    let of = |kind, shape| npy(kind, false, shape, &numbers);
+    let zip = |name: &str| zip(&[(name, of("<f4", "(4, 2)"))], true);
+    let cut = zip("x.npy")[..60].to_vec();
+    for (name, file, says) in [
+        ("t.npy", b"PK".to_vec(), "no NumPy file"),
+        ("t.npy", of("<f4", "(4, 2)")[..20].to_vec(), "ends within its header"),
+        ("t.npy", of("<f4", "(5, 2)"), "32 bytes of numbers, expected 40"),
+        ("t.npy", of("|O", "(4, 2)"), "without objects or strings"),
+        ("t.npy", of("<U4", "(2, 1)"), "numbers of the kind U4"),
+        ("t.npy", of("<f4", "(18446744073709551615, 2)"), "too many numbers"),
+        ("t.npy", of("<f4", "(8,)"), "without labels; name the file"),
+        ("t.npz", cut, "save numbers by numpy.save"),
+        ("t.npz", zip("x.npy"), "no array `labels`, `y` among x; save by numpy.savez"),
+    ] {
+        let (_folder, path) = written(name, file);
+        let error = Table::read(&[&path], None).unwrap_err().to_string();
+        assert!(error.contains(says), "{says}: {error}");
+    }
+    let (_inputs, inputs) = written("x.npy", of("<f4", "(4, 2)"));
+    let (_labels, labels) = written("y.csv", "1\n2\n1\n");
+    let error = Table::read(&[&inputs], labels.to_str()).unwrap_err().to_string();
+    assert!(error.contains("3 labels, for 4 rows; give one label a row"), "{error}");
+}
+
+#[test]
+fn class_folders_are_rows_of_pixels_with_their_files() {
+    let folder = tempfile::tempdir().unwrap();
+    for (class, shade) in [("cat", 0), ("dog", 255)] {
+        std::fs::create_dir(folder.path().join(class)).unwrap();
+        for image in 0..3 {
+            let path = folder.path().join(format!("{class}/{image}.png"));
+            std::fs::write(path, bilevel_data::gray::png(&[shade; 20], 4)).unwrap();
+        }
+    }
+    let (table, counts) = Table::read(&[folder.path()], None).unwrap();
+    assert_eq!((counts, table.shape), (vec![6], Some([3, 32, 32])));
+    assert_eq!(
+        (&*table.labels, table.classes.join(" ")),
+        (&[0, 0, 0, 1, 1, 1][..], "cat dog".into())
+    );
+    assert!(table.files[4].ends_with("dog/1.png"), "{}", table.files[4]);
+    assert!(table.inputs[..3 * 3072].iter().all(|v| *v == 0.0));
+    assert!(table.inputs[3 * 3072..].iter().all(|v| *v == 1.0));
+    let empty = tempfile::tempdir().unwrap();
+    let error = Table::read(&[empty.path()], None).unwrap_err().to_string();
+    assert!(error.contains("class folders"), "{error}");
+}
+
+#[test]
+fn rows_are_scaled_by_those_that_are_named() {
+    let (_file, path) = written("t.csv", "1,5,a\n3,5,b\n100,6,a\n,7,b\n");
+    let (table, _) = Table::read(&[&path], None).unwrap();
+    let scaling = Scaling::of(&table, &[0, 1]);
+    // Of the first two rows alone: the second feature does not vary there.
+    assert_eq!((&*scaling.mean, scaling.scale[1]), (&[2.0, 5.0][..], f64::INFINITY));
+    assert_eq!(scaling.inputs(&table, &[0, 1, 2, 3]), [-1.0, 0.0, 1.0, 0.0, 98.0, 0.0, 0.0, 0.0]);
+    // What was read stays.
+    assert_eq!(table.inputs[4], 100.0);
+}
+
+#[test]
+fn columns_of_too_many_words_are_named() {
+    let row = |at: usize| format!("{at},n{at},{}\n", ["a", "b"][at % 2]);
+    let rows: String = (0..65).map(row).collect();
+    let (_file, path) = written("t.csv", format!("size,name,kind\n{rows}"));
+    let (table, _) = Table::read(&[&path], Some("kind")).unwrap();
+    assert_eq!((table.features, table.left_out), (vec!["size".into()], vec![("name".into(), 65)]));
+    let rows: String = (0..65).map(|at| format!("n{at},{}\n", ["a", "b"][at % 2])).collect();
+    let (_file, path) = written("t.csv", format!("name,kind\n{rows}x,a\n"));
+    let error = Table::read(&[&path], Some("kind")).unwrap_err().to_string();
+    assert!(error.contains("column `name` has 66 words; make numbers of them"), "{error}");
+}
+
+#[test]
+fn a_header_without_a_number_below_it_is_known_by_the_label() {
+    let text = "colour,shape,kind\nred,round,a\nblue,flat,b\nred,flat,a\nblue,round,b\n";
+    let (_folder, path) = written("t.csv", text);
+    for label in [Some("kind"), Some("shape")] {
+        let (table, counts) = Table::read(&[&path], label).unwrap();
+        assert_eq!((counts, table.classes.len()), (vec![4], 2));
+    }
+    let (_usual, path) = written("t.csv", text.replace("kind", "Class"));
+    assert_eq!(Table::read(&[&path], None).unwrap().1, [4]);
+}
+
+#[test]
+fn files_of_other_widths_are_not_one_table() {
+    let (_a, narrow) = written("t.csv", "1,0,-1\n0,2,1\n3,1,-1\n0,1,1\n");
+    let (_b, wide) = written("t.csv", "1,0,5,-1\n0,2,5,1\n3,1,5,-1\n0,1,5,1\n");
+    for files in [[&*narrow, &*wide], [&*wide, &*narrow]] {
+        let error = Table::read(&files, None).unwrap_err().to_string();
+        assert!(error.contains("other columns"), "{error}");
+    }
+}
+
+#[test]
+fn refuses_with_a_cure() {
+    for (text, label, says) in [
+        ("a,b\n1,2\n3,4\n", Some("c"), "no column `c` in a, b; name one of these"),
+        ("1,2\n3,4,5\n", None, "correct the file"),
+        ("a,b\n1,0.5\n2,0.25\n", None, "2 classes in 2 rows; name the column"),
+        ("a,b\n1,x\n2,x\n", None, "fewer than two classes"),
+        ("a,b\n1,x\n2,\n", None, "a row without a label"),
+        ("1\n2\n2\n1\n", None, "no features or no rows"),
+        ("", None, "no column"),
+    ] {
+        let (_folder, path) = written("t.csv", text);
+        let error = Table::read(&[&path], label).unwrap_err().to_string();
+        assert!(error.contains(says), "{text:?}: {error}");
+    }
+}

