@@ -21,7 +21,6 @@ mod describe;
 mod elementary;
 mod module;
 mod numeric;
-mod sums;
 #[cfg(test)]
 mod tests;
 

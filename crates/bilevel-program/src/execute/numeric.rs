@@ -3,7 +3,7 @@
 use burn::backend::Backend;
 use burn::backend::ir::{HandleKind, NumericOperationIr as Numeric};
 
-use super::{Run, sums};
+use super::Run;
 
 pub(super) fn float<B: Backend>(operation: &Numeric, run: &mut Run<'_, B>) {
     match operation {
@@ -61,29 +61,6 @@ pub(super) fn float<B: Backend>(operation: &Numeric, run: &mut Run<'_, B>) {
             op!(run o: Bool = float_lower_equal_elem(float lhs; o.rhs.into(), o.out.dtype.into()))
         }
 
-        Numeric::Mean(o) if sums::in_stages::<B>() => {
-            let input = run.float(&o.input);
-            let share = 1.0 / o.input.shape.num_elements() as f64;
-            run.set_float(&o.out, B::float_mul_scalar(sums::sum::<B>(input), share.into()));
-        }
-        Numeric::MeanDim(o) if sums::in_stages::<B>() => {
-            let input = run.float(&o.input);
-            let share = 1.0 / o.input.shape[o.axis] as f64;
-            let sum = sums::sum_dim::<B>(input, o.axis);
-            run.set_float(&o.out, B::float_mul_scalar(sum, share.into()));
-        }
-        Numeric::Sum(o) if sums::in_stages::<B>() => {
-            let input = run.float(&o.input);
-            run.set_float(&o.out, sums::sum::<B>(input));
-        }
-        Numeric::SumDim(o) if sums::in_stages::<B>() => {
-            let input = run.float(&o.input);
-            run.set_float(&o.out, sums::sum_dim::<B>(input, o.axis));
-        }
-        Numeric::SumDims(o) if sums::in_stages::<B>() => {
-            let input = run.float(&o.input);
-            run.set_float(&o.out, sums::sum_dims::<B>(input, &o.axes));
-        }
         Numeric::Mean(o) => op!(run o: Float = float_mean(float input)),
         Numeric::MeanDim(o) => op!(run o: Float = float_mean_dim(float input; o.axis)),
         Numeric::Sum(o) => op!(run o: Float = float_sum(float input)),
