@@ -10,8 +10,9 @@ use std::path::Path;
 use super::fault;
 use crate::{DataError, files, gzip};
 
-/// Bytes that a member of an archive unpacks to at most.
-const MOST: u64 = 1 << 33;
+/// Bytes that a member of an archive unpacks to at most: so many, and so many times its packed size.
+const ALWAYS: u64 = 1 << 26;
+const RATIO: u64 = 100;
 
 /// An array of numbers.
 #[derive(Debug)]
@@ -70,9 +71,15 @@ pub(super) fn read_member(path: &Path, names: &[&str]) -> Result<Array, DataErro
         }
         other => return Err(refuse(format!("packed by {other:?}"))),
     };
+    let packed = member.data().len() as u64;
+    let most = packed.saturating_mul(RATIO).saturating_add(ALWAYS);
     let mut bytes = Vec::new();
-    let read = member.verifying_reader(data).take(MOST).read_to_end(&mut bytes);
+    let read = member.verifying_reader(data).take(most).read_to_end(&mut bytes);
     read.map_err(|error| refuse(error.to_string()))?;
+    if bytes.len() as u64 == most {
+        let what = format!("{packed} bytes that unpack to {most} and more");
+        return Err(fault(path, &what, "check where it comes from, or save by numpy.savez"));
+    }
     parse(&bytes).map_err(refuse)
 }
 

@@ -129,6 +129,7 @@ fn damaged_arrays_are_refused_with_a_cure() {
     let of = |kind, shape| npy(kind, false, shape, &numbers);
     let zip = |name: &str| zip(&[(name, of("<f4", "(4, 2)"))], true);
     let cut = zip("x.npy")[..60].to_vec();
+    let bomb = self::zip(&[("x.npy", vec![0; 80 << 20])], true);
     for (name, file, says) in [
         ("t.npy", b"PK".to_vec(), "no NumPy file"),
         ("t.npy", of("<f4", "(4, 2)")[..20].to_vec(), "ends within its header"),
@@ -137,6 +138,7 @@ fn damaged_arrays_are_refused_with_a_cure() {
         ("t.npy", of("<U4", "(2, 1)"), "numbers of the kind U4"),
         ("t.npy", of("<f4", "(18446744073709551615, 2)"), "too many numbers"),
         ("t.npy", of("<f4", "(8,)"), "without labels; name the file"),
+        ("t.npz", bomb, "and more; check where it comes from"),
         ("t.npz", cut, "save numbers by numpy.save"),
         ("t.npz", zip("x.npy"), "no array `labels`, `y` among x; save by numpy.savez"),
     ] {
