@@ -42,7 +42,7 @@ fn a_csv_becomes_numbers() {
 }
 
 /// An `.npy` file of version 1.
-fn npy(kind: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
+pub(crate) fn npy(kind: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
     let order = if fortran { "True" } else { "False" };
     let header = format!("{{'descr': '{kind}', 'fortran_order': {order}, 'shape': {shape}, }}\n");
     let length = (header.len() as u16).to_le_bytes();
@@ -50,7 +50,7 @@ fn npy(kind: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
 }
 
 /// A zip archive, its members deflated or stored.
-fn zip(members: &[(&str, Vec<u8>)], packed: bool) -> Vec<u8> {
+pub(crate) fn zip(members: &[(&str, Vec<u8>)], packed: bool) -> Vec<u8> {
     use std::io::Write;
     let mut bytes = Vec::new();
     let mut archive = rawzip::ZipArchiveWriter::new(&mut bytes);
