@@ -478,7 +478,11 @@ const RENAMED: &[(&str, &[&str], &str)] = &[
     ("--rounds", &[], "--repetitions"),
 ];
 
-/// What to add to clap's error where a flag has another name now.
+/// What experiments without `--shards` say to it.
+const UNDIVIDED: &str = "error: --shards is given, expected for hyper-cleaning alone: the losses of other experiments are \
+     no means over equal parts of their data, or not divided yet; leave it out, and see docs/SCALING.md";
+
+/// What to add to clap's error where a flag has another name now, or is not for this experiment.
 pub fn renamed(error: &clap::Error) -> Option<String> {
     use clap::error::{ContextKind, ContextValue, ErrorKind};
     if error.kind() != ErrorKind::UnknownArgument {
@@ -486,6 +490,9 @@ pub fn renamed(error: &clap::Error) -> Option<String> {
     }
     let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return None };
     let flag = flag.split(['=', ' ']).next()?;
+    if flag == "--shards" {
+        return Some(UNDIVIDED.into());
+    }
     let here = std::env::args().skip(1).collect::<Vec<_>>();
     let fits = |commands: &[&str]| {
         commands.is_empty() || commands.iter().any(|c| here.iter().any(|arg| arg == c))

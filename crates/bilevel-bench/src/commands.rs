@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bilevel_core::catalogue::{self, Family};
+use bilevel_core::{Alone, Group};
 use clap::CommandFactory;
 use toml::Table;
 
@@ -29,23 +30,30 @@ use crate::settings::{absolute, refuse};
 /// What runs where no command is given.
 pub const DEFAULT: [&str; 3] = ["bilevel", "run", "hyper-cleaning"];
 
-/// Does what the command line says. Results go to standard output, progress to standard error.
+/// Does what the command line says, with the other ranks of `group`. Results go to standard output, progress to standard
+/// error.
 ///
 /// # Errors
 /// See [`BenchError`].
-pub fn execute(cli: Cli) -> Result<(), BenchError> {
-    if cli.messages.quiet {
+pub fn execute(cli: Cli, group: &'static dyn Group) -> Result<(), BenchError> {
+    if cli.messages.quiet || group.rank() > 0 {
         progress::hide();
     }
     match cli.command {
         None => {
             let settings = Complete::given(DEFAULT[2], &Table::new())?;
-            start(&settings, "runs".as_ref(), MannerArgs { json: false, save_every: 30 })
+            let args = MannerArgs { json: false, save_every: 30 };
+            start(&settings, "runs".as_ref(), args, group)
         }
-        Some(Command::Run(run)) => self::run(&run),
-        Some(Command::Clean(on)) => self::run(&on.run),
-        Some(Command::Tune(on)) => self::run(&on.run),
+        Some(Command::Run(run)) => self::run(&run, group),
+        Some(Command::Clean(on)) => self::run(&on.run, group),
+        Some(Command::Tune(on)) => self::run(&on.run, group),
         Some(Command::Reproduce(args)) => reproduce(args),
+        Some(Command::Resume(args)) if group.size() > 1 => {
+            let manner = Manner { ranks: group, ..manner(args.manner) };
+            let (folder, report) = experiments::resume_on_ranks(&args.folder, manner)?;
+            show(&folder, &report, args.manner.json, group)
+        }
         Some(Command::Resume(args)) => resume(&args),
         Some(Command::Report(args)) => report(&args.folders),
         Some(Command::Diff(args)) => diff(&args),
@@ -62,22 +70,32 @@ pub fn execute(cli: Cli) -> Result<(), BenchError> {
     }
 }
 
-fn run(run: &OfExperiment<RunArgs>) -> Result<(), BenchError> {
+fn run(run: &OfExperiment<RunArgs>, group: &'static dyn Group) -> Result<(), BenchError> {
     let RunArgs { config, dry_run, seeds, out, manner: args } = &run.args;
     let settings = run.settings(config.as_ref())?;
     if *dry_run {
         return print(&settings_toml(&settings.table())?);
     }
+    if *seeds > 1 && group.size() > 1 {
+        let cure = "make one run after the other; seeds run side by side without --shards";
+        return Err(refuse("--seeds", seeds, "1 where ranks divide the data", cure));
+    }
     if *seeds > 1 {
         let (folder, together) = seeds::start(&settings, *seeds, out, manner(*args))?;
         return show_seeds(&folder, &together, args.json);
     }
-    start(&settings, out, *args)
+    start(&settings, out, *args, group)
 }
 
-fn start(settings: &Complete, out: &Path, args: MannerArgs) -> Result<(), BenchError> {
-    let (folder, report) = experiments::start(settings, out, manner(args))?;
-    show(&folder, &report, args.json)
+fn start(
+    settings: &Complete,
+    out: &Path,
+    args: MannerArgs,
+    group: &'static dyn Group,
+) -> Result<(), BenchError> {
+    let manner = Manner { ranks: group, ..manner(args) };
+    let (folder, report) = experiments::start(settings, out, manner)?;
+    show(&folder, &report, args.json, group)
 }
 
 fn reproduce(args: ReproduceArgs) -> Result<(), BenchError> {
@@ -137,16 +155,23 @@ fn resume(args: &ResumeArgs) -> Result<(), BenchError> {
         return show_table(&table, what, &folder);
     }
     let report = experiments::resume(&folder, manner(args.manner))?;
-    show(&folder, &report, args.manner.json)
+    show(&folder, &report, args.manner.json, &Alone)
 }
 
 fn manner(args: MannerArgs) -> Manner {
     let save_every = Duration::from_secs(args.save_every.into());
-    Manner { progress: !args.json, save_every }
+    Manner { progress: !args.json, save_every, ranks: &Alone }
 }
 
-fn show(folder: &RunFolder, report: &RunReport, json: bool) -> Result<(), BenchError> {
-    if json {
+/// Rank 0 prints; all end alike.
+fn show(
+    folder: &RunFolder,
+    report: &RunReport,
+    json: bool,
+    group: &dyn Group,
+) -> Result<(), BenchError> {
+    if group.rank() > 0 {
+    } else if json {
         print(&format!("{}\n", summary_json(report)?))?;
     } else {
         let path = folder.path().display();

@@ -93,6 +93,11 @@ impl BenchError {
         }
     }
 
+    /// Whether all ranks of a run end with it.
+    pub fn is_common(&self) -> bool {
+        matches!(self, Self::Setting { .. } | Self::Interrupted { .. } | Self::Methods { .. })
+    }
+
     /// The exit code: 2 a wrong command line or setting, 3 data, 4 the backend, 5 a run that diverged
     /// or climbed, 6 a folder of a run that cannot be used, 7 a derivative that is wrong, 128 and the number of the
     /// signal that interrupted.

@@ -8,6 +8,9 @@
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
+/// What a process is taken to be asked for where another one of its run was asked: SIGTERM.
+pub(crate) const OF_ANOTHER: i32 = 15;
+
 /// The signal that has come; 0 before.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 

@@ -13,6 +13,7 @@
 //! | [`settings`] | from defaults, files and flags to checked settings |
 //! | [`progress`] | how far a run is |
 //! | [`interrupt`] | Ctrl-C and its like |
+//! | [`ranks`] | processes that make one run together |
 //! | [`memory`] | the peak memory of a phase |
 
 pub mod backend;
@@ -25,6 +26,7 @@ pub mod hypergrad;
 pub mod interrupt;
 pub mod memory;
 pub mod progress;
+pub mod ranks;
 pub mod report;
 pub mod reproduce;
 pub mod runs;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 
+use bilevel_core::Group;
 use clap::Parser;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -13,6 +14,7 @@ use bilevel_bench::BenchError;
 use bilevel_bench::cli::{Cli, MessageArgs, renamed};
 use bilevel_bench::commands::execute;
 use bilevel_bench::memory::keep_free_pages;
+use bilevel_bench::ranks::Ranks;
 use bilevel_bench::say;
 
 fn main() -> ExitCode {
@@ -31,27 +33,41 @@ fn main() -> ExitCode {
         say(message);
         std::process::exit(2);
     });
-    if let Err(error) = listen(&cli.messages) {
-        say(format_args!("error: {error}"));
-        return ExitCode::from(2);
-    }
-    match execute(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+    let ranks = match Ranks::join(&cli) {
+        Ok(ranks) => ranks,
         Err(error) => {
-            tracing::debug!("{error}");
-            match error {
-                BenchError::Interrupted { .. } => say(&error),
-                _ => say(format_args!("error: {error}")),
-            }
-            ExitCode::from(error.exit_code())
+            say(format_args!("error: {error}"));
+            return ExitCode::from(error.exit_code());
         }
+    };
+    let code = on_rank(cli, ranks.group());
+    ExitCode::from(ranks.end(code))
+}
+
+/// Does what the command line says, and gives the exit code.
+fn on_rank(cli: Cli, group: &'static dyn Group) -> u8 {
+    let rank = group.rank();
+    if let Err(error) = listen(&cli.messages, rank) {
+        say(format_args!("error: {error}"));
+        return 2;
     }
+    let Err(error) = execute(cli, group) else { return 0 };
+    tracing::debug!("{error}");
+    match error {
+        // All ranks say the same.
+        _ if rank > 0 && error.is_common() => {}
+        _ if rank > 0 => say(format_args!("rank {rank}: error: {error}")),
+        BenchError::Interrupted { .. } => say(&error),
+        _ => say(format_args!("error: {error}")),
+    }
+    error.exit_code()
 }
 
 /// Where messages go. Warnings of ours are for whoever runs it; those of others only where they are asked for.
-fn listen(messages: &MessageArgs) -> Result<(), String> {
+fn listen(messages: &MessageArgs, rank: usize) -> Result<(), String> {
     let shown = match messages {
         MessageArgs { quiet: true, .. } => "off",
+        _ if rank > 0 => "error",
         MessageArgs { verbose: true, .. } => "error,bilevel_bench=debug,bilevel_core=debug",
         _ => "error,bilevel_bench=warn",
     };
@@ -64,7 +80,7 @@ fn listen(messages: &MessageArgs) -> Result<(), String> {
         .with_target(false)
         .log_internal_errors(false)
         .with_filter(EnvFilter::builder().parse_lossy(filter));
-    let log = messages.log.as_ref().map(|path| {
+    let log = messages.log.as_ref().filter(|_| rank == 0).map(|path| {
         let file = File::options().create(true).append(true).open(path);
         file.map_err(|cause| format!("--log {}: {cause}; name another file", path.display()))
     });

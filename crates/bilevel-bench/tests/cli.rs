@@ -64,6 +64,30 @@ fn a_run_prints_a_table_and_writes_its_folder() {
 }
 
 #[test]
+fn data_in_shards_gives_the_same_up_to_rounding() {
+    let out = tempdir().unwrap();
+    let losses = |more: &[&str]| -> Vec<f64> {
+        let args = [&["--json", "--method", "noisy,rad,cg,penalty"], more].concat();
+        let ran = quick(out.path(), &args).assert().success();
+        let summary: serde_json::Value = serde_json::from_slice(&ran.get_output().stdout).unwrap();
+        let methods = summary["methods"].as_array().unwrap();
+        let losses =
+            methods.iter().flat_map(|method| [&method["upper_loss"], &method["lower_loss"]]);
+        losses.map(|loss| loss.as_f64().unwrap()).collect()
+    };
+    for (found, expected) in losses(&["--shards", "4"]).iter().zip(losses(&[])) {
+        assert!((found - expected).abs() < 1e-4 * expected, "{found}, {expected}");
+    }
+    let refused = |mut command: Command, text: &'static str| {
+        command.assert().code(2).stderr(contains(text));
+    };
+    refused(quick(out.path(), &["--shards", "3"]), "--shards is 3, expected a divisor of the 500");
+    let mut other = bilevel();
+    other.args(["run", "importance", "--shards", "2"]);
+    refused(other, "no means over equal parts");
+}
+
+#[test]
 fn the_summary_repeats_itself_for_a_seed_and_differs_for_another() {
     let out = tempdir().unwrap();
     let accuracies = |seed: &str| -> Vec<f64> {

@@ -182,7 +182,7 @@ pub use lower::{
 };
 pub use moments::Moments;
 pub use oracle::*;
-pub use parallel::{DataParallel, Group, GroupError, InProcess};
+pub use parallel::{Alone, DataParallel, Group, GroupError, InProcess};
 pub use problem::{BilevelProblem, FeatureProblem, Objective, SplitProblem, Variable};
 pub use proximal::{
     Ball, Bounds, ElasticNet, GroupLasso, Projection, Proximal, Scaled, Simplex, SoftThreshold,

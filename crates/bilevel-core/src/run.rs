@@ -184,7 +184,7 @@ impl<'a> Executor<'a> {
                 observer: stops.filter(ControlFlow::is_break).count() > 0,
                 time: self.time.is_some_and(|limit| elapsed >= limit),
             };
-            if let Some(group) = self.group {
+            if let Some(group) = self.group.filter(|group| group.size() > 1) {
                 let agreed = agree(group, votes, (solver.x(), solver.y()));
                 votes = agreed.map_err(Error::Group)?;
             }

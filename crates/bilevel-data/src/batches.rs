@@ -13,11 +13,26 @@
 
 use bilevel_core::{Data, FullBatch, Objective, Sample};
 use bilevel_problems::LabelledRows;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::{Classified, DataError, Purpose, TrainValidation, stream};
+
+impl Classified {
+    /// The rows at `rows` on a device, dense.
+    ///
+    /// # Panics
+    /// Where a row is beyond the last one, as a slice does.
+    pub fn on_device(&self, rows: &[usize], device: &Device) -> LabelledRows {
+        let inputs = TensorData::new(self.rows().dense(rows), [rows.len(), self.rows().features()]);
+        let classes: Vec<i32> = rows.iter().map(|&row| self.classes()[row] as i32).collect();
+        LabelledRows {
+            inputs: Tensor::from_data(inputs, device),
+            classes: Tensor::from_data(TensorData::new(classes, [rows.len()]), device),
+        }
+    }
+}
 
 /// All batches of both levels, made once and held on the device; one is handed out without a copy.
 #[derive(Debug, Clone)]

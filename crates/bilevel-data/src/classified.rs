@@ -1,7 +1,5 @@
 use std::collections::HashMap;
 
-use bilevel_problems::LabelledRows;
-use burn::tensor::{Device, Tensor, TensorData};
 use rand::seq::SliceRandom;
 
 use super::{DataError, Purpose, Sparse, stream};
@@ -89,18 +87,5 @@ impl Classified {
         chosen.sort_unstable();
         others.sort_unstable();
         Ok(TrainValidation { train: self.select(others), validation: self.select(chosen) })
-    }
-
-    /// The rows at `rows` on a device, dense.
-    ///
-    /// # Panics
-    /// Where a row is beyond the last one, as a slice does.
-    pub fn on_device(&self, rows: &[usize], device: &Device) -> LabelledRows {
-        let inputs = TensorData::new(self.rows.dense(rows), [rows.len(), self.rows.features()]);
-        let classes: Vec<i32> = rows.iter().map(|&row| self.classes[row] as i32).collect();
-        LabelledRows {
-            inputs: Tensor::from_data(inputs, device),
-            classes: Tensor::from_data(TensorData::new(classes, [rows.len()]), device),
-        }
     }
 }

@@ -22,12 +22,14 @@
 //! All randomness comes from [`stream`], so that a seed fixes it on every machine.
 
 pub mod augment;
+#[cfg(feature = "tensors")]
 pub mod batches;
 pub mod cifar;
 mod classified;
 mod dataset;
 mod digest;
 pub mod digits;
+#[cfg(feature = "tensors")]
 pub mod episodes;
 mod error;
 pub mod files;
@@ -36,6 +38,7 @@ mod gzip;
 pub mod idx;
 mod image_classes;
 pub mod libsvm;
+#[cfg(feature = "tensors")]
 pub mod loader;
 pub mod long_tail;
 pub mod mnist;

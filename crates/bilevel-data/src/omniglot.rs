@@ -32,8 +32,14 @@ pub fn read(dir: &Path, seed: u64) -> Result<[ImageClasses; 2], DataError> {
         let pixels = idx::read(&images)?.into_images().map_err(|error| fault(&images, error))?;
         let named = idx::read(&labels)?.into_labels().map_err(|error| fault(&labels, error))?;
         let (_, [height, width], bytes) = pixels;
-        let classes = named.iter().max().map_or(0, |most| *most as usize + 1);
         let name = images.display().to_string();
+        // No class is without an image: there are no more of them.
+        let all = named.len();
+        if let Some(index) = named.iter().position(|&label| label as usize >= all) {
+            let (name, found) = (labels.display().to_string(), named[index]);
+            return Err(DataError::Label { name, index, found, classes: all });
+        }
+        let classes = named.iter().max().map_or(0, |most| *most as usize + 1);
         let set = Images::from_bytes(name, bytes, named, [1, height, width], classes)?;
         Ok::<_, DataError>(ImageClasses::new(set))
     };

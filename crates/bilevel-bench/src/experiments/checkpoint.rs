@@ -57,6 +57,9 @@ impl Saved {
 }
 
 impl Checkpoint {
+    /// The files that it is in.
+    pub const FILES: [&str; 2] = [NEWEST, BEFORE];
+
     /// The checkpoint of a folder; an empty one where there is none yet.
     pub fn read(folder: &LockedFolder) -> Result<Self, ReportError> {
         let newest = match Self::load(folder, NEWEST) {

@@ -20,6 +20,7 @@ mod registry;
 mod remembered;
 mod run;
 pub mod seeds;
+mod shared;
 
 pub mod actor_critic;
 pub mod clean;
@@ -40,11 +41,12 @@ pub(crate) use partly::{Left, Partly};
 pub use registry::{Complete, EXPERIMENTS, Experiment, Prepared, Registered, read_config};
 pub(crate) use run::is_usable;
 pub use run::{Run, Trial};
+use shared::Shared;
 
 use std::path::Path;
 use std::time::Duration;
 
-use bilevel_core::Objective;
+use bilevel_core::{Group, Objective};
 use bilevel_program::Report;
 use toml::Table;
 
@@ -66,6 +68,8 @@ pub struct Manner {
     pub progress: bool,
     /// The time between two checkpoints within a method.
     pub save_every: Duration,
+    /// The processes that make the run together.
+    pub ranks: &'static dyn Group,
 }
 
 /// Runs an experiment in a folder of its own under `root`.
@@ -80,9 +84,9 @@ pub fn start(
     let experiment = prepare(settings, manner)?;
     // Before the run: hours of work should not end at a folder that cannot be written.
     let name = default_name(settings.experiment.name, settings.seed());
-    let folder = RunFolder::create(root, &name)?;
+    let folder = Shared::create(root, &name, manner.ranks)?;
     let report = begin(settings, &experiment, folder.hold()?, manner)?;
-    Ok((folder, report))
+    Ok((folder.of_run(), report))
 }
 
 /// Completes the run of a folder from its checkpoint: on the CPU with the same numbers, bit for bit, as if it had not
@@ -95,6 +99,16 @@ pub fn resume(folder: &RunFolder, manner: Manner) -> Result<RunReport, BenchErro
         return Ok(report);
     }
     go_on(folder.hold()?, manner)
+}
+
+/// [`resume`] on several ranks. Rank 0 reads the folder, and tells the others, who need not see it.
+///
+/// # Errors
+/// As there, and if it is no folder of a run.
+pub fn resume_on_ranks(path: &Path, manner: Manner) -> Result<(RunFolder, RunReport), BenchError> {
+    let (folder, held) = Shared::open(path, manner.ranks)?;
+    let report = go_on(held, manner)?;
+    Ok((folder.of_run(), report))
 }
 
 /// Runs an experiment in a folder that is there, or resumes it where it was begun.

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use bilevel_core::{
-    Cost, Error, Executor, LinearStatus, Outcome, Progress, Snapshot, Solver, Status,
+    Cost, Ending, Error, Executor, Group, LinearStatus, Outcome, Progress, Snapshot, Solver, Status,
 };
 use bilevel_program::Vector;
 use burn::tensor::Device;
@@ -67,6 +67,11 @@ impl Run {
         &self.folder
     }
 
+    /// The processes that make the run together.
+    pub fn ranks(&self) -> &'static dyn Group {
+        self.manner.ranks
+    }
+
     /// Ends the run where a signal asks for it; what there is of it is in the checkpoint.
     fn go_on(&self) -> Result<(), BenchError> {
         let Some(signal) = interrupt::asked() else { return Ok(()) };
@@ -103,7 +108,7 @@ impl Run {
         let mut report = trial.report;
         self.preparing.clear();
         match outcome {
-            Err(error) if ends_method(&error) => {
+            Err(error) if ends_method(&error) && !of_one_rank(&error, self.manner.ranks) => {
                 report.ok = false;
                 report.status = error.to_string();
             }
@@ -128,7 +133,12 @@ fn settings_of(folder: &RunFolder) -> Result<String, ReportError> {
 /// Whether a method has ended by this, a divergence for one; any other error is the whole run's.
 pub(super) fn ends_method(error: &BenchError) -> bool {
     let BenchError::Core(error) = error else { return false };
-    !matches!(error, Error::InvalidSetting { .. } | Error::Snapshot { .. })
+    !matches!(error, Error::InvalidSetting { .. } | Error::Snapshot { .. } | Error::Group(_))
+}
+
+/// Whether other ranks may not have an error: it was found on the data of this one. Then they go on, and the run ends.
+fn of_one_rank(error: &BenchError, ranks: &dyn Group) -> bool {
+    ranks.size() > 1 && matches!(error, BenchError::Core(Error::NotFiniteAtStart { .. }))
 }
 
 /// Whether a hypergradient of this status can be used. That of a linear solver which stopped early can.
@@ -199,6 +209,7 @@ impl Trial<'_> {
         let outcome = Executor::new(steps)?
             .starting_at(first)?
             .with_seed(seed, device)
+            .in_group(self.run.manner.ranks)
             .observe(|progress: &Progress<'_>| {
                 self.report.seconds = seconds_before + progress.elapsed.as_secs_f64();
                 self.report.warnings += u64::from(!progress.seen.status.is_ok());
@@ -220,12 +231,14 @@ impl Trial<'_> {
                     ..record
                 });
                 // What is resumed has a step to make.
-                let due = self.run.saved_at.elapsed() >= self.run.manner.save_every
-                    || interrupt::asked().is_some();
-                if due
-                    && progress.step < steps
-                    && let Err(error) = self.keep(progress.step, progress.solver.save())
-                {
+                if progress.step == steps {
+                    return ControlFlow::Continue(());
+                }
+                if interrupt::asked().is_some() {
+                    return ControlFlow::Break(());
+                }
+                let due = self.run.saved_at.elapsed() >= self.run.manner.save_every;
+                if due && let Err(error) = self.keep(progress.step, progress.solver.save()) {
                     failed = Some(error);
                     return ControlFlow::Break(());
                 }
@@ -237,6 +250,12 @@ impl Trial<'_> {
             return Err(error);
         }
         let outcome = outcome?;
+        if outcome.ending == Ending::Observer {
+            // A signal, perhaps to another rank.
+            self.keep(outcome.steps, solver.save())?;
+            let (signal, folder) = (interrupt::OF_ANOTHER, self.folder().path().into());
+            return Err(BenchError::Interrupted { signal, folder, kept: true });
+        }
         self.report.status = format!("{steps} upper steps");
         if self.report.warnings > 0 {
             self.report.status +=

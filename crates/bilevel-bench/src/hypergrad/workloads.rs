@@ -235,6 +235,7 @@ fn labelled(part: Part, device: &Device) -> Labelled {
     Labelled {
         inputs: Tensor::from_data(part.inputs, device),
         labels: Tensor::from_data(part.targets, device),
+        rows: None,
     }
 }
 

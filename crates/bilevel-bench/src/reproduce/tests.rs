@@ -10,7 +10,8 @@ use crate::backend::BackendName;
 use crate::report::StepRecord;
 use bilevel_data::noise::Detection;
 
-const MANNER: Manner = Manner { progress: false, save_every: Duration::from_secs(30) };
+const MANNER: Manner =
+    Manner { progress: false, save_every: Duration::from_secs(30), ranks: &bilevel_core::Alone };
 const DIVERGED: &str = "diverged at step 3: reduce the lower step size";
 
 /// `settings.toml`, as a run of this version writes it.

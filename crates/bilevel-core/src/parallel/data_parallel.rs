@@ -124,6 +124,9 @@ impl<O: Oracle, G: Group> DataParallel<O, G> {
             |a: Vec<_>, b: Vec<_>| a.into_iter().zip(b).map(|(a, b)| float::add(a, b)).collect();
         let sums: Vec<DispatchTensor> = tree(terms, add).unwrap_or_default();
         let sums = if self.group.size() > 1 { self.summed(sums) } else { sums };
+        if self.shards == 1 {
+            return sums;
+        }
         let share = 1.0 / self.shards as f64;
         sums.into_iter().map(|sum| float::mul_scalar(sum, share)).collect()
     }
@@ -157,12 +160,13 @@ impl<O: Oracle, G: Group> DataParallel<O, G> {
         data: TensorData,
         sum: impl Fn(&mut [E]) -> Result<(), GroupError>,
     ) -> TensorData {
-        let mut values: Vec<E> = data.iter().collect();
+        let shape = data.shape().clone();
+        let mut values: Vec<E> = data.try_into_vec().expect("the numbers are of this type");
         if let Err(error) = sum(&mut values) {
             tracing::error!(%error, "the group failed: losses and gradients are NaN from here on");
             values.fill(E::from_elem(f64::NAN));
         }
-        TensorData::new(values, data.shape().clone())
+        TensorData::new(values, shape)
     }
 
     /// The means of losses and partials.

@@ -49,6 +49,36 @@ pub trait Group: Debug + Send + Sync {
     }
 }
 
+/// A process by itself: a group of one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Alone;
+
+impl Group for Alone {
+    fn rank(&self) -> usize {
+        0
+    }
+
+    fn size(&self) -> usize {
+        1
+    }
+
+    fn sum_f32(&self, _: &mut [f32]) -> Result<(), GroupError> {
+        Ok(())
+    }
+
+    fn sum_f64(&self, _: &mut [f64]) -> Result<(), GroupError> {
+        Ok(())
+    }
+
+    fn broadcast(&self, bytes: Vec<u8>) -> Result<Vec<u8>, GroupError> {
+        Ok(bytes)
+    }
+
+    fn check(&self) -> Result<(), GroupError> {
+        Ok(())
+    }
+}
+
 /// Why ranks cannot go on together.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]

@@ -80,11 +80,6 @@ impl InProcess {
         (0..size).map(|rank| Self { rank, shared: shared.clone() }).collect()
     }
 
-    /// A process by itself.
-    pub fn alone() -> Self {
-        Self::ranks(1).remove(0)
-    }
-
     fn round(&self) -> MutexGuard<'_, Round> {
         self.shared.round.lock().unwrap_or_else(PoisonError::into_inner)
     }

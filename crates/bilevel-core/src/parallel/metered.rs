@@ -43,6 +43,11 @@ impl<G: Group> Metered<G> {
         Self { group, traffic: Mutex::default() }
     }
 
+    /// The group itself, whose own messages are not counted.
+    pub fn inner(&self) -> &G {
+        &self.group
+    }
+
     /// What went through so far.
     pub fn traffic(&self) -> Traffic {
         *self.traffic.lock().unwrap_or_else(PoisonError::into_inner)

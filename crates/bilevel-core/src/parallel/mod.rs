@@ -29,7 +29,8 @@
 //!
 //! | group | ranks are |
 //! |---|---|
-//! | [`InProcess`] | threads of one process, or one alone |
+//! | [`Alone`] | one process |
+//! | [`InProcess`] | threads of one process |
 //! | `Mpi` of the crate `bilevel-mpi` | processes on many machines |
 
 mod agreement;
@@ -40,7 +41,7 @@ mod metered;
 
 pub(crate) use agreement::{Votes, agree};
 pub use data_parallel::DataParallel;
-pub use group::{Group, GroupError};
+pub use group::{Alone, Group, GroupError};
 pub use in_process::InProcess;
 pub use metered::{Metered, Traffic};
 

@@ -93,6 +93,7 @@ fn solvers() -> Vec<Row> {
     let rough = (Converged, Some(1e-2));
     let adam = ApproxGrad::adam(0.003, 3000, 1e-3).unwrap();
     let gd = |rho| Box::new(ApproxGrad::gd(rho, 4000, tolerance).unwrap());
+    let minres = Minres::new(50, tolerance).unwrap().with_damping(0.3).unwrap();
     let nystrom = Box::new(Nystrom::new(N, 0.3, 1).unwrap());
     let gmres = |m| Box::new(Gmres::new(200, tolerance).unwrap().with_restart(m).unwrap());
     vec![
@@ -117,6 +118,7 @@ fn solvers() -> Vec<Row> {
             exact,
         ),
         row("minres", Box::new(Minres::new(50, tolerance).unwrap()), false, exact, exact, exact),
+        Row { damping: 0.3, ..row("minres damped", Box::new(minres), false, exact, exact, exact) },
         row("gmres", gmres(30), true, exact, exact, exact),
         row("gmres restarted", gmres(4), true, exact, exact, exact),
         row("bicgstab", Box::new(BiCgStab::new(50, tolerance).unwrap()), true, exact, exact, exact),
@@ -129,6 +131,17 @@ fn solvers() -> Vec<Row> {
             exact,
         ),
         row("approx-grad", gd(0.3), false, exact, exact, exact),
+        Row {
+            damping: 0.3,
+            ..row(
+                "approx-grad damped",
+                Box::new(gd(0.3).with_damping(0.3).unwrap()),
+                false,
+                exact,
+                exact,
+                exact,
+            )
+        },
         row(
             "approx-grad, too long a step",
             gd(0.6),
@@ -350,14 +363,32 @@ fn cg_solves_what_is_ill_conditioned_and_not_singular() {
 fn a_guess_that_solves_the_system_takes_one_product_and_a_bad_one_is_dropped() {
     let matrix = with_spectrum(DEFINITE);
     let b = numbers(5, N);
-    let iterative = ["cg", "normal-cg", "gmres", "bicgstab", "neumann", "approx-grad"];
+    let iterative = [
+        "cg",
+        "cg damped",
+        "normal-cg",
+        "minres",
+        "minres damped",
+        "gmres",
+        "bicgstab",
+        "neumann",
+        "approx-grad",
+        "approx-grad damped",
+    ];
     for row in solvers().into_iter().filter(|row| iterative.contains(&row.name)) {
-        let expected = times(&inverse(DEFINITE, 0.0), &b);
+        let expected = times(&inverse(DEFINITE, row.damping), &b);
         let found = solve_by(row.solver.as_ref(), &matrix, &b, Some(&expected));
         assert_eq!((found.status, found.products), (LinearStatus::Converged, 1), "{}", row.name);
         let cold = solve_by(row.solver.as_ref(), &matrix, &b, None);
         let found = solve_by(row.solver.as_ref(), &matrix, &b, Some(&[1e9; N]));
         assert_eq!(found.products, cold.products + 1, "{}", row.name);
+        // One of another module is none.
+        let other = Values::new(&[0.1; N], &device());
+        let other = Vector::from_slice(&Layout::of(&other), &expected, &device());
+        let product = |v: &Vector| point(&times(&matrix, &v.to_vec()));
+        let (operator, b) = (Operator::symmetric(&product), point(&b));
+        let found = row.solver.solve(&System::new(&operator, &b).with_guess(Some(&other)));
+        assert_eq!(found.unwrap().products, cold.products, "{}", row.name);
     }
 }
 
@@ -384,6 +415,13 @@ fn the_iteration_limit_and_the_products_are_what_the_documentation_says() {
             "{name}"
         );
     }
+    // Of a later system on the same operator, its own.
+    let matrix = with_spectrum(DEFINITE);
+    let product = |v: &Vector| point(&times(&matrix, &v.to_vec()));
+    let (operator, b) = (Operator::symmetric(&product), point(&numbers(5, N)));
+    let cg = Cg::new(3, tolerance).unwrap();
+    let solved = [(); 2].map(|()| cg.solve(&System::new(&operator, &b)).unwrap().products);
+    assert_eq!(solved, [3, 3]);
     let rows: Vec<(Solver, usize)> = vec![
         (Box::new(Nystrom::new(4, 0.1, 0).unwrap()), 5),
         (Box::new(Dense::new()), N),
@@ -428,7 +466,10 @@ fn the_error_of_nystrom_falls_with_its_columns() {
             assert_eq!(found.q.to_vec(), again.q.to_vec(), "the seed decides");
             off(&found.q.to_vec(), &expected)
         };
-        (0..8).map(of_seed).sum::<f64>() / 8.0
+        let errors: Vec<_> = (0..8).map(of_seed).collect();
+        let same = errors.iter().all(|error| (error - errors[0]).abs() < 1e-9);
+        assert_eq!(same, columns == N, "{columns} columns, {errors:?}");
+        errors.iter().sum::<f64>() / 8.0
     };
     let errors = [1, 2, 4, N].map(error);
     assert!(errors.windows(2).all(|pair| pair[1] < pair[0]), "{errors:?}");
@@ -445,6 +486,8 @@ fn dense_refuses_what_is_too_large_before_anything_runs() {
     assert_eq!(error, Error::TooLarge { solver: "dense", found: FEATURES, limit: FEATURES - 1 });
     assert!(error.to_string().contains("use cg"), "{error}");
     assert_eq!(oracle.cost(), Cost::default());
+    let mut method = Implicit::new(descent(Gd::new(0.3), 5), Dense::up_to(FEATURES).unwrap());
+    method.hypergradient(problem, &y).unwrap();
 }
 
 #[test]
@@ -537,8 +580,10 @@ fn identity_and_iga_equal_their_formulas() {
         let weight = dot(&f_y, &in_y) / dot(&in_y, &in_y);
         let expected: Vec<_> =
             f_x.iter().zip(&in_x).map(|(direct, f)| direct - weight * f).collect();
-        let (found, _) = hypergradient(&oracle, &mut Iga::new(short()));
+        let (found, status) = hypergradient(&oracle, &mut Iga::new(short()));
         assert_close("iga", &found, &expected, 1e-12);
+        let Status::Implicit { stationarity, .. } = status else { panic!("{status}") };
+        assert_close("iga", &[stationarity], &[dot(&in_y, &in_y).sqrt()], 1e-12);
     }
 }
 
@@ -561,9 +606,12 @@ fn fixed_point_equals_dense_wherever_it_is_taken() {
 #[test]
 fn a_fixed_point_of_gd_is_the_neumann_series() {
     let oracle = penalties(Fit::Logistic, &device());
-    for k in [1, 2, 5] {
-        let gd = || descent(Gd::new(0.4), 3);
-        let neumann = Neumann::new(0.4, k, 1e-12).unwrap();
+    // The map is the last step that was made, of three.
+    let falling = Schedule::power(0.4, 0.5);
+    let cases = [0.4.into(), falling].into_iter().flat_map(|s: Schedule| [1, 2, 5].map(|k| (s, k)));
+    for (steps, k) in cases {
+        let gd = || descent(Gd::new(steps), 3);
+        let neumann = Neumann::new(steps.at(2), k, 1e-12).unwrap();
         let (expected, series) = hypergradient(&oracle, &mut Implicit::new(gd(), neumann));
         let mut method = FixedPoint::new(gd(), k, 1e-12).unwrap();
         let (found, status) = hypergradient(&oracle, &mut method);
@@ -764,6 +812,20 @@ fn a_lower_level_that_misses_its_tolerance_is_named() {
     let (_, status) = hypergradient(&oracle, &mut method);
     assert!(matches!(status, Status::LowerLimit { .. }) && !status.is_ok(), "{status}");
     assert!(status.to_string().contains("allow more lower steps"), "{status}");
+    // One tolerance a call, and never less than the least.
+    let falling = Schedule::geometric(1e-9, 0.1);
+    let cg = || Cg::new(20, 1e-9).unwrap();
+    let falling = Implicit::new(short(), cg()).with_tolerances(falling).unwrap();
+    let mut falling = falling.with_least_tolerance(1e-11).unwrap();
+    let seen = [(); 4].map(|()| match hypergradient(&oracle, &mut falling).1 {
+        Status::LowerLimit { tolerance, .. } => tolerance,
+        other => panic!("unexpected: {other}"),
+    });
+    assert_close("tolerances", &seen, &[1e-9, 1e-10, 1e-11, 1e-11], 1e-12);
+    // One that is met says all there is to say.
+    let mut loose = Implicit::new(short(), cg()).with_tolerances(1e9).unwrap();
+    let (_, status) = hypergradient(&oracle, &mut loose);
+    assert!(matches!(status, Status::Implicit { relative: None, .. }), "{status}");
 }
 
 #[test]

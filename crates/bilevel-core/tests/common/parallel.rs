@@ -299,12 +299,11 @@ fn what_is_no_mean_over_shards_is_refused() {
         AutodiffOracle::new(problem, x, y, data).unwrap()
     }
     let modules = [&upper_module(&device()), &Values::new(&[0.3; FEATURES], &device())];
-    let alone = InProcess::alone;
     let penalties = Penalties { fit: FIT };
-    let means = DataParallel::new(on(penalties, modules, 4), alone(), 4).unwrap();
+    let means = DataParallel::new(on(penalties, modules, 4), Alone, 4).unwrap();
     let (x, y) = (means.upper_start(), means.lower_start());
     means.check_means(&on(penalties, modules, 1), &x, &y).unwrap();
-    let sums = DataParallel::new(on(Summed, modules, 4), alone(), 4).unwrap();
+    let sums = DataParallel::new(on(Summed, modules, 4), Alone, 4).unwrap();
     let (x, y) = (sums.upper_start(), sums.lower_start());
     let error = sums.check_means(&on(Summed, modules, 1), &x, &y).unwrap_err();
     assert!(matches!(error, Error::NotMeanOfShards { objective: Objective::Lower, .. }), "{error}");

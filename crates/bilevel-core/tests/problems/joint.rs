@@ -19,8 +19,8 @@ const A: Schedule = Schedule::Power { first: 0.2, exponent: 0.25 };
 const C: Schedule = Schedule::Power { first: 0.5, exponent: 0.75 };
 const G: Schedule = Schedule::Power { first: 1.25, exponent: -0.4 };
 
-/// The derivatives of a problem in plain numbers.
-pub struct Plain(Box<dyn plain::Losses>);
+/// The derivatives of a problem in plain numbers, and how large an entry of y may be.
+pub struct Plain(Box<dyn plain::Losses>, f64);
 
 impl Plain {
     fn upper_x(&self, x: &V, y: &V) -> V {
@@ -52,9 +52,13 @@ impl Plain {
     }
     fn follow(&self, k: usize, x: &V, mut z: V, steps: usize) -> V {
         for _ in 0..steps {
-            z = &z - &(C.at(k) * &self.lower_y(x, &z));
+            z = self.inside(&z - &(C.at(k) * &self.lower_y(x, &z)));
         }
         z
+    }
+    /// Projects y or z.
+    fn inside(&self, y: V) -> V {
+        V(y.0.into_iter().map(|y| y.clamp(-self.1, self.1)).collect())
     }
 }
 
@@ -64,8 +68,8 @@ fn problems() -> [(&'static str, Plain, Instance); 2] {
     let quartic = Quartic::new(1, 1);
     let there = quartic.instance();
     [
-        ("quadratic", Plain(Box::new(vec![problem().plain()])), instance()),
-        ("quartic", Plain(Box::new(quartic)), there),
+        ("quadratic", Plain(Box::new(vec![problem().plain()]), f64::INFINITY), instance()),
+        ("quartic", Plain(Box::new(quartic), f64::INFINITY), there),
     ]
 }
 
@@ -102,7 +106,7 @@ pub fn written() -> Vec<Row> {
 
 fn alternating(q: &Plain, k: usize, x: &mut V, y: &mut V, _: &mut Option<V>) {
     *x = &*x - &(STEP_X.at(k) * &q.upper_x(x, y));
-    *y = &*y - &(A.at(k) * &q.lower_y(x, y));
+    *y = q.inside(&*y - &(A.at(k) * &q.lower_y(x, y)));
 }
 
 fn f2sa(q: &Plain, k: usize, x: &mut V, y: &mut V, kept: &mut Option<V>) {
@@ -110,7 +114,7 @@ fn f2sa(q: &Plain, k: usize, x: &mut V, y: &mut V, kept: &mut Option<V>) {
     let mut z = kept.clone().unwrap_or(y.clone());
     for _ in 0..2 {
         z = q.follow(k, x, z, 1);
-        *y = &*y - &(A.at(k) * &(&q.upper_y(x, y) + &(l * &q.lower_y(x, y))));
+        *y = q.inside(&*y - &(A.at(k) * &(&q.upper_y(x, y) + &(l * &q.lower_y(x, y)))));
     }
     let gap = &q.lower_x(x, y) - &q.lower_x(x, &z);
     *x = &*x - &(STEP_X.at(k) * &(&q.upper_x(x, y) + &(l * &gap)));
@@ -125,7 +129,7 @@ fn bome(q: &Plain, k: usize, x: &mut V, y: &mut V, _: &mut Option<V>) {
     let phi = 0.5 * square;
     let l = ((phi - fx.dot(&qx) - fy.dot(&qy)) / square).max(0.0);
     *x = &*x - &(STEP_X.at(k) * &(&fx + &(l * &qx)));
-    *y = &*y - &(A.at(k) * &(&fy + &(l * &qy)));
+    *y = q.inside(&*y - &(A.at(k) * &(&fy + &(l * &qy))));
 }
 
 fn v_pbgd(q: &Plain, k: usize, x: &mut V, y: &mut V, _: &mut Option<V>) {
@@ -134,7 +138,7 @@ fn v_pbgd(q: &Plain, k: usize, x: &mut V, y: &mut V, _: &mut Option<V>) {
     let along_x = &q.upper_x(x, y) + &(G.at(k) * &gap);
     let along_y = &q.upper_y(x, y) + &(G.at(k) * &q.lower_y(x, y));
     *x = &*x - &(STEP_X.at(k) * &along_x);
-    *y = &*y - &(A.at(k) * &along_y);
+    *y = q.inside(&*y - &(A.at(k) * &along_y));
 }
 
 fn g_pbgd(q: &Plain, k: usize, x: &mut V, y: &mut V, _: &mut Option<V>) {
@@ -142,29 +146,29 @@ fn g_pbgd(q: &Plain, k: usize, x: &mut V, y: &mut V, _: &mut Option<V>) {
     let along_x = &q.upper_x(x, y) + &(2.0 * g * &q.mixed(x, y, &slope));
     let along_y = &q.upper_y(x, y) + &(2.0 * g * &q.hessian(x, y, &slope));
     *x = &*x - &(STEP_X.at(k) * &along_x);
-    *y = &*y - &(A.at(k) * &along_y);
+    *y = q.inside(&*y - &(A.at(k) * &along_y));
 }
 
 fn meha(q: &Plain, k: usize, x: &mut V, y: &mut V, kept: &mut Option<V>) {
     let (z, c) = (kept.clone().unwrap_or(y.clone()), G.at(k));
-    let z = &z - &(C.at(k) * &(&q.lower_y(x, &z) + &(0.5 * &(&z - y))));
+    let z = q.inside(&z - &(C.at(k) * &(&q.lower_y(x, &z) + &(0.5 * &(&z - y)))));
     let gap = &q.lower_x(x, y) - &q.lower_x(x, &z);
     *x = &*x - &(STEP_X.at(k) * &(&(1.0 / c * &q.upper_x(x, y)) + &gap));
     // At the new x.
     let slope = &(1.0 / c * &q.upper_y(x, y)) + &q.lower_y(x, y);
-    *y = &*y - &(A.at(k) * &(&slope - &(0.5 * &(&*y - &z))));
+    *y = q.inside(&*y - &(A.at(k) * &(&slope - &(0.5 * &(&*y - &z)))));
     *kept = Some(z);
 }
 
 fn gap(q: &Plain, k: usize, x: &mut V, y: &mut V, kept: &mut Option<V>) {
     let (z, c) = (kept.clone().unwrap_or(y.clone()), G.at(k));
-    let z = &z - &(C.at(k) * &(&q.lower_y(x, &z) + &(0.5 * &(&z - y))));
+    let z = q.inside(&z - &(C.at(k) * &(&q.lower_y(x, &z) + &(0.5 * &(&z - y)))));
     let gap = &q.lower_x(x, y) - &q.lower_x(x, &z);
     let along_x = &(1.0 / c * &q.upper_x(x, y)) + &gap;
     let slope = &(1.0 / c * &q.upper_y(x, y)) + &q.lower_y(x, y);
     let along_y = &slope - &(0.5 * &(&*y - &z));
     *x = &*x - &(STEP_X.at(k) * &along_x);
-    *y = &*y - &(A.at(k) * &along_y);
+    *y = q.inside(&*y - &(A.at(k) * &along_y));
     *kept = Some(z);
 }
 
@@ -173,7 +177,7 @@ fn penalty(q: &Plain, k: usize, [g, l]: [f64; 2], x: &mut V, y: &mut V) {
     for _ in 0..2 {
         let slope = q.lower_y(x, y);
         let along = &q.upper_y(x, y) + &(g * &q.hessian(x, y, &slope));
-        *y = &*y - &(A.at(k) * &(&along + &(l * &slope)));
+        *y = q.inside(&*y - &(A.at(k) * &(&along + &(l * &slope))));
     }
     let mixed = q.mixed(x, y, &q.lower_y(x, y));
     *x = &*x - &(STEP_X.at(k) * &(&q.upper_x(x, y) + &(g * &mixed)));
@@ -205,8 +209,11 @@ fn virtual_step(q: &Plain, k: usize, x: &mut V, y: &mut V, _: &mut Option<V>) {
 #[test]
 fn momentum_is_that_of_networks_on_either_level() {
     let (_, q, instance) = problems().into_iter().next().unwrap();
-    let ball = || HeavyBall::new(0.8, 0.05).unwrap();
-    for objective in [Objective::Upper, Objective::Lower] {
+    let ball = HeavyBall::new(0.8, 0.05).unwrap();
+    let balls = [(ball.clone(), false), (ball.with_nesterov(), true)];
+    let levels = [Objective::Upper, Objective::Lower];
+    for (objective, (ball, ahead)) in levels.into_iter().flat_map(|l| balls.clone().map(|b| (l, b)))
+    {
         let (mut x, mut y) = (V::from(&X[..]), V::from(&Y[..]));
         let mut v = None;
         for k in 0..5 {
@@ -214,9 +221,10 @@ fn momentum_is_that_of_networks_on_either_level() {
                 let along = &along + &(0.05 * at);
                 let next = match v.take() {
                     Some(before) => &along + &(0.8 * &before),
-                    None => along,
+                    None => along.clone(),
                 };
-                v.insert(next).clone()
+                let next = v.insert(next).clone();
+                if ahead { &along + &(0.8 * &next) } else { next }
             };
             let mut along_x = q.upper_x(&x, &y);
             if objective == Objective::Upper {
@@ -233,7 +241,7 @@ fn momentum_is_that_of_networks_on_either_level() {
         let (at_x, at_y) = (instance.x.clone(), instance.y.clone());
         let solver = JointSolver::new(&instance.oracle, method, at_x, at_y).unwrap();
         let variable = if objective == Objective::Upper { Variable::X } else { Variable::Y };
-        let mut solver = solver.with_momentum(variable, ball());
+        let mut solver = solver.with_momentum(variable, ball);
         for k in 0..5 {
             solver.step(k).unwrap();
         }
@@ -257,7 +265,7 @@ fn milestones_are_steps_down() {
 
 #[test]
 fn steps_are_their_papers_formulas_and_cost_what_is_said() {
-    for (problem, q, instance) in problems() {
+    for (problem, mut q, instance) in problems() {
         for (name, method, formulas, [upper, lower, products]) in written() {
             let name = format!("{name}, {problem}");
             let (mut x, mut y, mut kept) = (V::from(&X[..]), V::from(&Y[..]), None);
@@ -272,6 +280,27 @@ fn steps_are_their_papers_formulas_and_cost_what_is_said() {
             let calls = [cost.upper_gradients, cost.lower_gradients, cost.lower_products];
             assert_eq!(calls, [3 * upper, 3 * lower, 3 * products], "{name}");
             assert_eq!(cost.total(), calls.iter().sum::<u64>(), "{name}: no other calls");
+        }
+        // Where y is kept in a set, so is z.
+        q.1 = 0.55;
+        for (name, method, formulas, _) in written() {
+            let (mut x, mut y, mut kept) = (V::from(&X[..]), q.inside(V::from(&Y[..])), None);
+            for k in 0..3 {
+                formulas(&q, k, &mut x, &mut y, &mut kept);
+            }
+            let (at_x, at_y) = (instance.x.clone(), instance.y.clone());
+            let solver = JointSolver::new(&instance.oracle, method, at_x, at_y).unwrap();
+            let mut solver = solver.with_lower_projection(Bounds::new(-q.1, q.1).unwrap());
+            if ["nsgame on all of y", "virtual-step"].contains(&name) {
+                assert!(solver.step(0).is_err(), "{name} takes a step ahead");
+                continue;
+            }
+            for k in 0..3 {
+                solver.step(k).unwrap();
+            }
+            let name = format!("{name} in a box, {problem}");
+            assert_near(&name, &V(solver.x().to_vec()), &x, 1e-10);
+            assert_near(&name, &V(solver.y().to_vec()), &y, 1e-10);
         }
     }
 }

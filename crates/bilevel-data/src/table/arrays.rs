@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Table, fault, npy, numbered};
+use super::{Table, bytes_of, fault, npy, numbered};
 use crate::DataError;
 
 /// What an array of inputs is called, and one of labels.
@@ -53,12 +53,9 @@ pub(super) fn read_npz(path: &Path) -> Result<Table, DataError> {
 /// A `.safetensors` file.
 pub(super) fn read_safetensors(path: &Path) -> Result<Table, DataError> {
     use safetensors::{Dtype, SafeTensors};
-    let refuse = |what: String| {
-        let cure = "write `inputs` of n x ... in F32 and `labels` of n in I64";
-        fault(path, &what, cure)
-    };
-    let bytes =
-        std::fs::read(path).map_err(|cause| DataError::Read { path: path.into(), cause })?;
+    let cure = "write `inputs` of n x ... in F32 and `labels` of n in I64";
+    let refuse = |what: String| fault(path, &what, cure);
+    let bytes = bytes_of(path, cure)?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| refuse(error.to_string()))?;
     let tensor = |name: &str, kind: Dtype| {
         let found = file.tensor(name).map_err(|error| refuse(format!("`{name}`: {error}")))?;

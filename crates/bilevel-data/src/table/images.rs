@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Kind, Table, fault};
-use crate::{DataError, Dataset, ImageClasses, cifar, files, mnist};
+use crate::{DataError, Dataset, HELD, ImageClasses, cifar, files, mnist};
 
 /// Pixels to a side of images from files.
 const SIDE: usize = 32;
@@ -46,8 +46,7 @@ pub(super) fn read_cifar(path: &Path) -> Result<Table, DataError> {
 }
 
 pub(super) fn read_class_folders(path: &Path) -> Result<Table, DataError> {
-    // Decoded once, and not held besides.
-    let set = ImageClasses::read(path, [3, SIDE], 0)?;
+    let set = ImageClasses::read(path, [3, SIDE], HELD)?;
     let (mut bytes, mut labels, mut files) = (Vec::new(), Vec::new(), Vec::new());
     for class in 0..set.len() {
         for image in 0..set.class(class).1 {

@@ -11,7 +11,7 @@
 //! | a folder of class folders, or a `.tar` of such | PNG and JPEG files, resized to 32 x 32 pixels in three channels |
 //! | any other file | libsvm |
 //!
-//! Files of text may be packed, as `.gz`. A column of words becomes one column a word (one-hot); one of more than
+//! Files may be packed, as `.gz`. A column of words becomes one column a word (one-hot); one of more than
 //! [`MOST_WORDS`] words is left out, and named in [`Table::left_out`]. [`Scaling`] centres and scales features.
 
 mod arrays;
@@ -24,9 +24,18 @@ mod scaling;
 pub use csv::MOST_WORDS;
 pub use scaling::Scaling;
 
+use std::io::{BufReader, Read};
 use std::path::Path;
 
-use super::{DataError, Dataset, Digest, libsvm};
+use super::{DataError, Dataset, Digest, files, gzip, libsvm};
+
+/// Features that a table has at most, each with a name; and its numbers, zeros included. One wrong index of a sparse
+/// file would else ask for any amount of memory.
+const MOST_FEATURES: usize = 1 << 22;
+/// See [`MOST_FEATURES`].
+const MOST_NUMBERS: usize = 1 << 28;
+/// Bytes of a file of arrays that are read, unpacked.
+const MOST_BYTES: u64 = 1 << 31;
 
 /// Rows of features, and a label each.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -147,6 +156,20 @@ fn fault(path: &Path, what: &str, cure: &'static str) -> DataError {
     DataError::Table { path: path.into(), what: what.into(), cure }
 }
 
+/// A file as it is, or what is inside gzip.
+fn bytes_of(path: &Path, cure: &'static str) -> Result<Vec<u8>, DataError> {
+    let refuse = |what: String| fault(path, &what, cure);
+    let source = gzip::open(BufReader::new(files::open(path)?));
+    let (source, _) = source.map_err(|error| refuse(error.to_string()))?;
+    let mut bytes = Vec::new();
+    let read = source.take(MOST_BYTES + 1).read_to_end(&mut bytes);
+    read.map_err(|error| refuse(error.to_string()))?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(refuse(format!("more than {MOST_BYTES} bytes")));
+    }
+    Ok(bytes)
+}
+
 /// What a file or folder holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -181,7 +204,14 @@ impl Kind {
 
 fn read_libsvm(path: &Path) -> Result<Table, DataError> {
     let rows = libsvm::read(path, None)?;
-    rows.check_room(rows.rows())?;
+    let (count, features) = (rows.rows(), rows.features());
+    if features > MOST_FEATURES || count.saturating_mul(features) > MOST_NUMBERS {
+        let what = format!(
+            "{count} rows of {features} features, expected at most {MOST_FEATURES} features and {MOST_NUMBERS} numbers, \
+             zeros included"
+        );
+        return Err(fault(path, &what, "correct the index that is too large, or take fewer rows"));
+    }
     let classes = rows.distinct_labels();
     let rows = rows.classify(&classes)?;
     let all: Vec<usize> = (0..rows.rows().rows()).collect();

@@ -4,14 +4,15 @@
 //! bytes, the header, and the numbers. The header is a Python dictionary: `{'descr': '<f4', 'fortran_order': False,
 //! 'shape': (150, 4), }`. Source: numpy.lib.format of NumPy's documentation.
 
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::Path;
 
-use super::fault;
-use crate::{DataError, files, gzip};
+use super::{bytes_of, fault};
+use crate::DataError;
 
-/// Bytes that a member of an archive unpacks to at most.
-const MOST: u64 = 1 << 33;
+/// Bytes that a member of an archive unpacks to at most: so many, and so many times its packed size.
+const ALWAYS: u64 = 1 << 26;
+const RATIO: u64 = 100;
 
 /// An array of numbers.
 #[derive(Debug)]
@@ -32,20 +33,14 @@ const CURE: &str = "save numbers by numpy.save, without objects or strings";
 
 /// Reads an `.npy` file, plain or gzip.
 pub(super) fn read(path: &Path) -> Result<Array, DataError> {
-    let refuse = |what: String| fault(path, &what, CURE);
-    let (mut source, _) = gzip::open(BufReader::new(files::open(path)?))
-        .map_err(|error| refuse(error.to_string()))?;
-    let mut bytes = Vec::new();
-    source.read_to_end(&mut bytes).map_err(|error| refuse(error.to_string()))?;
-    parse(&bytes).map_err(refuse)
+    let bytes = bytes_of(path, CURE)?;
+    parse(&bytes).map_err(|what| fault(path, &what, CURE))
 }
 
 /// Reads the first of these names that an `.npz` archive has.
 pub(super) fn read_member(path: &Path, names: &[&str]) -> Result<Array, DataError> {
     let refuse = |what: String| fault(path, &what, CURE);
-    let mut file = Vec::new();
-    let read = files::open(path)?.read_to_end(&mut file);
-    read.map_err(|cause| DataError::Read { path: path.into(), cause })?;
+    let file = bytes_of(path, CURE)?;
     let archive =
         rawzip::ZipArchive::from_slice(&file).map_err(|error| refuse(error.to_string()))?;
     let (mut entries, mut found) = (archive.entries(), Vec::new());
@@ -70,9 +65,15 @@ pub(super) fn read_member(path: &Path, names: &[&str]) -> Result<Array, DataErro
         }
         other => return Err(refuse(format!("packed by {other:?}"))),
     };
+    let packed = member.data().len() as u64;
+    let most = packed.saturating_mul(RATIO).saturating_add(ALWAYS);
     let mut bytes = Vec::new();
-    let read = member.verifying_reader(data).take(MOST).read_to_end(&mut bytes);
+    let read = member.verifying_reader(data).take(most).read_to_end(&mut bytes);
     read.map_err(|error| refuse(error.to_string()))?;
+    if bytes.len() as u64 == most {
+        let what = format!("{packed} bytes that unpack to {most} and more");
+        return Err(fault(path, &what, "check where it comes from, or save by numpy.savez"));
+    }
     parse(&bytes).map_err(refuse)
 }
 
@@ -102,7 +103,8 @@ fn parse(bytes: &[u8]) -> Result<Array, String> {
     let kind = after("descr")?.strip_prefix('\'').and_then(|text| text.split_once('\''));
     let kind = kind.ok_or("numbers of several kinds")?.0;
     let count = shape.iter().try_fold(1_usize, |all, &size| all.checked_mul(size));
-    let count = count.ok_or("a shape of too many numbers")?;
+    // Of a shape without numbers the other sizes may be anything.
+    let count = count.filter(|count| *count > 0).ok_or("a shape of no or too many numbers")?;
     let values = numbers(data, kind, count)?;
     let values = match after("fortran_order")?.starts_with("True") {
         true => row_major(&values, &shape),

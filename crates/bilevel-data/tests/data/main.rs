@@ -9,6 +9,7 @@ mod libsvm;
 mod loader;
 mod long_tail;
 mod mnist;
+mod mutations;
 mod noise;
 mod regressions;
 mod split;

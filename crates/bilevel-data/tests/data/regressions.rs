@@ -6,11 +6,13 @@ use std::path::Path;
 
 use bilevel_data::mnist::read_dir;
 use bilevel_data::noise::{corrupt_labels, uniform};
-use bilevel_data::{Purpose, cifar, files, idx, libsvm, stream};
+use bilevel_data::table::Table;
+use bilevel_data::{Purpose, cifar, files, idx, libsvm, omniglot, stream};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::idx::encode;
+use crate::table::npy;
 
 /// Six images of 2x2 to train and two to test, with these labels as `i32`.
 fn folder(train: [i32; 6], test: [i32; 2]) -> tempfile::TempDir {
@@ -64,6 +66,79 @@ fn one_huge_index_asked_for_memory_for_as_many_columns() {
     assert_eq!(rows.frequent_columns(1), [2]);
     assert_eq!(rows.frequent_columns(usize::MAX), [0, 2, 4_294_967_294]);
     assert_eq!(rows.with_columns(&rows.frequent_columns(usize::MAX)).features(), 3);
+}
+
+#[test]
+fn one_huge_index_of_a_table_asked_for_a_name_for_each_column() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("table");
+    let read = |index: u32| {
+        let text = format!("1 1:2 3:1\n-1 3:2 {index}:1\n1 1:1\n-1 2:1\n");
+        fs::write(&path, text).unwrap();
+        Table::read(&[&path], None)
+    };
+    assert_eq!(read(4).unwrap().0.features.len(), 4);
+    let text = read(300_000_000).unwrap_err().to_string();
+    assert!(text.contains("4 rows of 300000000 features, expected at most"), "{text}");
+    assert!(text.contains("; correct the index"), "{text}");
+}
+
+#[test]
+fn one_huge_label_of_omniglot_asked_for_a_list_for_each_class() {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |last: i32| {
+        for part in ["background", "evaluation"] {
+            let labels: Vec<u8> =
+                [0, 1, 0, last].iter().flat_map(|l: &i32| l.to_be_bytes()).collect();
+            let path = |kind: &str| dir.path().join(format!("{part}-{kind}"));
+            fs::write(path("images28-idx3-ubyte"), encode(8, &[4, 2, 2], &[7; 16])).unwrap();
+            fs::write(path("labels-idx1-int"), encode(0x0c, &[4], &labels)).unwrap();
+        }
+        omniglot::read(dir.path(), 0)
+    };
+    assert_eq!(put(1).unwrap()[0].len(), 4);
+    let text = put(i32::MAX).unwrap_err().to_string();
+    assert!(text.contains("label 2147483647 of sample 3, expected 0 to 3"), "{text}");
+}
+
+#[test]
+fn rows_without_columns_asked_for_a_label_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let [rows, labels] = ["rows.npy", "labels.npy"].map(|name| dir.path().join(name));
+    fs::write(&labels, npy("|u1", false, "(4,)", &[0, 1, 0, 1])).unwrap();
+    let read = |shape: &str, bytes: &[u8]| {
+        fs::write(&rows, npy("|u1", false, shape, bytes)).unwrap();
+        Table::read(&[&rows], labels.to_str())
+    };
+    assert_eq!(read("(4, 1)", &[1, 2, 3, 5]).unwrap().0.labels, [0, 1, 0, 1]);
+    let text = read("(1152921504606846976, 0)", &[]).unwrap_err().to_string();
+    assert!(text.contains("a shape of no or too many numbers; save"), "{text}");
+}
+
+#[test]
+fn a_packed_safetensors_file_was_no_header() {
+    let inputs: Vec<u8> = [1.0_f32, 2.0, 3.0, 5.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+    let labels: Vec<u8> = [0_i64, 1, 0, 1].iter().flat_map(|v| v.to_le_bytes()).collect();
+    let bytes = safetensors(&inputs, &labels);
+    let dir = tempfile::tempdir().unwrap();
+    let [plain, packed] = ["t.safetensors", "t.safetensors.gz"].map(|name| dir.path().join(name));
+    fs::write(&plain, &bytes).unwrap();
+    fs::write(&packed, crate::idx::gzip(&bytes)).unwrap();
+    let read = |path: &Path| Table::read(&[path], None).unwrap().0;
+    assert_eq!(read(&plain).labels, [0, 1, 0, 1]);
+    assert_eq!(read(&plain), read(&packed));
+}
+
+/// A file with `inputs` of one number a row, and `labels`.
+pub(crate) fn safetensors(inputs: &[u8], labels: &[u8]) -> Vec<u8> {
+    let (n, end) = (labels.len() / 8, inputs.len() + labels.len());
+    let header = format!(
+        "{{\"inputs\":{{\"dtype\":\"F32\",\"shape\":[{n},1],\"data_offsets\":[0,{}]}},\
+         \"labels\":{{\"dtype\":\"I64\",\"shape\":[{n}],\"data_offsets\":[{},{end}]}}}}",
+        inputs.len(),
+        inputs.len()
+    );
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), inputs, labels].concat()
 }
 
 #[test]
@@ -146,6 +221,9 @@ fn a_pipe_given_as_data_was_waited_for() {
     refused(read_dir(dir.path()).unwrap_err().to_string());
     refused(libsvm::read(&pipe, None).unwrap_err().to_string());
     refused(cifar::read(&pipe, cifar::Version::Ten).unwrap_err().to_string());
+    let tensors = dir.path().join("t.safetensors");
+    fs::rename(&pipe, &tensors).unwrap();
+    refused(Table::read(&[&tensors], None).unwrap_err().to_string());
     let text = idx::read(Path::new("/dev/null")).unwrap_err().to_string();
     assert!(text.contains("is a device"), "{text}");
     assert!(idx::read(dir.path()).unwrap_err().to_string().contains("is a folder"));

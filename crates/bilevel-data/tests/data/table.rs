@@ -42,7 +42,7 @@ fn a_csv_becomes_numbers() {
 }
 
 /// An `.npy` file of version 1.
-fn npy(kind: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
+pub(crate) fn npy(kind: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
     let order = if fortran { "True" } else { "False" };
     let header = format!("{{'descr': '{kind}', 'fortran_order': {order}, 'shape': {shape}, }}\n");
     let length = (header.len() as u16).to_le_bytes();
@@ -50,7 +50,7 @@ fn npy(kind: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
 }
 
 /// A zip archive, its members deflated or stored.
-fn zip(members: &[(&str, Vec<u8>)], packed: bool) -> Vec<u8> {
+pub(crate) fn zip(members: &[(&str, Vec<u8>)], packed: bool) -> Vec<u8> {
     use std::io::Write;
     let mut bytes = Vec::new();
     let mut archive = rawzip::ZipArchiveWriter::new(&mut bytes);
@@ -129,6 +129,7 @@ fn damaged_arrays_are_refused_with_a_cure() {
     let of = |kind, shape| npy(kind, false, shape, &numbers);
     let zip = |name: &str| zip(&[(name, of("<f4", "(4, 2)"))], true);
     let cut = zip("x.npy")[..60].to_vec();
+    let bomb = self::zip(&[("x.npy", vec![0; 80 << 20])], true);
     for (name, file, says) in [
         ("t.npy", b"PK".to_vec(), "no NumPy file"),
         ("t.npy", of("<f4", "(4, 2)")[..20].to_vec(), "ends within its header"),
@@ -137,6 +138,7 @@ fn damaged_arrays_are_refused_with_a_cure() {
         ("t.npy", of("<U4", "(2, 1)"), "numbers of the kind U4"),
         ("t.npy", of("<f4", "(18446744073709551615, 2)"), "too many numbers"),
         ("t.npy", of("<f4", "(8,)"), "without labels; name the file"),
+        ("t.npz", bomb, "and more; check where it comes from"),
         ("t.npz", cut, "save numbers by numpy.save"),
         ("t.npz", zip("x.npy"), "no array `labels`, `y` among x; save by numpy.savez"),
     ] {

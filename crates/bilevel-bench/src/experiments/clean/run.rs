@@ -294,7 +294,7 @@ impl<'a> Bench<'a> {
         let network = self.classifier.init(&self.device);
         // Beside a module without variables.
         let loss = |_: &Vec<Classifier>, network: &Classifier, batch: &Weighted| {
-            let Labelled { inputs, labels } = &batch.rows;
+            let Labelled { inputs, labels, .. } = &batch.rows;
             let losses = cross_entropy(network.forward(inputs.clone()), labels.clone());
             (batch.weights.clone() * losses).sum() / batch.weights.clone().sum()
         };
@@ -355,6 +355,7 @@ impl Prepared {
         Labelled {
             inputs: Tensor::from_data(TensorData::new(inputs, [rows.len(), features]), device),
             labels: Tensor::from_data(TensorData::new(labels, [rows.len()]), device),
+            rows: None,
         }
     }
 }

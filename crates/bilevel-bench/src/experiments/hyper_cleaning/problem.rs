@@ -1,5 +1,7 @@
 //! The two losses.
 
+use std::ops::Range;
+
 use bilevel_core::{Batch, BilevelProblem};
 use bilevel_models::{Classifier, cross_entropy};
 use burn::module::{Module, Param};
@@ -42,6 +44,8 @@ pub struct Labelled {
     pub inputs: Tensor<2>,
     /// `[n]`
     pub labels: Tensor<1, Int>,
+    /// Where their weights are in x, `[n]`; none where x has one weight for each of these samples, in their order.
+    pub rows: Option<Tensor<1, Int>>,
 }
 
 impl Labelled {
@@ -53,7 +57,26 @@ impl Labelled {
         Self {
             inputs: Tensor::from_data(inputs, device),
             labels: Tensor::from_data(labels, device),
+            rows: None,
         }
+    }
+
+    /// Equal parts: those of `own`, of all `shards`.
+    pub fn parts(&self, own: Range<usize>, shards: usize) -> Vec<Self> {
+        if shards == 1 {
+            return vec![self.clone()];
+        }
+        let size = self.labels.dims()[0] / shards;
+        let part = |shard: usize| {
+            let rows = shard * size..(shard + 1) * size;
+            let all = Tensor::arange(rows.start as i64..rows.end as i64, &self.labels.device());
+            Self {
+                inputs: self.inputs.clone().slice(rows.clone()),
+                labels: self.labels.clone().slice(rows),
+                rows: Some(all),
+            }
+        };
+        own.map(part).collect()
     }
 
     fn losses(&self, classifier: &Classifier) -> Tensor<1> {
@@ -101,6 +124,10 @@ impl BilevelProblem for HyperCleaning {
         classifier: &Classifier,
         training: &Labelled,
     ) -> Tensor<1> {
-        (x.weights() * training.losses(classifier)).mean()
+        let weights = match &training.rows {
+            Some(rows) => activation::sigmoid(x.logits.val().select(0, rows.clone())),
+            None => x.weights(),
+        };
+        (weights * training.losses(classifier)).mean()
     }
 }

@@ -2,8 +2,9 @@
 
 use bilevel_core::catalogue::{self, At, Made};
 use bilevel_core::{
-    AutodiffOracle, BurnOptimizer, Counted, Descent, FullBatch, HypergradientSolver, JointSolver,
-    LowerProblem, Nesterov, Objective, Samples, Solver, Start, Status,
+    AutodiffOracle, Batches, BurnOptimizer, Counted, DataParallel, Descent, Group,
+    HypergradientSolver, JointSolver, LowerProblem, Nesterov, Objective, Samples, Solver, Start,
+    Status,
 };
 use bilevel_models::{ClassifierConfig, accuracy};
 use bilevel_program::Vector;
@@ -65,7 +66,7 @@ impl Experiment for Prepared {
     }
 
     fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
-        let bench = Bench::new(self, device)?;
+        let bench = Bench::new(self, device, run.ranks())?;
         let methods = self.settings.method.iter();
         methods.map(|method| run.method(&method.name(), |trial| bench.run(method, trial))).collect()
     }
@@ -89,7 +90,8 @@ impl Experiment for Prepared {
     }
 }
 
-type CleaningOracle = Counted<AutodiffOracle<HyperCleaning, FullBatch<Labelled>>>;
+type CleaningOracle =
+    Counted<DataParallel<AutodiffOracle<HyperCleaning, Batches<Labelled>>, &'static dyn Group>>;
 
 /// The data on a device, and what all methods share.
 struct Bench<'a> {
@@ -98,7 +100,9 @@ struct Bench<'a> {
     /// Which labels are wrong: only the report sees it.
     wrong: &'a [bool],
     device: Device,
-    data: FullBatch<Labelled>,
+    /// A batch for each shard of this rank.
+    data: Batches<Labelled>,
+    ranks: &'static dyn Group,
     /// In parts: the hidden layer of a whole test set would be the peak of memory, and a large one is larger than the
     /// largest array of some devices.
     test: Vec<Labelled>,
@@ -119,15 +123,21 @@ struct Learned {
 }
 
 impl<'a> Bench<'a> {
-    fn new(prepared: &'a Prepared, device: Device) -> Result<Self, BenchError> {
+    fn new(
+        prepared: &'a Prepared,
+        device: Device,
+        ranks: &'static dyn Group,
+    ) -> Result<Self, BenchError> {
         let Prepared { settings, parts: Parts { train, validation, test }, corrupted } = prepared;
-        let labelled = |set: &Dataset| Labelled::new(set, &device);
-        let data = FullBatch { upper: labelled(validation), lower: labelled(train) };
+        let shards = settings.shards();
+        let own = |set: &Dataset| Labelled::new(set, &device).parts(ranks.share(shards), shards);
+        let data = Batches::new(own(validation), own(train))?;
         Ok(Self {
             settings,
             of_methods: settings.of_methods(),
             wrong: &corrupted.wrong,
             data,
+            ranks,
             test: in_parts(test, &device)?,
             classifier: settings.network.config(train),
             device,
@@ -148,7 +158,7 @@ impl<'a> Bench<'a> {
         let y = self.classifier.init(&self.device);
         let problem = HyperCleaning { decay: self.settings.decay.get() };
         let oracle = AutodiffOracle::new(problem, &x, &y, self.data.clone())?;
-        let oracle = Counted::new(oracle);
+        let oracle = Counted::new(DataParallel::new(oracle, self.ranks, self.settings.shards())?);
         let learned = match method {
             Method::Bilevel(method) => self.learn(method, &x, &oracle, trial)?,
             Method::Noisy | Method::CleanLabels => {
@@ -280,7 +290,7 @@ impl<'a> Bench<'a> {
     fn test_accuracy(&self, oracle: &CleaningOracle, y: &Vector) -> f64 {
         let network = oracle.lower_module(y);
         let (mut right, mut all) = (0.0, 0);
-        for Labelled { inputs, labels } in &self.test {
+        for Labelled { inputs, labels, .. } in &self.test {
             let n = labels.dims()[0];
             right += accuracy(network.forward(inputs.clone()), labels.clone()) * n as f64;
             all += n;

@@ -95,6 +95,11 @@ pub struct Settings {
     /// Damping of a linear system whose matrix is not positive definite
     #[arg(long)]
     pub damping: NonNegative,
+    /// Equal parts of the data of each level, divided among the ranks of MPI: their number times a power of two [default:
+    /// 1, for one process]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shards: Option<Count>,
     #[command(flatten)]
     #[serde(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
@@ -111,6 +116,15 @@ impl crate::settings::Settings for Settings {
     }
 
     fn check(&self) -> Result<(), BenchError> {
+        let samples = [self.split.train.get(), self.split.validation.get()];
+        if samples.iter().any(|samples| !samples.is_multiple_of(self.shards())) {
+            let [train, validation] = samples;
+            let expected = format!(
+                "a divisor of the {train} training and the {validation} validation samples"
+            );
+            let cure = "take another, or other --train and --validation";
+            return Err(refuse("--shards", self.shards(), &expected, cure));
+        }
         match self.truncated {
             Some(truncated) if truncated > self.lower.lower_steps => {
                 let expected = format!("at most the {} lower steps", self.lower.lower_steps);
@@ -127,6 +141,11 @@ impl crate::settings::Settings for Settings {
 }
 
 impl Settings {
+    /// The parts of the data.
+    pub fn shards(&self) -> usize {
+        self.shards.map_or(1, Count::get)
+    }
+
     /// What the catalogue of methods makes of them.
     pub fn of_methods(&self) -> catalogue::Settings {
         catalogue::Settings {

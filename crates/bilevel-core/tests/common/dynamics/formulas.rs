@@ -279,6 +279,8 @@ fn coefficients_and_functions_that_do_not_fit_are_refused() {
     let refusal = |dynamics: &dyn Dynamics| dynamics.check(&x, &y).unwrap_err().to_string();
     let weights = Gd::new(Coefficient::parts([("weight", 0.1.into())])).unwrap();
     assert!(refusal(&weights).contains("none for the variable `bias` of y"));
+    let beginning = Coefficient::parts([("weigh", 0.1.into()), ("", 0.2.into())]);
+    assert!(refusal(&Gd::new(beginning).unwrap()).contains("`weigh`, where y has no variable"));
     let matrix = Gd::new(Coefficient::exp("warp").each_step()).unwrap();
     assert!(refusal(&matrix).contains("`warp` of shape [2, 2]"), "{}", refusal(&matrix));
     let like = Param::from_tensor(Tensor::<1>::zeros([2], &device()));

@@ -1,0 +1,149 @@
+//! One run on several ranks of MPI: the same bits on any number of them, and an end of all where one fails.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use tempfile::tempdir;
+
+/// The binary on `ranks` ranks, one thread each.
+fn mpirun(ranks: usize, args: &[&str]) -> Command {
+    let mut command = Command::new("mpirun");
+    command
+        .args(["--allow-run-as-root", "--oversubscribe", "-n", &ranks.to_string()])
+        .arg(assert_cmd::cargo::cargo_bin!("bilevel"))
+        .args(args)
+        .env("RAYON_NUM_THREADS", "1")
+        // Ranks share processors here: who waits lets others run.
+        .env("OMPI_MCA_mpi_yield_when_idle", "1")
+        .stdin(Stdio::null());
+    command
+}
+
+/// Where there is none, only a machine that must have it fails.
+fn is_here() -> bool {
+    let found = Command::new("mpirun").arg("--version").output().is_ok();
+    assert!(found || std::env::var_os("BILEVEL_REQUIRE_MPI").is_none(), "there is no mpirun");
+    if !found {
+        println!("skipped: there is no mpirun on this machine");
+    }
+    found
+}
+
+/// A run of seconds, its data in four parts.
+fn run<'a>(method: &'a str, steps: &'a str, out: &'a Path) -> Vec<&'a str> {
+    let fixed = "run hyper-cleaning --preset smoke --shards 4 --backend flex --save-every 0";
+    let given = ["--method", method, "--upper-steps", steps, "--out", text(out)];
+    fixed.split(' ').chain(given).collect()
+}
+
+const METHODS: &str = "noisy,rad,cg,bome";
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// The curves, without the time that they took.
+fn curves(folder: &Path) -> Vec<String> {
+    let metrics = fs::read_to_string(folder.join("metrics.csv")).unwrap();
+    let mut lines = metrics.lines();
+    let names = lines.next().unwrap();
+    let seconds = names.split(',').position(|name| name == "seconds").unwrap();
+    let without = |line: &str| {
+        let of: Vec<_> = line.split(',').enumerate().filter(|(at, _)| *at != seconds).collect();
+        of.into_iter().map(|(_, field)| field).collect::<Vec<_>>().join(",")
+    };
+    lines.map(without).collect()
+}
+
+fn ended(mut command: Command) -> (Output, Duration) {
+    let begin = Instant::now();
+    (command.output().unwrap(), begin.elapsed())
+}
+
+fn run_of(out: &Path) -> PathBuf {
+    out.join("hyper-cleaning-0")
+}
+
+#[test]
+fn a_run_has_the_same_bits_on_any_number_of_ranks() {
+    if !is_here() {
+        return;
+    }
+    let root = tempdir().unwrap();
+    let alone = root.path().join("alone");
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("bilevel"));
+    command.args(run(METHODS, "4", &alone)).env("RAYON_NUM_THREADS", "1");
+    assert!(command.output().unwrap().status.success());
+    let expected = curves(&run_of(&alone));
+    assert!(expected.len() > 12, "{expected:?}");
+    for ranks in [2, 4] {
+        let out = root.path().join(ranks.to_string());
+        let (output, _) = ended(mpirun(ranks, &run(METHODS, "4", &out)));
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        assert_eq!(curves(&run_of(&out)), expected, "on {ranks} ranks");
+        // Rank 0 alone has a folder, and prints.
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(printed.matches("Results: ").count(), 1, "{printed}");
+    }
+}
+
+/// The processes that `mpirun` has started, by their parent.
+fn children(of: &Child) -> Vec<u32> {
+    let path = format!("/proc/{0}/task/{0}/children", of.id());
+    let listed = fs::read_to_string(path).unwrap_or_default();
+    listed.split_whitespace().filter_map(|id| id.parse().ok()).collect()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_rank_that_is_killed_ends_all_and_the_run_resumes() {
+    if !is_here() {
+        return;
+    }
+    let root = tempdir().unwrap();
+    let (whole, killed) = (root.path().join("whole"), root.path().join("killed"));
+    let start = |out: &Path| mpirun(2, &run("rad", "150", out));
+    let (output, _) = ended(start(&whole));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let mut run = start(&killed).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let checkpoint = run_of(&killed).join("checkpoint.bin");
+    while !checkpoint.exists() {
+        assert!(run.try_wait().unwrap().is_none(), "the run ended before it was killed");
+        sleep(Duration::from_millis(5));
+    }
+    let last = *children(&run).last().unwrap();
+    let begin = Instant::now();
+    assert!(Command::new("kill").args(["-KILL", &last.to_string()]).status().unwrap().success());
+    let code = run.wait().unwrap().code();
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert_eq!(code, Some(137), "128 and the number of the signal");
+
+    let (output, _) = ended(mpirun(4, &["resume", text(&run_of(&killed))]));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(curves(&run_of(&killed)), curves(&run_of(&whole)));
+}
+
+#[test]
+fn an_error_of_one_rank_ends_all_with_its_code() {
+    if !is_here() {
+        return;
+    }
+    let root = tempdir().unwrap();
+    let file = root.path().join("file");
+    fs::write(&file, "").unwrap();
+    // Rank 0 alone makes the folder.
+    let (output, time) = ended(mpirun(2, &run("rad", "4", &file.join("runs"))));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{errors}");
+    assert!(time < Duration::from_secs(5), "{time:?}");
+    assert_eq!(errors.matches("error: ").count(), 1, "{errors}");
+    // What cannot be divided among three.
+    let (output, _) = ended(mpirun(3, &run("rad", "4", root.path())));
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,6 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bilevel_fuzz::check(bilevel_data::cifar::parse(
+    bytes,
+    bilevel_data::cifar::Version::Ten
+)));

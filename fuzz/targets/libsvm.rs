@@ -1,0 +1,5 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bilevel_fuzz::check(bilevel_data::libsvm::parse(
+    bytes, None
+)));
