@@ -6,13 +6,18 @@ use bilevel_bench::backend::flex_in_f64;
 use bilevel_bench::experiments::actor_critic::{Gain, Moves, QuadraticCritic, Regulator, System};
 use bilevel_bench::experiments::denoising::{Correction, Denoising, Images, Potential, Prior};
 use bilevel_bench::experiments::dictionary::{Codes, Dictionary, Goal, Learned, Signals};
+use bilevel_bench::experiments::nas::Search;
 use bilevel_core::catalogue::{self, At, Made, Settings};
 use bilevel_core::{
     Alternating, AutodiffOracle, BilevelProblem, Descent, FixedPoint, FullBatch, Gd, GradientStep,
     HypergradientMethod, HypergradientSolver, JointSolver, LowerProblem, Objective, Oracle,
     Projected, Rates, Sample, Samples, SoftThreshold, Solver, Start, Unrolled, Wrt,
 };
-use bilevel_models::{ClassifierConfig, ImageClassifierConfig, SoftmaxRegressionConfig};
+use bilevel_data::loader::ImageBatch;
+use bilevel_models::{
+    Architecture, CellGraph, CellNetworkConfig, ClassifierConfig, ImageClassifierConfig,
+    SoftmaxRegressionConfig,
+};
 use bilevel_program::Vector;
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -257,4 +262,57 @@ fn sparse_codes_have_the_gradient_of_their_active_set() {
         let away = distance(&found[..atoms * features], &expected);
         assert!(away < 1e-6, "{}: {away}", method.describe());
     }
+}
+
+/// Along random directions of the logits, in a network with both kinds of cells, partial channels and logits of edges.
+#[test]
+fn the_hypergradient_of_a_cell_is_that_of_differences() {
+    let device = device();
+    let images = |n: usize, shift: usize| {
+        let pixels: Vec<f64> =
+            (0..n * 36).map(|at| ((at * at * 5 + at * shift) % 17) as f64 / 8.0 - 1.0).collect();
+        let labels: Vec<i64> = (0..n).map(|at| (at % 3) as i64).collect();
+        ImageBatch {
+            images: Tensor::from_data(TensorData::new(pixels, [n, 1, 6, 6]), &device),
+            labels: Tensor::from_data(TensorData::new(labels, [n]), &device),
+        }
+    };
+    let mixed = || CellGraph::mixed(1);
+    let config = CellNetworkConfig::new(1, 3, mixed(), mixed()).with_channels(2).with_partial(2);
+    device.seed(0);
+    let network = config.with_stages(2).with_cells(1).with_affine(false).init(&device);
+    let architecture = Architecture::uniform(1, true, true, &device);
+    let data = FullBatch { upper: images(4, 3), lower: images(5, 7) };
+    let oracle =
+        AutodiffOracle::new(Search { decay: 0.01 }, &architecture, &network, data).unwrap();
+    let (layout, y) = (oracle.upper_start().layout().clone(), oracle.lower_start());
+    let vector = |seed: usize, scale: f64| {
+        let numbers: Vec<f64> = (0..layout.size())
+            .map(|at| scale * (((at * 29 + seed * 7) % 31) as f64 / 15.0 - 1.0))
+            .collect();
+        Vector::from_slice(&layout, &numbers, &device)
+    };
+    let x = vector(1, 0.8);
+    for (name, lower_steps) in [("rad", 2), ("one-stage", 1)] {
+        let settings = Settings { lower_steps, step_size: 0.1, ..Settings::default() };
+        let found = hypergradient(name, &settings, &oracle, &x, &y);
+        let descent = settings.descent().unwrap();
+        let loss = |x: &Vector| {
+            let problem = LowerProblem::new(&oracle, x, Samples::default());
+            let end = descent.run(&problem, &y).unwrap();
+            problem.value(Objective::Upper, &end.state.y).read()
+        };
+        for seed in [2, 3] {
+            // So short that no kink of ReLU or max-pooling lies within.
+            let (along, h) = (vector(seed, 1.0), 1e-6);
+            let expected = (loss(&x.axpy(h, &along)) - loss(&x.axpy(-h, &along))) / (2.0 * h);
+            let slope: f64 = found.iter().zip(numbers(&along)).map(|(a, b)| a * b).sum();
+            let off = (slope - expected).abs() / expected.abs();
+            assert!(expected.abs() > 1e-3 && off < 1e-5, "{name}: {slope} for {expected}");
+        }
+    }
+    let settings = Settings { lower_steps: 1, step_size: 0.1, ..Settings::default() };
+    let of = |name| hypergradient(name, &settings, &oracle, &x, &y);
+    let off = distance(&of("one-stage-fd"), &of("one-stage"));
+    assert!(off < 1e-2, "by differences of two gradients: off by {off}");
 }

@@ -142,6 +142,12 @@ const PROMISES: &[Smoke] = &[
         files: &["atoms-rad.svg", "atoms-unsupervised.svg"],
     },
     Smoke {
+        experiment: "nas",
+        more: &["--angles", "1", "--reference-steps", "1"],
+        says: &["random", "skip", "one-stage", "nsgame", "rank of 3", "skips"],
+        files: &["cell-one-stage.svg", "weights-one-stage.svg", "skips.svg", "angles.svg"],
+    },
+    Smoke {
         experiment: "poisoning",
         more: &["--attack", "clean-label"],
         says: &["collision", "penalty-projected", "% at 20"],

@@ -131,6 +131,7 @@ const EXPERIMENTS: &[Short] = &[
     Short { name: "gan", kills: 3, args: LONGER_SMOKE },
     Short { name: "actor-critic", kills: 3, args: LONGER_SMOKE },
     Short { name: "dictionary", kills: 3, args: LONGER_SMOKE },
+    Short { name: "nas", kills: 3, args: LONGER_SMOKE },
 ];
 const LONGER_SMOKE: &[&str] = &["--preset", "smoke", "--upper-steps", "12"];
 const ROBUST: &[&str] =

@@ -5,8 +5,9 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use crate::{
-    Classifier, ClassifierConfig, Cnn, CnnConfig, ConvNet, ConvNetConfig, Mode, ResNet, ResNet12,
-    ResNet12Config, ResNetConfig, WideResNet, WideResNetConfig,
+    CellNetwork, CellNetworkConfig, Classifier, ClassifierConfig, Cnn, CnnConfig, ConvNet,
+    ConvNetConfig, Mode, ResNet, ResNet12, ResNet12Config, ResNetConfig, WideResNet,
+    WideResNetConfig,
 };
 
 /// One type for all image classifiers, so that a problem is compiled only once.
@@ -25,6 +26,8 @@ pub enum ImageClassifier {
     ResNet12(ResNet12),
     /// Wide residual with pre-activation.
     WideResNet(WideResNet),
+    /// Of cells.
+    Cells(CellNetwork),
 }
 
 /// Builds an [`ImageClassifier`].
@@ -42,6 +45,8 @@ pub enum ImageClassifierConfig {
     ResNet12(ResNet12Config),
     /// Wide residual with pre-activation.
     WideResNet(WideResNetConfig),
+    /// Of cells.
+    Cells(CellNetworkConfig),
 }
 
 impl ImageClassifierConfig {
@@ -54,6 +59,7 @@ impl ImageClassifierConfig {
             Self::ResNet(config) => ImageClassifier::ResNet(config.init(device)),
             Self::ResNet12(config) => ImageClassifier::ResNet12(config.init(device)),
             Self::WideResNet(config) => ImageClassifier::WideResNet(config.init(device)),
+            Self::Cells(config) => ImageClassifier::Cells(config.init(device)),
         }
     }
 }
@@ -81,6 +87,7 @@ impl ImageClassifier {
             Self::ResNet(network) => network.head(features),
             Self::ResNet12(network) => network.head(features),
             Self::WideResNet(network) => network.head(features),
+            Self::Cells(network) => network.head(features),
         }
     }
 
@@ -109,6 +116,7 @@ impl ImageClassifier {
             Self::ResNet(network) => network.body(input, mode),
             Self::ResNet12(network) => network.body(input, mode),
             Self::WideResNet(network) => network.body(input, mode),
+            Self::Cells(network) => network.body(input, mode),
         }
     }
 }

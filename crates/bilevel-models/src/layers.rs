@@ -23,6 +23,25 @@ pub(crate) fn conv(channels: [usize; 2], kernel: usize, stride: usize, device: &
         .init(device)
 }
 
+/// A square convolution of each channel by itself, without bias, that keeps height and width at stride 1.
+pub(crate) fn depthwise(
+    channels: usize,
+    kernel: usize,
+    dilation: usize,
+    stride: usize,
+    device: &Device,
+) -> Conv2d {
+    let padding = dilation * (kernel / 2);
+    Conv2dConfig::new([channels; 2], [kernel; 2])
+        .with_groups(channels)
+        .with_stride([stride; 2])
+        .with_dilation([dilation; 2])
+        .with_padding(PaddingConfig2d::Explicit(padding, padding, padding, padding))
+        .with_bias(false)
+        .with_initializer(Initializer::KaimingNormal { gain: SQRT_2, fan_out_only: false })
+        .init(device)
+}
+
 /// The mean over all pixels: `[n, channels, height, width]` to `[n, channels]`.
 pub(crate) fn mean_pixel(images: Tensor<4>) -> Tensor<2> {
     images.flatten::<3>(2, 3).mean_dim(2).flatten(1, 2)

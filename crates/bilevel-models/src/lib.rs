@@ -10,6 +10,7 @@
 //! | [`ResNet`] | residual blocks of convolution, normalisation, ReLU: 20, 32, 18, 34, 50, 101, 152 layers | methods that split a network, timings |
 //! | [`ResNet12`] | four residual blocks of three convolutions with max-pooling | few-shot learning |
 //! | [`Warps`] | convolutions between the blocks of a [`ConvNet`] | few-shot learning by T-Net and WarpGrad |
+//! | [`CellNetwork`] | cells whose operations are searched for, by the logits of an [`Architecture`] | architecture search |
 //! | [`WideResNet`] | pre-activated residual blocks: WRN-28-10 | label correction |
 //!
 //! [`Classifier`] is either of the first two and [`ImageClassifier`] any network that takes images, chosen at
@@ -19,6 +20,9 @@
 //! that it can be recorded: there is no dropout, and [`BatchNorm`] uses the statistics of the current batch,
 //! on any device. For evaluation it uses [`Statistics`] gathered over the training set.
 
+mod cell;
+mod cell_graph;
+mod cell_network;
 mod classifier;
 mod cnn;
 mod convnet;
@@ -35,6 +39,8 @@ mod vnet;
 mod warps;
 mod wide_resnet;
 
+pub use cell_graph::{CellEdge, CellGraph, Operation};
+pub use cell_network::{Architecture, CellLogits, CellNetwork, CellNetworkConfig};
 pub use classifier::{Classifier, ClassifierConfig};
 pub use cnn::{Cnn, CnnConfig};
 pub use convnet::{ConvNet, ConvNetConfig};

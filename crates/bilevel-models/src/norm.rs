@@ -21,6 +21,7 @@ pub struct BatchNorm {
     gamma: Param<Tensor<1>>,
     beta: Param<Tensor<1>>,
     epsilon: f64,
+    affine: bool,
 }
 
 /// Builds a [`BatchNorm`].
@@ -34,15 +35,24 @@ pub struct BatchNormConfig {
     /// Added to the variance.
     #[config(default = 1e-5)]
     pub epsilon: f64,
+    /// Whether gamma and beta are learned; otherwise they are 1 and 0 for ever.
+    #[config(default = true)]
+    pub affine: bool,
 }
 
 impl BatchNormConfig {
     /// The layer on `device`; beta is initialised to zeros.
     pub fn init(&self, device: &Device) -> BatchNorm {
+        let numbers = |value: f64| {
+            let numbers: Param<Tensor<1>> =
+                Initializer::Constant { value }.init([self.channels], device);
+            numbers.set_require_grad(self.affine)
+        };
         BatchNorm {
-            gamma: Initializer::Constant { value: self.gamma }.init([self.channels], device),
-            beta: Initializer::Zeros.init([self.channels], device),
+            gamma: numbers(if self.affine { self.gamma } else { 1.0 }),
+            beta: numbers(0.0),
             epsilon: self.epsilon,
+            affine: self.affine,
         }
     }
 }
@@ -88,7 +98,11 @@ impl BatchNorm {
                 (centred, variance)
             }
         };
-        let scale = per_channel(&self.gamma) / (variance + self.epsilon).sqrt();
+        let deviation = (variance + self.epsilon).sqrt();
+        if !self.affine {
+            return (centred * each_row(deviation.recip())).reshape(shape);
+        }
+        let scale = per_channel(&self.gamma) / deviation;
         (centred * each_row(scale) + each_row(per_channel(&self.beta))).reshape(shape)
     }
 }

@@ -32,6 +32,13 @@ fn networks() -> Vec<(&'static str, Network)> {
     let resnet12 = ResNet12Config::new(IMAGE[0], CLASSES).with_width(2).with_blocks(2);
     let wrn = wrn.with_blocks(1).with_widening(2).with_width(1);
 
+    let edge = |from, operation| CellEdge::new(from, 2, vec![operation]);
+    let normal = vec![edge(0, Operation::Dilated3), edge(1, Operation::MaxPool)];
+    let reduction = vec![edge(0, Operation::Identity), edge(1, Operation::Separable3)];
+    let [normal, reduction] = [normal, reduction].map(|edges| CellGraph::new(1, edges));
+    let cells = CellNetworkConfig::new(IMAGE[0], CLASSES, normal, reduction);
+    let cells = cells.with_channels(4).with_stages(2).with_cells(1).with_partial(2);
+
     let flat = |config: ClassifierConfig| ImageClassifierConfig::Flat(config);
     let image = |config: ImageClassifierConfig| Network::Image(config.init(device));
     vec![
@@ -45,6 +52,7 @@ fn networks() -> Vec<(&'static str, Network)> {
         ("resnet12", image(ImageClassifierConfig::ResNet12(resnet12))),
         ("resnet of bottlenecks", image(ImageClassifierConfig::ResNet(bottlenecks))),
         ("wide resnet", image(ImageClassifierConfig::WideResNet(wrn))),
+        ("cells", image(ImageClassifierConfig::Cells(cells))),
         ("vnet", Network::Weights(VNetConfig::new().with_hidden(6).init(device))),
         (
             "batch normalisation",

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use bilevel_core::{BurnOptimizer, Error, UpperStep, Wrt};
+use bilevel_core::{BurnOptimizer, Error, Schedule, UpperStep, Wrt};
 use bilevel_models::{ImageClassifier, accuracy, cross_entropy};
 use bilevel_program::{Recorded, Vector};
 use burn::optim::AdamConfig;
@@ -144,6 +144,19 @@ pub fn train(
     (steps, learning_rate): (usize, f64),
     decay: f64,
 ) -> Result<ImageClassifier, Error> {
+    train_on(network, batches.iter().cycle().take(steps).cloned(), learning_rate, decay)
+}
+
+/// [`train`] with a step for each of the batches.
+///
+/// # Errors
+/// Those of [`train`].
+pub fn train_on(
+    network: ImageClassifier,
+    batches: impl Iterator<Item = ImageBatch>,
+    learning_rate: impl Into<Schedule>,
+    decay: f64,
+) -> Result<ImageClassifier, Error> {
     let unrecorded = |error| Error::Trace { what: "the loss of a network".into(), error };
     // Beside a module without variables.
     let loss = |_: &Vec<ImageClassifier>, network: &ImageClassifier, batch: &ImageBatch| {
@@ -155,8 +168,8 @@ pub fn train(
     let adam = adam.with_weight_decay((decay > 0.0).then(|| WeightDecayConfig::new(decay as f32)));
     let mut adam = BurnOptimizer::new(adam.build(), &network, learning_rate)?;
     let mut y = Vector::from_module(recorded.lower_layout(), &network);
-    for batch in batches.iter().cycle().take(steps) {
-        let found = recorded.gradient(&nothing, &y, batch, Wrt::Y, &loss);
+    for batch in batches {
+        let found = recorded.gradient(&nothing, &y, &batch, Wrt::Y, &loss);
         y = adam.step(&y, &found.map_err(unrecorded)?.1.into_y());
     }
     Ok(y.write_into(network))

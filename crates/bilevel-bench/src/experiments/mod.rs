@@ -11,6 +11,7 @@
 mod checkpoint;
 mod derivatives;
 pub mod images;
+mod looks;
 mod origin;
 mod own_table;
 mod partly;
@@ -31,6 +32,7 @@ pub mod gan;
 pub mod hpo;
 pub mod hyper_cleaning;
 pub mod importance;
+pub mod nas;
 pub mod poisoning;
 pub mod robust;
 pub mod sinusoid;

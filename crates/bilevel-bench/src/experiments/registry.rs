@@ -10,7 +10,7 @@ use toml::{Table, Value};
 
 use super::{
     Run, actor_critic, clean, denoising, dictionary, distillation, few_shot, gan, hpo,
-    hyper_cleaning, importance, poisoning, robust, sinusoid,
+    hyper_cleaning, importance, nas, poisoning, robust, sinusoid,
 };
 use crate::backend::{Array, BackendName, run_on};
 use crate::error::BenchError;
@@ -34,6 +34,7 @@ pub static EXPERIMENTS: &[Registered] = &[
     Registered::of::<gan::Prepared>(),
     Registered::of::<actor_critic::Prepared>(),
     Registered::of::<dictionary::Prepared>(),
+    Registered::of::<nas::Prepared>(),
 ];
 
 /// An experiment, its data read.

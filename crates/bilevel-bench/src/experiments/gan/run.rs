@@ -6,12 +6,13 @@ use bilevel_models::{Mlp, MlpConfig};
 use burn::tensor::Device;
 
 use super::data::{Draws, Judge, Origin, discrepancy, matrix, noise};
-use super::look::{self, Look};
+use super::look::Look;
 use super::{Adversarial, Reference, Settings, Source};
 use crate::backend::{Array, flex_in_f64};
 use crate::error::BenchError;
 use crate::experiments::derivatives::{BETWEEN_KINKS, derivatives};
 use crate::experiments::images::read;
+use crate::experiments::looks;
 use crate::experiments::posed::Posed;
 use crate::experiments::remembered::Remembered;
 use crate::experiments::{Checked, Experiment, Run, Trial};
@@ -108,7 +109,7 @@ impl Bench<'_> {
                 let rng = &mut stream(self.settings.common.seed, Purpose::Generated);
                 let samples = self.origin.draw(self.settings.samples.get(), rng);
                 let look = self.look(0, samples);
-                look::note(trial.folder(), &trial.report.name, look.clone())?;
+                looks::note(trial.folder(), &trial.report.name, look.clone())?;
                 look
             }
             Chosen::Bilevel(method) => self.learn(method, trial)?,
@@ -145,7 +146,7 @@ impl Bench<'_> {
             if progress.step % every == 0 || progress.step == steps {
                 let samples = self.samples(&oracle.upper_module(progress.solver.x()));
                 let look = self.look(progress.step, samples);
-                failed = look::note(&folder, &name, look).err().or(failed.take());
+                failed = looks::note(&folder, &name, look).err().or(failed.take());
             }
             StepRecord::default()
         })?;
@@ -188,7 +189,7 @@ impl Bench<'_> {
     fn draw(&self, reports: &[MethodReport], run: &Run) -> Result<(), BenchError> {
         let folder = run.folder();
         let looks = reports.iter().map(|report| {
-            Ok::<_, BenchError>((&report.name[..], look::all(folder, &report.name)?))
+            Ok::<_, BenchError>((&report.name[..], looks::all::<Look>(folder, &report.name)?))
         });
         let looks = looks.collect::<Result<Vec<_>, _>>()?;
         type Quantity = fn(&Look) -> f64;
