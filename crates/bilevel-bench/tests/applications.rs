@@ -311,8 +311,4 @@ fn the_hypergradient_of_a_cell_is_that_of_differences() {
             assert!(expected.abs() > 1e-3 && off < 1e-5, "{name}: {slope} for {expected}");
         }
     }
-    let settings = Settings { lower_steps: 1, step_size: 0.1, ..Settings::default() };
-    let of = |name| hypergradient(name, &settings, &oracle, &x, &y);
-    let off = distance(&of("one-stage-fd"), &of("one-stage"));
-    assert!(off < 1e-2, "by differences of two gradients: off by {off}");
 }

@@ -37,7 +37,7 @@ fn networks() -> Vec<(&'static str, Network)> {
     let reduction = vec![edge(0, Operation::Identity), edge(1, Operation::Separable3)];
     let [normal, reduction] = [normal, reduction].map(|edges| CellGraph::new(1, edges));
     let cells = CellNetworkConfig::new(IMAGE[0], CLASSES, normal, reduction);
-    let cells = cells.with_channels(4).with_stages(2).with_cells(1).with_partial(2);
+    let cells = cells.with_channels(3).with_stages(2).with_cells(1);
 
     let flat = |config: ClassifierConfig| ImageClassifierConfig::Flat(config);
     let image = |config: ImageClassifierConfig| Network::Image(config.init(device));

@@ -26,15 +26,15 @@ pub(crate) fn agrees<'a>(
     // What cancels in one variable is of the size of the rounding in all.
     let scale = norm(&burns);
     for ((ours, burns), leaf) in ours.into_iter().zip(burns).zip(leaves) {
-        let tolerance = match leaf.dtype {
-            DType::F64 => 1e-6,
-            DType::F32 => 1e-2,
-            _ => 0.2,
+        let (tolerance, rounding) = match leaf.dtype {
+            DType::F64 => (1e-6, 1e-12),
+            DType::F32 => (1e-2, 1e-6),
+            _ => (0.2, 1e-2),
         };
         let apart = norm(&[float::sub(ours.clone(), burns.clone())]);
         let (found, expected) = (norm(&[ours]), norm(&[burns]));
         // What is not finite is told by others.
-        if apart > tolerance * found.max(expected) && apart > tolerance * 1e-6 * scale {
+        if apart > tolerance * found.max(expected) && apart > rounding * scale {
             return Err(TraceError::Detached { path: leaf.path.clone(), found, expected });
         }
     }

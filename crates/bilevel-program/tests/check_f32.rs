@@ -7,7 +7,7 @@ use bilevel_program::{Layout, Vector, check, stop_gradient};
 use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::{Gelu, LayerNorm, LayerNormConfig, Linear, LinearConfig};
-use burn::tensor::activation::tanh;
+use burn::tensor::activation::{log_softmax, tanh};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 #[derive(Module, Debug)]
@@ -72,6 +72,23 @@ fn a_network_of_usual_layers_passes_wherever_it_starts() {
 #[test]
 fn a_quarter_that_is_held_constant_is_found() {
     PHASES.into_iter().for_each(|phase| finds_a_stopped_quarter(&Device::flex(), phase));
+}
+
+/// A bias before a normalisation over samples has no effect: its gradient is rounding, of which Burn's is another.
+#[test]
+fn a_gradient_that_is_rounding_alone_raises_no_false_alarm() {
+    let loss = |net: &Net| {
+        let device = net.first.weight.device();
+        let pixels: Vec<_> = (0..32 * 50).map(|i| (1.7 * i as f64).sin()).collect();
+        let input = Tensor::<2>::from_data(TensorData::new(pixels, [32, 50]), &device);
+        let hidden = net.first.forward(input);
+        let centred = hidden.clone() - hidden.mean_dim(0);
+        let variance = (centred.clone() * centred.clone()).mean_dim(0);
+        let logits = net.third.forward(net.second.forward(tanh(centred / variance.sqrt())));
+        log_softmax(logits, 1).narrow(1, 0, 1).mean().neg()
+    };
+    let net = net(&Device::flex(), PHASES[0]);
+    assert!(bilevel_program::grad(&net, loss).unwrap().norm() > 0.1);
 }
 
 #[cfg(feature = "wgpu")]
