@@ -43,7 +43,7 @@ pub struct Prepared {
 impl Experiment for Prepared {
     const NAME: &'static str = "nas";
     const ABOUT: &'static str = "Search for the operations of a network's cells";
-    const DEFAULTS: &'static str = include_str!("../../../../../assets/presets/nas.toml");
+    const DEFAULTS: &'static str = include_str!("../../../assets/presets/nas.toml");
     type Settings = Settings;
 
     fn read(settings: Settings) -> Result<Self, BenchError> {
