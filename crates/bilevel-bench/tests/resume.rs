@@ -131,7 +131,20 @@ const EXPERIMENTS: &[Short] = &[
     Short { name: "gan", kills: 3, args: LONGER_SMOKE },
     Short { name: "actor-critic", kills: 3, args: LONGER_SMOKE },
     Short { name: "dictionary", kills: 3, args: LONGER_SMOKE },
-    Short { name: "nas", kills: 3, args: LONGER_SMOKE },
+    Short {
+        name: "nas",
+        kills: 3,
+        args: &[
+            "--preset",
+            "smoke",
+            "--upper-steps",
+            "12",
+            "--random",
+            "3",
+            "--method",
+            "random,skip,one-stage,nsgame",
+        ],
+    },
 ];
 const LONGER_SMOKE: &[&str] = &["--preset", "smoke", "--upper-steps", "12"];
 const ROBUST: &[&str] =

@@ -33,11 +33,10 @@ fn networks() -> Vec<(&'static str, Network)> {
     let wrn = wrn.with_blocks(1).with_widening(2).with_width(1);
 
     let edge = |from, operation| CellEdge::new(from, 2, vec![operation]);
-    let normal = vec![edge(0, Operation::Dilated3), edge(1, Operation::MaxPool)];
-    let reduction = vec![edge(0, Operation::Identity), edge(1, Operation::Separable3)];
-    let [normal, reduction] = [normal, reduction].map(|edges| CellGraph::new(1, edges));
-    let cells = CellNetworkConfig::new(IMAGE[0], CLASSES, normal, reduction);
-    let cells = cells.with_channels(3).with_stages(2).with_cells(1);
+    let cell = vec![edge(0, Operation::Separable3), edge(1, Operation::AveragePool)];
+    let cell = CellGraph::new(1, cell);
+    let cells = CellNetworkConfig::new(IMAGE[0], CLASSES, cell.clone(), cell);
+    let cells = cells.with_channels(4).with_stages(1).with_cells(1);
 
     let flat = |config: ClassifierConfig| ImageClassifierConfig::Flat(config);
     let image = |config: ImageClassifierConfig| Network::Image(config.init(device));
