@@ -46,7 +46,7 @@ pub fn run(upper_steps: usize) -> Result<Vec<f64>, Error> {
     let net = vec![layer(1, 40), layer(40, 40), layer(40, 1)];
     let method = Tasks::new(8, || Ok(Maml::new(Descent::new(Gd::new(0.01)?, 1)?)))?;
     let adam = BurnOptimizer::new(AdamConfig::new().build(), &net, 1e-3)?;
-    let solution = solve(Regression, &net, &net, Sinusoids, method, adam, upper_steps)?;
+    let solution = descend(Regression, &net, &net, Sinusoids, method, adam, upper_steps)?;
     Ok(solution.losses.into_iter().map(|(upper, _)| upper).collect())
 }
 

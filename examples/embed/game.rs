@@ -35,7 +35,7 @@ pub fn run(device: &Device) -> Result<[Vec<f64>; 2], Error> {
     let descent = Descent::new(Gd::new(0.4)?, 40)?;
     let method = Implicit::new(descent, Cg::new(5, 1e-13)?);
     let data = FullBatch { upper: (), lower: () };
-    let solution = solve(Firms, &x, &y, data, method, GradientStep::new(0.8)?, 80)?;
+    let solution = descend(Firms, &x, &y, data, method, GradientStep::new(0.8)?, 80)?;
     let read = |of: &Param<Tensor<1>>| of.val().into_data().iter::<f64>().collect::<Vec<_>>();
     let found = [read(&solution.x), read(&solution.y)].concat();
     // The followers answer with (m - x) / 3 each, m = 1 - c; the leader's profit is x (m - x) / 3.

@@ -71,6 +71,9 @@ pub enum Command {
     /// Run methods on problems whose answers are known: what their sources say, and what we see. In f64 on
     /// the CPU.
     Toys(ToysArgs),
+    /// Solve a small problem without a setting: one of the literature by its name, or one of yours by its formulas in a
+    /// TOML file. In f64 on the CPU. Without a name: lists those with known answers.
+    Solve(SolveArgs),
     /// Run methods side by side on one problem: how near they come, against oracle calls and against
     /// seconds, over several seeds. In f64 on the CPU.
     Compare(CompareArgs),
@@ -284,6 +287,15 @@ pub struct ToysArgs {
     /// Where the folder of the run is made
     #[arg(long, default_value = "runs")]
     pub out: PathBuf,
+}
+
+/// What `solve` takes.
+#[derive(Debug, Args)]
+pub struct SolveArgs {
+    /// A problem that `bilevel solve` lists, or a TOML file with formulas F and f, constraints G, H, g and h, and starts x
+    /// and y
+    #[arg(value_name = "NAME|FILE")]
+    pub problem: Option<String>,
 }
 
 /// What `compare` takes.

@@ -60,6 +60,10 @@ pub fn execute(cli: Cli, group: &'static dyn Group) -> Result<(), BenchError> {
         Some(Command::Runs(args)) => print(&runs::list(&args.folder, table::terminal_width())?),
         Some(Command::Check(check)) => self::check(&check),
         Some(Command::Toys(args)) => toys(&args),
+        Some(Command::Solve(args)) => print(&match &args.problem {
+            Some(problem) => crate::solve::solve(problem)?,
+            None => crate::solve::known(),
+        }),
         Some(Command::Compare(args)) => compare(args),
         Some(Command::Hypergrad(args)) => hypergrad(args),
         Some(Command::Program(args)) => print(&hypergrad::program(&args)?),

@@ -71,6 +71,14 @@ pub enum BenchError {
         /// What is wrong with it.
         status: String,
     },
+    /// A problem that was not solved.
+    #[error("no solution was found: {end}\n\n{found}")]
+    NoSolution {
+        /// What the end is, and the cure.
+        end: String,
+        /// What was found.
+        found: String,
+    },
     /// Derivatives that a check found wrong.
     #[error(
         "the derivatives of the {} loss are not those of its values: the lines marked WRONG say where",
@@ -109,7 +117,10 @@ impl BenchError {
             Self::Core(bilevel_core::Error::Snapshot { .. }) => 6,
             Self::Data(_) | Self::Tensors(_) | Self::Split(_) => 3,
             Self::Backend(_) => 4,
-            Self::Core(_) | Self::Methods { .. } | Self::Unusable { .. } => 5,
+            Self::Core(_)
+            | Self::Methods { .. }
+            | Self::Unusable { .. }
+            | Self::NoSolution { .. } => 5,
             Self::Report(_) => 6,
             Self::Derivatives { .. } => 7,
             Self::Interrupted { signal, .. } => crate::interrupt::code(*signal),

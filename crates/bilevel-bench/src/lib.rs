@@ -7,6 +7,7 @@
 //! | [`reproduce`] | the tables of papers, ours beside theirs |
 //! | [`hypergrad`] | one hypergradient, timed |
 //! | [`backend`] | the backends of this build, and which to take |
+//! | [`mod@solve`] | small problems in formulas, solved without a setting |
 //! | [`toys`] | problems with known answers: what sources say, what we see |
 //! | [`report`] | what a run writes down: folder, table, curves |
 //! | [`runs`] | runs that are there: listed, compared, shown |
@@ -31,6 +32,7 @@ pub mod report;
 pub mod reproduce;
 pub mod runs;
 pub mod settings;
+pub mod solve;
 pub mod toys;
 
 pub use error::BenchError;

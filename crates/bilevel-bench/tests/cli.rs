@@ -335,6 +335,25 @@ fn the_memory_of_rad_grows_by_the_states_alone() {
 }
 
 #[test]
+fn small_problems_are_solved_without_a_setting() {
+    bilevel().arg("solve").assert().success().stdout(contains("bard-1988-1").and(contains("17")));
+    bilevel().args(["solve", "toll-setting"]).assert().success().stdout(contains("-9.0625"));
+    bilevel().args(["solve", "no-such"]).assert().code(2).stderr(contains("TOML file"));
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("own.toml");
+    let with = |constraint: &str| {
+        let formulas = "F = '(x1 - 3)^2 + y1^2'\nf = '(y1 - x1)^2'\nx = [0]\ny = [0]\n";
+        fs::write(&file, format!("{formulas}{constraint}")).unwrap();
+        let mut solve = bilevel();
+        solve.arg("solve").arg(&file);
+        solve.assert()
+    };
+    with("g = ['x1 + y1 - 2']").success().stdout(contains("0.500000").and(contains("stationary")));
+    with("G = ['1 - x1', 'x1']").code(5).stderr(contains("a constraint is violated"));
+    with("G = ['x9']").code(2).stderr(contains("expected x1 to x1"));
+}
+
+#[test]
 fn toys_hold_sources_to_their_word() {
     let out = tempdir().unwrap();
     let mut toys = bilevel();

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use auto_impl::auto_impl;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -22,12 +23,14 @@ pub struct Sample(pub u64);
     label = "neither level has data",
     note = "the same data at each step: `FullBatch {{ upper, lower }}`; batches in turn: `Batches`"
 )]
+#[auto_impl(&)]
 pub trait Data<T>: Sync {
     /// The batch of `sample` for the loss of `objective`. Must depend on the arguments alone.
     fn batch(&self, objective: Objective, sample: Sample) -> T;
 
     /// How many batches a level is divided into: `Sample(0)` to the one before it are all of them.
-    fn batches(&self, _: Objective) -> usize {
+    fn batches(&self, objective: Objective) -> usize {
+        let _ = objective;
         1
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bilevel_program::{Frozen, Layout, Partials, Recorded, TraceError, Vector, Wrt};
 use burn::module::{Module, Param};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Tensor};
 
 /// A function `h(x, y)` of m numbers and its pullbacks `h' w`, recorded as the scalar `<w, h>`.
 pub(crate) struct Function<X, Y> {
@@ -61,12 +61,6 @@ impl<X: Module, Y: Module> Function<X, Y> {
     /// The element type of h.
     pub fn dtype(&self) -> DType {
         self.weights.layout().leaves()[0].dtype
-    }
-
-    /// w of these numbers.
-    pub fn weights(&self, numbers: Vec<f64>, device: &Device) -> Tensor<1> {
-        let data = TensorData::new(numbers, [self.len()]);
-        Tensor::from_data(data, (device, self.dtype()))
     }
 
     /// `h(x, y)`

@@ -31,7 +31,7 @@
 //! let data = FullBatch { upper: target(1.0), lower: target(3.0) };
 //! let method = Unrolled::rad(Descent::new(Gd::new(0.1)?, 50)?);
 //! let upper = BurnOptimizer::new(burn::optim::AdamConfig::new().build(), &x, 0.05)?;
-//! let solution = solve(Penalty, &x, &y, data, method, upper, 200)?;
+//! let solution = descend(Penalty, &x, &y, data, method, upper, 200)?;
 //! // y*(x) = 3 / (1 + exp(x)), which is 1 at exp(x) = 2.
 //! let exp: f32 = solution.x.val().exp().into_scalar();
 //! assert!((exp - 2.0).abs() < 0.01);
@@ -55,6 +55,7 @@
 //! | oracle: values, gradients, products, and their [`Cost`] | [`Oracle`] | [`AutodiffOracle`], [`SplitOracle`], [`FeatureOracle`]; [`Nested`] for three levels |
 //! | [`lower`]: steps of y, and their adjoints | [`Dynamics`], T steps of which are a [`Descent`] | the table below |
 //! | [`linear`]: `A q = b` by products | [`LinearSolver`] | [`Cg`], [`NormalCg`], [`Gmres`], [`BiCgStab`], [`Neumann`], [`ApproxGrad`], [`Nystrom`], [`Identity`], [`Dense`] |
+//! | [`minimise`]: a lower level solved to a tolerance, and F itself | [`Minimiser`](minimise::Minimiser) | [`Newton`], [`Lbfgs`], [`Bfgs`], [`Armijo`] |
 //! | [`hypergradient`]: `dF/dx` | [`HypergradientMethod`] | the methods below |
 //! | [`upper`]: steps of x | [`UpperStep`] | [`BurnOptimizer`], [`GradientStep`] |
 //! | [`proxy`]: best responses that are learned | [`Proxy`] | [`Hypernetwork`], [`Stn`], [`DeltaStn`] |
@@ -62,7 +63,7 @@
 //! | [`joint`], [`stochastic`], [`proxy`]: steps of x and y together | [`JointMethod`], on batches of a [`Sampler`] | the tables of these modules |
 //! | solver: one upper step | [`Solver`] | [`HypergradientSolver`], [`JointSolver`] |
 //! | [`parallel`]: the data divided among ranks | [`Group`] | [`DataParallel`] on threads or, by `bilevel-mpi`, on many machines |
-//! | executor: limits, time, seeds | [`Observer`] | [`Executor`]; all of it in one call: [`solve`] |
+//! | executor: limits, time, seeds | [`Observer`] | [`Executor`]; all of it in one call: [`descend`]; without a setting: [`solve`] |
 //!
 //! # The methods
 //!
@@ -87,6 +88,7 @@
 //! | `ia-gm` | [`Unrolled::ia_gm`] | T lower steps, in the start too | as `rad` | [`Start::Learned`] |
 //! | `iaptt` | [`Iaptt`] | the steps to `argmax_k F(x, y_k)`, in the start too | as `rad` | [`Start::Learned`] |
 //! | `cg` | [`Implicit`] with [`Cg`] | a solved lower level | one linearisation | `f_y = 0` nearly, `f_yy` positive definite |
+//! | `newton`, `lbfgs`, `armijo` | [`Implicit`] after [`Newton`], [`Lbfgs`], [`Armijo`] | a solved lower level | one linearisation | `f_yy` positive definite at y |
 //! | `normal-cg`, `approx-grad` | [`Implicit`] with [`NormalCg`], [`ApproxGrad`] | a solved lower level | one linearisation | `f_y = 0` nearly |
 //! | `gmres`, `bicgstab`, `dense` | [`Implicit`] with [`Gmres`], [`BiCgStab`], [`Dense`] | a solved lower level | one linearisation | `f_y = 0` nearly, `f_yy` regular |
 //! | `neumann` | [`Implicit`] with [`Neumann`] | a solved lower level, many terms | one linearisation | `f_y = 0` nearly, `norm(I - eta f_yy) < 1` |
@@ -94,6 +96,7 @@
 //! | `identity` | [`Implicit`] with [`Identity`] | approximate | one linearisation | `f_yy` nearly I |
 //! | `fixed-point` | [`FixedPoint`] | a solved lower level | one linearisation | a step that contracts |
 //! | `iga` | [`Iga`] | approximate | one replay of a gradient | f like a square |
+//! | `kkt` | [`Kkt`] | a solved lower level with constraints | a few vectors | constraints with independent gradients |
 //! | `imaml` | [`Imaml`] | a solved lower level, with `mu/2 norm(y - x)^2` | one replay | x shaped like y |
 //! | any of these on a meta-batch | [`Tasks`] | the method's | the method's, for each thread | data that draws tasks |
 //! | a step of any [`JointMethod`] | [`JointStep`] | the method's | the method's | the method's |
@@ -135,7 +138,9 @@
 
 pub mod catalogue;
 mod check;
+pub mod constrained;
 mod data;
+mod descend;
 mod error;
 mod function;
 pub mod hypergradient;
@@ -143,6 +148,7 @@ pub mod joint;
 pub mod linear;
 pub mod lower;
 mod map;
+pub mod minimise;
 mod moments;
 mod oracle;
 pub mod parallel;
@@ -160,11 +166,13 @@ mod vector_ops;
 
 pub use bilevel_program::{Batch, Frozen, Tensors, TraceError, stop_gradient};
 pub use check::{Bound, Finding, HypergradientReport, Reference, check_hypergradient};
+pub use constrained::AugmentedLagrangian;
 pub use data::*;
+pub use descend::{Solution, descend};
 pub use error::Error;
 pub use hypergradient::{
     Fad, FirstOrder, FixedPoint, Fomaml, Hypergradient, HypergradientMethod, Iaptt, Iga, Imaml,
-    Implicit, Infinite, JointStep, Maml, OnFeatures, OneStage, OneStageFd, OnlineFad, Reptile,
+    Implicit, Infinite, JointStep, Kkt, Maml, OnFeatures, OneStage, OneStageFd, OnlineFad, Reptile,
     ReversibleRad, Status, Tasks, Unrolled,
 };
 pub use joint::{
@@ -177,13 +185,14 @@ pub use linear::{
 };
 pub use lower::{
     Adam, Aggregated, Clipped, Coefficient, Custom, Descent, Diagonal, Dynamics, Entries, Gd,
-    Kronecker, Momentum, Nesterov, Nothing, Plan, Preconditioned, Preconditioner, Projected,
-    ReversibleMomentum, RmsProp, Weight, WeightDecay,
+    Kronecker, LowerSolve, Momentum, Nesterov, Nothing, Plan, Preconditioned, Preconditioner,
+    Projected, ReversibleMomentum, RmsProp, Weight, WeightDecay,
 };
+pub use minimise::{Armijo, Bfgs, Lbfgs, Newton};
 pub use moments::Moments;
 pub use oracle::*;
 pub use parallel::{Alone, DataParallel, Group, GroupError, InProcess};
-pub use problem::{BilevelProblem, FeatureProblem, Objective, SplitProblem, Variable};
+pub use problem::{BilevelProblem, Conditions, FeatureProblem, Objective, SplitProblem, Variable};
 pub use proximal::{
     Ball, Bounds, ElasticNet, GroupLasso, Projection, Proximal, Scaled, Simplex, SoftThreshold,
 };
@@ -194,7 +203,7 @@ pub use proxy::{
 pub use run::*;
 pub use schedule::{Rates, Schedule};
 pub use snapshot::{Entry, Snapshot};
-pub use solve::{Solution, solve};
+pub use solve::{Account, Answer, End, solve};
 pub use solver::*;
 pub use stochastic::{
     Amigo, Bsa, Fsla, Mrbo, NeumannSeries, OnBatches, Saba, Soba, Srba, StocBio, Sustain, Ttsa,

@@ -1,5 +1,6 @@
 //! The problem: `min_x F(x, y*(x))` with `y*(x)` in `argmin_y f(x, y)`.
 
+use auto_impl::auto_impl;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
@@ -31,6 +32,7 @@ pub use bilevel_program::{Objective, Variable};
     label = "no losses `F(x, y)` and `f(x, y)` are known",
     note = "implement `BilevelProblem` for a type of your own, with its `Upper`, `Lower` and `Batch` and both losses"
 )]
+#[auto_impl(&)]
 pub trait BilevelProblem: Sync {
     /// The upper variable x: its trainable parameters.
     type Upper: Module + Sync;
@@ -45,6 +47,65 @@ pub trait BilevelProblem: Sync {
 
     /// The lower loss `f(x, y)`, of shape `[1]`.
     fn lower_loss(&self, x: &Self::Upper, y: &Self::Lower, batch: &Self::Batch) -> Tensor<1>;
+
+    /// The constraints of a level, functions of both variables: none, unless said otherwise.
+    ///
+    /// ```text
+    /// min_x F(x, y*(x))   with G(x, y*(x)) <= 0, H(x, y*(x)) = 0
+    /// y*(x) in argmin_y f(x, y)   with g(x, y) <= 0, h(x, y) = 0
+    /// ```
+    ///
+    /// [`solve`](crate::solve) keeps to them. Methods that are chosen by hand take them one by one, as
+    /// [`Kkt`](crate::Kkt) does.
+    fn constraints(
+        &self,
+        level: Objective,
+        x: &Self::Upper,
+        y: &Self::Lower,
+        batch: &Self::Batch,
+    ) -> Conditions {
+        let _ = (level, x, y, batch);
+        Conditions::default()
+    }
+}
+
+/// What the constraints of a level come to at a point. Bounds are inequalities too.
+#[derive(Clone, Debug, Default)]
+pub struct Conditions {
+    /// Numbers that are to be at most 0.
+    pub at_most_zero: Option<Tensor<1>>,
+    /// Numbers that are to be 0.
+    pub zero: Option<Tensor<1>>,
+}
+
+impl Conditions {
+    /// `g <= 0`
+    pub fn at_most_zero(g: Tensor<1>) -> Self {
+        Self { at_most_zero: Some(g), zero: None }
+    }
+
+    /// `h = 0`
+    pub fn zero(h: Tensor<1>) -> Self {
+        Self { at_most_zero: None, zero: Some(h) }
+    }
+
+    /// These, and `h = 0`.
+    pub fn and_zero(self, h: Tensor<1>) -> Self {
+        Self { zero: Some(h), ..self }
+    }
+
+    /// How many numbers are to be 0.
+    pub(crate) fn equalities(&self) -> usize {
+        self.zero.as_ref().map_or(0, |h| h.dims()[0])
+    }
+
+    /// All numbers, those that are to be 0 last; none if there is none.
+    pub(crate) fn all(self) -> Option<Tensor<1>> {
+        match (self.at_most_zero, self.zero) {
+            (Some(g), Some(h)) => Some(Tensor::cat(vec![g, h], 0)),
+            (g, h) => g.or(h),
+        }
+    }
 }
 
 /// A problem whose lower loss is computed in two stages: features of the samples, and a head on them, as the

@@ -27,6 +27,10 @@ mod features;
 mod finite;
 #[path = "common/implicit.rs"]
 mod implicit;
+#[path = "common/kkt.rs"]
+mod kkt;
+#[path = "common/minimise.rs"]
+mod minimise;
 #[path = "common/parallel.rs"]
 mod parallel;
 #[path = "common/properties.rs"]

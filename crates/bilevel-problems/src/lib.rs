@@ -19,6 +19,8 @@
 //! | [`Constrained`] | a constraint on either level | |
 //! | [`PbgdToy`] | a non-convex lower level, one dimension | V-PBGD, Section 5 |
 //!
+//! [`Formulas`] are problems of a few numbers in text; [`Formulas::known`] has 30 of the literature with known answers.
+//!
 //! Two problems of the literature on data, with unknown solutions; each is a family with one problem per data
 //! set:
 //!
@@ -40,6 +42,7 @@ pub mod claims;
 mod class_penalties;
 mod constrained;
 mod feature_penalties;
+mod formulas;
 mod ia_gm;
 mod iaptt;
 mod instance;
@@ -54,6 +57,7 @@ pub use bda::BdaCounterexample;
 pub use class_penalties::{ClassPenalties, ClassWeights};
 pub use constrained::{Constrained, ConstrainedAnswer};
 pub use feature_penalties::FeaturePenalties;
+pub use formulas::{FormulaError, Formulas};
 pub use ia_gm::IaGmConvex;
 pub use iaptt::IapttNumeric;
 pub use instance::{Instance, Pair, Values};

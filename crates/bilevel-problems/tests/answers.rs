@@ -1,5 +1,8 @@
 //! The stated solutions, checked against the losses.
 
+#[path = "answers/solve.rs"]
+mod solve;
+
 use std::sync::Once;
 
 use bilevel_core::*;

@@ -272,6 +272,21 @@ impl Vector {
         Self { layout: layout.clone(), leaves }
     }
 
+    /// The variables of several vectors, one after the other, as a vector of another layout whose variables have their
+    /// shapes: the inverse of [`Vector::part`].
+    ///
+    /// # Panics
+    /// If the shapes are others.
+    pub fn join(layout: &Arc<Layout>, parts: &[&Self]) -> Self {
+        let leaves: Vec<_> = parts.iter().flat_map(|part| part.leaves.iter().cloned()).collect();
+        let shapes = leaves.iter().map(|leaf| leaf.shape());
+        assert!(
+            shapes.eq(layout.leaves.iter().map(|leaf| leaf.shape.clone())),
+            "vectors are joined in a layout of their shapes"
+        );
+        Self { layout: layout.clone(), leaves }
+    }
+
     /// This vector with `part` added to the variables at `positions`: from zero, the adjoint of
     /// [`Vector::part`].
     ///

@@ -2,10 +2,10 @@
 
 use super::{Calls, Entry, Exact, Family, Made, Needs, Settings, along};
 use crate::{
-    Aggregated, ApproxGrad, BiCgStab, Cg, Dense, Descent, Error, Fad, FirstOrder, FixedPoint,
-    Fomaml, Gd, Gmres, Iaptt, Identity, Iga, Imaml, Implicit, LinearSolver, Maml, Minres, Nesterov,
-    Neumann, NormalCg, Nystrom, OneStage, OneStageFd, OnlineFad, Reptile, ReversibleMomentum,
-    ReversibleRad, Unrolled, Weight,
+    Aggregated, ApproxGrad, Armijo, BiCgStab, Cg, Dense, Descent, Error, Fad, FirstOrder,
+    FixedPoint, Fomaml, Gd, Gmres, Iaptt, Identity, Iga, Imaml, Implicit, Lbfgs, LinearSolver,
+    LowerSolve, Maml, Minres, Nesterov, Neumann, Newton, NormalCg, Nystrom, OneStage, OneStageFd,
+    OnlineFad, Reptile, ReversibleMomentum, ReversibleRad, Unrolled, Weight,
 };
 
 /// A residual that no number of iterations here gets to: all are made.
@@ -39,6 +39,13 @@ const IMPLICIT: Entry = Entry {
     memory: "a few vectors, one linearisation",
     reads: &["lower-steps", "step-size", "solver-iterations", "tolerance", "warm-start"],
     ..UNROLLED
+};
+
+/// T is the number of steps that it took to the tolerance.
+const SOLVED: Entry = Entry {
+    calls: calls("about T + 2", "k + 1", "1"),
+    reads: &["lower-steps", "solver-iterations", "tolerance", "warm-start"],
+    ..IMPLICIT
 };
 
 pub(super) const METHODS: &[Entry] = &[
@@ -213,6 +220,27 @@ pub(super) const METHODS: &[Entry] = &[
         ..IMPLICIT
     },
     Entry {
+        name: "newton",
+        summary: "`cg` after Newton steps in a trust region, to a tolerance",
+        make: |s, _| solved(s, Newton::new(s.lower_steps, s.tolerance)?),
+        calls: calls("T + 2", "k T + k + 1", "1"),
+        ..SOLVED
+    },
+    Entry {
+        name: "lbfgs",
+        summary: "`cg` after quasi-Newton steps, to a tolerance",
+        memory: "20 vectors, one linearisation",
+        make: |s, _| solved(s, Lbfgs::new(s.lower_steps, s.tolerance)?),
+        ..SOLVED
+    },
+    Entry {
+        name: "armijo",
+        summary: "`cg` after gradient steps with backtracking, to a tolerance",
+        calls: calls("T + 2, and about T values", "k + 1", "1"),
+        make: |s, _| solved(s, Armijo::new(s.lower_steps, s.tolerance)?),
+        ..SOLVED
+    },
+    Entry {
         name: "normal-cg",
         summary: "implicit, by conjugate gradients on the normal equations",
         calls: calls("T + 1", "2 k + 1", "1"),
@@ -332,7 +360,15 @@ pub(super) const METHODS: &[Entry] = &[
     },
 ];
 
+fn solved(settings: &Settings, minimiser: impl Into<LowerSolve>) -> Result<Made, Error> {
+    let cg = Cg::new(settings.solver_iterations, settings.tolerance)?;
+    made(settings, Implicit::new(minimiser, cg))
+}
+
 fn implicit(settings: &Settings, solver: impl LinearSolver + 'static) -> Result<Made, Error> {
-    let implicit = Implicit::new(settings.descent()?, solver);
+    made(settings, Implicit::new(settings.descent()?, solver))
+}
+
+fn made(settings: &Settings, implicit: Implicit) -> Result<Made, Error> {
     along(if settings.warm_start { implicit.with_warm_start() } else { implicit })
 }

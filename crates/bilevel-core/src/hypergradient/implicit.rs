@@ -7,14 +7,14 @@ use bilevel_program::Vector;
 use super::{Hypergradient, HypergradientMethod, Stationarity, Status};
 use crate::error::not_negative;
 use crate::linear::{LinearSolver, Operator, Structure, System};
-use crate::lower::{Descent, State, Stepped};
+use crate::lower::{LowerSolve, SolvedLower};
 use crate::{Direction, Error, LowerProblem, Objective, Schedule, Snapshot, WeightedSum, Wrt};
 
-/// Implicit differentiation at the end of a descent: `cg`, `normal-cg`, `gmres`, `bicgstab`, `neumann`,
+/// Implicit differentiation at the end of a descent, or where a [minimiser](crate::minimise) ends: `cg`, `normal-cg`, `gmres`, `bicgstab`, `neumann`,
 /// `approx-grad`, `identity`, `nystrom` or `dense`, as its [solver](crate::linear) is.
 ///
 /// ```text
-/// y_T by T lower steps,  f_yy q = F_y,  g = F_x - f_xy' q
+/// y_T by T lower steps, or with norm(f_y(x, y_T)) <= e,  f_yy q = F_y,  g = F_x - f_xy' q
 /// ```
 ///
 /// Memory does not grow with T. Cost: T + 1 gradients and one value of f, one gradient of F, the solver's
@@ -28,7 +28,7 @@ use crate::{Direction, Error, LowerProblem, Objective, Schedule, Snapshot, Weigh
 /// optimization with approximate gradient", 2016.
 #[derive(Clone, Debug)]
 pub struct Implicit {
-    descent: Descent,
+    lower: LowerSolve,
     solver: Arc<dyn LinearSolver>,
     tolerances: Option<Schedule>,
     least_tolerance: f64,
@@ -40,12 +40,12 @@ pub struct Implicit {
 }
 
 impl Implicit {
-    /// At the end of `descent`, by `solver` from q = 0.
-    pub fn new(descent: Descent, solver: impl LinearSolver + 'static) -> Self {
+    /// At the end of `lower`, a [`Descent`](crate::Descent) or a [minimiser](crate::minimise), by `solver` from q = 0.
+    pub fn new(lower: impl Into<LowerSolve>, solver: impl LinearSolver + 'static) -> Self {
         let solver = Arc::new(solver);
         let stationarity = Stationarity::default();
         Self {
-            descent,
+            lower: lower.into(),
             solver,
             tolerances: None,
             least_tolerance: 0.0,
@@ -64,7 +64,7 @@ impl Implicit {
     }
 
     /// With a tolerance for each hypergradient, `e_k` for the k-th one that this value computes: the
-    /// descent ends, before its T steps, by [`Descent::run_until`] with `e_k`, and the solver at
+    /// descent ends, before its T steps, by [`Descent::run_until`](crate::Descent::run_until) with `e_k`, and the solver at
     /// `norm(F_y - f_yy q) <= e_k norm(F_y)`, in place of its own tolerance. Where `norm(f_y(x, y_T))` is
     /// above `e_k` nevertheless, the status is [`Status::LowerLimit`]: after T steps that do not get
     /// there; and after fewer where the last step raised the norm, as one with a velocity may and one of
@@ -113,18 +113,15 @@ impl HypergradientMethod for Implicit {
     fn describe(&self) -> String {
         let warm = if self.warm { ", warm q" } else { "" };
         let schedule = self.tolerances.map(|t| format!(", tolerances {t}")).unwrap_or_default();
-        let (solver, descent) = (self.solver.describe(), self.descent.describe());
-        format!("implicit({solver} after {descent}{warm}{schedule})")
+        let (solver, lower) = (self.solver.describe(), self.lower.describe());
+        format!("implicit({solver} after {lower}{warm}{schedule})")
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         self.solver.check(Structure::Symmetric, start.layout().size())?;
         let tolerance = self.tolerances.map(|e| e.at(self.calls).max(self.least_tolerance));
-        let mut first = None;
-        let see = |_: &State, stepped: &Stepped| first = Some(stepped.gradient.clone());
-        let descended = self.descent.watch(&problem, start, tolerance, see)?;
-        let climbed = Status::of_descent(&descended);
-        let lower = descended.state.y;
+        let SolvedLower { y: lower, loss: lower_loss, began, climbed, tolerance: to } =
+            self.lower.solve(&problem, start, tolerance)?;
         // What depends on y_T alone is computed once for all products.
         let (_, slope, curvature) = problem.slope_and_curvature(WeightedSum::LOWER, &lower);
         let (upper_loss, sides) = problem.gradient(Objective::Upper, &lower, Wrt::Both);
@@ -139,15 +136,14 @@ impl HypergradientMethod for Implicit {
         let mixed = product(&solution.q, Wrt::X).into_x();
         let stationarity = slope.norm();
         let (solver, residual) = (solution.status, solution.residual);
-        let status = match tolerance {
+        let status = match to {
             Some(tolerance) if solver.is_ok() && stationarity > tolerance => {
                 Status::LowerLimit { stationarity, tolerance }
             }
             _ => {
-                let began = first.map_or(0.0, |gradient| gradient.norm());
                 let rounding = system.epsilon().sqrt() * system.norm();
                 let relative = self.stationarity.relative(began, stationarity, rounding);
-                let relative = Some(relative).filter(|_| tolerance.is_none());
+                let relative = Some(relative).filter(|_| to.is_none());
                 Status::Implicit { solver, residual, stationarity, relative }
             }
         };
@@ -159,7 +155,7 @@ impl HypergradientMethod for Implicit {
             start: None,
             lower,
             upper_loss,
-            lower_loss: descended.end_loss,
+            lower_loss,
             status,
         })
     }

@@ -14,6 +14,7 @@ mod imaml;
 mod implicit;
 mod infinite;
 mod joint_step;
+mod kkt;
 mod maml;
 mod on_features;
 mod one_stage;
@@ -37,6 +38,7 @@ pub use imaml::Imaml;
 pub use implicit::Implicit;
 pub use infinite::Infinite;
 pub use joint_step::JointStep;
+pub use kkt::Kkt;
 pub use maml::Maml;
 pub use on_features::OnFeatures;
 pub use one_stage::OneStage;
@@ -57,6 +59,7 @@ use std::fmt::{Debug, Display, Formatter};
 use auto_impl::auto_impl;
 use bilevel_program::{Layout, Vector};
 
+use crate::constrained::Degenerate;
 use crate::linear::LinearStatus;
 use crate::lower::Descended;
 use crate::{Counted, Error, Loss, LowerProblem, Snapshot};
@@ -107,6 +110,8 @@ pub enum Status {
         /// None where the method has a tolerance for it, or wants no stationary point.
         relative: Option<f64>,
     },
+    /// The lower solution has no derivative: its constraints are degenerate.
+    Degenerate(Degenerate),
     /// The hypergradient is NaN or infinite, and means nothing.
     NotFinite {
         /// The derivative that is not finite; none where those of both losses are, at both ends of the descent.
@@ -127,7 +132,7 @@ impl Status {
     pub const STATIONARY: f64 = 0.25;
 
     /// The status of a descent that climbed; none where it did as it should.
-    fn of_descent(descended: &Descended) -> Option<Self> {
+    pub(crate) fn of_descent(descended: &Descended) -> Option<Self> {
         let (start, end) = (descended.start_loss, descended.end_loss);
         descended.climbed().then_some(Self::NoDescent { start, end })
     }
@@ -165,7 +170,10 @@ impl Status {
             Self::Implicit { solver, relative, .. } => {
                 solver.is_ok() && relative.is_none_or(|relative| relative <= Self::STATIONARY)
             }
-            Self::NoDescent { .. } | Self::NotFinite { .. } | Self::LowerLimit { .. } => false,
+            Self::NoDescent { .. }
+            | Self::NotFinite { .. }
+            | Self::LowerLimit { .. }
+            | Self::Degenerate(_) => false,
         }
     }
 }
@@ -197,6 +205,17 @@ impl Display for Status {
                      {stationarity:.1e})"
                 )
             }
+            Self::Degenerate(Degenerate::Weak(constraint)) => write!(
+                f,
+                "constraint {constraint} of the lower level is active with the multiplier 0, where y*(x) has a kink: the \
+                 hypergradient is that of one side; move x, or end here if F falls on neither side"
+            ),
+            Self::Degenerate(Degenerate::Singular(active)) => write!(
+                f,
+                "the conditions of the lower level are singular with {active} active constraints, so that y or its \
+                 multipliers are not unique: drop constraints that follow from others, or add a small multiple of \
+                 norm(y)^2 to the lower loss"
+            ),
             Self::NotFinite { cause: Some(cause) } => {
                 write!(f, "the hypergradient is not finite: {cause}")
             }

@@ -24,6 +24,7 @@ mod reversible;
 mod rms_prop;
 mod root;
 mod sampled;
+mod solve;
 mod sweep;
 mod weight_decay;
 
@@ -46,6 +47,8 @@ pub use reversible::{ReversibleMomentum, ReversibleTape};
 pub use rms_prop::RmsProp;
 use root::Root;
 use sampled::Sampled;
+pub use solve::LowerSolve;
+pub(crate) use solve::SolvedLower;
 pub use sweep::{Pulled, pull_back, push_forward};
 pub(crate) use sweep::{pull_back_by, push_forward_by};
 pub use weight_decay::WeightDecay;

@@ -117,6 +117,21 @@ impl<'a> LowerProblem<'a> {
         (lower_loss, slope)
     }
 
+    /// A weighted sum of the losses. Waits for the device.
+    pub fn sum(&self, of: WeightedSum, y: &Vector) -> f64 {
+        of.terms().map(|(objective, weight)| weight * self.value(objective, y).read()).sum()
+    }
+
+    /// A weighted sum of the losses and its gradient in y. Waits for the device.
+    pub fn sum_and_slope(&self, of: WeightedSum, y: &Vector) -> (f64, Vector) {
+        let terms = of.terms().map(|(objective, weight)| {
+            let (loss, sides) = self.gradient(objective, y, Wrt::Y);
+            (weight * loss.read(), scale(weight, sides.into_y()))
+        });
+        let sum = terms.reduce(|a, b| (a.0 + b.0, a.1.add(&b.1)));
+        sum.unwrap_or_else(|| (0.0, y.zeros_like()))
+    }
+
     /// The gradient of a weighted sum in x.
     pub fn upper_slope(&self, of: WeightedSum, y: &Vector) -> Vector {
         let terms = of.terms().map(|(objective, weight)| {

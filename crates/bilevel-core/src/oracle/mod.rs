@@ -15,7 +15,7 @@ mod split;
 
 pub(crate) use anchored::Anchored;
 pub use autodiff::AutodiffOracle;
-pub use constraints::{Constraints, ModuleConstraints, PulledBack};
+pub use constraints::{Constraints, ModuleConstraints, PulledBack, Unconstrained, constraints_of};
 pub use cost::Cost;
 pub use counted::Counted;
 pub use features::{FeatureOracle, Reduced};

@@ -3,8 +3,8 @@
 
 use bilevel_core::{
     ApproxGrad, AutodiffOracle, BiCgStab, BilevelProblem, Cg, Counted, Dense, Descent, Dynamics,
-    Error, Fad, FixedPoint, FullBatch, Gd, Gmres, HypergradientMethod, Implicit, LowerProblem,
-    Momentum, Neumann, NormalCg, Objective, Samples, Status, Unrolled,
+    Error, Fad, FixedPoint, FullBatch, Gd, Gmres, HypergradientMethod, Implicit, Lbfgs,
+    LowerProblem, Momentum, Neumann, Newton, NormalCg, Objective, Samples, Status, Unrolled,
 };
 use bilevel_program::{Batch, Vector};
 use burn::module::{Module, Param};
@@ -302,6 +302,8 @@ pub fn exact_methods() -> Vec<Named> {
         ("ia-gm through gd", Box::new(Unrolled::ia_gm(gd()))),
         ("cg after gd", Box::new(Implicit::new(gd(), cg()))),
         ("cg after momentum", Box::new(Implicit::new(heavy(), cg()))),
+        ("cg after newton", Box::new(Implicit::new(Newton::new(50, 1e-12).unwrap(), cg()))),
+        ("cg after lbfgs", Box::new(Implicit::new(Lbfgs::new(200, 1e-11).unwrap(), cg()))),
         ("normal-cg", Box::new(Implicit::new(gd(), NormalCg::new(50, 1e-12).unwrap()))),
         ("gmres", Box::new(Implicit::new(gd(), Gmres::new(50, 1e-13).unwrap()))),
         ("bicgstab", Box::new(Implicit::new(gd(), BiCgStab::new(50, 1e-12).unwrap()))),

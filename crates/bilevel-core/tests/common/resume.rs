@@ -21,7 +21,7 @@ const SAVED: usize = 3;
 type Boxed<'a> = Box<dyn Solver + 'a>;
 
 /// Six steps at once, and three, a file, a fresh solver and three more.
-fn assert_resumes<'a>(name: &str, make: &dyn Fn() -> Boxed<'a>) {
+pub fn assert_resumes<'a>(name: &str, make: &dyn Fn() -> Boxed<'a>) {
     let steps = |solver: &mut Boxed<'a>, from, to| -> Vec<Step> {
         (from..to).map(|k| solver.step(k).unwrap()).collect()
     };
@@ -66,6 +66,7 @@ fn methods() -> Vec<Make> {
         || Box::new(Unrolled::ia_gm(gd())),
         || Box::new(Iaptt::new(gd())),
         || Box::new(warm(Cg::new(3, 1e-3).unwrap())),
+        || Box::new(Implicit::new(Newton::new(3, 1e-3).unwrap(), Cg::new(3, 1e-3).unwrap()).with_warm_start()),
         || Box::new(warm(NormalCg::new(3, 1e-3).unwrap())),
         || Box::new(warm(Gmres::new(3, 1e-3).unwrap())),
         || Box::new(warm(BiCgStab::new(2, 1e-3).unwrap())),

@@ -1,4 +1,4 @@
-//! A bilevel problem, solved in one call.
+//! Descending along hypergradients, in one call.
 
 use std::ops::ControlFlow;
 
@@ -7,7 +7,7 @@ use crate::{
     HypergradientSolver, Outcome, Progress, Solver, UpperStep,
 };
 
-/// What [`solve`] came to.
+/// What [`descend`] came to.
 #[derive(Clone, Debug)]
 pub struct Solution<X, Y> {
     /// The upper variable, as the module that it was given as.
@@ -23,7 +23,7 @@ pub struct Solution<X, Y> {
 /// Descends `F(x, y*(x))` from the modules x and y: `steps` times a hypergradient by `method`, along which `upper` moves
 /// x. The lower level starts at y each time.
 ///
-/// For constraints, other starts, observers, limits or checkpoints, use [`HypergradientSolver`] and [`Executor`], which
+/// For a problem without a step size to choose, see [`solve`](crate::solve); for projections, other starts, observers, limits or checkpoints, use [`HypergradientSolver`] and [`Executor`], which
 /// this is made of.
 ///
 /// # Errors
@@ -57,14 +57,14 @@ pub struct Solution<X, Y> {
 /// let target = |value: f32| Tensor::from_data([value], &device);
 /// let data = FullBatch { upper: target(1.0), lower: target(3.0) };
 /// let method = Unrolled::rad(Descent::new(Gd::new(0.1)?, 50)?);
-/// let solution = solve(Penalty, &x, &y, data, method, GradientStep::new(0.5)?, 100)?;
+/// let solution = descend(Penalty, &x, &y, data, method, GradientStep::new(0.5)?, 100)?;
 /// assert!(solution.outcome.status.is_ok());
 /// let exp: f32 = solution.x.val().exp().into_scalar();
 /// assert!((exp - 2.0).abs() < 0.01);
 /// # Ok(())
 /// # }
 /// ```
-pub fn solve<P: BilevelProblem, D: Data<P::Batch>>(
+pub fn descend<P: BilevelProblem, D: Data<P::Batch>>(
     problem: P,
     x: &P::Upper,
     y: &P::Lower,

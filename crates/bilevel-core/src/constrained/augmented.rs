@@ -1,0 +1,242 @@
+//! The augmented Lagrangian.
+
+use std::sync::Arc;
+
+use bilevel_program::Vector;
+
+use super::{ActiveSet, Level, Multiplied, Residual};
+use crate::Error;
+use crate::error::{at_least_one, positive};
+use crate::linear::LinearSolver;
+use crate::minimise::{Differentiable, Minimiser, Newton, Product, Stop, TwiceDifferentiable};
+
+/// Solves a lower level with constraints: rounds of a minimisation in y and a step of the multipliers,
+///
+/// ```text
+/// y' = argmin_y f + sum_j (max(0, l_j + r g_j)^2 - l_j^2) / (2 r) + sum_k (l_k h_k + r h_k^2 / 2)
+/// l_j' = max(0, l_j + r g_j),   l_k' = l_k + r h_k,   r' = 10 r where the violation has not fallen to a quarter
+/// ```
+///
+/// and [Newton steps](ActiveSet) on the conditions of the optimum as soon as they converge, from a warm start at once.
+///
+/// Requires: f and the constraints twice differentiable. Cost of a product within a minimisation: a product of f, one of
+/// the constraints and a pullback of them.
+///
+/// Source: R. T. Rockafellar, "Augmented Lagrange multiplier functions and duality in nonconvex programming", 1974.
+#[derive(Clone, Debug)]
+pub struct AugmentedLagrangian {
+    minimiser: Arc<dyn Minimiser>,
+    solver: Option<Arc<dyn LinearSolver>>,
+    rounds: usize,
+    tolerance: f64,
+    convex: bool,
+}
+
+/// Where a lower level with constraints was solved to.
+#[derive(Clone, Debug)]
+pub struct Solved {
+    /// y and the multipliers.
+    pub at: Multiplied,
+    /// f there.
+    pub loss: f64,
+    /// How far it is from the conditions of an optimum.
+    pub residual: Residual,
+}
+
+/// After so many rounds in turn that leave the violation as it is, the constraints cannot hold.
+const STUCK: usize = 2;
+
+/// The first r.
+const PENALTY: f64 = 10.0;
+
+impl AugmentedLagrangian {
+    /// At most `rounds` rounds, until the conditions hold up to `tolerance`; minimising by [`Newton`], and with linear
+    /// systems written out.
+    ///
+    /// # Errors
+    /// If `rounds` is 0 or `tolerance` not finite and positive.
+    pub fn new(rounds: usize, tolerance: f64) -> Result<Self, Error> {
+        Ok(Self {
+            minimiser: Arc::new(Newton::new(30, tolerance)?),
+            solver: None,
+            rounds: at_least_one("rounds of the augmented Lagrangian", rounds)?,
+            tolerance: positive("tolerance of the augmented Lagrangian", tolerance)?,
+            convex: false,
+        })
+    }
+
+    /// For a convex level, whose stationary points are minima: it is not looked whether they are.
+    pub fn convex(mut self) -> Self {
+        self.convex = true;
+        self
+    }
+
+    /// With another minimiser in y.
+    pub fn with_minimiser(mut self, minimiser: impl Minimiser + 'static) -> Self {
+        self.minimiser = Arc::new(minimiser);
+        self
+    }
+
+    /// With a solver of linear systems, which are symmetric and indefinite, as [`Minres`](crate::Minres) takes them, for
+    /// levels that are too large to write them out.
+    pub fn with_linear_solver(mut self, solver: impl LinearSolver + 'static) -> Self {
+        self.solver = Some(Arc::new(solver));
+        self
+    }
+
+    /// The residual to end at.
+    pub fn tolerance(&self) -> f64 {
+        self.tolerance
+    }
+
+    /// The solver of linear systems; none where they are written out.
+    pub fn linear_solver(&self) -> Option<&dyn LinearSolver> {
+        self.solver.as_deref()
+    }
+
+    /// With the settings.
+    pub fn describe(&self) -> String {
+        let Self { minimiser, solver, rounds, tolerance, .. } = self;
+        let minimiser = minimiser.describe();
+        let solver = solver.as_ref().map_or("systems written out".into(), |s| s.describe());
+        format!(
+            "augmented Lagrangian(at most {rounds} rounds to {tolerance:e}, {minimiser}, {solver})"
+        )
+    }
+
+    /// A solution from `y`, with the multipliers of a solution nearby if there is one. It ends where the residual is
+    /// within the tolerance, or after the last round at the point with the least.
+    ///
+    /// # Errors
+    /// If the linear solver does not fit, or f or a constraint is not finite at the start.
+    pub fn solve<'a>(
+        &'a self,
+        level: &Level<'a>,
+        y: &Vector,
+        multipliers: Option<&[f64]>,
+    ) -> Result<Solved, Error> {
+        let count = level.constraints.count();
+        let warm = multipliers.filter(|l| l.len() == count);
+        let multipliers = warm.map_or_else(|| vec![0.0; count], <[f64]>::to_vec);
+        let start = Multiplied { y: y.clone(), multipliers };
+        let begun = level.see(&start);
+        if !(begun.loss.is_finite() && begun.residual.largest().is_finite()) {
+            let (dynamics, steps) = (self.describe(), self.rounds);
+            return Err(Error::LowerDiverged { dynamics, step: 0, steps });
+        }
+        if count == 0 {
+            let found = self.minimiser.minimise(&level.loss, y, self.tolerance);
+            let at = Multiplied { y: found.at, multipliers: Vec::new() };
+            let residual = Residual { stationarity: found.gradient_norm, ..Residual::default() };
+            return Ok(Solved { at, loss: found.value, residual });
+        }
+        if let Some(found) = self.newton(level, &start)? {
+            return Ok(found);
+        }
+        let mut stuck = 0;
+        let (mut here, mut penalty, mut violation) = (start, PENALTY, f64::INFINITY);
+        let mut best = Solved { at: here.clone(), loss: begun.loss, residual: begun.residual };
+        let mut inner = 1e-2 * begun.residual.stationarity.clamp(1e-2, 1.0);
+        for _ in 0..self.rounds {
+            let augmented = Augmented { level, multipliers: &here.multipliers, penalty };
+            let found = self.minimiser.minimise(&augmented, &here.y, inner.max(self.tolerance));
+            if found.stop == Stop::NotFinite {
+                break;
+            }
+            let values = level.constraints.values(level.x(), &found.at);
+            here = Multiplied { multipliers: augmented.weights(&values), y: found.at };
+            let seen = level.see(&here);
+            if seen.residual.largest() < best.residual.largest() {
+                best = Solved { at: here.clone(), loss: seen.loss, residual: seen.residual };
+            }
+            if best.residual.largest() <= self.tolerance {
+                break;
+            }
+            if stuck == 0
+                && let Some(found) = self.newton(level, &here)?
+            {
+                return Ok(found);
+            }
+            let now = seen.residual.violation.max(seen.residual.complementarity);
+            if now > violation / 4.0 {
+                penalty = (10.0 * penalty).min(1e7);
+            }
+            stuck = if now > 0.9 * violation { stuck + 1 } else { 0 };
+            if stuck == STUCK {
+                break;
+            }
+            violation = now;
+            inner /= 10.0;
+        }
+        Ok(best)
+    }
+
+    /// A minimum by Newton's method, if it gets to one.
+    fn newton<'a>(&'a self, level: &Level<'a>, from: &Multiplied) -> Result<Option<Solved>, Error> {
+        let found = ActiveSet::newton(level, from, self.linear_solver(), self.tolerance)?;
+        let Some(found) = found.filter(|found| found.residual.largest() <= self.tolerance) else {
+            return Ok(None);
+        };
+        let is_minimum = || {
+            let values = level.constraints.values(level.x(), &found.at.y);
+            let set = ActiveSet::at(*level, &found.at, &values, self.linear_solver());
+            set.is_minimum() != Some(false)
+        };
+        Ok((self.convex || is_minimum()).then_some(found))
+    }
+}
+
+/// The augmented Lagrangian as a function of y.
+struct Augmented<'a> {
+    level: &'a Level<'a>,
+    multipliers: &'a [f64],
+    penalty: f64,
+}
+
+impl Augmented<'_> {
+    /// The multipliers after a step.
+    fn weights(&self, values: &[f64]) -> Vec<f64> {
+        let inequalities = self.level.inequalities();
+        let moved = self.multipliers.iter().zip(values).map(|(l, c)| l + self.penalty * c);
+        moved.enumerate().map(|(j, l)| if j < inequalities { l.max(0.0) } else { l }).collect()
+    }
+
+    /// What is added to f.
+    fn added(&self, values: &[f64]) -> f64 {
+        let squares = self.weights(values).into_iter().zip(self.multipliers);
+        squares.map(|(moved, l)| (moved * moved - l * l) / (2.0 * self.penalty)).sum()
+    }
+}
+
+impl Differentiable for Augmented<'_> {
+    fn value(&self, y: &Vector) -> f64 {
+        let values = self.level.constraints.values(self.level.x(), y);
+        self.level.loss.value(y) + self.added(&values)
+    }
+
+    fn gradient(&self, y: &Vector) -> (f64, Vector) {
+        let (loss, slope) = self.level.loss.gradient(y);
+        let mut weigh = |values: &[f64]| self.weights(values);
+        let pulled = self.level.constraints.pull_back(self.level.x(), y, &mut weigh);
+        (loss + self.added(&pulled.values), slope.add(&pulled.y))
+    }
+}
+
+impl TwiceDifferentiable for Augmented<'_> {
+    fn hessian<'a>(&'a self, y: &Vector) -> Product<'a> {
+        let (constraints, x, y) = (self.level.constraints, self.level.x(), y.clone());
+        let weights = self.weights(&constraints.values(x, &y));
+        let equal = self.level.inequalities();
+        let of_loss = self.level.loss.hessian(&y);
+        let none = vec![0.0; weights.len()];
+        Box::new(move |v| {
+            let curved = constraints.product(x, &y, &weights, (&none, v));
+            let moves =
+                curved.values.iter().enumerate().map(|(j, c)| {
+                    if j >= equal || weights[j] > 0.0 { self.penalty * c } else { 0.0 }
+                });
+            let pushed = constraints.weighted(x, &y, &moves.collect::<Vec<_>>()).y;
+            of_loss(v).add(&curved.y).add(&pushed)
+        })
+    }
+}

@@ -1,0 +1,116 @@
+//! A lower level with constraints that move with x: solved, and differentiated.
+//!
+//! ```text
+//! y*(x) in argmin_y f(x, y)   with g(x, y) <= 0, h(x, y) = 0
+//! L(x, y, l) = f + <l, (g, h)>,   L_y = 0,   l_g >= 0,   l_g g = 0
+//! ```
+//!
+//! [`AugmentedLagrangian`] solves it; [`ActiveSet`] is the linear system of its conditions, by products, for the last
+//! Newton steps and for the derivative of `y*(x)`, which [`Kkt`](crate::Kkt) takes.
+
+mod active_set;
+mod augmented;
+mod matrix;
+
+pub use active_set::{ActiveSet, Degenerate, Response};
+pub use augmented::{AugmentedLagrangian, Solved};
+
+use bilevel_program::Vector;
+
+use crate::minimise::{Differentiable, LowerLoss};
+use crate::{Constraints, LowerProblem};
+
+/// A lower level at one x.
+#[derive(Clone, Copy)]
+pub struct Level<'a> {
+    /// What is minimised.
+    pub loss: LowerLoss<'a>,
+    /// The constraints, those that are to be 0 last.
+    pub constraints: &'a dyn Constraints,
+}
+
+/// A point y with a multiplier for each constraint.
+#[derive(Clone, Debug)]
+pub struct Multiplied {
+    /// y
+    pub y: Vector,
+    /// l
+    pub multipliers: Vec<f64>,
+}
+
+/// How far a point is from the conditions of an optimum.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Residual {
+    /// `norm(L_y)`
+    pub stationarity: f64,
+    /// The largest `max(g, 0)` or `abs(h)`.
+    pub violation: f64,
+    /// The largest `abs(min(l_g, -g))`: whether multipliers are positive, and 0 where a constraint is not active.
+    pub complementarity: f64,
+}
+
+impl Residual {
+    /// The largest of them.
+    pub fn largest(&self) -> f64 {
+        let Self { stationarity, violation, complementarity } = *self;
+        if stationarity.is_nan() {
+            f64::NAN
+        } else {
+            stationarity.max(violation).max(complementarity)
+        }
+    }
+}
+
+/// What a level is at a point.
+struct Seen {
+    loss: f64,
+    /// g, then h.
+    values: Vec<f64>,
+    /// `L_y`
+    slope: Vector,
+    residual: Residual,
+}
+
+impl<'a> Level<'a> {
+    /// f with `constraints`.
+    pub fn new(problem: LowerProblem<'a>, constraints: &'a dyn Constraints) -> Self {
+        Self { loss: LowerLoss::new(problem), constraints }
+    }
+
+    /// x.
+    fn x(&self) -> &'a Vector {
+        self.loss.problem.x
+    }
+
+    /// How many constraints are inequalities, the first ones.
+    fn inequalities(&self) -> usize {
+        self.constraints.count() - self.constraints.equalities()
+    }
+
+    /// The largest `max(g, 0)` or `abs(h)` at y.
+    pub fn violation(&self, y: &Vector) -> f64 {
+        self.violation_of(&self.constraints.values(self.x(), y))
+    }
+
+    fn violation_of(&self, values: &[f64]) -> f64 {
+        let (g, h) = values.split_at(self.inequalities());
+        let all = g.iter().copied().chain(h.iter().map(|h| h.abs()));
+        all.fold(0.0, |most, v| if v.is_nan() { v } else { v.max(most) })
+    }
+
+    fn see(&self, at: &Multiplied) -> Seen {
+        let (loss, slope) = self.loss.gradient(&at.y);
+        let pulled = self.constraints.weighted(self.x(), &at.y, &at.multipliers);
+        let slope = slope.add(&pulled.y);
+        let pairs = at.multipliers.iter().zip(&pulled.values).take(self.inequalities());
+        let complementarity = pairs.map(|(l, g)| l.min(-g).abs()).fold(0.0, f64::max);
+        let violation = self.violation_of(&pulled.values);
+        let residual = Residual { stationarity: slope.norm(), violation, complementarity };
+        Seen { loss, values: pulled.values, slope, residual }
+    }
+
+    /// How far a point is from the conditions of an optimum: a gradient of f and a pullback of the constraints.
+    pub fn residual(&self, at: &Multiplied) -> Residual {
+        self.see(at).residual
+    }
+}

@@ -1,0 +1,103 @@
+//! Hypergradients of a lower level with constraints.
+
+use std::fmt::Debug;
+
+use bilevel_program::Vector;
+
+use super::{Hypergradient, HypergradientMethod, Status};
+use crate::constrained::{ActiveSet, AugmentedLagrangian, Level, Solved};
+use crate::{Constraints, Error, LowerProblem, Objective, Snapshot, Wrt};
+
+/// `kkt`: implicit differentiation of the conditions of a lower optimum with constraints that depend on x,
+///
+/// ```text
+/// y*(x) in argmin_y f(x, y)   with g(x, y) <= 0, h(x, y) = 0
+/// | L_yy  c_A' | | q |   | F_y |
+/// | c_A   0    | | r | = | 0   |,     dF/dx = F_x - L_xy q - c_x' r
+/// ```
+///
+/// where L is the Lagrangian and `c_A` are the equalities and the active inequalities. The level is solved by an
+/// [`AugmentedLagrangian`], from the multipliers of the time before.
+///
+/// Requires: at y* independent gradients of the active constraints, multipliers above 0 and `L_yy` positive along them.
+/// Where a constraint is about to become inactive, `y*(x)` has a kink and the gradient is that of one side:
+/// [`Status::Degenerate`]. Cost: the solution, a gradient of F, and for each product with the matrix one of f and one
+/// of the constraints.
+///
+/// Source: A. V. Fiacco, "Introduction to sensitivity and stability analysis in nonlinear programming", 1983, Thm. 2.4.1.
+#[derive(Debug)]
+pub struct Kkt {
+    constraints: Box<dyn Constraints>,
+    lower: AugmentedLagrangian,
+    /// Those of the last call.
+    multipliers: Option<Vec<f64>>,
+}
+
+impl Kkt {
+    /// With `constraints` on y, the level solved by `lower`, whose linear solver takes the system too.
+    pub fn new(constraints: impl Constraints + 'static, lower: AugmentedLagrangian) -> Self {
+        Self { constraints: Box::new(constraints), lower, multipliers: None }
+    }
+
+    /// The multipliers of the last solution.
+    pub fn multipliers(&self) -> Option<&[f64]> {
+        self.multipliers.as_deref()
+    }
+}
+
+impl HypergradientMethod for Kkt {
+    fn name(&self) -> &'static str {
+        "kkt"
+    }
+
+    fn describe(&self) -> String {
+        let count = self.constraints.count();
+        format!("kkt({count} constraints, {})", self.lower.describe())
+    }
+
+    fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+        self.constraints.check(problem.oracle)?;
+        let level = Level::new(problem, self.constraints.as_ref());
+        let Solved { at, loss, residual } =
+            self.lower.solve(&level, start, self.multipliers.as_deref())?;
+        let (upper_loss, sides) = problem.gradient(Objective::Upper, &at.y, Wrt::Both);
+        let (direct, upper) = sides.into_both();
+        let values = self.constraints.values(problem.x, &at.y);
+        let (solver, tolerance) = (self.lower.linear_solver(), self.lower.tolerance());
+        let set = ActiveSet::at(level, &at, &values, solver);
+        let found = set.respond(&upper, &values, tolerance)?;
+        let stationarity = residual.largest();
+        let status = match found.degenerate {
+            _ if stationarity > tolerance => Status::LowerLimit { stationarity, tolerance },
+            Some(degenerate) => Status::Degenerate(degenerate),
+            None => Status::Implicit {
+                solver: found.status,
+                residual: found.residual,
+                stationarity,
+                relative: None,
+            },
+        };
+        self.multipliers = Some(at.multipliers);
+        Ok(Hypergradient {
+            gradient: direct.add(&found.gradient),
+            start: None,
+            lower: at.y,
+            upper_loss,
+            lower_loss: loss,
+            status,
+        })
+    }
+
+    fn save(&self, to: &mut Snapshot) {
+        if let Some(multipliers) = &self.multipliers {
+            to.put_numbers("multipliers", multipliers);
+        }
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, _: &Vector, _: &Vector) -> Result<(), Error> {
+        let count = self.constraints.count();
+        let there = from.has("multipliers");
+        self.multipliers = there.then(|| from.take_numbers("multipliers", count)).transpose()?;
+        Ok(())
+    }
+}

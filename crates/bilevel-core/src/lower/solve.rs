@@ -1,0 +1,82 @@
+//! Solving the lower level before an implicit formula: by T steps, or to a tolerance.
+
+use std::sync::Arc;
+
+use bilevel_program::Vector;
+
+use super::{Descent, State, Stepped};
+use crate::hypergradient::Status;
+use crate::minimise::{LowerLoss, Minimiser, Stop};
+use crate::{Error, LowerProblem};
+
+/// How the lower level is solved.
+#[derive(Clone, Debug)]
+pub enum LowerSolve {
+    /// By T steps of a dynamics.
+    Steps(Descent),
+    /// To a norm of its gradient.
+    Minimised(Arc<dyn Minimiser>),
+}
+
+impl From<Descent> for LowerSolve {
+    fn from(descent: Descent) -> Self {
+        Self::Steps(descent)
+    }
+}
+
+impl<M: Minimiser + 'static> From<M> for LowerSolve {
+    fn from(minimiser: M) -> Self {
+        Self::Minimised(Arc::new(minimiser))
+    }
+}
+
+/// Where that ended.
+pub(crate) struct SolvedLower {
+    pub y: Vector,
+    /// f there.
+    pub loss: f64,
+    /// The norm of the gradient at the start.
+    pub began: f64,
+    /// The status of steps that climbed.
+    pub climbed: Option<Status>,
+    /// What the norm of the gradient was to be, if anything was asked.
+    pub tolerance: Option<f64>,
+}
+
+impl LowerSolve {
+    /// With the settings.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Steps(descent) => descent.describe(),
+            Self::Minimised(minimiser) => minimiser.describe(),
+        }
+    }
+
+    /// From `start`, to `tolerance` where there is one.
+    pub(crate) fn solve(
+        &self,
+        problem: &LowerProblem<'_>,
+        start: &Vector,
+        tolerance: Option<f64>,
+    ) -> Result<SolvedLower, Error> {
+        match self {
+            Self::Steps(descent) => {
+                let mut began = 0.0;
+                let see = |_: &State, stepped: &Stepped| began = stepped.gradient.norm();
+                let ended = descent.watch(problem, start, tolerance, see)?;
+                let (climbed, loss) = (Status::of_descent(&ended), ended.end_loss);
+                Ok(SolvedLower { y: ended.state.y, loss, began, climbed, tolerance })
+            }
+            Self::Minimised(minimiser) => {
+                let tolerance = tolerance.unwrap_or(minimiser.tolerance());
+                let found = minimiser.minimise(&LowerLoss::new(*problem), start, tolerance);
+                if found.stop == Stop::NotFinite {
+                    let dynamics = minimiser.describe();
+                    return Err(Error::LowerDiverged { dynamics, step: 0, steps: found.steps });
+                }
+                let (y, loss, tolerance) = (found.at, found.value, Some(tolerance));
+                Ok(SolvedLower { y, loss, began: 0.0, climbed: None, tolerance })
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What a solution is, and how it was found.
+
+use std::fmt::{Display, Formatter};
+
+use bilevel_program::Vector;
+
+use super::FEASIBLE;
+use super::reduced::Reduced;
+use crate::minimise::Stop;
+use crate::{AutodiffOracle, BilevelProblem, Cost, Counted, Data, Error};
+
+/// What [`solve`](crate::solve) came to.
+#[derive(Clone, Debug)]
+pub struct Answer<X, Y> {
+    /// The upper variable, as the module that it was given as.
+    pub x: X,
+    /// The lower variable: a solution of the lower level at x.
+    pub y: Y,
+    /// F there.
+    pub upper_loss: f64,
+    /// f there.
+    pub lower_loss: f64,
+    /// The largest violation of a constraint of either level.
+    pub violation: f64,
+    /// How far the lower level is from the conditions of an optimum.
+    pub lower_residual: f64,
+    /// What the point is.
+    pub end: End,
+    /// What was done.
+    pub account: Account,
+}
+
+/// What the end of a search is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum End {
+    /// All constraints hold, y solves the lower level, and the gradient of `F(x, y*(x))`, less what the active upper
+    /// constraints take up, is about 0.
+    Stationary {
+        /// The norm of what is left.
+        gradient: f64,
+    },
+    /// All constraints hold, y solves the lower level, and no step lowers F, whose gradient is not 0: there `y*(x)` has a
+    /// kink, where a lower constraint becomes active, or jumps to another solution.
+    Kink {
+        /// The norm of the gradient of one side.
+        gradient: f64,
+    },
+    /// All constraints hold and y solves the lower level; the steps were used up.
+    StepLimit {
+        /// The norm of the gradient.
+        gradient: f64,
+    },
+    /// A constraint does not hold.
+    Infeasible {
+        /// By how much.
+        violation: f64,
+    },
+    /// The lower level could not be solved.
+    Unsolved,
+}
+
+impl End {
+    /// Whether it is a local solution, as far as can be seen.
+    pub fn is_ok(self) -> bool {
+        matches!(self, Self::Stationary { .. } | Self::Kink { .. })
+    }
+}
+
+impl Display for End {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stationary { gradient } => write!(f, "stationary (gradient {gradient:.1e})"),
+            Self::Kink { gradient } => write!(
+                f,
+                "no step lowers F, which has a kink or a jump there (gradient of one side {gradient:.1e})"
+            ),
+            Self::StepLimit { gradient } => write!(
+                f,
+                "the steps were used up at a gradient of {gradient:.1e}: start again from there, or scale x"
+            ),
+            Self::Infeasible { violation } => write!(
+                f,
+                "a constraint is violated by {violation:.1e}: start where the constraints hold, or check that they can"
+            ),
+            Self::Unsolved => f.write_str(
+                "the lower level could not be solved: start y where f and the constraints are finite, and check that \
+                 the lower level is bounded and its constraints can hold",
+            ),
+        }
+    }
+}
+
+/// How an answer was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Account {
+    /// The constraints of the upper and of the lower level.
+    pub constraints: [usize; 2],
+    /// Whether the lower level seems convex: at points spread over the region it was.
+    pub convex: bool,
+    /// Whether lower solutions were isolated: if not, F chose among them.
+    pub isolated: bool,
+    /// The lower solutions that were followed.
+    pub followed: usize,
+    /// The descents of x.
+    pub descents: usize,
+    /// How often the lower level was solved.
+    pub solves: usize,
+    /// Oracle calls.
+    pub cost: Cost,
+}
+
+impl Display for Account {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let [upper, lower] = self.constraints;
+        let shape = if self.convex { "seems convex" } else { "is not convex" };
+        write!(
+            f,
+            "{upper} upper and {lower} lower constraints; the lower level {shape}, {} solutions followed, {} solves; {} \
+             descents of x; {} oracle calls",
+            self.followed,
+            self.solves,
+            self.descents,
+            self.cost.total()
+        )?;
+        if !self.isolated {
+            f.write_str("; lower solutions are not isolated: F chose among them")?;
+        }
+        Ok(())
+    }
+}
+
+/// A gradient is about 0 below this share of F.
+const STATIONARY: f64 = 1e-4;
+
+pub(super) fn answer<P: BilevelProblem, D: Data<P::Batch>>(
+    oracle: &Counted<AutodiffOracle<P, D>>,
+    reduced: &Reduced<'_>,
+    x: Vector,
+    stop: Stop,
+    account: Account,
+) -> Result<Answer<P::Upper, P::Lower>, Error> {
+    let Some(here) = reduced.evaluate(&x) else {
+        let y = reduced.branches.borrow()[0].y.clone();
+        let (x, y) = (oracle.upper_module(&x), oracle.lower_module(&y));
+        let nothing = f64::NAN;
+        return Ok(Answer {
+            x,
+            y,
+            upper_loss: nothing,
+            lower_loss: nothing,
+            violation: nothing,
+            lower_residual: nothing,
+            end: End::Unsolved,
+            account,
+        });
+    };
+    let gradient = reduced.stationarity(&x, &here).unwrap_or(f64::NAN);
+    let y = &here.lower.at.y;
+    let lower_loss = reduced.lower_loss(&x, y);
+    let end = if here.violation > FEASIBLE {
+        End::Infeasible { violation: here.violation }
+    } else if gradient <= STATIONARY * here.upper_loss.abs().max(1.0) {
+        End::Stationary { gradient }
+    } else if stop == Stop::StepLimit {
+        End::StepLimit { gradient }
+    } else {
+        End::Kink { gradient }
+    };
+    Ok(Answer {
+        x: oracle.upper_module(&x),
+        y: oracle.lower_module(y),
+        upper_loss: here.upper_loss,
+        lower_loss,
+        violation: here.violation,
+        lower_residual: here.lower.residual.largest(),
+        end,
+        account,
+    })
+}

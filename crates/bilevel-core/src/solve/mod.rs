@@ -1,0 +1,257 @@
+//! A bilevel problem, solved without a setting.
+
+mod answer;
+mod convex;
+mod reduced;
+mod region;
+
+pub use answer::{Account, Answer, End};
+
+use std::cell::{Cell, RefCell};
+
+use bilevel_program::Vector;
+
+use crate::constrained::{AugmentedLagrangian, Multiplied};
+use crate::minimise::{Bfgs, Differentiable, Lbfgs, Minimum, Stop};
+use crate::{
+    AutodiffOracle, BilevelProblem, Constraints, Counted, Data, Error, Minres, Objective, Sample,
+    Unconstrained, constraints_of,
+};
+use convex::seems_convex;
+use reduced::Reduced;
+use region::Region;
+
+/// The residual that the lower level is solved to.
+const LOWER: f64 = 1e-9;
+
+/// The norm of the gradient of F that a descent ends at, relative to F.
+const UPPER: f64 = 1e-7;
+
+/// What the constraints may be violated by.
+pub(crate) const FEASIBLE: f64 = 1e-6;
+
+/// The weight of F in a lower level whose solutions are not isolated.
+const SELECT: f64 = 1e-5;
+
+/// Rounds of the augmented Lagrangian.
+const ROUNDS: usize = 12;
+
+/// The largest y, with its multipliers, whose systems are written out.
+const DENSE: usize = 100;
+
+/// The largest x whose inverse Hessian is written out.
+const MATRIX: usize = 200;
+
+/// Starts of y where the lower level is not convex.
+const LOWER_STARTS: usize = 6;
+
+/// How often a descent goes on where upper constraints do not hold or another lower solution is better.
+const AGAIN: usize = 12;
+
+/// Steps of a descent that looks where it leads.
+const FEW: usize = 8;
+
+/// Steps of the descent that goes on from the best.
+const MANY: usize = 100;
+
+/// Solves `min_x F(x, y*(x))` with the [constraints](BilevelProblem::constraints) of both levels, from the modules x and
+/// y, on the data of the first sample: the optimistic solution, the best of the lower solutions where there are several.
+///
+/// 1. The lower level is solved to a residual of 1e-9 by an [`AugmentedLagrangian`] with [`Newton`](crate::Newton) steps, by Newton's
+///    method on its conditions from the solution before, and differentiated by them, as [`Kkt`](crate::Kkt) does.
+/// 2. Where the lower level is not convex, it is solved from several starts, and the solutions are followed from x to x.
+///    Where its solutions are not isolated, a small multiple of F chooses among them.
+/// 3. x descends by [`Bfgs`], or by [`Lbfgs`] if it is large, on the augmented Lagrangian of `F(x, y*(x))` and the upper
+///    constraints, from the given x and from the best of others spread over the region that the constraints leave.
+/// 4. [`Answer::end`] says what the point is, by the gradient of F and the multipliers of G; [`Answer::account`] what was
+///    done.
+///
+/// A minimum that no other start improved on need not be global. For steps, learning rates or methods of one's own, see
+/// [`descend`](crate::descend).
+///
+/// # Errors
+/// If a loss or a constraint cannot be recorded or differentiated.
+///
+/// ```
+/// use bilevel_core::*;
+/// use burn::module::Param;
+/// use burn::tensor::{Device, DeviceConfig, FloatDType, IntDType, Tensor};
+///
+/// /// A leader that makes x, and a follower that makes y for the price `10 - x - y`, and at most `6 - x`.
+/// struct Duopoly;
+///
+/// impl BilevelProblem for Duopoly {
+///     type Upper = Param<Tensor<1>>;
+///     type Lower = Param<Tensor<1>>;
+///     type Batch = ();
+///
+///     fn upper_loss(&self, x: &Self::Upper, y: &Self::Lower, (): &()) -> Tensor<1> {
+///         -x.val() * (-x.val() - y.val() + 10.0)
+///     }
+///
+///     fn lower_loss(&self, x: &Self::Upper, y: &Self::Lower, (): &()) -> Tensor<1> {
+///         -y.val() * (-x.val() - y.val() + 10.0)
+///     }
+///
+///     fn constraints(&self, level: Objective, x: &Self::Upper, y: &Self::Lower, (): &()) -> Conditions {
+///         match level {
+///             Objective::Upper => Conditions::default(),
+///             Objective::Lower => Conditions::at_most_zero(x.val() + y.val() - 6.0),
+///         }
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Error> {
+/// let device = Device::flex();
+/// device.configure((FloatDType::F64, IntDType::I64)).unwrap();
+/// let (x, y) = (Param::from_data([1.0], &device), Param::from_data([1.0], &device));
+/// let answer = solve(Duopoly, &x, &y, FullBatch { upper: (), lower: () })?;
+/// let x: f64 = answer.x.val().into_scalar();
+/// assert!(answer.end.is_ok() && (x - 5.0).abs() < 1e-4);
+/// # Ok(())
+/// # }
+/// ```
+pub fn solve<P: BilevelProblem, D: Data<P::Batch>>(
+    problem: P,
+    x: &P::Upper,
+    y: &P::Lower,
+    data: D,
+) -> Result<Answer<P::Upper, P::Lower>, Error>
+where
+    P::Batch: Send,
+{
+    let constraints = |level| {
+        let batch = data.batch(level, Sample::default());
+        let found = constraints_of(&problem, level, x, y, batch)?;
+        Ok::<_, Error>(found.unwrap_or_else(|| Box::new(Unconstrained)))
+    };
+    let (lower, upper) = (constraints(Objective::Lower)?, constraints(Objective::Upper)?);
+    let oracle = Counted::new(AutodiffOracle::new(&problem, x, y, &data)?);
+    let (start, y) = (oracle.upper_start(), oracle.lower_start());
+    let region = Region::of(&start, &y, &[&lower, &upper]);
+    let convex = seems_convex(&oracle, &lower, &region, (&start, &y));
+    let reduced = Reduced {
+        solver: lower_solver(&y, &lower, convex)?,
+        oracle: &oracle,
+        lower: &lower,
+        upper: &upper,
+        multipliers: RefCell::new(vec![0.0; upper.count()]),
+        penalty: Cell::new(10.0),
+        excess: Cell::new(f64::INFINITY),
+        select: Cell::new(0.0),
+        branches: RefCell::new(vec![Multiplied {
+            multipliers: vec![0.0; lower.count()],
+            y: y.clone(),
+        }]),
+        singular: Cell::new(false),
+        solves: Cell::new(0),
+    };
+    let search = Search { reduced, region, convex, y };
+    let (at, stop, descents) = search.run(&start)?;
+    let account = Account {
+        constraints: [upper.count(), lower.count()],
+        convex,
+        isolated: search.reduced.select.get() == 0.0,
+        followed: search.reduced.branches.borrow().len(),
+        descents,
+        solves: search.reduced.solves.get(),
+        cost: oracle.cost(),
+    };
+    answer::answer(&oracle, &search.reduced, at, stop, account)
+}
+
+fn lower_solver(
+    y: &Vector,
+    lower: &dyn Constraints,
+    convex: bool,
+) -> Result<AugmentedLagrangian, Error> {
+    let size = y.layout().size() + lower.count();
+    let mut solver = AugmentedLagrangian::new(ROUNDS, LOWER)?;
+    if size > DENSE {
+        solver = solver.with_linear_solver(Minres::new(10 * size, 1e-11)?);
+    }
+    Ok(if convex { solver.convex() } else { solver })
+}
+
+/// What is looked for, and where.
+struct Search<'a> {
+    reduced: Reduced<'a>,
+    region: Region,
+    convex: bool,
+    /// The start of y.
+    y: Vector,
+}
+
+impl Search<'_> {
+    /// Starts of y spread over the region.
+    fn lower_starts(&self) -> impl Iterator<Item = Vector> {
+        (0..LOWER_STARTS).map(|k| self.region.y(k, &self.y)).chain([self.y.clone()])
+    }
+
+    fn search(&self, x: &Vector) -> bool {
+        !self.convex && self.reduced.search(x, self.lower_starts())
+    }
+
+    /// The best end of several descents, and how many there were.
+    fn run(&self, start: &Vector) -> Result<(Vector, Stop, usize), Error> {
+        let n = start.layout().size();
+        let others =
+            (0..if n <= MATRIX { 6 + 2 * n.min(5) } else { 0 }).map(|k| self.region.x(k, start));
+        self.search(start);
+        let mut starts: Vec<(f64, Vector)> = [start.clone()]
+            .into_iter()
+            .chain(others)
+            .map(|x| (self.reduced.value(&x), x))
+            .filter(|(merit, _)| merit.is_finite())
+            .collect();
+        if starts.is_empty() {
+            return Ok((start.clone(), Stop::NotFinite, 0));
+        }
+        // The given start first, then the best.
+        let given = (starts[0].1.sub(start).norm() == 0.0).then(|| starts.remove(0));
+        starts.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let chosen = given.into_iter().chain(starts);
+        // A few steps from each, and all that are needed from the best.
+        let (mut best, mut descents): (Option<Minimum>, usize) = (None, 0);
+        for (_, x) in chosen {
+            self.search(&x);
+            let found = self.minimise(&x, FEW)?;
+            descents += 1;
+            if best.as_ref().is_none_or(|best| found.value < best.value) {
+                best = Some(found);
+            }
+        }
+        let best = self.descend(&best.expect("there is a start").at)?;
+        Ok((best.at, best.stop, descents))
+    }
+
+    /// One descent, again where constraints do not hold, another lower solution is better, or lower solutions are not
+    /// isolated.
+    fn descend(&self, from: &Vector) -> Result<Minimum, Error> {
+        self.search(from);
+        let mut found = self.minimise(from, MANY)?;
+        for _ in 0..AGAIN {
+            let first = self.reduced.singular.replace(false) && self.reduced.select.get() == 0.0;
+            if first {
+                self.reduced.select.set(SELECT);
+            }
+            if !first && !self.search(&found.at) {
+                let here = self.reduced.evaluate(&found.at);
+                if here.is_none_or(|here| self.reduced.move_multipliers(&here)) {
+                    break;
+                }
+            }
+            found = self.minimise(&found.at, MANY)?;
+        }
+        Ok(found)
+    }
+
+    fn minimise(&self, from: &Vector, steps: usize) -> Result<Minimum, Error> {
+        let tolerance = UPPER * self.reduced.value(from).abs().clamp(1.0, 1e6);
+        Ok(if from.layout().size() <= MATRIX {
+            Bfgs::new(steps, tolerance)?.descend(&self.reduced, from)
+        } else {
+            Lbfgs::new(5 * steps, tolerance)?.descend(&self.reduced, from)
+        })
+    }
+}

@@ -1,0 +1,255 @@
+//! `F(x, y*(x))` as a function of x.
+
+use std::cell::{Cell, RefCell};
+
+use bilevel_program::Vector;
+
+use crate::constrained::{ActiveSet, AugmentedLagrangian, Level, Multiplied, Solved};
+use crate::linear::LinearStatus;
+use crate::minimise::Differentiable;
+use crate::{Constraints, LowerProblem, Objective, Oracle, PulledBack, Samples, WeightedSum, Wrt};
+
+/// The augmented Lagrangian of the upper level,
+///
+/// ```text
+/// F(x, y*(x)) + sum_j (max(0, l_j + r G_j)^2 - l_j^2) / (2 r) + sum_k (l_k H_k + r H_k^2 / 2)
+/// ```
+///
+/// where y* is the best of several lower solutions that are followed from x to x: the one of least f, and of least F among
+/// equals.
+pub(super) struct Reduced<'a> {
+    pub oracle: &'a dyn Oracle,
+    pub lower: &'a dyn Constraints,
+    pub upper: &'a dyn Constraints,
+    pub solver: AugmentedLagrangian,
+    /// l
+    pub multipliers: RefCell<Vec<f64>>,
+    /// r
+    pub penalty: Cell<f64>,
+    /// How far the constraints were from holding when l was moved last.
+    pub excess: Cell<f64>,
+    /// The weight of F in the lower level, which chooses among lower solutions that are not isolated.
+    pub select: Cell<f64>,
+    /// Where lower solutions were found last.
+    pub branches: RefCell<Vec<Multiplied>>,
+    /// Whether the conditions of a lower solution were singular somewhere.
+    pub singular: Cell<bool>,
+    /// How often the lower level was solved.
+    pub solves: Cell<usize>,
+}
+
+/// The problem at an x.
+pub(super) struct Evaluated {
+    pub lower: Solved,
+    /// F
+    pub upper_loss: f64,
+    /// G, then H.
+    pub values: Vec<f64>,
+    /// The largest of either level.
+    pub violation: f64,
+}
+
+/// The most lower solutions that are followed.
+const BRANCHES: usize = 4;
+
+/// Two lower losses that differ by less, relatively, are the same.
+const SAME: f64 = 1e-8;
+
+impl<'a> Reduced<'a> {
+    fn problem<'b>(&'b self, x: &'b Vector) -> LowerProblem<'b> {
+        LowerProblem::new(self.oracle, x, Samples::default())
+    }
+
+    fn level<'b>(&'b self, x: &'b Vector) -> Level<'b> {
+        let mut level = Level::new(self.problem(x), self.lower);
+        level.loss.of = WeightedSum { upper: self.select.get(), lower: 1.0 };
+        level
+    }
+
+    /// f alone.
+    pub fn lower_loss(&self, x: &Vector, y: &Vector) -> f64 {
+        self.problem(x).value(Objective::Lower, y).read()
+    }
+
+    /// The lower level from one start; none where it is not solved.
+    fn solve_from(&self, x: &Vector, start: &Multiplied) -> Option<Solved> {
+        self.solves.set(self.solves.get() + 1);
+        let level = self.level(x);
+        let found = self.solver.solve(&level, &start.y, Some(&start.multipliers)).ok()?;
+        let residual = found.residual;
+        let enough = residual.largest() <= TOLERATED && found.loss.is_finite();
+        enough.then_some(found)
+    }
+
+    /// Looks for lower solutions at x from other starts, and follows the best from here on. Whether one is better than
+    /// those before.
+    pub fn search(&self, x: &Vector, starts: impl Iterator<Item = Vector>) -> bool {
+        let branches = self.branches.borrow().clone();
+        let mut found: Vec<Solved> = Vec::new();
+        // Those that are not there at this x may be at another.
+        let mut lost = Vec::new();
+        for branch in branches {
+            let solved = self.solve_from(x, &branch);
+            match solved.filter(|s| !found.iter().any(|other| near(&other.at.y, &s.at.y))) {
+                Some(solved) => found.push(solved),
+                None => lost.push(branch),
+            }
+        }
+        let least = |found: &[Solved]| found.iter().map(|s| s.loss).fold(f64::INFINITY, f64::min);
+        let before = least(&found);
+        for y in starts {
+            let start = Multiplied { multipliers: vec![0.0; self.lower.count()], y };
+            let solved = self.solve_from(x, &start);
+            found.extend(solved.filter(|s| !found.iter().any(|other| near(&other.at.y, &s.at.y))));
+        }
+        found.sort_by(|a, b| a.loss.total_cmp(&b.loss));
+        let after = least(&found);
+        let next = found.into_iter().map(|solved| solved.at).chain(lost);
+        self.branches.replace(next.take(BRANCHES).collect());
+        after < before - SAME * before.abs().max(1.0) || before.is_infinite() && after.is_finite()
+    }
+
+    /// The problem at x; none where the lower level is not solved.
+    pub fn evaluate(&self, x: &Vector) -> Option<Evaluated> {
+        let mut found: Vec<Evaluated> = Vec::new();
+        let branches = self.branches.borrow().clone();
+        for (at, branch) in branches.iter().enumerate() {
+            let Some(lower) = self.solve_from(x, branch) else { continue };
+            if found.iter().any(|other| near(&other.lower.at.y, &lower.at.y)) {
+                continue;
+            }
+            self.branches.borrow_mut()[at] = lower.at.clone();
+            found.push(self.see(x, lower));
+        }
+        let least = found.iter().map(|e| e.lower.loss).fold(f64::INFINITY, f64::min);
+        let enough = least + SAME * least.abs().max(1.0);
+        let optimal = found.into_iter().filter(|e| e.lower.loss <= enough);
+        optimal.min_by(|a, b| self.merit(a).total_cmp(&self.merit(b)))
+    }
+
+    fn see(&self, x: &Vector, lower: Solved) -> Evaluated {
+        let y = &lower.at.y;
+        let upper_loss = self.problem(x).value(Objective::Upper, y).read();
+        let values = self.upper.values(x, y);
+        let excess = |(j, c): (usize, &f64)| if self.is_bound(j) { *c } else { c.abs() };
+        let excesses = values.iter().enumerate().map(excess);
+        let violation = excesses.fold(lower.residual.violation, f64::max);
+        Evaluated { upper_loss, values, violation, lower }
+    }
+
+    /// Whether an upper constraint is an inequality.
+    fn is_bound(&self, j: usize) -> bool {
+        j < self.upper.count() - self.upper.equalities()
+    }
+
+    /// The multipliers after a step.
+    fn weights(&self, values: &[f64]) -> Vec<f64> {
+        let multipliers = self.multipliers.borrow();
+        let moved = multipliers.iter().zip(values).map(|(l, c)| l + self.penalty.get() * c);
+        moved.enumerate().map(|(j, l)| if self.is_bound(j) { l.max(0.0) } else { l }).collect()
+    }
+
+    /// The augmented Lagrangian.
+    fn merit(&self, here: &Evaluated) -> f64 {
+        let multipliers = self.multipliers.borrow();
+        let pairs = self.weights(&here.values).into_iter().zip(multipliers.iter());
+        let added: f64 = pairs.map(|(moved, l)| moved * moved - l * l).sum();
+        here.upper_loss + added / (2.0 * self.penalty.get())
+    }
+
+    /// A step of the multipliers. Whether they have come to rest, and the constraints hold.
+    pub fn move_multipliers(&self, here: &Evaluated) -> bool {
+        let moved = self.weights(&here.values);
+        let before = self.multipliers.replace(moved.clone());
+        let changes = moved.iter().zip(&before).map(|(a, b)| (a - b).abs());
+        let excess = changes.fold(0.0, f64::max) / self.penalty.get();
+        if excess > self.excess.get() / 4.0 {
+            self.penalty.set((10.0 * self.penalty.get()).min(1e8));
+        }
+        self.excess.set(excess);
+        excess <= HOLDS
+    }
+
+    /// The gradient of F and of the upper constraints with `weights` in x, by way of y too.
+    pub fn gradient_of(
+        &self,
+        x: &Vector,
+        here: &Evaluated,
+        weight: f64,
+        weights: &[f64],
+    ) -> Option<Vector> {
+        let (problem, y) = (self.problem(x), &here.lower.at.y);
+        let (_, sides) = problem.gradient(Objective::Upper, y, Wrt::Both);
+        let (mut direct, mut along) = sides.into_both();
+        (direct, along) = (direct.scale(weight), along.scale(weight));
+        if weights.iter().any(|w| *w != 0.0) {
+            let PulledBack { x: in_x, y: in_y, .. } = self.upper.weighted(x, y, weights);
+            (direct, along) = (direct.add(&in_x), along.add(&in_y));
+        }
+        let values = self.lower.values(x, y);
+        let solver = self.solver.linear_solver();
+        let set = ActiveSet::at(self.level(x), &here.lower.at, &values, solver);
+        let found = set.respond(&along, &values, self.solver.tolerance()).ok()?;
+        if found.status == LinearStatus::Singular && set.is_isolated() != Some(true) {
+            self.singular.set(true);
+        }
+        Some(direct.add(&found.gradient))
+    }
+
+    /// How far the gradient of F is from what the active upper constraints take up.
+    pub fn stationarity(&self, x: &Vector, here: &Evaluated) -> Option<f64> {
+        let values = &here.values;
+        let none = vec![0.0; values.len()];
+        let slope = self.gradient_of(x, here, 1.0, &none)?;
+        let mut rows = Vec::new();
+        for (j, value) in values.iter().enumerate() {
+            if !self.is_bound(j) || *value > -ACTIVE {
+                let mut weights = none.clone();
+                weights[j] = 1.0;
+                let row = self.gradient_of(x, here, 0.0, &weights)?;
+                let square = row.dot(&row);
+                if square > 0.0 {
+                    rows.push((!self.is_bound(j), row, square, 0.0_f64));
+                }
+            }
+        }
+        // Multipliers one after the other, those of inequalities at least 0.
+        let mut rest = slope;
+        for _ in 0..200 * rows.len().min(50) {
+            for (free, row, square, multiplier) in &mut rows {
+                let moved = *multiplier - rest.dot(row) / *square;
+                let moved = if *free { moved } else { moved.max(0.0) };
+                rest = rest.axpy(moved - *multiplier, row);
+                *multiplier = moved;
+            }
+        }
+        Some(rest.norm())
+    }
+}
+
+/// What a residual of the lower level may come to.
+const TOLERATED: f64 = 1e-7;
+
+/// The multipliers of the upper level have come to rest where constraints are that near to holding.
+const HOLDS: f64 = 1e-7;
+
+/// How near to 0 an upper constraint is active.
+const ACTIVE: f64 = 1e-6;
+
+fn near(a: &Vector, b: &Vector) -> bool {
+    a.sub(b).norm() <= 1e-6 * a.norm().max(1.0)
+}
+
+impl Differentiable for Reduced<'_> {
+    fn value(&self, x: &Vector) -> f64 {
+        self.evaluate(x).map_or(f64::INFINITY, |here| self.merit(&here))
+    }
+
+    fn gradient(&self, x: &Vector) -> (f64, Vector) {
+        let found = self.evaluate(x).and_then(|here| {
+            let weights = self.weights(&here.values);
+            Some((self.merit(&here), self.gradient_of(x, &here, 1.0, &weights)?))
+        });
+        found.unwrap_or_else(|| (f64::INFINITY, x.zeros_like()))
+    }
+}

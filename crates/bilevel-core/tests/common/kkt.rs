@@ -1,0 +1,175 @@
+//! Hypergradients of lower levels with constraints, against differences of the solved problem.
+
+use bilevel_core::constrained::{Degenerate, Level, Solved};
+use bilevel_core::*;
+use bilevel_program::Vector;
+use burn::tensor::Tensor;
+
+use crate::common::*;
+use crate::device;
+
+/// A lower level with a curved constraint, a bound and an equality, all of which move with x; the start decides which are
+/// active.
+///
+/// ```text
+/// f = norm(y - (x0, x1, x0 x1))^2 / 2 + sum y^4 / 10 + y0 y1 / 3,   F = norm(y - 1)^2 + norm(x)^2 / 2 + x0 y2
+/// g = (y0^2 + y1^2 - x0^2 / 2 - 1/2, y2 - x1, -5 - y0),   h = y0 + y1 + y2 - sin(x0) - x1
+/// ```
+#[derive(Clone, Copy)]
+struct Coupled;
+
+impl BilevelProblem for Coupled {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = ();
+
+    fn upper_loss(&self, x: &Values, y: &Values, (): &()) -> Tensor<1> {
+        let (x, y) = (x.values.val(), y.values.val());
+        let cross = x.clone().slice(0..1) * y.clone().slice(2..3);
+        (y - 1.0).powi_scalar(2).sum() + x.powi_scalar(2).sum() * 0.5 + cross
+    }
+
+    fn lower_loss(&self, x: &Values, y: &Values, (): &()) -> Tensor<1> {
+        let (x, y) = (x.values.val(), y.values.val());
+        let target = Tensor::cat(vec![x.clone(), x.clone().slice(0..1) * x.slice(1..2)], 0);
+        let cross = y.clone().slice(0..1) * y.clone().slice(1..2);
+        let quartic = y.clone().powi_scalar(4).sum() * 0.1;
+        (y - target).powi_scalar(2).sum() * 0.5 + quartic + cross * (1.0 / 3.0)
+    }
+
+    fn constraints(&self, level: Objective, x: &Values, y: &Values, (): &()) -> Conditions {
+        if level == Objective::Upper {
+            return Conditions::default();
+        }
+        let (x, y) = (x.values.val(), y.values.val());
+        let at = |v: &Tensor<1>, i: usize| v.clone().slice(i..i + 1);
+        let disc = y.clone().slice(0..2).powi_scalar(2).sum();
+        let g = Tensor::cat(
+            vec![
+                disc - at(&x, 0).powi_scalar(2) * 0.5 - 0.5,
+                at(&y, 2) - at(&x, 1),
+                -at(&y, 0) - 5.0,
+            ],
+            0,
+        );
+        Conditions::at_most_zero(g).and_zero(y.sum() - at(&x, 0).sin() - at(&x, 1))
+    }
+}
+
+type Oracle = AutodiffOracle<Coupled, FullBatch<()>>;
+
+/// The problem at x, and the constraints of its lower level.
+fn coupled(x: &[f64]) -> (Oracle, Box<dyn Constraints>) {
+    let (x, y) = (Values::new(x, &device()), Values::new(&[0.1, -0.2, 0.0], &device()));
+    let oracle = AutodiffOracle::new(Coupled, &x, &y, FullBatch { upper: (), lower: () }).unwrap();
+    let constraints = constraints_of(&Coupled, Objective::Lower, &x, &y, ()).unwrap();
+    (oracle, constraints.expect("the lower level has constraints"))
+}
+
+fn exact() -> AugmentedLagrangian {
+    AugmentedLagrangian::new(40, 1e-11).unwrap()
+}
+
+/// `F(x, y*(x))`, from a cold start.
+fn reduced(x: &[f64]) -> f64 {
+    let (oracle, constraints) = coupled(x);
+    let at = oracle.upper_start();
+    let problem = LowerProblem::new(&oracle, &at, Samples::default());
+    let level = Level::new(problem, &constraints);
+    let Solved { at: solved, residual, .. } =
+        exact().solve(&level, &oracle.lower_start(), None).unwrap();
+    assert!(residual.largest() <= 1e-11, "{residual:?} at {x:?}");
+    problem.value(Objective::Upper, &solved.y).read()
+}
+
+fn by_kkt(x: &[f64], lower: AugmentedLagrangian) -> (Vec<f64>, Status, Vec<f64>) {
+    let (oracle, constraints) = coupled(x);
+    let (at, y) = (oracle.upper_start(), oracle.lower_start());
+    let mut method = Kkt::new(constraints, lower);
+    let problem = LowerProblem::new(&oracle, &at, Samples::default());
+    let found = method.hypergradient(problem, &y).unwrap();
+    let multipliers = method.multipliers().unwrap().to_vec();
+    (found.gradient.to_vec(), found.status, multipliers)
+}
+
+#[test]
+fn kkt_is_the_derivative_of_the_solved_level() {
+    // Which inequalities are active at the solution.
+    for (x, active) in [
+        ([0.4, 0.9], [false, false]),
+        ([1.5, 0.2], [false, true]),
+        ([0.6, 1.6], [true, false]),
+        ([0.3, -1.5], [true, true]),
+    ] {
+        let expected = five_point(&x, reduced);
+        let krylov = Minres::new(200, 1e-13).unwrap();
+        for lower in [exact(), exact().with_linear_solver(krylov)] {
+            let (found, status, multipliers) = by_kkt(&x, lower);
+            assert!(status.is_ok(), "{x:?}: {status}");
+            assert_eq!(
+                [multipliers[0] > 1e-6, multipliers[1] > 1e-6],
+                active,
+                "{x:?}: {multipliers:?}"
+            );
+            assert_close(&format!("{x:?}"), &found, &expected, 1e-7);
+        }
+    }
+}
+
+/// `f = norm(y - x)^2 / 2` with `y <= 0`, and once more with the same constraint twice.
+fn clipped(x: f64, twice: bool) -> (Vec<f64>, Status) {
+    struct Clipped;
+    impl BilevelProblem for Clipped {
+        type Upper = Values;
+        type Lower = Values;
+        type Batch = ();
+
+        fn upper_loss(&self, _: &Values, y: &Values, (): &()) -> Tensor<1> {
+            y.values.val().sum()
+        }
+
+        fn lower_loss(&self, x: &Values, y: &Values, (): &()) -> Tensor<1> {
+            (y.values.val() - x.values.val()).powi_scalar(2).sum() * 0.5
+        }
+    }
+    let (x, y) = (Values::new(&[x], &device()), Values::new(&[-1.0], &device()));
+    let oracle = AutodiffOracle::new(Clipped, &x, &y, FullBatch { upper: (), lower: () }).unwrap();
+    let constraints = ModuleConstraints::new(&x, &y, move |_: &Values, y: &Values| {
+        let y = y.values.val();
+        if twice { Tensor::cat(vec![y.clone(), y], 0) } else { y }
+    });
+    let (at, start): (Vector, _) = (oracle.upper_start(), oracle.lower_start());
+    let mut method = Kkt::new(constraints.unwrap(), exact());
+    let problem = LowerProblem::new(&oracle, &at, Samples::default());
+    let found = method.hypergradient(problem, &start).unwrap();
+    (found.gradient.to_vec(), found.status)
+}
+
+#[test]
+fn a_degenerate_active_set_is_said_to_be_one() {
+    assert_close("inactive", &clipped(-0.5, false).0, &[1.0], 1e-12);
+    let (active, status) = clipped(0.5, false);
+    assert!(active[0].abs() < 1e-12 && status.is_ok(), "{active:?} {status}");
+
+    let (_, status) = clipped(0.0, false);
+    assert_eq!(status, Status::Degenerate(Degenerate::Weak(0)));
+    let text = status.to_string();
+    assert!(text.contains("kink") && text.contains("move x"), "{text}");
+
+    let (_, status) = clipped(0.5, true);
+    assert!(matches!(status, Status::Degenerate(_)) && !status.is_ok(), "{status}");
+    assert!(status.to_string().contains("multiplier"), "{status}");
+}
+
+#[test]
+fn kkt_resumes_with_its_multipliers() {
+    let (x, y) = (Values::new(&[1.5, 0.2], &device()), Values::new(&[0.1, -0.2, 0.0], &device()));
+    let oracle = AutodiffOracle::new(Coupled, &x, &y, FullBatch { upper: (), lower: () }).unwrap();
+    crate::resume::assert_resumes("kkt", &|| {
+        let constraints = constraints_of(&Coupled, Objective::Lower, &x, &y, ()).unwrap();
+        let method = Kkt::new(constraints.unwrap(), exact());
+        let (x, y) = (oracle.upper_start(), oracle.lower_start());
+        let upper = GradientStep::new(0.05).unwrap();
+        Box::new(HypergradientSolver::new(&oracle, method, upper, x, y))
+    });
+}

@@ -1,0 +1,155 @@
+//! Minimisers end at their tolerance, without a step size, and say so.
+
+use bilevel_core::minimise::{
+    Armijo, Bfgs, Differentiable, Lbfgs, LowerLoss, Minimiser, Newton, Product, Stop,
+    TwiceDifferentiable, UpperLoss,
+};
+use bilevel_core::{Cg, Implicit, LowerProblem, Samples};
+use bilevel_program::{Layout, Vector};
+
+use crate::common::*;
+use crate::device;
+
+/// Every minimiser. A new one is one line.
+fn minimisers(steps: usize) -> Vec<Box<dyn Minimiser>> {
+    vec![
+        Box::new(Newton::new(steps, 1e-9).unwrap()),
+        Box::new(Lbfgs::new(steps, 1e-9).unwrap()),
+        Box::new(Bfgs::new(steps, 1e-9).unwrap()),
+        Box::new(Armijo::new(steps, 1e-9).unwrap()),
+    ]
+}
+
+/// A function of two numbers with its gradient and its Hessian.
+struct Plane {
+    value: fn(f64, f64) -> f64,
+    gradient: fn(f64, f64) -> [f64; 2],
+    hessian: fn(f64, f64) -> [f64; 3],
+}
+
+/// A curved valley, whose minimum is at (1, 1).
+const ROSENBROCK: Plane = Plane {
+    value: |a, b| (1.0 - a).powi(2) + 10.0 * (b - a * a).powi(2),
+    gradient: |a, b| [-2.0 * (1.0 - a) - 40.0 * a * (b - a * a), 20.0 * (b - a * a)],
+    hessian: |a, b| [2.0 + 120.0 * a * a - 40.0 * b, -40.0 * a, 20.0],
+};
+
+/// A saddle in the middle, minima of -1/4 at (1, 0) and (-1, 0).
+const TWO_WELLS: Plane = Plane {
+    value: |a, b| a.powi(4) / 4.0 - a * a / 2.0 + b * b,
+    gradient: |a, b| [a.powi(3) - a, 2.0 * b],
+    hessian: |a, _| [3.0 * a * a - 1.0, 0.0, 2.0],
+};
+
+/// A kink along the diagonal, the minimum at (0, 0) on it.
+const KINK: Plane = Plane {
+    value: |a, b| (a - b).abs() * 3.0 + a * a + b * b + a,
+    gradient: |a, b| {
+        let sign = (a - b).signum() * 3.0;
+        [sign + 2.0 * a + 1.0, -sign + 2.0 * b]
+    },
+    hessian: |_, _| [2.0, 0.0, 2.0],
+};
+
+fn pair(at: &Vector) -> (f64, f64) {
+    let at = at.to_vec();
+    (at[0], at[1])
+}
+
+impl Differentiable for Plane {
+    fn value(&self, at: &Vector) -> f64 {
+        let (a, b) = pair(at);
+        (self.value)(a, b)
+    }
+
+    fn gradient(&self, at: &Vector) -> (f64, Vector) {
+        let (a, b) = pair(at);
+        let gradient = Vector::from_slice(at.layout(), &(self.gradient)(a, b), &device());
+        ((self.value)(a, b), gradient)
+    }
+}
+
+impl TwiceDifferentiable for Plane {
+    fn hessian<'a>(&'a self, at: &Vector) -> Product<'a> {
+        let (a, b) = pair(at);
+        let [aa, ab, bb] = (self.hessian)(a, b);
+        Box::new(move |v| {
+            let (p, q) = pair(v);
+            Vector::from_slice(v.layout(), &[aa * p + ab * q, ab * p + bb * q], &device())
+        })
+    }
+}
+
+fn at(a: f64, b: f64) -> Vector {
+    Vector::from_slice(&Layout::of(&Values::new(&[0.0; 2], &device())), &[a, b], &device())
+}
+
+#[test]
+fn minimisers_end_at_a_minimum() {
+    for minimiser in minimisers(3000) {
+        let name = minimiser.describe();
+        let valley = minimiser.minimise(&ROSENBROCK, &at(-1.2, 1.0), minimiser.tolerance());
+        assert_eq!(valley.stop, Stop::Converged, "{name}: {valley:?}");
+        assert!(valley.gradient_norm <= 1e-9, "{name}: {valley:?}");
+        assert_close(&name, &valley.at.to_vec(), &[1.0, 1.0], 1e-8);
+        let well = minimiser.minimise(&TWO_WELLS, &at(0.1, 1.0), 1e-9);
+        assert_eq!(well.stop, Stop::Converged, "{name}: {well:?}");
+        assert!((well.value + 0.25).abs() < 1e-12, "{name}: {well:?}");
+    }
+}
+
+#[test]
+fn minimisers_say_why_they_stopped() {
+    for minimiser in minimisers(2) {
+        let name = minimiser.describe();
+        let short = minimiser.minimise(&ROSENBROCK, &at(-1.2, 1.0), 1e-9);
+        assert_eq!((short.stop, short.steps), (Stop::StepLimit, 2), "{name}");
+        assert!(short.gradient_norm > 1e-9 && short.value <= (ROSENBROCK.value)(-1.2, 1.0));
+        let nowhere = minimiser.minimise(&ROSENBROCK, &at(f64::NAN, 1.0), 1e-9);
+        assert_eq!(nowhere.stop, Stop::NotFinite, "{name}");
+        let there = minimiser.minimise(&ROSENBROCK, &at(1.0, 1.0), 1e-9);
+        assert_eq!((there.stop, there.steps), (Stop::Converged, 0), "{name}");
+    }
+}
+
+#[test]
+fn bfgs_ends_at_a_kink() {
+    // On the diagonal 2 a^2 + a is least at a = -1/4.
+    let found = Bfgs::new(200, 1e-9).unwrap().descend(&KINK, &at(0.9, -0.7));
+    assert_eq!(found.stop, Stop::NoDescent, "{found:?}");
+    assert!((found.value + 0.125).abs() < 1e-9, "{found:?}");
+}
+
+#[test]
+fn newton_takes_few_steps_on_a_lower_loss() {
+    let oracle = penalties(Fit::Logistic, &device());
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let loss = LowerLoss::new(LowerProblem::new(&oracle, &x, Samples::default()));
+    let newton = Newton::new(50, 1e-12).unwrap();
+    let found = newton.minimise(&loss, &y, 1e-12);
+    assert_eq!(found.stop, Stop::Converged, "{found:?}");
+    assert!(found.steps <= 8, "{found:?}");
+    let slow = Armijo::new(2000, 1e-9).unwrap().minimise(&loss, &y, 1e-9);
+    assert_eq!(slow.stop, Stop::Converged, "{slow:?}");
+    assert_close("minima", &found.at.to_vec(), &slow.at.to_vec(), 1e-7);
+}
+
+#[test]
+fn the_upper_loss_is_descended_without_a_step_size() {
+    let oracle = penalties(Fit::Squares, &device());
+    let start = oracle.upper_start();
+    let upper = || {
+        let newton = Newton::new(50, 1e-11).unwrap();
+        let method = Implicit::new(newton, Cg::new(50, 1e-12).unwrap());
+        UpperLoss::new(&oracle, method, oracle.lower_start())
+    };
+    let begun = upper().value(&start);
+    let bfgs = Bfgs::new(100, 1e-7).unwrap().descend(&upper(), &start);
+    let lbfgs = Lbfgs::new(200, 1e-7).unwrap().descend(&upper(), &start);
+    let armijo = Armijo::new(40, 1e-7).unwrap().descend(&upper(), &start);
+    for (name, found) in [("bfgs", &bfgs), ("lbfgs", &lbfgs)] {
+        assert_eq!(found.stop, Stop::Converged, "{name}: {} {}", found.value, found.gradient_norm);
+        assert!((found.value - bfgs.value).abs() < 1e-9, "{name}: {}", found.value);
+    }
+    assert!(bfgs.value < begun && armijo.value < begun, "{begun} {} {}", bfgs.value, armijo.value);
+}
