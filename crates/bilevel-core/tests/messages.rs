@@ -48,7 +48,7 @@ pub fn learn(x: &Param<Tensor<1>>, y: &Weights, points: Points) -> Result<(), Er
     let solver = Cg::new(20, 1e-6)?;
     let method = Implicit::new(descent, solver);
     let upper = GradientStep::new(0.1)?;
-    solve(Ridge, x, y, data, method, upper, 100)?;
+    descend(Ridge, x, y, data, method, upper, 100)?;
     Ok(())
 }
 ";
@@ -101,8 +101,8 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
         &["does not move x", "BurnOptimizer::new(config.build(), &x, rate)?"],
     ),
     (
-        "solve(Ridge,",
-        "solve((),",
+        "descend(Ridge,",
+        "descend((),",
         &["`()` is not a bilevel problem", "`Upper`, `Lower` and `Batch`"],
     ),
 ];

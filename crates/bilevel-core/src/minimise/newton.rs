@@ -60,7 +60,8 @@ fn steihaug(gradient: &Vector, hessian: &Product<'_>, radius: f64, share: f64) -
         let curvature = along.dot(&product);
         let length = square / curvature;
         let next = step.axpy(length, &along);
-        if curvature <= 0.0 || !(next.norm() < radius) {
+        let inside = next.norm() < radius;
+        if curvature <= 0.0 || !inside {
             // To the boundary: `norm(p + t d) = r`.
             let (a, b) = (along.dot(&along), step.dot(&along));
             let c = radius * radius - step.dot(&step);
@@ -112,7 +113,8 @@ impl Minimiser for Newton {
             let ratio = (here.value - next.value + rounding) / (fall + rounding);
             let finite = next.value.is_finite() && next.gradient.all_finite();
             let length = step.norm();
-            if !finite || !(ratio >= 0.25) {
+            let foreseen = ratio >= 0.25;
+            if !finite || !foreseen {
                 radius = length / 4.0;
             } else if ratio > 0.75 && bounded {
                 radius *= 2.0;

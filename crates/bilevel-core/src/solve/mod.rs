@@ -51,6 +51,9 @@ const AGAIN: usize = 12;
 /// Steps of a descent that looks where it leads.
 const FEW: usize = 8;
 
+/// How much worse a descent may end, relatively, than its start promised, before the next start is tried.
+const KEPT: f64 = 1e-2;
+
 /// Steps of the descent that goes on from the best.
 const MANY: usize = 100;
 
@@ -143,6 +146,7 @@ where
             multipliers: vec![0.0; lower.count()],
             y: y.clone(),
         }]),
+        seen: RefCell::default(),
         singular: Cell::new(false),
         solves: Cell::new(0),
     };
@@ -212,16 +216,26 @@ impl Search<'_> {
         starts.sort_by(|a, b| a.0.total_cmp(&b.0));
         let chosen = given.into_iter().chain(starts);
         // A few steps from each, and all that are needed from the best.
-        let (mut best, mut descents): (Option<Minimum>, usize) = (None, 0);
+        let mut ends = Vec::new();
         for (_, x) in chosen {
             self.search(&x);
-            let found = self.minimise(&x, FEW)?;
-            descents += 1;
+            ends.push(self.minimise(&x, FEW)?);
+        }
+        let descents = ends.len();
+        ends.sort_by(|a, b| a.value.total_cmp(&b.value));
+        let mut best: Option<Minimum> = None;
+        for end in ends {
+            let found = self.descend(&end.at)?;
+            let kept = found.value <= end.value + KEPT * end.value.abs().max(1.0);
             if best.as_ref().is_none_or(|best| found.value < best.value) {
                 best = Some(found);
             }
+            // Unless what a few steps had seen could not be kept up, as where constraints did not hold yet.
+            if kept {
+                break;
+            }
         }
-        let best = self.descend(&best.expect("there is a start").at)?;
+        let best = best.expect("there is a start");
         Ok((best.at, best.stop, descents))
     }
 

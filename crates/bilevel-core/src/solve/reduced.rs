@@ -1,6 +1,7 @@
 //! `F(x, y*(x))` as a function of x.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 
 use bilevel_program::Vector;
 
@@ -32,6 +33,8 @@ pub(super) struct Reduced<'a> {
     pub select: Cell<f64>,
     /// Where lower solutions were found last.
     pub branches: RefCell<Vec<Multiplied>>,
+    /// The x that were seen last, each with its lower solution.
+    pub seen: RefCell<VecDeque<(Vector, Multiplied)>>,
     /// Whether the conditions of a lower solution were singular somewhere.
     pub singular: Cell<bool>,
     /// How often the lower level was solved.
@@ -49,11 +52,14 @@ pub(super) struct Evaluated {
     pub violation: f64,
 }
 
+/// The most x that are remembered.
+const SEEN: usize = 64;
+
 /// The most lower solutions that are followed.
 const BRANCHES: usize = 4;
 
 /// Two lower losses that differ by less, relatively, are the same.
-const SAME: f64 = 1e-8;
+const SAME: f64 = 1e-9;
 
 impl<'a> Reduced<'a> {
     fn problem<'b>(&'b self, x: &'b Vector) -> LowerProblem<'b> {
@@ -112,19 +118,46 @@ impl<'a> Reduced<'a> {
     /// The problem at x; none where the lower level is not solved.
     pub fn evaluate(&self, x: &Vector) -> Option<Evaluated> {
         let mut found: Vec<Evaluated> = Vec::new();
-        let branches = self.branches.borrow().clone();
-        for (at, branch) in branches.iter().enumerate() {
-            let Some(lower) = self.solve_from(x, branch) else { continue };
-            if found.iter().any(|other| near(&other.lower.at.y, &lower.at.y)) {
-                continue;
+        let mut add = |start: &Multiplied| {
+            let solved = self.solve_from(x, start)?;
+            let known = found.iter().any(|other| near(&other.lower.at.y, &solved.at.y));
+            let at = solved.at.clone();
+            if !known {
+                found.push(self.see(x, solved));
             }
-            self.branches.borrow_mut()[at] = lower.at.clone();
-            found.push(self.see(x, lower));
+            (!known).then_some(at)
+        };
+        let (nearest, distance) = self.nearest(x);
+        if let Some(here) = nearest.as_ref().filter(|_| distance == 0.0) {
+            add(here);
+        }
+        let branches = self.branches.borrow().clone();
+        for (k, branch) in branches.iter().enumerate() {
+            if let Some(at) = add(branch) {
+                self.branches.borrow_mut()[k] = at;
+            }
+        }
+        if let Some(near) = nearest.filter(|_| found.is_empty()) {
+            found.extend(self.solve_from(x, &near).map(|solved| self.see(x, solved)));
         }
         let least = found.iter().map(|e| e.lower.loss).fold(f64::INFINITY, f64::min);
         let enough = least + SAME * least.abs().max(1.0);
         let optimal = found.into_iter().filter(|e| e.lower.loss <= enough);
-        optimal.min_by(|a, b| self.merit(a).total_cmp(&self.merit(b)))
+        let best = optimal.min_by(|a, b| self.merit(a).total_cmp(&self.merit(b)))?;
+        if distance > 0.0 {
+            let mut seen = self.seen.borrow_mut();
+            seen.push_front((x.clone(), best.lower.at.clone()));
+            seen.truncate(SEEN);
+        }
+        Some(best)
+    }
+
+    /// The lower solution at the nearest x that was seen, and how far that is.
+    fn nearest(&self, x: &Vector) -> (Option<Multiplied>, f64) {
+        let seen = self.seen.borrow();
+        let all = seen.iter().map(|(at, lower)| (lower, at.sub(x).norm()));
+        let nearest = all.min_by(|a, b| a.1.total_cmp(&b.1));
+        nearest.map_or((None, f64::INFINITY), |(lower, distance)| (Some(lower.clone()), distance))
     }
 
     fn see(&self, x: &Vector, lower: Solved) -> Evaluated {
