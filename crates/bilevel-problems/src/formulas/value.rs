@@ -8,6 +8,7 @@ use exmex::{BinOp, MakeOperators, MatchLiteral, Operator};
 
 /// A number, or a tensor of shape `[1]` that depends on the variables.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a formula has few of them")]
 pub(super) enum Value {
     Number(f64),
     Tensor(Tensor<1>),
