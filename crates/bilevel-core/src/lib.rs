@@ -203,7 +203,7 @@ pub use proxy::{
 pub use run::*;
 pub use schedule::{Rates, Schedule};
 pub use snapshot::{Entry, Snapshot};
-pub use solve::{Account, Answer, End, solve};
+pub use solve::{Account, Answer, Conclusion, solve};
 pub use solver::*;
 pub use stochastic::{
     Amigo, Bsa, Fsla, Mrbo, NeumannSeries, OnBatches, Saba, Soba, Srba, StocBio, Sustain, Ttsa,

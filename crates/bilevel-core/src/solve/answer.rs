@@ -25,14 +25,14 @@ pub struct Answer<X, Y> {
     /// How far the lower level is from the conditions of an optimum.
     pub lower_residual: f64,
     /// What the point is.
-    pub end: End,
+    pub end: Conclusion,
     /// What was done.
     pub account: Account,
 }
 
 /// What the end of a search is.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum End {
+pub enum Conclusion {
     /// All constraints hold, y solves the lower level, and the gradient of `F(x, y*(x))`, less what the active upper
     /// constraints take up, is about 0.
     Stationary {
@@ -59,14 +59,14 @@ pub enum End {
     Unsolved,
 }
 
-impl End {
+impl Conclusion {
     /// Whether it is a local solution, as far as can be seen.
     pub fn is_ok(self) -> bool {
         matches!(self, Self::Stationary { .. } | Self::Kink { .. })
     }
 }
 
-impl Display for End {
+impl Display for Conclusion {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Stationary { gradient } => write!(f, "stationary (gradient {gradient:.1e})"),
@@ -150,7 +150,7 @@ pub(super) fn answer<P: BilevelProblem, D: Data<P::Batch>>(
             lower_loss: nothing,
             violation: nothing,
             lower_residual: nothing,
-            end: End::Unsolved,
+            end: Conclusion::Unsolved,
             account,
         });
     };
@@ -158,13 +158,13 @@ pub(super) fn answer<P: BilevelProblem, D: Data<P::Batch>>(
     let y = &here.lower.at.y;
     let lower_loss = reduced.lower_loss(&x, y);
     let end = if here.violation > FEASIBLE {
-        End::Infeasible { violation: here.violation }
+        Conclusion::Infeasible { violation: here.violation }
     } else if gradient <= STATIONARY * here.upper_loss.abs().max(1.0) {
-        End::Stationary { gradient }
+        Conclusion::Stationary { gradient }
     } else if stop == Stop::StepLimit {
-        End::StepLimit { gradient }
+        Conclusion::StepLimit { gradient }
     } else {
-        End::Kink { gradient }
+        Conclusion::Kink { gradient }
     };
     Ok(Answer {
         x: oracle.upper_module(&x),

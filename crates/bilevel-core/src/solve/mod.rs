@@ -5,7 +5,7 @@ mod convex;
 mod reduced;
 mod region;
 
-pub use answer::{Account, Answer, End};
+pub use answer::{Account, Answer, Conclusion};
 
 use std::cell::{Cell, RefCell};
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use bilevel_core::{Answer, End};
+use bilevel_core::{Answer, Conclusion};
 use bilevel_problems::{FormulaError, Formulas, Values};
 use burn::tensor::Device;
 
@@ -37,11 +37,11 @@ fn found(problem: Formulas, device: &Device) -> Found {
 fn line(Found { problem, answer, reached }: &Found) -> String {
     let [best_upper, best_lower] = problem.best().expect("a known answer");
     let end = match answer.end {
-        End::Stationary { .. } => "stationary",
-        End::Kink { .. } => "kink or jump",
-        End::StepLimit { .. } => "step limit",
-        End::Infeasible { .. } => "infeasible",
-        End::Unsolved => "lower level unsolved",
+        Conclusion::Stationary { .. } => "stationary",
+        Conclusion::Kink { .. } => "kink or jump",
+        Conclusion::StepLimit { .. } => "step limit",
+        Conclusion::Infeasible { .. } => "infeasible",
+        Conclusion::Unsolved => "lower level unsolved",
     };
     let verdict = if *reached { "reached" } else { "**missed**" };
     // Without the last digits, and without a sign of 0.
