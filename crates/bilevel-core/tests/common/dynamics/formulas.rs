@@ -147,12 +147,14 @@ fn eps_outside_the_root() {
 #[test]
 fn aggregated_and_pessimistic() {
     let weight = Weight::Decaying(0.9);
-    for (sign, dynamics) in [
-        (1.0, Aggregated::new(0.4, 0.3, weight).unwrap()),
-        (-1.0, Aggregated::pessimistic(0.4, 0.3, weight).unwrap()),
+    let capped = Weight::Capped { c: 0.9, most: 0.4 };
+    for (sign, most, dynamics) in [
+        (1.0, 1.0, Aggregated::new(0.4, 0.3, weight).unwrap()),
+        (-1.0, 1.0, Aggregated::pessimistic(0.4, 0.3, weight).unwrap()),
+        (1.0, 0.4, Aggregated::new(0.4, 0.3, capped).unwrap()),
     ] {
         check("aggregated", &dynamics, |t, y, slope| {
-            let a = 0.9 / (t as f64 + 1.0);
+            let a = (0.9 / (t as f64 + 1.0)).min(most);
             let both = zip(&slope(Objective::Upper, y), &slope(LOWER, y), |upper, lower| {
                 sign * a * 0.4 * upper + (1.0 - a) * 0.3 * lower
             });
