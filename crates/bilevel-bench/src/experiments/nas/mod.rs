@@ -16,7 +16,7 @@
 //!
 //! With `--angles`, the hypergradients of `first-order`, `one-stage-fd` and `one-stage` are compared on the way with that
 //! of `--reference-steps` steps from the same point, by central differences in each logit, and so is `rad` through as many
-//! steps, which would be at 0 degrees but for rounding.
+//! steps. `rad` is exact: its angle is the error of the differences, which in f32 may be larger than what they are to show.
 //!
 //! Sources: survey, section 3.3; H. Liu et al., ["DARTS: differentiable architecture
 //! search"](https://arxiv.org/abs/1806.09055), 2019; with `--partial`, Y. Xu et al., ["PC-DARTS"](https://arxiv.org/abs/1907.05737),
