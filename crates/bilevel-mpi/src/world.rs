@@ -2,14 +2,14 @@
 
 use std::fmt::{Debug, Formatter};
 use std::ops::Add;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bilevel_core::parallel::{Group, GroupError, tree};
 use mpi::Threading;
 use mpi::environment::Universe;
 use mpi::topology::SimpleCommunicator;
-use mpi::traits::{Communicator, CommunicatorCollectives, Equivalence, Root};
+use mpi::traits::{Buffer, BufferMut, Communicator, CommunicatorCollectives, Equivalence, Root};
 
 /// All processes that MPI has started together.
 ///
@@ -22,6 +22,8 @@ use mpi::traits::{Communicator, CommunicatorCollectives, Equivalence, Root};
 pub struct Mpi {
     /// None once MPI is finalised.
     universe: Mutex<Option<Universe>>,
+    single: Mutex<Buffers<f32>>,
+    double: Mutex<Buffers<f64>>,
 }
 
 /// MPI that cannot be used.
@@ -44,7 +46,7 @@ pub enum StartError {
 /// Up to so many numbers a sum is one round of messages.
 const SHORT: usize = 1024;
 
-/// So many numbers go at once: counts of MPI are below 2^31, and buffers are of this size.
+/// So many numbers go at once at most: counts of MPI are below 2^31, and buffers are no larger.
 const BLOCK: usize = 1 << 20;
 
 /// How long a rank that has failed waits for the others to fail by the same error.
@@ -55,6 +57,10 @@ const PANICKED: i32 = 101;
 
 fn world() -> SimpleCommunicator {
     SimpleCommunicator::world()
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Mpi {
@@ -75,7 +81,11 @@ impl Mpi {
                 world().abort(PANICKED);
             }
         }));
-        Ok(Self { universe: Mutex::new(Some(universe)) })
+        Ok(Self {
+            universe: Mutex::new(Some(universe)),
+            single: Mutex::default(),
+            double: Mutex::default(),
+        })
     }
 
     /// Ends MPI, and gives `code` back: what the process is to end with. Where it is not 0 and another rank goes on after
@@ -83,40 +93,56 @@ impl Mpi {
     ///
     /// `mpirun` ends with the code of a rank that failed.
     pub fn end(&self, code: u8) -> u8 {
-        let universe = self.universe.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let universe = lock(&self.universe).take();
         if let Some(universe) = universe {
             wait_for_all(code);
             drop(universe);
         }
         code
     }
+}
 
-    /// The sums over ranks of at most [`BLOCK`] numbers.
-    fn sum<T>(values: &mut [T])
-    where
-        T: Equivalence + Copy + Default + Add<Output = T>,
-        [T]: mpi::traits::Buffer + mpi::traits::BufferMut,
-    {
+/// What is sent and received of one block, kept from sum to sum: fresh memory costs more than the numbers.
+#[derive(Debug, Default)]
+struct Buffers<T> {
+    own: Vec<T>,
+    of_all: Vec<T>,
+}
+
+impl<T> Buffers<T>
+where
+    T: Equivalence + Copy + Default + Add<Output = T>,
+    [T]: Buffer + BufferMut,
+{
+    /// The sums over ranks.
+    fn sum(&mut self, values: &mut [T]) {
         let (world, n) = (world(), values.len());
         let size = world.size() as usize;
-        let add = |a: Vec<T>, b: Vec<T>| a.into_iter().zip(b).map(|(a, b)| a + b).collect();
-        let sum = |parts: &[T], n: usize| -> Vec<T> {
-            tree(parts.chunks_exact(n).map(<[T]>::to_vec), add).unwrap_or_default()
-        };
         if n <= SHORT {
-            let mut all = vec![T::default(); size * n];
-            world.all_gather_into(values, &mut all[..]);
-            values.copy_from_slice(&sum(&all, n));
+            self.of_all.resize(size * n, T::default());
+            world.all_gather_into(values, &mut self.of_all[..]);
+            values.copy_from_slice(sum_of(&mut self.of_all, n));
             return;
         }
-        let share = n.div_ceil(size);
-        let mut padded = values.to_vec();
-        padded.resize(size * share, T::default());
-        let mut of_all = vec![T::default(); size * share];
-        world.all_to_all_into(&padded[..], &mut of_all[..]);
-        world.all_gather_into(&sum(&of_all, share)[..], &mut padded[..]);
-        values.copy_from_slice(&padded[..n]);
+        for values in values.chunks_mut(BLOCK) {
+            let share = values.len().div_ceil(size);
+            self.own.resize(size * share, T::default());
+            self.of_all.resize(size * share, T::default());
+            self.own[..values.len()].copy_from_slice(values);
+            world.all_to_all_into(&self.own[..], &mut self.of_all[..]);
+            world.all_gather_into(sum_of(&mut self.of_all, share), &mut self.own[..]);
+            values.copy_from_slice(&self.own[..values.len()]);
+        }
     }
+}
+
+/// The sum of parts of n numbers each, in the order of the ranks; in place.
+fn sum_of<T: Copy + Add<Output = T>>(parts: &mut [T], n: usize) -> &[T] {
+    fn add<'a, T: Copy + Add<Output = T>>(a: &'a mut [T], b: &'a mut [T]) -> &'a mut [T] {
+        a.iter_mut().zip(b).for_each(|(a, b)| *a = *a + *b);
+        a
+    }
+    tree(parts.chunks_exact_mut(n.max(1)), add).map_or(&[], |sum| sum)
 }
 
 /// Returns when all ranks are here, or ends them.
@@ -142,12 +168,12 @@ impl Group for Mpi {
     }
 
     fn sum_f32(&self, values: &mut [f32]) -> Result<(), GroupError> {
-        values.chunks_mut(BLOCK).for_each(Self::sum);
+        lock(&self.single).sum(values);
         Ok(())
     }
 
     fn sum_f64(&self, values: &mut [f64]) -> Result<(), GroupError> {
-        values.chunks_mut(BLOCK).for_each(Self::sum);
+        lock(&self.double).sum(values);
         Ok(())
     }
 
