@@ -7,7 +7,7 @@
 //! | [`models`] | [`bilevel-models`](bilevel_models) | networks |
 //!
 //! `#[derive(Batch)]` works with this crate alone. The features `ndarray`, `wgpu`, `cuda` and `rocm` add backends; flex
-//! is always there. Start with [`BilevelProblem`] and [`solve`]:
+//! is always there. Start with [`BilevelProblem`], and [`descend`] by a method of your choice or [`solve`] without one:
 //!
 //! ```
 //! use bilevel::*;
@@ -56,7 +56,7 @@
 //! let (x, w) = (Param::from_data([-3.0], &device), Param::from_data([0.0, 0.0], &device));
 //! let method = Unrolled::rad(Descent::new(Gd::new(0.2)?, 100)?);
 //! let adam = BurnOptimizer::new(burn::optim::AdamConfig::new().build(), &x, 0.1)?;
-//! let solution = solve(Ridge, &x, &w, data, method, adam, 20)?;
+//! let solution = descend(Ridge, &x, &w, data, method, adam, 20)?;
 //! // A larger penalty fits the validation rows better.
 //! assert!(solution.losses[19].0 < 0.5 * solution.losses[0].0, "{:?}", solution.losses);
 //! # Ok(())

@@ -38,7 +38,10 @@ pub(super) fn float<B: Backend>(operation: &Base, run: &mut Run<'_, B>) {
             let value = run.float(&o.value);
             run.set_float(&o.out, B::float_scatter(o.dim, tensor, indices, value, o.update));
         }
-        Base::ScatterNd(o) if matches!(o.reduction, IndexingUpdateOp::Add) => {
+        Base::ScatterNd(o)
+            if matches!(o.reduction, IndexingUpdateOp::Add)
+                && o.indices.shape.num_elements() > 0 =>
+        {
             let (data, indices) = (run.float(&o.data), run.int(&o.indices));
             let values = run.float(&o.values);
             run.set_float(&o.out, add_nd::<B>(data, indices, values));
