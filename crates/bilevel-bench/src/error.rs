@@ -107,7 +107,7 @@ impl BenchError {
     }
 
     /// The exit code: 2 a wrong command line or setting, 3 data, 4 the backend, 5 a run that diverged
-    /// or climbed, 6 a folder of a run that cannot be used, 7 a derivative that is wrong, 128 and the number of the
+    /// or climbed, or `bilevel solve` without a solution, 6 a folder of a run that cannot be used, 7 a derivative that is wrong, 128 and the number of the
     /// signal that interrupted.
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -150,7 +150,7 @@ pub const EXIT_CODES: &str = "Exit codes:
   2  a wrong command line or setting
   3  data that is missing, damaged or too small
   4  a backend that cannot run here
-  5  a run that diverged or climbed
+  5  a run that diverged or climbed, or `bilevel solve` found no solution
   6  a folder of a run that cannot be used: not writable, damaged, or in use by another process
   7  a derivative that is wrong
   129, 130, 143  interrupted by SIGHUP, by Ctrl-C, by SIGTERM: what is done is kept";

@@ -91,7 +91,11 @@ impl Conditions {
 
     /// These, and `h = 0`.
     pub fn and_zero(self, h: Tensor<1>) -> Self {
-        Self { zero: Some(h), ..self }
+        let zero = match self.zero {
+            Some(others) => Tensor::cat(vec![others, h], 0),
+            None => h,
+        };
+        Self { zero: Some(zero), ..self }
     }
 
     /// How many numbers are to be 0.

@@ -206,7 +206,7 @@ impl<'a> ActiveSet<'a> {
                 seen.slope
             };
             let found = set.solve(&slope, &seen.values)?;
-            if !found.y.all_finite() {
+            if found.status == LinearStatus::NotFinite || !found.y.all_finite() {
                 break;
             }
             let multipliers = kept.iter().zip(found.multipliers).map(|(l, d)| l - d).collect();

@@ -41,13 +41,18 @@ impl Matrix {
         Self { whole, size }
     }
 
-    /// `K z = b`, by LU; the least-squares solution of least norm where K is singular.
+    /// `K z = b`, by LU; the least-squares solution of least norm where K is singular, and 0 where K or b is not finite.
     pub fn solve(&self, b: &[f64]) -> HostSolution {
         let b = DVector::from_column_slice(b);
         let norm = b.norm();
         if norm == 0.0 {
             let (z, status) = (vec![0.0; b.len()], LinearStatus::Converged);
             return HostSolution { z, status, residual: 0.0 };
+        }
+        // Of NaN the iterations of an SVD do not end.
+        if !(norm.is_finite() && self.is_finite()) {
+            let (z, status) = (vec![0.0; b.len()], LinearStatus::NotFinite);
+            return HostSolution { z, status, residual: f64::NAN };
         }
         let lu = self.whole.clone().lu();
         let pivots = lu.u().diagonal().abs();
@@ -65,8 +70,15 @@ impl Matrix {
         HostSolution { z: z.as_slice().to_vec(), status, residual }
     }
 
+    fn is_finite(&self) -> bool {
+        self.whole.iter().all(|v| v.is_finite())
+    }
+
     /// Whether no more eigenvalues are negative than constraints are active: f has no negative curvature along them.
     pub fn is_minimum(&self) -> bool {
+        if !self.is_finite() {
+            return false;
+        }
         let eigenvalues = self.whole.symmetric_eigenvalues();
         let least = -1e-9 * eigenvalues.amax();
         eigenvalues.iter().filter(|e| **e < least).count() <= self.whole.nrows() - self.size
@@ -74,6 +86,9 @@ impl Matrix {
 
     /// Whether K takes no direction with a part in y to 0: the solution is isolated.
     pub fn is_isolated(&self) -> bool {
+        if !self.is_finite() {
+            return false;
+        }
         let eigen = SymmetricEigen::new(self.whole.clone());
         let zero = ZERO * eigen.eigenvalues.amax();
         let columns = eigen.eigenvalues.iter().zip(eigen.eigenvectors.column_iter());

@@ -50,15 +50,16 @@ pub struct Residual {
 }
 
 impl Residual {
-    /// The largest of them.
+    /// The largest of them; infinite where one is NaN.
     pub fn largest(&self) -> f64 {
         let Self { stationarity, violation, complementarity } = *self;
-        if stationarity.is_nan() {
-            f64::NAN
-        } else {
-            stationarity.max(violation).max(complementarity)
-        }
+        [stationarity, violation, complementarity].into_iter().fold(0.0, larger)
     }
+}
+
+/// The larger of two numbers, infinite where the second is NaN: of NaN and a number `f64::max` takes the number.
+pub(crate) fn larger(most: f64, v: f64) -> f64 {
+    if v.is_nan() { f64::INFINITY } else { most.max(v) }
 }
 
 /// What a level is at a point.
@@ -87,15 +88,11 @@ impl<'a> Level<'a> {
         self.constraints.count() - self.constraints.equalities()
     }
 
-    /// The largest `max(g, 0)` or `abs(h)` at y.
-    pub fn violation(&self, y: &Vector) -> f64 {
-        self.violation_of(&self.constraints.values(self.x(), y))
-    }
-
+    /// The largest `max(g, 0)` or `abs(h)`; infinite where one is NaN.
     fn violation_of(&self, values: &[f64]) -> f64 {
         let (g, h) = values.split_at(self.inequalities());
         let all = g.iter().copied().chain(h.iter().map(|h| h.abs()));
-        all.fold(0.0, |most, v| if v.is_nan() { v } else { v.max(most) })
+        all.fold(0.0, larger)
     }
 
     fn see(&self, at: &Multiplied) -> Seen {
@@ -103,7 +100,7 @@ impl<'a> Level<'a> {
         let pulled = self.constraints.weighted(self.x(), &at.y, &at.multipliers);
         let slope = slope.add(&pulled.y);
         let pairs = at.multipliers.iter().zip(&pulled.values).take(self.inequalities());
-        let complementarity = pairs.map(|(l, g)| l.min(-g).abs()).fold(0.0, f64::max);
+        let complementarity = pairs.map(|(l, g)| l.min(-g).abs()).fold(0.0, larger);
         let violation = self.violation_of(&pulled.values);
         let residual = Residual { stationarity: slope.norm(), violation, complementarity };
         Seen { loss, values: pulled.values, slope, residual }

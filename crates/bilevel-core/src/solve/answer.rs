@@ -22,7 +22,8 @@ pub struct Answer<X, Y> {
     pub lower_loss: f64,
     /// The largest violation of a constraint of either level.
     pub violation: f64,
-    /// How far the lower level is from the conditions of an optimum.
+    /// How far the lower level is from the conditions of an optimum of f. Where lower solutions are not
+    /// [isolated](Account::isolated), y is one of `f + 1e-5 F`, and this about `1e-5 norm(F_y)`.
     pub lower_residual: f64,
     /// What the point is.
     pub end: Conclusion,
@@ -45,7 +46,7 @@ pub enum Conclusion {
         /// The norm of the gradient of one side.
         gradient: f64,
     },
-    /// All constraints hold and y solves the lower level; the steps were used up.
+    /// All constraints hold and y solves the lower level; the steps, or the rounds of multipliers, were used up.
     StepLimit {
         /// The norm of the gradient.
         gradient: f64,
@@ -55,7 +56,8 @@ pub enum Conclusion {
         /// By how much.
         violation: f64,
     },
-    /// The lower level could not be solved.
+    /// The lower level could not be solved, or F or its gradient not computed: one is not finite, or a linear system was
+    /// not solved.
     Unsolved,
 }
 
@@ -83,8 +85,9 @@ impl Display for Conclusion {
                 "a constraint is violated by {violation:.1e}: start where the constraints hold, or check that they can"
             ),
             Self::Unsolved => f.write_str(
-                "the lower level could not be solved: start y where f and the constraints are finite, and check that \
-                 the lower level is bounded and its constraints can hold",
+                "the lower level could not be solved, or the gradient of F not computed: start where F, f, the \
+                 constraints and their derivatives are finite, and check that the lower level is bounded and its \
+                 constraints can hold",
             ),
         }
     }
@@ -154,17 +157,19 @@ pub(super) fn answer<P: BilevelProblem, D: Data<P::Batch>>(
             account,
         });
     };
-    let gradient = reduced.stationarity(&x, &here).unwrap_or(f64::NAN);
+    let gradient = reduced.stationarity(&x, &here);
+    let finite = gradient.filter(|gradient| gradient.is_finite() && here.upper_loss.is_finite());
     let y = &here.lower.at.y;
     let lower_loss = reduced.lower_loss(&x, y);
-    let end = if here.violation > FEASIBLE {
-        Conclusion::Infeasible { violation: here.violation }
-    } else if gradient <= STATIONARY * here.upper_loss.abs().max(1.0) {
-        Conclusion::Stationary { gradient }
-    } else if stop == Stop::StepLimit {
-        Conclusion::StepLimit { gradient }
-    } else {
-        Conclusion::Kink { gradient }
+    let end = match (finite, stop) {
+        _ if here.violation > FEASIBLE => Conclusion::Infeasible { violation: here.violation },
+        (None, _) => Conclusion::Unsolved,
+        (Some(gradient), _) if gradient <= STATIONARY * here.upper_loss.abs().max(1.0) => {
+            Conclusion::Stationary { gradient }
+        }
+        (Some(gradient), Stop::NoDescent) => Conclusion::Kink { gradient },
+        (Some(gradient), Stop::StepLimit | Stop::Converged) => Conclusion::StepLimit { gradient },
+        (Some(_), Stop::NotFinite) => Conclusion::Unsolved,
     };
     Ok(Answer {
         x: oracle.upper_module(&x),
@@ -172,7 +177,7 @@ pub(super) fn answer<P: BilevelProblem, D: Data<P::Batch>>(
         upper_loss: here.upper_loss,
         lower_loss,
         violation: here.violation,
-        lower_residual: here.lower.residual.largest(),
+        lower_residual: reduced.lower_residual(&x, &here.lower.at),
         end,
         account,
     })

@@ -56,6 +56,9 @@ fn is_convex(like: &Vector, hessian: &dyn Fn(&Vector) -> Vector) -> bool {
     }
     let values = (0..n).flat_map(|i| hessian(&unit(like, i)).to_vec());
     let matrix = DMatrix::from_iterator(n, n, values);
+    if !matrix.iter().all(|v| v.is_finite()) {
+        return false;
+    }
     let eigenvalues = ((&matrix + matrix.transpose()) / 2.0).symmetric_eigenvalues();
     eigenvalues.min() >= -1e-9 * eigenvalues.amax().max(1.0)
 }

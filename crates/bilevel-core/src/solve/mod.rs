@@ -10,6 +10,7 @@ pub use answer::{Account, Answer, Conclusion};
 use std::cell::{Cell, RefCell};
 
 use bilevel_program::Vector;
+use burn::tensor::DType;
 
 use crate::constrained::{AugmentedLagrangian, Multiplied};
 use crate::minimise::{Bfgs, Differentiable, Lbfgs, Minimum, Stop};
@@ -73,7 +74,8 @@ const MANY: usize = 100;
 /// [`descend`](crate::descend).
 ///
 /// # Errors
-/// If a loss or a constraint cannot be recorded or differentiated.
+/// If a loss or a constraint cannot be recorded or differentiated, or x and y are not in f64, whose digits the tolerances
+/// need: configure the device, as below, before they are made.
 ///
 /// ```
 /// use bilevel_core::*;
@@ -131,6 +133,18 @@ where
     let (lower, upper) = (constraints(Objective::Lower)?, constraints(Objective::Upper)?);
     let oracle = Counted::new(AutodiffOracle::new(&problem, x, y, &data)?);
     let (start, y) = (oracle.upper_start(), oracle.lower_start());
+    for of in [&start, &y] {
+        let leaf = of.layout().leaves().iter().find(|leaf| leaf.dtype != DType::F64);
+        if let Some(leaf) = leaf {
+            return Err(Error::InvalidSetting {
+                setting: "the element type of x and y",
+                found: format!("{:?} of `{}`", leaf.dtype, leaf.path),
+                expected: "F64, whose digits the tolerances of `solve` need",
+                cure: "call `device.configure((FloatDType::F64, IntDType::I64))` before x and y are made, on a device \
+                       that has F64, as `Device::flex()`; in F32 use `descend`",
+            });
+        }
+    }
     let region = Region::of(&start, &y, &[&lower, &upper]);
     let convex = seems_convex(&oracle, &lower, &region, (&start, &y));
     let reduced = Reduced {
@@ -150,14 +164,14 @@ where
         singular: Cell::new(false),
         solves: Cell::new(0),
     };
-    let search = Search { reduced, region, convex, y };
-    let (at, stop, descents) = search.run(&start)?;
+    let search = Search { reduced, region, convex, y, descents: Cell::new(0) };
+    let (at, stop) = search.run(&start)?;
     let account = Account {
         constraints: [upper.count(), lower.count()],
         convex,
         isolated: search.reduced.select.get() == 0.0,
         followed: search.reduced.branches.borrow().len(),
-        descents,
+        descents: search.descents.get(),
         solves: search.reduced.solves.get(),
         cost: oracle.cost(),
     };
@@ -177,6 +191,16 @@ fn lower_solver(
     Ok(if convex { solver.convex() } else { solver })
 }
 
+/// What ends of descents are compared by: first whether constraints hold, then F. Values of the augmented Lagrangian
+/// are of the multipliers of their time.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+struct Rank {
+    /// 0 where the constraints hold.
+    violation: f64,
+    /// F
+    upper_loss: f64,
+}
+
 /// What is looked for, and where.
 struct Search<'a> {
     reduced: Reduced<'a>,
@@ -184,6 +208,8 @@ struct Search<'a> {
     convex: bool,
     /// The start of y.
     y: Vector,
+    /// The descents of x so far.
+    descents: Cell<usize>,
 }
 
 impl Search<'_> {
@@ -196,8 +222,8 @@ impl Search<'_> {
         !self.convex && self.reduced.search(x, self.lower_starts())
     }
 
-    /// The best end of several descents, and how many there were.
-    fn run(&self, start: &Vector) -> Result<(Vector, Stop, usize), Error> {
+    /// The best end of several descents, and why it was one.
+    fn run(&self, start: &Vector) -> Result<(Vector, Stop), Error> {
         let n = start.layout().size();
         let others =
             (0..if n <= MATRIX { 6 + 2 * n.min(5) } else { 0 }).map(|k| self.region.x(k, start));
@@ -209,7 +235,7 @@ impl Search<'_> {
             .filter(|(merit, _)| merit.is_finite())
             .collect();
         if starts.is_empty() {
-            return Ok((start.clone(), Stop::NotFinite, 0));
+            return Ok((start.clone(), Stop::NotFinite));
         }
         // The given start first, then the best.
         let given = (starts[0].1.sub(start).norm() == 0.0).then(|| starts.remove(0));
@@ -221,22 +247,31 @@ impl Search<'_> {
             self.search(&x);
             ends.push(self.minimise(&x, FEW)?);
         }
-        let descents = ends.len();
         ends.sort_by(|a, b| a.value.total_cmp(&b.value));
-        let mut best: Option<Minimum> = None;
+        let mut best: Option<(Rank, Minimum)> = None;
         for end in ends {
             let found = self.descend(&end.at)?;
-            let kept = found.value <= end.value + KEPT * end.value.abs().max(1.0);
-            if best.as_ref().is_none_or(|best| found.value < best.value) {
-                best = Some(found);
+            let rank = self.rank(&found.at);
+            let promised = end.value + KEPT * end.value.abs().max(1.0);
+            let kept = rank.violation == 0.0 && rank.upper_loss <= promised;
+            if best.as_ref().is_none_or(|(least, _)| rank < *least) {
+                best = Some((rank, found));
             }
             // Unless what a few steps had seen could not be kept up, as where constraints did not hold yet.
             if kept {
                 break;
             }
         }
-        let best = best.expect("there is a start");
-        Ok((best.at, best.stop, descents))
+        let (_, best) = best.expect("there is a start");
+        Ok((best.at, best.stop))
+    }
+
+    fn rank(&self, x: &Vector) -> Rank {
+        let Some(here) = self.reduced.evaluate(x) else {
+            return Rank { violation: f64::INFINITY, upper_loss: f64::INFINITY };
+        };
+        let violation = if here.violation > FEASIBLE { here.violation } else { 0.0 };
+        Rank { violation, upper_loss: here.upper_loss }
     }
 
     /// One descent, again where constraints do not hold, another lower solution is better, or lower solutions are not
@@ -261,6 +296,7 @@ impl Search<'_> {
     }
 
     fn minimise(&self, from: &Vector, steps: usize) -> Result<Minimum, Error> {
+        self.descents.set(self.descents.get() + 1);
         let tolerance = UPPER * self.reduced.value(from).abs().clamp(1.0, 1e6);
         Ok(if from.layout().size() <= MATRIX {
             Bfgs::new(steps, tolerance)?.descend(&self.reduced, from)

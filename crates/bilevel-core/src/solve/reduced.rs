@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use bilevel_program::Vector;
 
-use crate::constrained::{ActiveSet, AugmentedLagrangian, Level, Multiplied, Solved};
+use crate::constrained::{ActiveSet, AugmentedLagrangian, Level, Multiplied, Solved, larger};
 use crate::linear::LinearStatus;
 use crate::minimise::Differentiable;
 use crate::{Constraints, LowerProblem, Objective, Oracle, PulledBack, Samples, WeightedSum, Wrt};
@@ -75,6 +75,11 @@ impl<'a> Reduced<'a> {
     /// f alone.
     pub fn lower_loss(&self, x: &Vector, y: &Vector) -> f64 {
         self.problem(x).value(Objective::Lower, y).read()
+    }
+
+    /// How far a lower solution is from the conditions of an optimum of f alone.
+    pub fn lower_residual(&self, x: &Vector, at: &Multiplied) -> f64 {
+        Level::new(self.problem(x), self.lower).residual(at).largest()
     }
 
     /// The lower level from one start; none where it is not solved.
@@ -166,7 +171,7 @@ impl<'a> Reduced<'a> {
         let values = self.upper.values(x, y);
         let excess = |(j, c): (usize, &f64)| if self.is_bound(j) { *c } else { c.abs() };
         let excesses = values.iter().enumerate().map(excess);
-        let violation = excesses.fold(lower.residual.violation, f64::max);
+        let violation = excesses.fold(lower.residual.violation, larger);
         Evaluated { upper_loss, values, violation, lower }
     }
 
@@ -182,16 +187,21 @@ impl<'a> Reduced<'a> {
         moved.enumerate().map(|(j, l)| if self.is_bound(j) { l.max(0.0) } else { l }).collect()
     }
 
-    /// The augmented Lagrangian.
+    /// The augmented Lagrangian; infinite where F or a constraint is NaN.
     fn merit(&self, here: &Evaluated) -> f64 {
         let multipliers = self.multipliers.borrow();
         let pairs = self.weights(&here.values).into_iter().zip(multipliers.iter());
         let added: f64 = pairs.map(|(moved, l)| moved * moved - l * l).sum();
-        here.upper_loss + added / (2.0 * self.penalty.get())
+        let merit = here.upper_loss + added / (2.0 * self.penalty.get());
+        if here.violation.is_finite() && !merit.is_nan() { merit } else { f64::INFINITY }
     }
 
-    /// A step of the multipliers. Whether they have come to rest, and the constraints hold.
+    /// A step of the multipliers. Whether they have come to rest, and the constraints hold; or can make none where a
+    /// constraint is not finite.
     pub fn move_multipliers(&self, here: &Evaluated) -> bool {
+        if !here.violation.is_finite() {
+            return true;
+        }
         let moved = self.weights(&here.values);
         let before = self.multipliers.replace(moved.clone());
         let changes = moved.iter().zip(&before).map(|(a, b)| (a - b).abs());
@@ -203,7 +213,8 @@ impl<'a> Reduced<'a> {
         excess <= HOLDS
     }
 
-    /// The gradient of F and of the upper constraints with `weights` in x, by way of y too.
+    /// The gradient of F and of the upper constraints with `weights` in x, by way of y too; none where its linear system is
+    /// not solved.
     pub fn gradient_of(
         &self,
         x: &Vector,
@@ -226,7 +237,9 @@ impl<'a> Reduced<'a> {
         if found.status == LinearStatus::Singular && set.is_isolated() != Some(true) {
             self.singular.set(true);
         }
-        Some(direct.add(&found.gradient))
+        let solved = found.status.is_ok() || found.status == LinearStatus::Singular;
+        let near = found.residual.is_some_and(|residual| residual <= SOLVED);
+        (solved || near).then(|| direct.add(&found.gradient))
     }
 
     /// How far the gradient of F is from what the active upper constraints take up.
@@ -265,6 +278,9 @@ const TOLERATED: f64 = 1e-7;
 
 /// The multipliers of the upper level have come to rest where constraints are that near to holding.
 const HOLDS: f64 = 1e-7;
+
+/// The relative residual that a linear system is solved to, whatever its solver stopped at.
+const SOLVED: f64 = 1e-4;
 
 /// How near to 0 an upper constraint is active.
 const ACTIVE: f64 = 1e-6;

@@ -1,9 +1,10 @@
 //! Hypergradients of lower levels with constraints, against differences of the solved problem.
 
-use bilevel_core::constrained::{Degenerate, Level, Solved};
+use bilevel_core::constrained::{ActiveSet, Degenerate, Level, Multiplied, Solved};
 use bilevel_core::*;
 use bilevel_program::Vector;
-use burn::tensor::Tensor;
+use burn::module::Param;
+use burn::tensor::{DType, Tensor};
 
 use crate::common::*;
 use crate::device;
@@ -172,4 +173,71 @@ fn kkt_resumes_with_its_multipliers() {
         let upper = GradientStep::new(0.05).unwrap();
         Box::new(HypergradientSolver::new(&oracle, method, upper, x, y))
     });
+}
+
+#[test]
+fn equalities_are_added_to_those_before() {
+    let numbers = |v: &[f64]| vector(v, &device());
+    let both = Conditions::zero(numbers(&[1.0])).and_zero(numbers(&[2.0, 3.0]));
+    let found: Vec<f64> = both.zero.unwrap().into_data().iter().collect();
+    assert_eq!(found, [1.0, 2.0, 3.0]);
+}
+
+/// `f = (y - x)^2`, an F of y, and `sqrt(x - 1) <= 9`, which is NaN for x below 1.
+struct Rooted(fn(Tensor<1>) -> Tensor<1>);
+
+impl BilevelProblem for Rooted {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = ();
+
+    fn upper_loss(&self, _: &Values, y: &Values, (): &()) -> Tensor<1> {
+        (self.0)(y.values.val())
+    }
+
+    fn lower_loss(&self, x: &Values, y: &Values, (): &()) -> Tensor<1> {
+        (y.values.val() - x.values.val()).powi_scalar(2)
+    }
+
+    fn constraints(&self, level: Objective, x: &Values, _: &Values, (): &()) -> Conditions {
+        match level {
+            Objective::Upper => Conditions::at_most_zero((x.values.val() - 1.0).sqrt() - 9.0),
+            Objective::Lower => Conditions::default(),
+        }
+    }
+}
+
+#[test]
+fn solve_takes_no_nan_for_a_solution() {
+    let at = |v: f64| Values::new(&[v], &device());
+    let data = FullBatch { upper: (), lower: () };
+    // Less than 1 would be better, were NaN at most 0.
+    let found = solve(Rooted(|y| y.powi_scalar(2)), &at(2.0), &at(0.5), data.clone()).unwrap();
+    let x: f64 = found.x.values.val().into_scalar();
+    assert!((1.0..1.1).contains(&x) && found.violation <= 1e-6, "{found:?}");
+    assert!(matches!(found.end, Conclusion::Kink { .. }), "{}", found.end);
+    // The derivative of a root at 0 times 0.
+    let found = solve(Rooted(|y| (y.clone() * 0.0).sqrt() + y), &at(2.0), &at(0.5), data.clone());
+    let end = found.unwrap().end;
+    assert!(end == Conclusion::Unsolved && !end.is_ok(), "{end}");
+
+    let single = |v| Values { values: Param::from_tensor(at(v).values.val().cast(DType::F32)) };
+    let error = solve(Rooted(|y| y), &single(2.0), &single(0.5), data).unwrap_err();
+    assert!(error.to_string().contains("F32 of `values`, expected F64"), "{error}");
+}
+
+#[test]
+fn numbers_that_are_not_finite_end_a_linear_system() {
+    let (oracle, constraints) = coupled(&[1.5, 0.2]);
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let level = Level::new(LowerProblem::new(&oracle, &x, Samples::default()), &constraints);
+    let at = Multiplied { y: y.clone(), multipliers: vec![0.0; 4] };
+    let set = |at: &Multiplied| ActiveSet::at(level, at, &constraints.values(&x, &y), None);
+    let found = set(&at).respond(&y.scale(f64::NAN), &[0.0; 4], 1e-9).unwrap();
+    assert_eq!(found.status, LinearStatus::NotFinite);
+    let nowhere = Multiplied { y: y.scale(f64::NAN), ..at.clone() };
+    let found = set(&nowhere).respond(&y, &[0.0; 4], 1e-9).unwrap();
+    assert_eq!(found.status, LinearStatus::NotFinite);
+    assert!(!level.residual(&nowhere).largest().is_finite());
+    assert_eq!(level.residual(&nowhere).violation, f64::INFINITY);
 }

@@ -6,14 +6,14 @@ use std::str::FromStr;
 
 use bilevel_core::{Answer, BilevelProblem, Conditions, Error, FullBatch, Objective, solve};
 use burn::tensor::{Device, Tensor};
-use exmex::{Express, FlatEx};
+use exmex::{Express, FlatEx, MatchLiteral};
 use serde::Deserialize;
 
 use crate::Values;
 use value::{Numbers, Operators, Value};
 
 /// A bilevel problem of a few numbers: formulas in `x1, x2, ..., y1, y2, ...` with `+ - * / ^`, `sin`, `cos`, `tan`, `tanh`,
-/// `exp`, `ln`, `sqrt`, `abs`, `pi` and brackets.
+/// `exp`, `ln`, `sqrt`, `abs`, `pi` and brackets. A power of a power, and a sign after an operator, need brackets: `x1^(-1)`.
 ///
 /// ```
 /// use bilevel_problems::Formulas;
@@ -91,6 +91,26 @@ pub enum FormulaError {
         /// What is wrong.
         error: String,
     },
+    /// `a^b^c`, which is read in two ways.
+    #[error(
+        "`{0}` has a power of a power, expected brackets that say which comes first: write a^(b^c) or (a^b)^c"
+    )]
+    Powers(String),
+    /// A sign that follows an operator.
+    #[error(
+        "`{0}` has a sign after an operator, expected brackets around what it belongs to: write x1^(-1) or 2*(-x1)"
+    )]
+    Sign(String),
+    /// A start without numbers, or with one that is not finite.
+    #[error(
+        "{variable} starts at {found:?}, expected one finite number or more: write as `{variable} = [0.0]`"
+    )]
+    Start {
+        /// x or y.
+        variable: &'static str,
+        /// The start.
+        found: Vec<f64>,
+    },
     /// A variable that there is not.
     #[error(
         "`{formula}` has the variable {found}, expected x1 to x{x} and y1 to y{y}: start x and y with as many numbers as they have"
@@ -104,6 +124,17 @@ pub enum FormulaError {
         x: usize,
         /// The numbers of y.
         y: usize,
+    },
+    /// Bounds that no number is between.
+    #[error(
+        "the bounds of {variable} are {found:?}, expected the least and the largest value: write -inf and inf where there \
+         is none"
+    )]
+    Between {
+        /// The variable, as x1.
+        variable: String,
+        /// Its bounds.
+        found: [f64; 2],
     },
     /// Bounds for other variables.
     #[error(
@@ -134,7 +165,7 @@ enum Place {
 
 impl Formula {
     fn new(formula: &str, [x, y]: [usize; 2]) -> Result<Self, FormulaError> {
-        let expression = FlatEx::parse(&with_zeros(formula)).map_err(|error| {
+        let expression = FlatEx::parse(&with_zeros(formula)?).map_err(|error| {
             FormulaError::Formula { formula: formula.to_owned(), error: error.to_string() }
         })?;
         let place = |name: &String| {
@@ -167,18 +198,44 @@ impl Formula {
 }
 
 /// A minus that begins a formula or a bracket, as one between 0 and what follows: binary operators of the parser bind as in
-/// mathematics, and unary ones tighter than powers.
-fn with_zeros(formula: &str) -> String {
+/// mathematics, and unary ones tighter than powers. Signs elsewhere, and powers of powers, which the parser reads from the
+/// left, are refused.
+fn with_zeros(formula: &str) -> Result<String, FormulaError> {
     let mut written = String::new();
-    let mut begins = true;
-    for letter in formula.chars() {
-        if begins && letter == '-' {
+    // Whether the last operator is a power, at each depth of brackets.
+    let mut powers = vec![false];
+    let (mut before, mut rest) = ("(", formula);
+    while let Some(letter) = rest.chars().next() {
+        let name = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
+        let end = Numbers::is_literal(rest).map_or(name.max(letter.len_utf8()), str::len);
+        let (token, after) = rest.split_at(end);
+        let is_power = powers.last().copied().unwrap_or_default();
+        match token {
+            "+" | "-" if matches!(before, "+" | "-" | "*" | "/" | "^") => {
+                return Err(FormulaError::Sign(formula.to_owned()));
+            }
+            "^" if is_power => return Err(FormulaError::Powers(formula.to_owned())),
+            "(" => powers.push(false),
+            ")" => {
+                powers.pop();
+            }
+            "+" | "-" | "*" | "/" | "^" => {
+                if let Some(last) = powers.last_mut() {
+                    *last = token == "^";
+                }
+            }
+            _ => {}
+        }
+        if token == "-" && before == "(" {
             written.push('0');
         }
-        written.push(letter);
-        begins = letter == '(' || begins && letter.is_whitespace();
+        written.push_str(token);
+        if !letter.is_whitespace() {
+            before = token;
+        }
+        rest = after;
     }
-    written
+    Ok(written)
 }
 
 fn all(formulas: &[Formula], x: &Values, y: &Values) -> Vec<Tensor<1>> {
@@ -199,11 +256,22 @@ impl TryFrom<Written> for Formulas {
 
     fn try_from(written: Written) -> Result<Self, FormulaError> {
         let sizes = [written.x.len(), written.y.len()];
-        for (variable, found, expected) in
-            [("x", written.x_bounds.len(), sizes[0]), ("y", written.y_bounds.len(), sizes[1])]
+        for (variable, start, bounds) in
+            [("x", &written.x, &written.x_bounds), ("y", &written.y, &written.y_bounds)]
         {
+            if start.is_empty() || start.iter().any(|v| !v.is_finite()) {
+                return Err(FormulaError::Start { variable, found: start.clone() });
+            }
+            let (found, expected) = (bounds.len(), start.len());
             if found != 0 && found != expected {
                 return Err(FormulaError::Bounds { variable, found, expected });
+            }
+            let some = |[low, high]: &[f64; 2]| {
+                low <= high && *low < f64::INFINITY && *high > f64::NEG_INFINITY
+            };
+            if let Some(k) = bounds.iter().position(|pair| !some(pair)) {
+                let variable = format!("{variable}{}", k + 1);
+                return Err(FormulaError::Between { variable, found: bounds[k] });
             }
         }
         let many = |formulas: &[String]| {
@@ -261,7 +329,7 @@ impl Formulas {
     /// Solves it from its start.
     ///
     /// # Errors
-    /// If a formula is not finite at the start.
+    /// If a formula is not finite at the start, or `device` does not make tensors in f64.
     pub fn solve(&self, device: &Device) -> Result<Answer<Values, Values>, Error> {
         let (x, y) = (Values::new(&self.written.x, device), Values::new(&self.written.y, device));
         solve(self, &x, &y, FullBatch { upper: (), lower: () })

@@ -125,6 +125,24 @@ fn formulas_say_what_they_cannot_read() {
     assert!(matches!(error, FormulaError::Formula { .. }), "{error}");
     let error = read("F = 'x1'\nx-bounds = [[0, 1], [0, 1]]").unwrap_err();
     assert_eq!(error, FormulaError::Bounds { variable: "x", found: 2, expected: 1 });
+    for (bounds, found) in [("[nan, 1]", [f64::NAN, 1.0]), ("[2, 1]", [2.0, 1.0])] {
+        let error = read(&format!("F = 'x1'\nx-bounds = [{bounds}]")).unwrap_err();
+        let expected = FormulaError::Between { variable: "x1".into(), found };
+        assert_eq!(error.to_string(), expected.to_string());
+    }
+    for start in ["[]", "[nan]", "[inf]"] {
+        let text = format!("F = 'x1'\nf = 'y1^2'\nx = [1]\ny = {start}");
+        let error = text.parse::<Formulas>().unwrap_err();
+        assert!(matches!(error, FormulaError::Start { variable: "y", .. }), "{error}");
+    }
+    for formula in ["x1^y1^2", "2^(x1)^y1", "1 + x1^sin(y1)^2", "x1^1e-1^2"] {
+        let error = read(&format!("F = '{formula}'")).unwrap_err();
+        assert_eq!(error, FormulaError::Powers(formula.into()));
+    }
+    for formula in ["x1^-1", "2 * - x1", "--x1", "y1 - +x1"] {
+        let error = read(&format!("F = '{formula}'")).unwrap_err();
+        assert_eq!(error, FormulaError::Sign(formula.into()));
+    }
     let error = read("F = 'x1'\nq = 1").unwrap_err();
     assert!(
         matches!(error, FormulaError::File(_)) && error.to_string().contains("unknown field"),
@@ -142,6 +160,7 @@ fn formulas_are_read_as_in_mathematics() {
         ("x1^0.5*x1^0.5 + exp(ln(x1))", 6.0),
         ("-(x1 - 1)*2 + 1.5e-1", -3.85),
         ("cos(pi*x1) + abs(-x1) + 6/x1", 4.0),
+        ("x1^(-1)*3 + 2^(1^2)*x1^2", 19.0),
     ] {
         let text =
             format!("F = '{formula} + 0*y1'\nf = '(y1 - x1)^2'\nH = ['x1 - 3']\nx = [3]\ny = [0]");
