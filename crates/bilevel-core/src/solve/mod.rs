@@ -77,7 +77,7 @@ const MANY: usize = 100;
 /// If a loss or a constraint cannot be recorded or differentiated, or x and y are not in f64, whose digits the tolerances
 /// need: configure the device, as below, before they are made.
 ///
-/// ```
+/// ```standalone_crate
 /// use bilevel_core::*;
 /// use burn::module::Param;
 /// use burn::tensor::{Device, DeviceConfig, FloatDType, IntDType, Tensor};
@@ -107,7 +107,7 @@ const MANY: usize = 100;
 /// }
 ///
 /// # fn main() -> Result<(), Error> {
-/// let device = Device::flex();
+/// let mut device = Device::flex();
 /// device.configure((FloatDType::F64, IntDType::I64)).unwrap();
 /// let (x, y) = (Param::from_data([1.0], &device), Param::from_data([1.0], &device));
 /// let answer = solve(Duopoly, &x, &y, FullBatch { upper: (), lower: () })?;
