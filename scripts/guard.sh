@@ -173,10 +173,11 @@ miri() {
 }
 
 mutants() {
-    local list
+    local list code=0
     for list in scripts/mutants-core.txt scripts/mutants.txt; do
-        python3 scripts/mutate.py --jobs "$(nproc)" "$list"
+        python3 scripts/mutate.py --jobs "$(nproc)" "$list" || code=$?
     done
+    return "$code"
 }
 
 case "${1:-}" in

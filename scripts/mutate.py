@@ -21,6 +21,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+# In a place of their own, so that no build or test of the repository finds a mutant, and that is kept: crates without
+# mutants are built once.
+MUTANTS = TARGET / "mutants"
 SWITCH = """
 /// The number of the mutant that is on; 0 for none.
 pub(crate) fn mutant() -> usize {
@@ -97,16 +100,13 @@ def mutate(tree, crate, root, places):
         path.write_text(source)
     lib = base / "src/lib.rs"
     lib.write_text(lib.read_text() + SWITCH)
-    # Cargo tells workspaces apart by their versions: the copy must not pass for the original.
-    manifest = tree / "Cargo.toml"
-    manifest.write_text(re.sub(r'(?m)^(version = "[^"]*)"', r'\1+mutants"', manifest.read_text()))
 
 
 def build(tree, binaries, folder):
     """The test binaries, in `folder`, where no other build replaces them."""
     command = "cargo test --workspace --no-run --message-format=json".split()
     command += [word for binary in binaries for word in ("--test", binary)]
-    env = {**os.environ, "CARGO_TARGET_DIR": str(TARGET)}
+    env = {**os.environ, "CARGO_TARGET_DIR": str(MUTANTS / "target")}
     done = subprocess.run(command, cwd=tree, env=env, stdout=subprocess.PIPE, text=True)
     messages = [json.loads(line) for line in done.stdout.splitlines()]
     if done.returncode:
@@ -156,10 +156,9 @@ def main():
     arguments.add_argument("last", type=int, nargs="?", default=100_000)
     chosen = arguments.parse_args()
     (crate, root, names), places = read(chosen.list)
-    folder = chosen.built or TARGET / "mutants-built"
+    folder = chosen.built or MUTANTS / "built"
     if not chosen.built:
-        # In one place, so that crates without mutants are built once.
-        tree = TARGET / "mutants"
+        tree = MUTANTS / "source"
         shutil.rmtree(tree, ignore_errors=True)
         shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns("target", ".git"))
         mutate(tree, crate, root, places)

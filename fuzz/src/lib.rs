@@ -5,6 +5,9 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
+#[path = "../../crates/bilevel-data/tests/data/cures.rs"]
+mod cures;
+
 /// Calls `read` with the path of a file of that name and these contents, in a folder of its own in memory.
 pub fn in_file<R>(name: &str, bytes: &[u8], read: impl FnOnce(&Path) -> R) -> R {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
@@ -18,6 +21,6 @@ pub fn in_file<R>(name: &str, bytes: &[u8], read: impl FnOnce(&Path) -> R) -> R 
 pub fn check<T, E: std::fmt::Display>(found: Result<T, E>) {
     if let Err(error) = found {
         let text = error.to_string();
-        assert!(text.contains("; ") || text.contains(": "), "no cure: {text}");
+        assert!(cures::has_cure(&text), "no cure: {text}");
     }
 }

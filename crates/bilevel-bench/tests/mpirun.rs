@@ -22,12 +22,14 @@ fn mpirun(ranks: usize, args: &[&str]) -> Command {
     command
 }
 
-/// Where there is none, only a machine that must have it fails.
+/// Where there is none, only a machine that must have it fails. Only Open MPI knows the options given here.
 fn is_here() -> bool {
-    let found = Command::new("mpirun").arg("--version").output().is_ok();
-    assert!(found || std::env::var_os("BILEVEL_REQUIRE_MPI").is_none(), "there is no mpirun");
+    let asked = Command::new("mpirun").arg("--version").output();
+    let found = asked.is_ok_and(|said| String::from_utf8_lossy(&said.stdout).contains("Open MPI"));
+    let required = std::env::var_os("BILEVEL_REQUIRE_MPI").is_some();
+    assert!(found || !required, "there is no mpirun of Open MPI");
     if !found {
-        println!("skipped: there is no mpirun on this machine");
+        println!("skipped: there is no mpirun of Open MPI on this machine");
     }
     found
 }
@@ -38,6 +40,9 @@ fn run<'a>(method: &'a str, steps: &'a str, out: &'a Path) -> Vec<&'a str> {
     let given = ["--method", method, "--upper-steps", steps, "--out", text(out)];
     fixed.split(' ').chain(given).collect()
 }
+
+/// What tells an end from ranks that wait for one another: the start of `mpirun` on a busy machine is within it.
+const ENDED: Duration = Duration::from_secs(60);
 
 const METHODS: &str = "noisy,rad,cg,bome";
 
@@ -107,7 +112,8 @@ fn a_rank_that_is_killed_ends_all_and_the_run_resumes() {
     }
     let root = tempdir().unwrap();
     let (whole, killed) = (root.path().join("whole"), root.path().join("killed"));
-    let start = |out: &Path| mpirun(2, &run("rad", "150", out));
+    // Steps for seconds, so that the kill comes before the last one.
+    let start = |out: &Path| mpirun(2, &run("rad", "600", out));
     let (output, _) = ended(start(&whole));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 
@@ -121,7 +127,7 @@ fn a_rank_that_is_killed_ends_all_and_the_run_resumes() {
     let begin = Instant::now();
     assert!(Command::new("kill").args(["-KILL", &last.to_string()]).status().unwrap().success());
     let code = run.wait().unwrap().code();
-    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < ENDED, "{:?}", begin.elapsed());
     assert_eq!(code, Some(137), "128 and the number of the signal");
 
     let (output, _) = ended(mpirun(4, &["resume", text(&run_of(&killed))]));
@@ -141,7 +147,7 @@ fn an_error_of_one_rank_ends_all_with_its_code() {
     let (output, time) = ended(mpirun(2, &run("rad", "4", &file.join("runs"))));
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(6), "{errors}");
-    assert!(time < Duration::from_secs(5), "{time:?}");
+    assert!(time < ENDED, "{time:?}");
     assert_eq!(errors.matches("error: ").count(), 1, "{errors}");
     // What cannot be divided among three.
     let (output, _) = ended(mpirun(3, &run("rad", "4", root.path())));

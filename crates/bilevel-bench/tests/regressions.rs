@@ -582,8 +582,8 @@ fn read_settings(text: &str) -> bool {
             true
         }
         Err(error) => {
-            let text = error.to_string();
-            assert!(text.contains("expected") || text.contains(": "), "{text}");
+            let has_cure = |error: &BenchError| matches!(error, BenchError::Setting { cure, .. } if !cure.is_empty());
+            assert!(has_cure(&error), "{error}");
             false
         }
     }

@@ -139,6 +139,14 @@ fn a_page_answers_to_the_mouse() {
     let file = root.path().join("page.html");
     fs::write(&file, page).unwrap();
     for browser in ["chromium", "chromium-browser", "google-chrome"] {
+        // Some are a script that says how to install one.
+        let probe = assert_cmd::Command::new(browser)
+            .arg("--version")
+            .timeout(std::time::Duration::from_secs(30))
+            .output();
+        if !probe.is_ok_and(|probe| probe.status.success()) {
+            continue;
+        }
         let mut command = assert_cmd::Command::new(browser);
         command.args([
             "--headless",
@@ -152,11 +160,15 @@ fn a_page_answers_to_the_mouse() {
             continue;
         };
         let page = String::from_utf8_lossy(&ran.stdout).into_owned();
+        if !page.contains("<html") {
+            eprintln!("{browser} prints no page");
+            continue;
+        }
         let said = page.split_once("data-result=\"").and_then(|(_, rest)| rest.split_once('"'));
         assert_eq!(said.map(|(said, _)| said), Some("ok"));
         return;
     }
-    eprintln!("skipped: no Chromium");
+    eprintln!("skipped: no Chromium that prints a page");
 }
 
 #[test]

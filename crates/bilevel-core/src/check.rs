@@ -42,8 +42,8 @@ use scaled::Scaled;
 /// | products | of second order: none, where [`Reference::without_products`] says so |
 /// | divergence | with f so steep that no step can descend it: an error, a status, or finite numbers |
 ///
-/// Lines without a word on size measure a relative error, of which rounding may explain a part, the others count. Wrong shapes end the check,
-/// as nothing can be compared.
+/// The lines gradient, start, upper loss, fresh and again measure relative errors; rounding may explain a part of the
+/// first two. The others are counts. Wrong shapes end the check, as nothing can be compared.
 ///
 /// It costs four hypergradients, five of a method with state, and, for differences, 12 values of the reference for each variable.
 ///

@@ -23,10 +23,7 @@ fn main() -> ExitCode {
     Device::flex().configure((FloatDType::F64, IntDType::I64)).unwrap();
     match std::env::var(WHAT) {
         Ok(what) => rank(&what),
-        Err(_) if Command::new("mpirun").arg("--version").output().is_err() => {
-            assert!(std::env::var_os("BILEVEL_REQUIRE_MPI").is_none(), "there is no mpirun");
-            println!("skipped: there is no mpirun on this machine");
-        }
+        Err(_) if !is_here() => {}
         Err(_) => {
             long_sums_are_those_of_the_tree();
             every_method_takes_the_same_steps();
@@ -185,6 +182,21 @@ fn run(group: &dyn Group, file: &Path, failure: &str) -> Result<u64, Error> {
 
 // ---- what starts ranks -------------------------------------------------------------------------
 
+/// What tells an end from ranks that wait for one another: the start of `mpirun` on a busy machine is within it.
+const ENDED: Duration = Duration::from_secs(60);
+
+/// Where there is none, only a machine that must have it fails. Only Open MPI knows the options given here.
+fn is_here() -> bool {
+    let asked = Command::new("mpirun").arg("--version").output();
+    let found = asked.is_ok_and(|said| String::from_utf8_lossy(&said.stdout).contains("Open MPI"));
+    let required = std::env::var_os("BILEVEL_REQUIRE_MPI").is_some();
+    assert!(found || !required, "there is no mpirun of Open MPI");
+    if !found {
+        println!("skipped: there is no mpirun of Open MPI on this machine");
+    }
+    found
+}
+
 /// This binary on `ranks` ranks, one thread each.
 fn mpirun(ranks: usize, what: &str) -> (Output, Duration) {
     let begin = Instant::now();
@@ -245,7 +257,7 @@ fn ranks_that_fail_end_all_and_resume() {
         let (output, time) = mpirun(4, &format!("run {state} {failure}"));
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{failure}: {errors}");
-        assert!(time < Duration::from_secs(5), "{failure} took {time:?}");
+        assert!(time < ENDED, "{failure} took {time:?}");
         println!("{failure}: code {code} after {time:.1?}");
         let resumed = printed(2, &format!("run {state} none"));
         assert_eq!(resumed, whole, "{failure}, resumed on 2 ranks");

@@ -193,8 +193,22 @@ impl Trial<'_> {
         &mut self,
         solver: &mut dyn Solver,
         steps: usize,
-        (seed, device): (u64, Device),
+        seed: (u64, Device),
         mut see: impl FnMut(&Vector, &Progress<'_>) -> StepRecord,
+    ) -> Result<Outcome, BenchError> {
+        self.try_drive(solver, steps, seed, |at, progress| Ok(see(at, progress)))
+    }
+
+    /// [`Self::drive`], where an error of `see` ends the run.
+    ///
+    /// # Errors
+    /// Those of [`Self::drive`], and that of `see`.
+    pub fn try_drive(
+        &mut self,
+        solver: &mut dyn Solver,
+        steps: usize,
+        (seed, device): (u64, Device),
+        mut see: impl FnMut(&Vector, &Progress<'_>) -> Result<StepRecord, BenchError>,
     ) -> Result<Outcome, BenchError> {
         let mut first = 0;
         if let Some(current) = self.resumed.take() {
@@ -214,7 +228,13 @@ impl Trial<'_> {
                 self.report.seconds = seconds_before + progress.elapsed.as_secs_f64();
                 self.report.warnings += u64::from(!progress.seen.status.is_ok());
                 self.count(progress.cost);
-                let record = see(&at, progress);
+                let record = match see(&at, progress) {
+                    Ok(record) => record,
+                    Err(error) => {
+                        failed = Some(error);
+                        return ControlFlow::Break(());
+                    }
+                };
                 at = progress.solver.x().clone();
                 if let Some(accuracy) = record.test_accuracy {
                     bar.set_message(format!("test accuracy {:.1} %", 100.0 * accuracy));

@@ -66,4 +66,8 @@ impl Oracle for Scaled<'_> {
     fn batches(&self, objective: Objective) -> usize {
         self.inner.batches(objective)
     }
+
+    fn is_collective(&self) -> bool {
+        self.inner.is_collective()
+    }
 }

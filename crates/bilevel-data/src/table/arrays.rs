@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Table, bytes_of, fault, npy, numbered};
+use super::{Table, bytes_of, fault, npy, numbered, too_large};
 use crate::DataError;
 
 /// What an array of inputs is called, and one of labels.
@@ -13,7 +13,7 @@ const LABELS: [&str; 2] = ["labels", "y"];
 pub(super) fn read_npy(path: &Path, label: Option<&str>, apart: bool) -> Result<Table, DataError> {
     let array = npy::read(path)?;
     if apart {
-        return table(path, &array, &vec!["".to_owned(); rows(&array)]);
+        return table(path, array);
     }
     let [n, width] = array.shape[..] else {
         let what = format!("an array of shape {:?}, without labels", array.shape);
@@ -32,10 +32,11 @@ pub(super) fn read_npy(path: &Path, label: Option<&str>, apart: bool) -> Result<
         places.map(|(_, value)| *value).collect()
     };
     let names: Vec<String> = split(true).iter().map(f64::to_string).collect();
-    let mut table = of_rows(n, split(false), &names);
     // By their numbers in the file.
-    table.features =
+    let features =
         numbered(width).into_iter().enumerate().filter(|(i, _)| *i != at).map(|f| f.1).collect();
+    let mut table = of_rows(path, n, &split(false), features)?;
+    table.label_by(&names, &[(path, n)])?;
     Ok(table)
 }
 
@@ -47,7 +48,9 @@ pub(super) fn read_npz(path: &Path) -> Result<Table, DataError> {
         let what = format!("inputs of shape {:?}, labels of {:?}", inputs.shape, labels.shape);
         return Err(fault(path, &what, "give one label a row"));
     }
-    table(path, &inputs, &labels.words())
+    let mut table = table(path, inputs)?;
+    table.label_by(&labels.words(), &[(path, labels.values.len())])?;
+    Ok(table)
 }
 
 /// A `.safetensors` file.
@@ -80,25 +83,35 @@ pub(super) fn read_safetensors(path: &Path) -> Result<Table, DataError> {
     let names: Vec<String> = names
         .map(|b| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]).to_string())
         .collect();
-    Ok(Table { units: false, ..of_rows(n, values, &names) })
+    let mut table = table(path, npy::Array { shape: inputs.shape().to_vec(), values })?;
+    table.label_by(&names, &[(path, n)])?;
+    Ok(Table { units: false, ..table })
 }
 
 fn rows(array: &npy::Array) -> usize {
     array.shape.first().copied().unwrap_or(0)
 }
 
-fn table(path: &Path, array: &npy::Array, labels: &[String]) -> Result<Table, DataError> {
-    let n = rows(array);
+/// Rows whose labels are elsewhere.
+fn table(path: &Path, array: npy::Array) -> Result<Table, DataError> {
+    let n = rows(&array);
     if n == 0 {
         return Err(fault(path, "no rows", "give an array of n x ..."));
     }
-    Ok(of_rows(n, array.values.clone(), labels))
+    let features = numbered(array.values.len() / n);
+    of_rows(path, n, &array.values, features)
 }
 
-fn of_rows(n: usize, values: Vec<f64>, labels: &[String]) -> Table {
-    let features = numbered(values.len() / n.max(1));
-    let inputs = values.iter().map(|&value| value as f32).collect();
-    let mut table = Table { features, inputs, units: true, ..Table::default() };
-    table.label_by(labels);
-    table
+fn of_rows(
+    path: &Path,
+    n: usize,
+    values: &[f64],
+    features: Vec<String>,
+) -> Result<Table, DataError> {
+    let inputs: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+    if let Some(at) = inputs.iter().position(|input| input.is_infinite()) {
+        let (row, column) = (at / features.len(), at % features.len());
+        return Err(too_large(&values[at].to_string(), &features[column], row, &[(path, n)]));
+    }
+    Ok(Table { features, inputs, units: true, labels: vec![0; n], ..Table::default() })
 }

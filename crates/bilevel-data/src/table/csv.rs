@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::BufReader;
 use std::path::Path;
 
-use super::{Table, fault, numbered};
+use super::{Table, fault, is_missing, numbered, too_large};
 use crate::{DataError, files, gzip};
 
 /// A column with more words than this is no category: a name, or a number of a row.
@@ -23,20 +23,21 @@ pub(super) struct Cells {
 /// See [`Table::read`].
 pub(super) fn read(paths: &[&Path], label: Option<&str>) -> Result<(Table, Vec<usize>), DataError> {
     let mut all = Cells::default();
-    let mut counts = Vec::new();
+    let mut files: Vec<(&Path, usize)> = Vec::new();
     for path in paths {
         let cells = Cells::read(path, label)?;
         let width = |of: &Cells| of.rows.first().map_or(0, Vec::len);
         let same = cells.header == all.header && width(&cells) == width(&all);
-        if !counts.is_empty() && !same {
+        if !files.is_empty() && !same {
             let cure = "give the same columns";
             return Err(fault(path, "other columns than the first file", cure));
         }
-        counts.push(cells.rows.len());
+        files.push((path, cells.rows.len()));
         all.header = cells.header;
         all.rows.extend(cells.rows);
     }
-    Ok((all.table(paths[0], label)?.checked(paths[0])?, counts))
+    let table = all.table(&files, label)?.checked(paths[0])?;
+    Ok((table, files.into_iter().map(|(_, rows)| rows).collect()))
 }
 
 impl Cells {
@@ -68,8 +69,8 @@ impl Cells {
         Ok(Self { header, rows: all })
     }
 
-    /// The table, with `label` as the label.
-    fn table(self, path: &Path, label: Option<&str>) -> Result<Table, DataError> {
+    /// The table of these files, each with its rows, with `label` as the label.
+    fn table(self, files: &[(&Path, usize)], label: Option<&str>) -> Result<Table, DataError> {
         let columns = self.rows.first().map_or(0, Vec::len);
         let names: Vec<String> = match &self.header {
             Some(header) => header.clone(),
@@ -84,17 +85,22 @@ impl Cells {
         };
         let Some(at) = at else {
             let what = format!("no column `{}` in {}", label.unwrap_or(""), names.join(", "));
-            return Err(fault(path, &what, "name one of these as the label"));
+            return Err(fault(files[0].0, &what, "name one of these as the label"));
         };
-        if self.rows.iter().any(|row| row[at].is_empty()) {
-            return Err(fault(path, "a row without a label", "leave such rows out"));
-        }
         let mut table = Table { units: true, ..Table::default() };
-        table.label_by(&self.rows.iter().map(|row| row[at].clone()).collect::<Vec<_>>());
+        let labels: Vec<String> = self.rows.iter().map(|row| row[at].clone()).collect();
+        table.label_by(&labels, files)?;
         let mut columns_of: Vec<(String, Vec<f32>)> = Vec::new();
         for (column, name) in names.iter().enumerate().filter(|(column, _)| *column != at) {
             let cells: Vec<&str> = self.rows.iter().map(|row| row[column].as_str()).collect();
-            match encode(name, &cells) {
+            if let Some(numbers) = numbers(&cells) {
+                if let Some(row) = numbers.iter().position(|number| number.is_infinite()) {
+                    return Err(too_large(cells[row], name, row, files));
+                }
+                columns_of.push((name.clone(), numbers));
+                continue;
+            }
+            match one_hot(name, &cells) {
                 Ok(columns) => columns_of.extend(columns),
                 Err(words) => table.left_out.push((name.clone(), words)),
             }
@@ -109,18 +115,14 @@ impl Cells {
     }
 }
 
-/// A column of numbers, or one column for each word; or how many words there are, where they are too many. A number
-/// that is missing is NaN.
-fn encode(name: &str, cells: &[&str]) -> Result<Vec<(String, Vec<f32>)>, usize> {
-    let missing =
-        |cell: &str| ["", "na", "nan", "null", "?"].contains(&cell.to_lowercase().as_str());
-    let number = |cell: &str| match missing(cell) {
-        true => Some(f32::NAN),
-        false => cell.parse::<f32>().ok().filter(|number| number.is_finite()),
-    };
-    if let Some(numbers) = cells.iter().map(|cell| number(cell)).collect::<Option<Vec<f32>>>() {
-        return Ok(vec![(name.into(), numbers)]);
-    }
+/// A column of numbers, where all are: NaN where one is missing, infinite where it is too large.
+fn numbers(cells: &[&str]) -> Option<Vec<f32>> {
+    let number = |cell: &&str| if is_missing(cell) { Some(f32::NAN) } else { cell.parse().ok() };
+    cells.iter().map(number).collect()
+}
+
+/// One column for each word; or how many words there are, where they are too many.
+fn one_hot(name: &str, cells: &[&str]) -> Result<Vec<(String, Vec<f32>)>, usize> {
     let words: BTreeSet<&str> = cells.iter().copied().collect();
     if words.len() > MOST_WORDS {
         return Err(words.len());

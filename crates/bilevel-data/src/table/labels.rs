@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::csv::Cells;
-use super::{Kind, Table, fault, npy};
+use super::{Kind, Table, fault, is_missing, npy, place};
 use crate::{DataError, idx};
 
 impl Table {
@@ -42,12 +42,26 @@ impl Table {
         }
     }
 
-    /// Gives each row the class of this name; classes are in the order of their names.
-    pub(super) fn label_by(&mut self, words: &[String]) {
+    /// Gives each row the class of this name, as it is in these files, each with its rows; classes are in the order of
+    /// their names.
+    ///
+    /// # Errors
+    /// Where one is missing.
+    pub(super) fn label_by(
+        &mut self,
+        words: &[String],
+        files: &[(&Path, usize)],
+    ) -> Result<(), DataError> {
+        if let Some(row) = words.iter().position(|word| is_missing(word)) {
+            let (path, at) = place(row, files);
+            let what = format!("row {at} without a label: `{}`", words[row]);
+            return Err(fault(path, &what, "leave such rows out, or give the class another name"));
+        }
         let classes: BTreeSet<&String> = words.iter().collect();
         self.classes = classes.into_iter().cloned().collect();
         let class = |word: &String| self.classes.partition_point(|known| known < word) as u32;
         self.labels = words.iter().map(class).collect();
+        Ok(())
     }
 
     /// The class of each of these names.

@@ -113,7 +113,7 @@ impl Table {
         }
         if let Some(file) = apart {
             let words = whole.labels_in(Path::new(file))?;
-            whole.label_by(&words);
+            whole.label_by(&words, &[(Path::new(file), words.len())])?;
         }
         Ok((whole.checked(first)?, counts))
     }
@@ -150,6 +150,29 @@ pub fn labels_apart(data: &Path, label: &str) -> bool {
         Ok(Kind::Npy) => label.parse::<usize>().is_err(),
         _ => true,
     }
+}
+
+/// Whether a cell says that there is nothing.
+fn is_missing(cell: &str) -> bool {
+    ["", "na", "nan", "null", "?"].contains(&cell.to_lowercase().as_str())
+}
+
+/// The file of a row of several files, each with its rows, and its number there from 1, without the header.
+fn place<'a>(mut row: usize, files: &[(&'a Path, usize)]) -> (&'a Path, usize) {
+    for &(path, rows) in files {
+        if row < rows {
+            return (path, row + 1);
+        }
+        row -= rows;
+    }
+    unreachable!("a row is in a file")
+}
+
+/// A number that f32 does not hold.
+fn too_large(found: &str, column: &str, row: usize, files: &[(&Path, usize)]) -> DataError {
+    let (path, row) = place(row, files);
+    let what = format!("{found} in row {row}, column `{column}`, expected at most 3.4e38 in size");
+    fault(path, &what, "correct the number, or leave it empty if it is missing")
 }
 
 fn fault(path: &Path, what: &str, cure: &'static str) -> DataError {

@@ -29,7 +29,7 @@ impl Array {
     }
 }
 
-const CURE: &str = "save numbers by numpy.save, without objects or strings";
+const CURE: &str = "save numbers by numpy.save, without objects or strings, integers up to 2^53";
 
 /// Reads an `.npy` file, plain or gzip.
 pub(super) fn read(path: &Path) -> Result<Array, DataError> {
@@ -132,29 +132,38 @@ fn numbers(data: &[u8], kind: &str, count: usize) -> Result<Vec<f64>, String> {
         return Err(format!("{} bytes of numbers, expected {expected}", data.len()));
     }
     macro_rules! read {
-        ($number:ty, $size:literal) => {
+        ($number:ty, $size:literal, $into:ty) => {
             data.chunks_exact($size)
                 .map(|bytes| {
                     let mut of = [0; $size];
                     of.copy_from_slice(bytes);
                     (if big { <$number>::from_be_bytes(of) } else { <$number>::from_le_bytes(of) })
-                        as f64
+                        as $into
                 })
                 .collect()
         };
     }
     Ok(match kind {
-        "f4" => read!(f32, 4),
-        "f8" => read!(f64, 8),
-        "b1" | "u1" => read!(u8, 1),
-        "i1" => read!(i8, 1),
-        "u2" => read!(u16, 2),
-        "i2" => read!(i16, 2),
-        "u4" => read!(u32, 4),
-        "i4" => read!(i32, 4),
-        "u8" => read!(u64, 8),
-        _ => read!(i64, 8),
+        "f4" => read!(f32, 4, f64),
+        "f8" => read!(f64, 8, f64),
+        "b1" | "u1" => read!(u8, 1, f64),
+        "i1" => read!(i8, 1, f64),
+        "u2" => read!(u16, 2, f64),
+        "i2" => read!(i16, 2, f64),
+        "u4" => read!(u32, 4, f64),
+        "i4" => read!(i32, 4, f64),
+        "u8" => exact(read!(u64, 8, i128))?,
+        _ => exact(read!(i64, 8, i128))?,
     })
+}
+
+/// Integers as f64, where none is another one there.
+fn exact(integers: Vec<i128>) -> Result<Vec<f64>, String> {
+    let number = |integer: i128| match integer as f64 {
+        number if number as i128 == integer => Ok(number),
+        number => Err(format!("the integer {integer}, which becomes {number}")),
+    };
+    integers.into_iter().map(number).collect()
 }
 
 /// Values whose first index runs fastest, in the order in which the last one does.

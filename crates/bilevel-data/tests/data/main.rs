@@ -3,6 +3,7 @@
 mod augment;
 mod batches;
 mod cifar;
+mod cures;
 mod episodes;
 mod idx;
 mod libsvm;

@@ -128,6 +128,8 @@ fn damaged_arrays_are_refused_with_a_cure() {
     let numbers = bytes(&FEATURES, |v| v.to_le_bytes());
     let of = |kind, shape| npy(kind, false, shape, &numbers);
     let zip = |name: &str| zip(&[(name, of("<f4", "(4, 2)"))], true);
+    let doubles =
+        |shape, values: &[f64]| npy("<f8", false, shape, &bytes(values, |v| v.to_le_bytes()));
     let cut = zip("x.npy")[..60].to_vec();
     let bomb = self::zip(&[("x.npy", vec![0; 80 << 20])], true);
     for (name, file, says) in [
@@ -138,6 +140,22 @@ fn damaged_arrays_are_refused_with_a_cure() {
         ("t.npy", of("<U4", "(2, 1)"), "numbers of the kind U4"),
         ("t.npy", of("<f4", "(18446744073709551615, 2)"), "too many numbers"),
         ("t.npy", of("<f4", "(8,)"), "without labels; name the file"),
+        (
+            "t.npy",
+            npy("<i8", false, "(2, 1)", &bytes(&[1, (1_i64 << 53) + 1], |v| v.to_le_bytes())),
+            "the integer 9007199254740993, which becomes 9007199254740992",
+        ),
+        (
+            "t.npy",
+            npy("<u8", false, "(1, 1)", &u64::MAX.to_le_bytes()),
+            "the integer 18446744073709551615",
+        ),
+        (
+            "t.npy",
+            doubles("(2, 2)", &[1.0, 0.0, 1e39, 1.0]),
+            "in row 2, column `1`, expected at most",
+        ),
+        ("t.npy", doubles("(2, 2)", &[1.0, 0.0, 2.0, f64::NAN]), "row 2 without a label: `NaN`"),
         ("t.npz", bomb, "and more; check where it comes from"),
         ("t.npz", cut, "save numbers by numpy.save"),
         ("t.npz", zip("x.npy"), "no array `labels`, `y` among x; save by numpy.savez"),
@@ -221,6 +239,10 @@ fn files_of_other_widths_are_not_one_table() {
         let error = Table::read(&files, None).unwrap_err().to_string();
         assert!(error.contains("other columns"), "{error}");
     }
+    // Rows are counted in their own file.
+    let (_c, other) = written("other.csv", "1,0,-1\n0,2,null\n");
+    let error = Table::read(&[&narrow, &other], None).unwrap_err().to_string();
+    assert!(error.contains("other.csv: row 2 without a label: `null`"), "{error}");
 }
 
 #[test]
@@ -230,7 +252,11 @@ fn refuses_with_a_cure() {
         ("1,2\n3,4,5\n", None, "correct the file"),
         ("a,b\n1,0.5\n2,0.25\n", None, "2 classes in 2 rows; name the column"),
         ("a,b\n1,x\n2,x\n", None, "fewer than two classes"),
-        ("a,b\n1,x\n2,\n", None, "a row without a label"),
+        ("a,b\n1,x\n2,\n", None, "row 2 without a label: ``; leave such rows out"),
+        ("a,b\n1,NA\n2,x\n", None, "row 1 without a label: `NA`"),
+        ("a,b\n1,x\n,x\n2,?\n", None, "row 3 without a label: `?`"),
+        ("a,b\n1,x\n1e39,y\n", Some("b"), "1e39 in row 2, column `a`, expected at most 3.4e38"),
+        ("a,b\n-inf,x\n1,y\n", Some("b"), "-inf in row 1, column `a`"),
         ("1\n2\n2\n1\n", None, "no features or no rows"),
         ("", None, "no column"),
     ] {

@@ -110,4 +110,8 @@ impl Oracle for OnPolicy {
     ) -> Linearization<'a> {
         self.at(at).linearize(level, at, gradient, along, wrt)
     }
+
+    fn is_collective(&self) -> bool {
+        self.oracle.is_collective()
+    }
 }

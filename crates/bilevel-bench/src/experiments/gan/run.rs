@@ -141,22 +141,15 @@ impl Bench<'_> {
         let mut solver = posed.solver(method, &self.settings.of_methods())?;
         let (steps, name) = (upper.upper_steps.get(), trial.report.name.clone());
         let (every, folder) = (steps.div_ceil(LOOKS), trial.folder().clone());
-        let mut failed = None;
-        trial.drive(&mut *solver, steps, (seed, self.device.clone()), |_, progress| {
+        trial.try_drive(&mut *solver, steps, (seed, self.device.clone()), |_, progress| {
             if progress.step % every == 0 || progress.step == steps {
                 let samples = self.samples(&oracle.upper_module(progress.solver.x()));
-                let look = self.look(progress.step, samples);
-                failed = looks::note(&folder, &name, look).err().or(failed.take());
+                looks::note(&folder, &name, self.look(progress.step, samples))?;
             }
-            StepRecord::default()
+            Ok(StepRecord::default())
         })?;
-        match failed {
-            Some(error) => Err(error),
-            None => {
-                let samples = self.samples(&oracle.upper_module(solver.x()));
-                Ok(self.look(steps, samples))
-            }
-        }
+        let samples = self.samples(&oracle.upper_module(solver.x()));
+        Ok(self.look(steps, samples))
     }
 
     /// Samples of a generator, of the same noise at each look.

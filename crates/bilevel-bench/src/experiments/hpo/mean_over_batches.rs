@@ -38,6 +38,10 @@ impl MeanOverBatches<'_> {
 }
 
 impl Oracle for MeanOverBatches<'_> {
+    fn is_collective(&self) -> bool {
+        self.0.is_collective()
+    }
+
     fn upper_layout(&self) -> &Arc<Layout> {
         self.0.upper_layout()
     }

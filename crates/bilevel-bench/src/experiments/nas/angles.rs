@@ -15,7 +15,7 @@ const METHODS: [&str; 4] = ["first-order", "one-stage-fd", "one-stage", "rad"];
 const CHANGE: f64 = 0.02;
 
 /// Degrees between the hypergradient of each method at (x, y) and the gradient of `F(x, y_T(x))`, where T = `steps` are
-/// made from y, by central differences.
+/// made from y, by central differences; without those that have no angle, as one of the two is zero or not finite.
 ///
 /// # Errors
 /// If the lower level diverges.
@@ -35,9 +35,9 @@ pub fn angles(
         let (made, _) = method.make(&of_method, &At { x, y, seed: 0 })?;
         let Made::Hypergradient(mut method) = made else { unreachable!("each gives a gradient") };
         let found = method.hypergradient(LowerProblem::new(oracle, x, samples), y)?;
-        Ok((name.to_owned(), degrees(&found.gradient.to_vec(), &reference)))
+        Ok(degrees(&found.gradient.to_vec(), &reference).map(|degrees| (name.to_owned(), degrees)))
     };
-    METHODS.into_iter().map(angle).collect()
+    METHODS.into_iter().filter_map(|name| angle(name).transpose()).collect()
 }
 
 /// The gradient of `F(x, y_T(x))` by central differences in each variable.
@@ -61,11 +61,11 @@ fn differences(
     (0..numbers.len()).map(slope).collect()
 }
 
-/// The angle between two vectors, from 0 to 180; NaN where one is zero.
-fn degrees(a: &[f64], b: &[f64]) -> f64 {
+/// The angle between two vectors, from 0 to 180; none where one is zero or not finite.
+fn degrees(a: &[f64], b: &[f64]) -> Option<f64> {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
-    cosine.clamp(-1.0, 1.0).acos().to_degrees()
+    cosine.is_finite().then(|| cosine.clamp(-1.0, 1.0).acos().to_degrees())
 }
 
 #[cfg(test)]
@@ -79,7 +79,9 @@ mod tests {
             ([1.0, 0.0], [1.0, 1.0], 45.0),
             ([1.0, 0.0], [-3.0, 0.0], 180.0),
         ] {
-            assert!((degrees(&a, &b) - expected).abs() < 1e-6);
+            assert!((degrees(&a, &b).unwrap() - expected).abs() < 1e-6);
         }
+        assert_eq!(degrees(&[0.0, 0.0], &[1.0, 0.0]), None);
+        assert_eq!(degrees(&[f64::INFINITY, 0.0], &[1.0, 0.0]), None);
     }
 }

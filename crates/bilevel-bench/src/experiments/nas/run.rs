@@ -161,23 +161,17 @@ impl Bench<'_> {
         let (steps, name) = (upper.upper_steps.get(), trial.report.name.clone());
         let (every, folder) = (steps.div_ceil(LOOKS), trial.folder().clone());
         let measured = self.settings.angles.map(|count| steps.div_ceil(count.get()));
-        let mut failed: Option<BenchError> = None;
         let seed = (common.seed, self.device.clone());
-        trial.drive(&mut *solver, steps, seed, |_, progress| {
+        trial.try_drive(&mut *solver, steps, seed, |_, progress| {
             let (step, last) = (progress.step, progress.step == steps);
             let measured = measured.is_some_and(|every| step % every == 0 || last);
             if measured || step % every == 0 || last {
                 let point = (progress.solver.x(), progress.solver.y());
-                let noted = self.look(&oracle, point, step, measured);
-                let noted = noted.and_then(|look| looks::note(&folder, &name, look));
-                failed = failed.take().or(noted.err());
+                looks::note(&folder, &name, self.look(&oracle, point, step, measured)?)?;
             }
-            StepRecord::default()
+            Ok(StepRecord::default())
         })?;
-        match failed {
-            Some(error) => Err(error),
-            None => Ok(cells(&oracle.upper_module(solver.x()))),
-        }
+        Ok(cells(&oracle.upper_module(solver.x())))
     }
 
     fn look(
@@ -206,8 +200,8 @@ impl Bench<'_> {
         })
     }
 
-    /// The test accuracy of a network that is trained with cells, from the same weights and on the same batches
-    /// whatever the cells.
+    /// The test accuracy of a network that is trained with cells, from weights of the same seed and on the same
+    /// batches whatever the cells.
     fn accuracy(&self, cells: &Cells, trial: &mut Trial<'_>) -> Result<f64, BenchError> {
         let Settings { retrain_steps, retrain_rate, decay, common, .. } = self.settings;
         self.device.seed(common.seed);
