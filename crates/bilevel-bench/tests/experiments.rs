@@ -126,7 +126,7 @@ const PROMISES: &[Smoke] = &[
     Smoke {
         experiment: "actor-critic",
         more: &[],
-        says: &["optimal", "first-order", "cg", "f2sa", "over the"],
+        says: &["start", "first-order", "cg", "f2sa", "over the"],
         files: &["excess.svg"],
     },
     Smoke {

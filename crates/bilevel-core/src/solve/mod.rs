@@ -82,7 +82,7 @@ const MANY: usize = 100;
 /// use burn::module::Param;
 /// use burn::tensor::{Device, DeviceConfig, FloatDType, IntDType, Tensor};
 ///
-/// /// A leader that makes x, and a follower that makes y for the price `10 - x - y`, and at most `6 - x`.
+/// /// A leader that makes x, and a follower that makes y, at least 4, for the price `10 - x - y`.
 /// struct Duopoly;
 ///
 /// impl BilevelProblem for Duopoly {
@@ -98,10 +98,10 @@ const MANY: usize = 100;
 ///         -y.val() * (-x.val() - y.val() + 10.0)
 ///     }
 ///
-///     fn constraints(&self, level: Objective, x: &Self::Upper, y: &Self::Lower, (): &()) -> Conditions {
+///     fn constraints(&self, level: Objective, _: &Self::Upper, y: &Self::Lower, (): &()) -> Conditions {
 ///         match level {
 ///             Objective::Upper => Conditions::default(),
-///             Objective::Lower => Conditions::at_most_zero(x.val() + y.val() - 6.0),
+///             Objective::Lower => Conditions::at_most_zero(-y.val() + 4.0),
 ///         }
 ///     }
 /// }
@@ -112,7 +112,8 @@ const MANY: usize = 100;
 /// let (x, y) = (Param::from_data([1.0], &device), Param::from_data([1.0], &device));
 /// let answer = solve(Duopoly, &x, &y, FullBatch { upper: (), lower: () })?;
 /// let x: f64 = answer.x.val().into_scalar();
-/// assert!(answer.end.is_ok() && (x - 5.0).abs() < 1e-4);
+/// // At y = 4 the leader earns x (6 - x).
+/// assert!(answer.end.is_ok() && (x - 3.0).abs() < 1e-4);
 /// # Ok(())
 /// # }
 /// ```
