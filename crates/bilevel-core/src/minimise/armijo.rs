@@ -3,8 +3,7 @@
 use bilevel_program::Vector;
 
 use super::line_search::armijo;
-use super::{Differentiable, Iterate, Minimiser, Minimum, Stop, TwiceDifferentiable, Until};
-use crate::Error;
+use super::{Differentiable, Iterate, Minimum, Stop, Until};
 
 /// `armijo`: `y' = y - t f_y(y)`, t halved until f falls enough, by Armijo's inequality, from the step of Barzilai and
 /// Borwein, `<s, s> / <s, z>` with the last changes s of y and z of `f_y`.
@@ -18,15 +17,9 @@ pub struct Armijo {
     until: Until,
 }
 
-impl Armijo {
-    /// At most `steps` steps, until `norm(f_y) <= tolerance`.
-    ///
-    /// # Errors
-    /// If `steps` is 0 or `tolerance` not finite and positive.
-    pub fn new(steps: usize, tolerance: f64) -> Result<Self, Error> {
-        Ok(Self { until: Until::new(steps, tolerance)? })
-    }
+minimiser!(Armijo, "armijo");
 
+impl Armijo {
     /// The end of a descent from `start`.
     pub fn descend(&self, f: &(impl Differentiable + ?Sized), start: &Vector) -> Minimum {
         self.run(f, start, self.until)
@@ -49,23 +42,5 @@ impl Armijo {
             first = if turn > 0.0 { step.dot(&step) / turn } else { 4.0 * length };
             here = next;
         }
-    }
-}
-
-impl Minimiser for Armijo {
-    fn name(&self) -> &'static str {
-        "armijo"
-    }
-
-    fn describe(&self) -> String {
-        format!("armijo({})", self.until)
-    }
-
-    fn tolerance(&self) -> f64 {
-        self.until.tolerance
-    }
-
-    fn minimise(&self, f: &dyn TwiceDifferentiable, start: &Vector, tolerance: f64) -> Minimum {
-        self.run(f, start, Until { tolerance, ..self.until })
     }
 }

@@ -4,10 +4,7 @@ use bilevel_program::Vector;
 use nalgebra::{DMatrix, DVector};
 
 use super::line_search::weak_wolfe;
-use super::{
-    Differentiable, Iterate, Minimiser, Minimum, PATIENCE, Stop, TwiceDifferentiable, Until,
-};
-use crate::Error;
+use super::{Differentiable, Iterate, Minimum, PATIENCE, Stop, Until};
 
 /// `bfgs`: `y' = y - t H f_y(y)`, where H approximates the inverse Hessian by the changes of y and of `f_y`, and t
 /// satisfies Wolfe's weak conditions: f falls by a share of what the slope promises, and the slope rises by a share.
@@ -22,15 +19,9 @@ pub struct Bfgs {
     until: Until,
 }
 
-impl Bfgs {
-    /// At most `steps` steps, until `norm(f_y) <= tolerance`.
-    ///
-    /// # Errors
-    /// If `steps` is 0 or `tolerance` not finite and positive.
-    pub fn new(steps: usize, tolerance: f64) -> Result<Self, Error> {
-        Ok(Self { until: Until::new(steps, tolerance)? })
-    }
+minimiser!(Bfgs, "bfgs");
 
+impl Bfgs {
     /// The end of a descent from `start`.
     pub fn descend(&self, f: &(impl Differentiable + ?Sized), start: &Vector) -> Minimum {
         self.run(f, start, self.until)
@@ -78,23 +69,5 @@ impl Bfgs {
             inverse =
                 Some(h + &s * s.transpose() * square - (&cross + cross.transpose()) / product);
         }
-    }
-}
-
-impl Minimiser for Bfgs {
-    fn name(&self) -> &'static str {
-        "bfgs"
-    }
-
-    fn describe(&self) -> String {
-        format!("bfgs({})", self.until)
-    }
-
-    fn tolerance(&self) -> f64 {
-        self.until.tolerance
-    }
-
-    fn minimise(&self, f: &dyn TwiceDifferentiable, start: &Vector, tolerance: f64) -> Minimum {
-        self.run(f, start, Until { tolerance, ..self.until })
     }
 }

@@ -5,10 +5,7 @@ use std::collections::VecDeque;
 use bilevel_program::Vector;
 
 use super::line_search::weak_wolfe;
-use super::{
-    Differentiable, Iterate, Minimiser, Minimum, PATIENCE, Stop, TwiceDifferentiable, Until,
-};
-use crate::Error;
+use super::{Differentiable, Iterate, Minimum, PATIENCE, Stop, Until};
 
 /// `lbfgs`: `y' = y - t H f_y(y)`, where H is the inverse Hessian that the last 10 changes of y and of `f_y` make of a
 /// multiple of the identity, and t is found by [Wolfe's weak conditions](super::Bfgs).
@@ -32,15 +29,9 @@ struct Pair {
     product: f64,
 }
 
-impl Lbfgs {
-    /// At most `steps` steps, until `norm(f_y) <= tolerance`.
-    ///
-    /// # Errors
-    /// If `steps` is 0 or `tolerance` not finite and positive.
-    pub fn new(steps: usize, tolerance: f64) -> Result<Self, Error> {
-        Ok(Self { until: Until::new(steps, tolerance)? })
-    }
+minimiser!(Lbfgs, "lbfgs");
 
+impl Lbfgs {
     /// The end of a descent from `start`.
     pub fn descend(&self, f: &(impl Differentiable + ?Sized), start: &Vector) -> Minimum {
         self.run(f, start, self.until)
@@ -97,22 +88,4 @@ fn inverse(pairs: &VecDeque<Pair>, v: &Vector) -> Vector {
         q = q.axpy(weight - pair.z.dot(&q) / pair.product, &pair.s);
     }
     q
-}
-
-impl Minimiser for Lbfgs {
-    fn name(&self) -> &'static str {
-        "lbfgs"
-    }
-
-    fn describe(&self) -> String {
-        format!("lbfgs({})", self.until)
-    }
-
-    fn tolerance(&self) -> f64 {
-        self.until.tolerance
-    }
-
-    fn minimise(&self, f: &dyn TwiceDifferentiable, start: &Vector, tolerance: f64) -> Minimum {
-        self.run(f, start, Until { tolerance, ..self.until })
-    }
 }

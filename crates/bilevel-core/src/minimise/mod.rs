@@ -10,6 +10,44 @@
 //!
 //! None has a step size to be tuned, and each says where it ended, at what norm of the gradient and why ([`Minimum`]).
 
+// What all minimisers share: the constructor, and the trait by way of `run`, which is the rule.
+macro_rules! minimiser {
+    ($type:ident, $name:literal) => {
+        impl $type {
+            /// At most `steps` steps, until `norm(f_y) <= tolerance`.
+            ///
+            /// # Errors
+            /// If `steps` is 0 or `tolerance` not finite and positive.
+            pub fn new(steps: usize, tolerance: f64) -> Result<Self, $crate::Error> {
+                Ok(Self { until: Until::new(steps, tolerance)? })
+            }
+        }
+
+        impl $crate::minimise::Minimiser for $type {
+            fn name(&self) -> &'static str {
+                $name
+            }
+
+            fn describe(&self) -> String {
+                format!("{}({})", $name, self.until)
+            }
+
+            fn tolerance(&self) -> f64 {
+                self.until.tolerance
+            }
+
+            fn minimise(
+                &self,
+                f: &dyn $crate::minimise::TwiceDifferentiable,
+                start: &Vector,
+                tolerance: f64,
+            ) -> Minimum {
+                self.run(f, start, Until { tolerance, ..self.until })
+            }
+        }
+    };
+}
+
 mod armijo;
 mod bfgs;
 mod lbfgs;

@@ -2,8 +2,7 @@
 
 use bilevel_program::Vector;
 
-use super::{Iterate, Minimiser, Minimum, Product, Stop, TwiceDifferentiable, Until};
-use crate::Error;
+use super::{Iterate, Minimum, Product, Stop, TwiceDifferentiable, Until};
 
 /// `newton`: `y' = y + p`, where p minimises the model `<f_y, p> + <p, f_yy p> / 2` over `norm(p) <= r`, by conjugate
 /// gradients that end at the boundary where the curvature is negative (Steihaug). r follows from how well the model
@@ -19,15 +18,7 @@ pub struct Newton {
     until: Until,
 }
 
-impl Newton {
-    /// At most `steps` steps, until `norm(f_y) <= tolerance`.
-    ///
-    /// # Errors
-    /// If `steps` is 0 or `tolerance` not finite and positive.
-    pub fn new(steps: usize, tolerance: f64) -> Result<Self, Error> {
-        Ok(Self { until: Until::new(steps, tolerance)? })
-    }
-}
+minimiser!(Newton, "newton");
 
 /// The radius below which no step changes y.
 const LEAST_RADIUS: f64 = 1e-15;
@@ -82,21 +73,8 @@ fn steihaug(gradient: &Vector, hessian: &Product<'_>, radius: f64, share: f64) -
     trial(step, &image, false)
 }
 
-impl Minimiser for Newton {
-    fn name(&self) -> &'static str {
-        "newton"
-    }
-
-    fn describe(&self) -> String {
-        format!("newton({})", self.until)
-    }
-
-    fn tolerance(&self) -> f64 {
-        self.until.tolerance
-    }
-
-    fn minimise(&self, f: &dyn TwiceDifferentiable, start: &Vector, tolerance: f64) -> Minimum {
-        let until = Until { tolerance, ..self.until };
+impl Newton {
+    fn run(&self, f: &dyn TwiceDifferentiable, start: &Vector, until: Until) -> Minimum {
         let mut here = Iterate::new(f, start);
         let mut radius = start.norm().max(1.0);
         let mut hessian = f.hessian(start);
