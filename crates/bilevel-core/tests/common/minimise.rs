@@ -92,6 +92,9 @@ fn minimisers_end_at_a_minimum() {
         assert_eq!(valley.stop, Stop::Converged, "{name}: {valley:?}");
         assert!(valley.gradient_norm <= 1e-9, "{name}: {valley:?}");
         assert_close(&name, &valley.at.to_vec(), &[1.0, 1.0], 1e-8);
+        let rough = minimiser.minimise(&ROSENBROCK, &at(-1.2, 1.0), 0.1);
+        assert_eq!(rough.stop, Stop::Converged, "{name}: {rough:?}");
+        assert!(rough.gradient_norm <= 0.1 && rough.steps < valley.steps, "{name}: {rough:?}");
         let well = minimiser.minimise(&TWO_WELLS, &at(0.1, 1.0), 1e-9);
         assert_eq!(well.stop, Stop::Converged, "{name}: {well:?}");
         assert!((well.value + 0.25).abs() < 1e-12, "{name}: {well:?}");
