@@ -1,6 +1,6 @@
 //! The ranks of a run as processes of MPI, on one machine or many.
 //!
-//! [`Mpi`] is a [`Group`](bilevel_core::Group): each process of `mpirun` or `srun` is a rank, has its own shards of the data
+//! `Mpi` is a [`Group`](bilevel_core::Group): each process of `mpirun` or `srun` is a rank, has its own shards of the data
 //! behind a [`DataParallel`](bilevel_core::DataParallel), and takes the same steps as all others.
 //! `docs/SCALING.md` in the repository says how to start one, and what to expect.
 //!

@@ -1,0 +1,39 @@
+//! Flags that have another name now, or are not for every experiment.
+
+/// Flags as they were called before, the commands where they were, and as they are called now.
+const RENAMED: &[(&str, &[&str], &str)] = &[
+    ("--steps", &[], "--lower-steps"),
+    ("--model", &[], "--network"),
+    ("--methods", &[], "--method"),
+    ("--iterations", &["mwn", "mlc"], "--iterations"),
+    ("--iterations", &[], "--solver-iterations"),
+    ("--linear-steps", &[], "--solver-iterations"),
+    ("--linear-rate", &[], "--solver-rate"),
+    ("--noise-rate", &[], "--noise, and what --noise was, --noise-kind"),
+    ("--looks", &[], "--evaluations"),
+    ("--rounds", &["hpo"], "--evaluations"),
+    ("--rounds", &[], "--repetitions"),
+];
+
+/// What experiments without `--shards` say to it.
+const UNDIVIDED: &str = "error: --shards is given, expected for hyper-cleaning alone: the losses of other experiments are \
+     no means over equal parts of their data, or not divided yet; leave it out, and see docs/SCALING.md";
+
+/// What to add to clap's error where a flag has another name now, or is not for this experiment.
+pub fn renamed(error: &clap::Error) -> Option<String> {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return None };
+    let flag = flag.split(['=', ' ']).next()?;
+    if flag == "--shards" {
+        return Some(UNDIVIDED.into());
+    }
+    let here = std::env::args().skip(1).collect::<Vec<_>>();
+    let fits = |commands: &[&str]| {
+        commands.is_empty() || commands.iter().any(|c| here.iter().any(|arg| arg == c))
+    };
+    let found = RENAMED.iter().find(|(old, commands, _)| *old == flag && fits(commands))?;
+    Some(format!("error: {flag} is called {} now", found.2))
+}
