@@ -62,7 +62,7 @@ pub fn execute(cli: Cli, group: &'static dyn Group) -> Result<(), BenchError> {
         Some(Command::Toys(args)) => toys(&args),
         Some(Command::Solve(args)) => print(&match &args.problem {
             Some(problem) => crate::solve::solve(problem)?,
-            None => crate::solve::known(),
+            None => crate::solve::known()?,
         }),
         Some(Command::Compare(args)) => compare(args),
         Some(Command::Hypergrad(args)) => hypergrad(args),

@@ -17,6 +17,7 @@
 //! | [`NsgameToy`] | a bilevel problem solved as a game, two time scales | NSGame, Eqs. 9 and 10 |
 //! | [`ManySolutions`] | the optimistic and the pessimistic reading differ | |
 //! | [`Constrained`] | a constraint on either level | |
+//! | [`Capacities`] | constraints of both levels, at any size | |
 //! | [`PbgdToy`] | a non-convex lower level, one dimension | V-PBGD, Section 5 |
 //!
 //! [`Formulas`] are problems of a few numbers in text; [`Formulas::known`] has 30 of the literature with known answers.
@@ -38,6 +39,7 @@
 //! and global variance reduction algorithms", 2022 (benchmark_bilevel).
 
 mod bda;
+mod capacities;
 pub mod claims;
 mod class_penalties;
 mod constrained;
@@ -54,6 +56,7 @@ mod quadratic;
 mod rows;
 
 pub use bda::BdaCounterexample;
+pub use capacities::Capacities;
 pub use class_penalties::{ClassPenalties, ClassWeights};
 pub use constrained::{Constrained, ConstrainedAnswer};
 pub use feature_penalties::FeaturePenalties;

@@ -1,5 +1,7 @@
 //! The stated solutions, checked against the losses.
 
+#[path = "answers/capacities.rs"]
+mod capacities;
 #[path = "answers/solve.rs"]
 mod solve;
 

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use bilevel_program::Vector;
 
-use super::{ActiveSet, Level, Multiplied, Residual};
+use super::{ActiveSet, Level, Multiplied, Multipliers, Residual};
 use crate::Error;
 use crate::error::{at_least_one, positive};
 use crate::linear::LinearSolver;
 use crate::minimise::{Differentiable, Minimiser, Newton, Product, Stop, TwiceDifferentiable};
 
-/// Solves a lower level with constraints: rounds of a minimisation in y and a step of the multipliers,
+/// Solves a lower level with constraints: rounds of a minimisation in y and a step of the multipliers l,
 ///
 /// ```text
 /// y' = argmin_y f + sum_j (max(0, l_j + r g_j)^2 - l_j^2) / (2 r) + sum_k (l_k h_k + r h_k^2 / 2)
-/// l_j' = max(0, l_j + r g_j),   l_k' = l_k + r h_k,   r' = 10 r where the violation has not fallen to a quarter
+/// l_j' = max(0, l_j + r g_j),   l_k' = l_k + r h_k,   r' = 10 r where norm(l' - l) / r has not fallen to a quarter
 /// ```
 ///
 /// and [Newton steps](ActiveSet) on the conditions of the optimum as soon as they converge, from a warm start at once.
@@ -45,9 +45,6 @@ pub struct Solved {
 
 /// After so many rounds in turn that leave the violation as it is, the constraints cannot hold.
 const STUCK: usize = 2;
-
-/// The first r.
-const PENALTY: f64 = 10.0;
 
 impl AugmentedLagrangian {
     /// At most `rounds` rounds, until the conditions hold up to `tolerance`; minimising by [`Newton`], and with linear
@@ -134,17 +131,19 @@ impl AugmentedLagrangian {
             return Ok(found);
         }
         let mut stuck = 0;
-        let (mut here, mut penalty, mut violation) = (start, PENALTY, f64::INFINITY);
+        let mut multipliers = Multipliers::new(level.constraints, start.multipliers.clone());
+        let mut here = start;
         let mut best = Solved { at: here.clone(), loss: begun.loss, residual: begun.residual };
         let mut inner = 1e-2 * begun.residual.stationarity.clamp(1e-2, 1.0);
         for _ in 0..self.rounds {
-            let augmented = Augmented { level, multipliers: &here.multipliers, penalty };
+            let augmented = Augmented { level, multipliers: &multipliers };
             let found = self.minimiser.minimise(&augmented, &here.y, inner.max(self.tolerance));
             if found.stop == Stop::NotFinite {
                 break;
             }
-            let values = level.constraints.values(level.x(), &found.at);
-            here = Multiplied { multipliers: augmented.weights(&values), y: found.at };
+            let before = multipliers.excess;
+            multipliers.step(&level.constraints.values(level.x(), &found.at));
+            here = Multiplied { multipliers: multipliers.values.clone(), y: found.at };
             let seen = level.see(&here);
             if seen.residual.largest() < best.residual.largest() {
                 best = Solved { at: here.clone(), loss: seen.loss, residual: seen.residual };
@@ -157,15 +156,10 @@ impl AugmentedLagrangian {
             {
                 return Ok(found);
             }
-            let now = seen.residual.violation.max(seen.residual.complementarity);
-            if now > violation / 4.0 {
-                penalty = (10.0 * penalty).min(1e7);
-            }
-            stuck = if now > 0.9 * violation { stuck + 1 } else { 0 };
+            stuck = if multipliers.excess > 0.9 * before { stuck + 1 } else { 0 };
             if stuck == STUCK {
                 break;
             }
-            violation = now;
             inner /= 10.0;
         }
         Ok(best)
@@ -189,53 +183,37 @@ impl AugmentedLagrangian {
 /// The augmented Lagrangian as a function of y.
 struct Augmented<'a> {
     level: &'a Level<'a>,
-    multipliers: &'a [f64],
-    penalty: f64,
-}
-
-impl Augmented<'_> {
-    /// The multipliers after a step.
-    fn weights(&self, values: &[f64]) -> Vec<f64> {
-        let inequalities = self.level.inequalities();
-        let moved = self.multipliers.iter().zip(values).map(|(l, c)| l + self.penalty * c);
-        moved.enumerate().map(|(j, l)| if j < inequalities { l.max(0.0) } else { l }).collect()
-    }
-
-    /// What is added to f.
-    fn added(&self, values: &[f64]) -> f64 {
-        let squares = self.weights(values).into_iter().zip(self.multipliers);
-        squares.map(|(moved, l)| (moved * moved - l * l) / (2.0 * self.penalty)).sum()
-    }
+    multipliers: &'a Multipliers,
 }
 
 impl Differentiable for Augmented<'_> {
     fn value(&self, y: &Vector) -> f64 {
         let values = self.level.constraints.values(self.level.x(), y);
-        self.level.loss.value(y) + self.added(&values)
+        self.level.loss.value(y) + self.multipliers.terms(&values)
     }
 
     fn gradient(&self, y: &Vector) -> (f64, Vector) {
         let (loss, slope) = self.level.loss.gradient(y);
-        let mut weigh = |values: &[f64]| self.weights(values);
+        let mut weigh = |values: &[f64]| self.multipliers.moved(values);
         let pulled = self.level.constraints.pull_back(self.level.x(), y, &mut weigh);
-        (loss + self.added(&pulled.values), slope.add(&pulled.y))
+        (loss + self.multipliers.terms(&pulled.values), slope.add(&pulled.y))
     }
 }
 
 impl TwiceDifferentiable for Augmented<'_> {
     fn hessian<'a>(&'a self, y: &Vector) -> Product<'a> {
         let (constraints, x, y) = (self.level.constraints, self.level.x(), y.clone());
-        let weights = self.weights(&constraints.values(x, &y));
-        let equal = self.level.inequalities();
+        let (multipliers, penalty) = (self.multipliers, self.multipliers.penalty);
+        let weights = multipliers.moved(&constraints.values(x, &y));
         let of_loss = self.level.loss.hessian(&y);
         let none = vec![0.0; weights.len()];
         Box::new(move |v| {
             let curved = constraints.product(x, &y, &weights, (&none, v));
-            let moves =
-                curved.values.iter().enumerate().map(|(j, c)| {
-                    if j >= equal || weights[j] > 0.0 { self.penalty * c } else { 0.0 }
-                });
-            let pushed = constraints.weighted(x, &y, &moves.collect::<Vec<_>>()).y;
+            let is_off = |j| multipliers.is_bound(j) && weights[j] <= 0.0;
+            let moves = curved.values.iter().enumerate();
+            let moves: Vec<_> =
+                moves.map(|(j, c)| if is_off(j) { 0.0 } else { penalty * c }).collect();
+            let pushed = constraints.weighted(x, &y, &moves).y;
             of_loss(v).add(&curved.y).add(&pushed)
         })
     }

@@ -11,9 +11,11 @@
 mod active_set;
 mod augmented;
 mod matrix;
+mod multipliers;
 
 pub use active_set::{ActiveSet, Degenerate, Response};
 pub use augmented::{AugmentedLagrangian, Solved};
+pub(crate) use multipliers::Multipliers;
 
 use bilevel_program::Vector;
 

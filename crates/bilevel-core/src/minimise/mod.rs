@@ -54,14 +54,12 @@ mod lbfgs;
 mod line_search;
 mod lower_loss;
 mod newton;
-mod upper_loss;
 
 pub use armijo::Armijo;
 pub use bfgs::Bfgs;
 pub use lbfgs::Lbfgs;
 pub use lower_loss::LowerLoss;
 pub use newton::Newton;
-pub use upper_loss::UpperLoss;
 
 use std::fmt::{Debug, Display, Formatter};
 

@@ -4,10 +4,10 @@ use std::fmt::{Display, Formatter};
 
 use bilevel_program::Vector;
 
-use super::FEASIBLE;
-use super::reduced::Reduced;
+use super::reduced::{Evaluated, Reduced};
+use super::{FEASIBLE, Search};
 use crate::minimise::Stop;
-use crate::{AutodiffOracle, BilevelProblem, Cost, Counted, Data, Error};
+use crate::{AutodiffOracle, BilevelProblem, Cost, Counted, Data};
 
 /// What [`solve`](crate::solve) came to.
 #[derive(Clone, Debug)]
@@ -119,11 +119,12 @@ impl Display for Account {
         write!(
             f,
             "{upper} upper and {lower} lower constraints; the lower level {shape}, {} solutions followed, {} solves; {} \
-             descents of x; {} oracle calls",
+             descents of x; {} oracle calls, of which {} products",
             self.followed,
             self.solves,
             self.descents,
-            self.cost.total()
+            self.cost.total(),
+            self.cost.upper_products + self.cost.lower_products
         )?;
         if !self.isolated {
             f.write_str("; lower solutions are not isolated: F chose among them")?;
@@ -137,48 +138,47 @@ const STATIONARY: f64 = 1e-4;
 
 pub(super) fn answer<P: BilevelProblem, D: Data<P::Batch>>(
     oracle: &Counted<AutodiffOracle<P, D>>,
-    reduced: &Reduced<'_>,
+    search: &Search<'_>,
     x: Vector,
     stop: Stop,
-    account: Account,
-) -> Result<Answer<P::Upper, P::Lower>, Error> {
-    let Some(here) = reduced.evaluate(&x) else {
-        let y = reduced.branches.borrow()[0].y.clone();
-        let (x, y) = (oracle.upper_module(&x), oracle.lower_module(&y));
-        let nothing = f64::NAN;
-        return Ok(Answer {
-            x,
-            y,
-            upper_loss: nothing,
-            lower_loss: nothing,
-            violation: nothing,
-            lower_residual: nothing,
-            end: Conclusion::Unsolved,
-            account,
-        });
+) -> Answer<P::Upper, P::Lower> {
+    let reduced = &search.reduced;
+    let found = reduced.evaluate(&x);
+    let y = found.as_ref().map(|here| here.lower.at.y.clone());
+    let y = y.unwrap_or_else(|| reduced.branches.borrow()[0].y.clone());
+    let (mut end, mut numbers) = (Conclusion::Unsolved, [f64::NAN; 4]);
+    if let Some(here) = found {
+        end = conclude(reduced, &x, &here, stop);
+        let lower_residual = reduced.lower_residual(&x, &here.lower.at);
+        numbers = [here.upper_loss, reduced.lower_loss(&x, &y), here.violation, lower_residual];
+    }
+    let [upper_loss, lower_loss, violation, lower_residual] = numbers;
+    let account = Account {
+        constraints: [reduced.upper.count(), reduced.lower.count()],
+        convex: search.convex,
+        isolated: reduced.select.get() == 0.0,
+        followed: reduced.branches.borrow().len(),
+        descents: search.descents.get(),
+        solves: reduced.solves.get(),
+        cost: oracle.cost(),
     };
-    let gradient = reduced.stationarity(&x, &here);
-    let finite = gradient.filter(|gradient| gradient.is_finite() && here.upper_loss.is_finite());
-    let y = &here.lower.at.y;
-    let lower_loss = reduced.lower_loss(&x, y);
-    let end = match (finite, stop) {
-        _ if here.violation > FEASIBLE => Conclusion::Infeasible { violation: here.violation },
-        (None, _) => Conclusion::Unsolved,
-        (Some(gradient), _) if gradient <= STATIONARY * here.upper_loss.abs().max(1.0) => {
-            Conclusion::Stationary { gradient }
-        }
-        (Some(gradient), Stop::NoDescent) => Conclusion::Kink { gradient },
-        (Some(gradient), Stop::StepLimit | Stop::Converged) => Conclusion::StepLimit { gradient },
-        (Some(_), Stop::NotFinite) => Conclusion::Unsolved,
-    };
-    Ok(Answer {
-        x: oracle.upper_module(&x),
-        y: oracle.lower_module(y),
-        upper_loss: here.upper_loss,
-        lower_loss,
-        violation: here.violation,
-        lower_residual: reduced.lower_residual(&x, &here.lower.at),
-        end,
-        account,
-    })
+    let (x, y) = (oracle.upper_module(&x), oracle.lower_module(&y));
+    Answer { x, y, upper_loss, lower_loss, violation, lower_residual, end, account }
+}
+
+fn conclude(reduced: &Reduced<'_>, x: &Vector, here: &Evaluated, stop: Stop) -> Conclusion {
+    if here.violation > FEASIBLE {
+        return Conclusion::Infeasible { violation: here.violation };
+    }
+    let enough = STATIONARY * here.upper_loss.abs().max(1.0);
+    let gradient = reduced.stationarity(x, here, enough);
+    match gradient.filter(|gradient| gradient.is_finite() && here.upper_loss.is_finite()) {
+        None => Conclusion::Unsolved,
+        Some(gradient) if gradient <= enough => Conclusion::Stationary { gradient },
+        Some(gradient) => match stop {
+            Stop::NoDescent => Conclusion::Kink { gradient },
+            Stop::StepLimit | Stop::Converged => Conclusion::StepLimit { gradient },
+            Stop::NotFinite => Conclusion::Unsolved,
+        },
+    }
 }

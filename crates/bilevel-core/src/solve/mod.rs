@@ -12,7 +12,7 @@ use std::cell::{Cell, RefCell};
 use bilevel_program::Vector;
 use burn::tensor::DType;
 
-use crate::constrained::{AugmentedLagrangian, Multiplied};
+use crate::constrained::{AugmentedLagrangian, Multiplied, Multipliers};
 use crate::minimise::{Bfgs, Differentiable, Lbfgs, Minimum, Stop};
 use crate::{
     AutodiffOracle, BilevelProblem, Constraints, Counted, Data, Error, Minres, Objective, Sample,
@@ -153,9 +153,7 @@ where
         oracle: &oracle,
         lower: &lower,
         upper: &upper,
-        multipliers: RefCell::new(vec![0.0; upper.count()]),
-        penalty: Cell::new(10.0),
-        excess: Cell::new(f64::INFINITY),
+        multipliers: RefCell::new(Multipliers::new(&upper, vec![0.0; upper.count()])),
         select: Cell::new(0.0),
         branches: RefCell::new(vec![Multiplied {
             multipliers: vec![0.0; lower.count()],
@@ -167,16 +165,7 @@ where
     };
     let search = Search { reduced, region, convex, y, descents: Cell::new(0) };
     let (at, stop) = search.run(&start)?;
-    let account = Account {
-        constraints: [upper.count(), lower.count()],
-        convex,
-        isolated: search.reduced.select.get() == 0.0,
-        followed: search.reduced.branches.borrow().len(),
-        descents: search.descents.get(),
-        solves: search.reduced.solves.get(),
-        cost: oracle.cost(),
-    };
-    answer::answer(&oracle, &search.reduced, at, stop, account)
+    Ok(answer::answer(&oracle, &search, at, stop))
 }
 
 fn lower_solver(

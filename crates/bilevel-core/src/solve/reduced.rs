@@ -5,30 +5,22 @@ use std::collections::VecDeque;
 
 use bilevel_program::Vector;
 
-use crate::constrained::{ActiveSet, AugmentedLagrangian, Level, Multiplied, Solved, larger};
+use crate::constrained::{
+    ActiveSet, AugmentedLagrangian, Level, Multiplied, Multipliers, Solved, larger,
+};
 use crate::linear::LinearStatus;
 use crate::minimise::Differentiable;
 use crate::{Constraints, LowerProblem, Objective, Oracle, PulledBack, Samples, WeightedSum, Wrt};
 
-/// The augmented Lagrangian of the upper level,
-///
-/// ```text
-/// F(x, y*(x)) + sum_j (max(0, l_j + r G_j)^2 - l_j^2) / (2 r) + sum_k (l_k H_k + r H_k^2 / 2)
-/// ```
-///
-/// where y* is the best of several lower solutions that are followed from x to x: the one of least f, and of least F among
-/// equals.
+/// `F(x, y*(x))`, and as a function of x its augmented Lagrangian with the upper constraints, where y* is the best of
+/// several lower solutions that are followed from x to x: the one of least f, and of least F among equals.
 pub(super) struct Reduced<'a> {
     pub oracle: &'a dyn Oracle,
     pub lower: &'a dyn Constraints,
     pub upper: &'a dyn Constraints,
     pub solver: AugmentedLagrangian,
-    /// l
-    pub multipliers: RefCell<Vec<f64>>,
-    /// r
-    pub penalty: Cell<f64>,
-    /// How far the constraints were from holding when l was moved last.
-    pub excess: Cell<f64>,
+    /// Those of the upper constraints.
+    pub multipliers: RefCell<Multipliers>,
     /// The weight of F in the lower level, which chooses among lower solutions that are not isolated.
     pub select: Cell<f64>,
     /// Where lower solutions were found last.
@@ -169,30 +161,16 @@ impl<'a> Reduced<'a> {
         let y = &lower.at.y;
         let upper_loss = self.problem(x).value(Objective::Upper, y).read();
         let values = self.upper.values(x, y);
-        let excess = |(j, c): (usize, &f64)| if self.is_bound(j) { *c } else { c.abs() };
+        let multipliers = self.multipliers.borrow();
+        let excess = |(j, c): (usize, &f64)| if multipliers.is_bound(j) { *c } else { c.abs() };
         let excesses = values.iter().enumerate().map(excess);
         let violation = excesses.fold(lower.residual.violation, larger);
         Evaluated { upper_loss, values, violation, lower }
     }
 
-    /// Whether an upper constraint is an inequality.
-    fn is_bound(&self, j: usize) -> bool {
-        j < self.upper.count() - self.upper.equalities()
-    }
-
-    /// The multipliers after a step.
-    fn weights(&self, values: &[f64]) -> Vec<f64> {
-        let multipliers = self.multipliers.borrow();
-        let moved = multipliers.iter().zip(values).map(|(l, c)| l + self.penalty.get() * c);
-        moved.enumerate().map(|(j, l)| if self.is_bound(j) { l.max(0.0) } else { l }).collect()
-    }
-
     /// The augmented Lagrangian; infinite where F or a constraint is NaN.
     fn merit(&self, here: &Evaluated) -> f64 {
-        let multipliers = self.multipliers.borrow();
-        let pairs = self.weights(&here.values).into_iter().zip(multipliers.iter());
-        let added: f64 = pairs.map(|(moved, l)| moved * moved - l * l).sum();
-        let merit = here.upper_loss + added / (2.0 * self.penalty.get());
+        let merit = here.upper_loss + self.multipliers.borrow().terms(&here.values);
         if here.violation.is_finite() && !merit.is_nan() { merit } else { f64::INFINITY }
     }
 
@@ -202,66 +180,42 @@ impl<'a> Reduced<'a> {
         if !here.violation.is_finite() {
             return true;
         }
-        let moved = self.weights(&here.values);
-        let before = self.multipliers.replace(moved.clone());
-        let changes = moved.iter().zip(&before).map(|(a, b)| (a - b).abs());
-        let excess = changes.fold(0.0, f64::max) / self.penalty.get();
-        if excess > self.excess.get() / 4.0 {
-            self.penalty.set((10.0 * self.penalty.get()).min(1e8));
-        }
-        self.excess.set(excess);
-        excess <= HOLDS
+        let mut multipliers = self.multipliers.borrow_mut();
+        multipliers.step(&here.values);
+        multipliers.excess <= HOLDS
     }
 
-    /// The gradient of F and of the upper constraints with `weights` in x, by way of y too; none where its linear system is
-    /// not solved.
-    pub fn gradient_of(
-        &self,
-        x: &Vector,
-        here: &Evaluated,
-        weight: f64,
-        weights: &[f64],
-    ) -> Option<Vector> {
+    fn slopes<'b>(&'b self, x: &'b Vector, here: &'b Evaluated) -> Slopes<'b> {
         let (problem, y) = (self.problem(x), &here.lower.at.y);
-        let (_, sides) = problem.gradient(Objective::Upper, y, Wrt::Both);
-        let (mut direct, mut along) = sides.into_both();
-        (direct, along) = (direct.scale(weight), along.scale(weight));
-        if weights.iter().any(|w| *w != 0.0) {
-            let PulledBack { x: in_x, y: in_y, .. } = self.upper.weighted(x, y, weights);
-            (direct, along) = (direct.add(&in_x), along.add(&in_y));
-        }
         let values = self.lower.values(x, y);
         let solver = self.solver.linear_solver();
         let set = ActiveSet::at(self.level(x), &here.lower.at, &values, solver);
-        let found = set.respond(&along, &values, self.solver.tolerance()).ok()?;
-        if found.status == LinearStatus::Singular && set.is_isolated() != Some(true) {
-            self.singular.set(true);
-        }
-        let solved = found.status.is_ok() || found.status == LinearStatus::Singular;
-        let near = found.residual.is_some_and(|residual| residual <= SOLVED);
-        (solved || near).then(|| direct.add(&found.gradient))
+        let (_, sides) = problem.gradient(Objective::Upper, y, Wrt::Both);
+        Slopes { reduced: self, x, y, values, set, upper: sides.into_both() }
     }
 
-    /// How far the gradient of F is from what the active upper constraints take up.
-    pub fn stationarity(&self, x: &Vector, here: &Evaluated) -> Option<f64> {
-        let values = &here.values;
-        let none = vec![0.0; values.len()];
-        let slope = self.gradient_of(x, here, 1.0, &none)?;
+    /// How far the gradient of F is from what the active upper constraints take up, with the multipliers that the search
+    /// has left; where that is more than `enough`, with those of least squares, if few constraints are active.
+    pub fn stationarity(&self, x: &Vector, here: &Evaluated, enough: f64) -> Option<f64> {
+        let (slopes, multipliers) = (self.slopes(x, here), self.multipliers.borrow());
+        let is_active = |j: usize| !multipliers.is_bound(j) || here.values[j] > -ACTIVE;
+        let moved = multipliers.moved(&here.values).into_iter().enumerate();
+        let weights: Vec<_> = moved.map(|(j, l)| if is_active(j) { l } else { 0.0 }).collect();
+        let mut rest = slopes.total(&weights)?;
+        let active: Vec<_> = (0..weights.len()).filter(|j| is_active(*j)).collect();
+        if rest.norm() <= enough || active.len() > FEW_ACTIVE {
+            return Some(rest.norm());
+        }
         let mut rows = Vec::new();
-        for (j, value) in values.iter().enumerate() {
-            if !self.is_bound(j) || *value > -ACTIVE {
-                let mut weights = none.clone();
-                weights[j] = 1.0;
-                let row = self.gradient_of(x, here, 0.0, &weights)?;
-                let square = row.dot(&row);
-                if square > 0.0 {
-                    rows.push((!self.is_bound(j), row, square, 0.0_f64));
-                }
+        for j in active {
+            let row = slopes.of_constraint(j)?;
+            let square = row.dot(&row);
+            if square > 0.0 {
+                rows.push((!multipliers.is_bound(j), row, square, weights[j]));
             }
         }
         // Multipliers one after the other, those of inequalities at least 0.
-        let mut rest = slope;
-        for _ in 0..200 * rows.len().min(50) {
+        for _ in 0..200 * rows.len() {
             for (free, row, square, multiplier) in &mut rows {
                 let moved = *multiplier - rest.dot(row) / *square;
                 let moved = if *free { moved } else { moved.max(0.0) };
@@ -270,6 +224,50 @@ impl<'a> Reduced<'a> {
             }
         }
         Some(rest.norm())
+    }
+}
+
+/// The derivatives of both levels at an x, and the system that carries those in y to x.
+struct Slopes<'a> {
+    reduced: &'a Reduced<'a>,
+    x: &'a Vector,
+    y: &'a Vector,
+    /// The values of the lower constraints.
+    values: Vec<f64>,
+    set: ActiveSet<'a>,
+    /// `F_x` and `F_y`
+    upper: (Vector, Vector),
+}
+
+impl Slopes<'_> {
+    /// The gradient of F and of the upper constraints with `weights` in x, by way of y too; none where its linear system is
+    /// not solved.
+    fn total(&self, weights: &[f64]) -> Option<Vector> {
+        let (mut direct, mut along) = self.upper.clone();
+        if weights.iter().any(|w| *w != 0.0) {
+            let PulledBack { x: in_x, y: in_y, .. } =
+                self.reduced.upper.weighted(self.x, self.y, weights);
+            (direct, along) = (direct.add(&in_x), along.add(&in_y));
+        }
+        self.carry(direct, &along)
+    }
+
+    /// The gradient of an upper constraint alone.
+    fn of_constraint(&self, j: usize) -> Option<Vector> {
+        let mut weights = vec![0.0; self.reduced.upper.count()];
+        weights[j] = 1.0;
+        let pulled = self.reduced.upper.weighted(self.x, self.y, &weights);
+        self.carry(pulled.x, &pulled.y)
+    }
+
+    fn carry(&self, direct: Vector, along: &Vector) -> Option<Vector> {
+        let found = self.set.respond(along, &self.values, self.reduced.solver.tolerance()).ok()?;
+        if found.status == LinearStatus::Singular && self.set.is_isolated() != Some(true) {
+            self.reduced.singular.set(true);
+        }
+        let solved = found.status.is_ok() || found.status == LinearStatus::Singular;
+        let near = found.residual.is_some_and(|residual| residual <= SOLVED);
+        (solved || near).then(|| direct.add(&found.gradient))
     }
 }
 
@@ -285,6 +283,9 @@ const SOLVED: f64 = 1e-4;
 /// How near to 0 an upper constraint is active.
 const ACTIVE: f64 = 1e-6;
 
+/// The most active upper constraints whose gradients are taken one by one.
+const FEW_ACTIVE: usize = 50;
+
 fn near(a: &Vector, b: &Vector) -> bool {
     a.sub(b).norm() <= 1e-6 * a.norm().max(1.0)
 }
@@ -296,8 +297,8 @@ impl Differentiable for Reduced<'_> {
 
     fn gradient(&self, x: &Vector) -> (f64, Vector) {
         let found = self.evaluate(x).and_then(|here| {
-            let weights = self.weights(&here.values);
-            Some((self.merit(&here), self.gradient_of(x, &here, 1.0, &weights)?))
+            let weights = self.multipliers.borrow().moved(&here.values);
+            Some((self.merit(&here), self.slopes(x, &here).total(&weights)?))
         });
         found.unwrap_or_else(|| (f64::INFINITY, x.zeros_like()))
     }

@@ -2,9 +2,9 @@
 
 use bilevel_core::minimise::{
     Armijo, Bfgs, Differentiable, Lbfgs, LowerLoss, Minimiser, Newton, Product, Stop,
-    TwiceDifferentiable, UpperLoss,
+    TwiceDifferentiable,
 };
-use bilevel_core::{Cg, Implicit, LowerProblem, Samples};
+use bilevel_core::{LowerProblem, Samples};
 use bilevel_program::{Layout, Vector};
 
 use crate::common::*;
@@ -135,24 +135,4 @@ fn newton_takes_few_steps_on_a_lower_loss() {
     let slow = Armijo::new(2000, 1e-9).unwrap().minimise(&loss, &y, 1e-9);
     assert_eq!(slow.stop, Stop::Converged, "{slow:?}");
     assert_close("minima", &found.at.to_vec(), &slow.at.to_vec(), 1e-7);
-}
-
-#[test]
-fn the_upper_loss_is_descended_without_a_step_size() {
-    let oracle = penalties(Fit::Squares, &device());
-    let start = oracle.upper_start();
-    let upper = || {
-        let newton = Newton::new(50, 1e-11).unwrap();
-        let method = Implicit::new(newton, Cg::new(50, 1e-12).unwrap());
-        UpperLoss::new(&oracle, method, oracle.lower_start())
-    };
-    let begun = upper().value(&start);
-    let bfgs = Bfgs::new(100, 1e-7).unwrap().descend(&upper(), &start);
-    let lbfgs = Lbfgs::new(200, 1e-7).unwrap().descend(&upper(), &start);
-    let armijo = Armijo::new(40, 1e-7).unwrap().descend(&upper(), &start);
-    for (name, found) in [("bfgs", &bfgs), ("lbfgs", &lbfgs)] {
-        assert_eq!(found.stop, Stop::Converged, "{name}: {} {}", found.value, found.gradient_norm);
-        assert!((found.value - bfgs.value).abs() < 1e-9, "{name}: {}", found.value);
-    }
-    assert!(bfgs.value < begun && armijo.value < begun, "{begun} {} {}", bfgs.value, armijo.value);
 }
