@@ -43,7 +43,8 @@ pub enum Ending {
     StepLimit,
     /// The time was up.
     TimeLimit,
-    /// The norm of a hypergradient that can be trusted is within the tolerance.
+    /// The norm of a hypergradient that can be trusted is within the tolerance, and so is how far y is from a lower optimum
+    /// and from the constraints ([`Solver::residual`]).
     Stationary,
     /// An observer ended it.
     Observer,
@@ -119,7 +120,9 @@ impl<'a> Executor<'a> {
         self
     }
 
-    /// Ends when the norm of the hypergradient is at most `tolerance`. Without it no norm ends a run: from a
+    /// Ends when the norm of the hypergradient is at most `tolerance`, and so is the [residual](Solver::residual) of the lower
+    /// level and of the constraints: not where F stops at a y that does not solve the lower level, as that of few lower
+    /// steps, or the y where [`Iaptt`](crate::Iaptt) finds F greatest. Without it no norm ends a run: from a
     /// start where y does not depend on x, the first hypergradients of few lower steps may be 0.
     ///
     /// # Errors
@@ -150,6 +153,13 @@ impl<'a> Executor<'a> {
         self
     }
 
+    /// The residual is asked for last: it costs gradients.
+    fn is_stationary(&self, seen: &Step, solver: &dyn Solver) -> bool {
+        let Some(tolerance) = self.tolerance else { return false };
+        let at_rest = seen.status.is_ok() && seen.gradient_norm <= tolerance;
+        at_rest && solver.residual().largest() <= tolerance
+    }
+
     /// Runs to an end.
     ///
     /// # Errors
@@ -169,6 +179,7 @@ impl<'a> Executor<'a> {
                 Ok(()) => error,
             };
             let seen = solver.step(k).map_err(cause)?;
+            let stationary = self.is_stationary(&seen, solver);
             elapsed += begin.elapsed();
             let step = k + 1;
             if !seen.status.is_ok() {
@@ -190,9 +201,7 @@ impl<'a> Executor<'a> {
             }
             let ending = if votes.observer {
                 Ending::Observer
-            } else if seen.status.is_ok()
-                && self.tolerance.is_some_and(|tolerance| seen.gradient_norm <= tolerance)
-            {
+            } else if stationary {
                 Ending::Stationary
             } else if votes.time {
                 Ending::TimeLimit

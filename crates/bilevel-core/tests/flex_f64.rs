@@ -19,6 +19,8 @@ mod catalogue;
 mod check;
 #[path = "common/dynamics.rs"]
 mod dynamics;
+#[path = "common/ends.rs"]
+mod ends;
 #[path = "common/explicit.rs"]
 mod explicit;
 #[path = "common/features.rs"]

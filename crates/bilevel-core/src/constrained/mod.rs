@@ -40,7 +40,7 @@ pub struct Multiplied {
     pub multipliers: Vec<f64>,
 }
 
-/// How far a point is from the conditions of an optimum.
+/// How far a point is from the conditions of a lower optimum.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Residual {
     /// `norm(L_y)`
@@ -52,6 +52,21 @@ pub struct Residual {
 }
 
 impl Residual {
+    /// Nothing is known.
+    pub const UNKNOWN: Self =
+        Self { stationarity: f64::INFINITY, violation: f64::INFINITY, complementarity: 0.0 };
+
+    /// Of a level without constraints, with this gradient.
+    pub fn of_slope(slope: &Vector) -> Self {
+        Self { stationarity: slope.norm(), ..Self::default() }
+    }
+
+    /// With the constraints of the other level too: the largest `max(h, 0)`, or `abs(h)` of those that are to be 0.
+    pub(crate) fn with_violation(self, values: &[f64], equal: bool) -> Self {
+        let excesses = values.iter().map(|h| if equal { h.abs() } else { *h });
+        Self { violation: excesses.fold(self.violation, larger), ..self }
+    }
+
     /// The largest of them; infinite where one is NaN.
     pub fn largest(&self) -> f64 {
         let Self { stationarity, violation, complementarity } = *self;

@@ -7,7 +7,7 @@ use bilevel_program::Vector;
 use super::{Columns, Hypergradient, HypergradientMethod, Status};
 use crate::error::at_least_one;
 use crate::lower::Descent;
-use crate::{Error, LowerProblem, Objective, Snapshot, Wrt};
+use crate::{Dynamics, Error, LowerProblem, Objective, Snapshot, Wrt};
 
 /// `fad`: the Jacobian of the lower states in x, carried along with the descent.
 ///
@@ -59,6 +59,10 @@ impl HypergradientMethod for Fad {
             columns => format!(", blocks of {columns}"),
         };
         format!("fad({}{block})", self.descent.describe())
+    }
+
+    fn dynamics(&self) -> Option<&dyn Dynamics> {
+        Some(self.descent.dynamics())
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {

@@ -4,7 +4,7 @@ use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, Status};
 use crate::lower::Descent;
-use crate::{Error, LowerProblem, Objective, Snapshot, Wrt};
+use crate::{Dynamics, Error, LowerProblem, Objective, Snapshot, Wrt};
 
 /// `first-order`: the direct part of the hypergradient, as if y did not depend on x.
 ///
@@ -39,6 +39,10 @@ impl HypergradientMethod for FirstOrder {
 
     fn describe(&self) -> String {
         format!("first-order(after {})", self.descent.describe())
+    }
+
+    fn dynamics(&self) -> Option<&dyn Dynamics> {
+        Some(self.descent.dynamics())
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {

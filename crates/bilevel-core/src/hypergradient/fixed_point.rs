@@ -5,7 +5,7 @@ use bilevel_program::Vector;
 use super::{Hypergradient, HypergradientMethod, Stationarity, Status};
 use crate::linear::{Best, Limits, LinearStatus, epsilon};
 use crate::lower::{Descent, State, Stepped, pull_back, pull_back_by, step};
-use crate::{Direction, Error, LowerProblem, Objective, Snapshot, Wrt};
+use crate::{Direction, Dynamics, Error, LowerProblem, Objective, Snapshot, Wrt};
 
 /// `fixed-point`: implicit differentiation of `y = Phi(x, y)`, Phi the last step of a descent.
 ///
@@ -94,6 +94,10 @@ impl HypergradientMethod for FixedPoint {
 
     fn describe(&self) -> String {
         format!("fixed-point({} after {})", self.limits, self.descent.describe())
+    }
+
+    fn dynamics(&self) -> Option<&dyn Dynamics> {
+        Some(self.descent.dynamics())
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {

@@ -4,7 +4,7 @@ use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, StartInX, Status};
 use crate::lower::Descent;
-use crate::{Error, LowerProblem, Objective, Snapshot, Wrt};
+use crate::{Dynamics, Error, LowerProblem, Objective, Snapshot, Wrt};
 
 /// `fomaml`: [`Maml`](crate::Maml) with every `A_t` taken for the identity and every `B_t` for zero.
 ///
@@ -46,6 +46,10 @@ impl HypergradientMethod for Fomaml {
 
     fn describe(&self) -> String {
         format!("fomaml({}{})", self.descent.describe(), self.start.suffix())
+    }
+
+    fn dynamics(&self) -> Option<&dyn Dynamics> {
+        Some(self.descent.dynamics())
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, _: &Vector) -> Result<Hypergradient, Error> {

@@ -4,7 +4,7 @@ use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, Status, reverse};
 use crate::lower::{Descent, Plan};
-use crate::{Error, Loss, LowerProblem, Objective, Snapshot};
+use crate::{Dynamics, Error, Loss, LowerProblem, Objective, Snapshot};
 
 /// `iaptt`: [`ia-gm`](crate::Unrolled::ia_gm) from the lower point where F is greatest.
 ///
@@ -53,6 +53,10 @@ impl HypergradientMethod for Iaptt {
 
     fn differentiates_start(&self) -> bool {
         true
+    }
+
+    fn dynamics(&self) -> Option<&dyn Dynamics> {
+        Some(self.descent.dynamics())
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {

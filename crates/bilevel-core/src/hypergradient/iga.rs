@@ -5,7 +5,7 @@ use bilevel_program::Vector;
 use super::{Hypergradient, HypergradientMethod, Status};
 use crate::linear::LinearStatus;
 use crate::lower::Descent;
-use crate::{Error, LowerProblem, Objective, Snapshot, Wrt};
+use crate::{Dynamics, Error, LowerProblem, Objective, Snapshot, Wrt};
 
 /// `iga`: implicit differentiation with `f_yy ~ f_y f_y'` and `f_xy ~ f_y f_x'`.
 ///
@@ -39,6 +39,10 @@ impl HypergradientMethod for Iga {
 
     fn describe(&self) -> String {
         format!("iga(after {})", self.descent.describe())
+    }
+
+    fn dynamics(&self) -> Option<&dyn Dynamics> {
+        Some(self.descent.dynamics())
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {

@@ -3,6 +3,7 @@
 use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, Implicit, StartInX};
+use crate::constrained::Residual;
 use crate::error::positive;
 use crate::oracle::Anchored;
 use crate::{Error, LowerProblem, Snapshot};
@@ -54,6 +55,11 @@ impl HypergradientMethod for Imaml {
         let anchored = Anchored::new(problem.oracle, self.strength);
         self.implicit
             .hypergradient(LowerProblem::new(&anchored, problem.x, problem.samples), &start)
+    }
+
+    fn residual(&self, problem: LowerProblem<'_>, y: &Vector) -> Residual {
+        let anchored = Anchored::new(problem.oracle, self.strength);
+        self.implicit.residual(LowerProblem { oracle: &anchored, ..problem }, y)
     }
 
     fn save(&self, to: &mut Snapshot) {

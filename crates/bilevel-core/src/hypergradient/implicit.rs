@@ -8,7 +8,9 @@ use super::{Hypergradient, HypergradientMethod, Stationarity, Status};
 use crate::error::not_negative;
 use crate::linear::{LinearSolver, Operator, Structure, System};
 use crate::lower::{LowerSolve, SolvedLower};
-use crate::{Direction, Error, LowerProblem, Objective, Schedule, Snapshot, WeightedSum, Wrt};
+use crate::{
+    Direction, Dynamics, Error, LowerProblem, Objective, Schedule, Snapshot, WeightedSum, Wrt,
+};
 
 /// Implicit differentiation at the end of a descent, or where a [minimiser](crate::minimise) ends: `cg`, `normal-cg`, `gmres`, `bicgstab`, `neumann`,
 /// `approx-grad`, `identity`, `nystrom` or `dense`, as its [solver](crate::linear) is.
@@ -115,6 +117,10 @@ impl HypergradientMethod for Implicit {
         let schedule = self.tolerances.map(|t| format!(", tolerances {t}")).unwrap_or_default();
         let (solver, lower) = (self.solver.describe(), self.lower.describe());
         format!("implicit({solver} after {lower}{warm}{schedule})")
+    }
+
+    fn dynamics(&self) -> Option<&dyn Dynamics> {
+        self.lower.dynamics()
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {

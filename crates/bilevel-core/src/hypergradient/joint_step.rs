@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bilevel_program::{Layout, Vector};
 
 use super::{Hypergradient, HypergradientMethod};
+use crate::constrained::Residual;
 use crate::joint::{Iterate, JointMethod};
 use crate::{
     Direction, Error, Loss, LowerProblem, Objective, Oracle, Partials, Point, Sampler, Snapshot,
@@ -60,6 +61,10 @@ impl<M: JointMethod> HypergradientMethod for JointStep<M> {
             lower_loss: lower_loss.read(),
             status: self.method.status(),
         })
+    }
+
+    fn residual(&self, problem: LowerProblem<'_>, y: &Vector) -> Residual {
+        self.method.residual(&Iterate::new(problem.oracle, problem.x.clone(), y.clone()))
     }
 
     fn save(&self, to: &mut Snapshot) {

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, Status};
-use crate::constrained::{ActiveSet, AugmentedLagrangian, Level, Solved};
+use crate::constrained::{ActiveSet, AugmentedLagrangian, Level, Multiplied, Residual, Solved};
 use crate::{Constraints, Error, LowerProblem, Objective, Snapshot, Wrt};
 
 /// `kkt`: implicit differentiation of the conditions of a lower optimum with constraints that depend on x,
@@ -86,6 +86,12 @@ impl HypergradientMethod for Kkt {
             lower_loss: loss,
             status,
         })
+    }
+
+    fn residual(&self, problem: LowerProblem<'_>, y: &Vector) -> Residual {
+        let Some(multipliers) = self.multipliers.clone() else { return Residual::UNKNOWN };
+        let level = Level::new(problem, self.constraints.as_ref());
+        level.residual(&Multiplied { y: y.clone(), multipliers })
     }
 
     fn save(&self, to: &mut Snapshot) {

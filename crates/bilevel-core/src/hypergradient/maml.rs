@@ -4,7 +4,7 @@ use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, StartInX, unroll};
 use crate::lower::{Descent, Plan};
-use crate::{Error, LowerProblem, Snapshot};
+use crate::{Dynamics, Error, LowerProblem, Snapshot};
 
 /// `maml`: [`rad`](crate::Unrolled::rad) with x, or a part of it, as the start of the lower level.
 ///
@@ -56,6 +56,10 @@ impl HypergradientMethod for Maml {
     fn describe(&self) -> String {
         let Self { descent, start, plan } = self;
         format!("maml({}{}{})", descent.describe(), start.suffix(), plan.suffix())
+    }
+
+    fn dynamics(&self) -> Option<&dyn Dynamics> {
+        Some(self.descent.dynamics())
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, _: &Vector) -> Result<Hypergradient, Error> {

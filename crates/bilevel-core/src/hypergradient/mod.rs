@@ -59,10 +59,10 @@ use std::fmt::{Debug, Display, Formatter};
 use auto_impl::auto_impl;
 use bilevel_program::{Layout, Vector};
 
-use crate::constrained::Degenerate;
+use crate::constrained::{Degenerate, Residual};
 use crate::linear::LinearStatus;
 use crate::lower::Descended;
-use crate::{Counted, Error, Loss, LowerProblem, Snapshot};
+use crate::{Counted, Dynamics, Error, Loss, LowerProblem, Snapshot};
 
 /// A hypergradient and what was seen on the way.
 #[derive(Clone, Debug)]
@@ -252,6 +252,21 @@ pub trait HypergradientMethod: Debug + Send {
     /// Whether it gives [`Hypergradient::start`], so that the start can be learned.
     fn differentiates_start(&self) -> bool {
         false
+    }
+
+    /// The lower steps, where they are those of a dynamics.
+    fn dynamics(&self) -> Option<&dyn Dynamics> {
+        None
+    }
+
+    /// How far y is from the conditions of an optimum of the lower level as the method has it, at the x of `problem`: a
+    /// gradient of f on each batch, unless said otherwise.
+    fn residual(&self, problem: LowerProblem<'_>, y: &Vector) -> Residual {
+        let slope = problem.whole_slope(y);
+        Residual::of_slope(&match self.dynamics() {
+            Some(dynamics) => dynamics.optimality(problem.x, y, slope),
+            None => slope,
+        })
     }
 
     /// Computes what [`HypergradientMethod::hypergradient`] gives. Called by it, which looks whether it is finite.

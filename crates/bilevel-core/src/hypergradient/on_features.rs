@@ -3,7 +3,7 @@
 use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod};
-use crate::{Error, LowerProblem, Snapshot};
+use crate::{Dynamics, Error, LowerProblem, Snapshot};
 
 /// Any method on a head y that is trained on features, where x is their extractor: the features of both levels' data are
 /// computed once, the method runs in them in x's place, and one backward pass takes its hypergradient to x.
@@ -41,6 +41,10 @@ impl<M: HypergradientMethod> HypergradientMethod for OnFeatures<M> {
 
     fn differentiates_start(&self) -> bool {
         self.method.differentiates_start()
+    }
+
+    fn dynamics(&self) -> Option<&dyn Dynamics> {
+        self.method.dynamics()
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {

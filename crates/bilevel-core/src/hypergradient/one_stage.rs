@@ -39,6 +39,10 @@ impl HypergradientMethod for OneStage {
         format!("one-stage({})", self.descent.dynamics().describe())
     }
 
+    fn dynamics(&self) -> Option<&dyn Dynamics> {
+        Some(self.descent.dynamics())
+    }
+
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         unroll(&problem, &self.descent, start, Plan::Trajectory, 1, false)
     }

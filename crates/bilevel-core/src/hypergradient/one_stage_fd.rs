@@ -57,6 +57,10 @@ impl HypergradientMethod for OneStageFd {
         format!("one-stage-fd({dynamics}, distance {})", self.distance)
     }
 
+    fn dynamics(&self) -> Option<&dyn Dynamics> {
+        Some(self.descent.dynamics())
+    }
+
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         let dynamics = self.descent.dynamics();
         let first = self.descent.begin(&problem, start)?;

@@ -7,7 +7,7 @@ use bilevel_program::{Layout, Vector};
 
 use super::{Columns, Hypergradient, HypergradientMethod, Status};
 use crate::lower::{Descent, State};
-use crate::{Error, LowerProblem, Objective, Snapshot, Wrt};
+use crate::{Dynamics, Error, LowerProblem, Objective, Snapshot, Wrt};
 
 /// `rtho`: [`Fad`](crate::Fad) on one endless descent, x moved on the way.
 ///
@@ -80,6 +80,10 @@ impl HypergradientMethod for OnlineFad {
 
     fn describe(&self) -> String {
         format!("rtho({})", self.descent.describe())
+    }
+
+    fn dynamics(&self) -> Option<&dyn Dynamics> {
+        Some(self.descent.dynamics())
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {

@@ -5,7 +5,7 @@ use bilevel_program::Vector;
 use super::{Hypergradient, HypergradientMethod, StartInX, Status};
 use crate::error::positive;
 use crate::lower::Descent;
-use crate::{Error, LowerProblem, Objective, Snapshot};
+use crate::{Dynamics, Error, LowerProblem, Objective, Snapshot};
 
 /// `reptile`: the way that the lower steps went, in place of a gradient.
 ///
@@ -54,6 +54,10 @@ impl HypergradientMethod for Reptile {
     fn describe(&self) -> String {
         let Self { descent, scale, start } = self;
         format!("reptile({}, scale {scale}{})", descent.describe(), start.suffix())
+    }
+
+    fn dynamics(&self) -> Option<&dyn Dynamics> {
+        Some(self.descent.dynamics())
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, _: &Vector) -> Result<Hypergradient, Error> {

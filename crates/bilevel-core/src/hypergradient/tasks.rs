@@ -4,7 +4,7 @@ use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, Status};
 use crate::error::at_least_one;
-use crate::{Error, Loss, LowerProblem, Sample, Samples, Snapshot};
+use crate::{Dynamics, Error, Loss, LowerProblem, Sample, Samples, Snapshot};
 
 /// Any hypergradient method on the n tasks of a meta-batch, each with a lower variable of its own.
 ///
@@ -100,6 +100,10 @@ impl<M: HypergradientMethod> HypergradientMethod for Tasks<M> {
 
     fn differentiates_start(&self) -> bool {
         self.methods[0].differentiates_start()
+    }
+
+    fn dynamics(&self) -> Option<&dyn Dynamics> {
+        self.methods[0].dynamics()
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {

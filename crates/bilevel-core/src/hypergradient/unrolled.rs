@@ -4,7 +4,7 @@ use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, unroll};
 use crate::lower::{Descent, Plan};
-use crate::{Error, LowerProblem, Snapshot};
+use crate::{Dynamics, Error, LowerProblem, Snapshot};
 
 /// Back-propagation through T lower steps, keeping states alone.
 ///
@@ -104,6 +104,10 @@ impl HypergradientMethod for Unrolled {
 
     fn differentiates_start(&self) -> bool {
         self.start
+    }
+
+    fn dynamics(&self) -> Option<&dyn Dynamics> {
+        Some(self.descent.dynamics())
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {

@@ -3,6 +3,7 @@
 use bilevel_program::Vector;
 
 use super::{Iterate, JointMethod, Seen};
+use crate::constrained::Residual;
 use crate::error::{at_least_one, positive};
 use crate::{Constraints, Error, Loss, Objective, Oracle, Rates, Samples, Schedule, Snapshot, Wrt};
 
@@ -253,6 +254,11 @@ impl JointMethod for Bvfim {
         at.move_x(self.rates.upper.at(k), &along_x);
         let Inside { upper_loss, lower_loss, .. } = here;
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })
+    }
+
+    fn residual(&self, at: &Iterate<'_>) -> Residual {
+        let values = self.constraints.iter().map(|h| h.values(&at.x, &at.y));
+        values.fold(at.residual(), |found, values| found.with_violation(&values, false))
     }
 
     fn save(&self, _: &mut Snapshot) {}

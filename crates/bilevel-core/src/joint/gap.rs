@@ -3,8 +3,9 @@
 use bilevel_program::Vector;
 
 use super::{Iterate, JointMethod, Seen};
+use crate::constrained::{Level, Multiplied, Residual};
 use crate::error::positive;
-use crate::{Constraints, Error, Objective, Oracle, Rates, Schedule, Snapshot, Wrt};
+use crate::{Constraints, Error, Objective, Oracle, Rates, Samples, Schedule, Snapshot, Wrt};
 
 /// `gap`: descent on `F / c + G`, G a doubly regularised gap function of the lower level
 /// `min_y f(x, y)` subject to `h(x, y) <= 0`, by gradients alone and in a single loop.
@@ -137,6 +138,15 @@ impl JointMethod for Gap {
         at.move_y(self.rates.lower.at(k), &along_y);
         (self.z, self.n) = (Some(z), moved);
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })
+    }
+
+    fn residual(&self, at: &Iterate<'_>) -> Residual {
+        let Some(h) = &self.constraints else { return at.residual() };
+        if self.n.is_empty() {
+            return Residual::UNKNOWN;
+        }
+        let level = Level::new(at.problem(Samples::default()), h.as_ref());
+        level.residual(&Multiplied { y: at.y.clone(), multipliers: self.n.clone() })
     }
 
     fn save(&self, to: &mut Snapshot) {

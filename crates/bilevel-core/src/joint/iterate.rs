@@ -3,6 +3,7 @@
 use bilevel_program::Vector;
 
 use super::StepDirection;
+use crate::constrained::Residual;
 use crate::solver::project;
 use crate::{Counted, Error, Loss, LowerProblem, Objective, Oracle, Projection, Sampler, Samples};
 
@@ -77,6 +78,15 @@ impl<'a> Iterate<'a> {
     pub fn move_y(&mut self, rate: f64, along: &Vector) {
         let moved = moved(&self.y, rate, along, &mut self.lower_momentum);
         self.y = self.project_lower(moved);
+    }
+
+    /// How far y is from a lower optimum: by `f_y`, or where y is kept in a set by `y - Proj(y - f_y)`, on all batches.
+    pub fn residual(&self) -> Residual {
+        let slope = self.problem(Samples::default()).whole_slope(&self.y);
+        Residual::of_slope(&match &self.lower_set {
+            Some(set) => self.y.sub(&set.apply(&self.y.sub(&slope))),
+            None => slope,
+        })
     }
 
     /// For methods that step ahead of y without a projection.

@@ -52,6 +52,7 @@ use std::fmt::Debug;
 
 use auto_impl::auto_impl;
 
+use crate::constrained::Residual;
 use crate::hypergradient::Status;
 use crate::{Error, Oracle, Snapshot};
 
@@ -82,6 +83,12 @@ pub trait JointMethod: Debug + Send {
     /// How far the last step can be trusted.
     fn status(&self) -> Status {
         Status::Approximate
+    }
+
+    /// How far x and y of `at` are from the conditions of a lower optimum, and from the constraints that the method was
+    /// given.
+    fn residual(&self, at: &Iterate<'_>) -> Residual {
+        at.residual()
     }
 
     /// Writes what it remembers from step to step: nothing, if there is nothing.

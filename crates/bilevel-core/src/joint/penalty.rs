@@ -3,6 +3,7 @@
 use bilevel_program::Vector;
 
 use super::{Iterate, JointMethod, Seen};
+use crate::constrained::Residual;
 use crate::error::{at_least_one, positive};
 use crate::{
     Constraints, Direction, Error, Loss, Objective, Oracle, Rates, Samples, Schedule, Snapshot, Wrt,
@@ -245,6 +246,13 @@ impl JointMethod for Penalty {
         }
         let Penalised { upper_loss, lower_loss, along_y, .. } = seen;
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })
+    }
+
+    fn residual(&self, at: &Iterate<'_>) -> Residual {
+        let with = |found: Residual, constrained: &Constrained| {
+            found.with_violation(&constrained.h.values(&at.x, &at.y), constrained.equal)
+        };
+        self.constraints.iter().fold(at.residual(), with)
     }
 
     fn save(&self, to: &mut Snapshot) {

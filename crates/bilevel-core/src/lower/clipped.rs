@@ -55,7 +55,7 @@ impl<D: Dynamics, P: Projection> Dynamics for Clipped<D, P> {
         format!("clipped({}, gradient in {})", self.inner.describe(), self.set.describe())
     }
 
-    inherit!(check objective samples lowers_f start query at_rest);
+    inherit!(check objective samples lowers_f start query at_rest optimality);
 
     fn step(&self, at: &Update<'_>) -> State {
         self.inside(at, |inner, at| inner.step(at))

@@ -46,6 +46,11 @@ macro_rules! inherit {
             self.inner.at_rest(t, state)
         }
     };
+    (@ optimality) => {
+        fn optimality(&self, x: &Vector, y: &Vector, slope: Vector) -> Vector {
+            self.inner.optimality(x, y, slope)
+        }
+    };
     (@ update) => {
         fn step(&self, at: &Update<'_>) -> State {
             self.inner.step(at)

@@ -221,6 +221,13 @@ pub trait Dynamics: Debug + Send + Sync {
         None
     }
 
+    /// What is 0 where y is at rest, of the gradient `slope` of f there: `slope` itself, unless the steps keep y in a set or
+    /// pull at it.
+    fn optimality(&self, x: &Vector, y: &Vector, slope: Vector) -> Vector {
+        let _ = (x, y);
+        slope
+    }
+
     /// `U`: the state after the step.
     fn step(&self, at: &Update<'_>) -> State;
 
@@ -229,6 +236,20 @@ pub trait Dynamics: Debug + Send + Sync {
 
     /// The adjoint of `U`: takes the adjoint of the result to those of the arguments.
     fn adjoint(&self, at: &Update<'_>, adjoint: State) -> Adjoint;
+}
+
+/// `(y - moved(D(y))) / s`, with the first step `D(y) = y - s slope` of a dynamics, or one as long: the gradient, of what the
+/// rest of a step does with it.
+fn carried(
+    dynamics: &dyn Dynamics,
+    (x, y, slope): (&Vector, &Vector, &Vector),
+    moved: impl FnOnce(&Vector) -> Vector,
+) -> Vector {
+    let (state, given) = (dynamics.start(y), || slope.clone());
+    let stepped = dynamics.step(&Update::new(0, x, &state, &given)).y;
+    let length = y.sub(&stepped).norm();
+    let scale = if length > 0.0 { slope.norm() / length } else { 1.0 };
+    y.sub(&moved(&stepped)).scale(scale)
 }
 
 /// What one step on a problem gave.

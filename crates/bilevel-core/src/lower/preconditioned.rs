@@ -46,7 +46,7 @@ impl<D: Dynamics, P: Preconditioner> Dynamics for Preconditioned<D, P> {
         self.inner.check(x, y)
     }
 
-    inherit!(objective samples lowers_f start query at_rest);
+    inherit!(objective samples lowers_f start query at_rest optimality);
 
     fn step(&self, at: &Update<'_>) -> State {
         self.inside(at, |inner, at| inner.step(at))

@@ -3,7 +3,7 @@
 use bilevel_program::Vector;
 use burn::tensor::Tensor;
 
-use super::{Adjoint, Dynamics, State, Tangent, Update, inherit, sum};
+use super::{Adjoint, Dynamics, State, Tangent, Update, carried, inherit, sum};
 use crate::{Error, Proximal, Samples, WeightedSum};
 
 /// `projected`: `y' = P(D(y))` with any dynamics D and any proximal map P, as the projection onto a box, a
@@ -46,6 +46,11 @@ impl<D: Dynamics, P: Proximal> Dynamics for Projected<D, P> {
     }
 
     inherit!(objective samples start query at_rest);
+
+    fn optimality(&self, x: &Vector, y: &Vector, slope: Vector) -> Vector {
+        let slope = self.inner.optimality(x, y, slope);
+        carried(&self.inner, (x, y, &slope), |moved| self.map.apply_at(x, moved))
+    }
 
     fn step(&self, at: &Update<'_>) -> State {
         let State { y, memory } = self.inner.step(at);

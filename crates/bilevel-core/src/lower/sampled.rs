@@ -28,7 +28,7 @@ impl Dynamics for Sampled {
         format!("{} with one of {of} batches a step", self.inner.describe())
     }
 
-    inherit!(check objective start query at_rest update);
+    inherit!(check objective start query at_rest optimality update);
 
     // Each step has another function, and the one at both ends need not fall.
     fn lowers_f(&self) -> bool {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bilevel_program::Vector;
 
-use super::{Descent, State, Stepped};
+use super::{Descent, Dynamics, State, Stepped};
 use crate::hypergradient::Status;
 use crate::minimise::{LowerLoss, Minimiser, Stop};
 use crate::{Error, LowerProblem};
@@ -49,6 +49,14 @@ impl LowerSolve {
         match self {
             Self::Steps(descent) => descent.describe(),
             Self::Minimised(minimiser) => minimiser.describe(),
+        }
+    }
+
+    /// The steps, if they are those of a dynamics.
+    pub(crate) fn dynamics(&self) -> Option<&dyn Dynamics> {
+        match self {
+            Self::Steps(descent) => Some(descent.dynamics()),
+            Self::Minimised(_) => None,
         }
     }
 

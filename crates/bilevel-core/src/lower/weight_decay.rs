@@ -3,7 +3,7 @@
 use bilevel_program::Vector;
 use burn::tensor::Tensor;
 
-use super::{Adjoint, Coefficient, Dynamics, State, Tangent, Update, inherit, sum};
+use super::{Adjoint, Coefficient, Dynamics, State, Tangent, Update, carried, inherit, sum};
 use crate::{Error, Samples, WeightedSum};
 
 /// `weight-decay`: any dynamics D with a pull of y towards 0, of the weight w.
@@ -67,6 +67,15 @@ impl<D: Dynamics> Dynamics for WeightDecay<D> {
     // What falls is f with the penalty.
     fn lowers_f(&self) -> bool {
         false
+    }
+
+    fn optimality(&self, x: &Vector, y: &Vector, slope: Vector) -> Vector {
+        let pull = self.weight.times((x, 0), y);
+        if !self.decoupled {
+            return self.inner.optimality(x, y, slope.add(&pull));
+        }
+        let slope = self.inner.optimality(x, y, slope);
+        carried(&self.inner, (x, y, &slope), |moved| moved.sub(&pull))
     }
 
     fn step(&self, at: &Update<'_>) -> State {

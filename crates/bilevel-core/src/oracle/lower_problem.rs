@@ -117,6 +117,20 @@ impl<'a> LowerProblem<'a> {
         (lower_loss, slope)
     }
 
+    /// The gradient of f in y, the mean over the batches that the lower level is divided into.
+    pub fn whole_slope(&self, y: &Vector) -> Vector {
+        let batches = self.oracle.batches(Objective::Lower);
+        let on = |lower: Sample| {
+            let at = Self { samples: Samples { lower, ..self.samples }, ..*self };
+            at.gradient(Objective::Lower, y, Wrt::Y).1.into_y()
+        };
+        if batches <= 1 {
+            return on(self.samples.lower);
+        }
+        let sum = (1..batches as u64).fold(on(Sample(0)), |sum, k| sum.add(&on(Sample(k))));
+        sum.scale(1.0 / batches as f64)
+    }
+
     /// A weighted sum of the losses. Waits for the device.
     pub fn sum(&self, of: WeightedSum, y: &Vector) -> f64 {
         of.terms().map(|(objective, weight)| weight * self.value(objective, y).read()).sum()

@@ -4,6 +4,7 @@ use bilevel_program::Vector;
 
 use super::{Solver, Step, project};
 use crate::check::named;
+use crate::constrained::Residual;
 use crate::error::positive;
 use crate::hypergradient::HypergradientMethod;
 use crate::upper::UpperStep;
@@ -41,6 +42,8 @@ pub struct HypergradientSolver<'a> {
     draw: Option<Box<dyn Fn(u64) -> Vector + 'a>>,
     start_projection: Option<Box<dyn Projection>>,
     x: Vector,
+    /// The x of the last hypergradient.
+    seen: Vector,
     y0: Vector,
     y: Vector,
 }
@@ -64,6 +67,7 @@ impl<'a> HypergradientSolver<'a> {
             start: Start::Fixed,
             draw: None,
             start_projection: None,
+            seen: x.clone(),
             x,
             y0: y.clone(),
             y,
@@ -165,7 +169,7 @@ impl Solver for HypergradientSolver<'_> {
         let found = self
             .method
             .hypergradient(LowerProblem::new(&self.oracle, &self.x, self.samples), &start)?;
-        self.y = found.lower;
+        (self.seen, self.y) = (self.x.clone(), found.lower);
         let finite = |ok: bool, what, cure| {
             if ok { Ok(()) } else { Err(Error::NotFinite { what, step: k + 1, cure }) }
         };
@@ -196,6 +200,11 @@ impl Solver for HypergradientSolver<'_> {
 
     fn y(&self) -> &Vector {
         &self.y
+    }
+
+    fn residual(&self) -> Residual {
+        let problem = LowerProblem::new(&self.oracle, &self.seen, self.samples);
+        self.method.residual(problem, &self.y)
     }
 
     fn cost(&self) -> Cost {

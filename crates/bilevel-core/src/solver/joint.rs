@@ -3,6 +3,7 @@
 use bilevel_program::Vector;
 
 use super::{Solver, Step};
+use crate::constrained::Residual;
 use crate::joint::{Iterate, JointMethod, StepDirection};
 use crate::{Cost, Error, Oracle, Projection, Sampler, Snapshot, Variable};
 
@@ -99,6 +100,10 @@ impl Solver for JointSolver<'_> {
 
     fn y(&self) -> &Vector {
         &self.iterate.y
+    }
+
+    fn residual(&self) -> Residual {
+        self.method.residual(&self.iterate)
     }
 
     fn cost(&self) -> Cost {

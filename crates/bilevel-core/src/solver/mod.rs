@@ -8,6 +8,7 @@ pub use joint::JointSolver;
 
 use bilevel_program::Vector;
 
+use crate::constrained::Residual;
 use crate::hypergradient::Status;
 use crate::{Cost, Error, Projection, Snapshot};
 
@@ -37,6 +38,12 @@ pub trait Solver {
 
     /// The lower variable: that of the last hypergradient, or as it was moved last.
     fn y(&self) -> &Vector;
+
+    /// How far x and y, as the last step saw or left them, are from the conditions of a lower optimum and from the constraints
+    /// of either level: asked where a run might end. Unknown, unless said otherwise.
+    fn residual(&self) -> Residual {
+        Residual::UNKNOWN
+    }
 
     /// The oracle calls so far.
     fn cost(&self) -> Cost;

@@ -1,5 +1,6 @@
 //! Steps by the cost of them.
 
+use bilevel_core::constrained::Residual;
 use bilevel_core::{Cost, Counted, Error, Oracle, Snapshot, Solver, Status, Step};
 use bilevel_program::Vector;
 
@@ -61,6 +62,10 @@ impl Solver for BudgetedSteps<'_> {
 
     fn y(&self) -> &Vector {
         self.inner.y()
+    }
+
+    fn residual(&self) -> Residual {
+        self.inner.residual()
     }
 
     fn cost(&self) -> Cost {
