@@ -55,8 +55,9 @@ pub trait BilevelProblem: Sync {
     /// y*(x) in argmin_y f(x, y)   with g(x, y) <= 0, h(x, y) = 0
     /// ```
     ///
-    /// [`solve`](crate::solve) keeps to them. Methods that are chosen by hand take them one by one, as
-    /// [`Kkt`](crate::Kkt) does.
+    /// [`solve`](crate::solve) keeps to them, and [`Kkt`](crate::Kkt) to those of the lower level; an [`Oracle`](crate::Oracle)
+    /// has them. Other methods do not see them, or are given them by hand; no run ends as
+    /// [stationary](crate::Ending::Stationary) where they do not hold. Their number is that of the first batch.
     fn constraints(
         &self,
         level: Objective,

@@ -1,9 +1,10 @@
 //! The methods of the folder `hypergradient`, with the linear solvers of `linear`.
 
 use super::{Calls, Entry, Exact, Family, Made, Needs, Settings, along};
+use crate::constrained::AugmentedLagrangian;
 use crate::{
     Aggregated, ApproxGrad, Armijo, BiCgStab, Cg, Dense, Descent, Error, Fad, FirstOrder,
-    FixedPoint, Fomaml, Gd, Gmres, Iaptt, Identity, Iga, Imaml, Implicit, Lbfgs, LinearSolver,
+    FixedPoint, Fomaml, Gd, Gmres, Iaptt, Identity, Iga, Imaml, Implicit, Kkt, Lbfgs, LinearSolver,
     LowerSolve, Maml, Minres, Nesterov, Neumann, Newton, NormalCg, Nystrom, OneStage, OneStageFd,
     OnlineFad, Reptile, ReversibleMomentum, ReversibleRad, Unrolled, Weight,
 };
@@ -334,6 +335,18 @@ pub(super) const METHODS: &[Entry] = &[
         memory: "a few states, one linearisation",
         reads: &["lower-steps", "step-size", "solver-iterations"],
         make: |s, _| along(FixedPoint::new(s.descent()?, s.solver_iterations, EXACT)?),
+        ..IMPLICIT
+    },
+    Entry {
+        name: "kkt",
+        summary: "implicit, through the conditions of a lower optimum with constraints",
+        calls: calls("T + 2", "(k + m) T + m + 1", "1"),
+        memory: "a matrix, or a few vectors where y is large, one linearisation",
+        reads: &["lower-steps", "tolerance"],
+        make: |s, at| {
+            let lower = AugmentedLagrangian::new(s.lower_steps, s.tolerance)?;
+            along(Kkt::new(lower.for_size(at.y.layout().size())?))
+        },
         ..IMPLICIT
     },
     Entry {

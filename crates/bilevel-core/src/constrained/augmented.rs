@@ -7,7 +7,7 @@ use bilevel_program::Vector;
 use super::{ActiveSet, Level, Multiplied, Multipliers, Residual};
 use crate::Error;
 use crate::error::{at_least_one, positive};
-use crate::linear::LinearSolver;
+use crate::linear::{LinearSolver, Minres};
 use crate::minimise::{Differentiable, Minimiser, Newton, Product, Stop, TwiceDifferentiable};
 
 /// Solves a lower level with constraints: rounds of a minimisation in y and a step of the multipliers l,
@@ -46,6 +46,9 @@ pub struct Solved {
 /// After so many rounds in turn that leave the violation as it is, the constraints cannot hold.
 const STUCK: usize = 2;
 
+/// The largest y, with its multipliers, whose systems are written out.
+const DENSE: usize = 100;
+
 impl AugmentedLagrangian {
     /// At most `rounds` rounds, until the conditions hold up to `tolerance`; minimising by [`Newton`], and with linear
     /// systems written out.
@@ -79,6 +82,16 @@ impl AugmentedLagrangian {
     pub fn with_linear_solver(mut self, solver: impl LinearSolver + 'static) -> Self {
         self.solver = Some(Arc::new(solver));
         self
+    }
+
+    /// For y and multipliers of so many numbers together: with [`Minres`] where they are more than 100, whose systems cost
+    /// less by products than written out.
+    ///
+    /// # Errors
+    /// None: the settings of the solver are sound.
+    pub fn for_size(self, size: usize) -> Result<Self, Error> {
+        let by_products = size > DENSE;
+        Ok(if by_products { self.with_linear_solver(Minres::new(10 * size, 1e-11)?) } else { self })
     }
 
     /// The residual to end at.

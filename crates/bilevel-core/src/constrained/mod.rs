@@ -20,7 +20,7 @@ pub(crate) use multipliers::Multipliers;
 use bilevel_program::Vector;
 
 use crate::minimise::{Differentiable, LowerLoss};
-use crate::{Constraints, LowerProblem};
+use crate::{Constraints, LowerProblem, Objective};
 
 /// A lower level at one x.
 #[derive(Clone, Copy)]
@@ -56,15 +56,30 @@ impl Residual {
     pub const UNKNOWN: Self =
         Self { stationarity: f64::INFINITY, violation: f64::INFINITY, complementarity: 0.0 };
 
-    /// Of a level without constraints, with this gradient.
-    pub fn of_slope(slope: &Vector) -> Self {
-        Self { stationarity: slope.norm(), ..Self::default() }
+    /// Of a lower level that keeps y where it is by other means than multipliers, if at all: with what is to be 0 there, and
+    /// the constraints of both levels of the problem.
+    pub fn of_slope(slope: &Vector, problem: &LowerProblem<'_>, y: &Vector) -> Self {
+        let found = Self { stationarity: slope.norm(), ..Self::default() };
+        [Objective::Upper, Objective::Lower]
+            .into_iter()
+            .fold(found, |found, level| found.with_violation_of(level, problem, y))
     }
 
-    /// With the constraints of the other level too: the largest `max(h, 0)`, or `abs(h)` of those that are to be 0.
-    pub(crate) fn with_violation(self, values: &[f64], equal: bool) -> Self {
-        let excesses = values.iter().map(|h| if equal { h.abs() } else { *h });
-        Self { violation: excesses.fold(self.violation, larger), ..self }
+    /// With the violation of the constraints of a level.
+    pub(crate) fn with_violation_of(
+        self,
+        level: Objective,
+        problem: &LowerProblem<'_>,
+        y: &Vector,
+    ) -> Self {
+        let Some(constraints) = problem.constraints(level) else { return self };
+        let values = constraints.values(problem.x, y);
+        self.with_violation(&values, constraints.equalities())
+    }
+
+    /// With that of more constraints, of which so many are to be 0.
+    pub(crate) fn with_violation(self, values: &[f64], equalities: usize) -> Self {
+        Self { violation: larger(self.violation, violation(values, equalities)), ..self }
     }
 
     /// The largest of them; infinite where one is NaN.
@@ -72,6 +87,13 @@ impl Residual {
         let Self { stationarity, violation, complementarity } = *self;
         [stationarity, violation, complementarity].into_iter().fold(0.0, larger)
     }
+}
+
+/// The largest `max(g, 0)` or `abs(h)`, of which there are so many, the last; infinite where one is NaN.
+pub(crate) fn violation(values: &[f64], equalities: usize) -> f64 {
+    let (g, h) = values.split_at(values.len() - equalities);
+    let all = g.iter().copied().chain(h.iter().map(|h| h.abs()));
+    all.fold(0.0, larger)
 }
 
 /// The larger of two numbers, infinite where the second is NaN: of NaN and a number `f64::max` takes the number.
@@ -105,20 +127,13 @@ impl<'a> Level<'a> {
         self.constraints.count() - self.constraints.equalities()
     }
 
-    /// The largest `max(g, 0)` or `abs(h)`; infinite where one is NaN.
-    fn violation_of(&self, values: &[f64]) -> f64 {
-        let (g, h) = values.split_at(self.inequalities());
-        let all = g.iter().copied().chain(h.iter().map(|h| h.abs()));
-        all.fold(0.0, larger)
-    }
-
     fn see(&self, at: &Multiplied) -> Seen {
         let (loss, slope) = self.loss.gradient(&at.y);
         let pulled = self.constraints.weighted(self.x(), &at.y, &at.multipliers);
         let slope = slope.add(&pulled.y);
         let pairs = at.multipliers.iter().zip(&pulled.values).take(self.inequalities());
         let complementarity = pairs.map(|(l, g)| l.min(-g).abs()).fold(0.0, larger);
-        let violation = self.violation_of(&pulled.values);
+        let violation = violation(&pulled.values, self.constraints.equalities());
         let residual = Residual { stationarity: slope.norm(), violation, complementarity };
         Seen { loss, values: pulled.values, slope, residual }
     }

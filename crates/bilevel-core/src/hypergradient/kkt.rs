@@ -6,7 +6,7 @@ use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, Status};
 use crate::constrained::{ActiveSet, AugmentedLagrangian, Level, Multiplied, Residual, Solved};
-use crate::{Constraints, Error, LowerProblem, Objective, Snapshot, Wrt};
+use crate::{Constraints, Error, LowerProblem, Objective, Snapshot, Unconstrained, Wrt};
 
 /// `kkt`: implicit differentiation of the conditions of a lower optimum with constraints that depend on x,
 ///
@@ -16,8 +16,9 @@ use crate::{Constraints, Error, LowerProblem, Objective, Snapshot, Wrt};
 /// | c_A   0    | | r | = | 0   |,     dF/dx = F_x - L_xy q - c_x' r
 /// ```
 ///
-/// where L is the Lagrangian and `c_A` are the equalities and the active inequalities. The level is solved by an
-/// [`AugmentedLagrangian`], from the multipliers of the time before.
+/// where L is the Lagrangian and `c_A` are the equalities and the active inequalities, those of the
+/// [problem](crate::BilevelProblem::constraints). The level is solved by an [`AugmentedLagrangian`], from the multipliers of
+/// the time before.
 ///
 /// Requires: at y* independent gradients of the active constraints, multipliers above 0 and `L_yy` positive along them.
 /// Where a constraint is about to become inactive, `y*(x)` has a kink and the gradient is that of one side:
@@ -25,18 +26,17 @@ use crate::{Constraints, Error, LowerProblem, Objective, Snapshot, Wrt};
 /// of the constraints.
 ///
 /// Source: A. V. Fiacco, "Introduction to sensitivity and stability analysis in nonlinear programming", 1983, Thm. 2.4.1.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Kkt {
-    constraints: Box<dyn Constraints>,
     lower: AugmentedLagrangian,
     /// Those of the last call.
     multipliers: Option<Vec<f64>>,
 }
 
 impl Kkt {
-    /// With `constraints` on y, the level solved by `lower`, whose linear solver takes the system too.
-    pub fn new(constraints: impl Constraints + 'static, lower: AugmentedLagrangian) -> Self {
-        Self { constraints: Box::new(constraints), lower, multipliers: None }
+    /// With the level solved by `lower`, whose linear solver takes the system too.
+    pub fn new(lower: AugmentedLagrangian) -> Self {
+        Self { lower, multipliers: None }
     }
 
     /// The multipliers of the last solution.
@@ -51,18 +51,17 @@ impl HypergradientMethod for Kkt {
     }
 
     fn describe(&self) -> String {
-        let count = self.constraints.count();
-        format!("kkt({count} constraints, {})", self.lower.describe())
+        format!("kkt({})", self.lower.describe())
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
-        self.constraints.check(problem.oracle)?;
-        let level = Level::new(problem, self.constraints.as_ref());
+        let constraints = lower_constraints(&problem);
+        let level = Level::new(problem, constraints.as_ref());
         let Solved { at, loss, residual } =
             self.lower.solve(&level, start, self.multipliers.as_deref())?;
         let (upper_loss, sides) = problem.gradient(Objective::Upper, &at.y, Wrt::Both);
         let (direct, upper) = sides.into_both();
-        let values = self.constraints.values(problem.x, &at.y);
+        let values = constraints.values(problem.x, &at.y);
         let (solver, tolerance) = (self.lower.linear_solver(), self.lower.tolerance());
         let set = ActiveSet::at(level, &at, &values, solver);
         let found = set.respond(&upper, &values, tolerance)?;
@@ -90,20 +89,29 @@ impl HypergradientMethod for Kkt {
 
     fn residual(&self, problem: LowerProblem<'_>, y: &Vector) -> Residual {
         let Some(multipliers) = self.multipliers.clone() else { return Residual::UNKNOWN };
-        let level = Level::new(problem, self.constraints.as_ref());
-        level.residual(&Multiplied { y: y.clone(), multipliers })
+        let constraints = lower_constraints(&problem);
+        let level = Level::new(problem, constraints.as_ref());
+        let found = level.residual(&Multiplied { y: y.clone(), multipliers });
+        found.with_violation_of(Objective::Upper, &problem, y)
     }
 
     fn save(&self, to: &mut Snapshot) {
         if let Some(multipliers) = &self.multipliers {
+            to.put_count("constraints", multipliers.len());
             to.put_numbers("multipliers", multipliers);
         }
     }
 
     fn restore(&mut self, from: &mut Snapshot, _: &Vector, _: &Vector) -> Result<(), Error> {
-        let count = self.constraints.count();
-        let there = from.has("multipliers");
-        self.multipliers = there.then(|| from.take_numbers("multipliers", count)).transpose()?;
+        self.multipliers = None;
+        if from.has("constraints") {
+            let count = from.take_count("constraints")?;
+            self.multipliers = Some(from.take_numbers("multipliers", count)?);
+        }
         Ok(())
     }
+}
+
+fn lower_constraints<'a>(problem: &LowerProblem<'a>) -> Box<dyn Constraints + 'a> {
+    problem.constraints(Objective::Lower).unwrap_or_else(|| Box::new(Unconstrained))
 }

@@ -259,14 +259,15 @@ pub trait HypergradientMethod: Debug + Send {
         None
     }
 
-    /// How far y is from the conditions of an optimum of the lower level as the method has it, at the x of `problem`: a
-    /// gradient of f on each batch, unless said otherwise.
+    /// How far y is from the conditions of an optimum of the lower level as the method has it, at the x of `problem`, and from
+    /// the constraints of either level: a gradient of f on each batch, unless said otherwise.
     fn residual(&self, problem: LowerProblem<'_>, y: &Vector) -> Residual {
         let slope = problem.whole_slope(y);
-        Residual::of_slope(&match self.dynamics() {
+        let rest = match self.dynamics() {
             Some(dynamics) => dynamics.optimality(problem.x, y, slope),
             None => slope,
-        })
+        };
+        Residual::of_slope(&rest, &problem, y)
     }
 
     /// Computes what [`HypergradientMethod::hypergradient`] gives. Called by it, which looks whether it is finite.

@@ -258,7 +258,7 @@ impl JointMethod for Bvfim {
 
     fn residual(&self, at: &Iterate<'_>) -> Residual {
         let values = self.constraints.iter().map(|h| h.values(&at.x, &at.y));
-        values.fold(at.residual(), |found, values| found.with_violation(&values, false))
+        values.fold(at.residual(), |found, values| found.with_violation(&values, 0))
     }
 
     fn save(&self, _: &mut Snapshot) {}

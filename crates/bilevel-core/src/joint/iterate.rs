@@ -80,13 +80,16 @@ impl<'a> Iterate<'a> {
         self.y = self.project_lower(moved);
     }
 
-    /// How far y is from a lower optimum: by `f_y`, or where y is kept in a set by `y - Proj(y - f_y)`, on all batches.
+    /// How far y is from a lower optimum, by `f_y`, or where y is kept in a set by `y - Proj(y - f_y)`, on all batches; and
+    /// from the constraints of the problem.
     pub fn residual(&self) -> Residual {
-        let slope = self.problem(Samples::default()).whole_slope(&self.y);
-        Residual::of_slope(&match &self.lower_set {
+        let problem = self.problem(Samples::default());
+        let slope = problem.whole_slope(&self.y);
+        let rest = match &self.lower_set {
             Some(set) => self.y.sub(&set.apply(&self.y.sub(&slope))),
             None => slope,
-        })
+        };
+        Residual::of_slope(&rest, &problem, &self.y)
     }
 
     /// For methods that step ahead of y without a projection.

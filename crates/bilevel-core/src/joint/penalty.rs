@@ -250,7 +250,8 @@ impl JointMethod for Penalty {
 
     fn residual(&self, at: &Iterate<'_>) -> Residual {
         let with = |found: Residual, constrained: &Constrained| {
-            found.with_violation(&constrained.h.values(&at.x, &at.y), constrained.equal)
+            let values = constrained.h.values(&at.x, &at.y);
+            found.with_violation(&values, if constrained.equal { values.len() } else { 0 })
         };
         self.constraints.iter().fold(at.residual(), with)
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bilevel_program::{Layout, Vector, float};
 use burn::tensor::Tensor;
 
-use super::{Direction, Hessian, Linearization, Loss, Oracle, Partials, Point, Wrt};
-use crate::Objective;
+use super::{Constraints, Direction, Hessian, Linearization, Loss, Oracle, Partials, Point, Wrt};
+use crate::{Objective, Sample};
 
 /// An oracle with `f + mu/2 norm(y - x)^2` in place of f, for x and y of the same shapes.
 pub(crate) struct Anchored<'a> {
@@ -67,6 +67,14 @@ impl Oracle for Anchored<'_> {
 
     fn lower_layout(&self) -> &Arc<Layout> {
         self.inner.lower_layout()
+    }
+
+    fn constraints<'a>(
+        &'a self,
+        level: Objective,
+        sample: Sample,
+    ) -> Option<Box<dyn Constraints + 'a>> {
+        self.inner.constraints(level, sample)
     }
 
     fn value(&self, objective: Objective, at: Point<'_>) -> Loss {

@@ -7,8 +7,10 @@ use bilevel_program::{Layout, Recorded, TraceError, Vector, plain};
 use burn::module::Module;
 use burn::tensor::Tensor;
 
+use super::recorded_constraints::{LevelConstraints, OfLevels, of_levels};
 use super::{
-    Derivative, Direction, Hessian, Linearization, Loss, Oracle, Partials, Point, Program, Wrt,
+    Constraints, Derivative, Direction, Hessian, Linearization, Loss, Oracle, Partials, Point,
+    Program, Wrt,
 };
 use crate::check::named;
 use crate::{BilevelProblem, Data, Error, Objective, Sample, Variable};
@@ -26,6 +28,7 @@ pub struct AutodiffOracle<P: BilevelProblem, D> {
     problem: P,
     upper_loss: RecordedLoss<P>,
     lower_loss: RecordedLoss<P>,
+    constraints: OfLevels<P>,
     data: D,
 }
 
@@ -33,10 +36,12 @@ impl<P: BilevelProblem, D: Data<P::Batch>> AutodiffOracle<P, D> {
     /// The oracle of `problem`, its variables being the trainable parameters of `x` and `y`.
     ///
     /// # Errors
-    /// If a module has no trainable parameters, a loss cannot be recorded or differentiated, or a loss at the
-    /// start is not one finite number.
+    /// If a module has no trainable parameters, a loss or the constraints cannot be recorded or differentiated, a loss at the
+    /// start is not one finite number, or x and y share a parameter and there are constraints.
     pub fn new(problem: P, x: &P::Upper, y: &P::Lower, data: D) -> Result<Self, Error> {
-        let oracle = Self::untried(problem, x, y, data)?;
+        let mut oracle = Self::untried(problem, x, y, data)?;
+        let modules = (oracle.upper(), oracle.lower());
+        oracle.constraints = of_levels(&oracle.problem, modules, &oracle.data)?;
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
         for objective in [Objective::Upper, Objective::Lower] {
             oracle.try_at_start(objective, Point { x: &x, y: &y, sample: Sample::default() })?;
@@ -44,7 +49,7 @@ impl<P: BilevelProblem, D: Data<P::Batch>> AutodiffOracle<P, D> {
         Ok(oracle)
     }
 
-    /// The same without an evaluation of the losses.
+    /// The same without an evaluation of the losses, and without constraints.
     pub(super) fn untried(problem: P, x: &P::Upper, y: &P::Lower, data: D) -> Result<Self, Error> {
         let (x, y) = (plain(x.clone()), plain(y.clone()));
         let record =
@@ -52,6 +57,7 @@ impl<P: BilevelProblem, D: Data<P::Batch>> AutodiffOracle<P, D> {
         let oracle = Self {
             upper_loss: record(Objective::Upper)?,
             lower_loss: record(Objective::Lower)?,
+            constraints: [None, None],
             problem,
             data,
         };
@@ -252,6 +258,15 @@ impl<P: BilevelProblem, D: Data<P::Batch>> Oracle for AutodiffOracle<P, D> {
         };
         let loss = with_loss.then(|| Loss::of(value));
         Linearization { loss, gradient, hessian: Hessian::new(product, bytes) }
+    }
+
+    fn constraints<'a>(
+        &'a self,
+        level: Objective,
+        sample: Sample,
+    ) -> Option<Box<dyn Constraints + 'a>> {
+        let recorded = self.constraints[level as usize].as_ref()?;
+        Some(Box::new(LevelConstraints { oracle: self, recorded, level, sample }))
     }
 
     fn batches(&self, objective: Objective) -> usize {

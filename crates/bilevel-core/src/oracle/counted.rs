@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bilevel_program::{Layout, Vector};
 
 use super::{
-    Cost, Derivative, Direction, Hessian, Linearization, Loss, Mixed, Oracle, Partials, Point,
-    Program, Reduced, Samples, Wrt,
+    Constraints, Cost, Derivative, Direction, Hessian, Linearization, Loss, Mixed, Oracle,
+    Partials, Point, Program, Reduced, Samples, Wrt,
 };
-use crate::{Error, Objective};
+use crate::{Error, Objective, Sample};
 
 /// An oracle that counts its calls. Solvers count their own; wrap an oracle to count what else asks it.
 #[derive(Debug)]
@@ -116,6 +116,14 @@ impl<O: Oracle> Oracle for Counted<O> {
             let oracle = Counted { inner: oracle, cost: self.cost.clone() };
             Reduced { oracle: Box::new(oracle), u, pull_back }
         }))
+    }
+
+    fn constraints<'a>(
+        &'a self,
+        level: Objective,
+        sample: Sample,
+    ) -> Option<Box<dyn Constraints + 'a>> {
+        self.inner.constraints(level, sample)
     }
 
     fn batches(&self, objective: Objective) -> usize {

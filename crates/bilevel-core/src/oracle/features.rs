@@ -9,8 +9,8 @@ use burn::module::Param;
 use burn::tensor::Tensor;
 
 use super::{
-    AutodiffOracle, Derivative, Direction, Linearization, Loss, Oracle, Partials, Point, Program,
-    Wrt,
+    AutodiffOracle, Constraints, Derivative, Direction, Linearization, Loss, Oracle, Partials,
+    Point, Program, Wrt,
 };
 use crate::{BilevelProblem, Data, Error, FeatureProblem, Objective, Sample, Samples};
 

@@ -4,7 +4,7 @@ use std::ops::Add;
 
 use bilevel_program::Vector;
 
-use super::{Direction, Hessian, Loss, Mixed, Oracle, Partials, Point, Wrt};
+use super::{Constraints, Direction, Hessian, Loss, Mixed, Oracle, Partials, Point, Wrt};
 use crate::{Dynamics, Objective, Sample, Variable};
 
 /// A weighted sum of the two losses, `a F + b f`: what a lower step descends.
@@ -115,6 +115,11 @@ impl<'a> LowerProblem<'a> {
         });
         let slope = terms.reduce(|a, b| a.add(&b)).unwrap_or_else(|| y.zeros_like());
         (lower_loss, slope)
+    }
+
+    /// The constraints of a level; none where it has none.
+    pub fn constraints(&self, level: Objective) -> Option<Box<dyn Constraints + 'a>> {
+        self.oracle.constraints(level, self.samples.of(level))
     }
 
     /// The gradient of f in y, the mean over the batches that the lower level is divided into.

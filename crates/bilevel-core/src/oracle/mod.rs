@@ -11,16 +11,18 @@ mod counted;
 mod features;
 mod lower_problem;
 mod nested;
+mod recorded_constraints;
 mod split;
 
 pub(crate) use anchored::Anchored;
 pub use autodiff::AutodiffOracle;
-pub use constraints::{Constraints, ModuleConstraints, PulledBack, Unconstrained, constraints_of};
+pub use constraints::{Constraints, PulledBack, Unconstrained};
 pub use cost::Cost;
 pub use counted::Counted;
 pub use features::{FeatureOracle, Reduced};
 pub use lower_problem::{Curvature, LowerProblem, Samples, WeightedSum};
 pub use nested::Nested;
+pub use recorded_constraints::ModuleConstraints;
 pub use split::SplitOracle;
 
 use std::sync::Arc;
@@ -75,6 +77,14 @@ macro_rules! forward_to_whole {
 
         fn batches(&self, objective: Objective) -> usize {
             self.whole.batches(objective)
+        }
+
+        fn constraints<'a>(
+            &'a self,
+            level: Objective,
+            sample: Sample,
+        ) -> Option<Box<dyn Constraints + 'a>> {
+            self.whole.constraints(level, sample)
         }
 
         fn program(
@@ -260,6 +270,16 @@ pub trait Oracle: Sync {
     /// The problem at x and these samples with their features in x's place; none where x is no extractor of features.
     fn reduced<'a>(&'a self, x: &Vector, samples: Samples) -> Option<Result<Reduced<'a>, Error>> {
         let _ = (x, samples);
+        None
+    }
+
+    /// The [constraints](crate::BilevelProblem::constraints) of a level on the data of `sample`; none where it has none.
+    fn constraints<'a>(
+        &'a self,
+        level: Objective,
+        sample: Sample,
+    ) -> Option<Box<dyn Constraints + 'a>> {
+        let _ = (level, sample);
         None
     }
 

@@ -7,8 +7,8 @@ use burn::tensor::Tensor;
 
 use super::autodiff::{recorded, trace_error};
 use super::{
-    AutodiffOracle, Derivative, Direction, Linearization, Loss, Mixed, Oracle, Partials, Point,
-    Program, Wrt,
+    AutodiffOracle, Constraints, Derivative, Direction, Linearization, Loss, Mixed, Oracle,
+    Partials, Point, Program, Wrt,
 };
 use crate::{Data, Error, Objective, Sample, SplitProblem};
 

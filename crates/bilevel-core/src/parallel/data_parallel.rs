@@ -10,8 +10,8 @@ use burn::tensor::{DType, Element, Shape, Slice, TensorData};
 use super::{Group, GroupError, tree};
 use crate::linear::epsilon;
 use crate::{
-    Derivative, Direction, Error, Hessian, Linearization, Loss, Mixed, Objective, Oracle, Partials,
-    Point, Program, Reduced, Sample, Samples, Wrt,
+    Constraints, Derivative, Direction, Error, Hessian, Linearization, Loss, Mixed, Objective,
+    Oracle, Partials, Point, Program, Reduced, Sample, Samples, Wrt,
 };
 
 /// Both losses as means over `shards` equal parts of their data, S, of which each rank of a group evaluates its own.
@@ -212,6 +212,14 @@ impl<O: Oracle, G: Group> Oracle for DataParallel<O, G> {
 
     fn lower_layout(&self) -> &Arc<Layout> {
         self.inner.lower_layout()
+    }
+
+    fn constraints<'a>(
+        &'a self,
+        level: Objective,
+        sample: Sample,
+    ) -> Option<Box<dyn Constraints + 'a>> {
+        self.inner.constraints(level, sample)
     }
 
     fn value(&self, objective: Objective, at: Point<'_>) -> Loss {

@@ -15,8 +15,8 @@ use burn::tensor::DType;
 use crate::constrained::{AugmentedLagrangian, Multiplied, Multipliers};
 use crate::minimise::{Bfgs, Differentiable, Lbfgs, Minimum, Stop};
 use crate::{
-    AutodiffOracle, BilevelProblem, Constraints, Counted, Data, Error, Minres, Objective, Sample,
-    Unconstrained, constraints_of,
+    AutodiffOracle, BilevelProblem, Constraints, Counted, Data, Error, Objective, Oracle, Sample,
+    Unconstrained,
 };
 use convex::seems_convex;
 use reduced::Reduced;
@@ -36,9 +36,6 @@ const SELECT: f64 = 1e-5;
 
 /// Rounds of the augmented Lagrangian.
 const ROUNDS: usize = 12;
-
-/// The largest y, with its multipliers, whose systems are written out.
-const DENSE: usize = 100;
 
 /// The largest x whose inverse Hessian is written out.
 const MATRIX: usize = 200;
@@ -122,17 +119,13 @@ pub fn solve<P: BilevelProblem, D: Data<P::Batch>>(
     x: &P::Upper,
     y: &P::Lower,
     data: D,
-) -> Result<Answer<P::Upper, P::Lower>, Error>
-where
-    P::Batch: Send,
-{
-    let constraints = |level| {
-        let batch = data.batch(level, Sample::default());
-        let found = constraints_of(&problem, level, x, y, batch)?;
-        Ok::<_, Error>(found.unwrap_or_else(|| Box::new(Unconstrained)))
+) -> Result<Answer<P::Upper, P::Lower>, Error> {
+    let oracle = Counted::new(AutodiffOracle::new(problem, x, y, data)?);
+    let constraints = |level| -> Box<dyn Constraints + '_> {
+        let found = oracle.constraints(level, Sample::default());
+        found.unwrap_or_else(|| Box::new(Unconstrained))
     };
-    let (lower, upper) = (constraints(Objective::Lower)?, constraints(Objective::Upper)?);
-    let oracle = Counted::new(AutodiffOracle::new(&problem, x, y, &data)?);
+    let (lower, upper) = (constraints(Objective::Lower), constraints(Objective::Upper));
     let (start, y) = (oracle.upper_start(), oracle.lower_start());
     for of in [&start, &y] {
         let leaf = of.layout().leaves().iter().find(|leaf| leaf.dtype != DType::F64);
@@ -174,10 +167,7 @@ fn lower_solver(
     convex: bool,
 ) -> Result<AugmentedLagrangian, Error> {
     let size = y.layout().size() + lower.count();
-    let mut solver = AugmentedLagrangian::new(ROUNDS, LOWER)?;
-    if size > DENSE {
-        solver = solver.with_linear_solver(Minres::new(10 * size, 1e-11)?);
-    }
+    let solver = AugmentedLagrangian::new(ROUNDS, LOWER)?.for_size(size)?;
     Ok(if convex { solver.convex() } else { solver })
 }
 

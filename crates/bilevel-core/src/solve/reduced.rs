@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use bilevel_program::Vector;
 
 use crate::constrained::{
-    ActiveSet, AugmentedLagrangian, Level, Multiplied, Multipliers, Solved, larger,
+    ActiveSet, AugmentedLagrangian, Level, Multiplied, Multipliers, Solved, larger, violation,
 };
 use crate::linear::LinearStatus;
 use crate::minimise::Differentiable;
@@ -161,10 +161,8 @@ impl<'a> Reduced<'a> {
         let y = &lower.at.y;
         let upper_loss = self.problem(x).value(Objective::Upper, y).read();
         let values = self.upper.values(x, y);
-        let multipliers = self.multipliers.borrow();
-        let excess = |(j, c): (usize, &f64)| if multipliers.is_bound(j) { *c } else { c.abs() };
-        let excesses = values.iter().enumerate().map(excess);
-        let violation = excesses.fold(lower.residual.violation, larger);
+        let of_upper = violation(&values, self.upper.equalities());
+        let violation = larger(lower.residual.violation, of_upper);
         Evaluated { upper_loss, values, violation, lower }
     }
 

@@ -59,12 +59,10 @@ impl BilevelProblem for Coupled {
 
 type Oracle = AutodiffOracle<Coupled, FullBatch<()>>;
 
-/// The problem at x, and the constraints of its lower level.
-fn coupled(x: &[f64]) -> (Oracle, Box<dyn Constraints>) {
+/// The problem at x.
+fn coupled(x: &[f64]) -> Oracle {
     let (x, y) = (Values::new(x, &device()), Values::new(&[0.1, -0.2, 0.0], &device()));
-    let oracle = AutodiffOracle::new(Coupled, &x, &y, FullBatch { upper: (), lower: () }).unwrap();
-    let constraints = constraints_of(&Coupled, Objective::Lower, &x, &y, ()).unwrap();
-    (oracle, constraints.expect("the lower level has constraints"))
+    AutodiffOracle::new(Coupled, &x, &y, FullBatch { upper: (), lower: () }).unwrap()
 }
 
 fn exact() -> AugmentedLagrangian {
@@ -73,9 +71,10 @@ fn exact() -> AugmentedLagrangian {
 
 /// `F(x, y*(x))`, from a cold start.
 fn reduced(x: &[f64]) -> f64 {
-    let (oracle, constraints) = coupled(x);
+    let oracle = coupled(x);
     let at = oracle.upper_start();
     let problem = LowerProblem::new(&oracle, &at, Samples::default());
+    let constraints = problem.constraints(Objective::Lower).unwrap();
     let level = Level::new(problem, &constraints);
     let Solved { at: solved, residual, .. } =
         exact().solve(&level, &oracle.lower_start(), None).unwrap();
@@ -84,9 +83,9 @@ fn reduced(x: &[f64]) -> f64 {
 }
 
 fn by_kkt(x: &[f64], lower: AugmentedLagrangian) -> (Vec<f64>, Status, Vec<f64>) {
-    let (oracle, constraints) = coupled(x);
+    let oracle = coupled(x);
     let (at, y) = (oracle.upper_start(), oracle.lower_start());
-    let mut method = Kkt::new(constraints, lower);
+    let mut method = Kkt::new(lower);
     let problem = LowerProblem::new(&oracle, &at, Samples::default());
     let found = method.hypergradient(problem, &y).unwrap();
     let multipliers = method.multipliers().unwrap().to_vec();
@@ -119,7 +118,7 @@ fn kkt_is_the_derivative_of_the_solved_level() {
 
 /// `f = norm(y - x)^2 / 2` with `y <= 0`, and once more with the same constraint twice.
 fn clipped(x: f64, twice: bool) -> (Vec<f64>, Status) {
-    struct Clipped;
+    struct Clipped(bool);
     impl BilevelProblem for Clipped {
         type Upper = Values;
         type Lower = Values;
@@ -132,15 +131,23 @@ fn clipped(x: f64, twice: bool) -> (Vec<f64>, Status) {
         fn lower_loss(&self, x: &Values, y: &Values, (): &()) -> Tensor<1> {
             (y.values.val() - x.values.val()).powi_scalar(2).sum() * 0.5
         }
+
+        fn constraints(&self, level: Objective, _: &Values, y: &Values, (): &()) -> Conditions {
+            let y = y.values.val();
+            match level {
+                Objective::Upper => Conditions::default(),
+                Objective::Lower if self.0 => {
+                    Conditions::at_most_zero(Tensor::cat(vec![y.clone(), y], 0))
+                }
+                Objective::Lower => Conditions::at_most_zero(y),
+            }
+        }
     }
     let (x, y) = (Values::new(&[x], &device()), Values::new(&[-1.0], &device()));
-    let oracle = AutodiffOracle::new(Clipped, &x, &y, FullBatch { upper: (), lower: () }).unwrap();
-    let constraints = ModuleConstraints::new(&x, &y, move |_: &Values, y: &Values| {
-        let y = y.values.val();
-        if twice { Tensor::cat(vec![y.clone(), y], 0) } else { y }
-    });
+    let data = FullBatch { upper: (), lower: () };
+    let oracle = AutodiffOracle::new(Clipped(twice), &x, &y, data).unwrap();
     let (at, start): (Vector, _) = (oracle.upper_start(), oracle.lower_start());
-    let mut method = Kkt::new(constraints.unwrap(), exact());
+    let mut method = Kkt::new(exact());
     let problem = LowerProblem::new(&oracle, &at, Samples::default());
     let found = method.hypergradient(problem, &start).unwrap();
     (found.gradient.to_vec(), found.status)
@@ -164,11 +171,9 @@ fn a_degenerate_active_set_is_said_to_be_one() {
 
 #[test]
 fn kkt_resumes_with_its_multipliers() {
-    let (x, y) = (Values::new(&[1.5, 0.2], &device()), Values::new(&[0.1, -0.2, 0.0], &device()));
-    let oracle = AutodiffOracle::new(Coupled, &x, &y, FullBatch { upper: (), lower: () }).unwrap();
+    let oracle = coupled(&[1.5, 0.2]);
     crate::resume::assert_resumes("kkt", &|| {
-        let constraints = constraints_of(&Coupled, Objective::Lower, &x, &y, ()).unwrap();
-        let method = Kkt::new(constraints.unwrap(), exact());
+        let method = Kkt::new(exact());
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
         let upper = GradientStep::new(0.05).unwrap();
         Box::new(HypergradientSolver::new(&oracle, method, upper, x, y))
@@ -228,9 +233,11 @@ fn solve_takes_no_nan_for_a_solution() {
 
 #[test]
 fn numbers_that_are_not_finite_end_a_linear_system() {
-    let (oracle, constraints) = coupled(&[1.5, 0.2]);
+    let oracle = coupled(&[1.5, 0.2]);
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    let level = Level::new(LowerProblem::new(&oracle, &x, Samples::default()), &constraints);
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
+    let constraints = problem.constraints(Objective::Lower).unwrap();
+    let level = Level::new(problem, &constraints);
     let at = Multiplied { y: y.clone(), multipliers: vec![0.0; 4] };
     let set = |at: &Multiplied| ActiveSet::at(level, at, &constraints.values(&x, &y), None);
     let found = set(&at).respond(&y.scale(f64::NAN), &[0.0; 4], 1e-9).unwrap();

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bilevel_core::{
-    Direction, Hessian, Linearization, Loss, Objective, Oracle, Partials, Point, Sample, Wrt,
+    Constraints, Direction, Hessian, Linearization, Loss, Objective, Oracle, Partials, Point,
+    Sample, Wrt,
 };
 use bilevel_program::{Layout, Vector};
 use burn::tensor::{Tensor, TensorData};
@@ -48,6 +49,14 @@ impl Oracle for MeanOverBatches<'_> {
 
     fn lower_layout(&self) -> &Arc<Layout> {
         self.0.lower_layout()
+    }
+
+    fn constraints<'a>(
+        &'a self,
+        level: Objective,
+        sample: Sample,
+    ) -> Option<Box<dyn Constraints + 'a>> {
+        self.0.constraints(level, sample)
     }
 
     fn value(&self, objective: Objective, at: Point<'_>) -> Loss {

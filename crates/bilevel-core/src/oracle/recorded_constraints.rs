@@ -1,0 +1,309 @@
+//! Constraints as programs.
+
+use std::fmt::{Debug, Formatter};
+use std::sync::Arc;
+
+use bilevel_program::{
+    Batch, Direction, Layout, Partials, Recorded, TraceError, Vector, Wrt, plain,
+};
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+
+use super::{AutodiffOracle, Constraints, Oracle, PulledBack};
+use crate::{BilevelProblem, Data, Error, Objective, Sample};
+
+/// The program of `<w, h(x, y)>`, in w, and in x and y together.
+pub(super) struct RecordedConstraints<X, Y, B> {
+    weighted: Recorded<Param<Tensor<1>>, (X, Y), B>,
+    upper: Arc<Layout>,
+    lower: Arc<Layout>,
+    /// y, then w.
+    joined: Arc<Layout>,
+    equalities: usize,
+}
+
+/// The function h, and its data.
+type At<'a, X, Y, B> = (&'a dyn Fn(&X, &Y, &B) -> Tensor<1>, &'a B);
+
+impl<X: Module, Y: Module, B: Batch> RecordedConstraints<X, Y, B> {
+    /// Of modules without gradients.
+    pub fn new(x: &X, y: &Y, (h, batch): At<'_, X, Y, B>) -> Result<Self, Error> {
+        let trace = |error| Error::Trace { what: "the constraints".into(), error };
+        let weights = Param::from_tensor(h(x, y, batch).without_autodiff().zeros_like());
+        let (upper, lower) = (Layout::of(x), Layout::of(y));
+        let joined = Layout::of(&(y.clone(), weights.clone()));
+        let (at_x, at_y) = (Vector::from_module(&upper, x), Vector::from_module(&lower, y));
+        let weighted = Recorded::new(&weights, &(x.clone(), y.clone())).map_err(trace)?;
+        if weighted.lower_layout().leaves().len() != upper.leaves().len() + lower.leaves().len() {
+            return Err(Error::InvalidSetting {
+                setting: "modules of the constraints",
+                found: "an x and a y that share a parameter".to_owned(),
+                expected: "two modules",
+                cure: "build y anew, not as a clone of x",
+            });
+        }
+        let own = Self { weighted, upper, lower, joined, equalities: 0 };
+        let zeros = vec![0.0; own.count()];
+        own.try_gradient((&at_x, &at_y), &zeros, Wrt::Both, (h, batch)).map_err(trace)?;
+        Ok(own)
+    }
+
+    fn count(&self) -> usize {
+        self.weighted.upper_layout().size()
+    }
+
+    fn weights(&self, weights: &[f64], device: &Device) -> Vector {
+        Vector::from_slice(self.weighted.upper_layout(), weights, device)
+    }
+
+    fn both(&self, (x, y): (&Vector, &Vector)) -> Vector {
+        Vector::join(self.weighted.lower_layout(), &[x, y])
+    }
+
+    fn try_gradient(
+        &self,
+        at: (&Vector, &Vector),
+        weights: &[f64],
+        wrt: Wrt<'_>,
+        (h, batch): At<'_, X, Y, B>,
+    ) -> Result<Partials, TraceError> {
+        let (weights, both) = (self.weights(weights, &at.1.device()), self.both(at));
+        Ok(self.weighted.gradient(&weights, &both, batch, wrt, &sum(h))?.1)
+    }
+
+    fn pulled(&self, partials: Partials) -> PulledBack {
+        let (values, both) = partials.into_both();
+        let (n, m) = (self.upper.leaves().len(), self.lower.leaves().len());
+        let part =
+            |range: std::ops::Range<usize>, layout| both.part(&range.collect::<Vec<_>>(), layout);
+        let (x, y) = (part(0..n, &self.upper), part(n..n + m, &self.lower));
+        PulledBack { values: values.to_vec(), x, y }
+    }
+
+    fn values(&self, at: (&Vector, &Vector), on: At<'_, X, Y, B>) -> Vec<f64> {
+        let zeros = vec![0.0; self.count()];
+        known(self.try_gradient(at, &zeros, Wrt::X, on)).into_x().to_vec()
+    }
+
+    fn weighted(&self, at: (&Vector, &Vector), w: &[f64], on: At<'_, X, Y, B>) -> PulledBack {
+        self.pulled(known(self.try_gradient(at, w, Wrt::Both, on)))
+    }
+
+    fn product(
+        &self,
+        at: (&Vector, &Vector),
+        weights: &[f64],
+        (u, v): (&[f64], &Vector),
+        (h, batch): At<'_, X, Y, B>,
+    ) -> PulledBack {
+        let device = at.1.device();
+        let (weights, u) = (self.weights(weights, &device), self.weights(u, &device));
+        let along = Direction { x: Some(&u), y: Some(v) };
+        let both = self.both(at);
+        let found = self.weighted.product(&weights, &both, batch, along, Wrt::Both, &sum(h));
+        self.pulled(known(found))
+    }
+
+    fn join(&self, y: &Vector, multipliers: &[f64]) -> Vector {
+        Vector::join(&self.joined, &[y, &self.weights(multipliers, &y.device())])
+    }
+
+    fn split(&self, joined: &Vector) -> (Vector, Vec<f64>) {
+        let n = self.lower.leaves().len();
+        let y = joined.part(&(0..n).collect::<Vec<_>>(), &self.lower);
+        (y, joined.part(&[n], self.weighted.upper_layout()).to_vec())
+    }
+}
+
+/// `<w, h>`
+fn sum<X, Y, B>(
+    h: &dyn Fn(&X, &Y, &B) -> Tensor<1>,
+) -> impl Fn(&Param<Tensor<1>>, &(X, Y), &B) -> Tensor<1> {
+    move |weights, (x, y), batch| (weights.val() * h(x, y, batch)).sum()
+}
+
+/// What could be recorded once can be recorded.
+fn known<T>(found: Result<T, TraceError>) -> T {
+    found.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The methods of [`Constraints`] on what `$self` has recorded, with its function and data.
+macro_rules! by_record {
+    ($self:ident, $recorded:expr, $on:expr) => {
+        fn count(&$self) -> usize {
+            $recorded.count()
+        }
+
+        fn equalities(&$self) -> usize {
+            $recorded.equalities
+        }
+
+        fn values(&$self, x: &Vector, y: &Vector) -> Vec<f64> {
+            $recorded.values((x, y), $on)
+        }
+
+        fn weighted(&$self, x: &Vector, y: &Vector, weights: &[f64]) -> PulledBack {
+            $recorded.weighted((x, y), weights, $on)
+        }
+
+        fn product(
+            &$self,
+            x: &Vector,
+            y: &Vector,
+            weights: &[f64],
+            along: (&[f64], &Vector),
+        ) -> PulledBack {
+            $recorded.product((x, y), weights, along, $on)
+        }
+
+        fn join(&$self, y: &Vector, multipliers: &[f64]) -> Vector {
+            $recorded.join(y, multipliers)
+        }
+
+        fn split(&$self, joined: &Vector) -> (Vector, Vec<f64>) {
+            $recorded.split(joined)
+        }
+    };
+}
+
+/// Constraints written as a function of both modules, `[m]`, for methods that are given them by hand.
+///
+/// ```
+/// use bilevel_core::ModuleConstraints;
+/// use burn::module::Param;
+/// use burn::tensor::Tensor;
+///
+/// # fn main() -> Result<(), bilevel_core::Error> {
+/// type Values = Param<Tensor<1>>;
+/// let device = Default::default();
+/// let (x, y) = (Values::from_data([0.0], &device), Values::from_data([0.0, 0.0], &device));
+/// // Each y is at most x.
+/// let below = ModuleConstraints::new(&x, &y, |x: &Values, y: &Values| y.val() - x.val())?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct ModuleConstraints<X, Y, H> {
+    recorded: RecordedConstraints<X, Y, ()>,
+    h: H,
+}
+
+impl<X: Module, Y: Module, H: Fn(&X, &Y) -> Tensor<1>> ModuleConstraints<X, Y, H> {
+    /// `h` of the modules that the oracle was built from.
+    ///
+    /// # Errors
+    /// If `h` cannot be recorded or differentiated, or x and y share a parameter.
+    pub fn new(x: &X, y: &Y, h: H) -> Result<Self, Error> {
+        let on = |x: &X, y: &Y, (): &()| h(x, y);
+        let recorded = RecordedConstraints::new(&plain(x.clone()), &plain(y.clone()), (&on, &()))?;
+        Ok(Self { recorded, h })
+    }
+
+    /// With the last `equalities` numbers to be 0, and the others at most 0, for methods that take both kinds.
+    ///
+    /// # Errors
+    /// If there are fewer.
+    pub fn with_equalities(mut self, equalities: usize) -> Result<Self, Error> {
+        if equalities > self.recorded.count() {
+            return Err(Error::InvalidSetting {
+                setting: "equalities among the constraints",
+                found: equalities.to_string(),
+                expected: "at most the number of constraints",
+                cure: "count those at the end that are to be 0",
+            });
+        }
+        self.recorded.equalities = equalities;
+        Ok(self)
+    }
+}
+
+impl<X, Y, H> Debug for ModuleConstraints<X, Y, H> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ModuleConstraints")
+    }
+}
+
+impl<X, Y, H> Constraints for ModuleConstraints<X, Y, H>
+where
+    X: Module,
+    Y: Module,
+    H: Fn(&X, &Y) -> Tensor<1> + Send,
+{
+    fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
+        let RecordedConstraints { upper, lower, .. } = &self.recorded;
+        if [upper, lower] == [oracle.upper_layout(), oracle.lower_layout()] {
+            return Ok(());
+        }
+        Err(Error::InvalidSetting {
+            setting: "module of the constraints",
+            found: "one with other parameters than the problem's".to_owned(),
+            expected: "the modules that the oracle was built from",
+            cure: "give the same modules, or clones of them, to both",
+        })
+    }
+
+    by_record!(self, self.recorded, (&|x, y, (): &()| (self.h)(x, y), &()));
+}
+
+/// The [constraints](BilevelProblem::constraints) of a problem, recorded: those of F's level, then those of f's.
+pub(super) type OfLevels<P> = [Option<
+    RecordedConstraints<
+        <P as BilevelProblem>::Upper,
+        <P as BilevelProblem>::Lower,
+        <P as BilevelProblem>::Batch,
+    >,
+>; 2];
+
+/// Those of modules without gradients, on the first batch.
+pub(super) fn of_levels<P: BilevelProblem>(
+    problem: &P,
+    (x, y): (&P::Upper, &P::Lower),
+    data: &impl Data<P::Batch>,
+) -> Result<OfLevels<P>, Error> {
+    let mut levels = [None, None];
+    for level in [Objective::Upper, Objective::Lower] {
+        let batch = data.batch(level, Sample::default());
+        let here = problem.constraints(level, x, y, &batch);
+        let equalities = here.equalities();
+        if here.all().is_some_and(|all| all.dims() != [0]) {
+            let mut recorded = RecordedConstraints::new(x, y, (&all_of(problem, level), &batch))?;
+            recorded.equalities = equalities;
+            levels[level as usize] = Some(recorded);
+        }
+    }
+    Ok(levels)
+}
+
+fn all_of<P: BilevelProblem>(
+    problem: &P,
+    level: Objective,
+) -> impl Fn(&P::Upper, &P::Lower, &P::Batch) -> Tensor<1> {
+    move |x, y, batch| {
+        let all = problem.constraints(level, x, y, batch).all();
+        all.expect("a level has constraints at all points or at none")
+    }
+}
+
+/// The constraints of a level of the problem of an oracle.
+pub(super) struct LevelConstraints<'a, P: BilevelProblem, D> {
+    pub oracle: &'a AutodiffOracle<P, D>,
+    pub recorded: &'a RecordedConstraints<P::Upper, P::Lower, P::Batch>,
+    pub level: Objective,
+    pub sample: Sample,
+}
+
+impl<P: BilevelProblem, D> Debug for LevelConstraints<'_, P, D> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(f, "constraints of {:?}", self.level)
+    }
+}
+
+impl<P: BilevelProblem, D: Data<P::Batch>> Constraints for LevelConstraints<'_, P, D> {
+    by_record!(
+        self,
+        self.recorded,
+        (
+            &all_of(self.oracle.problem(), self.level),
+            &self.oracle.data().batch(self.level, self.sample)
+        )
+    );
+}
