@@ -300,6 +300,9 @@ pub struct SolveArgs {
     /// and y
     #[arg(value_name = "NAME|FILE")]
     pub problem: Option<String>,
+    /// For the worst of the lower solutions, where there are several, in place of the best
+    #[arg(long, requires = "problem")]
+    pub pessimistic: bool,
 }
 
 /// What `compare` takes.

@@ -61,7 +61,7 @@ pub fn execute(cli: Cli, group: &'static dyn Group) -> Result<(), BenchError> {
         Some(Command::Check(check)) => self::check(&check),
         Some(Command::Toys(args)) => toys(&args),
         Some(Command::Solve(args)) => print(&match &args.problem {
-            Some(problem) => crate::solve::solve(problem)?,
+            Some(problem) => crate::solve::solve(problem, args.pessimistic)?,
             None => crate::solve::known()?,
         }),
         Some(Command::Compare(args)) => compare(args),

@@ -357,6 +357,11 @@ fn small_problems_are_solved_without_a_setting() {
     with("g = ['x1 + y1 - 2']").success().stdout(contains("0.500000").and(contains("stationary")));
     with("G = ['1 - x1', 'x1']").code(5).stderr(contains("a constraint is violated"));
     with("G = ['x9']").code(2).stderr(contains("expected x1 to x1"));
+    let two = "F = '(x1 - 1)^2 + x1 * y1'\nf = '(y1^2 - 1)^2'\nx = [2]\ny = [0.3]\n";
+    fs::write(&file, two).unwrap();
+    let solve = |args: &[&str]| bilevel().arg("solve").arg(&file).args(args).assert().success();
+    solve(&[]).stdout(contains("1.500000"));
+    solve(&["--pessimistic"]).stdout(contains("0.500000"));
 }
 
 #[test]

@@ -97,6 +97,7 @@
 //! | `fixed-point` | [`FixedPoint`] | a solved lower level | one linearisation | a step that contracts |
 //! | `iga` | [`Iga`] | approximate | one replay of a gradient | f like a square |
 //! | `kkt` | [`Kkt`] | a solved lower level with constraints | a few vectors | constraints with independent gradients |
+//! | `barrier` | [`Barrier`] | a solved lower level with a barrier | a few vectors, one linearisation | `f_yy` positive definite |
 //! | `imaml` | [`Imaml`] | a solved lower level, with `mu/2 norm(y - x)^2` | one replay | x shaped like y |
 //! | any of these on a meta-batch | [`Tasks`] | the method's | the method's, for each thread | data that draws tasks |
 //! | a step of any [`JointMethod`] | [`JointStep`] | the method's | the method's | the method's |
@@ -171,9 +172,9 @@ pub use data::*;
 pub use descend::{Solution, descend};
 pub use error::Error;
 pub use hypergradient::{
-    Fad, FirstOrder, FixedPoint, Fomaml, Hypergradient, HypergradientMethod, Iaptt, Iga, Imaml,
-    Implicit, Infinite, JointStep, Kkt, Maml, OnFeatures, OneStage, OneStageFd, OnlineFad, Reptile,
-    ReversibleRad, Status, Tasks, Unrolled,
+    Barrier, Fad, FirstOrder, FixedPoint, Fomaml, Hypergradient, HypergradientMethod, Iaptt, Iga,
+    Imaml, Implicit, Infinite, JointStep, Kkt, Maml, OnFeatures, OneStage, OneStageFd, OnlineFad,
+    Reptile, ReversibleRad, Status, Tasks, Unrolled,
 };
 pub use joint::{
     Alternating, Bome, Bvfim, BvfimSettings, F2sa, GPbgd, Gap, HeavyBall, Iterate, JointMethod,
@@ -203,7 +204,7 @@ pub use proxy::{
 pub use run::*;
 pub use schedule::{Rates, Schedule};
 pub use snapshot::{Entry, Snapshot};
-pub use solve::{Account, Answer, Conclusion, solve};
+pub use solve::{Account, Answer, Conclusion, solve, solve_pessimistic};
 pub use solver::*;
 pub use stochastic::{
     Amigo, Bsa, Fsla, Mrbo, NeumannSeries, OnBatches, Saba, Soba, Srba, StocBio, Sustain, Ttsa,

@@ -3,10 +3,10 @@
 use super::{Calls, Entry, Exact, Family, Made, Needs, Settings, along};
 use crate::constrained::AugmentedLagrangian;
 use crate::{
-    Aggregated, ApproxGrad, Armijo, BiCgStab, Cg, Dense, Descent, Error, Fad, FirstOrder,
+    Aggregated, ApproxGrad, Armijo, Barrier, BiCgStab, Cg, Dense, Descent, Error, Fad, FirstOrder,
     FixedPoint, Fomaml, Gd, Gmres, Iaptt, Identity, Iga, Imaml, Implicit, Kkt, Lbfgs, LinearSolver,
     LowerSolve, Maml, Minres, Nesterov, Neumann, Newton, NormalCg, Nystrom, OneStage, OneStageFd,
-    OnlineFad, Reptile, ReversibleMomentum, ReversibleRad, Unrolled, Weight,
+    OnlineFad, Reptile, ReversibleMomentum, ReversibleRad, Schedule, Unrolled, Weight,
 };
 
 /// A residual that no number of iterations here gets to: all are made.
@@ -347,6 +347,18 @@ pub(super) const METHODS: &[Entry] = &[
             let lower = AugmentedLagrangian::new(s.lower_steps, s.tolerance)?;
             along(Kkt::new(lower.for_size(at.y.layout().size())?))
         },
+        ..IMPLICIT
+    },
+    Entry {
+        name: "barrier",
+        summary: "implicit, with a barrier for constraints whose weight falls from call to call",
+        calls: calls("T + 2", "k T + k + 1", "1"),
+        make: |s, _| {
+            let newton = Newton::new(s.lower_steps, s.tolerance)?;
+            let cg = Cg::new(s.solver_iterations, s.tolerance)?;
+            along(Barrier::new(Schedule::geometric(1.0, 0.8), s.tolerance, newton, cg)?)
+        },
+        reads: &["lower-steps", "solver-iterations", "tolerance"],
         ..IMPLICIT
     },
     Entry {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use bilevel_program::Vector;
 
-use super::{ActiveSet, Level, Multiplied, Multipliers, Residual};
+use super::{ActiveSet, Level, Multiplied, Multipliers, Penalised, Residual};
 use crate::Error;
 use crate::error::{at_least_one, positive};
 use crate::linear::{LinearSolver, Minres};
-use crate::minimise::{Differentiable, Minimiser, Newton, Product, Stop, TwiceDifferentiable};
+use crate::minimise::{Minimiser, Newton, Stop};
 
 /// Solves a lower level with constraints: rounds of a minimisation in y and a step of the multipliers l,
 ///
@@ -149,7 +149,7 @@ impl AugmentedLagrangian {
         let mut best = Solved { at: here.clone(), loss: begun.loss, residual: begun.residual };
         let mut inner = 1e-2 * begun.residual.stationarity.clamp(1e-2, 1.0);
         for _ in 0..self.rounds {
-            let augmented = Augmented { level, multipliers: &multipliers };
+            let augmented = Penalised { level, terms: &multipliers };
             let found = self.minimiser.minimise(&augmented, &here.y, inner.max(self.tolerance));
             if found.stop == Stop::NotFinite {
                 break;
@@ -190,44 +190,5 @@ impl AugmentedLagrangian {
             set.is_minimum() != Some(false)
         };
         Ok((self.convex || is_minimum()).then_some(found))
-    }
-}
-
-/// The augmented Lagrangian as a function of y.
-struct Augmented<'a> {
-    level: &'a Level<'a>,
-    multipliers: &'a Multipliers,
-}
-
-impl Differentiable for Augmented<'_> {
-    fn value(&self, y: &Vector) -> f64 {
-        let values = self.level.constraints.values(self.level.x(), y);
-        self.level.loss.value(y) + self.multipliers.terms(&values)
-    }
-
-    fn gradient(&self, y: &Vector) -> (f64, Vector) {
-        let (loss, slope) = self.level.loss.gradient(y);
-        let mut weigh = |values: &[f64]| self.multipliers.moved(values);
-        let pulled = self.level.constraints.pull_back(self.level.x(), y, &mut weigh);
-        (loss + self.multipliers.terms(&pulled.values), slope.add(&pulled.y))
-    }
-}
-
-impl TwiceDifferentiable for Augmented<'_> {
-    fn hessian<'a>(&'a self, y: &Vector) -> Product<'a> {
-        let (constraints, x, y) = (self.level.constraints, self.level.x(), y.clone());
-        let (multipliers, penalty) = (self.multipliers, self.multipliers.penalty);
-        let weights = multipliers.moved(&constraints.values(x, &y));
-        let of_loss = self.level.loss.hessian(&y);
-        let none = vec![0.0; weights.len()];
-        Box::new(move |v| {
-            let curved = constraints.product(x, &y, &weights, (&none, v));
-            let is_off = |j| multipliers.is_bound(j) && weights[j] <= 0.0;
-            let moves = curved.values.iter().enumerate();
-            let moves: Vec<_> =
-                moves.map(|(j, c)| if is_off(j) { 0.0 } else { penalty * c }).collect();
-            let pushed = constraints.weighted(x, &y, &moves).y;
-            of_loss(v).add(&curved.y).add(&pushed)
-        })
     }
 }

@@ -10,12 +10,16 @@
 
 mod active_set;
 mod augmented;
+mod barrier;
 mod matrix;
 mod multipliers;
+mod terms;
 
 pub use active_set::{ActiveSet, Degenerate, Response};
 pub use augmented::{AugmentedLagrangian, Solved};
+pub(crate) use barrier::SmoothBarrier;
 pub(crate) use multipliers::Multipliers;
+pub(crate) use terms::{Penalised, Terms};
 
 use bilevel_program::Vector;
 

@@ -1,5 +1,6 @@
 //! The terms of the augmented Lagrangian.
 
+use super::terms::Terms;
 use crate::Constraints;
 
 /// Multipliers l, and what the augmented Lagrangian adds to a loss with them,
@@ -51,12 +52,6 @@ impl Multipliers {
         moved.enumerate().map(|(j, l)| if self.is_bound(j) { l.max(0.0) } else { l }).collect()
     }
 
-    /// What is added to the loss.
-    pub fn terms(&self, constraints: &[f64]) -> f64 {
-        let pairs = self.moved(constraints).into_iter().zip(&self.values);
-        pairs.map(|(moved, l)| (moved * moved - l * l) / (2.0 * self.penalty)).sum()
-    }
-
     /// From l and r to l' and r'.
     pub fn step(&mut self, constraints: &[f64]) {
         let moved = self.moved(constraints);
@@ -66,5 +61,22 @@ impl Multipliers {
             self.penalty = (10.0 * self.penalty).min(LARGEST);
         }
         (self.values, self.excess) = (moved, excess);
+    }
+}
+
+impl Terms for Multipliers {
+    fn sum(&self, constraints: &[f64]) -> f64 {
+        let pairs = self.moved(constraints).into_iter().zip(&self.values);
+        pairs.map(|(moved, l)| (moved * moved - l * l) / (2.0 * self.penalty)).sum()
+    }
+
+    fn slopes(&self, constraints: &[f64]) -> Vec<f64> {
+        self.moved(constraints)
+    }
+
+    fn curvatures(&self, constraints: &[f64]) -> Vec<f64> {
+        let moved = self.moved(constraints).into_iter().enumerate();
+        let is_off = |j, l: f64| self.is_bound(j) && l <= 0.0;
+        moved.map(|(j, l)| if is_off(j, l) { 0.0 } else { self.penalty }).collect()
     }
 }

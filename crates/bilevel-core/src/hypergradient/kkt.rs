@@ -4,9 +4,9 @@ use std::fmt::Debug;
 
 use bilevel_program::Vector;
 
-use super::{Hypergradient, HypergradientMethod, Status};
+use super::{Hypergradient, HypergradientMethod, Status, lower_constraints};
 use crate::constrained::{ActiveSet, AugmentedLagrangian, Level, Multiplied, Residual, Solved};
-use crate::{Constraints, Error, LowerProblem, Objective, Snapshot, Unconstrained, Wrt};
+use crate::{Error, LowerProblem, Objective, Snapshot, Wrt};
 
 /// `kkt`: implicit differentiation of the conditions of a lower optimum with constraints that depend on x,
 ///
@@ -110,8 +110,4 @@ impl HypergradientMethod for Kkt {
         }
         Ok(())
     }
-}
-
-fn lower_constraints<'a>(problem: &LowerProblem<'a>) -> Box<dyn Constraints + 'a> {
-    problem.constraints(Objective::Lower).unwrap_or_else(|| Box::new(Unconstrained))
 }

@@ -3,6 +3,7 @@
 //! A method is a value that holds its lower dynamics or its linear solver. All are object-safe, so
 //! that a registry of names can build them.
 
+mod barrier;
 mod columns;
 mod fad;
 mod first_order;
@@ -28,6 +29,7 @@ mod stationarity;
 mod tasks;
 mod unrolled;
 
+pub use barrier::Barrier;
 pub use fad::Fad;
 pub use first_order::FirstOrder;
 pub use fixed_point::FixedPoint;
@@ -62,7 +64,14 @@ use bilevel_program::{Layout, Vector};
 use crate::constrained::{Degenerate, Residual};
 use crate::linear::LinearStatus;
 use crate::lower::Descended;
-use crate::{Counted, Dynamics, Error, Loss, LowerProblem, Snapshot};
+use crate::{
+    Constraints, Counted, Dynamics, Error, Loss, LowerProblem, Objective, Snapshot, Unconstrained,
+};
+
+/// Those of the problem.
+fn lower_constraints<'a>(problem: &LowerProblem<'a>) -> Box<dyn Constraints + 'a> {
+    problem.constraints(Objective::Lower).unwrap_or_else(|| Box::new(Unconstrained))
+}
 
 /// A hypergradient and what was seen on the way.
 #[derive(Clone, Debug)]

@@ -155,7 +155,7 @@ pub(super) fn answer<P: BilevelProblem, D: Data<P::Batch>>(
     let [upper_loss, lower_loss, violation, lower_residual] = numbers;
     let account = Account {
         constraints: [reduced.upper.count(), reduced.lower.count()],
-        convex: search.convex,
+        convex: reduced.convex,
         isolated: reduced.select.get() == 0.0,
         followed: reduced.branches.borrow().len(),
         descents: search.descents.get(),

@@ -120,6 +120,55 @@ pub fn solve<P: BilevelProblem, D: Data<P::Batch>>(
     y: &P::Lower,
     data: D,
 ) -> Result<Answer<P::Upper, P::Lower>, Error> {
+    solve_as(Reading::Optimistic, problem, x, y, data)
+}
+
+/// [`solve`], for the pessimistic solution: x counts with the worst of the lower solutions,
+///
+/// ```text
+/// min_x max_y F(x, y)   with y in argmin_y f(x, y)
+/// ```
+///
+/// Among those that are followed it is the one of greatest F, and where they are not isolated a small multiple of F is taken
+/// from f: F must be bounded above among the lower solutions.
+///
+/// # Errors
+/// Those of [`solve`].
+pub fn solve_pessimistic<P: BilevelProblem, D: Data<P::Batch>>(
+    problem: P,
+    x: &P::Upper,
+    y: &P::Lower,
+    data: D,
+) -> Result<Answer<P::Upper, P::Lower>, Error> {
+    solve_as(Reading::Pessimistic, problem, x, y, data)
+}
+
+/// Which of several lower solutions x counts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// That of the least F.
+    Optimistic,
+    /// That of the greatest.
+    Pessimistic,
+}
+
+impl Reading {
+    /// What F is multiplied with where the least is chosen.
+    fn sign(self) -> f64 {
+        match self {
+            Self::Optimistic => 1.0,
+            Self::Pessimistic => -1.0,
+        }
+    }
+}
+
+fn solve_as<P: BilevelProblem, D: Data<P::Batch>>(
+    reading: Reading,
+    problem: P,
+    x: &P::Upper,
+    y: &P::Lower,
+    data: D,
+) -> Result<Answer<P::Upper, P::Lower>, Error> {
     let oracle = Counted::new(AutodiffOracle::new(problem, x, y, data)?);
     let constraints = |level| -> Box<dyn Constraints + '_> {
         let found = oracle.constraints(level, Sample::default());
@@ -142,7 +191,9 @@ pub fn solve<P: BilevelProblem, D: Data<P::Batch>>(
     let region = Region::of(&start, &y, &[&lower, &upper]);
     let convex = seems_convex(&oracle, &lower, &region, (&start, &y));
     let reduced = Reduced {
-        solver: lower_solver(&y, &lower, convex)?,
+        reading,
+        solver: lower_solver(&y, &lower)?,
+        convex,
         oracle: &oracle,
         lower: &lower,
         upper: &upper,
@@ -156,19 +207,14 @@ pub fn solve<P: BilevelProblem, D: Data<P::Batch>>(
         singular: Cell::new(false),
         solves: Cell::new(0),
     };
-    let search = Search { reduced, region, convex, y, descents: Cell::new(0) };
+    let search = Search { reduced, region, y, descents: Cell::new(0) };
     let (at, stop) = search.run(&start)?;
     Ok(answer::answer(&oracle, &search, at, stop))
 }
 
-fn lower_solver(
-    y: &Vector,
-    lower: &dyn Constraints,
-    convex: bool,
-) -> Result<AugmentedLagrangian, Error> {
+fn lower_solver(y: &Vector, lower: &dyn Constraints) -> Result<AugmentedLagrangian, Error> {
     let size = y.layout().size() + lower.count();
-    let solver = AugmentedLagrangian::new(ROUNDS, LOWER)?.for_size(size)?;
-    Ok(if convex { solver.convex() } else { solver })
+    AugmentedLagrangian::new(ROUNDS, LOWER)?.for_size(size)
 }
 
 /// What ends of descents are compared by: first whether constraints hold, then F. Values of the augmented Lagrangian
@@ -185,7 +231,6 @@ struct Rank {
 struct Search<'a> {
     reduced: Reduced<'a>,
     region: Region,
-    convex: bool,
     /// The start of y.
     y: Vector,
     /// The descents of x so far.
@@ -199,7 +244,7 @@ impl Search<'_> {
     }
 
     fn search(&self, x: &Vector) -> bool {
-        !self.convex && self.reduced.search(x, self.lower_starts())
+        !self.reduced.convex && self.reduced.search(x, self.lower_starts())
     }
 
     /// The best end of several descents, and why it was one.
@@ -262,7 +307,7 @@ impl Search<'_> {
         for _ in 0..AGAIN {
             let first = self.reduced.singular.replace(false) && self.reduced.select.get() == 0.0;
             if first {
-                self.reduced.select.set(SELECT);
+                self.reduced.select.set(self.reduced.reading.sign() * SELECT);
             }
             if !first && !self.search(&found.at) {
                 let here = self.reduced.evaluate(&found.at);

@@ -5,20 +5,25 @@ use std::collections::VecDeque;
 
 use bilevel_program::Vector;
 
+use super::Reading;
 use crate::constrained::{
-    ActiveSet, AugmentedLagrangian, Level, Multiplied, Multipliers, Solved, larger, violation,
+    ActiveSet, AugmentedLagrangian, Level, Multiplied, Multipliers, Solved, Terms, larger,
+    violation,
 };
 use crate::linear::LinearStatus;
 use crate::minimise::Differentiable;
 use crate::{Constraints, LowerProblem, Objective, Oracle, PulledBack, Samples, WeightedSum, Wrt};
 
 /// `F(x, y*(x))`, and as a function of x its augmented Lagrangian with the upper constraints, where y* is the best of
-/// several lower solutions that are followed from x to x: the one of least f, and of least F among equals.
+/// several lower solutions that are followed from x to x: the one of least f, and among equals as F is read.
 pub(super) struct Reduced<'a> {
     pub oracle: &'a dyn Oracle,
     pub lower: &'a dyn Constraints,
     pub upper: &'a dyn Constraints,
+    pub reading: Reading,
     pub solver: AugmentedLagrangian,
+    /// Whether the lower level seems convex.
+    pub convex: bool,
     /// Those of the upper constraints.
     pub multipliers: RefCell<Multipliers>,
     /// The weight of F in the lower level, which chooses among lower solutions that are not isolated.
@@ -78,7 +83,11 @@ impl<'a> Reduced<'a> {
     fn solve_from(&self, x: &Vector, start: &Multiplied) -> Option<Solved> {
         self.solves.set(self.solves.get() + 1);
         let level = self.level(x);
-        let found = self.solver.solve(&level, &start.y, Some(&start.multipliers)).ok()?;
+        let solver = self.solver.clone();
+        // With a multiple of F it need not be convex.
+        let convex = self.convex && self.select.get() == 0.0;
+        let solver = if convex { solver.convex() } else { solver };
+        let found = solver.solve(&level, &start.y, Some(&start.multipliers)).ok()?;
         let residual = found.residual;
         let enough = residual.largest() <= TOLERATED && found.loss.is_finite();
         enough.then_some(found)
@@ -140,7 +149,8 @@ impl<'a> Reduced<'a> {
         let least = found.iter().map(|e| e.lower.loss).fold(f64::INFINITY, f64::min);
         let enough = least + SAME * least.abs().max(1.0);
         let optimal = found.into_iter().filter(|e| e.lower.loss <= enough);
-        let best = optimal.min_by(|a, b| self.merit(a).total_cmp(&self.merit(b)))?;
+        let rank = |e: &Evaluated| self.reading.sign() * self.merit(e);
+        let best = optimal.min_by(|a, b| rank(a).total_cmp(&rank(b)))?;
         if distance > 0.0 {
             let mut seen = self.seen.borrow_mut();
             seen.push_front((x.clone(), best.lower.at.clone()));
@@ -168,7 +178,7 @@ impl<'a> Reduced<'a> {
 
     /// The augmented Lagrangian; infinite where F or a constraint is NaN.
     fn merit(&self, here: &Evaluated) -> f64 {
-        let merit = here.upper_loss + self.multipliers.borrow().terms(&here.values);
+        let merit = here.upper_loss + self.multipliers.borrow().sum(&here.values);
         if here.violation.is_finite() && !merit.is_nan() { merit } else { f64::INFINITY }
     }
 

@@ -1,6 +1,6 @@
 //! Hypergradients of lower levels with constraints, against differences of the solved problem.
 
-use bilevel_core::constrained::{ActiveSet, Degenerate, Level, Multiplied, Solved};
+use bilevel_core::constrained::{ActiveSet, Degenerate, Level, Multiplied, Residual, Solved};
 use bilevel_core::*;
 use bilevel_program::Vector;
 use burn::module::Param;
@@ -113,6 +113,44 @@ fn kkt_is_the_derivative_of_the_solved_level() {
             );
             assert_close(&format!("{x:?}"), &found, &expected, 1e-7);
         }
+    }
+}
+
+/// By a barrier of weight mu.
+fn by_barrier(x: &[f64], mu: f64) -> (Hypergradient, Residual) {
+    let oracle = coupled(x);
+    let (at, y) = (oracle.upper_start(), oracle.lower_start());
+    let (newton, cg) = (Newton::new(300, 1e-10).unwrap(), Cg::new(100, 1e-13).unwrap());
+    let mut method = Barrier::new(mu, 1e-9, newton, cg).unwrap();
+    let problem = LowerProblem::new(&oracle, &at, Samples::default());
+    let found = method.hypergradient(problem, &y).unwrap();
+    let residual = method.residual(problem, &found.lower);
+    (found, residual)
+}
+
+#[test]
+fn a_barrier_is_differentiated_exactly_and_tends_to_the_constraints() {
+    for x in [[0.4, 0.9], [1.5, 0.2], [0.6, 1.6], [0.3, -1.5]] {
+        let (exact, _, _) = by_kkt(&x, exact());
+        let mut off = Vec::new();
+        for mu in [0.3, 3e-3, 3e-5] {
+            let (found, residual) = by_barrier(&x, mu);
+            assert!(found.status.is_ok(), "{x:?}: {}", found.status);
+            // The minimum of f with the barrier, and so near to the conditions as mu is small.
+            assert!(residual.stationarity <= 2e-10, "{residual:?}");
+            // Of the root where a constraint is near to becoming active.
+            assert!(residual.largest() <= 3.0 * mu.sqrt(), "{residual:?} at {mu}");
+            let gradient = found.gradient.to_vec();
+            if mu > 1e-4 {
+                let expected = five_point(&x, |x| by_barrier(x, mu).0.upper_loss.read());
+                assert_close(&format!("{x:?} at {mu}"), &gradient, &expected, 1e-7);
+            }
+            let parts = gradient.iter().zip(&exact).map(|(a, b)| (a - b).powi(2));
+            off.push(parts.sum::<f64>().sqrt());
+        }
+        println!("{x:?}: off by {off:?}");
+        // At the first x a constraint is all but active.
+        assert!(off[1] < off[0] && off[2] < 0.12 * off[1] && off[2] < 0.03, "{x:?}: {off:?}");
     }
 }
 

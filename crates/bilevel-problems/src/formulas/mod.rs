@@ -4,7 +4,9 @@ mod value;
 
 use std::str::FromStr;
 
-use bilevel_core::{Answer, BilevelProblem, Conditions, Error, FullBatch, Objective, solve};
+use bilevel_core::{
+    Answer, BilevelProblem, Conditions, Error, FullBatch, Objective, solve, solve_pessimistic,
+};
 use burn::tensor::{Device, Tensor};
 use exmex::{Express, FlatEx, MatchLiteral};
 use serde::Deserialize;
@@ -331,8 +333,21 @@ impl Formulas {
     /// # Errors
     /// If a formula is not finite at the start, or `device` does not make tensors in f64.
     pub fn solve(&self, device: &Device) -> Result<Answer<Values, Values>, Error> {
-        let (x, y) = (Values::new(&self.written.x, device), Values::new(&self.written.y, device));
+        let [x, y] = self.start(device);
         solve(self, &x, &y, FullBatch { upper: (), lower: () })
+    }
+
+    /// The same for the [worst of the lower solutions](solve_pessimistic).
+    ///
+    /// # Errors
+    /// Those of [`Formulas::solve`].
+    pub fn solve_pessimistic(&self, device: &Device) -> Result<Answer<Values, Values>, Error> {
+        let [x, y] = self.start(device);
+        solve_pessimistic(self, &x, &y, FullBatch { upper: (), lower: () })
+    }
+
+    fn start(&self, device: &Device) -> [Values; 2] {
+        [&self.written.x, &self.written.y].map(|v| Values::new(v, device))
     }
 }
 

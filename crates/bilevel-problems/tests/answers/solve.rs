@@ -168,3 +168,39 @@ fn formulas_are_read_as_in_mathematics() {
         assert!((answer.upper_loss - expected).abs() < 1e-6, "{formula}: {answer:?}");
     }
 }
+
+/// By hand: F is `(x - 2)^2 / 2 -+ x` where y2 is free, or between -1 and 1, and `(x - 1)^2 -+ x` where y is -1 or 1.
+#[test]
+fn the_worst_of_the_lower_solutions_is_counted_with() {
+    for (problem, best, worst) in [
+        (
+            "F = '(x1 - 2)^2 / 2 + x1 * sin(y2)'\nf = '(y1 - x1)^2 / 2'\nx = [1.5]\ny = [0, 0]",
+            (3.0, -2.5),
+            (1.0, 1.5),
+        ),
+        (
+            "F = '(x1 - 1)^2 + x1 * y1'\nf = '(y1^2 - 1)^2'\nx = [2]\ny = [0.3]",
+            (1.5, -1.25),
+            (0.5, 0.75),
+        ),
+        (
+            "F = '(x1 - 2)^2 / 2 + x1 * y2'\nf = '(y1 - x1)^2 / 2'\ng = ['y2^2 - 1', 'y1 - 9']\nx = [1.5]\ny = [0, 0.2]",
+            (3.0, -2.5),
+            (1.0, 1.5),
+        ),
+    ] {
+        let read: Formulas = problem.parse().unwrap();
+        for (answer, (x, upper_loss)) in
+            [(read.solve(&device()), best), (read.solve_pessimistic(&device()), worst)]
+        {
+            let answer = answer.unwrap();
+            let found: f64 = answer.x.val().into_data().iter().next().unwrap();
+            let text = format!("{problem}: x = {found}, F = {}, {}", answer.upper_loss, answer.end);
+            assert!(
+                (found - x).abs() < 1e-3 && (answer.upper_loss - upper_loss).abs() < 1e-3,
+                "{text}"
+            );
+            assert!(answer.end.is_ok(), "{text}");
+        }
+    }
+}
