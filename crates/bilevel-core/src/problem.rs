@@ -56,7 +56,8 @@ pub trait BilevelProblem: Sync {
     /// ```
     ///
     /// [`solve`](crate::solve) keeps to them, and [`Kkt`](crate::Kkt) to those of the lower level; an [`Oracle`](crate::Oracle)
-    /// has them. Other methods do not see them, or are given them by hand; no run ends as
+    /// has them. Other methods keep to them on a
+    /// [`BarrierOracle`](crate::BarrierOracle), or are given them by hand; no run ends as
     /// [stationary](crate::Ending::Stationary) where they do not hold. Their number is that of the first batch.
     fn constraints(
         &self,

@@ -356,7 +356,8 @@ pub(super) const METHODS: &[Entry] = &[
         make: |s, _| {
             let newton = Newton::new(s.lower_steps, s.tolerance)?;
             let cg = Cg::new(s.solver_iterations, s.tolerance)?;
-            along(Barrier::new(Schedule::geometric(1.0, 0.8), s.tolerance, newton, cg)?)
+            let implicit = Implicit::new(newton, cg);
+            along(Barrier::new(Schedule::geometric(1.0, 0.8), s.tolerance, implicit)?)
         },
         reads: &["lower-steps", "solver-iterations", "tolerance"],
         ..IMPLICIT

@@ -111,7 +111,7 @@ impl<'a> ActiveSet<'a> {
             if u.is_empty() {
                 return (of_loss, Vec::new());
             }
-            let curved = constraints.product(x, y, &weights, (&self.masked(u), v));
+            let curved = constraints.product(x, y, &weights, (&self.masked(u), Direction::in_y(v)));
             (of_loss.add(&curved.y), curved.values)
         }
     }
@@ -236,7 +236,7 @@ impl<'a> ActiveSet<'a> {
         } else {
             let weights = self.masked(&self.at.multipliers);
             let rows = self.masked(&found.multipliers);
-            mixed.add(&constraints.product(x, y, &weights, (&rows, &found.y)).x)
+            mixed.add(&constraints.product(x, y, &weights, (&rows, along)).x)
         };
         Ok(Response {
             gradient: moved.scale(-1.0),

@@ -1,6 +1,7 @@
 //! A barrier that goes on outside.
 
 use super::terms::Terms;
+use crate::Constraints;
 
 /// The smoothed logarithmic barrier of inequalities, with its expansion to second order from `g = -mu` on, and for
 /// equalities a quadratic term:
@@ -17,13 +18,17 @@ use super::terms::Terms;
 /// Source: A. Ben-Tal and M. Zibulevsky, "Penalty/barrier multiplier methods for convex programming problems", 1997.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SmoothBarrier {
-    /// mu
-    pub mu: f64,
+    mu: f64,
     /// How many constraints are inequalities, the first ones.
-    pub inequalities: usize,
+    inequalities: usize,
 }
 
 impl SmoothBarrier {
+    /// Of `constraints`.
+    pub fn new(mu: f64, constraints: &dyn Constraints) -> Self {
+        Self { mu, inequalities: constraints.count() - constraints.equalities() }
+    }
+
     /// `of_bound` for each inequality, `of_equality` for each equality.
     fn each(
         &self,

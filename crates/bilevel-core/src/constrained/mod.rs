@@ -19,7 +19,7 @@ pub use active_set::{ActiveSet, Degenerate, Response};
 pub use augmented::{AugmentedLagrangian, Solved};
 pub(crate) use barrier::SmoothBarrier;
 pub(crate) use multipliers::Multipliers;
-pub(crate) use terms::{Penalised, Terms};
+pub(crate) use terms::{Curved, Penalised, Terms};
 
 use bilevel_program::Vector;
 

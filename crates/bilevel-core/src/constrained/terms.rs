@@ -4,7 +4,7 @@ use bilevel_program::Vector;
 
 use super::Level;
 use crate::minimise::{Differentiable, Product, TwiceDifferentiable};
-use crate::{Direction, Wrt};
+use crate::{Constraints, Direction};
 
 /// A sum of functions, one of each constraint: the augmented Lagrangian, a barrier.
 pub(crate) trait Terms {
@@ -18,37 +18,43 @@ pub(crate) trait Terms {
     fn curvatures(&self, constraints: &[f64]) -> Vec<f64>;
 }
 
+/// The second derivative of terms at a point, in x and y together: `sum_j l_j c_j''` and `c' D c'`, l the slopes and D the
+/// curvatures.
+pub(crate) struct Curved {
+    x: Vector,
+    y: Vector,
+    slopes: Vec<f64>,
+    curvatures: Vec<f64>,
+}
+
+impl Curved {
+    /// Of `terms` of `constraints`.
+    pub fn at(
+        constraints: &dyn Constraints,
+        terms: &(impl Terms + ?Sized),
+        (x, y): (&Vector, &Vector),
+    ) -> Self {
+        let values = constraints.values(x, y);
+        let (slopes, curvatures) = (terms.slopes(&values), terms.curvatures(&values));
+        Self { x: x.clone(), y: y.clone(), slopes, curvatures }
+    }
+
+    /// The product with a direction, in x and in y. The constraints are the same.
+    pub fn product(&self, constraints: &dyn Constraints, along: Direction<'_>) -> [Vector; 2] {
+        let none = vec![0.0; self.slopes.len()];
+        let curved = constraints.product(&self.x, &self.y, &self.slopes, (&none, along));
+        let moves = curved.values.iter().zip(&self.curvatures).map(|(c, d)| c * d);
+        let pushed = constraints.weighted(&self.x, &self.y, &moves.collect::<Vec<_>>());
+        [curved.x.add(&pushed.x), curved.y.add(&pushed.y)]
+    }
+}
+
 /// f with terms of the constraints, as a function of y alone.
 pub(crate) struct Penalised<'a, T> {
     /// f and the constraints.
     pub level: &'a Level<'a>,
     /// The terms.
     pub terms: &'a T,
-}
-
-impl<'l, T: Terms> Penalised<'l, T> {
-    /// The second derivative of the terms along v in y, in x and in y: `d<c_y' l, v>` and `(c_x, c_y)' D c_y v`, l the slopes
-    /// and D the curvatures.
-    fn product<'a>(&'a self, y: &Vector) -> impl Fn(&Vector) -> [Vector; 2] + use<'a, 'l, T> {
-        let (constraints, x, y) = (self.level.constraints, self.level.x(), y.clone());
-        let values = constraints.values(x, &y);
-        let (slopes, curvatures) = (self.terms.slopes(&values), self.terms.curvatures(&values));
-        let none = vec![0.0; values.len()];
-        move |v| {
-            let curved = constraints.product(x, &y, &slopes, (&none, v));
-            let moves: Vec<_> = curved.values.iter().zip(&curvatures).map(|(c, d)| c * d).collect();
-            let pushed = constraints.weighted(x, &y, &moves);
-            [curved.x.add(&pushed.x), curved.y.add(&pushed.y)]
-        }
-    }
-
-    /// `d/dx <slope, v>`, the slope being that of the whole in y.
-    pub fn mixed(&self, y: &Vector, v: &Vector) -> Vector {
-        let loss = self.level.loss;
-        let of_loss = loss.problem.curvature(loss.of, y, Direction::in_y(v), Wrt::X).into_x();
-        let [of_terms, _] = self.product(y)(v);
-        of_loss.add(&of_terms)
-    }
 }
 
 impl<T: Terms> Differentiable for Penalised<'_, T> {
@@ -67,10 +73,11 @@ impl<T: Terms> Differentiable for Penalised<'_, T> {
 
 impl<T: Terms> TwiceDifferentiable for Penalised<'_, T> {
     fn hessian<'a>(&'a self, y: &Vector) -> Product<'a> {
-        let (of_loss, of_terms) = (self.level.loss.hessian(y), self.product(y));
+        let (of_loss, constraints) = (self.level.loss.hessian(y), self.level.constraints);
+        let curved = Curved::at(constraints, self.terms, (self.level.x(), y));
         Box::new(move |v| {
-            let [_, curved] = of_terms(v);
-            of_loss(v).add(&curved)
+            let [_, of_terms] = curved.product(constraints, Direction::in_y(v));
+            of_loss(v).add(&of_terms)
         })
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use auto_impl::auto_impl;
 use bilevel_program::Vector;
 
-use super::Oracle;
+use super::{Direction, Oracle};
 use crate::Error;
 
 /// Functions `h(x, y)` of m numbers, of which a method asks `h <= 0` or `h = 0`.
@@ -48,7 +48,7 @@ pub trait Constraints: Debug + Send {
         PulledBack { values, ..self.weighted(x, y, &weights) }
     }
 
-    /// The second derivative of `<w, h(x, y)>` in w, x and y along `(u, 0, v)`:
+    /// The second derivative of `<w, h(x, y)>` in w, x and y along `(u, v)`, v a direction in x and y, as in y alone:
     ///
     /// ```text
     /// values: h_y v     x: d/dx <h_y' w, v> + h_x' u     y: d/dy <h_y' w, v> + h_y' u
@@ -58,7 +58,7 @@ pub trait Constraints: Debug + Send {
         x: &Vector,
         y: &Vector,
         weights: &[f64],
-        along: (&[f64], &Vector),
+        along: (&[f64], Direction<'_>),
     ) -> PulledBack;
 
     /// y and m multipliers as one vector.
@@ -110,7 +110,7 @@ impl Constraints for Unconstrained {
         PulledBack { values: Vec::new(), x: x.zeros_like(), y: y.zeros_like() }
     }
 
-    fn product(&self, x: &Vector, y: &Vector, w: &[f64], _: (&[f64], &Vector)) -> PulledBack {
+    fn product(&self, x: &Vector, y: &Vector, w: &[f64], _: (&[f64], Direction<'_>)) -> PulledBack {
         self.weighted(x, y, w)
     }
 

@@ -5,6 +5,7 @@
 
 mod anchored;
 mod autodiff;
+mod barrier;
 mod constraints;
 mod cost;
 mod counted;
@@ -16,6 +17,7 @@ mod split;
 
 pub(crate) use anchored::Anchored;
 pub use autodiff::AutodiffOracle;
+pub use barrier::BarrierOracle;
 pub use constraints::{Constraints, PulledBack, Unconstrained};
 pub use cost::Cost;
 pub use counted::Counted;

@@ -93,12 +93,20 @@ impl<X: Module, Y: Module, B: Batch> RecordedConstraints<X, Y, B> {
         &self,
         at: (&Vector, &Vector),
         weights: &[f64],
-        (u, v): (&[f64], &Vector),
+        (u, along): (&[f64], Direction<'_>),
         (h, batch): At<'_, X, Y, B>,
     ) -> PulledBack {
         let device = at.1.device();
         let (weights, u) = (self.weights(weights, &device), self.weights(u, &device));
-        let along = Direction { x: Some(&u), y: Some(v) };
+        let whole = |v: &Vector| at.1.zeros_like().axpy_part(1.0, v);
+        let v = match (along.x, along.y) {
+            (Some(x), y) => {
+                let y = y.map_or_else(|| at.1.zeros_like(), whole);
+                Some(self.both((x, &y)))
+            }
+            (None, y) => y.cloned(),
+        };
+        let along = Direction { x: Some(&u), y: v.as_ref() };
         let both = self.both(at);
         let found = self.weighted.product(&weights, &both, batch, along, Wrt::Both, &sum(h));
         self.pulled(known(found))
@@ -151,7 +159,7 @@ macro_rules! by_record {
             x: &Vector,
             y: &Vector,
             weights: &[f64],
-            along: (&[f64], &Vector),
+            along: (&[f64], Direction<'_>),
         ) -> PulledBack {
             $recorded.product((x, y), weights, along, $on)
         }

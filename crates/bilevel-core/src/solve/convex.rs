@@ -6,7 +6,7 @@ use nalgebra::DMatrix;
 use super::region::Region;
 use crate::minimise::{LowerLoss, TwiceDifferentiable};
 use crate::vector_ops::unit;
-use crate::{Constraints, LowerProblem, Oracle, Samples};
+use crate::{Constraints, Direction, LowerProblem, Oracle, Samples};
 
 /// Points at which the curvature is looked at.
 const POINTS: usize = 6;
@@ -37,7 +37,7 @@ pub(super) fn seems_convex(
         let weigh = |of: &dyn Fn(usize) -> f64| (0..count).map(of).collect::<Vec<_>>();
         let product = |weights: Vec<f64>| {
             let (x, y, none) = (&x, &y, &none);
-            move |v: &Vector| constraints.product(x, y, &weights, (none, v)).y
+            move |v: &Vector| constraints.product(x, y, &weights, (none, Direction::in_y(v))).y
         };
         let below = product(weigh(&|j| f64::from(j < inequalities)));
         let equal = weigh(&|j| if j < inequalities { 0.0 } else { 1.0 + j as f64 });

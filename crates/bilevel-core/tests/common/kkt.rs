@@ -1,5 +1,6 @@
 //! Hypergradients of lower levels with constraints, against differences of the solved problem.
 
+use bilevel_core::catalogue::{self, At, Made, Settings};
 use bilevel_core::constrained::{ActiveSet, Degenerate, Level, Multiplied, Residual, Solved};
 use bilevel_core::*;
 use bilevel_program::Vector;
@@ -14,6 +15,7 @@ use crate::device;
 ///
 /// ```text
 /// f = norm(y - (x0, x1, x0 x1))^2 / 2 + sum y^4 / 10 + y0 y1 / 3,   F = norm(y - 1)^2 + norm(x)^2 / 2 + x0 y2
+/// G = x0 y1 - 2
 /// g = (y0^2 + y1^2 - x0^2 / 2 - 1/2, y2 - x1, -5 - y0),   h = y0 + y1 + y2 - sin(x0) - x1
 /// ```
 #[derive(Clone, Copy)]
@@ -39,11 +41,11 @@ impl BilevelProblem for Coupled {
     }
 
     fn constraints(&self, level: Objective, x: &Values, y: &Values, (): &()) -> Conditions {
-        if level == Objective::Upper {
-            return Conditions::default();
-        }
         let (x, y) = (x.values.val(), y.values.val());
         let at = |v: &Tensor<1>, i: usize| v.clone().slice(i..i + 1);
+        if level == Objective::Upper {
+            return Conditions::at_most_zero(at(&x, 0) * at(&y, 1) - 2.0);
+        }
         let disc = y.clone().slice(0..2).powi_scalar(2).sum();
         let g = Tensor::cat(
             vec![
@@ -121,7 +123,7 @@ fn by_barrier(x: &[f64], mu: f64) -> (Hypergradient, Residual) {
     let oracle = coupled(x);
     let (at, y) = (oracle.upper_start(), oracle.lower_start());
     let (newton, cg) = (Newton::new(300, 1e-10).unwrap(), Cg::new(100, 1e-13).unwrap());
-    let mut method = Barrier::new(mu, 1e-9, newton, cg).unwrap();
+    let mut method = Barrier::new(mu, 1e-9, Implicit::new(newton, cg)).unwrap();
     let problem = LowerProblem::new(&oracle, &at, Samples::default());
     let found = method.hypergradient(problem, &y).unwrap();
     let residual = method.residual(problem, &found.lower);
@@ -151,6 +153,37 @@ fn a_barrier_is_differentiated_exactly_and_tends_to_the_constraints() {
         println!("{x:?}: off by {off:?}");
         // At the first x a constraint is all but active.
         assert!(off[1] < off[0] && off[2] < 0.12 * off[1] && off[2] < 0.03, "{x:?}: {off:?}");
+    }
+}
+
+/// Methods by name, on losses with barriers of both levels.
+#[test]
+fn any_method_differentiates_barriers() {
+    let x = [1.5, 0.2];
+    let settings = Settings {
+        lower_steps: 60,
+        step_size: 0.05,
+        solver_iterations: 100,
+        tolerance: 1e-11,
+        ..Settings::default()
+    };
+    for name in ["rad", "fad", "newton"] {
+        let at = |x: &[f64]| {
+            let oracle = coupled(x);
+            let smooth = BarrierOracle::new(&oracle, 0.3).unwrap();
+            let (x, y) = (oracle.upper_start(), oracle.lower_start());
+            let entry = catalogue::find(name).unwrap();
+            let made = entry.make(&settings, &At { x: &x, y: &y, seed: 0 }).unwrap();
+            let Made::Hypergradient(mut method) = made else { unreachable!() };
+            let problem = LowerProblem::new(&smooth, &x, Samples::default());
+            let found = method.hypergradient(problem, &y).unwrap();
+            let bare = LowerProblem::new(&oracle, &x, Samples::default());
+            let of_upper = bare.value(Objective::Upper, &found.lower).read();
+            assert!((found.upper_loss.read() - of_upper).abs() > 1e-3, "G has a barrier");
+            (found.upper_loss.read(), found.gradient.to_vec())
+        };
+        let expected = five_point(&x, |x| at(x).0);
+        assert_close(name, &at(&x).1, &expected, 1e-7);
     }
 }
 

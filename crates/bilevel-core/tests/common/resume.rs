@@ -80,7 +80,7 @@ fn methods() -> Vec<Make> {
         || Box::new(Imaml::new(warm(Cg::new(3, 1e-3).unwrap()), 0.5).unwrap()),
         || Box::new(FixedPoint::new(heavy(), 4, 1e-3).unwrap()),
         || Box::new(Iga::new(gd())),
-        || Box::new(Barrier::new(Schedule::geometric(1.0, 0.5), 1e-3, Newton::new(3, 1e-3).unwrap(), Cg::new(3, 1e-3).unwrap()).unwrap()),
+        || Box::new(Barrier::new(Schedule::geometric(1.0, 0.5), 1e-3, Implicit::new(Newton::new(3, 1e-3).unwrap(), Cg::new(3, 1e-3).unwrap())).unwrap()),
         || Box::new(Tasks::new(2, || Ok(warm(Cg::new(3, 1e-3)?))).unwrap()),
         || Box::new(JointStep::new(Penalty::new(Rates::new(0.1, 0.05).unwrap(), PenaltySettings { steps: 2, gamma: 0.5, tolerance: 1e3 }).unwrap())),
     ]
