@@ -57,13 +57,14 @@
 //! | [`linear`]: `A q = b` by products | [`LinearSolver`] | [`Cg`], [`NormalCg`], [`Gmres`], [`BiCgStab`], [`Neumann`], [`ApproxGrad`], [`Nystrom`], [`Identity`], [`Dense`] |
 //! | [`minimise`]: a lower level solved to a tolerance, and F itself | [`Minimiser`](minimise::Minimiser) | [`Newton`], [`Lbfgs`], [`Bfgs`], [`Armijo`] |
 //! | [`hypergradient`]: `dF/dx` | [`HypergradientMethod`] | the methods below |
-//! | [`upper`]: steps of x | [`UpperStep`] | [`BurnOptimizer`], [`GradientStep`] |
+//! | [`upper`]: steps of x | [`UpperStep`] | [`BurnOptimizer`], [`GradientStep`], [`AdaptiveStep`] |
 //! | [`proxy`]: best responses that are learned | [`Proxy`] | [`Hypernetwork`], [`Stn`], [`DeltaStn`] |
 //! | [`proximal`]: constraints and non-smooth terms of both levels | [`Proximal`], [`Projection`] | [`Bounds`], [`Ball`], [`Simplex`], [`SoftThreshold`], [`ElasticNet`], [`GroupLasso`]; [`Scaled`] sets |
 //! | [`joint`], [`stochastic`], [`proxy`]: steps of x and y together | [`JointMethod`], on batches of a [`Sampler`] | the tables of these modules |
 //! | solver: one upper step | [`Solver`] | [`HypergradientSolver`], [`JointSolver`] |
 //! | [`parallel`]: the data divided among ranks | [`Group`] | [`DataParallel`] on threads or, by `bilevel-mpi`, on many machines |
 //! | executor: limits, time, seeds | [`Observer`] | [`Executor`]; all of it in one call: [`descend`]; without a setting: [`solve`] |
+//! | which method, and its settings, from probes on the problem | | [`suggest()`] |
 //!
 //! # The methods
 //!
@@ -162,6 +163,7 @@ mod snapshot;
 mod solve;
 mod solver;
 pub mod stochastic;
+pub mod suggest;
 pub mod upper;
 mod vector_ops;
 
@@ -210,4 +212,5 @@ pub use stochastic::{
     Amigo, Bsa, Fsla, Mrbo, NeumannSeries, OnBatches, Saba, Soba, Srba, StocBio, Sustain, Ttsa,
     Vrbo,
 };
-pub use upper::{BurnOptimizer, GradientStep, OptimizerMemory, UpperStep};
+pub use suggest::{Request, Suggestion, suggest, suggest_on};
+pub use upper::{AdaptiveStep, BurnOptimizer, GradientStep, OptimizerMemory, UpperStep};

@@ -25,3 +25,5 @@ mod solver;
 mod split;
 #[path = "problems/stochastic.rs"]
 mod stochastic;
+#[path = "problems/suggest.rs"]
+mod suggest;

@@ -4,6 +4,8 @@
 mod capacities;
 #[path = "answers/solve.rs"]
 mod solve;
+#[path = "answers/suggest.rs"]
+mod suggest;
 
 use std::sync::Once;
 

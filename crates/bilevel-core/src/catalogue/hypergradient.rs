@@ -54,7 +54,8 @@ pub(super) const METHODS: &[Entry] = &[
         name: "rad",
         aliases: &["rhg", "reverse"],
         summary: "back through all lower steps (reverse mode, RHG)",
-        make: |s, _| along(Unrolled::rad(s.descent()?)),
+        reads: &["lower-steps", "step-size", "stored-states"],
+        make: |s, _| along(Unrolled::rad(s.descent()?).with_plan(s.plan())),
         ..UNROLLED
     },
     Entry {

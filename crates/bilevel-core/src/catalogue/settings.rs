@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{Aggregated, Descent, Error, Gd, Rates, Schedule, Weight};
+use crate::{Aggregated, Descent, Error, Gd, Plan, Rates, Schedule, Weight};
 
 /// The settings of all methods, each under one name. What a method does not read changes nothing for it:
 /// [`Entry::reads`](super::Entry::reads).
@@ -13,6 +13,8 @@ pub struct Settings {
     pub step_size: f64,
     /// Step size of x, for methods that move x themselves.
     pub learning_rate: f64,
+    /// Lower states that `rad` keeps for the way back, the others being computed again; 0 for all of them.
+    pub stored_states: usize,
     /// The last lower steps, through which `trad` goes back.
     pub truncated: usize,
     /// Weight of F in the first lower step of `bda`; it falls as `1 / k`.
@@ -41,6 +43,7 @@ impl Default for Settings {
             lower_steps: 100,
             step_size: 0.1,
             learning_rate: 0.1,
+            stored_states: 0,
             truncated: 25,
             aggregation: 0.5,
             solver_iterations: 50,
@@ -62,6 +65,11 @@ impl Settings {
     /// If a setting is outside its range.
     pub fn descent(&self) -> Result<Descent, Error> {
         Descent::new(Gd::new(self.step_size)?, self.lower_steps)
+    }
+
+    /// Which lower states are kept for the way back.
+    pub fn plan(&self) -> Plan {
+        if self.stored_states == 0 { Plan::Trajectory } else { Plan::Binomial(self.stored_states) }
     }
 
     /// T steps down both losses, as `bda` takes them.

@@ -14,6 +14,8 @@
 //! | `nystrom` | [`Nystrom`] | positive semidefinite A of low rank, damped | k + 1 |
 //! | `identity` | [`Identity`] | `A = I` nearly | 0 |
 //! | `dense` | [`Dense`] | any A, small | the count of numbers in q |
+//!
+//! [`Lanczos`] solves nothing: it finds the ends of the spectrum of a symmetric A by k products.
 
 mod approx_grad;
 mod bicgstab;
@@ -21,6 +23,7 @@ mod cg;
 mod dense;
 mod gmres;
 mod identity;
+mod lanczos;
 mod limits;
 mod minres;
 mod neumann;
@@ -34,6 +37,7 @@ pub use cg::Cg;
 pub use dense::Dense;
 pub use gmres::Gmres;
 pub use identity::Identity;
+pub use lanczos::{Lanczos, Spectrum};
 pub(crate) use limits::{Best, Limits};
 pub use minres::Minres;
 pub use neumann::Neumann;

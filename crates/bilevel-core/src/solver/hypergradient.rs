@@ -234,7 +234,7 @@ impl Solver for HypergradientSolver<'_> {
             from.take_within("sampler", |from| sampler.restore(from))?;
         }
         from.take_within("method", |from| self.method.restore(from, &self.x, &self.y))?;
-        from.take_within("upper", |from| self.upper.restore(from))?;
+        from.take_within("upper", |from| self.upper.restore(from, &self.x))?;
         from.finish()
     }
 }

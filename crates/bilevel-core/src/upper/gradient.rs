@@ -35,7 +35,7 @@ impl UpperStep for GradientStep {
         }
     }
 
-    fn restore(&mut self, from: &mut Snapshot) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, _: &Vector) -> Result<(), Error> {
         if !matches!(self.step_size, Schedule::Constant(_)) {
             self.made = from.take_count("made")?;
         }

@@ -40,13 +40,13 @@ pub trait UpperStep {
     /// Writes what it remembers from step to step: nothing, if there is nothing.
     fn save(&self, to: &mut Snapshot);
 
-    /// Takes that back.
+    /// Takes that back. Vectors are like `x`.
     ///
     /// # Errors
     /// If it is not what this rule remembers. What is left in `from` is an error of the solver's, so that a
     /// rule that saves and does not restore is found.
-    fn restore(&mut self, from: &mut Snapshot) -> Result<(), Error> {
-        let _ = from;
+    fn restore(&mut self, from: &mut Snapshot, x: &Vector) -> Result<(), Error> {
+        let _ = (from, x);
         Ok(())
     }
 }
@@ -241,7 +241,7 @@ impl<O: OptimizerMemory> UpperStep for BurnOptimizer<O> {
         }
     }
 
-    fn restore(&mut self, from: &mut Snapshot) -> Result<(), Error> {
+    fn restore(&mut self, from: &mut Snapshot, _: &Vector) -> Result<(), Error> {
         self.learning_rate.restore(from)?;
         let mut memory = Vec::with_capacity(self.memory.len());
         for (name, leaf, like) in self.leaves() {

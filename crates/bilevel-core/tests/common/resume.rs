@@ -147,6 +147,7 @@ fn every_upper_step_resumes() {
                 let rates = Schedule::geometric(0.1, 0.8);
                 Box::new(BurnOptimizer::new(AdamConfig::new().build(), &x, rates).unwrap())
             }
+            14 => Box::new(AdaptiveStep::new(0.1).unwrap()),
             _ => {
                 let cosine = CosineAnnealingLrSchedulerConfig::new(0.2, 5).init().unwrap();
                 let sgd = BurnOptimizer::new(SgdConfig::new().build(), &x, 0.3).unwrap();
@@ -155,7 +156,7 @@ fn every_upper_step_resumes() {
             }
         }
     };
-    for which in 0..15 {
+    for which in 0..16 {
         let rad = || Box::new(Unrolled::rad(descent(Gd::new(0.5), 4)));
         let make = || on(&oracle, rad(), upper(which), Start::Warm);
         assert_resumes(&format!("upper step {which}"), &make);

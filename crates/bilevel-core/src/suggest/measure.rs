@@ -1,0 +1,322 @@
+//! The probes.
+
+use std::time::Instant;
+
+use bilevel_program::Vector;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::Request;
+use crate::linear::{Lanczos, Operator, Spectrum, System, epsilon};
+use crate::minimise::{LowerLoss, Minimiser, Minimum};
+use crate::{
+    Cost, Counted, Direction, Error, Lbfgs, LinearSolver, LinearStatus, LowerProblem, Minres,
+    Objective, Oracle, Sample, Samples, WeightedSum, Wrt,
+};
+
+/// Products of a spectrum at most.
+const PRODUCTS: usize = 20;
+
+/// The same on each of several batches.
+const PRODUCTS_OF_A_BATCH: usize = 8;
+
+/// Batches whose gradients and spectra are looked at.
+const BATCHES: u64 = 4;
+
+/// Steps of the descent that solves the lower level.
+const STEPS: usize = 200;
+
+/// The share of the first gradient at which the lower level counts as solved.
+const SOLVED: f64 = 1e-2;
+
+/// The largest y whose lower level is solved from other starts.
+const FEW: usize = 20;
+
+/// Directions in which these lie, each of both signs.
+const DIRECTIONS: usize = 2;
+
+/// An eigenvalue below this share of the largest, and negative, is no rounding.
+const NEGATIVE: f64 = 1e-3;
+
+/// A share of `F_y` outside the range of `f_yy` that matters.
+const OUTSIDE: f64 = 0.02;
+
+/// What was measured of a problem.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// The constraints of the upper and of the lower level.
+    pub constraints: [usize; 2],
+    /// The numbers in x and in y.
+    pub dimensions: [usize; 2],
+    /// The batches of F and of f.
+    pub batches: [usize; 2],
+    /// The standard deviation of `f_y` from batch to batch, relative to its mean; none where there is one batch.
+    pub noise: Option<f64>,
+    /// The ends of the spectrum of `f_yy` at the given y; on batches the widest.
+    pub start: Spectrum,
+    /// The same where the descent ended.
+    pub end: Spectrum,
+    /// `norm(f_y)` at its end, relative to its start.
+    pub stationarity: f64,
+    /// Its steps.
+    pub steps: usize,
+    /// Whether it ended at a stationary point.
+    pub solved: bool,
+    /// The share of `F_y` outside the range of `f_yy` at its end; none where no iteration could tell.
+    pub outside: Option<f64>,
+    /// Whether other starts led to other minima; none where y is too large to look.
+    pub several: Option<bool>,
+    /// The greatest curvature of `F(x, y*(x))` that was met; none where it was not looked for.
+    pub upper_curvature: Option<f64>,
+    /// Bytes of a state of the lower level.
+    pub state: usize,
+    /// Bytes of a linearisation.
+    pub linearization: usize,
+    /// Seconds of a gradient of f, and of a product with a linearisation.
+    pub seconds: [f64; 2],
+    /// The oracle calls of all probes.
+    pub cost: Cost,
+}
+
+/// What a lower level is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// It has constraints, or the upper level has.
+    Constrained,
+    /// Its data comes in batches.
+    Batches,
+    /// A descent does not end at a minimum: y is what T steps lead to.
+    Unsolved,
+    /// Its solutions are not isolated, and F prefers some.
+    ManySolutions,
+    /// It has several minima.
+    ManyMinima,
+    /// A minimum, the same from everywhere as far as was looked.
+    Convex,
+}
+
+impl Measured {
+    /// The shape of the lower level.
+    pub fn shape(&self) -> Shape {
+        if self.constraints != [0, 0] {
+            Shape::Constrained
+        } else if self.batches[1] > 1 {
+            Shape::Batches
+        } else {
+            self.on_one_batch()
+        }
+    }
+
+    /// The shape, the constraints and the number of batches left aside.
+    pub(super) fn on_one_batch(&self) -> Shape {
+        if !self.solved || self.end.least < -NEGATIVE * self.end.radius() {
+            Shape::Unsolved
+        } else if self.outside.is_some_and(|outside| outside > OUTSIDE) {
+            Shape::ManySolutions
+        } else if self.several == Some(true) {
+            Shape::ManyMinima
+        } else {
+            Shape::Convex
+        }
+    }
+
+    /// L, a bound of the curvature of f that was met.
+    pub fn curvature(&self) -> f64 {
+        self.start.radius().max(self.end.radius())
+    }
+
+    /// mu, a bound of the least curvature at the end; none where it may be 0.
+    pub fn least_curvature(&self) -> Option<f64> {
+        let least = self.end.least - self.end.least_error;
+        Some(least).filter(|least| *least > f64::EPSILON.sqrt() * self.curvature())
+    }
+
+    /// Whether f is quadratic, as far as both spectra tell.
+    pub(super) fn is_quadratic(&self) -> bool {
+        let (a, b) = (self.start, self.end);
+        let near = |a: f64, b: f64| (a - b).abs() <= 0.02 * self.curvature();
+        near(a.least, b.least) && near(a.greatest, b.greatest)
+    }
+}
+
+/// A problem at its start, whose calls are counted.
+pub(super) struct Probe<'a> {
+    pub oracle: Counted<&'a dyn Oracle>,
+    pub x: &'a Vector,
+    pub y: &'a Vector,
+    pub request: &'a Request,
+}
+
+impl<'a> Probe<'a> {
+    pub fn new(
+        oracle: &'a dyn Oracle,
+        (x, y): (&'a Vector, &'a Vector),
+        request: &'a Request,
+    ) -> Self {
+        Self { oracle: Counted::new(oracle), x, y, request }
+    }
+
+    pub fn at<'b>(&'b self, x: &'b Vector) -> LowerProblem<'b> {
+        LowerProblem::new(&self.oracle, x, Samples::default())
+    }
+
+    /// The rounding unit of y.
+    pub fn epsilon(&self) -> f64 {
+        epsilon(self.y.layout())
+    }
+
+    /// A vector like `like` with drawn entries, of norm 1.
+    fn drawn(&self, like: &Vector, stream: u64) -> Vector {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.request.seed);
+        rng.set_stream(stream);
+        let n = like.layout().size();
+        let draws: Vec<f64> = (0..n).map(|_| rng.random_range(-1.0..1.0)).collect();
+        let drawn = Vector::from_slice(like.layout(), &draws, &like.device());
+        drawn.scale(1.0 / drawn.norm().max(f64::MIN_POSITIVE))
+    }
+
+    /// The lower level solved from `from`, to `share` of the gradient `scale`.
+    pub fn solve(&self, from: &Vector, scale: f64) -> Result<Minimum, Error> {
+        let share = self.epsilon().sqrt().max(1e-6);
+        let tolerance = (share * scale).max(f64::MIN_POSITIVE);
+        let solver = Lbfgs::new(STEPS, tolerance)?;
+        Ok(solver.minimise(&LowerLoss::new(self.at(self.x)), from, tolerance))
+    }
+}
+
+/// The ends of the spectrum of `f_yy`, the bytes of its linearisation and the seconds of a product.
+fn spectrum(
+    probe: &Probe<'_>,
+    problem: &LowerProblem<'_>,
+    y: &Vector,
+    products: usize,
+) -> Result<(Spectrum, usize, f64), Error> {
+    // V is kept.
+    let room = probe.request.memory / y.layout().bytes().max(1);
+    let lanczos = Lanczos::new(products.min(room).max(2), probe.request.seed)?;
+    let curvature = problem.curvature_at(WeightedSum::LOWER, y, Wrt::Y, Wrt::Y);
+    let product = |v: &Vector| curvature.product(Direction::in_y(v), Wrt::Y).into_y();
+    let begin = Instant::now();
+    let spectrum = lanczos.run(&Operator::symmetric(&product), y)?;
+    let seconds = begin.elapsed().as_secs_f64() / spectrum.products as f64;
+    Ok((spectrum, curvature.bytes(), seconds))
+}
+
+/// Where the probes ended: what trials start from.
+pub(super) struct Solved {
+    pub measured: Measured,
+    /// The y of the descent.
+    pub y: Vector,
+    /// `norm(f_y)` at the given y.
+    pub began: f64,
+}
+
+pub(super) fn measure(probe: &Probe<'_>, constraints: [usize; 2]) -> Result<Solved, Error> {
+    let problem = probe.at(probe.x);
+    let (loss, slope) = problem.sum_and_slope(WeightedSum::LOWER, probe.y);
+    let began = slope.norm();
+    let finite = |found: f64| match found.is_finite() {
+        true => Ok(()),
+        false => Err(Error::NotFiniteAtStart { objective: Objective::Lower, found }),
+    };
+    finite(loss)?;
+    finite(began)?;
+    let begin = Instant::now();
+    problem.sum_and_slope(WeightedSum::LOWER, probe.y);
+    let of_gradient = begin.elapsed().as_secs_f64();
+    let batches =
+        [Objective::Upper, Objective::Lower].map(|objective| probe.oracle.batches(objective));
+    let (mut start, linearization, of_product) = spectrum(probe, &problem, probe.y, PRODUCTS)?;
+    finite(start.greatest)?;
+    let noise =
+        if batches[1] > 1 { Some(between_batches(probe, batches[1], &mut start)?) } else { None };
+    let end = probe.solve(probe.y, began)?;
+    let (of_end, ..) = spectrum(probe, &problem, &end.at, PRODUCTS)?;
+    let scale = of_end.radius() * end.at.norm().max(1.0);
+    let solved =
+        end.gradient_norm <= SOLVED * began || end.gradient_norm <= probe.epsilon().sqrt() * scale;
+    let solved = solved && of_end.greatest.is_finite();
+    let mut measured = Measured {
+        constraints,
+        dimensions: [probe.x, probe.y].map(|of| of.layout().size()),
+        batches,
+        noise,
+        start,
+        end: if of_end.greatest.is_finite() { of_end } else { start },
+        stationarity: if began > 0.0 { end.gradient_norm / began } else { 0.0 },
+        steps: end.steps,
+        solved,
+        outside: None,
+        several: None,
+        upper_curvature: None,
+        state: probe.y.layout().bytes(),
+        linearization,
+        seconds: [of_gradient, of_product],
+        cost: Cost::default(),
+    };
+    if solved {
+        measured.outside = outside(probe, &problem, &end.at)?;
+        let several = measured.on_one_batch() == Shape::Convex && measured.dimensions[1] <= FEW;
+        measured.several = if several { Some(several_minima(probe, &end, began)?) } else { None };
+    }
+    measured.cost = probe.oracle.cost();
+    Ok(Solved { measured, y: end.at, began })
+}
+
+/// The share of `F_y` that no `f_yy q` reaches; none where the iterations do not tell.
+fn outside(
+    probe: &Probe<'_>,
+    problem: &LowerProblem<'_>,
+    y: &Vector,
+) -> Result<Option<f64>, Error> {
+    let rhs = problem.gradient(Objective::Upper, y, Wrt::Y).1.into_y();
+    let curvature = problem.curvature_at(WeightedSum::LOWER, y, Wrt::Y, Wrt::Y);
+    let product = |v: &Vector| curvature.product(Direction::in_y(v), Wrt::Y).into_y();
+    let tolerance = probe.epsilon().sqrt().max(1e-3);
+    let minres = Minres::new(2 * PRODUCTS, tolerance)?;
+    let found = minres.solve(&System::new(&Operator::symmetric(&product), &rhs))?;
+    Ok(match found.status {
+        LinearStatus::Converged | LinearStatus::Singular => found.residual,
+        _ => None,
+    })
+}
+
+/// Whether other starts end elsewhere.
+fn several_minima(probe: &Probe<'_>, end: &Minimum, began: f64) -> Result<bool, Error> {
+    let reach = 2.0 * probe.y.norm().max(1.0);
+    for direction in 0..DIRECTIONS {
+        let along = probe.drawn(probe.y, 1 + direction as u64);
+        for sign in [1.0, -1.0] {
+            let other = probe.solve(&probe.y.axpy(sign * reach, &along), began)?;
+            let apart = other.at.sub(&end.at).norm() > SOLVED * end.at.norm().max(1.0);
+            let minimum = other.gradient_norm <= SOLVED * began.max(end.gradient_norm);
+            if apart && minimum {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// The noise of `f_y` between batches; widens `start` by their spectra.
+fn between_batches(probe: &Probe<'_>, batches: usize, start: &mut Spectrum) -> Result<f64, Error> {
+    let mut rng = ChaCha8Rng::seed_from_u64(probe.request.seed);
+    let count = BATCHES.min(batches as u64);
+    let mut slopes = Vec::new();
+    for _ in 0..count {
+        let sample = Sample(rng.random_range(0..batches as u64));
+        let samples = Samples { lower: sample, ..Samples::default() };
+        let problem = LowerProblem { samples, ..probe.at(probe.x) };
+        slopes.push(problem.gradient(Objective::Lower, probe.y, Wrt::Y).1.into_y());
+        let (of_batch, ..) = spectrum(probe, &problem, probe.y, PRODUCTS_OF_A_BATCH)?;
+        if of_batch.above() > start.above() {
+            (start.greatest, start.greatest_error) = (of_batch.greatest, of_batch.greatest_error);
+        }
+        start.least = start.least.min(of_batch.least);
+    }
+    let mean = slopes.iter().skip(1).fold(slopes[0].clone(), |sum, slope| sum.add(slope));
+    let mean = mean.scale(1.0 / count as f64);
+    let spread: f64 = slopes.iter().map(|slope| slope.sub(&mean).norm().powi(2)).sum();
+    let deviation = (spread / (count as f64 - 1.0).max(1.0)).sqrt();
+    Ok(deviation / mean.norm().max(f64::MIN_POSITIVE))
+}

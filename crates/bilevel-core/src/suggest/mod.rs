@@ -1,0 +1,170 @@
+//! Which method fits a problem, and its settings: chosen from probes on the problem itself.
+//!
+//! ```text
+//! probes at (x, y): curvature, a solved lower level, noise, memory  ->  shape of the lower level
+//! shape, methods on offer                                           ->  candidates with their settings
+//! a hypergradient of each candidate                                 ->  the one of the fewest oracle calls
+//! ```
+//!
+//! **Probes** ([`Measured`]). [`Lanczos`](crate::linear::Lanczos) finds the ends of the spectrum of `f_yy`, at the y that
+//! is given and at the end of a descent by [`Lbfgs`], which takes no step size. [`Minres`](crate::Minres) looks whether
+//! `F_y` lies in the range of `f_yy` there. Where y has at most 20 numbers, the lower level is solved
+//! from other starts too. Gradients of several batches give the noise; a [linearisation](crate::Hessian::bytes) and the
+//! layout of y give the memory.
+//!
+//! **Shape** ([`Shape`]), by the first that holds, and what it leads to:
+//!
+//! | shape | when | methods, in this order |
+//! |---|---|---|
+//! | [`Shape::Batches`] | the lower data has several batches | `saba` if its memory suffices, `soba`, `srba`, `stocbio`, `amigo` |
+//! | [`Shape::Unsolved`] | the descent did not end at a minimum, or `f_yy` is indefinite at its end | `rad`, `trad`, `iaptt` |
+//! | [`Shape::ManySolutions`] | `f_yy` is singular and part of `F_y` outside its range | `bda`, `penalty`, `bvfim` |
+//! | [`Shape::ManyMinima`] | another start led to another minimum | `iaptt`, `ia-gm` with a learned start, `rad` |
+//! | [`Shape::Convex`] | none of these | `cg`, `newton`, `lbfgs`, `fixed-point`, `rad`, whichever is cheapest |
+//!
+//! Constraints lead to [`solve`](crate::solve), which is made for them.
+//!
+//! **Settings.** The step size of y is `2 / (L + mu)` where f looks quadratic, its curvature being the same at both ends,
+//! `1 / L` where mu is not known, and half of that elsewhere; L is the [bound](crate::linear::Spectrum::above) of Lanczos' method. T contracts the distance from y* to a
+//! tenth where the lower level starts warm, to a hundredth where it does not; where y is what T steps lead to, it is the
+//! T after which F hardly falls any more. A [plan](crate::Plan) keeps the states of `rad` within the memory of the
+//! request. There is a damping where `f_yy` is singular up to rounding. The first step of x is `1 / L_F`, by a power
+//! iteration on differences of hypergradients; on batches it is shorter, so that y follows x.
+//!
+//! **Trials.** The candidates of a convex lower level differ in their tolerances and in how they solve. Each computes the hypergradient at a
+//! nearby x; the one of the fewest oracle calls is chosen among those within 5 % of an accurate one.
+//!
+//! The choice depends on the losses, the data, the start and the seed. Seconds are reported and decide nothing.
+
+mod choose;
+mod measure;
+mod suggestion;
+
+pub use measure::{Measured, Shape};
+pub use suggestion::{Choice, Suggestion, Tried};
+
+use bilevel_program::Vector;
+
+#[cfg(doc)]
+use crate::Lbfgs;
+use crate::catalogue;
+use crate::{
+    AutodiffOracle, BilevelProblem, Data, Error, Objective, Oracle, Sample, Start, constraints_of,
+};
+use choose::choose;
+use measure::{Probe, measure};
+
+/// What is asked for: [`Request::default`] allows all that the catalogue has.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The methods to choose from, by their names in the [catalogue]; all that need nothing but two losses if it is none.
+    pub methods: Option<Vec<&'static str>>,
+    /// Where the lower level starts at each upper step.
+    pub start: Start,
+    /// Bytes that the states of a method may take.
+    pub memory: usize,
+    /// The seed of what is drawn.
+    pub seed: u64,
+}
+
+impl Default for Request {
+    /// All methods, a warm start, 1 GiB, seed 0.
+    fn default() -> Self {
+        Self { methods: None, start: Start::Warm, memory: 1 << 30, seed: 0 }
+    }
+}
+
+impl Request {
+    /// Whether a method may be chosen.
+    fn offers(&self, entry: &catalogue::Entry) -> bool {
+        match &self.methods {
+            Some(names) => names.contains(&entry.name),
+            None => entry.needs == catalogue::Needs::Nothing,
+        }
+    }
+}
+
+/// The method that fits `problem` from the modules x and y on `data`, with its settings, and why.
+///
+/// Cost: some hundreds of oracle calls, [counted](Measured::cost).
+///
+/// # Errors
+/// If a loss cannot be recorded or differentiated, the lower loss or its derivatives are not finite at the start, or no
+/// method of the request fits.
+///
+/// ```
+/// use bilevel_core::*;
+/// # use burn::module::Param;
+/// # use burn::tensor::Tensor;
+/// # struct Penalty;
+/// # impl BilevelProblem for Penalty {
+/// #     type Upper = Param<Tensor<1>>;
+/// #     type Lower = Param<Tensor<1>>;
+/// #     type Batch = Tensor<1>;
+/// #     fn upper_loss(&self, _: &Self::Upper, y: &Self::Lower, c: &Tensor<1>) -> Tensor<1> {
+/// #         (y.val() - c.clone()).powi_scalar(2)
+/// #     }
+/// #     fn lower_loss(&self, x: &Self::Upper, y: &Self::Lower, c: &Tensor<1>) -> Tensor<1> {
+/// #         (y.val() - c.clone()).powi_scalar(2) + x.val().exp() * y.val().powi_scalar(2)
+/// #     }
+/// # }
+/// # fn main() -> Result<(), Error> {
+/// # let device = Default::default();
+/// # let (x, y) = (Param::from_data([0.0], &device), Param::from_data([0.0], &device));
+/// # let target = |value: f32| Tensor::from_data([value], &device);
+/// # let data = FullBatch { upper: target(1.0), lower: target(3.0) };
+/// let suggestion = suggest(Penalty, &x, &y, &data, &Request::default())?;
+/// println!("{suggestion}");
+///
+/// let oracle = AutodiffOracle::new(Penalty, &x, &y, &data)?;
+/// let mut solver = suggestion.solver(&oracle, oracle.upper_start(), oracle.lower_start())?;
+/// Executor::new(40)?.run(solver.as_mut())?;
+/// // y*(x) = 3 / (1 + exp(x)), which is 1 at exp(x) = 2.
+/// assert!((solver.x().to_vec()[0].exp() - 2.0).abs() < 0.01);
+/// # Ok(())
+/// # }
+/// ```
+pub fn suggest<P: BilevelProblem, D: Data<P::Batch>>(
+    problem: P,
+    x: &P::Upper,
+    y: &P::Lower,
+    data: D,
+    request: &Request,
+) -> Result<Suggestion, Error>
+where
+    P::Batch: Send,
+{
+    let mut constraints = [0; 2];
+    for (count, level) in constraints.iter_mut().zip([Objective::Upper, Objective::Lower]) {
+        let batch = data.batch(level, Sample::default());
+        let found = constraints_of(&problem, level, x, y, batch)?;
+        *count = found.map_or(0, |found| found.count());
+    }
+    let oracle = AutodiffOracle::new(&problem, x, y, &data)?;
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    suggest_from(&oracle, (&x, &y), request, constraints)
+}
+
+/// [`suggest`] for an oracle at x and y, of whose constraints nothing is known.
+///
+/// # Errors
+/// As there.
+pub fn suggest_on(
+    oracle: &dyn Oracle,
+    x: &Vector,
+    y: &Vector,
+    request: &Request,
+) -> Result<Suggestion, Error> {
+    suggest_from(oracle, (x, y), request, [0; 2])
+}
+
+fn suggest_from(
+    oracle: &dyn Oracle,
+    (x, y): (&Vector, &Vector),
+    request: &Request,
+    constraints: [usize; 2],
+) -> Result<Suggestion, Error> {
+    let probe = Probe::new(oracle, (x, y), request);
+    let measured = measure(&probe, constraints)?;
+    choose(&probe, measured)
+}

@@ -1,0 +1,227 @@
+//! What was chosen, and why.
+
+use std::fmt::{Display, Formatter};
+
+use bilevel_program::Vector;
+
+use super::measure::{Measured, Shape};
+use crate::catalogue::{At, Entry, Family, Made, Settings};
+use crate::{
+    AdaptiveStep, Cost, Error, HypergradientSolver, JointSolver, Objective, Oracle, Sampler,
+    Solver, Start,
+};
+
+/// What is to be used.
+#[derive(Clone, Debug)]
+pub enum Choice {
+    /// A method of the catalogue.
+    Method {
+        /// Which.
+        entry: &'static Entry,
+        /// Its settings.
+        settings: Settings,
+        /// Where the lower level starts.
+        start: Start,
+    },
+    /// [`solve`](crate::solve), which keeps to constraints.
+    Solve,
+}
+
+/// A candidate, and its hypergradient near the start.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    /// The method with its settings.
+    pub name: String,
+    /// The calls it took.
+    pub cost: Cost,
+    /// How far it was off, relative to an accurate one.
+    pub error: f64,
+}
+
+/// What [`suggest`](super::suggest()) came to. It displays as a few lines.
+#[derive(Clone, Debug)]
+pub struct Suggestion {
+    /// What to use.
+    pub choice: Choice,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// What was measured.
+    pub measured: Measured,
+    /// The candidates that were compared; none where the shape decides.
+    pub tried: Vec<Tried>,
+    /// The oracle calls of a step of x, where they are known beforehand.
+    pub calls: Option<u64>,
+    /// Bytes that the method holds besides x and y, about.
+    pub memory: usize,
+    pub(super) seed: u64,
+}
+
+impl Suggestion {
+    /// The method with the settings that it reads, as the command line takes it: `cg(lower-steps = 12, step-size = 0.31)`.
+    pub fn name(&self) -> String {
+        match &self.choice {
+            Choice::Method { entry, settings, .. } => named(entry, settings),
+            Choice::Solve => "solve".into(),
+        }
+    }
+
+    /// The method on `oracle`, from x and y. A hypergradient moves x by an [`AdaptiveStep`], data in batches is drawn with
+    /// replacement.
+    ///
+    /// # Errors
+    /// If the oracle is of another problem, or the suggestion is [`Choice::Solve`].
+    pub fn solver<'a>(
+        &self,
+        oracle: &'a dyn Oracle,
+        x: Vector,
+        y: Vector,
+    ) -> Result<Box<dyn Solver + 'a>, Error> {
+        let Choice::Method { entry, settings, start } = &self.choice else {
+            return Err(Error::InvalidSetting {
+                setting: "the suggestion",
+                found: "solve".into(),
+                expected: "a method of the catalogue, as for problems without constraints",
+                cure: "call `solve` with the problem",
+            });
+        };
+        Ok(match entry.make(settings, &At { x: &x, y: &y, seed: self.seed })? {
+            Made::Hypergradient(method) => {
+                let step = AdaptiveStep::new(settings.learning_rate)?;
+                let solver = HypergradientSolver::new(oracle, method, step, x, y);
+                Box::new(solver.with_start(*start)?)
+            }
+            Made::Joint(method) => {
+                let [upper, lower] =
+                    [Objective::Upper, Objective::Lower].map(|objective| oracle.batches(objective));
+                let sampler = Sampler::with_replacement(upper, lower, self.seed)?;
+                Box::new(JointSolver::new(oracle, method, x, y)?.with_sampler(sampler))
+            }
+        })
+    }
+}
+
+/// A method with the settings that it reads.
+pub(super) fn named(entry: &Entry, settings: &Settings) -> String {
+    let read: Vec<_> =
+        entry.reads.iter().map(|name| format!("{name} = {}", value(settings, name))).collect();
+    format!("{}({})", entry.name, read.join(", "))
+}
+
+/// A setting, as TOML has it.
+fn value(settings: &Settings, name: &str) -> String {
+    let s = settings;
+    match name {
+        "lower-steps" => s.lower_steps.to_string(),
+        "step-size" => format!("{:?}", s.step_size),
+        "learning-rate" => format!("{:?}", s.learning_rate),
+        "stored-states" => s.stored_states.to_string(),
+        "truncated" => s.truncated.to_string(),
+        "aggregation" => format!("{:?}", s.aggregation),
+        "solver-iterations" => s.solver_iterations.to_string(),
+        "tolerance" => format!("{:?}", s.tolerance),
+        "damping" => format!("{:?}", s.damping),
+        "warm-start" => s.warm_start.to_string(),
+        "period" => s.period.to_string(),
+        "perturbation" => format!("{:?}", s.perturbation),
+        "proximity" => format!("{:?}", s.proximity),
+        "momentum" => format!("{:?}", s.momentum),
+        _ => unreachable!("a test of the catalogue names all settings"),
+    }
+}
+
+impl Display for Suggestion {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let Measured { dimensions: [n, m], batches, start, end, .. } = &self.measured;
+        let measured = &self.measured;
+        write!(f, "measured  x of {n} and y of {m} numbers, ")?;
+        match batches {
+            [1, 1] => write!(f, "all data at once")?,
+            [upper, lower] => write!(f, "{upper} and {lower} batches of F and f")?,
+        }
+        if let Some(noise) = measured.noise {
+            write!(f, ", the gradient of f off by {} from batch to batch", percent(noise))?;
+        }
+        let spectrum = |least: f64, greatest: f64| format!("{least:.3e} to {greatest:.3e}");
+        write!(
+            f,
+            "\n          curvature of f {} at the start, {} after {} steps that left {:.0e} of the gradient",
+            spectrum(start.least, start.greatest),
+            spectrum(end.least, end.greatest),
+            measured.steps,
+            measured.stationarity,
+        )?;
+        if let Some(outside) = measured.outside.filter(|outside| *outside > 1e-2) {
+            write!(f, "; {} of F_y outside the range of f_yy", percent(outside))?;
+        }
+        if let Some(curvature) = measured.upper_curvature {
+            write!(f, "; curvature of F(x, y*(x)) {curvature:.3e}")?;
+        }
+        let [gradient, product] = measured.seconds;
+        write!(
+            f,
+            "\n          a state takes {}, a linearisation {}; a gradient {}, a product {}",
+            bytes(measured.state),
+            bytes(measured.linearization),
+            seconds(gradient),
+            seconds(product),
+        )?;
+        for Tried { name, cost, error } in &self.tried {
+            write!(f, "\ntried     {name}: {} calls, off by {}", cost.total(), percent(*error))?;
+        }
+        write!(f, "\nchosen    {}", self.name())?;
+        write!(f, "\nbecause   {}", self.reason)?;
+        write!(f, "\nexpected  ")?;
+        match self.calls {
+            Some(calls) => {
+                let time = calls as f64 * gradient.max(product);
+                write!(f, "about {calls} oracle calls a step of x, {}", seconds(time))?;
+            }
+            None => f.write_str("as many oracle calls as the problem takes")?,
+        }
+        if self.memory > 0 {
+            write!(f, ", {}", bytes(self.memory))?;
+        }
+        write!(f, "\nprobes    {} oracle calls", measured.cost.total())
+    }
+}
+
+fn percent(share: f64) -> String {
+    if share < 1e-3 { format!("{:.0e}", share) } else { format!("{:.1} %", 100.0 * share) }
+}
+
+fn bytes(bytes: usize) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
+}
+
+fn seconds(seconds: f64) -> String {
+    match seconds {
+        s if s < 1e-3 => format!("{:.0} us", 1e6 * s),
+        s if s < 1.0 => format!("{:.1} ms", 1e3 * s),
+        s => format!("{s:.1} s"),
+    }
+}
+
+impl Shape {
+    /// In words.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Constrained => "there are constraints",
+            Self::Batches => "the data of the lower level comes in batches",
+            Self::Unsolved => "a descent of the lower level does not end at a minimum",
+            Self::ManySolutions => "lower solutions are not isolated, and F prefers some",
+            Self::ManyMinima => "the lower level has several minima",
+            Self::Convex => {
+                "the lower level has one minimum as far as was seen, of positive curvature"
+            }
+        }
+    }
+}
+
+/// Whether a method takes its own steps of x.
+pub(super) fn moves_x(entry: &Entry) -> bool {
+    entry.family != Family::Hypergradient
+}
