@@ -311,7 +311,8 @@ pub struct CompareArgs {
     /// On which problem
     #[arg(value_enum)]
     pub problem: compare::ProblemName,
-    /// Methods, separated by commas, each perhaps with settings of its own, as cg(damping=0.1); or all
+    /// Methods, separated by commas, each perhaps with settings of its own, as cg(damping=0.1); all of them; or auto,
+    /// which chooses one from probes on the problem
     #[arg(long, default_value = "all")]
     pub method: Methods<compare::Contender>,
     /// How many seeds: of starts, of the parts of the data, of the draws

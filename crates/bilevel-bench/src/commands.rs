@@ -25,7 +25,7 @@ use crate::report::seeds::Together;
 use crate::report::{ReportError, RunReport, table};
 use crate::reproduce::{self, Reproduction};
 use crate::runs;
-use crate::settings::{absolute, refuse};
+use crate::settings::{AUTO, absolute, refuse};
 
 /// What runs where no command is given.
 pub const DEFAULT: [&str; 3] = ["bilevel", "run", "hyper-cleaning"];
@@ -80,6 +80,7 @@ fn run(run: &OfExperiment<RunArgs>, group: &'static dyn Group) -> Result<(), Ben
     if *dry_run {
         return print(&settings_toml(&settings.table())?);
     }
+    let settings = if settings.is_open() { chosen(&settings, group)? } else { settings };
     if *seeds > 1 && group.size() > 1 {
         let cure = "make one run after the other; seeds run side by side without --shards";
         return Err(refuse("--seeds", seeds, "1 where ranks divide the data", cure));
@@ -89,6 +90,22 @@ fn run(run: &OfExperiment<RunArgs>, group: &'static dyn Group) -> Result<(), Ben
         return show_seeds(&folder, &together, args.json);
     }
     start(&settings, out, *args, group)
+}
+
+/// The settings with what `auto` stands for, which is shown.
+fn chosen(settings: &Complete, group: &dyn Group) -> Result<Complete, BenchError> {
+    if group.size() > 1 {
+        let cure = "run `bilevel run` with auto in one process, and name the method that it prints";
+        return Err(refuse(
+            "--method or --step-size",
+            AUTO,
+            "a method and a number on ranks",
+            cure,
+        ));
+    }
+    let (settings, text) = settings.chosen()?;
+    progress::note(format!("{text}\n"));
+    Ok(settings)
 }
 
 fn start(

@@ -25,12 +25,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::flex_in_f64;
 use crate::error::BenchError;
-use crate::experiments::{Left, Partly};
-use crate::progress::Bar;
+use crate::experiments::{Auto, Left, Partly};
+use crate::progress::{Bar, note};
 use crate::report::ReportError;
 use crate::report::comparison;
 use crate::report::folder::RunFolder;
-use crate::settings::{Catalogued, Methods, Offered};
+use crate::settings::{Catalogued, Methods, Offered, refuse};
 use bilevel_data::{Classified, digest};
 
 /// The key of `settings.toml` that says that a folder is a comparison's.
@@ -143,10 +143,30 @@ pub fn grid(calls: u64) -> Vec<f64> {
 pub fn start(settings: &Settings, root: &Path) -> Result<(String, RunFolder), BenchError> {
     let device = flex_in_f64()?;
     let rows = settings.problem.read(settings.data_dir.as_deref())?;
+    let settings = &chosen(settings, rows.as_ref(), &device)?;
     let name = format!("compare-{}", settings.problem.as_str());
     let partly = Partly::create(settings.clone(), fingerprint(rows.as_ref()), root, &name)?;
     let folder = (*partly.folder).clone();
     Ok((complete(&partly, rows.as_ref(), &device)?, folder))
+}
+
+/// The settings with a method in the place of `auto`: that of the first seed, for all of them.
+fn chosen(
+    settings: &Settings,
+    rows: Option<&Classified>,
+    device: &Device,
+) -> Result<Settings, BenchError> {
+    if !settings.methods.is_open() {
+        return Ok(settings.clone());
+    }
+    let setup = settings.problem.setup(0, rows, device)?;
+    let of_run = settings.problem.of_methods(Family::Stochastic);
+    let (at, way) = ((&setup.x, &setup.y), (Start::Warm, 0));
+    let auto = Auto::among::<Contender>(setup.batches.as_ref(), at, way, &of_run)?;
+    note(format!("{auto}\n"));
+    let chosen = settings.methods.clone().with_chosen(&auto.method);
+    let methods = chosen.map_err(|error| refuse("--method", "auto", &error, "name a method"))?;
+    Ok(Settings { methods, ..settings.clone() })
 }
 
 /// Completes the comparison of a folder: all numbers but seconds are those of one that was not cut short. One that is

@@ -8,6 +8,7 @@
 //! [`resume`] completes a run that was cut short, as if it had not been. A new experiment is a folder here and a line of
 //! [`EXPERIMENTS`].
 
+mod auto;
 mod checkpoint;
 mod derivatives;
 pub mod images;
@@ -37,6 +38,7 @@ pub mod poisoning;
 pub mod robust;
 pub mod sinusoid;
 
+pub use auto::Auto;
 pub(crate) use partly::{Left, Partly};
 pub use registry::{Complete, EXPERIMENTS, Experiment, Prepared, Registered, read_config};
 pub(crate) use run::is_usable;
@@ -57,6 +59,7 @@ use crate::interrupt;
 use crate::progress::Bar;
 use crate::report::folder::{LockedFolder, RunFolder, default_name, settings_table};
 use crate::report::{ReportError, RunReport};
+use crate::settings::{AUTO, refuse};
 
 /// What a check of derivatives found, for each loss.
 pub type Checked = Vec<(Objective, Report)>;
@@ -182,6 +185,10 @@ fn begin(
     folder: LockedFolder,
     manner: Manner,
 ) -> Result<RunReport, BenchError> {
+    if settings.is_open() {
+        let cure = "call `Complete::chosen` before";
+        return Err(refuse("--method or --step-size", AUTO, "what was chosen in its place", cure));
+    }
     let origin = Origin::here(experiment.data());
     interrupt::after_step();
     folder.write_settings(&written(settings, &origin)?)?;

@@ -8,6 +8,7 @@ use burn::tensor::Device;
 use clap::{ArgMatches, Command};
 use toml::{Table, Value};
 
+use super::auto::Auto;
 use super::{
     Run, actor_critic, clean, denoising, dictionary, distillation, few_shot, gan, hpo,
     hyper_cleaning, importance, nas, poisoning, robust, sinusoid,
@@ -16,7 +17,7 @@ use crate::backend::{Array, BackendName, run_on};
 use crate::error::BenchError;
 use crate::report::MethodReport;
 use crate::settings::defaults::Defaults;
-use crate::settings::{self, Offered, Settings, nearest, refuse};
+use crate::settings::{self, AUTO, Offered, Settings, is_auto, nearest, refuse};
 
 /// All experiments.
 pub static EXPERIMENTS: &[Registered] = &[
@@ -66,6 +67,16 @@ pub trait Experiment: Sized + Send + Sync + 'static {
     /// The large arrays that a run puts on its device, each in one piece, or makes there: data, and hidden layers that
     /// are larger. A device that cannot hold one is refused before there is a folder.
     fn arrays(&self) -> Vec<Array>;
+
+    /// What `--method auto` and `--step-size auto` stand for, from probes where the methods start, by
+    /// [`Auto::among`]; none where the experiment does not offer it.
+    ///
+    /// # Errors
+    /// If the problem cannot be posed, or no method that is offered fits it.
+    fn auto(&self, device: Device) -> Result<Option<Auto>, BenchError> {
+        let _ = device;
+        Ok(None)
+    }
 
     /// Checks the derivatives of both losses, in f64 on the CPU; none where the experiment has no check.
     ///
@@ -180,6 +191,8 @@ impl PartialEq for Complete {
     }
 }
 
+const STEP_SIZE: &str = "step-size";
+
 /// The key that names the experiment.
 const EXPERIMENT: &str = "experiment";
 
@@ -226,6 +239,38 @@ impl Complete {
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.table.insert("seed".into(), Value::Integer(seed.min(i64::MAX as u64) as i64));
         self
+    }
+
+    /// Whether a method or a step size is to be chosen.
+    pub fn is_open(&self) -> bool {
+        ["method", STEP_SIZE].iter().any(|setting| is_auto(&self.table, setting))
+    }
+
+    /// The same with what is chosen from probes in the places of `auto`, and what was measured and why, as text.
+    ///
+    /// # Errors
+    /// If the data cannot be read, the experiment has no `auto`, or no method that it offers fits.
+    pub fn chosen(&self) -> Result<(Self, String), BenchError> {
+        let Some(auto) = self.prepare()?.auto()? else {
+            let setting = if is_auto(&self.table, "method") { "--method" } else { "--step-size" };
+            let name = self.experiment.name;
+            let expected = format!("a method or a number: {name} has no auto");
+            return Err(refuse(setting, AUTO, &expected, "`bilevel list` names the methods"));
+        };
+        let mut table = self.table.clone();
+        if is_auto(&table, STEP_SIZE) {
+            table.insert(STEP_SIZE.into(), auto.suggestion.step_size().into());
+        }
+        if let Some(Value::Array(methods)) = table.get_mut("method") {
+            let open = methods.iter().any(|name| name.as_str() == Some(AUTO));
+            methods.retain(|name| name.as_str() != Some(AUTO));
+            let chosen = Value::String(auto.method.clone());
+            if open && !methods.contains(&chosen) {
+                methods.push(chosen);
+            }
+        }
+        (self.experiment.checked)(&table)?;
+        Ok((Self { experiment: self.experiment, table }, auto.to_string()))
     }
 
     /// The backend.
@@ -298,6 +343,11 @@ impl Prepared {
         digest(self)
     }
 
+    /// What `auto` stands for.
+    fn auto(&self) -> Result<Option<Auto>, BenchError> {
+        run_on(self.backend, |device| self.experiment.auto(device))?
+    }
+
     /// Checks the derivatives of both losses.
     ///
     /// # Errors
@@ -321,6 +371,8 @@ trait Ready: Send + Sync {
 
     fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError>;
 
+    fn auto(&self, device: Device) -> Result<Option<Auto>, BenchError>;
+
     fn check(&self) -> Result<Option<super::Checked>, BenchError>;
 }
 
@@ -335,6 +387,10 @@ impl<E: Experiment> Ready for E {
 
     fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
         Experiment::run(self, device, run)
+    }
+
+    fn auto(&self, device: Device) -> Result<Option<Auto>, BenchError> {
+        Experiment::auto(self, device)
     }
 
     fn check(&self) -> Result<Option<super::Checked>, BenchError> {

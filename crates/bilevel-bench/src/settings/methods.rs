@@ -6,6 +6,7 @@ use std::str::FromStr;
 use bilevel_core::catalogue::{self, At, Entry, Made, Settings};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::number::AUTO;
 use super::{nearest, refuse};
 use crate::error::BenchError;
 
@@ -78,23 +79,54 @@ macro_rules! offered {
 }
 pub(crate) use offered;
 
-/// The methods of a run, in its order, none twice.
+/// The methods of a run, in its order, none twice; and perhaps, after them, one that is to be chosen, `auto`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Methods<M>(Vec<M>);
+pub struct Methods<M> {
+    named: Vec<M>,
+    auto: bool,
+}
 
 impl<M> std::ops::Deref for Methods<M> {
     type Target = [M];
 
     fn deref(&self) -> &[M] {
-        &self.0
+        &self.named
     }
 }
 
 impl<M: Offered> Methods<M> {
+    /// Whether one is to be chosen.
+    pub fn is_open(&self) -> bool {
+        self.auto
+    }
+
+    /// These, and `chosen` in the place of the one that is to be chosen.
+    ///
+    /// # Errors
+    /// If `chosen` is no method with its settings.
+    pub fn with_chosen(mut self, chosen: &str) -> Result<Self, String> {
+        let chosen = method::<M>(chosen)?;
+        if self.named.iter().all(|known| known.name() != chosen.name()) {
+            self.named.push(chosen);
+        }
+        Ok(Self { auto: false, ..self })
+    }
+
+    fn names(&self) -> impl Iterator<Item = String> {
+        self.named.iter().map(M::name).chain(self.auto.then(|| AUTO.to_owned()))
+    }
+
     /// Reads names, `all` being all that are offered.
     fn named<'a>(names: impl Iterator<Item = &'a str>) -> Result<Self, String> {
         let mut methods: Vec<M> = Vec::new();
+        let mut auto = false;
         for name in names {
+            if name.eq_ignore_ascii_case(AUTO) {
+                if std::mem::replace(&mut auto, true) {
+                    return Err(format!("`{AUTO}` is named twice, expected once"));
+                }
+                continue;
+            }
             let more =
                 if name.eq_ignore_ascii_case("all") { M::all() } else { vec![method(name)?] };
             for method in more {
@@ -104,10 +136,10 @@ impl<M: Offered> Methods<M> {
                 methods.push(method);
             }
         }
-        if methods.is_empty() {
+        if methods.is_empty() && !auto {
             return Err("no method is named, expected at least one".into());
         }
-        Ok(Self(methods))
+        Ok(Self { named: methods, auto })
     }
 }
 
@@ -169,13 +201,13 @@ impl<M: Offered> FromStr for Methods<M> {
 
 impl<M: Offered> fmt::Display for Methods<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.iter().map(M::name).collect::<Vec<_>>().join(","))
+        f.write_str(&self.names().collect::<Vec<_>>().join(","))
     }
 }
 
 impl<M: Offered> Serialize for Methods<M> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(M::name))
+        serializer.collect_seq(self.names())
     }
 }
 
@@ -304,6 +336,10 @@ mod tests {
         let settings = methods[1].settings(&Settings::default()).unwrap();
         assert_eq!((settings.damping, settings.solver_iterations), (0.1, 3));
         assert_eq!(read("all").unwrap().len(), catalogue::all().count());
+        let open = read("Auto,rad").unwrap();
+        assert!(open.is_open() && open.to_string() == "rad,auto");
+        let chosen = open.with_chosen("cg(damping = 0.1)").unwrap();
+        assert!(!chosen.is_open() && chosen.to_string() == "rad,cg(damping = 0.1)");
     }
 
     #[test]
@@ -312,6 +348,7 @@ mod tests {
             ("raad", "did you mean `rad`?"),
             ("cg,cg", "`cg` is named twice"),
             ("cg,ls", "`cg` is named twice"),
+            ("auto,auto", "`auto` is named twice"),
             ("", "no method is called ``"),
             ("cg(damping)", "expected some like"),
             ("cg(damping = 0.1", "no closing parenthesis"),

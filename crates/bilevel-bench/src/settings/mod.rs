@@ -13,7 +13,7 @@ mod options;
 pub use chosen::{Baseline, Chosen};
 pub(crate) use methods::offered;
 pub use methods::{Catalogued, Methods, Offered};
-pub use number::{Count, NonNegative, OutOfRange, Positive, Share};
+pub use number::{AUTO, Count, NonNegative, OutOfRange, Positive, Share, StepSize};
 pub use options::{Common, LinearSystem, LowerLevel, Split, UpperLevel};
 
 use std::borrow::Cow;
@@ -189,9 +189,22 @@ pub fn complete<S: Settings>(defaults: &Defaults, given: &Table) -> Result<Table
     }
     common.backend = common.backend.resolve()?;
     settings.check()?;
-    read_by_none(&settings, given)?;
-    Table::try_from(&settings)
-        .map_err(|error| refuse("a setting", error, "values that TOML can hold", "take another"))
+    let table = Table::try_from(&settings)
+        .map_err(|error| refuse("a setting", error, "values that TOML can hold", "take another"))?;
+    if !is_auto(&table, "method") {
+        read_by_none(&settings, given)?;
+    }
+    Ok(table)
+}
+
+/// Whether a setting is, or names among others, what is to be [chosen](AUTO).
+pub fn is_auto(table: &Table, setting: &str) -> bool {
+    let is = |value: &Value| value.as_str() == Some(AUTO);
+    match table.get(setting) {
+        Some(Value::Array(names)) => names.iter().any(is),
+        Some(value) => is(value),
+        None => false,
+    }
 }
 
 /// Options that experiments read for every method.

@@ -92,6 +92,67 @@ macro_rules! through_f64 {
 
 through_f64!(Positive NonNegative Share);
 
+/// A step size: a finite number above 0, or `auto`, in whose place a measured one is put before anything runs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
+pub struct StepSize(Option<Positive>);
+
+/// What stands for what is chosen from probes.
+pub const AUTO: &str = "auto";
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Number(f64),
+    Word(String),
+}
+
+impl StepSize {
+    /// The number; NaN for `auto`, which every method refuses.
+    pub fn get(self) -> f64 {
+        self.0.map_or(f64::NAN, Positive::get)
+    }
+}
+
+impl fmt::Display for StepSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(number) => number.fmt(f),
+            None => f.write_str(AUTO),
+        }
+    }
+}
+
+impl FromStr for StepSize {
+    type Err = OutOfRange;
+
+    fn from_str(text: &str) -> Result<Self, OutOfRange> {
+        if text.eq_ignore_ascii_case(AUTO) {
+            return Ok(Self(None));
+        }
+        let expected = "a finite number above 0, or auto";
+        let refuse = |OutOfRange { found, .. }| OutOfRange { found, expected };
+        text.parse().map(|number| Self(Some(number))).map_err(refuse)
+    }
+}
+
+impl TryFrom<Written> for StepSize {
+    type Error = OutOfRange;
+
+    fn try_from(written: Written) -> Result<Self, OutOfRange> {
+        match written {
+            Written::Number(number) => Ok(Self(Some(Positive::try_from(number)?))),
+            Written::Word(word) => word.parse(),
+        }
+    }
+}
+
+impl From<StepSize> for Written {
+    fn from(size: StepSize) -> Self {
+        size.0.map_or_else(|| Self::Word(AUTO.into()), |number| Self::Number(number.get()))
+    }
+}
+
 /// A count of at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u64")]

@@ -6,7 +6,7 @@ use bilevel_core::catalogue;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::{Count, NonNegative, Positive, refuse};
+use super::{Count, NonNegative, Positive, StepSize, refuse};
 use crate::backend::BackendName;
 use crate::error::BenchError;
 
@@ -48,9 +48,9 @@ pub struct LowerLevel {
     /// Lower steps T of a hypergradient, or between two upper steps
     #[arg(long)]
     pub lower_steps: Count,
-    /// Step size of the lower level
+    /// Step size of the lower level, or auto: the inverse of the curvature that is measured
     #[arg(long)]
-    pub step_size: Positive,
+    pub step_size: StepSize,
 }
 
 /// The upper level.

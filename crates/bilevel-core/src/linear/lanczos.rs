@@ -36,6 +36,8 @@ pub struct Spectrum {
     pub least: f64,
     /// The greatest eigenvalue found. The greatest of A is not below it.
     pub greatest: f64,
+    /// The least one found that is above 0 by more than rounding; none where there is none.
+    pub least_positive: Option<f64>,
     /// An eigenvalue of A is so near to `least`.
     pub least_error: f64,
     /// An eigenvalue of A is so near to `greatest`.
@@ -104,6 +106,7 @@ impl Lanczos {
             return Ok(Spectrum {
                 least: nothing,
                 greatest: nothing,
+                least_positive: None,
                 least_error: nothing,
                 greatest_error: nothing,
                 products: k,
@@ -118,9 +121,12 @@ impl Lanczos {
         let (low, high) = (eigen.eigenvalues.argmin(), eigen.eigenvalues.argmax());
         // What the last product leads out of the space.
         let error = |at: usize| beside[k - 1] * eigen.eigenvectors[(k - 1, at)].abs();
+        let rounding = rounding.sqrt() * high.1.max(-low.1);
+        let positive = eigen.eigenvalues.iter().copied().filter(|value| *value > rounding);
         Ok(Spectrum {
             least: low.1,
             greatest: high.1,
+            least_positive: positive.min_by(f64::total_cmp),
             least_error: error(low.0),
             greatest_error: error(high.0),
             products: k,

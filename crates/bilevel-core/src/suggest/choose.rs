@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The error of a hypergradient that is accurate enough.
-const ACCURATE: f64 = 0.05;
+const ACCURATE: f64 = 0.02;
 
 /// How far x is moved for a trial, relative to it or to 1.
 const NEARBY: f64 = 0.05;
@@ -24,6 +24,9 @@ const LONGEST: usize = 256;
 
 /// The share of the fall of F that may be missing after T steps.
 const MISSING: f64 = 0.1;
+
+/// How much more curved in y than f F may be for steps down both.
+const STEEP: f64 = 4.0;
 
 /// Iterations of a linear solver at most.
 const ITERATIONS: usize = 100;
@@ -64,7 +67,11 @@ impl Chooser<'_> {
         self.solved.measured.upper_curvature = curvature;
         settings.learning_rate = self.learning_rate(chosen.entry, &settings, curvature);
         let start = match (chosen.entry.name, self.probe.request.start) {
-            ("iaptt" | "ia-gm" | "ia-gm-a", _) => Start::Learned { step_size: settings.step_size },
+            ("iaptt" | "ia-gm" | "ia-gm-a", _) => {
+                let of_start = self.probe.upper_curvature_in_y(&self.solved.y)?;
+                let step_size = round(settings.learning_rate.min(1.0 / of_start.max(1e-300)));
+                Start::Learned { step_size }
+            }
             (_, Start::Learned { .. }) => Start::Warm,
             (_, start) => start,
         };
@@ -134,16 +141,25 @@ impl Chooser<'_> {
                     false => &["soba", "srba", "stocbio", "amigo"],
                 };
                 let period = lower.max(2);
-                let steps = self.contracting(self.step_size(), 10.0).min(20);
-                let settings = Settings { lower_steps: steps, period, ..self.settings() };
+                // What a batch perturbs is not to be amplified.
+                let step_size = self.step_size().min(1.0 / measured.curvature());
+                let lower_steps = self.contracting(step_size, 10.0).min(20);
+                let step_size = round(step_size);
+                let settings = Settings { lower_steps, step_size, period, ..self.settings() };
                 first(names, settings)
             }
             Shape::ManySolutions => {
-                let steps = 16;
-                first(
-                    &["bda", "penalty", "bvfim"],
-                    Settings { lower_steps: steps, ..self.settings() },
-                )
+                let of_upper = self.probe.upper_curvature_in_y(&self.solved.y)?;
+                let l = measured.curvature();
+                let steps = |step_size: f64| {
+                    let lower_steps = self.contracting(step_size, 10.0).clamp(4, 100);
+                    Settings { lower_steps, step_size: round(step_size), ..self.settings() }
+                };
+                // Steps down both losses are as short as the larger curvature asks.
+                let both = first(&["bda"], steps(self.step_size().min(1.0 / of_upper.max(l))));
+                let learned = first(&["ia-gm", "f2sa"], steps(self.step_size()));
+                let order = if of_upper <= STEEP * l { [both, learned] } else { [learned, both] };
+                order.into_iter().flatten().take(1).collect()
             }
             Shape::ManyMinima => {
                 let steps = self.contracting(self.step_size(), 10.0).min(50);
@@ -199,7 +215,7 @@ impl Chooser<'_> {
     /// The steps of size s that bring y nearer to y* by a factor.
     fn contracting(&self, s: f64, factor: f64) -> usize {
         let measured = &self.solved.measured;
-        let mu = measured.least_curvature().unwrap_or(1e-2 * measured.curvature());
+        let mu = measured.contracting_curvature();
         let rate = (1.0 - s * mu).abs().max((1.0 - s * measured.curvature()).abs());
         let steps = (factor.ln() / -rate.clamp(1e-3, 0.999).ln()).ceil();
         (steps as usize).clamp(1, 300)
@@ -210,14 +226,16 @@ impl Chooser<'_> {
         let common = self.settings();
         let factor = if self.probe.request.start == Start::Warm { 10.0 } else { 100.0 };
         let steps = self.contracting(common.step_size, factor);
-        let began = self.solved.began.min(1.0);
         let mut all = Vec::new();
         for (times, tolerance) in [(1, 0.1), (1, 0.01), (3, 0.01)] {
             let lower_steps = times * steps;
             all.push(("cg", Settings { lower_steps, tolerance, ..common.clone() }));
         }
-        for tolerance in [1e-1, 1e-2, 1e-3] {
-            let tolerance = round(tolerance * began);
+        // A gradient of this norm is left where y is off by this share.
+        let measured = &self.solved.measured;
+        let size = measured.contracting_curvature() * self.solved.y.norm().max(1e-3);
+        for share in [1e-2, 1e-3] {
+            let tolerance = round((share * size).min(0.1 * self.solved.scale).min(0.1));
             let with = |lower_steps| Settings { lower_steps, tolerance, ..common.clone() };
             all.push(("newton", with(50)));
             all.push(("lbfgs", with(200)));
@@ -282,7 +300,7 @@ impl Chooser<'_> {
             return Ok((candidates.remove(0), Vec::new()));
         }
         let (probe, solved) = (self.probe, &self.solved);
-        let mut accurate = self.accurate(solved.began)?;
+        let mut accurate = self.accurate(solved.scale)?;
         let here = accurate.hypergradient(probe.at(probe.x), &solved.y)?;
         let size = NEARBY * probe.x.norm().max(1.0);
         let along = size / here.gradient.norm().max(f64::MIN_POSITIVE);
@@ -317,9 +335,9 @@ impl Chooser<'_> {
     }
 
     /// A method of a lower level that is solved to many digits.
-    fn accurate(&self, began: f64) -> Result<Implicit, Error> {
+    fn accurate(&self, scale: f64) -> Result<Implicit, Error> {
         let epsilon = self.probe.epsilon().sqrt();
-        let tolerance = (epsilon.max(1e-6) * began).max(f64::MIN_POSITIVE);
+        let tolerance = (epsilon.max(1e-6) * scale).max(f64::MIN_POSITIVE);
         let cg = Cg::new(3 * ITERATIONS, epsilon.max(1e-6))?;
         Ok(Implicit::new(Lbfgs::new(2 * LONGEST, tolerance)?, cg))
     }
@@ -366,11 +384,12 @@ impl Chooser<'_> {
         let probe = self.probe;
         let (mut method, start): (Box<dyn HypergradientMethod>, _) =
             match self.made(entry, settings)? {
+                // A method to a tolerance would not see so small a move of x.
+                _ if self.solved.measured.on_one_batch() == Shape::Convex => {
+                    (Box::new(self.accurate(self.solved.scale)?), &self.solved.y)
+                }
                 Some(method) if self.probe.request.start == Start::Warm => (method, &self.solved.y),
                 Some(method) => (method, probe.y),
-                None if self.solved.measured.on_one_batch() == Shape::Convex => {
-                    (Box::new(self.accurate(self.solved.began)?), &self.solved.y)
-                }
                 None => {
                     let descent = self.unrolled()?.descent()?;
                     (Box::new(Unrolled::rad(descent)), probe.y)
@@ -402,8 +421,8 @@ impl Chooser<'_> {
         let rate = if moves_x(entry) {
             // x is to be slower than y, which moves towards y*(x) by this share in a step.
             let measured = &self.solved.measured;
-            let mu = measured.least_curvature().unwrap_or(1e-2 * measured.curvature());
-            (settings.step_size * mu).min(1.0) / 2.0
+            let mu = measured.contracting_curvature();
+            (settings.step_size * mu).min(1.0)
         } else {
             1.0
         };

@@ -38,8 +38,14 @@ const DIRECTIONS: usize = 2;
 /// An eigenvalue below this share of the largest, and negative, is no rounding.
 const NEGATIVE: f64 = 1e-3;
 
+/// Where the curvature has fallen to this share, y went where f is flat, as towards a minimum at infinity.
+const FLAT: f64 = 1e-3;
+
+/// The least curvature, relative to the largest, where none was found above 0.
+const NEGLIGIBLE: f64 = 1e-2;
+
 /// A share of `F_y` outside the range of `f_yy` that matters.
-const OUTSIDE: f64 = 0.02;
+const OUTSIDE: f64 = 1e-3;
 
 /// What was measured of a problem.
 #[derive(Clone, Debug)]
@@ -109,7 +115,8 @@ impl Measured {
 
     /// The shape, the constraints and the number of batches left aside.
     pub(super) fn on_one_batch(&self) -> Shape {
-        if !self.solved || self.end.least < -NEGATIVE * self.end.radius() {
+        let flat = self.end.radius() < FLAT * self.start.radius();
+        if !self.solved || flat || self.end.least < -NEGATIVE * self.end.radius() {
             Shape::Unsolved
         } else if self.outside.is_some_and(|outside| outside > OUTSIDE) {
             Shape::ManySolutions
@@ -129,6 +136,14 @@ impl Measured {
     pub fn least_curvature(&self) -> Option<f64> {
         let least = self.end.least - self.end.least_error;
         Some(least).filter(|least| *least > f64::EPSILON.sqrt() * self.curvature())
+    }
+
+    /// The curvature that descents of f contract by: the least that is not 0, as far as it is known.
+    pub(super) fn contracting_curvature(&self) -> f64 {
+        let known = self.least_curvature().or(self.end.least_positive);
+        known
+            .unwrap_or(NEGLIGIBLE * self.curvature())
+            .max(NEGLIGIBLE * NEGLIGIBLE * self.curvature())
     }
 
     /// Whether f is quadratic, as far as both spectra tell.
@@ -175,6 +190,13 @@ impl<'a> Probe<'a> {
         drawn.scale(1.0 / drawn.norm().max(f64::MIN_POSITIVE))
     }
 
+    /// A bound of the curvature of F in y.
+    pub fn upper_curvature_in_y(&self, y: &Vector) -> Result<f64, Error> {
+        let upper = WeightedSum { upper: 1.0, lower: 0.0 };
+        let (of, ..) = spectrum_of(upper, self, &self.at(self.x), y, PRODUCTS_OF_A_BATCH)?;
+        Ok(of.radius())
+    }
+
     /// The lower level solved from `from`, to `share` of the gradient `scale`.
     pub fn solve(&self, from: &Vector, scale: f64) -> Result<Minimum, Error> {
         let share = self.epsilon().sqrt().max(1e-6);
@@ -191,10 +213,20 @@ fn spectrum(
     y: &Vector,
     products: usize,
 ) -> Result<(Spectrum, usize, f64), Error> {
+    spectrum_of(WeightedSum::LOWER, probe, problem, y, products)
+}
+
+fn spectrum_of(
+    of: WeightedSum,
+    probe: &Probe<'_>,
+    problem: &LowerProblem<'_>,
+    y: &Vector,
+    products: usize,
+) -> Result<(Spectrum, usize, f64), Error> {
     // V is kept.
     let room = probe.request.memory / y.layout().bytes().max(1);
     let lanczos = Lanczos::new(products.min(room).max(2), probe.request.seed)?;
-    let curvature = problem.curvature_at(WeightedSum::LOWER, y, Wrt::Y, Wrt::Y);
+    let curvature = problem.curvature_at(of, y, Wrt::Y, Wrt::Y);
     let product = |v: &Vector| curvature.product(Direction::in_y(v), Wrt::Y).into_y();
     let begin = Instant::now();
     let spectrum = lanczos.run(&Operator::symmetric(&product), y)?;
@@ -207,8 +239,8 @@ pub(super) struct Solved {
     pub measured: Measured,
     /// The y of the descent.
     pub y: Vector,
-    /// `norm(f_y)` at the given y.
-    pub began: f64,
+    /// What gradients of f are compared with.
+    pub scale: f64,
 }
 
 pub(super) fn measure(probe: &Probe<'_>, constraints: [usize; 2]) -> Result<Solved, Error> {
@@ -256,11 +288,20 @@ pub(super) fn measure(probe: &Probe<'_>, constraints: [usize; 2]) -> Result<Solv
     };
     if solved {
         measured.outside = outside(probe, &problem, &end.at)?;
-        let several = measured.on_one_batch() == Shape::Convex && measured.dimensions[1] <= FEW;
-        measured.several = if several { Some(several_minima(probe, &end, began)?) } else { None };
+        let shape = measured.on_one_batch();
+        let singular = measured.least_curvature().is_none();
+        if shape == Shape::Convex && (singular || measured.dimensions[1] <= FEW) {
+            let others = if singular { 1 } else { 2 * DIRECTIONS };
+            let other = another_minimum(probe, &end, scale, others)?;
+            if let (Some(other), true) = (&other, singular) {
+                // There F may prefer another one.
+                measured.outside = outside(probe, &problem, other)?.or(measured.outside);
+            }
+            measured.several = Some(other.is_some() && !singular);
+        }
     }
     measured.cost = probe.oracle.cost();
-    Ok(Solved { measured, y: end.at, began })
+    Ok(Solved { measured, y: end.at, scale })
 }
 
 /// The share of `F_y` that no `f_yy q` reaches; none where the iterations do not tell.
@@ -272,7 +313,7 @@ fn outside(
     let rhs = problem.gradient(Objective::Upper, y, Wrt::Y).1.into_y();
     let curvature = problem.curvature_at(WeightedSum::LOWER, y, Wrt::Y, Wrt::Y);
     let product = |v: &Vector| curvature.product(Direction::in_y(v), Wrt::Y).into_y();
-    let tolerance = probe.epsilon().sqrt().max(1e-3);
+    let tolerance = probe.epsilon().sqrt().max(0.1 * OUTSIDE);
     let minres = Minres::new(2 * PRODUCTS, tolerance)?;
     let found = minres.solve(&System::new(&Operator::symmetric(&product), &rhs))?;
     Ok(match found.status {
@@ -281,21 +322,24 @@ fn outside(
     })
 }
 
-/// Whether other starts end elsewhere.
-fn several_minima(probe: &Probe<'_>, end: &Minimum, began: f64) -> Result<bool, Error> {
+/// Another point where the lower level is solved, from so many starts.
+fn another_minimum(
+    probe: &Probe<'_>,
+    end: &Minimum,
+    scale: f64,
+    starts: usize,
+) -> Result<Option<Vector>, Error> {
     let reach = 2.0 * probe.y.norm().max(1.0);
-    for direction in 0..DIRECTIONS {
-        let along = probe.drawn(probe.y, 1 + direction as u64);
-        for sign in [1.0, -1.0] {
-            let other = probe.solve(&probe.y.axpy(sign * reach, &along), began)?;
-            let apart = other.at.sub(&end.at).norm() > SOLVED * end.at.norm().max(1.0);
-            let minimum = other.gradient_norm <= SOLVED * began.max(end.gradient_norm);
-            if apart && minimum {
-                return Ok(true);
-            }
+    for start in 0..starts {
+        let along = probe.drawn(probe.y, 1 + start as u64 / 2);
+        let sign = if start % 2 == 0 { 1.0 } else { -1.0 };
+        let other = probe.solve(&probe.y.axpy(sign * reach, &along), scale)?;
+        let apart = other.at.sub(&end.at).norm() > SOLVED * end.at.norm().max(1.0);
+        if apart && other.gradient_norm <= SOLVED * scale {
+            return Ok(Some(other.at));
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// The noise of `f_y` between batches; widens `start` by their spectra.

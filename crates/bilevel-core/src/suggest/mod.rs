@@ -18,7 +18,7 @@
 //! |---|---|---|
 //! | [`Shape::Batches`] | the lower data has several batches | `saba` if its memory suffices, `soba`, `srba`, `stocbio`, `amigo` |
 //! | [`Shape::Unsolved`] | the descent did not end at a minimum, or `f_yy` is indefinite at its end | `rad`, `trad`, `iaptt` |
-//! | [`Shape::ManySolutions`] | `f_yy` is singular and part of `F_y` outside its range | `bda`, `penalty`, `bvfim` |
+//! | [`Shape::ManySolutions`] | `f_yy` is singular and part of `F_y` outside its range | `bda`, `ia-gm`, `f2sa` |
 //! | [`Shape::ManyMinima`] | another start led to another minimum | `iaptt`, `ia-gm` with a learned start, `rad` |
 //! | [`Shape::Convex`] | none of these | `cg`, `newton`, `lbfgs`, `fixed-point`, `rad`, whichever is cheapest |
 //!
@@ -26,13 +26,13 @@
 //!
 //! **Settings.** The step size of y is `2 / (L + mu)` where f looks quadratic, its curvature being the same at both ends,
 //! `1 / L` where mu is not known, and half of that elsewhere; L is the [bound](crate::linear::Spectrum::above) of Lanczos' method. T contracts the distance from y* to a
-//! tenth where the lower level starts warm, to a hundredth where it does not; where y is what T steps lead to, it is the
+//! tenth where the lower level starts warm, to a hundredth where it does not, by the least curvature above 0; where y is what T steps lead to, it is the
 //! T after which F hardly falls any more. A [plan](crate::Plan) keeps the states of `rad` within the memory of the
 //! request. There is a damping where `f_yy` is singular up to rounding. The first step of x is `1 / L_F`, by a power
 //! iteration on differences of hypergradients; on batches it is shorter, so that y follows x.
 //!
 //! **Trials.** The candidates of a convex lower level differ in their tolerances and in how they solve. Each computes the hypergradient at a
-//! nearby x; the one of the fewest oracle calls is chosen among those within 5 % of an accurate one.
+//! nearby x; the one of the fewest oracle calls is chosen among those within 2 % of an accurate one.
 //!
 //! The choice depends on the losses, the data, the start and the seed. Seconds are reported and decide nothing.
 

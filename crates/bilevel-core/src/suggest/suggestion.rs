@@ -65,6 +65,27 @@ impl Suggestion {
         }
     }
 
+    /// The same without the settings that `known` has too.
+    pub fn name_beside(&self, known: &Settings) -> String {
+        let Choice::Method { entry, settings, .. } = &self.choice else { return self.name() };
+        let differs = |name: &&&'static str| value(settings, name) != value(known, name);
+        let own: Vec<_> =
+            entry.reads.iter().filter(differs).map(|name| set(settings, name)).collect();
+        if own.is_empty() {
+            entry.name.into()
+        } else {
+            format!("{}({})", entry.name, own.join(", "))
+        }
+    }
+
+    /// The step size of y, for other methods too: of those that take none, what gradient descent could take.
+    pub fn step_size(&self) -> f64 {
+        match &self.choice {
+            Choice::Method { settings, .. } => settings.step_size,
+            Choice::Solve => 1.0 / self.measured.curvature(),
+        }
+    }
+
     /// The method on `oracle`, from x and y. A hypergradient moves x by an [`AdaptiveStep`], data in batches is drawn with
     /// replacement.
     ///
@@ -102,9 +123,12 @@ impl Suggestion {
 
 /// A method with the settings that it reads.
 pub(super) fn named(entry: &Entry, settings: &Settings) -> String {
-    let read: Vec<_> =
-        entry.reads.iter().map(|name| format!("{name} = {}", value(settings, name))).collect();
+    let read: Vec<_> = entry.reads.iter().map(|name| set(settings, name)).collect();
     format!("{}({})", entry.name, read.join(", "))
+}
+
+fn set(settings: &Settings, name: &str) -> String {
+    format!("{name} = {}", value(settings, name))
 }
 
 /// A setting, as TOML has it.

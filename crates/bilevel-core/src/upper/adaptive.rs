@@ -36,11 +36,11 @@ struct Last {
     growth: f64,
 }
 
-/// How much the second step may be larger than the first, which is a guess.
-const FIRST_GROWTH: f64 = 100.0;
+/// The ratio before the first step: the second is not longer than it.
+const FIRST_GROWTH: f64 = 1.0 / 3.0;
 
 impl AdaptiveStep {
-    /// With the step size `first` of the first step: one that is too small is soon corrected.
+    /// With the step size `first` of the first step, as `1 / L`: one that is too small grows by a factor of about 1.3 a step.
     ///
     /// # Errors
     /// If `first` is not finite and positive.

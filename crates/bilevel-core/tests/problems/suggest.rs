@@ -69,7 +69,7 @@ fn two(
 fn lanczos_finds_the_ends_of_a_known_spectrum() {
     // A reflection of a diagonal matrix: its eigenvalues are equally spaced from mu to 1.
     for (n, mu, steps, tolerance) in
-        [(5, 0.3, 5, 1e-12), (12, 1e-3, 20, 1e-10), (60, 0.01, 30, 2e-3)]
+        [(5, 0.3, 5, 1e-12_f64), (12, 1e-3, 20, 1e-10), (60, 0.01, 30, 2e-3)]
     {
         let instance =
             Quadratic::new(2, n, mu, 3).unwrap().at(&[0.0; 2], &vec![0.0; n], &device()).unwrap();

@@ -22,7 +22,7 @@ const GRID: [f64; 4] = [0.25, 1.0, 4.0, 16.0];
 const MOST: u64 = 20_000;
 
 /// Steps of x in turn that must be near.
-const STAYS: usize = 3;
+const STAYS: usize = 20;
 
 /// A problem, and what is near its answer.
 struct Case {
@@ -34,11 +34,36 @@ struct Case {
     near: Box<dyn Fn(&[f64], &[f64]) -> bool>,
     /// The settings of the source.
     source: Settings,
+    /// Calls after which a run is given up.
+    most: u64,
 }
 
 fn close(found: &[f64], expected: &[f64], share: f64) -> bool {
     let far = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
     far(found, expected).sqrt() <= share * far(expected, &vec![0.0; expected.len()]).sqrt()
+}
+
+/// The solution, by conjugate gradients on the hypergradient, which is linear in x.
+fn minimiser(quadratic: &Quadratic) -> Vec<f64> {
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let axpy = |a: &[f64], t: f64, b: &[f64]| -> Vec<f64> {
+        a.iter().zip(b).map(|(a, b)| a + t * b).collect()
+    };
+    let mut x = vec![0.0; 4];
+    let at_zero = quadratic.hypergradient(&x);
+    let mut rest: Vec<f64> = at_zero.iter().map(|v| -v).collect();
+    let mut along = rest.clone();
+    for _ in 0..8 {
+        let product = axpy(&quadratic.hypergradient(&along), -1.0, &at_zero);
+        let square = dot(&rest, &rest);
+        if square < 1e-24 {
+            break;
+        }
+        let length = square / dot(&along, &product);
+        (x, rest) = (axpy(&x, length, &along), axpy(&rest, -length, &product));
+        along = axpy(&rest, dot(&rest, &rest) / square, &along);
+    }
+    x
 }
 
 fn steps(lower_steps: usize, step_size: f64, learning_rate: f64) -> Settings {
@@ -58,23 +83,23 @@ fn cases(device: &Device) -> Vec<Case> {
     let free = [None, None];
     let mut all = Vec::new();
     let mut case = |name, instance, bounds, source, near: Box<dyn Fn(&[f64], &[f64]) -> bool>| {
-        all.push(Case { name, instance, bounds, near, source });
+        // The source of `iaptt-numeric` makes 500 steps, as of 70 calls.
+        let most = if name == "iaptt-numeric" { 40_000 } else { MOST };
+        all.push(Case { name, instance, bounds, near, source, most });
     };
     let x = [0.4, -0.9, 1.2, 0.1];
+    // The settings are those of `bilevel compare quadratic`.
     for (name, mu) in [("quadratic", 0.2), ("quadratic, condition 100", 0.01)] {
         let quadratic = Quadratic::new(4, 8, mu, 0).unwrap();
-        let norm = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>().sqrt();
-        let began = norm(&quadratic.hypergradient(&x));
         let instance = quadratic.at(&x, &[0.0; 8], device).unwrap();
-        let near = move |x: &[f64], _: &[f64]| norm(&quadratic.hypergradient(x)) <= 0.01 * began;
-        // Those of `bilevel compare quadratic`.
+        let answer = minimiser(&quadratic);
+        let near = move |x: &[f64], _: &[f64]| close(x, &answer, 0.01);
         case(name, instance, free, steps(10, 0.5, 0.04), Box::new(near));
     }
     let quadratic = Quadratic::new(4, 8, 0.2, 0).unwrap();
-    let norm = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>().sqrt();
-    let began = norm(&quadratic.hypergradient(&x));
     let instance = quadratic.stochastic(&x, &[0.0; 8], 8, 0.05, device).unwrap();
-    let near = move |x: &[f64], _: &[f64]| norm(&quadratic.hypergradient(x)) <= 0.1 * began;
+    let answer = minimiser(&quadratic);
+    let near = move |x: &[f64], _: &[f64]| close(x, &answer, 0.05);
     let source = Settings { period: 8, ..steps(10, 0.5, 0.02) };
     case("quadratic, 8 batches", instance, free, source, Box::new(near));
 
@@ -208,7 +233,7 @@ fn best(case: &Case) -> Option<(u64, String)> {
         for factor in GRID {
             let learning_rate = factor * case.source.learning_rate;
             let settings = Settings { learning_rate, ..case.source.clone() };
-            let most = best.as_ref().map_or(MOST, |(calls, _)| *calls);
+            let most = best.as_ref().map_or(case.most, |(calls, _)| *calls);
             let way = (Upper::Constant, Start::Warm);
             if let Ok(Some(calls)) = reach(case, (entry, &settings), way, most)
                 && best.as_ref().is_none_or(|(fewest, _)| calls < *fewest)
@@ -257,7 +282,7 @@ fn chosen(case: &Case) -> Row {
     let Choice::Method { entry, settings, start } = &suggestion.choice else {
         panic!("{} has no constraints", case.name)
     };
-    let calls = reach(case, (entry, settings), (Upper::Adaptive, *start), MOST);
+    let calls = reach(case, (entry, settings), (Upper::Adaptive, *start), case.most);
     let calls = calls.unwrap_or_else(|error| panic!("{} diverges: {error}", case.name));
     Row {
         problem: case.name.into(),

@@ -24,7 +24,7 @@ use super::{Method, Settings};
 use crate::backend::Array;
 use crate::error::BenchError;
 use crate::experiments::hyper_cleaning::{HyperCleaning, Labelled, SampleWeights};
-use crate::experiments::{Experiment, Run, Trial, own_table};
+use crate::experiments::{Auto, Experiment, Run, Trial, own_table};
 use crate::report::{MethodReport, StepRecord};
 use crate::settings::{Catalogued, Offered, refuse};
 
@@ -98,6 +98,14 @@ impl Experiment for Prepared {
 
     fn feed(&self, to: &mut blake3::Hasher) {
         self.table.feed(to);
+    }
+
+    fn auto(&self, device: Device) -> Result<Option<Auto>, BenchError> {
+        let (_, oracle) = Bench::new(self, device).pose()?;
+        let (x, y) = (oracle.upper_start(), oracle.lower_start());
+        let of_run = self.settings.of_methods(self.others.len());
+        let way = (Start::Fixed, self.settings.common.seed);
+        Auto::among::<Method>(&oracle, (&x, &y), way, &of_run).map(Some)
     }
 
     fn arrays(&self) -> Vec<Array> {
@@ -189,6 +197,8 @@ struct Weighted {
     weights: Tensor<1>,
 }
 
+type CleaningOracle = Counted<AutodiffOracle<HyperCleaning, FullBatch<Labelled>>>;
+
 /// The data on a device, and what all methods share.
 struct Bench<'a> {
     of: &'a Prepared,
@@ -203,6 +213,15 @@ impl<'a> Bench<'a> {
         let data = FullBatch { upper: rows(&of.trusted), lower: rows(&of.others) };
         let classifier = of.settings.network.config(&of.table);
         Self { of, data, classifier, device }
+    }
+
+    /// x, and the problem at its start.
+    fn pose(&self) -> Result<(SampleWeights, CleaningOracle), BenchError> {
+        self.device.seed(self.of.settings.common.seed);
+        let x = SampleWeights::new(vec![0.0; self.of.others.len()], &self.device);
+        let y = self.classifier.init(&self.device);
+        let problem = HyperCleaning { decay: 0.0 };
+        Ok((x.clone(), Counted::new(AutodiffOracle::new(problem, &x, &y, self.data.clone())?)))
     }
 
     fn run(&self, method: &Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
@@ -224,11 +243,7 @@ impl<'a> Bench<'a> {
     /// The weights, by a bilevel method.
     fn learn(&self, method: &Catalogued, trial: &mut Trial<'_>) -> Result<Vec<f32>, BenchError> {
         let Settings { common, upper, .. } = &self.of.settings;
-        let module = SampleWeights::new(vec![0.0; self.of.others.len()], &self.device);
-        let y = self.classifier.init(&self.device);
-        let oracle =
-            AutodiffOracle::new(HyperCleaning { decay: 0.0 }, &module, &y, self.data.clone())?;
-        let oracle = Counted::new(oracle);
+        let (module, oracle) = self.pose()?;
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
         let at = At { x: &x, y: &y, seed: common.seed };
         let (made, of_methods) =

@@ -68,7 +68,7 @@ pub struct Settings {
     /// What is trusted: a file with the same columns, or the share of rows whose labels are right
     #[arg(long, value_name = "FILE_OR_SHARE")]
     pub trusted: String,
-    /// Methods, separated by commas; noisy judges with all weights 1
+    /// Methods, separated by commas; noisy judges with all weights 1, auto chooses one from probes on the problem
     #[arg(long)]
     pub method: Methods<Method>,
     /// The network

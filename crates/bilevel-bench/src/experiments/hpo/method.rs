@@ -3,11 +3,13 @@
 use crate::settings::{Catalogued, Offered};
 
 /// Those of the catalogue.
-const BILEVEL: [&str; 11] = [
+const BILEVEL: [&str; 13] = [
     "rad",
     "trad",
     "fad",
     "cg",
+    "newton",
+    "lbfgs",
     "neumann",
     "fixed-point",
     "stocbio",

@@ -17,7 +17,7 @@ use super::started_problem::StartedProblem;
 use super::{Method, ProblemName, Settings};
 use crate::backend::Array;
 use crate::error::BenchError;
-use crate::experiments::{Experiment, Run, Trial};
+use crate::experiments::{Auto, Experiment, Run, Trial};
 use crate::hypergrad::write_tensors;
 use crate::report::convergence::Axis;
 use crate::report::plot::{self, Line, Panel, Stroke};
@@ -66,6 +66,19 @@ impl Experiment for Prepared {
             Array::new("the rows of a batch", [self.settings.batch.get().min(rows), features]),
             Array::new("the weights of the classes", [features, classes]),
         ]
+    }
+
+    fn auto(&self, device: Device) -> Result<Option<Auto>, BenchError> {
+        let Self { settings, data } = self;
+        if settings.problem == ProblemName::Rates {
+            // Its steps are learned.
+            return Ok(None);
+        }
+        let StartedProblem { oracle, x, y, .. } = StartedProblem::new(settings, data, &device)?;
+        let start = if settings.is_convex() { Start::Warm } else { Start::Fixed };
+        let of_run = settings.of_methods(oracle.batches(Objective::Lower));
+        let way = (start, settings.common.seed);
+        Auto::among::<Method>(&oracle, (&x, &y), way, &of_run).map(Some)
     }
 
     fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {

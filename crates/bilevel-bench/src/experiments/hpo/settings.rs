@@ -52,7 +52,8 @@ pub struct Settings {
     /// What is learned
     #[arg(long, value_enum)]
     pub problem: ProblemName,
-    /// Methods, separated by commas, each perhaps with settings of its own, as cg(damping=0.1); or all
+    /// Methods, separated by commas, each perhaps with settings of its own, as cg(damping=0.1); all of them; or auto,
+    /// which chooses one from probes on the problem
     #[arg(long)]
     pub method: Methods<Method>,
     /// Oracle calls of each method, in calls of one batch

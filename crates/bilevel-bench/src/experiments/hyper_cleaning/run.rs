@@ -2,7 +2,7 @@
 
 use bilevel_core::catalogue::{self, At, Made};
 use bilevel_core::{
-    AutodiffOracle, Batches, BurnOptimizer, Counted, DataParallel, Descent, Group,
+    Alone, AutodiffOracle, Batches, BurnOptimizer, Counted, DataParallel, Descent, Group,
     HypergradientSolver, JointSolver, LowerProblem, Nesterov, Objective, Samples, Solver, Start,
     Status,
 };
@@ -15,7 +15,7 @@ use super::{HyperCleaning, Labelled, Method, SampleWeights, Settings};
 use crate::backend::Array;
 use crate::error::BenchError;
 use crate::experiments::images::{Read, read};
-use crate::experiments::{Checked, Experiment, Run, Trial};
+use crate::experiments::{Auto, Checked, Experiment, Run, Trial};
 use crate::report::{MethodReport, StepRecord};
 use crate::settings::{Catalogued, Offered};
 use bilevel_data::Digest;
@@ -85,6 +85,14 @@ impl Experiment for Prepared {
         ]
     }
 
+    fn auto(&self, device: Device) -> Result<Option<Auto>, BenchError> {
+        let bench = Bench::new(self, device, &Alone)?;
+        let (_, oracle) = bench.pose(vec![0.0; self.parts.train.len()])?;
+        let (x, y) = (oracle.upper_start(), oracle.lower_start());
+        let way = (Start::Fixed, self.settings.common.seed);
+        Auto::among::<Method>(&oracle, (&x, &y), way, &bench.of_methods).map(Some)
+    }
+
     fn check(&self) -> Result<Option<Checked>, BenchError> {
         self.derivatives().map(Some)
     }
@@ -144,9 +152,19 @@ impl<'a> Bench<'a> {
         })
     }
 
+    /// x and the problem, from the start of all methods but for the weights.
+    fn pose(&self, logits: Vec<f32>) -> Result<(SampleWeights, CleaningOracle), BenchError> {
+        self.device.seed(self.settings.common.seed);
+        let x = SampleWeights::new(logits, &self.device);
+        let y = self.classifier.init(&self.device);
+        let problem = HyperCleaning { decay: self.settings.decay.get() };
+        let oracle = AutodiffOracle::new(problem, &x, &y, self.data.clone())?;
+        let shards = self.settings.shards();
+        Ok((x, Counted::new(DataParallel::new(oracle, self.ranks, shards)?)))
+    }
+
     /// One method, from the same start as all others.
     fn run(&self, method: &Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
-        self.device.seed(self.settings.common.seed);
         let logits = match method {
             Method::Noisy => vec![SURE; self.wrong.len()],
             Method::CleanLabels => {
@@ -154,11 +172,7 @@ impl<'a> Bench<'a> {
             }
             Method::Bilevel(_) => vec![0.0; self.wrong.len()],
         };
-        let x = SampleWeights::new(logits, &self.device);
-        let y = self.classifier.init(&self.device);
-        let problem = HyperCleaning { decay: self.settings.decay.get() };
-        let oracle = AutodiffOracle::new(problem, &x, &y, self.data.clone())?;
-        let oracle = Counted::new(DataParallel::new(oracle, self.ranks, self.settings.shards())?);
+        let (x, oracle) = self.pose(logits)?;
         let learned = match method {
             Method::Bilevel(method) => self.learn(method, &x, &oracle, trial)?,
             Method::Noisy | Method::CleanLabels => {

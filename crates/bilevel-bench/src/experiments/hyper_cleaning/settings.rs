@@ -56,7 +56,8 @@ impl NetworkName {
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Settings {
-    /// Methods, separated by commas, each perhaps with settings of its own, as cg(damping=0.1); or all
+    /// Methods, separated by commas, each perhaps with settings of its own, as cg(damping=0.1); all of them; or auto,
+    /// which chooses one from probes on the problem
     #[arg(long)]
     pub method: Methods<Method>,
     /// The classifier

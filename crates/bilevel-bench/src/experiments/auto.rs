@@ -1,0 +1,49 @@
+//! `--method auto` and `--step-size auto`: what [`suggest_on`] chooses among the methods that an experiment offers.
+//!
+//! The choice is made before a run begins, once for all its seeds. `settings.toml` has what was chosen, and a run is
+//! resumed and repeated by that.
+
+use std::fmt;
+
+use bilevel_core::catalogue;
+use bilevel_core::suggest::{Request, Suggestion, suggest_on};
+use bilevel_core::{Oracle, Start};
+use bilevel_program::Vector;
+
+use crate::error::BenchError;
+use crate::settings::Offered;
+
+/// What was chosen.
+pub struct Auto {
+    /// The suggestion.
+    pub suggestion: Suggestion,
+    /// The method, with the settings that differ from those of the run.
+    pub method: String,
+}
+
+impl Auto {
+    /// The choice among the methods `M` for a problem at its start, where a run has the settings `of_run`.
+    ///
+    /// # Errors
+    /// If none of them fits.
+    pub fn among<M: Offered>(
+        oracle: &dyn Oracle,
+        (x, y): (&Vector, &Vector),
+        (start, seed): (Start, u64),
+        of_run: &catalogue::Settings,
+    ) -> Result<Self, BenchError> {
+        let offered: Vec<String> = M::all().iter().map(M::name).collect();
+        let methods = catalogue::all().map(|entry| entry.name);
+        let methods = methods.filter(|name| offered.iter().any(|offer| offer == name)).collect();
+        let request = Request { methods: Some(methods), start, seed, ..Request::default() };
+        let suggestion = suggest_on(oracle, x, y, &request)?;
+        let method = suggestion.name_beside(of_run);
+        Ok(Self { suggestion, method })
+    }
+}
+
+impl fmt::Display for Auto {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.suggestion.fmt(f)
+    }
+}
