@@ -214,6 +214,35 @@ fn an_unknown_method_ends_with_code_2_and_the_known_ones() {
 }
 
 #[test]
+fn auto_is_replaced_by_what_was_chosen() {
+    let out = tempdir().unwrap();
+    let auto = ["--method", "noisy,auto", "--step-size", "auto", "--train", "100"];
+    let settings = |run: &str| -> toml::Table {
+        fs::read_to_string(out.path().join(run).join("settings.toml")).unwrap().parse().unwrap()
+    };
+    let said = contains("measured").and(contains("chosen")).and(contains("because"));
+    quick(out.path(), &auto).assert().success().stderr(said);
+    let first = settings("hyper-cleaning-0");
+    let methods = first["method"].as_array().unwrap();
+    let chosen = methods[1].as_str().unwrap();
+    assert!(methods.len() == 2 && chosen != "auto", "{methods:?}");
+    assert!(first["step-size"].as_float().unwrap() > 0.0);
+    // The same again, and by the name of what was chosen.
+    quick(out.path(), &auto).assert().success();
+    assert_eq!(settings("hyper-cleaning-0-2"), first);
+    quick(out.path(), &["--train", "100", "--method", chosen]).assert().success();
+    bilevel().arg("resume").arg(out.path().join("hyper-cleaning-0")).assert().success();
+
+    let mut compare = bilevel();
+    compare.args(["compare", "quadratic", "--method", "auto", "--seeds", "2", "--calls", "128"]);
+    compare.arg("--out").arg(out.path()).assert().success().stdout(contains("saba"));
+    let without = ["run", "sinusoid", "--preset", "smoke", "--step-size", "auto", "--out"];
+    let mut without_auto = bilevel();
+    without_auto.args(without).arg(out.path());
+    without_auto.assert().code(2).stderr(contains("sinusoid has no auto"));
+}
+
+#[test]
 fn a_step_size_that_diverges_ends_with_code_5_and_a_cure() {
     let out = tempdir().unwrap();
     for model in ["softmax", "mlp"] {

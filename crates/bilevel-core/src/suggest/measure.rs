@@ -27,7 +27,10 @@ const BATCHES: u64 = 4;
 const STEPS: usize = 200;
 
 /// The share of the first gradient at which the lower level counts as solved.
-const SOLVED: f64 = 1e-2;
+const SOLVED: f64 = 1e-3;
+
+/// How far apart two minima are, relative to them or to 1.
+const APART: f64 = 1e-2;
 
 /// The largest y whose lower level is solved from other starts.
 const FEW: usize = 20;
@@ -243,7 +246,7 @@ pub(super) struct Solved {
     pub scale: f64,
 }
 
-pub(super) fn measure(probe: &Probe<'_>, constraints: [usize; 2]) -> Result<Solved, Error> {
+pub(super) fn measure(probe: &Probe<'_>) -> Result<Solved, Error> {
     let problem = probe.at(probe.x);
     let (loss, slope) = problem.sum_and_slope(WeightedSum::LOWER, probe.y);
     let began = slope.norm();
@@ -256,20 +259,21 @@ pub(super) fn measure(probe: &Probe<'_>, constraints: [usize; 2]) -> Result<Solv
     let begin = Instant::now();
     problem.sum_and_slope(WeightedSum::LOWER, probe.y);
     let of_gradient = begin.elapsed().as_secs_f64();
-    let batches =
-        [Objective::Upper, Objective::Lower].map(|objective| probe.oracle.batches(objective));
+    let levels = [Objective::Upper, Objective::Lower];
+    let batches = levels.map(|objective| probe.oracle.batches(objective));
     let (mut start, linearization, of_product) = spectrum(probe, &problem, probe.y, PRODUCTS)?;
     finite(start.greatest)?;
     let noise =
         if batches[1] > 1 { Some(between_batches(probe, batches[1], &mut start)?) } else { None };
-    let end = probe.solve(probe.y, began)?;
+    // At a y that solves the lower level already, the gradient does not say what a small one is.
+    let scale = began.max(1e-3 * start.radius() * probe.y.norm().max(1e-3));
+    let end = probe.solve(probe.y, scale)?;
     let (of_end, ..) = spectrum(probe, &problem, &end.at, PRODUCTS)?;
-    let scale = of_end.radius() * end.at.norm().max(1.0);
-    let solved =
-        end.gradient_norm <= SOLVED * began || end.gradient_norm <= probe.epsilon().sqrt() * scale;
-    let solved = solved && of_end.greatest.is_finite();
+    let solved = end.gradient_norm <= SOLVED * scale && of_end.greatest.is_finite();
     let mut measured = Measured {
-        constraints,
+        constraints: levels.map(|level| {
+            probe.oracle.constraints(level, Sample::default()).map_or(0, |found| found.count())
+        }),
         dimensions: [probe.x, probe.y].map(|of| of.layout().size()),
         batches,
         noise,
@@ -334,7 +338,7 @@ fn another_minimum(
         let along = probe.drawn(probe.y, 1 + start as u64 / 2);
         let sign = if start % 2 == 0 { 1.0 } else { -1.0 };
         let other = probe.solve(&probe.y.axpy(sign * reach, &along), scale)?;
-        let apart = other.at.sub(&end.at).norm() > SOLVED * end.at.norm().max(1.0);
+        let apart = other.at.sub(&end.at).norm() > APART * end.at.norm().max(1.0);
         if apart && other.gradient_norm <= SOLVED * scale {
             return Ok(Some(other.at));
         }

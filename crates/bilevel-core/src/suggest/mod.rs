@@ -16,16 +16,16 @@
 //!
 //! | shape | when | methods, in this order |
 //! |---|---|---|
+//! | [`Shape::Constrained`] | the problem has constraints | `kkt` for those of the lower level alone, otherwise [`solve`](crate::solve) |
 //! | [`Shape::Batches`] | the lower data has several batches | `saba` if its memory suffices, `soba`, `srba`, `stocbio`, `amigo` |
 //! | [`Shape::Unsolved`] | the descent did not end at a minimum, or `f_yy` is indefinite at its end | `rad`, `trad`, `iaptt` |
 //! | [`Shape::ManySolutions`] | `f_yy` is singular and part of `F_y` outside its range | `bda`, `ia-gm`, `f2sa` |
 //! | [`Shape::ManyMinima`] | another start led to another minimum | `iaptt`, `ia-gm` with a learned start, `rad` |
 //! | [`Shape::Convex`] | none of these | `cg`, `newton`, `lbfgs`, `fixed-point`, `rad`, whichever is cheapest |
 //!
-//! Constraints lead to [`solve`](crate::solve), which is made for them.
-//!
 //! **Settings.** The step size of y is `2 / (L + mu)` where f looks quadratic, its curvature being the same at both ends,
-//! `1 / L` where mu is not known, and half of that elsewhere; L is the [bound](crate::linear::Spectrum::above) of Lanczos' method. T contracts the distance from y* to a
+//! `1 / L` where mu is not known, and half of that elsewhere; where y is what T steps lead to, the first of `1 / L`, `1 / 2 L` and so on
+//! whose steps lower f; L is the [bound](crate::linear::Spectrum::above) of Lanczos' method. T contracts the distance from y* to a
 //! tenth where the lower level starts warm, to a hundredth where it does not, by the least curvature above 0; where y is what T steps lead to, it is the
 //! T after which F hardly falls any more. A [plan](crate::Plan) keeps the states of `rad` within the memory of the
 //! request. There is a damping where `f_yy` is singular up to rounding. The first step of x is `1 / L_F`, by a power
@@ -36,6 +36,7 @@
 //!
 //! The choice depends on the losses, the data, the start and the seed. Seconds are reported and decide nothing.
 
+mod candidates;
 mod choose;
 mod measure;
 mod suggestion;
@@ -48,9 +49,7 @@ use bilevel_program::Vector;
 #[cfg(doc)]
 use crate::Lbfgs;
 use crate::catalogue;
-use crate::{
-    AutodiffOracle, BilevelProblem, Data, Error, Objective, Oracle, Sample, Start, constraints_of,
-};
+use crate::{AutodiffOracle, BilevelProblem, Data, Error, Oracle, Start};
 use choose::choose;
 use measure::{Probe, measure};
 
@@ -130,22 +129,13 @@ pub fn suggest<P: BilevelProblem, D: Data<P::Batch>>(
     y: &P::Lower,
     data: D,
     request: &Request,
-) -> Result<Suggestion, Error>
-where
-    P::Batch: Send,
-{
-    let mut constraints = [0; 2];
-    for (count, level) in constraints.iter_mut().zip([Objective::Upper, Objective::Lower]) {
-        let batch = data.batch(level, Sample::default());
-        let found = constraints_of(&problem, level, x, y, batch)?;
-        *count = found.map_or(0, |found| found.count());
-    }
+) -> Result<Suggestion, Error> {
     let oracle = AutodiffOracle::new(&problem, x, y, &data)?;
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    suggest_from(&oracle, (&x, &y), request, constraints)
+    suggest_on(&oracle, &x, &y, request)
 }
 
-/// [`suggest`] for an oracle at x and y, of whose constraints nothing is known.
+/// [`suggest`] for an oracle at x and y.
 ///
 /// # Errors
 /// As there.
@@ -155,16 +145,6 @@ pub fn suggest_on(
     y: &Vector,
     request: &Request,
 ) -> Result<Suggestion, Error> {
-    suggest_from(oracle, (x, y), request, [0; 2])
-}
-
-fn suggest_from(
-    oracle: &dyn Oracle,
-    (x, y): (&Vector, &Vector),
-    request: &Request,
-    constraints: [usize; 2],
-) -> Result<Suggestion, Error> {
     let probe = Probe::new(oracle, (x, y), request);
-    let measured = measure(&probe, constraints)?;
-    choose(&probe, measured)
+    choose(&probe, measure(&probe)?)
 }

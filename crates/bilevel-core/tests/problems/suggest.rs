@@ -22,7 +22,7 @@ fn method(suggestion: &Suggestion) -> (&'static str, Settings) {
     }
 }
 
-/// `f = (x y1^2 - y2^2) / 2 + y2^4 / 4`, indefinite where `y2` is small, with a minimum at either `y2 = +-1`.
+/// `f = (exp(x) y1^2 - y2^2) / 2 + y2^4 / 4`, indefinite where `y2` is small, with a minimum at either `y2 = +-1`.
 struct Saddle;
 
 impl BilevelProblem for Saddle {
@@ -37,7 +37,7 @@ impl BilevelProblem for Saddle {
     fn lower_loss(&self, x: &Values, y: &Values, (): &()) -> Tensor<1> {
         let (first, second) = (y.val().narrow(0, 0, 1), y.val().narrow(0, 1, 1));
         let square = second.powi_scalar(2);
-        (x.val() * first.powi_scalar(2) - square.clone()) * 0.5 + square.powi_scalar(2) * 0.25
+        (x.val().exp() * first.powi_scalar(2) - square.clone()) * 0.5 + square.powi_scalar(2) * 0.25
     }
 }
 
@@ -55,6 +55,30 @@ impl BilevelProblem for Separable {
 
     fn lower_loss(&self, x: &Values, y: &Values, (): &()) -> Tensor<1> {
         ((-(x.val() * y.val())).exp() + 1.0).log()
+    }
+}
+
+/// `F = (y - 2)^2 + (x + 1)^2 / 10`, `f = (y - x)^2` with `y >= 1`.
+struct Floor;
+
+impl BilevelProblem for Floor {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = ();
+
+    fn upper_loss(&self, x: &Values, y: &Values, (): &()) -> Tensor<1> {
+        (y.val() - 2.0).powi_scalar(2) + (x.val() + 1.0).powi_scalar(2) * 0.1
+    }
+
+    fn lower_loss(&self, x: &Values, y: &Values, (): &()) -> Tensor<1> {
+        (y.val() - x.val()).powi_scalar(2)
+    }
+
+    fn constraints(&self, level: Objective, _: &Values, y: &Values, (): &()) -> Conditions {
+        match level {
+            Objective::Upper => Conditions::default(),
+            Objective::Lower => Conditions::at_most_zero(-y.val() + 1.0),
+        }
     }
 }
 
@@ -107,6 +131,7 @@ fn the_shape_and_the_choice_follow_the_problem() {
     let bda = BdaCounterexample::at(0.0, [0.0, 0.0], &device()).unwrap();
     for (name, instance, shape, among) in [
         ("quadratic", instance(), Shape::Convex, &["cg", "newton", "lbfgs"][..]),
+        ("a lower constraint", two(Floor, &[3.0]), Shape::Constrained, &["kkt"]),
         ("8 batches", stochastic(8, 0.1), Shape::Batches, &["saba"]),
         ("several solutions", bda, Shape::ManySolutions, &["bda"]),
         ("two minima", two(Saddle, &[0.5, 0.3]), Shape::ManyMinima, &["iaptt"]),
