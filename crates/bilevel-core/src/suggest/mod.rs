@@ -8,9 +8,10 @@
 //!
 //! **Probes** ([`Measured`]). [`Lanczos`](crate::linear::Lanczos) finds the ends of the spectrum of `f_yy`, at the y that
 //! is given and at the end of a descent by [`Lbfgs`], which takes no step size. [`Minres`](crate::Minres) looks whether
-//! `F_y` lies in the range of `f_yy` there. Where y has at most 20 numbers, the lower level is solved
-//! from other starts too. Gradients of several batches give the noise; a [linearisation](crate::Hessian::bytes) and the
-//! layout of y give the memory.
+//! `F_y` lies in the range of `f_yy` there. Where y has at most 20 numbers, or `f_yy` is singular, the lower level is
+//! solved from other starts too. Gradients of several batches give the noise; a
+//! [linearisation](crate::Hessian::bytes) and the layout of y give the memory. Constraints are those that the
+//! [problem states](BilevelProblem::constraints); proximal maps belong to the steps of a method, and are not seen.
 //!
 //! **Shape** ([`Shape`]), by the first that holds, and what it leads to:
 //!
@@ -19,20 +20,25 @@
 //! | [`Shape::Constrained`] | the problem has constraints | `kkt` for those of the lower level alone, otherwise [`solve`](crate::solve) |
 //! | [`Shape::Batches`] | the lower data has several batches | `saba` if its memory suffices, `soba`, `srba`, `stocbio`, `amigo` |
 //! | [`Shape::Unsolved`] | the descent did not end at a minimum, or `f_yy` is indefinite at its end | `rad`, `trad`, `iaptt` |
-//! | [`Shape::ManySolutions`] | `f_yy` is singular and part of `F_y` outside its range | `bda`, `ia-gm`, `f2sa` |
+//! | [`Shape::ManySolutions`] | `f_yy` is singular and part of `F_y` outside its range | `bda`; first `ia-gm` with a learned start where F is much steeper than f; `f2sa` |
 //! | [`Shape::ManyMinima`] | another start led to another minimum | `iaptt`, `ia-gm` with a learned start, `rad` |
 //! | [`Shape::Convex`] | none of these | `cg`, `newton`, `lbfgs`, `fixed-point`, `rad`, whichever is cheapest |
 //!
-//! **Settings.** The step size of y is `2 / (L + mu)` where f looks quadratic, its curvature being the same at both ends,
-//! `1 / L` where mu is not known, and half of that elsewhere; where y is what T steps lead to, the first of `1 / L`, `1 / 2 L` and so on
-//! whose steps lower f; L is the [bound](crate::linear::Spectrum::above) of Lanczos' method. T contracts the distance from y* to a
-//! tenth where the lower level starts warm, to a hundredth where it does not, by the least curvature above 0; where y is what T steps lead to, it is the
-//! T after which F hardly falls any more. A [plan](crate::Plan) keeps the states of `rad` within the memory of the
-//! request. There is a damping where `f_yy` is singular up to rounding. The first step of x is `1 / L_F`, by a power
-//! iteration on differences of hypergradients; on batches it is shorter, so that y follows x.
+//! **Settings.**
 //!
-//! **Trials.** The candidates of a convex lower level differ in their tolerances and in how they solve. Each computes the hypergradient at a
-//! nearby x; the one of the fewest oracle calls is chosen among those within 2 % of an accurate one.
+//! * The step size of y, with the [bound](crate::linear::Spectrum::above) L of Lanczos' method: `2 / (L + mu)` where f looks
+//!   quadratic, its curvature being the same at both ends, `1 / L` where mu is not known or in batches, `1 / 2 L`
+//!   elsewhere; where y is what T steps lead to, the first of `1 / L`, `1 / 2 L` and so on whose steps lower f.
+//! * T contracts the distance from y* to a tenth where the lower level starts warm, to a hundredth where it does not, by
+//!   the least curvature above 0; where y is what T steps lead to, it is the T after which F hardly falls any more.
+//! * A [plan](crate::Plan) keeps the states of `rad` within the memory of the request.
+//! * There is a damping where `f_yy` is singular up to rounding.
+//! * The first step of x is `1 / L_F`, by a power iteration on differences of hypergradients; methods that move x and y
+//!   together take a shorter one, so that y follows x. An [`AdaptiveStep`](crate::AdaptiveStep) finds the next ones.
+//!
+//! **Trials.** The candidates of a convex lower level differ in how they solve it, and to which tolerance. Each computes
+//! the hypergradient at a nearby x; the one of the fewest oracle calls is chosen among those within 2 % of an accurate
+//! one. Where none is, the lower level counts as unsolved.
 //!
 //! The choice depends on the losses, the data, the start and the seed. Seconds are reported and decide nothing.
 

@@ -280,6 +280,6 @@ fn schedules_of_x_are_those_of_their_formulas() {
     burns.save(&mut saved);
     let other = ExponentialLrSchedulerConfig::new(0.1, 0.9).init().unwrap();
     let mut other = BurnOptimizer::new(sgd(), &x, 1.0).unwrap().with_scheduler(other);
-    assert!(matches!(other.restore(&mut saved), Err(Error::Snapshot { .. })));
+    assert!(matches!(other.restore(&mut saved, &start), Err(Error::Snapshot { .. })));
     assert!(BurnOptimizer::new(sgd(), &x, Schedule::power(0.0, 1.0)).is_err());
 }
