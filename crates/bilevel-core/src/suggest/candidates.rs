@@ -84,11 +84,16 @@ impl Chooser<'_> {
                 first(&["iaptt", "ia-gm"], settings)
             }
             Shape::Unsolved => {
-                let names = ["rad", "trad", "iaptt"];
-                if !names.iter().any(|name| offered(&name)) {
+                if !["rad", "trad", "iaptt"].iter().any(|name| offered(&name)) {
                     return Ok(Vec::new());
                 }
-                first(&names, self.unrolled()?)
+                let settings = self.unrolled()?;
+                let t = settings.lower_steps;
+                let ways = [("trad", t.div_ceil(4)), ("trad", t.div_ceil(2)), ("rad", t)];
+                let with = |truncated| Settings { truncated, ..settings.clone() };
+                let found = ways.iter().filter(|(name, _)| offered(&name));
+                let found: Vec<_> = found.map(|(name, last)| make(&name, with(*last))).collect();
+                if found.is_empty() { first(&["iaptt"], settings) } else { found }
             }
             Shape::Convex => {
                 let all = self.implicit();

@@ -13,6 +13,9 @@ use crate::{
 /// The error of a hypergradient that is accurate enough.
 const ACCURATE: f64 = 0.02;
 
+/// The error of one that goes back through the last steps alone.
+const TRUNCATED: f64 = 0.1;
+
 /// How far x is moved for a trial, relative to it or to 1.
 const NEARBY: f64 = 0.05;
 
@@ -56,7 +59,7 @@ impl Chooser<'_> {
     fn choose(mut self, shape: Shape) -> Result<Suggestion, Error> {
         let Chosen { shape, candidate: chosen, tried } = self.among(shape)?;
         let mut settings = chosen.settings;
-        let curvature = self.upper_curvature(chosen.entry, &settings)?;
+        let curvature = self.upper_curvature(shape, chosen.entry, &settings)?;
         self.solved.measured.upper_curvature = curvature;
         settings.learning_rate = self.learning_rate(chosen.entry, &settings, curvature);
         let start = match (chosen.entry.name, self.probe.request.start) {
@@ -65,6 +68,8 @@ impl Chooser<'_> {
                 let step_size = round(settings.learning_rate.min(1.0 / of_start.max(1e-300)));
                 Start::Learned { step_size }
             }
+            // y is what T steps from the same point lead to.
+            _ if shape == Shape::Unsolved => Start::Fixed,
             (_, Start::Learned { .. }) => Start::Warm,
             (_, start) => start,
         };
@@ -104,7 +109,7 @@ impl Chooser<'_> {
                 }
                 continue;
             }
-            let (is_accurate, chosen) = match self.trial(candidates)? {
+            let (is_accurate, chosen) = match self.trial(shape, candidates)? {
                 Some((is_accurate, candidate, tried)) => {
                     (is_accurate, Chosen { shape, candidate, tried })
                 }
@@ -129,16 +134,27 @@ impl Chooser<'_> {
 
     /// The candidate of the fewest calls among those that are accurate, or the most accurate one, and whether it is; none
     /// where none has a finite hypergradient.
-    fn trial(&self, mut candidates: Vec<Candidate>) -> Result<Option<Tested>, Error> {
+    fn trial(&self, shape: Shape, mut candidates: Vec<Candidate>) -> Result<Option<Tested>, Error> {
         let (probe, solved) = (self.probe, &self.solved);
-        let mut accurate = self.accurate(solved.scale)?;
-        let here = accurate.hypergradient(probe.at(probe.x), &solved.y)?;
+        // Where the lower level is not solved, the reference is all of the T steps from the start.
+        let all_steps = shape == Shape::Unsolved;
+        let settings = candidates.first().map(|candidate| candidate.settings.clone());
+        let (mut accurate, bar): (Box<dyn HypergradientMethod>, _) = match settings {
+            Some(settings) if all_steps => {
+                (Box::new(Unrolled::rad(settings.descent()?)), TRUNCATED)
+            }
+            _ => (Box::new(self.accurate(solved.scale)?), ACCURATE),
+        };
+        let start = if all_steps { probe.y } else { &solved.y };
+        let here = accurate.hypergradient(probe.at(probe.x), start)?;
         let size = NEARBY * probe.x.norm().max(1.0);
         let along = size / here.gradient.norm().max(f64::MIN_POSITIVE);
         let nearby = probe.x.axpy(-along, &here.gradient);
-        let expected = accurate.hypergradient(probe.at(&nearby), &here.lower)?.gradient;
+        let start = if all_steps { probe.y } else { &here.lower };
+        let expected = accurate.hypergradient(probe.at(&nearby), start)?.gradient;
         let mut tried: Vec<(usize, Tried)> = Vec::new();
-        let is_accurate = |tried: &Tried| tried.error <= ACCURATE;
+        let is_accurate = |tried: &Tried| tried.error <= bar;
+        let warm = !all_steps && probe.request.start == Start::Warm;
         for (at, Candidate { entry, settings }) in candidates.iter().enumerate() {
             let fewest = tried.iter().filter(|(_, tried)| is_accurate(tried));
             let fewest = fewest.map(|(_, tried)| tried.cost.total()).min();
@@ -146,7 +162,7 @@ impl Chooser<'_> {
             if least_calls(entry.name, settings) >= fewest.unwrap_or(u64::MAX) {
                 continue;
             }
-            let Some((found, cost)) = self.hypergradient(entry, settings, &nearby)? else {
+            let Some((found, cost)) = self.hypergradient((entry, settings), &nearby, warm)? else {
                 continue;
             };
             let off = found.gradient.sub(&expected).norm();
@@ -185,20 +201,19 @@ impl Chooser<'_> {
     /// one at the start of the problem is before it.
     fn hypergradient(
         &self,
-        entry: &Entry,
-        settings: &Settings,
+        (entry, settings): (&Entry, &Settings),
         x: &Vector,
+        warm: bool,
     ) -> Result<Option<(Hypergradient, Cost)>, Error> {
         let probe = self.probe;
         let Some(mut method) = self.made(entry, settings)? else { return Ok(None) };
-        let start = match probe.request.start {
-            Start::Warm => {
-                let Ok(before) = method.hypergradient(probe.at(probe.x), &self.solved.y) else {
-                    return Ok(None);
-                };
-                before.lower
-            }
-            _ => probe.y.clone(),
+        let start = if warm {
+            let Ok(before) = method.hypergradient(probe.at(probe.x), &self.solved.y) else {
+                return Ok(None);
+            };
+            before.lower
+        } else {
+            probe.y.clone()
         };
         let before = probe.oracle.cost();
         let found = method.hypergradient(probe.at(x), &start);
@@ -219,16 +234,25 @@ impl Chooser<'_> {
 
     /// `L_F`: the largest curvature that a power iteration on differences of hypergradients meets, from their own
     /// direction; none where they are 0 or not finite.
-    fn upper_curvature(&self, entry: &Entry, settings: &Settings) -> Result<Option<f64>, Error> {
+    fn upper_curvature(
+        &self,
+        shape: Shape,
+        entry: &Entry,
+        settings: &Settings,
+    ) -> Result<Option<f64>, Error> {
         let probe = self.probe;
         let unconstrained = self.solved.measured.constraints == [0, 0];
+        let warm = shape != Shape::Unsolved && probe.request.start == Start::Warm;
         let (mut method, start): (Box<dyn HypergradientMethod>, _) =
             match self.made(entry, settings)? {
                 // A method to a tolerance would not see so small a move of x.
-                _ if unconstrained && self.solved.measured.on_one_batch() == Shape::Convex => {
+                _ if shape != Shape::Unsolved
+                    && unconstrained
+                    && self.solved.measured.on_one_batch() == Shape::Convex =>
+                {
                     (Box::new(self.accurate(self.solved.scale)?), &self.solved.y)
                 }
-                Some(method) if self.probe.request.start == Start::Warm => (method, &self.solved.y),
+                Some(method) if warm => (method, &self.solved.y),
                 Some(method) => (method, probe.y),
                 None => {
                     let descent = self.unrolled()?.descent()?;
@@ -275,6 +299,7 @@ fn least_calls(name: &str, settings: &Settings) -> u64 {
     let t = settings.lower_steps as u64;
     match name {
         "cg" | "fixed-point" => t + 3,
+        "trad" => t + settings.truncated as u64 + 2,
         "rad" => 2 * t + 2,
         _ => 0,
     }

@@ -19,7 +19,7 @@
 //! |---|---|---|
 //! | [`Shape::Constrained`] | the problem has constraints | `kkt` for those of the lower level alone, otherwise [`solve`](crate::solve) |
 //! | [`Shape::Batches`] | the lower data has several batches | `saba` if its memory suffices, `soba`, `srba`, `stocbio`, `amigo` |
-//! | [`Shape::Unsolved`] | the descent did not end at a minimum, or `f_yy` is indefinite at its end | `rad`, `trad`, `iaptt` |
+//! | [`Shape::Unsolved`] | the descent did not end at a minimum, or `f_yy` is indefinite at its end | `trad` or `rad`, `iaptt` |
 //! | [`Shape::ManySolutions`] | `f_yy` is singular and part of `F_y` outside its range | `bda`; first `ia-gm` with a learned start where F is much steeper than f; `f2sa` |
 //! | [`Shape::ManyMinima`] | another start led to another minimum | `iaptt`, `ia-gm` with a learned start, `rad` |
 //! | [`Shape::Convex`] | none of these | `cg`, `newton`, `lbfgs`, `fixed-point`, `rad`, whichever is cheapest |
@@ -38,7 +38,8 @@
 //!
 //! **Trials.** The candidates of a convex lower level differ in how they solve it, and to which tolerance. Each computes
 //! the hypergradient at a nearby x; the one of the fewest oracle calls is chosen among those within 2 % of an accurate
-//! one. Where none is, the lower level counts as unsolved.
+//! one. Where none is, the lower level counts as unsolved. There `trad` goes back through as few of the T steps as keep its
+//! hypergradient within 10 % of that of `rad`.
 //!
 //! The choice depends on the losses, the data, the start and the seed. Seconds are reported and decide nothing.
 

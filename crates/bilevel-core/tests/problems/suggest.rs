@@ -135,8 +135,8 @@ fn the_shape_and_the_choice_follow_the_problem() {
         ("8 batches", stochastic(8, 0.1), Shape::Batches, &["saba"]),
         ("several solutions", bda, Shape::ManySolutions, &["bda"]),
         ("two minima", two(Saddle, &[0.5, 0.3]), Shape::ManyMinima, &["iaptt"]),
-        ("a saddle", two(Saddle, &[0.5, 0.0]), Shape::Unsolved, &["rad"]),
-        ("no minimum", two(Separable, &[0.0]), Shape::Unsolved, &["rad"]),
+        ("a saddle", two(Saddle, &[0.5, 0.0]), Shape::Unsolved, &["rad", "trad"]),
+        ("no minimum", two(Separable, &[0.0]), Shape::Unsolved, &["rad", "trad"]),
     ] {
         let found = on(&instance, &Request::default());
         assert_eq!(found.measured.shape(), shape, "{name}: {found}");

@@ -24,6 +24,9 @@ const MOST: u64 = 20_000;
 /// Steps of x in turn that must be near.
 const STAYS: usize = 20;
 
+/// Whether x and y are near the answer.
+type Near = Box<dyn Fn(&[f64], &[f64]) -> bool>;
+
 /// A problem, and what is near its answer.
 struct Case {
     name: &'static str,
@@ -31,7 +34,7 @@ struct Case {
     /// The bounds of x, and of a learned start of y.
     bounds: [Option<[f64; 2]>; 2],
     /// Whether x and y are near the answer.
-    near: Box<dyn Fn(&[f64], &[f64]) -> bool>,
+    near: Near,
     /// The settings of the source.
     source: Settings,
     /// Calls after which a run is given up.
@@ -82,7 +85,7 @@ fn steps(lower_steps: usize, step_size: f64, learning_rate: f64) -> Settings {
 fn cases(device: &Device) -> Vec<Case> {
     let free = [None, None];
     let mut all = Vec::new();
-    let mut case = |name, instance, bounds, source, near: Box<dyn Fn(&[f64], &[f64]) -> bool>| {
+    let mut case = |name, instance, bounds, source, near: Near| {
         // The source of `iaptt-numeric` makes 500 steps, as of 70 calls.
         let most = if name == "iaptt-numeric" { 40_000 } else { MOST };
         all.push(Case { name, instance, bounds, near, source, most });
@@ -329,7 +332,7 @@ impl BilevelProblem for WithConstraint {
 const CONSTRAINED_START: [f64; Constrained::SIZE] = [0.2, -0.5, 0.1];
 
 /// `solve`, which constraints lead to. Its calls are those of all its starts, to six digits.
-fn constrained(all: bool) -> Row {
+fn constrained(swept: bool) -> Row {
     let start = CONSTRAINED_START;
     let (x, y) = (Values::new(&start, &device()), Values::new(&start, &device()));
     let data = FullBatch { upper: (), lower: () };
@@ -338,7 +341,7 @@ fn constrained(all: bool) -> Row {
     let answer = solve(WithConstraint, &x, &y, data).unwrap();
     let at: Vec<f64> = answer.x.val().into_data().iter().collect();
     assert!(close(&at, &Constrained::upper_answer().x, 1e-4), "{at:?}");
-    let best = if all { best_penalty() } else { None };
+    let best = if swept { best_penalty() } else { None };
     let calls = Some(answer.account.cost.total());
     let probes = found.measured.cost.total();
     Row { problem: "constrained".into(), chosen: found.name(), calls, probes, best }
@@ -369,11 +372,13 @@ fn best_penalty() -> Option<(u64, String)> {
     best
 }
 
-/// `BLESS=all` runs all methods and writes the table; `BLESS=1` keeps their calls in it.
+/// `BLESS=all` runs all methods and writes the table; `BLESS=PROBLEM` runs them on this one, `BLESS=1` on none, the calls
+/// of the others being kept.
 #[test]
 fn choices_come_near_the_answer_as_fast_as_what_is_tuned_by_hand() {
     let bless = std::env::var_os("BLESS");
-    let all = bless.as_deref() == Some("all".as_ref());
+    let bless = bless.as_ref().map(|of| of.to_string_lossy().into_owned());
+    let swept = |problem: &str| bless.as_ref().is_some_and(|of| of == "all" || of == problem);
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/CHOOSING.md");
     let text = std::fs::read_to_string(&path).unwrap();
     let (begin, end) = ("<!-- table of suggest -->\n", "<!-- end of table of suggest -->");
@@ -381,15 +386,18 @@ fn choices_come_near_the_answer_as_fast_as_what_is_tuned_by_hand() {
     let to = from + text[from..].find(end).expect("the table has an end");
     let of_table = |problem: &str| {
         let line = text[from..to].lines().find(|line| line.starts_with(&format!("| {problem} |")));
-        let cells: Vec<_> = line.expect("run this test with BLESS=1").split(" | ").collect();
+        let cells: Vec<_> = line?.split(" | ").collect();
         let by = cells[5].trim_matches('`').to_owned();
         cells[4].parse::<u64>().ok().map(|calls| (calls, by))
     };
-    let of_case = |case: &Case| Row { best: if all { best(case) } else { None }, ..chosen(case) };
+    let of_case = |case: &Case| Row {
+        best: if swept(case.name) { best(case) } else { None },
+        ..chosen(case)
+    };
     let mut rows: Vec<Row> = cases(&device()).iter().map(of_case).collect();
-    rows.push(constrained(all));
+    rows.push(constrained(swept("constrained")));
     for row in &mut rows {
-        if !all {
+        if !swept(&row.problem) {
             row.best = of_table(&row.problem);
         }
         print!("{}", row.line());
