@@ -92,7 +92,7 @@ impl Chooser<'_> {
                 let ways = [("trad", t.div_ceil(4)), ("trad", t.div_ceil(2)), ("rad", t)];
                 let with = |truncated| Settings { truncated, ..settings.clone() };
                 let found = ways.iter().filter(|(name, _)| offered(&name));
-                let found: Vec<_> = found.map(|(name, last)| make(&name, with(*last))).collect();
+                let found: Vec<_> = found.map(|(name, last)| make(name, with(*last))).collect();
                 if found.is_empty() { first(&["iaptt"], settings) } else { found }
             }
             Shape::Convex => {
