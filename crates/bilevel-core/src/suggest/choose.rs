@@ -57,7 +57,8 @@ pub(super) struct Chooser<'a> {
 
 impl Chooser<'_> {
     fn choose(mut self, shape: Shape) -> Result<Suggestion, Error> {
-        let Chosen { shape, candidate: chosen, tried } = self.among(shape)?;
+        let seen = shape;
+        let Chosen { shape, candidate: chosen, tried } = self.among(seen)?;
         let mut settings = chosen.settings;
         let curvature = self.upper_curvature(shape, chosen.entry, &settings)?;
         self.solved.measured.upper_curvature = curvature;
@@ -77,9 +78,15 @@ impl Chooser<'_> {
         let calls = tried.iter().find(|tried| tried.name == named(chosen.entry, &settings));
         let calls = calls.map(|tried| tried.cost.total());
         let known = known_calls(chosen.entry.name, &settings);
+        let why = match shape == seen {
+            true => seen.words().to_owned(),
+            false => format!("{}, and no method for that is on offer or accurate", seen.words()),
+        };
         let reason = match tried.len() {
-            0 | 1 => format!("{}: {}", shape.words(), chosen.entry.summary),
-            n => format!("{}: of {n} candidates it took the fewest calls", shape.words()),
+            0 | 1 => format!("{why}: {}", chosen.entry.summary),
+            n => format!(
+                "{why}: of {n} candidates it takes the fewest calls of those that are accurate"
+            ),
         };
         Ok(Suggestion {
             reason,
@@ -171,19 +178,10 @@ impl Chooser<'_> {
                 tried.push((at, Tried { name: named(entry, settings), cost, error }));
             }
         }
-        let key = |tried: &Tried| {
-            let calls = if is_accurate(tried) { tried.cost.total() } else { 0 };
-            (!is_accurate(tried), calls)
-        };
-        let best = tried.iter().min_by(|(_, a), (_, b)| {
-            let error = if is_accurate(a) {
-                a.error.total_cmp(&a.error)
-            } else {
-                a.error.total_cmp(&b.error)
-            };
-            key(a).cmp(&key(b)).then(error)
-        });
-        let Some((at, best)) = best else { return Ok(None) };
+        let fewest = tried.iter().filter(|(_, tried)| is_accurate(tried));
+        let fewest = fewest.min_by_key(|(at, tried)| (tried.cost.total(), *at));
+        let nearest = tried.iter().min_by(|(_, a), (_, b)| a.error.total_cmp(&b.error));
+        let Some((at, best)) = fewest.or(nearest) else { return Ok(None) };
         let (at, is_accurate) = (*at, is_accurate(best));
         let tried = tried.into_iter().map(|(_, tried)| tried).collect();
         Ok(Some((is_accurate, candidates.swap_remove(at), tried)))

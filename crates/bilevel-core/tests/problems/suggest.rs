@@ -192,3 +192,25 @@ fn what_is_not_on_offer_is_not_chosen() {
     let text = refused.unwrap_err().to_string();
     assert!(text.contains("meha") && text.contains("offer rad"), "{text}");
 }
+
+#[test]
+fn adaptive_steps_converge_from_any_first_step() {
+    let (quadratic, instance) = (problem(), instance());
+    let device = instance.x.device();
+    let gradient = |x: &Vector| {
+        let found = quadratic.hypergradient(&x.to_vec());
+        Vector::from_slice(x.layout(), &found, &device)
+    };
+    let began = gradient(&instance.x).norm();
+    for first in [1e-6, 1e-3, 1.0, 100.0] {
+        let (mut x, mut step) = (instance.x.clone(), AdaptiveStep::new(first).unwrap());
+        for _ in 0..300 {
+            x = step.step(&x, &gradient(&x));
+        }
+        let left = gradient(&x).norm() / began;
+        assert!(left < 1e-6, "from {first}: {left:e} of the gradient is left");
+    }
+    for first in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert!(matches!(AdaptiveStep::new(first), Err(Error::InvalidSetting { .. })));
+    }
+}
