@@ -249,3 +249,19 @@ impl Shape {
 pub(super) fn moves_x(entry: &Entry) -> bool {
     entry.family != Family::Hypergradient
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue;
+
+    #[test]
+    fn every_setting_that_a_method_reads_can_be_written() {
+        for entry in catalogue::all() {
+            let name = named(entry, &Settings::default());
+            let open = format!("{}(", entry.name);
+            assert!(name.starts_with(&open) && name.ends_with(')'), "{name}");
+            assert_eq!(name.matches(" = ").count(), entry.reads.len(), "{name}");
+        }
+    }
+}
