@@ -19,7 +19,8 @@ use crate::{Constraints, Error, Objective, Oracle, Rates, Samples, Schedule, Sna
 /// n' = min(max(n - a ((l - n) / g2 - h(x, z')), 0), r)
 /// ```
 ///
-/// n are the multipliers of the lower constraints, kept below r. G is 0 where y solves the lower level with
+/// h are the lower constraints of the [problem](crate::BilevelProblem::constraints), unless others are given. n are their
+/// multipliers, kept below r; those of equalities are of either sign. G is 0 where y solves the lower level with
 /// the multipliers n, and positive elsewhere. Without constraints this is [`Meha`](super::Meha) with all
 /// directions taken at the same point. Memory: z and n. Cost: one gradient of F, three of f and two of h.
 ///
@@ -39,8 +40,7 @@ pub struct Gap {
 }
 
 impl Gap {
-    /// With the step size e = `follow` of z, `regularisation` = (g1, g2) and c = `weight`, without
-    /// constraints.
+    /// With the step size e = `follow` of z, `regularisation` = (g1, g2) and c = `weight`.
     ///
     /// # Errors
     /// If one is not positive.
@@ -64,7 +64,7 @@ impl Gap {
         })
     }
 
-    /// With the lower constraints `h(x, y) <= 0`, their multipliers at most `bound`.
+    /// With the lower constraints `h(x, y) <= 0` in place of the problem's, their multipliers at most `bound`.
     ///
     /// # Errors
     /// If the bound is not finite and positive.
@@ -86,7 +86,7 @@ impl JointMethod for Gap {
 
     fn describe(&self) -> String {
         let Self { rates, follow, regularisation: (g1, g2), weight, .. } = self;
-        let constraints = if self.constraints.is_some() { ", h <= 0" } else { "" };
+        let constraints = if self.constraints.is_some() { ", other constraints" } else { "" };
         format!(
             "gap({rates}, z by {follow}, regularisation {g1} and {g2}, weight {weight}{constraints})"
         )
@@ -101,14 +101,20 @@ impl JointMethod for Gap {
         let z = self.z.take().unwrap_or_else(|| at.y.clone());
         let samples = at.draw();
         let problem = at.problem(samples);
-        if let (Some(h), true) = (&self.constraints, self.n.is_empty()) {
-            self.n = vec![0.0; h.values(&at.x, &at.y).len()];
+        let own = problem.constraints(Objective::Lower);
+        let h = self.constraints.as_deref().map(|h| h as &dyn Constraints).or(own.as_deref());
+        let count = h.map_or(0, Constraints::count);
+        if self.n.is_empty() {
+            self.n = vec![0.0; count];
         }
         let n = &self.n;
+        // Multipliers of equalities may be negative.
+        let bounds = count - h.map_or(0, Constraints::equalities);
+        let least = |j: usize, most: f64| if j < bounds { 0.0 } else { -most };
 
         let slope = problem.gradient(Objective::Lower, &z, Wrt::Y).1.into_y();
         let mut along_z = slope.axpy(1.0 / g1, &z.sub(&at.y));
-        if let Some(h) = &self.constraints {
+        if let Some(h) = h {
             along_z = along_z.add(&h.pull_back(&at.x, &z, &mut |_| n.clone()).y);
         }
         let z = at.project_lower(z.axpy(-self.follow.at(k), &along_z));
@@ -120,9 +126,10 @@ impl JointMethod for Gap {
         let mut along_x = lower_x.sub(&value).axpy(share, &upper_x);
         let mut along_y = lower_y.axpy(share, &upper_y).axpy(-1.0 / g1, &at.y.sub(&z));
         let mut moved = Vec::new();
-        if let Some(h) = &self.constraints {
+        if let Some(h) = h {
             let multipliers = |h: &[f64]| -> Vec<f64> {
-                h.iter().zip(n).map(|(h, n)| (n + g2 * h).max(0.0)).collect()
+                let moved = h.iter().zip(n).map(|(h, n)| n + g2 * h).enumerate();
+                moved.map(|(j, l)| l.max(least(j, f64::INFINITY))).collect()
             };
             let here = h.pull_back(&at.x, &at.y, &mut { multipliers });
             here.check(k)?;
@@ -132,8 +139,10 @@ impl JointMethod for Gap {
             let rate = self.rates.lower.at(k);
             let pairs = n.iter().zip(multipliers(&here.values)).zip(&there.values);
             let step = |((n, l), h): ((&f64, f64), &f64)| n - rate * ((l - n) / g2 - h);
-            moved = pairs.map(step).map(|n| n.clamp(0.0, self.bound)).collect();
+            let stepped = pairs.map(step).enumerate();
+            moved = stepped.map(|(j, n)| n.clamp(least(j, self.bound), self.bound)).collect();
         }
+        drop(own);
         at.move_x(self.rates.upper.at(k), &along_x);
         at.move_y(self.rates.lower.at(k), &along_y);
         (self.z, self.n) = (Some(z), moved);
@@ -141,16 +150,21 @@ impl JointMethod for Gap {
     }
 
     fn residual(&self, at: &Iterate<'_>) -> Residual {
-        let Some(h) = &self.constraints else { return at.residual() };
+        let problem = at.problem(Samples::default());
+        let own = problem.constraints(Objective::Lower);
+        let h = self.constraints.as_deref().map(|h| h as &dyn Constraints).or(own.as_deref());
+        let Some(h) = h else { return at.residual() };
         if self.n.is_empty() {
             return Residual::UNKNOWN;
         }
-        let level = Level::new(at.problem(Samples::default()), h.as_ref());
-        level.residual(&Multiplied { y: at.y.clone(), multipliers: self.n.clone() })
+        let of_lower = Multiplied { y: at.y.clone(), multipliers: self.n.clone() };
+        let found = Level::new(problem, h).residual(&of_lower);
+        found.with_violation_of(Objective::Upper, &problem, &at.y)
     }
 
     fn save(&self, to: &mut Snapshot) {
         to.put_optional_vector("z", self.z.as_ref());
+        to.put_count("constraints", self.n.len());
         if !self.n.is_empty() {
             to.put_numbers("n", &self.n);
         }
@@ -158,8 +172,8 @@ impl JointMethod for Gap {
 
     fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         self.z = from.take_optional_vector("z", &at.y)?;
-        let count = self.constraints.as_ref().map_or(0, |h| h.values(&at.x, &at.y).len());
-        self.n = if from.has("n") { from.take_numbers("n", count)? } else { Vec::new() };
+        let count = from.take_count("constraints")?;
+        self.n = if count > 0 { from.take_numbers("n", count)? } else { Vec::new() };
         Ok(())
     }
 }

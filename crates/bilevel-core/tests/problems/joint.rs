@@ -2,7 +2,7 @@
 //! against the solution.
 
 use bilevel_core::*;
-use bilevel_problems::{Constrained, Instance, NsgameToy};
+use bilevel_problems::{Constrained, Formulas, Instance, NsgameToy, Values};
 
 use crate::common::*;
 use crate::device;
@@ -574,6 +574,26 @@ fn gap_takes_a_lower_constraint() {
     let (x, y) = constrained(method.with_constraints(h, 100.0).unwrap(), &instance, 4000);
     assert_near("x", &x, &V::from(&answer.x[..]), 0.05);
     assert_near("y", &y, &V::from(&answer.y[..]), 0.05);
+}
+
+/// y is the projection of x onto a line or a half plane, and the nearest point to (2, 0) is (1.5, -0.5). The multiplier is 1,
+/// and that of the equality -1.
+#[test]
+fn gap_takes_the_lower_constraints_of_the_problem() {
+    for (constraint, sum, expected) in [("g", "- 3", [2.5, 0.5]), ("h", "+ 1", [0.5, -1.5])] {
+        let text = format!(
+            "F = '(y1 - 2)^2 + y2^2 + (x1 + x2 {sum})^2 / 2'\nf = '(y1 - x1)^2 / 2 + (y2 - x2)^2 / 2'\n\
+             {constraint} = ['y1 + y2 - 1']\nx = [0, 0]\ny = [0, 0]"
+        );
+        let problem: Formulas = text.parse().unwrap();
+        let [x, y] = [(); 2].map(|()| Values::new(&[0.0; 2], &device()));
+        let instance = Instance::new(problem, &x, &y, ()).unwrap();
+        let weight = Schedule::power(1.0, -0.5);
+        let method = Gap::new(rates(0.1, 0.2), 0.3, (2.0, 1.0), weight).unwrap();
+        let (x, y) = run(&instance, method, Sampler::full(), 3000);
+        assert_near("x", &x, &V::from(&expected[..]), 0.05);
+        assert_near("y", &y, &V::from(&[1.5, -0.5][..]), 0.05);
+    }
 }
 
 #[test]
