@@ -133,6 +133,7 @@ mod reached;
 mod record;
 mod recorded;
 mod replay;
+mod simplify;
 mod softmax;
 mod stop;
 mod trace;

@@ -6,8 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use burn::backend::ir::{
-    BaseOperationIr, IrVisitorMut, NumericOperationIr, OperationIr, ScalarIr, ScalarOpIr, TensorId,
-    TensorIr, TensorStatus,
+    BaseOperationIr, IrVisitorMut, OperationIr, TensorId, TensorIr, TensorStatus,
 };
 
 use burn::tensor::TensorData;
@@ -15,6 +14,7 @@ use burn::tensor::TensorData;
 use crate::execute::{Refused, refuse};
 use crate::precise::precise;
 use crate::program::{Constant, Output, Program, Recorded, Recording, number};
+use crate::simplify::simplified;
 use crate::softmax::recognised;
 
 /// The program of a recording: common subexpressions are computed once, what no output depends on is left out, and
@@ -22,6 +22,8 @@ use crate::softmax::recognised;
 pub(crate) fn program(recording: Recording) -> Program {
     let Recording { operations, inputs, values, outputs } = recording;
     let same = equal_constants(&values);
+    let recorded = outputs.iter().filter_map(|output| output.id);
+    let (operations, same) = simplified(operations, &inputs, &values, recorded, same);
     let (operations, same) = without_common(operations, &inputs, same);
     let output_id = |output: &Recorded| output.id.map(|id| resolve(&same, id));
     let operations = without_dead(operations, outputs.iter().filter_map(output_id));
@@ -97,8 +99,7 @@ fn equal_constants(values: &BTreeMap<TensorId, TensorData>) -> HashMap<TensorId,
     same
 }
 
-/// What is computed twice is computed once, and what changes nothing is not computed. The second part of the result
-/// says which tensors became which.
+/// What is computed twice is computed once. The second part of the result says which tensors became which.
 fn without_common(
     operations: Vec<OperationIr>,
     inputs: &[TensorIr],
@@ -118,15 +119,9 @@ fn without_common(
             {
                 continue;
             }
-            OperationIr::Init(_) | OperationIr::Drop(_) => continue,
             _ => {}
         }
         operation.visit_mut(&mut Inputs { same: &same });
-        let operation = canonical(operation);
-        if let Some((out, input)) = changes_nothing(&operation) {
-            same.insert(out, input);
-            continue;
-        }
         let random = matches!(refuse(&operation), Some(Refused::Random(_)));
         let key = key(&operation);
         let mut hasher = DefaultHasher::new();
@@ -176,57 +171,6 @@ impl IrVisitorMut for Inputs<'_> {
     fn visit_tensor_mut(&mut self, tensor: &mut TensorIr) {
         tensor.id = resolve(self.same, tensor.id);
     }
-}
-
-/// A quotient by a number as a product with its reciprocal: Burn's backward pass of a quotient takes the reciprocal in
-/// f32, whatever the tensors are.
-fn canonical(operation: OperationIr) -> OperationIr {
-    match operation {
-        OperationIr::NumericFloat(dtype, NumericOperationIr::DivScalar(quotient)) => {
-            let rhs = match quotient.rhs {
-                ScalarIr::Float(rhs) if (rhs.recip() as f32).is_normal() => rhs.recip(),
-                _ => {
-                    return OperationIr::NumericFloat(
-                        dtype,
-                        NumericOperationIr::DivScalar(quotient),
-                    );
-                }
-            };
-            let product = ScalarOpIr { rhs: ScalarIr::Float(rhs), ..quotient };
-            OperationIr::NumericFloat(dtype, NumericOperationIr::MulScalar(product))
-        }
-        other => other,
-    }
-}
-
-/// The result and the argument of an operation that gives its argument back.
-fn changes_nothing(operation: &OperationIr) -> Option<(TensorId, TensorId)> {
-    use {BaseOperationIr as Base, NumericOperationIr as Numeric};
-    let (input, out) = match operation {
-        OperationIr::BaseFloat(base) | OperationIr::BaseInt(base) | OperationIr::BaseBool(base) => {
-            match base {
-                Base::Reshape(d) | Base::Expand(d) if d.input.shape == d.out.shape => {
-                    (&d.input, &d.out)
-                }
-                Base::Cast(d) if d.input.dtype == d.out.dtype => (&d.input, &d.out),
-                _ => return None,
-            }
-        }
-        OperationIr::NumericFloat(_, numeric) => match numeric {
-            Numeric::MulScalar(d) if d.rhs == ScalarIr::Float(1.0) => (&d.lhs, &d.out),
-            // Over one entry.
-            Numeric::SumDim(d) | Numeric::MeanDim(d) if d.input.shape == d.out.shape => {
-                (&d.input, &d.out)
-            }
-            Numeric::SumDims(d) if d.input.shape == d.out.shape => (&d.input, &d.out),
-            Numeric::Sum(d) | Numeric::Mean(d) if d.input.shape == d.out.shape => {
-                (&d.input, &d.out)
-            }
-            _ => return None,
-        },
-        _ => return None,
-    };
-    Some((out.id, input.id))
 }
 
 /// Without what no output depends on.
