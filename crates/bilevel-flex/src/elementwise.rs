@@ -6,36 +6,107 @@
 use burn::backend::{Bytes, DType, Element};
 use burn_flex::FlexTensor;
 use bytemuck::Pod;
+use num_traits::Float;
 
 use crate::buffer::{self, Repeat};
+use crate::functions;
 
 /// Below this number of elements, an operation of Flex is as fast.
 const SMALL: usize = 1 << 6;
 
 /// An element type with kernels.
-pub(crate) trait Number: Element + Pod + Send + Sync {
+pub(crate) trait Number: Element + Pod + Send + Sync + Float {
+    const ZERO: Self;
+    const ONE: Self;
+
+    /// The nearest number of this type.
+    fn of(number: f64) -> Self;
+
     /// Selects one of two numbers without a branch, because the choice is unpredictable.
     fn select(first: bool, one: Self, other: Self) -> Self;
+
+    fn exponential(self) -> Self;
+    fn logarithm(self) -> Self;
+    fn hyperbolic_tangent(self) -> Self;
+    fn sigmoid(self) -> Self;
 }
 
 impl Number for f32 {
+    const ZERO: Self = 0.0;
+    const ONE: Self = 1.0;
+
+    #[inline(always)]
+    fn of(number: f64) -> Self {
+        number as Self
+    }
+
     #[inline(always)]
     fn select(first: bool, one: Self, other: Self) -> Self {
         let mask = u32::from(first).wrapping_neg();
         Self::from_bits((one.to_bits() & mask) | (other.to_bits() & !mask))
     }
+
+    #[inline(always)]
+    fn exponential(self) -> Self {
+        functions::exp(self)
+    }
+
+    #[inline(always)]
+    fn logarithm(self) -> Self {
+        functions::log(self)
+    }
+
+    #[inline(always)]
+    fn hyperbolic_tangent(self) -> Self {
+        functions::tanh(self)
+    }
+
+    #[inline(always)]
+    fn sigmoid(self) -> Self {
+        functions::sigmoid(self)
+    }
 }
 
+/// The functions of Flex.
 impl Number for f64 {
+    const ZERO: Self = 0.0;
+    const ONE: Self = 1.0;
+
+    #[inline(always)]
+    fn of(number: f64) -> Self {
+        number
+    }
+
     #[inline(always)]
     fn select(first: bool, one: Self, other: Self) -> Self {
         let mask = u64::from(first).wrapping_neg();
         Self::from_bits((one.to_bits() & mask) | (other.to_bits() & !mask))
     }
+
+    fn exponential(self) -> Self {
+        self.exp()
+    }
+
+    fn logarithm(self) -> Self {
+        self.ln()
+    }
+
+    fn hyperbolic_tangent(self) -> Self {
+        self.tanh()
+    }
+
+    fn sigmoid(self) -> Self {
+        if self >= 0.0 {
+            1.0 / (1.0 + (-self).exp())
+        } else {
+            let e = self.exp();
+            e / (1.0 + e)
+        }
+    }
 }
 
 /// Whether `tensor` is its entire buffer, in row-major order, with elements `T`.
-fn is_whole<T: Element>(tensor: &FlexTensor) -> bool {
+pub(crate) fn is_whole<T: Element>(tensor: &FlexTensor) -> bool {
     let layout = tensor.layout();
     tensor.dtype() == T::dtype()
         && layout.is_contiguous()

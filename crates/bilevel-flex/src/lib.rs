@@ -8,6 +8,7 @@ mod buffer;
 mod conv;
 mod elementwise;
 mod functions;
+pub mod fused;
 mod gemm;
 mod matmul;
 mod numbers;

@@ -57,7 +57,7 @@ impl<B: Backend> Slots<B> {
     }
 
     /// The value of a tensor for the operation that reads it; it leaves its slot at its last use.
-    fn read(&mut self, tensor: &TensorIr) -> Option<HandleKind<B>> {
+    pub(crate) fn read(&mut self, tensor: &TensorIr) -> Option<HandleKind<B>> {
         let slot = &mut self.values[tensor.id.value() as usize];
         match tensor.status {
             TensorStatus::ReadWrite => slot.take(),

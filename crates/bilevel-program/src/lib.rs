@@ -122,6 +122,7 @@ mod error;
 mod execute;
 pub mod float;
 mod function;
+mod fuse;
 mod norm;
 mod operators;
 mod optimise;

@@ -13,6 +13,7 @@ use burn::tensor::TensorData;
 use bilevel_flex::FastFlex;
 
 use crate::execute::{Refused, Slots, execute, refuse};
+use crate::fuse::{self, Pass, groups};
 use crate::program::{Output, Program, number};
 use crate::stop::stops;
 
@@ -44,7 +45,7 @@ where
 /// The operations of a program with registers for tensors: one is used again as soon as its tensor is not needed any
 /// more, and the last use of a tensor may write to its memory.
 pub(crate) struct Replay {
-    operations: Vec<OperationIr>,
+    steps: Vec<Step>,
     registers: usize,
     /// The register of each input; none is not used.
     inputs: Vec<Option<usize>>,
@@ -52,6 +53,13 @@ pub(crate) struct Replay {
     fixed: Fixed,
     /// What is fixed, on the devices where the program ran.
     known: Mutex<Vec<(DispatchDevice, Arc<Vec<DispatchTensor>>)>>,
+}
+
+/// A part of a program that is executed at once.
+struct Step {
+    operations: Vec<OperationIr>,
+    /// All of them in one pass, for backends that have it.
+    pass: Option<Pass>,
 }
 
 /// The part of a program that depends on no input, computed once a device.
@@ -92,20 +100,11 @@ impl Replay {
             operations: first.into_iter().cloned().collect(),
             kept,
         };
-        let mut operations = Vec::with_capacity(rest.len());
-        for operation in rest {
-            let mut operation = operation.clone();
-            let mut assign = Assign {
-                inputs: operation.inputs().count(),
-                registers: &mut registers,
-                freed: Vec::new(),
-                dropped: Vec::new(),
-            };
-            operation.visit_mut(&mut assign);
-            let Assign { freed, dropped, .. } = assign;
-            operations.push(operation);
-            operations.extend(dropped.into_iter().map(OperationIr::Drop));
-            registers.free.extend(freed);
+        let groups = groups(&rest);
+        let mut steps = Vec::with_capacity(groups.len());
+        for group in groups {
+            let group: Vec<_> = group.into_iter().map(|at| rest[at]).collect();
+            steps.push(Step::of(&group, &mut registers));
         }
         let outputs = program
             .outputs
@@ -113,7 +112,7 @@ impl Replay {
             .map(|output| (output.tensor.and_then(|tensor| registers.of[tensor]), output.clone()));
         Self {
             outputs: outputs.collect(),
-            operations,
+            steps,
             registers: registers.len,
             inputs,
             fixed,
@@ -128,15 +127,15 @@ impl Replay {
     pub(crate) fn run(&self, inputs: Vec<DispatchTensor>) -> Vec<DispatchTensor> {
         let first = inputs.first().expect("a program has inputs");
         match &first.kind {
-            DispatchTensorKind::Flex(_) => self.run_on::<FastFlex, Flex>(inputs),
+            DispatchTensorKind::Flex(_) => self.run_on::<FastFlex, Flex>(inputs, Some(one_pass)),
             #[cfg(feature = "ndarray")]
             #[allow(deprecated, reason = "it is the cross-check while Burn has it")]
             DispatchTensorKind::NdArray(_) => {
-                self.run_on::<burn::backend::NdArray, burn::backend::NdArray>(inputs)
+                self.run_on::<burn::backend::NdArray, burn::backend::NdArray>(inputs, None)
             }
             #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
             DispatchTensorKind::Cube(_) => {
-                self.run_on::<burn::backend::Cube, burn::backend::Cube>(inputs)
+                self.run_on::<burn::backend::Cube, burn::backend::Cube>(inputs, None)
             }
             _ => panic!(
                 "programs cannot be computed on {:?}: move the variables and the data to a device without autodiff, of \
@@ -146,7 +145,11 @@ impl Replay {
         }
     }
 
-    fn run_on<B, D>(&self, inputs: Vec<DispatchTensor>) -> Vec<DispatchTensor>
+    fn run_on<B, D>(
+        &self,
+        inputs: Vec<DispatchTensor>,
+        one_pass: Option<fn(&Pass, &mut Slots<B>)>,
+    ) -> Vec<DispatchTensor>
     where
         B: ComputesOn<D>,
         D: Backend,
@@ -180,8 +183,11 @@ impl Replay {
                 slots.set(*register, handle::<B, D>(tensor.expect("it was made on this device")));
             }
         }
-        for operation in &self.operations {
-            perform(operation, &mut slots, &device);
+        for step in &self.steps {
+            match (&step.pass, one_pass) {
+                (Some(pass), Some(one_pass)) => one_pass(pass, &mut slots),
+                _ => step.operations.iter().for_each(|each| perform(each, &mut slots, &device)),
+            }
         }
         let wrap = |value: HandleKind<B>| {
             <DispatchTensor as DispatchKindConversion<D>>::from_backend(tensor::<B, D>(value))
@@ -230,6 +236,72 @@ impl Replay {
         let kept = Arc::new(kept.collect::<Vec<_>>());
         known.push((dispatch.clone(), kept.clone()));
         kept
+    }
+}
+
+impl Step {
+    /// Operations that follow each other, with their registers.
+    fn of(group: &[&OperationIr], registers: &mut Registers) -> Self {
+        let made = |tensor: usize| {
+            group.iter().any(|each| each.outputs().any(|out| number(out) == tensor))
+        };
+        let inside = |tensor: usize| {
+            let read = group.iter().flat_map(|each| each.inputs());
+            read.filter(|input| number(input) == tensor).count()
+        };
+        let is_used = |tensor: usize| made(tensor) && registers.uses[tensor] > inside(tensor);
+        let mut pass = (group.len() > 1).then(|| fuse::pass(group, is_used)).flatten();
+        let arguments = pass.iter().flat_map(|pass| &pass.arguments).map(number);
+        let arguments: Vec<_> = arguments
+            .map(|tensor| (tensor, registers.of[tensor].expect("it was written")))
+            .collect();
+        let mut operations = Vec::with_capacity(group.len());
+        for &operation in group {
+            let mut operation = operation.clone();
+            let mut assign = Assign {
+                inputs: operation.inputs().count(),
+                registers,
+                freed: Vec::new(),
+                dropped: Vec::new(),
+            };
+            operation.visit_mut(&mut assign);
+            let Assign { freed, dropped, .. } = assign;
+            operations.push(operation);
+            operations.extend(dropped.into_iter().map(OperationIr::Drop));
+            registers.free.extend(freed);
+        }
+        if let Some(pass) = &mut pass {
+            for (at, (argument, (tensor, register))) in
+                pass.arguments.iter_mut().zip(&arguments).enumerate()
+            {
+                let again = arguments[at + 1..].iter().any(|(later, _)| later == tensor);
+                let last = registers.uses[*tensor] == 0 && !again;
+                argument.id = TensorId::new(*register as u64);
+                argument.status =
+                    if last { TensorStatus::ReadWrite } else { TensorStatus::ReadOnly };
+            }
+            for result in &mut pass.results {
+                let register = registers.of[number(result)].expect("it was given one");
+                result.id = TensorId::new(register as u64);
+            }
+        }
+        Self { operations, pass }
+    }
+}
+
+/// A pass on Flex.
+fn one_pass(pass: &Pass, slots: &mut Slots<FastFlex>) {
+    let arguments = pass.arguments.iter().map(|argument| match slots.read(argument) {
+        Some(HandleKind::Float(tensor) | HandleKind::Bool(tensor)) => tensor,
+        _ => panic!("a tensor is written before it is read"),
+    });
+    let results = pass.fused.run(arguments.collect());
+    for (result, tensor) in pass.results.iter().zip(results) {
+        let value = match result.dtype.is_bool() {
+            true => HandleKind::Bool(tensor),
+            false => HandleKind::Float(tensor),
+        };
+        slots.set(number(result), value);
     }
 }
 

@@ -1,0 +1,500 @@
+//! Several elementwise operations in one pass over memory.
+//!
+//! A [`Fused`] computes blocks of a few kilobytes, one operation after another, so that intermediate results stay in the
+//! cache of the processor and take no memory of their own. Each operation is the one that [`FastFlex`](crate::FastFlex)
+//! computes alone, on the same numbers in the same precision.
+
+#![allow(unsafe_code)]
+
+mod operation;
+
+use std::cell::RefCell;
+use std::mem::{MaybeUninit, take};
+
+use burn::backend::{Bytes, DType, Shape};
+use burn_flex::{FlexTensor, Layout};
+use bytemuck::Pod;
+use pulp::{Arch, NullaryFnOnce};
+use rayon::prelude::*;
+
+use crate::buffer::CHUNK;
+use crate::elementwise::{Number, is_whole};
+
+pub use operation::Operation;
+
+/// Bytes of a block: with the operands of a few operations it fits into the first cache.
+const BLOCK: usize = 4096;
+
+/// How an argument is read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Reading {
+    /// One entry for each entry of the result.
+    Each,
+    /// The same, of a mask.
+    Mask,
+    /// All entries again and again: a row over a matrix, or one number.
+    Repeated,
+    /// Each entry this many times in a row: a column over a matrix.
+    Runs(usize),
+}
+
+/// One operation of a [`Fused`]. Values are numbered: the arguments first, then the results of the steps in order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// What is computed.
+    pub operation: Operation,
+    /// Of which values; an operation of fewer arguments ignores the rest.
+    pub of: [usize; 3],
+}
+
+/// A result of a [`Fused`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Result {
+    /// Which value it is.
+    pub value: usize,
+    /// Its shape.
+    pub shape: Shape,
+    /// The element type of the steps, or that of a mask of one byte an entry.
+    pub dtype: DType,
+}
+
+/// Elementwise operations that are computed together.
+#[derive(Debug)]
+pub struct Fused {
+    len: usize,
+    dtype: DType,
+    arguments: Vec<Reading>,
+    steps: Vec<Step>,
+    results: Vec<Result>,
+    /// The block buffer of each value, if it has one.
+    buffers: Vec<usize>,
+    count: usize,
+}
+
+/// A value without a buffer: an argument that is read where it lies.
+const NONE: usize = usize::MAX;
+
+impl Fused {
+    /// Operations on tensors of `len` entries, in f32 or f64.
+    ///
+    /// # Panics
+    /// If the type is another, or a step reads a value that is not there yet.
+    pub fn new(
+        len: usize,
+        dtype: DType,
+        arguments: Vec<Reading>,
+        steps: Vec<Step>,
+        results: Vec<Result>,
+    ) -> Self {
+        assert!(matches!(dtype, DType::F32 | DType::F64), "f32 or f64, not {dtype:?}");
+        let values = arguments.len() + steps.len();
+        let mut last = vec![0; values];
+        for (at, step) in steps.iter().enumerate() {
+            for &of in step.operation.arguments(&step.of) {
+                assert!(of < arguments.len() + at, "step {at} reads a value that is there");
+                last[of] = at;
+            }
+        }
+        results.iter().for_each(|result| last[result.value] = usize::MAX);
+        let mut buffers = vec![NONE; values];
+        let (mut free, mut count) = (Vec::new(), 0);
+        let mut give = |free: &mut Vec<usize>| {
+            free.pop().unwrap_or_else(|| {
+                count += 1;
+                count - 1
+            })
+        };
+        for (argument, reading) in arguments.iter().enumerate() {
+            if *reading != Reading::Each {
+                buffers[argument] = give(&mut free);
+            }
+        }
+        // Rows and columns are read once a block, before the first step: their buffers become free as others do.
+        for (at, step) in steps.iter().enumerate() {
+            buffers[arguments.len() + at] = give(&mut free);
+            let read = step.operation.arguments(&step.of);
+            for (place, &of) in read.iter().enumerate() {
+                if last[of] == at && buffers[of] != NONE && !read[..place].contains(&of) {
+                    free.push(buffers[of]);
+                }
+            }
+        }
+        Self { len, dtype, arguments, steps, results, buffers, count }
+    }
+
+    /// The results.
+    ///
+    /// # Panics
+    /// If the tensors are not those of the arguments, by number, size and type.
+    pub fn run(&self, tensors: Vec<FlexTensor>) -> Vec<FlexTensor> {
+        match self.dtype {
+            DType::F32 => self.run_in::<f32>(tensors),
+            _ => self.run_in::<f64>(tensors),
+        }
+    }
+
+    fn run_in<T: Number>(&self, tensors: Vec<FlexTensor>) -> Vec<FlexTensor> {
+        assert_eq!(tensors.len(), self.arguments.len(), "as many tensors as arguments");
+        let dense = |tensor: FlexTensor| match tensor.layout().contiguous_offsets() {
+            Some(_) => tensor,
+            None => tensor.to_contiguous(),
+        };
+        let mut tensors: Vec<_> = tensors.into_iter().map(dense).collect();
+        // A result takes the memory of an argument that nobody else holds.
+        let mut own: Vec<Option<usize>> = Vec::with_capacity(self.results.len());
+        let mut new: Vec<Memory<T>> = Vec::new();
+        let mut shared = Vec::with_capacity(self.results.len());
+        for (at, result) in self.results.iter().enumerate() {
+            let first = self.results[..at]
+                .iter()
+                .position(|other| other.value == result.value && other.dtype == result.dtype);
+            shared.push(first);
+            let mut free = |argument: usize| {
+                self.arguments[argument] == Reading::Each
+                    && !own.contains(&Some(argument))
+                    && is_whole::<T>(&tensors[argument])
+                    && tensors[argument].try_storage_mut::<T>().is_some()
+            };
+            let mask = result.dtype != self.dtype;
+            let argument = match mask || first.is_some() {
+                true => None,
+                false => (0..self.arguments.len()).find(|argument| free(*argument)),
+            };
+            own.push(argument);
+            new.push(match (argument, first, mask) {
+                (None, None, false) => Memory::Numbers(Vec::with_capacity(self.len)),
+                (None, None, true) => Memory::Mask(Vec::with_capacity(self.len)),
+                _ => Memory::None,
+            });
+        }
+        self.fill::<T>(&mut tensors, &own, &mut new);
+        let mut results: Vec<FlexTensor> = Vec::with_capacity(self.results.len());
+        for (at, (result, memory)) in self.results.iter().zip(new).enumerate() {
+            let layout = Layout::contiguous(result.shape.clone());
+            let tensor = match (memory, shared[at], own[at]) {
+                (Memory::Numbers(numbers), ..) => {
+                    FlexTensor::new(Bytes::from_elems(numbers), layout, result.dtype)
+                }
+                (Memory::Mask(bytes), ..) => {
+                    FlexTensor::new(Bytes::from_elems(bytes), layout, result.dtype)
+                }
+                (Memory::None, Some(first), _) => results[first].clone().with_layout(layout),
+                (Memory::None, None, argument) => {
+                    let argument = argument.expect("memory of its own, or of an argument");
+                    let empty = FlexTensor::empty(Shape::new([0]), self.dtype);
+                    std::mem::replace(&mut tensors[argument], empty).with_layout(layout)
+                }
+            };
+            results.push(tensor);
+        }
+        results
+    }
+
+    /// Computes all results, on all threads where there is much to do.
+    fn fill<T: Number>(
+        &self,
+        tensors: &mut [FlexTensor],
+        own: &[Option<usize>],
+        new: &mut [Memory<T>],
+    ) {
+        let mut part = Part { start: 0, len: self.len, sources: Vec::new(), targets: Vec::new() };
+        for (argument, tensor) in tensors.iter_mut().enumerate() {
+            part.sources.push(match self.arguments[argument] {
+                Reading::Mask => {
+                    let (start, end) =
+                        tensor.layout().contiguous_offsets().expect("it was made dense");
+                    Source::Mask(&tensor.bytes()[start..end])
+                }
+                Reading::Each if own.contains(&Some(argument)) => {
+                    Source::Own(tensor.try_storage_mut::<T>().expect("nobody else holds it"))
+                }
+                Reading::Each => Source::Each(tensor.as_slice::<T>().expect("its type and dense")),
+                Reading::Repeated => {
+                    Source::Repeated(tensor.as_slice::<T>().expect("its type and dense"))
+                }
+                Reading::Runs(run) => {
+                    Source::Runs(tensor.as_slice::<T>().expect("its type and dense"), run)
+                }
+            });
+        }
+        part.check();
+        for (memory, own) in new.iter_mut().zip(own) {
+            part.targets.push(match (memory, own) {
+                (Memory::Numbers(numbers), _) => {
+                    Target::Numbers(&mut numbers.spare_capacity_mut()[..self.len])
+                }
+                (Memory::Mask(bytes), _) => {
+                    Target::Mask(&mut bytes.spare_capacity_mut()[..self.len])
+                }
+                (Memory::None, Some(argument)) => Target::Own(*argument),
+                (Memory::None, None) => Target::None,
+            });
+        }
+        if self.len <= 2 * CHUNK {
+            self.compute(part);
+        } else {
+            part.split(CHUNK).into_par_iter().for_each(|part| self.compute(part));
+        }
+        for memory in new {
+            // SAFETY: the parts cover `0..len`, the blocks of a part cover it, and each block writes every entry of
+            // every target: `write_copy_of_slice` and the loop over a mask panic if lengths differ.
+            unsafe {
+                match memory {
+                    Memory::Numbers(numbers) => numbers.set_len(self.len),
+                    Memory::Mask(bytes) => bytes.set_len(self.len),
+                    Memory::None => {}
+                }
+            }
+        }
+    }
+
+    fn compute<T: Number>(&self, mut part: Part<'_, T>) {
+        thread_local! {
+            /// Block buffers, kept from call to call. As f64, so that they are aligned for either type.
+            static BUFFERS: RefCell<Vec<Box<[f64]>>> = const { RefCell::new(Vec::new()) };
+        }
+        BUFFERS.with_borrow_mut(|buffers| {
+            while buffers.len() < self.count {
+                buffers.push(vec![0.0; BLOCK / size_of::<f64>()].into_boxed_slice());
+            }
+            let mut at = 0;
+            Arch::new().dispatch(Blocks { fused: self, part: &mut part, buffers, at: &mut at });
+        });
+    }
+}
+
+/// Memory of a result.
+enum Memory<T> {
+    Numbers(Vec<T>),
+    Mask(Vec<u8>),
+    /// That of an argument or of another result.
+    None,
+}
+
+/// An argument as it is read.
+enum Source<'a, T> {
+    Each(&'a [T]),
+    /// A result is written to it, after each block.
+    Own(&'a mut [T]),
+    Mask(&'a [u8]),
+    Repeated(&'a [T]),
+    Runs(&'a [T], usize),
+}
+
+/// Where a result is written.
+enum Target<'a, T> {
+    Numbers(&'a mut [MaybeUninit<T>]),
+    Mask(&'a mut [MaybeUninit<u8>]),
+    /// Over this argument.
+    Own(usize),
+    /// Nowhere: it is another result.
+    None,
+}
+
+/// Some consecutive entries.
+struct Part<'a, T> {
+    start: usize,
+    len: usize,
+    sources: Vec<Source<'a, T>>,
+    targets: Vec<Target<'a, T>>,
+}
+
+impl<'a, T> Part<'a, T> {
+    /// # Panics
+    /// If an argument does not have as many entries as are read.
+    fn check(&self) {
+        for source in &self.sources {
+            let fits = match source {
+                Source::Each(all) => all.len() == self.len,
+                Source::Own(all) => all.len() == self.len,
+                Source::Mask(all) => all.len() == self.len,
+                Source::Repeated(all) => !all.is_empty() && self.len % all.len() == 0,
+                Source::Runs(all, run) => all.len() * run == self.len,
+            };
+            assert!(fits, "an argument has as many entries as are read");
+        }
+    }
+
+    /// Parts of at most `len` entries.
+    fn split(self, len: usize) -> Vec<Self> {
+        let parts = self.len.div_ceil(len);
+        let mut split: Vec<_> = (0..parts)
+            .map(|at| Part {
+                start: self.start + at * len,
+                len: len.min(self.len - at * len),
+                sources: Vec::with_capacity(self.sources.len()),
+                targets: Vec::with_capacity(self.targets.len()),
+            })
+            .collect();
+        macro_rules! distribute {
+            ($chunks:expr, $to:ident, $wrap:expr) => {
+                split.iter_mut().zip($chunks).for_each(|(part, chunk)| part.$to.push($wrap(chunk)))
+            };
+        }
+        for source in self.sources {
+            match source {
+                Source::Each(all) => distribute!(all.chunks(len), sources, Source::Each),
+                Source::Own(all) => distribute!(all.chunks_mut(len), sources, Source::Own),
+                Source::Mask(all) => distribute!(all.chunks(len), sources, Source::Mask),
+                Source::Repeated(all) => {
+                    split.iter_mut().for_each(|part| part.sources.push(Source::Repeated(all)));
+                }
+                Source::Runs(all, run) => {
+                    split.iter_mut().for_each(|part| part.sources.push(Source::Runs(all, run)));
+                }
+            }
+        }
+        for target in self.targets {
+            match target {
+                Target::Numbers(all) => {
+                    distribute!(all.chunks_mut(len), targets, Target::Numbers);
+                }
+                Target::Mask(all) => distribute!(all.chunks_mut(len), targets, Target::Mask),
+                Target::Own(argument) => {
+                    split.iter_mut().for_each(|part| part.targets.push(Target::Own(argument)));
+                }
+                Target::None => {
+                    split.iter_mut().for_each(|part| part.targets.push(Target::None));
+                }
+            }
+        }
+        split
+    }
+}
+
+/// The loop over the blocks of a part, compiled for each instruction set.
+struct Blocks<'b, 'a, T> {
+    fused: &'b Fused,
+    part: &'b mut Part<'a, T>,
+    buffers: &'b mut Vec<Box<[f64]>>,
+    at: &'b mut usize,
+}
+
+impl<T: Number> NullaryFnOnce for Blocks<'_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { fused, part, buffers, at } = self;
+        while *at < part.len {
+            let len = (BLOCK / size_of::<T>()).min(part.len - *at);
+            read(fused, part, buffers, *at, len);
+            for (number, step) in fused.steps.iter().enumerate() {
+                let buffer = fused.buffers[fused.arguments.len() + number];
+                // Its own arguments lie in other buffers.
+                let mut out = take(&mut buffers[buffer]);
+                let of = |place: usize| value(fused, part, buffers, step.of[place], *at, len);
+                step.operation.compute::<T>(&mut numbers_mut::<T>(&mut out)[..len], of);
+                buffers[buffer] = out;
+            }
+            write(fused, part, buffers, *at, len);
+            *at += len;
+        }
+    }
+}
+
+#[inline(always)]
+fn numbers<T: Pod>(buffer: &[f64]) -> &[T] {
+    bytemuck::cast_slice(buffer)
+}
+
+#[inline(always)]
+fn numbers_mut<T: Pod>(buffer: &mut [f64]) -> &mut [T] {
+    bytemuck::cast_slice_mut(buffer)
+}
+
+/// Arguments that do not lie in memory as they are used.
+#[inline(always)]
+fn read<T: Number>(
+    fused: &Fused,
+    part: &Part<'_, T>,
+    buffers: &mut [Box<[f64]>],
+    at: usize,
+    len: usize,
+) {
+    for (source, &buffer) in part.sources.iter().zip(&fused.buffers) {
+        if buffer == NONE {
+            continue;
+        }
+        let out = &mut numbers_mut::<T>(&mut buffers[buffer])[..len];
+        let start = part.start + at;
+        match source {
+            Source::Each(_) | Source::Own(_) => {}
+            Source::Mask(mask) => {
+                for (out, &set) in out.iter_mut().zip(&mask[at..]) {
+                    *out = T::select(set != 0, T::ONE, T::ZERO);
+                }
+            }
+            Source::Repeated([number]) => out.fill(*number),
+            Source::Repeated(all) => {
+                let (mut out, mut from) = (out, start % all.len());
+                while !out.is_empty() {
+                    let run = (all.len() - from).min(out.len());
+                    let (now, rest) = out.split_at_mut(run);
+                    now.copy_from_slice(&all[from..from + run]);
+                    (out, from) = (rest, 0);
+                }
+            }
+            Source::Runs(all, run) => {
+                let (mut out, mut number, mut left) = (out, start / run, run - start % run);
+                while !out.is_empty() {
+                    let (now, rest) = out.split_at_mut(left.min(out.len()));
+                    now.fill(all[number]);
+                    (out, number, left) = (rest, number + 1, *run);
+                }
+            }
+        }
+    }
+}
+
+/// A block of a value.
+#[inline(always)]
+fn value<'a, T: Number>(
+    fused: &Fused,
+    part: &'a Part<'_, T>,
+    buffers: &'a [Box<[f64]>],
+    value: usize,
+    at: usize,
+    len: usize,
+) -> &'a [T] {
+    if fused.buffers[value] != NONE {
+        return &numbers::<T>(&buffers[fused.buffers[value]])[..len];
+    }
+    match &part.sources[value] {
+        Source::Each(all) => &all[at..at + len],
+        Source::Own(all) => &all[at..at + len],
+        _ => unreachable!("other arguments have a buffer"),
+    }
+}
+
+/// The results of a block.
+#[inline(always)]
+fn write<T: Number>(
+    fused: &Fused,
+    part: &mut Part<'_, T>,
+    buffers: &[Box<[f64]>],
+    at: usize,
+    len: usize,
+) {
+    let Part { sources, targets, .. } = part;
+    for (target, result) in targets.iter_mut().zip(&fused.results) {
+        let from = &numbers::<T>(&buffers[fused.buffers[result.value]])[..len];
+        match target {
+            Target::Numbers(all) => {
+                all[at..at + len].write_copy_of_slice(from);
+            }
+            Target::Mask(all) => {
+                let all = &mut all[at..at + len];
+                assert_eq!(all.len(), from.len());
+                for (out, &number) in all.iter_mut().zip(from) {
+                    out.write(u8::from(number != T::ZERO));
+                }
+            }
+            Target::Own(argument) => match &mut sources[*argument] {
+                Source::Own(all) => all[at..at + len].copy_from_slice(from),
+                _ => unreachable!("the argument was taken for a result"),
+            },
+            Target::None => {}
+        }
+    }
+}
