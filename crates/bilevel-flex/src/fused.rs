@@ -13,12 +13,13 @@ use std::mem::{MaybeUninit, take};
 
 use burn::backend::{Bytes, DType, Shape};
 use burn_flex::{FlexTensor, Layout};
-use bytemuck::Pod;
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
+use smallvec::SmallVec;
 
 use crate::buffer::CHUNK;
-use crate::elementwise::{Number, is_whole};
+use crate::elementwise::is_whole;
+use crate::slices::{Real, numbers, numbers_mut};
 
 pub use operation::Operation;
 
@@ -133,7 +134,28 @@ impl Fused {
         }
     }
 
-    fn run_in<T: Number>(&self, tensors: Vec<FlexTensor>) -> Vec<FlexTensor> {
+    /// The results for arguments in memory, on one thread. There masks are numbers, 1 and 0, and read as such.
+    ///
+    /// # Panics
+    /// If the slices are not those of the arguments and results, by number, size and type.
+    pub fn run_on<T: Real>(&self, arguments: &[&[T]], results: &mut [&mut [T]]) {
+        assert!(arguments.len() == self.arguments.len() && results.len() == self.results.len());
+        let mut sources = Few::new();
+        for (reading, &all) in self.arguments.iter().zip(arguments) {
+            sources.push(match reading {
+                Reading::Each => Source::Each(all),
+                Reading::Mask => panic!("masks in memory are numbers, read as they are"),
+                Reading::Repeated => Source::Repeated(all),
+                Reading::Runs(run) => Source::Runs(all, *run),
+            });
+        }
+        let targets = results.iter_mut().map(|all| Target::Old(all)).collect();
+        let part = Part { start: 0, len: self.len, sources, targets };
+        part.check();
+        self.compute(part);
+    }
+
+    fn run_in<T: Real>(&self, tensors: Vec<FlexTensor>) -> Vec<FlexTensor> {
         assert_eq!(tensors.len(), self.arguments.len(), "as many tensors as arguments");
         let dense = |tensor: FlexTensor| match tensor.layout().contiguous_offsets() {
             Some(_) => tensor,
@@ -191,13 +213,13 @@ impl Fused {
     }
 
     /// Computes all results, on all threads where there is much to do.
-    fn fill<T: Number>(
+    fn fill<T: Real>(
         &self,
         tensors: &mut [FlexTensor],
         own: &[Option<usize>],
         new: &mut [Memory<T>],
     ) {
-        let mut part = Part { start: 0, len: self.len, sources: Vec::new(), targets: Vec::new() };
+        let mut part = Part { start: 0, len: self.len, sources: Few::new(), targets: Few::new() };
         for (argument, tensor) in tensors.iter_mut().enumerate() {
             part.sources.push(match self.arguments[argument] {
                 Reading::Mask => {
@@ -248,7 +270,7 @@ impl Fused {
         }
     }
 
-    fn compute<T: Number>(&self, mut part: Part<'_, T>) {
+    fn compute<T: Real>(&self, mut part: Part<'_, T>) {
         thread_local! {
             /// Block buffers, kept from call to call. As f64, so that they are aligned for either type.
             static BUFFERS: RefCell<Vec<Box<[f64]>>> = const { RefCell::new(Vec::new()) };
@@ -285,18 +307,23 @@ enum Source<'a, T> {
 enum Target<'a, T> {
     Numbers(&'a mut [MaybeUninit<T>]),
     Mask(&'a mut [MaybeUninit<u8>]),
+    /// Over what was there.
+    Old(&'a mut [T]),
     /// Over this argument.
     Own(usize),
     /// Nowhere: it is another result.
     None,
 }
 
+/// Lists that are mostly short.
+type Few<T> = SmallVec<[T; 8]>;
+
 /// Some consecutive entries.
 struct Part<'a, T> {
     start: usize,
     len: usize,
-    sources: Vec<Source<'a, T>>,
-    targets: Vec<Target<'a, T>>,
+    sources: Few<Source<'a, T>>,
+    targets: Few<Target<'a, T>>,
 }
 
 impl<'a, T> Part<'a, T> {
@@ -322,8 +349,8 @@ impl<'a, T> Part<'a, T> {
             .map(|at| Part {
                 start: self.start + at * len,
                 len: len.min(self.len - at * len),
-                sources: Vec::with_capacity(self.sources.len()),
-                targets: Vec::with_capacity(self.targets.len()),
+                sources: Few::with_capacity(self.sources.len()),
+                targets: Few::with_capacity(self.targets.len()),
             })
             .collect();
         macro_rules! distribute {
@@ -350,6 +377,7 @@ impl<'a, T> Part<'a, T> {
                     distribute!(all.chunks_mut(len), targets, Target::Numbers);
                 }
                 Target::Mask(all) => distribute!(all.chunks_mut(len), targets, Target::Mask),
+                Target::Old(all) => distribute!(all.chunks_mut(len), targets, Target::Old),
                 Target::Own(argument) => {
                     split.iter_mut().for_each(|part| part.targets.push(Target::Own(argument)));
                 }
@@ -370,7 +398,7 @@ struct Blocks<'b, 'a, T> {
     at: &'b mut usize,
 }
 
-impl<T: Number> NullaryFnOnce for Blocks<'_, '_, T> {
+impl<T: Real> NullaryFnOnce for Blocks<'_, '_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -393,19 +421,9 @@ impl<T: Number> NullaryFnOnce for Blocks<'_, '_, T> {
     }
 }
 
-#[inline(always)]
-fn numbers<T: Pod>(buffer: &[f64]) -> &[T] {
-    bytemuck::cast_slice(buffer)
-}
-
-#[inline(always)]
-fn numbers_mut<T: Pod>(buffer: &mut [f64]) -> &mut [T] {
-    bytemuck::cast_slice_mut(buffer)
-}
-
 /// Arguments that do not lie in memory as they are used.
 #[inline(always)]
-fn read<T: Number>(
+fn read<T: Real>(
     fused: &Fused,
     part: &Part<'_, T>,
     buffers: &mut [Box<[f64]>],
@@ -449,7 +467,7 @@ fn read<T: Number>(
 
 /// A block of a value.
 #[inline(always)]
-fn value<'a, T: Number>(
+fn value<'a, T: Real>(
     fused: &Fused,
     part: &'a Part<'_, T>,
     buffers: &'a [Box<[f64]>],
@@ -469,7 +487,7 @@ fn value<'a, T: Number>(
 
 /// The results of a block.
 #[inline(always)]
-fn write<T: Number>(
+fn write<T: Real>(
     fused: &Fused,
     part: &mut Part<'_, T>,
     buffers: &[Box<[f64]>],
@@ -483,6 +501,7 @@ fn write<T: Number>(
             Target::Numbers(all) => {
                 all[at..at + len].write_copy_of_slice(from);
             }
+            Target::Old(all) => all[at..at + len].copy_from_slice(from),
             Target::Mask(all) => {
                 let all = &mut all[at..at + len];
                 assert_eq!(all.len(), from.len());

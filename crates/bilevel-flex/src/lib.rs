@@ -14,6 +14,7 @@ mod matmul;
 mod numbers;
 mod ops;
 mod pool;
+pub mod slices;
 
 pub use backend::FastFlex;
 pub use burn_flex::{FlexDevice, FlexTensor};

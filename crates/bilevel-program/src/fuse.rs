@@ -109,7 +109,7 @@ impl<'a> Elementwise<'a> {
     }
 }
 
-fn is_mask(tensor: &TensorIr) -> bool {
+pub(crate) fn is_mask(tensor: &TensorIr) -> bool {
     matches!(tensor.dtype, DType::Bool(BoolStore::Native | BoolStore::U8))
 }
 
@@ -255,11 +255,24 @@ pub(crate) struct Pass {
     pub(crate) results: Vec<TensorIr>,
 }
 
-/// One pass for a group, if it is one of several elementwise operations. `is_used` says which tensors are read after it.
-pub(crate) fn pass(group: &[&OperationIr], is_used: impl Fn(usize) -> bool) -> Option<Pass> {
+/// How masks are held in memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Masks {
+    /// As tensors of Burn are: a byte an entry.
+    Bytes,
+    /// As 1 and 0, in the type of the other tensors.
+    Numbers,
+}
+
+/// One pass for a group of elementwise operations. `is_used` says which tensors are read after it.
+pub(crate) fn pass(
+    group: &[&OperationIr],
+    masks: Masks,
+    is_used: impl Fn(usize) -> bool,
+) -> Option<Pass> {
     let parts = group.iter().map(|operation| Elementwise::of(operation));
     let parts = parts.collect::<Option<Vec<_>>>()?;
-    if parts.iter().filter(|part| part.operation.is_some()).count() < 2 {
+    if parts.iter().all(|part| part.operation.is_none()) {
         return None;
     }
     let is_inside = |tensor: &TensorIr| parts.iter().any(|part| part.out.id == tensor.id);
@@ -291,13 +304,18 @@ pub(crate) fn pass(group: &[&OperationIr], is_used: impl Fn(usize) -> bool) -> O
         };
         values.insert(number(part.out), value);
         if is_used(number(part.out)) {
-            let (shape, dtype) = (part.out.shape.clone(), part.out.dtype);
+            let dtype = if masks == Masks::Numbers { part.size.1 } else { part.out.dtype };
+            let shape = part.out.shape.clone();
             results.push(Result { value, shape, dtype });
             tensors.push(part.out.clone());
         }
     }
     let (len, dtype) = parts[0].size;
-    let readings = read.iter().map(|(_, reading)| *reading).collect();
+    let readings = read.iter().map(|(_, reading)| match (reading, masks) {
+        (Reading::Mask, Masks::Numbers) => Reading::Each,
+        (reading, _) => *reading,
+    });
+    let readings = readings.collect();
     Some(Pass {
         fused: Fused::new(len, dtype, readings, steps, results),
         arguments: read.into_iter().map(|(tensor, _)| tensor.clone()).collect(),

@@ -135,6 +135,7 @@ mod record;
 mod recorded;
 mod replay;
 mod simplify;
+mod small;
 mod softmax;
 mod stop;
 mod trace;

@@ -5,16 +5,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::backend::ir::{HandleKind, IrVisitorMut, OperationIr, TensorId, TensorIr, TensorStatus};
 
 use burn::backend::{
-    Backend, BackendTensor, DispatchDevice, DispatchKindConversion, DispatchTensor,
-    DispatchTensorKind, Flex, TensorMetadata,
+    Backend, BackendTensor, DispatchAutodiffContext, DispatchDevice, DispatchKindConversion,
+    DispatchTensor, DispatchTensorKind, Flex, TensorMetadata,
 };
 use burn::tensor::TensorData;
 
-use bilevel_flex::FastFlex;
+use bilevel_flex::{FastFlex, FlexDevice, FlexTensor};
+use smallvec::SmallVec;
 
 use crate::execute::{Refused, Slots, execute, refuse};
-use crate::fuse::{self, Pass, groups};
+use crate::fuse::{self, Masks, Pass, groups};
 use crate::program::{Output, Program, number};
+use crate::small::Small;
 use crate::stop::stops;
 
 /// A backend that computes on the tensors and devices of `D`, as `FastFlex` does on those of Flex.
@@ -50,6 +52,8 @@ pub(crate) struct Replay {
     /// The register of each input; none is not used.
     inputs: Vec<Option<usize>>,
     outputs: Vec<(Option<usize>, Output)>,
+    /// The same for Flex, if all tensors are small.
+    small: Option<Small>,
     fixed: Fixed,
     /// What is fixed, on the devices where the program ran.
     known: Mutex<Vec<(DispatchDevice, Arc<Vec<DispatchTensor>>)>>,
@@ -100,12 +104,15 @@ impl Replay {
             operations: first.into_iter().cloned().collect(),
             kept,
         };
-        let groups = groups(&rest);
-        let mut steps = Vec::with_capacity(groups.len());
-        for group in groups {
-            let group: Vec<_> = group.into_iter().map(|at| rest[at]).collect();
-            steps.push(Step::of(&group, &mut registers));
-        }
+        let groups: Vec<Vec<_>> = groups(&rest)
+            .into_iter()
+            .map(|group| group.into_iter().map(|at| rest[at]).collect())
+            .collect();
+        let kept = fixed.kept.iter().map(|(tensor, _)| described(*tensor, &rest, program));
+        let kept: Vec<_> = kept.collect();
+        let outside: Vec<_> = program.inputs.iter().chain(&kept).collect();
+        let small = Small::of(&outside, &groups, &program.outputs);
+        let steps = groups.iter().map(|group| Step::of(group, &mut registers)).collect();
         let outputs = program
             .outputs
             .iter()
@@ -113,6 +120,7 @@ impl Replay {
         Self {
             outputs: outputs.collect(),
             steps,
+            small,
             registers: registers.len,
             inputs,
             fixed,
@@ -127,7 +135,9 @@ impl Replay {
     pub(crate) fn run(&self, inputs: Vec<DispatchTensor>) -> Vec<DispatchTensor> {
         let first = inputs.first().expect("a program has inputs");
         match &first.kind {
-            DispatchTensorKind::Flex(_) => self.run_on::<FastFlex, Flex>(inputs, Some(one_pass)),
+            DispatchTensorKind::Flex(_) => self
+                .run_small(&inputs)
+                .unwrap_or_else(|| self.run_on::<FastFlex, Flex>(inputs, Some(one_pass))),
             #[cfg(feature = "ndarray")]
             #[allow(deprecated, reason = "it is the cross-check while Burn has it")]
             DispatchTensorKind::NdArray(_) => {
@@ -143,6 +153,30 @@ impl Replay {
                 TensorMetadata::device(first)
             ),
         }
+    }
+
+    /// The results on Flex, in registers of numbers if the program and the inputs allow it.
+    fn run_small(&self, inputs: &[DispatchTensor]) -> Option<Vec<DispatchTensor>> {
+        let small = self.small.as_ref()?;
+        let device = FlexDevice;
+        let known = match self.fixed.kept.is_empty() {
+            true => Arc::default(),
+            false => self.known::<FastFlex, Flex>(&TensorMetadata::device(&inputs[0]), &device),
+        };
+        assert_eq!(inputs.len(), self.inputs.len(), "a program takes its inputs");
+        let outside = inputs.iter().chain(known.iter()).map(of_flex);
+        let outside: Option<SmallVec<[&FlexTensor; 32]>> = outside.collect();
+        let outputs = self.outputs.iter().map(|(_, output)| output);
+        let results = small.run(&outside?, outputs, &device)?;
+        let wrap = |value: FlexTensor| {
+            let value = match value.dtype() {
+                dtype if dtype.is_float() => BackendTensor::Float(value),
+                dtype if dtype.is_bool() => BackendTensor::Bool(value),
+                _ => BackendTensor::Int(value),
+            };
+            <DispatchTensor as DispatchKindConversion<Flex>>::from_backend(value)
+        };
+        Some(results.into_iter().map(wrap).collect())
     }
 
     fn run_on<B, D>(
@@ -239,6 +273,31 @@ impl Replay {
     }
 }
 
+/// A tensor that depends on no input, as the rest of the program reads it or as an output.
+fn described(tensor: usize, rest: &[&OperationIr], program: &Program) -> TensorIr {
+    let mut read = rest.iter().flat_map(|operation| operation.inputs());
+    read.find(|input| number(input) == tensor).cloned().unwrap_or_else(|| {
+        let output = program.outputs.iter().find(|output| output.tensor == Some(tensor));
+        let output = output.expect("what is kept is read or an output");
+        TensorIr::uninit(TensorId::new(tensor as u64), output.shape.clone(), output.dtype)
+    })
+}
+
+/// A tensor of Flex, of a device without autodiff.
+fn of_flex(tensor: &DispatchTensor) -> Option<&FlexTensor> {
+    match (&tensor.kind, &tensor.autodiff) {
+        (
+            DispatchTensorKind::Flex(
+                BackendTensor::Float(value)
+                | BackendTensor::Int(value)
+                | BackendTensor::Bool(value),
+            ),
+            DispatchAutodiffContext::Disabled,
+        ) => Some(value),
+        _ => None,
+    }
+}
+
 impl Step {
     /// Operations that follow each other, with their registers.
     fn of(group: &[&OperationIr], registers: &mut Registers) -> Self {
@@ -250,7 +309,8 @@ impl Step {
             read.filter(|input| number(input) == tensor).count()
         };
         let is_used = |tensor: usize| made(tensor) && registers.uses[tensor] > inside(tensor);
-        let mut pass = (group.len() > 1).then(|| fuse::pass(group, is_used)).flatten();
+        let mut pass =
+            (group.len() > 1).then(|| fuse::pass(group, Masks::Bytes, is_used)).flatten();
         let arguments = pass.iter().flat_map(|pass| &pass.arguments).map(number);
         let arguments: Vec<_> = arguments
             .map(|tensor| (tensor, registers.of[tensor].expect("it was written")))
@@ -321,7 +381,11 @@ fn fixed(program: &Program) -> Vec<bool> {
     fixed
 }
 
-fn perform<B: Backend>(operation: &OperationIr, slots: &mut Slots<B>, device: &B::Device) {
+pub(crate) fn perform<B: Backend>(
+    operation: &OperationIr,
+    slots: &mut Slots<B>,
+    device: &B::Device,
+) {
     if let OperationIr::Drop(tensor) = operation {
         slots.take(number(tensor));
     } else if let Some((argument, result)) = stops(operation) {
