@@ -4,15 +4,12 @@
 //! tensors so small that Flex is as fast.
 
 use burn::backend::{Bytes, DType, Element};
-use burn_flex::FlexTensor;
+use burn_flex::{FlexTensor, Layout};
 use bytemuck::Pod;
 use num_traits::Float;
 
 use crate::buffer::{self, Repeat};
 use crate::functions;
-
-/// Below this number of elements, an operation of Flex is as fast.
-const SMALL: usize = 1 << 6;
 
 /// An element type with kernels.
 pub(crate) trait Number: Element + Pod + Send + Sync + Float {
@@ -115,13 +112,9 @@ pub(crate) fn is_whole<T: Element>(tensor: &FlexTensor) -> bool {
 }
 
 /// A tensor with new values in the shape of another.
-fn like<T: Number>(tensor: &FlexTensor, values: Vec<T>) -> FlexTensor {
-    FlexTensor::new(Bytes::from_elems(values), tensor.layout().clone(), T::dtype())
-}
-
-/// Whether `tensor` is whole and large enough for a kernel.
-fn is_worth<T: Element>(tensor: &FlexTensor) -> bool {
-    tensor.bytes().len() >= SMALL * size_of::<T>() && is_whole::<T>(tensor)
+pub(crate) fn like<T: Number>(tensor: &FlexTensor, values: Vec<T>) -> FlexTensor {
+    let layout = Layout::contiguous(tensor.layout().shape().clone());
+    FlexTensor::new(Bytes::from_elems(values), layout, T::dtype())
 }
 
 /// `f(a)`.
@@ -130,7 +123,7 @@ pub(crate) fn unary<T: Number>(
     f: impl Fn(T) -> T + Copy + Sync + Send,
     flex: impl FnOnce(FlexTensor) -> FlexTensor,
 ) -> FlexTensor {
-    if !is_worth::<T>(&a) {
+    if !is_whole::<T>(&a) {
         return flex(a);
     }
     if let Some(values) = a.try_storage_mut::<T>() {
@@ -149,9 +142,9 @@ pub(crate) fn binary<T: Number>(
     flex: impl FnOnce(FlexTensor, FlexTensor) -> FlexTensor,
 ) -> FlexTensor {
     let whole = if a.bytes().len() >= b.bytes().len() {
-        is_worth::<T>(&a) && is_whole::<T>(&b)
+        is_whole::<T>(&a) && is_whole::<T>(&b)
     } else {
-        is_worth::<T>(&b) && is_whole::<T>(&a)
+        is_whole::<T>(&b) && is_whole::<T>(&a)
     };
     if !whole {
         flex(a, b)
@@ -226,7 +219,7 @@ pub(crate) fn fill<T: Number>(
     value: T,
     flex: impl FnOnce(FlexTensor, FlexTensor) -> FlexTensor,
 ) -> FlexTensor {
-    if !is_worth::<T>(&a) || !is_mask(&mask) || a.layout().shape() != mask.layout().shape() {
+    if !is_whole::<T>(&a) || !is_mask(&mask) || a.layout().shape() != mask.layout().shape() {
         return flex(a, mask);
     }
     let f = |a: T, set: u8| T::select(set != 0, value, a);

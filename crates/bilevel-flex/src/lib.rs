@@ -15,6 +15,7 @@ mod numbers;
 mod ops;
 mod pool;
 pub mod slices;
+pub mod vectors;
 
 pub use backend::FastFlex;
 pub use burn_flex::{FlexDevice, FlexTensor};

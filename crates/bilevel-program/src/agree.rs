@@ -15,14 +15,14 @@ use crate::{Leaf, TraceError, float};
 pub(crate) fn agrees<'a>(
     gradient: &Program,
     by_burn: &Program,
-    inputs: &[DispatchTensor],
+    inputs: &[&DispatchTensor],
     leaves: impl Iterator<Item = &'a Leaf>,
 ) -> Result<(), TraceError> {
     if gradient.differs(by_burn).is_none() {
         return Ok(());
     }
-    let ours = gradient.replay().run(inputs.to_vec());
-    let burns = by_burn.replay().run(inputs.to_vec());
+    let ours = gradient.replay().run(inputs);
+    let burns = by_burn.replay().run(inputs);
     // What cancels in one variable is of the size of the rounding in all.
     let scale = norm(&burns);
     for ((ours, burns), leaf) in ours.into_iter().zip(burns).zip(leaves) {

@@ -217,7 +217,7 @@ impl Checker<'_> {
 
     fn gradient(&self, point: &Vector) -> Vector {
         let inputs = self.function.inputs(point, &[]);
-        self.function.number_and_vector(self.gradient.replay().run(inputs)).1
+        self.function.number_and_vector(self.gradient.replay().run(&inputs)).1
     }
 
     /// `<g, v>` by forward mode, and `H v`.

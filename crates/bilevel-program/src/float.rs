@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::ops::Sub;
 
-use bilevel_flex::{FastFlex, FlexTensor};
+use bilevel_flex::{FastFlex, FlexTensor, vectors};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::{
     BackendTensor, Dispatch, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind,
@@ -22,6 +22,17 @@ pub(crate) fn into_flex(tensor: DispatchTensor) -> Result<FlexTensor, DispatchTe
             autodiff: DispatchAutodiffContext::Disabled,
         } => Ok(tensor),
         other => Err(other),
+    }
+}
+
+/// A tensor of Flex as its own type.
+pub(crate) fn flex(tensor: &DispatchTensor) -> Option<&FlexTensor> {
+    match (&tensor.kind, &tensor.autodiff) {
+        (
+            DispatchTensorKind::Flex(BackendTensor::Float(value)),
+            DispatchAutodiffContext::Disabled,
+        ) => Some(value),
+        _ => None,
     }
 }
 
@@ -78,6 +89,35 @@ binary! {
     mul = float_mul;
     /// `a / b`, with broadcasting.
     div = float_div;
+}
+
+/// What reads tensors and leaves them: on Flex without a clone.
+macro_rules! by_reference {
+    ($($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*) = $fast:expr, $slow:expr;)*) => {$(
+        $(#[$doc])*
+        pub(crate) fn $name($($arg: $type),*) -> DispatchTensor {
+            match $fast {
+                Some(result) => from_flex(result),
+                None => $slow,
+            }
+        }
+    )*};
+}
+
+by_reference! {
+    /// `a + b`
+    sum_of(a: &DispatchTensor, b: &DispatchTensor) =
+        flex(a).zip(flex(b)).and_then(|(a, b)| vectors::add(a, b)), add(a.clone(), b.clone());
+    /// `a - b`
+    difference(a: &DispatchTensor, b: &DispatchTensor) =
+        flex(a).zip(flex(b)).and_then(|(a, b)| vectors::sub(a, b)), sub(a.clone(), b.clone());
+    /// `a + c b`
+    axpy(a: &DispatchTensor, c: f64, b: &DispatchTensor) =
+        flex(a).zip(flex(b)).and_then(|(a, b)| vectors::axpy(a, c, b)),
+        add(a.clone(), mul_scalar(b.clone(), c));
+    /// `c a`
+    multiple(c: f64, a: &DispatchTensor) =
+        flex(a).and_then(|a| vectors::scale(c, a)), mul_scalar(a.clone(), c);
 }
 
 with_number! {

@@ -142,17 +142,21 @@ impl Function {
     /// # Panics
     /// If a direction is of another module.
     pub(crate) fn run(&self, program: &Program, along: &[&Vector]) -> Vec<DispatchTensor> {
-        program.replay().run(self.inputs(&self.point, along))
+        program.replay().run(&self.inputs(&self.point, along))
     }
 
     /// What the variables, the data and directions give to a program.
     ///
     /// # Panics
     /// If a direction is of another module.
-    pub(crate) fn inputs(&self, point: &Vector, along: &[&Vector]) -> Vec<DispatchTensor> {
+    pub(crate) fn inputs<'a>(
+        &'a self,
+        point: &'a Vector,
+        along: &[&'a Vector],
+    ) -> Vec<&'a DispatchTensor> {
         along.iter().for_each(|direction| point.check_same(direction));
         let directions = along.iter().flat_map(|direction| direction.leaves());
-        point.leaves().iter().chain(&self.data).chain(directions).cloned().collect()
+        point.leaves().iter().chain(&self.data).chain(directions).collect()
     }
 
     /// One tensor a variable.

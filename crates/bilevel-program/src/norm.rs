@@ -1,10 +1,9 @@
 //! Sums over all entries of a vector, which neither overflow nor lose small terms where the entries are sound.
 
-use bilevel_flex::FlexTensor;
 use burn::backend::{DispatchTensor, TensorMetadata};
 use burn::tensor::{DType, f16};
 
-use crate::float;
+use crate::float::{self, flex};
 
 /// Below this, squares of single precision may have been lost.
 const TINY: f64 = 1e-30;
@@ -120,10 +119,6 @@ fn finite_on_host(a: &DispatchTensor) -> Option<bool> {
         DType::F64 => Some(a.as_slice::<f64>()?.iter().all(|x| x.is_finite())),
         _ => None,
     }
-}
-
-fn flex(tensor: &DispatchTensor) -> Option<FlexTensor> {
-    float::into_flex(tensor.clone()).ok()
 }
 
 /// Eight sums side by side, so that the processor need not wait for one addition to begin the next.

@@ -242,8 +242,8 @@ pub fn hessian<M: Module>(
     let parts = product.split(|input| input >= known, 0);
     let at_point = function.run(&parts.early, &[]);
     let row = |v: Vector| {
-        let inputs = at_point.iter().chain(v.leaves()).cloned().collect();
-        function.vector(parts.late.replay().run(inputs)).to_vec()
+        let inputs: Vec<_> = at_point.iter().chain(v.leaves()).collect();
+        function.vector(parts.late.replay().run(&inputs)).to_vec()
     };
     Ok(units(&function.point).map(row).collect())
 }

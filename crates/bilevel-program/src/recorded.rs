@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::backend::{DispatchTensor, TensorMetadata};
 use burn::module::Module;
 use burn::tensor::{DType, Tensor};
+use smallvec::SmallVec;
 
 use crate::agree::agrees;
 use crate::optimise::{Split, merged};
@@ -143,8 +144,8 @@ impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
         batch: &D,
         loss: &Loss<'_, X, Y, D>,
     ) -> Result<DispatchTensor, TraceError> {
-        let (trace, inputs) = self.at(x, y, batch, loss)?;
-        Ok(first(trace.loss.replay().run(inputs)))
+        let (trace, tensors) = self.at(x, y, batch, loss)?;
+        Ok(first(trace.loss.replay().run(&inputs(x, y, &tensors))))
     }
 
     /// The loss and its gradient in the variables asked for.
@@ -159,10 +160,10 @@ impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
         wrt: Wrt<'_>,
         loss: &Loss<'_, X, Y, D>,
     ) -> Result<(DispatchTensor, Partials), TraceError> {
-        let (trace, inputs) = self.at(x, y, batch, loss)?;
+        let (trace, tensors) = self.at(x, y, batch, loss)?;
         let selected = self.selected(wrt);
         let derived = trace.derived(What::Gradient(selected.clone()), self)?;
-        let mut outputs = derived.whole().replay().run(inputs).into_iter();
+        let mut outputs = derived.whole().replay().run(&inputs(x, y, &tensors)).into_iter();
         let value = outputs.next().expect("a loss has a value");
         Ok((value, partials(&selected, [&self.upper, &self.lower], part(wrt), &mut outputs)))
     }
@@ -180,12 +181,13 @@ impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
         wrt: Wrt<'_>,
         loss: &Loss<'_, X, Y, D>,
     ) -> Result<Partials, TraceError> {
-        let (trace, mut inputs) = self.at(x, y, batch, loss)?;
+        let (trace, tensors) = self.at(x, y, batch, loss)?;
         let (moving, selected) = (self.moving(along), self.selected(wrt));
         let what = What::Product { along: moving, wrt: selected.clone() };
         let derived = trace.derived(what, self)?;
-        push(along, &mut inputs);
-        let mut outputs = derived.whole().replay().run(inputs).into_iter();
+        let mut inputs = inputs(x, y, &tensors);
+        inputs.extend(leaves(along));
+        let mut outputs = derived.whole().replay().run(&inputs).into_iter();
         Ok(partials(&selected, [&self.upper, &self.lower], part(wrt), &mut outputs))
     }
 
@@ -205,7 +207,7 @@ impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
         wrt: Wrt<'_>,
         loss: &Loss<'_, X, Y, D>,
     ) -> Result<(DispatchTensor, Partials, Linearized), TraceError> {
-        let (trace, inputs) = self.at(x, y, batch, loss)?;
+        let (trace, tensors) = self.at(x, y, batch, loss)?;
         let none = Selected { x: None, y: None };
         let selected = gradient.map_or(none, |gradient| self.selected(gradient));
         let along = self.moving(along);
@@ -215,7 +217,7 @@ impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
         let Derived::Parts(parts) = derived.as_ref() else {
             unreachable!("a linearisation has two parts")
         };
-        let mut outputs = parts.split.early.replay().run(inputs);
+        let mut outputs = parts.split.early.replay().run(&inputs(x, y, &tensors));
         let left = outputs.split_off(parts.split.known);
         let mut outputs = outputs.into_iter();
         let value = outputs.next().expect("a loss has a value");
@@ -248,33 +250,30 @@ impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
         })
     }
 
-    /// The programs for these shapes, and their inputs.
+    /// The programs for these shapes, and the tensors of the batch.
     fn at(
         &self,
         x: &Vector,
         y: &Vector,
         batch: &D,
         loss: &Loss<'_, X, Y, D>,
-    ) -> Result<(Arc<Trace>, Vec<DispatchTensor>), TraceError> {
+    ) -> Result<(Arc<Trace>, Tensors), TraceError> {
         let tensors = Tensors::of(batch);
         let device = x.leaves().first().or(y.leaves().first()).map(TensorMetadata::device);
         let defaults = Defaults::on(&device.unwrap_or_default());
         let fits = |trace: &&Arc<Trace>| trace.fits(&tensors, defaults);
         let known =
             self.traces.lock().unwrap_or_else(PoisonError::into_inner).iter().find(fits).cloned();
-        let mut inputs =
-            Vec::with_capacity(2 * (x.leaves().len() + y.leaves().len()) + tensors.tensors.len());
-        inputs.extend(x.leaves().iter().chain(y.leaves()).cloned());
-        inputs.extend(tensors.tensors.iter().cloned());
         let trace = match known {
             Some(trace) => trace,
             None => {
+                let inputs = inputs(x, y, &tensors);
                 let trace = Arc::new(self.recorded(batch, &tensors, defaults, &inputs, loss)?);
                 self.traces.lock().unwrap_or_else(PoisonError::into_inner).push(trace.clone());
                 trace
             }
         };
-        Ok((trace, inputs))
+        Ok((trace, tensors))
     }
 
     fn recorded(
@@ -282,7 +281,7 @@ impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
         batch: &D,
         tensors: &Tensors,
         defaults: Defaults,
-        inputs: &[DispatchTensor],
+        inputs: &[&DispatchTensor],
         loss: &Loss<'_, X, Y, D>,
     ) -> Result<Trace, TraceError> {
         let variables = self.upper.leaves().iter().chain(self.lower.leaves());
@@ -314,7 +313,7 @@ impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
         &self,
         trace: &Trace,
         by_burn: &Program,
-        inputs: &[DispatchTensor],
+        inputs: &[&DispatchTensor],
     ) -> Result<(), TraceError> {
         let variables = by_burn.outputs.len();
         let all: Vec<_> = (0..variables).collect();
@@ -463,9 +462,8 @@ impl Linearized {
         );
         let selected = selected(&self.lower, wrt);
         let late = parts.late(&selected, [self.upper.leaves().len(), self.lower.leaves().len()]);
-        let mut inputs = self.left.clone();
-        push(along, &mut inputs);
-        let mut outputs = late.replay().run(inputs).into_iter();
+        let inputs: Inputs<'_> = self.left.iter().chain(leaves(along)).collect();
+        let mut outputs = late.replay().run(&inputs).into_iter();
         partials(&selected, [&self.upper, &self.lower], part(wrt), &mut outputs)
     }
 
@@ -498,9 +496,15 @@ fn part<'a>(wrt: Wrt<'a>) -> Option<&'a Arc<Layout>> {
     }
 }
 
-fn push(along: Direction<'_>, inputs: &mut Vec<DispatchTensor>) {
-    let leaves = [along.x, along.y].into_iter().flatten().flat_map(Vector::leaves);
-    inputs.extend(leaves.cloned());
+/// What a program takes.
+type Inputs<'a> = SmallVec<[&'a DispatchTensor; 32]>;
+
+fn inputs<'a>(x: &'a Vector, y: &'a Vector, batch: &'a Tensors) -> Inputs<'a> {
+    x.leaves().iter().chain(y.leaves()).chain(&batch.tensors).collect()
+}
+
+fn leaves<'a>(along: Direction<'a>) -> impl Iterator<Item = &'a DispatchTensor> {
+    [along.x, along.y].into_iter().flatten().flat_map(Vector::leaves)
 }
 
 pub(crate) fn meta(tensor: &DispatchTensor) -> Meta {

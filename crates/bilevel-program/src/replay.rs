@@ -132,11 +132,11 @@ impl Replay {
     ///
     /// # Panics
     /// If the inputs are not those of the program, or on a device that this build cannot compute on.
-    pub(crate) fn run(&self, inputs: Vec<DispatchTensor>) -> Vec<DispatchTensor> {
-        let first = inputs.first().expect("a program has inputs");
+    pub(crate) fn run(&self, inputs: &[&DispatchTensor]) -> Vec<DispatchTensor> {
+        let first = *inputs.first().expect("a program has inputs");
         match &first.kind {
             DispatchTensorKind::Flex(_) => self
-                .run_small(&inputs)
+                .run_small(inputs)
                 .unwrap_or_else(|| self.run_on::<FastFlex, Flex>(inputs, Some(one_pass))),
             #[cfg(feature = "ndarray")]
             #[allow(deprecated, reason = "it is the cross-check while Burn has it")]
@@ -156,32 +156,24 @@ impl Replay {
     }
 
     /// The results on Flex, in registers of numbers if the program and the inputs allow it.
-    fn run_small(&self, inputs: &[DispatchTensor]) -> Option<Vec<DispatchTensor>> {
+    fn run_small(&self, inputs: &[&DispatchTensor]) -> Option<Vec<DispatchTensor>> {
         let small = self.small.as_ref()?;
         let device = FlexDevice;
         let known = match self.fixed.kept.is_empty() {
             true => Arc::default(),
-            false => self.known::<FastFlex, Flex>(&TensorMetadata::device(&inputs[0]), &device),
+            false => self.known::<FastFlex, Flex>(&TensorMetadata::device(inputs[0]), &device),
         };
         assert_eq!(inputs.len(), self.inputs.len(), "a program takes its inputs");
-        let outside = inputs.iter().chain(known.iter()).map(of_flex);
+        let outside = inputs.iter().copied().chain(known.iter()).map(of_flex);
         let outside: Option<SmallVec<[&FlexTensor; 32]>> = outside.collect();
         let outputs = self.outputs.iter().map(|(_, output)| output);
         let results = small.run(&outside?, outputs, &device)?;
-        let wrap = |value: FlexTensor| {
-            let value = match value.dtype() {
-                dtype if dtype.is_float() => BackendTensor::Float(value),
-                dtype if dtype.is_bool() => BackendTensor::Bool(value),
-                _ => BackendTensor::Int(value),
-            };
-            <DispatchTensor as DispatchKindConversion<Flex>>::from_backend(value)
-        };
-        Some(results.into_iter().map(wrap).collect())
+        Some(results.into_iter().map(wrapped).collect())
     }
 
     fn run_on<B, D>(
         &self,
-        inputs: Vec<DispatchTensor>,
+        inputs: &[&DispatchTensor],
         one_pass: Option<fn(&Pass, &mut Slots<B>)>,
     ) -> Vec<DispatchTensor>
     where
@@ -190,14 +182,15 @@ impl Replay {
         DispatchTensor: DispatchKindConversion<D>,
     {
         assert_eq!(inputs.len(), self.inputs.len(), "a program takes its inputs");
-        let dispatch = TensorMetadata::device(&inputs[0]);
+        let dispatch = TensorMetadata::device(inputs[0]);
         let mut device = None;
         let mut slots = Slots::<B>::new(self.registers);
-        for (input, register) in inputs.into_iter().zip(&self.inputs) {
+        for (&input, register) in inputs.iter().zip(&self.inputs) {
             if device.is_some() && register.is_none() {
                 continue;
             }
-            let tensor = <DispatchTensor as DispatchKindConversion<D>>::try_into_backend(input);
+            let tensor =
+                <DispatchTensor as DispatchKindConversion<D>>::try_into_backend(input.clone());
             let tensor = tensor.unwrap_or_else(|error| {
                 panic!(
                     "the variables and the data are on several devices ({error}): move them to one"
@@ -224,7 +217,7 @@ impl Replay {
             }
         }
         let wrap = |value: HandleKind<B>| {
-            <DispatchTensor as DispatchKindConversion<D>>::from_backend(tensor::<B, D>(value))
+            <DispatchTensor as DispatchKindConversion<D>>::from_backend(self::tensor::<B, D>(value))
         };
         let read = |(register, output): &(Option<usize>, Output)| match register {
             Some(register) => wrap(slots.get(*register).expect("an output was computed")),
@@ -265,7 +258,9 @@ impl Replay {
         }
         let kept = self.fixed.kept.iter().map(|(tensor, _)| {
             let value = slots.get(*tensor).expect("it was made");
-            <DispatchTensor as DispatchKindConversion<D>>::from_backend(self::tensor::<B, D>(value))
+            dense(<DispatchTensor as DispatchKindConversion<D>>::from_backend(
+                self::tensor::<B, D>(value),
+            ))
         });
         let kept = Arc::new(kept.collect::<Vec<_>>());
         known.push((dispatch.clone(), kept.clone()));
@@ -281,6 +276,24 @@ fn described(tensor: usize, rest: &[&OperationIr], program: &Program) -> TensorI
         let output = output.expect("what is kept is read or an output");
         TensorIr::uninit(TensorId::new(tensor as u64), output.shape.clone(), output.dtype)
     })
+}
+
+/// A tensor whose entries lie in memory as they are read, if it is one of Flex.
+fn dense(tensor: DispatchTensor) -> DispatchTensor {
+    match of_flex(&tensor) {
+        Some(view) if !view.is_contiguous() => wrapped(view.to_contiguous()),
+        _ => tensor,
+    }
+}
+
+/// A tensor of Flex as one of any device.
+fn wrapped(tensor: FlexTensor) -> DispatchTensor {
+    let tensor = match tensor.dtype() {
+        dtype if dtype.is_float() => BackendTensor::Float(tensor),
+        dtype if dtype.is_bool() => BackendTensor::Bool(tensor),
+        _ => BackendTensor::Int(tensor),
+    };
+    <DispatchTensor as DispatchKindConversion<Flex>>::from_backend(tensor)
 }
 
 /// A tensor of Flex, of a device without autodiff.
@@ -482,3 +495,6 @@ impl IrVisitorMut for Assign<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -301,7 +301,7 @@ impl Vector {
         let mut leaves = self.leaves.clone();
         for (&at, added) in positions.iter().zip(&part.leaves) {
             assert_eq!(leaves[at].shape(), added.shape(), "a part has the shapes of its place");
-            leaves[at] = float::add(leaves[at].clone(), added.clone());
+            leaves[at] = float::sum_of(&leaves[at], added);
         }
         Self { layout: self.layout.clone(), leaves }
     }
@@ -344,6 +344,17 @@ impl Vector {
         Self { layout: self.layout.clone(), leaves: pairs.map(|(a, b)| f(a, b)).collect() }
     }
 
+    /// A function of every pair of leaves, which stay.
+    fn zip_with(
+        &self,
+        other: &Self,
+        f: impl Fn(&DispatchTensor, &DispatchTensor) -> DispatchTensor,
+    ) -> Self {
+        self.check_same(other);
+        let leaves = self.leaves.iter().zip(&other.leaves).map(|(a, b)| f(a, b));
+        Self { layout: self.layout.clone(), leaves: leaves.collect() }
+    }
+
     /// Zeros.
     pub fn zeros_like(&self) -> Self {
         self.map(|leaf| float::zeros_like(&leaf))
@@ -351,17 +362,18 @@ impl Vector {
 
     /// `self + other`.
     pub fn add(&self, other: &Self) -> Self {
-        self.zip(other, float::add)
+        self.zip_with(other, float::sum_of)
     }
 
     /// `self - other`.
     pub fn sub(&self, other: &Self) -> Self {
-        self.zip(other, float::sub)
+        self.zip_with(other, float::difference)
     }
 
     /// `a * self`.
     pub fn scale(&self, a: f64) -> Self {
-        self.map(|leaf| float::mul_scalar(leaf, a))
+        let leaves = self.leaves.iter().map(|leaf| float::multiple(a, leaf));
+        Self { layout: self.layout.clone(), leaves: leaves.collect() }
     }
 
     /// `self + a * other`.
@@ -369,7 +381,7 @@ impl Vector {
         if a == 1.0 {
             return self.add(other);
         }
-        self.zip(other, |x, d| float::add(x, float::mul_scalar(d, a)))
+        self.zip_with(other, |x, d| float::axpy(x, a, d))
     }
 
     /// The inner product, in double precision where the tensors lie in the memory of the processor, and without

@@ -37,7 +37,7 @@ fn report(gradient: Scalar, product: Scalar) -> Report {
     let of = |f: Scalar| Function::loss(&pair(), &f, Again::Always).unwrap();
     let function = of(loss);
     let value = |point: &crate::Vector| {
-        let outputs = function.program.replay().run(function.inputs(point, &[]));
+        let outputs = function.program.replay().run(&function.inputs(point, &[]));
         float::read_numbers(outputs)[0]
     };
     let mut checker = Checker {

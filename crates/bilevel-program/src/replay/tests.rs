@@ -1,0 +1,159 @@
+//! The three ways to replay a program on Flex: operation by operation, in passes, and in registers.
+
+use burn::module::{Module, Param};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData, activation};
+
+use super::*;
+use crate::function::{Again, Function};
+use crate::{Vector, float};
+
+#[derive(Module, Debug)]
+struct Net {
+    first: Param<Tensor<2>>,
+    bias: Param<Tensor<1>>,
+    second: Param<Tensor<2>>,
+}
+
+fn values<const D: usize>(sizes: [usize; D], salt: usize, device: &Device) -> Tensor<D> {
+    let number = |at: usize| ((at * 37 + salt * 11) % 101) as f64 / 60.0 - 0.8;
+    let values: Vec<f64> = (0..sizes.iter().product()).map(number).collect();
+    Tensor::from_data(TensorData::new(values, sizes), (device, DType::F64))
+}
+
+fn net(hidden: usize) -> Net {
+    let device = Device::flex();
+    Net {
+        first: Param::from_tensor(values([4, hidden], 1, &device)),
+        bias: Param::from_tensor(values([hidden], 2, &device)),
+        second: Param::from_tensor(values([hidden, 3], 3, &device)),
+    }
+}
+
+impl Net {
+    /// Data where the loss is computed.
+    fn data<const D: usize>(&self, sizes: [usize; D], salt: usize) -> Tensor<D> {
+        values(sizes, salt, &self.first.val().device())
+    }
+}
+
+fn outputs(net: &Net, samples: usize, activation: fn(Tensor<2>) -> Tensor<2>) -> Tensor<2> {
+    let hidden = net.data([samples, 4], 4).matmul(net.first.val()) + net.bias.val().unsqueeze();
+    activation(hidden).matmul(net.second.val())
+}
+
+type Loss = fn(&Net, usize) -> Tensor<1>;
+
+/// Activations with masks, broadcasts of every kind, sums over each axis, gathers, negative signs.
+const LOSSES: [(&str, Loss); 5] = [
+    ("squares", |net, samples| {
+        let error = outputs(net, samples, activation::relu) - net.data([samples, 3], 5);
+        error.powi_scalar(2).mean()
+    }),
+    ("cross-entropy", |net, samples| {
+        let scores = outputs(net, samples, activation::tanh);
+        let labels: Vec<i64> = (0..samples as i64).map(|at| at % 3).collect();
+        let labels = Tensor::<1, Int>::from_data(labels.as_slice(), &net.first.val().device());
+        let chosen = activation::log_softmax(scores, 1).gather(1, labels.reshape([samples, 1]));
+        (net.data([samples, 1], 6) * -chosen).mean() - net.bias.val().powi_scalar(2).sum()
+    }),
+    ("clamped", |net, samples| {
+        let scores = outputs(net, samples, |hidden| hidden.clamp(-0.5, 0.7) * 2.0);
+        let column = scores.clone().powi_scalar(2).sum_dim(1);
+        (scores / (column + 1.0).sqrt()).sum_dim(0).exp().sum()
+    }),
+    ("gated", |net, samples| {
+        let gate = activation::sigmoid(outputs(net, samples, |hidden| activation::gelu(hidden)));
+        let overlap = (-gate.clone()).transpose().matmul(net.data([samples, 3], 7));
+        overlap.powi_scalar(2).sum() - (-gate).sum()
+    }),
+    ("weights", |net, _| {
+        let weights = net.first.val().abs() + net.bias.val().unsqueeze::<2>().exp();
+        weights.log().sum() / net.second.val().powi_scalar(2).sum().sqrt()
+    }),
+];
+
+/// Values, gradients and products of all losses.
+fn programs(hidden: usize, samples: usize, check: impl Fn(&str, &Program, &[&DispatchTensor])) {
+    let net = net(hidden);
+    for (name, loss) in LOSSES {
+        let function =
+            Function::loss(&net, &|net: &Net| loss(net, samples), Again::Always).unwrap();
+        let v: Vector = function.point.scale(-0.5);
+        let (gradient, product) = (function.gradient().unwrap(), function.product().unwrap());
+        check(name, &function.program, &function.inputs(&function.point, &[]));
+        check(name, &gradient, &function.inputs(&function.point, &[]));
+        check(name, &product, &function.inputs(&function.point, &[&v]));
+    }
+}
+
+fn numbers(outputs: Vec<DispatchTensor>) -> Vec<f64> {
+    outputs
+        .into_iter()
+        .flat_map(|output| float::read(output).iter::<f64>().collect::<Vec<_>>())
+        .collect()
+}
+
+#[test]
+fn passes_have_the_bits_of_single_operations() {
+    for samples in [5, 30_000] {
+        programs(7, samples, |name, program, inputs| {
+            let replay = program.replay();
+            let passes = replay.steps.iter().filter(|step| step.pass.is_some()).count();
+            assert!(passes > 0 || program.operations.len() < 20, "{name} has a pass");
+            let passes = numbers(replay.run_on::<FastFlex, Flex>(inputs, Some(one_pass)));
+            let single = numbers(replay.run_on::<FastFlex, Flex>(inputs, None));
+            let same = passes.iter().zip(&single).all(|(a, b)| a.to_bits() == b.to_bits());
+            assert!(same && passes.len() == single.len(), "{name} with {samples} samples");
+        });
+    }
+}
+
+#[test]
+fn registers_have_the_numbers_of_tensors() {
+    for hidden in [1, 2, 40] {
+        programs(hidden, 6, |name, program, inputs| {
+            let replay = program.replay();
+            let single = numbers(replay.run_on::<FastFlex, Flex>(inputs, None));
+            let scale = single.iter().fold(1.0_f64, |most, number| most.max(number.abs()));
+            // The registers of the first call are those of the second.
+            for _ in 0..2 {
+                let small = numbers(replay.run_small(inputs).expect("all tensors are small"));
+                for (a, b) in small.iter().zip(&single) {
+                    assert!((a - b).abs() < 1e-12 * scale, "{name}: {a} and {b}");
+                }
+                assert_eq!(small.len(), single.len());
+            }
+        });
+    }
+}
+
+#[test]
+fn large_programs_are_not_run_in_registers() {
+    programs(7, 30_000, |name, program, inputs| {
+        let small = program.replay().run_small(inputs).is_some();
+        assert_eq!(small, name == "weights", "{name}");
+    });
+}
+
+#[test]
+fn views_from_outside_are_replayed_as_tensors() {
+    programs(7, 6, |name, program, inputs| {
+        let expected = numbers(program.replay().run(inputs));
+        let turned: Vec<_> = inputs.iter().map(|&input| turned(input.clone())).collect();
+        let found = numbers(program.replay().run(&turned.iter().collect::<Vec<_>>()));
+        for (a, b) in found.iter().zip(&expected) {
+            assert!((a - b).abs() < 1e-12, "{name}: {a} and {b}");
+        }
+    });
+}
+
+/// The same matrix, stored by columns.
+fn turned(tensor: DispatchTensor) -> DispatchTensor {
+    match float::into_flex(tensor) {
+        Ok(tensor) if tensor.layout().num_dims() == 2 => {
+            float::from_flex(tensor.transpose(0, 1).to_contiguous().transpose(0, 1))
+        }
+        Ok(tensor) => float::from_flex(tensor),
+        Err(tensor) => tensor,
+    }
+}
