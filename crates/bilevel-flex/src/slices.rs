@@ -1,15 +1,11 @@
 //! Operations on numbers in memory, for programs of small tensors: nothing is allocated, and nothing is done in parallel.
 
-mod product;
-
 use burn::backend::{Bytes, DType, Shape};
 use burn::tensor::BoolStore;
 use burn_flex::{FlexTensor, Layout};
 
 use crate::elementwise::Number;
-use crate::gemm;
-
-pub use product::{Factor, product};
+use crate::gemm::{self, Matrix, MatrixMut, Store, Threads};
 
 /// f32 or f64.
 #[allow(private_bounds, reason = "no other type has kernels")]
@@ -17,6 +13,33 @@ pub trait Real: Number + gemm::Real {}
 
 impl Real for f32 {}
 impl Real for f64 {}
+
+/// A matrix in row-major order, or its transpose.
+#[derive(Clone, Copy, Debug)]
+pub struct Factor<'a, T> {
+    /// The entries.
+    pub entries: &'a [T],
+    /// Whether the entries are those of the transpose.
+    pub transposed: bool,
+}
+
+impl<'a, T: Real> Factor<'a, T> {
+    fn matrix(self, [rows, columns]: [usize; 2]) -> Matrix<'a, T> {
+        match self.transposed {
+            false => Matrix::rows(self.entries, [rows, columns]),
+            true => Matrix::rows(self.entries, [columns, rows]).transposed(),
+        }
+    }
+}
+
+/// `out = a b` of sizes `[m, k]` and `[k, n]`, in row-major order.
+///
+/// # Panics
+/// If the slices are shorter than the matrices.
+pub fn product<T: Real>(out: &mut [T], a: Factor<'_, T>, b: Factor<'_, T>, [m, k, n]: [usize; 3]) {
+    let (a, b) = (a.matrix([m, k]), b.matrix([k, n]));
+    gemm::multiply(MatrixMut::rows(out, [m, n]), a, b, Store::Replace, Threads::One);
+}
 
 /// Sums over the middle axis of `[outer, len, inner]`.
 ///
