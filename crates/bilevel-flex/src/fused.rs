@@ -3,6 +3,9 @@
 //! A [`Fused`] computes blocks of a few kilobytes, one operation after another, so that intermediate results stay in the
 //! cache of the processor and take no memory of their own. Each operation is the one that [`FastFlex`](crate::FastFlex)
 //! computes alone, on the same numbers in the same precision.
+//!
+//! Results are written to memory that was not zeroed first, which would be a pass of its own: this is the reason for the
+//! `unsafe` code here.
 
 #![allow(unsafe_code)]
 
