@@ -1,7 +1,6 @@
 //! Elementwise operations on whole tensors: on all threads, and in place where an operand is not shared.
 //!
-//! Cases without a kernel are left to Flex: element types that the function does not support, views, and
-//! tensors so small that Flex is as fast.
+//! Cases without a kernel are left to Flex: element types that the function does not support, and views.
 
 use burn::backend::{Bytes, DType, Element};
 use burn_flex::{FlexTensor, Layout};
@@ -141,11 +140,7 @@ pub(crate) fn binary<T: Number>(
     f: impl Fn(T, T) -> T + Copy + Sync + Send,
     flex: impl FnOnce(FlexTensor, FlexTensor) -> FlexTensor,
 ) -> FlexTensor {
-    let whole = if a.bytes().len() >= b.bytes().len() {
-        is_whole::<T>(&a) && is_whole::<T>(&b)
-    } else {
-        is_whole::<T>(&b) && is_whole::<T>(&a)
-    };
+    let whole = is_whole::<T>(&a) && is_whole::<T>(&b);
     if !whole {
         flex(a, b)
     } else if a.layout().shape() == b.layout().shape() {

@@ -338,7 +338,7 @@ impl<'a, T> Part<'a, T> {
                 Source::Each(all) => all.len() == self.len,
                 Source::Own(all) => all.len() == self.len,
                 Source::Mask(all) => all.len() == self.len,
-                Source::Repeated(all) => !all.is_empty() && self.len % all.len() == 0,
+                Source::Repeated(all) => !all.is_empty() && self.len.is_multiple_of(all.len()),
                 Source::Runs(all, run) => all.len() * run == self.len,
             };
             assert!(fits, "an argument has as many entries as are read");

@@ -372,15 +372,15 @@ impl Simplify {
                 }
                 _ => None,
             },
-            OperationIr::NumericFloat(_, numeric) => match numeric {
+            OperationIr::NumericFloat(
+                _,
                 Numeric::Sum(_)
                 | Numeric::SumDim(_)
                 | Numeric::SumDims(_)
                 | Numeric::Mean(_)
                 | Numeric::MeanDim(_)
-                | Numeric::DivScalar(_) => Some(0),
-                _ => None,
-            },
+                | Numeric::DivScalar(_),
+            ) => Some(0),
             OperationIr::Activation(
                 Activation::ReluBackward(_) | Activation::SigmoidBackward(_),
             ) => Some(1),

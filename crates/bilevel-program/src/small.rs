@@ -70,6 +70,7 @@ enum Place {
 }
 
 /// What is done at once.
+#[allow(clippy::large_enum_variant, reason = "a few dozen, that are kept")]
 enum Action {
     Pass {
         fused: Fused,
@@ -307,6 +308,7 @@ fn flex(value: HandleKind<FastFlex>) -> FlexTensor {
 }
 
 /// A part of the program before its tensors have places.
+#[allow(clippy::large_enum_variant, reason = "a few dozen, that are kept")]
 enum Item {
     Pass(Pass),
     One(OperationIr),

@@ -62,7 +62,7 @@ const LOSSES: [(&str, Loss); 5] = [
         (scores / (column + 1.0).sqrt()).sum_dim(0).exp().sum()
     }),
     ("gated", |net, samples| {
-        let gate = activation::sigmoid(outputs(net, samples, |hidden| activation::gelu(hidden)));
+        let gate = activation::sigmoid(outputs(net, samples, activation::gelu));
         let overlap = (-gate.clone()).transpose().matmul(net.data([samples, 3], 7));
         overlap.powi_scalar(2).sum() - (-gate).sum()
     }),
