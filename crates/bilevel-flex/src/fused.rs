@@ -82,7 +82,7 @@ impl Fused {
     /// Operations on tensors of `len` entries, in f32 or f64.
     ///
     /// # Panics
-    /// If the type is another, or a step reads a value that is not there yet.
+    /// If the type is another, a step reads a value that is not there yet, or a result is not one of a step.
     pub fn new(
         len: usize,
         dtype: DType,
@@ -99,7 +99,10 @@ impl Fused {
                 last[of] = at;
             }
         }
-        results.iter().for_each(|result| last[result.value] = usize::MAX);
+        for result in &results {
+            assert!((arguments.len()..values).contains(&result.value), "a result is one of a step");
+            last[result.value] = usize::MAX;
+        }
         let mut buffers = vec![NONE; values];
         let (mut free, mut count) = (Vec::new(), 0);
         let mut give = |free: &mut Vec<usize>| {

@@ -3,6 +3,7 @@
 //! The crate takes raw pointers; this is the reason for the `unsafe` code here.
 #![allow(unsafe_code)]
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use burn::backend::Element;
@@ -182,6 +183,47 @@ pub(crate) fn product<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, threads: Thre
         multiply_into(out.as_mut_ptr(), place, a, b, Store::Replace, threads);
         out.set_len(len);
     }
+    out
+}
+
+/// The products of pairs of matrices, one after the other, each `[rows, columns]` and row-major; `share` pairs are worth a
+/// thread.
+///
+/// # Panics
+///
+/// If the sizes do not match.
+pub(crate) fn products<'a, T: Real>(
+    pairs: usize,
+    [rows, columns]: [usize; 2],
+    share: usize,
+    pair: impl Fn(usize) -> (Matrix<'a, T>, Matrix<'a, T>) + Sync,
+) -> Vec<T> {
+    let len = rows * columns;
+    let all = pairs.checked_mul(len).expect("matrices that fit the memory");
+    let mut out = Vec::with_capacity(all);
+    let place = Place::new(len, [rows, columns], [columns, 1]);
+    let fill = |(chunk, out): (usize, &mut [MaybeUninit<T>])| {
+        if rows == 1 || columns == 1 {
+            // As in `product`.
+            out.fill(MaybeUninit::new(T::zero()));
+        }
+        for (at, out) in out.chunks_exact_mut(len).enumerate() {
+            let (a, b) = pair(chunk * share + at);
+            // SAFETY: `out` has room for `len` elements, and `place` maps every entry to a different one of them; they
+            // are initialised where `gemm` makes a slice of them, and not read elsewhere.
+            unsafe {
+                multiply_into(out.as_mut_ptr().cast(), place, a, b, Store::Replace, Threads::One);
+            }
+        }
+    };
+    let spare = &mut out.spare_capacity_mut()[..all];
+    if pairs <= share {
+        fill((0, spare));
+    } else {
+        spare.par_chunks_mut(share * len).enumerate().for_each(fill);
+    }
+    // SAFETY: the chunks cover all elements, and each product writes `len` of them.
+    unsafe { out.set_len(all) };
     out
 }
 

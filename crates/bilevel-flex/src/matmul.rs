@@ -9,7 +9,7 @@ use burn::backend::{Bytes, DType, Shape};
 use burn_flex::{Flex, FlexTensor, Layout};
 use rayon::prelude::*;
 
-use crate::gemm::{Matrix, Real, Threads, product};
+use crate::gemm::{Matrix, Real, Threads, product, products};
 
 /// From this number of multiplications on, a product is worth more than one thread.
 const LARGE: usize = 1 << 20;
@@ -29,10 +29,52 @@ pub(crate) fn matmul(lhs: FlexTensor, rhs: FlexTensor) -> FlexTensor {
         _ => None,
     };
     let Some(values) = values else {
-        return Flex::float_matmul(lhs, rhs);
+        return stacks(lhs, rhs);
     };
     let shape = Shape::new([lhs.layout().shape()[0], rhs.layout().shape()[1]]);
     FlexTensor::new(values, Layout::contiguous(shape), lhs.dtype())
+}
+
+/// The products of two stacks of matrices; those of Flex for anything else.
+fn stacks(lhs: FlexTensor, rhs: FlexTensor) -> FlexTensor {
+    let values = match lhs.dtype() {
+        DType::F32 => of_stacks::<f32>(&lhs, &rhs).map(Bytes::from_elems),
+        DType::F64 => of_stacks::<f64>(&lhs, &rhs).map(Bytes::from_elems),
+        _ => None,
+    };
+    let Some(values) = values else {
+        return Flex::float_matmul(lhs, rhs);
+    };
+    let [pairs, rows, _] = *lhs.layout().shape().as_slice() else { unreachable!("a stack") };
+    let shape = Shape::new([pairs, rows, rhs.layout().shape()[2]]);
+    FlexTensor::new(values, Layout::contiguous(shape), lhs.dtype())
+}
+
+fn of_stacks<T: Real>(lhs: &FlexTensor, rhs: &FlexTensor) -> Option<Vec<T>> {
+    let (a, [pairs, m, k]) = stack::<T>(lhs)?;
+    let (b, [others, inner, n]) = stack::<T>(rhs)?;
+    let work = m * n * k;
+    if pairs != others || k != inner || pairs * work == 0 || work >= LARGE {
+        return None;
+    }
+    let share = (LARGE / 8).div_ceil(work);
+    Some(products(pairs, [m, n], share, |at| (a(at), b(at))))
+}
+
+/// A tensor of three dimensions as matrices by their positions, and its size.
+fn stack<'a, T: Real>(
+    tensor: &'a FlexTensor,
+) -> Option<(impl Fn(usize) -> Matrix<'a, T> + Sync, [usize; 3])> {
+    let layout = tensor.layout();
+    let size: [usize; 3] = layout.shape().as_slice().try_into().ok()?;
+    let &[pair, row, column] = layout.strides() else { return None };
+    let step = usize::try_from(pair).ok()?;
+    let strides = [usize::try_from(row).ok()?, usize::try_from(column).ok()?];
+    if tensor.dtype() != T::dtype() {
+        return None;
+    }
+    let data = tensor.storage::<T>().get(layout.start_offset()..)?;
+    Some((move |at| Matrix::new(&data[at * step..], [size[1], size[2]], strides), size))
 }
 
 /// The product of two matrices, row-major; `None` for anything else.
@@ -97,4 +139,40 @@ fn matrix<T: Real>(tensor: &FlexTensor) -> Option<(Matrix<'_, T>, [usize; 2])> {
     }
     let data = tensor.storage::<T>().get(layout.start_offset()..)?;
     Some((Matrix::new(data, size, strides), size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stack(sizes: [usize; 3]) -> FlexTensor {
+        let number = |at: usize| ((at * 7 + 3) % 11) as f32 - 5.0;
+        let values: Vec<_> = (0..sizes.iter().product()).map(number).collect();
+        let layout = Layout::contiguous(Shape::new(sizes));
+        FlexTensor::new(Bytes::from_elems(values), layout, DType::F32)
+    }
+
+    /// Of small integers: summation is exact in any order.
+    #[test]
+    fn stacks_of_any_order_are_multiplied_as_by_flex() {
+        for [pairs, m, k, n] in [[1, 1, 1, 1], [3, 4, 5, 6], [70, 10, 40, 40], [100, 40, 10, 1]] {
+            let (a, b) = (stack([pairs, m, k]), stack([pairs, k, n]));
+            let turned = |of: &FlexTensor| of.transpose(1, 2).to_contiguous().transpose(1, 2);
+            let wide = Flex::float_expand(a.narrow(0, 0, 1), Shape::new([pairs, m, k]));
+            for (a, b) in [
+                (a.clone(), b.clone()),
+                (turned(&a), b.clone()),
+                (a.clone(), turned(&b)),
+                (wide, b.clone()),
+            ] {
+                let expected = Flex::float_matmul(a.clone(), b.clone());
+                let found = matmul(a, b);
+                assert_eq!(found.layout().shape(), expected.layout().shape());
+                assert_eq!(
+                    found.as_slice::<f32>().unwrap(),
+                    expected.to_contiguous().as_slice::<f32>().unwrap()
+                );
+            }
+        }
+    }
 }

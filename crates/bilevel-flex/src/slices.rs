@@ -41,34 +41,6 @@ pub fn product<T: Real>(out: &mut [T], a: Factor<'_, T>, b: Factor<'_, T>, [m, k
     gemm::multiply(MatrixMut::rows(out, [m, n]), a, b, Store::Replace, Threads::One);
 }
 
-/// Sums over the middle axis of `[outer, len, inner]`.
-///
-/// # Panics
-/// If the slices do not have these sizes.
-pub fn sum<T: Real>(out: &mut [T], of: &[T], [outer, len, inner]: [usize; 3]) {
-    /// Partial sums of a row, so that it can be summed by vectors.
-    const LANES: usize = 16;
-    assert!(out.len() == outer * inner && of.len() == outer * len * inner, "sizes of a sum");
-    if inner == 1 {
-        for (out, row) in out.iter_mut().zip(of.chunks_exact(len)) {
-            let mut sums = [T::ZERO; LANES];
-            let (whole, rest) = row.split_at(len - len % LANES);
-            for lanes in whole.chunks_exact(LANES) {
-                sums.iter_mut().zip(lanes).for_each(|(sum, &number)| *sum = *sum + number);
-            }
-            let rest = rest.iter().fold(T::ZERO, |sum, &number| sum + number);
-            *out = sums.into_iter().fold(rest, |sum, lane| sum + lane);
-        }
-        return;
-    }
-    for (out, block) in out.chunks_exact_mut(inner).zip(of.chunks_exact(len * inner)) {
-        out.fill(T::ZERO);
-        for row in block.chunks_exact(inner) {
-            out.iter_mut().zip(row).for_each(|(sum, &number)| *sum = *sum + number);
-        }
-    }
-}
-
 /// The entries of a tensor in row-major order, if they lie so in memory and are of this type.
 pub fn entries<T: Real>(tensor: &FlexTensor) -> Option<&[T]> {
     tensor.as_slice::<T>()

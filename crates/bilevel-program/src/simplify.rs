@@ -3,7 +3,7 @@
 //! Signs move towards the outputs, `sum(-a)` becoming `-sum(a)`, until they meet another sign or a sum that becomes a
 //! difference. Tensors whose entries are all one number are known, so that products with ones disappear, and a tensor
 //! that was only repeated to meet another of its shape is broadcast by the operation that reads it. Each rule is exact in
-//! floating point, but for the sign of zeros.
+//! floating point, but for the sign of zeros, and for quotients by a number, which become products.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -294,6 +294,7 @@ impl Simplify {
         if difference && lhs.shape == out.shape && self.uniform(&rhs) == Some(0.0) {
             return self.is(&out, &lhs);
         }
+        let signed = lhs.clone();
         let ((lhs, a), (rhs, b)) = (self.unsigned(&lhs), self.unsigned(&rhs));
         let (lhs, rhs) = self.broadcast(lhs, rhs);
         let dtype = out.dtype;
@@ -307,6 +308,8 @@ impl Simplify {
             (false, false) => self.keep(add(lhs, rhs, out)),
             (false, true) => self.keep(sub(lhs, rhs, out)),
             (true, false) => self.keep(sub(rhs, lhs, out)),
+            // As it was recorded: softmax is recognised by its `x - max x`, whatever the sign of x.
+            (true, true) if difference => self.keep(sub(signed, rhs, out)),
             (true, true) => self.keep_signed(true, out, |out| add(lhs, rhs, out)),
         }
     }

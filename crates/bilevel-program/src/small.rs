@@ -1,9 +1,10 @@
 //! Programs of small tensors on Flex, in memory that is kept from call to call.
 //!
 //! A tensor of Flex costs four allocations, which is more than the arithmetic where it has a few hundred entries. So here
-//! the results of operations are numbers in registers, buffers of the calling thread: passes of elementwise operations,
-//! products of matrices and sums read and write them, reshaping and transposing give them another name. Any other
-//! operation is executed on tensors that are made for it. Masks are numbers, 1 and 0, outside of such operations.
+//! the results of operations are numbers in registers, buffers of the calling thread: passes of elementwise operations and
+//! products of matrices read and write them, reshaping and transposing give them another name. Any other operation is
+//! executed on tensors that are made for it. Masks are numbers, 1 and 0, outside of such operations. The results have the
+//! bits of single operations on tensors.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -13,8 +14,8 @@ use bilevel_flex::fused::Fused;
 use bilevel_flex::slices::{self, Factor, Real};
 use bilevel_flex::{FastFlex, FlexDevice, FlexTensor};
 use burn::backend::ir::{
-    BaseOperationIr as Base, FloatOperationIr as Float, HandleKind, IrVisitorMut,
-    NumericOperationIr as Numeric, OperationIr, TensorId, TensorIr, TensorStatus,
+    BaseOperationIr as Base, FloatOperationIr as Float, HandleKind, IrVisitorMut, OperationIr,
+    TensorId, TensorIr, TensorStatus,
 };
 use burn::tensor::{DType, Shape};
 use smallvec::SmallVec;
@@ -85,12 +86,6 @@ enum Action {
         out: usize,
         sizes: [usize; 3],
     },
-    /// Over the middle axis.
-    Sum {
-        of: Numbers,
-        out: usize,
-        sizes: [usize; 3],
-    },
     /// An operation on tensors, of which some are made for it, and some become numbers.
     Other {
         operation: OperationIr,
@@ -154,7 +149,8 @@ impl Small {
                 Use::Numbers(len) => {
                     slices::entries::<T>(tensor).filter(|all| all.len() == *len)?
                 }
-                _ => &[],
+                Use::Mask(_) => slices::mask_entries(tensor).map(|_| &[][..])?,
+                Use::Not | Use::Tensor(_) => &[],
             });
         }
         let mut registers = REGISTERS.take();
@@ -260,11 +256,6 @@ impl Action {
                     slices::product(out, factor(*a), factor(*b), *sizes);
                 });
             }
-            Self::Sum { of, out, sizes } => {
-                memory.change(*out, sizes[0] * sizes[2], |memory, out| {
-                    slices::sum(out, memory.of(*of), *sizes);
-                });
-            }
             Self::Other { operation, made, kept } => {
                 for (tensor, numbers) in made {
                     let made = memory.tensor(*numbers, tensor.shape.clone(), tensor.dtype);
@@ -312,7 +303,7 @@ fn flex(value: HandleKind<FastFlex>) -> FlexTensor {
 enum Item {
     Pass(Pass),
     One(OperationIr),
-    /// The first tensor is the second one in another shape, or its transpose.
+    /// An operation whose result is its argument in another shape, or the transpose.
     View,
 }
 
@@ -534,7 +525,7 @@ impl Builder {
                 self.unused(pass.results.iter());
             }
             Item::One(operation) => {
-                let action = self.product(&operation).or_else(|| self.sum(&operation));
+                let action = self.product(&operation);
                 let action = action.unwrap_or_else(|| self.other(operation.clone()));
                 self.actions.push(action);
                 self.read(operation.inputs().map(number));
@@ -557,25 +548,6 @@ impl Builder {
         let OperationIr::Float(_, Float::Matmul(d)) = operation else { return None };
         let (a, b) = (self.numbers(&d.lhs), self.numbers(&d.rhs));
         Some(Action::Product { a, b, out: self.give(&d.out), sizes })
-    }
-
-    fn sum(&mut self, operation: &OperationIr) -> Option<Action> {
-        let (input, out, sizes) = match operation {
-            OperationIr::NumericFloat(_, Numeric::SumDim(d)) => {
-                let (before, rest) = d.input.shape.as_slice().split_at(d.axis);
-                let (len, after) = rest.split_first()?;
-                (&d.input, &d.out, [before.iter().product(), *len, after.iter().product()])
-            }
-            OperationIr::NumericFloat(_, Numeric::Sum(d)) => {
-                (&d.input, &d.out, [1, d.input.shape.num_elements(), 1])
-            }
-            _ => return None,
-        };
-        if out.dtype != self.dtype || input.shape.num_elements() == 0 {
-            return None;
-        }
-        let of = self.numbers(input).0;
-        Some(Action::Sum { of, out: self.give(out), sizes })
     }
 
     fn other(&mut self, mut operation: OperationIr) -> Action {
