@@ -210,11 +210,33 @@ impl Program {
     /// zero.
     pub(crate) fn split(&self, is_late: impl Fn(usize) -> bool, known: usize) -> Split {
         let depends = self.depends(&is_late);
-        let (late, early): (Vec<_>, Vec<_>) = self
+        // What gives a tensor another shape or order costs nothing, and is done where it is read: a matrix that is
+        // transposed there is multiplied with the bits of the whole program.
+        let mut placed_late: Vec<bool> = self
             .operations
             .iter()
-            .cloned()
-            .partition(|operation| operation.outputs().any(|out| depends[number(out)]));
+            .map(|operation| operation.outputs().any(|out| depends[number(out)]))
+            .collect();
+        let mut read_late = vec![false; self.tensors];
+        for (at, operation) in self.operations.iter().enumerate().rev() {
+            let view = matches!(
+                operation,
+                OperationIr::BaseFloat(BaseOperationIr::SwapDims(_) | BaseOperationIr::Reshape(_))
+            );
+            placed_late[at] |= view && operation.outputs().any(|out| read_late[number(out)]);
+            if placed_late[at] {
+                operation.inputs().for_each(|input| read_late[number(input)] = true);
+            }
+        }
+        let mut made_late = vec![false; self.tensors];
+        for (operation, _) in self.operations.iter().zip(&placed_late).filter(|(_, late)| **late) {
+            operation.outputs().for_each(|out| made_late[number(out)] = true);
+        }
+        let early = self.operations.iter();
+        let early = early.filter(|operation| !operation.outputs().any(|out| depends[number(out)]));
+        let early: Vec<_> = early.cloned().collect();
+        let late = self.operations.iter().zip(&placed_late).filter(|(_, late)| **late);
+        let late: Vec<_> = late.map(|(operation, _)| operation.clone()).collect();
         let own = |output: &Output| recorded(output, |tensor| tensor);
         let linear = |output: &Output| {
             let tensor = output.tensor.filter(|tensor| depends[*tensor]);
@@ -235,7 +257,8 @@ impl Program {
         let mut crossing: Vec<TensorIr> = Vec::new();
         for tensor in late.iter().flat_map(|operation| operation.inputs()) {
             let met = crossing.iter().any(|met| met.id == tensor.id);
-            if !depends[number(tensor)] && !constant(number(tensor)) && !met {
+            let early = !depends[number(tensor)] && !made_late[number(tensor)];
+            if early && !constant(number(tensor)) && !met {
                 crossing.push(tensor.clone());
             }
         }
