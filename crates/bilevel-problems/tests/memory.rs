@@ -15,7 +15,8 @@ use peakmem_alloc::{INSTRUMENTED_SYSTEM, PeakMemAlloc, PeakMemAllocTrait};
 #[global_allocator]
 static HEAP: &PeakMemAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-const SAMPLES: usize = 512;
+/// So many that the tensors are not small: those of small ones would lie in buffers that persist.
+const SAMPLES: usize = 2048;
 const WIDTH: usize = 64;
 const FEATURES: usize = 4;
 /// The size of the activations between two layers, in f32.
