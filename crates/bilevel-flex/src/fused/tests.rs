@@ -1,0 +1,83 @@
+//! Operations together against the same one by one.
+
+use burn::backend::ops::{ActivationOps, FloatTensorOps};
+use burn::backend::{BoolDType, Scalar};
+
+use super::*;
+use crate::FastFlex;
+
+fn tensor<T: Real>(sizes: [usize; 2], salt: usize) -> FlexTensor {
+    let len = sizes[0] * sizes[1];
+    let number = |at: usize| T::of(((at * 37 + salt * 11) % 101) as f64 / 25.0 - 2.0);
+    FlexTensor::new(
+        Bytes::from_elems((0..len).map(number).collect::<Vec<_>>()),
+        Layout::contiguous(Shape::new(sizes)),
+        T::dtype(),
+    )
+}
+
+/// `tanh(a + row) where a > column, and b elsewhere, times the sigmoid of b`, and the mask.
+fn together(sizes: [usize; 2], dtype: DType) -> Fused {
+    let shape = Shape::new(sizes);
+    let steps = [
+        (Operation::Add, [0, 2, 0]),
+        (Operation::Tanh, [4, 4, 4]),
+        (Operation::LowerEqual, [0, 3, 0]),
+        (Operation::MaskWhere, [5, 6, 1]),
+        (Operation::Sigmoid, [1, 1, 1]),
+        (Operation::Mul, [7, 8, 7]),
+        (Operation::MulScalar(0.3), [9, 9, 9]),
+    ];
+    let result = |value, dtype| Result { value, shape: shape.clone(), dtype };
+    Fused::new(
+        sizes[0] * sizes[1],
+        dtype,
+        vec![Reading::Each, Reading::Each, Reading::Repeated, Reading::Runs(sizes[1])],
+        steps.map(|(operation, of)| Step { operation, of }).to_vec(),
+        vec![
+            result(10, dtype),
+            result(6, DType::Bool(burn::tensor::BoolStore::Native)),
+            result(5, dtype),
+        ],
+    )
+}
+
+fn one_by_one([a, b, row, column]: [FlexTensor; 4]) -> [FlexTensor; 3] {
+    let tanh = FastFlex::float_tanh(FastFlex::float_add(a.clone(), row));
+    let wide = FastFlex::float_expand(column, a.layout().shape().clone());
+    let mask = FastFlex::float_lower_equal(a, wide.to_contiguous(), BoolDType::Native);
+    let chosen = FastFlex::float_mask_where(tanh.clone(), mask.clone(), b.clone());
+    let product = FastFlex::float_mul(chosen, FastFlex::sigmoid(b));
+    [FastFlex::float_mul_scalar(product, Scalar::Float(0.3)), mask, tanh]
+}
+
+fn check<T: Real>(sizes: [usize; 2]) {
+    let [rows, columns] = sizes;
+    let made = || {
+        let salted = [(sizes, 1), (sizes, 2), ([1, columns], 3), ([rows, 1], 4)];
+        salted.map(|(sizes, salt)| tensor::<T>(sizes, salt))
+    };
+    let expected = one_by_one(made());
+    let fused = together(sizes, T::dtype());
+    let shared = made();
+    // Nobody else holds the arguments, or the caller does; a view is made dense.
+    let turned = shared[0].transpose(0, 1).to_contiguous().transpose(0, 1);
+    let [_, b, row, column] = shared.clone();
+    let calls = [made().to_vec(), shared.to_vec(), vec![turned, b, row, column]];
+    for arguments in calls {
+        for (found, expected) in fused.run(arguments).iter().zip(&expected) {
+            assert_eq!(found.dtype(), expected.dtype());
+            assert_eq!(found.layout().shape(), expected.layout().shape());
+            assert!(found.bytes() == expected.bytes(), "{sizes:?} in {:?}", T::dtype());
+        }
+    }
+    assert!(shared.iter().zip(made()).all(|(a, b)| a.bytes() == b.bytes()), "arguments stay");
+}
+
+#[test]
+fn operations_together_are_those_one_by_one_bit_for_bit() {
+    for sizes in [[1, 1], [3, 5], [40, 33], [1, 3000], [700, 300]] {
+        check::<f32>(sizes);
+        check::<f64>(sizes);
+    }
+}
