@@ -51,9 +51,9 @@ STORES = "keeps every graph"
 ROWS = [
     Row("softmax", "rad", 10, plan="results"),
     Row("softmax", "cg", 50, iterations=20),
-    Row("mlp", "rad", 10),
+    Row("mlp", "rad", 10, plan="trajectory"),
     Row("mlp", "rad", 10, plan="results"),
-    Row("mlp", "rad", 100, repetitions=2),
+    Row("mlp", "rad", 100, plan="trajectory", repetitions=2),
     Row("mlp", "rad", 100, plan="results", keep=1000, repetitions=2),
     Row("mlp", "rad", 100, plan="sqrt", jax="sqrt", torch=STORES, repetitions=2),
     # Undamped, the Hessian of a network after ten steps is not positive definite: conjugate gradients mean nothing.

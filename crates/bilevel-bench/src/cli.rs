@@ -341,7 +341,7 @@ pub struct HypergradArgs {
     /// Lower steps T, all of which are made
     #[arg(long, default_value = "10")]
     pub lower_steps: Count,
-    /// The lower states that rad keeps [default: trajectory]
+    /// The lower states that rad keeps [default: results]
     #[arg(long, value_enum)]
     pub plan: Option<PlanName>,
     /// Mebibytes of linearisations that the plan results keeps [default: 256]

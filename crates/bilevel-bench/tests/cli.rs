@@ -340,34 +340,6 @@ fn the_derivatives_of_an_experiment_are_checked() {
     command.assert().code(3).stderr(contains("smaller parts"));
 }
 
-/// `rad` keeps the states of y and nothing else: fifty times the steps must not keep more.
-#[test]
-fn the_memory_of_rad_grows_by_the_states_alone() {
-    let out = tempdir().unwrap();
-    let peak = |steps: &str| {
-        let mut command = bilevel();
-        command.args(["run", "hyper-cleaning", "--backend", "flex", "--method", "rad", "--json"]);
-        command.args([
-            "--network",
-            "mlp",
-            "--train",
-            "60",
-            "--validation",
-            "60",
-            "--step-size",
-            "0.1",
-        ]);
-        command.args(["--upper-steps", "1", "--lower-steps", steps, "--out"]).arg(out.path());
-        let ran = command.assert().success();
-        let summary: serde_json::Value = serde_json::from_slice(&ran.get_output().stdout).unwrap();
-        summary["methods"][0]["peak_memory"]["heap"].as_u64().unwrap() as f64
-    };
-    // y: 64 x 300 + 300 + 300 x 10 + 10 numbers of four bytes.
-    let y = 4.0 * 22_510.0;
-    let growth = (peak("500") - peak("10")) / (490.0 * y);
-    assert!((0.9..=1.2).contains(&growth), "grows by {growth:.3} times the states");
-}
-
 #[test]
 fn small_problems_are_solved_without_a_setting() {
     bilevel().arg("solve").assert().success().stdout(contains("bard-1988-1").and(contains("17")));

@@ -23,7 +23,10 @@ fn hypergrad(arguments: &[&str]) -> Command {
 /// The report of a hypergradient of few samples in five steps.
 fn quick(workload: &str, more: &[&str]) -> Value {
     let samples = if workload == "conv" { "2" } else { "40" };
-    let mut command = hypergrad(&["--workload", workload, "--lower-steps", "5", "--json"]);
+    let mut command = hypergrad(&["--workload", workload, "--json"]);
+    if !more.contains(&"--lower-steps") {
+        command.args(["--lower-steps", "5"]);
+    }
     report(command.args(["--samples", samples, "--step-size", "0.01"]).args(more))
 }
 
@@ -62,6 +65,25 @@ fn every_workload_and_method_is_timed() {
         .assert()
         .success()
         .stdout(contains("seconds").and(contains("peak resident")).and(contains("norm")));
+}
+
+/// `rad` keeps the states of y, and linearisations up to a bound: ten times the steps must not keep more.
+#[test]
+fn the_memory_of_rad_grows_by_the_states_alone() {
+    if cfg!(not(target_os = "linux")) {
+        return;
+    }
+    let peak = |plan: &[&str], steps: &str| {
+        let report = quick("mlp", &[plan, &["--lower-steps", steps]].concat());
+        report["peak_resident_mib"].as_f64().unwrap()
+    };
+    // y: 784 x 300 + 300 + 300 x 10 + 10 numbers of four bytes, in blocks of an allocator that rounds up.
+    let y = 4.0 * 238_510.0 / f64::from(1 << 20);
+    for (plan, bound) in [(&["--plan", "trajectory"][..], 0.0), (&["--keep", "8"], 8.0)] {
+        let grown = peak(plan, "150") - peak(plan, "15");
+        let states = 135.0 * y;
+        assert!((0.9 * states..=1.25 * states + bound).contains(&grown), "{plan:?}: {grown} MiB");
+    }
 }
 
 #[test]
@@ -228,7 +250,7 @@ fn bad_settings_end_with_code_2_and_a_cure() {
         (&["--method", "cg", "--solver-iterations", "0"], "a count of at least 1"),
         (&["--method", "cg", "--damping=-1"], "found -1, expected a finite number of at least 0"),
         (&["--method", "cg", "--plan", "sqrt"], "leave it out"),
-        (&["--keep", "3"], "give --plan results too"),
+        (&["--plan", "sqrt", "--keep", "3"], "leave it or --plan out"),
         (&["--plan", "results", "--keep", "0"], "0 is not in 1.."),
         (&["--solver-iterations", "3"], "leave it out"),
         (&["--damping", "3"], "leave it out"),

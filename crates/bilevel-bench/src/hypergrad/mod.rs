@@ -58,7 +58,7 @@ impl Method {
 pub enum PlanName {
     /// All of them.
     Trajectory,
-    /// All of them, and results of the last steps for the way back.
+    /// All of them, and linearisations of the last steps for the way back.
     Results,
     /// About two square roots of them; each step is made twice.
     Sqrt,
@@ -75,7 +75,7 @@ pub struct Settings {
     pub steps: usize,
     /// The states that `rad` keeps.
     pub plan: PlanName,
-    /// Mebibytes of results that the plan `results` keeps.
+    /// Mebibytes of linearisations that the plan `results` keeps.
     pub keep: usize,
     /// Samples of each level, if drawn.
     pub samples: usize,
@@ -107,7 +107,7 @@ impl Settings {
             workload: args.workload,
             method: args.method,
             steps: args.lower_steps.get(),
-            plan: args.plan.unwrap_or(PlanName::Trajectory),
+            plan: args.plan.unwrap_or(PlanName::Results),
             keep: args.keep.map_or(256, usize::from),
             samples: args.samples.map_or(args.workload.samples(), |samples| samples as usize),
             iterations: args.solver_iterations.map_or(20, Count::get),
@@ -130,8 +130,8 @@ impl Settings {
             Method::Cg if args.plan.is_some() => {
                 Err(refuse("--plan", "given", "none for cg", "cg keeps one state: leave it out"))
             }
-            _ if args.keep.is_some() && args.plan != Some(PlanName::Results) => {
-                let cure = "give --plan results too, or leave it out";
+            _ if args.keep.is_some() && settings.plan != PlanName::Results => {
+                let cure = "leave it or --plan out";
                 Err(refuse("--keep", "given", "none for this plan", cure))
             }
             Method::Rad if args.solver_iterations.is_some() || args.damping.is_some() => {

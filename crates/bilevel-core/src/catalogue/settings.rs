@@ -69,7 +69,7 @@ impl Settings {
 
     /// Which lower states are kept for the way back.
     pub fn plan(&self) -> Plan {
-        if self.stored_states == 0 { Plan::Trajectory } else { Plan::Binomial(self.stored_states) }
+        if self.stored_states == 0 { Plan::default() } else { Plan::Binomial(self.stored_states) }
     }
 
     /// T steps down both losses, as `bda` takes them.

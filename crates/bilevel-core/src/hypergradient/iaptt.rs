@@ -32,7 +32,7 @@ pub struct Iaptt {
 impl Iaptt {
     /// Along the steps of `descent`, every state kept.
     pub fn new(descent: Descent) -> Self {
-        Self { descent, plan: Plan::Trajectory }
+        Self { descent, plan: Plan::default() }
     }
 
     /// With another memory plan.

@@ -32,7 +32,7 @@ pub struct Maml {
 impl Maml {
     /// Through the steps of `descent` from x.
     pub fn new(descent: Descent) -> Self {
-        Self { descent, start: StartInX::default(), plan: Plan::Trajectory }
+        Self { descent, start: StartInX::default(), plan: Plan::default() }
     }
 
     /// From the part of x at `path`, as `initial.layers`.

@@ -44,7 +44,7 @@ impl HypergradientMethod for OneStage {
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
-        unroll(&problem, &self.descent, start, Plan::Trajectory, 1, false)
+        unroll(&problem, &self.descent, start, Plan::default(), 1, false)
     }
 
     fn save(&self, _: &mut Snapshot) {}

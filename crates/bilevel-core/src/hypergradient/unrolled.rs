@@ -47,7 +47,7 @@ pub struct Unrolled {
 impl Unrolled {
     fn through(name: &'static str, descent: Descent) -> Self {
         let last = descent.steps();
-        Self { name, descent, plan: Plan::Trajectory, last, start: false }
+        Self { name, descent, plan: Plan::default(), last, start: false }
     }
 
     /// `rad`: through all steps of `descent`, every state kept.

@@ -8,13 +8,12 @@ use crate::{Curvature, Error, LowerProblem};
 
 /// What a reverse sweep over T steps keeps of the way down. A state that was not kept is computed again
 /// from the last one before it that was, by the same steps: every plan gives the same bits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
     /// The state before every step: T of them, no step is made again.
-    #[default]
     Trajectory,
     /// The state before every step, and so many bytes at most of what the gradients of the last steps computed
-    /// on the way down and the products on the way back would compute again.
+    /// on the way down and the products on the way back would compute again. 256 MiB is the default.
     Results(
         /// Bytes.
         usize,
@@ -30,6 +29,12 @@ pub enum Plan {
         /// c
         usize,
     ),
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self::Results(256 << 20)
+    }
 }
 
 impl Plan {
@@ -49,7 +54,8 @@ impl Plan {
     /// As `, plan sqrt`; nothing for the default.
     pub(crate) fn suffix(self) -> String {
         match self {
-            Self::Trajectory => String::new(),
+            default if default == Self::default() => String::new(),
+            Self::Trajectory => ", plan trajectory".into(),
             Self::Results(bytes) => format!(", plan results({bytes} bytes)"),
             Self::Sqrt => ", plan sqrt".into(),
             Self::Binomial(states) => format!(", plan binomial({states})"),
@@ -105,6 +111,8 @@ pub struct Tape<'a> {
     kept: Vec<(usize, State)>,
     /// Of [`Plan::Results`]: the Hessians at the last steps, by step.
     curvatures: VecDeque<(usize, Curvature<'a>)>,
+    /// Their bytes.
+    held: usize,
 }
 
 impl<'a> Tape<'a> {
@@ -124,6 +132,7 @@ impl<'a> Tape<'a> {
             steps: to - from.0,
             kept: vec![from],
             curvatures: VecDeque::new(),
+            held: 0,
         }
     }
 
@@ -151,12 +160,12 @@ impl<'a> Tape<'a> {
             return step(&self.problem, self.dynamics, t, state);
         };
         let (stepped, curvature) = step_and_curvature(&self.problem, self.dynamics, t, state);
+        self.held += curvature.bytes();
         self.curvatures.push_back((t, curvature));
-        let held = |of: &VecDeque<(usize, Curvature<'a>)>| {
-            of.iter().map(|(_, each)| each.bytes()).sum::<usize>()
-        };
-        while held(&self.curvatures) > bytes {
-            self.curvatures.pop_front();
+        while self.held > bytes
+            && let Some((_, first)) = self.curvatures.pop_front()
+        {
+            self.held -= first.bytes();
         }
         stepped
     }
@@ -165,11 +174,16 @@ impl<'a> Tape<'a> {
     pub(crate) fn pop_with_curvature(&mut self) -> Option<(usize, State, Option<Curvature<'a>>)> {
         let (t, state) = self.pop()?;
         while self.curvatures.back().is_some_and(|(at, _)| *at > t) {
-            self.curvatures.pop_back();
+            self.last_curvature();
         }
         let kept = self.curvatures.back().is_some_and(|(at, _)| *at == t);
-        let curvature = kept.then(|| self.curvatures.pop_back()).flatten();
-        Some((t, state, curvature.map(|(_, curvature)| curvature)))
+        Some((t, state, kept.then(|| self.last_curvature()).flatten()))
+    }
+
+    fn last_curvature(&mut self) -> Option<Curvature<'a>> {
+        let (_, last) = self.curvatures.pop_back()?;
+        self.held -= last.bytes();
+        Some(last)
     }
 
     /// The next state towards the start, and the step that was made from it.

@@ -192,7 +192,9 @@ fn the_draws_of_a_run_are_passes_through_the_data() {
     let noted = Noted::default();
     let (x, y) = (upper_module(&device()), Values::new(&[0.0; FEATURES], &device()));
     let oracle = AutodiffOracle::new(Targets, &x, &y, &noted).unwrap();
-    let rad = Unrolled::rad(descent(Gd::new(0.1), STEPS).with_sampler(epochs()));
+    // Linearisations hold what they need of their samples.
+    let rad = Unrolled::rad(descent(Gd::new(0.1), STEPS).with_sampler(epochs()))
+        .with_plan(Plan::Trajectory);
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let step = GradientStep::new(0.1).unwrap();
     let mut solver = HypergradientSolver::new(&oracle, rad, step, x, y);
