@@ -129,6 +129,31 @@ impl Fused {
         Self { len, dtype, arguments, steps, results, buffers, count }
     }
 
+    /// Entries of each result.
+    pub fn entries(&self) -> usize {
+        self.len
+    }
+
+    /// The type of the numbers.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// How the arguments are read.
+    pub fn arguments(&self) -> &[Reading] {
+        &self.arguments
+    }
+
+    /// The operations.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// What of the values is a result.
+    pub fn results(&self) -> &[Result] {
+        &self.results
+    }
+
     /// The results.
     ///
     /// # Panics

@@ -51,6 +51,12 @@ impl<B: Backend> Slots<B> {
         self.values[slot].take()
     }
 
+    /// A look at the value in a slot.
+    #[cfg(feature = "cube")]
+    pub(crate) fn peek(&self, slot: usize) -> Option<&HandleKind<B>> {
+        self.values[slot].as_ref()
+    }
+
     /// The value in a slot, which keeps it.
     pub(crate) fn get(&self, slot: usize) -> Option<HandleKind<B>> {
         self.values[slot].clone()

@@ -110,7 +110,7 @@ impl<'a> Elementwise<'a> {
 }
 
 pub(crate) fn is_mask(tensor: &TensorIr) -> bool {
-    matches!(tensor.dtype, DType::Bool(BoolStore::Native | BoolStore::U8))
+    matches!(tensor.dtype, DType::Bool(_))
 }
 
 /// How an argument is read for a result of this shape.
@@ -253,6 +253,17 @@ pub(crate) struct Pass {
     pub(crate) arguments: Vec<TensorIr>,
     /// The tensors of its results.
     pub(crate) results: Vec<TensorIr>,
+    /// The same on GPUs, once it was asked for; none cannot be one kernel.
+    #[cfg(feature = "cube")]
+    pub(crate) kernel: std::sync::OnceLock<Option<bilevel_cube::Kernel>>,
+}
+
+impl Pass {
+    /// Whether masks in memory have a byte an entry.
+    pub(crate) fn has_byte_masks(&self) -> bool {
+        let mut tensors = self.arguments.iter().chain(&self.results);
+        tensors.all(|tensor| tensor.dtype != DType::Bool(BoolStore::U32))
+    }
 }
 
 /// How masks are held in memory.
@@ -320,5 +331,7 @@ pub(crate) fn pass(
         fused: Fused::new(len, dtype, readings, steps, results),
         arguments: read.into_iter().map(|(tensor, _)| tensor.clone()).collect(),
         results: tensors,
+        #[cfg(feature = "cube")]
+        kernel: Default::default(),
     })
 }

@@ -1,5 +1,8 @@
 //! Programs as they are executed.
 
+#[cfg(feature = "cube")]
+mod cube;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::backend::ir::{HandleKind, IrVisitorMut, OperationIr, TensorId, TensorIr, TensorStatus};
@@ -143,10 +146,9 @@ impl Replay {
             DispatchTensorKind::NdArray(_) => {
                 self.run_on::<burn::backend::NdArray, burn::backend::NdArray>(inputs, None)
             }
-            #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
-            DispatchTensorKind::Cube(_) => {
-                self.run_on::<burn::backend::Cube, burn::backend::Cube>(inputs, None)
-            }
+            #[cfg(feature = "cube")]
+            DispatchTensorKind::Cube(_) => self
+                .run_on::<burn::backend::Cube, burn::backend::Cube>(inputs, Some(cube::one_kernel)),
             _ => panic!(
                 "programs cannot be computed on {:?}: move the variables and the data to a device without autodiff, of \
                  a backend whose feature of bilevel-program is on",
@@ -174,7 +176,7 @@ impl Replay {
     fn run_on<B, D>(
         &self,
         inputs: &[&DispatchTensor],
-        one_pass: Option<fn(&Pass, &mut Slots<B>)>,
+        one_pass: Option<fn(&Pass, &mut Slots<B>) -> bool>,
     ) -> Vec<DispatchTensor>
     where
         B: ComputesOn<D>,
@@ -211,9 +213,12 @@ impl Replay {
             }
         }
         for step in &self.steps {
-            match (&step.pass, one_pass) {
+            let together = match (&step.pass, one_pass) {
                 (Some(pass), Some(one_pass)) => one_pass(pass, &mut slots),
-                _ => step.operations.iter().for_each(|each| perform(each, &mut slots, &device)),
+                _ => false,
+            };
+            if !together {
+                step.operations.iter().for_each(|each| perform(each, &mut slots, &device));
             }
         }
         let wrap = |value: HandleKind<B>| {
@@ -362,8 +367,11 @@ impl Step {
     }
 }
 
-/// A pass on Flex.
-fn one_pass(pass: &Pass, slots: &mut Slots<FastFlex>) {
+/// A pass on Flex, if its masks are held as there; whether it was made.
+fn one_pass(pass: &Pass, slots: &mut Slots<FastFlex>) -> bool {
+    if !pass.has_byte_masks() {
+        return false;
+    }
     let arguments = pass.arguments.iter().map(|argument| match slots.read(argument) {
         Some(HandleKind::Float(tensor) | HandleKind::Bool(tensor)) => tensor,
         _ => panic!("a tensor is written before it is read"),
@@ -376,6 +384,7 @@ fn one_pass(pass: &Pass, slots: &mut Slots<FastFlex>) {
         };
         slots.set(number(result), value);
     }
+    true
 }
 
 /// The tensors that are constants, or of no input and small.

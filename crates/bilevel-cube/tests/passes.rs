@@ -1,0 +1,171 @@
+//! Operations in one kernel against the same on the processor; skipped where there is no graphics adapter.
+
+#[path = "../../bilevel-autodiff/tests/graphics/mod.rs"]
+mod graphics;
+
+use bilevel_cube::Kernel;
+use bilevel_flex::fused::{Fused, Operation, Reading, Result, Step};
+use bilevel_flex::{FastFlex, FlexDevice};
+use burn::backend::ops::{BoolTensorOps, FloatTensorOps};
+use burn::backend::read_sync;
+use burn::tensor::{BoolStore, DType, Shape, TensorData};
+use burn_cubecl::{CubeBackend, CubeDevice};
+
+/// Numbers between -2 and 2, some of them 0, 1 or -1.
+fn numbers(len: usize, salt: usize) -> Vec<f32> {
+    (0..len).map(|at| ((at * 37 + salt * 11) % 17) as f32 / 4.0 - 2.0).collect()
+}
+
+/// Runs both on the same arguments; masks go last.
+fn compare(
+    [rows, columns]: [usize; 2],
+    arguments: &[Reading],
+    steps: &[Step],
+    results: &[(usize, bool)],
+) {
+    let device = CubeDevice::default();
+    let bool_dtype = DType::Bool(BoolStore::U32);
+    let of = |bools: DType| {
+        let shape = Shape::new([rows, columns]);
+        let results = results.iter().map(|&(value, mask)| {
+            let dtype = if mask { bools } else { DType::F32 };
+            Result { value, shape: shape.clone(), dtype }
+        });
+        let (arguments, steps) = (arguments.to_vec(), steps.to_vec());
+        Fused::new(rows * columns, DType::F32, arguments, steps, results.collect())
+    };
+    let (mut here, mut there) = (Vec::new(), Vec::new());
+    for (salt, reading) in arguments.iter().enumerate() {
+        let shape = match reading {
+            Reading::Each | Reading::Mask => [rows, columns],
+            Reading::Repeated => [1, columns],
+            Reading::Runs(_) => [rows, 1],
+        };
+        let numbers = numbers(shape[0] * shape[1], salt);
+        if *reading == Reading::Mask {
+            let set: Vec<bool> = numbers.iter().map(|number| *number > 0.0).collect();
+            let data = TensorData::new(set, shape);
+            here.push(FastFlex::bool_from_data(data.clone(), &FlexDevice));
+            there.push(CubeBackend::bool_from_data(data.convert_dtype(bool_dtype), &device));
+        } else {
+            let data = TensorData::new(numbers, shape);
+            here.push(FastFlex::float_from_data(data.clone(), &FlexDevice));
+            // As a view whose rows are columns.
+            let turned = CubeBackend::float_from_data(data, &device);
+            let turned = CubeBackend::float_transpose(turned);
+            there.push(CubeBackend::float_transpose(burn_cubecl::kernel::into_contiguous(turned)));
+        }
+    }
+    let expected = of(DType::Bool(BoolStore::Native)).run(here);
+    let fused = of(bool_dtype);
+    let kernel = Kernel::new(&fused).expect("it is finite and in f32");
+    assert!(kernel.fits(&there[0]));
+    for ((found, expected), (_, mask)) in
+        kernel.run(&fused, there).into_iter().zip(expected).zip(results)
+    {
+        if *mask {
+            let found = read_sync(CubeBackend::bool_into_data(found)).unwrap();
+            let expected = read_sync(FastFlex::bool_into_data(expected)).unwrap();
+            let bools = |data: TensorData| data.iter::<bool>().collect::<Vec<_>>();
+            assert_eq!(bools(found), bools(expected), "{steps:?}");
+        } else {
+            let found = read_sync(CubeBackend::float_into_data(found)).unwrap();
+            let expected = read_sync(FastFlex::float_into_data(expected)).unwrap();
+            for (found, expected) in found.iter::<f32>().zip(expected.iter::<f32>()) {
+                let near = (found - expected).abs() <= 3e-6 * expected.abs().max(1.0);
+                let same = found == expected || (found.is_nan() && expected.is_nan());
+                assert!(near || same, "{steps:?}: {found}, expected {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_kernel_computes_what_the_processor_does() {
+    use Operation::*;
+    if !graphics::adapter() {
+        return;
+    }
+    let sizes = [37, 29];
+    let two = [Reading::Each, Reading::Each];
+    let (numbers, masks): (Vec<_>, Vec<_>) = [
+        (Add, false),
+        (Sub, false),
+        (Mul, false),
+        (AddScalar(0.5), false),
+        (SubScalar(0.5), false),
+        (MulScalar(-3.0), false),
+        (DivScalar(3.0), false),
+        (Neg, false),
+        (Abs, false),
+        (Square, false),
+        (Exp, false),
+        (Tanh, false),
+        (Relu, false),
+        (ReluBackward, false),
+        (Sigmoid, false),
+        (SigmoidBackward, false),
+        (Equal, true),
+        (NotEqual, true),
+        (Greater, true),
+        (GreaterEqual, true),
+        (Lower, true),
+        (LowerEqual, true),
+        (EqualElem(0.25), true),
+        (NotEqualElem(0.25), true),
+        (GreaterElem(0.25), true),
+        (GreaterEqualElem(0.25), true),
+        (LowerElem(0.25), true),
+        (LowerEqualElem(0.25), true),
+    ]
+    .into_iter()
+    .partition(|(_, mask)| !mask);
+    // Alone, so that no kernel binds more tensors than a device gives it.
+    for (operation, mask) in numbers.into_iter().chain(masks) {
+        compare(sizes, &two, &[Step { operation, of: [0, 1, 0] }], &[(2, mask)]);
+    }
+    let positive =
+        [Step { operation: Square, of: [0; 3] }, Step { operation: AddScalar(0.25), of: [2; 3] }];
+    for operation in [Sqrt, Log, Recip] {
+        let steps = [&positive[..], &[Step { operation, of: [3; 3] }]].concat();
+        compare(sizes, &two, &steps, &[(4, false)]);
+    }
+    let steps = [&positive[..], &[Step { operation: Div, of: [1, 3, 0] }]].concat();
+    compare(sizes, &two, &steps, &[(4, false)]);
+    let masked = [Reading::Each, Reading::Each, Reading::Mask];
+    for operation in [MaskFill(0.75), MaskWhere] {
+        compare(sizes, &masked, &[Step { operation, of: [0, 2, 1] }], &[(3, false)]);
+    }
+}
+
+#[test]
+fn rows_columns_and_several_results_are_read_and_written() {
+    if !graphics::adapter() {
+        return;
+    }
+    for sizes in [[1, 1], [3, 5], [1, 300], [70, 300]] {
+        let readings = [Reading::Each, Reading::Each, Reading::Repeated, Reading::Runs(sizes[1])];
+        let steps = [
+            (Operation::Add, [0, 2, 0]),
+            (Operation::Tanh, [4, 4, 4]),
+            (Operation::LowerEqual, [0, 3, 0]),
+            (Operation::MaskWhere, [5, 6, 1]),
+            (Operation::Sigmoid, [1, 1, 1]),
+            (Operation::Mul, [7, 8, 7]),
+            (Operation::MulScalar(0.3), [9, 9, 9]),
+        ];
+        let steps = steps.map(|(operation, of)| Step { operation, of });
+        compare(sizes, &readings, &steps, &[(10, false), (6, true), (5, false)]);
+    }
+}
+
+#[test]
+fn what_a_shader_cannot_state_is_no_kernel() {
+    let of = |dtype, number| {
+        let result = Result { value: 1, shape: Shape::new([4]), dtype };
+        let step = Step { operation: Operation::AddScalar(number), of: [0; 3] };
+        Kernel::new(&Fused::new(4, dtype, vec![Reading::Each], vec![step], vec![result])).is_some()
+    };
+    assert!(of(DType::F32, 1.0));
+    assert!(!of(DType::F32, f64::INFINITY) && !of(DType::F32, 1e300) && !of(DType::F64, 1.0));
+}
