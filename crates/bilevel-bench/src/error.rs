@@ -115,6 +115,10 @@ impl BenchError {
             Self::Core(bilevel_core::Error::InvalidSetting { .. }) => 2,
             // What a checkpoint holds is of other settings, or of another version.
             Self::Core(bilevel_core::Error::Snapshot { .. }) => 6,
+            Self::Core(bilevel_core::Error::Trace {
+                error: bilevel_core::TraceError::TooLarge { .. },
+                ..
+            }) => 4,
             Self::Data(_) | Self::Tensors(_) | Self::Split(_) => 3,
             Self::Backend(_) => 4,
             Self::Core(_)

@@ -93,6 +93,8 @@ pub fn check_within<M: Module>(
         float::read_numbers(vec![value])[0]
     };
     let (gradient, product) = (function.gradient()?, function.product()?);
+    gradient.fits(&function.inputs(&function.point, &[]))?;
+    product.fits(&function.inputs(&function.point, &[]))?;
     let draw = Draw(0x5eed);
     let mut checker = Checker { value: &value, gradient, product, function, tolerances, draw };
     Ok(Report { findings: checker.findings() })
@@ -222,7 +224,8 @@ impl Checker<'_> {
 
     /// `<g, v>` by forward mode, and `H v`.
     fn tangents(&self, v: &Vector) -> (f64, Vector) {
-        self.function.number_and_vector(self.function.run(&self.product, &[v]))
+        self.function
+            .number_and_vector(self.product.replay().run(&self.function.inputs(self.point(), &[v])))
     }
 
     /// A random direction of norm 1, zero outside `range`.

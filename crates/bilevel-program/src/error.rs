@@ -60,6 +60,34 @@ pub enum TraceError {
         /// The norm of the gradient that Burn computes.
         expected: f64,
     },
+    /// A vector whose tensors have another element type than the variables.
+    #[error(
+        "`{path}` has the element type {found} in the vector and {expected} in the module that the loss was recorded for: \
+         take the vector from that module, or let `Vector::map` keep element types"
+    )]
+    ElementType {
+        /// The variable.
+        path: String,
+        /// The element type in the vector.
+        found: String,
+        /// That of the variable.
+        expected: String,
+    },
+    /// A tensor that the device cannot hold in one piece.
+    #[error(
+        "{what}, {shape:?}, takes {bytes} bytes in one array, and the device holds at most {most}: take fewer samples or \
+         smaller batches, or compute on the CPU (flex)"
+    )]
+    TooLarge {
+        /// The operation that gives it, or that it is an argument.
+        what: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// Its bytes.
+        bytes: u64,
+        /// Bytes of one array at most.
+        most: u64,
+    },
     /// A module has parameters of several element types.
     #[error(
         "`{path}` has the element type {found}, `{first}` has {expected}: cast the parameters to one element type"

@@ -139,10 +139,17 @@ impl Function {
 
     /// The outputs of `program` at the point of the module, along directions.
     ///
+    /// # Errors
+    /// If the device of the module cannot hold a tensor of the program.
+    ///
     /// # Panics
     /// If a direction is of another module.
-    pub(crate) fn run(&self, program: &Program, along: &[&Vector]) -> Vec<DispatchTensor> {
-        program.replay().run(&self.inputs(&self.point, along))
+    pub(crate) fn run(
+        &self,
+        program: &Program,
+        along: &[&Vector],
+    ) -> Result<Vec<DispatchTensor>, TraceError> {
+        program.run(&self.inputs(&self.point, along))
     }
 
     /// What the variables, the data and directions give to a program.

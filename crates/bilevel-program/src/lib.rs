@@ -94,6 +94,7 @@
 //! | has shapes that depend on values (`argwhere`, `nonzero`) | they are unknown | masks of a fixed shape |
 //! | has quantised tensors | they have no derivative | `dequantize` before |
 //! | has parameters of several element types | sums of them have none | cast them to one |
+//! | has a tensor larger than an array of the GPU, at any order of derivatives | kernels see a part of it | fewer samples, smaller batches, or the CPU |
 //!
 //! Loops and branches by shapes, by settings, or by a module's structure are the loss's own matter: the recording is what
 //! they led to. Batch normalisation of burn-nn computes as in training, and the module handed in keeps its running
@@ -123,6 +124,7 @@ mod execute;
 pub mod float;
 mod function;
 mod fuse;
+mod largest;
 mod norm;
 mod operators;
 mod optimise;

@@ -46,7 +46,7 @@ pub fn value_and_grad<M: Module>(
     loss: impl Fn(&M) -> Tensor<1>,
 ) -> Result<(f64, Vector), TraceError> {
     let function = Function::loss(module, &loss, Again::InDebug)?;
-    Ok(function.number_and_vector(function.run(&function.gradient()?, &[])))
+    Ok(function.number_and_vector(function.run(&function.gradient()?, &[])?))
 }
 
 /// The value of `f` and its derivative along `direction`: `f` and `J v` with `J = df/dy`.
@@ -64,7 +64,7 @@ pub fn jvp<M: Module, const D: usize>(
     f: impl Fn(&M) -> Tensor<D>,
 ) -> Result<(Tensor<D>, Tensor<D>), TraceError> {
     let function = of_any_shape(module, &f)?;
-    let outputs = function.run(&function.forward(&function.program.only(&[0]))?, &[direction]);
+    let outputs = function.run(&function.forward(&function.program.only(&[0]))?, &[direction])?;
     let [value, tangent] = outputs.try_into().expect("a value and its tangent");
     Ok((Tensor::from_dispatch(value), Tensor::from_dispatch(tangent)))
 }
@@ -86,8 +86,8 @@ pub fn jvps<M: Module, const D: usize>(
 ) -> Result<Vec<Tensor<D>>, TraceError> {
     let function = of_any_shape(module, &f)?;
     let program = function.forward(&function.program.only(&[0]))?.only(&[1]);
-    let tangent = |v| Tensor::from_dispatch(function.run(&program, &[v]).remove(0));
-    Ok(directions.iter().map(tangent).collect())
+    let tangent = |v| Ok(Tensor::from_dispatch(function.run(&program, &[v])?.remove(0)));
+    directions.iter().map(tangent).collect()
 }
 
 /// The value of `f` and the gradient of `<u, f(y)>` for a cotangent `u`: `f` and `J' u`.
@@ -117,7 +117,7 @@ pub fn vjp<M: Module, const D: usize>(
     let mut kept = vec![0];
     kept.extend(function.after(2));
     let program = function.reverse(&function.program, 1)?.only(&kept);
-    let mut outputs = function.run(&program, &[]);
+    let mut outputs = function.run(&program, &[])?;
     let leaves = outputs.split_off(1);
     Ok((Tensor::from_dispatch(outputs.remove(0)), function.vector(leaves)))
 }
@@ -139,8 +139,8 @@ pub fn jacobian<M: Module, const D: usize>(
 ) -> Result<Vec<Vec<f64>>, TraceError> {
     let function = of_any_shape(module, &f)?;
     let program = function.forward(&function.program.only(&[0]))?.only(&[1]);
-    let columns: Vec<_> =
-        units(&function.point).map(|v| numbers(function.run(&program, &[&v]).remove(0))).collect();
+    let column = |v: Vector| Ok(numbers(function.run(&program, &[&v])?.remove(0)));
+    let columns = units(&function.point).map(column).collect::<Result<Vec<_>, TraceError>>()?;
     let outputs = columns[0].len();
     Ok((0..outputs).map(|i| columns.iter().map(|column| column[i]).collect()).collect())
 }
@@ -163,7 +163,7 @@ pub fn hvp<M: Module>(
 ) -> Result<Vector, TraceError> {
     let function = Function::loss(module, &loss, Again::InDebug)?;
     let program = function.product()?.only(&function.after(1));
-    Ok(function.vector(function.run(&program, &[direction])))
+    Ok(function.vector(function.run(&program, &[direction])?))
 }
 
 /// The gradient of a loss and its Hessian times `direction`: `f_y` and `f_yy v`.
@@ -183,7 +183,7 @@ pub fn grad_and_hvp<M: Module>(
     let function = Function::loss(module, &loss, Again::InDebug)?;
     let own = function.after(1);
     let program = merged(&function.gradient()?.only(&own), &function.product()?.only(&own));
-    let mut gradient = function.run(&program, &[direction]);
+    let mut gradient = function.run(&program, &[direction])?;
     let product = gradient.split_off(own.len());
     Ok((function.vector(gradient), function.vector(product)))
 }
@@ -240,12 +240,12 @@ pub fn hessian<M: Module>(
     let product = function.product()?.only(&function.after(1));
     let known = function.program.inputs.len();
     let parts = product.split(|input| input >= known, 0);
-    let at_point = function.run(&parts.early, &[]);
+    let at_point = function.run(&parts.early, &[])?;
     let row = |v: Vector| {
         let inputs: Vec<_> = at_point.iter().chain(v.leaves()).collect();
-        function.vector(parts.late.replay().run(&inputs)).to_vec()
+        Ok(function.vector(parts.late.run(&inputs)?).to_vec())
     };
-    Ok(units(&function.point).map(row).collect())
+    units(&function.point).map(row).collect()
 }
 
 /// The third derivative of a loss along two directions: the gradient of `<u, f_yy v>`.
@@ -266,7 +266,7 @@ pub fn third_order<M: Module>(
     let function = Function::loss(module, &loss, Again::InDebug)?;
     let curvature = function.forward(&function.slope()?)?.only(&[1]);
     let program = function.reverse(&curvature, 0)?.only(&function.after(1));
-    Ok(function.vector(function.run(&program, &[v, u])))
+    Ok(function.vector(function.run(&program, &[v, u])?))
 }
 
 /// `f`, and a sum of it with weights that let no entry cancel another.

@@ -287,9 +287,7 @@ impl Program {
 
 /// `of` with softmax as one operation, and hard sigmoids in the precision of their arguments.
 pub(crate) fn with_activations(of: &Program) -> Program {
-    let is_output =
-        |id: TensorId| of.outputs.iter().any(|output| output.tensor == Some(id.value() as usize));
-    let operations = precise(recognised(of.operations.clone()), is_output);
+    let operations = precise(recognised(of.operations.clone()), of.tensors);
     again(of, operations, of.outputs.iter())
 }
 

@@ -1,78 +1,112 @@
 //! Hard sigmoid in the precision of its argument.
 //!
 //! Burn computes `min(max(a x + b, 0), 1)` in f32 whatever x is, and its autodiff records the operations that it consists
-//! of: a cast to f32, a product, a sum, two masks and a cast back. In f64 the rounding is in every derivative.
+//! of: a cast to f32, a product, a sum, two masks and a cast back. In f64 the rounding is in every derivative. The product
+//! may have become a sign, or nothing (`simplify.rs`).
 
 use std::collections::HashMap;
 
 use burn::backend::ir::{
-    BaseOperationIr, IrVisitorMut, MaskFillOpIr, NumericOperationIr, OperationIr, TensorId,
-    TensorIr,
+    BaseOperationIr, MaskFillOpIr, NumericOperationIr, OperationIr, ScalarIr, ScalarOpIr, TensorId,
+    TensorIr, UnaryOpIr,
 };
 use burn::tensor::DType;
 
-/// The operations with hard sigmoids of f64 tensors computed in f64. `is_output` says which tensors are looked at from
-/// outside.
-pub(crate) fn precise(
-    mut operations: Vec<OperationIr>,
-    is_output: impl Fn(TensorId) -> bool,
-) -> Vec<OperationIr> {
-    let mut made: HashMap<TensorId, usize> = HashMap::new();
-    let mut uses: HashMap<TensorId, usize> = HashMap::new();
-    for (at, operation) in operations.iter().enumerate() {
-        made.extend(operation.outputs().map(|out| (out.id, at)));
-        operation.inputs().for_each(|input| *uses.entry(input.id).or_default() += 1);
-    }
-    for at in 0..operations.len() {
-        let recorded = Recorded { operations: &operations, made: &made };
-        let Some(found) = recorded.hard_sigmoid(at) else { continue };
-        // The two that are masked are read by their comparisons as well.
-        let own = |(id, count): (&TensorId, usize)| uses[id] == count && !is_output(*id);
-        if found.within.iter().zip([1, 2, 2, 1]).all(own) {
-            found.in_double(&mut operations);
+/// The operations with hard sigmoids of f64 tensors computed in f64. What was computed in f32 stays, for others that
+/// may read it. New tensors have the numbers from `next` on.
+pub(crate) fn precise(operations: Vec<OperationIr>, next: usize) -> Vec<OperationIr> {
+    let outputs = operations.iter().enumerate().flat_map(|(at, operation)| {
+        operation.outputs().map(move |out| (out.id, at)).collect::<Vec<_>>()
+    });
+    let made: HashMap<TensorId, usize> = outputs.collect();
+    let recorded = Recorded { operations: &operations, made: &made };
+    let found: Vec<_> = (0..operations.len()).map(|at| recorded.hard_sigmoid(at)).collect();
+    let next = next as u64;
+    let mut double = InDouble { operations: Vec::with_capacity(operations.len()), next };
+    for (operation, found) in operations.into_iter().zip(found) {
+        match found {
+            Some(found) => double.write(found),
+            None => double.operations.push(operation),
         }
     }
-    operations
+    double.operations
 }
 
-/// A hard sigmoid among the operations.
+/// `min(max(a x + b, 0), 1)`
 struct HardSigmoid {
     /// x, in f64.
     input: TensorIr,
-    /// The product, the sum, and what is below 1, and above 0 too.
-    within: [TensorId; 4],
-    /// Where the product is.
-    product: usize,
+    slope: Slope,
+    offset: ScalarIr,
+    /// What is masked where it is above 1, then where it is below 0: the type of the masks.
+    masks: [TensorIr; 2],
+    out: TensorIr,
 }
 
-impl HardSigmoid {
-    /// The product takes x itself, all that follows is in f64, and the cast back changes nothing.
-    fn in_double(self, operations: &mut [OperationIr]) {
-        struct Double([TensorId; 4]);
-        impl IrVisitorMut for Double {
-            fn visit_tensor_mut(&mut self, tensor: &mut TensorIr) {
-                if self.0.contains(&tensor.id) {
-                    tensor.dtype = DType::F64;
-                }
+/// a, as the product with it was simplified.
+enum Slope {
+    One,
+    MinusOne,
+    Other(ScalarIr),
+}
+
+/// Writes operations in f64.
+struct InDouble {
+    operations: Vec<OperationIr>,
+    next: u64,
+}
+
+impl InDouble {
+    fn write(&mut self, found: HardSigmoid) {
+        let HardSigmoid { input, slope, offset, masks: [above, below], out } = found;
+        let scaled = match slope {
+            Slope::One => input,
+            Slope::MinusOne => {
+                let out = self.like(&out);
+                self.numeric(NumericOperationIr::Neg(UnaryOpIr { input, out: out.clone() }));
+                out
             }
-        }
-        let mut double = Double(self.within);
-        if let OperationIr::NumericFloat(_, NumericOperationIr::MulScalar(product)) =
-            &mut operations[self.product]
-        {
-            product.lhs = self.input;
-        }
-        for operation in operations {
-            let inside = operation.inputs().chain(operation.outputs());
-            let inside = inside.filter(|tensor| self.within.contains(&tensor.id)).count() > 0;
-            if !inside {
-                continue;
+            Slope::Other(rhs) => {
+                let out = self.like(&out);
+                let product = ScalarOpIr { lhs: input, rhs, out: out.clone() };
+                self.numeric(NumericOperationIr::MulScalar(product));
+                out
             }
-            operation.visit_mut(&mut double);
-            if let OperationIr::NumericFloat(dtype, _) = operation {
-                *dtype = DType::F64;
-            }
-        }
+        };
+        let sum = self.like(&out);
+        self.numeric(NumericOperationIr::AddScalar(ScalarOpIr {
+            lhs: scaled,
+            rhs: offset,
+            out: sum.clone(),
+        }));
+        let at_most = self.like(&out);
+        self.masked(NumericOperationIr::GreaterElem, &sum, &above, 1.0, at_most.clone());
+        self.masked(NumericOperationIr::LowerElem, &at_most, &below, 0.0, out);
+    }
+
+    /// `out`: `tensor`, and the bound where it is beyond it.
+    fn masked(
+        &mut self,
+        beyond: fn(ScalarOpIr) -> NumericOperationIr,
+        tensor: &TensorIr,
+        mask: &TensorIr,
+        bound: f64,
+        out: TensorIr,
+    ) {
+        let (mask, value) = (self.like(mask), ScalarIr::Float(bound));
+        self.numeric(beyond(ScalarOpIr { lhs: tensor.clone(), rhs: value, out: mask.clone() }));
+        let fill = MaskFillOpIr { tensor: tensor.clone(), mask, value, out };
+        self.operations.push(OperationIr::BaseFloat(BaseOperationIr::MaskFill(fill)));
+    }
+
+    fn numeric(&mut self, operation: NumericOperationIr) {
+        self.operations.push(OperationIr::NumericFloat(DType::F64, operation));
+    }
+
+    /// A new tensor.
+    fn like(&mut self, tensor: &TensorIr) -> TensorIr {
+        self.next += 1;
+        TensorIr { id: TensorId::new(self.next - 1), ..tensor.clone() }
     }
 }
 
@@ -83,22 +117,25 @@ struct Recorded<'a> {
 
 impl<'a> Recorded<'a> {
     fn hard_sigmoid(&self, at: usize) -> Option<HardSigmoid> {
-        let up = self.cast(&self.operations[at], DType::F32, DType::F64)?;
-        let above = self.masked(&up.0, 0.0)?;
-        let below = self.masked(&above.tensor, 1.0)?;
-        let OperationIr::NumericFloat(_, NumericOperationIr::AddScalar(sum)) =
-            self.maker(&below.tensor)?
+        let (inside, out) = self.cast(&self.operations[at], DType::F32, DType::F64)?;
+        let (at_most, below) = self.masked(&inside, 0.0)?;
+        let (sum, above) = self.masked(at_most, 1.0)?;
+        let OperationIr::NumericFloat(_, NumericOperationIr::AddScalar(sum)) = self.maker(sum)?
         else {
             return None;
         };
-        let OperationIr::NumericFloat(_, NumericOperationIr::MulScalar(product)) =
-            self.maker(&sum.lhs)?
-        else {
-            return None;
+        let (slope, input) = match self.maker(&sum.lhs)? {
+            OperationIr::NumericFloat(_, NumericOperationIr::MulScalar(product)) => {
+                (Slope::Other(product.rhs), self.maker(&product.lhs)?)
+            }
+            OperationIr::NumericFloat(_, NumericOperationIr::Neg(d)) => {
+                (Slope::MinusOne, self.maker(&d.input)?)
+            }
+            cast => (Slope::One, cast),
         };
-        let (input, _) = self.cast(self.maker(&product.lhs)?, DType::F64, DType::F32)?;
-        let within = [sum.lhs.id, below.tensor.id, above.tensor.id, up.0.id];
-        Some(HardSigmoid { input, within, product: self.made[&sum.lhs.id] })
+        let (input, _) = self.cast(input, DType::F64, DType::F32)?;
+        let masks = [above.clone(), below.clone()];
+        Some(HardSigmoid { input, slope, offset: sum.rhs, masks, out })
     }
 
     fn maker(&self, tensor: &TensorIr) -> Option<&'a OperationIr> {
@@ -122,8 +159,8 @@ impl<'a> Recorded<'a> {
         }
     }
 
-    /// Whatever is masked by the bound where it is beyond it: below 0, or above 1.
-    fn masked(&self, tensor: &TensorIr, bound: f64) -> Option<&'a MaskFillOpIr> {
+    /// What is masked by the bound where it is beyond it, below 0 or above 1, and the mask.
+    fn masked(&self, tensor: &TensorIr, bound: f64) -> Option<(&'a TensorIr, &'a TensorIr)> {
         let OperationIr::BaseFloat(BaseOperationIr::MaskFill(d)) = self.maker(tensor)? else {
             return None;
         };
@@ -133,6 +170,6 @@ impl<'a> Recorded<'a> {
             _ => return None,
         };
         let numbers = [d.value, beyond.rhs].iter().all(|number| number.elem::<f64>() == bound);
-        (numbers && beyond.lhs.id == d.tensor.id).then_some(d)
+        (numbers && beyond.lhs.id == d.tensor.id).then_some((&d.tensor, &d.mask))
     }
 }

@@ -5,8 +5,10 @@ use std::fmt::{self, Display, Formatter};
 use std::sync::{Arc, OnceLock};
 
 use burn::backend::ir::{OperationIr, TensorId, TensorIr};
+use burn::backend::{DispatchTensor, TensorMetadata};
 use burn::tensor::{DType, Shape, TensorData};
 
+use crate::TraceError;
 use crate::execute::name;
 use crate::optimise;
 use crate::replay::Replay;
@@ -87,6 +89,30 @@ impl Program {
     /// How it is executed, made once.
     pub(crate) fn replay(&self) -> &Replay {
         self.replay.get_or_init(|| Replay::of(self))
+    }
+
+    /// The outputs, on the device of the inputs.
+    ///
+    /// # Errors
+    /// If it cannot hold a tensor of the program in one piece; then nothing was computed.
+    ///
+    /// # Panics
+    /// See [`Replay::run`].
+    pub(crate) fn run(
+        &self,
+        inputs: &[&DispatchTensor],
+    ) -> Result<Vec<DispatchTensor>, TraceError> {
+        self.fits(inputs)?;
+        Ok(self.replay().run(inputs))
+    }
+
+    /// # Errors
+    /// If the device of the inputs cannot hold a tensor of the program in one piece.
+    pub(crate) fn fits(&self, inputs: &[&DispatchTensor]) -> Result<(), TraceError> {
+        match (self.replay().largest(), inputs.first()) {
+            (Some(largest), Some(input)) => largest.fits(&TensorMetadata::device(*input)),
+            _ => Ok(()),
+        }
     }
 
     /// Which tensors depend on those inputs that `of` says.

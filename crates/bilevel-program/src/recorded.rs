@@ -145,7 +145,7 @@ impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
         loss: &Loss<'_, X, Y, D>,
     ) -> Result<DispatchTensor, TraceError> {
         let (trace, tensors) = self.at(x, y, batch, loss)?;
-        Ok(first(trace.loss.replay().run(&inputs(x, y, &tensors))))
+        Ok(first(trace.loss.run(&inputs(x, y, &tensors))?))
     }
 
     /// The loss and its gradient in the variables asked for.
@@ -163,7 +163,7 @@ impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
         let (trace, tensors) = self.at(x, y, batch, loss)?;
         let selected = self.selected(wrt);
         let derived = trace.derived(What::Gradient(selected.clone()), self)?;
-        let mut outputs = derived.whole().replay().run(&inputs(x, y, &tensors)).into_iter();
+        let mut outputs = derived.whole().run(&inputs(x, y, &tensors))?.into_iter();
         let value = outputs.next().expect("a loss has a value");
         Ok((value, partials(&selected, [&self.upper, &self.lower], part(wrt), &mut outputs)))
     }
@@ -182,12 +182,15 @@ impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
         loss: &Loss<'_, X, Y, D>,
     ) -> Result<Partials, TraceError> {
         let (trace, tensors) = self.at(x, y, batch, loss)?;
+        for direction in [along.x, along.y].into_iter().flatten() {
+            direction.layout().check_types(direction)?;
+        }
         let (moving, selected) = (self.moving(along), self.selected(wrt));
         let what = What::Product { along: moving, wrt: selected.clone() };
         let derived = trace.derived(what, self)?;
         let mut inputs = inputs(x, y, &tensors);
         inputs.extend(leaves(along));
-        let mut outputs = derived.whole().replay().run(&inputs).into_iter();
+        let mut outputs = derived.whole().run(&inputs)?.into_iter();
         Ok(partials(&selected, [&self.upper, &self.lower], part(wrt), &mut outputs))
     }
 
@@ -217,7 +220,9 @@ impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
         let Derived::Parts(parts) = derived.as_ref() else {
             unreachable!("a linearisation has two parts")
         };
-        let mut outputs = parts.split.early.replay().run(&inputs(x, y, &tensors));
+        let inputs = inputs(x, y, &tensors);
+        parts.split.late.fits(&inputs)?;
+        let mut outputs = parts.split.early.run(&inputs)?;
         let left = outputs.split_off(parts.split.known);
         let mut outputs = outputs.into_iter();
         let value = outputs.next().expect("a loss has a value");
@@ -258,6 +263,8 @@ impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
         batch: &D,
         loss: &Loss<'_, X, Y, D>,
     ) -> Result<(Arc<Trace>, Tensors), TraceError> {
+        self.upper.check_types(x)?;
+        self.lower.check_types(y)?;
         let tensors = Tensors::of(batch);
         let device = x.leaves().first().or(y.leaves().first()).map(TensorMetadata::device);
         let defaults = Defaults::on(&device.unwrap_or_default());

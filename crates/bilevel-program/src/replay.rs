@@ -3,6 +3,7 @@
 #[cfg(feature = "cube")]
 mod cube;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::backend::ir::{HandleKind, IrVisitorMut, OperationIr, TensorId, TensorIr, TensorStatus};
@@ -18,6 +19,7 @@ use smallvec::SmallVec;
 
 use crate::execute::{Refused, Slots, execute, refuse};
 use crate::fuse::{self, Masks, Pass, groups};
+use crate::largest::Largest;
 use crate::program::{Output, Program, number};
 use crate::small::Small;
 use crate::stop::stops;
@@ -58,6 +60,7 @@ pub(crate) struct Replay {
     /// The same for Flex, if all tensors are small.
     small: Option<Small>,
     fixed: Fixed,
+    largest: Option<Largest>,
     /// What is fixed, on the devices where the program ran.
     known: Mutex<Vec<(DispatchDevice, Arc<Vec<DispatchTensor>>)>>,
 }
@@ -111,8 +114,8 @@ impl Replay {
             .into_iter()
             .map(|group| group.into_iter().map(|at| rest[at]).collect())
             .collect();
-        let kept = fixed.kept.iter().map(|(tensor, _)| described(*tensor, &rest, program));
-        let kept: Vec<_> = kept.collect();
+        let described = described(&rest, program);
+        let kept: Vec<_> = fixed.kept.iter().map(|(tensor, _)| described[tensor].clone()).collect();
         let outside: Vec<_> = program.inputs.iter().chain(&kept).collect();
         let small = Small::of(&outside, &groups, &program.outputs);
         let steps = groups.iter().map(|group| Step::of(group, &mut registers)).collect();
@@ -127,8 +130,14 @@ impl Replay {
             registers: registers.len,
             inputs,
             fixed,
+            largest: Largest::of(program),
             known: Mutex::default(),
         }
+    }
+
+    /// The largest tensor.
+    pub(crate) fn largest(&self) -> Option<&Largest> {
+        self.largest.as_ref()
     }
 
     /// Evaluates the program on the device of its inputs.
@@ -242,10 +251,11 @@ impl Replay {
         D: Backend,
         DispatchTensor: DispatchKindConversion<D>,
     {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, tensors)) = known.iter().find(|(on, _)| on == dispatch) {
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, tensors)) = known().iter().find(|(on, _)| on == dispatch) {
             return tensors.clone();
         }
+        // Without the lock: a thread that waits for a kernel may take up another run of this program.
         let mut slots = Slots::<B>::new(self.fixed.tensors);
         for (tensor, data) in &self.fixed.constants {
             let (data, dtype) = ((**data).clone(), data.dtype());
@@ -268,19 +278,23 @@ impl Replay {
             ))
         });
         let kept = Arc::new(kept.collect::<Vec<_>>());
-        known.push((dispatch.clone(), kept.clone()));
+        // Of several that were first, each has the same numbers.
+        known().push((dispatch.clone(), kept.clone()));
         kept
     }
 }
 
-/// A tensor that depends on no input, as the rest of the program reads it or as an output.
-fn described(tensor: usize, rest: &[&OperationIr], program: &Program) -> TensorIr {
-    let mut read = rest.iter().flat_map(|operation| operation.inputs());
-    read.find(|input| number(input) == tensor).cloned().unwrap_or_else(|| {
-        let output = program.outputs.iter().find(|output| output.tensor == Some(tensor));
-        let output = output.expect("what is kept is read or an output");
-        TensorIr::uninit(TensorId::new(tensor as u64), output.shape.clone(), output.dtype)
-    })
+/// Tensors as they are first read, or as outputs.
+fn described(rest: &[&OperationIr], program: &Program) -> HashMap<usize, TensorIr> {
+    let outputs = program.outputs.iter().filter_map(|output| {
+        let tensor = output.tensor?;
+        let id = TensorId::new(tensor as u64);
+        Some((tensor, TensorIr::uninit(id, output.shape.clone(), output.dtype)))
+    });
+    let mut described: HashMap<_, _> = outputs.collect();
+    let read = rest.iter().rev().flat_map(|operation| operation.inputs());
+    described.extend(read.map(|input| (number(input), input.clone())));
+    described
 }
 
 /// A tensor whose entries lie in memory as they are read, if it is one of Flex.

@@ -323,7 +323,7 @@ impl Simplify {
         }
         let ((lhs, a), (rhs, b)) = (self.unsigned(&lhs), self.unsigned(&rhs));
         if rhs.shape == out.shape && self.uniform(&lhs) == Some(1.0) {
-            return self.keep_signed(b, out, |out| {
+            return self.keep_signed(a != b, out, |out| {
                 OperationIr::Float(dtype, Float::Recip(UnaryOpIr { input: rhs, out }))
             });
         }
@@ -497,3 +497,6 @@ fn changes_nothing(operation: &OperationIr) -> Option<(&TensorIr, &TensorIr)> {
     };
     Some((out, input))
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,7 @@ use burn::backend::{DispatchTensor, TensorMetadata};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Bool, DType, Device, Int, Shape, Tensor, TensorData};
 
-use crate::float;
-use crate::norm;
+use crate::{TraceError, float, norm};
 
 /// One variable: a trainable parameter of a module.
 #[derive(Clone, Debug, PartialEq)]
@@ -127,6 +126,31 @@ impl Layout {
         );
     }
 
+    fn check_type(&self, at: usize, found: DType) {
+        let leaf = &self.leaves[at];
+        assert!(
+            leaf.dtype == found,
+            "`{}` has the element type {found:?}, expected {:?}: take the layout from this module, or `cast` the module \
+             back",
+            leaf.path,
+            leaf.dtype
+        );
+    }
+
+    /// # Errors
+    /// If a tensor of `vector`, which is of these variables, has another element type than its variable.
+    pub(crate) fn check_types(&self, vector: &Vector) -> Result<(), TraceError> {
+        let mut pairs = self.leaves.iter().zip(&vector.leaves);
+        match pairs.find(|(leaf, tensor)| leaf.dtype != tensor.dtype()) {
+            Some((leaf, tensor)) => Err(TraceError::ElementType {
+                path: leaf.path.clone(),
+                found: format!("{:?}", tensor.dtype()),
+                expected: format!("{:?}", leaf.dtype),
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// The position of a parameter among the variables.
     pub fn position(&self, id: ParamId) -> Option<usize> {
         self.leaves.iter().position(|leaf| leaf.id == id)
@@ -152,7 +176,7 @@ impl Vector {
     /// The values that the variables of `layout` have in `module`.
     ///
     /// # Panics
-    /// If `module` lacks one of the variables, or has it in another shape: it is another module.
+    /// If `module` lacks one of the variables, or has it in another shape or element type: it is another module.
     pub fn from_module<M: Module>(layout: &Arc<Layout>, module: &M) -> Self {
         struct Read<'a> {
             layout: &'a Layout,
@@ -163,6 +187,7 @@ impl Vector {
                 let Some(at) = self.layout.position(param.id) else { return };
                 self.leaves[at].get_or_insert_with(|| {
                     self.layout.check_shape(at, &param.base().shape());
+                    self.layout.check_type(at, param.base().dtype());
                     param.base().without_autodiff().into_dispatch()
                 });
             }

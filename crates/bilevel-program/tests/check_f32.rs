@@ -94,6 +94,8 @@ fn a_gradient_that_is_rounding_alone_raises_no_false_alarm() {
 #[cfg(feature = "wgpu")]
 mod on_wgpu {
     use super::*;
+    use bilevel_program::{Direction, Recorded, TraceError, Wrt};
+    use burn::module::Param;
     use burn::tensor::DeviceType;
 
     /// The first graphics adapter. Without one a test is skipped, with a word; with `BILEVEL_REQUIRE_GPU` set that is a
@@ -116,6 +118,50 @@ mod on_wgpu {
         if let Some(device) = adapter() {
             passes(&device, PHASES[0]);
             finds_a_stopped_quarter(&device, PHASES[0]);
+        }
+    }
+
+    /// `mean_ij (y_i y_j)^3`: in the middle is a matrix, whose side is the length of y.
+    fn outer(_: &Nothing, y: &Variable, (): &()) -> Tensor<1> {
+        let y = y.val();
+        let n = y.shape()[0];
+        (y.clone().reshape([n, 1]) * y.reshape([1, n])).powi_scalar(3).mean()
+    }
+
+    type Variable = Param<Tensor<1>>;
+    type Nothing = Option<Variable>;
+
+    #[test]
+    fn what_is_too_large_for_an_array_of_the_device_is_refused_before_it_is_computed() {
+        let Some(device) = adapter() else { return };
+        // y takes 1 MiB, the matrix 256 GiB.
+        for (n, fits) in [(1 << 18, false), (8, true)] {
+            let y: Variable = Param::from_data(TensorData::new(vec![0.5_f32; n], [n]), &device);
+            let recorded = Recorded::<Nothing, Variable, ()>::new(&None, &y).unwrap();
+            let x = Vector::from_module(recorded.upper_layout(), &Nothing::None);
+            let at = Vector::from_module(recorded.lower_layout(), &y);
+            let along = Direction::in_y(&at);
+            let found = [
+                recorded.value(&x, &at, &(), &outer).err(),
+                recorded.gradient(&x, &at, &(), Wrt::Y, &outer).err(),
+                recorded.product(&x, &at, &(), along, Wrt::Y, &outer).err(),
+                recorded.linearize(&x, &at, &(), None, along, Wrt::Y, &outer).err(),
+                bilevel_program::grad(&y, |y| outer(&None, y, &())).err(),
+                bilevel_program::hvp(&y, &at, |y| outer(&None, y, &())).err(),
+                bilevel_program::check(&y, |y| outer(&None, y, &())).err(),
+            ];
+            for error in found {
+                let Some(error) = error else {
+                    assert!(fits);
+                    continue;
+                };
+                let TraceError::TooLarge { shape, bytes, most, .. } = &error else {
+                    panic!("{error}")
+                };
+                assert!(!fits && most < bytes, "{error}");
+                assert_eq!(shape, &[n, n]);
+                assert!(error.to_string().contains("smaller batches"), "{error}");
+            }
         }
     }
 

@@ -66,28 +66,44 @@ fn products_of_negative_numbers_and_of_zero() {
 fn hard_sigmoid_is_of_double_precision() {
     // Numbers that f32 does not hold, and one beyond the bend.
     let at = [0.1, 1.0 / 3.0, -0.7, 30.0];
-    let (a, b) = (0.2, 0.5);
-    let loss = |y: &Variable| hard_sigmoid(y.val(), a, b).powi_scalar(3).sum();
-    let inside = [true, true, true, false];
-    let value = |y: f64| a * y + b;
-    let expected: Vec<_> = at
-        .iter()
-        .zip(inside)
-        .map(|(y, inside)| if inside { 3.0 * a * value(*y).powi(2) } else { 0.0 })
-        .collect();
-    let second: Vec<_> = at
-        .iter()
-        .zip(inside)
-        .map(|(y, inside)| if inside { 6.0 * a * a * value(*y) } else { 0.0 })
-        .collect();
-    let [gradient, product] = derivatives(&at, &[1.0; 4], loss);
-    assert_close(&gradient, &expected, 1e-14);
-    assert_close(&product, &second, 1e-14);
+    // A product with 1 or -1 is simplified, and one that two hard sigmoids share is computed once.
+    for a in [0.2, -0.3, 1.0, -1.0] {
+        for sign in [1.0, -1.0] {
+            let offsets = [0.35, 0.45];
+            let loss = |y: &Variable| {
+                let y = if sign < 0.0 { -y.val() } else { y.val() };
+                let [first, second] = offsets.map(|b| hard_sigmoid(y.clone(), a, b).powi_scalar(3));
+                (first + second).sum()
+            };
+            // Of `(s a y + b)^3` between the bends.
+            let derivative = |of: fn(f64, f64) -> f64| -> Vec<f64> {
+                let term = |y: f64, b: f64| match sign * a * y + b {
+                    value if (0.0..1.0).contains(&value) => of(sign * a, value),
+                    _ => 0.0,
+                };
+                at.iter().map(|&y| offsets.map(|b| term(y, b)).iter().sum()).collect()
+            };
+            let [gradient, product] = derivatives(&at, &[1.0; 4], loss);
+            assert_close(&gradient, &derivative(|c, value| 3.0 * c * value * value), 1e-14);
+            assert_close(&product, &derivative(|c, value| 6.0 * c * c * value), 1e-14);
+        }
+    }
     // `x * max(0, min(1, x/6 + 0.5))`
     let swish = |y: &Variable| hard_swish(y.val()).sum();
     let [gradient, product] = derivatives(&at[..3], &[1.0; 3], swish);
     assert_close(&gradient, &at[..3].iter().map(|y| y / 3.0 + 0.5).collect::<Vec<_>>(), 1e-14);
     assert_close(&product, &[1.0 / 3.0; 3], 1e-14);
+}
+
+#[test]
+fn minus_one_by_a_tensor_lost_its_sign() {
+    let loss = |y: &Variable| (-y.val().ones_like() / y.val()).powi_scalar(3).sum();
+    let [gradient, product] = derivatives(&[2.0, -0.5], &[1.0, 1.0], loss);
+    assert_close(&gradient, &[3.0 / 16.0, 48.0], 1e-14);
+    assert_close(&product, &[-12.0 / 32.0, 384.0], 1e-13);
+    // By values, which the program has to itself.
+    let value = |y: &Variable| (-y.val().ones_like() / y.val()).sum();
+    check(&variable(&[2.0, -0.5, 3.0]), value).unwrap().assert_ok();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Once};
 
-use bilevel_program::{Layout, Vector, plain};
+use bilevel_program::{Direction, Layout, Recorded, TraceError, Vector, Wrt, plain};
 use burn::module::{Module, Param};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 use burn::tensor::{DType, Device, FloatDType, IntDType, Tensor};
@@ -248,6 +248,42 @@ fn a_parameter_of_another_shape_is_no_value_of_a_variable() {
         ..small
     };
     let _ = Vector::from_module(&layout, &large);
+}
+
+#[test]
+#[should_panic(
+    expected = "`matrix` has the element type F32, expected F64: take the layout from this module"
+)]
+fn a_parameter_of_another_element_type_is_no_value_of_a_variable() {
+    let pair = pair(2);
+    let layout = Layout::of(&pair);
+    let matrix = pair.matrix.map(|value| value.cast(DType::F32));
+    Vector::from_module(&layout, &Pair { matrix, bias: pair.bias });
+}
+
+#[test]
+fn a_vector_of_another_element_type_than_its_variables_panicked_in_a_kernel() {
+    type Nothing = Option<Param<Tensor<1>>>;
+    let pair = pair(2);
+    let recorded = Recorded::<Nothing, Pair, ()>::new(&None, &pair).unwrap();
+    let x = Vector::from_module(recorded.upper_layout(), &Nothing::None);
+    let y = Vector::from_module(recorded.lower_layout(), &pair);
+    let half = |leaf| Tensor::<1>::from_dispatch(leaf).cast(DType::F32).into_dispatch();
+    let loss = |_: &Nothing, y: &Pair, (): &()| y.matrix.val().sum() + y.bias.val().sum();
+    let value = |y: &Vector| recorded.value(&x, y, &(), &loss).map(drop);
+    let product =
+        |v: &Vector| recorded.product(&x, &y, &(), Direction::in_y(v), Wrt::Y, &loss).map(drop);
+    assert_eq!((value(&y), product(&y)), (Ok(()), Ok(())));
+    let cast = y.map(half);
+    for found in [value(&cast), product(&cast)] {
+        let error = found.unwrap_err();
+        assert!(matches!(&error, TraceError::ElementType { path, .. } if path == "matrix"));
+        let text = error.to_string();
+        assert!(
+            text.contains("F32") && text.contains("F64") && text.contains("take the vector"),
+            "{text}"
+        );
+    }
 }
 
 #[test]

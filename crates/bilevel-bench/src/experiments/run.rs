@@ -133,7 +133,13 @@ fn settings_of(folder: &RunFolder) -> Result<String, ReportError> {
 /// Whether a method has ended by this, a divergence for one; any other error is the whole run's.
 pub(super) fn ends_method(error: &BenchError) -> bool {
     let BenchError::Core(error) = error else { return false };
-    !matches!(error, Error::InvalidSetting { .. } | Error::Snapshot { .. } | Error::Group(_))
+    !matches!(
+        error,
+        Error::InvalidSetting { .. }
+            | Error::Snapshot { .. }
+            | Error::Group(_)
+            | Error::Trace { error: bilevel_core::TraceError::TooLarge { .. }, .. }
+    )
 }
 
 /// Whether other ranks may not have an error: it was found on the data of this one. Then they go on, and the run ends.
