@@ -21,8 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-# In a place of their own, so that no build or test of the repository finds a mutant, and that is kept: crates without
-# mutants are built once.
+# In a place of their own, so that no build or test of the repository finds a mutant.
 MUTANTS = TARGET / "mutants"
 SWITCH = """
 /// The number of the mutant that is on; 0 for none.
@@ -106,7 +105,8 @@ def build(tree, binaries, folder):
     """The test binaries, in `folder`, where no other build replaces them."""
     command = "cargo test --workspace --no-run --message-format=json".split()
     command += [word for binary in binaries for word in ("--test", binary)]
-    env = {**os.environ, "CARGO_TARGET_DIR": str(MUTANTS / "target")}
+    # Those of the repository, of which a copy at another place takes Burn, and no crate of the workspace.
+    env = {**os.environ, "CARGO_TARGET_DIR": str(TARGET)}
     done = subprocess.run(command, cwd=tree, env=env, stdout=subprocess.PIPE, text=True)
     messages = [json.loads(line) for line in done.stdout.splitlines()]
     if done.returncode:

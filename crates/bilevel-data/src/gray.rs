@@ -8,10 +8,7 @@ use blake3::Hasher;
 use flate2::write::ZlibEncoder;
 use flate2::{Compression, Crc};
 
-use crate::{DataError, Digest, files};
-
-/// Bytes of a file at most, and those that its image may unpack to, at four a pixel.
-const MOST: usize = 1 << 28;
+use crate::{DataError, Digest, files, png};
 
 /// A grey image.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,24 +107,16 @@ pub fn read_folder(folder: &Path) -> Result<Vec<GrayImage>, DataError> {
 /// If it is not a regular file, not a PNG, or larger than 256 MiB, packed or not.
 pub fn read(path: &Path) -> Result<GrayImage, DataError> {
     let damaged = |what: String| DataError::Png { path: path.into(), what };
-    let undecoded = |error: minipng::Error| damaged(error.to_string());
     let mut file = Vec::new();
     let unread = |cause| DataError::Read { path: path.into(), cause };
-    files::open(path)?.take(MOST as u64).read_to_end(&mut file).map_err(unread)?;
-    let header = minipng::decode_png_header(&file).map_err(undecoded)?;
-    let size = header.required_bytes_rgba8bpc();
-    if size > MOST {
-        return Err(damaged(format!("{} x {} pixels", header.width(), header.height())));
-    }
-    let mut bytes = vec![0; size];
-    let mut image = minipng::decode_png(&file, &mut bytes).map_err(undecoded)?;
-    image.convert_to_rgba8bpc().map_err(undecoded)?;
+    files::open(path)?.take(png::MOST).read_to_end(&mut file).map_err(unread)?;
+    let image = png::decode(&file).map_err(damaged)?;
     let [height, width] = [image.height() as usize, image.width() as usize];
     let grey = |pixel: &[u8]| {
         let sum: u32 = pixel[..3].iter().map(|&byte| u32::from(byte)).sum();
         sum as f32 / (255.0 * 3.0)
     };
-    let pixels = image.pixels().chunks_exact(4).map(grey).collect();
+    let pixels = image.as_raw().chunks_exact(4).map(grey).collect();
     Ok(GrayImage { height, width, pixels })
 }
 

@@ -9,18 +9,13 @@ use std::sync::Arc;
 use image::DynamicImage;
 use image::imageops::FilterType;
 
+use super::png::{self, MOST};
 use super::{DataError, Digest, Images, files};
 
 /// Bytes of decoded images that are held at most; the files of the others are decoded anew at each use.
 pub const HELD: usize = 1 << 30;
 
-/// Bytes of one image file that are read at most.
-const MOST: u64 = 1 << 28;
-
-/// How a PNG file begins.
-const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
-
-/// Pixels of one file at most, in each direction.
+/// Pixels of one JPEG file at most, in each direction.
 const SIDE: u32 = 1 << 14;
 
 /// Files that are named at most, of those that cannot be read.
@@ -271,7 +266,11 @@ impl Place {
     /// The pixels, a plane for each channel.
     fn decode(&self, [channels, height, width]: [usize; 3]) -> Result<Vec<u8>, String> {
         let bytes = self.bytes()?;
-        let mut found = if bytes.starts_with(PNG) { png(&bytes)? } else { jpeg(bytes)? };
+        let mut found = if bytes.starts_with(png::START) {
+            DynamicImage::ImageRgba8(png::decode(&bytes)?)
+        } else {
+            jpeg(bytes)?
+        };
         let (width, height) = (width as u32, height as u32);
         if (found.width(), found.height()) != (width, height) {
             found = found.resize_exact(width, height, FilterType::Triangle);
@@ -294,19 +293,6 @@ fn jpeg(bytes: Vec<u8>) -> Result<DynamicImage, String> {
     (limits.max_image_width, limits.max_image_height) = (Some(SIDE), Some(SIDE));
     reader.limits(limits);
     reader.decode().map_err(|error| error.to_string())
-}
-
-fn png(bytes: &[u8]) -> Result<DynamicImage, String> {
-    let header = minipng::decode_png_header(bytes).map_err(|error| error.to_string())?;
-    let (width, height) = (header.width(), header.height());
-    if width.max(height) > SIDE {
-        return Err(format!("{width}x{height} pixels, expected at most {SIDE} to a side"));
-    }
-    let mut room = vec![0; header.required_bytes_rgba8bpc()];
-    let mut found = minipng::decode_png(bytes, &mut room).map_err(|error| error.to_string())?;
-    found.convert_to_rgba8bpc().map_err(|error| error.to_string())?;
-    let pixels = image::RgbaImage::from_raw(width, height, found.pixels().to_vec());
-    pixels.map(DynamicImage::ImageRgba8).ok_or_else(|| "too few pixels".to_owned())
 }
 
 /// Whether a name is that of an image file.

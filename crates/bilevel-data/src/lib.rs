@@ -44,6 +44,7 @@ pub mod long_tail;
 pub mod mnist;
 pub mod noise;
 pub mod omniglot;
+mod png;
 mod sparse;
 pub mod split;
 pub mod table;

@@ -53,7 +53,8 @@ impl Place {
         let column = (self.columns, self.column_stride);
         let (inner, outer) = if row.1 < column.1 { (row, column) } else { (column, row) };
         let reach = (inner.0.saturating_sub(1) as isize).saturating_mul(inner.1);
-        (inner.0 <= 1 || inner.1 > 0) && (outer.0 <= 1 || outer.1 > reach)
+        let none = self.rows == 0 || self.columns == 0;
+        none || (inner.0 <= 1 || inner.1 > 0) && (outer.0 <= 1 || outer.1 > reach)
     }
 
     fn transposed(self) -> Self {
@@ -200,6 +201,9 @@ pub(crate) fn products<'a, T: Real>(
 ) -> Vec<T> {
     let len = rows * columns;
     let all = pairs.checked_mul(len).expect("matrices that fit the memory");
+    if all == 0 {
+        return Vec::new();
+    }
     let mut out = Vec::with_capacity(all);
     let place = Place::new(len, [rows, columns], [columns, 1]);
     let fill = |(chunk, out): (usize, &mut [MaybeUninit<T>])| {
@@ -343,7 +347,16 @@ mod tests {
 
     #[test]
     fn products_by_any_strides_are_those_of_the_sums() {
-        for [m, n, k] in [[1, 1, 1], [3, 5, 2], [7, 1, 9], [1, 8, 4], [40, 33, 70], [64, 100, 0]] {
+        for [m, n, k] in [
+            [1, 1, 1],
+            [3, 5, 2],
+            [7, 1, 9],
+            [1, 8, 4],
+            [40, 33, 70],
+            [64, 100, 0],
+            [40, 0, 9],
+            [0, 3, 2],
+        ] {
             for gap in [0, 3] {
                 let (a, b) = (numbers(m * (k + gap) + 1), numbers(n * (k + gap) + 1));
                 let left = Matrix::new(&a, [m, k], [k + gap, 1]);
@@ -361,7 +374,10 @@ mod tests {
                         assert_eq!(c[j * (m + gap) + i], 1.0 + sum(i, j));
                         assert_eq!(d[i * n + j], sum(i, j));
                     }
-                    assert!(c.chunks(m + gap).all(|column| column[m..].iter().all(|&x| x == 1.0)));
+                    assert!(
+                        c.chunks((m + gap).max(1))
+                            .all(|column| column[m..].iter().all(|&x| x == 1.0))
+                    );
                 }
             }
         }
@@ -392,6 +408,15 @@ mod tests {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
         let sums = pool.install(|| product::<f64>(a, b, Threads::All));
         assert_eq!(sums, vec![0.0; 1_000_000]);
+    }
+
+    #[test]
+    fn products_without_results_are_empty() {
+        for [m, n] in [[4, 0], [0, 4], [0, 0]] {
+            let (a, b) = (numbers(m * 2), numbers(n * 2));
+            let pair = |_| (Matrix::rows(&a, [m, 2]), Matrix::rows(&b, [2, n]));
+            assert_eq!(products(3, [m, n], 1, pair), Vec::<f64>::new());
+        }
     }
 
     #[test]

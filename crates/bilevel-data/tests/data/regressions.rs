@@ -7,7 +7,7 @@ use std::path::Path;
 use bilevel_data::mnist::read_dir;
 use bilevel_data::noise::{corrupt_labels, uniform};
 use bilevel_data::table::Table;
-use bilevel_data::{Purpose, cifar, files, idx, libsvm, omniglot, stream};
+use bilevel_data::{Purpose, cifar, files, gray, idx, libsvm, omniglot, stream};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -227,4 +227,15 @@ fn a_pipe_given_as_data_was_waited_for() {
     let text = idx::read(Path::new("/dev/null")).unwrap_err().to_string();
     assert!(text.contains("is a device"), "{text}");
     assert!(idx::read(dir.path()).unwrap_err().to_string().contains("is a folder"));
+}
+
+#[test]
+fn a_png_that_gives_one_code_to_two_bytes_panicked() {
+    // The files that fuzzing starts from; the one of the name has such a code.
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/png");
+    let read = |name: &str| gray::read(&seeds.join(name));
+    let error = read("two-codes-for-one").unwrap_err().to_string();
+    assert!(error.contains("expected a PNG file: fetch it again"), "{error}");
+    let sizes = |name: &str| read(name).map(|image| [image.height, image.width]).unwrap();
+    assert_eq!([sizes("grey"), sizes("colours"), sizes("deep")], [[2, 3], [2, 2], [2, 2]]);
 }
