@@ -5,7 +5,7 @@
 #   scripts/guard.sh full      a disk that is full; then room is made, and `resume`
 #   scripts/guard.sh fuzz [S]  every fuzz target for S seconds [60]
 #   scripts/guard.sh asan      the tests of bilevel-flex under AddressSanitizer
-#   scripts/guard.sh miri      what has raw pointers in bilevel-flex, under Miri
+#   scripts/guard.sh miri      what has raw pointers in bilevel-flex, under Miri, without Burn
 #   scripts/guard.sh mutants   the mutants of the methods and of the tangent rules
 #
 # BILEVEL is the binary [default: that of `cargo build`]. `fuzz`, `asan` and `miri` take the nightly toolchain,
@@ -168,8 +168,10 @@ asan() {
 }
 
 miri() {
-    cargo +nightly miri --version || fail "no Miri; rustup component add miri --toolchain nightly"
-    cargo +nightly miri test -p bilevel-flex --lib --target-dir "$target/miri"
+    cargo +nightly miri --version || fail "no Miri; rustup component add miri rust-src --toolchain nightly"
+    # Two threads share the work, and by the rules of Tree Borrows: those of Stacked Borrows stop in rayon's queues.
+    (cd fuzz && RAYON_NUM_THREADS=2 MIRIFLAGS=-Zmiri-tree-borrows \
+        cargo +nightly miri test -p flex-kernels --target-dir "$target/miri" -- --skip gemm)
 }
 
 mutants() {
