@@ -374,6 +374,20 @@ fn last_calls(folder: &Path, method: &str) -> u64 {
 }
 
 #[test]
+fn learning_rates_that_fall_out_of_order_passed() {
+    let out = tempdir().unwrap();
+    for falls in [["3", "1"], ["1", "900"]] {
+        let mut command = bilevel(&["run", "mwn", "--preset", "smoke", "--backend", "flex"]);
+        command.arg("--falls").args(falls).arg("--out").arg(out.path());
+        command
+            .assert()
+            .code(2)
+            .stderr(contains("--falls").and(contains("two passes in their order")));
+        assert!(is_empty(out.path()));
+    }
+}
+
+#[test]
 fn the_last_row_of_a_series_had_no_calls() {
     let out = tempdir().unwrap();
     for (experiment, method) in [("hyper-cleaning", "rad"), ("poisoning", "penalty")] {

@@ -82,17 +82,15 @@ mod tests {
     /// Around the ends of chunks, which threads share, and where there is nothing.
     #[test]
     fn elements() {
-        for length in [0, 1, 7, super::CHUNK - 1, super::CHUNK + 1] {
-            for run in [1, 3, length.max(1)] {
-                super::elements(length, run);
-            }
+        for (length, run) in [(0, 1), (1, 1), (7, 1), (7, 3), (7, 7), (super::CHUNK + 2, 3)] {
+            super::elements(length, run);
         }
     }
 
     #[test]
     fn products() {
         let sizes = [[1, 1, 1], [3, 5, 2], [7, 1, 9], [1, 8, 4], [40, 0, 3], [0, 4, 1], [5, 6, 0]];
-        for [m, n, k] in sizes.into_iter().chain([[33, 9, 17], [9, 40, 3]]) {
+        for [m, n, k] in sizes.into_iter().chain([[17, 9, 5]]) {
             for gap in [0, 2] {
                 for flags in 0..8 {
                     let flag = |at| flags >> at & 1 == 1;

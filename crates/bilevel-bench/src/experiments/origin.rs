@@ -96,3 +96,29 @@ fn processor() -> String {
     }
     features.join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_resumed_on_another_processor_and_not_on_other_data_or_by_another_version() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(root.path(), "run").unwrap();
+        let here = Origin::here("a".into());
+        let of = |change: fn(&mut Origin)| {
+            let mut began = here.clone();
+            change(&mut began);
+            began.check(&here, &folder).map_err(|error| error.to_string())
+        };
+        assert_eq!(of(|_| ()), Ok(()));
+        // With a warning: the last bits may differ.
+        assert_eq!(of(|began| began.processor = "another".into()), Ok(()));
+        for (changed, what) in [
+            (of(|began| began.data = "b".into()), "data"),
+            (of(|began| began.version = "0.0.0".into()), "version"),
+        ] {
+            assert!(changed.is_err_and(|text| text.contains(what)), "{what}");
+        }
+    }
+}
