@@ -35,8 +35,8 @@ binary() {
 }
 
 run=(run hyper-cleaning --upper-steps 3 --lower-steps 2 --train 10 --validation 10 --method rad,cg --save-every 0
-    --backend flex --quiet)
-table=(reproduce iaptt-table-3 --seeds 1 --upper-steps 1 --backend flex --quiet)
+    --device flex --quiet)
+table=(reproduce iaptt-table-3 --seeds 1 --upper-steps 1 --device flex --quiet)
 # Those by which files come, change and go.
 calls=openat,mkdir,write,fsync,fchmod,flock,rename,renameat,renameat2,unlink,ftruncate,linkat
 

@@ -50,7 +50,7 @@ def load(name, root):
 def ours(binary, folder, rows, method, more):
     ran = [binary, "clean", f"{folder}/data.npz", "--trusted", f"{folder}/trusted.npz"]
     begin = time.time()
-    more = ["--method", method, "--backend", "flex", "--quiet", "--out", f"{folder}/runs"] + more
+    more = ["--method", method, "--device", "flex", "--quiet", "--out", f"{folder}/runs"] + more
     subprocess.run(ran + more, check=True, stdout=subprocess.DEVNULL)
     seconds = time.time() - begin
     given = np.ones(rows)

@@ -117,7 +117,7 @@ def commands(options, row, data, folder):
         settings += ["--solver-iterations", str(row.iterations), "--damping", str(row.damping)]
     plan = ["--plan", row.plan] if row.plan else []
     plan += ["--keep", str(row.keep)] if row.keep else []
-    found = {"ours": [options.ours, "hypergrad", "--backend", options.backend, "--json", *settings, *plan]}
+    found = {"ours": [options.ours, "hypergrad", "--device", options.backend, "--json", *settings, *plan]}
     if options.torch and not row.torch:
         threads = ["--threads", str(options.threads)]
         found["torch"] = [options.torch, str(HERE / "torch_peer.py"), *settings, *threads, "--device", options.device]

@@ -6,7 +6,7 @@
 set -eu
 bilevel=$1
 shift
-RUST_LOG=wgpu_core=trace "$bilevel" hypergrad --backend wgpu --repetitions 1 "$@" 2>&1 >/dev/null | awk '
+RUST_LOG=wgpu_core=trace "$bilevel" hypergrad --device wgpu --repetitions 1 "$@" 2>&1 >/dev/null | awk '
     /Queue::submit/ && !/returned/ { submits++ }
     /ComputePass::dispatch/ { dispatches++ }
     /Queue::write_buffer/ { writes++ }

@@ -12,6 +12,7 @@ pub mod few_shot;
 pub mod game;
 pub mod learned_optimiser;
 pub mod maml;
+pub mod shared;
 pub mod svm;
 pub mod three_levels;
 
@@ -41,6 +42,7 @@ fn main() -> Result<(), Error> {
     println!("equilibrium: {:?}", equilibrium::run(&device)?);
     println!("distillation: {:?}", distillation::run(&device)?.1);
     println!("game: {:?}", game::run(&device)?);
+    println!("two lower problems: {:?}", shared::run(&device)?);
     println!("three levels: {:?}", three_levels::run(&device)?);
     Ok(())
 }

@@ -98,6 +98,13 @@ fn game() {
 }
 
 #[test]
+fn two_lower_problems() {
+    let (_turn, device) = turn();
+    let [unrolled, implicit, expected] = embed::shared::run(device).unwrap();
+    close(&[unrolled, implicit], &[expected; 2], 1e-10);
+}
+
+#[test]
 fn three_levels() {
     let (_turn, device) = turn();
     let [found, expected] = embed::three_levels::run(device).unwrap();

@@ -1,14 +1,15 @@
-//! The backends of this build: which there are, which can run here, and running a job on the device of one.
+//! The backends of this build and their devices: which there are, which can run here, and running a job on one.
 
+use std::fmt;
 use std::path::Path;
+use std::str::FromStr;
 
 use burn::tensor::{Device, FloatDType, IntDType};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 /// A backend, as named on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum BackendName {
     /// A real GPU if there is one, else flex.
     Auto,
@@ -24,26 +25,87 @@ pub enum BackendName {
     Rocm,
 }
 
-/// Why a backend cannot run.
+/// A device, as named on the command line: a backend, and the number of one of its GPUs if it has several. `wgpu` is
+/// `wgpu:0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct DeviceName {
+    /// The backend.
+    pub backend: BackendName,
+    /// Which of its devices, counted from 0.
+    pub index: usize,
+}
+
+impl From<BackendName> for DeviceName {
+    fn from(backend: BackendName) -> Self {
+        Self { backend, index: 0 }
+    }
+}
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.backend.as_str();
+        if self.index == 0 { f.write_str(name) } else { write!(f, "{name}:{}", self.index) }
+    }
+}
+
+impl From<DeviceName> for String {
+    fn from(name: DeviceName) -> Self {
+        name.to_string()
+    }
+}
+
+impl FromStr for DeviceName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, index) = match text.split_once(':') {
+            Some((name, index)) => (name, Some(index)),
+            None => (text, None),
+        };
+        let backend = <BackendName as ValueEnum>::from_str(name, false);
+        let number = index.map_or(Ok(0), str::parse);
+        let (Ok(backend), Ok(number)) = (backend, number) else {
+            return Err(format!(
+                "no device is called `{text}`, expected auto, flex, ndarray, wgpu, cuda, rocm, or one of several GPUs as \
+                 wgpu:1; `bilevel doctor` shows those of this machine"
+            ));
+        };
+        if index.is_some() && !backend.has_several() {
+            return Err(format!("{name} has no devices to choose from: leave out `:{number}`"));
+        }
+        Ok(Self { backend, index: number })
+    }
+}
+
+impl TryFrom<String> for DeviceName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// Why a device cannot be computed on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackendError {
     /// No adapter.
     #[error(
         "no graphics adapter found, expected one with Vulkan, Metal or DX12: install the driver of \
-         your GPU (or a software one, such as Mesa's lavapipe), or run on the CPU with --backend flex"
+         your GPU (or a software one, such as Mesa's lavapipe), or run on the CPU with --device flex"
     )]
     NoAdapter,
     /// Left out of the build.
     #[error(
         "backend {0} is not in this build, expected one of: {1}; build with --features {0}, or take \
-         another --backend"
+         another --device"
     )]
     NotBuilt(&'static str, String),
     /// No driver.
     #[error(
         "no driver of {backend} found, expected {expected}: install the driver of your GPU, or run on the CPU with \
-         --backend flex"
+         --device flex"
     )]
     NoDriver {
         /// The backend.
@@ -51,10 +113,18 @@ pub enum BackendError {
         /// The file that its driver makes.
         expected: &'static str,
     },
+    /// A number that no device has.
+    #[error("no device {asked} on this machine, expected one of: {found}; name one of these")]
+    NoSuchDevice {
+        /// The name given.
+        asked: DeviceName,
+        /// The devices of the backend.
+        found: String,
+    },
     /// An array that the device cannot hold in one piece.
     #[error(
         "{what}, {shape:?}, take {bytes} bytes in one array, {adapter} holds at most {most}: take fewer samples or \
-         smaller batches, or compute on the CPU with --backend flex"
+         smaller batches, or compute on the CPU with --device flex"
     )]
     TooLarge {
         /// What the array holds.
@@ -69,7 +139,7 @@ pub enum BackendError {
         most: u64,
     },
     /// A device that stopped in the middle of its work.
-    #[error("the device failed: {0}; check its driver, or compute on the CPU with --backend flex")]
+    #[error("the device failed: {0}; check its driver, or compute on the CPU with --device flex")]
     Device(String),
     /// Flex is in use already.
     #[error(
@@ -151,7 +221,74 @@ pub fn pick() -> (BackendName, String) {
     }
 }
 
+/// The devices of a backend that has several, by the names to choose them by.
+pub fn devices(backend: BackendName) -> Vec<String> {
+    let name = backend.as_str();
+    let numbered = |n: usize| (0..n).map(|at| format!("{name}:{at}")).collect();
+    match backend {
+        BackendName::Wgpu => {
+            let adapters = adapters().into_iter().enumerate();
+            adapters.map(|(at, adapter)| format!("{name}:{at} ({})", adapter.name)).collect()
+        }
+        #[cfg(feature = "cuda")]
+        BackendName::Cuda => numbered(Device::enumerate(burn::tensor::DeviceType::Cuda).len()),
+        #[cfg(feature = "rocm")]
+        BackendName::Rocm => numbered(Device::enumerate(burn::tensor::DeviceType::Rocm).len()),
+        _ => numbered(0),
+    }
+}
+
+impl DeviceName {
+    /// The device that this name means here; `auto` resolved, the others as they are.
+    ///
+    /// # Errors
+    /// If its backend is not in this build, has nothing to run on, or has no device of this number.
+    pub fn resolve(self) -> Result<Self, BackendError> {
+        let resolved = Self { backend: self.backend.resolve()?, ..self };
+        if !resolved.backend.has_several() {
+            return Ok(resolved);
+        }
+        let found = devices(resolved.backend);
+        if self.index < found.len() {
+            return Ok(resolved);
+        }
+        Err(BackendError::NoSuchDevice { asked: self, found: found.join(", ") })
+    }
+
+    /// Whether the device holds each of these arrays.
+    ///
+    /// # Errors
+    /// [`BackendError::TooLarge`] for the largest that it does not hold.
+    pub fn check_arrays(self, arrays: &[Array]) -> Result<(), BackendError> {
+        let name = self.resolve()?;
+        if name.backend != BackendName::Wgpu {
+            return Ok(());
+        }
+        let adapters = adapters();
+        let (Some(adapter), Some(array)) =
+            (adapters.get(name.index), arrays.iter().max_by_key(|array| array.bytes()))
+        else {
+            return Ok(());
+        };
+        if array.bytes() <= u128::from(adapter.largest_array) {
+            return Ok(());
+        }
+        Err(BackendError::TooLarge {
+            what: array.what,
+            shape: array.shape.clone(),
+            bytes: array.bytes(),
+            adapter: adapter.name.clone(),
+            most: adapter.largest_array,
+        })
+    }
+}
+
 impl BackendName {
+    /// Whether a number chooses among its devices.
+    fn has_several(self) -> bool {
+        matches!(self, Self::Wgpu | Self::Cuda | Self::Rocm)
+    }
+
     /// The backend that this name means here; `auto` resolved, the others as they are.
     ///
     /// # Errors
@@ -172,32 +309,6 @@ impl BackendName {
             }
             _ => Ok(name),
         }
-    }
-
-    /// Whether the device of this backend holds each of these arrays.
-    ///
-    /// # Errors
-    /// [`BackendError::TooLarge`] for the largest that it does not hold.
-    pub fn check_arrays(self, arrays: &[Array]) -> Result<(), BackendError> {
-        if self.resolve()? != Self::Wgpu {
-            return Ok(());
-        }
-        let adapters = adapters();
-        let (Some(adapter), Some(array)) =
-            (adapters.first(), arrays.iter().max_by_key(|array| array.bytes()))
-        else {
-            return Ok(());
-        };
-        if array.bytes() <= u128::from(adapter.largest_array) {
-            return Ok(());
-        }
-        Err(BackendError::TooLarge {
-            what: array.what,
-            shape: array.shape.clone(),
-            bytes: array.bytes(),
-            adapter: adapter.name.clone(),
-            most: adapter.largest_array,
-        })
     }
 
     /// A file that is there where the driver of the backend is loaded, if it needs one that its runtime does not look
@@ -224,12 +335,13 @@ impl BackendName {
     }
 }
 
-/// The device of a backend, in f32.
+/// The device of a name, in f32.
 ///
 /// # Errors
-/// See [`BackendName::resolve`], and where the device cannot be set up.
-pub fn device(name: BackendName) -> Result<Device, BackendError> {
-    match name.resolve()? {
+/// See [`DeviceName::resolve`], and where the device cannot be set up.
+pub fn device(name: impl Into<DeviceName>) -> Result<Device, BackendError> {
+    let name = name.into().resolve()?;
+    match name.backend {
         BackendName::Flex => Ok(Device::flex()),
         #[cfg(feature = "ndarray")]
         BackendName::Ndarray => {
@@ -238,28 +350,28 @@ pub fn device(name: BackendName) -> Result<Device, BackendError> {
             Ok(device)
         }
         #[cfg(feature = "wgpu")]
-        BackendName::Wgpu => graphics::device(),
+        BackendName::Wgpu => graphics::device(name.index),
         #[cfg(feature = "cuda")]
-        BackendName::Cuda => Ok(Device::cuda(0)),
+        BackendName::Cuda => Ok(Device::cuda(name.index)),
         #[cfg(feature = "rocm")]
-        BackendName::Rocm => Ok(Device::rocm(0)),
+        BackendName::Rocm => Ok(Device::rocm(name.index)),
         // `resolve` gives only what is built.
         #[allow(unreachable_patterns)]
         other => Err(BackendError::NotBuilt(other.as_str(), built().join(", "))),
     }
 }
 
-/// Does a job on the device of a backend.
+/// Does a job on the device of a name.
 ///
 /// # Errors
 /// See [`device`].
 pub fn run_on<T: Send>(
-    name: BackendName,
+    name: impl Into<DeviceName>,
     job: impl FnOnce(Device) -> T + Send,
 ) -> Result<T, BackendError> {
-    let name = name.resolve()?;
+    let name = name.into().resolve()?;
     let device = device(name)?;
-    if name != BackendName::Flex {
+    if name.backend != BackendName::Flex {
         return Ok(job(device));
     }
     // By a thread of the pool that the kernels share their work with: handing over from outside of it
@@ -285,17 +397,20 @@ pub fn flex_in_f64() -> Result<Device, BackendError> {
 mod graphics {
     //! Asking the drivers before Burn does: without an adapter Burn's runtime panics.
 
-    use std::sync::OnceLock;
+    use std::sync::{Mutex, OnceLock, PoisonError};
 
     use burn::tensor::wgpu::WgpuBackend;
-    use burn::tensor::{Device, read_sync};
+    use burn::tensor::{Device, DeviceKind, read_sync};
     use wgpu::{Backend, Backends, DeviceType, Instance, InstanceDescriptor};
 
     use super::{Adapter, BackendError};
 
+    /// An adapter, and how Burn finds it.
+    type Found = (Adapter, Backend, DeviceKind);
+
     /// Best first: hardware before software, discrete before integrated.
-    fn found() -> &'static [(Adapter, Backend)] {
-        static FOUND: OnceLock<Vec<(Adapter, Backend)>> = OnceLock::new();
+    fn found() -> &'static [Found] {
+        static FOUND: OnceLock<Vec<Found>> = OnceLock::new();
         FOUND.get_or_init(|| {
             let usable = Backends::VULKAN | Backends::METAL | Backends::DX12;
             let instance = Instance::new(InstanceDescriptor {
@@ -313,7 +428,22 @@ mod graphics {
                 DeviceType::Other => 3,
                 DeviceType::Cpu => 4,
             });
+            // Burn counts the adapters of one kind and interface.
+            let mut before: Vec<(DeviceType, Backend)> = Vec::new();
             let describe = |(info, limits): (wgpu::AdapterInfo, wgpu::Limits)| {
+                let counted = (info.device_type, info.backend);
+                let at = before.iter().filter(|other| **other == counted).count();
+                let selector = match info.device_type {
+                    // The default of the interface: what Burn takes where nobody chooses.
+                    _ if before.is_empty() => DeviceKind::DefaultDevice,
+                    DeviceType::DiscreteGpu => DeviceKind::DiscreteGpu(at),
+                    DeviceType::IntegratedGpu => DeviceKind::IntegratedGpu(at),
+                    DeviceType::VirtualGpu => DeviceKind::VirtualGpu(at),
+                    DeviceType::Cpu if at == 0 => DeviceKind::Cpu,
+                    // Burn has no name for it.
+                    DeviceType::Cpu | DeviceType::Other => return None,
+                };
+                before.push(counted);
                 let kind = match info.device_type {
                     DeviceType::DiscreteGpu => "discrete GPU",
                     DeviceType::IntegratedGpu => "integrated GPU",
@@ -332,28 +462,32 @@ mod graphics {
                         .max_storage_buffer_binding_size
                         .min(limits.max_buffer_size),
                 };
-                (adapter, info.backend)
+                Some((adapter, info.backend, selector))
             };
-            infos.into_iter().map(describe).collect()
+            infos.into_iter().filter_map(describe).collect()
         })
     }
 
     pub(super) fn adapters() -> Vec<Adapter> {
-        found().iter().map(|(adapter, _)| adapter.clone()).collect()
+        found().iter().map(|(adapter, ..)| adapter.clone()).collect()
     }
 
-    /// The device of the best adapter, set up once.
-    pub(super) fn device() -> Result<Device, BackendError> {
-        static DEVICE: OnceLock<Result<Device, BackendError>> = OnceLock::new();
-        let set_up = || {
-            let interface = match found().first().map(|(_, interface)| interface) {
-                Some(Backend::Metal) => WgpuBackend::Metal,
-                Some(Backend::Dx12) => WgpuBackend::Dx12,
-                _ => WgpuBackend::Vulkan,
-            };
-            let device = Device::wgpu_options().graphics_api(interface).init();
-            device.map_err(|cause| BackendError::Device(cause.to_string()))
+    /// The device of an adapter, set up once.
+    pub(super) fn device(index: usize) -> Result<Device, BackendError> {
+        static DEVICES: Mutex<Vec<(usize, Result<Device, BackendError>)>> = Mutex::new(Vec::new());
+        let mut devices = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, device)) = devices.iter().find(|(of, _)| *of == index) {
+            return device.clone();
+        }
+        let (_, interface, selector) = found().get(index).ok_or(BackendError::NoAdapter)?;
+        let interface = match interface {
+            Backend::Metal => WgpuBackend::Metal,
+            Backend::Dx12 => WgpuBackend::Dx12,
+            _ => WgpuBackend::Vulkan,
         };
-        DEVICE.get_or_init(set_up).clone()
+        let options = Device::wgpu_options().graphics_api(interface).device_kind(selector.clone());
+        let device = options.init().map_err(|cause| BackendError::Device(cause.to_string()));
+        devices.push((index, device.clone()));
+        device
     }
 }

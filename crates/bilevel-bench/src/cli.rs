@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use toml::Table;
 
-use crate::backend::BackendName;
+use crate::backend::DeviceName;
 use crate::compare;
 use crate::error::{BenchError, EXIT_CODES};
 use crate::experiments::{Complete, EXPERIMENTS, Registered, read_config};
@@ -88,7 +88,7 @@ pub enum Command {
     Program(ProgramArgs),
     /// List experiments and methods.
     List,
-    /// Show the backends, the graphics adapters, and what `--backend auto` picks.
+    /// Show the backends, the graphics adapters, and what `--device auto` picks.
     Doctor,
     /// Print the completions of a shell: `source <(bilevel completions bash)`, for one.
     Completions(CompletionsArgs),
@@ -368,9 +368,9 @@ pub struct HypergradArgs {
     /// The safetensors file to write the hypergradient to
     #[arg(long)]
     pub gradient: Option<PathBuf>,
-    /// Where to compute
-    #[arg(long, value_enum, default_value = "auto")]
-    pub backend: BackendName,
+    /// Where to compute: auto, flex, ndarray, wgpu, cuda, rocm, or one of several GPUs as wgpu:1
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceName,
     /// Seed of the samples and of the network
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -420,9 +420,9 @@ pub struct ReproduceArgs {
     /// Upper steps of every method [default: the paper's]
     #[arg(long)]
     pub upper_steps: Option<Count>,
-    /// Where to compute
-    #[arg(long, value_enum, default_value = "auto")]
-    pub backend: BackendName,
+    /// Where to compute: auto, flex, ndarray, wgpu, cuda, rocm, or one of several GPUs as wgpu:1
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceName,
     /// Where the folder of the table is made
     #[arg(long, default_value = "runs")]
     pub out: PathBuf,
@@ -469,7 +469,7 @@ pub struct CompletionsArgs {
 /// What `man` takes.
 #[derive(Debug, Args)]
 pub struct ManArgs {
-    /// The folder, which is made where it is not there
+    /// The folder; it is created if it does not exist
     pub folder: PathBuf,
 }
 

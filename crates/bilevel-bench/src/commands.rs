@@ -129,7 +129,7 @@ fn reproduce(args: ReproduceArgs) -> Result<(), BenchError> {
         data_dir,
         data_set: args.data_set,
         upper_steps: args.upper_steps,
-        backend: args.backend.resolve()?,
+        device: args.device.resolve()?,
     };
     reproduction.check_data()?;
     let folder = RunFolder::create(&args.out, &reproduction.reproduce.name())?;
@@ -231,7 +231,7 @@ fn check(check: &OfExperiment<CheckArgs>) -> Result<(), BenchError> {
     for setting in ["train", "validation"] {
         few.insert(setting.into(), CHECKED_SAMPLES.into());
     }
-    few.insert("backend".into(), "flex".into());
+    few.insert("device".into(), "flex".into());
     let settings = check.settings_with(&few)?;
     let Some(reports) = settings.prepare()?.check()? else {
         let name = settings.experiment.name;
@@ -350,13 +350,15 @@ fn doctor() -> String {
     if !adapters.is_empty() {
         text += "\nGraphics adapters\n";
     }
-    for adapter in &adapters {
+    for (at, adapter) in adapters.iter().enumerate() {
         let real = if adapter.gpu { "" } else { " (not a GPU)" };
         let Adapter { name, interface, kind, largest_array, .. } = adapter;
         let most = largest_array >> 20;
-        text += &format!("  {name} - {interface}, {kind}{real}, arrays of {most} MiB at most\n");
+        text += &format!(
+            "  wgpu:{at}   {name} - {interface}, {kind}{real}, arrays of {most} MiB at most\n"
+        );
     }
     let (name, reason) = backend::pick();
-    text += &format!("\n--backend auto picks {}: {reason}\n", name.as_str());
+    text += &format!("\n--device auto picks {}: {reason}\n", name.as_str());
     text
 }

@@ -15,7 +15,7 @@ fn bilevel() -> Command {
 /// Hyper-cleaning in a few seconds, on flex.
 fn quick(out: &Path, more: &[&str]) -> Command {
     let mut command = bilevel();
-    command.args(["run", "hyper-cleaning", "--backend", "flex", "--upper-steps", "3"]);
+    command.args(["run", "hyper-cleaning", "--device", "flex", "--upper-steps", "3"]);
     command.args(["--lower-steps", "5", "--out"]).arg(out).args(more);
     command
 }
@@ -107,7 +107,7 @@ fn the_summary_repeats_itself_for_a_seed_and_differs_for_another() {
 fn both_methods_clean_the_digits() {
     let out = tempdir().unwrap();
     let mut command = bilevel();
-    command.args(["run", "hyper-cleaning", "--backend", "flex", "--json", "--out"]).arg(out.path());
+    command.args(["run", "hyper-cleaning", "--device", "flex", "--json", "--out"]).arg(out.path());
     let ran = command.assert().success();
     let summary: serde_json::Value = serde_json::from_slice(&ran.get_output().stdout).unwrap();
     let accuracy = |name: &str| {
@@ -270,14 +270,14 @@ fn results_that_cannot_be_written_end_with_code_6() {
 fn wgpu_without_an_adapter_is_an_error_and_not_a_panic() {
     let out = tempdir().unwrap();
     let mut command = bilevel();
-    command.args(["run", "hyper-cleaning", "--backend", "wgpu", "--out"]).arg(out.path());
+    command.args(["run", "hyper-cleaning", "--device", "wgpu", "--out"]).arg(out.path());
     // The Vulkan loader finds no driver where it is told to look at none.
     command
         .env("VK_DRIVER_FILES", "/nonexistent.json")
         .env("VK_ICD_FILENAMES", "/nonexistent.json");
     if cfg!(target_os = "linux") {
         // A build without wgpu has another cure.
-        let cure = if cfg!(feature = "wgpu") { "--backend flex" } else { "another --backend" };
+        let cure = if cfg!(feature = "wgpu") { "--device flex" } else { "another --device" };
         command.assert().code(4).stderr(contains(cure).and(contains("panicked").not()));
     }
 }
@@ -292,10 +292,36 @@ fn backends_without_their_driver_or_out_of_the_build_say_so() {
             continue;
         }
         let says = if built { "no driver of" } else { "is not in this build" };
-        let run = ["run", "hyper-cleaning", "--backend", name];
+        let run = ["run", "hyper-cleaning", "--device", name];
         let refused = bilevel().args(run).assert().code(4);
         refused.stderr(contains(says).and(contains("panicked").not()));
     }
+}
+
+#[test]
+fn a_device_is_a_backend_and_a_number() {
+    let on = |device: &str| {
+        let mut command = bilevel();
+        command.args(["hypergrad", "--workload", "small", "--lower-steps", "1"]);
+        command.args(["--repetitions", "1", "--device", device]);
+        command.assert()
+    };
+    for (name, says) in [
+        ("gpu", "no device is called `gpu`, expected auto, flex"),
+        ("wgpu:first", "no device is called `wgpu:first`"),
+        ("flex:1", "flex has no devices to choose from: leave out `:1`"),
+    ] {
+        on(name).code(2).stderr(contains(says));
+    }
+    let old = bilevel().args(["hypergrad", "--backend", "flex"]).assert().code(2);
+    old.stderr(contains("--backend is called --device now"));
+    on("flex").success().stdout(contains("on flex"));
+    if bilevel_bench::backend::adapters().is_empty() {
+        return;
+    }
+    on("wgpu:0").success().stdout(contains("on wgpu"));
+    let refused = on("wgpu:9").code(4);
+    refused.stderr(contains("no device wgpu:9 on this machine").and(contains("wgpu:0 (")));
 }
 
 #[test]
@@ -444,7 +470,7 @@ fn robust(experiment: &str, out: &Path, more: &[&str]) -> Command {
     command.args([
         "run",
         experiment,
-        "--backend",
+        "--device",
         "flex",
         "--iterations",
         "6",
@@ -544,7 +570,7 @@ fn a_table_of_ones_own_is_cleaned_and_tuned() {
     let data = table(out.path());
     let run = |command: &str, more: &[&str]| {
         let mut run = bilevel();
-        run.arg(command).arg(&data).args(["--label", "kind", "--backend", "flex", "--out"]);
+        run.arg(command).arg(&data).args(["--label", "kind", "--device", "flex", "--out"]);
         run.arg(out.path()).args(more).assert()
     };
     run("clean", &["--trusted", "0.2"]).success().stdout(contains("suspects"));
@@ -591,7 +617,7 @@ fn what_is_cleaned_is_the_data_and_as_it_was_read() {
     });
     let mut clean = bilevel();
     clean.arg("clean").arg(&data).arg("--trusted").arg(&trusted).args(["--method", "noisy"]);
-    clean.args(["--judge-steps", "100", "--backend", "flex", "--out"]).arg(out.path());
+    clean.args(["--judge-steps", "100", "--device", "flex", "--out"]).arg(out.path());
     clean.assert().success();
     let cleaned = lines(out.path(), "clean-0/cleaned-noisy.csv");
     assert_eq!((cleaned.len(), &*cleaned[0]), (61, "1,2,3,label"));
@@ -613,7 +639,7 @@ fn images_in_class_folders_and_labels_of_people_are_cleaned() {
     let run = |more: &[&str]| {
         let mut run = bilevel();
         run.arg("clean").arg(&images).args(["--preset", "smoke", "--method", "noisy"]);
-        run.args(["--backend", "flex", "--out"]).arg(out.path()).args(more).assert()
+        run.args(["--device", "flex", "--out"]).arg(out.path()).args(more).assert()
     };
     run(&["--trusted", "0.5"]).success();
     let suspects = lines(out.path(), "clean-0/suspects-noisy.csv");
@@ -661,7 +687,7 @@ fn columns_of_too_many_words_are_named() {
     let data = out.path().join("t.csv");
     let rows: String = (0..80).map(row).collect();
     fs::write(&data, format!("name,size,kind\n{rows}")).unwrap();
-    let quick = ["--method", "grid", "--calls", "50", "--lower-steps", "5", "--backend", "flex"];
+    let quick = ["--method", "grid", "--calls", "50", "--lower-steps", "5", "--device", "flex"];
     let mut tune = bilevel();
     tune.arg("tune").arg(&data).args(["--label", "kind"]).args(quick).arg("--out").arg(out.path());
     tune.assert().success().stderr(contains("column `name` is left out: 80 words"));

@@ -167,7 +167,7 @@ fn run(backend: &str, first: usize) {
         for (more, says, files) in promises {
             let (name, out) = (registered.name, tempdir().unwrap());
             let mut command = Command::cargo_bin("bilevel").unwrap();
-            command.args(["run", name, "--preset", "smoke", "--backend", backend, "--out"]);
+            command.args(["run", name, "--preset", "smoke", "--device", backend, "--out"]);
             let mut ran = command.arg(out.path()).args(more).assert().success();
             for word in says {
                 ran = ran.stdout(contains(*word));
@@ -226,7 +226,7 @@ fn every_method_of_hyper_cleaning() {
         "--lower-steps",
         "5",
     ]);
-    command.args(["--train", "50", "--validation", "50", "--backend", "flex", "--out"]);
+    command.args(["--train", "50", "--validation", "50", "--device", "flex", "--out"]);
     command.arg(out.path()).assert().success().stdout(contains("bvfim"));
 }
 
@@ -240,7 +240,7 @@ fn reproduce_refuses_what_it_cannot_do() {
     let folder = out.path().join("table");
     fs::create_dir(&folder).unwrap();
     let settings =
-        "reproduce = \"iaptt-table-3\"\npreset = \"small\"\nseeds = 1\nbackend = \"none\"\n";
+        "reproduce = \"iaptt-table-3\"\npreset = \"small\"\nseeds = 1\ndevice = \"none\"\n";
     fs::write(folder.join("settings.toml"), settings).unwrap();
     let mut command = Command::cargo_bin("bilevel").unwrap();
     command.arg("resume").arg(&folder).assert().code(6).stderr(contains("settings.toml"));
@@ -248,7 +248,7 @@ fn reproduce_refuses_what_it_cannot_do() {
 
 #[test]
 fn hypergradients_through_features_are_those_of_the_whole_problem() {
-    let given = "preset = \"smoke\"\nbackend = \"flex\"\nregularisation = 0.1".parse().unwrap();
+    let given = "preset = \"smoke\"\ndevice = \"flex\"\nregularisation = 0.1".parse().unwrap();
     let settings = Complete::given("few-shot", &given).unwrap().settings().clone();
     let settings: Settings = settings.try_into().unwrap();
     let device = Device::flex();

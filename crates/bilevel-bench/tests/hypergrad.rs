@@ -16,7 +16,7 @@ const WORKLOADS: [&str; 6] = ["softmax", "mlp", "mlp-tanh", "small", "conv", "me
 
 fn hypergrad(arguments: &[&str]) -> Command {
     let mut command = Command::cargo_bin("bilevel").unwrap();
-    command.args(["hypergrad", "--backend", "flex", "--repetitions", "2"]).args(arguments);
+    command.args(["hypergrad", "--device", "flex", "--repetitions", "2"]).args(arguments);
     command
 }
 
@@ -44,7 +44,7 @@ fn every_workload_and_method_is_timed() {
     for workload in WORKLOADS {
         let report = quick(workload, &[]);
         assert_eq!(report["workload"], workload);
-        assert_eq!((&report["method"], &report["backend"]), (&"rad".into(), &"flex".into()));
+        assert_eq!((&report["method"], &report["device"]), (&"rad".into(), &"flex".into()));
         assert_eq!(report["seconds_all"].as_array().unwrap().len(), 2);
         for figure in ["seconds_median", "hypergradient_norm", "upper_loss"] {
             assert!(report[figure].as_f64().unwrap() > 0.0, "{report}");

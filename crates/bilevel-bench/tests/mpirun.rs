@@ -36,7 +36,7 @@ fn is_here() -> bool {
 
 /// A run of seconds, its data in four parts.
 fn run<'a>(method: &'a str, steps: &'a str, out: &'a Path) -> Vec<&'a str> {
-    let fixed = "run hyper-cleaning --preset smoke --shards 4 --backend flex --save-every 0";
+    let fixed = "run hyper-cleaning --preset smoke --shards 4 --device flex --save-every 0";
     let given = ["--method", method, "--upper-steps", steps, "--out", text(out)];
     fixed.split(' ').chain(given).collect()
 }

@@ -24,7 +24,7 @@ fn bilevel(args: &[&str]) -> Command {
 fn quick(data: &Path, out: &Path, more: &[&str]) -> Command {
     let mut command = bilevel(&["run", "hyper-cleaning", "--upper-steps", "2"]);
     command.args(["--lower-steps", "3", "--train", "10", "--validation", "10"]);
-    command.args(["--method", "rad", "--backend", "flex", "--data-dir"]).arg(data);
+    command.args(["--method", "rad", "--device", "flex", "--data-dir"]).arg(data);
     command.arg("--out").arg(out).args(more);
     command
 }
@@ -91,7 +91,7 @@ fn newsgroups() -> TempDir {
 fn one_huge_index_asked_for_34_gigabytes() {
     let (data, out) = (newsgroups(), tempdir().unwrap());
     let mut hpo = bilevel(&["run", "hpo", "--problem", "20newsgroups", "--preset", "smoke"]);
-    hpo.args(["--method", "soba", "--backend", "flex", "--data-dir"]).arg(data.path());
+    hpo.args(["--method", "soba", "--device", "flex", "--data-dir"]).arg(data.path());
     hpo.arg("--out").arg(out.path()).assert().success();
 }
 
@@ -107,7 +107,7 @@ fn files_of_holes_were_read_whole() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("data");
     let hypergrad = || {
-        let mut command = bilevel(&["hypergrad", "--backend", "flex", "--data"]);
+        let mut command = bilevel(&["hypergrad", "--device", "flex", "--data"]);
         command.arg(&path).assert().code(3)
     };
     let samples: u64 = 6_800_000;
@@ -153,7 +153,7 @@ fn what_an_adapter_cannot_hold_gave_garbage_and_code_0() {
     let samples = samples.to_string();
     let refused = |mut command: Command| {
         let says = contains("holds at most").and(contains("fewer samples"));
-        command.args(["--backend", "wgpu"]).assert().code(4).stderr(says);
+        command.args(["--device", "wgpu"]).assert().code(4).stderr(says);
         assert!(is_empty(out.path()));
     };
     let on_data = |args: &[&str]| {
@@ -170,7 +170,7 @@ fn what_an_adapter_cannot_hold_gave_garbage_and_code_0() {
     let mut fits = bilevel(&["run", "hyper-cleaning", "--train", "30", "--validation", "30"]);
     fits.args(["--upper-steps", "1", "--lower-steps", "2", "--method", "rad"]);
     fits.args(["--step-size", "0.001"]);
-    fits.args(["--backend", "wgpu", "--data-dir"]).arg(data.path()).arg("--out").arg(out.path());
+    fits.args(["--device", "wgpu", "--data-dir"]).arg(data.path()).arg("--out").arg(out.path());
     fits.assert().success();
 }
 
@@ -179,7 +179,7 @@ fn what_an_adapter_cannot_hold_gave_garbage_and_code_0() {
 #[test]
 fn images_that_poolings_make_nothing_of_panicked_after_the_folder_was_made() {
     let (data, out) = (folder(60, 3, &[0, 1, 2]), tempdir().unwrap());
-    let few = ["--train", "10", "--validation", "10", "--backend", "flex", "--data-dir"];
+    let few = ["--train", "10", "--validation", "10", "--device", "flex", "--data-dir"];
     for args in [
         &["run", "importance", "--network", "small"][..],
         &["run", "importance", "--network", "cnn"],
@@ -192,7 +192,7 @@ fn images_that_poolings_make_nothing_of_panicked_after_the_folder_was_made() {
         assert!(is_empty(out.path()));
     }
     let mut fits = bilevel(&["run", "importance", "--network", "cnn", "--preset", "smoke"]);
-    fits.args(["--train", "20", "--validation", "10", "--batch", "10", "--backend", "flex"]);
+    fits.args(["--train", "20", "--validation", "10", "--batch", "10", "--device", "flex"]);
     let data = folder(60, 4, &[0, 1]);
     fits.arg("--data-dir").arg(data.path()).arg("--out").arg(out.path()).assert().success();
 }
@@ -213,7 +213,7 @@ fn an_error_that_could_not_be_written_panicked() {
     assert_eq!(code(&["hypergrad", "--steps", "3"]), Some(2));
     assert_eq!(code(&["no-command"]), Some(2));
     // A warning.
-    let quick = ["--preset", "smoke", "--train", "10", "--validation", "10", "--backend", "flex"];
+    let quick = ["--preset", "smoke", "--train", "10", "--validation", "10", "--device", "flex"];
     let run = ["run", "hyper-cleaning", "--data-dir", data, "--out", out];
     assert_eq!(code(&[&run[..], &quick[..]].concat()), Some(0));
 }
@@ -279,7 +279,7 @@ fn a_hypergradient_after_a_climb_ended_with_code_0() {
     let climbs = ["hypergrad", "--workload", "small", "--lower-steps", "1", "--step-size", "1"];
     for json in [&[][..], &["--json"]] {
         let mut command = bilevel(&climbs);
-        command.args(["--backend", "flex", "--repetitions", "1"]).args(json);
+        command.args(["--device", "flex", "--repetitions", "1"]).args(json);
         command
             .assert()
             .code(5)
@@ -301,7 +301,7 @@ fn labels_that_begin_at_1_were_told_to_ask_for_smaller_parts() {
     let attack = |classes: &str| {
         let mut command = bilevel(&["run", "poisoning", "--attack", "clean-label"]);
         command.args(["--preset", "smoke", "--train", "10", "--validation", "10"]);
-        command.args(["--classes", classes, "--backend", "flex", "--data-dir"]).arg(data.path());
+        command.args(["--classes", classes, "--device", "flex", "--data-dir"]).arg(data.path());
         command.arg("--out").arg(out.path()).assert()
     };
     attack("3,4").success();
@@ -355,7 +355,7 @@ fn hpo_and_compare_looked_for_files_under_other_names() {
 #[test]
 fn too_many_poisons_were_blamed_on_train() {
     let out = tempdir().unwrap();
-    let mut command = bilevel(&["run", "poisoning", "--poisons", "100000", "--backend", "flex"]);
+    let mut command = bilevel(&["run", "poisoning", "--poisons", "100000", "--device", "flex"]);
     command
         .arg("--out")
         .arg(out.path())
@@ -392,7 +392,7 @@ fn the_last_row_of_a_series_had_no_calls() {
     let out = tempdir().unwrap();
     for (experiment, method) in [("hyper-cleaning", "rad"), ("poisoning", "penalty")] {
         let mut command = bilevel(&["run", experiment, "--preset", "smoke", "--method", method]);
-        command.args(["--backend", "flex", "--json", "--out"]).arg(out.path());
+        command.args(["--device", "flex", "--json", "--out"]).arg(out.path());
         let ran = command.assert().success();
         let summary: serde_json::Value = serde_json::from_slice(&ran.get_output().stdout).unwrap();
         let calls = summary["methods"][0]["oracle_calls"].as_object().unwrap();
@@ -580,7 +580,7 @@ const ODD: [&str; 14] = [
 
 /// The settings of every experiment that has a default for each.
 fn settings() -> Vec<Complete> {
-    let given = toml::from_str("backend = \"flex\"").unwrap();
+    let given = toml::from_str("device = \"flex\"").unwrap();
     let all: Vec<_> = EXPERIMENTS.iter().filter_map(|known| known.complete(&given).ok()).collect();
     assert!(all.len() > EXPERIMENTS.len() / 2);
     all
@@ -625,7 +625,7 @@ fn no_settings_end_the_process() {
 #[test]
 fn no_method_ends_the_process() {
     let whole = "rad, cg(damping = 0.1, solver-iterations = 3),T-RHG,gmres(tolerance = 1e-3)";
-    let given = format!("backend = \"flex\"\nmethod = \"{whole}\"").parse().unwrap();
+    let given = format!("device = \"flex\"\nmethod = \"{whole}\"").parse().unwrap();
     let complete = Complete::given("hyper-cleaning", &given).unwrap();
     let read = |text: &str| {
         let mut table = complete.table();

@@ -158,7 +158,7 @@ impl Short {
     /// The same with so many seconds between two checkpoints.
     fn run_saving(&self, out: &Path, seconds: &str) -> Command {
         let mut command = bilevel();
-        command.args(["run", self.name, "--backend", "flex", "--save-every", seconds]);
+        command.args(["run", self.name, "--device", "flex", "--save-every", seconds]);
         command.args(self.args).arg("--out").arg(out);
         command
     }
@@ -326,7 +326,7 @@ fn a_second_signal_ends_at_once_and_what_has_no_checkpoint_says_that_it_starts_a
     let out = tempdir().unwrap();
     let mut command = bilevel();
     // One step of it takes minutes.
-    command.args(["run", "hyper-cleaning", "--backend", "flex", "--method", "cg"]);
+    command.args(["run", "hyper-cleaning", "--device", "flex", "--method", "cg"]);
     command.args(["--lower-steps", "1000000", "--out"]).arg(out.path());
     let process = listening(&command).spawn().unwrap();
     let folder = out.path().join("hyper-cleaning-0");
@@ -364,7 +364,7 @@ fn comparisons_are_resumable_and_measurements_say_that_they_are_not() {
             &["compare", "quadratic", "--method", "rad,cg,soba", "--seeds", "2", "--out"],
             "bilevel resume ",
         ),
-        (&["hypergrad", "--backend", "flex", "--repetitions", "100000", "--gradient"], "start it"),
+        (&["hypergrad", "--device", "flex", "--repetitions", "100000", "--gradient"], "start it"),
     ];
     for (args, says) in cases {
         let mut command = bilevel();
@@ -438,7 +438,7 @@ fn a_run_is_resumed_from_another_directory_and_on_the_same_backend() {
         toml::from_str(&fs::read_to_string(folder.join("settings.toml")).unwrap()).unwrap();
     let data_dir = Path::new(settings["data-dir"].as_str().unwrap());
     assert!(data_dir.is_absolute() && data_dir.is_dir(), "{}", data_dir.display());
-    assert_ne!(settings["backend"].as_str().unwrap(), "auto");
+    assert_ne!(settings["device"].as_str().unwrap(), "auto");
 
     fs::remove_file(folder.join("summary.json")).unwrap();
     assert!(resume(&folder).current_dir(there.path()).status().unwrap().success());
@@ -496,7 +496,7 @@ fn a_run_is_not_resumed_with_other_settings_or_other_data() {
     write_images(&data);
     let mut run = bilevel();
     run.args(["run", "hyper-cleaning", "--method", "rad", "--train", "10", "--validation", "10"]);
-    run.args(["--backend", "flex", "--upper-steps", "100000", "--save-every", "0", "--data-dir"]);
+    run.args(["--device", "flex", "--upper-steps", "100000", "--save-every", "0", "--data-dir"]);
     let mut process = run.arg(&data).arg("--out").arg(out.path()).spawn().unwrap();
     let folder = out.path().join("hyper-cleaning-0");
     while !folder.join("checkpoint.bin").exists() {

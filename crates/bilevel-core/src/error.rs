@@ -3,7 +3,7 @@
 use bilevel_program::TraceError;
 
 use crate::parallel::GroupError;
-use crate::{Objective, Variable};
+use crate::{CheckpointError, Objective, Variable};
 
 /// An error of this library.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -251,6 +251,10 @@ pub enum Error {
     /// Ranks that cannot go on together.
     #[error(transparent)]
     Group(GroupError),
+
+    /// A checkpoint that cannot be written or read.
+    #[error(transparent)]
+    Checkpoint(CheckpointError),
 }
 
 /// Steps have no part in what is not finite before the first of them.

@@ -128,10 +128,11 @@
 //!
 //! # Saved and resumed
 //!
-//! [`Solver::save`] gives all that later steps depend on as a [`Snapshot`], which any format of serde writes
-//! exactly; [`Solver::restore`] hands it to a solver that was made with the same settings, in another process
-//! as well; and [`Executor::starting_at`] counts on. The steps are then those of the run that was never
-//! interrupted, bit by bit. A snapshot of another method or problem is an [`Error`].
+//! [`Executor::with_checkpoints`] saves a run to a [`CheckpointFile`]. A program that was ended at any moment and started
+//! again makes the steps of the run that was never interrupted, bit for bit. Its parts: [`Solver::save`] gives all that
+//! later steps depend on as a [`Snapshot`], which any format of serde writes exactly; [`Solver::restore`] hands it to a
+//! solver that was made with the same settings; and [`Executor::starting_at`] counts on. A snapshot of another method or
+//! problem is an [`Error`].
 //!
 //! # A method of your own
 //!
@@ -140,6 +141,7 @@
 
 pub mod catalogue;
 mod check;
+mod checkpoint;
 pub mod constrained;
 mod data;
 mod descend;
@@ -169,6 +171,7 @@ mod vector_ops;
 
 pub use bilevel_program::{Batch, Frozen, Tensors, TraceError, stop_gradient};
 pub use check::{Bound, Finding, HypergradientReport, Reference, check_hypergradient};
+pub use checkpoint::{CheckpointError, CheckpointFile};
 pub use constrained::AugmentedLagrangian;
 pub use data::*;
 pub use descend::{Solution, descend};

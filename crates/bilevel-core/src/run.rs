@@ -4,11 +4,12 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{at_least_one, not_negative};
 use crate::hypergradient::Status;
-use crate::parallel::{Votes, agree};
-use crate::{Cost, Error, Group, Solver, Step};
+use crate::parallel::{Alone, Votes, agree};
+use crate::{CheckpointFile, Cost, Error, Group, Snapshot, Solver, Step};
 
 /// What an observer sees after each upper step.
 pub struct Progress<'a> {
@@ -67,6 +68,23 @@ pub struct Outcome {
     pub warnings: Vec<(usize, Status)>,
 }
 
+/// How often the state of a run is saved to its [`CheckpointFile`]; it is also saved at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Every {
+    /// After each of so many upper steps.
+    Steps(usize),
+    /// After the first upper step that ends so long after the last save.
+    Time(Duration),
+}
+
+/// What a run resumes from.
+#[derive(Serialize, Deserialize)]
+struct Checkpoint {
+    /// Upper steps made.
+    step: usize,
+    solver: Snapshot,
+}
+
 /// Runs a solver.
 pub struct Executor<'a> {
     first: usize,
@@ -76,6 +94,7 @@ pub struct Executor<'a> {
     seed: Option<(u64, Device)>,
     observers: Vec<Box<dyn Observer + 'a>>,
     group: Option<&'a dyn Group>,
+    checkpoints: Option<(CheckpointFile, Every)>,
 }
 
 impl<'a> Executor<'a> {
@@ -92,6 +111,7 @@ impl<'a> Executor<'a> {
             seed: None,
             observers: Vec::new(),
             group: None,
+            checkpoints: None,
         })
     }
 
@@ -102,16 +122,79 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// If no step is left.
     pub fn starting_at(mut self, k: usize) -> Result<Self, Error> {
+        self.begin_at(k)?;
+        Ok(self)
+    }
+
+    fn begin_at(&mut self, k: usize) -> Result<(), Error> {
         if k >= self.steps {
             return Err(Error::InvalidSetting {
                 setting: "first step of a run that goes on",
                 found: format!("{k} of {}", self.steps),
                 expected: "a step below the number of all steps",
-                cure: "the run is over: raise the number of steps to go on",
+                cure: "the run is over, and its x and y are those that were saved: raise the number of steps to go on",
             });
         }
         self.first = k;
+        Ok(())
+    }
+
+    /// Saves the state of the run to `file`, as often as `every` says and at its end. If the file already has a state, the
+    /// run resumes from it: a program that was ended at any moment and started again makes the steps of a run that was
+    /// never interrupted, bit for bit. The solver must have been made with the same settings and data. The state of
+    /// observers is not saved.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use bilevel_core::*;
+    /// # fn example(solver: &mut dyn Solver) -> Result<(), Error> {
+    /// let every = Every::Time(Duration::from_secs(60));
+    /// Executor::new(10_000)?.with_checkpoints(CheckpointFile::new("run.bin"), every)?.run(solver)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// The file stays when the run is complete. A run from it then restores the solver and ends with the error of
+    /// [`Self::starting_at`]. In a group only rank 0 reads and writes it.
+    ///
+    /// # Errors
+    /// If `every` is 0 steps.
+    pub fn with_checkpoints(mut self, file: CheckpointFile, every: Every) -> Result<Self, Error> {
+        if let Every::Steps(steps) = every {
+            at_least_one("steps between checkpoints", steps)?;
+        }
+        self.checkpoints = Some((file, every));
         Ok(self)
+    }
+
+    /// Restores the solver from the file, if there is one with a state.
+    fn resume(&mut self, solver: &mut dyn Solver) -> Result<(), Error> {
+        let Some((file, _)) = &self.checkpoints else { return Ok(()) };
+        let found = file.read_on_all(self.group.unwrap_or(&Alone))?;
+        let Some(Checkpoint { step, solver: state }) = found else { return Ok(()) };
+        solver.restore(state)?;
+        self.begin_at(step)
+    }
+
+    /// Writes the file after upper step `step`, if it is time to or the run ends.
+    fn keep(
+        &self,
+        step: usize,
+        ends: bool,
+        kept_at: &mut Instant,
+        solver: &dyn Solver,
+    ) -> Result<(), Error> {
+        let Some((file, every)) = &self.checkpoints else { return Ok(()) };
+        let due = match every {
+            Every::Steps(steps) => step.is_multiple_of(*steps),
+            Every::Time(time) => kept_at.elapsed() >= *time,
+        };
+        if self.group.is_none_or(|group| group.rank() == 0) && (due || ends) {
+            let state = Checkpoint { step, solver: solver.save() };
+            file.write(&state).map_err(Error::Checkpoint)?;
+            *kept_at = Instant::now();
+        }
+        Ok(())
     }
 
     /// Ends after the step in which this time is up.
@@ -163,8 +246,11 @@ impl<'a> Executor<'a> {
     /// Runs to an end.
     ///
     /// # Errors
-    /// The solver's; in a group, also if a rank has ended, or x and y are not the same on all ranks.
+    /// The solver's; with checkpoints, if one cannot be read or written, or is of another solver; in a group, also if a
+    /// rank has ended, or x and y are not the same on all ranks.
     pub fn run(mut self, solver: &mut dyn Solver) -> Result<Outcome, Error> {
+        self.resume(solver)?;
+        let mut kept_at = Instant::now();
         let before = solver.cost();
         let mut elapsed = Duration::ZERO;
         let mut warnings = Vec::new();
@@ -200,17 +286,20 @@ impl<'a> Executor<'a> {
                 votes = agreed.map_err(Error::Group)?;
             }
             let ending = if votes.observer {
-                Ending::Observer
+                Some(Ending::Observer)
             } else if stationary {
-                Ending::Stationary
+                Some(Ending::Stationary)
             } else if votes.time {
-                Ending::TimeLimit
+                Some(Ending::TimeLimit)
             } else if step == self.steps {
-                Ending::StepLimit
+                Some(Ending::StepLimit)
             } else {
-                continue;
+                None
             };
-            return Ok(Outcome { ending, steps: step, elapsed, cost, status, warnings });
+            self.keep(step, ending.is_some(), &mut kept_at, &*solver)?;
+            if let Some(ending) = ending {
+                return Ok(Outcome { ending, steps: step, elapsed, cost, status, warnings });
+            }
         }
         unreachable!("an executor has a step left, and the last one ends the run")
     }

@@ -43,3 +43,5 @@ mod resume;
 mod sampled;
 #[path = "common/tasks.rs"]
 mod tasks;
+#[path = "common/threads.rs"]
+mod threads;

@@ -2,6 +2,7 @@
 
 /// Flags as they were called before, the commands where they were, and as they are called now.
 const RENAMED: &[(&str, &[&str], &str)] = &[
+    ("--backend", &[], "--device"),
     ("--steps", &[], "--lower-steps"),
     ("--model", &[], "--network"),
     ("--methods", &[], "--method"),

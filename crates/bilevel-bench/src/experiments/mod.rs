@@ -78,7 +78,7 @@ pub struct Manner {
 /// Runs an experiment in a folder of its own under `root`.
 ///
 /// # Errors
-/// See [`BenchError`]. What is wrong with data, backend or settings is seen before there is a folder.
+/// See [`BenchError`]. What is wrong with data, device or settings is seen before there is a folder.
 pub fn start(
     settings: &Complete,
     root: &Path,

@@ -13,7 +13,7 @@ use super::{
     Run, actor_critic, clean, denoising, dictionary, distillation, few_shot, gan, hpo,
     hyper_cleaning, importance, nas, poisoning, robust, sinusoid,
 };
-use crate::backend::{Array, BackendName, run_on};
+use crate::backend::{Array, BackendName, DeviceName, run_on};
 use crate::error::BenchError;
 use crate::report::MethodReport;
 use crate::settings::defaults::Defaults;
@@ -170,7 +170,7 @@ impl Registered {
     /// All settings of a run, where the user gives `given`.
     ///
     /// # Errors
-    /// If a setting cannot be, or the backend is not there.
+    /// If a setting cannot be, or the device is not there.
     pub fn complete(&'static self, given: &Table) -> Result<Complete, BenchError> {
         let table = (self.complete)(&self.defaults(), given)?;
         Ok(Complete { experiment: self, table })
@@ -200,7 +200,7 @@ impl Complete {
     /// The settings that the user gives, in a file perhaps, completed.
     ///
     /// # Errors
-    /// If a setting cannot be, or the backend is not there.
+    /// If a setting cannot be, or the device is not there.
     pub fn given(experiment: &str, given: &Table) -> Result<Self, BenchError> {
         Registered::named(experiment)?.complete(given)
     }
@@ -273,21 +273,21 @@ impl Complete {
         Ok((Self { experiment: self.experiment, table }, auto.to_string()))
     }
 
-    /// The backend.
-    fn backend(&self) -> BackendName {
-        let name = self.table["backend"].clone();
-        name.try_into().unwrap_or(BackendName::Auto)
+    /// Where to compute.
+    fn device(&self) -> DeviceName {
+        let name = self.table["device"].clone();
+        name.try_into().unwrap_or(BackendName::Auto.into())
     }
 
-    /// Reads the data, and asks whether the backend is there and holds it.
+    /// Reads the data, and asks whether the device is there and holds it.
     ///
     /// # Errors
-    /// If the data, the backend or a setting cannot be used.
+    /// If the data, the device or a setting cannot be used.
     pub fn prepare(&self) -> Result<Prepared, BenchError> {
-        let backend = self.backend().resolve()?;
+        let device = self.device().resolve()?;
         let experiment = (self.experiment.read)(&self.table)?;
-        backend.check_arrays(&experiment.arrays())?;
-        Ok(Prepared { backend, experiment })
+        device.check_arrays(&experiment.arrays())?;
+        Ok(Prepared { device, experiment })
     }
 }
 
@@ -325,7 +325,7 @@ pub fn read_config(path: &Path, experiment: &'static Registered) -> Result<Table
 
 /// An experiment that can run.
 pub struct Prepared {
-    backend: BackendName,
+    device: DeviceName,
     experiment: Box<dyn Ready>,
 }
 
@@ -335,7 +335,7 @@ impl Prepared {
     /// # Errors
     /// See [`Experiment::run`].
     pub fn run(&self, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
-        run_on(self.backend, |device| self.experiment.run(device, run))?
+        run_on(self.device, |device| self.experiment.run(device, run))?
     }
 
     /// The fingerprint of the data.
@@ -345,7 +345,7 @@ impl Prepared {
 
     /// What `auto` stands for.
     fn auto(&self) -> Result<Option<Auto>, BenchError> {
-        run_on(self.backend, |device| self.experiment.auto(device))?
+        run_on(self.device, |device| self.experiment.auto(device))?
     }
 
     /// Checks the derivatives of both losses.
@@ -406,7 +406,7 @@ mod tests {
     fn every_section_of_every_file_is_a_run() {
         for experiment in EXPERIMENTS {
             for mut given in experiment.defaults().sections() {
-                given.entry("backend").or_insert("flex".into());
+                given.entry("device").or_insert("flex".into());
                 let complete = experiment.complete(&given);
                 let complete = complete.unwrap_or_else(|e| panic!("{experiment:?} {given}: {e}"));
                 assert_eq!(Complete::read(complete.table()).unwrap(), complete);

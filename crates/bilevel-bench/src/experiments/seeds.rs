@@ -30,7 +30,7 @@ pub fn is_seeds(settings: &Table) -> bool {
 /// Runs an experiment under `seeds` seeds in a new folder under `root`.
 ///
 /// # Errors
-/// See [`BenchError`]. What is wrong with data, backend or settings is seen before there is a folder.
+/// See [`BenchError`]. What is wrong with data, device or settings is seen before there is a folder.
 pub fn start(
     settings: &Complete,
     seeds: u64,

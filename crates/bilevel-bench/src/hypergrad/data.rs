@@ -388,7 +388,7 @@ mod tests {
                     repetitions: 1,
                     data,
                     gradient: Some(path(to)),
-                    backend: BackendName::Flex,
+                    device: BackendName::Flex.into(),
                     seed: 7,
                 };
                 run(&settings).unwrap();

@@ -23,7 +23,7 @@ use burn::tensor::Device;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::backend::{BackendError, BackendName, run_on};
+use crate::backend::{BackendError, DeviceName, run_on};
 use crate::cli::HypergradArgs;
 use crate::error::BenchError;
 use crate::experiments::is_usable;
@@ -91,8 +91,8 @@ pub struct Settings {
     pub data: Option<PathBuf>,
     /// The safetensors file that the hypergradient is written to.
     pub gradient: Option<PathBuf>,
-    /// The backend asked for.
-    pub backend: BackendName,
+    /// Where to compute.
+    pub device: DeviceName,
     /// The seed of the draws.
     pub seed: u64,
 }
@@ -116,7 +116,7 @@ impl Settings {
             repetitions: args.repetitions as usize,
             data: args.data,
             gradient: args.gradient,
-            backend: args.backend,
+            device: args.device,
             seed: args.seed,
         };
         match settings.method {
@@ -177,7 +177,7 @@ pub struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanName>,
     /// Where it was computed.
-    pub backend: BackendName,
+    pub device: DeviceName,
     /// Lower steps.
     pub steps: usize,
     /// Samples of each level; tasks of `meta-batch`.
@@ -204,11 +204,11 @@ pub struct Report {
 /// Computes the hypergradient once, and then as often as the settings say with a clock running.
 ///
 /// # Errors
-/// If the data, the backend or a setting cannot be used, the lower level diverges, or the hypergradient
+/// If the data, the device or a setting cannot be used, the lower level diverges, or the hypergradient
 /// cannot be written.
 pub fn run(settings: &Settings) -> Result<Report, BenchError> {
-    let backend = settings.backend.resolve()?;
-    let fits = |samples| backend.check_arrays(&settings.workload.arrays(samples));
+    let name = settings.device.resolve()?;
+    let fits = |samples| name.check_arrays(&settings.workload.arrays(samples));
     let numbers = match &settings.data {
         Some(path) => data::read(path, settings.workload)?,
         None => {
@@ -217,12 +217,12 @@ pub fn run(settings: &Settings) -> Result<Report, BenchError> {
         }
     };
     fits(numbers.samples)?;
-    run_on(backend, |device| measure(settings, backend, numbers, device))?
+    run_on(name, |device| measure(settings, name, numbers, device))?
 }
 
 fn measure(
     settings: &Settings,
-    backend: BackendName,
+    name: DeviceName,
     numbers: Numbers,
     device: Device,
 ) -> Result<Report, BenchError> {
@@ -256,7 +256,7 @@ fn measure(
         workload: settings.workload,
         method: settings.method,
         plan: (settings.method == Method::Rad).then_some(settings.plan),
-        backend,
+        device: name,
         steps: settings.steps,
         samples,
         seconds_median: median(&seconds_all),
@@ -292,10 +292,10 @@ impl Report {
         let memory = self.peak_resident_mib.map_or("-".into(), |mib| format!("{mib:.0} MiB"));
         let least = self.seconds_all.iter().copied().fold(f64::INFINITY, f64::min);
         let (workload, method) = (self.workload.as_str(), self.method.as_str());
-        let (backend, calls) = (self.backend.as_str(), self.oracle_calls);
+        let (device, calls) = (self.device, self.oracle_calls);
         let rows = [
             ("workload", format!("{workload}, {} samples", self.samples)),
-            ("method", format!("{method}, {} lower steps, on {backend}", self.steps)),
+            ("method", format!("{method}, {} lower steps, on {device}", self.steps)),
             ("seconds", format!("{:.4} (median), {least:.4} (least)", self.seconds_median)),
             ("peak resident", memory),
             ("hypergradient", format!("norm {:.6e}", self.hypergradient_norm)),

@@ -128,24 +128,6 @@ impl RunFolder {
         write().map_err(|cause| ReportError::Write { path: path.clone(), cause })
     }
 
-    /// The same, and what the file was before stays as the file `before`. At each moment one of the two is there.
-    ///
-    /// # Errors
-    /// Where the file system refuses.
-    pub fn write_next(&self, name: &str, before: &str, contents: &[u8]) -> Result<(), ReportError> {
-        let path = self.path.join(name);
-        let write = || {
-            let next = self.unfinished(contents)?;
-            match fs::rename(&path, self.path.join(before)) {
-                Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
-                _ => {}
-            }
-            next.persist(&path)?;
-            sync_folder(&self.path)
-        };
-        write().map_err(|cause| ReportError::Write { path: path.clone(), cause })
-    }
-
     /// A file with these contents that has no name of its own yet.
     fn unfinished(&self, contents: &[u8]) -> io::Result<NamedTempFile> {
         // In the same folder, since only there is a rename a single act.
@@ -154,19 +136,6 @@ impl RunFolder {
         make_readable(file.as_file())?;
         file.as_file().sync_all()?;
         Ok(file)
-    }
-
-    /// Gives a file another name; a file that has it is replaced.
-    ///
-    /// # Errors
-    /// Where the file system refuses.
-    pub fn rename_file(&self, from: &str, to: &str) -> Result<(), ReportError> {
-        let path = self.path.join(to);
-        let rename = || {
-            fs::rename(self.path.join(from), &path)?;
-            sync_folder(&self.path)
-        };
-        rename().map_err(|cause| ReportError::Write { path: path.clone(), cause })
     }
 
     /// A file's contents; none where there is no such file.
@@ -197,20 +166,6 @@ impl RunFolder {
         }
         names.sort_unstable();
         Ok(names)
-    }
-
-    /// Removes a file, if it is there.
-    ///
-    /// # Errors
-    /// Where the file system refuses.
-    pub fn remove_file(&self, name: &str) -> Result<(), ReportError> {
-        let path = self.path.join(name);
-        match fs::remove_file(&path) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-                Err(ReportError::Write { path, cause })
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Writes `settings.toml`, and gives it as a table.

@@ -68,7 +68,7 @@ pub struct Reproduction {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upper_steps: Option<Count>,
     /// Where to compute.
-    pub backend: crate::backend::BackendName,
+    pub device: crate::backend::DeviceName,
 }
 
 /// A figure of a paper, and the run that gives ours.

@@ -31,7 +31,7 @@ fn reproduction() -> Reproduction {
         data_dir: None,
         data_set: None,
         upper_steps: None,
-        backend: BackendName::Flex,
+        device: BackendName::Flex.into(),
     }
 }
 

@@ -187,7 +187,7 @@ pub fn complete<S: Settings>(defaults: &Defaults, given: &Table) -> Result<Table
     if let Some(dir) = &mut common.data_dir {
         *dir = absolute("--data-dir", dir)?;
     }
-    common.backend = common.backend.resolve()?;
+    common.device = common.device.resolve()?;
     settings.check()?;
     let table = Table::try_from(&settings)
         .map_err(|error| refuse("a setting", error, "values that TOML can hold", "take another"))?;

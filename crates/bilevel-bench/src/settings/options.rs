@@ -7,7 +7,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::{Count, NonNegative, Positive, StepSize, refuse};
-use crate::backend::BackendName;
+use crate::backend::DeviceName;
 use crate::error::BenchError;
 
 /// What all experiments take.
@@ -21,9 +21,9 @@ pub struct Common {
     /// Seed of splits, noise and initial values
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: u64,
-    /// Where to compute
-    #[arg(long, value_enum)]
-    pub backend: BackendName,
+    /// Where to compute: auto, flex, ndarray, wgpu, cuda, rocm, or one of several GPUs as wgpu:1
+    #[arg(long)]
+    pub device: DeviceName,
     /// The folder with the data [default: the embedded digits]
     #[arg(long, value_parser = super::text_path())]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,8 +1,8 @@
 //! Descent of both losses at once.
 
 use super::{Adjoint, Dynamics, State, Tangent, Update};
-use crate::error::{not_negative, positive};
-use crate::{Error, WeightedSum};
+use crate::error::not_negative;
+use crate::{Error, Schedule, WeightedSum};
 
 /// The weight of the upper loss in [`Aggregated`], step by step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,7 +45,7 @@ impl Weight {
 /// ```
 ///
 /// and `pessimistic`, the same with `- a_k s_u F_y`: the worst of the lower solutions. `rad` through them
-/// is `bda` and `pbda`; `a_k = 0` is `gd` with the step size `s_l`.
+/// is `bda` and `pbda`; `a_k = 0` is `gd` with the step size `s_l`. Both step sizes may be [`Schedule`]s.
 ///
 /// Requires: F twice differentiable in y too. A step costs a gradient of each loss, and a backward step a
 /// product of each; a loss of weight 0 costs nothing.
@@ -54,9 +54,11 @@ impl Weight {
 /// [survey, Eqs. 37 and 41](https://arxiv.org/abs/2101.11517).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Aggregated {
-    upper_step: f64,
-    lower_step: f64,
+    upper_step: Schedule,
+    lower_step: Schedule,
     weight: Weight,
+    /// 1, or -1 to ascend F.
+    sign: f64,
 }
 
 impl Aggregated {
@@ -64,7 +66,11 @@ impl Aggregated {
     ///
     /// # Errors
     /// If a step size is not finite and positive, or the weight not in `[0, 1]`.
-    pub fn new(upper_step: f64, lower_step: f64, weight: Weight) -> Result<Self, Error> {
+    pub fn new(
+        upper_step: impl Into<Schedule>,
+        lower_step: impl Into<Schedule>,
+        weight: Weight,
+    ) -> Result<Self, Error> {
         let a = match weight {
             Weight::Constant(a) | Weight::Decaying(a) => a,
             Weight::Capped { c, most } => {
@@ -80,9 +86,10 @@ impl Aggregated {
             });
         }
         Ok(Self {
-            upper_step: positive("step size of the upper loss", upper_step)?,
-            lower_step: positive("lower step size", lower_step)?,
+            upper_step: upper_step.into().positive("step size of the upper loss")?,
+            lower_step: lower_step.into().positive("lower step size")?,
             weight,
+            sign: 1.0,
         })
     }
 
@@ -90,27 +97,31 @@ impl Aggregated {
     ///
     /// # Errors
     /// As [`Aggregated::new`].
-    pub fn pessimistic(upper_step: f64, lower_step: f64, weight: Weight) -> Result<Self, Error> {
-        let optimistic = Self::new(upper_step, lower_step, weight)?;
-        Ok(Self { upper_step: -optimistic.upper_step, ..optimistic })
+    pub fn pessimistic(
+        upper_step: impl Into<Schedule>,
+        lower_step: impl Into<Schedule>,
+        weight: Weight,
+    ) -> Result<Self, Error> {
+        Ok(Self { sign: -1.0, ..Self::new(upper_step, lower_step, weight)? })
     }
 }
 
 impl Dynamics for Aggregated {
     fn describe(&self) -> String {
-        let name = if self.upper_step > 0.0 { "aggregated" } else { "pessimistic" };
+        let name = if self.sign > 0.0 { "aggregated" } else { "pessimistic" };
         let weight = match self.weight {
             Weight::Constant(a) => a.to_string(),
             Weight::Decaying(c) => format!("{c}/k"),
             Weight::Capped { c, most } => format!("min({c}/k, {most})"),
         };
-        let (upper, lower) = (self.upper_step.abs(), self.lower_step);
+        let (upper, lower) = (self.upper_step, self.lower_step);
         format!("{name}(step sizes {upper} up, {lower} low, weight {weight})")
     }
 
     fn objective(&self, t: usize) -> WeightedSum {
         let a = self.weight.at(t);
-        WeightedSum { upper: a * self.upper_step, lower: (1.0 - a) * self.lower_step }
+        let (upper, lower) = (self.sign * self.upper_step.at(t), self.lower_step.at(t));
+        WeightedSum { upper: a * upper, lower: (1.0 - a) * lower }
     }
 
     // The step sizes are in the objective: what is left is a step of 1.

@@ -805,32 +805,6 @@ fn a_start_is_drawn_anew_at_each_upper_step() {
     assert!(matches!(short, Error::StartShapes { .. }), "{short}");
 }
 
-/// The same hypergradients in two threads, of clones of one method on one oracle.
-#[test]
-fn an_oracle_serves_several_threads() {
-    let oracle = bent();
-    let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    let points: Vec<_> = [0.0, 0.1, 0.2, 0.3].map(|h| x.axpy(h, &x)).to_vec();
-    let method = Implicit::new(heavy(40), Cg::new(20, 1e-12).unwrap());
-    let gradient = |mut method: Box<dyn HypergradientMethod>, x: &Vector| {
-        let found =
-            method.hypergradient(LowerProblem::new(&oracle, x, Samples::default()), &y).unwrap();
-        found.gradient.to_vec()
-    };
-    let rad = Unrolled::rad(heavy(20));
-    let makes: [&(dyn Fn() -> Box<dyn HypergradientMethod> + Sync); 2] =
-        [&|| Box::new(rad.clone()), &|| Box::new(method.clone())];
-    for make in makes {
-        let expected: Vec<_> = points.iter().map(|x| gradient(make(), x)).collect();
-        let found: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                points.iter().map(|x| scope.spawn(|| gradient(make(), x))).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-        });
-        assert_eq!(found, expected);
-    }
-}
-
 #[test]
 fn other_functions_of_x_are_differentiated_beside_the_solver() {
     let oracle = bent();

@@ -179,21 +179,25 @@ fn soba(oracle: &Rank) -> Box<dyn Solver + '_> {
 
 #[test]
 fn a_run_goes_on_with_another_number_of_ranks() {
-    let run = |from: usize, to: usize, saved: Option<Snapshot>| {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let run = |steps: usize, file: CheckpointFile| {
         move |group| {
             let oracle = rank(group, BATCHES);
             let mut solver = soba(&oracle);
-            saved.clone().map(|saved| solver.restore(saved)).transpose().unwrap();
-            let executor = Executor::new(to).unwrap().starting_at(from).unwrap();
-            executor.in_group(oracle.group()).run(solver.as_mut()).unwrap();
+            let executor = Executor::new(steps).unwrap().in_group(oracle.group());
+            let executor = executor.with_checkpoints(file.clone(), Every::Steps(2)).unwrap();
+            executor.run(solver.as_mut()).unwrap();
             solver.save()
         }
     };
-    let whole = on_ranks(1, run(0, 6, None)).remove(0);
-    let first = on_ranks(4, run(0, 3, None)).remove(0);
+    let whole = on_ranks(1, run(6, CheckpointFile::new(path("whole.bin")))).remove(0);
+    on_ranks(4, run(3, CheckpointFile::new(path("first.bin"))));
     for size in [1, 2] {
-        let rest = on_ranks(size, run(3, 6, Some(first.clone())));
-        assert!(rest.iter().all(|found| *found == whole), "on {size} ranks");
+        let rest = CheckpointFile::new(path("rest.bin"));
+        std::fs::copy(path("first.bin"), rest.path()).unwrap();
+        let ended = on_ranks(size, run(6, rest));
+        assert!(ended.iter().all(|found| *found == whole), "on {size} ranks");
     }
 }
 

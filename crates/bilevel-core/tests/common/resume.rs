@@ -1,5 +1,8 @@
 //! A run that is saved and resumed is the run that was never interrupted, bit by bit.
 
+use std::ops::ControlFlow;
+use std::time::Duration;
+
 use bilevel_core::*;
 use burn::grad_clipping::GradientClippingConfig;
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
@@ -172,7 +175,7 @@ fn an_executor_goes_on_counting() {
         let mut numbers = Vec::new();
         let watch = |progress: &Progress<'_>| {
             numbers.push(progress.step);
-            std::ops::ControlFlow::Continue(())
+            ControlFlow::Continue(())
         };
         let outcome = executor.observe(watch).run(solver.as_mut()).unwrap();
         (numbers, outcome)
@@ -190,6 +193,62 @@ fn an_executor_goes_on_counting() {
     assert_eq!(second.save(), whole.save());
     let error = Executor::new(STEPS).unwrap().starting_at(STEPS).err().unwrap();
     assert!(error.to_string().ends_with("raise the number of steps to go on"), "{error}");
+}
+
+/// Ended at any moment and started again from its file, as often as it takes.
+#[test]
+fn a_run_with_checkpoints_goes_on_from_its_file() {
+    let x = upper_module(&device());
+    let oracle = penalties_at(Fit::Squares, &x, &device());
+    let make = || on(&oracle, methods()[0](), adam(&x), Start::Warm);
+    let folder = tempfile::tempdir().unwrap();
+    let mut whole = make();
+    Executor::new(STEPS).unwrap().run(whole.as_mut()).unwrap();
+    for (which, every) in
+        [Every::Steps(1), Every::Steps(2), Every::Steps(100), Every::Time(Duration::ZERO)]
+            .into_iter()
+            .enumerate()
+    {
+        for ended in 1..STEPS {
+            let file = CheckpointFile::new(folder.path().join(format!("{which}-{ended}.bin")));
+            let killed =
+                CheckpointFile::new(folder.path().join(format!("{which}-{ended}-killed.bin")));
+            let run = |file: &CheckpointFile, steps: usize| {
+                let watch = |progress: &Progress<'_>| {
+                    // A process that is killed here leaves the file as it is at this moment.
+                    if progress.step == ended && file.path().exists() && !killed.path().exists() {
+                        std::fs::copy(file.path(), killed.path()).unwrap();
+                    }
+                    ControlFlow::Continue(())
+                };
+                let mut solver = make();
+                let executor = Executor::new(steps).unwrap().observe(watch);
+                let executor = executor.with_checkpoints(file.clone(), every).unwrap();
+                (executor.run(solver.as_mut()), solver.save())
+            };
+            let (first, _) = run(&file, ended);
+            assert_eq!(first.unwrap().steps, ended);
+            for from in [&file, &killed] {
+                let (outcome, saved) = run(from, STEPS);
+                assert_eq!(outcome.unwrap().steps, STEPS);
+                assert_eq!(saved, whole.save(), "{every:?}, ended at {ended}");
+            }
+            // What is over is restored, and says so.
+            let (outcome, saved) = run(&file, STEPS);
+            let text = outcome.unwrap_err().to_string();
+            assert!(text.contains("the run is over"), "{text}");
+            assert_eq!(saved, whole.save());
+        }
+    }
+    let none = Executor::new(STEPS).unwrap();
+    let error = none.with_checkpoints(CheckpointFile::new("none"), Every::Steps(0)).err().unwrap();
+    assert!(error.to_string().contains("steps between checkpoints is 0"), "{error}");
+    // A file of another solver.
+    let other = CheckpointFile::new(folder.path().join("0-1.bin"));
+    let trad = Box::new(Unrolled::trad(descent(Gd::new(0.5), 4), 2).unwrap());
+    let mut trad = on(&oracle, trad, adam(&x), Start::Warm);
+    let executor = Executor::new(9).unwrap().with_checkpoints(other, Every::Steps(1)).unwrap();
+    assert!(matches!(executor.run(trad.as_mut()), Err(Error::Snapshot { .. })));
 }
 
 /// `saved` as a file in which `change` was made.

@@ -322,7 +322,7 @@ mod tests {
 
     fn bench(problem: &str, run: impl Fn(&Bench<'_>)) {
         let given = format!(
-            "problem = \"{problem}\"\ncalls = 800\nlower-steps = 20\nevaluations = 4\nbackend = \"flex\""
+            "problem = \"{problem}\"\ncalls = 800\nlower-steps = 20\nevaluations = 4\ndevice = \"flex\""
         );
         let hpo = Registered::named("hpo").unwrap();
         let complete = hpo.complete(&given.parse().unwrap()).unwrap();

@@ -28,8 +28,8 @@ pub(crate) fn facts(settings: &toml::Table) -> Vec<(String, String)> {
     let word = |value: &toml::Value| value.as_str().map_or(value.to_string(), str::to_owned);
     let origin = settings.get(ORIGIN).and_then(toml::Value::as_table);
     let made = origin.into_iter().flatten().filter(|(_, value)| value.as_str() != Some(""));
-    let backend = settings.get("backend").map(|backend| ("backend".to_owned(), word(backend)));
-    made.map(|(name, value)| (name.clone(), word(value))).chain(backend).collect()
+    let device = settings.get("device").map(|device| ("device".to_owned(), word(device)));
+    made.map(|(name, value)| (name.clone(), word(value))).chain(device).collect()
 }
 
 /// How the run is resumed, repeated and shown.

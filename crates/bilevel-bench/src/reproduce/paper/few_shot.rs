@@ -63,7 +63,7 @@ pub(super) fn cell(
     for (key, value) in [("method", row.method), ("network", row.network)] {
         given.insert(key.into(), value.into());
     }
-    given.insert("backend".into(), reproduction.backend.as_str().into());
+    given.insert("device".into(), reproduction.device.to_string().into());
     for (key, value) in [("way", column.way), ("shot", column.shot)] {
         given.insert(key.into(), value.into());
     }

@@ -176,9 +176,9 @@ impl TableName {
 }
 
 impl Reproduction {
-    /// All settings of an experiment, where the table gives `given` beside data and backend.
+    /// All settings of an experiment, where the table gives `given` beside data and device.
     fn settings(&self, experiment: &str, mut given: Table) -> Result<Complete, BenchError> {
-        given.insert("backend".into(), self.backend.as_str().into());
+        given.insert("device".into(), self.device.to_string().into());
         if let Some(dir) = &self.data_dir {
             given.insert("data-dir".into(), dir.display().to_string().into());
         }
