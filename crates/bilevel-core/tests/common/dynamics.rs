@@ -103,7 +103,8 @@ fn dynamics() -> Vec<(&'static str, Box<dyn Dynamics>)> {
         }),
         ("pessimistic", Box::new(Aggregated::pessimistic(0.4, 0.3, fading).unwrap())),
         ("aggregated in a ball", {
-            let aggregated = Aggregated::new(0.4, 0.3, fading).unwrap();
+            let rates = (Schedule::power(0.4, 0.5), Schedule::geometric(0.3, 0.9));
+            let aggregated = Aggregated::new(rates.0, rates.1, fading).unwrap();
             Box::new(Projected::new(aggregated, Ball::new(0.8).unwrap()))
         }),
         ("gd, scheduled", Box::new(Gd::new(Schedule::power(0.4, 0.5)).unwrap())),

@@ -148,15 +148,17 @@ fn eps_outside_the_root() {
 fn aggregated_and_pessimistic() {
     let weight = Weight::Decaying(0.9);
     let capped = Weight::Capped { c: 0.9, most: 0.4 };
+    let (upper, lower) = (Schedule::power(0.4, 0.5), Schedule::geometric(0.3, 0.9));
     for (sign, most, dynamics) in [
-        (1.0, 1.0, Aggregated::new(0.4, 0.3, weight).unwrap()),
-        (-1.0, 1.0, Aggregated::pessimistic(0.4, 0.3, weight).unwrap()),
-        (1.0, 0.4, Aggregated::new(0.4, 0.3, capped).unwrap()),
+        (1.0, 1.0, Aggregated::new(upper, lower, weight).unwrap()),
+        (-1.0, 1.0, Aggregated::pessimistic(upper, lower, weight).unwrap()),
+        (1.0, 0.4, Aggregated::new(upper, lower, capped).unwrap()),
     ] {
         check("aggregated", &dynamics, |t, y, slope| {
             let a = (0.9 / (t as f64 + 1.0)).min(most);
+            let (s, r) = (0.4 / (t as f64 + 1.0).sqrt(), 0.3 * 0.9_f64.powi(t as i32));
             let both = zip(&slope(Objective::Upper, y), &slope(LOWER, y), |upper, lower| {
-                sign * a * 0.4 * upper + (1.0 - a) * 0.3 * lower
+                sign * a * s * upper + (1.0 - a) * r * lower
             });
             zip(y, &both, |y, d| y - d)
         });

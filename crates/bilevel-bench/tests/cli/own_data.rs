@@ -1,0 +1,145 @@
+//! Tables and folders of images of a user: `clean` and `tune`.
+
+use super::*;
+
+/// A table of two classes, the first feature of which tells them apart; the last five labels are wrong.
+fn table(folder: &Path) -> std::path::PathBuf {
+    let row = |at: usize| {
+        let (class, wrong) = (at % 2, at >= 115);
+        let kind = if (class == 0) != wrong { "even" } else { "odd" };
+        format!("{},{},{kind}\n", class as f64 + 0.1 * (at % 7) as f64, at % 5)
+    };
+    let file = folder.join("table.csv");
+    let rows: String = (0..120).map(row).collect();
+    fs::write(&file, format!("size,noise,kind\n{rows}")).unwrap();
+    file
+}
+
+#[test]
+fn a_table_of_ones_own_is_cleaned_and_tuned() {
+    let out = tempdir().unwrap();
+    let data = table(out.path());
+    let run = |command: &str, more: &[&str]| {
+        let mut run = bilevel();
+        run.arg(command).arg(&data).args(["--label", "kind", "--device", "flex", "--out"]);
+        run.arg(out.path()).args(more).assert()
+    };
+    run("clean", &["--trusted", "0.2"]).success().stdout(contains("suspects"));
+    let folder = out.path().join("clean-0");
+    let suspects = fs::read_to_string(folder.join("suspects-rad.csv")).unwrap();
+    let rows = suspects.lines().skip(1).filter(|row| !row.ends_with("true"));
+    let first = |row: &str| row.split(',').next().unwrap().parse::<usize>().unwrap();
+    let mut worst: Vec<usize> = rows.map(first).take(3).collect();
+    worst.retain(|row| *row > 115);
+    assert_eq!(worst.len(), 3, "{suspects}");
+    let cleaned = fs::read_to_string(folder.join("cleaned-rad.csv")).unwrap();
+    assert!(cleaned.starts_with("size,noise,kind\n") && cleaned.lines().count() < 121);
+    run("clean", &["--trusted", "1.5"]).code(2).stderr(contains("a share between 0 and 1"));
+    run("clean", &["--trusted", "none.csv"]).code(3).stderr(contains("none.csv"));
+
+    let quick = ["--calls", "900", "--lower-steps", "50", "--evaluations", "2"];
+    run("tune", &quick).success().stdout(contains("test loss"));
+    let model = fs::read(out.path().join("hpo-0/model-cg.safetensors")).unwrap();
+    let model = safetensors::SafeTensors::deserialize(&model).unwrap();
+    assert_eq!(model.tensor("weight").unwrap().shape(), [2, 2]);
+    assert_eq!(model.tensor("log_penalty").unwrap().shape(), [2]);
+    // The features are centred by the rows that train: not by all, whose mean this is.
+    let mean = model.tensor("mean").unwrap().data()[..8].try_into().map(f64::from_le_bytes);
+    assert!((mean.unwrap() - (0.5 + 0.1 * 2.975)).abs() > 1e-6, "{mean:?}");
+}
+
+/// The lines of a file of a run.
+fn lines(out: &Path, file: &str) -> Vec<String> {
+    let text = fs::read_to_string(out.join(file)).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_cleaned_is_the_data_and_as_it_was_read() {
+    let out = tempdir().unwrap();
+    let row = |at: usize| {
+        let class = at % 2;
+        format!("{} 1:{} 3:0.{}\n", 2 * class as i32 - 1, 10 * class + 100, at + 100)
+    };
+    let [data, trusted] = [(0..60), (60..90)].map(|rows| {
+        let path = out.path().join(format!("{}.libsvm", rows.start));
+        fs::write(&path, rows.map(row).collect::<String>()).unwrap();
+        path
+    });
+    let mut clean = bilevel();
+    clean.arg("clean").arg(&data).arg("--trusted").arg(&trusted).args(["--method", "noisy"]);
+    clean.args(["--judge-steps", "100", "--device", "flex", "--out"]).arg(out.path());
+    clean.assert().success();
+    let cleaned = lines(out.path(), "clean-0/cleaned-noisy.csv");
+    assert_eq!((cleaned.len(), &*cleaned[0]), (61, "1,2,3,label"));
+    assert_eq!(cleaned[1..3], ["100,0,0.1,-1", "110,0,0.101,1"]);
+}
+
+#[test]
+fn images_in_class_folders_and_labels_of_people_are_cleaned() {
+    let out = tempdir().unwrap();
+    let images = out.path().join("images");
+    for (class, shade) in [("cat", 40), ("dog", 200)] {
+        fs::create_dir_all(images.join(class)).unwrap();
+        for image in 0..20 {
+            let pixels = [shade + image; 16];
+            let file = images.join(format!("{class}/{image:02}.png"));
+            fs::write(file, bilevel_data::gray::png(&pixels, 4)).unwrap();
+        }
+    }
+    let run = |more: &[&str]| {
+        let mut run = bilevel();
+        run.arg("clean").arg(&images).args(["--preset", "smoke", "--method", "noisy"]);
+        run.args(["--device", "flex", "--out"]).arg(out.path()).args(more).assert()
+    };
+    run(&["--trusted", "0.5"]).success();
+    let suspects = lines(out.path(), "clean-0/suspects-noisy.csv");
+    assert!(suspects[0].ends_with(",file") && suspects[1].ends_with(".png"), "{suspects:?}");
+    let cleaned = lines(out.path(), "clean-0/cleaned-noisy.csv");
+    assert_eq!(cleaned[0], "file,label");
+    assert!(cleaned[1..].iter().all(|row| row.contains("cat/") == row.ends_with(",cat")));
+
+    // Labels of people, three of them wrong, in files of their own.
+    let [given, right] = [3, 0].map(|wrong| {
+        let label = |at: usize| if (at < 20) != (at < wrong) { "cat\n" } else { "dog\n" };
+        let file = out.path().join(format!("{wrong}.csv"));
+        fs::write(&file, (0..40).map(label).collect::<String>()).unwrap();
+        file.to_str().unwrap().to_owned()
+    });
+    let labels = ["--label", &given, "--right-labels", &right];
+    let judged = run(&[&labels[..], &["--trusted", "0.4", "--judge-steps", "200"]].concat());
+    judged.success().stdout(contains("average precision %").and(contains("100.00")));
+    // All rows that are not trusted.
+    assert_eq!(lines(out.path(), "clean-0-2/suspects-noisy.csv").len(), 25);
+    run(&["--label", &given, "--trusted", &right]).code(3).stderr(contains("two kinds"));
+    run(&["--label", "kind", "--trusted", "0.5"]).code(3).stderr(contains("kind"));
+}
+
+#[test]
+fn a_folder_that_nothing_reads_is_refused_with_a_cure() {
+    for (run, cure) in [
+        (&["hpo"][..], "--problem ijcnn1 or 20newsgroups"),
+        (&["hpo", "--problem", "table"], "--data, a file or a folder"),
+        (&["gan"], "--data digits"),
+        (&["actor-critic"], "leave it out"),
+        (&["sinusoid"], "leave it out"),
+        (&["clean"], "name it there"),
+    ] {
+        let mut command = bilevel();
+        command.arg("run").args(run).args(["--data-dir", ".", "--dry-run"]);
+        command.assert().code(2).stderr(contains("--data-dir").and(contains(cure)));
+    }
+}
+
+#[test]
+fn columns_of_too_many_words_are_named() {
+    let out = tempdir().unwrap();
+    let row = |at: usize| format!("name{at},{},{}\n", at % 7, ["a", "b"][at % 2]);
+    let data = out.path().join("t.csv");
+    let rows: String = (0..80).map(row).collect();
+    fs::write(&data, format!("name,size,kind\n{rows}")).unwrap();
+    let quick = ["--method", "grid", "--calls", "50", "--lower-steps", "5", "--device", "flex"];
+    let mut tune = bilevel();
+    tune.arg("tune").arg(&data).args(["--label", "kind"]).args(quick).arg("--out").arg(out.path());
+    tune.assert().success().stderr(contains("column `name` is left out: 80 words"));
+}

@@ -1,0 +1,109 @@
+//! Plans: states that are stored and states that are computed again.
+
+use super::*;
+
+const LENGTHS: [usize; 7] = [1, 2, 3, 7, 16, 30, 37];
+
+pub(super) fn plans(steps: usize) -> [Plan; 7] {
+    let binomial = |states| Plan::binomial(states).unwrap();
+    let few = [Plan::Trajectory, Plan::Sqrt, Plan::logarithmic(steps)];
+    [few[0], few[1], few[2], binomial(1), binomial(2), binomial(3), Plan::Results(1 << 20)]
+}
+
+/// The most states that a plan may hold.
+fn promised_states(plan: Plan, steps: usize) -> usize {
+    let root = (steps as f64).sqrt().ceil() as usize;
+    match plan {
+        Plan::Trajectory | Plan::Results(_) => steps,
+        Plan::Sqrt => 2 * root,
+        Plan::Binomial(states) => states,
+    }
+}
+
+/// The most steps that a plan may make, down and back. For the binomial one it is the least number that
+/// is possible, `r l - C(c + r, c + 1)` to reverse l = T + 1 steps, the last of which is F's own.
+fn promised_steps(plan: Plan, steps: usize) -> usize {
+    match plan {
+        Plan::Trajectory | Plan::Results(_) => steps,
+        Plan::Sqrt => 2 * steps,
+        Plan::Binomial(c) => {
+            let l = steps + 1;
+            let r = (1..).find(|r| choose(c + r, c) >= l).unwrap();
+            r * l - choose(c + r, c + 1)
+        }
+    }
+}
+
+#[test]
+fn every_plan_gives_the_same_bits() {
+    let oracle = bent();
+    for (name, make) in DYNAMICS {
+        for steps in LENGTHS {
+            let expected = bits(&run(&oracle, &mut Unrolled::rad(make(steps))));
+            for plan in plans(steps) {
+                let found = bits(&run(&oracle, &mut Unrolled::rad(make(steps)).with_plan(plan)));
+                assert_eq!(found, expected, "{name}, {steps} steps, {plan:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_plan_keeps_and_makes_again_what_it_promises() {
+    let oracle = bent();
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
+    for steps in LENGTHS {
+        for plan in plans(steps) {
+            for tail in [steps, steps.div_ceil(2)] {
+                let before = oracle.cost();
+                let descent = gd(0.05, steps);
+                let (_, mut tape) = descent.record(&problem, &y, plan, tail).unwrap();
+                let mut peak = tape.kept();
+                let mut visited = Vec::new();
+                while let Some((t, _)) = tape.pop() {
+                    visited.push(t);
+                    peak = peak.max(tape.kept());
+                }
+                let made = (oracle.cost() - before).lower_gradients as usize;
+                let name = format!("the last {tail} of {steps} steps, {plan:?}");
+                let expected: Vec<_> = (steps - tail..steps).rev().collect();
+                assert_eq!(visited, expected, "{name}");
+                let states = promised_states(plan, tail);
+                assert!(peak <= states, "{name}: {peak} states, promised {states}");
+                let most = steps - tail + promised_steps(plan, tail);
+                match plan {
+                    Plan::Sqrt => assert!(made <= most, "{name}: {made} steps, promised {most}"),
+                    _ => assert_eq!(made, most, "{name}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn reverse_is_forward_in_blocks_of_any_size() {
+    let check = |name: &str, rad: Vec<f64>, fads: [Vec<f64>; 3]| {
+        assert_close(name, &fads[0], &rad, 1e-10);
+        assert_eq!(fads[1], fads[0], "{name}, blocks of 2");
+        assert_eq!(fads[2], fads[0], "{name}, blocks of 1");
+    };
+    let blocks = |descent: &dyn Fn() -> Descent| {
+        let fad = || Fad::new(descent());
+        [fad(), fad().with_block(2).unwrap(), fad().with_block(1).unwrap()]
+    };
+    for (name, make) in DYNAMICS {
+        for steps in [1, 2, 7, 30] {
+            let name = format!("{name}, {steps} steps");
+            for fit in [Fit::Squares, Fit::Logistic] {
+                let oracle = penalties(fit, &device());
+                let fads = blocks(&|| make(steps)).map(|fad| gradient(&oracle, fad));
+                check(&name, gradient(&oracle, Unrolled::rad(make(steps))), fads);
+            }
+            let oracle = bent();
+            let fads = blocks(&|| make(steps)).map(|fad| gradient(&oracle, fad));
+            check(&name, gradient(&oracle, Unrolled::rad(make(steps))), fads);
+        }
+    }
+    assert!(matches!(Fad::new(gd(0.1, 1)).with_block(0), Err(Error::InvalidSetting { .. })));
+}
