@@ -5,10 +5,9 @@ use burn::module::{Module, Param};
 use burn::nn::attention::{MhaInput, MultiHeadAttention, MultiHeadAttentionConfig};
 use burn::nn::gru::{Gru, GruConfig};
 use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
-use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use burn::tensor::{Device, Int, Tensor, activation};
 
 #[derive(Module, Debug)]
-#[allow(clippy::large_enum_variant, reason = "there is one of them")]
 pub enum Encoder {
     Transformer(MultiHeadAttention),
     Recurrent(Gru),
@@ -23,23 +22,19 @@ pub struct Classifier {
 
 impl Classifier {
     /// The logarithm of the probability of each sentence's label.
-    fn log_probabilities(&self, batch: &Sentences) -> Tensor<1> {
-        let tokens = self.embedding.forward(batch.tokens.clone());
+    fn log_probabilities(&self, (tokens, labels, _): &Sentences) -> Tensor<1> {
+        let tokens = self.embedding.forward(tokens.clone());
         let features = match &self.encoder {
             Encoder::Transformer(layer) => layer.forward(MhaInput::self_attn(tokens)).context,
             Encoder::Recurrent(layer) => layer.forward(tokens, None),
         };
         let logits: Tensor<2> = self.head.forward(features.mean_dim(1).squeeze_dim(1));
-        activation::log_softmax(logits, 1).gather(1, batch.labels.clone()).squeeze_dim(1)
+        activation::log_softmax(logits, 1).gather(1, labels.clone()).squeeze_dim(1)
     }
 }
 
-#[derive(Batch, Clone, Debug)]
-pub struct Sentences {
-    tokens: Tensor<2, Int>,
-    labels: Tensor<2, Int>,
-    domains: Tensor<1, Int>,
-}
+/// Tokens of each sentence, its label, and its domain.
+pub type Sentences = (Tensor<2, Int>, Tensor<2, Int>, Tensor<1, Int>);
 
 pub struct Domains;
 
@@ -52,21 +47,20 @@ impl BilevelProblem for Domains {
         -y.log_probabilities(batch).mean()
     }
     fn lower_loss(&self, x: &Self::Upper, y: &Classifier, batch: &Sentences) -> Tensor<1> {
-        let weights = activation::softmax(x.val(), 0).select(0, batch.domains.clone());
+        let weights = activation::softmax(x.val(), 0).select(0, batch.2.clone());
         -(weights * y.log_probabilities(batch)).sum()
     }
 }
 
 /// The checks of the hypergradients, against differences: of the transformer, then of the recurrent network.
 pub fn run(device: &Device) -> Result<[HypergradientReport; 2], Error> {
-    let numbers = |shape: [usize; 2], f: &dyn Fn(i64) -> i64| {
-        let values = (0..(shape[0] * shape[1]) as i64).map(f).collect();
-        Tensor::<2, Int>::from_data(TensorData::new(values, shape), device)
+    let numbers = |n: i64, f: &dyn Fn(i64) -> i64| {
+        Tensor::<1, Int>::from_data((0..n).map(f).collect::<Vec<_>>().as_slice(), device)
     };
-    let sentences = |seed: i64| Sentences {
-        tokens: numbers([6, 5], &|i| (i * i * 5 + 2 * i + 3 * seed) % 7),
-        labels: numbers([6, 1], &|i| (i * i + seed) % 3),
-        domains: numbers([6, 1], &|i| (i + seed) % 4).squeeze_dim(1),
+    let sentences = |seed: i64| {
+        let tokens = numbers(30, &|i| (i * i * 5 + 2 * i + 3 * seed) % 7).reshape([6, 5]);
+        let labels = numbers(6, &|i| (i * i + seed) % 3).reshape([6, 1]);
+        (tokens, labels, numbers(6, &|i| (i + seed) % 4))
     };
     let report = |encoder| {
         let embedding = EmbeddingConfig::new(7, 8).init(device);
