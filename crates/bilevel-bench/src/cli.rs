@@ -36,13 +36,13 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Messages")]
 pub struct MessageArgs {
-    /// Say nothing but errors
+    /// Print errors only
     #[arg(long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Say more: each step of a run
+    /// Print each step of a run too
     #[arg(long, global = true)]
     pub verbose: bool,
-    /// Write all messages to a file, whatever is shown
+    /// Write all messages to a file, with or without --quiet and --verbose
     #[arg(long, global = true, value_name = "FILE")]
     pub log: Option<PathBuf>,
 }
@@ -54,14 +54,14 @@ pub enum Command {
     /// Run an experiment and write its results to a folder.
     #[command(subcommand)]
     Run(OfExperiment<RunArgs>),
-    /// Find the wrong labels of a table of yours, with a few labels that are trusted: `run clean` with the table first.
+    /// Find the wrong labels of your own table, given a few trusted labels: `run clean` with the table first.
     Clean(OnTable<Cleaning>),
-    /// Learn a penalty for each feature of a table of yours, against grid and random search at equal cost: `run hpo`
+    /// Learn a penalty for each feature of your own table, against grid and random search at equal cost: `run hpo`
     /// with the table first.
     Tune(OnTable<Tuning>),
     /// Run the experiments of a paper's table, and print our figures beside the paper's.
     Reproduce(ReproduceArgs),
-    /// Resume a run, a table, a comparison or toys that were cut short, from what was written last.
+    /// Resume an interrupted run, table, comparison or `toys` from what was written last.
     Resume(ResumeArgs),
     /// Write the page of a run again: report.html, which needs no network.
     Report(ReportArgs),
@@ -72,14 +72,14 @@ pub enum Command {
     /// Check the derivatives of an experiment's losses, in f64 on the CPU.
     #[command(subcommand)]
     Check(OfExperiment<CheckArgs>),
-    /// Run methods on problems whose answers are known: what their sources say, and what we see. In f64 on
+    /// Run methods on problems with known answers: the claims of their sources, and our results. In f64 on
     /// the CPU.
     Toys(ToysArgs),
-    /// Solve a small problem without a setting: one of the literature by its name, or one of yours by its formulas in a
+    /// Solve a small problem without any settings: one of the literature by its name, or one of yours by its formulas in a
     /// TOML file. In f64 on the CPU. Without a name: lists those with known answers.
     Solve(SolveArgs),
-    /// Run methods side by side on one problem: how near they come, against oracle calls and against
-    /// seconds, over several seeds. In f64 on the CPU.
+    /// Compare methods on one problem: how close they come to the answer, over oracle calls and over
+    /// seconds, for several seeds. In f64 on the CPU.
     Compare(CompareArgs),
     /// Time one hypergradient of a problem of real size, on random numbers or on those of a file. What is
     /// interrupted starts again.
@@ -250,16 +250,16 @@ impl<E: TableExperiment> Args for OnTable<E> {
 /// What `run` takes besides the settings of an experiment.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// A TOML file of settings, or of some of them: flags win over it, and it wins over presets
+    /// A TOML file with all or some of the settings; it overrides presets, and flags override it
     #[arg(long)]
     pub config: Option<PathBuf>,
-    /// Print the complete settings, and do nothing
+    /// Print the complete settings and exit
     #[arg(long)]
     pub dry_run: bool,
     /// Number of seeds, counted from --seed: one run each, with means, bands and paired tests
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub seeds: u64,
-    /// Where the folder of the run is made
+    /// The folder in which the folder of the run is created
     #[arg(long, default_value = "runs")]
     pub out: PathBuf,
     #[command(flatten)]
@@ -288,7 +288,7 @@ pub struct ToysArgs {
     /// One problem [default: all]
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(bilevel_problems::claims::PROBLEMS))]
     pub problem: Option<String>,
-    /// Where the folder of the run is made
+    /// The folder in which the folder of the run is created
     #[arg(long, default_value = "runs")]
     pub out: PathBuf,
 }
@@ -300,7 +300,7 @@ pub struct SolveArgs {
     /// and y
     #[arg(value_name = "NAME|FILE")]
     pub problem: Option<String>,
-    /// For the worst of the lower solutions, where there are several, in place of the best
+    /// For the worst of several lower solutions instead of the best
     #[arg(long, requires = "problem")]
     pub pessimistic: bool,
 }
@@ -324,7 +324,7 @@ pub struct CompareArgs {
     /// The folder with the problem's data
     #[arg(long)]
     pub data_dir: Option<PathBuf>,
-    /// Where the folder of the run is made
+    /// The folder in which the folder of the run is created
     #[arg(long, default_value = "runs")]
     pub out: PathBuf,
 }
@@ -359,7 +359,7 @@ pub struct HypergradArgs {
     /// Step size of the lower level
     #[arg(long, default_value = "0.1")]
     pub step_size: Positive,
-    /// How often the hypergradient is timed, after one that is not
+    /// How many hypergradients are timed, after one that is not
     #[arg(long, default_value = "5", value_parser = clap::value_parser!(u32).range(1..))]
     pub repetitions: u32,
     /// A safetensors file with samples and network [default: drawn from the seed]
@@ -423,7 +423,7 @@ pub struct ReproduceArgs {
     /// Where to compute: auto, flex, ndarray, wgpu, cuda, rocm, or one of several GPUs as wgpu:1
     #[arg(long, default_value = "auto")]
     pub device: DeviceName,
-    /// Where the folder of the table is made
+    /// The folder in which the folder of the table is created
     #[arg(long, default_value = "runs")]
     pub out: PathBuf,
     #[command(flatten)]
@@ -476,7 +476,7 @@ pub struct ManArgs {
 /// What `resume` takes.
 #[derive(Debug, Args)]
 pub struct ResumeArgs {
-    /// The folder that was made
+    /// The folder of the run
     pub folder: PathBuf,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]

@@ -48,7 +48,7 @@ pub struct Settings {
     /// The environment
     #[arg(long, value_enum)]
     pub task: Task,
-    /// Environments side by side
+    /// Environments run in parallel
     #[arg(long)]
     pub environments: Count,
     /// Steps in each of them between two steps of the policy

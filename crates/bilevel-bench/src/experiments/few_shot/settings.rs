@@ -39,13 +39,13 @@ pub struct Settings {
     /// Classes of a task
     #[arg(long)]
     pub way: Count,
-    /// Images of a class to learn from
+    /// Support images per class
     #[arg(long)]
     pub shot: Count,
-    /// Images of a class to be judged by
+    /// Query images per class
     #[arg(long)]
     pub query: Count,
-    /// Tasks of an upper step
+    /// Tasks per upper step
     #[arg(long)]
     pub meta_batch: Count,
     #[command(flatten)]
@@ -56,7 +56,7 @@ pub struct Settings {
     #[serde(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
     pub upper: UpperLevel,
-    /// Turns that make classes of their own of a class, by 0, 90, 180 and 270 degrees: 1 to 4
+    /// Rotations of each class that count as further classes, by 0, 90, 180 and 270 degrees: 1 to 4
     #[arg(long)]
     pub rotations: Count,
     /// Height and width of images that are read from PNG and JPEG files
@@ -71,13 +71,13 @@ pub struct Settings {
     /// Lower steps on a test task
     #[arg(long)]
     pub test_steps: Count,
-    /// Looks at test tasks on the way, for the curves
+    /// Evaluations on test tasks during the run, for the curves
     #[arg(long)]
     pub looks: Count,
-    /// Test tasks of a look
+    /// Test tasks per evaluation
     #[arg(long)]
     pub look_tasks: Count,
-    /// The accuracy of which is reported when a look saw it first
+    /// An accuracy; the report says which evaluation reached it first
     #[arg(long)]
     pub target: Share,
     /// The last lower steps, through which trad goes back

@@ -30,7 +30,7 @@ impl Baseline for Reference {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Game {
-    /// That its samples are told from data
+    /// How well its samples are told from data
     NonSaturating,
     /// The negative loss of the discriminator
     MinMax,
@@ -68,7 +68,7 @@ pub struct Settings {
     /// Units of a hidden layer: of two in the generator, of one in the discriminator
     #[arg(long)]
     pub hidden: Count,
-    /// Samples at a look
+    /// Samples per evaluation
     #[arg(long)]
     pub samples: Count,
     #[command(flatten)]

@@ -14,13 +14,13 @@ pub struct Settings {
     /// Methods, separated by commas, or all
     #[arg(long)]
     pub method: Methods<Method>,
-    /// Points of a task to learn from, and as many to be judged by
+    /// Support points per task, and as many query points
     #[arg(long)]
     pub shot: Count,
     /// Units of a hidden layer
     #[arg(long)]
     pub width: Count,
-    /// Tasks of an upper step
+    /// Tasks per upper step
     #[arg(long)]
     pub meta_batch: Count,
     #[command(flatten)]
