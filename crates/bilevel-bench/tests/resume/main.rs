@@ -1,5 +1,8 @@
 //! A run that is killed at any moment goes on to the same numbers, bit for bit.
 
+mod refused;
+mod signals;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -277,111 +280,6 @@ fn a_run_that_a_process_is_at_is_not_taken_by_another() {
     assert!(!folder.join("lock").exists());
 }
 
-/// The same command with no signal ignored, as whoever runs the tests may have it: what is ignored stays so.
-#[cfg(target_os = "linux")]
-fn listening(command: &Command) -> Command {
-    let mut env = Command::new("env");
-    env.arg("--default-signal=HUP,INT,TERM").arg(command.get_program()).args(command.get_args());
-    env.stdout(Stdio::null()).stderr(Stdio::piped());
-    env
-}
-
-/// Sends a signal to a process.
-#[cfg(target_os = "linux")]
-fn signal(process: &Child, name: &str) {
-    let kill = Command::new("kill").args(["-s", name, &process.id().to_string()]).status();
-    assert!(kill.unwrap().success());
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_signal_ends_a_run_after_a_step_with_a_checkpoint_and_how_to_resume() {
-    let whole = tempdir().unwrap();
-    assert!(HYPER_CLEANING.run(whole.path()).status().unwrap().success());
-    let expected = findings(&HYPER_CLEANING.folder(whole.path()));
-    for (name, code) in [("HUP", 129), ("INT", 130), ("TERM", 143)] {
-        let out = tempdir().unwrap();
-        // Checkpoints are written for the signal alone.
-        let command = HYPER_CLEANING.run_saving(out.path(), "1000");
-        let process = listening(&command).spawn().unwrap();
-        let folder = HYPER_CLEANING.folder(out.path());
-        while !folder.join("checkpoint.bin").exists() {
-            sleep(Duration::from_millis(5));
-        }
-        signal(&process, name);
-        let ran = process.wait_with_output().unwrap();
-        let text = String::from_utf8(ran.stderr).unwrap();
-        assert_eq!(ran.status.code(), Some(code), "{name}: {text}");
-        let cure = format!("resume with: bilevel resume {}", folder.display());
-        assert!(text.contains(&cure) && text.contains("what is done is kept"), "{name}: {text}");
-        assert!(!folder.join("lock").exists(), "{name}");
-        assert!(resume(&folder).status().unwrap().success());
-        assert!(findings(&folder) == expected, "{name}: it came to other numbers");
-    }
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_second_signal_ends_at_once_and_what_has_no_checkpoint_says_that_it_starts_again() {
-    let out = tempdir().unwrap();
-    let mut command = bilevel();
-    // One step of it takes minutes.
-    command.args(["run", "hyper-cleaning", "--device", "flex", "--method", "cg"]);
-    command.args(["--lower-steps", "1000000", "--out"]).arg(out.path());
-    let process = listening(&command).spawn().unwrap();
-    let folder = out.path().join("hyper-cleaning-0");
-    while !folder.join("settings.toml").exists() {
-        sleep(Duration::from_millis(5));
-    }
-    signal(&process, "INT");
-    sleep(Duration::from_millis(300));
-    signal(&process, "INT");
-    let ran = process.wait_with_output().unwrap();
-    let text = String::from_utf8(ran.stderr).unwrap();
-    assert!(ran.status.code() == Some(130) && text.contains("a second Ctrl-C"), "{text}");
-    let settings = fs::read_to_string(folder.join("settings.toml")).unwrap();
-    let again = listening(&resume(&folder)).spawn().unwrap();
-    while !folder.join("lock").exists() {
-        sleep(Duration::from_millis(5));
-    }
-    sleep(Duration::from_millis(500));
-    for _ in 0..2 {
-        signal(&again, "INT");
-        sleep(Duration::from_millis(300));
-    }
-    let text = String::from_utf8(again.wait_with_output().unwrap().stderr).unwrap();
-    assert!(text.contains("the run starts again"), "{text}");
-    assert_eq!(fs::read_to_string(folder.join("settings.toml")).unwrap(), settings);
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn comparisons_are_resumable_and_measurements_say_that_they_are_not() {
-    let out = tempdir().unwrap();
-    let comparison = out.path().join("compare-quadratic");
-    let cases: [(&[&str], &str); 2] = [
-        (
-            &["compare", "quadratic", "--method", "rad,cg,soba", "--seeds", "2", "--out"],
-            "bilevel resume ",
-        ),
-        (&["hypergrad", "--device", "flex", "--repetitions", "100000", "--gradient"], "start it"),
-    ];
-    for (args, says) in cases {
-        let mut command = bilevel();
-        command.args(args).arg(out.path());
-        let process = listening(&command).spawn().unwrap();
-        while args[0] == "compare" && !comparison.join("runs.csv").exists() {
-            sleep(Duration::from_millis(5));
-        }
-        sleep(Duration::from_millis(if args[0] == "compare" { 0 } else { 1000 }));
-        signal(&process, "TERM");
-        let ran = process.wait_with_output().unwrap();
-        let text = String::from_utf8(ran.stderr).unwrap();
-        assert!(ran.status.code() == Some(143) && text.contains(says), "{args:?}: {text}");
-    }
-    assert!(resume(&comparison).status().unwrap().code() == Some(0));
-}
-
 #[test]
 fn where_the_newest_checkpoint_is_damaged_the_one_before_serves() {
     let (whole, out) = (tempdir().unwrap(), tempdir().unwrap());
@@ -457,73 +355,4 @@ fn a_complete_run_is_read_and_not_made_again() {
     let before = fs::metadata(folder.join("summary.json")).unwrap().modified().unwrap();
     assert!(bilevel().arg("resume").arg(&folder).status().unwrap().success());
     assert_eq!(fs::metadata(folder.join("summary.json")).unwrap().modified().unwrap(), before);
-}
-
-#[test]
-fn what_is_no_run_ends_with_code_6_and_a_cure() {
-    let out = tempdir().unwrap();
-    let resume = |folder: &Path| {
-        let ran = bilevel().stderr(Stdio::piped()).arg("resume").arg(folder).output().unwrap();
-        (ran.status.code(), String::from_utf8(ran.stderr).unwrap())
-    };
-    let (code, text) = resume(&out.path().join("none"));
-    assert!(code == Some(6) && text.contains("folder of a run"), "{code:?} {text}");
-    let (code, text) = resume(out.path());
-    assert!(code == Some(6) && text.contains("settings.toml"), "{code:?} {text}");
-    assert!(HYPER_CLEANING.run(out.path()).status().unwrap().success());
-    let made = HYPER_CLEANING.folder(out.path()).join("settings.toml");
-    let whole = fs::read_to_string(made).unwrap();
-    let before = whole.replace("network =", "model =");
-    for (name, settings, checkpoint, says) in [
-        ("none", "experiment = \"none\"", "", "settings.toml"),
-        ("of an earlier version", &before, "", "model is given, expected"),
-        ("damaged", &whole, "x", "checkpoint.bin"),
-    ] {
-        let folder = out.path().join(name);
-        fs::create_dir(&folder).unwrap();
-        fs::write(folder.join("settings.toml"), settings).unwrap();
-        fs::write(folder.join("checkpoint.bin"), checkpoint).unwrap();
-        let (code, text) = resume(&folder);
-        assert!(code == Some(6) && text.contains(says) && text.contains("anew"), "{code:?} {text}");
-    }
-}
-
-#[test]
-fn a_run_is_not_resumed_with_other_settings_or_other_data() {
-    let out = tempdir().unwrap();
-    let data = out.path().join("data");
-    fs::create_dir(&data).unwrap();
-    write_images(&data);
-    let mut run = bilevel();
-    run.args(["run", "hyper-cleaning", "--method", "rad", "--train", "10", "--validation", "10"]);
-    run.args(["--device", "flex", "--upper-steps", "100000", "--save-every", "0", "--data-dir"]);
-    let mut process = run.arg(&data).arg("--out").arg(out.path()).spawn().unwrap();
-    let folder = out.path().join("hyper-cleaning-0");
-    while !folder.join("checkpoint.bin").exists() {
-        assert!(process.try_wait().unwrap().is_none(), "it ended before a checkpoint");
-        sleep(Duration::from_millis(10));
-    }
-    process.kill().unwrap();
-    process.wait().unwrap();
-    let refused = |says: &str| {
-        let ran = bilevel().stderr(Stdio::piped()).arg("resume").arg(&folder).output().unwrap();
-        let text = String::from_utf8(ran.stderr).unwrap();
-        assert!(ran.status.code() == Some(6) && text.contains(says), "{says}: {text}");
-    };
-    let settings = fs::read_to_string(folder.join("settings.toml")).unwrap();
-    let edited = settings.replace("upper-steps = 100000", "upper-steps = 3");
-    assert_ne!(settings, edited);
-    fs::write(folder.join("settings.toml"), edited).unwrap();
-    refused("the run began with settings");
-    // What a wrong value does where it is read, it does here.
-    let wrong = settings.replace("lower-steps = 100", "lower-steps = 0");
-    fs::write(folder.join("settings.toml"), wrong).unwrap();
-    refused("a count of at least 1");
-    fs::write(folder.join("settings.toml"), &settings).unwrap();
-
-    let images = data.join("train-images-idx3-ubyte");
-    let mut bytes = fs::read(&images).unwrap();
-    *bytes.last_mut().unwrap() ^= 1;
-    fs::write(&images, bytes).unwrap();
-    refused("the run began with data");
 }
