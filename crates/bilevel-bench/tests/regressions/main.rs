@@ -263,7 +263,7 @@ fn last_calls(folder: &Path, method: &str) -> u64 {
 fn learning_rates_that_fall_out_of_order_passed() {
     let out = tempdir().unwrap();
     for falls in [["3", "1"], ["1", "900"]] {
-        let mut command = bilevel(&["run", "mwn", "--preset", "smoke", "--backend", "flex"]);
+        let mut command = bilevel(&["run", "mwn", "--preset", "smoke", "--device", "flex"]);
         command.arg("--falls").args(falls).arg("--out").arg(out.path());
         command
             .assert()
