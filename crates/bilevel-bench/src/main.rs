@@ -69,7 +69,7 @@ fn listen(messages: &MessageArgs, rank: usize) -> Result<(), String> {
         MessageArgs { quiet: true, .. } => "off",
         _ if rank > 0 => "error",
         MessageArgs { verbose: true, .. } => "error,bilevel_bench=debug,bilevel_core=debug",
-        _ => "error,bilevel_bench=warn",
+        _ => "error,bilevel_bench=warn,bilevel_core::checkpoint=warn",
     };
     let filter = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_else(|_| shown.into());
     let colours = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
