@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 /// Elements that one thread processes at a time: enough to be worth distributing, and small enough for its
 /// cache. Two of these are not worth waking another thread.
-pub(crate) const CHUNK: usize = 1 << 15;
+pub(crate) const CHUNK: usize = if cfg!(miri) { 1 << 4 } else { 1 << 15 };
 
 /// A loop over chunks, compiled for each instruction set.
 // A closure given to `Arch::dispatch` is not always inlined into the specialised code; these structs are.

@@ -82,7 +82,8 @@ mod tests {
     /// Around the ends of chunks, which threads share, and where there is nothing.
     #[test]
     fn elements() {
-        for (length, run) in [(0, 1), (1, 1), (7, 1), (7, 3), (7, 7), (super::CHUNK + 2, 3)] {
+        let long = 5 * super::CHUNK + 2;
+        for (length, run) in [(0, 1), (1, 1), (7, 1), (7, 3), (7, 7), (long, 3), (long, 40)] {
             super::elements(length, run);
         }
     }
