@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use burn::tensor::{Device, FloatDType, IntDType};
 use clap::ValueEnum;
@@ -388,9 +389,12 @@ pub fn run_on<T: Send>(
 /// # Errors
 /// If this process has already computed in f32 on flex: Burn fixes the precision once a process.
 pub fn flex_in_f64() -> Result<Device, BackendError> {
-    let mut device = Device::flex();
-    device.configure((FloatDType::F64, IntDType::I64)).map_err(|_| BackendError::Precision)?;
-    Ok(device)
+    static CONFIGURED: OnceLock<bool> = OnceLock::new();
+    let configured = || Device::flex().configure((FloatDType::F64, IntDType::I64)).is_ok();
+    match CONFIGURED.get_or_init(configured) {
+        true => Ok(Device::flex()),
+        false => Err(BackendError::Precision),
+    }
 }
 
 #[cfg(feature = "wgpu")]

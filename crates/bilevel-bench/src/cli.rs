@@ -312,15 +312,18 @@ pub struct CompareArgs {
     #[arg(value_enum)]
     pub problem: compare::ProblemName,
     /// Methods, separated by commas, each perhaps with settings of its own, as cg(damping=0.1); all of them; or auto,
-    /// which chooses one from probes on the problem
-    #[arg(long, default_value = "all")]
-    pub method: Methods<compare::Contender>,
-    /// How many seeds: of starts, of the parts of the data, of the draws
-    #[arg(long, default_value = "10", value_parser = clap::value_parser!(u64).range(1..=1000))]
-    pub seeds: u64,
-    /// Oracle calls of each run, in calls of one batch [default: 32768 for quadratic, else 65536]
+    /// which chooses one from probes on the problem [default: all that keep to its constraints]
+    #[arg(long)]
+    pub method: Option<Methods<compare::Contender>>,
+    /// How many seeds: of starts, of the parts of the data, of the draws [default: 10, or 1 where the answer is known]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub seeds: Option<u64>,
+    /// Oracle calls of each run, in calls of one batch [default: 32768 for quadratic, 65536 for ijcnn1, else 16384]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
     pub calls: Option<u64>,
+    /// The weight of barriers in the losses for constraints that a method ignores; without, such methods are refused
+    #[arg(long)]
+    pub barrier: Option<Positive>,
     /// The folder with the problem's data
     #[arg(long)]
     pub data_dir: Option<PathBuf>,

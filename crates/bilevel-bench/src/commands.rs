@@ -261,9 +261,13 @@ fn show_table(table: &str, what: &str, folder: &RunFolder) -> Result<(), BenchEr
 fn compare(args: CompareArgs) -> Result<(), BenchError> {
     let settings = crate::compare::Settings {
         problem: args.problem,
-        methods: args.method,
-        seeds: args.seeds,
+        methods: match args.method {
+            Some(methods) => methods,
+            None => crate::compare::fitting(args.problem, args.barrier)?,
+        },
+        seeds: args.seeds.unwrap_or(args.problem.seeds()),
         calls: args.calls.unwrap_or(args.problem.calls()),
+        barrier: args.barrier,
         data_dir: args.data_dir.map(|dir| absolute("--data-dir", &dir)).transpose()?,
     };
     let (table, folder) = crate::compare::start(&settings, &args.out)?;

@@ -208,7 +208,7 @@ const HOLDS: &str = "holds";
 impl From<Claim> for Row {
     fn from(claim: Claim) -> Self {
         Self {
-            problem: claim.problem.into(),
+            problem: claim.problem,
             method: claim.method,
             the_source_says: claim.says.into(),
             we_see: claim.sees,

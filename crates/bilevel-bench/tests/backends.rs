@@ -233,7 +233,8 @@ fn of_contenders(device: &Device) -> Vec<(String, Vec<f64>)> {
     let problem = ProblemName::Quadratic;
     let setup = problem.setup(0, None, device).unwrap();
     let run = |contender: Contender| {
-        let mut solver = solver(&contender, problem, &setup, 0).unwrap();
+        let oracle = setup.oracle(&contender, None).unwrap();
+        let mut solver = solver(&contender, problem, (&setup, &oracle), 0).unwrap();
         for k in 0..STEPS {
             solver.step(k).unwrap();
         }

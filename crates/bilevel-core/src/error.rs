@@ -188,8 +188,8 @@ pub enum Error {
 
     /// No start in the interior of the barriers.
     #[error(
-        "neither y nor the approximate lower solution is inside the barriers at upper step {step}, expected \
-         f(x, y) below the relaxed value function and h(x, y) < 0: start y where h < 0, or allow more room"
+        "the approximate lower solution is not inside the barriers at upper step {step}, expected finite losses and \
+         constraints, and f(x, y) below the relaxed value function: allow more room than the rounding of f"
     )]
     NoInterior {
         /// The upper step, counted from 1.

@@ -51,7 +51,7 @@
 //! |---|---|---|
 //! | [`problem`]: the two losses | [`BilevelProblem`] | yours |
 //! | data: a batch for each [`Sample`] | [`Data`] | [`FullBatch`], [`Batches`] |
-//! | constraints that couple x and y | [`Constraints`] | those of the [problem](BilevelProblem::constraints), [`ModuleConstraints`] |
+//! | constraints that couple x and y | [`Constraints`] | those of the [problem](BilevelProblem::constraints) |
 //! | oracle: values, gradients, products, and their [`Cost`] | [`Oracle`] | [`AutodiffOracle`], [`SplitOracle`], [`FeatureOracle`]; [`BarrierOracle`] for constraints, [`Nested`] for three levels |
 //! | [`lower`]: steps of y, and their adjoints | [`Dynamics`], T steps of which are a [`Descent`] | the table below |
 //! | [`linear`]: `A q = b` by products | [`LinearSolver`] | [`Cg`], [`NormalCg`], [`Gmres`], [`BiCgStab`], [`Neumann`], [`ApproxGrad`], [`Nystrom`], [`Identity`], [`Dense`] |

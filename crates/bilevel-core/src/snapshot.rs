@@ -81,6 +81,14 @@ impl Snapshot {
         self.put_data(name, TensorData::new(numbers.to_vec(), [numbers.len()]));
     }
 
+    /// Adds a list of numbers whose length is not known where it is taken back.
+    pub fn put_list(&mut self, name: &str, numbers: &[f64]) {
+        self.put_count(&format!("{name}/count"), numbers.len());
+        if !numbers.is_empty() {
+            self.put_numbers(&format!("{name}/numbers"), numbers);
+        }
+    }
+
     /// Adds a count.
     pub fn put_count(&mut self, name: &str, count: usize) {
         self.entries.insert(name.to_owned(), Entry::Count(count as u64));

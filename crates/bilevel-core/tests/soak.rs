@@ -43,6 +43,13 @@ impl BilevelProblem for Penalised {
     fn lower_loss(&self, x: &X, y: &Y, batch: &Tensor<2>) -> Tensor<1> {
         self.head_loss(x, y, self.features(y, batch), batch)
     }
+
+    fn constraints(&self, level: Objective, x: &X, y: &Y, _: &Tensor<2>) -> Conditions {
+        match level {
+            Objective::Upper => Conditions::default(),
+            Objective::Lower => Conditions::at_most_zero(y.1.weight.val().reshape([-1]) - x.val()),
+        }
+    }
 }
 
 impl SplitProblem for Penalised {
@@ -66,9 +73,10 @@ fn problem() -> (X, Y, FullBatch<Tensor<2>>) {
 #[test]
 fn oracles_do_not_pile_up_memory() {
     let (x, y, data) = problem();
-    calls("an oracle", &AutodiffOracle::new(Penalised, &x, &y, data.clone()).unwrap());
+    let oracle = AutodiffOracle::new(Penalised, &x, &y, data.clone()).unwrap();
+    calls("an oracle", &oracle);
+    constraints(&oracle);
     calls("a split oracle", &SplitOracle::new(Penalised, &x, &y, data).unwrap());
-    constraints(&x, &y);
 }
 
 /// Each call in turn.
@@ -141,15 +149,19 @@ fn calls(what: &str, oracle: &dyn Oracle) {
     keeps_memory(&format!("a hypergradient on {what}"), HYPERGRADIENTS, &hypergradients);
 }
 
-fn constraints(x: &X, y: &Y) {
-    let h = |x: &X, y: &Y| y.1.weight.val().reshape([-1]) - x.val();
-    let constraints = ModuleConstraints::new(x, y, h).unwrap();
-    let (_, _, data) = problem();
-    let oracle = AutodiffOracle::new(Penalised, x, y, data).unwrap();
-    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+fn constraints(oracle: &dyn Oracle) {
+    let vector = |layout: &Arc<Layout>| {
+        Vector::from_slice(layout, &vec![0.2; layout.size()], &Device::flex())
+    };
+    let (x, y) = (vector(oracle.upper_layout()), vector(oracle.lower_layout()));
+    let constraints = oracle.constraints(Objective::Lower, Sample::default()).unwrap();
+    let ones = vec![1.0; constraints.count()];
     let values = || drop(constraints.values(&x, &y));
     let pull_back = || drop(constraints.pull_back(&x, &y, &mut |h| h.to_vec()));
+    let along = (&ones[..], Direction::in_y(&y));
+    let product = || drop(constraints.product(&x, &y, &ones, along));
     keeps_memory("the values of constraints", CALLS, &values);
     keeps_memory("a pull-back of constraints", CALLS, &pull_back);
-    keeps_memory("each call of constraints", CALLS, &|| mixed(&[&values, &pull_back]));
+    keeps_memory("a product of constraints", CALLS, &product);
+    keeps_memory("each call of constraints", CALLS, &|| mixed(&[&values, &pull_back, &product]));
 }

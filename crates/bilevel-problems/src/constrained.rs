@@ -1,12 +1,12 @@
 //! One constraint, on the upper or on the lower level.
 
-use bilevel_core::{BilevelProblem, Constraints, Error, ModuleConstraints};
+use bilevel_core::{BilevelProblem, Conditions, Error, Objective};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::instance::squared_norm;
 use crate::{Instance, Values};
 
-/// `constrained`: x and y in R^3, with the constraint `h = sum(y) - s <= 0`.
+/// `constrained`: x and y in R^3, with the constraint `h = sum(y) - s <= 0`, or `= 0`, on one level.
 ///
 /// ```text
 /// F = norm(y - c)^2 / 2 + r norm(x - d)^2 / 2,   f = norm(y - x)^2 / 2
@@ -17,7 +17,14 @@ use crate::{Instance, Values};
 /// lower level, it makes y the projection of x onto `sum(y) <= s`; F then determines x separately along and
 /// orthogonal to `e = (1, 1, 1)`: `x = (c + r d) / (1 + r)` orthogonal to e, `x = d` along e.
 #[derive(Clone, Copy, Debug)]
-pub struct Constrained;
+pub struct Constrained {
+    /// The level that has the constraint.
+    pub level: Objective,
+    /// s
+    pub bound: f64,
+    /// Whether h is to be 0.
+    pub equal: bool,
+}
 
 /// A solution of [`Constrained`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,32 +45,22 @@ impl Constrained {
     const R: f64 = 0.5;
     const S: f64 = 1.0;
 
-    /// At the start `x`, `y`, with the constraint for methods that handle one.
-    ///
-    /// # Errors
-    /// If a start is not finite.
-    pub fn at(
-        x: &[f64; 3],
-        y: &[f64; 3],
-        device: &Device,
-    ) -> Result<(Instance, impl Constraints + 'static), Error> {
-        Self::bounded(x, y, Self::S, device)
+    /// With `h <= 0` on the upper level.
+    pub const UPPER: Self = Self { level: Objective::Upper, bound: Self::S, equal: false };
+    /// With `h <= 0` on the lower level.
+    pub const LOWER: Self = Self { level: Objective::Lower, ..Self::UPPER };
+
+    /// The same with `h = 0`.
+    pub fn equal(self) -> Self {
+        Self { equal: true, ..self }
     }
 
-    /// The same with another s in the constraint.
+    /// At the start `x`, `y`.
     ///
     /// # Errors
     /// If a start is not finite.
-    pub fn bounded(
-        x: &[f64; 3],
-        y: &[f64; 3],
-        s: f64,
-        device: &Device,
-    ) -> Result<(Instance, impl Constraints + 'static), Error> {
-        let (x, y) = (Values::new(x, device), Values::new(y, device));
-        let h = move |_: &Values, y: &Values| y.val().sum() - s;
-        let constraint = ModuleConstraints::new(&x, &y, h)?;
-        Ok((Instance::new(Self, &x, &y, ())?, constraint))
+    pub fn at(self, x: &[f64; 3], y: &[f64; 3], device: &Device) -> Result<Instance, Error> {
+        Instance::new(self, &Values::new(x, device), &Values::new(y, device), ())
     }
 
     /// `h(y)`, the violation of the constraint.
@@ -110,5 +107,14 @@ impl BilevelProblem for Constrained {
 
     fn lower_loss(&self, x: &Values, y: &Values, _: &()) -> Tensor<1> {
         squared_norm(y.val() - x.val()) * 0.5
+    }
+
+    fn constraints(&self, level: Objective, _: &Values, y: &Values, _: &()) -> Conditions {
+        let h = || y.val().sum() - self.bound;
+        match (level == self.level, self.equal) {
+            (false, _) => Conditions::default(),
+            (true, false) => Conditions::at_most_zero(h()),
+            (true, true) => Conditions::zero(h()),
+        }
     }
 }

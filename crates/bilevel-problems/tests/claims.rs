@@ -39,7 +39,7 @@ fn the_table_of_the_claims_is_what_we_see() {
         );
     }
     let findings: Vec<_> = found.claims.iter().filter(|claim| !claim.holds).collect();
-    let names: Vec<_> = findings.iter().map(|c| (c.problem, c.method.as_str())).collect();
+    let names: Vec<_> = findings.iter().map(|c| (c.problem.as_str(), c.method.as_str())).collect();
     assert_eq!(names, FINDINGS);
 }
 

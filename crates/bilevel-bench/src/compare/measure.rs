@@ -1,26 +1,41 @@
-//! How far an upper point is from a solution, to many digits.
+//! How far a run is from a solution, to many digits.
 
+use bilevel_core::constrained::Residual;
 use bilevel_core::linear::{Operator, System};
 use bilevel_core::{
     Cg, Direction, Error, LinearSolver, LowerProblem, Objective, Oracle, Samples, Wrt,
 };
 use bilevel_program::Vector;
 
-/// What is measured at an upper point x.
+/// What is measured where a run is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Measured {
-    /// The squared norm of the hypergradient at `(x, y*(x))`.
-    pub slope: f64,
-    /// `F(x, y*(x))`.
+    /// The squared norm of the hypergradient at `(x, y*(x))`; on a problem with a known answer the larger distance of F and f
+    /// from it, relative to the answer or to 1.
+    pub distance: f64,
+    /// `F(x, y*(x))`; on a problem with a known answer the largest violation of a constraint.
     pub value: f64,
 }
 
-/// Solves the lower level at each x by Newton's method, from where it was solved before, and takes the
-/// implicit hypergradient there. The lower level must be strongly convex.
-pub struct Judge<'a> {
-    oracle: &'a dyn Oracle,
-    y: Vector,
-    solver: Cg,
+/// What measures, with an oracle of its own, on the whole data, whose calls nobody counts.
+pub enum Judge<'a> {
+    /// Solves a strongly convex lower level at each x by Newton's method, from where it was solved before, and takes the
+    /// implicit hypergradient there.
+    Solving {
+        /// The oracle.
+        oracle: &'a dyn Oracle,
+        /// The lower solution at the last x.
+        y: Vector,
+        /// The linear solver.
+        solver: Cg,
+    },
+    /// Evaluates the losses and the constraints at x and y.
+    Knowing {
+        /// The oracle.
+        oracle: &'a dyn Oracle,
+        /// F and f of the answer.
+        best: [f64; 2],
+    },
 }
 
 const NEWTON_STEPS: usize = 30;
@@ -28,54 +43,75 @@ const NEWTON_STEPS: usize = 30;
 const TOLERANCE: f64 = 1e-12;
 
 impl<'a> Judge<'a> {
-    /// With an oracle of its own, on the whole data, whose calls nobody counts.
+    /// For a problem that starts at y, and whose answer has the losses `best`, where that is known.
     ///
     /// # Errors
     /// None for the settings of this file.
-    pub fn new(oracle: &'a dyn Oracle, y: Vector) -> Result<Self, Error> {
-        Ok(Self { oracle, y, solver: Cg::new(200, 1e-13)? })
+    pub fn new(oracle: &'a dyn Oracle, y: Vector, best: Option<[f64; 2]>) -> Result<Self, Error> {
+        Ok(match best {
+            Some(best) => Self::Knowing { oracle, best },
+            None => Self::Solving { oracle, y, solver: Cg::new(200, 1e-13)? },
+        })
     }
 
-    /// Measures at x.
+    /// Measures at x, and at y where the answer is known.
     ///
     /// # Errors
     /// The linear solver's.
-    pub fn measure(&mut self, x: &Vector) -> Result<Measured, Error> {
-        let problem = LowerProblem::new(self.oracle, x, Samples::default());
-        let slope_at = |y: &Vector| problem.gradient(Objective::Lower, y, Wrt::Y).1.into_y();
-        let mut slope = slope_at(&self.y);
-        let first = slope.norm().max(1.0);
-        for _ in 0..NEWTON_STEPS {
-            if slope.norm() <= TOLERANCE * first {
-                break;
+    pub fn measure(&mut self, x: &Vector, y: &Vector) -> Result<Measured, Error> {
+        match self {
+            Self::Solving { oracle, y, solver } => {
+                solved(&LowerProblem::new(*oracle, x, Samples::default()), y, solver)
             }
-            let step = self.solve(&problem, &slope)?;
-            let (before, mut length) = (slope.norm(), 1.0);
-            loop {
-                let y = self.y.axpy(-length, &step);
-                slope = slope_at(&y);
-                // Rounding ends the descent of the norm.
-                if slope.norm() < before || length < 1e-3 {
-                    self.y = y;
-                    break;
-                }
-                length /= 2.0;
+            Self::Knowing { oracle, best } => {
+                let problem = LowerProblem::new(*oracle, x, Samples::default());
+                let levels = [Objective::Upper, Objective::Lower].into_iter().zip(*best);
+                let off = levels.map(|(level, best)| {
+                    (problem.value(level, y).read() - best).abs() / best.abs().max(1.0)
+                });
+                // Of NaN and a number `f64::max` takes the number.
+                let distance =
+                    off.fold(0.0, |most, off| if off.is_nan() { off } else { off.max(most) });
+                let violation = Residual::of_slope(&y.zeros_like(), &problem, y).violation;
+                Ok(Measured { distance, value: violation })
             }
         }
-        let (value, sides) = problem.gradient(Objective::Upper, &self.y, Wrt::Both);
-        let (direct, rhs) = sides.into_both();
-        let q = self.solve(&problem, &rhs)?;
-        let mixed = problem.product(Objective::Lower, &self.y, Direction::in_y(&q), Wrt::X);
-        let hypergradient = direct.sub(&mixed.into_x());
-        Ok(Measured { slope: hypergradient.dot(&hypergradient), value: value.read() })
     }
+}
 
-    /// `f_yy q = rhs`.
-    fn solve(&self, problem: &LowerProblem<'_>, rhs: &Vector) -> Result<Vector, Error> {
-        let hessian = |v: &Vector| {
-            problem.product(Objective::Lower, &self.y, Direction::in_y(v), Wrt::Y).into_y()
-        };
+/// At the lower solution, which y is moved to.
+fn solved(problem: &LowerProblem<'_>, y: &mut Vector, solver: &Cg) -> Result<Measured, Error> {
+    // `f_yy q = rhs`
+    let solve = |y: &Vector, rhs: &Vector| {
+        let hessian =
+            |v: &Vector| problem.product(Objective::Lower, y, Direction::in_y(v), Wrt::Y).into_y();
         let operator = Operator::symmetric(&hessian);
-        Ok(self.solver.solve(&System::new(&operator, rhs))?.q)
+        Ok::<_, Error>(solver.solve(&System::new(&operator, rhs))?.q)
+    };
+    let slope_at = |y: &Vector| problem.gradient(Objective::Lower, y, Wrt::Y).1.into_y();
+    let mut slope = slope_at(y);
+    let first = slope.norm().max(1.0);
+    for _ in 0..NEWTON_STEPS {
+        if slope.norm() <= TOLERANCE * first {
+            break;
+        }
+        let step = solve(y, &slope)?;
+        let (before, mut length) = (slope.norm(), 1.0);
+        loop {
+            let moved = y.axpy(-length, &step);
+            slope = slope_at(&moved);
+            // Rounding ends the descent of the norm.
+            if slope.norm() < before || length < 1e-3 {
+                *y = moved;
+                break;
+            }
+            length /= 2.0;
+        }
     }
+    let (value, sides) = problem.gradient(Objective::Upper, y, Wrt::Both);
+    let (direct, rhs) = sides.into_both();
+    let q = solve(y, &rhs)?;
+    let mixed = problem.product(Objective::Lower, y, Direction::in_y(&q), Wrt::X);
+    let hypergradient = direct.sub(&mixed.into_x());
+    Ok(Measured { distance: hypergradient.dot(&hypergradient), value: value.read() })
 }

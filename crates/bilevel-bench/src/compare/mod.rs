@@ -1,10 +1,14 @@
 //! `bilevel compare`: methods side by side on one problem, against oracle calls and against seconds.
 //!
 //! Every method is run under several seeds until its calls are spent. The squared norm of the hypergradient
-//! and the value `F(x, y*(x))` are measured at the same numbers of calls, each of the last x that these
+//! and the value `F(x, y*(x))`, or on a small problem with a known answer the distance of F and f from it and the violation
+//! of the constraints, are measured at the same numbers of calls, each of the last x that these
 //! calls had led to, by a [`Judge`] whose own calls and
 //! time do not count. One call is one gradient, product or value on one batch: what sees the whole data at
 //! once pays for all of its batches.
+//!
+//! A method that ignores constraints of the problem is refused before anything runs, unless they are made barriers in the
+//! losses that it sees.
 
 mod measure;
 mod problem;
@@ -15,10 +19,10 @@ pub use problem::{ProblemName, Setup};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use bilevel_core::catalogue::{self, Family, Made, Needs};
+use bilevel_core::catalogue::{self, Entry, Family, Made, Needs};
 use bilevel_core::{
-    Cost, Error, Executor, GradientStep, HypergradientSolver, JointSolver, Progress, Sampler,
-    Solver, Start,
+    Cost, Error, Executor, GradientStep, HypergradientSolver, JointSolver, Oracle, Progress,
+    Sampler, Solver, Start,
 };
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -30,7 +34,7 @@ use crate::progress::{Bar, note};
 use crate::report::ReportError;
 use crate::report::comparison;
 use crate::report::folder::RunFolder;
-use crate::settings::{Catalogued, Methods, Offered, refuse};
+use crate::settings::{Catalogued, Methods, Offered, Positive, refuse};
 use bilevel_data::{Classified, digest};
 
 /// The key of `settings.toml` that says that a folder is a comparison's.
@@ -50,6 +54,9 @@ pub struct Settings {
     pub seeds: u64,
     /// Calls of one batch that a run may make.
     pub calls: u64,
+    /// The weight of the barriers for constraints that a method ignores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub barrier: Option<Positive>,
     /// Where the problem's data lies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
@@ -63,6 +70,11 @@ impl Contender {
     /// Its kind.
     pub fn family(&self) -> Family {
         self.0.entry.family
+    }
+
+    /// Its entry in the catalogue.
+    pub fn entry(&self) -> &'static Entry {
+        self.0.entry
     }
 }
 
@@ -144,6 +156,7 @@ pub fn start(settings: &Settings, root: &Path) -> Result<(String, RunFolder), Be
     let device = flex_in_f64()?;
     let rows = settings.problem.read(settings.data_dir.as_deref())?;
     let settings = &chosen(settings, rows.as_ref(), &device)?;
+    check(settings, rows.as_ref(), &device)?;
     let name = format!("compare-{}", settings.problem.as_str());
     let partly = Partly::create(settings.clone(), fingerprint(rows.as_ref()), root, &name)?;
     let folder = (*partly.folder).clone();
@@ -167,6 +180,54 @@ fn chosen(
     let chosen = settings.methods.clone().with_chosen(&auto.method);
     let methods = chosen.map_err(|error| refuse("--method", "auto", &error, "name a method"))?;
     Ok(Settings { methods, ..settings.clone() })
+}
+
+/// The methods that keep to the constraints of a problem, or all where these are barriers.
+///
+/// # Errors
+/// Where this process has computed in f32 on flex.
+pub fn fitting(
+    problem: ProblemName,
+    barrier: Option<Positive>,
+) -> Result<Methods<Contender>, BenchError> {
+    let mut names = Contender::all();
+    if let (ProblemName::Known(_), None) = (problem, barrier) {
+        let setup = problem.setup(0, None, &flex_in_f64()?)?;
+        names.retain(|method| method.entry().ignored(&setup.whole).is_empty());
+    }
+    let names: Vec<_> = names.iter().map(Contender::name).collect();
+    let names = names.join(",");
+    names.parse().map_err(|error: String| refuse("--method", &names, &error, "name a method"))
+}
+
+/// Refuses methods that ignore constraints of the problem, unless these are barriers.
+fn check(
+    settings: &Settings,
+    rows: Option<&Classified>,
+    device: &Device,
+) -> Result<(), BenchError> {
+    let (problem, barrier) = (settings.problem, settings.barrier);
+    if barrier.is_some() {
+        return Ok(());
+    }
+    let setup = problem.setup(0, rows, device)?;
+    let ignored = settings.methods.iter().find_map(|method| {
+        let ignored = method.entry().ignored(&setup.whole);
+        let ignored = ignored.iter().map(|(level, count)| format!("{count} of the {level} level"));
+        let ignored = ignored.collect::<Vec<_>>().join(" and ");
+        (!ignored.is_empty()).then(|| (method.name(), ignored))
+    });
+    let Some((method, ignored)) = ignored else { return Ok(()) };
+    let (name, fit) = (problem.as_str(), fitting(problem, barrier)?);
+    Err(refuse(
+        "--method",
+        format!("{method}, which ignores constraints of {name}, {ignored}"),
+        "methods that keep to them",
+        format!(
+            "name some of {fit}; or give --barrier 0.01, which puts barriers into the losses that the others see; `bilevel \
+             solve {name}` needs no method"
+        ),
+    ))
 }
 
 /// Completes the comparison of a folder: all numbers but seconds are those of one that was not cut short. One that is
@@ -201,7 +262,7 @@ fn complete(
     let compared = compare(settings, rows, device, true, done, keep)?;
     comparison::write_figures(settings, &compared, &partly.folder)?;
     comparison::write_page(partly, &compared)?;
-    Ok(partly.end(comparison::table(&compared))?)
+    Ok(partly.end(comparison::table(settings.problem, &compared))?)
 }
 
 /// Runs what the settings say on `device`; shows on standard error how far it is if `visible`.
@@ -252,18 +313,16 @@ pub fn compare(
     Ok(compared)
 }
 
-/// A contender on a problem, at its start.
+/// A contender on a problem, at its start, by an oracle that the setup has for it.
 ///
 /// # Errors
 /// If it does not fit the problem.
 pub fn solver<'a>(
     contender: &Contender,
     problem: ProblemName,
-    setup: &'a Setup,
+    (setup, oracle): (&Setup, &'a dyn Oracle),
     seed: u64,
 ) -> Result<Box<dyn Solver + 'a>, BenchError> {
-    let on_batches = contender.family().on_batches();
-    let oracle = if on_batches { setup.batches.as_ref() } else { setup.whole.as_ref() };
     let (x, y) = (setup.x.clone(), setup.y.clone());
     let of_methods = problem.of_methods(contender.family());
     let (made, of_methods) = contender.0.make(&of_methods, &setup.at(seed))?;
@@ -279,7 +338,7 @@ pub fn solver<'a>(
         }
         Made::Joint(method) => {
             let [upper, lower] = setup.counts;
-            let sampler = match on_batches {
+            let sampler = match contender.family().on_batches() {
                 true => Sampler::with_replacement(upper, lower, seed)?,
                 false => Sampler::full(),
             };
@@ -297,31 +356,36 @@ fn run(
 ) -> Result<SeedRun, BenchError> {
     let [upper, lower] = setup.counts;
     let on_batches = contender.family().on_batches();
-    let mut solver = solver(contender, settings.problem, setup, seed)?;
+    let oracle = setup.oracle(contender, settings.barrier.map(Positive::get))?;
+    let mut solver = solver(contender, settings.problem, (setup, &oracle), seed)?;
+    // Those of constraints are of one batch each.
     let calls = |cost: Cost| match on_batches {
         true => cost.total() as f64,
         false => {
             let of_upper = cost.upper_values + cost.upper_gradients + cost.upper_products;
-            of_upper as f64 * upper as f64 + (cost.total() - of_upper) as f64 * lower as f64
+            let of_lower = cost.lower_values + cost.lower_gradients + cost.lower_products;
+            let rest = cost.total() - of_upper - of_lower;
+            of_upper as f64 * upper as f64 + of_lower as f64 * lower as f64 + rest as f64
         }
     };
     let grid = grid(settings.calls);
-    let mut judge = Judge::new(setup.whole.as_ref(), setup.y.clone())?;
-    let mut marks = vec![Mark { seconds: 0.0, measured: judge.measure(&setup.x)? }];
+    let mut judge = Judge::new(setup.whole.as_ref(), setup.y.clone(), setup.best)?;
+    let mut marks = vec![Mark { seconds: 0.0, measured: judge.measure(&setup.x, &setup.y)? }];
     let mut failed: Option<Error> = None;
     // A mark shows the last x that was there when its calls had been made, and no later one.
-    let mut before = (setup.x.clone(), 0.0);
+    let mut before = (setup.x.clone(), setup.y.clone(), 0.0);
     let observer = |progress: &Progress<'_>| {
         let made = calls(progress.cost);
         let due = grid.iter().filter(|mark| **mark < made).count();
-        let (x, seconds) = &before;
+        let (x, y, seconds) = &before;
         if due > marks.len() {
-            match judge.measure(x) {
+            match judge.measure(x, y) {
                 Ok(measured) => marks.resize(due, Mark { seconds: *seconds, measured }),
                 Err(error) => failed = Some(error),
             }
         }
-        before = (progress.solver.x().clone(), progress.elapsed.as_secs_f64());
+        let (x, y) = (progress.solver.x().clone(), progress.solver.y().clone());
+        before = (x, y, progress.elapsed.as_secs_f64());
         if failed.is_some() || due == grid.len() {
             return ControlFlow::Break(());
         }

@@ -1,29 +1,72 @@
 //! The problems on which methods are compared.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use bilevel_core::catalogue::{self, At, Family};
-use bilevel_core::{AutodiffOracle, BilevelProblem, Data, Error, FullBatch, Objective, Oracle};
-use bilevel_problems::{FeaturePenalties, Quadratic, Values};
+use bilevel_core::{
+    AutodiffOracle, BarrierOracle, BilevelProblem, Data, Error, FullBatch, Objective, Oracle,
+};
+use bilevel_problems::{FeaturePenalties, Formulas, Quadratic, Values};
 use bilevel_program::Vector;
 use burn::tensor::Device;
 use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use rand::Rng;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::Contender;
 use crate::error::BenchError;
 use crate::settings::refuse;
 use bilevel_data::batches::{DenseBatches, full_batch};
 use bilevel_data::{Classified, Purpose, files, libsvm, stream};
 
 /// A problem, by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProblemName {
     /// Quadratic losses, each the mean of 8 that differ
     Quadratic,
     /// One penalty a feature of a logistic regression on ijcnn1 (needs --data-dir)
     Ijcnn1,
+    /// A small problem with a known answer, as `bilevel solve` lists them
+    Known(&'static str),
+}
+
+/// All of them.
+static ALL: LazyLock<Vec<ProblemName>> = LazyLock::new(|| {
+    let known =
+        Formulas::known().map(|problem| ProblemName::Known(problem.name().to_owned().leak()));
+    [ProblemName::Quadratic, ProblemName::Ijcnn1].into_iter().chain(known).collect()
+});
+
+impl ValueEnum for ProblemName {
+    fn value_variants<'a>() -> &'a [Self] {
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let value = PossibleValue::new(self.as_str());
+        Some(match self {
+            Self::Quadratic => value.help("Quadratic losses, each the mean of 8 that differ"),
+            Self::Ijcnn1 => value.help(
+                "One penalty a feature of a logistic regression on ijcnn1 (needs --data-dir)",
+            ),
+            Self::Known(_) => value.help("Small, with a known answer: see `bilevel solve`"),
+        })
+    }
+}
+
+impl Serialize for ProblemName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for ProblemName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::from_str(&String::deserialize(deserializer)?, false).map_err(D::Error::custom)
+    }
 }
 
 /// A problem under one seed: two oracles of the same variables, and where to start.
@@ -38,9 +81,32 @@ pub struct Setup {
     pub x: Vector,
     /// The start of y.
     pub y: Vector,
+    /// F and f of the answer, where it is known.
+    pub best: Option<[f64; 2]>,
 }
 
 impl Setup {
+    /// What a method sees: its batches or the whole data, and barriers of weight mu for the constraints that it ignores, if
+    /// asked for.
+    ///
+    /// # Errors
+    /// If mu is not finite and positive.
+    pub fn oracle(
+        &self,
+        contender: &Contender,
+        barrier: Option<f64>,
+    ) -> Result<Box<dyn Oracle + '_>, Error> {
+        let on_batches = contender.family().on_batches();
+        let of_data = if on_batches { &self.batches } else { &self.whole };
+        let mut oracle: Box<dyn Oracle + '_> = Box::new(of_data);
+        if let Some(mu) = barrier {
+            for (level, _) in contender.entry().ignored(&self.whole) {
+                oracle = Box::new(BarrierOracle::new(oracle, mu)?.only(level));
+            }
+        }
+        Ok(oracle)
+    }
+
     /// Where to start.
     pub fn at(&self, seed: u64) -> At<'_> {
         At { x: &self.x, y: &self.y, seed }
@@ -64,6 +130,7 @@ impl Setup {
             whole: Box::new(start),
             batches: Box::new(AutodiffOracle::new(problem(), x, y, batches)?),
             counts,
+            best: None,
         })
     }
 }
@@ -74,6 +141,7 @@ impl ProblemName {
         match self {
             Self::Quadratic => "quadratic",
             Self::Ijcnn1 => "ijcnn1",
+            Self::Known(name) => name,
         }
     }
 
@@ -82,7 +150,13 @@ impl ProblemName {
         match self {
             Self::Quadratic => 32_768,
             Self::Ijcnn1 => 65_536,
+            Self::Known(_) => 16_384,
         }
+    }
+
+    /// Seeds, unless the command line says otherwise: a known problem has one start and no batches.
+    pub fn seeds(self) -> u64 {
+        if matches!(self, Self::Known(_)) { 1 } else { 10 }
     }
 
     /// The settings of methods that suit it. Those that see the whole data take fewer and longer steps of x than
@@ -91,6 +165,7 @@ impl ProblemName {
         let (batch, whole, step_size, period) = match self {
             Self::Quadratic => (0.02, 0.04, 0.5, 8),
             Self::Ijcnn1 => (1.0, 20.0, 0.3, 200),
+            Self::Known(_) => (0.01, 0.02, 0.05, 8),
         };
         catalogue::Settings {
             learning_rate: if family.on_batches() { batch } else { whole },
@@ -113,7 +188,7 @@ impl ProblemName {
     /// # Errors
     /// Where it needs data that is not there or cannot be read.
     pub fn read(self, data_dir: Option<&Path>) -> Result<Option<Classified>, BenchError> {
-        if self == Self::Quadratic {
+        if self != Self::Ijcnn1 {
             return Ok(None);
         }
         let dir = data_dir.ok_or_else(without_data)?;
@@ -160,6 +235,16 @@ impl ProblemName {
                 let x = Values::new(&draw(22, 1.0), device);
                 let y = Values::new(&[0.0; 22], device);
                 Ok(Setup::new(|| FeaturePenalties, (&x, &y), whole, batches, counts)?)
+            }
+            Self::Known(name) => {
+                let problem = || {
+                    let found = Formulas::known().find(|problem| problem.name() == name);
+                    found.expect("the names are those of the problems")
+                };
+                let whole = || FullBatch { upper: (), lower: () };
+                let [x, y] = problem().start(device);
+                let setup = Setup::new(problem, (&x, &y), whole(), whole(), [1; 2])?;
+                Ok(Setup { best: problem().best(), ..setup })
             }
         }
     }

@@ -331,6 +331,9 @@ fn calls(cost: Cost) -> impl Iterator<Item = (String, u64)> {
         ("lower gradients", cost.lower_gradients),
         ("upper products", cost.upper_products),
         ("lower products", cost.lower_products),
+        ("constraint values", cost.constraint_values),
+        ("constraint gradients", cost.constraint_gradients),
+        ("constraint products", cost.constraint_products),
     ]
     .into_iter()
     .filter(|(_, count)| *count > 0)

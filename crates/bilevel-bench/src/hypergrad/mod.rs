@@ -305,7 +305,7 @@ impl Report {
                 format!(
                     "{} gradients, {} products, {} values",
                     calls.upper_gradients + calls.lower_gradients,
-                    calls.upper_products + calls.lower_products,
+                    calls.products(),
                     calls.upper_values + calls.lower_values,
                 ),
             ),

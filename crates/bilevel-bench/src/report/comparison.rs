@@ -9,7 +9,7 @@ use super::convergence::{Axis, Chart, Curve, svg};
 use super::folder::{RunFolder, SUMMARY, Versioned, settings_toml};
 use super::page::{Page, PageColumn, PageLine, PagePanel, PageTable, facts};
 use super::table::{fit, terminal_width};
-use crate::compare::{Compared, Mark, Measured, SeedRun, Settings, grid};
+use crate::compare::{Compared, Mark, Measured, ProblemName, SeedRun, Settings, grid};
 use crate::error::resume;
 use crate::experiments::Partly;
 use crate::settings::Offered;
@@ -18,27 +18,54 @@ use bilevel_core::catalogue::Family;
 /// The band around a median: from this share of the runs to that.
 const BAND: (f64, f64) = (0.2, 0.8);
 
-/// What a figure shows upwards.
+/// What a figure shows upwards, and a column of the table.
 #[derive(Clone, Copy)]
 struct Quantity {
     name: &'static str,
+    /// In the table.
+    short: &'static str,
     title: &'static str,
     /// Of a mark, above the best value that was seen.
     of: fn(&Mark, f64) -> f64,
 }
 
-const QUANTITIES: [Quantity; 2] = [
+const OF_A_SOLVED_LOWER_LEVEL: [Quantity; 2] = [
     Quantity {
         name: "slope",
+        short: "squared slope",
         title: "squared norm of the hypergradient",
-        of: |mark, _| mark.measured.slope,
+        of: |mark, _| mark.measured.distance,
     },
     Quantity {
         name: "value",
+        short: "above best",
         title: "F(x, y*(x)) above the best seen",
         of: |mark, best| mark.measured.value - best,
     },
 ];
+
+const OF_A_KNOWN_ANSWER: [Quantity; 2] = [
+    Quantity {
+        name: "distance",
+        short: "distance",
+        title: "distance of F and f from the known answer, relative to it or to 1",
+        of: |mark, _| mark.measured.distance,
+    },
+    Quantity {
+        name: "violation",
+        short: "violation",
+        title: "largest violation of a constraint",
+        of: |mark, _| mark.measured.value,
+    },
+];
+
+fn quantities(problem: ProblemName) -> [Quantity; 2] {
+    if matches!(problem, ProblemName::Known(_)) {
+        OF_A_KNOWN_ANSWER
+    } else {
+        OF_A_SOLVED_LOWER_LEVEL
+    }
+}
 
 /// Writes the figures.
 ///
@@ -56,7 +83,7 @@ pub fn write_figures(
     families.dedup();
     for family in families {
         let of_family: Vec<_> = compared.iter().filter(|method| method.family == family).collect();
-        for quantity in QUANTITIES {
+        for quantity in quantities(settings.problem) {
             for seconds in [false, true] {
                 let curves = of_family.iter().map(|m| curve(m, quantity, best, &grid, seconds));
                 let axis = if seconds { "seconds" } else { "oracle calls" };
@@ -98,7 +125,9 @@ pub(crate) fn write_page(
 ) -> Result<(), ReportError> {
     let (settings, folder) = (&partly.settings, &partly.folder);
     page(settings, compared, folder)?.write(folder)?;
-    let methods = rows(compared).into_iter().map(|row| HEADER.into_iter().zip(row).collect());
+    let header = header(settings.problem);
+    let methods = rows(settings.problem, compared);
+    let methods = methods.into_iter().map(|row| header.into_iter().zip(row).collect());
     let summary = Summary { settings, methods: methods.collect() };
     folder.write_file(SUMMARY, Versioned::json(&summary)?.as_bytes())
 }
@@ -138,8 +167,10 @@ fn page(
             .map(|method| line(method, quantity))
             .collect(),
     };
-    let panels = families.iter().flat_map(|&of| QUANTITIES.map(|quantity| panel(of, quantity)));
-    let columns = HEADER.into_iter().enumerate().map(|(at, title)| PageColumn {
+    let panels = families
+        .iter()
+        .flat_map(|&of| quantities(settings.problem).map(|quantity| panel(of, quantity)));
+    let columns = header(settings.problem).into_iter().enumerate().map(|(at, title)| PageColumn {
         title: title.into(),
         note: None,
         words: at < 2,
@@ -155,7 +186,7 @@ fn page(
         tables: vec![PageTable {
             title: "Medians over the seeds when the calls are spent".into(),
             columns: columns.collect(),
-            rows: rows(compared),
+            rows: rows(settings.problem, compared),
         }],
         warnings: faults.collect(),
         panels: panels.collect(),
@@ -202,7 +233,7 @@ struct Row {
     seed: usize,
     calls: f64,
     seconds: f64,
-    squared_hypergradient: f64,
+    distance: f64,
     value: f64,
 }
 
@@ -241,7 +272,7 @@ pub(crate) fn write_runs(
             seed,
             calls: *calls,
             seconds: mark.seconds,
-            squared_hypergradient: mark.measured.slope,
+            distance: mark.measured.distance,
             value: mark.measured.value,
         })
     });
@@ -269,7 +300,7 @@ pub(crate) fn read(partly: &Partly<Settings>) -> Result<Vec<Compared>, ReportErr
             marks.iter().filter(|row| row.method == ended.method && row.seed == ended.seed);
         let marks = of_run.map(|row| Mark {
             seconds: row.seconds,
-            measured: Measured { slope: row.squared_hypergradient, value: row.value },
+            measured: Measured { distance: row.distance, value: row.value },
         });
         let run = SeedRun { marks: marks.collect(), fault: ended.stopped };
         let contender = partly.settings.methods.iter().find(|known| known.name() == ended.method);
@@ -296,11 +327,14 @@ pub(crate) fn read(partly: &Partly<Settings>) -> Result<Vec<Compared>, ReportErr
     Ok(compared)
 }
 
-const HEADER: [&str; 6] = ["method", "family", "squared slope", "above best", "seconds", "stopped"];
+fn header(problem: ProblemName) -> [&'static str; 6] {
+    let [first, second] = quantities(problem).map(|quantity| quantity.short);
+    ["method", "family", first, second, "seconds", "stopped"]
+}
 
 /// The cells of the table: medians over the seeds when the calls are spent.
-fn rows(compared: &[Compared]) -> Vec<Vec<String>> {
-    let best = best(compared);
+fn rows(problem: ProblemName, compared: &[Compared]) -> Vec<Vec<String>> {
+    let (best, [first, second]) = (best(compared), quantities(problem));
     let row = |method: &Compared| {
         let marks =
             || method.runs.iter().map(|run| run.marks.last().filter(|_| run.fault.is_none()));
@@ -312,8 +346,8 @@ fn rows(compared: &[Compared]) -> Vec<Vec<String>> {
         vec![
             method.name.to_owned(),
             method.family.as_str().to_owned(),
-            format!("{:.1e}", median(&|mark| mark.measured.slope)),
-            format!("{:.1e}", median(&|mark| mark.measured.value - best)),
+            format!("{:.1e}", median(&|mark| (first.of)(mark, best))),
+            format!("{:.1e}", median(&|mark| (second.of)(mark, best))),
             format!("{:.2}", median(&|mark| mark.seconds)),
             if stopped == 0 {
                 String::new()
@@ -326,14 +360,15 @@ fn rows(compared: &[Compared]) -> Vec<Vec<String>> {
 }
 
 /// The table of the terminal.
-pub fn table(compared: &[Compared]) -> String {
-    let table = fit(&HEADER.map(String::from), &rows(compared), 2, terminal_width());
+pub fn table(problem: ProblemName, compared: &[Compared]) -> String {
+    let header = header(problem).map(String::from);
+    let table = fit(&header, &rows(problem, compared), 2, terminal_width());
     let faults = compared.iter().filter_map(|method| {
         let fault = method.runs.iter().find_map(|run| run.fault.as_ref())?;
         Some(format!("\n{}: {fault}", method.name))
     });
-    let notes = "Medians over the seeds when the calls are spent. squared slope: the squared norm of the hypergradient; \
-                 above best: F(x, y*(x)) above the least value seen by any method.";
-    let notes = textwrap::fill(notes, terminal_width().unwrap_or(100));
+    let [first, second] = quantities(problem).map(|q| format!("{}: {}", q.short, q.title));
+    let notes = format!("Medians over the seeds when the calls are spent. {first}; {second}.");
+    let notes = textwrap::fill(&notes, terminal_width().unwrap_or(100));
     format!("{table}\n{}\n{notes}\n", faults.collect::<String>())
 }

@@ -1,5 +1,8 @@
 //! `solve`, `toys` and `compare`.
 
+use bilevel_bench::compare::Contender;
+use bilevel_bench::settings::Offered;
+
 use super::*;
 
 #[test]
@@ -98,4 +101,33 @@ fn every_contender_runs() {
     let ran = compare.arg("--out").arg(out.path()).assert().success();
     let printed = String::from_utf8(ran.get_output().stdout.clone()).unwrap();
     assert!(!printed.contains("1 of 1") && !printed.contains("inf"), "{printed}");
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md"));
+    let count = format!("`bilevel compare quadratic` runs {} of them", Contender::all().len());
+    assert!(readme.unwrap().contains(&count), "README.md does not say: {count}");
+}
+
+#[test]
+fn methods_are_compared_on_problems_with_known_answers() {
+    let out = tempdir().unwrap();
+    let compare = |name: &str, more: &[&str]| {
+        let mut compare = bilevel();
+        compare.args(["compare", name, "--calls", "512"]).args(more);
+        compare.arg("--out").arg(out.path()).assert()
+    };
+    // Bounds on x, and constraints and a bound on y.
+    for (method, ignored) in [("kkt", "of the upper level"), ("soba", "of the lower level")] {
+        let says = contains(method).and(contains(ignored)).and(contains("--barrier"));
+        compare("bard-1988-1", &["--method", method]).code(2).stderr(says.and(contains("penalty")));
+    }
+    assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0, "before there is a folder");
+    let quantities = || contains("distance").and(contains("violation"));
+    compare("bard-1988-1", &["--method", "kkt,soba,penalty", "--barrier", "0.1"])
+        .success()
+        .stdout(quantities().and(contains("kkt")).and(contains("soba")));
+    compare("shimizu-aiyoshi-1981-1", &[])
+        .success()
+        .stdout(quantities().and(contains("bvfim")).and(contains("newton").not()));
+    let folder = out.path().join("compare-bard-1988-1");
+    let resumed = bilevel().arg("resume").arg(folder).assert().success();
+    resumed.stdout(quantities());
 }

@@ -5,8 +5,8 @@ use crate::constrained::AugmentedLagrangian;
 use crate::{
     Aggregated, ApproxGrad, Armijo, Barrier, BiCgStab, Cg, Dense, Descent, Error, Fad, FirstOrder,
     FixedPoint, Fomaml, Gd, Gmres, Iaptt, Identity, Iga, Imaml, Implicit, Kkt, Lbfgs, LinearSolver,
-    LowerSolve, Maml, Minres, Nesterov, Neumann, Newton, NormalCg, Nystrom, OneStage, OneStageFd,
-    OnlineFad, Reptile, ReversibleMomentum, ReversibleRad, Schedule, Unrolled, Weight,
+    LowerSolve, Maml, Minres, Nesterov, Neumann, Newton, NormalCg, Nystrom, Objective, OneStage,
+    OneStageFd, OnlineFad, Reptile, ReversibleMomentum, ReversibleRad, Schedule, Unrolled, Weight,
 };
 
 /// A residual that no number of iterations here gets to: all are made.
@@ -17,7 +17,7 @@ const fn calls(
     lower_products: &'static str,
     upper_gradients: &'static str,
 ) -> Calls {
-    Calls { lower_gradients, lower_products, upper_gradients }
+    Calls { lower_gradients, lower_products, upper_gradients, constraints: "" }
 }
 
 /// What most entries have in common.
@@ -30,6 +30,7 @@ const UNROLLED: Entry = Entry {
     calls: calls("T", "T", "1"),
     memory: "the states of a plan, one replay",
     needs: Needs::Nothing,
+    constraints: &[],
     reads: &["lower-steps", "step-size"],
     make: |_, _| unreachable!("every entry has a constructor"),
 };
@@ -341,7 +342,11 @@ pub(super) const METHODS: &[Entry] = &[
     Entry {
         name: "kkt",
         summary: "implicit, through the conditions of a lower optimum with constraints",
-        calls: calls("T + 2", "(k + m) T + m + 1", "1"),
+        calls: Calls {
+            constraints: "of values 3 T, of gradients and products as of f",
+            ..calls("T + 2", "(k + m) T + m + 1", "1")
+        },
+        constraints: &[Objective::Lower],
         memory: "a matrix, or a few vectors where y is large, one linearisation",
         reads: &["lower-steps", "tolerance"],
         make: |s, at| {
@@ -353,7 +358,11 @@ pub(super) const METHODS: &[Entry] = &[
     Entry {
         name: "barrier",
         summary: "implicit, with a barrier for constraints whose weight falls from call to call",
-        calls: calls("T + 2", "k T + k + 1", "1"),
+        calls: Calls {
+            constraints: "a gradient and a value with each of f, a gradient and a product with each product",
+            ..calls("T + 2", "k T + k + 1", "1")
+        },
+        constraints: &[Objective::Lower],
         make: |s, _| {
             let newton = Newton::new(s.lower_steps, s.tolerance)?;
             let cg = Cg::new(s.solver_iterations, s.tolerance)?;

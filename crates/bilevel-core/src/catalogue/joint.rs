@@ -3,7 +3,7 @@
 use super::settings::growing;
 use super::{Calls, Entry, Exact, Family, Needs, joint};
 use crate::{
-    Alternating, Bome, Bvfim, BvfimSettings, F2sa, GPbgd, Gap, Meha, NsGame, Penalty,
+    Alternating, Bome, Bvfim, BvfimSettings, F2sa, GPbgd, Gap, Meha, NsGame, Objective, Penalty,
     PenaltySettings, Relaxation, VPbgd, VirtualStep,
 };
 
@@ -12,7 +12,7 @@ const fn calls(
     lower_gradients: &'static str,
     lower_products: &'static str,
 ) -> Calls {
-    Calls { lower_gradients, lower_products, upper_gradients }
+    Calls { lower_gradients, lower_products, upper_gradients, constraints: "" }
 }
 
 const JOINT: Entry = Entry {
@@ -24,6 +24,7 @@ const JOINT: Entry = Entry {
     calls: calls("1", "1", "0"),
     memory: "none",
     needs: Needs::Nothing,
+    constraints: &[],
     reads: &["learning-rate", "step-size"],
     make: |_, _| unreachable!("every entry has a constructor"),
 };
@@ -58,9 +59,13 @@ pub(super) const METHODS: &[Entry] = &[
     },
     Entry {
         name: "penalty",
-        summary: "the squared lower gradient as a growing penalty, with multipliers",
-        calls: calls("T + 1", "T + 1", "T + 1"),
-        memory: "nu, with multipliers",
+        summary: "the conditions of a lower optimum as a growing penalty, with multipliers",
+        calls: Calls {
+            constraints: "T + 1 gradients a level, T + 1 products of lower ones and values of upper ones",
+            ..calls("T + 1", "T + 1", "T + 1")
+        },
+        constraints: &[Objective::Upper, Objective::Lower],
+        memory: "multipliers",
         reads: &["learning-rate", "step-size", "lower-steps"],
         make: |s, _| {
             let method = Penalty::new(
@@ -122,7 +127,8 @@ pub(super) const METHODS: &[Entry] = &[
     Entry {
         name: "gap",
         summary: "the duality gap of the lower problem as a penalty, without projections",
-        calls: calls("1", "3", "0"),
+        calls: Calls { constraints: "3 gradients, 1 value", ..calls("1", "3", "0") },
+        constraints: &[Objective::Lower],
         memory: "z, multipliers",
         make: |s, _| {
             joint(Gap::new(s.slow(1.0, 0.4)?, s.step_size / 2.0, (2.0, 1.0), growing(1.0))?)
@@ -132,7 +138,11 @@ pub(super) const METHODS: &[Entry] = &[
     Entry {
         name: "bvfim",
         summary: "the value function as a barrier",
-        calls: calls("T + 2 + h, h halvings", "2 T + 3 + h", "0"),
+        calls: Calls {
+            constraints: "a gradient and a value with each of its level",
+            ..calls("T + 2 + h, h halvings", "2 T + 4 + h", "0")
+        },
+        constraints: &[Objective::Upper, Objective::Lower],
         reads: &["learning-rate", "step-size", "lower-steps"],
         make: |s, _| {
             let relaxation = Relaxation::geometric(1.0, 0.97)?;

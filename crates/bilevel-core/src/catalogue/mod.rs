@@ -47,7 +47,7 @@ pub use settings::Settings;
 
 use bilevel_program::Vector;
 
-use crate::{Error, HypergradientMethod, JointMethod};
+use crate::{Error, HypergradientMethod, JointMethod, Objective, Oracle, Sample};
 
 /// A kind of method, named as the folder that holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,6 +92,8 @@ pub struct Calls {
     pub lower_products: &'static str,
     /// Gradients of F.
     pub upper_gradients: &'static str,
+    /// Values, gradients and products of the constraints, where it keeps to any.
+    pub constraints: &'static str,
 }
 
 /// What a method asks of the problem beyond two losses.
@@ -144,6 +146,9 @@ pub struct Entry {
     pub memory: &'static str,
     /// What it asks of the problem.
     pub needs: Needs,
+    /// The levels to whose [constraints](crate::BilevelProblem::constraints) it keeps. For those of other levels it takes a
+    /// [`BarrierOracle`](crate::BarrierOracle).
+    pub constraints: &'static [Objective],
     /// The settings that it reads, by their names in [`Settings`].
     pub reads: &'static [&'static str],
     make: Make,
@@ -178,6 +183,16 @@ impl Entry {
     /// If a setting is outside its range.
     pub fn make(&self, settings: &Settings, at: &At<'_>) -> Result<Made, Error> {
         (self.make)(settings, at)
+    }
+
+    /// The levels whose constraints it ignores, and how many they have.
+    pub fn ignored(&self, oracle: &dyn Oracle) -> Vec<(Objective, usize)> {
+        let levels = [Objective::Upper, Objective::Lower].into_iter();
+        let ignored =
+            levels.filter(|level| !self.constraints.contains(level)).filter_map(|level| {
+                Some((level, oracle.constraints(level, Sample::default())?.count()))
+            });
+        ignored.collect()
     }
 
     /// Whether `name` is its name or another that it goes by, whatever the case.

@@ -12,9 +12,15 @@ const PROXY: Entry = Entry {
     family: Family::Proxy,
     summary: "",
     exact: Exact::Other("a response that the proxy can express"),
-    calls: Calls { lower_gradients: "t", lower_products: "0", upper_gradients: "1" },
+    calls: Calls {
+        lower_gradients: "t",
+        lower_products: "0",
+        upper_gradients: "1",
+        constraints: "",
+    },
     memory: "",
     needs: Needs::Nothing,
+    constraints: &[],
     reads: &["learning-rate", "step-size", "lower-steps", "perturbation"],
     make: |_, _| unreachable!("every entry has a constructor"),
 };
@@ -47,7 +53,12 @@ pub(super) const METHODS: &[Entry] = &[
     Entry {
         name: "delta-stn",
         summary: "`stn` with y and its Jacobian trained apart",
-        calls: Calls { lower_gradients: "2 t", lower_products: "t", upper_gradients: "1" },
+        calls: Calls {
+            lower_gradients: "2 t",
+            lower_products: "t",
+            upper_gradients: "1",
+            constraints: "",
+        },
         memory: "two numbers for each of y, m for each unit",
         make: |s, at| {
             let jacobian = RankOne::new(at.x, at.y, at.seed);

@@ -11,7 +11,7 @@ const fn calls(
     lower_products: &'static str,
     upper_gradients: &'static str,
 ) -> Calls {
-    Calls { lower_gradients, lower_products, upper_gradients }
+    Calls { lower_gradients, lower_products, upper_gradients, constraints: "" }
 }
 
 const SINGLE_LOOP: Entry = Entry {
@@ -23,6 +23,7 @@ const SINGLE_LOOP: Entry = Entry {
     calls: calls("1", "1", "1"),
     memory: "none",
     needs: Needs::Nothing,
+    constraints: &[],
     reads: &["learning-rate", "step-size"],
     make: |_, _| unreachable!("every entry has a constructor"),
 };

@@ -1,8 +1,6 @@
 //! A lower loss as steep as one likes.
 
-use std::sync::Arc;
-
-use bilevel_program::{Layout, Vector};
+use bilevel_program::Vector;
 use burn::tensor::Tensor;
 
 use crate::{Direction, Loss, Objective, Oracle, Partials, Point, Wrt};
@@ -36,13 +34,7 @@ impl<'a> Scaled<'a> {
 }
 
 impl Oracle for Scaled<'_> {
-    fn upper_layout(&self) -> &Arc<Layout> {
-        self.inner.upper_layout()
-    }
-
-    fn lower_layout(&self) -> &Arc<Layout> {
-        self.inner.lower_layout()
-    }
+    crate::oracle::forward!(inner: upper_layout, lower_layout, batches, is_collective);
 
     fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
         self.loss(objective, &self.inner.value(objective, at), at)
@@ -61,13 +53,5 @@ impl Oracle for Scaled<'_> {
         wrt: Wrt,
     ) -> Partials {
         self.sides(objective, self.inner.product(objective, at, along, wrt))
-    }
-
-    fn batches(&self, objective: Objective) -> usize {
-        self.inner.batches(objective)
-    }
-
-    fn is_collective(&self) -> bool {
-        self.inner.is_collective()
     }
 }

@@ -102,7 +102,7 @@ impl<'a> ActiveSet<'a> {
 
     /// `(v, u) -> (L_yy v + c_y' u, c_y v)`, u of all constraints.
     fn product(&self) -> impl Fn(&Vector, &[f64]) -> (Vector, Vec<f64>) + '_ {
-        let (constraints, x, y) = (self.level.constraints, self.level.x(), &self.at.y);
+        let (constraints, x, y) = (&self.level.constraints, self.level.x(), &self.at.y);
         let weights = self.masked(&self.at.multipliers);
         let loss = self.level.loss;
         let curvature = loss.problem.curvature_at(loss.of, y, Wrt::Y, Wrt::Y);
@@ -140,7 +140,7 @@ impl<'a> ActiveSet<'a> {
             let multipliers = active.map(Option::unwrap_or_default).collect();
             return Ok(Solution { y, multipliers, status, residual: Some(residual) });
         };
-        let (constraints, product) = (self.level.constraints, self.product());
+        let (constraints, product) = (&self.level.constraints, self.product());
         let whole = |z: &Vector| {
             let (v, u) = constraints.split(z);
             let (y, slopes) = product(&v, &u);
@@ -195,7 +195,7 @@ impl<'a> ActiveSet<'a> {
             if residual <= tolerance || step == STEPS || step > better + PATIENCE {
                 break;
             }
-            let set = Self::at(*level, &at, &seen.values, solver);
+            let set = Self::at(level.clone(), &at, &seen.values, solver);
             // Multipliers that are dropped leave the slope.
             let kept = set.masked(&at.multipliers);
             let dropped: Vec<_> = at.multipliers.iter().zip(&kept).map(|(l, k)| k - l).collect();
@@ -226,7 +226,7 @@ impl<'a> ActiveSet<'a> {
         values: &[f64],
         tolerance: f64,
     ) -> Result<Response, Error> {
-        let (constraints, x, y) = (self.level.constraints, self.level.x(), &self.at.y);
+        let (constraints, x, y) = (&self.level.constraints, self.level.x(), &self.at.y);
         let found = self.solve(upper, &vec![0.0; self.active.len()])?;
         let loss = self.level.loss;
         let along = Direction::in_y(&found.y);

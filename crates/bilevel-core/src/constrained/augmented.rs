@@ -144,7 +144,8 @@ impl AugmentedLagrangian {
             return Ok(found);
         }
         let mut stuck = 0;
-        let mut multipliers = Multipliers::new(level.constraints, start.multipliers.clone());
+        let mut multipliers =
+            Multipliers::new(level.constraints.as_ref(), start.multipliers.clone());
         let mut here = start;
         let mut best = Solved { at: here.clone(), loss: begun.loss, residual: begun.residual };
         let mut inner = 1e-2 * begun.residual.stationarity.clamp(1e-2, 1.0);
@@ -186,7 +187,7 @@ impl AugmentedLagrangian {
         };
         let is_minimum = || {
             let values = level.constraints.values(level.x(), &found.at.y);
-            let set = ActiveSet::at(*level, &found.at, &values, self.linear_solver());
+            let set = ActiveSet::at(level.clone(), &found.at, &values, self.linear_solver());
             set.is_minimum() != Some(false)
         };
         Ok((self.convex || is_minimum()).then_some(found))

@@ -21,18 +21,20 @@ pub(crate) use barrier::SmoothBarrier;
 pub(crate) use multipliers::Multipliers;
 pub(crate) use terms::{Curved, Penalised, Terms};
 
+use std::rc::Rc;
+
 use bilevel_program::Vector;
 
 use crate::minimise::{Differentiable, LowerLoss};
-use crate::{Constraints, LowerProblem, Objective};
+use crate::{Constraints, LowerProblem, Objective, Unconstrained};
 
 /// A lower level at one x.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Level<'a> {
     /// What is minimised.
     pub loss: LowerLoss<'a>,
-    /// The constraints, those that are to be 0 last.
-    pub constraints: &'a dyn Constraints,
+    /// The constraints, those that are to be 0 last; [`Unconstrained`] where there is none.
+    pub constraints: Rc<dyn Constraints + 'a>,
 }
 
 /// A point y with a multiplier for each constraint.
@@ -67,6 +69,30 @@ impl Residual {
         [Objective::Upper, Objective::Lower]
             .into_iter()
             .fold(found, |found, level| found.with_violation_of(level, problem, y))
+    }
+
+    /// By multipliers of the lower constraints, and with the violation of the upper ones; unknown where there are no multipliers
+    /// yet.
+    pub(crate) fn of_multipliers(
+        problem: LowerProblem<'_>,
+        y: &Vector,
+        multipliers: &[f64],
+    ) -> Self {
+        let level = Level::new(problem);
+        if multipliers.len() != level.constraints.count() {
+            return Self::UNKNOWN;
+        }
+        let found = level.residual(&Multiplied { y: y.clone(), multipliers: multipliers.to_vec() });
+        found.with_violation_of(Objective::Upper, &problem, y)
+    }
+
+    /// Of a lower level with a smoothed barrier of weight mu, whose slopes are the multipliers, and the violation of the upper
+    /// constraints.
+    pub(crate) fn of_barrier(mu: f64, problem: LowerProblem<'_>, y: &Vector) -> Self {
+        let level = Level::new(problem);
+        let barrier = SmoothBarrier::new(mu, level.constraints.as_ref());
+        let multipliers = barrier.slopes(&level.constraints.values(problem.x, y));
+        Self::of_multipliers(problem, y, &multipliers)
     }
 
     /// With the violation of the constraints of a level.
@@ -116,8 +142,10 @@ struct Seen {
 }
 
 impl<'a> Level<'a> {
-    /// f with `constraints`.
-    pub fn new(problem: LowerProblem<'a>, constraints: &'a dyn Constraints) -> Self {
+    /// f with the constraints of the problem.
+    pub fn new(problem: LowerProblem<'a>) -> Self {
+        let constraints = problem.constraints(Objective::Lower);
+        let constraints = constraints.map_or_else(|| Rc::new(Unconstrained) as Rc<_>, Rc::from);
         Self { loss: LowerLoss::new(problem), constraints }
     }
 

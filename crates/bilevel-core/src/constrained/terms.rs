@@ -73,7 +73,7 @@ impl<T: Terms> Differentiable for Penalised<'_, T> {
 
 impl<T: Terms> TwiceDifferentiable for Penalised<'_, T> {
     fn hessian<'a>(&'a self, y: &Vector) -> Product<'a> {
-        let (of_loss, constraints) = (self.level.loss.hessian(y), self.level.constraints);
+        let (of_loss, constraints) = (self.level.loss.hessian(y), self.level.constraints.as_ref());
         let curved = Curved::at(constraints, self.terms, (self.level.x(), y));
         Box::new(move |v| {
             let [_, of_terms] = curved.product(constraints, Direction::in_y(v));

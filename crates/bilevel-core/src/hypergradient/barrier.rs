@@ -2,8 +2,8 @@
 
 use bilevel_program::Vector;
 
-use super::{Hypergradient, HypergradientMethod, Implicit, lower_constraints};
-use crate::constrained::{Level, Multiplied, Residual, SmoothBarrier, Terms};
+use super::{Hypergradient, HypergradientMethod, Implicit};
+use crate::constrained::Residual;
 use crate::error::positive;
 use crate::{BarrierOracle, Error, LowerProblem, Objective, Schedule, Snapshot};
 
@@ -67,17 +67,12 @@ impl HypergradientMethod for Barrier {
 
     /// By the slopes of the barrier as multipliers.
     fn residual(&self, problem: LowerProblem<'_>, y: &Vector) -> Residual {
-        let constraints = lower_constraints(&problem);
-        let mu = self.mu(self.calls.saturating_sub(1));
-        let barrier = SmoothBarrier::new(mu, constraints.as_ref());
-        let multipliers = barrier.slopes(&constraints.values(problem.x, y));
-        let level = Level::new(problem, constraints.as_ref());
-        let found = level.residual(&Multiplied { y: y.clone(), multipliers });
-        found.with_violation_of(Objective::Upper, &problem, y)
+        Residual::of_barrier(self.mu(self.calls.saturating_sub(1)), problem, y)
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
-        let smooth = BarrierOracle::of_lower(problem.oracle, self.mu(self.calls));
+        let smooth =
+            BarrierOracle::new(problem.oracle, self.mu(self.calls))?.only(Objective::Lower);
         let found = self.implicit.run(LowerProblem { oracle: &smooth, ..problem }, start)?;
         self.calls += 1;
         Ok(found)

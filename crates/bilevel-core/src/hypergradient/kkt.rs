@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use bilevel_program::Vector;
 
-use super::{Hypergradient, HypergradientMethod, Status, lower_constraints};
-use crate::constrained::{ActiveSet, AugmentedLagrangian, Level, Multiplied, Residual, Solved};
+use super::{Hypergradient, HypergradientMethod, Status};
+use crate::constrained::{ActiveSet, AugmentedLagrangian, Level, Residual, Solved};
 use crate::{Error, LowerProblem, Objective, Snapshot, Wrt};
 
 /// `kkt`: implicit differentiation of the conditions of a lower optimum with constraints that depend on x,
@@ -55,13 +55,12 @@ impl HypergradientMethod for Kkt {
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
-        let constraints = lower_constraints(&problem);
-        let level = Level::new(problem, constraints.as_ref());
+        let level = Level::new(problem);
         let Solved { at, loss, residual } =
             self.lower.solve(&level, start, self.multipliers.as_deref())?;
         let (upper_loss, sides) = problem.gradient(Objective::Upper, &at.y, Wrt::Both);
         let (direct, upper) = sides.into_both();
-        let values = constraints.values(problem.x, &at.y);
+        let values = level.constraints.values(problem.x, &at.y);
         let (solver, tolerance) = (self.lower.linear_solver(), self.lower.tolerance());
         let set = ActiveSet::at(level, &at, &values, solver);
         let found = set.respond(&upper, &values, tolerance)?;
@@ -88,26 +87,16 @@ impl HypergradientMethod for Kkt {
     }
 
     fn residual(&self, problem: LowerProblem<'_>, y: &Vector) -> Residual {
-        let Some(multipliers) = self.multipliers.clone() else { return Residual::UNKNOWN };
-        let constraints = lower_constraints(&problem);
-        let level = Level::new(problem, constraints.as_ref());
-        let found = level.residual(&Multiplied { y: y.clone(), multipliers });
-        found.with_violation_of(Objective::Upper, &problem, y)
+        Residual::of_multipliers(problem, y, self.multipliers.as_deref().unwrap_or_default())
     }
 
     fn save(&self, to: &mut Snapshot) {
-        if let Some(multipliers) = &self.multipliers {
-            to.put_count("constraints", multipliers.len());
-            to.put_numbers("multipliers", multipliers);
-        }
+        to.put_list("multipliers", self.multipliers.as_deref().unwrap_or_default());
     }
 
     fn restore(&mut self, from: &mut Snapshot, _: &Vector, _: &Vector) -> Result<(), Error> {
-        self.multipliers = None;
-        if from.has("constraints") {
-            let count = from.take_count("constraints")?;
-            self.multipliers = Some(from.take_numbers("multipliers", count)?);
-        }
+        let multipliers = from.take_list("multipliers")?;
+        self.multipliers = Some(multipliers).filter(|multipliers| !multipliers.is_empty());
         Ok(())
     }
 }

@@ -64,14 +64,7 @@ use bilevel_program::{Layout, Vector};
 use crate::constrained::{Degenerate, Residual};
 use crate::linear::LinearStatus;
 use crate::lower::Descended;
-use crate::{
-    Constraints, Counted, Dynamics, Error, Loss, LowerProblem, Objective, Snapshot, Unconstrained,
-};
-
-/// Those of the problem.
-fn lower_constraints<'a>(problem: &LowerProblem<'a>) -> Box<dyn Constraints + 'a> {
-    problem.constraints(Objective::Lower).unwrap_or_else(|| Box::new(Unconstrained))
-}
+use crate::{Counted, Dynamics, Error, Loss, LowerProblem, Snapshot};
 
 /// A hypergradient and what was seen on the way.
 #[derive(Clone, Debug)]

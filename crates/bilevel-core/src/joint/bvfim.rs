@@ -5,7 +5,9 @@ use bilevel_program::Vector;
 use super::{Iterate, JointMethod, Seen};
 use crate::constrained::Residual;
 use crate::error::{at_least_one, positive};
-use crate::{Constraints, Error, Loss, Objective, Oracle, Rates, Samples, Schedule, Snapshot, Wrt};
+use crate::{
+    BarrierOracle, Error, Loss, LowerProblem, Objective, Rates, Samples, Schedule, Snapshot, Wrt,
+};
 
 /// `bvfim`: interior points of `f(x, y) < f*(x)`, where `f*(x) = min_z f(x, z) + m1/2 norm(z)^2 + m2`; the
 /// lower level may have many solutions, and none of them needs to be isolated.
@@ -17,13 +19,20 @@ use crate::{Constraints, Error, Loss, Objective, Oracle, Rates, Samples, Schedul
 /// ```
 ///
 /// m1, m2, th and t fall to 0 from step to step. A step that would leave the interior, or raise what it
-/// descends, is halved until it does neither. Pessimistic: y ascends F among the lower solutions, all terms beside F with the opposite sign.
-/// Cost: `T_z + T_y + 3` gradients of f, `T_y + 2` of F, and at most one more of both for each halving; four
-/// numbers are read from the device each time.
+/// descends, is halved until it does neither; the next one is twice as long again, as far as its step size goes. Pessimistic:
+/// y ascends F among the lower solutions, all terms beside F with the opposite sign.
+///
+/// F and f stand for themselves with the smoothed barriers of weight t of their
+/// [constraints](crate::BilevelProblem::constraints), a [`BarrierOracle`]: these are finite outside, so that z is
+/// always a point with s > 0 to start y from, whatever the start. Pessimistic, upper constraints are kept for the worst y.
+/// [`Seen`] has the losses with their barriers.
+///
+/// Cost: `T_z + T_y + 4` gradients of f, `T_y + 2` of F, and at most one more of both for each halving; a gradient of the
+/// constraints with each, and its values. Two to four numbers are read from the device each time.
 ///
 /// Source: R. Liu et al., "A value-function-based interior-point method for non-convex bi-level
 /// optimization", 2021, Alg. 1; pessimistic and constrained variants: R. Liu et al., "Value-function-based
-/// sequential minimization for bi-level optimization", 2021.
+/// sequential minimization for bi-level optimization", 2021, with barriers that end at the constraints.
 #[derive(Debug)]
 pub struct Bvfim {
     rates: Rates,
@@ -31,7 +40,8 @@ pub struct Bvfim {
     steps: usize,
     relaxation: Relaxation,
     pessimistic: bool,
-    constraints: Option<Box<dyn Constraints>>,
+    /// t of the last step.
+    barrier: f64,
 }
 
 /// The numbers of a [`Bvfim`].
@@ -81,24 +91,44 @@ impl Relaxation {
 }
 
 /// How often a step is halved before it is given up.
-const HALVINGS: usize = 40;
+const HALVINGS: i32 = 40;
 
-/// What the barrier problem is at a point of its interior.
-struct Inside {
-    upper_loss: Loss,
-    lower_loss: Loss,
-    /// s
-    slack: f64,
-    /// The barrier problem's value.
+/// What is descended, at a point of its domain.
+struct Here {
     value: f64,
-    upper_y: Vector,
-    lower_y: Vector,
-    /// `sum_j grad_y h_j / -h_j`
-    constraints: Option<(Vector, Vector)>,
+    /// Its gradient.
+    along: Vector,
+    /// F, of the barrier problem alone, and f.
+    losses: (Option<Loss>, Loss),
+    /// s, or nothing of it.
+    slack: f64,
+}
+
+/// `steps` steps against the gradient, at most `rate` times as long, each halved until it ends at a point of the domain of
+/// `see` that is no worse.
+fn descend(
+    (steps, rate): (usize, f64),
+    (mut at, mut here): (Vector, Here),
+    project: impl Fn(Vector) -> Vector,
+    see: impl Fn(&Vector) -> Option<Here>,
+) -> (Vector, Here) {
+    let mut length = rate;
+    for _ in 0..steps {
+        let step = (0..=HALVINGS).find_map(|halvings| {
+            let length = length / 2.0_f64.powi(halvings);
+            let moved = project(at.axpy(-length, &here.along));
+            let found = see(&moved).filter(|found| found.value <= here.value)?;
+            Some((length, moved, found))
+        });
+        // The next step would try the same.
+        let Some((found, moved, seen)) = step else { break };
+        (length, at, here) = (rate.min(2.0 * found), moved, seen);
+    }
+    (at, here)
 }
 
 impl Bvfim {
-    /// With the best of the lower solutions, and no constraints.
+    /// With the best of the lower solutions.
     ///
     /// # Errors
     /// If there are no steps, or a step size or a relaxation is not positive.
@@ -116,7 +146,7 @@ impl Bvfim {
                 barrier: relaxation.barrier.positive("weight of the barriers")?,
             },
             pessimistic: false,
-            constraints: None,
+            barrier: 0.0,
         })
     }
 
@@ -126,50 +156,9 @@ impl Bvfim {
         self
     }
 
-    /// With the constraints `h(x, y) < 0` on y, by a barrier `-t sum_j log(-h_j)`. Small steps of x: at an x
-    /// whose lower solutions violate h, the interior vanishes with m1 and m2, which is an error.
-    pub fn with_constraints(mut self, h: impl Constraints + 'static) -> Self {
-        self.constraints = Some(Box::new(h));
-        self
-    }
-
     /// Of F.
     fn sign(&self) -> f64 {
         if self.pessimistic { -1.0 } else { 1.0 }
-    }
-
-    /// The barrier problem at y, if y is inside.
-    fn inside(
-        &self,
-        at: &Iterate<'_>,
-        samples: Samples,
-        y: &Vector,
-        ceiling: f64,
-        [upper, barrier]: [f64; 2],
-    ) -> Option<Inside> {
-        let problem = at.problem(samples);
-        let (lower_loss, lower) = problem.gradient(Objective::Lower, y, Wrt::Y);
-        let slack = ceiling - lower_loss.read();
-        if !slack.is_finite() || slack <= 0.0 {
-            return None;
-        }
-        let mut logs = slack.ln();
-        let constraints = match &self.constraints {
-            Some(h) => {
-                let weigh = |h: &[f64]| h.iter().map(|h| -1.0 / h).collect();
-                let pulled = h.pull_back(&at.x, y, &mut { weigh });
-                if pulled.values.iter().any(|h| !h.is_finite() || *h >= 0.0) {
-                    return None;
-                }
-                logs += pulled.values.iter().map(|h| (-h).ln()).sum::<f64>();
-                Some((pulled.x, pulled.y))
-            }
-            None => None,
-        };
-        let (upper_loss, sides) = problem.gradient(Objective::Upper, y, Wrt::Y);
-        let (upper_y, lower_y) = (sides.into_y(), lower.into_y());
-        let value = self.sign() * upper_loss.read() + upper / 2.0 * y.dot(y) - barrier * logs;
-        Some(Inside { upper_loss, lower_loss, slack, value, upper_y, lower_y, constraints })
     }
 }
 
@@ -181,85 +170,74 @@ impl JointMethod for Bvfim {
     fn describe(&self) -> String {
         let Self { rates, follow: (lower_steps, follow), steps, .. } = self;
         let view = if self.pessimistic { ", pessimistic" } else { "" };
-        let constraints = if self.constraints.is_some() { ", h < 0" } else { "" };
-        format!(
-            "bvfim({rates}, {lower_steps} steps of z by {follow}, {steps} of y{view}{constraints})"
-        )
-    }
-
-    fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
-        self.constraints.as_ref().map_or(Ok(()), |h| h.check(oracle))
+        format!("bvfim({rates}, {lower_steps} steps of z by {follow}, {steps} of y{view})")
     }
 
     fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         let Relaxation { lower, room, upper, barrier } = self.relaxation;
         let [lower, room, upper, barrier] = [lower, room, upper, barrier].map(|s| s.at(k));
-        let samples = at.draw();
-        let (sign, weights) = (self.sign(), [upper, barrier]);
+        self.barrier = barrier;
+        let (samples, sign) = (at.draw(), self.sign());
+        let smooth = BarrierOracle::new(&at.oracle, barrier)?;
+        let problem = LowerProblem::new(&smooth, &at.x, samples);
+        let project = |y: Vector| at.project_lower(y);
+        let no_interior = Error::NoInterior { step: k + 1 };
 
-        let mut z = at.y.clone();
-        for _ in 0..self.follow.0 {
-            let slope = at.problem(samples).gradient(Objective::Lower, &z, Wrt::Y).1.into_y();
-            z = at.project_lower(z.axpy(-self.follow.1.at(k), &slope.axpy(lower, &z)));
-        }
-        let (value, value_x) = at.problem(samples).gradient(Objective::Lower, &z, Wrt::X);
-        let ceiling = value.read() + lower / 2.0 * z.dot(&z) + room;
-
-        // z lies below the ceiling by what was added; with constraints, y may be inside where z is not.
-        let starts = [z.clone(), at.y.clone()];
-        let start = starts.into_iter().find_map(|y| {
-            let inside = self.inside(at, samples, &y, ceiling, weights)?;
-            Some((y, inside))
-        });
-        let Some((mut y, mut here)) = start else {
-            return Err(Error::NoInterior { step: k + 1 });
+        let of_lower = |z: &Vector| {
+            let (loss, slope) = problem.gradient(Objective::Lower, z, Wrt::Y);
+            let value = loss.read() + lower / 2.0 * z.dot(z);
+            let along = slope.into_y().axpy(lower, z);
+            let seen = Here { value, along, losses: (None, loss), slack: room };
+            value.is_finite().then_some(seen)
         };
-        let along = |here: &Inside, y: &Vector| {
-            let along = here.upper_y.scale(sign).axpy(upper, y);
-            let along = along.axpy(barrier / here.slack, &here.lower_y);
-            match &here.constraints {
-                Some((_, pushed)) => along.axpy(barrier, pushed),
-                None => along,
-            }
-        };
-        for _ in 0..self.steps {
-            let against = along(&here, &y);
-            let mut rate = self.rates.lower.at(k);
-            let mut found = false;
-            for _ in 0..HALVINGS {
-                let moved = at.project_lower(y.axpy(-rate, &against));
-                let inside = self.inside(at, samples, &moved, ceiling, weights);
-                if let Some(inside) = inside.filter(|inside| inside.value <= here.value) {
-                    (y, here, found) = (moved, inside, true);
-                    break;
-                }
-                rate /= 2.0;
-            }
-            if !found {
-                // The next step would try the same.
-                break;
-            }
-        }
+        let start = of_lower(&at.y).ok_or_else(|| no_interior.clone())?;
+        let steps = (self.follow.0, self.follow.1.at(k));
+        let (z, of_z) = descend(steps, (at.y.clone(), start), project, of_lower);
+        let ceiling = of_z.value + room;
 
-        let problem = at.problem(samples);
+        let inside = |y: &Vector| {
+            let (lower_loss, slope) = problem.gradient(Objective::Lower, y, Wrt::Y);
+            let slack = ceiling - lower_loss.read();
+            if !slack.is_finite() || slack <= 0.0 {
+                return None;
+            }
+            let (upper_loss, along) = problem.gradient(Objective::Upper, y, Wrt::Y);
+            let value = sign * upper_loss.read() + upper / 2.0 * y.dot(y) - barrier * slack.ln();
+            let along = along.into_y().scale(sign).axpy(upper, y);
+            let along = along.axpy(barrier / slack, &slope.into_y());
+            Some(Here { value, along, losses: (Some(upper_loss), lower_loss), slack })
+        };
+        // z is inside, by what was added to f.
+        let start = inside(&z).ok_or(no_interior)?;
+        let steps = (self.steps, self.rates.lower.at(k));
+        let (y, here) = descend(steps, (z.clone(), start), project, inside);
+
         let upper_x = problem.gradient(Objective::Upper, &y, Wrt::X).1.into_x();
-        let lower_x = problem.gradient(Objective::Lower, &y, Wrt::X).1.into_x();
-        let gap = lower_x.sub(&value_x.into_x());
-        let mut along_x = upper_x.axpy(sign * barrier / here.slack, &gap);
-        if let Some((pushed, _)) = &here.constraints {
-            along_x = along_x.axpy(sign * barrier, pushed);
-        }
-        let along_y = along(&here, &y);
+        let gap = |of: &Vector| problem.gradient(Objective::Lower, of, Wrt::X).1.into_x();
+        let along_x = upper_x.axpy(sign * barrier / here.slack, &gap(&y).sub(&gap(&z)));
+        let Here { along: along_y, losses: (upper_loss, lower_loss), .. } = here;
+        let upper_loss = upper_loss.expect("the barrier problem has F");
         at.y = y;
         at.move_x(self.rates.upper.at(k), &along_x);
-        let Inside { upper_loss, lower_loss, .. } = here;
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })
     }
 
+    /// With lower constraints, by the slopes of their barriers.
     fn residual(&self, at: &Iterate<'_>) -> Residual {
-        let values = self.constraints.iter().map(|h| h.values(&at.x, &at.y));
-        values.fold(at.residual(), |found, values| found.with_violation(&values, 0))
+        let problem = at.problem(Samples::default());
+        match problem.constraints(Objective::Lower) {
+            None => at.residual(),
+            Some(_) if self.barrier == 0.0 => Residual::UNKNOWN,
+            Some(_) => Residual::of_barrier(self.barrier, problem, &at.y),
+        }
     }
 
-    fn save(&self, _: &mut Snapshot) {}
+    fn save(&self, to: &mut Snapshot) {
+        to.put_numbers("barrier", &[self.barrier]);
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, _: &Iterate<'_>) -> Result<(), Error> {
+        self.barrier = from.take_number("barrier")?;
+        Ok(())
+    }
 }

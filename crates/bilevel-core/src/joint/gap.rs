@@ -3,9 +3,9 @@
 use bilevel_program::Vector;
 
 use super::{Iterate, JointMethod, Seen};
-use crate::constrained::{Level, Multiplied, Residual};
+use crate::constrained::Residual;
 use crate::error::positive;
-use crate::{Constraints, Error, Objective, Oracle, Rates, Samples, Schedule, Snapshot, Wrt};
+use crate::{Error, Objective, Rates, Samples, Schedule, Snapshot, Wrt};
 
 /// `gap`: descent on `F / c + G`, G a doubly regularised gap function of the lower level
 /// `min_y f(x, y)` subject to `h(x, y) <= 0`, by gradients alone and in a single loop.
@@ -19,10 +19,10 @@ use crate::{Constraints, Error, Objective, Oracle, Rates, Samples, Schedule, Sna
 /// n' = min(max(n - a ((l - n) / g2 - h(x, z')), 0), r)
 /// ```
 ///
-/// h are the lower constraints of the [problem](crate::BilevelProblem::constraints), unless others are given. n are their
+/// h are the lower constraints of the [problem](crate::BilevelProblem::constraints). n are their
 /// multipliers, kept below r; those of equalities are of either sign. G is 0 where y solves the lower level with
 /// the multipliers n, and positive elsewhere. Without constraints this is [`Meha`](super::Meha) with all
-/// directions taken at the same point. Memory: z and n. Cost: one gradient of F, three of f and two of h.
+/// directions taken at the same point. Memory: z and n. Cost: one gradient of F, three of f, three of h and one of its values.
 ///
 /// Source: W. Yao et al., "Overcoming lower-level constraints in bilevel optimization: a novel approach
 /// with regularized gap functions", 2025, Alg. 1 (BiC-GAFFA).
@@ -33,7 +33,6 @@ pub struct Gap {
     /// g1 and g2
     regularisation: (f64, f64),
     weight: Schedule,
-    constraints: Option<Box<dyn Constraints>>,
     bound: f64,
     z: Option<Vector>,
     n: Vec<f64>,
@@ -57,24 +56,18 @@ impl Gap {
             follow: follow.into().positive("step size of z")?,
             regularisation,
             weight: weight.into().positive("weight of the lower level")?,
-            constraints: None,
             bound: f64::INFINITY,
             z: None,
             n: Vec::new(),
         })
     }
 
-    /// With the lower constraints `h(x, y) <= 0` in place of the problem's, their multipliers at most `bound`.
+    /// With multipliers of at most r = `bound`; without, of any size.
     ///
     /// # Errors
     /// If the bound is not finite and positive.
-    pub fn with_constraints(
-        mut self,
-        h: impl Constraints + 'static,
-        bound: f64,
-    ) -> Result<Self, Error> {
+    pub fn with_bound(mut self, bound: f64) -> Result<Self, Error> {
         self.bound = positive("bound of the multipliers", bound)?;
-        self.constraints = Some(Box::new(h));
         Ok(self)
     }
 }
@@ -86,14 +79,7 @@ impl JointMethod for Gap {
 
     fn describe(&self) -> String {
         let Self { rates, follow, regularisation: (g1, g2), weight, .. } = self;
-        let constraints = if self.constraints.is_some() { ", other constraints" } else { "" };
-        format!(
-            "gap({rates}, z by {follow}, regularisation {g1} and {g2}, weight {weight}{constraints})"
-        )
-    }
-
-    fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
-        self.constraints.as_ref().map_or(Ok(()), |h| h.check(oracle))
+        format!("gap({rates}, z by {follow}, regularisation {g1} and {g2}, weight {weight})")
     }
 
     fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
@@ -101,21 +87,20 @@ impl JointMethod for Gap {
         let z = self.z.take().unwrap_or_else(|| at.y.clone());
         let samples = at.draw();
         let problem = at.problem(samples);
-        let own = problem.constraints(Objective::Lower);
-        let h = self.constraints.as_deref().map(|h| h as &dyn Constraints).or(own.as_deref());
-        let count = h.map_or(0, Constraints::count);
+        let h = problem.constraints(Objective::Lower);
+        let count = h.as_ref().map_or(0, |h| h.count());
         if self.n.is_empty() {
             self.n = vec![0.0; count];
         }
         let n = &self.n;
         // Multipliers of equalities may be negative.
-        let bounds = count - h.map_or(0, Constraints::equalities);
+        let bounds = count - h.as_ref().map_or(0, |h| h.equalities());
         let least = |j: usize, most: f64| if j < bounds { 0.0 } else { -most };
 
         let slope = problem.gradient(Objective::Lower, &z, Wrt::Y).1.into_y();
         let mut along_z = slope.axpy(1.0 / g1, &z.sub(&at.y));
-        if let Some(h) = h {
-            along_z = along_z.add(&h.pull_back(&at.x, &z, &mut |_| n.clone()).y);
+        if let Some(h) = &h {
+            along_z = along_z.add(&h.weighted(&at.x, &z, n).y);
         }
         let z = at.project_lower(z.axpy(-self.follow.at(k), &along_z));
 
@@ -126,14 +111,14 @@ impl JointMethod for Gap {
         let mut along_x = lower_x.sub(&value).axpy(share, &upper_x);
         let mut along_y = lower_y.axpy(share, &upper_y).axpy(-1.0 / g1, &at.y.sub(&z));
         let mut moved = Vec::new();
-        if let Some(h) = h {
+        if let Some(h) = &h {
             let multipliers = |h: &[f64]| -> Vec<f64> {
                 let moved = h.iter().zip(n).map(|(h, n)| n + g2 * h).enumerate();
                 moved.map(|(j, l)| l.max(least(j, f64::INFINITY))).collect()
             };
             let here = h.pull_back(&at.x, &at.y, &mut { multipliers });
             here.check(k)?;
-            let there = h.pull_back(&at.x, &z, &mut |_| n.clone());
+            let there = h.weighted(&at.x, &z, n);
             along_x = along_x.add(&here.x).sub(&there.x);
             along_y = along_y.add(&here.y);
             let rate = self.rates.lower.at(k);
@@ -142,7 +127,7 @@ impl JointMethod for Gap {
             let stepped = pairs.map(step).enumerate();
             moved = stepped.map(|(j, n)| n.clamp(least(j, self.bound), self.bound)).collect();
         }
-        drop(own);
+        drop(h);
         at.move_x(self.rates.upper.at(k), &along_x);
         at.move_y(self.rates.lower.at(k), &along_y);
         (self.z, self.n) = (Some(z), moved);
@@ -151,29 +136,20 @@ impl JointMethod for Gap {
 
     fn residual(&self, at: &Iterate<'_>) -> Residual {
         let problem = at.problem(Samples::default());
-        let own = problem.constraints(Objective::Lower);
-        let h = self.constraints.as_deref().map(|h| h as &dyn Constraints).or(own.as_deref());
-        let Some(h) = h else { return at.residual() };
-        if self.n.is_empty() {
-            return Residual::UNKNOWN;
+        match problem.constraints(Objective::Lower) {
+            None => at.residual(),
+            Some(_) => Residual::of_multipliers(problem, &at.y, &self.n),
         }
-        let of_lower = Multiplied { y: at.y.clone(), multipliers: self.n.clone() };
-        let found = Level::new(problem, h).residual(&of_lower);
-        found.with_violation_of(Objective::Upper, &problem, &at.y)
     }
 
     fn save(&self, to: &mut Snapshot) {
         to.put_optional_vector("z", self.z.as_ref());
-        to.put_count("constraints", self.n.len());
-        if !self.n.is_empty() {
-            to.put_numbers("n", &self.n);
-        }
+        to.put_list("n", &self.n);
     }
 
     fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         self.z = from.take_optional_vector("z", &at.y)?;
-        let count = from.take_count("constraints")?;
-        self.n = if count > 0 { from.take_numbers("n", count)? } else { Vec::new() };
+        self.n = from.take_list("n")?;
         Ok(())
     }
 }

@@ -1,20 +1,29 @@
-//! The lower gradient as a penalty that grows, minimised over y and x in turn.
+//! The conditions of a lower optimum as a penalty that grows, minimised over y and x in turn.
 
 use bilevel_program::Vector;
 
 use super::{Iterate, JointMethod, Seen};
 use crate::constrained::Residual;
 use crate::error::{at_least_one, positive};
-use crate::{
-    Constraints, Direction, Error, Loss, Objective, Oracle, Rates, Samples, Schedule, Snapshot, Wrt,
-};
+use crate::{Direction, Error, Loss, Objective, Rates, Samples, Schedule, Snapshot, Wrt};
 
-/// `penalty`: alternating descent on `F~ = F + g/2 (norm(h)^2 + norm(f_y)^2)`.
+/// `penalty`: alternating descent on `F~`, F with the conditions of a lower optimum and the upper constraints as penalties.
+///
+/// Without constraints, `F~ = F + g/2 norm(f_y)^2`:
 ///
 /// ```text
-/// T times:  y' = y - a_k F~_y,   F~_y = F_y + f_yy (g f_y) + g h_y' h
-/// x' = x - b_k F~_x,             F~_x = F_x + f_xy' (g f_y) + g h_x' h
+/// T times:  y' = y - a_k F~_y,   F~_y = F_y + f_yy (g f_y)
+/// x' = x - b_k F~_x,             F~_x = F_x + f_xy' (g f_y)
 /// once norm(F~_x)^2 + norm(F~_y)^2 <= e_k^2:   k' = k + 1,  g' = 1.1 g,  e' = 0.9 e
+/// ```
+///
+/// The [constraints](crate::BilevelProblem::constraints) `G <= 0`, `H = 0` of the upper level are penalised by their
+/// violation. Where the lower level has `c(x, y) <= 0`, `h(x, y) = 0`, the penalty is that of its KKT conditions, and their
+/// multipliers l are a variable beside y, with the same steps, from 0:
+///
+/// ```text
+/// F~ = F + g/2 (norm(L_y)^2 + sum p(l_j, c_j)^2 + norm(h)^2 + norm(max(G, 0))^2 + norm(H)^2)
+/// L = f + <l, (c, h)>,   p(l, c) = sqrt(l^2 + c^2) - l + c = 0 where l >= 0, c <= 0 and l c = 0
 /// ```
 ///
 /// On batches, one sample serves both factors of `f_yy f_y`: what is penalised is then the mean of the
@@ -23,10 +32,12 @@ use crate::{
 /// There is no lower solve and no inverse: at the minimum of `F~` in y, `F~_x` is the implicit
 /// hypergradient. Since `F~` grows steeper with g, `a_k` should fall as `1 / g_k` does; the schedules count
 /// by k. The tolerance is held against the gradient from which x was moved. Memory: none that grows. Cost of
-/// a step: T + 1 gradients of F and T + 1 gradients and products of f.
+/// a step: T + 1 gradients of F and T + 1 gradients and products of f; as many gradients and products of lower constraints, and
+/// values and gradients of upper ones.
 ///
 /// Source: [A. Mehra and J. Hamm, "Penalty method for inversion-free deep bilevel optimization",
-/// 2021](https://arxiv.org/abs/1911.03432), Alg. 1 and "Improvements".
+/// 2021](https://arxiv.org/abs/1911.03432), Alg. 1 and "Improvements", which leave lower constraints to later work; p: A.
+/// Fischer, "A special Newton-type optimization method", 1992.
 #[derive(Debug)]
 pub struct Penalty {
     rates: Rates,
@@ -34,12 +45,25 @@ pub struct Penalty {
     growth: f64,
     decay: f64,
     descent: Option<Schedule>,
-    constraints: Vec<Constrained>,
-    /// nu, where the method of multipliers is asked for.
-    multipliers: Option<Option<Vector>>,
+    /// Whether by the method of multipliers.
+    by_multipliers: bool,
     gamma: f64,
     tolerance: f64,
     k: usize,
+    /// l, of the lower constraints.
+    l: Vec<f64>,
+    nu: Nu,
+}
+
+/// The multipliers of what is penalised; 0 before the first are there.
+#[derive(Debug, Default)]
+struct Nu {
+    /// Of `L_y`.
+    slope: Option<Vector>,
+    /// Of the upper constraints.
+    upper: Vec<f64>,
+    /// Of the lower conditions p and h.
+    lower: Vec<f64>,
 }
 
 /// The numbers of a [`Penalty`] that have no default.
@@ -53,37 +77,28 @@ pub struct PenaltySettings {
     pub tolerance: f64,
 }
 
-#[derive(Debug)]
-struct Constrained {
-    h: Box<dyn Constraints>,
-    equal: bool,
-    /// One for each constraint, where the method of multipliers is asked for; 0 before the first.
-    multipliers: Vec<f64>,
-}
-
-impl Constrained {
-    /// `g h + nu`, with `max(h, -nu / g)` for h where a slack variable is at its best value: what weighs the
-    /// gradients of the constraints, and the next multipliers.
-    fn weights(&self, h: &[f64], gamma: f64) -> Vec<f64> {
-        let weight = |(at, h): (usize, &f64)| {
-            let multiplier = self.multipliers.get(at).copied().unwrap_or(0.0);
-            let off = if self.equal { *h } else { h.max(-multiplier / gamma) };
-            gamma * off + multiplier
-        };
-        h.iter().enumerate().map(weight).collect()
-    }
-}
-
-/// `F~`, or what is added to it, at a point.
+/// `F~` at a point.
 struct Penalised {
     upper_loss: Loss,
     lower_loss: Loss,
     along_x: Option<Vector>,
     along_y: Vector,
-    /// `f_y`
+    along_l: Vec<f64>,
+    /// `L_y`
     slope: Vector,
-    /// The values of each of the constraints.
-    constraints: Vec<Vec<f64>>,
+    /// What weighs the gradients of the upper constraints, and of the lower conditions: their next multipliers.
+    weights: [Vec<f64>; 2],
+}
+
+/// p and its derivatives in l and c, those at 0 being one of many.
+fn complementarity(l: f64, c: f64) -> [f64; 3] {
+    let r = l.hypot(c);
+    let share = |v: f64| if r > 0.0 { v / r } else { 0.0 };
+    [r - l + c, share(l) - 1.0, share(c) + 1.0]
+}
+
+fn norm(v: &[f64]) -> f64 {
+    v.iter().map(|v| v * v).sum::<f64>().sqrt()
 }
 
 impl Penalty {
@@ -99,11 +114,12 @@ impl Penalty {
             growth: 1.1,
             decay: 0.9,
             descent: None,
-            constraints: Vec::new(),
-            multipliers: None,
+            by_multipliers: false,
             gamma: positive("penalty", gamma)?,
             tolerance: positive("tolerance", tolerance)?,
             k: 0,
+            l: Vec::new(),
+            nu: Nu::default(),
         })
     }
 
@@ -124,37 +140,38 @@ impl Penalty {
         Ok(self)
     }
 
-    /// With `l_k f` added where y is moved, so that of the stationary points of a non-convex f it goes to
-    /// minima; l should vanish as k grows.
+    /// With `w_k L` added where y is moved, L being f without lower constraints, so that of the stationary points of a
+    /// non-convex f it goes to minima; w should vanish as k grows.
     ///
     /// # Errors
-    /// If l is not positive.
-    pub fn with_descent(mut self, l: impl Into<Schedule>) -> Result<Self, Error> {
-        self.descent = Some(l.into().positive("weight of the lower loss")?);
+    /// If w is not positive.
+    pub fn with_descent(mut self, w: impl Into<Schedule>) -> Result<Self, Error> {
+        self.descent = Some(w.into().positive("weight of the lower loss")?);
         Ok(self)
     }
 
-    /// With the method of multipliers: `nu' f_y` is added to `F~`, and whenever k grows, `nu' = nu + g f_y`.
-    /// The same for constraints. The answer is then reached at a finite g.
+    /// With the method of multipliers: `nu' L_y` is added to `F~`, and whenever k grows, `nu' = nu + g L_y`. The same for
+    /// everything else that is penalised, and for `G <= 0` by slack variables at their best values. The answer is then reached
+    /// at a finite g.
     pub fn with_multipliers(mut self) -> Self {
-        self.multipliers = Some(None);
+        self.by_multipliers = true;
         self
     }
 
-    /// With the upper constraints `h(x, y) <= 0`, by slack variables: `h + s^2 = 0`, s at its best value all
-    /// the time.
-    pub fn with_inequalities(self, h: impl Constraints + 'static) -> Self {
-        self.with_constraints(h, false)
+    /// `g v + nu_j`
+    fn weight(&self, v: f64, nu: &[f64], j: usize) -> f64 {
+        self.gamma * v + nu.get(j).copied().unwrap_or(0.0)
     }
 
-    /// With the upper constraints `h(x, y) = 0`.
-    pub fn with_equalities(self, h: impl Constraints + 'static) -> Self {
-        self.with_constraints(h, true)
-    }
-
-    fn with_constraints(mut self, h: impl Constraints + 'static, equal: bool) -> Self {
-        self.constraints.push(Constrained { h: Box::new(h), equal, multipliers: Vec::new() });
-        self
+    /// What weighs the gradients of upper constraints: `g h + nu`, with `max(h, -nu / g)` for an inequality, whose slack
+    /// variable is then at its best value.
+    fn of_upper(&self, h: &[f64], equalities: usize) -> Vec<f64> {
+        let inequalities = h.len() - equalities;
+        let weight = |(j, h): (usize, &f64)| {
+            let weight = self.weight(*h, &self.nu.upper, j);
+            if j < inequalities { weight.max(0.0) } else { weight }
+        };
+        h.iter().enumerate().map(weight).collect()
     }
 
     /// The gradient of `F~`, in x if asked for.
@@ -168,37 +185,62 @@ impl Penalty {
         let problem = at.problem(samples);
         let (upper_loss, upper) = problem.gradient(Objective::Upper, &at.y, wrt);
         let (lower_loss, slope) = problem.gradient(Objective::Lower, &at.y, Wrt::Y);
-        let slope = slope.into_y();
+        let mut slope = slope.into_y();
+        let lower = problem.constraints(Objective::Lower);
+        let mut conditions = Vec::new();
+        if let Some(lower) = &lower {
+            let pulled = lower.weighted(&at.x, &at.y, &self.l);
+            pulled.check(k)?;
+            slope = slope.add(&pulled.y);
+            let inequalities = lower.count() - lower.equalities();
+            let pairs = self.l.iter().zip(&pulled.values).enumerate();
+            conditions.extend(pairs.map(|(j, (l, c))| match j < inequalities {
+                true => complementarity(*l, *c),
+                false => [*c, 0.0, 1.0],
+            }));
+        }
         let along = slope.scale(self.gamma);
-        let along = match &self.multipliers {
-            Some(Some(multipliers)) => along.add(multipliers),
-            _ => along,
+        let along = match &self.nu.slope {
+            Some(nu) => along.add(nu),
+            None => along,
         };
         let sides = upper + problem.product(Objective::Lower, &at.y, Direction::in_y(&along), wrt);
         let (mut along_x, mut along_y) = (sides.x, sides.y.unwrap_or_else(|| at.y.zeros_like()));
-        let mut values = Vec::new();
-        for constrained in &self.constraints {
-            let mut weigh = |h: &[f64]| constrained.weights(h, self.gamma);
-            let pulled = constrained.h.pull_back(&at.x, &at.y, &mut weigh);
-            pulled.check(k)?;
-            along_x = along_x.map(|along| along.add(&pulled.x));
-            along_y = along_y.add(&pulled.y);
-            values.push(pulled.values);
+        let (mut along_l, mut weights) = (Vec::new(), [Vec::new(), Vec::new()]);
+        let mut add = |x: &Vector, y: &Vector| {
+            along_x = along_x.take().map(|along| along.add(x));
+            along_y = along_y.add(y);
+        };
+        if let Some(lower) = &lower {
+            let each = conditions.iter().enumerate();
+            weights[1] = each.map(|(j, p)| self.weight(p[0], &self.nu.lower, j)).collect();
+            let pairs = || conditions.iter().zip(&weights[1]);
+            let on_values: Vec<_> = pairs().map(|([_, _, in_c], w)| w * in_c).collect();
+            let along = (&on_values[..], Direction::in_y(&along));
+            let moved = lower.product(&at.x, &at.y, &self.l, along);
+            add(&moved.x, &moved.y);
+            along_l =
+                pairs().zip(&moved.values).map(|(([_, in_l, _], w), v)| w * in_l + v).collect();
         }
-        Ok(Penalised { upper_loss, lower_loss, along_x, along_y, slope, constraints: values })
+        if let Some(upper) = problem.constraints(Objective::Upper) {
+            let equalities = upper.equalities();
+            let mut weigh = |h: &[f64]| self.of_upper(h, equalities);
+            let pulled = upper.pull_back(&at.x, &at.y, &mut weigh);
+            pulled.check(k)?;
+            add(&pulled.x, &pulled.y);
+            weights[0] = self.of_upper(&pulled.values, equalities);
+        }
+        Ok(Penalised { upper_loss, lower_loss, along_x, along_y, along_l, slope, weights })
     }
 
     /// To the next k.
-    fn tighten(&mut self, at: &Penalised) {
-        if let Some(multipliers) = &mut self.multipliers {
+    fn tighten(&mut self, at: Penalised) {
+        if self.by_multipliers {
             let slope = at.slope.scale(self.gamma);
-            *multipliers = Some(match multipliers.take() {
-                Some(multipliers) => multipliers.add(&slope),
-                None => slope,
-            });
-            for (constrained, values) in self.constraints.iter_mut().zip(&at.constraints) {
-                constrained.multipliers = constrained.weights(values, self.gamma);
-            }
+            let before = self.nu.slope.take();
+            let slope = before.map_or_else(|| slope.clone(), |nu| nu.add(&slope));
+            let [upper, lower] = at.weights;
+            self.nu = Nu { slope: Some(slope), upper, lower };
         }
         self.gamma *= self.growth;
         self.tolerance *= self.decay;
@@ -214,73 +256,68 @@ impl JointMethod for Penalty {
     fn describe(&self) -> String {
         let Self { rates, steps, gamma, tolerance, .. } = self;
         let descent = self.descent.map(|l| format!(", lower loss by {l}")).unwrap_or_default();
-        let multipliers = if self.multipliers.is_some() { ", multipliers" } else { "" };
-        let kind =
-            |constrained: &Constrained| if constrained.equal { ", h = 0" } else { ", h <= 0" };
-        let constraints: String = self.constraints.iter().map(kind).collect();
+        let multipliers = if self.by_multipliers { ", multipliers" } else { "" };
         format!(
-            "penalty({rates}, T = {steps}, gamma {gamma}, tolerance {tolerance}\
-             {descent}{multipliers}{constraints})"
+            "penalty({rates}, T = {steps}, gamma {gamma}, tolerance {tolerance}{descent}{multipliers})"
         )
     }
 
-    fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
-        self.constraints.iter().try_for_each(|constrained| constrained.h.check(oracle))
-    }
-
     fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
+        if self.l.is_empty() {
+            let lower = at.problem(Samples::default()).constraints(Objective::Lower);
+            self.l = vec![0.0; lower.map_or(0, |lower| lower.count())];
+        }
         for _ in 0..self.steps {
             let samples = at.draw();
             let mut along = self.penalised(k, at, samples, Wrt::Y)?;
             if let Some(descent) = self.descent {
                 along.along_y = along.along_y.axpy(descent.at(self.k), &along.slope);
             }
-            at.move_y(self.rates.lower.at(self.k), &along.along_y);
+            let rate = self.rates.lower.at(self.k);
+            at.move_y(rate, &along.along_y);
+            self.l.iter_mut().zip(&along.along_l).for_each(|(l, along)| *l -= rate * along);
         }
         let samples = at.draw();
         let mut seen = self.penalised(k, at, samples, Wrt::Both)?;
         let along_x = seen.along_x.take().unwrap_or_else(|| at.x.zeros_like());
         at.move_x(self.rates.upper.at(self.k), &along_x);
-        if along_x.norm().hypot(seen.along_y.norm()) <= self.tolerance {
-            self.tighten(&seen);
+        let (along_y, rest) = (seen.along_y.clone(), norm(&seen.along_l));
+        let (upper_loss, lower_loss) = (seen.upper_loss.clone(), seen.lower_loss.clone());
+        if along_x.norm().hypot(along_y.norm()).hypot(rest) <= self.tolerance {
+            self.tighten(seen);
         }
-        let Penalised { upper_loss, lower_loss, along_y, .. } = seen;
-        Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })
+        Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest })
     }
 
+    /// By l.
     fn residual(&self, at: &Iterate<'_>) -> Residual {
-        let with = |found: Residual, constrained: &Constrained| {
-            let values = constrained.h.values(&at.x, &at.y);
-            found.with_violation(&values, if constrained.equal { values.len() } else { 0 })
-        };
-        self.constraints.iter().fold(at.residual(), with)
+        let problem = at.problem(Samples::default());
+        match problem.constraints(Objective::Lower) {
+            None => at.residual(),
+            Some(_) => Residual::of_multipliers(problem, &at.y, &self.l),
+        }
     }
 
     fn save(&self, to: &mut Snapshot) {
         to.put_numbers("gamma", &[self.gamma]);
         to.put_numbers("tolerance", &[self.tolerance]);
         to.put_count("k", self.k);
-        to.put_optional_vector("multipliers", self.multipliers.as_ref().and_then(Option::as_ref));
-        for (at, constrained) in self.constraints.iter().enumerate() {
-            if !constrained.multipliers.is_empty() {
-                to.put_numbers(&format!("constraints/{at}"), &constrained.multipliers);
-            }
-        }
+        to.put_list("l", &self.l);
+        to.put_optional_vector("nu", self.nu.slope.as_ref());
+        to.put_list("nu-upper", &self.nu.upper);
+        to.put_list("nu-lower", &self.nu.lower);
     }
 
     fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         self.gamma = from.take_number("gamma")?;
         self.tolerance = from.take_number("tolerance")?;
         self.k = from.take_count("k")?;
-        if let Some(multipliers) = &mut self.multipliers {
-            *multipliers = from.take_optional_vector("multipliers", &at.y)?;
-        }
-        for (which, constrained) in self.constraints.iter_mut().enumerate() {
-            let name = format!("constraints/{which}");
-            let count = constrained.h.values(&at.x, &at.y).len();
-            constrained.multipliers =
-                if from.has(&name) { from.take_numbers(&name, count)? } else { Vec::new() };
-        }
+        self.l = from.take_list("l")?;
+        self.nu = Nu {
+            slope: from.take_optional_vector("nu", &at.y)?,
+            upper: from.take_list("nu-upper")?,
+            lower: from.take_list("nu-lower")?,
+        };
         Ok(())
     }
 }

@@ -131,7 +131,7 @@ pub struct Minimum {
 }
 
 /// Minimises a function from a start to a tolerance.
-#[auto_impl(Box)]
+#[auto_impl(Box, Arc)]
 pub trait Minimiser: Debug + Send + Sync {
     /// The name, as `newton`.
     fn name(&self) -> &'static str;

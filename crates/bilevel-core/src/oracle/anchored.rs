@@ -1,12 +1,10 @@
 //! A lower loss that holds y near x.
 
-use std::sync::Arc;
-
-use bilevel_program::{Layout, Vector, float};
+use bilevel_program::{Vector, float};
 use burn::tensor::Tensor;
 
-use super::{Constraints, Direction, Hessian, Linearization, Loss, Oracle, Partials, Point, Wrt};
-use crate::{Objective, Sample};
+use super::{Direction, Hessian, Linearization, Loss, Oracle, Partials, Point, Wrt};
+use crate::Objective;
 
 /// An oracle with `f + mu/2 norm(y - x)^2` in place of f, for x and y of the same shapes.
 pub(crate) struct Anchored<'a> {
@@ -61,21 +59,7 @@ fn away(at: Point<'_>) -> Vector {
 }
 
 impl Oracle for Anchored<'_> {
-    fn upper_layout(&self) -> &Arc<Layout> {
-        self.inner.upper_layout()
-    }
-
-    fn lower_layout(&self) -> &Arc<Layout> {
-        self.inner.lower_layout()
-    }
-
-    fn constraints<'a>(
-        &'a self,
-        level: Objective,
-        sample: Sample,
-    ) -> Option<Box<dyn Constraints + 'a>> {
-        self.inner.constraints(level, sample)
-    }
+    super::forward!(inner: upper_layout, lower_layout, constraints, batches, is_collective);
 
     fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
         let loss = self.inner.value(objective, at);
@@ -131,14 +115,6 @@ impl Oracle for Anchored<'_> {
             self.pull_along(hessian.product(along, wrt), &x, &y, along)
         };
         Linearization { loss, gradient, hessian: Hessian::new(product, bytes) }
-    }
-
-    fn batches(&self, objective: Objective) -> usize {
-        self.inner.batches(objective)
-    }
-
-    fn is_collective(&self) -> bool {
-        self.inner.is_collective()
     }
 }
 

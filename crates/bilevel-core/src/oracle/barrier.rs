@@ -1,8 +1,6 @@
 //! Constraints as barriers in the losses.
 
-use std::sync::Arc;
-
-use bilevel_program::{Layout, Vector};
+use bilevel_program::Vector;
 
 use super::{Constraints, Direction, Hessian, Linearization, Loss, Oracle, Partials, Point, Wrt};
 use crate::constrained::{Curved, SmoothBarrier, Terms};
@@ -25,29 +23,30 @@ use crate::{Error, Objective, Sample};
 /// A product costs one of the loss, one of the constraints and a pullback of them.
 ///
 /// Source: A. Ben-Tal and M. Zibulevsky, "Penalty/barrier multiplier methods for convex programming problems", 1997.
-pub struct BarrierOracle<'a> {
-    inner: &'a dyn Oracle,
+pub struct BarrierOracle<O> {
+    inner: O,
     mu: f64,
-    /// Whether F has one too.
-    upper: bool,
+    /// The only level that has one.
+    only: Option<Objective>,
 }
 
-impl<'a> BarrierOracle<'a> {
+impl<O: Oracle> BarrierOracle<O> {
     /// With the weight mu.
     ///
     /// # Errors
     /// If mu is not finite and positive.
-    pub fn new(inner: &'a dyn Oracle, mu: f64) -> Result<Self, Error> {
-        Ok(Self { inner, mu: positive("weight of the barriers", mu)?, upper: true })
+    pub fn new(inner: O, mu: f64) -> Result<Self, Error> {
+        Ok(Self { inner, mu: positive("weight of the barriers", mu)?, only: None })
     }
 
-    /// In f alone.
-    pub(crate) fn of_lower(inner: &'a dyn Oracle, mu: f64) -> Self {
-        Self { inner, mu, upper: false }
+    /// In the loss of one level alone, for a method that keeps to the constraints of the other.
+    pub fn only(mut self, level: Objective) -> Self {
+        self.only = Some(level);
+        self
     }
 
-    fn of(&self, level: Objective, sample: Sample) -> Option<Level<'a>> {
-        if level == Objective::Upper && !self.upper {
+    fn of(&self, level: Objective, sample: Sample) -> Option<Level<'_>> {
+        if self.only.is_some_and(|only| only != level) {
             return None;
         }
         let constraints = self.inner.constraints(level, sample)?;
@@ -92,14 +91,8 @@ fn add(sides: Partials, [x, y]: [&Vector; 2]) -> Partials {
     Partials { x: sides.x.map(|side| side.add(x)), y: sides.y.map(in_y) }
 }
 
-impl Oracle for BarrierOracle<'_> {
-    fn upper_layout(&self) -> &Arc<Layout> {
-        self.inner.upper_layout()
-    }
-
-    fn lower_layout(&self) -> &Arc<Layout> {
-        self.inner.lower_layout()
-    }
+impl<O: Oracle> Oracle for BarrierOracle<O> {
+    super::forward!(inner: upper_layout, lower_layout, constraints, batches, is_collective);
 
     fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
         let Loss(loss) = self.inner.value(objective, at);
@@ -148,21 +141,5 @@ impl Oracle for BarrierOracle<'_> {
             level.product(&curved, along, hessian.product(along, wrt))
         };
         Linearization { loss, gradient, hessian: Hessian::new(product, bytes) }
-    }
-
-    fn constraints<'b>(
-        &'b self,
-        level: Objective,
-        sample: Sample,
-    ) -> Option<Box<dyn Constraints + 'b>> {
-        self.inner.constraints(level, sample)
-    }
-
-    fn batches(&self, objective: Objective) -> usize {
-        self.inner.batches(objective)
-    }
-
-    fn is_collective(&self) -> bool {
-        self.inner.is_collective()
     }
 }

@@ -5,27 +5,19 @@ use std::fmt::Debug;
 use auto_impl::auto_impl;
 use bilevel_program::Vector;
 
-use super::{Direction, Oracle};
+use super::Direction;
 use crate::Error;
 
-/// Functions `h(x, y)` of m numbers, of which a method asks `h <= 0` or `h = 0`.
+/// Functions `h(x, y)` of m numbers: the first are to be at most 0, the last ones 0.
 ///
-/// They are few: their values are read from the device at each evaluation.
+/// Those of a level of a [problem](crate::BilevelProblem::constraints) are [the oracle's](super::Oracle::constraints). They
+/// are few: their values are read from the device at each evaluation.
 #[auto_impl(Box)]
 pub trait Constraints: Debug + Send {
-    /// Whether they are functions of the variables of `oracle`.
-    ///
-    /// # Errors
-    /// If they are not.
-    fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
-        let _ = oracle;
-        Ok(())
-    }
-
     /// m
     fn count(&self) -> usize;
 
-    /// How many of them, the last ones, are to be 0, where a method takes both kinds. The others are to be at most 0.
+    /// How many of them, the last ones, are to be 0. The others are to be at most 0.
     fn equalities(&self) -> usize {
         0
     }

@@ -23,6 +23,12 @@ pub struct Cost {
     pub upper_products: u64,
     /// Second-order products of f.
     pub lower_products: u64,
+    /// Evaluations of the constraints of a level, all of them at once.
+    pub constraint_values: u64,
+    /// Their weighted gradients, `c' w`.
+    pub constraint_gradients: u64,
+    /// Their second-order products.
+    pub constraint_products: u64,
 }
 
 impl Cost {
@@ -32,8 +38,14 @@ impl Cost {
             + self.lower_values
             + self.upper_gradients
             + self.lower_gradients
-            + self.upper_products
-            + self.lower_products
+            + self.products()
+            + self.constraint_values
+            + self.constraint_gradients
+    }
+
+    /// All second-order products together.
+    pub fn products(&self) -> u64 {
+        self.upper_products + self.lower_products + self.constraint_products
     }
 
     pub(crate) fn count_value(&mut self, objective: Objective) {
@@ -65,6 +77,9 @@ impl Cost {
             lower_gradients: f(self.lower_gradients, other.lower_gradients),
             upper_products: f(self.upper_products, other.upper_products),
             lower_products: f(self.lower_products, other.lower_products),
+            constraint_values: f(self.constraint_values, other.constraint_values),
+            constraint_gradients: f(self.constraint_gradients, other.constraint_gradients),
+            constraint_products: f(self.constraint_products, other.constraint_products),
         }
     }
 }

@@ -4,11 +4,11 @@ use std::fmt::Debug;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bilevel_program::{Layout, Vector};
+use bilevel_program::Vector;
 
 use super::{
-    Constraints, Cost, Derivative, Direction, Hessian, Linearization, Loss, Mixed, Oracle,
-    Partials, Point, Program, Reduced, Samples, Wrt,
+    Constraints, Cost, Direction, Hessian, Linearization, Loss, Mixed, Oracle, Partials, Point,
+    PulledBack, Reduced, Samples, Wrt,
 };
 use crate::{Error, Objective, Sample};
 
@@ -35,8 +35,8 @@ impl<O> Counted<O> {
         &self.inner
     }
 
-    fn count(&self, count: impl FnOnce(&mut Cost)) {
-        count(&mut self.cost.lock().unwrap_or_else(PoisonError::into_inner));
+    fn count(&self, with: impl FnOnce(&mut Cost)) {
+        count(&self.cost, with);
     }
 }
 
@@ -50,13 +50,7 @@ impl<O> Deref for Counted<O> {
 }
 
 impl<O: Oracle> Oracle for Counted<O> {
-    fn upper_layout(&self) -> &Arc<Layout> {
-        self.inner.upper_layout()
-    }
-
-    fn lower_layout(&self) -> &Arc<Layout> {
-        self.inner.lower_layout()
-    }
+    super::forward!(inner: upper_layout, lower_layout, batches, program, is_collective);
 
     fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
         self.count(|cost| cost.count_value(objective));
@@ -123,18 +117,57 @@ impl<O: Oracle> Oracle for Counted<O> {
         level: Objective,
         sample: Sample,
     ) -> Option<Box<dyn Constraints + 'a>> {
-        self.inner.constraints(level, sample)
+        let inner = self.inner.constraints(level, sample)?;
+        Some(Box::new(CountedConstraints { inner, cost: self.cost.clone() }))
+    }
+}
+
+/// Constraints that count their calls.
+#[derive(Debug)]
+struct CountedConstraints<'a> {
+    inner: Box<dyn Constraints + 'a>,
+    cost: Arc<Mutex<Cost>>,
+}
+
+impl Constraints for CountedConstraints<'_> {
+    fn count(&self) -> usize {
+        self.inner.count()
     }
 
-    fn batches(&self, objective: Objective) -> usize {
-        self.inner.batches(objective)
+    fn equalities(&self) -> usize {
+        self.inner.equalities()
     }
 
-    fn program(&self, objective: Objective, what: Derivative, at: Point<'_>) -> Option<Program> {
-        self.inner.program(objective, what, at)
+    fn values(&self, x: &Vector, y: &Vector) -> Vec<f64> {
+        count(&self.cost, |cost| cost.constraint_values += 1);
+        self.inner.values(x, y)
     }
 
-    fn is_collective(&self) -> bool {
-        self.inner.is_collective()
+    fn weighted(&self, x: &Vector, y: &Vector, weights: &[f64]) -> PulledBack {
+        count(&self.cost, |cost| cost.constraint_gradients += 1);
+        self.inner.weighted(x, y, weights)
     }
+
+    fn product(
+        &self,
+        x: &Vector,
+        y: &Vector,
+        weights: &[f64],
+        along: (&[f64], Direction<'_>),
+    ) -> PulledBack {
+        count(&self.cost, |cost| cost.constraint_products += 1);
+        self.inner.product(x, y, weights, along)
+    }
+
+    fn join(&self, y: &Vector, multipliers: &[f64]) -> Vector {
+        self.inner.join(y, multipliers)
+    }
+
+    fn split(&self, joined: &Vector) -> (Vector, Vec<f64>) {
+        self.inner.split(joined)
+    }
+}
+
+fn count(cost: &Mutex<Cost>, count: impl FnOnce(&mut Cost)) {
+    count(&mut cost.lock().unwrap_or_else(PoisonError::into_inner));
 }

@@ -4,14 +4,11 @@ use std::collections::HashMap;
 use std::fmt::{Debug, Formatter};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bilevel_program::{Frozen, Layout, Recorded, Tensors, TraceError, Vector};
+use bilevel_program::{Frozen, Recorded, Tensors, TraceError, Vector};
 use burn::module::Param;
 use burn::tensor::Tensor;
 
-use super::{
-    AutodiffOracle, Constraints, Derivative, Direction, Linearization, Loss, Oracle, Partials,
-    Point, Program, Wrt,
-};
+use super::{AutodiffOracle, Oracle, Point, Wrt};
 use crate::{BilevelProblem, Data, Error, FeatureProblem, Objective, Sample, Samples};
 
 /// A problem at one x and one draw of data, with the features u that x makes of them in x's place.
@@ -226,7 +223,7 @@ fn failed(error: TraceError) -> Error {
 impl<P: FeatureProblem + Clone + Send, D: Data<P::Batch> + Clone + Send> Oracle
     for FeatureOracle<P, D>
 {
-    super::forward_to_whole!();
+    super::forward!(whole: upper_layout, lower_layout, value, gradient, product, linearize, constraints, batches, program);
 
     fn reduced<'a>(&'a self, x: &Vector, samples: Samples) -> Option<Result<Reduced<'a>, Error>> {
         Some(self.try_reduced(x, samples))

@@ -13,6 +13,7 @@ mod features;
 mod lower_problem;
 mod nested;
 mod recorded_constraints;
+mod rescaled;
 mod split;
 
 pub(crate) use anchored::Anchored;
@@ -24,7 +25,7 @@ pub use counted::Counted;
 pub use features::{FeatureOracle, Reduced};
 pub use lower_problem::{Curvature, LowerProblem, Samples, WeightedSum};
 pub use nested::Nested;
-pub use recorded_constraints::ModuleConstraints;
+pub(crate) use rescaled::{Rescaled, Units};
 pub use split::SplitOracle;
 
 use std::sync::Arc;
@@ -37,70 +38,90 @@ use burn::tensor::Tensor;
 
 use crate::{Error, Objective, Sample};
 
-/// The calls of an [`Oracle`] that one with a field `whole` passes on to it.
-macro_rules! forward_to_whole {
-    () => {
-        fn upper_layout(&self) -> &Arc<Layout> {
-            self.whole.upper_layout()
+/// The methods of [`Oracle`] that one around another passes on to it as they are, by their names: `forward!(inner: value,
+/// batches);`.
+macro_rules! forward {
+    ($to:ident: $($name:ident),* $(,)?) => { $($crate::oracle::forward!(@$name $to);)* };
+    (@upper_layout $to:ident) => {
+        fn upper_layout(&self) -> &std::sync::Arc<bilevel_program::Layout> {
+            self.$to.upper_layout()
         }
-
-        fn lower_layout(&self) -> &Arc<Layout> {
-            self.whole.lower_layout()
+    };
+    (@lower_layout $to:ident) => {
+        fn lower_layout(&self) -> &std::sync::Arc<bilevel_program::Layout> {
+            self.$to.lower_layout()
         }
-
-        fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
-            self.whole.value(objective, at)
+    };
+    (@value $to:ident) => {
+        fn value(&self, objective: $crate::Objective, at: $crate::Point<'_>) -> $crate::Loss {
+            self.$to.value(objective, at)
         }
-
-        fn gradient(&self, objective: Objective, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
-            self.whole.gradient(objective, at, wrt)
+    };
+    (@gradient $to:ident) => {
+        fn gradient(
+            &self,
+            objective: $crate::Objective,
+            at: $crate::Point<'_>,
+            wrt: $crate::Wrt,
+        ) -> ($crate::Loss, $crate::Partials) {
+            self.$to.gradient(objective, at, wrt)
         }
-
+    };
+    (@product $to:ident) => {
         fn product(
             &self,
-            objective: Objective,
-            at: Point<'_>,
-            along: Direction<'_>,
-            wrt: Wrt,
-        ) -> Partials {
-            self.whole.product(objective, at, along, wrt)
+            objective: $crate::Objective,
+            at: $crate::Point<'_>,
+            along: $crate::Direction<'_>,
+            wrt: $crate::Wrt,
+        ) -> $crate::Partials {
+            self.$to.product(objective, at, along, wrt)
         }
-
+    };
+    (@linearize $to:ident) => {
         fn linearize<'a>(
             &'a self,
-            objective: Objective,
-            at: Point<'_>,
-            gradient: Option<Wrt<'_>>,
-            along: Wrt<'_>,
-            wrt: Wrt<'_>,
-        ) -> Linearization<'a> {
-            self.whole.linearize(objective, at, gradient, along, wrt)
+            objective: $crate::Objective,
+            at: $crate::Point<'_>,
+            gradient: Option<$crate::Wrt<'_>>,
+            along: $crate::Wrt<'_>,
+            wrt: $crate::Wrt<'_>,
+        ) -> $crate::Linearization<'a> {
+            self.$to.linearize(objective, at, gradient, along, wrt)
         }
-
-        fn batches(&self, objective: Objective) -> usize {
-            self.whole.batches(objective)
-        }
-
+    };
+    (@constraints $to:ident) => {
         fn constraints<'a>(
             &'a self,
-            level: Objective,
-            sample: Sample,
-        ) -> Option<Box<dyn Constraints + 'a>> {
-            self.whole.constraints(level, sample)
+            level: $crate::Objective,
+            sample: $crate::Sample,
+        ) -> Option<Box<dyn $crate::Constraints + 'a>> {
+            self.$to.constraints(level, sample)
         }
-
+    };
+    (@batches $to:ident) => {
+        fn batches(&self, objective: $crate::Objective) -> usize {
+            self.$to.batches(objective)
+        }
+    };
+    (@program $to:ident) => {
         fn program(
             &self,
-            objective: Objective,
-            what: Derivative,
-            at: Point<'_>,
-        ) -> Option<Program> {
-            self.whole.program(objective, what, at)
+            objective: $crate::Objective,
+            what: $crate::Derivative,
+            at: $crate::Point<'_>,
+        ) -> Option<$crate::Program> {
+            self.$to.program(objective, what, at)
+        }
+    };
+    (@is_collective $to:ident) => {
+        fn is_collective(&self) -> bool {
+            self.$to.is_collective()
         }
     };
 }
 
-use forward_to_whole;
+pub(crate) use forward;
 
 /// Where a loss is evaluated: both variables and the data.
 #[derive(Clone, Copy, Debug)]

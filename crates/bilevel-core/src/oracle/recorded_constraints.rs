@@ -3,13 +3,11 @@
 use std::fmt::{Debug, Formatter};
 use std::sync::Arc;
 
-use bilevel_program::{
-    Batch, Direction, Layout, Partials, Recorded, TraceError, Vector, Wrt, plain,
-};
+use bilevel_program::{Batch, Direction, Layout, Partials, Recorded, TraceError, Vector, Wrt};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
-use super::{AutodiffOracle, Constraints, Oracle, PulledBack};
+use super::{AutodiffOracle, Constraints, PulledBack};
 use crate::{BilevelProblem, Data, Error, Objective, Sample};
 
 /// The program of `<w, h(x, y)>`, in w, and in x and y together.
@@ -135,123 +133,6 @@ fn known<T>(found: Result<T, TraceError>) -> T {
     found.unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The methods of [`Constraints`] on what `$self` has recorded, with its function and data.
-macro_rules! by_record {
-    ($self:ident, $recorded:expr, $on:expr) => {
-        fn count(&$self) -> usize {
-            $recorded.count()
-        }
-
-        fn equalities(&$self) -> usize {
-            $recorded.equalities
-        }
-
-        fn values(&$self, x: &Vector, y: &Vector) -> Vec<f64> {
-            $recorded.values((x, y), $on)
-        }
-
-        fn weighted(&$self, x: &Vector, y: &Vector, weights: &[f64]) -> PulledBack {
-            $recorded.weighted((x, y), weights, $on)
-        }
-
-        fn product(
-            &$self,
-            x: &Vector,
-            y: &Vector,
-            weights: &[f64],
-            along: (&[f64], Direction<'_>),
-        ) -> PulledBack {
-            $recorded.product((x, y), weights, along, $on)
-        }
-
-        fn join(&$self, y: &Vector, multipliers: &[f64]) -> Vector {
-            $recorded.join(y, multipliers)
-        }
-
-        fn split(&$self, joined: &Vector) -> (Vector, Vec<f64>) {
-            $recorded.split(joined)
-        }
-    };
-}
-
-/// Constraints written as a function of both modules, `[m]`, for methods that are given them by hand.
-///
-/// ```
-/// use bilevel_core::ModuleConstraints;
-/// use burn::module::Param;
-/// use burn::tensor::Tensor;
-///
-/// # fn main() -> Result<(), bilevel_core::Error> {
-/// type Values = Param<Tensor<1>>;
-/// let device = Default::default();
-/// let (x, y) = (Values::from_data([0.0], &device), Values::from_data([0.0, 0.0], &device));
-/// // Each y is at most x.
-/// let below = ModuleConstraints::new(&x, &y, |x: &Values, y: &Values| y.val() - x.val())?;
-/// # Ok(())
-/// # }
-/// ```
-pub struct ModuleConstraints<X, Y, H> {
-    recorded: RecordedConstraints<X, Y, ()>,
-    h: H,
-}
-
-impl<X: Module, Y: Module, H: Fn(&X, &Y) -> Tensor<1>> ModuleConstraints<X, Y, H> {
-    /// `h` of the modules that the oracle was built from.
-    ///
-    /// # Errors
-    /// If `h` cannot be recorded or differentiated, or x and y share a parameter.
-    pub fn new(x: &X, y: &Y, h: H) -> Result<Self, Error> {
-        let on = |x: &X, y: &Y, (): &()| h(x, y);
-        let recorded = RecordedConstraints::new(&plain(x.clone()), &plain(y.clone()), (&on, &()))?;
-        Ok(Self { recorded, h })
-    }
-
-    /// With the last `equalities` numbers to be 0, and the others at most 0, for methods that take both kinds.
-    ///
-    /// # Errors
-    /// If there are fewer.
-    pub fn with_equalities(mut self, equalities: usize) -> Result<Self, Error> {
-        if equalities > self.recorded.count() {
-            return Err(Error::InvalidSetting {
-                setting: "equalities among the constraints",
-                found: equalities.to_string(),
-                expected: "at most the number of constraints",
-                cure: "count those at the end that are to be 0",
-            });
-        }
-        self.recorded.equalities = equalities;
-        Ok(self)
-    }
-}
-
-impl<X, Y, H> Debug for ModuleConstraints<X, Y, H> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        f.write_str("ModuleConstraints")
-    }
-}
-
-impl<X, Y, H> Constraints for ModuleConstraints<X, Y, H>
-where
-    X: Module,
-    Y: Module,
-    H: Fn(&X, &Y) -> Tensor<1> + Send,
-{
-    fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
-        let RecordedConstraints { upper, lower, .. } = &self.recorded;
-        if [upper, lower] == [oracle.upper_layout(), oracle.lower_layout()] {
-            return Ok(());
-        }
-        Err(Error::InvalidSetting {
-            setting: "module of the constraints",
-            found: "one with other parameters than the problem's".to_owned(),
-            expected: "the modules that the oracle was built from",
-            cure: "give the same modules, or clones of them, to both",
-        })
-    }
-
-    by_record!(self, self.recorded, (&|x, y, (): &()| (self.h)(x, y), &()));
-}
-
 /// The [constraints](BilevelProblem::constraints) of a problem, recorded: those of F's level, then those of f's.
 pub(super) type OfLevels<P> = [Option<
     RecordedConstraints<
@@ -305,13 +186,46 @@ impl<P: BilevelProblem, D> Debug for LevelConstraints<'_, P, D> {
     }
 }
 
+impl<P: BilevelProblem, D: Data<P::Batch>> LevelConstraints<'_, P, D> {
+    /// What `use_of` makes of the function and its data.
+    fn on<T>(&self, use_of: impl FnOnce(At<'_, P::Upper, P::Lower, P::Batch>) -> T) -> T {
+        let batch = self.oracle.data().batch(self.level, self.sample);
+        use_of((&all_of(self.oracle.problem(), self.level), &batch))
+    }
+}
+
 impl<P: BilevelProblem, D: Data<P::Batch>> Constraints for LevelConstraints<'_, P, D> {
-    by_record!(
-        self,
-        self.recorded,
-        (
-            &all_of(self.oracle.problem(), self.level),
-            &self.oracle.data().batch(self.level, self.sample)
-        )
-    );
+    fn count(&self) -> usize {
+        self.recorded.count()
+    }
+
+    fn equalities(&self) -> usize {
+        self.recorded.equalities
+    }
+
+    fn values(&self, x: &Vector, y: &Vector) -> Vec<f64> {
+        self.on(|h| self.recorded.values((x, y), h))
+    }
+
+    fn weighted(&self, x: &Vector, y: &Vector, weights: &[f64]) -> PulledBack {
+        self.on(|h| self.recorded.weighted((x, y), weights, h))
+    }
+
+    fn product(
+        &self,
+        x: &Vector,
+        y: &Vector,
+        weights: &[f64],
+        along: (&[f64], Direction<'_>),
+    ) -> PulledBack {
+        self.on(|h| self.recorded.product((x, y), weights, along, h))
+    }
+
+    fn join(&self, y: &Vector, multipliers: &[f64]) -> Vector {
+        self.recorded.join(y, multipliers)
+    }
+
+    fn split(&self, joined: &Vector) -> (Vector, Vec<f64>) {
+        self.recorded.split(joined)
+    }
 }

@@ -6,10 +6,7 @@ use bilevel_program::{Layout, Vector};
 use burn::tensor::Tensor;
 
 use super::autodiff::{recorded, trace_error};
-use super::{
-    AutodiffOracle, Constraints, Derivative, Direction, Linearization, Loss, Mixed, Oracle,
-    Partials, Point, Program, Wrt,
-};
+use super::{AutodiffOracle, Direction, Loss, Mixed, Oracle, Point, Wrt};
 use crate::{Data, Error, Objective, Sample, SplitProblem};
 
 /// Evaluates a [`SplitProblem`] as an [`AutodiffOracle`] does, save [`Oracle::gradient_and_mixed`]: along a
@@ -76,7 +73,7 @@ impl<P: SplitProblem, D: Data<P::Batch>> SplitOracle<P, D> {
 }
 
 impl<P: SplitProblem, D: Data<P::Batch>> Oracle for SplitOracle<P, D> {
-    super::forward_to_whole!();
+    super::forward!(whole: upper_layout, lower_layout, value, gradient, product, linearize, constraints, batches, program);
 
     fn gradient_and_mixed<'a>(&'a self, at: Point<'a>) -> (Loss, Vector, Mixed<'a>) {
         let objective = Objective::Lower;

@@ -1,17 +1,16 @@
 //! The oracle of data that is divided among ranks.
 
 use std::ops::Deref;
-use std::sync::Arc;
 
-use bilevel_program::{Layout, Vector, float};
+use bilevel_program::{Vector, float};
 use burn::backend::{DispatchTensor, TensorMetadata};
 use burn::tensor::{DType, Element, Shape, Slice, TensorData};
 
 use super::{Group, GroupError, tree};
 use crate::linear::epsilon;
 use crate::{
-    Constraints, Derivative, Direction, Error, Hessian, Linearization, Loss, Mixed, Objective,
-    Oracle, Partials, Point, Program, Reduced, Sample, Samples, Wrt,
+    Direction, Error, Hessian, Linearization, Loss, Mixed, Objective, Oracle, Partials, Point,
+    Reduced, Sample, Samples, Wrt,
 };
 
 /// Both losses as means over `shards` equal parts of their data, S, of which each rank of a group evaluates its own.
@@ -206,21 +205,8 @@ impl<O, G> Deref for DataParallel<O, G> {
 const ASKED: &str = "every shard has given what was asked for";
 
 impl<O: Oracle, G: Group> Oracle for DataParallel<O, G> {
-    fn upper_layout(&self) -> &Arc<Layout> {
-        self.inner.upper_layout()
-    }
-
-    fn lower_layout(&self) -> &Arc<Layout> {
-        self.inner.lower_layout()
-    }
-
-    fn constraints<'a>(
-        &'a self,
-        level: Objective,
-        sample: Sample,
-    ) -> Option<Box<dyn Constraints + 'a>> {
-        self.inner.constraints(level, sample)
-    }
+    // The program is that of a shard.
+    crate::oracle::forward!(inner: upper_layout, lower_layout, constraints, program);
 
     fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
         let nothing = Partials { x: None, y: None };
@@ -302,11 +288,6 @@ impl<O: Oracle, G: Group> Oracle for DataParallel<O, G> {
 
     fn batches(&self, objective: Objective) -> usize {
         self.inner.batches(objective) * self.group.size() / self.shards
-    }
-
-    /// That of a shard.
-    fn program(&self, objective: Objective, what: Derivative, at: Point<'_>) -> Option<Program> {
-        self.inner.program(objective, what, at)
     }
 
     fn is_collective(&self) -> bool {

@@ -100,6 +100,17 @@ impl Snapshot {
         Ok(data.iter::<f64>().collect())
     }
 
+    /// Takes a list of numbers of any length.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn take_list(&mut self, name: &str) -> Result<Vec<f64>, Error> {
+        match self.take_count(&format!("{name}/count"))? {
+            0 => Ok(Vec::new()),
+            count => self.take_numbers(&format!("{name}/numbers"), count),
+        }
+    }
+
     /// Takes one number.
     ///
     /// # Errors

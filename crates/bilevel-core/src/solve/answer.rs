@@ -7,6 +7,7 @@ use bilevel_program::Vector;
 use super::reduced::{Evaluated, Reduced};
 use super::{FEASIBLE, Search};
 use crate::minimise::Stop;
+use crate::oracle::Rescaled;
 use crate::{AutodiffOracle, BilevelProblem, Cost, Counted, Data};
 
 /// What [`solve`](crate::solve) came to.
@@ -108,6 +109,8 @@ pub struct Account {
     pub descents: usize,
     /// How often the lower level was solved.
     pub solves: usize,
+    /// The least and the largest unit in which numbers of x, and of y, were measured; 1 where none was needed.
+    pub units: [[f64; 2]; 2],
     /// Oracle calls.
     pub cost: Cost,
 }
@@ -124,8 +127,13 @@ impl Display for Account {
             self.solves,
             self.descents,
             self.cost.total(),
-            self.cost.upper_products + self.cost.lower_products
+            self.cost.products()
         )?;
+        for ([least, largest], name) in self.units.iter().zip(["x", "y"]) {
+            if (*least, *largest) != (1.0, 1.0) {
+                write!(f, "; {name} in units of {least:.1e} to {largest:.1e}")?;
+            }
+        }
         if !self.isolated {
             f.write_str("; lower solutions are not isolated: F chose among them")?;
         }
@@ -133,14 +141,20 @@ impl Display for Account {
     }
 }
 
+fn range(v: &Vector) -> [f64; 2] {
+    let numbers = v.to_vec();
+    let of = |pick: fn(f64, f64) -> f64, from: f64| numbers.iter().copied().fold(from, pick);
+    [of(f64::min, f64::INFINITY), of(f64::max, 0.0)]
+}
+
 /// A gradient is about 0 below this share of F.
 const STATIONARY: f64 = 1e-4;
 
 pub(super) fn answer<P: BilevelProblem, D: Data<P::Batch>>(
-    oracle: &Counted<AutodiffOracle<P, D>>,
+    counted: &Counted<AutodiffOracle<P, D>>,
+    oracle: &Rescaled<'_>,
     search: &Search<'_>,
-    x: Vector,
-    stop: Stop,
+    (x, stop): (Vector, Stop),
 ) -> Answer<P::Upper, P::Lower> {
     let reduced = &search.reduced;
     let found = reduced.evaluate(&x);
@@ -160,9 +174,11 @@ pub(super) fn answer<P: BilevelProblem, D: Data<P::Batch>>(
         followed: reduced.branches.borrow().len(),
         descents: search.descents.get(),
         solves: reduced.solves.get(),
-        cost: oracle.cost(),
+        units: oracle.units().map(range),
+        cost: counted.cost(),
     };
-    let (x, y) = (oracle.upper_module(&x), oracle.lower_module(&y));
+    let (x, y) = oracle.old(&x, &y);
+    let (x, y) = (counted.upper_module(&x), counted.lower_module(&y));
     Answer { x, y, upper_loss, lower_loss, violation, lower_residual, end, account }
 }
 

@@ -4,6 +4,7 @@ mod answer;
 mod convex;
 mod reduced;
 mod region;
+mod units;
 
 pub use answer::{Account, Answer, Conclusion};
 
@@ -14,6 +15,7 @@ use burn::tensor::DType;
 
 use crate::constrained::{AugmentedLagrangian, Multiplied, Multipliers};
 use crate::minimise::{Bfgs, Differentiable, Lbfgs, Minimum, Stop};
+use crate::oracle::Rescaled;
 use crate::{
     AutodiffOracle, BilevelProblem, Constraints, Counted, Data, Error, Objective, Oracle, Sample,
     Unconstrained,
@@ -21,6 +23,7 @@ use crate::{
 use convex::seems_convex;
 use reduced::Reduced;
 use region::Region;
+use units::units;
 
 /// The residual that the lower level is solved to.
 const LOWER: f64 = 1e-9;
@@ -58,13 +61,15 @@ const MANY: usize = 100;
 /// Solves `min_x F(x, y*(x))` with the [constraints](BilevelProblem::constraints) of both levels, from the modules x and
 /// y, on the data of the first sample: the optimistic solution, the best of the lower solutions where there are several.
 ///
-/// 1. The lower level is solved to a residual of 1e-9 by an [`AugmentedLagrangian`] with [`Newton`](crate::Newton) steps, by Newton's
+/// 1. Variables whose curvatures differ by far at the start are measured in [units](Account::units) that make them alike, by
+///    products. Tolerances, residuals and gradients are in these units.
+/// 2. The lower level is solved to a residual of 1e-9 by an [`AugmentedLagrangian`] with [`Newton`](crate::Newton) steps, by Newton's
 ///    method on its conditions from the solution before, and differentiated by them, as [`Kkt`](crate::Kkt) does.
-/// 2. Where the lower level is not convex, it is solved from several starts, and the solutions are followed from x to x.
+/// 3. Where the lower level is not convex, it is solved from several starts, and the solutions are followed from x to x.
 ///    Where its solutions are not isolated, a small multiple of F chooses among them.
-/// 3. x descends by [`Bfgs`], or by [`Lbfgs`] if it is large, on the augmented Lagrangian of `F(x, y*(x))` and the upper
+/// 4. x descends by [`Bfgs`], or by [`Lbfgs`] if it is large, on the augmented Lagrangian of `F(x, y*(x))` and the upper
 ///    constraints, from the given x and from the best of others spread over the region that the constraints leave.
-/// 4. [`Answer::end`] says what the point is, by the gradient of F and the multipliers of G; [`Answer::account`] what was
+/// 5. [`Answer::end`] says what the point is, by the gradient of F and the multipliers of G; [`Answer::account`] what was
 ///    done.
 ///
 /// A minimum that no other start improved on need not be global. For steps, learning rates or methods of one's own, see
@@ -169,25 +174,17 @@ fn solve_as<P: BilevelProblem, D: Data<P::Batch>>(
     y: &P::Lower,
     data: D,
 ) -> Result<Answer<P::Upper, P::Lower>, Error> {
-    let oracle = Counted::new(AutodiffOracle::new(problem, x, y, data)?);
+    let counted = Counted::new(AutodiffOracle::new(problem, x, y, data)?);
+    let (start, y) = (counted.upper_start(), counted.lower_start());
+    check_type(&start)?;
+    check_type(&y)?;
+    let oracle = Rescaled::new(&counted, units(&counted, &start, &y));
+    let (start, y) = oracle.new_of(&start, &y);
     let constraints = |level| -> Box<dyn Constraints + '_> {
         let found = oracle.constraints(level, Sample::default());
         found.unwrap_or_else(|| Box::new(Unconstrained))
     };
     let (lower, upper) = (constraints(Objective::Lower), constraints(Objective::Upper));
-    let (start, y) = (oracle.upper_start(), oracle.lower_start());
-    for of in [&start, &y] {
-        let leaf = of.layout().leaves().iter().find(|leaf| leaf.dtype != DType::F64);
-        if let Some(leaf) = leaf {
-            return Err(Error::InvalidSetting {
-                setting: "the element type of x and y",
-                found: format!("{:?} of `{}`", leaf.dtype, leaf.path),
-                expected: "F64, whose digits the tolerances of `solve` need",
-                cure: "call `device.configure((FloatDType::F64, IntDType::I64))` before x and y are made, on a device \
-                       that has F64, as `Device::flex()`; in F32 use `descend`",
-            });
-        }
-    }
     let region = Region::of(&start, &y, &[&lower, &upper]);
     let convex = seems_convex(&oracle, &lower, &region, (&start, &y));
     let reduced = Reduced {
@@ -209,7 +206,21 @@ fn solve_as<P: BilevelProblem, D: Data<P::Batch>>(
     };
     let search = Search { reduced, region, y, descents: Cell::new(0) };
     let (at, stop) = search.run(&start)?;
-    Ok(answer::answer(&oracle, &search, at, stop))
+    Ok(answer::answer(&counted, &oracle, &search, (at, stop)))
+}
+
+/// Refuses vectors that are not in f64.
+fn check_type(v: &Vector) -> Result<(), Error> {
+    let Some(leaf) = v.layout().leaves().iter().find(|leaf| leaf.dtype != DType::F64) else {
+        return Ok(());
+    };
+    Err(Error::InvalidSetting {
+        setting: "the element type of x and y",
+        found: format!("{:?} of `{}`", leaf.dtype, leaf.path),
+        expected: "F64, whose digits the tolerances of `solve` need",
+        cure: "call `device.configure((FloatDType::F64, IntDType::I64))` before x and y are made, on a device \
+               that has F64, as `Device::flex()`; in F32 use `descend`",
+    })
 }
 
 fn lower_solver(y: &Vector, lower: &dyn Constraints) -> Result<AugmentedLagrangian, Error> {

@@ -64,7 +64,7 @@ impl<'a> Reduced<'a> {
     }
 
     fn level<'b>(&'b self, x: &'b Vector) -> Level<'b> {
-        let mut level = Level::new(self.problem(x), self.lower);
+        let mut level = Level::new(self.problem(x));
         level.loss.of = WeightedSum { upper: self.select.get(), lower: 1.0 };
         level
     }
@@ -76,7 +76,7 @@ impl<'a> Reduced<'a> {
 
     /// How far a lower solution is from the conditions of an optimum of f alone.
     pub fn lower_residual(&self, x: &Vector, at: &Multiplied) -> f64 {
-        Level::new(self.problem(x), self.lower).residual(at).largest()
+        Level::new(self.problem(x)).residual(at).largest()
     }
 
     /// The lower level from one start; none where it is not solved.

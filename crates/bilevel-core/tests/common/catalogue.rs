@@ -3,9 +3,15 @@
 use std::path::PathBuf;
 
 use bilevel_core::catalogue::{self, At, Entry, Exact, Family, Made, Needs, Settings};
-use bilevel_core::{JointSolver, Sampler, Solver};
+use bilevel_core::{
+    AutodiffOracle, BilevelProblem, Conditions, FullBatch, GradientStep, HypergradientSolver,
+    JointSolver, Objective, Sampler, Solver,
+};
+use burn::tensor::Tensor;
 
-use super::common::{Fit, assert_close, differences, hypergradient, penalties, ridge_closed_form};
+use super::common::{
+    Fit, Values, assert_close, differences, hypergradient, penalties, ridge_closed_form,
+};
 use super::device;
 
 /// Enough of everything to solve the problems of the suite to many digits.
@@ -81,6 +87,68 @@ fn names_are_unique_and_settings_are_known() {
     assert_eq!(serde_json::from_str::<Settings>(&json).unwrap(), enough());
 }
 
+/// `F = norm(y - 1)^2 / 2 + norm(x)^2 / 2`, `f = norm(y - x)^2 / 2`, and perhaps `y <= x - 1/10` on a level.
+struct Kept(Option<Objective>);
+
+impl BilevelProblem for Kept {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = ();
+
+    fn upper_loss(&self, x: &Values, y: &Values, (): &()) -> Tensor<1> {
+        let squares = (y.values.val() - 1.0).powi_scalar(2) + x.values.val().powi_scalar(2);
+        squares.sum() * 0.5
+    }
+
+    fn lower_loss(&self, x: &Values, y: &Values, (): &()) -> Tensor<1> {
+        (y.values.val() - x.values.val()).powi_scalar(2).sum() * 0.5
+    }
+
+    fn constraints(&self, level: Objective, x: &Values, y: &Values, (): &()) -> Conditions {
+        match self.0 == Some(level) {
+            true => Conditions::at_most_zero(y.values.val() - x.values.val() + 0.1),
+            false => Conditions::default(),
+        }
+    }
+}
+
+/// Where two steps lead: to the same place where constraints are ignored, bit by bit.
+#[test]
+fn constraints_are_kept_at_the_levels_that_are_said() {
+    let settings = Settings { lower_steps: 4, solver_iterations: 3, ..Settings::default() };
+    for entry in catalogue::all() {
+        let end = |level: Option<Objective>| {
+            let [x, y] = [0.3, 0.7].map(|v| Values::new(&[v; 3], &device()));
+            let data = FullBatch { upper: (), lower: () };
+            let oracle = AutodiffOracle::new(Kept(level), &x, &y, data).unwrap();
+            let ignored = entry.ignored(&oracle);
+            let (x, y) = (oracle.upper_start(), oracle.lower_start());
+            let made = entry.make(&settings, &At { x: &x, y: &y, seed: 0 }).unwrap();
+            let mut solver: Box<dyn Solver> = match made {
+                Made::Hypergradient(method) => {
+                    let step = GradientStep::new(0.1).unwrap();
+                    Box::new(HypergradientSolver::new(&oracle, method, step, x, y))
+                }
+                Made::Joint(method) => {
+                    let solver = JointSolver::new(&oracle, method, x, y).unwrap();
+                    Box::new(solver.with_sampler(Sampler::full()))
+                }
+            };
+            for k in 0..2 {
+                solver.step(k).unwrap_or_else(|error| panic!("{}: {error}", entry.name));
+            }
+            ([solver.x().to_vec(), solver.y().to_vec()].concat(), ignored)
+        };
+        let (free, none) = end(None);
+        assert_eq!(none, []);
+        for level in [Objective::Upper, Objective::Lower] {
+            let (found, ignored) = end(Some(level));
+            assert_eq!(found == free, ignored == [(level, 3)], "{} {level}", entry.name);
+            assert_eq!(ignored.is_empty(), entry.constraints.contains(&level), "{}", entry.name);
+        }
+    }
+}
+
 // ---- the documents ---------------------------------------------------------------------------------
 
 fn docs(name: &str) -> PathBuf {
@@ -91,7 +159,13 @@ fn line(entry: &Entry) -> String {
     let Entry { name, summary, calls, memory, .. } = entry;
     let exact = entry.exact.as_str();
     let of_f = [calls.lower_gradients, calls.lower_products].join(" | ");
-    format!("| `{name}` | {summary} | {exact} | {of_f} | {} | {memory} |\n", calls.upper_gradients)
+    let constraints = match entry.constraints {
+        [] => String::new(),
+        [level] => format!("{level}: {}", calls.constraints),
+        _ => format!("both levels: {}", calls.constraints),
+    };
+    let of_upper = calls.upper_gradients;
+    format!("| `{name}` | {summary} | {exact} | {of_f} | {of_upper} | {constraints} | {memory} |\n")
 }
 
 /// `docs/METHODS.md` with its tables as the catalogue has them.
@@ -102,8 +176,8 @@ fn tables(text: &str) -> String {
         let end = "<!-- end of catalogue -->";
         let from = text.find(&begin).expect("METHODS.md has a table of each family") + begin.len();
         let to = from + text[from..].find(end).expect("each table has an end");
-        let head = "| | what it does | exact for | gradients of f | products of f | gradients of F | memory |\n\
-                    |---|---|---|---|---|---|---|\n";
+        let head = "| | what it does | exact for | gradients of f | products of f | gradients of F | calls of constraints | memory |\n\
+                    |---|---|---|---|---|---|---|---|\n";
         let entries = catalogue::all().filter(|entry| entry.family == family);
         let table: String = entries.map(line).collect();
         text.replace_range(from..to, &format!("{head}{table}"));

@@ -76,8 +76,7 @@ fn reduced(x: &[f64]) -> f64 {
     let oracle = coupled(x);
     let at = oracle.upper_start();
     let problem = LowerProblem::new(&oracle, &at, Samples::default());
-    let constraints = problem.constraints(Objective::Lower).unwrap();
-    let level = Level::new(problem, &constraints);
+    let level = Level::new(problem);
     let Solved { at: solved, residual, .. } =
         exact().solve(&level, &oracle.lower_start(), None).unwrap();
     assert!(residual.largest() <= 1e-11, "{residual:?} at {x:?}");
@@ -128,6 +127,35 @@ fn by_barrier(x: &[f64], mu: f64) -> (Hypergradient, Residual) {
     let found = method.hypergradient(problem, &y).unwrap();
     let residual = method.residual(problem, &found.lower);
     (found, residual)
+}
+
+#[test]
+fn calls_of_constraints_are_counted() {
+    let oracle = Counted::new(coupled(&[1.5, 0.2]));
+    let (at, y) = (oracle.upper_start(), oracle.lower_start());
+    let problem = LowerProblem::new(&oracle, &at, Samples::default());
+    let (newton, cg) = (Newton::new(300, 1e-10).unwrap(), Cg::new(100, 1e-13).unwrap());
+    let mut barrier = Barrier::new(1e-2, 1e-9, Implicit::new(newton, cg)).unwrap();
+    barrier.hypergradient(problem, &y).unwrap();
+    let cost = oracle.cost();
+    assert!(cost.lower_products > 0 && cost.constraint_values > 0, "{cost:?}");
+    assert_eq!(cost.constraint_products, cost.lower_products, "{cost:?}");
+    let gradients = cost.lower_gradients + cost.lower_products;
+    assert_eq!(cost.constraint_gradients, gradients, "{cost:?}");
+
+    let before = oracle.cost();
+    Kkt::new(exact()).hypergradient(problem, &y).unwrap();
+    let cost = oracle.cost() - before;
+    assert!(cost.constraint_products > 0 && cost.constraint_gradients > 0, "{cost:?}");
+    assert_eq!(
+        cost.total(),
+        cost.products()
+            + cost.lower_gradients
+            + cost.lower_values
+            + cost.upper_gradients
+            + cost.constraint_values
+            + cost.constraint_gradients
+    );
 }
 
 #[test]
@@ -307,10 +335,10 @@ fn numbers_that_are_not_finite_end_a_linear_system() {
     let oracle = coupled(&[1.5, 0.2]);
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let problem = LowerProblem::new(&oracle, &x, Samples::default());
-    let constraints = problem.constraints(Objective::Lower).unwrap();
-    let level = Level::new(problem, &constraints);
+    let level = Level::new(problem);
+    let constraints = &level.constraints;
     let at = Multiplied { y: y.clone(), multipliers: vec![0.0; 4] };
-    let set = |at: &Multiplied| ActiveSet::at(level, at, &constraints.values(&x, &y), None);
+    let set = |at: &Multiplied| ActiveSet::at(level.clone(), at, &constraints.values(&x, &y), None);
     let found = set(&at).respond(&y.scale(f64::NAN), &[0.0; 4], 1e-9).unwrap();
     assert_eq!(found.status, LinearStatus::NotFinite);
     let nowhere = Multiplied { y: y.scale(f64::NAN), ..at.clone() };

@@ -1,22 +1,24 @@
 //! Minimisers end at their tolerance, without a step size, and say so.
 
+use std::sync::Arc;
+
 use bilevel_core::minimise::{
     Armijo, Bfgs, Differentiable, Lbfgs, LowerLoss, Minimiser, Newton, Product, Stop,
     TwiceDifferentiable,
 };
-use bilevel_core::{LowerProblem, Samples};
+use bilevel_core::{Cg, HypergradientMethod, Implicit, LowerProblem, Objective, Oracle, Samples};
 use bilevel_program::{Layout, Vector};
 
 use crate::common::*;
 use crate::device;
 
 /// Every minimiser. A new one is one line.
-fn minimisers(steps: usize) -> Vec<Box<dyn Minimiser>> {
+fn minimisers(steps: usize, tolerance: f64) -> Vec<Arc<dyn Minimiser>> {
     vec![
-        Box::new(Newton::new(steps, 1e-9).unwrap()),
-        Box::new(Lbfgs::new(steps, 1e-9).unwrap()),
-        Box::new(Bfgs::new(steps, 1e-9).unwrap()),
-        Box::new(Armijo::new(steps, 1e-9).unwrap()),
+        Arc::new(Newton::new(steps, tolerance).unwrap()),
+        Arc::new(Lbfgs::new(steps, tolerance).unwrap()),
+        Arc::new(Bfgs::new(steps, tolerance).unwrap()),
+        Arc::new(Armijo::new(steps, tolerance).unwrap()),
     ]
 }
 
@@ -86,7 +88,7 @@ fn at(a: f64, b: f64) -> Vector {
 
 #[test]
 fn minimisers_end_at_a_minimum() {
-    for minimiser in minimisers(3000) {
+    for minimiser in minimisers(3000, 1e-9) {
         let name = minimiser.describe();
         let valley = minimiser.minimise(&ROSENBROCK, &at(-1.2, 1.0), minimiser.tolerance());
         assert_eq!(valley.stop, Stop::Converged, "{name}: {valley:?}");
@@ -103,7 +105,7 @@ fn minimisers_end_at_a_minimum() {
 
 #[test]
 fn minimisers_say_why_they_stopped() {
-    for minimiser in minimisers(2) {
+    for minimiser in minimisers(2, 1e-9) {
         let name = minimiser.describe();
         let short = minimiser.minimise(&ROSENBROCK, &at(-1.2, 1.0), 1e-9);
         assert_eq!((short.stop, short.steps), (Stop::StepLimit, 2), "{name}");
@@ -135,4 +137,28 @@ fn newton_takes_few_steps_on_a_lower_loss() {
     let slow = Armijo::new(2000, 1e-9).unwrap().minimise(&loss, &y, 1e-9);
     assert_eq!(slow.stop, Stop::Converged, "{slow:?}");
     assert_close("minima", &found.at.to_vec(), &slow.at.to_vec(), 1e-7);
+}
+
+/// `F(x, y*(x))` with the level solved by the same minimiser at each x.
+#[test]
+fn hypergradients_after_minimisers_are_differences_of_the_solved_level() {
+    let oracle = penalties(Fit::Logistic, &device());
+    let (x, start) = (oracle.upper_start(), oracle.lower_start());
+    for minimiser in minimisers(5000, 1e-12) {
+        let name = minimiser.describe();
+        let reduced = |x: &[f64]| {
+            let at = Vector::from_slice(oracle.upper_layout(), x, &device());
+            let problem = LowerProblem::new(&oracle, &at, Samples::default());
+            let found = minimiser.minimise(&LowerLoss::new(problem), &start, 1e-12);
+            assert!(found.gradient_norm <= 1e-11, "{name}: {found:?}");
+            problem.value(Objective::Upper, &found.at).read()
+        };
+        let expected = five_point(&x.to_vec(), reduced);
+        let solver = Cg::new(100, 1e-13).unwrap();
+        let mut method = Implicit::new(minimiser.clone(), solver);
+        let problem = LowerProblem::new(&oracle, &x, Samples::default());
+        let found = method.hypergradient(problem, &start).unwrap();
+        assert!(found.status.is_ok(), "{name}: {}", found.status);
+        assert_close(&name, &found.gradient.to_vec(), &expected, 1e-7);
+    }
 }

@@ -2,8 +2,8 @@
 //! for any device; each test binary fixes one and the element type.
 
 use bilevel_core::{
-    ApproxGrad, AutodiffOracle, BiCgStab, BilevelProblem, Cg, Counted, Dense, Descent, Dynamics,
-    Error, Fad, FixedPoint, FullBatch, Gd, Gmres, HypergradientMethod, Implicit, Lbfgs,
+    ApproxGrad, Armijo, AutodiffOracle, BiCgStab, BilevelProblem, Cg, Counted, Dense, Descent,
+    Dynamics, Error, Fad, FixedPoint, FullBatch, Gd, Gmres, HypergradientMethod, Implicit, Lbfgs,
     LowerProblem, Momentum, Neumann, Newton, NormalCg, Objective, Samples, Status, Unrolled,
 };
 use bilevel_program::{Batch, Vector};
@@ -303,6 +303,7 @@ pub fn exact_methods() -> Vec<Named> {
         ("cg after gd", Box::new(Implicit::new(gd(), cg()))),
         ("cg after momentum", Box::new(Implicit::new(heavy(), cg()))),
         ("cg after newton", Box::new(Implicit::new(Newton::new(50, 1e-12).unwrap(), cg()))),
+        ("cg after armijo", Box::new(Implicit::new(Armijo::new(2000, 1e-11).unwrap(), cg()))),
         ("cg after lbfgs", Box::new(Implicit::new(Lbfgs::new(200, 1e-11).unwrap(), cg()))),
         ("normal-cg", Box::new(Implicit::new(gd(), NormalCg::new(50, 1e-12).unwrap()))),
         ("gmres", Box::new(Implicit::new(gd(), Gmres::new(50, 1e-13).unwrap()))),

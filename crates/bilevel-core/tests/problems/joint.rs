@@ -455,48 +455,33 @@ fn constrained(method: impl JointMethod + 'static, instance: &Instance, steps: u
     run(instance, method, Sampler::full(), steps)
 }
 
-#[test]
-fn penalty_reaches_the_kkt_point_of_an_upper_constraint() {
-    let answer = Constrained::upper_answer();
-    for equal in [false, true] {
-        let (instance, h) = Constrained::at(&FREE, &FREE, &device()).unwrap();
-        let method = Penalty::new(
-            rates(0.05, 0.1),
-            PenaltySettings { steps: 5, gamma: 2.0, tolerance: 1.0 },
-        )
-        .unwrap()
-        .with_multipliers();
-        let method = method.with_factors(1.001, 0.5).unwrap();
-        let method = if equal { method.with_equalities(h) } else { method.with_inequalities(h) };
-        let (x, y) = constrained(method, &instance, 2000);
-        assert_near("x", &x, &V::from(&answer.x[..]), 1e-8);
-        assert_near("y", &y, &V::from(&answer.y[..]), 1e-8);
-        assert!(Constrained::violation(&y.0) <= 1e-8);
-    }
-    // An inactive constraint has no effect.
-    let (instance, far) = Constrained::bounded(&FREE, &FREE, 100.0, &device()).unwrap();
-    let plain = || {
-        Penalty::new(rates(0.05, 0.1), PenaltySettings { steps: 5, gamma: 2.0, tolerance: 1.0 })
-            .unwrap()
-            .with_multipliers()
-    };
-    assert_eq!(
-        constrained(plain().with_inequalities(far), &instance, 50),
-        constrained(plain(), &instance, 50)
-    );
+fn by_multipliers() -> Penalty {
+    let settings = PenaltySettings { steps: 5, gamma: 2.0, tolerance: 1.0 };
+    let method = Penalty::new(rates(0.05, 0.1), settings).unwrap();
+    method.with_multipliers().with_factors(1.001, 0.5).unwrap()
 }
 
 #[test]
-fn constraints_of_another_module_are_refused() {
-    let (instance, _) = Constrained::at(&FREE, &FREE, &device()).unwrap();
-    let (_, other) = Constrained::at(&FREE, &FREE, &device()).unwrap();
-    let method =
-        Penalty::new(rates(0.05, 0.1), PenaltySettings { steps: 5, gamma: 2.0, tolerance: 1.0 })
-            .unwrap()
-            .with_inequalities(other);
-    let (x, y) = (instance.x.clone(), instance.y.clone());
-    let refused = JointSolver::new(&instance.oracle, method, x, y).err().unwrap();
-    assert!(refused.to_string().contains("the same modules"), "{refused}");
+fn penalty_reaches_the_kkt_point_of_a_constraint() {
+    let (upper, lower) = (Constrained::UPPER, Constrained::LOWER);
+    for (problem, answer) in [
+        (upper, Constrained::upper_answer()),
+        (upper.equal(), Constrained::upper_answer()),
+        (lower, Constrained::lower_answer()),
+        (lower.equal(), Constrained::lower_answer()),
+    ] {
+        let instance = problem.at(&FREE, &FREE, &device()).unwrap();
+        let (x, y) = constrained(by_multipliers(), &instance, 3000);
+        assert_near(&format!("{problem:?}, x"), &x, &V::from(&answer.x[..]), 1e-8);
+        assert_near(&format!("{problem:?}, y"), &y, &V::from(&answer.y[..]), 1e-8);
+        assert!(Constrained::violation(&y.0) <= 1e-8, "{problem:?}");
+    }
+    // Where an inactive constraint is makes no difference.
+    let far = |bound| {
+        let problem = Constrained { bound, ..upper };
+        constrained(by_multipliers(), &problem.at(&FREE, &FREE, &device()).unwrap(), 50)
+    };
+    assert_eq!(far(100.0), far(200.0));
 }
 
 /// One step with equality constraints and multipliers: `F~ = F + g/2 (h^2 + norm(f_y)^2)`, and once the
@@ -523,43 +508,85 @@ fn the_steps_of_a_constrained_penalty_are_its_formulas() {
         n += g * h;
         g *= 1.1;
     }
-    let (instance, h) = Constrained::at(&FREE, &FREE, &device()).unwrap();
+    let instance = Constrained::UPPER.equal().at(&FREE, &FREE, &device()).unwrap();
     let method =
         Penalty::new(rates(0.05, 0.1), PenaltySettings { steps: 1, gamma: 0.8, tolerance: 1e9 })
             .unwrap()
             .with_multipliers();
-    let (found_x, found_y) = constrained(method.with_equalities(h), &instance, 3);
+    let (found_x, found_y) = constrained(method, &instance, 3);
     assert_near("x", &found_x, &x, 1e-10);
     assert_near("y", &found_y, &y, 1e-10);
 }
 
+/// The same of an inequality `c = sum(y) - s` on the lower level, whose multiplier l moves with y:
+/// `F~ = F + g/2 (norm(L_y)^2 + p^2)`, and then `+ nu'L_y + n p`.
 #[test]
-fn bvfim_keeps_inside_an_upper_constraint_and_nears_its_kkt_point() {
+fn the_steps_of_penalty_with_a_lower_constraint_are_its_formulas() {
+    let (c, d, r, s) = (V(vec![2.0, -1.0, 1.0]), V(vec![1.5, 1.0, 2.0]), 0.5, -0.6);
+    let e = V(vec![1.0; 3]);
+    let (mut x, mut y, mut l) = (V::from(&FREE[..]), V::from(&FREE[..]), 0.0_f64);
+    let (mut g, mut nu, mut n) = (0.8, 0.0 * &e, 0.0);
+    let before = Constrained { bound: s, ..Constrained::LOWER }.at(&FREE, &FREE, &device());
+    let instance = before.unwrap();
+    for _ in 0..3 {
+        // L_y, p and its derivatives in l and c.
+        let conditions = |x: &V, y: &V, l: f64| {
+            let value = y.dot(&e) - s;
+            let root = (l * l + value * value).sqrt();
+            (&(y - x) + &(l * &e), root - l + value, l / root - 1.0, value / root + 1.0)
+        };
+        let (slope, p, in_l, in_c) = conditions(&x, &y, l);
+        let w = &(g * &slope) + &nu;
+        // L_yy = I and c_y = e.
+        let along = &(&(&y - &c) + &w) + &((g * p + n) * in_c * &e);
+        let along_l = (g * p + n) * in_l + w.dot(&e);
+        y = &y - &(0.1 * &along);
+        l -= 0.1 * along_l;
+        let (slope, p, ..) = conditions(&x, &y, l);
+        let along_x = &(r * &(&x - &d)) - &(&(g * &slope) + &nu);
+        x = &x - &(0.05 * &along_x);
+        nu = &nu + &(g * &slope);
+        n += g * p;
+        g *= 1.1;
+    }
+    let settings = PenaltySettings { steps: 1, gamma: 0.8, tolerance: 1e9 };
+    let method = Penalty::new(rates(0.05, 0.1), settings).unwrap().with_multipliers();
+    let (found_x, found_y) = constrained(method, &instance, 3);
+    assert_near("x", &found_x, &x, 1e-10);
+    assert_near("y", &found_y, &y, 1e-10);
+    let cost = instance.oracle.cost();
+    let calls = [cost.lower_gradients, cost.lower_products, cost.constraint_gradients];
+    assert_eq!((calls, cost.constraint_products, cost.constraint_values), ([6; 3], 6, 0));
+}
+
+fn bvfim(rate: f64, ratio: f64) -> Bvfim {
+    let relaxation = Relaxation::geometric(1.0, ratio).unwrap();
+    let settings = BvfimSettings { lower_steps: 20, lower_rate: 0.8.into(), steps: 25, relaxation };
+    Bvfim::new(rates(rate, 0.2), settings).unwrap()
+}
+
+/// From inside and from outside of the constraint.
+#[test]
+fn bvfim_nears_the_kkt_point_of_an_upper_constraint_from_any_start() {
     let answer = Constrained::upper_answer();
-    let (instance, h) = Constrained::at(&FREE, &FREE, &device()).unwrap();
-    let relaxation = Relaxation::geometric(1.0, 0.97).unwrap();
-    let method = Bvfim::new(
-        rates(0.02, 0.2),
-        BvfimSettings { lower_steps: 20, lower_rate: 0.8.into(), steps: 25, relaxation },
-    )
-    .unwrap();
-    let (x, y) = constrained(method.with_constraints(h), &instance, 200);
-    assert!(Constrained::violation(&y.0) < 0.0);
-    assert_near("x", &x, &V::from(&answer.x[..]), 0.1);
-    assert_near("y", &y, &V::from(&answer.y[..]), 0.1);
+    for start in [FREE, [2.0; 3]] {
+        let instance = Constrained::UPPER.at(&start, &start, &device()).unwrap();
+        let (x, y) = constrained(bvfim(0.02, 0.97), &instance, 200);
+        assert!(Constrained::violation(&y.0) < 0.0, "{start:?}: {y:?}");
+        assert_near("x", &x, &V::from(&answer.x[..]), 0.1);
+        assert_near("y", &y, &V::from(&answer.y[..]), 0.1);
+    }
 }
 
 #[test]
 fn bvfim_says_where_there_is_no_interior() {
-    let outside = [2.0; 3];
-    let (instance, h) = Constrained::at(&outside, &outside, &device()).unwrap();
-    let relaxation = Relaxation::geometric(1e-3, 0.9).unwrap();
-    let method = Bvfim::new(
-        rates(0.05, 0.2),
-        BvfimSettings { lower_steps: 10, lower_rate: 0.5.into(), steps: 5, relaxation },
-    )
-    .unwrap()
-    .with_constraints(h);
+    let instance = Constrained::LOWER.at(&[2.0; 3], &[2.0; 3], &device()).unwrap();
+    // Less room than the rounding of f.
+    let nothing = Schedule::Constant(1e-300);
+    let relaxation =
+        Relaxation { lower: nothing, room: nothing, ..Relaxation::geometric(1e-3, 0.9).unwrap() };
+    let settings = BvfimSettings { lower_steps: 10, lower_rate: 0.5.into(), steps: 5, relaxation };
+    let method = Bvfim::new(rates(0.05, 0.2), settings).unwrap();
     let (x, y) = (instance.x.clone(), instance.y.clone());
     let mut solver = JointSolver::new(&instance.oracle, method, x, y).unwrap();
     assert_eq!(solver.step(0), Err(Error::NoInterior { step: 1 }));
@@ -568,10 +595,10 @@ fn bvfim_says_where_there_is_no_interior() {
 #[test]
 fn gap_takes_a_lower_constraint() {
     let answer = Constrained::lower_answer();
-    let (instance, h) = Constrained::at(&FREE, &FREE, &device()).unwrap();
+    let instance = Constrained::LOWER.at(&FREE, &FREE, &device()).unwrap();
     let weight = Schedule::power(1.0, -0.5);
     let method = Gap::new(rates(0.1, 0.2), 0.3, (2.0, 1.0), weight).unwrap();
-    let (x, y) = constrained(method.with_constraints(h, 100.0).unwrap(), &instance, 4000);
+    let (x, y) = constrained(method.with_bound(100.0).unwrap(), &instance, 4000);
     assert_near("x", &x, &V::from(&answer.x[..]), 0.05);
     assert_near("y", &y, &V::from(&answer.y[..]), 0.05);
 }
@@ -579,20 +606,30 @@ fn gap_takes_a_lower_constraint() {
 /// y is the projection of x onto a line or a half plane, and the nearest point to (2, 0) is (1.5, -0.5). The multiplier is 1,
 /// and that of the equality -1.
 #[test]
-fn gap_takes_the_lower_constraints_of_the_problem() {
+fn lower_constraints_of_the_problem_are_kept() {
+    let weight = || Schedule::power(1.0, -0.5);
+    let gap = || Gap::new(rates(0.1, 0.2), 0.3, (2.0, 1.0), weight()).unwrap();
     for (constraint, sum, expected) in [("g", "- 3", [2.5, 0.5]), ("h", "+ 1", [0.5, -1.5])] {
         let text = format!(
             "F = '(y1 - 2)^2 + y2^2 + (x1 + x2 {sum})^2 / 2'\nf = '(y1 - x1)^2 / 2 + (y2 - x2)^2 / 2'\n\
              {constraint} = ['y1 + y2 - 1']\nx = [0, 0]\ny = [0, 0]"
         );
-        let problem: Formulas = text.parse().unwrap();
-        let [x, y] = [(); 2].map(|()| Values::new(&[0.0; 2], &device()));
-        let instance = Instance::new(problem, &x, &y, ()).unwrap();
-        let weight = Schedule::power(1.0, -0.5);
-        let method = Gap::new(rates(0.1, 0.2), 0.3, (2.0, 1.0), weight).unwrap();
-        let (x, y) = run(&instance, method, Sampler::full(), 3000);
-        assert_near("x", &x, &V::from(&expected[..]), 0.05);
-        assert_near("y", &y, &V::from(&[1.5, -0.5][..]), 0.05);
+        let methods: [(Box<dyn JointMethod>, f64, usize, f64); 4] = [
+            (Box::new(by_multipliers()), 0.0, 3000, 1e-8),
+            (Box::new(gap()), 0.0, 3000, 0.05),
+            (Box::new(bvfim(0.03, 0.98)), 0.0, 250, 0.05),
+            // From outside.
+            (Box::new(bvfim(0.03, 0.98)), 3.0, 250, 0.05),
+        ];
+        for (method, start, steps, tolerance) in methods {
+            let name = format!("{}, {constraint}", method.name());
+            let problem: Formulas = text.parse().unwrap();
+            let [x, y] = [0.0, start].map(|v| Values::new(&[v; 2], &device()));
+            let instance = Instance::new(problem, &x, &y, ()).unwrap();
+            let (x, y) = run(&instance, method, Sampler::full(), steps);
+            assert_near(&format!("{name}, x"), &x, &V::from(&expected[..]), tolerance);
+            assert_near(&format!("{name}, y"), &y, &V::from(&[1.5, -0.5][..]), tolerance);
+        }
     }
 }
 
@@ -614,9 +651,12 @@ fn steps_of_gap_with_a_constraint_are_its_formulas() {
         x = &x - &(0.1 * &along_x);
         y = &y - &(0.2 * &along_y);
     }
-    let (instance, h) = Constrained::bounded(&FREE, &FREE, s, &device()).unwrap();
+    let problem = Constrained { bound: s, ..Constrained::LOWER };
+    let instance = problem.at(&FREE, &FREE, &device()).unwrap();
     let method = Gap::new(rates(0.1, 0.2), 0.3, (g1, g2), 1.0 / share).unwrap();
-    let (found_x, found_y) = constrained(method.with_constraints(h, bound).unwrap(), &instance, 3);
+    let (found_x, found_y) = constrained(method.with_bound(bound).unwrap(), &instance, 3);
     assert_near("x", &found_x, &x, 1e-10);
     assert_near("y", &found_y, &y, 1e-10);
+    let cost = instance.oracle.cost();
+    assert_eq!([cost.constraint_gradients, cost.constraint_values], [9, 3]);
 }

@@ -77,24 +77,18 @@ fn every_method_of_gradients_and_products_resumes() {
 fn multipliers_of_constraints_resume() {
     // Infeasible, so that the constraint is active.
     let (outside, device) = ([0.9; 3], device());
-    let constrained = || Constrained::at(&outside, &outside, &device).unwrap();
     let penalty = || {
-        Penalty::new(rates(), PenaltySettings { steps: 2, gamma: 0.7, tolerance: 1e9 })
-            .unwrap()
-            .with_multipliers()
+        let settings = PenaltySettings { steps: 2, gamma: 0.7, tolerance: 1e9 };
+        Penalty::new(rates(), settings).unwrap().with_multipliers()
     };
-    for equal in [false, true] {
-        let make = || {
-            let (at, h) = constrained();
-            let with = if equal { Penalty::with_equalities } else { Penalty::with_inequalities };
-            made(at, with(penalty(), h))
-        };
-        assert_resumes(&make, &Sampler::full());
+    let (upper, lower) = (Constrained::UPPER, Constrained::LOWER);
+    for problem in [upper, upper.equal(), lower, lower.equal()] {
+        let at = || problem.at(&outside, &outside, &device).unwrap();
+        assert_resumes(&|| made(at(), penalty()), &Sampler::full());
     }
     let gap = || {
-        let (at, h) = constrained();
         let method = Gap::new(rates(), 0.3, (2.0, 1.0), 0.8).unwrap();
-        made(at, method.with_constraints(h, 100.0).unwrap())
+        made(lower.at(&outside, &outside, &device).unwrap(), method)
     };
     assert_resumes(&gap, &Sampler::full());
 }

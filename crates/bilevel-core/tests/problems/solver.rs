@@ -1,7 +1,7 @@
 //! What the solver of joint methods refuses, and what stops its runs.
 
 use bilevel_core::*;
-use bilevel_problems::{Constrained, Instance, Values};
+use bilevel_problems::{Formulas, Instance, Values};
 
 use crate::common::*;
 use crate::device;
@@ -25,52 +25,53 @@ fn a_sampler_draws_from_all_batches_or_none() {
     assert!(solver().with_sampler(right).step(0).is_ok());
 }
 
+/// A problem of formulas with these constraints, from -0.5.
+fn with_constraints(constraints: &str) -> Instance {
+    let text = format!(
+        "F = '(y1 - 2)^2 + (y2 + 1)^2 + (x1 - 1)^2 + x2^2'\nf = '(y1 - x1)^2 / 2 + (y2 - x2)^2 / 2'\n\
+         {constraints}\nx = [0, 0]\ny = [0, 0]"
+    );
+    let start = [(); 2].map(|()| Values::new(&[-0.5; 2], &device()));
+    Instance::new(text.parse::<Formulas>().unwrap(), &start[0], &start[1], ()).unwrap()
+}
+
 #[test]
 fn a_constraint_that_is_not_a_number_is_not_satisfied() {
-    let start = [-0.5; Constrained::SIZE];
-    let (x, y) = (Values::new(&start, &device()), Values::new(&start, &device()));
-    let instance = Instance::new(Constrained, &x, &y, ()).unwrap();
-    let log = || {
-        let h = |_: &Values, y: &Values| y.val().log();
-        ModuleConstraints::new(&x, &y, h).unwrap()
-    };
-    let penalty =
-        Penalty::new(rates(0.05, 0.1), PenaltySettings { steps: 2, gamma: 1.0, tolerance: 1.0 })
-            .unwrap()
-            .with_inequalities(log());
+    let settings = PenaltySettings { steps: 2, gamma: 1.0, tolerance: 1.0 };
+    let penalty = || Box::new(Penalty::new(rates(0.05, 0.1), settings).unwrap());
     let gap = Gap::new(rates(0.05, 0.1), 0.3, (2.0, 1.0), 1.0).unwrap();
-    let gap = gap.with_constraints(log(), 10.0).unwrap();
-    let methods: [Box<dyn JointMethod>; 2] = [Box::new(penalty), Box::new(gap)];
-    for method in methods {
+    let methods: [(&str, Box<dyn JointMethod>); 3] =
+        [("G", penalty()), ("g", penalty()), ("g", Box::new(gap))];
+    for (level, method) in methods {
+        let instance = with_constraints(&format!("{level} = ['ln(y1)']"));
         let (x, y) = (instance.x.clone(), instance.y.clone());
         let mut solver = JointSolver::new(&instance.oracle, method, x, y).unwrap();
         assert!(matches!(solver.step(0), Err(Error::NotFinite { what: "constraint", .. })));
     }
 }
 
-/// One inequality constraint, and one equality constraint between the first two entries.
+/// On one level, and each on a level of its own: with lower constraints in shorter steps, as `F~` is steeper.
 #[test]
 fn inequalities_and_equalities_hold_together() {
-    let start = [0.2; Constrained::SIZE];
-    let (x, y) = (Values::new(&start, &device()), Values::new(&start, &device()));
-    let instance = Instance::new(Constrained, &x, &y, ()).unwrap();
-    let sum = |_: &Values, y: &Values| y.val().sum() - 1.0;
-    let same = |_: &Values, y: &Values| {
-        let y = y.val();
-        y.clone().narrow(0, 0, 1) - y.narrow(0, 1, 1)
-    };
-    let method =
-        Penalty::new(rates(0.05, 0.1), PenaltySettings { steps: 5, gamma: 2.0, tolerance: 1.0 })
-            .unwrap()
-            .with_multipliers();
-    let method = method
-        .with_factors(1.001, 0.5)
-        .unwrap()
-        .with_inequalities(ModuleConstraints::new(&x, &y, sum).unwrap())
-        .with_equalities(ModuleConstraints::new(&x, &y, same).unwrap());
-    let (_, y) = run(&instance, method, Sampler::full(), 2000);
-    assert!(Constrained::violation(&y.0).abs() < 1e-7, "{y:?}");
-    assert!((y.0[0] - y.0[1]).abs() < 1e-7, "{y:?}");
+    for (constraints, [upper, lower], tolerance) in [
+        ("G = ['y1 + y2 - 1']\nH = ['y1 - 2*y2']", [0.05, 0.1], 1e-7),
+        ("g = ['y1 + y2 - 1']\nh = ['y1 - 2*y2']", [0.02, 0.03], 1e-4),
+        ("G = ['y1 + y2 - 1']\nh = ['y1 - 2*y2 - x1/10']", [0.02, 0.03], 1e-4),
+    ] {
+        let instance = with_constraints(constraints);
+        let settings = PenaltySettings { steps: 5, gamma: 2.0, tolerance: 1.0 };
+        let method = Penalty::new(rates(upper, lower), settings).unwrap().with_multipliers();
+        let method = method.with_factors(1.001, 0.5).unwrap();
+        let (x, y) = (instance.x.clone(), instance.y.clone());
+        let mut solver = JointSolver::new(&instance.oracle, method, x, y).unwrap();
+        for k in 0..5000 {
+            solver.step(k).unwrap();
+        }
+        // With lower constraints by the multipliers that the method has found.
+        let residual = solver.residual();
+        let of_level = if constraints.contains('h') { residual.largest() } else { 0.0 };
+        assert!(residual.violation.max(of_level) < tolerance, "{constraints}: {residual:?}");
+    }
 }
 
 /// A tolerance stops a run when x and y no longer move, but not while a proxy warms up or while the variable

@@ -55,7 +55,7 @@ fn end(run: &Run) -> f64 {
 }
 
 fn claim(method: String, says: &'static str, sees: String, holds: bool) -> Claim {
-    Claim { problem: NAME, method, says, sees, holds }
+    Claim { problem: NAME.to_owned(), method, says, sees, holds }
 }
 
 fn figure(name: &str, title: &str, curves: Vec<super::Curve>) -> Figure {

@@ -46,7 +46,7 @@ pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
         };
         for (name, run) in [("as printed", &printed), ("of Nesterov", &standard)] {
             found.claims.push(Claim {
-                problem: "ia-gm-convex",
+                problem: "ia-gm-convex".to_owned(),
                 method: format!("ia-gm-a, t_k {name}, K = {steps}, s = {size}"),
                 says: "fewer steps than ia-gm",
                 sees: format!("x within 5 % {}; ia-gm {}", text(run), text(&plain)),

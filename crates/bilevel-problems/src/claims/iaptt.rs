@@ -87,7 +87,7 @@ pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
             None => "our second setting: reaches it too",
         };
         found.claims.push(Claim {
-            problem: NAME,
+            problem: NAME.to_owned(),
             method: name.to_owned(),
             says,
             sees: format!("x = {}", ends.join(", ")),
@@ -98,7 +98,7 @@ pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
     let products = |run: &Run| run.cost.lower_products as f64 / STEPS as f64;
     if let [iaptt, ia_gm, ..] = runs.first().map_or(&[][..], Vec::as_slice) {
         found.claims.push(Claim {
-            problem: NAME,
+            problem: NAME.to_owned(),
             method: "iaptt from x = 1, mean k-bar".to_owned(),
             says: "below K, so backward steps are saved",
             sees: format!("{:.1}, ia-gm {:.1}", products(iaptt), products(ia_gm)),

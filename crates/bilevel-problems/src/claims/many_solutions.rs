@@ -54,7 +54,7 @@ pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
         ("bvfim, pessimistic", pessimistic, bvfim(true, device)?),
     ];
     let claim = |(method, (says, (x, free)), run): (&str, (&'static str, (f64, f64)), Run)| Claim {
-        problem: "many-solutions",
+        problem: "many-solutions".to_owned(),
         method: method.to_owned(),
         says,
         sees: format!("x = {:.3}, y2 = {:.3}", run.x[0], run.y[1]),

@@ -8,6 +8,7 @@ mod bda;
 mod constrained;
 mod ia_gm;
 mod iaptt;
+mod known;
 mod many_solutions;
 mod nsgame;
 mod pbgd;
@@ -23,8 +24,8 @@ use burn::tensor::Device;
 /// One claim of a source, and its outcome.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claim {
-    /// The problem's name in the catalogue of problems.
-    pub problem: &'static str,
+    /// The problem's name.
+    pub problem: String,
     /// The method, with the settings that matter.
     pub method: String,
     /// What the source says.
@@ -73,8 +74,8 @@ impl Findings {
     }
 }
 
-/// The problems with claims, by name.
-pub const PROBLEMS: [&str; 9] = [
+/// The problems with claims, by name; `known-answers` are the [problems of formulas](crate::Formulas::known).
+pub const PROBLEMS: [&str; 10] = [
     "quadratic",
     "bda-counterexample",
     "iaptt-numeric",
@@ -84,6 +85,7 @@ pub const PROBLEMS: [&str; 9] = [
     "pbgd-toy",
     "constrained",
     "many-solutions",
+    "known-answers",
 ];
 
 /// How long the runs are whose source takes many steps.
@@ -133,6 +135,7 @@ fn on(problem: &str, length: Length, device: &Device) -> Result<Findings, Error>
         "ia-gm-convex" => ia_gm::findings(device),
         "many-solutions" => many_solutions::findings(device),
         "constrained" => constrained::findings(device),
+        "known-answers" => known::findings(device),
         "nsgame-toy" => nsgame::findings(device),
         "pbgd-toy" => pbgd::findings(device),
         _ => penalty::findings(length, device),

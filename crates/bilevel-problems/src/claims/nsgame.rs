@@ -44,7 +44,7 @@ pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
         let worst = ends.clone().fold(0.0, f64::max);
         let best = ends.fold(f64::INFINITY, f64::min);
         found.claims.push(Claim {
-            problem: "nsgame-toy",
+            problem: "nsgame-toy".to_owned(),
             method: format!("nsgame, {row}"),
             says,
             sees: format!("distances {best:.1e} to {worst:.1e} after {STEPS} steps"),

@@ -63,7 +63,7 @@ pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
         let half = run.measured.iter().position(|rate| *rate >= success / 2.0);
         if let Some((says, succeeds)) = says {
             found.claims.push(Claim {
-                problem: "pbgd-toy",
+                problem: "pbgd-toy".to_owned(),
                 method: name.to_owned(),
                 says,
                 sees: match half {

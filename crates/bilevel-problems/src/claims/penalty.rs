@@ -153,7 +153,8 @@ fn claim(
     run: &Run,
 ) -> Claim {
     let sees = format!("squared distance {:.0e}", last(run));
-    Claim { problem, method, says, sees, holds: (last(run) <= CLOSE) == converges }
+    let holds = (last(run) <= CLOSE) == converges;
+    Claim { problem: problem.to_owned(), method, says, sees, holds }
 }
 
 fn smooth(variant: Variant, letter: &str, pace: Pace, device: &Device) -> Result<Findings, Error> {

@@ -20,7 +20,7 @@ pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
         let size = expected.iter().map(|v| v * v).sum::<f64>().sqrt();
         let error = distance(&found.gradient.to_vec(), &expected) / size;
         claims.push(Claim {
-            problem: "quadratic",
+            problem: "quadratic".to_owned(),
             method: name.to_owned(),
             says: "the closed form, within 1e-8",
             sees: format!("off {error:.1e}"),

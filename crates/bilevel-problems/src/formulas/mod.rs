@@ -346,7 +346,8 @@ impl Formulas {
         solve_pessimistic(self, &x, &y, FullBatch { upper: (), lower: () })
     }
 
-    fn start(&self, device: &Device) -> [Values; 2] {
+    /// The starts of x and y.
+    pub fn start(&self, device: &Device) -> [Values; 2] {
         [&self.written.x, &self.written.y].map(|v| Values::new(v, device))
     }
 }

@@ -21,6 +21,6 @@ fn the_capacities_are_found() {
             assert!((found - expected).abs() <= 1e-4, "{found} {expected}");
         }
     }
-    // A bound on the work: more would be a system for each constraint.
-    assert!(answer.account.cost.total() < 8000, "{}", answer.account);
+    // A bound on the work, of losses and of constraints: more would be a system for each constraint.
+    assert!(answer.account.cost.total() < 16_000, "{}", answer.account);
 }

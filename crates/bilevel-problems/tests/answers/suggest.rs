@@ -11,7 +11,7 @@ use bilevel_core::catalogue::{self, At, Entry, Made, Needs, Settings};
 use bilevel_core::suggest::Choice;
 use bilevel_core::*;
 use bilevel_problems::*;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 
 use crate::device;
 
@@ -305,30 +305,6 @@ fn chosen(case: &Case) -> Row {
     }
 }
 
-/// The problem of [`Constrained`] with its constraint on the upper level.
-struct WithConstraint;
-
-impl BilevelProblem for WithConstraint {
-    type Upper = Values;
-    type Lower = Values;
-    type Batch = ();
-
-    fn upper_loss(&self, x: &Values, y: &Values, batch: &()) -> Tensor<1> {
-        Constrained.upper_loss(x, y, batch)
-    }
-
-    fn lower_loss(&self, x: &Values, y: &Values, batch: &()) -> Tensor<1> {
-        Constrained.lower_loss(x, y, batch)
-    }
-
-    fn constraints(&self, level: Objective, _: &Values, y: &Values, (): &()) -> Conditions {
-        match level {
-            Objective::Upper => Conditions::at_most_zero(y.val().sum() - 1.0),
-            Objective::Lower => Conditions::default(),
-        }
-    }
-}
-
 const CONSTRAINED_START: [f64; Constrained::SIZE] = [0.2, -0.5, 0.1];
 
 /// `solve`, which constraints lead to. Its calls are those of all its starts, to six digits.
@@ -336,9 +312,9 @@ fn constrained(swept: bool) -> Row {
     let start = CONSTRAINED_START;
     let (x, y) = (Values::new(&start, &device()), Values::new(&start, &device()));
     let data = FullBatch { upper: (), lower: () };
-    let found = suggest(WithConstraint, &x, &y, &data, &Request::default()).unwrap();
+    let found = suggest(Constrained::UPPER, &x, &y, &data, &Request::default()).unwrap();
     assert!(matches!(found.choice, Choice::Solve), "{found}");
-    let answer = solve(WithConstraint, &x, &y, data).unwrap();
+    let answer = solve(Constrained::UPPER, &x, &y, data).unwrap();
     let at: Vec<f64> = answer.x.val().into_data().iter().collect();
     assert!(close(&at, &Constrained::upper_answer().x, 1e-4), "{at:?}");
     let best = if swept { best_penalty() } else { None };
@@ -352,15 +328,15 @@ fn best_penalty() -> Option<(u64, String)> {
     let answer = Constrained::upper_answer().x;
     let mut best: Option<(u64, String)> = None;
     for factor in GRID {
-        let (instance, h) =
-            Constrained::at(&CONSTRAINED_START, &CONSTRAINED_START, &device()).unwrap();
+        let start = CONSTRAINED_START;
+        let instance = Constrained::UPPER.at(&start, &start, &device()).unwrap();
         let learning_rate = factor * 0.05;
         let method = Penalty::new(
             Rates::new(learning_rate, 0.1).unwrap(),
             PenaltySettings { steps: 5, gamma: 2.0, tolerance: 1.0 },
         );
         let method = method.unwrap().with_factors(1.001, 0.5).unwrap();
-        let method = method.with_multipliers().with_inequalities(h);
+        let method = method.with_multipliers();
         let (x, y) = (instance.x.clone(), instance.y.clone());
         let mut solver = JointSolver::new(&instance.oracle, method, x, y).unwrap();
         let most = best.as_ref().map_or(MOST, |(calls, _)| *calls);

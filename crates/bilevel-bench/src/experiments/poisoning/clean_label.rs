@@ -7,7 +7,7 @@ use bilevel_models::{ImageClassifier, SoftmaxRegressionConfig};
 use bilevel_program::Vector;
 use burn::tensor::{DType, Device, Int, Shape, Tensor, TensorData};
 
-use super::method::{Allowed, Modules, solver};
+use super::method::{Allowed, solver};
 use super::run::{Prepared, retrained};
 use super::{Goal, Method, PoisonBatch, Poisoning, Poisons, Representation, Settings};
 use crate::error::BenchError;
@@ -190,15 +190,17 @@ impl<'a> CleanLabel<'a> {
             lower: seen(self.features.clone(), self.labels.clone()),
         };
         let config = SoftmaxRegressionConfig::new(self.features.dims()[1], 2);
-        let modules = Modules { x: Poisons::new(base.zeros_like()), y: config.init(&self.device) };
+        let (x, y) = (Poisons::new(base.zeros_like()), config.init(&self.device));
         let (weight, rate) = match method {
             Method::Collision => (1.0, self.settings.collision_rate.get()),
             _ => (self.settings.collision.get(), self.settings.upper.learning_rate.get()),
         };
-        let problem = Poisoning { goal: Goal::Targeted(weight), decay: self.settings.decay.get() };
-        let oracle = AutodiffOracle::new(problem, &modules.x, &modules.y, data)?;
+        let (goal, decay) = (Goal::Targeted(weight), self.settings.decay.get());
+        // The other methods are projected.
+        let bound = Some(epsilon).filter(|_| method == Method::Penalty);
+        let oracle = AutodiffOracle::new(Poisoning { goal, decay, bound }, &x, &y, data)?;
         let near = Allowed::Near(epsilon);
-        let mut solver = solver(method, &oracle, &modules, near, rate, self.settings)?;
+        let mut solver = solver(method, &oracle, near, rate, self.settings)?;
         let seed = (self.settings.common.seed, self.device.clone());
         let executor =
             Executor::new(self.settings.upper.upper_steps.get())?.with_seed(seed.0, seed.1);

@@ -2,13 +2,12 @@
 
 use bilevel_core::{
     Alternating, ApproxGrad, AutodiffOracle, Ball, Bounds, Descent, FullBatch, Gd, GradientStep,
-    HypergradientMethod, HypergradientSolver, Implicit, JointSolver, ModuleConstraints, Penalty,
-    PenaltySettings, Rates, Schedule, Solver, Start, Unrolled,
+    HypergradientMethod, HypergradientSolver, Implicit, JointSolver, Penalty, PenaltySettings,
+    Rates, Schedule, Solver, Start, Unrolled,
 };
-use bilevel_models::SoftmaxRegression;
 use clap::ValueEnum;
 
-use super::{PoisonBatch, Poisoning, Poisons, Settings};
+use super::{PoisonBatch, Poisoning, Settings};
 use crate::error::BenchError;
 use crate::settings::offered;
 
@@ -49,19 +48,12 @@ pub(super) enum Allowed {
     Near(f64),
 }
 
-/// The variables of the problem as modules.
-pub(super) struct Modules {
-    pub x: Poisons,
-    pub y: SoftmaxRegression,
-}
-
 /// The tolerance at which the penalty grows.
 const TOLERANCE: f64 = 1.0;
 /// By which it grows, and steps of y shrink.
 const GROWTH: f64 = 1.01;
 /// By which the weight of f falls.
 const FALL: f64 = 0.9;
-const NEXT_TO_NOTHING: f64 = 1e-12;
 /// Damping of a Hessian that has no inverse: softmax regression has directions that change nothing.
 const DAMPING: f64 = 0.01;
 
@@ -69,7 +61,6 @@ const DAMPING: f64 = 0.01;
 pub(super) fn solver<'a>(
     method: Method,
     oracle: &'a PoisonOracle,
-    modules: &Modules,
     allowed: Allowed,
     rate: f64,
     settings: &Settings,
@@ -108,15 +99,8 @@ pub(super) fn solver<'a>(
                     let solver = JointSolver::new(oracle, penalty, x, y)?;
                     Box::new(solver.with_projection(Ball::new(bound)?))
                 }
-                Allowed::Near(bound) => {
-                    let beyond = move |x: &Poisons, _: &SoftmaxRegression| {
-                        // A norm has no derivative at 0, where every poison starts.
-                        (x.shift().powi_scalar(2).sum() + NEXT_TO_NOTHING).sqrt() - bound
-                    };
-                    let beyond = ModuleConstraints::new(&modules.x, &modules.y, beyond)?;
-                    let penalty = penalty.with_inequalities(beyond);
-                    Box::new(JointSolver::new(oracle, penalty, x, y)?)
-                }
+                // The bound is a constraint of the problem.
+                Allowed::Near(_) => Box::new(JointSolver::new(oracle, penalty, x, y)?),
             });
         }
         Method::Collision => {

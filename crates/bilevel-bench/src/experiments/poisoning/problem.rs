@@ -1,6 +1,6 @@
 //! The two losses.
 
-use bilevel_core::{Batch, BilevelProblem, Frozen};
+use bilevel_core::{Batch, BilevelProblem, Conditions, Frozen, Objective};
 use bilevel_models::{ImageClassifier, SoftmaxRegression, cross_entropy};
 use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor};
@@ -22,7 +22,12 @@ pub struct Poisoning {
     pub goal: Goal,
     /// The weight d of the squared norm of the classifier.
     pub decay: f64,
+    /// The largest norm of x, if that is a constraint of the problem.
+    pub bound: Option<f64>,
 }
+
+/// Added to a squared norm: a norm has no derivative at 0, where every poison starts.
+const NEXT_TO_NOTHING: f64 = 1e-12;
 
 /// x: what is added to each base, `[poisons, channels, height, width]`.
 #[derive(Module, Debug)]
@@ -111,6 +116,22 @@ impl BilevelProblem for Poisoning {
         match self.decay {
             0.0 => loss,
             decay => loss + y.squared_norm() * (decay / 2.0),
+        }
+    }
+
+    fn constraints(
+        &self,
+        level: Objective,
+        x: &Poisons,
+        _: &SoftmaxRegression,
+        _: &PoisonBatch,
+    ) -> Conditions {
+        match self.bound.filter(|_| level == Objective::Upper) {
+            None => Conditions::default(),
+            Some(bound) => {
+                let squared = x.shift().powi_scalar(2).sum();
+                Conditions::at_most_zero((squared + NEXT_TO_NOTHING).sqrt() - bound)
+            }
         }
     }
 }

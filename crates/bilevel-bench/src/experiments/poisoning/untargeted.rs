@@ -7,7 +7,7 @@ use bilevel_models::{
 use burn::tensor::{Device, Int, Tensor};
 use rand::Rng;
 
-use super::method::{Allowed, Modules, solver};
+use super::method::{Allowed, solver};
 use super::run::{Prepared, retrained};
 use super::{Goal, Method, PoisonBatch, Poisoning, Poisons, Representation, Settings};
 use crate::error::BenchError;
@@ -96,7 +96,7 @@ impl<'a> Untargeted<'a> {
         let features = self.bases.features();
         self.device.seed(self.settings.common.seed);
         let config = SoftmaxRegressionConfig::new(features, self.bases.classes());
-        let modules = Modules { x: Poisons::new(bases.clone()), y: config.init(&self.device) };
+        let (x, y) = (Poisons::new(bases.clone()), config.init(&self.device));
         let seen = |batch: &ImageBatch| PoisonBatch {
             representation: Representation {
                 network: Frozen(self.pixels()),
@@ -109,12 +109,13 @@ impl<'a> Untargeted<'a> {
             labels: batch.labels.clone(),
         };
         let data = FullBatch { upper: seen(&self.validation), lower: seen(&self.train) };
-        let problem = Poisoning { goal: Goal::Untargeted, decay: self.settings.decay.get() };
-        let oracle = AutodiffOracle::new(problem, &modules.x, &modules.y, data)?;
+        let (goal, decay) = (Goal::Untargeted, self.settings.decay.get());
+        let problem = Poisoning { goal, decay, bound: None };
+        let oracle = AutodiffOracle::new(problem, &x, &y, data)?;
         // The lower loss is a mean: the part of one poison in it is one of all samples.
         let samples = self.settings.split.train.get() + self.settings.poisons();
         let rate = self.settings.upper.learning_rate.get() * samples as f64;
-        let mut solver = solver(method, &oracle, &modules, Allowed::Pixels, rate, self.settings)?;
+        let mut solver = solver(method, &oracle, Allowed::Pixels, rate, self.settings)?;
         let seed = (self.settings.common.seed, self.device.clone());
         // What y reaches in a few steps is not what the report is of.
         let steps = self.settings.upper.upper_steps.get();

@@ -137,7 +137,7 @@ fn iaptt_is_ia_gm_through_the_steps_to_the_top_of_the_upper_loss() {
                 lower_values: if worst < steps { 2 } else { 1 },
                 upper_gradients: 1,
                 upper_values: steps as u64,
-                upper_products: 0,
+                ..Cost::default()
             };
             if plan == Plan::Trajectory {
                 assert_eq!(oracle.cost() - before, cost, "{name}");
