@@ -1,6 +1,7 @@
 //! Tells the binary its commit, where it is built from a repository, and makes it small.
 
 use std::env;
+use std::path::PathBuf;
 use std::process::Command;
 
 fn main() {
@@ -9,17 +10,32 @@ fn main() {
     let is_release = env::var("PROFILE").is_ok_and(|profile| profile == "release");
     let commit = if is_release { commit() } else { None };
     println!("cargo:rustc-env=BILEVEL_COMMIT={}", commit.unwrap_or_default());
-    if is_release && links_by_lld() {
+    let is_debugged = env::var("DEBUG").is_ok_and(|debug| debug != "false");
+    if is_release && !is_debugged && links_by_lld() {
         // Functions of the same instructions are one: a tenth of the code.
         println!("cargo:rustc-link-arg-bins=-Wl,--strip-all,--icf=all");
     }
 }
 
-/// Whether the linker is the one that comes with Rust on this target, as nobody asked for another.
+/// Whether the linker is the one that comes with Rust for this target, and nobody asked for another.
 fn links_by_lld() -> bool {
-    let target = env::var("TARGET").is_ok_and(|target| target == "x86_64-unknown-linux-gnu");
+    const TARGET: &str = "x86_64-unknown-linux-gnu";
+    let is = |name: &str| env::var(name).is_ok_and(|target| target == TARGET);
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
-    target && env::var_os("RUSTC_LINKER").is_none() && !flags.contains("link")
+    let sysroot = || {
+        let ran = Command::new(env::var_os("RUSTC")?).args(["--print", "sysroot"]).output().ok()?;
+        Some(PathBuf::from(String::from_utf8(ran.stdout).ok()?.trim()))
+    };
+    let has_lld = || {
+        sysroot().is_some_and(|root| {
+            root.join("lib/rustlib").join(TARGET).join("bin/gcc-ld/ld.lld").exists()
+        })
+    };
+    is("TARGET")
+        && is("HOST")
+        && env::var_os("RUSTC_LINKER").is_none()
+        && !flags.contains("link")
+        && has_lld()
 }
 
 fn commit() -> Option<String> {

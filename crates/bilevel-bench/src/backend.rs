@@ -65,8 +65,11 @@ impl FromStr for DeviceName {
             None => (text, None),
         };
         let backend = <BackendName as ValueEnum>::from_str(name, false);
-        let number = index.map_or(Ok(0), str::parse);
-        let (Ok(backend), Ok(number)) = (backend, number) else {
+        // As it is shown: no sign, no zeros before it.
+        let number = index.map_or(Some(0), |index| {
+            index.parse().ok().filter(|number: &usize| number.to_string() == index)
+        });
+        let (Ok(backend), Some(number)) = (backend, number) else {
             return Err(format!(
                 "no device is called `{text}`, expected auto, flex, ndarray, wgpu, cuda, rocm, or one of several GPUs as \
                  wgpu:1; `bilevel doctor` shows those of this machine"

@@ -59,6 +59,14 @@ pub enum CheckpointError {
         /// What the operating system said.
         cause: String,
     },
+    /// A sound file of another program or another type of state.
+    #[error("{}: {what}; read it with the version that wrote it, or remove it to start the run anew", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What is different.
+        what: String,
+    },
     /// A file that is not as it was written, with no other one to fall back on.
     #[error("{}: {what}; remove the file to start the run anew", path.display())]
     Damaged {
@@ -105,7 +113,7 @@ impl CheckpointFile {
     /// The newest state that is not damaged; none where there is no file.
     ///
     /// # Errors
-    /// If the file system refuses, or both files are damaged.
+    /// If the file system refuses, both files are damaged, or a sound one has a state of another type.
     pub fn read<T: DeserializeOwned>(&self) -> Result<Option<T>, CheckpointError> {
         let before = self.path_before();
         match load(&self.path) {
@@ -150,6 +158,9 @@ impl CheckpointFile {
     pub fn write<T: Serialize>(&self, state: &T) -> Result<(), CheckpointError> {
         let unfinished = self.unfinished();
         let write = || {
+            if self.path.is_dir() {
+                return Err(io::ErrorKind::IsADirectory.into());
+            }
             let bytes = encode(state).map_err(io::Error::other)?;
             let mut file = File::create(&unfinished)?;
             file.write_all(&bytes)?;
@@ -199,7 +210,12 @@ fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, CheckpointError> 
         }
     };
     let damaged = |what| CheckpointError::Damaged { path: path.into(), what };
-    decode(&bytes).map(Some).map_err(damaged)
+    let foreign = |what: rmp_serde::decode::Error| CheckpointError::Foreign {
+        path: path.into(),
+        what: what.to_string(),
+    };
+    let contents = contents(&bytes).map_err(damaged)?;
+    rmp_serde::from_slice(contents).map(Some).map_err(foreign)
 }
 
 fn encode<T: Serialize>(state: &T) -> Result<Vec<u8>, rmp_serde::encode::Error> {
@@ -212,7 +228,7 @@ fn encode<T: Serialize>(state: &T) -> Result<Vec<u8>, rmp_serde::encode::Error> 
 }
 
 /// Nothing is made of bytes that are not those that were written.
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+fn contents(bytes: &[u8]) -> Result<&[u8], String> {
     let found = bytes.len();
     let Some((header, contents)) = bytes.split_at_checked(HEADER) else {
         return Err(format!("{found} bytes, expected {HEADER} and more"));
@@ -224,7 +240,11 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     if checksum != crc32fast::hash(contents).to_le_bytes() {
         return Err("the checksum is not that of the contents".into());
     }
-    rmp_serde::from_slice(contents).map_err(|cause| cause.to_string())
+    Ok(contents)
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    rmp_serde::from_slice(contents(bytes)?).map_err(|cause| cause.to_string())
 }
 
 /// Makes the names of a folder's files last, even if the power fails.

@@ -70,7 +70,7 @@
 //!
 //! `docs/CHOOSING.md` in the repository says which one fits which problem, `docs/METHODS.md` has the
 //! formulas. Under memory, a replay is what the program of one product holds while it runs, and a linearisation what
-//! all products at one point share; neither grows with T.
+//! all products at one point share; neither grows with T, and a [`Plan`] bounds what is kept of the latter.
 //!
 //! | name | type | exact for | memory | needs |
 //! |---|---|---|---|---|

@@ -154,8 +154,10 @@ impl<'a> Executor<'a> {
     /// # }
     /// ```
     ///
-    /// The file stays when the run is complete. A run from it then restores the solver and ends with the error of
-    /// [`Self::starting_at`]. In a group only rank 0 reads and writes it.
+    /// The file stays when the run is complete. A run from it then restores the solver and, if all steps were made, ends
+    /// with the error of [`Self::starting_at`]; one that had ended earlier, as stationary or by an observer, is not known
+    /// as such, and makes steps until it ends again. A time limit counts from the start of each run. In a group only rank
+    /// 0 reads and writes it; if that fails, the other ranks wait until its group is dropped.
     ///
     /// # Errors
     /// If `every` is 0 steps.

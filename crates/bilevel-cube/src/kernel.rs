@@ -18,7 +18,7 @@ pub(crate) struct Plan {
     pub results: Vec<Output>,
 }
 
-/// Where an argument lies, and which of its entries is read at position i: `i / run`, modulo its entries if it wraps.
+/// Where an argument lies, and which of its entries is read at position i: `i / run`, modulo `len` if it wraps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Argument {
     pub mask: bool,
@@ -26,6 +26,8 @@ pub(crate) struct Argument {
     pub at: usize,
     pub run: usize,
     pub wraps: bool,
+    /// Its entries: a buffer may be longer.
+    pub len: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,7 +94,7 @@ pub(crate) fn pass<F: Float, B: Int>(
                 values.push(F::cast_from(tensor[run]));
             } else {
                 let tensor = numbers.index(argument.at);
-                let entry = if comptime!(argument.wraps) { run % tensor.len() } else { run };
+                let entry = if comptime!(argument.wraps) { run % argument.len } else { run };
                 values.push(tensor[entry]);
             }
         }

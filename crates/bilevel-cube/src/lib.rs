@@ -28,10 +28,13 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// None if this cannot be one kernel: if the numbers are not f32, or if one among the operations is not finite,
-    /// which shaders cannot state.
-    pub fn new(fused: &Fused) -> Option<Self> {
-        let plan = plan(fused)?;
+    /// For arguments of so many entries. None if this cannot be one kernel: if the numbers are not f32, or if one among the
+    /// operations is not finite, which shaders cannot state.
+    ///
+    /// # Panics
+    /// If there are fewer lengths than arguments.
+    pub fn new(fused: &Fused, entries: &[usize]) -> Option<Self> {
+        let plan = plan(fused, entries)?;
         Some(Self { bindings: plan.arguments.len() + plan.results.len(), plan })
     }
 
@@ -99,7 +102,7 @@ fn mask_store(mask: &CubeTensor) -> ElemType {
     ElemType::UInt(if bytes { UIntKind::U8 } else { UIntKind::U32 })
 }
 
-fn plan(fused: &Fused) -> Option<Plan> {
+fn plan(fused: &Fused, entries: &[usize]) -> Option<Plan> {
     if fused.dtype().size() != 4 {
         return None;
     }
@@ -112,14 +115,15 @@ fn plan(fused: &Fused) -> Option<Plan> {
     let arguments: Vec<_> = fused
         .arguments()
         .iter()
-        .map(|reading| {
+        .enumerate()
+        .map(|(at, reading)| {
             let mask = *reading == Reading::Mask;
             let (run, wraps) = match reading {
                 Reading::Each | Reading::Mask => (1, false),
                 Reading::Repeated => (1, true),
                 Reading::Runs(run) => (*run, false),
             };
-            Argument { mask, at: next(mask), run, wraps }
+            Argument { mask, at: next(mask), run, wraps, len: entries[at] }
         })
         .collect();
     let lowered: Vec<_> = fused.steps().iter().map(|step| lower(step.operation)).collect();

@@ -58,7 +58,8 @@ fn compare(
     }
     let expected = of(DType::Bool(BoolStore::Native)).run(here);
     let fused = of(bool_dtype);
-    let kernel = Kernel::new(&fused).expect("it is finite and in f32");
+    let entries: Vec<_> = there.iter().map(|tensor| tensor.meta.num_elements()).collect();
+    let kernel = Kernel::new(&fused, &entries).expect("it is finite and in f32");
     assert!(kernel.fits(&there[0]));
     for ((found, expected), (_, mask)) in
         kernel.run(&fused, there).into_iter().zip(expected).zip(results)
@@ -159,12 +160,35 @@ fn rows_columns_and_several_results_are_read_and_written() {
     }
 }
 
+/// As runtimes with pitched memory make them.
+#[test]
+fn a_row_in_a_longer_buffer_is_repeated_by_its_entries() {
+    if !graphics::adapter() {
+        return;
+    }
+    let device = CubeDevice::default();
+    let from =
+        |numbers, shape| CubeBackend::float_from_data(TensorData::new(numbers, shape), &device);
+    let mut row = from(vec![1.0_f32, 2.0, 3.0, 4.0, 5.0, -1.0, -1.0, -1.0], [1, 8]);
+    row.meta.shape_mut()[1] = 5;
+    let zeros = from(vec![0.0_f32; 15], [3, 5]);
+    let result = Result { value: 2, shape: Shape::new([3, 5]), dtype: DType::F32 };
+    let step = Step { operation: Operation::Add, of: [0, 1, 0] };
+    let readings = vec![Reading::Each, Reading::Repeated];
+    let fused = Fused::new(15, DType::F32, readings, vec![step], vec![result]);
+    let kernel = Kernel::new(&fused, &[15, 5]).expect("it is finite and in f32");
+    let sum = kernel.run(&fused, vec![zeros, row]).remove(0);
+    let sum: Vec<f32> = read_sync(CubeBackend::float_into_data(sum)).unwrap().iter().collect();
+    assert_eq!(sum, [1.0, 2.0, 3.0, 4.0, 5.0].repeat(3));
+}
+
 #[test]
 fn what_a_shader_cannot_state_is_no_kernel() {
     let of = |dtype, number| {
         let result = Result { value: 1, shape: Shape::new([4]), dtype };
         let step = Step { operation: Operation::AddScalar(number), of: [0; 3] };
-        Kernel::new(&Fused::new(4, dtype, vec![Reading::Each], vec![step], vec![result])).is_some()
+        let fused = Fused::new(4, dtype, vec![Reading::Each], vec![step], vec![result]);
+        Kernel::new(&fused, &[4]).is_some()
     };
     assert!(of(DType::F32, 1.0));
     assert!(!of(DType::F32, f64::INFINITY) && !of(DType::F32, 1e300) && !of(DType::F64, 1.0));

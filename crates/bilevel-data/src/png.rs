@@ -45,7 +45,7 @@ fn unpacks(file: &[u8]) -> Result<(), String> {
         }
         rest = tail.get(length + 4..).unwrap_or_default();
     }
-    io::copy(&mut ZlibDecoder::new(&packed[..]).take(2 * MOST), &mut io::sink())
+    io::copy(&mut ZlibDecoder::new(&packed[..]).take(3 * MOST), &mut io::sink())
         .map(drop)
         .map_err(|error| format!("its packed data is damaged: {error}"))
 }

@@ -1,7 +1,8 @@
 //! The largest tensor of a program, and what a device holds in one piece.
 //!
 //! Of an array above the limit of a graphics adapter the kernels see a part, and results are garbage without an error.
-//! The shapes of a program are known before anything is computed.
+//! The shapes of a program are known before anything is computed. Views and what lies within one kernel count too, which
+//! take no memory: the largest tensor is an upper bound.
 
 use burn::backend::DispatchDevice;
 use burn::tensor::{DType, Shape};

@@ -233,6 +233,7 @@ struct Row {
     seed: usize,
     calls: f64,
     seconds: f64,
+    #[serde(alias = "squared_hypergradient")]
     distance: f64,
     value: f64,
 }

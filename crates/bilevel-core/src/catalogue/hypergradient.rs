@@ -28,7 +28,7 @@ const UNROLLED: Entry = Entry {
     summary: "",
     exact: Exact::LowerSteps,
     calls: calls("T", "T", "1"),
-    memory: "the states of a plan, one replay",
+    memory: "the states and linearisations of a plan, one replay",
     needs: Needs::Nothing,
     constraints: &[],
     reads: &["lower-steps", "step-size"],

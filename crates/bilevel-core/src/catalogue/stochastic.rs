@@ -137,7 +137,7 @@ pub(super) const METHODS: &[Entry] = &[
         summary: "T steps of y on fresh batches, then `rad` through T on one",
         exact: Exact::Other("T lower steps on one batch"),
         calls: calls("2 T", "T", "1"),
-        memory: "the states of a plan, one replay",
+        memory: "the states and linearisations of a plan, one replay",
         make: |s, _| {
             joint(OnBatches::new(Unrolled::rad(s.descent()?), s.rates(1.0, 1.0)?, s.lower_steps)?)
         },

@@ -22,7 +22,7 @@ use crate::{Dynamics, Error, LowerProblem, Snapshot};
 /// | `ia-gm` | [`Unrolled::ia_gm`] | T | the gradient in the start too: `dF(x, y_T)/dy_0 = lambda` |
 ///
 /// Each backward step is one second-order product at a state, whose program is replayed there, so that memory is
-/// the states that the [`Plan`] keeps and one replay: it does not grow with T times the activations.
+/// what the [`Plan`] keeps and one replay: T states and at most 256 MiB by default, not T times the activations.
 /// Cost: T gradients and M products of f, one gradient of F, one value of f; and the steps that the plan
 /// makes again.
 ///

@@ -149,7 +149,8 @@ impl JointMethod for Gap {
 
     fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         self.z = from.take_optional_vector("z", &at.y)?;
-        self.n = from.take_list("n")?;
+        let lower = at.problem(Samples::default()).constraints(Objective::Lower);
+        self.n = from.take_list_of("n", lower.map_or(0, |lower| lower.count()))?;
         Ok(())
     }
 }

@@ -303,21 +303,28 @@ impl JointMethod for Penalty {
         to.put_numbers("tolerance", &[self.tolerance]);
         to.put_count("k", self.k);
         to.put_list("l", &self.l);
-        to.put_optional_vector("nu", self.nu.slope.as_ref());
-        to.put_list("nu-upper", &self.nu.upper);
-        to.put_list("nu-lower", &self.nu.lower);
+        if self.by_multipliers {
+            to.put_optional_vector("nu", self.nu.slope.as_ref());
+            to.put_list("nu-upper", &self.nu.upper);
+            to.put_list("nu-lower", &self.nu.lower);
+        }
     }
 
     fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         self.gamma = from.take_number("gamma")?;
         self.tolerance = from.take_number("tolerance")?;
         self.k = from.take_count("k")?;
-        self.l = from.take_list("l")?;
-        self.nu = Nu {
-            slope: from.take_optional_vector("nu", &at.y)?,
-            upper: from.take_list("nu-upper")?,
-            lower: from.take_list("nu-lower")?,
-        };
+        let problem = at.problem(Samples::default());
+        let count = |level| problem.constraints(level).map_or(0, |all| all.count());
+        let (upper, lower) = (count(Objective::Upper), count(Objective::Lower));
+        self.l = from.take_list_of("l", lower)?;
+        if self.by_multipliers {
+            self.nu = Nu {
+                slope: from.take_optional_vector("nu", &at.y)?,
+                upper: from.take_list_of("nu-upper", upper)?,
+                lower: from.take_list_of("nu-lower", lower)?,
+            };
+        }
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use crate::error::at_least_one;
 use crate::{Curvature, Error, LowerProblem};
 
 /// What a reverse sweep over T steps keeps of the way down. A state that was not kept is computed again
-/// from the last one before it that was, by the same steps: every plan gives the same bits.
+/// from the last one before it that was, by the same steps: on the CPU every plan gives the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
     /// The state before every step: T of them, no step is made again.

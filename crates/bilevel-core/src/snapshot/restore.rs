@@ -111,6 +111,18 @@ impl Snapshot {
         }
     }
 
+    /// Takes a list of `count` numbers, or an empty one.
+    ///
+    /// # Errors
+    /// If it is not there as that.
+    pub fn take_list_of(&mut self, name: &str, count: usize) -> Result<Vec<f64>, Error> {
+        let list = self.take_list(name)?;
+        if list.is_empty() || list.len() == count {
+            return Ok(list);
+        }
+        Err(wrong(name, format!("{} numbers", list.len()), format!("{count}, or none")))
+    }
+
     /// Takes one number.
     ///
     /// # Errors

@@ -24,7 +24,8 @@ pub struct Answer<X, Y> {
     /// The largest violation of a constraint of either level.
     pub violation: f64,
     /// How far the lower level is from the conditions of an optimum of f. Where lower solutions are not
-    /// [isolated](Account::isolated), y is one of `f + 1e-5 F`, and this about `1e-5 norm(F_y)`.
+    /// [isolated](Account::isolated), y is one of `f + 1e-5 F`, and this about `1e-5 norm(F_y)`. In the
+    /// [units](Account::units) that were chosen.
     pub lower_residual: f64,
     /// What the point is.
     pub end: Conclusion,

@@ -16,7 +16,11 @@ use crate::program::number;
 /// With Burn's own fusion, which another crate of the build may have turned on, tensors are those of that backend: then
 /// operations are left to it.
 pub(super) fn one_kernel(pass: &Pass, slots: &mut Slots<Cube>) -> bool {
-    let Some(kernel) = pass.kernel.get_or_init(|| Kernel::new(&pass.fused)) else { return false };
+    let kernel = pass.kernel.get_or_init(|| {
+        let entries = pass.arguments.iter().map(|argument| argument.shape.num_elements());
+        Kernel::new(&pass.fused, &entries.collect::<Vec<_>>())
+    });
+    let Some(kernel) = kernel else { return false };
     let first = pass.arguments.first().and_then(|first| slots.peek(number(first)));
     let fits = match first {
         Some(HandleKind::Float(tensor)) => is_cube(tensor).is_some_and(|first| kernel.fits(first)),
