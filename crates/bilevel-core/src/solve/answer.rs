@@ -122,8 +122,8 @@ impl Display for Account {
         let shape = if self.convex { "seems convex" } else { "is not convex" };
         write!(
             f,
-            "{upper} upper and {lower} lower constraints; the lower level {shape}, {} solutions followed, {} solves; {} \
-             descents of x; {} oracle calls, of which {} products",
+            "{upper} upper and {lower} lower constraints; the lower level {shape}; solutions followed: {}, lower solves: {}, \
+             descents of x: {}, oracle calls: {}, of which products: {}",
             self.followed,
             self.solves,
             self.descents,
