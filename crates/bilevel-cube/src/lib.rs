@@ -102,16 +102,21 @@ fn mask_store(mask: &CubeTensor) -> ElemType {
     ElemType::UInt(if bytes { UIntKind::U8 } else { UIntKind::U32 })
 }
 
+/// The position of each tensor among those of its kind, numbers or masks.
+fn positions() -> impl FnMut(bool) -> usize {
+    let mut kinds = [0, 0];
+    move |mask| {
+        kinds[usize::from(mask)] += 1;
+        kinds[usize::from(mask)] - 1
+    }
+}
+
 fn plan(fused: &Fused, entries: &[usize]) -> Option<Plan> {
     if fused.dtype().size() != 4 {
         return None;
     }
     let len = fused.entries();
-    let mut kinds = [0, 0];
-    let mut next = |mask: bool| {
-        kinds[usize::from(mask)] += 1;
-        kinds[usize::from(mask)] - 1
-    };
+    let mut next = positions();
     let arguments: Vec<_> = fused
         .arguments()
         .iter()
@@ -157,12 +162,10 @@ fn plan(fused: &Fused, entries: &[usize]) -> Option<Plan> {
         Step { code: *code, of }
     });
     let steps = steps.collect();
-    let mut kinds = [0, 0];
+    let mut next = positions();
     let results = fused.results().iter().map(|result| {
         let mask = result.dtype != fused.dtype();
-        let at = kinds[usize::from(mask)];
-        kinds[usize::from(mask)] += 1;
-        Output { value: value(result.value), mask, at }
+        Output { value: value(result.value), mask, at: next(mask) }
     });
     let results = results.collect();
     Some(Plan { len, arguments, constants, steps, results })
