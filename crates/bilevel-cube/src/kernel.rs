@@ -1,5 +1,7 @@
 //! The kernel: an interpreter that is unrolled while the kernel is compiled, so that what remains is arithmetic.
 
+use std::sync::Arc;
+
 use burn_cubecl::cubecl;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -79,7 +81,7 @@ pub(crate) fn pass<F: Float, B: Int>(
     masks: &Sequence<Box<[B]>>,
     results: &mut Sequence<Box<[F]>>,
     made: &mut Sequence<Box<[B]>>,
-    #[comptime] plan: Plan,
+    #[comptime] plan: Arc<Plan>,
     #[define(F, B)] _dtypes: [ElemType; 2],
 ) {
     let position = ABSOLUTE_POS;

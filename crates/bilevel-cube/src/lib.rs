@@ -6,6 +6,8 @@
 
 mod kernel;
 
+use std::sync::Arc;
+
 use bilevel_flex::fused::{Fused, Operation, Reading};
 use burn_cubecl::cubecl;
 use burn_cubecl::kernel::into_contiguous;
@@ -23,7 +25,8 @@ const RESERVED: usize = 2;
 /// A [`Fused`] as one kernel.
 #[derive(Debug)]
 pub struct Kernel {
-    plan: Plan,
+    /// Shared: it names the compiled kernel at each launch.
+    plan: Arc<Plan>,
     bindings: usize,
 }
 
@@ -35,7 +38,7 @@ impl Kernel {
     /// If there are fewer lengths than arguments.
     pub fn new(fused: &Fused, entries: &[usize]) -> Option<Self> {
         let plan = plan(fused, entries)?;
-        Some(Self { bindings: plan.arguments.len() + plan.results.len(), plan })
+        Some(Self { bindings: plan.arguments.len() + plan.results.len(), plan: Arc::new(plan) })
     }
 
     /// Whether the device of this tensor gives a kernel so many tensors.
@@ -49,7 +52,7 @@ impl Kernel {
     /// # Panics
     /// If there are not as many tensors as arguments, or none.
     pub fn run(&self, fused: &Fused, tensors: Vec<CubeTensor>) -> Vec<CubeTensor> {
-        let Plan { len, arguments, results, .. } = &self.plan;
+        let Plan { len, arguments, results, .. } = &*self.plan;
         assert_eq!(tensors.len(), arguments.len(), "as many tensors as arguments");
         let (client, device) = (tensors[0].client.clone(), tensors[0].device.clone());
         let made: Vec<_> = fused
