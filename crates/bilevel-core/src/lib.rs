@@ -55,7 +55,7 @@
 //! | oracle: values, gradients, products, and their [`Cost`] | [`Oracle`] | [`AutodiffOracle`], [`SplitOracle`], [`FeatureOracle`]; [`BarrierOracle`] for constraints, [`Nested`] for three levels |
 //! | [`lower`]: steps of y, and their adjoints | [`Dynamics`], T steps of which are a [`Descent`] | the table below |
 //! | [`linear`]: `A q = b` by products | [`LinearSolver`] | [`Cg`], [`NormalCg`], [`Gmres`], [`BiCgStab`], [`Neumann`], [`ApproxGrad`], [`Nystrom`], [`Identity`], [`Dense`] |
-//! | [`minimise`]: a lower level solved to a tolerance, and F itself | [`Minimiser`](minimise::Minimiser) | [`Newton`], [`Lbfgs`], [`Bfgs`], [`Armijo`] |
+//! | [`minimise`]: a lower level solved to a tolerance, and F itself | [`Minimiser`](minimise::Minimiser) | [`Newton`], [`Lbfgs`], [`Bfgs`], [`Armijo`], [`Fista`] |
 //! | [`hypergradient`]: `dF/dx` | [`HypergradientMethod`] | the methods below |
 //! | [`upper`]: steps of x | [`UpperStep`] | [`BurnOptimizer`], [`GradientStep`], [`AdaptiveStep`] |
 //! | [`proxy`]: best responses that are learned | [`Proxy`] | [`Hypernetwork`], [`Stn`], [`DeltaStn`] |
@@ -89,7 +89,7 @@
 //! | `ia-gm` | [`Unrolled::ia_gm`] | T lower steps, in the start too | as `rad` | [`Start::Learned`] |
 //! | `iaptt` | [`Iaptt`] | the steps to `argmax_k F(x, y_k)`, in the start too | as `rad` | [`Start::Learned`] |
 //! | `cg` | [`Implicit`] with [`Cg`] | a solved lower level | one linearisation | `f_y = 0` nearly, `f_yy` positive definite |
-//! | `newton`, `lbfgs`, `armijo` | [`Implicit`] after [`Newton`], [`Lbfgs`], [`Armijo`] | a solved lower level | one linearisation | `f_yy` positive definite at y |
+//! | `newton`, `lbfgs`, `armijo`, `fista` | [`Implicit`] after [`Newton`], [`Lbfgs`], [`Armijo`], [`Fista`] | a solved lower level | one linearisation | `f_yy` positive definite at y |
 //! | `normal-cg`, `approx-grad` | [`Implicit`] with [`NormalCg`], [`ApproxGrad`] | a solved lower level | one linearisation | `f_y = 0` nearly |
 //! | `gmres`, `bicgstab`, `dense` | [`Implicit`] with [`Gmres`], [`BiCgStab`], [`Dense`] | a solved lower level | one linearisation | `f_y = 0` nearly, `f_yy` regular |
 //! | `neumann` | [`Implicit`] with [`Neumann`] | a solved lower level, many terms | one linearisation | `f_y = 0` nearly, `norm(I - eta f_yy) < 1` |
@@ -194,7 +194,7 @@ pub use lower::{
     Kronecker, LowerSolve, Momentum, Nesterov, Nothing, Plan, Preconditioned, Preconditioner,
     Projected, ReversibleMomentum, RmsProp, Weight, WeightDecay,
 };
-pub use minimise::{Armijo, Bfgs, Lbfgs, Newton};
+pub use minimise::{Armijo, Bfgs, Fista, Lbfgs, Newton};
 pub use moments::Moments;
 pub use oracle::*;
 pub use parallel::{Alone, DataParallel, Group, GroupError, InProcess};

@@ -4,9 +4,10 @@ use super::{Calls, Entry, Exact, Family, Made, Needs, Settings, along};
 use crate::constrained::AugmentedLagrangian;
 use crate::{
     Aggregated, ApproxGrad, Armijo, Barrier, BiCgStab, Cg, Dense, Descent, Error, Fad, FirstOrder,
-    FixedPoint, Fomaml, Gd, Gmres, Iaptt, Identity, Iga, Imaml, Implicit, Kkt, Lbfgs, LinearSolver,
-    LowerSolve, Maml, Minres, Nesterov, Neumann, Newton, NormalCg, Nystrom, Objective, OneStage,
-    OneStageFd, OnlineFad, Reptile, ReversibleMomentum, ReversibleRad, Schedule, Unrolled, Weight,
+    Fista, FixedPoint, Fomaml, Gd, Gmres, Iaptt, Identity, Iga, Imaml, Implicit, Kkt, Lbfgs,
+    LinearSolver, LowerSolve, Maml, Minres, Nesterov, Neumann, Newton, NormalCg, Nystrom,
+    Objective, OneStage, OneStageFd, OnlineFad, Reptile, ReversibleMomentum, ReversibleRad,
+    Schedule, Unrolled, Weight,
 };
 
 /// A residual that no number of iterations here gets to: all are made.
@@ -241,6 +242,13 @@ pub(super) const METHODS: &[Entry] = &[
         summary: "`cg` after gradient steps with backtracking, to a tolerance",
         calls: calls("T + 2, and about T values", "k + 1", "1"),
         make: |s, _| solved(s, Armijo::new(s.lower_steps, s.tolerance)?),
+        ..SOLVED
+    },
+    Entry {
+        name: "fista",
+        summary: "`cg` after Nesterov's steps with backtracking and restarts, to a tolerance",
+        calls: calls("T + 2, and about T values", "k + 1", "1"),
+        make: |s, _| solved(s, Fista::new(s.lower_steps, s.tolerance)?),
         ..SOLVED
     },
     Entry {

@@ -4,7 +4,10 @@ use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, Stationarity, Status};
 use crate::linear::{Best, Limits, LinearStatus, epsilon};
-use crate::lower::{Descent, State, Stepped, pull_back, pull_back_by, step};
+use crate::lower::{
+    Descent, LowerSolve, SolvedLower, State, Stepped, pull_back, pull_back_by, step,
+};
+use crate::minimise::Minimiser;
 use crate::{Direction, Dynamics, Error, LowerProblem, Objective, Snapshot, Wrt};
 
 /// `fixed-point`: implicit differentiation of `y = Phi(x, y)`, Phi the last step of a descent.
@@ -16,7 +19,8 @@ use crate::{Direction, Dynamics, Error, LowerProblem, Objective, Snapshot, Wrt};
 ///
 /// Phi is any contraction, also a projected or a proximal step: no second derivative of f is inverted,
 /// and f_y need not vanish where a constraint holds y. The memory of a dynamics, as a velocity, is part
-/// of the fixed point and of lambda.
+/// of the fixed point and of lambda. A [minimiser](crate::minimise) can find the point in place of the T steps
+/// ([`FixedPoint::solved_by`]).
 ///
 /// Memory does not grow with T or k. Cost: T + 1 gradients and one value of f, one gradient of F, k + 1
 /// products of f; and a gradient a product where the step is not linear in it.
@@ -30,6 +34,7 @@ use crate::{Direction, Dynamics, Error, LowerProblem, Objective, Snapshot, Wrt};
 #[derive(Clone, Debug)]
 pub struct FixedPoint {
     descent: Descent,
+    minimiser: Option<LowerSolve>,
     limits: Limits,
     stationarity: Stationarity,
 }
@@ -43,7 +48,39 @@ impl FixedPoint {
     /// If `iterations` is 0 or `tolerance` not finite and positive.
     pub fn new(descent: Descent, iterations: usize, tolerance: f64) -> Result<Self, Error> {
         let limits = Limits::new(iterations, tolerance)?;
-        Ok(Self { descent, limits, stationarity: Stationarity::default() })
+        let stationarity = Stationarity::default();
+        Ok(Self { descent, minimiser: None, limits, stationarity })
+    }
+
+    /// With y found by a minimiser, to its tolerance and without a step size, in place of the T steps; the first step of the
+    /// descent is Phi. Where Phi projects, the minimiser is to keep y in the same set: `Fista::onto`, `Armijo::onto`. The status
+    /// is [`Status::LowerLimit`] where the minimiser misses its tolerance. Costs a gradient more.
+    pub fn solved_by(mut self, minimiser: impl Minimiser + 'static) -> Self {
+        self.minimiser = Some(minimiser.into());
+        self
+    }
+
+    /// The lower level from `start`.
+    fn solve(&self, problem: &LowerProblem<'_>, start: &Vector) -> Result<Solved, Error> {
+        let mut began = None;
+        let Some(minimiser) = &self.minimiser else {
+            let see = |before: &State, stepped: &Stepped| {
+                began = Some(combine(&stepped.state, before, Vector::sub));
+            };
+            let descended = self.descent.watch(problem, start, None, see)?;
+            // Phi is the last step that was made: dynamics need not know of a later one.
+            let (t, climbed) = (descended.steps - 1, Status::of_descent(&descended));
+            let began = began.map_or(0.0, |moved| norm(&moved));
+            let (state, loss) = (descended.state, descended.end_loss);
+            return Ok(Solved { t, state, loss, began, doubt: climbed });
+        };
+        let (dynamics, state) = (self.descent.dynamics(), self.descent.begin(problem, start)?);
+        let began = norm(&combine(&step(problem, dynamics, 0, &state).state, &state, Vector::sub));
+        let SolvedLower { y, loss, tolerance, left, .. } = minimiser.solve(problem, start, None)?;
+        let missed = left.zip(tolerance).filter(|(left, tolerance)| left > tolerance);
+        let doubt =
+            missed.map(|(stationarity, tolerance)| Status::LowerLimit { stationarity, tolerance });
+        Ok(Solved { t: 0, state: dynamics.start(&y), loss, began, doubt })
     }
 
     /// lambda, why it ended, and its residual.
@@ -87,13 +124,32 @@ impl FixedPoint {
     }
 }
 
+/// The point where Phi is differentiated.
+struct Solved {
+    /// The step that is Phi.
+    t: usize,
+    state: State,
+    /// f there.
+    loss: f64,
+    /// How far the first step moved.
+    began: f64,
+    /// What is to be said of the way there.
+    doubt: Option<Status>,
+}
+
 impl HypergradientMethod for FixedPoint {
     fn name(&self) -> &'static str {
         "fixed-point"
     }
 
     fn describe(&self) -> String {
-        format!("fixed-point({} after {})", self.limits, self.descent.describe())
+        let descent = self.descent.describe();
+        match &self.minimiser {
+            None => format!("fixed-point({} after {descent})", self.limits),
+            Some(minimiser) => {
+                format!("fixed-point({} of {descent} after {})", self.limits, minimiser.describe())
+            }
+        }
     }
 
     fn dynamics(&self) -> Option<&dyn Dynamics> {
@@ -101,14 +157,7 @@ impl HypergradientMethod for FixedPoint {
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
-        let mut began = None;
-        let see = |before: &State, stepped: &Stepped| {
-            began = Some(combine(&stepped.state, before, Vector::sub));
-        };
-        let descended = self.descent.watch(&problem, start, None, see)?;
-        let climbed = Status::of_descent(&descended);
-        // Phi is the last step that was made: dynamics need not know of a later one.
-        let (t, state) = (descended.steps - 1, descended.state);
+        let Solved { t, state, loss, began, doubt } = self.solve(&problem, start)?;
         let (upper_loss, sides) = problem.gradient(Objective::Upper, &state.y, Wrt::Both);
         let (direct, slope) = sides.into_both();
         let (lambda, solver, residual) = self.adjoint(&problem, (t, &state), state.of_y(slope));
@@ -116,18 +165,17 @@ impl HypergradientMethod for FixedPoint {
         let mixed = pull_back(&problem, dynamics, t, &state, lambda, Wrt::X).into_x();
         let moved = step(&problem, dynamics, t, &state).state;
         let stationarity = norm(&combine(&moved, &state, Vector::sub));
-        let (began, rounding) =
-            (began.map_or(0.0, |moved| norm(&moved)), epsilon(state.y.layout()));
-        let rounding = rounding.sqrt() * norm(&state);
+        let rounding = epsilon(state.y.layout()).sqrt() * norm(&state);
         let relative = Some(self.stationarity.relative(began, stationarity, rounding));
         let residual = Some(residual);
-        let status = Status::Implicit { solver, residual, stationarity, relative }.after(climbed);
+        let status = Status::Implicit { solver, residual, stationarity, relative };
+        let status = status.after(doubt);
         Ok(Hypergradient {
             gradient: direct.add(&mixed),
             start: None,
             lower: state.y,
             upper_loss,
-            lower_loss: descended.end_loss,
+            lower_loss: loss,
             status,
         })
     }

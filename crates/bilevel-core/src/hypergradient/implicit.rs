@@ -126,7 +126,7 @@ impl HypergradientMethod for Implicit {
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         self.solver.check(Structure::Symmetric, start.layout().size())?;
         let tolerance = self.tolerances.map(|e| e.at(self.calls).max(self.least_tolerance));
-        let SolvedLower { y: lower, loss: lower_loss, began, climbed, tolerance: to } =
+        let SolvedLower { y: lower, loss: lower_loss, began, climbed, tolerance: to, .. } =
             self.lower.solve(&problem, start, tolerance)?;
         // What depends on y_T alone is computed once for all products.
         let (_, slope, curvature) = problem.slope_and_curvature(WeightedSum::LOWER, &lower);

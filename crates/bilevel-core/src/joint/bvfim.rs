@@ -5,8 +5,10 @@ use bilevel_program::Vector;
 use super::{Iterate, JointMethod, Seen};
 use crate::constrained::Residual;
 use crate::error::{at_least_one, positive};
+use crate::minimise::{Differentiable, Minimiser};
 use crate::{
-    BarrierOracle, Error, Loss, LowerProblem, Objective, Rates, Samples, Schedule, Snapshot, Wrt,
+    BarrierOracle, Error, Lbfgs, Loss, LowerProblem, Objective, Rates, Samples, Schedule, Snapshot,
+    Wrt,
 };
 
 /// `bvfim`: interior points of `f(x, y) < f*(x)`, where `f*(x) = min_z f(x, z) + m1/2 norm(z)^2 + m2`; the
@@ -19,8 +21,8 @@ use crate::{
 /// ```
 ///
 /// m1, m2, th and t fall to 0 from step to step. A step that would leave the interior, or raise what it
-/// descends, is halved until it does neither; the next one is twice as long again, as far as its step size goes. Pessimistic:
-/// y ascends F among the lower solutions, all terms beside F with the opposite sign.
+/// descends, is halved until it does neither; the next one is twice as long again, as far as its step size goes. Both problems
+/// become ill-conditioned as t falls, and a y that is not at its minimum makes x drift: [`Bvfim::solved_by`]. Pessimistic: y ascends F among the lower solutions, all terms beside F with the opposite sign.
 ///
 /// F and f stand for themselves with the smoothed barriers of weight t of their
 /// [constraints](crate::BilevelProblem::constraints), a [`BarrierOracle`]: these are finite outside, so that z is
@@ -39,9 +41,12 @@ pub struct Bvfim {
     follow: (usize, Schedule),
     steps: usize,
     relaxation: Relaxation,
+    minimiser: Option<Lbfgs>,
     pessimistic: bool,
     /// t of the last step.
     barrier: f64,
+    /// The part of its step that x made last.
+    share: f64,
 }
 
 /// The numbers of a [`Bvfim`].
@@ -104,6 +109,25 @@ struct Here {
     slack: f64,
 }
 
+/// The relaxation and the data of a step.
+#[derive(Clone, Copy)]
+struct Now {
+    k: usize,
+    lower: f64,
+    room: f64,
+    upper: f64,
+    barrier: f64,
+    samples: Samples,
+}
+
+/// The two problems at an x.
+struct Solved {
+    z: Vector,
+    y: Vector,
+    /// What y descended.
+    here: Here,
+}
+
 /// `steps` steps against the gradient, at most `rate` times as long, each halved until it ends at a point of the domain of
 /// `see` that is no worse.
 fn descend(
@@ -127,6 +151,20 @@ fn descend(
     (at, here)
 }
 
+/// A function that is infinite outside of the domain of what sees it.
+struct Inside<F>(F);
+
+impl<F: Fn(&Vector) -> Option<Here>> Differentiable for Inside<F> {
+    fn value(&self, at: &Vector) -> f64 {
+        (self.0)(at).map_or(f64::INFINITY, |here| here.value)
+    }
+
+    fn gradient(&self, at: &Vector) -> (f64, Vector) {
+        (self.0)(at)
+            .map_or_else(|| (f64::INFINITY, at.zeros_like()), |here| (here.value, here.along))
+    }
+}
+
 impl Bvfim {
     /// With the best of the lower solutions.
     ///
@@ -145,9 +183,20 @@ impl Bvfim {
                 upper: relaxation.upper.not_negative("regularisation of F")?,
                 barrier: relaxation.barrier.positive("weight of the barriers")?,
             },
+            minimiser: None,
             pessimistic: false,
             barrier: 0.0,
+            share: 1.0,
         })
+    }
+
+    /// With z and y found by a minimiser, in place of T_z and T_y gradient steps, and with steps of x that are halved until what
+    /// y descends, as a function of x, does not rise: at each of them z and y are found anew. Without it the steps of x
+    /// diverge when t falls far below their size, as that function has a curvature of the order of `1 / t` where a constraint is
+    /// active.
+    pub fn solved_by(mut self, minimiser: Lbfgs) -> Self {
+        self.minimiser = Some(minimiser);
+        self
     }
 
     /// With the worst of the lower solutions in place of the best.
@@ -156,32 +205,13 @@ impl Bvfim {
         self
     }
 
-    /// Of F.
-    fn sign(&self) -> f64 {
-        if self.pessimistic { -1.0 } else { 1.0 }
-    }
-}
-
-impl JointMethod for Bvfim {
-    fn name(&self) -> &'static str {
-        "bvfim"
-    }
-
-    fn describe(&self) -> String {
-        let Self { rates, follow: (lower_steps, follow), steps, .. } = self;
-        let view = if self.pessimistic { ", pessimistic" } else { "" };
-        format!("bvfim({rates}, {lower_steps} steps of z by {follow}, {steps} of y{view})")
-    }
-
-    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
-        let Relaxation { lower, room, upper, barrier } = self.relaxation;
-        let [lower, room, upper, barrier] = [lower, room, upper, barrier].map(|s| s.at(k));
-        self.barrier = barrier;
-        let (samples, sign) = (at.draw(), self.sign());
+    /// z, and y, at an x.
+    fn solve(&self, now: &Now, at: &Iterate<'_>, x: &Vector) -> Result<Solved, Error> {
+        let &Now { k, lower, room, upper, barrier, samples } = now;
         let smooth = BarrierOracle::new(&at.oracle, barrier)?;
-        let problem = LowerProblem::new(&smooth, &at.x, samples);
+        let problem = LowerProblem::new(&smooth, x, samples);
         let project = |y: Vector| at.project_lower(y);
-        let no_interior = Error::NoInterior { step: k + 1 };
+        let (sign, no_interior) = (self.sign(), Error::NoInterior { step: k + 1 });
 
         let of_lower = |z: &Vector| {
             let (loss, slope) = problem.gradient(Objective::Lower, z, Wrt::Y);
@@ -192,7 +222,7 @@ impl JointMethod for Bvfim {
         };
         let start = of_lower(&at.y).ok_or_else(|| no_interior.clone())?;
         let steps = (self.follow.0, self.follow.1.at(k));
-        let (z, of_z) = descend(steps, (at.y.clone(), start), project, of_lower);
+        let (z, of_z) = self.descend(steps, (at.y.clone(), start), project, of_lower);
         let ceiling = of_z.value + room;
 
         let inside = |y: &Vector| {
@@ -210,15 +240,90 @@ impl JointMethod for Bvfim {
         // z is inside, by what was added to f.
         let start = inside(&z).ok_or(no_interior)?;
         let steps = (self.steps, self.rates.lower.at(k));
-        let (y, here) = descend(steps, (z.clone(), start), project, inside);
+        let (y, here) = self.descend(steps, (z.clone(), start), project, inside);
+        Ok(Solved { z, y, here })
+    }
 
+    /// Halves the step of x from `before`, where what it descends was `value`, until that does not rise.
+    fn shorten(&mut self, now: &Now, at: &mut Iterate<'_>, before: &Vector, value: f64) {
+        let step = at.x.sub(before);
+        let mut share = (2.0 * self.share).min(1.0);
+        for _ in 0..=HALVINGS {
+            let x = before.axpy(share, &step);
+            let found = self.solve(now, at, &x);
+            if let Ok(found) = found
+                && self.sign() * found.here.value <= self.sign() * value
+            {
+                (at.x, at.y, self.share) = (x, found.y, share);
+                return;
+            }
+            share /= 2.0;
+        }
+        at.x = before.clone();
+    }
+
+    /// From `start` down what is seen: by the minimiser, or by at most so many steps of this size.
+    fn descend(
+        &self,
+        (steps, rate): (usize, f64),
+        start: (Vector, Here),
+        project: impl Fn(Vector) -> Vector,
+        see: impl Fn(&Vector) -> Option<Here>,
+    ) -> (Vector, Here) {
+        let Some(minimiser) = &self.minimiser else {
+            return descend((steps, rate), start, project, see);
+        };
+        let found = minimiser.descend(&Inside(&see), &start.0).at;
+        see(&found).map_or(start, |here| (found, here))
+    }
+
+    /// Of F.
+    fn sign(&self) -> f64 {
+        if self.pessimistic { -1.0 } else { 1.0 }
+    }
+}
+
+impl JointMethod for Bvfim {
+    fn name(&self) -> &'static str {
+        "bvfim"
+    }
+
+    fn describe(&self) -> String {
+        let Self { rates, follow: (lower_steps, follow), steps, .. } = self;
+        let view = if self.pessimistic { ", pessimistic" } else { "" };
+        match &self.minimiser {
+            None => {
+                format!("bvfim({rates}, {lower_steps} steps of z by {follow}, {steps} of y{view})")
+            }
+            Some(minimiser) => {
+                format!("bvfim({rates}, z and y by {}{view})", minimiser.describe())
+            }
+        }
+    }
+
+    fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
+        if self.minimiser.is_some() {
+            at.refuse_lower_set("bvfim by a minimiser")?;
+        }
+        let Relaxation { lower, room, upper, barrier } = self.relaxation;
+        let [lower, room, upper, barrier] = [lower, room, upper, barrier].map(|s| s.at(k));
+        self.barrier = barrier;
+        let now = Now { k, lower, room, upper, barrier, samples: at.draw() };
+        let Solved { z, y, here } = self.solve(&now, at, &at.x)?;
+
+        let smooth = BarrierOracle::new(&at.oracle, barrier)?;
+        let problem = LowerProblem::new(&smooth, &at.x, now.samples);
         let upper_x = problem.gradient(Objective::Upper, &y, Wrt::X).1.into_x();
         let gap = |of: &Vector| problem.gradient(Objective::Lower, of, Wrt::X).1.into_x();
-        let along_x = upper_x.axpy(sign * barrier / here.slack, &gap(&y).sub(&gap(&z)));
-        let Here { along: along_y, losses: (upper_loss, lower_loss), .. } = here;
+        let along_x = upper_x.axpy(self.sign() * barrier / here.slack, &gap(&y).sub(&gap(&z)));
+        let Here { value, along: along_y, losses: (upper_loss, lower_loss), .. } = here;
         let upper_loss = upper_loss.expect("the barrier problem has F");
+        let before = at.x.clone();
         at.y = y;
         at.move_x(self.rates.upper.at(k), &along_x);
+        if self.minimiser.is_some() {
+            self.shorten(&now, at, &before, value);
+        }
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })
     }
 
@@ -234,10 +339,12 @@ impl JointMethod for Bvfim {
 
     fn save(&self, to: &mut Snapshot) {
         to.put_numbers("barrier", &[self.barrier]);
+        to.put_numbers("share", &[self.share]);
     }
 
     fn restore(&mut self, from: &mut Snapshot, _: &Iterate<'_>) -> Result<(), Error> {
         self.barrier = from.take_number("barrier")?;
+        self.share = from.take_number("share")?;
         Ok(())
     }
 }

@@ -100,7 +100,7 @@ impl<'a> Iterate<'a> {
         Err(Error::InvalidSetting {
             setting: "lower projection",
             found: format!("a set that y is kept in, with {method}"),
-            expected: "none: its step ahead is not projected",
+            expected: "none: its steps of y are not projected",
             cure: "write y as a function of a free variable, or unroll a projected step",
         })
     }

@@ -41,6 +41,8 @@ pub(crate) struct SolvedLower {
     pub climbed: Option<Status>,
     /// What the norm of the gradient was to be, if anything was asked.
     pub tolerance: Option<f64>,
+    /// The norm that a minimiser left.
+    pub left: Option<f64>,
 }
 
 impl LowerSolve {
@@ -73,7 +75,7 @@ impl LowerSolve {
                 let see = |_: &State, stepped: &Stepped| began = stepped.gradient.norm();
                 let ended = descent.watch(problem, start, tolerance, see)?;
                 let (climbed, loss) = (Status::of_descent(&ended), ended.end_loss);
-                Ok(SolvedLower { y: ended.state.y, loss, began, climbed, tolerance })
+                Ok(SolvedLower { y: ended.state.y, loss, began, climbed, tolerance, left: None })
             }
             Self::Minimised(minimiser) => {
                 let tolerance = tolerance.unwrap_or(minimiser.tolerance());
@@ -82,8 +84,9 @@ impl LowerSolve {
                     let dynamics = minimiser.describe();
                     return Err(Error::LowerDiverged { dynamics, step: 0, steps: found.steps });
                 }
-                let (y, loss, tolerance) = (found.at, found.value, Some(tolerance));
-                Ok(SolvedLower { y, loss, began: 0.0, climbed: None, tolerance })
+                let (y, loss, left) = (found.at, found.value, Some(found.gradient_norm));
+                let tolerance = Some(tolerance);
+                Ok(SolvedLower { y, loss, began: 0.0, climbed: None, tolerance, left })
             }
         }
     }

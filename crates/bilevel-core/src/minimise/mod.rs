@@ -6,21 +6,33 @@
 //! | [`Newton`] | a Newton step in a trust region, by products | twice differentiable functions |
 //! | [`Lbfgs`] | quasi-Newton with a few pairs of vectors | many variables |
 //! | [`Bfgs`] | quasi-Newton with a matrix | few variables; kinks too |
-//! | [`Armijo`] | gradient descent with backtracking | the baseline |
+//! | [`Armijo`] | gradient descent with backtracking | the baseline; sets too |
+//! | [`Fista`] | accelerated gradient descent with backtracking | many ill-conditioned variables; sets too |
 //!
-//! None has a step size to be tuned, and each says where it ended, at what norm of the gradient and why ([`Minimum`]).
+//! None has a step size to be tuned, and each says where it ended, at what norm of the gradient and why ([`Minimum`]). The
+//! last two keep y in a set that has a [`Projection`](crate::Projection).
 
-// What all minimisers share: the constructor, and the trait by way of `run`, which is the rule.
+// What all minimisers share: the constructor, and the trait by way of `run`, which is the rule. `set` is the field of those
+// that can keep y in a set.
 macro_rules! minimiser {
-    ($type:ident, $name:literal) => {
+    ($type:ident, $name:literal $(, $set:ident)?) => {
         impl $type {
             /// At most `steps` steps, until `norm(f_y) <= tolerance`.
             ///
             /// # Errors
             /// If `steps` is 0 or `tolerance` not finite and positive.
             pub fn new(steps: usize, tolerance: f64) -> Result<Self, $crate::Error> {
-                Ok(Self { until: Until::new(steps, tolerance)? })
+                Ok(Self { until: Until::new(steps, tolerance)? $(, $set: Set::default())? })
             }
+
+            $(
+                /// With y kept in a set: the norm that is held against the tolerance is that of `y - P(y - f_y)`, P the
+                /// projection. A start outside is projected.
+                pub fn onto(mut self, projection: impl $crate::Projection + 'static) -> Self {
+                    self.$set = Set::new(projection);
+                    self
+                }
+            )?
         }
 
         impl $crate::minimise::Minimiser for $type {
@@ -29,7 +41,9 @@ macro_rules! minimiser {
             }
 
             fn describe(&self) -> String {
-                format!("{}({})", $name, self.until)
+                let described = format!("{}({})", $name, self.until);
+                $(let described = self.$set.describe(described);)?
+                described
             }
 
             fn tolerance(&self) -> f64 {
@@ -50,13 +64,16 @@ macro_rules! minimiser {
 
 mod armijo;
 mod bfgs;
+mod fista;
 mod lbfgs;
 mod line_search;
 mod lower_loss;
 mod newton;
+mod set;
 
 pub use armijo::Armijo;
 pub use bfgs::Bfgs;
+pub use fista::Fista;
 pub use lbfgs::Lbfgs;
 pub use lower_loss::LowerLoss;
 pub use newton::Newton;
@@ -69,6 +86,7 @@ use bilevel_program::Vector;
 use crate::Error;
 use crate::error::{at_least_one, positive};
 use crate::linear::epsilon;
+use set::Set;
 
 /// A function of a vector with a gradient. Where it is not defined, its value is infinite or NaN.
 pub trait Differentiable {
@@ -122,7 +140,7 @@ pub struct Minimum {
     pub at: Vector,
     /// The value there.
     pub value: f64,
-    /// The norm of the gradient there.
+    /// The norm of the gradient there; where y is kept in a set, of `y - P(y - f_y)`.
     pub gradient_norm: f64,
     /// The steps made.
     pub steps: usize,
@@ -179,21 +197,27 @@ struct Iterate {
     at: Vector,
     value: f64,
     gradient: Vector,
+    /// The norm that is to be small.
+    norm: f64,
     steps: usize,
 }
 
 impl Iterate {
     fn new(f: &(impl Differentiable + ?Sized), at: &Vector) -> Self {
+        Self::within(&Set::default(), f, at)
+    }
+
+    fn within(set: &Set, f: &(impl Differentiable + ?Sized), at: &Vector) -> Self {
         let (value, gradient) = f.gradient(at);
-        Self { at: at.clone(), value, gradient, steps: 0 }
+        let norm = set.norm(at, &gradient);
+        Self { at: at.clone(), value, gradient, norm, steps: 0 }
     }
 
     /// Why to stop here, if so.
     fn stop(&self, until: Until) -> Option<Stop> {
-        let norm = self.gradient.norm();
-        if !(self.value.is_finite() && norm.is_finite()) {
+        if !(self.value.is_finite() && self.norm.is_finite()) {
             Some(Stop::NotFinite)
-        } else if norm <= until.tolerance {
+        } else if self.norm <= until.tolerance {
             Some(Stop::Converged)
         } else if self.steps >= until.steps {
             Some(Stop::StepLimit)
@@ -209,12 +233,11 @@ impl Iterate {
 
     /// Whether the step from here to `next` neither lowered the value nor halved the gradient.
     fn stalls(&self, next: &Self) -> bool {
-        next.value >= self.value - STALLED * self.value.abs()
-            && next.gradient.norm() >= self.gradient.norm() / 2.0
+        next.value >= self.value - STALLED * self.value.abs() && next.norm >= self.norm / 2.0
     }
 
     fn end(self, stop: Stop) -> Minimum {
-        let gradient_norm = self.gradient.norm();
-        Minimum { at: self.at, value: self.value, gradient_norm, steps: self.steps, stop }
+        let Self { at, value, norm: gradient_norm, steps, .. } = self;
+        Minimum { at, value, gradient_norm, steps, stop }
     }
 }

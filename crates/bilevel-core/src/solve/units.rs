@@ -23,8 +23,8 @@ const NEAR_ONE: f64 = 100.0;
 /// t_i = 1 / sqrt(abs(f_yy)_ii),   s_i = 1 / sqrt(abs(f_xx)_ii + abs(F_xx)_ii + norm(T f_yx e_i)^2)
 /// ```
 ///
-/// the last term being how far y~ moves with x. They are powers of 2, so that nothing is rounded, and 1 where there is no
-/// curvature, as in a linear problem.
+/// the last term being how far y~ moves with x. Where there is no curvature, as in a linear problem, the units are those
+/// that [make the first derivatives alike](equilibrate). All are powers of 2, so that nothing is rounded.
 ///
 /// The diagonal H_ii is exact for up to 64 numbers, and for more the mean of `z_i (H z)_i` over 32 vectors z of random signs;
 /// the sums of squares likewise.
@@ -50,8 +50,71 @@ pub(super) fn units(oracle: &dyn Oracle, x: &Vector, y: &Vector) -> Units {
         let row = problem.product(Objective::Lower, y, Direction::in_y(&moved), Wrt::X).into_x();
         rows.iter_mut().zip(row.to_vec()).for_each(|(sum, v)| *sum += v * v / repeated);
     }
-    let all = lower.iter().zip(&upper).zip(&rows).map(|((lower, upper), row)| lower + upper + row);
-    Units { x: written(x, &all.collect::<Vec<_>>()), y: t }
+    let of_x = lower.iter().zip(&upper).zip(&rows).map(|((lower, upper), row)| lower + upper + row);
+    let mut curvatures: Vec<f64> = of_x.chain(of_y).collect();
+    equilibrate(&slopes(&problem, y), &mut curvatures);
+    let (of_x, of_y) = curvatures.split_at(x.layout().size());
+    Units { x: written(x, of_x), y: written(y, of_y) }
+}
+
+/// The most constraints that are looked at one by one.
+const MOST: usize = 100;
+
+/// The gradients in x and y of F, of f, whose x is not for the lower level to choose, and of each constraint with several
+/// variables: in whatever units, a bound on one has a single number.
+fn slopes(problem: &LowerProblem<'_>, y: &Vector) -> Vec<Vec<f64>> {
+    let (x, both) = (problem.x, |x: &Vector, y: &Vector| [x.to_vec(), y.to_vec()].concat());
+    let slope = |objective, wrt| problem.gradient(objective, y, wrt).1;
+    let (in_x, in_y) = slope(Objective::Upper, Wrt::Both).into_both();
+    let of_lower = slope(Objective::Lower, Wrt::Y).into_y();
+    let mut rows = vec![both(&in_x, &in_y), both(&x.zeros_like(), &of_lower)];
+    for level in [Objective::Upper, Objective::Lower] {
+        let Some(constraints) = problem.constraints(level) else { continue };
+        let count = constraints.count();
+        for j in (0..count).filter(|_| count <= MOST) {
+            let mut weights = vec![0.0; count];
+            weights[j] = 1.0;
+            let row = constraints.weighted(x, y, &weights);
+            let row = both(&row.x, &row.y);
+            if row.iter().filter(|slope| **slope != 0.0).count() > 1 {
+                rows.push(row);
+            }
+        }
+    }
+    rows.retain(|row| row.iter().all(|slope| slope.is_finite()));
+    rows
+}
+
+/// Rounds in which the units of linear variables are found; each takes the root of what is wrong.
+const ROUNDS: usize = 30;
+
+/// In place of curvatures of 0, what gives the units c with which each column of the rows, and each row, has a largest entry
+/// of the same size. Where no variable has a curvature, the mean of log c is 0.
+///
+/// Source: D. Ruiz, "A scaling algorithm to equilibrate both rows and columns norms in matrices", 2001.
+fn equilibrate(rows: &[Vec<f64>], curvatures: &mut [f64]) {
+    let linear: Vec<_> = (0..curvatures.len()).filter(|i| curvatures[*i] == 0.0).collect();
+    let unit = |curvature: f64| if curvature == 0.0 { 1.0 } else { curvature.powf(-0.5) };
+    let mut c: Vec<f64> = curvatures.iter().map(|curvature| unit(*curvature)).collect();
+    let largest = |all: &mut dyn Iterator<Item = f64>| all.map(f64::abs).fold(0.0, f64::max);
+    for _ in 0..ROUNDS {
+        let sizes: Vec<_> =
+            rows.iter().map(|row| largest(&mut row.iter().zip(&c).map(|(a, c)| a * c))).collect();
+        for i in &linear {
+            let column = rows.iter().zip(&sizes).filter(|(_, size)| **size > 0.0);
+            let found = largest(&mut column.map(|(row, size)| row[*i] * c[*i] / size));
+            if found > 0.0 {
+                c[*i] /= found.sqrt();
+            }
+        }
+    }
+    if linear.len() == curvatures.len() {
+        let mean = c.iter().map(|c| c.ln()).sum::<f64>() / c.len() as f64;
+        c.iter_mut().for_each(|c| *c /= mean.exp());
+    }
+    for i in linear {
+        curvatures[i] = c[i].powi(-2);
+    }
 }
 
 /// `abs(H_ii)` of a symmetric H; 0 where it is less than the estimate is off by.

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use bilevel_core::minimise::{
-    Armijo, Bfgs, Differentiable, Lbfgs, LowerLoss, Minimiser, Newton, Product, Stop,
+    Armijo, Bfgs, Differentiable, Fista, Lbfgs, LowerLoss, Minimiser, Newton, Product, Stop,
     TwiceDifferentiable,
 };
-use bilevel_core::{Cg, HypergradientMethod, Implicit, LowerProblem, Objective, Oracle, Samples};
+use bilevel_core::{
+    Ball, Bounds, Cg, Descent, FixedPoint, Gd, HypergradientMethod, Implicit, LowerProblem,
+    Objective, Oracle, Projected, Projection, Samples, Status,
+};
 use bilevel_program::{Layout, Vector};
 
 use crate::common::*;
@@ -19,6 +22,19 @@ fn minimisers(steps: usize, tolerance: f64) -> Vec<Arc<dyn Minimiser>> {
         Arc::new(Lbfgs::new(steps, tolerance).unwrap()),
         Arc::new(Bfgs::new(steps, tolerance).unwrap()),
         Arc::new(Armijo::new(steps, tolerance).unwrap()),
+        Arc::new(Fista::new(steps, tolerance).unwrap()),
+    ]
+}
+
+/// Those that keep y in a set.
+fn minimisers_onto<P: Projection + Clone + 'static>(
+    set: &P,
+    steps: usize,
+    tolerance: f64,
+) -> Vec<Arc<dyn Minimiser>> {
+    vec![
+        Arc::new(Armijo::new(steps, tolerance).unwrap().onto(set.clone())),
+        Arc::new(Fista::new(steps, tolerance).unwrap().onto(set.clone())),
     ]
 }
 
@@ -51,6 +67,13 @@ const KINK: Plane = Plane {
         [sign + 2.0 * a + 1.0, -sign + 2.0 * b]
     },
     hessian: |_, _| [2.0, 0.0, 2.0],
+};
+
+/// A bowl 100 times as long as wide.
+const BOWL: Plane = Plane {
+    value: |a, b| (a * a + 1e4 * b * b) / 2.0,
+    gradient: |a, b| [a, 1e4 * b],
+    hessian: |_, _| [1.0, 0.0, 1e4],
 };
 
 fn pair(at: &Vector) -> (f64, f64) {
@@ -160,5 +183,82 @@ fn hypergradients_after_minimisers_are_differences_of_the_solved_level() {
         let found = method.hypergradient(problem, &start).unwrap();
         assert!(found.status.is_ok(), "{name}: {}", found.status);
         assert_close(&name, &found.gradient.to_vec(), &expected, 1e-7);
+    }
+}
+
+#[test]
+fn minimisers_keep_to_a_set() {
+    let from = at(1.7, -3.0);
+    // At a = 1/2 the valley leaves the box; nearest to (1, 1) it leaves the ball where its gradient points outwards.
+    for minimiser in minimisers_onto(&Bounds::new(-2.0, 0.5).unwrap(), 3000, 1e-10) {
+        let name = minimiser.describe();
+        let found = minimiser.minimise(&ROSENBROCK, &from, 1e-10);
+        assert_eq!(found.stop, Stop::Converged, "{name}: {found:?}");
+        assert_close(&name, &found.at.to_vec(), &[0.5, 0.25], 1e-9);
+    }
+    for minimiser in minimisers_onto(&Ball::new(0.5).unwrap(), 3000, 1e-10) {
+        let name = minimiser.describe();
+        let found = minimiser.minimise(&ROSENBROCK, &from, 1e-10);
+        assert_eq!(found.stop, Stop::Converged, "{name}: {found:?}");
+        let (_, slope) = ROSENBROCK.gradient(&found.at);
+        assert!((found.at.norm() - 0.5).abs() < 1e-9, "{name}: {found:?}");
+        let outwards = -slope.dot(&found.at) / (slope.norm() * found.at.norm());
+        assert!((outwards - 1.0).abs() < 1e-9, "{name}: {found:?}, {outwards}");
+    }
+    // A minimum inside is that without a set.
+    for minimiser in minimisers_onto(&Bounds::new(-2.0, 2.0).unwrap(), 3000, 1e-10) {
+        let name = minimiser.describe();
+        let found = minimiser.minimise(&ROSENBROCK, &from, 1e-10);
+        assert_close(&name, &found.at.to_vec(), &[1.0, 1.0], 1e-8);
+    }
+}
+
+#[test]
+fn accelerated_steps_grow_with_the_root_of_the_condition() {
+    let found = Fista::new(10_000, 1e-9).unwrap().descend(&BOWL, &at(1.0, 1.0));
+    assert_eq!(found.stop, Stop::Converged, "{found:?}");
+    // The root is 100, and the error falls by 1e9 = e^20.7; gradient descent takes 1e5.
+    assert!(found.steps <= 2000, "{found:?}");
+}
+
+/// Some entries at a bound, the fixed point of a projected step at the end of the minimiser.
+#[test]
+fn hypergradients_on_a_set_are_differences_of_the_solved_level() {
+    let oracle = penalties(Fit::Logistic, &device());
+    let (x, start) = (oracle.upper_start(), oracle.lower_start());
+    let set = Bounds::new(-0.2, 0.2).unwrap();
+    for minimiser in minimisers_onto(&set, 5000, 1e-12) {
+        let name = minimiser.describe();
+        let solve = |x: &Vector| {
+            let problem = LowerProblem::new(&oracle, x, Samples::default());
+            minimiser.minimise(&LowerLoss::new(problem), &start, 1e-12)
+        };
+        let reduced = |x: &[f64]| {
+            let at = Vector::from_slice(oracle.upper_layout(), x, &device());
+            let found = solve(&at);
+            assert!(found.gradient_norm <= 1e-11, "{name}: {found:?}");
+            let problem = LowerProblem::new(&oracle, &at, Samples::default());
+            problem.value(Objective::Upper, &found.at).read()
+        };
+        let expected = five_point(&x.to_vec(), reduced);
+        let y = solve(&x).at.to_vec();
+        let held = y.iter().filter(|y| y.abs() == 0.2).count();
+        assert!(0 < held && held < y.len(), "{name}: {y:?}");
+        let step = Projected::new(Gd::new(0.1).unwrap(), set.clone());
+        let descent = Descent::new(step, 1).unwrap();
+        let method = FixedPoint::new(descent, 5000, 1e-12).unwrap();
+        let mut solved = method.clone().solved_by(minimiser.clone());
+        let problem = LowerProblem::new(&oracle, &x, Samples::default());
+        let found = solved.hypergradient(problem, &start).unwrap();
+        assert!(found.status.is_ok(), "{name}: {}", found.status);
+        assert_close(&name, &found.gradient.to_vec(), &expected, 1e-7);
+        // A minimiser that misses its tolerance, or whose point is none of the step, says so.
+        let short = Armijo::new(1, 1e-12).unwrap().onto(set.clone());
+        let mut short = method.clone().solved_by(short);
+        let found = short.hypergradient(problem, &start).unwrap();
+        assert!(matches!(found.status, Status::LowerLimit { .. }), "{}", found.status);
+        let mut outside = method.solved_by(Fista::new(5000, 1e-12).unwrap());
+        let found = outside.hypergradient(problem, &start).unwrap();
+        assert!(!found.status.is_ok(), "{}", found.status);
     }
 }

@@ -3,8 +3,8 @@
 
 use bilevel_core::{
     ApproxGrad, Armijo, AutodiffOracle, BiCgStab, BilevelProblem, Cg, Counted, Dense, Descent,
-    Dynamics, Error, Fad, FixedPoint, FullBatch, Gd, Gmres, HypergradientMethod, Implicit, Lbfgs,
-    LowerProblem, Momentum, Neumann, Newton, NormalCg, Objective, Samples, Status, Unrolled,
+    Dynamics, Error, Fad, Fista, FixedPoint, FullBatch, Gd, Gmres, HypergradientMethod, Implicit,
+    Lbfgs, LowerProblem, Momentum, Neumann, Newton, NormalCg, Objective, Samples, Status, Unrolled,
 };
 use bilevel_program::{Batch, Vector};
 use burn::module::{Module, Param};
@@ -304,6 +304,7 @@ pub fn exact_methods() -> Vec<Named> {
         ("cg after momentum", Box::new(Implicit::new(heavy(), cg()))),
         ("cg after newton", Box::new(Implicit::new(Newton::new(50, 1e-12).unwrap(), cg()))),
         ("cg after armijo", Box::new(Implicit::new(Armijo::new(2000, 1e-11).unwrap(), cg()))),
+        ("cg after fista", Box::new(Implicit::new(Fista::new(2000, 1e-11).unwrap(), cg()))),
         ("cg after lbfgs", Box::new(Implicit::new(Lbfgs::new(200, 1e-11).unwrap(), cg()))),
         ("normal-cg", Box::new(Implicit::new(gd(), NormalCg::new(50, 1e-12).unwrap()))),
         ("gmres", Box::new(Implicit::new(gd(), Gmres::new(50, 1e-13).unwrap()))),
@@ -313,5 +314,13 @@ pub fn exact_methods() -> Vec<Named> {
         ("dense", Box::new(Implicit::new(gd(), Dense::new()))),
         ("fixed-point of gd", Box::new(FixedPoint::new(gd(), 600, 1e-11).unwrap())),
         ("fixed-point of momentum", Box::new(FixedPoint::new(heavy(), 600, 1e-11).unwrap())),
+        (
+            "fixed-point after fista",
+            Box::new(
+                FixedPoint::new(gd(), 600, 1e-11)
+                    .unwrap()
+                    .solved_by(Fista::new(2000, 1e-11).unwrap()),
+            ),
+        ),
     ]
 }

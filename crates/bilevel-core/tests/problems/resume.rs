@@ -71,6 +71,8 @@ fn every_method_of_gradients_and_products_resumes() {
         .unwrap()
     };
     assert_resumes(&|| made(instance(), bvfim()), &Sampler::full());
+    let solved = || bvfim().solved_by(Lbfgs::new(20, 1e-9).unwrap());
+    assert_resumes(&|| made(instance(), solved()), &Sampler::full());
 }
 
 #[test]

@@ -193,6 +193,32 @@ fn bvfim_nears_the_kkt_point_of_an_upper_constraint_from_any_start() {
     }
 }
 
+/// With both problems solved and steps of x that do not climb, ten times as near, on either level.
+#[test]
+fn bvfim_by_a_minimiser_reaches_the_kkt_point_of_a_constraint() {
+    for (problem, answer, start) in [
+        (Constrained::UPPER, Constrained::upper_answer(), FREE),
+        (Constrained::LOWER, Constrained::lower_answer(), [2.0; 3]),
+    ] {
+        let instance = problem.at(&start, &start, &device()).unwrap();
+        let method = bvfim(0.03, 0.97).solved_by(Lbfgs::new(200, 1e-9).unwrap());
+        let (x, y) = constrained(method, &instance, 400);
+        assert_near(&format!("{problem:?}, x"), &x, &V::from(&answer.x[..]), 0.01);
+        assert_near(&format!("{problem:?}, y"), &y, &V::from(&answer.y[..]), 0.01);
+    }
+}
+
+#[test]
+fn bvfim_by_a_minimiser_refuses_a_set_of_y() {
+    let instance = Constrained::LOWER.at(&FREE, &FREE, &device()).unwrap();
+    let method = bvfim(0.03, 0.97).solved_by(Lbfgs::new(200, 1e-9).unwrap());
+    let (x, y) = (instance.x.clone(), instance.y.clone());
+    let solver = JointSolver::new(&instance.oracle, method, x, y).unwrap();
+    let mut solver = solver.with_lower_projection(Bounds::new(-1.0, 1.0).unwrap());
+    let error = solver.step(0).unwrap_err();
+    assert!(matches!(error, Error::InvalidSetting { setting: "lower projection", .. }), "{error}");
+}
+
 #[test]
 fn bvfim_says_where_there_is_no_interior() {
     let instance = Constrained::LOWER.at(&[2.0; 3], &[2.0; 3], &device()).unwrap();
