@@ -19,7 +19,7 @@ const SINGLE_LOOP: Entry = Entry {
     aliases: &[],
     family: Family::Stochastic,
     summary: "",
-    exact: Exact::Other("the limit of falling steps"),
+    exact: Exact::Other("the limit of decreasing steps"),
     calls: calls("1", "1", "1"),
     memory: "none",
     needs: Needs::Nothing,

@@ -16,7 +16,7 @@ pub enum Method {
     Softmax,
     /// baseline: atoms that reconstruct, and softmax regression on their codes
     Unsupervised,
-    /// back through the last proximal step, again and again
+    /// back through the last proximal step, repeatedly
     FixedPoint,
     /// back through all proximal steps
     Rad,

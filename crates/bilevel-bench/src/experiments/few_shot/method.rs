@@ -13,7 +13,7 @@ pub enum Method {
     /// features: back through the last M lower steps (truncated, T-RHG)
     #[value(alias = "t-rhg")]
     Trad,
-    /// features: back through lower steps down both losses
+    /// features: back through lower steps that descend both losses
     Bda,
     /// features: through the first m lower steps, to where F is greatest; the start of the head is learned
     Iaptt,
