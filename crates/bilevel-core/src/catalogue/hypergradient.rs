@@ -9,7 +9,7 @@ use crate::{
     OneStageFd, OnlineFad, Reptile, ReversibleMomentum, ReversibleRad, Schedule, Unrolled, Weight,
 };
 
-/// A residual that no number of iterations here gets to: all are made.
+/// A residual that no number of iterations here reaches: all of them are made.
 const EXACT: f64 = 1e-12;
 
 const fn calls(
@@ -43,7 +43,7 @@ const IMPLICIT: Entry = Entry {
     ..UNROLLED
 };
 
-/// T is the number of steps that it took to the tolerance.
+/// T is the number of steps that it took to reach the tolerance.
 const SOLVED: Entry = Entry {
     calls: calls("about T + 2", "k + 1", "1"),
     reads: &["lower-steps", "solver-iterations", "tolerance", "warm-start"],
@@ -305,7 +305,7 @@ pub(super) const METHODS: &[Entry] = &[
         memory: "k vectors, one linearisation",
         reads: &["lower-steps", "step-size", "solver-iterations", "damping"],
         make: |s, at| {
-            // Without a damping its core is singular.
+            // Without damping its core is singular.
             let damping = if s.damping > 0.0 { s.damping } else { 0.01 };
             let columns = s.solver_iterations.min(at.y.layout().size());
             implicit(s, Nystrom::new(columns, damping, at.seed)?)

@@ -145,7 +145,7 @@ pub(super) const METHODS: &[Entry] = &[
     },
 ];
 
-/// A series of as many terms as lower steps.
+/// A series with as many terms as lower steps.
 fn series(settings: &Settings) -> Result<NeumannSeries, Error> {
     NeumannSeries::new(settings.step_size, settings.lower_steps)
 }

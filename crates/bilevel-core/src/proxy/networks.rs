@@ -14,8 +14,7 @@ use crate::vector_ops::flatten;
 
 /// `Psi(x) = y_0 + W x`.
 ///
-/// The best response itself where f is quadratic in x and y together; elsewhere its tangent, for a local
-/// region.
+/// The best response itself where f is quadratic in x and y together; elsewhere its tangent, for a local region.
 #[derive(Module, Debug)]
 pub struct LinearHypernetwork {
     weight: Param<Tensor<2>>,
@@ -48,7 +47,7 @@ impl MlpHypernetwork {
     /// For variables like `x` and `y`, with `hidden` units: `y_0 = y`, `W = 0`, `a = 0`, the entries of A
     /// normal with the variance `1 / m`.
     ///
-    /// # Errors
+    /// If `hidden` is 0.
     /// If there are no hidden units.
     pub fn new(x: &Vector, y: &Vector, hidden: usize, seed: u64) -> Result<Self, Error> {
         let hidden = at_least_one("hidden units", hidden)?;
