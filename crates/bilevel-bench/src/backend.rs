@@ -342,7 +342,7 @@ impl BackendName {
 /// The device of a name, in f32.
 ///
 /// # Errors
-/// See [`DeviceName::resolve`], and where the device cannot be set up.
+/// See [`DeviceName::resolve`], and if the device cannot be set up.
 pub fn device(name: impl Into<DeviceName>) -> Result<Device, BackendError> {
     let name = name.into().resolve()?;
     match name.backend {

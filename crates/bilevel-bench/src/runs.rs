@@ -16,7 +16,7 @@ use crate::settings::refuse;
 /// The runs in a folder, one a line: what, when it began, and whether it is complete.
 ///
 /// # Errors
-/// Where the folder cannot be read.
+/// If the folder cannot be read.
 pub fn list(root: &Path, width: Option<usize>) -> Result<String, BenchError> {
     let refuse = |cause| ReportError::Read { path: root.into(), cause };
     let entries = fs::read_dir(root).map_err(refuse)?.filter_map(Result::ok);
@@ -76,7 +76,7 @@ fn state(folder: &RunFolder) -> String {
 /// Settings and results of two runs, where they differ.
 ///
 /// # Errors
-/// Where one is not complete, or cannot be read.
+/// If one is not complete, or cannot be read.
 pub fn difference(
     before: &RunFolder,
     after: &RunFolder,
@@ -155,7 +155,7 @@ fn report(folder: &RunFolder) -> Result<RunReport, BenchError> {
 /// Writes the page of a run, or of runs under several seeds, again.
 ///
 /// # Errors
-/// Where the folder is not that of one, or cannot be read or written.
+/// If the folder is not that of one, or cannot be read or written.
 pub fn write_page(folder: &RunFolder) -> Result<(), BenchError> {
     let settings: Table = folder.settings()?;
     if seeds::is_seeds(&settings) {

@@ -46,7 +46,7 @@ pub fn known() -> Result<String, BenchError> {
 /// printed; the known answer is that for the best.
 ///
 /// # Errors
-/// Where there is no such problem, its formulas cannot be read, or no solution was found.
+/// If there is no such problem, its formulas cannot be read, or no solution was found.
 pub fn solve(what: &str, pessimistic: bool) -> Result<String, BenchError> {
     let device = flex_in_f64()?;
     let begin = Instant::now();

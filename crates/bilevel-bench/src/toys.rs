@@ -73,7 +73,7 @@ const RUNS: &str = "runs.csv";
 /// terminal.
 ///
 /// # Errors
-/// Where the folder cannot be written, a run diverges, or this process has already computed in f32 on
+/// If the folder cannot be written, a run diverges, or this process has already computed in f32 on
 /// flex.
 pub fn start(problem: Option<&str>, root: &Path) -> Result<(String, RunFolder), BenchError> {
     let toys = match problem {
@@ -88,7 +88,7 @@ pub fn start(problem: Option<&str>, root: &Path) -> Result<(String, RunFolder), 
 /// Completes what was cut short in a folder. What is complete is read.
 ///
 /// # Errors
-/// See [`start`]; where the folder cannot be used.
+/// See [`start`]; if the folder cannot be used.
 pub fn resume(folder: &RunFolder) -> Result<String, BenchError> {
     match Partly::<Settings>::resume(folder, |_| Ok::<_, BenchError>(data()))? {
         Left::Nothing(table) => Ok(table),

@@ -185,7 +185,7 @@ fn chosen(
 /// The methods that keep to the constraints of a problem, or all where these are barriers.
 ///
 /// # Errors
-/// Where this process has computed in f32 on flex.
+/// If this process has computed in f32 on flex.
 pub fn fitting(
     problem: ProblemName,
     barrier: Option<Positive>,
@@ -234,7 +234,7 @@ fn check(
 /// complete is read.
 ///
 /// # Errors
-/// See [`compare`]; where the folder cannot be used.
+/// See [`compare`]; if the folder cannot be used.
 pub fn resume(folder: &RunFolder) -> Result<String, BenchError> {
     let read = |settings: &Settings| settings.problem.read(settings.data_dir.as_deref());
     let left = Partly::resume(folder, |settings| {

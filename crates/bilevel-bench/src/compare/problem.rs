@@ -186,7 +186,7 @@ impl ProblemName {
     /// The data of the problem; none where it needs none.
     ///
     /// # Errors
-    /// Where it needs data that is not there or cannot be read.
+    /// If it needs data that is not there or cannot be read.
     pub fn read(self, data_dir: Option<&Path>) -> Result<Option<Classified>, BenchError> {
         if self != Self::Ijcnn1 {
             return Ok(None);
@@ -199,7 +199,7 @@ impl ProblemName {
     /// The problem under `seed`, of the rows that [`Self::read`] gives.
     ///
     /// # Errors
-    /// Where it needs rows and there are none, or too few.
+    /// If it needs rows and there are none, or too few.
     pub fn setup(
         self,
         seed: u64,

@@ -36,7 +36,7 @@ pub struct Read {
 /// do not count from 0 a warning says which class is which.
 ///
 /// # Errors
-/// Where the data cannot be read.
+/// If the data cannot be read.
 pub fn read(folder: Option<&Path>) -> Result<Read, DataError> {
     let Some(folder) = folder else {
         let set = digits::load()?;
@@ -57,7 +57,7 @@ pub fn read(folder: Option<&Path>) -> Result<Read, DataError> {
 /// `train` and `validation` samples of a set, at random; where there is no test set, it is what is left.
 ///
 /// # Errors
-/// Where there are not so many.
+/// If there are not so many.
 pub fn divide(
     (set, test): (Dataset, Option<Dataset>),
     train: usize,
@@ -95,7 +95,7 @@ pub fn on_device(set: &Dataset, device: &Device) -> ImageBatch {
 /// A data set in batches of at most `size` samples, in its order.
 ///
 /// # Errors
-/// Where a batch cannot be taken out of the set.
+/// If a batch cannot be taken out of the set.
 pub fn batches(set: &Dataset, size: usize, device: &Device) -> Result<Vec<ImageBatch>, DataError> {
     let all: Vec<usize> = (0..set.len()).collect();
     all.chunks(size).map(|chunk| Ok(on_device(&set.select(chunk)?, device))).collect()

@@ -96,7 +96,7 @@ pub fn start(
 /// been cut short. A run that is complete is read.
 ///
 /// # Errors
-/// See [`BenchError`]; where another process is at the run, [`ReportError::Busy`].
+/// See [`BenchError`]; if another process is at the run, [`ReportError::Busy`].
 pub fn resume(folder: &RunFolder, manner: Manner) -> Result<RunReport, BenchError> {
     if let Some(report) = complete(folder)? {
         return Ok(report);
@@ -143,7 +143,7 @@ fn prepare(settings: &Complete, manner: Manner) -> Result<Prepared, BenchError> 
 /// The settings of a run's folder.
 ///
 /// # Errors
-/// Where there are none, or they cannot be read.
+/// If there are none, or they cannot be read.
 pub fn settings_of(folder: &RunFolder) -> Result<Complete, ReportError> {
     Ok(read_settings(folder)?.0)
 }
@@ -165,7 +165,7 @@ fn read_settings(folder: &RunFolder) -> Result<(Complete, Origin), ReportError> 
 /// The report of a run that is complete; none where it is not.
 ///
 /// # Errors
-/// Where the folder cannot be read.
+/// If the folder cannot be read.
 pub fn complete(folder: &RunFolder) -> Result<Option<RunReport>, ReportError> {
     let report = folder.report()?;
     // A process that was killed at the very end of its run has left what is not needed any more. On a disk that is

@@ -26,7 +26,7 @@ pub fn read(paths: &[&Path], label: Option<&str>) -> Result<(Table, Vec<usize>),
 /// every directory.
 ///
 /// # Errors
-/// Where a path is not UTF-8.
+/// If a path is not UTF-8.
 pub fn complete(data: &mut Option<PathBuf>, label: &mut Option<String>) -> Result<(), BenchError> {
     let Some(data) = data else { return Ok(()) };
     *data = absolute("--data", data)?;

@@ -35,7 +35,7 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
     /// Makes a folder `name` under `root`, for what is made of data with this fingerprint.
     ///
     /// # Errors
-    /// Where it cannot be made or written.
+    /// If it cannot be made or written.
     pub fn create(settings: S, data: String, root: &Path, name: &str) -> Result<Self, ReportError> {
         let mut table = settings_table(&settings)?;
         table.insert(ORIGIN.into(), settings_table(&Origin::here(data))?.into());
@@ -47,7 +47,7 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
     /// Takes a folder that was made by [`Self::create`]. `data` is asked for the fingerprint of the data here.
     ///
     /// # Errors
-    /// Where it cannot be read, another process uses it, or it was made of other data or by another version.
+    /// If it cannot be read, another process uses it, or it was made of other data or by another version.
     pub fn resume<E: From<ReportError>>(
         folder: &RunFolder,
         data: impl Fn(&S) -> Result<String, E>,
@@ -93,7 +93,7 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
     /// The rows of a CSV of the folder; none where it is not there.
     ///
     /// # Errors
-    /// Where it cannot be read.
+    /// If it cannot be read.
     pub fn rows<R: DeserializeOwned>(&self, file: &str) -> Result<Vec<R>, ReportError> {
         let Some(bytes) = self.folder.read_file(file)? else { return Ok(Vec::new()) };
         let rows = csv::Reader::from_reader(&bytes[..]).into_deserialize();
@@ -106,7 +106,7 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
     /// Writes a CSV.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If it cannot be written.
     pub fn write_rows<R: Serialize>(
         &self,
         file: &'static str,
@@ -124,7 +124,7 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
     /// Writes the table: all is done.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If it cannot be written.
     pub fn end(&self, table: String) -> Result<String, ReportError> {
         self.folder.write_file(TABLE, table.as_bytes())?;
         Ok(table)

@@ -194,7 +194,7 @@ impl Trial<'_> {
     /// the x at which the step was taken, for a step reports that point and moves on.
     ///
     /// # Errors
-    /// The solver's, and where a checkpoint does not fit it or cannot be written.
+    /// The solver's, and if a checkpoint does not fit it or cannot be written.
     pub fn drive(
         &mut self,
         solver: &mut dyn Solver,
@@ -300,7 +300,7 @@ impl Trial<'_> {
     /// Writes the checkpoint: `done` upper steps, or parts of the method, and what is needed to go on.
     ///
     /// # Errors
-    /// Where it cannot be written, or a signal asks for the end of the process.
+    /// If it cannot be written, or a signal asks for the end of the process.
     pub fn keep(&mut self, done: usize, state: Snapshot) -> Result<(), BenchError> {
         let saved = Saved::new(&self.report);
         self.run.checkpoint.current = Some(Current { saved, step: done, solver: state });

@@ -78,7 +78,7 @@ pub fn resume(folder: &RunFolder, manner: Manner) -> Result<Together, BenchError
 /// What the runs of a folder came to, as far as they are done.
 ///
 /// # Errors
-/// Where a run cannot be read.
+/// If a run cannot be read.
 pub fn read(folder: &RunFolder) -> Result<Together, BenchError> {
     let Settings { seeds, run } = folder.settings()?;
     let first = Complete::read(run)?;

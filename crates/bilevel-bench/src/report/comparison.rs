@@ -70,7 +70,7 @@ fn quantities(problem: ProblemName) -> [Quantity; 2] {
 /// Writes the figures.
 ///
 /// # Errors
-/// Where the folder cannot be written.
+/// If the folder cannot be written.
 pub fn write_figures(
     settings: &Settings,
     compared: &[Compared],
@@ -118,7 +118,7 @@ struct Summary<'a> {
 /// Writes `report.html` and `summary.json`.
 ///
 /// # Errors
-/// Where the folder cannot be written.
+/// If the folder cannot be written.
 pub(crate) fn write_page(
     partly: &Partly<Settings>,
     compared: &[Compared],
@@ -254,7 +254,7 @@ const RUNS: &str = "runs.csv";
 /// Writes all marks, and then which runs they are of.
 ///
 /// # Errors
-/// Where the folder cannot be written.
+/// If the folder cannot be written.
 pub(crate) fn write_runs(
     partly: &Partly<Settings>,
     compared: &[Compared],
@@ -291,7 +291,7 @@ pub(crate) fn write_runs(
 /// What [`write_runs`] wrote; nothing where it did not.
 ///
 /// # Errors
-/// Where it cannot be read, or was made under other settings.
+/// If it cannot be read, or was made under other settings.
 pub(crate) fn read(partly: &Partly<Settings>) -> Result<Vec<Compared>, ReportError> {
     let marks: Vec<Row> = partly.rows(MARKS)?;
     let mut compared: Vec<Compared> = Vec::new();

@@ -57,7 +57,7 @@ impl From<&Figure> for Chart {
 /// Draws the figure; values that are not finite are left out.
 ///
 /// # Errors
-/// Where the drawing library refuses.
+/// If the drawing library fails.
 pub fn svg(chart: &Chart) -> Result<String, ReportError> {
     panels(std::slice::from_ref(chart))
 }
@@ -65,7 +65,7 @@ pub fn svg(chart: &Chart) -> Result<String, ReportError> {
 /// Draws several figures as one.
 ///
 /// # Errors
-/// Where the drawing library refuses.
+/// If the drawing library fails.
 pub fn panels(charts: &[Chart]) -> Result<String, ReportError> {
     let line = |(at, curve): (usize, &Curve)| Line {
         label: curve.label.clone(),

@@ -37,7 +37,7 @@ const UPPER_LOSS: Quantity = Quantity {
 /// Draws the figure; none where no method has a curve. Quantities that no method has are left out.
 ///
 /// # Errors
-/// Where the drawing library refuses.
+/// If the drawing library fails.
 pub fn svg(report: &RunReport) -> Result<Option<String>, ReportError> {
     let records = || report.methods.iter().flat_map(|method| &method.series);
     let second = if records().any(|record| record.f1.is_some()) { F1 } else { UPPER_LOSS };

@@ -34,7 +34,7 @@ impl RunFolder {
     /// so that no run ever overwrites another. Two processes at once get two folders.
     ///
     /// # Errors
-    /// Where `name` is no plain folder name, or the folder cannot be made.
+    /// If `name` is no plain folder name, or the folder cannot be made.
     pub fn create(root: &Path, name: &str) -> Result<Self, ReportError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(plain)
@@ -60,7 +60,7 @@ impl RunFolder {
     /// The folder of an earlier run.
     ///
     /// # Errors
-    /// Where it is no folder, or cannot be read.
+    /// If it is no folder, or cannot be read.
     pub fn open(path: &Path) -> Result<Self, ReportError> {
         let refuse = |cause| ReportError::Read { path: path.into(), cause };
         fs::read_dir(path).map_err(refuse)?;
@@ -90,7 +90,7 @@ impl RunFolder {
     /// Makes the folder where it is not there.
     ///
     /// # Errors
-    /// Where the file system refuses.
+    /// If the file system fails.
     pub fn make(&self) -> Result<(), ReportError> {
         fs::create_dir_all(&self.path)
             .map_err(|cause| ReportError::Write { path: self.path.clone(), cause })
@@ -104,7 +104,7 @@ impl RunFolder {
     /// Writes `settings.toml`, `metrics.csv`, `curves.svg`, `report.html` and `summary.json`.
     ///
     /// # Errors
-    /// Where a file cannot be written; the files before it are whole.
+    /// If a file cannot be written; the files before it are whole.
     pub fn write(&self, report: &RunReport) -> Result<(), ReportError> {
         self.write_file("settings.toml", settings_toml(&report.settings)?.as_bytes())?;
         self.write_file(METRICS, &metrics_csv(report)?)?;
@@ -118,7 +118,7 @@ impl RunFolder {
     /// Writes one file so that it is there whole or not at all, even where the power fails.
     ///
     /// # Errors
-    /// Where the file system refuses.
+    /// If the file system fails.
     pub fn write_file(&self, name: &str, contents: &[u8]) -> Result<(), ReportError> {
         let path = self.path.join(name);
         let write = || {
@@ -141,7 +141,7 @@ impl RunFolder {
     /// A file's contents; none where there is no such file.
     ///
     /// # Errors
-    /// Where the file system refuses.
+    /// If the file system fails.
     pub fn read_file(&self, name: &str) -> Result<Option<Vec<u8>>, ReportError> {
         let path = self.path.join(name);
         match fs::read(&path) {
@@ -154,7 +154,7 @@ impl RunFolder {
     /// The names of the files with an ending, sorted.
     ///
     /// # Errors
-    /// Where the file system refuses.
+    /// If the file system fails.
     pub fn files(&self, ending: &str) -> Result<Vec<String>, ReportError> {
         let refuse = |cause| ReportError::Read { path: self.path.clone(), cause };
         let mut names = Vec::new();
@@ -171,7 +171,7 @@ impl RunFolder {
     /// Writes `settings.toml`, and gives it as a table.
     ///
     /// # Errors
-    /// Where a setting has no form in TOML, or the file cannot be written.
+    /// If a setting has no form in TOML, or the file cannot be written.
     pub fn write_settings(&self, settings: &impl Serialize) -> Result<toml::Table, ReportError> {
         let table = settings_table(settings)?;
         self.write_file("settings.toml", settings_toml(&table)?.as_bytes())?;
@@ -181,7 +181,7 @@ impl RunFolder {
     /// The settings in `settings.toml`.
     ///
     /// # Errors
-    /// Where there are none, or not those of an experiment.
+    /// If there are none, or not those of an experiment.
     pub fn settings<T: DeserializeOwned>(&self) -> Result<T, ReportError> {
         let path = self.path.join("settings.toml");
         let text = fs::read_to_string(&path)
@@ -193,7 +193,7 @@ impl RunFolder {
     /// The report of a run that is complete, without its series; none where it is not.
     ///
     /// # Errors
-    /// Where it cannot be read.
+    /// If it cannot be read.
     pub fn report(&self) -> Result<Option<RunReport>, ReportError> {
         let Some(json) = self.read_file(SUMMARY)? else { return Ok(None) };
         serde_json::from_slice(&json).map(Some).map_err(|cause| ReportError::Damaged {
@@ -205,7 +205,7 @@ impl RunFolder {
     /// The same, with the series of `metrics.csv`.
     ///
     /// # Errors
-    /// Where one of the two files cannot be read.
+    /// If one of the two files cannot be read.
     pub fn report_with_series(&self) -> Result<Option<RunReport>, ReportError> {
         let Some(mut report) = self.report()? else { return Ok(None) };
         let rows = self.read_file(METRICS)?.unwrap_or_default();
@@ -275,7 +275,7 @@ impl<T: Serialize> Versioned<'_, T> {
 /// The report without its series, as indented JSON.
 ///
 /// # Errors
-/// Where a setting has no form in JSON.
+/// If a setting has no form in JSON.
 pub fn summary_json(report: &RunReport) -> Result<String, ReportError> {
     Versioned::json(report)
 }
@@ -283,7 +283,7 @@ pub fn summary_json(report: &RunReport) -> Result<String, ReportError> {
 /// Settings as a table.
 ///
 /// # Errors
-/// Where a setting has no form in TOML.
+/// If a setting has no form in TOML.
 pub fn settings_table(settings: &impl Serialize) -> Result<toml::Table, ReportError> {
     toml::Table::try_from(settings)
         .map_err(|cause| ReportError::Format { file: "settings.toml", what: cause.to_string() })
@@ -292,7 +292,7 @@ pub fn settings_table(settings: &impl Serialize) -> Result<toml::Table, ReportEr
 /// Settings as TOML.
 ///
 /// # Errors
-/// Where a setting has no form in TOML.
+/// If a setting has no form in TOML.
 pub fn settings_toml(settings: &toml::Table) -> Result<String, ReportError> {
     toml::to_string_pretty(settings)
         .map_err(|e| ReportError::Format { file: "settings.toml", what: e.to_string() })

@@ -14,7 +14,7 @@ const BAR: u32 = 60;
 /// downwards, where class j, to the right, is right.
 ///
 /// # Errors
-/// Where the drawing library refuses.
+/// If the drawing library fails.
 pub fn svg(
     title: &str,
     panels: [(&str, &[f64]); 2],

@@ -98,7 +98,7 @@ impl Page {
     /// Writes `report.html`, with all figures of the folder but its curves.
     ///
     /// # Errors
-    /// Where a figure cannot be read or the page not be written.
+    /// If a figure cannot be read or the page not be written.
     pub fn write(&self, folder: &RunFolder) -> Result<(), ReportError> {
         let mut pictures = Vec::new();
         for name in folder.files("svg")? {

@@ -88,7 +88,7 @@ pub(crate) struct Panel {
 /// Draws the panels, two beside each other, with a legend below. What is not finite is left out.
 ///
 /// # Errors
-/// Where the drawing library refuses.
+/// If the drawing library fails.
 pub(crate) fn svg(title: &str, panels: &[Panel]) -> Result<String, ReportError> {
     let mut text = String::new();
     draw(title, panels, &mut text).map_err(|error| ReportError::Draw(error.to_string()))?;

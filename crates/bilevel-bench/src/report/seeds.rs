@@ -194,7 +194,7 @@ impl Together {
     /// Writes `metrics.csv`, `curves.svg`, `report.html` and `summary.json`.
     ///
     /// # Errors
-    /// Where a file cannot be written.
+    /// If a file cannot be written.
     pub fn write(&self, folder: &RunFolder) -> Result<(), ReportError> {
         folder.write_file(METRICS, &self.metrics()?)?;
         let charts: Vec<Chart> = SHOWN.iter().filter_map(|shown| self.chart(shown)).collect();
@@ -287,7 +287,7 @@ impl Together {
     /// `report.html`.
     ///
     /// # Errors
-    /// Where settings have no form in TOML.
+    /// If settings have no form in TOML.
     pub fn page(&self, folder: &RunFolder) -> Result<Page, ReportError> {
         let (header, rows) = self.table();
         let words = |at: usize, title: String| PageColumn { title, note: None, words: at == 0 };

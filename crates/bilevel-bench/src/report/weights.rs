@@ -11,7 +11,7 @@ const BINS: usize = 40;
 /// Draws `curve`, pairs of a loss and its weight, beside histograms of the weights of right and of wrong labels.
 ///
 /// # Errors
-/// Where the drawing library refuses.
+/// If the drawing library fails.
 pub fn svg(
     title: &str,
     curve: &[(f32, f32)],

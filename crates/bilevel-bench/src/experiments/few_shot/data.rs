@@ -25,7 +25,7 @@ const TRAINING: f64 = 0.7;
 /// | other class folders | 70 % against the others, at random |
 ///
 /// # Errors
-/// Where they cannot be read.
+/// If they cannot be read.
 pub fn read(settings: &Settings) -> Result<[ImageClasses; 2], BenchError> {
     let rotations = settings.rotations.get();
     let seed = settings.common.seed;
@@ -71,7 +71,7 @@ impl Tasks {
     /// Of the classes to train on, and those to test on.
     ///
     /// # Errors
-    /// Where a part has too few classes, or a class too few images.
+    /// If a part has too few classes, or a class too few images.
     pub fn new(
         [train, test]: [ImageClasses; 2],
         settings: &Settings,

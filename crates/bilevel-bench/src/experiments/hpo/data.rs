@@ -41,7 +41,7 @@ impl Data {
     /// Reads or draws what `settings` ask for.
     ///
     /// # Errors
-    /// Where a file is not there or cannot be read.
+    /// If a file is not there or cannot be read.
     pub fn read(settings: &Settings) -> Result<Self, BenchError> {
         let seed = settings.common.seed;
         match settings.problem {

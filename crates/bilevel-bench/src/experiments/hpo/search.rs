@@ -30,7 +30,7 @@ impl Training<'_> {
     /// The model that x gives.
     ///
     /// # Errors
-    /// If the training diverges, where x says how to train.
+    /// If the training diverges, if x says how to train.
     pub fn model(&self, x: &Vector) -> Result<Vector, Error> {
         if let Some(descent) = &self.descent {
             let problem = LowerProblem::new(self.oracle, x, Samples::default());

@@ -27,7 +27,7 @@ impl Transition {
     /// `T[i][i] = kept` for each of `classes`, all else alike.
     ///
     /// # Panics
-    /// Where `kept` is not between 0 and 1, or there are fewer than two classes.
+    /// If `kept` is not between 0 and 1, or there are fewer than two classes.
     pub fn new(classes: usize, kept: f64, device: &Device) -> Self {
         assert!(kept > 0.0 && kept < 1.0 && classes > 1, "a share in (0, 1) of several classes");
         let logit = (kept * (classes - 1) as f64 / (1.0 - kept)).ln() as f32;

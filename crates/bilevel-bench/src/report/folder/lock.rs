@@ -23,7 +23,7 @@ impl RunFolder {
     /// Takes the folder for this process alone. Files that were cut short are removed: they are nobody's.
     ///
     /// # Errors
-    /// Where another process has it, or the file system refuses.
+    /// If another process has it, or the file system refuses.
     pub fn hold(&self) -> Result<LockedFolder, ReportError> {
         self.try_hold()?.ok_or_else(|| ReportError::Busy { path: self.path.clone() })
     }
@@ -31,7 +31,7 @@ impl RunFolder {
     /// The same; none where another process has it.
     ///
     /// # Errors
-    /// Where the file system refuses.
+    /// If the file system fails.
     pub fn try_hold(&self) -> Result<Option<LockedFolder>, ReportError> {
         self.hold_by(File::try_lock)
     }
@@ -39,7 +39,7 @@ impl RunFolder {
     /// The same, once no other process has it: for what takes a moment.
     ///
     /// # Errors
-    /// Where the file system refuses.
+    /// If the file system fails.
     pub fn wait_to_hold(&self) -> Result<LockedFolder, ReportError> {
         let held = self.hold_by(|file| file.lock().map_err(TryLockError::Error))?;
         held.ok_or_else(|| ReportError::Busy { path: self.path.clone() })

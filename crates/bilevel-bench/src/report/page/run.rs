@@ -9,7 +9,7 @@ use crate::report::{MethodReport, ReportError, RunReport, StepRecord, table};
 /// The page of a run, with what its folder has.
 ///
 /// # Errors
-/// Where settings have no form in TOML.
+/// If settings have no form in TOML.
 pub fn of_run(report: &RunReport, folder: &RunFolder) -> Result<Page, ReportError> {
     let troubled = report.methods.iter().filter(|method| !method.ok || method.warnings > 0);
     Ok(Page {
