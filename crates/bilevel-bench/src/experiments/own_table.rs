@@ -22,8 +22,7 @@ pub fn read(paths: &[&Path], label: Option<&str>) -> Result<(Table, Vec<usize>),
     Ok((table, counts))
 }
 
-/// The paths of a table, and of its labels where these are in a file of their own, so that they mean the same from
-/// every directory.
+/// The paths of a table, and of its labels if these are in a separate file, as absolute paths.
 ///
 /// # Errors
 /// If a path is not UTF-8.

@@ -1,4 +1,4 @@
-//! A reproduced table for people, and as files.
+//! A reproduced table as text, and as files.
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent, presets};
 
@@ -91,9 +91,9 @@ pub fn text(reproduced: &Reproduced) -> String {
     )
 }
 
-/// BDA's figures of a column less RHG's, seed by seed: their mean and deviation, and the share of all choices of signs
-/// under which the mean would be as far from 0: the exact permutation test, two-sided. None before both have the same
-/// seeds.
+/// BDA's figures of a column minus RHG's, seed by seed: mean and deviation, and the fraction of all sign patterns under
+/// which the mean would be at least as far from 0: the exact permutation test, two-sided. None unless both have the
+/// same seeds.
 fn pair(reproduced: &Reproduced, column: &str) -> Option<String> {
     let of =
         |row: &str| reproduced.cells.iter().find(|cell| cell.row == row && cell.column == column);
