@@ -71,8 +71,8 @@ impl FromStr for DeviceName {
         });
         let (Ok(backend), Some(number)) = (backend, number) else {
             return Err(format!(
-                "no device is called `{text}`, expected auto, flex, ndarray, wgpu, cuda, rocm, or one of several GPUs as \
-                 wgpu:1; `bilevel doctor` shows those of this machine"
+                "no device is called `{text}`, expected auto, flex, ndarray, wgpu, cuda, rocm, or one of several \
+                 GPUs, such as wgpu:1; `bilevel doctor` shows those of this machine"
             ));
         };
         if index.is_some() && !backend.has_several() {

@@ -275,7 +275,7 @@ fn compare(args: CompareArgs) -> Result<(), BenchError> {
 
 fn hypergrad(args: HypergradArgs) -> Result<(), BenchError> {
     let json = args.json;
-    interrupt::at_once("interrupted: a measurement keeps nothing; start it again".into());
+    interrupt::at_once("interrupted: a measurement is not saved; start it again".into());
     let report = hypergrad::run(&hypergrad::Settings::new(args)?)?;
     if json { print(&format!("{}\n", report.json()?)) } else { print(&report.table()) }?;
     if report.ok { Ok(()) } else { Err(BenchError::Unusable { status: report.status }) }

@@ -133,7 +133,7 @@ impl BenchError {
 }
 
 fn what_is_kept(kept: bool) -> &'static str {
-    if kept { "what is done is kept" } else { "nothing is done yet; the run starts again" }
+    if kept { "what is done is kept" } else { "nothing is done yet; the run starts over" }
 }
 
 /// The command that resumes a folder.
@@ -154,7 +154,7 @@ pub const EXIT_CODES: &str = "Exit codes:
   2  a wrong command line or setting
   3  data that is missing, damaged or too small
   4  a backend that cannot run here
-  5  a run that diverged or climbed, or `bilevel solve` found no solution
+  5  a run that diverged or increased f, or `bilevel solve` found no solution
   6  a folder of a run that cannot be used: not writable, damaged, or in use by another process
   7  a derivative that is wrong
   129, 130, 143  interrupted by SIGHUP, by Ctrl-C, by SIGTERM: what is done is kept";

@@ -172,7 +172,7 @@ fn page(partly: &Partly<Settings>, rows: &[Row], points: &[Point]) -> Result<Pag
     let columns = HEADER.map(|title| PageColumn { title: title.into(), note: None, words: true });
     let all: toml::Table = partly.folder.settings()?;
     Ok(Page {
-        title: "What sources say of methods, and what we see".into(),
+        title: "Claims of sources about methods, and our results".into(),
         facts: facts(&all),
         tables: vec![PageTable {
             title: "Claims".into(),

@@ -220,7 +220,7 @@ fn a_broken_data_file_ends_with_code_3_and_a_cure() {
         damaged(8, b'x'),
     ] {
         fs::write(&data, bytes).unwrap();
-        check("small", ["no sound safetensors file", "write it anew"]);
+        check("small", ["not a valid safetensors file", "write it with"]);
     }
 
     // Labels are whole numbers of a class.

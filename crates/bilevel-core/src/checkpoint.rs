@@ -122,7 +122,7 @@ impl CheckpointFile {
             // Not a file that merely cannot be read at this moment: it may be intact.
             Err(error @ CheckpointError::Damaged { .. }) => {
                 let Ok(Some(state)) = load(&before) else { return Err(error) };
-                tracing::warn!("the checkpoint before this one is read: {error}");
+                tracing::warn!("the checkpoint before this one is read instead: {error}");
                 // Otherwise the next state would replace the only one that can be read.
                 let renamed = fs::rename(&before, &self.path);
                 renamed.map_err(|cause| refused(&self.path, &cause))?;
@@ -235,7 +235,9 @@ fn contents(bytes: &[u8]) -> Result<&[u8], String> {
     };
     let (length, checksum) = header.split_at(LENGTH);
     if length != (contents.len() as u64).to_le_bytes() {
-        return Err(format!("{found} bytes, expected another length: the file was cut or grew"));
+        return Err(format!(
+            "{found} bytes, expected another length: the file was truncated or extended"
+        ));
     }
     if checksum != crc32fast::hash(contents).to_le_bytes() {
         return Err("the checksum is not that of the contents".into());

@@ -127,8 +127,8 @@ pub enum Error {
 
     /// A value too large for fixed-point numbers.
     #[error(
-        "y or its velocity is not within +-{limit} after step {step} of {dynamics}, expected numbers \
-         that fixed point holds: reduce the lower step size, scale y down, or keep states by a plan"
+        "y or its velocity is not within +-{limit} after step {step} of {dynamics}, expected numbers in the \
+         fixed-point range: reduce the lower step size, scale y down, or keep states by a plan"
     )]
     FixedPoint {
         /// The dynamics with its settings.
@@ -141,8 +141,8 @@ pub enum Error {
 
     /// Steps that were not reversed exactly.
     #[error(
-        "the steps of {dynamics} on the way back are not those of the way down, expected a gradient that \
-         repeats itself bit by bit: use a deterministic loss and device, or momentum with rad and a \
+        "the steps of {dynamics} on the way back are not those of the forward pass, expected a gradient that is \
+         reproducible bit for bit: use a deterministic loss and device, or momentum with rad and a \
          plan"
     )]
     NotUndone {
@@ -162,8 +162,8 @@ pub enum Error {
 
     /// A problem too large to assemble its matrix.
     #[error(
-        "y has {found} numbers, expected at most {limit} for {solver}: use cg or normal-cg, which need \
-         products alone, or raise the limit"
+        "y has {found} numbers, expected at most {limit} for {solver}: use cg or normal-cg, which need only \
+         products, or raise the limit"
     )]
     TooLarge {
         /// The solver.
@@ -177,7 +177,7 @@ pub enum Error {
     /// A sampler of other batches than those of the data.
     #[error(
         "the sampler draws from {found:?} batches of the upper and the lower level, expected {expected:?}, as \
-         the data is divided: give the solver a sampler of these counts"
+         the data is divided: give the solver a sampler of these numbers of batches"
     )]
     Sampler {
         /// What the sampler draws from.

@@ -129,10 +129,11 @@ impl<'a> Executor<'a> {
     fn begin_at(&mut self, k: usize) -> Result<(), Error> {
         if k >= self.steps {
             return Err(Error::InvalidSetting {
-                setting: "first step of a run that goes on",
+                setting: "first step of a resumed run",
                 found: format!("{k} of {}", self.steps),
                 expected: "a step below the number of all steps",
-                cure: "the run is over, and its x and y are those that were saved: raise the number of steps to go on",
+                cure: "the run is over, and its x and y are those that were saved: raise the number of steps to \
+                       continue",
             });
         }
         self.first = k;

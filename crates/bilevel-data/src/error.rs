@@ -256,7 +256,7 @@ pub enum DataError {
     },
     /// Files that are not images, or cannot be read.
     #[error(
-        "{name}: {found} of its files cannot be read, expected PNG or JPEG images; mend or remove them: {first}"
+        "{name}: {found} of its files cannot be read, expected PNG or JPEG images; repair or remove them: {first}"
     )]
     BadImages {
         /// The folder or archive.

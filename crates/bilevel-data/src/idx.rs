@@ -60,8 +60,8 @@ pub enum IdxFault {
     Packing(io::Error),
     /// More elements than allowed.
     #[error(
-        "dimensions {dims:?} ask for {expected} bytes after the header, expected at most {most}; fetch the file \
-         again if it should be smaller, else split it"
+        "dimensions {dims:?} require {expected} bytes after the header, expected at most {most}; fetch the file \
+         again if it should be smaller, otherwise split it"
     )]
     Most {
         /// Dimensions in the header.
@@ -82,13 +82,13 @@ pub enum IdxFault {
     NoDimensions,
     /// More elements than this machine can address.
     #[error(
-        "dimensions {0:?} are beyond this machine's memory; fetch the file again if it should be smaller, else \
+        "dimensions {0:?} are beyond this machine's memory; fetch the file again if it should be smaller, otherwise \
          split it"
     )]
     Overflow(Vec<usize>),
     /// Fewer elements than the header says.
     #[error(
-        "dimensions {dims:?} ask for {expected} bytes after the header, found {found}; fetch the file again"
+        "dimensions {dims:?} require {expected} bytes after the header, found {found}; fetch the file again"
     )]
     Truncated {
         /// Dimensions in the header.
@@ -100,7 +100,7 @@ pub enum IdxFault {
     },
     /// More elements than the header says.
     #[error(
-        "dimensions {dims:?} ask for {expected} bytes after the header, found more; fetch the file again"
+        "dimensions {dims:?} require {expected} bytes after the header, found more; fetch the file again"
     )]
     Trailing {
         /// Dimensions in the header.

@@ -98,7 +98,7 @@ pub enum LibsvmFault {
     /// Indices that repeat or decrease.
     #[error(
         "line {line}: index {found} after index {before}, expected strictly increasing indices; \
-         sort the entries of the line and keep one an index"
+         sort the entries of the line and keep one per index"
     )]
     Order {
         /// Line of the index.
@@ -124,7 +124,7 @@ pub enum LibsvmFault {
     #[error("no row, expected a line such as `-1 3:0.5 7:1`; fetch the file again")]
     Empty,
     /// Rows without any entries.
-    #[error("{rows} rows without an entry, expected a feature at least; check the file")]
+    #[error("{rows} rows without an entry, expected at least one feature; check the file")]
     NoFeatures {
         /// Rows found.
         rows: usize,

@@ -67,7 +67,7 @@ pub enum NoiseError {
     },
     /// Weights and labels differ in number.
     #[error(
-        "{found} weights, expected {expected}, one a label; judge the weights of the same samples"
+        "{found} weights, expected {expected}, one per label; pass the weights of the same samples"
     )]
     Length {
         /// Number of weights.

@@ -40,8 +40,8 @@ pub enum TraceError {
     },
     /// A second recording gave another program: the loss branches on something that changes.
     #[error(
-        "a second recording of the loss computes something else, first at {place}: it must not branch by what changes; \
-         write a choice by values with masks (`mask_where`)"
+        "a second recording of the loss computes something else, first at {place}: it must not branch on what \
+         changes; express a choice by values with masks (`mask_where`)"
     )]
     DependsOnValues {
         /// Where the two recordings differ.
@@ -49,8 +49,9 @@ pub enum TraceError {
     },
     /// Burn's own gradient differs from that of the recording.
     #[error(
-        "the gradient in `{path}` is not the one that Burn computes ({found} against {expected}): `detach` and gradients \
-         of a loss's own leave no trace in what is recorded; use `bilevel_program::stop_gradient` instead of `detach`"
+        "the gradient in `{path}` is not the one that Burn computes ({found} against {expected}): `detach` and \
+         gradients computed within a loss leave no trace in the recording; use `bilevel_program::stop_gradient` \
+         instead of `detach`"
     )]
     Detached {
         /// The variable.

@@ -534,7 +534,7 @@ fn several_types(error: TraceError, metas: &[Meta]) -> TraceError {
     TraceError::Operation {
         operation: "an operation of several tensors".into(),
         reason: format!(
-            "its operands have several of the element types {}: hand the batch over in the element type of the \
+            "its operands have several of the element types {}: pass the batch in the element type of the \
              parameters, or `cast` in the loss",
             types.join(" and ")
         ),

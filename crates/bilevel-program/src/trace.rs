@@ -148,7 +148,7 @@ fn one_float_type(operation: &OperationIr) -> Result<(), TraceError> {
         Some(other) => Err(TraceError::Operation {
             operation: name(operation),
             reason: format!(
-                "its operands have the element types {first:?} and {other:?}: hand the batch over in the element type \
+                "its operands have the element types {first:?} and {other:?}: pass the batch in the element type \
                  of the parameters, or `cast` in the loss"
             ),
         }),
@@ -161,9 +161,8 @@ fn refused(why: Refused) -> TraceError {
     let (operation, reason) = match why {
         Refused::Random(operation) => (
             operation,
-            "it draws random numbers, so that each evaluation is another function, whose derivatives belong to none: \
-             draw them outside of the loss and hand them over in the batch, as the mask of a dropout, or leave dropout \
-             out",
+            "it draws random numbers, so that each evaluation is a different function: draw them outside of the \
+             loss and pass them in the batch, such as the mask of a dropout, or leave dropout out",
         ),
         Refused::Quantised(operation) => {
             (operation, "quantised tensors have no derivative: dequantise them first")

@@ -223,7 +223,7 @@ fn check(
         format!("{method}, which ignores constraints of {name}, {ignored}"),
         "methods that keep to them",
         format!(
-            "name some of {fit}; or give --barrier 0.01, which puts barriers into the losses that the others see; `bilevel \
+            "name some of {fit}; or give --barrier 0.01, which adds barriers to the losses of the others; `bilevel \
              solve {name}` needs no method"
         ),
     ))

@@ -50,7 +50,7 @@ impl ValueEnum for ProblemName {
         Some(match self {
             Self::Quadratic => value.help("Quadratic losses, each the mean of 8 that differ"),
             Self::Ijcnn1 => value.help(
-                "One penalty a feature of a logistic regression on ijcnn1 (needs --data-dir)",
+                "One penalty per feature of a logistic regression on ijcnn1 (needs --data-dir)",
             ),
             Self::Known(_) => value.help("Small, with a known answer: see `bilevel solve`"),
         })

@@ -15,8 +15,8 @@ pub fn read(paths: &[&Path], label: Option<&str>) -> Result<(Table, Vec<usize>),
     let (table, counts) = Table::read(paths, label)?;
     for (name, words) in &table.left_out {
         tracing::warn!(
-            "column `{name}` is left out: {words} words, expected at most {MOST_WORDS} of a category; make numbers of \
-             them, or fewer words"
+            "column `{name}` is left out: {words} words, expected at most {MOST_WORDS} of a category; turn them \
+             into numbers, or use fewer words"
         );
     }
     Ok((table, counts))

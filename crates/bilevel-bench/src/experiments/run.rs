@@ -42,7 +42,7 @@ impl Run {
         let fresh = Self::new(folder, manner)?;
         let (began, here) = (&checkpoint.settings, &fresh.checkpoint.settings);
         if checkpoint == Checkpoint::default() {
-            tracing::warn!("no checkpoint was written: the run starts again");
+            tracing::warn!("no checkpoint was written: the run starts over");
             return Ok(fresh);
         }
         if began != here {

@@ -105,7 +105,7 @@ pub enum TensorError {
 #[non_exhaustive]
 pub enum TensorFault {
     /// Another format, or a damaged file.
-    #[error("no sound safetensors file ({0}); write it anew with the safetensors library")]
+    #[error("not a valid safetensors file ({0}); write it with the safetensors library")]
     Format(String),
     /// A missing tensor.
     #[error("no tensor {tensor}, found {}; add it, or take another --workload", found.join(", "))]

@@ -124,8 +124,8 @@ impl Settings {
                 "--method",
                 "cg",
                 "rad",
-                "x is where the lower level starts in this workload, of which the implicit formula knows \
-                 nothing; take another --workload for cg",
+                "x is where the lower level starts in this workload, to which the implicit formula does not apply; \
+                 take another --workload for cg",
             )),
             Method::Cg if args.plan.is_some() => {
                 Err(refuse("--plan", "given", "none for cg", "cg keeps one state: leave it out"))

@@ -46,7 +46,7 @@ pub enum ReportError {
         here: String,
     },
     /// A folder that another process works in.
-    #[error("{}: another process is at this run; wait until it ends, or end it", path.display())]
+    #[error("{}: another process is working on this run; wait until it ends, or end it", path.display())]
     Busy {
         /// The folder.
         path: PathBuf,
@@ -65,7 +65,7 @@ pub enum ReportError {
         tried: u32,
     },
     /// A value that the file's format cannot represent.
-    #[error("{file}: {what}; keep settings to what TOML and JSON can both hold")]
+    #[error("{file}: {what}; use only settings that both TOML and JSON can represent")]
     Format {
         /// The file that was to be written.
         file: &'static str,

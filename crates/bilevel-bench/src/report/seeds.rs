@@ -312,7 +312,7 @@ impl Together {
             rows: tests.iter().map(row).collect(),
         };
         let panel = |shown: &Shown| PagePanel {
-            title: "medians, in bands from the least to the greatest".into(),
+            title: "medians, with bands from the minimum to the maximum".into(),
             quantity: shown.title.into(),
             axes: ["upper steps", "oracle calls", "seconds"].map(String::from).to_vec(),
             logarithmic: false,

@@ -126,7 +126,7 @@ fn columns(report: &RunReport) -> Vec<Column<'_>> {
     let any = |has: fn(&MethodReport) -> bool| report.methods.iter().any(has);
     let mut columns = vec![column("method", None, |method| method.name.clone())];
     if any(|method| method.test_accuracy.is_some()) {
-        let note = Some("share of test samples classified rightly");
+        let note = Some("share of test samples classified correctly");
         columns.push(column("test accuracy %", note, |method| percent(method.test_accuracy)));
     }
     if any(|method| method.detection.is_some()) {
@@ -140,7 +140,7 @@ fn columns(report: &RunReport) -> Vec<Column<'_>> {
             method.figures.get(name).map_or(ABSENT.into(), |figure| format!("{figure:.4}"))
         }));
     }
-    let note = Some("of the method itself, measuring excluded");
+    let note = Some("of the method itself, without measurements");
     columns.push(column("seconds", note, |method| format!("{:.1}", method.seconds)));
     let note = Some("of the heap, above what there was before the method");
     let peak = |method: &MethodReport| method.peak_memory.heap.map_or(ABSENT.into(), bytes);

@@ -46,7 +46,7 @@ pub(super) fn svg(
         // Columns that show figures of the same run have the same curves.
         if !curves.is_empty() && charts.iter().all(|chart| chart.curves != curves) {
             let axis = Axis::Linear("upper steps");
-            let title = format!("{name}: medians, bands from least to greatest");
+            let title = format!("{name}: medians, with bands from the minimum to the maximum");
             charts.push(Chart { title, axis, quantity: Axis::Linear(shown.title), curves });
         }
     }

@@ -72,14 +72,14 @@ pub fn text(reproduced: &Reproduced) -> String {
     let paired: Vec<_> = columns.iter().filter_map(|column| pair(reproduced, column)).collect();
     let paired = match (reproduced.table, paired.is_empty()) {
         (TableName::BdaTable2, false) => {
-            format!("\nBDA less RHG, paired over seeds: {}\n", paired.join("; "))
+            format!("\nBDA minus RHG, paired over seeds: {}\n", paired.join("; "))
         }
         _ => String::new(),
     };
     let left = match reproduced.left {
         0 => String::new(),
-        1 => "1 run is left: bilevel resume goes on with it\n".into(),
-        left => format!("{left} runs are left: bilevel resume goes on with them\n"),
+        1 => "1 run is left: bilevel resume continues with it\n".into(),
+        left => format!("{left} runs are left: bilevel resume continues with them\n"),
     };
     format!(
         "{}\n{}\n\n{}\n\nEach cell: our mean, its standard deviation over seeds (number of seeds); the paper's \

@@ -66,7 +66,7 @@ fn cure(test: &str) -> &str {
         }
         "arguments" => "x and y belong to the caller: compute on copies",
         "calls" => "evaluate losses by the oracle of the stage alone, which counts them",
-        "products" => "a method of first order asks the oracle for gradients alone",
+        "products" => "a first-order method requests only gradients from the oracle",
         "divergence" => {
             "run the lower level by `Descent`, which names a divergence, or check the numbers"
         }

@@ -89,8 +89,8 @@ impl Implicit {
             return Err(Error::InvalidSetting {
                 setting: "tolerances",
                 found: tolerances.to_string(),
-                expected: "a schedule that does not rise, as one with a ratio in (0, 1)",
-                cure: "`Schedule::geometric(0.1, 0.9)` is common; a plain number does not fall",
+                expected: "a schedule that does not increase, such as one with a ratio in (0, 1)",
+                cure: "`Schedule::geometric(0.1, 0.9)` is common; a plain number does not decrease",
             });
         }
         self.tolerances = Some(tolerances);

@@ -192,7 +192,7 @@ impl Display for Status {
                 if let Some(relative) = relative.filter(|relative| *relative > Self::STATIONARY) {
                     write!(
                         f,
-                        "the lower level ended at {relative:.1e} of the distance from stationarity that it began at, \
+                        "the lower level ended at {relative:.1e} of its initial distance from stationarity, \
                          expected at most {:.1e}: allow more lower steps, start them warm, or use rad; ",
                         Self::STATIONARY
                     )?;
@@ -207,8 +207,8 @@ impl Display for Status {
             }
             Self::Degenerate(Degenerate::Weak(constraint)) => write!(
                 f,
-                "constraint {constraint} of the lower level is active with the multiplier 0, where y*(x) has a kink: the \
-                 hypergradient is that of one side; move x, or end here if F falls on neither side"
+                "constraint {constraint} of the lower level is active with the multiplier 0, where y*(x) has a \
+                 kink: the hypergradient is one-sided; move x, or end here if F decreases on neither side"
             ),
             Self::Degenerate(Degenerate::Singular(active)) => write!(
                 f,

@@ -45,7 +45,7 @@ impl NsGame {
                 setting: "path of y2",
                 found: format!("`{}`, where the lower module has {}", self.path, paths.join(", ")),
                 expected: "a submodule or variable of the lower module",
-                cure: "name one, as the last layer",
+                cure: "name one, such as the last layer",
             });
         }
         Ok(layout.part(&found))

@@ -103,8 +103,8 @@ impl std::fmt::Display for LinearStatus {
                  least-squares solution"
             }
             Self::Breakdown => {
-                "broke down on a quotient of zeros or a factorisation: regularise the lower loss, or use \
-                 another solver, as normal-cg"
+                "broke down on a quotient of zeros or a factorisation: regularise the lower loss, or use another \
+                 solver, such as normal-cg"
             }
             Self::Diverged => {
                 "diverged: reduce the step size to what the method requires, and regularise the lower loss \

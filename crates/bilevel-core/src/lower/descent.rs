@@ -249,8 +249,8 @@ impl Descent {
                 tracing::warn!(
                     dynamics = self.dynamics.describe(),
                     entries = numbers[2],
-                    "the lower steps came to rest: eps alone bounds the slope of a step there, and the hypergradient \
-                     may be enormous; use a larger eps, fewer steps, or gd"
+                    "the lower steps came to rest: eps alone bounds the slope of a step there, and the \
+                     hypergradient may be huge; use a larger eps, fewer steps, or gd"
                 );
             });
         }

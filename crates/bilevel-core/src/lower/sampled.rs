@@ -25,7 +25,7 @@ impl Dynamics for Sampled {
             0.0 => format!("{lower}"),
             _ => format!("{upper} and {lower}"),
         };
-        format!("{} with one of {of} batches a step", self.inner.describe())
+        format!("{} with one of {of} batches per step", self.inner.describe())
     }
 
     inherit!(check objective start query at_rest optimality update);

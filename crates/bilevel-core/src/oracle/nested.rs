@@ -92,7 +92,7 @@ impl<'a> Nested<'a> {
         match method.hypergradient(problem, &self.z) {
             Ok(found) => (found.upper_loss, found.gradient),
             Err(error) => {
-                tracing::warn!(%error, "the innermost level failed: its loss is taken for NaN");
+                tracing::warn!(%error, "the innermost level failed: its loss is taken as NaN");
                 let nothing = both.scale(f64::NAN);
                 (problem.value(Objective::Upper, &self.z.scale(f64::NAN)), nothing)
             }

@@ -42,7 +42,7 @@ impl Alternation {
             return Err(Error::InvalidSetting {
                 setting: "lower projection",
                 found: "a set that y is kept in".into(),
-                expected: "none with a proxy of the best response: its answers do not keep to a set",
+                expected: "none with a proxy of the best response: its values do not stay in a set",
                 cure: "write y as a function of a free variable",
             });
         }

@@ -43,7 +43,7 @@ impl Region {
         Err(Error::InvalidSetting {
             setting: "region",
             found: format!("the box from {low:?} to {high:?}"),
-            expected: "as many least as greatest numbers, finite and none above its partner",
+            expected: "as many lower as upper bounds, finite and none above its partner",
             cure: "give a bounded box",
         })
     }
@@ -61,7 +61,7 @@ impl Region {
             setting: "region",
             found: format!("the centre {centre:?}"),
             expected: "finite numbers",
-            cure: "take the middle of what x may be",
+            cure: "take the middle of the range of x",
         })
     }
 

@@ -67,7 +67,7 @@ impl<M: ResponseNetwork> NetworkProxy<M> {
         let network = Function::new(&list, &plain(network), &forward::<M>)
             .map_err(|error| Error::Trace { what: "the response network".into(), error })?;
         if network.len() != n {
-            let found = format!("a network that says {n} outputs and gives {}", network.len());
+            let found = format!("a network that declares {n} outputs and gives {}", network.len());
             return Err(refuse(found));
         }
         let theta = Vector::from_module(network.layouts()[1], network.y());

@@ -39,7 +39,7 @@ pub(super) fn choose(probe: &Probe<'_>, solved: Solved) -> Result<Suggestion, Er
     if shape == Shape::Constrained && !by_kkt {
         return Ok(Suggestion {
             choice: Choice::Solve,
-            reason: format!("{}: `solve` keeps to them", shape.words()),
+            reason: format!("{}: `solve` handles them", shape.words()),
             calls: None,
             memory: 0,
             tried: Vec::new(),
@@ -134,7 +134,7 @@ impl Chooser<'_> {
         Err(Error::InvalidSetting {
             setting: "the methods to choose from",
             found: offered.join(", "),
-            expected: "some of those that the documentation of `suggest` lists, as rad and cg",
+            expected: "some of those listed in the documentation of `suggest`, such as rad and cg",
             cure: "offer rad, which fits any problem without batches, or choose a method yourself",
         })
     }

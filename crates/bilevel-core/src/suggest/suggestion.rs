@@ -198,7 +198,7 @@ impl Display for Suggestion {
         match self.calls {
             Some(calls) => {
                 let time = calls as f64 * gradient.max(product);
-                write!(f, "about {calls} oracle calls a step of x, {}", seconds(time))?;
+                write!(f, "about {calls} oracle calls per step of x, {}", seconds(time))?;
             }
             None => f.write_str("as many oracle calls as the problem takes")?,
         }
@@ -239,7 +239,7 @@ impl Shape {
             Self::ManySolutions => "lower solutions are not isolated, and F prefers some",
             Self::ManyMinima => "the lower level has several minima",
             Self::Convex => {
-                "the lower level has one minimum as far as was seen, of positive curvature"
+                "the lower level has one minimum as far as was measured, of positive curvature"
             }
         }
     }

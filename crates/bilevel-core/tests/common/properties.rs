@@ -343,7 +343,7 @@ fn several_element_types_are_refused_where_the_oracle_is_built() {
     assert!(text.contains("`y.values` has the element type F32"), "{text}");
     // Data in another element type than the parameters.
     let text = new(&single(&X), &single(&X), data(&target));
-    assert!(text.contains("F32 and F64") && text.contains("hand the batch over"), "{text}");
+    assert!(text.contains("F32 and F64") && text.contains("pass the batch"), "{text}");
     let mixed = vec![double(&X), single(&X)];
     let y = double(&X);
     let text = AutodiffOracle::new(Tied, &mixed, &y, FullBatch { upper: (), lower: () })
@@ -397,7 +397,7 @@ fn a_random_lower_loss_is_refused_with_its_cure() {
         text.starts_with("the lower loss: ") && text.contains("draws random numbers"),
         "{text}"
     );
-    assert!(text.contains("hand them over in the batch") && text.contains("dropout"), "{text}");
+    assert!(text.contains("pass them in the batch") && text.contains("dropout"), "{text}");
 }
 
 #[test]

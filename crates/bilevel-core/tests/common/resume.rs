@@ -192,7 +192,7 @@ fn an_executor_goes_on_counting() {
     assert_eq!(2 * rest.cost.lower_gradients, all.cost.lower_gradients);
     assert_eq!(second.save(), whole.save());
     let error = Executor::new(STEPS).unwrap().starting_at(STEPS).err().unwrap();
-    assert!(error.to_string().ends_with("raise the number of steps to go on"), "{error}");
+    assert!(error.to_string().ends_with("raise the number of steps to continue"), "{error}");
 }
 
 /// Ended at any moment and started again from its file, as often as it takes.

@@ -46,7 +46,7 @@ pub(super) fn read_npz(path: &Path) -> Result<Table, DataError> {
     let labels = npy::read_member(path, &LABELS)?;
     if labels.shape != [rows(&inputs)] {
         let what = format!("inputs of shape {:?}, labels of {:?}", inputs.shape, labels.shape);
-        return Err(fault(path, &what, "give one label a row"));
+        return Err(fault(path, &what, "give one label per row"));
     }
     let mut table = table(path, inputs)?;
     table.label_by(&labels.words(), &[(path, labels.values.len())])?;

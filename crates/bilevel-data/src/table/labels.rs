@@ -37,7 +37,7 @@ impl Table {
             Some(of_rows) if of_rows.len() == n => Ok(of_rows),
             _ => {
                 let what = format!("{} labels, for {n} rows", words.len());
-                Err(fault(path, &what, "give one label a row"))
+                Err(fault(path, &what, "give one label per row"))
             }
         }
     }

@@ -82,7 +82,7 @@ impl Table {
         }
         let apart = label.filter(|label| labels_apart(first, label));
         if apart.is_some() && paths.len() > 1 {
-            let what = "labels in a file of their own, beside a second file of rows";
+            let what = "labels in a separate file, with a second file of rows";
             return Err(fault(first, what, "give files with their labels, or trust a share"));
         }
         let parts: Vec<Self> = paths
@@ -126,7 +126,7 @@ impl Table {
     fn checked(self, path: &Path) -> Result<Self, DataError> {
         if let (true, [(name, words), ..]) = (self.features.is_empty(), &self.left_out[..]) {
             let what = format!("no features: column `{name}` has {words} words");
-            return Err(fault(path, &what, "make numbers of them, or fewer words"));
+            return Err(fault(path, &what, "turn them into numbers, or use fewer words"));
         }
         if self.features.is_empty() || self.labels.is_empty() {
             return Err(fault(path, "no features or no rows", "give a table with both"));

@@ -79,7 +79,7 @@ pub(super) fn read_member(path: &Path, names: &[&str]) -> Result<Array, DataErro
 
 fn parse(bytes: &[u8]) -> Result<Array, String> {
     let short = || "the file ends within its header".to_owned();
-    let rest = bytes.strip_prefix(b"\x93NUMPY").ok_or("no NumPy file: it begins otherwise")?;
+    let rest = bytes.strip_prefix(b"\x93NUMPY").ok_or("not a NumPy file: it begins differently")?;
     let (length, from) = match *rest.get(..6).ok_or_else(short)? {
         [1, _, low, high, ..] => (u32::from(u16::from_le_bytes([low, high])), 4),
         [2 | 3, _, a, b, c, d] => (u32::from_le_bytes([a, b, c, d]), 6),

@@ -115,24 +115,24 @@ fn refuses_with_cause_and_cure() {
         (with(3, 0), "no dimensions, expected at least 1; fetch the file again"),
         (
             file[..70].to_vec(),
-            "dimensions [3, 4, 5] ask for 60 bytes after the header, found 54; fetch the file again",
+            "dimensions [3, 4, 5] require 60 bytes after the header, found 54; fetch the file again",
         ),
         (
             longer.clone(),
-            "dimensions [3, 4, 5] ask for 60 bytes after the header, found more; fetch the file again",
+            "dimensions [3, 4, 5] require 60 bytes after the header, found more; fetch the file again",
         ),
         (
             gzip(&longer),
-            "dimensions [3, 4, 5] ask for 60 bytes after the header, found more; fetch the file again",
+            "dimensions [3, 4, 5] require 60 bytes after the header, found more; fetch the file again",
         ),
         (
             huge,
             "dimensions [4294967295, 4294967295, 4294967295] are beyond this machine's memory; \
-             fetch the file again if it should be smaller, else split it",
+             fetch the file again if it should be smaller, otherwise split it",
         ),
         (
             claim,
-            "dimensions [1048576, 1048576] ask for 1099511627776 bytes after the header, found 3; \
+            "dimensions [1048576, 1048576] require 1099511627776 bytes after the header, found 3; \
              fetch the file again",
         ),
     ] {

@@ -211,7 +211,7 @@ fn refuses_with_cause_and_cure() {
         (
             "1 7:1 5:1",
             "line 1: index 5 after index 7, expected strictly increasing indices; sort the entries of \
-             the line and keep one an index",
+             the line and keep one per index",
         ),
         (
             "1 9:1\n1 10:1",
@@ -223,7 +223,7 @@ fn refuses_with_cause_and_cure() {
     }
     assert_eq!(
         parse(&b"1\n-1\n"[..], None).unwrap_err().to_string(),
-        "2 rows without an entry, expected a feature at least; check the file"
+        "2 rows without an entry, expected at least one feature; check the file"
     );
     assert_eq!(
         parse(&b"1 4294967296:1"[..], None).unwrap_err().to_string(),

@@ -161,7 +161,7 @@ fn a_header_asked_for_any_size() {
     let within = |most| idx::parse_within(&encode(8, &[9], &[0; 9])[..], most);
     assert!(within(9).is_ok());
     let text = within(8).unwrap_err().to_string();
-    assert!(text.contains("expected at most 8") && text.ends_with("else split it"), "{text}");
+    assert!(text.contains("expected at most 8") && text.ends_with("otherwise split it"), "{text}");
 }
 
 #[test]

@@ -167,7 +167,7 @@ fn damaged_arrays_are_refused_with_a_cure() {
     let (_inputs, inputs) = written("x.npy", of("<f4", "(4, 2)"));
     let (_labels, labels) = written("y.csv", "1\n2\n1\n");
     let error = Table::read(&[&inputs], labels.to_str()).unwrap_err().to_string();
-    assert!(error.contains("3 labels, for 4 rows; give one label a row"), "{error}");
+    assert!(error.contains("3 labels, for 4 rows; give one label per row"), "{error}");
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn columns_of_too_many_words_are_named() {
     let rows: String = (0..65).map(|at| format!("n{at},{}\n", ["a", "b"][at % 2])).collect();
     let (_file, path) = written("t.csv", format!("name,kind\n{rows}x,a\n"));
     let error = Table::read(&[&path], Some("kind")).unwrap_err().to_string();
-    assert!(error.contains("column `name` has 66 words; make numbers of them"), "{error}");
+    assert!(error.contains("column `name` has 66 words; turn them into numbers"), "{error}");
 }
 
 #[test]

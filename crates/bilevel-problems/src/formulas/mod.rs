@@ -130,7 +130,8 @@ pub enum FormulaError {
     },
     /// Bounds with no number between them.
     #[error(
-        "the bounds of {variable} are {found:?}, expected the least and the largest value: write -inf and inf where there \
+        "the bounds of {variable} are {found:?}, expected the smallest and the largest value: write -inf and inf \
+         where there \
          is none"
     )]
     Between {

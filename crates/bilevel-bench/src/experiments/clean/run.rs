@@ -54,7 +54,7 @@ pub struct Prepared {
 impl Experiment for Prepared {
     const NAME: &'static str = "clean";
     const ABOUT: &'static str =
-        "Find the wrong labels of a table of yours, with a few labels that are trusted";
+        "Find the wrong labels of your own table, given a few trusted labels";
     const DEFAULTS: &'static str = include_str!("../../../assets/presets/clean.toml");
     type Settings = Settings;
 

@@ -25,7 +25,7 @@ pub struct Prepared {
 impl Experiment for Prepared {
     const NAME: &'static str = "few-shot";
     const ABOUT: &'static str =
-        "Few-shot classification: features under a head, or a start of a network, for many tasks";
+        "Few-shot classification: features under a head, or the start of a network, for many tasks";
     const DEFAULTS: &'static str = include_str!("../../../assets/presets/few-shot.toml");
     type Settings = Settings;
 

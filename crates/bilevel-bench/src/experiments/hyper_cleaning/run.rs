@@ -38,7 +38,8 @@ pub struct Prepared {
 
 impl Experiment for Prepared {
     const NAME: &'static str = "hyper-cleaning";
-    const ABOUT: &'static str = "Find the wrong labels of a training set: one weight a sample, learned on clean validation data";
+    const ABOUT: &'static str = "Find the wrong labels of a training set: one weight per sample, learned on clean \
+                                 validation data";
     const DEFAULTS: &'static str = include_str!("../../../assets/presets/hyper-cleaning.toml");
     type Settings = Settings;
 

@@ -212,7 +212,7 @@ impl Offered for Method {
     fn summary(&self) -> String {
         match self {
             Self::Noisy => "baseline: trained on all labels, wrong ones included".into(),
-            Self::CleanLabels => "baseline: trained on the right labels alone".into(),
+            Self::CleanLabels => "baseline: trained on the right labels only".into(),
             Self::Bilevel(method) => method.entry.summary.into(),
         }
     }

@@ -39,7 +39,8 @@ pub struct Mlc(Prepared<MlcMethod>);
 
 impl Experiment for Mwn {
     const NAME: &'static str = "mwn";
-    const ABOUT: &'static str = "Weigh training images by their losses, learned on a few clean ones: wrong labels, classes of unequal size";
+    const ABOUT: &'static str = "Weight training images by their losses, learned on a few clean ones: wrong labels, \
+                                 classes of unequal size";
     const DEFAULTS: &'static str = include_str!("../../../assets/presets/mwn.toml");
     type Settings = Settings<MwnMethod>;
 
