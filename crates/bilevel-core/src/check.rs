@@ -160,7 +160,7 @@ pub fn check_hypergradient<M: HypergradientMethod>(
     }
 
     let steep = Scaled::new(oracle, if is_double(y.layout()) { 1e200 } else { 1e30 });
-    // Of the method alone: `hypergradient` would report silent numbers that are not finite.
+    // By `run` alone: `hypergradient` would report numbers that are not finite.
     let answer = make()?.run(LowerProblem::new(&steep, x, Samples::default()), y);
     let silent = answer.ok().filter(|answer| answer.status.is_ok());
     let silent = silent.map_or(0, |answer| not_finite(&self::numbers(&answer)));

@@ -1,8 +1,8 @@
-//! Runs that a signal ends.
+//! Runs ended by a signal.
 
 use super::*;
 
-/// The same command with no signal ignored, as whoever runs the tests may have it: what is ignored stays so.
+/// The same command with no signal ignored, whatever the environment of the tests: an ignored signal stays ignored.
 #[cfg(target_os = "linux")]
 fn listening(command: &Command) -> Command {
     let mut env = Command::new("env");

@@ -191,7 +191,7 @@ pub struct Hessian<'a> {
 }
 
 impl<'a> Hessian<'a> {
-    /// The Hessian with the given product, and the bytes that it holds.
+    /// The Hessian whose products `product` computes, and the bytes that it holds.
     pub fn new(product: impl Fn(Direction<'_>, Wrt<'_>) -> Partials + 'a, bytes: usize) -> Self {
         Self { product: Box::new(product), bytes }
     }

@@ -188,7 +188,7 @@ fn a_value_is_that_of_the_loss_that_is_differentiated() {
         let value = oracle.value(objective, at).read();
         assert_eq!(value, oracle.gradient(objective, at, Wrt::Both).0.read());
     }
-    // Another loss than that of inference.
+    // A different loss than at inference.
     let (x, y) = (oracle.upper_module(&x), oracle.lower_module(&y));
     let inference = Loss::new(Normalised.lower_loss(&x, &y, &inputs())).read();
     let value = oracle.value(Objective::Lower, at).read();
@@ -210,7 +210,7 @@ fn a_module_without_trainable_parameters_is_refused() {
     }
 }
 
-/// The scale of a fit, by a parameter that stands at two places: `f = (y - a b)^2 / 2` with `a = b`.
+/// The scale of a fit, by a parameter that occurs at two places: `f = (y - a b)^2 / 2` with `a = b`.
 struct Tied;
 
 impl BilevelProblem for Tied {

@@ -77,7 +77,7 @@ fn bit_flips_are_refused_or_harmless() {
         let Ok(found) = parse(&damaged[..]) else {
             continue;
         };
-        // A pixel of a plain file has no checksum; all else must come out as it went in.
+        // A pixel of a plain file has no checksum; everything else must be read unchanged.
         let mut expected = payload.clone();
         if is_plain {
             assert!(at >= 16, "bit {bit} of byte {at} of the header went unnoticed");
