@@ -47,8 +47,8 @@ impl MlpHypernetwork {
     /// For variables like `x` and `y`, with `hidden` units: `y_0 = y`, `W = 0`, `a = 0`, the entries of A
     /// normal with the variance `1 / m`.
     ///
+    /// # Errors
     /// If `hidden` is 0.
-    /// If there are no hidden units.
     pub fn new(x: &Vector, y: &Vector, hidden: usize, seed: u64) -> Result<Self, Error> {
         let hidden = at_least_one("hidden units", hidden)?;
         let m = x.layout().size();
