@@ -1,13 +1,12 @@
-//! What the engine's operations cost on flex, in f32, from where the binary `bilevel` calls them: a thread
-//! of the pool. The allocator is mimalloc as there, but it counts nothing, and keeps free pages as long as is its
-//! default and not for seconds.
+//! The costs of the engine's operations on flex, in f32, called as in the binary `bilevel`: on a thread of the pool.
+//! The allocator is mimalloc, as there, but without counting and with its default delay for free pages.
 //!
-//! Samples are weighed by x while a network y learns them (data hyper-cleaning), at two sizes. In `small`, a
-//! sinusoid by a net 1-40-40-1 from 10 samples, the numbers are few and the bookkeeping is what takes time; in
-//! `mlp`, 784-300-10 on 1000 samples, the kernels are.
+//! x weights the samples from which a network y learns (data hyper-cleaning), at two sizes. In `small`, a sinusoid
+//! fitted by a network 1-40-40-1 from 10 samples, bookkeeping dominates; in `mlp`, 784-300-10 on 1000 samples, the
+//! kernels do.
 //!
-//! `cargo bench -p bilevel-benches --bench engine -- [filter]`. Times of small operations vary with what else the
-//! machine does, counts of instructions do not. For those of one operation, which has run before they are taken:
+//! `cargo bench -p bilevel-benches --bench engine -- [filter]`. Times of small operations vary with the load of the
+//! machine, counts of instructions do not. For those of one operation, which has run before they are taken:
 //!
 //! ```text
 //! cargo bench -p bilevel-benches --bench engine --no-run    # names the executable
@@ -82,7 +81,7 @@ impl BilevelProblem for Cleaning {
     }
 }
 
-/// An operation, as it is measured: until the device is done. A function that the instructions can be counted of.
+/// An operation, measured until the device is done. A function whose instructions can be counted.
 #[inline(never)]
 fn once(operation: &dyn Fn()) {
     operation();
@@ -93,7 +92,7 @@ fn measure(criterion: &mut Criterion, size: &str, operations: &[(&str, &dyn Fn()
     let mut group = criterion.benchmark_group(size);
     for (name, operation) in operations {
         group.bench_function(*name, |bencher| {
-            // The first call of all makes threads and buffers that stay. Not by `once`: it does not count.
+            // The first call creates threads and buffers that persist. Not with `once`: it does not count.
             operation();
             bencher.iter(|| once(operation));
         });

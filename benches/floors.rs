@@ -1,7 +1,7 @@
-//! The least time that workloads of `bilevel hypergrad` can take on this machine: their multiplications at the rate
-//! of a large product, and the bytes that they must read at the rate of a copy, both measured here.
+//! Lower bounds on the time of workloads of `bilevel hypergrad` on this machine: their multiplications at the rate of a
+//! large product, and the bytes that they must read at the rate of a copy, both measured here.
 //!
-//! `cargo bench -p bilevel-benches --bench floors` prints a Markdown table. docs/PERFORMANCE.md sets times beside it.
+//! `cargo bench -p bilevel-benches --bench floors` prints a Markdown table. docs/PERFORMANCE.md compares times with it.
 
 use std::hint::black_box;
 use std::thread;
@@ -21,7 +21,7 @@ const PIXELS: usize = 784;
 const HIDDEN: usize = 300;
 const ROUNDS: usize = 21;
 
-/// What a hypergradient must do at least.
+/// The least work of a hypergradient.
 struct Workload {
     name: &'static str,
     /// Multiplications and additions, in units of one product `[5000, 784] x [784, 300]`.
@@ -30,15 +30,15 @@ struct Workload {
     passes: f64,
 }
 
-/// A gradient of `mlp` makes two such products, a step back two more, `plan trajectory` one of them again; the upper
-/// gradient two. `softmax` has no large product, and reads X where `mlp` would multiply it. Below, T = 10.
+/// A gradient of `mlp` takes two such products, a backward step two more, `plan trajectory` one of them again; the
+/// upper gradient two. `softmax` has no large product, and reads X where `mlp` would multiply it. Below, T = 10.
 const WORKLOADS: [Workload; 6] = [
     Workload { name: "softmax rad T=10 plan results", products: 0.0, passes: 42.0 },
     Workload { name: "mlp rad T=10 plan results", products: 42.0, passes: 42.0 },
     Workload { name: "mlp rad T=10", products: 52.0, passes: 52.0 },
     Workload { name: "mlp rad T=100", products: 502.0, passes: 502.0 },
     Workload { name: "mlp cg T=10 20 iterations", products: 67.0, passes: 67.0 },
-    // Four blocks on 25 images, gradients and steps back: 28 GFLOP.
+    // Four blocks on 25 images, gradients and backward steps: 28 GFLOP.
     Workload { name: "conv rad T=5", products: 28.0 / 2.352, passes: 0.0 },
 ];
 

@@ -1,1 +1,1 @@
-//! Holds nothing: the benchmarks lie beside this file, and `cargo bench -p bilevel-benches` runs them.
+//! Empty: the benchmarks are beside this file, and `cargo bench -p bilevel-benches` runs them.

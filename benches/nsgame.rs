@@ -1,9 +1,9 @@
-//! What a step of `nsgame` costs beside a plain training step, in time and in memory: on flex, in f32.
+//! The cost of a step of `nsgame` compared with a plain training step, in time and in memory: on flex, in f32.
 //!
-//! A residual network is trained on samples that a small network weighs by their losses (Meta-Weight-Net), as
-//! in Section 5 of the source. The steps take turns, round after round, so that whatever else the machine does
-//! falls on all of them alike. Times are medians over the rounds, on the clock and of the processor, which
-//! other processes disturb less; ratios are those of one round, their medians.
+//! A residual network is trained on samples that a small network weights by their losses (Meta-Weight-Net), as in
+//! Section 5 of the source. The steps take turns, round after round, so that other load on the machine affects all
+//! alike. Times are medians over the rounds, wall-clock and processor time, which other processes affect less; ratios
+//! are those within a round, their medians.
 //!
 //! `cargo bench -p bilevel-benches --bench nsgame -- [blocks a stage] [samples] [pixels] [rounds]`, from 1, 64,
 //! 32 and 15.
@@ -28,7 +28,7 @@ use peakmem_alloc::{INSTRUMENTED_SYSTEM, PeakMemAlloc, PeakMemAllocTrait};
 static HEAP: &PeakMemAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const CLASSES: usize = 10;
-/// The step size of y, small: thousands of steps on noise go nowhere.
+/// The step size of y, small: thousands of steps on noise lead nowhere.
 const RATE: f64 = 1e-3;
 
 #[derive(Clone, Debug, bilevel_core::Batch)]
@@ -84,7 +84,7 @@ impl SplitProblem for Weighing {
 
 type Operation<'a> = (&'static str, Box<dyn FnMut() + 'a>);
 
-/// Steps of `nsgame` on `oracle`, y2 being what lies at `path`.
+/// Steps of `nsgame` on `oracle`, y2 being the variables at `path`.
 fn game<'a>(
     oracle: &'a dyn Oracle,
     at: &LowerProblem<'_>,
@@ -112,8 +112,8 @@ fn training(x: Mlp, y: ResNet, batch: Batch) -> impl FnMut() {
     }
 }
 
-/// Seconds on the clock since `start`, and of the processor since the process began, all threads together; 0
-/// where the system does not tell.
+/// Wall-clock seconds since `start`, and processor seconds since the process began, all threads together; 0 if the
+/// system does not report them.
 fn now(start: Instant) -> [f64; 2] {
     let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let nanoseconds = threads.filter_map(|thread| {
@@ -123,7 +123,7 @@ fn now(start: Instant) -> [f64; 2] {
     [start.elapsed().as_secs_f64(), 1e-9 * nanoseconds.sum::<f64>()]
 }
 
-/// The most memory that is allocated at once during `operation`, above what was there before, in MiB.
+/// The peak of allocated memory during `operation`, above the level before, in MiB.
 fn peak(operation: &mut dyn FnMut()) -> f64 {
     HEAP.reset_peak_memory();
     operation();
@@ -135,9 +135,9 @@ fn median(mut of: Vec<f64>) -> f64 {
     of[of.len() / 2]
 }
 
-/// Times and measures all operations beside the first.
+/// Times and measures all operations relative to the first.
 fn measure(mut operations: Vec<Operation<'_>>, rounds: usize) {
-    // The first step of all makes threads and buffers that stay.
+    // The first step creates threads and buffers that persist.
     operations.iter_mut().for_each(|(_, operation)| operation());
     let peaks: Vec<f64> = operations.iter_mut().map(|(_, operation)| peak(operation)).collect();
     let mut seconds = vec![Vec::new(); operations.len()];

@@ -1,7 +1,7 @@
-//! What products cost beside gradients, in time and in memory: on flex, in f32.
+//! The cost of products compared with gradients, in time and in memory: on flex, in f32.
 //!
-//! The operations take turns, round after round, so that whatever else the machine does falls on all of
-//! them alike. The tables give medians over the rounds; the ratio is that of one round, with its quartiles.
+//! The operations take turns, round after round, so that other load on the machine affects all alike. The tables give
+//! medians over the rounds; the ratio is that within a round, with its quartiles.
 
 use std::alloc::System;
 use std::hint::black_box;
@@ -48,7 +48,7 @@ enum Network {
     Conv(ConvNet),
 }
 
-/// The loss of a network, beside a module that has no variables.
+/// The loss of a network, with an empty module.
 fn loss(_: &Vec<Mlp>, network: &Network, batch: &Batch) -> Tensor<1> {
     let logits = match network {
         Network::Mlp(mlp) => mlp.forward(batch.images.clone().flatten(1, 3)),
@@ -110,7 +110,7 @@ fn measure(name: &str, network: Network, batch: Batch) {
     }
 }
 
-/// The most memory that is allocated at once during `operation`, above what was there before, in MiB.
+/// The peak of allocated memory during `operation`, above the level before, in MiB.
 fn peak(operation: &dyn Fn()) -> f64 {
     HEAP.reset_peak_memory();
     operation();

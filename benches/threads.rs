@@ -1,9 +1,9 @@
-//! Two independent hypergradients of one oracle: one after the other, side by side on two threads, and side by side on two
-//! threads each of which has a pool of one thread. Kernels on large tensors divide their work among the threads of a pool,
-//! by default all of the machine's, so that one hypergradient after the other already uses all cores; those on small tensors
-//! stay on the thread that calls.
+//! Two independent hypergradients of one oracle: one after the other, in parallel on two threads, and in parallel on
+//! two threads with a pool of one thread each. Kernels on large tensors divide their work among the threads of a pool,
+//! by default all of the machine's, so that sequential hypergradients already use all cores; those on small tensors
+//! stay on the calling thread.
 //!
-//! `cargo bench -p bilevel-benches --bench threads` prints a Markdown table of least times in ms, in f32 on flex.
+//! `cargo bench -p bilevel-benches --bench threads` prints a Markdown table of minimum times in ms, in f32 on flex.
 
 use std::hint::black_box;
 use std::thread;
@@ -46,7 +46,7 @@ fn losses(y: &Mlp, [inputs, targets]: &[Tensor<2>; 2]) -> Tensor<1> {
 /// How often each way is measured, in turn with the others.
 const ROUNDS: usize = 60;
 
-/// The least times of several ways, in ms.
+/// The minimum times of several ways, in ms.
 fn least<const N: usize>(ways: [&dyn Fn(); N]) -> [f64; N] {
     let mut least = [f64::INFINITY; N];
     for _ in 0..ROUNDS {

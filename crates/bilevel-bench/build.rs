@@ -1,4 +1,4 @@
-//! Tells the binary its commit, where it is built from a repository, and makes it small.
+//! Passes the commit to the binary, if it is built from a repository, and reduces its size.
 
 use std::env;
 use std::path::PathBuf;
@@ -6,18 +6,18 @@ use std::process::Command;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    // A build for development would be made again at each commit.
+    // A development build would otherwise be repeated at each commit.
     let is_release = env::var("PROFILE").is_ok_and(|profile| profile == "release");
     let commit = if is_release { commit() } else { None };
     println!("cargo:rustc-env=BILEVEL_COMMIT={}", commit.unwrap_or_default());
     let is_debugged = env::var("DEBUG").is_ok_and(|debug| debug != "false");
     if is_release && !is_debugged && links_by_lld() {
-        // Functions of the same instructions are one: a tenth of the code.
+        // Identical functions are merged: a tenth of the code.
         println!("cargo:rustc-link-arg-bins=-Wl,--strip-all,--icf=all");
     }
 }
 
-/// Whether the linker is the one that comes with Rust for this target, and nobody asked for another.
+/// Whether the linker is the one that comes with Rust for this target, and no other one was requested.
 fn links_by_lld() -> bool {
     const TARGET: &str = "x86_64-unknown-linux-gnu";
     let is = |name: &str| env::var(name).is_ok_and(|target| target == TARGET);

@@ -1,4 +1,4 @@
-//! Distilled points: three learned points, shown one at a time, from which a model learns what a whole set holds.
+//! Distilled points: three learned points, shown one at a time, from which a model learns what a whole set contains.
 
 use bilevel::*;
 use burn::module::{Module, Param};
@@ -21,7 +21,7 @@ pub struct Distil;
 impl BilevelProblem for Distil {
     type Upper = Distilled;
     type Lower = Linear;
-    type Batch = (Tensor<2>, Tensor<1, Int>); // real points, and which distilled one it is the turn of
+    type Batch = (Tensor<2>, Tensor<1, Int>); // real points, and the index of the current distilled point
 
     fn upper_loss(&self, _: &Distilled, y: &Linear, (real, _): &Self::Batch) -> Tensor<1> {
         squares(y, real.clone().narrow(1, 0, 2), real.clone().narrow(1, 2, 1))
@@ -33,7 +33,7 @@ impl BilevelProblem for Distil {
     }
 }
 
-/// Draw n is the turn of distilled point n mod 3.
+/// Draw n uses distilled point n mod 3.
 pub struct Turns(Tensor<2>);
 
 impl Data<(Tensor<2>, Tensor<1, Int>)> for Turns {
@@ -43,7 +43,7 @@ impl Data<(Tensor<2>, Tensor<1, Int>)> for Turns {
     }
 }
 
-/// The check of the hypergradient against differences, and F before and after the points were learned.
+/// The check of the hypergradient against differences, and F before and after the points are learned.
 pub fn run(device: &Device) -> Result<(HypergradientReport, [f64; 2]), Error> {
     let list = |shape: [usize; 2], f: &dyn Fn(f64) -> f64| {
         let values = (0..shape[0] * shape[1]).map(|i| f(i as f64)).collect::<Vec<_>>();

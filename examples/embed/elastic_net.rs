@@ -1,4 +1,5 @@
-//! The elastic net with learned weights: which are best for other data, against the closed form of an orthogonal design.
+//! The elastic net with learned weights: which are best for other data, compared with the closed form of an orthogonal
+//! design.
 
 use bilevel::*;
 use burn::module::{Module, Param};

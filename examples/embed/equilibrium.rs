@@ -1,5 +1,5 @@
-//! An equilibrium layer: `z = tanh(W z + U s + b)`, trained through its fixed point, against the implicit function theorem
-//! on plain numbers.
+//! An equilibrium layer: `z = tanh(W z + U s + b)`, trained through its fixed point, compared with the implicit
+//! function theorem on plain numbers.
 
 use bilevel::*;
 use burn::module::{Module, Param};
@@ -17,7 +17,7 @@ pub struct Equilibrium;
 impl BilevelProblem for Equilibrium {
     type Upper = Layer;
     type Lower = Param<Tensor<1>>;
-    type Batch = Tensor<1>; // what z is to be
+    type Batch = Tensor<1>; // the target of z
 
     fn upper_loss(&self, _: &Layer, z: &Self::Lower, target: &Tensor<1>) -> Tensor<1> {
         (z.val() - target.clone()).powi_scalar(2).sum() / 2

@@ -1,4 +1,4 @@
-//! Few-shot classification: a representation x under which a head y, fitted to a handful of points of a task, serves the
+//! Few-shot classification: a representation x under which a head y, fitted to a few points of a task, classifies the
 //! task's other points. The head is solved, and differentiated by the implicit function theorem.
 
 use bilevel::program::Vector;
@@ -36,7 +36,7 @@ impl BilevelProblem for FewShot {
     }
 }
 
-/// Task k asks on which side of a line through the circle at an angle a point is, by its squares.
+/// Task k: on which side of a line through the circle at an angle is a point, given its squares?
 fn tasks(device: &Device) -> Vec<Task> {
     let points = |k: usize, from: usize| {
         let rows = (from..from + 8).flat_map(|i| {

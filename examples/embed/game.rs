@@ -4,7 +4,7 @@ use bilevel::*;
 use burn::module::Param;
 use burn::tensor::{Device, Tensor};
 
-/// Price `1 - x - y_1 - y_2`, costs `c` a unit. The followers' answer to x maximises a potential: each of them its own
+/// Price `1 - x - y_1 - y_2`, cost `c` per unit. The followers' answer to x maximises a potential: each follower's own
 /// profit, given the other's output.
 pub struct Firms;
 

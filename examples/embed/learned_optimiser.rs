@@ -1,4 +1,4 @@
-//! A learned optimiser: a small network that makes the step of each entry of y, trained through ten steps.
+//! A learned optimiser: a small network that computes the step of each entry of y, trained through ten steps.
 
 use bilevel::*;
 use burn::module::{Module, Param};
@@ -26,7 +26,7 @@ impl Optimiser {
     }
 }
 
-/// Rosenbrock's valley, which every start of y is to leave as quickly as ten steps allow.
+/// Rosenbrock's valley, which every start of y should leave as quickly as ten steps allow.
 pub struct Valley;
 
 fn loss(y: &Param<Tensor<1>>) -> Tensor<1> {
@@ -60,11 +60,11 @@ pub fn run(device: &Device) -> Result<(HypergradientReport, [f64; 2]), Error> {
     };
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let truth = steps()?;
-    // Ten steps down the valley bend much: differences are taken closer than usual.
+    // The loss varies strongly over ten steps down the valley: differences use a shorter step than usual.
     let reference = Reference::differences(&truth, 1e-7).with_step(2e-4);
     let report = check_hypergradient(|| Ok(Unrolled::rad(steps()?)), &oracle, &x, &y, &reference)?;
     let adam = BurnOptimizer::new(burn::optim::AdamConfig::new().build(), &network, 0.01)?;
-    // Another start of y each time, drawn by its number.
+    // A new start of y each time, drawn by its number.
     let draw = |k: u64| {
         let angle = k as f64 * 2.4;
         oracle.lower_vector(&start([-0.5 + 0.3 * angle.cos(), 0.8 + 0.3 * angle.sin()])).unwrap()

@@ -1,4 +1,4 @@
-//! Bilevel problems as other projects have them: each in a file of its own, with an independent truth.
+//! Bilevel problems as other projects have them: each in its own file, with an independent result.
 //!
 //! `cargo run --release -p bilevel-examples --example embed` runs all of them.
 
@@ -20,7 +20,7 @@ pub mod three_levels;
 use bilevel::Error;
 use burn::tensor::{Device, FloatDType, IntDType};
 
-/// The processor, in f64, which the checks by differences need. To be called before anything is computed.
+/// The CPU, in f64, which the checks by differences need. Must be called before anything is computed.
 pub fn device() -> Device {
     let mut device = Device::flex();
     device

@@ -1,4 +1,4 @@
-//! MAML: a start from which a network adapts to a task in a few steps, against differences of the adapted loss.
+//! MAML: a start from which a network adapts to a task in a few steps, compared with differences of the adapted loss.
 
 use bilevel::program::Vector;
 use bilevel::*;
@@ -25,7 +25,7 @@ impl Network {
     }
 }
 
-/// x and y are one network: x the start, y what became of it. Points are rows of an input and a target.
+/// x and y are one network: x the start, y the adapted one. Points are rows of an input and a target.
 pub struct Adapt;
 
 impl BilevelProblem for Adapt {
@@ -42,7 +42,7 @@ impl BilevelProblem for Adapt {
     }
 }
 
-/// Sine waves of several phases: points to adapt on, and points to be judged by.
+/// Sine waves of several phases: training points and test points.
 fn tasks(device: &Device) -> Vec<Vec<Tensor<2>>> {
     let points = |phase: f64, from: f64| {
         let rows: Vec<_> = (0..6).map(|i| from + 0.9 * f64::from(i)).collect();
@@ -69,7 +69,7 @@ pub fn run(device: &Device) -> Result<(HypergradientReport, [f64; 2]), Error> {
     let value = |x: &Vector, _: &Vector| adapted(x, 0);
     let reference = Reference::value(&value, 1e-7);
     let report = check_hypergradient(|| Ok(Maml::new(descent()?)), &oracle, &x, &y, &reference)?;
-    // Step k asks for sample k of both levels: the tasks take turns.
+    // Step k requests sample k of both levels: the tasks take turns.
     let adam = BurnOptimizer::new(burn::optim::AdamConfig::new().build(), &network, 0.05)?;
     let mut solver = HypergradientSolver::new(&oracle, Maml::new(descent()?), adam, x.clone(), y);
     Executor::new(160)?.run(&mut solver)?;

@@ -1,7 +1,8 @@
 //! Two lower problems of different kinds that share one x: a ridge regression, and the logarithms of counts.
 //!
-//! The lower variable is the pair of theirs and f the sum of their losses. Neither sees the other's variable, so the pair
-//! solves both, and its hypergradient is that of both: any method works, and each part may have a rate of its own.
+//! The lower variable is the pair of both, and f the sum of their losses. Neither loss depends on the other's variable,
+//! so the pair solves both problems, and its hypergradient is that of both: any method works, and each part may have
+//! its own rate.
 
 use bilevel::*;
 use burn::module::Param;

@@ -1,4 +1,5 @@
-//! The dual of a support vector machine with a learned bound C: `0 <= a_i <= C`, against its active set in closed form.
+//! The dual of a support vector machine with a learned bound C: `0 <= a_i <= C`, compared with its active set in closed
+//! form.
 
 use bilevel::*;
 use burn::module::Param;

@@ -1,4 +1,4 @@
-//! Runs the problems of other projects in f64, each held against its truth.
+//! Runs the problems of other projects in f64, and compares each with its independent result.
 
 #[allow(dead_code)]
 #[path = "../embed/main.rs"]
@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use burn::tensor::Device;
 
-/// Flex has one random generator and one precision a process: each test seeds it in its turn.
+/// Flex has one random generator and one precision per process: the tests take turns to seed it.
 fn turn() -> (MutexGuard<'static, ()>, &'static Device) {
     static TURN: Mutex<()> = Mutex::new(());
     static DEVICE: OnceLock<Device> = OnceLock::new();

@@ -1,4 +1,4 @@
-//! The backends of this build and their devices: which there are, which can run here, and running a job on one.
+//! The backends of this build and their devices: which exist, which can run here, and running a job on one.
 
 use std::fmt;
 use std::path::Path;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// A backend, as named on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum BackendName {
-    /// A real GPU if there is one, else flex.
+    /// A hardware GPU if there is one, otherwise flex.
     Auto,
     /// Burn's fast CPU backend.
     Flex,
@@ -65,14 +65,14 @@ impl FromStr for DeviceName {
             None => (text, None),
         };
         let backend = <BackendName as ValueEnum>::from_str(name, false);
-        // As it is shown: no sign, no zeros before it.
+        // In canonical form: no sign, no leading zeros.
         let number = index.map_or(Some(0), |index| {
             index.parse().ok().filter(|number: &usize| number.to_string() == index)
         });
         let (Ok(backend), Some(number)) = (backend, number) else {
             return Err(format!(
-                "no device is called `{text}`, expected auto, flex, ndarray, wgpu, cuda, rocm, or one of several GPUs as \
-                 wgpu:1; `bilevel doctor` shows those of this machine"
+                "no device is called `{text}`, expected auto, flex, ndarray, wgpu, cuda, rocm, or one of several \
+                 GPUs, such as wgpu:1; `bilevel doctor` shows those of this machine"
             ));
         };
         if index.is_some() && !backend.has_several() {
@@ -90,7 +90,7 @@ impl TryFrom<String> for DeviceName {
     }
 }
 
-/// Why a device cannot be computed on.
+/// Why a device cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackendError {
@@ -100,7 +100,7 @@ pub enum BackendError {
          your GPU (or a software one, such as Mesa's lavapipe), or run on the CPU with --device flex"
     )]
     NoAdapter,
-    /// Left out of the build.
+    /// Not in this build.
     #[error(
         "backend {0} is not in this build, expected one of: {1}; build with --features {0}, or take \
          another --device"
@@ -114,10 +114,10 @@ pub enum BackendError {
     NoDriver {
         /// The backend.
         backend: &'static str,
-        /// The file that its driver makes.
+        /// The file that its driver creates.
         expected: &'static str,
     },
-    /// A number that no device has.
+    /// A number without a device.
     #[error("no device {asked} on this machine, expected one of: {found}; name one of these")]
     NoSuchDevice {
         /// The name given.
@@ -139,13 +139,13 @@ pub enum BackendError {
         bytes: u128,
         /// The adapter.
         adapter: String,
-        /// Bytes of an array at most.
+        /// The largest array in bytes.
         most: u64,
     },
-    /// A device that stopped in the middle of its work.
+    /// A device that failed during its work.
     #[error("the device failed: {0}; check its driver, or compute on the CPU with --device flex")]
     Device(String),
-    /// Flex is in use already.
+    /// Flex is already in use.
     #[error(
         "flex already computes in f32 in this process, expected f64: check derivatives before \
          anything else, or in a process of their own"
@@ -156,22 +156,22 @@ pub enum BackendError {
 /// A graphics adapter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Adapter {
-    /// Its name, as the driver gives it.
+    /// Its name, as reported by the driver.
     pub name: String,
     /// The interface: vulkan, metal or dx12.
     pub interface: String,
-    /// What it is: discrete GPU, integrated GPU, virtual GPU, software or other.
+    /// Its kind: discrete GPU, integrated GPU, virtual GPU, software or other.
     pub kind: String,
     /// Whether it is hardware. A software adapter is not a GPU: flex is faster than it.
     pub gpu: bool,
-    /// The most bytes of one array. Of a larger one kernels see a part, and results are garbage without an error.
+    /// The largest array in bytes. Of a larger one kernels see only a part, and results are garbage without an error.
     pub largest_array: u64,
 }
 
 /// An array of f32 that is put on a device in one piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Array {
-    /// What it holds, in the plural.
+    /// Its contents, in the plural.
     pub what: &'static str,
     /// Its shape.
     pub shape: Vec<usize>,
@@ -183,7 +183,7 @@ impl Array {
         Self { what, shape: shape.into() }
     }
 
-    /// Its bytes, where no integer overflows.
+    /// Its bytes, if no integer overflows.
     fn bytes(&self) -> u128 {
         let numbers = self.shape.iter().map(|&n| n as u128);
         numbers.fold(size_of::<f32>() as u128, u128::saturating_mul)
@@ -202,19 +202,19 @@ pub fn built() -> Vec<&'static str> {
     all.into_iter().filter_map(|(name, built)| built.then_some(name)).collect()
 }
 
-/// The graphics adapters of this machine that the wgpu backend can use; the first is the one it takes.
+/// The graphics adapters of this machine that the wgpu backend can use; the first is its default.
 #[cfg(feature = "wgpu")]
 pub fn adapters() -> Vec<Adapter> {
     graphics::adapters()
 }
 
-/// Without the wgpu backend there is nothing to ask.
+/// Without the wgpu backend there are none.
 #[cfg(not(feature = "wgpu"))]
 pub fn adapters() -> Vec<Adapter> {
     Vec::new()
 }
 
-/// What `auto` picks here, and why.
+/// What `auto` selects here, and why.
 pub fn pick() -> (BackendName, String) {
     match adapters().into_iter().find(|adapter| adapter.gpu) {
         Some(gpu) => (BackendName::Wgpu, format!("there is a GPU, {}", gpu.name)),
@@ -225,7 +225,7 @@ pub fn pick() -> (BackendName, String) {
     }
 }
 
-/// The devices of a backend that has several, by the names to choose them by.
+/// The devices of a backend that has several, by the names that select them.
 pub fn devices(backend: BackendName) -> Vec<String> {
     let name = backend.as_str();
     let numbered = |n: usize| (0..n).map(|at| format!("{name}:{at}")).collect();
@@ -243,10 +243,10 @@ pub fn devices(backend: BackendName) -> Vec<String> {
 }
 
 impl DeviceName {
-    /// The device that this name means here; `auto` resolved, the others as they are.
+    /// The device that this name means here; `auto` resolved, the others unchanged.
     ///
     /// # Errors
-    /// If its backend is not in this build, has nothing to run on, or has no device of this number.
+    /// If its backend is not in this build or cannot run here, or there is no device of this number.
     pub fn resolve(self) -> Result<Self, BackendError> {
         let resolved = Self { backend: self.backend.resolve()?, ..self };
         if !resolved.backend.has_several() {
@@ -259,10 +259,10 @@ impl DeviceName {
         Err(BackendError::NoSuchDevice { asked: self, found: found.join(", ") })
     }
 
-    /// Whether the device holds each of these arrays.
+    /// Whether the device can hold each of these arrays.
     ///
     /// # Errors
-    /// [`BackendError::TooLarge`] for the largest that it does not hold.
+    /// [`BackendError::TooLarge`] for the largest that it cannot hold.
     pub fn check_arrays(self, arrays: &[Array]) -> Result<(), BackendError> {
         let name = self.resolve()?;
         if name.backend != BackendName::Wgpu {
@@ -288,12 +288,12 @@ impl DeviceName {
 }
 
 impl BackendName {
-    /// Whether a number chooses among its devices.
+    /// Whether a number selects one of its devices.
     fn has_several(self) -> bool {
         matches!(self, Self::Wgpu | Self::Cuda | Self::Rocm)
     }
 
-    /// The backend that this name means here; `auto` resolved, the others as they are.
+    /// The backend that this name means here; `auto` resolved, the others unchanged.
     ///
     /// # Errors
     /// If it is not in this build, or has no adapter to run on.
@@ -315,8 +315,8 @@ impl BackendName {
         }
     }
 
-    /// A file that is there where the driver of the backend is loaded, if it needs one that its runtime does not look
-    /// for itself.
+    /// A file that exists if the driver of the backend is loaded, for backends whose runtime does not check this
+    /// itself.
     fn driver(self) -> Option<&'static str> {
         match self {
             Self::Cuda if cfg!(windows) => Some("C:\\Windows\\System32\\nvcuda.dll"),
@@ -342,7 +342,7 @@ impl BackendName {
 /// The device of a name, in f32.
 ///
 /// # Errors
-/// See [`DeviceName::resolve`], and where the device cannot be set up.
+/// See [`DeviceName::resolve`], and if the device cannot be set up.
 pub fn device(name: impl Into<DeviceName>) -> Result<Device, BackendError> {
     let name = name.into().resolve()?;
     match name.backend {
@@ -359,13 +359,13 @@ pub fn device(name: impl Into<DeviceName>) -> Result<Device, BackendError> {
         BackendName::Cuda => Ok(Device::cuda(name.index)),
         #[cfg(feature = "rocm")]
         BackendName::Rocm => Ok(Device::rocm(name.index)),
-        // `resolve` gives only what is built.
+        // `resolve` returns only backends of this build.
         #[allow(unreachable_patterns)]
         other => Err(BackendError::NotBuilt(other.as_str(), built().join(", "))),
     }
 }
 
-/// Does a job on the device of a name.
+/// Runs a job on the device of a name.
 ///
 /// # Errors
 /// See [`device`].
@@ -378,9 +378,9 @@ pub fn run_on<T: Send>(
     if name.backend != BackendName::Flex {
         return Ok(job(device));
     }
-    // By a thread of the pool that the kernels share their work with: handing over from outside of it
-    // costs two wake-ups an operation. The pool is the job's own: a thread that waits for a kernel would
-    // take up another job, and find itself holding a lock of Burn's that this one needs.
+    // On a thread of the pool that the kernels use too: handing work over from outside costs two wake-ups per
+    // operation. The job has its own pool: a thread that waits for a kernel would start another job, and then hold a
+    // lock of Burn's that this one needs.
     match rayon::ThreadPoolBuilder::new().build() {
         Ok(pool) => Ok(pool.install(|| job(device))),
         Err(_) => Ok(job(device)),
@@ -390,7 +390,7 @@ pub fn run_on<T: Send>(
 /// Flex with f64 as its element type.
 ///
 /// # Errors
-/// If this process has already computed in f32 on flex: Burn fixes the precision once a process.
+/// If this process has already computed in f32 on flex: Burn fixes the precision once per process.
 pub fn flex_in_f64() -> Result<Device, BackendError> {
     static CONFIGURED: OnceLock<bool> = OnceLock::new();
     let configured = || Device::flex().configure((FloatDType::F64, IntDType::I64)).is_ok();
@@ -402,7 +402,7 @@ pub fn flex_in_f64() -> Result<Device, BackendError> {
 
 #[cfg(feature = "wgpu")]
 mod graphics {
-    //! Asking the drivers before Burn does: without an adapter Burn's runtime panics.
+    //! Checks the drivers before Burn does: without an adapter Burn's runtime panics.
 
     use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -441,7 +441,7 @@ mod graphics {
                 let counted = (info.device_type, info.backend);
                 let at = before.iter().filter(|other| **other == counted).count();
                 let selector = match info.device_type {
-                    // The default of the interface: what Burn takes where nobody chooses.
+                    // The default of the interface, which Burn uses if none is chosen.
                     _ if before.is_empty() => DeviceKind::DefaultDevice,
                     DeviceType::DiscreteGpu => DeviceKind::DiscreteGpu(at),
                     DeviceType::IntegratedGpu => DeviceKind::IntegratedGpu(at),
@@ -464,7 +464,7 @@ mod graphics {
                     kind: kind.into(),
                     gpu: info.device_type != DeviceType::Cpu
                         && info.device_type != DeviceType::Other,
-                    // Burn asks for all that the adapter has.
+                    // Burn requests all features of the adapter.
                     largest_array: limits
                         .max_storage_buffer_binding_size
                         .min(limits.max_buffer_size),

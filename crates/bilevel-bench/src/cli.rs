@@ -18,7 +18,7 @@ mod renamed;
 
 pub use renamed::renamed;
 
-/// Bilevel optimisation: the field's experiments, on the CPU and on any GPU.
+/// Bilevel optimisation: experiments of the literature, on the CPU and on any GPU.
 ///
 /// Without a command: hyper-cleaning of the embedded digits, half of whose training labels are wrong.
 #[derive(Debug, Parser)]
@@ -32,7 +32,7 @@ pub struct Cli {
     pub messages: MessageArgs,
 }
 
-/// What is said besides results, on standard error.
+/// Messages besides results, on standard error.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Messages")]
 pub struct MessageArgs {
@@ -61,7 +61,7 @@ pub enum Command {
     Tune(OnTable<Tuning>),
     /// Run the experiments of a paper's table, and print our figures beside the paper's.
     Reproduce(ReproduceArgs),
-    /// Resume an interrupted run, table, comparison or `toys` from what was written last.
+    /// Resume an interrupted run, table, comparison or `toys` from its last checkpoint.
     Resume(ResumeArgs),
     /// Write the page of a run again: report.html, which needs no network.
     Report(ReportArgs),
@@ -75,33 +75,33 @@ pub enum Command {
     /// Run methods on problems with known answers: the claims of their sources, and our results. In f64 on
     /// the CPU.
     Toys(ToysArgs),
-    /// Solve a small problem without any settings: one of the literature by its name, or one of yours by its formulas in a
+    /// Solve a small problem without any settings: one of the literature by its name, or your own by its formulas in a
     /// TOML file. In f64 on the CPU. Without a name: lists those with known answers.
     Solve(SolveArgs),
-    /// Compare methods on one problem: how close they come to the answer, over oracle calls and over
-    /// seconds, for several seeds. In f64 on the CPU.
+    /// Compare methods on one problem: how close they come to the solution, over oracle calls and over seconds, for
+    /// several seeds. In f64 on the CPU.
     Compare(CompareArgs),
-    /// Time one hypergradient of a problem of real size, on random numbers or on those of a file. What is
-    /// interrupted starts again.
+    /// Time one hypergradient of a problem of realistic size, on random numbers or on those of a file. It cannot be
+    /// resumed.
     Hypergrad(HypergradArgs),
-    /// Show the program of a derivative: what is computed, operation by operation.
+    /// Show the program of a derivative, operation by operation.
     Program(ProgramArgs),
     /// List experiments and methods.
     List,
-    /// Show the backends, the graphics adapters, and what `--device auto` picks.
+    /// Show the backends, the graphics adapters, and what `--device auto` selects.
     Doctor,
-    /// Print the completions of a shell: `source <(bilevel completions bash)`, for one.
+    /// Print shell completions, for example `source <(bilevel completions bash)`.
     Completions(CompletionsArgs),
     /// Write the man pages to a folder.
     Man(ManArgs),
 }
 
-/// An experiment, the settings that flags give, and what a command takes besides.
+/// An experiment, the settings given by flags, and further arguments of a command.
 #[derive(Debug)]
 pub struct OfExperiment<A> {
     experiment: &'static Registered,
     flags: Table,
-    /// What the command takes besides.
+    /// Further arguments of the command.
     pub args: A,
 }
 
@@ -141,10 +141,10 @@ impl<A: Args> Subcommand for OfExperiment<A> {
 }
 
 impl<A> OfExperiment<A> {
-    /// All settings: defaults and presets, those of `config` where one is given, and flags.
+    /// All settings: defaults and presets, those of `config` if given, and flags.
     ///
     /// # Errors
-    /// If a setting cannot be.
+    /// If a setting is invalid.
     pub fn settings(&self, config: Option<&PathBuf>) -> Result<Complete, BenchError> {
         let mut given = match config {
             Some(path) => read_config(path, self.experiment)?,
@@ -154,10 +154,10 @@ impl<A> OfExperiment<A> {
         self.experiment.complete(&given)
     }
 
-    /// The same with `more` where nothing else is given.
+    /// The same with `more` as further defaults.
     ///
     /// # Errors
-    /// If a setting cannot be.
+    /// If a setting is invalid.
     pub fn settings_with(&self, more: &Table) -> Result<Complete, BenchError> {
         let names = self.experiment.command();
         let known = |key: &str| {
@@ -173,7 +173,7 @@ impl<A> OfExperiment<A> {
     }
 }
 
-/// A run on a table that is named first.
+/// A run on a table that is given first.
 #[derive(Debug)]
 pub struct OnTable<E> {
     /// The run.
@@ -181,11 +181,11 @@ pub struct OnTable<E> {
     experiment: PhantomData<E>,
 }
 
-/// What is run on a table.
+/// A run on a table.
 pub trait TableExperiment {
     /// The experiment.
     const NAME: &'static str;
-    /// Its problem, where it has several.
+    /// Its problem, if it has several.
     const PROBLEM: Option<&'static str>;
 }
 
@@ -247,7 +247,7 @@ impl<E: TableExperiment> Args for OnTable<E> {
     }
 }
 
-/// What `run` takes besides the settings of an experiment.
+/// Arguments of `run` besides the settings of an experiment.
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// A TOML file with all or some of the settings; it overrides presets, and flags override it
@@ -267,7 +267,7 @@ pub struct RunArgs {
     pub manner: MannerArgs,
 }
 
-/// What `check` takes besides the settings of an experiment: nothing.
+/// Arguments of `check` besides the settings of an experiment: none.
 #[derive(Debug, Args)]
 pub struct CheckArgs {}
 
@@ -282,7 +282,7 @@ pub struct MannerArgs {
     pub save_every: u32,
 }
 
-/// What `toys` takes.
+/// Arguments of `toys`.
 #[derive(Debug, Args)]
 pub struct ToysArgs {
     /// One problem [default: all]
@@ -293,7 +293,7 @@ pub struct ToysArgs {
     pub out: PathBuf,
 }
 
-/// What `solve` takes.
+/// Arguments of `solve`.
 #[derive(Debug, Args)]
 pub struct SolveArgs {
     /// A problem that `bilevel solve` lists, or a TOML file with formulas F and f, constraints G, H, g and h, and starts x
@@ -305,23 +305,24 @@ pub struct SolveArgs {
     pub pessimistic: bool,
 }
 
-/// What `compare` takes.
+/// Arguments of `compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// On which problem
+    /// The problem
     #[arg(value_enum)]
     pub problem: compare::ProblemName,
-    /// Methods, separated by commas, each perhaps with settings of its own, as cg(damping=0.1); all of them; or auto,
+    /// Methods, separated by commas, optionally with their own settings, such as cg(damping=0.1); all of them; or auto,
     /// which chooses one from probes on the problem [default: all that keep to its constraints]
     #[arg(long)]
     pub method: Option<Methods<compare::Contender>>,
-    /// How many seeds: of starts, of the parts of the data, of the draws [default: 10, or 1 where the answer is known]
+    /// Number of seeds: of starts, of the parts of the data, of the draws [default: 10, or 1 where the answer is known]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub seeds: Option<u64>,
-    /// Oracle calls of each run, in calls of one batch [default: 32768 for quadratic, 65536 for ijcnn1, else 16384]
+    /// Oracle calls of each run, in calls of one batch [default: 32768 for quadratic, 65536 for ijcnn1, otherwise
+    /// 16384]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
     pub calls: Option<u64>,
-    /// The weight of barriers in the losses for constraints that a method ignores; without, such methods are refused
+    /// The weight of barriers in the losses for constraints that a method ignores; without it such methods are refused
     #[arg(long)]
     pub barrier: Option<Positive>,
     /// The folder with the problem's data
@@ -332,7 +333,7 @@ pub struct CompareArgs {
     pub out: PathBuf,
 }
 
-/// What `hypergrad` takes.
+/// Arguments of `hypergrad`.
 #[derive(Debug, Args)]
 pub struct HypergradArgs {
     /// The problem
@@ -362,7 +363,7 @@ pub struct HypergradArgs {
     /// Step size of the lower level
     #[arg(long, default_value = "0.1")]
     pub step_size: Positive,
-    /// How many hypergradients are timed, after one that is not
+    /// Number of timed hypergradients, after an untimed one
     #[arg(long, default_value = "5", value_parser = clap::value_parser!(u32).range(1..))]
     pub repetitions: u32,
     /// A safetensors file with samples and network [default: drawn from the seed]
@@ -371,7 +372,7 @@ pub struct HypergradArgs {
     /// The safetensors file to write the hypergradient to
     #[arg(long)]
     pub gradient: Option<PathBuf>,
-    /// Where to compute: auto, flex, ndarray, wgpu, cuda, rocm, or one of several GPUs as wgpu:1
+    /// Where to compute: auto, flex, ndarray, wgpu, cuda, rocm, or one of several GPUs, such as wgpu:1
     #[arg(long, default_value = "auto")]
     pub device: DeviceName,
     /// Seed of the samples and of the network
@@ -382,19 +383,19 @@ pub struct HypergradArgs {
     pub json: bool,
 }
 
-/// What `program` takes.
+/// Arguments of `program`.
 #[derive(Debug, Args)]
 pub struct ProgramArgs {
-    /// Of which problem
+    /// The problem
     #[arg(value_enum)]
     pub workload: Workload,
-    /// Of which loss
+    /// The loss
     #[arg(long, value_enum, default_value = "lower")]
     pub level: Side,
-    /// What it computes
+    /// The function
     #[arg(long, value_enum, default_value = "product")]
     pub what: What,
-    /// How it is shown
+    /// The output format
     #[arg(long, value_enum, default_value = "text")]
     pub form: Form,
     /// Samples of each level, or tasks of meta-batch [default: as in hypergrad]
@@ -402,7 +403,7 @@ pub struct ProgramArgs {
     pub samples: Option<u16>,
 }
 
-/// What `reproduce` takes.
+/// Arguments of `reproduce`.
 #[derive(Debug, Args)]
 pub struct ReproduceArgs {
     /// The table
@@ -411,19 +412,19 @@ pub struct ReproduceArgs {
     /// The paper's sizes, or small ones
     #[arg(long, value_enum, default_value = "small")]
     pub preset: Preset,
-    /// How many seeds
+    /// Number of seeds
     #[arg(long, default_value = "3", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub seeds: u64,
     /// The folder with the paper's data
     #[arg(long)]
     pub data_dir: Option<PathBuf>,
-    /// Which set that is, where the paper has figures of several [default: mnist]
+    /// The data set, where the paper has figures for several [default: mnist]
     #[arg(long, value_enum)]
     pub data_set: Option<DataSet>,
     /// Upper steps of every method [default: the paper's]
     #[arg(long)]
     pub upper_steps: Option<Count>,
-    /// Where to compute: auto, flex, ndarray, wgpu, cuda, rocm, or one of several GPUs as wgpu:1
+    /// Where to compute: auto, flex, ndarray, wgpu, cuda, rocm, or one of several GPUs, such as wgpu:1
     #[arg(long, default_value = "auto")]
     pub device: DeviceName,
     /// The folder in which the folder of the table is created
@@ -434,7 +435,7 @@ pub struct ReproduceArgs {
     pub manner: MannerArgs,
 }
 
-/// What `report` takes.
+/// Arguments of `report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
     /// The folders of the runs
@@ -442,7 +443,7 @@ pub struct ReportArgs {
     pub folders: Vec<PathBuf>,
 }
 
-/// What `diff` takes.
+/// Arguments of `diff`.
 #[derive(Debug, Args)]
 pub struct DiffArgs {
     /// The folder of a run
@@ -453,7 +454,7 @@ pub struct DiffArgs {
     pub after: PathBuf,
 }
 
-/// What `runs` takes.
+/// Arguments of `runs`.
 #[derive(Debug, Args)]
 pub struct RunsArgs {
     /// The folder of the runs
@@ -461,7 +462,7 @@ pub struct RunsArgs {
     pub folder: PathBuf,
 }
 
-/// What `completions` takes.
+/// Arguments of `completions`.
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
     /// The shell
@@ -469,14 +470,14 @@ pub struct CompletionsArgs {
     pub shell: clap_complete::Shell,
 }
 
-/// What `man` takes.
+/// Arguments of `man`.
 #[derive(Debug, Args)]
 pub struct ManArgs {
     /// The folder; it is created if it does not exist
     pub folder: PathBuf,
 }
 
-/// What `resume` takes.
+/// Arguments of `resume`.
 #[derive(Debug, Args)]
 pub struct ResumeArgs {
     /// The folder of the run

@@ -27,11 +27,10 @@ use crate::reproduce::{self, Reproduction};
 use crate::runs;
 use crate::settings::{AUTO, absolute, refuse};
 
-/// What runs where no command is given.
+/// The experiment that runs without a command.
 pub const DEFAULT: [&str; 3] = ["bilevel", "run", "hyper-cleaning"];
 
-/// Does what the command line says, with the other ranks of `group`. Results go to standard output, progress to standard
-/// error.
+/// Runs the command line, with the other ranks of `group`. Results go to standard output, progress to standard error.
 ///
 /// # Errors
 /// See [`BenchError`].
@@ -92,7 +91,7 @@ fn run(run: &OfExperiment<RunArgs>, group: &'static dyn Group) -> Result<(), Ben
     start(&settings, out, *args, group)
 }
 
-/// The settings with what `auto` stands for, which is shown.
+/// The settings with the choice in place of `auto`, which is printed.
 fn chosen(settings: &Complete, group: &dyn Group) -> Result<Complete, BenchError> {
     if group.size() > 1 {
         let cure = "run `bilevel run` with auto in one process, and name the method that it prints";
@@ -120,7 +119,7 @@ fn start(
 }
 
 fn reproduce(args: ReproduceArgs) -> Result<(), BenchError> {
-    // As the settings of a run: to be resumed from any directory.
+    // As in the settings of a run: it can be resumed from any directory.
     let data_dir = args.data_dir.map(|dir| absolute("--data-dir", &dir)).transpose()?;
     let reproduction = Reproduction {
         reproduce: args.table,
@@ -142,7 +141,7 @@ fn fill(
     folder: &RunFolder,
     args: MannerArgs,
 ) -> Result<(), BenchError> {
-    // Of one of its runs; it is the table that is resumed.
+    // For one of its runs; the table is what is resumed.
     let reproduced = reproduce::fill(reproduction, folder, manner(args))
         .map_err(|error| error.of_folder(folder.path()))?;
     if args.json {
@@ -184,7 +183,7 @@ fn manner(args: MannerArgs) -> Manner {
     Manner { progress: !args.json, save_every, ranks: &Alone }
 }
 
-/// Rank 0 prints; all end alike.
+/// Rank 0 prints; all ranks end in the same way.
 fn show(
     folder: &RunFolder,
     report: &RunReport,
@@ -223,7 +222,7 @@ fn show_seeds(folder: &RunFolder, together: &Together, json: bool) -> Result<(),
     Err(BenchError::Methods { methods, summary: folder.path().join("summary.json") })
 }
 
-/// Derivatives do not change with the number of samples, the time of a check does.
+/// Derivatives do not depend on the number of samples, but the time of a check does.
 const CHECKED_SAMPLES: i64 = 50;
 
 fn check(check: &OfExperiment<CheckArgs>) -> Result<(), BenchError> {
@@ -276,13 +275,13 @@ fn compare(args: CompareArgs) -> Result<(), BenchError> {
 
 fn hypergrad(args: HypergradArgs) -> Result<(), BenchError> {
     let json = args.json;
-    interrupt::at_once("interrupted: a measurement keeps nothing; start it again".into());
+    interrupt::at_once("interrupted: a measurement is not saved; start it again".into());
     let report = hypergrad::run(&hypergrad::Settings::new(args)?)?;
     if json { print(&format!("{}\n", report.json()?)) } else { print(&report.table()) }?;
     if report.ok { Ok(()) } else { Err(BenchError::Unusable { status: report.status }) }
 }
 
-/// Prints results. A reader that has gone away, as `head` does, is no error.
+/// Prints results. A reader that has closed the pipe, such as `head`, is not an error.
 fn print(text: &str) -> Result<(), BenchError> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(cause) if cause.kind() != ErrorKind::BrokenPipe => {

@@ -1,4 +1,4 @@
-//! What ends the program, and with which code.
+//! The errors that end the program, and their exit codes.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -10,11 +10,11 @@ use bilevel_data::DataError;
 use bilevel_data::noise::NoiseError;
 use bilevel_data::split::SplitError;
 
-/// An error of the binary. [`BenchError::exit_code`] is what the process ends with.
+/// An error of the binary. [`BenchError::exit_code`] is the exit code of the process.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BenchError {
-    /// A setting that cannot be.
+    /// An invalid setting.
     #[error("{setting} is {found}, expected {expected}: {cure}")]
     Setting {
         /// The flag.
@@ -35,7 +35,7 @@ pub enum BenchError {
     /// A data set that is too small.
     #[error(transparent)]
     Split(#[from] SplitError),
-    /// Noise that cannot be made.
+    /// Noise that cannot be generated.
     #[error(transparent)]
     Noise(#[from] NoiseError),
     /// A backend that cannot run.
@@ -44,7 +44,7 @@ pub enum BenchError {
     /// A run that diverged, or a setting that the library refused.
     #[error(transparent)]
     Core(#[from] bilevel_core::Error),
-    /// Results that cannot be written, or gone on with.
+    /// Results that cannot be written, or resumed.
     #[error(transparent)]
     Report(#[from] ReportError),
     /// A signal that ended a run.
@@ -57,7 +57,7 @@ pub enum BenchError {
         /// Whether there is a checkpoint.
         kept: bool,
     },
-    /// Methods that did not end well; the summary says why, and the others' results stand.
+    /// Methods that did not end well; the summary says why, and the results of the others are valid.
     #[error("{} did not end well; see {} for the reason and its cure", .methods.join(", "), .summary.display())]
     Methods {
         /// Their names.
@@ -65,7 +65,7 @@ pub enum BenchError {
         /// The summary.
         summary: PathBuf,
     },
-    /// A hypergradient that was computed and cannot be used; its status ends with the cure.
+    /// A hypergradient that was computed and cannot be used; its status ends with the remedy.
     #[error("the hypergradient cannot be used: {status}")]
     Unusable {
         /// What is wrong with it.
@@ -74,9 +74,9 @@ pub enum BenchError {
     /// A problem that was not solved.
     #[error("no solution was found: {end}\n\n{found}")]
     NoSolution {
-        /// What the end is, and the cure.
+        /// How it ended, and the remedy.
         end: String,
-        /// What was found.
+        /// The best point found.
         found: String,
     },
     /// Derivatives that a check found wrong.
@@ -91,7 +91,7 @@ pub enum BenchError {
 }
 
 impl BenchError {
-    /// The same where the run is part of something in another folder, which is what is resumed.
+    /// The same for a run that is part of something in another folder, which is resumed instead.
     pub(crate) fn of_folder(self, folder: &Path) -> Self {
         match self {
             Self::Interrupted { signal, .. } => {
@@ -106,14 +106,14 @@ impl BenchError {
         matches!(self, Self::Setting { .. } | Self::Interrupted { .. } | Self::Methods { .. })
     }
 
-    /// The exit code: 2 a wrong command line or setting, 3 data, 4 the backend, 5 a run that diverged
-    /// or climbed, or `bilevel solve` without a solution, 6 a folder of a run that cannot be used, 7 a derivative that is wrong, 128 and the number of the
-    /// signal that interrupted.
+    /// The exit code: 2 a wrong command line or setting, 3 data, 4 the backend, 5 a run that diverged or increased f,
+    /// or `bilevel solve` without a solution, 6 a folder of a run that cannot be used, 7 a wrong derivative, 128 plus
+    /// the number of the signal that interrupted.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Setting { .. } | Self::Noise(_) => 2,
             Self::Core(bilevel_core::Error::InvalidSetting { .. }) => 2,
-            // What a checkpoint holds is of other settings, or of another version.
+            // The checkpoint is of other settings, or of another version.
             Self::Core(bilevel_core::Error::Snapshot { .. }) => 6,
             Self::Core(bilevel_core::Error::Trace {
                 error: bilevel_core::TraceError::TooLarge { .. },
@@ -133,17 +133,17 @@ impl BenchError {
 }
 
 fn what_is_kept(kept: bool) -> &'static str {
-    if kept { "what is done is kept" } else { "nothing is done yet; the run starts again" }
+    if kept { "what is done is kept" } else { "nothing is done yet; the run starts over" }
 }
 
-/// How a folder is resumed.
+/// The command that resumes a folder.
 pub(crate) fn resume(folder: &Path) -> String {
     format!("resume with: {}", command_line(["bilevel", "resume", &folder.display().to_string()]))
 }
 
-/// Words as a shell reads them, quoted where they need it.
+/// Words for a shell, quoted where necessary.
 pub(crate) fn command_line<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    // No argument and no path holds what cannot be quoted, a byte of zero.
+    // No argument and no path contains a zero byte, the only thing that cannot be quoted.
     let quoted = |word: &'a str| shlex::try_quote(word).unwrap_or(Cow::Borrowed(word));
     words.into_iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
@@ -154,7 +154,7 @@ pub const EXIT_CODES: &str = "Exit codes:
   2  a wrong command line or setting
   3  data that is missing, damaged or too small
   4  a backend that cannot run here
-  5  a run that diverged or climbed, or `bilevel solve` found no solution
+  5  a run that diverged or increased f, or `bilevel solve` found no solution
   6  a folder of a run that cannot be used: not writable, damaged, or in use by another process
   7  a derivative that is wrong
   129, 130, 143  interrupted by SIGHUP, by Ctrl-C, by SIGTERM: what is done is kept";

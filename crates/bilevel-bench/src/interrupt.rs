@@ -1,25 +1,25 @@
-//! Ctrl-C, SIGTERM and SIGHUP: what is done is kept before the process ends.
+//! Ctrl-C, SIGTERM and SIGHUP: the state is saved before the process ends.
 //!
 //! A run finishes its step, writes a checkpoint and ends with [`BenchError::Interrupted`]; a second signal ends it at
 //! once. A signal that the parent process has set to be ignored, as `nohup` does, stays ignored. On systems without
-//! these signals Ctrl-C ends at once, and the last checkpoint stays.
+//! these signals Ctrl-C ends at once, and the last checkpoint is kept.
 //!
 //! [`BenchError::Interrupted`]: crate::BenchError::Interrupted
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// What a process is taken to be asked for where another one of its run was asked: SIGTERM.
+/// The signal assumed if another process of the run received one: SIGTERM.
 pub(crate) const OF_ANOTHER: i32 = 15;
 
-/// The signal that has come; 0 before.
+/// The signal received; 0 before.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
-/// The signal that asks for the end of the process, if one has come.
+/// The signal that requests the end of the process, if one was received.
 pub fn asked() -> Option<i32> {
     Some(SIGNAL.load(Ordering::Relaxed)).filter(|signal| *signal != 0)
 }
 
-/// From here on the first signal is answered by whoever calls [`asked`], after a step; the second ends the process.
+/// From here on the first signal is handled by the caller of [`asked`], after a step; the second ends the process.
 pub fn after_step() {
     answer(|signal| {
         if SIGNAL.swap(signal, Ordering::Relaxed) != 0 {
@@ -29,7 +29,7 @@ pub fn after_step() {
     });
 }
 
-/// From here on a signal ends the process at once, with these words.
+/// From here on a signal ends the process at once, with this message.
 pub fn at_once(words: String) {
     answer(move |signal| {
         crate::say(&words);
@@ -41,12 +41,12 @@ fn end(signal: i32) {
     std::process::exit(i32::from(code(signal)));
 }
 
-/// What a process ends with that a signal has ended: the shell's convention.
+/// The exit code of a process ended by a signal, by the shell's convention.
 pub(crate) fn code(signal: i32) -> u8 {
     128 + signal as u8
 }
 
-/// Hands each signal to `to`, on a thread of its own. The first call in a process counts.
+/// Passes each signal to `to`, on a separate thread. Only the first call in a process has an effect.
 #[cfg(unix)]
 fn answer(mut to: impl FnMut(i32) + Send + 'static) {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -69,7 +69,7 @@ fn answer(mut to: impl FnMut(i32) + Send + 'static) {
 #[cfg(not(unix))]
 fn answer(_: impl FnMut(i32) + Send + 'static) {}
 
-/// The signals that are ignored, a bit each from the lowest on, as Linux tells.
+/// The ignored signals, one bit each from the lowest on, as Linux reports them.
 #[cfg(unix)]
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

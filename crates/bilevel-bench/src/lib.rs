@@ -4,17 +4,17 @@
 //! |---|---|
 //! | [`cli`], [`commands`] | the command line, and what each command does |
 //! | [`experiments`] | the experiments, one folder each |
-//! | [`reproduce`] | the tables of papers, ours beside theirs |
+//! | [`reproduce`] | the tables of papers, with our figures beside them |
 //! | [`hypergrad`] | one hypergradient, timed |
-//! | [`backend`] | the backends of this build, and which to take |
-//! | [`mod@solve`] | small problems in formulas, solved without a setting |
-//! | [`toys`] | problems with known answers: what sources say, what we see |
-//! | [`report`] | what a run writes down: folder, table, curves |
-//! | [`runs`] | runs that are there: listed, compared, shown |
+//! | [`backend`] | the backends of this build, and which to use |
+//! | [`mod@solve`] | small problems given by formulas, solved without settings |
+//! | [`toys`] | problems with known answers: the claims of their sources, and our results |
+//! | [`report`] | the output of a run: folder, table, curves |
+//! | [`runs`] | existing runs: listed, compared, shown |
 //! | [`settings`] | from defaults, files and flags to checked settings |
-//! | [`progress`] | how far a run is |
-//! | [`interrupt`] | Ctrl-C and its like |
-//! | [`ranks`] | processes that make one run together |
+//! | [`progress`] | the progress of a run |
+//! | [`interrupt`] | Ctrl-C and other signals |
+//! | [`ranks`] | processes that share one run |
 //! | [`memory`] | the peak memory of a phase |
 
 pub mod backend;
@@ -37,8 +37,7 @@ pub mod toys;
 
 pub use error::BenchError;
 
-/// Writes a line to standard error. One that cannot be written, as to a pipe that nobody reads any more, is no reason
-/// to end in another way.
+/// Writes a line to standard error. If that fails, as on a closed pipe, the program continues.
 pub fn say(line: impl std::fmt::Display) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "{line}");

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     #[allow(unsafe_code)]
     unsafe {
         keep_free_pages();
-        // Where it names no folder, the Vulkan loader complains of it on standard error.
+        // If it names no folder, the Vulkan loader complains about it on standard error.
         let there = std::env::var_os("XDG_RUNTIME_DIR");
         if !there.is_some_and(|folder| std::path::Path::new(&folder).is_dir()) {
             std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir());
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     ExitCode::from(ranks.end(code))
 }
 
-/// Does what the command line says, and gives the exit code.
+/// Runs the command line, and returns the exit code.
 fn on_rank(cli: Cli, group: &'static dyn Group) -> u8 {
     let rank = group.rank();
     if let Err(error) = listen(&cli.messages, rank) {
@@ -54,7 +54,7 @@ fn on_rank(cli: Cli, group: &'static dyn Group) -> u8 {
     let Err(error) = execute(cli, group) else { return 0 };
     tracing::debug!("{error}");
     match error {
-        // All ranks say the same.
+        // All ranks report the same.
         _ if rank > 0 && error.is_common() => {}
         _ if rank > 0 => say(format_args!("rank {rank}: error: {error}")),
         BenchError::Interrupted { .. } => say(&error),
@@ -63,7 +63,7 @@ fn on_rank(cli: Cli, group: &'static dyn Group) -> u8 {
     error.exit_code()
 }
 
-/// Where messages go. Warnings of ours are for whoever runs it; those of others only where they are asked for.
+/// Where messages go. Our warnings are always shown; those of dependencies only on request.
 fn listen(messages: &MessageArgs, rank: usize) -> Result<(), String> {
     let shown = match messages {
         MessageArgs { quiet: true, .. } => "off",

@@ -1,4 +1,5 @@
-//! How far a run is: a bar on a terminal, a line a minute where standard error goes elsewhere, nothing if not wanted.
+//! The progress of a run: a bar on a terminal, one line per minute if standard error is redirected, nothing if not
+//! wanted.
 
 use std::cell::Cell;
 use std::fmt::Write;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
-/// Between two lines where there is no terminal.
+/// The time between two lines if there is no terminal.
 const MINUTE: Duration = Duration::from_secs(60);
 
 static QUIET: AtomicBool = AtomicBool::new(false);
@@ -19,35 +20,35 @@ pub fn hide() {
     QUIET.store(true, Ordering::Relaxed);
 }
 
-/// A line for whoever looks.
+/// A line for the user.
 pub fn note(line: impl std::fmt::Display) {
     if !QUIET.load(Ordering::Relaxed) {
         crate::say(line);
     }
 }
 
-/// How far one thing is that is made in steps, or that it is being made.
+/// The progress of something that is done in steps, or the fact that it is in progress.
 pub struct Bar {
     bar: ProgressBar,
-    /// Where lines take the place of the bar: when the last one was written.
+    /// If lines replace the bar: when the last one was written.
     lines: Option<Cell<Instant>>,
-    /// Ends the lines of a phase, which has no steps to write them at.
+    /// Ends the lines of a phase without steps.
     ticking: Cell<Option<Sender<()>>>,
 }
 
 impl Bar {
-    /// Nobody looks.
+    /// Progress is not shown.
     pub fn hidden() -> Self {
         Self { bar: ProgressBar::hidden(), lines: None, ticking: Cell::default() }
     }
 
-    /// A bar of `steps` steps under a name.
+    /// A bar of `steps` steps with a name.
     pub fn new(name: &str, steps: usize) -> Self {
         let style = "{prefix:>8} {bar:30} {pos:>4}/{len:4} {elapsed:>4} ({left}) {msg}";
         Self::styled(ProgressBar::new(steps as u64), style, name)
     }
 
-    /// What takes a while and has no steps, such as reading data.
+    /// Something that takes a while and has no steps, such as reading data.
     pub fn phase(name: &str, what: &str) -> Self {
         let bar = Self::styled(ProgressBar::new_spinner(), "{prefix:>8} {spinner} {msg}", name);
         bar.set_message(what.to_owned());
@@ -79,18 +80,18 @@ impl Bar {
         Self { bar, lines, ticking: Cell::default() }
     }
 
-    /// What is said beside the bar.
+    /// The text beside the bar.
     pub fn set_message(&self, message: impl Into<String>) {
         self.bar.set_message(message.into());
     }
 
-    /// So many steps were made before.
+    /// The number of earlier steps.
     pub fn set_position(&self, steps: u64) {
         self.bar.set_position(steps);
         self.bar.reset_eta();
     }
 
-    /// So many steps more.
+    /// Adds steps.
     pub fn inc(&self, steps: u64) {
         self.bar.inc(steps);
         let Some(last) = &self.lines else { return };
@@ -110,19 +111,19 @@ impl Bar {
         format!("{name}{at} of {steps} in {elapsed}, {left}{message}")
     }
 
-    /// It is done, and stays visible.
+    /// Finishes, and stays visible.
     pub fn finish(&self) {
         self.bar.finish();
     }
 
-    /// It is done, and vanishes.
+    /// Finishes, and disappears.
     pub fn clear(&self) {
         self.ticking.set(None);
         self.bar.finish_and_clear();
     }
 }
 
-/// How long the rest takes, where a rate is known.
+/// The remaining time, if a rate is known.
 fn left(rate: f64, eta: Duration) -> String {
     match rate > 0.0 {
         true => format!("{:#} left", HumanDuration(eta)),

@@ -1,8 +1,8 @@
-//! Processes that `mpirun` has started, as the ranks of one run.
+//! Processes started by `mpirun`, as the ranks of one run.
 //!
-//! A run is divided among them where it has `--shards`; everything else each process does by itself, as always. Every rank
-//! does the whole run on its part of the data. Rank 0 alone has the folder and its lock, writes the log and results, and
-//! shows how far the run is.
+//! A run is divided among them if it has `--shards`; everything else each process does by itself, as always. Every rank
+//! does the whole run on its part of the data. Only rank 0 has the folder and its lock, writes the log and results, and
+//! shows progress.
 
 #[cfg(feature = "mpi")]
 use bilevel_core::parallel::{Metered, Traffic};
@@ -23,7 +23,7 @@ pub struct Ranks {
 }
 
 impl Ranks {
-    /// Joins the other processes if there are some, and the command is one on divided data.
+    /// Joins the other processes if there are any, and the command is a run on divided data.
     ///
     /// # Errors
     /// If this build has no MPI, or it does not start.
@@ -38,7 +38,7 @@ impl Ranks {
     fn start() -> Result<Self, BenchError> {
         let mpi = Mpi::start()
             .map_err(|error| refuse("MPI", error, "one that starts", "see docs/SCALING.md"))?;
-        // Until the process ends.
+        // Kept until the end of the process.
         Ok(Self { mpi: Some(Box::leak(Box::new(Metered::new(mpi)))) })
     }
 
@@ -49,7 +49,7 @@ impl Ranks {
         Err(refuse("mpirun", "given", "a build with MPI", cure))
     }
 
-    /// They as a group.
+    /// The ranks as a group.
     pub fn group(&self) -> &'static dyn Group {
         #[cfg(feature = "mpi")]
         if let Some(mpi) = self.mpi {
@@ -58,7 +58,7 @@ impl Ranks {
         &Alone
     }
 
-    /// Ends with all others, or ends those who go on where this one has failed; gives the exit code back.
+    /// Ends with all others, or ends the others if this rank has failed; returns the exit code.
     pub fn end(&self, code: u8) -> u8 {
         #[cfg(feature = "mpi")]
         if let Some(mpi) = self.mpi {
@@ -70,15 +70,15 @@ impl Ranks {
     }
 }
 
-/// Whether a command makes a run whose data is divided.
+/// Whether a command starts a run whose data is divided.
 fn is_divided(cli: &Cli) -> bool {
     match &cli.command {
         Some(Command::Run(run)) if !run.args.dry_run => {
-            // What is wrong with settings is said later.
+            // Errors in settings are reported later.
             let settings = run.settings(run.args.config.as_ref());
             settings.is_ok_and(|settings| settings.table().contains_key(SHARDS))
         }
-        // A folder that is not seen here may be there for rank 0.
+        // A folder that does not exist here may exist for rank 0.
         Some(Command::Resume(args)) => {
             let settings = RunFolder::open(&args.folder).and_then(|folder| folder.settings());
             settings.map_or(true, |settings: toml::Table| settings.contains_key(SHARDS))

@@ -1,4 +1,4 @@
-//! Runs that are there: which, how two of them differ, and the page of each.
+//! Existing runs: a list, the differences of two, and the page of each.
 
 use std::fs;
 use std::path::Path;
@@ -13,10 +13,10 @@ use crate::report::table::fit;
 use crate::report::{ReportError, RunReport};
 use crate::settings::refuse;
 
-/// The runs in a folder, one a line: what, when it began, and whether it is complete.
+/// The runs in a folder, one per line: experiment, start time, and whether it is complete.
 ///
 /// # Errors
-/// Where the folder cannot be read.
+/// If the folder cannot be read.
 pub fn list(root: &Path, width: Option<usize>) -> Result<String, BenchError> {
     let refuse = |cause| ReportError::Read { path: root.into(), cause };
     let entries = fs::read_dir(root).map_err(refuse)?.filter_map(Result::ok);
@@ -67,16 +67,16 @@ fn state(folder: &RunFolder) -> String {
     let complete = there("summary.json") || there("table.txt");
     match folder.was_held() {
         _ if complete => "complete".into(),
-        // A process that was killed has left its lock, which the system has ended.
+        // A process that was killed has left its lock, which the system has released.
         true if matches!(folder.try_hold(), Ok(None)) => "running".into(),
         _ => crate::error::resume(folder.path()),
     }
 }
 
-/// Settings and results of two runs, where they differ.
+/// The settings and results of two runs, where they differ.
 ///
 /// # Errors
-/// Where one is not complete, or cannot be read.
+/// If one is incomplete, or cannot be read.
 pub fn difference(
     before: &RunFolder,
     after: &RunFolder,
@@ -127,7 +127,7 @@ pub fn difference(
     Ok(format!("{settings}\n\n{}\n", fit(&header, &rows, 2, width)))
 }
 
-/// Settings by key, those of a table within as `table.key`.
+/// Settings by key, those of a nested table as `table.key`.
 fn flat(settings: &Table) -> Vec<(String, String)> {
     let mut all = Vec::new();
     for (key, value) in settings {
@@ -144,7 +144,7 @@ fn flat(settings: &Table) -> Vec<(String, String)> {
     all
 }
 
-/// The report of a run that is complete.
+/// The report of a complete run.
 fn report(folder: &RunFolder) -> Result<RunReport, BenchError> {
     folder.report_with_series()?.ok_or_else(|| {
         let (found, expected) = (folder.path().display(), "the folder of a run that is complete");
@@ -152,10 +152,10 @@ fn report(folder: &RunFolder) -> Result<RunReport, BenchError> {
     })
 }
 
-/// Writes the page of a run, or of runs under several seeds, again.
+/// Writes the page of a run, or of runs with several seeds, again.
 ///
 /// # Errors
-/// Where the folder is not that of one, or cannot be read or written.
+/// If it is not such a folder, or cannot be read or written.
 pub fn write_page(folder: &RunFolder) -> Result<(), BenchError> {
     let settings: Table = folder.settings()?;
     if seeds::is_seeds(&settings) {

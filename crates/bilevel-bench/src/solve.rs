@@ -1,4 +1,4 @@
-//! `bilevel solve`: a problem given by formulas, or a large one, solved without a setting.
+//! `bilevel solve`: a problem given by formulas, or a large one, solved without settings.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::settings::refuse;
 /// The name of the large problem, and its constraints on each level.
 const LARGE: (&str, usize) = ("capacities", 1000);
 
-/// The most numbers that are printed.
+/// The maximal number of entries printed.
 const PRINTED: usize = 20;
 
 fn large() -> Result<Capacities, BenchError> {
@@ -25,7 +25,7 @@ fn large() -> Result<Capacities, BenchError> {
 /// The problems with known answers, by name.
 ///
 /// # Errors
-/// None: the large problem has a size.
+/// None: the size of the large problem is valid.
 pub fn known() -> Result<String, BenchError> {
     let header = ["problem", "x, y", "best F", "best f", "source"].map(String::from);
     let row = |name: &str, [x, y]: [usize; 2], best: Option<[f64; 2]>, source: &str| {
@@ -42,11 +42,11 @@ pub fn known() -> Result<String, BenchError> {
     Ok(format!("{}\n", prose(&header, &rows, terminal_width())))
 }
 
-/// Solves a known problem, or that of a file, in f64 on the CPU, for the best of the lower solutions or the worst. What is
-/// printed; the known answer is that for the best.
+/// Solves a known problem, or that of a file, in f64 on the CPU, for the best or the worst of the lower solutions.
+/// Returns the output; the known answer is that for the best.
 ///
 /// # Errors
-/// Where there is no such problem, its formulas cannot be read, or no solution was found.
+/// If there is no such problem, its formulas cannot be read, or no solution was found.
 pub fn solve(what: &str, pessimistic: bool) -> Result<String, BenchError> {
     let device = flex_in_f64()?;
     let begin = Instant::now();
@@ -66,7 +66,7 @@ pub fn solve(what: &str, pessimistic: bool) -> Result<String, BenchError> {
     told(&problem.solve(&device)?, problem.best(), begin)
 }
 
-/// An answer in lines, or as an error where it is none.
+/// An answer as lines, or as an error if it is not a solution.
 fn told(
     answer: &Answer<Values, Values>,
     best: Option<[f64; 2]>,

@@ -1,6 +1,6 @@
-//! `bilevel toys`: what the sources say about methods on problems with known answers, and what we see.
+//! `bilevel toys`: the claims of the sources about methods on problems with known answers, and our results.
 //!
-//! Claims and figures are written after each problem; [`resume`] completes what was cut short.
+//! Claims and figures are written after each problem; [`resume`] completes an interrupted run.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use crate::report::folder::{RunFolder, SUMMARY, Versioned, settings_toml};
 use crate::report::page::{Page, PageColumn, PageLine, PagePanel, PageTable, facts};
 use crate::report::table::{prose, terminal_width};
 
-/// The key of `settings.toml` that says that a folder is of this.
+/// The key of `settings.toml` that marks such a folder.
 pub(crate) const KEY: &str = "toys";
 
 /// `settings.toml`.
@@ -38,7 +38,7 @@ struct Row {
     verdict: String,
 }
 
-/// A row of `runs.csv`: a problem that is done, and how many rows of `claims.csv` are its.
+/// A row of `runs.csv`: a finished problem, and the number of its rows of `claims.csv`.
 #[derive(Serialize, Deserialize)]
 struct Ended {
     problem: String,
@@ -69,11 +69,11 @@ const METRICS: &str = "metrics.csv";
 const CLAIMS: &str = "claims.csv";
 const RUNS: &str = "runs.csv";
 
-/// Runs the claims on `problem`, or on all problems, on flex in f64 in a new folder under `root`; gives the table of the
-/// terminal.
+/// Runs the claims on `problem`, or on all problems, on flex in f64 in a new folder under `root`; returns the table for
+/// the terminal.
 ///
 /// # Errors
-/// Where the folder cannot be written, a run diverges, or this process has already computed in f32 on
+/// If the folder cannot be written, a run diverges, or this process has already computed in f32 on
 /// flex.
 pub fn start(problem: Option<&str>, root: &Path) -> Result<(String, RunFolder), BenchError> {
     let toys = match problem {
@@ -85,10 +85,10 @@ pub fn start(problem: Option<&str>, root: &Path) -> Result<(String, RunFolder), 
     Ok((complete(&partly)?, folder))
 }
 
-/// Completes what was cut short in a folder. What is complete is read.
+/// Completes an interrupted folder. A complete one is read.
 ///
 /// # Errors
-/// See [`start`]; where the folder cannot be used.
+/// See [`start`]; if the folder cannot be used.
 pub fn resume(folder: &RunFolder) -> Result<String, BenchError> {
     match Partly::<Settings>::resume(folder, |_| Ok::<_, BenchError>(data()))? {
         Left::Nothing(table) => Ok(table),
@@ -96,7 +96,7 @@ pub fn resume(folder: &RunFolder) -> Result<String, BenchError> {
     }
 }
 
-/// The fingerprint of the data: there are none.
+/// The fingerprint of the data: there is none.
 fn data() -> String {
     "none".into()
 }
@@ -172,7 +172,7 @@ fn page(partly: &Partly<Settings>, rows: &[Row], points: &[Point]) -> Result<Pag
     let columns = HEADER.map(|title| PageColumn { title: title.into(), note: None, words: true });
     let all: toml::Table = partly.folder.settings()?;
     Ok(Page {
-        title: "What sources say of methods, and what we see".into(),
+        title: "Claims of sources about methods, and our results".into(),
         facts: facts(&all),
         tables: vec![PageTable {
             title: "Claims".into(),
@@ -195,7 +195,7 @@ impl Row {
     }
 }
 
-/// The table of the terminal.
+/// The table for the terminal.
 fn table(rows: &[Row]) -> String {
     let rows: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
     let table = prose(&HEADER.map(String::from), &rows, terminal_width());

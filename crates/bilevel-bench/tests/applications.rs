@@ -1,4 +1,4 @@
-//! The hypergradients of the applications against each other and against closed forms, in f64 on flex.
+//! The hypergradients of the applications compared with each other and with closed forms, in f64 on flex.
 
 use std::sync::OnceLock;
 
@@ -54,7 +54,7 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
     norm(&mut a.iter().zip(b).map(|(a, b)| a - b)) / norm(&mut b.iter().copied())
 }
 
-/// From a solved lower level the implicit formula, reverse mode and the fixed point are one derivative.
+/// From a solved lower level the implicit formula, reverse mode and the fixed point give the same derivative.
 #[test]
 fn denoising_has_one_hypergradient() {
     let device = device();
@@ -170,7 +170,7 @@ fn the_regulator_has_its_closed_forms() {
         let slope = stage.gradient(Objective::Lower, &y, Wrt::Y).1.into_y();
         assert!(slope.norm() < 1e-8 * y.norm(), "share {share}: {}", slope.norm());
 
-        // From the exact critic one more step stays there.
+        // From the exact critic one more step does not move.
         let settings = Settings {
             lower_steps: 1,
             step_size: 1e-3,
@@ -193,8 +193,8 @@ fn the_regulator_has_its_closed_forms() {
 }
 
 /// Through proximal steps the fixed point and reverse mode give the closed form on the active set: with
-/// `H = D_A D_A' + l2 I`, `b = H^-1 F_y` there, and `r = D' y - u`, the gradient in atom k is `-(b_k r + y_k D_A' b)`, less
-/// its part along the atom, whose norm is fixed.
+/// `H = D_A D_A' + l2 I`, `b = H^-1 F_y` there, and `r = D' y - u`, the gradient in atom k is `-(b_k r + y_k D_A' b)`,
+/// minus its part along the atom, whose norm is fixed.
 #[test]
 fn sparse_codes_have_the_gradient_of_their_active_set() {
     let device = device();
@@ -220,7 +220,7 @@ fn sparse_codes_have_the_gradient_of_their_active_set() {
     let data = FullBatch { upper: signals.clone(), lower: signals };
     let oracle = AutodiffOracle::new(problem, &x, &Codes::zero(n, atoms, &device), data).unwrap();
     let (mut x, y) = (oracle.upper_start().to_vec(), oracle.lower_start());
-    // A classifier that is not zero, where F would not see the codes.
+    // A classifier that is not zero, where F would not depend on the codes.
     for (at, weight) in x.iter_mut().enumerate().skip(atoms * features) {
         *weight = wave(at, 0.9);
     }

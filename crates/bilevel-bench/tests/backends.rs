@@ -1,7 +1,6 @@
 //! The same hypergradient, and the same steps of every method, on every backend, in f32.
 //!
-//! wgpu is skipped, with a word, where there is no graphics adapter; with `BILEVEL_REQUIRE_GPU` set that
-//! is a failure.
+//! wgpu is skipped with a message if there is no graphics adapter; with `BILEVEL_REQUIRE_GPU` set that is a failure.
 
 use bilevel_bench::backend::{BackendName, run_on};
 use bilevel_bench::compare::{Contender, ProblemName, solver};
@@ -31,7 +30,7 @@ struct Images {
     labels: Tensor<1, Int>,
 }
 
-/// Either network, by one type.
+/// Either network, as one type.
 #[allow(clippy::large_enum_variant, reason = "there is one value of it")]
 #[derive(Module, Debug)]
 enum Network {
@@ -49,7 +48,7 @@ impl Network {
     }
 }
 
-/// Hyper-cleaning in the small.
+/// Hyper-cleaning on a small scale.
 struct Cleaning;
 
 impl BilevelProblem for Cleaning {
@@ -101,7 +100,7 @@ fn hypergradient(device: &Device, conv: bool, method: &str) -> Vec<f64> {
         Network::Mlp(MlpConfig::new(vec![SIDE * SIDE, 7, CLASSES]).init(device))
     };
     let oracle = AutodiffOracle::new(Cleaning, &x, &net, data).unwrap();
-    // Backends draw different initial values: take numbers of our own.
+    // Backends draw different initial values: use our own numbers.
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let values: Vec<f64> =
         numbers(4, y.layout().size()).into_iter().map(|v| 0.3 * f64::from(v)).collect();
@@ -132,8 +131,8 @@ struct Points {
     targets: Tensor<1>,
 }
 
-/// `f = fit(y) + sum exp(x) y^2 / 2`, `F = fit(y)` on other points: a problem so small that the methods
-/// are what is compared.
+/// `f = fit(y) + sum exp(x) y^2 / 2`, `F = fit(y)` on other points: a problem so small that the comparison is between
+/// methods.
 struct Ridge;
 
 fn fit(y: &Values, points: &Points) -> Tensor<1> {
@@ -227,7 +226,7 @@ fn of_methods(device: &Device) -> Vec<(String, Vec<f64>)> {
     methods().into_iter().map(run).collect()
 }
 
-/// A few steps of everything that `bilevel compare` knows.
+/// A few steps of everything that `bilevel compare` offers.
 fn of_contenders(device: &Device) -> Vec<(String, Vec<f64>)> {
     const STEPS: usize = 3;
     let problem = ProblemName::Quadratic;

@@ -1,7 +1,6 @@
 //! Every experiment runs, on embedded data, on flex and on wgpu, and writes what it promises.
 //!
-//! wgpu is skipped, with a word, where there is no graphics adapter; with `BILEVEL_REQUIRE_GPU` set that is a
-//! failure.
+//! wgpu is skipped with a message if there is no graphics adapter; with `BILEVEL_REQUIRE_GPU` set that is a failure.
 
 use std::fs;
 use std::sync::Arc;
@@ -23,7 +22,7 @@ use burn::tensor::Device;
 use predicates::str::contains;
 use tempfile::tempdir;
 
-/// What a run of seconds, the preset `smoke`, names in its table and writes besides the files of every run.
+/// What a run of the preset `smoke` names in its table and writes besides the files of every run.
 struct Smoke {
     experiment: &'static str,
     more: &'static [&'static str],
@@ -31,7 +30,7 @@ struct Smoke {
     files: &'static [&'static str],
 }
 
-/// Every experiment runs without a line here, which says what it promises besides.
+/// Every experiment runs without a line here, which lists its additional promises.
 const PROMISES: &[Smoke] = &[
     Smoke {
         experiment: "hyper-cleaning",
@@ -211,7 +210,7 @@ fn on_wgpu_the_others() {
     run_on_wgpu(1);
 }
 
-/// All methods of hyper-cleaning, on flex alone: a method that does not fit would say so at its first step.
+/// All methods of hyper-cleaning, on flex only: a method that does not fit would fail at its first step.
 #[test]
 fn every_method_of_hyper_cleaning() {
     let out = tempdir().unwrap();

@@ -55,7 +55,7 @@ fn every_workload_and_method_is_timed() {
         assert_eq!((of(&report, "lower_gradients"), of(&report, "lower_products")), (5, 5));
     }
     for workload in &WORKLOADS[..3] {
-        // So damped that the Hessian of every network is positive definite.
+        // Damped enough that the Hessian of every network is positive definite.
         let cg = ["--method", "cg", "--solver-iterations", "4", "--damping", "10"];
         let report = quick(workload, &cg);
         assert!(report["hypergradient_norm"].as_f64().unwrap() > 0.0, "{report}");
@@ -220,10 +220,10 @@ fn a_broken_data_file_ends_with_code_3_and_a_cure() {
         damaged(8, b'x'),
     ] {
         fs::write(&data, bytes).unwrap();
-        check("small", ["no sound safetensors file", "write it anew"]);
+        check("small", ["not a valid safetensors file", "write it with"]);
     }
 
-    // Labels are whole numbers of a class.
+    // Labels are the integers of the classes.
     let zeros = vec![0; 4 * 784 * 2];
     let with = |dtype, label: &[u8]| {
         let views = [

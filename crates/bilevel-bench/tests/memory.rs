@@ -1,4 +1,4 @@
-//! Peak memory. One test in a binary of its own: the counter sees whatever else the process does.
+//! Peak memory. One test in a separate binary: the counter includes everything that the process does.
 
 use std::hint::black_box;
 
@@ -18,7 +18,7 @@ fn sweep(steps: usize) -> u64 {
 
 #[test]
 fn is_exact_starts_anew_and_notices_another_phase() {
-    // What an earlier phase used, kept or freed leaves no trace.
+    // Memory that an earlier phase used, kept or freed has no effect.
     let kept = black_box(vec![1_u8; 50 << 20]);
     let (short, long, again) = (sweep(10), sweep(100), sweep(10));
     let growth = (long - short) as f64 / (90 * Y) as f64;
@@ -68,7 +68,7 @@ fn libsvm_reader_holds_what_it_has_read() {
         drop(read);
         peak
     };
-    // A huge index costs nothing, and neither does text that is nothing but one token.
+    // A huge index costs nothing, and neither does text that is only one token.
     assert!(peak_of("1 4294967295:1") < 1 << 14);
     assert!(peak_of(&"7".repeat(1 << 24)) < 1 << 14);
     assert!(peak_of(&" # nothing".repeat(1 << 20)) < 1 << 14);

@@ -1,4 +1,4 @@
-//! One run on several ranks of MPI: the same bits on any number of them, and an end of all where one fails.
+//! One run on several ranks of MPI: the same bits on any number of them, and all end if one fails.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,13 +16,13 @@ fn mpirun(ranks: usize, args: &[&str]) -> Command {
         .arg(assert_cmd::cargo::cargo_bin!("bilevel"))
         .args(args)
         .env("RAYON_NUM_THREADS", "1")
-        // Ranks share processors here: who waits lets others run.
+        // Ranks share processors here: a waiting rank yields to others.
         .env("OMPI_MCA_mpi_yield_when_idle", "1")
         .stdin(Stdio::null());
     command
 }
 
-/// Where there is none, only a machine that must have it fails. Only Open MPI knows the options given here.
+/// If there is no MPI, only a machine that must have it fails. Only Open MPI supports the options used here.
 fn is_here() -> bool {
     let asked = Command::new("mpirun").arg("--version").output();
     let found = asked.is_ok_and(|said| String::from_utf8_lossy(&said.stdout).contains("Open MPI"));
@@ -41,7 +41,8 @@ fn run<'a>(method: &'a str, steps: &'a str, out: &'a Path) -> Vec<&'a str> {
     fixed.split(' ').chain(given).collect()
 }
 
-/// What tells an end from ranks that wait for one another: the start of `mpirun` on a busy machine is within it.
+/// The limit that distinguishes an end from ranks that wait for one another: the start of `mpirun` on a busy machine is
+/// within it.
 const ENDED: Duration = Duration::from_secs(60);
 
 const METHODS: &str = "noisy,rad,cg,bome";
@@ -50,7 +51,7 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// The curves, without the time that they took.
+/// The curves, without the time they took.
 fn curves(folder: &Path) -> Vec<String> {
     let metrics = fs::read_to_string(folder.join("metrics.csv")).unwrap();
     let mut lines = metrics.lines();
@@ -90,7 +91,7 @@ fn a_run_has_the_same_bits_on_any_number_of_ranks() {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{errors}");
         assert_eq!(curves(&run_of(&out)), expected, "on {ranks} ranks");
-        // Rank 0 alone has a folder, and prints.
+        // Only rank 0 has a folder, and prints.
         assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
         let printed = String::from_utf8_lossy(&output.stdout);
         assert_eq!(printed.matches("Results: ").count(), 1, "{printed}");
@@ -143,13 +144,13 @@ fn an_error_of_one_rank_ends_all_with_its_code() {
     let root = tempdir().unwrap();
     let file = root.path().join("file");
     fs::write(&file, "").unwrap();
-    // Rank 0 alone makes the folder.
+    // Only rank 0 creates the folder.
     let (output, time) = ended(mpirun(2, &run("rad", "4", &file.join("runs"))));
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(6), "{errors}");
     assert!(time < ENDED, "{time:?}");
     assert_eq!(errors.matches("error: ").count(), 1, "{errors}");
-    // What cannot be divided among three.
+    // A number of shards that cannot be divided among three.
     let (output, _) = ended(mpirun(3, &run("rad", "4", root.path())));
     assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -1,4 +1,4 @@
-//! The allocator's option, in a process that has one thread: no harness of tests.
+//! The allocator's option, in a process with one thread: without the test harness.
 #![allow(unsafe_code)]
 
 use std::env;

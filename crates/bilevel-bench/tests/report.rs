@@ -1,4 +1,4 @@
-//! The report: what is written can be read back, nothing is overwritten, and it is fit to be looked at.
+//! The report: what is written can be read back, nothing is overwritten, and the page works.
 
 use std::fs;
 
@@ -122,7 +122,7 @@ fn a_folder_holds_all_files_and_nothing_else() {
     assert_eq!(run.report_with_series().unwrap().unwrap(), expected);
 }
 
-/// Keeps what goes wrong in a page, from its first line on.
+/// Records errors of a page, from its first line on.
 const FAULTS: &str = r#"<head><script>const faults = [];
 addEventListener("error", (event) => faults.push(event.message), true);
 console.error = console.warn = (...words) => faults.push(words.join(" "));</script>"#;
@@ -243,12 +243,12 @@ fn curves_are_drawn_of_anything() {
     {
         assert!(whole.contains(word), "no {word:?} in the figure");
     }
-    // What is after a last training is a mark, and no part of the curve.
+    // A value after a final training is a mark, not part of the curve.
     assert!(!whole.contains("<polygon"));
     let mut odd = report();
     odd.methods[1].series.last_mut().unwrap().retrained = true;
     assert!(curves::svg(&odd).unwrap().unwrap().contains("<polygon"));
-    // Of what no method has there is no panel, and of nothing no figure.
+    // There is no panel for a quantity that no method has, and no figure for none.
     odd.methods[1].series.iter_mut().for_each(|record| record.test_accuracy = None);
     assert!(!curves::svg(&odd).unwrap().unwrap().contains("test accuracy"));
     odd.methods.truncate(1);

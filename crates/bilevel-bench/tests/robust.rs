@@ -115,7 +115,7 @@ fn losses_are_their_formulas_and_weights_do_not_feel_y() {
         let value = oracle.value(Objective::Lower, at).read();
         assert!((value - formula(training, &oracle, &y, &losses)).abs() < 1e-10, "{name}: {value}");
 
-        // Its derivative in y, the weights standing still.
+        // Its derivative in y, with the weights held fixed.
         let (v, e) = (direction(&y, 1), 1e-6);
         let side = |e| formula(training, &oracle, &y.axpy(e, &v), &losses);
         let expected = (side(e) - side(-e)) / (2.0 * e);

@@ -1,5 +1,5 @@
-//! The check of a hypergradient method: is its gradient the derivative that it promises, and does it
-//! keep the rules that solvers rely on?
+//! The check of a hypergradient method: is its gradient the derivative that it promises, and does it follow the rules
+//! that solvers rely on?
 
 mod reference;
 mod report;
@@ -22,34 +22,35 @@ use crate::{
 };
 use scaled::Scaled;
 
-/// Checks a method of one's own on `oracle` at x, the lower level starting at y.
+/// Checks your own method on `oracle` at x, the lower level starting at y.
 ///
-/// `make` makes the method, three times. With g what it gives, G the `reference`, and v three
-/// random directions of norm 1 in each variable alone:
+/// `make` makes the method, three times. Let g be its hypergradient, G the `reference`, and v one of three random
+/// directions of norm 1 in each variable alone:
 ///
 /// | line | states |
 /// |---|---|
-/// | shapes | g, the lower point and, just if the method says so, a gradient in the start are given, as x and y are |
+/// | shapes | g, the lower point and, only if the method says so, a gradient in the start are given, in the shapes of x and y |
 /// | finite | all numbers are |
 /// | gradient | `<g, v> = d/dt G(x + t v, y)`, by five-point differences, or `<G, v>` of a known gradient |
 /// | start | the same in y, where the method gives a gradient in it and the reference has values |
-/// | upper loss | F is what the oracle says at x and the lower point, up to rounding |
-/// | status | nothing went wrong on the way |
+/// | upper loss | F is that of the oracle at x and the lower point, up to rounding |
+/// | status | nothing went wrong |
 /// | fresh | a second value of the method gives the same bits |
-/// | again | the same value gives the same bits again; if it keeps state, what the second one gives again |
-/// | arguments | x and y are as before |
-/// | calls | the oracle was asked at all |
+/// | again | the same value gives the same bits again; if it keeps state, the same bits as the second one gives again |
+/// | arguments | x and y are unchanged |
+/// | calls | the oracle was called |
 /// | products | of second order: none, where [`Reference::without_products`] says so |
 /// | divergence | with f so steep that no step can descend it: an error, a status, or finite numbers |
 ///
 /// The lines gradient, start, upper loss, fresh and again measure relative errors; rounding may explain a part of the
 /// first two. The others are counts. Wrong shapes end the check, as nothing can be compared.
 ///
-/// It costs four hypergradients, five of a method with state, and, for differences, 12 values of the reference for each variable.
+/// It costs four hypergradients, five if the method keeps state, and, for differences, 12 values of the reference for
+/// each variable.
 ///
 /// # Errors
-/// If x, y or a known gradient do not have the variables of the oracle, before anything runs; and those of
-/// `make`, of the method and of the reference.
+/// If x, y or a known gradient do not have the variables of the oracle, before anything runs; and the errors of `make`,
+/// of the method and of the reference.
 ///
 /// # Panics
 /// Where the method does.
@@ -159,7 +160,7 @@ pub fn check_hypergradient<M: HypergradientMethod>(
     }
 
     let steep = Scaled::new(oracle, if is_double(y.layout()) { 1e200 } else { 1e30 });
-    // Of the method alone: `hypergradient` would say of silent numbers what they are.
+    // By `run` alone: `hypergradient` would report numbers that are not finite.
     let answer = make()?.run(LowerProblem::new(&steep, x, Samples::default()), y);
     let silent = answer.ok().filter(|answer| answer.status.is_ok());
     let silent = silent.map_or(0, |answer| not_finite(&self::numbers(&answer)));
@@ -167,7 +168,7 @@ pub fn check_hypergradient<M: HypergradientMethod>(
     Ok(report)
 }
 
-/// Whether x and y are of the oracle's variables.
+/// Whether x and y have the oracle's variables.
 fn fits(oracle: &dyn Oracle, x: &Vector, y: &Vector) -> Result<(), Error> {
     let (upper, lower) = (oracle.upper_layout(), oracle.lower_layout());
     if x.layout() != upper {
@@ -192,7 +193,7 @@ pub(crate) fn named(layout: &Layout) -> Vec<String> {
     layout.leaves().iter().map(name).collect()
 }
 
-/// The vectors that are not of the variables they should be of, or that are missing.
+/// The vectors that are missing or do not have the variables that they should have.
 fn misfits(found: &Hypergradient, oracle: &dyn Oracle, start: bool) -> usize {
     let (upper, lower) = (oracle.upper_layout(), oracle.lower_layout());
     let wrong = [
@@ -217,8 +218,7 @@ fn not_finite(numbers: &[f64]) -> usize {
     numbers.iter().filter(|number| !number.is_finite()).count()
 }
 
-/// The largest difference, relative to the largest number; 0 for the same bits, infinite for lists of
-/// different lengths.
+/// The largest difference, relative to the largest number; 0 for equal bits, infinite for lists of different lengths.
 fn difference(a: &[f64], b: &[f64]) -> f64 {
     if a.len() != b.len() {
         return f64::INFINITY;
@@ -233,14 +233,14 @@ fn worse(a: f64, b: f64) -> f64 {
     if a >= b || a.is_nan() { a } else { b }
 }
 
-/// How many directions each variable is moved along: a gradient could be right along one by chance.
+/// How many directions each variable is moved along: a gradient could be correct along one by chance.
 const DIRECTIONS: usize = 3;
 
-/// What rounding explains, in units of the element type's.
+/// The error that rounding explains, in units of the rounding error of the element type.
 const ROUNDING: f64 = 64.0;
 
-/// Compares `gradient` with the slopes of the reference, and what rounding may add to them, along random
-/// directions in each variable at `point`.
+/// Compares `gradient` with the slopes of the reference, and their possible rounding error, along random directions in
+/// each variable at `point`.
 fn along(
     point: &Vector,
     test: &'static str,
@@ -249,7 +249,7 @@ fn along(
     slope: impl Fn(&[f64]) -> Result<(f64, f64), Error>,
 ) -> Result<Vec<Finding>, Error> {
     let mut draw = ChaCha8Rng::seed_from_u64(0x5eed);
-    // What a derivative along a direction of norm 1 is like.
+    // The typical size of a derivative along a direction of norm 1.
     let usual = norm(gradient) / (gradient.len() as f64).sqrt();
     let mut findings = Vec::new();
     let mut end = 0;

@@ -1,4 +1,4 @@
-//! State that outlives its process.
+//! State that survives its process.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -12,12 +12,12 @@ use crate::{Error, Group};
 
 /// A file that holds the newest state of a run, beside one that holds the state before it.
 ///
-/// The newest state is there whole or not at all, even if the power fails: it is written to a third file, which is then
-/// renamed. A file has the length of its contents and their CRC-32 before the contents, MessagePack, so that a damaged file
-/// is recognised; then the state before it is read. For the file `run.bin` the others are `run-before.bin` and
-/// `.unfinished-run.bin`, in the same folder, which must exist. One process at a time may write it.
+/// The newest state is written atomically, even if the power fails: to a third file, which is then renamed. A file
+/// starts with the length of its contents and their CRC-32, followed by the contents in MessagePack, so that a damaged
+/// file is recognised; then the state before it is read. For the file `run.bin` the others are `run-before.bin` and
+/// `.unfinished-run.bin`, in the same folder, which must exist. Only one process at a time may write it.
 ///
-/// [`Executor::with_checkpoints`](crate::Executor::with_checkpoints) keeps a run in it. Any value of serde can be:
+/// [`Executor::with_checkpoints`](crate::Executor::with_checkpoints) keeps a run in it. It can hold any value of serde:
 ///
 /// ```
 /// # use bilevel_core::{CheckpointError, CheckpointFile};
@@ -39,27 +39,27 @@ pub struct CheckpointFile {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
-    /// The file system refused.
+    /// The file system failed.
     #[error("{}: {cause}; check that the folder exists, is writable and has room", path.display())]
     Write {
         /// The file.
         path: PathBuf,
-        /// What kind of refusal it is.
+        /// The kind of failure.
         kind: io::ErrorKind,
-        /// What the operating system said.
+        /// The message of the operating system.
         cause: String,
     },
-    /// The file system refused.
+    /// The file system failed.
     #[error("{}: {cause}; check that the file is readable", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What kind of refusal it is.
+        /// The kind of failure.
         kind: io::ErrorKind,
-        /// What the operating system said.
+        /// The message of the operating system.
         cause: String,
     },
-    /// A sound file of another program or another type of state.
+    /// An intact file of another program or another type of state.
     #[error("{}: {what}; read it with the version that wrote it, or remove it to start the run anew", path.display())]
     Foreign {
         /// The file.
@@ -67,7 +67,7 @@ pub enum CheckpointError {
         /// What is different.
         what: String,
     },
-    /// A file that is not as it was written, with no other one to fall back on.
+    /// A damaged file, with no other one to fall back on.
     #[error("{}: {what}; remove the file to start the run anew", path.display())]
     Damaged {
         /// The file.
@@ -77,22 +77,22 @@ pub enum CheckpointError {
     },
 }
 
-/// Bytes of the length, and of all that stands before the contents.
+/// The number of bytes of the length, and of everything before the contents.
 const LENGTH: usize = size_of::<u64>();
 const HEADER: usize = LENGTH + size_of::<u32>();
 
 impl CheckpointFile {
-    /// The file at a path, whether it is there yet or not.
+    /// The file at a path, whether it exists yet or not.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
-    /// Where the newest state is.
+    /// The path of the newest state.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where the state before it is.
+    /// The path of the state before it.
     pub fn path_before(&self) -> PathBuf {
         let of = |part: Option<&std::ffi::OsStr>| part.map(OsString::from).unwrap_or_default();
         let mut name = of(self.path.file_stem());
@@ -113,17 +113,17 @@ impl CheckpointFile {
     /// The newest state that is not damaged; none where there is no file.
     ///
     /// # Errors
-    /// If the file system refuses, both files are damaged, or a sound one has a state of another type.
+    /// If the file system fails, both files are damaged, or an intact one has a state of another type.
     pub fn read<T: DeserializeOwned>(&self) -> Result<Option<T>, CheckpointError> {
         let before = self.path_before();
         match load(&self.path) {
             // The process ended between the two renames.
             Ok(None) => load(&before),
-            // Not a file that cannot be read at this moment: it may be sound.
+            // Not a file that merely cannot be read at this moment: it may be intact.
             Err(error @ CheckpointError::Damaged { .. }) => {
                 let Ok(Some(state)) = load(&before) else { return Err(error) };
-                tracing::warn!("the checkpoint before this one is read: {error}");
-                // The next state would else take the place of the only one that can be read.
+                tracing::warn!("the checkpoint before this one is read instead: {error}");
+                // Otherwise the next state would replace the only one that can be read.
                 let renamed = fs::rename(&before, &self.path);
                 renamed.map_err(|cause| refused(&self.path, &cause))?;
                 Ok(Some(state))
@@ -132,7 +132,7 @@ impl CheckpointFile {
         }
     }
 
-    /// The newest state as rank 0 has it.
+    /// The newest state of rank 0.
     pub(crate) fn read_on_all<T>(&self, group: &dyn Group) -> Result<Option<T>, Error>
     where
         T: Serialize + DeserializeOwned,
@@ -154,7 +154,7 @@ impl CheckpointFile {
     /// Makes `state` the newest one.
     ///
     /// # Errors
-    /// If the file system refuses; the states that were there stay.
+    /// If the file system fails; the earlier states are kept.
     pub fn write<T: Serialize>(&self, state: &T) -> Result<(), CheckpointError> {
         let unfinished = self.unfinished();
         let write = || {
@@ -181,9 +181,9 @@ impl CheckpointFile {
     /// Removes all files.
     ///
     /// # Errors
-    /// If the file system refuses.
+    /// If the file system fails.
     pub fn remove(&self) -> Result<(), CheckpointError> {
-        // The newest one last: it is the one to read as long as there is one.
+        // The newest one last: it is the one to read as long as it exists.
         for path in [self.unfinished(), self.path_before(), self.path.clone()] {
             match fs::remove_file(&path) {
                 Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
@@ -227,7 +227,7 @@ fn encode<T: Serialize>(state: &T) -> Result<Vec<u8>, rmp_serde::encode::Error> 
     Ok(bytes)
 }
 
-/// Nothing is made of bytes that are not those that were written.
+/// Nothing is read from bytes other than those that were written.
 fn contents(bytes: &[u8]) -> Result<&[u8], String> {
     let found = bytes.len();
     let Some((header, contents)) = bytes.split_at_checked(HEADER) else {
@@ -235,7 +235,9 @@ fn contents(bytes: &[u8]) -> Result<&[u8], String> {
     };
     let (length, checksum) = header.split_at(LENGTH);
     if length != (contents.len() as u64).to_le_bytes() {
-        return Err(format!("{found} bytes, expected another length: the file was cut or grew"));
+        return Err(format!(
+            "{found} bytes, expected another length: the file was truncated or extended"
+        ));
     }
     if checksum != crc32fast::hash(contents).to_le_bytes() {
         return Err("the checksum is not that of the contents".into());
@@ -247,9 +249,9 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     rmp_serde::from_slice(contents(bytes)?).map_err(|cause| cause.to_string())
 }
 
-/// Makes the names of a folder's files last, even if the power fails.
+/// Makes the entries of a folder durable, even if the power fails.
 fn sync_folder(file: &Path) -> io::Result<()> {
-    // On other systems a folder is no file that can be opened.
+    // On other systems a folder cannot be opened as a file.
     #[cfg(unix)]
     {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -309,7 +311,7 @@ mod tests {
             fs::write(file.path(), damaged).unwrap();
             fs::write(file.path_before(), encode(&state(2)).unwrap()).unwrap();
             assert_eq!(newest(), Some(state(2)));
-            // The state that serves is not replaced by the damaged one when there is a next.
+            // The valid state is not replaced by the damaged one when the next is written.
             file.write(&state(5)).unwrap();
             fs::write(file.path(), damaged).unwrap();
             assert_eq!(newest(), Some(state(2)));

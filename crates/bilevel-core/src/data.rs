@@ -10,10 +10,10 @@ use rand_chacha::ChaCha8Rng;
 use crate::error::at_least_one;
 use crate::{Error, Objective, Oracle, Samples, Snapshot};
 
-/// A handle to one draw of data: the same handle gives the same batch, whenever it is asked for.
+/// A handle to one draw of data: the same handle always gives the same batch.
 ///
-/// Methods that reduce variance evaluate one sample at two points, or remember what they saw of it;
-/// resumed runs draw what the interrupted one would have drawn.
+/// Methods that reduce variance evaluate one sample at two points, or remember what they saw of it; resumed runs draw
+/// what the interrupted run would have drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Sample(pub u64);
 
@@ -25,10 +25,10 @@ pub struct Sample(pub u64);
 )]
 #[auto_impl(&)]
 pub trait Data<T>: Sync {
-    /// The batch of `sample` for the loss of `objective`. Must depend on the arguments alone.
+    /// The batch of `sample` for the loss of `objective`. Must depend only on the arguments.
     fn batch(&self, objective: Objective, sample: Sample) -> T;
 
-    /// How many batches a level is divided into: `Sample(0)` to the one before it are all of them.
+    /// How many batches n a level is divided into: `Sample(0)` to `Sample(n - 1)` are all of them.
     fn batches(&self, objective: Objective) -> usize {
         let _ = objective;
         1
@@ -63,8 +63,8 @@ impl<T: Clone + Sync> Data<T> for FullBatch<T> {
     }
 }
 
-/// Data that is divided into batches: `Sample(i)` is batch i of its level, modulo their number. Where all
-/// are of one size, the mean over them is the loss on the whole.
+/// Data that is divided into batches: `Sample(i)` is batch i of its level, modulo their number. If all have the same
+/// size, the mean over them is the loss on the whole.
 #[derive(Clone, Debug)]
 pub struct Batches<T> {
     upper: Vec<T>,
@@ -103,7 +103,7 @@ impl<T: Clone + Sync> Data<T> for Batches<T> {
 
 /// Draws a [`Sample`] for each level, independently: which of its batches comes next.
 ///
-/// Draw n of a level depends on the seed and on n alone: [`Sampler::at`] gives any of them, at any time.
+/// Draw n of a level depends only on the seed and n: [`Sampler::at`] gives any of them, at any time.
 #[derive(Clone, Debug)]
 pub struct Sampler {
     upper: Draws,
@@ -143,17 +143,17 @@ impl Order {
     }
 }
 
-/// The draws are made in passes, so that one of long ago is found again.
+/// The draws are made in passes, so that any earlier one can be found again.
 #[derive(Clone, Debug, Default)]
 struct Passes {
     /// Where in the stream each pass ends.
     ends: Vec<u128>,
-    /// The pass that was looked at last.
+    /// The pass that was used last.
     last: Option<(usize, Vec<u64>)>,
 }
 
 impl Sampler {
-    /// One batch a level, the same all the time.
+    /// One batch per level, always the same.
     pub fn full() -> Self {
         let once = |objective| Draws::new(1, 0, objective, Order::Replacement);
         Self { upper: once(Objective::Upper), lower: once(Objective::Lower) }
@@ -176,7 +176,7 @@ impl Sampler {
         Self::new(upper, lower, seed, Order::Epochs)
     }
 
-    /// One of `upper` and one of `lower` batches at each draw, all alike.
+    /// One of `upper` and one of `lower` batches at each draw, with equal probability.
     ///
     /// # Errors
     /// If a level has no batches.
@@ -226,7 +226,7 @@ impl Sampler {
         }
     }
 
-    /// Whether it draws from the batches that the data of `oracle` has.
+    /// Whether it draws from as many batches as the data of `oracle` has.
     pub(crate) fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
         let both = [Objective::Upper, Objective::Lower];
         let found = both.map(|objective| self.batches(objective));
@@ -234,13 +234,13 @@ impl Sampler {
         if found == expected { Ok(()) } else { Err(Error::Sampler { found, expected }) }
     }
 
-    /// Writes where the draws are.
+    /// Writes the positions of the draws.
     pub(crate) fn save(&self, to: &mut Snapshot) {
         to.put_within("upper", |to| self.upper.save(to));
         to.put_within("lower", |to| self.lower.save(to));
     }
 
-    /// Takes that back.
+    /// Restores them.
     pub(crate) fn restore(&mut self, from: &mut Snapshot) -> Result<(), Error> {
         from.take_within("upper", |from| self.upper.restore(from))?;
         from.take_within("lower", |from| self.lower.restore(from))

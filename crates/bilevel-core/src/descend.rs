@@ -7,12 +7,12 @@ use crate::{
     HypergradientSolver, Outcome, Progress, Solver, UpperStep,
 };
 
-/// What [`descend`] came to.
+/// The result of [`descend`].
 #[derive(Clone, Debug)]
 pub struct Solution<X, Y> {
-    /// The upper variable, as the module that it was given as.
+    /// The upper variable, as a module of the type that was given.
     pub x: X,
-    /// The lower variable: that of the last hypergradient.
+    /// The lower variable of the last hypergradient.
     pub y: Y,
     /// `F` and `f` at each upper step, before x was moved.
     pub losses: Vec<(f64, f64)>,
@@ -20,11 +20,11 @@ pub struct Solution<X, Y> {
     pub outcome: Outcome,
 }
 
-/// Descends `F(x, y*(x))` from the modules x and y: `steps` times a hypergradient by `method`, along which `upper` moves
-/// x. The lower level starts at y each time.
+/// Descends `F(x, y*(x))` from the modules x and y, `steps` times: a hypergradient by `method`, along which `upper`
+/// moves x. The lower level starts at y each time.
 ///
-/// For a problem without a step size to choose, see [`solve`](crate::solve); for projections, other starts, observers, limits or checkpoints, use [`HypergradientSolver`] and [`Executor`], which
-/// this is made of.
+/// For a problem without a step size to choose, see [`solve`](crate::solve); for projections, other starts, observers,
+/// limits or checkpoints, use [`HypergradientSolver`] and [`Executor`], on which this is built.
 ///
 /// # Errors
 /// If a loss cannot be recorded or differentiated, a setting does not fit the problem, or a level diverges.

@@ -64,7 +64,7 @@ pub enum Error {
         found: f64,
     },
 
-    /// A loss whose two stages are another function.
+    /// A loss whose two stages compute a different function.
     #[error(
         "the head's loss of the features is {found} at the start, expected the loss of the problem, {expected}: \
          write `lower_loss` as `head_loss(x, y, features(y, batch), batch)`, and where x makes the features both losses as \
@@ -91,7 +91,7 @@ pub enum Error {
         expected: Vec<String>,
     },
 
-    /// A learned start with a method that does not differentiate in it.
+    /// A learned start with a method that does not differentiate in the start.
     #[error(
         "the start of the lower level is learned, and {method} gives no gradient in it, expected a \
          method that does: use ia-gm or iaptt, or a fixed or warm start"
@@ -101,18 +101,18 @@ pub enum Error {
         method: String,
     },
 
-    /// Lower steps that left the finite numbers, or had none to begin with.
+    /// Lower steps that became infinite or NaN, or had no finite start.
     #[error("{}", diverged(.dynamics, .step, .steps))]
     LowerDiverged {
         /// The dynamics with its settings.
         dynamics: String,
         /// The first step whose result is not finite; 0 is the start, where y, the loss or its gradient is not.
         step: usize,
-        /// The steps asked for.
+        /// The steps requested.
         steps: usize,
     },
 
-    /// A part of x that a method looks for, and that is not there as it should be.
+    /// A part of x that a method looks for, and that is missing or different.
     #[error("{what}: the upper variable has {found}, expected {expected}: {cure}")]
     UpperVariable {
         /// What looks for it.
@@ -127,8 +127,8 @@ pub enum Error {
 
     /// A value too large for fixed-point numbers.
     #[error(
-        "y or its velocity is not within +-{limit} after step {step} of {dynamics}, expected numbers \
-         that fixed point holds: reduce the lower step size, scale y down, or keep states by a plan"
+        "y or its velocity is not within +-{limit} after step {step} of {dynamics}, expected numbers in the \
+         fixed-point range: reduce the lower step size, scale y down, or keep states by a plan"
     )]
     FixedPoint {
         /// The dynamics with its settings.
@@ -139,10 +139,10 @@ pub enum Error {
         step: usize,
     },
 
-    /// Steps that were not undone.
+    /// Steps that were not reversed exactly.
     #[error(
-        "the steps of {dynamics} on the way back are not those of the way down, expected a gradient that \
-         repeats itself bit by bit: use a deterministic loss and device, or momentum with rad and a \
+        "the steps of {dynamics} on the way back are not those of the forward pass, expected a gradient that is \
+         reproducible bit for bit: use a deterministic loss and device, or momentum with rad and a \
          plan"
     )]
     NotUndone {
@@ -150,7 +150,7 @@ pub enum Error {
         dynamics: String,
     },
 
-    /// A linear solver for symmetric operators on one that may be none.
+    /// A linear solver for symmetric operators on one that may not be symmetric.
     #[error(
         "the operator is general, expected a symmetric one for {solver}: use gmres, bicgstab or dense, \
          or build it by `Operator::symmetric` if it is"
@@ -162,8 +162,8 @@ pub enum Error {
 
     /// A problem too large to assemble its matrix.
     #[error(
-        "y has {found} numbers, expected at most {limit} for {solver}: use cg or normal-cg, which need \
-         products alone, or raise the limit"
+        "y has {found} numbers, expected at most {limit} for {solver}: use cg or normal-cg, which need only \
+         products, or raise the limit"
     )]
     TooLarge {
         /// The solver.
@@ -174,10 +174,10 @@ pub enum Error {
         limit: usize,
     },
 
-    /// Draws from other batches than there are.
+    /// A sampler of other batches than those of the data.
     #[error(
         "the sampler draws from {found:?} batches of the upper and the lower level, expected {expected:?}, as \
-         the data is divided: give the solver a sampler of these counts"
+         the data is divided: give the solver a sampler of these numbers of batches"
     )]
     Sampler {
         /// What the sampler draws from.
@@ -248,7 +248,7 @@ pub enum Error {
         off: f64,
     },
 
-    /// Ranks that cannot go on together.
+    /// Ranks that cannot continue together.
     #[error(transparent)]
     Group(GroupError),
 
@@ -257,7 +257,7 @@ pub enum Error {
     Checkpoint(CheckpointError),
 }
 
-/// Steps have no part in what is not finite before the first of them.
+/// The steps play no part in what is not finite before the first of them.
 fn diverged(dynamics: &str, step: &usize, steps: &usize) -> String {
     if *step == 0 {
         return format!(

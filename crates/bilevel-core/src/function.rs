@@ -8,7 +8,7 @@ use burn::tensor::{DType, Tensor};
 
 /// A function `h(x, y)` of m numbers and its pullbacks `h' w`, recorded as the scalar `<w, h>`.
 pub(crate) struct Function<X, Y> {
-    /// `<w, h>` in the variables of x and y, w a constant.
+    /// `<w, h>` in the variables of x and y, with w constant.
     pulled: Recorded<X, Y, Tensor<1>>,
     /// The same in w, whose gradient is h.
     values: Values<X, Y>,

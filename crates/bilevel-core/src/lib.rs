@@ -6,7 +6,7 @@
 //! use burn::module::Param;
 //! use burn::tensor::Tensor;
 //!
-//! /// Which penalty exp(x) makes a fit y to 3 come out as 1?
+//! /// For which penalty exp(x) is the fit y to 3 equal to 1?
 //! struct Penalty;
 //!
 //! impl BilevelProblem for Penalty {
@@ -39,67 +39,80 @@
 //! # }
 //! ```
 //!
-//! # The way of the data
+//! # Structure
 //!
 //! ```text
 //! problem -> oracle -> lower dynamics -> hypergradient -> solver -> executor -> observers
 //! ```
 //!
-//! Each room knows its neighbours by a trait, and every trait may be implemented outside.
+//! Each part knows its neighbours by a trait, and every trait may be implemented outside of the crate.
 //!
-//! | room | trait | in this crate |
+//! | part | trait | in this crate |
 //! |---|---|---|
 //! | [`problem`]: the two losses | [`BilevelProblem`] | yours |
 //! | data: a batch for each [`Sample`] | [`Data`] | [`FullBatch`], [`Batches`] |
 //! | constraints that couple x and y | [`Constraints`] | those of the [problem](BilevelProblem::constraints) |
 //! | oracle: values, gradients, products, and their [`Cost`] | [`Oracle`] | [`AutodiffOracle`], [`SplitOracle`], [`FeatureOracle`]; [`BarrierOracle`] for constraints, [`Nested`] for three levels |
-//! | [`lower`]: steps of y, and their adjoints | [`Dynamics`], T steps of which are a [`Descent`] | the table below |
+//! | [`lower`]: steps of y, and their adjoints | [`Dynamics`]; T steps of one are a [`Descent`] | the table below |
 //! | [`linear`]: `A q = b` by products | [`LinearSolver`] | [`Cg`], [`NormalCg`], [`Gmres`], [`BiCgStab`], [`Neumann`], [`ApproxGrad`], [`Nystrom`], [`Identity`], [`Dense`] |
+<<<<<<< HEAD
 //! | [`minimise`]: a lower level solved to a tolerance, and F itself | [`Minimiser`](minimise::Minimiser) | [`Newton`], [`Lbfgs`], [`Bfgs`], [`Armijo`], [`Fista`] |
+=======
+//! | [`minimise`]: the lower level solved to a tolerance, and F itself | [`Minimiser`](minimise::Minimiser) | [`Newton`], [`Lbfgs`], [`Bfgs`], [`Armijo`] |
+>>>>>>> english
 //! | [`hypergradient`]: `dF/dx` | [`HypergradientMethod`] | the methods below |
 //! | [`upper`]: steps of x | [`UpperStep`] | [`BurnOptimizer`], [`GradientStep`], [`AdaptiveStep`] |
-//! | [`proxy`]: best responses that are learned | [`Proxy`] | [`Hypernetwork`], [`Stn`], [`DeltaStn`] |
+//! | [`proxy`]: learned best responses | [`Proxy`] | [`Hypernetwork`], [`Stn`], [`DeltaStn`] |
 //! | [`proximal`]: constraints and non-smooth terms of both levels | [`Proximal`], [`Projection`] | [`Bounds`], [`Ball`], [`Simplex`], [`SoftThreshold`], [`ElasticNet`], [`GroupLasso`]; [`Scaled`] sets |
 //! | [`joint`], [`stochastic`], [`proxy`]: steps of x and y together | [`JointMethod`], on batches of a [`Sampler`] | the tables of these modules |
 //! | solver: one upper step | [`Solver`] | [`HypergradientSolver`], [`JointSolver`] |
 //! | [`parallel`]: the data divided among ranks | [`Group`] | [`DataParallel`] on threads or, by `bilevel-mpi`, on many machines |
-//! | executor: limits, time, seeds | [`Observer`] | [`Executor`]; all of it in one call: [`descend`]; without a setting: [`solve`] |
+//! | executor: limits, time, seeds | [`Observer`] | [`Executor`]; all of it in one call: [`descend`]; without settings: [`solve`] |
 //! | which method, and its settings, from probes on the problem | | [`suggest()`] |
 //!
 //! # The methods
 //!
-//! `docs/CHOOSING.md` in the repository says which one fits which problem, `docs/METHODS.md` has the
-//! formulas. Under memory, a replay is what the program of one product holds while it runs, and a linearisation what
-//! all products at one point share; neither grows with T, and a [`Plan`] bounds what is kept of the latter.
+//! `docs/CHOOSING.md` in the repository says which one fits which problem, `docs/METHODS.md` has the formulas. In the
+//! column of memory, a replay is what the program of one product holds while it runs, and a linearisation what all
+//! products at one point share; neither grows with T, and a [`Plan`] bounds how many linearisations are kept.
 //!
-//! | name | type | exact for | memory | needs |
+//! | name | type | exact for | memory | requires |
 //! |---|---|---|---|---|
 //! | `rad` | [`Unrolled::rad`] | T lower steps | the states of a [`Plan`] and one replay | f twice differentiable |
 //! | reversible `rad` | [`ReversibleRad`] | T steps of [`ReversibleMomentum`] | one state, bits and one replay | the same |
 //! | `trad` | [`Unrolled::trad`] | M = T; error `(1 - s mu)^M` | M states and one replay | a contracting dynamics |
-//! | `fad` | [`Fad`] | T lower steps | n columns or a block of them, one linearisation | x of few numbers |
-//! | `rtho` | [`OnlineFad`] | all steps so far, x held still | n columns, one linearisation | x that moves slowly |
+//! | `fad` | [`Fad`] | T lower steps | n columns or a block of them, one linearisation | x of low dimension |
+//! | `rtho` | [`OnlineFad`] | all steps so far, x held fixed | n columns, one linearisation | x that moves slowly |
 //! | `one-stage` | [`OneStage`] | T = 1 | one state and one replay | f twice differentiable |
 //! | `one-stage-fd` | [`OneStageFd`] | T = 1 up to `O(r^2)` | one replay of a gradient | no second derivatives |
 //! | `first-order` | [`FirstOrder`] | `F_y = 0` | one replay of a gradient | F that depends on x directly |
-//! | `maml` | [`Maml`] | T lower steps from x | as `rad` | x, or a part of it, shaped as y |
+//! | `maml` | [`Maml`] | T lower steps from x | as `rad` | x, or a part of it, of the shapes of y |
 //! | `fomaml` | [`Fomaml`] | `s -> 0` | one replay of a gradient | as `maml`; no second derivatives |
 //! | `reptile` | [`Reptile`] | no loss: `(x - y_T) / a` | one replay of a gradient | as `fomaml` |
 //! | on-features | [`OnFeatures`] | what its method is | its method's, in the features | x an extractor, y a head on a [`FeatureOracle`] |
 //! | `ia-gm` | [`Unrolled::ia_gm`] | T lower steps, in the start too | as `rad` | [`Start::Learned`] |
 //! | `iaptt` | [`Iaptt`] | the steps to `argmax_k F(x, y_k)`, in the start too | as `rad` | [`Start::Learned`] |
+<<<<<<< HEAD
 //! | `cg` | [`Implicit`] with [`Cg`] | a solved lower level | one linearisation | `f_y = 0` nearly, `f_yy` positive definite |
 //! | `newton`, `lbfgs`, `armijo`, `fista` | [`Implicit`] after [`Newton`], [`Lbfgs`], [`Armijo`], [`Fista`] | a solved lower level | one linearisation | `f_yy` positive definite at y |
 //! | `normal-cg`, `approx-grad` | [`Implicit`] with [`NormalCg`], [`ApproxGrad`] | a solved lower level | one linearisation | `f_y = 0` nearly |
 //! | `gmres`, `bicgstab`, `dense` | [`Implicit`] with [`Gmres`], [`BiCgStab`], [`Dense`] | a solved lower level | one linearisation | `f_y = 0` nearly, `f_yy` regular |
 //! | `neumann` | [`Implicit`] with [`Neumann`] | a solved lower level, many terms | one linearisation | `f_y = 0` nearly, `norm(I - eta f_yy) < 1` |
 //! | `nystrom` | [`Implicit`] with [`Nystrom`] | approximate | one linearisation | `f_yy` positive semidefinite, of low rank nearly |
+=======
+//! | `cg` | [`Implicit`] with [`Cg`] | a solved lower level | one linearisation | `f_y` close to 0, `f_yy` positive definite |
+//! | `newton`, `lbfgs`, `armijo` | [`Implicit`] after [`Newton`], [`Lbfgs`], [`Armijo`] | a solved lower level | one linearisation | `f_yy` positive definite at y |
+//! | `normal-cg`, `approx-grad` | [`Implicit`] with [`NormalCg`], [`ApproxGrad`] | a solved lower level | one linearisation | `f_y` close to 0 |
+//! | `gmres`, `bicgstab`, `dense` | [`Implicit`] with [`Gmres`], [`BiCgStab`], [`Dense`] | a solved lower level | one linearisation | `f_y` close to 0, `f_yy` nonsingular |
+//! | `neumann` | [`Implicit`] with [`Neumann`] | a solved lower level, many terms | one linearisation | `f_y` close to 0, `norm(I - eta f_yy) < 1` |
+//! | `nystrom` | [`Implicit`] with [`Nystrom`] | approximate | one linearisation | `f_yy` positive semidefinite, nearly of low rank |
+>>>>>>> english
 //! | `identity` | [`Implicit`] with [`Identity`] | approximate | one linearisation | `f_yy` nearly I |
 //! | `fixed-point` | [`FixedPoint`] | a solved lower level | one linearisation | a step that contracts |
 //! | `iga` | [`Iga`] | approximate | one replay of a gradient | f like a square |
 //! | `kkt` | [`Kkt`] | a solved lower level with constraints | a few vectors | constraints with independent gradients |
 //! | `barrier` | [`Barrier`] | a solved lower level with a barrier | a few vectors, one linearisation | `f_yy` positive definite |
-//! | `imaml` | [`Imaml`] | a solved lower level, with `mu/2 norm(y - x)^2` | one replay | x shaped like y |
+//! | `imaml` | [`Imaml`] | a solved lower level, with `mu/2 norm(y - x)^2` | one replay | x of the shapes of y |
 //! | any of these on a meta-batch | [`Tasks`] | the method's | the method's, for each thread | data that draws tasks |
 //! | a step of any [`JointMethod`] | [`JointStep`] | the method's | the method's | the method's |
 //!
@@ -114,30 +127,30 @@
 //! | `aggregated`, `pessimistic` | [`Aggregated`] | `y' = y - (a s_u F_y + (1 - a) s_l f_y)`, with `- a s_u F_y` |
 //! | `clipped` | [`Clipped`] | any dynamics with a gradient clipped by value or by norm |
 //! | `weight-decay` | [`WeightDecay`] | any dynamics with `f_y + w y`, or with `w y` taken from y' |
-//! | `custom` | [`Custom`] | a function of one's own, differentiated for you |
+//! | `custom` | [`Custom`] | your own function, differentiated for you |
 //! | `preconditioned` | [`Preconditioned`] | any dynamics with `P(x) f_y`: [`Diagonal`], [`Kronecker`] |
 //!
-//! Their step sizes and momenta are numbers, [`Schedule`]s, or [`Coefficient`]s that are learned with x, one for all steps
-//! or one a step, and one for all of y or one for each part of it.
+//! Their step sizes and momenta are numbers, [`Schedule`]s, or [`Coefficient`]s that are learned with x: one for all
+//! steps or one per step, and one for all of y or one for each part of it.
 //!
-//! # Endings
+//! # Errors and status
 //!
 //! Settings are checked where they are given, modules and losses where the oracle is built, and
 //! numbers at each upper step: an [`Error`] names what was found, what was expected and the cure. A
 //! hypergradient comes with a [`Status`]; a run ends with an [`Outcome`] that says why.
 //!
-//! # Saved and resumed
+//! # Saving and resuming
 //!
-//! [`Executor::with_checkpoints`] saves a run to a [`CheckpointFile`]. A program that was ended at any moment and started
-//! again makes the steps of the run that was never interrupted, bit for bit. Its parts: [`Solver::save`] gives all that
+//! [`Executor::with_checkpoints`] saves a run to a [`CheckpointFile`]. A program that is interrupted at any moment and
+//! started again makes the same steps as an uninterrupted run, bit for bit. Its parts: [`Solver::save`] gives all that
 //! later steps depend on as a [`Snapshot`], which any format of serde writes exactly; [`Solver::restore`] hands it to a
-//! solver that was made with the same settings; and [`Executor::starting_at`] counts on. A snapshot of another method or
+//! solver with the same settings; and [`Executor::starting_at`] continues the count. A snapshot of another method or
 //! problem is an [`Error`].
 //!
-//! # A method of your own
+//! # Your own method
 //!
-//! Implement [`HypergradientMethod`], and hold it by [`check_hypergradient`] against differences or a known
-//! gradient: its report names what is wrong, by how much, and where to look.
+//! Implement [`HypergradientMethod`], and compare it by [`check_hypergradient`] with differences or a known gradient:
+//! its report names what is wrong, by how much, and where to look.
 
 pub mod catalogue;
 mod check;

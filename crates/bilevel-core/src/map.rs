@@ -1,4 +1,4 @@
-//! Functions of lists of numbers and of a module, with their derivatives as programs.
+//! Functions of lists of numbers and a module, with their derivatives as programs.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -15,7 +15,7 @@ use crate::check::named;
 /// Lists of numbers as a module.
 type Lists = Vec<Param<Tensor<1>>>;
 
-/// How lists are computed from the part x, other lists and the step.
+/// How the lists are computed from the part x, other lists and the step.
 pub(crate) type Of<'a, X> = dyn Fn(&X, Vec<Tensor<1>>, Tensor<1, Int>) -> Vec<Tensor<1>> + 'a;
 
 /// A function `h(x, l_1 .. l_m; t)` of a module and of lists of n numbers, that gives k lists of n numbers.
@@ -23,7 +23,7 @@ pub(crate) type Of<'a, X> = dyn Fn(&X, Vec<Tensor<1>>, Tensor<1, Int>) -> Vec<Te
 /// It is recorded as the scalar `L = <w, h>`: h is the gradient of L in w, `J' w` that in x and the lists, and `J d` the
 /// product of L's Hessian with d, in w.
 pub(crate) struct Map<X> {
-    /// Where x stands in the upper variable.
+    /// The path in the upper variable.
     path: String,
     x: X,
     upper: Arc<Layout>,
@@ -38,7 +38,7 @@ struct Programs<X> {
     recorded: Recorded<Lists, (X, Lists), Tensor<1, Int>>,
     weights: Vector,
     point: Vector,
-    /// Whether the derivatives were computed once.
+    /// Whether the derivatives have been computed once.
     tried: OnceLock<()>,
 }
 
@@ -54,18 +54,18 @@ pub(crate) struct Place<'a> {
 }
 
 impl<X: Module> Map<X> {
-    /// Of the part of the upper variable at `path`, which is a module like `x`, and of `lists[0]` lists, giving `lists[1]`.
+    /// Of the part of the upper variable at `path`, a module like `x`, and of `lists[0]` lists, giving `lists[1]`.
     pub fn new(path: &str, x: &X, lists: [usize; 2]) -> Self {
         let (path, x) = (path.to_owned(), plain(x.clone()));
         Self { path, upper: Layout::of(&x), x, lists, programs: Mutex::default() }
     }
 
-    /// With other counts of lists.
+    /// With other numbers of lists.
     pub fn with_lists(self, lists: [usize; 2]) -> Self {
         Self { lists, programs: Mutex::default(), ..self }
     }
 
-    /// Whether x has the variables of the module, and the function derivatives, for lists like `list`.
+    /// Whether x has the variables of the module, and the function has derivatives, for lists like `list`.
     ///
     /// # Errors
     /// If not.
@@ -95,7 +95,7 @@ impl<X: Module> Map<X> {
     /// `h`
     ///
     /// # Panics
-    /// If it cannot be recorded, which [`Map::check`] tells.
+    /// If it cannot be recorded, which [`Map::check`] reports.
     pub fn values(&self, at: Place<'_>, h: &Of<'_, X>) -> Vec<Tensor<1>> {
         let found = self.at(at, |programs, point, t| {
             programs.recorded.gradient(&programs.weights, point, t, Wrt::X, &loss(h))

@@ -12,7 +12,7 @@ use crate::{Error, Snapshot};
 /// (m' / (1 - 0.9^t)) / (sqrt(v' / (1 - 0.999^t)) + 1e-8)
 /// ```
 ///
-/// For variables through whose steps nobody differentiates: those of a joint method, and the q of
+/// For variables whose steps are not differentiated: those of a joint method, and the q of
 /// [`ApproxGrad`](crate::ApproxGrad). [`Adam`](crate::Adam) is the dynamics that has derivatives.
 ///
 /// Source: D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", 2015.
@@ -26,7 +26,7 @@ impl Moments {
     const BETA: (f64, f64) = (0.9, 0.999);
     const EPSILON: f64 = 1e-8;
 
-    /// The direction that Adam makes of `g`.
+    /// Adam's direction for the gradient `g`.
     pub fn rescale(&mut self, g: &Vector) -> Vector {
         let (one, two) = Self::BETA;
         let (first, second) =

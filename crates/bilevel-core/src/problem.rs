@@ -7,13 +7,13 @@ use burn::tensor::Tensor;
 use bilevel_program::Batch;
 pub use bilevel_program::{Objective, Variable};
 
-/// A bilevel problem, written over ordinary Burn modules.
+/// A bilevel problem, written on ordinary Burn modules.
 ///
 /// ```text
 /// min_x F(x, y*(x)),   y*(x) in argmin_y f(x, y)
 /// ```
 ///
-/// Implement it for a type of your own ([a complete one](crate)):
+/// Implement it for your own type ([a complete one](crate)):
 ///
 /// ```text
 /// impl BilevelProblem for Ridge {
@@ -25,8 +25,8 @@ pub use bilevel_program::{Objective, Variable};
 /// ```
 ///
 /// The losses are recorded as programs, once for the shapes of their data, and the derivatives are those of the
-/// program. They must be deterministic: a loss that draws random numbers (dropout) is another function at each
-/// evaluation, and a Hessian-vector product of it means nothing.
+/// program. They must be deterministic: a loss that draws random numbers (dropout) is a different function at each
+/// evaluation, and has no meaningful Hessian-vector product.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a bilevel problem",
     label = "no losses `F(x, y)` and `f(x, y)` are known",
@@ -38,8 +38,8 @@ pub trait BilevelProblem: Sync {
     type Upper: Module + Sync;
     /// The lower variable y: its trainable parameters.
     type Lower: Module + Sync;
-    /// The data of one evaluation: a tensor, a tuple of such, or a struct with
-    /// [`#[derive(Batch)]`](bilevel_program::Batch); they are constants.
+    /// The data of one evaluation: a tensor, a tuple of tensors, or a struct with
+    /// [`#[derive(Batch)]`](bilevel_program::Batch). Its tensors are constants.
     type Batch: Batch + Sync;
 
     /// The upper loss `F(x, y)`, of shape `[1]`.
@@ -48,17 +48,17 @@ pub trait BilevelProblem: Sync {
     /// The lower loss `f(x, y)`, of shape `[1]`.
     fn lower_loss(&self, x: &Self::Upper, y: &Self::Lower, batch: &Self::Batch) -> Tensor<1>;
 
-    /// The constraints of a level, functions of both variables: none, unless said otherwise.
+    /// The constraints of a level, functions of both variables; none by default.
     ///
     /// ```text
     /// min_x F(x, y*(x))   with G(x, y*(x)) <= 0, H(x, y*(x)) = 0
     /// y*(x) in argmin_y f(x, y)   with g(x, y) <= 0, h(x, y) = 0
     /// ```
     ///
-    /// [`solve`](crate::solve) keeps to them, and [`Kkt`](crate::Kkt) to those of the lower level; an [`Oracle`](crate::Oracle)
-    /// has them. Other methods keep to them on a
-    /// [`BarrierOracle`](crate::BarrierOracle), or are given them by hand; no run ends as
-    /// [stationary](crate::Ending::Stationary) where they do not hold. Their number is that of the first batch.
+    /// [`solve`](crate::solve) handles those of both levels, and [`Kkt`](crate::Kkt) those of the lower level; an
+    /// [`Oracle`](crate::Oracle) has them. Other methods handle them on a [`BarrierOracle`](crate::BarrierOracle), or
+    /// are given them by hand; no run ends as [stationary](crate::Ending::Stationary) where they are violated. Their
+    /// number is that of the first batch.
     fn constraints(
         &self,
         level: Objective,
@@ -71,12 +71,12 @@ pub trait BilevelProblem: Sync {
     }
 }
 
-/// What the constraints of a level come to at a point. Bounds are inequalities too.
+/// The values of the constraints of a level at a point. Bounds are inequalities too.
 #[derive(Clone, Debug, Default)]
 pub struct Conditions {
-    /// Numbers that are to be at most 0.
+    /// Numbers that must be at most 0.
     pub at_most_zero: Option<Tensor<1>>,
-    /// Numbers that are to be 0.
+    /// Numbers that must be 0.
     pub zero: Option<Tensor<1>>,
 }
 
@@ -100,12 +100,12 @@ impl Conditions {
         Self { zero: Some(zero), ..self }
     }
 
-    /// How many numbers are to be 0.
+    /// The number of equalities.
     pub(crate) fn equalities(&self) -> usize {
         self.zero.as_ref().map_or(0, |h| h.dims()[0])
     }
 
-    /// All numbers, those that are to be 0 last; none if there is none.
+    /// All numbers, equalities last; none if there are none.
     pub(crate) fn all(self) -> Option<Tensor<1>> {
         match (self.at_most_zero, self.zero) {
             (Some(g), Some(h)) => Some(Tensor::cat(vec![g, h], 0)),
@@ -114,15 +114,15 @@ impl Conditions {
     }
 }
 
-/// A problem whose lower loss is computed in two stages: features of the samples, and a head on them, as the
-/// last layer of a network and its loss.
+/// A problem whose lower loss is computed in two stages: features of the samples, and a head on them, such as the last
+/// layer of a network and its loss.
 ///
 /// ```text
 /// f(x, y) = head(x, y, features(y))
 /// ```
 ///
-/// x must not enter the features, which the signature sees to. Which variables of y the head alone uses is
-/// found out by the oracle; write the lower loss as
+/// x must not enter the features, which the signature enforces. The oracle finds out which variables of y only the head
+/// uses; write the lower loss as
 ///
 /// ```text
 /// fn lower_loss(&self, x: &X, y: &Y, batch: &Data) -> Tensor<1> {
@@ -146,8 +146,8 @@ pub trait SplitProblem: BilevelProblem {
     ) -> Tensor<1>;
 }
 
-/// A problem whose x is an extractor of features and whose y is a head on them, as in few-shot learning and where a
-/// representation is trained for the heads that are fitted to it.
+/// A problem whose x is an extractor of features and whose y is a head on them, as in few-shot learning and wherever a
+/// representation is trained for the heads fitted to it.
 ///
 /// ```text
 /// F(x, y) = head_F(y, features(x)),   f(x, y) = head_f(y, features(x))

@@ -1,4 +1,4 @@
-//! The loop: it owns limits, timing, seeds and observers; solvers only step.
+//! The loop: it handles limits, timing, seeds and observers; solvers only step.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::{CheckpointFile, Cost, Error, Group, Snapshot, Solver, Step};
 pub struct Progress<'a> {
     /// The upper step, counted from 1.
     pub step: usize,
-    /// Time since the run began, or was resumed; observers' own time excluded.
+    /// Time since the run began, or was resumed, without the observers' own time.
     pub elapsed: Duration,
     /// Oracle calls since the run began, or was resumed.
     pub cost: Cost,
@@ -42,38 +42,38 @@ impl<F: FnMut(&Progress<'_>) -> ControlFlow<()>> Observer for F {
 pub enum Ending {
     /// All steps were made.
     StepLimit,
-    /// The time was up.
+    /// The time limit was reached.
     TimeLimit,
-    /// The norm of a hypergradient that can be trusted is within the tolerance, and so is how far y is from a lower optimum
-    /// and from the constraints ([`Solver::residual`]).
+    /// The norm of a trustworthy hypergradient is within the tolerance, and so is the distance of y from a lower
+    /// optimum and from the constraints ([`Solver::residual`]).
     Stationary,
     /// An observer ended it.
     Observer,
 }
 
-/// The end of a run.
+/// The result of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// Why it ended.
     pub ending: Ending,
-    /// The upper steps made, those before a resumed run counted.
+    /// The upper steps made, including those before a resumed run.
     pub steps: usize,
-    /// Time, observers' own excluded.
+    /// Time, without that of the observers.
     pub elapsed: Duration,
     /// Oracle calls.
     pub cost: Cost,
     /// The status of the last hypergradient.
     pub status: Status,
-    /// The upper steps, counted from 1, whose hypergradient came with a status that is not ok, and that status.
+    /// The upper steps, counted from 1, whose hypergradient came with a status that is not ok, with that status.
     pub warnings: Vec<(usize, Status)>,
 }
 
 /// How often the state of a run is saved to its [`CheckpointFile`]; it is also saved at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Every {
-    /// After each of so many upper steps.
+    /// After every n-th upper step.
     Steps(usize),
-    /// After the first upper step that ends so long after the last save.
+    /// After the first upper step that ends at least this long after the last save.
     Time(Duration),
 }
 
@@ -115,9 +115,9 @@ impl<'a> Executor<'a> {
         })
     }
 
-    /// Begins at step `k`, counted from 0: the run goes on that a solver was saved from after k steps
-    /// ([`Solver::save`]), and ends with it, after `steps` steps in all. Numbers, seeds and schedules of the
-    /// steps are those of the whole run; time, oracle calls and warnings those of this part.
+    /// Begins at step `k`, counted from 0: continues the run of a solver that was saved after k steps
+    /// ([`Solver::save`]), and ends after `steps` steps in all. Numbers, seeds and schedules of the steps are those of
+    /// the whole run; time, oracle calls and warnings are those of this part.
     ///
     /// # Errors
     /// If no step is left.
@@ -129,19 +129,20 @@ impl<'a> Executor<'a> {
     fn begin_at(&mut self, k: usize) -> Result<(), Error> {
         if k >= self.steps {
             return Err(Error::InvalidSetting {
-                setting: "first step of a run that goes on",
+                setting: "first step of a resumed run",
                 found: format!("{k} of {}", self.steps),
                 expected: "a step below the number of all steps",
-                cure: "the run is over, and its x and y are those that were saved: raise the number of steps to go on",
+                cure: "the run is over, and its x and y are those that were saved: raise the number of steps to \
+                       continue",
             });
         }
         self.first = k;
         Ok(())
     }
 
-    /// Saves the state of the run to `file`, as often as `every` says and at its end. If the file already has a state, the
-    /// run resumes from it: a program that was ended at any moment and started again makes the steps of a run that was
-    /// never interrupted, bit for bit. The solver must have been made with the same settings and data. The state of
+    /// Saves the state of the run to `file`, as often as `every` says and at its end. If the file already has a state,
+    /// the run resumes from it: a program that is interrupted at any moment and started again makes the same steps as
+    /// an uninterrupted run, bit for bit. The solver must have been made with the same settings and data. The state of
     /// observers is not saved.
     ///
     /// ```
@@ -154,10 +155,10 @@ impl<'a> Executor<'a> {
     /// # }
     /// ```
     ///
-    /// The file stays when the run is complete. A run from it then restores the solver and, if all steps were made, ends
-    /// with the error of [`Self::starting_at`]; one that had ended earlier, as stationary or by an observer, is not known
-    /// as such, and makes steps until it ends again. A time limit counts from the start of each run. In a group only rank
-    /// 0 reads and writes it; if that fails, the other ranks wait until its group is dropped.
+    /// The file is kept when the run is complete. Another run from it then restores the solver and, if all steps were
+    /// made, ends with the error of [`Self::starting_at`]; if the run had ended earlier, as stationary or by an
+    /// observer, it makes steps until it ends again. A time limit counts from the start of each run. In a group only
+    /// rank 0 reads and writes the file; if that fails, the other ranks wait until its group is dropped.
     ///
     /// # Errors
     /// If `every` is 0 steps.
@@ -178,7 +179,7 @@ impl<'a> Executor<'a> {
         self.begin_at(step)
     }
 
-    /// Writes the file after upper step `step`, if it is time to or the run ends.
+    /// Writes the file after upper step `step`, if a save is due or the run ends.
     fn keep(
         &self,
         step: usize,
@@ -199,16 +200,17 @@ impl<'a> Executor<'a> {
         Ok(())
     }
 
-    /// Ends after the step in which this time is up.
+    /// Ends after the step in which this time runs out.
     pub fn with_time_limit(mut self, time: Duration) -> Self {
         self.time = Some(time);
         self
     }
 
-    /// Ends when the norm of the hypergradient is at most `tolerance`, and so is the [residual](Solver::residual) of the lower
-    /// level and of the constraints: not where F stops at a y that does not solve the lower level, as that of few lower
-    /// steps, or the y where [`Iaptt`](crate::Iaptt) finds F greatest. Without it no norm ends a run: from a
-    /// start where y does not depend on x, the first hypergradients of few lower steps may be 0.
+    /// Ends when the norm of the hypergradient is at most `tolerance`, and so is the [residual](Solver::residual) of
+    /// the lower level and of the constraints: not where F is stationary at a y that does not solve the lower level,
+    /// such as that of few lower steps, or the y where [`Iaptt`](crate::Iaptt) finds F greatest. Without a tolerance no
+    /// norm ends a run: from a start where y does not depend on x, the first hypergradients through few lower steps may
+    /// be 0.
     ///
     /// # Errors
     /// If it is negative or not finite.
@@ -217,8 +219,8 @@ impl<'a> Executor<'a> {
         Ok(self)
     }
 
-    /// Seeds the device's generator before each step with `seed` and the step's number, so that a step
-    /// draws the same whatever was drawn before it.
+    /// Seeds the device's generator before each step with `seed` and the step's number, so that the draws of a step do
+    /// not depend on earlier draws.
     pub fn with_seed(mut self, seed: u64, device: Device) -> Self {
         self.seed = Some((seed, device));
         self
@@ -230,15 +232,15 @@ impl<'a> Executor<'a> {
         self
     }
 
-    /// As one of the ranks of a group, each of which runs a solver of the same settings on its share of the data
+    /// As one of the ranks of a group, each of which runs a solver with the same settings on its share of the data
     /// ([`DataParallel`](crate::DataParallel)). After each step the ranks agree, in one message: the run ends on all of
-    /// them if the time is up on one of them, or an observer of one of them ends it.
+    /// them if the time runs out on one of them, or an observer of one of them ends it.
     pub fn in_group(mut self, group: &'a dyn Group) -> Self {
         self.group = Some(group);
         self
     }
 
-    /// The residual is asked for last: it costs gradients.
+    /// The residual is computed last: it costs gradients.
     fn is_stationary(&self, seen: &Step, solver: &dyn Solver) -> bool {
         let Some(tolerance) = self.tolerance else { return false };
         let at_rest = seen.status.is_ok() && seen.gradient_norm <= tolerance;
@@ -261,7 +263,7 @@ impl<'a> Executor<'a> {
                 device.seed(step_seed(*seed, k as u64));
             }
             let begin = Instant::now();
-            // A group that fails makes steps fail.
+            // If a group fails, steps fail.
             let cause = |error| match self.group.map_or(Ok(()), Group::check) {
                 Err(failed) => Error::Group(failed),
                 Ok(()) => error,
@@ -277,7 +279,7 @@ impl<'a> Executor<'a> {
             tracing::debug!(step, upper_loss, gradient_norm, %status);
             let cost = solver.cost() - before;
             let progress = Progress { step, elapsed, cost, seen: &seen, solver };
-            // Every observer sees every step, also the one that another ends the run at.
+            // Every observer sees every step, also the one at which another ends the run.
             let stops = self.observers.iter_mut().map(|o| o.observe(&progress));
             let mut votes = Votes {
                 observer: stops.filter(ControlFlow::is_break).count() > 0,

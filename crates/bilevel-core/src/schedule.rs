@@ -26,7 +26,7 @@ pub enum Schedule {
         /// r
         ratio: f64,
     },
-    /// `c r^m`, m being how many of two steps have come: at `at[0]` it falls to `c r`, at `at[1]` to `c r^2`
+    /// `c r^m`, where m counts the two steps reached so far: at `at[0]` it drops to `c r`, at `at[1]` to `c r^2`
     Milestones {
         /// c
         first: f64,
@@ -55,7 +55,7 @@ impl Schedule {
         Self::Geometric { first, ratio }
     }
 
-    /// `first`, times `ratio` from each of two steps on: the usual one of networks.
+    /// `first`, multiplied by `ratio` at each of two steps: the usual schedule of networks.
     pub fn milestones(first: f64, ratio: f64, at: [usize; 2]) -> Self {
         Self::Milestones { first, ratio, at }
     }
@@ -80,8 +80,7 @@ impl Schedule {
         }
     }
 
-    /// This schedule, if all its values are finite and positive, but for what the growth of t does to
-    /// them.
+    /// This schedule, if all its values are finite and positive, apart from overflow or underflow as t grows.
     pub(crate) fn positive(self, setting: &'static str) -> Result<Self, Error> {
         match self {
             Self::Constant(c) => positive(setting, c)?,
@@ -101,7 +100,7 @@ impl Schedule {
         Ok(self)
     }
 
-    /// This schedule, if it is positive as by [`Schedule::positive`] or 0 all the time.
+    /// This schedule, if it is positive as by [`Schedule::positive`], or 0 at every step.
     pub(crate) fn not_negative(self, setting: &'static str) -> Result<Self, Error> {
         if self == Self::Constant(0.0) { Ok(self) } else { self.positive(setting) }
     }
@@ -142,9 +141,9 @@ impl std::fmt::Display for Schedule {
 /// The step sizes of both variables.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rates {
-    /// Of x.
+    /// That of x.
     pub upper: Schedule,
-    /// Of y, and of what else follows y.
+    /// That of y, and of other variables that follow y.
     pub lower: Schedule,
 }
 

@@ -1,4 +1,4 @@
-//! What a solver remembers, as plain data.
+//! The state of a solver, as plain data.
 
 mod restore;
 
@@ -9,10 +9,10 @@ use burn::tensor::TensorData;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// All that the later steps of a [`Solver`](crate::Solver) depend on, but for its settings and the data:
-/// named entries, as `x/0`, `method/z/0`, `upper/0/moment_1`.
+/// All that the later steps of a [`Solver`](crate::Solver) depend on, except for its settings and the data: named
+/// entries, such as `x/0`, `method/z/0`, `upper/0/moment_1`.
 ///
-/// Numbers are kept by their bytes, so that no file format rounds them: any format of serde serves.
+/// Numbers are kept by their bytes, so that no file format rounds them: any format of serde works.
 ///
 /// ```
 /// # use bilevel_core::*;
@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 /// # }
 /// ```
 ///
-/// A method writes its pieces by the `put` methods and takes them back by the `take` ones, by the same names.
+/// A method writes its entries by the `put` methods and reads them back by the `take` methods, under the same names.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Snapshot {
@@ -81,7 +81,7 @@ impl Snapshot {
         self.put_data(name, TensorData::new(numbers.to_vec(), [numbers.len()]));
     }
 
-    /// Adds a list of numbers whose length is not known where it is taken back.
+    /// Adds a list of numbers whose length is not known when it is read back.
     pub fn put_list(&mut self, name: &str, numbers: &[f64]) {
         self.put_count(&format!("{name}/count"), numbers.len());
         if !numbers.is_empty() {
@@ -94,12 +94,12 @@ impl Snapshot {
         self.entries.insert(name.to_owned(), Entry::Count(count as u64));
     }
 
-    /// Adds a name, against which another solver's is held.
+    /// Adds a name, which is compared with that of the solver that restores it.
     pub fn put_name(&mut self, name: &str, value: &str) {
         self.entries.insert(name.to_owned(), Entry::Name(value.to_owned()));
     }
 
-    /// Adds a generator of random numbers: its seed, its stream and how far it is.
+    /// Adds a random number generator: its seed, its stream and its position.
     pub fn put_generator(&mut self, name: &str, rng: &ChaCha8Rng) {
         let mut bytes = rng.get_seed().to_vec();
         bytes.extend(rng.get_stream().to_le_bytes());

@@ -1,4 +1,4 @@
-//! Numbers that stay on the device: what a step computes with and nobody reads.
+//! Numbers that stay on the device: steps compute with them, and nobody reads them.
 
 use bilevel_program::{Vector, float};
 use burn::backend::{DispatchTensor, TensorMetadata};
@@ -15,7 +15,7 @@ pub(crate) fn shaped<const D: usize>(list: Tensor<D>, like: Shape) -> DispatchTe
     float::reshape(list.into_dispatch(), like)
 }
 
-/// Applies `f` to every leaf and its partner, as lists.
+/// Applies `f` to every leaf and its counterpart, as lists.
 pub(crate) fn zip_flat(
     a: &Vector,
     b: &Vector,
@@ -27,12 +27,12 @@ pub(crate) fn zip_flat(
     })
 }
 
-/// The entries' products.
+/// The elementwise product.
 pub(crate) fn multiply(a: &Vector, b: &Vector) -> Vector {
     a.zip(b, float::mul)
 }
 
-/// The inner product, of shape `[1]`: of halves in single precision.
+/// The inner product, of shape `[1]`: of half-precision vectors in single precision.
 pub(crate) fn inner(a: &Vector, b: &Vector) -> Tensor<1> {
     let products = wide(a).zip(&wide(b), float::mul);
     let sums = products.leaves().iter().map(|leaf| flat(leaf.clone()).sum());
@@ -51,7 +51,7 @@ pub(crate) fn norm(v: &Vector) -> Tensor<1> {
     inner(&unit, &unit).sqrt() * largest
 }
 
-/// Halves in single precision: they end at 65504, or have three digits.
+/// Half-precision numbers in single precision: they end at 65504, or have three digits.
 fn wide(v: &Vector) -> Vector {
     v.map(|leaf| match leaf.dtype() {
         DType::F16 | DType::BF16 => float::cast(leaf, DType::F32),

@@ -1,4 +1,4 @@
-//! What the compiler says of common mistakes: the word for what is missing, and the cure, in few lines.
+//! The compiler's messages for common mistakes: what is missing, and the remedy, in few lines.
 //!
 //! Each mistake is one edit of a program that compiles. The compiler is run on the crates that this test was
 //! built with.
@@ -53,7 +53,7 @@ pub fn learn(x: &Param<Tensor<1>>, y: &Weights, points: Points) -> Result<(), Er
 }
 ";
 
-/// A mistake by what it replaces, with what, and words that the message must have. A new one is an entry.
+/// A mistake as a replacement in the program, and words that the message must have. A new one is an entry.
 const MISTAKES: &[(&str, &str, &[&str])] = &[
     (
         "#[derive(Clone, Debug, Batch)]",
@@ -115,7 +115,7 @@ fn crates() -> PathBuf {
     current_exe().unwrap().parent().unwrap().to_owned()
 }
 
-/// The libraries of a crate, the newest first: a folder that is kept has old ones too.
+/// The libraries of a crate, the newest first: a cached folder has old ones too.
 fn libraries(name: &str) -> Vec<PathBuf> {
     let is = |path: &Path| {
         let file = path.file_name().unwrap().to_string_lossy();
@@ -128,7 +128,7 @@ fn libraries(name: &str) -> Vec<PathBuf> {
     found
 }
 
-/// What the compiler says of a program, and whether it accepts it.
+/// The compiler's message for a program, and whether it accepts it.
 fn compiled(program: &str, core: &Path, burn: &Path) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("program.rs");

@@ -9,7 +9,7 @@ use std::sync::Once;
 use burn::tensor::{Device, FloatDType, IntDType};
 
 fn device() -> Device {
-    // Burn fixes the element types of a device once a process.
+    // Burn fixes the element types of a device once per process.
     static F64: Once = Once::new();
     F64.call_once(|| Device::ndarray().configure((FloatDType::F64, IntDType::I64)).unwrap());
     Device::ndarray()

@@ -1,5 +1,5 @@
-//! Thousands of calls of the oracles, of each kind and mixed, and of whole hypergradients, leave the memory of the
-//! process as they found it.
+//! Thousands of calls of the oracles, of each kind and mixed, and of whole hypergradients, do not increase the memory
+//! of the process.
 
 #[path = "../../bilevel-program/tests/common/memory.rs"]
 mod memory;

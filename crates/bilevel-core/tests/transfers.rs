@@ -1,4 +1,4 @@
-//! What crosses between host and device: nothing within a step. On a GPU every read waits for it.
+//! Transfers between host and device: none within a step. On a GPU every read waits.
 //!
 //! On ndarray, whose tensors are handled as those of a GPU are: only those of flex are read where they lie.
 
@@ -43,10 +43,10 @@ fn of(mut method: Method) -> Transfers {
     transfers
 }
 
-/// Explicit methods and dynamics, with T lower steps, and what they transfer whatever T is.
+/// Explicit methods and dynamics, with T lower steps, and their transfers, which do not depend on T.
 fn along_the_steps(steps: usize) -> Vec<(Transfers, Method)> {
     let gd = || descent(Gd::new(0.5), steps);
-    // f at both ends, and whether the last state is finite: how a divergence is found.
+    // f at both ends, and whether the last state is finite: this detects a divergence.
     const ENDS: Transfers = Transfers { reads: 3, writes: 0 };
     let (bounds, ball) = (Bounds::new(-0.1, 0.1).unwrap(), Ball::new(1.0).unwrap());
     vec![
@@ -98,7 +98,7 @@ fn solvers(k: usize) -> Vec<(usize, Method)> {
     fn after<S: LinearSolver + 'static>(solver: Result<S, Error>) -> Method {
         Box::new(Implicit::new(descent(Gd::new(0.5), 3), solver.unwrap()))
     }
-    // A tolerance that no residual meets.
+    // A tolerance that no residual reaches.
     let never = f64::MIN_POSITIVE;
     vec![(2, after(Cg::new(k, never))), (1, after(Neumann::new(0.5, k, never)))]
 }
@@ -125,7 +125,7 @@ fn joint(steps: usize) -> Vec<(usize, Box<dyn JointMethod>)> {
         (SEEN, Box::new(VPbgd::new(rates(), steps, 0.1, 1.0).unwrap())),
         (SEEN, Box::new(GPbgd::new(rates(), 1.0).unwrap())),
         (SEEN, Box::new(Meha::new(rates(), 0.1, 2.0, 1.0).unwrap())),
-        // How fast the gap is to fall, and against what.
+        // The rate at which the gap should decrease, and its reference.
         (SEEN + 4, Box::new(Bome::new(rates(), steps, 0.1).unwrap())),
         (SEEN, Box::new(StocBio::new(rates(), steps, series()).unwrap())),
         (SEEN + 1, Box::new(Amigo::new(rates(), steps, steps).unwrap())),

@@ -20,7 +20,7 @@ pub(crate) struct Plan {
     pub results: Vec<Output>,
 }
 
-/// Where an argument lies, and which of its entries is read at position i: `i / run`, modulo `len` if it wraps.
+/// Where an argument is, and which of its entries is read at position i: `i / run`, modulo `len` if it wraps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Argument {
     pub mask: bool,
@@ -28,7 +28,7 @@ pub(crate) struct Argument {
     pub at: usize,
     pub run: usize,
     pub wraps: bool,
-    /// Its entries: a buffer may be longer.
+    /// The number of its entries: a buffer may be longer.
     pub len: usize,
 }
 

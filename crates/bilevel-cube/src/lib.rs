@@ -1,7 +1,7 @@
 //! Several elementwise operations in one kernel, on any GPU of CubeCL.
 //!
-//! A [`Fused`] is computed by one dispatch: each entry of its results is computed from the entries that it depends on,
-//! and what lies between them takes no memory. A kernel is compiled once for the same operations on tensors of the same
+//! A [`Fused`] is computed by one dispatch: each entry of its results is computed from the entries on which it depends,
+//! and intermediate values take no memory. A kernel is compiled once for the same operations on tensors of the same
 //! sizes.
 
 mod kernel;
@@ -19,7 +19,7 @@ use cubecl::prelude::*;
 
 use kernel::{Argument, Code, Output, Plan, Step};
 
-/// Bindings that CubeCL takes for itself, of those that a device gives to a kernel.
+/// The number of bindings that CubeCL reserves, of those that a device gives to a kernel.
 const RESERVED: usize = 2;
 
 /// A [`Fused`] as one kernel.
@@ -31,8 +31,8 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// For arguments of so many entries. None if this cannot be one kernel: if the numbers are not f32, or if one among the
-    /// operations is not finite, which shaders cannot state.
+    /// For arguments with these numbers of entries. None if this cannot be one kernel: if the numbers are not f32, or a
+    /// constant of the operations is not finite, which shaders cannot express.
     ///
     /// # Panics
     /// If there are fewer lengths than arguments.
@@ -41,7 +41,7 @@ impl Kernel {
         Some(Self { bindings: plan.arguments.len() + plan.results.len(), plan: Arc::new(plan) })
     }
 
-    /// Whether the device of this tensor gives a kernel so many tensors.
+    /// Whether the device of this tensor can bind this many tensors to a kernel.
     pub fn fits(&self, tensor: &CubeTensor) -> bool {
         let most = tensor.client.properties().hardware.max_bindings;
         self.bindings + RESERVED <= most as usize

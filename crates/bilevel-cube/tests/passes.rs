@@ -1,4 +1,4 @@
-//! Operations in one kernel against the same on the processor; skipped where there is no graphics adapter.
+//! Operations in one kernel compared with the same on the CPU; skipped if there is no graphics adapter.
 
 #[path = "../../bilevel-autodiff/tests/graphics/mod.rs"]
 mod graphics;

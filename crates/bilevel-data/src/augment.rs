@@ -1,4 +1,4 @@
-//! What becomes of an image's bytes: random crops and reflections, then numbers of mean 0 and deviation 1.
+//! From an image's bytes to numbers: random crops and reflections, then normalisation to mean 0 and standard deviation 1.
 
 use rand::Rng;
 
@@ -10,16 +10,16 @@ use super::Images;
 /// side, a crop of the image's own size, a reflection of every other image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Augmentation {
-    /// Black pixels that are added on each side, before a crop of the old size is taken anywhere.
+    /// Black pixels added on each side, before a random crop of the original size.
     pub pad: usize,
     /// Whether left and right are exchanged with probability one half.
     pub reflect: bool,
 }
 
 impl Augmentation {
-    /// Images as they are.
+    /// Images unchanged.
     pub const NONE: Self = Self { pad: 0, reflect: false };
-    /// The usual one of CIFAR.
+    /// The usual augmentation of CIFAR.
     pub const CIFAR: Self = Self { pad: 4, reflect: true };
 
     /// Appends a random variant of an image of `shape` (channels, height, width) to `out`.
@@ -28,7 +28,7 @@ impl Augmentation {
         let top = rng.random_range(0..=2 * self.pad);
         let left = rng.random_range(0..=2 * self.pad);
         let reflected = self.reflect && rng.random();
-        // The columns of a row of the image that the crop sees, and the black ones before them.
+        // The columns of a row of the image inside the crop, and the black ones before them.
         let from = left.saturating_sub(self.pad).min(width);
         let to = (width + left).saturating_sub(self.pad).min(width);
         let black = self.pad.saturating_sub(left).min(width);
@@ -48,7 +48,7 @@ impl Augmentation {
     }
 }
 
-/// Takes bytes to numbers: `(b / 255 - mean) / deviation`, mean and deviation those of a channel.
+/// Maps bytes to numbers: `(b / 255 - mean) / deviation`, with the mean and standard deviation of each channel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Normalisation {
     /// The number of each byte, for one channel after the other.
@@ -56,8 +56,8 @@ pub struct Normalisation {
 }
 
 impl Normalisation {
-    /// That of mean 0 and deviation 1 over all pixels of each channel of `set`; a channel of one value
-    /// becomes zeros.
+    /// That of mean 0 and standard deviation 1 over all pixels of each channel of `set`; a constant channel becomes
+    /// zeros.
     pub fn of(set: &Images) -> Self {
         let [channels, height, width] = set.shape();
         let mut counts = vec![[0_u64; 256]; channels];
@@ -79,7 +79,7 @@ impl Normalisation {
         Self { table: table.collect() }
     }
 
-    /// Appends the numbers of an image of `pixels` pixels a channel to `out`.
+    /// Appends the numbers of an image with `pixels` pixels per channel to `out`.
     pub fn apply(&self, image: &[u8], pixels: usize, out: &mut Vec<f32>) {
         for (channel, table) in image.chunks_exact(pixels).zip(self.table.iter().cycle()) {
             out.extend(channel.iter().map(|&byte| table[usize::from(byte)]));

@@ -1,15 +1,15 @@
-//! Batches of both levels out of sparse rows: what a problem over [`LabelledRows`] takes as its data.
+//! Batches of both levels from sparse rows: the data of problems over [`LabelledRows`].
 //!
 //! | source | holds | for |
 //! |---|---|---|
 //! | [`DenseBatches`] | every batch on the device | few features (ijcnn1: 22) |
-//! | [`SparseBatches`] | the sparse rows; a batch is made when asked for | many features (20newsgroups: 130107) |
+//! | [`SparseBatches`] | the sparse rows; a batch is made when requested | many features (20newsgroups: 130107) |
 //! | [`full_batch`] | all rows of both levels as one batch each, on the device | measuring, deterministic methods |
 //!
-//! The rows of a level are put into random order once, under a seed, and cut into
-//! `ceil(rows / size)` batches. `Sample(i)` is batch `i` modulo their number, so that counting up goes through
-//! all rows again and again. Sizes of batches differ by at most one row, none is larger than `size`: where the
-//! number of batches divides that of the rows, the mean over batches is exactly that over rows.
+//! The rows of a level are shuffled once, by a seed, and divided into `ceil(rows / size)` batches. `Sample(i)` is batch
+//! `i` modulo their number, so that increasing i cycles through all rows. Sizes of batches differ by at most one row,
+//! none is larger than `size`: if the number of batches divides the number of rows, the mean over batches is exactly
+//! that over rows.
 
 use bilevel_core::{Data, FullBatch, Objective, Sample};
 use bilevel_problems::LabelledRows;
@@ -23,7 +23,7 @@ impl Classified {
     /// The rows at `rows` on a device, dense.
     ///
     /// # Panics
-    /// Where a row is beyond the last one, as a slice does.
+    /// If a row is beyond the last one, as a slice does.
     pub fn on_device(&self, rows: &[usize], device: &Device) -> LabelledRows {
         let inputs = TensorData::new(self.rows().dense(rows), [rows.len(), self.rows().features()]);
         let classes: Vec<i32> = rows.iter().map(|&row| self.classes()[row] as i32).collect();
@@ -34,7 +34,7 @@ impl Classified {
     }
 }
 
-/// All batches of both levels, made once and held on the device; one is handed out without a copy.
+/// All batches of both levels, made once and held on the device; each is passed on without a copy.
 #[derive(Debug, Clone)]
 pub struct DenseBatches {
     upper: Vec<LabelledRows>,
@@ -42,10 +42,10 @@ pub struct DenseBatches {
 }
 
 impl DenseBatches {
-    /// Batches of at most `size` rows, put together under `seed`.
+    /// Batches of at most `size` rows, shuffled by `seed`.
     ///
     /// # Errors
-    /// Where `size` is 0, a part has no rows, the parts differ in features or labels, or memory does not hold
+    /// If `size` is 0, a part has no rows, the parts differ in features or labels, or memory does not hold
     /// them dense.
     pub fn new(
         parts: &TrainValidation,
@@ -83,7 +83,7 @@ impl Data<LabelledRows> for DenseBatches {
     }
 }
 
-/// The sparse rows of both levels; a batch is made dense when it is asked for, and never kept.
+/// The sparse rows of both levels; a batch is made dense when it is requested, and never kept.
 #[derive(Debug, Clone)]
 pub struct SparseBatches {
     parts: TrainValidation,
@@ -92,10 +92,10 @@ pub struct SparseBatches {
 }
 
 impl SparseBatches {
-    /// Batches of at most `size` rows, put together under `seed`.
+    /// Batches of at most `size` rows, shuffled by `seed`.
     ///
     /// # Errors
-    /// Where `size` is 0, a part has no rows, the parts differ in features or labels, or memory does not hold
+    /// If `size` is 0, a part has no rows, the parts differ in features or labels, or memory does not hold
     /// one dense batch.
     pub fn new(
         parts: TrainValidation,
@@ -132,7 +132,7 @@ impl Data<LabelledRows> for SparseBatches {
 /// All rows of each level as one batch, in the order of the parts.
 ///
 /// # Errors
-/// Where a part has no rows, the parts differ in features or labels, or memory does not hold them dense.
+/// If a part has no rows, the parts differ in features or labels, or memory does not hold them dense.
 pub fn full_batch(
     parts: &TrainValidation,
     device: &Device,
@@ -146,7 +146,7 @@ pub fn full_batch(
     Ok(FullBatch { upper: all(&parts.validation), lower: all(&parts.train) })
 }
 
-/// The rows of one level in random order, and the number of batches they are cut into.
+/// The rows of one level in random order, and the number of batches into which they are divided.
 #[derive(Debug, Clone)]
 struct Order {
     rows: Vec<usize>,
@@ -186,7 +186,7 @@ impl Orders {
     }
 }
 
-/// Parts of two files may be of two kinds, or empty.
+/// Parts from two files may be of different kinds, or empty.
 fn check(TrainValidation { train, validation }: &TrainValidation) -> Result<(), DataError> {
     let [found, expected] = [validation, train].map(|part| part.rows().features());
     if found != expected || validation.labels() != train.labels() {

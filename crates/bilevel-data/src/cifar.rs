@@ -1,11 +1,11 @@
 //! CIFAR-10 and CIFAR-100, in their binary versions.
 //!
-//! A file is records, one after the other: the label, a byte (CIFAR-100: the coarse label, then the fine one,
-//! which is the label here), and 3072 bytes of pixels, the red, green and blue channel of 32 rows of 32. Files
-//! come plain or inside gzip, told apart by content.
+//! A file is a sequence of records: the label, a byte (CIFAR-100: the coarse label, then the fine one, which is the
+//! label here), and 3072 bytes of pixels, the red, green and blue channel of 32 rows of 32. Files are plain or gzip,
+//! detected by content.
 //! Source: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009, and its web page.
 //!
-//! Memory follows what has been read, and never exceeds [`MOST`] records.
+//! Memory is bounded by what has been read, and never exceeds [`MOST`] records.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
@@ -16,7 +16,7 @@ use super::{DataError, Images, files, gzip};
 /// Channels, height and width of an image.
 pub const SHAPE: [usize; 3] = [3, 32, 32];
 const PIXELS: usize = 3072;
-/// The records of a file that are read at most; the largest of the sources has 50,000.
+/// The maximal number of records read from a file; the largest of the sources has 50,000.
 pub const MOST: usize = 100_000;
 /// The records of each `data_batch`.
 const BATCH: usize = 10_000;
@@ -63,17 +63,17 @@ pub struct Records {
     pub pixels: Vec<u8>,
 }
 
-/// What is wrong with a file; the text ends with the cure.
+/// What is wrong with a file; the text ends with the remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CifarFault {
-    /// The operating system stopped the reading.
+    /// The operating system failed to read.
     #[error("cannot be read: {0}; check the disk and the permissions")]
     Io(io::Error),
     /// The gzip layer is truncated, damaged or followed by something else.
     #[error("damaged gzip data: {0}; fetch the file again")]
     Gzip(io::Error),
-    /// Another packing than gzip, or gzip data that unpack to more than they should.
+    /// A compression format other than gzip, or gzip data that unpack to more than allowed.
     #[error("{0}")]
     Packing(io::Error),
     /// A file without records.
@@ -114,14 +114,14 @@ pub enum CifarFault {
     TooMany,
 }
 
-/// A folder's images.
+/// The images of a folder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cifar {
-    /// The training part: all `data_batch` files that are there, in the order of their numbers.
+    /// The training part: all `data_batch` files present, in the order of their numbers.
     pub train: Images,
     /// The test part.
     pub test: Images,
-    /// The place of each training image in the whole training set, by which files of human labels are
+    /// The index of each training image in the whole training set, by which files of human labels are
     /// [ordered](super::noise::human).
     pub origin: Vec<usize>,
 }
@@ -130,7 +130,7 @@ pub struct Cifar {
 /// `test.bin`) from `dir`, each plain or with `.gz` added (the plain one first where both exist).
 ///
 /// # Errors
-/// Where the folder or a file is missing, unreadable or unsound.
+/// If the folder or a file is missing, unreadable or invalid.
 pub fn read_dir(dir: &Path) -> Result<Cifar, DataError> {
     let find = |file: &str| files::find(dir, &[], file);
     let missing = |file| move || DataError::NoCifar { dir: dir.into(), file };
@@ -165,8 +165,8 @@ pub fn read_dir(dir: &Path) -> Result<Cifar, DataError> {
 /// Reads the file at `path`, plain or gzip.
 ///
 /// # Errors
-/// [`DataError::Read`] and [`DataError::NoFile`] where it cannot be opened, [`DataError::Cifar`] where its contents
-/// are unsound.
+/// [`DataError::Read`] and [`DataError::NoFile`] if it cannot be opened, [`DataError::Cifar`] if its contents
+/// are invalid.
 pub fn read(path: &Path, version: Version) -> Result<Records, DataError> {
     let file = files::open(path)?;
     let fault = |fault| DataError::Cifar { path: path.into(), fault };

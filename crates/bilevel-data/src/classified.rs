@@ -4,7 +4,7 @@ use rand::seq::SliceRandom;
 
 use super::{DataError, Purpose, Sparse, stream};
 
-/// Sparse rows, each of a class.
+/// Sparse rows, each with a class.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Classified {
     rows: Sparse,
@@ -12,7 +12,7 @@ pub struct Classified {
     labels: Vec<f64>,
 }
 
-/// The parts that a bilevel problem needs; made by [`Classified::split`], or of two files.
+/// The parts that a bilevel problem needs; made by [`Classified::split`], or from two files.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainValidation {
     /// What f sees.
@@ -23,11 +23,11 @@ pub struct TrainValidation {
 
 impl Sparse {
     /// Makes class c of label `labels[c]`: `[-1.0, 1.0]` for the two classes of ijcnn1,
-    /// [`distinct_labels`](Self::distinct_labels) for whatever a training file has, and those of the
-    /// training file for its test file.
+    /// [`distinct_labels`](Self::distinct_labels) for the labels of a training file, and those of the training file for
+    /// its test file.
     ///
     /// # Errors
-    /// [`DataError::UnknownLabel`] where a row has another label.
+    /// [`DataError::UnknownLabel`] if a row has another label.
     pub fn classify(self, labels: &[f64]) -> Result<Classified, DataError> {
         // Both zeros are one label.
         let key = |label: f64| (label + 0.0).to_bits();
@@ -61,7 +61,7 @@ impl Classified {
     /// The rows at `rows`, in that order; a row may repeat.
     ///
     /// # Panics
-    /// Where a row is beyond the last one, as a slice does.
+    /// If a row is beyond the last one, as a slice does.
     pub fn select(&self, rows: &[usize]) -> Self {
         Self {
             rows: self.rows.select(rows),
@@ -74,7 +74,7 @@ impl Classified {
     /// parts keep the order of this set.
     ///
     /// # Errors
-    /// [`DataError::Parts`] where a part would be empty.
+    /// [`DataError::Parts`] if a part would be empty.
     pub fn split(&self, validation: usize, seed: u64) -> Result<TrainValidation, DataError> {
         let rows = self.rows.rows();
         let train = rows.saturating_sub(validation);

@@ -1,7 +1,7 @@
 use super::DataError;
 
-/// Labelled images in memory, checked once when built. P is what a pixel is: `f32`, or `u8` in a quarter of
-/// the memory, see [`Images`].
+/// Labelled images in memory, validated when built. P is the type of a pixel: `f32`, or `u8` in a quarter of the
+/// memory, see [`Images`].
 ///
 /// # Shapes
 /// - images: `n x (channels * height * width)`, row-major, each value in `[0, 1]`, or 0 to 255 if a byte
@@ -15,14 +15,14 @@ pub struct Dataset<P = f32> {
     classes: usize,
 }
 
-/// Images of bytes, which become numbers a batch at a time; see [`loader`](super::loader).
+/// Images of bytes, which become numbers one batch at a time; see [`loader`](super::loader).
 pub type Images = Dataset<u8>;
 
 impl Dataset {
     /// Takes images of `shape` (channels, height, width) and one label each.
     ///
     /// # Errors
-    /// Where there are no samples, pixels or classes, where the lengths do not match, and where a pixel is
+    /// If there are no samples, pixels or classes, if the lengths do not match, and if a pixel is
     /// outside `[0, 1]` or a label is not less than `classes`.
     pub fn new(
         name: impl Into<String>,
@@ -52,10 +52,10 @@ impl Dataset {
 }
 
 impl Images {
-    /// Takes images of `shape` (channels, height, width), one byte a number, and one label each.
+    /// Takes images of `shape` (channels, height, width), one byte per number, and one label each.
     ///
     /// # Errors
-    /// Where there are no samples, pixels or classes, where the lengths do not match, and where a label is
+    /// If there are no samples, pixels or classes, if the lengths do not match, and if a label is
     /// not less than `classes`.
     pub fn from_bytes(
         name: impl Into<String>,
@@ -78,7 +78,7 @@ impl<P: Copy> Dataset<P> {
         classes: usize,
     ) -> Result<Self, DataError> {
         let samples = labels.len();
-        // An overflow is no shape that memory could hold, so it fails the length check below.
+        // An overflow is not a shape that memory could hold, so it fails the length check below.
         let features =
             shape.iter().try_fold(1_usize, |a, &b| a.checked_mul(b)).unwrap_or(usize::MAX);
         if samples == 0 || features == 0 || classes == 0 {
@@ -94,7 +94,7 @@ impl<P: Copy> Dataset<P> {
     /// The same images under other labels, such as noisy ones.
     ///
     /// # Errors
-    /// Where their number is not that of the images, or one is not less than the number of classes.
+    /// If their number is not that of the images, or one is not less than the number of classes.
     pub fn with_labels(self, labels: Vec<u32>) -> Result<Self, DataError> {
         let (features, classes) = (self.features(), self.classes);
         if labels.len() * features != self.images.len() {
@@ -114,7 +114,7 @@ impl<P: Copy> Dataset<P> {
     /// The samples at `indices`, in that order; an index may repeat.
     ///
     /// # Errors
-    /// Where an index is beyond the end, or there are none.
+    /// If an index is beyond the end, or there are none.
     pub fn select(&self, indices: &[usize]) -> Result<Self, DataError> {
         let samples = self.len();
         if let Some(&index) = indices.iter().find(|&&index| index >= samples) {
@@ -144,7 +144,7 @@ impl<P: Copy> Dataset<P> {
     /// This set followed by `other`, under this set's name; the classes are those of the larger range.
     ///
     /// # Errors
-    /// Where the images differ in shape.
+    /// If the images differ in shape.
     pub fn join(mut self, mut other: Self) -> Result<Self, DataError> {
         if self.shape != other.shape {
             return Err(DataError::Join {
@@ -173,13 +173,13 @@ impl<P: Copy> Dataset<P> {
     /// The pixels of one image.
     ///
     /// # Panics
-    /// Where `index` is not less than [`len`](Self::len), as a slice does.
+    /// If `index` is not less than [`len`](Self::len), as a slice does.
     pub fn image(&self, index: usize) -> &[P] {
         let features = self.features();
         &self.images[index * features..][..features]
     }
 
-    /// One label a sample, each less than [`classes`](Self::classes).
+    /// One label per sample, each less than [`classes`](Self::classes).
     pub fn labels(&self) -> &[u32] {
         &self.labels
     }
@@ -189,7 +189,7 @@ impl<P: Copy> Dataset<P> {
         self.shape
     }
 
-    /// Pixels an image, over all channels.
+    /// Pixels per image, over all channels.
     pub fn features(&self) -> usize {
         self.shape.iter().product()
     }

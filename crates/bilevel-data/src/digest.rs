@@ -7,7 +7,7 @@ use crate::{Classified, Dataset, Images, TrainValidation};
 
 /// Data with a fingerprint.
 pub trait Digest {
-    /// Feeds every number to the hash.
+    /// Feeds all numbers to the hash.
     fn feed(&self, to: &mut Hasher);
 }
 

@@ -1,4 +1,4 @@
-//! Tasks of few-shot classification: N classes, M images of each to learn from and some more to be judged by.
+//! Tasks of few-shot classification: N classes, M images of each for training and some more for testing.
 
 use bilevel_core::{Data, Objective, Sample};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -12,14 +12,14 @@ use super::{DataError, ImageClasses, Purpose, stream_at};
 pub struct Way {
     /// Classes, N.
     pub way: usize,
-    /// Images of a class to learn from, M.
+    /// Training images per class, M.
     pub shot: usize,
-    /// Images of a class to be judged by.
+    /// Test images per class.
     pub query: usize,
 }
 
-/// Episodes of a set of classes: `Sample(i)` is the i-th task, the same whenever it is asked for. f sees the images to
-/// learn from, F those to be judged by. Within a task images are sorted by class, and which class is first is drawn.
+/// Episodes of a set of classes: `Sample(i)` is the i-th task, always the same. f sees the training images, F the test
+/// images. Within a task images are sorted by class, and the order of the classes is random.
 ///
 /// Source: O. Vinyals et al., "Matching networks for one shot learning", 2016.
 #[derive(Clone, Debug)]
@@ -32,10 +32,10 @@ pub struct Episodes {
 }
 
 impl Episodes {
-    /// Tasks of this size. Equal seeds draw other tasks for another `part`, such as training and test.
+    /// Tasks of this size. The same seed gives other tasks for another `part`, such as training and test.
     ///
     /// # Errors
-    /// Where there are too few classes, or a class has too few images.
+    /// If there are too few classes, or a class has too few images.
     pub fn new(
         classes: ImageClasses,
         way: Way,

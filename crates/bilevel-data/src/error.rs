@@ -5,19 +5,19 @@ use super::cifar::CifarFault;
 use super::idx::IdxFault;
 use super::libsvm::LibsvmFault;
 
-/// Why data cannot be used: what was found, what was expected, and the cure.
+/// Why data cannot be used: what was found, what was expected, and the remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// A file or folder that the operating system will not give.
+    /// A file or folder that the operating system cannot read.
     #[error("{}: {cause}; check the path and its permissions", path.display())]
     Read {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The message of the operating system.
         cause: io::Error,
     },
-    /// A path that is no regular file.
+    /// A path that is not a regular file.
     #[error("{} is {found}, expected a file; name the file, or copy to one what it gives", path.display())]
     NoFile {
         /// The path.
@@ -35,12 +35,12 @@ pub enum DataError {
         /// What to do.
         cure: &'static str,
     },
-    /// A file in a packing that is not read here.
+    /// A file in a compression format that is not read here.
     #[error("{}: expected a file that is plain or .gz; unpack it by {cure}", path.display())]
     Packed {
         /// The file.
         path: PathBuf,
-        /// What unpacks it.
+        /// The tool that unpacks it.
         cure: &'static str,
     },
     /// A file that a folder lacks.
@@ -54,7 +54,7 @@ pub enum DataError {
         dir: PathBuf,
         /// The missing file, without `.gz`.
         name: String,
-        /// The folders in it that were looked into too.
+        /// Its subfolders that were searched too.
         folders: Vec<String>,
     },
     /// A folder in MNIST's format lacks one of its four files.
@@ -70,7 +70,7 @@ pub enum DataError {
         /// The missing file, without `.gz`.
         file: &'static str,
     },
-    /// A file that is not sound IDX, or not of the wanted kind.
+    /// A file that is not valid IDX, or not of the expected kind.
     #[error("{}: {fault}", path.display())]
     Idx {
         /// The file.
@@ -78,7 +78,7 @@ pub enum DataError {
         /// What is wrong with it.
         fault: IdxFault,
     },
-    /// A file that is not a sound PNG.
+    /// A file that is not a valid PNG.
     #[error("{}: {what}; expected a PNG file: fetch it again, or take it out of the folder", path.display())]
     Png {
         /// The file.
@@ -106,7 +106,7 @@ pub enum DataError {
         /// What is wrong with it.
         fault: CifarFault,
     },
-    /// A file that is not sound libsvm text.
+    /// A file that is not valid libsvm text.
     #[error("{}: {fault}", path.display())]
     Libsvm {
         /// The file.
@@ -114,7 +114,7 @@ pub enum DataError {
         /// What is wrong with it.
         fault: LibsvmFault,
     },
-    /// A row whose label is none of those that stand for classes.
+    /// A row whose label is none of those of the classes.
     #[error(
         "row {row} (from 0) has label {found}, expected one of {expected:?}; name every label of the \
          file, or take the file that belongs to these"
@@ -124,7 +124,7 @@ pub enum DataError {
         row: usize,
         /// Its label.
         found: f64,
-        /// The labels that stand for classes.
+        /// The labels of the classes.
         expected: Vec<f64>,
     },
     /// A division of rows that leaves a part empty.
@@ -133,17 +133,17 @@ pub enum DataError {
          ask for another number of validation rows"
     )]
     Parts {
-        /// Rows left to train on.
+        /// Rows left for training.
         train: usize,
-        /// Rows to judge the training by.
+        /// Rows for validation.
         validation: usize,
-        /// Rows there are.
+        /// Rows in all.
         rows: usize,
     },
     /// Batches without rows.
     #[error("batches of 0 rows, expected at least 1; ask for larger batches")]
     BatchSize,
-    /// Training and validation rows that are not of one kind.
+    /// Training and validation rows of different kinds.
     #[error(
         "validation rows of {found} features and labels {found_labels:?}, training rows of {expected} and \
          {expected_labels:?}; read and classify both files alike"
@@ -151,22 +151,22 @@ pub enum DataError {
     Kinds {
         /// Features of the validation rows.
         found: usize,
-        /// Labels that stand for their classes.
+        /// The labels of their classes.
         found_labels: Vec<f64>,
         /// Features of the training rows.
         expected: usize,
-        /// Labels that stand for their classes.
+        /// The labels of their classes.
         expected_labels: Vec<f64>,
     },
-    /// Rows that memory does not hold without their zeros left out.
+    /// Rows that do not fit into memory as dense rows.
     #[error(
         "{rows} dense rows of {features} features are beyond this machine's memory; take smaller batches, or \
          declare the number of features when reading, in case an index is wrong"
     )]
     Room {
-        /// Rows asked for at once.
+        /// Rows requested at once.
         rows: usize,
-        /// Numbers a row.
+        /// Numbers per row.
         features: usize,
     },
     /// The embedded digits do not parse; a damaged build.
@@ -192,7 +192,7 @@ pub enum DataError {
         /// Number of classes.
         classes: usize,
     },
-    /// Pixels and labels do not match in number.
+    /// Numbers of pixels and labels that do not match.
     #[error(
         "{name}: {found} pixel values, expected {samples} labels x {features} pixels; \
          take images and labels of the same set"
@@ -204,7 +204,7 @@ pub enum DataError {
         found: usize,
         /// Number of labels.
         samples: usize,
-        /// Pixels an image.
+        /// Pixels per image.
         features: usize,
     },
     /// A pixel outside 0 to 1.
@@ -249,14 +249,14 @@ pub enum DataError {
     Index {
         /// Name of the set.
         name: String,
-        /// The sample asked for.
+        /// The sample requested.
         index: usize,
         /// Number of samples.
         samples: usize,
     },
-    /// Files that are no images, or cannot be read.
+    /// Files that are not images, or cannot be read.
     #[error(
-        "{name}: {found} of its files cannot be read, expected PNG or JPEG images; mend or remove them: {first}"
+        "{name}: {found} of its files cannot be read, expected PNG or JPEG images; repair or remove them: {first}"
     )]
     BadImages {
         /// The folder or archive.
@@ -275,7 +275,7 @@ pub enum DataError {
         /// The folder or archive.
         path: PathBuf,
     },
-    /// Images that cannot be turned.
+    /// Images that cannot be rotated.
     #[error(
         "{name}: images of {height}x{width}, expected squares for rotations; leave rotations out"
     )]

@@ -1,22 +1,22 @@
-//! Files of data: found by one rule, and opened only where reading them ends.
+//! Data files: found by one rule, and opened only if reading them ends.
 
 use std::fs::{self, File, FileType};
 use std::path::{Path, PathBuf};
 
 use super::DataError;
 
-/// Packers whose files are not read here: how their files end, and how they are unpacked.
+/// Compression formats that are not read here: the endings of their files, and how they are unpacked.
 const PACKED: [(&str, &str); 5] =
     [("bz2", "bunzip2"), ("xz", "unxz"), ("zst", "unzstd"), ("Z", "uncompress"), ("zip", "unzip")];
 
-/// The file `name` in `dir`, or in one of its `folders`: plain or with `.gz` added, the plain one first where both
-/// exist; none where there is neither.
+/// The file `name` in `dir`, or in one of its `folders`: plain or with `.gz` added, the plain one first if both exist;
+/// none if neither does.
 ///
 /// # Errors
-/// [`DataError::Read`] where `dir` cannot be read, [`DataError::Packed`] where the file is there in another packing
-/// alone.
+/// [`DataError::Read`] if `dir` cannot be read, [`DataError::Packed`] if the file exists only in another compression
+/// format.
 pub fn find(dir: &Path, folders: &[&str], name: &str) -> Result<Option<PathBuf>, DataError> {
-    // Asked first, so that a mistyped folder is not reported as a folder that lacks a file.
+    // Checked first, so that a mistyped folder is not reported as a folder that lacks a file.
     fs::read_dir(dir).map_err(|cause| DataError::Read { path: dir.into(), cause })?;
     let places: Vec<PathBuf> =
         [dir.into()].into_iter().chain(folders.iter().map(|folder| dir.join(folder))).collect();
@@ -38,7 +38,7 @@ pub fn find(dir: &Path, folders: &[&str], name: &str) -> Result<Option<PathBuf>,
     Ok(None)
 }
 
-/// The same, where a file that is not there is an error.
+/// The same, where a missing file is an error.
 ///
 /// # Errors
 /// Those of [`find`], and [`DataError::Absent`].
@@ -50,10 +50,10 @@ pub fn require(dir: &Path, folders: &[&str], name: &str) -> Result<PathBuf, Data
     })
 }
 
-/// Opens a regular file. A pipe or a device might never end, and opening one may wait for ever.
+/// Opens a regular file. A pipe or a device might never end, and opening one may block forever.
 ///
 /// # Errors
-/// [`DataError::Read`] where it cannot be opened, [`DataError::NoFile`] where it is something else.
+/// [`DataError::Read`] if it cannot be opened, [`DataError::NoFile`] if it is something else.
 pub fn open(path: &Path) -> Result<File, DataError> {
     let refuse = |cause| DataError::Read { path: path.into(), cause };
     let kind = fs::metadata(path).map_err(refuse)?.file_type();

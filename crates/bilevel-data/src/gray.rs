@@ -39,7 +39,7 @@ impl GrayImage {
         self.pixels[row * self.width + column]
     }
 
-    /// The part of `[height, width]` whose first pixel is at (row, column).
+    /// The part of size `[height, width]` whose first pixel is at (row, column).
     ///
     /// # Panics
     /// If it is not within the image.
@@ -76,11 +76,11 @@ impl Digest for GrayImage {
     }
 }
 
-/// All `.png` files of a folder in the order of their names. Colours become the mean of red, green and blue; what is
-/// transparent is not looked at.
+/// All `.png` files of a folder in the order of their names. Colours become the mean of red, green and blue;
+/// transparency is ignored.
 ///
 /// # Errors
-/// If the folder or a file cannot be read, or there is none.
+/// If the folder or a file cannot be read, or there are no files.
 pub fn read_folder(folder: &Path) -> Result<Vec<GrayImage>, DataError> {
     let unread = |cause| DataError::Read { path: folder.into(), cause };
     let mut paths = Vec::new();
@@ -120,7 +120,7 @@ pub fn read(path: &Path) -> Result<GrayImage, DataError> {
     Ok(GrayImage { height, width, pixels })
 }
 
-/// A PNG file of `width` grey bytes a row.
+/// A PNG file of `width` grey bytes per row.
 pub fn png(bytes: &[u8], width: usize) -> Vec<u8> {
     let height = bytes.len() / width.max(1);
     let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
@@ -134,11 +134,11 @@ pub fn png(bytes: &[u8], width: usize) -> Vec<u8> {
         file.extend(crc.sum().to_be_bytes());
     };
     let sides = [width as u32, height as u32].map(u32::to_be_bytes).concat();
-    // 8 bits, grey, and no other packing, filter or order than the standard ones.
+    // 8 bits, grey, and only the standard compression, filter and order.
     chunk(b"IHDR", &[&sides[..], &[8, 0, 0, 0, 0]].concat());
     let mut packed = ZlibEncoder::new(Vec::new(), Compression::best());
     for row in bytes.chunks(width.max(1)) {
-        // Differences to the left pack better than bytes.
+        // Differences to the left compress better than bytes.
         let left = std::iter::once(0).chain(row.iter().copied());
         let differences = row.iter().zip(left).map(|(byte, left)| byte.wrapping_sub(left));
         let filtered: Vec<u8> = std::iter::once(1).chain(differences).collect();

@@ -1,4 +1,4 @@
-//! Files that come plain or inside gzip, told apart by their content.
+//! Files that are plain or gzip, detected by content.
 
 use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
@@ -8,7 +8,7 @@ use flate2::bufread::MultiGzDecoder;
 
 const MAGIC: &[u8] = &[0x1f, 0x8b];
 
-/// How files of other packers begin, and how they are unpacked.
+/// How files of other compression formats begin, and how they are unpacked.
 const OTHERS: [(&[u8], &str, &str); 3] = [
     (b"BZh", "bzip2", "bunzip2"),
     (b"\xfd7zXZ\0", "xz", "unxz"),
@@ -17,11 +17,11 @@ const OTHERS: [(&[u8], &str, &str); 3] = [
 
 /// Bytes that any gzip file may unpack to.
 const ALWAYS: u64 = 1 << 26;
-/// How many bytes more for each byte of the file. Data sets shrink to a tenth; what shrinks to a thousandth, as
+/// How many more bytes for each byte of the file. Data sets shrink to a tenth; a file that shrinks to a thousandth, as
 /// gzip can, is made to fill memory.
 const RATIO: u64 = 100;
 
-/// A packing that is not read here, or that holds too much.
+/// A compression format that is not read here, or a file that holds too much.
 #[derive(Debug, thiserror::Error)]
 enum Packing {
     #[error("packed by {0}, expected a file that is plain or gzip; unpack it by {1}")]
@@ -33,14 +33,14 @@ enum Packing {
     Bomb { packed: u64, unpacked: u64 },
 }
 
-/// Whether reading failed for the packing; the error's text ends with the cure.
+/// Whether reading failed because of the compression; the text of the error ends with the remedy.
 pub(super) fn is_packing(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<Packing>())
 }
 
-/// The bytes of `source` or, where it begins as gzip does, those inside it; and whether it does.
+/// The bytes of `source` or, if it begins like gzip, those inside it; and whether it does.
 ///
-/// From inside gzip no more is read than [`RATIO`] bytes for each packed one, and [`ALWAYS`].
+/// From inside gzip at most [`RATIO`] bytes for each packed one, and [`ALWAYS`], are read.
 pub(super) fn open<'a>(mut source: impl BufRead + 'a) -> io::Result<(Box<dyn BufRead + 'a>, bool)> {
     let mut start = Vec::new();
     source.by_ref().take(6).read_to_end(&mut start)?;
@@ -53,7 +53,7 @@ pub(super) fn open<'a>(mut source: impl BufRead + 'a) -> io::Result<(Box<dyn Buf
     let whole = Cursor::new(start).chain(source);
     Ok(if zipped {
         let packed = Rc::new(Cell::new(0));
-        // The multi-member decoder reads to the end of the source, so it notices what trails the gzip data.
+        // The multi-member decoder reads to the end of the source, so it notices what follows the gzip data.
         let decoder = MultiGzDecoder::new(Counted { source: whole, packed: packed.clone() });
         (Box::new(BufReader::new(Bounded { decoder, packed, unpacked: 0 })), true)
     } else {
@@ -61,13 +61,13 @@ pub(super) fn open<'a>(mut source: impl BufRead + 'a) -> io::Result<(Box<dyn Buf
     })
 }
 
-/// Whether reading from inside gzip failed for the gzip data, and not for the disk.
+/// Whether reading from inside gzip failed because of the gzip data, and not of the disk.
 pub(super) fn is_damage(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
     matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
 }
 
-/// Counts the bytes that were taken out of a source.
+/// Counts the bytes read from a source.
 struct Counted<R> {
     source: R,
     packed: Rc<Cell<u64>>,
@@ -92,7 +92,7 @@ impl<R: BufRead> BufRead for Counted<R> {
     }
 }
 
-/// Unpacks as much as the packed bytes warrant.
+/// Unpacks as much as the packed bytes allow.
 struct Bounded<R> {
     decoder: R,
     packed: Rc<Cell<u64>>,

@@ -1,22 +1,22 @@
-//! The IDX format of MNIST and its kin.
+//! The IDX format of MNIST and similar data sets.
 //!
-//! A file is two zero bytes, the type of its elements, the number of dimensions, one big-endian `u32` a
-//! dimension, then the elements, row-major and big-endian; plain or inside gzip, told apart by content.
-//! Read here: `u8` (type `0x08`) and `i32` (type `0x0c`).
+//! A file is two zero bytes, the type of its elements, the number of dimensions, one big-endian `u32` per dimension,
+//! then the elements, row-major and big-endian; plain or gzip, detected by content. Supported: `u8` (type `0x08`) and
+//! `i32` (type `0x0c`).
 //! Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits", section File formats.
 //!
-//! A file is only accepted when its length is exactly what its header says. Memory follows what has been
-//! read, never what a header claims, and never exceeds [`MOST`] bytes unless more is asked for.
+//! A file is accepted only if its length is exactly what its header says. Memory is bounded by what has been read,
+//! never by what a header claims, and never exceeds [`MOST`] bytes unless more is requested.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use super::{DataError, files, gzip};
 
-/// Bytes of elements that are read at most, by [`read`] and [`parse`]; the files of the sources have a quarter.
+/// The maximal number of bytes of elements that [`read`] and [`parse`] read; the files of the sources have a quarter.
 pub const MOST: u64 = 1 << 31;
 
-/// The first room made for elements; it doubles as they arrive.
+/// The initial capacity for elements; it doubles as they arrive.
 const FIRST_ROOM: usize = 1 << 16;
 
 /// The contents of one IDX file.
@@ -37,11 +37,11 @@ pub enum Elements {
     I32(Vec<i32>),
 }
 
-/// What is wrong with an IDX file; the text ends with the cure.
+/// What is wrong with an IDX file; the text ends with the remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdxFault {
-    /// The operating system stopped the reading.
+    /// The operating system failed to read.
     #[error("cannot be read: {0}; check the disk and the permissions")]
     Io(io::Error),
     /// The gzip layer is truncated, damaged or followed by something else.
@@ -55,26 +55,26 @@ pub enum IdxFault {
         /// Bytes of the header.
         expected: usize,
     },
-    /// Another packing than gzip, or gzip data that unpack to more than they should.
+    /// A compression format other than gzip, or gzip data that unpack to more than allowed.
     #[error("{0}")]
     Packing(io::Error),
-    /// More elements than are to be read.
+    /// More elements than allowed.
     #[error(
-        "dimensions {dims:?} ask for {expected} bytes after the header, expected at most {most}; fetch the file \
-         again if it should be smaller, else split it"
+        "dimensions {dims:?} require {expected} bytes after the header, expected at most {most}; fetch the file \
+         again if it should be smaller, otherwise split it"
     )]
     Most {
         /// Dimensions in the header.
         dims: Vec<usize>,
-        /// Bytes that they ask for.
+        /// Bytes that these require.
         expected: usize,
-        /// Bytes that are read at most.
+        /// The maximal number of bytes that are read.
         most: u64,
     },
     /// Not an IDX file.
     #[error("begins with {0:02x?}, an IDX file with [00, 00]; give an IDX file, plain or gzip")]
     Magic([u8; 2]),
-    /// An element type that is not read here.
+    /// An element type that is not supported.
     #[error("elements of type {0:#04x}, expected 0x08 (u8) or 0x0c (i32); convert the file")]
     Type(u8),
     /// A header without dimensions.
@@ -82,38 +82,38 @@ pub enum IdxFault {
     NoDimensions,
     /// More elements than this machine can address.
     #[error(
-        "dimensions {0:?} are beyond this machine's memory; fetch the file again if it should be smaller, else \
+        "dimensions {0:?} are beyond this machine's memory; fetch the file again if it should be smaller, otherwise \
          split it"
     )]
     Overflow(Vec<usize>),
     /// Fewer elements than the header says.
     #[error(
-        "dimensions {dims:?} ask for {expected} bytes after the header, found {found}; fetch the file again"
+        "dimensions {dims:?} require {expected} bytes after the header, found {found}; fetch the file again"
     )]
     Truncated {
         /// Dimensions in the header.
         dims: Vec<usize>,
-        /// Bytes that they ask for.
+        /// Bytes that these require.
         expected: usize,
         /// Bytes found.
         found: usize,
     },
     /// More elements than the header says.
     #[error(
-        "dimensions {dims:?} ask for {expected} bytes after the header, found more; fetch the file again"
+        "dimensions {dims:?} require {expected} bytes after the header, found more; fetch the file again"
     )]
     Trailing {
         /// Dimensions in the header.
         dims: Vec<usize>,
-        /// Bytes that they ask for.
+        /// Bytes that these require.
         expected: usize,
     },
-    /// A sound file of another kind than the wanted one.
+    /// A valid file of another kind than expected.
     #[error("holds {found}, expected {expected}; check which file has which name")]
     Kind {
         /// What the file holds.
         found: String,
-        /// What was wanted.
+        /// What was expected.
         expected: &'static str,
     },
     /// A label below zero.
@@ -129,8 +129,8 @@ pub enum IdxFault {
 /// Reads the IDX file at `path`, plain or gzip.
 ///
 /// # Errors
-/// [`DataError::Read`] and [`DataError::NoFile`] where it cannot be opened, [`DataError::Idx`] where its contents
-/// are unsound.
+/// [`DataError::Read`] and [`DataError::NoFile`] if it cannot be opened, [`DataError::Idx`] if its contents
+/// are invalid.
 pub fn read(path: &Path) -> Result<Idx, DataError> {
     read_within(path, MOST)
 }
@@ -198,7 +198,7 @@ fn decode(mut source: impl Read, most: u64) -> Result<Idx, IdxFault> {
         return Err(IdxFault::Overflow(dims));
     };
 
-    // What a header claims of a file that was cut is the lesser fault: reading goes as far as it may.
+    // A wrong header of a truncated file is the lesser fault: reading goes as far as possible.
     let within = expected.min(usize::try_from(most).unwrap_or(usize::MAX));
     let bytes = read_elements(&mut source, within)?;
     if bytes.len() == within && within < expected {
@@ -207,7 +207,7 @@ fn decode(mut source: impl Read, most: u64) -> Result<Idx, IdxFault> {
     if bytes.len() < expected {
         return Err(IdxFault::Truncated { dims, expected, found: bytes.len() });
     }
-    // Reading on to the end also makes the gzip layer check its sum.
+    // Reading on to the end also makes the gzip decoder verify its checksum.
     if fill(&mut source, &mut [0])? > 0 {
         return Err(IdxFault::Trailing { dims, expected });
     }
@@ -220,7 +220,7 @@ fn decode(mut source: impl Read, most: u64) -> Result<Idx, IdxFault> {
     Ok(Idx { dims, elements })
 }
 
-/// Fills `room` as far as the source goes; returns the bytes read.
+/// Fills `room` as far as the source allows; returns the bytes read.
 fn fill(source: &mut impl Read, room: &mut [u8]) -> Result<usize, IdxFault> {
     let mut filled = 0;
     while filled < room.len() {
@@ -234,7 +234,7 @@ fn fill(source: &mut impl Read, room: &mut [u8]) -> Result<usize, IdxFault> {
     Ok(filled)
 }
 
-/// Reads up to `expected` bytes, making room for no more than have already come.
+/// Reads up to `expected` bytes, allocating no more than have already been read.
 fn read_elements(source: &mut impl Read, expected: usize) -> Result<Vec<u8>, IdxFault> {
     let mut bytes = Vec::new();
     while bytes.len() < expected {
@@ -252,7 +252,7 @@ impl Idx {
     /// Takes the file as grey images: their number, `[height, width]` and the bytes.
     ///
     /// # Errors
-    /// [`IdxFault::Kind`] where it is not `u8` in three dimensions.
+    /// [`IdxFault::Kind`] if it is not `u8` in three dimensions.
     pub fn into_images(self) -> Result<(usize, [usize; 2], Vec<u8>), IdxFault> {
         match (self.dims.as_slice(), self.elements) {
             (&[samples, height, width], Elements::U8(bytes)) => {
@@ -268,7 +268,7 @@ impl Idx {
     /// Takes the file as labels.
     ///
     /// # Errors
-    /// [`IdxFault::Kind`] where it has more than one dimension, [`IdxFault::NegativeLabel`].
+    /// [`IdxFault::Kind`] if it has more than one dimension, [`IdxFault::NegativeLabel`].
     pub fn into_labels(self) -> Result<Vec<u32>, IdxFault> {
         if self.dims.len() != 1 {
             return Err(IdxFault::Kind {

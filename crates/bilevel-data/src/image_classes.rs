@@ -1,4 +1,4 @@
-//! Images sorted by class, from memory or from the files of folders: what episodes are drawn from.
+//! Images sorted by class, from memory or from the files of folders: the source of episodes.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -12,16 +12,17 @@ use image::imageops::FilterType;
 use super::png::{self, MOST};
 use super::{DataError, Digest, Images, files};
 
-/// Bytes of decoded images that are held at most; the files of the others are decoded anew at each use.
+/// The maximal number of bytes of decoded images that are held; the other files are decoded at each use.
 pub const HELD: usize = 1 << 30;
 
-/// Pixels of one JPEG file at most, in each direction.
+/// The maximal number of pixels of a JPEG file, in each direction.
 const SIDE: u32 = 1 << 14;
 
-/// Files that are named at most, of those that cannot be read.
+/// The maximal number of unreadable files that are named.
 const NAMED: usize = 5;
 
-/// Labelled images by class. A class may be another one turned by quarters, see [`ImageClasses::with_rotations`].
+/// Labelled images by class. A class may be a rotation of another one by multiples of 90 degrees, see
+/// [`ImageClasses::with_rotations`].
 #[derive(Clone, Debug)]
 pub struct ImageClasses {
     name: String,
@@ -37,7 +38,7 @@ pub struct ImageClasses {
 enum Store {
     /// All of them in memory.
     Memory(Images),
-    /// In files; the first ones, as many as there is room for, also decoded.
+    /// In files; the first ones, as many as fit, also decoded.
     Files { places: Vec<Place>, decoded: Vec<Option<Box<[u8]>>>, checksum: String },
 }
 
@@ -58,12 +59,12 @@ impl ImageClasses {
         Self { name, shape, classes, quarters: 1, store: Arc::new(Store::Memory(set)) }
     }
 
-    /// A folder of class folders, with PNG and JPEG files in each, or a `.tar` of such: every image resized to `side` by
-    /// `side` pixels of `channels` (1 for grey, 3 for colours). All files are decoded once, so that a bad one is found
-    /// here, and as many stay decoded as `held` bytes have room for.
+    /// A folder of class folders, with PNG and JPEG files in each, or a `.tar` of such: every image resized to `side`
+    /// by `side` pixels of `channels` (1 for grey, 3 for colours). All files are decoded once, so that an invalid one
+    /// is found here, and as many stay decoded as fit into `held` bytes.
     ///
     /// # Errors
-    /// Where a file cannot be read or is no image, which names the files; where there is no class.
+    /// If a file cannot be read or is not an image, naming the files; if there is no class.
     pub fn read(path: &Path, [channels, side]: [usize; 2], held: usize) -> Result<Self, DataError> {
         let by_class = if path.is_dir() { in_folder(path)? } else { in_archive(path)? };
         let shape = [channels, side, side];
@@ -99,10 +100,11 @@ impl ImageClasses {
         Ok(Self { name, shape, classes, quarters: 1, store })
     }
 
-    /// The same with further classes for each, its images turned by quarters: `rotations` in all, 1 to 4.
+    /// The same with additional classes for each, its images rotated by multiples of 90 degrees: `rotations` in all, 1
+    /// to 4.
     ///
     /// # Errors
-    /// Where images are not square.
+    /// If images are not square.
     pub fn with_rotations(mut self, rotations: usize) -> Result<Self, DataError> {
         let [_, height, width] = self.shape;
         self.quarters = rotations.clamp(1, 4);
@@ -115,7 +117,7 @@ impl ImageClasses {
     /// The classes at `indices` of those without rotations.
     ///
     /// # Panics
-    /// Where there is no such class.
+    /// If there is no such class.
     pub fn select(&self, indices: &[usize]) -> Self {
         let classes = indices.iter().map(|&at| self.classes[at].clone()).collect();
         Self { classes, ..self.clone() }
@@ -124,7 +126,7 @@ impl ImageClasses {
     /// These classes and those of another set, whose images have the same shape.
     ///
     /// # Errors
-    /// Where they have not, or where one of the sets is in files.
+    /// If their shapes differ, or one of the sets is in files.
     pub fn join(self, other: Self) -> Result<Self, DataError> {
         let shapes = (self.shape, other.shape);
         let (Store::Memory(first), Store::Memory(second)) = (&*self.store, &*other.store) else {
@@ -138,7 +140,7 @@ impl ImageClasses {
         Ok(Self::new(first.clone().join(second)?))
     }
 
-    /// What it is.
+    /// The name of the set.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -148,7 +150,7 @@ impl ImageClasses {
         self.shape
     }
 
-    /// How many classes there are, those of rotations among them.
+    /// The number of classes, including rotations.
     pub fn len(&self) -> usize {
         self.classes.len() * self.quarters
     }
@@ -158,10 +160,10 @@ impl ImageClasses {
         self.classes.is_empty()
     }
 
-    /// The name of a class and the number of its images; rotations follow one another.
+    /// The name of a class and the number of its images; the rotations of a class follow one another.
     ///
     /// # Panics
-    /// Where there is no such class.
+    /// If there is no such class.
     pub fn class(&self, at: usize) -> (&str, usize) {
         let (name, images) = &self.classes[at / self.quarters];
         (name, images.len())
@@ -170,7 +172,7 @@ impl ImageClasses {
     /// The file of an image of a class, or its name in an archive; none in memory.
     ///
     /// # Panics
-    /// Where there is no such image.
+    /// If there is no such image.
     pub fn file(&self, class: usize, image: usize) -> Option<String> {
         let index = self.classes[class / self.quarters].1[image];
         match &*self.store {
@@ -185,7 +187,7 @@ impl ImageClasses {
     /// Appends the bytes of an image of a class.
     ///
     /// # Panics
-    /// Where there is no such image; where a file has changed since it was read first.
+    /// If there is no such image; if a file has changed since it was first read.
     pub fn append(&self, class: usize, image: usize, to: &mut Vec<u8>) {
         let index = self.classes[class / self.quarters].1[image];
         let decode = |place: &Place| {
@@ -201,7 +203,7 @@ impl ImageClasses {
         }
     }
 
-    /// Appends an image that is turned by `quarters` against the clock.
+    /// Appends an image rotated counterclockwise by `quarters` times 90 degrees.
     fn turned(&self, pixels: &[u8], quarters: usize, to: &mut Vec<u8>) {
         let side = self.shape[2];
         if quarters == 0 {
@@ -263,7 +265,7 @@ impl Place {
         read().map_err(|error| error.to_string())
     }
 
-    /// The pixels, a plane for each channel.
+    /// The pixels, one plane per channel.
     fn decode(&self, [channels, height, width]: [usize; 3]) -> Result<Vec<u8>, String> {
         let bytes = self.bytes()?;
         let mut found = if bytes.starts_with(png::START) {

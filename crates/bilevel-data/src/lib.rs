@@ -1,4 +1,4 @@
-//! Data sets of labelled images and of sparse rows, where they come from and how they are divided and spoiled.
+//! Data sets of labelled images and of sparse rows: where they come from and how they are split and corrupted.
 //!
 //! | module | what |
 //! |---|---|
@@ -10,16 +10,16 @@
 //! | [`libsvm`] | text files of sparse rows, as [`Sparse`] |
 //! | [`batches`] | sparse rows as batches of both levels |
 //! | [`gray`] | grey images of any size, folders of PNG files |
-//! | [`loader`] | batches of images, shuffled each pass, made ahead by a thread |
+//! | [`loader`] | batches of images, shuffled in each pass, prepared by a thread |
 //! | [`episodes`] | tasks of few-shot classification, drawn from [`ImageClasses`]: a set in memory, or folders of PNG and JPEG |
 //! | [`omniglot`] | a folder with Omniglot |
 //! | [`augment`] | random crops and reflections, normalised channels |
-//! | [`table`] | a user's table: CSV, NumPy's arrays, libsvm, safetensors, folders of images |
+//! | [`table`] | a user's table: CSV, NumPy arrays, libsvm, safetensors, folders of images |
 //! | [`split`] | training, validation and test parts, balanced by class |
-//! | [`long_tail`] | classes of geometrically falling size |
-//! | [`noise`] | wrong labels, and how well a method finds them |
+//! | [`long_tail`] | classes of geometrically decreasing size |
+//! | [`noise`] | wrong labels, and how well a method detects them |
 //!
-//! All randomness comes from [`stream`], so that a seed fixes it on every machine.
+//! All randomness comes from [`stream`], so that a seed determines it on every machine.
 
 pub mod augment;
 #[cfg(feature = "tensors")]
@@ -59,17 +59,16 @@ pub use sparse::Sparse;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// What random numbers are drawn for. Each purpose has its own stream of a seed, so that drawing more
-/// for one never shifts another.
+/// The uses of random numbers. Each has its own stream of a seed, so that drawing more for one never affects another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Dividing the samples, [`split`] and [`Classified::split`].
+    /// Splitting the samples, [`split`] and [`Classified::split`].
     Split = 1,
     /// Choosing and replacing labels, [`noise`].
     Noise = 2,
     /// The point at which derivatives are checked.
     Point = 3,
-    /// Which rows make up which batch, [`batches`].
+    /// Which rows are in which batch, [`batches`].
     Batches = 4,
     /// The problem whose hypergradient is timed, `bilevel hypergrad`.
     Problem = 5,
@@ -77,27 +76,27 @@ pub enum Purpose {
     LongTail = 6,
     /// Where images are cropped and whether they are reflected, [`augment`].
     Augment = 7,
-    /// Errors that are planted in trusted labels, and folds, of the experiment `clean`.
+    /// Errors planted in trusted labels, and folds, of the experiment `clean`.
     Planted = 8,
     /// Hyperparameters of a random search, of the experiment `hpo`.
     Search = 9,
-    /// Which images make up which task, [`episodes`].
+    /// Which images are in which task, [`episodes`].
     Episodes = 20,
     /// Data that a program generates.
     Generated = 10,
-    /// Data of which there is no end, a draw at a time.
+    /// Endless data, one draw at a time.
     Draws = 11,
 }
 
-/// The random stream of one purpose under a seed; the same on every machine.
+/// The random stream of one purpose and seed; the same on every machine.
 pub fn stream(seed: u64, purpose: Purpose) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(purpose as u64);
     rng
 }
 
-/// A random stream of its own for each `at`, such as a level, a pass and a sample: what is drawn there does not
-/// depend on what was drawn elsewhere, nor on the order or the thread of the drawing.
+/// A separate random stream for each `at`, such as a level, a pass and a sample: its draws do not depend on other
+/// draws, nor on their order or thread.
 pub fn stream_at(seed: u64, purpose: Purpose, at: [u64; 3]) -> ChaCha8Rng {
     let mut key = [0; 32];
     for (bytes, number) in key.chunks_exact_mut(8).zip([seed, at[0], at[1], at[2]]) {

@@ -1,40 +1,39 @@
-//! The text format of libsvm and svmlight: sparse rows, one a line.
+//! The text format of libsvm and svmlight: sparse rows, one per line.
 //!
-//! A line is `label index:value index:value ...`, parted by blanks or tabs; indices count from 1 and increase
-//! strictly, what is left out is zero. `#` begins a comment, lines without anything else are skipped; lines end
-//! in LF or CRLF, the last one as it likes. A byte-order mark of UTF-8 is skipped. Plain or inside gzip, told apart
-//! by content.
+//! A line is `label index:value index:value ...`, separated by blanks or tabs; indices count from 1 and increase
+//! strictly, omitted values are zero. `#` begins a comment, lines without anything else are skipped; lines end in LF or
+//! CRLF, the last one optionally. A UTF-8 byte-order mark is skipped. Plain or gzip, detected by content.
 //! Source: C.-C. Chang, C.-J. Lin, "LIBSVM: a library for support vector machines", 2011, and its README.
 //!
-//! Numbers are decimal, with an exponent or without; what is not finite is refused, in a value also what is not
-//! finite in single precision. Values of zero are not kept, their index counts all the same. Not read: ranking
-//! (`qid:`) and rows of several labels.
+//! Numbers are decimal, with or without an exponent; numbers that are not finite are refused, and values also if they
+//! are not finite in single precision. Zero values are not stored, but their index counts. Not supported: ranking
+//! (`qid:`) and rows with several labels.
 //!
-//! Text is read as a stream and memory follows what has been read: a huge index costs no more than a small one.
-//! A plain file that was cut at the end of an entry cannot be told from a whole one; inside gzip it can.
+//! Text is read as a stream and memory is bounded by what has been read: a huge index costs no more than a small one. A
+//! plain file that was truncated at the end of an entry cannot be told from a complete one; inside gzip it can.
 
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
 use super::{DataError, Sparse, files, gzip};
 
-/// Bytes that a label or an entry may have; an f64 written out in full has fewer.
+/// The maximal number of bytes of a label or an entry; an f64 written out in full has fewer.
 const LONGEST: usize = 1024;
 /// U+FEFF in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// Bytes of it that an error shows.
+/// The number of its bytes that an error shows.
 const SHOWN: usize = 40;
 
-/// What is wrong with a libsvm file; lines count from 1, and the text ends with the cure.
+/// What is wrong with a libsvm file; lines count from 1, and the text ends with the remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LibsvmFault {
-    /// The operating system stopped the reading.
+    /// The operating system failed to read.
     #[error("line {line} cannot be read: {cause}; check the disk, the permissions and the memory")]
     Io {
         /// Line reached.
         line: usize,
-        /// What the operating system said.
+        /// The message of the operating system.
         cause: io::Error,
     },
     /// The gzip layer is truncated, damaged or followed by something else.
@@ -42,15 +41,15 @@ pub enum LibsvmFault {
     Gzip {
         /// Line reached.
         line: usize,
-        /// What the decoder said.
+        /// The message of the decoder.
         cause: io::Error,
     },
-    /// Another packing than gzip, or gzip data that unpack to more than they should.
+    /// A compression format other than gzip, or gzip data that unpack to more than allowed.
     #[error("line {line}: {cause}")]
     Packing {
         /// Line reached.
         line: usize,
-        /// What is wrong with it, and the cure.
+        /// What is wrong with it, and the remedy.
         cause: io::Error,
     },
     /// Not text.
@@ -66,7 +65,7 @@ pub enum LibsvmFault {
     Label {
         /// Line of the label.
         line: usize,
-        /// What stands there.
+        /// The text found there.
         found: String,
     },
     /// Neither an entry nor a comment.
@@ -74,10 +73,10 @@ pub enum LibsvmFault {
     Entry {
         /// Line of the entry.
         line: usize,
-        /// What stands there.
+        /// The text found there.
         found: String,
     },
-    /// A value that is no number, or too large.
+    /// A value that is not a number, or too large.
     #[error(
         "line {line}: value `{found}` of index {index}, expected a number that is finite in single \
          precision; check the line or scale the data"
@@ -87,7 +86,7 @@ pub enum LibsvmFault {
         line: usize,
         /// Its index.
         index: u64,
-        /// What stands there.
+        /// The text found there.
         found: String,
     },
     /// Indices that count from 0.
@@ -99,7 +98,7 @@ pub enum LibsvmFault {
     /// Indices that repeat or decrease.
     #[error(
         "line {line}: index {found} after index {before}, expected strictly increasing indices; \
-         sort the entries of the line and keep one an index"
+         sort the entries of the line and keep one per index"
     )]
     Order {
         /// Line of the index.
@@ -109,7 +108,7 @@ pub enum LibsvmFault {
         /// The index before it.
         before: u64,
     },
-    /// An index beyond the declared number of features, or beyond those that can be held.
+    /// An index beyond the declared number of features, or beyond the maximum.
     #[error(
         "line {line}: index {found}, expected at most {limit}; check the line or declare more features"
     )]
@@ -124,8 +123,8 @@ pub enum LibsvmFault {
     /// No row at all.
     #[error("no row, expected a line such as `-1 3:0.5 7:1`; fetch the file again")]
     Empty,
-    /// Rows, and nothing in them.
-    #[error("{rows} rows without an entry, expected a feature at least; check the file")]
+    /// Rows without any entries.
+    #[error("{rows} rows without an entry, expected at least one feature; check the file")]
     NoFeatures {
         /// Rows found.
         rows: usize,
@@ -134,12 +133,12 @@ pub enum LibsvmFault {
 
 /// Reads the libsvm file at `path`, plain or gzip.
 ///
-/// `features` declares how many features there are, as for a test file that must match its training file; else it
-/// is the largest index of the file.
+/// `features` declares the number of features, as for a test file that must match its training file; otherwise it is
+/// the largest index of the file.
 ///
 /// # Errors
-/// [`DataError::Read`] and [`DataError::NoFile`] where it cannot be opened, [`DataError::Libsvm`] where its contents
-/// are unsound.
+/// [`DataError::Read`] and [`DataError::NoFile`] if it cannot be opened, [`DataError::Libsvm`] if its contents
+/// are invalid.
 pub fn read(path: &Path, features: Option<usize>) -> Result<Sparse, DataError> {
     let file = files::open(path)?;
     parse(BufReader::new(file), features)
@@ -173,7 +172,7 @@ pub fn parse(source: impl BufRead, features: Option<usize>) -> Result<Sparse, Li
     }
 }
 
-/// The rows so far, and the place in the text.
+/// The rows so far, and the position in the text.
 struct Reader {
     rows: Sparse,
     /// The largest index that is allowed, and whether it was declared.
@@ -221,7 +220,7 @@ impl Reader {
             0..0x20 | 0x7f => return Err(LibsvmFault::Binary { line: self.line, found: byte }),
             _ => {
                 self.token.push(byte);
-                // Something without blanks, however long, must not fill the memory.
+                // A token without blanks, however long, must not fill the memory.
                 if self.token.len() > LONGEST {
                     let (line, found) = (self.line, shown(&self.token));
                     return Err(match self.before {
@@ -240,7 +239,7 @@ impl Reader {
         }
         match self.before {
             None => {
-                // Editors of some systems write it before all text.
+                // Some editors write it at the beginning of a file.
                 if self.rows.rows() == 0 && self.token.starts_with(BYTE_ORDER_MARK) {
                     self.token.drain(..BYTE_ORDER_MARK.len());
                     if self.token.is_empty() {
@@ -315,7 +314,7 @@ fn number<T: std::str::FromStr>(token: &[u8]) -> Option<T> {
     std::str::from_utf8(token).ok()?.parse().ok()
 }
 
-/// The start of a token, printable.
+/// The beginning of a token, printable.
 fn shown(token: &[u8]) -> String {
     let start = &token[..token.len().min(SHOWN)];
     let rest = if start.len() < token.len() { "..." } else { "" };

@@ -1,14 +1,14 @@
-//! Batches of images for both levels, made while the one before is computed with.
+//! Batches of images for both levels, prepared during the computation on the previous one.
 //!
-//! Images stay bytes in memory; a batch is augmented, normalised and taken to the device when its turn comes.
-//! `Sample(i)` is batch `i mod m` of pass `i / m`, m being the number of batches: each pass shuffles and
-//! augments anew, by random numbers that depend on the seed, the level, the pass and the image alone. So a
-//! handle is the same batch whenever it is asked for, and whichever thread makes it. Draw handles in order, by
+//! Images stay bytes in memory; a batch is augmented, normalised and moved to the device when it is needed. `Sample(i)`
+//! is batch `i mod m` of pass `i / m`, where m is the number of batches: each pass shuffles and augments anew, with
+//! random numbers that depend only on the seed, the level, the pass and the image. So a handle is always the same
+//! batch, whichever thread prepares it. Draw handles in order, by
 //! [`Sampler::in_order`](bilevel_core::Sampler::in_order).
 //!
-//! Once two handles were asked for in order, a thread makes the ones that follow, and waits when it is as many
-//! [ahead](ImageBatches::with_ahead) as it may be: reading, augmenting and the transfer to a GPU overlap with
-//! the computation. The batch at hand is kept, as methods ask for it more than once.
+//! Once two handles have been requested in order, a thread prepares the following ones, up to the
+//! [limit](ImageBatches::with_ahead): reading, augmenting and the transfer to a GPU overlap with the computation. The
+//! current batch is kept, as methods request it more than once.
 
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,10 +31,10 @@ pub struct ImageBatch {
 }
 
 impl ImageBatch {
-    /// The images of `set` at `indices`, as they are.
+    /// The images of `set` at `indices`, unchanged.
     ///
     /// # Panics
-    /// Where there is no such image, as a slice does.
+    /// If there is no such image, as a slice does.
     pub fn new(
         set: &Images,
         indices: &[usize],
@@ -72,14 +72,14 @@ impl ImageBatch {
     }
 }
 
-/// What an image set becomes in a loader.
+/// How a loader processes an image set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// Images of a batch at most; sizes of batches differ by at most one.
+    /// The maximal number of images in a batch; sizes of batches differ by at most one.
     pub size: usize,
     /// Random variants.
     pub augmentation: Augmentation,
-    /// Numbers for bytes.
+    /// From bytes to numbers.
     pub normalisation: Normalisation,
     /// The seed of shuffling and augmentation.
     pub seed: u64,
@@ -93,10 +93,10 @@ pub struct ImageBatches {
 }
 
 impl ImageBatches {
-    /// Batches of `upper`, which F sees, and `lower`, which f sees; one batch is made ahead.
+    /// Batches of `upper`, which F sees, and `lower`, which f sees; one batch is prepared ahead.
     ///
     /// # Errors
-    /// [`DataError::BatchSize`] where the size is 0, [`DataError::Join`] where the images differ in shape.
+    /// [`DataError::BatchSize`] if the size is 0, [`DataError::Join`] if the images differ in shape.
     pub fn new(
         upper: impl Into<Arc<Images>>,
         lower: impl Into<Arc<Images>>,
@@ -123,7 +123,7 @@ impl ImageBatches {
         Ok(Self { upper: stream(upper, Objective::Upper), lower: stream(lower, Objective::Lower) })
     }
 
-    /// With up to `batches` made ahead for each level; 0 for none, and no thread.
+    /// With up to `batches` prepared ahead for each level; 0 for none, and no thread.
     pub fn with_ahead(mut self, batches: usize) -> Self {
         (self.upper.ahead, self.lower.ahead) = (batches, batches);
         self
@@ -198,11 +198,11 @@ impl Stream {
             Some((last, batch)) if *last == sample => return batch.clone(),
             last => last.as_ref().map(|(last, _)| *last),
         };
-        // The old one goes first: there is room for one less.
+        // The old one is dropped first, to free its memory.
         state.last = None;
         let made = state.ahead.as_mut().and_then(|ahead| ahead.take(sample));
         let batch = made.unwrap_or_else(|| {
-            // A thread that is elsewhere, if there is one, ends here.
+            // A thread that is at other batches, if there is one, ends here.
             state.ahead = None;
             if self.ahead > 0 && before.is_some_and(|before| before.checked_add(1) == Some(sample))
             {
@@ -215,20 +215,20 @@ impl Stream {
     }
 }
 
-/// A thread that makes the batches `next`, `next + 1` and so on.
+/// A thread that prepares the batches `next`, `next + 1` and so on.
 #[derive(Debug)]
 struct Ahead {
     next: u64,
-    /// Taken before the thread is waited for, which ends it.
+    /// Taken before waiting for the thread, which ends it.
     batches: Option<Receiver<ImageBatch>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Ahead {
-    /// Makes up to `ahead` batches that follow `sample`. None where the system has no more threads.
+    /// Prepares up to `ahead` batches after `sample`. None if the system has no more threads.
     fn start(source: &Arc<Source>, sample: u64, ahead: usize, device: &Device) -> Option<Self> {
         let next = sample.checked_add(1)?;
-        // One more waits in the thread's hand.
+        // The thread holds one more.
         let (sender, batches) = sync_channel(ahead - 1);
         let (source, device) = (source.clone(), device.clone());
         let work = move || {
@@ -254,7 +254,7 @@ impl Drop for Ahead {
     fn drop(&mut self) {
         self.batches = None;
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been reported by itself, and its batch is made here instead.
+            // A panic of the thread has been reported, and its batch is prepared here instead.
             let _ = thread.join();
         }
     }

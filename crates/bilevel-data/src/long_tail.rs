@@ -12,14 +12,14 @@ use super::split::SplitError;
 /// round(n_i mu^i),   mu = factor^(-1 / (classes - 1))
 /// ```
 ///
-/// drawn uniformly without replacement, and at least one where there is one. In a balanced set the first
-/// class is `factor` times as large as the last.
+/// drawn uniformly without replacement, and at least one from each nonempty class. In a balanced set the first class is
+/// `factor` times as large as the last.
 ///
 /// Source: NSGame, Appendix B.1; Y. Cui et al., "Class-balanced loss based on effective number of samples",
 /// 2019, where all `n_i` are the same.
 ///
 /// # Errors
-/// [`SplitError::Factor`] where `factor` is below 1 or not finite.
+/// [`SplitError::Factor`] if `factor` is below 1 or not finite.
 pub fn long_tail<P: Copy>(
     set: &Dataset<P>,
     factor: f64,
@@ -31,7 +31,7 @@ pub fn long_tail<P: Copy>(
     let classes = set.classes();
     let mut kept = Vec::new();
     for (class, members) in set.members().iter().enumerate() {
-        // A single class is the first and the last: nothing falls.
+        // A single class is the first and the last: nothing decreases.
         let share = factor.powf(-(class as f64) / classes.saturating_sub(1).max(1) as f64);
         let n = members.len();
         let amount = ((n as f64 * share).round() as usize).max(1).min(n);

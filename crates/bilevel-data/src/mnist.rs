@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use super::idx::{self, IdxFault};
 use super::{DataError, Dataset, files};
 
-/// The two parts that such a folder comes in.
+/// The two parts of such a folder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainTest {
     /// The training part.
     pub train: Dataset,
     /// The test part, with the same image shape and number of classes.
     pub test: Dataset,
-    /// The label that each class stands for, ascending: those that occur in the training part.
+    /// The label of each class, ascending: those that occur in the training part.
     pub labels: Vec<u32>,
 }
 
@@ -21,7 +21,7 @@ impl TrainTest {
     /// Both parts as one set, the training part first.
     ///
     /// # Errors
-    /// None for parts read by [`read_dir`]; else see [`Dataset::join`].
+    /// None for parts read by [`read_dir`]; otherwise see [`Dataset::join`].
     pub fn pooled(self) -> Result<Dataset, DataError> {
         self.train.join(self.test)
     }
@@ -30,13 +30,12 @@ impl TrainTest {
 /// Reads `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
 /// `t10k-labels-idx1-ubyte` of `dir`, each plain or with `.gz` added (the plain one first where both exist).
 ///
-/// Images become shape `[1, height, width]` with pixels divided by 255. The set has the folder's name. Its classes
-/// are the labels that occur in the training part, in their order, whatever number they begin with:
-/// [`TrainTest::labels`].
+/// Images become shape `[1, height, width]` with pixels divided by 255. The set has the folder's name. Its classes are
+/// the labels that occur in the training part, in order, whatever number they begin with: [`TrainTest::labels`].
 ///
 /// # Errors
-/// Where a file is missing, unreadable or unsound, where images and labels differ in number, where the
-/// parts differ in image shape, and where the test part has a label that the training part lacks.
+/// If a file is missing, unreadable or invalid, if images and labels differ in number, if the
+/// parts differ in image shape, and if the test part has a label that the training part lacks.
 pub fn read_dir(dir: &Path) -> Result<TrainTest, DataError> {
     let known =
         fs::canonicalize(dir).map_err(|cause| DataError::Read { path: dir.into(), cause })?;
@@ -61,7 +60,7 @@ fn read_labels(dir: &Path, file: &'static str) -> Result<Vec<u32>, DataError> {
     idx::read(&path)?.into_labels().map_err(|fault| DataError::Idx { path, fault })
 }
 
-/// The class of each label: its place among the `known` ones.
+/// The class of each label: its position among the `known` ones.
 fn number(name: &str, given: Vec<u32>, known: &[u32]) -> Result<Vec<u32>, DataError> {
     let place = |(index, found): (usize, u32)| match known.binary_search(&found) {
         Ok(class) => Ok(class as u32),
@@ -72,7 +71,7 @@ fn number(name: &str, given: Vec<u32>, known: &[u32]) -> Result<Vec<u32>, DataEr
     given.into_iter().enumerate().map(place).collect()
 }
 
-/// Labels, for a person.
+/// Labels as text.
 pub fn listed(labels: &[u32]) -> String {
     const MOST: usize = 10;
     let text =

@@ -1,11 +1,11 @@
-//! Wrong labels, made on purpose, and how well a method finds them.
+//! Label noise, and how well a method detects wrong labels.
 //!
-//! | | makes wrong | a wrong label is |
+//! | | corrupts | a wrong label is |
 //! |---|---|---|
 //! | [`corrupt_labels`] | a fraction, exactly | any other class |
-//! | [`uniform`] | each with the same probability | drawn among all classes, so right now and then |
-//! | [`flip`] | each with the same probability | one of the few classes that its class is confused with |
-//! | [`human`] | what people got wrong | what they said |
+//! | [`uniform`] | each with the same probability | drawn from all classes, so sometimes correct |
+//! | [`flip`] | each with the same probability | one of the few classes with which its class is confused |
+//! | [`human`] | the errors of annotators | the annotators' label |
 
 mod flip;
 mod human;
@@ -18,23 +18,23 @@ pub use uniform::uniform;
 use rand::{Rng, seq::index};
 use serde::{Deserialize, Serialize};
 
-/// Labels of which a known part is wrong.
+/// Labels with a known set of wrong ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Corrupted {
     /// The labels to train on.
     pub labels: Vec<u32>,
-    /// Which of them are wrong. Kept aside for [`Detection`]; never shown to a method.
+    /// Which of them are wrong. For [`Detection`] only; never shown to a method.
     pub wrong: Vec<bool>,
 }
 
-/// Why labels cannot be corrupted, or a detection not be judged.
+/// Why labels cannot be corrupted, or a detection cannot be evaluated.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoiseError {
-    /// Not a fraction.
+    /// A number that is not a fraction.
     #[error("{0} of the labels to be made wrong, expected 0 to 1; give a fraction such as 0.5")]
     Fraction(f64),
-    /// No other class to take a wrong label from.
+    /// No other class for a wrong label.
     #[error("{0} classes, expected at least 2 to make labels wrong; take other data or no noise")]
     Classes(usize),
     /// A label that no class has.
@@ -47,7 +47,7 @@ pub enum NoiseError {
         /// Number of classes.
         classes: usize,
     },
-    /// Nothing to be confused with.
+    /// No classes to confuse with.
     #[error("flips to {found} other classes, expected 1 to {}; two are common", classes.saturating_sub(1))]
     Targets {
         /// Number of other classes.
@@ -60,14 +60,14 @@ pub enum NoiseError {
         "{labels} human labels, none for image {image} (from 0); take those of the whole training set"
     )]
     Human {
-        /// Labels there are.
+        /// Number of labels.
         labels: usize,
         /// The image.
         image: usize,
     },
     /// Weights and labels differ in number.
     #[error(
-        "{found} weights, expected {expected}, one a label; judge the weights of the same samples"
+        "{found} weights, expected {expected}, one per label; pass the weights of the same samples"
     )]
     Length {
         /// Number of weights.
@@ -75,7 +75,7 @@ pub enum NoiseError {
         /// Number of labels.
         expected: usize,
     },
-    /// A weight that is no number.
+    /// A weight that is not finite.
     #[error("weight {found} of sample {index}, expected a finite number; lower the step size")]
     Weight {
         /// Sample, from 0.
@@ -85,13 +85,13 @@ pub enum NoiseError {
     },
 }
 
-/// Makes exactly `fraction * n` labels (rounded to the nearest, half up) wrong.
+/// Corrupts exactly `fraction * n` labels (rounded to the nearest, half up).
 ///
 /// The samples are drawn uniformly without replacement; each gets one of the `classes - 1` other labels,
 /// uniformly.
 ///
 /// # Errors
-/// Where `fraction` is not in `[0, 1]`, a label is not less than `classes`, or there are fewer than two
+/// If `fraction` is not in `[0, 1]`, a label is not less than `classes`, or there are fewer than two
 /// classes and a label is to be made wrong.
 pub fn corrupt_labels(
     labels: &[u32],
@@ -126,41 +126,41 @@ fn check(labels: &[u32], classes: usize, fraction: f64) -> Result<(), NoiseError
 }
 
 impl Corrupted {
-    /// `labels` beside the right ones.
+    /// `labels` beside the true ones.
     fn of(labels: Vec<u32>, right: &[u32]) -> Self {
         let wrong = labels.iter().zip(right).map(|(label, right)| label != right).collect();
         Self { labels, wrong }
     }
 }
 
-/// How well the wrong labels were found; a positive is a sample that is thrown out.
+/// How well the wrong labels were detected; a positive is a rejected sample.
 ///
-/// A ratio of 0 to 0 counts as 1 where no mistake was made and as 0 otherwise: to find nothing where
-/// nothing is wrong is perfect, to find nothing where something is wrong is not.
+/// A ratio of 0 to 0 counts as 1 if no mistake was made and as 0 otherwise: to find nothing is perfect if nothing is
+/// wrong, but not otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Detection {
-    /// Share of the samples that are judged rightly.
+    /// Fraction of the samples that are classified correctly.
     pub accuracy: f64,
-    /// Share of wrong labels among the samples thrown out.
+    /// Fraction of wrong labels among the rejected samples.
     pub precision: f64,
-    /// Share of the wrong labels that are thrown out.
+    /// Fraction of the wrong labels that are rejected.
     pub recall: f64,
     /// Harmonic mean of precision and recall.
     pub f1: f64,
-    /// The same with samples that are kept as the positives, and right labels as what is to be found.
+    /// The same with kept samples as the positives, and correct labels as the target.
     #[serde(default)]
     pub f1_clean: f64,
-    /// Samples thrown out.
+    /// Rejected samples.
     pub found: usize,
     /// Samples whose label is wrong.
     pub wrong: usize,
 }
 
 impl Detection {
-    /// Judges weights, one a sample: below `threshold` means thrown out.
+    /// Evaluates weights, one per sample: a sample below `threshold` is rejected.
     ///
     /// # Errors
-    /// Where `weights` and `wrong` differ in length, or a weight is not finite.
+    /// If `weights` and `wrong` differ in length, or a weight is not finite.
     pub fn from_weights(
         weights: &[f32],
         wrong: &[bool],

@@ -8,8 +8,8 @@ use rand::seq::SliceRandom;
 
 use super::{DataError, ImageClasses, Images, Purpose, files, idx, stream};
 
-/// The characters of the training part; the others are tested on, as in A. Santoro et al., "Meta-learning with
-/// memory-augmented neural networks", 2016.
+/// The number of characters in the training part; the others are the test part, as in A. Santoro et al., "Meta-learning
+/// with memory-augmented neural networks", 2016.
 pub const TRAINING: usize = 1200;
 
 const PARTS: [&str; 2] = ["background", "evaluation"];
@@ -23,7 +23,7 @@ pub fn is_in(dir: &Path) -> bool {
 /// The characters of both parts of a folder, divided at random into [`TRAINING`] and the others.
 ///
 /// # Errors
-/// Where a file is missing or damaged.
+/// If a file is missing or damaged.
 pub fn read(dir: &Path, seed: u64) -> Result<[ImageClasses; 2], DataError> {
     let part = |part: &str| {
         let fault = |path: &Path, fault| DataError::Idx { path: path.into(), fault };
@@ -33,7 +33,7 @@ pub fn read(dir: &Path, seed: u64) -> Result<[ImageClasses; 2], DataError> {
         let named = idx::read(&labels)?.into_labels().map_err(|error| fault(&labels, error))?;
         let (_, [height, width], bytes) = pixels;
         let name = images.display().to_string();
-        // No class is without an image: there are no more of them.
+        // There are no more of them, so no class is without an image.
         let all = named.len();
         if let Some(index) = named.iter().position(|&label| label as usize >= all) {
             let (name, found) = (labels.display().to_string(), named[index]);

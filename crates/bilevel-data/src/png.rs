@@ -5,13 +5,13 @@ use std::io::{self, Read};
 use flate2::read::ZlibDecoder;
 use image::RgbaImage;
 
-/// Bytes of a file at most, and those that its image may unpack to, at four a pixel.
+/// The maximal number of bytes of a file, and of its image unpacked, at four bytes per pixel.
 pub(crate) const MOST: u64 = 1 << 28;
 
 /// How a file begins.
 pub(crate) const START: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// Red, green, blue and alpha, a byte each.
+/// Red, green, blue and alpha, one byte each.
 ///
 /// # Errors
 /// If the file is damaged, or the image too large.
@@ -32,7 +32,7 @@ pub(crate) fn decode(file: &[u8]) -> Result<RgbaImage, String> {
     RgbaImage::from_raw(width, height, pixels).ok_or_else(|| "too few pixels".to_owned())
 }
 
-/// Whether the packed data is sound. `minipng` panics at a table that gives one code to two bytes.
+/// Whether the packed data is valid. `minipng` panics at a table that gives one code to two bytes.
 fn unpacks(file: &[u8]) -> Result<(), String> {
     let mut packed = Vec::new();
     let mut rest = file.get(START.len()..).unwrap_or_default();

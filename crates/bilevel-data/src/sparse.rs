@@ -5,12 +5,12 @@ use super::DataError;
 /// Labelled rows that are mostly zero, in memory as compressed sparse rows.
 ///
 /// # Shapes
-/// - labels: `n`, any finite numbers; [`classify`](Self::classify) makes classes of them
-/// - rows: `n x features`, of which only what is not zero is held: 8 bytes a number
+/// - labels: `n`, any finite numbers; [`classify`](Self::classify) turns them into classes
+/// - rows: `n x features`, of which only nonzero values are stored: 8 bytes per number
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sparse {
     labels: Vec<f64>,
-    /// Row i lies in `offsets[i]..offsets[i + 1]` of the two below.
+    /// Row i is `offsets[i]..offsets[i + 1]` of the two below.
     offsets: Vec<usize>,
     /// From 0, strictly increasing within a row.
     columns: Vec<u32>,
@@ -24,37 +24,36 @@ impl Sparse {
         self.labels.len()
     }
 
-    /// Numbers a row has, zeros included.
+    /// The number of columns, including zeros.
     pub fn features(&self) -> usize {
         self.features
     }
 
-    /// Numbers that are not zero, over all rows.
+    /// The number of nonzeros, over all rows.
     pub fn nonzeros(&self) -> usize {
         self.values.len()
     }
 
-    /// One label a row, as the file has it.
+    /// One label per row, as in the file.
     pub fn labels(&self) -> &[f64] {
         &self.labels
     }
 
-    /// The columns (from 0, increasing) and values of what is not zero in a row.
+    /// The columns (from 0, increasing) and values of the nonzeros of a row.
     ///
     /// # Panics
-    /// Where `row` is not less than [`rows`](Self::rows), as a slice does.
+    /// If `row` is not less than [`rows`](Self::rows), as a slice does.
     pub fn row(&self, row: usize) -> (&[u32], &[f32]) {
         let range = self.offsets[row]..self.offsets[row + 1];
         (&self.columns[range.clone()], &self.values[range])
     }
 
-    /// These rows with their zeros, `rows.len() x features`, row-major; a row may repeat.
+    /// These rows as dense rows, `rows.len() x features`, row-major; a row may repeat.
     ///
-    /// No other row is touched: memory is what is returned. [`check_room`](Self::check_room) asks beforehand
-    /// whether there is that much.
+    /// Only the returned rows take memory. [`check_room`](Self::check_room) checks in advance whether it suffices.
     ///
     /// # Panics
-    /// Where a row is not less than [`rows`](Self::rows), as a slice does.
+    /// If a row is not less than [`rows`](Self::rows), as a slice does.
     pub fn dense(&self, rows: &[usize]) -> Vec<f32> {
         let mut dense = vec![0.0; rows.len() * self.features];
         // A set without features has no chunks, and nothing to write.
@@ -70,7 +69,7 @@ impl Sparse {
     /// Whether `rows` rows can be made dense at once.
     ///
     /// # Errors
-    /// [`DataError::Room`] where memory does not hold them: one huge index makes every row huge.
+    /// [`DataError::Room`] if they do not fit into memory: one huge index makes every row huge.
     pub fn check_room(&self, rows: usize) -> Result<(), DataError> {
         let fault = DataError::Room { rows, features: self.features };
         match rows.checked_mul(self.features) {
@@ -79,9 +78,9 @@ impl Sparse {
         }
     }
 
-    /// The same rows, each divided by its Euclidean norm; a row of zeros stays as it is.
+    /// The same rows, each divided by its Euclidean norm; a row of zeros is unchanged.
     ///
-    /// Word counts become term frequencies of norm 1, in which long and short documents weigh the same.
+    /// Word counts become term frequencies of norm 1, in which long and short documents have the same weight.
     pub fn unit_rows(mut self) -> Self {
         for ends in self.offsets.windows(2) {
             let row = &mut self.values[ends[0]..ends[1]];
@@ -94,7 +93,7 @@ impl Sparse {
     /// The rows at `rows`, in that order; a row may repeat.
     ///
     /// # Panics
-    /// Where a row is not less than [`rows`](Self::rows), as a slice does.
+    /// If a row is not less than [`rows`](Self::rows), as a slice does.
     pub fn select(&self, rows: &[usize]) -> Self {
         let mut selected = Self { features: self.features, ..Self::new() };
         for &row in rows {
@@ -107,8 +106,8 @@ impl Sparse {
         selected
     }
 
-    /// The `count` columns that most rows have a number in, ascending; the first ones of those that as many have.
-    /// Columns of zeros alone are none of them: memory follows the numbers that there are, not the largest column.
+    /// The `count` columns that have a number in most rows, ascending; among equals the first ones. Empty columns are
+    /// never included: memory is bounded by the stored numbers, not by the largest column.
     pub fn frequent_columns(&self, count: usize) -> Vec<u32> {
         let mut all = self.columns.clone();
         all.sort_unstable();
@@ -121,7 +120,7 @@ impl Sparse {
         columns
     }
 
-    /// The same rows with these columns alone, which are ascending: column `columns[j]` becomes column j.
+    /// The same rows with only these columns, which are ascending: column `columns[j]` becomes column j.
     pub fn with_columns(&self, columns: &[u32]) -> Self {
         let mut kept = Self { features: columns.len(), ..Self::new() };
         for row in 0..self.rows() {
@@ -157,7 +156,7 @@ impl Sparse {
         }
     }
 
-    /// Begins a row.
+    /// Begins a new row.
     pub(super) fn push_row(&mut self, label: f64) -> io::Result<()> {
         self.labels.try_reserve(1).map_err(io::Error::other)?;
         self.offsets.try_reserve(1).map_err(io::Error::other)?;
@@ -166,7 +165,7 @@ impl Sparse {
         Ok(())
     }
 
-    /// Adds a number to the last row, in a column beyond those it has.
+    /// Adds a number to the last row, in a column after those it has.
     pub(super) fn push_value(&mut self, column: u32, value: f32) -> io::Result<()> {
         self.columns.try_reserve(1).map_err(io::Error::other)?;
         self.values.try_reserve(1).map_err(io::Error::other)?;
@@ -178,7 +177,7 @@ impl Sparse {
         Ok(())
     }
 
-    /// The same rows with this many features, no less than the columns ask for.
+    /// The same rows with this many features, at least as many as the columns require.
     pub(super) fn with_features(self, features: usize) -> Self {
         Self { features, ..self }
     }

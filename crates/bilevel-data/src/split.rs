@@ -1,7 +1,7 @@
 //! Training, validation and test parts of a pooled set, balanced by class.
 //!
-//! The protocol of BDA's hyper-cleaning of MNIST is training and validation of 7000 each out of the pooled
-//! 70000, and the remaining 56000 as test: [`SplitSizes::BDA_MNIST`].
+//! BDA's protocol for hyper-cleaning of MNIST takes training and validation sets of 7000 each from the pooled 70000,
+//! and the remaining 56000 for testing: [`SplitSizes::BDA_MNIST`].
 //! Source: R. Liu, P. Mu, X. Yuan, S. Zeng, J. Zhang, "A generic first-order algorithmic framework for
 //! bi-level programming beyond lower-level singleton", ICML 2020.
 
@@ -10,22 +10,22 @@ use rand::seq::SliceRandom;
 
 use super::{DataError, Dataset, Purpose, stream};
 
-/// How many samples the chosen parts have; the test part is all the rest.
+/// The sizes of the chosen parts; the test part is the rest.
 ///
 /// Of `m` samples over `C` classes, class `c` gives `m / C` rounded down, and one more where
 /// `c < m mod C`: no two classes differ by more than one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SplitSizes {
-    /// Samples to train on.
+    /// Training samples.
     pub train: usize,
-    /// Samples to judge the training by.
+    /// Validation samples.
     pub validation: usize,
 }
 
 impl SplitSizes {
-    /// BDA's protocol for MNIST, which leaves 56000 for the test.
+    /// BDA's protocol for MNIST, which leaves 56000 for testing.
     pub const BDA_MNIST: Self = Self { train: 7000, validation: 7000 };
-    /// For the embedded digits; leaves 797 for the test.
+    /// For the embedded digits; leaves 797 for testing.
     pub const DIGITS: Self = Self { train: 500, validation: 500 };
 
     /// Samples of class `class` (of `classes`) in training and validation.
@@ -35,7 +35,7 @@ impl SplitSizes {
     }
 }
 
-/// Indices into the pooled set: disjoint, and together all of it.
+/// Indices into the pooled set, which they partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Split {
     /// Training samples, in random order.
@@ -46,7 +46,7 @@ pub struct Split {
     pub test: Vec<usize>,
 }
 
-/// The three parts as sets of their own.
+/// The three parts as separate sets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parts {
     /// Training part.
@@ -71,16 +71,16 @@ pub enum SplitError {
         class: usize,
         /// Its samples.
         found: usize,
-        /// The samples it has to give.
+        /// The samples required of it.
         needed: usize,
         /// Number of classes.
         classes: usize,
-        /// Training samples asked for.
+        /// Training samples requested.
         train: usize,
-        /// Validation samples asked for.
+        /// Validation samples requested.
         validation: usize,
     },
-    /// A long tail that does not fall.
+    /// A long tail that does not decrease.
     #[error("an imbalance factor of {0}, expected a finite number of at least 1; 100 is common")]
     Factor(String),
     /// A part would be empty.
@@ -93,15 +93,15 @@ pub enum SplitError {
         train: usize,
         /// Validation samples.
         validation: usize,
-        /// What is left for the test.
+        /// What is left for testing.
         test: usize,
     },
 }
 
-/// Draws a class-balanced split of `set` under `seed`.
+/// Draws a class-balanced split of `set` by `seed`.
 ///
 /// # Errors
-/// Where a class has too few samples for its share, or a part would be empty.
+/// If a class has too few samples for its share, or a part would be empty.
 pub fn split(set: &Dataset, sizes: SplitSizes, seed: u64) -> Result<Split, SplitError> {
     let SplitSizes { train, validation } = sizes;
     let test = set.len().saturating_sub(train.saturating_add(validation));
@@ -126,18 +126,18 @@ pub fn split(set: &Dataset, sizes: SplitSizes, seed: u64) -> Result<Split, Split
     if split.test.is_empty() {
         return Err(SplitError::Empty { train, validation, test: 0 });
     }
-    // A mini-batch taken from the front must see all classes.
+    // A mini-batch from the front must contain all classes.
     split.train.shuffle(&mut rng);
     split.validation.shuffle(&mut rng);
     split.test.sort_unstable();
     Ok(split)
 }
 
-/// Takes `per_class` samples of each class out of `set`, drawn uniformly: those, in random order, and all
-/// others, ascending. For a small clean set beside a large one.
+/// Takes `per_class` samples of each class out of `set`, drawn uniformly: these, in random order, and all others,
+/// ascending. For a small clean set beside a large one.
 ///
 /// # Errors
-/// Where a class has fewer, or a part would be empty.
+/// If a class has fewer, or a part would be empty.
 pub fn hold_out<P: Copy>(
     set: &Dataset<P>,
     per_class: usize,
@@ -176,7 +176,7 @@ impl Split {
     /// The three parts of `set`, which must be the set that was split.
     ///
     /// # Errors
-    /// Where an index is beyond the end of `set`.
+    /// If an index is beyond the end of `set`.
     pub fn apply(&self, set: &Dataset) -> Result<Parts, DataError> {
         Ok(Parts {
             train: set.select(&self.train)?,

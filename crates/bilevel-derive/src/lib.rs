@@ -20,13 +20,12 @@ use syn::{Attribute, Data, DeriveInput, Error, Field, Fields, Ident, Member, Res
 /// Implements `Batch` for a struct or an enum whose fields are batches: tensors, lists, options, tuples and
 /// arrays of them, and other types that derive it.
 ///
-/// The tensors are those of the fields, in order; an enum writes its variant before them. Type parameters get
-/// the bound `Batch`. A field marked `#[batch(skip)]` has no tensors: it is cloned. A recorded loss that
-/// reads such a field uses its value in the first batch of these shapes, so the value must be the same in all
-/// of them.
+/// The tensors are those of the fields, in order; an enum writes its variant before them. Type parameters get the bound
+/// `Batch`. A field marked `#[batch(skip)]` has no tensors: it is cloned. A recorded loss that reads such a field uses
+/// its value in the first batch of these shapes, so the value must be the same in all of them.
 ///
-/// The generated code refers to `bilevel_program`, or to `bilevel_core` or `bilevel` in a crate that depends on that
-/// alone.
+/// The generated code refers to `bilevel_program`, or to `bilevel_core` or `bilevel` in a crate that depends only on
+/// one of these.
 #[proc_macro_derive(Batch, attributes(batch))]
 pub fn derive_batch(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let input = syn::parse_macro_input!(input as DeriveInput);
@@ -152,7 +151,7 @@ fn refuse_attributes(attributes: &[Attribute]) -> Result<()> {
 fn root() -> Result<TokenStream> {
     for name in ["bilevel-program", "bilevel-core", "bilevel"] {
         let called = match crate_name(name) {
-            // Tests and examples refer to the crate by its name; the library does so through
+            // Tests and examples refer to the crate by its name; the library itself does so through
             // `extern crate self as`.
             Ok(FoundCrate::Itself) => name.replace('-', "_"),
             Ok(FoundCrate::Name(called)) => called,

@@ -36,7 +36,7 @@ pub enum Reading {
     Each,
     /// The same, of a mask.
     Mask,
-    /// All entries again and again: a row over a matrix, or one number.
+    /// All entries, cyclically: a row over a matrix, or one number.
     Repeated,
     /// Each entry this many times in a row: a column over a matrix.
     Runs(usize),
@@ -75,14 +75,14 @@ pub struct Fused {
     count: usize,
 }
 
-/// A value without a buffer: an argument that is read where it lies.
+/// A value without a buffer: an argument that is read in place.
 const NONE: usize = usize::MAX;
 
 impl Fused {
     /// Operations on tensors of `len` entries, in f32 or f64.
     ///
     /// # Panics
-    /// If the type is another, a step reads a value that is not there yet, or a result is not one of a step.
+    /// If the type is another, a step reads a value that is not yet computed, or a result is not that of a step.
     pub fn new(
         len: usize,
         dtype: DType,
@@ -116,7 +116,7 @@ impl Fused {
                 buffers[argument] = give(&mut free);
             }
         }
-        // Rows and columns are read once a block, before the first step: their buffers become free as others do.
+        // Rows and columns are read once per block, before the first step: their buffers are freed as others are.
         for (at, step) in steps.iter().enumerate() {
             buffers[arguments.len() + at] = give(&mut free);
             let read = step.operation.arguments(&step.of);
@@ -149,7 +149,7 @@ impl Fused {
         &self.steps
     }
 
-    /// What of the values is a result.
+    /// Which of the values are results.
     pub fn results(&self) -> &[Result] {
         &self.results
     }
@@ -193,7 +193,7 @@ impl Fused {
             None => tensor.to_contiguous(),
         };
         let mut tensors: Vec<_> = tensors.into_iter().map(dense).collect();
-        // A result takes the memory of an argument that nobody else holds.
+        // A result reuses the memory of an argument without other owners.
         let mut own: Vec<Option<usize>> = Vec::with_capacity(self.results.len());
         let mut new: Vec<Memory<T>> = Vec::new();
         let mut shared = Vec::with_capacity(self.results.len());
@@ -243,7 +243,7 @@ impl Fused {
         results
     }
 
-    /// Computes all results, on all threads where there is much to do.
+    /// Computes all results, on all threads if there is enough work.
     fn fill<T: Real>(
         &self,
         tensors: &mut [FlexTensor],
@@ -303,7 +303,7 @@ impl Fused {
 
     fn compute<T: Real>(&self, mut part: Part<'_, T>) {
         thread_local! {
-            /// Block buffers, kept from call to call. As f64, so that they are aligned for either type.
+            /// Block buffers, kept between calls. As f64, so that they are aligned for either type.
             static BUFFERS: RefCell<Vec<Box<[f64]>>> = const { RefCell::new(Vec::new()) };
         }
         BUFFERS.with_borrow_mut(|buffers| {

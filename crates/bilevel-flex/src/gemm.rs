@@ -187,8 +187,8 @@ pub(crate) fn product<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, threads: Thre
     out
 }
 
-/// The products of pairs of matrices, one after the other, each `[rows, columns]` and row-major; `share` pairs are worth a
-/// thread.
+/// The products of pairs of matrices, one after the other, each `[rows, columns]` and row-major; `share` pairs are
+/// worth a thread.
 ///
 /// # Panics
 ///

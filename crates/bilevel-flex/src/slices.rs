@@ -1,4 +1,4 @@
-//! Operations on numbers in memory, for programs of small tensors: nothing is allocated, and nothing is done in parallel.
+//! Operations on numbers in memory, for programs of small tensors: without allocation or parallelism.
 
 use burn::backend::{Bytes, DType, Shape};
 use burn::tensor::BoolStore;
@@ -41,12 +41,12 @@ pub fn product<T: Real>(out: &mut [T], a: Factor<'_, T>, b: Factor<'_, T>, [m, k
     gemm::multiply(MatrixMut::rows(out, [m, n]), a, b, Store::Replace, Threads::One);
 }
 
-/// The entries of a tensor in row-major order, if they lie so in memory and are of this type.
+/// The entries of a tensor in row-major order, if they are stored so and have this type.
 pub fn entries<T: Real>(tensor: &FlexTensor) -> Option<&[T]> {
     tensor.as_slice::<T>()
 }
 
-/// The entries of a mask of one byte each, if they lie in row-major order.
+/// The entries of a mask with one byte each, if they are stored in row-major order.
 pub fn mask_entries(tensor: &FlexTensor) -> Option<&[u8]> {
     let (start, end) = tensor.layout().contiguous_offsets()?;
     let bytes = matches!(tensor.dtype(), DType::Bool(BoolStore::Native | BoolStore::U8));
@@ -59,7 +59,7 @@ pub fn tensor<T: Real>(entries: &[T], shape: Shape) -> FlexTensor {
     FlexTensor::new(bytes, Layout::contiguous(shape), T::dtype())
 }
 
-/// The numbers that are not 0 as a mask of one byte an entry.
+/// The numbers that are not 0 as a mask with one byte per entry.
 pub fn mask<T: Real>(entries: &[T], shape: Shape, dtype: DType) -> FlexTensor {
     let bytes: Vec<u8> = entries.iter().map(|&number| u8::from(number != T::ZERO)).collect();
     FlexTensor::new(Bytes::from_elems(bytes), Layout::contiguous(shape), dtype)

@@ -1,6 +1,6 @@
-//! Arithmetic on tensors that stay as they are: the arguments are not cloned, and each result takes one pass.
+//! Arithmetic on tensors without consuming them: the arguments are not cloned, and each result takes one pass.
 //!
-//! None is returned for tensors that are not dense, of another type than f32 and f64, or of two shapes.
+//! None is returned for tensors that are not dense, have another type than f32 and f64, or different shapes.
 
 use burn::backend::DType;
 use burn_flex::FlexTensor;
@@ -26,7 +26,7 @@ pub fn sub(a: &FlexTensor, b: &FlexTensor) -> Option<FlexTensor> {
     }
 }
 
-/// `a + c b`, rounded twice as by two operations.
+/// `a + c b`, rounded twice, as in two operations.
 pub fn axpy(a: &FlexTensor, c: f64, b: &FlexTensor) -> Option<FlexTensor> {
     match a.dtype() {
         DType::F32 => {

@@ -14,7 +14,7 @@ use crate::{BatchNorm, BatchNormConfig, CellEdge, CellGraph, Mode, Operation};
 pub(crate) struct Style {
     /// Whether normalisations scale and shift.
     pub affine: bool,
-    /// One of so many channels passes through the operations of an edge; see
+    /// One in this many channels passes through the operations of an edge; see
     /// [`CellNetworkConfig::partial`](crate::CellNetworkConfig).
     pub partial: usize,
 }
@@ -137,7 +137,7 @@ impl Edge {
         Self { from: edge.from, to: edge.to, stride, partial: style.partial, layers }
     }
 
-    /// The sum of its operations, each times its weight; none where nothing passes.
+    /// The weighted sum of its operations; none if all of them are zero.
     ///
     /// # Shapes
     /// - weights: `[1, operations]`
@@ -179,7 +179,7 @@ impl Edge {
             }
         };
         let whole = Tensor::cat(vec![sum?, rest], 1);
-        // Channel c becomes channel `c / through + partial (c mod through)`, so that others pass next time.
+        // Channel c becomes channel `c / through + partial (c mod through)`, so that other channels pass next time.
         let [_, _, height, width] = whole.dims();
         let groups = whole.reshape([samples, self.partial, through, height * width]);
         Some(groups.swap_dims(1, 2).reshape([samples, channels, height, width]))
@@ -221,7 +221,7 @@ impl Cell {
         }
     }
 
-    /// The inner nodes side by side.
+    /// The inner nodes, concatenated.
     ///
     /// # Shapes
     /// - weights: `[edges, operations]`

@@ -2,18 +2,18 @@
 
 use burn::config::Config;
 
-/// What may stand on an edge of a cell.
+/// The operations on an edge of a cell.
 ///
 /// Source: H. Liu et al., "DARTS: differentiable architecture search", 2019, section 3.1.1.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// Nothing passes.
+    /// Zero: nothing passes.
     Zero,
-    /// The input as it is; with stride 2 ReLU, a 1x1 convolution and normalisation.
+    /// The identity; with stride 2 ReLU, a 1x1 convolution and normalisation.
     Identity,
-    /// The maximum of 3x3, normalised.
+    /// 3x3 max-pooling, normalised.
     MaxPool,
-    /// The mean of 3x3, normalised.
+    /// 3x3 average pooling, normalised.
     AveragePool,
     /// A 3x3 separable convolution, twice.
     Separable3,
@@ -53,7 +53,7 @@ impl Operation {
     }
 }
 
-/// An edge of a cell, and what stands on it: the sum of these operations.
+/// An edge of a cell, which computes the sum of these operations.
 #[derive(Config, Debug, PartialEq, Eq)]
 pub struct CellEdge {
     /// The node where it begins. 0 and 1 are the outputs of the cell before the previous one, and of the previous one.
@@ -64,8 +64,8 @@ pub struct CellEdge {
     pub operations: Vec<Operation>,
 }
 
-/// A directed acyclic graph: each inner node is the sum over its incoming edges, the output all inner nodes side by
-/// side.
+/// A directed acyclic graph: each inner node is the sum over its incoming edges, the output is the concatenation of all
+/// inner nodes.
 #[derive(Config, Debug, PartialEq, Eq)]
 pub struct CellGraph {
     /// Inner nodes.
@@ -83,11 +83,11 @@ impl CellGraph {
         Self { nodes, edges: (2..nodes + 2).flat_map(into).collect() }
     }
 
-    /// The cell that weights choose: on each edge of [`Self::mixed`] the operation of the greatest weight, zero
-    /// excluded, and of the edges into a node the two whose operations have the greatest.
+    /// The cell that weights choose: on each edge of [`Self::mixed`] the operation with the largest weight, excluding
+    /// zero, and of the edges into a node the two whose operations have the largest weights.
     ///
-    /// `weights` has a row for each edge of [`Self::mixed`], and in it a number for each of [`Operation::ALL`]. Of equal
-    /// weights the first counts.
+    /// `weights` has a row for each edge of [`Self::mixed`], with a number for each of [`Operation::ALL`]. Of equal
+    /// weights the first is chosen.
     ///
     /// Source: DARTS, section 2.4.
     pub fn strongest(nodes: usize, weights: &[f64]) -> Self {
@@ -119,7 +119,7 @@ impl CellGraph {
         Self { nodes, edges: (2..nodes + 2).flat_map(into).collect() }
     }
 
-    /// Edges on which the identity stands.
+    /// The number of edges with the identity.
     pub fn skips(&self) -> usize {
         let is_skip = |edge: &&CellEdge| edge.operations.contains(&Operation::Identity);
         self.edges.iter().filter(is_skip).count()

@@ -13,8 +13,8 @@ use crate::{BatchNorm, BatchNormConfig, CellGraph, Mode, Operation};
 /// A 3x3 convolution, cells, and a linear head on the mean over pixels.
 ///
 /// There are stages of equal cells; between two of them a reduction cell halves height and width and doubles the
-/// channels. The same network with all operations on all edges is searched in, by [`Self::forward_mixed`], and with the
-/// chosen ones it is used, by [`Self::forward`].
+/// channels. The search uses the network with all operations on all edges, by [`Self::forward_mixed`];
+/// [`Self::forward`] uses the chosen ones.
 ///
 /// Source: H. Liu et al., "DARTS: differentiable architecture search", 2019, section 2.1 and appendix A.1. There an
 /// identity of stride 2 is a pair of 1x1 convolutions on shifted pixels and here one; there poolings are normalised only
@@ -50,12 +50,12 @@ pub struct CellNetworkConfig {
     /// The stride of the first convolution.
     #[config(default = 1)]
     pub stem_stride: usize,
-    /// One of so many channels passes through the operations of an edge, the others beside them, and all are shuffled;
-    /// 1 for all. It divides `channels`. Source: Y. Xu et al., "PC-DARTS: partial channel connections for memory-efficient
-    /// architecture search", 2020.
+    /// One in this many channels passes through the operations of an edge, the others bypass them, and all are
+    /// shuffled; 1 for all. It divides `channels`. Source: Y. Xu et al., "PC-DARTS: partial channel connections for
+    /// memory-efficient architecture search", 2020.
     #[config(default = 1)]
     pub partial: usize,
-    /// Whether normalisations scale and shift. In a search the scale would make up for the weight of an operation.
+    /// Whether normalisations scale and shift. In a search the scale would compensate for the weight of an operation.
     #[config(default = true)]
     pub affine: bool,
 }
@@ -120,7 +120,7 @@ impl CellNetwork {
     /// [`Self::forward`].
     ///
     /// # Panics
-    /// If the network is another.
+    /// If the architecture is that of another network.
     pub fn forward_mixed(
         &self,
         images: Tensor<4>,
@@ -158,12 +158,12 @@ impl CellNetwork {
 pub struct Architecture {
     /// Of the cells that keep height and width.
     pub normal: CellLogits,
-    /// Of those that halve them, where there are any.
+    /// Of those that halve them, if there are any.
     pub reduction: Option<CellLogits>,
 }
 
 impl Architecture {
-    /// All operations alike in cells of `nodes` inner nodes; edges have logits too if they are `weighted`.
+    /// Equal logits in cells of `nodes` inner nodes; edges have logits too if they are `weighted`.
     pub fn uniform(nodes: usize, reduces: bool, weighted: bool, device: &Device) -> Self {
         let cell = || CellLogits::uniform(nodes, weighted, device);
         Self { normal: cell(), reduction: reduces.then(cell) }
@@ -188,8 +188,8 @@ impl CellLogits {
         Self { operations, edges: weighted.then(|| zeros(1)), nodes }
     }
 
-    /// The weights of all operations on all edges: their softmax on the edge, times that of the edge among those into its
-    /// node, where edges are weighted.
+    /// The weights of all operations on all edges: their softmax on the edge, times the softmax of the edge among those
+    /// into its node if edges are weighted.
     ///
     /// # Shapes
     /// - output: `[edges, operations]`

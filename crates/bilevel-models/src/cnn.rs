@@ -9,11 +9,10 @@ use burn::tensor::{Device, Tensor, activation};
 
 /// Convolutions, each with ReLU and 2x2 max-pooling, a dense layer with ReLU, and a linear layer `fc`.
 ///
-/// There is no normalisation and no dropout: the output for a sample does not depend on the other samples, in
-/// training either. The defaults, 5x5 convolutions with 32 and 64 channels and a dense layer of width 128,
-/// are a common choice for MNIST. "Penalty method for inversion-free deep bilevel optimization" (Mehra and
-/// Hamm, 2021) also learns sample weights with convolutional networks; their layers are given in a supplement
-/// that we have not seen.
+/// There is no normalisation and no dropout: the output for a sample does not depend on the other samples, not even in
+/// training. The defaults, 5x5 convolutions with 32 and 64 channels and a dense layer of width 128, are a common choice
+/// for MNIST. "Penalty method for inversion-free deep bilevel optimization" (Mehra and Hamm, 2021) also learns sample
+/// weights with convolutional networks; their layers are given in a supplement that we have not seen.
 #[derive(Module, Debug)]
 pub struct Cnn {
     convs: Vec<Conv2d>,
@@ -41,7 +40,7 @@ pub struct CnnConfig {
 }
 
 impl CnnConfig {
-    /// The height and width that an image must have, so that a pixel is left after the poolings.
+    /// The minimal height and width of an image, so that a pixel is left after the poolings.
     pub fn least_side(&self) -> usize {
         1_usize.checked_shl(self.channels.len() as u32).unwrap_or(usize::MAX)
     }

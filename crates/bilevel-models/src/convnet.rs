@@ -95,8 +95,8 @@ impl ConvNet {
         self.head(self.body(input, &mut mode))
     }
 
-    /// The logits, in training mode, with the layers of `warps` in between: as many as there are blocks, of as many
-    /// channels. Shapes are those of [`Self::forward`].
+    /// The logits, in training mode, with the layers of `warps` in between: one for each block, with as many channels.
+    /// Shapes are those of [`Self::forward`].
     pub fn forward_warped(&self, input: Tensor<4>, warps: &Warps) -> Tensor<2> {
         self.head(self.pass(input, &mut Mode::Train, Some(warps)))
     }

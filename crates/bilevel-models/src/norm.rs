@@ -35,7 +35,7 @@ pub struct BatchNormConfig {
     /// Added to the variance.
     #[config(default = 1e-5)]
     pub epsilon: f64,
-    /// Whether gamma and beta are learned; otherwise they are 1 and 0 for ever.
+    /// Whether gamma and beta are learned; otherwise they are fixed at 1 and 0.
     #[config(default = true)]
     pub affine: bool,
 }

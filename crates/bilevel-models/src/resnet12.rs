@@ -13,9 +13,9 @@ use crate::{BatchNorm, BatchNormConfig, Mode};
 /// The slope of the leaky ReLU below 0.
 const SLOPE: f64 = 0.1;
 
-/// Four residual blocks of three 3x3 convolutions, each followed by a normalisation and, but for the last, a leaky ReLU;
-/// the input of the block is added through a 1x1 convolution and a normalisation, and 2x2 max-pooling follows. Then the
-/// mean over all pixels, and a linear layer `fc`.
+/// Four residual blocks of three 3x3 convolutions, each followed by a normalisation and, except for the last, a leaky
+/// ReLU; the input of the block is added through a 1x1 convolution and a normalisation, and 2x2 max-pooling follows.
+/// Then the mean over all pixels, and a linear layer `fc`.
 ///
 /// The blocks have 1, 2, 4 and 8 times the channels of the first. Source: B. Oreshkin et al., "TADAM: task dependent
 /// adaptive metric for improved few-shot learning", 2018, without its conditioning on the task.
@@ -41,7 +41,7 @@ struct Layer {
 /// Builds a [`ResNet12`].
 #[derive(Config, Debug)]
 pub struct ResNet12Config {
-    /// Channels of an image. Height and width are at least 16, which the four poolings halve.
+    /// Channels of an image. Height and width must be at least 16, since the four poolings halve them.
     pub inputs: usize,
     /// Number of classes.
     pub classes: usize,

@@ -1,4 +1,4 @@
-//! Layers that precondition the lower steps of the layers between which they stand.
+//! Layers that precondition the lower steps of the layers around them.
 
 use burn::config::Config;
 use burn::module::{Module, Param};
@@ -6,8 +6,8 @@ use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Device, Tensor};
 
-/// A convolution for each block of a [`ConvNet`](crate::ConvNet), which lower steps do not move: they shape the gradients
-/// of the layers before them. All begin as the identity.
+/// A convolution for each block of a [`ConvNet`](crate::ConvNet), which lower steps do not change: they shape the
+/// gradients of the layers before them. All are initialised to the identity.
 ///
 /// | kind | kernel | where | source |
 /// |---|---|---|---|
@@ -28,17 +28,17 @@ pub struct WarpsConfig {
     pub blocks: usize,
     /// Height and width of the kernels.
     pub kernel: usize,
-    /// Whether they stand within a block, behind its convolution.
+    /// Whether they are within a block, after its convolution.
     pub within: bool,
 }
 
 impl WarpsConfig {
-    /// Linear maps of the channels of each pixel, behind each convolution.
+    /// Linear maps of the channels of each pixel, after each convolution.
     pub fn linear(channels: usize, blocks: usize) -> Self {
         Self::new(channels, blocks, 1, true)
     }
 
-    /// Convolutions of 3x3, behind each block.
+    /// 3x3 convolutions, after each block.
     pub fn convolutions(channels: usize, blocks: usize) -> Self {
         Self::new(channels, blocks, 3, false)
     }
@@ -65,12 +65,12 @@ impl WarpsConfig {
 }
 
 impl Warps {
-    /// What follows the convolution of a block.
+    /// The layer after the convolution of a block.
     pub(crate) fn within(&self, block: usize, hidden: Tensor<4>) -> Tensor<4> {
         if self.within { self.layers[block].forward(hidden) } else { hidden }
     }
 
-    /// What follows a block.
+    /// The layer after a block.
     pub(crate) fn behind(&self, block: usize, hidden: Tensor<4>) -> Tensor<4> {
         if self.within { hidden } else { self.layers[block].forward(hidden) }
     }

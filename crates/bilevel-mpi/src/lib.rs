@@ -1,10 +1,10 @@
-//! The ranks of a run as processes of MPI, on one machine or many.
+//! The ranks of a run as MPI processes, on one machine or many.
 //!
-//! `Mpi` is a [`Group`](bilevel_core::Group): each process of `mpirun` or `srun` is a rank, has its own shards of the data
-//! behind a [`DataParallel`](bilevel_core::DataParallel), and takes the same steps as all others.
+//! `Mpi` is a [`Group`](bilevel_core::Group): each process of `mpirun` or `srun` is a rank, has its own shards of the
+//! data behind a [`DataParallel`](bilevel_core::DataParallel), and makes the same steps as all others.
 //! `docs/SCALING.md` in the repository says how to start one, and what to expect.
 //!
-//! The crate is empty without the feature `mpi`, which needs an MPI with its headers, and libclang; on Debian
+//! The crate is empty without the feature `mpi`, which needs an MPI library with its headers, and libclang; on Debian
 //! `libopenmpi-dev openmpi-bin libclang-dev`.
 //!
 #![cfg_attr(feature = "mpi", doc = "```no_run")]

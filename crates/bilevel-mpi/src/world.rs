@@ -11,14 +11,14 @@ use mpi::environment::Universe;
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Buffer, BufferMut, Communicator, CommunicatorCollectives, Equivalence, Root};
 
-/// All processes that MPI has started together.
+/// All processes that MPI started together.
 ///
-/// A sum is not `MPI_Allreduce`, whose order, and so whose bits, depend on the library, the number of ranks and the length.
-/// Each rank receives a part of every rank's numbers, sums it in the order of the ranks, and all gather the parts:
-/// `2 (P - 1) / P` times the numbers go out of a rank, as in a ring. Short sums are gathered whole, in one round.
+/// A sum is not `MPI_Allreduce`, whose order, and so whose bits, depend on the library, the number of ranks and the
+/// length. Each rank receives a part of every rank's numbers, sums it in the order of the ranks, and all gather the
+/// parts: each rank sends `2 (P - 1) / P` times the numbers, as in a ring. Short sums are gathered whole, in one round.
 ///
-/// Calls may come from any thread, one at a time. A panic of any thread ends all ranks with code 101, which else would wait
-/// for this one for ever. A rank that MPI loses, and any error of MPI, ends all ranks as well: `mpirun` does that.
+/// Calls may come from any thread, one at a time. A panic of any thread ends all ranks with code 101; otherwise they
+/// would wait for this one forever. If MPI loses a rank, and on any error of MPI, `mpirun` ends all ranks as well.
 pub struct Mpi {
     /// None once MPI is finalised.
     universe: Mutex<Option<Universe>>,
@@ -26,14 +26,14 @@ pub struct Mpi {
     double: Mutex<Buffers<f64>>,
 }
 
-/// MPI that cannot be used.
+/// Why MPI cannot be used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// It was started before.
+    /// It was already started.
     #[error("MPI was started before in this process, expected once: share one `Mpi`, by reference")]
     Twice,
-    /// It takes calls of one thread only.
+    /// It accepts calls from one thread only.
     #[error(
         "MPI supports the threading level {found}, expected `Serialized` at least: use a build of MPI with threads"
     )]
@@ -43,16 +43,16 @@ pub enum StartError {
     },
 }
 
-/// Up to so many numbers a sum is one round of messages.
+/// A sum of up to this many numbers is one round of messages.
 const SHORT: usize = 1024;
 
-/// So many numbers go at once at most: counts of MPI are below 2^31, and buffers are no larger.
+/// At most this many numbers are sent at once: counts of MPI are below 2^31, and buffers are no larger.
 const BLOCK: usize = 1 << 20;
 
-/// How long a rank that has failed waits for the others to fail by the same error.
+/// How long a rank that has failed waits for the others to fail with the same error.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What Rust ends with where a thread panics.
+/// Rust's exit code when a thread panics.
 const PANICKED: i32 = 101;
 
 fn world() -> SimpleCommunicator {
@@ -64,10 +64,10 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Mpi {
-    /// Starts MPI in this process. Without `mpirun` the process is alone.
+    /// Starts MPI in this process. Without `mpirun` there is only this process.
     ///
     /// # Errors
-    /// If it was started before, or takes calls of one thread only.
+    /// If it was already started, or accepts calls from one thread only.
     pub fn start() -> Result<Self, StartError> {
         let (universe, found) =
             mpi::initialize_with_threading(Threading::Serialized).ok_or(StartError::Twice)?;
@@ -88,8 +88,8 @@ impl Mpi {
         })
     }
 
-    /// Ends MPI, and gives `code` back: what the process is to end with. Where it is not 0 and another rank goes on after
-    /// a second, all ranks are ended with it.
+    /// Ends MPI, and returns `code`, with which the process should end. If it is not 0 and another rank is still
+    /// running after a second, all ranks are ended with it.
     ///
     /// `mpirun` ends with the code of a rank that failed.
     pub fn end(&self, code: u8) -> u8 {
@@ -102,7 +102,7 @@ impl Mpi {
     }
 }
 
-/// What is sent and received of one block, kept from sum to sum: fresh memory costs more than the numbers.
+/// Buffers for sending and receiving one block, reused between sums: fresh memory costs more than the numbers.
 #[derive(Debug, Default)]
 struct Buffers<T> {
     own: Vec<T>,

@@ -1,4 +1,4 @@
-//! Ranks that are processes: this binary starts itself by `mpirun`, with what to do in the environment.
+//! Ranks as processes: this binary starts itself by `mpirun`, with its task in the environment.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::ops::{ControlFlow, Range};
@@ -19,7 +19,7 @@ const N: usize = 6;
 const WHAT: &str = "BILEVEL_MPI_TEST";
 
 fn main() -> ExitCode {
-    // Burn fixes the element types of a device once a process.
+    // Burn fixes the element types of a device once per process.
     Device::flex().configure((FloatDType::F64, IntDType::I64)).unwrap();
     match std::env::var(WHAT) {
         Ok(what) => rank(&what),
@@ -135,10 +135,10 @@ fn methods(group: &dyn Group) -> String {
     lines.collect()
 }
 
-/// After so many steps rank 1 fails, and the others go on.
+/// After this many steps rank 1 fails, and the others continue.
 const FAILS_AFTER: usize = 5;
 
-/// The digest of x and y after eight steps of `saba`, from where `file` stands if it is there. Rank 0 writes it after each
+/// The digest of x and y after eight steps of `saba`, starting from `file` if it exists. Rank 0 writes it after each
 /// step.
 fn run(group: &dyn Group, file: &Path, failure: &str) -> Result<u64, Error> {
     let oracle = DataParallel::new(oracle(group.share(SHARDS)), group, SHARDS)?;
@@ -182,10 +182,11 @@ fn run(group: &dyn Group, file: &Path, failure: &str) -> Result<u64, Error> {
 
 // ---- what starts ranks -------------------------------------------------------------------------
 
-/// What tells an end from ranks that wait for one another: the start of `mpirun` on a busy machine is within it.
+/// The limit that distinguishes an end from ranks that wait for one another: the start of `mpirun` on a busy machine is
+/// within it.
 const ENDED: Duration = Duration::from_secs(60);
 
-/// Where there is none, only a machine that must have it fails. Only Open MPI knows the options given here.
+/// If there is no MPI, only a machine that must have it fails. Only Open MPI supports the options used here.
 fn is_here() -> bool {
     let asked = Command::new("mpirun").arg("--version").output();
     let found = asked.is_ok_and(|said| String::from_utf8_lossy(&said.stdout).contains("Open MPI"));
@@ -205,7 +206,7 @@ fn mpirun(ranks: usize, what: &str) -> (Output, Duration) {
         .arg(std::env::current_exe().unwrap())
         .env(WHAT, what)
         .env("RAYON_NUM_THREADS", "1")
-        // Ranks share processors here: who waits lets others run.
+        // Ranks share processors here: a waiting rank yields to others.
         .env("OMPI_MCA_mpi_yield_when_idle", "1")
         .stdin(Stdio::null())
         .output()
@@ -213,7 +214,7 @@ fn mpirun(ranks: usize, what: &str) -> (Output, Duration) {
     (output, begin.elapsed())
 }
 
-/// What rank 0 prints where all goes well.
+/// The output of rank 0 if all goes well.
 fn printed(ranks: usize, what: &str) -> String {
     let (output, time) = mpirun(ranks, what);
     let errors = String::from_utf8_lossy(&output.stderr);

@@ -12,8 +12,8 @@ use crate::{Instance, Values};
 /// F = (x - y_2)^2 / 2 + (y_1 - 1)^2 / 2,   f = y_1^2 / 2 - x y_1
 /// ```
 ///
-/// The lower level does not determine `y_2`. Solution: x = 1, y = (1, 1). A method that uses f alone leaves
-/// `y_2` at its start: from `y_2 = 0` it stays at x <= 1/2 for any number of steps.
+/// The lower level does not determine `y_2`. Solution: x = 1, y = (1, 1). A method that uses only f leaves `y_2` at its
+/// start: from `y_2 = 0` it stays at x <= 1/2 for any number of steps.
 ///
 /// Source: BDA, Eq. 5, with s_u = 0.7, s_l = 0.2 and K = 16 lower steps.
 #[derive(Clone, Copy, Debug)]

@@ -6,15 +6,16 @@ use burn::tensor::{Device, Tensor};
 use crate::Values;
 use crate::instance::{squared_norm, vector};
 
-/// `capacities`: m capacities x, and a chain y of 10 m numbers, of which block j has at most the capacity `x_j`.
+/// `capacities`: m capacities x, and a chain y of dimension 10 m, whose block j has at most the capacity `x_j`.
 ///
 /// ```text
 /// min_x F = norm(y - d)^2 / 2 + norm(x - e)^2 / 2   with x <= u
 /// y*(x) in argmin_y f = norm(y)^2 / 2 + sum_i (y_{i+1} - y_i)^2 / 2 - <b, y>   with (sum of block j) <= x_j
 /// ```
 ///
-/// Neighbours are coupled across the blocks, so that each y depends on each x. b, d, e and u are made of a solution: with
-/// `Q = f_yy`, A the sums of the blocks, l and n multipliers, and q, r the solution of the system of the hypergradient,
+/// Neighbours are coupled across the blocks, so that each y depends on each x. b, d, e and u are derived from a
+/// solution: with `Q = f_yy`, A the sums of the blocks, l and n multipliers, and q, r the solution of the system of the
+/// hypergradient,
 ///
 /// ```text
 /// b = Q y + A' l,   d = y - Q q - A' r with A_j q = 0 where l_j > 0,   e = x + r + n
@@ -31,7 +32,7 @@ pub struct Capacities {
     u: Vec<f64>,
 }
 
-/// The numbers of y in a block.
+/// The entries of y per block.
 const BLOCK: usize = 10;
 
 impl Capacities {
@@ -94,7 +95,7 @@ impl Capacities {
     /// Solves it from 0.
     ///
     /// # Errors
-    /// If `device` does not make tensors in f64.
+    /// If the default float type of `device` is not f64.
     pub fn solve(&self, device: &Device) -> Result<Answer<Values, Values>, Error> {
         let zeros = |n: usize| Values::new(&vec![0.0; n], device);
         let (x, y) = (zeros(self.x.len()), zeros(self.y.len()));

@@ -22,7 +22,7 @@ pub struct Constrained {
     pub level: Objective,
     /// s
     pub bound: f64,
-    /// Whether h is to be 0.
+    /// Whether h must be 0.
     pub equal: bool,
 }
 

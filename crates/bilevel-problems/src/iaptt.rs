@@ -13,7 +13,7 @@ use crate::{Instance, Values};
 /// F = x + x y,   f = -sin(x y)
 /// ```
 ///
-/// f has several minima in y, all with the value -1. Answer: x = 11 pi / 4, y = -2.
+/// f has several minima in y, all with the value -1. Solution: x = 11 pi / 4, y = -2.
 ///
 /// Source: IAPTT-GM, Eq. 10 and Fig. 1, which starts at (1, 2), (5, 1) and (7, -1).
 #[derive(Clone, Copy, Debug)]

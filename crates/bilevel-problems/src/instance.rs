@@ -19,7 +19,7 @@ impl Instance {
     /// `problem` with the same data on both levels, starting from the values of `x` and `y`.
     ///
     /// # Errors
-    /// Those of [`AutodiffOracle::new`]: a loss that is not one finite number at the start.
+    /// Those of [`AutodiffOracle::new`], such as a loss that is not one finite number at the start.
     pub fn new<P>(problem: P, x: &P::Upper, y: &P::Lower, data: P::Batch) -> Result<Self, Error>
     where
         P: BilevelProblem + 'static,

@@ -15,12 +15,12 @@
 //! | [`PenaltySmooth`] | few lower steps | penalty method, Fig. 1 |
 //! | [`PenaltySingular`] | a singular lower Hessian | penalty method, Fig. 2 |
 //! | [`NsgameToy`] | a bilevel problem solved as a game, two time scales | NSGame, Eqs. 9 and 10 |
-//! | [`ManySolutions`] | the optimistic and the pessimistic reading differ | |
+//! | [`ManySolutions`] | the optimistic and the pessimistic form differ | |
 //! | [`Constrained`] | a constraint on either level | |
 //! | [`Capacities`] | constraints of both levels, at any size | |
 //! | [`PbgdToy`] | a non-convex lower level, one dimension | V-PBGD, Section 5 |
 //!
-//! [`Formulas`] are problems of a few numbers in text; [`Formulas::known`] has 30 of the literature with known answers.
+//! [`Formulas`] are small problems in text; [`Formulas::known`] has 30 of the literature with known answers.
 //!
 //! Two problems of the literature on data, with unknown solutions; each is a family with one problem per data
 //! set:

@@ -1,4 +1,4 @@
-//! A lower level with many solutions, of which F has a best and a worst.
+//! A lower level with many solutions, among which F has a best and a worst.
 
 use std::f64::consts::FRAC_PI_2;
 
@@ -14,11 +14,11 @@ use crate::{Instance, Values};
 /// F = (x - 2)^2 / 2 + x sin(y_2),   f = (y_1 - x)^2 / 2
 /// ```
 ///
-/// The lower level does not determine `y_2`. The best of its solutions has `sin(y_2) = -1`, and the optimistic problem
-/// the solution x = 3; the worst has `sin(y_2) = 1`, and the pessimistic problem the solution x = 1. A method that uses f
-/// alone leaves `y_2` at its start, 0, and ends at x = 2.
+/// The lower level does not determine `y_2`. Its best solution has `sin(y_2) = -1`, and the optimistic problem the
+/// solution x = 3; the worst has `sin(y_2) = 1`, and the pessimistic problem the solution x = 1. A method that uses
+/// only f leaves `y_2` at its start, 0, and ends at x = 2.
 ///
-/// Source: ours, for the two readings of [survey, Eqs. 8 and 9](https://arxiv.org/abs/2101.11517).
+/// Source: ours, for the two forms of [survey, Eqs. 8 and 9](https://arxiv.org/abs/2101.11517).
 #[derive(Clone, Copy, Debug)]
 pub struct ManySolutions;
 

@@ -1,4 +1,4 @@
-//! Whether what was recorded is what Burn differentiates.
+//! Whether Burn's gradient is that of the recording.
 
 use burn::backend::DispatchTensor;
 use burn::tensor::DType;
@@ -7,8 +7,8 @@ use crate::norm::norm;
 use crate::program::Program;
 use crate::{Leaf, TraceError, float};
 
-/// Whether the gradient of what was recorded is the one that Burn computes, operation by operation or else in numbers
-/// at the point at hand.
+/// Whether the gradient of the recording is the one that Burn computes: the same operations, or else the same numbers
+/// at the current point.
 ///
 /// # Errors
 /// If it is not, with the first variable in which it differs.
@@ -23,7 +23,7 @@ pub(crate) fn agrees<'a>(
     }
     let ours = gradient.run(inputs)?;
     let burns = by_burn.run(inputs)?;
-    // What cancels in one variable is of the size of the rounding in all.
+    // Cancellation in one variable is of the size of the rounding errors of all.
     let scale = norm(&burns);
     for ((ours, burns), leaf) in ours.into_iter().zip(burns).zip(leaves) {
         let (tolerance, rounding) = match leaf.dtype {
@@ -33,7 +33,7 @@ pub(crate) fn agrees<'a>(
         };
         let apart = norm(&[float::sub(ours.clone(), burns.clone())]);
         let (found, expected) = (norm(&[ours]), norm(&[burns]));
-        // What is not finite is told by others.
+        // Values that are not finite are reported elsewhere.
         if apart > tolerance * found.max(expected) && apart > rounding * scale {
             return Err(TraceError::Detached { path: leaf.path.clone(), found, expected });
         }

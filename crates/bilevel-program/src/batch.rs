@@ -1,4 +1,4 @@
-//! The data of a loss, as the tensors that it is made of.
+//! The data of a loss, as the tensors that it consists of.
 
 use std::collections::VecDeque;
 
@@ -9,8 +9,8 @@ use burn::tensor::{Bool, Int, Tensor};
 
 /// The data of one evaluation of a loss: a structure of tensors, all of them constants.
 ///
-/// Implemented for tensors, tuples, lists, options, and by `#[derive(Batch)]` for structs and enums of such;
-/// [`Frozen`] makes one of a module.
+/// Implemented for tensors, tuples, lists, options, and by `#[derive(Batch)]` for structs and enums of these;
+/// [`Frozen`] makes a batch of a module.
 ///
 /// ```
 /// use bilevel_program::Batch;
@@ -29,7 +29,7 @@ use burn::tensor::{Bool, Int, Tensor};
     note = "a module that is not trained here: `Frozen`"
 )]
 pub trait Batch: Clone {
-    /// Hands its tensors over, in a fixed order.
+    /// Passes on its tensors, in a fixed order.
     fn write_tensors(&self, to: &mut Tensors);
 
     /// The same structure, with the tensors of `from` in the order of [`Batch::write_tensors`].
@@ -51,7 +51,7 @@ impl Tensors {
         tensors
     }
 
-    /// The shapes of the tensors, then the variants of the enums: what the shapes of a function of the batch follow from.
+    /// The shapes of the tensors, then the variants of the enums: they determine the shapes of a function of the batch.
     pub fn shapes(&self) -> Vec<Vec<usize>> {
         let shapes = self.tensors.iter().map(|tensor| tensor.shape().to_vec());
         shapes.chain([self.variants.clone()]).collect()
@@ -65,7 +65,7 @@ impl Tensors {
     /// Takes the next tensor.
     ///
     /// # Panics
-    /// If there is none: [`Batch::read_tensors`] asks for more than [`Batch::write_tensors`] gave.
+    /// If there is none: [`Batch::read_tensors`] requests more than [`Batch::write_tensors`] gave.
     pub fn pop<const D: usize, K: Basic>(&mut self) -> Tensor<D, K> {
         let tensor = self.tensors.pop_front();
         Tensor::from_dispatch(
@@ -73,7 +73,7 @@ impl Tensors {
         )
     }
 
-    /// Notes which variant an enum has, or how long a list is: losses may branch by it.
+    /// Notes the variant of an enum, or the length of a list: losses may branch on it.
     pub fn variant(&mut self, which: usize) {
         self.variants.push(which);
     }

@@ -1,7 +1,7 @@
 //! The gradient check: are the derivatives of a loss those of its values?
 //!
-//! [`check`] holds every derivative that programs give against something that was not derived, or against the same
-//! derivative taken another way.
+//! [`check`] compares every derivative of a program with numbers that are not derivatives, or with the same derivative
+//! computed in another way.
 
 mod finding;
 mod report;
@@ -37,18 +37,17 @@ use crate::{Layout, TraceError, Vector, float};
 /// | order 2 | `... - t <g, v> = O(t^2)` | a line through logarithms |
 /// | order 3 | `... - t^2/2 <v, H v> = O(t^3)` | a line through logarithms |
 ///
-/// Values are those that Burn computes where the module is, not those of what was recorded: the differences judge the
-/// recording too. The lines together tell what is wrong: a gradient that is not that of the values while adjoint and
-/// symmetry hold comes from a loss with a term that [`stop_gradient`](crate::stop_gradient) holds constant; a broken
-/// adjoint or symmetry from a derivative rule. At a kink (ReLU, max-pooling) a loss has no derivative, and where a step
+/// Values are those that Burn computes on the module's device, not those of the recording: the differences test the
+/// recording too. The lines together tell what is wrong: if the gradient is not that of the values while adjoint and
+/// symmetry hold, the loss has a term that [`stop_gradient`](crate::stop_gradient) holds constant; a broken adjoint or
+/// symmetry means a wrong derivative rule. At a kink (ReLU, max-pooling) a loss has no derivative, and where a step
 /// crosses one the differences are off: check with smooth layers, or move the point.
 ///
 /// With `k` parameters it takes about `12 k + 6` evaluations, `4 k + 1` gradients and `k + 3` products. The Taylor orders
 /// follow pyadjoint's `taylor_test`.
 ///
 /// # Errors
-/// If the loss cannot be recorded or differentiated twice, or if a second recording of it is another: see
-/// [`TraceError`].
+/// If the loss cannot be recorded or differentiated twice, or if a second recording of it differs: see [`TraceError`].
 ///
 /// # Panics
 /// If the module has no variables.
@@ -71,7 +70,7 @@ pub fn check<M: Module>(module: &M, loss: impl Fn(&M) -> Tensor<1>) -> Result<Re
     check_within(module, loss, &Tolerances::of(&Layout::of(module)))
 }
 
-/// [`check`], within tolerances of one's own.
+/// [`check`] with your own tolerances.
 ///
 /// # Errors
 /// Those of [`check`].
@@ -86,7 +85,7 @@ pub fn check_within<M: Module>(
     let function = Function::loss(module, &loss, Again::Always)?;
     let value = |point: &Vector| {
         let device = TensorMetadata::device(&point.leaves()[0]);
-        // On a device that differentiates, so that batch normalisation computes as it does in training.
+        // On a device that tracks gradients, so that batch normalisation computes as it does in training.
         let leaves = point.leaves().iter().cloned().map(Dispatch::from_inner).collect();
         let module = seen(module, point.layout(), leaves, &Device::new(device));
         let value = loss(&module).without_autodiff().into_dispatch();
@@ -117,7 +116,7 @@ impl Checker<'_> {
         let leaves = self.point().layout().leaves().to_vec();
         let bounds = *self.tolerances;
         let (value, gradient) = (self.value(self.point()), self.gradient(self.point()));
-        // What a derivative along a direction of norm 1 is like.
+        // The typical size of a derivative along a direction of norm 1.
         let usual = |x: &Vector| x.norm() / (x.layout().size() as f64).sqrt();
         let noise = bounds.rounding * (value.abs() + gradient.norm());
         let mut findings = Vec::new();
@@ -168,12 +167,12 @@ impl Checker<'_> {
         findings
     }
 
-    /// The orders of the Taylor remainders, in a direction along which the loss surely moves.
+    /// The orders of the Taylor remainders, in a direction along which the loss certainly changes.
     fn orders(&self, value: f64, gradient: &Vector, v: Vector) -> Vec<Finding> {
         let bounds = self.tolerances;
         let norm = gradient.norm();
         let along = if norm > 0.0 { v.axpy(1.0 / norm, gradient) } else { v };
-        // Of one number, a direction may be the opposite of the gradient.
+        // With a single number, a direction may be the opposite of the gradient.
         let v = if along.norm() > 0.1 { along } else { gradient.clone() };
         let v = v.scale(1.0 / v.norm());
         let (slope, curvature) = (gradient.dot(&v), v.dot(&self.tangents(&v).1));
@@ -199,8 +198,8 @@ impl Checker<'_> {
             Finding { test, parameter: None, measured, rounding: 0.0, bound }
         });
         let mut findings: Vec<_> = findings.collect();
-        // What is of order 3 once its second-order term is taken away is of order 2 before. A line through
-        // logarithms does not see that where the two cancel at one of the points.
+        // A remainder of order 3 after its second-order term is subtracted is of order 2 before. A line through
+        // logarithms does not show that where the two cancel at one of the points.
         for at in (1..findings.len()).rev() {
             if findings[at].is_ok() && !findings[at - 1].is_ok() {
                 findings[at - 1].measured = findings[at].measured;
@@ -237,7 +236,7 @@ impl Checker<'_> {
     }
 }
 
-/// How many directions a gradient is tested along: it could be right along one by chance.
+/// How many directions a gradient is tested along: it could be correct along one by chance.
 const DIRECTIONS: usize = 3;
 
 const POINTS: [f64; 4] = [-2.0, -1.0, 1.0, 2.0];
@@ -258,7 +257,7 @@ fn fitted_slope(points: &[(f64, f64)]) -> f64 {
     sums.0 / sums.1
 }
 
-/// Directions are the same at every run: splitmix64.
+/// Directions are the same in every run: splitmix64.
 struct Draw(u64);
 
 impl Draw {

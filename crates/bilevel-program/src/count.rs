@@ -2,7 +2,7 @@
 
 use burn::backend::ir::{FloatOperationIr, ModuleOperationIr, OperationIr, TensorIr};
 
-/// Multiplications and additions of a product of matrices or a convolution; nothing for what passes over its arguments
+/// Multiplications and additions of a matrix product or a convolution; 0 for operations that pass over their arguments
 /// once.
 pub(crate) fn flops(operation: &OperationIr) -> u64 {
     let last = |tensor: &TensorIr| tensor.shape.last().copied().unwrap_or(1);

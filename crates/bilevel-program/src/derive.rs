@@ -1,8 +1,8 @@
 //! Derivatives of programs, which are programs.
 //!
-//! A program is evaluated on a backend that differentiates what a backend beneath it records: on `Dual` for forward
-//! mode, on Burn's `Autodiff` for reverse mode. The result is a program again, so that derivatives compose: the Hessian
-//! times a vector is the reverse mode of a forward mode.
+//! A program is evaluated on a backend that differentiates on top of one that records: on `Dual` for forward mode, on
+//! Burn's `Autodiff` for reverse mode. The result is a program again, so that derivatives compose: the Hessian times a
+//! vector is the reverse mode of a forward mode.
 
 use bilevel_autodiff::{Dual, DualTensor};
 use burn::backend::ir::{HandleKind, OperationIr};
@@ -154,8 +154,8 @@ impl Program {
         (0..self.inputs.len()).map(|at| self.meta(at))
     }
 
-    /// The outputs on a level above the backend that records: how a tensor goes up as a constant, and down as a value; and
-    /// what is computed by a rule of its own, which says whether it was.
+    /// The outputs on a level above the backend that records: how a tensor is lifted as a constant, and lowered to a
+    /// value; and operations with a rule of their own, which says whether it applied.
     fn evaluate<B>(
         &self,
         inputs: Vec<HandleKind<B>>,
@@ -213,7 +213,8 @@ impl Program {
     }
 }
 
-/// A loss may reach its variables on ways that carry no derivative, as through a comparison; `backward` wants a graph.
+/// A loss may depend on its variables without a derivative, for example through a comparison; `backward` requires a
+/// graph.
 fn tracked(source: FloatTensor<Reverse>, device: &CaptureDevice) -> FloatTensor<Reverse> {
     let zeros = Capture::float_zeros(source.shape(), device, source.dtype().into());
     let leaf = Reverse::float_set_require_grad(Reverse::from_inner(zeros), true);

@@ -12,16 +12,16 @@ pub enum TraceError {
          quantise, and every tensor that it uses must come from its arguments or be made on their device (`x.device()`)"
     )]
     Panic {
-        /// What the panic said.
+        /// The panic message.
         message: String,
     },
-    /// An operation of the loss has no derivative, or none of the order asked for.
+    /// An operation of the loss has no derivative, or none of the order requested.
     #[error(
         "the loss cannot be differentiated: {message}; docs/COVERAGE.md lists the operations that can, and \
          `stop_gradient` holds a value constant"
     )]
     NotDifferentiable {
-        /// What the rule said.
+        /// The message of the rule.
         message: String,
     },
     /// An operation that cannot be part of a program.
@@ -32,30 +32,31 @@ pub enum TraceError {
         /// Why not, and the cure.
         reason: String,
     },
-    /// A loss of another shape than one number.
+    /// A loss that is not a scalar.
     #[error("a loss is one number, found the shape {shape:?}: end it with `.mean()` or `.sum()`")]
     NotOneNumber {
         /// The shape found.
         shape: Vec<usize>,
     },
-    /// A second recording gave another program: the loss branches by something that changes.
+    /// A second recording gave another program: the loss branches on something that changes.
     #[error(
-        "a second recording of the loss computes something else, first at {place}: it must not branch by what changes; \
-         write a choice by values with masks (`mask_where`)"
+        "a second recording of the loss computes something else, first at {place}: it must not branch on what \
+         changes; express a choice by values with masks (`mask_where`)"
     )]
     DependsOnValues {
-        /// Where the two recordings part.
+        /// Where the two recordings differ.
         place: String,
     },
-    /// Burn's own gradient is another than that of what was recorded.
+    /// Burn's own gradient differs from that of the recording.
     #[error(
-        "the gradient in `{path}` is not the one that Burn computes ({found} against {expected}): `detach` and gradients \
-         of a loss's own leave no trace in what is recorded; use `bilevel_program::stop_gradient` instead of `detach`"
+        "the gradient in `{path}` is not the one that Burn computes ({found} against {expected}): `detach` and \
+         gradients computed within a loss leave no trace in the recording; use `bilevel_program::stop_gradient` \
+         instead of `detach`"
     )]
     Detached {
         /// The variable.
         path: String,
-        /// The norm of the gradient of what was recorded.
+        /// The norm of the gradient of the recording.
         found: f64,
         /// The norm of the gradient that Burn computes.
         expected: f64,
@@ -79,13 +80,13 @@ pub enum TraceError {
          smaller batches, or compute on the CPU (flex)"
     )]
     TooLarge {
-        /// The operation that gives it, or that it is an argument.
+        /// The operation whose result it is, or that it is an argument.
         what: String,
         /// Its shape.
         shape: Vec<usize>,
         /// Its bytes.
         bytes: u64,
-        /// Bytes of one array at most.
+        /// The largest array in bytes.
         most: u64,
     },
     /// A module has parameters of several element types.
@@ -105,7 +106,7 @@ pub enum TraceError {
 }
 
 impl TraceError {
-    /// The same error, met while a derivative was taken.
+    /// The same error, found while a derivative was taken.
     pub(crate) fn of_derivative(self) -> Self {
         match self {
             Self::Panic { message } => Self::NotDifferentiable { message },

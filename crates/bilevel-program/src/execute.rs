@@ -1,10 +1,9 @@
 //! Executes recorded operations on a backend.
 //!
-//! A recording is a list of [`OperationIr`] whose tensors are numbered densely, so a tensor's value
-//! lies in a slot of a vector: nothing is looked up by hash.  The status of a tensor says whether
-//! an operation is the last to use it: then its value leaves the slot, and the backend may
-//! overwrite it in place.  An operation that reads one tensor twice takes it at the later place, in
-//! the order of [`OperationIr::inputs`]: every operation here reads its inputs in that order.
+//! A recording is a list of [`OperationIr`] whose tensors are numbered densely, so a tensor's value is in a slot of a
+//! vector: nothing is looked up by hash. The status of a tensor says whether an operation is the last to use it: then
+//! its value leaves the slot, and the backend may overwrite it in place. An operation that reads one tensor twice takes
+//! it the second time, in the order of [`OperationIr::inputs`]: every operation here reads its inputs in that order.
 
 // One call of the backend: `op!(run o: Float = float_matmul(float lhs, float rhs))` reads the
 // inputs `o.lhs` and `o.rhs` and writes `o.out`; what follows a semicolon are further arguments.
@@ -51,7 +50,7 @@ impl<B: Backend> Slots<B> {
         self.values[slot].take()
     }
 
-    /// A look at the value in a slot.
+    /// A reference to the value in a slot.
     #[cfg(feature = "cube")]
     pub(crate) fn peek(&self, slot: usize) -> Option<&HandleKind<B>> {
         self.values[slot].as_ref()
@@ -72,7 +71,7 @@ impl<B: Backend> Slots<B> {
     }
 }
 
-/// Computes one operation.  `device` is where tensors are made.
+/// Computes one operation. `device` is where tensors are created.
 ///
 /// # Panics
 ///
@@ -99,7 +98,7 @@ pub(crate) fn execute<B: Backend>(
         | OperationIr::Distributed(
             DistributedOperationIr::AllReduce(_) | DistributedOperationIr::SyncCollective,
         ) => run.refused(),
-        // The caller supplies what was initialised, and the statuses say how long values live.
+        // The caller supplies initialised tensors, and the statuses say how long values live.
         OperationIr::Init(_) | OperationIr::Drop(_) => {}
     }
 }
@@ -169,8 +168,8 @@ impl<B: Backend> Run<'_, B> {
         self.set(tensor, HandleKind::Bool(value));
     }
 
-    /// Sets positions among integers.  Backends choose the type of these themselves, so that it may
-    /// differ from the recorded one, which the operations that follow expect.
+    /// Sets positions among integers. Backends choose the type of these themselves, so that it may differ from the
+    /// recorded one, which later operations expect.
     fn set_positions(&mut self, tensor: &TensorIr, value: IntTensor<B>) {
         let value = if value.dtype() == tensor.dtype {
             value

@@ -1,4 +1,4 @@
-//! Arithmetic on float tensors of any device, without ranks: what vectors are computed with.
+//! Arithmetic on float tensors of any device, without ranks: the basis of vectors.
 //!
 //! Tensors of Flex are computed by [`FastFlex`], all others by Burn's own backends.
 
@@ -13,7 +13,7 @@ use burn::backend::{
 };
 use burn::tensor::{DType, Device, FloatDType, Scalar, Shape, Slice, TensorData, read_sync};
 
-/// A tensor of Flex as its own type, without a copy; any other as it came.
+/// A tensor of Flex as its own type, without a copy; any other unchanged.
 #[allow(clippy::result_large_err, reason = "what was handed over comes back")]
 pub(crate) fn into_flex(tensor: DispatchTensor) -> Result<FlexTensor, DispatchTensor> {
     match tensor {
@@ -91,7 +91,7 @@ binary! {
     div = float_div;
 }
 
-/// What reads tensors and leaves them: on Flex without a clone.
+/// Operations that read tensors without consuming them: on Flex without a clone.
 macro_rules! by_reference {
     ($($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*) = $fast:expr, $slow:expr;)*) => {$(
         $(#[$doc])*
@@ -127,7 +127,7 @@ with_number! {
     mul_scalar = float_mul_scalar;
     /// `a / c`
     div_scalar = float_div_scalar;
-    /// `a^c`, for a whole number c.
+    /// `a^c`, for an integer c.
     powi_scalar = float_powi_scalar;
     /// `max(a, c)`
     clamp_min = float_clamp_min;
@@ -154,9 +154,9 @@ unary! {
     max_abs() = float_max_abs;
     /// The entries in their order, in another shape.
     reshape(shape: Shape) = float_reshape;
-    /// The entries in another shape by repeating those along axes of length 1.
+    /// The entries in another shape, repeating those along axes of length 1.
     expand(shape: Shape) = float_expand;
-    /// A box out of a tensor.
+    /// A slice of a tensor.
     slice(slices: &[Slice]) = float_slice;
 }
 
@@ -182,17 +182,17 @@ pub fn zeros_like(a: &DispatchTensor) -> DispatchTensor {
     Dispatch::float_zeros(a.shape(), &a.device(), a.dtype().into())
 }
 
-/// One after another along an axis.
+/// Concatenated along an axis.
 pub fn cat(parts: Vec<DispatchTensor>, dim: usize) -> DispatchTensor {
     Dispatch::float_cat(parts, dim)
 }
 
-/// What crossed between the host and devices.
+/// Transfers between the host and devices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Transfers {
     /// Tensors read by the host, each of which waits for the device.
     pub reads: usize,
-    /// Tensors written by it.
+    /// Tensors written by the host.
     pub writes: usize,
 }
 
@@ -208,8 +208,8 @@ thread_local! {
     static TRANSFERS: Cell<Transfers> = const { Cell::new(Transfers { reads: 0, writes: 0 }) };
 }
 
-/// What this thread has transferred so far, by [`read`], [`read_numbers`] and [`write()`], which vectors go by too. On a
-/// GPU a read is what one waits for.
+/// What this thread has transferred so far, by [`read`], [`read_numbers`] and [`write()`], which vectors use too. On a
+/// GPU a read waits.
 pub fn transfers() -> Transfers {
     TRANSFERS.get()
 }

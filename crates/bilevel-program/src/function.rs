@@ -52,7 +52,7 @@ impl Function {
         Self::of(module, &(), &|module, ()| Ok(vec![one_number(loss(module))?]), again)
     }
 
-    /// A function with any outputs. That its derivatives are those that Burn computes is held by the last one.
+    /// A function with any outputs. Its derivatives are compared with those that Burn computes through the last one.
     ///
     /// # Errors
     /// If it cannot be recorded.
@@ -105,7 +105,7 @@ impl Function {
         self.reverse(&self.program, 0)
     }
 
-    /// The derivative of a loss along a direction, which is a further input.
+    /// The derivative of a loss along a direction, which is an additional input.
     ///
     /// # Errors
     /// If an operation has no tangent rule.
@@ -113,7 +113,7 @@ impl Function {
         Ok(self.forward(&self.program)?.only(&[1]))
     }
 
-    /// The derivative of a loss along a direction, which is a further input, and the Hessian times it.
+    /// The derivative of a loss along a direction, which is an additional input, and the Hessian times it.
     ///
     /// # Errors
     /// If an operation has no tangent rule or no backward pass.
@@ -121,7 +121,7 @@ impl Function {
         self.reverse(&self.slope()?, 0)
     }
 
-    /// `program` with the variables moving along a direction, which is a further input.
+    /// `program` with the variables moving along a direction, which is an additional input.
     ///
     /// # Errors
     /// If an operation has no tangent rule.
@@ -152,7 +152,7 @@ impl Function {
         program.run(&self.inputs(&self.point, along))
     }
 
-    /// What the variables, the data and directions give to a program.
+    /// The inputs of a program from the variables, the data and directions.
     ///
     /// # Panics
     /// If a direction is of another module.
@@ -166,12 +166,12 @@ impl Function {
         point.leaves().iter().chain(&self.data).chain(directions).collect()
     }
 
-    /// One tensor a variable.
+    /// One tensor per variable.
     pub(crate) fn vector(&self, leaves: Vec<DispatchTensor>) -> Vector {
         Vector::new(self.point.layout().clone(), leaves)
     }
 
-    /// One number, then one tensor a variable.
+    /// One number, then one tensor per variable.
     pub(crate) fn number_and_vector(&self, mut outputs: Vec<DispatchTensor>) -> (f64, Vector) {
         let leaves = outputs.split_off(1);
         (float::read_numbers(outputs)[0], self.vector(leaves))

@@ -1,8 +1,8 @@
 //! Elementwise operations that are computed together, in one pass over memory.
 //!
-//! Operations on tensors of the same number of entries form a group if one reads what another makes, and if nothing in
-//! between depends on the group and is needed by it. The operations of a group follow each other when a program is
-//! replayed; on Flex they are one [`Fused`].
+//! Operations on tensors with the same number of entries form a group if one reads the result of another, and if
+//! nothing in between depends on the group and is needed by it. The operations of a group follow each other when a
+//! program is replayed; on Flex they are one [`Fused`].
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -17,16 +17,16 @@ use burn::tensor::{BoolStore, DType, Shape};
 
 use crate::program::number;
 
-/// More operations than this are not worth one pass.
+/// The largest number of operations for which one pass pays off.
 const LARGEST: usize = 64;
 
 /// An operation that can be part of a group.
 struct Elementwise<'a> {
-    /// None gives its argument another shape.
+    /// None reshapes its argument.
     operation: Option<Operation>,
     arguments: Vec<(&'a TensorIr, Reading)>,
     out: &'a TensorIr,
-    /// How many entries, of which type.
+    /// How many entries, and of which type.
     size: (usize, DType),
 }
 
@@ -184,7 +184,7 @@ struct Grouping {
 }
 
 impl Grouping {
-    /// Makes one group of those of two operations, unless something between them needs one and is needed by the other.
+    /// Merges the groups of two operations, unless an operation between them needs one and is needed by the other.
     fn join(&mut self, a: usize, b: usize) {
         let (a, b) = (self.group[a], self.group[b]);
         if a == b || self.members[a].len() + self.members[b].len() > LARGEST {
@@ -214,7 +214,7 @@ impl Grouping {
         self.members[b].sort_unstable();
     }
 
-    /// The groups, each after what it reads, and otherwise in the order of their last operations.
+    /// The groups, each after those that it reads, and otherwise in the order of their last operations.
     fn ordered(self) -> Vec<Vec<usize>> {
         let Self { before, group, members, .. } = self;
         let mut needs = vec![0_usize; group.len()];
@@ -253,13 +253,13 @@ pub(crate) struct Pass {
     pub(crate) arguments: Vec<TensorIr>,
     /// The tensors of its results.
     pub(crate) results: Vec<TensorIr>,
-    /// The same on GPUs, once it was asked for; none cannot be one kernel.
+    /// The same on GPUs, once it was requested; none if it cannot be one kernel.
     #[cfg(feature = "cube")]
     pub(crate) kernel: std::sync::OnceLock<Option<bilevel_cube::Kernel>>,
 }
 
 impl Pass {
-    /// Whether masks in memory have a byte an entry.
+    /// Whether masks in memory have one byte per entry.
     pub(crate) fn has_byte_masks(&self) -> bool {
         let mut tensors = self.arguments.iter().chain(&self.results);
         tensors.all(|tensor| tensor.dtype != DType::Bool(BoolStore::U32))
@@ -269,7 +269,7 @@ impl Pass {
 /// How masks are held in memory.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Masks {
-    /// As tensors of Burn are: a byte an entry.
+    /// As tensors of Burn: one byte per entry.
     Bytes,
     /// As 1 and 0, in the type of the other tensors.
     Numbers,

@@ -1,8 +1,8 @@
-//! The largest tensor of a program, and what a device holds in one piece.
+//! The largest tensor of a program, and the largest one that a device can hold.
 //!
-//! Of an array above the limit of a graphics adapter the kernels see a part, and results are garbage without an error.
-//! The shapes of a program are known before anything is computed. Views and what lies within one kernel count too, which
-//! take no memory: the largest tensor is an upper bound.
+//! If an array exceeds the limit of a graphics adapter, kernels see only a part of it, and results are garbage without
+//! an error. The shapes of a program are known before anything is computed. Views and tensors within one kernel count
+//! too, although they take no memory: the largest tensor is an upper bound.
 
 use burn::backend::DispatchDevice;
 use burn::tensor::{DType, Shape};
@@ -14,7 +14,7 @@ use crate::program::Program;
 /// The largest tensor of a program.
 #[derive(Debug)]
 pub(crate) struct Largest {
-    /// The operation that gives it, or what else it is.
+    /// The operation whose result it is, or what else it is.
     what: String,
     shape: Shape,
     bytes: u64,
@@ -62,13 +62,13 @@ impl Largest {
     }
 }
 
-/// Where no integer overflows.
+/// Only where no integer overflows.
 fn bytes(shape: &Shape, dtype: DType) -> u64 {
     let numbers = shape.as_slice().iter().map(|&n| n as u64);
     numbers.fold(dtype.size() as u64, u64::saturating_mul)
 }
 
-/// Bytes of one array at most, where the device has a limit of its own.
+/// The largest array in bytes, if the device has a limit of its own.
 fn most(device: &DispatchDevice) -> Option<u64> {
     match device {
         #[cfg(feature = "cube")]

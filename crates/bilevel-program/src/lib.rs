@@ -25,8 +25,8 @@
 //! # Operators
 //!
 //! Each takes a module and a function of it. The variables `y` are the module's trainable parameters ([`Layout::of`]);
-//! derivatives are [`Vector`]s, one tensor a variable. A `Param` is a module, and so are lists and tuples of modules:
-//! the operators serve plain tensors too.
+//! derivatives are [`Vector`]s, one tensor per variable. A `Param` is a module, and so are lists and tuples of modules:
+//! the operators work for plain tensors too.
 //!
 //! | operator | gives | by |
 //! |---|---|---|
@@ -37,17 +37,17 @@
 //! | [`grad_and_hvp`] | `f_y` and `f_yy v` | both in one program |
 //! | [`second_order`] | `f_yy v` and `d/dx <f_y, v>`, for `f(x, y)` | reverse mode of the forward mode |
 //! | [`third_order`] | `d/dy <u, f_yy v>` | reverse mode of the forward mode, taken twice |
-//! | [`jacobian`] | `J`, dense | one `J v` a number |
-//! | [`hessian`] | `f_yy`, dense | one `f_yy v` a number |
+//! | [`jacobian`] | `J`, dense | one `J v` per number |
+//! | [`hessian`] | `f_yy`, dense | one `f_yy v` per number |
 //!
-//! [`check`] tests in one line whether the derivatives of a loss of yours are those of its values, and names the
-//! parameter at fault.
+//! [`check`] tests in one line whether the derivatives of your loss are those of its values, and names the parameter at
+//! fault.
 //!
 //! # In loops
 //!
-//! Every operator records the function that it is given. A [`Recorded`] does so once, when shapes are first seen, and
-//! gives values, gradients, products, and the Hessian at a point to be multiplied many times
-//! ([`Recorded::linearize`]). It takes a loss of two modules and of data, a [`Batch`]:
+//! Every operator records the function that it is given. A [`Recorded`] does so once for each combination of shapes,
+//! and gives values, gradients, products, and the Hessian at a point for many products ([`Recorded::linearize`]). It
+//! takes a loss of two modules and of data, a [`Batch`]:
 //!
 //! ```
 //! use bilevel_program::{Recorded, Vector, Wrt};
@@ -75,44 +75,46 @@
 //! # Ok::<_, bilevel_program::TraceError>(())
 //! ```
 //!
-//! It keeps what it recorded: whatever changes from call to call must come by the modules' variables or by the batch. A
-//! number or a tensor that the closure captures keeps the value that it had at the recording, until a batch of other
+//! It keeps what it recorded: whatever changes from call to call must come through the modules' variables or the batch.
+//! A number or a tensor that the closure captures keeps the value that it had during recording, until a batch of other
 //! shapes is recorded.
 //!
 //! # What can be recorded
 //!
-//! What a loss does with the tensors of its arguments. What it cannot do is a [`TraceError`] that says so, never a
-//! derivative of something else: Burn's own gradient is recorded with the loss, and the two must agree.
+//! Everything that a loss does with the tensors of its arguments. Whatever cannot be recorded is a [`TraceError`] that
+//! says so, never a derivative of something else: Burn's own gradient is recorded with the loss, and the two must
+//! agree.
 //!
-//! | a loss | is refused, for | the cure |
+//! | a loss | is refused because | remedy |
 //! |---|---|---|
-//! | reads data (`into_data`, `into_scalar`), or branches by it | there is none yet | masks (`mask_where`), `clamp`, `max_pair` |
-//! | branches by anything else that changes | a second recording differs | a loss without state; the variants of a [`Batch`] may be branched by |
-//! | draws random numbers, seeds, or has dropout | each evaluation is another function | draw before, and hand over in the batch |
+//! | reads data (`into_data`, `into_scalar`), or branches on it | there is none yet | masks (`mask_where`), `clamp`, `max_pair` |
+//! | branches on anything else that changes | a second recording differs | a loss without state; it may branch on the variants of a [`Batch`] |
+//! | draws random numbers, seeds, or has dropout | each evaluation is a different function | draw them beforehand, and pass them in the batch |
 //! | detaches a value (`detach`, `no_grad`) | that leaves no trace | [`stop_gradient`] |
-//! | uses a tensor of another device | it is not that which records | make it on the device of an argument (`x.device()`), bring it there (`to_device`), or hand it over in the batch |
+//! | uses a tensor of another device | that device does not record | create it on the device of an argument (`x.device()`), move it there (`to_device`), or pass it in the batch |
 //! | has shapes that depend on values (`argwhere`, `nonzero`) | they are unknown | masks of a fixed shape |
-//! | has quantised tensors | they have no derivative | `dequantize` before |
+//! | has quantised tensors | they have no derivative | `dequantize` beforehand |
 //! | has parameters of several element types | sums of them have none | cast them to one |
-//! | has a tensor larger than an array of the GPU, at any order of derivatives | kernels see a part of it | fewer samples, smaller batches, or the CPU |
+//! | has a tensor larger than an array of the GPU, at any order of derivatives | kernels see only a part of it | fewer samples, smaller batches, or the CPU |
 //!
-//! Loops and branches by shapes, by settings, or by a module's structure are the loss's own matter: the recording is what
-//! they led to. Batch normalisation of burn-nn computes as in training, and the module handed in keeps its running
-//! statistics. At a kink of ReLU or a tie of max-pooling a derivative is that of the piece which the backend chose.
+//! A loss may loop and branch on shapes, on settings, or on a module's structure: the recording is the path that was
+//! taken. Batch normalisation of burn-nn computes as in training, and the given module keeps its running statistics. At
+//! a kink of ReLU or a tie of max-pooling a derivative is that of the piece that the backend chose.
 //!
 //! # Costs
 //!
-//! * A recording takes time by operations, not by numbers: nothing is computed. In builds with debug assertions, and in
-//!   [`check`], it is made twice and compared.
-//! * A replay costs its operations, once each: no graph is built, a tensor's memory is free for others at its last use,
-//!   and what does not depend on the variables asked for is not computed. [`Program::count`] counts operations, bytes
-//!   and arithmetic; [`Recorded::program`] gives the program to be counted, printed, or drawn ([`Program::dot`]).
-//! * A tensor that is made in a loss is a constant of its program, kept once and once a device: large data belongs in the
-//!   batch.
+//! * The time of a recording depends on the number of operations, not on the size of the data: nothing is computed. In
+//!   builds with debug assertions, and in [`check`], it is made twice and compared.
+//! * A replay costs its operations, once each: no graph is built, the memory of a tensor is reused after its last use,
+//!   and what does not depend on the requested variables is not computed. [`Program::count`] counts operations, bytes
+//!   and arithmetic; [`Recorded::program`] gives the program, to count, print or draw it ([`Program::dot`]).
+//! * A tensor that is created in a loss is a constant of its program, stored once and once per device: large data
+//!   belongs in the batch.
 //! * A [`Linearized`] keeps the tensors that its products share: [`Linearized::bytes`].
-//! * [`jacobian`] and [`hessian`] make one replay for each number in the module.
+//! * [`jacobian`] and [`hessian`] make one replay per number in the module.
 //!
-//! Programs run on flex, with the feature `ndarray` on ndarray, with the features `wgpu`, `cuda` and `rocm` on those too; in f64, f32 and halves.
+//! Programs run on flex, with the feature `ndarray` on ndarray, and with the features `wgpu`, `cuda` and `rocm` on
+//! those; in f64, f32 and half precision.
 
 mod agree;
 mod batch;

@@ -1,15 +1,15 @@
-//! Sums over all entries of a vector, which neither overflow nor lose small terms where the entries are sound.
+//! Sums over all entries of a vector, which neither overflow nor lose small terms where the entries are finite.
 
 use burn::backend::{DispatchTensor, TensorMetadata};
 use burn::tensor::{DType, f16};
 
 use crate::float::{self, flex};
 
-/// Below this, squares of single precision may have been lost.
+/// Below this, squares in single precision may have been lost.
 const TINY: f64 = 1e-30;
 
-/// The inner product of lists of tensors in pairs. Waits for the device once, or a few times where the products
-/// leave the range of the element type.
+/// The inner product of lists of tensors in pairs. Waits for the device once, or a few times where the products exceed
+/// the range of the element type.
 pub(crate) fn dot(pairs: &[(DispatchTensor, DispatchTensor)]) -> f64 {
     let mut total = 0.0;
     let mut pending = Vec::new();
@@ -67,7 +67,7 @@ pub(crate) fn all_finite<'a>(leaves: impl IntoIterator<Item = &'a DispatchTensor
     float::read_numbers(pending).into_iter().all(f64::is_finite)
 }
 
-/// In single precision at least: half of it has three digits, and ends at 65504.
+/// In single precision at least: half precision has three digits, and ends at 65504.
 fn widened(tensor: &DispatchTensor) -> DispatchTensor {
     match tensor.dtype() {
         DType::F16 | DType::BF16 => float::cast(tensor.clone(), DType::F32),
@@ -76,12 +76,12 @@ fn widened(tensor: &DispatchTensor) -> DispatchTensor {
 }
 
 fn is_safe(sum: f64) -> bool {
-    // Entries whose squares vanish in single precision are zero for all that a device is asked: to tell them apart would
-    // take another read of every zero gradient.
+    // Entries whose squares vanish in single precision count as zero: telling them from zero would take another read
+    // for every zero gradient.
     sum.is_finite() && (sum == 0.0 || sum.abs() > TINY)
 }
 
-/// The inner product of tensors that are divided by their largest entries first.
+/// The inner product of tensors that are first divided by their largest entries.
 fn scaled(a: &DispatchTensor, b: &DispatchTensor) -> f64 {
     let largest = [a, b].map(|side| float::max_abs(side.clone())).to_vec();
     let largest = float::read_numbers(largest);
@@ -95,7 +95,7 @@ fn scaled(a: &DispatchTensor, b: &DispatchTensor) -> f64 {
     largest[0] * largest[1] * float::read_numbers(vec![sum])[0]
 }
 
-/// The sum in double precision of tensors that lie in the memory of the processor, in one pass.
+/// The sum in double precision of tensors in host memory, in one pass.
 fn on_host(a: &DispatchTensor, b: &DispatchTensor) -> Option<f64> {
     let (a, b) = (flex(a)?, flex(b)?);
     match (a.dtype(), b.dtype()) {
@@ -121,7 +121,7 @@ fn finite_on_host(a: &DispatchTensor) -> Option<bool> {
     }
 }
 
-/// Eight sums side by side, so that the processor need not wait for one addition to begin the next.
+/// Eight partial sums, so that one addition need not wait for the last.
 fn sum_of_products<E: Copy + Into<f64>>(a: &[E], b: &[E]) -> f64 {
     const LANES: usize = 8;
     let mut sums = [0.0; LANES];

@@ -1,4 +1,4 @@
-//! Derivatives in the variables of a module: `grad`, `jvp`, `hvp` and their kin.
+//! Derivatives in the variables of a module: `grad`, `jvp`, `hvp` and related operators.
 //!
 //! Each takes a module and a function of it, records the function once, differentiates the program and runs it.
 
@@ -71,8 +71,8 @@ pub fn jvp<M: Module, const D: usize>(
 
 /// The derivatives of `f` along several directions: `J v` for each.
 ///
-/// `f` is recorded once and the program is run once a direction. For all directions of a small module see [`jacobian`];
-/// for an output much smaller than the number of directions, one [`vjp`] an output is cheaper.
+/// `f` is recorded once and the program is run once per direction. For all directions of a small module see
+/// [`jacobian`]; for an output much smaller than the number of directions, one [`vjp`] per output is cheaper.
 ///
 /// # Errors
 /// If `f` cannot be recorded or differentiated: see [`TraceError`].
@@ -107,7 +107,7 @@ pub fn vjp<M: Module, const D: usize>(
     let shape = cotangent.shape();
     let paired = |module: &M, u: &Tensor<D>| {
         let output = f(module);
-        // Of another shape it is refused below.
+        // A different shape is refused below.
         let fits = output.shape() == u.shape();
         let sum = if fits { (output.clone() * u.clone()).sum() } else { output.clone().sum() };
         Ok(vec![output.into_dispatch(), sum.into_dispatch()])
@@ -125,8 +125,7 @@ pub fn vjp<M: Module, const D: usize>(
 /// The Jacobian of `f`, dense: `jacobian[i][j] = d f_i / d y_j`, outputs and variables in row-major order, the variables
 /// as in [`Vector::to_vec`].
 ///
-/// For small problems: one product `J v` a variable, `n` for `n` numbers in the module, and the whole matrix on the
-/// host.
+/// For small problems: one product `J v` per number in the module, and the whole matrix on the host.
 ///
 /// # Errors
 /// If `f` cannot be recorded or differentiated: see [`TraceError`].
@@ -147,9 +146,9 @@ pub fn jacobian<M: Module, const D: usize>(
 
 /// The Hessian of a loss times `direction`: `f_yy v`, exact up to rounding and without the Hessian.
 ///
-/// Reverse over forward: the gradient of the derivative along `v`, `d/dy <f_y, v>`. Each call records the loss; in a loop
-/// take a [`Recorded`], which records once and whose [`Recorded::linearize`] shares among the products at one point what
-/// depends on the point alone.
+/// Reverse over forward: the gradient of the derivative along `v`, `d/dy <f_y, v>`. Each call records the loss; in a
+/// loop use a [`Recorded`], which records once and whose [`Recorded::linearize`] shares among the products at one point
+/// what depends only on the point.
 ///
 /// # Errors
 /// If the loss cannot be recorded or differentiated twice: see [`TraceError`].
@@ -168,7 +167,8 @@ pub fn hvp<M: Module>(
 
 /// The gradient of a loss and its Hessian times `direction`: `f_y` and `f_yy v`.
 ///
-/// One program, in which what both need is computed once: cheaper than [`grad`] and [`hvp`] one after the other.
+/// One program, in which shared subexpressions are computed once: cheaper than [`grad`] and [`hvp`] one after the
+/// other.
 ///
 /// # Errors
 /// If the loss cannot be recorded or differentiated twice: see [`TraceError`].
@@ -203,7 +203,7 @@ pub struct SecondOrder {
 /// If the loss cannot be recorded or differentiated twice: see [`TraceError`].
 ///
 /// # Panics
-/// If neither module has variables, or the direction is of another module than `y`.
+/// If neither module has variables, or the direction is not of the module `y`.
 pub fn second_order<X: Module, Y: Module>(
     x: &X,
     y: &Y,
@@ -224,8 +224,8 @@ pub fn second_order<X: Module, Y: Module>(
 /// The Hessian of a loss, dense: `hessian[i][j] = d^2 f / d y_i d y_j`, the variables in the order of
 /// [`Vector::to_vec`].
 ///
-/// For small problems: one product a variable, and the whole matrix on the host. It is not made symmetric: how far it is
-/// from that shows the rounding.
+/// For small problems: one product per number in the module, and the whole matrix on the host. It is not symmetrised:
+/// its asymmetry shows the rounding.
 ///
 /// # Errors
 /// If the loss cannot be recorded or differentiated twice: see [`TraceError`].
@@ -269,7 +269,7 @@ pub fn third_order<M: Module>(
     Ok(function.vector(function.run(&program, &[v, u])?))
 }
 
-/// `f`, and a sum of it with weights that let no entry cancel another.
+/// `f`, and a weighted sum of it in which no entries cancel.
 fn of_any_shape<M: Module, const D: usize>(
     module: &M,
     f: &dyn Fn(&M) -> Tensor<D>,
@@ -287,7 +287,7 @@ fn of_any_shape<M: Module, const D: usize>(
     Function::of(module, &(), &outputs, Again::InDebug)
 }
 
-/// The unit vectors of the space that `point` is in.
+/// The unit vectors of the space of `point`.
 fn units(point: &Vector) -> impl Iterator<Item = Vector> {
     let (size, device) = (point.layout().size(), point.device());
     (0..size).map(move |j| {

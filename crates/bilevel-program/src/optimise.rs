@@ -1,4 +1,4 @@
-//! From a recording to a program: nothing twice, nothing for nothing.
+//! From a recording to a program: nothing is computed twice or unnecessarily.
 
 use std::collections::hash_map::{DefaultHasher, Entry};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -17,8 +17,8 @@ use crate::program::{Constant, Output, Program, Recorded, Recording, number};
 use crate::simplify::simplified;
 use crate::softmax::recognised;
 
-/// The program of a recording: common subexpressions are computed once, what no output depends on is left out, and
-/// tensors are numbered.
+/// The program of a recording: common subexpressions are computed once, operations on which no output depends are left
+/// out, and tensors are numbered.
 pub(crate) fn program(recording: Recording) -> Program {
     let Recording { operations, inputs, values, outputs } = recording;
     let same = equal_constants(&values);
@@ -54,7 +54,7 @@ pub(crate) fn program(recording: Recording) -> Program {
     Program::new(operations, numbers.given.len(), inputs, constants, outputs)
 }
 
-/// The numbers of tensors, given in the order in which they are met.
+/// The numbers of tensors, assigned in the order in which they occur.
 #[derive(Default)]
 struct Numbers {
     given: HashMap<TensorId, usize>,
@@ -86,7 +86,7 @@ fn resolve(same: &HashMap<TensorId, TensorId>, mut id: TensorId) -> TensorId {
     id
 }
 
-/// Constants of the same numbers are one.
+/// Constants with the same numbers are merged.
 fn equal_constants(values: &BTreeMap<TensorId, TensorData>) -> HashMap<TensorId, TensorId> {
     let mut same = HashMap::new();
     let mut kept: Vec<(TensorId, &TensorData)> = Vec::new();
@@ -99,7 +99,7 @@ fn equal_constants(values: &BTreeMap<TensorId, TensorData>) -> HashMap<TensorId,
     same
 }
 
-/// What is computed twice is computed once. The second part of the result says which tensors became which.
+/// Computes repeated operations once. The second part of the result says which tensors replace which.
 fn without_common(
     operations: Vec<OperationIr>,
     inputs: &[TensorIr],
@@ -173,7 +173,7 @@ impl IrVisitorMut for Inputs<'_> {
     }
 }
 
-/// Without what no output depends on.
+/// Without the operations on which no output depends.
 fn without_dead(
     operations: Vec<OperationIr>,
     outputs: impl Iterator<Item = TensorId>,
@@ -194,24 +194,24 @@ fn without_dead(
     kept
 }
 
-/// A program in two parts: what the inputs known early suffice for, and the rest.
+/// A program in two parts: what can be computed from the early inputs, and the rest.
 pub(crate) struct Split {
-    /// Of the early inputs. Its outputs: the first ones of the whole; then what the rest needs.
+    /// Of the early inputs. Its outputs: the first ones of the whole; then the tensors that the rest needs.
     pub(crate) early: Program,
-    /// Of what the first part left to it, then of the late inputs. Its outputs: the other ones of the whole.
+    /// Of the tensors that the first part passes on, then of the late inputs. Its outputs: the other ones of the whole.
     pub(crate) late: Program,
     /// How many of the first part's outputs are outputs of the whole.
     pub(crate) known: usize,
 }
 
 impl Program {
-    /// The operations that depend on no input of which `is_late` holds, and the others. The first `known` outputs must
+    /// The operations that depend on no input for which `is_late` holds, and the others. The first `known` outputs must
     /// not depend on any; the others must be linear in the late inputs, so that those which do not depend on them are
     /// zero.
     pub(crate) fn split(&self, is_late: impl Fn(usize) -> bool, known: usize) -> Split {
         let depends = self.depends(&is_late);
-        // What gives a tensor another shape or order costs nothing, and is done where it is read: a matrix that is
-        // transposed there is multiplied with the bits of the whole program.
+        // Reshaping or reordering a tensor costs nothing, and is done where it is read: a matrix that is transposed
+        // there is multiplied with the bits of the whole program.
         let mut placed_late: Vec<bool> = self
             .operations
             .iter()
@@ -248,10 +248,10 @@ impl Program {
                 .map(|(_, input)| input.clone())
                 .collect::<Vec<_>>()
         };
-        // Without what the second part's outputs do not depend on, and so needs not from the first.
+        // Without tensors of the first part on which the outputs of the second part do not depend.
         let outputs: Vec<_> = self.outputs[known..].iter().map(linear).collect();
         let late = without_dead(late, outputs.iter().filter_map(|output| output.id));
-        // What crosses: used late, made or given early.
+        // The tensors passed on: used late, computed or given early.
         let constant =
             |tensor: usize| self.constants.iter().any(|constant| constant.tensor == tensor);
         let mut crossing: Vec<TensorIr> = Vec::new();
@@ -311,7 +311,7 @@ fn again<'a>(
 }
 
 /// Two programs in one: `second` takes the inputs of `first`, then its own. The outputs are those of the first, then
-/// those of the second. What both compute is computed once.
+/// those of the second. Common operations are computed once.
 pub(crate) fn merged(first: &Program, second: &Program) -> Program {
     let shared = first.inputs.len();
     let offset = first.tensors;

@@ -1,4 +1,4 @@
-//! Derivatives in two modules: in which variables, along which directions, and what comes out.
+//! Derivatives in two modules: in which variables, along which directions, and their results.
 
 use std::fmt::{Display, Formatter};
 use std::ops::Add;
@@ -58,12 +58,12 @@ impl<'a> Direction<'a> {
     }
 }
 
-/// The variables that a derivative is wanted in. What is not asked for is not computed.
+/// The variables of a derivative. Others are not computed.
 #[derive(Clone, Copy, Debug)]
 pub enum Wrt<'a> {
-    /// x alone.
+    /// Only x.
     X,
-    /// y alone.
+    /// Only y.
     Y,
     /// x and y.
     Both,
@@ -86,12 +86,12 @@ impl Wrt<'_> {
     }
 }
 
-/// A derivative in the variables asked for.
+/// A derivative in the requested variables.
 #[derive(Clone, Debug)]
 pub struct Partials {
-    /// In x, if asked for.
+    /// In x, if requested.
     pub x: Option<Vector>,
-    /// In y, if asked for.
+    /// In y, if requested.
     pub y: Option<Vector>,
 }
 
@@ -109,7 +109,7 @@ impl Partials {
     /// The part in x.
     ///
     /// # Panics
-    /// If it was not asked for.
+    /// If it was not requested.
     pub fn into_x(self) -> Vector {
         self.x.expect("the derivative in x was asked for")
     }
@@ -117,7 +117,7 @@ impl Partials {
     /// The part in y.
     ///
     /// # Panics
-    /// If it was not asked for.
+    /// If it was not requested.
     pub fn into_y(self) -> Vector {
         self.y.expect("the derivative in y was asked for")
     }
@@ -125,7 +125,7 @@ impl Partials {
     /// Both parts.
     ///
     /// # Panics
-    /// If one was not asked for.
+    /// If one was not requested.
     pub fn into_both(self) -> (Vector, Vector) {
         let Self { x, y } = self;
         (Self { x, y: None }.into_x(), Self { x: None, y }.into_y())

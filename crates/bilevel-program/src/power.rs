@@ -19,7 +19,7 @@ type Reverse = Autodiff<Capture>;
 /// ```
 ///
 /// with 1 in place of x in the logarithm where x is 0, and in the power where y is 0. Burn's backward pass has 0 times
-/// infinity there, and so NaN, where the derivatives are 0. The same rule as the tangent's.
+/// infinity there, which is NaN, where the derivatives are 0. The tangent has the same rule.
 pub(crate) fn power(
     operation: &OperationIr,
     slots: &mut Slots<Reverse>,

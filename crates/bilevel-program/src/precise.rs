@@ -1,8 +1,8 @@
 //! Hard sigmoid in the precision of its argument.
 //!
-//! Burn computes `min(max(a x + b, 0), 1)` in f32 whatever x is, and its autodiff records the operations that it consists
-//! of: a cast to f32, a product, a sum, two masks and a cast back. In f64 the rounding is in every derivative. The product
-//! may have become a sign, or nothing (`simplify.rs`).
+//! Burn computes `min(max(a x + b, 0), 1)` in f32 whatever the type of x, and its autodiff records the operations of
+//! which it consists: a cast to f32, a product, a sum, two masks and a cast back. In f64 the rounding is in every
+//! derivative. The product may have become a sign, or nothing (`simplify.rs`).
 
 use std::collections::HashMap;
 
@@ -12,8 +12,8 @@ use burn::backend::ir::{
 };
 use burn::tensor::DType;
 
-/// The operations with hard sigmoids of f64 tensors computed in f64. What was computed in f32 stays, for others that
-/// may read it. New tensors have the numbers from `next` on.
+/// The operations with hard sigmoids of f64 tensors computed in f64. The f32 computations stay, since others may read
+/// them. New tensors are numbered from `next` on.
 pub(crate) fn precise(operations: Vec<OperationIr>, next: usize) -> Vec<OperationIr> {
     let outputs = operations.iter().enumerate().flat_map(|(at, operation)| {
         operation.outputs().map(move |out| (out.id, at)).collect::<Vec<_>>()
@@ -84,7 +84,7 @@ impl InDouble {
         self.masked(NumericOperationIr::LowerElem, &at_most, &below, 0.0, out);
     }
 
-    /// `out`: `tensor`, and the bound where it is beyond it.
+    /// `out`: `tensor`, clipped to the bound.
     fn masked(
         &mut self,
         beyond: fn(ScalarOpIr) -> NumericOperationIr,
@@ -159,7 +159,7 @@ impl<'a> Recorded<'a> {
         }
     }
 
-    /// What is masked by the bound where it is beyond it, below 0 or above 1, and the mask.
+    /// What is replaced by the bound where it is below 0 or above 1, and the mask.
     fn masked(&self, tensor: &TensorIr, bound: f64) -> Option<(&'a TensorIr, &'a TensorIr)> {
         let OperationIr::BaseFloat(BaseOperationIr::MaskFill(d)) = self.maker(tensor)? else {
             return None;

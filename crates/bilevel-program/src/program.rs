@@ -38,13 +38,13 @@ pub(crate) struct Constant {
 /// A result of a program.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Output {
-    /// The tensor; none is zero, exactly.
+    /// The tensor; none means an exact zero.
     pub(crate) tensor: Option<usize>,
     pub(crate) shape: Shape,
     pub(crate) dtype: DType,
 }
 
-/// What was recorded, by the identities that Burn drew.
+/// The recording, with the ids that Burn drew.
 pub(crate) struct Recording {
     pub(crate) operations: Vec<OperationIr>,
     pub(crate) inputs: Vec<TensorIr>,
@@ -52,7 +52,7 @@ pub(crate) struct Recording {
     pub(crate) outputs: Vec<Recorded>,
 }
 
-/// An output as it was recorded: none is zero.
+/// An output as recorded: none means zero.
 pub(crate) struct Recorded {
     pub(crate) id: Option<TensorId>,
     pub(crate) shape: Shape,
@@ -62,11 +62,11 @@ pub(crate) struct Recorded {
 /// What a program costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Count {
-    /// Operations that compute.
+    /// The number of operations that compute.
     pub operations: usize,
     /// Bytes that they write.
     pub bytes: u64,
-    /// Multiplications and additions of products of matrices and convolutions.
+    /// Multiplications and additions of matrix products and convolutions.
     pub flops: u64,
 }
 
@@ -86,7 +86,7 @@ impl Program {
         Self { operations, tensors, inputs, constants, outputs, replay: Arc::default() }
     }
 
-    /// How it is executed, made once.
+    /// Its executable form, made once.
     pub(crate) fn replay(&self) -> &Replay {
         self.replay.get_or_init(|| Replay::of(self))
     }
@@ -94,7 +94,7 @@ impl Program {
     /// The outputs, on the device of the inputs.
     ///
     /// # Errors
-    /// If it cannot hold a tensor of the program in one piece; then nothing was computed.
+    /// If it cannot hold a tensor of the program in one piece; nothing is computed then.
     ///
     /// # Panics
     /// See [`Replay::run`].
@@ -115,7 +115,7 @@ impl Program {
         }
     }
 
-    /// Which tensors depend on those inputs that `of` says.
+    /// Which tensors depend on the inputs that `of` names.
     pub(crate) fn depends(&self, of: impl Fn(usize) -> bool) -> Vec<bool> {
         let mut depends = vec![false; self.tensors];
         for (at, input) in self.inputs.iter().enumerate() {
@@ -129,7 +129,7 @@ impl Program {
         depends
     }
 
-    /// Where the program computes something else than `other`, as text.
+    /// Where the program computes something different from `other`, as text.
     pub(crate) fn differs(&self, other: &Self) -> Option<String> {
         let pairs = self.operations.iter().zip(&other.operations);
         let place = pairs.map(|(a, b)| (a != b).then(|| name(a))).find_map(|place| place);
@@ -158,7 +158,7 @@ impl Program {
         self.outputs[output].tensor.is_none()
     }
 
-    /// What it computes, counted.
+    /// Counts what it computes.
     pub fn count(&self) -> Count {
         let mut count = Count { operations: self.operations.len(), ..Count::default() };
         for operation in &self.operations {
@@ -214,7 +214,7 @@ impl Program {
     }
 }
 
-/// One line an input, a constant, an operation and an output.
+/// One line per input, constant, operation and output.
 impl Display for Program {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let list = |tensors: &mut dyn Iterator<Item = &TensorIr>| -> String {

@@ -8,8 +8,8 @@ use crate::recorded::Loss;
 use crate::{Batch, Derivative, Layout, Recorded, TraceError, Vector};
 
 impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
-    /// The variables of x and those of y that the loss depends on, as parts of their layouts. A gradient of zero does
-    /// not tell: that of a dead unit is zero too.
+    /// The variables of x and those of y on which the loss depends, as parts of their layouts. A zero gradient does not
+    /// determine them: that of a dead unit is zero too.
     ///
     /// # Errors
     /// If the loss cannot be recorded.

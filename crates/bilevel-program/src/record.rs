@@ -1,4 +1,4 @@
-//! Recording what is computed, instead of computing it.
+//! Recording a computation instead of running it.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,7 +26,7 @@ pub(crate) struct Meta {
     pub(crate) dtype: DType,
 }
 
-/// The element types of tensors that are made without naming one.
+/// The element types of tensors that are created without naming one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Defaults {
     float: FloatDType,
@@ -44,7 +44,7 @@ impl Defaults {
     }
 }
 
-/// Records what `f` computes of tensors of these shapes; `f` gives the outputs back, none being zero.
+/// Records what `f` computes from tensors of these shapes; `f` returns the outputs, none meaning zero.
 ///
 /// # Errors
 /// If `f` panics, or fails.
@@ -60,7 +60,7 @@ pub(crate) fn record(
         device.of.capture_scope(|scope| {
             let symbols: Vec<_> = inputs.iter().map(|meta| symbol(meta, &device.of)).collect();
             input_irs = symbols.iter().map(ir).collect();
-            // Kept until the end: what is given away must not be written to in place.
+            // Kept until the end: a tensor that was passed on must not be overwritten in place.
             let kept = symbols.clone();
             match f(symbols, &device.of) {
                 Ok(results) => {
@@ -104,8 +104,8 @@ impl Lent {
         drop(idle);
         let of = CaptureDevice::default();
         let Defaults { float, int, bool } = defaults;
-        // Its defaults, and those of the device by which Burn's tensors name it. Only within a scope does a device answer
-        // which element types it has.
+        // Its defaults, and those of the device by which Burn's tensors name it. A device reports its element types
+        // only within a scope.
         let set = of.capture_scope(|scope| {
             set_default_dtypes::<Capture>(&of, float, int, bool)
                 .expect("a new device has no settings");
@@ -166,7 +166,7 @@ fn recorded(output: &Result<Symbol, Meta>) -> Recorded {
     }
 }
 
-/// What a panic said.
+/// The panic message.
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())

@@ -18,10 +18,10 @@ use crate::{Batch, Direction, Layout, Leaf, Partials, Tensors, TraceError, Vecto
 /// A loss of two modules and a batch.
 pub type Loss<'a, X, Y, D> = dyn Fn(&X, &Y, &D) -> Tensor<1> + 'a;
 
-/// A scalar function of the variables of two modules and of a batch, recorded when shapes are first seen and
+/// A scalar function of the variables of two modules and of a batch, recorded once for each combination of shapes and
 /// differentiated as a program.
 ///
-/// Each call takes the loss, and asks for it only to record: it must be the same function at every call.
+/// Each call takes the loss, and evaluates it only to record it: it must be the same function at every call.
 pub struct Recorded<X, Y, D> {
     x: X,
     y: Y,
@@ -85,8 +85,8 @@ enum Range {
     Part(Vec<usize>),
 }
 
-/// The Hessian at a point, to be multiplied with directions. What depends on the point alone was computed with the
-/// gradient there.
+/// The Hessian at a point, for products with directions. What depends only on the point was computed with the gradient
+/// there.
 pub struct Linearized {
     derived: Arc<Derived>,
     left: Vec<DispatchTensor>,
@@ -123,12 +123,12 @@ impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
         &self.lower
     }
 
-    /// The module x, whose other parts than variables the function uses.
+    /// The module x, of which the function also uses what is not a variable.
     pub fn x(&self) -> &X {
         &self.x
     }
 
-    /// The module y, whose other parts than variables the function uses.
+    /// The module y, of which the function also uses what is not a variable.
     pub fn y(&self) -> &Y {
         &self.y
     }
@@ -148,7 +148,7 @@ impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
         Ok(first(trace.loss.run(&inputs(x, y, &tensors))?))
     }
 
-    /// The loss and its gradient in the variables asked for.
+    /// The loss and its gradient in the requested variables.
     ///
     /// # Errors
     /// If the loss cannot be recorded or differentiated.
@@ -168,7 +168,7 @@ impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
         Ok((value, partials(&selected, [&self.upper, &self.lower], part(wrt), &mut outputs)))
     }
 
-    /// The Hessian times a direction, in the variables asked for.
+    /// The Hessian times a direction, in the requested variables.
     ///
     /// # Errors
     /// If the loss cannot be recorded or differentiated twice.
@@ -195,7 +195,7 @@ impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
     }
 
     /// The loss, its gradient in the variables `gradient`, and its Hessian at the point: for products in the variables
-    /// `wrt`, along directions that have the parts of `along`, whose values do not count.
+    /// `wrt`, along directions with the parts of `along`, whose values do not matter.
     ///
     /// # Errors
     /// If the loss cannot be recorded or differentiated twice.
@@ -232,7 +232,7 @@ impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
         Ok((value, partials, Linearized { derived, left, along, upper, lower }))
     }
 
-    /// The program of a derivative in all variables, along directions in all: to be printed or counted.
+    /// The program of a derivative in all variables, along directions in all of them, to print or count it.
     ///
     /// # Errors
     /// If the loss cannot be recorded or differentiated.
@@ -315,7 +315,7 @@ impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
         Ok(trace)
     }
 
-    /// Whether the gradient of what was recorded is the one that Burn computes.
+    /// Whether the gradient of the recording is the one that Burn computes.
     fn agrees(
         &self,
         trace: &Trace,
@@ -338,7 +338,7 @@ impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
     }
 }
 
-/// The variables that a derivative is wanted in, y having the layout `lower`.
+/// The variables of a derivative, y having the layout `lower`.
 fn selected(lower: &Arc<Layout>, wrt: Wrt<'_>) -> Selected {
     let all = |wanted: bool| wanted.then_some(Range::All);
     match wrt {
@@ -423,7 +423,7 @@ impl Derived {
 }
 
 impl Selected {
-    /// The positions among the inputs, where x and y have so many variables.
+    /// The positions among the inputs, given the numbers of variables of x and y.
     fn positions(&self, [upper, lower]: [usize; 2]) -> Vec<usize> {
         let range = |range: &Option<Range>, from: usize, len: usize| match range {
             None => Vec::new(),
@@ -454,10 +454,10 @@ impl Parts {
 }
 
 impl Linearized {
-    /// The Hessian at the point times a direction, in the variables asked for.
+    /// The Hessian at the point times a direction, in the requested variables.
     ///
     /// # Panics
-    /// If the direction has other parts, or the product other variables, than were named.
+    /// If the direction has other parts, or the product other variables, than those named.
     pub fn product(&self, along: Direction<'_>, wrt: Wrt<'_>) -> Partials {
         let Derived::Parts(parts) = self.derived.as_ref() else {
             unreachable!("a linearisation has two parts")
@@ -503,7 +503,7 @@ fn part<'a>(wrt: Wrt<'a>) -> Option<&'a Arc<Layout>> {
     }
 }
 
-/// What a program takes.
+/// The inputs of a program.
 type Inputs<'a> = SmallVec<[&'a DispatchTensor; 32]>;
 
 fn inputs<'a>(x: &'a Vector, y: &'a Vector, batch: &'a Tensors) -> Inputs<'a> {
@@ -534,7 +534,7 @@ fn several_types(error: TraceError, metas: &[Meta]) -> TraceError {
     TraceError::Operation {
         operation: "an operation of several tensors".into(),
         reason: format!(
-            "its operands have several of the element types {}: hand the batch over in the element type of the \
+            "its operands have several of the element types {}: pass the batch in the element type of the \
              parameters, or `cast` in the loss",
             types.join(" and ")
         ),

@@ -49,19 +49,19 @@ where
 {
 }
 
-/// The operations of a program with registers for tensors: one is used again as soon as its tensor is not needed any
-/// more, and the last use of a tensor may write to its memory.
+/// The operations of a program with registers for tensors: a register is reused as soon as its tensor is no longer
+/// needed, and the last use of a tensor may write to its memory.
 pub(crate) struct Replay {
     steps: Vec<Step>,
     registers: usize,
-    /// The register of each input; none is not used.
+    /// The register of each input; none if it is not used.
     inputs: Vec<Option<usize>>,
     outputs: Vec<(Option<usize>, Output)>,
     /// The same for Flex, if all tensors are small.
     small: Option<Small>,
     fixed: Fixed,
     largest: Option<Largest>,
-    /// What is fixed, on the devices where the program ran.
+    /// The constant part, on the devices where the program ran.
     known: Mutex<Vec<(DispatchDevice, Arc<Vec<DispatchTensor>>)>>,
 }
 
@@ -72,7 +72,7 @@ struct Step {
     pass: Option<Pass>,
 }
 
-/// The part of a program that depends on no input, computed once a device.
+/// The part of a program that depends on no input, computed once per device.
 struct Fixed {
     tensors: usize,
     constants: Vec<(usize, Arc<TensorData>)>,
@@ -244,7 +244,7 @@ impl Replay {
         self.outputs.iter().map(read).collect()
     }
 
-    /// What is fixed, on a device.
+    /// The constant part, on a device.
     fn known<B, D>(&self, dispatch: &DispatchDevice, device: &B::Device) -> Arc<Vec<DispatchTensor>>
     where
         B: ComputesOn<D>,
@@ -255,7 +255,7 @@ impl Replay {
         if let Some((_, tensors)) = known().iter().find(|(on, _)| on == dispatch) {
             return tensors.clone();
         }
-        // Without the lock: a thread that waits for a kernel may take up another run of this program.
+        // Without the lock: a thread that waits for a kernel may start another run of this program.
         let mut slots = Slots::<B>::new(self.fixed.tensors);
         for (tensor, data) in &self.fixed.constants {
             let (data, dtype) = ((**data).clone(), data.dtype());
@@ -278,13 +278,13 @@ impl Replay {
             ))
         });
         let kept = Arc::new(kept.collect::<Vec<_>>());
-        // Of several that were first, each has the same numbers.
+        // If several threads were first, each has the same numbers.
         known().push((dispatch.clone(), kept.clone()));
         kept
     }
 }
 
-/// Tensors as they are first read, or as outputs.
+/// Tensors as first read, or as outputs.
 fn described(rest: &[&OperationIr], program: &Program) -> HashMap<usize, TensorIr> {
     let outputs = program.outputs.iter().filter_map(|output| {
         let tensor = output.tensor?;
@@ -297,7 +297,7 @@ fn described(rest: &[&OperationIr], program: &Program) -> HashMap<usize, TensorI
     described
 }
 
-/// A tensor whose entries lie in memory as they are read, if it is one of Flex.
+/// A tensor whose entries are in memory in the order in which they are read, if it is one of Flex.
 fn dense(tensor: DispatchTensor) -> DispatchTensor {
     match of_flex(&tensor) {
         Some(view) if !view.is_contiguous() => wrapped(view.to_contiguous()),
@@ -381,7 +381,7 @@ impl Step {
     }
 }
 
-/// A pass on Flex, if its masks are held as there; whether it was made.
+/// A pass on Flex, if its masks have the form used there; whether it was run.
 fn one_pass(pass: &Pass, slots: &mut Slots<FastFlex>) -> bool {
     if !pass.has_byte_masks() {
         return false;
@@ -401,7 +401,7 @@ fn one_pass(pass: &Pass, slots: &mut Slots<FastFlex>) -> bool {
     true
 }
 
-/// The tensors that are constants, or of no input and small.
+/// The tensors that are constants, or depend on no input and are small.
 fn fixed(program: &Program) -> Vec<bool> {
     let mut fixed = vec![false; program.tensors];
     program.constants.iter().for_each(|constant| fixed[constant.tensor] = true);
@@ -461,7 +461,7 @@ where
 
 struct Registers {
     of: Vec<Option<usize>>,
-    /// How often each tensor is still needed.
+    /// How often each tensor will still be read.
     uses: Vec<usize>,
     free: Vec<usize>,
     len: usize,
@@ -482,9 +482,9 @@ impl Registers {
     }
 }
 
-/// Gives one operation its registers.
+/// Assigns registers to one operation.
 struct Assign<'a> {
-    /// Inputs that are still to come; they are visited before outputs.
+    /// Inputs that are not yet visited; they are visited before outputs.
     inputs: usize,
     registers: &'a mut Registers,
     /// Registers that are free after the operation.

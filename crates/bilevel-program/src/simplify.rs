@@ -1,9 +1,9 @@
 //! Algebra on the operations of a program: the same numbers from fewer operations.
 //!
 //! Signs move towards the outputs, `sum(-a)` becoming `-sum(a)`, until they meet another sign or a sum that becomes a
-//! difference. Tensors whose entries are all one number are known, so that products with ones disappear, and a tensor
-//! that was only repeated to meet another of its shape is broadcast by the operation that reads it. Each rule is exact in
-//! floating point, but for the sign of zeros, and for quotients by a number, which become products.
+//! difference. Tensors whose entries are all the same number are tracked, so that products with ones disappear, and a
+//! tensor that was repeated only to match the shape of another is broadcast by the operation that reads it. Each rule
+//! is exact in floating point, except for the sign of zeros, and for quotients by a number, which become products.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,7 +15,7 @@ use burn::backend::ir::{
 use burn::backend::tensor::IndexingUpdateOp;
 use burn::tensor::{DType, TensorData};
 
-/// The simplified operations, and which tensors became which.
+/// The simplified operations, and which tensors replace which.
 pub(crate) fn simplified(
     operations: Vec<OperationIr>,
     inputs: &[TensorIr],
@@ -43,7 +43,7 @@ pub(crate) fn simplified(
     (simplify.kept, simplify.same)
 }
 
-/// The number that all entries of a small constant are.
+/// The common value of all entries of a small constant.
 fn constant(data: &TensorData) -> Option<f64> {
     const LARGEST: usize = 1 << 12;
     if data.num_elements() > LARGEST {
@@ -61,7 +61,7 @@ fn one_number(mut numbers: impl Iterator<Item = f64>) -> Option<f64> {
     numbers.all(|number| number.to_bits() == first.to_bits()).then_some(first)
 }
 
-/// A number as a tensor of this type holds it.
+/// A number as represented in this type.
 fn rounded(dtype: DType, number: f64) -> Option<f64> {
     match dtype {
         DType::F32 => Some(f64::from(number as f32)),
@@ -79,17 +79,17 @@ struct Simplify {
     kept: Vec<OperationIr>,
     next: u64,
     same: HashMap<TensorId, TensorId>,
-    /// Tensors whose entries are all this number.
+    /// Tensors all of whose entries are this number.
     uniform: HashMap<TensorId, f64>,
-    /// Tensors that are another one with its sign changed.
+    /// Tensors that are another one with the opposite sign.
     negative: HashMap<TensorId, TensorIr>,
     /// Tensors that are another one, repeated along axes of length 1.
     repeated: HashMap<TensorId, TensorIr>,
-    /// Tensors that are another one in another shape.
+    /// Tensors that are another one, reshaped.
     reshaped: HashMap<TensorId, TensorIr>,
     /// Tensors whose positive part was computed.
     relu: HashMap<TensorId, TensorIr>,
-    /// What gives these tensors their values, once an operation reads them.
+    /// The operation that computes these tensors, once another operation reads them.
     waiting: HashMap<TensorId, OperationIr>,
 }
 
@@ -101,7 +101,7 @@ impl Simplify {
         id
     }
 
-    /// Keeps an operation, after what gives its arguments their values.
+    /// Keeps an operation, after those that compute its arguments.
     fn keep(&mut self, operation: OperationIr) {
         let arguments: Vec<_> = operation.inputs().map(|tensor| tensor.id).collect();
         arguments.into_iter().for_each(|id| self.need(id));
@@ -132,7 +132,7 @@ impl Simplify {
         self.waiting.insert(out.id, OperationIr::BaseFloat(expand));
     }
 
-    /// Keeps an operation, or one whose result is `out` with its sign changed.
+    /// Keeps an operation, or one whose result is `out` with the opposite sign.
     fn keep_signed(
         &mut self,
         negative: bool,
@@ -156,7 +156,7 @@ impl Simplify {
         }
     }
 
-    /// One of two arguments as it was before it was repeated, if the other has the shape of the result.
+    /// One of two arguments before it was repeated, if the other has the shape of the result.
     fn broadcast(&self, a: TensorIr, b: TensorIr) -> (TensorIr, TensorIr) {
         match (self.repeated.get(&a.id), self.repeated.get(&b.id)) {
             (Some(small), _) if a.shape == b.shape => (read_only(small), b),
@@ -169,7 +169,7 @@ impl Simplify {
         self.uniform.get(&tensor.id).copied()
     }
 
-    /// An operation whose result has one number everywhere becomes that.
+    /// An operation whose result is one number everywhere becomes that number.
     fn is_uniform(&mut self, out: TensorIr, number: f64) {
         self.uniform.insert(out.id, number);
         let dtype = out.dtype;
@@ -308,7 +308,7 @@ impl Simplify {
             (false, false) => self.keep(add(lhs, rhs, out)),
             (false, true) => self.keep(sub(lhs, rhs, out)),
             (true, false) => self.keep(sub(rhs, lhs, out)),
-            // As it was recorded: softmax is recognised by its `x - max x`, whatever the sign of x.
+            // As recorded: softmax is recognised by its `x - max x`, whatever the sign of x.
             (true, true) if difference => self.keep(sub(signed, rhs, out)),
             (true, true) => self.keep_signed(true, out, |out| add(lhs, rhs, out)),
         }
@@ -333,7 +333,7 @@ impl Simplify {
         });
     }
 
-    /// Any other operation: with the sign of its result instead of that of the argument in which it is odd.
+    /// Any other operation: the sign of an argument in which it is odd moves to its result.
     fn odd(&mut self, operation: OperationIr) {
         if let Some(number) = self.known(&operation) {
             let out = operation.outputs().next().expect("it has a result").clone();
@@ -391,7 +391,7 @@ impl Simplify {
         }
     }
 
-    /// The number that every entry of the result is.
+    /// The common value of all entries of the result.
     fn known(&self, operation: &OperationIr) -> Option<f64> {
         match operation {
             OperationIr::BaseFloat(Base::Reshape(d) | Base::Expand(d)) => self.uniform(&d.input),
@@ -401,7 +401,7 @@ impl Simplify {
         }
     }
 
-    /// What later operations may use.
+    /// Registers a result for later operations.
     fn note(&mut self, operation: &OperationIr) {
         match operation {
             OperationIr::BaseFloat(Base::Ones(d)) => drop(self.uniform.insert(d.out.id, 1.0)),
@@ -452,8 +452,8 @@ impl IrVisitorMut for Replace<'_> {
     }
 }
 
-/// A quotient by a number as a product with its reciprocal: Burn's backward pass of a quotient takes the reciprocal in
-/// f32, whatever the tensors are.
+/// A quotient by a number as a product with its reciprocal: Burn's backward pass of a quotient computes the reciprocal
+/// in f32, whatever the type of the tensors.
 fn canonical(operation: OperationIr) -> OperationIr {
     match operation {
         OperationIr::NumericFloat(dtype, Numeric::DivScalar(quotient)) => {
@@ -470,7 +470,7 @@ fn canonical(operation: OperationIr) -> OperationIr {
     }
 }
 
-/// The result and the argument of an operation that gives its argument back.
+/// The result and the argument of an operation that returns its argument.
 fn changes_nothing(operation: &OperationIr) -> Option<(&TensorIr, &TensorIr)> {
     let (input, out) = match operation {
         OperationIr::BaseFloat(base) | OperationIr::BaseInt(base) | OperationIr::BaseBool(base) => {

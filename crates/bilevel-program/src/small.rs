@@ -1,10 +1,10 @@
-//! Programs of small tensors on Flex, in memory that is kept from call to call.
+//! Programs of small tensors on Flex, in memory that is reused between calls.
 //!
-//! A tensor of Flex costs four allocations, which is more than the arithmetic where it has a few hundred entries. So here
-//! the results of operations are numbers in registers, buffers of the calling thread: passes of elementwise operations and
-//! products of matrices read and write them, reshaping and transposing give them another name. Any other operation is
-//! executed on tensors that are made for it. Masks are numbers, 1 and 0, outside of such operations. The results have the
-//! bits of single operations on tensors.
+//! A tensor of Flex costs four allocations, more than the arithmetic if it has a few hundred entries. So here the
+//! results of operations are numbers in registers, buffers of the calling thread: passes of elementwise operations and
+//! matrix products read and write them, reshaping and transposing only rename them. Any other operation is executed on
+//! tensors created for it. Masks are numbers, 1 and 0, outside of such operations. The results have the bits of single
+//! operations on tensors.
 
 mod build;
 
@@ -24,10 +24,10 @@ use crate::replay::perform;
 
 use build::Builder;
 
-/// The largest tensor that is small: larger ones are worth all threads.
+/// The largest tensor that counts as small: larger ones are worth using all threads.
 const LARGEST: usize = 1 << 16;
 
-/// The largest product of matrices, in multiplications.
+/// The largest matrix product, in multiplications.
 const LARGEST_PRODUCT: usize = 1 << 20;
 
 /// A program as actions on registers.
@@ -38,7 +38,7 @@ pub(crate) struct Small {
     actions: Vec<Action>,
     /// The length of each register.
     registers: Vec<usize>,
-    /// How many tensors there are at most that are not numbers.
+    /// The maximal number of tensors that are not numbers.
     slots: usize,
     results: Vec<Result>,
 }
@@ -49,7 +49,7 @@ enum Use {
     Not,
     /// This many numbers.
     Numbers(usize),
-    /// A mask, of which a register has the numbers.
+    /// A mask, whose entries a register holds as numbers.
     Mask(usize),
     /// A tensor, in this slot.
     Tensor(usize),
@@ -68,7 +68,7 @@ enum Place {
     Register(usize),
 }
 
-/// What is done at once.
+/// An action.
 #[allow(clippy::large_enum_variant, reason = "a few dozen, that are kept")]
 enum Action {
     Pass {
@@ -84,7 +84,7 @@ enum Action {
         out: usize,
         sizes: [usize; 3],
     },
-    /// An operation on tensors, of which some are made for it, and some become numbers.
+    /// An operation on tensors, some of which are created for it, and some of which become numbers.
     Other {
         operation: OperationIr,
         made: Vec<(TensorIr, Numbers)>,
@@ -119,7 +119,7 @@ impl Small {
         Some(builder.done(outputs))
     }
 
-    /// The results, or none if a tensor is not dense or of another type than was recorded.
+    /// The results, or none if a tensor is not dense or has another type than recorded.
     pub(crate) fn run<'a>(
         &self,
         outside: &[&FlexTensor],
@@ -184,10 +184,10 @@ impl Small {
     }
 }
 
-/// Lists that are mostly short.
+/// Lists that are usually short.
 type Few<T> = SmallVec<[T; 16]>;
 
-/// The numbers of a call.
+/// The numbers of one call.
 struct Memory<'a, T> {
     outside: Few<&'a [T]>,
     registers: Vec<Vec<f64>>,
@@ -202,7 +202,7 @@ impl<T: Real> Memory<'_, T> {
         &all[..numbers.len]
     }
 
-    /// Changes some numbers of a register, seeing the others.
+    /// Changes some numbers of a register, with access to the others.
     fn change(&mut self, register: usize, len: usize, change: impl FnOnce(&Self, &mut [T])) {
         let mut buffer = take(&mut self.registers[register]);
         change(self, &mut slices::numbers_mut(&mut buffer)[..len]);

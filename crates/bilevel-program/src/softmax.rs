@@ -1,7 +1,7 @@
-//! Softmax, where it was recorded as the operations that it consists of.
+//! Softmax, where it was recorded as the operations of which it consists.
 //!
-//! Burn's autodiff computes it as `exp(x - max)` over its sum, the maximum being a constant: the shift changes no value.
-//! A recording does not say that it is one, so that derivatives would go through it for nothing.
+//! Burn's autodiff computes it as `exp(x - max)` over its sum, the maximum being a constant: the shift does not change
+//! the value. The recording does not show this, so that derivatives would needlessly pass through the maximum.
 
 use std::collections::HashMap;
 

@@ -11,7 +11,7 @@ const NAME: &str = "stop_gradient";
 
 /// `tensor`, as a constant in all derivatives: gradients, tangents and products stop there.
 ///
-/// Burn's `detach` leaves no trace in what is recorded, so that a loss which needs it is refused; this takes its place.
+/// Burn's `detach` leaves no trace in a recording, so that a loss with it is refused; use this instead.
 pub fn stop_gradient<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     match tensor.clone().try_into_primitive::<Autodiff<Capture>>() {
         Ok(seen) => {

@@ -18,18 +18,18 @@ use crate::record::{Defaults, Meta, Symbol, record};
 use crate::stop::stops;
 use crate::{Batch, Layout, Tensors, TraceError};
 
-/// What Burn's modules are evaluated on while they are recorded: they see a device that differentiates, so that batch
+/// The backend of Burn's modules while they are recorded: they see a device that differentiates, so that batch
 /// normalisation computes as it does in training.
 type Seen = Autodiff<Capture>;
 
-/// A loss as a program, and the gradient that Burn itself gives of it, in the same inputs.
+/// A loss as a program, and Burn's own gradient of it, in the same inputs.
 pub(crate) struct Traced {
     pub(crate) loss: Program,
     /// The outputs: the gradient in each variable.
     pub(crate) by_burn: Program,
 }
 
-/// What is recorded: its outputs, of any shapes.
+/// What is recorded: the outputs, of any shapes.
 pub(crate) type Function<'a, X, Y, D> =
     dyn Fn(&X, &Y, &D) -> Result<Vec<DispatchTensor>, TraceError> + 'a;
 
@@ -51,7 +51,7 @@ pub(crate) fn trace<X: Module, Y: Module, D: Batch>(
 }
 
 /// # Errors
-/// If a loss is not one number.
+/// If a loss is not a scalar.
 pub(crate) fn one_number(value: Tensor<1>) -> Result<DispatchTensor, TraceError> {
     let shape: Vec<usize> = value.shape().iter().copied().collect();
     if shape != [1] {
@@ -148,7 +148,7 @@ fn one_float_type(operation: &OperationIr) -> Result<(), TraceError> {
         Some(other) => Err(TraceError::Operation {
             operation: name(operation),
             reason: format!(
-                "its operands have the element types {first:?} and {other:?}: hand the batch over in the element type \
+                "its operands have the element types {first:?} and {other:?}: pass the batch in the element type \
                  of the parameters, or `cast` in the loss"
             ),
         }),
@@ -161,9 +161,8 @@ fn refused(why: Refused) -> TraceError {
     let (operation, reason) = match why {
         Refused::Random(operation) => (
             operation,
-            "it draws random numbers, so that each evaluation is another function, whose derivatives belong to none: \
-             draw them outside of the loss and hand them over in the batch, as the mask of a dropout, or leave dropout \
-             out",
+            "it draws random numbers, so that each evaluation is a different function: draw them outside of the \
+             loss and pass them in the batch, such as the mask of a dropout, or leave dropout out",
         ),
         Refused::Quantised(operation) => {
             (operation, "quantised tensors have no derivative: dequantise them first")
@@ -191,7 +190,7 @@ fn lift(symbol: Symbol, tracked: bool) -> BackendTensor<Seen> {
     }
 }
 
-/// A loss that came out on another device, as a constant.
+/// A loss whose result is on another device, as a constant.
 fn constant(value: DispatchTensor, device: &CaptureDevice) -> Symbol {
     let moved = Dispatch::float_to_device(value, &DispatchDevice::Capture(*device));
     match moved.kind {
@@ -200,7 +199,7 @@ fn constant(value: DispatchTensor, device: &CaptureDevice) -> Symbol {
     }
 }
 
-/// `module` in training, with its variables set to `values` and everything else as constants on `device`.
+/// `module` in training mode, with its variables set to `values` and everything else as constants on `device`.
 pub(crate) fn seen<M: Module>(
     module: &M,
     layout: &Layout,
@@ -225,7 +224,7 @@ pub(crate) fn seen<M: Module>(
             flag.train()
         }
     }
-    // Running statistics belong to all clones of a module and would move with this one: `valid` makes others.
+    // Running statistics are shared by all clones of a module and would change with this one: `valid` creates new ones.
     let own = module.clone().valid();
     own.to_device(device).map(&mut Set { layout, values })
 }

@@ -13,7 +13,7 @@ use crate::{TraceError, float, norm};
 pub struct Leaf {
     /// The identity Burn gave the parameter.
     pub id: ParamId,
-    /// Where it stands in the module, as `layer.weight`.
+    /// Its path in the module, such as `layer.weight`.
     pub path: String,
     /// Its shape.
     pub shape: Shape,
@@ -23,8 +23,8 @@ pub struct Leaf {
 
 /// The variables of a module, in the order in which Burn visits them.
 ///
-/// Frozen parameters (`no_grad`) and running statistics are not variables. A parameter that occurs at several
-/// places of a module is one variable: its value is that of the first place, and it is set at all of them.
+/// Frozen parameters (`no_grad`) and running statistics are not variables. A parameter that occurs at several places of
+/// the module is one variable: its value is that of the first place, and it is set at all of them.
 #[derive(Debug, PartialEq)]
 pub struct Layout {
     leaves: Vec<Leaf>,
@@ -45,7 +45,7 @@ impl Layout {
                 self.path.pop();
             }
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                // Parameters are shared where one tensor serves two layers: one variable, once.
+                // Parameters are shared if one tensor serves two layers: one variable, once.
                 if is_trainable(param) && self.leaves.iter().all(|leaf| leaf.id != param.id) {
                     let value = param.base();
                     self.leaves.push(Leaf {
@@ -67,17 +67,17 @@ impl Layout {
         &self.leaves
     }
 
-    /// How many numbers a vector of this layout holds.
+    /// The dimension of a vector of this layout.
     pub fn size(&self) -> usize {
         self.leaves.iter().map(|leaf| leaf.shape.num_elements()).sum()
     }
 
-    /// Bytes that one vector of this layout takes.
+    /// The bytes of one vector of this layout.
     pub fn bytes(&self) -> usize {
         self.leaves.iter().map(|leaf| leaf.shape.num_elements() * leaf.dtype.size()).sum()
     }
 
-    /// The positions of the variables at the path `prefix` or below it; all of them for `""`.
+    /// The positions of the variables at or below the path `prefix`; all of them for `""`.
     pub fn under(&self, prefix: &str) -> Vec<usize> {
         let below = |path: &str| {
             let rest = path.strip_prefix(prefix);
@@ -90,13 +90,13 @@ impl Layout {
     /// directions along them.
     ///
     /// # Panics
-    /// If a position is not one of this layout's.
+    /// If a position is not in this layout.
     pub fn part(&self, positions: &[usize]) -> Arc<Self> {
         Arc::new(Self { leaves: positions.iter().map(|&at| self.leaves[at].clone()).collect() })
     }
 
     /// # Panics
-    /// If a variable of `part` is not one of this layout's.
+    /// If a variable of `part` is not in this layout.
     pub(crate) fn check_part(&self, part: &Self) {
         for leaf in &part.leaves {
             let own = self.position(leaf.id).map(|at| &self.leaves[at].shape);
@@ -157,10 +157,10 @@ impl Layout {
     }
 }
 
-/// A point or a direction in the parameter space of a module: one tensor a variable.
+/// A point or a direction in the parameter space of a module: one tensor per variable.
 ///
-/// Tensors are shared, so that a clone is cheap and never copies data. Binary operations want vectors
-/// of one module and panic, naming both sizes, on any other.
+/// Tensors are shared, so that a clone is cheap and never copies data. Binary operations require vectors of one module
+/// and panic, naming both sizes, on any others.
 #[derive(Clone, Debug)]
 pub struct Vector {
     layout: Arc<Layout>,
@@ -207,8 +207,8 @@ impl Vector {
 
     /// `module` with its variables set to this vector.
     ///
-    /// Parameters are replaced, never written through: other clones of the module keep their values. They stay
-    /// trainable, and on a device that tracks gradients they are leaves of no graph but their own.
+    /// Parameters are replaced, never modified: other clones of the module keep their values. They stay trainable, and
+    /// on a device that tracks gradients they are leaves of a graph of their own.
     ///
     /// # Panics
     /// If `module` has one of the variables in another shape.
@@ -216,7 +216,7 @@ impl Vector {
         module.map(&mut Replace::new(&self.layout, self.leaves.clone()))
     }
 
-    /// The values in one list, leaf by leaf, each in row-major order.
+    /// The values in one list, variable by variable, each in row-major order.
     pub fn to_vec(&self) -> Vec<f64> {
         let mut values = Vec::with_capacity(self.layout.size());
         for leaf in &self.leaves {
@@ -228,7 +228,7 @@ impl Vector {
     /// A vector from a list in the order of [`Vector::to_vec`].
     ///
     /// # Panics
-    /// If the list has another length than the layout.
+    /// If the length of the list is not that of the layout.
     pub fn from_slice(layout: &Arc<Layout>, values: &[f64], device: &Device) -> Self {
         assert_eq!(
             values.len(),
@@ -247,12 +247,12 @@ impl Vector {
         Self { leaves: leaves.collect(), layout: layout.clone() }
     }
 
-    /// The values bit for bit, one list a variable.
+    /// The values bit for bit, one list per variable.
     pub fn to_data(&self) -> Vec<TensorData> {
         self.leaves.iter().cloned().map(float::read).collect()
     }
 
-    /// A vector from what [`Vector::to_data`] gave.
+    /// A vector from the result of [`Vector::to_data`].
     ///
     /// # Panics
     /// If the shapes or element types are not those of the layout.
@@ -272,7 +272,7 @@ impl Vector {
         &self.layout
     }
 
-    /// The tensors, one a variable.
+    /// The tensors, one per variable.
     pub fn leaves(&self) -> &[DispatchTensor] {
         &self.leaves
     }
@@ -286,7 +286,7 @@ impl Vector {
     /// order.
     ///
     /// # Panics
-    /// If the shapes are others, or a position is not one of this vector's.
+    /// If the shapes differ, or a position is not in this vector.
     pub fn part(&self, positions: &[usize], layout: &Arc<Layout>) -> Self {
         let leaves: Vec<_> = positions.iter().map(|&at| self.leaves[at].clone()).collect();
         let shapes = leaves.iter().map(|leaf| leaf.shape());
@@ -301,7 +301,7 @@ impl Vector {
     /// shapes: the inverse of [`Vector::part`].
     ///
     /// # Panics
-    /// If the shapes are others.
+    /// If the shapes differ.
     pub fn join(layout: &Arc<Layout>, parts: &[&Self]) -> Self {
         let leaves: Vec<_> = parts.iter().flat_map(|part| part.leaves.iter().cloned()).collect();
         let shapes = leaves.iter().map(|leaf| leaf.shape());
@@ -334,17 +334,17 @@ impl Vector {
     /// The variables of a [part](Layout::part) of this vector's layout.
     ///
     /// # Panics
-    /// If a variable of `part` is not one of this vector's.
+    /// If a variable of `part` is not in this vector.
     pub fn only(&self, part: &Arc<Layout>) -> Self {
         let at = |leaf: &Leaf| self.layout.position(leaf.id).expect("a part of the same layout");
         let leaves = part.leaves.iter().map(|leaf| self.leaves[at(leaf)].clone());
         Self { leaves: leaves.collect(), layout: part.clone() }
     }
 
-    /// `self + a * part`, `part` being zero in the variables that it lacks.
+    /// `self + a * part`, where `part` is zero in the variables that it lacks.
     ///
     /// # Panics
-    /// If a variable of `part` is not one of this vector's.
+    /// If a variable of `part` is not in this vector.
     pub fn axpy_part(&self, a: f64, part: &Self) -> Self {
         let at = |leaf: &Leaf| self.layout.position(leaf.id).expect("a part of the same layout");
         let positions: Vec<_> = part.layout.leaves.iter().map(at).collect();
@@ -369,7 +369,7 @@ impl Vector {
         Self { layout: self.layout.clone(), leaves: pairs.map(|(a, b)| f(a, b)).collect() }
     }
 
-    /// A function of every pair of leaves, which stay.
+    /// A function of every pair of leaves, without consuming them.
     fn zip_with(
         &self,
         other: &Self,
@@ -409,8 +409,8 @@ impl Vector {
         self.zip_with(other, |x, d| float::axpy(x, a, d))
     }
 
-    /// The inner product, in double precision where the tensors lie in the memory of the processor, and without
-    /// overflow where the entries are finite.
+    /// The inner product, in double precision where the tensors are in host memory, and without overflow where the
+    /// entries are finite.
     pub fn dot(&self, other: &Self) -> f64 {
         self.check_same(other);
         let pairs = self.leaves.iter().cloned().zip(other.leaves.iter().cloned());
@@ -432,7 +432,8 @@ impl Vector {
         norm::all_finite(vectors.into_iter().flat_map(|vector| &vector.leaves))
     }
 
-    /// The first variable with an entry that is NaN or infinite, by its position. Waits for the device once a variable.
+    /// The first variable with an entry that is NaN or infinite, by its position. Waits for the device once per
+    /// variable.
     pub fn first_not_finite(&self) -> Option<usize> {
         self.leaves.iter().position(|leaf| !norm::all_finite([leaf]))
     }
@@ -450,7 +451,7 @@ impl Vector {
     }
 }
 
-/// Sets the variables of a module; the rest of it stays as it is.
+/// Sets the variables of a module; the rest of it is unchanged.
 pub(crate) struct Replace<'a> {
     layout: &'a Layout,
     leaves: Vec<DispatchTensor>,
@@ -479,8 +480,8 @@ impl ModuleMapper for Replace<'_> {
     }
 }
 
-/// `module` without the association of its tensors with gradients: on a plain device, with its training flags and
-/// with the knowledge which parameters are trainable.
+/// `module` without the connection of its tensors to gradients: on a plain device, with its training flags and the
+/// information which parameters are trainable.
 pub fn plain<M: Module>(module: M) -> M {
     struct Plain;
     impl ModuleMapper for Plain {
@@ -503,8 +504,8 @@ pub fn plain<M: Module>(module: M) -> M {
     module.map(&mut Plain)
 }
 
-/// Whether a parameter is to be trained. Burn remembers it on devices without gradients too, and tells it to those
-/// who go to one with them.
+/// Whether a parameter is trainable. Burn remembers it on devices without gradients too, and restores it when a module
+/// moves to one with gradients.
 fn is_trainable<const D: usize>(param: &Param<Tensor<D>>) -> bool {
     param.clone().valid().train().is_require_grad()
 }

@@ -1,4 +1,4 @@
-//! Derived batches: what they give, and that they are whole again when it is taken back.
+//! Derived batches: which tensors they give, and that reading them back restores the batch.
 
 use bilevel_program::{Batch, Tensors};
 use burn::tensor::{Device, Float, Int, Tensor, TensorData};

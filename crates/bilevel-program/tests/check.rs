@@ -1,4 +1,4 @@
-//! The gradient check, in f64 on flex: it passes what is right and names what is wrong.
+//! The gradient check, in f64 on flex: it accepts correct derivatives and names wrong ones.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,7 +12,7 @@ use burn::tensor::module::avg_pool2d;
 use burn::tensor::ops::AvgPoolOptions;
 use burn::tensor::{Device, FloatDType, IntDType, Tensor, TensorData};
 
-/// Burn fixes the element types of a device once a process.
+/// Burn fixes the element types of a device once per process.
 fn device() -> Device {
     static F64: Once = Once::new();
     F64.call_once(|| Device::flex().configure((FloatDType::F64, IntDType::I64)).unwrap());
@@ -177,7 +177,7 @@ fn a_loss_that_drifts_is_refused() {
     assert!(matches!(error, TraceError::DependsOnValues { .. }), "{error}");
 }
 
-/// Its recordings are the same, which are two; what Burn computes later is not.
+/// Its two recordings are the same; what Burn computes later is not.
 #[test]
 fn a_loss_that_changes_after_it_was_recorded_does_not_pass() {
     let evaluations = AtomicU32::new(0);

@@ -1,5 +1,5 @@
 //! The gradient check in f32, on flex and, with the feature `wgpu`, there: no false alarm at its looser tolerances, and
-//! plain errors found. wgpu is skipped where there is no graphics adapter.
+//! gross errors found. wgpu is skipped if there is no graphics adapter.
 
 use std::sync::Arc;
 
@@ -74,7 +74,7 @@ fn a_quarter_that_is_held_constant_is_found() {
     PHASES.into_iter().for_each(|phase| finds_a_stopped_quarter(&Device::flex(), phase));
 }
 
-/// A bias before a normalisation over samples has no effect: its gradient is rounding, of which Burn's is another.
+/// A bias before a normalisation over samples has no effect: its gradient is rounding, and Burn's rounds differently.
 #[test]
 fn a_gradient_that_is_rounding_alone_raises_no_false_alarm() {
     let loss = |net: &Net| {
@@ -98,8 +98,8 @@ mod on_wgpu {
     use burn::module::Param;
     use burn::tensor::DeviceType;
 
-    /// The first graphics adapter. Without one a test is skipped, with a word; with `BILEVEL_REQUIRE_GPU` set that is a
-    /// failure.
+    /// The first graphics adapter. Without one a test is skipped with a message; with `BILEVEL_REQUIRE_GPU` set that is
+    /// a failure.
     fn adapter() -> Option<Device> {
         let found = Device::enumerate(DeviceType::Wgpu).into_iter().next();
         let required = std::env::var_os("BILEVEL_REQUIRE_GPU").is_some();

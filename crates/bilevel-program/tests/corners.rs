@@ -1,5 +1,5 @@
-//! Operations that Burn's `Autodiff` has got wrong at some points or in some version: what their derivatives are here, in
-//! f64 on flex.
+//! Operations whose derivatives Burn's `Autodiff` got wrong at some points or in some version, and their derivatives
+//! here, in f64 on flex.
 
 use std::sync::Once;
 
@@ -11,7 +11,7 @@ use burn::tensor::{Device, FloatDType, IntDType, Tensor};
 type Variable = Param<Tensor<1>>;
 
 fn device() -> Device {
-    // Burn fixes the element types of a device once a process.
+    // Burn fixes the element types of a device once per process.
     static F64: Once = Once::new();
     F64.call_once(|| Device::flex().configure((FloatDType::F64, IntDType::I64)).unwrap());
     Device::flex()
@@ -64,7 +64,7 @@ fn products_of_negative_numbers_and_of_zero() {
 
 #[test]
 fn hard_sigmoid_is_of_double_precision() {
-    // Numbers that f32 does not hold, and one beyond the bend.
+    // Numbers that f32 cannot represent, and one beyond the kink.
     let at = [0.1, 1.0 / 3.0, -0.7, 30.0];
     // A product with 1 or -1 is simplified, and one that two hard sigmoids share is computed once.
     for a in [0.2, -0.3, 1.0, -1.0] {
@@ -75,7 +75,7 @@ fn hard_sigmoid_is_of_double_precision() {
                 let [first, second] = offsets.map(|b| hard_sigmoid(y.clone(), a, b).powi_scalar(3));
                 (first + second).sum()
             };
-            // Of `(s a y + b)^3` between the bends.
+            // Of `(s a y + b)^3` between the kinks.
             let derivative = |of: fn(f64, f64) -> f64| -> Vec<f64> {
                 let term = |y: f64, b: f64| match sign * a * y + b {
                     value if (0.0..1.0).contains(&value) => of(sign * a, value),
@@ -108,7 +108,7 @@ fn minus_one_by_a_tensor_lost_its_sign() {
 
 #[test]
 fn a_cast_of_ones_own_stays() {
-    // Only the whole of a hard sigmoid is taken for one.
+    // Only a complete hard sigmoid is recognised as one.
     use burn::tensor::DType;
     let loss = |y: &Variable| (y.val().cast(DType::F32) * 0.2 + 0.5).cast(DType::F64).sum();
     let rounded = |y: &Variable| y.val() * f64::from(0.2_f32) - y.val() * 0.2;

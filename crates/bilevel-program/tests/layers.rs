@@ -1,4 +1,4 @@
-//! Modules of Burn's own layers, as a project that knows nothing of this crate writes them, against differences in f64.
+//! Modules of Burn's own layers, as in a project that does not use this crate, compared with differences in f64.
 
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 

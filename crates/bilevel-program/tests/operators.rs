@@ -38,7 +38,7 @@ fn loss(net: &Mlp) -> Tensor<1> {
 }
 
 fn device() -> Device {
-    // Burn fixes the element types of a device once a process.
+    // Burn fixes the element types of a device once per process.
     static F64: Once = Once::new();
     F64.call_once(|| Device::flex().configure((FloatDType::F64, IntDType::I64)).unwrap());
     Device::flex()

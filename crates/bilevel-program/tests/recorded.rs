@@ -1,4 +1,4 @@
-//! Losses as their users write them, recorded and differentiated, against Burn's own gradient and differences in f64.
+//! Losses as users write them, recorded and differentiated, compared with Burn's own gradient and differences in f64.
 
 use bilevel_program::{Batch, Direction, Recorded, TraceError, Vector, Wrt, stop_gradient};
 use burn::module::{Module, Param};

@@ -1,5 +1,5 @@
-//! What cannot be recorded is refused, and its cure is accepted: the table in the documentation of the crate, in f64 on
-//! flex.
+//! What cannot be recorded is refused, and the remedy is accepted: the table in the documentation of the crate, in f64
+//! on flex.
 
 use std::cell::Cell;
 use std::sync::Once;
@@ -13,7 +13,7 @@ use burn::tensor::{DType, Device, Distribution, FloatDType, IntDType, Tensor};
 type Variable = Param<Tensor<1>>;
 
 fn device() -> Device {
-    // Burn fixes the element types of a device once a process.
+    // Burn fixes the element types of a device once per process.
     static F64: Once = Once::new();
     F64.call_once(|| Device::flex().configure((FloatDType::F64, IntDType::I64)).unwrap());
     Device::flex()

@@ -1,4 +1,4 @@
-//! Ten thousand derivatives of each kind leave the memory of the process as they found it.
+//! Ten thousand derivatives of each kind do not increase the memory of the process.
 
 #[path = "common/memory.rs"]
 mod memory;

@@ -7,7 +7,8 @@
 //! | [`models`] | [`bilevel-models`](bilevel_models) | networks |
 //!
 //! `#[derive(Batch)]` works with this crate alone. The features `ndarray`, `wgpu`, `cuda` and `rocm` add backends; flex
-//! is always there. Start with [`BilevelProblem`], and [`descend`] by a method of your choice or [`solve`] without one:
+//! is always included. Start with [`BilevelProblem`], and [`descend`] by a method of your choice or [`solve`] without
+//! one:
 //!
 //! ```
 //! use bilevel::*;
@@ -63,7 +64,7 @@
 //! # }
 //! ```
 
-/// The lines of the README, as a test.
+/// The code of the README, as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

@@ -1,6 +1,6 @@
-//! Flags that have another name now, or are not for every experiment.
+//! Flags that were renamed, or do not apply to every experiment.
 
-/// Flags as they were called before, the commands where they were, and as they are called now.
+/// Former flags, the commands that had them, and their new names.
 const RENAMED: &[(&str, &[&str], &str)] = &[
     ("--backend", &[], "--device"),
     ("--steps", &[], "--lower-steps"),
@@ -16,11 +16,12 @@ const RENAMED: &[(&str, &[&str], &str)] = &[
     ("--rounds", &[], "--repetitions"),
 ];
 
-/// What experiments without `--shards` say to it.
-const UNDIVIDED: &str = "error: --shards is given, expected for hyper-cleaning alone: the losses of other experiments are \
-     no means over equal parts of their data, or not divided yet; leave it out, and see docs/SCALING.md";
+/// The error of experiments without `--shards`.
+const UNDIVIDED: &str = "error: --shards is given, expected only for hyper-cleaning: the losses of other \
+                         experiments are not means over equal parts of their data, or not divided yet; leave it \
+                         out, and see docs/SCALING.md";
 
-/// What to add to clap's error where a flag has another name now, or is not for this experiment.
+/// The addition to clap's error if a flag was renamed, or does not apply to this experiment.
 pub fn renamed(error: &clap::Error) -> Option<String> {
     use clap::error::{ContextKind, ContextValue, ErrorKind};
     if error.kind() != ErrorKind::UnknownArgument {

@@ -7,19 +7,19 @@ use bilevel_core::{
 };
 use bilevel_program::Vector;
 
-/// What is measured where a run is.
+/// The measurements at a point of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Measured {
-    /// The squared norm of the hypergradient at `(x, y*(x))`; on a problem with a known answer the larger distance of F and f
-    /// from it, relative to the answer or to 1.
+    /// The squared norm of the hypergradient at `(x, y*(x))`; on a problem with a known answer the larger distance of F
+    /// and f from it, relative to the answer or to 1.
     pub distance: f64,
     /// `F(x, y*(x))`; on a problem with a known answer the largest violation of a constraint.
     pub value: f64,
 }
 
-/// What measures, with an oracle of its own, on the whole data, whose calls nobody counts.
+/// Measures with its own oracle, on the whole data, whose calls are not counted.
 pub enum Judge<'a> {
-    /// Solves a strongly convex lower level at each x by Newton's method, from where it was solved before, and takes the
+    /// Solves a strongly convex lower level at each x by Newton's method, from its last solution, and computes the
     /// implicit hypergradient there.
     Solving {
         /// The oracle.
@@ -33,17 +33,17 @@ pub enum Judge<'a> {
     Knowing {
         /// The oracle.
         oracle: &'a dyn Oracle,
-        /// F and f of the answer.
+        /// F and f at the known answer.
         best: [f64; 2],
     },
 }
 
 const NEWTON_STEPS: usize = 30;
-/// Of the lower gradient, relative to what it is at the first point.
+/// Of the lower gradient, relative to its value at the first point.
 const TOLERANCE: f64 = 1e-12;
 
 impl<'a> Judge<'a> {
-    /// For a problem that starts at y, and whose answer has the losses `best`, where that is known.
+    /// For a problem that starts at y, and whose answer has the losses `best`, if known.
     ///
     /// # Errors
     /// None for the settings of this file.
@@ -54,7 +54,7 @@ impl<'a> Judge<'a> {
         })
     }
 
-    /// Measures at x, and at y where the answer is known.
+    /// Measures at x, and at y if the answer is known.
     ///
     /// # Errors
     /// The linear solver's.
@@ -69,7 +69,7 @@ impl<'a> Judge<'a> {
                 let off = levels.map(|(level, best)| {
                     (problem.value(level, y).read() - best).abs() / best.abs().max(1.0)
                 });
-                // Of NaN and a number `f64::max` takes the number.
+                // `f64::max` ignores NaN.
                 let distance =
                     off.fold(0.0, |most, off| if off.is_nan() { off } else { off.max(most) });
                 let violation = Residual::of_slope(&y.zeros_like(), &problem, y).violation;
@@ -79,7 +79,7 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// At the lower solution, which y is moved to.
+/// At the lower solution, to which y is moved.
 fn solved(problem: &LowerProblem<'_>, y: &mut Vector, solver: &Cg) -> Result<Measured, Error> {
     // `f_yy q = rhs`
     let solve = |y: &Vector, rhs: &Vector| {
@@ -100,7 +100,7 @@ fn solved(problem: &LowerProblem<'_>, y: &mut Vector, solver: &Cg) -> Result<Mea
         loop {
             let moved = y.axpy(-length, &step);
             slope = slope_at(&moved);
-            // Rounding ends the descent of the norm.
+            // Rounding ends the decrease of the norm.
             if slope.norm() < before || length < 1e-3 {
                 *y = moved;
                 break;

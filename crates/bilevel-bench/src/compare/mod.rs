@@ -1,14 +1,13 @@
-//! `bilevel compare`: methods side by side on one problem, against oracle calls and against seconds.
+//! `bilevel compare`: compares methods on one problem, by oracle calls and by seconds.
 //!
-//! Every method is run under several seeds until its calls are spent. The squared norm of the hypergradient
-//! and the value `F(x, y*(x))`, or on a small problem with a known answer the distance of F and f from it and the violation
-//! of the constraints, are measured at the same numbers of calls, each of the last x that these
-//! calls had led to, by a [`Judge`] whose own calls and
-//! time do not count. One call is one gradient, product or value on one batch: what sees the whole data at
-//! once pays for all of its batches.
+//! Every method runs with several seeds until its calls are spent. At fixed numbers of calls, a [`Judge`], whose own
+//! calls and time do not count, measures the squared norm of the hypergradient and the value `F(x, y*(x))` at the last
+//! x reached with these calls; on a small problem with a known answer, the distance of F and f from it and the
+//! violation of the constraints. One call is one gradient, product or value on one batch: a method that uses the whole
+//! data at once pays for all of its batches.
 //!
-//! A method that ignores constraints of the problem is refused before anything runs, unless they are made barriers in the
-//! losses that it sees.
+//! A method that ignores constraints of the problem is refused before anything runs, unless they enter its losses as
+//! barriers.
 
 mod measure;
 mod problem;
@@ -37,32 +36,32 @@ use crate::report::folder::RunFolder;
 use crate::settings::{Catalogued, Methods, Offered, Positive, refuse};
 use bilevel_data::{Classified, digest};
 
-/// The key of `settings.toml` that says that a folder is a comparison's.
+/// The key of `settings.toml` that marks a folder as a comparison.
 pub(crate) const KEY: &str = "compare";
 
 /// What is compared, and how long: `settings.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Settings {
-    /// On which problem.
+    /// The problem.
     #[serde(rename = "compare")]
     pub problem: ProblemName,
     /// The methods.
     #[serde(rename = "method")]
     pub methods: Methods<Contender>,
-    /// How many seeds.
+    /// The number of seeds.
     pub seeds: u64,
-    /// Calls of one batch that a run may make.
+    /// The calls of one batch allowed to a run.
     pub calls: u64,
     /// The weight of the barriers for constraints that a method ignores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub barrier: Option<Positive>,
-    /// Where the problem's data lies.
+    /// The folder with the problem's data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
 }
 
-/// A method of the catalogue that needs nothing of a problem but two losses.
+/// A method of the catalogue that requires only two losses of a problem.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contender(Catalogued);
 
@@ -80,8 +79,8 @@ impl Contender {
 
 impl Offered for Contender {
     fn all() -> Vec<Self> {
-        // `nsgame` moves x by a part of y alone, `virtual-step` by one step, `pbda` wants the worst of many solutions,
-        // and `on-batches` is any other method.
+        // `nsgame` moves x through a part of y only, `virtual-step` through one step, `pbda` needs the worst of many
+        // solutions, and `on-batches` is any other method.
         let unfit = ["nsgame", "virtual-step", "pbda", "on-batches"];
         let fits = |entry: &&catalogue::Entry| {
             entry.needs == Needs::Nothing && !unfit.contains(&entry.name)
@@ -106,32 +105,32 @@ impl Offered for Contender {
     }
 }
 
-/// One method, under all seeds.
+/// One method, with all seeds.
 #[derive(Debug, Clone)]
 pub struct Compared {
     /// Its name, and its own settings in parentheses.
     pub name: String,
     /// Its kind.
     pub family: Family,
-    /// One a seed.
+    /// One per seed.
     pub runs: Vec<SeedRun>,
 }
 
 /// One run.
 #[derive(Debug, Clone, Default)]
 pub struct SeedRun {
-    /// One a number of calls on the [`grid`], as far as it came.
+    /// One for each number of calls on the [`grid`], as far as the run came.
     pub marks: Vec<Mark>,
     /// Why it ended before its calls were spent.
     pub fault: Option<String>,
 }
 
-/// What was measured when a number of calls had been made.
+/// The measurements after a number of calls.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mark {
-    /// Seconds of the method's own since the run began.
+    /// Seconds of the method itself since the run began.
     pub seconds: f64,
-    /// What was measured.
+    /// The measurements.
     pub measured: Measured,
 }
 
@@ -140,18 +139,18 @@ const MARKS: usize = 33;
 /// The first of them.
 const FIRST_CALLS: f64 = 32.0;
 
-/// The numbers of calls at which is measured, 0 first, the others evenly spread on a logarithmic scale.
+/// The numbers of calls at which measurements are made, 0 first, the others evenly spread on a logarithmic scale.
 pub fn grid(calls: u64) -> Vec<f64> {
     let span = (calls as f64 / FIRST_CALLS).max(1.0);
     let mark = |i: usize| FIRST_CALLS * span.powf(i as f64 / (MARKS - 2) as f64);
     std::iter::once(0.0).chain((0..MARKS - 1).map(mark)).collect()
 }
 
-/// Compares in a new folder under `root`, in f64 on flex; gives the table of the terminal. What is done is written after
-/// each run of a method under a seed, and [`resume`] completes what was cut short.
+/// Compares in a new folder under `root`, in f64 on flex; returns the table for the terminal. Results are written after
+/// each run of a method with a seed, and [`resume`] completes an interrupted comparison.
 ///
 /// # Errors
-/// See [`compare`]. What is wrong with data or settings is seen before there is a folder.
+/// See [`compare`]. Errors in data or settings are found before the folder is created.
 pub fn start(settings: &Settings, root: &Path) -> Result<(String, RunFolder), BenchError> {
     let device = flex_in_f64()?;
     let rows = settings.problem.read(settings.data_dir.as_deref())?;
@@ -163,7 +162,7 @@ pub fn start(settings: &Settings, root: &Path) -> Result<(String, RunFolder), Be
     Ok((complete(&partly, rows.as_ref(), &device)?, folder))
 }
 
-/// The settings with a method in the place of `auto`: that of the first seed, for all of them.
+/// The settings with a method in place of `auto`: that of the first seed, for all of them.
 fn chosen(
     settings: &Settings,
     rows: Option<&Classified>,
@@ -182,10 +181,10 @@ fn chosen(
     Ok(Settings { methods, ..settings.clone() })
 }
 
-/// The methods that keep to the constraints of a problem, or all where these are barriers.
+/// The methods that handle the constraints of a problem, or all if these are barriers.
 ///
 /// # Errors
-/// Where this process has computed in f32 on flex.
+/// If this process has computed in f32 on flex.
 pub fn fitting(
     problem: ProblemName,
     barrier: Option<Positive>,
@@ -224,17 +223,17 @@ fn check(
         format!("{method}, which ignores constraints of {name}, {ignored}"),
         "methods that keep to them",
         format!(
-            "name some of {fit}; or give --barrier 0.01, which puts barriers into the losses that the others see; `bilevel \
+            "name some of {fit}; or give --barrier 0.01, which adds barriers to the losses of the others; `bilevel \
              solve {name}` needs no method"
         ),
     ))
 }
 
-/// Completes the comparison of a folder: all numbers but seconds are those of one that was not cut short. One that is
-/// complete is read.
+/// Completes the comparison of a folder: all numbers except seconds are those of an uninterrupted one. A complete one
+/// is read.
 ///
 /// # Errors
-/// See [`compare`]; where the folder cannot be used.
+/// See [`compare`]; if the folder cannot be used.
 pub fn resume(folder: &RunFolder) -> Result<String, BenchError> {
     let read = |settings: &Settings| settings.problem.read(settings.data_dir.as_deref());
     let left = Partly::resume(folder, |settings| {
@@ -246,7 +245,7 @@ pub fn resume(folder: &RunFolder) -> Result<String, BenchError> {
     }
 }
 
-/// Of the data.
+/// The fingerprint of the data.
 fn fingerprint(rows: Option<&Classified>) -> String {
     rows.map_or("none".into(), |rows| digest(rows))
 }
@@ -265,12 +264,12 @@ fn complete(
     Ok(partly.end(comparison::table(settings.problem, &compared))?)
 }
 
-/// Runs what the settings say on `device`; shows on standard error how far it is if `visible`.
+/// Runs the settings on `device`; shows progress on standard error if `visible`.
 ///
-/// `done` is what an earlier process did of it; `keep` is handed all that is done after each run.
+/// `done` holds the results of an earlier process; `keep` receives all results after each run.
 ///
 /// # Errors
-/// A method that does not fit the problem, or rows that the problem lacks. A method that diverges is no error: its
+/// A method that does not fit the problem, or missing rows of the problem. A method that diverges is not an error: its
 /// curve ends there.
 pub fn compare(
     settings: &Settings,
@@ -313,7 +312,7 @@ pub fn compare(
     Ok(compared)
 }
 
-/// A contender on a problem, at its start, by an oracle that the setup has for it.
+/// A contender on a problem, at its start, with an oracle for it.
 ///
 /// # Errors
 /// If it does not fit the problem.
@@ -372,7 +371,7 @@ fn run(
     let mut judge = Judge::new(setup.whole.as_ref(), setup.y.clone(), setup.best)?;
     let mut marks = vec![Mark { seconds: 0.0, measured: judge.measure(&setup.x, &setup.y)? }];
     let mut failed: Option<Error> = None;
-    // A mark shows the last x that was there when its calls had been made, and no later one.
+    // A mark shows the last x that was reached by its number of calls, not a later one.
     let mut before = (setup.x.clone(), setup.y.clone(), 0.0);
     let observer = |progress: &Progress<'_>| {
         let made = calls(progress.cost);

@@ -27,7 +27,7 @@ use bilevel_data::{Classified, Purpose, files, libsvm, stream};
 pub enum ProblemName {
     /// Quadratic losses, each the mean of 8 that differ
     Quadratic,
-    /// One penalty a feature of a logistic regression on ijcnn1 (needs --data-dir)
+    /// One penalty per feature of a logistic regression on ijcnn1 (needs --data-dir)
     Ijcnn1,
     /// A small problem with a known answer, as `bilevel solve` lists them
     Known(&'static str),
@@ -50,7 +50,7 @@ impl ValueEnum for ProblemName {
         Some(match self {
             Self::Quadratic => value.help("Quadratic losses, each the mean of 8 that differ"),
             Self::Ijcnn1 => value.help(
-                "One penalty a feature of a logistic regression on ijcnn1 (needs --data-dir)",
+                "One penalty per feature of a logistic regression on ijcnn1 (needs --data-dir)",
             ),
             Self::Known(_) => value.help("Small, with a known answer: see `bilevel solve`"),
         })
@@ -69,25 +69,25 @@ impl<'de> Deserialize<'de> for ProblemName {
     }
 }
 
-/// A problem under one seed: two oracles of the same variables, and where to start.
+/// A problem with one seed: two oracles of the same variables, and a start.
 pub struct Setup {
-    /// One batch a call.
+    /// One batch per call.
     pub batches: Box<dyn Oracle>,
     /// The whole data at each call.
     pub whole: Box<dyn Oracle>,
-    /// How many batches the levels have, F's first.
+    /// The numbers of batches of the levels, F's first.
     pub counts: [usize; 2],
     /// The start of x.
     pub x: Vector,
     /// The start of y.
     pub y: Vector,
-    /// F and f of the answer, where it is known.
+    /// F and f at the answer, if known.
     pub best: Option<[f64; 2]>,
 }
 
 impl Setup {
-    /// What a method sees: its batches or the whole data, and barriers of weight mu for the constraints that it ignores, if
-    /// asked for.
+    /// What a method sees: its batches or the whole data, and barriers of weight mu for the constraints that it
+    /// ignores, if requested.
     ///
     /// # Errors
     /// If mu is not finite and positive.
@@ -107,7 +107,7 @@ impl Setup {
         Ok(oracle)
     }
 
-    /// Where to start.
+    /// The start.
     pub fn at(&self, seed: u64) -> At<'_> {
         At { x: &self.x, y: &self.y, seed }
     }
@@ -145,7 +145,7 @@ impl ProblemName {
         }
     }
 
-    /// Oracle calls of a run, unless the command line says otherwise.
+    /// Oracle calls of a run, by default.
     pub fn calls(self) -> u64 {
         match self {
             Self::Quadratic => 32_768,
@@ -154,13 +154,13 @@ impl ProblemName {
         }
     }
 
-    /// Seeds, unless the command line says otherwise: a known problem has one start and no batches.
+    /// Seeds, by default: a known problem has one start and no batches.
     pub fn seeds(self) -> u64 {
         if matches!(self, Self::Known(_)) { 1 } else { 10 }
     }
 
-    /// The settings of methods that suit it. Those that see the whole data take fewer and longer steps of x than
-    /// those that see a batch.
+    /// The settings of methods that suit it. Methods on the whole data take fewer and longer steps of x than those on
+    /// batches.
     pub fn of_methods(self, family: Family) -> catalogue::Settings {
         let (batch, whole, step_size, period) = match self {
             Self::Quadratic => (0.02, 0.04, 0.5, 8),
@@ -183,10 +183,10 @@ impl ProblemName {
         }
     }
 
-    /// The data of the problem; none where it needs none.
+    /// The data of the problem; none if it needs none.
     ///
     /// # Errors
-    /// Where it needs data that is not there or cannot be read.
+    /// If it needs data that is missing or cannot be read.
     pub fn read(self, data_dir: Option<&Path>) -> Result<Option<Classified>, BenchError> {
         if self != Self::Ijcnn1 {
             return Ok(None);
@@ -196,10 +196,10 @@ impl ProblemName {
         Ok(Some(libsvm::read(&path, Some(22))?.classify(&[-1.0, 1.0])?))
     }
 
-    /// The problem under `seed`, of the rows that [`Self::read`] gives.
+    /// The problem with `seed`, on the rows from [`Self::read`].
     ///
     /// # Errors
-    /// Where it needs rows and there are none, or too few.
+    /// If it needs rows and there are none, or too few.
     pub fn setup(
         self,
         seed: u64,
@@ -226,7 +226,7 @@ impl ProblemName {
             Self::Ijcnn1 => {
                 const ROWS: usize = 256;
                 let rows = rows.ok_or_else(without_data)?;
-                // Every fifth row judges.
+                // Every fifth row is a validation row.
                 let parts = rows.split(rows.classes().len() / 5, seed)?;
                 let batches = DenseBatches::new(&parts, ROWS, seed, device)?;
                 let counts = [Objective::Upper, Objective::Lower]

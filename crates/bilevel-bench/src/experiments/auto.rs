@@ -1,7 +1,7 @@
 //! `--method auto` and `--step-size auto`: what [`suggest_on`] chooses among the methods that an experiment offers.
 //!
-//! The choice is made before a run begins, once for all its seeds. `settings.toml` has what was chosen, and a run is
-//! resumed and repeated by that.
+//! The choice is made before a run begins, once for all its seeds. `settings.toml` stores the choice, and a run is
+//! resumed and repeated with it.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use bilevel_program::Vector;
 use crate::error::BenchError;
 use crate::settings::Offered;
 
-/// What was chosen.
+/// The choice.
 pub struct Auto {
     /// The suggestion.
     pub suggestion: Suggestion,
@@ -22,7 +22,7 @@ pub struct Auto {
 }
 
 impl Auto {
-    /// The choice among the methods `M` for a problem at its start, where a run has the settings `of_run`.
+    /// The choice among the methods `M` for a problem at its start, given the settings `of_run` of the run.
     ///
     /// # Errors
     /// If none of them fits.

@@ -1,6 +1,6 @@
-//! What a run that was cut short goes on from.
+//! The state from which an interrupted run resumes.
 //!
-//! Of a run the last two states are kept: where the newest cannot be read, the one before is gone on with.
+//! The last two states of a run are kept: if the newest cannot be read, the run resumes from the one before.
 
 use bilevel_core::{CheckpointError, CheckpointFile, Snapshot};
 use serde::{Deserialize, Serialize};
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::report::folder::{LockedFolder, RunFolder};
 use crate::report::{MethodReport, ReportError, StepRecord};
 
-/// The methods that are done, and how far the one is that is not.
+/// The finished methods, and the progress of the current one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Checkpoint {
-    /// The fingerprint of the `settings.toml` that it belongs to.
+    /// The fingerprint of its `settings.toml`.
     pub settings: String,
     pub done: Vec<Saved>,
     pub current: Option<Current>,
@@ -24,7 +24,7 @@ pub(super) struct Saved {
     series: Vec<StepRecord>,
 }
 
-/// A method in the middle.
+/// A method in progress.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Current {
     pub saved: Saved,
@@ -49,24 +49,24 @@ impl Saved {
 }
 
 impl Checkpoint {
-    /// The files that it is in.
+    /// Its files.
     pub const FILES: [&str; 2] = ["checkpoint.bin", "checkpoint-before.bin"];
 
     fn file(folder: &RunFolder) -> CheckpointFile {
         CheckpointFile::new(folder.path().join(Self::FILES[0]))
     }
 
-    /// The checkpoint of a folder; an empty one where there is none yet.
+    /// The checkpoint of a folder; an empty one if there is none yet.
     pub fn read(folder: &LockedFolder) -> Result<Self, ReportError> {
         Ok(Self::file(folder).read()?.unwrap_or_default())
     }
 
-    /// There whole or not at all, beside the one before.
+    /// Written atomically; the one before is kept.
     pub fn write(&self, folder: &LockedFolder) -> Result<(), ReportError> {
         Ok(Self::file(folder).write(self)?)
     }
 
-    /// Removes what is not needed any more.
+    /// Removes what is no longer needed.
     pub fn remove(folder: &LockedFolder) -> Result<(), ReportError> {
         Ok(Self::file(folder).remove()?)
     }
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
     use crate::memory::Phase;
 
-    /// Other tests of this process allocate at the same time: one of many peaks is this one's alone.
+    /// Other tests of this process allocate at the same time: one of many peaks is this test's alone.
     #[test]
     fn a_large_one_takes_little_more_than_twice_its_bytes() {
         let root = tempfile::tempdir().unwrap();
@@ -115,7 +115,7 @@ mod tests {
                 phase.peak().heap.is_some_and(|peak| (peak as f64) < most * size)
             })
         };
-        // The file itself is held beside it. While one vector of ten is read, Burn holds it twice.
+        // The file itself is held too. While one vector of ten is read, Burn holds it twice.
         assert!(stays_below(2.15, true), "more than twice the file");
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[size as usize / 2] ^= 1;

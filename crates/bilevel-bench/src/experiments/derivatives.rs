@@ -17,7 +17,7 @@ struct Both<X: Module + ModuleDisplay, Y: Module + ModuleDisplay> {
     y: Y,
 }
 
-/// Steps so short that hardly ever a kink of ReLU lies within one: there a loss has no derivative.
+/// Steps so short that a kink of ReLU, where a loss has no derivative, rarely lies within one.
 pub const BETWEEN_KINKS: Tolerances = Tolerances { step: 1e-6, reach: 2e-5, ..Tolerances::F64 };
 
 /// Checks the derivatives of both losses in x and y together, at a random point.
@@ -36,7 +36,7 @@ where
     P::Lower: ModuleDisplay,
 {
     let both = Both { x, y };
-    // Zeros, where many variables start, would hide much: a gradient that is zero there.
+    // Zeros, at which many variables start, would hide errors where a gradient is zero.
     let layout = Layout::of(&both);
     let mut rng = stream(seed, Purpose::Point);
     let values: Vec<f64> = (0..layout.size()).map(|_| rng.random_range(-0.5..0.5)).collect();

@@ -1,5 +1,5 @@
-//! Images that are read, divided and put on a device; and training a classifier of them as one does without a
-//! bilevel problem.
+//! Reading images, splitting them and moving them to a device; and training a classifier of them without a bilevel
+//! problem.
 
 use std::path::Path;
 
@@ -19,24 +19,24 @@ use bilevel_data::mnist::TrainTest;
 use bilevel_data::split::Parts;
 use bilevel_data::{DataError, Dataset, Purpose, digits, mnist, stream};
 
-/// Samples that are judged at once.
+/// Samples evaluated at once.
 const PART: usize = 1000;
 
-/// Images that were read.
+/// The images as read.
 pub struct Read {
     /// The training part, or all.
     pub set: Dataset,
-    /// The test part, where there is one.
+    /// The test part, if there is one.
     pub test: Option<Dataset>,
-    /// The label that each class stands for, ascending.
+    /// The label of each class, ascending.
     pub labels: Vec<u32>,
 }
 
-/// A folder's training and test part; of the embedded digits, where there is no folder, all and nothing. Where labels
-/// do not count from 0 a warning says which class is which.
+/// A folder's training and test part; without a folder, all of the embedded digits as the training part. If labels do
+/// not count from 0, a warning lists the label of each class.
 ///
 /// # Errors
-/// Where the data cannot be read.
+/// If the data cannot be read.
 pub fn read(folder: Option<&Path>) -> Result<Read, DataError> {
     let Some(folder) = folder else {
         let set = digits::load()?;
@@ -54,10 +54,10 @@ pub fn read(folder: Option<&Path>) -> Result<Read, DataError> {
     Ok(Read { set: train, test: Some(test), labels })
 }
 
-/// `train` and `validation` samples of a set, at random; where there is no test set, it is what is left.
+/// `train` and `validation` samples of a set, at random; if there is no test set, the rest is the test set.
 ///
 /// # Errors
-/// Where there are not so many.
+/// If there are too few.
 pub fn divide(
     (set, test): (Dataset, Option<Dataset>),
     train: usize,
@@ -92,10 +92,10 @@ pub fn on_device(set: &Dataset, device: &Device) -> ImageBatch {
     }
 }
 
-/// A data set in batches of at most `size` samples, in its order.
+/// A data set in batches of at most `size` samples, in order.
 ///
 /// # Errors
-/// Where a batch cannot be taken out of the set.
+/// If a batch cannot be taken from the set.
 pub fn batches(set: &Dataset, size: usize, device: &Device) -> Result<Vec<ImageBatch>, DataError> {
     let all: Vec<usize> = (0..set.len()).collect();
     all.chunks(size).map(|chunk| Ok(on_device(&set.select(chunk)?, device))).collect()
@@ -106,8 +106,8 @@ pub fn losses(network: &ImageClassifier, batch: &ImageBatch) -> Tensor<1> {
     cross_entropy(network.forward(batch.images.clone()), batch.labels.clone())
 }
 
-/// A set to be judged by, on a device: in parts, since it may be larger than the device's largest array, and its hidden
-/// layers would be the peak of memory.
+/// A test set on a device: in parts, since it may exceed the device's largest array, and its hidden layers would be the
+/// peak of memory.
 ///
 /// # Errors
 /// None for a set that was read.
@@ -115,7 +115,7 @@ pub fn judging(set: &Dataset, device: &Device) -> Result<Vec<ImageBatch>, DataEr
     batches(set, PART, device)
 }
 
-/// The share of samples that a network without normalisation classifies rightly.
+/// The fraction of samples that a network without normalisation classifies correctly.
 pub fn share_right(network: &ImageClassifier, parts: &[ImageBatch]) -> f64 {
     let (mut right, mut all) = (0.0, 0);
     for ImageBatch { images, labels } in parts {
@@ -126,15 +126,15 @@ pub fn share_right(network: &ImageClassifier, parts: &[ImageBatch]) -> f64 {
     right / all as f64
 }
 
-/// Whole numbers on a device.
+/// Integers on a device.
 pub fn integers(numbers: impl Iterator<Item = usize>, device: &Device) -> Tensor<1, Int> {
     let numbers: Vec<i32> = numbers.map(|number| number as i32).collect();
     let n = numbers.len();
     Tensor::from_data(TensorData::new(numbers, [n]), device)
 }
 
-/// Trains a network by `steps` of Adam, at `learning_rate`, on the mean cross-entropy of one batch after the other, with
-/// `decay / 2` times the squared norm of the network added.
+/// Trains a network by `steps` of Adam, at `learning_rate`, on the mean cross-entropy of one batch after another, plus
+/// `decay / 2` times the squared norm of the network.
 ///
 /// # Errors
 /// If the learning rate is not positive, or the loss of the network cannot be recorded.
@@ -147,7 +147,7 @@ pub fn train(
     train_on(network, batches.iter().cycle().take(steps).cloned(), learning_rate, decay)
 }
 
-/// [`train`] with a step for each of the batches.
+/// [`train`] with one step for each batch.
 ///
 /// # Errors
 /// Those of [`train`].
@@ -158,7 +158,7 @@ pub fn train_on(
     decay: f64,
 ) -> Result<ImageClassifier, Error> {
     let unrecorded = |error| Error::Trace { what: "the loss of a network".into(), error };
-    // Beside a module without variables.
+    // Combined with an empty module.
     let loss = |_: &Vec<ImageClassifier>, network: &ImageClassifier, batch: &ImageBatch| {
         losses(network, batch).mean()
     };

@@ -1,4 +1,4 @@
-//! What is seen of a method on the way, kept in the folder of the run so that a resumed run has it too.
+//! Evaluations of a method during a run, kept in its folder so that a resumed run has them too.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,9 +7,9 @@ use crate::error::BenchError;
 use crate::report::ReportError;
 use crate::report::folder::RunFolder;
 
-/// What is seen after a step.
+/// An evaluation after a step.
 pub trait Look: Serialize + DeserializeOwned {
-    /// After how many upper steps.
+    /// The number of upper steps.
     fn step(&self) -> usize;
 }
 
@@ -17,7 +17,7 @@ fn file(method: &str) -> String {
     format!("looks-{method}.json")
 }
 
-/// All looks at a method so far.
+/// All evaluations of a method so far.
 ///
 /// # Errors
 /// If their file cannot be read.
@@ -30,7 +30,7 @@ pub fn all<L: Look>(folder: &RunFolder, method: &str) -> Result<Vec<L>, BenchErr
     })?)
 }
 
-/// Adds a look; later ones, of a run that was cut short after its last checkpoint, are dropped.
+/// Adds an evaluation; later ones, of a run that was interrupted after its last checkpoint, are dropped.
 ///
 /// # Errors
 /// If the file cannot be read or written.

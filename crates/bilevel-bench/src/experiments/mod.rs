@@ -1,12 +1,12 @@
-//! The experiments, a folder each, and what they share.
+//! The experiments, one folder each, and what they share.
 //!
 //! ```text
 //! defaults, --config, flags -> settings -> data read -> one method after the other -> reports
 //! ```
 //!
-//! Settings are values that `settings.toml` holds, the whole of a run: with them and the checkpoint beside them
-//! [`resume`] completes a run that was cut short, as if it had not been. A new experiment is a folder here and a line of
-//! [`EXPERIMENTS`].
+//! Settings are values stored in `settings.toml`, which determine the whole run: with them and the checkpoint beside
+//! them [`resume`] completes an interrupted run as if it had not been interrupted. A new experiment is a folder here
+//! and a line of [`EXPERIMENTS`].
 
 mod auto;
 mod checkpoint;
@@ -61,42 +61,42 @@ use crate::report::folder::{LockedFolder, RunFolder, default_name, settings_tabl
 use crate::report::{ReportError, RunReport};
 use crate::settings::{AUTO, refuse};
 
-/// What a check of derivatives found, for each loss.
+/// The result of a check of derivatives, for each loss.
 pub type Checked = Vec<(Objective, Report)>;
 
-/// How a run is carried out; nothing in its results depends on it.
+/// How a run is executed; its results do not depend on it.
 #[derive(Clone, Copy, Debug)]
 pub struct Manner {
-    /// Whether a terminal shows how far it is.
+    /// Whether progress is shown on a terminal.
     pub progress: bool,
     /// The time between two checkpoints within a method.
     pub save_every: Duration,
-    /// The processes that make the run together.
+    /// The processes that share the run.
     pub ranks: &'static dyn Group,
 }
 
-/// Runs an experiment in a folder of its own under `root`.
+/// Runs an experiment in a new folder under `root`.
 ///
 /// # Errors
-/// See [`BenchError`]. What is wrong with data, device or settings is seen before there is a folder.
+/// See [`BenchError`]. Errors in data, device or settings are found before the folder is created.
 pub fn start(
     settings: &Complete,
     root: &Path,
     manner: Manner,
 ) -> Result<(RunFolder, RunReport), BenchError> {
     let experiment = prepare(settings, manner)?;
-    // Before the run: hours of work should not end at a folder that cannot be written.
+    // Before the run: hours of work should not end with a folder that cannot be written.
     let name = default_name(settings.experiment.name, settings.seed());
     let folder = Shared::create(root, &name, manner.ranks)?;
     let report = begin(settings, &experiment, folder.hold()?, manner)?;
     Ok((folder.of_run(), report))
 }
 
-/// Completes the run of a folder from its checkpoint: on the CPU with the same numbers, bit for bit, as if it had not
-/// been cut short. A run that is complete is read.
+/// Completes the run of a folder from its checkpoint: on the CPU with the same numbers, bit for bit, as an
+/// uninterrupted run. A complete run is read.
 ///
 /// # Errors
-/// See [`BenchError`]; where another process is at the run, [`ReportError::Busy`].
+/// See [`BenchError`]; if another process works on the run, [`ReportError::Busy`].
 pub fn resume(folder: &RunFolder, manner: Manner) -> Result<RunReport, BenchError> {
     if let Some(report) = complete(folder)? {
         return Ok(report);
@@ -104,17 +104,17 @@ pub fn resume(folder: &RunFolder, manner: Manner) -> Result<RunReport, BenchErro
     go_on(folder.hold()?, manner)
 }
 
-/// [`resume`] on several ranks. Rank 0 reads the folder, and tells the others, who need not see it.
+/// [`resume`] on several ranks. Rank 0 reads the folder, and sends its contents to the others, which need not see it.
 ///
 /// # Errors
-/// As there, and if it is no folder of a run.
+/// The same, and if it is not the folder of a run.
 pub fn resume_on_ranks(path: &Path, manner: Manner) -> Result<(RunFolder, RunReport), BenchError> {
     let (folder, held) = Shared::open(path, manner.ranks)?;
     let report = go_on(held, manner)?;
     Ok((folder.of_run(), report))
 }
 
-/// Runs an experiment in a folder that is there, or resumes it where it was begun.
+/// Runs an experiment in an existing folder, or resumes it there.
 ///
 /// # Errors
 /// See [`BenchError`].
@@ -143,12 +143,12 @@ fn prepare(settings: &Complete, manner: Manner) -> Result<Prepared, BenchError> 
 /// The settings of a run's folder.
 ///
 /// # Errors
-/// Where there are none, or they cannot be read.
+/// If there are none, or they cannot be read.
 pub fn settings_of(folder: &RunFolder) -> Result<Complete, ReportError> {
     Ok(read_settings(folder)?.0)
 }
 
-/// The settings of a run's folder, and what it was made by.
+/// The settings of a run's folder, and its origin.
 fn read_settings(folder: &RunFolder) -> Result<(Complete, Origin), ReportError> {
     let damaged = |what: String| {
         let path = folder.path().join("settings.toml");
@@ -162,14 +162,14 @@ fn read_settings(folder: &RunFolder) -> Result<(Complete, Origin), ReportError> 
     Ok((Complete::read(table).map_err(|error| damaged(error.to_string()))?, origin))
 }
 
-/// The report of a run that is complete; none where it is not.
+/// The report of a complete run; none if it is not complete.
 ///
 /// # Errors
-/// Where the folder cannot be read.
+/// If the folder cannot be read.
 pub fn complete(folder: &RunFolder) -> Result<Option<RunReport>, ReportError> {
     let report = folder.report()?;
-    // A process that was killed at the very end of its run has left what is not needed any more. On a disk that is
-    // only read it stays, and does no harm.
+    // A process that was killed at the very end of its run has left files that are no longer needed. On a read-only
+    // disk they stay, and do no harm.
     if report.is_some()
         && folder.was_held()
         && let Ok(Some(folder)) = folder.try_hold()
@@ -196,7 +196,7 @@ fn begin(
 }
 
 fn go_on(folder: LockedFolder, manner: Manner) -> Result<RunReport, BenchError> {
-    // Whoever had the folder until now may have completed it.
+    // The previous owner of the folder may have completed it.
     if let Some(report) = folder.report()? {
         Checkpoint::remove(&folder)?;
         return Ok(report);
@@ -208,7 +208,7 @@ fn go_on(folder: LockedFolder, manner: Manner) -> Result<RunReport, BenchError> 
     finish(&settings, &began, &experiment, Run::resume(folder, manner)?)
 }
 
-/// `settings.toml`: all settings, and what the run was made by.
+/// `settings.toml`: all settings, and the origin of the run.
 fn written(settings: &Complete, origin: &Origin) -> Result<Table, ReportError> {
     let mut table = settings.table();
     table.insert(ORIGIN.into(), settings_table(origin)?.into());

@@ -1,4 +1,4 @@
-//! What a run was made by: the version, the data, the processor. Results may depend on each.
+//! The origin of a run: the version, the data, the processor. Results may depend on each.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use crate::report::folder::RunFolder;
 /// The key of `settings.toml` that holds an [`Origin`].
 pub(crate) const ORIGIN: &str = "made-by";
 
-/// What a run was made by.
+/// The origin of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Origin {
@@ -17,11 +17,11 @@ pub(crate) struct Origin {
     pub version: String,
     /// The fingerprint of the data.
     pub data: String,
-    /// The kind of processor, and what of it kernels may use.
+    /// The kind of processor, and the vector instructions that kernels may use.
     pub processor: String,
-    /// Threads that kernels share their work among.
+    /// Threads that kernels share.
     pub threads: usize,
-    /// The commit of the binary, where it was built from a repository; empty elsewhere.
+    /// The commit of the binary, if it was built from a repository; otherwise empty.
     #[serde(default)]
     pub commit: String,
     /// When it began, in UTC.
@@ -81,7 +81,7 @@ fn command() -> String {
     command_line(std::iter::once("bilevel").chain(words.iter().map(String::as_str)))
 }
 
-/// The kind of processor, and the vector instructions that it has.
+/// The kind of processor, and its vector instructions.
 fn processor() -> String {
     let mut features = vec![std::env::consts::ARCH];
     #[cfg(target_arch = "x86_64")]

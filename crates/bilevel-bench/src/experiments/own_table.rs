@@ -15,18 +15,17 @@ pub fn read(paths: &[&Path], label: Option<&str>) -> Result<(Table, Vec<usize>),
     let (table, counts) = Table::read(paths, label)?;
     for (name, words) in &table.left_out {
         tracing::warn!(
-            "column `{name}` is left out: {words} words, expected at most {MOST_WORDS} of a category; make numbers of \
-             them, or fewer words"
+            "column `{name}` is left out: {words} words, expected at most {MOST_WORDS} of a category; turn them \
+             into numbers, or use fewer words"
         );
     }
     Ok((table, counts))
 }
 
-/// The paths of a table, and of its labels where these are in a file of their own, so that they mean the same from
-/// every directory.
+/// The paths of a table, and of its labels if these are in a separate file, as absolute paths.
 ///
 /// # Errors
-/// Where a path is not UTF-8.
+/// If a path is not UTF-8.
 pub fn complete(data: &mut Option<PathBuf>, label: &mut Option<String>) -> Result<(), BenchError> {
     let Some(data) = data else { return Ok(()) };
     *data = absolute("--data", data)?;

@@ -1,5 +1,5 @@
-//! Folders of what is not a run of an experiment, and yet made in parts: settings and origin first, what is done after
-//! each part, and last the table, whose file says that all is there.
+//! Folders that are not runs of an experiment, but are also written in parts: settings and origin first, results after
+//! each part, and last the table, whose file marks the folder as complete.
 
 use bilevel_data::digest;
 use std::path::Path;
@@ -12,30 +12,30 @@ use super::origin::{ORIGIN, Origin};
 use crate::report::ReportError;
 use crate::report::folder::{LockedFolder, RunFolder, settings_table};
 
-/// The last file that is written.
+/// The file that is written last.
 const TABLE: &str = "table.txt";
 
-/// A folder that is this process's alone, and what its `settings.toml` says.
+/// A folder owned by this process, and the contents of its `settings.toml`.
 pub(crate) struct Partly<S> {
     pub folder: LockedFolder,
     pub settings: S,
-    /// The fingerprint of `settings.toml`, which what is done bears: it is not gone on with under other settings.
+    /// The fingerprint of `settings.toml`, stored with the results: they are not completed with other settings.
     pub fingerprint: String,
 }
 
-/// What there is to do in a folder.
+/// What remains to be done in a folder.
 pub(crate) enum Left<S> {
-    /// Nothing: the table.
+    /// Nothing: here is the table.
     Nothing(String),
     /// The rest.
     Rest(Partly<S>),
 }
 
 impl<S: Serialize + DeserializeOwned> Partly<S> {
-    /// Makes a folder `name` under `root`, for what is made of data with this fingerprint.
+    /// Creates a folder `name` under `root`, for results from data with this fingerprint.
     ///
     /// # Errors
-    /// Where it cannot be made or written.
+    /// If it cannot be created or written.
     pub fn create(settings: S, data: String, root: &Path, name: &str) -> Result<Self, ReportError> {
         let mut table = settings_table(&settings)?;
         table.insert(ORIGIN.into(), settings_table(&Origin::here(data))?.into());
@@ -44,10 +44,10 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
         Self::of(folder, settings)
     }
 
-    /// Takes a folder that was made by [`Self::create`]. `data` is asked for the fingerprint of the data here.
+    /// Takes a folder created by [`Self::create`]. `data` is called for the fingerprint of the data here.
     ///
     /// # Errors
-    /// Where it cannot be read, another process uses it, or it was made of other data or by another version.
+    /// If it cannot be read, another process uses it, or it is from other data or another version.
     pub fn resume<E: From<ReportError>>(
         folder: &RunFolder,
         data: impl Fn(&S) -> Result<String, E>,
@@ -56,7 +56,7 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
             return Ok(Left::Nothing(table));
         }
         let folder = folder.hold()?;
-        // Whoever had the folder until now may have completed it.
+        // The previous owner of the folder may have completed it.
         if let Some(table) = read_table(&folder)? {
             return Ok(Left::Nothing(table));
         }
@@ -68,13 +68,13 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
     fn of(folder: LockedFolder, settings: S) -> Result<Self, ReportError> {
         let text = folder.read_file("settings.toml")?.unwrap_or_default();
         let fingerprint = digest(&text);
-        // What is done is written after each part.
+        // Results are written after each part.
         let resume = crate::error::resume(folder.path());
         crate::interrupt::at_once(format!("interrupted: what is done is kept\n{resume}"));
         Ok(Self { folder, settings, fingerprint })
     }
 
-    /// Whether what is done was done under these settings.
+    /// Whether the results are from these settings.
     ///
     /// # Errors
     /// If not.
@@ -90,10 +90,10 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
         })
     }
 
-    /// The rows of a CSV of the folder; none where it is not there.
+    /// The rows of a CSV of the folder; none if it does not exist.
     ///
     /// # Errors
-    /// Where it cannot be read.
+    /// If it cannot be read.
     pub fn rows<R: DeserializeOwned>(&self, file: &str) -> Result<Vec<R>, ReportError> {
         let Some(bytes) = self.folder.read_file(file)? else { return Ok(Vec::new()) };
         let rows = csv::Reader::from_reader(&bytes[..]).into_deserialize();
@@ -106,7 +106,7 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
     /// Writes a CSV.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If it cannot be written.
     pub fn write_rows<R: Serialize>(
         &self,
         file: &'static str,
@@ -121,10 +121,10 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
         self.folder.write_file(file, &bytes)
     }
 
-    /// Writes the table: all is done.
+    /// Writes the table, which completes the folder.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If it cannot be written.
     pub fn end(&self, table: String) -> Result<String, ReportError> {
         self.folder.write_file(TABLE, table.as_bytes())?;
         Ok(table)
@@ -136,7 +136,7 @@ fn read_table(folder: &RunFolder) -> Result<Option<String>, ReportError> {
     Ok(table.map(|table| String::from_utf8_lossy(&table).into_owned()))
 }
 
-/// The settings of the folder, and what it was made by.
+/// The settings of the folder, and its origin.
 fn read_settings<S: DeserializeOwned>(folder: &RunFolder) -> Result<(S, Origin), ReportError> {
     let damaged = |what: String| {
         let path = folder.path().join("settings.toml");

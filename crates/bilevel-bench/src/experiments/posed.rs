@@ -1,4 +1,4 @@
-//! A problem and where it starts: what a method of the catalogue is put to.
+//! A problem and its start, to which a method of the catalogue is applied.
 
 use bilevel_core::catalogue::{self, At, Made};
 use bilevel_core::{
@@ -11,7 +11,7 @@ use burn::optim::AdamConfig;
 use crate::error::BenchError;
 use crate::settings::Catalogued;
 
-/// A problem and where it starts.
+/// A problem and its start.
 pub struct Posed<'a, X> {
     /// Its losses.
     pub oracle: &'a dyn Oracle,
@@ -23,16 +23,16 @@ pub struct Posed<'a, X> {
     pub y: Vector,
     /// Where the lower level starts at each step of x.
     pub start: Start,
-    /// The seed of what a method draws.
+    /// The seed of random numbers of a method.
     pub seed: u64,
 }
 
 impl<'a, X: Module + 'static> Posed<'a, X> {
-    /// The solver of a method with the settings of a run. Along a hypergradient x is moved by Adam, at their learning
-    /// rate. Batches are drawn in their order.
+    /// The solver of a method with the settings of a run. Along a hypergradient Adam moves x, with their learning rate.
+    /// Batches are drawn in order.
     ///
     /// # Errors
-    /// If a setting is outside of its range, or the method does not fit the problem.
+    /// If a setting is outside its range, or the method does not fit the problem.
     pub fn solver(
         self,
         method: &Catalogued,

@@ -38,13 +38,13 @@ pub static EXPERIMENTS: &[Registered] = &[
     Registered::of::<nas::Prepared>(),
 ];
 
-/// An experiment, its data read.
+/// An experiment and its data.
 pub trait Experiment: Sized + Send + Sync + 'static {
     /// Its name on the command line.
     const NAME: &'static str;
     /// What it does, in a line.
     const ABOUT: &'static str;
-    /// Its file of `assets/presets`.
+    /// The file in `assets/presets`.
     const DEFAULTS: &'static str;
     /// Its settings.
     type Settings: Settings;
@@ -55,30 +55,30 @@ pub trait Experiment: Sized + Send + Sync + 'static {
     /// If the data or a setting cannot be used.
     fn read(settings: Self::Settings) -> Result<Self, BenchError>;
 
-    /// Runs all methods, by [`Run::method`]. One that fails is reported as such, and the others go on.
+    /// Runs all methods, by [`Run::method`]. One that fails is reported as such, and the others still run.
     ///
     /// # Errors
     /// If the library refuses a setting, or results cannot be written.
     fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError>;
 
-    /// The data that was read, for its fingerprint.
+    /// The data as read, for its fingerprint.
     fn feed(&self, to: &mut blake3::Hasher);
 
-    /// The large arrays that a run puts on its device, each in one piece, or makes there: data, and hidden layers that
-    /// are larger. A device that cannot hold one is refused before there is a folder.
+    /// The large arrays that a run puts on its device or creates there, each in one piece: data, and hidden layers that
+    /// are larger. A device that cannot hold one is refused before the folder is created.
     fn arrays(&self) -> Vec<Array>;
 
-    /// What `--method auto` and `--step-size auto` stand for, from probes where the methods start, by
-    /// [`Auto::among`]; none where the experiment does not offer it.
+    /// The choice for `--method auto` and `--step-size auto`, from probes at the start of the methods, by
+    /// [`Auto::among`]; none if the experiment does not offer it.
     ///
     /// # Errors
-    /// If the problem cannot be posed, or no method that is offered fits it.
+    /// If the problem cannot be set up, or no method on offer fits it.
     fn auto(&self, device: Device) -> Result<Option<Auto>, BenchError> {
         let _ = device;
         Ok(None)
     }
 
-    /// Checks the derivatives of both losses, in f64 on the CPU; none where the experiment has no check.
+    /// Checks the derivatives of both losses, in f64 on the CPU; none if the experiment has no check.
     ///
     /// # Errors
     /// If a loss cannot be recorded.
@@ -149,10 +149,10 @@ impl Registered {
         (self.command)(Command::new(self.name).about(self.about), &self.defaults())
     }
 
-    /// The settings that flags give.
+    /// The settings given by flags.
     ///
     /// # Errors
-    /// As clap says.
+    /// Those of clap.
     pub fn flags(&self, matches: &ArgMatches) -> Result<Table, clap::Error> {
         (self.flags)(matches)
     }
@@ -167,10 +167,10 @@ impl Registered {
         (self.methods)()
     }
 
-    /// All settings of a run, where the user gives `given`.
+    /// All settings of a run, given the user's settings `given`.
     ///
     /// # Errors
-    /// If a setting cannot be, or the device is not there.
+    /// If a setting is invalid, or the device does not exist.
     pub fn complete(&'static self, given: &Table) -> Result<Complete, BenchError> {
         let table = (self.complete)(&self.defaults(), given)?;
         Ok(Complete { experiment: self, table })
@@ -180,7 +180,7 @@ impl Registered {
 /// All settings of a run, complete and checked: `settings.toml`.
 #[derive(Clone, Debug)]
 pub struct Complete {
-    /// Of which experiment.
+    /// The experiment.
     pub experiment: &'static Registered,
     table: Table,
 }
@@ -197,10 +197,10 @@ const STEP_SIZE: &str = "step-size";
 const EXPERIMENT: &str = "experiment";
 
 impl Complete {
-    /// The settings that the user gives, in a file perhaps, completed.
+    /// The settings given by the user, perhaps in a file, completed.
     ///
     /// # Errors
-    /// If a setting cannot be, or the device is not there.
+    /// If a setting is invalid, or the device does not exist.
     pub fn given(experiment: &str, given: &Table) -> Result<Self, BenchError> {
         Registered::named(experiment)?.complete(given)
     }
@@ -208,7 +208,7 @@ impl Complete {
     /// Reads `settings.toml`.
     ///
     /// # Errors
-    /// If a setting is missing, unknown, or outside of its range.
+    /// If a setting is missing, unknown, or outside its range.
     pub fn read(mut table: Table) -> Result<Self, BenchError> {
         let name = table.remove(EXPERIMENT);
         let name = name.as_ref().and_then(Value::as_str).unwrap_or_default();
@@ -217,7 +217,7 @@ impl Complete {
         Ok(Self { experiment, table })
     }
 
-    /// The settings alone.
+    /// Only the settings.
     pub fn settings(&self) -> &Table {
         &self.table
     }
@@ -235,7 +235,7 @@ impl Complete {
         self.table["seed"].as_integer().and_then(|seed| u64::try_from(seed).ok()).unwrap_or(0)
     }
 
-    /// The same under another seed.
+    /// The same with another seed.
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.table.insert("seed".into(), Value::Integer(seed.min(i64::MAX as u64) as i64));
         self
@@ -246,7 +246,7 @@ impl Complete {
         ["method", STEP_SIZE].iter().any(|setting| is_auto(&self.table, setting))
     }
 
-    /// The same with what is chosen from probes in the places of `auto`, and what was measured and why, as text.
+    /// The same with choices from probes in place of `auto`, and the measurements and reasons as text.
     ///
     /// # Errors
     /// If the data cannot be read, the experiment has no `auto`, or no method that it offers fits.
@@ -279,7 +279,7 @@ impl Complete {
         name.try_into().unwrap_or(BackendName::Auto.into())
     }
 
-    /// Reads the data, and asks whether the device is there and holds it.
+    /// Reads the data, and checks that the device exists and can hold it.
     ///
     /// # Errors
     /// If the data, the device or a setting cannot be used.
@@ -291,7 +291,7 @@ impl Complete {
     }
 }
 
-/// Bytes of a file of settings at most.
+/// The maximal number of bytes of a file of settings.
 const MOST_CONFIG: u64 = 1 << 20;
 
 /// Reads a file of settings, which may be the `settings.toml` of a run.
@@ -303,7 +303,7 @@ pub fn read_config(path: &Path, experiment: &'static Registered) -> Result<Table
         let found = format!("{}: {cause}", path.display());
         refuse("--config", found, "a TOML file of settings", "name another file, or correct it")
     };
-    // A pipe may be given, as by a shell; one without an end, or a device, must not fill memory.
+    // A pipe may be given, for example by a shell; an endless one, or a device, must not fill memory.
     let read = || {
         let mut text = String::new();
         std::fs::File::open(path)?.take(MOST_CONFIG + 1).read_to_string(&mut text)?;
@@ -323,7 +323,7 @@ pub fn read_config(path: &Path, experiment: &'static Registered) -> Result<Table
     Ok(table)
 }
 
-/// An experiment that can run.
+/// An experiment that is ready to run.
 pub struct Prepared {
     device: DeviceName,
     experiment: Box<dyn Ready>,
@@ -343,7 +343,7 @@ impl Prepared {
         digest(self)
     }
 
-    /// What `auto` stands for.
+    /// The choices for `auto`.
     fn auto(&self) -> Result<Option<Auto>, BenchError> {
         run_on(self.device, |device| self.experiment.auto(device))?
     }
@@ -363,7 +363,7 @@ impl Digest for Prepared {
     }
 }
 
-/// [`Experiment`] without its types.
+/// [`Experiment`] with erased types.
 trait Ready: Send + Sync {
     fn feed(&self, to: &mut blake3::Hasher);
 

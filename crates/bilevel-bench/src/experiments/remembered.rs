@@ -1,17 +1,17 @@
-//! Data that is made anew for each handle, made once.
+//! Data generated for each handle, and cached.
 
 use std::sync::{Mutex, PoisonError};
 
 use bilevel_core::{Data, Objective, Sample};
 
-/// Keeps the last batch of each loss: all lower steps of an upper step see the same one.
+/// Caches the last batch of each loss: all lower steps of an upper step use the same one.
 pub struct Remembered<D, T> {
     data: D,
     last: [Mutex<Option<(Sample, T)>>; 2],
 }
 
 impl<D, T> Remembered<D, T> {
-    /// Of this data.
+    /// Caches this data.
     pub fn new(data: D) -> Self {
         Self { data, last: [Mutex::new(None), Mutex::new(None)] }
     }

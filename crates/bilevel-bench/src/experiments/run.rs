@@ -20,13 +20,13 @@ use crate::progress::Bar;
 use crate::report::folder::{LockedFolder, RunFolder};
 use crate::report::{MethodReport, ReportError, RunReport, StepRecord};
 
-/// A run in its folder, which is this process's alone until the run is dropped.
+/// A run in its folder, which this process owns until the run is dropped.
 pub struct Run {
     folder: LockedFolder,
     manner: Manner,
     checkpoint: Checkpoint,
     saved_at: Instant,
-    /// What is shown until a method has a bar.
+    /// Shown until a method has a progress bar.
     preparing: Bar,
 }
 
@@ -42,7 +42,7 @@ impl Run {
         let fresh = Self::new(folder, manner)?;
         let (began, here) = (&checkpoint.settings, &fresh.checkpoint.settings);
         if checkpoint == Checkpoint::default() {
-            tracing::warn!("no checkpoint was written: the run starts again");
+            tracing::warn!("no checkpoint was written: the run starts over");
             return Ok(fresh);
         }
         if began != here {
@@ -56,23 +56,23 @@ impl Run {
         Ok(Self { checkpoint, ..fresh })
     }
 
-    /// Writes all results; what was for going on is not needed any more.
+    /// Writes all results; files that are needed only for resuming are removed.
     pub(super) fn end(&self, report: &RunReport) -> Result<(), ReportError> {
         self.folder.write(report)?;
         Checkpoint::remove(&self.folder)
     }
 
-    /// Where files of the run go, figures for one.
+    /// The folder for files of the run, such as figures.
     pub fn folder(&self) -> &RunFolder {
         &self.folder
     }
 
-    /// The processes that make the run together.
+    /// The processes that share the run.
     pub fn ranks(&self) -> &'static dyn Group {
         self.manner.ranks
     }
 
-    /// Ends the run where a signal asks for it; what there is of it is in the checkpoint.
+    /// Ends the run if a signal requests it; the state so far is in the checkpoint.
     fn go_on(&self) -> Result<(), BenchError> {
         let Some(signal) = interrupt::asked() else { return Ok(()) };
         let Checkpoint { done, current, .. } = &self.checkpoint;
@@ -80,11 +80,11 @@ impl Run {
         Err(BenchError::Interrupted { signal, folder: self.folder.path().into(), kept })
     }
 
-    /// Runs one method, unless the checkpoint has it. Its memory is measured from here on; a run of it that
-    /// fails is reported as such.
+    /// Runs one method, unless the checkpoint has its result. Its memory is measured from here on; a failure is
+    /// reported as such.
     ///
     /// # Errors
-    /// If the library refuses a setting, or anything but the library fails.
+    /// If the library refuses a setting, or on any error outside the library.
     pub fn method(
         &mut self,
         name: &str,
@@ -115,7 +115,7 @@ impl Run {
             other => other?,
         }
         report.peak_memory = phase.peak();
-        // JSON has no form for the others.
+        // JSON cannot represent the others.
         report.figures.retain(|_, figure| figure.is_finite());
         self.checkpoint.current = None;
         self.checkpoint.done.push(Saved::new(&report));
@@ -130,7 +130,7 @@ fn settings_of(folder: &RunFolder) -> Result<String, ReportError> {
     Ok(digest(&text))
 }
 
-/// Whether a method has ended by this, a divergence for one; any other error is the whole run's.
+/// Whether this error ends only a method, such as a divergence; any other error ends the whole run.
 pub(super) fn ends_method(error: &BenchError) -> bool {
     let BenchError::Core(error) = error else { return false };
     !matches!(
@@ -142,12 +142,13 @@ pub(super) fn ends_method(error: &BenchError) -> bool {
     )
 }
 
-/// Whether other ranks may not have an error: it was found on the data of this one. Then they go on, and the run ends.
+/// Whether other ranks may not have the error, because it was found on this rank's data. Then they continue, and the
+/// run ends.
 fn of_one_rank(error: &BenchError, ranks: &dyn Group) -> bool {
     ranks.size() > 1 && matches!(error, BenchError::Core(Error::NotFiniteAtStart { .. }))
 }
 
-/// Whether a hypergradient of this status can be used. That of a linear solver which stopped early can.
+/// Whether a hypergradient of this status can be used. That of a linear solver that stopped early can.
 pub(crate) fn is_usable(status: &Status) -> bool {
     !matches!(
         status,
@@ -160,7 +161,7 @@ pub(crate) fn is_usable(status: &Status) -> bool {
 /// One method of a run.
 pub struct Trial<'a> {
     run: &'a mut Run,
-    /// What is known of it so far.
+    /// Its results so far.
     pub report: MethodReport,
     /// The oracle calls before this process.
     before: BTreeMap<String, u64>,
@@ -168,18 +169,18 @@ pub struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    /// A bar of `steps` steps under the method's name; a hidden one where nobody looks.
+    /// A bar of `steps` steps with the method's name; hidden if progress is not shown.
     pub fn bar(&self, steps: usize) -> Bar {
         self.run.preparing.clear();
         if self.run.manner.progress { Bar::new(&self.report.name, steps) } else { Bar::hidden() }
     }
 
-    /// Where files of the run go.
+    /// The folder for files of the run.
     pub fn folder(&self) -> &RunFolder {
         self.run.folder()
     }
 
-    /// Sets the oracle calls: those of this process, and those before it.
+    /// Sets the oracle calls: those of this process plus those before it.
     pub fn count(&mut self, cost: Cost) {
         self.report.oracle_calls = self.before.clone();
         for (kind, calls) in calls(cost) {
@@ -187,14 +188,14 @@ impl Trial<'_> {
         }
     }
 
-    /// Makes `steps` upper steps, those before the checkpoint included, and keeps series, seconds, calls and
-    /// warnings. Generators are seeded with `seed` and the number of each step. `see` looks at each step and
-    /// gives the figures of its record that only the experiment knows, such as the accuracy, or an upper loss in place
-    /// of the one the step saw; it is also handed
-    /// the x at which the step was taken, for a step reports that point and moves on.
+    /// Makes `steps` upper steps, including those before the checkpoint, and keeps series, seconds, calls and warnings.
+    /// Generators are seeded with `seed` and the number of each step. `see` is called at each step and returns the
+    /// quantities of its record that only the experiment knows, such as the accuracy, or an upper loss in place of that
+    /// of the step; it also receives the x at which the step was taken, since a step reports that point and then moves
+    /// on.
     ///
     /// # Errors
-    /// The solver's, and where a checkpoint does not fit it or cannot be written.
+    /// The solver's, and if a checkpoint does not fit it or cannot be written.
     pub fn drive(
         &mut self,
         solver: &mut dyn Solver,
@@ -256,7 +257,7 @@ impl Trial<'_> {
                     grad_norm: Some(seen.gradient_norm),
                     ..record
                 });
-                // What is resumed has a step to make.
+                // There is a step left to resume.
                 if progress.step == steps {
                     return ControlFlow::Continue(());
                 }
@@ -291,16 +292,16 @@ impl Trial<'_> {
         Ok(outcome)
     }
 
-    /// How many parts of a method the checkpoint has, by [`Self::keep`], and what they left; where a method is not one
-    /// [`Self::drive`].
+    /// The number of finished parts of a method in the checkpoint, by [`Self::keep`], and their results; for methods
+    /// that [`Self::drive`] does not run.
     pub fn kept(&mut self) -> Option<(usize, Snapshot)> {
         self.resumed.take().map(|current| (current.step, current.solver))
     }
 
-    /// Writes the checkpoint: `done` upper steps, or parts of the method, and what is needed to go on.
+    /// Writes the checkpoint: `done` upper steps, or parts of the method, and the state needed to resume.
     ///
     /// # Errors
-    /// Where it cannot be written, or a signal asks for the end of the process.
+    /// If it cannot be written, or a signal requests the end of the process.
     pub fn keep(&mut self, done: usize, state: Snapshot) -> Result<(), BenchError> {
         let saved = Saved::new(&self.report);
         self.run.checkpoint.current = Some(Current { saved, step: done, solver: state });
@@ -309,7 +310,7 @@ impl Trial<'_> {
         self.run.go_on()
     }
 
-    /// Adds the time of a training that is no upper step.
+    /// Adds the time of a training that is not an upper step.
     pub fn timed<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let shown = self.report.baseline && self.run.manner.progress;
         self.run.preparing.clear();
@@ -322,7 +323,7 @@ impl Trial<'_> {
     }
 }
 
-/// Oracle calls by kind, those that are none left out.
+/// Oracle calls by kind, without kinds that have none.
 fn calls(cost: Cost) -> impl Iterator<Item = (String, u64)> {
     [
         ("upper values", cost.upper_values),

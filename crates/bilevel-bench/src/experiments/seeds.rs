@@ -1,4 +1,4 @@
-//! An experiment under several seeds: a run for each in a folder of its own, and what they come to together.
+//! An experiment with several seeds: a run for each in its own folder, and their joint results.
 
 use std::path::Path;
 
@@ -16,9 +16,9 @@ use crate::report::{ReportError, RunReport};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Settings {
-    /// How many seeds, from that of the run on.
+    /// The number of seeds, from that of the run on.
     seeds: u64,
-    /// The settings under the first.
+    /// The settings with the first seed.
     run: Table,
 }
 
@@ -27,10 +27,10 @@ pub fn is_seeds(settings: &Table) -> bool {
     settings.contains_key("seeds") && settings.contains_key("run")
 }
 
-/// Runs an experiment under `seeds` seeds in a new folder under `root`.
+/// Runs an experiment with `seeds` seeds in a new folder under `root`.
 ///
 /// # Errors
-/// See [`BenchError`]. What is wrong with data, device or settings is seen before there is a folder.
+/// See [`BenchError`]. Errors in data, device or settings are found before the folder is created.
 pub fn start(
     settings: &Complete,
     seeds: u64,
@@ -45,8 +45,8 @@ pub fn start(
     Ok((folder, together))
 }
 
-/// Makes the runs that are missing, and writes what all come to. Several processes may work on one folder, each on
-/// runs that no other is at.
+/// Makes the missing runs, and writes the joint results. Several processes may work on one folder, each on different
+/// runs.
 ///
 /// # Errors
 /// See [`BenchError`].
@@ -75,10 +75,10 @@ pub fn resume(folder: &RunFolder, manner: Manner) -> Result<Together, BenchError
     Ok(together)
 }
 
-/// What the runs of a folder came to, as far as they are done.
+/// The results of the runs of a folder, as far as they are done.
 ///
 /// # Errors
-/// Where a run cannot be read.
+/// If a run cannot be read.
 pub fn read(folder: &RunFolder) -> Result<Together, BenchError> {
     let Settings { seeds, run } = folder.settings()?;
     let first = Complete::read(run)?;

@@ -1,4 +1,4 @@
-//! The folder of a run that several processes make.
+//! The folder of a run that several processes share.
 
 use std::path::Path;
 
@@ -10,15 +10,15 @@ use crate::error::BenchError;
 use crate::report::ReportError;
 use crate::report::folder::{LockedFolder, RunFolder, SUMMARY};
 
-/// The folder of a run: on rank 0 the real one. The other ranks work in a passing one of their own, which nobody sees, so
-/// that nothing else knows of ranks.
+/// The folder of a run: on rank 0 the real one. The other ranks work in temporary ones that nobody sees, so that no
+/// other code needs to handle ranks.
 pub(super) struct Shared {
     folder: RunFolder,
     _passing: Option<TempDir>,
 }
 
 impl Shared {
-    /// Makes the folder `root/name`; see [`RunFolder::create`].
+    /// Creates the folder `root/name`; see [`RunFolder::create`].
     pub fn create(root: &Path, name: &str, ranks: &dyn Group) -> Result<Self, ReportError> {
         match ranks.rank() {
             0 => Ok(Self { folder: RunFolder::create(root, name)?, _passing: None }),
@@ -26,7 +26,7 @@ impl Shared {
         }
     }
 
-    /// The folder of a run that is resumed, held. Rank 0 tells the others what is in it.
+    /// The folder of a resumed run, held. Rank 0 sends its contents to the others.
     pub fn open(path: &Path, ranks: &dyn Group) -> Result<(Self, LockedFolder), BenchError> {
         let shared = match ranks.rank() {
             0 => Self { folder: RunFolder::open(path)?, _passing: None },
@@ -34,7 +34,7 @@ impl Shared {
         };
         let held = shared.hold()?;
         for name in ["settings.toml", SUMMARY].into_iter().chain(Checkpoint::FILES) {
-            // A byte before the contents: there is such a file.
+            // One byte before the contents: the file exists.
             let own = held.read_file(name)?;
             let sent = own.map_or(Vec::new(), |contents| [vec![1], contents].concat());
             let told = ranks.broadcast(sent).map_err(Error::Group)?;
@@ -51,12 +51,12 @@ impl Shared {
         Ok(Self { folder: RunFolder::open(passing.path())?, _passing: Some(passing) })
     }
 
-    /// Takes it for this process alone.
+    /// Claims it for this process.
     pub fn hold(&self) -> Result<LockedFolder, ReportError> {
         self.folder.hold()
     }
 
-    /// Where results are, on rank 0.
+    /// The location of the results, on rank 0.
     pub fn of_run(self) -> RunFolder {
         self.folder
     }

@@ -1,4 +1,4 @@
-//! The numbers of a workload: drawn from a seed, or read from a safetensors file.
+//! The numbers of a workload: generated from a seed, or read from a safetensors file.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -34,7 +34,7 @@ pub(super) struct Numbers {
     pub weights: Vec<f64>,
 }
 
-/// Draws `samples` samples a level and the network: the same for a seed on every machine.
+/// Generates `samples` samples per level and the network: the same for a seed on every machine.
 pub(super) fn draw(workload: Workload, samples: usize, seed: u64) -> Numbers {
     let rng = &mut stream(seed, Purpose::Problem);
     let train = draw_part(workload, samples, rng);
@@ -52,7 +52,7 @@ fn draw_part(workload: Workload, samples: usize, rng: &mut ChaCha8Rng) -> Part {
     let shape = workload.inputs(samples);
     let inputs: Vec<f32> = normal(rng, shape.iter().product()).collect();
     let targets = match workload.classes() {
-        // As many images of each class as of the others.
+        // Equally many images of each class.
         Some(classes) if workload == Workload::Conv => {
             let labels = (0..samples).map(|at| (at % classes) as i64).collect();
             TensorData::new::<i64, _>(labels, [samples])
@@ -70,27 +70,27 @@ fn normal(rng: &mut ChaCha8Rng, count: usize) -> impl Iterator<Item = f32> {
     (0..count).map(|_| rng.sample(StandardNormal))
 }
 
-/// Samples of a level at most, drawn or read: of a file with holes a few blocks hold any number of zeros.
+/// Maximal number of samples per level, generated or read: in a sparse file a few blocks hold any number of zeros.
 pub(super) const MOST_SAMPLES: usize = 1_000_000;
-/// Bytes of a header at most, as the safetensors library has it.
+/// Maximal number of bytes of a header, as in the safetensors library.
 const MOST_HEADER: u64 = 100_000_000;
 
 /// Why a safetensors file cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TensorError {
-    /// A file that the operating system will not give.
+    /// A file that the operating system cannot read.
     #[error("{}: {cause}; check the path and its permissions", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The message of the operating system.
         cause: std::io::Error,
     },
     /// A file that cannot be opened.
     #[error(transparent)]
     Open(#[from] DataError),
-    /// A file that is not sound safetensors, or does not hold what was asked for.
+    /// A file that is not valid safetensors, or does not hold what was requested.
     #[error("{}: {fault}", path.display())]
     Unsound {
         /// The file.
@@ -105,9 +105,9 @@ pub enum TensorError {
 #[non_exhaustive]
 pub enum TensorFault {
     /// Another format, or a damaged file.
-    #[error("no sound safetensors file ({0}); write it anew with the safetensors library")]
+    #[error("not a valid safetensors file ({0}); write it with the safetensors library")]
     Format(String),
-    /// A tensor that is not there.
+    /// A missing tensor.
     #[error("no tensor {tensor}, found {}; add it, or take another --workload", found.join(", "))]
     Missing {
         /// Its name.
@@ -115,7 +115,7 @@ pub enum TensorFault {
         /// The names in the file.
         found: Vec<String>,
     },
-    /// Other numbers than expected.
+    /// Another element type than expected.
     #[error("tensor {tensor} is of type {found}, expected {expected}; convert it")]
     Type {
         /// Its name.
@@ -138,7 +138,7 @@ pub enum TensorFault {
         /// The expected one.
         expected: String,
     },
-    /// More samples than are to be read.
+    /// More samples than allowed.
     #[error("tensor {tensor} has {found} samples, expected 1 to {MOST_SAMPLES}; give fewer")]
     Samples {
         /// Its name.
@@ -146,7 +146,7 @@ pub enum TensorFault {
         /// Its samples.
         found: usize,
     },
-    /// Numbers that memory does not hold.
+    /// Numbers that do not fit into memory.
     #[error("tensor {tensor} has {count} numbers, more than memory holds; give fewer samples")]
     Room {
         /// Its name.
@@ -166,16 +166,15 @@ pub enum TensorFault {
     },
 }
 
-/// Reads `train_inputs`, `validation_inputs`, `train_labels` and `validation_labels` (i64), or
-/// `train_targets` and `validation_targets` (f32) where a network fits numbers, and the network's `weight0`,
-/// `bias0`, `weight1` and so on: `[inputs, outputs]` of a linear layer, `[outputs, inputs, height, width]`
-/// of a convolution.
+/// Reads `train_inputs`, `validation_inputs`, `train_labels` and `validation_labels` (i64), or `train_targets` and
+/// `validation_targets` (f32) if a network fits numbers, and the network's `weight0`, `bias0`, `weight1` and so on:
+/// `[inputs, outputs]` of a linear layer, `[outputs, inputs, height, width]` of a convolution.
 ///
 /// # Errors
 /// If the file cannot be read or is not safetensors; if a tensor is missing, or of another type or shape.
 pub(super) fn read(path: &Path, workload: Workload) -> Result<Numbers, TensorError> {
     let mut tensors = Tensors::open(path)?;
-    // Beside their number, the shape of the samples is the workload's.
+    // Except for their number, the shape of the samples is the workload's.
     let samples = tensors.info("train_inputs")?.1.first().copied().unwrap_or(0).max(1);
     if samples > MOST_SAMPLES {
         let fault = TensorFault::Samples { tensor: "train_inputs".into(), found: samples };
@@ -190,12 +189,12 @@ pub(super) fn read(path: &Path, workload: Workload) -> Result<Numbers, TensorErr
     Ok(Numbers { samples, train, validation, weights })
 }
 
-/// A safetensors file, of which one tensor at a time is brought to memory.
+/// A safetensors file, from which one tensor at a time is read into memory.
 struct Tensors<'a> {
     path: &'a Path,
     file: BufReader<File>,
     metadata: Metadata,
-    /// Where the numbers begin.
+    /// The offset of the numbers.
     begin: u64,
 }
 
@@ -231,7 +230,7 @@ impl<'a> Tensors<'a> {
         Ok(Self { path, file, metadata, begin })
     }
 
-    /// Type, shape and the place of the first byte.
+    /// Type, shape and the position of the first byte.
     fn info(&self, name: &str) -> Result<(Dtype, Vec<usize>, u64), TensorError> {
         let info = self.metadata.info(name).ok_or_else(|| {
             let mut found = self.metadata.offset_keys();
@@ -287,7 +286,7 @@ impl<'a> Tensors<'a> {
         self.file.seek(SeekFrom::Start(at)).map_err(unreadable)?;
         let mut word = [0; N];
         let count = shape.iter().product();
-        // A fallible iterator does not say how long it is, and the list would grow, and move, several times.
+        // A fallible iterator does not know its length, and the list would grow, and be copied, several times.
         let mut numbers = Vec::new();
         if numbers.try_reserve_exact(count).is_err() {
             return Err(self.fault(TensorFault::Room { tensor, count }));
@@ -308,14 +307,13 @@ fn fault(path: &Path, fault: TensorFault) -> TensorError {
     TensorError::Unsound { path: path.into(), fault }
 }
 
-/// Writes `values` as f32 tensors of these names and shapes, in this order, to a safetensors file, with what is to be
-/// said about them.
+/// Writes `values` as f32 tensors of these names and shapes, in this order, to a safetensors file, with metadata.
 ///
 /// # Errors
 /// If the file cannot be written.
 ///
 /// # Panics
-/// If there are fewer values than the shapes want.
+/// If there are fewer values than the shapes require.
 pub(crate) fn write(
     path: &Path,
     tensors: &[(String, Vec<usize>)],

@@ -1,7 +1,7 @@
-//! One hypergradient, timed: what `bilevel hypergrad` does, so that other libraries can be held beside it.
+//! Times one hypergradient: `bilevel hypergrad`, for comparison with other libraries.
 //!
 //! The same numbers give the same hypergradient in every library: [`Settings::data`] reads them from a file,
-//! [`Settings::gradient`] writes down what came out. `benches/peers` does both.
+//! [`Settings::gradient`] writes the result. `benches/peers` uses both.
 
 mod data;
 mod program;
@@ -36,9 +36,9 @@ use data::Numbers;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// By back-propagation through the lower steps.
+    /// Back-propagation through the lower steps.
     Rad,
-    /// By the implicit function theorem and conjugate gradients.
+    /// The implicit function theorem and conjugate gradients.
     Cg,
 }
 
@@ -58,7 +58,7 @@ impl Method {
 pub enum PlanName {
     /// All of them.
     Trajectory,
-    /// All of them, and linearisations of the last steps for the way back.
+    /// All of them, and linearisations of the last steps for the backward pass.
     Results,
     /// About two square roots of them; each step is made twice.
     Sqrt,
@@ -85,23 +85,23 @@ pub struct Settings {
     pub damping: f64,
     /// Lower step size.
     pub step_size: f64,
-    /// How often the hypergradient is timed, after one that is not.
+    /// How often the hypergradient is timed, after an untimed one.
     pub repetitions: usize,
-    /// A safetensors file with the numbers; none draws them.
+    /// A safetensors file with the numbers; none generates them.
     pub data: Option<PathBuf>,
     /// The safetensors file that the hypergradient is written to.
     pub gradient: Option<PathBuf>,
     /// Where to compute.
     pub device: DeviceName,
-    /// The seed of the draws.
+    /// The seed of the generated numbers.
     pub seed: u64,
 }
 
 impl Settings {
-    /// Completes what the command line gives.
+    /// Completes the arguments of the command line.
     ///
     /// # Errors
-    /// If a setting does not go with the method or the workload.
+    /// If a setting does not fit the method or the workload.
     pub fn new(args: HypergradArgs) -> Result<Self, BenchError> {
         let settings = Self {
             workload: args.workload,
@@ -124,8 +124,8 @@ impl Settings {
                 "--method",
                 "cg",
                 "rad",
-                "x is where the lower level starts in this workload, of which the implicit formula knows \
-                 nothing; take another --workload for cg",
+                "x is where the lower level starts in this workload, to which the implicit formula does not apply; \
+                 take another --workload for cg",
             )),
             Method::Cg if args.plan.is_some() => {
                 Err(refuse("--plan", "given", "none for cg", "cg keeps one state: leave it out"))
@@ -153,7 +153,7 @@ impl Settings {
             PlanName::Sqrt => Plan::Sqrt,
         };
         Ok(match (self.method, self.workload) {
-            // A tolerance that no residual meets, so that every iteration is made.
+            // A tolerance that no residual reaches, so that every iteration is made.
             (Method::Cg, _) => {
                 let cg = Cg::new(self.iterations, f64::MIN_POSITIVE)?;
                 Box::new(Implicit::new(descent, cg.with_damping(self.damping)?))
@@ -186,8 +186,8 @@ pub struct Report {
     pub seconds_median: f64,
     /// Each repetition.
     pub seconds_all: Vec<f64>,
-    /// The most physical memory of the process since its start, data included; none where the system does
-    /// not tell.
+    /// The peak of physical memory of the process since its start, data included; none if the system does not report
+    /// it.
     pub peak_resident_mib: Option<f64>,
     /// `norm(dF/dx)`
     pub hypergradient_norm: f64,
@@ -197,11 +197,11 @@ pub struct Report {
     pub oracle_calls: Cost,
     /// How far the hypergradient can be trusted.
     pub status: String,
-    /// Whether it can be used at all: not where the lower level climbed, for one.
+    /// Whether it can be used at all: not if the lower steps increased f, for example.
     pub ok: bool,
 }
 
-/// Computes the hypergradient once, and then as often as the settings say with a clock running.
+/// Computes the hypergradient once, and then as often as the settings say with timing.
 ///
 /// # Errors
 /// If the data, the device or a setting cannot be used, the lower level diverges, or the hypergradient
@@ -246,7 +246,7 @@ fn measure(
         found = compute()?;
         seconds_all.push(begin.elapsed().as_secs_f64());
     }
-    // Before the hypergradient is read in f64, which may take more than computing it.
+    // Before the hypergradient is read in f64, which may take more memory than computing it.
     let peak = resident_high_water();
     if let Some(path) = &settings.gradient {
         let parameters = settings.workload.upper_parameters(samples);
@@ -281,13 +281,13 @@ impl Report {
     /// One line of JSON.
     ///
     /// # Errors
-    /// If a figure has no form in JSON.
+    /// If a figure cannot be represented in JSON.
     pub fn json(&self) -> Result<String, ReportError> {
         serde_json::to_string(self)
             .map_err(|cause| ReportError::Format { file: "the report", what: cause.to_string() })
     }
 
-    /// A small table: one figure a line.
+    /// A small table: one figure per line.
     pub fn table(&self) -> String {
         let memory = self.peak_resident_mib.map_or("-".into(), |mib| format!("{mib:.0} MiB"));
         let least = self.seconds_all.iter().copied().fold(f64::INFINITY, f64::min);

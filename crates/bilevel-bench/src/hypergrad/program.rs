@@ -1,4 +1,4 @@
-//! The program of a derivative, to be read, drawn or counted.
+//! The program of a derivative, to read, draw or count it.
 
 use bilevel_core::{Derivative, Objective, Point, Program, Sample};
 use clap::ValueEnum;
@@ -22,7 +22,7 @@ pub enum What {
 /// How a program is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Form {
-    /// One line an input, constant, operation and output, and the counts.
+    /// One line per input, constant, operation and output, and the counts.
     Text,
     /// A graph for Graphviz.
     Dot,

@@ -19,9 +19,8 @@ use crate::experiments::hyper_cleaning::{HyperCleaning, Labelled, SampleWeights}
 
 /// A problem whose hypergradient is timed.
 ///
-/// In the first three x has one logit a training sample, all 0, and y is a classifier: [`HyperCleaning`].
-/// In the others x is the start of the lower level: the initial weights of a network that adapts to its
-/// task.
+/// In the first three x has one logit per training sample, all 0, and y is a classifier: [`HyperCleaning`]. In the
+/// others x is the start of the lower level: the initial weights of a network that adapts to its task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Workload {
@@ -80,7 +79,7 @@ impl Workload {
         }
     }
 
-    /// Samples of each level, unless the command line or a file says otherwise; tasks of `meta-batch`.
+    /// Samples of each level, by default; tasks of `meta-batch`.
     pub fn samples(self) -> usize {
         match self {
             Self::Softmax | Self::Mlp | Self::MlpTanh => 5000,
@@ -90,7 +89,7 @@ impl Workload {
         }
     }
 
-    /// Whether x is the start of the lower level: the implicit formula has nothing to say of it.
+    /// Whether x is the start of the lower level: then the implicit formula does not apply.
     pub fn learns_start(self) -> bool {
         matches!(self, Self::Small | Self::Conv | Self::MetaBatch)
     }
@@ -121,7 +120,7 @@ impl Workload {
             Self::Mlp | Self::MlpTanh => vec![n, 300],
             Self::Small => vec![n, 40],
             Self::Conv => vec![n, CHANNELS, SIDE, SIDE],
-            // Every task has layers of its own.
+            // Every task has its own layers.
             Self::MetaBatch => vec![n, 40, 40],
         };
         vec![
@@ -161,7 +160,7 @@ impl Workload {
         layers.flat_map(named).collect()
     }
 
-    /// The parts of x by name, as a file of the hypergradient has them.
+    /// The parts of x by name, as in a file of the hypergradient.
     pub(super) fn upper_parameters(self, samples: usize) -> Vec<(String, Vec<usize>)> {
         if self.learns_start() { self.parameters() } else { vec![("logits".into(), vec![samples])] }
     }
@@ -172,7 +171,7 @@ pub(super) struct Built {
     pub oracle: Box<dyn Oracle>,
     /// Where the hypergradient is taken.
     pub x: Vector,
-    /// Where the lower level starts, unless that is x.
+    /// Where the lower level starts, unless it starts at x.
     pub y: Vector,
 }
 
@@ -248,7 +247,7 @@ fn classifier(workload: Workload) -> ClassifierConfig {
     }
 }
 
-/// Numbers and what they are to be taken to: `[n, 1]` both, or `[tasks, n, 1]`.
+/// Inputs and their targets: `[n, 1]` both, or `[tasks, n, 1]`.
 #[derive(Clone, Debug, Batch)]
 struct Points<const D: usize> {
     inputs: Tensor<D>,
@@ -264,7 +263,7 @@ impl<const D: usize> Points<D> {
     }
 }
 
-/// `small`: both losses are mean squared errors. x enters neither: it is where y starts.
+/// `small`: both losses are mean squared errors. x enters neither: y starts at x.
 struct Regression;
 
 impl BilevelProblem for Regression {
@@ -327,7 +326,7 @@ impl PlainConvNet {
     }
 }
 
-/// `conv`: both losses are mean cross-entropies. x enters neither: it is where y starts.
+/// `conv`: both losses are mean cross-entropies. x enters neither: y starts at x.
 struct Recognition;
 
 impl BilevelProblem for Recognition {
@@ -382,8 +381,8 @@ impl TaskLayers {
     }
 }
 
-/// `meta-batch`: y is what each task adds to the shared start x, from 0. That is adaptation from x itself, and
-/// x and y need not be of one shape. The lower loss is a sum over tasks, so that none sees the others.
+/// `meta-batch`: y is what each task adds to the shared start x, from 0. This is adaptation from x itself, and x and y
+/// need not have the same shape. The lower loss is a sum over tasks, so that they do not affect one another.
 struct MetaRegression;
 
 impl BilevelProblem for MetaRegression {

@@ -1,7 +1,7 @@
 //! An allocator that counts.
 //!
-//! A global allocator is an `unsafe` trait, which is why there is `unsafe` here; every block comes from the allocator
-//! inside and goes back to it as it came.
+//! A global allocator is an `unsafe` trait, which is why there is `unsafe` here; every block comes from the inner
+//! allocator and is returned to it unchanged.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout};
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 #[derive(Debug)]
 pub struct Counting<A> {
     inner: A,
-    /// Above the level at the start; below zero where older blocks were freed.
+    /// Above the level at the start; negative if older blocks were freed.
     level: AtomicI64,
     peak: AtomicI64,
 }
@@ -22,7 +22,7 @@ impl<A> Counting<A> {
         Self { inner, level: AtomicI64::new(0), peak: AtomicI64::new(0) }
     }
 
-    /// Takes the present level for zero.
+    /// Takes the present level as zero.
     pub fn start_anew(&self) {
         self.level.store(0, Relaxed);
         self.peak.store(0, Relaxed);
@@ -47,7 +47,8 @@ impl<A> Counting<A> {
     }
 }
 
-// SAFETY: all is left to the allocator inside, which keeps the contract; counting neither allocates nor panics.
+// SAFETY: everything is delegated to the inner allocator, which keeps the contract; counting neither allocates nor
+// panics.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as the caller promises.
@@ -93,7 +94,7 @@ mod tests {
     fn the_peak_is_that_of_what_lives_at_once() {
         let heap = Counting::new(System);
         let block = |size| Layout::from_size_align(size, 8).unwrap();
-        // SAFETY: blocks are used and freed as they were made.
+        // SAFETY: blocks are used and freed with the layout with which they were allocated.
         unsafe {
             let (a, b) = (heap.alloc(block(100)), heap.alloc_zeroed(block(50)));
             heap.dealloc(a, block(100));

@@ -15,17 +15,17 @@ use crate::experiments::Partly;
 use crate::settings::Offered;
 use bilevel_core::catalogue::Family;
 
-/// The band around a median: from this share of the runs to that.
+/// The band around a median: between these quantiles of the runs.
 const BAND: (f64, f64) = (0.2, 0.8);
 
-/// What a figure shows upwards, and a column of the table.
+/// A quantity on the vertical axis of a figure, and a column of the table.
 #[derive(Clone, Copy)]
 struct Quantity {
     name: &'static str,
     /// In the table.
     short: &'static str,
     title: &'static str,
-    /// Of a mark, above the best value that was seen.
+    /// Of a mark, above the best value seen.
     of: fn(&Mark, f64) -> f64,
 }
 
@@ -70,7 +70,7 @@ fn quantities(problem: ProblemName) -> [Quantity; 2] {
 /// Writes the figures.
 ///
 /// # Errors
-/// Where the folder cannot be written.
+/// If the folder cannot be written.
 pub fn write_figures(
     settings: &Settings,
     compared: &[Compared],
@@ -118,7 +118,7 @@ struct Summary<'a> {
 /// Writes `report.html` and `summary.json`.
 ///
 /// # Errors
-/// Where the folder cannot be written.
+/// If the folder cannot be written.
 pub(crate) fn write_page(
     partly: &Partly<Settings>,
     compared: &[Compared],
@@ -195,14 +195,13 @@ fn page(
     })
 }
 
-/// The least value of all marks.
+/// The smallest value of all marks.
 fn best(compared: &[Compared]) -> f64 {
     let marks = compared.iter().flat_map(|method| &method.runs).flat_map(|run| &run.marks);
     marks.map(|mark| mark.measured.value).fold(f64::INFINITY, f64::min)
 }
 
-/// The value that a share of the sorted runs stays below, by the nearest rank. Runs that ended early count as
-/// the worst.
+/// A quantile of the sorted runs, by the nearest rank. Runs that ended early count as the worst.
 pub(crate) fn quantile(values: &mut [f64], share: f64) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     let rank = (share * values.len() as f64).ceil() as usize;
@@ -238,7 +237,7 @@ struct Row {
     value: f64,
 }
 
-/// A row of `runs.csv`: a run that has ended.
+/// A row of `runs.csv`: a finished run.
 #[derive(Serialize, Deserialize)]
 struct Ended {
     method: String,
@@ -251,10 +250,10 @@ struct Ended {
 const MARKS: &str = "metrics.csv";
 const RUNS: &str = "runs.csv";
 
-/// Writes all marks, and then which runs they are of.
+/// Writes all marks, and then the runs to which they belong.
 ///
 /// # Errors
-/// Where the folder cannot be written.
+/// If the folder cannot be written.
 pub(crate) fn write_runs(
     partly: &Partly<Settings>,
     compared: &[Compared],
@@ -288,10 +287,10 @@ pub(crate) fn write_runs(
     partly.write_rows(RUNS, ended)
 }
 
-/// What [`write_runs`] wrote; nothing where it did not.
+/// The output of [`write_runs`]; nothing if there is none.
 ///
 /// # Errors
-/// Where it cannot be read, or was made under other settings.
+/// If it cannot be read, or is from other settings.
 pub(crate) fn read(partly: &Partly<Settings>) -> Result<Vec<Compared>, ReportError> {
     let marks: Vec<Row> = partly.rows(MARKS)?;
     let mut compared: Vec<Compared> = Vec::new();
@@ -360,7 +359,7 @@ fn rows(problem: ProblemName, compared: &[Compared]) -> Vec<Vec<String>> {
     compared.iter().map(row).collect()
 }
 
-/// The table of the terminal.
+/// The table for the terminal.
 pub fn table(problem: ProblemName, compared: &[Compared]) -> String {
     let header = header(problem).map(String::from);
     let table = fit(&header, &rows(problem, compared), 2, terminal_width());

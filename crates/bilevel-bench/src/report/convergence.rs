@@ -5,12 +5,13 @@ use bilevel_problems::claims::Figure;
 use super::ReportError;
 use super::plot::{self, Line, Panel, Stroke};
 
-/// What is drawn to the right, or upwards.
+/// The scale of an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Axis {
-    /// Evenly; to the right from 0.
+    /// Linear; on the horizontal axis from 0.
     Linear(&'static str),
-    /// On a logarithmic scale; what is not positive is left out to the right, and at the bottom upwards.
+    /// Logarithmic; numbers that are not positive are left out on the horizontal axis, and at the bottom of the
+    /// vertical one.
     Logarithmic(&'static str),
 }
 
@@ -19,9 +20,9 @@ pub enum Axis {
 pub struct Chart {
     /// The caption.
     pub title: String,
-    /// To the right.
+    /// The horizontal axis.
     pub axis: Axis,
-    /// Upwards.
+    /// The vertical axis.
     pub quantity: Axis,
     /// The curves.
     pub curves: Vec<Curve>,
@@ -32,9 +33,9 @@ pub struct Chart {
 pub struct Curve {
     /// Its name in the legend.
     pub label: String,
-    /// (to the right, upwards)
+    /// (horizontal, vertical)
     pub points: Vec<(f64, f64)>,
-    /// (to the right, from, to); empty where there is none.
+    /// (horizontal, from, to); empty if there is none.
     pub band: Vec<(f64, f64, f64)>,
 }
 
@@ -57,7 +58,7 @@ impl From<&Figure> for Chart {
 /// Draws the figure; values that are not finite are left out.
 ///
 /// # Errors
-/// Where the drawing library refuses.
+/// If the drawing library fails.
 pub fn svg(chart: &Chart) -> Result<String, ReportError> {
     panels(std::slice::from_ref(chart))
 }
@@ -65,7 +66,7 @@ pub fn svg(chart: &Chart) -> Result<String, ReportError> {
 /// Draws several figures as one.
 ///
 /// # Errors
-/// Where the drawing library refuses.
+/// If the drawing library fails.
 pub fn panels(charts: &[Chart]) -> Result<String, ReportError> {
     let line = |(at, curve): (usize, &Curve)| Line {
         label: curve.label.clone(),

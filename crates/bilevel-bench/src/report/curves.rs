@@ -1,15 +1,15 @@
-//! The curves of a run as SVG: test accuracy and F1 of finding wrong labels over upper steps, or the upper loss where
+//! The curves of a run as SVG: test accuracy and F1 of detecting wrong labels over upper steps, or the upper loss if
 //! there is no F1.
 
 use super::convergence::Axis;
 use super::plot::{self, Line, Panel, Stroke};
 use super::{MethodReport, ReportError, RunReport, StepRecord};
 
-/// What one panel shows.
+/// The quantity of a panel.
 #[derive(Clone, Copy)]
 struct Quantity {
     title: &'static str,
-    /// By which a stored figure is multiplied to be shown.
+    /// The factor between a stored and a shown figure.
     scale: f64,
     of_step: fn(&StepRecord) -> Option<f64>,
     of_baseline: fn(&MethodReport) -> Option<f64>,
@@ -34,10 +34,10 @@ const UPPER_LOSS: Quantity = Quantity {
     of_baseline: |method| method.upper_loss,
 };
 
-/// Draws the figure; none where no method has a curve. Quantities that no method has are left out.
+/// Draws the figure; none if no method has a curve. Quantities that no method has are left out.
 ///
 /// # Errors
-/// Where the drawing library refuses.
+/// If the drawing library fails.
 pub fn svg(report: &RunReport) -> Result<Option<String>, ReportError> {
     let records = || report.methods.iter().flat_map(|method| &method.series);
     let second = if records().any(|record| record.f1.is_some()) { F1 } else { UPPER_LOSS };

@@ -5,20 +5,20 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReportError {
-    /// The file system refused.
+    /// The file system failed.
     #[error("{}: {cause}; check that the folder exists, is writable and has room", path.display())]
     Write {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The message of the operating system.
         cause: io::Error,
     },
-    /// The file system refused.
+    /// The file system failed.
     #[error("{}: {cause}; check that this is the folder of a run, and readable", path.display())]
     Read {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The message of the operating system.
         cause: io::Error,
     },
     /// A file that is not what it should be.
@@ -29,7 +29,7 @@ pub enum ReportError {
         /// What is wrong with it.
         what: String,
     },
-    /// A run that began with something else than there is here.
+    /// A run that began with something different from what is here.
     #[error(
         "{}: the run began with {what} {began}, here is {here}; resume it with what it began with, or start \
          the run anew",
@@ -40,18 +40,18 @@ pub enum ReportError {
         path: PathBuf,
         /// What differs.
         what: &'static str,
-        /// What it began with.
+        /// The value with which it began.
         began: String,
-        /// What there is here.
+        /// The value here.
         here: String,
     },
     /// A folder that another process works in.
-    #[error("{}: another process is at this run; wait until it ends, or end it", path.display())]
+    #[error("{}: another process is working on this run; wait until it ends, or end it", path.display())]
     Busy {
         /// The folder.
         path: PathBuf,
     },
-    /// A name that is no plain folder name.
+    /// A name that is not a plain folder name.
     #[error(
         "run name {0:?}, expected 1 to 100 letters, digits, '-', '_' or '.', not first a '.'; rename the run"
     )]
@@ -64,12 +64,12 @@ pub enum ReportError {
         /// The last suffix tried.
         tried: u32,
     },
-    /// A figure that has no form in the file's format.
-    #[error("{file}: {what}; keep settings to what TOML and JSON can both hold")]
+    /// A value that the file's format cannot represent.
+    #[error("{file}: {what}; use only settings that both TOML and JSON can represent")]
     Format {
         /// The file that was to be written.
         file: &'static str,
-        /// What stood in the way.
+        /// The cause.
         what: String,
     },
     /// The figure cannot be drawn.

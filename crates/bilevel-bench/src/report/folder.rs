@@ -15,7 +15,7 @@ mod lock;
 pub use lock::LockedFolder;
 
 const LAST_SUFFIX: u32 = 9999;
-/// How the name of a file begins that is not whole yet.
+/// The prefix of a file that is not complete.
 const UNFINISHED: &str = ".unfinished-";
 
 /// A folder that belongs to one run.
@@ -24,17 +24,17 @@ pub struct RunFolder {
     path: PathBuf,
 }
 
-/// The name of a run where the user gives none.
+/// The name of a run by default.
 pub fn default_name(experiment: &str, seed: u64) -> String {
     format!("{experiment}-{seed}")
 }
 
 impl RunFolder {
-    /// Makes the folder `root/name`, or `root/name-2`, `root/name-3` and so on where the earlier ones exist,
-    /// so that no run ever overwrites another. Two processes at once get two folders.
+    /// Creates the folder `root/name`, or `root/name-2`, `root/name-3` and so on if the earlier ones exist, so that no
+    /// run ever overwrites another. Two processes at once get two folders.
     ///
     /// # Errors
-    /// Where `name` is no plain folder name, or the folder cannot be made.
+    /// If `name` is not a plain folder name, or the folder cannot be created.
     pub fn create(root: &Path, name: &str) -> Result<Self, ReportError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(plain)
@@ -60,19 +60,19 @@ impl RunFolder {
     /// The folder of an earlier run.
     ///
     /// # Errors
-    /// Where it is no folder, or cannot be read.
+    /// If it is not a folder, or cannot be read.
     pub fn open(path: &Path) -> Result<Self, ReportError> {
         let refuse = |cause| ReportError::Read { path: path.into(), cause };
         fs::read_dir(path).map_err(refuse)?;
         Ok(Self { path: path.into() })
     }
 
-    /// Removes files that were cut short.
+    /// Removes incomplete files.
     fn clean(&self) -> Result<(), ReportError> {
         let refuse = |cause| ReportError::Read { path: self.path.clone(), cause };
         for entry in fs::read_dir(&self.path).map_err(refuse)? {
             let entry = entry.map_err(refuse)?;
-            // A folder of such a name is none of ours.
+            // A folder with such a name is not ours.
             let is_ours = entry.file_name().to_string_lossy().starts_with(UNFINISHED)
                 && entry.file_type().is_ok_and(|kind| !kind.is_dir());
             if is_ours {
@@ -82,21 +82,21 @@ impl RunFolder {
         Ok(())
     }
 
-    /// The folder `name` in this one, whether it is there or not.
+    /// The folder `name` in this one, whether it exists or not.
     pub fn inner(&self, name: &str) -> Self {
         Self { path: self.path.join(name) }
     }
 
-    /// Makes the folder where it is not there.
+    /// Creates the folder if it does not exist.
     ///
     /// # Errors
-    /// Where the file system refuses.
+    /// If the file system fails.
     pub fn make(&self) -> Result<(), ReportError> {
         fs::create_dir_all(&self.path)
             .map_err(|cause| ReportError::Write { path: self.path.clone(), cause })
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -104,7 +104,7 @@ impl RunFolder {
     /// Writes `settings.toml`, `metrics.csv`, `curves.svg`, `report.html` and `summary.json`.
     ///
     /// # Errors
-    /// Where a file cannot be written; the files before it are whole.
+    /// If a file cannot be written; the files before it are complete.
     pub fn write(&self, report: &RunReport) -> Result<(), ReportError> {
         self.write_file("settings.toml", settings_toml(&report.settings)?.as_bytes())?;
         self.write_file(METRICS, &metrics_csv(report)?)?;
@@ -115,10 +115,10 @@ impl RunFolder {
         self.write_file(SUMMARY, summary_json(report)?.as_bytes())
     }
 
-    /// Writes one file so that it is there whole or not at all, even where the power fails.
+    /// Writes one file atomically, even if the power fails.
     ///
     /// # Errors
-    /// Where the file system refuses.
+    /// If the file system fails.
     pub fn write_file(&self, name: &str, contents: &[u8]) -> Result<(), ReportError> {
         let path = self.path.join(name);
         let write = || {
@@ -128,9 +128,9 @@ impl RunFolder {
         write().map_err(|cause| ReportError::Write { path: path.clone(), cause })
     }
 
-    /// A file with these contents that has no name of its own yet.
+    /// A file with these contents that has no name yet.
     fn unfinished(&self, contents: &[u8]) -> io::Result<NamedTempFile> {
-        // In the same folder, since only there is a rename a single act.
+        // In the same folder, since only there is renaming atomic.
         let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.path)?;
         file.write_all(contents)?;
         make_readable(file.as_file())?;
@@ -138,10 +138,10 @@ impl RunFolder {
         Ok(file)
     }
 
-    /// A file's contents; none where there is no such file.
+    /// A file's contents; none if it does not exist.
     ///
     /// # Errors
-    /// Where the file system refuses.
+    /// If the file system fails.
     pub fn read_file(&self, name: &str) -> Result<Option<Vec<u8>>, ReportError> {
         let path = self.path.join(name);
         match fs::read(&path) {
@@ -154,7 +154,7 @@ impl RunFolder {
     /// The names of the files with an ending, sorted.
     ///
     /// # Errors
-    /// Where the file system refuses.
+    /// If the file system fails.
     pub fn files(&self, ending: &str) -> Result<Vec<String>, ReportError> {
         let refuse = |cause| ReportError::Read { path: self.path.clone(), cause };
         let mut names = Vec::new();
@@ -168,10 +168,10 @@ impl RunFolder {
         Ok(names)
     }
 
-    /// Writes `settings.toml`, and gives it as a table.
+    /// Writes `settings.toml`, and returns it as a table.
     ///
     /// # Errors
-    /// Where a setting has no form in TOML, or the file cannot be written.
+    /// If a setting cannot be represented in TOML, or the file cannot be written.
     pub fn write_settings(&self, settings: &impl Serialize) -> Result<toml::Table, ReportError> {
         let table = settings_table(settings)?;
         self.write_file("settings.toml", settings_toml(&table)?.as_bytes())?;
@@ -181,7 +181,7 @@ impl RunFolder {
     /// The settings in `settings.toml`.
     ///
     /// # Errors
-    /// Where there are none, or not those of an experiment.
+    /// If there are none, or not those of an experiment.
     pub fn settings<T: DeserializeOwned>(&self) -> Result<T, ReportError> {
         let path = self.path.join("settings.toml");
         let text = fs::read_to_string(&path)
@@ -190,10 +190,10 @@ impl RunFolder {
             .map_err(|cause| ReportError::Damaged { path, what: cause.message().into() })
     }
 
-    /// The report of a run that is complete, without its series; none where it is not.
+    /// The report of a complete run, without its series; none if it is not complete.
     ///
     /// # Errors
-    /// Where it cannot be read.
+    /// If it cannot be read.
     pub fn report(&self) -> Result<Option<RunReport>, ReportError> {
         let Some(json) = self.read_file(SUMMARY)? else { return Ok(None) };
         serde_json::from_slice(&json).map(Some).map_err(|cause| ReportError::Damaged {
@@ -205,7 +205,7 @@ impl RunFolder {
     /// The same, with the series of `metrics.csv`.
     ///
     /// # Errors
-    /// Where one of the two files cannot be read.
+    /// If one of the two files cannot be read.
     pub fn report_with_series(&self) -> Result<Option<RunReport>, ReportError> {
         let Some(mut report) = self.report()? else { return Ok(None) };
         let rows = self.read_file(METRICS)?.unwrap_or_default();
@@ -232,7 +232,7 @@ impl RunFolder {
 pub(crate) const SUMMARY: &str = "summary.json";
 pub(super) const METRICS: &str = "metrics.csv";
 
-/// Temporary files are private to their owner; a report is for everyone whom the folder lets in.
+/// Temporary files are private to their owner; a report is for everyone who may read the folder.
 fn make_readable(file: &fs::File) -> io::Result<()> {
     #[cfg(unix)]
     {
@@ -243,19 +243,19 @@ fn make_readable(file: &fs::File) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the names of a folder's files last, even where the power fails.
+/// Makes the entries of a folder durable, even if the power fails.
 fn sync_folder(path: &Path) -> io::Result<()> {
-    // Elsewhere a folder is no file that can be opened.
+    // On other systems a folder cannot be opened as a file.
     #[cfg(unix)]
     fs::File::open(path)?.sync_all()?;
     let _ = path;
     Ok(())
 }
 
-/// The version of the form of `summary.json`; docs/RUNS.md describes it.
+/// The version of the format of `summary.json`; docs/RUNS.md describes it.
 pub const SCHEMA: u32 = 1;
 
-/// Contents of a `summary.json`, with the version of their form.
+/// The contents of a `summary.json`, with the version of its format.
 #[derive(Serialize)]
 pub(crate) struct Versioned<'a, T> {
     pub schema: u32,
@@ -275,7 +275,7 @@ impl<T: Serialize> Versioned<'_, T> {
 /// The report without its series, as indented JSON.
 ///
 /// # Errors
-/// Where a setting has no form in JSON.
+/// If a setting cannot be represented in JSON.
 pub fn summary_json(report: &RunReport) -> Result<String, ReportError> {
     Versioned::json(report)
 }
@@ -283,7 +283,7 @@ pub fn summary_json(report: &RunReport) -> Result<String, ReportError> {
 /// Settings as a table.
 ///
 /// # Errors
-/// Where a setting has no form in TOML.
+/// If a setting cannot be represented in TOML.
 pub fn settings_table(settings: &impl Serialize) -> Result<toml::Table, ReportError> {
     toml::Table::try_from(settings)
         .map_err(|cause| ReportError::Format { file: "settings.toml", what: cause.to_string() })
@@ -292,7 +292,7 @@ pub fn settings_table(settings: &impl Serialize) -> Result<toml::Table, ReportEr
 /// Settings as TOML.
 ///
 /// # Errors
-/// Where a setting has no form in TOML.
+/// If a setting cannot be represented in TOML.
 pub fn settings_toml(settings: &toml::Table) -> Result<String, ReportError> {
     toml::to_string_pretty(settings)
         .map_err(|e| ReportError::Format { file: "settings.toml", what: e.to_string() })
@@ -316,7 +316,7 @@ const COLUMNS: [&str; 11] = [
     "baseline",
 ];
 
-/// The series of all methods, one row a method and step; of a baseline, which has no steps, what it came to.
+/// The series of all methods, one row per method and step; for a baseline, which has no steps, its result.
 ///
 /// # Errors
 /// None known; the CSV writer's signature allows for some.

@@ -1,4 +1,4 @@
-//! Square matrices of shares beside each other, as SVG: the darker, the nearer to 1.
+//! Square matrices of fractions beside one another, as SVG: the darker, the closer to 1.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -7,14 +7,14 @@ use super::ReportError;
 use super::plot::{DrawError, INK, METHODS, font};
 
 const SIZE: (u32, u32) = (900, 440);
-/// Width of the bar that says what the colours mean.
+/// Width of the colour bar.
 const BAR: u32 = 60;
 
-/// Draws the panels, each with a name and a row-major matrix of `classes x classes` shares in `[0, 1]`: label i,
-/// downwards, where class j, to the right, is right.
+/// Draws the panels, each with a name and a row-major matrix of `classes x classes` fractions in `[0, 1]`: label i,
+/// downwards, if class j, to the right, is correct.
 ///
 /// # Errors
-/// Where the drawing library refuses.
+/// If the drawing library fails.
 pub fn svg(
     title: &str,
     panels: [(&str, &[f64]); 2],
@@ -56,7 +56,7 @@ fn draw<'a>(
             .label_style(font(13))
             .axis_desc_style(font(14))
             .draw()?;
-        // A class is named at the middle of its cells, and no more than ten are.
+        // A class is labelled at the middle of its cells, and at most ten are.
         for class in (0..classes).step_by(classes.div_ceil(10).max(1)) {
             let middle = class as f64 + 0.5;
             let name = || class.to_string();
@@ -77,7 +77,7 @@ fn draw<'a>(
     root.present()
 }
 
-/// What the colours mean.
+/// The meaning of the colours.
 fn draw_bar<'a>(area: &DrawingArea<SVGBackend<'a>, Shift>) -> Result<(), DrawError<'a>> {
     const SHADES: i32 = 50;
     let (top, height) = (60, 300);
@@ -100,7 +100,7 @@ mod tests {
     fn draws_a_cell_for_each_share() {
         let [learned, shown] = [[0.9, 0.2, 0.1, 0.8], [1.0, f64::NAN, 0.0, 2.0]];
         let text = svg("mlc", [("learned", &learned), ("shown", &shown)], 2).unwrap();
-        // Beside the white ground and the bar: 4 cells here, 2 there.
+        // Besides the white background and the bar: 4 cells here, 2 there.
         assert_eq!(text.matches("<rect").count(), 7 + 49, "{text}");
         assert!(text.trim_end().ends_with("</svg>"));
     }

@@ -1,21 +1,21 @@
-//! What a run leaves behind: a folder of files, a table and curves.
+//! The output of a run: a folder of files, a table and curves.
 //!
 //! | module | what |
 //! |---|---|
 //! | here | [`RunReport`], the figures themselves |
 //! | [`folder`] | `runs/<name>/` with `summary.json`, `metrics.csv`, `settings.toml`, `curves.svg` |
-//! | [`seeds`] | what runs under several seeds come to |
+//! | [`seeds`] | the joint results of runs with several seeds |
 //! | [`table`] | the result table of the terminal |
 //! | [`page`] | `report.html`, all of a run in one page |
 //! | [`curves`] | the figure |
 //! | [`convergence`] | figures of problems with known answers |
-//! | `plot` | what these are drawn by |
-//! | [`weights`] | figures of weights that were learned |
+//! | `plot` | the drawing code of these |
+//! | [`weights`] | figures of learned weights |
 //! | [`pictures`] | images beside one another |
 //! | [`heat_map`] | figures of matrices of shares |
 //!
-//! Shares (accuracy, F1 and so on) are fractions of 1 here and per cent only where people read them. A
-//! figure that a method does not have, or that is not finite, is `None`: `null` in JSON, empty in CSV.
+//! Shares (accuracy, F1 and so on) are fractions of 1 here and per cent only in output for people. A figure that a
+//! method does not have, or that is not finite, is `None`: `null` in JSON, empty in CSV.
 
 pub mod comparison;
 pub mod convergence;
@@ -39,38 +39,38 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::memory::PeakMemory;
 use bilevel_data::noise::Detection;
 
-/// All that is known of a run. As JSON it is `summary.json`.
+/// The report of a run. As JSON it is `summary.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunReport {
     /// Name of the experiment, such as `hyper-cleaning`.
     pub experiment: String,
     /// The seed of all randomness.
     pub seed: u64,
-    /// The settings, as they would be given to repeat the run; also `settings.toml`.
+    /// The settings that repeat the run; also `settings.toml`.
     pub settings: toml::Table,
-    /// One entry a method, in the order of the run.
+    /// One entry per method, in the order of the run.
     pub methods: Vec<MethodReport>,
 }
 
-/// What one method reached, and at what cost.
+/// The result of one method, and its cost.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct MethodReport {
     /// Name of the method, such as `rad`.
     pub name: String,
-    /// Whether this is a yardstick without upper steps (`noisy`, `oracle`) and not a bilevel method.
+    /// Whether this is a baseline without upper steps (`noisy`, `clean-labels`) instead of a bilevel method.
     pub baseline: bool,
     /// Whether the method ended as planned; if not, `status` says why.
     pub ok: bool,
-    /// How many steps came with a warning; `status` has the last one.
+    /// The number of steps with a warning; `status` has the last one.
     pub warnings: u64,
     /// How the method ended, in words.
     pub status: String,
-    /// Share of test samples classified rightly, in `[0, 1]`.
+    /// Share of test samples classified correctly, in `[0, 1]`.
     pub test_accuracy: Option<f64>,
-    /// How well wrong labels were found, where the method looks for them.
+    /// How well wrong labels were detected, if the method detects them.
     pub detection: Option<Detection>,
-    /// Figures that this experiment alone has, by name with the unit, such as `seconds an iteration`: a column of
-    /// the table each.
+    /// Figures of this experiment alone, by name with the unit, such as `seconds per iteration`: one column of the
+    /// table each.
     #[serde(default)]
     pub figures: BTreeMap<String, f64>,
     /// Upper loss at the end.
@@ -83,7 +83,7 @@ pub struct MethodReport {
     pub peak_memory: PeakMemory,
     /// Oracle calls by kind, such as `lower gradients`.
     pub oracle_calls: BTreeMap<String, u64>,
-    /// One entry an upper step. Written to `metrics.csv`, not to the summary.
+    /// One entry per upper step. Written to `metrics.csv`, not to the summary.
     #[serde(skip)]
     pub series: Vec<StepRecord>,
 }
@@ -101,10 +101,10 @@ pub struct StepRecord {
     /// Lower loss.
     #[serde(serialize_with = "finite")]
     pub lower_loss: Option<f64>,
-    /// Share of test samples classified rightly, in `[0, 1]`.
+    /// Share of test samples classified correctly, in `[0, 1]`.
     #[serde(serialize_with = "finite")]
     pub test_accuracy: Option<f64>,
-    /// F1 of finding the wrong labels, in `[0, 1]`.
+    /// F1 of detecting the wrong labels, in `[0, 1]`.
     #[serde(serialize_with = "finite")]
     pub f1: Option<f64>,
     /// Euclidean norm of the hypergradient.
@@ -113,12 +113,12 @@ pub struct StepRecord {
     /// Oracle calls since the start of the method.
     #[serde(default)]
     pub calls: u64,
-    /// Whether the figures are those after a last training, and not of the steps before.
+    /// Whether the figures are those after a final training, instead of those of the steps before.
     #[serde(default)]
     pub retrained: bool,
 }
 
-/// JSON has a form for what is not finite (`null`), CSV has none of its own.
+/// JSON has a form for numbers that are not finite (`null`), CSV has none.
 fn finite<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
     value.filter(|value| value.is_finite()).serialize(serializer)
 }
@@ -129,7 +129,7 @@ impl MethodReport {
         self.oracle_calls.values().sum()
     }
 
-    /// What it came to, as a row of the series.
+    /// Its result, as a row of the series.
     pub fn end(&self) -> StepRecord {
         StepRecord {
             seconds: self.seconds,
@@ -142,7 +142,7 @@ impl MethodReport {
         }
     }
 
-    /// F1 of finding the wrong labels, in `[0, 1]`.
+    /// F1 of detecting the wrong labels, in `[0, 1]`.
     pub fn f1(&self) -> Option<f64> {
         self.detection.map(|detection| detection.f1)
     }

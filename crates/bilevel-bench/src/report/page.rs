@@ -1,4 +1,4 @@
-//! `report.html`: one page that has all of a folder, and needs nothing else, no network either.
+//! `report.html`: one page with all of a folder, which needs nothing else, not even a network.
 //!
 //! The template is `assets/report/report.html`; curves are drawn by uPlot, which is embedded.
 
@@ -19,20 +19,20 @@ use super::folder::RunFolder;
 /// The file.
 pub const PAGE: &str = "report.html";
 
-/// What a page shows.
+/// The contents of a page.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Page {
     /// The heading.
     pub title: String,
-    /// What was run: a name and a value each.
+    /// The description of the run: pairs of a name and a value.
     pub facts: Vec<(String, String)>,
     /// The tables.
     pub tables: Vec<PageTable>,
-    /// What went wrong and its cure, by method.
+    /// The errors and warnings with their remedies, by method.
     pub warnings: Vec<(String, String)>,
     /// The curves.
     pub panels: Vec<PagePanel>,
-    /// Lines for a shell.
+    /// Shell commands.
     pub commands: Vec<String>,
     /// `settings.toml`.
     pub settings: String,
@@ -41,7 +41,7 @@ pub struct Page {
 /// A table.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct PageTable {
-    /// What it shows.
+    /// Its title.
     pub title: String,
     /// Its columns.
     pub columns: Vec<PageColumn>,
@@ -54,22 +54,22 @@ pub struct PageTable {
 pub struct PageColumn {
     /// Its title.
     pub title: String,
-    /// What it is, where the title does not say so.
+    /// A description, if the title does not suffice.
     pub note: Option<String>,
-    /// Whether it is of words, which stand to the left.
+    /// Whether it contains words, which are aligned to the left.
     pub words: bool,
 }
 
-/// Curves that are drawn together.
+/// Curves in one panel.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct PagePanel {
     /// The caption.
     pub title: String,
-    /// What is drawn upwards.
+    /// The quantity on the vertical axis.
     pub quantity: String,
-    /// What may be drawn to the right.
+    /// The possible quantities on the horizontal axis.
     pub axes: Vec<String>,
-    /// Whether the axis upwards is logarithmic at first.
+    /// Whether the vertical axis is initially logarithmic.
     pub logarithmic: bool,
     /// The curves.
     pub lines: Vec<PageLine>,
@@ -80,25 +80,25 @@ pub struct PagePanel {
 pub struct PageLine {
     /// Its name.
     pub label: String,
-    /// Whether it is drawn as a yardstick.
+    /// Whether it is drawn as a baseline.
     pub baseline: bool,
-    /// Whether it is a value of the line before it that does not belong to it, and is drawn as a mark in its colour.
+    /// Whether it is a separate value of the line before it, drawn as a mark in its colour.
     pub mark: bool,
-    /// Places to the right, on each of the panel's axes.
+    /// Horizontal positions, on each of the panel's axes.
     pub x: Vec<Vec<f64>>,
     /// Values; none where they are not finite.
     pub y: Vec<Option<f64>>,
-    /// The lower and the upper edge of a band; empty where there is none.
+    /// The lower and the upper edge of a band; empty if there is none.
     pub low: Vec<Option<f64>>,
     /// See `low`.
     pub high: Vec<Option<f64>>,
 }
 
 impl Page {
-    /// Writes `report.html`, with all figures of the folder but its curves.
+    /// Writes `report.html`, with all figures of the folder except its curves.
     ///
     /// # Errors
-    /// Where a figure cannot be read or the page not be written.
+    /// If a figure cannot be read or the page cannot be written.
     pub fn write(&self, folder: &RunFolder) -> Result<(), ReportError> {
         let mut pictures = Vec::new();
         for name in folder.files("svg")? {
@@ -112,13 +112,13 @@ impl Page {
         folder.write_file(PAGE, self.render(&pictures)?.as_bytes())
     }
 
-    /// The page, with pictures of a name and contents in base64.
+    /// The page, with pictures as names and base64 contents.
     fn render(&self, pictures: &[(String, String)]) -> Result<String, ReportError> {
         let refuse =
             |error: minijinja::Error| ReportError::Format { file: PAGE, what: error.to_string() };
         let mut environment = Environment::new();
         let template = include_str!("../../assets/report/report.html");
-        // By its ending, values are escaped as in HTML.
+        // By its file extension, values are escaped as in HTML.
         environment.add_template(PAGE, template).map_err(refuse)?;
         let embedded = context! {
             css => include_str!("../../assets/report/report.css"),

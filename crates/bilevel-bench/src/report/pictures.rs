@@ -6,18 +6,19 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bilevel_data::gray;
 
-/// Height and width of a small image, the room between two, and that for the names of rows, in pixels of the figure.
+/// Height and width of a small image, the gap between two, and the space for the names of rows, in pixels of the
+/// figure.
 const SIDE: usize = 84;
 const ROOM: usize = 8;
 const NAMES: usize = 70;
-/// Room for a line of text.
+/// Space for a line of text.
 const LINE: usize = 20;
 
-/// Images in a row, and what they are.
+/// A row of images, and its name.
 pub struct Row<'a> {
-    /// What they are.
+    /// The name.
     pub name: &'a str,
-    /// Pixels each, row-major, in `[0, 1]`; of several channels the mean is drawn.
+    /// Pixels of each, row-major, in `[0, 1]`; for several channels the mean is drawn.
     pub images: Vec<&'a [f32]>,
 }
 

@@ -1,7 +1,7 @@
-//! Panels of curves as SVG: what every figure of lines is drawn by.
+//! Panels of curves as SVG: the basis of all line figures.
 //!
-//! Colours are those of M. Okabe and K. Ito, "Color universal design" (2008), told apart by every kind of
-//! colour vision; baselines are grey. Where colours come round again lines are dashed, and named at their ends too.
+//! Colours are those of M. Okabe and K. Ito, "Color universal design" (2008), distinguishable with every kind of colour
+//! vision; baselines are grey. If colours repeat, lines are dashed, and labelled at their ends too.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -26,35 +26,35 @@ pub(crate) const METHODS: [RGBColor; 6] = [
 const BASELINES: [(RGBColor, i32); 3] =
     [(RGBColor(90, 90, 90), 3), (RGBColor(90, 90, 90), 10), (RGBColor(150, 150, 150), 6)];
 const SOLID: i32 = i32::MAX;
-/// The length of a dash in pixels, for the first round of colours, and for those after it.
+/// The length of a dash in pixels, for the first cycle of colours, and for those after it.
 const DASHES: [i32; 4] = [SOLID, 8, 3, 14];
 
-/// Width of a panel alone, and of one of two beside each other.
+/// Width of a single panel, and of one of two beside each other.
 const WIDTHS: (u32, u32) = (860, 560);
 const HEIGHT: u32 = 430;
 const TITLE: u32 = 36;
 /// A line of the legend, and the key before a name.
 const LINE: i32 = 20;
 const KEY: i32 = 30;
-/// What is smaller is drawn here on a logarithmic axis: f64 has no more to say.
+/// The lower limit of a logarithmic axis: smaller values are not meaningful in f64.
 const FLOOR: f64 = 1e-24;
 
 /// How a line is drawn.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Stroke {
     color: RGBColor,
-    /// Length of a dash in pixels; a solid line is a dash without end.
+    /// Length of a dash in pixels; a solid line is an endless dash.
     dash: i32,
 }
 
 impl Stroke {
-    /// Of the method number `at`.
+    /// For method number `at`.
     pub fn method(at: usize) -> Self {
         let dash = DASHES[at / METHODS.len() % DASHES.len()];
         Self { color: METHODS[at % METHODS.len()], dash }
     }
 
-    /// Of the baseline number `at`.
+    /// For baseline number `at`.
     pub fn baseline(at: usize) -> Self {
         let (color, dash) = BASELINES[at % BASELINES.len()];
         Self { color, dash }
@@ -69,11 +69,11 @@ impl Stroke {
 pub(crate) struct Line {
     pub label: String,
     pub stroke: Stroke,
-    /// (to the right, upwards)
+    /// (horizontal, vertical)
     pub points: Vec<(f64, f64)>,
-    /// (to the right, from, to); empty where there is none.
+    /// (horizontal, from, to); empty if there is none.
     pub band: Vec<(f64, f64, f64)>,
-    /// A value that does not belong to the line, such as that after a last training.
+    /// A separate value, such as that after a final training.
     pub mark: Option<(f64, f64)>,
 }
 
@@ -85,10 +85,10 @@ pub(crate) struct Panel {
     pub lines: Vec<Line>,
 }
 
-/// Draws the panels, two beside each other, with a legend below. What is not finite is left out.
+/// Draws the panels, two beside each other, with a legend below. Values that are not finite are left out.
 ///
 /// # Errors
-/// Where the drawing library refuses.
+/// If the drawing library fails.
 pub(crate) fn svg(title: &str, panels: &[Panel]) -> Result<String, ReportError> {
     let mut text = String::new();
     draw(title, panels, &mut text).map_err(|error| ReportError::Draw(error.to_string()))?;
@@ -129,8 +129,8 @@ fn legend(panel: &Panel) -> Vec<(String, Stroke)> {
     panel.lines.iter().map(|line| (line.label.clone(), line.stroke)).collect()
 }
 
-/// Where each entry of a legend stands, and the number of its lines. Without a font at hand the width of a name is a
-/// guess, on the wide side.
+/// The position of each entry of a legend, and the number of its lines. Without a font the width of a name is estimated
+/// generously.
 fn flow(entries: &[(String, Stroke)], width: u32) -> (Vec<(i32, i32)>, u32) {
     const LEFT: i32 = 64;
     let (mut x, mut line) = (LEFT, 0);
@@ -165,7 +165,7 @@ fn draw_legend<'a>(
     Ok(())
 }
 
-/// From the least to the greatest.
+/// From the minimum to the maximum.
 fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     let finite = values.filter(|value| value.is_finite());
     finite.fold(None, |range, value| {
@@ -180,7 +180,7 @@ impl Axis {
         }
     }
 
-    /// Where a value stands to the right, if it does.
+    /// The horizontal position of a value, if it has one.
     fn along(self, value: f64) -> Option<f64> {
         match self {
             Self::Linear(_) => value.is_finite().then_some(value),
@@ -188,7 +188,7 @@ impl Axis {
         }
     }
 
-    /// Where a value stands upwards: on a logarithmic axis what is not positive is at the bottom.
+    /// The vertical position of a value: on a logarithmic axis values that are not positive are at the bottom.
     fn upwards(self, value: f64) -> Option<f64> {
         match self {
             Self::Linear(_) => value.is_finite().then_some(value),
@@ -196,7 +196,7 @@ impl Axis {
         }
     }
 
-    /// The value that stands at a place of an axis so long.
+    /// The value at a position of an axis of this length.
     fn name(self, place: f64, span: f64) -> String {
         let Self::Logarithmic(_) = self else { return short(place, span) };
         let value = 10f64.powf(place);
@@ -220,11 +220,11 @@ fn draw_panel<'a>(root: &Area<'a>, area: &Area<'a>, panel: &Panel) -> Result<(),
     let left = if let Axis::Linear(_) = axis { left.min(0.0) } else { left };
     let right = if right > left { right } else { left + 1.0 };
     let bands = lines.iter().flat_map(|line| &line.band).flat_map(|&(_, from, to)| [from, to]);
-    // A band on a logarithmic axis may reach down to nothing.
+    // A band on a logarithmic axis may reach down to 0.
     let bands = bands.filter(|_| matches!(quantity, Axis::Linear(_)));
     let (low, high) = range(placed().map(|at| at.1).chain(bands)).unwrap_or((0.0, 1.0));
     let room = (0.06 * (high - low)).max(1e-3 * high.abs()).max(1e-9);
-    // Two labels on a logarithmic axis need some room between them.
+    // Two labels on a logarithmic axis need some space between them.
     let room = if let Axis::Logarithmic(_) = quantity { room.max(0.1) } else { room };
     let (low, high) = (low - room, high + room);
     let named = lines.len() > METHODS.len();
@@ -292,7 +292,7 @@ fn draw_panel<'a>(root: &Area<'a>, area: &Area<'a>, panel: &Panel) -> Result<(),
     Ok(())
 }
 
-/// Names at the right ends of lines, beside the panel that ends at `right` and `bottom`, none over another.
+/// Names at the right ends of lines, beside the panel that ends at `right` and `bottom`, without overlap.
 fn name_ends<'a>(
     root: &Area<'a>,
     mut ends: Vec<((i32, i32), &Line)>,
@@ -300,7 +300,7 @@ fn name_ends<'a>(
 ) -> Result<(), DrawError<'a>> {
     const APART: i32 = 12;
     ends.sort_by_key(|end| end.0.1);
-    // Down where there is no room, and up again where that led below the panel.
+    // Down if there is no space, and up again if that led below the panel.
     let mut places: Vec<i32> = Vec::new();
     for ((_, y), _) in &ends {
         places.push(places.last().map_or(*y, |last| (*y).max(last + APART)));

@@ -1,4 +1,5 @@
-//! What runs under several seeds come to: means and deviations, medians with bands, and a paired test between methods.
+//! The joint results of runs with several seeds: means and deviations, medians with bands, and a paired test between
+//! methods.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,9 +20,9 @@ use crate::error::{command_line, resume};
 pub struct Together {
     /// The experiment.
     pub experiment: String,
-    /// How many there are to be.
+    /// The number of runs planned.
     pub seeds: u64,
-    /// Those that are done.
+    /// The finished runs.
     pub runs: Vec<RunReport>,
 }
 
@@ -34,25 +35,25 @@ pub struct Spread {
     pub quantity: String,
     /// Mean over the runs that ended well.
     pub mean: f64,
-    /// Standard deviation of the sample; none of a single run.
+    /// Standard deviation of the sample; none for a single run.
     pub deviation: Option<f64>,
-    /// How many runs that is of.
+    /// The number of these runs.
     pub runs: usize,
 }
 
 /// Two methods compared seed by seed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Paired {
-    /// Of the first method less that of the second.
+    /// The first method, then the second, which is subtracted.
     pub methods: [String; 2],
     /// The quantity.
     pub quantity: String,
     /// The mean of the differences.
     pub difference: f64,
-    /// The probability of such a difference or a larger one, were there none, by Student's t-test of the differences;
-    /// none where they do not differ among each other.
+    /// The probability of such a difference or a larger one under the null hypothesis, by Student's t-test of the
+    /// differences; none if they are all equal.
     pub p: Option<f64>,
-    /// How many seeds both methods have.
+    /// The number of seeds that both methods have.
     pub runs: usize,
 }
 
@@ -70,7 +71,7 @@ struct Summary {
 type Quantity = (String, Box<dyn Fn(&MethodReport) -> Option<f64>>);
 
 impl Together {
-    /// The quantities that some method has, the one that methods are judged by first.
+    /// The quantities that some method has, the main one first.
     fn quantities(&self) -> Vec<Quantity> {
         let figures: BTreeSet<&String> =
             self.methods().flat_map(|method| method.figures.keys()).collect();
@@ -102,7 +103,7 @@ impl Together {
         first.iter().map(|method| (method.name.clone(), method.baseline)).collect()
     }
 
-    /// A quantity of a method in each run; none where it did not end well.
+    /// A quantity of a method in each run; none if it did not end well.
     fn of_runs(&self, name: &str, of: &dyn Fn(&MethodReport) -> Option<f64>) -> Vec<Option<f64>> {
         let of_run = |run: &RunReport| {
             let method = run.methods.iter().find(|method| method.name == name)?;
@@ -153,7 +154,7 @@ impl Together {
         tests
     }
 
-    /// The table of the terminal.
+    /// The table for the terminal.
     pub fn render(&self, width: Option<usize>) -> String {
         let (header, rows) = self.table();
         let mut text = fit(&header, &rows, 1, width);
@@ -194,7 +195,7 @@ impl Together {
     /// Writes `metrics.csv`, `curves.svg`, `report.html` and `summary.json`.
     ///
     /// # Errors
-    /// Where a file cannot be written.
+    /// If a file cannot be written.
     pub fn write(&self, folder: &RunFolder) -> Result<(), ReportError> {
         folder.write_file(METRICS, &self.metrics()?)?;
         let charts: Vec<Chart> = SHOWN.iter().filter_map(|shown| self.chart(shown)).collect();
@@ -202,7 +203,7 @@ impl Together {
             folder.write_file("curves.svg", panels(&charts)?.as_bytes())?;
         }
         self.page(folder)?.write(folder)?;
-        // The summary says that all seeds are done: another process may hold one.
+        // The summary says that all seeds are done: another process may work on one.
         if (self.runs.len() as u64) < self.seeds {
             return Ok(());
         }
@@ -257,7 +258,7 @@ impl Together {
         })
     }
 
-    /// Medians over the seeds, in bands from the least to the greatest value.
+    /// Medians over the seeds, in bands from the minimum to the maximum.
     fn lines(&self, shown: &Shown) -> Vec<PageLine> {
         let methods = self.names().into_iter().filter(|name| !name.1);
         let line = |(name, _): (String, bool)| {
@@ -287,7 +288,7 @@ impl Together {
     /// `report.html`.
     ///
     /// # Errors
-    /// Where settings have no form in TOML.
+    /// If settings have no form in TOML.
     pub fn page(&self, folder: &RunFolder) -> Result<Page, ReportError> {
         let (header, rows) = self.table();
         let words = |at: usize, title: String| PageColumn { title, note: None, words: at == 0 };
@@ -311,7 +312,7 @@ impl Together {
             rows: tests.iter().map(row).collect(),
         };
         let panel = |shown: &Shown| PagePanel {
-            title: "medians, in bands from the least to the greatest".into(),
+            title: "medians, with bands from the minimum to the maximum".into(),
             quantity: shown.title.into(),
             axes: ["upper steps", "oracle calls", "seconds"].map(String::from).to_vec(),
             logarithmic: false,
@@ -334,7 +335,7 @@ impl Together {
     }
 }
 
-/// What of a step a panel shows.
+/// The quantity of a panel.
 struct Shown {
     title: &'static str,
     scale: f64,

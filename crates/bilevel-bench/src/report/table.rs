@@ -1,5 +1,5 @@
-//! The result table, as wide as the terminal: whole words and numbers, or a block for each row where the terminal is
-//! narrower than these.
+//! The result table, as wide as the terminal, without breaking words or numbers; one block per row if the terminal is
+//! too narrow for that.
 
 use std::collections::BTreeSet;
 
@@ -8,17 +8,17 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, pres
 use super::{MethodReport, RunReport};
 
 const ABSENT: &str = "-";
-/// Below this width a row is a block.
+/// Below this width a row becomes a block.
 const NARROW: usize = 60;
 
-/// The columns of the terminal, by `COLUMNS` or as it says itself; none where standard output goes elsewhere.
+/// The columns of the terminal, by `COLUMNS` or as it reports; none if standard output is redirected.
 pub fn terminal_width() -> Option<usize> {
     let given = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     given.or_else(|| terminal_size::terminal_size().map(|(width, _)| width.0.into()))
 }
 
-/// One line a method, and a line below for each that did not end as planned or had warnings; then what the columns
-/// are.
+/// One line per method, and a line below for each that did not end as planned or had warnings; then a description of
+/// the columns.
 pub fn render(report: &RunReport, width: Option<usize>) -> String {
     let (columns, rows) = cells(report);
     let header: Vec<String> = columns.iter().map(|(title, _)| title.clone()).collect();
@@ -34,7 +34,7 @@ pub fn render(report: &RunReport, width: Option<usize>) -> String {
     text
 }
 
-/// A column's title, and what it is where the title does not say so.
+/// A column's title, and its description if the title does not suffice.
 pub(super) type Titled = (String, Option<&'static str>);
 
 /// The columns, and the cells of each method.
@@ -45,8 +45,8 @@ pub(super) fn cells(report: &RunReport) -> (Vec<Titled>, Vec<Vec<String>>) {
     (columns.into_iter().map(|column| (column.title, column.note)).collect(), rows)
 }
 
-/// Lays a table out within a width: with titles on one line, or on several, or else a block for each row. The first
-/// `left` columns are of words, the others of numbers.
+/// Lays a table out within a width: with titles on one line, or on several, or else one block per row. The first `left`
+/// columns contain words, the others numbers.
 pub fn fit(header: &[String], rows: &[Vec<String>], left: usize, width: Option<usize>) -> String {
     let broken: Vec<String> = header.iter().map(|title| break_words(title)).collect();
     let most = width.unwrap_or(usize::MAX);
@@ -55,7 +55,7 @@ pub fn fit(header: &[String], rows: &[Vec<String>], left: usize, width: Option<u
     tables.find(|text| widest(text) <= most).unwrap_or_else(|| blocks(header, rows))
 }
 
-/// A table of sentences, which are wrapped between words; a block for each row where columns would be narrow.
+/// A table of sentences, which are wrapped between words; one block per row if columns would be narrow.
 pub fn prose(header: &[String], rows: &[Vec<String>], width: Option<usize>) -> String {
     let width = width.unwrap_or(110);
     if width < 20 * header.len() {
@@ -87,7 +87,7 @@ fn lines(header: &[String], rows: &[Vec<String>], left: usize) -> String {
     table.trim_fmt()
 }
 
-/// A title on a line for each word; a unit stays with its word.
+/// A title with one word per line; a unit stays with its word.
 fn break_words(title: &str) -> String {
     title.replace(' ', "\n").replace("\n%", " %")
 }
@@ -109,12 +109,12 @@ fn blocks(header: &[String], rows: &[Vec<String>]) -> String {
 
 struct Column<'a> {
     title: String,
-    /// What it is, where its title does not say so.
+    /// Its description, if its title does not suffice.
     note: Option<&'static str>,
     cell: Box<dyn Fn(&MethodReport) -> String + 'a>,
 }
 
-/// The columns of which some method has a figure.
+/// The columns for which some method has a figure.
 fn columns(report: &RunReport) -> Vec<Column<'_>> {
     fn column<'a>(
         title: impl Into<String>,
@@ -126,7 +126,7 @@ fn columns(report: &RunReport) -> Vec<Column<'_>> {
     let any = |has: fn(&MethodReport) -> bool| report.methods.iter().any(has);
     let mut columns = vec![column("method", None, |method| method.name.clone())];
     if any(|method| method.test_accuracy.is_some()) {
-        let note = Some("share of test samples classified rightly");
+        let note = Some("share of test samples classified correctly");
         columns.push(column("test accuracy %", note, |method| percent(method.test_accuracy)));
     }
     if any(|method| method.detection.is_some()) {
@@ -140,7 +140,7 @@ fn columns(report: &RunReport) -> Vec<Column<'_>> {
             method.figures.get(name).map_or(ABSENT.into(), |figure| format!("{figure:.4}"))
         }));
     }
-    let note = Some("of the method itself, measuring excluded");
+    let note = Some("of the method itself, without measurements");
     columns.push(column("seconds", note, |method| format!("{:.1}", method.seconds)));
     let note = Some("of the heap, above what there was before the method");
     let peak = |method: &MethodReport| method.peak_memory.heap.map_or(ABSENT.into(), bytes);
@@ -178,7 +178,7 @@ pub fn bytes(amount: u64) -> String {
     format!("{value:.decimals$} {}", UNITS[unit])
 }
 
-/// A count with its thousands set apart: `1,234,567`.
+/// A count with thousands separators: `1,234,567`.
 pub fn count(amount: u64) -> String {
     let digits = amount.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);

@@ -1,4 +1,4 @@
-//! What a network of weights has learned, as SVG: its curve over the losses, and the weights that samples got.
+//! The result of a network of weights, as SVG: its curve over the losses, and the weights of samples.
 
 use plotters::prelude::*;
 
@@ -8,10 +8,10 @@ use super::plot::{DrawError, GRID, INK, METHODS, font};
 const SIZE: (u32, u32) = (960, 400);
 const BINS: usize = 40;
 
-/// Draws `curve`, pairs of a loss and its weight, beside histograms of the weights of right and of wrong labels.
+/// Draws `curve`, pairs of a loss and its weight, beside histograms of the weights of correct and of wrong labels.
 ///
 /// # Errors
-/// Where the drawing library refuses.
+/// If the drawing library fails.
 pub fn svg(
     title: &str,
     curve: &[(f32, f32)],

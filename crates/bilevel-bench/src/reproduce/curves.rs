@@ -1,4 +1,4 @@
-//! The runs of a table as curves: medians over seeds, a panel for each column.
+//! The runs of a table as curves: medians over seeds, one panel per column.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::report::comparison::quantile;
 use crate::report::convergence::{Axis, Chart, Curve, panels};
 use crate::report::{MethodReport, ReportError, StepRecord};
 
-/// What of a step a panel shows.
+/// The quantity of a panel.
 #[derive(Clone, Copy)]
 struct Shown {
     title: &'static str,
@@ -19,8 +19,8 @@ const ACCURACY: Shown =
 const F1: Shown = Shown { title: "F1 %", of: |step| step.f1.map(|share| 100.0 * share) };
 const UPPER_LOSS: Shown = Shown { title: "upper loss", of: |step| step.upper_loss };
 
-/// Each row of a column as a median of the runs that ended well, in a band from the least to the greatest; none
-/// where no cell has two such runs.
+/// Each row of a column as the median of the runs that ended well, in a band from the minimum to the maximum; none if
+/// no cell has two such runs.
 pub(super) fn svg(
     cells: &[Cell],
     runs: &[Planned],
@@ -43,10 +43,10 @@ pub(super) fn svg(
         let shown = if steps.any(|step| (wanted.of)(step).is_some()) { wanted } else { UPPER_LOSS };
         let curves = column().map(|cell| curve(cell.row, &of(cell), shown));
         let curves: Vec<Curve> = curves.filter(|curve| !curve.points.is_empty()).collect();
-        // Columns of figures of one run have the same curves.
+        // Columns that show figures of the same run have the same curves.
         if !curves.is_empty() && charts.iter().all(|chart| chart.curves != curves) {
             let axis = Axis::Linear("upper steps");
-            let title = format!("{name}: medians, bands from least to greatest");
+            let title = format!("{name}: medians, with bands from the minimum to the maximum");
             charts.push(Chart { title, axis, quantity: Axis::Linear(shown.title), curves });
         }
     }

@@ -1,4 +1,4 @@
-//! A reproduced table as a figure: ours beside the paper's, column by column.
+//! A reproduced table as a figure: our results beside the paper's, column by column.
 
 use plotters::prelude::*;
 
@@ -9,7 +9,7 @@ use crate::report::plot::{DrawError, GRID, INK, METHODS, font};
 const SIZE: (u32, u32) = (1080, 480);
 const LEGEND: u32 = 34;
 
-/// A dot with its deviation over seeds for our mean, a ring for the paper's figure; a colour a row.
+/// A dot with its deviation over seeds for our mean, a ring for the paper's figure; one colour per row.
 pub(super) fn svg(reproduced: &Reproduced) -> Result<String, ReportError> {
     let mut text = String::new();
     draw(reproduced, &mut text).map_err(|error| ReportError::Draw(error.to_string()))?;
@@ -70,7 +70,7 @@ fn draw<'a>(reproduced: &Reproduced, text: &'a mut String) -> Result<(), DrawErr
     root.present()
 }
 
-/// All figures, with room above and below.
+/// All figures, with margins above and below.
 fn range(cells: &[Filled]) -> (f64, f64) {
     let ours = |cell: &Filled| {
         let deviation = cell.deviation().unwrap_or(0.0);

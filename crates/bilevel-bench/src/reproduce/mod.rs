@@ -1,9 +1,9 @@
-//! `bilevel reproduce`: the tables of papers, our figures beside theirs.
+//! `bilevel reproduce`: the tables of papers, with our figures beside theirs.
 //!
-//! A table is a list of [`Cell`]s; a cell says which run gives its figure. Equal runs are made once, each in a folder
-//! of its own under `runs/`, where it can be cut short and resumed like any other. What is there already is
-//! read, so that a table is finished by calling `bilevel resume` until nothing is left; several processes may work
-//! on one table at the same time, each on runs that no other is at. A run that failed is done, and shown as failed.
+//! A table is a list of [`Cell`]s; a cell says which run gives its figure. Equal runs are made once, each in its own
+//! folder under `runs/`, where it can be interrupted and resumed like any other. Existing results are read, so that a
+//! table is completed by calling `bilevel resume` until nothing is left; several processes may work on one table at the
+//! same time, each on different runs. A run that failed counts as done, and is shown as failed.
 
 mod curves;
 mod figure;
@@ -28,7 +28,7 @@ use crate::report::folder::RunFolder;
 use crate::report::{MethodReport, ReportError};
 use crate::settings::Count;
 
-/// How large a reproduction is.
+/// The size of a reproduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
@@ -54,17 +54,17 @@ pub enum DataSet {
 pub struct Reproduction {
     /// The table.
     pub reproduce: TableName,
-    /// How large.
+    /// The size.
     pub preset: Preset,
-    /// How many seeds, from 0.
+    /// The number of seeds, from 0.
     pub seeds: u64,
-    /// Where the data lies.
+    /// The location of the data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<std::path::PathBuf>,
-    /// Whose figures of the paper stand beside ours, where it has those of several sets.
+    /// The data set whose figures of the paper are shown beside ours, if it has several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_set: Option<DataSet>,
-    /// Upper steps of each method, in place of the paper's, where the table knows them.
+    /// Upper steps of each method, instead of the paper's, if the table supports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upper_steps: Option<Count>,
     /// Where to compute.
@@ -74,34 +74,34 @@ pub struct Reproduction {
 /// A figure of a paper, and the run that gives ours.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cell {
-    /// The line, a method as a rule.
+    /// The row, usually a method.
     pub row: &'static str,
     /// The column.
     pub column: &'static str,
-    /// The paper's figure, in per cent where it is a share.
+    /// The paper's figure, in per cent if it is a share.
     pub paper: Option<f64>,
     /// The run, whatever its seed.
     pub settings: Complete,
-    /// Whose report of the run.
+    /// The method in the report of the run.
     pub method: &'static str,
-    /// What of it.
+    /// The quantity.
     pub quantity: Quantity,
-    /// Time of the run in any unit, to begin with what is cheap.
+    /// The cost of the run in any unit, so that cheap runs come first.
     pub cost: f64,
 }
 
-/// What a cell shows.
+/// The quantity of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantity {
     /// In per cent.
     TestAccuracy,
-    /// Of finding the wrong labels, in per cent.
+    /// Of detecting the wrong labels, in per cent.
     F1,
-    /// Of keeping the right labels, in per cent.
+    /// Of keeping the correct labels, in per cent.
     F1Clean,
     /// The time of an upper step.
     SecondsPerStep,
-    /// One of [`MethodReport::figures`], as it is.
+    /// One of [`MethodReport::figures`], unchanged.
     Figure(&'static str),
 }
 
@@ -120,7 +120,7 @@ impl Quantity {
 /// A cell with our figures.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Filled {
-    /// The line.
+    /// The row.
     pub row: &'static str,
     /// The column.
     pub column: &'static str,
@@ -128,7 +128,7 @@ pub struct Filled {
     pub paper: Option<f64>,
     /// Ours, by seed: of the runs that ended well.
     pub ours: Vec<f64>,
-    /// Runs that are done and gave no figure; [`Reproduced::failures`] says why.
+    /// Runs that are done but gave no figure; [`Reproduced::failures`] says why.
     pub failed: usize,
 }
 
@@ -153,7 +153,7 @@ impl Filled {
     }
 }
 
-/// A method that gave no figure.
+/// A method without a figure.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Failure {
     /// The folder of the run, in that of the table.
@@ -164,21 +164,21 @@ pub struct Failure {
     pub status: String,
 }
 
-/// A table that is as full as its runs are done.
+/// A table, as complete as its runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Reproduced {
     /// Its name.
     pub table: TableName,
     /// The cells, in the paper's order.
     pub cells: Vec<Filled>,
-    /// What failed of the runs that are done.
+    /// The failures among the finished runs.
     pub failures: Vec<Failure>,
     /// Runs that are not done.
     pub left: usize,
 }
 
 impl Reproduced {
-    /// The lines, in the paper's order.
+    /// The rows, in the paper's order.
     fn rows(&self) -> Vec<&'static str> {
         distinct(self.cells.iter().map(|cell| cell.row))
     }
@@ -199,7 +199,7 @@ impl Reproduced {
     }
 }
 
-/// A run of a table under one seed.
+/// A run of a table with one seed.
 #[derive(Clone, Debug, PartialEq)]
 struct Planned {
     settings: Complete,
@@ -210,14 +210,14 @@ struct Planned {
 }
 
 impl Planned {
-    /// Whether a figure of the cell is this run's.
+    /// Whether a figure of the cell comes from this run.
     fn gives(&self, cell: &Cell) -> bool {
         self.settings == cell.settings.clone().with_seed(self.seed)
     }
 }
 
-/// The runs of the cells, in their order: a first seed of every cell and more seeds of the cheap ones come first, so
-/// that a table that is cut short is of use.
+/// The runs of the cells, in order: a first seed of every cell and further seeds of cheap cells come first, so that an
+/// interrupted table is useful.
 fn plan(cells: &[Cell], seeds: u64) -> Vec<Planned> {
     let mut distinct: Vec<&Cell> = Vec::new();
     for cell in cells {
@@ -241,7 +241,7 @@ fn plan(cells: &[Cell], seeds: u64) -> Vec<Planned> {
     runs
 }
 
-/// Runs what is missing of a table in its folder, and writes the table after each run.
+/// Makes the missing runs of a table in its folder, and writes the table after each run.
 ///
 /// # Errors
 /// See [`BenchError`].
@@ -264,7 +264,7 @@ pub fn fill(
         if experiments::complete(&inner)?.is_some() {
             continue;
         }
-        // Another process may be at it.
+        // Another process may be running it.
         let Some(held) = inner.try_hold()? else { continue };
         ran = true;
         if manner.progress {
@@ -281,14 +281,14 @@ pub fn fill(
         for method in report.methods.iter().filter(|method| !method.ok) {
             tracing::warn!("{} in {}: {}", method.name, inner.path().display(), method.status);
         }
-        // Of one that was resumed, the seconds of another process are not known.
+        // For a resumed run, the seconds of another process are not known.
         if fresh {
             pace.add(run.cost, begun.elapsed());
         }
         write(table, &cells, &runs, folder)?;
     }
     match write(table, &cells, &runs, folder) {
-        // Nothing is new: of a table on a disk that is only read there is nothing to write.
+        // Nothing is new: for a table on a read-only disk there is nothing to write.
         Err(error) if !ran => {
             tracing::warn!("the table is read and not written anew: {error}");
             Ok(gather(table, &cells, &runs, &read(&runs, folder)?))
@@ -297,7 +297,7 @@ pub fn fill(
     }
 }
 
-/// What is done of each run.
+/// The results of each run so far.
 fn read(
     runs: &[Planned],
     folder: &RunFolder,
@@ -309,14 +309,14 @@ fn read(
     done.collect()
 }
 
-/// Writes the table as far as its runs are done, whoever has made them.
+/// Writes the table as far as its runs are done, whichever process made them.
 fn write(
     table: TableName,
     cells: &[Cell],
     runs: &[Planned],
     folder: &RunFolder,
 ) -> Result<Reproduced, ReportError> {
-    // One process at a time, so that the last table that is written has all that is done.
+    // One process at a time, so that the last table written contains all results.
     let folder = folder.wait_to_hold()?;
     let done = read(runs, &folder)?;
     let reproduced = gather(table, cells, runs, &done);
@@ -327,7 +327,7 @@ fn write(
     Ok(reproduced)
 }
 
-/// The table of what is done of each run.
+/// The table of the results so far.
 fn gather(
     table: TableName,
     cells: &[Cell],
@@ -370,7 +370,7 @@ fn gather(
     Reproduced { table, cells, failures, left }
 }
 
-/// Each once, in the order of their first places.
+/// Each once, in order of first occurrence.
 fn distinct<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
     let mut once = Vec::new();
     for one in all {
@@ -381,7 +381,7 @@ fn distinct<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
     once
 }
 
-/// The cells of a run and its seed, for a person.
+/// The cells of a run and its seed, as text.
 fn label(cells: &[Cell], run: &Planned) -> String {
     let given = cells.iter().filter(|cell| run.gives(cell));
     let names = distinct(given.map(|cell| format!("{} {}", cell.row, cell.column)));

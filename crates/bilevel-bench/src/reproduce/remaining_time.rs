@@ -1,10 +1,10 @@
-//! How long the rest of a table takes.
+//! The remaining time of a table.
 
 use std::time::Duration;
 
 use indicatif::HumanDuration;
 
-/// The costs and the seconds of the runs that this process has made whole.
+/// The costs and the seconds of the runs that this process has made completely.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RemainingTime {
     cost: f64,
@@ -12,19 +12,19 @@ pub(super) struct RemainingTime {
 }
 
 impl RemainingTime {
-    /// A run of this cost took so long.
+    /// A run of this cost took this long.
     pub fn add(&mut self, cost: f64, time: Duration) {
         self.cost += cost;
         self.seconds += time.as_secs_f64();
     }
 
-    /// The time that a process alone takes for runs of this cost; none before a run is done.
+    /// The time that one process takes for runs of this cost; none before a run is done.
     fn left(&self, cost: f64) -> Option<Duration> {
         let seconds = self.seconds / self.cost * cost;
         Duration::try_from_secs_f64(seconds).ok().filter(|_| self.cost > 0.0)
     }
 
-    /// The same in words, to stand behind others.
+    /// The same in words, as a suffix.
     pub fn describe(&self, cost: f64) -> String {
         let left = self.left(cost).map(|left| format!("; about {} left", HumanDuration(left)));
         left.unwrap_or_default()

@@ -1,4 +1,4 @@
-//! A reproduced table for people, and as files.
+//! A reproduced table as text, and as files.
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent, presets};
 
@@ -72,14 +72,14 @@ pub fn text(reproduced: &Reproduced) -> String {
     let paired: Vec<_> = columns.iter().filter_map(|column| pair(reproduced, column)).collect();
     let paired = match (reproduced.table, paired.is_empty()) {
         (TableName::BdaTable2, false) => {
-            format!("\nBDA less RHG, paired over seeds: {}\n", paired.join("; "))
+            format!("\nBDA minus RHG, paired over seeds: {}\n", paired.join("; "))
         }
         _ => String::new(),
     };
     let left = match reproduced.left {
         0 => String::new(),
-        1 => "1 run is left: bilevel resume goes on with it\n".into(),
-        left => format!("{left} runs are left: bilevel resume goes on with them\n"),
+        1 => "1 run is left: bilevel resume continues with it\n".into(),
+        left => format!("{left} runs are left: bilevel resume continues with them\n"),
     };
     format!(
         "{}\n{}\n\n{}\n\nEach cell: our mean, its standard deviation over seeds (number of seeds); the paper's \
@@ -91,9 +91,9 @@ pub fn text(reproduced: &Reproduced) -> String {
     )
 }
 
-/// BDA's figures of a column less RHG's, seed by seed: their mean and deviation, and the share of all choices of signs
-/// under which the mean would be as far from 0: the exact permutation test, two-sided. None before both have the same
-/// seeds.
+/// BDA's figures of a column minus RHG's, seed by seed: mean and deviation, and the fraction of all sign patterns under
+/// which the mean would be at least as far from 0: the exact permutation test, two-sided. None unless both have the
+/// same seeds.
 fn pair(reproduced: &Reproduced, column: &str) -> Option<String> {
     let of =
         |row: &str| reproduced.cells.iter().find(|cell| cell.row == row && cell.column == column);

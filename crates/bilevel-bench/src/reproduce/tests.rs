@@ -1,4 +1,4 @@
-//! Tables that are whole, that lack seeds, and that hold runs that failed.
+//! Tables that are complete, that lack seeds, and that contain failed runs.
 
 use std::fs;
 use std::time::Duration;
@@ -14,7 +14,7 @@ const MANNER: Manner =
     Manner { progress: false, save_every: Duration::from_secs(30), ranks: &bilevel_core::Alone };
 const DIVERGED: &str = "diverged at step 3: reduce the lower step size";
 
-/// `settings.toml`, as a run of this version writes it.
+/// `settings.toml`, as written by a run of this version.
 fn made_here(settings: &Complete) -> toml::Table {
     let mut table = settings.table();
     let origin = "version = \"0.1.0\"\ndata = \"\"\nprocessor = \"\"\nthreads = 1";
@@ -72,7 +72,7 @@ fn failed(method: &str) -> MethodReport {
     MethodReport { name: method.into(), status: DIVERGED.into(), ..MethodReport::default() }
 }
 
-/// What is done: `of` says it for each method and seed.
+/// The finished runs: `of` decides for each method and seed.
 fn done(of: impl Fn(&'static str, u64) -> Option<MethodReport>) -> Vec<Option<Vec<MethodReport>>> {
     let cells = cells();
     let method = |run: &Planned| cells.iter().find(|cell| run.gives(cell)).unwrap().method;
@@ -93,7 +93,7 @@ fn written(reproduced: &Reproduced) -> [String; 3] {
         .map(|name| fs::read_to_string(folder.path().join(name)).unwrap())
 }
 
-/// `small` needs no data: the settings of every run are sound, and no two cells of a table are one.
+/// `small` needs no data: the settings of every run are valid, and no two cells of a table are the same.
 #[test]
 fn every_table_has_cells() {
     for about in TABLES {
@@ -208,7 +208,7 @@ fn curves_are_drawn_where_there_are_several_seeds() {
     assert_eq!(svg.matches("<polygon").count(), 12);
 }
 
-/// A table whose runs are all done but one, `runs/03-2`.
+/// A table whose runs are all done except one, `runs/03-2`.
 fn almost_whole() -> (TempDir, RunFolder) {
     let root = tempdir().unwrap();
     let folder = RunFolder::create(root.path(), "table").unwrap();

@@ -1,4 +1,4 @@
-//! Methods of the catalogue beside the baselines of an experiment.
+//! Methods of the catalogue together with the baselines of an experiment.
 
 use std::fmt::Debug;
 
@@ -7,8 +7,8 @@ use clap::ValueEnum;
 
 use super::{Catalogued, Offered};
 
-/// The baselines of an experiment, an enum whose values have their names and summaries by clap, and which methods of
-/// the catalogue are compared with them.
+/// The baselines of an experiment, an enum whose values have their names and summaries from clap, and the methods of
+/// the catalogue with which they are compared.
 pub trait Baseline: ValueEnum + Copy + Debug + PartialEq + Send + Sync + 'static {
     /// Whether a method of the catalogue suits the experiment.
     fn suits(entry: &Entry) -> bool;
@@ -17,9 +17,9 @@ pub trait Baseline: ValueEnum + Copy + Debug + PartialEq + Send + Sync + 'static
 /// A method of an experiment.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Chosen<B> {
-    /// What bilevel methods are compared with.
+    /// A baseline.
     Baseline(B),
-    /// Of the catalogue.
+    /// A method of the catalogue.
     Bilevel(Catalogued),
 }
 

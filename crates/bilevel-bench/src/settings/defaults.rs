@@ -1,4 +1,4 @@
-//! Defaults and presets, as files in `assets/presets` have them, and how they are laid over each other.
+//! Defaults and presets in the files of `assets/presets`, and how they are layered.
 //!
 //! ```toml
 //! lower-steps = 100            # a default
@@ -16,7 +16,7 @@
 //! epochs = 60
 //! ```
 //!
-//! Later lines win over earlier ones, and what the user gives wins over all of them: defaults, then sections, then
+//! Later layers override earlier ones, and what the user gives overrides all of them: defaults, then sections, then
 //! `--config`, then flags.
 
 use toml::{Table, Value};
@@ -38,7 +38,7 @@ impl Defaults {
         Self { file: text.parse().expect("the files of defaults are TOML") }
     }
 
-    /// The settings that hold where nothing else is said.
+    /// The default settings.
     pub fn plain(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.file.iter().filter(|(_, value)| !value.is_table()).map(|(key, value)| (&**key, value))
     }
@@ -49,7 +49,7 @@ impl Defaults {
         presets.map(|presets| presets.keys().cloned().collect()).unwrap_or_default()
     }
 
-    /// All settings, where the user gives `given`.
+    /// All settings, given the user's settings `given`.
     pub fn complete(&self, given: &Table) -> Table {
         let mut settings: Table =
             self.plain().map(|(key, value)| (key.to_owned(), value.clone())).collect();
@@ -89,7 +89,7 @@ fn conditions(section: &Table) -> impl Iterator<Item = (&str, &Table)> {
     })
 }
 
-/// Lays the sections of `section` that hold over the settings, but for what is given.
+/// Applies the sections of `section` whose conditions hold, except for settings that are given.
 fn lay(section: &Table, given: &Table, settings: &mut Table, defaults: &Table) {
     let put = |settings: &mut Table, key: &String, value: &Value| {
         if !given.contains_key(key) {
@@ -114,7 +114,7 @@ fn lay(section: &Table, given: &Table, settings: &mut Table, defaults: &Table) {
     }
 }
 
-/// The first key that is not among `known`, with what it may have meant.
+/// The first key that is not among `known`, with what was probably meant.
 pub fn unknown<'a>(table: &'a Table, known: &[String]) -> Option<(&'a str, String)> {
     let key = table.keys().find(|key| !known.contains(key))?;
     let close = nearest(key, known.iter().map(String::as_str));

@@ -1,4 +1,4 @@
-//! The methods of a run, as they are named on the command line and in files.
+//! The methods of a run, as named on the command line and in files.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,7 +18,7 @@ pub trait Offered: Clone + fmt::Debug + PartialEq + Send + Sync + 'static {
     /// Its name.
     fn name(&self) -> String;
 
-    /// Whether `name` is its name or another that it goes by, whatever the case.
+    /// Whether `name` is its name or an alias, ignoring case.
     fn is_called(&self, name: &str) -> bool {
         self.name().eq_ignore_ascii_case(name)
     }
@@ -26,12 +26,12 @@ pub trait Offered: Clone + fmt::Debug + PartialEq + Send + Sync + 'static {
     /// What it does, in a line.
     fn summary(&self) -> String;
 
-    /// The options that it reads and not every method of the experiment does.
+    /// The options that it reads but not every method of the experiment does.
     fn reads(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// The same with settings of its own, as `damping = 0.1`.
+    /// The same with its own settings, such as `damping = 0.1`.
     ///
     /// # Errors
     /// What is wrong with them.
@@ -43,7 +43,7 @@ pub trait Offered: Clone + fmt::Debug + PartialEq + Send + Sync + 'static {
     }
 }
 
-/// [`Offered`] for an enum of clap's: names, other names and summaries are those of its values.
+/// [`Offered`] for a clap enum: names, aliases and summaries are those of its values.
 macro_rules! offered {
     ($method:ty, { $($variant:pat => $reads:expr),* $(,)? }) => {
         impl $crate::settings::Offered for $method {
@@ -79,7 +79,7 @@ macro_rules! offered {
 }
 pub(crate) use offered;
 
-/// The methods of a run, in its order, none twice; and perhaps, after them, one that is to be chosen, `auto`.
+/// The methods of a run, in order, without duplicates; and perhaps, after them, one that is to be chosen, `auto`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Methods<M> {
     named: Vec<M>,
@@ -100,10 +100,10 @@ impl<M: Offered> Methods<M> {
         self.auto
     }
 
-    /// These, and `chosen` in the place of the one that is to be chosen.
+    /// These, with `chosen` in place of the one that is to be chosen.
     ///
     /// # Errors
-    /// If `chosen` is no method with its settings.
+    /// If `chosen` is not a method with its settings.
     pub fn with_chosen(mut self, chosen: &str) -> Result<Self, String> {
         let chosen = method::<M>(chosen)?;
         if self.named.iter().all(|known| known.name() != chosen.name()) {
@@ -116,7 +116,7 @@ impl<M: Offered> Methods<M> {
         self.named.iter().map(M::name).chain(self.auto.then(|| AUTO.to_owned()))
     }
 
-    /// Reads names, `all` being all that are offered.
+    /// Reads names, where `all` means all on offer.
     fn named<'a>(names: impl Iterator<Item = &'a str>) -> Result<Self, String> {
         let mut methods: Vec<M> = Vec::new();
         let mut auto = false;
@@ -227,10 +227,10 @@ impl<'de, M: Offered> Deserialize<'de> for Methods<M> {
     }
 }
 
-/// A method of the catalogue, perhaps with settings of its own.
+/// A method of the catalogue, perhaps with its own settings.
 #[derive(Clone, Debug)]
 pub struct Catalogued {
-    /// Which.
+    /// The entry.
     pub entry: &'static Entry,
     own: toml::Table,
 }
@@ -242,12 +242,12 @@ impl PartialEq for Catalogued {
 }
 
 impl Catalogued {
-    /// The method called `name`; none where it is not in the catalogue.
+    /// The method called `name`; none if it is not in the catalogue.
     pub fn find(name: &str) -> Option<Self> {
         catalogue::find(name).map(Self::new)
     }
 
-    /// An entry as it is.
+    /// An entry with default settings.
     pub fn new(entry: &'static Entry) -> Self {
         Self { entry, own: toml::Table::new() }
     }
@@ -259,7 +259,7 @@ impl Catalogued {
         if own.is_empty() { name.to_owned() } else { format!("{name}({})", own.join(", ")) }
     }
 
-    /// The same with settings of its own.
+    /// The same with its own settings.
     ///
     /// # Errors
     /// If it does not read one of them, or a value does not fit.
@@ -276,10 +276,10 @@ impl Catalogued {
         with.settings(&Settings::default()).map(|_| with)
     }
 
-    /// The method with the settings of a run and its own in their places, and these.
+    /// The method with the settings of a run, overridden by its own; and these settings.
     ///
     /// # Errors
-    /// If a setting has another type or is outside its range.
+    /// If a setting has the wrong type or is outside its range.
     pub fn make(&self, of_run: &Settings, at: &At<'_>) -> Result<(Made, Settings), BenchError> {
         let settings = self.settings(of_run).map_err(|error| {
             refuse("--method", self.name(), &error, "correct the settings in parentheses")
@@ -287,10 +287,10 @@ impl Catalogued {
         Ok((self.entry.make(&settings, at)?, settings))
     }
 
-    /// The settings of a run with its own in their places.
+    /// The settings of a run, overridden by its own.
     ///
     /// # Errors
-    /// If a value has another type.
+    /// If a value has the wrong type.
     fn settings(&self, of_run: &Settings) -> Result<Settings, String> {
         let mut table = toml::Table::try_from(of_run).map_err(|error| error.to_string())?;
         table.extend(self.own.clone());

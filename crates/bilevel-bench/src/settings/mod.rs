@@ -33,16 +33,16 @@ pub trait Settings: Args + Serialize + DeserializeOwned + Clone + Send + Sync + 
     /// The methods that the experiment offers.
     type Method: Offered;
 
-    /// What all experiments take.
+    /// The settings that all experiments have.
     fn common(&self) -> &Common;
 
-    /// The same, to be changed.
+    /// The same, mutably.
     fn common_mut(&mut self) -> &mut Common;
 
     /// The methods of the run, in its order.
     fn methods(&self) -> &[Self::Method];
 
-    /// Fills in what follows from other settings.
+    /// Derives settings from others.
     ///
     /// # Errors
     /// If it cannot.
@@ -59,7 +59,7 @@ pub trait Settings: Args + Serialize + DeserializeOwned + Clone + Send + Sync + 
     }
 }
 
-/// What is the same in every implementation of [`Settings`]: that of a struct with the fields `common` and `method`, the
+/// The common part of every implementation of [`Settings`]: that of a struct with the fields `common` and `method`, the
 /// latter a list of `$method`.
 macro_rules! of_fields {
     ($method:ty) => {
@@ -106,10 +106,10 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The settings that the flags of a command line give.
+/// The settings given by the flags of a command line.
 ///
 /// # Errors
-/// As clap says; a command that was made by [`command`] has found wrong values already.
+/// Those of clap; a command made by [`command`] has already found wrong values.
 pub fn flags<S: Settings>(matches: &ArgMatches) -> Result<Table, clap::Error> {
     let settings = S::from_arg_matches(matches)?;
     let mut table = Table::try_from(&settings).map_err(|error| {
@@ -124,10 +124,10 @@ pub fn flags<S: Settings>(matches: &ArgMatches) -> Result<Table, clap::Error> {
     Ok(table)
 }
 
-/// Reads settings that are whole, as `settings.toml` has them.
+/// Reads complete settings, such as those of `settings.toml`.
 ///
 /// # Errors
-/// If one is missing, unknown, outside of its range, or does not go with the others.
+/// If one is missing, unknown, outside its range, or does not fit the others.
 pub fn checked<S: Settings>(table: &Table) -> Result<S, BenchError> {
     let known = names::<S>();
     if let Some((key, expected)) = defaults::unknown(table, &known) {
@@ -145,11 +145,10 @@ pub fn checked<S: Settings>(table: &Table) -> Result<S, BenchError> {
     Ok(settings)
 }
 
-/// All settings, where the user gives `given`: completed, with paths that mean the same from every directory, and
-/// checked.
+/// All settings, given the user's settings `given`: completed, with absolute paths, and checked.
 ///
 /// # Errors
-/// If one is unknown, outside of its range, does not go with the others, or is not read by any method of the run.
+/// If one is unknown, outside its range, does not fit the others, or is not read by any method of the run.
 pub fn complete<S: Settings>(defaults: &Defaults, given: &Table) -> Result<Table, BenchError> {
     let known = names::<S>();
     if let Some((key, expected)) = defaults::unknown(given, &known) {
@@ -171,7 +170,7 @@ pub fn complete<S: Settings>(defaults: &Defaults, given: &Table) -> Result<Table
     }
     let whole = defaults.complete(given);
     let mut settings: S = whole.try_into().map_err(|error: toml::de::Error| {
-        // Under flattened structs serde does not know which: each alone tells.
+        // Under flattened structs serde does not say which: each is tested alone.
         let culprit = given.iter().find(|(key, value)| {
             let mut one = defaults.complete(&Table::new());
             one.insert((*key).clone(), (*value).clone());
@@ -242,14 +241,14 @@ fn names<S: Settings>() -> Vec<String> {
     command.get_arguments().map(|arg| arg.get_id().as_str().replace('_', "-")).collect()
 }
 
-/// Of `names`, the one that `name` is most like; none where none is near.
+/// The one of `names` most similar to `name`; none if none is close.
 pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let likeness = |known: &str| strsim::jaro_winkler(&name.to_lowercase(), known);
     let all = names.map(|known| (known, likeness(known))).filter(|(_, like)| *like > 0.75);
     all.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(known, _)| known)
 }
 
-/// A path that means the same from every directory.
+/// An absolute path.
 ///
 /// # Errors
 /// If it is empty, or not UTF-8.
@@ -264,13 +263,13 @@ pub fn absolute(setting: &'static str, path: &Path) -> Result<PathBuf, BenchErro
     Ok(path)
 }
 
-/// Paths that settings.toml can hold, as a parser of flags.
+/// Paths that settings.toml can store, as a parser for flags.
 pub(crate) fn text_path() -> impl clap::builder::TypedValueParser<Value = PathBuf> {
     use clap::builder::{StringValueParser, TypedValueParser};
     StringValueParser::new().map(PathBuf::from)
 }
 
-/// A setting that cannot be.
+/// An invalid setting.
 pub fn refuse(
     setting: impl Into<Cow<'static, str>>,
     found: impl ToString,

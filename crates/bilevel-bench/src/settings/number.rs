@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A number that is outside of the range of its setting.
+/// A number outside the range of its setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("found {found}, expected {expected}")]
 pub struct OutOfRange {
@@ -92,12 +92,12 @@ macro_rules! through_f64 {
 
 through_f64!(Positive NonNegative Share);
 
-/// A step size: a finite number above 0, or `auto`, in whose place a measured one is put before anything runs.
+/// A step size: a finite number above 0, or `auto`, which is replaced by a measured one before anything runs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub struct StepSize(Option<Positive>);
 
-/// What stands for what is chosen from probes.
+/// Stands for a choice from probes.
 pub const AUTO: &str = "auto";
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -158,11 +158,11 @@ impl From<StepSize> for Written {
 #[serde(try_from = "u64", into = "u64")]
 pub struct Count(usize);
 
-/// The greatest count: beyond it no memory and no time would be enough, and sums of a few must not overflow.
+/// The largest count: beyond it no memory and no time would suffice, and sums of a few must not overflow.
 const MOST: usize = 1 << 40;
 
 impl Count {
-    /// `count`, or 1 where it is 0.
+    /// `count`, or 1 if it is 0.
     pub fn at_least_one(count: usize) -> Self {
         Self(count.clamp(1, MOST))
     }

@@ -1,4 +1,4 @@
-//! Groups of options that several experiments take, each under one name everywhere.
+//! Groups of options that several experiments have, each under one name everywhere.
 
 use std::path::PathBuf;
 
@@ -10,18 +10,18 @@ use super::{Count, NonNegative, Positive, StepSize, refuse};
 use crate::backend::DeviceName;
 use crate::error::BenchError;
 
-/// What all experiments take.
+/// The options of all experiments.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Common {
-    /// Settings for a purpose, laid over the defaults
+    /// Settings for a purpose, which override the defaults
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<String>,
     /// Seed of splits, noise and initial values
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: u64,
-    /// Where to compute: auto, flex, ndarray, wgpu, cuda, rocm, or one of several GPUs as wgpu:1
+    /// Where to compute: auto, flex, ndarray, wgpu, cuda, rocm, or one of several GPUs, such as wgpu:1
     #[arg(long)]
     pub device: DeviceName,
     /// The folder with the data [default: the embedded digits]
@@ -32,7 +32,7 @@ pub struct Common {
 
 impl Common {
     /// # Errors
-    /// If a folder of data is given where none is read.
+    /// If a folder of data is given but not read.
     pub fn refuse_data_dir(&self, expected: &str, cure: &'static str) -> Result<(), BenchError> {
         match &self.data_dir {
             Some(dir) => Err(refuse("--data-dir", dir.display(), expected, cure)),
@@ -48,7 +48,7 @@ pub struct LowerLevel {
     /// Lower steps T of a hypergradient, or between two upper steps
     #[arg(long)]
     pub lower_steps: Count,
-    /// Step size of the lower level, or auto: the inverse of the curvature that is measured
+    /// Step size of the lower level, or auto: the inverse of the measured curvature
     #[arg(long)]
     pub step_size: StepSize,
 }
@@ -69,7 +69,7 @@ pub struct UpperLevel {
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct LinearSystem {
-    /// Iterations of a linear solver at most
+    /// Maximal number of iterations of a linear solver
     #[arg(long)]
     pub solver_iterations: Count,
     /// Relative residual at which a linear solver stops
@@ -81,7 +81,8 @@ pub struct LinearSystem {
 }
 
 impl LinearSystem {
-    /// What the catalogue of methods makes of them, with those of both levels; going back through all lower steps.
+    /// The settings of the catalogue of methods from these, with those of both levels; going back through all lower
+    /// steps.
     pub fn of_methods(&self, lower: &LowerLevel, upper: &UpperLevel) -> catalogue::Settings {
         catalogue::Settings {
             lower_steps: lower.lower_steps.get(),
@@ -96,7 +97,7 @@ impl LinearSystem {
     }
 }
 
-/// How many samples are taken of the data.
+/// The number of samples used.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Split {

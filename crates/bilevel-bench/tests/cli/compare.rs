@@ -75,7 +75,7 @@ fn methods_are_compared_over_seeds() {
             }
         }
     }
-    // The same seeds, the same numbers, but for the time.
+    // The same seeds, the same numbers, except for the time.
     compare(&methods).assert().success();
     let again = fs::read_to_string(out.path().join("compare-quadratic-2/metrics.csv")).unwrap();
     let without_time = |text: &str| -> Vec<String> {

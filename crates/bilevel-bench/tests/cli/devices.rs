@@ -1,4 +1,4 @@
-//! Backends and devices: which there are, and what is refused.
+//! Backends and devices: which exist, and what is refused.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn wgpu_without_an_adapter_is_an_error_and_not_a_panic() {
         .env("VK_DRIVER_FILES", "/nonexistent.json")
         .env("VK_ICD_FILENAMES", "/nonexistent.json");
     if cfg!(target_os = "linux") {
-        // A build without wgpu has another cure.
+        // A build without wgpu has another remedy.
         let cure = if cfg!(feature = "wgpu") { "--device flex" } else { "another --device" };
         command.assert().code(4).stderr(contains(cure).and(contains("panicked").not()));
     }

@@ -1,4 +1,4 @@
-//! The binary from outside: what it prints, what it writes, how it ends.
+//! The binary from outside: its output, its files, its exit codes.
 
 mod compare;
 mod devices;
@@ -32,7 +32,7 @@ fn idx(kind: u8, dims: &[u32], body: &[u8]) -> Vec<u8> {
     file
 }
 
-/// A sound folder in MNIST's format: 40 + 20 images of 2x2 pixels, 2 classes.
+/// A valid folder in MNIST's format: 40 + 20 images of 2x2 pixels, 2 classes.
 fn folder() -> TempDir {
     let dir = tempdir().unwrap();
     for (part, n) in [("train", 40_u32), ("t10k", 20)] {
@@ -107,7 +107,7 @@ fn the_summary_repeats_itself_for_a_seed_and_differs_for_another() {
     assert_ne!(first, accuracies("8"));
 }
 
-/// The default run: what the README promises of it.
+/// The default run, as promised in the README.
 #[test]
 fn both_methods_clean_the_digits() {
     let out = tempdir().unwrap();
@@ -148,7 +148,7 @@ fn a_folder_in_the_format_of_mnist_is_read() {
 fn damaged_data_ends_with_code_3_and_a_cure() {
     let out = tempdir().unwrap();
     let images = "train-images-idx3-ubyte";
-    /// What was done, what the error must say of it, and how it is done.
+    /// The command, the expected error, and its remedy.
     type Case<'a> = (&'a str, [&'a str; 2], &'a dyn Fn(&Path));
     let cases: [Case<'_>; 5] = [
         ("truncated", ["160 bytes after the header, found 157", "fetch"], &|dir| {
@@ -236,7 +236,7 @@ fn auto_is_replaced_by_what_was_chosen() {
     let chosen = methods[1].as_str().unwrap();
     assert!(methods.len() == 2 && chosen != "auto", "{methods:?}");
     assert!(first["step-size"].as_float().unwrap() > 0.0);
-    // The same again, and by the name of what was chosen.
+    // The same again, and by the name of the choice.
     quick(out.path(), &auto).assert().success();
     assert_eq!(settings("hyper-cleaning-0-2"), first);
     quick(out.path(), &["--train", "100", "--method", chosen]).assert().success();
@@ -286,7 +286,7 @@ fn the_derivatives_of_an_experiment_are_checked() {
                 .and(contains("WRONG").not()),
         );
     }
-    // Its data and its settings are read as a run reads them.
+    // Its data and its settings are read as those of a run.
     let mut command = bilevel();
     command.args(["check", "hyper-cleaning"]).args(on_folder);
     command.assert().code(3).stderr(contains("smaller parts"));

@@ -1,8 +1,8 @@
-//! Tables and folders of images of a user: `clean` and `tune`.
+//! A user's tables and folders of images: `clean` and `tune`.
 
 use super::*;
 
-/// A table of two classes, the first feature of which tells them apart; the last five labels are wrong.
+/// A table of two classes, separated by the first feature; the last five labels are wrong.
 fn table(folder: &Path) -> std::path::PathBuf {
     let row = |at: usize| {
         let (class, wrong) = (at % 2, at >= 115);
@@ -43,7 +43,7 @@ fn a_table_of_ones_own_is_cleaned_and_tuned() {
     let model = safetensors::SafeTensors::deserialize(&model).unwrap();
     assert_eq!(model.tensor("weight").unwrap().shape(), [2, 2]);
     assert_eq!(model.tensor("log_penalty").unwrap().shape(), [2]);
-    // The features are centred by the rows that train: not by all, whose mean this is.
+    // The features are centred by the training rows, not by all rows, whose mean this is.
     let mean = model.tensor("mean").unwrap().data()[..8].try_into().map(f64::from_le_bytes);
     assert!((mean.unwrap() - (0.5 + 0.1 * 2.975)).abs() > 1e-6, "{mean:?}");
 }
@@ -99,7 +99,7 @@ fn images_in_class_folders_and_labels_of_people_are_cleaned() {
     assert_eq!(cleaned[0], "file,label");
     assert!(cleaned[1..].iter().all(|row| row.contains("cat/") == row.ends_with(",cat")));
 
-    // Labels of people, three of them wrong, in files of their own.
+    // Human labels, three of them wrong, in separate files.
     let [given, right] = [3, 0].map(|wrong| {
         let label = |at: usize| if (at < 20) != (at < wrong) { "cat\n" } else { "dog\n" };
         let file = out.path().join(format!("{wrong}.csv"));

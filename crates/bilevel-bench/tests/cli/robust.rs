@@ -46,7 +46,7 @@ fn robust_training_reports_cost_accuracy_and_what_was_learned() {
         for method in [experiment, &game] {
             assert!(fs::metadata(run.join(format!("{figure}-{method}.svg"))).unwrap().len() > 1000);
         }
-        // What a seed fixes: all but what was measured.
+        // What a seed determines: everything except measurements of cost.
         let again = robust(experiment, out.path(), &["--json"]).assert().success();
         let again: serde_json::Value = serde_json::from_slice(&again.get_output().stdout).unwrap();
         for (one, other) in methods.iter().zip(again["methods"].as_array().unwrap()) {

@@ -1,4 +1,4 @@
-//! Faults that there were, one test each: what the binary did is the name, what it does is the test.
+//! Former faults, one test each: the name says what the binary did, the test what it does.
 
 mod memory;
 mod parts;
@@ -17,7 +17,7 @@ use predicates::prelude::*;
 use predicates::str::contains;
 use tempfile::{TempDir, tempdir};
 
-/// The binary, which is to end by itself.
+/// The binary, which must end by itself.
 fn bilevel(args: &[&str]) -> Command {
     let mut command = Command::cargo_bin("bilevel").unwrap();
     command.args(args).timeout(Duration::from_secs(300));
@@ -60,7 +60,7 @@ fn is_empty(folder: &Path) -> bool {
     fs::read_dir(folder).unwrap().next().is_none()
 }
 
-// Panics, and how the process ends.
+// Panics, and the exit codes of the process.
 
 #[test]
 fn images_that_poolings_make_nothing_of_panicked_after_the_folder_was_made() {
@@ -128,7 +128,7 @@ fn a_folder_whose_name_is_not_utf_8_was_refused_after_another_was_made() {
         assert!(is_empty(runs.path()));
     };
     refused(quick(&odd, runs.path(), &[]));
-    // Named by a path that is, in a folder that is not.
+    // Named by a path that exists, in a folder that does not.
     let mut command = quick(Path::new("."), runs.path(), &[]);
     command.current_dir(&odd);
     refused(command);
@@ -138,12 +138,12 @@ fn a_folder_whose_name_is_not_utf_8_was_refused_after_another_was_made() {
     let mut command = bilevel(&["compare", "ijcnn1", "--data-dir"]);
     command.arg(&odd).arg("--out").arg(runs.path());
     refused(command);
-    // Results may lie where they like.
+    // Results may be anywhere.
     fs::create_dir(data.path()).unwrap();
     quick(&folder_at(data.path()), &odd, &[]).assert().success();
 }
 
-/// A sound folder at this path.
+/// A valid folder at this path.
 fn folder_at(path: &Path) -> PathBuf {
     let sound = folder(60, 2, &[0, 1]);
     for entry in fs::read_dir(sound.path()).unwrap() {
@@ -174,7 +174,7 @@ fn a_hypergradient_after_a_climb_ended_with_code_0() {
     }
 }
 
-// Data that were refused, or blamed on another.
+// Data that were refused, or another setting blamed.
 
 #[test]
 fn labels_that_begin_at_1_were_told_to_ask_for_smaller_parts() {
@@ -287,7 +287,7 @@ fn the_last_row_of_a_series_had_no_calls() {
     }
 }
 
-// Files that are none, and folders that were left.
+// Files that are not data, and leftover folders.
 
 #[cfg(unix)]
 #[test]
@@ -304,7 +304,7 @@ fn a_pipe_given_as_data_was_waited_for() {
     let data = folder(60, 2, &[0, 1]);
     fs::rename(&pipe, data.path().join("train-labels-idx1-ubyte")).unwrap();
     quick(data.path(), dir.path(), &[]).assert().code(3).stderr(contains(says));
-    // A file of settings without an end.
+    // An endless file of settings.
     let mut command = bilevel(&["run", "hyper-cleaning", "--dry-run", "--config", "/dev/zero"]);
     command.assert().code(2).stderr(contains("more than 1048576 bytes"));
 }
@@ -338,7 +338,7 @@ fn commands_that_are_printed_were_not_those_of_a_shell() {
     assert_eq!(shlex::split(resume).unwrap(), ["bilevel", "resume", run.to_str().unwrap()]);
 }
 
-/// A lock that cannot be opened for writing, as on a disk that is only read.
+/// A lock that cannot be opened for writing, as on a read-only disk.
 #[test]
 fn a_complete_run_with_a_lock_that_cannot_be_taken_was_not_read() {
     let (data, out) = (folder(60, 2, &[0, 1]), tempdir().unwrap());

@@ -1,4 +1,5 @@
-//! Memory: numbers in a file that ask for more than there is, and arrays larger than those of a graphics adapter.
+//! Memory: numbers in a file that require more memory than there is, and arrays larger than those of a graphics
+//! adapter.
 
 use super::*;
 
@@ -9,7 +10,7 @@ fn one_huge_label_asked_for_51_gigabytes() {
     let data = folder(60, 2, &labels);
     quick(data.path(), out.path(), &[]).assert().success();
     labels[9] = i32::MAX;
-    // A class of six of sixty, as any other.
+    // A class of six of sixty, like any other.
     let data = folder(60, 2, &labels);
     quick(data.path(), out.path(), &[])
         .assert()
@@ -39,7 +40,7 @@ fn one_huge_index_asked_for_34_gigabytes() {
     hpo.arg("--out").arg(out.path()).assert().success();
 }
 
-/// A file of zeros that takes no room on the disk.
+/// A file of zeros that takes no space on the disk.
 fn holes(path: &Path, start: &[u8], length: u64) {
     let mut file = File::create(path).unwrap();
     file.write_all(start).unwrap();
@@ -110,7 +111,7 @@ fn what_an_adapter_cannot_hold_gave_garbage_and_code_0() {
     refused(on_data(&["run", "poisoning", "--validation", "9", "--poisons", "3"]));
     refused(on_data(&["run", "importance", "--validation", "9", "--batch", &samples]));
     refused(bilevel(&["hypergrad", "--samples", &samples]));
-    // Those that fit do, and a large test set is judged in parts.
+    // Those that fit work, and a large test set is evaluated in parts.
     let mut fits = bilevel(&["run", "hyper-cleaning", "--train", "30", "--validation", "30"]);
     fits.args(["--upper-steps", "1", "--lower-steps", "2", "--method", "rad"]);
     fits.args(["--step-size", "0.001"]);

@@ -1,4 +1,4 @@
-//! What is made in parts, and killed between them.
+//! Folders that are written in parts, by processes killed in between.
 
 use super::*;
 
@@ -35,7 +35,7 @@ fn a_comparison_that_was_killed_left_nothing() {
     process.kill().unwrap();
     process.wait().unwrap();
     assert!(!folder.join("table.txt").exists(), "it ended too early for this test");
-    // What is done was done under the settings that it was begun with.
+    // The results are from the settings with which the folder was begun.
     let settings = fs::read_to_string(folder.join("settings.toml")).unwrap();
     fs::write(folder.join("settings.toml"), settings.replace("calls = 512", "calls = 64")).unwrap();
     bilevel(&["resume"]).arg(&folder).assert().code(6).stderr(contains("settings"));
@@ -61,7 +61,7 @@ fn a_comparison_that_was_killed_left_nothing() {
         names
     };
     assert_eq!(names(&folder), names(&whole));
-    // One that is complete is read.
+    // A complete one is read.
     let read = bilevel(&["resume"]).arg(&folder).assert().success();
     assert_eq!(read.get_output().stdout, ended.get_output().stdout);
 }

@@ -1,4 +1,4 @@
-//! A run that is killed at any moment goes on to the same numbers, bit for bit.
+//! A run that is killed at any moment resumes to the same numbers, bit for bit.
 
 mod refused;
 mod signals;
@@ -26,7 +26,7 @@ struct Short {
     args: &'static [&'static str],
 }
 
-/// Methods with a state of each kind: Adam's moments, a start that is learned, a penalty that grows.
+/// Methods with a state of each kind: Adam's moments, a learned start, a growing penalty.
 const HYPER_CLEANING: Short = Short {
     name: "hyper-cleaning",
     kills: 20,
@@ -158,7 +158,7 @@ impl Short {
         self.run_saving(out, "0")
     }
 
-    /// The same with so many seconds between two checkpoints.
+    /// The same with this many seconds between two checkpoints.
     fn run_saving(&self, out: &Path, seconds: &str) -> Command {
         let mut command = bilevel();
         command.args(["run", self.name, "--device", "flex", "--save-every", seconds]);
@@ -166,7 +166,7 @@ impl Short {
         command
     }
 
-    /// The folder that a run under `out` makes.
+    /// The folder that a run under `out` creates.
     fn folder(&self, out: &Path) -> PathBuf {
         out.join(format!("{}-0", self.name))
     }
@@ -178,7 +178,7 @@ fn resume(folder: &Path) -> Command {
     command
 }
 
-/// All that a run found, but for time and memory.
+/// The results of a run, except time and memory.
 fn findings(folder: &Path) -> (Vec<String>, serde_json::Value) {
     let series = fs::read_to_string(folder.join("metrics.csv")).unwrap();
     let without_seconds = |row: &str| {
@@ -216,7 +216,7 @@ fn runs_killed_at_random_moments_end_with_the_same_bits() {
             let folder = short.folder(&out);
             attempts += 1;
             loop {
-                // Before there is a folder there is nothing to resume.
+                // Before the folder exists there is nothing to resume.
                 let mut command = match folder.join("settings.toml").exists() {
                     false => short.run(&out),
                     true => resume(&folder),
@@ -232,7 +232,7 @@ fn runs_killed_at_random_moments_end_with_the_same_bits() {
                     break;
                 }
                 assert!(status.code().is_none(), "{}: {status}", short.name);
-                // A folder that was made and no more: the next run takes another name.
+                // A folder that was only created: the next run takes another name.
                 if folder.exists() && !folder.join("settings.toml").exists() {
                     fs::remove_dir_all(&folder).unwrap();
                 }
@@ -251,7 +251,7 @@ fn runs_killed_at_random_moments_end_with_the_same_bits() {
     }
 }
 
-/// A run that has been going for two checkpoints, and its folder.
+/// A run that has written two checkpoints, and its folder.
 fn begun(out: &Path) -> (Child, PathBuf) {
     let mut process = HYPER_CLEANING.run(out).spawn().unwrap();
     let folder = HYPER_CLEANING.folder(out);
@@ -273,7 +273,7 @@ fn a_run_that_a_process_is_at_is_not_taken_by_another() {
     for word in [folder.to_str().unwrap(), "another process", "wait until it ends"] {
         assert!(text.contains(word), "no {word:?} in {text}");
     }
-    // The right ends with the process, however that ends.
+    // The lock ends with the process, however that ends.
     process.kill().unwrap();
     process.wait().unwrap();
     assert!(resume(&folder).status().unwrap().success());
@@ -287,7 +287,7 @@ fn where_the_newest_checkpoint_is_damaged_the_one_before_serves() {
     let (mut process, folder) = begun(out.path());
     process.kill().unwrap();
     process.wait().unwrap();
-    // Killed between two renames, only the one before is there.
+    // Killed between two renames, only the previous one exists.
     let newest = match folder.join("checkpoint.bin") {
         newest if newest.exists() => newest,
         _ => folder.join("checkpoint-before.bin"),

@@ -1,4 +1,4 @@
-//! What is not resumed.
+//! What cannot be resumed.
 
 use super::*;
 

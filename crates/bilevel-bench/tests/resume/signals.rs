@@ -1,8 +1,8 @@
-//! Runs that a signal ends.
+//! Runs ended by a signal.
 
 use super::*;
 
-/// The same command with no signal ignored, as whoever runs the tests may have it: what is ignored stays so.
+/// The same command with no signal ignored, whatever the environment of the tests: an ignored signal stays ignored.
 #[cfg(target_os = "linux")]
 fn listening(command: &Command) -> Command {
     let mut env = Command::new("env");
@@ -75,7 +75,7 @@ fn a_second_signal_ends_at_once_and_what_has_no_checkpoint_says_that_it_starts_a
         sleep(Duration::from_millis(300));
     }
     let text = String::from_utf8(again.wait_with_output().unwrap().stderr).unwrap();
-    assert!(text.contains("the run starts again"), "{text}");
+    assert!(text.contains("the run starts over"), "{text}");
     assert_eq!(fs::read_to_string(folder.join("settings.toml")).unwrap(), settings);
 }
 

@@ -10,7 +10,7 @@ use crate::{
     Schedule, Unrolled, Weight,
 };
 
-/// A residual that no number of iterations here gets to: all are made.
+/// A residual that no number of iterations here reaches: all of them are made.
 const EXACT: f64 = 1e-12;
 
 const fn calls(
@@ -44,7 +44,7 @@ const IMPLICIT: Entry = Entry {
     ..UNROLLED
 };
 
-/// T is the number of steps that it took to the tolerance.
+/// T is the number of steps that it took to reach the tolerance.
 const SOLVED: Entry = Entry {
     calls: calls("about T + 2", "k + 1", "1"),
     reads: &["lower-steps", "solver-iterations", "tolerance", "warm-start"],
@@ -73,7 +73,7 @@ pub(super) const METHODS: &[Entry] = &[
     },
     Entry {
         name: "bda",
-        summary: "back through lower steps down both losses",
+        summary: "back through lower steps that descend both losses",
         exact: Exact::Other("T aggregated steps"),
         calls: calls("T", "T", "T + 1, and T products of F"),
         reads: &["lower-steps", "step-size", "aggregation"],
@@ -82,7 +82,7 @@ pub(super) const METHODS: &[Entry] = &[
     },
     Entry {
         name: "pbda",
-        summary: "back through lower steps down f and up F: the worst of many solutions",
+        summary: "back through lower steps that descend f and ascend F: the worst of many solutions",
         exact: Exact::Other("T pessimistic steps"),
         calls: calls("T", "T", "T + 1, and T products of F"),
         reads: &["lower-steps", "step-size", "aggregation"],
@@ -119,7 +119,7 @@ pub(super) const METHODS: &[Entry] = &[
     Entry {
         name: "fad",
         aliases: &["forward"],
-        summary: "forwards through all lower steps (forward mode)",
+        summary: "forward through all lower steps (forward mode)",
         calls: calls("b T", "n T", "1"),
         memory: "`ceil(n / b)` states of b blocks, one linearisation",
         make: |s, _| along(Fad::new(s.descent()?)),
@@ -127,7 +127,7 @@ pub(super) const METHODS: &[Entry] = &[
     },
     Entry {
         name: "rtho",
-        summary: "`fad` on one descent that never starts again (real-time)",
+        summary: "`fad` on one descent that never restarts (real-time)",
         exact: Exact::Other("all steps so far, if x does not move"),
         calls: calls("T", "n T", "1"),
         memory: "n states, one linearisation",
@@ -137,7 +137,7 @@ pub(super) const METHODS: &[Entry] = &[
     Entry {
         name: "reversible-rad",
         exact: Exact::Other("T momentum steps"),
-        summary: "`rad` through momentum steps that are undone on the way back",
+        summary: "`rad` through momentum steps that are reversed on the way back",
         calls: calls("2 T", "T", "1"),
         memory: "a few vectors and bits, one replay",
         reads: &["lower-steps", "step-size", "momentum"],
@@ -262,13 +262,13 @@ pub(super) const METHODS: &[Entry] = &[
         name: "gmres",
         summary: "implicit, by GMRES",
         calls: calls("T + 1", "k + r + 1, r restarts", "1"),
-        memory: "as many vectors as between restarts, one linearisation",
+        memory: "a vector per iteration between restarts, one linearisation",
         make: |s, _| implicit(s, Gmres::new(s.solver_iterations, s.tolerance)?),
         ..IMPLICIT
     },
     Entry {
         name: "minres",
-        summary: "implicit, by minimal residuals, for Hessians of any signs",
+        summary: "implicit, by minimal residuals, for indefinite Hessians too",
         reads: &[
             "lower-steps",
             "step-size",
@@ -313,7 +313,7 @@ pub(super) const METHODS: &[Entry] = &[
         memory: "k vectors, one linearisation",
         reads: &["lower-steps", "step-size", "solver-iterations", "damping"],
         make: |s, at| {
-            // Without a damping its core is singular.
+            // Without damping its core is singular.
             let damping = if s.damping > 0.0 { s.damping } else { 0.01 };
             let columns = s.solver_iterations.min(at.y.layout().size());
             implicit(s, Nystrom::new(columns, damping, at.seed)?)
@@ -341,7 +341,7 @@ pub(super) const METHODS: &[Entry] = &[
     },
     Entry {
         name: "fixed-point",
-        summary: "back through the last lower step, again and again",
+        summary: "back through the last lower step, repeatedly",
         memory: "a few states, one linearisation",
         reads: &["lower-steps", "step-size", "solver-iterations"],
         make: |s, _| along(FixedPoint::new(s.descent()?, s.solver_iterations, EXACT)?),
@@ -349,7 +349,7 @@ pub(super) const METHODS: &[Entry] = &[
     },
     Entry {
         name: "kkt",
-        summary: "implicit, through the conditions of a lower optimum with constraints",
+        summary: "implicit, through the KKT conditions of the constrained lower problem",
         calls: Calls {
             constraints: "of values 3 T, of gradients and products as of f",
             ..calls("T + 2", "(k + m) T + m + 1", "1")
@@ -365,7 +365,7 @@ pub(super) const METHODS: &[Entry] = &[
     },
     Entry {
         name: "barrier",
-        summary: "implicit, with a barrier for constraints whose weight falls from call to call",
+        summary: "implicit, with a barrier for constraints whose weight decreases from call to call",
         calls: Calls {
             constraints: "a gradient and a value with each of f, a gradient and a product with each product",
             ..calls("T + 2", "k T + k + 1", "1")

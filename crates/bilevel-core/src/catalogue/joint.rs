@@ -59,9 +59,9 @@ pub(super) const METHODS: &[Entry] = &[
     },
     Entry {
         name: "penalty",
-        summary: "the conditions of a lower optimum as a growing penalty, with multipliers",
+        summary: "the lower optimality conditions as a growing penalty, with multipliers",
         calls: Calls {
-            constraints: "T + 1 gradients a level, T + 1 products of lower ones and values of upper ones",
+            constraints: "T + 1 gradients per level, T + 1 products of lower ones and values of upper ones",
             ..calls("T + 1", "T + 1", "T + 1")
         },
         constraints: &[Objective::Upper, Objective::Lower],
@@ -78,7 +78,7 @@ pub(super) const METHODS: &[Entry] = &[
     },
     Entry {
         name: "f2sa",
-        summary: "the value function as a penalty, both parts followed",
+        summary: "the value function as a penalty, both minimisers tracked",
         calls: calls("T + 1", "2 T + 2", "0"),
         memory: "z",
         reads: &["learning-rate", "step-size", "lower-steps"],
@@ -139,7 +139,7 @@ pub(super) const METHODS: &[Entry] = &[
         name: "bvfim",
         summary: "the value function as a barrier",
         calls: Calls {
-            constraints: "a gradient and a value with each of its level",
+            constraints: "a gradient and a value with each of the same level",
             ..calls("T + 2 + h, h halvings", "2 T + 4 + h", "0")
         },
         constraints: &[Objective::Upper, Objective::Lower],

@@ -1,4 +1,4 @@
-//! Every method by its name: what it is, what it costs, which settings it reads, and how it is made.
+//! Every method by name: what it does, what it costs, which settings it reads, and how it is made.
 //!
 //! The command line, the generated tables of `docs/METHODS.md` and the tests read this catalogue, so that a new
 //! method is one file and one entry here.
@@ -52,7 +52,7 @@ use crate::{Error, HypergradientMethod, JointMethod, Objective, Oracle, Sample};
 /// A kind of method, named as the folder that holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Family {
-    /// A gradient of `F(x, y*(x))`, along which x is moved by a step of the user's choice.
+    /// A gradient of `F(x, y*(x))`, along which a step of the user's choice moves x.
     Hypergradient,
     /// Moves x and y together: penalties, value functions, games.
     Joint,
@@ -63,7 +63,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 4] = [Self::Hypergradient, Self::Joint, Self::Stochastic, Self::Proxy];
 
     /// The name.
@@ -76,14 +76,14 @@ impl Family {
         }
     }
 
-    /// Whether its methods see one batch at each call, and not the whole data.
+    /// Whether its methods see one batch at each call, instead of the whole data.
     pub fn on_batches(self) -> bool {
         self == Self::Stochastic
     }
 }
 
-/// Oracle calls of one hypergradient, or of one step of a method that moves x and y together. T is the number of
-/// lower steps, k that of the iterations of a solver, n the dimension of x, m that of y.
+/// Oracle calls of one hypergradient, or of one step of a method that moves x and y together. T is the number of lower
+/// steps, k the number of iterations of a solver, n the dimension of x, m that of y.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Calls {
     /// Gradients of f.
@@ -92,14 +92,14 @@ pub struct Calls {
     pub lower_products: &'static str,
     /// Gradients of F.
     pub upper_gradients: &'static str,
-    /// Values, gradients and products of the constraints, where it keeps to any.
+    /// Values, gradients and products of the constraints, if it handles any.
     pub constraints: &'static str,
 }
 
-/// What a method asks of the problem beyond two losses.
+/// What a method requires of the problem beyond two losses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
-    /// Nothing: any problem will do.
+    /// Nothing: any problem works.
     Nothing,
     /// x, or a part of it, has the shape of y: x is where the lower level starts.
     StartInX,
@@ -112,7 +112,7 @@ pub enum Exact {
     LowerSteps,
     /// A lower level that is solved.
     SolvedLowerLevel,
-    /// Something else, said in words.
+    /// Something else, in words.
     Other(&'static str),
 }
 
@@ -132,7 +132,7 @@ impl Exact {
 pub struct Entry {
     /// Its name.
     pub name: &'static str,
-    /// Other names that it goes by.
+    /// Its aliases.
     pub aliases: &'static [&'static str],
     /// Its kind.
     pub family: Family,
@@ -142,12 +142,12 @@ pub struct Entry {
     pub exact: Exact,
     /// What it costs.
     pub calls: Calls,
-    /// What it keeps besides x and y.
+    /// The memory it needs besides x and y.
     pub memory: &'static str,
-    /// What it asks of the problem.
+    /// What it requires of the problem.
     pub needs: Needs,
-    /// The levels to whose [constraints](crate::BilevelProblem::constraints) it keeps. For those of other levels it takes a
-    /// [`BarrierOracle`](crate::BarrierOracle).
+    /// The levels whose [constraints](crate::BilevelProblem::constraints) it handles. For those of other levels it
+    /// needs a [`BarrierOracle`](crate::BarrierOracle).
     pub constraints: &'static [Objective],
     /// The settings that it reads, by their names in [`Settings`].
     pub reads: &'static [&'static str],
@@ -157,7 +157,7 @@ pub struct Entry {
 /// Makes a method.
 type Make = fn(&Settings, &At<'_>) -> Result<Made, Error>;
 
-/// Where x and y start, for methods that are built to their shapes, and the seed of what they draw.
+/// Where x and y start, for methods that are built to their shapes, and the seed of random numbers.
 #[derive(Debug, Clone, Copy)]
 pub struct At<'a> {
     /// x
@@ -168,7 +168,7 @@ pub struct At<'a> {
     pub seed: u64,
 }
 
-/// A method, made.
+/// A method, constructed.
 pub enum Made {
     /// For a [`HypergradientSolver`](crate::HypergradientSolver).
     Hypergradient(Box<dyn HypergradientMethod>),
@@ -195,7 +195,7 @@ impl Entry {
         ignored.collect()
     }
 
-    /// Whether `name` is its name or another that it goes by, whatever the case.
+    /// Whether `name` is its name or an alias, ignoring case.
     pub fn is_called(&self, name: &str) -> bool {
         let names = self.aliases.iter().chain([&self.name]);
         names.into_iter().any(|known| known.eq_ignore_ascii_case(name))
@@ -211,7 +211,7 @@ pub fn all() -> impl Iterator<Item = &'static Entry> {
         .chain(proxy::METHODS)
 }
 
-/// The method that is called `name`.
+/// The method with this name or alias.
 pub fn find(name: &str) -> Option<&'static Entry> {
     all().find(|entry| entry.is_called(name))
 }

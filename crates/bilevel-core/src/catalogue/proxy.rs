@@ -40,8 +40,8 @@ pub(super) const METHODS: &[Entry] = &[
     },
     Entry {
         name: "stn",
-        summary: "a response of rank one a layer, trained near x (self-tuning network)",
-        memory: "two numbers for each of y, m for each unit",
+        summary: "a response of rank one per layer, trained near x (self-tuning network)",
+        memory: "two numbers per entry of y, m per unit",
         make: |s, at| {
             let response = RankOneAffine::new(at.x, at.y, at.seed);
             let scale = Scale::fixed(s.perturbation)?;
@@ -52,14 +52,14 @@ pub(super) const METHODS: &[Entry] = &[
     },
     Entry {
         name: "delta-stn",
-        summary: "`stn` with y and its Jacobian trained apart",
+        summary: "`stn` with y and its Jacobian trained separately",
         calls: Calls {
             lower_gradients: "2 t",
             lower_products: "t",
             upper_gradients: "1",
             constraints: "",
         },
-        memory: "two numbers for each of y, m for each unit",
+        memory: "two numbers per entry of y, m per unit",
         make: |s, at| {
             let jacobian = RankOne::new(at.x, at.y, at.seed);
             let scale = Scale::fixed(s.perturbation)?;

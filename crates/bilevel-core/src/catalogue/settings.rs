@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Aggregated, Descent, Error, Gd, Plan, Rates, Schedule, Weight};
 
-/// The settings of all methods, each under one name. What a method does not read changes nothing for it:
+/// The settings of all methods, each under one name. A method ignores the settings that it does not read:
 /// [`Entry::reads`](super::Entry::reads).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -13,13 +13,13 @@ pub struct Settings {
     pub step_size: f64,
     /// Step size of x, for methods that move x themselves.
     pub learning_rate: f64,
-    /// Lower states that `rad` keeps for the way back, the others being computed again; 0 for all of them.
+    /// Lower states that `rad` keeps for the way back, the others being recomputed; 0 for all of them.
     pub stored_states: usize,
-    /// The last lower steps, through which `trad` goes back.
+    /// The number of last lower steps through which `trad` goes back.
     pub truncated: usize,
-    /// Weight of F in the first lower step of `bda`; it falls as `1 / k`.
+    /// Weight of F in the first lower step of `bda`; it decreases as `1 / k`.
     pub aggregation: f64,
-    /// Iterations of a linear solver at most; columns of `nystrom`; terms of a series.
+    /// Maximal number of iterations of a linear solver; columns of `nystrom`; terms of a series.
     pub solver_iterations: usize,
     /// The relative residual at which a linear solver stops.
     pub tolerance: f64,
@@ -27,7 +27,7 @@ pub struct Settings {
     pub damping: f64,
     /// Whether a linear solver starts from its last solution.
     pub warm_start: bool,
-    /// Steps between two full passes, for methods that make some; of the order of the number of batches.
+    /// Steps between two full passes, for methods that make them; of the order of the number of batches.
     pub period: usize,
     /// The size of the perturbations of x under which proxies learn the response.
     pub perturbation: f64,
@@ -72,7 +72,7 @@ impl Settings {
         if self.stored_states == 0 { Plan::default() } else { Plan::Binomial(self.stored_states) }
     }
 
-    /// T steps down both losses, as `bda` takes them.
+    /// T steps that descend both losses, as in `bda`.
     ///
     /// # Errors
     /// If a setting is outside its range.
@@ -86,12 +86,12 @@ impl Settings {
         Rates::new(upper * self.learning_rate, lower * self.step_size)
     }
 
-    /// The same with half of the step of x: y is not solved for between two of them.
+    /// The same with half the step size of x: y is not solved for between two of its steps.
     pub(super) fn slow(&self, upper: f64, lower: f64) -> Result<Rates, Error> {
         Rates::new(upper * self.learning_rate / 2.0, lower * self.step_size)
     }
 
-    /// Both as `1 / sqrt(k + 1)`: for penalties that grow as its inverse.
+    /// Both as `1 / sqrt(k + 1)`: for penalties that grow as the inverse.
     pub(super) fn falling(&self, upper: f64) -> Result<Rates, Error> {
         Rates::new(Schedule::power(upper, 0.5), Schedule::power(0.4 * self.step_size, 0.5))
     }

@@ -19,7 +19,7 @@ const SINGLE_LOOP: Entry = Entry {
     aliases: &[],
     family: Family::Stochastic,
     summary: "",
-    exact: Exact::Other("the limit of falling steps"),
+    exact: Exact::Other("the limit of decreasing steps"),
     calls: calls("1", "1", "1"),
     memory: "none",
     needs: Needs::Nothing,
@@ -145,7 +145,7 @@ pub(super) const METHODS: &[Entry] = &[
     },
 ];
 
-/// A series of as many terms as lower steps.
+/// A series with as many terms as lower steps.
 fn series(settings: &Settings) -> Result<NeumannSeries, Error> {
     NeumannSeries::new(settings.step_size, settings.lower_steps)
 }

@@ -1,4 +1,4 @@
-//! What a hypergradient is held against.
+//! What a hypergradient is compared with.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use super::is_double;
 use crate::lower::Descent;
 use crate::{Error, LowerProblem, Objective, Oracle, Samples, Variable};
 
-/// What a method is to give, and what else is asked of it: the yardstick of
+/// What a method should give, and what else is required of it: the reference of
 /// [`check_hypergradient`](crate::check_hypergradient).
 pub struct Reference<'a> {
     of: Of<'a>,
@@ -50,13 +50,13 @@ impl<'a> Reference<'a> {
         Self::new(Of::Gradient(gradient), tolerance)
     }
 
-    /// Differences of `x -> F(x, y_T(x))`, with the T steps of `descent`: of the truncated problem, or,
-    /// with many steps, of the solved one. In f64, 1e-8 is a tolerance for smooth losses; in f32, 1e-2.
+    /// Differences of `x -> F(x, y_T(x))`, with the T steps of `descent`: of the truncated problem, or, with many
+    /// steps, of the solved one. In f64, 1e-8 is a suitable tolerance for smooth losses; in f32, 1e-2.
     pub fn differences(descent: &'a Descent, tolerance: f64) -> Self {
         Self::new(Of::Descent(descent), tolerance)
     }
 
-    /// Differences of a function of x and the start y: for methods that differentiate something else, as
+    /// Differences of a function of x and the start y: for methods that differentiate something else, such as
     /// `max_k F(x, y_k)`.
     pub fn value(value: &'a Value<'a>, tolerance: f64) -> Self {
         Self::new(Of::Value(value), tolerance)
@@ -68,20 +68,20 @@ impl<'a> Reference<'a> {
         self
     }
 
-    /// With repetitions to a relative error in place of the same bits: for devices that sum in any order.
+    /// With repetitions that agree to a relative error instead of bit for bit: for devices that sum in any order.
     pub fn with_repetitions_within(mut self, tolerance: f64) -> Self {
         self.repeats = tolerance;
         self
     }
 
-    /// Of a method whose second call builds on the first, as a warm start does: two values of it must
-    /// agree call by call.
+    /// Of a method whose second call builds on the first, such as a warm start: two values of it must agree call by
+    /// call.
     pub fn with_state(mut self) -> Self {
         self.keeps_state = true;
         self
     }
 
-    /// Of a method that claims to make no second-order product.
+    /// Of a method that claims to make no second-order products.
     pub fn without_products(mut self) -> Self {
         self.without_products = true;
         self
@@ -103,12 +103,12 @@ impl<'a> Reference<'a> {
         }
     }
 
-    /// Whether there are values to take differences of.
+    /// Whether it has values for finite differences.
     pub(super) fn has_values(&self) -> bool {
         !matches!(self.of, Of::Gradient(_))
     }
 
-    /// The slope along `v` in x or in y, and what rounding may add to it where it adds `noise` to a value.
+    /// The slope along `v` in x or in y, and its rounding error if a value has the error `noise`.
     pub(super) fn slope(
         &self,
         problem: &LowerProblem<'_>,

@@ -5,8 +5,8 @@ use std::fmt;
 use super::{Bound, Finding};
 use crate::{Cost, Status};
 
-/// What [`check_hypergradient`](crate::check_hypergradient) measured. Its `Display` is a table, and says
-/// of each line that is out of its bound where to look.
+/// What [`check_hypergradient`](crate::check_hypergradient) measured. Its `Display` is a table that says, for each line
+/// out of its bound, where to look.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use = "a report that nobody reads checks nothing: call `assert_ok`"]
 pub struct HypergradientReport {
@@ -42,7 +42,7 @@ impl HypergradientReport {
     /// Panics with the table if a measurement is out of its bounds.
     ///
     /// # Panics
-    /// Just then.
+    /// Only then.
     #[track_caller]
     pub fn assert_ok(&self) {
         assert!(self.is_ok(), "the method does not do what it is for\n{self}");
@@ -66,7 +66,7 @@ fn cure(test: &str) -> &str {
         }
         "arguments" => "x and y belong to the caller: compute on copies",
         "calls" => "evaluate losses by the oracle of the stage alone, which counts them",
-        "products" => "a method of first order asks the oracle for gradients alone",
+        "products" => "a first-order method requests only gradients from the oracle",
         "divergence" => {
             "run the lower level by `Descent`, which names a divergence, or check the numbers"
         }
@@ -74,7 +74,7 @@ fn cure(test: &str) -> &str {
     }
 }
 
-/// A count as it is, an error in powers of ten.
+/// A count unchanged, an error as a power of ten.
 fn short(measured: f64) -> String {
     if measured.fract() == 0.0 { measured.to_string() } else { format!("{measured:.1e}") }
 }

@@ -1,4 +1,4 @@
-//! A lower loss as steep as one likes.
+//! A lower loss of arbitrary steepness.
 
 use bilevel_program::Vector;
 use burn::tensor::Tensor;

@@ -1,4 +1,4 @@
-//! The linear system of an optimum with constraints.
+//! The linear system of a constrained optimum.
 
 use std::cell::OnceCell;
 
@@ -18,15 +18,16 @@ use crate::{Direction, Error, Wrt};
 ///     | c_A   0    |
 /// ```
 ///
-/// Regular where the gradients of the active constraints are independent and `L_yy` is positive along them. A step of
-/// Newton's method is `K d = -(L_y, c_A)`. With `K (q, r) = (F_y, 0)`, the derivative of `F(x, y*(x))` is
+/// Nonsingular where the gradients of the active constraints are linearly independent and `L_yy` is positive definite
+/// along them. A step of Newton's method is `K d = -(L_y, c_A)`. With `K (q, r) = (F_y, 0)`, the derivative of
+/// `F(x, y*(x))` is
 ///
 /// ```text
 /// F_x - L_xy q - c_x' r
 /// ```
 ///
-/// By a [linear solver](crate::linear) of symmetric systems, which sees rows of the identity for the multipliers of
-/// inactive constraints; or written out, by one product for each number of y, and solved on the host.
+/// Solved by a [linear solver](crate::linear) of symmetric systems, which sees rows of the identity for the multipliers
+/// of inactive constraints; or assembled, by one product per entry of y, and solved on the host.
 ///
 /// Source: A. V. Fiacco, "Introduction to sensitivity and stability analysis in nonlinear programming", 1983, Thm. 2.4.1.
 pub struct ActiveSet<'a> {
@@ -42,11 +43,11 @@ pub struct ActiveSet<'a> {
 pub enum Degenerate {
     /// This constraint, counted from 0, is active with a multiplier of 0: it is about to become inactive.
     Weak(usize),
-    /// K is singular with so many active constraints.
+    /// K is singular with this many active constraints.
     Singular(usize),
 }
 
-/// The derivative of `F(x, y*(x))` in x by way of y, and how it was found.
+/// The derivative of `F(x, y*(x))` in x through y, and how it was found.
 #[derive(Clone, Debug)]
 pub struct Response {
     /// `-L_xy q - c_x' r`
@@ -55,7 +56,7 @@ pub struct Response {
     pub status: LinearStatus,
     /// Its relative residual.
     pub residual: Option<f64>,
-    /// Why there is no derivative, if so: the gradient is that of one side, or of least squares.
+    /// Why there is no derivative, if so: the gradient is then one-sided, or that of least squares.
     pub degenerate: Option<Degenerate>,
 }
 
@@ -70,12 +71,12 @@ struct Solution {
 /// Steps of Newton's method.
 const STEPS: usize = 12;
 
-/// So many steps in turn that raise the residual are the end.
+/// After this many consecutive steps that increase the residual, Newton's method stops.
 const PATIENCE: usize = 3;
 
 impl<'a> ActiveSet<'a> {
-    /// The active constraints at a point with the `values` of the constraints. Systems are solved by `solver`, or written
-    /// out where there is none.
+    /// The active constraints at a point with the `values` of the constraints. Systems are solved by `solver`, or
+    /// assembled if there is none.
     pub fn at(
         level: Level<'a>,
         at: &Multiplied,
@@ -100,7 +101,7 @@ impl<'a> ActiveSet<'a> {
         pairs.filter_map(|(number, active)| active.then_some(*number)).collect()
     }
 
-    /// `(v, u) -> (L_yy v + c_y' u, c_y v)`, u of all constraints.
+    /// `(v, u) -> (L_yy v + c_y' u, c_y v)`, u for all constraints.
     fn product(&self) -> impl Fn(&Vector, &[f64]) -> (Vector, Vec<f64>) + '_ {
         let (constraints, x, y) = (&self.level.constraints, self.level.x(), &self.at.y);
         let weights = self.masked(&self.at.multipliers);
@@ -116,7 +117,7 @@ impl<'a> ActiveSet<'a> {
         }
     }
 
-    /// K, written out.
+    /// K, assembled.
     fn matrix(&self) -> &Matrix {
         self.matrix.get_or_init(|| {
             let (product, none) = (self.product(), vec![0.0; self.active.len()]);
@@ -128,7 +129,7 @@ impl<'a> ActiveSet<'a> {
         })
     }
 
-    /// Solves `K (y, l) = (b, c)`, c and l of all constraints.
+    /// Solves `K (y, l) = (b, c)`, c and l for all constraints.
     fn solve(&self, b: &Vector, c: &[f64]) -> Result<Solution, Error> {
         let Some(solver) = self.solver else {
             let n = b.layout().size();
@@ -156,24 +157,24 @@ impl<'a> ActiveSet<'a> {
     }
 
     /// Whether f has no negative curvature along the active constraints: by the signs of the eigenvalues of K, of which
-    /// as many are negative as constraints are active. None where K is not written out.
+    /// as many are negative as there are active constraints. None where K is not assembled.
     pub fn is_minimum(&self) -> Option<bool> {
         self.solver.is_none().then(|| self.matrix().is_minimum())
     }
 
-    /// Whether y is an isolated solution. None where K is not written out.
+    /// Whether y is an isolated solution. None where K is not assembled.
     pub fn is_isolated(&self) -> Option<bool> {
         self.solver.is_none().then(|| self.matrix().is_isolated())
     }
 
-    /// Newton's method on the conditions from `start`, the active constraints being found anew at each step; none where it
-    /// leaves the finite numbers. It may end at a point that is stationary and no minimum.
+    /// Newton's method on the optimality conditions from `start`, with the active constraints found anew at each step;
+    /// none if a number is not finite. It may end at a stationary point that is not a minimum.
     ///
     /// Source: M. Hintermueller, K. Ito and K. Kunisch, "The primal-dual active set strategy as a semismooth Newton
     /// method", 2002.
     ///
     /// # Errors
-    /// If the linear solver does not fit.
+    /// If the linear solver does not fit the system.
     pub fn newton(
         level: &Level<'a>,
         start: &Multiplied,
@@ -196,7 +197,7 @@ impl<'a> ActiveSet<'a> {
                 break;
             }
             let set = Self::at(level.clone(), &at, &seen.values, solver);
-            // Multipliers that are dropped leave the slope.
+            // Dropped multipliers leave the gradient.
             let kept = set.masked(&at.multipliers);
             let dropped: Vec<_> = at.multipliers.iter().zip(&kept).map(|(l, k)| k - l).collect();
             let slope = if dropped.iter().any(|l| *l != 0.0) {
@@ -215,11 +216,11 @@ impl<'a> ActiveSet<'a> {
         Ok(best)
     }
 
-    /// The derivative of `F(x, y*(x))` in x by way of y, of an F with the gradient `upper` in y, at a point that satisfies
-    /// the conditions up to `tolerance`.
+    /// The derivative of `F(x, y*(x))` in x through y, of an F with the gradient `upper` in y, at a point that
+    /// satisfies the optimality conditions up to `tolerance`.
     ///
     /// # Errors
-    /// If the linear solver does not fit.
+    /// If the linear solver does not fit the system.
     pub fn respond(
         &self,
         upper: &Vector,
@@ -252,7 +253,7 @@ impl<'a> ActiveSet<'a> {
         values: &[f64],
         tolerance: f64,
     ) -> Option<Degenerate> {
-        // Both of a pair are of the order of the root of the residual where their product is of its order.
+        // Both of a pair are of the order of the square root of the residual if their product is of its order.
         let near = tolerance.sqrt();
         let pairs = self.at.multipliers.iter().zip(values).take(self.level.inequalities());
         let weak = pairs.map(|(l, c)| l.abs() <= near && c.abs() <= near).position(|weak| weak);

@@ -10,14 +10,14 @@ use crate::error::{at_least_one, positive};
 use crate::linear::{LinearSolver, Minres};
 use crate::minimise::{Minimiser, Newton, Stop};
 
-/// Solves a lower level with constraints: rounds of a minimisation in y and a step of the multipliers l,
+/// Solves a constrained lower level: rounds of a minimisation in y and a step of the multipliers l,
 ///
 /// ```text
 /// y' = argmin_y f + sum_j (max(0, l_j + r g_j)^2 - l_j^2) / (2 r) + sum_k (l_k h_k + r h_k^2 / 2)
 /// l_j' = max(0, l_j + r g_j),   l_k' = l_k + r h_k,   r' = 10 r where norm(l' - l) / r has not fallen to a quarter
 /// ```
 ///
-/// and [Newton steps](ActiveSet) on the conditions of the optimum as soon as they converge, from a warm start at once.
+/// and [Newton steps](ActiveSet) on the KKT conditions as soon as they converge, from a warm start at once.
 ///
 /// Requires: f and the constraints twice differentiable. Cost of a product within a minimisation: a product of f, one of
 /// the constraints and a pullback of them.
@@ -32,26 +32,26 @@ pub struct AugmentedLagrangian {
     convex: bool,
 }
 
-/// Where a lower level with constraints was solved to.
+/// The solution of a constrained lower level.
 #[derive(Clone, Debug)]
 pub struct Solved {
     /// y and the multipliers.
     pub at: Multiplied,
     /// f there.
     pub loss: f64,
-    /// How far it is from the conditions of an optimum.
+    /// How far it is from the KKT conditions.
     pub residual: Residual,
 }
 
-/// After so many rounds in turn that leave the violation as it is, the constraints cannot hold.
+/// After this many consecutive rounds that do not reduce the violation, the constraints count as infeasible.
 const STUCK: usize = 2;
 
-/// The largest y, with its multipliers, whose systems are written out.
+/// The largest y, with its multipliers, whose systems are assembled.
 const DENSE: usize = 100;
 
 impl AugmentedLagrangian {
-    /// At most `rounds` rounds, until the conditions hold up to `tolerance`; minimising by [`Newton`], and with linear
-    /// systems written out.
+    /// At most `rounds` rounds, until the KKT conditions hold up to `tolerance`; minimising by [`Newton`], with
+    /// assembled linear systems.
     ///
     /// # Errors
     /// If `rounds` is 0 or `tolerance` not finite and positive.
@@ -65,7 +65,7 @@ impl AugmentedLagrangian {
         })
     }
 
-    /// For a convex level, whose stationary points are minima: it is not looked whether they are.
+    /// For a convex level, whose stationary points are minima: the check for a minimum is left out.
     pub fn convex(mut self) -> Self {
         self.convex = true;
         self
@@ -77,34 +77,34 @@ impl AugmentedLagrangian {
         self
     }
 
-    /// With a solver of linear systems, which are symmetric and indefinite, as [`Minres`](crate::Minres) takes them, for
-    /// levels that are too large to write them out.
+    /// With a solver of linear systems, which are symmetric and indefinite, such as [`Minres`](crate::Minres), for
+    /// levels that are too large to assemble them.
     pub fn with_linear_solver(mut self, solver: impl LinearSolver + 'static) -> Self {
         self.solver = Some(Arc::new(solver));
         self
     }
 
-    /// For y and multipliers of so many numbers together: with [`Minres`] where they are more than 100, whose systems cost
-    /// less by products than written out.
+    /// For y and multipliers of this total dimension: with [`Minres`] above 100, where products cost less than
+    /// assembling.
     ///
     /// # Errors
-    /// None: the settings of the solver are sound.
+    /// None: the settings of the solver are valid.
     pub fn for_size(self, size: usize) -> Result<Self, Error> {
         let by_products = size > DENSE;
         Ok(if by_products { self.with_linear_solver(Minres::new(10 * size, 1e-11)?) } else { self })
     }
 
-    /// The residual to end at.
+    /// The residual at which it ends.
     pub fn tolerance(&self) -> f64 {
         self.tolerance
     }
 
-    /// The solver of linear systems; none where they are written out.
+    /// The solver of linear systems; none if they are assembled.
     pub fn linear_solver(&self) -> Option<&dyn LinearSolver> {
         self.solver.as_deref()
     }
 
-    /// With the settings.
+    /// The name with the settings.
     pub fn describe(&self) -> String {
         let Self { minimiser, solver, rounds, tolerance, .. } = self;
         let minimiser = minimiser.describe();
@@ -114,11 +114,11 @@ impl AugmentedLagrangian {
         )
     }
 
-    /// A solution from `y`, with the multipliers of a solution nearby if there is one. It ends where the residual is
-    /// within the tolerance, or after the last round at the point with the least.
+    /// A solution from `y`, with the multipliers of a nearby solution if there is one. It ends when the residual is
+    /// within the tolerance, or after the last round at the point with the smallest residual.
     ///
     /// # Errors
-    /// If the linear solver does not fit, or f or a constraint is not finite at the start.
+    /// If the linear solver does not fit the system, or f or a constraint is not finite at the start.
     pub fn solve<'a>(
         &'a self,
         level: &Level<'a>,
@@ -179,7 +179,7 @@ impl AugmentedLagrangian {
         Ok(best)
     }
 
-    /// A minimum by Newton's method, if it gets to one.
+    /// A minimum by Newton's method, if it reaches one.
     fn newton<'a>(&'a self, level: &Level<'a>, from: &Multiplied) -> Result<Option<Solved>, Error> {
         let found = ActiveSet::newton(level, from, self.linear_solver(), self.tolerance)?;
         let Some(found) = found.filter(|found| found.residual.largest() <= self.tolerance) else {

@@ -1,25 +1,25 @@
-//! A barrier that goes on outside.
+//! A barrier that extends beyond the feasible set.
 
 use super::terms::Terms;
 use crate::Constraints;
 
-/// The smoothed logarithmic barrier of inequalities, with its expansion to second order from `g = -mu` on, and for
-/// equalities a quadratic term:
+/// The smoothed logarithmic barrier of inequalities, with its expansion to second order from `g = -mu` on, and a
+/// quadratic term for equalities:
 ///
 /// ```text
 /// b(g) = -mu ln(-g)                                     where g <= -mu
 ///        -mu ln(mu) + (g + mu) + (g + mu)^2 / (2 mu)    elsewhere,        b(h) = h^2 / (2 mu)
 /// ```
 ///
-/// Twice continuously differentiable, convex and finite everywhere, so that no start need be inside. At the minimum of f
-/// with these terms their slopes are multipliers, `mu / -g` or `2 + g / mu`, and `h / mu`: where one is above 2, its
-/// constraint is violated by mu times the rest.
+/// Twice continuously differentiable, convex and finite everywhere, so that no start needs to be feasible. At the
+/// minimum of f with these terms their slopes are multipliers, `mu / -g` or `2 + g / mu`, and `h / mu`: if one is above
+/// 2, its constraint is violated by mu times the excess.
 ///
 /// Source: A. Ben-Tal and M. Zibulevsky, "Penalty/barrier multiplier methods for convex programming problems", 1997.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SmoothBarrier {
     mu: f64,
-    /// How many constraints are inequalities, the first ones.
+    /// How many constraints are inequalities; these come first.
     inequalities: usize,
 }
 

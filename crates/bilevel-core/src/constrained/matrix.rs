@@ -1,4 +1,4 @@
-//! The system of the active constraints, written out.
+//! The system of the active constraints, assembled.
 
 use nalgebra::{DMatrix, DVector, SymmetricEigen};
 
@@ -7,7 +7,7 @@ use crate::linear::LinearStatus;
 /// K on the host: `L_yy`, and the slopes `c_y` of the active constraints as rows.
 pub(super) struct Matrix {
     whole: DMatrix<f64>,
-    /// The numbers of y.
+    /// The dimension of y.
     size: usize,
 }
 
@@ -18,11 +18,11 @@ pub(super) struct HostSolution {
     pub residual: f64,
 }
 
-/// An eigenvalue is 0 below this share of the largest.
+/// An eigenvalue below this fraction of the largest counts as 0.
 const ZERO: f64 = 1e-10;
 
 impl Matrix {
-    /// Of columns, one for each number of y: that of `L_yy`, and the slopes of the active constraints.
+    /// Of columns, one for each entry of y: that of `L_yy`, and the slopes of the active constraints.
     pub fn new(columns: Vec<(Vec<f64>, Vec<f64>)>) -> Self {
         let size = columns.len();
         let active = columns.first().map_or(0, |(_, slopes)| slopes.len());
@@ -41,7 +41,7 @@ impl Matrix {
         Self { whole, size }
     }
 
-    /// `K z = b`, by LU; the least-squares solution of least norm where K is singular, and 0 where K or b is not finite.
+    /// `K z = b`, by LU; the minimum-norm least-squares solution where K is singular, and 0 where K or b is not finite.
     pub fn solve(&self, b: &[f64]) -> HostSolution {
         let b = DVector::from_column_slice(b);
         let norm = b.norm();
@@ -49,7 +49,7 @@ impl Matrix {
             let (z, status) = (vec![0.0; b.len()], LinearStatus::Converged);
             return HostSolution { z, status, residual: 0.0 };
         }
-        // Of NaN the iterations of an SVD do not end.
+        // The iterations of an SVD do not end on NaN.
         if !(norm.is_finite() && self.is_finite()) {
             let (z, status) = (vec![0.0; b.len()], LinearStatus::NotFinite);
             return HostSolution { z, status, residual: f64::NAN };
@@ -74,7 +74,7 @@ impl Matrix {
         self.whole.iter().all(|v| v.is_finite())
     }
 
-    /// Whether no more eigenvalues are negative than constraints are active: f has no negative curvature along them.
+    /// Whether there are no more negative eigenvalues than active constraints: f has no negative curvature along them.
     pub fn is_minimum(&self) -> bool {
         if !self.is_finite() {
             return false;
@@ -84,7 +84,7 @@ impl Matrix {
         eigenvalues.iter().filter(|e| **e < least).count() <= self.whole.nrows() - self.size
     }
 
-    /// Whether K takes no direction with a part in y to 0: the solution is isolated.
+    /// Whether K maps no direction with a part in y to 0: the solution is isolated.
     pub fn is_isolated(&self) -> bool {
         if !self.is_finite() {
             return false;

@@ -1,12 +1,12 @@
-//! A lower level with constraints that move with x: solved, and differentiated.
+//! A lower level with constraints that depend on x: solved, and differentiated.
 //!
 //! ```text
 //! y*(x) in argmin_y f(x, y)   with g(x, y) <= 0, h(x, y) = 0
 //! L(x, y, l) = f + <l, (g, h)>,   L_y = 0,   l_g >= 0,   l_g g = 0
 //! ```
 //!
-//! [`AugmentedLagrangian`] solves it; [`ActiveSet`] is the linear system of its conditions, by products, for the last
-//! Newton steps and for the derivative of `y*(x)`, which [`Kkt`](crate::Kkt) takes.
+//! [`AugmentedLagrangian`] solves it; [`ActiveSet`] is the linear system of its KKT conditions, by products, for the
+//! last Newton steps and for the derivative of `y*(x)` in [`Kkt`](crate::Kkt).
 
 mod active_set;
 mod augmented;
@@ -33,7 +33,7 @@ use crate::{Constraints, LowerProblem, Objective, Unconstrained};
 pub struct Level<'a> {
     /// What is minimised.
     pub loss: LowerLoss<'a>,
-    /// The constraints, those that are to be 0 last; [`Unconstrained`] where there is none.
+    /// The constraints, equalities last; [`Unconstrained`] if there are none.
     pub constraints: Rc<dyn Constraints + 'a>,
 }
 
@@ -46,14 +46,14 @@ pub struct Multiplied {
     pub multipliers: Vec<f64>,
 }
 
-/// How far a point is from the conditions of a lower optimum.
+/// How far a point is from the optimality conditions of the lower level.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Residual {
     /// `norm(L_y)`
     pub stationarity: f64,
     /// The largest `max(g, 0)` or `abs(h)`.
     pub violation: f64,
-    /// The largest `abs(min(l_g, -g))`: whether multipliers are positive, and 0 where a constraint is not active.
+    /// The largest `abs(min(l_g, -g))`: 0 if multipliers are nonnegative, and vanish where a constraint is inactive.
     pub complementarity: f64,
 }
 
@@ -62,8 +62,8 @@ impl Residual {
     pub const UNKNOWN: Self =
         Self { stationarity: f64::INFINITY, violation: f64::INFINITY, complementarity: 0.0 };
 
-    /// Of a lower level that keeps y where it is by other means than multipliers, if at all: with what is to be 0 there, and
-    /// the constraints of both levels of the problem.
+    /// Of a lower level that handles constraints on y by other means than multipliers, if at all: with the quantity
+    /// that must be 0 there, and the constraints of both levels of the problem.
     pub fn of_slope(slope: &Vector, problem: &LowerProblem<'_>, y: &Vector) -> Self {
         let found = Self { stationarity: slope.norm(), ..Self::default() };
         [Objective::Upper, Objective::Lower]
@@ -71,8 +71,8 @@ impl Residual {
             .fold(found, |found, level| found.with_violation_of(level, problem, y))
     }
 
-    /// By multipliers of the lower constraints, and with the violation of the upper ones; unknown where there are no multipliers
-    /// yet.
+    /// With multipliers of the lower constraints, and the violation of the upper ones; unknown as long as there are no
+    /// multipliers.
     pub(crate) fn of_multipliers(
         problem: LowerProblem<'_>,
         y: &Vector,
@@ -86,8 +86,8 @@ impl Residual {
         found.with_violation_of(Objective::Upper, &problem, y)
     }
 
-    /// Of a lower level with a smoothed barrier of weight mu, whose slopes are the multipliers, and the violation of the upper
-    /// constraints.
+    /// Of a lower level with a smoothed barrier of weight mu, whose slopes are the multipliers, and the violation of
+    /// the upper constraints.
     pub(crate) fn of_barrier(mu: f64, problem: LowerProblem<'_>, y: &Vector) -> Self {
         let level = Level::new(problem);
         let barrier = SmoothBarrier::new(mu, level.constraints.as_ref());
@@ -107,7 +107,7 @@ impl Residual {
         self.with_violation(&values, constraints.equalities())
     }
 
-    /// With that of more constraints, of which so many are to be 0.
+    /// With the violation of more constraints, the last `equalities` of which must be 0.
     pub(crate) fn with_violation(self, values: &[f64], equalities: usize) -> Self {
         Self { violation: larger(self.violation, violation(values, equalities)), ..self }
     }
@@ -119,19 +119,19 @@ impl Residual {
     }
 }
 
-/// The largest `max(g, 0)` or `abs(h)`, of which there are so many, the last; infinite where one is NaN.
+/// The largest `max(g, 0)` or `abs(h)`, equalities last; infinite where one is NaN.
 pub(crate) fn violation(values: &[f64], equalities: usize) -> f64 {
     let (g, h) = values.split_at(values.len() - equalities);
     let all = g.iter().copied().chain(h.iter().map(|h| h.abs()));
     all.fold(0.0, larger)
 }
 
-/// The larger of two numbers, infinite where the second is NaN: of NaN and a number `f64::max` takes the number.
+/// The larger of two numbers, infinite if the second is NaN: `f64::max` ignores NaN.
 pub(crate) fn larger(most: f64, v: f64) -> f64 {
     if v.is_nan() { f64::INFINITY } else { most.max(v) }
 }
 
-/// What a level is at a point.
+/// The values of a level at a point.
 struct Seen {
     loss: f64,
     /// g, then h.
@@ -154,7 +154,7 @@ impl<'a> Level<'a> {
         self.loss.problem.x
     }
 
-    /// How many constraints are inequalities, the first ones.
+    /// How many constraints are inequalities; these come first.
     fn inequalities(&self) -> usize {
         self.constraints.count() - self.constraints.equalities()
     }
@@ -170,7 +170,7 @@ impl<'a> Level<'a> {
         Seen { loss, values: pulled.values, slope, residual }
     }
 
-    /// How far a point is from the conditions of an optimum: a gradient of f and a pullback of the constraints.
+    /// How far a point is from the KKT conditions: a gradient of f and a pullback of the constraints.
     pub fn residual(&self, at: &Multiplied) -> Residual {
         self.see(at).residual
     }

@@ -3,13 +3,13 @@
 use super::terms::Terms;
 use crate::Constraints;
 
-/// Multipliers l, and what the augmented Lagrangian adds to a loss with them,
+/// Multipliers l, and the terms that the augmented Lagrangian adds to a loss with them,
 ///
 /// ```text
 /// sum_j (max(0, l_j + r g_j)^2 - l_j^2) / (2 r) + sum_k (l_k h_k + r h_k^2 / 2)
 /// ```
 ///
-/// the gradient of which is that of the constraints weighted by the multipliers after a step,
+/// whose gradient is that of the constraints weighted by the multipliers after a step,
 ///
 /// ```text
 /// l_j' = max(0, l_j + r g_j),   l_k' = l_k + r h_k,   r' = 10 r where norm(l' - l) / r has not fallen to a quarter
@@ -22,8 +22,8 @@ pub(crate) struct Multipliers {
     pub values: Vec<f64>,
     /// r
     pub penalty: f64,
-    /// How far constraints were from holding, or their multipliers from being needed, at the last step: the largest of
-    /// `abs(l' - l) / r`.
+    /// How far the constraints were from holding, or their multipliers from being needed, at the last step: the largest
+    /// of `abs(l' - l) / r`.
     pub excess: f64,
     inequalities: usize,
 }

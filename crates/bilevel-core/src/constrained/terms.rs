@@ -6,7 +6,7 @@ use super::Level;
 use crate::minimise::{Differentiable, Product, TwiceDifferentiable};
 use crate::{Constraints, Direction};
 
-/// A sum of functions, one of each constraint: the augmented Lagrangian, a barrier.
+/// A sum of functions, one per constraint: the augmented Lagrangian, a barrier.
 pub(crate) trait Terms {
     /// The sum at these values of the constraints.
     fn sum(&self, constraints: &[f64]) -> f64;
@@ -14,7 +14,7 @@ pub(crate) trait Terms {
     /// The first derivative of each function.
     fn slopes(&self, constraints: &[f64]) -> Vec<f64>;
 
-    /// The second derivative of each.
+    /// The second derivative of each function.
     fn curvatures(&self, constraints: &[f64]) -> Vec<f64>;
 }
 
@@ -39,7 +39,7 @@ impl Curved {
         Self { x: x.clone(), y: y.clone(), slopes, curvatures }
     }
 
-    /// The product with a direction, in x and in y. The constraints are the same.
+    /// The product with a direction, in x and in y, for the same constraints.
     pub fn product(&self, constraints: &dyn Constraints, along: Direction<'_>) -> [Vector; 2] {
         let none = vec![0.0; self.slopes.len()];
         let curved = constraints.product(&self.x, &self.y, &self.slopes, (&none, along));

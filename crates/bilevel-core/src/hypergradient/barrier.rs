@@ -7,8 +7,8 @@ use crate::constrained::Residual;
 use crate::error::positive;
 use crate::{BarrierOracle, Error, LowerProblem, Objective, Schedule, Snapshot};
 
-/// `barrier`: implicit differentiation of a lower level whose constraints are a smoothed logarithmic barrier, of a weight mu
-/// that falls from call to call,
+/// `barrier`: implicit differentiation of a lower level whose constraints are replaced by a smoothed logarithmic
+/// barrier, of a weight mu that decreases from call to call,
 ///
 /// ```text
 /// y(x) = argmin_y phi,   phi = f + sum_j b(g_j) + sum_k h_k^2 / (2 mu)
@@ -17,18 +17,17 @@ use crate::{BarrierOracle, Error, LowerProblem, Objective, Schedule, Snapshot};
 /// ```
 ///
 /// the exact derivative of `F(x, y(x))` at its mu, up to the tolerance of y and the residual of q: [`Implicit`] on a
-/// [`BarrierOracle`] of the lower level. `F(x, y(x))` is smooth
-/// where `F(x, y*(x))` has a kink, as where a constraint becomes active. y is off by the order of mu, near such a point by that
-/// of its root.
+/// [`BarrierOracle`] of the lower level. `F(x, y(x))` is smooth where `F(x, y*(x))` has a kink, such as where a
+/// constraint becomes active. The error of y is of the order of mu, near such a point of `sqrt(mu)`.
 ///
-/// Requires: f and the constraints twice differentiable, `phi_yy` positive definite at y(x), as where f is strongly convex and
-/// g convex; no start inside of the constraints. The constraints are those of the
-/// [problem](crate::BilevelProblem::constraints). `phi_yy` is of the order of `1 / mu` across active constraints: more
-/// conjugate gradients for a smaller mu. Cost: the descent, a gradient of F, and for each product one of f, one of the
-/// constraints and a pullback of them. [`Hypergradient::lower_loss`] has the barrier in it.
+/// Requires: f and the constraints twice differentiable, `phi_yy` positive definite at y(x), as where f is strongly
+/// convex and g convex; the start need not be feasible. The constraints are those of the
+/// [problem](crate::BilevelProblem::constraints). `phi_yy` is of the order of `1 / mu` across active constraints: a
+/// smaller mu takes more iterations of conjugate gradients. Cost: the descent, a gradient of F, and for each product
+/// one of f, one of the constraints and a pullback of them. [`Hypergradient::lower_loss`] includes the barrier.
 ///
-/// Source: A. V. Fiacco and G. P. McCormick, "Nonlinear programming: sequential unconstrained minimization techniques", 1968;
-/// for the barrier that goes on outside, A. Ben-Tal and M. Zibulevsky, "Penalty/barrier multiplier methods for convex
+/// Source: A. V. Fiacco and G. P. McCormick, "Nonlinear programming: sequential unconstrained minimization techniques",
+/// 1968; for the extended barrier, A. Ben-Tal and M. Zibulevsky, "Penalty/barrier multiplier methods for convex
 /// programming problems", 1997.
 #[derive(Clone, Debug)]
 pub struct Barrier {
@@ -40,7 +39,7 @@ pub struct Barrier {
 
 impl Barrier {
     /// With `mu_k = max(weight_k, least)` at the k-th hypergradient of this value, y and q by `implicit`: after
-    /// [`Newton`](crate::Newton), which needs no step size, as `phi_yy` grows.
+    /// [`Newton`](crate::Newton), for example, which needs no step size as `phi_yy` grows.
     ///
     /// # Errors
     /// If a weight or `least` is not finite and positive.
@@ -65,7 +64,7 @@ impl HypergradientMethod for Barrier {
         format!("barrier({weight}, at least {least}, {})", implicit.describe())
     }
 
-    /// By the slopes of the barrier as multipliers.
+    /// With the slopes of the barrier as multipliers.
     fn residual(&self, problem: LowerProblem<'_>, y: &Vector) -> Residual {
         Residual::of_barrier(self.mu(self.calls.saturating_sub(1)), problem, y)
     }

@@ -23,7 +23,7 @@ impl Columns {
         Self { first: which.start, columns: vec![zero; which.len()] }
     }
 
-    /// `Z_{t+1} = A_t Z_t + B_t` at `state`: one product of each descended loss a column.
+    /// `Z_{t+1} = A_t Z_t + B_t` at `state`: one product of each descended loss per column.
     pub fn push(
         &mut self,
         problem: &LowerProblem<'_>,
@@ -36,13 +36,13 @@ impl Columns {
         let curvature = at_step.curvature_at(dynamics.objective(t), &query, Wrt::Both, Wrt::Y);
         let product = |along: Direction<'_>| curvature.product(along, Wrt::Y);
         for (j, column) in (self.first..).zip(&mut self.columns) {
-            // A unit vector is made anew each time: to keep them would square the memory of x.
+            // A unit vector is made each time: storing them would take memory quadratic in the dimension of x.
             let unit = unit(problem.x, j);
             *column = push_forward_by(problem, dynamics, t, state, column, Some(&unit), &product);
         }
     }
 
-    /// `Z' v`, v in y: one number a column.
+    /// `Z' v`, v in y: one number per column.
     pub fn pull(&self, v: &Vector) -> Vec<f64> {
         self.columns.iter().map(|column| column.y.dot(v)).collect()
     }
@@ -54,7 +54,7 @@ impl Columns {
         }
     }
 
-    /// Takes them back.
+    /// Reads them back.
     pub fn restore(&mut self, name: &str, from: &mut Snapshot) -> Result<(), Error> {
         for (j, column) in (self.first..).zip(&mut self.columns) {
             *column = column.restored(&format!("{name}/{j}"), from)?;

@@ -9,20 +9,20 @@ use crate::error::at_least_one;
 use crate::lower::Descent;
 use crate::{Dynamics, Error, LowerProblem, Objective, Snapshot, Wrt};
 
-/// `fad`: the Jacobian of the lower states in x, carried along with the descent.
+/// `fad`: the Jacobian of the lower states in x, propagated with the descent.
 ///
 /// ```text
 /// Z_0 = 0,  Z_{t+1} = A_t Z_t + B_t,  g = F_x(x, y_T) + Z_T' F_y(x, y_T)
 /// ```
 ///
-/// The same number as [`rad`](crate::Unrolled::rad)'s, and no state is kept: for long descents and an x of few
-/// numbers. Z has a column for each of the n numbers of x, of the size of a state. All go along with one
-/// descent, or [`Fad::with_block`] bounds the memory to c of them and goes down again for each block.
+/// The same gradient as [`rad`](crate::Unrolled::rad), without storing states: for long descents and an x of low
+/// dimension n. Z has n columns of the size of a state. All are propagated along one descent, or [`Fad::with_block`]
+/// bounds the memory to c of them and repeats the descent for each block.
 ///
 /// Memory: c columns and one linearisation. Cost, with `b = ceil(n / c)` blocks: b T gradients, n T products and
 /// b values of f, one gradient of F.
 ///
-/// Requires: f twice differentiable along the way.
+/// Requires: f twice differentiable along the trajectory.
 ///
 /// Source: [survey, Alg. 2](https://arxiv.org/abs/2101.11517); Franceschi et al., "Forward and reverse
 /// gradient-based hyperparameter optimization", 2017.

@@ -12,9 +12,9 @@ use crate::{Dynamics, Error, LowerProblem, Objective, Snapshot, Wrt};
 /// y_T by T lower steps,  g = F_x(x, y_T)
 /// ```
 ///
-/// Exact where `F_y(x, y_T) = 0` or f does not depend on x. Usual with a warm start, as for generators that take their
-/// discriminator as it is and for the architectures of first-order DARTS. Cost: T gradients and one value of f, one
-/// gradient of F.
+/// Exact where `F_y(x, y_T) = 0` or f does not depend on x. Usually combined with a warm start, as for generators that
+/// treat their discriminator as fixed and for the architectures of first-order DARTS. Cost: T gradients and one value
+/// of f, one gradient of F.
 ///
 /// Where F does not depend on x directly, g is zero.
 ///

@@ -6,17 +6,17 @@ use super::{Hypergradient, HypergradientMethod, StartInX, Status};
 use crate::lower::Descent;
 use crate::{Dynamics, Error, LowerProblem, Objective, Snapshot, Wrt};
 
-/// `fomaml`: [`Maml`](crate::Maml) with every `A_t` taken for the identity and every `B_t` for zero.
+/// `fomaml`: [`Maml`](crate::Maml) with every `A_t` replaced by the identity and every `B_t` by zero.
 ///
 /// ```text
 /// y_0 = x,  y_{t+1} = Psi_t(y_t; x),  g = F_x(x, y_T) + F_y(x, y_T)
 /// ```
 ///
-/// The second term stands at the part of x that is the start. The error, relative to `norm(F_y)`, is of
-/// the order of `T s norm(f_yy)`, and of `T s norm(f_xy)` where f looks at x itself. Shapes as [`Maml`](crate::Maml)'s.
+/// The second term belongs to the part of x that is the start. The error, relative to `norm(F_y)`, is of the order of
+/// `T s norm(f_yy)`, and of `T s norm(f_xy)` where f depends on x itself. Shapes as for [`Maml`](crate::Maml).
 ///
-/// Memory: one state and one replay. Cost: T gradients and one value of f, one gradient of F; no product,
-/// so that an oracle of your own needs no tangent rules (`AutodiffOracle` tries a product where it is built).
+/// Memory: one state and one replay. Cost: T gradients and one value of f, one gradient of F; no products, so that your
+/// own oracle needs no tangent rules (`AutodiffOracle` tries a product when it is built).
 ///
 /// Source: [survey, Eq. 30](https://arxiv.org/abs/2101.11517); C. Finn et al., "Model-agnostic
 /// meta-learning for fast adaptation of deep networks", 2017.
@@ -32,7 +32,7 @@ impl Fomaml {
         Self { descent, start: StartInX::default() }
     }
 
-    /// From the part of x at `path`, as `initial.layers`.
+    /// From the part of x at `path`, such as `initial.layers`.
     pub fn with_part(mut self, path: impl Into<String>) -> Self {
         self.start = StartInX { path: path.into() };
         self

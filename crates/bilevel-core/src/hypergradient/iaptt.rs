@@ -1,4 +1,4 @@
-//! Hypergradients at the worst point of the way down.
+//! Hypergradients at the worst point of the trajectory.
 
 use bilevel_program::Vector;
 
@@ -13,13 +13,13 @@ use crate::{Dynamics, Error, Loss, LowerProblem, Objective, Snapshot};
 /// g = dF(x, y_m)/dx,  dF(x, y_m)/dz
 /// ```
 ///
-/// the gradients of `max_k F(x, y_k)` where the greatest value is attained once; the first m of several.
-/// The hypergradient's lower point and losses are those of `y_m`. It wants no convex lower level: the
-/// start z is learned too, by [`Start::Learned`](crate::Start::Learned).
+/// the gradients of `max_k F(x, y_k)` where the maximum is attained once; otherwise m is the first maximiser. The
+/// hypergradient's lower point and losses are those of `y_m`. The lower level need not be convex: the start z is
+/// learned too, by [`Start::Learned`](crate::Start::Learned).
 ///
-/// Memory: the states that the [`Plan`] keeps of K steps, and one replay. Cost: K gradients, m products and
-/// one value of f (two if m < K), K values and one gradient of F; and the steps that the plan makes again. The K
-/// values are read at once, after the last step.
+/// Memory: the states that the [`Plan`] keeps of K steps, and one replay. Cost: K gradients, m products and one value
+/// of f (two if m < K), K values and one gradient of F; and the steps that the plan recomputes. The K values are read
+/// at once, after the last step.
 ///
 /// Source: R. Liu et al., "Towards gradient-based bilevel optimization with non-convex followers and
 /// beyond", 2021, Alg. 1.
@@ -90,8 +90,8 @@ impl HypergradientMethod for Iaptt {
     fn save(&self, _: &mut Snapshot) {}
 }
 
-/// The first step, counted from 1, after which the loss is greatest; NaN is greater than any number, so
-/// that it is not passed over.
+/// The first step, counted from 1, after which the loss is greatest; NaN counts as greater than any number, so that it
+/// is not overlooked.
 fn worst(losses: &[f64]) -> usize {
     let rank = |loss: f64| if loss.is_nan() { f64::INFINITY } else { loss };
     let mut worst = (1, f64::NEG_INFINITY);

@@ -13,11 +13,11 @@ use crate::{Dynamics, Error, LowerProblem, Objective, Snapshot, Wrt};
 /// y_T by T lower steps,  g = F_x - (<F_y, f_y> / <f_y, f_y>) f_x
 /// ```
 ///
-/// First order: no product. Cost: T + 1 gradients and one value of f, one gradient of F.
+/// First order: no products. Cost: T + 1 gradients and one value of f, one gradient of F.
 ///
-/// Requires: a lower loss like a square, whose least value is 0, so that `f_y f_y'` is like its Hessian;
-/// there is no bound of the error otherwise, and the status is [`LinearStatus::Approximate`]. At
-/// `f_y = 0` the quotient is undefined: `g = F_x`, with [`LinearStatus::Singular`].
+/// Requires: a lower loss like a square, with minimum 0, so that `f_y f_y'` resembles its Hessian; otherwise there is
+/// no error bound, and the status is [`LinearStatus::Approximate`]. At `f_y = 0` the quotient is undefined: `g = F_x`,
+/// with [`LinearStatus::Singular`].
 ///
 /// Source: the method IGA of the library BOAT.
 #[derive(Clone, Debug)]

@@ -14,13 +14,12 @@ use crate::{Error, LowerProblem, Snapshot};
 /// y_T by T lower steps from x,  (f_yy + mu I) q = F_y,  g = F_x - f_xy' q + mu q
 /// ```
 ///
-/// x is the common start of many tasks, and the other losses do not look at it: then
-/// `g = mu (f_yy + mu I)^-1 F_y`. Cost: that of [`Implicit`]; [`Hypergradient::lower_loss`] is the
-/// regularised one, and the start that a solver gives is not used.
+/// If x is the common start of many tasks and the losses do not depend on it otherwise, then
+/// `g = mu (f_yy + mu I)^-1 F_y`. Cost: that of [`Implicit`]; [`Hypergradient::lower_loss`] is the regularised one, and
+/// the solver's start is not used.
 ///
-/// Requires: variables of x and y with the same shapes, in the same order; `mu` above the curvature of
-/// f downwards, so that `f_yy + mu I` is positive definite; a lower step size below
-/// `2 / (L + mu)`.
+/// Requires: variables of x and y with the same shapes, in the same order; `mu` above the negative curvature of f, so
+/// that `f_yy + mu I` is positive definite; a lower step size below `2 / (L + mu)`.
 ///
 /// Source: A. Rajeswaran et al., "Meta-learning with implicit gradients", 2019;
 /// [survey, section 6](https://arxiv.org/abs/2101.11517).

@@ -12,19 +12,19 @@ use crate::{
     Direction, Dynamics, Error, LowerProblem, Objective, Schedule, Snapshot, WeightedSum, Wrt,
 };
 
-/// Implicit differentiation at the end of a descent, or where a [minimiser](crate::minimise) ends: `cg`, `normal-cg`, `gmres`, `bicgstab`, `neumann`,
-/// `approx-grad`, `identity`, `nystrom` or `dense`, as its [solver](crate::linear) is.
+/// Implicit differentiation at the end of a descent or of a [minimiser](crate::minimise): `cg`, `normal-cg`, `gmres`,
+/// `bicgstab`, `neumann`, `approx-grad`, `identity`, `nystrom` or `dense`, depending on its [solver](crate::linear).
 ///
 /// ```text
 /// y_T by T lower steps, or with norm(f_y(x, y_T)) <= e,  f_yy q = F_y,  g = F_x - f_xy' q
 /// ```
 ///
-/// Memory does not grow with T. Cost: T + 1 gradients and one value of f, one gradient of F, the solver's
-/// products and one more product of f.
+/// Memory does not grow with T. Cost: T + 1 gradients and one value of f, one gradient of F, the solver's products and
+/// one more product of f.
 ///
-/// Requires: `f_y(x, y_T) = 0` nearly and what the solver requires of `f_yy` there; the error is of the
-/// order of `norm(y_T - y*)` and of the solver's residual. The status warns where `norm(f_y(x, y_T))` is above
-/// [`Status::STATIONARY`] of the largest norm that a descent of this value began at.
+/// Requires: `f_y(x, y_T)` close to 0, and what the solver requires of `f_yy` there; the error is of the order of
+/// `norm(y_T - y*)` and of the solver's residual. The status warns where `norm(f_y(x, y_T))` is above
+/// [`Status::STATIONARY`] times the largest norm at the start of a descent of this value.
 ///
 /// Source: [survey, Alg. 4](https://arxiv.org/abs/2101.11517); F. Pedregosa, "Hyperparameter
 /// optimization with approximate gradient", 2016.
@@ -58,28 +58,28 @@ impl Implicit {
         }
     }
 
-    /// With the solver starting each time at the q of the time before, for one product more: fewer
-    /// iterations where x moves little.
+    /// With the solver starting each time at the previous q, for one more product: fewer iterations where x moves
+    /// little.
     pub fn with_warm_start(mut self) -> Self {
         self.warm = true;
         self
     }
 
-    /// With a tolerance for each hypergradient, `e_k` for the k-th one that this value computes: the
-    /// descent ends, before its T steps, by [`Descent::run_until`](crate::Descent::run_until) with `e_k`, and the solver at
-    /// `norm(F_y - f_yy q) <= e_k norm(F_y)`, in place of its own tolerance. Where `norm(f_y(x, y_T))` is
-    /// above `e_k` nevertheless, the status is [`Status::LowerLimit`]: after T steps that do not get
-    /// there; and after fewer where the last step raised the norm, as one with a velocity may and one of
-    /// gradient descent on a convex f with `s <= 2 / L` does not, or where f alone is not descended.
+    /// With a tolerance for each hypergradient, `e_k` for the k-th one that this value computes: the descent ends,
+    /// before its T steps, by [`Descent::run_until`](crate::Descent::run_until) with `e_k`, and the solver at
+    /// `norm(F_y - f_yy q) <= e_k norm(F_y)`, instead of its own tolerance. If `norm(f_y(x, y_T))` is above `e_k`
+    /// nevertheless, the status is [`Status::LowerLimit`]: after T steps that do not reach the tolerance; and after
+    /// fewer where the last step increased the norm, which is possible with a velocity but not for gradient descent on
+    /// a convex f with `s <= 2 / L`, or where f alone is not descended.
     ///
-    /// Coarse hypergradients do far from the optimum and cost less. HOAG's proof of convergence asks for a finite
-    /// sum of the `e_k`, as `Schedule::geometric` and `Schedule::power(c, 2.0)` have, beside smooth losses, a
-    /// bounded set of x and upper steps short enough. Its `e_k` bound `norm(y - y*)` and `norm(F_y - f_yy q)`;
-    /// these bound `norm(f_y)`, which bounds the former where `f_yy >= mu > 0` (divide by mu), and the residual
-    /// relative to `norm(F_y)`.
+    /// Coarse hypergradients suffice far from the optimum and cost less. HOAG's proof of convergence requires a finite
+    /// sum of the `e_k`, as of `Schedule::geometric` and `Schedule::power(c, 2.0)`, smooth losses, a bounded set of x
+    /// and upper steps that are short enough. Its `e_k` bound `norm(y - y*)` and `norm(F_y - f_yy q)`; here they bound
+    /// `norm(f_y)`, which bounds the former where `f_yy >= mu > 0` (divide by mu), and the residual relative to
+    /// `norm(F_y)`.
     ///
     /// # Errors
-    /// If a tolerance is not finite and positive, or they rise.
+    /// If a tolerance is not finite and positive, or they increase.
     ///
     /// Source: F. Pedregosa, "Hyperparameter optimization with approximate gradient", 2016, Sec. 4, Alg. 1.
     pub fn with_tolerances(mut self, tolerances: impl Into<Schedule>) -> Result<Self, Error> {
@@ -89,15 +89,15 @@ impl Implicit {
             return Err(Error::InvalidSetting {
                 setting: "tolerances",
                 found: tolerances.to_string(),
-                expected: "a schedule that does not rise, as one with a ratio in (0, 1)",
-                cure: "`Schedule::geometric(0.1, 0.9)` is common; a plain number does not fall",
+                expected: "a schedule that does not increase, such as one with a ratio in (0, 1)",
+                cure: "`Schedule::geometric(0.1, 0.9)` is common; a plain number does not decrease",
             });
         }
         self.tolerances = Some(tolerances);
         Ok(self)
     }
 
-    /// With `max(e_k, least)`: what the element type can reach.
+    /// With `max(e_k, least)`: a tolerance that the element type can reach.
     ///
     /// # Errors
     /// If `least` is negative or not finite.
@@ -128,7 +128,7 @@ impl HypergradientMethod for Implicit {
         let tolerance = self.tolerances.map(|e| e.at(self.calls).max(self.least_tolerance));
         let SolvedLower { y: lower, loss: lower_loss, began, climbed, tolerance: to, .. } =
             self.lower.solve(&problem, start, tolerance)?;
-        // What depends on y_T alone is computed once for all products.
+        // What depends only on y_T is computed once for all products.
         let (_, slope, curvature) = problem.slope_and_curvature(WeightedSum::LOWER, &lower);
         let (upper_loss, sides) = problem.gradient(Objective::Upper, &lower, Wrt::Both);
         let (direct, rhs) = sides.into_both();

@@ -6,23 +6,23 @@ use bilevel_program::{Layout, Vector, float};
 
 use crate::{Cost, Direction, LowerProblem, Objective, Variable, Wrt};
 
-/// A derivative of a loss that is not finite where a hypergradient was taken, as the second of `|y|^p` with
-/// `p < 2`, of a norm or of a root is at 0.
+/// A derivative of a loss that is not finite where a hypergradient was taken, such as the second derivative of `|y|^p`
+/// with `p < 2`, of a norm or of a root at 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Infinite {
-    /// Of which loss.
+    /// The loss.
     pub loss: Objective,
     /// 1 for its gradient, 2 for its Hessian.
     pub order: u8,
-    /// In a variable of which module.
+    /// The module of the variable.
     pub of: Variable,
-    /// In which of its variables, by their order in the layout.
+    /// Which of its variables, by their order in the layout.
     pub variable: usize,
 }
 
 impl Infinite {
-    /// The derivative at fault in the start or the end of a descent, if there is one. Of the derivatives only those are
-    /// computed that were `taken`.
+    /// The derivative at fault at the start or the end of a descent, if there is one. Only the derivatives in `taken`
+    /// are computed.
     pub(super) fn find(
         problem: &LowerProblem<'_>,
         ends: [&Vector; 2],

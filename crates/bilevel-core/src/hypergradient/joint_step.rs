@@ -12,15 +12,15 @@ use crate::{
     Wrt,
 };
 
-/// `joint-step`: one step of a [`JointMethod`] from the start of the lower level, whose direction of x is handed over.
+/// `joint-step`: one step of a [`JointMethod`] from the start of the lower level, whose direction of x is returned.
 ///
 /// ```text
 /// (x', y') = a step of the method from (x, start),  g = (x - x') / b,  y_T = y'
 /// ```
 ///
-/// with b the method's step size of x. So a penalty method runs on the tasks of a meta-batch, each with a y of its own
-/// that starts anew ([`Tasks`](super::Tasks)), and x is moved by any optimiser. What the method remembers, such as a
-/// penalty that grows, it keeps from call to call.
+/// with b the method's step size of x. So a penalty method runs on the tasks of a meta-batch, each with its own y from
+/// the start ([`Tasks`](super::Tasks)), and any optimiser moves x. The state of the method, such as a growing penalty,
+/// is kept from call to call.
 ///
 /// Cost and memory are those of a step of the method.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl<M: JointMethod> HypergradientMethod for JointStep<M> {
     }
 }
 
-/// The variables of a problem without its losses: a method that takes back what it remembers asks for no more.
+/// The variables of a problem without its losses: a method that restores its state needs no more.
 struct Nowhere {
     x: Arc<Layout>,
     y: Arc<Layout>,

@@ -1,4 +1,4 @@
-//! Hypergradients of a lower level with constraints.
+//! Hypergradients of a constrained lower level.
 
 use std::fmt::Debug;
 
@@ -8,7 +8,7 @@ use super::{Hypergradient, HypergradientMethod, Status};
 use crate::constrained::{ActiveSet, AugmentedLagrangian, Level, Residual, Solved};
 use crate::{Error, LowerProblem, Objective, Snapshot, Wrt};
 
-/// `kkt`: implicit differentiation of the conditions of a lower optimum with constraints that depend on x,
+/// `kkt`: implicit differentiation of the KKT conditions of a lower level with constraints that depend on x,
 ///
 /// ```text
 /// y*(x) in argmin_y f(x, y)   with g(x, y) <= 0, h(x, y) = 0
@@ -16,25 +16,25 @@ use crate::{Error, LowerProblem, Objective, Snapshot, Wrt};
 /// | c_A   0    | | r | = | 0   |,     dF/dx = F_x - L_xy q - c_x' r
 /// ```
 ///
-/// where L is the Lagrangian and `c_A` are the equalities and the active inequalities, those of the
-/// [problem](crate::BilevelProblem::constraints). The level is solved by an [`AugmentedLagrangian`], from the multipliers of
-/// the time before.
+/// where L is the Lagrangian and `c_A` are the equalities and the active inequalities of the
+/// [problem](crate::BilevelProblem::constraints). The level is solved by an [`AugmentedLagrangian`], from the previous
+/// multipliers.
 ///
-/// Requires: at y* independent gradients of the active constraints, multipliers above 0 and `L_yy` positive along them.
-/// Where a constraint is about to become inactive, `y*(x)` has a kink and the gradient is that of one side:
-/// [`Status::Degenerate`]. Cost: the solution, a gradient of F, and for each product with the matrix one of f and one
-/// of the constraints.
+/// Requires: at y* linearly independent gradients of the active constraints, multipliers above 0 and `L_yy` positive
+/// definite along them. Where a constraint is about to become inactive, `y*(x)` has a kink and the gradient is
+/// one-sided: [`Status::Degenerate`]. Cost: the solution, a gradient of F, and for each product with the matrix one of
+/// f and one of the constraints.
 ///
 /// Source: A. V. Fiacco, "Introduction to sensitivity and stability analysis in nonlinear programming", 1983, Thm. 2.4.1.
 #[derive(Clone, Debug)]
 pub struct Kkt {
     lower: AugmentedLagrangian,
-    /// Those of the last call.
+    /// The multipliers of the last call.
     multipliers: Option<Vec<f64>>,
 }
 
 impl Kkt {
-    /// With the level solved by `lower`, whose linear solver takes the system too.
+    /// With the level solved by `lower`, whose linear solver also solves the system.
     pub fn new(lower: AugmentedLagrangian) -> Self {
         Self { lower, multipliers: None }
     }

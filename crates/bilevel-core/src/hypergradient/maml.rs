@@ -12,11 +12,10 @@ use crate::{Dynamics, Error, LowerProblem, Snapshot};
 /// y_0 = x,  y_{t+1} = Psi_t(y_t; x),  g = dF(x, y_T)/dx = F_x + sum_t B_t' lambda_{t+1} + lambda_0
 /// ```
 ///
-/// with `lambda_T = F_y`, `lambda_t = A_t' lambda_{t+1}`. The start that the call gives is not looked at.
+/// with `lambda_T = F_y`, `lambda_t = A_t' lambda_{t+1}`. The start given by the caller is ignored.
 ///
-/// Shapes: the variables of y must be those of x, in order; or, with [`Maml::with_part`], those of x at
-/// a path or below it, and the rest of x may be rates that the dynamics learns. Another x is refused before
-/// anything runs.
+/// Shapes: the variables of y must be those of x, in order; or, with [`Maml::with_part`], those of x at a path or below
+/// it, and the rest of x may hold rates that the dynamics learns. Any other x is refused before anything runs.
 ///
 /// Memory and cost are those of `rad`: T gradients, T products and one value of f, one gradient of F.
 ///
@@ -35,7 +34,7 @@ impl Maml {
         Self { descent, start: StartInX::default(), plan: Plan::default() }
     }
 
-    /// From the part of x at `path`, as `initial.layers`.
+    /// From the part of x at `path`, such as `initial.layers`.
     pub fn with_part(mut self, path: impl Into<String>) -> Self {
         self.start = StartInX { path: path.into() };
         self

@@ -66,7 +66,7 @@ use crate::linear::LinearStatus;
 use crate::lower::Descended;
 use crate::{Counted, Dynamics, Error, Loss, LowerProblem, Snapshot};
 
-/// A hypergradient and what was seen on the way.
+/// A hypergradient and the values seen on the way.
 #[derive(Clone, Debug)]
 pub struct Hypergradient {
     /// `dF/dx`, in the variables of x.
@@ -88,64 +88,62 @@ pub struct Hypergradient {
 pub enum Status {
     /// The exact derivative of the truncated problem `F(x, y_T(x))`, up to rounding.
     Exact,
-    /// An approximation on purpose, as the method documents it: truncated, of first order, or by
-    /// differences.
+    /// An approximation by design, as the method documents it: truncated, of first order, or by differences.
     Approximate,
-    /// The lower steps led up and not down: `f(x, y_T) > f(x, y_0)`.
+    /// The lower steps increased f: `f(x, y_T) > f(x, y_0)`.
     NoDescent {
         /// `f(x, y_0)`.
         start: f64,
         /// `f(x, y_T)`.
         end: f64,
     },
-    /// The implicit formula with a linear system solved to a relative residual.
+    /// The implicit formula, with the linear system solved to a relative residual.
     Implicit {
         /// Why the linear solver stopped.
         solver: LinearStatus,
         /// The solver's residual relative to `norm(F_y)`, of the damped system where there is damping;
         /// none where the solver does not know it.
         residual: Option<f64>,
-        /// `norm(f_y(x, y_T))`, or how far one more step leads from a fixed point: the formula wants 0,
-        /// and is off by the order of it.
+        /// `norm(f_y(x, y_T))`, or the length of one more step of a fixed point: the formula requires 0, and its error
+        /// is of the same order.
         stationarity: f64,
-        /// The same relative to where the descents so far began, at most: above [`Status::STATIONARY`] it is a warning.
-        /// None where the method has a tolerance for it, or wants no stationary point.
+        /// The same relative to the largest value so far at the start of a descent: above [`Status::STATIONARY`] it is
+        /// a warning. None where the method has a tolerance for it, or requires no stationary point.
         relative: Option<f64>,
     },
     /// The lower solution has no derivative: its constraints are degenerate.
     Degenerate(Degenerate),
-    /// The hypergradient is NaN or infinite, and means nothing.
+    /// The hypergradient is NaN or infinite, and meaningless.
     NotFinite {
-        /// The derivative that is not finite; none where those of both losses are, at both ends of the descent.
+        /// The derivative that is not finite; none if those of both losses are finite at both ends of the descent.
         cause: Option<Infinite>,
     },
-    /// The implicit formula at a gradient that is not within the tolerance of this hypergradient.
+    /// The implicit formula at a gradient that exceeds the tolerance of this hypergradient.
     LowerLimit {
         /// `norm(f_y(x, y_T))`.
         stationarity: f64,
-        /// What it was to be.
+        /// The tolerance.
         tolerance: f64,
     },
 }
 
 impl Status {
-    /// How much of the distance from stationarity at the start may be left at the end of a descent before the implicit
-    /// formula without a warning. The error of the formula is of the order of what is left.
+    /// The fraction of the initial distance from stationarity that may be left at the end of a descent before the
+    /// implicit formula without a warning. The error of the formula is of the order of what is left.
     pub const STATIONARY: f64 = 0.25;
 
-    /// The status of a descent that climbed; none where it did as it should.
+    /// The status of a descent that increased f; none otherwise.
     pub(crate) fn of_descent(descended: &Descended) -> Option<Self> {
         let (start, end) = (descended.start_loss, descended.end_loss);
         descended.climbed().then_some(Self::NoDescent { start, end })
     }
 
-    /// This status, or that of a descent that climbed: unless the hypergradient means nothing, which is
-    /// worse.
+    /// This status, or that of a descent that increased f: unless the hypergradient is meaningless, which is worse.
     fn after(self, climbed: Option<Self>) -> Self {
         climbed.filter(|_| !self.is_broken()).unwrap_or(self)
     }
 
-    /// Whether the hypergradient means nothing.
+    /// Whether the hypergradient is meaningless.
     pub(crate) fn is_broken(&self) -> bool {
         matches!(
             self,
@@ -153,7 +151,7 @@ impl Status {
         )
     }
 
-    /// Lets hypergradients pass that mean something.
+    /// Returns an error for meaningless hypergradients.
     pub(crate) fn check(&self, k: usize, upper: &Layout, lower: &Layout) -> Result<(), Error> {
         if !self.is_broken() {
             return Ok(());
@@ -194,7 +192,7 @@ impl Display for Status {
                 if let Some(relative) = relative.filter(|relative| *relative > Self::STATIONARY) {
                     write!(
                         f,
-                        "the lower level ended at {relative:.1e} of the distance from stationarity that it began at, \
+                        "the lower level ended at {relative:.1e} of its initial distance from stationarity, \
                          expected at most {:.1e}: allow more lower steps, start them warm, or use rad; ",
                         Self::STATIONARY
                     )?;
@@ -209,8 +207,8 @@ impl Display for Status {
             }
             Self::Degenerate(Degenerate::Weak(constraint)) => write!(
                 f,
-                "constraint {constraint} of the lower level is active with the multiplier 0, where y*(x) has a kink: the \
-                 hypergradient is that of one side; move x, or end here if F falls on neither side"
+                "constraint {constraint} of the lower level is active with the multiplier 0, where y*(x) has a \
+                 kink: the hypergradient is one-sided; move x, or end here if F decreases on neither side"
             ),
             Self::Degenerate(Degenerate::Singular(active)) => write!(
                 f,
@@ -245,7 +243,7 @@ impl Display for Status {
     note = "the constructors check their arguments and give a `Result`: is a `?` missing?"
 )]
 pub trait HypergradientMethod: Debug + Send {
-    /// The name, as `cg`: what a saved state is known by.
+    /// The name, such as `cg`, which identifies a saved state.
     fn name(&self) -> &'static str;
 
     /// The name with the settings.
@@ -261,8 +259,8 @@ pub trait HypergradientMethod: Debug + Send {
         None
     }
 
-    /// How far y is from the conditions of an optimum of the lower level as the method has it, at the x of `problem`, and from
-    /// the constraints of either level: a gradient of f on each batch, unless said otherwise.
+    /// How far y is from the optimality conditions of the lower level as the method defines it, at the x of `problem`,
+    /// and from the constraints of either level: by default a gradient of f on each batch.
     fn residual(&self, problem: LowerProblem<'_>, y: &Vector) -> Residual {
         let slope = problem.whole_slope(y);
         let rest = match self.dynamics() {
@@ -272,14 +270,14 @@ pub trait HypergradientMethod: Debug + Send {
         Residual::of_slope(&rest, &problem, y)
     }
 
-    /// Computes what [`HypergradientMethod::hypergradient`] gives. Called by it, which looks whether it is finite.
+    /// Computes [`HypergradientMethod::hypergradient`], which calls it and checks that the result is finite.
     ///
     /// # Errors
     /// As [`HypergradientMethod::hypergradient`].
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error>;
 
-    /// The hypergradient at the x of `problem`, the lower level starting at `start`. One that is not finite says so in
-    /// its status, with the derivative at fault: to find it takes a few products and gradients more, then alone.
+    /// The hypergradient at the x of `problem`, the lower level starting at `start`. If it is not finite, its status
+    /// says so, with the derivative at fault; only then, finding it takes a few more products and gradients.
     ///
     /// # Errors
     /// If the method does not fit the problem, before anything runs; if the lower level diverges.
@@ -300,14 +298,14 @@ pub trait HypergradientMethod: Debug + Send {
         Ok(found)
     }
 
-    /// Writes what it remembers from call to call: nothing, if there is nothing.
+    /// Writes its state between calls: nothing, if there is none.
     fn save(&self, to: &mut Snapshot);
 
-    /// Takes that back. Vectors are like `x` and `y`.
+    /// Reads it back. Vectors are like `x` and `y`.
     ///
     /// # Errors
-    /// If it is not what this method remembers. What is left in `from` is an error of the solver's, so that
-    /// a method that saves and does not restore is found.
+    /// If it is not the state of this method. Entries left in `from` are an error of the solver, so that a method that
+    /// saves but does not restore is found.
     fn restore(&mut self, from: &mut Snapshot, x: &Vector, y: &Vector) -> Result<(), Error> {
         let _ = (from, x, y);
         Ok(())

@@ -1,22 +1,24 @@
-//! Hypergradients in the features that x makes of the data.
+//! Hypergradients in the features that x computes from the data.
 
 use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod};
 use crate::{Dynamics, Error, LowerProblem, Snapshot};
 
-/// Any method on a head y that is trained on features, where x is their extractor: the features of both levels' data are
-/// computed once, the method runs in them in x's place, and one backward pass takes its hypergradient to x.
+/// Any method on a head y that is trained on features, where x is their extractor: the features of both levels' data
+/// are computed once, the method runs on them in place of x, and one backward pass takes its hypergradient to x.
 ///
 /// ```text
 /// u = features(x),  w = dF(u, y(u))/du by the method,  g = (du/dx)' w
 /// ```
 ///
-/// The same number as the method's own, for a lower level that costs what its head costs: two passes forward and one back
-/// through the extractor for the data of each level, where `rad` makes T of each. The oracle's calls are those of the head.
+/// The same gradient as the method's own, at the cost of a lower level on the head alone: two passes forward and one
+/// back through the extractor for the data of each level, where `rad` makes T of each. The oracle's calls are those of
+/// the head.
 ///
-/// Requires: a [`FeatureOracle`](crate::FeatureOracle). The lower steps do not see x: a learned rate is an error, and so are
-/// [`Descent::with_sampler`](crate::Descent::with_sampler), whose samples have other features, a start in x, and `rtho`.
+/// Requires: a [`FeatureOracle`](crate::FeatureOracle). The lower steps do not depend on x: a learned rate is an error,
+/// and so are [`Descent::with_sampler`](crate::Descent::with_sampler), whose samples have other features, a start in x,
+/// and `rtho`.
 #[derive(Clone, Debug)]
 pub struct OnFeatures<M> {
     method: M,
@@ -30,7 +32,7 @@ impl<M: HypergradientMethod> OnFeatures<M> {
 }
 
 impl<M: HypergradientMethod> HypergradientMethod for OnFeatures<M> {
-    // What is remembered is the method's own.
+    // The state is the method's own.
     fn name(&self) -> &'static str {
         self.method.name()
     }
@@ -73,7 +75,7 @@ impl<M: HypergradientMethod> HypergradientMethod for OnFeatures<M> {
         self.method.save(to);
     }
 
-    // What a method remembers is in y, or a number: `rtho`, whose columns are derivatives in x, is refused.
+    // The state of a method is in y, or a number: `rtho`, whose columns are derivatives in x, is refused.
     fn restore(&mut self, from: &mut Snapshot, x: &Vector, y: &Vector) -> Result<(), Error> {
         self.method.restore(from, x, y)
     }

@@ -12,9 +12,8 @@ use crate::{Error, LowerProblem, Snapshot};
 /// y_1 = y_0 - s f_y(x, y_0),  g = F_x(x, y_1) - s f_xy(x, y_0)' F_y(x, y_1)
 /// ```
 ///
-/// for plain gradient descent, and likewise for other dynamics. Exact for `F(x, y_1(x))`, and usual with
-/// a warm start. Memory: one state and one replay. Cost: one gradient, one product and one value of f, one
-/// gradient of F.
+/// for plain gradient descent, and likewise for other dynamics. Exact for `F(x, y_1(x))`, and usually combined with a
+/// warm start. Memory: one state and one replay. Cost: one gradient, one product and one value of f, one gradient of F.
 ///
 /// Source: [survey, Eqs. 24 and 25](https://arxiv.org/abs/2101.11517); H. Liu et al., "DARTS:
 /// differentiable architecture search", 2019.

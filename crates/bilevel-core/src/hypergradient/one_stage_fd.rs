@@ -9,7 +9,7 @@ use crate::error::positive;
 use crate::lower::{Descent, Dynamics, Update};
 use crate::{Error, LowerProblem, Objective, Snapshot, Wrt};
 
-/// `one-stage-fd`: [`OneStage`](crate::OneStage) with the product by central differences, as DARTS has it.
+/// `one-stage-fd`: [`OneStage`](crate::OneStage) with the product by central differences, as in DARTS.
 ///
 /// ```text
 /// v = -s F_y(x, y_1),  e = r / norm(v)
@@ -19,9 +19,8 @@ use crate::{Error, LowerProblem, Objective, Snapshot, Wrt};
 /// `f_x` is taken at the distance r from `y_0`, 0.01 unless set; the error is `O(r^2)` for a three times
 /// differentiable `f_x`, down to rounding. For other dynamics v is the direction of their product.
 ///
-/// Memory: one replay, of a gradient and not of a product. Cost: 3 gradients and one value of f, one
-/// gradient of F. Takes no product: an oracle of your own needs no tangent rules
-/// (`AutodiffOracle` tries a product where it is built).
+/// Memory: one replay of a gradient, not of a product. Cost: 3 gradients and one value of f, one gradient of F. No
+/// products, so that your own oracle needs no tangent rules (`AutodiffOracle` tries a product when it is built).
 ///
 /// Source: [survey, Eq. 26](https://arxiv.org/abs/2101.11517); H. Liu et al., "DARTS: differentiable
 /// architecture search", 2019.

@@ -1,4 +1,4 @@
-//! Forward-mode hypergradients that never start again.
+//! Forward-mode hypergradients that never restart.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -9,24 +9,24 @@ use super::{Columns, Hypergradient, HypergradientMethod, Status};
 use crate::lower::{Descent, State};
 use crate::{Dynamics, Error, LowerProblem, Objective, Snapshot, Wrt};
 
-/// `rtho`: [`Fad`](crate::Fad) on one endless descent, x moved on the way.
+/// `rtho`: [`Fad`](crate::Fad) on one endless descent, while x moves.
 ///
-/// Each call makes T more steps at the x it is given, from the state and the Jacobian that the last call
-/// left; the start it is given counts in the first call alone.
+/// Each call makes T more steps at its x, from the state and the Jacobian of the last call; the given start is used
+/// only in the first call.
 ///
 /// ```text
 /// T times:  Z = A_t Z + B_t,  state = Psi_t(state; x)
 /// g = F_x(x, y) + Z' F_y(x, y)
 /// ```
 ///
-/// With x held still, after k calls: `Fad`'s number through k T steps. With x moving, Z mixes what
-/// earlier x did, which is small where x moves slowly beside y. So T = 1 gives a hypergradient after every
+/// With x held fixed, after k calls: the gradient of `Fad` through k T steps. With x moving, Z mixes the effects of
+/// earlier x, which is a small error if x moves slowly compared with y. So T = 1 gives a hypergradient after every
 /// lower step.
 ///
 /// Memory: all n columns of Z, a state each, between calls too, and one linearisation. Cost of a call: T
 /// gradients, n T products and one value of f, one gradient of F.
 ///
-/// After an error, or when the variables are those of another problem, the next call is a first one.
+/// After an error, or when the variables are those of another problem, the next call starts over.
 ///
 /// Source: Franceschi et al., "Forward and reverse gradient-based hyperparameter optimization", 2017,
 /// real-time hyperparameter optimisation.
@@ -36,7 +36,7 @@ pub struct OnlineFad {
     carried: Option<Carried>,
 }
 
-/// What one call leaves to the next.
+/// What one call passes to the next.
 #[derive(Clone, Debug)]
 struct Carried {
     /// The steps made.
@@ -48,17 +48,17 @@ struct Carried {
 }
 
 impl OnlineFad {
-    /// With the steps of `descent` a call.
+    /// With the steps of `descent` per call.
     pub fn new(descent: Descent) -> Self {
         Self { descent, carried: None }
     }
 
-    /// Forgets the descent: the next call is a first one.
+    /// Forgets the descent: the next call starts over.
     pub fn restart(&mut self) {
         self.carried = None;
     }
 
-    /// What the last call left, if it fits; else the start.
+    /// The result of the last call, if it fits; otherwise the start.
     fn take(&mut self, problem: &LowerProblem<'_>, start: &Vector) -> Result<Carried, Error> {
         let upper = problem.x.layout();
         let carried = self.carried.take().filter(|carried| {

@@ -1,4 +1,4 @@
-//! Reptile: the way from x to the end of the lower steps.
+//! Reptile: the displacement from x to the end of the lower steps.
 
 use bilevel_program::Vector;
 
@@ -7,16 +7,15 @@ use crate::error::positive;
 use crate::lower::Descent;
 use crate::{Dynamics, Error, LowerProblem, Objective, Snapshot};
 
-/// `reptile`: the way that the lower steps went, in place of a gradient.
+/// `reptile`: the displacement of the lower steps, in place of a gradient.
 ///
 /// ```text
 /// y_0 = x,  y_{t+1} = Psi_t(y_t; x),  g = (x - y_T) / a
 /// ```
 ///
-/// The sign is that of a gradient: an upper step *against* g, `x - b g`, moves x the fraction `b / a` of
-/// its way to `y_T`. With gradient descent and `a = s` the step size, g is the sum of the lower gradients.
-/// F does not enter; its value is only reported. The parts of x that are no start get 0. Shapes as
-/// [`Maml`](crate::Maml)'s.
+/// The sign is that of a gradient: an upper step *against* g, `x - b g`, moves x the fraction `b / a` of the way to
+/// `y_T`. With gradient descent and `a = s` the step size, g is the sum of the lower gradients. F is not used; its
+/// value is only reported. The parts of x that are not the start get 0. Shapes as for [`Maml`](crate::Maml).
 ///
 /// Memory: one state and one replay. Cost: T gradients and one value of f, one value of F.
 ///
@@ -30,7 +29,7 @@ pub struct Reptile {
 }
 
 impl Reptile {
-    /// After the steps of `descent` from x, divided by `scale` (a): the lower step size as a rule, or 1.
+    /// After the steps of `descent` from x, divided by `scale` (a): usually the lower step size, or 1.
     ///
     /// # Errors
     /// If `scale` is not finite and positive.
@@ -39,7 +38,7 @@ impl Reptile {
         Ok(Self { descent, scale, start: StartInX::default() })
     }
 
-    /// From the part of x at `path`, as `initial.layers`.
+    /// From the part of x at `path`, such as `initial.layers`.
     pub fn with_part(mut self, path: impl Into<String>) -> Self {
         self.start = StartInX { path: path.into() };
         self

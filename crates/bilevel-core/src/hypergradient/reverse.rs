@@ -6,20 +6,20 @@ use super::{Hypergradient, Status};
 use crate::lower::{Descent, Dynamics, Plan, State, pull_back, pull_back_by};
 use crate::{Curvature, Direction, Error, Loss, LowerProblem, Objective, Wrt};
 
-/// What a sweep found.
+/// The result of a sweep.
 pub(crate) struct Swept {
-    /// `F` where the sweep began.
+    /// `F` at the end of the descent, where the sweep begins.
     pub upper_loss: Loss,
     /// `F_x + sum_t B_t' lambda_{t+1}`.
     pub x: Vector,
-    /// The adjoint of the y that the first of the swept steps started at, if asked for.
+    /// The adjoint of the y at which the swept steps start, if requested.
     pub start: Option<Vector>,
 }
 
-/// Back-propagates F from `end` through the steps that `states` gives, last first, each with the Hessian there if it is
+/// Back-propagates F from `end` through the steps that `states` gives, last first, each with its Hessian if that is
 /// known.
 ///
-/// One gradient of F and one product of f a step.
+/// One gradient of F, and one product of f per step.
 pub(crate) fn reverse<'a>(
     problem: &LowerProblem<'a>,
     dynamics: &dyn Dynamics,
@@ -29,12 +29,12 @@ pub(crate) fn reverse<'a>(
 ) -> Swept {
     let (upper_loss, sides) = problem.gradient(Objective::Upper, &end.y, Wrt::Both);
     let (mut x, lambda) = sides.into_both();
-    // F does not see the optimiser's memory: its adjoint starts at zero.
+    // F does not depend on the optimiser's memory: its adjoint starts at zero.
     let mut lambda = end.of_y(lambda);
     let mut next = states();
     while let Some((t, state, curvature)) = next {
         next = states();
-        // The adjoint of the first state is needed by nobody, or by a learned start.
+        // The adjoint of the first state is needed only by a learned start.
         let wrt = Wrt::x_and(start || next.is_some());
         let pulled = match curvature {
             Some(curvature) => {

@@ -6,24 +6,24 @@ use super::{Hypergradient, HypergradientMethod, Status, reverse};
 use crate::lower::{Descent, ReversibleMomentum};
 use crate::{Error, LowerProblem, Sampler, Snapshot};
 
-/// [`rad`](crate::Unrolled::rad) through steps that are undone, and not kept: its memory does not grow with T but for the few
-/// bits that [`ReversibleMomentum`] states.
+/// [`rad`](crate::Unrolled::rad) through steps that are reversed instead of stored: its memory does not grow with T,
+/// except for the few bits that [`ReversibleMomentum`] states.
 ///
 /// Cost: 2 T gradients, T products and two values of f, one gradient of F.
 ///
-/// It has no [`Plan`](crate::Plan), being one, and takes no other dynamics, none of which can be undone.
+/// It takes the place of a [`Plan`](crate::Plan), and takes no other dynamics, none of which can be reversed.
 ///
 /// Source: D. Maclaurin, D. Duvenaud and R. P. Adams, "Gradient-based hyperparameter optimization through
 /// reversible learning", 2015, Alg. 2.
 #[derive(Clone, Debug)]
 pub struct ReversibleRad {
     dynamics: ReversibleMomentum,
-    /// The heavy ball that it is, which is differentiated.
+    /// The same heavy ball, which is differentiated.
     descent: Descent,
 }
 
 impl ReversibleRad {
-    /// Through `steps` steps that are undone on the way back.
+    /// Through `steps` steps that are reversed on the way back.
     ///
     /// # Errors
     /// If `steps` is 0.
@@ -32,7 +32,7 @@ impl ReversibleRad {
         Ok(Self { dynamics, descent })
     }
 
-    /// With data of its own for each step: [`Descent::with_sampler`].
+    /// With separate data for each step: [`Descent::with_sampler`].
     pub fn with_sampler(mut self, sampler: Sampler) -> Self {
         self.descent = self.descent.with_sampler(sampler);
         self

@@ -6,20 +6,20 @@ use super::{Hypergradient, HypergradientMethod, Status};
 use crate::error::at_least_one;
 use crate::{Dynamics, Error, Loss, LowerProblem, Sample, Samples, Snapshot};
 
-/// Any hypergradient method on the n tasks of a meta-batch, each with a lower variable of its own.
+/// Any hypergradient method on the n tasks of a meta-batch, each with its own lower variable.
 ///
 /// ```text
 /// min_x 1/n sum_j F_j(x, y_j*(x)),  y_j*(x) in argmin_y f_j(x, y)
 /// g = 1/n sum_j g_j,  g_j the hypergradient of task j
 /// ```
 ///
-/// At upper step k task j is the data of `Sample(k n + j)`, for both levels: [`Data`](crate::Data) that draws an episode
-/// from the number of a sample gives fresh tasks at each step. Every task starts at the start that the call gives. A
-/// start that is learned is common to all tasks, and its gradient is the mean too.
+/// At upper step k the data of task j is `Sample(k n + j)`, for both levels: [`Data`](crate::Data) that draws an
+/// episode from the number of a sample gives new tasks at each step. Every task starts at the given start. A learned
+/// start is common to all tasks, and its gradient is the mean too.
 ///
-/// Tasks run side by side, on as many threads as rayon's pool has. They share nothing but x and the programs of the
-/// oracle, and the sums run over j in order: the result has the same bits for any number of threads. Memory: that of the
-/// method on one task for each thread. Cost: n times that of the method.
+/// Tasks run in parallel, on as many threads as rayon's pool has. They share only x and the programs of the oracle, and
+/// the sums run over j in order: the result has the same bits for any number of threads. Memory: that of the method on
+/// one task for each thread. Cost: n times that of the method.
 ///
 /// [`Hypergradient::lower`] is the mean of the tasks' lower points, the losses are means, and the status is the first
 /// one that is not [ok](Status::is_ok).
@@ -31,7 +31,7 @@ pub struct Tasks<M> {
 }
 
 impl<M: HypergradientMethod> Tasks<M> {
-    /// `n` tasks, each with a method that `make` makes: what a method remembers, it remembers of its place in the batch.
+    /// `n` tasks, each with a method that `make` makes: a method keeps its state for its position in the batch.
     ///
     /// # Errors
     /// If `n` is 0, or a method cannot be made.
@@ -40,7 +40,7 @@ impl<M: HypergradientMethod> Tasks<M> {
         Ok(Self { methods: (0..n).map(|_| make()).collect::<Result<_, _>>()? })
     }
 
-    /// The tasks' hypergradients, in their order.
+    /// The hypergradients of the tasks, in order.
     fn each(
         &mut self,
         problem: LowerProblem<'_>,
@@ -54,8 +54,8 @@ impl<M: HypergradientMethod> Tasks<M> {
             let samples = Samples { upper: of_task(upper, j), lower: of_task(lower, j), index };
             method.hypergradient(LowerProblem { samples, ..problem }, start)
         };
-        // Threads of their own: one of rayon's, waiting for a kernel inside of a task, would take up another task while
-        // it holds what that one waits for.
+        // Separate threads: one of rayon's, waiting for a kernel inside of a task, would start another task while it
+        // holds what that one waits for.
         let threads = match problem.oracle.is_collective() {
             true => 1,
             false => rayon::current_num_threads().max(1),
@@ -82,7 +82,7 @@ impl<M: HypergradientMethod> Tasks<M> {
     }
 }
 
-/// The mean of vectors of one layout, summed in their order; none of none.
+/// The mean of vectors of one layout, summed in order; none if there are none.
 fn mean<'a>(mut vectors: impl ExactSizeIterator<Item = &'a Vector>) -> Option<Vector> {
     let share = 1.0 / vectors.len() as f64;
     let first = vectors.next()?.clone();
@@ -121,7 +121,7 @@ impl<M: HypergradientMethod> HypergradientMethod for Tasks<M> {
         })
     }
 
-    /// Each task has looked whether its own is finite.
+    /// Each task has checked whether its own is finite.
     fn hypergradient(
         &mut self,
         problem: LowerProblem<'_>,

@@ -6,7 +6,7 @@ use super::{Hypergradient, HypergradientMethod, unroll};
 use crate::lower::{Descent, Plan};
 use crate::{Dynamics, Error, LowerProblem, Snapshot};
 
-/// Back-propagation through T lower steps, keeping states alone.
+/// Back-propagation through T lower steps, storing only states.
 ///
 /// With `y_{t+1} = Psi(y_t; x)`, `A_t = dPsi/dy` and `B_t = dPsi/dx` at `y_t`:
 ///
@@ -21,14 +21,13 @@ use crate::{Dynamics, Error, LowerProblem, Snapshot};
 /// | `trad` | [`Unrolled::trad`] | fewer than T | as if the state before the last M steps did not depend on x |
 /// | `ia-gm` | [`Unrolled::ia_gm`] | T | the gradient in the start too: `dF(x, y_T)/dy_0 = lambda` |
 ///
-/// Each backward step is one second-order product at a state, whose program is replayed there, so that memory is
-/// what the [`Plan`] keeps and one replay: T states and at most 256 MiB by default, not T times the activations.
-/// Cost: T gradients and M products of f, one gradient of F, one value of f; and the steps that the plan
-/// makes again.
+/// Each backward step is one second-order product at a state, whose program is replayed there, so that memory is what
+/// the [`Plan`] keeps and one replay: T states and at most 256 MiB by default, not T times the activations. Cost: T
+/// gradients and M products of f, one gradient of F, one value of f; and the steps that the plan recomputes.
 ///
 /// `bda` and `pbda` are `rad` through a dynamics that descends both losses.
 ///
-/// Requires: a lower loss that is twice differentiable along the way.
+/// Requires: a lower loss that is twice differentiable along the trajectory.
 ///
 /// Sources: [survey, Alg. 3 and Eq. 23](https://arxiv.org/abs/2101.11517); Franceschi et al., "Forward and
 /// reverse gradient-based hyperparameter optimization", 2017; A. Shaban et al., "Truncated back-propagation for
@@ -57,8 +56,8 @@ impl Unrolled {
 
     /// `trad`: through the `last` steps (M) of `descent`, the states before each of them kept.
     ///
-    /// Where `A_t` contracts, as `I - s f_yy` with `f_yy >= mu` does, what is left out is of the order of
-    /// `(1 - s mu)^M`; with M = T nothing is.
+    /// Where `A_t` contracts, as `I - s f_yy` with `f_yy >= mu` does, the omitted part is of the order of
+    /// `(1 - s mu)^M`; with M = T nothing is omitted.
     ///
     /// # Errors
     /// If M is 0 or more than the steps of `descent`.
@@ -74,9 +73,8 @@ impl Unrolled {
         })
     }
 
-    /// `ia-gm`: `rad` in x and in the start z of the lower level, which is learned with x. z is the start that
-    /// the call gives, and [`Start::Learned`](crate::Start::Learned) moves it. Through Nesterov's dynamics it is
-    /// `ia-gm-a`.
+    /// `ia-gm`: `rad` in x and in the start z of the lower level, which is learned with x. z is the given start, and
+    /// [`Start::Learned`](crate::Start::Learned) moves it. With Nesterov's dynamics it is `ia-gm-a`.
     pub fn ia_gm(descent: Descent) -> Self {
         Self { start: true, ..Self::through("ia-gm", descent) }
     }

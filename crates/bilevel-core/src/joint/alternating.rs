@@ -1,4 +1,4 @@
-//! Both levels as if there were no other.
+//! Both levels, each ignoring the other.
 
 use super::{Iterate, JointMethod, Seen};
 use crate::{Error, Objective, Rates, Snapshot, Wrt};

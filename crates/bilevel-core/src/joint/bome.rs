@@ -5,8 +5,8 @@ use super::{Iterate, JointMethod, Seen};
 use crate::error::positive;
 use crate::{Error, Objective, Rates, Schedule, Snapshot, Wrt};
 
-/// `bome`: descent on F along which `q = f(x, y) - f(x, z)` falls at a rate of its own, z after T steps from
-/// y and then held fixed.
+/// `bome`: descent on F along which `q = f(x, y) - f(x, z)` decreases at a given rate, where z is the result of T steps
+/// from y and then held fixed.
 ///
 /// ```text
 /// T times from z = y:  z' = z - c f_y(x, z)
@@ -14,8 +14,8 @@ use crate::{Error, Objective, Rates, Schedule, Snapshot, Wrt};
 /// (x, y)' = (x, y) - (b, a) (F' + l q')
 /// ```
 ///
-/// so that `<F' + l q', q'> >= e norm(q')^2`: the paper's control barrier `phi = e norm(q')^2`. Cost: one
-/// gradient of F and T + 2 of f; four numbers are read from the device.
+/// so that `<F' + l q', q'> >= e norm(q')^2`: the paper's control barrier `phi = e norm(q')^2`. Cost: one gradient of F
+/// and T + 2 of f; four numbers are read from the device.
 ///
 /// Source: M. Ye et al., "BOME! Bilevel optimization made easy: a simple first-order approach", 2022,
 /// Eqs. 5 to 7.
@@ -65,7 +65,7 @@ impl JointMethod for Bome {
         let gap_x = lower_x.sub(&value);
         let square = gap_x.dot(&gap_x) + gap_y.dot(&gap_y);
         let along = upper_x.dot(&gap_x) + upper_y.dot(&gap_y);
-        // At a lower solution there is no gap to close.
+        // At a lower solution the gap is closed.
         let multiplier = if square > 0.0 { (self.barrier - along / square).max(0.0) } else { 0.0 };
         let along_x = upper_x.axpy(multiplier, &gap_x);
         let along_y = upper_y.axpy(multiplier, &gap_y);

@@ -11,8 +11,8 @@ use crate::{
     Wrt,
 };
 
-/// `bvfim`: interior points of `f(x, y) < f*(x)`, where `f*(x) = min_z f(x, z) + m1/2 norm(z)^2 + m2`; the
-/// lower level may have many solutions, and none of them needs to be isolated.
+/// `bvfim`: interior points of `f(x, y) < f*(x)`, where `f*(x) = min_z f(x, z) + m1/2 norm(z)^2 + m2`; the lower level
+/// may have many solutions, none of which needs to be isolated.
 ///
 /// ```text
 /// z_T by T_z steps of   z' = z - c (f_y(x, z) + m1 z)                                  from y
@@ -20,21 +20,27 @@ use crate::{
 /// x' = x - b (F_x(x, y) + t (f_x(x, y) - f_x(x, z)) / s),   s = f*(x) - f(x, y) > 0
 /// ```
 ///
+<<<<<<< HEAD
 /// m1, m2, th and t fall to 0 from step to step. A step that would leave the interior, or raise what it
 /// descends, is halved until it does neither; the next one is twice as long again, as far as its step size goes. Both problems
 /// become ill-conditioned as t falls, and a y that is not at its minimum makes x drift: [`Bvfim::solved_by`]. Pessimistic: y ascends F among the lower solutions, all terms beside F with the opposite sign.
+=======
+/// m1, m2, th and t decrease to 0 from step to step. A step that would leave the interior, or increase what it
+/// descends, is halved until it does neither; the next one is twice as long again, up to its step size. Pessimistic: y
+/// ascends F among the lower solutions, with the opposite sign in all terms besides F.
+>>>>>>> english
 ///
-/// F and f stand for themselves with the smoothed barriers of weight t of their
-/// [constraints](crate::BilevelProblem::constraints), a [`BarrierOracle`]: these are finite outside, so that z is
-/// always a point with s > 0 to start y from, whatever the start. Pessimistic, upper constraints are kept for the worst y.
-/// [`Seen`] has the losses with their barriers.
+/// F and f stand for the losses with the smoothed barriers of weight t of their
+/// [constraints](crate::BilevelProblem::constraints), as in a [`BarrierOracle`]: these are finite at infeasible points,
+/// so that z is always a point with s > 0 from which y starts, whatever the start. In the pessimistic form, upper
+/// constraints hold for the worst y. [`Seen`] has the losses with their barriers.
 ///
 /// Cost: `T_z + T_y + 4` gradients of f, `T_y + 2` of F, and at most one more of both for each halving; a gradient of the
 /// constraints with each, and its values. Two to four numbers are read from the device each time.
 ///
-/// Source: R. Liu et al., "A value-function-based interior-point method for non-convex bi-level
-/// optimization", 2021, Alg. 1; pessimistic and constrained variants: R. Liu et al., "Value-function-based
-/// sequential minimization for bi-level optimization", 2021, with barriers that end at the constraints.
+/// Source: R. Liu et al., "A value-function-based interior-point method for non-convex bi-level optimization", 2021,
+/// Alg. 1; pessimistic and constrained variants: R. Liu et al., "Value-function-based sequential minimization for
+/// bi-level optimization", 2021, whose barriers end at the constraints.
 #[derive(Debug)]
 pub struct Bvfim {
     rates: Rates,
@@ -49,7 +55,7 @@ pub struct Bvfim {
     share: f64,
 }
 
-/// The numbers of a [`Bvfim`].
+/// The settings of a [`Bvfim`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BvfimSettings {
     /// Steps of z.
@@ -58,16 +64,16 @@ pub struct BvfimSettings {
     pub lower_rate: Schedule,
     /// Steps of y.
     pub steps: usize,
-    /// What falls to 0.
+    /// What decreases to 0.
     pub relaxation: Relaxation,
 }
 
-/// The numbers of a [`Bvfim`] that fall to 0.
+/// The settings of a [`Bvfim`] that decrease to 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Relaxation {
     /// m1, the regularisation of the value function.
     pub lower: Schedule,
-    /// m2, the room above it.
+    /// m2, the margin above it.
     pub room: Schedule,
     /// th, the regularisation of F.
     pub upper: Schedule,
@@ -95,7 +101,7 @@ impl Relaxation {
     }
 }
 
-/// How often a step is halved before it is given up.
+/// How often a step is halved before it is abandoned.
 const HALVINGS: i32 = 40;
 
 /// What is descended, at a point of its domain.
@@ -105,10 +111,11 @@ struct Here {
     along: Vector,
     /// F, of the barrier problem alone, and f.
     losses: (Option<Loss>, Loss),
-    /// s, or nothing of it.
+    /// s, or none of it.
     slack: f64,
 }
 
+<<<<<<< HEAD
 /// The relaxation and the data of a step.
 #[derive(Clone, Copy)]
 struct Now {
@@ -130,6 +137,10 @@ struct Solved {
 
 /// `steps` steps against the gradient, at most `rate` times as long, each halved until it ends at a point of the domain of
 /// `see` that is no worse.
+=======
+/// `steps` steps against the gradient, at most `rate` times as long, each halved until it ends at a point of the domain
+/// of `see` where the value is no larger.
+>>>>>>> english
 fn descend(
     (steps, rate): (usize, f64),
     (mut at, mut here): (Vector, Here),
@@ -144,7 +155,7 @@ fn descend(
             let found = see(&moved).filter(|found| found.value <= here.value)?;
             Some((length, moved, found))
         });
-        // The next step would try the same.
+        // The next step would be the same.
         let Some((found, moved, seen)) = step else { break };
         (length, at, here) = (rate.min(2.0 * found), moved, seen);
     }
@@ -190,6 +201,7 @@ impl Bvfim {
         })
     }
 
+<<<<<<< HEAD
     /// With z and y found by a minimiser, in place of T_z and T_y gradient steps, and with steps of x that are halved until what
     /// y descends, as a function of x, does not rise: at each of them z and y are found anew. Without it the steps of x
     /// diverge when t falls far below their size, as that function has a curvature of the order of `1 / t` where a constraint is
@@ -200,6 +212,9 @@ impl Bvfim {
     }
 
     /// With the worst of the lower solutions in place of the best.
+=======
+    /// With the worst of the lower solutions instead of the best.
+>>>>>>> english
     pub fn pessimistic(mut self) -> Self {
         self.pessimistic = true;
         self
@@ -237,7 +252,7 @@ impl Bvfim {
             let along = along.axpy(barrier / slack, &slope.into_y());
             Some(Here { value, along, losses: (Some(upper_loss), lower_loss), slack })
         };
-        // z is inside, by what was added to f.
+        // z is inside, because of what was added to f.
         let start = inside(&z).ok_or(no_interior)?;
         let steps = (self.steps, self.rates.lower.at(k));
         let (y, here) = self.descend(steps, (z.clone(), start), project, inside);
@@ -327,7 +342,7 @@ impl JointMethod for Bvfim {
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })
     }
 
-    /// With lower constraints, by the slopes of their barriers.
+    /// With lower constraints, the slopes of their barriers are the multipliers.
     fn residual(&self, at: &Iterate<'_>) -> Residual {
         let problem = at.problem(Samples::default());
         match problem.constraints(Objective::Lower) {

@@ -1,4 +1,4 @@
-//! The value function as a penalty, both of its parts followed.
+//! The value function as a penalty, both minimisers tracked.
 
 use bilevel_program::Vector;
 
@@ -6,8 +6,7 @@ use super::follow::Follow;
 use super::{Iterate, JointMethod, Seen};
 use crate::{Error, Objective, Rates, Schedule, Snapshot, Wrt};
 
-/// `f2sa`: descent on `L = F + l (f(x, y) - min_z f(x, z))` by gradients alone, with a multiplier l that
-/// grows.
+/// `f2sa`: descent on `L = F + l (f(x, y) - min_z f(x, z))` by gradients only, with a growing multiplier l.
 ///
 /// ```text
 /// T times:  z' = z - c f_y(x, z),   y' = y - a (F_y(x, y) + l f_y(x, y))

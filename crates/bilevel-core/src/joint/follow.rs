@@ -1,4 +1,4 @@
-//! A second lower variable that follows the lower solution.
+//! A second lower variable that tracks the lower solution.
 
 use bilevel_program::Vector;
 
@@ -6,8 +6,8 @@ use super::Iterate;
 use crate::error::at_least_one;
 use crate::{Error, Objective, Schedule, Wrt};
 
-/// z, moved `steps` times by `z' = Proj(z - c f_y(x, z))` at each upper step: what stands for the lower
-/// solution in the value function.
+/// z, moved `steps` times by `z' = Proj(z - c f_y(x, z))` at each upper step: it stands for the lower solution in the
+/// value function.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Follow {
     pub steps: usize,
@@ -25,7 +25,7 @@ impl Follow {
         self.rate.at(k)
     }
 
-    /// From z to where it is after its steps.
+    /// From z to its position after the steps.
     pub fn run(&self, k: usize, at: &mut Iterate<'_>, z: Vector) -> Vector {
         (0..self.steps).fold(z, |z, _| self.step(k, at, &z))
     }

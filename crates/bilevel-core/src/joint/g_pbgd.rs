@@ -9,10 +9,10 @@ use crate::{Direction, Error, Objective, Rates, Schedule, Snapshot, Wrt};
 /// x' = Proj(x - b (F_x + 2 g f_xy' f_y)),   y' = Proj(y - a (F_y + 2 g f_yy f_y))
 /// ```
 ///
-/// with the second-order terms, in one product. Its limit at a constant penalty g is off by the order of
-/// 1 / g; stationary points of f that are no minima attract it too, and minima of `norm(f_y)` elsewhere. On
-/// batches one sample serves both factors, as in [`Penalty`](super::Penalty). Wants `2 a g < 2 / L^2`. Cost: one
-/// gradient of F, one gradient and one product of f.
+/// with the second-order terms in one product. Its limit at a constant penalty g is off by the order of 1 / g; it is
+/// also attracted by stationary points of f that are not minima, and by minima of `norm(f_y)` elsewhere. On batches one
+/// sample serves both factors, as in [`Penalty`](super::Penalty). Requires `2 a g < 2 / L^2`. Cost: one gradient of F,
+/// one gradient and one product of f.
 ///
 /// Source: H. Shen and T. Chen, "On penalty-based bilevel gradient descent method", 2023, Section 3.2.
 #[derive(Clone, Copy, Debug)]

@@ -7,8 +7,8 @@ use crate::constrained::Residual;
 use crate::error::positive;
 use crate::{Error, Objective, Rates, Samples, Schedule, Snapshot, Wrt};
 
-/// `gap`: descent on `F / c + G`, G a doubly regularised gap function of the lower level
-/// `min_y f(x, y)` subject to `h(x, y) <= 0`, by gradients alone and in a single loop.
+/// `gap`: descent on `F / c + G`, G a doubly regularised gap function of the lower level `min_y f(x, y)` subject to
+/// `h(x, y) <= 0`, by gradients only and in a single loop.
 ///
 /// ```text
 /// G = max over z, l >= 0 of  f(x, y) + l'h(x, y) - norm(l - n)^2 / (2 g2)
@@ -19,10 +19,10 @@ use crate::{Error, Objective, Rates, Samples, Schedule, Snapshot, Wrt};
 /// n' = min(max(n - a ((l - n) / g2 - h(x, z')), 0), r)
 /// ```
 ///
-/// h are the lower constraints of the [problem](crate::BilevelProblem::constraints). n are their
-/// multipliers, kept below r; those of equalities are of either sign. G is 0 where y solves the lower level with
-/// the multipliers n, and positive elsewhere. Without constraints this is [`Meha`](super::Meha) with all
-/// directions taken at the same point. Memory: z and n. Cost: one gradient of F, three of f, three of h and one of its values.
+/// h are the lower constraints of the [problem](crate::BilevelProblem::constraints). n are their multipliers, at most
+/// r; those of equalities may have either sign. G is 0 where y solves the lower level with the multipliers n, and
+/// positive elsewhere. Without constraints this is [`Meha`](super::Meha) with all directions taken at the same point.
+/// Memory: z and n. Cost: one gradient of F, three of f, three of h and one of its values.
 ///
 /// Source: W. Yao et al., "Overcoming lower-level constraints in bilevel optimization: a novel approach
 /// with regularized gap functions", 2025, Alg. 1 (BiC-GAFFA).
@@ -62,7 +62,7 @@ impl Gap {
         })
     }
 
-    /// With multipliers of at most r = `bound`; without, of any size.
+    /// With multipliers of at most r = `bound`; unbounded by default.
     ///
     /// # Errors
     /// If the bound is not finite and positive.

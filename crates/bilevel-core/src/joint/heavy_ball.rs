@@ -1,4 +1,4 @@
-//! How a variable of a joint method moves along its direction.
+//! How a variable of a joint method moves along the method's direction.
 
 use std::fmt::Debug;
 
@@ -7,34 +7,35 @@ use bilevel_program::Vector;
 use crate::error::{below_one, not_negative};
 use crate::{Error, Moments, Snapshot};
 
-/// What makes of the direction of a method the direction of its step, `y' = y - a along(y, d)`: [`HeavyBall`], or
-/// [`Moments`], those of Adam.
+/// Turns the direction of a method into the direction of its step, `y' = y - a along(y, d)`: [`HeavyBall`], or
+/// [`Moments`], that of Adam.
 pub trait StepDirection: Debug + Send {
-    /// The direction of the step of `variable`, whose direction by the method is `along`.
+    /// The direction of the step of `variable`, for the direction `along` of the method.
     fn along(&mut self, variable: &Vector, along: &Vector) -> Vector;
 
-    /// Writes what it remembers from step to step.
+    /// Writes its memory between steps.
     fn save(&self, to: &mut Snapshot);
 
-    /// Takes that back. Vectors are like `like`.
+    /// Reads it back. Vectors are like `like`.
     ///
     /// # Errors
-    /// If it is not what this remembers.
+    /// If it is not this memory.
     fn restore(&mut self, from: &mut Snapshot, like: &Vector) -> Result<(), Error>;
 }
 
-/// Momentum and weight decay of one variable, in place of the plain step `y' = y - a d`:
+/// Momentum and weight decay of one variable, instead of the plain step `y' = y - a d`:
 ///
 /// ```text
 /// v' = m v + d + w y,   y' = y - a v',   from v = 0
 /// ```
 ///
-/// or, by [`HeavyBall::with_nesterov`], `y' = y - a (d + w y + m v')`: as networks are trained. The direction d and the step size a remain the method's; what it takes ahead of the
-/// step, as the one step of y through which [`NsGame`](crate::NsGame) sees x, remains plain, as in its source.
+/// or, by [`HeavyBall::with_nesterov`], `y' = y - a (d + w y + m v')`, as networks are trained. The direction d and the
+/// step size a remain the method's; steps that the method makes in advance, such as the one step of y through which
+/// [`NsGame`](crate::NsGame) sees x, remain plain, as in its source.
 ///
-/// Source: B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964; with the step
-/// size outside of v, which matters where it changes: I. Sutskever et al., "On the importance of initialization
-/// and momentum in deep learning", 2013, as deep-learning libraries have it.
+/// Source: B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964; with the step size
+/// outside of v, which matters where it changes: I. Sutskever et al., "On the importance of initialization and momentum
+/// in deep learning", 2013, as in deep-learning libraries.
 #[derive(Clone, Debug)]
 pub struct HeavyBall {
     momentum: f64,
@@ -57,7 +58,7 @@ impl HeavyBall {
         })
     }
 
-    /// With the gradient once more on top of the velocity, as deep-learning libraries have Nesterov's momentum.
+    /// With the gradient added once more to the velocity, which is Nesterov's momentum in deep-learning libraries.
     pub fn with_nesterov(mut self) -> Self {
         self.nesterov = true;
         self

@@ -1,4 +1,4 @@
-//! Where a joint method stands.
+//! The current point of a joint method.
 
 use bilevel_program::Vector;
 
@@ -7,7 +7,7 @@ use crate::constrained::Residual;
 use crate::solver::project;
 use crate::{Counted, Error, Loss, LowerProblem, Objective, Oracle, Projection, Sampler, Samples};
 
-/// The variables, the oracle and the draws of data: what a joint method works with.
+/// The variables, the oracle and the draws of data on which a joint method works.
 pub struct Iterate<'a> {
     /// The upper variable.
     pub x: Vector,
@@ -15,7 +15,7 @@ pub struct Iterate<'a> {
     pub y: Vector,
     /// The problem.
     pub oracle: Counted<&'a dyn Oracle>,
-    /// Which batches come next.
+    /// The next batches.
     pub sampler: Sampler,
     pub(crate) upper_set: Option<Box<dyn Projection>>,
     pub(crate) lower_set: Option<Box<dyn Projection>>,
@@ -38,7 +38,7 @@ impl<'a> Iterate<'a> {
         }
     }
 
-    /// Whether the sampler draws from the batches that there are.
+    /// Whether the sampler draws from the batches of the data.
     pub(crate) fn check_sampler(&self) -> Result<(), Error> {
         self.sampler.check(&self.oracle)
     }
@@ -53,7 +53,7 @@ impl<'a> Iterate<'a> {
         }
     }
 
-    /// The oracle at the present x with the batches `samples`.
+    /// The oracle at the current x with the batches `samples`.
     pub fn problem(&self, samples: Samples) -> LowerProblem<'_> {
         LowerProblem::new(&self.oracle, &self.x, samples)
     }
@@ -80,8 +80,8 @@ impl<'a> Iterate<'a> {
         self.y = self.project_lower(moved);
     }
 
-    /// How far y is from a lower optimum, by `f_y`, or where y is kept in a set by `y - Proj(y - f_y)`, on all batches; and
-    /// from the constraints of the problem.
+    /// How far y is from a lower optimum, by `f_y`, or by `y - Proj(y - f_y)` if y is kept in a set, on all batches;
+    /// and from the constraints of the problem.
     pub fn residual(&self) -> Residual {
         let problem = self.problem(Samples::default());
         let slope = problem.whole_slope(&self.y);
@@ -118,18 +118,18 @@ fn moved(
     }
 }
 
-/// What a joint step saw, its numbers still on the device.
+/// The result of a joint step, with its numbers still on the device.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// F, where its gradient was taken last.
+    /// F, at its last gradient.
     pub upper_loss: Loss,
-    /// f, where its gradient in y was taken last.
+    /// f, at its last gradient in y.
     pub lower_loss: Loss,
     /// The direction against which x was moved.
     pub along_x: Vector,
     /// The direction against which y was moved last.
     pub along_y: Vector,
-    /// The norm of the direction of a further variable without which x and y are not at rest; 0 where there
-    /// is none, infinite where x is not moved yet.
+    /// The norm of the direction of a further variable that must also be at rest for x and y to be; 0 if there is none,
+    /// infinite as long as x is not moved.
     pub rest: f64,
 }

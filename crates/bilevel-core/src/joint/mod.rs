@@ -1,23 +1,23 @@
 //! Methods that move x and y at once, without solving the lower level first.
 //!
-//! A method is a value that holds its step sizes and what it remembers from step to step. All are
-//! object-safe, run by a [`JointSolver`](crate::JointSolver), and take whole data or batches.
+//! A method is a value that holds its step sizes and its state between steps. All are object-safe, run by a
+//! [`JointSolver`](crate::JointSolver), and take whole data or batches.
 //!
 //! | name | type | descends | by |
 //! |---|---|---|---|
 //! | `penalty` | [`Penalty`] | `F + g/2 (norm(h)^2 + norm(f_y)^2)` | products |
 //! | `nsgame` | [`NsGame`] | f in y, F in x through one step of y2 | a product from y2 |
 //! | `virtual-step` | [`VirtualStep`] | f in y, F in x through one step of y | a product |
-//! | `f2sa` | [`F2sa`] | `F + l (f - min f)`, both parts followed | gradients |
+//! | `f2sa` | [`F2sa`] | `F + l (f - min f)`, both minimisers tracked | gradients |
 //! | `v-pbgd` | [`VPbgd`] | `F + g (f - min f)` | gradients |
-//! | `bome` | [`Bome`] | F, while `f - min f` falls | gradients |
+//! | `bome` | [`Bome`] | F, while `f - min f` decreases | gradients |
 //! | `bvfim` | [`Bvfim`] | F inside `f < min f + m` | gradients |
 //! | `g-pbgd` | [`GPbgd`] | `F + g norm(f_y)^2` | a product |
-//! | `meha` | [`Meha`] | `F / c + f`, less the Moreau envelope of f | gradients |
+//! | `meha` | [`Meha`] | `F / c + f`, minus the Moreau envelope of f | gradients |
 //! | `gap` | [`Gap`] | `F / c` and a gap function of a constrained f | gradients |
 //! | `alternating` | [`Alternating`] | F in x, f in y: the baseline | gradients |
 //!
-//! Either variable may move with a [`StepDirection`] of its own: a [`HeavyBall`], or the [`Moments`](crate::Moments) of Adam.
+//! Either variable may move by its own [`StepDirection`]: a [`HeavyBall`], or the [`Moments`](crate::Moments) of Adam.
 
 mod alternating;
 mod bome;
@@ -59,7 +59,7 @@ use crate::{Error, Oracle, Snapshot};
 /// A method that moves x and y.
 #[auto_impl(Box)]
 pub trait JointMethod: Debug + Send {
-    /// The name, as `bome`: what a saved state is known by.
+    /// The name, such as `bome`, which identifies a saved state.
     fn name(&self) -> &'static str;
 
     /// The name with the settings.
@@ -77,7 +77,7 @@ pub trait JointMethod: Debug + Send {
     /// Step `k`, counted from 0: moves x and y of `at`.
     ///
     /// # Errors
-    /// The method's own; that numbers are finite is seen to by the solver.
+    /// The method's own; the solver checks that numbers are finite.
     fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error>;
 
     /// How far the last step can be trusted.
@@ -85,20 +85,20 @@ pub trait JointMethod: Debug + Send {
         Status::Approximate
     }
 
-    /// How far x and y of `at` are from the conditions of a lower optimum, and from the constraints that the method was
-    /// given.
+    /// How far x and y of `at` are from the optimality conditions of the lower level, and from the constraints that the
+    /// method was given.
     fn residual(&self, at: &Iterate<'_>) -> Residual {
         at.residual()
     }
 
-    /// Writes what it remembers from step to step: nothing, if there is nothing.
+    /// Writes its state between steps: nothing, if there is none.
     fn save(&self, to: &mut Snapshot);
 
-    /// Takes that back. Vectors are like the x and y of `at`.
+    /// Reads it back. Vectors are like the x and y of `at`.
     ///
     /// # Errors
-    /// If it is not what this method remembers. What is left in `from` is an error of the solver's, so that
-    /// a method that saves and does not restore is found.
+    /// If it is not the state of this method. Entries left in `from` are an error of the solver, so that a method that
+    /// saves but does not restore is found.
     fn restore(&mut self, from: &mut Snapshot, at: &Iterate<'_>) -> Result<(), Error> {
         let _ = (from, at);
         Ok(())

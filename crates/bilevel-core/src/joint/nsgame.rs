@@ -6,20 +6,20 @@ use std::sync::Arc;
 use super::{Iterate, JointMethod, Seen};
 use crate::{Error, Objective, Oracle, Rates, Snapshot, Wrt};
 
-/// `nsgame`: y is split into y1 and y2. All of y descends f; x sees its effect on y through one step of y2
-/// alone, as the last layer of a network.
+/// `nsgame`: y is split into y1 and y2. All of y descends f; x sees its effect on y through one step of y2 alone, such
+/// as the last layer of a network.
 ///
 /// ```text
 /// y1' = y1 - a f_y1(x, y),   y2' = y2 - a f_y2(x, y)
 /// x' = x - b (F_x(x, y1, y2') - a f_xy2(x, y)' F_y2(x, y1, y2'))
 /// ```
 ///
-/// x must be slower than y by far, `b << a`: on swapped time scales the game is slower by orders of
-/// magnitude, or does not converge. A set of y is refused: the formula has no projection.
-/// The second-order product runs from y2 to the loss: the rest of the network is evaluated, and never
-/// differentiated in. Cost: one gradient of f, one of F in x and y2, one product of f from y2. On a
-/// [`SplitOracle`](crate::SplitOracle), with y2 in the head, the product takes the features of the gradient of
-/// f: what comes on top of that gradient is one forward pass, of F, and memory for the head alone.
+/// x must be much slower than y, `b << a`: with the time scales swapped the game is slower by orders of magnitude, or
+/// does not converge. A set of y is refused: the formula has no projection. The second-order product runs from y2 to
+/// the loss: the rest of the network is evaluated, but not differentiated. Cost: one gradient of f, one of F in x and
+/// y2, one product of f from y2. On a [`SplitOracle`](crate::SplitOracle), with y2 in the head, the product uses the
+/// features of the gradient of f: in addition to that gradient it costs one forward pass, of F, and memory for the head
+/// alone.
 ///
 /// Source: NSGame, "Delving into the hierarchical structure for efficient large-scale bi-level learning",
 /// Eqs. 5 to 7, Alg. 1.
@@ -45,7 +45,7 @@ impl NsGame {
                 setting: "path of y2",
                 found: format!("`{}`, where the lower module has {}", self.path, paths.join(", ")),
                 expected: "a submodule or variable of the lower module",
-                cure: "name one, as the last layer",
+                cure: "name one, such as the last layer",
             });
         }
         Ok(layout.part(&found))

@@ -1,4 +1,4 @@
-//! The conditions of a lower optimum as a penalty that grows, minimised over y and x in turn.
+//! The lower optimality conditions as a growing penalty, minimised alternately over y and x.
 
 use bilevel_program::Vector;
 
@@ -7,7 +7,8 @@ use crate::constrained::Residual;
 use crate::error::{at_least_one, positive};
 use crate::{Direction, Error, Loss, Objective, Rates, Samples, Schedule, Snapshot, Wrt};
 
-/// `penalty`: alternating descent on `F~`, F with the conditions of a lower optimum and the upper constraints as penalties.
+/// `penalty`: alternating descent on `F~`, F with penalties for the lower optimality conditions and the upper
+/// constraints.
 ///
 /// Without constraints, `F~ = F + g/2 norm(f_y)^2`:
 ///
@@ -18,22 +19,22 @@ use crate::{Direction, Error, Loss, Objective, Rates, Samples, Schedule, Snapsho
 /// ```
 ///
 /// The [constraints](crate::BilevelProblem::constraints) `G <= 0`, `H = 0` of the upper level are penalised by their
-/// violation. Where the lower level has `c(x, y) <= 0`, `h(x, y) = 0`, the penalty is that of its KKT conditions, and their
-/// multipliers l are a variable beside y, with the same steps, from 0:
+/// violation. Where the lower level has `c(x, y) <= 0`, `h(x, y) = 0`, the penalty is that of its KKT conditions, and
+/// their multipliers l are a variable beside y, with the same steps, starting at 0:
 ///
 /// ```text
 /// F~ = F + g/2 (norm(L_y)^2 + sum p(l_j, c_j)^2 + norm(h)^2 + norm(max(G, 0))^2 + norm(H)^2)
 /// L = f + <l, (c, h)>,   p(l, c) = sqrt(l^2 + c^2) - l + c = 0 where l >= 0, c <= 0 and l c = 0
 /// ```
 ///
-/// On batches, one sample serves both factors of `f_yy f_y`: what is penalised is then the mean of the
-/// squared norms, which vanishes at no point where batches disagree.
+/// On batches, one sample serves both factors of `f_yy f_y`: what is penalised is then the mean of the squared norms,
+/// which vanishes nowhere if the batches disagree.
 ///
-/// There is no lower solve and no inverse: at the minimum of `F~` in y, `F~_x` is the implicit
-/// hypergradient. Since `F~` grows steeper with g, `a_k` should fall as `1 / g_k` does; the schedules count
-/// by k. The tolerance is held against the gradient from which x was moved. Memory: none that grows. Cost of
-/// a step: T + 1 gradients of F and T + 1 gradients and products of f; as many gradients and products of lower constraints, and
-/// values and gradients of upper ones.
+/// There is no lower solve and no inverse: at the minimum of `F~` in y, `F~_x` is the implicit hypergradient. Since
+/// `F~` becomes steeper with g, `a_k` should decrease as `1 / g_k` does; the schedules count by k. The tolerance is
+/// compared with the gradient with which x was moved. Memory: none that grows. Cost of a step: T + 1 gradients of F and
+/// T + 1 gradients and products of f; as many gradients and products of lower constraints, and values and gradients of
+/// upper ones.
 ///
 /// Source: [A. Mehra and J. Hamm, "Penalty method for inversion-free deep bilevel optimization",
 /// 2021](https://arxiv.org/abs/1911.03432), Alg. 1 and "Improvements", which leave lower constraints to later work; p: A.
@@ -55,7 +56,7 @@ pub struct Penalty {
     nu: Nu,
 }
 
-/// The multipliers of what is penalised; 0 before the first are there.
+/// The multipliers of the penalised terms; 0 until the first update.
 #[derive(Debug, Default)]
 struct Nu {
     /// Of `L_y`.
@@ -66,7 +67,7 @@ struct Nu {
     lower: Vec<f64>,
 }
 
-/// The numbers of a [`Penalty`] that have no default.
+/// The settings of a [`Penalty`] that have no default.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PenaltySettings {
     /// T, the steps of y at each step of x.
@@ -86,11 +87,11 @@ struct Penalised {
     along_l: Vec<f64>,
     /// `L_y`
     slope: Vector,
-    /// What weighs the gradients of the upper constraints, and of the lower conditions: their next multipliers.
+    /// The weights of the gradients of the upper constraints, and of the lower conditions: their next multipliers.
     weights: [Vec<f64>; 2],
 }
 
-/// p and its derivatives in l and c, those at 0 being one of many.
+/// p and its derivatives in l and c; at 0 one of many.
 fn complementarity(l: f64, c: f64) -> [f64; 3] {
     let r = l.hypot(c);
     let share = |v: f64| if r > 0.0 { v / r } else { 0.0 };
@@ -140,8 +141,8 @@ impl Penalty {
         Ok(self)
     }
 
-    /// With `w_k L` added where y is moved, L being f without lower constraints, so that of the stationary points of a
-    /// non-convex f it goes to minima; w should vanish as k grows.
+    /// With `w_k L` added in the steps of y, L being f without lower constraints, so that among the stationary points
+    /// of a non-convex f it prefers minima; w should vanish as k grows.
     ///
     /// # Errors
     /// If w is not positive.
@@ -150,9 +151,9 @@ impl Penalty {
         Ok(self)
     }
 
-    /// With the method of multipliers: `nu' L_y` is added to `F~`, and whenever k grows, `nu' = nu + g L_y`. The same for
-    /// everything else that is penalised, and for `G <= 0` by slack variables at their best values. The answer is then reached
-    /// at a finite g.
+    /// With the method of multipliers: `nu' L_y` is added to `F~`, and whenever k grows, `nu' = nu + g L_y`. Likewise
+    /// for all other penalised terms, and for `G <= 0` by slack variables at their optimal values. The solution is then
+    /// reached at a finite g.
     pub fn with_multipliers(mut self) -> Self {
         self.by_multipliers = true;
         self
@@ -163,8 +164,8 @@ impl Penalty {
         self.gamma * v + nu.get(j).copied().unwrap_or(0.0)
     }
 
-    /// What weighs the gradients of upper constraints: `g h + nu`, with `max(h, -nu / g)` for an inequality, whose slack
-    /// variable is then at its best value.
+    /// The weights of the gradients of upper constraints: `g h + nu`, with `max(h, -nu / g)` for an inequality, whose
+    /// slack variable is then at its optimal value.
     fn of_upper(&self, h: &[f64], equalities: usize) -> Vec<f64> {
         let inequalities = h.len() - equalities;
         let weight = |(j, h): (usize, &f64)| {
@@ -174,7 +175,7 @@ impl Penalty {
         h.iter().enumerate().map(weight).collect()
     }
 
-    /// The gradient of `F~`, in x if asked for.
+    /// The gradient of `F~`, in x if requested.
     fn penalised(
         &self,
         k: usize,
@@ -233,7 +234,7 @@ impl Penalty {
         Ok(Penalised { upper_loss, lower_loss, along_x, along_y, along_l, slope, weights })
     }
 
-    /// To the next k.
+    /// Moves to the next k.
     fn tighten(&mut self, at: Penalised) {
         if self.by_multipliers {
             let slope = at.slope.scale(self.gamma);
@@ -289,7 +290,7 @@ impl JointMethod for Penalty {
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest })
     }
 
-    /// By l.
+    /// With the multipliers l.
     fn residual(&self, at: &Iterate<'_>) -> Residual {
         let problem = at.problem(Samples::default());
         match problem.constraints(Objective::Lower) {

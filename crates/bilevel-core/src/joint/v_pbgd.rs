@@ -12,9 +12,8 @@ use crate::{Error, Objective, Rates, Schedule, Snapshot, Wrt};
 /// y' = Proj(y - a (F_y + g f_y(x, y)))
 /// ```
 ///
-/// Its limit at a constant penalty g is off by the order of 1 / g. Wants `a g < 2 / L`, and f to satisfy
-/// the Polyak-Lojasiewicz inequality in y, which non-convex losses may. Cost: one gradient of F and T + 2
-/// of f.
+/// Its limit at a constant penalty g is off by the order of 1 / g. Requires `a g < 2 / L`, and that f satisfies the
+/// Polyak-Lojasiewicz inequality in y, which non-convex losses may. Cost: one gradient of F and T + 2 of f.
 ///
 /// Source: H. Shen and T. Chen, "On penalty-based bilevel gradient descent method", 2023, Alg. 1.
 #[derive(Clone, Copy, Debug)]

@@ -1,9 +1,9 @@
-//! One step of y that is taken to see where x leads, and then taken again.
+//! One step of y that shows the effect of x, and is then taken again.
 
 use super::{Iterate, JointMethod, Seen};
 use crate::{Error, Objective, Rates, Snapshot, Wrt};
 
-/// `virtual-step`: x sees its effect through one step of all of y; y then makes its step anew, at the new x.
+/// `virtual-step`: x sees its effect through one step of all of y; y then repeats its step at the new x.
 ///
 /// ```text
 /// z  = y - a f_y(x, y)
@@ -11,10 +11,9 @@ use crate::{Error, Objective, Rates, Snapshot, Wrt};
 /// y' = y - a f_y(x', y)
 /// ```
 ///
-/// How networks are trained that weigh their samples or correct their labels, as Meta-Weight-Net and MLC;
-/// [`NsGame`](crate::NsGame) is the same through one step of the last layer, less the second gradient of f. A
-/// set of y is refused: the formula has no projection. Cost: two gradients of f, one of F in x and y, one product
-/// of f.
+/// This is how networks are trained that weight their samples or correct their labels, such as Meta-Weight-Net and MLC;
+/// [`NsGame`](crate::NsGame) is the same through one step of the last layer, without the second gradient of f. A set of
+/// y is refused: the formula has no projection. Cost: two gradients of f, one of F in x and y, one product of f.
 ///
 /// Source: M. Ren et al., "Learning to reweight examples for robust deep learning", 2018, Alg. 1; J. Shu et al.,
 /// "Meta-Weight-Net: learning an explicit mapping for sample weighting", 2019, Alg. 1.

@@ -10,11 +10,10 @@ use crate::{Error, Moments};
 /// r = b - A q,   q' = q + rho A r    or    q' = adam(q, -A r)
 /// ```
 ///
-/// Requires `A` symmetric; it may be indefinite or singular. Gradient descent converges for
-/// `rho < 2 / L^2`, L the largest absolute eigenvalue, as slowly as the square of the condition says,
-/// and ends with [`LinearStatus::Diverged`] otherwise. Adam ends within about `rho sqrt(n)` of the
-/// solution. The q with the smallest residual is returned. Cost: 2 products an iteration. The residual
-/// is computed anew at each.
+/// Requires `A` symmetric; it may be indefinite or singular. Gradient descent converges for `rho < 2 / L^2`, L the
+/// largest absolute eigenvalue, at a rate given by the square of the condition number, and ends with
+/// [`LinearStatus::Diverged`] otherwise. Adam ends within about `rho sqrt(n)` of the solution. The q with the smallest
+/// residual is returned. Cost: 2 products per iteration. The residual is computed anew at each.
 ///
 /// Source: A. Mehra and J. Hamm, "Penalty method for inversion-free deep bilevel optimization", 2021,
 /// Table 1 and section 3.1; D. P. Kingma and J. Ba, "Adam", 2015, for its constants.
@@ -93,7 +92,7 @@ impl LinearSolver for ApproxGrad {
         loop {
             let residual = r.norm() / system.norm();
             let grows = best.see(&q, residual);
-            // Adam's steps are bounded: it swings, and never diverges.
+            // Adam's steps are bounded: it oscillates, but never diverges.
             if grows && self.rule == Rule::Gd {
                 return best.end(LinearStatus::Diverged);
             }

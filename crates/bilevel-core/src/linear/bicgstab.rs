@@ -5,10 +5,9 @@ use crate::Error;
 
 /// `bicgstab`: stabilised biconjugate gradients, for operators that are not symmetric.
 ///
-/// Memory is 7 vectors whatever the iterations, where [`Gmres`](crate::linear::Gmres) keeps one an
-/// iteration; in exchange the residual may rise and the recurrence break down
-/// ([`LinearStatus::Breakdown`]). The q with the smallest residual is returned. Cost: 2 products an
-/// iteration. The residual is updated.
+/// Memory is 7 vectors whatever the number of iterations, where [`Gmres`](crate::linear::Gmres) keeps one per
+/// iteration; in exchange the residual may increase and the recurrence break down ([`LinearStatus::Breakdown`]). The q
+/// with the smallest residual is returned. Cost: 2 products per iteration. The residual is updated, not computed anew.
 ///
 /// Source: H. A. van der Vorst, "Bi-CGSTAB: a fast and smoothly converging variant of Bi-CG for the
 /// solution of nonsymmetric linear systems", 1992.
@@ -39,7 +38,7 @@ impl LinearSolver for BiCgStab {
     fn run(&self, system: &System<'_>) -> Solution {
         let limits = self.limits.of(system);
         let a = system.operator();
-        // The cosine of two vectors below which they are taken for orthogonal.
+        // The cosine of two vectors below which they count as orthogonal.
         let epsilon = system.epsilon();
         let (mut q, mut r) = system.start(0.0);
         let shadow = r.clone();
@@ -59,7 +58,7 @@ impl LinearSolver for BiCgStab {
             let along = shadow.dot(&v);
             let (p_norm, v_norm) = (p.norm(), v.norm());
             size = size.max(v_norm / p_norm);
-            // An image that is rounding beside the operator: what is left is its null space.
+            // An image that is only rounding relative to the operator: what is left is its null space.
             let image = v_norm.max(10.0 * size * p_norm);
             if along.abs() <= epsilon * shadow_norm * image {
                 return best.end(LinearStatus::Breakdown);
@@ -67,7 +66,7 @@ impl LinearSolver for BiCgStab {
             let alpha = rho / along;
             let s = r.axpy(-alpha, &v);
             q = q.axpy(alpha, &p);
-            // Half a step may do, and then the other half is 0 / 0.
+            // Half a step may suffice, and then the other half is 0 / 0.
             let half = s.norm() / system.norm();
             best.see(&q, half);
             if half <= limits.tolerance() {

@@ -6,17 +6,17 @@ use crate::error::not_negative;
 
 /// `cg`: conjugate gradients on `(A + d I) q = b`.
 ///
-/// Requires `A` symmetric and `A + d I` positive definite, of a condition below about `0.1 / e`, e the
-/// rounding unit of the vectors; stops at a direction p that proves otherwise, with the q before it:
+/// Requires `A` symmetric and `A + d I` positive definite, with a condition number below about `0.1 / e`, e the unit
+/// roundoff of the vectors; stops at a direction p that proves otherwise, with the q before it:
 ///
 /// ```text
 /// <p, A p> < -10 e norm(A) norm(p)^2    LinearStatus::Indefinite
 /// <p, A p> <= 10 e norm(A) norm(p)^2    LinearStatus::Singular: a step along p is made of rounding
 /// ```
 ///
-/// with the lower bound of `norm(A)` that the products so far give. In exact arithmetic it ends after as many
-/// products as `A` has distinct eigenvalues. Cost: one product an iteration, and two numbers that the host
-/// reads, the curvature and the residual: by them it ends. The residual is updated, not computed anew.
+/// with the lower bound of `norm(A)` that the products so far give. In exact arithmetic it ends after as many products
+/// as `A` has distinct eigenvalues. Cost: one product per iteration, and two numbers that the host reads, the curvature
+/// and the residual, which decide when it ends. The residual is updated, not computed anew.
 ///
 /// Source: M. R. Hestenes and E. Stiefel, "Methods of conjugate gradients for solving linear systems",
 /// 1952; for hypergradients [survey, Alg. 4](https://arxiv.org/abs/2101.11517).
@@ -81,7 +81,7 @@ impl LinearSolver for Cg {
             let image = (next + square).sqrt() / length.abs();
             size = size.max(curvature.abs() / p_square).max(image / p_square.sqrt());
             let least = rounding * size * p_square;
-            // NaN passes, and ends as a residual that is not finite.
+            // NaN passes this test, and ends as a residual that is not finite.
             if curvature <= least {
                 let status = if curvature < -least {
                     LinearStatus::Indefinite

@@ -8,12 +8,11 @@ use crate::Error;
 use crate::error::at_least_one;
 use crate::vector_ops::unit;
 
-/// `dense`: assembles A by one product a number of y, and solves by LU with pivoting in f64 on the host.
+/// `dense`: assembles A by one product per entry of y, and solves by LU with pivoting in f64 on the host.
 ///
-/// Exact up to rounding, for small problems and to check other solvers by. A singular A ends with
-/// [`LinearStatus::Singular`] and the least-squares solution of least norm. Requires nothing of A but its
-/// size n. Cost: n products, `8 n^2` bytes and `n^3` operations. The residual is computed from the
-/// matrix.
+/// Exact up to rounding, for small problems and as a reference for other solvers. A singular A ends with
+/// [`LinearStatus::Singular`] and the minimum-norm least-squares solution. Requires only that A is small enough, of
+/// dimension n. Cost: n products, `8 n^2` bytes and `n^3` operations. The residual is computed from the matrix.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dense {
     limit: usize,
@@ -26,12 +25,12 @@ impl Default for Dense {
 }
 
 impl Dense {
-    /// For vectors of at most 1000 numbers.
+    /// For vectors of dimension at most 1000.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// For vectors of at most `limit` numbers.
+    /// For vectors of dimension at most `limit`.
     ///
     /// # Errors
     /// If `limit` is 0.
@@ -79,10 +78,10 @@ impl LinearSolver for Dense {
     }
 }
 
-/// The least-squares solution of least norm.
+/// The minimum-norm least-squares solution.
 fn least_squares(matrix: &DMatrix<f64>, rhs: &DVector<f64>, rounding: f64) -> DVector<f64> {
     let svd = matrix.clone().svd(true, true);
     let least = rounding * svd.singular_values.max();
-    // Fails only where the factors were not asked for.
+    // Fails only where the factors were not requested.
     svd.solve(rhs, least).unwrap_or_else(|_| DVector::zeros(rhs.len()))
 }

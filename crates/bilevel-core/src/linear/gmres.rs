@@ -6,16 +6,16 @@ use super::{Limits, LinearSolver, LinearStatus, Solution, System};
 use crate::Error;
 use crate::error::at_least_one;
 
-/// `gmres`: the q in the Krylov space of A and r with the smallest residual, for any operator; begun
-/// anew from there each time the space has `restart` dimensions.
+/// `gmres`: the q in the Krylov space of A and r with the smallest residual, for any operator; restarted from there
+/// whenever the space has `restart` dimensions.
 ///
-/// With an orthonormal basis V of the space and the Hessenberg matrix H, `A V = V' H`: q grows by `V y`
-/// with y the least-squares solution of `H y = norm(r) e_1`, by Givens rotations.
+/// With an orthonormal basis V of the space and the Hessenberg matrix H, `A V = V' H`: q increases by `V y` with y the
+/// least-squares solution of `H y = norm(r) e_1`, by Givens rotations.
 ///
-/// Requires nothing of A; a restart may stagnate where A is indefinite. Where the space is exhausted
-/// before the residual is, A is singular and the solver ends with [`LinearStatus::Singular`]. Memory:
-/// restart + 1 vectors. Cost: one product an iteration, one more a restart. The residual is the one of
-/// the rotations, computed anew at each restart.
+/// Requires nothing of A; with restarts it may stagnate where A is indefinite. If the space is exhausted before the
+/// residual is small enough, A is singular and the solver ends with [`LinearStatus::Singular`]. Memory: restart + 1
+/// vectors. Cost: one product per iteration, one more per restart. The residual is that of the rotations, computed anew
+/// at each restart.
 ///
 /// Source: Y. Saad and M. H. Schultz, "GMRES: a generalized minimal residual algorithm for solving
 /// nonsymmetric linear systems", 1986.
@@ -67,7 +67,7 @@ impl LinearSolver for Gmres {
                 residual = space.rest.abs() / system.norm();
                 status = limits.end(k, residual);
                 if exhausted {
-                    // A space that the operator maps into itself: its best q is the best of all.
+                    // A space that the operator maps into itself: its best q is the global best.
                     status = status.filter(|s| *s != LinearStatus::IterationLimit);
                     status = status.or(Some(LinearStatus::Singular));
                 }
@@ -109,7 +109,7 @@ impl Krylov {
         Self { basis, columns, rotations, rhs, rest: norm, size: 0.0 }
     }
 
-    /// One dimension more. Whether A does not lead out of the space, and is singular on it.
+    /// Adds one dimension. Whether A does not lead out of the space, and is singular on it.
     fn grow(&mut self, system: &System<'_>) -> bool {
         let Some(last) = self.basis.last() else { return true };
         let mut w = system.operator().apply(last);
@@ -128,7 +128,7 @@ impl Krylov {
         }
         let j = self.rotations.len();
         let pivot = column[j].hypot(out);
-        // Rounding alone: the column says nothing new.
+        // Only rounding: the column adds nothing.
         if pivot <= 100.0 * system.epsilon() * self.size {
             return true;
         }

@@ -1,4 +1,4 @@
-//! The ends of a spectrum by products.
+//! The extreme eigenvalues, by products.
 
 use bilevel_program::Vector;
 use nalgebra::DMatrix;
@@ -9,15 +9,16 @@ use super::{Operator, System};
 use crate::Error;
 use crate::error::at_least_one;
 
-/// `lanczos`: the ends of the spectrum of a symmetric A, from its restriction to the Krylov space of a vector that is drawn.
+/// `lanczos`: the extreme eigenvalues of a symmetric A, from its restriction to the Krylov space of a random vector.
 ///
 /// ```text
 /// V' A V = T, tridiagonal;  V = (v, A v, ..., A^{k-1} v), made orthonormal
 /// ```
 ///
-/// The eigenvalues of T lie within the spectrum of A, so that a negative one proves that A is indefinite. Those at the
-/// ends are near to A's long before k is the dimension: with the products of k power iterations the largest is nearer,
-/// and the smallest comes with it. Where the Krylov space is all that A leads to, as at the latest after n steps, they are A's.
+/// The eigenvalues of T lie within the spectrum of A, so that a negative one proves that A is indefinite. The extreme
+/// ones approach those of A long before k is the dimension: with the products of k power iterations the largest is
+/// closer, and the smallest is found as well. Where the Krylov space is invariant under A, at the latest after n steps,
+/// they are eigenvalues of A.
 ///
 /// Requires: `A` symmetric. Cost: k products and `2 k^2` inner products, which keep V orthonormal; memory: k vectors.
 ///
@@ -29,39 +30,39 @@ pub struct Lanczos {
     seed: u64,
 }
 
-/// The ends of a spectrum, as far as they are known.
+/// The extreme eigenvalues, as far as they are known.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spectrum {
-    /// The least eigenvalue found. The least of A is not above it.
+    /// The smallest eigenvalue found. The smallest one of A is not above it.
     pub least: f64,
-    /// The greatest eigenvalue found. The greatest of A is not below it.
+    /// The largest eigenvalue found. The largest one of A is not below it.
     pub greatest: f64,
-    /// The least one found that is above 0 by more than rounding; none where there is none.
+    /// The smallest one found that is above 0 by more than rounding; none if there is none.
     pub least_positive: Option<f64>,
-    /// An eigenvalue of A is so near to `least`.
+    /// The distance from `least` within which A has an eigenvalue.
     pub least_error: f64,
-    /// An eigenvalue of A is so near to `greatest`.
+    /// The distance from `greatest` within which A has an eigenvalue.
     pub greatest_error: f64,
     /// The products it took.
     pub products: usize,
 }
 
 impl Spectrum {
-    /// `greatest + greatest_error`: what the greatest eigenvalue of A is hardly ever above.
+    /// `greatest + greatest_error`: the largest eigenvalue of A hardly ever exceeds it.
     ///
     /// Source: Y. Zhou and R.-C. Li, "Bounding the spectrum of large Hermitian matrices", 2011.
     pub fn above(&self) -> f64 {
         self.greatest + self.greatest_error
     }
 
-    /// The larger of the absolute values of the ends.
+    /// The larger of the two absolute values.
     pub fn radius(&self) -> f64 {
         self.above().max(-self.least)
     }
 }
 
 impl Lanczos {
-    /// With `steps` products at most, from a vector that is drawn from `seed`.
+    /// With at most `steps` products, from a random vector by `seed`.
     ///
     /// # Errors
     /// If `steps` is 0.
@@ -69,7 +70,7 @@ impl Lanczos {
         Ok(Self { steps: at_least_one("lanczos steps", steps)?, seed })
     }
 
-    /// The ends of the spectrum of `operator` on vectors like `like`; NaN where a product is not finite.
+    /// The extreme eigenvalues of `operator` on vectors like `like`; NaN where a product is not finite.
     ///
     /// # Errors
     /// If the operator is not known to be symmetric, before any product.
@@ -119,7 +120,7 @@ impl Lanczos {
         })
         .symmetric_eigen();
         let (low, high) = (eigen.eigenvalues.argmin(), eigen.eigenvalues.argmax());
-        // What the last product leads out of the space.
+        // The part of the last product outside of the space.
         let error = |at: usize| beside[k - 1] * eigen.eigenvectors[(k - 1, at)].abs();
         let rounding = rounding.sqrt() * high.1.max(-low.1);
         let positive = eigen.eigenvalues.iter().copied().filter(|value| *value > rounding);

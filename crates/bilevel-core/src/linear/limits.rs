@@ -8,7 +8,7 @@ use super::{LinearStatus, Solution, System};
 use crate::Error;
 use crate::error::{at_least_one, positive};
 
-/// A limit of iterations and a relative residual, whichever is met first.
+/// A limit of iterations and a relative residual; the first one reached ends the iteration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Limits {
     iterations: usize,
@@ -23,7 +23,7 @@ impl Limits {
         })
     }
 
-    /// These limits, or the tolerance that `system` asks for.
+    /// These limits, or the tolerance that `system` specifies.
     pub(crate) fn of(self, system: &System<'_>) -> Self {
         Self { tolerance: system.tolerance().unwrap_or(self.tolerance), ..self }
     }
@@ -32,7 +32,7 @@ impl Limits {
         self.tolerance
     }
 
-    /// The status to end with after `k` iterations at this relative residual, if they end.
+    /// The status with which to end after `k` iterations at this relative residual, if they end.
     pub(crate) fn end(self, k: usize, residual: f64) -> Option<LinearStatus> {
         if !residual.is_finite() {
             Some(LinearStatus::NotFinite)
@@ -52,15 +52,15 @@ impl Display for Limits {
     }
 }
 
-/// The best q that an iteration has met whose residual may rise.
+/// The best q of an iteration whose residual may increase.
 #[derive(Clone)]
 pub(crate) struct Best<T> {
     q: T,
     residual: f64,
 }
 
-/// How far above the smallest residual an iteration is taken to diverge. Convergent ones rise too where
-/// the operator is not normal, but not so far.
+/// How far above the smallest residual an iteration counts as diverging. The residual of convergent ones increases too
+/// where the operator is not normal, but not so far.
 const GROWTH: f64 = 100.0;
 
 impl<T: Clone> Best<T> {
@@ -68,7 +68,7 @@ impl<T: Clone> Best<T> {
         Self { q: q.clone(), residual }
     }
 
-    /// Looks at the next q; whether the iteration diverges.
+    /// Records the next q; whether the iteration diverges.
     pub(crate) fn see(&mut self, q: &T, residual: f64) -> bool {
         if residual <= self.residual {
             *self = Self::new(q, residual);

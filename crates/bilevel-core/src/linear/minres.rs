@@ -4,10 +4,10 @@ use super::{Limits, LinearSolver, LinearStatus, Solution, Structure, System};
 use crate::Error;
 use crate::error::not_negative;
 
-/// `minres`: the q of least residual in a growing Krylov space, by a recurrence of three terms, on `(A + d I) q = b`.
+/// `minres`: the q of smallest residual in a growing Krylov space, by a three-term recurrence, on `(A + d I) q = b`.
 ///
-/// Requires: `A` symmetric, of any signs. Where `A + d I` is singular and b is in its range, q is the solution of
-/// least norm if q starts at 0; where b is not, it stops at the q of least residual:
+/// Requires: `A` symmetric; it may be indefinite. Where `A + d I` is singular and b is in its range, q is the
+/// minimum-norm solution if q starts at 0; where b is not, it stops at the q of smallest residual:
 ///
 /// ```text
 /// norm((A + d I) r) <= 100 e norm(A + d I) norm(b)    LinearStatus::Singular
@@ -15,8 +15,8 @@ use crate::error::not_negative;
 ///
 /// and, where little is left of b, `norm((A + d I) r) <= 10 sqrt(e) norm(A + d I) norm(r)`,
 ///
-/// e the rounding unit of the vectors. The residual never rises. Cost: one product an iteration and two numbers that
-/// the host reads; memory: seven vectors, however many iterations. The residual is updated, not computed anew.
+/// e the unit roundoff of the vectors. The residual never increases. Cost: one product per iteration and two numbers
+/// that the host reads; memory: seven vectors, however many iterations. The residual is updated, not computed anew.
 ///
 /// Source: C. C. Paige and M. A. Saunders, "Solution of sparse indefinite systems of linear equations", 1975.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,7 +65,7 @@ impl LinearSolver for Minres {
         let (mut last_norm, mut next_norm) = (1.0, next.norm());
         // Directions of q: this one and the one before.
         let (mut w, mut w_last) = (q.zeros_like(), q.zeros_like());
-        // The rotation that eliminates below the diagonal, and what it left of the row to come.
+        // The rotation that eliminates below the diagonal, and what it left of the next row.
         let (mut cos, mut sin) = (-1.0, 0.0);
         let (mut bar, mut fill) = (0.0, 0.0);
         let mut residual = next_norm;
@@ -87,7 +87,7 @@ impl LinearSolver for Minres {
             (last, last_norm) = (next, next_norm);
             next_norm = image.norm();
             next = image;
-            // The row of the last rotation, and what stands on the diagonal before the next.
+            // The row of the last rotation, and the diagonal entry before the next.
             let above = cos * bar + sin * diagonal;
             let pivot = sin * bar - cos * diagonal;
             let fill_last = fill;

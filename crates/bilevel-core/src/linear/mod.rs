@@ -1,21 +1,21 @@
-//! Linear systems `A q = b` with an operator that is known by its products.
+//! Linear systems `A q = b` with an operator that is known through its products.
 //!
-//! A solver is a value with its settings. [`LinearSolver::solve`] checks that it fits the operator,
-//! counts the products and never returns numbers that are not finite without saying so.
+//! A solver is a value with its settings. [`LinearSolver::solve`] checks that it fits the operator, counts the products
+//! and never silently returns numbers that are not finite.
 //!
 //! | name | type | for | products |
 //! |---|---|---|---|
 //! | `cg` | [`Cg`] | positive definite A | k |
 //! | `normal-cg` | [`NormalCg`] | symmetric A, indefinite or singular too | 2 k |
-//! | `gmres` | [`Gmres`] | any A | k, and one a restart |
+//! | `gmres` | [`Gmres`] | any A | k, and one per restart |
 //! | `bicgstab` | [`BiCgStab`] | any A | 2 k |
 //! | `neumann` | [`Neumann`] | `norm(I - eta A) < 1` | k |
 //! | `approx-grad` | [`ApproxGrad`] | symmetric A, indefinite or singular too | 2 k |
 //! | `nystrom` | [`Nystrom`] | positive semidefinite A of low rank, damped | k + 1 |
-//! | `identity` | [`Identity`] | `A = I` nearly | 0 |
-//! | `dense` | [`Dense`] | any A, small | the count of numbers in q |
+//! | `identity` | [`Identity`] | A close to I | 0 |
+//! | `dense` | [`Dense`] | any A, small | the dimension of q |
 //!
-//! [`Lanczos`] solves nothing: it finds the ends of the spectrum of a symmetric A by k products.
+//! [`Lanczos`] solves nothing: it finds the extreme eigenvalues of a symmetric A by k products.
 
 mod approx_grad;
 mod bicgstab;
@@ -58,13 +58,13 @@ use crate::Error;
 pub enum LinearStatus {
     /// The residual is within the tolerance.
     Converged,
-    /// An approximation by design, which no tolerance ends.
+    /// An approximation by design, without a tolerance.
     Approximate,
-    /// The limit of iterations was reached first.
+    /// The iteration limit was reached first.
     IterationLimit,
-    /// A direction of negative curvature was met: the operator is not positive definite.
+    /// A direction of negative curvature was found: the operator is not positive definite.
     Indefinite,
-    /// The operator is singular up to rounding: q solves the least-squares problem `min norm(A q - b)` at best.
+    /// The operator is singular up to rounding: at best, q solves the least-squares problem `min norm(A q - b)`.
     Singular,
     /// A quotient of the recurrence, or a factorisation, is no longer defined.
     Breakdown,
@@ -75,7 +75,7 @@ pub enum LinearStatus {
 }
 
 impl LinearStatus {
-    /// Whether the solver did what it is for.
+    /// Whether the solver succeeded.
     pub fn is_ok(self) -> bool {
         matches!(self, Self::Converged | Self::Approximate)
     }
@@ -103,8 +103,8 @@ impl std::fmt::Display for LinearStatus {
                  least-squares solution"
             }
             Self::Breakdown => {
-                "broke down on a quotient of zeros or a factorisation: regularise the lower loss, or use \
-                 another solver, as normal-cg"
+                "broke down on a quotient of zeros or a factorisation: regularise the lower loss, or use another \
+                 solver, such as normal-cg"
             }
             Self::Diverged => {
                 "diverged: reduce the step size to what the method requires, and regularise the lower loss \
@@ -125,15 +125,15 @@ pub struct Solution {
     pub q: Vector,
     /// Why the solver stopped.
     pub status: LinearStatus,
-    /// `norm(b - A q) / norm(b)`, with the damping in A; none where the solver does not know it. Each
-    /// solver says whether it computes the residual anew or updates it from step to step.
+    /// `norm(b - A q) / norm(b)`, with the damping in A; none if the solver does not know it. Each solver says whether
+    /// it computes the residual anew or updates it.
     pub residual: Option<f64>,
-    /// The products it took.
+    /// The products taken.
     pub products: usize,
 }
 
 impl Solution {
-    /// What a solver found; [`LinearSolver::solve`] fills in the products.
+    /// The result of a solver; [`LinearSolver::solve`] fills in the products.
     pub fn new(q: Vector, status: LinearStatus, residual: Option<f64>) -> Self {
         Self { q, status, residual, products: 0 }
     }
@@ -148,14 +148,13 @@ impl Solution {
     note = "the constructors check their arguments and give a `Result`: is a `?` missing?"
 )]
 pub trait LinearSolver: Debug + Send + Sync {
-    /// The name, as `cg`: what a saved state is known by.
+    /// The name, such as `cg`, which identifies a saved state.
     fn name(&self) -> &'static str;
 
     /// The name with the settings.
     fn describe(&self) -> String;
 
-    /// Whether the solver fits an operator of this structure on vectors of so many numbers: any,
-    /// unless said otherwise.
+    /// Whether the solver fits an operator of this structure on vectors of this dimension: any by default.
     ///
     /// # Errors
     /// If not, naming one that does.
@@ -168,7 +167,7 @@ pub trait LinearSolver: Debug + Send + Sync {
     /// [`LinearSolver::solve`].
     fn run(&self, system: &System<'_>) -> Solution;
 
-    /// Solves the system. A right-hand side of zeros takes no product.
+    /// Solves the system. A zero right-hand side takes no product.
     ///
     /// # Errors
     /// If the solver does not fit the operator, before any product.

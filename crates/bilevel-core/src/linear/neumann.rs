@@ -10,12 +10,12 @@ use crate::error::positive;
 /// r = b,  k times:  q += eta r,  r -= eta A r
 /// ```
 ///
-/// r is the residual of q, so that the error and the residual fall as `norm(I - eta A)^k`: the same q as
-/// k steps of gradient descent on `<q, A q> / 2 - <b, q>`.
+/// r is the residual of q, so that the error and the residual decrease as `norm(I - eta A)^k`: the same q as k steps of
+/// gradient descent on `<q, A q> / 2 - <b, q>`.
 ///
-/// Requires the eigenvalues of `I - eta A` inside the unit circle: for a positive definite A
-/// `eta < 2 / L` with L its largest eigenvalue. Otherwise it ends with [`LinearStatus::Diverged`] and the
-/// best q. Cost: one product a term, the last of which tells the residual. The residual is updated.
+/// Requires the eigenvalues of `I - eta A` inside the unit circle: for a positive definite A `eta < 2 / L` with L its
+/// largest eigenvalue. Otherwise it ends with [`LinearStatus::Diverged`] and the best q. Cost: one product per term,
+/// the last of which only gives the residual. The residual is updated.
 ///
 /// Source: J. Lorraine et al., "Optimizing millions of hyperparameters by implicit differentiation",
 /// 2020; [survey, section 6](https://arxiv.org/abs/2101.11517).
@@ -26,8 +26,7 @@ pub struct Neumann {
 }
 
 impl Neumann {
-    /// With the step size `eta`, at most `terms` of the series, until
-    /// `norm(b - A q) <= tolerance norm(b)`.
+    /// With the step size `eta`, at most `terms` terms of the series, until `norm(b - A q) <= tolerance norm(b)`.
     ///
     /// # Errors
     /// If `terms` is 0, or `step_size` or `tolerance` not finite and positive.

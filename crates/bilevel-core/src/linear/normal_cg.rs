@@ -10,12 +10,12 @@ use crate::Error;
 /// a = <s, s> / <A p, A p>,  q += a p,  r -= a A p,  s' = A r,  p = s' + <s', s'> / <s, s> p
 /// ```
 ///
-/// The products with `A` twice are never formed, so that rounding grows with the condition of A and not
-/// with its square; the iterations do.
+/// The product `A A` is never formed, so that rounding errors grow with the condition number of A and not with its
+/// square; the iterations grow with the latter.
 ///
-/// Requires `A` symmetric; it may be indefinite or singular. From the guess 0 the solution is the one
-/// of least norm. Where b is not in the range of A the least-squares solution comes with
-/// [`LinearStatus::Singular`]. Cost: 2 products an iteration. The residual is updated.
+/// Requires `A` symmetric; it may be indefinite or singular. From the guess 0 the solution is the minimum-norm one.
+/// Where b is not in the range of A the least-squares solution comes with [`LinearStatus::Singular`]. Cost: 2 products
+/// per iteration. The residual is updated.
 ///
 /// Source: M. R. Hestenes and E. Stiefel, "Methods of conjugate gradients for solving linear systems",
 /// 1952, section 10; Å. Björck, "Numerical methods for least squares problems", 1996, Alg. 7.4.1.
@@ -24,8 +24,8 @@ pub struct NormalCg {
     limits: Limits,
 }
 
-/// `norm(A r)` relative to `norm(A) norm(r)` below which no direction improves the residual, at the
-/// least: ill-conditioned systems come near to it too. Never below what rounding leaves of `A r`.
+/// The smallest threshold of `norm(A r)` relative to `norm(A) norm(r)` below which no direction improves the residual:
+/// ill-conditioned systems come close to it too. Never below the rounding error of `A r`.
 const STATIONARY: f64 = 1e-8;
 
 impl NormalCg {

@@ -10,17 +10,16 @@ use crate::Error;
 use crate::error::{at_least_one, positive};
 use crate::vector_ops::unit;
 
-/// `nystrom`: `q = (C W^+ C' + rho I)^-1 b`, with k random columns C of A, and W the rows of C with
-/// the same numbers.
+/// `nystrom`: `q = (C W^+ C' + rho I)^-1 b`, with k random columns C of A, and W the rows of C with the same indices.
 ///
-/// By the formula of Woodbury, with `W^+ = Z Z'`:
+/// By the Woodbury formula, with `W^+ = Z Z'`:
 ///
 /// ```text
 /// q = (b - C Z (rho I + Z' C' C Z)^-1 Z' C' b) / rho
 /// ```
 ///
-/// With all columns it is `(A + rho I)^-1 b`; the error falls with k as the eigenvalues of A do. The
-/// products do not depend on each other, and k of them serve however ill-conditioned `A + rho I` is.
+/// With all columns it is `(A + rho I)^-1 b`; the error decreases with k as the eigenvalues of A do. The products do
+/// not depend on each other, and k of them suffice however ill-conditioned `A + rho I` is.
 ///
 /// Requires A symmetric positive semidefinite: a W with a negative eigenvalue proves otherwise, is used
 /// without it, and gives [`LinearStatus::Indefinite`]. Memory: k vectors. Cost: k products, one more for
@@ -36,8 +35,7 @@ pub struct Nystrom {
 }
 
 impl Nystrom {
-    /// With k = `columns`, at most the size of y, and `rho = damping`; the same columns for the same
-    /// seed.
+    /// With k = `columns`, at most the dimension of y, and `rho = damping`; the same seed gives the same columns.
     ///
     /// # Errors
     /// If `columns` is 0 or `damping` not finite and positive.
@@ -79,7 +77,7 @@ impl LinearSolver for Nystrom {
         if gram.iter().chain(within.iter()).any(|entry| !entry.is_finite()) {
             return Solution::new(b.zeros_like(), LinearStatus::NotFinite, None);
         }
-        // C' C carries the squares of the eigenvalues: half of the digits are its own.
+        // C' C contains the squares of the eigenvalues: only half of its digits are exact.
         let (z, definite) = inverse_root(within, system.epsilon().sqrt());
         let moments = DVector::from_iterator(k, columns.iter().map(|column| column.dot(b)));
         let small = z.tr_mul(&(gram * &z)) + DMatrix::identity(z.ncols(), z.ncols()) * self.damping;

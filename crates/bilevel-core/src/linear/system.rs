@@ -1,4 +1,4 @@
-//! An operator, a right-hand side, and what the solver is told beside.
+//! An operator, a right-hand side, and options for the solver.
 
 use std::cell::Cell;
 
@@ -6,10 +6,10 @@ use bilevel_program::{Layout, Vector};
 
 use crate::Error;
 
-/// What is known of an operator before it is applied.
+/// What is known of an operator in advance.
 ///
-/// Whether a symmetric operator is positive definite is not among it: nobody knows that of a Hessian
-/// beforehand. Solvers that need it look out for directions that prove otherwise.
+/// Whether a symmetric operator is positive definite is not included: for a Hessian it is not known in advance. Solvers
+/// that need it watch for directions that prove otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Structure {
     /// Nothing.
@@ -19,7 +19,7 @@ pub enum Structure {
 }
 
 impl Structure {
-    /// Lets symmetric operators pass.
+    /// An error for operators that are not symmetric.
     pub(crate) fn require_symmetric(self, solver: &'static str) -> Result<(), Error> {
         match self {
             Self::Symmetric => Ok(()),
@@ -28,7 +28,7 @@ impl Structure {
     }
 }
 
-/// A linear operator, known by its products, which it counts.
+/// A linear operator, given by its products, which it counts.
 pub struct Operator<'a> {
     product: &'a dyn Fn(&Vector) -> Vector,
     structure: Structure,
@@ -84,14 +84,14 @@ impl<'a> System<'a> {
         Self { operator, rhs, norm: rhs.norm(), guess: None, tolerance: None }
     }
 
-    /// With a point for iterations to start from, as an earlier solution. It costs them one product;
-    /// one of another module, or further off than 0 is, is not taken.
+    /// With a point from which iterations start, such as an earlier solution. It costs them one product; a guess of
+    /// another module, or one with a larger residual than that of 0, is ignored.
     pub fn with_guess(mut self, guess: Option<&'a Vector>) -> Self {
         self.guess = guess.filter(|guess| guess.layout() == self.rhs.layout());
         self
     }
 
-    /// With a relative residual to end at in place of the solver's own.
+    /// With a relative residual at which to end instead of the solver's own.
     pub fn with_tolerance(mut self, tolerance: Option<f64>) -> Self {
         self.tolerance = tolerance;
         self
@@ -112,18 +112,17 @@ impl<'a> System<'a> {
         self.norm
     }
 
-    /// The relative residual to end at, if the system asks for one.
+    /// The relative residual at which to end, if the system specifies one.
     pub fn tolerance(&self) -> Option<f64> {
         self.tolerance
     }
 
-    /// The rounding unit of the vectors.
+    /// The unit roundoff of the vectors.
     pub(crate) fn epsilon(&self) -> f64 {
         epsilon(self.rhs.layout())
     }
 
-    /// Where iterations on `A + d I` start: q and `b - (A + d I) q`. Without a guess q is 0, for no
-    /// product.
+    /// Where iterations on `A + d I` start: q and `b - (A + d I) q`. Without a guess q is 0, without a product.
     pub fn start(&self, d: f64) -> (Vector, Vector) {
         if let Some(guess) = self.guess {
             let residual = self.rhs.sub(&self.operator.apply_damped(guess, d));
@@ -135,7 +134,7 @@ impl<'a> System<'a> {
     }
 }
 
-/// The rounding unit of vectors of this layout.
+/// The unit roundoff of vectors of this layout.
 pub(crate) fn epsilon(layout: &Layout) -> f64 {
     let bytes = layout.leaves().iter().map(|leaf| leaf.dtype.size()).min();
     match bytes {

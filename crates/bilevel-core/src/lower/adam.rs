@@ -8,22 +8,22 @@ use crate::Error;
 use crate::error::{below_one, positive};
 use crate::vector_ops::multiply;
 
-/// `adam`, with g the lower gradient and products, roots and quotients by entries:
+/// `adam`, with g the lower gradient; products, roots and quotients are elementwise:
 ///
 /// ```text
 /// m' = b1 m + (1 - b1) g,   v' = b2 v + (1 - b2) g^2,   m_0 = v_0 = 0
 /// y' = y - s (m' / (1 - b1^k)) / sqrt(v' / (1 - b2^k) + eps),   k = t + 1
 /// ```
 ///
-/// eps stands inside the root, where Kingma and Ba have it outside: the root of 0 has no derivative, and
-/// here y' has one at g = 0. So the eps of theirs corresponds to its square; [`Adam::with_epsilon_outside`] takes
-/// it as they have it.
+/// eps is inside the root, where Kingma and Ba have it outside: the root has no derivative at 0, and in this form y'
+/// has one at g = 0. So this eps corresponds to the square of theirs; [`Adam::with_epsilon_outside`] takes it as they
+/// have it.
 ///
-/// At rest, where every gradient so far is 0 up to eps, the slope of a step in g is as large as eps lets it be,
-/// about `s / sqrt(eps)`: 1e6 s by default. A hypergradient through such steps is exact and enormous. It warns of it, by
-/// `tracing`, once a descent; a larger eps bounds it.
+/// At rest, where every gradient so far is 0 up to eps, the slope of a step in g is bounded only by eps, about
+/// `s / sqrt(eps)`: 1e6 s by default. A hypergradient through such steps is exact and huge. A warning says so once per
+/// descent, through `tracing`; a larger eps bounds the slope.
 ///
-/// Requires: f twice differentiable. One gradient a step, and one more for each backward step.
+/// Requires: f twice differentiable. One gradient per step, and one more for each backward step.
 ///
 /// Source: D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", 2015.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +33,7 @@ pub struct Adam {
     root: Root,
 }
 
-/// What the update and its derivatives share.
+/// Values that the update and its derivatives share.
 struct Moments {
     memory: Vec<Vector>,
     /// `v' / (1 - b2^k)`
@@ -72,12 +72,12 @@ impl Adam {
         Ok(self)
     }
 
-    /// With `sqrt(v' / (1 - b2^k)) + eps` in place of the root of the sum, as Kingma and Ba and PyTorch have it; 1e-8 is
-    /// theirs.
+    /// With `sqrt(v' / (1 - b2^k)) + eps` instead of the root of the sum, as in Kingma and Ba and in PyTorch; their eps
+    /// is 1e-8.
     ///
-    /// Where v' is 0 the root has no derivative, and that of y' in v' is taken for 0: what is left is the one in m',
-    /// `s / eps` at the first step, which is that of y' in g from either side. Elsewhere y' has the derivative of the
-    /// formula.
+    /// Where v' is 0 the root has no derivative, and that of y' in v' is taken as 0: what remains is the derivative in
+    /// m', `s / eps` at the first step, which is that of y' in g from either side. Elsewhere y' has the derivative of
+    /// the formula.
     ///
     /// # Errors
     /// If it is not finite and positive.
@@ -86,7 +86,7 @@ impl Adam {
         Ok(self)
     }
 
-    /// `1 / (1 - b^k)` of both moments.
+    /// `1 / (1 - b^k)` for both moments.
     fn corrections(&self, t: usize) -> [f64; 2] {
         let k = i32::try_from(t.saturating_add(1)).unwrap_or(i32::MAX);
         self.decay.map(|b| 1.0 / (1.0 - b.powi(k)))

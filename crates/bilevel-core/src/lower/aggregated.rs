@@ -38,7 +38,7 @@ impl Weight {
     }
 }
 
-/// `aggregated`: a step down both losses, of which the upper one picks a point among many lower solutions,
+/// `aggregated`: a step that descends both losses, where the upper one selects among many lower solutions,
 ///
 /// ```text
 /// y' = y - (a_k s_u F_y(x, y) + (1 - a_k) s_l f_y(x, y))
@@ -93,7 +93,7 @@ impl Aggregated {
         })
     }
 
-    /// The same, going up the upper loss.
+    /// The same, ascending the upper loss.
     ///
     /// # Errors
     /// As [`Aggregated::new`].
@@ -124,7 +124,7 @@ impl Dynamics for Aggregated {
         WeightedSum { upper: a * upper, lower: (1.0 - a) * lower }
     }
 
-    // The step sizes are in the objective: what is left is a step of 1.
+    // The step sizes are in the objective: what remains is a step of size 1.
     fn step(&self, at: &Update<'_>) -> State {
         State { y: at.state.y.sub(at.gradient()), memory: Vec::new() }
     }

@@ -1,4 +1,4 @@
-//! Gradients that are clipped.
+//! Clipped gradients.
 
 use bilevel_program::Vector;
 use burn::tensor::Tensor;
@@ -9,9 +9,9 @@ use crate::{Ball, Bounds, Error, Projection, Samples, WeightedSum};
 
 /// `clipped`: any dynamics with `P(g)` in place of the gradient g, P being the projection onto a set.
 ///
-/// [`Clipped::by_value`] brings each entry into `[-c, c]`; [`Clipped::by_norm`] scales the whole gradient down to the norm
-/// c where it is longer: `g min(1, c / norm(g))`. P is linear nowhere near its bound, so a backward step costs one gradient
-/// more than that of the dynamics. Its derivative at the bound itself is that of one side.
+/// [`Clipped::by_value`] clips each entry to `[-c, c]`; [`Clipped::by_norm`] scales the whole gradient down to the norm
+/// c if it is longer: `g min(1, c / norm(g))`. P is nonlinear at its bound, so a backward step costs one gradient more
+/// than that of the dynamics. Its derivative at the bound itself is one-sided.
 ///
 /// Source: R. Pascanu, T. Mikolov and Y. Bengio, "On the difficulty of training recurrent neural networks", 2013, Alg. 1.
 #[derive(Clone, Debug, PartialEq)]

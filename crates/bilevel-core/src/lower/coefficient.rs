@@ -11,15 +11,15 @@ use crate::error::{below_one, positive};
 use crate::vector_ops::{flat, inner, scale_by, shaped};
 use crate::{Error, Schedule};
 
-/// A number that a dynamics multiplies with, as a step size: fixed, scheduled, learned as a variable of x, or one for
-/// each part of y.
+/// A number by which a dynamics multiplies, such as a step size: fixed, scheduled, learned as a variable of x, or one
+/// for each part of y.
 ///
-/// A learned one stands in x as a variable u of shape `[1]`, found by its path in the upper module; by
-/// [`Coefficient::each_step`] of shape `[T]`, with an entry for each step. It stays on the device; its derivative is part of
-/// every hypergradient, at the cost of one gradient of the lower objective for each backward step.
+/// A learned one is a variable u of x of shape `[1]`, found by its path in the upper module; by
+/// [`Coefficient::each_step`] of shape `[T]`, with an entry for each step. It stays on the device; its derivative is
+/// part of every hypergradient, at the cost of one gradient of the lower objective for each backward step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Coefficient {
-    /// The same all the time.
+    /// The same at every step.
     Fixed(
         /// Its value.
         f64,
@@ -44,14 +44,14 @@ pub enum Coefficient {
         /// How it is learned.
         Box<Coefficient>,
     ),
-    /// One for each part of y: the variables at a path in the lower module or below it that no part before it has.
+    /// One for each part of y: the variables at or below a path in the lower module that no earlier part has.
     Parts(
         /// The paths and the coefficients.
         Vec<(String, Coefficient)>,
     ),
 }
 
-/// Where a coefficient is looked at: the upper variable, and the step.
+/// Where a coefficient is evaluated: the upper variable, and the step.
 pub(crate) type Now<'a> = (&'a Vector, usize);
 
 /// A coefficient that is one number.
@@ -63,7 +63,7 @@ enum Value {
 struct Learned {
     /// The position of the variable in x.
     leaf: usize,
-    /// Which of its entries it is.
+    /// Which of its entries.
     entry: usize,
     value: Tensor<1>,
     /// The derivative of the value in the entry.
@@ -113,19 +113,19 @@ impl Coefficient {
         Self::Sigmoid(path.into())
     }
 
-    /// With a variable of shape `[T]` and an entry of it for each step: a learned schedule. The last entry holds for all
-    /// later steps.
+    /// With a variable of shape `[T]` and an entry of it for each step: a learned schedule. The last entry holds for
+    /// all later steps.
     pub fn each_step(self) -> Self {
         Self::EachStep(Box::new(self))
     }
 
-    /// One for each part of y, as `[("body", 0.01.into()), ("", Coefficient::exp("rate"))]`: a part has the variables at
-    /// its path or below it that no part before it has, and `""` all that are left.
+    /// One for each part of y, such as `[("body", 0.01.into()), ("", Coefficient::exp("rate"))]`: a part has the
+    /// variables at or below its path that no earlier part has, and `""` all that are left.
     pub fn parts<P: Into<String>>(parts: impl IntoIterator<Item = (P, Self)>) -> Self {
         Self::Parts(parts.into_iter().map(|(path, each)| (path.into(), each)).collect())
     }
 
-    /// Itself, if what is not learned of it is finite and positive.
+    /// Itself, if its fixed values are finite and positive.
     pub(crate) fn positive(self, setting: &'static str) -> Result<Self, Error> {
         match &self {
             Self::Fixed(value) => drop(positive(setting, *value)?),
@@ -141,11 +141,11 @@ impl Coefficient {
         Ok(self)
     }
 
-    /// Itself, if what is not learned of it is in `[0, 1)`.
+    /// Itself, if its fixed values are in `[0, 1)`.
     pub(super) fn below_one(self, setting: &'static str) -> Result<Self, Error> {
         match &self {
             Self::Fixed(value) => drop(below_one(setting, *value)?),
-            // Schedules rise or fall.
+            // Schedules increase or decrease.
             Self::Scheduled(schedule) => {
                 for t in [0, 1 << 40] {
                     below_one(setting, schedule.at(t))?;
@@ -162,7 +162,7 @@ impl Coefficient {
         Ok(self)
     }
 
-    /// Itself, if it is one number that does not change from step to step, though it may be learned.
+    /// Itself, if it is one number, fixed or learned, that does not change from step to step.
     pub(crate) fn constant(self, setting: &'static str) -> Result<Self, Error> {
         if matches!(self, Self::Fixed(_) | Self::Exp(_) | Self::Sigmoid(_)) {
             return Ok(self);
@@ -175,7 +175,7 @@ impl Coefficient {
         })
     }
 
-    /// What holds an entry for each step is learned by itself.
+    /// A coefficient with an entry for each step is learned by itself.
     fn check_each_step(&self, setting: &'static str) -> Result<(), Error> {
         if matches!(self, Self::Exp(_) | Self::Sigmoid(_)) {
             return Ok(());
@@ -188,7 +188,7 @@ impl Coefficient {
         })
     }
 
-    /// Whether x has its variables, and each variable of y a coefficient.
+    /// Whether x has its variables, and each variable of y has a coefficient.
     pub(crate) fn check(
         &self,
         setting: &'static str,
@@ -241,7 +241,7 @@ impl Coefficient {
         })
     }
 
-    /// Of its variable, and whether that has an entry a step.
+    /// Of its variable, and whether that has an entry per step.
     fn path(&self) -> Option<(&str, bool)> {
         match self {
             Self::Fixed(_) | Self::Scheduled(_) | Self::Parts(_) => None,
@@ -250,7 +250,7 @@ impl Coefficient {
         }
     }
 
-    /// c as a tensor of shape `[1]` on the device of `like`; of no [`Coefficient::Parts`].
+    /// c as a tensor of shape `[1]` on the device of `like`; not for [`Coefficient::Parts`].
     pub(crate) fn number(&self, now: Now<'_>, like: &Vector) -> Tensor<1> {
         match (self.value(now), like.leaves().first()) {
             (Value::Learned(learned), _) => learned.value,
@@ -272,7 +272,7 @@ impl Coefficient {
         }
     }
 
-    /// The tangent of `c v`: `c dv + (dc) v`, with v asked for only where c moves.
+    /// The tangent of `c v`: `c dv + (dc) v`; v is requested only where c moves.
     pub(crate) fn tangent<'v>(
         &self,
         now: Now<'_>,
@@ -298,7 +298,7 @@ impl Coefficient {
         still.add(&scale_by(&(learned.slope * du), v))
     }
 
-    /// The adjoint of `c v` in x, `(dc/dx)' <v, lambda>`; none if c is not learned, and then v is not asked for.
+    /// The adjoint of `c v` in x, `(dc/dx)' <v, lambda>`; none if c is not learned, and then v is not requested.
     pub(crate) fn adjoint<'v>(
         &self,
         now: Now<'_>,
@@ -330,7 +330,7 @@ impl Coefficient {
         }))
     }
 
-    /// Whether a part of x says what it is.
+    /// Whether a part of x determines it.
     pub(crate) fn is_learned(&self) -> bool {
         match self {
             Self::Fixed(_) | Self::Scheduled(_) => false,
@@ -359,7 +359,7 @@ impl Coefficient {
         match self {
             Self::EachStep(each) => each.of(u),
             Self::Sigmoid(_) => {
-                // Not `activation::sigmoid`: on ndarray that rounds to f32.
+                // Not `activation::sigmoid`, which rounds to f32 on ndarray.
                 let value = (u.neg().exp() + 1.0).recip();
                 (value.clone(), value.clone() * (-value + 1.0))
             }
@@ -376,7 +376,7 @@ fn entry(leaf: &DispatchTensor, at: usize) -> Tensor<1> {
     flat(leaf.clone()).slice(at..at + 1)
 }
 
-/// Whether a variable is at a path or below it.
+/// Whether a variable is at or below a path.
 fn under(path: &str, part: &str) -> bool {
     let below = || path.strip_prefix(part).is_some_and(|rest| rest.starts_with('.'));
     part.is_empty() || path == part || below()

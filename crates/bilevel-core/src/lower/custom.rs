@@ -1,4 +1,4 @@
-//! A step of one's own, as a function.
+//! Your own step, as a function.
 
 use std::fmt::{Debug, Formatter};
 
@@ -23,15 +23,15 @@ pub struct Entries {
     pub memory: Vec<Tensor<1>>,
 }
 
-/// `custom`: `state' = U(x, state, g; t)` with a function U of one's own, whose tangent and adjoint are derived as programs.
+/// `custom`: `state' = U(x, state, g; t)` with your own function U, whose tangent and adjoint are derived as programs.
 ///
-/// The function takes a part of x, as a module; the [`Entries`] of the state; the gradient of f at y, in the same order;
-/// and the step t, of shape `[1]`, as a tensor, so that one recording serves all steps. It may be any function that a loss
-/// may be: a network with learned weights that is applied to each entry, a rate for each step, clipping by a norm. Sums
-/// over all entries are allowed.
+/// The function takes a part of x, as a module; the [`Entries`] of the state; the gradient of f at y, in the same
+/// order; and the step t, of shape `[1]`, as a tensor, so that one recording serves all steps. It may be any function
+/// that a loss may be: a network with learned weights that is applied to each entry, a rate for each step, clipping by
+/// a norm. Sums over all entries are allowed.
 ///
-/// Costs a replay of U a step and one of its derivative a step back, at which the gradient is taken again; a dynamics
-/// written by hand, as [`Gd`](crate::Gd), is cheaper by constants.
+/// Costs a replay of U per step and one of its derivative per backward step, at which the gradient is computed again; a
+/// dynamics written by hand, such as [`Gd`](crate::Gd), is cheaper by a constant factor.
 ///
 /// ```
 /// # use bilevel_core::*;
@@ -75,7 +75,7 @@ where
         Self { name: name.into(), memories: 0, map: Map::new(path, x, [2, 1]), update }
     }
 
-    /// With so many memories, which are 0 before the first step: velocities, moments.
+    /// With this many memories, which are 0 before the first step: velocities, moments.
     pub fn with_memory(self, memories: usize) -> Self {
         Self { memories, map: self.map.with_lists([2 + memories, 1 + memories]), ..self }
     }
@@ -97,7 +97,7 @@ fn lists(state: &State, gradient: &Vector) -> Vec<Tensor<1>> {
     [&state.y, gradient].into_iter().chain(&state.memory).map(flatten).collect()
 }
 
-/// The state that lists of y and the memories are.
+/// The state from lists of y and the memories.
 fn state(lists: &[Tensor<1>], like: &Vector) -> State {
     let mut vectors = lists.iter().map(|list| unflatten(list, like));
     State { y: vectors.next().expect("y"), memory: vectors.collect() }
@@ -116,7 +116,7 @@ where
         self.map.check(&what, x, &flatten(y), &self.on_lists())
     }
 
-    // What the function is for is not known: a learned optimiser climbs before it is trained.
+    // What the function does is not known: a learned optimiser may increase f before it is trained.
     fn lowers_f(&self) -> bool {
         false
     }

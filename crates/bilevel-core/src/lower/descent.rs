@@ -9,29 +9,29 @@ use super::{Dynamics, Plan, Sampled, State, Stepped, Tape, step};
 use crate::error::at_least_one;
 use crate::{Error, Loss, LowerProblem, Objective, Sampler};
 
-/// Where a descent led.
+/// The result of a descent.
 #[derive(Clone, Debug)]
 pub struct Descended {
     /// The last state; its y is `y_T`.
     pub state: State,
-    /// The steps that were made: T, or fewer where the tolerance was met before.
+    /// The number of steps made: T, or fewer if the tolerance was met earlier.
     pub steps: usize,
     /// `f(x, y_0)`.
     pub start_loss: f64,
     /// `f(x, y_T)`.
     pub end_loss: f64,
-    /// Whether f was to fall: [`Dynamics::lowers_f`].
+    /// Whether f should decrease: [`Dynamics::lowers_f`].
     pub lowers_f: bool,
 }
 
 impl Descended {
-    /// Whether the steps led up where they were to lead down, by more than rounding explains.
+    /// Whether the steps increased f where they should decrease it, by more than rounding explains.
     pub fn climbed(&self) -> bool {
         self.lowers_f && self.end_loss > self.start_loss + RISE * self.start_loss.abs()
     }
 }
 
-/// The relative rise of the lower loss that is no longer taken for rounding.
+/// The relative increase of the lower loss above which it is not attributed to rounding.
 const RISE: f64 = 1e-3;
 
 /// T steps of a dynamics on the lower level.
@@ -40,7 +40,7 @@ pub struct Descent {
     dynamics: Arc<dyn Dynamics>,
     steps: usize,
     sampler: Option<Arc<Sampler>>,
-    /// Whether it was said that slopes are bounded by an eps alone.
+    /// Whether the warning that only an eps bounds the slopes was given.
     at_rest: Arc<Once>,
 }
 
@@ -64,9 +64,9 @@ impl Descent {
         }
     }
 
-    /// With data of its own for each step, as stochastic gradient descent has: step t of hypergradient k takes the
-    /// gradients of its losses on draw `k T + t` of their level, forwards and on the way back. Draws follow from their
-    /// number, so nothing is saved with a run, and a resumed one draws the same.
+    /// With separate data for each step, as in stochastic gradient descent: step t of hypergradient k takes the
+    /// gradients of its losses on draw `k T + t` of their level, forward and backward. Draws follow from their number,
+    /// so nothing is saved with a run, and a resumed run draws the same.
     ///
     /// The losses at both ends are those of the hypergradient's own sample, at the cost of one value of f; so are the
     /// derivatives of `Implicit`. Those of `FixedPoint` are on the draw of its last step.
@@ -88,7 +88,7 @@ impl Descent {
         self.steps
     }
 
-    /// As `30 steps of gd(step size 0.1)`.
+    /// The name, such as `30 steps of gd(step size 0.1)`.
     pub fn describe(&self) -> String {
         format!("{} steps of {}", self.steps, self.dynamics.describe())
     }
@@ -105,8 +105,8 @@ impl Descent {
     /// The same, ending after the first step whose gradient has at most the norm `tolerance`, or after
     /// T. Every step waits for the device.
     ///
-    /// The norm is taken where the step takes its gradient, at the query point before it and not at
-    /// `y_T`; and it is that of [`Dynamics::objective`], which need not be f alone.
+    /// The norm is that of the gradient that the step takes, at its query point and not at `y_T`; and it is the
+    /// gradient of [`Dynamics::objective`], which need not be f alone.
     ///
     /// # Errors
     /// As [`Descent::run`].
@@ -119,8 +119,8 @@ impl Descent {
         self.watch(problem, start, Some(tolerance), |_, _| ())
     }
 
-    /// [`Descent::run`], or [`Descent::run_until`] with a tolerance; `first` looks at the state before the first step, and
-    /// at what that gave.
+    /// [`Descent::run`], or [`Descent::run_until`] with a tolerance; `first` sees the state before the first step, and
+    /// the result of that step.
     pub(crate) fn watch(
         &self,
         problem: &LowerProblem<'_>,
@@ -150,8 +150,8 @@ impl Descent {
         Ok(self.dynamics.start(start))
     }
 
-    /// T more steps to be differentiated through, the first of them step `from.0` from the state `from.1`; `seen` looks
-    /// at each step, its number and the state before it, and may end the descent after it.
+    /// T more steps that will be differentiated, the first of them step `from.0` from the state `from.1`; `seen` gets
+    /// each step, its number and the state before it, and may end the descent after it.
     pub(crate) fn go_on(
         &self,
         problem: &LowerProblem<'_>,
@@ -185,8 +185,8 @@ impl Descent {
         self.finish(problem, from, (steps, state), (first, through))
     }
 
-    /// Descends as [`Descent::run`] does, and keeps the states of the last `tail` steps by `plan`. The
-    /// gradients and graphs of the steps are never kept.
+    /// Descends as [`Descent::run`] does, and keeps the states of the last `tail` steps by `plan`. The gradients and
+    /// graphs of the steps are never kept.
     ///
     /// # Errors
     /// As [`Descent::run`].
@@ -200,7 +200,7 @@ impl Descent {
         self.record_and_see(problem, start, plan, tail, |_| ())
     }
 
-    /// The same; `seen` looks at the state after each step.
+    /// The same; `seen` gets the state after each step.
     pub(crate) fn record_and_see<'a>(
         &'a self,
         problem: &LowerProblem<'a>,
@@ -236,7 +236,7 @@ impl Descent {
         (first, through): (FirstLoss, bool),
     ) -> Result<Descended, Error> {
         let end = problem.value(Objective::Lower, &state.y);
-        // The first step has another sample of f.
+        // The first step uses another sample of f.
         let start =
             first.0.filter(|_| self.dynamics.samples(from.0, problem.samples) == problem.samples);
         let start = start.unwrap_or_else(|| problem.value(Objective::Lower, &from.1.y));
@@ -249,8 +249,8 @@ impl Descent {
                 tracing::warn!(
                     dynamics = self.dynamics.describe(),
                     entries = numbers[2],
-                    "the lower steps came to rest: eps alone bounds the slope of a step there, and the hypergradient \
-                     may be enormous; use a larger eps, fewer steps, or gd"
+                    "the lower steps came to rest: eps alone bounds the slope of a step there, and the \
+                     hypergradient may be huge; use a larger eps, fewer steps, or gd"
                 );
             });
         }
@@ -264,7 +264,7 @@ impl Descent {
         Err(self.diverged(problem, from))
     }
 
-    // Steps are looked at one by one only after something went wrong: each look waits for the device.
+    // Steps are checked one by one only after something went wrong: each check waits for the device.
     fn diverged(&self, problem: &LowerProblem<'_>, (from, mut state): (usize, State)) -> Error {
         let mut made = 0;
         while made < self.steps && state.y.all_finite() {
@@ -283,7 +283,7 @@ impl Descent {
     }
 }
 
-/// f at the start, from the gradient that the first step takes there anyway.
+/// f at the start, from the gradient that the first step computes there anyway.
 struct FirstLoss(Option<Loss>);
 
 impl FirstLoss {

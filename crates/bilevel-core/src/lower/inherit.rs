@@ -1,4 +1,4 @@
-//! What a dynamics around another one leaves as it is.
+//! What a dynamics that wraps another one leaves unchanged.
 
 /// The methods named, as those of `self.inner`.
 macro_rules! inherit {

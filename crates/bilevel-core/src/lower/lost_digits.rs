@@ -1,4 +1,4 @@
-//! Multiplication of integers by a fraction, so that nothing is lost.
+//! Multiplication of integers by a fraction, without loss.
 
 /// A fraction `n / d` with small terms, `0 < n < d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ impl Fraction {
     /// Small denominators keep the low digits of a product, which are d units wide, narrow.
     const LARGEST: u64 = 4096;
 
-    /// The fraction nearest to `value`, of those with the smallest denominator; none outside (0, 1).
+    /// The fraction closest to `value`, among those with the smallest denominator; none outside (0, 1).
     pub fn near(value: f64) -> Option<Self> {
         let candidates = (2..=Self::LARGEST).map(|denominator| {
             let most = denominator - 1;
@@ -19,7 +19,7 @@ impl Fraction {
             let fraction = Self { numerator, denominator };
             (fraction, (fraction.value() - value).abs())
         });
-        // Decimals of a few digits are met up to rounding: the first that is, wins.
+        // Short decimals are matched up to rounding: the first match wins.
         let better = |best: (Self, f64), next: (Self, f64)| {
             if next.1 + 1e-15 < best.1 { next } else { best }
         };
@@ -33,19 +33,18 @@ impl Fraction {
     }
 }
 
-/// The digits that multiplications have cut off a list of integers: for each of them a number, to which a
-/// product by `n / d` adds one digit of base d and from which it takes one of base n to fill the low place
-/// of the result.
+/// The digits that multiplications have cut off a list of integers: for each integer a number, to which a product by
+/// `n / d` adds one digit of base d and from which it takes one of base n to fill the low place of the result.
 ///
-/// A product so adds `log2(d / n)` bits for each integer. Numbers that might not hold one more are put
-/// away, all together, after a count of products that is known beforehand.
+/// So a product adds `log2(d / n)` bits for each integer. Numbers that might not hold one more digit are stored, all
+/// together, after a number of products that is known in advance.
 ///
 /// Source: D. Maclaurin, D. Duvenaud and R. P. Adams, "Gradient-based hyperparameter optimization through
 /// reversible learning", 2015, Alg. 3.
 #[derive(Debug)]
 pub(super) struct LostDigits {
     by: Fraction,
-    /// How many products the numbers hold.
+    /// How many products the numbers can hold.
     room: usize,
     products: usize,
     numbers: Vec<u64>,
@@ -95,8 +94,8 @@ impl LostDigits {
     }
 }
 
-/// Moves the low digit of base `out` from the values to the numbers, and one of base `into` back: values
-/// become `into / out` of themselves. Undone by the same with the bases exchanged.
+/// Moves the low digit of base `out` from the values to the numbers, and one of base `into` back: values are multiplied
+/// by `into / out`. The same with the bases exchanged reverses it.
 fn exchange(numbers: &mut [u64], values: &mut [i64], out: u64, into: u64) {
     for (number, value) in numbers.iter_mut().zip(values) {
         let filled = *number * out + value.rem_euclid(out as i64) as u64;

@@ -1,9 +1,9 @@
 //! Lower-level dynamics: `y_{t+1} = Psi_t(y_t; x)`.
 //!
-//! A step of a first-order optimiser is `state' = U(state, g)` with a gradient g and a cheap
-//! elementwise `U`. A dynamics gives `U`, its tangent and its adjoint; the second-order product that
-//! carries a tangent into g, or the adjoint of g back to x and y, is made once for all of them, in
-//! [`push_forward`] and [`pull_back`]. So a new optimiser is one small file.
+//! A step of a first-order optimiser is `state' = U(state, g)` with a gradient g and a cheap elementwise `U`. A
+//! dynamics gives `U`, its tangent and its adjoint; the second-order product that carries a tangent into g, or the
+//! adjoint of g back to x and y, is implemented once for all of them, in [`push_forward`] and [`pull_back`]. So a new
+//! optimiser is one small file.
 
 mod adam;
 mod aggregated;
@@ -62,12 +62,12 @@ use burn::tensor::Tensor;
 
 use crate::{Curvature, Error, Loss, LowerProblem, Samples, Snapshot, WeightedSum};
 
-/// What a dynamics carries from step to step; also a tangent or an adjoint of it.
+/// What a dynamics passes from step to step; also a tangent or an adjoint of it.
 #[derive(Clone, Debug)]
 pub struct State {
     /// The lower variable.
     pub y: Vector,
-    /// The optimiser's own memory, as velocities; empty for plain descent.
+    /// The optimiser's own memory, such as velocities; empty for plain descent.
     pub memory: Vec<Vector>,
 }
 
@@ -83,7 +83,7 @@ impl State {
         to.put_vectors(&format!("{name}/memory"), &self.memory);
     }
 
-    /// A state like this one, as it was written.
+    /// A state like this one, read back.
     pub(crate) fn restored(&self, name: &str, from: &mut Snapshot) -> Result<Self, Error> {
         Ok(Self {
             y: from.take_vector(&format!("{name}/y"), &self.y)?,
@@ -110,12 +110,12 @@ impl<'a> Update<'a> {
         Self { t, x, state, gradient: OnceCell::new(), compute }
     }
 
-    /// Where coefficients are looked at.
+    /// Where coefficients are evaluated.
     pub(crate) fn now(&self) -> Now<'a> {
         (self.x, self.t)
     }
 
-    /// The gradient g. Costs a gradient of the oracle the first time it is asked for.
+    /// The gradient g. Costs a gradient of the oracle the first time it is requested.
     pub fn gradient(&self) -> &Vector {
         self.gradient.get_or_init(|| (self.compute)())
     }
@@ -124,7 +124,7 @@ impl<'a> Update<'a> {
 /// A tangent of the arguments of one update.
 #[derive(Clone, Debug)]
 pub struct Tangent<'a> {
-    /// Of x; none is zero.
+    /// Of x; none means zero.
     pub x: Option<&'a Vector>,
     /// Of the state.
     pub state: &'a State,
@@ -135,7 +135,7 @@ pub struct Tangent<'a> {
 /// The adjoint of one update.
 #[derive(Clone, Debug)]
 pub struct Adjoint {
-    /// `(dU/dx)' lambda`; none where the update does not look at x.
+    /// `(dU/dx)' lambda`; none if the update does not depend on x.
     pub x: Option<Vector>,
     /// `(dU/dstate)' lambda`.
     pub state: State,
@@ -160,33 +160,33 @@ pub(crate) fn sum(a: Option<Vector>, b: Option<Vector>) -> Option<Vector> {
     note = "the constructors check their arguments and give a `Result`: is a `?` missing?"
 )]
 pub trait Dynamics: Debug + Send + Sync {
-    /// The name with the settings, as `gd(step size 0.1)`.
+    /// The name with the settings, such as `gd(step size 0.1)`.
     fn describe(&self) -> String;
 
-    /// Whether the dynamics fits these variables. Asked before the steps from y at x.
+    /// Whether the dynamics fits these variables. Called before the steps from y at x.
     ///
     /// # Errors
-    /// If not, as for a learned rate that x does not have.
+    /// If not, such as a learned rate that x does not have.
     fn check(&self, x: &Vector, y: &Vector) -> Result<(), Error> {
         let _ = (x, y);
         Ok(())
     }
 
-    /// What step `t` descends: f, unless said otherwise.
+    /// What step `t` descends: f by default.
     fn objective(&self, t: usize) -> WeightedSum {
         let _ = t;
         WeightedSum::LOWER
     }
 
-    /// The data of step `t`: those of the hypergradient, `given`, unless said otherwise. Must depend on the arguments
-    /// alone: a reverse sweep asks again.
+    /// The data of step `t`: by default those of the hypergradient, `given`. Must depend only on the arguments: a
+    /// reverse sweep calls it again.
     fn samples(&self, t: usize, given: Samples) -> Samples {
         let _ = t;
         given
     }
 
-    /// Whether f is to fall over the steps, so that a rise of it is worth a warning: not where something
-    /// else than f is descended.
+    /// Whether f should decrease over the steps, so that an increase is worth a warning: not if something other than f
+    /// is descended.
     fn lowers_f(&self) -> bool {
         self.objective(0) == WeightedSum::LOWER
     }
@@ -196,13 +196,13 @@ pub trait Dynamics: Debug + Send + Sync {
         State { y: y.clone(), memory: Vec::new() }
     }
 
-    /// The adjoint of [`Dynamics::start`]: y's own, unless the memory starts from y too.
+    /// The adjoint of [`Dynamics::start`]: y's own, unless the memory also starts from y.
     fn start_adjoint(&self, adjoint: State) -> Vector {
         adjoint.y
     }
 
-    /// The point where the gradient of step `t` is taken: y, unless said otherwise. A linear function
-    /// of the state, and so its own tangent.
+    /// The point where the gradient of step `t` is taken: y by default. A linear function of the state, and so its own
+    /// tangent.
     fn query(&self, t: usize, state: &State) -> Vector {
         let _ = t;
         state.y.clone()
@@ -214,15 +214,15 @@ pub trait Dynamics: Debug + Send + Sync {
         State { y: adjoint.y.add(at_query), memory: adjoint.memory }
     }
 
-    /// In how many entries of the state after `t` steps a small number in the settings is all that bounds the slope
-    /// of a step, as the eps of [`Adam`] does at rest; of shape `[1]`. None where there is no such bound.
+    /// In how many entries of the state after `t` steps the slope of a step is bounded only by a small number in the
+    /// settings, such as the eps of [`Adam`] at rest; of shape `[1]`. None if there is no such bound.
     fn at_rest(&self, t: usize, state: &State) -> Option<Tensor<1>> {
         let _ = (t, state);
         None
     }
 
-    /// What is 0 where y is at rest, of the gradient `slope` of f there: `slope` itself, unless the steps keep y in a set or
-    /// pull at it.
+    /// What vanishes where y is at rest, from the gradient `slope` of f there: `slope` itself, unless the steps
+    /// constrain y or add a pull to it.
     fn optimality(&self, x: &Vector, y: &Vector, slope: Vector) -> Vector {
         let _ = (x, y);
         slope
@@ -234,12 +234,12 @@ pub trait Dynamics: Debug + Send + Sync {
     /// The tangent of `U`.
     fn tangent(&self, at: &Update<'_>, along: Tangent<'_>) -> State;
 
-    /// The adjoint of `U`: takes the adjoint of the result to those of the arguments.
+    /// The adjoint of `U`: maps the adjoint of the result to those of the arguments.
     fn adjoint(&self, at: &Update<'_>, adjoint: State) -> Adjoint;
 }
 
-/// `(y - moved(D(y))) / s`, with the first step `D(y) = y - s slope` of a dynamics, or one as long: the gradient, of what the
-/// rest of a step does with it.
+/// `(y - moved(D(y))) / s`, with a first step `D(y) = y - s slope` of a dynamics, or one as long: the gradient as the
+/// rest of a step transforms it.
 fn carried(
     dynamics: &dyn Dynamics,
     (x, y, slope): (&Vector, &Vector, &Vector),
@@ -252,7 +252,7 @@ fn carried(
     y.sub(&moved(&stepped)).scale(scale)
 }
 
-/// What one step on a problem gave.
+/// The result of one step on a problem.
 pub(crate) struct Stepped {
     /// The state after it.
     pub state: State,

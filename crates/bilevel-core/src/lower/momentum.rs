@@ -30,7 +30,7 @@ impl Momentum {
     }
 }
 
-// y' depends on v' alone beside y.
+// Besides y, y' depends only on v'.
 fn moved(y: &Vector, velocity: Vector) -> State {
     State { y: y.add(&velocity), memory: vec![velocity] }
 }

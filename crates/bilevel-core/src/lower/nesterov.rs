@@ -12,13 +12,13 @@ use crate::Error;
 /// beta_0 = 0,   beta_k = (t_{k-1} - 1) / t_k,   t_0 = 1,   t_{k+1} = (1 + sqrt(1 + c t_k^2)) / 2
 /// ```
 ///
-/// [`Nesterov::new`] takes c = 1, as [IAPTT-GM, Eq. 9](https://arxiv.org/abs/2110.00455) prints it: `t_k`
-/// rises to 4/3 and the extrapolation to 1/4, a small momentum. [`Nesterov::standard`] takes c = 4, as
-/// Nesterov and FISTA do: `t_k` grows as k/2, the extrapolation to 1, and on a convex f the error falls as
-/// `1/k^2`. With [`Projected`](crate::Projected) around it, this is that paper's dynamics with a constraint.
+/// [`Nesterov::new`] takes c = 1, as printed in [IAPTT-GM, Eq. 9](https://arxiv.org/abs/2110.00455): `t_k` increases to
+/// 4/3 and the extrapolation to 1/4, a small momentum. [`Nesterov::standard`] takes c = 4, as Nesterov and FISTA do:
+/// `t_k` grows as k/2, the extrapolation to 1, and on a convex f the error decreases as `1/k^2`. Wrapped in
+/// [`Projected`](crate::Projected), this is that paper's dynamics with a constraint.
 ///
-/// Converges on a convex f for `s <= 1 / L`, L the largest eigenvalue of `f_yy`. One gradient a step; step k
-/// adds k square roots on the host.
+/// Converges on a convex f for `s <= 1 / L`, L the largest eigenvalue of `f_yy`. One gradient per step; step k adds k
+/// square roots on the host.
 ///
 /// Source: Y. Nesterov, "A method for solving the convex programming problem with convergence rate
 /// O(1/k^2)", 1983; A. Beck and M. Teboulle, "A fast iterative shrinkage-thresholding algorithm", 2009.
@@ -29,7 +29,7 @@ pub struct Nesterov {
 }
 
 impl Nesterov {
-    /// With the step size `s` and the sequence as IAPTT-GM prints it.
+    /// With the step size `s` and the sequence as printed in IAPTT-GM.
     ///
     /// # Errors
     /// If a fixed `s` is not finite and positive.
@@ -98,7 +98,7 @@ impl Dynamics for Nesterov {
 
     fn adjoint(&self, at: &Update<'_>, adjoint: State) -> Adjoint {
         let back = adjoint.y.scale(-1.0);
-        // y is carried on as y_{k-1}, and both make u.
+        // y is passed on as y_{k-1}, and both determine u.
         let carried = at.state.of_y(adjoint.memory[0].clone());
         Adjoint {
             x: self.step_size.adjoint(at.now(), || at.gradient(), &back),

@@ -1,4 +1,4 @@
-//! Memory plans: which states of a descent are kept, and how the others come back.
+//! Memory plans: which states of a descent are kept, and how the others are recovered.
 
 use std::collections::VecDeque;
 
@@ -6,23 +6,23 @@ use super::{Dynamics, State, Stepped, step, step_and_curvature};
 use crate::error::at_least_one;
 use crate::{Curvature, Error, LowerProblem};
 
-/// What a reverse sweep over T steps keeps of the way down. A state that was not kept is computed again
-/// from the last one before it that was, by the same steps: on the CPU every plan gives the same bits.
+/// What a reverse sweep over T steps keeps of the forward pass. A state that was not kept is recomputed by the same
+/// steps from the last one before it that was kept: on the CPU every plan gives the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
-    /// The state before every step: T of them, no step is made again.
+    /// The state before every step: T of them, no step is repeated.
     Trajectory,
-    /// The state before every step, and so many bytes at most of what the gradients of the last steps computed
-    /// on the way down and the products on the way back would compute again. 256 MiB is the default.
+    /// The state before every step, and up to this many bytes of what the gradients of the last steps computed in the
+    /// forward pass and the products of the backward pass would recompute. 256 MiB is the default.
     Results(
         /// Bytes.
         usize,
     ),
-    /// Every `ceil(sqrt(T))`-th state, and one such stretch at a time: about `2 sqrt(T)` states, each
-    /// step is made again once.
+    /// Every `ceil(sqrt(T))`-th state, and one such segment at a time: about `2 sqrt(T)` states, each step is repeated
+    /// once.
     Sqrt,
-    /// So many states at most, spread so that the fewest steps are made again: with c of them and
-    /// `T <= C(c + r, c)`, no step is made more than r + 1 times.
+    /// At most this many states, placed so that the fewest steps are repeated: with c of them and `T <= C(c + r, c)`,
+    /// no step is made more than r + 1 times.
     ///
     /// Source: A. Griewank and A. Walther, "Algorithm 799: revolve", 2000.
     Binomial(
@@ -38,7 +38,7 @@ impl Default for Plan {
 }
 
 impl Plan {
-    /// [`Plan::Binomial`] with so many states.
+    /// [`Plan::Binomial`] with this many states.
     ///
     /// # Errors
     /// If there are none.
@@ -51,7 +51,7 @@ impl Plan {
         Self::Binomial(steps.max(2).ilog2() as usize + 1)
     }
 
-    /// As `, plan sqrt`; nothing for the default.
+    /// Such as `, plan sqrt`; nothing for the default.
     pub(crate) fn suffix(self) -> String {
         match self {
             default if default == Self::default() => String::new(),
@@ -62,8 +62,8 @@ impl Plan {
         }
     }
 
-    /// How many steps to make before the next state is kept, on the way to one that is `distance` ahead,
-    /// with `kept` states already.
+    /// How many steps to make before the next state is kept, on the way to one that is `distance` ahead, with `kept`
+    /// states already.
     fn stride(self, steps: usize, distance: usize, kept: usize) -> usize {
         match self {
             Self::Trajectory | Self::Results(_) => 1,
@@ -78,19 +78,18 @@ impl Plan {
     }
 }
 
-/// How far to go from a kept state before keeping the next one, to come back over `steps` steps with
-/// `free` more states.
+/// How far to go from a kept state before keeping the next one, to reverse `steps` steps with `free` more states.
 fn split(steps: usize, free: usize) -> usize {
     if free == 0 || steps <= 1 {
         return steps;
     }
-    // The fewest repetitions that suffice.
+    // The smallest sufficient number of repetitions.
     let states = free + 1;
     let mut r = 1;
     while reach(states, r) < steps {
         r += 1;
     }
-    // What lies behind the next state has one state less, what lies before it one repetition less.
+    // The steps after the next state have one state fewer, those before it one repetition fewer.
     let least = steps.saturating_sub(reach(free, r));
     least.max(reach(states, r.saturating_sub(2))).clamp(1, steps - 1)
 }
@@ -105,7 +104,7 @@ pub struct Tape<'a> {
     plan: Plan,
     problem: LowerProblem<'a>,
     dynamics: &'a dyn Dynamics,
-    /// The step before which the next state to hand out stands, plus one.
+    /// One more than the step before which the next state stands.
     next: usize,
     steps: usize,
     kept: Vec<(usize, State)>,
@@ -116,7 +115,7 @@ pub struct Tape<'a> {
 }
 
 impl<'a> Tape<'a> {
-    /// A tape that starts with `state` before step `from`, for a way down to before step `to`.
+    /// A tape that starts with `state` before step `from`, for a forward pass to before step `to`.
     pub(crate) fn new(
         plan: Plan,
         problem: LowerProblem<'a>,
@@ -136,7 +135,7 @@ impl<'a> Tape<'a> {
         }
     }
 
-    /// Goes from the last kept state to before step `to`, keeping states on the way; `seen` looks at
+    /// Goes from the last kept state to before step `to`, keeping states on the way; `seen` gets every step.
     /// every step.
     pub(crate) fn advance(&mut self, to: usize, mut seen: impl FnMut(&Stepped)) -> State {
         let (mut t, mut state) = self.kept.last().cloned().expect("a tape keeps its first state");
@@ -201,13 +200,13 @@ impl<'a> Tape<'a> {
         Some((target, state))
     }
 
-    /// Takes the state before step `to` for the end of the way down, and gives it.
+    /// Takes the state before step `to` as the end of the forward pass, and returns it.
     pub(crate) fn shorten(&mut self, to: usize) -> State {
         self.kept.retain(|(t, _)| *t <= to);
         self.advance(to, |_| ())
     }
 
-    /// How many states are held now.
+    /// How many states are currently held.
     pub fn kept(&self) -> usize {
         self.kept.len()
     }
@@ -217,8 +216,8 @@ impl<'a> Tape<'a> {
 mod tests {
     use super::{reach, split};
 
-    /// The greatest number of times that one of `steps` steps is made when they are reversed from a
-    /// kept state with `free` more, the way down included.
+    /// The greatest number of times that one of `steps` steps is made when they are reversed from a kept state with
+    /// `free` more, including the forward pass.
     fn repetitions(steps: usize, free: usize) -> usize {
         if steps <= 1 || free == 0 {
             return steps;

@@ -6,10 +6,10 @@ use burn::tensor::Tensor;
 use super::{Adjoint, Dynamics, Preconditioner, State, Tangent, Update, inherit, sum};
 use crate::{Error, Samples, WeightedSum};
 
-/// `preconditioned`: another dynamics that gets `P(x) g` for its gradient g, with `P(x)` linear in g and
-/// learned with x. With [`Gd`](crate::Gd): `y' = y - s P(x) f_y(x, y)`.
+/// `preconditioned`: another dynamics with `P(x) g` as its gradient g, where `P(x)` is linear in g and learned with x.
+/// With [`Gd`](crate::Gd): `y' = y - s P(x) f_y(x, y)`.
 ///
-/// `T-Net` and `WarpGrad` want no preconditioner: see [`Gd`](crate::Gd).
+/// `T-Net` and `WarpGrad` need no preconditioner: see [`Gd`](crate::Gd).
 ///
 /// A backward step costs one gradient of the lower objective more than that of the inner dynamics.
 ///
@@ -21,7 +21,7 @@ pub struct Preconditioned<D, P> {
 }
 
 impl<D, P> Preconditioned<D, P> {
-    /// `inner` with gradients that went through `preconditioner`.
+    /// `inner` with gradients transformed by `preconditioner`.
     pub fn new(inner: D, preconditioner: P) -> Self {
         Self { inner, preconditioner }
     }

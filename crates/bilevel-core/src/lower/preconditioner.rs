@@ -15,8 +15,7 @@ pub trait Preconditioner: Debug + Send + Sync {
     /// The name with the settings.
     fn describe(&self) -> String;
 
-    /// Whether x has the variables of P, in shapes that fit y. The other methods may panic where this
-    /// refuses.
+    /// Whether x has the variables of P, in shapes that fit y. The other methods may panic if it does not.
     ///
     /// # Errors
     /// If not.
@@ -49,7 +48,7 @@ pub struct Diagonal {
 /// convolution, as Meta-Curvature learns them; leaves of another rank stay as they are.
 ///
 /// The part of x under a path holds L, of shape `[m, m]`, and R, of shape `[n, n]`, for each variable `[m, n]` of y in
-/// turn, and W besides, of shape `[h w, h w]`, for each variable `[m, n, h, w]`: [`Kronecker::factors_of`].
+/// turn, and also W, of shape `[h w, h w]`, for each variable `[m, n, h, w]`: [`Kronecker::factors_of`].
 ///
 /// Source: E. Park and J. B. Oliva, "Meta-Curvature", 2019.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -206,7 +205,7 @@ impl Factors {
 }
 
 impl Kronecker {
-    /// The side of each square factor that the variables of y want, in their order.
+    /// The side of each square factor for the variables of y, in order.
     pub fn factors_of(lower: &Layout) -> Vec<usize> {
         let of = |shape: &[usize]| match dimensions(shape) {
             Some([m, n, _]) if shape.len() == 2 => vec![m, n],
@@ -216,7 +215,7 @@ impl Kronecker {
         lower.leaves().iter().flat_map(|leaf| of(leaf.shape.as_slice())).collect()
     }
 
-    /// The factors of each variable of a gradient like `g` that has some, in turn.
+    /// The factors of each variable of a gradient like `g` that has any, in turn.
     fn factors(&self, x: &Vector, g: &Layout) -> Vec<Option<Factors>> {
         let mut places = x.layout().under(&self.path).into_iter();
         let mut next = || {
@@ -232,7 +231,7 @@ impl Kronecker {
         g.leaves().iter().map(|leaf| leaf.shape.as_slice()).map(of).collect()
     }
 
-    /// Applies `f` to every leaf that has factors, as `[m, n, k]`, and `other` to the remaining ones.
+    /// Applies `f` to every leaf that has factors, as `[m, n, k]`, and `other` to the others.
     fn on_each(
         g: &Vector,
         factors: Vec<Option<Factors>>,

@@ -6,12 +6,12 @@ use burn::tensor::Tensor;
 use super::{Adjoint, Dynamics, State, Tangent, Update, carried, inherit, sum};
 use crate::{Error, Proximal, Samples, WeightedSum};
 
-/// `projected`: `y' = P(D(y))` with any dynamics D and any proximal map P, as the projection onto a box, a
-/// ball or a simplex.
+/// `projected`: `y' = P(D(y))` with any dynamics D and any proximal map P, such as the projection onto a box, a ball or
+/// a simplex.
 ///
-/// The memory of D is left as it is, and `y_0` is not moved. The derivative of P is taken at `D(y)`; it
-/// exists almost everywhere. A map that depends on x, as [`SoftThreshold`] with a learned weight, is differentiated in
-/// x too. A backward step costs one gradient of the lower objective more than that of D.
+/// The memory of D is unchanged, and `y_0` is not moved. The derivative of P is taken at `D(y)`; it exists almost
+/// everywhere. A map that depends on x, such as [`SoftThreshold`] with a learned weight, is differentiated in x too. A
+/// backward step costs one gradient of the lower objective more than that of D.
 ///
 /// Source: [IAPTT-GM, Alg. 1](https://arxiv.org/abs/2110.00455); with [`SoftThreshold`] and
 /// [`Gd`](crate::Gd) proximal gradient descent.
@@ -40,7 +40,7 @@ impl<D: Dynamics, P: Proximal> Dynamics for Projected<D, P> {
         self.inner.check(x, y)
     }
 
-    // A start outside the set, or another convex term, may cost f something.
+    // A start outside the set, or another convex term, may increase f.
     fn lowers_f(&self) -> bool {
         false
     }

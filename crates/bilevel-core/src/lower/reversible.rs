@@ -7,25 +7,23 @@ use super::{Descended, Dynamics, Momentum, State};
 use crate::error::positive;
 use crate::{Error, LowerProblem, Objective, WeightedSum};
 
-/// The heavy ball of [`Momentum`] in fixed-point numbers, each step of which can be undone to the last bit:
+/// The heavy ball of [`Momentum`] in fixed-point numbers, each step of which can be reversed to the last bit:
 ///
 /// ```text
 /// v' = m v - s f_y(x, y),   y' = y + v'              forward
 /// y = y' - v',   v = (v' + s f_y(x, y)) / m          backward
 /// ```
 ///
-/// y and v are integers of 64 bits in units of `2^-46`, on the host; m is the fraction n / d nearest to the
-/// number given, `d <= 4096`: a decimal of three digits as it stands. What a product by m cuts off is kept,
-/// `log2(1 / m)` bits a step and entry of y and what the last word has free: 0.19 for m = 0.9 and 1,000
-/// steps, where a trajectory keeps 128. A reverse sweep holds that and a few vectors. Every step reads
-/// the gradient from the device.
+/// y and v are 64-bit integers in units of `2^-46`, on the host; m is the fraction n / d closest to the given number,
+/// `d <= 4096`, exact for a decimal of three digits. What a product by m cuts off is kept: `log2(1 / m)` bits per step
+/// and entry of y, and the free bits of the last word: 0.19 for m = 0.9 and 1,000 steps, where a trajectory keeps 128.
+/// A reverse sweep holds that and a few vectors. Every step reads the gradient from the device.
 ///
-/// Against [`Momentum`] with the m of [`ReversibleMomentum::momentum`], a step is off by at most
-/// `(d + 1) 2^-46` in each entry. Hypergradients take the rounding for nothing.
+/// Compared with [`Momentum`] with the m of [`ReversibleMomentum::momentum`], a step is off by at most `(d + 1) 2^-46`
+/// in each entry. Hypergradients ignore this rounding.
 ///
-/// Requires: a gradient that repeats itself bit by bit at the same y, or else the way back ends with
-/// [`Error::NotUndone`]; entries of y and v below 32,768;
-/// `0 < m < 1`, both fixed.
+/// Requires: a gradient that is reproducible bit for bit at the same y, otherwise the way back ends with
+/// [`Error::NotUndone`]; entries of y and v below 32,768; `0 < m < 1`, both fixed.
 ///
 /// Source: D. Maclaurin, D. Duvenaud and R. P. Adams, "Gradient-based hyperparameter optimization through
 /// reversible learning", 2015.
@@ -39,11 +37,11 @@ pub struct ReversibleMomentum {
 /// One in fixed point.
 const ONE: f64 = (1_u64 << 46) as f64;
 
-/// Magnitudes stay below it, so far from overflow that a step does not get there.
+/// Magnitudes stay below it, so far from overflow that one step cannot reach it.
 const LIMIT: i64 = 1 << 61;
 
 impl ReversibleMomentum {
-    /// With the step size `s` and the momentum nearest to `m`.
+    /// With the step size `s` and the momentum closest to `m`.
     ///
     /// # Errors
     /// If `s` is not finite and positive, or `m` not in `(0, 1)`.
@@ -68,7 +66,7 @@ impl ReversibleMomentum {
         &self.heavy_ball
     }
 
-    /// As `reversible momentum(step size 0.1, momentum 9/10)`.
+    /// The name, such as `reversible momentum(step size 0.1, momentum 9/10)`.
     pub fn describe(&self) -> String {
         let Fraction { numerator, denominator } = self.momentum;
         format!(
@@ -77,13 +75,13 @@ impl ReversibleMomentum {
         )
     }
 
-    /// Makes `steps` steps from `start`, showing `seen` where each begins, and the end; then
-    /// [`ReversibleTape::pop`] goes back.
+    /// Makes `steps` steps from `start`, passing to `seen` the start of each, and the end; then [`ReversibleTape::pop`]
+    /// goes back.
     ///
-    /// One gradient of f a step, and two values of f.
+    /// One gradient of f per step, and two values of f.
     ///
     /// # Errors
-    /// If a gradient or loss is not finite, or a number leaves fixed point, naming the step.
+    /// If a gradient or loss is not finite, or a number exceeds the fixed-point range, naming the step.
     pub fn record<'a>(
         &'a self,
         problem: &LowerProblem<'a>,
@@ -144,12 +142,12 @@ impl ReversibleMomentum {
 /// The way back from the end of a [`ReversibleMomentum`] descent.
 pub struct ReversibleTape<'a> {
     dynamics: &'a ReversibleMomentum,
-    /// What knows the data of a step.
+    /// The data of each step.
     through: &'a dyn Dynamics,
     problem: LowerProblem<'a>,
     like: Vector,
     t: usize,
-    /// y where the way down began; v is 0 there.
+    /// y at the start of the forward pass; v is 0 there.
     start: Vec<i64>,
     y: Vec<i64>,
     v: Vec<i64>,
@@ -159,8 +157,8 @@ pub struct ReversibleTape<'a> {
 impl ReversibleTape<'_> {
     /// The state before the step that was made last, and that step, counted from 0. One gradient of f.
     ///
-    /// None at the start, or where a gradient is not the one of the way down and numbers leave fixed
-    /// point: [`ReversibleTape::check_undone`] tells.
+    /// None at the start, or where a gradient differs from that of the forward pass and numbers exceed the fixed-point
+    /// range: [`ReversibleTape::check_undone`] reports it.
     pub fn pop(&mut self) -> Option<(usize, State)> {
         let t = self.t.checked_sub(1)?;
         self.y.iter_mut().zip(&self.v).for_each(|(y, v)| *y = y.saturating_sub(*v));
@@ -177,10 +175,10 @@ impl ReversibleTape<'_> {
         Some((t, self.state()))
     }
 
-    /// Whether the way back has ended where the way down began, in every bit.
+    /// Whether the way back has ended where the forward pass began, in every bit.
     ///
     /// # Errors
-    /// If not: a gradient was not the one of the way down.
+    /// If not: a gradient differed from that of the forward pass.
     pub fn check_undone(&self) -> Result<(), Error> {
         if self.t == 0 && self.y == self.start && self.v.iter().all(|v| *v == 0) {
             return Ok(());
@@ -188,7 +186,7 @@ impl ReversibleTape<'_> {
         Err(Error::NotUndone { dynamics: self.dynamics.describe() })
     }
 
-    /// Bits held of what products cut off; [`ReversibleTape::pop`] gives them back.
+    /// Bits held of what products cut off; [`ReversibleTape::pop`] releases them.
     pub fn information_bits(&self) -> usize {
         self.information.bits()
     }
@@ -206,13 +204,13 @@ impl ReversibleTape<'_> {
         self.check(&self.y)
     }
 
-    /// In fixed point, of step `t`; none if it is not finite.
+    /// In fixed point, for step `t`; none if it is not finite.
     fn step_size_times_gradient(&self, t: usize) -> Option<Vec<i64>> {
         let problem = self.problem.at_step(self.through, t);
         let gradient = problem.slope(WeightedSum::LOWER, &self.vector(&self.y)).1.to_vec();
         let scale = self.dynamics.step_size * ONE;
         let limit = LIMIT as f64;
-        // What is cut off here takes any velocity out of fixed point, where it is found.
+        // A value cut off here takes any velocity out of the fixed-point range, where it is detected.
         let fixed = |g: f64| (g * scale).round().clamp(-2.0 * limit, 2.0 * limit) as i64;
         gradient.into_iter().map(|g| g.is_finite().then(|| fixed(g))).collect()
     }
@@ -228,7 +226,7 @@ impl ReversibleTape<'_> {
         })
     }
 
-    /// Where the tape stands: y, and v as its memory.
+    /// The present state of the tape: y, and v as its memory.
     pub fn state(&self) -> State {
         State { y: self.vector(&self.y), memory: vec![self.vector(&self.v)] }
     }

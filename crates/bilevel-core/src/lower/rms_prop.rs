@@ -8,21 +8,21 @@ use crate::Error;
 use crate::error::{below_one, positive};
 use crate::vector_ops::multiply;
 
-/// `rms-prop`, with g the lower gradient and products, roots and quotients by entries:
+/// `rms-prop`, with g the lower gradient; products, roots and quotients are elementwise:
 ///
 /// ```text
 /// v' = b v + (1 - b) g^2,   v_0 = 0
 /// y' = y - s g / sqrt(v' + eps)
 /// ```
 ///
-/// eps stands inside the root, as in [`Adam`](crate::Adam): the root of 0 has no derivative, and here y'
-/// has one at g = 0. [`RmsProp::with_epsilon_outside`] takes it out. The first step is of the size `s / sqrt(1 - b)`.
+/// eps is inside the root, as in [`Adam`](crate::Adam): the root has no derivative at 0, and in this form y' has one at
+/// g = 0. [`RmsProp::with_epsilon_outside`] takes it out. The first step has the size `s / sqrt(1 - b)`.
 ///
 /// At rest, where the gradients are 0 up to eps, the slope of a step in g is `s / sqrt(eps)`, 1e6 s by default: a
-/// hypergradient through such steps is exact and enormous. It warns of it, by `tracing`, once a descent; a larger eps
-/// bounds it.
+/// hypergradient through such steps is exact and huge. A warning says so once per descent, through `tracing`; a larger
+/// eps bounds the slope.
 ///
-/// Requires: f twice differentiable. One gradient a step, and one more for each backward step.
+/// Requires: f twice differentiable. One gradient per step, and one more for each backward step.
 ///
 /// Source: T. Tieleman and G. Hinton, "Lecture 6.5 - RMSProp", Neural Networks for Machine Learning, 2012,
 /// which has no eps.
@@ -33,7 +33,7 @@ pub struct RmsProp {
     root: Root,
 }
 
-/// What the update and its derivatives share.
+/// Values that the update and its derivatives share.
 struct Scaled {
     second: Vector,
     /// `r = 1 / sqrt(v' + eps)`
@@ -78,9 +78,9 @@ impl RmsProp {
         Ok(self)
     }
 
-    /// With `sqrt(v') + eps` in place of the root of the sum, as PyTorch has it; 1e-8 is its eps.
+    /// With `sqrt(v') + eps` instead of the root of the sum, as in PyTorch, whose eps is 1e-8.
     ///
-    /// Where v' is 0 the root has no derivative, and that of y' in v' is taken for 0: what is left is `s / eps`, which
+    /// Where v' is 0 the root has no derivative, and that of y' in v' is taken as 0: what remains is `s / eps`, which
     /// is that of y' in g from either side. Elsewhere y' has the derivative of the formula.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ impl Root {
         })
     }
 
-    /// `r'(v) / r(v)` with r at hand: `- r^2 / 2`, or `- r / (2 sqrt(v))` and 0 where v is 0.
+    /// `r'(v) / r(v)`, given r: `- r^2 / 2`, or `- r / (2 sqrt(v))` and 0 where v is 0.
     pub(super) fn slope(self, v: &Vector, r: &Vector) -> Vector {
         match self {
             Self::Inside(_) => multiply(r, r).scale(-0.5),
@@ -39,7 +39,7 @@ impl Root {
         }
     }
 
-    /// In how many entries eps is what the division is by, of shape `[1]`.
+    /// In how many entries the divisor is eps alone, of shape `[1]`.
     pub(super) fn at_rest(self, v: &Vector) -> Option<Tensor<1>> {
         let least = match self {
             Self::Inside(epsilon) => epsilon,

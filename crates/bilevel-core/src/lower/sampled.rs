@@ -1,4 +1,4 @@
-//! Data of its own for each step.
+//! Separate data for each step.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use super::{Adjoint, Dynamics, State, Tangent, Update, inherit};
 use crate::{Error, Objective, Sampler, Samples, WeightedSum};
 
-/// A dynamics whose steps draw their data: step t of T of hypergradient k has draw `k T + t` of each level.
+/// A dynamics whose steps draw their data: step t of T of hypergradient k uses draw `k T + t` of each level.
 #[derive(Clone, Debug)]
 pub(super) struct Sampled {
     pub inner: Arc<dyn Dynamics>,
@@ -25,12 +25,12 @@ impl Dynamics for Sampled {
             0.0 => format!("{lower}"),
             _ => format!("{upper} and {lower}"),
         };
-        format!("{} with one of {of} batches a step", self.inner.describe())
+        format!("{} with one of {of} batches per step", self.inner.describe())
     }
 
     inherit!(check objective start query at_rest optimality update);
 
-    // Each step has another function, and the one at both ends need not fall.
+    // Each step has a different function, and the one at both ends need not decrease.
     fn lowers_f(&self) -> bool {
         false
     }

@@ -30,23 +30,23 @@ impl<M: Minimiser + 'static> From<M> for LowerSolve {
     }
 }
 
-/// Where that ended.
+/// Where the solution ended.
 pub(crate) struct SolvedLower {
     pub y: Vector,
     /// f there.
     pub loss: f64,
     /// The norm of the gradient at the start.
     pub began: f64,
-    /// The status of steps that climbed.
+    /// The status of steps that increased f.
     pub climbed: Option<Status>,
-    /// What the norm of the gradient was to be, if anything was asked.
+    /// The tolerance for the norm of the gradient, if there was one.
     pub tolerance: Option<f64>,
     /// The norm that a minimiser left.
     pub left: Option<f64>,
 }
 
 impl LowerSolve {
-    /// With the settings.
+    /// The name with the settings.
     pub fn describe(&self) -> String {
         match self {
             Self::Steps(descent) => descent.describe(),

@@ -5,12 +5,12 @@ use bilevel_program::Vector;
 use super::{Dynamics, State, Tangent, Update};
 use crate::{Direction, LowerProblem, Partials, Wrt};
 
-/// The adjoint of one step: what [`pull_back`] was asked for.
+/// The adjoint of one step, for the variables requested of [`pull_back`].
 #[derive(Clone, Debug)]
 pub struct Pulled {
-    /// `B_t' lambda`, if x was asked for.
+    /// `B_t' lambda`, if x was requested.
     pub x: Option<Vector>,
-    /// `A_t' lambda`, if y was asked for.
+    /// `A_t' lambda`, if y was requested.
     pub state: Option<State>,
 }
 
@@ -96,7 +96,7 @@ impl Pulled {
     /// The part in x.
     ///
     /// # Panics
-    /// If it was not asked for.
+    /// If it was not requested.
     pub fn into_x(self) -> Vector {
         self.x.expect("the adjoint of x was asked for")
     }
@@ -104,7 +104,7 @@ impl Pulled {
     /// The part in the state.
     ///
     /// # Panics
-    /// If it was not asked for.
+    /// If it was not requested.
     pub fn into_state(self) -> State {
         self.state.expect("the adjoint of the state was asked for")
     }

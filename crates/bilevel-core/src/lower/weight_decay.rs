@@ -1,4 +1,4 @@
-//! Weights that decay.
+//! Weight decay.
 
 use bilevel_program::Vector;
 use burn::tensor::Tensor;
@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use super::{Adjoint, Coefficient, Dynamics, State, Tangent, Update, carried, inherit, sum};
 use crate::{Error, Samples, WeightedSum};
 
-/// `weight-decay`: any dynamics D with a pull of y towards 0, of the weight w.
+/// `weight-decay`: any dynamics D with a pull of y towards 0, of weight w.
 ///
 /// ```text
 /// y' = D(y; g + w u)       u where g is taken: the term w norm(y)^2 / 2 of f, outside of f
@@ -32,7 +32,7 @@ impl<D: Dynamics> WeightDecay<D> {
         Ok(Self { inner, weight, decoupled: false })
     }
 
-    /// With `w y` taken from the result of each step, and the gradient as it is.
+    /// With `w y` subtracted from the result of each step, and the gradient unchanged.
     pub fn decoupled(mut self) -> Self {
         self.decoupled = true;
         self
@@ -64,7 +64,7 @@ impl<D: Dynamics> Dynamics for WeightDecay<D> {
 
     inherit!(objective samples start query at_rest);
 
-    // What falls is f with the penalty.
+    // What decreases is f plus the penalty.
     fn lowers_f(&self) -> bool {
         false
     }

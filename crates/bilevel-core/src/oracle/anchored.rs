@@ -1,4 +1,4 @@
-//! A lower loss that holds y near x.
+//! A lower loss that keeps y near x.
 
 use bilevel_program::{Vector, float};
 use burn::tensor::Tensor;
@@ -27,7 +27,7 @@ impl<'a> Anchored<'a> {
         })
     }
 
-    /// Adds to each side `mu` times what moves y away from x, and the opposite to x.
+    /// Adds `mu (y - x)` to the part in y and the opposite to that in x.
     fn pull(&self, sides: Partials, x: &Vector, away: &Vector) -> Partials {
         Partials {
             x: sides.x.map(|side| side.axpy(-self.strength, &recast(away, x))),

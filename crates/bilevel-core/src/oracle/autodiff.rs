@@ -22,8 +22,8 @@ pub(super) type RecordedLoss<P> = Recorded<
     <P as BilevelProblem>::Batch,
 >;
 
-/// Evaluates a [`BilevelProblem`] by its losses as programs: recorded once for the shapes of a batch, and
-/// differentiated from what was recorded.
+/// Evaluates a [`BilevelProblem`] through its losses as programs: recorded once for the shapes of a batch, and
+/// differentiated as programs.
 pub struct AutodiffOracle<P: BilevelProblem, D> {
     problem: P,
     upper_loss: RecordedLoss<P>,
@@ -81,7 +81,7 @@ impl<P: BilevelProblem, D: Data<P::Batch>> AutodiffOracle<P, D> {
         self.lower_loss.y()
     }
 
-    /// Whether everything can be computed that will be asked for.
+    /// Whether everything that may be requested can be computed.
     fn try_at_start(&self, objective: Objective, at: Point<'_>) -> Result<(), Error> {
         let batch = self.data.batch(objective, at.sample);
         let recorded = self.recorded(objective);
@@ -113,7 +113,7 @@ impl<P: BilevelProblem, D: Data<P::Batch>> AutodiffOracle<P, D> {
         Vector::from_module(self.lower_loss.lower_layout(), self.lower_loss.y())
     }
 
-    /// The values of another module like x, as one that was made anew or read from a file.
+    /// The values of another module like x, such as a new one or one read from a file.
     ///
     /// # Errors
     /// If its trainable parameters have other paths, shapes or element types.
@@ -121,7 +121,7 @@ impl<P: BilevelProblem, D: Data<P::Batch>> AutodiffOracle<P, D> {
         like("a module of x", x, self.upper_layout(), &self.upper_start())
     }
 
-    /// The values of another module like y, as one that was made anew or read from a file.
+    /// The values of another module like y, such as a new one or one read from a file.
     ///
     /// # Errors
     /// If its trainable parameters have other paths, shapes or element types.
@@ -176,7 +176,7 @@ impl<P: BilevelProblem, D: Data<P::Batch>> AutodiffOracle<P, D> {
         }
     }
 
-    // A vector of another module has other variables, which may have the same shapes.
+    // A vector of another module has different variables, which may have the same shapes.
     fn check(&self, at: Point<'_>) {
         for (variable, start, own, given) in [
             (Variable::X, "upper_start", self.upper_layout(), at.x.layout()),
@@ -290,7 +290,7 @@ impl<P: BilevelProblem + Debug, D: Debug> Debug for AutodiffOracle<P, D> {
     }
 }
 
-/// The values of `module` as a vector like `like`: parameters are known by their paths.
+/// The values of `module` as a vector like `like`: parameters are identified by their paths.
 fn like<M: Module>(
     what: &str,
     module: &M,
@@ -317,8 +317,8 @@ pub(super) fn trace_error(objective: Objective, error: TraceError) -> Error {
     }
 }
 
-/// What was computed. The first evaluation found that the loss can be recorded: another batch shows that it depends on
-/// shapes in a way that cannot.
+/// The result of a computation. The first evaluation showed that the loss can be recorded: on another batch it may turn
+/// out that it depends on shapes in a way that cannot be.
 ///
 /// # Panics
 /// If the loss cannot be recorded for this batch.

@@ -7,18 +7,19 @@ use crate::constrained::{Curved, SmoothBarrier, Terms};
 use crate::error::positive;
 use crate::{Error, Objective, Sample};
 
-/// An oracle with a smooth barrier of the [constraints](crate::BilevelProblem::constraints) of each level in its loss, so that
-/// any method keeps to them up to the weight mu:
+/// An oracle with a smooth barrier of the [constraints](crate::BilevelProblem::constraints) of each level in its loss,
+/// so that any method satisfies them up to the weight mu:
 ///
 /// ```text
 /// F + sum_j b(G_j) + sum_k H_k^2 / (2 mu),   f + sum_j b(g_j) + sum_k h_k^2 / (2 mu)
 /// b(g) = -mu ln(-g) where g <= -mu, its expansion to second order elsewhere
 /// ```
 ///
-/// Twice continuously differentiable, finite everywhere and convex in the values of the constraints: no start need be inside.
-/// Its derivatives are exact. Where the multiplier of a constraint is above 2, it is violated by mu times the rest; so runs
-/// end as [stationary](crate::Ending::Stationary) only where mu is below their tolerance. Both losses are steep by the order of
-/// `1 / mu` outside: step sizes must be as small, or found by the method. [`Barrier`](crate::Barrier) lets mu fall.
+/// Twice continuously differentiable, finite everywhere and convex in the values of the constraints: no start needs to
+/// be feasible. Its derivatives are exact. If the multiplier of a constraint is above 2, it is violated by mu times the
+/// excess; so runs end as [stationary](crate::Ending::Stationary) only where mu is below their tolerance. Both losses
+/// have curvature of the order of `1 / mu` outside the constraints: step sizes must be small accordingly, or found by
+/// the method. [`Barrier`](crate::Barrier) decreases mu.
 ///
 /// A product costs one of the loss, one of the constraints and a pullback of them.
 ///
@@ -26,7 +27,7 @@ use crate::{Error, Objective, Sample};
 pub struct BarrierOracle<O> {
     inner: O,
     mu: f64,
-    /// The only level that has one.
+    /// The only level that has a barrier.
     only: Option<Objective>,
 }
 
@@ -39,7 +40,7 @@ impl<O: Oracle> BarrierOracle<O> {
         Ok(Self { inner, mu: positive("weight of the barriers", mu)?, only: None })
     }
 
-    /// In the loss of one level alone, for a method that keeps to the constraints of the other.
+    /// In the loss of one level alone, for a method that handles the constraints of the other.
     pub fn only(mut self, level: Objective) -> Self {
         self.only = Some(level);
         self

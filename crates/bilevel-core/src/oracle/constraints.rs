@@ -8,16 +8,16 @@ use bilevel_program::Vector;
 use super::Direction;
 use crate::Error;
 
-/// Functions `h(x, y)` of m numbers: the first are to be at most 0, the last ones 0.
+/// Functions `h(x, y)` of m numbers: the first must be at most 0, the last ones must be 0.
 ///
-/// Those of a level of a [problem](crate::BilevelProblem::constraints) are [the oracle's](super::Oracle::constraints). They
-/// are few: their values are read from the device at each evaluation.
+/// Those of a level of a [problem](crate::BilevelProblem::constraints) are [the oracle's](super::Oracle::constraints).
+/// They should be few: their values are read from the device at each evaluation.
 #[auto_impl(Box)]
 pub trait Constraints: Debug + Send {
     /// m
     fn count(&self) -> usize;
 
-    /// How many of them, the last ones, are to be 0. The others are to be at most 0.
+    /// How many of them, the last ones, must be 0. The others must be at most 0.
     fn equalities(&self) -> usize {
         0
     }
@@ -28,7 +28,7 @@ pub trait Constraints: Debug + Send {
     /// The values, `h_x' w` and `h_y' w`.
     fn weighted(&self, x: &Vector, y: &Vector, weights: &[f64]) -> PulledBack;
 
-    /// [`Constraints::weighted`] with the weights that `weigh` makes of the values.
+    /// [`Constraints::weighted`] with the weights that `weigh` computes from the values.
     fn pull_back(
         &self,
         x: &Vector,
@@ -72,7 +72,7 @@ pub struct PulledBack {
 }
 
 impl PulledBack {
-    /// Refuses values that are not finite at step k: the largest of NaN and 0 is 0.
+    /// Refuses values that are not finite at step k: the largest of NaN and 0 would be 0.
     pub(crate) fn check(&self, k: usize) -> Result<(), Error> {
         if self.values.iter().all(|h| h.is_finite()) {
             return Ok(());

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{Error, Objective, Sample};
 
-/// An oracle that counts its calls. Solvers count their own; wrap an oracle to count what else asks it.
+/// An oracle that counts its calls. Solvers count their own; wrap an oracle to count other calls.
 #[derive(Debug)]
 pub struct Counted<O> {
     inner: O,

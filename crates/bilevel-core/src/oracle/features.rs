@@ -11,7 +11,7 @@ use burn::tensor::Tensor;
 use super::{AutodiffOracle, Oracle, Point, Wrt};
 use crate::{BilevelProblem, Data, Error, FeatureProblem, Objective, Sample, Samples};
 
-/// A problem at one x and one draw of data, with the features u that x makes of them in x's place.
+/// A problem at one x and one draw of data, with the features u of x in place of x.
 pub struct Reduced<'a> {
     /// The problem in u and y.
     pub oracle: Box<dyn Oracle + 'a>,
@@ -35,13 +35,13 @@ type Values<P> = Recorded<
 type Pulled<P> =
     Recorded<<P as BilevelProblem>::Upper, Empty, (Tensor<2>, <P as BilevelProblem>::Batch)>;
 
-/// What was made for each shape.
+/// What was recorded for each shape.
 type Known<K, T> = Mutex<Vec<(K, Arc<T>)>>;
 
 /// A module without variables.
 type Empty = Vec<Param<Tensor<1>>>;
 
-/// Evaluates a [`FeatureProblem`] as an [`AutodiffOracle`] does, and gives it in its features to
+/// Evaluates a [`FeatureProblem`] as an [`AutodiffOracle`] does, and passes it in terms of its features to
 /// [`OnFeatures`](crate::OnFeatures).
 pub struct FeatureOracle<P: FeatureProblem, D> {
     whole: AutodiffOracle<P, D>,

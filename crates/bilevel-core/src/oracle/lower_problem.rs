@@ -1,4 +1,4 @@
-//! The oracle with x and the data held fixed: what the lower level sees.
+//! The oracle with x and the data held fixed, as the lower level sees it.
 
 use std::ops::Add;
 
@@ -28,15 +28,15 @@ impl WeightedSum {
     }
 }
 
-/// The data of one hypergradient: one draw a level.
+/// The data of one hypergradient: one draw per level.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Samples {
     /// For F.
     pub upper: Sample,
     /// For f, the same through all lower steps, unless [each has its own](crate::Descent::with_sampler).
     pub lower: Sample,
-    /// Which hypergradient of the run it is, counted from 0: a descent that draws a sample a step goes on with its draws
-    /// from one to the next.
+    /// The index of this hypergradient in the run, counted from 0: a descent that draws a sample at each step continues
+    /// its draws from one to the next.
     pub index: u64,
 }
 
@@ -103,7 +103,7 @@ impl<'a> LowerProblem<'a> {
         self.oracle.gradient_and_mixed(self.point(Objective::Lower, y))
     }
 
-    /// The gradient of a weighted sum in y, and f where it is a term of it.
+    /// The gradient of a weighted sum in y, and f if it is a term of the sum.
     pub fn slope(&self, of: WeightedSum, y: &Vector) -> (Option<Loss>, Vector) {
         let mut lower_loss = None;
         let terms = of.terms().map(|(objective, weight)| {
@@ -117,7 +117,7 @@ impl<'a> LowerProblem<'a> {
         (lower_loss, slope)
     }
 
-    /// The constraints of a level; none where it has none.
+    /// The constraints of a level; none if it has none.
     pub fn constraints(&self, level: Objective) -> Option<Box<dyn Constraints + 'a>> {
         self.oracle.constraints(level, self.samples.of(level))
     }
@@ -221,7 +221,7 @@ impl Curvature<'_> {
     /// The Hessian times a direction: a product of each loss whose weight is not zero.
     ///
     /// # Panics
-    /// If the direction or the variables are others than were named.
+    /// If the direction or the variables differ from those named.
     pub fn product(&self, along: Direction<'_>, wrt: Wrt<'_>) -> Partials {
         let terms =
             self.terms.iter().map(|(weight, hessian)| scaled(*weight, hessian.product(along, wrt)));

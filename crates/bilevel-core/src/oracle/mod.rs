@@ -1,7 +1,7 @@
 //! The oracle: the only place where losses, gradients and products are evaluated.
 //!
-//! Methods see `dyn Oracle`, vectors in and vectors out. They are compiled once, not once a problem, can be
-//! tested on closed formulas, and their costs are counted the same way.
+//! Methods see `dyn Oracle`, vectors in and vectors out. They are compiled once, not once per problem, can be tested on
+//! closed formulas, and their costs are all counted in the same way.
 
 mod anchored;
 mod autodiff;
@@ -38,8 +38,7 @@ use burn::tensor::Tensor;
 
 use crate::{Error, Objective, Sample};
 
-/// The methods of [`Oracle`] that one around another passes on to it as they are, by their names: `forward!(inner: value,
-/// batches);`.
+/// The methods of [`Oracle`] that a wrapper passes on unchanged, by their names: `forward!(inner: value, batches);`.
 macro_rules! forward {
     ($to:ident: $($name:ident),* $(,)?) => { $($crate::oracle::forward!(@$name $to);)* };
     (@upper_layout $to:ident) => {
@@ -134,7 +133,7 @@ pub struct Point<'a> {
     pub sample: Sample,
 }
 
-/// A loss that stays on its device until somebody reads it.
+/// A loss that stays on its device until it is read.
 #[derive(Clone, Debug)]
 pub struct Loss(Tensor<1>);
 
@@ -159,10 +158,10 @@ impl Loss {
         float::read(self.0.clone().into_dispatch()).iter::<f64>().next().unwrap_or(f64::NAN)
     }
 
-    /// The mean of all, summed in their order.
+    /// The mean of all, summed in order.
     ///
     /// # Panics
-    /// Where there is none.
+    /// If there are none.
     pub fn mean(losses: impl ExactSizeIterator<Item = Self>) -> Self {
         let n = losses.len() as f64;
         let sum = losses.map(|loss| loss.0).reduce(|sum, loss| sum + loss);
@@ -177,30 +176,30 @@ impl Loss {
 
 /// A loss at one point, to second order.
 pub struct Linearization<'a> {
-    /// The loss, if a gradient was asked for.
+    /// The loss, if a gradient was requested.
     pub loss: Option<Loss>,
-    /// Its gradient, in the variables that were asked for.
+    /// Its gradient, in the variables that were requested.
     pub gradient: Partials,
     /// Its Hessian.
     pub hessian: Hessian<'a>,
 }
 
-/// The Hessian of a loss at one point, in x and y together, to be multiplied with directions.
+/// The Hessian of a loss at one point, in x and y together, for products with directions.
 pub struct Hessian<'a> {
     product: Box<dyn Fn(Direction<'_>, Wrt<'_>) -> Partials + 'a>,
     bytes: usize,
 }
 
 impl<'a> Hessian<'a> {
-    /// The Hessian that `product` multiplies with, and how many bytes it holds.
+    /// The Hessian whose products `product` computes, and the bytes that it holds.
     pub fn new(product: impl Fn(Direction<'_>, Wrt<'_>) -> Partials + 'a, bytes: usize) -> Self {
         Self { product: Box::new(product), bytes }
     }
 
-    /// The Hessian times a direction, in the variables asked for.
+    /// The Hessian times a direction, in the variables requested.
     ///
     /// # Panics
-    /// If the direction or the variables are others than were named to [`Oracle::linearize`].
+    /// If the direction or the variables differ from those named to [`Oracle::linearize`].
     pub fn product(&self, along: Direction<'_>, wrt: Wrt<'_>) -> Partials {
         (self.product)(along, wrt)
     }
@@ -218,10 +217,10 @@ pub type Mixed<'a> = Box<dyn FnOnce(&Vector) -> Vector + 'a>;
 ///
 /// Derivatives are exact up to rounding. [`Counted`] counts the calls of any oracle.
 ///
-/// It may be asked by several threads at once, as [`Tasks`](crate::Tasks) does.
+/// It may be called by several threads at once, as [`Tasks`](crate::Tasks) does.
 ///
 /// # Panics
-/// Given a point of another module, implementations panic: its variables are not theirs.
+/// Implementations panic at a point of another module, whose variables are not theirs.
 #[auto_impl(&, Box, Arc)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no oracle",
@@ -252,10 +251,11 @@ pub trait Oracle: Sync {
         wrt: Wrt,
     ) -> Partials;
 
-    /// The loss of `objective` at a point, its gradient in the variables `gradient`, and its Hessian, for products in the
-    /// variables `wrt` along directions in the variables `along`. What depends on the point alone may be computed once.
+    /// The loss of `objective` at a point, its gradient in the variables `gradient`, and its Hessian, for products in
+    /// the variables `wrt` along directions in the variables `along`. What depends only on the point may be computed
+    /// once.
     ///
-    /// Counts as a gradient if one is asked for, and as a product for each that is taken.
+    /// Counts as a gradient if one is requested, and as a product for each that is taken.
     fn linearize<'a>(
         &'a self,
         objective: Objective,
@@ -279,8 +279,8 @@ pub trait Oracle: Sync {
         Linearization { loss, gradient, hessian: Hessian::new(product, 0) }
     }
 
-    /// f, its gradient in y, and the product `d/dx <f_y, v>` at the same point, along a v that may be chosen
-    /// once the gradient is known. What the gradient has computed already may serve the product.
+    /// f, its gradient in y, and the product `d/dx <f_y, v>` at the same point, along a v that may be chosen once the
+    /// gradient is known. The product may reuse what the gradient has computed.
     ///
     /// Counts as a gradient of f, and as a product of f when the product is taken.
     fn gradient_and_mixed<'a>(&'a self, at: Point<'a>) -> (Loss, Vector, Mixed<'a>) {
@@ -290,13 +290,13 @@ pub trait Oracle: Sync {
         (loss, sides.into_y(), Box::new(move |v| along(v).into_x()))
     }
 
-    /// The problem at x and these samples with their features in x's place; none where x is no extractor of features.
+    /// The problem at x and these samples with their features in place of x; none if x is not an extractor of features.
     fn reduced<'a>(&'a self, x: &Vector, samples: Samples) -> Option<Result<Reduced<'a>, Error>> {
         let _ = (x, samples);
         None
     }
 
-    /// The [constraints](crate::BilevelProblem::constraints) of a level on the data of `sample`; none where it has none.
+    /// The [constraints](crate::BilevelProblem::constraints) of a level on the data of `sample`; none if it has none.
     fn constraints<'a>(
         &'a self,
         level: Objective,
@@ -312,15 +312,15 @@ pub trait Oracle: Sync {
         1
     }
 
-    /// The program that gives the loss of `objective`, its gradient or its product, in all variables; none if the losses are
-    /// not recorded. Only the shapes of `at` count.
+    /// The program of the loss of `objective`, its gradient or its product, in all variables; none if the losses are
+    /// not recorded. Only the shapes of `at` matter.
     fn program(&self, objective: Objective, what: Derivative, at: Point<'_>) -> Option<Program> {
         let _ = (objective, what, at);
         None
     }
 
-    /// Whether a call is a message to other processes, which make the same calls in the same order: then one thread at a
-    /// time may ask.
+    /// Whether a call is a message to other processes, which make the same calls in the same order: then only one
+    /// thread at a time may call.
     fn is_collective(&self) -> bool {
         false
     }

@@ -8,20 +8,20 @@ use super::{Derivative, Direction, Loss, Oracle, Partials, Point, Program, Wrt};
 use crate::linear::epsilon;
 use crate::{Error, HypergradientMethod, LowerProblem, Objective, Samples, Variable};
 
-/// The oracle of the two outer levels of three, the innermost being solved by a hypergradient method:
+/// The oracle of the two outer levels of three, where a hypergradient method solves the innermost one:
 ///
 /// ```text
 /// F(x, y, z(x, y)),  f(x, y, z(x, y)),  z(x, y) in argmin_z g(x, y, z)
 /// ```
 ///
-/// It is made of two oracles of two levels each, `(F, g)` and `(f, g)`, whose upper variable has x and y as its parts and
-/// whose lower variable is z. Their hypergradients are the gradients of the two losses; so any method of two levels runs on
-/// three, and a fourth level is one more of these.
+/// It consists of two oracles of two levels each, `(F, g)` and `(f, g)`, whose upper variable has x and y as its parts
+/// and whose lower variable is z. Their hypergradients are the gradients of the two losses; so any method for two
+/// levels runs on three, and nesting again gives a fourth level.
 ///
-/// A product of the Hessian is a central difference of two hypergradients, a step of `eps^(1/3)` of the size of the point
-/// apart: about ten digits in f64, and the status of the innermost level is not seen. In f32 it has four digits.
+/// A product of the Hessian is a central difference of two hypergradients with a relative step of `eps^(1/3)`: about
+/// ten digits in f64, and the status of the innermost level is not seen. In f32 it has four digits.
 ///
-/// Each value, gradient or product costs one or two hypergradients. Where the innermost level diverges, the loss and its
+/// Each value, gradient or product costs one or two hypergradients. If the innermost level diverges, the loss and its
 /// gradient are NaN, which ends a run with an error.
 pub struct Nested<'a> {
     losses: [&'a dyn Oracle; 2],
@@ -31,12 +31,12 @@ pub struct Nested<'a> {
 }
 
 impl<'a> Nested<'a> {
-    /// Of the oracles of `(F, g)` and of `(f, g)`, x and y standing at these paths of their upper variable, as `"0"` and
-    /// `"1"` of a tuple. z starts at `z` each time and `method` differentiates it; a method that remembers something from
-    /// call to call is not for this.
+    /// Of the oracles of `(F, g)` and of `(f, g)`, x and y being at these paths of their upper variable, such as `"0"`
+    /// and `"1"` of a tuple. z starts at `z` each time and `method` differentiates it; methods that keep state between
+    /// calls are not suitable.
     ///
     /// # Errors
-    /// If a variable of the oracles is in neither part, or in both, or the oracles have other variables.
+    /// If a variable of the oracles is in neither part, or in both, or the oracles have different variables.
     pub fn new(
         losses: [&'a dyn Oracle; 2],
         [x, y]: [&str; 2],
@@ -92,7 +92,7 @@ impl<'a> Nested<'a> {
         match method.hypergradient(problem, &self.z) {
             Ok(found) => (found.upper_loss, found.gradient),
             Err(error) => {
-                tracing::warn!(%error, "the innermost level failed: its loss is taken for NaN");
+                tracing::warn!(%error, "the innermost level failed: its loss is taken as NaN");
                 let nothing = both.scale(f64::NAN);
                 (problem.value(Objective::Upper, &self.z.scale(f64::NAN)), nothing)
             }

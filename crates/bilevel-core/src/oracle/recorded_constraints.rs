@@ -24,7 +24,7 @@ pub(super) struct RecordedConstraints<X, Y, B> {
 type At<'a, X, Y, B> = (&'a dyn Fn(&X, &Y, &B) -> Tensor<1>, &'a B);
 
 impl<X: Module, Y: Module, B: Batch> RecordedConstraints<X, Y, B> {
-    /// Of modules without gradients.
+    /// For modules without gradients.
     pub fn new(x: &X, y: &Y, (h, batch): At<'_, X, Y, B>) -> Result<Self, Error> {
         let trace = |error| Error::Trace { what: "the constraints".into(), error };
         let weights = Param::from_tensor(h(x, y, batch).without_autodiff().zeros_like());
@@ -128,7 +128,7 @@ fn sum<X, Y, B>(
     move |weights, (x, y), batch| (weights.val() * h(x, y, batch)).sum()
 }
 
-/// What could be recorded once can be recorded.
+/// What was recorded once can be recorded again.
 fn known<T>(found: Result<T, TraceError>) -> T {
     found.unwrap_or_else(|error| panic!("{error}"))
 }
@@ -187,7 +187,7 @@ impl<P: BilevelProblem, D> Debug for LevelConstraints<'_, P, D> {
 }
 
 impl<P: BilevelProblem, D: Data<P::Batch>> LevelConstraints<'_, P, D> {
-    /// What `use_of` makes of the function and its data.
+    /// What `use_of` computes from the function and its data.
     fn on<T>(&self, use_of: impl FnOnce(At<'_, P::Upper, P::Lower, P::Batch>) -> T) -> T {
         let batch = self.oracle.data().batch(self.level, self.sample);
         use_of((&all_of(self.oracle.problem(), self.level), &batch))

@@ -68,7 +68,7 @@ impl<'a> Rescaled<'a> {
         (divided(x, &self.units.x), divided(y, &self.units.y))
     }
 
-    /// What `ask` gives at a point, in the old variables.
+    /// The result of `ask` at a point, in the old variables.
     fn at<T>(&self, at: Point<'_>, ask: impl FnOnce(Point<'_>) -> T) -> T {
         let (x, y) = self.units.of(at.x, at.y);
         ask(Point { x: &x, y: &y, sample: at.sample })

@@ -9,15 +9,15 @@ use super::autodiff::{recorded, trace_error};
 use super::{AutodiffOracle, Direction, Loss, Mixed, Oracle, Point, Wrt};
 use crate::{Data, Error, Objective, Sample, SplitProblem};
 
-/// Evaluates a [`SplitProblem`] as an [`AutodiffOracle`] does, save [`Oracle::gradient_and_mixed`]: along a
-/// v in variables that the head alone uses, the features stand still, so that
+/// Evaluates a [`SplitProblem`] as an [`AutodiffOracle`] does, except for [`Oracle::gradient_and_mixed`]: along a v in
+/// variables that only the head uses, the features are constant, so that
 ///
 /// ```text
 /// d/dx <f_y, v> = d/dx <d/dy head(x, y, u), v>   at u = features(y)
 /// ```
 ///
-/// and u is known from the gradient. Such a product costs one of the head and no pass through the body, in
-/// time and in memory; nothing of the body is kept for it but u. Along any other v it is the usual product.
+/// and u is known from the gradient. Such a product costs one of the head and no pass through the body, in time and in
+/// memory; of the body only u is kept for it. Along any other v it is the usual product.
 #[derive(Debug)]
 pub struct SplitOracle<P: SplitProblem, D> {
     whole: AutodiffOracle<P, D>,
@@ -61,12 +61,12 @@ impl<P: SplitProblem, D: Data<P::Batch>> SplitOracle<P, D> {
         Ok(Self { whole, head })
     }
 
-    /// The oracle without the short cut, which holds the modules.
+    /// The oracle without the shortcut, which holds the modules.
     pub fn whole(&self) -> &AutodiffOracle<P, D> {
         &self.whole
     }
 
-    /// Whether the head alone uses the variables of `part`.
+    /// Whether only the head uses the variables of `part`.
     fn in_head(&self, part: &Layout) -> bool {
         part.leaves().iter().all(|leaf| self.head.position(leaf.id).is_some())
     }

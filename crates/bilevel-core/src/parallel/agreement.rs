@@ -9,19 +9,19 @@ use super::{Group, GroupError};
 /// Reasons to end a run that a rank has by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Votes {
-    /// An observer wants to.
+    /// An observer requests it.
     pub observer: bool,
-    /// The time is up.
+    /// The time limit is reached.
     pub time: bool,
 }
 
-/// Whether any rank votes for an end; and whether all have the same x and y. One message of `2 + 2 P` numbers.
+/// Whether any rank votes to end the run; and whether all have the same x and y. One message of `2 + 2 P` numbers.
 pub(crate) fn agree(
     group: &dyn Group,
     votes: Votes,
     (x, y): (&Vector, &Vector),
 ) -> Result<Votes, GroupError> {
-    // A sum is exact: of votes, and of numbers of which all but one are zero.
+    // The sums are exact: of votes, and of numbers of which all but one are zero.
     let mut numbers = vec![0.0; 2 + 2 * group.size()];
     numbers[0] = f64::from(u8::from(votes.observer));
     numbers[1] = f64::from(u8::from(votes.time));
@@ -35,7 +35,7 @@ pub(crate) fn agree(
     }
 }
 
-/// 64 bits of x and y, as two numbers that f64 holds.
+/// 64 bits of x and y, as two numbers that f64 represents exactly.
 fn fingerprint(x: &Vector, y: &Vector) -> [f64; 2] {
     let mut hasher = DefaultHasher::new();
     for data in x.to_data().into_iter().chain(y.to_data()) {

@@ -13,22 +13,23 @@ use crate::{
     Reduced, Sample, Samples, Wrt,
 };
 
-/// Both losses as means over `shards` equal parts of their data, S, of which each rank of a group evaluates its own.
+/// Both losses as means over S = `shards` equal parts of their data, of which each rank of a group evaluates its own.
 ///
 /// ```text
 /// F = 1/S sum_s F_s,  f = 1/S sum_s f_s
 /// ```
 ///
-/// `inner` is the oracle of the shards of this rank alone, those of [`Group::share`], n of them: `Sample(i)` of the mean
-/// is `Sample(i n)` to `Sample(i n + n - 1)` of `inner`. So a rank holds its own data only. A call of this oracle is a call
-/// for each shard and one message, with the loss and all partials; and counts as one call, of the whole data. Short cuts of
-/// `inner` are taken: linearisations, heads alone, parts of y. A linearisation is held for each shard of the rank.
+/// `inner` is the oracle of only the shards of this rank, those of [`Group::share`], n of them: `Sample(i)` of the mean
+/// is `Sample(i n)` to `Sample(i n + n - 1)` of `inner`. So a rank holds only its own data. A call of this oracle is a
+/// call for each shard and one message, with the loss and all partials; it counts as one call, on the whole data. Short
+/// cuts of `inner` are used: linearisations, heads alone, parts of y. A linearisation is held for each shard of the
+/// rank.
 ///
 /// On one rank nothing is sent, and the result has the same bits.
 ///
-/// The losses must be means over equal parts. Sums over samples are not; nor are quotients, such as a mean by weights
-/// that differ from shard to shard. [`DataParallel::check_means`] tells. The statistics of a batch normalisation are
-/// those of a shard.
+/// The losses must be means over equal parts. Sums over samples are not; nor are quotients, such as a mean with weights
+/// that differ from shard to shard. [`DataParallel::check_means`] checks this. The statistics of a batch normalisation
+/// are those of a shard.
 ///
 /// If the group fails in the middle of a step, losses and partials are NaN from then on: the step ends with an error, and
 /// the [`Executor`](crate::Executor) replaces it by that of the group.
@@ -40,11 +41,11 @@ pub struct DataParallel<O, G> {
 }
 
 impl<O: Oracle, G: Group> DataParallel<O, G> {
-    /// The mean over `shards`, those of this rank being the data of `inner`.
+    /// The mean over `shards`, where the data of `inner` are those of this rank.
     ///
     /// # Errors
     /// If the shards are not a power of two for each rank (any number for a group of one), the data of `inner` is not
-    /// divided into that many, or a variable is not in f32 or f64, or not in that of the others.
+    /// divided into that many, or a variable is not in f32 or f64, or the variables differ in element type.
     pub fn new(inner: O, group: G, shards: usize) -> Result<Self, Error> {
         let (size, own) = (group.size(), shards / group.size());
         if shards == 0 || !shards.is_multiple_of(size) || (size > 1 && !own.is_power_of_two()) {
@@ -89,7 +90,7 @@ impl<O: Oracle, G: Group> DataParallel<O, G> {
     /// of an oracle of the whole data. Two messages.
     ///
     /// # Errors
-    /// If they differ by more than rounding does.
+    /// If they differ by more than rounding.
     pub fn check_means(&self, whole: &dyn Oracle, x: &Vector, y: &Vector) -> Result<(), Error> {
         let at = Point { x, y, sample: Sample::default() };
         for objective in [Objective::Upper, Objective::Lower] {
@@ -107,7 +108,7 @@ impl<O: Oracle, G: Group> DataParallel<O, G> {
         Ok(())
     }
 
-    /// What the shards of this rank give for a sample.
+    /// The results of the shards of this rank for a sample.
     fn of_shards<'b, T>(
         &'b self,
         sample: Sample,
@@ -117,7 +118,7 @@ impl<O: Oracle, G: Group> DataParallel<O, G> {
         (0..own).map(move |shard| of(Sample(sample.0 * own + shard)))
     }
 
-    /// The means of tensors over all shards, those of this rank being given: one message.
+    /// The means of tensors over all shards, given those of this rank: one message.
     fn means(&self, terms: impl Iterator<Item = Vec<DispatchTensor>>) -> Vec<DispatchTensor> {
         let add =
             |a: Vec<_>, b: Vec<_>| a.into_iter().zip(b).map(|(a, b)| float::add(a, b)).collect();
@@ -205,7 +206,7 @@ impl<O, G> Deref for DataParallel<O, G> {
 const ASKED: &str = "every shard has given what was asked for";
 
 impl<O: Oracle, G: Group> Oracle for DataParallel<O, G> {
-    // The program is that of a shard.
+    // The program is that of one shard.
     crate::oracle::forward!(inner: upper_layout, lower_layout, constraints, program);
 
     fn value(&self, objective: Objective, at: Point<'_>) -> Loss {

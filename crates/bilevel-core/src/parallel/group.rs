@@ -6,9 +6,9 @@ use std::ops::Range;
 use auto_impl::auto_impl;
 
 /// The ranks of a run. All of them make the same calls in the same order, from one thread at a time; each call is a
-/// message that waits for all.
+/// message for which all wait.
 ///
-/// A sum has the same bits on every rank: it is taken by a [`tree`](super::tree) in the order of the ranks.
+/// A sum has the same bits on every rank: it is computed by a [`tree`](super::tree) in the order of the ranks.
 ///
 /// A group that has failed stays so: every later call fails with the first error.
 #[auto_impl(&, Box, Arc)]
@@ -22,7 +22,7 @@ pub trait Group: Debug + Send + Sync {
     /// Replaces `values` by their sums over all ranks, entry by entry.
     ///
     /// # Errors
-    /// If a rank has ended, or does not ask for a sum of as many numbers.
+    /// If a rank has ended, or requests a sum of a different number of numbers.
     fn sum_f32(&self, values: &mut [f32]) -> Result<(), GroupError>;
 
     /// [`Group::sum_f32`] in double precision.
@@ -31,10 +31,10 @@ pub trait Group: Debug + Send + Sync {
     /// As there.
     fn sum_f64(&self, values: &mut [f64]) -> Result<(), GroupError>;
 
-    /// The bytes that rank 0 gives. Those of the others are not looked at.
+    /// The bytes of rank 0. Those of the other ranks are ignored.
     ///
     /// # Errors
-    /// If a rank has ended, or asks for a sum.
+    /// If a rank has ended, or requests a sum.
     fn broadcast(&self, bytes: Vec<u8>) -> Result<Vec<u8>, GroupError>;
 
     /// Whether all of its calls have succeeded. No message.
@@ -43,13 +43,13 @@ pub trait Group: Debug + Send + Sync {
     /// The first error of a call.
     fn check(&self) -> Result<(), GroupError>;
 
-    /// Which of `n` things in order are this rank's, where the ranks divide them evenly.
+    /// Which of `n` ordered items belong to this rank, if they are divided evenly.
     fn share(&self, n: usize) -> Range<usize> {
         self.rank() * n / self.size()..(self.rank() + 1) * n / self.size()
     }
 }
 
-/// A process by itself: a group of one.
+/// A single process: a group of one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Alone;
 
@@ -79,11 +79,11 @@ impl Group for Alone {
     }
 }
 
-/// Why ranks cannot go on together.
+/// Why ranks cannot continue together.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GroupError {
-    /// A rank that is not there any more.
+    /// A rank that has ended.
     #[error(
         "rank {rank} has ended, expected all ranks to stay to the end of the run: its own message says why; \
          then resume the run"
@@ -93,7 +93,7 @@ pub enum GroupError {
         rank: usize,
     },
 
-    /// Ranks that ask for different things.
+    /// Ranks that request different things.
     #[error(
         "rank {rank} asks for {found} where rank 0 asks for {expected}, expected the same calls in the same order: \
          give all ranks the same settings, and shards of one size"
@@ -101,13 +101,13 @@ pub enum GroupError {
     Calls {
         /// The rank.
         rank: usize,
-        /// What it asks for.
+        /// What it requests.
         found: String,
-        /// What rank 0 asks for.
+        /// What rank 0 requests.
         expected: String,
     },
 
-    /// Ranks whose results have come apart.
+    /// Ranks whose results differ.
     #[error(
         "{what} of rank {rank} are not those of rank 0, expected the same bits on all ranks: start all with the same \
          program, settings and number of threads, on processors of one kind"

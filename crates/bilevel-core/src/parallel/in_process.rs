@@ -1,4 +1,4 @@
-//! Ranks that are threads.
+//! Ranks as threads.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -32,12 +32,12 @@ struct Shared {
     moved: Condvar,
 }
 
-/// A message that all ranks take part in.
+/// A message in which all ranks take part.
 #[derive(Debug)]
 struct Round {
     number: u64,
     parts: Vec<Option<Part>>,
-    /// Of the round before this one.
+    /// Of the previous round.
     result: Option<Part>,
     broken: Option<GroupError>,
 }
@@ -99,7 +99,7 @@ impl InProcess {
         let wait = self.shared.moved.wait_while(round, waiting);
         let round = wait.unwrap_or_else(PoisonError::into_inner);
         match (&round.result, &round.broken) {
-            // Who ended after this round has taken part in it.
+            // A rank that ended after this round took part in it.
             (Some(result), _) if round.number > number => Ok(result.clone()),
             (_, Some(error)) => Err(error.clone()),
             _ => unreachable!("a rank waits until a round is over or the group is broken"),

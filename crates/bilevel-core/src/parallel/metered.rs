@@ -6,21 +6,21 @@ use std::time::{Duration, Instant};
 
 use super::{Group, GroupError};
 
-/// What went through a group.
+/// The traffic of a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Traffic {
     /// Sums and broadcasts.
     pub messages: u64,
-    /// Numbers that were summed.
+    /// Numbers summed.
     pub numbers: u64,
-    /// Time in the group, that of waiting for other ranks included.
+    /// Time in the group, including the wait for other ranks.
     pub time: Duration,
 }
 
 impl Sub for Traffic {
     type Output = Self;
 
-    /// What went through since `earlier`.
+    /// The traffic since `earlier`.
     fn sub(self, earlier: Self) -> Self {
         Self {
             messages: self.messages - earlier.messages,
@@ -48,7 +48,7 @@ impl<G: Group> Metered<G> {
         &self.group
     }
 
-    /// What went through so far.
+    /// The traffic so far.
     pub fn traffic(&self) -> Traffic {
         *self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }

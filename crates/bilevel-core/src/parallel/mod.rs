@@ -6,26 +6,26 @@
 //! rank 2: its shards -> loss, partials /  tree, the same on all ranks \ the same steps of x and y
 //! ```
 //!
-//! A loss that is a mean over data is the mean of the losses on S equal parts of it, its shards, and so are its gradients
-//! and second-order products. [`DataParallel`] is an oracle of that mean: each rank evaluates its own shards, and the sums
-//! go through a [`Group`], a message a call. Methods, solvers and observers run on every rank as they do on one. They see
-//! the same numbers, so they take the same decisions; what a rank decides by itself, as by its clock, the
-//! [`Executor`](crate::Executor) puts to the vote, and there it also compares a fingerprint of x and y
+//! A loss that is a mean over data is the mean of the losses on S equal parts of it, its shards, and so are its
+//! gradients and second-order products. [`DataParallel`] is an oracle of that mean: each rank evaluates its own shards,
+//! and the sums go through a [`Group`], one message per call. Methods, solvers and observers run on every rank as they
+//! do on one. They see the same numbers, so they make the same decisions; on what a rank decides by itself, such as by
+//! its clock, the ranks vote in the [`Executor`](crate::Executor), which also compares a fingerprint of x and y
 //! ([`Executor::in_group`](crate::Executor::in_group)).
 //!
 //! # The same bits on any number of ranks
 //!
-//! Sums of floating-point numbers depend on their order. Here it is that of a [`tree`] over shards, not over ranks: rank r
-//! of P has shards `r S / P` to `(r + 1) S / P - 1`. Where `S / P` is a power of two, the sum over the shards of a rank is a
-//! branch of the tree, and the sum of the branches is the tree over ranks. So a run has the same bits on every number of
-//! ranks that divides the shards into powers of two, on one rank too, and a run that was saved on four ranks goes on
-//! on two. Another S is another order, and differs by rounding. Processors of other kinds may round differently: the
-//! fingerprints tell.
+//! Sums of floating-point numbers depend on their order. Here it is that of a [`tree`] over shards, not over ranks:
+//! rank r of P has shards `r S / P` to `(r + 1) S / P - 1`. Where `S / P` is a power of two, the sum over the shards of
+//! a rank is a branch of the tree, and the sum of the branches is the tree over ranks. So a run has the same bits on
+//! every number of ranks that divides the shards into powers of two, including one rank, and a run that was saved on
+//! four ranks resumes on two. Another S is another order, and differs by rounding. Processors of different kinds may
+//! round differently: the fingerprints detect it.
 //!
-//! # The cost
+//! # Cost
 //!
-//! Messages follow the oracle's calls, and so the method: `docs/SCALING.md` has the table, and what it means for many
-//! machines. [`Metered`] counts them.
+//! The messages follow from the oracle's calls, and so from the method: `docs/SCALING.md` has the table, and what it
+//! means for many machines. [`Metered`] counts them.
 //!
 //! | group | ranks are |
 //! |---|---|
@@ -45,8 +45,8 @@ pub use group::{Alone, Group, GroupError};
 pub use in_process::InProcess;
 pub use metered::{Metered, Traffic};
 
-/// The sum of `terms` by a binary tree in their order: of neighbours first, then of neighbouring pairs, and so on.
-/// Where their number is no power of two, the largest power of two comes first, then the tree of the rest.
+/// The sum of `terms` by a binary tree in their order: of neighbours first, then of neighbouring pairs, and so on. If
+/// their number is not a power of two, the largest power of two comes first, then the tree of the rest.
 ///
 /// A tree of trees of `2^k` terms each is the tree of all terms.
 ///

@@ -18,7 +18,7 @@ pub struct Ball {
 }
 
 impl Ball {
-    /// The ball of this radius.
+    /// The ball with this radius.
     ///
     /// # Errors
     /// If the radius is not finite and positive.

@@ -8,7 +8,7 @@ use crate::vector_ops::zip_flat;
 
 /// The projection onto the box `min <= y_i <= max`.
 ///
-/// Its derivative keeps the entries that lie in the box and takes the others to 0.
+/// Its derivative keeps the entries inside the box and sets the others to 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounds {
     min: f64,
@@ -16,7 +16,7 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// The box with these bounds on every entry; an infinite one is no bound.
+    /// The box with these bounds on every entry; an infinite bound is none.
     ///
     /// # Errors
     /// If `min > max` or one is NaN.

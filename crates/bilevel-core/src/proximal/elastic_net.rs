@@ -10,9 +10,9 @@ use crate::{Coefficient, Error};
 
 /// The proximal map of `h sum_i |y_i| + k sum_i y_i^2 / 2`: `P(y) = S_h(y) / (1 + k)`, S the [`SoftThreshold`].
 ///
-/// After [`Gd`](crate::Gd) with the step size s, `ElasticNet::new(a, b)?.times(s)?` makes proximal gradient descent on
-/// `f + a sum_i |y_i| + b sum_i y_i^2 / 2`; a and b are numbers, or [`Coefficient`]s that are learned with x. Its derivative
-/// keeps the entries with `|y_i| > h`, divided by `1 + k`; in k it is `-S_h(y) / (1 + k)^2`.
+/// After [`Gd`](crate::Gd) with the step size s, `ElasticNet::new(a, b)?.times(s)?` gives proximal gradient descent on
+/// `f + a sum_i |y_i| + b sum_i y_i^2 / 2`; a and b are numbers, or [`Coefficient`]s that are learned with x. Its
+/// derivative keeps the entries with `|y_i| > h`, divided by `1 + k`; in k it is `-S_h(y) / (1 + k)^2`.
 ///
 /// Source: H. Zou and T. Hastie, "Regularization and variable selection via the elastic net", 2005.
 #[derive(Clone, Debug, PartialEq)]

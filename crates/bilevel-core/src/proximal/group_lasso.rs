@@ -9,14 +9,14 @@ use super::penalty::Penalty;
 use crate::vector_ops::{flat, shaped};
 use crate::{Coefficient, Error};
 
-/// The proximal map of `h sum_g norm(y_g)`, over groups g of entries: `P(y)_g = max(1 - h / norm(y_g), 0) y_g`. It takes
+/// The proximal map of `h sum_g norm(y_g)`, over groups g of entries: `P(y)_g = max(1 - h / norm(y_g), 0) y_g`. It sets
 /// whole groups to 0.
 ///
-/// A group is a variable, or a row of one: the entries with the same place on the first axis, as the weights of one input
-/// of a [`Linear`](burn::nn::Linear). With `n = norm(y_g) > h` the derivative is `d - (h / n) (d - <y_g, d> y_g / n^2)`, and
-/// `-y_g / n` in h; other groups are at 0 and stay there.
+/// A group is a variable, or a row of one: the entries with the same index on the first axis, such as the weights of
+/// one input of a [`Linear`](burn::nn::Linear). With `n = norm(y_g) > h` the derivative is
+/// `d - (h / n) (d - <y_g, d> y_g / n^2)`, and `-y_g / n` in h; it is 0 for other groups.
 ///
-/// After [`Gd`](crate::Gd) with the step size s, `GroupLasso::rows(a)?.times(s)?` makes proximal gradient descent on
+/// After [`Gd`](crate::Gd) with the step size s, `GroupLasso::rows(a)?.times(s)?` gives proximal gradient descent on
 /// `f + a sum_g norm(y_g)`; a is a number, or a [`Coefficient`] that is learned with x.
 ///
 /// Source: M. Yuan and Y. Lin, "Model selection and estimation in regression with grouped variables", 2006.
@@ -27,7 +27,7 @@ pub struct GroupLasso {
 }
 
 impl GroupLasso {
-    /// With a group for each row of each variable, and the weight h; an entry of a list is a group of its own.
+    /// With a group for each row of each variable, and the weight h; each entry of a vector is its own group.
     ///
     /// # Errors
     /// If a fixed h is not finite and positive.
@@ -59,7 +59,7 @@ impl GroupLasso {
         flat(leaf).reshape([rows, entries.checked_div(rows).unwrap_or(0)])
     }
 
-    /// Applies `f` to the groups of y, their partners in `other`, and h, for each variable.
+    /// Applies `f` to the groups of y, their counterparts in `other`, and h, for each variable.
     fn by_groups(
         &self,
         x: &Vector,
@@ -84,7 +84,7 @@ impl GroupLasso {
     }
 }
 
-/// The norm of each group, `[groups, 1]`; the smallest number for 0, where its size does not count.
+/// The norm of each group, `[groups, 1]`; the smallest positive number for 0, where its value does not matter.
 fn norms(y: &Tensor<2>) -> Tensor<2> {
     y.clone().powi_scalar(2).sum_dim(1).sqrt().clamp_min(f32::MIN_POSITIVE)
 }

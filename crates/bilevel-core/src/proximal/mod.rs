@@ -1,7 +1,7 @@
 //! Proximal maps, and the projections among them: constraints and non-smooth terms of either level.
 //!
-//! The upper level takes a [`Projection`] after every step; [`Projected`](crate::Projected) puts any
-//! [`Proximal`] map after the steps of a lower dynamics, and differentiates through it.
+//! The upper level applies a [`Projection`] after every step; [`Projected`](crate::Projected) applies any [`Proximal`]
+//! map after the steps of a lower dynamics, and differentiates through it.
 
 mod ball;
 mod bounds;
@@ -33,11 +33,11 @@ use crate::Error;
 /// P(y) = argmin_u  h(u) + norm(u - y)^2 / 2
 /// ```
 ///
-/// P does not expand distances, and so has a derivative almost everywhere; as P is a gradient, the
-/// derivative is symmetric. Implement it for a type of your own to use another map.
+/// P does not increase distances, and so has a derivative almost everywhere; as P is a gradient, the derivative is
+/// symmetric. Implement it for your own type to use another map.
 ///
-/// h may depend on x, as the weight of a penalty that is learned does: then the methods that end with `at` or `in_x` are
-/// what counts. Sets do not: a [`Projection`] serves both levels, and x is not kept in a set that moves with it.
+/// h may depend on x, for example through a learned weight of a penalty: then the methods that end with `at` or `in_x`
+/// apply. Sets do not: a [`Projection`] serves both levels, and x is not constrained to a set that depends on it.
 ///
 /// Source: J.-J. Moreau, "Proximite et dualite dans un espace hilbertien", 1965.
 #[auto_impl(Box)]
@@ -48,10 +48,10 @@ use crate::Error;
     note = "the constructors check their arguments and give a `Result`: is a `?` missing?"
 )]
 pub trait Proximal: Debug + Send + Sync {
-    /// The name with the settings, as `bounds(-1, 1)`.
+    /// The name with the settings, such as `bounds(-1, 1)`.
     fn describe(&self) -> String;
 
-    /// Whether x has the variables that the map is learned by.
+    /// Whether x has the variables by which the map is learned.
     ///
     /// # Errors
     /// If not.
@@ -66,13 +66,13 @@ pub trait Proximal: Debug + Send + Sync {
     /// If the map depends on x.
     fn apply(&self, y: &Vector) -> Vector;
 
-    /// `P'(at) direction`; at a kink, that of a neighbouring piece.
+    /// `P'(at) direction`; at a kink, that of an adjacent piece.
     ///
     /// # Panics
     /// If the map depends on x.
     fn derivative(&self, at: &Vector, direction: &Vector) -> Vector;
 
-    /// `P(y; x)`, of a map that may depend on x.
+    /// `P(y; x)`, for a map that may depend on x.
     fn apply_at(&self, x: &Vector, y: &Vector) -> Vector {
         let _ = x;
         self.apply(y)
@@ -84,13 +84,13 @@ pub trait Proximal: Debug + Send + Sync {
         self.derivative(at, direction)
     }
 
-    /// `P_x(at; x) dx`; none is zero.
+    /// `P_x(at; x) dx`; none means zero.
     fn tangent_in_x(&self, x: &Vector, at: &Vector, dx: &Vector) -> Option<Vector> {
         let _ = (x, at, dx);
         None
     }
 
-    /// `P_x(at; x)' lambda`; none is zero.
+    /// `P_x(at; x)' lambda`; none means zero.
     fn adjoint_in_x(&self, x: &Vector, at: &Vector, lambda: &Vector) -> Option<Vector> {
         let _ = (x, at, lambda);
         None
@@ -100,7 +100,7 @@ pub trait Proximal: Debug + Send + Sync {
 /// A proximal map that is the Euclidean projection onto a convex set: h is 0 in the set and infinite
 /// outside.
 ///
-/// A projection of your own implements [`Proximal`], and this trait, which is empty, to say so: what is
-/// kept in a set must not be pulled about in it as well.
+/// Your own projection implements [`Proximal`], and this empty trait to say that it is one: a constraint must not also
+/// move points within its set.
 #[auto_impl(Box)]
 pub trait Projection: Proximal {}

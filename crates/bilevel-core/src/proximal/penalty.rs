@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use crate::error::positive;
 use crate::{Coefficient, Error};
 
-/// `h = s c`: a coefficient, which may be learned with x, times a number, as a step size is.
+/// `h = s c`: a coefficient, which may be learned with x, times a number such as a step size.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Penalty {
     coefficient: Coefficient,
@@ -39,7 +39,7 @@ impl Penalty {
         self.coefficient.number((x, 0), like) * self.scale
     }
 
-    /// x where there is none: for weights that are fixed.
+    /// x where there is none: for fixed weights.
     ///
     /// # Panics
     /// If the weight is learned.

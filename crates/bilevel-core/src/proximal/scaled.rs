@@ -8,16 +8,16 @@ use super::{Projection, Proximal};
 use crate::vector_ops::scale_by;
 use crate::{Coefficient, Error};
 
-/// The projection onto `r C`, the set C of another projection Q scaled about 0 by r, which may be learned with x:
-/// `P(y) = r Q(y / r)`.
+/// The projection onto `r C`, where C is the set of another projection Q, scaled about 0 by r, which may be learned
+/// with x: `P(y) = r Q(y / r)`.
 ///
 /// ```text
 /// P_y = Q'(y / r),   P_r = Q(y / r) - Q'(y / r) y / r
 /// ```
 ///
-/// A ball of a learned radius is `Scaled::new(Ball::new(1.0)?, Coefficient::exp("radius"))`; a box `[-r, r]` is that of
-/// [`Bounds`](crate::Bounds) -1 and 1, a simplex of the sum r that of [`Simplex`](crate::Simplex) with the sum 1. To be
-/// put into [`Projected`](crate::Projected): x is not kept in a set that moves with it.
+/// A ball of a learned radius is `Scaled::new(Ball::new(1.0)?, Coefficient::exp("radius"))`; a box `[-r,
+/// r]` is that of [`Bounds`](crate::Bounds) -1 and 1, a simplex of the sum r that of [`Simplex`](crate::Simplex) with
+/// the sum 1. For use in [`Projected`](crate::Projected): x is not constrained to a set that depends on it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scaled<Q> {
     set: Q,

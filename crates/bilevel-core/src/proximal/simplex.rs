@@ -6,12 +6,11 @@ use super::{Projection, Proximal};
 use crate::Error;
 use crate::error::positive;
 
-/// The projection onto the simplex `y_i >= 0, sum_i y_i = c`, of each variable by itself or of all
-/// entries together.
+/// The projection onto the simplex `y_i >= 0, sum_i y_i = c`, of each variable by itself or of all entries together.
 ///
-/// `P(y)_i = max(y_i - theta, 0)` with the theta that gives the sum; its derivative takes the mean over the
-/// entries that stay positive from these, and the others to 0. Entries are sorted on the host: every
-/// application waits for the device.
+/// `P(y)_i = max(y_i - theta, 0)` with the theta that gives the sum; its derivative subtracts the mean over the
+/// positive entries from these, and sets the others to 0. Entries are sorted on the host: every application waits for
+/// the device.
 ///
 /// Source: J. Duchi et al., "Efficient projections onto the l1-ball for learning in high dimensions",
 /// 2008, Fig. 1.
@@ -22,7 +21,7 @@ pub struct Simplex {
 }
 
 impl Simplex {
-    /// Each variable on a simplex of its own, its entries summing to `sum`.
+    /// Each variable on its own simplex, its entries summing to `sum`.
     ///
     /// # Errors
     /// If the sum is not finite and positive.
@@ -38,7 +37,7 @@ impl Simplex {
         Ok(Self { together: true, ..Self::each(sum)? })
     }
 
-    /// Applies `f` to the entries of every simplex at `at` and their partners in `direction`.
+    /// Applies `f` to the entries of every simplex at `at` and their counterparts in `direction`.
     fn on_host(&self, at: &Vector, direction: &Vector, f: impl Fn(&[f64], &mut [f64])) -> Vector {
         let layout = at.layout();
         let whole = vec![layout.size()];

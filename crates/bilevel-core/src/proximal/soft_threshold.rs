@@ -7,11 +7,11 @@ use crate::error::positive;
 use crate::vector_ops::{multiply, zip_flat};
 use crate::{Coefficient, Error};
 
-/// Soft thresholding, `P(y)_i = sign(y_i) max(|y_i| - h, 0)`: the proximal map of `h sum_i |y_i|`. No
+/// Soft thresholding, `P(y)_i = sign(y_i) max(|y_i| - h, 0)`: the proximal map of `h sum_i |y_i|`. It is not a
 /// projection: it moves every entry.
 ///
-/// Its derivative keeps the entries with `|y_i| > h` and takes the others to 0; in h it is `-sign(y_i)` at the
-/// former. After [`Gd`](crate::Gd) with the step size s, the threshold `h = s mu` makes proximal gradient descent on
+/// Its derivative keeps the entries with `|y_i| > h` and sets the others to 0; in h it is `-sign(y_i)` at the former.
+/// After [`Gd`](crate::Gd) with the step size s, the threshold `h = s mu` gives proximal gradient descent on
 /// `f + mu sum_i |y_i|`; where mu is learned with x, by [`SoftThreshold::times`]:
 ///
 /// ```
@@ -95,7 +95,7 @@ impl Proximal for SoftThreshold {
     }
 
     fn apply(&self, y: &Vector) -> Vector {
-        // What the box around 0 cuts off.
+        // The part outside the box around 0.
         let limit = self.number();
         y.sub(&y.map(|leaf| float::clamp(leaf, -limit, limit)))
     }

@@ -10,7 +10,7 @@ use crate::error::at_least_one;
 use crate::joint::Iterate;
 use crate::{Error, Loss, LowerProblem, Objective, Rates, Sample, Samples, Wrt};
 
-/// The settings of the alternation, and the draws.
+/// The settings of the alternation, and the random draws.
 #[derive(Clone, Debug)]
 pub(super) struct Alternation {
     pub rates: Rates,
@@ -42,14 +42,14 @@ impl Alternation {
             return Err(Error::InvalidSetting {
                 setting: "lower projection",
                 found: "a set that y is kept in".into(),
-                expected: "none with a proxy of the best response: its answers do not keep to a set",
+                expected: "none with a proxy of the best response: its values do not stay in a set",
                 cure: "write y as a function of a free variable",
             });
         }
         Ok((0..self.training_steps).map(|_| at.sampler.draw(Objective::Lower)).collect())
     }
 
-    /// Before x is moved nothing has settled.
+    /// Nothing has settled before x is moved.
     pub fn rest(&self, k: usize) -> f64 {
         if k < self.warm_up { f64::INFINITY } else { 0.0 }
     }
@@ -67,7 +67,7 @@ impl Alternation {
             let loss = at.problem(samples).value(Objective::Upper, &response.respond(&at.x));
             return (loss, at.x.zeros_like());
         }
-        // In a set of x the gradient at the point it is moved to stands for that at x + eps.
+        // In a set of x the gradient at the projected point stands for that at x + eps.
         let eps = self.perturbation.is_learned().then(|| self.perturbation.draw(&at.x));
         let point = eps.as_ref().map_or_else(|| at.x.clone(), |e| at.project_upper(at.x.add(e)));
         let problem = LowerProblem::new(&at.oracle, &point, samples);

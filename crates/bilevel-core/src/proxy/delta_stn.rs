@@ -10,7 +10,7 @@ use crate::{
     Direction, Error, LowerProblem, Objective, Oracle, Rates, Samples, Schedule, Snapshot, Wrt,
 };
 
-/// `delta-stn`: the best response at x, and how it answers to x, learned apart.
+/// `delta-stn`: the best response at x, and its Jacobian in x, learned separately.
 ///
 /// ```text
 /// Psi(x + eps) = y + J eps,   J eps = (V eps) *_unit w_h,   eps ~ N(0, sigma^2)
@@ -20,21 +20,20 @@ use crate::{
 /// x' = x - b (F_x + J' F_y)   at y',   y'' = y' + J (x' - x)
 /// ```
 ///
-/// y is trained where x is, without the bias of the perturbations, and `d = 0` for all small eps says
-/// `f_yx + f_yy J = 0`, by which J is `dy*/dx`. With a learned sigma the gradient of F is taken at `x + eps`
-/// and `y' + J eps`, and sigma moves too, as [`Scale`] says. With `sigma = 0` J is not trained at all. What
-/// reaches J is of the order of `sigma^2`: give it a step size of its own that is the larger
-/// ([`DeltaStn::with_jacobian_rate`]).
+/// y is trained at x, without the bias of the perturbations, and `d = 0` for all small eps means `f_yx + f_yy J = 0`,
+/// so that J is `dy*/dx`. With a learned sigma the gradient of F is taken at `x + eps` and `y' + J eps`, and sigma
+/// moves too, as [`Scale`] says. With `sigma = 0` J is not trained at all. The gradient in J is of the order of
+/// `sigma^2`: give it a correspondingly larger step size of its own ([`DeltaStn::with_jacobian_rate`]).
 ///
-/// Differs from its source twice. The source linearises the outputs of the network in y, so that its second
-/// term has the Gauss-Newton matrix of f where this one has the Hessian: the same for a loss that is a square
-/// of something linear in y, and nearer to `dy*/dx` elsewhere, but where f is not convex in y J may grow
-/// along negative curvature, which the Gauss-Newton matrix of a convex loss does not have. And the program
-/// of the source's authors leaves y where it is when x moves, though the centre is then another: y'' is what
-/// the same affine response answers at the new x, so that moving the centre does not change it.
+/// Differs from its source twice. The source linearises the outputs of the network in y, so that its second term has
+/// the Gauss-Newton matrix of f where this one has the Hessian: the same for a loss that is a square of something
+/// linear in y, and closer to `dy*/dx` elsewhere; but where f is not convex in y, J may grow along negative curvature,
+/// which the Gauss-Newton matrix of a convex loss does not have. And the authors' program leaves y unchanged when x
+/// moves, though the centre then differs: y'' is the answer of the same affine response at the new x, so that moving
+/// the centre does not change the response.
 ///
-/// Memory: y, `w_h` and V: two numbers for each of y and m for each unit. Cost: two gradients and one product
-/// of f for each training step, one gradient of F; a value of F instead in the warm-up.
+/// Memory: y, `w_h` and V: two numbers per entry of y and m per unit. Cost: two gradients and one product of f for each
+/// training step, one gradient of F; a value of F instead during the warm-up.
 ///
 /// Source: J. Bae and R. Grosse, "Delta-STN: efficient bilevel optimization for neural networks using
 /// structured response Jacobians", 2020, Section 4.
@@ -63,14 +62,14 @@ impl Response for Centred<'_> {
 }
 
 impl DeltaStn {
-    /// `jacobian` and y trained by the lower step sizes of `rates`, at perturbations by `scale`; the same
-    /// draws for the same seed.
+    /// `jacobian` and y trained by the lower step sizes of `rates`, at perturbations by `scale`; the same seed gives
+    /// the same draws.
     pub fn new(jacobian: RankOne, rates: Rates, scale: Scale, seed: u64) -> Self {
         let alternation = Alternation::new(rates, Perturbation::new(scale, seed));
         Self { jacobian, jacobian_rate: rates.lower, alternation }
     }
 
-    /// With step sizes of J's own (`a_J`): those of y over `sigma^2` let it learn about as fast.
+    /// With separate step sizes of J (`a_J`): those of y over `sigma^2` let it learn about as fast.
     ///
     /// # Errors
     /// If one is not finite and positive.
@@ -88,13 +87,13 @@ impl DeltaStn {
         Ok(self)
     }
 
-    /// With x held still in the first `steps` steps.
+    /// With x held fixed during the first `steps` steps.
     pub fn with_warm_up(mut self, steps: usize) -> Self {
         self.alternation.set_warm_up(steps);
         self
     }
 
-    /// J as it is trained so far.
+    /// J as trained so far.
     pub fn jacobian(&self) -> &RankOne {
         &self.jacobian
     }
@@ -130,7 +129,7 @@ impl JointMethod for DeltaStn {
             at.move_y(self.alternation.rates.lower.at(k), &slope);
 
             let point = at.project_upper(at.x.add(&self.alternation.perturbation.draw(&at.x)));
-            // What is left of the perturbation in a set of x.
+            // What remains of the perturbation in a set of x.
             let eps = point.sub(&at.x);
             let problem = LowerProblem::new(&at.oracle, &point, samples);
             let answer = self.jacobian.respond(&eps);

@@ -10,11 +10,11 @@ use super::perturbation::{Perturbation, Scale};
 use crate::joint::{Iterate, JointMethod, Seen};
 use crate::{Error, LowerProblem, Objective, Oracle, Rates, Samples, Snapshot, Wrt};
 
-/// Where a proxy is trained: where x is, or wherever it may go.
+/// Where a proxy is trained: around x, or wherever x may go.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Region {
     place: Place,
-    /// Of the normal part.
+    /// The scale of the normal part.
     scale: Scale,
 }
 
@@ -31,8 +31,7 @@ impl Region {
         Self { place: Place::Local, scale }
     }
 
-    /// The box between `low` and `high`, which have a number for each entry of x; each point as likely as
-    /// any.
+    /// The box between `low` and `high`, which have a number for each entry of x, with the uniform distribution.
     ///
     /// # Errors
     /// If it is empty or not bounded.
@@ -44,7 +43,7 @@ impl Region {
         Err(Error::InvalidSetting {
             setting: "region",
             found: format!("the box from {low:?} to {high:?}"),
-            expected: "as many least as greatest numbers, finite and none above its partner",
+            expected: "as many lower as upper bounds, finite and none above its partner",
             cure: "give a bounded box",
         })
     }
@@ -62,11 +61,11 @@ impl Region {
             setting: "region",
             found: format!("the centre {centre:?}"),
             expected: "finite numbers",
-            cure: "take the middle of what x may be",
+            cure: "take the middle of the range of x",
         })
     }
 
-    /// Whether it is one of x.
+    /// Whether it is a region for x.
     fn check(&self, m: usize) -> Result<(), Error> {
         let found = match &self.place {
             Place::Local => m,
@@ -111,14 +110,14 @@ impl fmt::Display for Region {
 /// y = Psi_theta'(x),   x' = x - b (F_x(x, y) + (dPsi_theta'/dx)' F_y(x, y))
 /// ```
 ///
-/// Globally, by draws from a box or around a fixed point ([`Region::uniform`], [`Region::normal`]), Psi
-/// learns `y*` wherever x may go, and the source trains it to the end before x moves
-/// ([`Hypernetwork::with_warm_up`]); locally ([`Region::local`]) it follows x and may be small. Where the
-/// best response is one of the `Psi_theta`, it is the fixed point of all draws at once, and a constant step
-/// size takes theta there; otherwise theta ends as near as its step size.
+/// Globally, with draws from a box or around a fixed point ([`Region::uniform`], [`Region::normal`]), Psi learns `y*`
+/// wherever x may go, and the source trains it to the end before x moves ([`Hypernetwork::with_warm_up`]); locally
+/// ([`Region::local`]) it follows x and may be small. If the best response is one of the `Psi_theta`, it is the fixed
+/// point of all draws at once, and theta converges to it with a constant step size; otherwise it ends at a distance
+/// that the step size determines.
 ///
-/// Needs no second derivatives of f. Memory: theta and a replay of the gradient of Psi. Cost: one gradient
-/// of f for each training step, one of F; a value of F instead in the warm-up.
+/// Needs no second derivatives of f. Memory: theta and a replay of the gradient of Psi. Cost: one gradient of f for
+/// each training step, one of F; a value of F instead during the warm-up.
 ///
 /// Source: J. Lorraine and D. Duvenaud, "Stochastic hyperparameter optimization through hypernetworks",
 /// 2018, Algs. 2 and 3; [survey, Section 5.3](https://arxiv.org/abs/2101.11517).
@@ -130,7 +129,7 @@ pub struct Hypernetwork<P> {
 }
 
 impl<P: Proxy> Hypernetwork<P> {
-    /// `proxy` trained in `region` by the lower step sizes of `rates`; the same draws for the same seed.
+    /// `proxy` trained in `region` by the lower step sizes of `rates`; the same seed gives the same draws.
     pub fn new(proxy: P, rates: Rates, region: Region, seed: u64) -> Self {
         let perturbation = Perturbation::new(region.scale, seed);
         Self { proxy, region, alternation: Alternation::new(rates, perturbation) }
@@ -145,13 +144,13 @@ impl<P: Proxy> Hypernetwork<P> {
         Ok(self)
     }
 
-    /// With x held still in the first `steps` steps.
+    /// With x held fixed during the first `steps` steps.
     pub fn with_warm_up(mut self, steps: usize) -> Self {
         self.alternation.set_warm_up(steps);
         self
     }
 
-    /// The response as it is trained so far.
+    /// The response as trained so far.
     pub fn proxy(&self) -> &P {
         &self.proxy
     }

@@ -1,13 +1,13 @@
-//! Proxies of the best response: a map `Psi_theta(x)` that learns `y*(x)`, and through which x descends.
+//! Proxies of the best response: a map `Psi_theta(x)` that learns `y*(x)`, through which x descends.
 //!
 //! ```text
 //! theta' = theta - a (dPsi/dtheta)' f_y(x~, Psi(x~)),   x~ drawn near x, or anywhere
 //! x' = x - b (F_x + (dPsi/dx)' F_y),                    at y = Psi(x)
 //! ```
 //!
-//! No second derivatives of f, no inner loop: that Psi answers well in a whole neighbourhood is what makes
-//! `dPsi/dx` an estimate of `dy*/dx`, and the draws of `x~` are what teaches it. They are made on the host,
-//! by ChaCha8 from a seed, so that a run repeats itself on any device.
+//! No second derivatives of f, no inner loop: `dPsi/dx` is an estimate of `dy*/dx` because Psi is accurate in a whole
+//! neighbourhood, which it learns from the draws of `x~`. They are made on the host, by ChaCha8 from a seed, so that a
+//! run is reproducible on any device.
 //!
 //! | name | type | Psi | learns |
 //! |---|---|---|---|
@@ -15,8 +15,7 @@
 //! | `stn` | [`Stn`] | [`RankOneAffine`] | near x |
 //! | `delta-stn` | [`DeltaStn`] | `y_c + J (. - x)`, J a [`RankOne`] | `y_c` at x, J near x |
 //!
-//! Points `x~` are moved to the nearest one of a set that x is kept in. A set of y is refused: a response
-//! does not keep to it.
+//! If x is kept in a set, points `x~` are projected onto it. A set of y is refused: a response does not stay in it.
 
 mod alternation;
 mod delta_stn;
@@ -50,8 +49,7 @@ pub trait Response {
     fn pull_to_x(&self, x: &Vector, cotangent: &Vector) -> Vector;
 }
 
-/// A [`Response`] with parameters theta that are learned. They are a list of vectors, each of a layout of
-/// its own.
+/// A [`Response`] with learned parameters theta. They are a list of vectors, each with its own layout.
 pub trait Proxy: Response + Debug + Send {
     /// The name with the settings.
     fn describe(&self) -> String;
@@ -59,7 +57,7 @@ pub trait Proxy: Response + Debug + Send {
     /// Whether it maps the variables of `oracle`.
     ///
     /// # Errors
-    /// If it was built for others.
+    /// If it was built for other variables.
     fn check(&self, oracle: &dyn Oracle) -> Result<(), Error>;
 
     /// theta.

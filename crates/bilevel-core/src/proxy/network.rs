@@ -12,16 +12,16 @@ use crate::function::Function;
 use crate::vector_ops::{flat, flatten, unflatten};
 use crate::{Error, Oracle};
 
-/// A network from the numbers of x to those of y, both in the order of [`Vector::to_vec`].
+/// A network from the entries of x to those of y, both in the order of [`Vector::to_vec`].
 pub trait ResponseNetwork: Module + Sync {
-    /// `[m, n]`: how many numbers it takes, and how many it gives.
+    /// `[m, n]`: the dimensions of its input and output.
     fn sizes(&self) -> [usize; 2];
 
     /// y of x.
     fn forward(&self, x: Tensor<1>) -> Tensor<1>;
 }
 
-/// x as the network takes it.
+/// x as the input of the network.
 type List = Param<Tensor<1>>;
 
 /// `Psi_theta` a Burn module, theta its trainable parameters: pulled back by reverse mode, one pass each.
@@ -30,7 +30,7 @@ pub struct NetworkProxy<M> {
     network: Arc<Function<List, M>>,
     sizes: [usize; 2],
     theta: Vector,
-    /// What vectors of x and of y look like.
+    /// The layouts of x and y.
     x: Vector,
     y: Vector,
 }
@@ -67,7 +67,7 @@ impl<M: ResponseNetwork> NetworkProxy<M> {
         let network = Function::new(&list, &plain(network), &forward::<M>)
             .map_err(|error| Error::Trace { what: "the response network".into(), error })?;
         if network.len() != n {
-            let found = format!("a network that says {n} outputs and gives {}", network.len());
+            let found = format!("a network that declares {n} outputs and gives {}", network.len());
             return Err(refuse(found));
         }
         let theta = Vector::from_module(network.layouts()[1], network.y());

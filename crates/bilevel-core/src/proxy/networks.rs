@@ -14,8 +14,7 @@ use crate::vector_ops::flatten;
 
 /// `Psi(x) = y_0 + W x`.
 ///
-/// The best response itself where f is quadratic in x and y together; elsewhere its tangent, for a local
-/// region.
+/// The best response itself where f is quadratic in x and y together; elsewhere its tangent, for a local region.
 #[derive(Module, Debug)]
 pub struct LinearHypernetwork {
     weight: Param<Tensor<2>>,
@@ -49,7 +48,7 @@ impl MlpHypernetwork {
     /// normal with the variance `1 / m`.
     ///
     /// # Errors
-    /// If there are no hidden units.
+    /// If `hidden` is 0.
     pub fn new(x: &Vector, y: &Vector, hidden: usize, seed: u64) -> Result<Self, Error> {
         let hidden = at_least_one("hidden units", hidden)?;
         let m = x.layout().size();

@@ -11,19 +11,18 @@ use crate::error::{not_negative, positive};
 use crate::vector_ops::multiply;
 use crate::{Error, Schedule, Snapshot};
 
-/// The standard deviations of the perturbations of x: one number for all entries, or one for each that is
-/// learned with x.
+/// The standard deviations of the perturbations of x: one number for all entries, or one for each entry, learned with
+/// x.
 ///
-/// A learned one descends `E F(x + eps, Psi(x + eps)) - tau H(eps)`, `H = sum_i ln sigma_i` the entropy up
-/// to a constant, in `s = ln sigma` and by the eps that x is moved with:
+/// A learned one descends `E F(x + eps, Psi(x + eps)) - tau H(eps)`, `H = sum_i ln sigma_i` the entropy up to a
+/// constant, in `s = ln sigma` and with the eps by which x is moved:
 ///
 /// ```text
 /// eps = exp(s) * xi,  xi ~ N(0, I),    s' = s - c (g * eps - tau),   g = F_x + (dPsi/dx)' F_y at x + eps
 /// ```
 ///
-/// So sigma stays positive, and grows until F over the neighbourhood outweighs tau: where F is a square
-/// with the second derivatives `h_i`, until `sigma_i^2 = tau / h_i`. With a fixed one the gradient of F is
-/// taken at x itself.
+/// So sigma stays positive, and grows until F over the neighbourhood outweighs tau: where F is a square with the second
+/// derivatives `h_i`, until `sigma_i^2 = tau / h_i`. With a fixed one the gradient of F is taken at x itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scale {
     sigma: f64,
@@ -37,7 +36,7 @@ struct Learned {
 }
 
 impl Scale {
-    /// `sigma`, all the time. With 0 a proxy meets x alone, and nothing teaches it how y answers to x.
+    /// `sigma` at every step. With 0 a proxy sees only x, and cannot learn how y depends on x.
     ///
     /// # Errors
     /// If `sigma` is negative or not finite.
@@ -45,7 +44,7 @@ impl Scale {
         Ok(Self { sigma: not_negative("perturbation scale", sigma)?, learned: None })
     }
 
-    /// From `sigma` by the step sizes `rate` (c) and the weight `entropy` (tau) of the entropy.
+    /// From `sigma`, with the step sizes `rate` (c) and the weight `entropy` (tau) of the entropy.
     ///
     /// # Errors
     /// If one is not finite and positive; the entropy may be 0, and sigma then shrinks.
@@ -76,7 +75,7 @@ impl fmt::Display for Scale {
 #[derive(Clone, Debug)]
 pub(super) struct Perturbation {
     scale: Scale,
-    /// s, where it is learned and the first draw was made.
+    /// s, if it is learned and the first draw was made.
     logs: Option<Vector>,
     rng: ChaCha8Rng,
 }
@@ -110,7 +109,7 @@ impl Perturbation {
         multiply(&logs.map(float::exp), &xi)
     }
 
-    /// Numbers between those of `low` and `high`, each as likely as any.
+    /// Uniform numbers between those of `low` and `high`.
     pub fn between(&mut self, low: &[f64], high: &[f64], like: &Vector) -> Vector {
         let draw = |(low, high): (&f64, &f64)| low + (high - low) * self.rng.random::<f64>();
         let values: Vec<_> = low.iter().zip(high).map(draw).collect();
@@ -126,13 +125,13 @@ impl Perturbation {
         }
     }
 
-    /// Writes s and where the draws are.
+    /// Writes s and the positions of the draws.
     pub fn save(&self, to: &mut Snapshot) {
         to.put_generator("draws", &self.rng);
         to.put_optional_vector("log_scale", self.logs.as_ref());
     }
 
-    /// Takes that back, for an x like `x`.
+    /// Reads them back, for an x like `x`.
     pub fn restore(&mut self, from: &mut Snapshot, x: &Vector) -> Result<(), Error> {
         self.rng = from.take_generator("draws")?;
         self.logs =
@@ -141,12 +140,12 @@ impl Perturbation {
     }
 }
 
-/// `v + by`, entry by entry.
+/// `v + by`, elementwise.
 fn shifted(v: &Vector, by: f64) -> Vector {
     v.map(|leaf| float::add_scalar(leaf, by))
 }
 
-/// Standard normal numbers in the places of `like`.
+/// Standard normal numbers of the shapes of `like`.
 pub(super) fn normal(rng: &mut ChaCha8Rng, like: &Vector) -> Vector {
     let values: Vec<f64> = rng.sample_iter(StandardNormal).take(like.layout().size()).collect();
     Vector::from_slice(like.layout(), &values, &like.device())

@@ -1,4 +1,4 @@
-//! Responses of rank one a unit.
+//! Responses of rank one per unit.
 
 use bilevel_program::{Layout, Leaf, Vector, float};
 use burn::backend::{DispatchTensor, TensorMetadata};
@@ -14,16 +14,16 @@ use crate::{Error, Oracle};
 
 /// `J x = (V x) *_unit w_h`: linear in x, and of rank one in the weights of each unit.
 ///
-/// Each variable of y has an axis of units: its last for a matrix (Burn's `Linear` is `[d_in, d_out]`), its
-/// first for a tensor of higher rank (`Conv2d` is `[out, in, height, width]`), and each entry of a list is a
-/// unit. V has a row of m numbers for each unit u: `J x` is `(V x)_u` times its `w_h`. So a list has any
-/// Jacobian, and the weights of a unit answer to x along one direction.
+/// Each variable of y has an axis of units: its last for a matrix (Burn's `Linear` is `[d_in, d_out]`), its first for a
+/// tensor of higher rank (`Conv2d` is `[out, in, height, width]`), and each entry of a vector is a unit. V has a row of
+/// m numbers for each unit u: `J x` is `(V x)_u` times its `w_h`. So a vector can have any Jacobian, and the weights of
+/// a unit depend on x along one direction.
 ///
-/// At first `V = 0`, and `w_h` is a random direction of norm 1 for each unit: it answers nothing, and learns
-/// V from the first step on.
+/// Initially `V = 0`, and `w_h` is a random direction of norm 1 for each unit: the response is constant, and V learns
+/// from the first step on.
 #[derive(Clone, Debug)]
 pub struct RankOne {
-    /// What a vector of x looks like.
+    /// The layout of x.
     x: Vector,
     /// Each variable of y as `[before, units, after]`.
     views: Vec<[usize; 3]>,
@@ -34,17 +34,17 @@ pub struct RankOne {
 }
 
 impl RankOne {
-    /// For variables like `x` and `y`; the same `w_h` for the same seed.
+    /// For variables like `x` and `y`; the same seed gives the same `w_h`.
     pub fn new(x: &Vector, y: &Vector, seed: u64) -> Self {
         let usual = |rank: usize| if rank == 2 { 1 } else { 0 };
         let axes = y.layout().leaves().iter().map(|leaf| usual(leaf.shape.num_dims()));
         Self::build(x, y, axes, seed)
     }
 
-    /// With the axis of units of each variable of y, for those that are not as Burn's.
+    /// With the axis of units of each variable of y, if these are not as in Burn.
     ///
     /// # Errors
-    /// If there is not one axis for each variable, which has it.
+    /// If there is not exactly one axis for each variable, or a variable does not have it.
     pub fn with_axes(x: &Vector, y: &Vector, axes: &[usize], seed: u64) -> Result<Self, Error> {
         let ranks: Vec<_> = y.layout().leaves().iter().map(|leaf| leaf.shape.num_dims()).collect();
         if axes.len() == ranks.len() && axes.iter().zip(&ranks).all(|(axis, rank)| axis < rank) {
@@ -81,8 +81,8 @@ impl RankOne {
         own
     }
 
-    /// Applies `f` to each leaf of `v`, a vector like y, by its units: the leaf's number, the leaf and its
-    /// `w_h`, both `[before, units, after]`.
+    /// Applies `f` to each leaf of `v`, a vector like y, by units: the index of the leaf, the leaf and its `w_h`, both
+    /// `[before, units, after]`.
     fn with_units(
         &self,
         v: &Vector,
@@ -113,7 +113,7 @@ impl RankOne {
         mix.matmul(x).unsqueeze_dim(0)
     }
 
-    /// How the gains of each variable of y enter `<u, J x>`: columns `[units, 1]`.
+    /// How the gains of each variable of y contribute to `<u, J x>`: columns `[units, 1]`.
     fn pull_to_gains(&self, cotangent: &Vector) -> impl Iterator<Item = Tensor<2>> {
         (0..self.views.len()).map(|at| {
             let weights = self.by_units(at, self.directions.leaves()[at].clone());
@@ -122,7 +122,7 @@ impl RankOne {
         })
     }
 
-    /// `directions` by their gains at x.
+    /// `directions` times their gains at x.
     fn scaled(&self, x: &Vector, directions: &Vector) -> Vector {
         let x = flatten(x).unsqueeze_dim(1);
         self.with_units(directions, |at, weights, _| weights * self.gains(at, &x))
@@ -183,12 +183,12 @@ pub struct RankOneAffine {
 }
 
 impl RankOneAffine {
-    /// For variables like `x` and `y`, with `w_e = y`; the same `w_h` for the same seed.
+    /// For variables like `x` and `y`, with `w_e = y`; the same seed gives the same `w_h`.
     pub fn new(x: &Vector, y: &Vector, seed: u64) -> Self {
         Self { constant: y.clone(), linear: RankOne::new(x, y, seed) }
     }
 
-    /// With the axis of units of each variable of y, for those that are not as Burn's.
+    /// With the axis of units of each variable of y, if these are not as in Burn.
     ///
     /// # Errors
     /// As [`RankOne::with_axes`].

@@ -7,7 +7,7 @@ use super::{Hypernetwork, RankOneAffine, Region};
 use crate::joint::{Iterate, JointMethod, Seen};
 use crate::{Error, Oracle, Rates, Snapshot};
 
-/// `stn`: a structured response, affine in x and of rank one a unit, learned near x.
+/// `stn`: a structured response, affine in x and of rank one per unit, learned near x.
 ///
 /// ```text
 /// Psi(x) = w_e + (V x) *_unit w_h
@@ -16,13 +16,13 @@ use crate::{Error, Oracle, Rates, Snapshot};
 /// x' = x - b (F_x + (dPsi/dx)' F_y)   at y = Psi(x)
 /// ```
 ///
-/// With a learned sigma the last line is taken at `x + eps` and y at `Psi(x + eps)`, and sigma moves too, as
-/// [`Scale`] says. With `sigma = 0` the pair `w_e`, V is not determined: y becomes right and `dPsi/dx`
-/// stays wrong. All perturbations of one step are the same for the whole batch; the source draws one for
-/// each example, which a loss that is one function of x cannot see.
+/// With a learned sigma the last line is taken at `x + eps` and y at `Psi(x + eps)`, and sigma moves too, as [`Scale`]
+/// says. With `sigma = 0` the pair `w_e`, V is not determined: y becomes right but `dPsi/dx` stays wrong. All
+/// perturbations of one step are the same for the whole batch; the source draws one per example, which a loss that is
+/// one function of x cannot represent.
 ///
-/// Needs no second derivatives of f. Memory: theta, two numbers for each of y and m for each unit. Cost: one
-/// gradient of f for each training step, one of F; a value of F instead in the warm-up.
+/// Needs no second derivatives of f. Memory: theta, two numbers per entry of y and m per unit. Cost: one gradient of f
+/// for each training step, one of F; a value of F instead during the warm-up.
 ///
 /// Source: M. MacKay et al., "Self-tuning networks: bilevel optimization of hyperparameters using structured
 /// best-response functions", 2019, Sections 3.2 and 3.3, Alg. 1.
@@ -32,8 +32,8 @@ pub struct Stn {
 }
 
 impl Stn {
-    /// `response` trained by the lower step sizes of `rates`, at perturbations by `scale`; the same draws
-    /// for the same seed.
+    /// `response` trained by the lower step sizes of `rates`, at perturbations by `scale`; the same seed gives the same
+    /// draws.
     pub fn new(response: RankOneAffine, rates: Rates, scale: Scale, seed: u64) -> Self {
         Self { inner: Hypernetwork::new(response, rates, Region::local(scale), seed) }
     }
@@ -46,12 +46,12 @@ impl Stn {
         Ok(Self { inner: self.inner.with_training_steps(steps)? })
     }
 
-    /// With x held still in the first `steps` steps.
+    /// With x held fixed during the first `steps` steps.
     pub fn with_warm_up(self, steps: usize) -> Self {
         Self { inner: self.inner.with_warm_up(steps) }
     }
 
-    /// The response as it is trained so far.
+    /// The response as trained so far.
     pub fn response(&self) -> &RankOneAffine {
         self.inner.proxy()
     }

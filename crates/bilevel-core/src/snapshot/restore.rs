@@ -1,4 +1,4 @@
-//! The way back from a [`Snapshot`].
+//! Reading a [`Snapshot`] back.
 
 use bilevel_program::Vector;
 use burn::tensor::{DType, Shape, TensorData};
@@ -12,7 +12,7 @@ impl Snapshot {
     /// Takes a vector, with the variables, the element types and the device of `like`.
     ///
     /// # Errors
-    /// If it is not there as that.
+    /// If it is missing or different.
     pub fn take_vector(&mut self, name: &str, like: &Vector) -> Result<Vector, Error> {
         let leaves = like.layout().leaves().iter().enumerate();
         let data: Result<Vec<_>, _> = leaves
@@ -21,10 +21,10 @@ impl Snapshot {
         Ok(Vector::from_data(like.layout(), data?, &like.device()))
     }
 
-    /// Takes a vector that need not be there.
+    /// Takes an optional vector.
     ///
     /// # Errors
-    /// If it is there as something else.
+    /// If it is a different entry.
     pub fn take_optional_vector(
         &mut self,
         name: &str,
@@ -33,10 +33,10 @@ impl Snapshot {
         self.has(name).then(|| self.take_vector(name, like)).transpose()
     }
 
-    /// Takes vectors that were put by their positions, each like the one of `like`.
+    /// Takes vectors that were stored by position, each like that of `like`.
     ///
     /// # Errors
-    /// If they are not there as that.
+    /// If they are missing or different.
     pub fn take_vectors<'a>(
         &mut self,
         name: &str,
@@ -46,10 +46,10 @@ impl Snapshot {
         like.map(|(at, like)| self.take_vector(&format!("{name}/{at}"), like)).collect()
     }
 
-    /// The same for so many vectors.
+    /// The same for a given number of vectors.
     ///
     /// # Errors
-    /// If they are not there as that.
+    /// If they are missing or different.
     pub fn take_array<const N: usize>(
         &mut self,
         name: &str,
@@ -62,7 +62,7 @@ impl Snapshot {
     /// Takes the numbers of a tensor of this shape and element type.
     ///
     /// # Errors
-    /// If they are not there as that.
+    /// If they are missing or different.
     pub fn take_data(
         &mut self,
         name: &str,
@@ -83,7 +83,7 @@ impl Snapshot {
     /// Takes a list of bytes, of any length.
     ///
     /// # Errors
-    /// If it is not there as that.
+    /// If it is missing or different.
     pub fn take_bytes(&mut self, name: &str) -> Result<Vec<u8>, Error> {
         match self.entries.remove(name) {
             Some(Entry::Numbers(data)) if data.dtype() == DType::U8 => Ok(data.as_bytes().to_vec()),
@@ -91,10 +91,10 @@ impl Snapshot {
         }
     }
 
-    /// Takes a list of so many numbers.
+    /// Takes a list of `count` numbers.
     ///
     /// # Errors
-    /// If it is not there as that.
+    /// If it is missing or different.
     pub fn take_numbers(&mut self, name: &str, count: usize) -> Result<Vec<f64>, Error> {
         let data = self.take_data(name, &Shape::new([count]), DType::F64)?;
         Ok(data.iter::<f64>().collect())
@@ -114,7 +114,7 @@ impl Snapshot {
     /// Takes a list of `count` numbers, or an empty one.
     ///
     /// # Errors
-    /// If it is not there as that.
+    /// If it is missing or different.
     pub fn take_list_of(&mut self, name: &str, count: usize) -> Result<Vec<f64>, Error> {
         let list = self.take_list(name)?;
         if list.is_empty() || list.len() == count {
@@ -126,7 +126,7 @@ impl Snapshot {
     /// Takes one number.
     ///
     /// # Errors
-    /// If it is not there as that.
+    /// If it is missing or different.
     pub fn take_number(&mut self, name: &str) -> Result<f64, Error> {
         Ok(self.take_numbers(name, 1)?[0])
     }
@@ -134,7 +134,7 @@ impl Snapshot {
     /// Takes a count.
     ///
     /// # Errors
-    /// If it is not there as that.
+    /// If it is missing or different.
     pub fn take_count(&mut self, name: &str) -> Result<usize, Error> {
         let found = match self.entries.remove(name) {
             Some(Entry::Count(count)) => match usize::try_from(count) {
@@ -146,10 +146,10 @@ impl Snapshot {
         Err(wrong(name, found, "a count".into()))
     }
 
-    /// Takes a count that is to be `value`.
+    /// Takes a count that must be `value`.
     ///
     /// # Errors
-    /// If it is another one.
+    /// If it is different.
     pub fn take_count_of(&mut self, name: &str, value: usize) -> Result<(), Error> {
         match self.entries.remove(name) {
             Some(Entry::Count(found)) if found == value as u64 => Ok(()),
@@ -157,10 +157,10 @@ impl Snapshot {
         }
     }
 
-    /// Takes a name that is to be `value`.
+    /// Takes a name that must be `value`.
     ///
     /// # Errors
-    /// If it is another one.
+    /// If it is different.
     pub fn take_name(&mut self, name: &str, value: &str) -> Result<(), Error> {
         match self.entries.remove(name) {
             Some(Entry::Name(found)) if found == value => Ok(()),
@@ -171,7 +171,7 @@ impl Snapshot {
     /// Takes a generator of random numbers.
     ///
     /// # Errors
-    /// If it is not there as that.
+    /// If it is missing or different.
     pub fn take_generator(&mut self, name: &str) -> Result<ChaCha8Rng, Error> {
         let data = self.take_data(name, &Shape::new([GENERATOR]), DType::U8)?;
         let (mut seed, mut stream, mut position) = ([0; 32], [0; 8], [0; 16]);
@@ -186,7 +186,7 @@ impl Snapshot {
         Ok(rng)
     }
 
-    /// Lets `part` take what is below `name`.
+    /// Lets `part` take the entries below `name`.
     ///
     /// # Errors
     /// Those of `part`, and if it leaves an entry there.
@@ -212,10 +212,10 @@ impl Snapshot {
         })
     }
 
-    /// Ends the taking.
+    /// Ends reading.
     ///
     /// # Errors
-    /// If an entry is left, which nothing here remembers.
+    /// If an entry is left that nobody has read.
     pub fn finish(&self) -> Result<(), Error> {
         match self.entries.first_key_value() {
             None => Ok(()),

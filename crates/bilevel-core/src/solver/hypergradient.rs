@@ -19,8 +19,7 @@ pub enum Start {
     /// At the same point each time.
     #[default]
     Fixed,
-    /// Where it ended the time before. Hypergradients take that point for a constant, though it depends
-    /// on earlier x.
+    /// At its last result. Hypergradients treat that point as a constant, though it depends on earlier x.
     Warm,
     /// At a point z that is learned: after each upper step `z' = Proj(z - a dF/dz)`, by the methods that
     /// differentiate in the start, [`ia-gm`](crate::Unrolled::ia_gm) and [`Iaptt`](crate::Iaptt).
@@ -81,8 +80,8 @@ impl<'a> HypergradientSolver<'a> {
         self
     }
 
-    /// With batches that `sampler` draws, one a level and upper step; their counts are held against the data's before
-    /// each step. Otherwise upper step k asks for [`Sample`] k of both levels.
+    /// With batches that `sampler` draws, one per level and upper step; their numbers are compared with the data's
+    /// before each step. Otherwise upper step k requests [`Sample`] k of both levels.
     ///
     /// For a draw at each lower step see [`Descent::with_sampler`](crate::Descent::with_sampler).
     pub fn with_sampler(mut self, sampler: Sampler) -> Self {
@@ -110,9 +109,9 @@ impl<'a> HypergradientSolver<'a> {
         Ok(self)
     }
 
-    /// With a start of the lower level that is drawn anew at each upper step: `draw(k)` at step k, counted from 0. It must
-    /// depend on k alone, so that a run that is resumed draws the same; a vector of a fresh module is
-    /// [`AutodiffOracle::lower_vector`](crate::AutodiffOracle::lower_vector).
+    /// With a new start of the lower level at each upper step: `draw(k)` at step k, counted from 0. It must depend only
+    /// on k, so that a resumed run draws the same;
+    /// [`AutodiffOracle::lower_vector`](crate::AutodiffOracle::lower_vector) gives the vector of a new module.
     ///
     /// # Errors
     /// If `draw(0)` has other variables than y.

@@ -14,7 +14,7 @@ pub struct JointSolver<'a> {
 }
 
 impl<'a> JointSolver<'a> {
-    /// `method` on `oracle`, from `x` and `y`. Data that is divided into batches needs a sampler of them.
+    /// `method` on `oracle`, from `x` and `y`. Data that is divided into batches needs a sampler.
     ///
     /// # Errors
     /// If the method does not fit the problem.
@@ -28,7 +28,7 @@ impl<'a> JointSolver<'a> {
         Ok(Self { method: Box::new(method), iterate: Iterate::new(oracle, x, y) })
     }
 
-    /// With batches that `sampler` draws; their counts are held against the data's before each step.
+    /// With batches that `sampler` draws; their numbers are compared with the data's before each step.
     pub fn with_sampler(mut self, sampler: Sampler) -> Self {
         self.iterate.sampler = sampler;
         self

@@ -1,4 +1,4 @@
-//! Solvers: what takes x and y from one upper step to the next.
+//! Solvers, which move x and y from one upper step to the next.
 
 mod hypergradient;
 mod joint;
@@ -12,14 +12,14 @@ use crate::constrained::Residual;
 use crate::hypergradient::Status;
 use crate::{Cost, Error, Projection, Snapshot};
 
-/// What one upper step saw, at the x before it was moved.
+/// What one upper step saw, at x before the step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
     /// `F(x, y_T)`.
     pub upper_loss: f64,
     /// `f(x, y_T)`.
     pub lower_loss: f64,
-    /// The norm of the hypergradient; of the directions of x and y together where both are moved at once.
+    /// The norm of the hypergradient; of the directions of x and y together if both move at once.
     pub gradient_norm: f64,
     /// How far it can be trusted.
     pub status: Status,
@@ -36,11 +36,11 @@ pub trait Solver {
     /// The upper variable.
     fn x(&self) -> &Vector;
 
-    /// The lower variable: that of the last hypergradient, or as it was moved last.
+    /// The lower variable of the last hypergradient, or after its last step.
     fn y(&self) -> &Vector;
 
-    /// How far x and y, as the last step saw or left them, are from the conditions of a lower optimum and from the constraints
-    /// of either level: asked where a run might end. Unknown, unless said otherwise.
+    /// How far x and y, at or after the last step, are from the optimality conditions of the lower level and from the
+    /// constraints of either level: requested where a run might end. Unknown by default.
     fn residual(&self) -> Residual {
         Residual::UNKNOWN
     }
@@ -48,15 +48,14 @@ pub trait Solver {
     /// The oracle calls so far.
     fn cost(&self) -> Cost;
 
-    /// All that later steps depend on, but for the settings, the data and the number of the next step.
+    /// All that later steps depend on, except for the settings, the data and the number of the next step.
     fn save(&self) -> Snapshot;
 
-    /// Goes on where a solver of the same settings stood when it was saved: the steps that follow are the
-    /// same bit by bit.
+    /// Continues from a saved state of a solver with the same settings: the following steps are the same bit for bit.
     ///
     /// # Errors
-    /// If the state is that of another method, of other variables or of another element type. What was
-    /// restored before the error stays: make the solver anew.
+    /// If the state is that of another method, of other variables or of another element type. What was restored before
+    /// the error remains: make a new solver.
     fn restore(&mut self, from: Snapshot) -> Result<(), Error>;
 }
 

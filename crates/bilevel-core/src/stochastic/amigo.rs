@@ -1,11 +1,11 @@
-//! Both inner problems warm-started.
+//! Both inner problems, warm-started.
 
 use super::estimates::{At, Auxiliary, descend};
 use crate::error::at_least_one;
 use crate::joint::{Iterate, JointMethod, Seen};
 use crate::{Error, Objective, Rates, Schedule, Snapshot};
 
-/// `amigo`: T steps of y, N of v, then one of x, y and v from where they ended last.
+/// `amigo`: T steps of y, N of v, then one of x; y and v start at their last values.
 ///
 /// ```text
 /// T times: y' = Proj(y - b f_y(x, y; s))
@@ -38,7 +38,7 @@ impl Amigo {
         })
     }
 
-    /// With the step size c of v, which is that of y otherwise.
+    /// With the step size c of v, by default that of y.
     ///
     /// # Errors
     /// If it is not finite and positive.
@@ -74,7 +74,7 @@ impl JointMethod for Amigo {
         let sample = [at.sampler.draw(Objective::Lower)];
         let along_x = along_x.add(&At::now(at).cross(&self.auxiliary.v(at), &sample));
         at.move_x(rates.upper.at(k), &along_x);
-        // The norm of the last alone: each one waits for the device.
+        // Only the last norm: each one waits for the device.
         let rest = rest.map_or(0.0, |along_v| along_v.norm());
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest })
     }

@@ -12,11 +12,11 @@ use crate::{Error, Rates, Snapshot};
 /// T times: y' = Proj(y - b f_y(x, y; s)),   x' = Proj(x - a D_x),   D_x the truncated series at (x, y')
 /// ```
 ///
-/// y starts where it ended last, where the source starts it anew, and b changes with the steps of x, where
-/// the source's changes with those of y.
+/// y starts at its last value, where the source restarts it, and b changes with the steps of x, where the source's
+/// changes with those of y.
 ///
-/// Requires: f strongly convex in y; `b < 2 / L`. Memory: x and y. Cost: T gradients of f, one of F,
-/// `p + 1` products of f, p drawn evenly from 0 to `Q - 1`.
+/// Requires: f strongly convex in y; `b < 2 / L`. Memory: x and y. Cost: T gradients of f, one of F, `p + 1` products
+/// of f, p drawn uniformly from 0 to `Q - 1`.
 ///
 /// Source: S. Ghadimi and M. Wang, "Approximation methods for bilevel programming", 2018.
 #[derive(Clone, Debug)]
@@ -28,8 +28,7 @@ pub struct Bsa {
 }
 
 impl Bsa {
-    /// With the step sizes `rates`, T `inner_steps` and the hypergradient by `series`, truncated by the
-    /// seed 0.
+    /// With the step sizes `rates`, T `inner_steps` and the hypergradient by `series`, truncated with the seed 0.
     ///
     /// # Errors
     /// If `inner_steps` is 0.
@@ -38,7 +37,7 @@ impl Bsa {
         Ok(Self { rates, inner_steps, series, truncation: Truncation::new(0) })
     }
 
-    /// With another seed of the numbers of factors.
+    /// With another seed for the numbers of factors.
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.truncation = Truncation::new(seed);
         self

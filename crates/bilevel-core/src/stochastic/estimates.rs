@@ -9,7 +9,7 @@ use crate::{
     Direction, Error, Loss, Objective, Oracle, Point, Rates, Sample, Schedule, Snapshot, Wrt,
 };
 
-/// Where derivatives are taken; each of them is the mean over the samples that it is given.
+/// Where derivatives are taken; each of them is the mean over the given samples.
 pub(super) struct At<'a> {
     pub oracle: &'a dyn Oracle,
     pub x: &'a Vector,
@@ -77,7 +77,7 @@ impl<'a> At<'a> {
     }
 }
 
-/// The mean, and what else the last term has.
+/// The mean, and the other results of the last term.
 pub(super) fn mean<L, const N: usize>(
     terms: impl Iterator<Item = (L, [Vector; N])>,
 ) -> (L, [Vector; N]) {
@@ -94,13 +94,13 @@ pub(super) fn all(at: &Iterate<'_>, objective: Objective) -> Vec<Sample> {
     (0..at.sampler.batches(objective) as u64).map(Sample).collect()
 }
 
-/// `D_y`, `D_v` and `D_x` from what the levels give: `[f_y, f_yy v, f_xy' v]` and `[F_y, F_x]`.
+/// `D_y`, `D_v` and `D_x` from the results of the levels: `[f_y, f_yy v, f_xy' v]` and `[F_y, F_x]`.
 pub(super) fn directions([y, v, x]: [Vector; 3], [upper_y, upper_x]: [Vector; 2]) -> [Vector; 3] {
     [y, v.add(&upper_y), x.add(&upper_x)]
 }
 
-/// `new + (1 - weight) (memory - old)`: estimates here by those that were made elsewhere, `new` and `old`
-/// being one sample at both places. SARAH and SAGA have weight 0, STORM its momentum.
+/// `new + (1 - weight) (memory - old)`: the estimate here from an earlier one elsewhere, `new` and `old` being one
+/// sample at both points. SARAH and SAGA have weight 0, STORM its momentum.
 pub(super) fn corrected<const N: usize>(
     weights: [f64; N],
     memory: &[Vector; N],
@@ -124,12 +124,12 @@ pub(super) fn momentum(schedule: Schedule) -> Result<Schedule, Error> {
     })
 }
 
-/// Its weight at a step: a schedule that grows ends at 1.
+/// Its weight at a step: an increasing schedule is capped at 1.
 pub(super) fn weight(schedule: Schedule, k: usize) -> f64 {
     schedule.at(k).min(1.0)
 }
 
-/// Steps of stochastic gradient descent on y, each on a batch of its own: f and `f_y` at the last one.
+/// Steps of stochastic gradient descent on y, each on a separate batch: f and `f_y` at the last one.
 pub(super) fn descend(at: &mut Iterate<'_>, rate: f64, steps: usize) -> (Loss, Vector) {
     let mut step = || {
         let sample = at.sampler.draw(Objective::Lower);
@@ -141,7 +141,7 @@ pub(super) fn descend(at: &mut Iterate<'_>, rate: f64, steps: usize) -> (Loss, V
     step()
 }
 
-/// v, which follows the solution of `f_yy v + F_y = 0` from 0, and the step sizes of all three variables.
+/// v, which tracks the solution of `f_yy v + F_y = 0` from 0, and the step sizes of all three variables.
 #[derive(Clone, Debug)]
 pub(super) struct Auxiliary {
     pub rates: Rates,

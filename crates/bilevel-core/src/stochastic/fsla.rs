@@ -41,7 +41,7 @@ impl Fsla {
         Ok(Self { auxiliary: Auxiliary::new(rates), momentum, before: None })
     }
 
-    /// With the step size c of v, which is that of y otherwise.
+    /// With the step size c of v, by default that of y.
     ///
     /// # Errors
     /// If it is not finite and positive.

@@ -1,15 +1,15 @@
 //! Stochastic methods for a lower level that is strongly convex in y: each step sees a few batches.
 //!
 //! All are [`JointMethod`](crate::JointMethod)s, run by a [`JointSolver`](crate::JointSolver) whose
-//! [`Sampler`](crate::Sampler) draws the batches; without one they see the whole data, and are deterministic
-//! but for random truncation. The implicit part comes from a [`NeumannSeries`] or from a variable v that
-//! follows the solution of `f_yy v + F_y = 0`, so that `D_x = F_x + f_xy' v`. The sign is that of SOBA and
-//! AmIGO; v is minus the q of the [implicit methods](crate::linear).
+//! [`Sampler`](crate::Sampler) draws the batches; without one they see the whole data, and are deterministic except for
+//! random truncation. The implicit part comes from a [`NeumannSeries`] or from a variable v that tracks the solution of
+//! `f_yy v + F_y = 0`, so that `D_x = F_x + f_xy' v`. The sign is that of SOBA and AmIGO; v is minus the q of the
+//! [implicit methods](crate::linear).
 //!
 //! T, N: steps of y and v; Q: terms of the series; P: period; n, m: batches of f and F. Calls: gradients of f
 //! / gradients of F / products of f.
 //!
-//! | name | type | directions | memory besides x and y | calls a step | source |
+//! | name | type | directions | memory besides x and y | calls per step | source |
 //! |---|---|---|---|---|---|
 //! | `ttsa` | [`Ttsa`] | truncated series, one step of y | none | 1 / 1 / 1 to Q | Hong et al., 2020 |
 //! | `bsa` | [`Bsa`] | truncated series, T steps of y | none | T / 1 / 1 to Q | Ghadimi and Wang, 2018 |

@@ -6,8 +6,7 @@ use crate::hypergradient::{HypergradientMethod, Status};
 use crate::joint::{Iterate, JointMethod, Seen};
 use crate::{Error, Rates, Samples, Snapshot};
 
-/// `on-batches`: y is trained on fresh batches, and where it is then a hypergradient is taken on one batch of each
-/// level.
+/// `on-batches`: y is trained on fresh batches, and the hypergradient there is taken on one batch of each level.
 ///
 /// ```text
 /// T times: y' = Proj(y - b f_y(x, y; s))     an s each
@@ -15,15 +14,14 @@ use crate::{Error, Rates, Samples, Snapshot};
 /// x' = Proj(x - a D_x)
 /// ```
 ///
-/// A [`HypergradientSolver`](crate::HypergradientSolver) descends on one batch all the way to the hypergradient:
-/// on small batches y then learns each of them by heart, one after the other. Here the descent of the method itself
-/// may be short: of one step for [`Implicit`](crate::Implicit), which wants y near a minimum and not a path to it.
-/// Gives what the method gives, at a y that has seen all data, and the method's status. Cost: T gradients of f and
-/// that of the method. What it says of y's direction is that of the last training step.
+/// A [`HypergradientSolver`](crate::HypergradientSolver) descends on one batch all the way to the hypergradient: on
+/// small batches y then overfits each of them in turn. Here the descent of the method itself may be short: one step for
+/// [`Implicit`](crate::Implicit), which needs y near a minimum and not a path to it. Gives what the method gives, at a
+/// y that has seen all data, and the method's status. Cost: T gradients of f and that of the method. The reported
+/// direction of y is that of the last training step.
 ///
-/// Source: A. Mehra and J. Hamm, "Penalty method for inversion-free deep bilevel optimization", 2021, whose
-/// ApproxGrad is trained like this; with a linear solver that goes on from its last solution it is the scheme of
-/// [`Amigo`](crate::Amigo).
+/// Source: A. Mehra and J. Hamm, "Penalty method for inversion-free deep bilevel optimization", 2021, whose ApproxGrad
+/// is trained in this way; with a warm-started linear solver it is the scheme of [`Amigo`](crate::Amigo).
 #[derive(Debug)]
 pub struct OnBatches {
     method: Box<dyn HypergradientMethod>,
@@ -36,7 +34,7 @@ impl OnBatches {
     /// `method` after T `training_steps` of y each time, with the step sizes `rates` of x and of the training.
     ///
     /// # Errors
-    /// If there is no training step.
+    /// If `training_steps` is 0.
     pub fn new(
         method: impl HypergradientMethod + 'static,
         rates: Rates,
@@ -62,7 +60,7 @@ impl JointMethod for OnBatches {
         let (lower_loss, along_y) = descend(at, self.rates.lower.at(k), self.training_steps);
         let samples = Samples { index: k as u64, ..at.draw() };
         let found = self.method.hypergradient(at.problem(samples), &at.y)?;
-        // y was trained before: where the method's own descent began says nothing.
+        // y was trained before: where the method's own descent began is irrelevant.
         self.status = match found.status {
             Status::Implicit { solver, residual, stationarity, .. } => {
                 Status::Implicit { solver, residual, stationarity, relative: None }

@@ -8,8 +8,7 @@ use super::estimates::{At, Auxiliary, all, corrected, directions, mean};
 use crate::joint::{Iterate, JointMethod, Seen};
 use crate::{Error, Loss, Objective, Rates, Sample, Schedule, Snapshot};
 
-/// `saba`: the directions of [`Soba`](super::Soba), corrected by what was last seen of each batch, as in
-/// SAGA.
+/// `saba`: the directions of [`Soba`](super::Soba), corrected by the last value seen for each batch, as in SAGA.
 ///
 /// ```text
 /// for each of  f_y, f_yy v, f_xy' v  of batch s and  F_y, F_x  of batch t:
@@ -17,13 +16,13 @@ use crate::{Error, Loss, Objective, Rates, Sample, Schedule, Snapshot};
 /// D_y = S(f_y),   D_v = S(f_yy v) + S(F_y),   D_x = S(f_xy' v) + S(F_x)
 /// ```
 ///
-/// The first step sees all batches at the start and moves against their mean. Converges with constant step
-/// sizes, linearly where the hypergradient satisfies a Polyak-Lojasiewicz inequality, without a noise ball.
+/// The first step evaluates all batches at the start and moves against their mean. Converges with constant step sizes,
+/// linearly where the hypergradient satisfies a Polyak-Lojasiewicz inequality, without a noise ball.
 ///
-/// Requires: f strongly convex in y; step sizes below those of `soba`; batches that stay the same, as those
-/// of a [`Sampler`](crate::Sampler) do. Memory: x, y and v; three vectors, two of y and one of x, for each
-/// batch of f and two, of y and x, for each of F. Cost: one gradient of f, one of F, one product of f; for
-/// n and m batches of f and F the first step costs n, m and n.
+/// Requires: f strongly convex in y; step sizes below those of `soba`; batches that stay the same, as those of a
+/// [`Sampler`](crate::Sampler) do. Memory: x, y and v; three vectors, two of y and one of x, for each batch of f and
+/// two, of y and x, for each of F. Cost: one gradient of f, one of F, one product of f; for n and m batches of f and F
+/// the first step costs n, m and n.
 ///
 /// Source: M. Dagréou, P. Ablin, S. Vaiter and T. Moreau, "A framework for bilevel optimization that enables
 /// stochastic and global variance reduction algorithms", 2022.
@@ -33,7 +32,7 @@ pub struct Saba {
     seen: Option<(Memory<3>, Memory<2>)>,
 }
 
-/// What was last seen of each batch, and its mean.
+/// The last value of each batch, and the mean.
 #[derive(Clone, Debug)]
 struct Memory<const N: usize> {
     batches: Vec<[Vector; N]>,
@@ -41,13 +40,13 @@ struct Memory<const N: usize> {
 }
 
 impl<const N: usize> Memory<N> {
-    /// Of what all batches gave, and the loss of the last.
+    /// From the values of all batches, and the loss of the last.
     fn new(seen: Vec<(Loss, [Vector; N])>) -> (Loss, Self) {
         let (loss, mean) = mean(seen.iter().cloned());
         (loss, Self { batches: seen.into_iter().map(|(_, parts)| parts).collect(), mean })
     }
 
-    /// The corrected estimate, `new` being seen of a batch.
+    /// The corrected estimate, given the value `new` of a batch.
     fn see(&mut self, Sample(batch): Sample, new: [Vector; N]) -> [Vector; N] {
         let share = 1.0 / self.batches.len() as f64;
         let old = &mut self.batches[batch as usize];
@@ -78,7 +77,7 @@ impl Saba {
         Self { auxiliary: Auxiliary::new(rates), seen: None }
     }
 
-    /// With the step size c of v, which is that of y otherwise.
+    /// With the step size c of v, by default that of y.
     ///
     /// # Errors
     /// If it is not finite and positive.

@@ -1,4 +1,4 @@
-//! Hypergradients by a Neumann series whose factors are sampled.
+//! Hypergradients by a Neumann series with sampled factors.
 
 use bilevel_program::Vector;
 use rand::{Rng, SeedableRng};
@@ -9,7 +9,7 @@ use crate::error::{at_least_one, positive};
 use crate::joint::{Iterate, Seen};
 use crate::{Error, Loss, Objective, Rates, Sample, Snapshot};
 
-/// Q terms of the Neumann series for `f_yy^-1 F_y`, each factor on a batch of its own.
+/// Q terms of the Neumann series for `f_yy^-1 F_y`, each factor on a separate batch.
 ///
 /// ```text
 /// whole:      q = eta sum_{p < Q} prod_{j <= p} (I - eta f_yy(s_j)) F_y        Q - 1 products
@@ -17,8 +17,8 @@ use crate::{Error, Loss, Objective, Rates, Sample, Snapshot};
 /// then        D_x = F_x - f_xy(s_0)' q                                         one product
 /// ```
 ///
-/// Both have the same mean, that of the first Q terms, which is off by `(1 - eta mu)^Q` relatively. The
-/// truncated one has fewer products, `(Q - 1) / 2` on average, and a variance that grows with Q.
+/// Both have the same mean, that of the first Q terms, whose relative error is `(1 - eta mu)^Q`. The truncated one has
+/// fewer products, `(Q - 1) / 2` on average, and a variance that grows with Q.
 ///
 /// Requires: `eta < 1 / L`, L the largest eigenvalue of `f_yy` of any batch; f strongly convex in y.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,7 +71,7 @@ impl NeumannSeries {
         Draw { truncated: false, ..Self::sampled(at, self.terms - 1) }
     }
 
-    /// A random number of factors, and the last product alone.
+    /// A random number of factors, and only the last product.
     pub(super) fn truncated(&self, at: &mut Iterate<'_>, Truncation(rng): &mut Truncation) -> Draw {
         Self::sampled(at, rng.random_range(0..self.terms))
     }
@@ -109,7 +109,7 @@ impl NeumannSeries {
         (loss, along_x.axpy(-self.step_size, &at.cross(&q, &draw.cross)))
     }
 
-    /// Steps on y, then one on x at the y that they end at.
+    /// Steps on y, then one on x at the resulting y.
     pub(super) fn nested(
         &self,
         k: usize,

@@ -12,8 +12,7 @@ use crate::{Error, Rates, Schedule, Snapshot};
 /// x' = Proj(x - a D_x),   D_x = f_xy(x, y; s)' v + F_x(x, y; t)
 /// ```
 ///
-/// The directions are without bias; what the batches differ by remains as noise, unless the step sizes
-/// fall.
+/// The directions are unbiased; the noise between batches remains unless the step sizes decrease.
 ///
 /// Requires: f strongly convex in y; b and c below `2 / L`. Memory: x, y and v. Cost: one gradient of f, one
 /// of F, one product of f.
@@ -29,7 +28,7 @@ impl Soba {
         Self(Auxiliary::new(rates))
     }
 
-    /// With the step size c of v, which is that of y otherwise.
+    /// With the step size c of v, by default that of y.
     ///
     /// # Errors
     /// If it is not finite and positive.

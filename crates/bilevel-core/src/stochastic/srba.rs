@@ -50,7 +50,7 @@ impl Srba {
         Ok(Self { auxiliary: Auxiliary::new(rates), period, before: None })
     }
 
-    /// With the step size c of v, which is that of y otherwise.
+    /// With the step size c of v, by default that of y.
     ///
     /// # Errors
     /// If it is not finite and positive.

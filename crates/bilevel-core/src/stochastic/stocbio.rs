@@ -11,8 +11,8 @@ use crate::{Error, Rates, Snapshot};
 /// T times: y' = Proj(y - b f_y(x, y; s)),   x' = Proj(x - a D_x),   D_x the whole series at (x, y')
 /// ```
 ///
-/// y starts where it ended last. The source counts the factors, `Q - 1` here, and gives later factors
-/// smaller batches; here all batches are of the sampler's size.
+/// y starts at its last value. The source counts the factors, `Q - 1` here, and gives later factors smaller batches;
+/// here all batches have the sampler's size.
 ///
 /// Requires: f strongly convex in y; `b < 2 / L`. Memory: x and y. Cost: T gradients of f, one of F, Q
 /// products of f.

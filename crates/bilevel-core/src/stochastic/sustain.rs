@@ -16,10 +16,9 @@ use crate::{Error, Rates, Schedule, Snapshot};
 /// `D_x` is the truncated series, with the same batches and the same length at both points. The first step
 /// has no past: its directions are those of the samples.
 ///
-/// Requires: f strongly convex in y; `b < 2 / L`; the weights g and h in (0, 1]. The source has a and b of
-/// order `k^(-1/3)` and weights of order `k^(-2/3)`. Memory: x, y and both directions twice. Cost: two
-/// gradients of f, two of F, `2 (p + 1)` products of f, p drawn evenly from 0 to `Q - 1`; half of it in the
-/// first step.
+/// Requires: f strongly convex in y; `b < 2 / L`; the weights g and h in (0, 1]. The source has a and b of order
+/// `k^(-1/3)` and weights of order `k^(-2/3)`. Memory: x, y and both directions twice. Cost: two gradients of f, two of
+/// F, `2 (p + 1)` products of f, p drawn uniformly from 0 to `Q - 1`; half of it in the first step.
 ///
 /// Source: P. Khanduri et al., "A near-optimal algorithm for stochastic bilevel optimization via
 /// double-momentum", 2021.
@@ -30,8 +29,8 @@ pub struct Sustain {
 }
 
 impl Sustain {
-    /// With the step sizes `rates`, the weight of a new sample on both levels, `momentum`, and the
-    /// hypergradient by `series`, truncated by the seed 0.
+    /// With the step sizes `rates`, the weight of a new sample on both levels, `momentum`, and the hypergradient by
+    /// `series`, truncated with the seed 0.
     ///
     /// # Errors
     /// If the weight is not in (0, 1] at the start.
@@ -53,7 +52,7 @@ impl Sustain {
         Ok(self)
     }
 
-    /// With another seed of the numbers of factors.
+    /// With another seed for the numbers of factors.
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.truncation = Truncation::new(seed);
         self

@@ -11,12 +11,12 @@ use crate::{Error, Rates, Snapshot};
 /// y' = Proj(y - b f_y(x, y; s)),   x' = Proj(x - a D_x),   D_x the truncated series at (x, y')
 /// ```
 ///
-/// Its noise falls with the step sizes alone: `a = a_0 / (k + 1)^(3/5)`, `b = b_0 / (k + 1)^(2/5)` are the
-/// source's for an F that is not convex, and with constant ones it ends in a ball around the answer.
+/// Its noise decreases only with the step sizes: `a = a_0 / (k + 1)^(3/5)`, `b = b_0 / (k + 1)^(2/5)` are the source's
+/// for an F that is not convex; with constant ones it ends in a ball around the solution.
 ///
-/// Requires: f strongly convex in y; `b < 2 / L`; a that falls faster than b. The source lets Q grow with
-/// `log k`; here it stays. Memory: x and y. Cost: one gradient of f, one of F, `p + 1` products of f,
-/// p drawn evenly from 0 to `Q - 1`.
+/// Requires: f strongly convex in y; `b < 2 / L`; a that decreases faster than b. The source lets Q grow with `log k`;
+/// here it is constant. Memory: x and y. Cost: one gradient of f, one of F, `p + 1` products of f, p drawn uniformly
+/// from 0 to `Q - 1`.
 ///
 /// Source: M. Hong, H.-T. Wai, Z. Wang and Z. Yang, "A two-timescale framework for bilevel optimization:
 /// complexity analysis and application to actor-critic", 2020.
@@ -28,12 +28,12 @@ pub struct Ttsa {
 }
 
 impl Ttsa {
-    /// With the step sizes `rates` and the hypergradient by `series`, truncated by the seed 0.
+    /// With the step sizes `rates` and the hypergradient by `series`, truncated with the seed 0.
     pub fn new(rates: Rates, series: NeumannSeries) -> Self {
         Self { rates, series, truncation: Truncation::new(0) }
     }
 
-    /// With another seed of the numbers of factors.
+    /// With another seed for the numbers of factors.
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.truncation = Truncation::new(seed);
         self

@@ -19,12 +19,12 @@ use crate::{Error, Objective, Rates, Snapshot};
 /// `D_x` is the whole series, with the same batches at both points; on all batches, so are its factors. In
 /// the source the large batch may be smaller than the data.
 ///
-/// With all batches and constant step sizes it converges to the point where the series vanishes, without a
-/// noise ball: off the answer by the rest of the series, `(1 - eta mu)^Q`.
+/// With all batches and constant step sizes it converges to the point where the series vanishes, without a noise ball:
+/// off the solution by the remainder of the series, `(1 - eta mu)^Q`.
 ///
-/// Requires: f strongly convex in y; a and b small against the variance of the batches' Hessians. Memory:
-/// x, y and both directions. Cost, n and m being the batches of f and F: `2 (T + 1)` gradients of f, as
-/// many of F, `2 (T + 1) Q` products of f; every P steps n gradients of f, m of F, `n Q` products of f more.
+/// Requires: f strongly convex in y; a and b small compared with the variance of the batches' Hessians. Memory: x, y
+/// and both directions. Cost, n and m being the batches of f and F: `2 (T + 1)` gradients of f, as many of F,
+/// `2 (T + 1) Q` products of f; every P steps n gradients of f, m of F, `n Q` products of f more.
 ///
 /// Source: J. Yang, K. Ji and Y. Liang, "Provably faster algorithms for bilevel optimization", 2021.
 #[derive(Clone, Debug)]

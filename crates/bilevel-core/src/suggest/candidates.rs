@@ -1,4 +1,4 @@
-//! The candidates of a shape, and their settings.
+//! The candidates for a shape, and their settings.
 
 use bilevel_program::Vector;
 
@@ -7,25 +7,26 @@ use super::measure::Shape;
 use crate::catalogue::{self, Entry, Settings};
 use crate::{Descent, Error, Gd, Objective, Start};
 
-/// The longest descent that is looked at where y is what T steps lead to.
+/// The longest descent that is tried where y is the result of T steps.
 pub(super) const LONGEST: usize = 256;
 
-/// The share of the fall of F that may be missing after T steps.
+/// The fraction of the decrease of F that may be missing after T steps.
 const MISSING: f64 = 0.1;
 
-/// Step sizes of such a descent that are tried, each half of the one before.
+/// Step sizes of such a descent that are tried, each half of the previous one.
 const HALVINGS: i32 = 20;
 
-/// Iterations of a linear solver at most.
+/// The maximal number of iterations of a linear solver.
 pub(super) const ITERATIONS: usize = 100;
 
-/// Steps after which a lower level is solved that Newton's method is tried on: on others a step takes many products.
+/// Newton's method is tried only on a lower level that is solved within this many steps: on others a step takes many
+/// products.
 const QUICK: usize = 50;
 
-/// How much more curved in y than f F may be for steps down both.
+/// How much larger the curvature of F in y may be than that of f, for steps that descend both.
 const STEEP: f64 = 4.0;
 
-/// A method with settings that may be chosen.
+/// A method and its settings, as a candidate.
 pub(super) struct Candidate {
     pub entry: &'static Entry,
     pub settings: Settings,
@@ -58,7 +59,7 @@ impl Chooser<'_> {
                     false => &["soba", "srba", "stocbio", "amigo"],
                 };
                 let period = lower.max(2);
-                // What a batch perturbs is not to be amplified.
+                // The perturbation of a batch must not be amplified.
                 let step_size = self.step_size().min(1.0 / measured.curvature());
                 let lower_steps = self.contracting(step_size, 10.0).min(20);
                 let step_size = round(step_size);
@@ -72,7 +73,7 @@ impl Chooser<'_> {
                     let lower_steps = self.contracting(step_size, 10.0).clamp(4, 100);
                     Settings { lower_steps, step_size: round(step_size), ..self.settings() }
                 };
-                // Steps down both losses are as short as the larger curvature asks.
+                // Steps that descend both losses are as short as the larger curvature requires.
                 let both = first(&["bda"], steps(self.step_size().min(1.0 / of_upper.max(l))));
                 let learned = first(&["ia-gm", "f2sa"], steps(self.step_size()));
                 let order = if of_upper <= STEEP * l { [both, learned] } else { [learned, both] };
@@ -105,7 +106,7 @@ impl Chooser<'_> {
         })
     }
 
-    /// What all methods share.
+    /// The settings that all methods share.
     fn settings(&self) -> Settings {
         let measured = &self.solved.measured;
         let singular = measured.least_curvature().is_none();
@@ -134,7 +135,7 @@ impl Chooser<'_> {
         }
     }
 
-    /// The steps of size s that bring y nearer to y* by a factor.
+    /// The number of steps of size s that bring y closer to y* by a factor.
     fn contracting(&self, s: f64, factor: f64) -> usize {
         let measured = &self.solved.measured;
         let mu = measured.contracting_curvature();
@@ -153,7 +154,7 @@ impl Chooser<'_> {
             let lower_steps = times * steps;
             all.push(("cg", Settings { lower_steps, tolerance, ..common.clone() }));
         }
-        // A gradient of this norm is left where y is off by this share.
+        // A gradient of this norm is left where y is off by this fraction.
         let measured = &self.solved.measured;
         let size = measured.contracting_curvature() * self.solved.y.norm().max(1e-3);
         let to = |share: f64, lower_steps| {
@@ -173,7 +174,7 @@ impl Chooser<'_> {
         all
     }
 
-    /// The settings of `rad` where y is what T steps lead to: T is where F hardly falls any more.
+    /// The settings of `rad` where y is the result of T steps: T is where F hardly decreases any more.
     pub(super) fn unrolled(&self) -> Result<Settings, Error> {
         // As long as a quadratic f would allow, and shorter where that is too long.
         let l = self.solved.measured.curvature();
@@ -203,7 +204,7 @@ impl Chooser<'_> {
         Err(last)
     }
 
-    /// F along gradient descent from the given y, by the steps made; steps that raise f count as diverged.
+    /// F along gradient descent from the given y, by the number of steps; steps that increase f count as diverged.
     fn fall(&self, step_size: f64) -> Result<Vec<(usize, f64)>, Error> {
         let problem = self.probe.at(self.probe.x);
         let upper = |y: &Vector| problem.value(Objective::Upper, y).read();
@@ -230,7 +231,7 @@ impl Chooser<'_> {
     }
 }
 
-/// To two digits, downwards: settings read well, and do not depend on the last bits of a measurement.
+/// To two digits, rounded down: settings read well, and do not depend on the last bits of a measurement.
 pub(super) fn round(value: f64) -> f64 {
     if !(value.is_finite() && value > 0.0) {
         return 0.0;

@@ -1,4 +1,4 @@
-//! From what was measured to a method and its settings.
+//! From the measurements to a method and its settings.
 
 use bilevel_program::Vector;
 
@@ -10,13 +10,13 @@ use crate::{
     Cg, Cost, Error, Hypergradient, HypergradientMethod, Implicit, Lbfgs, Start, Unrolled,
 };
 
-/// The error of a hypergradient that is accurate enough.
+/// The error up to which a hypergradient counts as accurate.
 const ACCURATE: f64 = 0.02;
 
-/// The error of one that goes back through the last steps alone.
+/// The error allowed for one that goes back through only the last steps.
 const TRUNCATED: f64 = 0.1;
 
-/// How far x is moved for a trial, relative to it or to 1.
+/// How far x is moved for a trial, relative to x or to 1.
 const NEARBY: f64 = 0.05;
 
 /// Power iterations on differences of hypergradients.
@@ -29,7 +29,7 @@ struct Chosen {
     tried: Vec<Tried>,
 }
 
-/// Whether the best of several candidates is accurate, it, and what all came to.
+/// Whether the best of several candidates is accurate, that candidate, and the results of all.
 type Tested = (bool, Candidate, Vec<Tried>);
 
 pub(super) fn choose(probe: &Probe<'_>, solved: Solved) -> Result<Suggestion, Error> {
@@ -39,7 +39,7 @@ pub(super) fn choose(probe: &Probe<'_>, solved: Solved) -> Result<Suggestion, Er
     if shape == Shape::Constrained && !by_kkt {
         return Ok(Suggestion {
             choice: Choice::Solve,
-            reason: format!("{}: `solve` keeps to them", shape.words()),
+            reason: format!("{}: `solve` handles them", shape.words()),
             calls: None,
             memory: 0,
             tried: Vec::new(),
@@ -69,7 +69,7 @@ impl Chooser<'_> {
                 let step_size = round(settings.learning_rate.min(1.0 / of_start.max(1e-300)));
                 Start::Learned { step_size }
             }
-            // y is what T steps from the same point lead to.
+            // y is the result of T steps from the same point.
             _ if shape == Shape::Unsolved => Start::Fixed,
             (_, Start::Learned { .. }) => Start::Warm,
             (_, start) => start,
@@ -99,8 +99,8 @@ impl Chooser<'_> {
         })
     }
 
-    /// The best of what fits the shape and is on offer. Where that is nothing, or nothing accurate, what fits one batch, and
-    /// then what is exact for any lower level.
+    /// The best available method for the shape. If there is none, or none that is accurate, a method that fits one
+    /// batch, and then one that is exact for any lower level.
     fn among(&self, shape: Shape) -> Result<Chosen, Error> {
         let mut shapes = vec![shape];
         if shape == Shape::Batches {
@@ -134,16 +134,16 @@ impl Chooser<'_> {
         Err(Error::InvalidSetting {
             setting: "the methods to choose from",
             found: offered.join(", "),
-            expected: "some of those that the documentation of `suggest` lists, as rad and cg",
+            expected: "some of those listed in the documentation of `suggest`, such as rad and cg",
             cure: "offer rad, which fits any problem without batches, or choose a method yourself",
         })
     }
 
-    /// The candidate of the fewest calls among those that are accurate, or the most accurate one, and whether it is; none
+    /// The accurate candidate with the fewest calls, or else the most accurate one, and whether it is accurate; none
     /// where none has a finite hypergradient.
     fn trial(&self, shape: Shape, mut candidates: Vec<Candidate>) -> Result<Option<Tested>, Error> {
         let (probe, solved) = (self.probe, &self.solved);
-        // Where the lower level is not solved, the reference is all of the T steps from the start.
+        // Where the lower level is not solved, the reference is that of all T steps from the start.
         let all_steps = shape == Shape::Unsolved;
         let settings = candidates.first().map(|candidate| candidate.settings.clone());
         let (mut accurate, bar): (Box<dyn HypergradientMethod>, _) = match settings {
@@ -165,7 +165,7 @@ impl Chooser<'_> {
         for (at, Candidate { entry, settings }) in candidates.iter().enumerate() {
             let fewest = tried.iter().filter(|(_, tried)| is_accurate(tried));
             let fewest = fewest.map(|(_, tried)| tried.cost.total()).min();
-            // What takes more calls than one that is accurate is not tried.
+            // A candidate that takes more calls than an accurate one is not tried.
             if least_calls(entry.name, settings) >= fewest.unwrap_or(u64::MAX) {
                 continue;
             }
@@ -187,7 +187,7 @@ impl Chooser<'_> {
         Ok(Some((is_accurate, candidates.swap_remove(at), tried)))
     }
 
-    /// A method of a lower level that is solved to many digits.
+    /// A method for a lower level that is solved to many digits.
     fn accurate(&self, scale: f64) -> Result<Implicit, Error> {
         let epsilon = self.probe.epsilon().sqrt();
         let tolerance = (epsilon.max(1e-6) * scale).max(f64::MIN_POSITIVE);
@@ -195,8 +195,8 @@ impl Chooser<'_> {
         Ok(Implicit::new(Lbfgs::new(2 * LONGEST, tolerance)?, cg))
     }
 
-    /// The hypergradient of a candidate at `x`, and what it cost; none where it fails. Where the lower level starts warm,
-    /// one at the start of the problem is before it.
+    /// The hypergradient of a candidate at `x`, and its cost; none where it fails. Where the lower level starts warm,
+    /// one at the start of the problem comes first.
     fn hypergradient(
         &self,
         (entry, settings): (&Entry, &Settings),
@@ -230,7 +230,7 @@ impl Chooser<'_> {
         })
     }
 
-    /// `L_F`: the largest curvature that a power iteration on differences of hypergradients meets, from their own
+    /// `L_F`: the largest curvature met by a power iteration on differences of hypergradients, from their own
     /// direction; none where they are 0 or not finite.
     fn upper_curvature(
         &self,
@@ -243,7 +243,7 @@ impl Chooser<'_> {
         let warm = shape != Shape::Unsolved && probe.request.start == Start::Warm;
         let (mut method, start): (Box<dyn HypergradientMethod>, _) =
             match self.made(entry, settings)? {
-                // A method to a tolerance would not see so small a move of x.
+                // A method that solves to a tolerance would not notice such a small change of x.
                 _ if shape != Shape::Unsolved
                     && unconstrained
                     && self.solved.measured.on_one_batch() == Shape::Convex =>
@@ -281,7 +281,7 @@ impl Chooser<'_> {
     fn learning_rate(&self, entry: &Entry, settings: &Settings, curvature: Option<f64>) -> f64 {
         let Some(curvature) = curvature else { return Settings::default().learning_rate };
         let rate = if moves_x(entry) {
-            // x is to be slower than y, which moves towards y*(x) by this share in a step.
+            // x must be slower than y, which moves towards y*(x) by this fraction per step.
             let measured = &self.solved.measured;
             let mu = measured.contracting_curvature();
             (settings.step_size * mu).min(1.0)
@@ -292,7 +292,7 @@ impl Chooser<'_> {
     }
 }
 
-/// The calls that a hypergradient takes at least.
+/// The minimal number of calls that a hypergradient takes.
 fn least_calls(name: &str, settings: &Settings) -> u64 {
     let t = settings.lower_steps as u64;
     match name {
@@ -303,7 +303,7 @@ fn least_calls(name: &str, settings: &Settings) -> u64 {
     }
 }
 
-/// The calls of a step that follow from the settings alone.
+/// The number of calls of a step, if it follows from the settings alone.
 fn known_calls(name: &str, settings: &Settings) -> Option<u64> {
     let t = settings.lower_steps as u64;
     match name {
@@ -318,7 +318,7 @@ fn known_calls(name: &str, settings: &Settings) -> Option<u64> {
     }
 }
 
-/// Bytes of a method, about.
+/// The approximate memory of a method in bytes.
 fn memory(name: &str, settings: &Settings, measured: &Measured) -> usize {
     let (state, t) = (measured.state, settings.lower_steps);
     match name {

@@ -14,56 +14,56 @@ use crate::{
     Objective, Oracle, Sample, Samples, WeightedSum, Wrt,
 };
 
-/// Products of a spectrum at most.
+/// The maximal number of products for a spectrum.
 const PRODUCTS: usize = 20;
 
 /// The same on each of several batches.
 const PRODUCTS_OF_A_BATCH: usize = 8;
 
-/// Batches whose gradients and spectra are looked at.
+/// The number of batches whose gradients and spectra are measured.
 const BATCHES: u64 = 4;
 
 /// Steps of the descent that solves the lower level.
 const STEPS: usize = 200;
 
-/// The share of the first gradient at which the lower level counts as solved.
+/// The fraction of the first gradient at which the lower level counts as solved.
 const SOLVED: f64 = 1e-3;
 
-/// How far apart two minima are, relative to them or to 1.
+/// The distance above which two minima count as different, relative to them or to 1.
 const APART: f64 = 1e-2;
 
 /// The largest y whose lower level is solved from other starts.
 const FEW: usize = 20;
 
-/// Directions in which these lie, each of both signs.
+/// The number of directions in which these lie, each with both signs.
 const DIRECTIONS: usize = 2;
 
-/// An eigenvalue below this share of the largest, and negative, is no rounding.
+/// A negative eigenvalue beyond this fraction of the largest is not rounding.
 const NEGATIVE: f64 = 1e-3;
 
-/// Where the curvature has fallen to this share, y went where f is flat, as towards a minimum at infinity.
+/// If the curvature has decreased to this fraction, y went where f is flat, as towards a minimum at infinity.
 const FLAT: f64 = 1e-3;
 
-/// The least curvature, relative to the largest, where none was found above 0.
+/// The smallest curvature, relative to the largest, where none was found above 0.
 const NEGLIGIBLE: f64 = 1e-2;
 
-/// A share of `F_y` outside the range of `f_yy` that matters.
+/// The fraction of `F_y` outside the range of `f_yy` that matters.
 const OUTSIDE: f64 = 1e-3;
 
-/// What was measured of a problem.
+/// The measurements of a problem.
 #[derive(Clone, Debug)]
 pub struct Measured {
-    /// The constraints of the upper and of the lower level.
+    /// The numbers of constraints of the upper and of the lower level.
     pub constraints: [usize; 2],
-    /// The numbers in x and in y.
+    /// The dimensions of x and y.
     pub dimensions: [usize; 2],
-    /// The batches of F and of f.
+    /// The numbers of batches of F and of f.
     pub batches: [usize; 2],
-    /// The standard deviation of `f_y` from batch to batch, relative to its mean; none where there is one batch.
+    /// The standard deviation of `f_y` over batches, relative to its mean; none if there is one batch.
     pub noise: Option<f64>,
-    /// The ends of the spectrum of `f_yy` at the given y; on batches the widest.
+    /// The extreme eigenvalues of `f_yy` at the given y; on batches the widest.
     pub start: Spectrum,
-    /// The same where the descent ended.
+    /// The same at the end of the descent.
     pub end: Spectrum,
     /// `norm(f_y)` at its end, relative to its start.
     pub stationarity: f64,
@@ -71,11 +71,11 @@ pub struct Measured {
     pub steps: usize,
     /// Whether it ended at a stationary point.
     pub solved: bool,
-    /// The share of `F_y` outside the range of `f_yy` at its end; none where no iteration could tell.
+    /// The fraction of `F_y` outside the range of `f_yy` at its end; none if no iteration could determine it.
     pub outside: Option<f64>,
-    /// Whether other starts led to other minima; none where y is too large to look.
+    /// Whether other starts led to other minima; none if y is too large to try.
     pub several: Option<bool>,
-    /// The greatest curvature of `F(x, y*(x))` that was met; none where it was not looked for.
+    /// The largest curvature of `F(x, y*(x))` that was met; none if it was not measured.
     pub upper_curvature: Option<f64>,
     /// Bytes of a state of the lower level.
     pub state: usize,
@@ -87,20 +87,20 @@ pub struct Measured {
     pub cost: Cost,
 }
 
-/// What a lower level is like.
+/// The shape of a lower level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// It has constraints, or the upper level has.
     Constrained,
     /// Its data comes in batches.
     Batches,
-    /// A descent does not end at a minimum: y is what T steps lead to.
+    /// A descent does not end at a minimum: y is the result of T steps.
     Unsolved,
-    /// Its solutions are not isolated, and F prefers some.
+    /// Its solutions are not isolated, and F prefers some of them.
     ManySolutions,
     /// It has several minima.
     ManyMinima,
-    /// A minimum, the same from everywhere as far as was looked.
+    /// A minimum, the same from all starts that were tried.
     Convex,
 }
 
@@ -116,7 +116,7 @@ impl Measured {
         }
     }
 
-    /// The shape, the constraints and the number of batches left aside.
+    /// The shape, ignoring the constraints and the number of batches.
     pub(super) fn on_one_batch(&self) -> Shape {
         let flat = self.end.radius() < FLAT * self.start.radius();
         if !self.solved || flat || self.end.least < -NEGATIVE * self.end.radius() {
@@ -130,18 +130,18 @@ impl Measured {
         }
     }
 
-    /// L, a bound of the curvature of f that was met.
+    /// L, a bound on the curvatures of f that were met.
     pub fn curvature(&self) -> f64 {
         self.start.radius().max(self.end.radius())
     }
 
-    /// mu, a bound of the least curvature at the end; none where it may be 0.
+    /// mu, a bound on the smallest curvature at the end; none if it may be 0.
     pub fn least_curvature(&self) -> Option<f64> {
         let least = self.end.least - self.end.least_error;
         Some(least).filter(|least| *least > f64::EPSILON.sqrt() * self.curvature())
     }
 
-    /// The curvature that descents of f contract by: the least that is not 0, as far as it is known.
+    /// The curvature that determines how fast descents of f contract: the smallest nonzero one, as far as it is known.
     pub(super) fn contracting_curvature(&self) -> f64 {
         let known = self.least_curvature().or(self.end.least_positive);
         known
@@ -149,7 +149,7 @@ impl Measured {
             .max(NEGLIGIBLE * NEGLIGIBLE * self.curvature())
     }
 
-    /// Whether f is quadratic, as far as both spectra tell.
+    /// Whether f is quadratic, judging by both spectra.
     pub(super) fn is_quadratic(&self) -> bool {
         let (a, b) = (self.start, self.end);
         let near = |a: f64, b: f64| (a - b).abs() <= 0.02 * self.curvature();
@@ -178,12 +178,12 @@ impl<'a> Probe<'a> {
         LowerProblem::new(&self.oracle, x, Samples::default())
     }
 
-    /// The rounding unit of y.
+    /// The unit roundoff of y.
     pub fn epsilon(&self) -> f64 {
         epsilon(self.y.layout())
     }
 
-    /// A vector like `like` with drawn entries, of norm 1.
+    /// A random vector like `like`, of norm 1.
     fn drawn(&self, like: &Vector, stream: u64) -> Vector {
         let mut rng = ChaCha8Rng::seed_from_u64(self.request.seed);
         rng.set_stream(stream);
@@ -193,14 +193,14 @@ impl<'a> Probe<'a> {
         drawn.scale(1.0 / drawn.norm().max(f64::MIN_POSITIVE))
     }
 
-    /// A bound of the curvature of F in y.
+    /// A bound on the curvature of F in y.
     pub fn upper_curvature_in_y(&self, y: &Vector) -> Result<f64, Error> {
         let upper = WeightedSum { upper: 1.0, lower: 0.0 };
         let (of, ..) = spectrum_of(upper, self, &self.at(self.x), y, PRODUCTS_OF_A_BATCH)?;
         Ok(of.radius())
     }
 
-    /// The lower level solved from `from`, to `share` of the gradient `scale`.
+    /// The lower level solved from `from`, to the fraction `share` of the gradient `scale`.
     pub fn solve(&self, from: &Vector, scale: f64) -> Result<Minimum, Error> {
         let share = self.epsilon().sqrt().max(1e-6);
         let tolerance = (share * scale).max(f64::MIN_POSITIVE);
@@ -209,7 +209,7 @@ impl<'a> Probe<'a> {
     }
 }
 
-/// The ends of the spectrum of `f_yy`, the bytes of its linearisation and the seconds of a product.
+/// The extreme eigenvalues of `f_yy`, the bytes of its linearisation and the seconds of a product.
 fn spectrum(
     probe: &Probe<'_>,
     problem: &LowerProblem<'_>,
@@ -237,7 +237,7 @@ fn spectrum_of(
     Ok((spectrum, curvature.bytes(), seconds))
 }
 
-/// Where the probes ended: what trials start from.
+/// Where the probes ended, and trials start.
 pub(super) struct Solved {
     pub measured: Measured,
     /// The y of the descent.
@@ -265,7 +265,7 @@ pub(super) fn measure(probe: &Probe<'_>) -> Result<Solved, Error> {
     finite(start.greatest)?;
     let noise =
         if batches[1] > 1 { Some(between_batches(probe, batches[1], &mut start)?) } else { None };
-    // At a y that solves the lower level already, the gradient does not say what a small one is.
+    // At a y that already solves the lower level, the gradient does not show which gradients are small.
     let scale = began.max(1e-3 * start.radius() * probe.y.norm().max(1e-3));
     let end = probe.solve(probe.y, scale)?;
     let (of_end, ..) = spectrum(probe, &problem, &end.at, PRODUCTS)?;
@@ -298,7 +298,7 @@ pub(super) fn measure(probe: &Probe<'_>) -> Result<Solved, Error> {
             let others = if singular { 1 } else { 2 * DIRECTIONS };
             let other = another_minimum(probe, &end, scale, others)?;
             if let (Some(other), true) = (&other, singular) {
-                // There F may prefer another one.
+                // There F may prefer another solution.
                 measured.outside = outside(probe, &problem, other)?.or(measured.outside);
             }
             measured.several = Some(other.is_some() && !singular);
@@ -308,7 +308,7 @@ pub(super) fn measure(probe: &Probe<'_>) -> Result<Solved, Error> {
     Ok(Solved { measured, y: end.at, scale })
 }
 
-/// The share of `F_y` that no `f_yy q` reaches; none where the iterations do not tell.
+/// The fraction of `F_y` that no `f_yy q` reaches; none if the iterations cannot determine it.
 fn outside(
     probe: &Probe<'_>,
     problem: &LowerProblem<'_>,
@@ -326,7 +326,7 @@ fn outside(
     })
 }
 
-/// Another point where the lower level is solved, from so many starts.
+/// Another solution of the lower level, from several starts.
 fn another_minimum(
     probe: &Probe<'_>,
     end: &Minimum,

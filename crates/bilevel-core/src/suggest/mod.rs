@@ -6,19 +6,19 @@
 //! a hypergradient of each candidate                                 ->  the one of the fewest oracle calls
 //! ```
 //!
-//! **Probes** ([`Measured`]). [`Lanczos`](crate::linear::Lanczos) finds the ends of the spectrum of `f_yy`, at the y that
-//! is given and at the end of a descent by [`Lbfgs`], which takes no step size. [`Minres`](crate::Minres) looks whether
-//! `F_y` lies in the range of `f_yy` there. Where y has at most 20 numbers, or `f_yy` is singular, the lower level is
-//! solved from other starts too. Gradients of several batches give the noise; a
-//! [linearisation](crate::Hessian::bytes) and the layout of y give the memory. Constraints are those that the
-//! [problem states](BilevelProblem::constraints); proximal maps belong to the steps of a method, and are not seen.
+//! **Probes** ([`Measured`]). [`Lanczos`](crate::linear::Lanczos) finds the extreme eigenvalues of `f_yy`, at the given
+//! y and at the end of a descent by [`Lbfgs`], which takes no step size. [`Minres`](crate::Minres) tests whether `F_y`
+//! lies in the range of `f_yy` there. If the dimension of y is at most 20, or `f_yy` is singular, the lower level is
+//! solved from other starts too. Gradients of several batches give the noise; a [linearisation](crate::Hessian::bytes)
+//! and the layout of y give the memory. Constraints are those that the [problem states](BilevelProblem::constraints);
+//! proximal maps belong to the steps of a method, and are not seen.
 //!
-//! **Shape** ([`Shape`]), by the first that holds, and what it leads to:
+//! **Shape** ([`Shape`]), the first that applies, and the methods that it suggests:
 //!
-//! | shape | when | methods, in this order |
+//! | shape | if | methods, in this order |
 //! |---|---|---|
 //! | [`Shape::Constrained`] | the problem has constraints | `kkt` for those of the lower level alone, otherwise [`solve`](crate::solve) |
-//! | [`Shape::Batches`] | the lower data has several batches | `saba` if its memory suffices, `soba`, `srba`, `stocbio`, `amigo` |
+//! | [`Shape::Batches`] | the lower data has several batches | `saba` if its memory is allowed, `soba`, `srba`, `stocbio`, `amigo` |
 //! | [`Shape::Unsolved`] | the descent did not end at a minimum, or `f_yy` is indefinite at its end | `trad` or `rad`, `iaptt` |
 //! | [`Shape::ManySolutions`] | `f_yy` is singular and part of `F_y` outside its range | `bda`; first `ia-gm` with a learned start where F is much steeper than f; `f2sa` |
 //! | [`Shape::ManyMinima`] | another start led to another minimum | `iaptt`, `ia-gm` with a learned start, `rad` |
@@ -26,22 +26,24 @@
 //!
 //! **Settings.**
 //!
-//! * The step size of y, with the [bound](crate::linear::Spectrum::above) L of Lanczos' method: `2 / (L + mu)` where f looks
-//!   quadratic, its curvature being the same at both ends, `1 / L` where mu is not known or in batches, `1 / 2 L`
-//!   elsewhere; where y is what T steps lead to, the first of `1 / L`, `1 / 2 L` and so on whose steps lower f.
-//! * T contracts the distance from y* to a tenth where the lower level starts warm, to a hundredth where it does not, by
-//!   the least curvature above 0; where y is what T steps lead to, it is the T after which F hardly falls any more.
+//! * The step size of y, with the [bound](crate::linear::Spectrum::above) L of Lanczos' method: `2 / (L + mu)` where f
+//!   appears quadratic, its curvature being the same at both ends, `1 / L` where mu is not known or on batches,
+//!   `1 / 2 L` elsewhere; where y is the result of T steps, the first of `1 / L`, `1 / 2 L` and so on whose steps
+//!   decrease f.
+//! * T contracts the distance from y* to a tenth where the lower level starts warm, to a hundredth where it does not,
+//!   by the smallest curvature above 0; where y is the result of T steps, it is the T after which F hardly decreases
+//!   any more.
 //! * A [plan](crate::Plan) keeps the states of `rad` within the memory of the request.
 //! * There is a damping where `f_yy` is singular up to rounding.
 //! * The first step of x is `1 / L_F`, by a power iteration on differences of hypergradients; methods that move x and y
 //!   together take a shorter one, so that y follows x. An [`AdaptiveStep`](crate::AdaptiveStep) finds the next ones.
 //!
-//! **Trials.** The candidates of a convex lower level differ in how they solve it, and to which tolerance. Each computes
-//! the hypergradient at a nearby x; the one of the fewest oracle calls is chosen among those within 2 % of an accurate
-//! one. Where none is, the lower level counts as unsolved. There `trad` goes back through as few of the T steps as keep its
-//! hypergradient within 10 % of that of `rad`.
+//! **Trials.** The candidates for a convex lower level differ in how they solve it, and to which tolerance. Each
+//! computes the hypergradient at a nearby x; among those within 2 % of an accurate one, the one with the fewest oracle
+//! calls is chosen. If there is none, the lower level counts as unsolved. There `trad` goes back through the fewest of
+//! the T steps that keep its hypergradient within 10 % of that of `rad`.
 //!
-//! The choice depends on the losses, the data, the start and the seed. Seconds are reported and decide nothing.
+//! The choice depends on the losses, the data, the start and the seed. Times are reported but do not affect it.
 
 mod candidates;
 mod choose;
@@ -60,16 +62,16 @@ use crate::{AutodiffOracle, BilevelProblem, Data, Error, Oracle, Start};
 use choose::choose;
 use measure::{Probe, measure};
 
-/// What is asked for: [`Request::default`] allows all that the catalogue has.
+/// The request: [`Request::default`] allows everything in the catalogue.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The methods to choose from, by their names in the [catalogue]; all that need nothing but two losses if it is none.
+    /// The methods to choose from, by their names in the [catalogue]; if none, all that need nothing but two losses.
     pub methods: Option<Vec<&'static str>>,
     /// Where the lower level starts at each upper step.
     pub start: Start,
-    /// Bytes that the states of a method may take.
+    /// The memory in bytes allowed for the states of a method.
     pub memory: usize,
-    /// The seed of what is drawn.
+    /// The seed of random numbers.
     pub seed: u64,
 }
 
@@ -92,7 +94,7 @@ impl Request {
 
 /// The method that fits `problem` from the modules x and y on `data`, with its settings, and why.
 ///
-/// Cost: some hundreds of oracle calls, [counted](Measured::cost).
+/// Cost: several hundred oracle calls, [counted](Measured::cost).
 ///
 /// # Errors
 /// If a loss cannot be recorded or differentiated, the lower loss or its derivatives are not finite at the start, or no
@@ -142,7 +144,7 @@ pub fn suggest<P: BilevelProblem, D: Data<P::Batch>>(
     suggest_on(&oracle, &x, &y, request)
 }
 
-/// [`suggest`] for an oracle at x and y.
+/// [`suggest`] for an oracle, at x and y.
 ///
 /// # Errors
 /// As there.

@@ -1,4 +1,4 @@
-//! What was chosen, and why.
+//! The choice, and why.
 
 use std::fmt::{Display, Formatter};
 
@@ -11,7 +11,7 @@ use crate::{
     Solver, Start,
 };
 
-/// What is to be used.
+/// What to use.
 #[derive(Clone, Debug)]
 pub enum Choice {
     /// A method of the catalogue.
@@ -23,7 +23,7 @@ pub enum Choice {
         /// Where the lower level starts.
         start: Start,
     },
-    /// [`solve`](crate::solve), which keeps to constraints.
+    /// [`solve`](crate::solve), which handles constraints.
     Solve,
 }
 
@@ -34,11 +34,11 @@ pub struct Tried {
     pub name: String,
     /// The calls it took.
     pub cost: Cost,
-    /// How far it was off, relative to an accurate one.
+    /// Its error, relative to an accurate one.
     pub error: f64,
 }
 
-/// What [`suggest`](super::suggest()) came to. It displays as a few lines.
+/// The result of [`suggest`](super::suggest()). It displays as a few lines.
 #[derive(Clone, Debug)]
 pub struct Suggestion {
     /// What to use.
@@ -47,17 +47,17 @@ pub struct Suggestion {
     pub reason: String,
     /// What was measured.
     pub measured: Measured,
-    /// The candidates that were compared; none where the shape decides.
+    /// The candidates that were compared; none if the shape decides.
     pub tried: Vec<Tried>,
-    /// The oracle calls of a step of x, where they are known beforehand.
+    /// The oracle calls of a step of x, if they are known in advance.
     pub calls: Option<u64>,
-    /// Bytes that the method holds besides x and y, about.
+    /// The approximate memory of the method in bytes, besides x and y.
     pub memory: usize,
     pub(super) seed: u64,
 }
 
 impl Suggestion {
-    /// The method with the settings that it reads, as the command line takes it: `cg(lower-steps = 12, step-size = 0.31)`.
+    /// The method with the settings that it reads, as on the command line: `cg(lower-steps = 12, step-size = 0.31)`.
     pub fn name(&self) -> String {
         match &self.choice {
             Choice::Method { entry, settings, .. } => named(entry, settings),
@@ -65,7 +65,7 @@ impl Suggestion {
         }
     }
 
-    /// The same without the settings that `known` has too.
+    /// The same without the settings that are also in `known`.
     pub fn name_beside(&self, known: &Settings) -> String {
         let Choice::Method { entry, settings, .. } = &self.choice else { return self.name() };
         let differs = |name: &&&'static str| value(settings, name) != value(known, name);
@@ -78,7 +78,7 @@ impl Suggestion {
         }
     }
 
-    /// The step size of y, for other methods too: of those that take none, what gradient descent could take.
+    /// The step size of y, also for other methods; if the method takes none, one that gradient descent could take.
     pub fn step_size(&self) -> f64 {
         match &self.choice {
             Choice::Method { settings, .. } => settings.step_size,
@@ -86,8 +86,8 @@ impl Suggestion {
         }
     }
 
-    /// The method on `oracle`, from x and y. A hypergradient moves x by an [`AdaptiveStep`], data in batches is drawn with
-    /// replacement.
+    /// The solver of the method on `oracle`, from x and y. A hypergradient moves x by an [`AdaptiveStep`]; batches are
+    /// drawn with replacement.
     ///
     /// # Errors
     /// If the oracle is of another problem, or the suggestion is [`Choice::Solve`].
@@ -131,7 +131,7 @@ fn set(settings: &Settings, name: &str) -> String {
     format!("{name} = {}", value(settings, name))
 }
 
-/// A setting, as TOML has it.
+/// A setting in TOML.
 fn value(settings: &Settings, name: &str) -> String {
     let s = settings;
     match name {
@@ -198,7 +198,7 @@ impl Display for Suggestion {
         match self.calls {
             Some(calls) => {
                 let time = calls as f64 * gradient.max(product);
-                write!(f, "about {calls} oracle calls a step of x, {}", seconds(time))?;
+                write!(f, "about {calls} oracle calls per step of x, {}", seconds(time))?;
             }
             None => f.write_str("as many oracle calls as the problem takes")?,
         }
@@ -239,13 +239,13 @@ impl Shape {
             Self::ManySolutions => "lower solutions are not isolated, and F prefers some",
             Self::ManyMinima => "the lower level has several minima",
             Self::Convex => {
-                "the lower level has one minimum as far as was seen, of positive curvature"
+                "the lower level has one minimum as far as was measured, of positive curvature"
             }
         }
     }
 }
 
-/// Whether a method takes its own steps of x.
+/// Whether a method makes its own steps of x.
 pub(super) fn moves_x(entry: &Entry) -> bool {
     entry.family != Family::Hypergradient
 }

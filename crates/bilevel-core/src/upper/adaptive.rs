@@ -6,18 +6,18 @@ use super::UpperStep;
 use crate::error::positive;
 use crate::{Error, Snapshot};
 
-/// `x' = x - a_k g_k` with a step size that the changes of x and of the hypergradient give:
+/// `x' = x - a_k g_k` with a step size from the changes of x and of the hypergradient:
 ///
 /// ```text
 /// L_k = norm(g_k - g_{k-1}) / norm(x_k - x_{k-1})
 /// a_k = min(a_{k-1} sqrt(2/3 + a_{k-1} / a_{k-2}),  a_{k-1} / sqrt(max(2 (a_{k-1} L_k)^2 - 1, 0)))
 /// ```
 ///
-/// It grows by a factor of about 1.3 a step where the hypergradient changes little, and is at most `1 / (sqrt(2) L)` or so where it changes
-/// by L. No value of F is asked for, and nothing is to be tuned but the first step.
+/// It grows by a factor of about 1.3 per step where the hypergradient changes little, and is at most about
+/// `1 / (sqrt(2) L)` where it changes by L. No value of F is needed, and only the first step size is to be chosen.
 ///
-/// Requires: a deterministic hypergradient. For convex F the iterates converge; with the error of a hypergradient they
-/// come as near as it allows. Memory: two vectors.
+/// Requires: a deterministic hypergradient. For convex F the iterates converge; an error of the hypergradient limits
+/// how close they come. Memory: two vectors.
 ///
 /// Source: Y. Malitsky and K. Mishchenko, "Adaptive proximal gradient method for convex optimization", 2024, Alg. 1.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub struct AdaptiveStep {
     last: Option<Last>,
 }
 
-/// The step before.
+/// The last step.
 #[derive(Clone, Debug)]
 struct Last {
     x: Vector,
@@ -36,11 +36,12 @@ struct Last {
     growth: f64,
 }
 
-/// The ratio before the first step: the second is not longer than it.
+/// The ratio before the first step: the second step is not longer than the first.
 const FIRST_GROWTH: f64 = 1.0 / 3.0;
 
 impl AdaptiveStep {
-    /// With the step size `first` of the first step, as `1 / L`: one that is too small grows by a factor of about 1.3 a step.
+    /// With the step size `first` of the first step, such as `1 / L`: one that is too small grows by a factor of about
+    /// 1.3 per step.
     ///
     /// # Errors
     /// If `first` is not finite and positive.
@@ -53,7 +54,7 @@ impl AdaptiveStep {
             return (self.first, FIRST_GROWTH);
         };
         let moved = x.sub(last_x).norm();
-        // In a corner of a set nothing is learned.
+        // In a corner of a set the step size stays.
         if moved == 0.0 {
             return (*size, *growth);
         }

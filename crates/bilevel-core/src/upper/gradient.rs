@@ -5,8 +5,8 @@ use bilevel_program::Vector;
 use super::UpperStep;
 use crate::{Error, Schedule, Snapshot};
 
-/// `x' = x - a_k g` at upper step k: for problems whose source descends so, and for oracles without a module.
-/// [`BurnOptimizer`](crate::BurnOptimizer) has the others.
+/// `x' = x - a_k g` at upper step k: for problems whose source uses it, and for oracles without a module.
+/// [`BurnOptimizer`](crate::BurnOptimizer) has the other optimisers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GradientStep {
     step_size: Schedule,

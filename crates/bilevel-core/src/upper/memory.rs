@@ -1,4 +1,4 @@
-//! What the optimisers of burn-optim remember.
+//! The memory of the optimisers of burn-optim.
 
 use burn::optim::momentum::{Momentum, MomentumConfig, MomentumState};
 use burn::optim::{
@@ -10,13 +10,13 @@ use burn::tensor::Tensor;
 
 use crate::{Entry, Error, Snapshot};
 
-/// An optimiser of burn-optim that can be saved and resumed: any, by its record. One of your own is `impl OptimizerMemory
-/// for Mine {}`, its state deriving Burn's `RecordState`.
+/// An optimiser of burn-optim that can be saved and resumed: any, by its record. For your own, write
+/// `impl OptimizerMemory for Mine {}`, and let its state derive Burn's `RecordState`.
 ///
-/// The records of Burn come back in the element type that a device makes tensors in; that of variables in another is an
-/// error when it is restored. [`Adam`], [`AdamW`], [`Adan`] and [`Sgd`] are held in whatever precision the variables have.
+/// Burn's records are loaded in the default element type of the device; variables of another type are an error when a
+/// state is restored. [`Adam`], [`AdamW`], [`Adan`] and [`Sgd`] are saved in the precision of the variables.
 pub trait OptimizerMemory: Optimizer {
-    /// Writes what is remembered of one parameter, which is like `like`.
+    /// Writes the memory of one parameter, which is like `like`.
     fn save<const D: usize>(memory: &Self::State<D>, like: &Tensor<D>, to: &mut Snapshot) {
         let _ = like;
         let mut sink = StateSink::default();
@@ -35,10 +35,10 @@ pub trait OptimizerMemory: Optimizer {
         }
     }
 
-    /// Takes that back, for a parameter like `like`.
+    /// Reads it back, for a parameter like `like`.
     ///
     /// # Errors
-    /// If it is not what this optimiser remembers.
+    /// If it is not the memory of this optimiser.
     fn restore<const D: usize>(
         from: &mut Snapshot,
         like: &Tensor<D>,
@@ -70,7 +70,7 @@ pub trait OptimizerMemory: Optimizer {
     }
 }
 
-/// A scalar of a record, with its name there.
+/// A scalar of a record, with its name.
 fn scalar<S: From<u64> + From<f64> + From<bool>>(name: &str, entry: &Entry) -> Option<(String, S)> {
     let name = name.strip_prefix("number/")?;
     let value = match entry {
@@ -179,7 +179,7 @@ impl OptimizerMemory for Adan {
 impl OptimizerMemory for Sgd {
     fn save<const D: usize>(memory: &SgdState<D>, like: &Tensor<D>, to: &mut Snapshot) {
         if let Some(momentum) = memory.momentum.clone() {
-            // Burn keeps the velocity to itself, and gives `g + 1 v`: at `g = -0` that is v, bit by bit.
+            // Burn keeps the velocity private, and gives `g + 1 v`: at `g = -0` that is v, bit for bit.
             let rule = Momentum::new(&MomentumConfig::new().with_momentum(1.0).with_dampening(0.0));
             put(to, "velocity", &rule.transform(like.zeros_like().neg(), Some(momentum)).0);
         }

@@ -16,7 +16,7 @@ use super::OptimizerMemory;
 use crate::check::named;
 use crate::{Error, Schedule, Snapshot, Variable};
 
-/// A rule that takes x and the hypergradient to the next x.
+/// A rule that maps x and the hypergradient to the next x.
 #[auto_impl(Box)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not move x",
@@ -25,10 +25,10 @@ use crate::{Error, Schedule, Snapshot, Variable};
     note = "the constructors check their arguments and give a `Result`: is a `?` missing?"
 )]
 pub trait UpperStep {
-    /// Whether the rule fits an x of these variables: any, unless said otherwise. Asked before each step of a solver.
+    /// Whether the rule fits an x of these variables: any by default. Called before each step of a solver.
     ///
     /// # Errors
-    /// If not, as an optimiser that was made for another module.
+    /// If not, such as an optimiser for another module.
     fn check(&self, x: &Layout) -> Result<(), Error> {
         let _ = x;
         Ok(())
@@ -37,35 +37,36 @@ pub trait UpperStep {
     /// One step.
     fn step(&mut self, x: &Vector, gradient: &Vector) -> Vector;
 
-    /// Writes what it remembers from step to step: nothing, if there is nothing.
+    /// Writes its memory between steps: nothing, if there is none.
     fn save(&self, to: &mut Snapshot);
 
-    /// Takes that back. Vectors are like `x`.
+    /// Reads it back. Vectors are like `x`.
     ///
     /// # Errors
-    /// If it is not what this rule remembers. What is left in `from` is an error of the solver's, so that a
-    /// rule that saves and does not restore is found.
+    /// If it is not the memory of this rule. Entries left in `from` are an error of the solver, so that a rule that
+    /// saves but does not restore is found.
     fn restore(&mut self, from: &mut Snapshot, x: &Vector) -> Result<(), Error> {
         let _ = (from, x);
         Ok(())
     }
 }
 
-/// An optimiser of burn-optim, as `AdamConfig::new().build()` makes it: any whose memory can be saved
-/// ([`OptimizerMemory`]), with a rate that is a number, a [`Schedule`] or one of Burn's learning-rate schedulers. A parameter that stands at several places of the module is one variable, and moves once a step.
+/// An optimiser of burn-optim, as made by `AdamConfig::new().build()`: any whose memory can be saved
+/// ([`OptimizerMemory`]), with a rate that is a number, a [`Schedule`] or one of Burn's learning-rate schedulers. A
+/// parameter that occurs at several places of the module is one variable, and moves once per step.
 pub struct BurnOptimizer<O: OptimizerMemory> {
     optimizer: O,
     clipping: Option<GradientClipping>,
     learning_rate: Rate,
-    /// What x looks like.
+    /// The layout of x.
     like: Vector,
-    /// What the optimiser remembers of each variable, once it was moved.
+    /// The memory of the optimiser for each variable, once it has been moved.
     memory: Vec<Option<DynState>>,
 }
 
 /// The learning rate of each step.
 enum Rate {
-    /// A schedule, and the steps made.
+    /// A schedule, and the number of steps made.
     Schedule(Schedule, usize),
     /// A scheduler of Burn, which counts by itself.
     Burn(ModuleLrScheduler),
@@ -104,7 +105,7 @@ impl Rate {
                 if let Ok(record) = record {
                     *scheduler = scheduler.clone().load_record(record);
                 }
-                // Burn ignores the record of another scheduler.
+                // Burn ignores the record of another kind of scheduler.
                 if bytes(scheduler) != taken {
                     return Err(Error::Snapshot {
                         entry: "scheduler".into(),
@@ -158,14 +159,14 @@ impl<O: OptimizerMemory> BurnOptimizer<O> {
         Ok(Self { optimizer, clipping: None, learning_rate, like, memory })
     }
 
-    /// With the gradient of each variable clipped.
+    /// With gradient clipping, for each variable.
     pub fn with_clipping(mut self, clipping: GradientClipping) -> Self {
         self.clipping = Some(clipping);
         self
     }
 
-    /// With the learning rates of a scheduler of Burn, one for all parameters or one for each group of them. It moves on
-    /// by one at each upper step.
+    /// With the learning rates of a scheduler of Burn, one for all parameters or one for each group of them. It
+    /// advances by one at each upper step.
     pub fn with_scheduler(mut self, scheduler: impl Into<ModuleLrScheduler>) -> Self {
         self.learning_rate = Rate::Burn(scheduler.into());
         self
@@ -196,7 +197,7 @@ impl<O: OptimizerMemory> BurnOptimizer<O> {
 }
 
 impl<O: OptimizerMemory> UpperStep for BurnOptimizer<O> {
-    // Identities do not count: what is remembered goes by position.
+    // Ids do not matter: the memory is stored by position.
     fn check(&self, x: &Layout) -> Result<(), Error> {
         let (found, expected) = (named(x), named(self.like.layout()));
         if found == expected {
@@ -227,7 +228,7 @@ impl<O: OptimizerMemory> UpperStep for BurnOptimizer<O> {
         moved
     }
 
-    // Under its position: the identity of a parameter is drawn at random.
+    // By its position: the id of a parameter is random.
     fn save(&self, to: &mut Snapshot) {
         self.learning_rate.save(to);
         for ((name, leaf, like), memory) in self.leaves().zip(&self.memory) {

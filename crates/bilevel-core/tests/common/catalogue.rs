@@ -1,4 +1,4 @@
-//! The catalogue: each entry is exact for what it says, and stands in the documents. A new entry needs no line here.
+//! The catalogue: each entry is exact for what it says, and is in the documents. A new entry needs no line here.
 
 use std::path::PathBuf;
 
@@ -112,7 +112,7 @@ impl BilevelProblem for Kept {
     }
 }
 
-/// Where two steps lead: to the same place where constraints are ignored, bit by bit.
+/// The result of two steps: the same if constraints are ignored, bit for bit.
 #[test]
 fn constraints_are_kept_at_the_levels_that_are_said() {
     let settings = Settings { lower_steps: 4, solver_iterations: 3, ..Settings::default() };
@@ -207,7 +207,7 @@ fn every_method_has_its_place_in_the_documents() {
         .map(|name| std::fs::read_to_string(docs(name)).unwrap());
     let headings: String = methods.lines().filter(|line| line.starts_with("##")).collect();
     for Entry { name, .. } in catalogue::all() {
-        // These two are methods through other steps, and stand where these do.
+        // These two are other methods with different steps, and are documented there.
         if ["ia-gm-a", "pbda"].contains(name) {
             assert!(methods.contains(&format!("`{name}`")), "METHODS.md on {name}");
             continue;

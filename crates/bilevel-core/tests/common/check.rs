@@ -100,14 +100,14 @@ fn state_is_to_be_said() {
     report(make, &reference().with_state()).assert_ok();
 }
 
-/// What a [`Toy`] does wrong to the hypergradient of `rad`.
+/// The error of a [`Toy`] in the hypergradient of `rad`.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     /// Nothing.
     None,
     /// The mixed term is dropped: F_x alone, which is 0 here.
     NoMixedTerm,
-    /// A number that each call draws anew is added.
+    /// A random number is added at each call.
     Random,
     /// Another F is reported.
     Lies,
@@ -117,7 +117,7 @@ enum Fault {
     Shapes,
     /// A gradient in the start is promised.
     NoStart,
-    /// It gives NaN and says that all is well.
+    /// It gives NaN and reports success.
     Nan,
     /// It gives NaN where the lower level diverges.
     Silent,

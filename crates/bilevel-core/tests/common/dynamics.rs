@@ -21,7 +21,7 @@ use crate::common::*;
 use crate::device;
 use tuning::*;
 
-/// Every dynamics, with settings that make its terms count. A new one is one line.
+/// Every dynamics, with settings under which its terms matter. A new one is one line.
 fn dynamics() -> Vec<(&'static str, Box<dyn Dynamics>)> {
     let gd = || Gd::new(0.3).unwrap();
     let heavy = || Momentum::new(0.2, 0.8).unwrap();
@@ -148,7 +148,8 @@ fn two_rates() -> Coefficient {
     Coefficient::parts([("weight", Coefficient::exp("rate")), ("", 0.2.into())])
 }
 
-/// `v' = 0.8 v + g / sqrt(1 + norm(g)^2)`, `y' = y - 0.3 / (t + 1) tanh(v')`: not linear anywhere, and not entry by entry.
+/// `v' = 0.8 v + g / sqrt(1 + norm(g)^2)`, `y' = y - 0.3 / (t + 1) tanh(v')`: nonlinear everywhere, and not
+/// elementwise.
 fn bent_momentum(
     _: &Nothing,
     Entries { y, mut memory }: Entries,
@@ -174,7 +175,7 @@ fn learned_optimiser() -> impl Dynamics {
     })
 }
 
-/// Where the derivatives of a few steps are looked at: memories are positive, as second moments are.
+/// Where the derivatives of a few steps are tested: memories are positive, like second moments.
 fn middle(oracle: &TuningOracle, dynamics: &dyn Dynamics) -> Place {
     let state = dynamics.start(&oracle.lower_start());
     let positive = |(m, seed): (&Vector, u64)| {
@@ -206,7 +207,7 @@ fn the_adjoint_of_a_few_steps_is_that_of_differences_and_of_the_tangent() {
                 let problem = LowerProblem::new(&oracle, x, Samples::default());
                 trajectory(&problem, dynamics.as_ref(), start).pop().unwrap()
             };
-            // F sees y alone, a later step sees the memory too.
+            // F depends only on y, a later step also on the memory.
             let weight = random_place(&at, 80);
             let value = |place: &Place| {
                 let end = (weight.0.zeros_like(), end(place));
@@ -255,7 +256,7 @@ fn rad_is_the_derivative_of_a_few_steps() {
                 let mut rad = Unrolled::rad(Descent::new(through, steps).unwrap());
                 let problem = LowerProblem::new(&oracle, &x, Samples::default());
                 let found = rad.hypergradient(problem, &y).unwrap().gradient;
-                // The test above looks at the variables of x one by one.
+                // The test above checks the variables of x one by one.
                 let along = random(&x, 60);
                 let expected = slope(|h| value(x.axpy(h, &along)));
                 let what = format!("{name}, {fit:?}, {steps} steps");

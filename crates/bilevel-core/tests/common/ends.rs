@@ -1,4 +1,4 @@
-//! A run is stationary only where f is at its least and the constraints hold, whatever the method. A new method needs no
+//! A run is stationary only where f is minimal and the constraints hold, whatever the method. A new method needs no
 //! line here.
 
 use bilevel_core::catalogue::{self, At, Entry, Exact, Made, Settings};
@@ -61,7 +61,7 @@ fn end(solver: &mut dyn Solver, steps: usize) -> Ending {
     executor.run(solver).unwrap().ending
 }
 
-/// How a run by a method ends, and how far y is from 1 there.
+/// How a run by a method ends, and the distance of y from 1 there.
 fn run(entry: &Entry, settings: &Settings, never: bool) -> (Ending, f64) {
     let oracle = apart(never);
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
@@ -77,13 +77,13 @@ fn run(entry: &Entry, settings: &Settings, never: bool) -> (Ending, f64) {
 
 #[test]
 fn no_run_is_stationary_where_the_lower_level_is_not_solved() {
-    // Few short lower steps, and as many as it takes.
+    // Few short lower steps, and as many as necessary.
     let few = Settings { lower_steps: 2, step_size: 0.05, ..Settings::default() };
     let many = Settings { lower_steps: 200, step_size: 0.5, tolerance: 1e-8, ..few.clone() };
     for entry in catalogue::all() {
         for settings in [&few, &many] {
             let (ending, distance) = run(entry, settings, false);
-            // `imaml` has a lower loss of its own.
+            // `imaml` has its own lower loss.
             let solved = distance <= TOLERANCE || entry.name == "imaml";
             assert!(ending != Ending::Stationary || solved, "{}: y off by {distance}", entry.name);
             let exact = matches!(entry.exact, Exact::LowerSteps | Exact::SolvedLowerLevel);
@@ -121,7 +121,7 @@ fn sets_and_weight_decay_are_part_of_the_lower_level() {
             let problem = LowerProblem::new(&oracle, &x, Samples::default());
             Unrolled::rad(descent).residual(problem, &y).stationarity
         };
-        // Where the steps are free they see the slope of what is descended.
+        // Where the steps are free they use the slope of what is descended.
         let free = residual(after(1), 0.2);
         assert!((free - 0.8 * 3.0_f64.sqrt()).abs() < 1e-12, "{free}");
         assert!(residual(descent, 0.2) > 0.1, "{name}");

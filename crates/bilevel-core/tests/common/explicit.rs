@@ -16,11 +16,11 @@ use burn::tensor::Tensor;
 use crate::common::*;
 use crate::device;
 
-/// Small problems whose F looks at x too. The batch is a list of targets c.
+/// Small problems whose F also depends on x. The batch is a list of targets c.
 enum Small {
     /// `f = sum exp(x) (y^2/2 + y^4/4) + (sum y)^2 / 2 - c y`, `F = sum (y - c)^2 / 2 + sin(x) y`
     Bent,
-    /// `f = norm(y - x)^2 / 2`, `F = -norm(y - x/2)^2 / 2`: descents that pass the top of F.
+    /// `f = norm(y - x)^2 / 2`, `F = -norm(y - x/2)^2 / 2`: descents that pass the maximum of F.
     Hill,
     /// The same f, `F = sum (y - x/2)^2 / (y - x/2)`: no number at x/2.
     Gap,
@@ -160,7 +160,7 @@ impl Dynamics for Lagged {
 
 type Make = fn(usize) -> Descent;
 
-/// Dynamics that descend every problem here.
+/// Dynamics that descend on every problem here.
 const DYNAMICS: [(&str, Make); 3] = [
     ("gd", |steps| gd(0.05, steps)),
     ("momentum", heavy),
@@ -241,7 +241,7 @@ fn the_online_form_carries_on_where_it_was() {
         assert_eq!((bits(&again), again.status), (first, Status::Exact), "{name}, after a restart");
         assert_eq!(run(&oracle, &mut online).status, Status::Approximate, "{name}");
     }
-    // Nothing is carried to variables of another kind.
+    // Nothing is carried over to variables of another kind.
     let mut online = OnlineFad::new(gd(0.05, 1));
     run(&oracle, &mut online);
     let found = bits(&run(&adapted(), &mut online));
@@ -307,7 +307,7 @@ fn differences_in_one_stage_are_of_second_order() {
     let exact = gradient(&oracle, OneStage::new(gd()));
     let at = |r| gradient(&oracle, OneStageFd::new(gd()).with_distance(r).unwrap());
     let error = |r| distance(&at(r), &exact);
-    // f_x is of fourth order in y: the error is r^2 and nothing else.
+    // f_x is of fourth order in y: the error is exactly of order r^2.
     assert!((error(0.1) / error(0.05) - 4.0).abs() < 1e-6, "{:e} {:e}", error(0.1), error(0.05));
     assert!(error(0.1) > 1e-5);
     let found = run(&oracle, &mut OneStageFd::new(gd()));
@@ -341,7 +341,7 @@ fn methods(s: f64, steps: usize) -> Vec<(&'static str, Box<dyn HypergradientMeth
     let blocks = Cost { lower_gradients: 3 * down, lower_values: 3, ..fad };
     let one = Cost { lower_gradients: 1, lower_products: 1, ..rad };
     let reptile = Cost { upper_values: 1, upper_gradients: 0, ..first_order };
-    // F rises all along: the last step is the worst.
+    // F increases throughout: the last step is the worst.
     let iaptt = Cost { upper_values: down, ..rad };
     let fad_in_blocks = Fad::new(descent()).with_block(2).unwrap();
     vec![

@@ -18,7 +18,7 @@ struct Extractor {
 /// Logistic regression on the features, penalised in f.
 #[derive(Clone, Copy)]
 struct Represented {
-    /// Whether the head is another one than that of the losses.
+    /// Whether the head differs from that of the losses.
     wrong: bool,
 }
 
@@ -92,7 +92,7 @@ fn a_method_on_features_is_the_method() {
         &|| Box::new(FixedPoint::new(descent(Gd::new(0.5), 80), 60, 1e-10).unwrap()),
     ];
     for make in methods {
-        // The second x is another one than the head was recorded at.
+        // The second x differs from that at which the head was recorded.
         for x in [start.clone(), start.scale(0.7)] {
             let problem = LowerProblem::new(&oracle, &x, Samples::default());
             let before = oracle.cost();

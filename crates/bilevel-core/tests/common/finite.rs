@@ -1,4 +1,4 @@
-//! Numbers that are not finite are named, with what made them.
+//! Numbers that are not finite are reported with their cause.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -85,7 +85,7 @@ fn fixed_point_equals_dense_wherever_it_is_taken() {
 #[test]
 fn a_fixed_point_of_gd_is_the_neumann_series() {
     let oracle = penalties(Fit::Logistic, &device());
-    // The map is the last step that was made, of three.
+    // The map is the last of the three steps made.
     let falling = Schedule::power(0.4, 0.5);
     let cases = [0.4.into(), falling].into_iter().flat_map(|s: Schedule| [1, 2, 5].map(|k| (s, k)));
     for (steps, k) in cases {
@@ -106,7 +106,7 @@ fn a_fixed_point_of_gd_is_the_neumann_series() {
 
 #[test]
 fn a_fixed_point_that_does_not_contract_diverges_by_name() {
-    // A step beyond 2 / L that does not climb yet, as the gradient is not along the steepest curvature.
+    // A step beyond 2 / L that does not increase f yet, as the gradient is not along the steepest curvature.
     let oracle = penalties(Fit::Logistic, &device());
     let mut method = FixedPoint::new(descent(Gd::new(1.3), 1), 500, 1e-12).unwrap();
     let (_, status) = hypergradient(&oracle, &mut method);
@@ -116,7 +116,7 @@ fn a_fixed_point_that_does_not_contract_diverges_by_name() {
     );
 }
 
-/// `f = sum x y^2`, `F = sum (y - 1)^2`: from y = 0 the lower level has nowhere to go.
+/// `f = sum x y^2`, `F = sum (y - 1)^2`: at y = 0 the lower level is already stationary.
 struct Still;
 
 impl BilevelProblem for Still {
@@ -278,7 +278,7 @@ fn with_falling_tolerances_costs_grow_and_the_run_converges() {
     let spent = |from: usize, to: usize| falling[to].0 - falling[from].0;
     assert!(spent(0, 13) < spent(13, 26) && spent(13, 26) < spent(26, 39), "{falling:?}");
     assert!(2 * falling[39].0 < exact[39].0, "{} of {}", falling[39].0, exact[39].0);
-    // As near to the optimum as with exact hypergradients.
+    // As close to the optimum as with exact hypergradients.
     assert!(falling[39].1 < 1.05 * exact[39].1 + 1e-4, "{:?} {:?}", falling[39], exact[39]);
     assert!(falling[39].1 < 0.2 * falling[0].1, "{falling:?}");
 }
@@ -291,7 +291,7 @@ fn a_lower_level_that_misses_its_tolerance_is_named() {
     let (_, status) = hypergradient(&oracle, &mut method);
     assert!(matches!(status, Status::LowerLimit { .. }) && !status.is_ok(), "{status}");
     assert!(status.to_string().contains("allow more lower steps"), "{status}");
-    // One tolerance a call, and never less than the least.
+    // One tolerance per call, and never less than the minimum.
     let falling = Schedule::geometric(1e-9, 0.1);
     let cg = || Cg::new(20, 1e-9).unwrap();
     let falling = Implicit::new(short(), cg()).with_tolerances(falling).unwrap();
@@ -331,7 +331,7 @@ fn an_implicit_formula_far_from_stationary_is_a_warning() {
         let (_, status) = hypergradient(&oracle, many.as_mut());
         assert!(status.is_ok(), "{status}");
     }
-    // A warm start is near already: where the first one began counts. So does a start that is a solution.
+    // A warm start is close already: the start of the first descent counts. So is a start that is a solution.
     let (x, mut y) = (oracle.upper_start(), oracle.lower_start());
     let problem = LowerProblem::new(&oracle, &x, Samples::default());
     let mut method = made[0](4);

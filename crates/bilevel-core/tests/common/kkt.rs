@@ -10,8 +10,8 @@ use burn::tensor::{DType, Tensor};
 use crate::common::*;
 use crate::device;
 
-/// A lower level with a curved constraint, a bound and an equality, all of which move with x; the start decides which are
-/// active.
+/// A lower level with a curved constraint, a bound and an equality, all of which depend on x; the start decides which
+/// are active.
 ///
 /// ```text
 /// f = norm(y - (x0, x1, x0 x1))^2 / 2 + sum y^4 / 10 + y0 y1 / 3,   F = norm(y - 1)^2 + norm(x)^2 / 2 + x0 y2
@@ -166,9 +166,9 @@ fn a_barrier_is_differentiated_exactly_and_tends_to_the_constraints() {
         for mu in [0.3, 3e-3, 3e-5] {
             let (found, residual) = by_barrier(&x, mu);
             assert!(found.status.is_ok(), "{x:?}: {}", found.status);
-            // The minimum of f with the barrier, and so near to the conditions as mu is small.
+            // The minimum of f with the barrier, as close to the KKT conditions as mu is small.
             assert!(residual.stationarity <= 2e-10, "{residual:?}");
-            // Of the root where a constraint is near to becoming active.
+            // Of the order of the root where a constraint is about to become active.
             assert!(residual.largest() <= 3.0 * mu.sqrt(), "{residual:?} at {mu}");
             let gradient = found.gradient.to_vec();
             if mu > 1e-4 {
@@ -179,7 +179,7 @@ fn a_barrier_is_differentiated_exactly_and_tends_to_the_constraints() {
             off.push(parts.sum::<f64>().sqrt());
         }
         println!("{x:?}: off by {off:?}");
-        // At the first x a constraint is all but active.
+        // At the first x a constraint is nearly active.
         assert!(off[1] < off[0] && off[2] < 0.12 * off[1] && off[2] < 0.03, "{x:?}: {off:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Minimisers end at their tolerance, without a step size, and say so.
+//! Minimisers end at their tolerance, without a step size, and report it.
 
 use std::sync::Arc;
 
@@ -142,7 +142,7 @@ fn minimisers_say_why_they_stopped() {
 
 #[test]
 fn bfgs_ends_at_a_kink() {
-    // On the diagonal 2 a^2 + a is least at a = -1/4.
+    // On the diagonal 2 a^2 + a is minimal at a = -1/4.
     let found = Bfgs::new(200, 1e-9).unwrap().descend(&KINK, &at(0.9, -0.7));
     assert_eq!(found.stop, Stop::NoDescent, "{found:?}");
     assert!((found.value + 0.125).abs() < 1e-9, "{found:?}");

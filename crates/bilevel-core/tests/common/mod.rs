@@ -39,7 +39,7 @@ pub enum Fit {
     Logistic,
 }
 
-/// One penalty a feature: `f = fit(w; train) + sum_j exp(x_j) w_j^2 / 2`, `F = fit(w; validation)`.
+/// One penalty per feature: `f = fit(w; train) + sum_j exp(x_j) w_j^2 / 2`, `F = fit(w; validation)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Penalties {
     pub fit: Fit,
@@ -87,13 +87,13 @@ impl BilevelProblem for Normalised {
     }
 }
 
-/// Lower losses that no run can start from.
+/// Lower losses from which no run can start.
 pub enum Refused {
-    /// One value a sample.
+    /// One value per sample.
     NotScalar,
     /// `log(-1)`.
     NotFinite,
-    /// It reads a number, as losses that are recorded cannot.
+    /// It reads a number, which recorded losses cannot.
     Reads,
 }
 
@@ -214,7 +214,7 @@ pub fn differences(oracle: &PenaltiesOracle, descent: &Descent) -> Vec<f64> {
     five_point(&start.to_vec(), value)
 }
 
-/// 5-point differences of `value` in each number of `at`.
+/// 5-point differences of `value` in each entry of `at`.
 pub fn five_point(at: &[f64], value: impl Fn(&[f64]) -> f64) -> Vec<f64> {
     let h = 1e-3;
     let slope = |j: usize| {

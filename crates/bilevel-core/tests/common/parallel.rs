@@ -14,7 +14,7 @@ use crate::common::*;
 use crate::device;
 
 const SHARDS: usize = 4;
-/// How many batches each level has; one that goes by the number of the step is seen in two steps.
+/// How many batches each level has; a method that goes by the number of the step shows it in two steps.
 const BATCHES: usize = 2;
 const STEPS: usize = 3;
 const FIT: Fit = Fit::Logistic;
@@ -54,7 +54,7 @@ fn rank(group: InProcess, batches: usize) -> Rank {
     DataParallel::new(inner, Metered::new(group), SHARDS).unwrap()
 }
 
-/// What `run` gives on each of `size` ranks.
+/// The results of `run` on each of `size` ranks.
 fn on_ranks<T: Send>(size: usize, run: impl Fn(InProcess) -> T + Sync) -> Vec<T> {
     std::thread::scope(|scope| {
         let ranks = InProcess::ranks(size).into_iter();
@@ -101,7 +101,7 @@ fn start(oracle: &Inner) -> [Vector; 2] {
     [oracle.upper_start(), oracle.lower_start()]
 }
 
-/// Relative differences that are rounding: of sums in another order, amplified by some steps.
+/// Relative differences due to rounding: of sums in another order, amplified by some steps.
 fn rounding(oracle: &dyn Oracle) -> f64 {
     match oracle.lower_layout().leaves()[0].dtype {
         DType::F64 => 1e-12,

@@ -188,7 +188,7 @@ fn a_value_is_that_of_the_loss_that_is_differentiated() {
         let value = oracle.value(objective, at).read();
         assert_eq!(value, oracle.gradient(objective, at, Wrt::Both).0.read());
     }
-    // Another loss than that of inference.
+    // A different loss than at inference.
     let (x, y) = (oracle.upper_module(&x), oracle.lower_module(&y));
     let inference = Loss::new(Normalised.lower_loss(&x, &y, &inputs())).read();
     let value = oracle.value(Objective::Lower, at).read();
@@ -210,7 +210,7 @@ fn a_module_without_trainable_parameters_is_refused() {
     }
 }
 
-/// The scale of a fit, by a parameter that stands at two places: `f = (y - a b)^2 / 2` with `a = b`.
+/// The scale of a fit, by a parameter that occurs at two places: `f = (y - a b)^2 / 2` with `a = b`.
 struct Tied;
 
 impl BilevelProblem for Tied {
@@ -343,7 +343,7 @@ fn several_element_types_are_refused_where_the_oracle_is_built() {
     assert!(text.contains("`y.values` has the element type F32"), "{text}");
     // Data in another element type than the parameters.
     let text = new(&single(&X), &single(&X), data(&target));
-    assert!(text.contains("F32 and F64") && text.contains("hand the batch over"), "{text}");
+    assert!(text.contains("F32 and F64") && text.contains("pass the batch"), "{text}");
     let mixed = vec![double(&X), single(&X)];
     let y = double(&X);
     let text = AutodiffOracle::new(Tied, &mixed, &y, FullBatch { upper: (), lower: () })
@@ -397,7 +397,7 @@ fn a_random_lower_loss_is_refused_with_its_cure() {
         text.starts_with("the lower loss: ") && text.contains("draws random numbers"),
         "{text}"
     );
-    assert!(text.contains("hand them over in the batch") && text.contains("dropout"), "{text}");
+    assert!(text.contains("pass them in the batch") && text.contains("dropout"), "{text}");
 }
 
 #[test]

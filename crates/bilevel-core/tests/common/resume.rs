@@ -1,4 +1,4 @@
-//! A run that is saved and resumed is the run that was never interrupted, bit by bit.
+//! A run that is saved and resumed equals the uninterrupted run, bit for bit.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const SAVED: usize = 3;
 
 type Boxed<'a> = Box<dyn Solver + 'a>;
 
-/// Six steps at once, and three, a file, a fresh solver and three more.
+/// Six steps in one run, and three, a file, a new solver and three more.
 pub fn assert_resumes<'a>(name: &str, make: &dyn Fn() -> Boxed<'a>) {
     let steps = |solver: &mut Boxed<'a>, from, to| -> Vec<Step> {
         (from..to).map(|k| solver.step(k).unwrap()).collect()
@@ -42,7 +42,7 @@ pub fn assert_resumes<'a>(name: &str, make: &dyn Fn() -> Boxed<'a>) {
 
 type Make = fn() -> Box<dyn HypergradientMethod>;
 
-/// Every hypergradient method, each with all that it may remember. A new one is one line.
+/// Every hypergradient method, each with all the state that it may have. A new one is one line.
 #[rustfmt::skip]
 fn methods() -> Vec<Make> {
     fn gd() -> Descent {
@@ -129,7 +129,7 @@ fn every_upper_step_resumes() {
             0 => Box::new(GradientStep::new(0.3).unwrap()),
             1 => adam(&x),
             2 => {
-                // Fast enough that the second moment falls.
+                // Fast enough that the second moment decreases.
                 let amsgrad = AdamConfig::new().with_beta_2(0.3).with_amsgrad(true).build();
                 Box::new(BurnOptimizer::new(amsgrad, &x, 0.05).unwrap())
             }
@@ -192,10 +192,10 @@ fn an_executor_goes_on_counting() {
     assert_eq!(2 * rest.cost.lower_gradients, all.cost.lower_gradients);
     assert_eq!(second.save(), whole.save());
     let error = Executor::new(STEPS).unwrap().starting_at(STEPS).err().unwrap();
-    assert!(error.to_string().ends_with("raise the number of steps to go on"), "{error}");
+    assert!(error.to_string().ends_with("raise the number of steps to continue"), "{error}");
 }
 
-/// Ended at any moment and started again from its file, as often as it takes.
+/// Ended at any moment and started again from its file, as often as necessary.
 #[test]
 fn a_run_with_checkpoints_goes_on_from_its_file() {
     let x = upper_module(&device());
@@ -233,7 +233,7 @@ fn a_run_with_checkpoints_goes_on_from_its_file() {
                 assert_eq!(outcome.unwrap().steps, STEPS);
                 assert_eq!(saved, whole.save(), "{every:?}, ended at {ended}");
             }
-            // What is over is restored, and says so.
+            // A finished run is restored, and reported.
             let (outcome, saved) = run(&file, STEPS);
             let text = outcome.unwrap_err().to_string();
             assert!(text.contains("the run is over"), "{text}");
@@ -251,7 +251,7 @@ fn a_run_with_checkpoints_goes_on_from_its_file() {
     assert!(matches!(executor.run(trad.as_mut()), Err(Error::Snapshot { .. })));
 }
 
-/// `saved` as a file in which `change` was made.
+/// `saved` as a file modified by `change`.
 fn edited(saved: &Snapshot, change: impl Fn(&mut serde_json::Value)) -> Snapshot {
     let mut file = serde_json::to_value(saved).unwrap();
     change(&mut file);
@@ -303,7 +303,7 @@ fn a_state_that_does_not_fit_is_refused() {
         let changed = edited(&saved, |file| file["x/0"] = entry.clone());
         told(refusal(&mut make(rad, adam(&x)), changed), &["`x/0`", "shape [5]"]);
     }
-    // Bytes that were lost: not even a file of a state.
+    // Missing bytes: not a file of a state.
     let mut file = serde_json::to_value(&saved).unwrap();
     file["x/0"]["numbers"]["bytes"].as_array_mut().unwrap().pop();
     assert!(serde_json::from_value::<Snapshot>(file).is_err());

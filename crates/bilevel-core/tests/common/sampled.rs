@@ -1,4 +1,4 @@
-//! Data of its own for each lower step, on the device of the binary that includes this file.
+//! Separate data for each lower step, on the device of the binary that includes this file.
 
 use bilevel_core::lower::{State, pull_back, push_forward};
 use bilevel_core::*;
@@ -36,7 +36,7 @@ fn epochs() -> Sampler {
 
 type Make = fn() -> Descent;
 
-/// Dynamics on a sample a step: of f alone, with a memory, of both losses, around others.
+/// Dynamics with one sample per step: of f alone, with a memory, of both losses, wrapped around others.
 const DYNAMICS: [(&str, Make); 4] = [
     ("gd", || descent(Gd::new(0.5), STEPS)),
     ("nesterov", || descent(Nesterov::new(0.4), STEPS)),
@@ -47,7 +47,7 @@ const DYNAMICS: [(&str, Make); 4] = [
     }),
 ];
 
-/// Which hypergradient of a run is looked at: its draws begin in the middle of a pass.
+/// The index of the tested hypergradient: its draws begin in the middle of a pass.
 const INDEX: u64 = 3;
 
 fn samples() -> Samples {
@@ -102,7 +102,7 @@ fn each_step_has_its_own_sample_on_the_way_down_and_back() {
             assert_close(&what, &found.gradient.to_vec(), &expected, 1e-8);
         }
     }
-    // Other samples give another number.
+    // Other samples give another result.
     let mut whole = Unrolled::rad(DYNAMICS[0].1());
     let other = whole.hypergradient(LowerProblem::new(&oracle, &x, samples()), &y).unwrap();
     let value = by_hand(&oracle, &DYNAMICS[0].1(), &x, &y);
@@ -154,7 +154,7 @@ fn the_tangent_and_the_adjoint_of_a_step_are_of_one_sample() {
     }
 }
 
-/// Handles that were asked for.
+/// Handles that were requested.
 #[derive(Default)]
 struct Noted(std::sync::Mutex<Vec<(Objective, u64)>>);
 
@@ -235,7 +235,7 @@ fn a_draw_follows_from_its_number() {
                 assert_eq!(sampler.at(*level, n as u64), drawn[n], "draw {n}");
             }
         }
-        // Levels do not follow each other.
+        // Levels are independent of each other.
         assert!(drawn[0].iter().zip(&drawn[1]).any(|(a, b)| a.0 % 3 != b.0));
     }
 }

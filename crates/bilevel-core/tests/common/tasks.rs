@@ -55,7 +55,7 @@ fn gd(steps: usize) -> Descent {
 /// What the gradient of a method is the derivative of.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Of {
-    /// F after so many steps of gradient descent.
+    /// F after this many steps of gradient descent.
     Steps(usize),
     /// The same from x.
     StepsFromX(usize),

@@ -1,4 +1,4 @@
-//! Oracles that serve several threads at once, with the bits of one thread.
+//! Oracles used by several threads at once, with the bits of one thread.
 
 use std::thread;
 
@@ -41,7 +41,7 @@ fn wide(samples: usize) -> AutodiffOracle<Wide, FullBatch<Tensor<2>>> {
     AutodiffOracle::new(Wide, &values(3), &values(4), data).unwrap()
 }
 
-/// Clones of one method on one oracle, each in a thread of its own. Programs of 40 samples run in the registers of a thread,
+/// Clones of one method on one oracle, each on its own thread. Programs of 40 samples run in the registers of a thread,
 /// those of 4000 share the kernels of a pool.
 #[test]
 fn several_threads_have_the_bits_of_one() {

@@ -112,7 +112,7 @@ fn lanczos_finds_the_ends_of_a_known_spectrum() {
             let (least, greatest) = (mu + shift, 1.0 + shift);
             assert!((found.least - least).abs() <= tolerance.max(found.least_error), "{found:?}");
             assert!((found.greatest - greatest).abs() <= tolerance, "{found:?}");
-            // From within, and from above.
+            // From inside, and from above.
             assert!(
                 found.least >= least - 1e-12 && found.greatest <= greatest + 1e-12,
                 "{found:?}"
@@ -141,7 +141,7 @@ fn the_shape_and_the_choice_follow_the_problem() {
         let found = on(&instance, &Request::default());
         assert_eq!(found.measured.shape(), shape, "{name}: {found}");
         assert!(among.contains(&method(&found).0), "{name}: {found}");
-        // All is text, and none of it an empty line.
+        // All is text, without an empty line.
         let text = found.to_string();
         assert!(text.lines().count() >= 6 && text.lines().all(|line| !line.trim().is_empty()));
         // The same again.
@@ -166,7 +166,7 @@ fn the_curvature_of_a_quadratic_gives_its_step_size() {
     assert!((measured.end.least - 0.3).abs() < 1e-10);
     let rad = Request { methods: Some(vec!["rad"]), ..Request::default() };
     let (name, settings) = method(&on(&instance(), &rad));
-    // 2 / (L + mu), to two digits downwards.
+    // 2 / (L + mu), rounded down to two digits.
     assert_eq!((name, settings.step_size), ("rad", 1.5));
     assert_eq!(settings.stored_states, 0);
     let little = Request { memory: 2 * N * 8, ..rad };

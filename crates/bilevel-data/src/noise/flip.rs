@@ -3,7 +3,7 @@ use rand::seq::{IndexedRandom, index};
 
 use super::{Corrupted, NoiseError, check};
 
-/// The classes that each class is confused with.
+/// The classes with which each class is confused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flips {
     targets: Vec<Vec<u32>>,
@@ -15,7 +15,7 @@ impl Flips {
     /// trusted data to train deep networks on labels corrupted by severe noise", 2018.
     ///
     /// # Errors
-    /// Where there are not that many other classes, or none is asked for.
+    /// If there are not that many other classes, or none is asked for.
     pub fn new(classes: usize, targets: usize, rng: &mut impl Rng) -> Result<Self, NoiseError> {
         if classes < 2 {
             return Err(NoiseError::Classes(classes));
@@ -30,16 +30,16 @@ impl Flips {
         Ok(Self { targets: (0..classes).map(of).collect() })
     }
 
-    /// The classes that `class` is confused with.
+    /// The classes with which `class` is confused.
     ///
     /// # Panics
-    /// Where there is no such class, as a slice does.
+    /// If there is no such class, as a slice does.
     pub fn of(&self, class: usize) -> &[u32] {
         &self.targets[class]
     }
 
-    /// `T[i][j]`, the probability of label i where j is right: what a learned transition matrix is held
-    /// against. Row-major, its columns sum to 1.
+    /// `T[i][j]`, the probability of label i if j is correct: the reference for a learned transition matrix. Row-major,
+    /// its columns sum to 1.
     pub fn transition(&self, probability: f64) -> Vec<f64> {
         let classes = self.targets.len();
         let mut matrix = vec![0.0; classes * classes];
@@ -53,11 +53,11 @@ impl Flips {
     }
 }
 
-/// Gives each label, with `probability` and independently, one of the classes that its class is confused
-/// with, all alike: always a wrong one.
+/// Replaces each label, with `probability` and independently, by one of the classes with which its class is confused,
+/// with equal probability: always a wrong one.
 ///
 /// # Errors
-/// Where `probability` is not in `[0, 1]`, or a label is of no class of `flips`.
+/// If `probability` is not in `[0, 1]`, or a label is of no class of `flips`.
 pub fn flip(
     labels: &[u32],
     flips: &Flips,

@@ -1,16 +1,16 @@
 use super::{Corrupted, NoiseError, check};
 
-/// The labels that people gave: `said` has one for each image of a whole training set, and image i of this
-/// set, whose right label is `right[i]`, is image `origin[i]` of that.
+/// Human labels: `said` has one for each image of a whole training set, and image i of this set, whose correct label is
+/// `right[i]`, is image `origin[i]` of it.
 ///
 /// Source: J. Wei et al., "Learning with noisy labels revisited: a study using real-world human annotations",
 /// 2022, whose CIFAR-10N can be read as IDX by [`idx`](crate::idx).
 ///
 /// # Errors
-/// Where an image has no label, or a label is not less than `classes`.
+/// If an image has no label, or a label is not less than `classes`.
 ///
 /// # Panics
-/// Where `right` and `origin` differ in length.
+/// If `right` and `origin` differ in length.
 pub fn human(
     said: &[u32],
     origin: &[usize],

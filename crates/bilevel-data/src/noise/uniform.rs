@@ -2,14 +2,14 @@ use rand::Rng;
 
 use super::{Corrupted, NoiseError, check};
 
-/// Gives each label, with `probability` and independently, a class drawn uniformly among all, its own
-/// included: a share of `probability (1 - 1 / classes)` is wrong in the mean.
+/// Replaces each label, with `probability` and independently, by a class drawn uniformly from all, including its own: a
+/// fraction `probability (1 - 1 / classes)` is wrong on average.
 ///
 /// The "uniform noise" of the literature on noisy labels. Source: NSGame, Appendix C.1; J. Shu et al.,
 /// "Meta-Weight-Net", 2019, Section 4.2.
 ///
 /// # Errors
-/// Where `probability` is not in `[0, 1]`, a label is not less than `classes`, or there are fewer than two
+/// If `probability` is not in `[0, 1]`, a label is not less than `classes`, or there are fewer than two
 /// classes and `probability` is not 0.
 pub fn uniform(
     labels: &[u32],

@@ -5,11 +5,11 @@ use std::path::Path;
 use super::{Table, bytes_of, fault, npy, numbered, too_large};
 use crate::DataError;
 
-/// What an array of inputs is called, and one of labels.
+/// The names of an array of inputs, and of labels.
 const INPUTS: [&str; 3] = ["inputs", "x", "X"];
 const LABELS: [&str; 2] = ["labels", "y"];
 
-/// An `.npy` file, whose label is the column of this number from 1, or the last; or whose labels are elsewhere.
+/// An `.npy` file, whose label is the column of this number from 1, or the last; or whose labels are in another file.
 pub(super) fn read_npy(path: &Path, label: Option<&str>, apart: bool) -> Result<Table, DataError> {
     let array = npy::read(path)?;
     if apart {
@@ -46,7 +46,7 @@ pub(super) fn read_npz(path: &Path) -> Result<Table, DataError> {
     let labels = npy::read_member(path, &LABELS)?;
     if labels.shape != [rows(&inputs)] {
         let what = format!("inputs of shape {:?}, labels of {:?}", inputs.shape, labels.shape);
-        return Err(fault(path, &what, "give one label a row"));
+        return Err(fault(path, &what, "give one label per row"));
     }
     let mut table = table(path, inputs)?;
     table.label_by(&labels.words(), &[(path, labels.values.len())])?;
@@ -92,7 +92,7 @@ fn rows(array: &npy::Array) -> usize {
     array.shape.first().copied().unwrap_or(0)
 }
 
-/// Rows whose labels are elsewhere.
+/// Rows whose labels are in another file.
 fn table(path: &Path, array: npy::Array) -> Result<Table, DataError> {
     let n = rows(&array);
     if n == 0 {

@@ -7,13 +7,13 @@ use std::path::Path;
 use super::{Table, fault, is_missing, numbered, too_large};
 use crate::{DataError, files, gzip};
 
-/// A column with more words than this is no category: a name, or a number of a row.
+/// A column with more words than this is not categorical, but a name or a row number.
 pub const MOST_WORDS: usize = 64;
 
-/// Names of the column of the label, where none is given.
+/// Default names of the label column.
 const USUAL: [&str; 3] = ["label", "class", "target"];
 
-/// Cells of a file before anything is made of them.
+/// The raw cells of a file.
 #[derive(Default)]
 pub(super) struct Cells {
     header: Option<Vec<String>>,
@@ -52,7 +52,7 @@ impl Cells {
             let row = row.map_err(|error| refuse(error.to_string()))?;
             all.push(row.iter().map(str::to_owned).collect());
         }
-        // Names, where the label's is among them, or where none of the first row is a number and some of the second are.
+        // A header, if the label's name is in it, or if none of the first row is a number and some of the second are.
         let numbers =
             |row: &[String]| row.iter().filter(|cell| cell.parse::<f64>().is_ok()).count();
         let has_header = match &all[..] {
@@ -115,13 +115,13 @@ impl Cells {
     }
 }
 
-/// A column of numbers, where all are: NaN where one is missing, infinite where it is too large.
+/// A column of numbers, if all cells are numbers: NaN where one is missing, infinite where it is too large.
 fn numbers(cells: &[&str]) -> Option<Vec<f32>> {
     let number = |cell: &&str| if is_missing(cell) { Some(f32::NAN) } else { cell.parse().ok() };
     cells.iter().map(number).collect()
 }
 
-/// One column for each word; or how many words there are, where they are too many.
+/// One column for each word; or the number of words, if there are too many.
 fn one_hot(name: &str, cells: &[&str]) -> Result<Vec<(String, Vec<f32>)>, usize> {
     let words: BTreeSet<&str> = cells.iter().copied().collect();
     if words.len() > MOST_WORDS {

@@ -5,10 +5,10 @@ use std::path::Path;
 use super::{Kind, Table, fault};
 use crate::{DataError, Dataset, HELD, ImageClasses, cifar, files, mnist};
 
-/// Pixels to a side of images from files.
+/// Height and width of images from files.
 const SIDE: usize = 32;
 
-/// What images a folder holds.
+/// Which images a folder holds.
 pub(super) fn kind(path: &Path) -> Result<Kind, DataError> {
     let has = |name: &str| Ok::<_, DataError>(files::find(path, &[], name)?.is_some());
     if has("train-labels-idx1-ubyte")? || has("train-images-idx3-ubyte")? {
@@ -36,7 +36,7 @@ pub(super) fn read_mnist(path: &Path) -> Result<Table, DataError> {
     Ok(Table { classes, ..of(&train.join(test)?) })
 }
 
-/// The training part alone, as files of labels number its images.
+/// The training part only, as its images are numbered by files of labels.
 pub(super) fn read_cifar(path: &Path) -> Result<Table, DataError> {
     let cifar::Cifar { train, origin, .. } = cifar::read_dir(path)?;
     let inputs = train.images().iter().map(|&byte| f32::from(byte) / 255.0).collect();

@@ -1,4 +1,4 @@
-//! Labels in a file of their own.
+//! Labels in a separate file.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,11 +8,11 @@ use super::{Kind, Table, fault, is_missing, npy, place};
 use crate::{DataError, idx};
 
 impl Table {
-    /// The label of each row in a file of their own: `.npy` of `n`, `.csv` with one column, or else IDX. Of a part of a
-    /// larger set, as one batch of CIFAR-10, the file may be that of the whole set.
+    /// The label of each row in a separate file: `.npy` of `n`, `.csv` with one column, or else IDX. For a part of a
+    /// larger set, such as one batch of CIFAR-10, the file may be that of the whole set.
     ///
     /// # Errors
-    /// Where the file cannot be read, or has another number of labels.
+    /// If the file cannot be read, or has another number of labels.
     pub fn labels_in(&self, path: &Path) -> Result<Vec<String>, DataError> {
         let words: Vec<String> = match Kind::of(path)? {
             Kind::Npy => npy::read(path)?.words(),
@@ -37,16 +37,16 @@ impl Table {
             Some(of_rows) if of_rows.len() == n => Ok(of_rows),
             _ => {
                 let what = format!("{} labels, for {n} rows", words.len());
-                Err(fault(path, &what, "give one label a row"))
+                Err(fault(path, &what, "give one label per row"))
             }
         }
     }
 
-    /// Gives each row the class of this name, as it is in these files, each with its rows; classes are in the order of
-    /// their names.
+    /// Gives each row the class of this name, as in these files, each with its rows; classes are in the order of their
+    /// names.
     ///
     /// # Errors
-    /// Where one is missing.
+    /// If one is missing.
     pub(super) fn label_by(
         &mut self,
         words: &[String],
@@ -67,7 +67,7 @@ impl Table {
     /// The class of each of these names.
     ///
     /// # Errors
-    /// The first that no class has, as of a label in `path`.
+    /// The first name that is not a class, as an error of a label in `path`.
     pub fn classes_of(&self, words: &[String], path: &Path) -> Result<Vec<u32>, DataError> {
         let class = |word: &String| {
             let place = self.classes.iter().position(|class| class == word);

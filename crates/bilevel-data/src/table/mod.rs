@@ -1,9 +1,9 @@
-//! A user's table: rows of features, each with a label, from whatever file.
+//! A user's table: rows of features, each with a label, from various kinds of files.
 //!
 //! | data | what |
 //! |---|---|
 //! | `.csv` | comma-separated, a header or none; the label is a column by its name, or by its number from 1 |
-//! | `.npy` | `n x columns`; the label is a column by its number from 1, or one of a file of its own |
+//! | `.npy` | `n x columns`; the label is a column by its number from 1, or in a separate file |
 //! | `.npz` | `inputs` (or `x`, `X`) of `n x ...`, and `labels` (or `y`) of `n` |
 //! | `.safetensors` | `inputs` of `n x ...` in f32 and `labels` of `n` in i64 |
 //! | a folder in MNIST's format | its training and test part together |
@@ -11,7 +11,7 @@
 //! | a folder of class folders, or a `.tar` of such | PNG and JPEG files, resized to 32 x 32 pixels in three channels |
 //! | any other file | libsvm |
 //!
-//! Files may be packed, as `.gz`. A column of words becomes one column a word (one-hot); one of more than
+//! Files may be compressed, as `.gz`. A column of words becomes one column per word (one-hot); one of more than
 //! [`MOST_WORDS`] words is left out, and named in [`Table::left_out`]. [`Scaling`] centres and scales features.
 
 mod arrays;
@@ -29,46 +29,46 @@ use std::path::Path;
 
 use super::{DataError, Dataset, Digest, files, gzip, libsvm};
 
-/// Features that a table has at most, each with a name; and its numbers, zeros included. One wrong index of a sparse
-/// file would else ask for any amount of memory.
+/// The maximal number of features of a table, each with a name; and of its numbers, including zeros. Otherwise one
+/// wrong index of a sparse file would require any amount of memory.
 const MOST_FEATURES: usize = 1 << 22;
 /// See [`MOST_FEATURES`].
 const MOST_NUMBERS: usize = 1 << 28;
-/// Bytes of a file of arrays that are read, unpacked.
+/// The maximal number of bytes read from a file of arrays, unpacked.
 const MOST_BYTES: u64 = 1 << 31;
 
 /// Rows of features, and a label each.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Table {
-    /// What each feature is.
+    /// The name of each feature.
     pub features: Vec<String>,
-    /// `n x features`, row-major, as they were read; NaN where a number is missing.
+    /// `n x features`, row-major, unscaled; NaN where a number is missing.
     pub inputs: Vec<f32>,
-    /// Whether each feature has a unit of its own, and is standardised.
+    /// Whether each feature has its own unit, and is standardised.
     pub units: bool,
     /// The class of each row.
     pub labels: Vec<u32>,
-    /// What each class is called.
+    /// The name of each class.
     pub classes: Vec<String>,
-    /// Channels, height and width where rows are images.
+    /// Channels, height and width if rows are images.
     pub shape: Option<[usize; 3]>,
-    /// The rows as they stood in the file, and their header; empty where they were no text.
+    /// The rows as text of the file, and their header; empty if they were not text.
     pub text: Vec<Vec<String>>,
-    /// The file of each row, where each has one.
+    /// The file of each row, if each has one.
     pub files: Vec<String>,
     /// Columns that are left out, with the number of their words.
     pub left_out: Vec<(String, usize)>,
-    /// Where rows are some of a larger set: the place of each in it.
+    /// If rows are some of a larger set: the index of each in it.
     origin: Vec<usize>,
 }
 
 impl Table {
-    /// Reads the tables of several files, which are the same in their columns, one after the other; and how many rows
-    /// each has. `label` names the column of the label [default: the last, or the one called `label`, `class` or
-    /// `target`], or the file of the labels of the first table, see [`labels_apart`].
+    /// Reads the tables of several files with the same columns, one after the other; and the number of rows of each.
+    /// `label` names the column of the label [default: the last, or the one called `label`, `class` or `target`], or
+    /// the file of the labels of the first table, see [`labels_apart`].
     ///
     /// # Errors
-    /// Where a file cannot be read, or has no label, no features or fewer than two classes.
+    /// If a file cannot be read, or has no label, no features or fewer than two classes.
     pub fn read(paths: &[&Path], label: Option<&str>) -> Result<(Self, Vec<usize>), DataError> {
         let first = paths.first().copied().unwrap_or(Path::new(""));
         let kind = Kind::of(first)?;
@@ -82,7 +82,7 @@ impl Table {
         }
         let apart = label.filter(|label| labels_apart(first, label));
         if apart.is_some() && paths.len() > 1 {
-            let what = "labels in a file of their own, beside a second file of rows";
+            let what = "labels in a separate file, with a second file of rows";
             return Err(fault(first, what, "give files with their labels, or trust a share"));
         }
         let parts: Vec<Self> = paths
@@ -126,7 +126,7 @@ impl Table {
     fn checked(self, path: &Path) -> Result<Self, DataError> {
         if let (true, [(name, words), ..]) = (self.features.is_empty(), &self.left_out[..]) {
             let what = format!("no features: column `{name}` has {words} words");
-            return Err(fault(path, &what, "make numbers of them, or fewer words"));
+            return Err(fault(path, &what, "turn them into numbers, or use fewer words"));
         }
         if self.features.is_empty() || self.labels.is_empty() {
             return Err(fault(path, "no features or no rows", "give a table with both"));
@@ -142,7 +142,7 @@ impl Table {
     }
 }
 
-/// Whether `label` is a file of labels, one a row, and not a column of `data`: only a CSV has columns with names, and
+/// Whether `label` is a file of labels, one per row, and not a column of `data`: only a CSV has columns with names, and
 /// an array columns with numbers.
 pub fn labels_apart(data: &Path, label: &str) -> bool {
     match Kind::of(data) {
@@ -152,7 +152,7 @@ pub fn labels_apart(data: &Path, label: &str) -> bool {
     }
 }
 
-/// Whether a cell says that there is nothing.
+/// Whether a cell is empty or a missing value.
 fn is_missing(cell: &str) -> bool {
     ["", "na", "nan", "null", "?"].contains(&cell.to_lowercase().as_str())
 }
@@ -168,7 +168,7 @@ fn place<'a>(mut row: usize, files: &[(&'a Path, usize)]) -> (&'a Path, usize) {
     unreachable!("a row is in a file")
 }
 
-/// A number that f32 does not hold.
+/// A number beyond the range of f32.
 fn too_large(found: &str, column: &str, row: usize, files: &[(&Path, usize)]) -> DataError {
     let (path, row) = place(row, files);
     let what = format!("{found} in row {row}, column `{column}`, expected at most 3.4e38 in size");
@@ -179,7 +179,7 @@ fn fault(path: &Path, what: &str, cure: &'static str) -> DataError {
     DataError::Table { path: path.into(), what: what.into(), cure }
 }
 
-/// A file as it is, or what is inside gzip.
+/// A file, decompressed if it is gzip.
 fn bytes_of(path: &Path, cure: &'static str) -> Result<Vec<u8>, DataError> {
     let refuse = |what: String| fault(path, &what, cure);
     let source = gzip::open(BufReader::new(files::open(path)?));
@@ -193,7 +193,7 @@ fn bytes_of(path: &Path, cure: &'static str) -> Result<Vec<u8>, DataError> {
     Ok(bytes)
 }
 
-/// What a file or folder holds.
+/// The kind of a file or folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Csv,
@@ -207,7 +207,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// A file's by its ending, a folder's by what lies in it.
+    /// For a file by its ending, for a folder by its contents.
     fn of(path: &Path) -> Result<Self, DataError> {
         if path.is_dir() {
             return images::kind(path);

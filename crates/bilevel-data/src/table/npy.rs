@@ -1,4 +1,4 @@
-//! NumPy's files: `.npy`, one array; `.npz`, a zip archive of such, by name.
+//! NumPy's files: `.npy`, one array; `.npz`, a zip archive of arrays, by name.
 //!
 //! An `.npy` file is the magic `\x93NUMPY`, two bytes of version, the length of the header in two (version 1) or four
 //! bytes, the header, and the numbers. The header is a Python dictionary: `{'descr': '<f4', 'fortran_order': False,
@@ -10,7 +10,7 @@ use std::path::Path;
 use super::{bytes_of, fault};
 use crate::DataError;
 
-/// Bytes that a member of an archive unpacks to at most: so many, and so many times its packed size.
+/// The maximal number of bytes to which a member of an archive unpacks: this many, and this many times its packed size.
 const ALWAYS: u64 = 1 << 26;
 const RATIO: u64 = 100;
 
@@ -37,7 +37,7 @@ pub(super) fn read(path: &Path) -> Result<Array, DataError> {
     parse(&bytes).map_err(|what| fault(path, &what, CURE))
 }
 
-/// Reads the first of these names that an `.npz` archive has.
+/// Reads the first of these names that exists in an `.npz` archive.
 pub(super) fn read_member(path: &Path, names: &[&str]) -> Result<Array, DataError> {
     let refuse = |what: String| fault(path, &what, CURE);
     let file = bytes_of(path, CURE)?;
@@ -79,7 +79,7 @@ pub(super) fn read_member(path: &Path, names: &[&str]) -> Result<Array, DataErro
 
 fn parse(bytes: &[u8]) -> Result<Array, String> {
     let short = || "the file ends within its header".to_owned();
-    let rest = bytes.strip_prefix(b"\x93NUMPY").ok_or("no NumPy file: it begins otherwise")?;
+    let rest = bytes.strip_prefix(b"\x93NUMPY").ok_or("not a NumPy file: it begins differently")?;
     let (length, from) = match *rest.get(..6).ok_or_else(short)? {
         [1, _, low, high, ..] => (u32::from(u16::from_le_bytes([low, high])), 4),
         [2 | 3, _, a, b, c, d] => (u32::from_le_bytes([a, b, c, d]), 6),
@@ -103,7 +103,7 @@ fn parse(bytes: &[u8]) -> Result<Array, String> {
     let kind = after("descr")?.strip_prefix('\'').and_then(|text| text.split_once('\''));
     let kind = kind.ok_or("numbers of several kinds")?.0;
     let count = shape.iter().try_fold(1_usize, |all, &size| all.checked_mul(size));
-    // Of a shape without numbers the other sizes may be anything.
+    // If one size is 0, the others may be anything.
     let count = count.filter(|count| *count > 0).ok_or("a shape of no or too many numbers")?;
     let values = numbers(data, kind, count)?;
     let values = match after("fortran_order")?.starts_with("True") {
@@ -157,7 +157,7 @@ fn numbers(data: &[u8], kind: &str, count: usize) -> Result<Vec<f64>, String> {
     })
 }
 
-/// Integers as f64, where none is another one there.
+/// Integers as f64, if all are represented exactly.
 fn exact(integers: Vec<i128>) -> Result<Vec<f64>, String> {
     let number = |integer: i128| match integer as f64 {
         number if number as i128 == integer => Ok(number),
@@ -166,7 +166,7 @@ fn exact(integers: Vec<i128>) -> Result<Vec<f64>, String> {
     integers.into_iter().map(number).collect()
 }
 
-/// Values whose first index runs fastest, in the order in which the last one does.
+/// Reorders values from first index fastest to last index fastest.
 fn row_major(values: &[f64], shape: &[usize]) -> Vec<f64> {
     let place = |mut at: usize| {
         let (mut place, mut stride) = (0, values.len());

@@ -2,24 +2,24 @@
 
 use super::Table;
 
-/// A feature is taken as `(value - mean) / scale`, and as 0 where its number is missing.
+/// A feature becomes `(value - mean) / scale`, and 0 where its number is missing.
 ///
-/// Features with units of their own are centred and brought to variance 1, a constant one to zeros. All are then
-/// divided by one number, so that rows have a mean squared norm of 1: a step size of gradient descent that fits one
-/// table fits another.
+/// Features with their own units are centred and scaled to variance 1, a constant one to zeros. All are then divided by
+/// one number, so that rows have a mean squared norm of 1: a step size of gradient descent that fits one table fits
+/// another.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scaling {
-    /// What is taken off each feature.
+    /// The offset of each feature.
     pub mean: Vec<f64>,
-    /// What the rest is divided by; infinite where a feature is constant.
+    /// The divisor of each feature; infinite where it is constant.
     pub scale: Vec<f64>,
 }
 
 impl Scaling {
-    /// By the rows at `rows` alone: no other row is looked at.
+    /// From the rows at `rows` only.
     ///
     /// # Panics
-    /// Where there is no such row.
+    /// If there is no such row.
     pub fn of(table: &Table, rows: &[usize]) -> Self {
         let width = table.features.len();
         let mut scaling = Self { mean: vec![0.0; width], scale: vec![1.0; width] };
@@ -44,7 +44,7 @@ impl Scaling {
     /// The features of the rows at `rows`, `rows.len() x features`, row-major.
     ///
     /// # Panics
-    /// Where there is no such row.
+    /// If there is no such row.
     pub fn inputs(&self, table: &Table, rows: &[usize]) -> Vec<f32> {
         rows.iter().flat_map(|&row| self.row(table, row)).map(|value| value as f32).collect()
     }

@@ -67,7 +67,7 @@ fn all_crops_and_both_sides_come_up_alike() {
             (0..18).find(|at| found == crop(&image, shape, 1, [at / 3 % 3, at % 3], *at >= 9));
         counts[which.expect("one of the crops")] += 1;
     }
-    // 1000 each, give or take five standard deviations of 31.
+    // 1000 each, within five standard deviations of 31.
     assert!(counts.iter().all(|count| count.abs_diff(1000) < 155), "{counts:?}");
 }
 
@@ -110,7 +110,7 @@ fn channels_have_mean_0_and_deviation_1() {
         let square = of.iter().map(|v| v * v).sum::<f64>() / 36.0;
         assert!(mean.abs() < 1e-6 && (square - 1.0).abs() < 1e-6, "{mean}, {square}");
     }
-    // A channel that says nothing.
+    // A constant channel.
     let flat = Images::from_bytes("flat", vec![9; 6], vec![0], [1, 2, 3], 1).unwrap();
     let mut zeros = Vec::new();
     Normalisation::of(&flat).apply(flat.image(0), 6, &mut zeros);

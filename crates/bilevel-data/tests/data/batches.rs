@@ -14,7 +14,7 @@ use crate::libsvm::data_dir;
 
 const LEVELS: [Objective; 2] = [Objective::Upper, Objective::Lower];
 
-/// `rows` rows of three features that tell which row it is and of which class.
+/// `rows` rows of three features that identify the row and its class.
 fn numbered(rows: usize, offset: usize) -> Classified {
     let line = |row: usize| format!("{} 1:{} 3:1\n", row % 3, offset + row + 1);
     let text: String = (0..rows).map(line).collect();
@@ -193,8 +193,8 @@ fn real_ijcnn1() {
     assert!((mean - expected).abs() < 1e-5, "{mean} over batches, {expected} over rows");
 }
 
-/// One penalty for each of 20 classes of 11,314 documents over 130,107 words, by a single loop that sees 64
-/// documents a call and never holds more of them dense.
+/// One penalty for each of 20 classes of 11,314 documents over 130,107 words, by a single loop that uses 64 documents
+/// per call and never holds more of them dense.
 #[test]
 fn real_newsgroups_are_learned_from_batches() {
     let Some(dir) = data_dir("train.counts.libsvm.gz in 20newsgroups/") else {
@@ -206,7 +206,7 @@ fn real_newsgroups_are_learned_from_batches() {
     let data = SparseBatches::new(parts, 64, 0, Device::flex()).unwrap();
     let [upper, lower] = LEVELS.map(|objective| data.batches(objective));
     assert_eq!([upper, lower], [32, 146]);
-    // exp(-9): beside the mean over documents a penalty of 1 would leave nothing.
+    // exp(-9): compared with the mean over documents a penalty of 1 would dominate.
     let x = Values::new(&[-9.0; 20], &Device::flex());
     let w = ClassWeights::zeros(130_107, 20, &Device::flex());
     let oracle = AutodiffOracle::new(ClassPenalties, &x, &w, data).unwrap();

@@ -91,7 +91,7 @@ fn bit_flips_are_refused_or_harmless() {
         let Ok(found) = parse(&damaged[..], Version::Hundred) else {
             continue;
         };
-        // A plain file has no checksum; all else must come out as it went in.
+        // A plain file has no checksum; everything else must be read unchanged.
         assert_eq!((found.labels.len(), found.pixels.len()), (2, 2 * PIXELS));
         assert!(is_plain || found == sound, "accepted byte {at}, bit {bit}");
     }
@@ -182,7 +182,7 @@ fn real_cifar_10() {
         let noisy = of(file);
         noisy.wrong.iter().filter(|&&wrong| wrong).count() as f64 / noisy.wrong.len() as f64
     };
-    // That the right labels agree one for one says that the images are where the file has them.
+    // That the correct labels agree one for one shows that the images are in the order of the file.
     assert_eq!(wrong("clean_label-idx1-ubyte.gz"), 0.0);
     // Of all 50,000 the source says 9.03 % and 40.21 %.
     assert!((wrong("aggre_label-idx1-ubyte.gz") - 0.0903).abs() < 0.01);

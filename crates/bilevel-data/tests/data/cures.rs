@@ -1,4 +1,4 @@
-/// Verbs that a cure begins with.
+/// Verbs with which a remedy begins.
 const CURES: &[&str] = &[
     "add", "ask", "check", "convert", "copy", "correct", "fetch", "give", "keep", "leave", "make",
     "mend", "name", "save", "sort", "split", "take", "unpack", "write",

@@ -1,4 +1,4 @@
-//! Episodes, and images that are read from files.
+//! Episodes, and images read from files.
 
 use std::fs;
 use std::io::Write;

@@ -77,7 +77,7 @@ fn bit_flips_are_refused_or_harmless() {
         let Ok(found) = parse(&damaged[..]) else {
             continue;
         };
-        // A pixel of a plain file has no checksum; all else must come out as it went in.
+        // A pixel of a plain file has no checksum; everything else must be read unchanged.
         let mut expected = payload.clone();
         if is_plain {
             assert!(at >= 16, "bit {bit} of byte {at} of the header went unnoticed");
@@ -115,24 +115,24 @@ fn refuses_with_cause_and_cure() {
         (with(3, 0), "no dimensions, expected at least 1; fetch the file again"),
         (
             file[..70].to_vec(),
-            "dimensions [3, 4, 5] ask for 60 bytes after the header, found 54; fetch the file again",
+            "dimensions [3, 4, 5] require 60 bytes after the header, found 54; fetch the file again",
         ),
         (
             longer.clone(),
-            "dimensions [3, 4, 5] ask for 60 bytes after the header, found more; fetch the file again",
+            "dimensions [3, 4, 5] require 60 bytes after the header, found more; fetch the file again",
         ),
         (
             gzip(&longer),
-            "dimensions [3, 4, 5] ask for 60 bytes after the header, found more; fetch the file again",
+            "dimensions [3, 4, 5] require 60 bytes after the header, found more; fetch the file again",
         ),
         (
             huge,
             "dimensions [4294967295, 4294967295, 4294967295] are beyond this machine's memory; \
-             fetch the file again if it should be smaller, else split it",
+             fetch the file again if it should be smaller, otherwise split it",
         ),
         (
             claim,
-            "dimensions [1048576, 1048576] ask for 1099511627776 bytes after the header, found 3; \
+            "dimensions [1048576, 1048576] require 1099511627776 bytes after the header, found 3; \
              fetch the file again",
         ),
     ] {

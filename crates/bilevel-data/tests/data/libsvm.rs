@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use crate::idx::gzip;
 
-/// A small file with all that is allowed in one.
+/// A small file with everything that is allowed in one.
 const SMALL: &str = "# two rows and an empty one\r\n\
     -1 1:0.5 3:-2.5e-1\t4:+1 # the first\r\n\
     \n  \t\n\
@@ -70,7 +70,7 @@ proptest! {
         let plain = parse(text.as_bytes(), None).unwrap();
         agrees(&plain, &rows)?;
         prop_assert_eq!(&parse(&gzip(text.as_bytes())[..], None).unwrap(), &plain);
-        // However the bytes come in.
+        // In whatever chunks the bytes arrive.
         let drops = std::io::BufReader::with_capacity(1, text.as_bytes());
         prop_assert_eq!(parse(drops, None).unwrap(), plain);
     }
@@ -163,7 +163,7 @@ fn reads_all_that_is_allowed() {
         [0.0, 1e3, 0.0, 0.0, 0.5, 0.5, 0.0, -0.25, 1.0, 0.0, 0.0, 1e3, 0.0, 0.0, 0.5]
     );
     assert_eq!(parse(SMALL.as_bytes(), Some(7)).unwrap().features(), 7);
-    // A zero is not kept, and still says that there is such a feature.
+    // A zero is not stored, but shows that the feature exists.
     let zero = parse(&b"-0 1:1 3:0 4:-0e5"[..], None).unwrap();
     assert_eq!((zero.features(), zero.nonzeros()), (4, 1));
     assert!(zero.labels()[0].is_sign_positive());
@@ -211,7 +211,7 @@ fn refuses_with_cause_and_cure() {
         (
             "1 7:1 5:1",
             "line 1: index 5 after index 7, expected strictly increasing indices; sort the entries of \
-             the line and keep one an index",
+             the line and keep one per index",
         ),
         (
             "1 9:1\n1 10:1",
@@ -223,7 +223,7 @@ fn refuses_with_cause_and_cure() {
     }
     assert_eq!(
         parse(&b"1\n-1\n"[..], None).unwrap_err().to_string(),
-        "2 rows without an entry, expected a feature at least; check the file"
+        "2 rows without an entry, expected at least one feature; check the file"
     );
     assert_eq!(
         parse(&b"1 4294967296:1"[..], None).unwrap_err().to_string(),
@@ -295,7 +295,7 @@ fn unit_rows_have_norm_one() {
     assert_eq!(set.row(3).1, [1.0]);
 }
 
-/// The folder of real data, or a message that it is not there.
+/// The folder of real data, or a message that there is none.
 pub(crate) fn data_dir(wanted: &str) -> Option<PathBuf> {
     let dir = env::var_os("BILEVEL_DATA_DIR").map(PathBuf::from);
     if dir.is_none() {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 const LEVELS: [Objective; 2] = [Objective::Upper, Objective::Lower];
 
-/// Images of 2x2 that tell which they are, by their label too.
+/// Images of 2x2 that identify themselves, by their label too.
 fn numbered(images: usize) -> Images {
     let pixels = (0..images).flat_map(|i| [i as u8, 100, 150, 200]).collect();
     let labels = (0..images as u32).collect();
@@ -72,7 +72,7 @@ proptest! {
         let data = loader(7, 10, settings.clone()).with_ahead(ahead);
         for (start, upper) in asked {
             let objective = if upper { Objective::Upper } else { Objective::Lower };
-            // Runs, so that a thread takes over, and jumps, so that it has to be given up.
+            // Runs, for which a thread takes over, and jumps, at which it is stopped.
             for sample in (start..start + 4).map(Sample) {
                 let fresh = loader(7, 10, settings.clone()).with_ahead(0);
                 prop_assert_eq!(read_out(&data.batch(objective, sample)), read_out(&fresh.batch(objective, sample)));
@@ -93,7 +93,7 @@ fn passes_seeds_levels_and_variants_differ() {
     assert_ne!(labels(of(0, variants, Objective::Lower, 1)), labels(first.clone()));
     assert_ne!(labels(of(1, variants, Objective::Lower, 0)), labels(first.clone()));
     assert_ne!(labels(of(0, variants, Objective::Upper, 0)), labels(first.clone()));
-    // Shuffling does not depend on the augmentation, and an image is another variant in another pass.
+    // Shuffling does not depend on the augmentation, and an image has another variant in another pass.
     assert_eq!(labels(of(0, Augmentation::NONE, Objective::Lower, 0)), labels(first));
     let one = |pass| {
         read_out(&loader(1, 1, settings(1, variants, 0)).batch(Objective::Lower, Sample(pass))).0

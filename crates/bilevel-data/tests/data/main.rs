@@ -1,4 +1,4 @@
-//! The data: sound files are read exactly, unsound ones refused, splits, batches and noise are what they claim.
+//! The data: valid files are read exactly, invalid ones refused, and splits, batches and noise are as documented.
 
 mod augment;
 mod batches;

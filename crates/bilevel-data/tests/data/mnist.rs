@@ -55,7 +55,7 @@ fn refuses_with_cause_and_cure() {
     fs::write(path("t10k-labels-idx1-ubyte"), encode(8, &[2], &[1])).unwrap();
     assert_eq!(
         refusal(dir.path()),
-        "DIR/t10k-labels-idx1-ubyte: dimensions [2] ask for 2 bytes after the header, found 1; \
+        "DIR/t10k-labels-idx1-ubyte: dimensions [2] require 2 bytes after the header, found 1; \
          fetch the file again"
     );
     fs::write(path("t10k-labels-idx1-ubyte"), encode(8, &[0], &[])).unwrap();

@@ -1,5 +1,5 @@
-//! Every reader on files that were sound before: thousands of cuts, flips, and bytes put in, taken out and doubled. Each
-//! is refused with a cure, or read; none ends the process.
+//! Every reader on mutations of valid files: thousands of truncations, flips, and bytes inserted, removed and doubled.
+//! Each is refused with a remedy, or read; none ends the process.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -112,7 +112,7 @@ fn archive(png: &[u8]) -> Vec<u8> {
     tar.into_inner().unwrap()
 }
 
-/// What programs stumble over.
+/// Numbers that often cause errors.
 const ODD: [&[u8]; 9] = [
     &[0xff; 4],
     &[0x7f, 0xff, 0xff, 0xff],

@@ -1,4 +1,4 @@
-//! Faults that there were, one test each.
+//! Former faults, one test each.
 
 use std::fs;
 use std::io::Write;
@@ -29,7 +29,7 @@ fn folder(train: [i32; 6], test: [i32; 2]) -> tempfile::TempDir {
     dir
 }
 
-/// Zeros, packed as far as gzip goes.
+/// Zeros, compressed as far as gzip can.
 fn bomb(start: &[u8], zeros: usize) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(start).unwrap();
@@ -151,7 +151,7 @@ fn gzip_data_unpacked_without_a_bound() {
     );
     let text = libsvm::parse(&bomb(b"# ", 200 << 20)[..], None).unwrap_err().to_string();
     assert!(text.starts_with("line 1: ") && text.contains("expected at most 100 times"), "{text}");
-    // What shrinks no more than data do is read however large.
+    // A file that shrinks no more than usual data is read however large.
     let text = cifar::parse(&bomb(&[], 1 << 20)[..], cifar::Version::Ten).unwrap_err().to_string();
     assert!(text.contains("label 48 of record 0"), "{text}");
 }
@@ -161,7 +161,7 @@ fn a_header_asked_for_any_size() {
     let within = |most| idx::parse_within(&encode(8, &[9], &[0; 9])[..], most);
     assert!(within(9).is_ok());
     let text = within(8).unwrap_err().to_string();
-    assert!(text.contains("expected at most 8") && text.ends_with("else split it"), "{text}");
+    assert!(text.contains("expected at most 8") && text.ends_with("otherwise split it"), "{text}");
 }
 
 #[test]

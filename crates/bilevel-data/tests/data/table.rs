@@ -1,4 +1,4 @@
-//! Tables of a user's own.
+//! A user's tables.
 
 use std::path::{Path, PathBuf};
 
@@ -116,7 +116,7 @@ fn the_same_rows_in_other_files_are_the_same() {
         let members = [("x.npy", inputs.clone()), ("other.npy", vec![]), ("y.npy", labels.clone())];
         let (_npz, npz) = written("t.npz", zip(&members, packed));
         same(&read(&npz, None), "npz");
-        // Labels of a file of their own win.
+        // Labels in a separate file take precedence.
         let (_csv, words) = written("y.csv", "b\nb\na\na\n");
         let table = read(&npz, words.to_str());
         assert_eq!((table.labels, table.classes.join(" ")), (vec![1, 1, 0, 0], "a b".into()));
@@ -167,7 +167,7 @@ fn damaged_arrays_are_refused_with_a_cure() {
     let (_inputs, inputs) = written("x.npy", of("<f4", "(4, 2)"));
     let (_labels, labels) = written("y.csv", "1\n2\n1\n");
     let error = Table::read(&[&inputs], labels.to_str()).unwrap_err().to_string();
-    assert!(error.contains("3 labels, for 4 rows; give one label a row"), "{error}");
+    assert!(error.contains("3 labels, for 4 rows; give one label per row"), "{error}");
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn rows_are_scaled_by_those_that_are_named() {
     // Of the first two rows alone: the second feature does not vary there.
     assert_eq!((&*scaling.mean, scaling.scale[1]), (&[2.0, 5.0][..], f64::INFINITY));
     assert_eq!(scaling.inputs(&table, &[0, 1, 2, 3]), [-1.0, 0.0, 1.0, 0.0, 98.0, 0.0, 0.0, 0.0]);
-    // What was read stays.
+    // The original numbers are kept.
     assert_eq!(table.inputs[4], 100.0);
 }
 
@@ -216,7 +216,7 @@ fn columns_of_too_many_words_are_named() {
     let rows: String = (0..65).map(|at| format!("n{at},{}\n", ["a", "b"][at % 2])).collect();
     let (_file, path) = written("t.csv", format!("name,kind\n{rows}x,a\n"));
     let error = Table::read(&[&path], Some("kind")).unwrap_err().to_string();
-    assert!(error.contains("column `name` has 66 words; make numbers of them"), "{error}");
+    assert!(error.contains("column `name` has 66 words; turn them into numbers"), "{error}");
 }
 
 #[test]

@@ -24,13 +24,13 @@ pub(super) enum Target<'a, T> {
     Mask(&'a mut [MaybeUninit<u8>]),
     /// Over what was there.
     Old(&'a mut [T]),
-    /// Over this argument.
+    /// In place of this argument.
     Own(usize),
     /// Nowhere: it is another result.
     None,
 }
 
-/// Lists that are mostly short.
+/// Lists that are usually short.
 pub(super) type Few<T> = SmallVec<[T; 8]>;
 
 /// Some consecutive entries.
@@ -124,7 +124,7 @@ impl<T: Real> NullaryFnOnce for Blocks<'_, '_, T> {
             read(fused, part, buffers, *at, len);
             for (number, step) in fused.steps.iter().enumerate() {
                 let buffer = fused.buffers[fused.arguments.len() + number];
-                // Its own arguments lie in other buffers.
+                // Its own arguments are in other buffers.
                 let mut out = take(&mut buffers[buffer]);
                 let of = |place: usize| value(fused, part, buffers, step.of[place], *at, len);
                 step.operation.compute::<T>(&mut numbers_mut::<T>(&mut out)[..len], of);
@@ -136,7 +136,7 @@ impl<T: Real> NullaryFnOnce for Blocks<'_, '_, T> {
     }
 }
 
-/// Arguments that do not lie in memory as they are used.
+/// Arguments that are not in memory in the order in which they are used.
 #[inline(always)]
 fn read<T: Real>(
     fused: &Fused,

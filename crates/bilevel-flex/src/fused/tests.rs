@@ -1,4 +1,4 @@
-//! Operations together against the same one by one.
+//! Fused operations compared with single ones.
 
 use burn::backend::ops::{ActivationOps, FloatTensorOps};
 use burn::backend::{BoolDType, Scalar};
@@ -60,7 +60,7 @@ fn check<T: Real>(sizes: [usize; 2]) {
     let expected = one_by_one(made());
     let fused = together(sizes, T::dtype());
     let shared = made();
-    // Nobody else holds the arguments, or the caller does; a view is made dense.
+    // The arguments have no other owner, or the caller keeps them; a view is made dense.
     let turned = shared[0].transpose(0, 1).to_contiguous().transpose(0, 1);
     let [_, b, row, column] = shared.clone();
     let calls = [made().to_vec(), shared.to_vec(), vec![turned, b, row, column]];

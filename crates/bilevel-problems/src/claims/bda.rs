@@ -1,8 +1,8 @@
 //! Claims on `bda-counterexample`: BDA, Figs. 1 to 3, and the weights of its Theorem 2.
 //!
-//! Each upper step starts the lower steps at the same y_0, as in the source; the rows that say "warm" start
-//! them where they ended the step before. From a fixed start, K lower steps leave a part of y_0, and with it an
-//! error that K makes smaller; from a warm one nothing is left of y_0 at the end.
+//! Each upper step starts the lower steps at the same y_0, as in the source; the rows that say "warm" start them at the
+//! result of the previous step. From a fixed start, K lower steps leave a part of y_0, and with it an error that
+//! decreases with K; from a warm start nothing is left of y_0 at the end.
 
 use bilevel_core::{Aggregated, Descent, Error, Gd, GradientStep, Start, Unrolled, Weight};
 use burn::tensor::Device;
@@ -140,9 +140,9 @@ fn steps(device: &Device) -> Result<Findings, Error> {
 
 /// Fig. 3: the weight of F, K = 16 from (2, 2).
 ///
-/// At the solution F is at its minimum too, so a constant weight has no bias there, and it forgets y_0
-/// geometrically in K, where c / k forgets it as a power of K: from a fixed start it ends nearer. From a warm one
-/// nothing is left of y_0, and what is left to see is the speed, as the source has it.
+/// At the solution F is also minimal, so a constant weight has no bias there, and it forgets y_0 geometrically in K,
+/// where c / k forgets it as a power of K: from a fixed start it ends closer. From a warm start nothing is left of y_0,
+/// and what remains to compare is the speed, as in the source.
 fn weights(device: &Device) -> Result<Findings, Error> {
     let (mut claims, mut curves) = (Vec::new(), Vec::new());
     let constant = Weight::Constant(0.5);

@@ -1,4 +1,4 @@
-//! Claims on `constrained`: the penalty method keeps to constraints without a projection.
+//! Claims on `constrained`: the penalty method satisfies constraints without a projection.
 
 use bilevel_core::*;
 use burn::tensor::Device;

@@ -1,9 +1,10 @@
-//! Claims on `ia-gm-convex`: IAPTT-GM, Fig. 3, for three numbers and sizes of the lower steps. The source gives none.
+//! Claims on `ia-gm-convex`: IAPTT-GM, Fig. 3, for three numbers and sizes of the lower steps, which the source does
+//! not give.
 //!
-//! K lower steps take y_1 from its start z to `c x + (1 - c) z`, where `c = 1 - (1 - s)^K` for plain ones. With z learned
-//! too, every x has a z with `c x + (1 - c) z = e`, and with `y_2 = x` F is 0 there: only at c = 1 is x = e alone a
-//! solution. So where a run passes x = e, and when, is decided by c, not by acceleration: c = 0.65, 0.88 and 0.999 of plain
-//! steps below, and more of accelerated ones.
+//! K lower steps take y_1 from its start z to `c x + (1 - c) z`, where `c = 1 - (1 - s)^K` for plain ones. With z
+//! learned too, every x has a z with `c x + (1 - c) z = e`, and with `y_2 = x` F is 0 there: only for c = 1 is x = e
+//! the only solution. So whether and when a run passes x = e depends on c, not on acceleration: c = 0.65, 0.88 and
+//! 0.999 for the plain steps below, and more for accelerated ones.
 
 use bilevel_core::*;
 use burn::tensor::Device;

@@ -94,7 +94,7 @@ pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
             holds: arrived == if reaches == Some(false) { 0 } else { runs.len() },
         });
     }
-    // What is differentiated through takes one product a step: as many as k-bar.
+    // Only the differentiated steps take a product: as many as k-bar.
     let products = |run: &Run| run.cost.lower_products as f64 / STEPS as f64;
     if let [iaptt, ia_gm, ..] = runs.first().map_or(&[][..], Vec::as_slice) {
         found.claims.push(Claim {

@@ -1,4 +1,4 @@
-//! Claims on the problems with known answers: `solve` reaches them without a setting.
+//! Claims on the problems with known answers: `solve` reaches them without settings.
 
 use bilevel_core::{Conclusion, Error};
 use burn::tensor::Device;
@@ -6,9 +6,9 @@ use burn::tensor::Device;
 use super::{Claim, Findings};
 use crate::Formulas;
 
-/// How near F and f are to the best known, relative to them or to 1.
+/// The tolerance of F and f, relative to the best known values or to 1.
 const NEAR: f64 = 1e-3;
-/// What constraints may be violated by.
+/// The tolerance of constraint violations.
 const HOLDS: f64 = 1e-6;
 
 pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
@@ -24,7 +24,7 @@ pub(super) fn findings(device: &Device) -> Result<Findings, Error> {
             Conclusion::Infeasible { .. } => "infeasible",
             Conclusion::Unsolved => "unsolved",
         };
-        // Without the last digits, and without a sign of 0.
+        // Without the last digits, and without the sign of 0.
         let round = |v: f64| (v * 1e3).round() / 1e3 + 0.0;
         let [upper, lower] = [answer.upper_loss, answer.lower_loss].map(round);
         Ok(Claim {

@@ -88,12 +88,12 @@ pub const PROBLEMS: [&str; 10] = [
     "known-answers",
 ];
 
-/// How long the runs are whose source takes many steps.
+/// The length of the runs whose source takes many steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
     /// As long as in the source: 40,001 upper steps on `penalty`.
     Paper,
-    /// A fortieth of it on `penalty`, in larger steps, and of its problems only the one that tells the methods apart.
+    /// A fortieth of it on `penalty`, in larger steps, and only on the problem that tells the methods apart.
     Short,
 }
 
@@ -113,7 +113,7 @@ pub fn run(problem: Option<&str>, length: Length, device: &Device) -> Result<Fin
             cure: "leave it out to run all",
         });
     }
-    // Each on a thread of its own; the results in the order of the names.
+    // Each on its own thread; the results in the order of the names.
     let found: Vec<_> = std::thread::scope(|scope| {
         let of_name = |name| scope.spawn(move || on(name, length, device));
         let runs: Vec<_> = names.into_iter().map(of_name).collect();

@@ -11,9 +11,8 @@ use crate::NsgameToy;
 /// The source uses several and does not list them.
 const STARTS: u64 = 5;
 const STEPS: usize = 4000;
-/// The rates of x and of y: those of the first row of the figure in the source, then swapped. Both have the
-/// same fixed point. With swapped rates the runs are far from it after these steps, which does not prove that
-/// they stay so.
+/// The rates of x and of y: those of the first row of the figure in the source, then swapped. Both have the same fixed
+/// point. With swapped rates the runs are far from it after these steps, which does not prove that they stay there.
 const ROWS: [(&str, f64, f64, &str, bool); 2] = [
     ("x 0.005, y 0.5", 0.005, 0.5, "converges to x = y1 = y2 = 1 from every start", true),
     ("x 0.5, y 0.005", 0.5, 0.005, "does not converge to it", false),

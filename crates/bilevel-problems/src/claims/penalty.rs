@@ -1,11 +1,11 @@
 //! Claims on `penalty-smooth` and `penalty-singular`: penalty method, Figs. 1 and 2.
 //!
-//! The settings are as reported of the authors' program, which was not at hand: 40,001 upper steps, one pair of step sizes for all methods, x ten
-//! times as fast as y, and Adam on every variable but the y of reverse mode. With x that fast, y follows it only if T
-//! steps of y keep up, which is what the figures show: with steps of y as large as those of x, every method of
-//! `penalty-smooth` (b) would go to its solution.
+//! The settings are as reported of the authors' program, which was not available: 40,001 upper steps, one pair of step
+//! sizes for all methods, x ten times as fast as y, and Adam on every variable except the y of reverse mode. With x
+//! that fast, y follows it only if T steps of y keep up, which is what the figures show: with steps of y as large as
+//! those of x, every method on `penalty-smooth` (b) would reach its solution.
 //!
-//! Differences from the source: our Adam of y and q under `approx-grad` starts anew at each upper step; the penalty and
+//! Differences from the source: our Adam of y and q under `approx-grad` restarts at each upper step; the penalty and
 //! its tolerance, which the source leaves open, start at 1; the damping of the singular linear system is 0.01.
 
 use bilevel_core::*;
@@ -99,7 +99,7 @@ fn rmd(pace: Pace, steps: usize, _: f64) -> Result<Method, Error> {
     Ok(Method::Hypergradient(Box::new(method)))
 }
 
-/// As many steps for the linear system as for the lower level, from the q of the upper step before.
+/// As many steps for the linear system as for the lower level, from the q of the previous upper step.
 fn approx_grad(pace: Pace, steps: usize, damping: f64) -> Result<Method, Error> {
     let solver = ApproxGrad::adam(pace.lower, steps, 1e-12)?.with_damping(damping)?;
     let descent = Descent::new(Adam::new(pace.lower)?.with_epsilon_outside(1e-8)?, steps)?;
@@ -132,7 +132,7 @@ fn contenders() -> [Contender; 4] {
     ]
 }
 
-/// In the short form, `penalty-smooth` (b) alone, which tells the methods apart.
+/// In the short form, only `penalty-smooth` (b), which tells the methods apart.
 pub(super) fn findings(length: Length, device: &Device) -> Result<Findings, Error> {
     let pace = Pace::of(length);
     let mut found = Findings::default();
@@ -176,7 +176,7 @@ fn smooth(variant: Variant, letter: &str, pace: Pace, device: &Device) -> Result
     Ok(Findings { claims, figures: vec![figure(format!("penalty-smooth-{letter}"), curves)] })
 }
 
-/// With the largest T alone.
+/// With the largest T only.
 fn singular(
     variant: Variant,
     letter: &str,

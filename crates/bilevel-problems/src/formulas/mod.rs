@@ -1,4 +1,4 @@
-//! Bilevel problems of a few numbers, as formulas in text.
+//! Small bilevel problems, as formulas in text.
 
 mod value;
 
@@ -14,8 +14,9 @@ use serde::Deserialize;
 use crate::Values;
 use value::{Numbers, Operators, Value};
 
-/// A bilevel problem of a few numbers: formulas in `x1, x2, ..., y1, y2, ...` with `+ - * / ^`, `sin`, `cos`, `tan`, `tanh`,
-/// `exp`, `ln`, `sqrt`, `abs`, `pi` and brackets. A power of a power, and a sign after an operator, need brackets: `x1^(-1)`.
+/// A small bilevel problem: formulas in `x1, x2, ..., y1, y2, ...` with `+ - * / ^`, `sin`, `cos`, `tan`, `tanh`,
+/// `exp`, `ln`, `sqrt`, `abs`, `pi` and brackets. A power of a power, and a sign after an operator, need brackets:
+/// `x1^(-1)`.
 ///
 /// ```
 /// use bilevel_problems::Formulas;
@@ -31,17 +32,17 @@ use value::{Numbers, Operators, Value};
 /// # Ok::<_, bilevel_problems::FormulaError>(())
 /// ```
 ///
-/// Derivatives are those of the recorded programs, as of any problem.
+/// Derivatives are those of the recorded programs, as for any problem.
 #[derive(Debug)]
 pub struct Formulas {
     written: Written,
     upper: Formula,
     lower: Formula,
-    /// Those of the upper level, then those of the lower: at most 0, and 0.
+    /// Those of the upper level, then those of the lower: inequalities (at most 0), and equalities.
     constraints: [[Vec<Formula>; 2]; 2],
 }
 
-/// What a file says.
+/// The contents of a file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Written {
@@ -93,7 +94,7 @@ pub enum FormulaError {
         /// What is wrong.
         error: String,
     },
-    /// `a^b^c`, which is read in two ways.
+    /// `a^b^c`, which is ambiguous.
     #[error(
         "`{0}` has a power of a power, expected brackets that say which comes first: write a^(b^c) or (a^b)^c"
     )]
@@ -103,7 +104,7 @@ pub enum FormulaError {
         "`{0}` has a sign after an operator, expected brackets around what it belongs to: write x1^(-1) or 2*(-x1)"
     )]
     Sign(String),
-    /// A start without numbers, or with one that is not finite.
+    /// An empty start, or one that is not finite.
     #[error(
         "{variable} starts at {found:?}, expected one finite number or more: write as `{variable} = [0.0]`"
     )]
@@ -113,7 +114,7 @@ pub enum FormulaError {
         /// The start.
         found: Vec<f64>,
     },
-    /// A variable that there is not.
+    /// A variable that does not exist.
     #[error(
         "`{formula}` has the variable {found}, expected x1 to x{x} and y1 to y{y}: start x and y with as many numbers as they have"
     )]
@@ -122,23 +123,24 @@ pub enum FormulaError {
         formula: String,
         /// The variable.
         found: String,
-        /// The numbers of x.
+        /// The dimension of x.
         x: usize,
-        /// The numbers of y.
+        /// The dimension of y.
         y: usize,
     },
-    /// Bounds that no number is between.
+    /// Bounds with no number between them.
     #[error(
-        "the bounds of {variable} are {found:?}, expected the least and the largest value: write -inf and inf where there \
+        "the bounds of {variable} are {found:?}, expected the smallest and the largest value: write -inf and inf \
+         where there \
          is none"
     )]
     Between {
-        /// The variable, as x1.
+        /// The variable, such as x1.
         variable: String,
         /// Its bounds.
         found: [f64; 2],
     },
-    /// Bounds for other variables.
+    /// Bounds for the wrong number of variables.
     #[error(
         "there are {found} bounds of {variable}, expected one pair for each of {expected} numbers, or none"
     )]
@@ -152,7 +154,7 @@ pub enum FormulaError {
     },
 }
 
-/// A formula, and where each of its variables stands.
+/// A formula, and the position of each of its variables.
 #[derive(Debug)]
 struct Formula {
     expression: FlatEx<Value, Operators, Numbers>,
@@ -199,9 +201,9 @@ impl Formula {
     }
 }
 
-/// A minus that begins a formula or a bracket, as one between 0 and what follows: binary operators of the parser bind as in
-/// mathematics, and unary ones tighter than powers. Signs elsewhere, and powers of powers, which the parser reads from the
-/// left, are refused.
+/// A minus that begins a formula or a bracket, as a subtraction from 0: binary operators of the parser bind as in
+/// mathematics, and unary ones tighter than powers. Signs elsewhere, and powers of powers, which the parser reads from
+/// the left, are refused.
 fn with_zeros(formula: &str) -> Result<String, FormulaError> {
     let mut written = String::new();
     // Whether the last operator is a power, at each depth of brackets.
@@ -244,7 +246,7 @@ fn all(formulas: &[Formula], x: &Values, y: &Values) -> Vec<Tensor<1>> {
     formulas.iter().map(|formula| formula.at(x, y)).collect()
 }
 
-/// `low - v` and `v - high`, of the bounds that are finite.
+/// `low - v` and `v - high`, for the finite bounds.
 fn excesses(bounds: &[[f64; 2]], v: Tensor<1>) -> impl Iterator<Item = Tensor<1>> + '_ {
     bounds.iter().enumerate().flat_map(move |(k, [low, high])| {
         let at = v.clone().slice(k..k + 1);
@@ -313,12 +315,12 @@ impl Formulas {
         &self.written.name
     }
 
-    /// Where it is from.
+    /// Its source.
     pub fn source(&self) -> &str {
         &self.written.source
     }
 
-    /// The numbers of x and of y.
+    /// The dimensions of x and of y.
     pub fn sizes(&self) -> [usize; 2] {
         [self.written.x.len(), self.written.y.len()]
     }
@@ -331,7 +333,7 @@ impl Formulas {
     /// Solves it from its start.
     ///
     /// # Errors
-    /// If a formula is not finite at the start, or `device` does not make tensors in f64.
+    /// If a formula is not finite at the start, or the default float type of `device` is not f64.
     pub fn solve(&self, device: &Device) -> Result<Answer<Values, Values>, Error> {
         let [x, y] = self.start(device);
         solve(self, &x, &y, FullBatch { upper: (), lower: () })

@@ -1,4 +1,4 @@
-//! What formulas compute with: numbers, and tensors of one number.
+//! The values of formulas: numbers, and tensors of one number.
 
 use std::num::ParseFloatError;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! `solve` at a size at which no matrix is written out.
+//! `solve` at a size at which no matrix is assembled.
 
 use bilevel_core::Conclusion;
 use bilevel_problems::Capacities;
@@ -21,6 +21,6 @@ fn the_capacities_are_found() {
             assert!((found - expected).abs() <= 1e-4, "{found} {expected}");
         }
     }
-    // A bound on the work, of losses and of constraints: more would be a system for each constraint.
+    // A bound on the work, of losses and of constraints: more would be a linear system for each constraint.
     assert!(answer.account.cost.total() < 16_000, "{}", answer.account);
 }

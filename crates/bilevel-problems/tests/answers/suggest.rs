@@ -1,8 +1,9 @@
-//! What `suggest` chooses on the numeric problems, against every method of the catalogue with the step sizes of the sources.
+//! The choices of `suggest` on the numeric problems, compared with every method of the catalogue with the step sizes of
+//! the sources.
 //!
-//! Both are measured by the oracle calls after which a run comes near the answer and stays there for a few steps. For the
-//! others the learning rate of x is the best of a grid around that of the source. With `BLESS=all` all of them are run and
-//! the table of `docs/CHOOSING.md` is written; otherwise the choices alone are, and held against it.
+//! Both are measured by the oracle calls until a run is near the solution and stays there for a few steps. For the
+//! others the learning rate of x is the best of a grid around that of the source. With `BLESS=all` all of them run and
+//! the table of `docs/CHOOSING.md` is written; otherwise only the choices run, and are compared with it.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -18,16 +19,16 @@ use crate::device;
 /// Factors of the learning rate of a source.
 const GRID: [f64; 4] = [0.25, 1.0, 4.0, 16.0];
 
-/// Calls after which a run is given up.
+/// Calls after which a run is abandoned.
 const MOST: u64 = 20_000;
 
-/// Steps of x in turn that must be near.
+/// Consecutive steps of x that must be near.
 const STAYS: usize = 20;
 
 /// Whether x and y are near the answer.
 type Near = Box<dyn Fn(&[f64], &[f64]) -> bool>;
 
-/// A problem, and what is near its answer.
+/// A problem, and the criterion for being near its solution.
 struct Case {
     name: &'static str,
     instance: Instance,
@@ -37,7 +38,7 @@ struct Case {
     near: Near,
     /// The settings of the source.
     source: Settings,
-    /// Calls after which a run is given up.
+    /// Calls after which a run is abandoned.
     most: u64,
 }
 
@@ -164,7 +165,7 @@ enum Upper {
     Adaptive,
 }
 
-/// The calls after which a run is near the answer; none where it does not come there in `most`.
+/// The calls until a run is near the solution; none if it does not come near within `most`.
 ///
 /// # Errors
 /// Where it diverges.
@@ -212,7 +213,7 @@ fn reach(
     until_near(solver.as_mut(), &case.near, most)
 }
 
-/// The calls after which `near` holds, and goes on to hold for a few steps.
+/// The calls until `near` holds, and continues to hold for a few steps.
 fn until_near(
     solver: &mut dyn Solver,
     near: impl Fn(&[f64], &[f64]) -> bool,
@@ -307,7 +308,7 @@ fn chosen(case: &Case) -> Row {
 
 const CONSTRAINED_START: [f64; Constrained::SIZE] = [0.2, -0.5, 0.1];
 
-/// `solve`, which constraints lead to. Its calls are those of all its starts, to six digits.
+/// `solve`, chosen because of constraints. Its calls are those of all its starts, to six digits.
 fn constrained(swept: bool) -> Row {
     let start = CONSTRAINED_START;
     let (x, y) = (Values::new(&start, &device()), Values::new(&start, &device()));

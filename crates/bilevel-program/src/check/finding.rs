@@ -8,7 +8,7 @@ pub(super) struct Error {
 }
 
 impl Error {
-    /// Of an absolute error, relative to `scale`, which is 0 only where all that is compared is.
+    /// Of an absolute error, relative to `scale`, which is 0 only if everything compared is 0.
     pub fn relative(error: f64, rounding: f64, scale: f64) -> Self {
         if scale == 0.0 {
             return Self { measured: 0.0, rounding: 0.0 };
@@ -16,7 +16,7 @@ impl Error {
         Self { measured: error / scale, rounding: rounding / scale }
     }
 
-    /// The larger one beyond rounding; NaN is the largest.
+    /// The larger one beyond rounding; NaN counts as the largest.
     pub fn or_worse(self, other: Self) -> Self {
         let [mine, others] = [self, other].map(|of| of.measured - of.rounding);
         if mine >= others || mine.is_nan() { self } else { other }
@@ -28,17 +28,17 @@ impl Error {
 pub struct Finding {
     /// What was tested.
     pub test: &'static str,
-    /// The path of the one parameter that was moved; `None` where all were.
+    /// The path of the only parameter that was moved; `None` if all were.
     pub parameter: Option<String>,
     /// The relative error, a count, or the order of a Taylor remainder (infinite where nothing remains).
     pub measured: f64,
-    /// How much of an error rounding explains, relative as it is; 0 of a count or an order.
+    /// How much of an error rounding explains, relative as well; 0 for a count or an order.
     pub rounding: f64,
-    /// What was asked of it.
+    /// The bound.
     pub bound: Bound,
 }
 
-/// What is asked of a measurement. NaN satisfies nothing.
+/// The bound of a measurement. NaN satisfies none.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Bound {
     /// An error, beyond what rounding explains.

@@ -36,7 +36,7 @@ impl Report {
     /// Panics with the table if a measurement is out of its bounds.
     ///
     /// # Panics
-    /// Just then.
+    /// Only then.
     #[track_caller]
     pub fn assert_ok(&self) {
         assert!(self.is_ok(), "the derivatives are not those of the loss\n{self}");

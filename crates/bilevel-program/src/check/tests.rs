@@ -1,4 +1,4 @@
-//! What only a broken rule could do: derivatives of another function.
+//! Errors that only a broken rule could cause: derivatives of another function.
 
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -62,7 +62,7 @@ fn failed(report: &Report) -> Vec<&str> {
 fn derivatives_of_the_loss_pass() {
     let report = report(loss, loss);
     report.assert_ok();
-    // What was measured is shown, and what of it rounding explains.
+    // The report shows what was measured, and how much of it rounding explains.
     let mut errors = report.findings().iter().filter(|finding| finding.test == "gradient");
     assert!(errors.all(|error| error.measured > 0.0 && error.rounding > 0.0), "{report}");
 }

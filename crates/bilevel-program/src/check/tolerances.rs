@@ -1,20 +1,20 @@
-//! What is right, up to rounding.
+//! What counts as correct, up to rounding.
 
 use burn::tensor::DType;
 
 use crate::Layout;
 
-/// How far derivatives may be off, and the steps they are measured with.
+/// How far derivatives may be off, and the steps with which they are measured.
 ///
-/// Errors are relative, after what rounding explains is taken off. Directions have norm 1, so that a
-/// step is a distance in the space of all variables: where a loss bends on a shorter scale, shorten it.
+/// Errors are relative, after subtracting what rounding explains. Directions have norm 1, so that a step is a distance
+/// in the space of all variables: if a loss varies on a shorter scale, shorten the steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerances {
-    /// The relative rounding error of a loss, some units in the last place.
+    /// The relative rounding error of a loss, several units in the last place.
     pub rounding: f64,
     /// The step of the five-point differences.
     pub step: f64,
-    /// The longest step of the Taylor remainders; four more halve it each.
+    /// The longest step of the Taylor remainders, which is then halved four times.
     pub reach: f64,
     /// A gradient against differences of values.
     pub gradient: f64,
@@ -29,7 +29,7 @@ pub struct Tolerances {
 }
 
 impl Tolerances {
-    /// For losses computed in f64: these decide whether a derivative is right.
+    /// For losses computed in f64: these decide whether a derivative is correct.
     pub const F64: Self = Self {
         rounding: 16.0 * f64::EPSILON,
         step: 1e-3,
@@ -41,7 +41,7 @@ impl Tolerances {
         slope: 0.1,
     };
 
-    /// For losses computed in f32: these find what is plainly wrong.
+    /// For losses computed in f32: these find what is clearly wrong.
     pub const F32: Self = Self {
         rounding: 16.0 * f32::EPSILON as f64,
         step: 5e-2,

@@ -1,4 +1,4 @@
-//! Operations on the shape and the places of a tensor, for floats, integers and booleans.
+//! Operations on the shape and the positions of a tensor, for floats, integers and booleans.
 
 use burn::backend::ir::{BaseOperationIr as Base, HandleKind};
 use burn::backend::tensor::{FloatTensor, IndexingUpdateOp, IntTensor};
@@ -89,10 +89,10 @@ pub(super) fn float<B: Backend>(operation: &Base, run: &mut Run<'_, B>) {
     }
 }
 
-/// Adds rows at places, which may repeat, as a sum over one flat axis.
+/// Adds rows at positions, which may repeat, as a sum over one flat axis.
 ///
-/// Burn's own kernel for GPUs gives each row a thread that reads, adds and writes: of two rows for one
-/// place it may lose one.  Along one axis the rows are added in turn.
+/// Burn's own kernel for GPUs gives each row a thread that reads, adds and writes: if two rows have the same position,
+/// it may lose one. Along one axis the rows are added in turn.
 fn add_nd<B: Backend>(
     data: FloatTensor<B>,
     indices: IntTensor<B>,
@@ -204,7 +204,7 @@ pub(super) fn bool<B: Backend>(operation: &Base, run: &mut Run<'_, B>) {
             let (tensor, indices) = (run.bool(&o.tensor), run.int(&o.indices));
             run.set_bool(&o.out, B::bool_select(tensor, o.dim, indices));
         }
-        // To add a boolean is "or"; backends have no other update of booleans.
+        // Adding a boolean is "or"; backends have no other update of booleans.
         Base::SelectAssign(o) if o.update == IndexingUpdateOp::Add => {
             let (tensor, indices) = (run.bool(&o.tensor), run.int(&o.indices));
             let value = run.bool(&o.value);
@@ -244,7 +244,7 @@ pub(super) fn bool<B: Backend>(operation: &Base, run: &mut Run<'_, B>) {
         Base::Any(o) => op!(run o: Bool = bool_any(bool input)),
         Base::AllDim(o) => op!(run o: Bool = bool_all_dim(bool input; o.axis)),
         Base::AnyDim(o) => op!(run o: Bool = bool_any_dim(bool input; o.axis)),
-        // No backend operation stands behind these: nothing records them.
+        // No backend operation corresponds to these: nothing records them.
         Base::SelectAssign(_)
         | Base::Scatter(_)
         | Base::ScatterNd(_)

@@ -16,8 +16,8 @@ pub(crate) enum Refused {
     Random(String),
     /// It reads or writes quantised tensors.
     Quantised(String),
-    /// It was defined outside Burn, exchanges values with other devices, or can be written down
-    /// without that backends have it.
+    /// It was defined outside Burn, exchanges values with other devices, or exists in the representation without any
+    /// backend that implements it.
     Unknown(String),
 }
 
@@ -59,8 +59,8 @@ pub(crate) fn refuse(operation: &OperationIr) -> Option<Refused> {
     Some(why(name(operation)))
 }
 
-/// A short name of an operation, as "matmul", "sum_dim" or "conv2d_weight_backward"; those on
-/// integers and booleans begin with "int_" and "bool_".
+/// A short name of an operation, such as "matmul", "sum_dim" or "conv2d_weight_backward"; those on integers and
+/// booleans begin with "int_" and "bool_".
 pub(crate) fn name(operation: &OperationIr) -> String {
     let (kind, operation): (&str, &dyn Debug) = match operation {
         OperationIr::BaseFloat(o) => ("", o),
@@ -85,7 +85,7 @@ pub(crate) fn name(operation: &OperationIr) -> String {
     format!("{kind}{}", snake(&variant.0))
 }
 
-/// Keeps the name of a variant, of what is printed for debugging, and stops the printing there.
+/// Keeps the name of a variant from debug output, and stops the output there.
 struct Variant(String);
 
 impl Write for Variant {

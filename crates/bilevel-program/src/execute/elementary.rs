@@ -89,7 +89,7 @@ pub(super) fn bool<B: Backend>(operation: &Bool, run: &mut Run<'_, B>) {
 pub(super) fn activation<B: Backend>(operation: &Activation, run: &mut Run<'_, B>) {
     match operation {
         Activation::Relu(o) => op!(run o: Float = relu(float input)),
-        // Backward passes of activations name what they keep `lhs` and the gradient `rhs`.
+        // Backward passes of activations call the value they keep `lhs` and the gradient `rhs`.
         Activation::ReluBackward(o) => op!(run o: Float = relu_backward(float lhs, float rhs)),
         Activation::LeakyRelu(o) => op!(run o: Float = leaky_relu(float lhs; o.rhs.into())),
         Activation::PRelu(o) => op!(run o: Float = prelu(float lhs, float rhs)),

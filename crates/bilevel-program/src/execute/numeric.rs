@@ -22,7 +22,7 @@ pub(super) fn float<B: Backend>(operation: &Numeric, run: &mut Run<'_, B>) {
         Numeric::Abs(o) => op!(run o: Float = float_abs(float input)),
         Numeric::Neg(o) => op!(run o: Float = float_neg(float input)),
         Numeric::Sign(o) => op!(run o: Float = float_sign(float input)),
-        // The exponents of whole powers are integers.
+        // The exponents of integer powers are integers.
         Numeric::Powi(o) => op!(run o: Float = float_powi(float lhs, int rhs)),
         Numeric::PowiScalar(o) => op!(run o: Float = float_powi_scalar(float lhs; o.rhs.into())),
         Numeric::Clamp(o) => {
@@ -85,7 +85,7 @@ pub(super) fn float<B: Backend>(operation: &Numeric, run: &mut Run<'_, B>) {
         Numeric::ArgMin(o) => {
             op!(run o: Int = float_argmin(float input; o.axis, o.out.dtype.into()))
         }
-        // How many are kept stands in the length of the accumulator.
+        // The number that is kept is the length of the accumulator.
         Numeric::ArgTopK(o) => {
             let (k, dtype) = (o.accumulator_len, o.out.dtype.into());
             op!(run o: Int = float_argtopk(float input; o.axis, k, dtype))
@@ -119,7 +119,7 @@ pub(super) fn float<B: Backend>(operation: &Numeric, run: &mut Run<'_, B>) {
         Numeric::ArgSort(o) => {
             op!(run o: Int = float_argsort(float input; o.dim, o.descending, o.out.dtype.into()))
         }
-        // Random floats are an operation of their own: nothing records this one on floats.
+        // Random floats are a separate operation: nothing records this one on floats.
         Numeric::IntRandom(_) => run.refused(),
     }
 }

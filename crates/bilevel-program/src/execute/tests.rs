@@ -136,7 +136,7 @@ fn check(recorded: fn(&mut Cases<'_, Capture>), direct: fn(&mut Cases<'_, Flex>)
                 HandleKind::Quantized(_) => unreachable!(),
             };
             assert_eq!(shape, tensor.shape, "of {}", name(operation));
-            // Flex 0.22.1 gives selections of booleans out as bytes.
+            // Flex 0.22.1 returns selections of booleans as bytes.
             if !matches!(&*name(operation), "bool_select" | "bool_gather") {
                 assert_eq!(dtype, tensor.dtype, "of {}", name(operation));
             }
@@ -154,7 +154,7 @@ fn check(recorded: fn(&mut Cases<'_, Capture>), direct: fn(&mut Cases<'_, Flex>)
         assert_eq!(found.shape(), expected.shape(), "output {at}, by {by}");
         assert_eq!(found.as_bytes(), expected.as_bytes(), "output {at}, by {by}");
     }
-    // What is left was written and never read: every other value left its slot at its last use.
+    // What is left was written but never read: every other value left its slot at its last use.
     let read: BTreeSet<u64> =
         recorded.operations.iter().flat_map(OperationIr::inputs).map(|t| t.id.value()).collect();
     for slot in 0..recorded.len {
@@ -163,8 +163,8 @@ fn check(recorded: fn(&mut Cases<'_, Capture>), direct: fn(&mut Cases<'_, Flex>)
     recorded.operations.iter().map(name).collect()
 }
 
-/// Fails unless all of a family were executed.  The families are those of Burn 0.22.1, without what
-/// its recorder takes apart: `is_nan`, `is_inf` and the CTC loss.
+/// Fails unless all of a family were executed. The families are those of Burn 0.22.1, without those that its recorder
+/// decomposes: `is_nan`, `is_inf` and the CTC loss.
 fn covers(executed: &[String], prefix: &str, family: &str, without: &[&str]) {
     let missing: Vec<_> = family
         .split_whitespace()
@@ -219,7 +219,7 @@ fn operations_on_places_are_executed() {
 
 #[test]
 fn arithmetic_is_executed() {
-    // Burn 0.22.1 cannot record powers of floats by integers: it wants both of one type.
+    // Burn 0.22.1 cannot record powers of floats by integers: it requires both to have one type.
     covers(&check(cases::numeric_float, cases::numeric_float), "", NUMERIC, &["powi"]);
     // It records sums of integers one dimension at a time.
     covers(&check(cases::numeric_int, cases::numeric_int), "int_", NUMERIC, &["int_sum_dims"]);
@@ -273,7 +273,7 @@ fn a_recording_is_executed_on_a_recorder() {
     assert!(executed.contains(&"matmul".to_string()));
 }
 
-/// Burn's recorder takes these apart, so that they are written down by hand.
+/// Burn's recorder decomposes these, so they are written down by hand.
 #[test]
 fn what_is_never_recorded_is_executed() {
     use burn::backend::ir::{

@@ -11,10 +11,10 @@ use crate::execute::Slots;
 use crate::fuse::Pass;
 use crate::program::number;
 
-/// A pass as one kernel, if it can be one; whether it was made.
+/// A pass as one kernel, if possible; whether it was run.
 ///
-/// With Burn's own fusion, which another crate of the build may have turned on, tensors are those of that backend: then
-/// operations are left to it.
+/// With Burn's own fusion, which another crate of the build may have enabled, tensors are those of that backend: then
+/// it executes the operations.
 pub(super) fn one_kernel(pass: &Pass, slots: &mut Slots<Cube>) -> bool {
     let kernel = pass.kernel.get_or_init(|| {
         let entries = pass.arguments.iter().map(|argument| argument.shape.num_elements());
@@ -50,7 +50,7 @@ fn is_cube(tensor: &dyn Any) -> Option<&CubeTensor> {
     tensor.downcast_ref()
 }
 
-/// The same tensor by the name of its type; they are the same where the first is one of CubeCL.
+/// The same tensor under the name of its type; they are the same where the first is one of CubeCL.
 fn converted<A: 'static, B: 'static>(tensor: A) -> B {
     let mut tensor = Some(tensor);
     let same = (&mut tensor as &mut dyn Any).downcast_mut::<Option<B>>();

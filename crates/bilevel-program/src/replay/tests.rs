@@ -30,7 +30,7 @@ fn net(hidden: usize) -> Net {
 }
 
 impl Net {
-    /// Data where the loss is computed.
+    /// Data on the device where the loss is computed.
     fn data<const D: usize>(&self, sizes: [usize; D], salt: usize) -> Tensor<D> {
         values(sizes, salt, &self.first.val().device())
     }

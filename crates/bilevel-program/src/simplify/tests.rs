@@ -1,4 +1,4 @@
-//! Each rule: what is left of an expression, and that its values are those of Burn.
+//! Each rule: what remains of an expression, and that its values are those of Burn.
 
 use burn::backend::ir::{ActivationOperationIr as Activation, OperationIr};
 use burn::module::{Module, Param};
@@ -39,7 +39,7 @@ fn table(a: &Matrix) -> Tensor<2, Int> {
     Tensor::from_data([[2_i64, 0, 2], [1, 1, 0], [0, 2, 1]], &a.device())
 }
 
-/// An expression, and the operations that are left of it.
+/// An expression, and the operations that remain.
 const EXACT: &[(&str, Expression, &str)] = &[
     // Signs.
     ("--a", |a, _| -(-a), ""),
@@ -125,7 +125,7 @@ const EXACT: &[(&str, Expression, &str)] = &[
     ("sums of one entry", |a, _| a.slice([0..3, 0..1]).sum_dim(1), "slice"),
     ("means of one entry", |a, _| a.slice([0..3, 0..1]).mean_dim(1), "slice"),
     ("its own type", |a, _| a.cast(DType::F64), ""),
-    // Repeated to meet another shape.
+    // Repeated to match another shape.
     ("a column times b", |a, b| a.slice([0..3, 0..1]).expand([3, 3]) * b, "slice mul"),
     ("b plus a row", |a, b| b + a.slice([0..1, 0..3]).expand([3, 3]), "slice add"),
     ("b minus a row", |a, b| b - a.slice([0..1, 0..3]).expand([3, 3]), "slice sub"),
@@ -139,11 +139,11 @@ const EXACT: &[(&str, Expression, &str)] = &[
     ("repeated for another", |a, _| a.slice([0..3, 0..1]).expand([3, 3]).exp(), "slice expand exp"),
 ];
 
-/// Quotients by a number become products, which are rounded in another way.
+/// Quotients by a number become products, which round differently.
 const ROUNDED: &[(&str, Expression, &str)] =
     &[("a / 3", |a, _| a / 3.0, "mul_scalar"), ("-a / 3", |a, _| -a / 3.0, "mul_scalar")];
 
-/// The operations that are left of an expression, and its values by the program and by Burn.
+/// The operations that remain of an expression, and its values by the program and by Burn.
 fn simplified(expression: Expression) -> Result<(String, Vec<f64>, Vec<f64>), TraceError> {
     let pair = Pair::new();
     let outputs = |pair: &Pair, (): &()| -> Result<_, TraceError> {
@@ -191,7 +191,7 @@ fn quotients_become_products() {
 
 #[test]
 fn the_slope_of_relu_reads_its_result() {
-    // Not its argument, which need not be kept then.
+    // Not its argument, which then need not be kept.
     let loss = |pair: &Pair| activation::relu(pair.a.val() * pair.b.val()).powi_scalar(2).sum();
     let function = Function::loss(&Pair::new(), &loss, Again::Always).unwrap();
     let gradient = function.gradient().unwrap();

@@ -1,4 +1,4 @@
-//! Which register each tensor of a small program has, and what is done with it.
+//! The register of each tensor of a small program, and the actions on it.
 
 use std::collections::HashMap;
 
@@ -13,16 +13,16 @@ use crate::fuse::{self, Masks, Pass};
 use crate::program::{Output, number};
 use crate::stop::stops;
 
-/// A part of the program before its tensors have places.
+/// A part of the program before its tensors have registers.
 #[allow(clippy::large_enum_variant, reason = "a few dozen, that are kept")]
 pub(super) enum Item {
     Pass(Pass),
     One(OperationIr),
-    /// An operation whose result is its argument in another shape, or the transpose.
+    /// An operation whose result is its argument reshaped, or transposed.
     View,
 }
 
-/// Where a tensor is.
+/// The location of a tensor.
 #[derive(Clone, Copy, Debug)]
 enum Home {
     Numbers(Place),
@@ -34,7 +34,7 @@ pub(super) struct Builder {
     pub(super) items: Vec<Item>,
     /// Tensors that are others: their numbers, and whether they are those of the transpose.
     views: HashMap<usize, (usize, bool)>,
-    /// How often each tensor is still read.
+    /// How often each tensor will still be read.
     uses: HashMap<usize, usize>,
     homes: HashMap<usize, Home>,
     outside: Vec<Use>,
@@ -119,7 +119,7 @@ impl Builder {
             };
             let (root, turned) = *self.views.get(&number(of)).unwrap_or(&(number(of), false));
             let numbers = of.dtype == self.dtype || fuse::is_mask(of);
-            // The entries of a transpose are read by products alone, in the order of what it is the transpose of.
+            // The entries of a transpose are read only by products, in the order of the original.
             if numbers && (!turned || transposed) {
                 self.views.insert(number(out), (root, turned != transposed));
                 *item = Item::View;
@@ -127,7 +127,7 @@ impl Builder {
         }
     }
 
-    /// How often each tensor is read by what has been found.
+    /// How often each tensor is read by the parts found.
     fn count(&mut self, outputs: &[Output]) {
         let mut read = Vec::new();
         for item in &self.items {
@@ -201,7 +201,7 @@ impl Builder {
         }
     }
 
-    /// One reading less of each tensor: the registers of those that are not needed any more are free.
+    /// One read less of each tensor: the registers of those that are no longer needed are free.
     fn read(&mut self, tensors: impl Iterator<Item = usize>) {
         for tensor in tensors {
             let (root, _) = self.root(tensor);
@@ -267,7 +267,7 @@ impl Builder {
 
     fn other(&mut self, mut operation: OperationIr) -> Action {
         let (mut made, mut kept) = (Vec::new(), Vec::new());
-        // Slots of tensors that live as long as the operation, behind those of the others.
+        // Slots of tensors that live only during the operation, after those of the others.
         let mut at = Vec::new();
         for tensor in operation.inputs() {
             let (root, _) = self.root(number(tensor));

@@ -1,4 +1,4 @@
-//! What repeated calls leave behind in the memory of the process.
+//! The memory that repeated calls leave behind in the process.
 
 use std::fs::read_to_string;
 
@@ -21,7 +21,7 @@ pub fn keeps_memory(name: &str, rounds: usize, round: &dyn Fn()) {
         return;
     }
     let run = |count: usize| (0..count).for_each(|_| round());
-    // Until what is kept once is there.
+    // Until everything that is cached exists.
     run(500);
     let mut grown = f64::INFINITY;
     for _ in 0..3 {

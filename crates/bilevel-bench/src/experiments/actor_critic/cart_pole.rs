@@ -9,16 +9,16 @@ use rand_chacha::ChaCha8Rng;
 const GRAVITY: f64 = 9.8;
 const CART: f64 = 1.0;
 const POLE: f64 = 0.1;
-/// Half of the pole.
+/// Half the length of the pole.
 const LENGTH: f64 = 0.5;
 const FORCE: f64 = 10.0;
 const SECONDS: f64 = 0.02;
-/// Steps of an episode at most.
+/// The maximal number of steps of an episode.
 pub const LONGEST: usize = 500;
 /// Where an episode ends.
 const FARTHEST: f64 = 2.4;
 const STEEPEST: f64 = 12.0 * std::f64::consts::PI / 180.0;
-/// Where it begins: at most so far from rest in the middle.
+/// Where it begins: at most this far from rest in the middle.
 const NEAR: f64 = 0.05;
 
 /// Position and velocity of the cart, angle and angular velocity of the pole.
@@ -29,7 +29,7 @@ pub type State = [f64; 4];
 pub struct CartPole;
 
 impl CartPole {
-    /// A state to begin an episode with.
+    /// A state in which an episode begins.
     pub fn begin(self, rng: &mut ChaCha8Rng) -> State {
         std::array::from_fn(|_| rng.random_range(-NEAR..NEAR))
     }
@@ -50,7 +50,7 @@ impl CartPole {
         x.abs() > FARTHEST || angle.abs() > STEEPEST
     }
 
-    /// A state in units of what can be.
+    /// A state, scaled by its limits.
     pub fn scaled(self, [x, v, angle, spin]: State) -> State {
         [x / FARTHEST, v / 2.0, angle / STEEPEST, spin / 2.0]
     }

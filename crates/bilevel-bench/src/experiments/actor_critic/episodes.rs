@@ -1,4 +1,4 @@
-//! Transitions of the pole under a policy, and the losses on them.
+//! Transitions of the pole under a policy, and their losses.
 
 use bilevel_core::{Batch, BilevelProblem};
 use bilevel_models::SoftmaxRegression;
@@ -11,7 +11,7 @@ use super::{CartPole, State};
 
 /// Degree of the critic's polynomials.
 const DEGREE: usize = 3;
-/// Share of pushes that are random while transitions are collected, so that the critic sees both.
+/// The fraction of random pushes while transitions are collected, so that the critic sees both actions.
 const EXPLORE: f64 = 0.1;
 /// The discount g.
 const DISCOUNT: f64 = 0.97;
@@ -74,13 +74,13 @@ impl BilevelProblem for Balancing {
         let n = t.fallen.dims()[0];
         let taken = (y.forward(t.features.clone()) * t.actions.clone()).sum_dim(1).reshape([n]);
         let after = value(x, y, &t.next_states, &t.next_features);
-        // After a fall nothing is left to cost.
+        // After a fall there is no further cost.
         let to_come = t.fallen.clone() + (t.fallen.clone().neg() + 1.0) * after * DISCOUNT;
         (taken - to_come).powi_scalar(2).mean() * 0.5 + y.squared_norm() * (0.5 * RIDGE)
     }
 }
 
-/// The monomials of a scaled state up to the degree, but for the constant.
+/// The monomials of a scaled state up to the degree, except for the constant.
 pub fn monomials(state: State) -> Vec<f64> {
     let mut all = Vec::new();
     // (monomial, the last variable in it)
@@ -95,7 +95,7 @@ pub fn monomials(state: State) -> Vec<f64> {
     all
 }
 
-/// `steps` steps in each of `episodes` environments side by side; an episode that ends is followed by another.
+/// `steps` steps in each of `episodes` parallel environments; a finished episode is followed by a new one.
 pub fn collect(
     policy: &SoftmaxRegression,
     (episodes, steps): (usize, usize),
@@ -134,7 +134,7 @@ pub fn collect(
     }
 }
 
-/// The share of pushes to the right in each state.
+/// The probability of pushing to the right in each state.
 fn shares(policy: &SoftmaxRegression, states: &[State], device: &Device) -> Vec<f64> {
     let scaled: Vec<f64> = states.iter().flat_map(|state| CartPole.scaled(*state)).collect();
     let scaled = Tensor::<2>::from_data(TensorData::new(scaled, [states.len(), 4]), device);
@@ -142,7 +142,7 @@ fn shares(policy: &SoftmaxRegression, states: &[State], device: &Device) -> Vec<
     shares.iter::<f64>().skip(1).step_by(2).collect()
 }
 
-/// The mean length of so many episodes, with the likelier push at each step, or random ones without a policy.
+/// The mean length of this many episodes, with the likelier push at each step, or random ones without a policy.
 pub fn mean_return(
     policy: Option<&SoftmaxRegression>,
     episodes: usize,

@@ -13,10 +13,11 @@ use crate::experiments::images::integers;
 /// States and actions.
 const STATES: usize = 4;
 const ACTIONS: usize = 2;
-/// Iterations of the fixed points of Riccati's and Lyapunov's equations: the discount alone makes them exact.
+/// Iterations of the fixed points of Riccati's and Lyapunov's equations: the discount alone suffices for them to
+/// converge.
 const ITERATIONS: usize = 300;
 
-/// `s' = A s + B a` at the cost `s' Q s + a' R a`, discounted by g.
+/// `s' = A s + B a` with the cost `s' Q s + a' R a`, discounted by g.
 #[derive(Clone, Debug)]
 pub struct System {
     a: DMatrix<f64>,
@@ -28,7 +29,7 @@ pub struct System {
 
 impl System {
     /// Two masses of 1 between two walls, three springs of stiffness 1 in a row, friction 0.1 and a force on each mass;
-    /// steps of 0.2, of which each moves first the velocities and then the positions by them.
+    /// time steps of 0.2, each of which moves first the velocities and then the positions.
     pub fn masses() -> Self {
         let (step, friction) = (0.2, 0.1);
         let spring = DMatrix::from_row_slice(2, 2, &[-2.0, 1.0, 1.0, -2.0]);
@@ -47,7 +48,7 @@ impl System {
         Self { a, b, q, r, discount: 0.9 }
     }
 
-    /// The gain K of the cheapest policy `a = -K s`, by Riccati's equation.
+    /// The gain K of the optimal policy `a = -K s`, by Riccati's equation.
     pub fn optimal(&self) -> DMatrix<f64> {
         let Self { a, b, q, r, discount } = self;
         let mut p = q.clone();
@@ -61,7 +62,7 @@ impl System {
         gain
     }
 
-    /// P with `s' P s` the cost of the policy `a = -K s` from s, by Lyapunov's equation; none where it has no end.
+    /// P with `s' P s` the cost of the policy `a = -K s` from s, by Lyapunov's equation; none if it is infinite.
     pub fn cost(&self, gain: &DMatrix<f64>) -> Option<DMatrix<f64>> {
         let closed = &self.a - &self.b * gain;
         let now = &self.q + gain.transpose() * &self.r * gain;
@@ -73,7 +74,7 @@ impl System {
         ((&next - &p).norm() <= 1e-6 * p.norm()).then_some(next)
     }
 
-    /// The mean cost over states of a standard normal distribution, `trace P`; infinite where it has no end.
+    /// The mean cost over standard normal states, `trace P`; infinite if it does not converge.
     pub fn mean_cost(&self, gain: &DMatrix<f64>) -> f64 {
         self.cost(gain).map_or(f64::INFINITY, |p| p.trace())
     }
@@ -81,7 +82,7 @@ impl System {
     /// The exact critic of a policy: the matrix of the quadratic form in (s, a).
     ///
     /// # Panics
-    /// If the cost of the policy has no end.
+    /// If the cost of the policy is infinite.
     pub fn critic(&self, gain: &DMatrix<f64>) -> DMatrix<f64> {
         let Self { a, b, q, r, discount } = self;
         let p = self.cost(gain).expect("the policy has a finite cost") * *discount;
@@ -97,7 +98,7 @@ impl System {
     /// `2 ((R + g B'PB) K - g B'PA) sum_t g^t S_t`.
     ///
     /// # Panics
-    /// If the cost of the policy has no end.
+    /// If the cost of the policy is infinite.
     pub fn policy_gradient(&self, gain: &DMatrix<f64>, covariance: &DMatrix<f64>) -> DMatrix<f64> {
         let Self { a, b, r, discount, .. } = self;
         let p = self.cost(gain).expect("the policy has a finite cost") * *discount;
@@ -186,7 +187,7 @@ pub struct Moves {
 }
 
 impl Moves {
-    /// `n` transitions from states and actions of the standard normal distribution.
+    /// `n` transitions from standard normal states and actions.
     pub fn draw(system: &System, n: usize, seed: u64, sample: Sample, device: &Device) -> Self {
         let mut rng = stream(seed, Purpose::Draws);
         rng.set_word_pos(u128::from(sample.0) << 32);
@@ -220,7 +221,7 @@ impl Moves {
 #[derive(Clone, Debug)]
 pub struct Regulator(pub System);
 
-/// Transitions without end, a draw for each handle.
+/// Endless transitions, one draw for each handle.
 #[derive(Clone, Debug)]
 pub struct Source {
     pub system: System,

@@ -1,4 +1,4 @@
-//! An oracle whose data is collected by the policy x.
+//! An oracle whose data is collected with the policy x.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,7 +14,7 @@ use burn::tensor::Device;
 use super::episodes::{Balancing, Transitions, collect};
 use crate::error::BenchError;
 
-/// The transitions at hand, and the policy and the handle that they were collected for.
+/// The current transitions, and the policy and the handle for which they were collected.
 #[derive(Clone)]
 struct Current(Arc<Mutex<(Option<Of>, Transitions)>>);
 
@@ -27,7 +27,7 @@ impl Data<Transitions> for Current {
     }
 }
 
-/// The losses at x on transitions that were collected under x: the same for the same x and handle.
+/// The losses at x on transitions collected with x: the same for the same x and handle.
 pub struct OnPolicy {
     oracle: AutodiffOracle<Balancing, Current>,
     current: Current,
@@ -65,7 +65,7 @@ impl OnPolicy {
         self.oracle.upper_module(x)
     }
 
-    /// Collects the transitions for a point, unless they are at hand.
+    /// Collects the transitions for a point, unless they are current.
     fn at<'a>(&'a self, at: Point<'_>) -> &'a AutodiffOracle<Balancing, Current> {
         let key = Some((at.x.to_vec(), at.sample));
         let mut current = self.current.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Training policies, and judging them by environment steps.
+//! Training policies, and evaluating them by environment steps.
 
 use bilevel_core::{AutodiffOracle, Counted, Oracle, Sample, Solver, Start};
 use bilevel_data::{Purpose, stream};
@@ -22,7 +22,7 @@ use crate::report::convergence::{Axis, Chart, Curve, svg};
 use crate::report::{MethodReport, StepRecord};
 use crate::settings::{Catalogued, Chosen, Offered};
 
-/// The excess at which a policy counts as good: of the mean cost, and in steps of an episode.
+/// The excess up to which a policy counts as good: of the mean cost, and in steps of an episode.
 const GOOD: [f64; 2] = [0.01, 50.0];
 
 /// The experiment.
@@ -41,7 +41,7 @@ impl Experiment for Prepared {
         Ok(Self { settings })
     }
 
-    /// There is no data: transitions are made.
+    /// There is no data: transitions are generated.
     fn feed(&self, _: &mut blake3::Hasher) {}
 
     fn arrays(&self) -> Vec<Array> {
@@ -82,7 +82,7 @@ impl Experiment for Prepared {
     }
 }
 
-/// What all methods share.
+/// State shared by all methods.
 struct Bench<'a> {
     settings: &'a Settings,
     device: Device,
@@ -142,7 +142,7 @@ impl Bench<'_> {
         })
     }
 
-    /// A policy by a method; `excess` is its excess after a step.
+    /// A policy trained by a method; `excess` is its excess after a step.
     fn learn<X: Module + 'static>(
         &self,
         method: &Catalogued,
@@ -165,7 +165,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// The steps that episodes under a policy fall short of the longest, in the mean.
+    /// The mean number of steps by which episodes of a policy fall short of the maximum.
     fn shortfall(&self, policy: Option<&SoftmaxRegression>) -> f64 {
         let rng = &mut stream(self.settings.common.seed, Purpose::Search);
         let episodes = self.settings.episodes.get();
@@ -218,18 +218,18 @@ impl Bench<'_> {
     }
 }
 
-/// A policy that pushes at random and a critic that is 0, of the pole.
+/// A policy that pushes at random and a critic that is 0, for the pole.
 fn networks(device: &Device) -> (SoftmaxRegression, SoftmaxRegression) {
     let linear = |features| SoftmaxRegressionConfig::new(features, 2).init(device);
     (linear(4), linear(monomials([0.0; 4]).len()))
 }
 
-/// The least mean cost.
+/// The optimal mean cost.
 fn least(system: &System) -> f64 {
     system.mean_cost(&system.optimal())
 }
 
-/// The mean cost of a policy over the least, relative to it.
+/// The excess of a policy's mean cost over the optimum, relative to it.
 fn excess(system: &System, least: f64, gain: &Gain) -> f64 {
     system.mean_cost(&gain.matrix()) / least - 1.0
 }

@@ -9,17 +9,17 @@ use crate::settings::{
     Baseline, Chosen, Common, Count, LinearSystem, LowerLevel, Methods, UpperLevel, refuse,
 };
 
-/// What learned policies are compared with.
+/// The baselines of learned policies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Reference {
-    /// no force, or random pushes: where training starts
+    /// no force, or random pushes: the start of the training
     Start,
-    /// the cheapest policy, by Riccati's equation; of lqr alone
+    /// the optimal policy, by Riccati's equation; for lqr only
     Optimal,
 }
 
 impl Baseline for Reference {
-    /// Not methods that start the critic anew at each step of the policy.
+    /// Excludes methods that restart the critic at each step of the policy.
     fn suits(entry: &Entry) -> bool {
         let unfit = ["rtho", "bda", "pbda", "ia-gm", "ia-gm-a", "iaptt"];
         [Family::Hypergradient, Family::Joint].contains(&entry.family)
@@ -42,7 +42,7 @@ pub enum Task {
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Settings {
-    /// Methods, separated by commas, each perhaps with settings of its own, as f2sa(learning-rate=0.01); or all
+    /// Methods, separated by commas, optionally with their own settings, such as f2sa(learning-rate=0.01); or all
     #[arg(long)]
     pub method: Methods<Chosen<Reference>>,
     /// The environment
@@ -95,7 +95,7 @@ impl Settings {
         self.environments.get() * self.horizon.get()
     }
 
-    /// What the catalogue of methods makes of them.
+    /// The settings of the catalogue of methods from these.
     pub fn of_methods(&self) -> catalogue::Settings {
         self.linear.of_methods(&self.lower, &self.upper)
     }

@@ -1,4 +1,4 @@
-//! Learning the weights, and judging the rows.
+//! Learning the weights, and evaluating the rows.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -28,33 +28,33 @@ use crate::experiments::{Auto, Experiment, Run, Trial, own_table};
 use crate::report::{MethodReport, StepRecord};
 use crate::settings::{Catalogued, Offered, refuse};
 
-/// Learning rate of the networks that judge.
+/// Learning rate of the evaluating networks.
 const JUDGE_RATE: f64 = 0.05;
 
-/// The experiment, its data read.
+/// The experiment and its data.
 pub struct Prepared {
     settings: Settings,
     pub(super) table: Table,
-    /// By all rows: labels play no part in it.
+    /// From all rows: it does not use labels.
     scaling: Scaling,
-    /// How many rows are the data's own; those of a trusted file follow.
+    /// The number of the data's own rows; those of a trusted file follow.
     pub(super) own: usize,
-    /// The rows of the upper level, whose labels are right.
+    /// The rows of the upper level, whose labels are correct.
     trusted: Vec<usize>,
     /// All other rows, in the order of the file.
     pub(super) others: Vec<usize>,
-    /// Of `others`: what is known of a label, right (`false`) or wrong (`true`).
+    /// For each of `others`: what is known of its label, correct (`false`) or wrong (`true`).
     pub(super) known: Vec<Option<bool>>,
-    /// Of `others`: whether it is a trusted row, put there with a label that may be planted.
+    /// For each of `others`: whether it is a trusted row with a possibly planted label.
     pub(super) held: Vec<bool>,
-    /// Of all rows: the labels with those that were planted.
+    /// For all rows: the labels including the planted ones.
     pub(super) labels: Vec<u32>,
 }
 
 impl Experiment for Prepared {
     const NAME: &'static str = "clean";
     const ABOUT: &'static str =
-        "Find the wrong labels of a table of yours, with a few labels that are trusted";
+        "Find the wrong labels of your own table, given a few trusted labels";
     const DEFAULTS: &'static str = include_str!("../../../assets/presets/clean.toml");
     type Settings = Settings;
 
@@ -64,7 +64,7 @@ impl Experiment for Prepared {
         let rng = &mut stream(seed, Purpose::Planted);
         let mut order = trusted;
         order.shuffle(rng);
-        // Where all right labels are known, nothing needs to be estimated.
+        // If all correct labels are known, nothing needs to be estimated.
         let share = if wrong.is_some() { 0.0 } else { settings.held_out.get() };
         let held = (share * order.len() as f64).round() as usize;
         let (held, trusted) = order.split_at(held.min(order.len().saturating_sub(1)));
@@ -119,14 +119,14 @@ impl Experiment for Prepared {
     }
 }
 
-/// What was read.
+/// The data as read.
 struct Read {
     table: Table,
     /// The rows whose labels are trusted.
     trusted: Vec<usize>,
-    /// How many rows are the data's own.
+    /// The number of the data's own rows.
     own: usize,
-    /// Which labels are wrong, where that is known of all.
+    /// Which labels are wrong, if known for all.
     wrong: Option<Vec<bool>>,
 }
 
@@ -152,7 +152,7 @@ fn read(settings: &Settings) -> Result<Read, BenchError> {
     Ok(Read { table, trusted, own: counts[0], wrong })
 }
 
-/// Gives trusted rows their right labels, and says which labels of the table are wrong.
+/// Gives trusted rows their correct labels, and returns which labels of the table are wrong.
 fn correct(table: &mut Table, trusted: &[usize], path: &Path) -> Result<Vec<bool>, BenchError> {
     let right = table.classes_of(&table.labels_in(path)?, path)?;
     let wrong = table.labels.iter().zip(&right).map(|(given, right)| given != right).collect();
@@ -160,7 +160,7 @@ fn correct(table: &mut Table, trusted: &[usize], path: &Path) -> Result<Vec<bool
     Ok(wrong)
 }
 
-/// The digits, of which a fifth of the labels that are not trusted are made wrong.
+/// The digits, with a fifth of the labels that are not trusted corrupted.
 fn embedded(settings: &Settings) -> Result<Read, BenchError> {
     const WRONG: f64 = 0.2;
     let seed = settings.common.seed;
@@ -181,7 +181,7 @@ fn embedded(settings: &Settings) -> Result<Read, BenchError> {
     Ok(Read { table: Table::of_images(&set.with_labels(labels)?), trusted, own, wrong: None })
 }
 
-/// A share of the rows, at random.
+/// A random fraction of the rows.
 fn some(rows: usize, share: f64, seed: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..rows).collect();
     order.shuffle(&mut stream(seed, Purpose::Split));
@@ -189,7 +189,7 @@ fn some(rows: usize, share: f64, seed: u64) -> Vec<usize> {
     order
 }
 
-/// Rows with a weight each.
+/// Rows with one weight each.
 #[derive(Clone, Debug, Batch)]
 struct Weighted {
     rows: Labelled,
@@ -199,7 +199,7 @@ struct Weighted {
 
 type CleaningOracle = Counted<AutodiffOracle<HyperCleaning, FullBatch<Labelled>>>;
 
-/// The data on a device, and what all methods share.
+/// The data on a device, and state shared by all methods.
 struct Bench<'a> {
     of: &'a Prepared,
     data: FullBatch<Labelled>,
@@ -266,7 +266,7 @@ impl<'a> Bench<'a> {
         Ok(weights.iter::<f32>().collect())
     }
 
-    /// What networks that were not trained on a row say of it.
+    /// The predictions of networks that were not trained on the respective rows.
     fn judge(&self, weights: &[f32]) -> Result<Vec<Judged>, BenchError> {
         let Prepared { settings, others, trusted, table, labels, .. } = self.of;
         let classes = table.classes.len();
@@ -307,7 +307,7 @@ impl<'a> Bench<'a> {
             weights: Tensor::from_data(TensorData::new(weights, [n]), &self.device),
         };
         let network = self.classifier.init(&self.device);
-        // Beside a module without variables.
+        // Combined with an empty module.
         let loss = |_: &Vec<Classifier>, network: &Classifier, batch: &Weighted| {
             let Labelled { inputs, labels, .. } = &batch.rows;
             let losses = cross_entropy(network.forward(inputs.clone()), labels.clone());
@@ -315,7 +315,7 @@ impl<'a> Bench<'a> {
         };
         let recorded = Recorded::new(&Vec::new(), &network).map_err(unrecorded)?;
         let nothing = Vector::from_module(recorded.upper_layout(), recorded.x());
-        // As a prior of variance 1 of the weights of standardised features, whose squares are scaled to 1 / features.
+        // As a prior of variance 1 for the weights of standardised features, whose squares are scaled to 1 / features.
         let decay = 1.0 / (sum.max(1.0) * self.of.table.features.len() as f32);
         let adam = AdamConfig::new().with_weight_decay(Some(WeightDecayConfig::new(decay)));
         let mut adam = BurnOptimizer::new(adam.build(), &network, JUDGE_RATE)?;
@@ -327,7 +327,7 @@ impl<'a> Bench<'a> {
         Ok(y.write_into(network))
     }
 
-    /// How well the planted errors were found.
+    /// The detection quality on the planted errors.
     fn report(&self, judged: &[Judged], report: &mut MethodReport) -> Result<(), BenchError> {
         let known =
             self.of.known.iter().zip(judged).filter_map(|(known, of)| Some(((*known)?, of)));
@@ -346,7 +346,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// Of planted errors among rows in the order of their suspicion.
+/// For planted errors among rows ordered by suspicion.
 fn average_precision(known: &[(bool, &Judged)]) -> Option<f64> {
     let mut sorted = known.to_vec();
     sorted.sort_by(|a, b| a.1.given.total_cmp(&b.1.given));
@@ -362,7 +362,7 @@ fn average_precision(known: &[(bool, &Judged)]) -> Option<f64> {
 }
 
 impl Prepared {
-    /// Rows on a device, with the labels that are seen.
+    /// Rows on a device, with the given labels.
     fn rows(&self, rows: &[usize], device: &Device) -> Labelled {
         let features = self.table.features.len();
         let inputs = self.scaling.inputs(&self.table, rows);

@@ -15,14 +15,14 @@ use crate::settings::{
 };
 use bilevel_data::table::Table;
 
-/// The methods are those of hyper-cleaning without the baseline that knows which labels are wrong.
+/// The methods are those of hyper-cleaning, except for the baseline that knows which labels are wrong.
 pub type Method = hyper_cleaning::Method;
 
 /// A classifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NetworkName {
-    /// Softmax regression, or one hidden layer where there are 10,000 images or more
+    /// Softmax regression, or one hidden layer for 10,000 images or more
     Auto,
     /// Softmax regression
     Softmax,
@@ -32,7 +32,7 @@ pub enum NetworkName {
 
 /// Units of the hidden layer.
 const HIDDEN: usize = 64;
-/// From so many images on a hidden layer pays.
+/// The number of images from which a hidden layer pays off.
 const MANY: usize = 10_000;
 
 impl NetworkName {
@@ -57,15 +57,16 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
     /// The column of the labels in a CSV, or its number in an .npy [default: label, class or target, or else the last];
-    /// for other data a file of labels, one a row: .npy, .csv or IDX
+    /// for other data a file of labels, one per row: .npy, .csv or IDX
     #[arg(long, value_name = "COLUMN_OR_FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// For benchmarks: a file with the right labels of all rows, which trusted rows get and findings are judged by
+    /// For benchmarks: a file with the right labels of all rows, which trusted rows get and by which findings are
+    /// judged
     #[arg(long, value_name = "FILE", value_parser = crate::settings::text_path())]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub right_labels: Option<PathBuf>,
-    /// What is trusted: a file with the same columns, or the share of rows whose labels are right
+    /// The trusted rows: a file with the same columns, or a share of the rows, whose labels are right
     #[arg(long, value_name = "FILE_OR_SHARE")]
     pub trusted: String,
     /// Methods, separated by commas; noisy judges with all weights 1, auto chooses one from probes on the problem
@@ -74,7 +75,7 @@ pub struct Settings {
     /// The network
     #[arg(long, value_enum)]
     pub network: NetworkName,
-    /// The share of trusted rows that are put among the others, to estimate how well errors are found
+    /// The share of trusted rows put among the others, to estimate how well errors are found
     #[arg(long)]
     pub held_out: Share,
     /// The share of these whose labels are made wrong
@@ -83,7 +84,7 @@ pub struct Settings {
     /// How many networks judge, each on rows that it was not trained on
     #[arg(long)]
     pub folds: Count,
-    /// Steps of training of each of these, by Adam
+    /// Training steps of each of these, by Adam
     #[arg(long)]
     pub judge_steps: Count,
     #[command(flatten)]
@@ -94,7 +95,7 @@ pub struct Settings {
     #[serde(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
     pub upper: UpperLevel,
-    /// Iterations of a linear solver at most
+    /// Maximal number of iterations of a linear solver
     #[arg(long)]
     pub solver_iterations: Count,
     /// Relative residual at which a linear solver stops
@@ -109,7 +110,7 @@ pub struct Settings {
     pub common: Common,
 }
 
-/// What is trusted.
+/// The trusted rows.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Trusted {
     /// A share of the rows.
@@ -119,7 +120,7 @@ pub enum Trusted {
 }
 
 impl Settings {
-    /// What is trusted.
+    /// The trusted rows.
     pub fn trusted(&self) -> Trusted {
         match self.trusted.parse::<f64>() {
             Ok(share) => Trusted::Share(share),
@@ -127,12 +128,12 @@ impl Settings {
         }
     }
 
-    /// What the catalogue of methods makes of them, for `rows` rows.
+    /// The settings of the catalogue of methods from these, for `rows` rows.
     pub fn of_methods(&self, rows: usize) -> catalogue::Settings {
         catalogue::Settings {
             lower_steps: self.lower.lower_steps.get(),
             step_size: self.lower.step_size.get(),
-            // F and f are means: a hypergradient's entry is of the order of 1 / n.
+            // F and f are means: an entry of a hypergradient is of the order of 1 / n.
             learning_rate: self.upper.learning_rate.get() * rows as f64,
             truncated: self.lower.lower_steps.get().min(25),
             aggregation: 0.5,

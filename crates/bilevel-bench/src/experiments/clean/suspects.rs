@@ -1,4 +1,4 @@
-//! What is written of the rows that were judged.
+//! The output for the evaluated rows.
 
 use super::run::Prepared;
 use crate::error::BenchError;
@@ -7,21 +7,21 @@ use crate::report::convergence::{Axis, Chart, Curve, svg};
 use crate::report::folder::RunFolder;
 use crate::report::pictures::{Row, pictures};
 
-/// Images that are shown.
+/// The number of images shown.
 const SHOWN: usize = 40;
-/// Images in a line.
+/// Images per line.
 const LINE: usize = 10;
 
-/// What a network that was not trained on a row says of it.
+/// The prediction for a row by a network that was not trained on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Judged {
     /// The row, from 0.
     pub row: usize,
-    /// The class that it is given.
+    /// The given class.
     pub label: u32,
     /// The probability of this class.
     pub given: f32,
-    /// The weight that was learned for the row.
+    /// The weight learned for the row.
     pub weight: f32,
     /// The most probable class.
     pub best: u32,
@@ -30,7 +30,7 @@ pub struct Judged {
 }
 
 impl Judged {
-    /// Of a row with these probabilities of the classes.
+    /// For a row with these class probabilities.
     pub fn new(row: usize, label: u32, weight: f32, shares: &[f32]) -> Self {
         let (best, &confidence) =
             shares.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap_or((0, &0.0));
@@ -44,16 +44,16 @@ impl Judged {
     }
 }
 
-/// A row that was judged, and what is known of it.
+/// An evaluated row, and what is known of it.
 struct Found {
     judged: Judged,
-    /// Whether its label is wrong, where that is known.
+    /// Whether its label is wrong, if known.
     known: Option<bool>,
     /// Whether it is a trusted row.
     held: bool,
 }
 
-/// Writes the files of a method, its name in theirs.
+/// Writes the files of a method, with its name in theirs.
 pub fn write(
     of: &Prepared,
     judged: &[Judged],
@@ -110,7 +110,7 @@ fn suspects(of: &Prepared, sorted: &[Found]) -> Result<Vec<u8>, ReportError> {
     let names = names.map(String::from).into_iter();
     let names = names.chain(file(0).map(|_| "file".to_owned())).collect();
     let class = |class: u32| of.table.classes[class as usize].clone();
-    // Some labels of trusted rows are planted, and not the data's.
+    // Some labels of trusted rows are planted, not the data's.
     let own = sorted.iter().filter(|found| !found.held);
     let row = |Found { judged, .. }: &Found| {
         let cells = [
@@ -126,8 +126,8 @@ fn suspects(of: &Prepared, sorted: &[Found]) -> Result<Vec<u8>, ReportError> {
     csv_of(std::iter::once(names).chain(own.map(row)))
 }
 
-/// The rows of the data that are not suspect, as they were read; of images their files, or the numbers of their rows.
-/// What was planted has its own label again, and is kept.
+/// The rows of the data that are not suspect, as they were read; for images their files, or their row numbers. Planted
+/// rows have their own labels again, and are kept.
 fn cleaned(of: &Prepared, judged: &[Judged]) -> Result<Vec<u8>, ReportError> {
     let mut suspects = vec![false; of.table.labels.len()];
     for (judged, held) in judged.iter().zip(&of.held) {
@@ -136,7 +136,7 @@ fn cleaned(of: &Prepared, judged: &[Judged]) -> Result<Vec<u8>, ReportError> {
     let kept = (0..of.own).filter(|&row| !suspects[row]);
     if let Some((header, rows)) = of.table.text.split_first() {
         let rows = kept.map(|row| rows[row].clone());
-        // Columns that the file does not name are numbered by us.
+        // Columns without names in the file are numbered.
         let numbered = header.iter().enumerate().all(|(at, name)| *name == (at + 1).to_string());
         return csv_of((!numbered).then(|| header.clone()).into_iter().chain(rows));
     }
@@ -156,7 +156,7 @@ fn cleaned(of: &Prepared, judged: &[Judged]) -> Result<Vec<u8>, ReportError> {
     csv_of(std::iter::once(header).chain(kept.map(row)))
 }
 
-/// Recall and precision after each known error that is found, in per cent.
+/// Recall and precision after each known error found, in per cent.
 fn precision(sorted: &[Found]) -> Vec<(f64, f64)> {
     let known: Vec<bool> = sorted.iter().filter_map(|found| found.known).collect();
     let wrong = known.iter().filter(|wrong| **wrong).count() as f64;

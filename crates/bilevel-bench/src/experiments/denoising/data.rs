@@ -12,7 +12,7 @@ use rand_distr::StandardNormal;
 use crate::error::BenchError;
 use crate::settings::refuse;
 
-/// Side of a generated image, and how many there are to train and to test on.
+/// Side of a generated image, and the numbers of training and test images.
 const SIDE: usize = 96;
 const GENERATED: (usize, usize) = (24, 6);
 /// The sets of a folder.
@@ -26,14 +26,14 @@ pub struct Pair {
     pub noisy: GrayImage,
 }
 
-/// Clean images to train on, and sets to test on under their names.
+/// Clean training images, and test sets under their names.
 pub struct Data {
     pub train: Vec<GrayImage>,
     pub tests: Vec<(&'static str, Vec<GrayImage>)>,
 }
 
 impl Data {
-    /// The sets of a folder, of each test set at most `most` images; without a folder, generated ones.
+    /// The sets of a folder, with at most `most` images per test set; without a folder, generated ones.
     pub fn read(folder: Option<&Path>, most: Option<usize>, seed: u64) -> Result<Self, BenchError> {
         let (train, mut tests) = match folder {
             Some(folder) => {
@@ -98,7 +98,7 @@ pub fn scaled(image: &GrayImage, factor: f64) -> GrayImage {
     GrayImage { pixels, ..*image }
 }
 
-/// An image that is smooth but for edges: overlapping discs and half-planes, each shaded linearly; every third with
+/// An image that is smooth except for edges: overlapping discs and half-planes, each shaded linearly; every third with
 /// waves of a texture within its parts.
 fn generated(at: usize, rng: &mut ChaCha8Rng) -> GrayImage {
     let mut number = |from: f32, to: f32| rng.random_range(from..to);

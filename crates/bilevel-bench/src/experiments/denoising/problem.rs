@@ -8,13 +8,13 @@ use burn::tensor::{Device, Tensor, TensorData};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// The function of a filter's response that is summed over all pixels; see the [module](super).
+/// The function of a filter's response, which is summed over all pixels; see the [module](super).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Potential {
     /// The smoothed absolute value
     Abs,
-    /// The root of it
+    /// Its square root
     Root,
     /// The logarithm of Student's t
     Log,
@@ -34,8 +34,8 @@ pub struct Prior {
 }
 
 impl Prior {
-    /// The filters of the discrete cosine transform of patches of `side` x `side` pixels, without the constant one, each
-    /// with the weight `weight`; the filters are variables only if `learned`.
+    /// The filters of the discrete cosine transform of patches of `side` x `side` pixels, without the constant one,
+    /// each with the weight `weight`; the filters are variables only if `learned`.
     pub fn new(side: usize, weight: f64, learned: bool, device: &Device) -> Self {
         let count = side * side - 1;
         let wave = |frequency: usize, at: usize| {
@@ -77,7 +77,7 @@ pub struct Correction {
 }
 
 impl Correction {
-    /// Nothing is added to images of this shape.
+    /// Zero for images of this shape.
     pub fn none(shape: [usize; 4], device: &Device) -> Self {
         Self { added: Param::from_tensor(Tensor::zeros(shape, device)) }
     }
@@ -104,7 +104,7 @@ pub struct Denoising {
     pub potential: Potential,
     /// e, in units of the noise's standard deviation
     pub smoothing: f64,
-    /// Pixels at each side that F does not see.
+    /// Pixels at each side that F ignores.
     pub border: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Training the prior, and judging what it does to images that it has not seen.
+//! Training the prior, and evaluating it on test images.
 
 use bilevel_core::{
     AutodiffOracle, Batches, Counted, Descent, FullBatch, LowerProblem, Nesterov, Samples, Start,
@@ -22,18 +22,18 @@ use crate::report::pictures::{Row, captioned, pictures, png};
 use crate::report::{MethodReport, StepRecord};
 use crate::settings::{Catalogued, Chosen, Offered, refuse};
 
-/// The weights that are tried for total variation, in units of the noise's standard deviation, and how many
-/// batches they are tried on.
+/// The weights that are tried for total variation, in units of the standard deviation of the noise, and the number of
+/// batches on which they are tried.
 const WEIGHTS: [f64; 9] = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.1, 1.4];
 const TRIED_ON: usize = 10;
 /// Steps for its solution.
 const STEPS: usize = 150;
-/// Side of the part of an image that is drawn.
+/// Side of the drawn part of an image.
 const SHOWN: usize = 160;
-/// Filters in a row of the picture.
+/// Filters per row of the picture.
 const COLUMNS: usize = 12;
 
-/// The experiment, its data read.
+/// The experiment and its data.
 pub struct Prepared {
     settings: Settings,
     data: Data,
@@ -102,7 +102,7 @@ impl Experiment for Prepared {
     }
 }
 
-/// What all methods share.
+/// State shared by all methods.
 struct Bench<'a> {
     settings: &'a Settings,
     data: &'a Data,
@@ -187,7 +187,7 @@ impl<'a> Bench<'a> {
         (0..settings.batches.get()).map(batch).collect()
     }
 
-    /// Those of one batch.
+    /// The crops of one batch.
     fn pairs(&self, rng: &mut ChaCha8Rng) -> Result<Vec<Pair>, BenchError> {
         let Settings { batch, crop, .. } = self.settings;
         let crops = self.data.crops(batch.get(), crop.get(), rng)?;
@@ -195,7 +195,7 @@ impl<'a> Bench<'a> {
         Ok(crops.iter().map(|crop| with_noise(crop, deviation, rng)).collect())
     }
 
-    /// The image that a prior takes a noisy one for. A mirrored border is added for the time: filters see it.
+    /// The image that a prior makes of a noisy one. A mirrored border is added temporarily, since filters depend on it.
     fn denoise(&self, prior: &Prior, noisy: &GrayImage) -> Result<GrayImage, BenchError> {
         let border = self.problem.border;
         let wide = noisy.mirrored(border);
@@ -232,7 +232,7 @@ impl<'a> Bench<'a> {
         Ok(best.map_or(WEIGHTS[0], |best| best.0))
     }
 
-    /// An image with pixels in `[0, 1]`, as it is seen.
+    /// An image with pixels in `[0, 1]`, for output.
     fn visible(&self, image: &GrayImage) -> GrayImage {
         let mut image = scaled(image, self.settings.deviation());
         image.pixels.iter_mut().for_each(|pixel| *pixel = pixel.clamp(0.0, 1.0));
@@ -270,7 +270,7 @@ impl<'a> Bench<'a> {
         let numbers = |tensor: TensorData| tensor.iter::<f32>().collect::<Vec<f32>>();
         let (filters, weights) =
             (numbers(prior.filters().into_data()), numbers(prior.weights().into_data()));
-        // Those that count most come first.
+        // The filters with the largest weights come first.
         let mut drawn: Vec<(f32, Vec<f32>)> = filters
             .chunks(side * side)
             .zip(weights)
@@ -291,7 +291,7 @@ impl<'a> Bench<'a> {
         Ok(trial.folder().write_file(&name, svg.as_bytes())?)
     }
 
-    /// The middle of the first test image, clean and as every method leaves it.
+    /// The middle of the first test image, clean and as denoised by every method.
     fn draw(&self, reports: &[MethodReport], run: &Run) -> Result<(), BenchError> {
         let Some(pair) = self.tests.first().and_then(|(_, pairs)| pairs.first()) else {
             return Ok(());
@@ -329,7 +329,7 @@ fn on_device<'i>(images: impl Iterator<Item = &'i GrayImage>, device: &Device) -
     Tensor::from_data(TensorData::new(pixels, shape), device)
 }
 
-/// The middle of an image, of at most so many pixels a side.
+/// The middle of an image, with at most this many pixels per side.
 fn middle(image: &GrayImage) -> GrayImage {
     let size = [image.height, image.width].map(|side| side.min(SHOWN));
     image.part(((image.height - size[0]) / 2, (image.width - size[1]) / 2), size)
@@ -338,7 +338,7 @@ fn middle(image: &GrayImage) -> GrayImage {
 /// The name of the PSNR of the first test image.
 const FIRST: &str = "PSNR of the first image";
 
-/// The file with the first test image as a method leaves it.
+/// The file with the first test image as denoised by a method.
 fn first_image(method: &str) -> String {
     format!("denoised-{method}.png")
 }

@@ -11,18 +11,18 @@ use crate::settings::{
     refuse,
 };
 
-/// What a learned prior is compared with.
+/// The baselines of a learned prior.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Reference {
     /// the noisy image
     Noisy,
-    /// total variation, with the weight that is best on training images
+    /// total variation, with the best weight on training images
     Tv,
 }
 
 impl Baseline for Reference {
-    /// Not methods that move y of one batch on to the next, or learn where it starts; nor those whose cost grows with
-    /// the number of variables; nor `first-order`, which sees F_x alone, and that is 0.
+    /// Excludes methods that pass y of one batch on to the next, or learn its start; those whose cost grows with the
+    /// number of variables; and `first-order`, which uses only F_x, which is 0.
     fn suits(entry: &Entry) -> bool {
         let unfit =
             ["fad", "rtho", "dense", "bda", "pbda", "ia-gm", "ia-gm-a", "iaptt", "first-order"];
@@ -46,7 +46,7 @@ pub enum Learn {
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Settings {
-    /// Methods, separated by commas, each perhaps with settings of its own, as cg(damping=0.1); or all
+    /// Methods, separated by commas, optionally with their own settings, such as cg(damping=0.1); or all
     #[arg(long)]
     pub method: Methods<Chosen<Reference>>,
     /// What is learned
@@ -55,7 +55,7 @@ pub struct Settings {
     /// The function of a filter's response
     #[arg(long, value_enum)]
     pub potential: Potential,
-    /// Below how many standard deviations of the noise that function is smooth
+    /// The scale below which that function is smooth, in standard deviations of the noise
     #[arg(long)]
     pub smoothing: Positive,
     /// Side of a filter in pixels; there are side^2 - 1 filters
@@ -64,23 +64,23 @@ pub struct Settings {
     /// Weight of every filter at the start
     #[arg(long)]
     pub weight: Positive,
-    /// Standard deviation of the noise, of 255 levels of grey
+    /// Standard deviation of the noise, of 255 grey levels
     #[arg(long)]
     pub noise: Positive,
     /// Side of a crop of a training image in pixels
     #[arg(long)]
     pub crop: Count,
-    /// Crops of a batch
+    /// Crops per batch
     #[arg(long)]
     pub batch: Count,
-    /// Batches; an upper step sees one
+    /// Batches; an upper step uses one
     #[arg(long)]
     pub batches: Count,
-    /// Images of a test set at most [default: all]
+    /// Maximal number of images of a test set [default: all]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<Count>,
-    /// Steps by which the lower level is solved on test images, by Nesterov's method
+    /// Steps that solve the lower level on test images, by Nesterov's method
     #[arg(long)]
     pub test_steps: Count,
     #[command(flatten)]
@@ -95,7 +95,7 @@ pub struct Settings {
     #[serde(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
     pub linear: LinearSystem,
-    /// The last lower steps, through which trad goes back
+    /// The number of last lower steps through which trad goes back
     #[arg(long)]
     pub truncated: Count,
     #[command(flatten)]
@@ -123,7 +123,7 @@ impl Settings {
         self.noise.get() / 255.0
     }
 
-    /// What the catalogue of methods makes of them.
+    /// The settings of the catalogue of methods from these.
     pub fn of_methods(&self) -> catalogue::Settings {
         catalogue::Settings {
             truncated: self.truncated.get(),

@@ -16,7 +16,7 @@ pub enum Method {
     Softmax,
     /// baseline: atoms that reconstruct, and softmax regression on their codes
     Unsupervised,
-    /// back through the last proximal step, again and again
+    /// back through the last proximal step, repeatedly
     FixedPoint,
     /// back through all proximal steps
     Rad,
@@ -27,17 +27,17 @@ offered!(Method, { Self::FixedPoint => &["solver-iterations", "tolerance"] });
 /// Proximal gradient descent: soft thresholding after each step.
 ///
 /// # Errors
-/// None for settings that were checked.
+/// None for valid settings.
 pub fn proximal(settings: &Settings) -> Result<Descent, Error> {
     let step_size = settings.lower.step_size.get();
     let threshold = SoftThreshold::new(settings.sparsity.get())?.times(step_size)?;
     Descent::new(Projected::new(Gd::new(step_size)?, threshold), settings.lower.lower_steps.get())
 }
 
-/// The hypergradient of a method; that of a baseline is the direct part alone.
+/// The hypergradient of a method; for a baseline only the direct part.
 ///
 /// # Errors
-/// None for settings that were checked.
+/// None for valid settings.
 pub fn hypergradient(
     method: Method,
     settings: &Settings,

@@ -1,4 +1,4 @@
-//! Task-driven dictionary learning: atoms whose sparse codes tell classes apart.
+//! Task-driven dictionary learning: atoms whose sparse codes separate classes.
 //!
 //! ```text
 //! y(x) = argmin_y f(x, y) + l1 sum_i norm(y_i)_1
@@ -7,8 +7,8 @@
 //! ```
 //!
 //! x = (D, W, b): the atoms, rows of D, which are normalised in the loss, and a classifier of codes. y are the codes of
-//! a batch of images u of norm 1, by proximal gradient descent: `f` plus the 1-norm is an elastic net. With `--laplacian m`
-//! the codes of images that are neighbours in the batch (w = 1) are drawn towards each other.
+//! a batch of images u of norm 1, by proximal gradient descent: `f` plus the 1-norm is an elastic net. With
+//! `--laplacian m` the codes of neighbouring images in the batch (w = 1) are drawn towards each other.
 //!
 //! | method | what |
 //! |---|---|
@@ -18,7 +18,7 @@
 //! | `rad` | [`Unrolled`](bilevel_core::Unrolled) through proximal steps, likewise |
 //!
 //! The atoms of `unsupervised` are learned by the same steps, with the reconstruction error as F: y minimises it up to
-//! penalties, so that its direct derivative in D is taken, by `first-order`.
+//! penalties, so that its direct derivative in D is used, by `first-order`.
 //!
 //! Sources: J. Mairal, F. Bach and J. Ponce, "Task-driven dictionary learning", 2012; P. Zhou, C. Zhang and Z. Lin,
 //! "Bilevel model-based discriminative dictionary learning for recognition", 2016 (the Laplacian; survey, ref. 168).

@@ -68,7 +68,7 @@ pub struct Signals {
     pub laplacian: Option<Tensor<2>>,
 }
 
-/// What F is.
+/// The choice of F.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goal {
     /// The error of the classifier.
@@ -80,7 +80,7 @@ pub enum Goal {
 /// The problem; see the [module](super).
 #[derive(Clone, Copy, Debug)]
 pub struct Dictionary {
-    /// Which F.
+    /// The choice of F.
     pub goal: Goal,
     /// l2
     pub ridge: f64,

@@ -28,10 +28,10 @@ use bilevel_data::{Dataset, Digest, Purpose, stream};
 
 /// Learning rate of softmax regression, by Adam.
 const REGRESSION_RATE: f64 = 5e-3;
-/// Atoms in a row of the picture.
+/// Atoms per row of the picture.
 const COLUMNS: usize = 16;
 
-/// The experiment, its data read.
+/// The experiment and its data.
 pub struct Prepared {
     settings: Settings,
     parts: Parts,
@@ -101,7 +101,7 @@ impl Experiment for Prepared {
     }
 }
 
-/// What all methods share.
+/// State shared by all methods.
 struct Bench<'a> {
     settings: &'a Settings,
     train: &'a Dataset,
@@ -160,7 +160,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Batches of images of norm 1, all of one size: the last one is filled up from the first images.
+    /// Batches of images of norm 1, all of one size: the last one is filled up with the first images.
     fn signals(&self, set: &Dataset) -> Vec<Signals> {
         (0..set.len()).step_by(self.settings.batch.get()).map(|at| self.batch(set, at)).collect()
     }
@@ -180,7 +180,7 @@ impl Bench<'_> {
         }
     }
 
-    /// The Laplacian of the graph that joins each image of a batch with those that are nearest to it.
+    /// The Laplacian of the graph that joins each image of a batch with its nearest neighbours.
     fn laplacian(&self, pixels: &[f32], n: usize) -> Tensor<2> {
         let features = pixels.len() / n;
         let image = |at: usize| &pixels[at * features..(at + 1) * features];

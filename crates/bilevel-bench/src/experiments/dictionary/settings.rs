@@ -34,13 +34,13 @@ pub struct Settings {
     /// Training images
     #[arg(long)]
     pub train: Count,
-    /// Images of a batch
+    /// Images per batch
     #[arg(long)]
     pub batch: Count,
-    /// Steps by which unsupervised atoms are learned
+    /// Steps that learn the unsupervised atoms
     #[arg(long)]
     pub unsupervised_steps: Count,
-    /// Steps of softmax regression, of baselines and of the classifier at the start
+    /// Steps of softmax regression, for baselines and for the initial classifier
     #[arg(long)]
     pub regression_steps: Count,
     #[command(flatten)]
@@ -51,7 +51,7 @@ pub struct Settings {
     #[serde(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
     pub upper: UpperLevel,
-    /// Iterations of fixed-point at most
+    /// Maximal number of iterations of fixed-point
     #[arg(long)]
     pub solver_iterations: Count,
     /// Relative residual at which it stops

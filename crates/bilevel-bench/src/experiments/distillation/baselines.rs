@@ -1,13 +1,13 @@
-//! Images that are chosen and not learned.
+//! Images that are selected instead of learned.
 
 use bilevel_data::Dataset;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
-/// Rounds of k-means at most.
+/// Maximal number of rounds of k-means.
 const ROUNDS: usize = 50;
 
-/// Pixels of images in a row, and the label of each.
+/// Pixels of images as rows, and the label of each.
 pub type Chosen = (Vec<f32>, Vec<u32>);
 
 /// The samples of a class.
@@ -15,7 +15,7 @@ fn of_class(set: &Dataset, class: u32) -> Vec<usize> {
     (0..set.len()).filter(|&at| set.labels()[at] == class).collect()
 }
 
-/// `count` random samples of each class; fewer of one that has fewer.
+/// `count` random samples of each class; fewer if a class has fewer.
 pub fn samples(set: &Dataset, count: usize, rng: &mut ChaCha8Rng) -> Chosen {
     let (mut images, mut labels) = (Vec::new(), Vec::new());
     for class in 0..set.classes() as u32 {
@@ -59,7 +59,7 @@ fn lloyd(set: &Dataset, samples: &[usize], mut centres: Vec<Vec<f32>>) -> Vec<Ve
         for (centre, mean) in centres.iter_mut().enumerate() {
             let own = || samples.iter().zip(&nearest).filter(|(_, near)| **near == centre);
             let count = own().count();
-            // A centre without samples stays where it is.
+            // A centre without samples does not move.
             if count > 0 {
                 mean.fill(0.0);
                 for (&at, _) in own() {

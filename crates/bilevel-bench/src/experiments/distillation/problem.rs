@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor, TensorData, activation};
 use crate::experiments::images::losses;
 use bilevel_data::loader::ImageBatch;
 
-/// How sure fixed labels are: the logit of the right class, that of the others being 0.
+/// The certainty of fixed labels: the logit of the correct class, that of the others being 0.
 const SURE: f32 = 30.0;
 
 /// x: images, their labels, and the step size of training on them.
@@ -24,10 +24,10 @@ pub struct Distilled {
 }
 
 impl Distilled {
-    /// These images, labelled with certainty, at first; the labels are variables only if they are `learned`.
+    /// These images, initially labelled with certainty; the labels are variables only if they are `learned`.
     pub fn new(start: &ImageBatch, classes: usize, learned: bool) -> Self {
         let certain = start.labels.clone().one_hot(classes).float() * SURE;
-        // Learned labels must have a slope to begin with.
+        // Learned labels need a nonzero slope at the start.
         let logits = if learned { certain / (SURE / 5.0) } else { certain };
         let device = start.images.device();
         Self {
@@ -55,21 +55,21 @@ impl Distilled {
     }
 }
 
-/// What one evaluation sees.
+/// The data of one evaluation.
 #[derive(Clone, Debug, Batch)]
 pub struct Seen {
     /// Real samples; f has none.
     pub samples: Option<ImageBatch>,
-    /// The weights that y is added to; none where y is the whole network.
+    /// The weights to which y is added; none if y is the whole network.
     pub start: Option<Frozen<ImageClassifier>>,
 }
 
-/// Real samples in batches, and random weights to begin with, one of each at each upper step, in their order.
+/// Batches of real samples, and random initial weights, one of each at each upper step, in order.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// Real samples.
     pub batches: Vec<ImageBatch>,
-    /// Random weights; empty where y is the whole network.
+    /// Random weights; empty if y is the whole network.
     pub starts: Vec<Frozen<ImageClassifier>>,
 }
 
@@ -88,7 +88,7 @@ impl Data<Seen> for Source {
 #[derive(Clone, Copy, Debug)]
 pub struct Distillation;
 
-/// The network whose weights are those of `start`, where there is one, plus y.
+/// The network with the weights y, plus those of `start` if there are any.
 fn network(y: &ImageClassifier, seen: &Seen) -> ImageClassifier {
     struct Give(Tensors);
     impl ModuleVisitor for Give {
@@ -99,7 +99,7 @@ fn network(y: &ImageClassifier, seen: &Seen) -> ImageClassifier {
     struct Add(Tensors);
     impl ModuleMapper for Add {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            // `Param::map` would ask for gradients, which a recorded tensor has none of.
+            // `Param::map` would require gradients, which a recorded tensor has none of.
             Param::initialized(param.id, param.val() + self.0.pop())
         }
     }

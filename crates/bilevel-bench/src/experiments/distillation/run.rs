@@ -24,14 +24,14 @@ use bilevel_data::loader::ImageBatch;
 use bilevel_data::split::Parts;
 use bilevel_data::{Digest, Purpose, stream};
 
-/// How often a run looks at the test set.
+/// How often a run evaluates the test set.
 const LOOKS: usize = 20;
-/// Random weights that upper steps take in turn.
+/// Random weights that upper steps use in turn.
 const STARTS: usize = 200;
-/// Step sizes that are tried for a baseline, in units of `--step-size`.
+/// Step sizes tried for a baseline, in units of `--step-size`.
 const FACTORS: [f64; 9] = [0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0];
 
-/// The experiment, its data read.
+/// The experiment and its data.
 pub struct Prepared {
     settings: Settings,
     parts: Parts,
@@ -47,7 +47,7 @@ impl Experiment for Prepared {
     fn read(settings: Settings) -> Result<Self, BenchError> {
         let Read { set, test, .. } = read(settings.common.data_dir.as_deref())?;
         settings.network.check(&set)?;
-        // No sample is held out: the training set is what the images are to stand for.
+        // No sample is held out: the images are to represent the whole training set.
         let parts = divide((set, test), settings.train.get(), 1, settings.common.seed)?;
         Ok(Self { settings, parts })
     }
@@ -100,7 +100,7 @@ impl Experiment for Prepared {
     }
 }
 
-/// The data on a device, and what all methods share.
+/// The data on a device, and state shared by all methods.
 struct Bench<'a> {
     settings: &'a Settings,
     parts: &'a Parts,
@@ -184,7 +184,7 @@ impl Bench<'_> {
         let every = steps.div_ceil(LOOKS);
         let fixed = *initialisation == Initialisation::Fixed;
         trial.drive(&mut *solver, steps, seed, |_, progress| {
-            // From a random start y is no network.
+            // With a random start y is not a network.
             if !fixed || (progress.step % every > 0 && progress.step < steps) {
                 return StepRecord::default();
             }
@@ -197,12 +197,12 @@ impl Bench<'_> {
         Ok(oracle.upper_module(solver.x()))
     }
 
-    /// The same images with the step size that is best on a batch of training samples, from the fixed start.
+    /// The same images with the best step size on a batch of training samples, from the fixed start.
     fn best_step(&self, x: Distilled, trial: &mut Trial<'_>) -> Result<Distilled, BenchError> {
         let tried = trial.timed(|| {
             let accuracy = |factor: f64| {
                 let x = x.clone().with_log_step(factor.ln());
-                // A step size that is too large for the network diverges: it is no candidate.
+                // With a step size that is too large the network diverges: it is not a candidate.
                 let network = self.trained(&x, &self.network(0)).ok();
                 network.map(|network| (share_right(&network, &self.batches[..1]), factor))
             };
@@ -212,7 +212,7 @@ impl Bench<'_> {
         Ok(x.with_log_step(factor.ln()))
     }
 
-    /// A network that was trained on images, as a method trains it.
+    /// A network trained on images, as a method trains it.
     fn trained(
         &self,
         x: &Distilled,
@@ -246,7 +246,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// The images, a class a column, each from its least to its greatest pixel.
+    /// The images, one column per class, each scaled from its minimum to its maximum.
     fn draw(&self, x: &Distilled, labels: &[u32], trial: &Trial<'_>) -> Result<(), BenchError> {
         let set = &self.parts.train;
         let pixels: Vec<f32> = x.images().into_data().iter::<f32>().collect();

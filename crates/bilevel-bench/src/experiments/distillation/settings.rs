@@ -9,7 +9,7 @@ use crate::settings::{
     Baseline, Chosen, Common, Count, LinearSystem, LowerLevel, Methods, UpperLevel,
 };
 
-/// What learned images are compared with.
+/// The baselines of learned images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Reference {
     /// random samples of each class
@@ -19,8 +19,8 @@ pub enum Reference {
 }
 
 impl Baseline for Reference {
-    /// Not methods whose cost grows with the number of pixels or weights, nor those that learn the start, which is given; nor
-    /// `first-order`, which sees F_x alone, and that is 0.
+    /// Excludes methods whose cost grows with the number of pixels or weights, those that learn the start, which is
+    /// given, and `first-order`, which uses only F_x, which is 0.
     fn suits(entry: &Entry) -> bool {
         let unfit = ["fad", "rtho", "dense", "bda", "pbda", "ia-gm", "ia-gm-a", "first-order"];
         entry.family == Family::Hypergradient
@@ -35,7 +35,7 @@ impl Baseline for Reference {
 pub enum Initialisation {
     /// At the same weights each time
     Fixed,
-    /// At other random weights each time
+    /// At new random weights each time
     Random,
 }
 
@@ -43,9 +43,9 @@ pub enum Initialisation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Labels {
-    /// As many of each class, with certainty
+    /// Equally many of each class, with certainty
     Fixed,
-    /// Shares of all classes, learned with the images
+    /// Probabilities of all classes, learned with the images
     Learned,
 }
 
@@ -53,7 +53,7 @@ pub enum Labels {
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Settings {
-    /// Methods, separated by commas, each perhaps with settings of its own, as trad(truncated=5); or all
+    /// Methods, separated by commas, optionally with their own settings, such as trad(truncated=5); or all
     #[arg(long)]
     pub method: Methods<Chosen<Reference>>,
     /// The network
@@ -71,10 +71,10 @@ pub struct Settings {
     /// Real training samples
     #[arg(long)]
     pub train: Count,
-    /// Real samples of a batch, of which an upper step sees one
+    /// Real samples per batch; an upper step uses one batch
     #[arg(long)]
     pub batch: Count,
-    /// Random initialisations that are tested
+    /// Random initialisations for testing
     #[arg(long)]
     pub trials: Count,
     #[command(flatten)]
@@ -89,7 +89,7 @@ pub struct Settings {
     #[serde(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
     pub linear: LinearSystem,
-    /// The last lower steps, through which trad goes back
+    /// The number of last lower steps through which trad goes back
     #[arg(long)]
     pub truncated: Count,
     #[command(flatten)]
@@ -103,7 +103,7 @@ impl crate::settings::Settings for Settings {
 }
 
 impl Settings {
-    /// What the catalogue of methods makes of them.
+    /// The settings of the catalogue of methods from these.
     pub fn of_methods(&self) -> catalogue::Settings {
         catalogue::Settings {
             truncated: self.truncated.get(),

@@ -1,4 +1,4 @@
-//! The classes to train and to test on, and their tasks.
+//! The training and test classes, and their tasks.
 
 use std::path::Path;
 
@@ -12,20 +12,20 @@ use rand::seq::SliceRandom;
 use super::Settings;
 use crate::error::BenchError;
 
-/// The share of the classes of a folder that are trained on, where it is not divided.
+/// The fraction of training classes of a folder that is not divided.
 const TRAINING: f64 = 0.7;
 
-/// The classes to train on, and those to test on.
+/// The training classes and the test classes.
 ///
 /// | folder | classes |
 /// |---|---|
-/// | none | the embedded digits, 0 to 4 against 5 to 9, which are not turned |
+/// | none | the embedded digits, 0 to 4 against 5 to 9, without rotations |
 /// | of Omniglot, in IDX | 1200 characters against 423, at random |
-/// | with `train` and `test`, or `train.tar` and `test.tar` | those |
+/// | with `train` and `test`, or `train.tar` and `test.tar` | these two parts |
 /// | other class folders | 70 % against the others, at random |
 ///
 /// # Errors
-/// Where they cannot be read.
+/// If they cannot be read.
 pub fn read(settings: &Settings) -> Result<[ImageClasses; 2], BenchError> {
     let rotations = settings.rotations.get();
     let seed = settings.common.seed;
@@ -57,7 +57,7 @@ fn in_files(dir: &Path, shape: [usize; 2], seed: u64) -> Result<[ImageClasses; 2
     Ok([all.select(train), all.select(test)])
 }
 
-/// The tasks of both parts: `Sample(i)` is the i-th one to train on, from [`Tasks::TEST`] on those to test on.
+/// The tasks of both parts: `Sample(i)` is the i-th training task, from [`Tasks::TEST`] on the test tasks.
 #[derive(Debug)]
 pub struct Tasks {
     train: Episodes,
@@ -65,13 +65,13 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// The number of the first task to test on.
+    /// The number of the first test task.
     pub const TEST: u64 = 1 << 60;
 
-    /// Of the classes to train on, and those to test on.
+    /// Of the training and the test classes.
     ///
     /// # Errors
-    /// Where a part has too few classes, or a class too few images.
+    /// If a part has too few classes, or a class too few images.
     pub fn new(
         [train, test]: [ImageClasses; 2],
         settings: &Settings,

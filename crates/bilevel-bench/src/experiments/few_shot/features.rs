@@ -17,7 +17,7 @@ use super::problem::{Extractor, Features, Heads};
 /// The images of both levels of a task.
 type Images = (Tensor<4>, Tensor<4>);
 
-/// The problem of a head on the features of one task, and the way from x to these and back.
+/// The problem of a head on the features of one task, and the maps from x to these and back.
 pub struct FeatureProblem {
     /// `<w, u(x)>`: its gradient in w is u, and that in x is `u_x' w`.
     pulled: Recorded<Extractor, Features, Images>,
@@ -60,7 +60,7 @@ impl FeatureProblem {
         let unrecorded = |error| Error::Trace { what: "the features".into(), error };
         let pulled = Recorded::new(x, &u).map_err(unrecorded)?;
         let any = Vector::from_module(pulled.lower_layout(), &u);
-        // The labels of every task are the same: its images are sorted by class.
+        // The labels of every task are the same, since its images are sorted by class.
         let labels = FullBatch { upper: upper.labels, lower: lower.labels };
         let heads = AutodiffOracle::new(heads, &u, y, labels)?;
         let made = Self { pulled, heads, tasks, any };
@@ -100,14 +100,14 @@ impl FeatureProblem {
     }
 }
 
-/// Any method where x acts through the features of a task alone: they are computed once, the method runs on the problem
-/// of a head on them, and its hypergradient in the features goes back through the extractor once.
+/// Any method where x acts only through the features of a task: they are computed once, the method runs on the problem
+/// of a head on them, and its hypergradient in the features is propagated back through the extractor once.
 ///
 /// ```text
 /// u = u(x),  g_u the hypergradient of the head's problem at u,  g = u_x' g_u
 /// ```
 ///
-/// The hypergradient is that of the method on the whole problem. The oracle of the problem is not asked.
+/// The hypergradient is that of the method on the whole problem. The oracle of the problem is not called.
 pub struct OnFeatures {
     inner: Box<dyn HypergradientMethod>,
     problem: Arc<FeatureProblem>,
@@ -151,14 +151,14 @@ impl HypergradientMethod for OnFeatures {
         self.inner.save(to);
     }
 
-    /// What the method remembers is in the shapes of u.
+    /// The state of the method has the shapes of u.
     fn restore(&mut self, from: &mut Snapshot, _: &Vector, y: &Vector) -> Result<(), Error> {
         self.inner.restore(from, &self.problem.any, y)
     }
 }
 
-/// The loss of the nearest class mean, `F(u)` with logits `-norm(u_query - mean of a class)^2`: its gradient, without a
-/// lower level.
+/// The loss of the nearest class mean, `F(u)` with logits `-norm(u_query - mean of a class)^2`, and its gradient,
+/// without a lower level.
 #[derive(Debug)]
 pub struct Direct;
 

@@ -1,4 +1,4 @@
-//! What a method learns and how it does on a task: one of the two families, ready to be driven.
+//! What a method learns and how it performs on a task: one of the two families, ready to run.
 
 use std::sync::Arc;
 
@@ -26,27 +26,27 @@ use super::{Method, NetworkName, Settings};
 const SOLVED: f64 = 1e-3;
 /// The tolerance at which the penalty grows.
 const TOLERANCE: f64 = 1.0;
-/// By which the steps of y fall each time that it does.
+/// The factor by which the steps of y decrease each time that it does.
 const FALL: f64 = 1.0 / 1.06;
 
 /// A family, with its oracle.
 #[expect(clippy::large_enum_variant, reason = "there is one of them a run")]
 pub enum Learner {
-    /// x the features.
+    /// x is the features.
     Representation {
         /// The problem of images.
         oracle: AutodiffOracle<Representation, Arc<Tasks>>,
         /// The problem of features.
         features: Arc<FeatureProblem>,
     },
-    /// x where a network starts.
+    /// x is the initialisation of a network.
     Initialisation(AutodiffOracle<Adaptation, Arc<Tasks>>),
 }
 
 type Boxed = Box<dyn HypergradientMethod>;
 
 impl Learner {
-    /// The first x and y of a method; the network has the same first weights for all.
+    /// The initial x and y of a method; the network has the same initial weights for all.
     pub fn new(
         method: Method,
         settings: &Settings,
@@ -83,7 +83,7 @@ impl Learner {
         Ok(Self::Representation { oracle, features })
     }
 
-    /// The first x and y.
+    /// The initial x and y.
     pub fn starts(&self) -> (Vector, Vector) {
         match self {
             Self::Representation { oracle, .. } => (oracle.upper_start(), oracle.lower_start()),
@@ -124,7 +124,8 @@ impl Learner {
         })
     }
 
-    /// The share of a task's images that are classified rightly after `descent` from x and the start of the lower level.
+    /// The fraction of a task's images that are classified correctly after `descent` from x and the start of the lower
+    /// level.
     ///
     /// # Errors
     /// If the lower level diverges.
@@ -182,7 +183,7 @@ fn network(settings: &Settings, shape: [usize; 3]) -> ImageClassifierConfig {
     }
 }
 
-/// x of a method whose lower level starts there.
+/// x of a method whose lower level starts at x.
 fn meta(
     method: Method,
     settings: &Settings,
@@ -250,7 +251,7 @@ fn on_features(method: Method, settings: &Settings) -> Result<Boxed, Error> {
         Method::Penalty => {
             let gamma = settings.gamma.get();
             let falling = Schedule::geometric(size / (1.0 + gamma), FALL);
-            // x is moved by Adam along the direction, whatever the rate here.
+            // Adam moves x along the direction, whatever the rate here.
             let settings = PenaltySettings { steps, gamma, tolerance: TOLERANCE };
             Box::new(JointStep::new(Penalty::new(Rates::new(1.0, falling)?, settings)?))
         }
@@ -278,7 +279,7 @@ fn from_x(method: Method, settings: &Settings) -> Result<Boxed, Error> {
     Ok(match method {
         Method::Fomaml => Box::new(Fomaml::new(descent()?).with_part("initial")),
         Method::Reptile => {
-            // The way of T steps of the length of one gradient.
+            // The displacement of T steps of the length of one gradient.
             Box::new(Reptile::new(descent()?, size * steps as f64)?.with_part("initial"))
         }
         Method::Imaml => {

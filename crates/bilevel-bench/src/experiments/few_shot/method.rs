@@ -13,7 +13,7 @@ pub enum Method {
     /// features: back through the last M lower steps (truncated, T-RHG)
     #[value(alias = "t-rhg")]
     Trad,
-    /// features: back through lower steps down both losses
+    /// features: back through lower steps that descend both losses
     Bda,
     /// features: through the first m lower steps, to where F is greatest; the start of the head is learned
     Iaptt,
@@ -25,7 +25,7 @@ pub enum Method {
     Cg,
     /// features, and the start of the head: back through all lower steps
     Anil,
-    /// x the start of a network y: implicit, y held near x
+    /// x the start of a network y: implicit, with y kept near x
     Imaml,
     /// start: back through all lower steps
     Maml,
@@ -35,14 +35,14 @@ pub enum Method {
     Reptile,
     /// start, and a step size for every weight
     MetaSgd,
-    /// start, and linear layers behind those that the lower steps move
+    /// start, and linear layers after those that the lower steps move
     TNet,
     /// start, and linear maps of the gradients of every layer
     MetaCurvature,
     /// start, and convolutions between the layers that the lower steps move
     #[value(name = "warpgrad")]
     WarpGrad,
-    /// baseline outside of bilevel problems: the nearest class mean among the features
+    /// baseline, not a bilevel method: the nearest class mean among the features
     Protonet,
 }
 

@@ -14,15 +14,15 @@ pub struct Extractor {
     pub body: ImageClassifier,
     /// Where the lower level may start.
     pub head: Linear,
-    /// The norm that features are scaled to; 0 leaves them as they are.
+    /// The norm to which features are scaled; 0 leaves them unscaled.
     pub norm: f64,
 }
 
 impl Extractor {
     /// The features of images, `[n, features]`.
     ///
-    /// Scaled to a norm c they bound the curvature of the lower loss by `c^2 / 2`, whatever x: with steps below `4 / c^2`
-    /// no x makes the lower level unstable.
+    /// Scaled to a norm c they bound the curvature of the lower loss by `c^2 / 2`, whatever x: with step sizes below
+    /// `4 / c^2` no x makes the lower level unstable.
     pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
         let features = self.body.features(images);
         if self.norm == 0.0 {
@@ -33,24 +33,24 @@ impl Extractor {
     }
 }
 
-/// What the losses see of x: the features of the images of one task, `[n, features]`.
+/// What the losses depend on besides y: the features of the images of one task, `[n, features]`.
 #[derive(Module, Debug)]
 pub struct Features {
-    /// Of those to learn from.
+    /// Of the training images.
     pub support: Param<Tensor<2>>,
-    /// Of those to be judged by.
+    /// Of the test images.
     pub query: Param<Tensor<2>>,
     /// Where the lower level may start.
     pub head: Linear,
 }
 
-/// How F classifies by features.
+/// How F classifies from features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judge {
     /// By the head y.
     Head,
     /// By the nearest class mean: `l` is the cross-entropy of the logits `-norm(u - c_j)^2`, c_j the mean of the
-    /// features to learn from of class j. Source: J. Snell et al., "Prototypical networks for few-shot learning", 2017.
+    /// training features of class j. Source: J. Snell et al., "Prototypical networks for few-shot learning", 2017.
     NearestMean {
         /// Classes of a task.
         way: usize,
@@ -58,7 +58,7 @@ pub enum Judge {
 }
 
 impl Judge {
-    /// The logits of the features to be judged by.
+    /// The logits of the test features.
     pub fn logits(self, support: Tensor<2>, query: Tensor<2>, y: &Linear) -> Tensor<2> {
         let Self::NearestMean { way } = self else { return y.forward(query) };
         let [images, features] = support.dims();
@@ -119,7 +119,7 @@ impl BilevelProblem for Heads {
     }
 }
 
-/// The same of images, the features being those of x.
+/// The same for images, the features being those of x.
 #[derive(Clone, Copy, Debug)]
 pub struct Representation(pub Heads);
 
@@ -138,8 +138,8 @@ impl BilevelProblem for Representation {
     }
 }
 
-/// x of an initialisation: where the network starts, and what else of the lower steps is learned, each in a list that is
-/// empty where it is not.
+/// x of an initialisation: the start of the network, and what else of the lower steps is learned, each as a list that
+/// is empty if it is not learned.
 #[derive(Module, Debug)]
 pub struct Meta {
     /// The network.
@@ -148,7 +148,7 @@ pub struct Meta {
     pub rates: Vec<ImageClassifier>,
     /// The factors of a linear map of gradients.
     pub factors: Vec<Param<Tensor<2>>>,
-    /// Layers that the lower steps do not move.
+    /// Layers that the lower steps do not change.
     pub warps: Vec<Warps>,
 }
 

@@ -16,7 +16,7 @@ use crate::experiments::{Experiment, Run, Trial};
 use crate::report::{MethodReport, StepRecord};
 use crate::settings::Offered;
 
-/// The experiment, its data read.
+/// The experiment and its data.
 pub struct Prepared {
     settings: Settings,
     classes: [ImageClasses; 2],
@@ -25,14 +25,14 @@ pub struct Prepared {
 impl Experiment for Prepared {
     const NAME: &'static str = "few-shot";
     const ABOUT: &'static str =
-        "Few-shot classification: features under a head, or a start of a network, for many tasks";
+        "Few-shot classification: features under a head, or the start of a network, for many tasks";
     const DEFAULTS: &'static str = include_str!("../../../assets/presets/few-shot.toml");
     type Settings = Settings;
 
     fn read(settings: Settings) -> Result<Self, BenchError> {
         let classes = read(&settings)?;
         settings.check_images(classes[0].shape())?;
-        // Whether there are enough classes and images is seen before there is a folder.
+        // Whether there are enough classes and images is checked before the folder is created.
         Tasks::new(classes.clone(), &settings, &Device::flex())?;
         Ok(Self { settings, classes })
     }
@@ -99,7 +99,7 @@ impl Prepared {
         let report = &mut trial.report;
         report.test_accuracy = Some(judged.mean);
         let reaches = |look: &&StepRecord| look.test_accuracy.is_some_and(|share| share >= target);
-        // Looks of an earlier process are there too.
+        // The evaluations of an earlier process are included.
         if let Some(first) = report.series.iter().find(reaches).map(|look| look.step + 1) {
             report.figures.insert(format!("steps to {:.0} %", 100.0 * target), first as f64);
         }
@@ -113,7 +113,7 @@ impl Prepared {
     }
 }
 
-/// Where the lower level of a solver starts, which may be learned.
+/// The start of the lower level of a solver, which may be learned.
 fn start_of(solver: &dyn bilevel_core::Solver) -> Vector {
     solver.save().take_vector("start", solver.y()).unwrap_or_else(|_| solver.y().clone())
 }
@@ -121,11 +121,11 @@ fn start_of(solver: &dyn bilevel_core::Solver) -> Vector {
 /// The accuracy over tasks.
 struct Judged {
     mean: f64,
-    /// Half of the interval that has the mean of all tasks with a probability of 95 %.
+    /// Half of the 95 % confidence interval of the mean over all tasks.
     interval: f64,
 }
 
-/// The accuracy on the first `n` test tasks, side by side on the threads of rayon's pool.
+/// The accuracy on the first `n` test tasks, in parallel on the threads of rayon's pool.
 fn judge(
     learner: &Learner,
     method: Method,

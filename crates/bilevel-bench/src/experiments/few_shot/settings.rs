@@ -56,10 +56,10 @@ pub struct Settings {
     #[serde(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
     pub upper: UpperLevel,
-    /// Rotations of each class that count as further classes, by 0, 90, 180 and 270 degrees: 1 to 4
+    /// Rotations of each class that count as additional classes, by 0, 90, 180 and 270 degrees: 1 to 4
     #[arg(long)]
     pub rotations: Count,
-    /// Height and width of images that are read from PNG and JPEG files
+    /// Height and width of images read from PNG and JPEG files
     #[arg(long)]
     pub side: Count,
     /// Channels of such images: 1 for grey, 3 for colours
@@ -80,10 +80,10 @@ pub struct Settings {
     /// An accuracy; the report says which evaluation reached it first
     #[arg(long)]
     pub target: Share,
-    /// The last lower steps, through which trad goes back
+    /// The number of last lower steps through which trad goes back
     #[arg(long)]
     pub truncated: Count,
-    /// Weight of F in the first lower step of bda; it falls as 1 / k
+    /// Weight of F in the first lower step of bda; it decreases as 1 / k
     #[arg(long)]
     pub aggregation: Positive,
     /// Step size of the start of the head that iaptt learns
@@ -104,7 +104,7 @@ pub struct Settings {
     /// The weight mu of mu/2 norm(y - x)^2 in imaml
     #[arg(long)]
     pub proximity: Positive,
-    /// The norm that features are scaled to, which bounds the curvature of the lower loss; 0 leaves them as they are
+    /// The norm to which features are scaled, which bounds the curvature of the lower loss; 0 leaves them unscaled
     #[arg(long)]
     pub feature_norm: NonNegative,
     /// The weight of the norm of the head in the lower loss; 0 for none
@@ -120,7 +120,7 @@ pub struct Settings {
 }
 
 impl NetworkName {
-    /// How many poolings halve the images.
+    /// The number of poolings that halve the images.
     fn poolings(self, blocks: usize) -> usize {
         match self {
             Self::Convnet => blocks,

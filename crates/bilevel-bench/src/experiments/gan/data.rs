@@ -1,4 +1,4 @@
-//! Data to learn from, a draw at a time, and what is said of samples.
+//! Data, one draw at a time, and the evaluation of samples.
 
 use bilevel_core::{Data, Objective, Sample};
 use bilevel_data::loader::ImageBatch;
@@ -18,13 +18,13 @@ use crate::experiments::images::{batches, train};
 const MODES: usize = 8;
 const RADIUS: f64 = 2.0;
 const DEVIATION: f64 = 0.02;
-/// How sure a classifier must be of a good sample.
+/// The certainty that a classifier needs for a good sample.
 const SURE: f32 = 0.9;
-/// Steps of Adam of that classifier, its learning rate, and the samples of a batch.
+/// Steps of Adam of that classifier, its learning rate, and the samples per batch.
 const TRAINING: (usize, f64) = (600, 2e-3);
 const BATCH: usize = 100;
 
-/// Where data comes from.
+/// The source of the data.
 #[derive(Clone, Debug)]
 pub enum Origin {
     /// Eight Gaussians.
@@ -34,7 +34,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Numbers of a sample.
+    /// Numbers per sample.
     pub fn features(&self) -> usize {
         match self {
             Self::Ring => 2,
@@ -42,7 +42,7 @@ impl Origin {
         }
     }
 
-    /// How many modes there are.
+    /// The number of modes.
     pub fn modes(&self) -> usize {
         match self {
             Self::Ring => MODES,
@@ -85,11 +85,11 @@ pub fn matrix(numbers: Vec<f32>, columns: usize, device: &Device) -> Tensor<2> {
     Tensor::from_data(TensorData::new(numbers, [rows, columns]), device)
 }
 
-/// Data and noise without end: a draw for each handle of each level.
+/// Endless data and noise: one draw for each handle of each level.
 #[derive(Clone, Debug)]
 pub struct Draws {
     pub origin: Origin,
-    /// Samples of a draw, and numbers of a sample of noise.
+    /// Samples per draw, and numbers per noise sample.
     pub batch: usize,
     pub noise: usize,
     pub seed: u64,
@@ -99,7 +99,7 @@ pub struct Draws {
 impl Data<Draw> for Draws {
     fn batch(&self, level: Objective, Sample(number): Sample) -> Draw {
         let mut rng = stream(self.seed, Purpose::Draws);
-        // A draw of its own place in the stream, which is long enough for all.
+        // Each draw has its own position in the stream, which is long enough for all.
         rng.set_word_pos((u128::from(number) * 2 + level as u128) << 28);
         let data = self.origin.draw(self.batch, &mut rng);
         let noise = noise(self.batch * self.noise, &mut rng);
@@ -110,7 +110,7 @@ impl Data<Draw> for Draws {
     }
 }
 
-/// What says which mode a sample is of, if it is good.
+/// Determines the mode of a sample, if it is good.
 #[expect(clippy::large_enum_variant, reason = "there is one of them a run")]
 pub enum Judge {
     /// By the distance from centres.
@@ -190,7 +190,7 @@ pub fn discrepancy(a: &[f32], b: &[f32], features: usize) -> f64 {
             / squares.len() as f64
     };
     let square = mean(&of_a) + mean(&of_b) - 2.0 * mean(&between);
-    // Not by `max`, which would make a perfect score of NaN.
+    // Not `max`, which would turn NaN into a perfect score.
     if square < 0.0 { 0.0 } else { square.sqrt() }
 }
 

@@ -1,15 +1,15 @@
-//! What is seen of a generator on the way.
+//! Evaluations of a generator during training.
 
 use serde::{Deserialize, Serialize};
 
-/// A look at the samples of a generator.
+/// An evaluation of the samples of a generator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Look {
-    /// After how many upper steps.
+    /// The upper step.
     pub step: usize,
     /// Modes covered.
     pub modes: usize,
-    /// Share of good samples.
+    /// Fraction of good samples.
     pub good: f64,
     /// Discrepancy from the data.
     pub distance: f64,

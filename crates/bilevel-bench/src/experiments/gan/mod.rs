@@ -6,23 +6,23 @@
 //! F(x, y) = -f(x, y)                          with --game min-max
 //! ```
 //!
-//! with D the logit that a sample is of the data; fresh data and noise at each upper step. The discriminator goes on from
-//! where it was, by T steps. `first-order` is how such networks are usually trained: the generator takes the
-//! discriminator as it is. Unrolled methods (`rad`) see how it will answer.
+//! with D the logit of a sample being real; new data and noise at each upper step. The discriminator continues from its
+//! last value, by T steps. `first-order` is how such networks are usually trained: the generator treats the
+//! discriminator as fixed. Unrolled methods (`rad`) differentiate its response.
 //!
 //! | `--data` | data | a sample is good | a mode |
 //! |---|---|---|---|
 //! | `ring` | eight Gaussians of deviation 0.02 on a circle of radius 2 | within three deviations of a centre | a Gaussian |
 //! | `digits` | the embedded digits, or the images of `--data-dir` | a classifier is at least 90 % sure of its class | a class |
 //!
-//! A mode is covered if at least 1 % of the samples are good ones of it. The distance is the maximum mean discrepancy
-//! between samples and data, with a Gaussian kernel whose width is the median distance within the data.
+//! A mode is covered if at least 1 % of the samples are good samples of it. The distance is the maximum mean
+//! discrepancy between samples and data, with a Gaussian kernel whose width is the median distance within the data.
 //!
-//! The baseline `data` is what other samples of the data come to.
+//! The baseline `data` is the result for other samples of the data.
 //!
 //! Sources: survey, Eqs. 5-7; L. Metz et al., ["Unrolled generative adversarial
-//! networks"](https://arxiv.org/abs/1611.02163), 2017, section 3.1: networks, batch and data of the ring. The
-//! discriminator is moved by gradient descent here, and by Adam there.
+//! networks"](https://arxiv.org/abs/1611.02163), 2017, section 3.1: networks, batch and data of the ring. Here gradient
+//! descent moves the discriminator, there Adam.
 
 mod data;
 mod look;

@@ -18,7 +18,7 @@ pub struct Draw {
 /// The problem; see the [module](super).
 #[derive(Clone, Copy, Debug)]
 pub struct Adversarial {
-    /// Which F.
+    /// The choice of F.
     pub game: Game,
 }
 

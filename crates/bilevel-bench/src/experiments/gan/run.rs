@@ -1,4 +1,4 @@
-//! Training the networks, and looking at samples.
+//! Training the networks, and evaluating samples.
 
 use bilevel_core::{AutodiffOracle, Counted, Data, Sample, Start};
 use bilevel_data::{Digest, Purpose, stream};
@@ -21,21 +21,21 @@ use crate::report::pictures::{Row, pictures};
 use crate::report::{MethodReport, StepRecord};
 use crate::settings::{Catalogued, Chosen, Offered};
 
-/// Looks at a method.
+/// Number of evaluations of a method.
 const LOOKS: usize = 10;
-/// Samples that a look keeps, and of which a discrepancy is computed.
+/// Samples that an evaluation keeps, and from which it computes a discrepancy.
 const KEPT: usize = 400;
-/// Samples on which derivatives are checked.
+/// Samples for checking derivatives.
 const CHECKED: usize = 8;
-/// Images in a row of the picture.
+/// Images per row of the picture.
 const SHOWN: usize = 10;
-/// Pixels of a side of a picture of points, and the coordinate at its edge.
+/// Pixels per side of a picture of points, and the coordinate at its edge.
 const SIDE: usize = 84;
 const EDGE: f32 = 3.0;
-/// A mode of which a smaller share of the samples is, is not covered.
+/// A mode with a smaller fraction of the samples is not covered.
 const COVERED: f64 = 0.01;
 
-/// The experiment, its data read.
+/// The experiment and its data.
 pub struct Prepared {
     settings: Settings,
     origin: Origin,
@@ -91,7 +91,7 @@ impl Experiment for Prepared {
     }
 }
 
-/// What all methods share.
+/// State shared by all methods.
 struct Bench<'a> {
     prepared: &'a Prepared,
     settings: &'a Settings,
@@ -121,7 +121,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// The generator, by a method: the last look at it.
+    /// The generator, by a method: its last evaluation.
     fn learn(&self, method: &Catalogued, trial: &mut Trial<'_>) -> Result<Look, BenchError> {
         let Settings { game, common, upper, .. } = self.settings;
         let seed = common.seed;
@@ -152,7 +152,7 @@ impl Bench<'_> {
         Ok(self.look(steps, samples))
     }
 
-    /// Samples of a generator, of the same noise at each look.
+    /// Samples of a generator, from the same noise at each evaluation.
     fn samples(&self, generator: &Mlp) -> Vec<f32> {
         let (n, each) = (self.settings.samples.get(), self.settings.noise.get());
         let noise = noise(n * each, &mut stream(self.settings.common.seed, Purpose::Noise));
@@ -178,7 +178,7 @@ impl Bench<'_> {
         }
     }
 
-    /// Curves over the steps, and samples: of the ring at each look, of images at the last.
+    /// Curves over the steps, and samples: of the ring at each evaluation, of images at the last.
     fn draw(&self, reports: &[MethodReport], run: &Run) -> Result<(), BenchError> {
         let folder = run.folder();
         let looks = reports.iter().map(|report| {

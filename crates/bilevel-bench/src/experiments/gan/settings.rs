@@ -9,7 +9,7 @@ use crate::settings::{
     Baseline, Chosen, Common, Count, LinearSystem, LowerLevel, Methods, UpperLevel,
 };
 
-/// What a generator is compared with.
+/// The baseline of a generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Reference {
     /// samples of the data itself
@@ -17,7 +17,7 @@ pub enum Reference {
 }
 
 impl Baseline for Reference {
-    /// Not methods whose cost grows with the number of weights, nor those that start the discriminator anew.
+    /// Excludes methods whose cost grows with the number of weights, and those that restart the discriminator.
     fn suits(entry: &Entry) -> bool {
         let unfit = ["fad", "rtho", "dense", "bda", "pbda", "ia-gm", "ia-gm-a", "iaptt"];
         [Family::Hypergradient, Family::Joint].contains(&entry.family)
@@ -30,7 +30,7 @@ impl Baseline for Reference {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Game {
-    /// How well its samples are told from data
+    /// How well its samples can be told from data
     NonSaturating,
     /// The negative loss of the discriminator
     MinMax,
@@ -50,7 +50,7 @@ pub enum Source {
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Settings {
-    /// Methods, separated by commas, each perhaps with settings of its own, as rad(lower-steps=5); or all
+    /// Methods, separated by commas, optionally with their own settings, such as rad(lower-steps=5); or all
     #[arg(long)]
     pub method: Methods<Chosen<Reference>>,
     /// What the generator minimises
@@ -62,7 +62,7 @@ pub struct Settings {
     /// Samples of data and of the generator at each evaluation
     #[arg(long)]
     pub batch: Count,
-    /// Numbers of a sample of noise
+    /// Dimension of the noise
     #[arg(long)]
     pub noise: Count,
     /// Units of a hidden layer: of two in the generator, of one in the discriminator
@@ -104,7 +104,7 @@ impl crate::settings::Settings for Settings {
 }
 
 impl Settings {
-    /// What the catalogue of methods makes of them.
+    /// The settings of the catalogue of methods from these.
     pub fn of_methods(&self) -> catalogue::Settings {
         self.linear.of_methods(&self.lower, &self.upper)
     }

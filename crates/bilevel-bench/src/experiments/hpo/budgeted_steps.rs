@@ -1,19 +1,19 @@
-//! Steps by the cost of them.
+//! Steps of a given cost.
 
 use bilevel_core::constrained::Residual;
 use bilevel_core::{Cost, Counted, Error, Oracle, Snapshot, Solver, Status, Step};
 use bilevel_program::Vector;
 
-/// A solver whose step is a round: as many steps of another one as a share of the calls allows.
+/// A solver whose step is a round: as many steps of another one as a fraction of the calls allows.
 pub struct BudgetedSteps<'a> {
     inner: Box<dyn Solver + 'a>,
-    /// Counts what the solver asks for, one call a batch.
+    /// Counts the calls of the solver, one per batch.
     oracle: &'a Counted<Box<dyn Oracle>>,
-    /// Calls of a round.
+    /// Calls per round.
     share: u64,
     /// Steps of the inner solver.
     made: usize,
-    /// Calls of the last of them.
+    /// Calls of the last step.
     cost: u64,
     /// F, f and the norm of the hypergradient that it saw.
     seen: [f64; 3],
@@ -40,7 +40,7 @@ impl<'a> BudgetedSteps<'a> {
 }
 
 impl Solver for BudgetedSteps<'_> {
-    /// Steps while one at the cost of the last fits in; none where it does not, so that no more is spent than may be.
+    /// Makes steps while one at the cost of the last still fits, so that the budget is not exceeded.
     fn step(&mut self, round: usize) -> Result<Step, Error> {
         let limit = (round as u64 + 1) * self.share;
         let [upper_loss, lower_loss, gradient_norm] = self.seen;

@@ -1,4 +1,4 @@
-//! The data of each problem, in the memory of the host.
+//! The data of each problem, in host memory.
 
 use std::path::PathBuf;
 
@@ -13,35 +13,35 @@ use bilevel_data::split::{Parts, SplitSizes, split};
 use bilevel_data::table::{Scaling, Table};
 use bilevel_data::{Classified, Purpose, TrainValidation, digits, files, libsvm, stream};
 
-/// What the problems learn from.
+/// The data of the problems.
 pub enum Data {
     /// Images of digits: training, validation and test.
     Digits(Parts),
-    /// Rows of features with a number each: training, validation and test.
+    /// Rows of features with one number each: training, validation and test.
     Drawn([Vec<(Vec<f64>, f64)>; 3]),
-    /// A table, its scaling by the rows that train, and which of its rows train, judge and test.
+    /// A table, its scaling by the training rows, and its training, validation and test rows.
     Table(Table, Scaling, [Vec<usize>; 3]),
-    /// Sparse rows, and those of a test file where there is one.
+    /// Sparse rows, and those of a test file if there is one.
     Rows(TrainValidation, Option<Classified>),
 }
 
-/// Features of the drawn rows; the second half of them tells nothing.
+/// Features of the generated rows; the second half of them is uninformative.
 pub const FEATURES: usize = 20;
-/// Drawn rows to train on, to validate by and to test with.
+/// Generated training, validation and test rows.
 const DRAWN: [usize; 3] = [40, 40, 1000];
 /// Features of ijcnn1.
 const IJCNN1: usize = 22;
-/// Documents of the training file that judge.
+/// Number of validation documents from the training file.
 const VALIDATION: usize = 2000;
 
-/// Parameters of softmax regression at most.
+/// Maximal number of parameters of softmax regression.
 const MOST_PARAMETERS: usize = 1 << 28;
 
 impl Data {
-    /// Reads or draws what `settings` ask for.
+    /// Reads or generates the data of `settings`.
     ///
     /// # Errors
-    /// Where a file is not there or cannot be read.
+    /// If a file is missing or cannot be read.
     pub fn read(settings: &Settings) -> Result<Self, BenchError> {
         let seed = settings.common.seed;
         match settings.problem {
@@ -65,7 +65,7 @@ impl Data {
             ProblemName::Ijcnn1 => {
                 let rows = libsvm::read(&find(settings, "libsvm", "ijcnn1")?, Some(IJCNN1))?;
                 let rows = rows.classify(&[-1.0, 1.0])?;
-                // Every fifth row judges.
+                // Every fifth row is a validation row.
                 Ok(Self::Rows(rows.split(rows.classes().len() / 5, seed)?, None))
             }
             ProblemName::Newsgroups => {
@@ -77,7 +77,7 @@ impl Data {
                 let test = read("test.counts.libsvm", Some(train.features()))?;
                 let labels = train.distinct_labels();
                 let words = train.frequent_columns(settings.words.map_or(usize::MAX, Count::get));
-                // Each is bounded by what the file holds, their product is not.
+                // Each is bounded by the contents of the file, but their product is not.
                 if words.len().saturating_mul(labels.len()) > MOST_PARAMETERS {
                     let (words, labels) = (words.len(), labels.len());
                     let found = format!("{words}, for {labels} classes");
@@ -95,7 +95,7 @@ impl Data {
     }
 }
 
-/// A file in the data's folder, or in one that has it.
+/// A file in the data's folder, or in a subfolder.
 fn find(settings: &Settings, folder: &str, name: &str) -> Result<PathBuf, BenchError> {
     let Some(dir) = &settings.common.data_dir else {
         let expected = format!("a folder with {name}.gz, or with {folder}/ that holds it");
@@ -105,7 +105,7 @@ fn find(settings: &Settings, folder: &str, name: &str) -> Result<PathBuf, BenchE
     Ok(files::require(dir, &[folder], name)?)
 }
 
-/// Rows of a linear model with noise of its own size.
+/// Rows of a linear model, with a given noise level.
 fn draw(seed: u64) -> [Vec<(Vec<f64>, f64)>; 3] {
     let mut rng = stream(seed, Purpose::Problem);
     // Uniform, of variance 1.

@@ -11,8 +11,8 @@ fn loss(network: &Mlp, rows: &LabelledRows) -> Tensor<1> {
     cross_entropy(network.forward(rows.inputs.clone()), rows.classes.clone()).mean()
 }
 
-/// One weight decay a layer: `f = mean cross-entropy + 1/2 sum_l exp(x_l) norm(W_l)^2`, `F` the mean cross-entropy of
-/// the validation rows. Biases are free.
+/// One weight decay per layer: `f = mean cross-entropy + 1/2 sum_l exp(x_l) norm(W_l)^2`, `F` the mean cross-entropy of
+/// the validation rows. Biases are not penalised.
 #[derive(Clone, Copy, Debug)]
 pub struct LayerDecay;
 
@@ -32,8 +32,8 @@ impl BilevelProblem for LayerDecay {
     }
 }
 
-/// One penalty a feature of a softmax regression, a network of one layer: `f = mean cross-entropy + 1/2 sum_j exp(x_j)
-/// norm(W_j)^2`, where `W_j` are the weights of feature j. Biases are free.
+/// One penalty per feature of a softmax regression, a network of one layer: `f = mean cross-entropy + 1/2 sum_j
+/// exp(x_j) norm(W_j)^2`, where `W_j` are the weights of feature j. Biases are not penalised.
 #[derive(Clone, Copy, Debug)]
 pub struct FeatureDecay;
 
@@ -53,7 +53,7 @@ impl BilevelProblem for FeatureDecay {
     }
 }
 
-/// How a network is trained: `u` with the step size `exp(u)`, `v` with the momentum `1 / (1 + exp(-v))`.
+/// How a network is trained: u gives the step size `exp(u)`, v the momentum `1 / (1 + exp(-v))`.
 #[derive(Module, Debug)]
 pub struct Rates {
     /// u, `[1]`
@@ -71,7 +71,7 @@ impl Rates {
     }
 }
 
-/// Both losses the mean cross-entropy, of training and validation rows: x enters by the steps of y alone.
+/// Both losses are the mean cross-entropy, of training and validation rows: x enters only through the steps of y.
 #[derive(Clone, Copy, Debug)]
 pub struct Training;
 
@@ -89,7 +89,7 @@ impl BilevelProblem for Training {
     }
 }
 
-/// Rows with a number each.
+/// Rows with one number each.
 #[derive(Clone, Debug, Batch)]
 pub struct Measurements {
     /// `[n, p]`
@@ -98,7 +98,7 @@ pub struct Measurements {
     pub targets: Tensor<1>,
 }
 
-/// One penalty a feature of a linear regression:
+/// One penalty per feature of a linear regression:
 /// `f = mean_i (a_i.w - b_i)^2 / 2 + 1/2 sum_j exp(x_j) w_j^2`, F without the penalties on the validation rows.
 ///
 /// Its lower solution is `(A'A / n + diag(exp x))^-1 A'b / n`.

@@ -10,7 +10,7 @@ use bilevel_program::{Layout, Vector};
 use burn::tensor::{Tensor, TensorData};
 
 /// An oracle whose losses are the means over the batches of another one, one batch in memory at a time. Each batch is
-/// a call.
+/// one call.
 pub struct MeanOverBatches<'a>(pub &'a dyn Oracle);
 
 impl MeanOverBatches<'_> {
@@ -97,7 +97,7 @@ impl Oracle for MeanOverBatches<'_> {
         along: Wrt<'_>,
         wrt: Wrt<'_>,
     ) -> Linearization<'a> {
-        // What is kept of a batch would else be kept of all.
+        // Otherwise linearisations would be kept for all batches.
         if self.0.batches(objective) == 1 {
             return self.0.linearize(
                 objective,

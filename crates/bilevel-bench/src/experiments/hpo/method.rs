@@ -1,4 +1,4 @@
-//! The methods of this experiment: the searches, and those of the catalogue that suit it.
+//! The methods of this experiment: the searches, and the suitable ones of the catalogue.
 
 use crate::settings::{Catalogued, Offered};
 
@@ -26,7 +26,7 @@ pub enum Method {
     Bilevel(Catalogued),
     /// Baseline: evenly spaced hyperparameters.
     Grid,
-    /// Baseline: hyperparameters drawn at random.
+    /// Baseline: random hyperparameters.
     Random,
 }
 

@@ -26,7 +26,7 @@ use crate::settings::{Catalogued, Offered, refuse};
 use bilevel_data::Digest;
 use bilevel_data::{Purpose, stream};
 
-/// The experiment, its data read.
+/// The experiment and its data.
 pub struct Prepared {
     settings: Settings,
     data: Data,
@@ -57,7 +57,7 @@ impl Experiment for Prepared {
     }
 
     fn arrays(&self) -> Vec<Array> {
-        // The digits and what is drawn are small.
+        // The digits and generated data are small.
         let Data::Rows(parts, test) = &self.data else { return Vec::new() };
         let (features, classes) = (parts.train.rows().features(), parts.train.labels().len());
         let sets = [Some(&parts.train), Some(&parts.validation), test.as_ref()];
@@ -122,7 +122,7 @@ impl Bench<'_> {
         Ok(Training { oracle, start, steps, step_size, descent: self.descent()?, seed })
     }
 
-    /// The steps of y that x tells the rates of.
+    /// The steps of y with the rates in x.
     fn descent(&self) -> Result<Option<Descent>, BenchError> {
         if self.settings.problem != ProblemName::Rates {
             return Ok(None);
@@ -203,7 +203,7 @@ impl Bench<'_> {
         self.keep_model(&x, &y, trial)
     }
 
-    /// A bilevel method at the start, on batches if it takes such.
+    /// A bilevel method at the start, on batches if it supports them.
     fn solver<'b>(
         &'b self,
         method: &Catalogued,
@@ -242,7 +242,7 @@ impl Bench<'_> {
         })
     }
 
-    /// What the summary has of a model y that was trained with x.
+    /// The summary of a model y trained with x.
     fn report(&self, (x, y): (&Vector, &Vector), loss: f64, trial: &mut Trial<'_>) {
         let report = &mut trial.report;
         report.upper_loss = Some(loss);
@@ -255,7 +255,7 @@ impl Bench<'_> {
         }
     }
 
-    /// The penalties and the model of a table, as safetensors: features are taken as `(value - mean) / scale`.
+    /// The penalties and the model of a table, as safetensors: features become `(value - mean) / scale`.
     fn keep_model(&self, x: &Vector, y: &Vector, trial: &Trial<'_>) -> Result<(), BenchError> {
         let Data::Table(table, scaling, _) = self.data else { return Ok(()) };
         let (features, classes) = (table.features.len(), table.classes.len());
@@ -278,7 +278,7 @@ impl Bench<'_> {
     }
 }
 
-/// The least loss of a series.
+/// The smallest loss of a series.
 fn least(series: &[StepRecord]) -> f64 {
     series.iter().filter_map(|record| record.upper_loss).fold(f64::INFINITY, f64::min)
 }
@@ -333,7 +333,7 @@ mod tests {
     }
 
     fn assert_resumes<'a>(make: impl Fn() -> Box<dyn Solver + 'a>) {
-        // One after the other: they count the calls of one oracle.
+        // One after the other: they share the counter of one oracle.
         let run = |saved: Option<Snapshot>, from, to| {
             let mut solver = make();
             if let Some(saved) = saved {

@@ -1,4 +1,4 @@
-//! Training by given hyperparameters, and searching among many.
+//! Training with given hyperparameters, and searching among many.
 
 use bilevel_core::{
     Cost, Counted, Descent, Error, LowerProblem, Objective, Oracle, Point, Sampler, Samples,
@@ -10,27 +10,27 @@ use rand_chacha::ChaCha8Rng;
 
 use super::mean_over_batches::MeanOverBatches;
 
-/// How a model is trained, from the same start each time and on the same batches.
+/// How a model is trained, always from the same start and on the same batches.
 pub struct Training<'a> {
-    /// On one batch a call.
+    /// On one batch per call.
     pub oracle: &'a Counted<Box<dyn Oracle>>,
-    /// Where y starts.
+    /// The start of y.
     pub start: &'a Vector,
     /// T
     pub steps: usize,
     /// Of gradient descent.
     pub step_size: f64,
-    /// In place of gradient descent, on the whole data: where x says how to train.
+    /// Instead of gradient descent, on the whole data: where x determines the training.
     pub descent: Option<Descent>,
     /// Of the order of the batches.
     pub seed: u64,
 }
 
 impl Training<'_> {
-    /// The model that x gives.
+    /// The model for x.
     ///
     /// # Errors
-    /// If the training diverges, where x says how to train.
+    /// If the training diverges, where x determines it.
     pub fn model(&self, x: &Vector) -> Result<Vector, Error> {
         if let Some(descent) = &self.descent {
             let problem = LowerProblem::new(self.oracle, x, Samples::default());
@@ -54,15 +54,15 @@ impl Training<'_> {
         LowerProblem::new(&whole, x, Samples::default()).value(Objective::Upper, y).read()
     }
 
-    /// Calls of both.
+    /// The calls of both oracles.
     pub fn calls(&self) -> u64 {
         let values = self.oracle.batches(Objective::Upper) + usize::from(self.descent.is_some());
         (self.steps + values) as u64
     }
 }
 
-/// Trains a model for each candidate and keeps the one with the least validation loss. A candidate whose training
-/// diverges is passed over.
+/// Trains a model for each candidate and keeps the one with the smallest validation loss. A candidate whose training
+/// diverges is skipped.
 pub struct Search<'a> {
     training: Training<'a>,
     candidates: Vec<Vec<f64>>,
@@ -72,7 +72,7 @@ pub struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// Among `candidates`, each the numbers of an x like `x`.
+    /// Among `candidates`, each given as the entries of an x like `x`.
     pub fn new(training: Training<'a>, candidates: Vec<Vec<f64>>, x: Vector) -> Self {
         let y = training.start.clone();
         Self { training, candidates, x, y, least: f64::INFINITY }
@@ -126,13 +126,13 @@ impl Solver for Search<'_> {
     }
 }
 
-/// At most `count` points of the box, evenly spaced: all combinations of as many values for each entry, or, where that
+/// At most `count` points of the box, evenly spaced: all combinations of as many values for each entry, or, if that
 /// would be fewer than three each, one value for all of `entries`.
 pub fn grid(entries: usize, count: usize, (low, high): (f64, f64)) -> Vec<Vec<f64>> {
     // Rounding must not lose a value: 125^(1/3) is below 5.
     let each = ((count as f64).powf(1.0 / entries as f64) + 1e-9) as usize;
     let values = |n: usize| -> Vec<f64> {
-        // In the middles of n parts, so that one value is the middle of the box.
+        // At the midpoints of n parts, so that a single value is the middle of the box.
         (0..n).map(|i| low + (high - low) * (i as f64 + 0.5) / n as f64).collect()
     };
     if each < 3 {
@@ -146,7 +146,7 @@ pub fn grid(entries: usize, count: usize, (low, high): (f64, f64)) -> Vec<Vec<f6
     })
 }
 
-/// `count` points of the box, each as likely as any.
+/// `count` uniformly random points of the box.
 pub fn random(
     entries: usize,
     count: usize,

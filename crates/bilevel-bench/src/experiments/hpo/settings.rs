@@ -19,13 +19,13 @@ pub enum ProblemName {
     Digits,
     /// The step size and the momentum of its training
     Rates,
-    /// One penalty a feature of a linear regression, on drawn rows
+    /// One penalty per feature of a linear regression, on generated rows
     Ridge,
-    /// One penalty a feature of a logistic regression on ijcnn1 (needs --data-dir)
+    /// One penalty per feature of a logistic regression on ijcnn1 (needs --data-dir)
     Ijcnn1,
-    /// One penalty a feature of a softmax regression on a table of yours, or else on the digits
+    /// One penalty per feature of a softmax regression on your table, or else on the digits
     Table,
-    /// One penalty a class of a softmax regression on 20newsgroups (needs --data-dir)
+    /// One penalty per class of a softmax regression on 20newsgroups (needs --data-dir)
     #[value(name = "20newsgroups")]
     #[serde(rename = "20newsgroups")]
     Newsgroups,
@@ -52,7 +52,7 @@ pub struct Settings {
     /// What is learned
     #[arg(long, value_enum)]
     pub problem: ProblemName,
-    /// Methods, separated by commas, each perhaps with settings of its own, as cg(damping=0.1); all of them; or auto,
+    /// Methods, separated by commas, optionally with their own settings, such as cg(damping=0.1); all of them; or auto,
     /// which chooses one from probes on the problem
     #[arg(long)]
     pub method: Methods<Method>,
@@ -66,13 +66,13 @@ pub struct Settings {
     /// Step size of x; of Adam, for methods along hypergradients
     #[arg(long)]
     pub learning_rate: Positive,
-    /// The least entry of x
+    /// The smallest value of an entry of x
     #[arg(long, allow_negative_numbers = true)]
     pub low: f64,
-    /// The greatest entry of x
+    /// The largest value of an entry of x
     #[arg(long, allow_negative_numbers = true)]
     pub high: f64,
-    /// Rows of a batch, for ijcnn1 and 20newsgroups
+    /// Rows per batch, for ijcnn1 and 20newsgroups
     #[arg(long)]
     pub batch: Count,
     /// The table: .csv, .npy, .npz, libsvm, .safetensors, a folder of class folders of images, or one in MNIST's or
@@ -81,11 +81,11 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
     /// The column of the labels in a CSV, or its number in an .npy [default: label, class or target, or else the last];
-    /// for other data a file of labels, one a row: .npy, .csv or IDX
+    /// for other data a file of labels, one per row: .npy, .csv or IDX
     #[arg(long, value_name = "COLUMN_OR_FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// The words of 20newsgroups that are used, the most frequent ones [default: all 130107]
+    /// The number of words of 20newsgroups that are used, the most frequent ones [default: all 130107]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub words: Option<Count>,
@@ -132,7 +132,7 @@ impl crate::settings::Settings for Settings {
             let found = format!("{} with --high {}", self.low, self.high);
             return Err(refuse("--low", found, "a finite number below --high", "give another box"));
         }
-        // A training must leave something to learn x with.
+        // A training must leave calls for learning x.
         let steps = self.lower.lower_steps;
         let least = (steps.get() as u64).saturating_mul(4);
         if self.calls < least {
@@ -145,13 +145,13 @@ impl crate::settings::Settings for Settings {
 }
 
 impl Settings {
-    /// Whether the lower level has one solution that does not depend on its start: the methods then go on from
-    /// where they are.
+    /// Whether the lower level has one solution that does not depend on its start: the methods then continue from their
+    /// last y.
     pub fn is_convex(&self) -> bool {
         !matches!(self.problem, ProblemName::Digits | ProblemName::Rates)
     }
 
-    /// What the catalogue of methods makes of them, for a lower level in `batches` batches.
+    /// The settings of the catalogue of methods from these, for a lower level in `batches` batches.
     pub fn of_methods(&self, batches: usize) -> catalogue::Settings {
         let steps = self.lower.lower_steps.get();
         catalogue::Settings {

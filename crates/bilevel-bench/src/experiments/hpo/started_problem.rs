@@ -1,4 +1,4 @@
-//! A problem on a device, its types erased.
+//! A problem on a device, with erased types.
 
 use bilevel_core::{
     AutodiffOracle, BilevelProblem, BurnOptimizer, Counted, Error, FullBatch, Oracle, UpperStep,
@@ -22,9 +22,9 @@ const HIDDEN: usize = 32;
 
 /// A problem at its start.
 pub struct StartedProblem {
-    /// One batch a call, all of which are counted but those that measure.
+    /// One batch per call; all calls are counted except those for measurements.
     pub oracle: Counted<Box<dyn Oracle>>,
-    /// The same with test rows in place of those of validation.
+    /// The same with test rows instead of validation rows.
     pub test: Option<Box<dyn Oracle>>,
     /// x in the middle of the box.
     pub x: Vector,
@@ -40,7 +40,7 @@ impl StartedProblem {
     /// The problem of `settings` on `data`.
     ///
     /// # Errors
-    /// If the data cannot be cut into batches, or a loss is not finite at the start.
+    /// If the data cannot be divided into batches, or a loss is not finite at the start.
     pub fn new(settings: &Settings, data: &Data, device: &Device) -> Result<Self, BenchError> {
         device.seed(settings.common.seed);
         let middle = (settings.low + settings.high) / 2.0;

@@ -13,8 +13,8 @@ impl Prepared {
     /// Checks the derivatives of both losses in x and y together, at a random point, in f64 on flex.
     ///
     /// # Errors
-    /// If this process has already computed in f32 on flex: Burn fixes the precision once a process. If a
-    /// loss cannot be recorded.
+    /// If this process has already computed in f32 on flex: Burn fixes the precision once per process. If a loss cannot
+    /// be recorded.
     pub(super) fn derivatives(&self) -> Result<Checked, BenchError> {
         let device = flex_in_f64()?;
         let (parts, settings) = (&self.parts, &self.settings);

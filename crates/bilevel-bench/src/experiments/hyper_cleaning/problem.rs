@@ -17,7 +17,7 @@ pub struct HyperCleaning {
     pub decay: f64,
 }
 
-/// x: one logit a training sample; the weight is its sigmoid.
+/// x: one logit per training sample; the weight is its sigmoid.
 #[derive(Module, Debug)]
 pub struct SampleWeights {
     logits: Param<Tensor<1>>,
@@ -44,7 +44,7 @@ pub struct Labelled {
     pub inputs: Tensor<2>,
     /// `[n]`
     pub labels: Tensor<1, Int>,
-    /// Where their weights are in x, `[n]`; none where x has one weight for each of these samples, in their order.
+    /// The indices of their weights in x, `[n]`; none if x has one weight for each of these samples, in order.
     pub rows: Option<Tensor<1, Int>>,
 }
 

@@ -23,13 +23,13 @@ use bilevel_data::noise::{Corrupted, Detection, corrupt_labels};
 use bilevel_data::split::{Parts, SplitSizes, split};
 use bilevel_data::{Dataset, Purpose, stream};
 
-/// Test samples that are judged at once.
+/// Test samples evaluated at once.
 const TEST_PART: usize = 2000;
 
 /// Logit of a weight that is 1 or 0 to four digits.
 const SURE: f32 = 10.0;
 
-/// The experiment, its data read.
+/// The experiment and its data.
 pub struct Prepared {
     pub(super) settings: Settings,
     pub(super) parts: Parts,
@@ -38,7 +38,8 @@ pub struct Prepared {
 
 impl Experiment for Prepared {
     const NAME: &'static str = "hyper-cleaning";
-    const ABOUT: &'static str = "Find the wrong labels of a training set: one weight a sample, learned on clean validation data";
+    const ABOUT: &'static str = "Find the wrong labels of a training set: one weight per sample, learned on clean \
+                                 validation data";
     const DEFAULTS: &'static str = include_str!("../../../assets/presets/hyper-cleaning.toml");
     type Settings = Settings;
 
@@ -101,29 +102,29 @@ impl Experiment for Prepared {
 type CleaningOracle =
     Counted<DataParallel<AutodiffOracle<HyperCleaning, Batches<Labelled>>, &'static dyn Group>>;
 
-/// The data on a device, and what all methods share.
+/// The data on a device, and state shared by all methods.
 struct Bench<'a> {
     settings: &'a Settings,
     of_methods: catalogue::Settings,
-    /// Which labels are wrong: only the report sees it.
+    /// Which labels are wrong: for the report only.
     wrong: &'a [bool],
     device: Device,
     /// A batch for each shard of this rank.
     data: Batches<Labelled>,
     ranks: &'static dyn Group,
-    /// In parts: the hidden layer of a whole test set would be the peak of memory, and a large one is larger than the
-    /// largest array of some devices.
+    /// In parts: the hidden layer of a whole test set would be the peak of memory, and a large one exceeds the largest
+    /// array of some devices.
     test: Vec<Labelled>,
     classifier: ClassifierConfig,
 }
 
-/// A set on a device, [`TEST_PART`] samples an array.
+/// A set on a device, in arrays of [`TEST_PART`] samples.
 fn in_parts(set: &Dataset, device: &Device) -> Result<Vec<Labelled>, BenchError> {
     let all: Vec<usize> = (0..set.len()).collect();
     all.chunks(TEST_PART).map(|part| Ok(Labelled::new(&set.select(part)?, device))).collect()
 }
 
-/// Weights that were learned, and how to train with them.
+/// Learned weights, and how to train with them.
 struct Learned {
     x: Vector,
     descent: Descent,
@@ -152,7 +153,7 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// x and the problem, from the start of all methods but for the weights.
+    /// x and the problem, from the common start of all methods, except for the weights.
     fn pose(&self, logits: Vec<f32>) -> Result<(SampleWeights, CleaningOracle), BenchError> {
         self.device.seed(self.settings.common.seed);
         let x = SampleWeights::new(logits, &self.device);
@@ -184,7 +185,7 @@ impl<'a> Bench<'a> {
         self.train(&learned, &oracle, trial)
     }
 
-    /// The weights, by a bilevel method.
+    /// The weights learned by a bilevel method.
     fn learn(
         &self,
         method: &Catalogued,
@@ -210,7 +211,7 @@ impl<'a> Bench<'a> {
                 self.drive(&mut solver, oracle, trial)?;
                 let steps = settings.upper.upper_steps.get() as f64;
                 if entry.name == "iaptt" {
-                    // A backward step takes one product: there are k-bar of them, of T, at an upper step.
+                    // A backward step takes one product: there are k-bar of T at an upper step.
                     let products = trial.report.oracle_calls.get("lower products");
                     let products = products.copied().unwrap_or(0) as f64;
                     trial.report.figures.insert("k-bar".into(), products / steps);
@@ -249,7 +250,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Trains with the weights that were learned, and judges the result: what the summary has.
+    /// Trains with the learned weights, and evaluates the result for the summary.
     fn train(
         &self,
         learned: &Learned,
@@ -287,7 +288,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// The figures of a point that only the report sees.
+    /// The quantities at a point for the report only.
     fn judge(
         &self,
         oracle: &CleaningOracle,
@@ -312,7 +313,7 @@ impl<'a> Bench<'a> {
         right / all as f64
     }
 
-    /// How well the weights find the wrong labels; none where a weight is not a number.
+    /// How well the weights detect the wrong labels; none if a weight is not finite.
     fn detection(&self, oracle: &CleaningOracle, x: &Vector) -> Option<Detection> {
         let weights = oracle.upper_module(x).weights().into_data();
         let weights: Vec<f32> = weights.iter::<f32>().collect();

@@ -23,7 +23,7 @@ pub enum NetworkName {
     Softmax,
     /// One hidden layer of 300 ReLU units
     Mlp,
-    /// Two linear layers, 300 units between them and no activation
+    /// Two linear layers, with 300 units between them and no activation
     Linear,
 }
 
@@ -56,7 +56,7 @@ impl NetworkName {
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Settings {
-    /// Methods, separated by commas, each perhaps with settings of its own, as cg(damping=0.1); all of them; or auto,
+    /// Methods, separated by commas, optionally with their own settings, such as cg(damping=0.1); all of them; or auto,
     /// which chooses one from probes on the problem
     #[arg(long)]
     pub method: Methods<Method>,
@@ -81,13 +81,13 @@ pub struct Settings {
     #[serde(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
     pub upper: UpperLevel,
-    /// The last lower steps, through which trad goes back [default: 25, or all where there are fewer]
+    /// The number of last lower steps through which trad goes back [default: 25, or all if there are fewer]
     #[arg(long)]
     pub truncated: Option<Count>,
-    /// Weight of the upper loss in the first lower step of bda; it falls as 1/k
+    /// Weight of the upper loss in the first lower step of bda; it decreases as 1/k
     #[arg(long)]
     pub aggregation: Share,
-    /// Iterations of a linear solver at most
+    /// Maximal number of iterations of a linear solver
     #[arg(long)]
     pub solver_iterations: Count,
     /// Relative residual at which a linear solver stops
@@ -147,12 +147,12 @@ impl Settings {
         self.shards.map_or(1, Count::get)
     }
 
-    /// What the catalogue of methods makes of them.
+    /// The settings of the catalogue of methods from these.
     pub fn of_methods(&self) -> catalogue::Settings {
         catalogue::Settings {
             lower_steps: self.lower.lower_steps.get(),
             step_size: self.lower.step_size.get(),
-            // F and f are means: a hypergradient's entry is of the order of 1 / n.
+            // F and f are means: an entry of a hypergradient is of the order of 1 / n.
             learning_rate: self.upper.learning_rate.get() * self.split.train.get() as f64,
             truncated: self.truncated.map_or(usize::MAX, Count::get),
             aggregation: self.aggregation.get(),
@@ -171,15 +171,15 @@ impl Settings {
 pub enum Method {
     /// Baseline: trained on all labels, wrong ones included.
     Noisy,
-    /// Baseline: trained on the right labels alone.
+    /// Baseline: trained on correct labels only.
     CleanLabels,
     /// Of the catalogue.
     Bilevel(Catalogued),
 }
 
 impl Offered for Method {
-    /// Not `fad`, `rtho` and `dense`, whose cost grows with the dimension of x or y; nor `alternating` and `first-order`, which see F_x
-    /// alone, and that is 0; nor `pbda`, which wants the worst of many solutions.
+    /// Excludes `fad`, `rtho` and `dense`, whose cost grows with the dimension of x or y; `alternating` and
+    /// `first-order`, which use only F_x, which is 0; and `pbda`, which needs the worst of many solutions.
     fn all() -> Vec<Self> {
         let families = [Family::Hypergradient, Family::Joint];
         let unfit = ["fad", "rtho", "dense", "pbda", "alternating", "first-order"];
@@ -203,7 +203,7 @@ impl Offered for Method {
     fn is_called(&self, name: &str) -> bool {
         match self {
             Self::Bilevel(method) => method.entry.is_called(name),
-            // What it was called before.
+            // Its former name.
             Self::CleanLabels if name.eq_ignore_ascii_case("oracle") => true,
             _ => self.name().eq_ignore_ascii_case(name),
         }
@@ -212,7 +212,7 @@ impl Offered for Method {
     fn summary(&self) -> String {
         match self {
             Self::Noisy => "baseline: trained on all labels, wrong ones included".into(),
-            Self::CleanLabels => "baseline: trained on the right labels alone".into(),
+            Self::CleanLabels => "baseline: trained on the right labels only".into(),
             Self::Bilevel(method) => method.entry.summary.into(),
         }
     }

@@ -7,7 +7,7 @@ use crate::settings::offered;
 /// A method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Method {
-    /// baseline: trained on the right labels and on the validation set
+    /// baseline: trained on correct labels and on the validation set
     #[value(alias = "oracle")]
     CleanLabels,
     /// baseline: trained on the validation set

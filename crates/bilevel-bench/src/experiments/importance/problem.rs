@@ -17,12 +17,12 @@ pub struct Importance;
 pub struct TrainingBatch {
     /// Its samples.
     pub samples: ImageBatch,
-    /// Which weight is whose, `[n]`; the validation set has none, and no use for them.
+    /// The indices of the weights, `[n]`; none for the validation set, which does not use them.
     pub at: Tensor<1, Int>,
 }
 
 impl TrainingBatch {
-    /// The samples of a level in batches, the i-th sample under weight i.
+    /// The samples of a level in batches, the i-th sample with weight i.
     pub fn all(batches: Vec<ImageBatch>, device: &Device) -> Vec<Self> {
         let mut first = 0;
         let numbered = batches.into_iter().map(|samples| {

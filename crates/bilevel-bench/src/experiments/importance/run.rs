@@ -23,13 +23,13 @@ use bilevel_data::noise::{Corrupted, Detection, corrupt_labels};
 use bilevel_data::split::Parts;
 use bilevel_data::{Dataset, Purpose, stream};
 
-/// How often a run looks at the test set: it is large, and a step is short.
+/// How often a run evaluates the test set, which is large compared with a step.
 const LOOKS: usize = 50;
 
 /// Adam's learning rate of the baselines.
 const BASELINE_RATE: f64 = 1e-3;
 
-/// The experiment, its data read.
+/// The experiment and its data.
 pub struct Prepared {
     settings: Settings,
     parts: Parts,
@@ -110,7 +110,7 @@ impl Bench<'_> {
         }
     }
 
-    /// The network with the same first weights for every method.
+    /// The network with the same initial weights for every method.
     fn network(&self) -> ImageClassifier {
         self.device.seed(self.settings.common.seed);
         self.settings.network.config(&self.prepared.parts.train).init(&self.device)
@@ -163,7 +163,7 @@ impl Bench<'_> {
                 Box::new(OnBatches::new(rad, rates(step_size.into())?, steps)?)
             }
             _ => {
-                // What is penalised is steeper than f, and grows.
+                // The penalised loss is steeper than f, increasingly so.
                 let falling = Schedule::geometric(step_size / (1.0 + gamma), FALL);
                 let penalty = Penalty::new(
                     rates(falling)?,
@@ -209,7 +209,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// How well the weights find the wrong labels; none where a weight is not a number.
+    /// How well the weights detect the wrong labels; none if a weight is not finite.
     fn detection(&self, oracle: &ImportanceOracle, solver: &dyn Solver) -> Option<Detection> {
         let weights = oracle.upper_module(solver.x()).weights().into_data();
         let weights: Vec<f32> = weights.iter::<f32>().collect();
@@ -219,11 +219,11 @@ impl Bench<'_> {
 
 /// The tolerance at which the penalty grows.
 const TOLERANCE: f64 = 1.0;
-/// The relative residual at which a linear system is solved.
+/// The relative residual to which a linear system is solved.
 const SOLVED: f64 = 1e-2;
 /// The steps of y that `rad` goes back through, all on one batch.
 const UNROLLED: usize = 5;
-/// By which the steps of y fall each time: about as `1 / (1 + g)`, g growing by 1.1.
+/// The factor by which the steps of y decrease each time: about as `1 / (1 + g)`, g growing by 1.1.
 const FALL: f64 = 1.0 / 1.06;
-/// By which the weight of f in the steps of y falls each time.
+/// The factor by which the weight of f in the steps of y decreases each time.
 const DESCENT_DECAY: f64 = 0.99;

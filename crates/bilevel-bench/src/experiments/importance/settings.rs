@@ -63,7 +63,7 @@ impl NetworkName {
         Err(refuse("--network", found, &expected, cure))
     }
 
-    /// The numbers of the widest layer of a sample of `set`.
+    /// The dimension of the widest layer for a sample of `set`.
     pub fn hidden(self, set: &Dataset) -> usize {
         let [_, height, width] = set.shape();
         match self.config(set) {
@@ -93,7 +93,7 @@ pub struct Settings {
     #[serde(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
     pub split: Split,
-    /// Samples of a batch
+    /// Samples per batch
     #[arg(long)]
     pub batch: Count,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! How far hypergradients of one step point away from that of many.
+//! The angles between hypergradients of one step and those of many.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ const METHODS: [&str; 4] = ["first-order", "one-stage-fd", "one-stage", "rad"];
 /// The change of a logit in a difference: the loss is known to seven digits.
 const CHANGE: f64 = 0.02;
 
-/// Degrees between the hypergradient of each method at (x, y) and the gradient of `F(x, y_T(x))`, where T = `steps` are
-/// made from y, by central differences; without those that have no angle, as one of the two is zero or not finite.
+/// Degrees between the hypergradient of each method at (x, y) and the gradient of `F(x, y_T(x))`, with T = `steps`
+/// steps from y, by central differences; without those that have no angle because one of the two is zero or not finite.
 ///
 /// # Errors
 /// If the lower level diverges.
@@ -61,7 +61,7 @@ fn differences(
     (0..numbers.len()).map(slope).collect()
 }
 
-/// The angle between two vectors, from 0 to 180; none where one is zero or not finite.
+/// The angle between two vectors, from 0 to 180; none if one is zero or not finite.
 fn degrees(a: &[f64], b: &[f64]) -> Option<f64> {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();

@@ -14,27 +14,27 @@ use rand::seq::index::sample;
 use super::Settings;
 use crate::error::BenchError;
 
-/// Training samples whose statistics the test is normalised by, at most.
+/// Maximal number of training samples for the statistics of test-time normalisation.
 const GATHERED: usize = 2000;
-/// Samples that are judged at once.
+/// Samples evaluated at once.
 const PART: usize = 500;
 
-/// The images of a run, as many of each class in training and validation.
+/// The images of a run, with equally many of each class in training and validation.
 pub struct Sets {
     /// What f sees.
     pub train: Arc<Images>,
     /// What F sees.
     pub validation: Arc<Images>,
-    /// Both, which a chosen cell is trained on.
+    /// Both, for training the network of a chosen cell.
     pub all: Arc<Images>,
-    /// What it is judged by.
+    /// The test set.
     pub test: Images,
     augmentation: Augmentation,
     normalisation: Normalisation,
 }
 
 impl Sets {
-    /// Reads and divides the images.
+    /// Reads and splits the images.
     ///
     /// # Errors
     /// If they cannot be read, or there are too few.
@@ -107,7 +107,7 @@ impl Sets {
         self.of([&self.validation, &self.train], settings, device)
     }
 
-    /// Batches of a training, one after the other without end.
+    /// Endless batches for a training.
     ///
     /// # Errors
     /// None for sets that were read.
@@ -120,7 +120,8 @@ impl Sets {
         Ok((0..).map(move |at| batches.batch(Objective::Lower, Sample(at))))
     }
 
-    /// The share of the test set that a network classifies rightly, normalised by statistics of what it was trained on.
+    /// The fraction of the test set that a network classifies correctly, normalised with statistics of its training
+    /// set.
     pub fn test_accuracy(&self, network: &ImageClassifier, device: &Device) -> f64 {
         let mut statistics = Statistics::default();
         for batch in self.parts(&self.all, GATHERED, device) {
@@ -134,13 +135,13 @@ impl Sets {
         right.sum::<f64>() / self.test.len() as f64
     }
 
-    /// The first images of a set, as they are, at once.
+    /// The first images of a set, unchanged, as one batch.
     pub fn batch(&self, set: &Images, samples: usize, device: &Device) -> ImageBatch {
         let first: Vec<usize> = (0..samples.min(set.len())).collect();
         ImageBatch::new(set, &first, &self.normalisation, device)
     }
 
-    /// The first images of a set, as they are.
+    /// The first images of a set, unchanged.
     fn parts<'a>(
         &'a self,
         set: &'a Images,

@@ -4,14 +4,14 @@ use std::fmt::Write;
 
 use bilevel_models::{CellGraph, Operation};
 
-/// The distance between two nodes, the size of a node, and the room around all, in pixels.
+/// The distance between two nodes, the size of a node, and the margin, in pixels.
 const STEP: usize = 190;
 const NODE: usize = 44;
 const ROOM: usize = 30;
 /// How far an edge bends away from the line of the nodes, for each node that it passes, and the first.
 const BEND: usize = 46;
 
-/// The colour of an operation: grey where there is nothing to learn.
+/// The colour of an operation: grey if it has no weights.
 fn colour(operation: Operation) -> &'static str {
     match operation {
         Operation::Zero | Operation::Identity => "#777777",
@@ -21,7 +21,7 @@ fn colour(operation: Operation) -> &'static str {
     }
 }
 
-/// Draws cells below one another, each with its name: inputs to the left, inner nodes, the output to the right.
+/// Draws cells below one another, each with its name: inputs on the left, inner nodes, the output on the right.
 pub fn cells(drawn: &[(&str, &CellGraph)]) -> String {
     let nodes = drawn.iter().map(|(_, graph)| graph.nodes).max().unwrap_or(0) + 3;
     let height = 2 * (ROOM + BEND * nodes);
@@ -44,7 +44,7 @@ fn cell(to: &mut String, graph: &CellGraph, middle: usize) {
     for (at, edge) in graph.edges.iter().enumerate() {
         for &operation in &edge.operations {
             let (left, right) = (centre(edge.from), centre(edge.to));
-            // Edges from neighbours are flat, the others pass above and below the nodes by turns.
+            // Edges between neighbours are flat, the others alternately pass above and below the nodes.
             let passed = edge.to - edge.from - 1;
             let bend = BEND * passed;
             let control = if at % 2 == 0 { middle - 2 * bend } else { middle + 2 * bend };

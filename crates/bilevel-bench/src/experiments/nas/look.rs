@@ -1,19 +1,19 @@
-//! What is seen of a search on the way.
+//! Evaluations of a search during the run.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// A look at a search.
+/// An evaluation of a search.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Look {
-    /// After how many upper steps.
+    /// The upper step.
     pub step: usize,
-    /// The weights of the operations of a normal cell, an edge a row.
+    /// The weights of the operations of a normal cell, one row per edge.
     pub weights: Vec<f64>,
     /// Identities in the cell that they choose.
     pub skips: usize,
-    /// Degrees between hypergradients and the reference, by method; empty where they were not asked for.
+    /// Degrees between hypergradients and the reference, by method; empty if not requested.
     pub angles: BTreeMap<String, f64>,
 }
 

@@ -1,4 +1,4 @@
-//! Architecture search: which operations stand on the edges of a cell.
+//! Architecture search: the operations on the edges of a cell.
 //!
 //! ```text
 //! f(x, y) = 1/n sum_i l(x, y; train_i) + c/2 norm(y)^2
@@ -6,21 +6,23 @@
 //! ```
 //!
 //! with l the cross-entropy of a network of cells whose edges mix all operations with the weights softmax(x), and y the
-//! weights of that network; biases are free of the decay c. x starts at 0, and y goes on from where it was by T steps.
-//! The cell is then derived: of the edges into a node the two strongest, on each the strongest operation. A network of
-//! this cell is trained anew on the training and validation samples, and judged by the test set.
+//! weights of that network; biases are excluded from the decay c. x starts at 0, and y continues from its last value by
+//! T steps. The cell is then derived: of the edges into a node the two strongest, on each the strongest operation. A
+//! network of this cell is trained from scratch on the training and validation samples, and evaluated on the test set.
 //!
 //! Baselines, trained in the same way: `random`, the median of `--random` cells of random edges and operations, and
-//! `skip`, identities on all edges, to which searches are known to collapse. The rank of a method is its place among the
-//! random cells, 1 being the best.
+//! `skip`, identities on all edges, to which searches are known to collapse. The rank of a method is its position among
+//! the random cells, 1 being the best.
 //!
-//! With `--angles`, the hypergradients of `first-order`, `one-stage-fd` and `one-stage` are compared on the way with that
-//! of `--reference-steps` steps from the same point, by central differences in each logit, and so is `rad` through as many
-//! steps. `rad` is exact: its angle is the error of the differences, which in f32 may be larger than what they are to show.
+//! With `--angles`, the hypergradients of `first-order`, `one-stage-fd` and `one-stage` are compared during the search
+//! with that of `--reference-steps` steps from the same point, by central differences in each logit, and so is `rad`
+//! through as many steps. `rad` is exact: its angle is the error of the differences, which in f32 may exceed the angles
+//! of interest.
 //!
 //! Sources: survey, section 3.3; H. Liu et al., ["DARTS: differentiable architecture
-//! search"](https://arxiv.org/abs/1806.09055), 2019; with `--partial`, Y. Xu et al., ["PC-DARTS"](https://arxiv.org/abs/1907.05737),
-//! 2020. There the weights are moved with momentum, and logits have a decay; here neither.
+//! search"](https://arxiv.org/abs/1806.09055), 2019; with `--partial`, Y. Xu et al.,
+//! ["PC-DARTS"](https://arxiv.org/abs/1907.05737), 2020. These move the weights with momentum and decay the logits;
+//! here neither is done.
 
 mod angles;
 mod data;

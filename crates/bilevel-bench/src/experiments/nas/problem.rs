@@ -13,7 +13,7 @@ pub struct Search {
     pub decay: f64,
 }
 
-/// The squared norm of all weights but biases.
+/// The squared norm of all weights except biases.
 fn square(y: &CellNetwork) -> Tensor<1> {
     #[derive(Default)]
     struct Sum(Option<Tensor<1>>);

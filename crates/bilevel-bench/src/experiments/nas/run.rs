@@ -26,15 +26,15 @@ use crate::report::convergence::{Axis, Chart, Curve, panels};
 use crate::report::{MethodReport, StepRecord};
 use crate::settings::{Catalogued, Chosen, Offered};
 
-/// Looks at a search.
+/// Number of evaluations of a search.
 const LOOKS: usize = 20;
-/// Samples on which derivatives are checked.
+/// Samples for checking derivatives.
 const CHECKED: usize = 3;
 
-/// The normal cell and the one that reduces.
+/// The normal cell and the reduction cell.
 type Cells = (CellGraph, CellGraph);
 
-/// The experiment, its data read.
+/// The experiment and its data.
 pub struct Prepared {
     settings: Settings,
     sets: Sets,
@@ -93,7 +93,7 @@ impl Experiment for Prepared {
 /// The name of the random cells' report.
 const RANDOM: &str = "random";
 
-/// The place of each method among the random cells, 1 being the best.
+/// The position of each method among the random cells, 1 being the best.
 fn rank(reports: &mut [MethodReport]) {
     let random = reports.iter().find(|report| report.name == RANDOM);
     let Some(random) = random.map(|report| report.series.clone()) else { return };
@@ -104,7 +104,7 @@ fn rank(reports: &mut [MethodReport]) {
     }
 }
 
-/// Both variables where a search starts.
+/// Both variables at the start of a search.
 fn start(settings: &Settings, sets: &Sets, device: &Device) -> (Architecture, CellNetwork) {
     device.seed(settings.common.seed);
     let (reduces, weighted) = (settings.stages.get() > 1, settings.partial.get() > 1);
@@ -112,7 +112,7 @@ fn start(settings: &Settings, sets: &Sets, device: &Device) -> (Architecture, Ce
     (x, settings.searched(&sets.train).init(device))
 }
 
-/// What all methods share.
+/// State shared by all methods.
 struct Bench<'a> {
     settings: &'a Settings,
     sets: &'a Sets,
@@ -200,8 +200,8 @@ impl Bench<'_> {
         })
     }
 
-    /// The test accuracy of a network that is trained with cells, from weights of the same seed and on the same
-    /// batches whatever the cells.
+    /// The test accuracy of a network trained with cells, from weights of the same seed and on the same batches
+    /// whatever the cells.
     fn accuracy(&self, cells: &Cells, trial: &mut Trial<'_>) -> Result<f64, BenchError> {
         let Settings { retrain_steps, retrain_rate, decay, common, .. } = self.settings;
         self.device.seed(common.seed);
@@ -216,7 +216,7 @@ impl Bench<'_> {
         })
     }
 
-    /// Random cells, each a row of the series; the median is reported.
+    /// Random cells, each as a row of the series; the median is reported.
     fn random(&self, trial: &mut Trial<'_>) -> Result<(), BenchError> {
         let count = self.settings.random.get();
         trial.report.baseline = true;
@@ -317,7 +317,7 @@ fn cells(architecture: &Architecture) -> Cells {
     (normal.clone(), reduction.unwrap_or(normal))
 }
 
-/// Identities in the cells that a network has.
+/// The number of identities in the cells of a network.
 fn skips((normal, reduction): &Cells, settings: &Settings) -> usize {
     normal.skips() + if settings.stages.get() > 1 { reduction.skips() } else { 0 }
 }

@@ -12,7 +12,7 @@ use crate::settings::{
 };
 use bilevel_data::Images;
 
-/// What a cell that was searched for is compared with.
+/// The baselines of a cell found by search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Reference {
     /// random cells: the median
@@ -22,7 +22,7 @@ pub enum Reference {
 }
 
 impl Baseline for Reference {
-    /// Not methods whose cost grows with the number of logits or weights, nor those that start the weights anew.
+    /// Excludes methods whose cost grows with the number of logits or weights, and those that restart the weights.
     fn suits(entry: &Entry) -> bool {
         let unfit = ["fad", "rtho", "dense", "bda", "pbda", "ia-gm", "ia-gm-a", "iaptt"];
         [Family::Hypergradient, Family::Joint].contains(&entry.family)
@@ -35,7 +35,7 @@ impl Baseline for Reference {
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Settings {
-    /// Methods, separated by commas, each perhaps with settings of its own, as rad(lower-steps=5); or all
+    /// Methods, separated by commas, optionally with their own settings, such as rad(lower-steps=5); or all
     #[arg(long)]
     pub method: Methods<Chosen<Reference>>,
     /// Inner nodes of a cell
@@ -47,13 +47,13 @@ pub struct Settings {
     /// Normal cells of a stage
     #[arg(long)]
     pub cells: Count,
-    /// Channels of a node in the first stage of the network that is searched in
+    /// Channels of a node in the first stage of the network used in the search
     #[arg(long)]
     pub channels: Count,
     /// The stride of the convolution before the cells
     #[arg(long)]
     pub stem_stride: Count,
-    /// In the search, one of so many channels passes through the operations of an edge, which has a logit of its own
+    /// In the search, one in this many channels passes through the operations of an edge, which has its own logit
     /// (PC-DARTS); 1 for all
     #[arg(long)]
     pub partial: Count,
@@ -61,11 +61,11 @@ pub struct Settings {
     #[serde(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
     pub split: Split,
-    /// Test samples at most [default: all]
+    /// Maximal number of test samples [default: all]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<Count>,
-    /// Samples of a batch
+    /// Samples per batch
     #[arg(long)]
     pub batch: Count,
     /// Decay of the weights
@@ -83,16 +83,16 @@ pub struct Settings {
     #[serde(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
     pub linear: LinearSystem,
-    /// Channels of a node in the first stage of a network that is trained with a chosen cell
+    /// Channels of a node in the first stage of a network trained with a chosen cell
     #[arg(long)]
     pub retrain_channels: Count,
     /// Steps of Adam of that training
     #[arg(long)]
     pub retrain_steps: Count,
-    /// Its first learning rate; it falls to a tenth and a hundredth after 3/4 and 9/10 of the steps
+    /// Its initial learning rate; it decreases to a tenth and a hundredth after 3/4 and 9/10 of the steps
     #[arg(long)]
     pub retrain_rate: Positive,
-    /// Random cells
+    /// Number of random cells
     #[arg(long)]
     pub random: Count,
     /// How often hypergradients are compared with that of the reference [default: never]
@@ -122,12 +122,12 @@ impl crate::settings::Settings for Settings {
 }
 
 impl Settings {
-    /// What the catalogue of methods makes of them.
+    /// The settings of the catalogue of methods from these.
     pub fn of_methods(&self) -> catalogue::Settings {
         self.linear.of_methods(&self.lower, &self.upper)
     }
 
-    /// The network that is searched in.
+    /// The network used in the search.
     pub fn searched(&self, set: &Images) -> CellNetworkConfig {
         let mixed = || CellGraph::mixed(self.nodes.get());
         self.network(set, (mixed(), mixed()))
@@ -136,7 +136,7 @@ impl Settings {
             .with_affine(false)
     }
 
-    /// A network that is trained with chosen cells, the normal one and the one that reduces.
+    /// A network trained with chosen cells, the normal one and the reduction cell.
     pub fn chosen(&self, set: &Images, cells: (CellGraph, CellGraph)) -> CellNetworkConfig {
         self.network(set, cells).with_channels(self.retrain_channels.get())
     }

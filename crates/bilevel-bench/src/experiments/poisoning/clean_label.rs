@@ -1,4 +1,4 @@
-//! One poison that is like its base and has the right label, after which one target is taken for its class.
+//! One poison that resembles its base and has the correct label, and causes the misclassification of one target.
 
 use bilevel_core::{
     AutodiffOracle, Ball, Cost, Error, Executor, Frozen, FullBatch, Proximal, Snapshot,
@@ -22,34 +22,34 @@ use crate::settings::Offered;
 use bilevel_data::Dataset;
 use bilevel_data::loader::ImageBatch;
 
-/// Steps of Adam of the network whose representation is seen, and their learning rate.
+/// Steps of Adam of the network that gives the representation, and their learning rate.
 const TRAINING: (usize, f64) = (500, 1e-3);
 /// The samples of a batch of it.
 const BATCH: usize = 50;
 
-/// A target, and the sample of the other class that is nearest to it as the network sees them.
+/// A target, and the nearest sample of the other class in the network's representation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pair {
     target: usize,
     base: usize,
 }
 
-/// A poison that did what it is for.
+/// A successful poison.
 struct Success {
-    /// Which of the pairs.
+    /// The index of the pair.
     at: usize,
-    /// The first of the bounds that is enough.
+    /// The smallest bound that suffices.
     bound: usize,
     pixels: Vec<f32>,
 }
 
-/// The data on a device, and what all methods share.
+/// The data on a device, and state shared by all methods.
 pub(super) struct CleanLabel<'a> {
     settings: &'a Settings,
-    /// What targets and bases are of.
+    /// The representation of targets and bases.
     pool: &'a Dataset,
-    /// Its centre is the mean of the features on the training set, its unit the root of the mean square norm of what they
-    /// are beyond that: so the lower level is solved in few steps, whatever the network.
+    /// Its centre is the mean of the features on the training set, its unit the root mean square norm of the centred
+    /// features: so the lower level is solved in few steps, whatever the network.
     representation: Representation,
     /// The representation of the training set.
     features: Tensor<2>,
@@ -84,7 +84,7 @@ impl<'a> CleanLabel<'a> {
         Ok(attack)
     }
 
-    /// The first targets that the classifier has right, each with its base.
+    /// The first targets that the classifier classifies correctly, each with its base.
     fn pairs(&self) -> Result<Vec<Pair>, Error> {
         let features = self.representation.of(on_device(self.pool, &self.device).images);
         let width = features.dims()[1];
@@ -114,7 +114,7 @@ impl<'a> CleanLabel<'a> {
         Ok(reports)
     }
 
-    /// Attacks one target after the other, under each bound until one is enough.
+    /// Attacks one target after the other, with each bound until one suffices.
     fn attack(&self, method: Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
         let epsilons = &self.settings.bounds();
         let bar = trial.bar(self.pairs.len());
@@ -147,7 +147,7 @@ impl<'a> CleanLabel<'a> {
         self.draw(method, &successes, trial)
     }
 
-    /// What the table and the summary say.
+    /// The results for the table and the summary.
     fn report(&self, successes: &[Success], report: &mut MethodReport) {
         let (epsilons, attacked) = (&self.settings.bounds(), self.pairs.len());
         let of_success: usize = successes.iter().map(|success| success.bound + 1).sum();
@@ -207,19 +207,19 @@ impl<'a> CleanLabel<'a> {
         let outcome = executor.run(&mut *solver);
         *cost = *cost + solver.cost();
         outcome?;
-        // A penalty alone may end a little beyond the bound.
+        // With a penalty alone the result may slightly exceed the bound.
         let within: Vector = Ball::new(epsilon)?.apply(solver.x());
         Ok((base + oracle.upper_module(&within).shift()).clamp(0.0, 1.0))
     }
 
-    /// Whether a classifier that is trained anew, with the poison, takes the target for the base's class.
+    /// Whether a newly trained classifier, with the poison, assigns the target to the base's class.
     fn deceived(&self, pair: Pair, poison: Tensor<4>) -> Result<bool, Error> {
         let wanted = self.pool.labels()[pair.base];
         let classifier = self.retrained(Some((poison, wanted)))?;
         Ok(classes(&classifier, self.representation.of(self.image(pair.target))) == [wanted])
     }
 
-    /// A classifier that is trained anew, on the training set and a poison under its label.
+    /// A newly trained classifier, on the training set and a poison with its label.
     fn retrained(&self, poison: Option<(Tensor<4>, u32)>) -> Result<ImageClassifier, Error> {
         let (mut features, mut labels) = (self.features.clone(), self.labels.clone());
         if let Some((poison, label)) = poison {
@@ -268,19 +268,19 @@ fn classes(classifier: &ImageClassifier, features: Tensor<2>) -> Vec<u32> {
     classes.into_data().iter::<u32>().collect()
 }
 
-/// What attacks under rising bounds came to.
+/// The results of attacks with increasing bounds.
 #[derive(Debug, PartialEq)]
 struct Found<T> {
-    /// The first of the bounds under which one succeeded, and what it made.
+    /// The first of the bounds with a success, and its poison.
     success: Option<(usize, T)>,
     /// Attacks that diverged.
     diverged: u64,
-    /// What the last of these said.
+    /// The error of the last of these.
     why: Option<String>,
 }
 
-/// Attacks under one bound after the other until one succeeds. One that diverges has failed, as one that does not
-/// succeed has: the next bound has its turn.
+/// Attacks with one bound after the other until one succeeds. One that diverges has failed, like one that does not
+/// succeed: the next bound follows.
 fn smallest<T>(
     epsilons: &[f64],
     mut attack: impl FnMut(f64) -> Result<Option<T>, BenchError>,
@@ -303,7 +303,7 @@ fn smallest<T>(
     Ok(found)
 }
 
-/// The successes as the checkpoint has them.
+/// The successes as stored in the checkpoint.
 fn kept(successes: &[Success]) -> Snapshot {
     let mut to = Snapshot::default();
     for Success { at, bound, pixels } in successes {
@@ -313,7 +313,7 @@ fn kept(successes: &[Success]) -> Snapshot {
     to
 }
 
-/// Those of the first `done` pairs, of images of `features` pixels.
+/// Those of the first `done` pairs, for images of `features` pixels.
 fn taken(mut from: Snapshot, done: usize, features: usize) -> Result<Vec<Success>, Error> {
     let mut successes = Vec::new();
     for at in 0..done {
@@ -334,7 +334,7 @@ fn figure(epsilon: f64) -> String {
     format!("% at {epsilon}")
 }
 
-/// The share of successes over the bound, a curve a method.
+/// The share of successes over the bound, one curve per method.
 fn draw_success(
     settings: &Settings,
     targets: usize,

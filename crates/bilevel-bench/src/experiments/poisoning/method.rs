@@ -16,9 +16,9 @@ use crate::settings::offered;
 pub enum Method {
     /// baseline of untargeted: no poisons
     Clean,
-    /// baseline of untargeted: images as they are under wrong labels
+    /// baseline of untargeted: unchanged images with wrong labels
     Flipped,
-    /// of clean-label: the representation of the poison is drawn to the target's
+    /// of clean-label: draws the representation of the poison to the target's
     Collision,
     /// back through all lower steps (reverse mode)
     Rad,
@@ -39,10 +39,10 @@ offered!(Method, {
 /// The oracle of either attack.
 pub(super) type PoisonOracle = AutodiffOracle<Poisoning, FullBatch<PoisonBatch>>;
 
-/// Where poisons may be.
+/// The constraint on poisons.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Allowed {
-    /// Where every pixel is in `[0, 1]`, the bases being black.
+    /// Every pixel in `[0, 1]`, the bases being black.
     Pixels,
     /// Within this distance of the base.
     Near(f64),
@@ -50,14 +50,14 @@ pub(super) enum Allowed {
 
 /// The tolerance at which the penalty grows.
 const TOLERANCE: f64 = 1.0;
-/// By which it grows, and steps of y shrink.
+/// The factor by which it grows, and the steps of y shrink.
 const GROWTH: f64 = 1.01;
-/// By which the weight of f falls.
+/// The factor by which the weight of f decreases.
 const FALL: f64 = 0.9;
-/// Damping of a Hessian that has no inverse: softmax regression has directions that change nothing.
+/// Damping of a singular Hessian: softmax regression has directions that change nothing.
 const DAMPING: f64 = 0.01;
 
-/// The method's solver, x moved by steps of `rate`.
+/// The method's solver, with step size `rate` for x.
 pub(super) fn solver<'a>(
     method: Method,
     oracle: &'a PoisonOracle,
@@ -76,13 +76,13 @@ pub(super) fn solver<'a>(
                 Allowed::Pixels => 0.0,
                 Allowed::Near(_) => settings.lambda.get(),
             };
-            // What is penalised is steeper than f, and grows.
+            // The penalised loss is steeper than f, increasingly so.
             let steepness = 1.0 + gamma + lambda;
             let falling = Schedule::geometric(step_size / steepness, 1.0 / GROWTH);
             let rates = Rates::new(rate, falling)?;
             let settings = PenaltySettings { steps, gamma, tolerance: TOLERANCE };
             let mut penalty = Penalty::new(rates, settings)?.with_factors(GROWTH, 0.9)?;
-            // As the authors of the method have it: without them y itself takes the target for the base's class, and
+            // As in the authors' program: without multipliers y itself assigns the target to the base's class, and
             // nothing is left for the poison to do.
             if let Allowed::Near(_) = allowed {
                 penalty = penalty.with_multipliers();
@@ -104,7 +104,7 @@ pub(super) fn solver<'a>(
             });
         }
         Method::Collision => {
-            // x is in the second term of F alone, and this method sees nothing but F_x.
+            // x occurs only in the second term of F, and this method uses only F_x.
             let solver = JointSolver::new(oracle, Alternating::new(rates), x, y)?;
             return Ok(match allowed {
                 Allowed::Pixels => Box::new(solver.with_projection(Bounds::new(0.0, 1.0)?)),

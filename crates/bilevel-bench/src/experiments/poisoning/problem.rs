@@ -5,20 +5,20 @@ use bilevel_models::{ImageClassifier, SoftmaxRegression, cross_entropy};
 use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor};
 
-/// What the poisons are for.
+/// The goal of the poisons.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Goal {
-    /// That the classifier errs on the samples of the upper level.
+    /// The classifier errs on the samples of the upper level.
     Untargeted,
-    /// That it gives them the labels they have there; with the representations of poisons and samples drawn
-    /// together by this weight.
+    /// The classifier assigns to them the labels given there; with this weight of a term that draws the representations
+    /// of poisons and samples together.
     Targeted(f64),
 }
 
 /// The problem; see the [module](super).
 #[derive(Clone, Copy, Debug)]
 pub struct Poisoning {
-    /// What the poisons are for.
+    /// The goal of the poisons.
     pub goal: Goal,
     /// The weight d of the squared norm of the classifier.
     pub decay: f64,
@@ -50,11 +50,11 @@ impl Poisons {
 /// The representation r: `(features(image) - centre) / unit`.
 #[derive(Clone, Debug, Batch)]
 pub struct Representation {
-    /// The network whose features it is made of.
+    /// The network that computes the features.
     pub network: Frozen<ImageClassifier>,
-    /// What is taken off them, `[1, features]`, or `[1, 1]` for all alike.
+    /// Their offset, `[1, features]`, or `[1, 1]` for all alike.
     pub centre: Tensor<2>,
-    /// What they are divided by.
+    /// Their divisor.
     #[batch(skip)]
     pub unit: f64,
 }
@@ -70,14 +70,14 @@ impl Representation {
     }
 }
 
-/// What either level sees.
+/// The data of either level.
 #[derive(Clone, Debug, Batch)]
 pub struct PoisonBatch {
     /// r
     pub representation: Representation,
-    /// What the poisons are made from, `[poisons, channels, height, width]`.
+    /// The bases of the poisons, `[poisons, channels, height, width]`.
     pub bases: Tensor<4>,
-    /// The labels that the poisons are given, `[poisons]`.
+    /// The labels given to the poisons, `[poisons]`.
     pub given: Tensor<1, Int>,
     /// The representation of this level's samples, `[n, features]`.
     pub features: Tensor<2>,

@@ -1,4 +1,4 @@
-//! Reading the data, and which attack is run.
+//! Reading the data, and selecting the attack.
 
 use bilevel_core::Error;
 use bilevel_models::{
@@ -21,16 +21,16 @@ use bilevel_data::loader::ImageBatch;
 use bilevel_data::mnist::listed;
 use bilevel_data::split::Parts;
 
-/// The most samples that a representation is learned from.
+/// The maximal number of samples from which a representation is learned.
 const OTHERS: usize = 5000;
 
-/// The experiment, its data read.
+/// The experiment and its data.
 pub struct Prepared {
     pub(super) settings: Settings,
     pub(super) parts: Parts,
-    /// The last of the training samples, which untargeted poisons start from.
+    /// The last of the training samples, from which untargeted poisons start.
     pub(super) bases: Option<Dataset>,
-    /// Samples of the classes that clean-label does not attack: what its representation is learned from.
+    /// Samples of the classes that clean-label does not attack, from which its representation is learned.
     pub(super) others: Option<Dataset>,
 }
 
@@ -114,7 +114,7 @@ impl Experiment for Prepared {
     }
 }
 
-/// The classes that these labels of the data stand for.
+/// The classes of these labels of the data.
 fn named(labels: &[u32], two: [u32; 2]) -> Result<[u32; 2], BenchError> {
     let class = |label: u32| {
         labels.binary_search(&label).map(|class| class as u32).map_err(|_| {
@@ -151,7 +151,7 @@ fn of_other_classes(set: &Dataset, two: [u32; 2]) -> Result<Dataset, BenchError>
     Ok(set.select(&others)?)
 }
 
-/// Steps of Adam of a classifier that is trained anew, and their learning rate.
+/// Steps of Adam of a newly trained classifier, and their learning rate.
 const RETRAINING: (usize, f64) = (500, 0.05);
 
 /// Softmax regression of `classes`, trained from zeros on `features`, `[n, features]`.

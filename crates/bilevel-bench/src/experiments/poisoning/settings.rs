@@ -14,9 +14,9 @@ use crate::settings::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Attack {
-    /// The accuracy on everything, by poisons of any image and wrong labels
+    /// The overall accuracy, by poisons from any images with wrong labels
     Untargeted,
-    /// One target after the other, by one poison that is like its base and has the right label
+    /// One target after the other, by one poison that resembles its base and has the right label
     CleanLabel,
 }
 
@@ -30,7 +30,7 @@ pub struct Settings {
     /// Methods, separated by commas
     #[arg(long)]
     pub method: Methods<Method>,
-    /// The network whose representation clean-label sees
+    /// The network that gives the representation of clean-label
     #[arg(long, value_enum)]
     pub network: NetworkName,
     #[command(flatten)]
@@ -46,13 +46,13 @@ pub struct Settings {
     /// The two classes of clean-label
     #[arg(long, value_delimiter = ',', num_args = 1..=2)]
     pub classes: Vec<u32>,
-    /// Bounds of clean-label, rising
+    /// Bounds of clean-label, increasing
     #[arg(long, value_delimiter = ',')]
     pub epsilon: Vec<Positive>,
     /// Weight of the collision term of clean-label
     #[arg(long)]
     pub collision: NonNegative,
-    /// Step size of collision, which descends on that term alone, of weight 1
+    /// Step size of collision, which descends only that term, with weight 1
     #[arg(long)]
     pub collision_rate: Positive,
     /// Weight d of the squared norm of the classifier, d/2 norm(y)^2
@@ -69,7 +69,7 @@ pub struct Settings {
     /// The first penalty of penalty and of penalty-projected
     #[arg(long)]
     pub gamma: Positive,
-    /// The first weight of f where these move the classifier, which falls to nothing; of clean-label
+    /// The first weight of f in the steps of the classifier of these, which decreases to 0; of clean-label
     #[arg(long)]
     pub lambda: NonNegative,
     /// Step size of the linear system of approx-grad, by Adam
@@ -130,7 +130,7 @@ impl Settings {
         [self.classes[0], self.classes[1]]
     }
 
-    /// How many poisons there are of untargeted.
+    /// The number of poisons of untargeted.
     pub fn poisons(&self) -> usize {
         self.poisons.map_or(1, Count::get)
     }

@@ -1,4 +1,4 @@
-//! Poisons after which the classifier errs everywhere.
+//! Poisons that make the classifier err everywhere.
 
 use bilevel_core::{AutodiffOracle, Frozen, FullBatch};
 use bilevel_models::{
@@ -22,7 +22,7 @@ use bilevel_data::{Dataset, Purpose, stream};
 /// Poisons that are drawn beside their bases.
 const SHOWN: usize = 10;
 
-/// The data on a device, and what all methods share.
+/// The data on a device, and state shared by all methods.
 pub(super) struct Untargeted<'a> {
     settings: &'a Settings,
     bases: &'a Dataset,
@@ -112,12 +112,12 @@ impl<'a> Untargeted<'a> {
         let (goal, decay) = (Goal::Untargeted, self.settings.decay.get());
         let problem = Poisoning { goal, decay, bound: None };
         let oracle = AutodiffOracle::new(problem, &x, &y, data)?;
-        // The lower loss is a mean: the part of one poison in it is one of all samples.
+        // The lower loss is a mean: one poison contributes one part in the number of all samples.
         let samples = self.settings.split.train.get() + self.settings.poisons();
         let rate = self.settings.upper.learning_rate.get() * samples as f64;
         let mut solver = solver(method, &oracle, Allowed::Pixels, rate, self.settings)?;
         let seed = (self.settings.common.seed, self.device.clone());
-        // What y reaches in a few steps is not what the report is of.
+        // The report is not about the y reached in a few steps.
         let steps = self.settings.upper.upper_steps.get();
         trial.drive(&mut *solver, steps, seed, |_, _| StepRecord::default())?;
         let report = &mut trial.report;
@@ -131,7 +131,7 @@ impl<'a> Untargeted<'a> {
         self.pixels.init(&self.device)
     }
 
-    /// The test accuracy of a classifier that is trained anew on the training set and the poisons.
+    /// The test accuracy of a newly trained classifier, on the training set and the poisons.
     fn accuracy_after(&self, poisons: Option<Tensor<4>>) -> Result<f64, BenchError> {
         let (mut inputs, mut labels) = (self.train.images.clone(), self.train.labels.clone());
         if let Some(poisons) = poisons {

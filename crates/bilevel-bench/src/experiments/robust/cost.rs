@@ -1,4 +1,4 @@
-//! What a step costs: steps of all methods take turns, so that whatever else the machine does falls on all alike.
+//! The cost of a step: steps of all methods take turns, so that other load on the machine affects all alike.
 
 use std::time::Instant;
 
@@ -7,17 +7,16 @@ use bilevel_core::Solver;
 use crate::error::BenchError;
 use crate::memory::Phase;
 
-/// What one step of a method costs.
+/// The cost of one step of a method.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct StepCost {
-    /// The median over the rounds, on the clock.
+    /// The median of the wall-clock time over the rounds.
     pub seconds: f64,
-    /// The most heap in use at once during one step, above what was there before it, in bytes.
+    /// The peak of heap in use during one step, above the level before it, in bytes.
     pub peak: u64,
 }
 
-/// Measures a step of each solver: one that is not counted, one for its memory, and one for its time in each of
-/// `rounds`.
+/// Measures a step of each solver: an uncounted one, one for its memory, and one for its time in each of `rounds`.
 ///
 /// # Errors
 /// The solvers'.

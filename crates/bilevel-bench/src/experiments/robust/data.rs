@@ -1,4 +1,4 @@
-//! The training set as it is given, the clean set beside it, and the test set.
+//! The given training set, the clean set, and the test set.
 
 use std::path::Path;
 
@@ -13,22 +13,22 @@ use bilevel_data::noise::{Corrupted, Flips, flip, human, uniform};
 use bilevel_data::split::hold_out;
 use bilevel_data::{Images, Purpose, cifar, digits, idx, long_tail, stream};
 
-/// Digits of each class that are kept for the test.
+/// Digits of each class that are kept for the test set.
 const DIGITS_TEST: usize = 50;
 
 /// The sets of a run.
 pub(super) struct Sets {
-    /// What f sees: spoiled as the settings say.
+    /// The data of f: corrupted as the settings say.
     pub train: Images,
-    /// Which of its labels are wrong: only the report sees it.
+    /// Which of its labels are wrong: for the report only.
     pub wrong: Vec<bool>,
-    /// `[i][j]`, row-major: the share of label i among training samples of class j.
+    /// `[i][j]`, row-major: the fraction of label i among training samples of class j.
     pub transition: Vec<f64>,
-    /// What F sees.
+    /// The data of F.
     pub clean: Images,
-    /// What the report judges by.
+    /// The test set of the report.
     pub test: Images,
-    /// The variants that training sees.
+    /// The augmentation of the training set.
     pub augmentation: Augmentation,
 }
 
@@ -39,7 +39,7 @@ impl Sets {
     }
 }
 
-/// Reads the images, holds the clean ones out, thins the classes and spoils the labels, in this order.
+/// Reads the images, holds out the clean ones, thins the classes and corrupts the labels, in this order.
 ///
 /// # Errors
 /// If the data or a setting cannot be used.

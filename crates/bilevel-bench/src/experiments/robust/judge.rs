@@ -1,4 +1,4 @@
-//! What only the report sees of a network.
+//! Evaluations of a network for the report only.
 
 use bilevel_models::{ImageClassifier, Mode, Statistics, accuracy, cross_entropy};
 use burn::tensor::Device;
@@ -8,10 +8,10 @@ use bilevel_data::Images;
 use bilevel_data::augment::Normalisation;
 use bilevel_data::loader::ImageBatch;
 
-/// Training images whose statistics the test is normalised by.
+/// Training images for the statistics of test-time normalisation.
 const GATHERED: usize = 2000;
 
-/// Judges networks by the sets of a run.
+/// Evaluates networks on the sets of a run.
 pub(super) struct Judge<'a> {
     pub sets: &'a Sets,
     pub normalisation: &'a Normalisation,
@@ -21,7 +21,7 @@ pub(super) struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// The share of the test set that is classified rightly, normalised by statistics of the training set.
+    /// The fraction of the test set that is classified correctly, normalised with statistics of the training set.
     pub fn test_accuracy(&self, network: &ImageClassifier) -> f64 {
         let mut statistics = Statistics::default();
         for batch in self.batches(&self.sets.train, GATHERED) {
@@ -38,7 +38,7 @@ impl Judge<'_> {
         right.sum::<f64>() / test.len() as f64
     }
 
-    /// The loss of each training image, normalised as in training: what weights are made of.
+    /// The loss of each training image, normalised as in training: the input of the weights.
     pub fn training_losses(&self, network: &ImageClassifier) -> Vec<f32> {
         let train = &self.sets.train;
         let losses = self.batches(train, train.len()).flat_map(|batch| {
@@ -48,7 +48,7 @@ impl Judge<'_> {
         losses.collect()
     }
 
-    /// The first images of `set`, as they are.
+    /// The first images of `set`, unchanged.
     fn batches(&self, set: &Images, most: usize) -> impl Iterator<Item = ImageBatch> {
         let indices: Vec<usize> = (0..set.len().min(most)).collect();
         let parts: Vec<Vec<usize>> = indices.chunks(self.batch).map(<[usize]>::to_vec).collect();
@@ -58,8 +58,8 @@ impl Judge<'_> {
     }
 }
 
-/// The probability that a right label has a greater weight than a wrong one, a tie counting as one half; none where
-/// all labels are of one kind.
+/// The probability that a correct label has a larger weight than a wrong one, a tie counting as one half; none if all
+/// labels are of one kind.
 pub(super) fn separation(weights: &[f32], wrong: &[bool]) -> Option<f64> {
     let mut order: Vec<usize> = (0..weights.len()).collect();
     order.sort_by(|&i, &j| weights[i].total_cmp(&weights[j]));

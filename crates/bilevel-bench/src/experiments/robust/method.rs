@@ -8,7 +8,7 @@ use crate::settings::offered;
 /// A method of `mwn`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum MwnMethod {
-    /// baseline: trained on what is given
+    /// baseline: trained on the given labels
     Plain,
     /// weights learned through one step of the whole network
     #[value(alias = "virtual-step")]
@@ -21,7 +21,7 @@ pub enum MwnMethod {
 /// A method of `mlc`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum MlcMethod {
-    /// baseline: trained on what is given
+    /// baseline: trained on the given labels
     Plain,
     /// the matrix learned through one step of the whole network
     #[value(alias = "virtual-step")]

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData, activation};
 
 use bilevel_data::loader::ImageBatch;
 
-/// x: what makes up for the training set.
+/// x: the correction for the training set.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant, reason = "one is made a run")]
 pub enum Corrector {
@@ -17,17 +17,17 @@ pub enum Corrector {
     Transition(Transition),
 }
 
-/// The probability of each label where a class is right.
+/// The probability of each label, given the correct class.
 #[derive(Module, Debug)]
 pub struct Transition {
     logits: Param<Tensor<2>>,
 }
 
 impl Transition {
-    /// `T[i][i] = kept` for each of `classes`, all else alike.
+    /// `T[i][i] = kept` for each of `classes`, all other entries equal.
     ///
     /// # Panics
-    /// Where `kept` is not between 0 and 1, or there are fewer than two classes.
+    /// If `kept` is not between 0 and 1, or there are fewer than two classes.
     pub fn new(classes: usize, kept: f64, device: &Device) -> Self {
         assert!(kept > 0.0 && kept < 1.0 && classes > 1, "a share in (0, 1) of several classes");
         let logit = (kept * (classes - 1) as f64 / (1.0 - kept)).ln() as f32;
@@ -38,7 +38,7 @@ impl Transition {
         Self { logits: Param::from_tensor(logits) }
     }
 
-    /// `T[i][j]`, label i where j is right. Shape `[classes, classes]`, columns sum to 1.
+    /// `T[i][j]`, label i if j is correct. Shape `[classes, classes]`, columns sum to 1.
     pub fn matrix(&self) -> Tensor<2> {
         activation::softmax(self.logits.val(), 0)
     }
@@ -47,7 +47,7 @@ impl Transition {
 /// How the network is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Training {
-    /// On the mean loss; x is not looked at.
+    /// On the mean loss; x is ignored.
     Plain,
     /// With x.
     Corrected,
@@ -56,7 +56,7 @@ pub enum Training {
 /// The problem; see the [module](super).
 #[derive(Clone, Copy, Debug)]
 pub struct Robust {
-    /// What f is.
+    /// The choice of f.
     pub training: Training,
 }
 

@@ -25,21 +25,22 @@ use bilevel_data::Images;
 use bilevel_data::augment::Normalisation;
 use bilevel_data::loader::{self, ImageBatches};
 
-/// `T[i][i]` at the start: so far from 1 that the softmax still moves.
+/// `T[i][i]` at the start: far enough from 1 that the softmax still moves.
 const KEPT: f64 = 0.9;
 
 /// Points of the curve of weights over losses.
 const CURVE: usize = 200;
 
-/// `mwn`, its data read.
+/// `mwn` and its data.
 pub struct Mwn(Prepared<MwnMethod>);
 
-/// `mlc`, its data read.
+/// `mlc` and its data.
 pub struct Mlc(Prepared<MlcMethod>);
 
 impl Experiment for Mwn {
     const NAME: &'static str = "mwn";
-    const ABOUT: &'static str = "Weigh training images by their losses, learned on a few clean ones: wrong labels, classes of unequal size";
+    const ABOUT: &'static str = "Weight training images by their losses, learned on a few clean ones: wrong labels, \
+                                 classes of unequal size";
     const DEFAULTS: &'static str = include_str!("../../../assets/presets/mwn.toml");
     type Settings = Settings<MwnMethod>;
 
@@ -84,7 +85,7 @@ impl Experiment for Mlc {
     }
 }
 
-/// One of the experiments, its data read.
+/// One of the experiments, and its data.
 struct Prepared<M: Offered> {
     settings: Settings<M>,
     subject: Subject,
@@ -106,7 +107,7 @@ impl<M: Offered + Copy + Into<Step>> Prepared<M> {
     fn on(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
         let bench = Bench::new(self, device);
         let costs = match bench.costs() {
-            // A method that diverges so early does so in its run too, which reports it.
+            // A method that diverges this early does so in its run too, which reports it.
             Err(BenchError::Core(error)) if !matches!(error, Error::InvalidSetting { .. }) => {
                 tracing::warn!("steps are not timed: {error}");
                 None
@@ -124,7 +125,7 @@ impl<M: Offered + Copy + Into<Step>> Prepared<M> {
 
 type RobustOracle = SplitOracle<Robust, ImageBatches>;
 
-/// The data, and what all methods share.
+/// The data, and state shared by all methods.
 struct Bench<'a, M: Offered> {
     settings: &'a Settings<M>,
     subject: Subject,
@@ -149,7 +150,7 @@ impl<'a, M: Offered + Copy + Into<Step>> Bench<'a, M> {
         }
     }
 
-    /// The losses of a method, with `ahead` batches made before they are needed; x and y start alike for all.
+    /// The losses of a method, with `ahead` batches prepared in advance; x and y start alike for all.
     fn oracle(&self, method: Step, ahead: usize) -> Result<RobustOracle, BenchError> {
         let Self { settings, device, .. } = self;
         device.seed(settings.common.seed);
@@ -180,7 +181,7 @@ impl<'a, M: Offered + Copy + Into<Step>> Bench<'a, M> {
         let [upper, lower] =
             [Objective::Upper, Objective::Lower].map(|objective| oracle.batches(objective));
         let at = self.settings.falls().map(|epoch| epoch.saturating_mul(lower));
-        // The step size of x is constant, as in the programs of the source.
+        // The step size of x is constant, as in the authors' programs.
         let falling = Schedule::milestones(step_size.get(), 0.1, at);
         let rates = Rates::new(learning_rate.get(), falling)?;
         let (x, y) = (oracle.whole().upper_start(), oracle.whole().lower_start());
@@ -203,14 +204,14 @@ impl<'a, M: Offered + Copy + Into<Step>> Bench<'a, M> {
         Ok(if self.settings.nesterov { ball.with_nesterov() } else { ball })
     }
 
-    /// The cost of a step of each method, that of a plain one last; none where none is to be timed.
+    /// The cost of a step of each method, that of a plain one last; none if timing is off.
     fn costs(&self) -> Result<Option<Vec<StepCost>>, BenchError> {
         if self.settings.repetitions == 0 {
             return Ok(None);
         }
         let methods =
             || self.settings.method.iter().map(|&method| method.into()).chain([Step::Plain]);
-        // Without a thread that makes batches, whose memory would fall on any step.
+        // Without a thread that prepares batches, whose memory would be attributed to any step.
         let oracles: Vec<_> =
             methods().map(|method| self.oracle(method, 0)).collect::<Result<_, _>>()?;
         let mut solvers = Vec::new();
@@ -257,7 +258,7 @@ impl<'a, M: Offered + Copy + Into<Step>> Bench<'a, M> {
         self.show(&oracle, solver.x(), solver.y(), trial)
     }
 
-    /// The figures of what was learned.
+    /// The quantities of the learned correction.
     fn show(
         &self,
         oracle: &RobustOracle,
@@ -297,7 +298,7 @@ impl<'a, M: Offered + Copy + Into<Step>> Bench<'a, M> {
                 let classes = self.train.classes();
                 let expected = &self.sets.transition;
                 let apart: f64 = learned.iter().zip(expected).map(|(a, b)| (a - b).abs()).sum();
-                // Half the sum of absolute differences, of a column, in the mean.
+                // The mean over columns of half the sum of absolute differences.
                 trial.report.figures.insert("T error".into(), apart / (2 * classes) as f64);
                 let panels = [("learned", &learned[..]), ("of the labels", &expected[..])];
                 let svg = heat_map::svg(&name, panels, classes)?;
@@ -317,7 +318,7 @@ impl<'a, M: Offered + Copy + Into<Step>> Bench<'a, M> {
     }
 }
 
-/// The path of the layer that the last variable of y belongs to.
+/// The path of the layer of the last variable of y.
 fn last_layer(oracle: &RobustOracle) -> String {
     let path = oracle.lower_layout().leaves().last().map_or("", |leaf| leaf.path.as_str());
     path.rsplit_once('.').map_or("", |(layer, _)| layer).to_owned()

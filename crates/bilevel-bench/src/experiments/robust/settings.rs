@@ -13,7 +13,7 @@ use crate::settings::{
 };
 use bilevel_data::Images;
 
-/// What is learned beside the network: which of the two experiments it is.
+/// What is learned besides the network, which distinguishes the two experiments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// `mwn`, weights of samples.
@@ -34,7 +34,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// What f is for it.
+    /// The corresponding f.
     pub fn training(self) -> Training {
         if self == Self::Plain { Training::Plain } else { Training::Corrected }
     }
@@ -112,7 +112,7 @@ impl NetworkName {
         match self {
             Self::ResNet8 | Self::ResNet20 | Self::ResNet32 => 16,
             Self::ResNet18 | Self::ResNet34 => 64,
-            // Bottlenecks widen to four times as many.
+            // Bottlenecks expand to four times as many channels.
             Self::ResNet50 | Self::ResNet101 | Self::ResNet152 => 256,
             Self::Wrn10x2 => 32,
             Self::Wrn28x10 => 160,
@@ -126,13 +126,13 @@ impl NetworkName {
 pub enum NoiseKind {
     /// They are not
     None,
-    /// Drawn anew among all classes
+    /// Redrawn from all classes
     Uniform,
     /// To one of two other classes
     Flip,
     /// To one other class
     FlipToOne,
-    /// As people labelled the images
+    /// As human annotators labelled the images
     Human,
 }
 
@@ -146,8 +146,8 @@ pub struct Settings<M: Offered> {
     /// The network
     #[arg(long, value_enum)]
     pub network: NetworkName,
-    /// How many times the first class is as large as the last, those between in geometric steps; other than 1, labels
-    /// are right unless --noise-kind says otherwise
+    /// The ratio of the first class's size to the last, those between in geometric steps; other than 1, labels are
+    /// right unless --noise-kind says otherwise
     #[arg(long)]
     pub imbalance: Positive,
     /// How labels are made wrong
@@ -156,31 +156,32 @@ pub struct Settings<M: Offered> {
     /// The share of labels that are made wrong: the probability of each
     #[arg(long)]
     pub noise: Share,
-    /// Labels that people gave to the whole training set, an IDX file; for the noise human
+    /// Human labels of the whole training set, an IDX file; for the noise human
     #[arg(long, value_parser = crate::settings::text_path())]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub human_labels: Option<PathBuf>,
     /// Clean images of each class
     #[arg(long)]
     pub clean: Count,
-    /// Images of a batch
+    /// Images per batch
     #[arg(long)]
     pub batch: Count,
     /// Passes through the training set
     #[arg(long)]
     pub epochs: Count,
-    /// Iterations at most [default: those of the passes]
+    /// Maximal number of iterations [default: those of the passes]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iterations: Option<Count>,
-    /// The two passes, from 0, before which the step sizes fall to a tenth [default: after 4/5 and 9/10 of all]
+    /// The two passes, counted from 0, before which the step sizes decrease to a tenth [default: after 4/5 and 9/10 of
+    /// all]
     #[arg(long, value_delimiter = ',', num_args = 1..=2)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub falls: Option<Vec<usize>>,
     /// Step size of the network
     #[arg(long)]
     pub step_size: Positive,
-    /// Step size of what is learned beside it, far below that of the network; it does not fall
+    /// Step size of x, far below that of the network; it is constant
     #[arg(long)]
     pub learning_rate: Positive,
     /// Momentum of both
@@ -192,15 +193,15 @@ pub struct Settings<M: Offered> {
     /// Weight decay of the network
     #[arg(long)]
     pub weight_decay: NonNegative,
-    /// Weight decay of what is learned beside it
+    /// Weight decay of x
     #[arg(long)]
     pub upper_weight_decay: NonNegative,
-    /// The part of the network through whose step the game sees x, by the path of a layer or of a group of them
+    /// The part of the network through whose step the game sees x, by the path of a layer or of a group of layers
     /// [default: the last layer]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub y2: Option<String>,
-    /// Steps of each method that are timed before the run; 0 for none
+    /// Timed steps of each method before the run; 0 for none
     #[arg(long)]
     pub repetitions: u16,
     /// Test images that are evaluated, drawn by the seed [default: all]
@@ -245,7 +246,7 @@ impl<M: Offered> crate::settings::Settings for Settings<M> {
 }
 
 impl<M: Offered> Settings<M> {
-    /// The passes before which step sizes fall.
+    /// The passes before which step sizes decrease.
     pub fn falls(&self) -> [usize; 2] {
         match self.falls.as_deref() {
             Some(&[first, second]) => [first, second],

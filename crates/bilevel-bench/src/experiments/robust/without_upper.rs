@@ -1,11 +1,11 @@
 use bilevel_core::{Error, Iterate, JointMethod, Loss, Objective, Rates, Seen, Snapshot, Wrt};
 use burn::tensor::{Tensor, TensorData};
 
-/// Steps between two looks at F.
+/// Steps between two evaluations of F.
 const LOOK: usize = 20;
 
-/// Training without an upper level: y descends f, x stays. F is only looked at, every [`LOOK`] steps, and what was
-/// seen last is reported in between: a step is to cost what training costs.
+/// Training without an upper level: y descends f, x is fixed. F is only evaluated every [`LOOK`] steps, and the last
+/// value is reported in between: a step should cost what training costs.
 #[derive(Debug)]
 pub(super) struct WithoutUpper {
     rates: Rates,

@@ -13,7 +13,7 @@ pub enum Method {
     Fomaml,
     /// x follows the lower steps from it
     Reptile,
-    /// implicit, y held near x
+    /// implicit, with y kept near x
     Imaml,
     /// maml, and a step size for every weight
     MetaSgd,

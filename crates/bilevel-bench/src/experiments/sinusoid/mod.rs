@@ -1,4 +1,4 @@
-//! Regression of sinusoids from ten points each: the example by which initialisation-based methods are known.
+//! Regression of sinusoids from ten points each: the standard example of initialisation-based methods.
 //!
 //! ```text
 //! task:  a sin(t + b),  a in [0.1, 5],  b in [0, pi],  points t in [-5, 5]
@@ -9,8 +9,8 @@
 //! after adaptation.
 //!
 //! Source: C. Finn et al., "Model-agnostic meta-learning for fast adaptation of deep networks", 2017, section 5.1: one
-//! lower step of size 0.01 on ten points, ten on a test task, Adam at 0.001, 70,000 upper steps of 25 tasks. The default
-//! is shorter, so that it ends within a minute.
+//! lower step of size 0.01 on ten points, ten on a test task, Adam at 0.001, 70,000 upper steps of 25 tasks. The
+//! default is shorter, so that it ends within a minute.
 
 mod method;
 mod problem;

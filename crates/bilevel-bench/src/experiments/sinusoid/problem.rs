@@ -26,9 +26,9 @@ impl Wave {
 /// Points of a task, `[n, 1]` each.
 #[derive(Clone, Debug, Batch)]
 pub struct Points {
-    /// Where.
+    /// Positions.
     pub inputs: Tensor<2>,
-    /// The value there.
+    /// Values.
     pub targets: Tensor<2>,
 }
 
@@ -37,9 +37,9 @@ pub struct Points {
 pub struct Sinusoids {
     /// The seed.
     pub seed: u64,
-    /// Points of a level.
+    /// Points per level.
     pub shot: usize,
-    /// Where they go.
+    /// The device.
     pub device: Device,
 }
 
@@ -65,7 +65,7 @@ impl Sinusoids {
         }
     }
 
-    /// Where the points of a level of a task are.
+    /// The positions of the points of a level of a task.
     pub fn places(&self, level: Objective, task: u64) -> Vec<f64> {
         let stream = if level == Objective::Lower { 1 } else { 2 };
         let rng = &mut stream_at(self.seed, Purpose::Episodes, [task, stream, 0]);
@@ -79,8 +79,8 @@ impl Data<Points> for Sinusoids {
     }
 }
 
-/// x: where the network starts, and what else of the lower steps is learned, each in a list that is empty where it is
-/// not.
+/// x: the start of the network, and what else of the lower steps is learned, each as a list that is empty if it is not
+/// learned.
 #[derive(Module, Debug)]
 pub struct Meta {
     /// The network.

@@ -1,4 +1,4 @@
-//! Running the methods, judging them, and the figure.
+//! Running the methods, evaluating them, and the figure.
 
 use bilevel_core::{
     AutodiffOracle, BurnOptimizer, Cg, Descent, Diagonal, Error, Fomaml, Gd, HypergradientMethod,
@@ -98,7 +98,7 @@ impl Prepared {
     }
 }
 
-/// x and y as modules; the network has the same first weights for every method.
+/// x and y as modules; the network has the same initial weights for every method.
 fn starts(method: Method, settings: &Settings, device: &Device) -> (Meta, Mlp) {
     device.seed(settings.common.seed);
     let width = settings.width.get();
@@ -149,7 +149,7 @@ fn made(method: Method, settings: &Settings) -> Result<Box<dyn HypergradientMeth
     })
 }
 
-/// y after so many lower steps from x on a task.
+/// y after this many lower steps from x on a task.
 fn adapted(
     oracle: &RegressionOracle,
     method: Method,
@@ -166,7 +166,7 @@ fn adapted(
     Ok(descent(method, settings, steps)?.run(&problem, &start)?.state.y)
 }
 
-/// The mean squared error on the points to be judged by, over the test tasks.
+/// The mean squared error on the query points, over the test tasks.
 fn judged(
     oracle: &RegressionOracle,
     method: Method,
@@ -184,7 +184,7 @@ fn judged(
     Ok(sum / n as f64)
 }
 
-/// A test task, and what the network makes of it before, after one step and at the end.
+/// A test task, and the network's predictions before, after one step and at the end.
 fn chart(
     oracle: &RegressionOracle,
     method: Method,

@@ -1,4 +1,4 @@
-//! The right to work in a folder, which one process has at a time.
+//! The right to work in a folder, held by one process at a time.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -8,11 +8,11 @@ use same_file::Handle;
 
 use super::{ReportError, RunFolder};
 
-/// The file whose lock is the right. The system ends a lock with its process, however that ends; of a process
-/// that is killed only the file stays, and the next one takes it.
+/// The file whose lock is the right. The system releases a lock with its process, however that ends; after a process is
+/// killed only the file stays, and the next process locks it.
 const LOCK: &str = "lock";
 
-/// A folder that this process alone works in, until the value is dropped.
+/// A folder owned by this process, until the value is dropped.
 #[derive(Debug)]
 pub struct LockedFolder {
     folder: RunFolder,
@@ -20,26 +20,26 @@ pub struct LockedFolder {
 }
 
 impl RunFolder {
-    /// Takes the folder for this process alone. Files that were cut short are removed: they are nobody's.
+    /// Claims the folder for this process. Incomplete files, which have no owner, are removed.
     ///
     /// # Errors
-    /// Where another process has it, or the file system refuses.
+    /// If another process has it, or the file system fails.
     pub fn hold(&self) -> Result<LockedFolder, ReportError> {
         self.try_hold()?.ok_or_else(|| ReportError::Busy { path: self.path.clone() })
     }
 
-    /// The same; none where another process has it.
+    /// The same; none if another process has it.
     ///
     /// # Errors
-    /// Where the file system refuses.
+    /// If the file system fails.
     pub fn try_hold(&self) -> Result<Option<LockedFolder>, ReportError> {
         self.hold_by(File::try_lock)
     }
 
-    /// The same, once no other process has it: for what takes a moment.
+    /// The same, once no other process has it: for short tasks.
     ///
     /// # Errors
-    /// Where the file system refuses.
+    /// If the file system fails.
     pub fn wait_to_hold(&self) -> Result<LockedFolder, ReportError> {
         let held = self.hold_by(|file| file.lock().map_err(TryLockError::Error))?;
         held.ok_or_else(|| ReportError::Busy { path: self.path.clone() })
@@ -64,7 +64,7 @@ impl RunFolder {
                 Err(TryLockError::Error(cause)) => return Err(refuse(cause)),
             }
             let lock = Handle::from_file(file).map_err(refuse)?;
-            // The process before may have removed the file after it was opened here: a lock of it is worth nothing.
+            // The previous process may have removed the file after it was opened here: then its lock is worthless.
             match Handle::from_path(&path) {
                 Ok(there) if there == lock => {
                     self.clean()?;
@@ -86,9 +86,9 @@ impl Deref for LockedFolder {
 }
 
 impl Drop for LockedFolder {
-    /// The file goes while its lock is held: who has opened it meanwhile sees that, and opens another.
+    /// The file is removed while its lock is held: a process that opened it meanwhile notices, and opens another.
     fn drop(&mut self) {
-        // One that stays does no harm.
+        // A file that stays does no harm.
         let _ = fs::remove_file(self.folder.path.join(LOCK));
     }
 }
@@ -115,14 +115,14 @@ mod tests {
         assert!(text.starts_with(&format!("{}: another process", folder.path().display())));
         drop(held);
         assert!(!folder.was_held(), "the file of the lock is left");
-        // Of a process that was killed the file stays, and files that are not whole.
+        // After a process is killed its lock file stays, and so do incomplete files.
         fs::write(folder.path().join(LOCK), "").unwrap();
         fs::write(folder.path().join(".unfinished-x"), "half").unwrap();
         drop(folder.hold().unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
-    /// The file of the lock comes and goes all the time: a lock of one that is gone must not count.
+    /// The lock file comes and goes all the time: a lock of a removed one must not count.
     #[test]
     fn no_two_hold_it_at_once() {
         let (_root, folder) = folder();

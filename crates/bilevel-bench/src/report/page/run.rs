@@ -6,10 +6,10 @@ use crate::experiments::ORIGIN;
 use crate::report::folder::{RunFolder, settings_toml};
 use crate::report::{MethodReport, ReportError, RunReport, StepRecord, table};
 
-/// The page of a run, with what its folder has.
+/// The page of a run, with the contents of its folder.
 ///
 /// # Errors
-/// Where settings have no form in TOML.
+/// If settings have no form in TOML.
 pub fn of_run(report: &RunReport, folder: &RunFolder) -> Result<Page, ReportError> {
     let troubled = report.methods.iter().filter(|method| !method.ok || method.warnings > 0);
     Ok(Page {
@@ -23,7 +23,7 @@ pub fn of_run(report: &RunReport, folder: &RunFolder) -> Result<Page, ReportErro
     })
 }
 
-/// What `settings.toml` says of how it was made.
+/// The origin of the run, from `settings.toml`.
 pub(crate) fn facts(settings: &toml::Table) -> Vec<(String, String)> {
     let word = |value: &toml::Value| value.as_str().map_or(value.to_string(), str::to_owned);
     let origin = settings.get(ORIGIN).and_then(toml::Value::as_table);
@@ -32,7 +32,7 @@ pub(crate) fn facts(settings: &toml::Table) -> Vec<(String, String)> {
     made.map(|(name, value)| (name.clone(), word(value))).chain(device).collect()
 }
 
-/// How the run is resumed, repeated and shown.
+/// The commands that resume, repeat and show the run.
 fn commands(report: &RunReport, folder: &RunFolder) -> Vec<String> {
     let resume = resume(folder.path());
     let settings = folder.path().join("settings.toml").display().to_string();
@@ -58,7 +58,7 @@ fn results(report: &RunReport) -> PageTable {
     }
 }
 
-/// What a panel shows.
+/// The quantity of a panel.
 struct Quantity {
     title: &'static str,
     scale: f64,

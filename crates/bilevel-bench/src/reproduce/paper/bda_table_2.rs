@@ -8,7 +8,7 @@ use crate::reproduce::{Cell, Preset, Quantity, Reproduction};
 pub(super) fn cells(reproduction: &Reproduction) -> Result<Vec<Cell>, BenchError> {
     const COLUMNS: [(&str, u32); 5] =
         [("T=50", 50), ("T=100", 100), ("T=200", 200), ("T=400", 400), ("T=800", 800)];
-    // The time of a hypergradient beside that of rad.
+    // The cost of a hypergradient relative to that of rad.
     const ROWS: [(&str, &str, f64, [f64; 5]); 3] = [
         ("RHG", "rad", 1.0, [88.96, 89.73, 90.13, 90.19, 90.15]),
         ("T-RHG", "trad", 0.7, [87.90, 88.28, 88.50, 88.52, 89.99]),

@@ -6,7 +6,7 @@ use crate::error::BenchError;
 use crate::experiments::Complete;
 use crate::reproduce::{Cell, Preset, Quantity, Reproduction};
 
-/// Images that tasks are drawn from.
+/// The source of images for tasks.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Images {
     Omniglot,
@@ -14,7 +14,7 @@ pub(super) enum Images {
 }
 
 impl Images {
-    /// The preset, and the folder in that of the data.
+    /// The preset, and the subfolder of the data.
     fn name(self) -> &'static str {
         match self {
             Self::Omniglot => "omniglot",
@@ -32,7 +32,7 @@ pub(super) struct Column {
     pub shot: i64,
 }
 
-/// A line: the method, and the network where it is not the usual one.
+/// A row: the method, and the network if it is not the usual one.
 #[derive(Clone, Copy)]
 pub(super) struct Row {
     pub name: &'static str,
@@ -40,16 +40,16 @@ pub(super) struct Row {
     pub network: &'static str,
 }
 
-/// A line with the usual network.
+/// A row with the usual network.
 pub(super) const fn row(name: &'static str, method: &'static str) -> Row {
     Row { name, method, network: "convnet" }
 }
 
-/// The classes of a task that the embedded digits have, to train and to test on.
+/// The training and test classes of the embedded digits for a task.
 const MOST_DIGITS: i64 = 5;
 
-/// The cell of a line and a column, none where the embedded digits have too few classes; `--data-dir` is the folder that
-/// has the folders `omniglot` and `mini-imagenet`.
+/// The cell of a row and a column, none if the embedded digits have too few classes; `--data-dir` is the folder that
+/// contains the folders `omniglot` and `mini-imagenet`.
 pub(super) fn cell(
     reproduction: &Reproduction,
     (row, column): (Row, Column),
@@ -74,7 +74,7 @@ pub(super) fn cell(
             given.insert("preset".into(), column.images.name().into());
         }
         None if row.network == "resnet12" => {
-            // Images of 8x8 have no pixel left behind its four poolings.
+            // Images of 8x8 have no pixel left after its four poolings.
             return Ok(None);
         }
         None => {}
@@ -92,7 +92,7 @@ pub(super) fn cell(
     }))
 }
 
-/// The cells of a table of accuracies, a figure for each line and column.
+/// The cells of a table of accuracies, one figure for each row and column.
 pub(super) fn cells<const N: usize>(
     reproduction: &Reproduction,
     columns: [Column; N],

@@ -1,10 +1,11 @@
-//! Few-shot classification of mini-imagenet by two networks; tiered-imagenet, the other half of the table, is not here.
+//! Few-shot classification of mini-imagenet by two networks; tiered-imagenet, the other half of the table, is not
+//! included.
 
 use super::few_shot::{self, MINI_IMAGENET, Row, row};
 use crate::error::BenchError;
 use crate::reproduce::{Cell, Reproduction};
 
-/// A line with the residual network.
+/// A row with the residual network.
 const fn residual(name: &'static str, method: &'static str) -> Row {
     Row { name, method, network: "resnet12" }
 }
@@ -16,7 +17,7 @@ pub(super) fn cells(reproduction: &Reproduction) -> Result<Vec<Cell>, BenchError
         (row("RHG", "rad"), [48.89, 63.02].map(Some)),
         (row("T-RHG", "trad"), [47.67, 63.70].map(Some)),
         (row("BDA", "bda"), [49.08, 62.17].map(Some)),
-        // The paper has IAPTT-GM on the residual network alone.
+        // The paper has only IAPTT-GM on the residual network.
         (row("IAPTT-GM", "iaptt"), [None, None]),
         (residual("MAML, ResNet-12", "maml"), [51.03, 68.26].map(Some)),
         (residual("RHG, ResNet-12", "rad"), [50.54, 64.53].map(Some)),

@@ -1,7 +1,7 @@
 //! Hyper-cleaning by two linear layers, all methods with the same constants and number of upper steps.
 //!
-//! The F1 of the authors' program counts what is kept as positive: a sample is clean where its logit is at least 0, where
-//! all of them start. Beside it stands ours, whose positives are the wrong labels.
+//! The F1 of the authors' program counts kept samples as positive: a sample is clean if its logit is at least 0, the
+//! initial value of all of them. Ours, whose positives are the wrong labels, is shown beside it.
 
 use toml::Table;
 

@@ -69,13 +69,13 @@ pub enum TableName {
     NsGameTable4,
 }
 
-/// What is known of a table beside its figures.
+/// Information on a table besides its figures.
 pub struct About {
     /// Which.
     pub name: TableName,
-    /// What it shows.
+    /// Its contents.
     pub title: &'static str,
-    /// Where it stands.
+    /// Its source.
     pub source: &'static str,
 }
 
@@ -158,7 +158,7 @@ impl TableName {
     /// Its cells, in the paper's order.
     ///
     /// # Errors
-    /// If data is needed that is not named.
+    /// If required data is not given.
     pub fn cells(self, reproduction: &Reproduction) -> Result<Vec<Cell>, BenchError> {
         match self {
             Self::BdaTable2 => bda_table_2::cells(reproduction),
@@ -176,7 +176,7 @@ impl TableName {
 }
 
 impl Reproduction {
-    /// All settings of an experiment, where the table gives `given` beside data and device.
+    /// All settings of an experiment, where the table gives `given` besides data and device.
     fn settings(&self, experiment: &str, mut given: Table) -> Result<Complete, BenchError> {
         given.insert("device".into(), self.device.to_string().into());
         if let Some(dir) = &self.data_dir {
@@ -185,10 +185,10 @@ impl Reproduction {
         Complete::given(experiment, &given)
     }
 
-    /// The folder of the data: named for `full`, none for `small`.
+    /// The folder of the data: given for `full`, none for `small`.
     ///
     /// # Errors
-    /// If it is not so.
+    /// If this is not the case.
     pub fn check_data(&self) -> Result<Option<PathBuf>, BenchError> {
         let known = self.reproduce == TableName::IapttTable3;
         for (flag, given) in

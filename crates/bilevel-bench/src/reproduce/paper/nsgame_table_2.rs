@@ -1,5 +1,5 @@
-//! Meta-Weight-Net on classes of different sizes. The text of the source gives the costs only: of the game, that it takes
-//! almost no memory beside. A third method of it, truncated back-propagation, is left out.
+//! Meta-Weight-Net on classes of different sizes. The text of the source gives only the costs: that of the game, and
+//! that it takes almost no additional memory. A third method, truncated back-propagation, is left out.
 //!
 //! Our memory is that of the host: on a GPU it is not what the source measured.
 
@@ -11,7 +11,7 @@ use crate::reproduce::{Cell, Preset, Quantity, Reproduction};
 const COLUMNS: [(&str, f64); 3] =
     [("imbalance 20", 20.0), ("imbalance 50", 50.0), ("imbalance 100", 100.0)];
 
-/// The method, the paper's seconds an iteration and its memory for second derivatives in MiB (it has 235 MB).
+/// The method, the paper's seconds per iteration and its memory for second derivatives in MiB (it has 235 MB).
 const ROWS: [(&str, &str, [Option<f64>; 2]); 3] = [
     ("plain", "plain", [None, None]),
     ("MWN", "mwn", [Some(0.15), Some(224.1)]),

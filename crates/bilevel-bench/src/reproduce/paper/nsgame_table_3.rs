@@ -6,7 +6,7 @@ use toml::Table;
 use crate::error::BenchError;
 use crate::reproduce::{Cell, Preset, Quantity, Reproduction};
 
-/// How labels are made wrong, and which share of them.
+/// How labels are corrupted, and the fraction of them.
 const COLUMNS: [(&str, &str, f64); 6] = [
     ("uniform 0 %", "uniform", 0.0),
     ("uniform 20 %", "uniform", 0.2),
@@ -16,8 +16,8 @@ const COLUMNS: [(&str, &str, f64); 6] = [
     ("flip 40 %", "flip", 0.4),
 ];
 
-/// A method: the accuracies, and at last the seconds an iteration and the MB for second derivatives. The paper has no
-/// row for training on all labels as they are.
+/// A method: the accuracies, then the seconds per iteration and the MB for second derivatives. The paper has no row for
+/// training on all labels unchanged.
 struct Row {
     name: &'static str,
     method: &'static str,
@@ -66,7 +66,7 @@ pub(super) fn cells(reproduction: &Reproduction) -> Result<Vec<Cell>, BenchError
                 given.insert("preset".into(), "paper".into());
             }
             let settings = reproduction.settings(experiment, given)?;
-            // A wide network of 28 layers beside a residual one of 32.
+            // A wide network of 28 layers compared with a residual one of 32.
             let cost = if experiment == "mlc" { 20.0 } else { 1.0 };
             let mut cell = |column, paper, quantity| {
                 let settings = settings.clone();

@@ -1,5 +1,6 @@
-//! Meta-Weight-Net on long-tailed classes by the step size of x, that of y being 0.1. The text of the source says that the
-//! game is best at 1e-5 and falls off towards 1e-3, and that Meta-Weight-Net does not; its figures are lost.
+//! Meta-Weight-Net on long-tailed classes by the step size of x, that of y being 0.1. The text of the source says that
+//! the game is best at 1e-5 and becomes worse towards 1e-3, and that Meta-Weight-Net does not; its figures are not
+//! available.
 
 use toml::Table;
 

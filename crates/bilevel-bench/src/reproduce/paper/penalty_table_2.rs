@@ -1,17 +1,17 @@
-//! Importance learning: one weight a sample, under a network that sees batches.
+//! Importance learning: one weight per sample, with a network trained on batches.
 
 use toml::Table;
 
 use crate::error::BenchError;
 use crate::reproduce::{Cell, Preset, Quantity, Reproduction};
 
-/// The column, the share of wrong labels, and the figures of the rows.
+/// The column, the fraction of wrong labels, and the figures of the rows.
 const COLUMNS: [(&str, f64, [f64; 5]); 2] = [
     ("25 % wrong", 0.25, [99.3, 94.6, 83.9, 98.11, 98.89]),
     ("50 % wrong", 0.5, [99.3, 94.6, 60.8, 97.27, 97.51]),
 ];
 
-/// The method, and its time beside that of a baseline.
+/// The method, and its cost relative to that of a baseline.
 const ROWS: [(&str, &str, f64); 5] = [
     ("Oracle", "clean-labels", 1.0),
     ("Val-Only", "val-only", 1.0),

@@ -1,5 +1,5 @@
-//! The steps as their formulas say, on plain numbers: derivatives alone do not see a wrong formula that is
-//! rightly differentiated.
+//! The steps compared with their formulas, on plain numbers: derivatives alone do not reveal a wrong formula that is
+//! correctly differentiated.
 
 use bilevel_core::*;
 use bilevel_program::Vector;
@@ -206,7 +206,7 @@ fn projected_and_preconditioned() {
     });
 }
 
-/// The product of two matrices, the second with so many rows.
+/// The product of two matrices, the second with this many rows.
 fn multiply(a: &[f64], b: &[f64], rows: usize) -> Vec<f64> {
     let columns = b.len() / rows;
     let entry = |row: &[f64], j: usize| (0..rows).map(|k| row[k] * b[k * columns + j]).sum();
@@ -243,7 +243,7 @@ fn schedules_parts_clipping_and_decay() {
     let scheduled = Gd::new(Schedule::power(0.4, 0.5)).unwrap();
     check("scheduled", &scheduled, |t, y, slope| zip(y, &slope(LOWER, y), |y, g| y - s(t) * g));
 
-    // x holds these logarithms; the last holds on.
+    // x holds these logarithms; the last holds for all later steps.
     let rates = [-1.2_f64, -1.6];
     let learned = Gd::new(Coefficient::exp("rates").each_step()).unwrap();
     check("a rate a step", &learned, |t, y, slope| {

@@ -62,14 +62,14 @@ fn proximal_maps_are_firmly_nonexpansive_and_their_derivatives_symmetric() {
             assert!(image.dot(&image) <= image.dot(&a.sub(&b)) + 1e-12, "{name}");
             let turned = [map.derivative(&a, &u).dot(&v), map.derivative(&a, &v).dot(&u)];
             assert_close(&name, &turned[..1], &turned[1..], 1e-12);
-            // A projection keeps what it made; another proximal map does not.
+            // A projection is idempotent; another proximal map is not.
             let again = map.apply(&map.apply(&a)).sub(&map.apply(&a)).norm();
             assert!(if *moves > 0.0 { again > *moves } else { again < 1e-12 }, "{name}: {again}");
         }
     }
 }
 
-/// A projection of one's own.
+/// A custom projection.
 #[derive(Debug)]
 struct Positive;
 
@@ -169,7 +169,7 @@ fn the_weight_of_a_lasso_is_learned() {
     assert_close("differences", &five_point(&[weight.ln()], value), &[expected], 1e-9);
 }
 
-/// P minimises `h(u) + norm(u - y)^2 / 2`: no point near it does better.
+/// P minimises `h(u) + norm(u - y)^2 / 2`: no nearby point is better.
 #[test]
 fn proximal_maps_minimise_what_they_are_for() {
     let y = tuning(Fit::Squares, false).lower_start();

@@ -1,4 +1,4 @@
-//! Steps that can be undone, on the device of the binary that includes this file.
+//! Reversible steps, on the device of the binary that includes this file.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -120,7 +120,7 @@ impl BilevelProblem for Bowl {
     }
 }
 
-/// A lower loss whose gradient is another one each time: its noise grows with the count of the evaluations.
+/// A lower loss whose gradient differs at each evaluation: its noise grows with the number of evaluations.
 struct Restless<O> {
     inner: O,
     evaluations: AtomicU32,

@@ -1,4 +1,4 @@
-//! What one dynamics alone must satisfy.
+//! Properties of single dynamics.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::tuning::*;
 use crate::common::*;
 use crate::device;
 
-/// y after so many steps, from the start of `oracle`.
+/// y after this many steps, from the start of `oracle`.
 pub fn end(oracle: &TuningOracle, x: &Vector, dynamics: &dyn Dynamics, steps: usize) -> Vec<f64> {
     let problem = LowerProblem::new(oracle, x, Samples::default());
     let start = dynamics.start(&oracle.lower_start());
@@ -94,7 +94,7 @@ fn a_t_net_is_gd_and_its_step_is_preconditioned_by_its_layer() {
     let expected = slope(|h| value(&x.axpy(h, &along)));
     assert_close("warp", &[found], &[expected], 1e-8);
 
-    // V = W T moves as V by gd with the preconditioner R = T'T.
+    // V = W T moves like V by gd with the preconditioner R = T'T.
     let product = |a: &[f64], b: [f64; 4]| -> Vec<f64> {
         let row = |r: &[f64]| [r[0] * b[0] + r[1] * b[2], r[0] * b[1] + r[1] * b[3]];
         a.chunks(2).flat_map(row).collect()

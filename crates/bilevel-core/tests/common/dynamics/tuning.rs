@@ -1,4 +1,4 @@
-//! A problem on which every dynamics finds in x what it may look for, and directions in its space.
+//! A problem on which every dynamics finds in x what it may need, and directions in its space.
 
 use bilevel_core::lower::{State, Update};
 use bilevel_core::*;
@@ -16,7 +16,7 @@ pub struct Layer {
     pub bias: Param<Tensor<1>>,
 }
 
-/// All that a dynamics may look for in x.
+/// Everything that a dynamics may need in x.
 #[derive(Module, Debug)]
 pub struct Tuned {
     pub penalties: Param<Tensor<1>>,
@@ -104,7 +104,7 @@ pub fn tuning(fit: Fit, warped: bool) -> TuningOracle {
 
 pub const BOTH: [Fit; 2] = [Fit::Squares, Fit::Logistic];
 
-/// Step `t` alone.
+/// Step `t` only.
 pub fn advance(
     problem: &LowerProblem<'_>,
     dynamics: &dyn Dynamics,
@@ -160,7 +160,7 @@ pub fn directions(like: &Place) -> Vec<Place> {
     x.chain(y).chain(memory).chain([whole.clone()]).collect()
 }
 
-/// A 5-point difference at 0, so narrow that no kink of these problems is inside.
+/// A 5-point difference at 0, so narrow that no kink of these problems lies inside.
 pub fn slope(value: impl Fn(f64) -> f64) -> f64 {
     let h = 3e-4;
     (8.0 * (value(h) - value(-h)) - (value(2.0 * h) - value(-2.0 * h))) / (12.0 * h)

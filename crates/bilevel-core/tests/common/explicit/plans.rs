@@ -1,4 +1,4 @@
-//! Plans: states that are stored and states that are computed again.
+//! Plans: states that are stored and states that are recomputed.
 
 use super::*;
 
@@ -20,8 +20,8 @@ fn promised_states(plan: Plan, steps: usize) -> usize {
     }
 }
 
-/// The most steps that a plan may make, down and back. For the binomial one it is the least number that
-/// is possible, `r l - C(c + r, c + 1)` to reverse l = T + 1 steps, the last of which is F's own.
+/// The maximal number of steps that a plan makes, forward and backward. For the binomial one it is the minimum
+/// possible, `r l - C(c + r, c + 1)` to reverse l = T + 1 steps, the last of which is F's own.
 fn promised_steps(plan: Plan, steps: usize) -> usize {
     match plan {
         Plan::Trajectory | Plan::Results(_) => steps,

@@ -41,7 +41,7 @@ fn a_learned_start_goes_down_its_gradient() {
     }
     let z = bounded.lower_start().to_vec();
     assert!(z.iter().all(|v| v.abs() <= 0.9) && z != clamped, "{z:?}");
-    // With x it brings F further down than x alone.
+    // Together with x it decreases F further than x alone.
     let last = |start| {
         let solver = solver(&oracle, Iaptt::new(gd(0.05, 3)), 0.3).unwrap();
         let mut solver = solver.with_start(start).unwrap();

@@ -1,4 +1,4 @@
-//! Linear solvers on matrices of known inverses.
+//! Linear solvers on matrices with known inverses.
 
 #[path = "linear_limits.rs"]
 mod limits;
@@ -33,7 +33,7 @@ fn times(matrix: &Matrix, v: &[f64]) -> Vec<f64> {
 }
 
 fn point(values: &[f64]) -> Vector {
-    // Of one module: vectors of two do not combine.
+    // Of one module: vectors of two modules do not combine.
     static LAYOUT: OnceLock<Arc<Layout>> = OnceLock::new();
     let module = || Values::new(&[0.0; N], &device());
     Vector::from_slice(LAYOUT.get_or_init(|| Layout::of(&module())), values, &device())
@@ -55,7 +55,7 @@ fn solve_by(
     solution
 }
 
-/// What a solver says of a system, and how near it comes to the solution of least norm, if it does.
+/// The status of a solver on a system, and its distance from the minimum-norm solution, if it reports one.
 type Claim = (LinearStatus, Option<f64>);
 
 struct Row {
@@ -190,7 +190,7 @@ fn linear_solvers_solve_what_they_claim_and_say_so_where_they_do_not() {
                 let error = off(&q, &times(&inverse(spectrum, row.damping), &b));
                 assert!(error <= tolerance, "{name}: off {error:e}");
             }
-            // What is said of the residual is true.
+            // The reported residual is correct.
             let image: Vec<_> =
                 times(&matrix, &q).iter().zip(&q).map(|(a, q)| a + row.damping * q).collect();
             if let Some(residual) = found.residual {
@@ -261,7 +261,7 @@ fn no_linear_solver_hides_numbers_that_are_not_finite() {
     }
 }
 
-/// A solver that is wrong about what it found.
+/// A solver that misreports its result.
 #[derive(Debug)]
 pub(super) struct Careless;
 
@@ -309,8 +309,8 @@ fn a_system_without_solution_is_never_called_solved() {
 
 #[test]
 fn a_singular_diagonal_is_named_by_every_solver() {
-    // Products without rounding, and b with a part in the null space: what is left of it is a direction whose
-    // curvature is made of rounding.
+    // Products without rounding, and b with a part in the null space: what is left of it is a direction whose curvature
+    // is only rounding.
     let diagonal = |entries: [f64; N]| -> Matrix {
         (0..N).map(|i| (0..N).map(|j| if i == j { entries[i] } else { 0.0 }).collect()).collect()
     };
@@ -329,7 +329,7 @@ fn a_singular_diagonal_is_named_by_every_solver() {
             assert!(!found.status.is_ok(), "{name}: {}", found.status);
             let scale = b.iter().map(|b| b.abs()).fold(0.0, f64::max) / matrix[0][0];
             let largest = found.q.to_vec().iter().map(|q| q.abs()).fold(0.0, f64::max);
-            // The residuals of bicgstab are minimised over nothing: it may stop far out.
+            // The residuals of bicgstab are not minimised: it may stop far away.
             let bound = if row.name == "bicgstab" { 1e10 } else { 1e5 };
             assert!(largest < bound * scale, "{name}: {largest:e}, {}", found.status);
             if ["cg", "normal-cg", "minres", "gmres", "dense"].contains(&row.name) {

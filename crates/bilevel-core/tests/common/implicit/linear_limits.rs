@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn the_iteration_limit_and_the_products_are_what_the_documentation_says() {
-    // One product an iteration, or two; and no iteration more than the limit.
+    // One product per iteration, or two; and no iteration beyond the limit.
     let tolerance = 1e-14;
     let rows: Vec<(Solver, usize)> = vec![
         (Box::new(Cg::new(3, tolerance).unwrap()), 3),

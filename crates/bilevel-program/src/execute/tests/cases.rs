@@ -1,4 +1,4 @@
-//! A call of every operation of a backend that is recorded as one, but for those of layers.
+//! A call of every operation of a backend that is recorded as one, except for those of layers.
 
 use burn::backend::ir::HandleKind;
 use burn::backend::ops::{GridSampleOptions, InterpolateMode, PadMode};
@@ -69,7 +69,7 @@ impl<'a, B: Backend> Cases<'a, B> {
     }
 }
 
-/// Keeps the results of calls; tensors among the arguments are made before the call.
+/// Keeps the results of calls; tensors among the arguments are created before the call.
 macro_rules! keep {
     ($c:ident, $kind:ident: $($call:expr);* $(;)?) => {
         $( let value = $call; $c.outputs.push(HandleKind::$kind(value)); )*
@@ -105,7 +105,7 @@ pub(super) fn base_float<B: Backend>(c: &mut Cases<'_, B>) {
         B::float_ones(Shape::new([2, 3]), c.device, F);
         B::float_zeros(Shape::new([2, 3]), c.device, F);
     );
-    // What an empty tensor holds is anyone's guess: none of it is kept.
+    // The contents of an empty tensor are undefined: none of it is kept.
     let empty = B::float_empty(Shape::new([2, 3]), c.device, F);
     let part = B::float_slice(empty, &[Slice::new(0, Some(0), 1)]);
     keep!(c, Float: B::float_cat(vec![part, c.f(&[1, 3])], 0));
@@ -147,7 +147,7 @@ pub(super) fn base_int<B: Backend>(c: &mut Cases<'_, B>) {
         B::int_ones(Shape::new([2, 3]), c.device, I);
         B::int_zeros(Shape::new([2, 3]), c.device, I);
     );
-    // What an empty tensor holds is anyone's guess: none of it is kept.
+    // The contents of an empty tensor are undefined: none of it is kept.
     let empty = B::int_empty(Shape::new([2, 3]), c.device, I);
     let part = B::int_slice(empty, &[Slice::new(0, Some(0), 1)]);
     keep!(c, Int: B::int_cat(vec![part, c.i(&[1, 3])], 0));
@@ -186,7 +186,7 @@ pub(super) fn base_bool<B: Backend>(c: &mut Cases<'_, B>) {
         B::bool_ones(Shape::new([2, 3]), c.device, T);
         B::bool_zeros(Shape::new([2, 3]), c.device, T);
     );
-    // What an empty tensor holds is anyone's guess: none of it is kept.
+    // The contents of an empty tensor are undefined: none of it is kept.
     let empty = B::bool_empty(Shape::new([2, 3]), c.device, T);
     let part = B::bool_slice(empty, &[Slice::new(0, Some(0), 1)]);
     keep!(c, Bool: B::bool_cat(vec![part, c.b(&[1, 3])], 0));
