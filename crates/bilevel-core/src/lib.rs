@@ -55,11 +55,7 @@
 //! | oracle: values, gradients, products, and their [`Cost`] | [`Oracle`] | [`AutodiffOracle`], [`SplitOracle`], [`FeatureOracle`]; [`BarrierOracle`] for constraints, [`Nested`] for three levels |
 //! | [`lower`]: steps of y, and their adjoints | [`Dynamics`]; T steps of one are a [`Descent`] | the table below |
 //! | [`linear`]: `A q = b` by products | [`LinearSolver`] | [`Cg`], [`NormalCg`], [`Gmres`], [`BiCgStab`], [`Neumann`], [`ApproxGrad`], [`Nystrom`], [`Identity`], [`Dense`] |
-<<<<<<< HEAD
-//! | [`minimise`]: a lower level solved to a tolerance, and F itself | [`Minimiser`](minimise::Minimiser) | [`Newton`], [`Lbfgs`], [`Bfgs`], [`Armijo`], [`Fista`] |
-=======
-//! | [`minimise`]: the lower level solved to a tolerance, and F itself | [`Minimiser`](minimise::Minimiser) | [`Newton`], [`Lbfgs`], [`Bfgs`], [`Armijo`] |
->>>>>>> english
+//! | [`minimise`]: the lower level solved to a tolerance, and F itself | [`Minimiser`](minimise::Minimiser) | [`Newton`], [`Lbfgs`], [`Bfgs`], [`Armijo`], [`Fista`] |
 //! | [`hypergradient`]: `dF/dx` | [`HypergradientMethod`] | the methods below |
 //! | [`upper`]: steps of x | [`UpperStep`] | [`BurnOptimizer`], [`GradientStep`], [`AdaptiveStep`] |
 //! | [`proxy`]: learned best responses | [`Proxy`] | [`Hypernetwork`], [`Stn`], [`DeltaStn`] |
@@ -92,21 +88,12 @@
 //! | on-features | [`OnFeatures`] | what its method is | its method's, in the features | x an extractor, y a head on a [`FeatureOracle`] |
 //! | `ia-gm` | [`Unrolled::ia_gm`] | T lower steps, in the start too | as `rad` | [`Start::Learned`] |
 //! | `iaptt` | [`Iaptt`] | the steps to `argmax_k F(x, y_k)`, in the start too | as `rad` | [`Start::Learned`] |
-<<<<<<< HEAD
-//! | `cg` | [`Implicit`] with [`Cg`] | a solved lower level | one linearisation | `f_y = 0` nearly, `f_yy` positive definite |
-//! | `newton`, `lbfgs`, `armijo`, `fista` | [`Implicit`] after [`Newton`], [`Lbfgs`], [`Armijo`], [`Fista`] | a solved lower level | one linearisation | `f_yy` positive definite at y |
-//! | `normal-cg`, `approx-grad` | [`Implicit`] with [`NormalCg`], [`ApproxGrad`] | a solved lower level | one linearisation | `f_y = 0` nearly |
-//! | `gmres`, `bicgstab`, `dense` | [`Implicit`] with [`Gmres`], [`BiCgStab`], [`Dense`] | a solved lower level | one linearisation | `f_y = 0` nearly, `f_yy` regular |
-//! | `neumann` | [`Implicit`] with [`Neumann`] | a solved lower level, many terms | one linearisation | `f_y = 0` nearly, `norm(I - eta f_yy) < 1` |
-//! | `nystrom` | [`Implicit`] with [`Nystrom`] | approximate | one linearisation | `f_yy` positive semidefinite, of low rank nearly |
-=======
 //! | `cg` | [`Implicit`] with [`Cg`] | a solved lower level | one linearisation | `f_y` close to 0, `f_yy` positive definite |
-//! | `newton`, `lbfgs`, `armijo` | [`Implicit`] after [`Newton`], [`Lbfgs`], [`Armijo`] | a solved lower level | one linearisation | `f_yy` positive definite at y |
+//! | `newton`, `lbfgs`, `armijo`, `fista` | [`Implicit`] after [`Newton`], [`Lbfgs`], [`Armijo`], [`Fista`] | a solved lower level | one linearisation | `f_yy` positive definite at y |
 //! | `normal-cg`, `approx-grad` | [`Implicit`] with [`NormalCg`], [`ApproxGrad`] | a solved lower level | one linearisation | `f_y` close to 0 |
 //! | `gmres`, `bicgstab`, `dense` | [`Implicit`] with [`Gmres`], [`BiCgStab`], [`Dense`] | a solved lower level | one linearisation | `f_y` close to 0, `f_yy` nonsingular |
 //! | `neumann` | [`Implicit`] with [`Neumann`] | a solved lower level, many terms | one linearisation | `f_y` close to 0, `norm(I - eta f_yy) < 1` |
 //! | `nystrom` | [`Implicit`] with [`Nystrom`] | approximate | one linearisation | `f_yy` positive semidefinite, nearly of low rank |
->>>>>>> english
 //! | `identity` | [`Implicit`] with [`Identity`] | approximate | one linearisation | `f_yy` nearly I |
 //! | `fixed-point` | [`FixedPoint`] | a solved lower level | one linearisation | a step that contracts |
 //! | `iga` | [`Iga`] | approximate | one replay of a gradient | f like a square |

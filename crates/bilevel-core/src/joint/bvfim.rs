@@ -20,15 +20,10 @@ use crate::{
 /// x' = x - b (F_x(x, y) + t (f_x(x, y) - f_x(x, z)) / s),   s = f*(x) - f(x, y) > 0
 /// ```
 ///
-<<<<<<< HEAD
-/// m1, m2, th and t fall to 0 from step to step. A step that would leave the interior, or raise what it
-/// descends, is halved until it does neither; the next one is twice as long again, as far as its step size goes. Both problems
-/// become ill-conditioned as t falls, and a y that is not at its minimum makes x drift: [`Bvfim::solved_by`]. Pessimistic: y ascends F among the lower solutions, all terms beside F with the opposite sign.
-=======
 /// m1, m2, th and t decrease to 0 from step to step. A step that would leave the interior, or increase what it
-/// descends, is halved until it does neither; the next one is twice as long again, up to its step size. Pessimistic: y
-/// ascends F among the lower solutions, with the opposite sign in all terms besides F.
->>>>>>> english
+/// descends, is halved until it does neither; the next one is twice as long again, up to its step size. Both problems
+/// become ill-conditioned as t decreases, and a y that is not at its minimum makes x drift: [`Bvfim::solved_by`].
+/// Pessimistic: y ascends F among the lower solutions, with the opposite sign in all terms besides F.
 ///
 /// F and f stand for the losses with the smoothed barriers of weight t of their
 /// [constraints](crate::BilevelProblem::constraints), as in a [`BarrierOracle`]: these are finite at infeasible points,
@@ -115,7 +110,6 @@ struct Here {
     slack: f64,
 }
 
-<<<<<<< HEAD
 /// The relaxation and the data of a step.
 #[derive(Clone, Copy)]
 struct Now {
@@ -135,12 +129,8 @@ struct Solved {
     here: Here,
 }
 
-/// `steps` steps against the gradient, at most `rate` times as long, each halved until it ends at a point of the domain of
-/// `see` that is no worse.
-=======
 /// `steps` steps against the gradient, at most `rate` times as long, each halved until it ends at a point of the domain
 /// of `see` where the value is no larger.
->>>>>>> english
 fn descend(
     (steps, rate): (usize, f64),
     (mut at, mut here): (Vector, Here),
@@ -201,20 +191,16 @@ impl Bvfim {
         })
     }
 
-<<<<<<< HEAD
-    /// With z and y found by a minimiser, in place of T_z and T_y gradient steps, and with steps of x that are halved until what
-    /// y descends, as a function of x, does not rise: at each of them z and y are found anew. Without it the steps of x
-    /// diverge when t falls far below their size, as that function has a curvature of the order of `1 / t` where a constraint is
-    /// active.
+    /// With z and y found by a minimiser instead of T_z and T_y gradient steps, and with steps of x that are halved until
+    /// the minimum that y attains does not increase; z and y are computed again for each trial. Otherwise steps of x
+    /// diverge once t is far below their size: where a constraint is active, that minimum has a curvature of order `1 / t`
+    /// in x.
     pub fn solved_by(mut self, minimiser: Lbfgs) -> Self {
         self.minimiser = Some(minimiser);
         self
     }
 
-    /// With the worst of the lower solutions in place of the best.
-=======
     /// With the worst of the lower solutions instead of the best.
->>>>>>> english
     pub fn pessimistic(mut self) -> Self {
         self.pessimistic = true;
         self

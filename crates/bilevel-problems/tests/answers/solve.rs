@@ -167,13 +167,8 @@ fn floats(value: &toml::Value) -> toml::Value {
     }
 }
 
-<<<<<<< HEAD
 /// With `ALL=1` all of them, of which four are missed: `bard-1988-1` by 3.5e-3 of f, `yezza-1996`, which says so, and two whose
 /// lower level is not convex, where other lower solutions are found.
-=======
-/// With `ALL=1` all of them, of which six are missed: linear ones have no curvature that determines units, and where
-/// the lower level is not convex other solutions are found.
->>>>>>> english
 #[test]
 fn known_answers_are_reached_in_badly_chosen_units() {
     let text = include_str!("../../src/formulas/known.toml");
