@@ -242,7 +242,7 @@ mod tests {
         );
         assert_eq!(
             Detection::from_weights(&[0.5], &[], 0.5).unwrap_err().to_string(),
-            "1 weights, expected 0, one a label; judge the weights of the same samples"
+            "1 weights, expected 0, one per label; pass the weights of the same samples"
         );
         assert_eq!(
             Detection::from_weights(&[f32::NAN], &[true], 0.5).unwrap_err().to_string(),
