@@ -244,7 +244,7 @@ fn hypergradients_on_a_set_are_differences_of_the_solved_level() {
         let y = solve(&x).at.to_vec();
         let held = y.iter().filter(|y| y.abs() == 0.2).count();
         assert!(0 < held && held < y.len(), "{name}: {y:?}");
-        let step = Projected::new(Gd::new(0.1).unwrap(), set.clone());
+        let step = Projected::new(Gd::new(0.1).unwrap(), set);
         let descent = Descent::new(step, 1).unwrap();
         let method = FixedPoint::new(descent, 5000, 1e-12).unwrap();
         let mut solved = method.clone().solved_by(minimiser.clone());
@@ -253,7 +253,7 @@ fn hypergradients_on_a_set_are_differences_of_the_solved_level() {
         assert!(found.status.is_ok(), "{name}: {}", found.status);
         assert_close(&name, &found.gradient.to_vec(), &expected, 1e-7);
         // A minimiser that misses its tolerance, or whose point is none of the step, says so.
-        let short = Armijo::new(1, 1e-12).unwrap().onto(set.clone());
+        let short = Armijo::new(1, 1e-12).unwrap().onto(set);
         let mut short = method.clone().solved_by(short);
         let found = short.hypergradient(problem, &start).unwrap();
         assert!(matches!(found.status, Status::LowerLimit { .. }), "{}", found.status);
