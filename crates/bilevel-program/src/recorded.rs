@@ -1,5 +1,8 @@
 //! A loss that is recorded once and differentiated as a program.
 
+mod linearized;
+mod selected;
+
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,12 +11,16 @@ use burn::module::Module;
 use burn::tensor::{DType, Tensor};
 use smallvec::SmallVec;
 
+pub use linearized::Linearized;
+
 use crate::agree::agrees;
-use crate::optimise::{Split, merged};
+use crate::optimise::merged;
 use crate::program::Program;
 use crate::record::{Defaults, Meta};
 use crate::trace::trace;
 use crate::{Batch, Direction, Layout, Leaf, Partials, Tensors, TraceError, Vector, Wrt};
+use linearized::Parts;
+use selected::{Selected, moving, selected};
 
 /// A loss of two modules and a batch.
 pub type Loss<'a, X, Y, D> = dyn Fn(&X, &Y, &D) -> Tensor<1> + 'a;
@@ -61,38 +68,6 @@ enum What {
 enum Derived {
     Whole(Program),
     Parts(Parts),
-}
-
-/// A gradient, and products, in two parts.
-struct Parts {
-    split: Split,
-    /// The variables that the products are in.
-    wrt: Selected,
-    /// The second part for some of the variables.
-    late: Mutex<Vec<(Selected, Arc<Program>)>>,
-}
-
-/// Some of the variables of x and y, by their positions among the inputs.
-#[derive(Clone, Debug, PartialEq)]
-struct Selected {
-    x: Option<Range>,
-    y: Option<Range>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum Range {
-    All,
-    Part(Vec<usize>),
-}
-
-/// The Hessian at a point, for products with directions. What depends only on the point was computed with the gradient
-/// there.
-pub struct Linearized {
-    derived: Arc<Derived>,
-    left: Vec<DispatchTensor>,
-    along: Selected,
-    upper: Arc<Layout>,
-    lower: Arc<Layout>,
 }
 
 impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
@@ -338,31 +313,6 @@ impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
     }
 }
 
-/// The variables of a derivative, y having the layout `lower`.
-fn selected(lower: &Arc<Layout>, wrt: Wrt<'_>) -> Selected {
-    let all = |wanted: bool| wanted.then_some(Range::All);
-    match wrt {
-        Wrt::X => Selected { x: all(true), y: None },
-        Wrt::Y => Selected { x: None, y: all(true) },
-        Wrt::Both => Selected { x: all(true), y: all(true) },
-        Wrt::Part(part) => Selected { x: all(true), y: Some(range(lower, part)) },
-    }
-}
-
-/// The variables that move along a direction.
-fn moving(lower: &Arc<Layout>, along: Direction<'_>) -> Selected {
-    Selected { x: along.x.map(|_| Range::All), y: along.y.map(|y| range(lower, y.layout())) }
-}
-
-fn range(lower: &Arc<Layout>, part: &Arc<Layout>) -> Range {
-    if Arc::ptr_eq(part, lower) || **part == **lower {
-        return Range::All;
-    }
-    lower.check_part(part);
-    let positions = part.leaves().iter().filter_map(|leaf| lower.position(leaf.id));
-    Range::Part(positions.collect())
-}
-
 impl Trace {
     fn fits(&self, tensors: &Tensors, defaults: Defaults) -> bool {
         self.defaults == defaults
@@ -419,65 +369,6 @@ impl Derived {
             Derived::Whole(program) => program,
             Derived::Parts(_) => unreachable!("a program in one part"),
         }
-    }
-}
-
-impl Selected {
-    /// The positions among the inputs, given the numbers of variables of x and y.
-    fn positions(&self, [upper, lower]: [usize; 2]) -> Vec<usize> {
-        let range = |range: &Option<Range>, from: usize, len: usize| match range {
-            None => Vec::new(),
-            Some(Range::All) => (from..from + len).collect(),
-            Some(Range::Part(positions)) => positions.iter().map(|at| from + at).collect(),
-        };
-        [range(&self.x, 0, upper), range(&self.y, upper, lower)].concat()
-    }
-}
-
-impl Parts {
-    /// The second part, for these variables.
-    fn late(&self, wrt: &Selected, sizes: [usize; 2]) -> Arc<Program> {
-        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, found)) = late.iter().find(|(key, _)| key == wrt) {
-            return found.clone();
-        }
-        let all = self.wrt.positions(sizes);
-        let place = |at: &usize| {
-            let found = all.iter().position(|other| other == at);
-            found.expect("products are asked for in the variables of the linearisation")
-        };
-        let places: Vec<_> = wrt.positions(sizes).iter().map(place).collect();
-        let made = Arc::new(self.split.late.only(&places));
-        late.push((wrt.clone(), made.clone()));
-        made
-    }
-}
-
-impl Linearized {
-    /// The Hessian at the point times a direction, in the requested variables.
-    ///
-    /// # Panics
-    /// If the direction has other parts, or the product other variables, than those named.
-    pub fn product(&self, along: Direction<'_>, wrt: Wrt<'_>) -> Partials {
-        let Derived::Parts(parts) = self.derived.as_ref() else {
-            unreachable!("a linearisation has two parts")
-        };
-        let moving = moving(&self.lower, along);
-        assert!(
-            moving == self.along,
-            "the direction has other parts than those that the linearisation was made for"
-        );
-        let selected = selected(&self.lower, wrt);
-        let late = parts.late(&selected, [self.upper.leaves().len(), self.lower.leaves().len()]);
-        let inputs: Inputs<'_> = self.left.iter().chain(leaves(along)).collect();
-        let mut outputs = late.replay().run(&inputs).into_iter();
-        partials(&selected, [&self.upper, &self.lower], part(wrt), &mut outputs)
-    }
-
-    /// Bytes that are kept until it is dropped.
-    pub fn bytes(&self) -> usize {
-        let bytes = |tensor: &DispatchTensor| tensor.shape().num_elements() * tensor.dtype().size();
-        self.left.iter().map(bytes).sum()
     }
 }
 
