@@ -247,7 +247,7 @@ pub(super) const METHODS: &[Entry] = &[
     Entry {
         name: "fista",
         summary: "`cg` after Nesterov's steps with backtracking and restarts, to a tolerance",
-        calls: calls("T + 2, and about T values", "k + 1", "1"),
+        calls: calls("about T + 2, and T values", "k + 1", "1"),
         make: |s, _| solved(s, Fista::new(s.lower_steps, s.tolerance)?),
         ..SOLVED
     },

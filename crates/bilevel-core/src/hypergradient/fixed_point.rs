@@ -54,7 +54,7 @@ impl FixedPoint {
 
     /// With y found by a minimiser, to its tolerance and without a step size, in place of the T steps; the first step of the
     /// descent is Phi. Where Phi projects, the minimiser is to keep y in the same set: `Fista::onto`, `Armijo::onto`. The status
-    /// is [`Status::LowerLimit`] where the minimiser misses its tolerance. Costs a gradient more.
+    /// is [`Status::LowerLimit`] where the minimiser misses its tolerance. Costs one gradient more.
     pub fn solved_by(mut self, minimiser: impl Minimiser + 'static) -> Self {
         self.minimiser = Some(minimiser.into());
         self
@@ -133,7 +133,7 @@ struct Solved {
     loss: f64,
     /// How far the first step moved.
     began: f64,
-    /// What is to be said of the way there.
+    /// The status if y was not found as it should be.
     doubt: Option<Status>,
 }
 

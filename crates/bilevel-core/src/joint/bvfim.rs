@@ -96,6 +96,9 @@ impl Relaxation {
     }
 }
 
+/// The relative difference up to which two minimum values are equal.
+const ROUNDING: f64 = 1e-9;
+
 /// How often a step is halved before it is abandoned.
 const HALVINGS: i32 = 40;
 
@@ -253,7 +256,7 @@ impl Bvfim {
             let x = before.axpy(share, &step);
             let found = self.solve(now, at, &x);
             if let Ok(found) = found
-                && self.sign() * found.here.value <= self.sign() * value
+                && self.sign() * found.here.value <= self.sign() * value + ROUNDING * value.abs()
             {
                 (at.x, at.y, self.share) = (x, found.y, share);
                 return;
@@ -305,6 +308,7 @@ impl JointMethod for Bvfim {
     fn step(&mut self, k: usize, at: &mut Iterate<'_>) -> Result<Seen, Error> {
         if self.minimiser.is_some() {
             at.refuse_lower_set("bvfim by a minimiser")?;
+            at.refuse_upper_momentum("bvfim by a minimiser")?;
         }
         let Relaxation { lower, room, upper, barrier } = self.relaxation;
         let [lower, room, upper, barrier] = [lower, room, upper, barrier].map(|s| s.at(k));

@@ -104,6 +104,19 @@ impl<'a> Iterate<'a> {
             cure: "write y as a function of a free variable, or unroll a projected step",
         })
     }
+
+    /// For methods whose steps of x must be along the negative gradient.
+    pub(crate) fn refuse_upper_momentum(&self, method: &'static str) -> Result<(), Error> {
+        if self.upper_momentum.is_none() {
+            return Ok(());
+        }
+        Err(Error::InvalidSetting {
+            setting: "upper momentum",
+            found: format!("momentum of x, with {method}"),
+            expected: "none: a step that is not along the negative gradient need not decrease the objective",
+            cure: "leave it out",
+        })
+    }
 }
 
 fn moved(

@@ -29,17 +29,20 @@ impl Armijo {
     }
 
     fn run(&self, f: &(impl Differentiable + ?Sized), start: &Vector, until: Until) -> Minimum {
-        let mut here = Iterate::within(&self.set, f, &self.set.project(start));
+        let mut here = Iterate::within(&self.set, f, &self.set.project(start.clone()));
         let mut length = 1.0 / here.gradient.norm().max(1.0);
         loop {
             if let Some(stop) = here.stop(until) {
                 return here.end(stop);
             }
             let along = self.set.step(&here.at, here.gradient.scale(-length));
-            let Some((share, moved)) = armijo(f, &here, &along, 1.0) else {
+            let Some((share, moved)) = armijo(f, &self.set, &here, &along, 1.0) else {
                 return here.end(Stop::NoDescent);
             };
             let next = Iterate { steps: here.steps + 1, ..Iterate::within(&self.set, f, &moved) };
+            if !next.norm.is_finite() {
+                return here.end(Stop::NoDescent);
+            }
             let change = next.gradient.sub(&here.gradient);
             let (step, turn) = (along.scale(share), along.dot(&change) * share);
             length = if turn > 0.0 { step.dot(&step) / turn } else { 4.0 * share * length };

@@ -2,7 +2,7 @@
 
 use bilevel_program::Vector;
 
-use super::{Differentiable, Iterate};
+use super::{Differentiable, Iterate, Set};
 
 /// The share of the decrease that the slope promises which a step must reach.
 const DECREASE: f64 = 1e-4;
@@ -19,11 +19,13 @@ const TRIALS: usize = 60;
 /// f(y + t d) <= f(y) + c t <f_y, d>
 /// ```
 ///
-/// up to rounding; none if there is none.
+/// up to rounding; none if there is none. d leads to a point of the set, and so do its parts, up to rounding, which the
+/// projection removes.
 ///
 /// Source: L. Armijo, "Minimization of functions having Lipschitz continuous first partial derivatives", 1966.
 pub(super) fn armijo(
     f: &(impl Differentiable + ?Sized),
+    set: &Set,
     here: &Iterate,
     along: &Vector,
     first: f64,
@@ -31,7 +33,7 @@ pub(super) fn armijo(
     let slope = here.gradient.dot(along);
     let mut length = first;
     for _ in 0..TRIALS {
-        let moved = here.at.axpy(length, along);
+        let moved = set.project(here.at.axpy(length, along));
         if f.value(&moved) <= here.value + DECREASE * length * slope + here.rounding() {
             return Some((length, moved));
         }

@@ -22,8 +22,11 @@ impl Set {
         }
     }
 
-    pub fn project(&self, y: &Vector) -> Vector {
-        self.0.as_ref().map_or_else(|| y.clone(), |projection| projection.apply(y))
+    pub fn project(&self, y: Vector) -> Vector {
+        match &self.0 {
+            None => y,
+            Some(projection) => projection.apply(&y),
+        }
     }
 
     /// `P(y + d) - y`: what is left of a step d from a y in the set.

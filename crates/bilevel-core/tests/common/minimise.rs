@@ -195,6 +195,7 @@ fn minimisers_keep_to_a_set() {
         let found = minimiser.minimise(&ROSENBROCK, &from, 1e-10);
         assert_eq!(found.stop, Stop::Converged, "{name}: {found:?}");
         assert_close(&name, &found.at.to_vec(), &[0.5, 0.25], 1e-9);
+        assert!(found.at.to_vec().iter().all(|y| (-2.0..=0.5).contains(y)), "{name}: {found:?}");
     }
     for minimiser in minimisers_onto(&Ball::new(0.5).unwrap(), 3000, 1e-10) {
         let name = minimiser.describe();
@@ -219,6 +220,40 @@ fn accelerated_steps_grow_with_the_root_of_the_condition() {
     assert_eq!(found.stop, Stop::Converged, "{found:?}");
     // The root is 100, and the error falls by 1e9 = e^20.7; gradient descent takes 1e5.
     assert!(found.steps <= 2000, "{found:?}");
+}
+
+/// A chain of n springs: `<y, A y> / 2 - 0.01 sum y` with A tridiagonal, whose minimum value is not 0.
+struct Chain;
+
+impl Differentiable for Chain {
+    fn value(&self, at: &Vector) -> f64 {
+        let y = at.to_vec();
+        let pulled = spring(&y).iter().zip(&y).map(|(a, y)| a * y / 2.0).sum::<f64>();
+        pulled - 0.01 * y.iter().sum::<f64>()
+    }
+
+    fn gradient(&self, at: &Vector) -> (f64, Vector) {
+        let slope: Vec<_> = spring(&at.to_vec()).iter().map(|a| a - 0.01).collect();
+        (self.value(at), Vector::from_slice(at.layout(), &slope, &device()))
+    }
+}
+
+/// `A y`
+fn spring(y: &[f64]) -> Vec<f64> {
+    let at = |i: usize| y.get(i).copied().unwrap_or(0.0);
+    (0..y.len()).map(|i| 2.0 * y[i] - at(i.wrapping_sub(1)) - at(i + 1)).collect()
+}
+
+/// Where f differs by rounding only, gradients decide on steps and restarts.
+#[test]
+fn accelerated_steps_converge_below_the_rounding_of_the_value() {
+    let layout = Layout::of(&Values::new(&[0.0; 100], &device()));
+    let start = Vector::from_slice(&layout, &[0.0; 100], &device());
+    let found = Fista::new(3000, 1e-9).unwrap().descend(&Chain, &start);
+    assert_eq!(found.stop, Stop::Converged, "{}, {}", found.gradient_norm, found.steps);
+    // y_i = 0.01 i (101 - i) / 2
+    let expected: Vec<_> = (1..=100).map(|i| 0.005 * f64::from(i * (101 - i))).collect();
+    assert_close("chain", &found.at.to_vec(), &expected, 1e-5);
 }
 
 /// Some entries at a bound, the fixed point of a projected step at the end of the minimiser.

@@ -208,6 +208,20 @@ fn bvfim_by_a_minimiser_reaches_the_kkt_point_of_a_constraint() {
     }
 }
 
+/// By hand: the worst lower solution is y2 = pi / 2, where F is `(x - 2)^2 / 2 + x`.
+#[test]
+fn bvfim_by_a_minimiser_nears_the_pessimistic_solution() {
+    let text =
+        "F = '(x1 - 2)^2 / 2 + x1 * sin(y2)'\nf = '(y1 - x1)^2 / 2'\nx = [1.5]\ny = [0, 0.2]";
+    let problem: Formulas = text.parse().unwrap();
+    let [x, y] = [&[1.5][..], &[0.0, 0.2]].map(|v| Values::new(v, &device()));
+    let instance = Instance::new(problem, &x, &y, ()).unwrap();
+    let method = bvfim(0.1, 0.95).pessimistic().solved_by(Lbfgs::new(200, 1e-9).unwrap());
+    let (x, y) = run(&instance, method, Sampler::full(), 150);
+    assert_near("x", &x, &V::from(&[1.0][..]), 0.02);
+    assert!((y.0[1] - std::f64::consts::FRAC_PI_2).abs() < 0.05, "{y:?}");
+}
+
 #[test]
 fn bvfim_by_a_minimiser_refuses_a_set_of_y() {
     let instance = Constrained::LOWER.at(&FREE, &FREE, &device()).unwrap();
