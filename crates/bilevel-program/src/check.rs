@@ -50,9 +50,6 @@ use crate::{Layout, TraceError, Vector, float};
 /// If the loss cannot be recorded or differentiated twice, or if a second recording of it is another: see
 /// [`TraceError`].
 ///
-/// # Panics
-/// If the module has no variables.
-///
 /// ```
 /// use bilevel_program::check;
 /// use burn::nn::LinearConfig;
@@ -75,9 +72,6 @@ pub fn check<M: Module>(module: &M, loss: impl Fn(&M) -> Tensor<1>) -> Result<Re
 ///
 /// # Errors
 /// Those of [`check`].
-///
-/// # Panics
-/// If the module has no variables.
 pub fn check_within<M: Module>(
     module: &M,
     loss: impl Fn(&M) -> Tensor<1>,
