@@ -10,7 +10,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 ///
 /// For independent hypergradients: those of several methods, tasks or folds. Each thread has a pool of its own, of one
 /// thread, so that kernels on large tensors hand over no work. Items that are left when every thread has had equally many
-/// share the threads of the current pool.
+/// share the threads of the current pool. These pools, and the buffers of their threads, are kept for the next call.
 ///
 /// ```
 /// use bilevel_core::side_by_side;
@@ -49,11 +49,26 @@ fn in_pools<T: Send, R: Send>(
             found.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(result);
         }
     };
-    let pool = |_| ThreadPoolBuilder::new().num_threads(1).build().ok();
-    on_each(&(0..threads).map_while(pool).collect::<Vec<_>>(), &work);
+    let pools = take(threads);
+    on_each(&pools, &work);
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner).extend(pools);
     // What is left if there is no pool, for want of threads.
     work();
     found.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect()
+}
+
+/// Pools of one thread that nobody uses now.
+static IDLE: Mutex<Vec<ThreadPool>> = Mutex::new(Vec::new());
+
+/// Pools of one thread, fewer where there are no more threads to be had.
+fn take(count: usize) -> Vec<ThreadPool> {
+    let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+    let kept = idle.len().saturating_sub(count);
+    let mut pools = idle.split_off(kept);
+    drop(idle);
+    let pool = |_| ThreadPoolBuilder::new().num_threads(1).build().ok();
+    pools.extend((pools.len()..count).map_while(pool));
+    pools
 }
 
 /// `work` in all pools at once.

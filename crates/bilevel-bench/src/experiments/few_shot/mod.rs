@@ -20,6 +20,7 @@
 //! 2021, section 3.3; R. Liu et al., "Towards gradient-based bilevel optimization with non-convex followers and beyond",
 //! 2021, section 4.2.1; the survey, sections 3.1 and 4. Step sizes and numbers of steps are ours where they give none.
 
+mod configured;
 mod data;
 mod features;
 mod learner;
@@ -28,6 +29,7 @@ mod problem;
 mod run;
 mod settings;
 
+pub use configured::Configured;
 pub use data::Tasks;
 pub use features::{FeatureProblem, OnFeatures};
 pub use method::Method;
