@@ -70,3 +70,35 @@ impl Offered for Configured {
         Ok(Self { own, ..self })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Methods;
+
+    #[test]
+    fn settings_in_parentheses_stand_in_the_places_of_those_of_a_run() {
+        let defaults = include_str!("../../../assets/presets/few-shot.toml");
+        let of_run: Settings = toml::from_str(defaults).unwrap();
+        let text = "rad,rad(lower-steps = 5),cg(lower-steps = 3, test-steps = 7, damping = 0.5)";
+        let methods: Methods<Configured> = text.parse().unwrap();
+        assert_eq!(methods.to_string(), text);
+        let found = methods.iter().map(|method| {
+            let settings = method.of(&of_run).unwrap();
+            let (steps, test) = (settings.lower.lower_steps.get(), settings.test_steps.get());
+            (steps, test, settings.damping.get())
+        });
+        // T of its own is that of a test task too.
+        assert_eq!(found.collect::<Vec<_>>(), [(10, 10, 0.01), (5, 5, 0.01), (3, 7, 0.5)]);
+        for (text, says) in [
+            ("rad(gamma = 1.0)", "`rad` does not read `gamma`"),
+            ("magic(lower-steps = 5)", "no method is called `magic`"),
+        ] {
+            let error = text.parse::<Methods<Configured>>().unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+        let methods: Methods<Configured> = "rad(lower-steps = 0)".parse().unwrap();
+        let error = methods[0].of(&of_run).unwrap_err().to_string();
+        assert!(error.contains("rad(lower-steps = 0)"), "{error}");
+    }
+}
