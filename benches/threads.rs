@@ -1,7 +1,7 @@
-//! Two independent hypergradients of one oracle: one after the other, in parallel on two threads, and in parallel on
-//! two threads with a pool of one thread each. Kernels on large tensors divide their work among the threads of a pool,
-//! by default all of the machine's, so that sequential hypergradients already use all cores; those on small tensors
-//! stay on the calling thread.
+//! Two independent hypergradients of one oracle: one after the other on one thread, one after the other on all threads, at
+//! once on two threads that share a pool, and by `side_by_side`, each in a pool of one thread. Kernels on large tensors divide
+//! their work among the threads of a pool, so that one hypergradient after the other already uses all cores; those on small
+//! tensors stay on the thread that calls.
 //!
 //! `cargo bench -p bilevel-benches --bench threads` prints a Markdown table of minimum times in ms, in f32 on flex.
 
@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use bilevel_core::{
     AutodiffOracle, BilevelProblem, Descent, FullBatch, Gd, HypergradientMethod, LowerProblem,
-    Samples, Unrolled,
+    Samples, Unrolled, side_by_side,
 };
 use bilevel_models::{Mlp, MlpConfig};
 use burn::module::Param;
@@ -75,34 +75,30 @@ fn row(widths: &[usize], samples: usize, steps: usize) {
         let problem = LowerProblem::new(&oracle, &x, Samples::default());
         black_box(method.hypergradient(problem, &y).expect("the descent is finite"));
     };
-    let both = || {
+    let in_turn = || (0..2).for_each(|_| one());
+    let pools = [1, rayon::current_num_threads()]
+        .map(|threads| ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool"));
+    let [on_one, on_all] = pools.each_ref().map(|pool| move || pool.install(in_turn));
+    let sharing = || {
         thread::scope(|scope| {
             let other = scope.spawn(one);
             one();
             other.join().expect("a hypergradient");
         });
     };
-    let pools = [(); 2].map(|()| ThreadPoolBuilder::new().num_threads(1).build().expect("a pool"));
-    let apart = || {
-        thread::scope(|scope| {
-            for pool in &pools {
-                scope.spawn(|| pool.install(one));
-            }
-        });
-    };
-    let in_turn = || (0..2).for_each(|_| one());
-    let [in_turn, both, apart] = least([&in_turn, &both, &apart]);
-    let (of_both, of_apart) = (in_turn / both, in_turn / apart);
+    let apart = || drop(side_by_side(vec![(); 2], |()| one()));
+    let [on_one, on_all, sharing, apart] = least([&on_one, &on_all, &sharing, &apart]);
+    let (of_one, of_all) = (on_one / apart, on_all / apart);
     println!(
-        "| {widths:?}, {samples} samples, T = {steps} | {in_turn:.2} | {both:.2} | {of_both:.2} | {apart:.2} | {of_apart:.2} |"
+        "| {widths:?}, {samples} samples, T = {steps} | {on_one:.2} | {on_all:.2} | {sharing:.2} | {apart:.2} | {of_one:.2} | {of_all:.2} |"
     );
 }
 
 fn main() {
     println!(
-        "| network | in turn | side by side | in turn / that | a pool each | in turn / that |"
+        "| network | in turn on one thread | in turn | at once | side by side | one thread / that | in turn / that |"
     );
-    println!("|---|---:|---:|---:|---:|---:|");
+    println!("|---|---:|---:|---:|---:|---:|---:|");
     row(&[1, 40, 40, 1], 10, 20);
     row(&[20, 64, 10], 100, 10);
     row(&[100, 100, 10], 500, 4);

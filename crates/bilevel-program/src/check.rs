@@ -49,9 +49,6 @@ use crate::{Layout, TraceError, Vector, float};
 /// # Errors
 /// If the loss cannot be recorded or differentiated twice, or if a second recording of it differs: see [`TraceError`].
 ///
-/// # Panics
-/// If the module has no variables.
-///
 /// ```
 /// use bilevel_program::check;
 /// use burn::nn::LinearConfig;
@@ -74,9 +71,6 @@ pub fn check<M: Module>(module: &M, loss: impl Fn(&M) -> Tensor<1>) -> Result<Re
 ///
 /// # Errors
 /// Those of [`check`].
-///
-/// # Panics
-/// If the module has no variables.
 pub fn check_within<M: Module>(
     module: &M,
     loss: impl Fn(&M) -> Tensor<1>,

@@ -32,7 +32,13 @@ pub enum TraceError {
         /// Why not, and the cure.
         reason: String,
     },
-    /// A loss that is not a scalar.
+    /// A module without trainable parameters.
+    #[error(
+        "the module has no trainable parameters, expected at least one to differentiate in: do not call `no_grad` or \
+         `freeze` on it"
+    )]
+    NoVariables,
+    /// A loss of another shape than one number.
     #[error("a loss is one number, found the shape {shape:?}: end it with `.mean()` or `.sum()`")]
     NotOneNumber {
         /// The shape found.

@@ -40,10 +40,7 @@ impl Function {
     /// A loss.
     ///
     /// # Errors
-    /// If it cannot be recorded.
-    ///
-    /// # Panics
-    /// If the module has no variables.
+    /// If it cannot be recorded, or the module has no variables.
     pub(crate) fn loss<M: Module>(
         module: &M,
         loss: &dyn Fn(&M) -> Tensor<1>,
@@ -55,10 +52,7 @@ impl Function {
     /// A function with any outputs. Its derivatives are compared with those that Burn computes through the last one.
     ///
     /// # Errors
-    /// If it cannot be recorded.
-    ///
-    /// # Panics
-    /// If the module has no variables.
+    /// If it cannot be recorded, or the module has no variables.
     pub(crate) fn of<M: Module, D: Batch>(
         module: &M,
         data: &D,
@@ -66,10 +60,9 @@ impl Function {
         again: Again,
     ) -> Result<Self, TraceError> {
         let (layout, none) = (Layout::of(module), Layout::of(&NOTHING));
-        assert!(
-            !layout.leaves().is_empty(),
-            "the module has no trainable parameter: nothing to differentiate in"
-        );
+        if layout.leaves().is_empty() {
+            return Err(TraceError::NoVariables);
+        }
         one_type(&layout, &none)?;
         let point = Vector::from_module(&layout, module);
         let tensors: Vec<_> = Tensors::of(data).tensors.into();

@@ -26,10 +26,7 @@ use crate::{Direction, Recorded, TraceError, Vector, Wrt};
 /// ```
 ///
 /// # Errors
-/// If the loss cannot be recorded or differentiated: see [`TraceError`].
-///
-/// # Panics
-/// If the module has no variables.
+/// If the loss cannot be recorded or differentiated, or the module has no variables: see [`TraceError`].
 pub fn grad<M: Module>(module: &M, loss: impl Fn(&M) -> Tensor<1>) -> Result<Vector, TraceError> {
     Ok(value_and_grad(module, loss)?.1)
 }
@@ -37,10 +34,7 @@ pub fn grad<M: Module>(module: &M, loss: impl Fn(&M) -> Tensor<1>) -> Result<Vec
 /// A loss and its gradient in the variables of `module`: `f` and `f_y`.
 ///
 /// # Errors
-/// If the loss cannot be recorded or differentiated: see [`TraceError`].
-///
-/// # Panics
-/// If the module has no variables.
+/// If the loss cannot be recorded or differentiated, or the module has no variables: see [`TraceError`].
 pub fn value_and_grad<M: Module>(
     module: &M,
     loss: impl Fn(&M) -> Tensor<1>,
@@ -54,10 +48,10 @@ pub fn value_and_grad<M: Module>(
 /// `f` may have an output of any shape; both results have it.
 ///
 /// # Errors
-/// If `f` cannot be recorded or differentiated: see [`TraceError`].
+/// If `f` cannot be recorded or differentiated, or the module has no variables: see [`TraceError`].
 ///
 /// # Panics
-/// If the module has no variables, or the direction is of another module.
+/// If the direction is of another module.
 pub fn jvp<M: Module, const D: usize>(
     module: &M,
     direction: &Vector,
@@ -75,10 +69,10 @@ pub fn jvp<M: Module, const D: usize>(
 /// [`jacobian`]; for an output much smaller than the number of directions, one [`vjp`] per output is cheaper.
 ///
 /// # Errors
-/// If `f` cannot be recorded or differentiated: see [`TraceError`].
+/// If `f` cannot be recorded or differentiated, or the module has no variables: see [`TraceError`].
 ///
 /// # Panics
-/// If the module has no variables, or a direction is of another module.
+/// If a direction is of another module.
 pub fn jvps<M: Module, const D: usize>(
     module: &M,
     directions: &[Vector],
@@ -95,10 +89,10 @@ pub fn jvps<M: Module, const D: usize>(
 /// `f` may have an output of any shape, and `u` has that shape and its element type.
 ///
 /// # Errors
-/// If `f` cannot be recorded or differentiated: see [`TraceError`].
+/// If `f` cannot be recorded or differentiated, or the module has no variables: see [`TraceError`].
 ///
 /// # Panics
-/// If the module has no variables, or `cotangent` has another shape than the output.
+/// If `cotangent` has another shape than the output.
 pub fn vjp<M: Module, const D: usize>(
     module: &M,
     cotangent: Tensor<D>,
@@ -128,10 +122,7 @@ pub fn vjp<M: Module, const D: usize>(
 /// For small problems: one product `J v` per number in the module, and the whole matrix on the host.
 ///
 /// # Errors
-/// If `f` cannot be recorded or differentiated: see [`TraceError`].
-///
-/// # Panics
-/// If the module has no variables.
+/// If `f` cannot be recorded or differentiated, or the module has no variables: see [`TraceError`].
 pub fn jacobian<M: Module, const D: usize>(
     module: &M,
     f: impl Fn(&M) -> Tensor<D>,
@@ -151,10 +142,10 @@ pub fn jacobian<M: Module, const D: usize>(
 /// what depends only on the point.
 ///
 /// # Errors
-/// If the loss cannot be recorded or differentiated twice: see [`TraceError`].
+/// If the loss cannot be recorded or differentiated twice, or the module has no variables: see [`TraceError`].
 ///
 /// # Panics
-/// If the module has no variables, or the direction is of another module.
+/// If the direction is of another module.
 pub fn hvp<M: Module>(
     module: &M,
     direction: &Vector,
@@ -171,10 +162,10 @@ pub fn hvp<M: Module>(
 /// other.
 ///
 /// # Errors
-/// If the loss cannot be recorded or differentiated twice: see [`TraceError`].
+/// If the loss cannot be recorded or differentiated twice, or the module has no variables: see [`TraceError`].
 ///
 /// # Panics
-/// If the module has no variables, or the direction is of another module.
+/// If the direction is of another module.
 pub fn grad_and_hvp<M: Module>(
     module: &M,
     direction: &Vector,
@@ -200,10 +191,10 @@ pub struct SecondOrder {
 /// The Hessian products of a loss in two modules, `d/dx <f_y, v>` and `f_yy v`, in one program.
 ///
 /// # Errors
-/// If the loss cannot be recorded or differentiated twice: see [`TraceError`].
+/// If the loss cannot be recorded or differentiated twice, or neither module has variables: see [`TraceError`].
 ///
 /// # Panics
-/// If neither module has variables, or the direction is not of the module `y`.
+/// If the direction is of another module than `y`.
 pub fn second_order<X: Module, Y: Module>(
     x: &X,
     y: &Y,
@@ -228,10 +219,7 @@ pub fn second_order<X: Module, Y: Module>(
 /// its asymmetry shows the rounding.
 ///
 /// # Errors
-/// If the loss cannot be recorded or differentiated twice: see [`TraceError`].
-///
-/// # Panics
-/// If the module has no variables.
+/// If the loss cannot be recorded or differentiated twice, or the module has no variables: see [`TraceError`].
 pub fn hessian<M: Module>(
     module: &M,
     loss: impl Fn(&M) -> Tensor<1>,
@@ -253,10 +241,10 @@ pub fn hessian<M: Module>(
 /// Forward mode twice, along `v` and along `u`, then reverse mode.
 ///
 /// # Errors
-/// If the loss cannot be recorded or differentiated three times: see [`TraceError`].
+/// If the loss cannot be recorded or differentiated three times, or the module has no variables: see [`TraceError`].
 ///
 /// # Panics
-/// If the module has no variables, or a direction is of another module.
+/// If a direction is of another module.
 pub fn third_order<M: Module>(
     module: &M,
     u: &Vector,

@@ -74,9 +74,12 @@ impl<X: Module, Y: Module, D: Batch> Recorded<X, Y, D> {
     /// A function of the variables of modules like `x` and `y`: their trainable parameters.
     ///
     /// # Errors
-    /// If the parameters are of several element types.
+    /// If neither has variables, or they are of several element types.
     pub fn new(x: &X, y: &Y) -> Result<Self, TraceError> {
         let (upper, lower) = (Layout::of(x), Layout::of(y));
+        if upper.leaves().is_empty() && lower.leaves().is_empty() {
+            return Err(TraceError::NoVariables);
+        }
         one_type(&upper, &lower)?;
         Ok(Self {
             x: x.clone(),

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Once};
 
 use bilevel_program::{
-    Layout, TraceError, Vector, grad, grad_and_hvp, hessian, hvp, jacobian, jvp, jvps,
+    Layout, TraceError, Vector, check, grad, grad_and_hvp, hessian, hvp, jacobian, jvp, jvps,
     second_order, third_order, value_and_grad, vjp,
 };
 use burn::module::{Module, Param};
@@ -248,7 +248,7 @@ fn the_third_derivative_is_that_of_products() {
 // ---- where and in what ---------------------------------------------------------------------------
 
 #[test]
-fn a_module_in_training_has_the_same_derivatives() {
+fn a_module_that_tracks_no_gradients_has_the_derivatives_of_one_that_does() {
     let net = net();
     let v = direction(&Layout::of(&net), 0.1);
     let training = net.clone().train();
@@ -316,8 +316,27 @@ fn a_loss_that_forgot_its_mean_is_refused() {
     assert_eq!(hvp(&net, &v, many).err().unwrap(), error);
 }
 
+/// Not a gradient of no numbers, along which an optimiser would move nothing.
 #[test]
-#[should_panic(expected = "the module has no trainable parameter: nothing to differentiate in")]
-fn a_frozen_module_has_no_derivative() {
-    grad(&net().freeze(), loss).ok();
+fn every_operator_refuses_a_module_without_variables() {
+    let frozen = net().freeze();
+    let empty = direction(&Layout::of(&frozen), 0.1);
+    let u = tensor([3, 2], 0.7, &device());
+    let refused: [(&str, Option<TraceError>); 12] = [
+        ("grad", grad(&frozen, loss).err()),
+        ("value_and_grad", value_and_grad(&frozen, loss).err()),
+        ("jvp", jvp(&frozen, &empty, output).err()),
+        ("jvps", jvps(&frozen, &[], output).err()),
+        ("vjp", vjp(&frozen, u, output).err()),
+        ("jacobian", jacobian(&frozen, output).err()),
+        ("hvp", hvp(&frozen, &empty, loss).err()),
+        ("grad_and_hvp", grad_and_hvp(&frozen, &empty, loss).err()),
+        ("hessian", hessian(&frozen, loss).err()),
+        ("second_order", second_order(&frozen, &frozen, &empty, |_, y| loss(y)).err()),
+        ("third_order", third_order(&frozen, &empty, &empty, loss).err()),
+        ("check", check(&frozen, loss).err()),
+    ];
+    for (name, error) in refused {
+        assert_eq!(error, Some(TraceError::NoVariables), "{name}");
+    }
 }

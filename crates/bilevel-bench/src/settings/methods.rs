@@ -281,16 +281,20 @@ impl Catalogued {
     /// # Errors
     /// If a setting has the wrong type or is outside its range.
     pub fn make(&self, of_run: &Settings, at: &At<'_>) -> Result<(Made, Settings), BenchError> {
-        let settings = self.settings(of_run).map_err(|error| {
-            refuse("--method", self.name(), &error, "correct the settings in parentheses")
-        })?;
+        let settings = self.of(of_run)?;
         Ok((self.entry.make(&settings, at)?, settings))
     }
 
     /// The settings of a run, overridden by its own.
     ///
     /// # Errors
-    /// If a value has the wrong type.
+    /// If a value has another type.
+    pub fn of(&self, of_run: &Settings) -> Result<Settings, BenchError> {
+        self.settings(of_run).map_err(|error| {
+            refuse("--method", self.name(), &error, "correct the settings in parentheses")
+        })
+    }
+
     fn settings(&self, of_run: &Settings) -> Result<Settings, String> {
         let mut table = toml::Table::try_from(of_run).map_err(|error| error.to_string())?;
         table.extend(self.own.clone());

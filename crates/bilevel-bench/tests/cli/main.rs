@@ -1,5 +1,6 @@
 //! The binary from outside: its output, its files, its exit codes.
 
+mod auto;
 mod compare;
 mod devices;
 mod own_data;
@@ -216,39 +217,6 @@ fn an_unknown_method_ends_with_code_2_and_the_known_ones() {
         .assert()
         .code(2)
         .stderr(contains("magic").and(contains("rad")).and(contains("cg")));
-}
-
-#[test]
-fn auto_is_replaced_by_what_was_chosen() {
-    let out = tempdir().unwrap();
-    let auto = ["--method", "noisy,auto", "--step-size", "auto", "--train", "100"];
-    let settings = |run: &str| -> toml::Table {
-        let text = fs::read_to_string(out.path().join(run).join("settings.toml")).unwrap();
-        let mut table: toml::Table = text.parse().unwrap();
-        // With the date.
-        table.remove("made-by").unwrap();
-        table
-    };
-    let said = contains("measured").and(contains("chosen")).and(contains("because"));
-    quick(out.path(), &auto).assert().success().stderr(said);
-    let first = settings("hyper-cleaning-0");
-    let methods = first["method"].as_array().unwrap();
-    let chosen = methods[1].as_str().unwrap();
-    assert!(methods.len() == 2 && chosen != "auto", "{methods:?}");
-    assert!(first["step-size"].as_float().unwrap() > 0.0);
-    // The same again, and by the name of the choice.
-    quick(out.path(), &auto).assert().success();
-    assert_eq!(settings("hyper-cleaning-0-2"), first);
-    quick(out.path(), &["--train", "100", "--method", chosen]).assert().success();
-    bilevel().arg("resume").arg(out.path().join("hyper-cleaning-0")).assert().success();
-
-    let mut compare = bilevel();
-    compare.args(["compare", "quadratic", "--method", "auto", "--seeds", "2", "--calls", "128"]);
-    compare.arg("--out").arg(out.path()).assert().success().stdout(contains("saba"));
-    let without = ["run", "sinusoid", "--preset", "smoke", "--step-size", "auto", "--out"];
-    let mut without_auto = bilevel();
-    without_auto.args(without).arg(out.path());
-    without_auto.assert().code(2).stderr(contains("sinusoid has no auto"));
 }
 
 #[test]

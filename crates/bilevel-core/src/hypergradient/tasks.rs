@@ -4,7 +4,7 @@ use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, Status};
 use crate::error::at_least_one;
-use crate::{Dynamics, Error, Loss, LowerProblem, Sample, Samples, Snapshot};
+use crate::{Dynamics, Error, Loss, LowerProblem, Sample, Samples, Snapshot, side_by_side};
 
 /// Any hypergradient method on the n tasks of a meta-batch, each with its own lower variable.
 ///
@@ -17,9 +17,9 @@ use crate::{Dynamics, Error, Loss, LowerProblem, Sample, Samples, Snapshot};
 /// episode from the number of a sample gives new tasks at each step. Every task starts at the given start. A learned
 /// start is common to all tasks, and its gradient is the mean too.
 ///
-/// Tasks run in parallel, on as many threads as rayon's pool has. They share only x and the programs of the oracle, and
-/// the sums run over j in order: the result has the same bits for any number of threads. Memory: that of the method on
-/// one task for each thread. Cost: n times that of the method.
+/// Tasks run [`side_by_side`], on as many threads as rayon's pool has. They share nothing but x and the programs of the
+/// oracle, and the sums run over j in order: the result has the same bits for any number of threads. Memory: that of the
+/// method on one task for each thread. Cost: n times that of the method.
 ///
 /// [`Hypergradient::lower`] is the mean of the tasks' lower points, the losses are means, and the status is the first
 /// one that is not [ok](Status::is_ok).
@@ -54,31 +54,11 @@ impl<M: HypergradientMethod> Tasks<M> {
             let samples = Samples { upper: of_task(upper, j), lower: of_task(lower, j), index };
             method.hypergradient(LowerProblem { samples, ..problem }, start)
         };
-        // Separate threads: one of rayon's, waiting for a kernel inside of a task, would start another task while it
-        // holds what that one waits for.
-        let threads = match problem.oracle.is_collective() {
-            true => 1,
-            false => rayon::current_num_threads().max(1),
-        };
-        let share = n.div_ceil(threads);
-        let mut numbered: Vec<_> = self.methods.iter_mut().enumerate().collect();
-        let mut shares: Vec<Vec<_>> = Vec::new();
-        while !numbered.is_empty() {
-            let rest = numbered.split_off(share.min(numbered.len()));
-            shares.push(std::mem::replace(&mut numbered, rest));
+        let numbered: Vec<_> = self.methods.iter_mut().enumerate().collect();
+        if problem.oracle.is_collective() {
+            return numbered.into_iter().map(one).collect();
         }
-        let run = |share: Vec<_>| share.into_iter().map(&one).collect::<Vec<_>>();
-        let found: Vec<_> = std::thread::scope(|scope| {
-            let mut shares = shares.into_iter();
-            let own = shares.next();
-            let others: Vec<_> = shares.map(|share| scope.spawn(|| run(share))).collect();
-            let mut found = own.map(run).unwrap_or_default();
-            for other in others {
-                found.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            }
-            found
-        });
-        found.into_iter().collect()
+        side_by_side(numbered, one).into_iter().collect()
     }
 }
 

@@ -52,23 +52,20 @@ impl<P: BilevelProblem, D: Data<P::Batch>> AutodiffOracle<P, D> {
     /// The same without an evaluation of the losses, and without constraints.
     pub(super) fn untried(problem: P, x: &P::Upper, y: &P::Lower, data: D) -> Result<Self, Error> {
         let (x, y) = (plain(x.clone()), plain(y.clone()));
+        for (variable, layout) in [(Variable::X, Layout::of(&x)), (Variable::Y, Layout::of(&y))] {
+            if layout.leaves().is_empty() {
+                return Err(Error::NoVariables { variable });
+            }
+        }
         let record =
             |objective| Recorded::new(&x, &y).map_err(|error| trace_error(objective, error));
-        let oracle = Self {
+        Ok(Self {
             upper_loss: record(Objective::Upper)?,
             lower_loss: record(Objective::Lower)?,
             constraints: [None, None],
             problem,
             data,
-        };
-        for (variable, layout) in
-            [(Variable::X, oracle.upper_layout()), (Variable::Y, oracle.lower_layout())]
-        {
-            if layout.leaves().is_empty() {
-                return Err(Error::NoVariables { variable });
-            }
-        }
-        Ok(oracle)
+        })
     }
 
     /// x as it was given.

@@ -1,5 +1,6 @@
 //! Oracles used by several threads at once, with the bits of one thread.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use bilevel_core::*;
@@ -68,6 +69,37 @@ fn several_threads_have_the_bits_of_one() {
                 threads.map(|thread| thread.join().unwrap())
             });
             assert!(found == expected, "{samples} samples, {}", make().describe());
+            // As many threads as there are points, fewer, and more.
+            for threads in [1, 2, 3, 5] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let all = || side_by_side(points.iter().collect(), gradient);
+                assert!(pool.install(all) == expected, "{threads} threads, {samples} samples");
+            }
         }
     }
+}
+
+#[test]
+fn side_by_side_runs_each_item_once_and_keeps_their_order() {
+    for threads in [1, 2, 3, 5] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        for count in 0..12_usize {
+            let runs: Vec<_> = (0..count).map(|_| AtomicUsize::new(0)).collect();
+            let run = |item: usize| {
+                runs[item].fetch_add(1, Ordering::Relaxed);
+                10 * item
+            };
+            let found = pool.install(|| side_by_side((0..count).collect(), run));
+            assert_eq!(found, (0..count).map(run).collect::<Vec<_>>());
+            assert!(runs.iter().all(|runs| runs.load(Ordering::Relaxed) == 2));
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "the fourth")]
+fn side_by_side_hands_on_a_panic() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    let run = |item| assert!(item != 3, "the fourth");
+    pool.install(|| side_by_side((0..5).collect(), run));
 }

@@ -17,7 +17,7 @@ use crate::error::BenchError;
 use crate::experiments::derivatives::derivatives;
 use crate::experiments::posed::Posed;
 use crate::experiments::remembered::Remembered;
-use crate::experiments::{Checked, Experiment, Run, Trial};
+use crate::experiments::{Auto, Checked, Experiment, Run, Trial};
 use crate::report::convergence::{Axis, Chart, Curve, svg};
 use crate::report::{MethodReport, StepRecord};
 use crate::settings::{Catalogued, Chosen, Offered};
@@ -47,6 +47,24 @@ impl Experiment for Prepared {
     fn arrays(&self) -> Vec<Array> {
         let features = monomials([0.0; 4]).len();
         vec![Array::new("the transitions of a step", [self.settings.transitions(), features])]
+    }
+
+    fn auto(&self, device: Device) -> Result<Option<Auto>, BenchError> {
+        let Self { settings } = self;
+        let (way, of_run) = ((Start::Warm, settings.common.seed), settings.of_methods());
+        let among = |oracle: &dyn Oracle, (x, y): (Vector, Vector)| {
+            Auto::among::<Chosen<Reference>>(oracle, (&x, &y), way, &of_run).map(Some)
+        };
+        match settings.task {
+            Task::Lqr => {
+                let (_, oracle) = regulator(settings, &device)?;
+                among(&oracle, (oracle.upper_start(), oracle.lower_start()))
+            }
+            Task::CartPole => {
+                let (_, oracle) = cart_pole(settings, &device)?;
+                among(&oracle, oracle.start())
+            }
+        }
     }
 
     fn check(&self) -> Result<Option<Checked>, BenchError> {
@@ -117,15 +135,7 @@ impl Bench<'_> {
     fn regulate(&self, method: &Catalogued, trial: &mut Trial<'_>) -> Result<(), BenchError> {
         let system = System::masses();
         let least = least(&system);
-        let (gain, critic) = (Gain::none(&self.device), QuadraticCritic::zero(&self.device));
-        let data = Source {
-            system: system.clone(),
-            n: self.settings.transitions(),
-            seed: self.settings.common.seed,
-            device: self.device.clone(),
-        };
-        let oracle =
-            AutodiffOracle::new(Regulator(system.clone()), &gain, &critic, Remembered::new(data))?;
+        let (gain, oracle) = regulator(self.settings, &self.device)?;
         let start = (oracle.upper_start(), oracle.lower_start());
         self.learn(method, &oracle, &gain, start, trial, |x| {
             excess(&system, least, &oracle.upper_module(x))
@@ -133,10 +143,7 @@ impl Bench<'_> {
     }
 
     fn balance(&self, method: &Catalogued, trial: &mut Trial<'_>) -> Result<(), BenchError> {
-        let Settings { environments, horizon, common, .. } = self.settings;
-        let (policy, critic) = networks(&self.device);
-        let size = (environments.get(), horizon.get());
-        let oracle = OnPolicy::new(&policy, &critic, size, common.seed, self.device.clone())?;
+        let (policy, oracle) = cart_pole(self.settings, &self.device)?;
         self.learn(method, &oracle, &policy, oracle.start(), trial, |x| {
             self.shortfall(Some(&oracle.policy(x)))
         })
@@ -218,7 +225,36 @@ impl Bench<'_> {
     }
 }
 
-/// A policy that pushes at random and a critic that is 0, for the pole.
+type RegulatorOracle = AutodiffOracle<Regulator, Remembered<Source, Moves>>;
+
+/// The gain at the start, and the problem of the regulator.
+fn regulator(settings: &Settings, device: &Device) -> Result<(Gain, RegulatorOracle), BenchError> {
+    let system = System::masses();
+    let (gain, critic) = (Gain::none(device), QuadraticCritic::zero(device));
+    let data = Source {
+        system: system.clone(),
+        n: settings.transitions(),
+        seed: settings.common.seed,
+        device: device.clone(),
+    };
+    let data = Remembered::new(data);
+    let oracle = AutodiffOracle::new(Regulator(system), &gain, &critic, data)?;
+    Ok((gain, oracle))
+}
+
+/// The policy at the start, and the problem of the pole.
+fn cart_pole(
+    settings: &Settings,
+    device: &Device,
+) -> Result<(SoftmaxRegression, OnPolicy), BenchError> {
+    let Settings { environments, horizon, common, .. } = settings;
+    let (policy, critic) = networks(device);
+    let size = (environments.get(), horizon.get());
+    let oracle = OnPolicy::new(&policy, &critic, size, common.seed, device.clone())?;
+    Ok((policy, oracle))
+}
+
+/// A policy that pushes at random and a critic that is 0, of the pole.
 fn networks(device: &Device) -> (SoftmaxRegression, SoftmaxRegression) {
     let linear = |features| SoftmaxRegressionConfig::new(features, 2).init(device);
     (linear(4), linear(monomials([0.0; 4]).len()))

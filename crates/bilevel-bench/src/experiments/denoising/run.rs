@@ -17,7 +17,7 @@ use crate::backend::{Array, flex_in_f64};
 use crate::error::BenchError;
 use crate::experiments::derivatives::derivatives;
 use crate::experiments::posed::Posed;
-use crate::experiments::{Checked, Experiment, Run, Trial};
+use crate::experiments::{Auto, Checked, Experiment, Run, Trial};
 use crate::report::pictures::{Row, captioned, pictures, png};
 use crate::report::{MethodReport, StepRecord};
 use crate::settings::{Catalogued, Chosen, Offered, refuse};
@@ -72,6 +72,14 @@ impl Experiment for Prepared {
         let largest = tests.map(|image| image.pixels.len()).max().unwrap_or(0);
         let batch = self.settings.batch.get() * self.settings.crop.get().pow(2);
         vec![Array::new("the responses of the filters", [filters, largest.max(batch)])]
+    }
+
+    fn auto(&self, device: Device) -> Result<Option<Auto>, BenchError> {
+        let (_, oracle) = Bench::new(self, device)?.prior()?;
+        let (x, y) = (oracle.upper_start(), oracle.lower_start());
+        let way = (Start::Fixed, self.settings.common.seed);
+        Auto::among::<Chosen<Reference>>(&oracle, (&x, &y), way, &self.settings.of_methods())
+            .map(Some)
     }
 
     fn check(&self) -> Result<Option<Checked>, BenchError> {
@@ -147,15 +155,22 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// The prior that a method learns.
-    fn learn(&self, method: &Catalogued, trial: &mut Trial<'_>) -> Result<Prior, BenchError> {
-        let Settings { learn, side, weight, common, .. } = self.settings;
+    /// The prior at the start, and the problem.
+    fn prior(&self) -> Result<(Prior, DenoisingOracle), BenchError> {
+        let Settings { learn, side, weight, .. } = self.settings;
         let learned = *learn == Learn::Filters;
-        let module = Prior::new(usize::from(*side), weight.get(), learned, &self.device);
+        let prior = Prior::new(usize::from(*side), weight.get(), learned, &self.device);
         let batches = self.batches()?;
         let y = Correction::none(batches[0].noisy.dims(), &self.device);
         let data = Batches::new(batches.clone(), batches)?;
-        let oracle: DenoisingOracle = AutodiffOracle::new(self.problem, &module, &y, data)?;
+        let oracle = AutodiffOracle::new(self.problem, &prior, &y, data)?;
+        Ok((prior, oracle))
+    }
+
+    /// The prior that a method learns.
+    fn learn(&self, method: &Catalogued, trial: &mut Trial<'_>) -> Result<Prior, BenchError> {
+        let common = &self.settings.common;
+        let (module, oracle) = self.prior()?;
         let counted = Counted::new(&oracle);
         let posed = Posed {
             oracle: &counted,

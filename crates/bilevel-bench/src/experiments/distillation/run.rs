@@ -1,7 +1,7 @@
 //! Learning the images, and training networks on them.
 
 use bilevel_core::{
-    AutodiffOracle, Counted, Frozen, LowerProblem, Objective, Oracle, Samples, Start,
+    AutodiffOracle, Counted, Frozen, LowerProblem, Objective, Oracle, Samples, Start, catalogue,
 };
 use bilevel_models::ImageClassifier;
 use bilevel_program::Vector;
@@ -16,7 +16,7 @@ use crate::error::BenchError;
 use crate::experiments::derivatives::{BETWEEN_KINKS, derivatives};
 use crate::experiments::images::{Read, batches, divide, judging, read, share_right};
 use crate::experiments::posed::Posed;
-use crate::experiments::{Checked, Experiment, Run, Trial};
+use crate::experiments::{Auto, Checked, Experiment, Run, Trial};
 use crate::report::pictures::{Row, pictures};
 use crate::report::{MethodReport, StepRecord};
 use crate::settings::{Catalogued, Chosen, Offered};
@@ -66,6 +66,16 @@ impl Experiment for Prepared {
         ]
     }
 
+    fn auto(&self, device: Device) -> Result<Option<Auto>, BenchError> {
+        let bench = Bench::new(self, device)?;
+        let (pixels, given) = bench.centres();
+        let learned = self.settings.labels == Labels::Learned;
+        let (oracle, y) = bench.pose(&bench.distilled((pixels, &given), learned))?;
+        let (x, way) = (oracle.upper_start(), (Start::Fixed, self.settings.common.seed));
+        let of_run = self.settings.of_methods();
+        Auto::among::<Chosen<Reference>>(&oracle, (&x, &y), way, &of_run).map(Some)
+    }
+
     fn check(&self) -> Result<Option<Checked>, BenchError> {
         let device = flex_in_f64()?;
         let (set, settings) = (&self.parts.train, &self.settings);
@@ -84,18 +94,8 @@ impl Experiment for Prepared {
     }
 
     fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
-        let Self { settings, parts } = self;
-        let (rng, set) = (&mut stream(settings.common.seed, Purpose::Batches), &parts.train);
-        let mut order: Vec<usize> = (0..set.len()).collect();
-        order.shuffle(rng);
-        let bench = Bench {
-            settings,
-            parts,
-            batches: batches(&set.select(&order)?, settings.batch.get(), &device)?,
-            test: judging(&parts.test, &device)?,
-            device,
-        };
-        let methods = settings.method.iter();
+        let bench = Bench::new(self, device)?;
+        let methods = self.settings.method.iter();
         methods.map(|method| run.method(&method.name(), |trial| bench.run(method, trial))).collect()
     }
 }
@@ -111,29 +111,57 @@ struct Bench<'a> {
 
 type DistillationOracle = AutodiffOracle<Distillation, Source>;
 
-impl Bench<'_> {
+impl<'a> Bench<'a> {
+    fn new(of: &'a Prepared, device: Device) -> Result<Self, BenchError> {
+        let Prepared { settings, parts } = of;
+        let (rng, set) = (&mut stream(settings.common.seed, Purpose::Batches), &parts.train);
+        let mut order: Vec<usize> = (0..set.len()).collect();
+        order.shuffle(rng);
+        Ok(Self {
+            settings,
+            parts,
+            batches: batches(&set.select(&order)?, settings.batch.get(), &device)?,
+            test: judging(&parts.test, &device)?,
+            device,
+        })
+    }
+
     fn run(&self, method: &Chosen<Reference>, trial: &mut Trial<'_>) -> Result<(), BenchError> {
-        let Settings { images, common, labels, .. } = self.settings;
-        let (set, count) = (&self.parts.train, images.get());
-        let rng = &mut stream(common.seed, Purpose::Generated);
         let (pixels, given) = match method {
-            Chosen::Baseline(Reference::Samples) => samples(set, count, rng),
-            _ => trial.timed(|| centres(set, count, rng)),
+            Chosen::Baseline(Reference::Samples) => {
+                let rng = &mut stream(self.settings.common.seed, Purpose::Generated);
+                samples(&self.parts.train, self.settings.images.get(), rng)
+            }
+            _ => trial.timed(|| self.centres()),
         };
-        let start = labelled(pixels, &given, set.shape(), &self.device);
-        let learned = *labels == Labels::Learned;
-        let x = match method {
+        let of_run = self.settings.of_methods();
+        let (x, training) = match method {
             Chosen::Baseline(_) => {
                 trial.report.baseline = true;
                 trial.report.status = format!("{} images", given.len());
-                self.best_step(Distilled::new(&start, set.classes(), false), trial)?
+                let x = self.distilled((pixels, &given), false);
+                (self.best_step(x, &of_run, trial)?, of_run)
             }
             Chosen::Bilevel(method) => {
-                self.learn(method, Distilled::new(&start, set.classes(), learned), trial)?
+                let learned = self.settings.labels == Labels::Learned;
+                let x = self.distilled((pixels, &given), learned);
+                (self.learn(method, x, trial)?, method.of(&of_run)?)
             }
         };
-        self.judge(&x, trial)?;
+        self.judge(&x, &training, trial)?;
         self.draw(&x, &given, trial)
+    }
+
+    /// The images that learning starts from, and their labels.
+    fn centres(&self) -> (Vec<f32>, Vec<u32>) {
+        let rng = &mut stream(self.settings.common.seed, Purpose::Generated);
+        centres(&self.parts.train, self.settings.images.get(), rng)
+    }
+
+    /// x of images and their labels.
+    fn distilled(&self, (pixels, given): (Vec<f32>, &[u32]), learned: bool) -> Distilled {
+        let set = &self.parts.train;
+        Distilled::new(&labelled(pixels, given, set.shape(), &self.device), set.classes(), learned)
     }
 
     /// A network with random weights: those of the start, or others.
@@ -142,19 +170,21 @@ impl Bench<'_> {
         self.settings.network.config(&self.parts.train).init(&self.device)
     }
 
-    /// The problem, from the fixed start or from random ones.
-    fn oracle(
-        &self,
-        x: &Distilled,
-        initialisation: Initialisation,
-    ) -> Result<DistillationOracle, BenchError> {
+    /// The problem, from the fixed start or from random ones, and y there.
+    fn pose(&self, x: &Distilled) -> Result<(DistillationOracle, Vector), BenchError> {
+        let initialisation = self.settings.initialisation;
         let starts = match initialisation {
             Initialisation::Fixed => 0..0,
             Initialisation::Random => 1..STARTS as u64 + 1,
         };
         let starts = starts.map(|number| Frozen(self.network(number))).collect();
         let data = Source { batches: self.batches.clone(), starts };
-        Ok(AutodiffOracle::new(Distillation, x, &self.network(0), data)?)
+        let oracle = AutodiffOracle::new(Distillation, x, &self.network(0), data)?;
+        let y = match initialisation {
+            Initialisation::Fixed => oracle.lower_start(),
+            Initialisation::Random => oracle.lower_start().zeros_like(),
+        };
+        Ok((oracle, y))
     }
 
     /// Images that a method learns.
@@ -165,12 +195,8 @@ impl Bench<'_> {
         trial: &mut Trial<'_>,
     ) -> Result<Distilled, BenchError> {
         let Settings { initialisation, common, upper, .. } = self.settings;
-        let oracle = self.oracle(&x, *initialisation)?;
+        let (oracle, y) = self.pose(&x)?;
         let counted = Counted::new(&oracle);
-        let y = match initialisation {
-            Initialisation::Fixed => oracle.lower_start(),
-            Initialisation::Random => oracle.lower_start().zeros_like(),
-        };
         let posed = Posed {
             oracle: &counted,
             module: &x,
@@ -197,13 +223,18 @@ impl Bench<'_> {
         Ok(oracle.upper_module(solver.x()))
     }
 
-    /// The same images with the best step size on a batch of training samples, from the fixed start.
-    fn best_step(&self, x: Distilled, trial: &mut Trial<'_>) -> Result<Distilled, BenchError> {
+    /// The same images with the step size that is best on a batch of training samples, from the fixed start.
+    fn best_step(
+        &self,
+        x: Distilled,
+        training: &catalogue::Settings,
+        trial: &mut Trial<'_>,
+    ) -> Result<Distilled, BenchError> {
         let tried = trial.timed(|| {
             let accuracy = |factor: f64| {
                 let x = x.clone().with_log_step(factor.ln());
-                // With a step size that is too large the network diverges: it is not a candidate.
-                let network = self.trained(&x, &self.network(0)).ok();
+                // A step size that is too large for the network diverges: it is no candidate.
+                let network = self.trained(&x, &self.network(0), training).ok();
                 network.map(|network| (share_right(&network, &self.batches[..1]), factor))
             };
             FACTORS.into_iter().filter_map(accuracy).max_by(|a, b| a.0.total_cmp(&b.0))
@@ -217,20 +248,27 @@ impl Bench<'_> {
         &self,
         x: &Distilled,
         from: &ImageClassifier,
+        training: &catalogue::Settings,
     ) -> Result<ImageClassifier, BenchError> {
         let data = Source { batches: self.batches[..1].to_vec(), starts: Vec::new() };
         let oracle = AutodiffOracle::new(Distillation, x, from, data)?;
-        let descent = self.settings.of_methods().descent()?;
         let (x, start): (Vector, Vector) = (oracle.upper_start(), oracle.lower_start());
         let samples = Samples::default();
-        let end = descent.run(&LowerProblem::new(&oracle as &dyn Oracle, &x, samples), &start)?;
+        let end = training
+            .descent()?
+            .run(&LowerProblem::new(&oracle as &dyn Oracle, &x, samples), &start)?;
         Ok(oracle.lower_module(&end.state.y))
     }
 
     /// The test accuracy from the fixed start and from random ones.
-    fn judge(&self, x: &Distilled, trial: &mut Trial<'_>) -> Result<(), BenchError> {
+    fn judge(
+        &self,
+        x: &Distilled,
+        training: &catalogue::Settings,
+        trial: &mut Trial<'_>,
+    ) -> Result<(), BenchError> {
         let accuracy = |number: u64| {
-            let network = self.trained(x, &self.network(number))?;
+            let network = self.trained(x, &self.network(number), training)?;
             Ok::<_, BenchError>(share_right(&network, &self.test))
         };
         trial.report.test_accuracy = Some(accuracy(0)?);
@@ -242,7 +280,7 @@ impl Bench<'_> {
         let figures = &mut trial.report.figures;
         figures.insert("random start %".into(), 100.0 * mean);
         figures.insert("random start, deviation".into(), 100.0 * spread.sqrt());
-        figures.insert("step size".into(), self.settings.lower.step_size.get() * x.step());
+        figures.insert("step size".into(), training.step_size * x.step());
         Ok(())
     }
 

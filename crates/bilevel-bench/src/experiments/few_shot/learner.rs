@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use bilevel_core::suggest::Choice;
 use bilevel_core::{
     Aggregated, ApproxGrad, AutodiffOracle, BurnOptimizer, Cg, Descent, Diagonal, Error, Fomaml,
     Gd, HypergradientMethod, HypergradientSolver, Iaptt, Imaml, Implicit, JointStep, Kronecker,
     LowerProblem, Maml, Objective, Oracle, Penalty, PenaltySettings, Preconditioned, Rates,
-    Reptile, Sample, Samples, Schedule, Solver, Start, Unrolled, Weight,
+    Reptile, Sample, Samples, Schedule, Solver, Start, Unrolled, Weight, catalogue,
 };
 use bilevel_models::{
     ConvNetConfig, ImageClassifier, ImageClassifierConfig, ResNet12Config, WarpsConfig, accuracy,
@@ -20,7 +21,9 @@ use burn::tensor::{Device, Tensor};
 use super::data::Tasks;
 use super::features::{Direct, FeatureProblem, OnFeatures};
 use super::problem::{Adaptation, Extractor, Heads, Judge, Meta, Representation};
-use super::{Method, NetworkName, Settings};
+use super::{Configured, Method, NetworkName, Settings};
+use crate::error::BenchError;
+use crate::experiments::Auto;
 
 /// The tolerance of the linear systems.
 const SOLVED: f64 = 1e-3;
@@ -89,6 +92,33 @@ impl Learner {
             Self::Representation { oracle, .. } => (oracle.upper_start(), oracle.lower_start()),
             Self::Initialisation(oracle) => (oracle.upper_start(), oracle.lower_start()),
         }
+    }
+
+    /// What `--method auto` stands for, from probes on the features of the first task; none where y is a network.
+    ///
+    /// # Errors
+    /// If no method on features fits.
+    pub fn auto(&self, settings: &Settings) -> Result<Option<Auto>, BenchError> {
+        let Self::Representation { oracle, features } = self else { return Ok(None) };
+        let u = features.features(&oracle.upper_start(), Samples::default());
+        let (y, way) = (oracle.lower_start(), (Start::Fixed, settings.common.seed));
+        let of_run = catalogue::Settings {
+            lower_steps: settings.lower.lower_steps.get(),
+            step_size: settings.lower.step_size.get(),
+            truncated: settings.truncated.get(),
+            aggregation: settings.aggregation.get(),
+            solver_iterations: settings.solver_iterations.get(),
+            damping: settings.damping.get(),
+            ..catalogue::Settings::default()
+        };
+        let auto = Auto::among::<Configured>(&features.heads, (&u, &y), way, &of_run)?;
+        let Choice::Method { settings: chosen, .. } = &auto.suggestion.choice else {
+            return Ok(Some(auto));
+        };
+        // What is no setting here is not said.
+        let catalogue::Settings { tolerance, warm_start, stored_states, .. } = *chosen;
+        let of_run = catalogue::Settings { tolerance, warm_start, stored_states, ..of_run };
+        Ok(Some(Auto { method: auto.suggestion.name_beside(&of_run), ..auto }))
     }
 
     /// The solver of a method.

@@ -21,6 +21,7 @@
 //! beyond", 2021, section 4.2.1; the survey, sections 3.1 and 4. Step sizes and numbers of steps are our choice where
 //! these give none.
 
+mod configured;
 mod data;
 mod features;
 mod learner;
@@ -29,6 +30,7 @@ mod problem;
 mod run;
 mod settings;
 
+pub use configured::Configured;
 pub use data::Tasks;
 pub use features::{FeatureProblem, OnFeatures};
 pub use method::Method;

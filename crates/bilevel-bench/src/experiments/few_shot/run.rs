@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use bilevel_core::Descent;
+use bilevel_core::{Descent, side_by_side};
 use bilevel_data::{Digest, ImageClasses};
 use bilevel_program::Vector;
 use burn::tensor::Device;
 
 use super::data::{Tasks, read};
 use super::learner::{Learner, test_descent};
-use super::{Method, Settings};
+use super::{Configured, Method, Settings};
 use crate::backend::Array;
 use crate::error::BenchError;
-use crate::experiments::{Experiment, Run, Trial};
+use crate::experiments::{Auto, Experiment, Run, Trial};
 use crate::report::{MethodReport, StepRecord};
 use crate::settings::Offered;
 
@@ -51,11 +51,18 @@ impl Experiment for Prepared {
         ]
     }
 
+    fn auto(&self, device: Device) -> Result<Option<Auto>, BenchError> {
+        let Self { settings, classes } = self;
+        let tasks = Arc::new(Tasks::new(classes.clone(), settings, &device)?);
+        let learner = Learner::new(Method::Rad, settings, tasks, classes[0].shape(), &device)?;
+        learner.auto(settings)
+    }
+
     fn run(&self, device: Device, run: &mut Run) -> Result<Vec<MethodReport>, BenchError> {
         let tasks = Arc::new(Tasks::new(self.classes.clone(), &self.settings, &device)?);
         let methods = self.settings.method.iter();
         methods
-            .map(|&method| {
+            .map(|method| {
                 run.method(&method.name(), |trial| self.method(method, &tasks, &device, trial))
             })
             .collect()
@@ -65,12 +72,13 @@ impl Experiment for Prepared {
 impl Prepared {
     fn method(
         &self,
-        method: Method,
+        method: &Configured,
         tasks: &Arc<Tasks>,
         device: &Device,
         trial: &mut Trial<'_>,
     ) -> Result<(), BenchError> {
-        let settings = &self.settings;
+        let settings = &method.of(&self.settings)?;
+        let method = method.method;
         let shape = self.classes[0].shape();
         let learner = Learner::new(method, settings, tasks.clone(), shape, device)?;
         let mut solver = learner.solver(method, settings)?;
@@ -134,20 +142,7 @@ fn judge(
     n: usize,
 ) -> Result<Judged, BenchError> {
     let one = |task: usize| learner.accuracy(method, at, descent, Tasks::TEST + task as u64);
-    let share = n.div_ceil(rayon::current_num_threads()).max(1);
-    let shares: Vec<_> = (0..n).step_by(share).map(|from| from..(from + share).min(n)).collect();
-    let shares: Vec<Result<Vec<f64>, _>> = std::thread::scope(|scope| {
-        let run = |share: std::ops::Range<usize>| scope.spawn(|| share.map(one).collect());
-        let running: Vec<_> = shares.into_iter().map(run).collect();
-        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        running.into_iter().map(join).collect()
-    });
-    let mut all = Vec::with_capacity(n);
-    for share in shares {
-        all.extend(share?);
-    }
+    let all = side_by_side((0..n).collect(), one).into_iter().collect::<Result<Vec<_>, _>>()?;
     let mean = all.iter().sum::<f64>() / n as f64;
     let squares = all.iter().map(|accuracy| (accuracy - mean).powi(2)).sum::<f64>();
     let deviation = (squares / (n as f64 - 1.0).max(1.0)).sqrt();

@@ -3,10 +3,10 @@
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::Method;
+use super::{Configured, Method};
 use crate::error::BenchError;
 use crate::settings::{
-    Common, Count, LowerLevel, Methods, NonNegative, Positive, Share, UpperLevel, refuse,
+    Common, Count, LowerLevel, Methods, NonNegative, Offered, Positive, Share, UpperLevel, refuse,
 };
 use bilevel_data::episodes::Way;
 
@@ -24,9 +24,9 @@ pub enum NetworkName {
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Settings {
-    /// Methods, separated by commas, or all
+    /// Methods, separated by commas, each perhaps with settings of its own, as rad(lower-steps=5); or all, or auto
     #[arg(long)]
-    pub method: Methods<Method>,
+    pub method: Methods<Configured>,
     /// The network
     #[arg(long, value_enum)]
     pub network: NetworkName,
@@ -153,7 +153,7 @@ impl Settings {
 }
 
 impl crate::settings::Settings for Settings {
-    crate::settings::of_fields!(Method);
+    crate::settings::of_fields!(Configured);
 
     fn check(&self) -> Result<(), BenchError> {
         if self.rotations.get() > 4 {
@@ -164,19 +164,19 @@ impl crate::settings::Settings for Settings {
             let cure = "1 is for grey, 3 for colours";
             return Err(refuse("--channels", self.channels, "1 or 3", cure));
         }
-        let (truncated, steps) = (self.truncated.get(), self.lower.lower_steps.get());
-        if self.method.contains(&Method::Trad) && truncated > steps {
-            let expected = format!("at most {steps}, the number of lower steps");
-            return Err(refuse("--truncated", truncated, &expected, "give fewer"));
-        }
-        let warped = [Method::TNet, Method::WarpGrad];
-        if self.network == NetworkName::Resnet12
-            && let Some(method) = self.method.iter().find(|method| warped.contains(method))
-        {
-            use crate::settings::Offered;
-            let found = format!("resnet12, with {}", method.name());
-            let expected = "convnet, whose blocks have the further layers of this method";
-            return Err(refuse("--network", found, expected, "take --network convnet"));
+        for method in self.method.iter() {
+            let Self { truncated, lower, .. } = method.of(self)?;
+            let (truncated, steps) = (truncated.get(), lower.lower_steps.get());
+            if method.method == Method::Trad && truncated > steps {
+                let expected = format!("at most {steps}, the number of lower steps");
+                return Err(refuse("--truncated", truncated, &expected, "give fewer"));
+            }
+            let is_warped = [Method::TNet, Method::WarpGrad].contains(&method.method);
+            if self.network == NetworkName::Resnet12 && is_warped {
+                let found = format!("resnet12, with {}", method.name());
+                let expected = "convnet, whose blocks have the further layers of this method";
+                return Err(refuse("--network", found, expected, "take --network convnet"));
+            }
         }
         Ok(())
     }

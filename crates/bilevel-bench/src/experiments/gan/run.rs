@@ -7,7 +7,7 @@ use burn::tensor::Device;
 
 use super::data::{Draws, Judge, Origin, discrepancy, matrix, noise};
 use super::look::Look;
-use super::{Adversarial, Reference, Settings, Source};
+use super::{Adversarial, Draw, Reference, Settings, Source};
 use crate::backend::{Array, flex_in_f64};
 use crate::error::BenchError;
 use crate::experiments::derivatives::{BETWEEN_KINKS, derivatives};
@@ -15,7 +15,7 @@ use crate::experiments::images::read;
 use crate::experiments::looks;
 use crate::experiments::posed::Posed;
 use crate::experiments::remembered::Remembered;
-use crate::experiments::{Checked, Experiment, Run, Trial};
+use crate::experiments::{Auto, Checked, Experiment, Run, Trial};
 use crate::report::convergence::{Axis, Chart, Curve, panels};
 use crate::report::pictures::{Row, pictures};
 use crate::report::{MethodReport, StepRecord};
@@ -67,6 +67,14 @@ impl Experiment for Prepared {
         vec![Array::new("the widest layers of a batch", [batch, widest])]
     }
 
+    fn auto(&self, device: Device) -> Result<Option<Auto>, BenchError> {
+        let (_, oracle) = game(self, &device)?;
+        let (x, y) = (oracle.upper_start(), oracle.lower_start());
+        let way = (Start::Warm, self.settings.common.seed);
+        Auto::among::<Chosen<Reference>>(&oracle, (&x, &y), way, &self.settings.of_methods())
+            .map(Some)
+    }
+
     fn check(&self) -> Result<Option<Checked>, BenchError> {
         let device = flex_in_f64()?;
         let draws = |device: &Device| Draws { batch: CHECKED, ..draws(self, device) };
@@ -100,6 +108,8 @@ struct Bench<'a> {
     device: Device,
 }
 
+type GameOracle = AutodiffOracle<Adversarial, Remembered<Draws, Draw>>;
+
 impl Bench<'_> {
     fn run(&self, method: &Chosen<Reference>, trial: &mut Trial<'_>) -> Result<(), BenchError> {
         let last = match method {
@@ -123,12 +133,9 @@ impl Bench<'_> {
 
     /// The generator, by a method: its last evaluation.
     fn learn(&self, method: &Catalogued, trial: &mut Trial<'_>) -> Result<Look, BenchError> {
-        let Settings { game, common, upper, .. } = self.settings;
+        let Settings { common, upper, .. } = self.settings;
         let seed = common.seed;
-        let (generator, discriminator) = networks(self.prepared, &self.device);
-        let data = Remembered::new(draws(self.prepared, &self.device));
-        let problem = Adversarial { game: *game };
-        let oracle = AutodiffOracle::new(problem, &generator, &discriminator, data)?;
+        let (generator, oracle) = game(self.prepared, &self.device)?;
         let counted = Counted::new(&oracle);
         let posed = Posed {
             oracle: &counted,
@@ -229,6 +236,15 @@ impl Bench<'_> {
             _ => Vec::new(),
         }
     }
+}
+
+/// The generator at its start, and the problem.
+fn game(prepared: &Prepared, device: &Device) -> Result<(Mlp, GameOracle), BenchError> {
+    let (generator, discriminator) = networks(prepared, device);
+    let data = Remembered::new(draws(prepared, device));
+    let problem = Adversarial { game: prepared.settings.game };
+    let oracle = AutodiffOracle::new(problem, &generator, &discriminator, data)?;
+    Ok((generator, oracle))
 }
 
 /// Both networks at their start.

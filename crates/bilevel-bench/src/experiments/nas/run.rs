@@ -21,7 +21,7 @@ use crate::error::BenchError;
 use crate::experiments::derivatives::{BETWEEN_KINKS, derivatives};
 use crate::experiments::images::train_on;
 use crate::experiments::posed::Posed;
-use crate::experiments::{Checked, Experiment, Run, Trial, looks};
+use crate::experiments::{Auto, Checked, Experiment, Run, Trial, looks};
 use crate::report::convergence::{Axis, Chart, Curve, panels};
 use crate::report::{MethodReport, StepRecord};
 use crate::settings::{Catalogued, Chosen, Offered};
@@ -61,6 +61,14 @@ impl Experiment for Prepared {
         let pixels = height.div_ceil(stem_stride.get()) * width.div_ceil(stem_stride.get());
         let widest = channels.get().max(retrain_channels.get()) * nodes.get() * pixels;
         vec![Array::new("the output of a cell for a batch", [batch.get(), widest])]
+    }
+
+    fn auto(&self, device: Device) -> Result<Option<Auto>, BenchError> {
+        let (_, oracle) = searched(&self.settings, &self.sets, &device)?;
+        let (x, y) = (oracle.upper_start(), oracle.lower_start());
+        let way = (Start::Warm, self.settings.common.seed);
+        Auto::among::<Chosen<Reference>>(&oracle, (&x, &y), way, &self.settings.of_methods())
+            .map(Some)
     }
 
     fn check(&self) -> Result<Option<Checked>, BenchError> {
@@ -112,7 +120,21 @@ fn start(settings: &Settings, sets: &Sets, device: &Device) -> (Architecture, Ce
     (x, settings.searched(&sets.train).init(device))
 }
 
-/// State shared by all methods.
+type SearchOracle = AutodiffOracle<Search, ImageBatches>;
+
+/// The architecture where a search starts, and its problem.
+fn searched(
+    settings: &Settings,
+    sets: &Sets,
+    device: &Device,
+) -> Result<(Architecture, SearchOracle), BenchError> {
+    let (x, y) = start(settings, sets, device);
+    let problem = Search { decay: settings.decay.get() };
+    let oracle = AutodiffOracle::new(problem, &x, &y, sets.searched(settings, device)?)?;
+    Ok((x, oracle))
+}
+
+/// What all methods share.
 struct Bench<'a> {
     settings: &'a Settings,
     sets: &'a Sets,
@@ -143,11 +165,8 @@ impl Bench<'_> {
 
     /// The cells that a method finds.
     fn search(&self, method: &Catalogued, trial: &mut Trial<'_>) -> Result<Cells, BenchError> {
-        let Settings { decay, common, upper, .. } = self.settings;
-        let (module, network) = start(self.settings, self.sets, &self.device);
-        let data = self.sets.searched(self.settings, &self.device)?;
-        let problem = Search { decay: decay.get() };
-        let oracle = AutodiffOracle::new(problem, &module, &network, data)?;
+        let Settings { common, upper, .. } = self.settings;
+        let (module, oracle) = searched(self.settings, self.sets, &self.device)?;
         let counted = Counted::new(&oracle);
         let posed = Posed {
             oracle: &counted,
@@ -176,7 +195,7 @@ impl Bench<'_> {
 
     fn look(
         &self,
-        oracle: &AutodiffOracle<Search, ImageBatches>,
+        oracle: &SearchOracle,
         (x, y): (&Vector, &Vector),
         step: usize,
         measured: bool,
