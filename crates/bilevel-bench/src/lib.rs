@@ -5,6 +5,7 @@
 //! | [`cli`], [`commands`] | the command line, and what each command does |
 //! | [`experiments`] | the experiments, one folder each |
 //! | [`reproduce`] | the tables of papers, ours beside theirs |
+//! | [`failure`] | devices that fail behind the calls |
 //! | [`hypergrad`] | one hypergradient, timed |
 //! | [`backend`] | the backends of this build, and which to take |
 //! | [`mod@solve`] | small problems in formulas, solved without a setting |
@@ -23,6 +24,7 @@ pub mod commands;
 pub mod compare;
 mod error;
 pub mod experiments;
+pub mod failure;
 pub mod hypergrad;
 pub mod interrupt;
 pub mod memory;
