@@ -106,7 +106,7 @@ impl BenchError {
         matches!(self, Self::Setting { .. } | Self::Interrupted { .. } | Self::Methods { .. })
     }
 
-    /// The exit code: 2 a wrong command line or setting, 3 data, 4 the backend, 5 a run that diverged or increased f,
+    /// The exit code: 2 a wrong command line or setting, 3 data, 4 the backend or its device, 5 a run that diverged or increased f,
     /// or `bilevel solve` without a solution, 6 a folder of a run that cannot be used, 7 a wrong derivative, 128 plus
     /// the number of the signal that interrupted.
     pub fn exit_code(&self) -> u8 {
@@ -115,10 +115,12 @@ impl BenchError {
             Self::Core(bilevel_core::Error::InvalidSetting { .. }) => 2,
             // The checkpoint is of other settings, or of another version.
             Self::Core(bilevel_core::Error::Snapshot { .. }) => 6,
-            Self::Core(bilevel_core::Error::Trace {
-                error: bilevel_core::TraceError::TooLarge { .. },
-                ..
-            }) => 4,
+            Self::Core(
+                bilevel_core::Error::Device { .. }
+                | bilevel_core::Error::Trace {
+                    error: bilevel_core::TraceError::TooLarge { .. }, ..
+                },
+            ) => 4,
             Self::Data(_) | Self::Tensors(_) | Self::Split(_) => 3,
             Self::Backend(_) => 4,
             Self::Core(_)
@@ -153,7 +155,7 @@ pub const EXIT_CODES: &str = "Exit codes:
   0  all went well
   2  a wrong command line or setting
   3  data that is missing, damaged or too small
-  4  a backend that cannot run here
+  4  a backend that cannot run here, or a device that failed
   5  a run that diverged or increased f, or `bilevel solve` found no solution
   6  a folder of a run that cannot be used: not writable, damaged, or in use by another process
   7  a derivative that is wrong

@@ -5,6 +5,7 @@
 //! | [`cli`], [`commands`] | the command line, and what each command does |
 //! | [`experiments`] | the experiments, one folder each |
 //! | [`reproduce`] | the tables of papers, with our figures beside them |
+//! | [`failure`] | devices that fail after a call returned |
 //! | [`hypergrad`] | one hypergradient, timed |
 //! | [`backend`] | the backends of this build, and which to use |
 //! | [`mod@solve`] | small problems given by formulas, solved without settings |
@@ -23,6 +24,7 @@ pub mod commands;
 pub mod compare;
 mod error;
 pub mod experiments;
+pub mod failure;
 pub mod hypergrad;
 pub mod interrupt;
 pub mod memory;

@@ -13,6 +13,7 @@ use tracing_subscriber::{EnvFilter, Layer, fmt};
 use bilevel_bench::BenchError;
 use bilevel_bench::cli::{Cli, MessageArgs, renamed};
 use bilevel_bench::commands::execute;
+use bilevel_bench::failure;
 use bilevel_bench::memory::keep_free_pages;
 use bilevel_bench::ranks::Ranks;
 use bilevel_bench::say;
@@ -51,7 +52,8 @@ fn on_rank(cli: Cli, group: &'static dyn Group) -> u8 {
         say(format_args!("error: {error}"));
         return 2;
     }
-    let Err(error) = execute(cli, group) else { return 0 };
+    failure::watch();
+    let Err(error) = failure::caught(|| execute(cli, group)) else { return 0 };
     tracing::debug!("{error}");
     match error {
         // All ranks report the same.

@@ -232,6 +232,18 @@ pub enum Error {
         cure: &'static str,
     },
 
+    /// A device that failed in a step, or in what was asked of it before.
+    #[error(
+        "upper step {step}: {cause}; check the driver and the memory of the device, take smaller batches, or compute on \
+         the CPU (flex)"
+    )]
+    Device {
+        /// The upper step, counted from 1.
+        step: usize,
+        /// What the device says.
+        cause: String,
+    },
+
     /// A loss that is not the mean of those on equal parts of its data.
     #[error(
         "the {objective} loss of the shards is {found} and that of the whole data {expected}, with their gradients {off:e} \

@@ -1,6 +1,7 @@
 //! The loop: it handles limits, timing, seeds and observers; solvers only step.
 
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
@@ -250,7 +251,7 @@ impl<'a> Executor<'a> {
     /// Runs to an end.
     ///
     /// # Errors
-    /// The solver's; with checkpoints, if one cannot be read or written, or is of another solver; in a group, also if a
+    /// The solver's; if the device fails in a step; with checkpoints, if one cannot be read or written, or is of another solver; in a group, also if a
     /// rank has ended, or x and y are not the same on all ranks.
     pub fn run(mut self, solver: &mut dyn Solver) -> Result<Outcome, Error> {
         self.resume(solver)?;
@@ -268,8 +269,12 @@ impl<'a> Executor<'a> {
                 Err(failed) => Error::Group(failed),
                 Ok(()) => error,
             };
-            let seen = solver.step(k).map_err(cause)?;
-            let stationary = self.is_stationary(&seen, solver);
+            let (seen, stationary) = of_step(k, || {
+                let seen = solver.step(k)?;
+                let stationary = self.is_stationary(&seen, &*solver);
+                Ok((seen, stationary))
+            })
+            .map_err(cause)?;
             elapsed += begin.elapsed();
             let step = k + 1;
             if !seen.status.is_ok() {
@@ -307,6 +312,16 @@ impl<'a> Executor<'a> {
         }
         unreachable!("an executor has a step left, and the last one ends the run")
     }
+}
+
+/// What step `k` gives; a device that fails meanwhile is an error of the step.
+fn of_step<T>(k: usize, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        match bilevel_program::device_failure(panic.as_ref()) {
+            Some(cause) => Err(Error::Device { step: k + 1, cause }),
+            None => resume_unwind(panic),
+        }
+    })
 }
 
 /// A seed for step `k`: neighbouring steps must not share streams (splitmix64).

@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::ops::Sub;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bilevel_flex::{FastFlex, FlexTensor, vectors};
 use burn::backend::ops::FloatTensorOps;
@@ -12,6 +13,8 @@ use burn::backend::{
     TensorMetadata,
 };
 use burn::tensor::{DType, Device, FloatDType, Scalar, Shape, Slice, TensorData, read_sync};
+
+use crate::device_error::text;
 
 /// A tensor of Flex as its own type, without a copy; any other unchanged.
 #[allow(clippy::result_large_err, reason = "what was handed over comes back")]
@@ -224,12 +227,21 @@ pub fn write(data: TensorData, device: &Device) -> DispatchTensor {
 /// The values, read from the device.
 ///
 /// # Panics
-/// If the device fails.
+/// If the device has failed, here or in what was asked of it before; [`device_failure`](crate::device_failure) tells that
+/// from other panics.
 pub fn read(tensor: DispatchTensor) -> TensorData {
     let Transfers { reads, writes } = transfers();
     TRANSFERS.set(Transfers { reads: reads + 1, writes });
-    read_sync(Dispatch::float_into_data(tensor))
-        .unwrap_or_else(|error| panic!("the device failed while a tensor was read: {error}"))
+    let read = || {
+        let data =
+            read_sync(Dispatch::float_into_data(tensor)).map_err(|error| error.to_string())?;
+        // What comes from a GPU is copied where it is looked at first.
+        let _ = data.as_bytes();
+        Ok(data)
+    };
+    let read = catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|panic| Err(text(panic.as_ref()).unwrap_or_default().to_owned()));
+    read.unwrap_or_else(|cause| panic!("the device failed while a tensor was read: {cause}"))
 }
 
 /// The numbers of tensors of shape `[1]`, in one read, in double precision.

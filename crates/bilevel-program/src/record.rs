@@ -14,6 +14,7 @@ use burn::tensor::{BoolDType, DType, FloatDType, IntDType, Shape};
 use burn_capture::CaptureDevice;
 
 use crate::TraceError;
+use crate::device_error::text;
 use crate::program::{Program, Recorded, Recording};
 
 /// A tensor of the backend that records.
@@ -168,8 +169,5 @@ fn recorded(output: &Result<Symbol, Meta>) -> Recorded {
 
 /// The panic message.
 fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("it does not say why")
-        .to_owned()
+    text(panic).unwrap_or("it does not say why").to_owned()
 }

@@ -165,6 +165,26 @@ mod on_wgpu {
         }
     }
 
+    /// What no check of ours sees, as an array that a user makes: the error comes with the numbers, and garbage does not.
+    #[test]
+    fn what_a_device_fails_at_is_told_where_it_is_read() {
+        let Some(device) = adapter() else { return };
+        let n = (128 << 30) / size_of::<f32>();
+        let too_large = Tensor::<1>::zeros([n], &device) + 1.0;
+        let sum = too_large.sum();
+        let read = || bilevel_program::float::read(sum.into_dispatch());
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).unwrap_err();
+        let says =
+            bilevel_program::device_failure(panic.as_ref()).expect("a failure of the device");
+        println!("{says}");
+        // The device goes on.
+        let two = Tensor::<1>::ones([2], &device).sum();
+        assert_eq!(
+            bilevel_program::float::read(two.into_dispatch()).iter::<f32>().next(),
+            Some(2.0)
+        );
+    }
+
     /// Largest difference between two backends, relative to the norm.
     const TOLERANCE: f64 = 1e-5;
 

@@ -14,6 +14,7 @@ use burn::tensor::Device;
 use super::Manner;
 use super::checkpoint::{Checkpoint, Current, Saved};
 use crate::error::BenchError;
+use crate::failure;
 use crate::interrupt;
 use crate::memory::Phase;
 use crate::progress::Bar;
@@ -114,6 +115,7 @@ impl Run {
             }
             other => other?,
         }
+        failure::check()?;
         report.peak_memory = phase.peak();
         // JSON cannot represent the others.
         report.figures.retain(|_, figure| figure.is_finite());
@@ -138,6 +140,7 @@ pub(super) fn ends_method(error: &BenchError) -> bool {
         Error::InvalidSetting { .. }
             | Error::Snapshot { .. }
             | Error::Group(_)
+            | Error::Device { .. }
             | Error::Trace { error: bilevel_core::TraceError::TooLarge { .. }, .. }
     )
 }
@@ -242,6 +245,10 @@ impl Trial<'_> {
                         return ControlFlow::Break(());
                     }
                 };
+                if let Err(error) = failure::check() {
+                    failed = Some(error.into());
+                    return ControlFlow::Break(());
+                }
                 at = progress.solver.x().clone();
                 if let Some(accuracy) = record.test_accuracy {
                     bar.set_message(format!("test accuracy {:.1} %", 100.0 * accuracy));
@@ -303,6 +310,7 @@ impl Trial<'_> {
     /// # Errors
     /// If it cannot be written, or a signal requests the end of the process.
     pub fn keep(&mut self, done: usize, state: Snapshot) -> Result<(), BenchError> {
+        failure::check()?;
         let saved = Saved::new(&self.report);
         self.run.checkpoint.current = Some(Current { saved, step: done, solver: state });
         self.run.checkpoint.write(&self.run.folder)?;

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Formatter};
 
-use bilevel_program::{Layout, Vector, float};
+use bilevel_program::{Layout, Vector};
 
 use crate::{Cost, Direction, LowerProblem, Objective, Variable, Wrt};
 
@@ -40,8 +40,8 @@ impl Infinite {
             let partials = if order == 1 {
                 problem.gradient(loss, y, Wrt::Both).1
             } else {
-                let ones = y.zeros_like().map(|leaf| float::add_scalar(leaf, 1.0));
-                problem.product(loss, y, Direction::in_y(&ones), Wrt::Both)
+                // Along 0 every finite Hessian gives 0, and an infinite one NaN.
+                problem.product(loss, y, Direction::in_y(&y.zeros_like()), Wrt::Both)
             };
             let (x, y) = partials.into_both();
             [(Variable::Y, y), (Variable::X, x)].into_iter().find_map(|(of, part)| {

@@ -58,9 +58,9 @@ impl LinearSolver for Gmres {
         let (mut q, mut r) = system.start(0.0);
         let mut residual = r.norm() / system.norm();
         let mut status = limits.end(0, residual);
-        let mut k = 0;
+        let (mut k, mut size) = (0, 0.0);
         while status.is_none() {
-            let mut space = Krylov::new(&r);
+            let mut space = Krylov::new(&r, size);
             while status.is_none() && space.columns.len() < self.restart {
                 let exhausted = space.grow(system);
                 k += 1;
@@ -75,6 +75,7 @@ impl LinearSolver for Gmres {
             if status != Some(LinearStatus::NotFinite) {
                 q = space.advance(q);
             }
+            size = space.size;
             if status.is_none() {
                 r = system.rhs().sub(&system.operator().apply(&q));
                 residual = r.norm() / system.norm();
@@ -102,11 +103,12 @@ struct Krylov {
 }
 
 impl Krylov {
-    fn new(r: &Vector) -> Self {
+    /// From r; `size` is that of an earlier space.
+    fn new(r: &Vector, size: f64) -> Self {
         let norm = r.norm();
         let basis = vec![r.scale(1.0 / norm)];
         let (columns, rotations, rhs) = (Vec::new(), Vec::new(), Vec::new());
-        Self { basis, columns, rotations, rhs, rest: norm, size: 0.0 }
+        Self { basis, columns, rotations, rhs, rest: norm, size }
     }
 
     /// Adds one dimension. Whether A does not lead out of the space, and is singular on it.

@@ -172,11 +172,12 @@ impl<'a> Tape<'a> {
     /// [`Tape::pop`], with the Hessian at that step if it was kept.
     pub(crate) fn pop_with_curvature(&mut self) -> Option<(usize, State, Option<Curvature<'a>>)> {
         let (t, state) = self.pop()?;
+        // Those of steps that were taken back, or made again.
         while self.curvatures.back().is_some_and(|(at, _)| *at > t) {
             self.last_curvature();
         }
-        let kept = self.curvatures.back().is_some_and(|(at, _)| *at == t);
-        Some((t, state, kept.then(|| self.last_curvature()).flatten()))
+        // They are those of the last steps without a gap: the last one is that of step t, if there is any.
+        Some((t, state, self.last_curvature()))
     }
 
     fn last_curvature(&mut self) -> Option<Curvature<'a>> {

@@ -265,3 +265,19 @@ fn rad_is_the_derivative_of_a_few_steps() {
         }
     }
 }
+
+#[test]
+fn differences_in_one_stage_go_through_every_dynamics() {
+    for fit in BOTH {
+        let oracle = tuning(fit, false);
+        let (x, y) = (oracle.upper_start(), oracle.lower_start());
+        let problem = LowerProblem::new(&oracle, &x, Samples::default());
+        for ((name, exact), (_, differences)) in dynamics().into_iter().zip(dynamics()) {
+            let expected = OneStage::new(exact).hypergradient(problem, &y).unwrap().gradient;
+            let mut differences = OneStageFd::new(differences).with_distance(1e-3).unwrap();
+            let found = differences.hypergradient(problem, &y).unwrap().gradient;
+            let what = format!("{name}, {fit:?}");
+            assert_close(&what, &found.to_vec(), &expected.to_vec(), 1e-5);
+        }
+    }
+}

@@ -56,6 +56,23 @@ impl BilevelProblem for Small {
     }
 }
 
+/// [`Small::Bent`] with so many times F.
+struct Louder(f64);
+
+impl BilevelProblem for Louder {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = Tensor<1>;
+
+    fn upper_loss(&self, x: &Values, y: &Values, c: &Tensor<1>) -> Tensor<1> {
+        Small::Bent.upper_loss(x, y, c) * self.0
+    }
+
+    fn lower_loss(&self, x: &Values, y: &Values, c: &Tensor<1>) -> Tensor<1> {
+        Small::Bent.lower_loss(x, y, c)
+    }
+}
+
 /// A start and the rates of a penalty, both learned.
 #[derive(Module, Debug)]
 struct Learned {
@@ -104,6 +121,11 @@ fn adapted() -> Counted<AutodiffOracle<Adapted, FullBatch<Tensor<1>>>> {
     let (rates, initial) = (upper_module(&device()), Values::new(&Y, &device()));
     let y = Values::new(&[9.0; FEATURES], &device());
     Counted::new(AutodiffOracle::new(Adapted, &Learned { rates, initial }, &y, targets()).unwrap())
+}
+
+fn louder(factor: f64) -> Counted<AutodiffOracle<Louder, FullBatch<Tensor<1>>>> {
+    let (x, y) = (upper_module(&device()), Values::new(&Y, &device()));
+    Counted::new(AutodiffOracle::new(Louder(factor), &x, &y, targets()).unwrap())
 }
 
 fn ridge() -> PenaltiesOracle {
@@ -314,6 +336,19 @@ fn differences_in_one_stage_are_of_second_order() {
     assert_eq!((found.gradient.to_vec(), found.status), (at(0.01), Status::Approximate));
     assert_close("at the distance 0.01", &found.gradient.to_vec(), &exact, 1e-4);
     assert!(OneStageFd::new(gd()).with_distance(0.0).is_err());
+}
+
+#[test]
+fn a_hypergradient_is_linear_in_the_upper_loss() {
+    for ((name, mut quiet, _), (_, mut loud, _)) in
+        methods(0.05, 9).into_iter().zip(methods(0.05, 9))
+    {
+        // It takes F for nothing.
+        let factor = if name == "reptile" { 1.0 } else { 1e3 };
+        let expected = run(&louder(1.0), quiet.as_mut()).gradient.scale(factor).to_vec();
+        let found = run(&louder(1e3), loud.as_mut()).gradient.to_vec();
+        assert_close(name, &found, &expected, 1e-10);
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bilevel_core::*;
-use bilevel_program::Vector;
+use bilevel_program::{Layout, Vector};
 use burn::tensor::Tensor;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -23,6 +23,8 @@ enum Sharp {
     UpperRoot,
     /// `f = log(1 - sum |y - x|)`.
     Undefined,
+    /// `f = sum (|y|^1.5 - (x + 1) y)`, which leads away from where its second derivative in y is infinite.
+    Start,
     /// `f = sum (y - x)^2`, with nothing wrong.
     Square,
 }
@@ -43,6 +45,10 @@ impl BilevelProblem for Sharp {
         let apart = y.values.val() - x.values.val();
         match self {
             Self::Power => apart.abs().powf_scalar(1.5).sum(),
+            Self::Start => {
+                let y = y.values.val();
+                (y.clone().abs().powf_scalar(1.5) - (x.values.val() + 1.0) * y).sum()
+            }
             Self::Norm => apart.powi_scalar(2).sum().sqrt(),
             Self::UpperRoot | Self::Square => apart.powi_scalar(2).sum(),
             Self::Undefined => (-apart.abs().sum() + 1.0).log(),
@@ -100,6 +106,43 @@ fn an_infinite_second_derivative_is_named_by_every_method() {
         assert!(matches!(error, Error::HypergradientNotFinite { step: 1, .. }), "{name}: {error}");
         let text = error.to_string();
         assert!(text.contains("`values` of y") && !text.contains("step size"), "{name}: {text}");
+    }
+}
+
+#[test]
+fn an_infinite_derivative_is_found_at_either_end_and_in_the_gradient_of_the_start() {
+    let infinite = |loss, order| Infinite { loss, order, of: Variable::Y, variable: 0 };
+    let rows = [
+        // The hypergradient in x is finite, and that in the start is not.
+        (Sharp::Start, 0.0, 0.1, infinite(Objective::Lower, 2)),
+        // The step ends where F has no gradient.
+        (Sharp::UpperRoot, 1.0, 0.5, infinite(Objective::Upper, 1)),
+    ];
+    for (problem, start, step, cause) in rows {
+        let oracle = sharp(problem);
+        let (x, y) = (oracle.upper_start(), oracle.lower_start());
+        let y = Vector::from_slice(y.layout(), &[start; 2], &device());
+        let mut method = Unrolled::ia_gm(descent(Gd::new(step), 1));
+        let problem_at = LowerProblem::new(&oracle, &x, Samples::default());
+        let found = method.hypergradient(problem_at, &y).unwrap();
+        assert_eq!(found.gradient.all_finite(), problem == Sharp::Start, "{problem:?}");
+        assert!(!found.start.unwrap().all_finite(), "{problem:?}");
+        assert_eq!(found.status, Status::NotFinite { cause: Some(cause) }, "{problem:?}");
+    }
+}
+
+#[test]
+fn a_climb_is_a_rise_by_more_than_a_thousandth() {
+    let oracle = sharp(Sharp::Square);
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let y = Vector::from_slice(y.layout(), &[0.7; 2], &device());
+    // `f' = (1 - 2 s)^2 f`
+    for (step, climbs) in [(1.1, true), (1.001, true), (1.0001, false), (0.9, false)] {
+        let mut rad = Unrolled::rad(descent(Gd::new(step), 1));
+        let problem = LowerProblem::new(&oracle, &x, Samples::default());
+        let status = rad.hypergradient(problem, &y).unwrap().status;
+        let named = matches!(status, Status::NoDescent { .. });
+        assert_eq!(named, climbs, "step size {step}: {status}");
     }
 }
 
@@ -190,7 +233,16 @@ fn adaptive_steps_at_rest_are_warned_of_once_a_descent() {
     let outside = Adam::new(0.1).and_then(|adam| adam.with_epsilon_outside(1e-8));
     let boxed: Box<dyn Dynamics> = Box::new(RmsProp::new(0.1).unwrap());
     let ball = Ball::new(10.0).unwrap();
+    // After one step the second moment is g^2, g = 2 (y - x), and eps is what a root is held against: 0.01 in
+    // these, and its square where it is outside.
+    let first_step = |dynamics| Box::new(Unrolled::rad(descent(dynamics, 1)));
+    let inside = || Adam::new(0.1)?.with_epsilon(0.01);
+    let beside = || Adam::new(0.1)?.with_epsilon_outside(0.01);
     let rows: Vec<(Box<dyn HypergradientMethod>, f64, usize)> = vec![
+        (first_step(inside()), 0.045, 1),
+        (first_step(inside()), 0.055, 0),
+        (first_step(beside()), 0.0045, 1),
+        (first_step(beside()), 0.0055, 0),
         (Box::new(Unrolled::rad(adam(3))), 0.0, 1),
         (Box::new(Fad::new(adam(3))), 0.0, 1),
         (Box::new(Unrolled::rad(descent(outside, 3))), 0.0, 1),
@@ -209,4 +261,63 @@ fn adaptive_steps_at_rest_are_warned_of_once_a_descent() {
         });
         assert_eq!(warnings.0.load(Ordering::Relaxed), expected, "{}", method.describe());
     }
+}
+
+/// An oracle that panics at its fourth gradient of f.
+struct Panicking<O> {
+    inner: O,
+    gradients: AtomicUsize,
+    says: &'static str,
+}
+
+impl<O: Oracle> Oracle for Panicking<O> {
+    fn upper_layout(&self) -> &Arc<Layout> {
+        self.inner.upper_layout()
+    }
+
+    fn lower_layout(&self) -> &Arc<Layout> {
+        self.inner.lower_layout()
+    }
+
+    fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
+        self.inner.value(objective, at)
+    }
+
+    fn gradient(&self, objective: Objective, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
+        let before = self.gradients.fetch_add(1, Ordering::Relaxed);
+        assert!(before != 3, "{}", self.says);
+        self.inner.gradient(objective, at, wrt)
+    }
+
+    fn product(
+        &self,
+        objective: Objective,
+        at: Point<'_>,
+        along: Direction<'_>,
+        wrt: Wrt,
+    ) -> Partials {
+        self.inner.product(objective, at, along, wrt)
+    }
+}
+
+#[test]
+fn a_device_that_fails_is_an_error_of_the_step_and_no_other_panic_is() {
+    let run = |says| {
+        let inner = sharp(Sharp::Square);
+        let (x, y) = (inner.upper_start(), inner.lower_start());
+        let oracle = Panicking { inner, gradients: AtomicUsize::new(0), says };
+        let method = FirstOrder::new(descent(Gd::new(0.1), 1));
+        let upper = GradientStep::new(0.1).unwrap();
+        let mut solver = HypergradientSolver::new(&oracle, method, upper, x, y);
+        let run = || Executor::new(5).unwrap().run(&mut solver);
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).map_err(drop)
+    };
+    // A step takes a gradient of f and one of F.
+    for says in ["the device failed while a tensor was read: no memory", "wgpu error: no memory"] {
+        let error = run(says).unwrap().unwrap_err();
+        assert_eq!(error, Error::Device { step: 2, cause: says.into() });
+        let text = error.to_string();
+        assert!(text.contains("no memory; check the driver") && text.contains("flex"), "{text}");
+    }
+    assert_eq!(run("an index out of bounds"), Err(()));
 }

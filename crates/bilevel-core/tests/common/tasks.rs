@@ -1,5 +1,7 @@
 //! Hypergradients over many tasks, and those of a step of a joint method.
 
+use std::sync::{Arc, Mutex};
+
 use bilevel_core::*;
 use bilevel_program::Vector;
 use burn::tensor::Tensor;
@@ -96,6 +98,7 @@ fn methods() -> Vec<(&'static str, Of, Make)> {
         ("normal-cg", solved, || implicit(NormalCg::new(50, 1e-12).unwrap())),
         ("gmres", solved, || implicit(Gmres::new(50, 1e-13).unwrap())),
         ("dense", solved, || implicit(Dense::new())),
+        ("fixed-point", solved, || Box::new(FixedPoint::new(gd(1600), 1600, 1e-11).unwrap())),
         ("neumann", solved, || implicit(Neumann::new(0.12, 1600, 1e-11).unwrap())),
         ("approx-grad", Of::Else, || implicit(ApproxGrad::gd(0.02, 200, 1e-10).unwrap())),
         ("imaml", Of::Else, || {
@@ -106,7 +109,7 @@ fn methods() -> Vec<(&'static str, Of, Make)> {
 }
 
 fn at(task: u64) -> Samples {
-    Samples { upper: Sample(task), lower: Sample(task), index: 0 }
+    Samples { upper: Sample(task), lower: Sample(task), index: task }
 }
 
 fn on_tasks(oracle: &dyn Oracle, x: &Vector, y: &Vector, make: Make) -> Hypergradient {
@@ -122,15 +125,20 @@ fn hypergradients_over_tasks_are_the_means_of_the_tasks_and_of_differences() {
     // Neighbours in the table have them in common.
     let mut differences: Option<(Of, Vec<f64>)> = None;
     for (name, of, make) in methods() {
-        let found = on_tasks(&oracle, &x, &y, make).gradient.to_vec();
-        let mut sum = [0.0; FEATURES];
+        let all = |found: &Hypergradient| {
+            let losses = [found.upper_loss.read(), found.lower_loss];
+            [found.gradient.to_vec(), found.lower.to_vec(), losses.to_vec()].concat()
+        };
+        let whole = on_tasks(&oracle, &x, &y, make);
+        let mut sum = vec![0.0; 2 * FEATURES + 2];
         for task in tasks.clone() {
             let single =
                 make().hypergradient(LowerProblem::new(&oracle, &x, at(task)), &y).unwrap();
-            sum.iter_mut().zip(single.gradient.to_vec()).for_each(|(sum, g)| *sum += g);
+            sum.iter_mut().zip(all(&single)).for_each(|(sum, value)| *sum += value);
         }
         let mean: Vec<_> = sum.iter().map(|sum| sum / TASKS as f64).collect();
-        assert_close(name, &found, &mean, 1e-12);
+        assert_close(name, &all(&whole), &mean, 1e-12);
+        let found = whole.gradient.to_vec();
         let (steps, from_x) = match of {
             Of::Steps(steps) => (steps, false),
             Of::StepsFromX(steps) => (steps, true),
@@ -168,25 +176,88 @@ fn any_number_of_threads_gives_the_same_bits() {
     }
 }
 
+/// Notes the samples that it is asked for.
+#[derive(Clone, Debug, Default)]
+struct Asked(Arc<Mutex<Vec<Samples>>>);
+
+impl HypergradientMethod for Asked {
+    fn name(&self) -> &'static str {
+        "asked"
+    }
+
+    fn describe(&self) -> String {
+        "asked".into()
+    }
+
+    fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
+        self.0.lock().unwrap().push(problem.samples);
+        FirstOrder::new(gd(1)).run(problem, start)
+    }
+
+    fn save(&self, _: &mut Snapshot) {}
+}
+
+#[test]
+fn every_task_of_every_step_has_samples_and_an_index_of_its_own() {
+    let oracle = oracle();
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let asked = Asked::default();
+    let mut tasks = Tasks::new(3, || Ok(asked.clone())).unwrap();
+    for k in 0..4 {
+        tasks.hypergradient(LowerProblem::new(&oracle, &x, at(k)), &y).unwrap();
+    }
+    let mut found = asked.0.lock().unwrap().clone();
+    found.sort_by_key(|samples| samples.index);
+    assert_eq!(found, (0..12).map(at).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_status_of_a_meta_batch_is_the_first_that_is_not_ok() {
+    let oracle = oracle();
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let status = |iterations: [usize; 3]| {
+        let mut each = iterations.into_iter();
+        let cg = || Ok(Implicit::new(gd(400), Cg::new(each.next().unwrap_or(1), 1e-13)?));
+        let mut tasks = Tasks::new(3, cg).unwrap();
+        tasks.hypergradient(LowerProblem::new(&oracle, &x, at(0)), &y).unwrap().status
+    };
+    assert!(status([50; 3]).is_ok(), "{}", status([50; 3]));
+    let residual = |status| match status {
+        Status::Implicit { solver: LinearStatus::IterationLimit, residual, .. } => residual,
+        other => panic!("unexpected: {other}"),
+    };
+    let [second, both, last] = [[50, 2, 50], [50, 2, 1], [50, 50, 1]].map(|n| residual(status(n)));
+    assert_eq!(both, second);
+    assert_ne!(both, last);
+}
+
 #[test]
 fn a_joint_step_is_that_of_the_method() {
     let oracle = oracle();
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    let rates = || Rates::new(0.1, 0.05).unwrap();
+    let upper = Schedule::power(0.1, 0.5);
+    let rates = || Rates::new(upper, Schedule::power(0.05, 0.25)).unwrap();
     let methods: [fn(Rates) -> Box<dyn JointMethod>; 3] = [
-        |_| Box::new(penalty()),
+        |rates| {
+            // Its step sizes count how often its tolerance was met.
+            let settings = PenaltySettings { steps: 4, gamma: 0.5, tolerance: 1e3 };
+            Box::new(Penalty::new(rates, settings).unwrap())
+        },
         |rates| Box::new(VirtualStep::new(rates)),
         |rates| Box::new(Alternating::new(rates)),
     ];
     for make in methods {
         let mut solver = JointSolver::new(&oracle, make(rates()), x.clone(), y.clone()).unwrap();
-        solver.step(0).unwrap();
         let mut step = JointStep::new(make(rates()));
-        let found = step.hypergradient(LowerProblem::new(&oracle, &x, at(0)), &y).unwrap();
-        let moved = x.axpy(-0.1, &found.gradient);
-        let name = step.describe();
-        assert_close(&name, &moved.to_vec(), &solver.x().to_vec(), 1e-13);
-        assert_close(&name, &found.lower.to_vec(), &solver.y().to_vec(), 1e-13);
+        let (mut x, mut y) = (x.clone(), y.clone());
+        for k in 0..3 {
+            solver.step(k).unwrap();
+            let found = step.hypergradient(LowerProblem::new(&oracle, &x, at(0)), &y).unwrap();
+            (x, y) = (x.axpy(-upper.at(k), &found.gradient), found.lower);
+            let name = format!("{}, step {k}", step.describe());
+            assert_close(&name, &x.to_vec(), &solver.x().to_vec(), 1e-13);
+            assert_close(&name, &y.to_vec(), &solver.y().to_vec(), 1e-13);
+        }
     }
 }
 

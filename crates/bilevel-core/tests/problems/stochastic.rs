@@ -1,6 +1,8 @@
 //! Stochastic methods: steps against the formulas of the papers in plain numbers, limits against the
 //! solution, costs against the documentation. Each method is one line of `methods`.
 
+#[path = "stochastic/on_batches.rs"]
+mod on_batches;
 #[path = "stochastic/plain.rs"]
 pub(crate) mod plain;
 #[path = "stochastic/quartic.rs"]
@@ -13,6 +15,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::common::*;
 use crate::device;
+pub(crate) use on_batches::on_batches;
 use plain::Plain;
 use quartic::Quartic;
 
@@ -118,18 +121,6 @@ pub fn methods() -> Vec<Method> {
     ]
 }
 
-/// `neumann` after one step on the batch of the series; a warm start does not change its result.
-pub fn on_batches(settings: &Settings, warm: bool) -> OnBatches {
-    let descent = Descent::new(Gd::new(STEP).unwrap(), 1).unwrap();
-    let neumann = Neumann::new(settings.eta, settings.terms, 1e-30).unwrap();
-    let implicit = Implicit::new(descent, neumann);
-    let implicit = if warm { implicit.with_warm_start() } else { implicit };
-    OnBatches::new(implicit, settings.rates, settings.inner_steps).unwrap()
-}
-
-/// Its step on the batch of the series.
-const STEP: f64 = 0.25;
-
 /// Settings under which every term matters and all values differ.
 pub fn telling() -> Settings {
     Settings {
@@ -176,6 +167,23 @@ fn steps_are_those_of_the_formulas_where_second_derivatives_change() {
     agrees(&quartic.instance(), &quartic, [3, 5]);
 }
 
+/// The weight of a new sample is at most 1, where what was before is forgotten.
+#[test]
+fn a_momentum_that_grows_ends_at_1() {
+    let instance = stochastic(BATCHES, 0.2);
+    let with = |momentum: Schedule| Settings { momentum, lower_momentum: momentum, ..telling() };
+    let grows = with(Schedule::power(0.7, -0.9));
+    let ends = with(Schedule::milestones(0.7, 1.0 / 0.7, [1, 1000]));
+    for method in methods() {
+        let [grown, ended] = [grows, ends].map(|settings| {
+            let sampler = Sampler::with_replacement(BATCHES, BATCHES, 11).unwrap();
+            run(&instance, (method.build)(&settings), sampler, 4)
+        });
+        assert_near(&format!("x of {}", method.name), &grown.0, &ended.0, 1e-12);
+        assert_near(&format!("y of {}", method.name), &grown.1, &ended.1, 1e-12);
+    }
+}
+
 #[test]
 fn costs_are_those_of_the_documentation() {
     let (instance, settings) = (stochastic(BATCHES, 0.2), telling());
@@ -196,60 +204,6 @@ fn costs_are_those_of_the_documentation() {
             assert_eq!(solver.cost() - before, expected, "{}, step {k}", method.name);
         }
     }
-}
-
-/// A hypergradient uses a single pair of batches, the training before it others.
-#[test]
-fn any_hypergradient_can_be_taken_on_batches() {
-    let (settings, quartic) = (telling(), Quartic::new(3, 5));
-    let terms = problem().terms(BATCHES, 0.2);
-    let problems: [(Instance, &dyn plain::Losses, [usize; 2]); 2] =
-        [(stochastic(BATCHES, 0.2), &terms, [BATCHES; 2]), (quartic.instance(), &quartic, [3, 5])];
-    for (instance, losses, [upper, lower]) in problems {
-        let sampler = Sampler::with_replacement(upper, lower, 11).unwrap();
-        let before = instance.oracle.cost();
-        let method = Box::new(on_batches(&settings, false));
-        let (x, y) = run(&instance, method, sampler.clone(), 3);
-        let mut plain = Plain::new(losses, settings, sampler);
-        plain::on_batches(&mut plain, 3, STEP);
-        assert_near("x", &x, &plain.x, 1e-10);
-        assert_near("y", &y, &plain.y, 1e-10);
-        let expected = Cost {
-            lower_values: 3,
-            lower_gradients: 3 * (settings.inner_steps as u64 + 2),
-            upper_gradients: 3,
-            lower_products: 3 * (settings.terms as u64 + 1),
-            ..Cost::default()
-        };
-        assert_eq!(instance.oracle.cost() - before, expected);
-    }
-    let none = OnBatches::new(
-        Unrolled::rad(Descent::new(Gd::new(0.1).unwrap(), 1).unwrap()),
-        settings.rates,
-        0,
-    );
-    assert!(none.unwrap_err().to_string().contains("training steps"));
-}
-
-/// A series of one term is not a solution, and the step reports so.
-#[test]
-fn the_status_of_a_hypergradient_on_batches_is_that_of_its_method() {
-    let instance = stochastic(BATCHES, 0.2);
-    let status = |method: OnBatches| {
-        let (x, y) = (instance.x.clone(), instance.y.clone());
-        let solver = JointSolver::new(&instance.oracle, method, x, y).unwrap();
-        let sampler = Sampler::epochs(BATCHES, BATCHES, 3).unwrap();
-        solver.with_sampler(sampler).step(0).unwrap().status
-    };
-    let short = on_batches(&Settings { terms: 1, ..telling() }, false);
-    let found = status(short);
-    assert!(
-        matches!(found, Status::Implicit { solver: LinearStatus::IterationLimit, .. }),
-        "{found}"
-    );
-    let rad = Unrolled::rad(Descent::new(Gd::new(STEP).unwrap(), 2).unwrap());
-    let found = status(OnBatches::new(rad, telling().rates, 1).unwrap());
-    assert_eq!(found, Status::Exact);
 }
 
 /// Quadratic levels that the series solves in a few terms.
@@ -359,9 +313,11 @@ fn constant_steps_end_at_the_answer_where_variance_is_reduced() {
 #[test]
 fn x_stays_in_its_set() {
     let (instance, settings) = (stochastic(BATCHES, 0.2), telling());
-    for method in methods() {
+    let all = methods().into_iter().map(|method| (method.build)(&settings));
+    for method in all.chain([Box::new(on_batches(&settings, false)) as _]) {
         let (x, y) = (instance.x.clone(), instance.y.clone());
-        let solver = JointSolver::new(&instance.oracle, (method.build)(&settings), x, y);
+        let name = method.name();
+        let solver = JointSolver::new(&instance.oracle, method, x, y);
         let mut solver = solver
             .unwrap()
             .with_sampler(Sampler::epochs(BATCHES, BATCHES, 3).unwrap())
@@ -370,8 +326,8 @@ fn x_stays_in_its_set() {
         for k in 0..5 {
             solver.step(k).unwrap();
             let within = |v: Vec<f64>, min, max| v.iter().all(|v| (min..=max).contains(v));
-            assert!(within(solver.x().to_vec(), 0.0, 0.3), "x of {}", method.name);
-            assert!(within(solver.y().to_vec(), -0.1, 0.1), "y of {}", method.name);
+            assert!(within(solver.x().to_vec(), 0.0, 0.3), "x of {name}");
+            assert!(within(solver.y().to_vec(), -0.1, 0.1), "y of {name}");
         }
     }
 }

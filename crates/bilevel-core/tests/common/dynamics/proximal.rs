@@ -180,8 +180,18 @@ fn proximal_maps_minimise_what_they_are_for() {
         values[..weights].chunks(FEATURES_OUT).map(norm).sum::<f64>()
             + values[weights..].iter().map(|v| v.abs()).sum::<f64>()
     };
+    let of_variables = |v: &Vector| {
+        let squares = v
+            .leaves()
+            .iter()
+            .map(|leaf| float::read(leaf.clone()).iter::<f64>().map(|v| v * v).sum::<f64>());
+        squares.map(f64::sqrt).sum::<f64>()
+    };
+    let scaled_net = ElasticNet::new(0.4, 0.6).and_then(|net| net.times(0.5)).unwrap();
     type Penalised<'a> = (Box<dyn Proximal>, &'a dyn Fn(&Vector) -> f64);
-    let maps: [Penalised<'_>; 2] = [
+    let maps: [Penalised<'_>; 4] = [
+        (Box::new(GroupLasso::variables(0.2).unwrap()), &|v| 0.2 * of_variables(v)),
+        (Box::new(scaled_net), &|v| 0.2 * sum(v, f64::abs) + 0.15 * sum(v, |v| v * v)),
         (Box::new(ElasticNet::new(0.2, 0.3).unwrap()), &|v| {
             0.2 * sum(v, f64::abs) + 0.15 * sum(v, |v| v * v)
         }),

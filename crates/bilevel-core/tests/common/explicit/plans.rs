@@ -1,5 +1,10 @@
 //! Plans: states that are stored and states that are recomputed.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bilevel_program::Layout;
+
 use super::*;
 
 const LENGTHS: [usize; 7] = [1, 2, 3, 7, 16, 30, 37];
@@ -78,6 +83,87 @@ fn a_plan_keeps_and_makes_again_what_it_promises() {
                 }
             }
         }
+    }
+}
+
+/// F falls all along, so that the first step is the worst: a step of two is taken back, or several are.
+#[test]
+fn every_plan_gives_the_same_bits_where_steps_are_taken_back() {
+    let oracle = louder(-1.0);
+    for steps in [2, 3, 7] {
+        let iaptt = || Iaptt::new(gd(0.05, steps));
+        let expected = bits(&run(&oracle, &mut iaptt().with_plan(Plan::Trajectory)));
+        for plan in plans(steps) {
+            let found = bits(&run(&oracle, &mut iaptt().with_plan(plan)));
+            assert_eq!(found, expected, "{steps} steps, {plan:?}");
+        }
+    }
+}
+
+/// An oracle whose Hessians hold ten bytes each, and the most that there were at a time.
+struct Holding<O> {
+    inner: O,
+    held: Arc<()>,
+    most: AtomicUsize,
+}
+
+impl<O: Oracle> Oracle for Holding<O> {
+    fn upper_layout(&self) -> &Arc<Layout> {
+        self.inner.upper_layout()
+    }
+
+    fn lower_layout(&self) -> &Arc<Layout> {
+        self.inner.lower_layout()
+    }
+
+    fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
+        self.inner.value(objective, at)
+    }
+
+    fn gradient(&self, objective: Objective, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
+        self.inner.gradient(objective, at, wrt)
+    }
+
+    fn product(
+        &self,
+        objective: Objective,
+        at: Point<'_>,
+        along: Direction<'_>,
+        wrt: Wrt,
+    ) -> Partials {
+        self.inner.product(objective, at, along, wrt)
+    }
+
+    fn linearize<'a>(
+        &'a self,
+        objective: Objective,
+        at: Point<'_>,
+        gradient: Option<Wrt<'_>>,
+        along: Wrt<'_>,
+        wrt: Wrt<'_>,
+    ) -> Linearization<'a> {
+        let found = self.inner.linearize(objective, at, gradient, along, wrt);
+        let (held, hessian) = (self.held.clone(), found.hessian);
+        self.most.fetch_max(Arc::strong_count(&held) - 2, Ordering::Relaxed);
+        let product = move |along: Direction<'_>, wrt: Wrt<'_>| {
+            let _ = &held;
+            hessian.product(along, wrt)
+        };
+        Linearization { hessian: Hessian::new(product, 10), ..found }
+    }
+}
+
+#[test]
+fn results_that_are_kept_take_no_more_bytes_than_the_plan_says() {
+    for (bytes, most) in [(0, 0), (9, 0), (35, 3), (1000, 11)] {
+        let oracle = Holding { inner: bent(), held: Arc::default(), most: AtomicUsize::new(0) };
+        let (x, y) = (oracle.inner.upper_start(), oracle.inner.lower_start());
+        let problem = LowerProblem::new(&oracle, &x, Samples::default());
+        let rad = || Unrolled::rad(gd(0.05, 12));
+        let found = rad().with_plan(Plan::Results(bytes)).hypergradient(problem, &y).unwrap();
+        assert_eq!(bits(&found), bits(&run(&bent(), &mut rad())), "{bytes} bytes");
+        // Beside the one that is being computed.
+        assert_eq!(oracle.most.into_inner(), most, "{bytes} bytes");
     }
 }
 

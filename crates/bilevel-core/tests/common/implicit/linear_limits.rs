@@ -18,12 +18,14 @@ fn the_iteration_limit_and_the_products_are_what_the_documentation_says() {
     ];
     for (solver, products) in rows {
         let name = solver.describe();
-        let found = solve_by(solver.as_ref(), &with_spectrum(DEFINITE), &numbers(5, N), None);
+        let (matrix, b) = (with_spectrum(DEFINITE), numbers(5, N));
+        let found = solve_by(solver.as_ref(), &matrix, &b, None);
         assert_eq!(
             (found.status, found.products),
             (LinearStatus::IterationLimit, products),
             "{name}"
         );
+        assert_residual(&name, (&matrix, 0.0), &b, &found);
     }
     // Of a later system on the same operator, its own.
     let matrix = with_spectrum(DEFINITE);

@@ -44,6 +44,28 @@ fn a_step_of_bvfim_is_its_formula() {
     }
 }
 
+/// Steps of any length, halved as often as it takes, end where what they descend is stationary.
+#[test]
+fn the_barrier_problem_of_bvfim_is_solved_by_steps_of_any_length() {
+    for (problem, q, instance) in problems() {
+        for rate in [0.5, 4.0] {
+            let (x, m) = (V::from(&X[..]), 0.3);
+            let relaxation = Relaxation::geometric(m, 0.9).unwrap();
+            let (lower_steps, lower_rate, steps) = (200, Schedule::Constant(rate), 1000);
+            let settings = BvfimSettings { lower_steps, lower_rate, steps, relaxation };
+            let method = Bvfim::new(rates(1e-9, rate), settings).unwrap();
+            let (_, y) = run(&instance, method, Sampler::full(), 1);
+            let mut z = V::from(&Y[..]);
+            for _ in 0..2000 {
+                z = &z - &(0.05 * &(&q.lower_y(&x, &z) + &(m * &z)));
+            }
+            let slack = q.lower(&x, &z) + m / 2.0 * z.dot(&z) + m - q.lower(&x, &y);
+            let along = &(&q.upper_y(&x, &y) + &(m * &y)) + &(m / slack * &q.lower_y(&x, &y));
+            assert!(along.norm() < 1e-4, "{problem}, rate {rate}: {:e}", along.norm());
+        }
+    }
+}
+
 /// The remaining error is due to the relaxation: the squared norm of the hypergradient decreases with it.
 #[test]
 fn bvfim_converges_to_the_answer() {
@@ -137,34 +159,52 @@ fn the_steps_of_a_constrained_penalty_are_its_formulas() {
 /// `F~ = F + g/2 (norm(L_y)^2 + p^2)`, and then `+ nu'L_y + n p`.
 #[test]
 fn the_steps_of_penalty_with_a_lower_constraint_are_its_formulas() {
+    // Tolerances that any gradient is within, that none is, and that those in x and y alone are within at first.
+    for tolerance in [|_| 1e9, |_| 1e-9, |[xy, all]: [f64; 2]| (xy + all) / 2.0] {
+        one_of_penalty(tolerance);
+    }
+}
+
+/// The same with a tolerance that depends on the norms of the first gradients in x and y, and in l too.
+fn one_of_penalty(first: fn([f64; 2]) -> f64) {
     let (c, d, r, s) = (V(vec![2.0, -1.0, 1.0]), V(vec![1.5, 1.0, 2.0]), 0.5, -0.6);
     let e = V(vec![1.0; 3]);
     let (mut x, mut y, mut l) = (V::from(&FREE[..]), V::from(&FREE[..]), 0.0_f64);
     let (mut g, mut nu, mut n) = (0.8, 0.0 * &e, 0.0);
     let before = Constrained { bound: s, ..Constrained::LOWER }.at(&FREE, &FREE, &device());
     let instance = before.unwrap();
-    for _ in 0..3 {
-        // L_y, p and its derivatives in l and c.
-        let conditions = |x: &V, y: &V, l: f64| {
+    // The tolerance of the first step, and that of the next.
+    let (mut begins, mut tolerance) = (f64::NAN, f64::NAN);
+    for k in 0..3 {
+        // g L_y + nu and g p + n, then the directions of x, y and l. L_yy = I and c_y = e.
+        let weights = |x: &V, y: &V, l: f64| {
             let value = y.dot(&e) - s;
-            let root = (l * l + value * value).sqrt();
-            (&(y - x) + &(l * &e), root - l + value, l / root - 1.0, value / root + 1.0)
+            let slope = &(y - x) + &(l * &e);
+            (&(g * &slope) + &nu, g * (l.hypot(value) - l + value) + n)
         };
-        let (slope, p, in_l, in_c) = conditions(&x, &y, l);
-        let w = &(g * &slope) + &nu;
-        // L_yy = I and c_y = e.
-        let along = &(&(&y - &c) + &w) + &((g * p + n) * in_c * &e);
-        let along_l = (g * p + n) * in_l + w.dot(&e);
-        y = &y - &(0.1 * &along);
+        let along = |x: &V, y: &V, l: f64| {
+            let value = y.dot(&e) - s;
+            let (w, q) = weights(x, y, l);
+            let [in_l, in_c] = [l / l.hypot(value) - 1.0, value / l.hypot(value) + 1.0];
+            let along_y = &(&(y - &c) + &w) + &(q * in_c * &e);
+            (&(r * &(x - &d)) - &w, along_y, q * in_l + w.dot(&e))
+        };
+        let (_, along_y, along_l) = along(&x, &y, l);
+        y = &y - &(0.1 * &along_y);
         l -= 0.1 * along_l;
-        let (slope, p, ..) = conditions(&x, &y, l);
-        let along_x = &(r * &(&x - &d)) - &(&(g * &slope) + &nu);
+        let (next_nu, next_n) = weights(&x, &y, l);
+        let (along_x, along_y, along_l) = along(&x, &y, l);
+        let of_both = along_x.norm().hypot(along_y.norm());
+        if k == 0 {
+            begins = first([of_both, of_both.hypot(along_l)]);
+            tolerance = begins;
+        }
         x = &x - &(0.05 * &along_x);
-        nu = &nu + &(g * &slope);
-        n += g * p;
-        g *= 1.1;
+        if of_both.hypot(along_l) <= tolerance {
+            (nu, n, g, tolerance) = (next_nu, next_n, 1.1 * g, 0.9 * tolerance);
+        }
     }
-    let settings = PenaltySettings { steps: 1, gamma: 0.8, tolerance: 1e9 };
+    let settings = PenaltySettings { steps: 1, gamma: 0.8, tolerance: begins };
     let method = Penalty::new(rates(0.05, 0.1), settings).unwrap().with_multipliers();
     let (found_x, found_y) = constrained(method, &instance, 3);
     assert_near("x", &found_x, &x, 1e-10);
@@ -290,9 +330,17 @@ fn lower_constraints_of_the_problem_are_kept() {
 
 #[test]
 fn steps_of_gap_with_a_constraint_are_its_formulas() {
-    let (c, d, r, s) = (V(vec![2.0, -1.0, 1.0]), V(vec![1.5, 1.0, 2.0]), 0.5, -0.6);
+    // A constraint that does not hold at the start, one that holds on the way, and one that holds by far.
+    for (s, bound) in [(-0.6, 0.05), (-0.6, 1e-3), (0.1, 0.05), (3.0, 0.05)] {
+        one_of_gap(s, bound);
+    }
+}
+
+/// The same with the constraint `sum(y) <= s` and multipliers of at most `bound`.
+fn one_of_gap(s: f64, bound: f64) {
+    let (c, d, r) = (V(vec![2.0, -1.0, 1.0]), V(vec![1.5, 1.0, 2.0]), 0.5);
     let e = V(vec![1.0; 3]);
-    let (g1, g2, share, bound) = (2.0, 1.5, 0.8, 0.05);
+    let (g1, g2, share) = (2.0, 1.5, 0.8);
     let (mut x, mut y) = (V::from(&FREE[..]), V::from(&FREE[..]));
     let (mut z, mut n) = (y.clone(), 0.0_f64);
     for _ in 0..3 {

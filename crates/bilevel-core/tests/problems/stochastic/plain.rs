@@ -160,11 +160,13 @@ pub fn stocbio(p: &mut Plain, steps: usize) {
     }
 }
 
-pub fn on_batches(p: &mut Plain, steps: usize, step: f64) {
+/// `own` draws for the descent of the method.
+pub fn on_batches(p: &mut Plain, steps: usize, step: f64, own: Option<&Sampler>) {
     for k in 0..steps {
         p.descend(k, p.settings.inner_steps);
         let (t, s) = (p.upper(), p.lower());
-        p.y = &p.y - &(step * &p.losses.f_y(s, &p.x, &p.y));
+        let of_step = own.map_or(s, |own| own.at(Objective::Lower, k as u64).0 as usize);
+        p.y = &p.y - &(step * &p.losses.f_y(of_step, &p.x, &p.y));
         let batches = Batches { upper: t, factors: vec![s; p.settings.terms - 1], cross: s };
         p.x = &p.x - &(p.a(k) * &p.whole(&p.x, &p.y, &batches));
     }
