@@ -130,7 +130,7 @@ fn hypergradients_over_tasks_are_the_means_of_the_tasks_and_of_differences() {
             [found.gradient.to_vec(), found.lower.to_vec(), losses.to_vec()].concat()
         };
         let whole = on_tasks(&oracle, &x, &y, make);
-        let mut sum = vec![0.0; 2 * FEATURES + 2];
+        let mut sum = [0.0; 2 * FEATURES + 2];
         for task in tasks.clone() {
             let single =
                 make().hypergradient(LowerProblem::new(&oracle, &x, at(task)), &y).unwrap();
