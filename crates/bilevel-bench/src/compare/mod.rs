@@ -51,8 +51,10 @@ pub struct Settings {
     #[serde(rename = "method")]
     pub methods: Methods<Contender>,
     /// How many seeds.
+    #[serde(deserialize_with = "crate::settings::seeds")]
     pub seeds: u64,
     /// Calls of one batch that a run may make.
+    #[serde(deserialize_with = "crate::settings::calls")]
     pub calls: u64,
     /// The weight of the barriers for constraints that a method ignores.
     #[serde(skip_serializing_if = "Option::is_none")]

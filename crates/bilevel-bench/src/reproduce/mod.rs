@@ -57,6 +57,7 @@ pub struct Reproduction {
     /// How large.
     pub preset: Preset,
     /// How many seeds, from 0.
+    #[serde(deserialize_with = "crate::settings::seeds")]
     pub seeds: u64,
     /// Where the data lies.
     #[serde(skip_serializing_if = "Option::is_none")]
