@@ -12,7 +12,7 @@ use crate::error::{BenchError, EXIT_CODES};
 use crate::experiments::{Complete, EXPERIMENTS, Registered, read_config};
 use crate::hypergrad::{Form, Method, PlanName, Side, What, Workload};
 use crate::reproduce::{DataSet, Preset, TableName};
-use crate::settings::{Count, Methods, NonNegative, Positive};
+use crate::settings::{CALLS, Count, Methods, NonNegative, Positive, SEEDS};
 
 mod renamed;
 
@@ -257,7 +257,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Number of seeds, counted from --seed: one run each, with means, bands and paired tests
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(SEEDS))]
     pub seeds: u64,
     /// The folder in which the folder of the run is created
     #[arg(long, default_value = "runs")]
@@ -316,11 +316,11 @@ pub struct CompareArgs {
     #[arg(long)]
     pub method: Option<Methods<compare::Contender>>,
     /// Number of seeds: of starts, of the parts of the data, of the draws [default: 10, or 1 where the answer is known]
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(SEEDS))]
     pub seeds: Option<u64>,
     /// Oracle calls of each run, in calls of one batch [default: 32768 for quadratic, 65536 for ijcnn1, otherwise
     /// 16384]
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(CALLS))]
     pub calls: Option<u64>,
     /// The weight of barriers in the losses for constraints that a method ignores; without it such methods are refused
     #[arg(long)]
@@ -413,7 +413,7 @@ pub struct ReproduceArgs {
     #[arg(long, value_enum, default_value = "small")]
     pub preset: Preset,
     /// Number of seeds
-    #[arg(long, default_value = "3", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(long, default_value = "3", value_parser = clap::value_parser!(u64).range(SEEDS))]
     pub seeds: u64,
     /// The folder with the paper's data
     #[arg(long)]

@@ -108,7 +108,13 @@ fn complete(partly: &Partly<Settings>) -> Result<String, BenchError> {
         partly.check(&done.settings)?;
     }
     // Claims of a problem at whose end the process was killed are made again.
-    rows.truncate(ended.iter().map(|done| done.claims).sum());
+    let claims = ended.iter().fold(0, |sum: usize, done| sum.saturating_add(done.claims));
+    if claims > rows.len() {
+        let path = partly.folder.path().join(CLAIMS);
+        let what = format!("{} claims, expected the {claims} that {RUNS} names", rows.len());
+        return Err(ReportError::Damaged { path, what }.into());
+    }
+    rows.truncate(claims);
     let is_done = |point: &Point| ended.iter().any(|done| done.problem == point.problem);
     let mut points: Vec<Point> = partly.rows(METRICS)?;
     points.retain(is_done);

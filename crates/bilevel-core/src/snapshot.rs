@@ -129,3 +129,6 @@ impl Snapshot {
 
 /// The bytes of a generator: 32 of the seed, 8 of the stream, 16 of the position.
 const GENERATOR: usize = 56;
+
+/// The greatest count: no run gets there, and those who count on from it do not overflow.
+pub(crate) const MOST: u64 = 1 << 53;

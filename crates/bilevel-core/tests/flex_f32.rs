@@ -1,6 +1,6 @@
 //! What single precision must not change, on flex.
 
-use bilevel_core::linear::{LinearSolver, LinearStatus, NormalCg, Operator, System};
+use bilevel_core::linear::{Cg, LinearSolver, LinearStatus, NormalCg, Operator, System};
 use bilevel_core::{Ball, Proximal};
 use bilevel_program::{Layout, Vector};
 use burn::module::Param;
@@ -39,6 +39,19 @@ fn normal_cg_finds_a_system_without_solution() {
     let found = NormalCg::new(500, 1e-6).unwrap().solve(&System::new(&operator, &rhs)).unwrap();
     assert_eq!(found.status, LinearStatus::Singular, "residual {:?}", found.residual);
     assert!(found.products < 50, "{}", found.products);
+}
+
+/// Squares of its right-hand side leave the range of f16.
+#[test]
+fn cg_in_half_precision_ended_at_0() {
+    let module = Param::from_tensor(Tensor::<1>::zeros([2000], &device()).cast(DType::F16));
+    let layout = Layout::of(&module);
+    let rhs = Vector::from_slice(&layout, &[100.0; 2000], &device());
+    let product = |v: &Vector| v.scale(2.0);
+    let operator = Operator::symmetric(&product);
+    let found = Cg::new(20, 1e-2).unwrap().solve(&System::new(&operator, &rhs)).unwrap();
+    assert_eq!(found.status, LinearStatus::Converged, "residual {:?}", found.residual);
+    assert!(found.q.to_vec().iter().all(|q| (q - 50.0).abs() < 0.5), "{:?}", found.q.to_vec());
 }
 
 #[test]

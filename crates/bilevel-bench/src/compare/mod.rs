@@ -50,8 +50,10 @@ pub struct Settings {
     #[serde(rename = "method")]
     pub methods: Methods<Contender>,
     /// The number of seeds.
+    #[serde(deserialize_with = "crate::settings::seeds")]
     pub seeds: u64,
     /// The calls of one batch allowed to a run.
+    #[serde(deserialize_with = "crate::settings::calls")]
     pub calls: u64,
     /// The weight of the barriers for constraints that a method ignores.
     #[serde(skip_serializing_if = "Option::is_none")]

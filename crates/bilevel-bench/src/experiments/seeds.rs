@@ -17,6 +17,7 @@ use crate::report::{ReportError, RunReport};
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Settings {
     /// The number of seeds, from that of the run on.
+    #[serde(deserialize_with = "crate::settings::seeds")]
     seeds: u64,
     /// The settings with the first seed.
     run: Table,

@@ -57,6 +57,7 @@ pub struct Reproduction {
     /// The size.
     pub preset: Preset,
     /// The number of seeds, from 0.
+    #[serde(deserialize_with = "crate::settings::seeds")]
     pub seeds: u64,
     /// The location of the data.
     #[serde(skip_serializing_if = "Option::is_none")]

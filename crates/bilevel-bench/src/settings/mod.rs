@@ -13,7 +13,8 @@ mod options;
 pub use chosen::{Baseline, Chosen};
 pub(crate) use methods::offered;
 pub use methods::{Catalogued, Methods, Offered};
-pub use number::{AUTO, Count, NonNegative, OutOfRange, Positive, Share, StepSize};
+pub use number::{AUTO, CALLS, Count, NonNegative, OutOfRange, Positive, SEEDS, Share, StepSize};
+pub(crate) use number::{calls, seeds};
 pub use options::{Common, LinearSystem, LowerLevel, Split, UpperLevel};
 
 use std::borrow::Cow;

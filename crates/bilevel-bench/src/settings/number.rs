@@ -1,9 +1,11 @@
 //! Numbers whose range is part of their type: checked wherever they come from.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A number outside the range of its setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -151,6 +153,32 @@ impl From<StepSize> for Written {
     fn from(size: StepSize) -> Self {
         size.0.map_or_else(|| Self::Word(AUTO.into()), |number| Self::Number(number.get()))
     }
+}
+
+/// How many seeds a command may have.
+pub const SEEDS: RangeInclusive<u64> = 1..=1000;
+
+/// How many oracle calls a run may be given.
+pub const CALLS: RangeInclusive<u64> = 1..=1 << 32;
+
+/// Reads a number of [`SEEDS`].
+pub(crate) fn seeds<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    within(SEEDS, from)
+}
+
+/// Reads a number of [`CALLS`].
+pub(crate) fn calls<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    within(CALLS, from)
+}
+
+fn within<'de, D>(range: RangeInclusive<u64>, from: D) -> Result<u64, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let number = u64::deserialize(from)?;
+    let (least, most) = range.clone().into_inner();
+    let refuse = || D::Error::custom(format!("found {number}, expected {least} to {most}"));
+    range.contains(&number).then_some(number).ok_or_else(refuse)
 }
 
 /// A count of at least 1.

@@ -91,6 +91,14 @@ fn toys_that_were_killed_left_nothing() {
     fs::remove_file(folder.join("runs.csv")).unwrap();
     resumed("claims without the word that they are whole");
     fs::remove_file(folder.join("table.txt")).unwrap();
+    // Claims that are not there, by a count that overflowed.
+    let runs = read("runs.csv");
+    let forged =
+        runs.replacen(&format!(",{},", claims.lines().count() - 1), &format!(",{},", u64::MAX), 1);
+    assert_ne!(runs, forged);
+    fs::write(folder.join("runs.csv"), forged).unwrap();
+    bilevel(&["resume"]).arg(&folder).assert().code(6).stderr(contains("claims.csv"));
+    fs::write(folder.join("runs.csv"), runs).unwrap();
     let other = read("settings.toml").replace("bda-counterexample", "penalty");
     fs::write(folder.join("settings.toml"), other).unwrap();
     bilevel(&["resume"]).arg(&folder).assert().code(6).stderr(contains("settings"));

@@ -1,5 +1,6 @@
 //! A run that is killed at any moment resumes to the same numbers, bit for bit.
 
+mod mutated;
 mod refused;
 mod signals;
 

@@ -5,7 +5,7 @@ use burn::tensor::{DType, Shape, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Entry, GENERATOR, Snapshot};
+use super::{Entry, GENERATOR, MOST, Snapshot};
 use crate::Error;
 
 impl Snapshot {
@@ -138,12 +138,12 @@ impl Snapshot {
     pub fn take_count(&mut self, name: &str) -> Result<usize, Error> {
         let found = match self.entries.remove(name) {
             Some(Entry::Count(count)) => match usize::try_from(count) {
-                Ok(count) => return Ok(count),
-                Err(_) => count.to_string(),
+                Ok(fits) if count <= MOST => return Ok(fits),
+                _ => count.to_string(),
             },
             entry => describe_any(entry.as_ref()),
         };
-        Err(wrong(name, found, "a count".into()))
+        Err(wrong(name, found, format!("a count of at most {MOST}")))
     }
 
     /// Takes a count that must be `value`.

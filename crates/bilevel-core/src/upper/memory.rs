@@ -8,6 +8,7 @@ use burn::optim::{
 };
 use burn::tensor::Tensor;
 
+use crate::snapshot::MOST;
 use crate::{Entry, Error, Snapshot};
 
 /// An optimiser of burn-optim that can be saved and resumed: any, by its record. For your own, write
@@ -49,7 +50,10 @@ pub trait OptimizerMemory: Optimizer {
         );
         for (name, entry) in taken.entries() {
             if let (Some(name), Entry::Numbers(data)) = (name.strip_prefix("tensor/"), entry) {
-                if data.shape().num_dims() != D {
+                // That of the parameter, or reduced over some of its axes.
+                let pairs = || data.shape().iter().zip(like.dims());
+                let fits = pairs().count() == D && pairs().all(|(n, like)| [like, 1].contains(n));
+                if !fits || data.shape().num_dims() != D {
                     return Err(no_record(
                         name,
                         format!("numbers of the shape {:?}", data.shape()),
@@ -74,7 +78,7 @@ pub trait OptimizerMemory: Optimizer {
 fn scalar<S: From<u64> + From<f64> + From<bool>>(name: &str, entry: &Entry) -> Option<(String, S)> {
     let name = name.strip_prefix("number/")?;
     let value = match entry {
-        Entry::Count(count) => S::from(*count),
+        Entry::Count(count) => S::from((*count).min(MOST)),
         Entry::Numbers(data) => S::from(data.iter::<f64>().next()?),
         Entry::Name(flag) => S::from(flag == "true"),
     };

@@ -1,5 +1,8 @@
 //! A run that is saved and resumed equals the uninterrupted run, bit for bit.
 
+#[path = "odd_states.rs"]
+mod odd_states;
+
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -15,6 +18,7 @@ use burn::optim::{
 };
 use burn::tensor::TensorData;
 
+use self::odd_states::assert_odd_states_end_nothing;
 use crate::common::*;
 use crate::device;
 
@@ -38,6 +42,7 @@ pub fn assert_resumes<'a>(name: &str, make: &dyn Fn() -> Boxed<'a>) {
     assert_eq!(second.x().to_data(), whole.x().to_data(), "x of {name}");
     assert_eq!(second.y().to_data(), whole.y().to_data(), "y of {name}");
     assert_eq!(second.save(), whole.save(), "{name}, at the end");
+    assert_odd_states_end_nothing(name, &first.save(), SAVED, second.as_mut());
 }
 
 type Make = fn() -> Box<dyn HypergradientMethod>;

@@ -1,9 +1,13 @@
 //! A run of a joint method that is saved and resumed gives the same result as an uninterrupted run, bit for
 //! bit.
 
+#[path = "../common/odd_states.rs"]
+mod odd_states;
+
 use bilevel_core::*;
 use bilevel_problems::{Constrained, Instance};
 
+use self::odd_states::assert_odd_states_end_nothing;
 use crate::common::*;
 use crate::{device, joint, stochastic};
 
@@ -38,6 +42,10 @@ fn assert_resumes(make: &dyn Fn() -> Made, sampler: &Sampler) {
         assert_eq!(second.y().to_data(), whole.y().to_data(), "{name}, y");
         assert_eq!(second.save(), whole.save(), "{name}, at the end");
     }
+    let [(a, method), (b, again)] = [(); 2].map(|()| make());
+    let (mut first, mut second) = (start(&a, method, sampler), start(&b, again, sampler));
+    steps(&mut first, 0, 3);
+    assert_odd_states_end_nothing(&first.describe(), &first.save(), 3, &mut second);
 }
 
 fn start<'a>(at: &'a Instance, method: Box<dyn JointMethod>, sampler: &Sampler) -> JointSolver<'a> {

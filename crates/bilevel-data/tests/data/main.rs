@@ -10,6 +10,7 @@ mod libsvm;
 mod loader;
 mod long_tail;
 mod mnist;
+mod mutated;
 mod mutations;
 mod noise;
 mod regressions;

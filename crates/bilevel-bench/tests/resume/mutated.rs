@@ -1,0 +1,236 @@
+//! Files of the binary that were damaged: cut, flipped, with bytes put in. Each is refused with a cure, or taken; none ends
+//! the process or asks for memory that it does not hold.
+
+#[path = "../../../bilevel-data/tests/data/mutated.rs"]
+mod bytes;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bilevel_bench::experiments::{self, Complete, Manner, Registered, read_config, seeds};
+use bilevel_bench::memory::Phase;
+use bilevel_bench::report::folder::RunFolder;
+use bilevel_bench::reproduce::Reproduction;
+use bilevel_bench::{BenchError, runs};
+use bilevel_core::Alone;
+
+use self::bytes::mutated;
+use super::*;
+
+const MANNER: Manner = Manner { progress: false, save_every: Duration::MAX, ranks: &Alone };
+
+/// Far more than any of these files, and than the runs that go on from them.
+const MOST: u64 = 256 << 20;
+
+/// Whether something that reads a damaged file takes it; if not, the error has a cure.
+fn takes(what: &str, read: impl FnOnce() -> Result<(), BenchError>) -> bool {
+    let phase = Phase::start();
+    let found = catch_unwind(AssertUnwindSafe(read));
+    let Ok(found) = found else { panic!("{what} ends in a panic") };
+    let heap = phase.peak().heap.unwrap_or_default();
+    assert!(heap < MOST, "{what} takes {heap} bytes");
+    let Err(error) = found else { return true };
+    let text = error.to_string();
+    assert!([2, 3, 5, 6].contains(&error.exit_code()), "{what}: {text}");
+    assert!(text.contains("; ") || text.contains(": "), "{what}: {text}");
+    false
+}
+
+/// Copies a folder and what is in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (entry, name) = (entry.as_ref().unwrap().path(), entry.unwrap().file_name());
+        match entry.is_dir() {
+            true => copy(&entry, &to.join(name)),
+            false => drop(fs::copy(&entry, to.join(name)).unwrap()),
+        }
+    }
+}
+
+/// The contents of a checkpoint after its length and their CRC-32, which make them look sound.
+fn sound(contents: &[u8]) -> Vec<u8> {
+    let byte = |crc: u32, byte: &u8| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 }
+        })
+    };
+    let crc = !contents.iter().fold(u32::MAX, byte);
+    [&(contents.len() as u64).to_le_bytes()[..], &crc.to_le_bytes(), contents].concat()
+}
+
+#[test]
+fn no_damaged_checkpoint_ends_the_process() {
+    const HEADER: usize = 12;
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let mut taken = [0, 0];
+    for short in EXPERIMENTS {
+        let (out, copies) = (tempdir().unwrap(), tempdir().unwrap());
+        let mut process = short.run(out.path()).spawn().unwrap();
+        let folder = short.folder(out.path());
+        while !folder.join("checkpoint-before.bin").exists() {
+            assert!(process.try_wait().unwrap().is_none(), "{}: no checkpoint", short.name);
+            sleep(Duration::from_millis(1));
+        }
+        process.kill().unwrap();
+        process.wait().unwrap();
+        let whole = fs::read(folder.join("checkpoint-before.bin")).unwrap();
+        assert_eq!(sound(&whole[HEADER..]), whole, "{}", short.name);
+        for at in 0..8 {
+            let forged = at % 2 == 1;
+            let bytes = match forged {
+                true => sound(&mutated(&whole[HEADER..], &mut rng)),
+                false => mutated(&whole, &mut rng),
+            };
+            if bytes == whole {
+                continue;
+            }
+            let copy = copies.path().join(at.to_string());
+            fs::create_dir(&copy).unwrap();
+            fs::copy(folder.join("settings.toml"), copy.join("settings.toml")).unwrap();
+            fs::write(copy.join("checkpoint.bin"), bytes).unwrap();
+            let what = format!("{}, checkpoint {at}", short.name);
+            let folder = RunFolder::open(&copy).unwrap();
+            let read = || Ok(experiments::resume(&folder, MANNER).map(drop)?);
+            taken[usize::from(forged)] += usize::from(takes(&what, read));
+        }
+    }
+    println!("{taken:?} of those with another and with a sound checksum are gone on with");
+    assert_eq!(taken[0], 0, "a checksum that is wrong is refused");
+}
+
+/// A file of a folder that was made by the binary, and what reads it.
+struct File {
+    made_by: &'static [&'static str],
+    folder: &'static str,
+    name: &'static str,
+    reader: Reader,
+}
+
+enum Reader {
+    Function(fn(&Path) -> Result<(), BenchError>),
+    /// `bilevel resume`, for what takes flex in double precision.
+    Process,
+}
+
+impl Reader {
+    /// Whether the file is taken.
+    fn takes(&self, what: &str, folder: &Path) -> bool {
+        match self {
+            Self::Function(read) => takes(what, || read(folder)),
+            Self::Process => {
+                let code = resume(folder).status().unwrap().code();
+                assert!([0, 2, 5, 6].map(Some).contains(&code), "{what}: {code:?}");
+                code == Some(0)
+            }
+        }
+    }
+}
+
+fn hyper_cleaning() -> &'static Registered {
+    experiments::EXPERIMENTS.iter().find(|known| known.name == "hyper-cleaning").unwrap()
+}
+
+/// Every file but checkpoints that the binary reads of its own. A new one is one entry.
+fn files() -> Vec<File> {
+    const RUN: &[&str] =
+        &["run", "hyper-cleaning", "--preset", "smoke", "--method", "rad,cg", "--device", "flex"];
+    const SEEDS: &[&str] = &[
+        "run",
+        "hyper-cleaning",
+        "--preset",
+        "smoke",
+        "--method",
+        "rad",
+        "--device",
+        "flex",
+        "--seeds",
+        "2",
+    ];
+    const COMPARE: &[&str] =
+        &["compare", "quadratic", "--method", "soba,cg", "--seeds", "1", "--calls", "64"];
+    const TOYS: &[&str] = &["toys", "--problem", "bda-counterexample"];
+    let run = |name, read| {
+        let reader = Reader::Function(read);
+        File { made_by: RUN, folder: "hyper-cleaning-0", name, reader }
+    };
+    let of_seeds = |name| {
+        let reader = Reader::Function(|path| seeds::read(&RunFolder::open(path)?).map(drop));
+        File { made_by: SEEDS, folder: "hyper-cleaning-0-seeds-2", name, reader }
+    };
+    let of_compare = |name| File {
+        made_by: COMPARE,
+        folder: "compare-quadratic",
+        name,
+        reader: Reader::Process,
+    };
+    let of_toys = |name| File { made_by: TOYS, folder: "toys", name, reader: Reader::Process };
+    vec![
+        run("settings.toml", |path| {
+            runs::list(path.parent().unwrap_or(path), None)?;
+            experiments::settings_of(&RunFolder::open(path)?)?;
+            Ok(())
+        }),
+        run("settings.toml", |path| {
+            let given = read_config(&path.join("settings.toml"), hyper_cleaning())?;
+            Complete::given("hyper-cleaning", &given).map(drop)
+        }),
+        run("settings.toml", |path| {
+            Ok(RunFolder::open(path)?.settings::<Reproduction>().map(drop)?)
+        }),
+        run("summary.json", |path| runs::write_page(&RunFolder::open(path)?)),
+        run("metrics.csv", |path| runs::write_page(&RunFolder::open(path)?)),
+        of_seeds("settings.toml"),
+        of_seeds("seed-1/summary.json"),
+        of_compare("settings.toml"),
+        of_compare("metrics.csv"),
+        of_compare("runs.csv"),
+        of_toys("settings.toml"),
+        of_toys("claims.csv"),
+        of_toys("metrics.csv"),
+    ]
+}
+
+#[test]
+fn no_damaged_file_ends_the_process() {
+    let mut rng = ChaCha8Rng::seed_from_u64(2);
+    let (mut made, out) = (Vec::new(), tempdir().unwrap());
+    for File { made_by, folder, name, reader } in files() {
+        let whole = out.path().join(folder);
+        if !made.contains(&folder) {
+            let ran = bilevel().args(made_by).arg("--out").arg(out.path()).status().unwrap();
+            assert!(ran.success(), "{made_by:?}");
+            // So that what is there is read, and what is missing made again.
+            let _ = fs::remove_file(whole.join("table.txt"));
+            made.push(folder);
+        }
+        let bytes = fs::read(whole.join(name)).unwrap();
+        let begin = Instant::now();
+        let mut refused = 0;
+        let times = if matches!(reader, Reader::Process) { 60 } else { 400 };
+        for _ in 0..times {
+            let copies = tempdir().unwrap();
+            let to = copies.path().join("run");
+            copy(&whole, &to);
+            fs::write(to.join(name), mutated(&bytes, &mut rng)).unwrap();
+            refused += usize::from(!reader.takes(&format!("{folder}/{name}"), &to));
+        }
+        println!("{folder}/{name}: {refused} refused, {:.1} s", begin.elapsed().as_secs_f64());
+        assert!(refused > times / 10, "{folder}/{name}: {refused} of {times} refused");
+    }
+}
+
+/// Burn looks for it in the working folder.
+#[test]
+fn no_damaged_configuration_of_burn_ends_the_process() {
+    let whole = b"[cubecl.streaming]\nmax_streams = 4\n\n[cubecl.compilation]\nlogger = { level = \"disabled\" }\n";
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    for at in 0..16 {
+        let folder = tempdir().unwrap();
+        let bytes = if at == 0 { whole.to_vec() } else { mutated(whole, &mut rng) };
+        fs::write(folder.path().join("burn.toml"), &bytes).unwrap();
+        let mut run = bilevel();
+        run.args(["run", "hyper-cleaning", "--preset", "smoke", "--method", "rad"]);
+        run.args(["--device", "flex", "--out", "runs"]).current_dir(folder.path());
+        assert!(run.status().unwrap().success(), "{}", String::from_utf8_lossy(&bytes));
+    }
+}
