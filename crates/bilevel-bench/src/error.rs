@@ -106,9 +106,9 @@ impl BenchError {
         matches!(self, Self::Setting { .. } | Self::Interrupted { .. } | Self::Methods { .. })
     }
 
-    /// The exit code: 2 a wrong command line or setting, 3 data, 4 the backend or its device, 5 a run that diverged or increased f,
-    /// or `bilevel solve` without a solution, 6 a folder of a run that cannot be used, 7 a wrong derivative, 128 plus
-    /// the number of the signal that interrupted.
+    /// The exit code: 2 a wrong command line or setting, 3 data, 4 the backend or its device, 5 a run that diverged or
+    /// increased f, or `bilevel solve` without a solution, 6 a folder of a run that cannot be used, 7 a wrong
+    /// derivative, 128 plus the number of the signal that interrupted.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Setting { .. } | Self::Noise(_) => 2,

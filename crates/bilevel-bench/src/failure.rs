@@ -1,8 +1,8 @@
-//! Devices that fail behind the calls.
+//! Devices that fail asynchronously.
 //!
-//! A device works on a thread of its own. What fails there while nobody waits for it, as memory that is not to be had, ends
-//! the work that was queued, and says so to nobody: what is read later is what happened to be there. So the panics of these
-//! threads are noted, and looked for before a result counts.
+//! A device works on a thread of its own. An error there while nobody waits for it, such as a failed allocation, drops the
+//! queued work without a report, and later reads return arbitrary contents. So panics of these threads are recorded, and
+//! checked before a result counts.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind, set_hook, take_hook};
 use std::sync::OnceLock;
@@ -18,7 +18,7 @@ static FIRST: OnceLock<String> = OnceLock::new();
 /// How the threads of devices are called by CubeCL: `DSD-0-0` and the like.
 const THREADS: &str = "DS";
 
-/// Notes what panics on a thread of a device from now on. It is told once, where it ends something, and not at once.
+/// Records panics on the threads of devices from now on. They are reported where they end something, not at once.
 pub fn watch() {
     let others = take_hook();
     set_hook(Box::new(move |panic| {

@@ -46,8 +46,6 @@ fn main() -> ExitCode {
 }
 
 /// Runs the command line, and returns the exit code.
-// The size of the one error of a process does not matter.
-#[expect(clippy::result_large_err)]
 fn on_rank(cli: Cli, group: &'static dyn Group) -> u8 {
     let rank = group.rank();
     if let Err(error) = listen(&cli.messages, rank) {

@@ -251,8 +251,8 @@ impl<'a> Executor<'a> {
     /// Runs to an end.
     ///
     /// # Errors
-    /// The solver's; if the device fails in a step; with checkpoints, if one cannot be read or written, or is of another solver; in a group, also if a
-    /// rank has ended, or x and y are not the same on all ranks.
+    /// The solver's; if the device fails in a step; with checkpoints, if one cannot be read or written, or is of another
+    /// solver; in a group, also if a rank has ended, or x and y are not the same on all ranks.
     pub fn run(mut self, solver: &mut dyn Solver) -> Result<Outcome, Error> {
         self.resume(solver)?;
         let mut kept_at = Instant::now();

@@ -10,7 +10,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 ///
 /// For independent hypergradients: those of several methods, tasks or folds. Each thread has a pool of its own, of one
 /// thread, so that kernels on large tensors hand over no work. Items that are left when every thread has had equally many
-/// share the threads of the current pool. These pools, and the buffers of their threads, are kept for the next call.
+/// run on threads outside of any pool, whose kernels use rayon's global pool. These pools, and the buffers of their threads, are kept for the next call.
 ///
 /// ```
 /// use bilevel_core::side_by_side;
@@ -81,7 +81,7 @@ fn on_each(pools: &[ThreadPool], work: &(impl Fn() + Sync)) {
     }
 }
 
-/// On threads that share their kernels with those of the current pool. They are not of that pool: one of its threads that
+/// On threads whose kernels use the global pool. They do not belong to a pool: one of its threads that
 /// waits for a kernel would take up another item while it holds what that one waits for.
 fn in_one_pool<T: Send, R: Send>(items: Vec<T>, run: &(impl Fn(T) -> R + Sync)) -> Vec<R> {
     thread::scope(|scope| {

@@ -1,13 +1,13 @@
 //! Errors of a device, which come later than their cause.
 //!
-//! A device works behind the calls: what fails there shows when a number is read, as a panic of the reading thread. It
-//! begins with words by which it is known again.
+//! A device works asynchronously: an error surfaces when a number is read, as a panic of the reading thread, which is
+//! recognised by how its message begins.
 
 use std::any::Any;
 
-/// How such panics begin: those of [`float::read`](crate::float::read), and those that the driver's interface raises in any
-/// other call.
-const MARKS: [&str; 2] = ["the device failed", "wgpu error"];
+/// How such panics begin: those of [`float::read`](crate::float::read), of Burn's own reads, and those that the driver's
+/// interface raises in any other call.
+const MARKS: [&str; 3] = ["the device failed", "Error while reading data", "wgpu error"];
 
 /// What a panic says, if it says anything.
 pub(crate) fn text(panic: &(dyn Any + Send)) -> Option<&str> {

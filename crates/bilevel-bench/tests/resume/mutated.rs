@@ -90,7 +90,7 @@ fn no_damaged_checkpoint_ends_the_process() {
             fs::write(copy.join("checkpoint.bin"), bytes).unwrap();
             let what = format!("{}, checkpoint {at}", short.name);
             let folder = RunFolder::open(&copy).unwrap();
-            let read = || Ok(experiments::resume(&folder, MANNER).map(drop)?);
+            let read = || experiments::resume(&folder, MANNER).map(drop);
             taken[usize::from(forged)] += usize::from(takes(&what, read));
         }
     }

@@ -40,7 +40,7 @@ impl Infinite {
             let partials = if order == 1 {
                 problem.gradient(loss, y, Wrt::Both).1
             } else {
-                // Along 0 every finite Hessian gives 0, and an infinite one NaN.
+                // Along 0 a finite Hessian gives 0, whatever overflows along other directions.
                 problem.product(loss, y, Direction::in_y(&y.zeros_like()), Wrt::Both)
             };
             let (x, y) = partials.into_both();

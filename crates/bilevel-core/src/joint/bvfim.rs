@@ -195,7 +195,7 @@ impl Bvfim {
     }
 
     /// With z and y found by a minimiser instead of T_z and T_y gradient steps, and with steps of x that are halved until
-    /// the minimum that y attains does not increase; z and y are computed again for each trial. Otherwise steps of x
+    /// the minimum that y attains does not increase, up to a relative rounding of 1e-9; z and y are computed again for each trial. Otherwise steps of x
     /// diverge once t is far below their size: where a constraint is active, that minimum has a curvature of order `1 / t`
     /// in x.
     pub fn solved_by(mut self, minimiser: Lbfgs) -> Self {

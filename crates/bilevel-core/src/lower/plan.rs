@@ -136,7 +136,6 @@ impl<'a> Tape<'a> {
     }
 
     /// Goes from the last kept state to before step `to`, keeping states on the way; `seen` gets every step.
-    /// every step.
     pub(crate) fn advance(&mut self, to: usize, mut seen: impl FnMut(&Stepped)) -> State {
         let (mut t, mut state) = self.kept.last().cloned().expect("a tape keeps its first state");
         while t < to {

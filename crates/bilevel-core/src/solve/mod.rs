@@ -61,8 +61,9 @@ const MANY: usize = 100;
 /// Solves `min_x F(x, y*(x))` with the [constraints](BilevelProblem::constraints) of both levels, from the modules x and
 /// y, on the data of the first sample: the optimistic solution, the best of the lower solutions where there are several.
 ///
-/// 1. Where a curvature is above 1e4 or below 1e-4 at the start, variables are measured in [units](Account::units) that make them alike, by
-///    products; linear variables in units that make first derivatives alike. Tolerances, residuals and gradients are in these units.
+/// 1. Where a curvature is above 1e4 or below 1e-4 at the start, variables are measured in [units](Account::units) in which
+///    curvatures are alike, and linear variables in units in which first derivatives are. Tolerances, residuals and
+///    gradients are in these units.
 /// 2. The lower level is solved to a residual of 1e-9 by an [`AugmentedLagrangian`] with [`Newton`](crate::Newton) steps, by Newton's
 ///    method on its conditions from the solution before, and differentiated by them, as [`Kkt`](crate::Kkt) does.
 /// 3. Where the lower level is not convex, it is solved from several starts, and the solutions are followed from x to x.

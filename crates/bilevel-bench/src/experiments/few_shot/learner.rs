@@ -115,7 +115,7 @@ impl Learner {
         let Choice::Method { settings: chosen, .. } = &auto.suggestion.choice else {
             return Ok(Some(auto));
         };
-        // What is no setting here is not said.
+        // The other settings of the catalogue are not settings of this experiment.
         let catalogue::Settings { tolerance, warm_start, stored_states, .. } = *chosen;
         let of_run = catalogue::Settings { tolerance, warm_start, stored_states, ..of_run };
         Ok(Some(Auto { method: auto.suggestion.name_beside(&of_run), ..auto }))
