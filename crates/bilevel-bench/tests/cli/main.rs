@@ -90,7 +90,7 @@ fn data_in_shards_gives_the_same_up_to_rounding() {
     refused(quick(out.path(), &["--shards", "3"]), "--shards is 3, expected a divisor of the 500");
     let mut other = bilevel();
     other.args(["run", "importance", "--shards", "2"]);
-    refused(other, "no means over equal parts");
+    refused(other, "not means over equal parts");
 }
 
 #[test]
