@@ -1,7 +1,7 @@
 /// Verbs with which a remedy begins.
 const CURES: &[&str] = &[
     "add", "ask", "check", "convert", "copy", "correct", "fetch", "give", "keep", "leave", "make",
-    "mend", "name", "save", "sort", "split", "take", "unpack", "write",
+    "name", "pass", "repair", "save", "sort", "split", "take", "unpack", "write",
 ];
 
 /// Whether a clause of a message, after a `;` or a `:`, says what to do.

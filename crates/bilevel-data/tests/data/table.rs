@@ -133,7 +133,7 @@ fn damaged_arrays_are_refused_with_a_cure() {
     let cut = zip("x.npy")[..60].to_vec();
     let bomb = self::zip(&[("x.npy", vec![0; 80 << 20])], true);
     for (name, file, says) in [
-        ("t.npy", b"PK".to_vec(), "no NumPy file"),
+        ("t.npy", b"PK".to_vec(), "not a NumPy file"),
         ("t.npy", of("<f4", "(4, 2)")[..20].to_vec(), "ends within its header"),
         ("t.npy", of("<f4", "(5, 2)"), "32 bytes of numbers, expected 40"),
         ("t.npy", of("|O", "(4, 2)"), "without objects or strings"),
