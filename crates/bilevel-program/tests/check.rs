@@ -202,6 +202,6 @@ fn asserting_a_wrong_report_panics_with_the_table() {
 
 #[test]
 fn a_frozen_module_has_nothing_to_check() {
-    let error = check(&mlp().freeze(), fit).err().expect("there is nothing to differentiate in");
+    let error = check(&mlp().freeze(), fit).expect_err("there is nothing to differentiate in");
     assert!(error.to_string().starts_with("the module has no trainable parameters"), "{error}");
 }
