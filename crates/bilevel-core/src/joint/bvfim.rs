@@ -155,7 +155,7 @@ fn descend(
     (at, here)
 }
 
-/// A function that is infinite outside of the domain of what sees it.
+/// An evaluation, as a function that is infinite where it gives nothing.
 struct Inside<F>(F);
 
 impl<F: Fn(&Vector) -> Option<Here>> Differentiable for Inside<F> {
@@ -195,9 +195,11 @@ impl Bvfim {
     }
 
     /// With z and y found by a minimiser instead of T_z and T_y gradient steps, and with steps of x that are halved until
-    /// the minimum that y attains does not increase, up to a relative rounding of 1e-9; z and y are computed again for each trial. Otherwise steps of x
-    /// diverge once t is far below their size: where a constraint is active, that minimum has a curvature of order `1 / t`
-    /// in x.
+    /// the minimum that y attains does not increase, up to a relative rounding of 1e-9. Each trial computes z and y again.
+    /// With gradient steps, x diverges once t is far below its step size: where a constraint is active, that minimum has a
+    /// curvature of order `1 / t` in x.
+    ///
+    /// A step is an error if y is kept in a set, or x has momentum.
     pub fn solved_by(mut self, minimiser: Lbfgs) -> Self {
         self.minimiser = Some(minimiser);
         self
@@ -248,7 +250,7 @@ impl Bvfim {
         Ok(Solved { z, y, here })
     }
 
-    /// Halves the step of x from `before`, where what it descends was `value`, until that does not rise.
+    /// Halves the step of x from `before`, where the minimum was `value`, until that does not increase.
     fn shorten(&mut self, now: &Now, at: &mut Iterate<'_>, before: &Vector, value: f64) {
         let step = at.x.sub(before);
         let mut share = (2.0 * self.share).min(1.0);
