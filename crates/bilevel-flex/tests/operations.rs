@@ -480,3 +480,23 @@ fn the_bits_of_products_depend_neither_on_the_run_nor_on_the_threads() {
     }
     assert!(differ.is_empty(), "{differ:#?}");
 }
+
+#[test]
+fn gathered_numbers_are_those_of_flex() {
+    let numbers = |shape: [usize; 4]| {
+        let values: Vec<f32> = (0..shape.iter().product()).map(|i| i as f32).collect();
+        FlexTensor::from_data(TensorData::new(values, shape))
+    };
+    for (size, count, dim) in [([2, 3, 4, 5], 7, 3), ([2, 3, 4, 5], 3, 1), ([30, 40, 9, 8], 6, 3)] {
+        let mut shape = size;
+        shape[dim] = count;
+        let index = |i: usize| (i * 7 % size[dim]) as i64;
+        let indices: Vec<i64> = (0..shape.iter().product()).map(index).collect();
+        let indices = || FlexTensor::from_data(TensorData::new(indices.clone(), shape));
+        let turned = numbers([size[1], size[0], size[2], size[3]]).transpose(0, 1);
+        for x in [numbers(size), turned] {
+            let ours = FastFlex::float_gather(dim, x.clone(), indices()).into_data();
+            assert_eq!(ours, Flex::float_gather(dim, x, indices()).into_data(), "{size:?}, {dim}");
+        }
+    }
+}

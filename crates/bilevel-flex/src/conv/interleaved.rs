@@ -12,6 +12,8 @@
 //! those of the weights that meet it at an unused position, and those of pixels at the ends of rows. Finite
 //! elements, and y, are not affected.
 
+use std::array;
+
 use rayon::prelude::*;
 
 use super::{Shape, sum_over_images, with_scratch};
@@ -125,13 +127,13 @@ fn first_weight(shape: &Shape, [down, right]: [usize; 2]) -> usize {
 }
 
 /// The weights `[output][input][offset]` as `[offset][input][output]`.
-fn outputs_last<T: Real>(shape: &Shape, weight: &[T]) -> Vec<T> {
+pub(super) fn outputs_last<T: Real>(shape: &Shape, weight: &[T]) -> Vec<T> {
     let outputs = shape.outputs;
     by_offset(shape, weight, |output, input| input * outputs + output)
 }
 
 /// The weights `[output][input][offset]` as `[offset][output][input]`.
-fn inputs_last<T: Real>(shape: &Shape, weight: &[T]) -> Vec<T> {
+pub(super) fn inputs_last<T: Real>(shape: &Shape, weight: &[T]) -> Vec<T> {
     by_offset(shape, weight, |output, input| output * shape.inputs + input)
 }
 
@@ -156,7 +158,7 @@ fn by_offset<T: Real>(
 }
 
 /// The weights `[offset][input][output]` as `[output][input][offset]`.
-fn outputs_first<T: Real>(shape: &Shape, weight: &[T]) -> Vec<T> {
+pub(super) fn outputs_first<T: Real>(shape: &Shape, weight: &[T]) -> Vec<T> {
     /// Outputs at once: as many as fit in a cache line.
     const OUTPUTS: usize = 16;
     let Shape { inputs, outputs, kernel, .. } = *shape;
@@ -174,8 +176,11 @@ fn outputs_first<T: Real>(shape: &Shape, weight: &[T]) -> Vec<T> {
     arranged
 }
 
+/// Channels that are moved at once, pixel by pixel.
+const CHANNELS: usize = 8;
+
 /// Interleaves channels, from planes whose rows have `width` elements; `rows` are pixels.
-fn interleave<T: Real>(
+pub(super) fn interleave<T: Real>(
     planes: &[T],
     [channels, height, width]: [usize; 3],
     rows: impl Iterator<Item = usize>,
@@ -186,15 +191,24 @@ fn interleave<T: Real>(
     for (i, row) in rows.enumerate() {
         let planes = &planes[i / height * channels * plane + i % height * width..];
         let pixels = &mut pixels[row * channels..][..width * channels];
-        for (x, pixel) in pixels.chunks_exact_mut(channels).enumerate() {
-            let numbers = planes[x..].iter().step_by(plane);
-            pixel.iter_mut().zip(numbers).for_each(|(to, &number)| *to = number);
+        let run = |channel: usize| &planes[channel * plane..][..width];
+        let many = channels - channels % CHANNELS;
+        for first in (0..many).step_by(CHANNELS) {
+            let runs: [&[T]; CHANNELS] = array::from_fn(|channel| run(first + channel));
+            for (x, pixel) in pixels.chunks_exact_mut(channels).enumerate() {
+                let to = &mut pixel[first..][..CHANNELS];
+                to.iter_mut().zip(runs).for_each(|(to, run)| *to = run[x]);
+            }
+        }
+        for channel in many..channels {
+            let numbers = pixels[channel..].iter_mut().step_by(channels);
+            numbers.zip(run(channel)).for_each(|(to, &number)| *to = number);
         }
     }
 }
 
 /// The inverse, with a bias for each channel.
-fn separate<T: Real>(
+pub(super) fn separate<T: Real>(
     pixels: &[T],
     [channels, height, width]: [usize; 3],
     rows: impl Iterator<Item = usize>,
@@ -205,11 +219,21 @@ fn separate<T: Real>(
     for (i, row) in rows.enumerate() {
         let planes = &mut planes[i / height * channels * plane + i % height * width..];
         let pixels = &pixels[row * channels..][..width * channels];
-        for channel in 0..channels {
-            let bias = bias.map_or(T::zero(), |bias| bias[channel]);
+        let mut runs = planes.chunks_mut(plane).take(channels).map(|plane| &mut plane[..width]);
+        let bias = |channel: usize| bias.map_or(T::zero(), |bias| bias[channel]);
+        let many = channels - channels % CHANNELS;
+        for first in (0..many).step_by(CHANNELS) {
+            let mut runs: [&mut [T]; CHANNELS] =
+                array::from_fn(|_| runs.next().expect("a run for each channel"));
+            let bias: [T; CHANNELS] = array::from_fn(|channel| bias(first + channel));
+            for (x, pixel) in pixels.chunks_exact(channels).enumerate() {
+                let from = pixel[first..][..CHANNELS].iter().zip(bias);
+                runs.iter_mut().zip(from).for_each(|(run, (&number, bias))| run[x] = number + bias);
+            }
+        }
+        for (channel, run) in (many..channels).zip(runs) {
             let numbers = pixels[channel..].iter().step_by(channels);
-            let run = &mut planes[channel * plane..][..width];
-            run.iter_mut().zip(numbers).for_each(|(to, &number)| *to = number + bias);
+            run.iter_mut().zip(numbers).for_each(|(to, &number)| *to = number + bias(channel));
         }
     }
 }

@@ -14,6 +14,7 @@
 mod columns;
 mod interleaved;
 mod shape;
+mod winograd;
 
 use std::cell::Cell;
 
@@ -87,32 +88,44 @@ fn forward<T: Real>(
 ) -> FlexTensor {
     let (x, weight, bias) = (contiguous(x), contiguous(weight), bias.map(contiguous));
     let mut y = zeros::<T>(shape.images * shape.y_len());
+    let (x, weight) = (numbers(&x), numbers(&weight));
     let run = if shape.is_shallow(shape.inputs * shape.kernel[1]) {
         columns::forward
+    } else if winograd::suits(shape, [x, weight]) {
+        winograd::forward
     } else {
         interleaved::forward
     };
-    run(shape, numbers(&x), numbers(&weight), bias.as_ref().map(numbers), &mut y);
+    run(shape, x, weight, bias.as_ref().map(numbers), &mut y);
     tensor(y, [shape.images, shape.outputs, shape.y[0], shape.y[1]])
 }
 
 fn x_backward<T: Real>(shape: &Shape, weight: &FlexTensor, dy: &FlexTensor) -> FlexTensor {
     let (weight, dy) = (contiguous(weight), contiguous(dy));
     let mut dx = zeros::<T>(shape.images * shape.x_len());
-    let run =
-        if shape.is_shallow(shape.inputs) { columns::x_backward } else { interleaved::x_backward };
-    run(shape, numbers(&weight), numbers(&dy), &mut dx);
+    let (weight, dy) = (numbers(&weight), numbers(&dy));
+    let run = if shape.is_shallow(shape.inputs) {
+        columns::x_backward
+    } else if winograd::suits(shape, [weight, dy]) {
+        winograd::x_backward
+    } else {
+        interleaved::x_backward
+    };
+    run(shape, weight, dy, &mut dx);
     tensor(dx, [shape.images, shape.inputs, shape.x[0], shape.x[1]])
 }
 
 fn weight_backward<T: Real>(shape: &Shape, x: &FlexTensor, dy: &FlexTensor) -> FlexTensor {
     let (x, dy) = (contiguous(x), contiguous(dy));
+    let (x, dy) = (numbers::<T>(&x), numbers(&dy));
     let run = if shape.is_shallow(shape.inputs * shape.kernel[1]) {
         columns::weight_backward
+    } else if winograd::suits(shape, [x, dy]) {
+        winograd::weight_backward
     } else {
         interleaved::weight_backward
     };
-    let dw = run(shape, numbers::<T>(&x), numbers(&dy));
+    let dw = run(shape, x, dy);
     tensor(dw, [shape.outputs, shape.inputs, shape.kernel[0], shape.kernel[1]])
 }
 

@@ -2,10 +2,10 @@
 
 use burn::backend::DType;
 use burn::backend::ExecutionError;
-use burn::backend::ops::{FloatTensorOps, GridSampleOptions};
+use burn::backend::ops::{FloatTensorOps, GridSampleOptions, IntTensorOps};
 use burn::backend::tensor::IndexingUpdateOp;
 use burn::backend::{
-    BoolDType, Distribution, FloatDType, IntDType, Scalar, Shape, Slice, TensorData,
+    BoolDType, Distribution, FloatDType, IntDType, Scalar, Shape, Slice, TensorData, TensorMetadata,
 };
 use burn_flex::{Flex, FlexDevice};
 
@@ -60,6 +60,20 @@ impl FloatTensorOps<Self> for FastFlex {
         }
     }
 
+    /// Along the last dimension as from a matrix, for which Flex does not compute each place by all strides.
+    fn float_gather(dim: usize, tensor: T, indices: T) -> T {
+        let (from, shape) = (tensor.shape(), indices.shape());
+        let (from, to) = (from.as_slice(), shape.as_slice());
+        if from.len() != to.len() || dim + 1 != to.len() || from[..dim] != to[..dim] {
+            return Flex::float_gather(dim, tensor, indices);
+        }
+        let rows = to[..dim].iter().product();
+        let [from, to] = [from, to].map(|size| Shape::new([rows, size[dim]]));
+        let tensor = Flex::float_reshape(tensor, from);
+        let indices = Flex::int_reshape(indices, to);
+        Flex::float_reshape(Flex::float_gather(1, tensor, indices), shape)
+    }
+
     forward! {
         fn float_from_data(data: TensorData, device: &FlexDevice) -> T;
         fn float_random(
@@ -81,7 +95,6 @@ impl FloatTensorOps<Self> for FastFlex {
         fn float_flip(tensor: T, axes: &[usize]) -> T;
         fn float_cat(tensors: Vec<T>, dim: usize) -> T;
         fn float_reshape(tensor: T, shape: Shape) -> T;
-        fn float_gather(dim: usize, tensor: T, indices: T) -> T;
         fn float_scatter(
             dim: usize, tensor: T, indices: T, value: T, update: IndexingUpdateOp,
         ) -> T;

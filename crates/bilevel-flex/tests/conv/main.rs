@@ -1,10 +1,12 @@
 //! Convolutions and max pooling compared with Flex, with their adjoints, and with themselves on other numbers
 //! of threads.
 
+mod pool;
+
 use bilevel_flex::FastFlex;
 use burn::backend::Backend;
-use burn::backend::ops::{ConvOptions, MaxPool2dWithIndices, ModuleOps};
-use burn::backend::{DType, Element, IntDType, TensorData, TensorMetadata};
+use burn::backend::ops::{ConvOptions, ModuleOps};
+use burn::backend::{DType, Element, TensorData, TensorMetadata};
 use burn_flex::{Flex, FlexTensor};
 
 /// Pseudo-random numbers, the same in each run.
@@ -78,6 +80,7 @@ impl Convolutions for Flex {}
 impl Convolutions for FastFlex {}
 
 /// A convolution, its inputs and the gradient in y.
+#[derive(Clone)]
 struct Case {
     x: FlexTensor,
     weight: FlexTensor,
@@ -180,6 +183,55 @@ fn many_images_and_large_ones_are_those_of_flex() {
         ([37, 3, 5], [9, 8], 2),
     ] {
         Case::new::<f64>(&mut numbers, channels, size, [3, 3], options(stride)).check();
+    }
+}
+
+/// What is computed in tiles in f32: odd and even sizes, every padding, tiles in several blocks and runs.
+#[test]
+fn kernels_of_3_x_3_are_those_of_flex() {
+    let mut numbers = Numbers(15);
+    let of = |numbers: &mut Numbers, images, size, padding| {
+        let [inputs, outputs] = numbers.pair(1..=3).map(|count| 16 * count);
+        let options = ConvOptions::new([1, 1], padding, [1, 1], 1);
+        Case::new::<f32>(numbers, [images, inputs, outputs], size, [3, 3], options)
+    };
+    for _ in 0..200 {
+        let (images, size, padding) =
+            (numbers.within(1..=20), numbers.pair(3..=9), numbers.pair(0..=2));
+        of(&mut numbers, images, size, padding).check();
+    }
+    for (images, size) in [(70, [1, 2]), (1, [60, 59]), (3, [30, 29])] {
+        of(&mut numbers, images, size, [1, 1]).check();
+    }
+}
+
+/// Numbers that would overflow in a tile, or spread in it, are summed directly.
+#[test]
+fn the_largest_numbers_stay_where_they_are() {
+    let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+    for large in [f32::INFINITY, f32::NAN, f32::MAX, 1e19] {
+        let case = Case::new::<f32>(&mut Numbers(16), [2, 16, 16], [6, 6], [3, 3], options.clone());
+        // Other kernels state where gradients are NaN; finite numbers stay in their place in all of them.
+        let outputs = if large.is_finite() { 3 } else { 1 };
+        let with_large = |tensor: &FlexTensor| {
+            let mut data = tensor.clone().into_data();
+            data.as_mut_slice::<f32>().expect("numbers in f32")[7] = large;
+            FlexTensor::from_data(data)
+        };
+        let (x, weight, dy) = (&case.x, &case.weight, &case.dy);
+        for case in [
+            Case { x: with_large(x), bias: None, ..case.clone() },
+            Case { weight: with_large(weight), bias: None, ..case.clone() },
+            Case { dy: with_large(dy), bias: None, ..case.clone() },
+        ] {
+            let finite = |of: &FlexTensor| values(of).iter().map(|x| x.abs() < 1e15).collect();
+            for (ours, theirs) in
+                case.all::<FastFlex>().iter().zip(&case.all::<Flex>()).take(outputs)
+            {
+                let [ours, theirs]: [Vec<bool>; 2] = [finite(ours), finite(theirs)];
+                assert_eq!(ours, theirs, "{large}: {}", case.name());
+            }
+        }
     }
 }
 
@@ -289,10 +341,6 @@ fn tensors_may_lie_in_any_order() {
             Case { x, weight, bias: None, dy, options: options.clone() }.check();
         }
     }
-    let windows = Windows { padding: [1, 0], ..windows([2, 3], [2, 1]) };
-    for x in views(&mut numbers, [2, 3, 7, 6]) {
-        check_pool(&x, &windows, |shape| views(&mut Numbers(6), shape)[1].clone());
-    }
 }
 
 /// Convolutions with asymmetric padding.
@@ -328,139 +376,6 @@ fn what_has_no_kernel_is_computed_by_flex() {
         let [ours, theirs] =
             run.map(|conv2d| conv2d(x.clone(), weight.clone(), None, options(groups)));
         assert_same(&ours, &theirs, &format!("{dtype:?} {:?}", x.shape()));
-        if dtype != DType::F32 {
-            check_pool(&x, &windows([2, 2], [2, 2]), tensor);
-        }
-    }
-}
-
-/// The windows of a pooling.
-#[derive(Clone, Copy, Debug)]
-struct Windows {
-    kernel_size: [usize; 2],
-    stride: [usize; 2],
-    padding: [usize; 2],
-    dilation: [usize; 2],
-    ceil_mode: bool,
-}
-
-fn windows(kernel_size: [usize; 2], stride: [usize; 2]) -> Windows {
-    Windows { kernel_size, stride, padding: [0, 0], dilation: [1, 1], ceil_mode: false }
-}
-
-impl Windows {
-    fn pool<B: Convolutions>(&self, x: &FlexTensor) -> FlexTensor {
-        let Self { kernel_size, stride, padding, dilation, ceil_mode } = *self;
-        B::max_pool2d(x.clone(), kernel_size, stride, padding, dilation, ceil_mode)
-    }
-
-    fn with_indices<B: Convolutions>(&self, x: &FlexTensor, of: IntDType) -> [FlexTensor; 2] {
-        let Self { kernel_size, stride, padding, dilation, ceil_mode } = *self;
-        let MaxPool2dWithIndices { output, indices } = B::max_pool2d_with_indices(
-            x.clone(),
-            kernel_size,
-            stride,
-            padding,
-            dilation,
-            ceil_mode,
-            of,
-        );
-        [output, indices]
-    }
-
-    fn backward<B: Convolutions>(
-        &self,
-        x: &FlexTensor,
-        dy: &FlexTensor,
-        indices: &FlexTensor,
-    ) -> FlexTensor {
-        let Self { kernel_size, stride, padding, dilation, ceil_mode } = *self;
-        B::max_pool2d_with_indices_backward(
-            x.clone(),
-            kernel_size,
-            stride,
-            padding,
-            dilation,
-            ceil_mode,
-            dy.clone(),
-            indices.clone(),
-        )
-        .x_grad
-    }
-}
-
-#[track_caller]
-fn check_pool(x: &FlexTensor, windows: &Windows, dy: impl FnOnce([usize; 4]) -> FlexTensor) {
-    let what = format!("x {:?}, {windows:?}", x.shape());
-    let dy = dy(windows.pool::<Flex>(x).shape().dims());
-    for of in [IntDType::I64, IntDType::I32, IntDType::I16] {
-        let [output, indices] = windows.with_indices::<FastFlex>(x, of);
-        let [their_output, their_indices] = windows.with_indices::<Flex>(x, of);
-        assert_same(&windows.pool::<FastFlex>(x), &output, &what);
-        assert_same(&output, &their_output, &what);
-        assert_same(&indices, &their_indices, &what);
-        let ours = windows.backward::<FastFlex>(x, &dy, &indices);
-        assert_same(&ours, &windows.backward::<Flex>(x, &dy, &indices), &what);
-    }
-}
-
-fn check_pools<E: Element>() {
-    let mut numbers = Numbers(8);
-    for i in 0..600 {
-        let windows = Windows {
-            kernel_size: numbers.pair(1..=4),
-            stride: numbers.pair(1..=3),
-            padding: numbers.pair(0..=2),
-            dilation: numbers.pair(1..=2),
-            ceil_mode: i % 2 == 0,
-        };
-        let reach = [0, 1].map(|axis| windows.dilation[axis] * (windows.kernel_size[axis] - 1) + 1);
-        let [height, width] = numbers.pair(0..=20);
-        let x = [numbers.within(1..=4), numbers.within(1..=5), reach[0] + height, reach[1] + width];
-        let x = if i % 3 == 0 { numbers.tensor::<E, 4>(x) } else { numbers.ties::<E>(x) };
-        check_pool(&x, &windows, |shape| numbers.tensor::<E, 4>(shape));
-    }
-}
-
-#[test]
-fn pools_are_those_of_flex_in_f64() {
-    check_pools::<f64>();
-}
-
-#[test]
-fn pools_are_those_of_flex_in_f32() {
-    check_pools::<f32>();
-}
-
-#[test]
-#[should_panic(expected = "pool: kernel size must be > 0")]
-fn a_window_without_a_number_is_refused() {
-    windows([2, 0], [1, 1]).pool::<FastFlex>(&Numbers(12).tensor::<f32, 4>([1, 1, 4, 4]));
-}
-
-#[test]
-#[should_panic(expected = "pool: stride must be > 0")]
-fn windows_without_a_step_are_refused() {
-    windows([2, 2], [1, 0]).pool::<FastFlex>(&Numbers(13).tensor::<f32, 4>([1, 1, 4, 4]));
-}
-
-#[test]
-fn pools_of_what_is_no_number_are_those_of_flex() {
-    let mut numbers = Numbers(9);
-    let odd = [f64::NAN, f64::NEG_INFINITY, f64::INFINITY, 0.0, -0.0];
-    let shape = [2, 2, 9, 8];
-    let values: Vec<f64> = (0..288).map(|_| odd[numbers.within(0..=4)]).collect();
-    let x = FlexTensor::from_data(TensorData::new(values, shape));
-    for windows in [windows([2, 2], [2, 2]), Windows { padding: [1, 1], ..windows([3, 2], [1, 2]) }]
-    {
-        let of = IntDType::I32;
-        let [ours, theirs] =
-            [windows.with_indices::<FastFlex>(&x, of), windows.with_indices::<Flex>(&x, of)];
-        assert_same(&ours[1], &theirs[1], "indices");
-        let bits = |tensor: &FlexTensor| {
-            tensor.storage::<f64>().iter().map(|x| x.to_bits()).collect::<Vec<_>>()
-        };
-        assert_eq!(bits(&ours[0]), bits(&theirs[0]));
     }
 }
 
