@@ -8,9 +8,9 @@ use burn::backend::{DType, Element, IntDType, TensorData, TensorMetadata};
 use burn_flex::{Flex, FlexTensor};
 
 /// Pseudo-random numbers, the same in each run.
-struct Numbers(u64);
+struct Random(u64);
 
-impl Numbers {
+impl Random {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         self.0 >> 33
@@ -88,7 +88,7 @@ struct Case {
 
 impl Case {
     fn new<E: Element>(
-        numbers: &mut Numbers,
+        numbers: &mut Random,
         [images, inputs, outputs]: [usize; 3],
         size: [usize; 2],
         kernel: [usize; 2],
@@ -108,7 +108,7 @@ impl Case {
 
     /// Sizes of every kind; every third case has so many channels that rows of the kernel are computed as
     /// products.
-    fn any<E: Element>(numbers: &mut Numbers, i: usize) -> Self {
+    fn any<E: Element>(numbers: &mut Random, i: usize) -> Self {
         let (kernel, dilation) = (numbers.pair(1..=5), numbers.pair(1..=2));
         let options = ConvOptions::new(numbers.pair(1..=3), numbers.pair(0..=2), dilation, 1);
         let reach = [0, 1].map(|axis| dilation[axis] * (kernel[axis] - 1) + 1);
@@ -150,7 +150,7 @@ impl Case {
 }
 
 fn check_convolutions<E: Element>(count: usize) {
-    let mut numbers = Numbers(1);
+    let mut numbers = Random(1);
     for i in 0..count {
         Case::any::<E>(&mut numbers, i).check();
     }
@@ -169,7 +169,7 @@ fn convolutions_are_those_of_flex_in_f32() {
 /// Images that are distributed in several blocks, the last one not full, and positions in several runs.
 #[test]
 fn many_images_and_large_ones_are_those_of_flex() {
-    let mut numbers = Numbers(2);
+    let mut numbers = Random(2);
     let options = |stride| ConvOptions::new([stride, stride], [1, 1], [1, 1], 1);
     for (channels, size, stride) in [
         ([37, 33, 64], [3, 3], 1),
@@ -187,7 +187,7 @@ fn many_images_and_large_ones_are_those_of_flex() {
 #[test]
 fn gradients_by_many_weights_are_those_of_flex() {
     let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
-    let case = Case::new::<f32>(&mut Numbers(11), [23, 256, 256], [2, 2], [3, 3], options);
+    let case = Case::new::<f32>(&mut Random(11), [23, 256, 256], [2, 2], [3, 3], options);
     case.check();
 }
 
@@ -239,7 +239,7 @@ fn numbers_that_are_not_finite_spread_to_gradients_at_the_ends_of_rows_only() {
 
 #[test]
 fn pointwise_convolutions_are_those_of_flex() {
-    let mut numbers = Numbers(3);
+    let mut numbers = Random(3);
     for (stride, padding) in [(1, 0), (2, 0), (1, 1), (2, 2)] {
         for channels in [[2, 3, 4], [3, 40, 35]] {
             let options = ConvOptions::new([stride, stride], [padding, padding], [1, 1], 1);
@@ -250,7 +250,7 @@ fn pointwise_convolutions_are_those_of_flex() {
 
 #[test]
 fn the_gradients_are_adjoints() {
-    let mut numbers = Numbers(4);
+    let mut numbers = Random(4);
     for i in 0..300 {
         let case = Case { bias: None, ..Case::any::<f64>(&mut numbers, i) };
         let [y, dx, dw, db] = case.all::<FastFlex>();
@@ -267,7 +267,7 @@ fn the_gradients_are_adjoints() {
 }
 
 /// The same elements in other orders, with gaps, and with an offset.
-fn views(numbers: &mut Numbers, [a, b, c, d]: [usize; 4]) -> [FlexTensor; 4] {
+fn views(numbers: &mut Random, [a, b, c, d]: [usize; 4]) -> [FlexTensor; 4] {
     let mut tensor = |shape| numbers.tensor::<f64, 4>(shape);
     [
         tensor([b, a, c, d]).transpose(0, 1),
@@ -279,7 +279,7 @@ fn views(numbers: &mut Numbers, [a, b, c, d]: [usize; 4]) -> [FlexTensor; 4] {
 
 #[test]
 fn tensors_may_lie_in_any_order() {
-    let mut numbers = Numbers(5);
+    let mut numbers = Random(5);
     let options = ConvOptions::new([1, 2], [1, 0], [1, 1], 1);
     for inputs in [3, 40] {
         let x = views(&mut numbers, [2, inputs, 7, 6]);
@@ -291,14 +291,14 @@ fn tensors_may_lie_in_any_order() {
     }
     let windows = Windows { padding: [1, 0], ..windows([2, 3], [2, 1]) };
     for x in views(&mut numbers, [2, 3, 7, 6]) {
-        check_pool(&x, &windows, |shape| views(&mut Numbers(6), shape)[1].clone());
+        check_pool(&x, &windows, |shape| views(&mut Random(6), shape)[1].clone());
     }
 }
 
 /// Convolutions with asymmetric padding.
 #[test]
 fn unevenly_padded_convolutions_are_those_of_flex() {
-    let mut numbers = Numbers(14);
+    let mut numbers = Random(14);
     for padding in [[(0, 1), (2, 2)], [(1, 1), (2, 0)], [(0, 2), (1, 0)]] {
         for channels in [[2, 3, 4], [3, 40, 35]] {
             let options = ConvOptions::new_with_padding([1, 2], padding, [1, 1], 1);
@@ -310,7 +310,7 @@ fn unevenly_padded_convolutions_are_those_of_flex() {
 /// Groups, other element types, empty tensors.
 #[test]
 fn what_has_no_kernel_is_computed_by_flex() {
-    let mut numbers = Numbers(7);
+    let mut numbers = Random(7);
     let options = |groups| ConvOptions::new([1, 1], [0, 0], [1, 1], groups);
     for (images, inputs, groups, dtype) in [
         (2, 2, 2, DType::F32),
@@ -405,7 +405,7 @@ fn check_pool(x: &FlexTensor, windows: &Windows, dy: impl FnOnce([usize; 4]) -> 
 }
 
 fn check_pools<E: Element>() {
-    let mut numbers = Numbers(8);
+    let mut numbers = Random(8);
     for i in 0..600 {
         let windows = Windows {
             kernel_size: numbers.pair(1..=4),
@@ -435,18 +435,18 @@ fn pools_are_those_of_flex_in_f32() {
 #[test]
 #[should_panic(expected = "pool: kernel size must be > 0")]
 fn a_window_without_a_number_is_refused() {
-    windows([2, 0], [1, 1]).pool::<FastFlex>(&Numbers(12).tensor::<f32, 4>([1, 1, 4, 4]));
+    windows([2, 0], [1, 1]).pool::<FastFlex>(&Random(12).tensor::<f32, 4>([1, 1, 4, 4]));
 }
 
 #[test]
 #[should_panic(expected = "pool: stride must be > 0")]
 fn windows_without_a_step_are_refused() {
-    windows([2, 2], [1, 0]).pool::<FastFlex>(&Numbers(13).tensor::<f32, 4>([1, 1, 4, 4]));
+    windows([2, 2], [1, 0]).pool::<FastFlex>(&Random(13).tensor::<f32, 4>([1, 1, 4, 4]));
 }
 
 #[test]
 fn pools_of_what_is_no_number_are_those_of_flex() {
-    let mut numbers = Numbers(9);
+    let mut numbers = Random(9);
     let odd = [f64::NAN, f64::NEG_INFINITY, f64::INFINITY, 0.0, -0.0];
     let shape = [2, 2, 9, 8];
     let values: Vec<f64> = (0..288).map(|_| odd[numbers.within(0..=4)]).collect();
@@ -466,7 +466,7 @@ fn pools_of_what_is_no_number_are_those_of_flex() {
 
 #[test]
 fn the_bits_depend_neither_on_the_run_nor_on_the_threads() {
-    let mut numbers = Numbers(10);
+    let mut numbers = Random(10);
     let options = || ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
     for (channels, size) in
         [([25, 1, 64], 28), ([25, 64, 64], 14), ([25, 64, 64], 3), ([1, 64, 64], 40)]
