@@ -170,7 +170,7 @@ pub mod suggest;
 pub mod upper;
 mod vector_ops;
 
-pub use bilevel_program::{Batch, Frozen, Tensors, TraceError, stop_gradient};
+pub use bilevel_program::{Batch, Frozen, Layout, Tensors, TraceError, Vector, stop_gradient};
 pub use check::{Bound, Finding, HypergradientReport, Reference, check_hypergradient};
 pub use checkpoint::{CheckpointError, CheckpointFile};
 pub use constrained::AugmentedLagrangian;

@@ -16,7 +16,7 @@ pub(crate) struct Plan {
     pub arguments: Vec<Argument>,
     /// The bits of numbers in f32.
     pub constants: Vec<u32>,
-    pub steps: Vec<Step>,
+    pub steps: Vec<Instruction>,
     pub results: Vec<Output>,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Argument {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Step {
+pub(crate) struct Instruction {
     pub code: Code,
     /// The values that are read.
     pub of: [usize; 3],

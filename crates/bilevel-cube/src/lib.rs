@@ -17,7 +17,7 @@ use cubecl::calculate_cube_count_elemwise;
 use cubecl::ir::{ElemType, FloatKind, UIntKind};
 use cubecl::prelude::*;
 
-use kernel::{Argument, Code, Output, Plan, Step};
+use kernel::{Argument, Code, Instruction, Output, Plan};
 
 /// The number of bindings that CubeCL reserves, of those that a device gives to a kernel.
 const RESERVED: usize = 2;
@@ -162,7 +162,7 @@ fn plan(fused: &Fused, entries: &[usize]) -> Option<Plan> {
             }
         };
         let of = if step.operation == Operation::Square { [a; 3] } else { of };
-        Step { code: *code, of }
+        Instruction { code: *code, of }
     });
     let steps = steps.collect();
     let mut next = positions();

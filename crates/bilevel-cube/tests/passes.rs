@@ -4,7 +4,7 @@
 mod graphics;
 
 use bilevel_cube::Kernel;
-use bilevel_flex::fused::{Fused, Operation, Reading, Result, Step};
+use bilevel_flex::fused::{Fused, Instruction, Operation, Output, Reading};
 use bilevel_flex::{FastFlex, FlexDevice};
 use burn::backend::ops::{BoolTensorOps, FloatTensorOps};
 use burn::backend::read_sync;
@@ -20,7 +20,7 @@ fn numbers(len: usize, salt: usize) -> Vec<f32> {
 fn compare(
     [rows, columns]: [usize; 2],
     arguments: &[Reading],
-    steps: &[Step],
+    steps: &[Instruction],
     results: &[(usize, bool)],
 ) {
     let device = CubeDevice::default();
@@ -29,7 +29,7 @@ fn compare(
         let shape = Shape::new([rows, columns]);
         let results = results.iter().map(|&(value, mask)| {
             let dtype = if mask { bools } else { DType::F32 };
-            Result { value, shape: shape.clone(), dtype }
+            Output { value, shape: shape.clone(), dtype }
         });
         let (arguments, steps) = (arguments.to_vec(), steps.to_vec());
         Fused::new(rows * columns, DType::F32, arguments, steps, results.collect())
@@ -123,19 +123,21 @@ fn a_kernel_computes_what_the_processor_does() {
     .partition(|(_, mask)| !mask);
     // Alone, so that no kernel binds more tensors than a device gives it.
     for (operation, mask) in numbers.into_iter().chain(masks) {
-        compare(sizes, &two, &[Step { operation, of: [0, 1, 0] }], &[(2, mask)]);
+        compare(sizes, &two, &[Instruction { operation, of: [0, 1, 0] }], &[(2, mask)]);
     }
-    let positive =
-        [Step { operation: Square, of: [0; 3] }, Step { operation: AddScalar(0.25), of: [2; 3] }];
+    let positive = [
+        Instruction { operation: Square, of: [0; 3] },
+        Instruction { operation: AddScalar(0.25), of: [2; 3] },
+    ];
     for operation in [Sqrt, Log, Recip] {
-        let steps = [&positive[..], &[Step { operation, of: [3; 3] }]].concat();
+        let steps = [&positive[..], &[Instruction { operation, of: [3; 3] }]].concat();
         compare(sizes, &two, &steps, &[(4, false)]);
     }
-    let steps = [&positive[..], &[Step { operation: Div, of: [1, 3, 0] }]].concat();
+    let steps = [&positive[..], &[Instruction { operation: Div, of: [1, 3, 0] }]].concat();
     compare(sizes, &two, &steps, &[(4, false)]);
     let masked = [Reading::Each, Reading::Each, Reading::Mask];
     for operation in [MaskFill(0.75), MaskWhere] {
-        compare(sizes, &masked, &[Step { operation, of: [0, 2, 1] }], &[(3, false)]);
+        compare(sizes, &masked, &[Instruction { operation, of: [0, 2, 1] }], &[(3, false)]);
     }
 }
 
@@ -155,7 +157,7 @@ fn rows_columns_and_several_results_are_read_and_written() {
             (Operation::Mul, [7, 8, 7]),
             (Operation::MulScalar(0.3), [9, 9, 9]),
         ];
-        let steps = steps.map(|(operation, of)| Step { operation, of });
+        let steps = steps.map(|(operation, of)| Instruction { operation, of });
         compare(sizes, &readings, &steps, &[(10, false), (6, true), (5, false)]);
     }
 }
@@ -172,8 +174,8 @@ fn a_row_in_a_longer_buffer_is_repeated_by_its_entries() {
     let mut row = from(vec![1.0_f32, 2.0, 3.0, 4.0, 5.0, -1.0, -1.0, -1.0], [1, 8]);
     row.meta.shape_mut()[1] = 5;
     let zeros = from(vec![0.0_f32; 15], [3, 5]);
-    let result = Result { value: 2, shape: Shape::new([3, 5]), dtype: DType::F32 };
-    let step = Step { operation: Operation::Add, of: [0, 1, 0] };
+    let result = Output { value: 2, shape: Shape::new([3, 5]), dtype: DType::F32 };
+    let step = Instruction { operation: Operation::Add, of: [0, 1, 0] };
     let readings = vec![Reading::Each, Reading::Repeated];
     let fused = Fused::new(15, DType::F32, readings, vec![step], vec![result]);
     let kernel = Kernel::new(&fused, &[15, 5]).expect("it is finite and in f32");
@@ -185,8 +187,8 @@ fn a_row_in_a_longer_buffer_is_repeated_by_its_entries() {
 #[test]
 fn what_a_shader_cannot_state_is_no_kernel() {
     let of = |dtype, number| {
-        let result = Result { value: 1, shape: Shape::new([4]), dtype };
-        let step = Step { operation: Operation::AddScalar(number), of: [0; 3] };
+        let result = Output { value: 1, shape: Shape::new([4]), dtype };
+        let step = Instruction { operation: Operation::AddScalar(number), of: [0; 3] };
         let fused = Fused::new(4, dtype, vec![Reading::Each], vec![step], vec![result]);
         Kernel::new(&fused, &[4]).is_some()
     };

@@ -44,7 +44,7 @@ pub enum Reading {
 
 /// One operation of a [`Fused`]. Values are numbered: the arguments first, then the results of the steps in order.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Step {
+pub struct Instruction {
     /// What is computed.
     pub operation: Operation,
     /// Of which values; an operation of fewer arguments ignores the rest.
@@ -53,7 +53,7 @@ pub struct Step {
 
 /// A result of a [`Fused`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct Result {
+pub struct Output {
     /// Which value it is.
     pub value: usize,
     /// Its shape.
@@ -68,8 +68,8 @@ pub struct Fused {
     len: usize,
     dtype: DType,
     arguments: Vec<Reading>,
-    steps: Vec<Step>,
-    results: Vec<Result>,
+    steps: Vec<Instruction>,
+    results: Vec<Output>,
     /// The block buffer of each value, if it has one.
     buffers: Vec<usize>,
     count: usize,
@@ -87,8 +87,8 @@ impl Fused {
         len: usize,
         dtype: DType,
         arguments: Vec<Reading>,
-        steps: Vec<Step>,
-        results: Vec<Result>,
+        steps: Vec<Instruction>,
+        results: Vec<Output>,
     ) -> Self {
         assert!(matches!(dtype, DType::F32 | DType::F64), "f32 or f64, not {dtype:?}");
         let values = arguments.len() + steps.len();
@@ -145,12 +145,12 @@ impl Fused {
     }
 
     /// The operations.
-    pub fn steps(&self) -> &[Step] {
+    pub fn steps(&self) -> &[Instruction] {
         &self.steps
     }
 
     /// Which of the values are results.
-    pub fn results(&self) -> &[Result] {
+    pub fn results(&self) -> &[Output] {
         &self.results
     }
 

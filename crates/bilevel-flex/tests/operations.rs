@@ -90,9 +90,9 @@ fn mask(tensor: FlexTensor) -> FlexTensor {
 const TYPES: [DType; 2] = [DType::F32, DType::F64];
 
 /// Pseudo-random numbers, the same in each run, including special values.
-struct Numbers(u64);
+struct Random(u64);
 
-impl Numbers {
+impl Random {
     #[rustfmt::skip]
     const SPECIAL: [f64; 24] = [
         f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 1.0, -1.0,
@@ -217,7 +217,7 @@ const SIZES: [usize; 16] =
 
 #[test]
 fn operations_on_tensors_of_any_size_are_those_of_flex() {
-    let mut numbers = Numbers(1);
+    let mut numbers = Random(1);
     for (dtype, size) in TYPES.into_iter().flat_map(|dtype| SIZES.map(|size| (dtype, size))) {
         let [a, b] = [(); 2].map(|()| numbers.tensor(dtype, &[1, size]));
         let what = format!("{size} {dtype:?}");
@@ -233,7 +233,7 @@ fn operations_on_tensors_of_any_size_are_those_of_flex() {
 
 #[test]
 fn operations_on_views_are_those_of_flex() {
-    let mut numbers = Numbers(2);
+    let mut numbers = Random(2);
     for (dtype, shape) in TYPES
         .into_iter()
         .flat_map(|dtype| [&[40, 51][..], &[3, 40, 30]].map(|shape| (dtype, shape)))
@@ -272,7 +272,7 @@ const REPEATED: [[&[usize]; 2]; 31] = [
 
 #[test]
 fn operations_on_a_tensor_and_one_that_is_repeated_are_those_of_flex() {
-    let mut numbers = Numbers(3);
+    let mut numbers = Random(3);
     for (dtype, [large, small]) in
         TYPES.into_iter().flat_map(|dtype| REPEATED.map(|shapes| (dtype, shapes)))
     {
@@ -304,7 +304,7 @@ fn operations_on_a_tensor_and_one_that_is_repeated_are_those_of_flex() {
 
 #[test]
 fn operations_on_other_types_are_those_of_flex() {
-    let mut numbers = Numbers(4);
+    let mut numbers = Random(4);
     for dtype in [DType::F16, DType::BF16] {
         let [a, b] = [(); 2].map(|()| numbers.tensor(dtype, &[40, 51]));
         let what = format!("{dtype:?}");
@@ -318,7 +318,7 @@ fn operations_on_other_types_are_those_of_flex() {
 
 #[test]
 fn the_bits_of_operations_depend_neither_on_the_run_nor_on_the_threads() {
-    let (mut numbers, pools) = (Numbers(5), pools());
+    let (mut numbers, pools) = (Random(5), pools());
     for dtype in TYPES {
         let [a, b, repeated] =
             [[70, 2003], [70, 2003], [1, 2003]].map(|shape| numbers.tensor(dtype, &shape));
@@ -369,7 +369,7 @@ fn assert_rounded(ours: &FlexTensor, theirs: &FlexTensor, what: &str) {
 }
 
 /// Both factors of a product of this size.
-fn factors(numbers: &mut Numbers, dtype: DType, [m, n, k]: [usize; 3]) -> [FlexTensor; 2] {
+fn factors(numbers: &mut Random, dtype: DType, [m, n, k]: [usize; 3]) -> [FlexTensor; 2] {
     [numbers.fractions(dtype, &[m, k]), numbers.fractions(dtype, &[k, n])]
 }
 
@@ -380,7 +380,7 @@ fn by_columns(matrix: &FlexTensor) -> FlexTensor {
 
 #[test]
 fn products_are_those_of_flex() {
-    let mut numbers = Numbers(6);
+    let mut numbers = Random(6);
     for (dtype, size) in TYPES.into_iter().flat_map(|dtype| PRODUCTS.map(|size| (dtype, size))) {
         let [a, b] = factors(&mut numbers, dtype, size);
         let theirs = Flex::float_matmul(a.clone(), b.clone());
@@ -397,8 +397,8 @@ fn products_are_those_of_flex() {
 
 #[test]
 fn products_of_views_are_those_of_flex() {
-    let mut numbers = Numbers(7);
-    let views = |numbers: &mut Numbers, dtype, [rows, columns]: [usize; 2]| {
+    let mut numbers = Random(7);
+    let views = |numbers: &mut Random, dtype, [rows, columns]: [usize; 2]| {
         let mut fractions = |shape: [usize; 2]| numbers.fractions(dtype, &shape);
         let shape = || vec![rows, columns].into();
         [
@@ -425,7 +425,7 @@ fn products_of_views_are_those_of_flex() {
 
 #[test]
 fn products_of_batches_are_those_of_flex() {
-    let mut numbers = Numbers(8);
+    let mut numbers = Random(8);
     for dtype in TYPES {
         for (a, b) in [
             (&[3, 20, 30][..], &[3, 30, 40][..]),
@@ -457,13 +457,13 @@ fn products_of_special_numbers_are_those_of_flex() {
 #[test]
 #[should_panic(expected = "matmul: inner dimensions must match")]
 fn factors_that_do_not_fit_are_refused() {
-    let [a, b] = [[3, 5], [4, 2]].map(|shape| Numbers(9).fractions(DType::F32, &shape));
+    let [a, b] = [[3, 5], [4, 2]].map(|shape| Random(9).fractions(DType::F32, &shape));
     FastFlex::float_matmul(a, b);
 }
 
 #[test]
 fn the_bits_of_products_depend_neither_on_the_run_nor_on_the_threads() {
-    let (mut numbers, pools) = (Numbers(10), pools());
+    let (mut numbers, pools) = (Random(10), pools());
     let mut differ = Vec::new();
     for (dtype, size) in TYPES.into_iter().flat_map(|dtype| PRODUCTS.map(|size| (dtype, size))) {
         let [a, b] = factors(&mut numbers, dtype, size);

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use bilevel_flex::fused::{Fused, Operation, Reading, Result, Step};
+use bilevel_flex::fused::{Fused, Instruction, Operation, Output, Reading};
 use burn::backend::ir::{
     ActivationOperationIr as Activation, BaseOperationIr as Base, BinaryOpIr,
     FloatOperationIr as Float, NumericOperationIr as Numeric, OperationIr, ScalarIr, ScalarOpIr,
@@ -309,7 +309,7 @@ pub(crate) fn pass(
             None => of[0],
             Some(operation) => {
                 let at = |place: usize| of.get(place).copied().unwrap_or(of[0]);
-                steps.push(Step { operation, of: [at(0), at(1), at(2)] });
+                steps.push(Instruction { operation, of: [at(0), at(1), at(2)] });
                 read.len() + steps.len() - 1
             }
         };
@@ -317,7 +317,7 @@ pub(crate) fn pass(
         if is_used(number(part.out)) {
             let dtype = if masks == Masks::Numbers { part.size.1 } else { part.out.dtype };
             let shape = part.out.shape.clone();
-            results.push(Result { value, shape, dtype });
+            results.push(Output { value, shape, dtype });
             tensors.push(part.out.clone());
         }
     }

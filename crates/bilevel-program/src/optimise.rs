@@ -28,7 +28,7 @@ pub(crate) fn program(recording: Recording) -> Program {
     let output_id = |output: &Recorded| output.id.map(|id| resolve(&same, id));
     let operations = without_dead(operations, outputs.iter().filter_map(output_id));
 
-    let mut numbers = Numbers::default();
+    let mut numbers = Renumber::default();
     let inputs: Vec<_> = inputs.into_iter().map(|input| numbers.renumbered(input)).collect();
     let mut constants = Vec::new();
     for (id, data) in values {
@@ -56,11 +56,11 @@ pub(crate) fn program(recording: Recording) -> Program {
 
 /// The numbers of tensors, assigned in the order in which they occur.
 #[derive(Default)]
-struct Numbers {
+struct Renumber {
     given: HashMap<TensorId, usize>,
 }
 
-impl Numbers {
+impl Renumber {
     fn of(&mut self, id: TensorId) -> usize {
         let next = self.given.len();
         *self.given.entry(id).or_insert(next)
@@ -72,7 +72,7 @@ impl Numbers {
     }
 }
 
-impl IrVisitorMut for Numbers {
+impl IrVisitorMut for Renumber {
     fn visit_tensor_mut(&mut self, tensor: &mut TensorIr) {
         tensor.id = TensorId::new(self.of(tensor.id) as u64);
         tensor.status = TensorStatus::ReadOnly;

@@ -2,27 +2,28 @@
 
 #[cfg(feature = "cube")]
 mod cube;
+mod flex;
+mod registers;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use burn::backend::ir::{HandleKind, IrVisitorMut, OperationIr, TensorId, TensorIr, TensorStatus};
-
+use bilevel_flex::FastFlex;
+use burn::backend::ir::{HandleKind, OperationIr, TensorId, TensorIr};
 use burn::backend::{
-    Backend, BackendTensor, DispatchAutodiffContext, DispatchDevice, DispatchKindConversion,
-    DispatchTensor, DispatchTensorKind, Flex, TensorMetadata,
+    Backend, BackendTensor, DispatchDevice, DispatchKindConversion, DispatchTensor,
+    DispatchTensorKind, Flex, TensorMetadata,
 };
 use burn::tensor::TensorData;
 
-use bilevel_flex::{FastFlex, FlexDevice, FlexTensor};
-use smallvec::SmallVec;
-
 use crate::execute::{Refused, Slots, execute, refuse};
-use crate::fuse::{self, Masks, Pass, groups};
+use crate::fuse::{Pass, groups};
 use crate::largest::Largest;
 use crate::program::{Output, Program, number};
 use crate::small::Small;
 use crate::stop::stops;
+use flex::{dense, one_pass};
+use registers::{Registers, Segment};
 
 /// A backend that computes on the tensors and devices of `D`, as `FastFlex` does on those of Flex.
 trait ComputesOn<D: Backend>:
@@ -52,7 +53,7 @@ where
 /// The operations of a program with registers for tensors: a register is reused as soon as its tensor is no longer
 /// needed, and the last use of a tensor may write to its memory.
 pub(crate) struct Replay {
-    steps: Vec<Step>,
+    segments: Vec<Segment>,
     registers: usize,
     /// The register of each input; none if it is not used.
     inputs: Vec<Option<usize>>,
@@ -63,13 +64,6 @@ pub(crate) struct Replay {
     largest: Option<Largest>,
     /// The constant part, on the devices where the program ran.
     known: Mutex<Vec<(DispatchDevice, Arc<Vec<DispatchTensor>>)>>,
-}
-
-/// A part of a program that is executed at once.
-struct Step {
-    operations: Vec<OperationIr>,
-    /// All of them in one pass, for backends that have it.
-    pass: Option<Pass>,
 }
 
 /// The part of a program that depends on no input, computed once per device.
@@ -98,8 +92,7 @@ impl Replay {
         for tensor in program.outputs.iter().filter_map(|output| output.tensor) {
             uses[tensor] += 1;
         }
-        let mut registers =
-            Registers { of: vec![None; program.tensors], uses, free: Vec::new(), len: 0 };
+        let mut registers = Registers::new(uses);
         let inputs = program.inputs.iter().map(|input| registers.if_used(number(input))).collect();
         let kept = (0..program.tensors).filter(|tensor| fixed[*tensor]);
         let kept = kept.filter_map(|tensor| Some((tensor, registers.if_used(tensor)?))).collect();
@@ -118,14 +111,14 @@ impl Replay {
         let kept: Vec<_> = fixed.kept.iter().map(|(tensor, _)| described[tensor].clone()).collect();
         let outside: Vec<_> = program.inputs.iter().chain(&kept).collect();
         let small = Small::of(&outside, &groups, &program.outputs);
-        let steps = groups.iter().map(|group| Step::of(group, &mut registers)).collect();
+        let segments = groups.iter().map(|group| Segment::of(group, &mut registers)).collect();
         let outputs = program
             .outputs
             .iter()
             .map(|output| (output.tensor.and_then(|tensor| registers.of[tensor]), output.clone()));
         Self {
             outputs: outputs.collect(),
-            steps,
+            segments,
             small,
             registers: registers.len,
             inputs,
@@ -164,22 +157,6 @@ impl Replay {
                 TensorMetadata::device(first)
             ),
         }
-    }
-
-    /// The results on Flex, in registers of numbers if the program and the inputs allow it.
-    fn run_small(&self, inputs: &[&DispatchTensor]) -> Option<Vec<DispatchTensor>> {
-        let small = self.small.as_ref()?;
-        let device = FlexDevice;
-        let known = match self.fixed.kept.is_empty() {
-            true => Arc::default(),
-            false => self.known::<FastFlex, Flex>(&TensorMetadata::device(inputs[0]), &device),
-        };
-        assert_eq!(inputs.len(), self.inputs.len(), "a program takes its inputs");
-        let outside = inputs.iter().copied().chain(known.iter()).map(of_flex);
-        let outside: Option<SmallVec<[&FlexTensor; 32]>> = outside.collect();
-        let outputs = self.outputs.iter().map(|(_, output)| output);
-        let results = small.run(&outside?, outputs, &device)?;
-        Some(results.into_iter().map(wrapped).collect())
     }
 
     fn run_on<B, D>(
@@ -221,13 +198,13 @@ impl Replay {
                 slots.set(*register, handle::<B, D>(tensor.expect("it was made on this device")));
             }
         }
-        for step in &self.steps {
-            let together = match (&step.pass, one_pass) {
+        for segment in &self.segments {
+            let together = match (&segment.pass, one_pass) {
                 (Some(pass), Some(one_pass)) => one_pass(pass, &mut slots),
                 _ => false,
             };
             if !together {
-                step.operations.iter().for_each(|each| perform(each, &mut slots, &device));
+                segment.operations.iter().for_each(|each| perform(each, &mut slots, &device));
             }
         }
         let wrap = |value: HandleKind<B>| {
@@ -297,110 +274,6 @@ fn described(rest: &[&OperationIr], program: &Program) -> HashMap<usize, TensorI
     described
 }
 
-/// A tensor whose entries are in memory in the order in which they are read, if it is one of Flex.
-fn dense(tensor: DispatchTensor) -> DispatchTensor {
-    match of_flex(&tensor) {
-        Some(view) if !view.is_contiguous() => wrapped(view.to_contiguous()),
-        _ => tensor,
-    }
-}
-
-/// A tensor of Flex as one of any device.
-fn wrapped(tensor: FlexTensor) -> DispatchTensor {
-    let tensor = match tensor.dtype() {
-        dtype if dtype.is_float() => BackendTensor::Float(tensor),
-        dtype if dtype.is_bool() => BackendTensor::Bool(tensor),
-        _ => BackendTensor::Int(tensor),
-    };
-    <DispatchTensor as DispatchKindConversion<Flex>>::from_backend(tensor)
-}
-
-/// A tensor of Flex, of a device without autodiff.
-fn of_flex(tensor: &DispatchTensor) -> Option<&FlexTensor> {
-    match (&tensor.kind, &tensor.autodiff) {
-        (
-            DispatchTensorKind::Flex(
-                BackendTensor::Float(value)
-                | BackendTensor::Int(value)
-                | BackendTensor::Bool(value),
-            ),
-            DispatchAutodiffContext::Disabled,
-        ) => Some(value),
-        _ => None,
-    }
-}
-
-impl Step {
-    /// Operations that follow each other, with their registers.
-    fn of(group: &[&OperationIr], registers: &mut Registers) -> Self {
-        let made = |tensor: usize| {
-            group.iter().any(|each| each.outputs().any(|out| number(out) == tensor))
-        };
-        let inside = |tensor: usize| {
-            let read = group.iter().flat_map(|each| each.inputs());
-            read.filter(|input| number(input) == tensor).count()
-        };
-        let is_used = |tensor: usize| made(tensor) && registers.uses[tensor] > inside(tensor);
-        let mut pass =
-            (group.len() > 1).then(|| fuse::pass(group, Masks::Bytes, is_used)).flatten();
-        let arguments = pass.iter().flat_map(|pass| &pass.arguments).map(number);
-        let arguments: Vec<_> = arguments
-            .map(|tensor| (tensor, registers.of[tensor].expect("it was written")))
-            .collect();
-        let mut operations = Vec::with_capacity(group.len());
-        for &operation in group {
-            let mut operation = operation.clone();
-            let mut assign = Assign {
-                inputs: operation.inputs().count(),
-                registers,
-                freed: Vec::new(),
-                dropped: Vec::new(),
-            };
-            operation.visit_mut(&mut assign);
-            let Assign { freed, dropped, .. } = assign;
-            operations.push(operation);
-            operations.extend(dropped.into_iter().map(OperationIr::Drop));
-            registers.free.extend(freed);
-        }
-        if let Some(pass) = &mut pass {
-            for (at, (argument, (tensor, register))) in
-                pass.arguments.iter_mut().zip(&arguments).enumerate()
-            {
-                let again = arguments[at + 1..].iter().any(|(later, _)| later == tensor);
-                let last = registers.uses[*tensor] == 0 && !again;
-                argument.id = TensorId::new(*register as u64);
-                argument.status =
-                    if last { TensorStatus::ReadWrite } else { TensorStatus::ReadOnly };
-            }
-            for result in &mut pass.results {
-                let register = registers.of[number(result)].expect("it was given one");
-                result.id = TensorId::new(register as u64);
-            }
-        }
-        Self { operations, pass }
-    }
-}
-
-/// A pass on Flex, if its masks have the form used there; whether it was run.
-fn one_pass(pass: &Pass, slots: &mut Slots<FastFlex>) -> bool {
-    if !pass.has_byte_masks() {
-        return false;
-    }
-    let arguments = pass.arguments.iter().map(|argument| match slots.read(argument) {
-        Some(HandleKind::Float(tensor) | HandleKind::Bool(tensor)) => tensor,
-        _ => panic!("a tensor is written before it is read"),
-    });
-    let results = pass.fused.run(arguments.collect());
-    for (result, tensor) in pass.results.iter().zip(results) {
-        let value = match result.dtype.is_bool() {
-            true => HandleKind::Bool(tensor),
-            false => HandleKind::Float(tensor),
-        };
-        slots.set(number(result), value);
-    }
-    true
-}
-
 /// The tensors that are constants, or depend on no input and are small.
 fn fixed(program: &Program) -> Vec<bool> {
     let mut fixed = vec![false; program.tensors];
@@ -456,66 +329,6 @@ where
         HandleKind::Int(tensor) => BackendTensor::Int(tensor),
         HandleKind::Bool(tensor) => BackendTensor::Bool(tensor),
         HandleKind::Quantized(tensor) => BackendTensor::Quantized(tensor),
-    }
-}
-
-struct Registers {
-    of: Vec<Option<usize>>,
-    /// How often each tensor will still be read.
-    uses: Vec<usize>,
-    free: Vec<usize>,
-    len: usize,
-}
-
-impl Registers {
-    fn give(&mut self, tensor: usize) -> usize {
-        let register = self.free.pop().unwrap_or_else(|| {
-            self.len += 1;
-            self.len - 1
-        });
-        self.of[tensor] = Some(register);
-        register
-    }
-
-    fn if_used(&mut self, tensor: usize) -> Option<usize> {
-        (self.uses[tensor] > 0).then(|| self.give(tensor))
-    }
-}
-
-/// Assigns registers to one operation.
-struct Assign<'a> {
-    /// Inputs that are not yet visited; they are visited before outputs.
-    inputs: usize,
-    registers: &'a mut Registers,
-    /// Registers that are free after the operation.
-    freed: Vec<usize>,
-    /// What must be dropped after the operation.
-    dropped: Vec<TensorIr>,
-}
-
-impl IrVisitorMut for Assign<'_> {
-    fn visit_tensor_mut(&mut self, tensor: &mut TensorIr) {
-        let at = number(tensor);
-        if self.inputs > 0 {
-            self.inputs -= 1;
-            let register = self.registers.of[at].expect("a tensor is written before it is read");
-            self.registers.uses[at] -= 1;
-            tensor.id = TensorId::new(register as u64);
-            tensor.status = TensorStatus::ReadOnly;
-            if self.registers.uses[at] == 0 {
-                // An operation that takes a tensor twice reads it in this order.
-                self.freed.push(register);
-                tensor.status = TensorStatus::ReadWrite;
-            }
-            return;
-        }
-        let register = self.registers.give(at);
-        tensor.id = TensorId::new(register as u64);
-        tensor.status = TensorStatus::NotInit;
-        if self.registers.uses[at] == 0 {
-            self.freed.push(register);
-            self.dropped.push(tensor.clone());
-        }
     }
 }
 

@@ -5,15 +5,20 @@
 //! tensor that was repeated only to match the shape of another is broadcast by the operation that reads it. Each rule
 //! is exact in floating point, except for the sign of zeros, and for quotients by a number, which become products.
 
+mod arithmetic;
+mod single;
+
 use std::collections::{BTreeMap, HashMap};
 
 use burn::backend::ir::{
     ActivationOperationIr as Activation, BaseOperationIr as Base, BinaryOpIr,
     FloatOperationIr as Float, FullOpIr, IrVisitorMut, MatmulOpIr, NumericOperationIr as Numeric,
-    OperationIr, ScalarIr, ScalarOpIr, ShapeOpIr, TensorId, TensorIr, TensorStatus, UnaryOpIr,
+    OperationIr, ScalarIr, ShapeOpIr, TensorId, TensorIr, TensorStatus, UnaryOpIr,
 };
 use burn::backend::tensor::IndexingUpdateOp;
 use burn::tensor::{DType, TensorData};
+
+use single::{canonical, changes_nothing};
 
 /// The simplified operations, and which tensors replace which.
 pub(crate) fn simplified(
@@ -234,105 +239,6 @@ impl Simplify {
         }
     }
 
-    /// `a b`
-    fn product(&mut self, d: BinaryOpIr) {
-        let BinaryOpIr { lhs, rhs, out } = d;
-        let (lhs, rhs) = if self.uniform(&lhs).is_some() { (rhs, lhs) } else { (lhs, rhs) };
-        let whole = lhs.shape == out.shape;
-        match (self.uniform(&lhs), self.uniform(&rhs)) {
-            (Some(a), Some(b)) if rounded(out.dtype, a * b).is_some() => {
-                let number = rounded(out.dtype, a * b).expect("it was just rounded");
-                return self.is_uniform(out, number);
-            }
-            (None, Some(1.0)) if whole => return self.is(&out, &lhs),
-            (None, Some(1.0)) if lhs.shape.num_dims() == out.shape.num_dims() => {
-                let (of, negative) = self.unsigned(&lhs);
-                let of = self.repeated.get(&of.id).map_or(of, read_only);
-                return match negative {
-                    false => self.is_repeated(out, of),
-                    true => self.keep_signed(true, out, |out| {
-                        OperationIr::BaseFloat(Base::Expand(ShapeOpIr { input: of, out }))
-                    }),
-                };
-            }
-            (None, Some(number)) if whole => {
-                return self.multiple(ScalarOpIr { lhs, rhs: ScalarIr::Float(number), out });
-            }
-            _ => {}
-        }
-        let ((lhs, a), (rhs, b)) = (self.unsigned(&lhs), self.unsigned(&rhs));
-        let (lhs, rhs) = self.broadcast(lhs, rhs);
-        let dtype = out.dtype;
-        self.keep_signed(a != b, out, |out| {
-            OperationIr::NumericFloat(dtype, Numeric::Mul(BinaryOpIr { lhs, rhs, out }))
-        });
-    }
-
-    /// `c a`
-    fn multiple(&mut self, d: ScalarOpIr) {
-        let ScalarOpIr { lhs, rhs, out } = d;
-        let dtype = out.dtype;
-        let c = scalar(rhs);
-        let product = self.uniform(&lhs).and_then(|a| rounded(dtype, a * rounded(dtype, c)?));
-        if let Some(number) = product {
-            return self.is_uniform(out, number);
-        }
-        let (lhs, negative) = self.unsigned(&lhs);
-        match if negative { -c } else { c } {
-            1.0 => self.is(&out, &lhs),
-            -1.0 => self.is_negative(out, lhs),
-            c => {
-                let product = ScalarOpIr { lhs, rhs: ScalarIr::Float(c), out };
-                self.keep(OperationIr::NumericFloat(dtype, Numeric::MulScalar(product)));
-            }
-        }
-    }
-
-    /// `a + b`, or `a - b`.
-    fn sum(&mut self, d: BinaryOpIr, difference: bool) {
-        let BinaryOpIr { lhs, rhs, out } = d;
-        if difference && lhs.shape == out.shape && self.uniform(&rhs) == Some(0.0) {
-            return self.is(&out, &lhs);
-        }
-        let signed = lhs.clone();
-        let ((lhs, a), (rhs, b)) = (self.unsigned(&lhs), self.unsigned(&rhs));
-        let (lhs, rhs) = self.broadcast(lhs, rhs);
-        let dtype = out.dtype;
-        let add = |lhs, rhs, out| {
-            OperationIr::NumericFloat(dtype, Numeric::Add(BinaryOpIr { lhs, rhs, out }))
-        };
-        let sub = |lhs, rhs, out| {
-            OperationIr::NumericFloat(dtype, Numeric::Sub(BinaryOpIr { lhs, rhs, out }))
-        };
-        match (a, b != difference) {
-            (false, false) => self.keep(add(lhs, rhs, out)),
-            (false, true) => self.keep(sub(lhs, rhs, out)),
-            (true, false) => self.keep(sub(rhs, lhs, out)),
-            // As recorded: softmax is recognised by its `x - max x`, whatever the sign of x.
-            (true, true) if difference => self.keep(sub(signed, rhs, out)),
-            (true, true) => self.keep_signed(true, out, |out| add(lhs, rhs, out)),
-        }
-    }
-
-    /// `a / b`
-    fn quotient(&mut self, d: BinaryOpIr) {
-        let BinaryOpIr { lhs, rhs, out } = d;
-        let dtype = out.dtype;
-        if lhs.shape == out.shape && self.uniform(&rhs) == Some(1.0) {
-            return self.is(&out, &lhs);
-        }
-        let ((lhs, a), (rhs, b)) = (self.unsigned(&lhs), self.unsigned(&rhs));
-        if rhs.shape == out.shape && self.uniform(&lhs) == Some(1.0) {
-            return self.keep_signed(a != b, out, |out| {
-                OperationIr::Float(dtype, Float::Recip(UnaryOpIr { input: rhs, out }))
-            });
-        }
-        let (lhs, rhs) = self.broadcast(lhs, rhs);
-        self.keep_signed(a != b, out, |out| {
-            OperationIr::NumericFloat(dtype, Numeric::Div(BinaryOpIr { lhs, rhs, out }))
-        });
-    }
-
     /// Any other operation: the sign of an argument in which it is odd moves to its result.
     fn odd(&mut self, operation: OperationIr) {
         if let Some(number) = self.known(&operation) {
@@ -450,52 +356,6 @@ impl IrVisitorMut for Replace<'_> {
         }
         self.at = self.at.wrapping_sub(1);
     }
-}
-
-/// A quotient by a number as a product with its reciprocal: Burn's backward pass of a quotient computes the reciprocal
-/// in f32, whatever the type of the tensors.
-fn canonical(operation: OperationIr) -> OperationIr {
-    match operation {
-        OperationIr::NumericFloat(dtype, Numeric::DivScalar(quotient)) => {
-            let rhs = match quotient.rhs {
-                ScalarIr::Float(rhs) if (rhs.recip() as f32).is_normal() => rhs.recip(),
-                _ => {
-                    return OperationIr::NumericFloat(dtype, Numeric::DivScalar(quotient));
-                }
-            };
-            let product = ScalarOpIr { rhs: ScalarIr::Float(rhs), ..quotient };
-            OperationIr::NumericFloat(dtype, Numeric::MulScalar(product))
-        }
-        other => other,
-    }
-}
-
-/// The result and the argument of an operation that returns its argument.
-fn changes_nothing(operation: &OperationIr) -> Option<(&TensorIr, &TensorIr)> {
-    let (input, out) = match operation {
-        OperationIr::BaseFloat(base) | OperationIr::BaseInt(base) | OperationIr::BaseBool(base) => {
-            match base {
-                Base::Reshape(d) | Base::Expand(d) if d.input.shape == d.out.shape => {
-                    (&d.input, &d.out)
-                }
-                Base::Cast(d) if d.input.dtype == d.out.dtype => (&d.input, &d.out),
-                _ => return None,
-            }
-        }
-        OperationIr::NumericFloat(_, numeric) => match numeric {
-            // Over one entry.
-            Numeric::SumDim(d) | Numeric::MeanDim(d) if d.input.shape == d.out.shape => {
-                (&d.input, &d.out)
-            }
-            Numeric::SumDims(d) if d.input.shape == d.out.shape => (&d.input, &d.out),
-            Numeric::Sum(d) | Numeric::Mean(d) if d.input.shape == d.out.shape => {
-                (&d.input, &d.out)
-            }
-            _ => return None,
-        },
-        _ => return None,
-    };
-    Some((out, input))
 }
 
 #[cfg(test)]

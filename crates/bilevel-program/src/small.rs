@@ -40,7 +40,7 @@ pub(crate) struct Small {
     registers: Vec<usize>,
     /// The maximal number of tensors that are not numbers.
     slots: usize,
-    results: Vec<Result>,
+    results: Vec<OutputSource>,
 }
 
 /// How a tensor from outside is used.
@@ -57,7 +57,7 @@ enum Use {
 
 /// Numbers: where they are, and how many.
 #[derive(Clone, Copy, Debug)]
-struct Numbers {
+struct Span {
     place: Place,
     len: usize,
 }
@@ -73,27 +73,28 @@ enum Place {
 enum Action {
     Pass {
         fused: Fused,
-        arguments: Vec<Numbers>,
+        arguments: Vec<Span>,
         results: Vec<usize>,
         len: usize,
     },
     /// Of matrices of sizes `[m, k]` and `[k, n]`, or their transposes.
     Product {
-        a: (Numbers, bool),
-        b: (Numbers, bool),
+        a: (Span, bool),
+        b: (Span, bool),
         out: usize,
         sizes: [usize; 3],
     },
     /// An operation on tensors, some of which are created for it, and some of which become numbers.
     Other {
         operation: OperationIr,
-        made: Vec<(TensorIr, Numbers)>,
+        made: Vec<(TensorIr, Span)>,
         kept: Vec<(TensorIr, usize)>,
     },
 }
 
-enum Result {
-    Numbers(Numbers),
+/// Where an output is read from.
+enum OutputSource {
+    Numbers(Span),
     Tensor(usize),
     Zero,
 }
@@ -174,9 +175,9 @@ impl Small {
             action.run(&mut memory, &mut slots, device);
         }
         let results = self.results.iter().zip(outputs).map(|(result, output)| match result {
-            Result::Numbers(of) => memory.tensor(*of, output.shape.clone(), output.dtype),
-            Result::Tensor(slot) => flex(slots.get(*slot).expect("an output was computed")),
-            Result::Zero => FlexTensor::zeros(output.shape.clone(), output.dtype),
+            OutputSource::Numbers(of) => memory.tensor(*of, output.shape.clone(), output.dtype),
+            OutputSource::Tensor(slot) => flex(slots.get(*slot).expect("an output was computed")),
+            OutputSource::Zero => FlexTensor::zeros(output.shape.clone(), output.dtype),
         });
         let results = results.collect();
         REGISTERS.set(memory.registers);
@@ -194,7 +195,7 @@ struct Memory<'a, T> {
 }
 
 impl<T: Real> Memory<'_, T> {
-    fn of(&self, numbers: Numbers) -> &[T] {
+    fn of(&self, numbers: Span) -> &[T] {
         let all = match numbers.place {
             Place::Outside(at) => self.outside[at],
             Place::Register(at) => slices::numbers(&self.registers[at]),
@@ -209,7 +210,7 @@ impl<T: Real> Memory<'_, T> {
         self.registers[register] = buffer;
     }
 
-    fn tensor(&self, of: Numbers, shape: Shape, dtype: DType) -> FlexTensor {
+    fn tensor(&self, of: Span, shape: Shape, dtype: DType) -> FlexTensor {
         match dtype.is_bool() {
             true => slices::mask(self.of(of), shape, dtype),
             false => slices::tensor(self.of(of), shape),
@@ -247,7 +248,7 @@ impl Action {
             }
             Self::Product { a, b, out, sizes } => {
                 memory.change(*out, sizes[0] * sizes[2], |memory, out| {
-                    let factor = |(of, transposed): (Numbers, bool)| Factor {
+                    let factor = |(of, transposed): (Span, bool)| Factor {
                         entries: memory.of(of),
                         transposed,
                     };

@@ -3,159 +3,11 @@
 use std::sync::Arc;
 
 use burn::backend::{DispatchTensor, TensorMetadata};
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Bool, DType, Device, Int, Shape, Tensor, TensorData};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
-use crate::{TraceError, float, norm};
-
-/// One variable: a trainable parameter of a module.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Leaf {
-    /// The identity Burn gave the parameter.
-    pub id: ParamId,
-    /// Its path in the module, such as `layer.weight`.
-    pub path: String,
-    /// Its shape.
-    pub shape: Shape,
-    /// Its element type.
-    pub dtype: DType,
-}
-
-/// The variables of a module, in the order in which Burn visits them.
-///
-/// Frozen parameters (`no_grad`) and running statistics are not variables. A parameter that occurs at several places of
-/// the module is one variable: its value is that of the first place, and it is set at all of them.
-#[derive(Debug, PartialEq)]
-pub struct Layout {
-    leaves: Vec<Leaf>,
-}
-
-impl Layout {
-    /// The trainable parameters of `module`, initialising the lazy ones.
-    pub fn of<M: Module>(module: &M) -> Arc<Self> {
-        struct Collect {
-            path: Vec<String>,
-            leaves: Vec<Leaf>,
-        }
-        impl ModuleVisitor for Collect {
-            fn enter_module(&mut self, name: &str, _: &str) {
-                self.path.push(name.to_owned());
-            }
-            fn exit_module(&mut self, _: &str, _: &str) {
-                self.path.pop();
-            }
-            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                // Parameters are shared if one tensor serves two layers: one variable, once.
-                if is_trainable(param) && self.leaves.iter().all(|leaf| leaf.id != param.id) {
-                    let value = param.base();
-                    self.leaves.push(Leaf {
-                        id: param.id,
-                        path: self.path.join("."),
-                        shape: value.shape(),
-                        dtype: value.dtype(),
-                    });
-                }
-            }
-        }
-        let mut collect = Collect { path: Vec::new(), leaves: Vec::new() };
-        module.visit(&mut collect);
-        Arc::new(Self { leaves: collect.leaves })
-    }
-
-    /// The variables.
-    pub fn leaves(&self) -> &[Leaf] {
-        &self.leaves
-    }
-
-    /// The dimension of a vector of this layout.
-    pub fn size(&self) -> usize {
-        self.leaves.iter().map(|leaf| leaf.shape.num_elements()).sum()
-    }
-
-    /// The bytes of one vector of this layout.
-    pub fn bytes(&self) -> usize {
-        self.leaves.iter().map(|leaf| leaf.shape.num_elements() * leaf.dtype.size()).sum()
-    }
-
-    /// The positions of the variables at or below the path `prefix`; all of them for `""`.
-    pub fn under(&self, prefix: &str) -> Vec<usize> {
-        let below = |path: &str| {
-            let rest = path.strip_prefix(prefix);
-            prefix.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        (0..self.leaves.len()).filter(|&at| below(&self.leaves[at].path)).collect()
-    }
-
-    /// The variables at `positions` as a layout of their own: for gradients in some of the variables and
-    /// directions along them.
-    ///
-    /// # Panics
-    /// If a position is not in this layout.
-    pub fn part(&self, positions: &[usize]) -> Arc<Self> {
-        Arc::new(Self { leaves: positions.iter().map(|&at| self.leaves[at].clone()).collect() })
-    }
-
-    /// # Panics
-    /// If a variable of `part` is not in this layout.
-    pub(crate) fn check_part(&self, part: &Self) {
-        for leaf in &part.leaves {
-            let own = self.position(leaf.id).map(|at| &self.leaves[at].shape);
-            assert!(
-                own == Some(&leaf.shape),
-                "`{}` with the shape {:?} is not a variable of this module, expected one of the {} that \
-                 it has: take the part from its layout",
-                leaf.path,
-                leaf.shape,
-                self.leaves.len()
-            );
-        }
-    }
-
-    /// Whether the variables have several element types.
-    pub fn is_mixed(&self) -> bool {
-        self.leaves.windows(2).any(|pair| pair[0].dtype != pair[1].dtype)
-    }
-
-    fn check_shape(&self, at: usize, found: &Shape) {
-        let leaf = &self.leaves[at];
-        assert!(
-            leaf.shape == *found,
-            "`{}` has the shape {found:?}, expected {:?}: take the layout from this module",
-            leaf.path,
-            leaf.shape
-        );
-    }
-
-    fn check_type(&self, at: usize, found: DType) {
-        let leaf = &self.leaves[at];
-        assert!(
-            leaf.dtype == found,
-            "`{}` has the element type {found:?}, expected {:?}: take the layout from this module, or `cast` the module \
-             back",
-            leaf.path,
-            leaf.dtype
-        );
-    }
-
-    /// # Errors
-    /// If a tensor of `vector`, which is of these variables, has another element type than its variable.
-    pub(crate) fn check_types(&self, vector: &Vector) -> Result<(), TraceError> {
-        let mut pairs = self.leaves.iter().zip(&vector.leaves);
-        match pairs.find(|(leaf, tensor)| leaf.dtype != tensor.dtype()) {
-            Some((leaf, tensor)) => Err(TraceError::ElementType {
-                path: leaf.path.clone(),
-                found: format!("{:?}", tensor.dtype()),
-                expected: format!("{:?}", leaf.dtype),
-            }),
-            None => Ok(()),
-        }
-    }
-
-    /// The position of a parameter among the variables.
-    pub fn position(&self, id: ParamId) -> Option<usize> {
-        self.leaves.iter().position(|leaf| leaf.id == id)
-    }
-}
+use crate::layout::{Layout, Leaf};
+use crate::{float, norm};
 
 /// A point or a direction in the parameter space of a module: one tensor per variable.
 ///
@@ -169,7 +21,7 @@ pub struct Vector {
 
 impl Vector {
     pub(crate) fn new(layout: Arc<Layout>, leaves: Vec<DispatchTensor>) -> Self {
-        debug_assert_eq!(layout.leaves.len(), leaves.len());
+        debug_assert_eq!(layout.leaves().len(), leaves.len());
         Self { layout, leaves }
     }
 
@@ -192,9 +44,9 @@ impl Vector {
                 });
             }
         }
-        let mut read = Read { layout, leaves: vec![None; layout.leaves.len()] };
+        let mut read = Read { layout, leaves: vec![None; layout.leaves().len()] };
         module.visit(&mut read);
-        let leaves = read.leaves.into_iter().zip(&layout.leaves).map(|(value, leaf)| {
+        let leaves = read.leaves.into_iter().zip(layout.leaves()).map(|(value, leaf)| {
             value.unwrap_or_else(|| {
                 panic!(
                     "the module has no parameter `{}`: take the layout from this module",
@@ -238,7 +90,7 @@ impl Vector {
         );
         let device = device.clone().without_autodiff();
         let mut rest = values;
-        let leaves = layout.leaves.iter().map(|leaf| {
+        let leaves = layout.leaves().iter().map(|leaf| {
             let (head, tail) = rest.split_at(leaf.shape.num_elements());
             rest = tail;
             let data = TensorData::new(head.to_vec(), leaf.shape.clone()).convert_dtype(leaf.dtype);
@@ -259,7 +111,7 @@ impl Vector {
     pub fn from_data(layout: &Arc<Layout>, data: Vec<TensorData>, device: &Device) -> Self {
         let found = data.iter().map(|data| (data.shape(), data.dtype()));
         assert!(
-            found.eq(layout.leaves.iter().map(|leaf| (&leaf.shape, leaf.dtype))),
+            found.eq(layout.leaves().iter().map(|leaf| (&leaf.shape, leaf.dtype))),
             "the lists of this layout have its shapes and element types"
         );
         let device = device.clone().without_autodiff();
@@ -291,7 +143,7 @@ impl Vector {
         let leaves: Vec<_> = positions.iter().map(|&at| self.leaves[at].clone()).collect();
         let shapes = leaves.iter().map(|leaf| leaf.shape());
         assert!(
-            shapes.eq(layout.leaves.iter().map(|leaf| leaf.shape.clone())),
+            shapes.eq(layout.leaves().iter().map(|leaf| leaf.shape.clone())),
             "a part of a vector takes a layout of the same shapes"
         );
         Self { layout: layout.clone(), leaves }
@@ -306,7 +158,7 @@ impl Vector {
         let leaves: Vec<_> = parts.iter().flat_map(|part| part.leaves.iter().cloned()).collect();
         let shapes = leaves.iter().map(|leaf| leaf.shape());
         assert!(
-            shapes.eq(layout.leaves.iter().map(|leaf| leaf.shape.clone())),
+            shapes.eq(layout.leaves().iter().map(|leaf| leaf.shape.clone())),
             "vectors are joined in a layout of their shapes"
         );
         Self { layout: layout.clone(), leaves }
@@ -337,7 +189,7 @@ impl Vector {
     /// If a variable of `part` is not in this vector.
     pub fn only(&self, part: &Arc<Layout>) -> Self {
         let at = |leaf: &Leaf| self.layout.position(leaf.id).expect("a part of the same layout");
-        let leaves = part.leaves.iter().map(|leaf| self.leaves[at(leaf)].clone());
+        let leaves = part.leaves().iter().map(|leaf| self.leaves[at(leaf)].clone());
         Self { leaves: leaves.collect(), layout: part.clone() }
     }
 
@@ -347,7 +199,7 @@ impl Vector {
     /// If a variable of `part` is not in this vector.
     pub fn axpy_part(&self, a: f64, part: &Self) -> Self {
         let at = |leaf: &Leaf| self.layout.position(leaf.id).expect("a part of the same layout");
-        let positions: Vec<_> = part.layout.leaves.iter().map(at).collect();
+        let positions: Vec<_> = part.layout.leaves().iter().map(at).collect();
         self.add_part(&positions, &part.scale(a))
     }
 
@@ -443,9 +295,9 @@ impl Vector {
             Arc::ptr_eq(&self.layout, &other.layout) || self.layout == other.layout,
             "vectors of two modules do not combine: one has {} variables with {} values, the other \
              {} with {}",
-            self.layout.leaves.len(),
+            self.layout.leaves().len(),
             self.layout.size(),
-            other.layout.leaves.len(),
+            other.layout.leaves().len(),
             other.layout.size(),
         );
     }
@@ -502,10 +354,4 @@ pub fn plain<M: Module>(module: M) -> M {
         }
     }
     module.map(&mut Plain)
-}
-
-/// Whether a parameter is trainable. Burn remembers it on devices without gradients too, and restores it when a module
-/// moves to one with gradients.
-fn is_trainable<const D: usize>(param: &Param<Tensor<D>>) -> bool {
-    param.clone().valid().train().is_require_grad()
 }

@@ -34,7 +34,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 use self::draw::{Dice, Input};
 use crate::{Inner, SUITE};
 
-type Result<T = ()> = std::result::Result<T, TestCaseError>;
+type TestResult<T = ()> = std::result::Result<T, TestCaseError>;
 type Apply<B> = fn(Vec<FloatTensor<B>>) -> FloatTensor<B>;
 
 /// One line of the table: an operation, written once for every level at which it is checked.
@@ -234,7 +234,7 @@ pub(crate) fn device<B: Backend>() -> B::Device {
     RECORDS.with_borrow(|device| device.as_ref().and_then(same)).unwrap_or_default()
 }
 
-fn check_once(case: &Case, mut dice: Dice) -> Result {
+fn check_once(case: &Case, mut dice: Dice) -> TestResult {
     let bounds = case.bounds.at_least(SUITE.digits);
     let inputs = (case.inputs)(&mut dice);
     let x: Vec<Array> = inputs.iter().map(|input| dice.values(input)).collect();
@@ -308,7 +308,7 @@ impl Case {
     }
 
     /// The value without tangents; the result then has no tangent either.
-    fn constant(&self, x: &[Array]) -> Result<Array> {
+    fn constant(&self, x: &[Array]) -> TestResult<Array> {
         let y = (self.dual)(x.iter().map(|x| DualTensor::constant(x.to::<Inner>())).collect());
         let (y, dy) = y.into_parts();
         ensure(dy.is_none(), || "a tangent out of nothing".into())?;
@@ -461,11 +461,11 @@ impl Array {
     }
 }
 
-fn ensure(holds: bool, message: impl FnOnce() -> String) -> Result {
+fn ensure(holds: bool, message: impl FnOnce() -> String) -> TestResult {
     if holds { Ok(()) } else { Err(TestCaseError::fail(message())) }
 }
 
-fn close(a: &Array, b: &Array, bound: f64, what: &str) -> Result {
+fn close(a: &Array, b: &Array, bound: f64, what: &str) -> TestResult {
     let scale = a.data.iter().chain(&b.data).fold(1.0_f64, |m, v| m.max(v.abs()));
     let error = a.axpby(1.0, b, -1.0).data.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
     let sound = a.shape == b.shape && a.data.iter().chain(&b.data).all(|v| v.is_finite());

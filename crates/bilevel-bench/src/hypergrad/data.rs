@@ -25,7 +25,7 @@ pub(super) struct Part {
 }
 
 /// All numbers of a workload.
-pub(super) struct Numbers {
+pub(super) struct WorkloadData {
     /// Samples of each level; tasks of `meta-batch`.
     pub samples: usize,
     pub train: Part,
@@ -35,7 +35,7 @@ pub(super) struct Numbers {
 }
 
 /// Generates `samples` samples per level and the network: the same for a seed on every machine.
-pub(super) fn draw(workload: Workload, samples: usize, seed: u64) -> Numbers {
+pub(super) fn draw(workload: Workload, samples: usize, seed: u64) -> WorkloadData {
     let rng = &mut stream(seed, Purpose::Problem);
     let train = draw_part(workload, samples, rng);
     let validation = draw_part(workload, samples, rng);
@@ -45,7 +45,7 @@ pub(super) fn draw(workload: Workload, samples: usize, seed: u64) -> Numbers {
         weights.extend(normal(rng, count).map(|z| f64::from(z) * layer.deviation));
         weights.resize(weights.len() + layer.bias[0], 0.0);
     }
-    Numbers { samples, train, validation, weights }
+    WorkloadData { samples, train, validation, weights }
 }
 
 fn draw_part(workload: Workload, samples: usize, rng: &mut ChaCha8Rng) -> Part {
@@ -172,7 +172,7 @@ pub enum TensorFault {
 ///
 /// # Errors
 /// If the file cannot be read or is not safetensors; if a tensor is missing, or of another type or shape.
-pub(super) fn read(path: &Path, workload: Workload) -> Result<Numbers, TensorError> {
+pub(super) fn read(path: &Path, workload: Workload) -> Result<WorkloadData, TensorError> {
     let mut tensors = Tensors::open(path)?;
     // Except for their number, the shape of the samples is the workload's.
     let samples = tensors.info("train_inputs")?.1.first().copied().unwrap_or(0).max(1);
@@ -186,7 +186,7 @@ pub(super) fn read(path: &Path, workload: Workload) -> Result<Numbers, TensorErr
     for (name, shape) in workload.parameters() {
         weights.extend(tensors.floats(&name, &shape)?.into_iter().map(f64::from));
     }
-    Ok(Numbers { samples, train, validation, weights })
+    Ok(WorkloadData { samples, train, validation, weights })
 }
 
 /// A safetensors file, from which one tensor at a time is read into memory.
@@ -342,7 +342,7 @@ mod tests {
     use super::*;
 
     /// Writes all numbers of a workload to a file that `read` takes.
-    fn save(path: &Path, workload: Workload, numbers: &Numbers) {
+    fn save(path: &Path, workload: Workload, numbers: &WorkloadData) {
         let kind = if workload.classes().is_some() { "labels" } else { "targets" };
         let mut tensors = Vec::new();
         for (level, part) in [("train", &numbers.train), ("validation", &numbers.validation)] {

@@ -30,7 +30,7 @@ use crate::experiments::is_usable;
 use crate::memory::resident_high_water;
 use crate::report::ReportError;
 use crate::settings::{Count, NonNegative, refuse};
-use data::Numbers;
+use data::WorkloadData;
 
 /// How a hypergradient is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -223,7 +223,7 @@ pub fn run(settings: &Settings) -> Result<Report, BenchError> {
 fn measure(
     settings: &Settings,
     name: DeviceName,
-    numbers: Numbers,
+    numbers: WorkloadData,
     device: Device,
 ) -> Result<Report, BenchError> {
     let samples = numbers.samples;

@@ -13,7 +13,7 @@ use burn::tensor::{Device, Int, Tensor, activation};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::data::{Numbers, Part};
+use super::data::{Part, WorkloadData};
 use crate::backend::Array;
 use crate::experiments::hyper_cleaning::{HyperCleaning, Labelled, SampleWeights};
 
@@ -179,8 +179,12 @@ pub(super) struct Built {
 ///
 /// # Errors
 /// If a loss of these numbers is not finite.
-pub(super) fn build(workload: Workload, numbers: Numbers, device: &Device) -> Result<Built, Error> {
-    let Numbers { samples, train, validation, weights } = numbers;
+pub(super) fn build(
+    workload: Workload,
+    numbers: WorkloadData,
+    device: &Device,
+) -> Result<Built, Error> {
+    let WorkloadData { samples, train, validation, weights } = numbers;
     match workload {
         Workload::Softmax | Workload::Mlp | Workload::MlpTanh => {
             let x = SampleWeights::new(vec![0.0; samples], device);

@@ -34,7 +34,7 @@ impl<'a> Scaled<'a> {
 }
 
 impl Oracle for Scaled<'_> {
-    crate::oracle::forward!(inner: upper_layout, lower_layout, batches, is_collective);
+    crate::forward_oracle!(inner: upper_layout, lower_layout, batches, is_collective);
 
     fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
         self.loss(objective, &self.inner.value(objective, at), at)

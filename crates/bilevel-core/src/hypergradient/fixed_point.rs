@@ -1,5 +1,7 @@
 //! Hypergradients at a fixed point of the lower steps.
 
+use std::sync::Arc;
+
 use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, Stationarity, Status};
@@ -20,7 +22,7 @@ use crate::{Direction, Dynamics, Error, LowerProblem, Objective, Snapshot, Wrt};
 /// Phi is any contraction, also a projected or a proximal step: no second derivative of f is inverted,
 /// and f_y need not vanish where a constraint holds y. The memory of a dynamics, as a velocity, is part
 /// of the fixed point and of lambda. A [minimiser](crate::minimise) can find the point in place of the T steps
-/// ([`FixedPoint::solved_by`]).
+/// ([`FixedPoint::minimised`]).
 ///
 /// Memory does not grow with T or k. Cost: T + 1 gradients and one value of f, one gradient of F, k + 1
 /// products of f; and a gradient a product where the step is not linear in it.
@@ -33,10 +35,18 @@ use crate::{Direction, Dynamics, Error, LowerProblem, Objective, Snapshot, Wrt};
 /// Q. Bertrand et al., "Implicit differentiation of Lasso-type models", 2020.
 #[derive(Clone, Debug)]
 pub struct FixedPoint {
-    descent: Descent,
-    minimiser: Option<LowerSolve>,
+    lower: Lower,
     limits: Limits,
     stationarity: Stationarity,
+}
+
+/// Phi, and how its fixed point is found.
+#[derive(Clone, Debug)]
+enum Lower {
+    /// By steps, the last of which is Phi.
+    Steps(Descent),
+    /// By a minimiser. Phi is the first step of the dynamics.
+    Minimised(Arc<dyn Minimiser>, Arc<dyn Dynamics>),
 }
 
 impl FixedPoint {
@@ -47,40 +57,69 @@ impl FixedPoint {
     /// # Errors
     /// If `iterations` is 0 or `tolerance` not finite and positive.
     pub fn new(descent: Descent, iterations: usize, tolerance: f64) -> Result<Self, Error> {
-        let limits = Limits::new(iterations, tolerance)?;
-        let stationarity = Stationarity::default();
-        Ok(Self { descent, minimiser: None, limits, stationarity })
+        Self::of(Lower::Steps(descent), iterations, tolerance)
     }
 
-    /// With y found by a minimiser, to its tolerance and without a step size, in place of the T steps; the first step of the
-    /// descent is Phi. Where Phi projects, the minimiser is to keep y in the same set: `Fista::onto`, `Armijo::onto`. The status
-    /// is [`Status::LowerLimit`] where the minimiser misses its tolerance. Costs one gradient more.
-    pub fn solved_by(mut self, minimiser: impl Minimiser + 'static) -> Self {
-        self.minimiser = Some(minimiser.into());
-        self
+    /// With y found by a minimiser, to its own tolerance and without a step size, in place of T steps; Phi is the first step
+    /// of `dynamics`. Where Phi projects, the minimiser is to keep y in the same set: `Fista::onto`, `Armijo::onto`. The
+    /// status is [`Status::LowerLimit`] where the minimiser misses its tolerance. Costs one gradient more.
+    ///
+    /// # Errors
+    /// As [`FixedPoint::new`].
+    pub fn minimised(
+        minimiser: impl Minimiser + 'static,
+        dynamics: impl Dynamics + 'static,
+        iterations: usize,
+        tolerance: f64,
+    ) -> Result<Self, Error> {
+        let lower = Lower::Minimised(Arc::new(minimiser), Arc::new(dynamics));
+        Self::of(lower, iterations, tolerance)
+    }
+
+    fn of(lower: Lower, iterations: usize, tolerance: f64) -> Result<Self, Error> {
+        let limits = Limits::new(iterations, tolerance)?;
+        Ok(Self { lower, limits, stationarity: Stationarity::default() })
+    }
+
+    /// The dynamics one of whose steps is Phi.
+    fn map(&self) -> &dyn Dynamics {
+        match &self.lower {
+            Lower::Steps(descent) => descent.dynamics(),
+            Lower::Minimised(_, dynamics) => dynamics.as_ref(),
+        }
     }
 
     /// The lower level from `start`.
     fn solve(&self, problem: &LowerProblem<'_>, start: &Vector) -> Result<Solved, Error> {
-        let mut began = None;
-        let Some(minimiser) = &self.minimiser else {
-            let see = |before: &State, stepped: &Stepped| {
-                began = Some(combine(&stepped.state, before, Vector::sub));
-            };
-            let descended = self.descent.watch(problem, start, None, see)?;
-            // Phi is the last step that was made: dynamics need not know of a later one.
-            let (t, climbed) = (descended.steps - 1, Status::of_descent(&descended));
-            let began = began.map_or(0.0, |moved| norm(&moved));
-            let (state, loss) = (descended.state, descended.end_loss);
-            return Ok(Solved { t, state, loss, began, doubt: climbed });
-        };
-        let (dynamics, state) = (self.descent.dynamics(), self.descent.begin(problem, start)?);
-        let began = norm(&combine(&step(problem, dynamics, 0, &state).state, &state, Vector::sub));
-        let SolvedLower { y, loss, tolerance, left, .. } = minimiser.solve(problem, start, None)?;
-        let missed = left.zip(tolerance).filter(|(left, tolerance)| left > tolerance);
-        let doubt =
-            missed.map(|(stationarity, tolerance)| Status::LowerLimit { stationarity, tolerance });
-        Ok(Solved { t: 0, state: dynamics.start(&y), loss, began, doubt })
+        match &self.lower {
+            Lower::Steps(descent) => {
+                let mut began = None;
+                let see = |before: &State, stepped: &Stepped| {
+                    began = Some(combine(&stepped.state, before, Vector::sub));
+                };
+                let descended = descent.watch(problem, start, None, see)?;
+                // Phi is the last step that was made: dynamics need not know of a later one.
+                let (t, doubt) = (descended.steps - 1, Status::of_descent(&descended));
+                let began = began.map_or(0.0, |moved| norm(&moved));
+                let (state, loss) = (descended.state, descended.end_loss);
+                Ok(Solved { t, state, loss, began, doubt })
+            }
+            Lower::Minimised(minimiser, dynamics) => {
+                dynamics.check(problem.x, start)?;
+                let state = dynamics.start(start);
+                let moved = step(problem, dynamics.as_ref(), 0, &state).state;
+                let began = norm(&combine(&moved, &state, Vector::sub));
+                let lower = LowerSolve::Minimised(minimiser.clone());
+                let SolvedLower { y, loss, tolerance, left, .. } =
+                    lower.solve(problem, start, None)?;
+                let missed = left.zip(tolerance).filter(|(left, tolerance)| left > tolerance);
+                let doubt = missed.map(|(stationarity, tolerance)| Status::LowerLimit {
+                    stationarity,
+                    tolerance,
+                });
+                Ok(Solved { t: 0, state: dynamics.start(&y), loss, began, doubt })
+            }
+        }
     }
 
     /// lambda, why it ended, and its residual.
@@ -94,7 +133,7 @@ impl FixedPoint {
         if norm == 0.0 {
             return (slope, LinearStatus::Converged, 0.0);
         }
-        let dynamics = self.descent.dynamics();
+        let dynamics = self.map();
         let mut lambda = slope.clone();
         let mut best = None;
         let mut k = 0;
@@ -143,17 +182,18 @@ impl HypergradientMethod for FixedPoint {
     }
 
     fn describe(&self) -> String {
-        let descent = self.descent.describe();
-        match &self.minimiser {
-            None => format!("fixed-point({} after {descent})", self.limits),
-            Some(minimiser) => {
-                format!("fixed-point({} of {descent} after {})", self.limits, minimiser.describe())
+        let limits = &self.limits;
+        match &self.lower {
+            Lower::Steps(descent) => format!("fixed-point({limits} after {})", descent.describe()),
+            Lower::Minimised(minimiser, dynamics) => {
+                let (step, minimiser) = (dynamics.describe(), minimiser.describe());
+                format!("fixed-point({limits} of {step} after {minimiser})")
             }
         }
     }
 
     fn dynamics(&self) -> Option<&dyn Dynamics> {
-        Some(self.descent.dynamics())
+        Some(self.map())
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
@@ -161,7 +201,7 @@ impl HypergradientMethod for FixedPoint {
         let (upper_loss, sides) = problem.gradient(Objective::Upper, &state.y, Wrt::Both);
         let (direct, slope) = sides.into_both();
         let (lambda, solver, residual) = self.adjoint(&problem, (t, &state), state.of_y(slope));
-        let dynamics = self.descent.dynamics();
+        let dynamics = self.map();
         let mixed = pull_back(&problem, dynamics, t, &state, lambda, Wrt::X).into_x();
         let moved = step(&problem, dynamics, t, &state).state;
         let stationarity = norm(&combine(&moved, &state, Vector::sub));

@@ -24,7 +24,8 @@ use crate::{
 ///
 /// Requires: `f_y(x, y_T)` close to 0, and what the solver requires of `f_yy` there; the error is of the order of
 /// `norm(y_T - y*)` and of the solver's residual. The status warns where `norm(f_y(x, y_T))` is above
-/// [`Status::STATIONARY`] times the largest norm at the start of a descent of this value.
+/// [`Status::STATIONARY`] times the largest norm at the start of a descent of this value, and where a set or a penalty
+/// of the steps holds y at another point than one with `f_y = 0` ([`Status::Held`]).
 ///
 /// Source: [survey, Alg. 4](https://arxiv.org/abs/2101.11517); F. Pedregosa, "Hyperparameter
 /// optimization with approximate gradient", 2016.
@@ -105,6 +106,12 @@ impl Implicit {
         self.least_tolerance = not_negative("least tolerance", least)?;
         Ok(self)
     }
+
+    /// What the lower steps leave at y, where it is something other than the norm of `slope`.
+    fn rest(&self, problem: &LowerProblem<'_>, y: &Vector, slope: &Vector) -> Option<f64> {
+        let rest = self.lower.dynamics()?.optimality(problem.x, y, slope)?;
+        Some(rest.norm())
+    }
 }
 
 impl HypergradientMethod for Implicit {
@@ -126,7 +133,7 @@ impl HypergradientMethod for Implicit {
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         self.solver.check(Structure::Symmetric, start.layout().size())?;
         let tolerance = self.tolerances.map(|e| e.at(self.calls).max(self.least_tolerance));
-        let SolvedLower { y: lower, loss: lower_loss, began, climbed, tolerance: to, .. } =
+        let SolvedLower { y: lower, loss: lower_loss, began, climbed, tolerance: to, left } =
             self.lower.solve(&problem, start, tolerance)?;
         // What depends only on y_T is computed once for all products.
         let (_, slope, curvature) = problem.slope_and_curvature(WeightedSum::LOWER, &lower);
@@ -142,13 +149,16 @@ impl HypergradientMethod for Implicit {
         let mixed = product(&solution.q, Wrt::X).into_x();
         let stationarity = slope.norm();
         let (solver, residual) = (solution.status, solution.residual);
+        let precision = system.epsilon().sqrt();
+        let relative = self.stationarity.relative(began, stationarity, precision * system.norm());
+        let rest = || left.or_else(|| self.rest(&problem, &lower, &slope));
+        let held = || rest().is_some_and(|rest| 2.0 * rest < stationarity);
         let status = match to {
+            _ if solver.is_ok() && relative > precision && held() => Status::Held { stationarity },
             Some(tolerance) if solver.is_ok() && stationarity > tolerance => {
                 Status::LowerLimit { stationarity, tolerance }
             }
             _ => {
-                let rounding = system.epsilon().sqrt() * system.norm();
-                let relative = self.stationarity.relative(began, stationarity, rounding);
                 let relative = Some(relative).filter(|_| to.is_none());
                 Status::Implicit { solver, residual, stationarity, relative }
             }

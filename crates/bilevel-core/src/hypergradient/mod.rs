@@ -111,6 +111,12 @@ pub enum Status {
         /// a warning. None where the method has a tolerance for it, or requires no stationary point.
         relative: Option<f64>,
     },
+    /// The implicit formula of f alone, where the lower steps rest at a point with `f_y` other than 0: at the boundary of
+    /// their set, under a proximal map or weight decay.
+    Held {
+        /// `norm(f_y(x, y_T))`.
+        stationarity: f64,
+    },
     /// The lower solution has no derivative: its constraints are degenerate.
     Degenerate(Degenerate),
     /// The hypergradient is NaN or infinite, and meaningless.
@@ -173,6 +179,7 @@ impl Status {
             Self::NoDescent { .. }
             | Self::NotFinite { .. }
             | Self::LowerLimit { .. }
+            | Self::Held { .. }
             | Self::Degenerate(_) => false,
         }
     }
@@ -205,6 +212,12 @@ impl Display for Status {
                      {stationarity:.1e})"
                 )
             }
+            Self::Held { stationarity } => write!(
+                f,
+                "the lower level rests where its gradient has the norm {stationarity:.1e}, expected 0: a set, a proximal map \
+                 or weight decay holds y there, which this implicit formula does not know; use fixed-point or rad, or \
+                 write the penalty into the lower loss and the set as its constraints, for kkt"
+            ),
             Self::Degenerate(Degenerate::Weak(constraint)) => write!(
                 f,
                 "constraint {constraint} of the lower level is active with the multiplier 0, where y*(x) has a \
@@ -263,11 +276,8 @@ pub trait HypergradientMethod: Debug + Send {
     /// and from the constraints of either level: by default a gradient of f on each batch.
     fn residual(&self, problem: LowerProblem<'_>, y: &Vector) -> Residual {
         let slope = problem.whole_slope(y);
-        let rest = match self.dynamics() {
-            Some(dynamics) => dynamics.optimality(problem.x, y, slope),
-            None => slope,
-        };
-        Residual::of_slope(&rest, &problem, y)
+        let rest = self.dynamics().and_then(|by| by.optimality(problem.x, y, &slope));
+        Residual::of_slope(&rest.unwrap_or(slope), &problem, y)
     }
 
     /// Computes [`HypergradientMethod::hypergradient`], which calls it and checks that the result is finite.

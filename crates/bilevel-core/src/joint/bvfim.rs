@@ -7,8 +7,8 @@ use crate::constrained::Residual;
 use crate::error::{at_least_one, positive};
 use crate::minimise::{Differentiable, Minimiser};
 use crate::{
-    BarrierOracle, Error, Lbfgs, Loss, LowerProblem, Objective, Rates, Samples, Schedule, Snapshot,
-    Wrt,
+    BarrierOracle, Error, Lbfgs, Loss, LowerProblem, Objective, Oracle, Rates, Samples, Schedule,
+    Snapshot, Wrt,
 };
 
 /// `bvfim`: interior points of `f(x, y) < f*(x)`, where `f*(x) = min_z f(x, z) + m1/2 norm(z)^2 + m2`; the lower level
@@ -211,11 +211,14 @@ impl Bvfim {
         self
     }
 
-    /// z, and y, at an x.
-    fn solve(&self, now: &Now, at: &Iterate<'_>, x: &Vector) -> Result<Solved, Error> {
-        let &Now { k, lower, room, upper, barrier, samples } = now;
-        let smooth = BarrierOracle::new(&at.oracle, barrier)?;
-        let problem = LowerProblem::new(&smooth, x, samples);
+    /// z, and y, at the x of `problem`, which has the barriers.
+    fn solve(
+        &self,
+        now: &Now,
+        problem: LowerProblem<'_>,
+        at: &Iterate<'_>,
+    ) -> Result<Solved, Error> {
+        let &Now { k, lower, room, upper, barrier, .. } = now;
         let project = |y: Vector| at.project_lower(y);
         let (sign, no_interior) = (self.sign(), Error::NoInterior { step: k + 1 });
 
@@ -251,12 +254,18 @@ impl Bvfim {
     }
 
     /// Halves the step of x from `before`, where the minimum was `value`, until that does not increase.
-    fn shorten(&mut self, now: &Now, at: &mut Iterate<'_>, before: &Vector, value: f64) {
+    fn shorten(
+        &mut self,
+        now: &Now,
+        smooth: &dyn Oracle,
+        at: &mut Iterate<'_>,
+        (before, value): (&Vector, f64),
+    ) {
         let step = at.x.sub(before);
         let mut share = (2.0 * self.share).min(1.0);
         for _ in 0..=HALVINGS {
             let x = before.axpy(share, &step);
-            let found = self.solve(now, at, &x);
+            let found = self.solve(now, LowerProblem::new(smooth, &x, now.samples), at);
             if let Ok(found) = found
                 && self.sign() * found.here.value <= self.sign() * value + ROUNDING * value.abs()
             {
@@ -316,10 +325,9 @@ impl JointMethod for Bvfim {
         let [lower, room, upper, barrier] = [lower, room, upper, barrier].map(|s| s.at(k));
         self.barrier = barrier;
         let now = Now { k, lower, room, upper, barrier, samples: at.draw() };
-        let Solved { z, y, here } = self.solve(&now, at, &at.x)?;
-
-        let smooth = BarrierOracle::new(&at.oracle, barrier)?;
+        let smooth = BarrierOracle::new(at.oracle.clone(), barrier)?;
         let problem = LowerProblem::new(&smooth, &at.x, now.samples);
+        let Solved { z, y, here } = self.solve(&now, problem, at)?;
         let upper_x = problem.gradient(Objective::Upper, &y, Wrt::X).1.into_x();
         let gap = |of: &Vector| problem.gradient(Objective::Lower, of, Wrt::X).1.into_x();
         let along_x = upper_x.axpy(self.sign() * barrier / here.slack, &gap(&y).sub(&gap(&z)));
@@ -329,7 +337,7 @@ impl JointMethod for Bvfim {
         at.y = y;
         at.move_x(self.rates.upper.at(k), &along_x);
         if self.minimiser.is_some() {
-            self.shorten(&now, at, &before, value);
+            self.shorten(&now, &smooth, at, (&before, value));
         }
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })
     }

@@ -47,7 +47,7 @@ macro_rules! inherit {
         }
     };
     (@ optimality) => {
-        fn optimality(&self, x: &Vector, y: &Vector, slope: Vector) -> Vector {
+        fn optimality(&self, x: &Vector, y: &Vector, slope: &Vector) -> Option<Vector> {
             self.inner.optimality(x, y, slope)
         }
     };

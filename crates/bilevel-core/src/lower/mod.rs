@@ -221,11 +221,11 @@ pub trait Dynamics: Debug + Send + Sync {
         None
     }
 
-    /// What vanishes where y is at rest, from the gradient `slope` of f there: `slope` itself, unless the steps
-    /// constrain y or add a pull to it.
-    fn optimality(&self, x: &Vector, y: &Vector, slope: Vector) -> Vector {
-        let _ = (x, y);
-        slope
+    /// What vanishes where y is at rest, from the gradient `slope` of f there, if the steps constrain y or add a pull to
+    /// it; otherwise none, and `slope` itself vanishes.
+    fn optimality(&self, x: &Vector, y: &Vector, slope: &Vector) -> Option<Vector> {
+        let _ = (x, y, slope);
+        None
     }
 
     /// `U`: the state after the step.

@@ -47,9 +47,10 @@ impl<D: Dynamics, P: Proximal> Dynamics for Projected<D, P> {
 
     inherit!(objective samples start query at_rest);
 
-    fn optimality(&self, x: &Vector, y: &Vector, slope: Vector) -> Vector {
-        let slope = self.inner.optimality(x, y, slope);
-        carried(&self.inner, (x, y, &slope), |moved| self.map.apply_at(x, moved))
+    fn optimality(&self, x: &Vector, y: &Vector, slope: &Vector) -> Option<Vector> {
+        let inner = self.inner.optimality(x, y, slope);
+        let slope = inner.as_ref().unwrap_or(slope);
+        Some(carried(&self.inner, (x, y, slope), |moved| self.map.apply_at(x, moved)))
     }
 
     fn step(&self, at: &Update<'_>) -> State {

@@ -69,13 +69,15 @@ impl<D: Dynamics> Dynamics for WeightDecay<D> {
         false
     }
 
-    fn optimality(&self, x: &Vector, y: &Vector, slope: Vector) -> Vector {
+    fn optimality(&self, x: &Vector, y: &Vector, slope: &Vector) -> Option<Vector> {
         let pull = self.weight.times((x, 0), y);
         if !self.decoupled {
-            return self.inner.optimality(x, y, slope.add(&pull));
+            let slope = slope.add(&pull);
+            return Some(self.inner.optimality(x, y, &slope).unwrap_or(slope));
         }
-        let slope = self.inner.optimality(x, y, slope);
-        carried(&self.inner, (x, y, &slope), |moved| moved.sub(&pull))
+        let inner = self.inner.optimality(x, y, slope);
+        let slope = inner.as_ref().unwrap_or(slope);
+        Some(carried(&self.inner, (x, y, slope), |moved| moved.sub(&pull)))
     }
 
     fn step(&self, at: &Update<'_>) -> State {

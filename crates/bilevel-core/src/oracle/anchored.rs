@@ -59,7 +59,7 @@ fn away(at: Point<'_>) -> Vector {
 }
 
 impl Oracle for Anchored<'_> {
-    super::forward!(inner: upper_layout, lower_layout, constraints, batches, is_collective);
+    crate::forward_oracle!(inner: upper_layout, lower_layout, constraints, batches, is_collective);
 
     fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
         let loss = self.inner.value(objective, at);

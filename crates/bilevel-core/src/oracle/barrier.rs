@@ -93,7 +93,7 @@ fn add(sides: Partials, [x, y]: [&Vector; 2]) -> Partials {
 }
 
 impl<O: Oracle> Oracle for BarrierOracle<O> {
-    super::forward!(inner: upper_layout, lower_layout, constraints, batches, is_collective);
+    crate::forward_oracle!(inner: upper_layout, lower_layout, constraints, batches, is_collective);
 
     fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
         let Loss(loss) = self.inner.value(objective, at);

@@ -12,8 +12,9 @@ use super::{
 };
 use crate::{Error, Objective, Sample};
 
-/// An oracle that counts its calls. Solvers count their own; wrap an oracle to count other calls.
-#[derive(Debug)]
+/// An oracle that counts its calls. Solvers count their own; wrap an oracle to count other calls. A clone adds to the
+/// same count.
+#[derive(Clone, Debug)]
 pub struct Counted<O> {
     inner: O,
     cost: Arc<Mutex<Cost>>,
@@ -50,7 +51,7 @@ impl<O> Deref for Counted<O> {
 }
 
 impl<O: Oracle> Oracle for Counted<O> {
-    super::forward!(inner: upper_layout, lower_layout, batches, program, is_collective);
+    crate::forward_oracle!(inner: upper_layout, lower_layout, batches, program, is_collective);
 
     fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
         self.count(|cost| cost.count_value(objective));

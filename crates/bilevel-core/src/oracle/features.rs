@@ -223,7 +223,7 @@ fn failed(error: TraceError) -> Error {
 impl<P: FeatureProblem + Clone + Send, D: Data<P::Batch> + Clone + Send> Oracle
     for FeatureOracle<P, D>
 {
-    super::forward!(whole: upper_layout, lower_layout, value, gradient, product, linearize, constraints, batches, program);
+    crate::forward_oracle!(whole: upper_layout, lower_layout, value, gradient, product, linearize, constraints, batches, program);
 
     fn reduced<'a>(&'a self, x: &Vector, samples: Samples) -> Option<Result<Reduced<'a>, Error>> {
         Some(self.try_reduced(x, samples))

@@ -38,46 +38,71 @@ use burn::tensor::Tensor;
 
 use crate::{Error, Objective, Sample};
 
-/// The methods of [`Oracle`] that a wrapper passes on unchanged, by their names: `forward!(inner: value, batches);`.
-macro_rules! forward {
-    ($to:ident: $($name:ident),* $(,)?) => { $($crate::oracle::forward!(@$name $to);)* };
-    (@upper_layout $to:ident) => {
-        fn upper_layout(&self) -> &std::sync::Arc<bilevel_program::Layout> {
+/// The methods of [`Oracle`] that a decorator passes on to the oracle in one of its fields, by their names.
+///
+/// A method that is neither named nor written has the default of the trait. Those of `linearize` and
+/// `gradient_and_mixed` call `gradient` and `product` of the decorator: name them only where it changes neither.
+///
+/// ```
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+///
+/// use bilevel_core::*;
+///
+/// /// Notes how many gradients are requested.
+/// struct Noted<O> {
+///     inner: O,
+///     gradients: AtomicUsize,
+/// }
+///
+/// impl<O: Oracle> Oracle for Noted<O> {
+///     forward_oracle!(inner: upper_layout, lower_layout, value, product, constraints, batches);
+///
+///     fn gradient(&self, objective: Objective, at: Point<'_>, wrt: Wrt<'_>) -> (Loss, Partials) {
+///         self.gradients.fetch_add(1, Ordering::Relaxed);
+///         self.inner.gradient(objective, at, wrt)
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! forward_oracle {
+    ($to:tt: $($name:ident),* $(,)?) => { $($crate::forward_oracle!(@$name $to);)* };
+    (@upper_layout $to:tt) => {
+        fn upper_layout(&self) -> &::std::sync::Arc<$crate::Layout> {
             self.$to.upper_layout()
         }
     };
-    (@lower_layout $to:ident) => {
-        fn lower_layout(&self) -> &std::sync::Arc<bilevel_program::Layout> {
+    (@lower_layout $to:tt) => {
+        fn lower_layout(&self) -> &::std::sync::Arc<$crate::Layout> {
             self.$to.lower_layout()
         }
     };
-    (@value $to:ident) => {
+    (@value $to:tt) => {
         fn value(&self, objective: $crate::Objective, at: $crate::Point<'_>) -> $crate::Loss {
             self.$to.value(objective, at)
         }
     };
-    (@gradient $to:ident) => {
+    (@gradient $to:tt) => {
         fn gradient(
             &self,
             objective: $crate::Objective,
             at: $crate::Point<'_>,
-            wrt: $crate::Wrt,
+            wrt: $crate::Wrt<'_>,
         ) -> ($crate::Loss, $crate::Partials) {
             self.$to.gradient(objective, at, wrt)
         }
     };
-    (@product $to:ident) => {
+    (@product $to:tt) => {
         fn product(
             &self,
             objective: $crate::Objective,
             at: $crate::Point<'_>,
             along: $crate::Direction<'_>,
-            wrt: $crate::Wrt,
+            wrt: $crate::Wrt<'_>,
         ) -> $crate::Partials {
             self.$to.product(objective, at, along, wrt)
         }
     };
-    (@linearize $to:ident) => {
+    (@linearize $to:tt) => {
         fn linearize<'a>(
             &'a self,
             objective: $crate::Objective,
@@ -89,7 +114,24 @@ macro_rules! forward {
             self.$to.linearize(objective, at, gradient, along, wrt)
         }
     };
-    (@constraints $to:ident) => {
+    (@gradient_and_mixed $to:tt) => {
+        fn gradient_and_mixed<'a>(
+            &'a self,
+            at: $crate::Point<'a>,
+        ) -> ($crate::Loss, $crate::Vector, $crate::Mixed<'a>) {
+            self.$to.gradient_and_mixed(at)
+        }
+    };
+    (@reduced $to:tt) => {
+        fn reduced<'a>(
+            &'a self,
+            x: &$crate::Vector,
+            samples: $crate::Samples,
+        ) -> Option<Result<$crate::Reduced<'a>, $crate::Error>> {
+            self.$to.reduced(x, samples)
+        }
+    };
+    (@constraints $to:tt) => {
         fn constraints<'a>(
             &'a self,
             level: $crate::Objective,
@@ -98,12 +140,12 @@ macro_rules! forward {
             self.$to.constraints(level, sample)
         }
     };
-    (@batches $to:ident) => {
+    (@batches $to:tt) => {
         fn batches(&self, objective: $crate::Objective) -> usize {
             self.$to.batches(objective)
         }
     };
-    (@program $to:ident) => {
+    (@program $to:tt) => {
         fn program(
             &self,
             objective: $crate::Objective,
@@ -113,14 +155,12 @@ macro_rules! forward {
             self.$to.program(objective, what, at)
         }
     };
-    (@is_collective $to:ident) => {
+    (@is_collective $to:tt) => {
         fn is_collective(&self) -> bool {
             self.$to.is_collective()
         }
     };
 }
-
-pub(crate) use forward;
 
 /// Where a loss is evaluated: both variables and the data.
 #[derive(Clone, Copy, Debug)]
@@ -215,7 +255,8 @@ pub type Mixed<'a> = Box<dyn FnOnce(&Vector) -> Vector + 'a>;
 
 /// Evaluates the two losses of a problem and their derivatives.
 ///
-/// Derivatives are exact up to rounding. [`Counted`] counts the calls of any oracle.
+/// Derivatives are exact up to rounding. [`Counted`] counts the calls of any oracle; a decorator of your own passes on
+/// what it leaves unchanged by [`forward_oracle`](crate::forward_oracle).
 ///
 /// It may be called by several threads at once, as [`Tasks`](crate::Tasks) does.
 ///

@@ -76,7 +76,7 @@ impl<'a> Rescaled<'a> {
 }
 
 impl Oracle for Rescaled<'_> {
-    super::forward!(inner: upper_layout, lower_layout, batches, is_collective);
+    crate::forward_oracle!(inner: upper_layout, lower_layout, batches, is_collective);
 
     fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
         self.at(at, |at| self.inner.value(objective, at))

@@ -73,7 +73,7 @@ impl<P: SplitProblem, D: Data<P::Batch>> SplitOracle<P, D> {
 }
 
 impl<P: SplitProblem, D: Data<P::Batch>> Oracle for SplitOracle<P, D> {
-    super::forward!(whole: upper_layout, lower_layout, value, gradient, product, linearize, constraints, batches, program);
+    crate::forward_oracle!(whole: upper_layout, lower_layout, value, gradient, product, linearize, constraints, batches, program);
 
     fn gradient_and_mixed<'a>(&'a self, at: Point<'a>) -> (Loss, Vector, Mixed<'a>) {
         let objective = Objective::Lower;

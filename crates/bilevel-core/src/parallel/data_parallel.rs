@@ -207,7 +207,7 @@ const ASKED: &str = "every shard has given what was asked for";
 
 impl<O: Oracle, G: Group> Oracle for DataParallel<O, G> {
     // The program is that of one shard.
-    crate::oracle::forward!(inner: upper_layout, lower_layout, constraints, program);
+    crate::forward_oracle!(inner: upper_layout, lower_layout, constraints, program);
 
     fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
         let nothing = Partials { x: None, y: None };

@@ -214,6 +214,27 @@ fn what_is_wrong_is_named() {
 }
 
 #[test]
+fn the_error_is_reported_as_it_is_beside_its_rounding() {
+    let oracle = logistic();
+    let (exact, _) = hypergradient(&oracle, &mut Unrolled::rad(gd()));
+    for off in [1e-13, 1e-11, 1e-9, 1e-3] {
+        let other: Vec<_> = exact.iter().map(|g| g * (1.0 + off)).collect();
+        let other = Vector::from_slice(oracle.upper_layout(), &other, &device());
+        let reference = Reference::gradient(&other, 1e-8);
+        let report = report_on(&oracle, || Ok(Unrolled::rad(gd())), &reference);
+        let finding = report.findings.iter().find(|finding| finding.test == "gradient").unwrap();
+        let (measured, rounding) = (finding.measured, finding.rounding);
+        assert!((0.1 * off..=1.01 * off).contains(&measured), "{off}: {report}");
+        assert!(rounding > 0.0 && rounding < 1e-11, "{report}");
+        let row = report.to_string();
+        let row = row.lines().find(|line| line.starts_with("gradient")).unwrap();
+        assert!(row.contains(&format!("{measured:.1e}  ")), "{row}");
+        assert!(row.contains(&format!("{rounding:.1e}  ")), "{row}");
+        assert_eq!(finding.is_ok(), off < 1e-8, "{row}");
+    }
+}
+
+#[test]
 fn repetitions_may_be_off_by_what_is_granted() {
     let truncated = gd();
     let make = || Ok(Toy { fault: Fault::Random, rad: Unrolled::rad(gd()) });

@@ -1,6 +1,8 @@
 //! An extractor x and a head y: methods on the features give what they give on the whole, on the device of the binary that
 //! includes this file.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bilevel_core::*;
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, activation};
@@ -78,20 +80,24 @@ fn oracle(wrong: bool) -> Result<Found, Error> {
     FeatureOracle::new(Represented { wrong }, &x, &y, data)
 }
 
+fn steps() -> Descent {
+    descent(Momentum::new(0.4, 0.7), 12)
+}
+
+const METHODS: [fn() -> Box<dyn HypergradientMethod>; 6] = [
+    || Box::new(Unrolled::rad(steps())),
+    || Box::new(Unrolled::rad(steps()).with_plan(Plan::Sqrt)),
+    || Box::new(Unrolled::trad(steps(), 5).unwrap()),
+    || Box::new(Unrolled::ia_gm(steps())),
+    || Box::new(Implicit::new(steps(), Cg::new(20, 1e-13).unwrap())),
+    || Box::new(FixedPoint::new(descent(Gd::new(0.5), 80), 60, 1e-10).unwrap()),
+];
+
 #[test]
 fn a_method_on_features_is_the_method() {
     let oracle = Counted::new(oracle(false).unwrap());
     let (start, y) = (oracle.whole().upper_start(), oracle.whole().lower_start());
-    let steps = || descent(Momentum::new(0.4, 0.7), 12);
-    let methods: [&dyn Fn() -> Box<dyn HypergradientMethod>; 6] = [
-        &|| Box::new(Unrolled::rad(steps())),
-        &|| Box::new(Unrolled::rad(steps()).with_plan(Plan::Sqrt)),
-        &|| Box::new(Unrolled::trad(steps(), 5).unwrap()),
-        &|| Box::new(Unrolled::ia_gm(steps())),
-        &|| Box::new(Implicit::new(steps(), Cg::new(20, 1e-13).unwrap())),
-        &|| Box::new(FixedPoint::new(descent(Gd::new(0.5), 80), 60, 1e-10).unwrap()),
-    ];
-    for make in methods {
+    for make in METHODS {
         // The second x differs from that at which the head was recorded.
         for x in [start.clone(), start.scale(0.7)] {
             let problem = LowerProblem::new(&oracle, &x, Samples::default());
@@ -109,6 +115,56 @@ fn a_method_on_features_is_the_method() {
             let losses = [&found, &expected].map(|each| each.upper_loss.read());
             assert_close(&what, &losses[..1], &losses[1..], 1e-13);
         }
+    }
+}
+
+/// Counts extractions of features and backward passes through the extractor; the losses of x and y are not to be evaluated.
+struct Extracting<'o> {
+    inner: &'o Found,
+    extractions: AtomicUsize,
+    backward: AtomicUsize,
+}
+
+impl Oracle for Extracting<'_> {
+    forward_oracle!(inner: upper_layout, lower_layout);
+
+    fn value(&self, _: Objective, _: Point<'_>) -> Loss {
+        unreachable!("a method on features evaluates the head")
+    }
+
+    fn gradient(&self, _: Objective, _: Point<'_>, _: Wrt) -> (Loss, Partials) {
+        unreachable!("a method on features differentiates the head")
+    }
+
+    fn product(&self, _: Objective, _: Point<'_>, _: Direction<'_>, _: Wrt) -> Partials {
+        unreachable!("a method on features differentiates the head")
+    }
+
+    fn reduced<'a>(&'a self, x: &Vector, samples: Samples) -> Option<Result<Reduced<'a>, Error>> {
+        self.extractions.fetch_add(1, Ordering::Relaxed);
+        let reduced = self.inner.reduced(x, samples)?;
+        Some(reduced.map(|Reduced { oracle, u, pull_back }| {
+            let counted = move |w: &Vector| {
+                self.backward.fetch_add(1, Ordering::Relaxed);
+                pull_back(w)
+            };
+            Reduced { oracle, u, pull_back: Box::new(counted) }
+        }))
+    }
+}
+
+#[test]
+fn features_are_extracted_once_and_differentiated_once() {
+    let inner = &oracle(false).unwrap();
+    let (x, y) = (inner.whole().upper_start(), inner.whole().lower_start());
+    for make in METHODS {
+        let [extractions, backward] = [0; 2].map(AtomicUsize::new);
+        let oracle = Extracting { inner, extractions, backward };
+        let problem = LowerProblem::new(&oracle, &x, Samples::default());
+        let mut method = OnFeatures::new(make());
+        method.hypergradient(problem, &y).unwrap();
+        let passes = [oracle.extractions, oracle.backward].map(AtomicUsize::into_inner);
+        assert_eq!(passes, [1, 1], "{}", method.describe());
     }
 }
 

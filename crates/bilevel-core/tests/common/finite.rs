@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bilevel_core::*;
-use bilevel_program::{Layout, Vector};
+use bilevel_program::Vector;
 use burn::tensor::Tensor;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -271,32 +271,12 @@ struct Panicking<O> {
 }
 
 impl<O: Oracle> Oracle for Panicking<O> {
-    fn upper_layout(&self) -> &Arc<Layout> {
-        self.inner.upper_layout()
-    }
-
-    fn lower_layout(&self) -> &Arc<Layout> {
-        self.inner.lower_layout()
-    }
-
-    fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
-        self.inner.value(objective, at)
-    }
+    forward_oracle!(inner: upper_layout, lower_layout, value, product);
 
     fn gradient(&self, objective: Objective, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
         let before = self.gradients.fetch_add(1, Ordering::Relaxed);
         assert!(before != 3, "{}", self.says);
         self.inner.gradient(objective, at, wrt)
-    }
-
-    fn product(
-        &self,
-        objective: Objective,
-        at: Point<'_>,
-        along: Direction<'_>,
-        wrt: Wrt,
-    ) -> Partials {
-        self.inner.product(objective, at, along, wrt)
     }
 }
 

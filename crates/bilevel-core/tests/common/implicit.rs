@@ -2,6 +2,8 @@
 
 #[path = "implicit/linear.rs"]
 mod linear;
+#[path = "implicit/status.rs"]
+mod status;
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
@@ -12,7 +14,7 @@ use bilevel_program::{Layout, Vector};
 use burn::nn::BatchNormConfig;
 use burn::tensor::Tensor;
 
-use self::linear::{Careless, Solver};
+use self::linear::Solver;
 use crate::common::*;
 use crate::device;
 
@@ -281,107 +283,6 @@ fn with_falling_tolerances_costs_grow_and_the_run_converges() {
     // As close to the optimum as with exact hypergradients.
     assert!(falling[39].1 < 1.05 * exact[39].1 + 1e-4, "{:?} {:?}", falling[39], exact[39]);
     assert!(falling[39].1 < 0.2 * falling[0].1, "{falling:?}");
-}
-
-#[test]
-fn a_lower_level_that_misses_its_tolerance_is_named() {
-    let oracle = penalties(Fit::Squares, &device());
-    let solver = Cg::new(20, 1e-9).unwrap();
-    let mut method = Implicit::new(short(), solver).with_tolerances(1e-9).unwrap();
-    let (_, status) = hypergradient(&oracle, &mut method);
-    assert!(matches!(status, Status::LowerLimit { .. }) && !status.is_ok(), "{status}");
-    assert!(status.to_string().contains("allow more lower steps"), "{status}");
-    // One tolerance per call, and never less than the minimum.
-    let falling = Schedule::geometric(1e-9, 0.1);
-    let cg = || Cg::new(20, 1e-9).unwrap();
-    let falling = Implicit::new(short(), cg()).with_tolerances(falling).unwrap();
-    let mut falling = falling.with_least_tolerance(1e-11).unwrap();
-    let seen = [(); 4].map(|()| match hypergradient(&oracle, &mut falling).1 {
-        Status::LowerLimit { tolerance, .. } => tolerance,
-        other => panic!("unexpected: {other}"),
-    });
-    assert_close("tolerances", &seen, &[1e-9, 1e-10, 1e-11, 1e-11], 1e-12);
-    // One that is met says all there is to say.
-    let mut loose = Implicit::new(short(), cg()).with_tolerances(1e9).unwrap();
-    let (_, status) = hypergradient(&oracle, &mut loose);
-    assert!(matches!(status, Status::Implicit { relative: None, .. }), "{status}");
-}
-
-#[test]
-fn an_implicit_formula_far_from_stationary_is_a_warning() {
-    let oracle = penalties(Fit::Squares, &device());
-    let made: [&dyn Fn(usize) -> Box<dyn HypergradientMethod>; 3] = [
-        &|steps| {
-            let cg = Cg::new(50, 1e-13).unwrap();
-            Box::new(Implicit::new(descent(Gd::new(0.1), steps), cg))
-        },
-        &|steps| Box::new(FixedPoint::new(descent(Gd::new(0.1), steps), 5000, 1e-9).unwrap()),
-        &|steps| {
-            let cg = Cg::new(50, 1e-13).unwrap();
-            Box::new(Imaml::new(Implicit::new(descent(Gd::new(0.1), steps), cg), 0.5).unwrap())
-        },
-    ];
-    for make in made {
-        let (mut few, mut many) = (make(4), make(400));
-        let (_, status) = hypergradient(&oracle, few.as_mut());
-        let text = status.to_string();
-        assert!(!status.is_ok() && text.contains("allow more lower steps"), "{text}");
-        let Status::Implicit { relative: Some(relative), .. } = status else { panic!("{text}") };
-        assert!(relative > Status::STATIONARY && relative < 1.0, "{text}");
-        let (_, status) = hypergradient(&oracle, many.as_mut());
-        assert!(status.is_ok(), "{status}");
-    }
-    // A warm start is close already: the start of the first descent counts. So is a start that is a solution.
-    let (x, mut y) = (oracle.upper_start(), oracle.lower_start());
-    let problem = LowerProblem::new(&oracle, &x, Samples::default());
-    let mut method = made[0](4);
-    let statuses = [(); 30].map(|()| {
-        let found = method.hypergradient(problem, &y).unwrap();
-        y = found.lower;
-        found.status.is_ok()
-    });
-    assert_eq!((statuses[0], statuses[29]), (false, true));
-    let solved = descent(Gd::new(0.5), 600).run(&problem, &y).unwrap().state.y;
-    // And one that is a solution but for rounding.
-    for start in [solved.clone(), solved.scale(1.0 + 1e-12)] {
-        for make in made.iter().take(2) {
-            let found = make(4).hypergradient(problem, &start).unwrap();
-            assert!(found.status.is_ok(), "{}", found.status);
-        }
-    }
-}
-
-#[test]
-fn a_descent_that_ends_early_and_not_at_its_tolerance_is_named_too() {
-    let oracle = penalties(Fit::Squares, &device());
-    let (x, y) = (oracle.upper_start(), oracle.lower_start());
-    let problem = LowerProblem::new(&oracle, &x, Samples::default());
-    let (steps, mut early) = (2000, [0, 0]);
-    for k in 0..60 {
-        let tolerance = 0.8_f64.powi(k);
-        let heavy_ball = || descent(Momentum::new(0.5, 0.9), steps);
-        let ended = heavy_ball().run_until(&problem, &y, tolerance).unwrap();
-        let slope = problem.gradient(Objective::Lower, &ended.state.y, Wrt::Y).1.into_y().norm();
-        let mut method = Implicit::new(heavy_ball(), Cg::new(50, 1e-9).unwrap())
-            .with_tolerances(tolerance)
-            .unwrap();
-        let (_, status) = hypergradient(&oracle, &mut method);
-        let named = matches!(status, Status::LowerLimit { .. });
-        assert_eq!(named, slope > tolerance && !ended.climbed(), "{tolerance}: {status}");
-        early[usize::from(named)] += usize::from(ended.steps < steps);
-    }
-    assert!(early[0] > 0 && early[1] > 0, "{early:?}");
-}
-
-#[test]
-fn a_solver_that_found_nothing_is_named_where_the_lower_level_climbs_too() {
-    let oracle = penalties(Fit::Squares, &device());
-    let climbing = || descent(Gd::new(30.0), 2);
-    let (_, status) = hypergradient(&oracle, &mut Implicit::new(climbing(), Identity));
-    assert!(matches!(status, Status::NoDescent { .. }), "{status}");
-    let (_, status) = hypergradient(&oracle, &mut Implicit::new(climbing(), Careless));
-    let broken = matches!(status, Status::Implicit { solver: LinearStatus::NotFinite, .. });
-    assert!(broken, "{status}");
 }
 
 #[test]

@@ -7,8 +7,8 @@ use bilevel_core::minimise::{
     TwiceDifferentiable,
 };
 use bilevel_core::{
-    Ball, Bounds, Cg, Descent, FixedPoint, Gd, HypergradientMethod, Implicit, LowerProblem,
-    Objective, Oracle, Projected, Projection, Samples, Status,
+    Ball, Bounds, Cg, FixedPoint, Gd, HypergradientMethod, Implicit, LowerProblem, Objective,
+    Oracle, Projected, Projection, Samples, Status,
 };
 use bilevel_program::{Layout, Vector};
 
@@ -279,21 +279,19 @@ fn hypergradients_on_a_set_are_differences_of_the_solved_level() {
         let y = solve(&x).at.to_vec();
         let held = y.iter().filter(|y| y.abs() == 0.2).count();
         assert!(0 < held && held < y.len(), "{name}: {y:?}");
-        let step = Projected::new(Gd::new(0.1).unwrap(), set);
-        let descent = Descent::new(step, 1).unwrap();
-        let method = FixedPoint::new(descent, 5000, 1e-12).unwrap();
-        let mut solved = method.clone().solved_by(minimiser.clone());
         let problem = LowerProblem::new(&oracle, &x, Samples::default());
-        let found = solved.hypergradient(problem, &start).unwrap();
+        let after = |minimiser: Arc<dyn Minimiser>| {
+            let step = Projected::new(Gd::new(0.1).unwrap(), set);
+            let mut method = FixedPoint::minimised(minimiser, step, 5000, 1e-12).unwrap();
+            method.hypergradient(problem, &start).unwrap()
+        };
+        let found = after(minimiser);
         assert!(found.status.is_ok(), "{name}: {}", found.status);
         assert_close(&name, &found.gradient.to_vec(), &expected, 1e-7);
         // A minimiser that misses its tolerance, or whose point is none of the step, says so.
-        let short = Armijo::new(1, 1e-12).unwrap().onto(set);
-        let mut short = method.clone().solved_by(short);
-        let found = short.hypergradient(problem, &start).unwrap();
+        let found = after(Arc::new(Armijo::new(1, 1e-12).unwrap().onto(set)));
         assert!(matches!(found.status, Status::LowerLimit { .. }), "{}", found.status);
-        let mut outside = method.solved_by(Fista::new(5000, 1e-12).unwrap());
-        let found = outside.hypergradient(problem, &start).unwrap();
+        let found = after(Arc::new(Fista::new(5000, 1e-12).unwrap()));
         assert!(!found.status.is_ok(), "{}", found.status);
     }
 }

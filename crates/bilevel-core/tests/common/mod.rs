@@ -317,9 +317,13 @@ pub fn exact_methods() -> Vec<Named> {
         (
             "fixed-point after fista",
             Box::new(
-                FixedPoint::new(gd(), 600, 1e-11)
-                    .unwrap()
-                    .solved_by(Fista::new(2000, 1e-11).unwrap()),
+                FixedPoint::minimised(
+                    Fista::new(2000, 1e-11).unwrap(),
+                    Gd::new(0.5).unwrap(),
+                    600,
+                    1e-11,
+                )
+                .unwrap(),
             ),
         ),
     ]

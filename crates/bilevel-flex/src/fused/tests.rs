@@ -28,12 +28,12 @@ fn together(sizes: [usize; 2], dtype: DType) -> Fused {
         (Operation::Mul, [7, 8, 7]),
         (Operation::MulScalar(0.3), [9, 9, 9]),
     ];
-    let result = |value, dtype| Result { value, shape: shape.clone(), dtype };
+    let result = |value, dtype| Output { value, shape: shape.clone(), dtype };
     Fused::new(
         sizes[0] * sizes[1],
         dtype,
         vec![Reading::Each, Reading::Each, Reading::Repeated, Reading::Runs(sizes[1])],
-        steps.map(|(operation, of)| Step { operation, of }).to_vec(),
+        steps.map(|(operation, of)| Instruction { operation, of }).to_vec(),
         vec![
             result(10, dtype),
             result(6, DType::Bool(burn::tensor::BoolStore::Native)),

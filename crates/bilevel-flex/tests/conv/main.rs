@@ -10,9 +10,9 @@ use burn::backend::{DType, Element, TensorData, TensorMetadata};
 use burn_flex::{Flex, FlexTensor};
 
 /// Pseudo-random numbers, the same in each run.
-struct Numbers(u64);
+struct Random(u64);
 
-impl Numbers {
+impl Random {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         self.0 >> 33
@@ -26,7 +26,7 @@ impl Numbers {
         [self.within(range.clone()), self.within(range)]
     }
 
-    /// Numbers in (-1, 1).
+    /// Random in (-1, 1).
     fn tensor<E: Element, const D: usize>(&mut self, shape: [usize; D]) -> FlexTensor {
         self.tensor_of::<E, D>(shape, |number| number as f64 / (1u64 << 30) as f64 - 1.0)
     }
@@ -91,7 +91,7 @@ struct Case {
 
 impl Case {
     fn new<E: Element>(
-        numbers: &mut Numbers,
+        numbers: &mut Random,
         [images, inputs, outputs]: [usize; 3],
         size: [usize; 2],
         kernel: [usize; 2],
@@ -111,7 +111,7 @@ impl Case {
 
     /// Sizes of every kind; every third case has so many channels that rows of the kernel are computed as
     /// products.
-    fn any<E: Element>(numbers: &mut Numbers, i: usize) -> Self {
+    fn any<E: Element>(numbers: &mut Random, i: usize) -> Self {
         let (kernel, dilation) = (numbers.pair(1..=5), numbers.pair(1..=2));
         let options = ConvOptions::new(numbers.pair(1..=3), numbers.pair(0..=2), dilation, 1);
         let reach = [0, 1].map(|axis| dilation[axis] * (kernel[axis] - 1) + 1);
@@ -153,7 +153,7 @@ impl Case {
 }
 
 fn check_convolutions<E: Element>(count: usize) {
-    let mut numbers = Numbers(1);
+    let mut numbers = Random(1);
     for i in 0..count {
         Case::any::<E>(&mut numbers, i).check();
     }
@@ -172,7 +172,7 @@ fn convolutions_are_those_of_flex_in_f32() {
 /// Images that are distributed in several blocks, the last one not full, and positions in several runs.
 #[test]
 fn many_images_and_large_ones_are_those_of_flex() {
-    let mut numbers = Numbers(2);
+    let mut numbers = Random(2);
     let options = |stride| ConvOptions::new([stride, stride], [1, 1], [1, 1], 1);
     for (channels, size, stride) in [
         ([37, 33, 64], [3, 3], 1),
@@ -189,8 +189,8 @@ fn many_images_and_large_ones_are_those_of_flex() {
 /// What is computed in tiles in f32: odd and even sizes, every padding, tiles in several blocks and runs.
 #[test]
 fn kernels_of_3_x_3_are_those_of_flex() {
-    let mut numbers = Numbers(15);
-    let of = |numbers: &mut Numbers, images, size, padding| {
+    let mut numbers = Random(15);
+    let of = |numbers: &mut Random, images, size, padding| {
         let [inputs, outputs] = numbers.pair(1..=3).map(|count| 16 * count);
         let options = ConvOptions::new([1, 1], padding, [1, 1], 1);
         Case::new::<f32>(numbers, [images, inputs, outputs], size, [3, 3], options)
@@ -205,12 +205,12 @@ fn kernels_of_3_x_3_are_those_of_flex() {
     }
 }
 
-/// Numbers that would overflow in a tile, or spread in it, are summed directly.
+/// Random that would overflow in a tile, or spread in it, are summed directly.
 #[test]
 fn the_largest_numbers_stay_where_they_are() {
     let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
     for large in [f32::INFINITY, f32::NAN, f32::MAX, 1e19] {
-        let case = Case::new::<f32>(&mut Numbers(16), [2, 16, 16], [6, 6], [3, 3], options.clone());
+        let case = Case::new::<f32>(&mut Random(16), [2, 16, 16], [6, 6], [3, 3], options.clone());
         // Other kernels state where gradients are NaN; finite numbers stay in their place in all of them.
         let outputs = if large.is_finite() { 3 } else { 1 };
         let with_large = |tensor: &FlexTensor| {
@@ -239,7 +239,7 @@ fn the_largest_numbers_stay_where_they_are() {
 #[test]
 fn gradients_by_many_weights_are_those_of_flex() {
     let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
-    let case = Case::new::<f32>(&mut Numbers(11), [23, 256, 256], [2, 2], [3, 3], options);
+    let case = Case::new::<f32>(&mut Random(11), [23, 256, 256], [2, 2], [3, 3], options);
     case.check();
 }
 
@@ -291,7 +291,7 @@ fn numbers_that_are_not_finite_spread_to_gradients_at_the_ends_of_rows_only() {
 
 #[test]
 fn pointwise_convolutions_are_those_of_flex() {
-    let mut numbers = Numbers(3);
+    let mut numbers = Random(3);
     for (stride, padding) in [(1, 0), (2, 0), (1, 1), (2, 2)] {
         for channels in [[2, 3, 4], [3, 40, 35]] {
             let options = ConvOptions::new([stride, stride], [padding, padding], [1, 1], 1);
@@ -302,7 +302,7 @@ fn pointwise_convolutions_are_those_of_flex() {
 
 #[test]
 fn the_gradients_are_adjoints() {
-    let mut numbers = Numbers(4);
+    let mut numbers = Random(4);
     for i in 0..300 {
         let case = Case { bias: None, ..Case::any::<f64>(&mut numbers, i) };
         let [y, dx, dw, db] = case.all::<FastFlex>();
@@ -319,7 +319,7 @@ fn the_gradients_are_adjoints() {
 }
 
 /// The same elements in other orders, with gaps, and with an offset.
-fn views(numbers: &mut Numbers, [a, b, c, d]: [usize; 4]) -> [FlexTensor; 4] {
+fn views(numbers: &mut Random, [a, b, c, d]: [usize; 4]) -> [FlexTensor; 4] {
     let mut tensor = |shape| numbers.tensor::<f64, 4>(shape);
     [
         tensor([b, a, c, d]).transpose(0, 1),
@@ -331,7 +331,7 @@ fn views(numbers: &mut Numbers, [a, b, c, d]: [usize; 4]) -> [FlexTensor; 4] {
 
 #[test]
 fn tensors_may_lie_in_any_order() {
-    let mut numbers = Numbers(5);
+    let mut numbers = Random(5);
     let options = ConvOptions::new([1, 2], [1, 0], [1, 1], 1);
     for inputs in [3, 40] {
         let x = views(&mut numbers, [2, inputs, 7, 6]);
@@ -346,7 +346,7 @@ fn tensors_may_lie_in_any_order() {
 /// Convolutions with asymmetric padding.
 #[test]
 fn unevenly_padded_convolutions_are_those_of_flex() {
-    let mut numbers = Numbers(14);
+    let mut numbers = Random(14);
     for padding in [[(0, 1), (2, 2)], [(1, 1), (2, 0)], [(0, 2), (1, 0)]] {
         for channels in [[2, 3, 4], [3, 40, 35]] {
             let options = ConvOptions::new_with_padding([1, 2], padding, [1, 1], 1);
@@ -358,7 +358,7 @@ fn unevenly_padded_convolutions_are_those_of_flex() {
 /// Groups, other element types, empty tensors.
 #[test]
 fn what_has_no_kernel_is_computed_by_flex() {
-    let mut numbers = Numbers(7);
+    let mut numbers = Random(7);
     let options = |groups| ConvOptions::new([1, 1], [0, 0], [1, 1], groups);
     for (images, inputs, groups, dtype) in [
         (2, 2, 2, DType::F32),
@@ -381,7 +381,7 @@ fn what_has_no_kernel_is_computed_by_flex() {
 
 #[test]
 fn the_bits_depend_neither_on_the_run_nor_on_the_threads() {
-    let mut numbers = Numbers(10);
+    let mut numbers = Random(10);
     let options = || ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
     for (channels, size) in
         [([25, 1, 64], 28), ([25, 64, 64], 14), ([25, 64, 64], 3), ([1, 64, 64], 40)]

@@ -4,7 +4,7 @@ use burn::backend::ops::MaxPool2dWithIndices;
 use burn::backend::{DType, Element, IntDType, TensorData, TensorMetadata};
 use burn_flex::{Flex, FlexTensor};
 
-use super::{Convolutions, FastFlex, Numbers, assert_same, views};
+use super::{Convolutions, FastFlex, Random, assert_same, views};
 
 /// The windows of a pooling.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +77,7 @@ fn check_pool(x: &FlexTensor, windows: &Windows, dy: impl FnOnce([usize; 4]) -> 
 }
 
 fn check_pools<E: Element>() {
-    let mut numbers = Numbers(8);
+    let mut numbers = Random(8);
     for i in 0..600 {
         let windows = Windows {
             kernel_size: numbers.pair(1..=4),
@@ -107,18 +107,18 @@ fn pools_are_those_of_flex_in_f32() {
 #[test]
 #[should_panic(expected = "pool: kernel size must be > 0")]
 fn a_window_without_a_number_is_refused() {
-    windows([2, 0], [1, 1]).pool::<FastFlex>(&Numbers(12).tensor::<f32, 4>([1, 1, 4, 4]));
+    windows([2, 0], [1, 1]).pool::<FastFlex>(&Random(12).tensor::<f32, 4>([1, 1, 4, 4]));
 }
 
 #[test]
 #[should_panic(expected = "pool: stride must be > 0")]
 fn windows_without_a_step_are_refused() {
-    windows([2, 2], [1, 0]).pool::<FastFlex>(&Numbers(13).tensor::<f32, 4>([1, 1, 4, 4]));
+    windows([2, 2], [1, 0]).pool::<FastFlex>(&Random(13).tensor::<f32, 4>([1, 1, 4, 4]));
 }
 
 #[test]
 fn pools_of_what_is_no_number_are_those_of_flex() {
-    let mut numbers = Numbers(9);
+    let mut numbers = Random(9);
     let odd = [f64::NAN, f64::NEG_INFINITY, f64::INFINITY, 0.0, -0.0];
     let shape = [2, 2, 9, 8];
     let values: Vec<f64> = (0..288).map(|_| odd[numbers.within(0..=4)]).collect();
@@ -139,15 +139,15 @@ fn pools_of_what_is_no_number_are_those_of_flex() {
 #[test]
 fn tensors_may_lie_in_any_order() {
     let windows = Windows { padding: [1, 0], ..windows([2, 3], [2, 1]) };
-    for x in views(&mut Numbers(5), [2, 3, 7, 6]) {
-        check_pool(&x, &windows, |shape| views(&mut Numbers(6), shape)[1].clone());
+    for x in views(&mut Random(5), [2, 3, 7, 6]) {
+        check_pool(&x, &windows, |shape| views(&mut Random(6), shape)[1].clone());
     }
 }
 
 /// Other element types, empty tensors.
 #[test]
 fn what_has_no_kernel_is_computed_by_flex() {
-    let mut numbers = Numbers(7);
+    let mut numbers = Random(7);
     for (images, dtype) in [(2, DType::F16), (2, DType::BF16), (0, DType::F16)] {
         let mut tensor = |shape| {
             let data = numbers.tensor::<f32, 4>(shape).into_data();

@@ -12,7 +12,7 @@ use exmex::{Express, FlatEx, MatchLiteral};
 use serde::Deserialize;
 
 use crate::Values;
-use value::{Numbers, Operators, Value};
+use value::{NumberLiteral, Operators, Value};
 
 /// A small bilevel problem: formulas in `x1, x2, ..., y1, y2, ...` with `+ - * / ^`, `sin`, `cos`, `tan`, `tanh`,
 /// `exp`, `ln`, `sqrt`, `abs`, `pi` and brackets. A power of a power, and a sign after an operator, need brackets:
@@ -157,7 +157,7 @@ pub enum FormulaError {
 /// A formula, and the position of each of its variables.
 #[derive(Debug)]
 struct Formula {
-    expression: FlatEx<Value, Operators, Numbers>,
+    expression: FlatEx<Value, Operators, NumberLiteral>,
     variables: Vec<Place>,
 }
 
@@ -211,7 +211,7 @@ fn with_zeros(formula: &str) -> Result<String, FormulaError> {
     let (mut before, mut rest) = ("(", formula);
     while let Some(letter) = rest.chars().next() {
         let name = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
-        let end = Numbers::is_literal(rest).map_or(name.max(letter.len_utf8()), str::len);
+        let end = NumberLiteral::is_literal(rest).map_or(name.max(letter.len_utf8()), str::len);
         let (token, after) = rest.split_at(end);
         let is_power = powers.last().copied().unwrap_or_default();
         match token {

@@ -92,9 +92,9 @@ impl Value {
 
 /// Numbers, with a point and an exponent or without: `2`, `0.5`, `1.5e-3`.
 #[derive(Clone, Debug)]
-pub(super) struct Numbers;
+pub(super) struct NumberLiteral;
 
-impl MatchLiteral for Numbers {
+impl MatchLiteral for NumberLiteral {
     fn is_literal(text: &str) -> Option<&str> {
         let digits = |from: usize| {
             let rest = text.get(from..).unwrap_or_default();

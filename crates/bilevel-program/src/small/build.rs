@@ -8,7 +8,7 @@ use burn::backend::ir::{
 };
 use burn::tensor::DType;
 
-use super::{Action, LARGEST_PRODUCT, Numbers, Place, Result, Small, Use};
+use super::{Action, LARGEST_PRODUCT, OutputSource, Place, Small, Span, Use};
 use crate::fuse::{self, Masks, Pass};
 use crate::program::{Output, number};
 use crate::stop::stops;
@@ -191,12 +191,10 @@ impl Builder {
     }
 
     /// The numbers of a tensor, and whether they are those of its transpose.
-    fn numbers(&self, tensor: &TensorIr) -> (Numbers, bool) {
+    fn numbers(&self, tensor: &TensorIr) -> (Span, bool) {
         let (root, transposed) = self.root(number(tensor));
         match self.homes[&root] {
-            Home::Numbers(place) => {
-                (Numbers { place, len: tensor.shape.num_elements() }, transposed)
-            }
+            Home::Numbers(place) => (Span { place, len: tensor.shape.num_elements() }, transposed),
             Home::Slot(_) => unreachable!("tensors of this type and masks are numbers"),
         }
     }
@@ -311,12 +309,12 @@ impl Builder {
 
     pub(super) fn done(self, outputs: &[Output]) -> Small {
         let result = |output: &Output| {
-            let Some(tensor) = output.tensor else { return Result::Zero };
+            let Some(tensor) = output.tensor else { return OutputSource::Zero };
             match self.homes[&self.root(tensor).0] {
                 Home::Numbers(place) => {
-                    Result::Numbers(Numbers { place, len: output.shape.num_elements() })
+                    OutputSource::Numbers(Span { place, len: output.shape.num_elements() })
                 }
-                Home::Slot(slot) => Result::Tensor(slot),
+                Home::Slot(slot) => OutputSource::Tensor(slot),
             }
         };
         Small {

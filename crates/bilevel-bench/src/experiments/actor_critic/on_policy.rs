@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bilevel_core::{
     AutodiffOracle, Data, Direction, Linearization, Loss, Objective, Oracle, Partials, Point,
-    Sample, Wrt,
+    Sample, Wrt, forward_oracle,
 };
 use bilevel_data::{Purpose, stream};
 use bilevel_models::SoftmaxRegression;
-use bilevel_program::{Layout, Vector};
+use bilevel_program::Vector;
 use burn::tensor::Device;
 
 use super::episodes::{Balancing, Transitions, collect};
@@ -80,13 +80,7 @@ impl OnPolicy {
 }
 
 impl Oracle for OnPolicy {
-    fn upper_layout(&self) -> &Arc<Layout> {
-        self.oracle.upper_layout()
-    }
-
-    fn lower_layout(&self) -> &Arc<Layout> {
-        self.oracle.lower_layout()
-    }
+    forward_oracle!(oracle: upper_layout, lower_layout, is_collective);
 
     fn value(&self, level: Objective, at: Point<'_>) -> Loss {
         self.at(at).value(level, at)
@@ -109,9 +103,5 @@ impl Oracle for OnPolicy {
         wrt: Wrt<'_>,
     ) -> Linearization<'a> {
         self.at(at).linearize(level, at, gradient, along, wrt)
-    }
-
-    fn is_collective(&self) -> bool {
-        self.oracle.is_collective()
     }
 }

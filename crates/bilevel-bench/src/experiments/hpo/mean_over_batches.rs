@@ -1,12 +1,10 @@
 //! All batches at once.
 
-use std::sync::Arc;
-
 use bilevel_core::{
-    Constraints, Direction, Hessian, Linearization, Loss, Objective, Oracle, Partials, Point,
-    Sample, Wrt,
+    Direction, Hessian, Linearization, Loss, Objective, Oracle, Partials, Point, Sample, Wrt,
+    forward_oracle,
 };
-use bilevel_program::{Layout, Vector};
+use bilevel_program::Vector;
 use burn::tensor::{Tensor, TensorData};
 
 /// An oracle whose losses are the means over the batches of another one, one batch in memory at a time. Each batch is
@@ -39,25 +37,7 @@ impl MeanOverBatches<'_> {
 }
 
 impl Oracle for MeanOverBatches<'_> {
-    fn is_collective(&self) -> bool {
-        self.0.is_collective()
-    }
-
-    fn upper_layout(&self) -> &Arc<Layout> {
-        self.0.upper_layout()
-    }
-
-    fn lower_layout(&self) -> &Arc<Layout> {
-        self.0.lower_layout()
-    }
-
-    fn constraints<'a>(
-        &'a self,
-        level: Objective,
-        sample: Sample,
-    ) -> Option<Box<dyn Constraints + 'a>> {
-        self.0.constraints(level, sample)
-    }
+    forward_oracle!(0: upper_layout, lower_layout, constraints, is_collective);
 
     fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
         let losses: Vec<_> =

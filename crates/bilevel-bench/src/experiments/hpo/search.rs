@@ -2,7 +2,7 @@
 
 use bilevel_core::{
     Cost, Counted, Descent, Error, LowerProblem, Objective, Oracle, Point, Sampler, Samples,
-    Snapshot, Solver, Status, Step, Wrt,
+    Snapshot, Solver, Status, StepRecord, Wrt,
 };
 use bilevel_program::Vector;
 use rand::Rng;
@@ -80,7 +80,7 @@ impl<'a> Search<'a> {
 }
 
 impl Solver for Search<'_> {
-    fn step(&mut self, k: usize) -> Result<Step, Error> {
+    fn step(&mut self, k: usize) -> Result<StepRecord, Error> {
         let x = Vector::from_slice(self.x.layout(), &self.candidates[k], &self.x.device());
         let loss = match self.training.model(&x) {
             Ok(y) => {
@@ -95,7 +95,7 @@ impl Solver for Search<'_> {
             Err(other) => return Err(other),
         };
         let (lower_loss, gradient_norm) = (f64::NAN, f64::NAN);
-        Ok(Step { upper_loss: loss, lower_loss, gradient_norm, status: Status::Approximate })
+        Ok(StepRecord { upper_loss: loss, lower_loss, gradient_norm, status: Status::Approximate })
     }
 
     fn x(&self) -> &Vector {

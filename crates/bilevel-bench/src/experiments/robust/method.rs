@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::Step;
+use super::LookAhead;
 use crate::settings::offered;
 
 /// A method of `mwn`.
@@ -34,7 +34,7 @@ pub enum MlcMethod {
 offered!(MwnMethod, {});
 offered!(MlcMethod, {});
 
-impl From<MwnMethod> for Step {
+impl From<MwnMethod> for LookAhead {
     fn from(method: MwnMethod) -> Self {
         match method {
             MwnMethod::Plain => Self::Plain,
@@ -44,7 +44,7 @@ impl From<MwnMethod> for Step {
     }
 }
 
-impl From<MlcMethod> for Step {
+impl From<MlcMethod> for LookAhead {
     fn from(method: MlcMethod) -> Self {
         match method {
             MlcMethod::Plain => Self::Plain,

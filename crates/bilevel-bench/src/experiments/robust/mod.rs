@@ -51,4 +51,4 @@ mod without_upper;
 pub use method::{MlcMethod, MwnMethod};
 pub use problem::{Corrector, Robust, Training, Transition};
 pub use run::{Mlc, Mwn};
-pub use settings::{NetworkName, NoiseKind, Settings, Step, Subject};
+pub use settings::{LookAhead, NetworkName, NoiseKind, Settings, Subject};

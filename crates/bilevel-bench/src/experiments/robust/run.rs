@@ -13,7 +13,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::cost::{StepCost, measure};
 use super::data::{Sets, read};
 use super::judge::{Judge, separation};
-use super::settings::{Settings, Step, Subject};
+use super::settings::{LookAhead, Settings, Subject};
 use super::without_upper::WithoutUpper;
 use super::{Corrector, MlcMethod, MwnMethod, Robust, Transition};
 use crate::backend::Array;
@@ -92,7 +92,7 @@ struct Prepared<M: Offered> {
     sets: Sets,
 }
 
-impl<M: Offered + Copy + Into<Step>> Prepared<M> {
+impl<M: Offered + Copy + Into<LookAhead>> Prepared<M> {
     fn arrays(&self) -> Vec<Array> {
         let Sets { train, clean, .. } = &self.sets;
         let batch = self.settings.batch.get().min(train.len().max(clean.len()));
@@ -136,7 +136,7 @@ struct Bench<'a, M: Offered> {
     device: Device,
 }
 
-impl<'a, M: Offered + Copy + Into<Step>> Bench<'a, M> {
+impl<'a, M: Offered + Copy + Into<LookAhead>> Bench<'a, M> {
     fn new(prepared: &'a Prepared<M>, device: Device) -> Self {
         let Prepared { settings, subject, sets } = prepared;
         Self {
@@ -151,7 +151,7 @@ impl<'a, M: Offered + Copy + Into<Step>> Bench<'a, M> {
     }
 
     /// The losses of a method, with `ahead` batches prepared in advance; x and y start alike for all.
-    fn oracle(&self, method: Step, ahead: usize) -> Result<RobustOracle, BenchError> {
+    fn oracle(&self, method: LookAhead, ahead: usize) -> Result<RobustOracle, BenchError> {
         let Self { settings, device, .. } = self;
         device.seed(settings.common.seed);
         let classes = self.train.classes();
@@ -174,7 +174,7 @@ impl<'a, M: Offered + Copy + Into<Step>> Bench<'a, M> {
 
     fn solver<'b>(
         &self,
-        method: Step,
+        method: LookAhead,
         oracle: &'b RobustOracle,
     ) -> Result<JointSolver<'b>, BenchError> {
         let Settings { step_size, learning_rate, .. } = self.settings;
@@ -186,9 +186,9 @@ impl<'a, M: Offered + Copy + Into<Step>> Bench<'a, M> {
         let rates = Rates::new(learning_rate.get(), falling)?;
         let (x, y) = (oracle.whole().upper_start(), oracle.whole().lower_start());
         let solver = match method {
-            Step::Plain => JointSolver::new(oracle, WithoutUpper::new(rates), x, y)?,
-            Step::Virtual => JointSolver::new(oracle, VirtualStep::new(rates), x, y)?,
-            Step::Game => {
+            LookAhead::Plain => JointSolver::new(oracle, WithoutUpper::new(rates), x, y)?,
+            LookAhead::Virtual => JointSolver::new(oracle, VirtualStep::new(rates), x, y)?,
+            LookAhead::Game => {
                 let y2 = self.settings.y2.clone().unwrap_or_else(|| last_layer(oracle));
                 JointSolver::new(oracle, NsGame::new(rates, y2), x, y)?
             }
@@ -210,7 +210,7 @@ impl<'a, M: Offered + Copy + Into<Step>> Bench<'a, M> {
             return Ok(None);
         }
         let methods =
-            || self.settings.method.iter().map(|&method| method.into()).chain([Step::Plain]);
+            || self.settings.method.iter().map(|&method| method.into()).chain([LookAhead::Plain]);
         // Without a thread that prepares batches, whose memory would be attributed to any step.
         let oracles: Vec<_> =
             methods().map(|method| self.oracle(method, 0)).collect::<Result<_, _>>()?;
@@ -223,12 +223,12 @@ impl<'a, M: Offered + Copy + Into<Step>> Bench<'a, M> {
 
     fn run(
         &self,
-        method: Step,
+        method: LookAhead,
         cost: Option<(StepCost, StepCost)>,
         trial: &mut Trial<'_>,
     ) -> Result<(), BenchError> {
         let settings = self.settings;
-        trial.report.baseline = method == Step::Plain;
+        trial.report.baseline = method == LookAhead::Plain;
         if let Some((cost, plain)) = cost {
             let extra = (cost.peak as f64 - plain.peak as f64) / f64::from(1 << 20);
             let figures = [("s/iteration", cost.seconds), ("extra MiB", extra)];
@@ -252,7 +252,7 @@ impl<'a, M: Offered + Copy + Into<Step>> Bench<'a, M> {
             report.test_accuracy = last.test_accuracy;
             (report.upper_loss, report.lower_loss) = (last.upper_loss, last.lower_loss);
         }
-        if method == Step::Plain {
+        if method == LookAhead::Plain {
             return Ok(());
         }
         self.show(&oracle, solver.x(), solver.y(), trial)

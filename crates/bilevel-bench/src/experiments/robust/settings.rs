@@ -24,7 +24,7 @@ pub enum Subject {
 
 /// How a method lets x see its effect on y.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum LookAhead {
     /// Not at all: a baseline.
     Plain,
     /// Through one step of all of the network.
@@ -33,7 +33,7 @@ pub enum Step {
     Game,
 }
 
-impl Step {
+impl LookAhead {
     /// The corresponding f.
     pub fn training(self) -> Training {
         if self == Self::Plain { Training::Plain } else { Training::Corrected }

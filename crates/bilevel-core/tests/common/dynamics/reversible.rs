@@ -1,11 +1,10 @@
 //! Reversible steps, on the device of the binary that includes this file.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bilevel_core::lower::State;
 use bilevel_core::*;
-use bilevel_program::{Layout, Vector, float};
+use bilevel_program::{Vector, float};
 use burn::tensor::Tensor;
 
 use crate::common::*;
@@ -128,17 +127,7 @@ struct Restless<O> {
 }
 
 impl<O: Oracle> Oracle for Restless<O> {
-    fn upper_layout(&self) -> &Arc<Layout> {
-        self.inner.upper_layout()
-    }
-
-    fn lower_layout(&self) -> &Arc<Layout> {
-        self.inner.lower_layout()
-    }
-
-    fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
-        self.inner.value(objective, at)
-    }
+    forward_oracle!(inner: upper_layout, lower_layout, value, product);
 
     fn gradient(&self, objective: Objective, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
         let (loss, mut partials) = self.inner.gradient(objective, at, wrt);
@@ -147,16 +136,6 @@ impl<O: Oracle> Oracle for Restless<O> {
             partials.y = partials.y.map(|y| y.map(|leaf| float::add_scalar(leaf, noise)));
         }
         (loss, partials)
-    }
-
-    fn product(
-        &self,
-        objective: Objective,
-        at: Point<'_>,
-        along: Direction<'_>,
-        wrt: Wrt,
-    ) -> Partials {
-        self.inner.product(objective, at, along, wrt)
     }
 }
 

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bilevel_program::Layout;
-
 use super::*;
 
 const LENGTHS: [usize; 7] = [1, 2, 3, 7, 16, 30, 37];
@@ -108,31 +106,7 @@ struct Holding<O> {
 }
 
 impl<O: Oracle> Oracle for Holding<O> {
-    fn upper_layout(&self) -> &Arc<Layout> {
-        self.inner.upper_layout()
-    }
-
-    fn lower_layout(&self) -> &Arc<Layout> {
-        self.inner.lower_layout()
-    }
-
-    fn value(&self, objective: Objective, at: Point<'_>) -> Loss {
-        self.inner.value(objective, at)
-    }
-
-    fn gradient(&self, objective: Objective, at: Point<'_>, wrt: Wrt) -> (Loss, Partials) {
-        self.inner.gradient(objective, at, wrt)
-    }
-
-    fn product(
-        &self,
-        objective: Objective,
-        at: Point<'_>,
-        along: Direction<'_>,
-        wrt: Wrt,
-    ) -> Partials {
-        self.inner.product(objective, at, along, wrt)
-    }
+    forward_oracle!(inner: upper_layout, lower_layout, value, gradient, product);
 
     fn linearize<'a>(
         &'a self,

@@ -1,0 +1,269 @@
+//! How far a hypergradient at the end of the lower steps can be trusted: what is not right comes with a status that says
+//! so.
+
+use bilevel_core::minimise::Minimiser;
+use bilevel_core::*;
+use burn::tensor::Tensor;
+
+use super::linear::Careless;
+use super::short;
+use crate::common::*;
+use crate::device;
+
+#[test]
+fn a_lower_level_that_misses_its_tolerance_is_named() {
+    let oracle = penalties(Fit::Squares, &device());
+    let solver = Cg::new(20, 1e-9).unwrap();
+    let mut method = Implicit::new(short(), solver).with_tolerances(1e-9).unwrap();
+    let (_, status) = hypergradient(&oracle, &mut method);
+    assert!(matches!(status, Status::LowerLimit { .. }) && !status.is_ok(), "{status}");
+    assert!(status.to_string().contains("allow more lower steps"), "{status}");
+    // One tolerance per call, and never less than the minimum.
+    let falling = Schedule::geometric(1e-9, 0.1);
+    let cg = || Cg::new(20, 1e-9).unwrap();
+    let falling = Implicit::new(short(), cg()).with_tolerances(falling).unwrap();
+    let mut falling = falling.with_least_tolerance(1e-11).unwrap();
+    let seen = [(); 4].map(|()| match hypergradient(&oracle, &mut falling).1 {
+        Status::LowerLimit { tolerance, .. } => tolerance,
+        other => panic!("unexpected: {other}"),
+    });
+    assert_close("tolerances", &seen, &[1e-9, 1e-10, 1e-11, 1e-11], 1e-12);
+    // One that is met says all there is to say.
+    let mut loose = Implicit::new(short(), cg()).with_tolerances(1e9).unwrap();
+    let (_, status) = hypergradient(&oracle, &mut loose);
+    assert!(matches!(status, Status::Implicit { relative: None, .. }), "{status}");
+}
+
+#[test]
+fn an_implicit_formula_far_from_stationary_is_a_warning() {
+    let oracle = penalties(Fit::Squares, &device());
+    let made: [&dyn Fn(usize) -> Box<dyn HypergradientMethod>; 3] = [
+        &|steps| {
+            let cg = Cg::new(50, 1e-13).unwrap();
+            Box::new(Implicit::new(descent(Gd::new(0.1), steps), cg))
+        },
+        &|steps| Box::new(FixedPoint::new(descent(Gd::new(0.1), steps), 5000, 1e-9).unwrap()),
+        &|steps| {
+            let cg = Cg::new(50, 1e-13).unwrap();
+            Box::new(Imaml::new(Implicit::new(descent(Gd::new(0.1), steps), cg), 0.5).unwrap())
+        },
+    ];
+    for make in made {
+        let (mut few, mut many) = (make(4), make(400));
+        let (_, status) = hypergradient(&oracle, few.as_mut());
+        let text = status.to_string();
+        assert!(!status.is_ok() && text.contains("allow more lower steps"), "{text}");
+        let Status::Implicit { relative: Some(relative), .. } = status else { panic!("{text}") };
+        assert!(relative > Status::STATIONARY && relative < 1.0, "{text}");
+        let (_, status) = hypergradient(&oracle, many.as_mut());
+        assert!(status.is_ok(), "{status}");
+    }
+    // A warm start is close already: the start of the first descent counts. So is a start that is a solution.
+    let (x, mut y) = (oracle.upper_start(), oracle.lower_start());
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
+    let mut method = made[0](4);
+    let statuses = [(); 30].map(|()| {
+        let found = method.hypergradient(problem, &y).unwrap();
+        y = found.lower;
+        found.status.is_ok()
+    });
+    assert_eq!((statuses[0], statuses[29]), (false, true));
+    let solved = descent(Gd::new(0.5), 600).run(&problem, &y).unwrap().state.y;
+    // And one that is a solution but for rounding.
+    for start in [solved.clone(), solved.scale(1.0 + 1e-12)] {
+        for make in made.iter().take(2) {
+            let found = make(4).hypergradient(problem, &start).unwrap();
+            assert!(found.status.is_ok(), "{}", found.status);
+        }
+    }
+}
+
+#[test]
+fn a_descent_that_ends_early_and_not_at_its_tolerance_is_named_too() {
+    let oracle = penalties(Fit::Squares, &device());
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
+    let (steps, mut early) = (2000, [0, 0]);
+    for k in 0..60 {
+        let tolerance = 0.8_f64.powi(k);
+        let heavy_ball = || descent(Momentum::new(0.5, 0.9), steps);
+        let ended = heavy_ball().run_until(&problem, &y, tolerance).unwrap();
+        let slope = problem.gradient(Objective::Lower, &ended.state.y, Wrt::Y).1.into_y().norm();
+        let mut method = Implicit::new(heavy_ball(), Cg::new(50, 1e-9).unwrap())
+            .with_tolerances(tolerance)
+            .unwrap();
+        let (_, status) = hypergradient(&oracle, &mut method);
+        let named = matches!(status, Status::LowerLimit { .. });
+        assert_eq!(named, slope > tolerance && !ended.climbed(), "{tolerance}: {status}");
+        early[usize::from(named)] += usize::from(ended.steps < steps);
+    }
+    assert!(early[0] > 0 && early[1] > 0, "{early:?}");
+}
+
+#[test]
+fn a_solver_that_found_nothing_is_named_where_the_lower_level_climbs_too() {
+    let oracle = penalties(Fit::Squares, &device());
+    let climbing = || descent(Gd::new(30.0), 2);
+    let (_, status) = hypergradient(&oracle, &mut Implicit::new(climbing(), Identity));
+    assert!(matches!(status, Status::NoDescent { .. }), "{status}");
+    let (_, status) = hypergradient(&oracle, &mut Implicit::new(climbing(), Careless));
+    let broken = matches!(status, Status::Implicit { solver: LinearStatus::NotFinite, .. });
+    assert!(broken, "{status}");
+}
+
+/// `f = sum a_i (y_i - x_i)^2 / 2` and `F = sum (y_i - 1)^2 / 2`, entry by entry.
+struct Entrywise;
+
+const A: [f64; 5] = [0.5, 0.8, 1.0, 1.5, 2.0];
+
+impl BilevelProblem for Entrywise {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = Tensor<1>;
+
+    fn upper_loss(&self, _: &Values, y: &Values, _: &Tensor<1>) -> Tensor<1> {
+        (y.values.val() - 1.0).powi_scalar(2).sum() / 2
+    }
+
+    fn lower_loss(&self, x: &Values, y: &Values, a: &Tensor<1>) -> Tensor<1> {
+        ((y.values.val() - x.values.val()).powi_scalar(2) * a.clone()).sum() / 2
+    }
+}
+
+type EntrywiseOracle = AutodiffOracle<Entrywise, FullBatch<Tensor<1>>>;
+
+fn entrywise(x: &[f64; 5]) -> EntrywiseOracle {
+    let a = || vector(&A, &device());
+    let (x, y) = (Values::new(x, &device()), Values::new(&[0.0; 5], &device()));
+    AutodiffOracle::new(Entrywise, &x, &y, FullBatch { upper: a(), lower: a() }).unwrap()
+}
+
+const LENGTH: f64 = 0.3;
+const DECAY: f64 = 0.1;
+const THRESHOLD: f64 = 0.5;
+
+fn bounds() -> Bounds {
+    Bounds::new(-4.0, 4.0).unwrap()
+}
+
+/// A lower level: its dynamics, and y and dy/dx of an entry in closed form.
+type Level = (fn() -> Box<dyn Dynamics>, fn(a: f64, x: f64) -> [f64; 2]);
+
+/// Lower levels whose solution is that of f, or another one because of their steps.
+const LEVELS: [Level; 5] = [
+    (|| Box::new(Gd::new(LENGTH).unwrap()), |_, x| [x, 1.0]),
+    (|| Box::new(Projected::new(Gd::new(LENGTH).unwrap(), bounds())), clamped),
+    (|| Box::new(Projected::new(Momentum::new(LENGTH, 0.3).unwrap(), bounds())), clamped),
+    (
+        || Box::new(WeightDecay::new(Gd::new(LENGTH).unwrap(), DECAY).unwrap()),
+        |a, x| [a * x / (a + DECAY), a / (a + DECAY)],
+    ),
+    (
+        || {
+            let map = SoftThreshold::new(THRESHOLD).unwrap().times(LENGTH).unwrap();
+            Box::new(Projected::new(Gd::new(LENGTH).unwrap(), map))
+        },
+        |a, x| match x.abs() - THRESHOLD / a {
+            above if above > 0.0 => [x.signum() * above, 1.0],
+            _ => [0.0, 0.0],
+        },
+    ),
+];
+
+fn clamped(_: f64, x: f64) -> [f64; 2] {
+    [x.clamp(-4.0, 4.0), f64::from(u8::from(x.abs() < 4.0))]
+}
+
+/// No bound is active, one is by a little, one by much, and all but one are; one entry is below the threshold.
+const POINTS: [[f64; 5]; 4] = [
+    [3.0, -2.0, 0.1, 3.9, -1.0],
+    [3.0, -2.0, 0.1, 4.02, -1.0],
+    [3.0, -9.0, 0.1, 3.5, -1.0],
+    [5.0, -6.0, 0.1, -8.0, 9.0],
+];
+
+/// Methods at the end of a descent that reaches the solution.
+fn at_the_solution(dynamics: impl Fn() -> Box<dyn Dynamics>) -> Vec<Box<dyn HypergradientMethod>> {
+    let lower = || Descent::new(dynamics(), 400).unwrap();
+    vec![
+        Box::new(Implicit::new(lower(), Cg::new(20, 1e-12).unwrap())),
+        Box::new(Implicit::new(lower(), Gmres::new(20, 1e-12).unwrap())),
+        Box::new(Implicit::new(lower(), Neumann::new(LENGTH, 400, 1e-12).unwrap())),
+        Box::new(Implicit::new(lower(), Dense::new())),
+        Box::new(
+            Implicit::new(lower(), Cg::new(20, 1e-12).unwrap()).with_tolerances(1e-8).unwrap(),
+        ),
+        Box::new(FixedPoint::new(lower(), 400, 1e-12).unwrap()),
+        Box::new(Unrolled::rad(lower())),
+    ]
+}
+
+/// Whether the hypergradient is that of the closed form.
+fn is_right(x: &[f64; 5], level: &Level, found: &Hypergradient) -> bool {
+    let expected = A.iter().zip(x).map(|(a, x)| {
+        let [y, slope] = level.1(*a, *x);
+        (y - 1.0) * slope
+    });
+    let off = found.gradient.to_vec().into_iter().zip(expected).map(|(g, e)| (g - e).abs());
+    off.fold(0.0, f64::max) < 1e-6
+}
+
+#[test]
+fn a_hypergradient_is_right_where_its_status_is_ok_and_only_there() {
+    let mut seen = [0, 0];
+    for x in &POINTS {
+        let oracle = entrywise(x);
+        let (at, y) = (oracle.upper_start(), oracle.lower_start());
+        let problem = LowerProblem::new(&oracle, &at, Samples::default());
+        for level in &LEVELS {
+            for mut method in at_the_solution(level.0) {
+                let found = method.hypergradient(problem, &y).unwrap();
+                let right = is_right(x, level, &found);
+                let (name, status) = (method.describe(), found.status);
+                assert_eq!(status.is_ok(), right, "{name} at {x:?}: {status}");
+                assert!(right || matches!(status, Status::Held { .. }), "{name}: {status}");
+                seen[usize::from(right)] += 1;
+            }
+        }
+        // A minimiser keeps to the bounds by itself.
+        let armijo = || Armijo::new(400, 1e-10).unwrap().onto(bounds());
+        let mut method = Implicit::new(armijo(), Cg::new(20, 1e-12).unwrap());
+        let found = method.hypergradient(problem, &y).unwrap();
+        let right = is_right(x, &LEVELS[1], &found);
+        assert_eq!(
+            found.status.is_ok(),
+            right,
+            "{} at {x:?}: {}",
+            armijo().describe(),
+            found.status
+        );
+    }
+    assert_eq!(seen, [70, 70]);
+}
+
+#[test]
+fn a_run_lists_the_steps_whose_hypergradient_is_not_to_be_trusted() {
+    // One entry moves from above its bound to below.
+    let oracle = entrywise(&[4.37, 0.5, 0.5, 0.5, 0.5]);
+    let dynamics = Projected::new(Gd::new(LENGTH).unwrap(), bounds());
+    let method = Implicit::new(Descent::new(dynamics, 400).unwrap(), Cg::new(20, 1e-12).unwrap());
+    let upper = GradientStep::new(0.05).unwrap();
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let mut solver = HypergradientSolver::new(&oracle, method, upper, x, y);
+    let mut above = Vec::new();
+    let watch = |progress: &Progress<'_>| {
+        if progress.solver.y().to_vec()[0] == 4.0 {
+            above.push(progress.step);
+        }
+        std::ops::ControlFlow::Continue(())
+    };
+    let outcome = Executor::new(10).unwrap().observe(watch).run(&mut solver).unwrap();
+    let listed: Vec<_> = outcome.warnings.iter().map(|(step, _)| *step).collect();
+    assert_eq!(listed, above);
+    assert!(!listed.is_empty() && listed.len() < 10, "{listed:?}");
+    for (_, status) in &outcome.warnings {
+        let Status::Held { stationarity } = status else { panic!("{status}") };
+        assert!(*stationarity > 0.0 && status.to_string().contains("fixed-point"), "{status}");
+    }
+    assert!(outcome.status.is_ok(), "{}", outcome.status);
+}

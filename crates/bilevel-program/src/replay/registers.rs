@@ -1,0 +1,132 @@
+//! Registers instead of tensors: where the operations of a program read and write.
+
+use burn::backend::ir::{IrVisitorMut, OperationIr, TensorId, TensorIr, TensorStatus};
+
+use crate::fuse::{self, Masks, Pass};
+use crate::program::number;
+
+/// Registers for the tensors of a program: one is free again after the last use of its tensor.
+pub(super) struct Registers {
+    /// The register of each tensor.
+    pub(super) of: Vec<Option<usize>>,
+    /// How often each tensor will still be read.
+    uses: Vec<usize>,
+    free: Vec<usize>,
+    /// How many there are.
+    pub(super) len: usize,
+}
+
+impl Registers {
+    /// For tensors that are read so often.
+    pub(super) fn new(uses: Vec<usize>) -> Self {
+        Self { of: vec![None; uses.len()], uses, free: Vec::new(), len: 0 }
+    }
+
+    fn give(&mut self, tensor: usize) -> usize {
+        let register = self.free.pop().unwrap_or_else(|| {
+            self.len += 1;
+            self.len - 1
+        });
+        self.of[tensor] = Some(register);
+        register
+    }
+
+    pub(super) fn if_used(&mut self, tensor: usize) -> Option<usize> {
+        (self.uses[tensor] > 0).then(|| self.give(tensor))
+    }
+}
+
+/// A part of a program that is executed at once.
+pub(super) struct Segment {
+    pub(super) operations: Vec<OperationIr>,
+    /// All of them in one pass, for backends that have it.
+    pub(super) pass: Option<Pass>,
+}
+
+impl Segment {
+    /// Operations that follow each other, with their registers.
+    pub(super) fn of(group: &[&OperationIr], registers: &mut Registers) -> Self {
+        let made = |tensor: usize| {
+            group.iter().any(|each| each.outputs().any(|out| number(out) == tensor))
+        };
+        let inside = |tensor: usize| {
+            let read = group.iter().flat_map(|each| each.inputs());
+            read.filter(|input| number(input) == tensor).count()
+        };
+        let is_used = |tensor: usize| made(tensor) && registers.uses[tensor] > inside(tensor);
+        let mut pass =
+            (group.len() > 1).then(|| fuse::pass(group, Masks::Bytes, is_used)).flatten();
+        let arguments = pass.iter().flat_map(|pass| &pass.arguments).map(number);
+        let arguments: Vec<_> = arguments
+            .map(|tensor| (tensor, registers.of[tensor].expect("it was written")))
+            .collect();
+        let mut operations = Vec::with_capacity(group.len());
+        for &operation in group {
+            let mut operation = operation.clone();
+            let mut assign = Assign {
+                inputs: operation.inputs().count(),
+                registers,
+                freed: Vec::new(),
+                dropped: Vec::new(),
+            };
+            operation.visit_mut(&mut assign);
+            let Assign { freed, dropped, .. } = assign;
+            operations.push(operation);
+            operations.extend(dropped.into_iter().map(OperationIr::Drop));
+            registers.free.extend(freed);
+        }
+        if let Some(pass) = &mut pass {
+            for (at, (argument, (tensor, register))) in
+                pass.arguments.iter_mut().zip(&arguments).enumerate()
+            {
+                let again = arguments[at + 1..].iter().any(|(later, _)| later == tensor);
+                let last = registers.uses[*tensor] == 0 && !again;
+                argument.id = TensorId::new(*register as u64);
+                argument.status =
+                    if last { TensorStatus::ReadWrite } else { TensorStatus::ReadOnly };
+            }
+            for result in &mut pass.results {
+                let register = registers.of[number(result)].expect("it was given one");
+                result.id = TensorId::new(register as u64);
+            }
+        }
+        Self { operations, pass }
+    }
+}
+
+/// Assigns registers to one operation.
+struct Assign<'a> {
+    /// Inputs that are not yet visited; they are visited before outputs.
+    inputs: usize,
+    registers: &'a mut Registers,
+    /// Registers that are free after the operation.
+    freed: Vec<usize>,
+    /// What must be dropped after the operation.
+    dropped: Vec<TensorIr>,
+}
+
+impl IrVisitorMut for Assign<'_> {
+    fn visit_tensor_mut(&mut self, tensor: &mut TensorIr) {
+        let at = number(tensor);
+        if self.inputs > 0 {
+            self.inputs -= 1;
+            let register = self.registers.of[at].expect("a tensor is written before it is read");
+            self.registers.uses[at] -= 1;
+            tensor.id = TensorId::new(register as u64);
+            tensor.status = TensorStatus::ReadOnly;
+            if self.registers.uses[at] == 0 {
+                // An operation that takes a tensor twice reads it in this order.
+                self.freed.push(register);
+                tensor.status = TensorStatus::ReadWrite;
+            }
+            return;
+        }
+        let register = self.registers.give(at);
+        tensor.id = TensorId::new(register as u64);
+        tensor.status = TensorStatus::NotInit;
+        if self.registers.uses[at] == 0 {
+            self.freed.push(register);
+            self.dropped.push(tensor.clone());
+        }
+    }
+}
