@@ -29,6 +29,8 @@ pub enum Step {
     Plain,
     /// Through one step of all of the network.
     Virtual,
+    /// Through the last of two steps of all of the network.
+    Truncated,
     /// Through one step of its last layer.
     Game,
 }
@@ -184,6 +186,9 @@ pub struct Settings<M: Offered> {
     /// Step size of x, far below that of the network; it is constant
     #[arg(long)]
     pub learning_rate: Positive,
+    /// Passes through the training set before x moves
+    #[arg(long)]
+    pub warm_up: usize,
     /// Momentum of both
     #[arg(long)]
     pub momentum: Share,
@@ -235,6 +240,15 @@ impl<M: Offered> crate::settings::Settings for Settings<M> {
             let found: Vec<_> = falls.iter().map(ToString::to_string).collect();
             let expected = format!("two passes in their order, of the {} there are", self.epochs);
             return Err(refuse("--falls", found.join(","), &expected, "give others"));
+        }
+        if self.warm_up >= self.epochs.get() {
+            let expected = format!("fewer passes than the {} there are", self.epochs);
+            return Err(refuse(
+                "--warm-up",
+                self.warm_up,
+                &expected,
+                "give fewer, or more --epochs",
+            ));
         }
         if (self.noise_kind == NoiseKind::Human) != self.human_labels.is_some() {
             let found = if self.human_labels.is_some() { "a file" } else { "missing" };
