@@ -103,6 +103,12 @@ pub fn written() -> Vec<Row> {
         ("penalty", Box::new(waiting), waiting_penalty, [3, 3, 3]),
         ("penalty, k grows", Box::new(moving), moving_penalty, [3, 3, 3]),
         ("nsgame on all of y", Box::new(NsGame::new(r(), "")), one_stage, [1, 1, 1]),
+        (
+            "nsgame on all of y, x first",
+            Box::new(NsGame::new(r(), "").x_first()),
+            virtual_step::<1>,
+            [1, 2, 1],
+        ),
         ("virtual-step", Box::new(VirtualStep::new(r())), virtual_step::<1>, [1, 2, 1]),
         (
             "virtual-step, truncated",
@@ -302,7 +308,7 @@ fn steps_are_their_papers_formulas_and_cost_what_is_said() {
             let (at_x, at_y) = (instance.x.clone(), instance.y.clone());
             let solver = JointSolver::new(&instance.oracle, method, at_x, at_y).unwrap();
             let mut solver = solver.with_lower_projection(Bounds::new(-q.1, q.1).unwrap());
-            if name.starts_with("virtual-step") || name == "nsgame on all of y" {
+            if name.starts_with("virtual-step") || name.starts_with("nsgame on all") {
                 assert!(solver.step(0).is_err(), "{name} takes a step ahead");
                 continue;
             }

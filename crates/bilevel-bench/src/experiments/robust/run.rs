@@ -198,7 +198,8 @@ impl<'a, M: Offered + Copy + Into<Step>> Bench<'a, M> {
             Step::Truncated => Box::new(VirtualStep::truncated(rates, TRUNCATED)?),
             Step::Game => {
                 let y2 = self.settings.y2.clone().unwrap_or_else(|| last_layer(oracle));
-                Box::new(NsGame::new(rates, y2))
+                let game = NsGame::new(rates, y2);
+                Box::new(if self.settings.x_first { game.x_first() } else { game })
             }
         };
         let alone = warm_up.saturating_mul(lower);

@@ -206,6 +206,10 @@ pub struct Settings<M: Offered> {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub y2: Option<String>,
+    /// Whether the game moves x first and takes the step of y at the new x, as the authors' programs do, and their
+    /// equations do not
+    #[arg(long, action = clap::ArgAction::Set)]
+    pub x_first: bool,
     /// Timed steps of each method before the run; 0 for none
     #[arg(long)]
     pub repetitions: u16,
