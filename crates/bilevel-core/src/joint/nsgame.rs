@@ -14,12 +14,12 @@ use crate::{Error, Objective, Oracle, Rates, Snapshot, Wrt};
 /// x' = x - b (F_x(x, y1, y2') - a f_xy2(x, y)' F_y2(x, y1, y2'))
 /// ```
 ///
-/// [`x_first`](Self::x_first) takes the step of y at x'. x must be much slower than y, `b << a`: with the time scales swapped the game is slower by orders of magnitude, or
+/// x must be much slower than y, `b << a`: with the time scales swapped the game is slower by orders of magnitude, or
 /// does not converge. A set of y is refused: the formula has no projection. The second-order product runs from y2 to
 /// the loss: the rest of the network is evaluated, but not differentiated. Cost: one gradient of f, one of F in x and
 /// y2, one product of f from y2. On a [`SplitOracle`](crate::SplitOracle), with y2 in the head, the product uses the
 /// features of the gradient of f: in addition to that gradient it costs one forward pass, of F, and memory for the head
-/// alone.
+/// alone. With [`x_first`](Self::x_first) y takes its step at x'.
 ///
 /// Source: NSGame, "Delving into the hierarchical structure for efficient large-scale bi-level learning",
 /// Eqs. 5 to 7, Alg. 1.
