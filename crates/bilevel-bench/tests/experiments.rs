@@ -19,6 +19,7 @@ use bilevel_data::{ImageClasses, digits};
 use bilevel_models::{ConvNetConfig, ImageClassifierConfig};
 use burn::nn::LinearConfig;
 use burn::tensor::Device;
+use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 use tempfile::tempdir;
 
@@ -227,6 +228,36 @@ fn every_method_of_hyper_cleaning() {
     ]);
     command.args(["--train", "50", "--validation", "50", "--device", "flex", "--out"]);
     command.arg(out.path()).assert().success().stdout(contains("bvfim"));
+}
+
+/// Until x moves, a step makes no product.
+#[test]
+fn x_waits_for_the_warm_up() {
+    let out = tempdir().unwrap();
+    let waiting = |passes: &str| {
+        let mut command = Command::cargo_bin("bilevel").unwrap();
+        command.args(["run", "mwn", "--preset", "smoke", "--method", "mwn,tbp,nsgame-mwn"]);
+        command.args([
+            "--iterations",
+            "3",
+            "--batch",
+            "600",
+            "--warm-up",
+            passes,
+            "--device",
+            "flex",
+        ]);
+        command.arg("--out").arg(out.path().join(passes)).assert()
+    };
+    waiting("1").success();
+    let summary = fs::read_to_string(out.path().join("1/mwn-0/summary.json")).unwrap();
+    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    for method in summary["methods"].as_array().unwrap() {
+        let calls = &method["oracle_calls"];
+        assert_eq!(calls["lower products"], 1, "two batches are a pass of three steps: {method}");
+        assert_eq!(method["ok"], true, "{method}");
+    }
+    waiting("15").code(2).stderr(contains("--warm-up").and(contains("fewer passes")));
 }
 
 #[test]

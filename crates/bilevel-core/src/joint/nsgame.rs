@@ -19,7 +19,7 @@ use crate::{Error, Objective, Oracle, Rates, Snapshot, Wrt};
 /// the loss: the rest of the network is evaluated, but not differentiated. Cost: one gradient of f, one of F in x and
 /// y2, one product of f from y2. On a [`SplitOracle`](crate::SplitOracle), with y2 in the head, the product uses the
 /// features of the gradient of f: in addition to that gradient it costs one forward pass, of F, and memory for the head
-/// alone.
+/// alone. With [`x_first`](Self::x_first) y takes its step at x'.
 ///
 /// Source: NSGame, "Delving into the hierarchical structure for efficient large-scale bi-level learning",
 /// Eqs. 5 to 7, Alg. 1.
@@ -28,12 +28,20 @@ pub struct NsGame {
     rates: Rates,
     path: String,
     part: Option<Arc<Layout>>,
+    x_first: bool,
 }
 
 impl NsGame {
     /// With the variables of the lower module at `path` and below it as y2.
     pub fn new(rates: Rates, path: impl Into<String>) -> Self {
-        Self { rates, path: path.into(), part: None }
+        Self { rates, path: path.into(), part: None, x_first: false }
+    }
+
+    /// With the step of y at the new x, for one more gradient of f: the order of the programs in the source's
+    /// appendices, where its equations have the old x. It matters where x moves far in a step.
+    pub fn x_first(mut self) -> Self {
+        self.x_first = true;
+        self
     }
 
     fn part(&self, oracle: &dyn Oracle) -> Result<Arc<Layout>, Error> {
@@ -58,7 +66,8 @@ impl JointMethod for NsGame {
     }
 
     fn describe(&self) -> String {
-        format!("nsgame({}, y2 = {})", self.rates, self.path)
+        let order = if self.x_first { ", x first" } else { "" };
+        format!("nsgame({}, y2 = {}{order})", self.rates, self.path)
     }
 
     fn check(&self, oracle: &dyn Oracle) -> Result<(), Error> {
@@ -74,12 +83,16 @@ impl JointMethod for NsGame {
         let rate = self.rates.lower.at(k);
         let samples = at.draw();
         let problem = at.problem(samples);
-        let (lower_loss, along_y, mixed) = problem.gradient_and_mixed(&at.y);
+        let (mut lower_loss, mut along_y, mixed) = problem.gradient_and_mixed(&at.y);
         let ahead = at.y.axpy_part(-rate, &along_y.only(&part));
         let (upper_loss, upper) = problem.gradient(Objective::Upper, &ahead, Wrt::Part(&part));
         let (direct, weight) = upper.into_both();
         let along_x = direct.axpy(-rate, &mixed(&weight));
         at.move_x(self.rates.upper.at(k), &along_x);
+        if self.x_first {
+            let (loss, sides) = at.problem(samples).gradient(Objective::Lower, &at.y, Wrt::Y);
+            (lower_loss, along_y) = (loss, sides.into_y());
+        }
         at.move_y(rate, &along_y);
         self.part = Some(part);
         Ok(Seen { upper_loss, lower_loss, along_x, along_y, rest: 0.0 })

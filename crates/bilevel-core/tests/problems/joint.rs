@@ -103,7 +103,19 @@ pub fn written() -> Vec<Row> {
         ("penalty", Box::new(waiting), waiting_penalty, [3, 3, 3]),
         ("penalty, k grows", Box::new(moving), moving_penalty, [3, 3, 3]),
         ("nsgame on all of y", Box::new(NsGame::new(r(), "")), one_stage, [1, 1, 1]),
-        ("virtual-step", Box::new(VirtualStep::new(r())), virtual_step, [1, 2, 1]),
+        (
+            "nsgame on all of y, x first",
+            Box::new(NsGame::new(r(), "").x_first()),
+            virtual_step::<1>,
+            [1, 2, 1],
+        ),
+        ("virtual-step", Box::new(VirtualStep::new(r())), virtual_step::<1>, [1, 2, 1]),
+        (
+            "virtual-step, truncated",
+            Box::new(VirtualStep::truncated(r(), 3).unwrap()),
+            virtual_step::<3>,
+            [1, 4, 1],
+        ),
     ]
 }
 
@@ -202,9 +214,11 @@ fn one_stage(q: &Plain, k: usize, x: &mut V, y: &mut V, _: &mut Option<V>) {
     *x = &*x - &(STEP_X.at(k) * &along_x);
 }
 
-fn virtual_step(q: &Plain, k: usize, x: &mut V, y: &mut V, _: &mut Option<V>) {
-    let ahead = &*y - &(A.at(k) * &q.lower_y(x, y));
-    let mixed = q.mixed(x, y, &q.upper_y(x, &ahead));
+fn virtual_step<const T: usize>(q: &Plain, k: usize, x: &mut V, y: &mut V, _: &mut Option<V>) {
+    let step = |z: &V| z - &(A.at(k) * &q.lower_y(x, z));
+    let before = (1..T).fold(y.clone(), |z, _| step(&z));
+    let ahead = step(&before);
+    let mixed = q.mixed(x, &before, &q.upper_y(x, &ahead));
     *x = &*x - &(STEP_X.at(k) * &(&q.upper_x(x, &ahead) - &(A.at(k) * &mixed)));
     *y = &*y - &(A.at(k) * &q.lower_y(x, y));
 }
@@ -294,7 +308,7 @@ fn steps_are_their_papers_formulas_and_cost_what_is_said() {
             let (at_x, at_y) = (instance.x.clone(), instance.y.clone());
             let solver = JointSolver::new(&instance.oracle, method, at_x, at_y).unwrap();
             let mut solver = solver.with_lower_projection(Bounds::new(-q.1, q.1).unwrap());
-            if ["nsgame on all of y", "virtual-step"].contains(&name) {
+            if name.starts_with("virtual-step") || name.starts_with("nsgame on all") {
                 assert!(solver.step(0).is_err(), "{name} takes a step ahead");
                 continue;
             }

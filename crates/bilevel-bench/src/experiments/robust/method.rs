@@ -13,6 +13,8 @@ pub enum MwnMethod {
     /// weights learned through one step of the whole network
     #[value(alias = "virtual-step")]
     Mwn,
+    /// weights learned through the last of two steps of the whole network: truncated back-propagation
+    Tbp,
     /// weights learned through one step of the last layer
     #[value(name = "nsgame-mwn", alias = "nsgame")]
     NsGameMwn,
@@ -26,6 +28,8 @@ pub enum MlcMethod {
     /// the matrix learned through one step of the whole network
     #[value(alias = "virtual-step")]
     Mlc,
+    /// the matrix learned through the last of two steps of the whole network: truncated back-propagation
+    Tbp,
     /// the matrix learned through one step of the last layer
     #[value(name = "nsgame-mlc", alias = "nsgame")]
     NsGameMlc,
@@ -39,6 +43,7 @@ impl From<MwnMethod> for LookAhead {
         match method {
             MwnMethod::Plain => Self::Plain,
             MwnMethod::Mwn => Self::Virtual,
+            MwnMethod::Tbp => Self::Truncated,
             MwnMethod::NsGameMwn => Self::Game,
         }
     }
@@ -49,6 +54,7 @@ impl From<MlcMethod> for LookAhead {
         match method {
             MlcMethod::Plain => Self::Plain,
             MlcMethod::Mlc => Self::Virtual,
+            MlcMethod::Tbp => Self::Truncated,
             MlcMethod::NsGameMlc => Self::Game,
         }
     }

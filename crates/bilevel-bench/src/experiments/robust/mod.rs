@@ -14,6 +14,7 @@
 //! |---|---|---|
 //! | `plain` | the baseline: f is the mean of l, and x is fixed | |
 //! | `mwn`, `mlc` | through one step of all of y | [`VirtualStep`](bilevel_core::VirtualStep) |
+//! | `tbp` | through the last of two steps of all of y, truncated back-propagation | [`VirtualStep::truncated`](bilevel_core::VirtualStep::truncated) |
 //! | `nsgame-mwn`, `nsgame-mlc` | through one step of the last layer | [`NsGame`](bilevel_core::NsGame) |
 //!
 //! y moves with momentum and weight decay, x with momentum.
@@ -46,6 +47,7 @@ mod method;
 mod problem;
 mod run;
 mod settings;
+mod warm_up;
 mod without_upper;
 
 pub use method::{MlcMethod, MwnMethod};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bilevel_core::{
-    Error, HeavyBall, JointSolver, NsGame, Objective, Oracle, Rates, Sampler, Schedule, Solver,
-    SplitOracle, Variable, VirtualStep,
+    Error, HeavyBall, JointMethod, JointSolver, NsGame, Objective, Oracle, Rates, Sampler,
+    Schedule, Solver, SplitOracle, Variable, VirtualStep,
 };
 use bilevel_models::VNetConfig;
 use bilevel_program::Vector;
@@ -14,6 +14,7 @@ use super::cost::{StepCost, measure};
 use super::data::{Sets, read};
 use super::judge::{Judge, separation};
 use super::settings::{LookAhead, Settings, Subject};
+use super::warm_up::WarmUp;
 use super::without_upper::WithoutUpper;
 use super::{Corrector, MlcMethod, MwnMethod, Robust, Transition};
 use crate::backend::Array;
@@ -27,6 +28,10 @@ use bilevel_data::loader::{self, ImageBatches};
 
 /// `T[i][i]` at the start: far enough from 1 that the softmax still moves.
 const KEPT: f64 = 0.9;
+
+/// The steps ahead of `tbp`. The source does not give them; its time per iteration is that of `mwn` and one more
+/// gradient.
+const TRUNCATED: usize = 2;
 
 /// Points of the curve of weights over losses.
 const CURVE: usize = 200;
@@ -172,9 +177,11 @@ impl<'a, M: Offered + Copy + Into<LookAhead>> Bench<'a, M> {
         Ok(SplitOracle::new(problem, &x, &y, data.with_ahead(ahead))?)
     }
 
+    /// x moves after `warm_up` passes through the training set.
     fn solver<'b>(
         &self,
         method: LookAhead,
+        warm_up: usize,
         oracle: &'b RobustOracle,
     ) -> Result<JointSolver<'b>, BenchError> {
         let Settings { step_size, learning_rate, .. } = self.settings;
@@ -185,15 +192,19 @@ impl<'a, M: Offered + Copy + Into<LookAhead>> Bench<'a, M> {
         let falling = Schedule::milestones(step_size.get(), 0.1, at);
         let rates = Rates::new(learning_rate.get(), falling)?;
         let (x, y) = (oracle.whole().upper_start(), oracle.whole().lower_start());
-        let solver = match method {
-            LookAhead::Plain => JointSolver::new(oracle, WithoutUpper::new(rates), x, y)?,
-            LookAhead::Virtual => JointSolver::new(oracle, VirtualStep::new(rates), x, y)?,
+        let method: Box<dyn JointMethod> = match method {
+            LookAhead::Plain => Box::new(WithoutUpper::new(rates)),
+            LookAhead::Virtual => Box::new(VirtualStep::new(rates)),
+            LookAhead::Truncated => Box::new(VirtualStep::truncated(rates, TRUNCATED)?),
             LookAhead::Game => {
                 let y2 = self.settings.y2.clone().unwrap_or_else(|| last_layer(oracle));
-                JointSolver::new(oracle, NsGame::new(rates, y2), x, y)?
+                let game = NsGame::new(rates, y2);
+                Box::new(if self.settings.x_first { game.x_first() } else { game })
             }
         };
-        Ok(solver
+        let alone = warm_up.saturating_mul(lower);
+        let method = WarmUp::new(alone, WithoutUpper::new(rates), method);
+        Ok(JointSolver::new(oracle, method, x, y)?
             .with_sampler(Sampler::in_order(upper, lower)?)
             .with_momentum(Variable::X, self.momentum(self.settings.upper_weight_decay)?)
             .with_momentum(Variable::Y, self.momentum(self.settings.weight_decay)?))
@@ -216,7 +227,7 @@ impl<'a, M: Offered + Copy + Into<LookAhead>> Bench<'a, M> {
             methods().map(|method| self.oracle(method, 0)).collect::<Result<_, _>>()?;
         let mut solvers = Vec::new();
         for (method, oracle) in methods().zip(&oracles) {
-            solvers.push(Box::new(self.solver(method, oracle)?) as Box<dyn Solver + '_>);
+            solvers.push(Box::new(self.solver(method, 0, oracle)?) as Box<dyn Solver + '_>);
         }
         measure(&mut solvers, self.settings.repetitions.into()).map(Some)
     }
@@ -235,7 +246,7 @@ impl<'a, M: Offered + Copy + Into<LookAhead>> Bench<'a, M> {
             trial.report.figures.extend(figures.map(|(name, value)| (name.to_owned(), value)));
         }
         let oracle = self.oracle(method, 1)?;
-        let mut solver = self.solver(method, &oracle)?;
+        let mut solver = self.solver(method, settings.warm_up, &oracle)?;
         let passes = settings.epochs.get() * oracle.batches(Objective::Lower);
         let steps = passes.min(settings.iterations.map_or(usize::MAX, |most| most.get()));
         let every = steps.div_ceil(settings.evaluations.get());

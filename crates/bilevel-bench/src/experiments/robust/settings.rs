@@ -29,6 +29,8 @@ pub enum LookAhead {
     Plain,
     /// Through one step of all of the network.
     Virtual,
+    /// Through the last of two steps of all of the network.
+    Truncated,
     /// Through one step of its last layer.
     Game,
 }
@@ -184,6 +186,9 @@ pub struct Settings<M: Offered> {
     /// Step size of x, far below that of the network; it is constant
     #[arg(long)]
     pub learning_rate: Positive,
+    /// Passes through the training set before x moves
+    #[arg(long)]
+    pub warm_up: usize,
     /// Momentum of both
     #[arg(long)]
     pub momentum: Share,
@@ -201,6 +206,10 @@ pub struct Settings<M: Offered> {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub y2: Option<String>,
+    /// Whether the game moves x first and takes the step of y at the new x, as the authors' programs do, and their
+    /// equations do not
+    #[arg(long, action = clap::ArgAction::Set)]
+    pub x_first: bool,
     /// Timed steps of each method before the run; 0 for none
     #[arg(long)]
     pub repetitions: u16,
@@ -235,6 +244,15 @@ impl<M: Offered> crate::settings::Settings for Settings<M> {
             let found: Vec<_> = falls.iter().map(ToString::to_string).collect();
             let expected = format!("two passes in their order, of the {} there are", self.epochs);
             return Err(refuse("--falls", found.join(","), &expected, "give others"));
+        }
+        if self.warm_up >= self.epochs.get() {
+            let expected = format!("fewer passes than the {} there are", self.epochs);
+            return Err(refuse(
+                "--warm-up",
+                self.warm_up,
+                &expected,
+                "give fewer, or more --epochs",
+            ));
         }
         if (self.noise_kind == NoiseKind::Human) != self.human_labels.is_some() {
             let found = if self.human_labels.is_some() { "a file" } else { "missing" };
