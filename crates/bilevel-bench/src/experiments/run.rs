@@ -187,7 +187,8 @@ impl Trial<'_> {
     pub fn count(&mut self, cost: Cost) {
         self.report.oracle_calls = self.before.clone();
         for (kind, calls) in calls(cost) {
-            *self.report.oracle_calls.entry(kind).or_default() += calls;
+            let entry = self.report.oracle_calls.entry(kind).or_default();
+            *entry = entry.saturating_add(calls);
         }
     }
 
@@ -236,7 +237,9 @@ impl Trial<'_> {
             .in_group(self.run.manner.ranks)
             .observe(|progress: &Progress<'_>| {
                 self.report.seconds = seconds_before + progress.elapsed.as_secs_f64();
-                self.report.warnings += u64::from(!progress.seen.status.is_ok());
+                if !progress.seen.status.is_ok() {
+                    self.report.warnings = self.report.warnings.saturating_add(1);
+                }
                 self.count(progress.cost);
                 let record = match see(&at, progress) {
                     Ok(record) => record,
@@ -300,9 +303,19 @@ impl Trial<'_> {
     }
 
     /// The number of finished parts of a method in the checkpoint, by [`Self::keep`], and their results; for methods
-    /// that [`Self::drive`] does not run.
-    pub fn kept(&mut self) -> Option<(usize, Snapshot)> {
-        self.resumed.take().map(|current| (current.step, current.solver))
+    /// of `parts` parts that [`Self::drive`] does not run.
+    ///
+    /// # Errors
+    /// If more parts are finished.
+    pub fn kept(&mut self, parts: usize) -> Result<(usize, Snapshot), Error> {
+        let Some(Current { step, solver, .. }) = self.resumed.take() else {
+            return Ok(Default::default());
+        };
+        if step <= parts {
+            return Ok((step, solver));
+        }
+        let (entry, found) = ("step".into(), step.to_string());
+        Err(Error::Snapshot { entry, found, expected: format!("{parts} at most") })
     }
 
     /// Writes the checkpoint: `done` upper steps, or parts of the method, and the state needed to resume.

@@ -126,7 +126,7 @@ fn finite<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S:
 impl MethodReport {
     /// Oracle calls of all kinds together.
     pub fn total_calls(&self) -> u64 {
-        self.oracle_calls.values().sum()
+        self.oracle_calls.values().copied().fold(0, u64::saturating_add)
     }
 
     /// Its result, as a row of the series.
