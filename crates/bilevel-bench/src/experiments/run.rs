@@ -187,8 +187,7 @@ impl Trial<'_> {
     pub fn count(&mut self, cost: Cost) {
         self.report.oracle_calls = self.before.clone();
         for (kind, calls) in calls(cost) {
-            let entry = self.report.oracle_calls.entry(kind).or_default();
-            *entry = entry.saturating_add(calls);
+            *self.report.oracle_calls.entry(kind).or_default() += calls;
         }
     }
 
@@ -237,9 +236,7 @@ impl Trial<'_> {
             .in_group(self.run.manner.ranks)
             .observe(|progress: &Progress<'_>| {
                 self.report.seconds = seconds_before + progress.elapsed.as_secs_f64();
-                if !progress.seen.status.is_ok() {
-                    self.report.warnings = self.report.warnings.saturating_add(1);
-                }
+                self.report.warnings += u64::from(!progress.seen.status.is_ok());
                 self.count(progress.cost);
                 let record = match see(&at, progress) {
                     Ok(record) => record,

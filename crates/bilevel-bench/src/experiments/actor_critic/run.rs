@@ -189,7 +189,7 @@ impl Bench<'_> {
         let each = self.settings.transitions() as f64;
         let first = report.series.iter().find(|step| step.upper_loss.is_some_and(|e| e <= good));
         if let Some(step) = first {
-            let steps = (step.step as f64 + 1.0) * each;
+            let steps = (step.step + 1) as f64 * each;
             report.figures.insert("environment steps until good".into(), steps);
         }
         report.upper_loss = Some(excess);
@@ -215,9 +215,7 @@ impl Bench<'_> {
                     points: report
                         .series
                         .iter()
-                        .filter_map(|step| {
-                            Some(((step.step as f64 + 1.0) * each, step.upper_loss?))
-                        })
+                        .filter_map(|step| Some(((step.step + 1) as f64 * each, step.upper_loss?)))
                         .collect(),
                     band: Vec::new(),
                 })

@@ -108,8 +108,8 @@ impl Prepared {
         report.test_accuracy = Some(judged.mean);
         let reaches = |look: &&StepRecord| look.test_accuracy.is_some_and(|share| share >= target);
         // The evaluations of an earlier process are included.
-        if let Some(first) = report.series.iter().find(reaches).map(|look| look.step as f64 + 1.0) {
-            report.figures.insert(format!("steps to {:.0} %", 100.0 * target), first);
+        if let Some(first) = report.series.iter().find(reaches).map(|look| look.step + 1) {
+            report.figures.insert(format!("steps to {:.0} %", 100.0 * target), first as f64);
         }
         report.figures.insert("95 % interval +-%".into(), 100.0 * judged.interval);
         report.figures.insert("s/iteration".into(), report.seconds / steps as f64);

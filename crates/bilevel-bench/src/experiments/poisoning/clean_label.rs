@@ -133,8 +133,7 @@ impl<'a> CleanLabel<'a> {
                 successes.push(Success { at, bound, pixels });
             }
             if let Some(why) = found.why {
-                let warnings = &mut trial.report.warnings;
-                *warnings = warnings.saturating_add(found.diverged);
+                trial.report.warnings += found.diverged;
                 trial.report.status = why;
             }
             trial.count(cost);
