@@ -8,7 +8,7 @@ use bilevel_core::Group;
 use clap::Parser;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, fmt};
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 use bilevel_bench::BenchError;
 use bilevel_bench::cli::{Cli, MessageArgs, renamed};
@@ -48,11 +48,11 @@ fn main() -> ExitCode {
 /// Runs the command line, and returns the exit code.
 fn on_rank(cli: Cli, group: &'static dyn Group) -> u8 {
     let rank = group.rank();
-    if let Err(error) = listen(&cli.messages, rank) {
+    let devices = failure::watch();
+    if let Err(error) = listen(&cli.messages, rank, devices) {
         say(format_args!("error: {error}"));
         return 2;
     }
-    failure::watch();
     let Err(error) = failure::caught(|| execute(cli, group)) else { return 0 };
     tracing::debug!("{error}");
     match error {
@@ -65,8 +65,12 @@ fn on_rank(cli: Cli, group: &'static dyn Group) -> u8 {
     error.exit_code()
 }
 
-/// Where messages go. Our warnings are always shown; those of dependencies only on request.
-fn listen(messages: &MessageArgs, rank: usize) -> Result<(), String> {
+/// Where messages go, besides `devices`. Our warnings are always shown; those of dependencies only on request.
+fn listen(
+    messages: &MessageArgs,
+    rank: usize,
+    devices: impl Layer<Registry> + Send + Sync,
+) -> Result<(), String> {
     let shown = match messages {
         MessageArgs { quiet: true, .. } => "off",
         _ if rank > 0 => "error",
@@ -90,7 +94,7 @@ fn listen(messages: &MessageArgs, rank: usize) -> Result<(), String> {
         let layer = fmt::layer().with_writer(file).with_ansi(false).log_internal_errors(false);
         layer.with_filter(EnvFilter::new("warn,bilevel_bench=debug,bilevel_core=debug"))
     });
-    tracing_subscriber::registry().with(terminal).with(log).init();
+    tracing_subscriber::registry().with(devices).with(terminal).with(log).init();
     let words: Vec<_> = std::env::args_os().collect();
     tracing::debug!(version = env!("CARGO_PKG_VERSION"), ?words);
     Ok(())

@@ -4,16 +4,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bilevel_bench::cli::Cli;
+use bilevel_bench::failure;
+use bilevel_bench::ranks::Ranks;
+use clap::Parser;
 use tempfile::tempdir;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// The binary on `ranks` ranks, one thread each.
 fn mpirun(ranks: usize, args: &[&str]) -> Command {
+    mpirun_of(assert_cmd::cargo::cargo_bin!("bilevel"), ranks, args)
+}
+
+fn mpirun_of(binary: &Path, ranks: usize, args: &[&str]) -> Command {
     let mut command = Command::new("mpirun");
     command
         .args(["--allow-run-as-root", "--oversubscribe", "-n", &ranks.to_string()])
-        .arg(assert_cmd::cargo::cargo_bin!("bilevel"))
+        .arg(binary)
         .args(args)
         .env("RAYON_NUM_THREADS", "1")
         // Ranks share processors here: a waiting rank yields to others.
@@ -153,4 +163,66 @@ fn an_error_of_one_rank_ends_all_with_its_code() {
     // A number of shards that cannot be divided among three.
     let (output, _) = ended(mpirun(3, &run("rad", "4", root.path())));
     assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What happens on a rank, and the number of the rank.
+const CASE: &str = "BILEVEL_RANK_TEST";
+
+/// The time of day.
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
+}
+
+/// A rank where `mpirun` has started this binary, with what the binary `bilevel` does around a command: it fails as the
+/// case says, or waits for the one that does.
+#[test]
+fn a_rank_of_this_binary() {
+    let Ok(case) = std::env::var(CASE) else { return };
+    let (what, failing) = case.split_once(' ').unwrap();
+    let run = Cli::try_parse_from(["bilevel", "run", "hyper-cleaning", "--shards", "4"]).unwrap();
+    let ranks = Ranks::join(&run).unwrap();
+    let group = ranks.group();
+    tracing_subscriber::registry().with(failure::watch()).init();
+    let ended = failure::caught(|| {
+        for step in 0.. {
+            group.sum_f64(&mut [1.0]).unwrap();
+            if step == 3 && failing == group.rank().to_string() {
+                eprintln!("failed at {}", now().as_millis());
+                match what {
+                    "panic" => panic!("an index out of bounds"),
+                    "thread" => {
+                        drop(std::thread::spawn(|| panic!("an index out of bounds")).join())
+                    }
+                    _ => panic!("the device failed while a tensor was read: no memory"),
+                }
+            }
+        }
+        Ok(())
+    });
+    let code = ended.map_or_else(|error| error.exit_code(), |()| 0);
+    std::process::exit(ranks.end(code).into());
+}
+
+#[test]
+fn a_panic_or_a_device_that_fails_on_any_rank_ends_all_within_seconds() {
+    if !is_here() {
+        return;
+    }
+    let this = std::env::current_exe().unwrap();
+    for (what, expected) in [("panic", 101), ("thread", 101), ("device", 4)] {
+        for failing in ["0", "1", "2"] {
+            let args = ["--exact", "a_rank_of_this_binary", "--nocapture"];
+            let mut command = mpirun_of(&this, 3, &args);
+            let output = command.env(CASE, format!("{what} {failing}")).output().unwrap();
+            let end = now();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(expected), "{what} of rank {failing}: {errors}");
+            let (_, rest) = errors.split_once("failed at ").unwrap();
+            let digits = rest.split(|c: char| !c.is_ascii_digit()).next().unwrap();
+            let took = end - Duration::from_millis(digits.parse().unwrap());
+            println!("{what} of rank {failing}: code {expected} after {took:.1?}");
+            assert!(took < Duration::from_secs(5), "{what} of rank {failing}: {took:?}");
+            assert_eq!(errors.contains("panicked"), expected == 101, "{errors}");
+        }
+    }
 }

@@ -103,7 +103,8 @@ impl<T: Clone + Sync> Data<T> for Batches<T> {
 
 /// Draws a [`Sample`] for each level, independently: which of its batches comes next.
 ///
-/// Draw n of a level depends only on the seed and n: [`Sampler::at`] gives any of them, at any time.
+/// Draw n of a level depends only on the seed and n: [`Sampler::at`] gives any of them, at any time, and takes no longer
+/// the greater n is.
 #[derive(Clone, Debug)]
 pub struct Sampler {
     upper: Draws,
@@ -112,7 +113,7 @@ pub struct Sampler {
 
 #[derive(Debug)]
 struct Draws {
-    /// Where the stream of the level begins.
+    /// Where the stream of the level's first block begins.
     rng: ChaCha8Rng,
     batches: usize,
     order: Order,
@@ -143,14 +144,23 @@ impl Order {
     }
 }
 
-/// The draws are made in passes, so that any earlier one can be found again.
+/// The draws are made in passes, and passes in blocks, each of which has a stream of its own: so the time that any draw
+/// takes does not grow with its number.
 #[derive(Clone, Debug, Default)]
 struct Passes {
-    /// Where in the stream each pass ends.
+    /// The block that was used last.
+    block: u64,
+    /// Where in its stream each of its passes ends.
     ends: Vec<u128>,
-    /// The pass that was used last.
+    /// The pass that was used last, by its place in the block.
     last: Option<(usize, Vec<u64>)>,
 }
+
+/// Draws in a block, or one pass if that is longer.
+const BLOCK: u64 = 1 << 20;
+
+/// The streams of a block: one for each level.
+const LEVELS: u64 = 2;
 
 impl Sampler {
     /// One batch per level, always the same.
@@ -283,10 +293,16 @@ impl Draws {
             Order::Epochs => self.batches as u64,
             Order::Replacement => 1024,
         };
-        let (pass, place) = ((n / length) as usize, (n % length) as usize);
+        let (pass, place) = (n / length, (n % length) as usize);
+        let of_block = (BLOCK / length).max(1);
+        let (block, pass) = (pass / of_block, (pass % of_block) as usize);
         let mut passes = self.passes.lock().unwrap_or_else(PoisonError::into_inner);
+        if passes.block != block {
+            *passes = Passes { block, ..Passes::default() };
+        }
         if passes.last.as_ref().is_none_or(|(last, _)| *last != pass) {
             let mut rng = self.rng.clone();
+            rng.set_stream(rng.get_stream().wrapping_add(LEVELS * block));
             let mut found = Vec::new();
             for next in passes.ends.len().min(pass)..=pass {
                 let begin = next.checked_sub(1).map_or(0, |before| passes.ends[before]);

@@ -232,13 +232,13 @@ pub enum Error {
         cure: &'static str,
     },
 
-    /// A device that failed in a step, or in what was asked of it before.
+    /// A device that failed in a step or while a loss was recorded, or in what was asked of it before.
     #[error(
-        "upper step {step}: {cause}; check the driver and the memory of the device, take smaller batches, or compute on \
-         the CPU (flex)"
+        "{}: {cause}; check the driver and the memory of the device, take smaller batches, or compute on the CPU (flex)",
+        when(*.step)
     )]
     Device {
-        /// The upper step, counted from 1.
+        /// The upper step, counted from 1; 0 is before it, where losses are recorded.
         step: usize,
         /// What the device says.
         cause: String,
@@ -269,6 +269,20 @@ pub enum Error {
     Checkpoint(CheckpointError),
 }
 
+impl Error {
+    /// That a function cannot be recorded; a device that failed meanwhile is at fault itself.
+    pub fn of_recording(what: impl Into<String>, error: TraceError) -> Self {
+        match error {
+            TraceError::Device { cause } => Self::Device { step: 0, cause },
+            error => Self::Trace { what: what.into(), error },
+        }
+    }
+}
+
+fn when(step: usize) -> String {
+    if step == 0 { "before the first upper step".into() } else { format!("upper step {step}") }
+}
+
 /// The steps play no part in what is not finite before the first of them.
 fn diverged(dynamics: &str, step: &usize, steps: &usize) -> String {
     if *step == 0 {
@@ -282,6 +296,17 @@ fn diverged(dynamics: &str, step: &usize, steps: &usize) -> String {
         "the lower level diverged: y or its loss is not finite after step {step} of {steps} of {dynamics}, expected \
          finite values: reduce the lower step size"
     )
+}
+
+/// Where a function that was recorded before cannot be recorded for another batch.
+///
+/// # Panics
+/// Always; as the device does, if that failed.
+pub(crate) fn unrecorded(what: impl std::fmt::Display, error: TraceError) -> ! {
+    match error {
+        TraceError::Device { cause } => panic!("{cause}"),
+        error => panic!("{what}: {error}"),
+    }
 }
 
 /// `value` if it is finite and positive.

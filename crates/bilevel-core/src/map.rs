@@ -11,6 +11,7 @@ use burn::tensor::{DType, Device, Int, Tensor};
 
 use crate::Error;
 use crate::check::named;
+use crate::error::unrecorded;
 
 /// Lists of numbers as a module.
 type Lists = Vec<Param<Tensor<1>>>;
@@ -89,7 +90,7 @@ impl<X: Module> Map<X> {
             programs.tried.get_or_init(|| ());
             Ok(())
         });
-        tried.map_err(|error| Error::Trace { what: what.to_owned(), error })
+        tried.map_err(|error| Error::of_recording(what, error))
     }
 
     /// `h`
@@ -161,7 +162,7 @@ impl<X: Module> Map<X> {
             let point = self.point(&programs.point, at.x, at.lists);
             f(&programs, &point, &step(at.t, &first.device()))
         });
-        found.unwrap_or_else(|error| panic!("a function that was recorded before: {error}"))
+        found.unwrap_or_else(|error| unrecorded("a function that was recorded before", error))
     }
 
     /// The positions of the module's variables in x.

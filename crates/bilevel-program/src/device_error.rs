@@ -7,7 +7,8 @@ use std::any::Any;
 
 /// How such panics begin: those of [`float::read`](crate::float::read), of Burn's own reads, and those that the driver's
 /// interface raises in any other call.
-const MARKS: [&str; 3] = ["the device failed", "Error while reading data", "wgpu error"];
+const MARKS: [&str; 4] =
+    ["the device failed", "Error while reading data", "Failed to read tensor", "wgpu error"];
 
 /// What a panic says, if it says anything.
 pub(crate) fn text(panic: &(dyn Any + Send)) -> Option<&str> {

@@ -15,6 +15,14 @@ pub enum TraceError {
         /// The panic message.
         message: String,
     },
+    /// The device failed at what the loss reads while it is recorded, or at what was asked of it before.
+    #[error(
+        "{cause}; check the driver and the memory of the device, take smaller batches, or compute on the CPU (flex)"
+    )]
+    Device {
+        /// What the device says.
+        cause: String,
+    },
     /// An operation of the loss has no derivative, or none of the order requested.
     #[error(
         "the loss cannot be differentiated: {message}; docs/COVERAGE.md lists the operations that can, and \

@@ -14,7 +14,7 @@ use burn::tensor::{BoolDType, DType, FloatDType, IntDType, Shape};
 use burn_capture::CaptureDevice;
 
 use crate::TraceError;
-use crate::device_error::text;
+use crate::device_error::{device_failure, text};
 use crate::program::{Program, Recorded, Recording};
 
 /// A tensor of the backend that records.
@@ -48,7 +48,7 @@ impl Defaults {
 /// Records what `f` computes from tensors of these shapes; `f` returns the outputs, none meaning zero.
 ///
 /// # Errors
-/// If `f` panics, or fails.
+/// If `f` panics, or fails; if the device does at what `f` reads.
 pub(crate) fn record(
     inputs: &[Meta],
     defaults: Defaults,
@@ -78,7 +78,7 @@ pub(crate) fn record(
         return Err(error);
     }
     let graph = captured
-        .map_err(|panic| TraceError::Panic { message: message(panic.as_ref()) })?
+        .map_err(|panic| panicked(panic.as_ref()))?
         .map_err(|error| TraceError::Panic { message: error.to_string() })?;
     Ok(Program::of(Recording {
         operations: graph.graph.operations,
@@ -167,7 +167,13 @@ fn recorded(output: &Result<Symbol, Meta>) -> Recorded {
     }
 }
 
-/// The panic message.
-fn message(panic: &(dyn Any + Send)) -> String {
-    text(panic).unwrap_or("it does not say why").to_owned()
+/// The error of a recording that panicked.
+fn panicked(panic: &(dyn Any + Send)) -> TraceError {
+    // Burn's reads fail likewise where the loss reads what has no value yet.
+    match device_failure(panic).filter(|cause| !cause.contains("captured tensor")) {
+        Some(cause) => TraceError::Device { cause },
+        None => {
+            TraceError::Panic { message: text(panic).unwrap_or("it does not say why").to_owned() }
+        }
+    }
 }

@@ -185,6 +185,20 @@ mod on_wgpu {
         );
     }
 
+    /// A loss whose module holds what comes of such an array: the device is at fault, not the loss.
+    #[test]
+    fn what_a_device_fails_at_while_a_loss_is_recorded_is_told_as_such() {
+        let Some(device) = adapter() else { return };
+        let n = (128 << 30) / size_of::<f32>();
+        let sum = (Tensor::<1>::zeros([n], &device) + 1.0).sum();
+        let frozen = Param::from_tensor(sum).no_grad();
+        let y: Vec<Variable> = vec![Param::from_data([0.5_f32], &device), frozen];
+        let loss = |y: &Vec<Variable>| (y[0].val() * y[1].val()).sum();
+        let error = bilevel_program::grad(&y, loss).unwrap_err();
+        assert!(matches!(error, TraceError::Device { .. }), "{error}");
+        println!("{error}");
+    }
+
     /// Largest difference between two backends, relative to the norm.
     const TOLERANCE: f64 = 1e-5;
 

@@ -53,7 +53,7 @@ where
         };
         let report = check_within(&both, loss, tolerances);
         let what = format!("the {objective} loss");
-        Ok((objective, report.map_err(|error| Error::Trace { what, error })?))
+        Ok((objective, report.map_err(|error| Error::of_recording(what, error))?))
     });
     checked.into_iter().collect()
 }

@@ -157,7 +157,7 @@ pub fn train_on(
     learning_rate: impl Into<Schedule>,
     decay: f64,
 ) -> Result<ImageClassifier, Error> {
-    let unrecorded = |error| Error::Trace { what: "the loss of a network".into(), error };
+    let unrecorded = |error| Error::of_recording("the loss of a network", error);
     // Combined with an empty module.
     let loss = |_: &Vec<ImageClassifier>, network: &ImageClassifier, batch: &ImageBatch| {
         losses(network, batch).mean()

@@ -300,9 +300,19 @@ impl Trial<'_> {
     }
 
     /// The number of finished parts of a method in the checkpoint, by [`Self::keep`], and their results; for methods
-    /// that [`Self::drive`] does not run.
-    pub fn kept(&mut self) -> Option<(usize, Snapshot)> {
-        self.resumed.take().map(|current| (current.step, current.solver))
+    /// of `parts` parts that [`Self::drive`] does not run.
+    ///
+    /// # Errors
+    /// If more parts are finished.
+    pub fn kept(&mut self, parts: usize) -> Result<(usize, Snapshot), Error> {
+        let Some(Current { step, solver, .. }) = self.resumed.take() else {
+            return Ok(Default::default());
+        };
+        if step <= parts {
+            return Ok((step, solver));
+        }
+        let (entry, found) = ("step".into(), step.to_string());
+        Err(Error::Snapshot { entry, found, expected: format!("{parts} at most") })
     }
 
     /// Writes the checkpoint: `done` upper steps, or parts of the method, and the state needed to resume.

@@ -34,7 +34,8 @@ pub use error::ReportError;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::memory::PeakMemory;
 use bilevel_data::noise::Detection;
@@ -62,6 +63,7 @@ pub struct MethodReport {
     /// Whether the method ended as planned; if not, `status` says why.
     pub ok: bool,
     /// The number of steps with a warning; `status` has the last one.
+    #[serde(deserialize_with = "count")]
     pub warnings: u64,
     /// How the method ended, in words.
     pub status: String,
@@ -82,6 +84,7 @@ pub struct MethodReport {
     /// Peak memory in bytes.
     pub peak_memory: PeakMemory,
     /// Oracle calls by kind, such as `lower gradients`.
+    #[serde(deserialize_with = "counts")]
     pub oracle_calls: BTreeMap<String, u64>,
     /// One entry per upper step. Written to `metrics.csv`, not to the summary.
     #[serde(skip)]
@@ -92,6 +95,7 @@ pub struct MethodReport {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
     /// Upper steps done, from 0 for the start.
+    #[serde(deserialize_with = "count")]
     pub step: u64,
     /// Seconds since the start of the method.
     pub seconds: f64,
@@ -111,11 +115,30 @@ pub struct StepRecord {
     #[serde(serialize_with = "finite")]
     pub grad_norm: Option<f64>,
     /// Oracle calls since the start of the method.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     pub calls: u64,
     /// Whether the figures are those after a final training, instead of those of the steps before.
     #[serde(default)]
     pub retrained: bool,
+}
+
+/// The greatest count in a file; those that are added to it do not overflow.
+const MOST: u64 = 1 << 53;
+
+fn count<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let count = u64::deserialize(from)?;
+    if count <= MOST {
+        return Ok(count);
+    }
+    Err(D::Error::custom(format_args!("a count of {count}, expected at most {MOST}")))
+}
+
+fn counts<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, u64>, D::Error> {
+    /// A count of the list.
+    #[derive(Deserialize)]
+    struct Count(#[serde(deserialize_with = "count")] u64);
+    let counts = BTreeMap::<String, Count>::deserialize(from)?;
+    Ok(counts.into_iter().map(|(name, Count(count))| (name, count)).collect())
 }
 
 /// JSON has a form for numbers that are not finite (`null`), CSV has none.

@@ -4,7 +4,10 @@
 #[path = "../../../bilevel-data/tests/data/mutated.rs"]
 mod bytes;
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::channel;
+use std::thread::spawn;
 
 use bilevel_bench::experiments::{self, Complete, Manner, Registered, read_config, seeds};
 use bilevel_bench::memory::Phase;
@@ -58,44 +61,122 @@ fn sound(contents: &[u8]) -> Vec<u8> {
     [&(contents.len() as u64).to_le_bytes()[..], &crc.to_le_bytes(), contents].concat()
 }
 
+/// Where the contents of a checkpoint begin.
+const HEADER: usize = 12;
+
+/// The integers of a file in MessagePack: where each is.
+fn integers(file: &[u8]) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(&kind) = file.get(at) {
+        let number = |from: usize, bytes: usize| {
+            file[from..from + bytes].iter().fold(0, |n, &byte| n << 8 | usize::from(byte))
+        };
+        let (begin, after) = (at, at + 1);
+        at = match kind {
+            0xa0..0xc0 => after + usize::from(kind & 0x1f),
+            0xc4 | 0xd9 => after + 1 + number(after, 1),
+            0xc5 | 0xda => after + 2 + number(after, 2),
+            0xc6 | 0xdb => after + 4 + number(after, 4),
+            0xca | 0xce | 0xd2 | 0xdd | 0xdf => after + 4,
+            0xcb | 0xcf | 0xd3 => after + 8,
+            0xcc | 0xd0 => after + 1,
+            0xcd | 0xd1 | 0xdc | 0xde => after + 2,
+            _ => after,
+        };
+        if matches!(kind, 0x00..0x80 | 0xcc..0xd4) {
+            found.push(begin..at);
+        }
+    }
+    assert_eq!(at, file.len());
+    found
+}
+
+/// With another integer at a place.
+fn forged(contents: &[u8], place: &Range<usize>, number: u64) -> Vec<u8> {
+    let number = [&[0xcf], &number.to_be_bytes()[..]].concat();
+    [&contents[..place.start], &number, &contents[place.end..]].concat()
+}
+
+/// The folder of a run that was killed, and the contents of its checkpoint.
+fn killed(short: &Short, out: &Path) -> (PathBuf, Vec<u8>) {
+    let mut process = short.run(out).spawn().unwrap();
+    let folder = short.folder(out);
+    while !folder.join("checkpoint-before.bin").exists() {
+        assert!(process.try_wait().unwrap().is_none(), "{}: no checkpoint", short.name);
+        sleep(Duration::from_millis(1));
+    }
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let whole = fs::read(folder.join("checkpoint-before.bin")).unwrap();
+    assert_eq!(sound(&whole[HEADER..]), whole, "{}", short.name);
+    (folder, whole)
+}
+
+/// Far longer than any of these runs.
+const ENDS: Duration = Duration::from_secs(120);
+
+/// Whether a run that was killed in `folder` goes on from a checkpoint, which must end.
+fn goes_on(what: &str, folder: &Path, checkpoint: &[u8]) -> bool {
+    let copy = tempdir().unwrap();
+    fs::copy(folder.join("settings.toml"), copy.path().join("settings.toml")).unwrap();
+    fs::write(copy.path().join("checkpoint.bin"), checkpoint).unwrap();
+    let folder = RunFolder::open(copy.path()).unwrap();
+    takes(what, || {
+        let (ended, end) = channel();
+        spawn(move || ended.send(experiments::resume(&folder, MANNER).map(drop)));
+        end.recv_timeout(ENDS).unwrap()
+    })
+}
+
 #[test]
 fn no_damaged_checkpoint_ends_the_process() {
-    const HEADER: usize = 12;
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let mut taken = [0, 0];
     for short in EXPERIMENTS {
-        let (out, copies) = (tempdir().unwrap(), tempdir().unwrap());
-        let mut process = short.run(out.path()).spawn().unwrap();
-        let folder = short.folder(out.path());
-        while !folder.join("checkpoint-before.bin").exists() {
-            assert!(process.try_wait().unwrap().is_none(), "{}: no checkpoint", short.name);
-            sleep(Duration::from_millis(1));
-        }
-        process.kill().unwrap();
-        process.wait().unwrap();
-        let whole = fs::read(folder.join("checkpoint-before.bin")).unwrap();
-        assert_eq!(sound(&whole[HEADER..]), whole, "{}", short.name);
+        let out = tempdir().unwrap();
+        let (folder, whole) = killed(short, out.path());
         for at in 0..8 {
             let forged = at % 2 == 1;
             let bytes = match forged {
                 true => sound(&mutated(&whole[HEADER..], &mut rng)),
                 false => mutated(&whole, &mut rng),
             };
-            if bytes == whole {
-                continue;
+            if bytes != whole {
+                let what = format!("{}, checkpoint {at}", short.name);
+                taken[usize::from(forged)] += usize::from(goes_on(&what, &folder, &bytes));
             }
-            let copy = copies.path().join(at.to_string());
-            fs::create_dir(&copy).unwrap();
-            fs::copy(folder.join("settings.toml"), copy.join("settings.toml")).unwrap();
-            fs::write(copy.join("checkpoint.bin"), bytes).unwrap();
-            let what = format!("{}, checkpoint {at}", short.name);
-            let folder = RunFolder::open(&copy).unwrap();
-            let read = || experiments::resume(&folder, MANNER).map(drop);
-            taken[usize::from(forged)] += usize::from(takes(&what, read));
         }
     }
     println!("{taken:?} of those with another and with a sound checksum are gone on with");
     assert_eq!(taken[0], 0, "a checksum that is wrong is refused");
+}
+
+/// Numbers of steps, parts, draws and calls, and shapes.
+#[test]
+fn no_number_of_a_checkpoint_ends_the_process_or_keeps_it_from_ending() {
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    for short in EXPERIMENTS {
+        let out = tempdir().unwrap();
+        let (folder, whole) = killed(short, out.path());
+        let (contents, begin) = (&whole[HEADER..], Instant::now());
+        let places = integers(contents);
+        let named = |name: &[u8]| {
+            let named = |place: &&Range<usize>| contents[..place.start].ends_with(name);
+            places.iter().rev().filter(named).collect::<Vec<_>>()
+        };
+        // Those of the method in progress come last: its step, and the counts of its solver.
+        let [steps, counts] = [named(b"\xa4step"), named(b"\xa5count")];
+        let of_solver = steps.into_iter().take(1).chain(counts.into_iter().take(2));
+        let any = (0..4).map(|_| (&places[rng.random_range(0..places.len())], u64::MAX));
+        let mut taken = 0;
+        for (place, number) in of_solver.map(|place| (place, 1 << 40)).chain(any) {
+            let what = format!("{}, {number} at {place:?}", short.name);
+            let file = sound(&forged(contents, place, number));
+            taken += usize::from(goes_on(&what, &folder, &file));
+        }
+        println!("{}: {taken} are gone on with, {:.1?}", short.name, begin.elapsed());
+    }
 }
 
 /// A file of a folder that was made by the binary, and what reads it.
@@ -108,8 +189,9 @@ struct File {
 
 enum Reader {
     Function(fn(&Path) -> Result<(), BenchError>),
-    /// `bilevel resume`, for what takes flex in double precision.
-    Process,
+    /// `bilevel resume`, for what takes flex in double precision; so often, since each takes a part of a second, and
+    /// seconds where a result is made again.
+    Process(usize),
 }
 
 impl Reader {
@@ -117,7 +199,7 @@ impl Reader {
     fn takes(&self, what: &str, folder: &Path) -> bool {
         match self {
             Self::Function(read) => takes(what, || read(folder)),
-            Self::Process => {
+            Self::Process(_) => {
                 let code = resume(folder).status().unwrap().code();
                 assert!([0, 2, 5, 6].map(Some).contains(&code), "{what}: {code:?}");
                 code == Some(0)
@@ -161,9 +243,12 @@ fn files() -> Vec<File> {
         made_by: COMPARE,
         folder: "compare-quadratic",
         name,
-        reader: Reader::Process,
+        reader: Reader::Process(60),
     };
-    let of_toys = |name| File { made_by: TOYS, folder: "toys", name, reader: Reader::Process };
+    let of_toys = |name, times| {
+        let reader = Reader::Process(times);
+        File { made_by: TOYS, folder: "toys", name, reader }
+    };
     vec![
         run("settings.toml", |path| {
             runs::list(path.parent().unwrap_or(path), None)?;
@@ -184,9 +269,10 @@ fn files() -> Vec<File> {
         of_compare("settings.toml"),
         of_compare("metrics.csv"),
         of_compare("runs.csv"),
-        of_toys("settings.toml"),
-        of_toys("claims.csv"),
-        of_toys("metrics.csv"),
+        of_toys("settings.toml", 60),
+        of_toys("claims.csv", 60),
+        of_toys("metrics.csv", 60),
+        of_toys("runs.csv", 8),
     ]
 }
 
@@ -206,7 +292,10 @@ fn no_damaged_file_ends_the_process() {
         let bytes = fs::read(whole.join(name)).unwrap();
         let begin = Instant::now();
         let mut refused = 0;
-        let times = if matches!(reader, Reader::Process) { 60 } else { 400 };
+        let times = match reader {
+            Reader::Process(times) => times,
+            Reader::Function(_) => 400,
+        };
         for _ in 0..times {
             let copies = tempdir().unwrap();
             let to = copies.path().join("run");

@@ -37,7 +37,8 @@ impl Dynamics for Sampled {
 
     fn samples(&self, t: usize, given: Samples) -> Samples {
         let steps = self.steps as u64;
-        let draw = given.index * steps + t as u64 % steps;
+        // The number of a step that was restored may be any.
+        let draw = given.index.wrapping_mul(steps).wrapping_add(t as u64 % steps);
         let of = |objective| self.sampler.at(objective, draw);
         Samples { upper: of(Objective::Upper), lower: of(Objective::Lower), ..given }
     }

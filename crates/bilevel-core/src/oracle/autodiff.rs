@@ -13,6 +13,7 @@ use super::{
     Program, Wrt,
 };
 use crate::check::named;
+use crate::error::unrecorded;
 use crate::{BilevelProblem, Data, Error, Objective, Sample, Variable};
 
 /// A loss of a problem, recorded.
@@ -310,7 +311,7 @@ fn like<M: Module>(
 pub(super) fn trace_error(objective: Objective, error: TraceError) -> Error {
     match error {
         TraceError::NotOneNumber { shape } => Error::NotScalar { objective, found: shape },
-        error => Error::Trace { what: format!("the {objective} loss"), error },
+        error => Error::of_recording(format!("the {objective} loss"), error),
     }
 }
 
@@ -320,5 +321,7 @@ pub(super) fn trace_error(objective: Objective, error: TraceError) -> Error {
 /// # Panics
 /// If the loss cannot be recorded for this batch.
 pub(super) fn recorded<T>(objective: Objective, found: Result<T, TraceError>) -> T {
-    found.unwrap_or_else(|error| panic!("the {objective} loss of this batch: {error}"))
+    found.unwrap_or_else(|error| {
+        unrecorded(format_args!("the {objective} loss of this batch"), error)
+    })
 }

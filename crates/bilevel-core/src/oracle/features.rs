@@ -9,6 +9,7 @@ use burn::module::Param;
 use burn::tensor::Tensor;
 
 use super::{AutodiffOracle, Oracle, Point, Wrt};
+use crate::error::unrecorded;
 use crate::{BilevelProblem, Data, Error, FeatureProblem, Objective, Sample, Samples};
 
 /// A problem at one x and one draw of data, with the features u of x in place of x.
@@ -207,7 +208,7 @@ impl<P: FeatureProblem + Clone + Send, D: Data<P::Batch> + Clone + Send> Feature
             let each = [Objective::Upper, Objective::Lower].map(|objective| {
                 let w = Tensor::from_dispatch(w.leaves()[objective as usize].clone());
                 let pulled = self.pull(&x, objective, samples, w);
-                pulled.unwrap_or_else(|error| panic!("the features of this batch: {error}"))
+                pulled.unwrap_or_else(|error| unrecorded("the features of this batch", error))
             });
             let [of_upper, of_lower] = each;
             of_upper.add(&of_lower)
@@ -217,7 +218,7 @@ impl<P: FeatureProblem + Clone + Send, D: Data<P::Batch> + Clone + Send> Feature
 }
 
 fn failed(error: TraceError) -> Error {
-    Error::Trace { what: "the features".into(), error }
+    Error::of_recording("the features", error)
 }
 
 impl<P: FeatureProblem + Clone + Send, D: Data<P::Batch> + Clone + Send> Oracle

@@ -26,7 +26,7 @@ type At<'a, X, Y, B> = (&'a dyn Fn(&X, &Y, &B) -> Tensor<1>, &'a B);
 impl<X: Module, Y: Module, B: Batch> RecordedConstraints<X, Y, B> {
     /// For modules without gradients.
     pub fn new(x: &X, y: &Y, (h, batch): At<'_, X, Y, B>) -> Result<Self, Error> {
-        let trace = |error| Error::Trace { what: "the constraints".into(), error };
+        let trace = |error| Error::of_recording("the constraints", error);
         let weights = Param::from_tensor(h(x, y, batch).without_autodiff().zeros_like());
         let (upper, lower) = (Layout::of(x), Layout::of(y));
         let joined = Layout::of(&(y.clone(), weights.clone()));

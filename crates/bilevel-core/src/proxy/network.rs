@@ -65,7 +65,7 @@ impl<M: ResponseNetwork> NetworkProxy<M> {
         };
         let list = Param::from_tensor(flatten(x).cast(first.dtype));
         let network = Function::new(&list, &plain(network), &forward::<M>)
-            .map_err(|error| Error::Trace { what: "the response network".into(), error })?;
+            .map_err(|error| Error::of_recording("the response network", error))?;
         if network.len() != n {
             let found = format!("a network that declares {n} outputs and gives {}", network.len());
             return Err(refuse(found));

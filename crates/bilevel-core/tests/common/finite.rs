@@ -301,3 +301,52 @@ fn a_device_that_fails_is_an_error_of_the_step_and_no_other_panic_is() {
     }
     assert_eq!(run("an index out of bounds"), Err(()));
 }
+
+/// `F = f = sum (y - x)^2`, whose recording panics on batches of three numbers, as where a constant is read.
+struct Unrecorded(&'static str);
+
+impl BilevelProblem for Unrecorded {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = Tensor<1>;
+
+    fn upper_loss(&self, x: &Values, y: &Values, batch: &Tensor<1>) -> Tensor<1> {
+        assert!(batch.dims() != [3], "{}", self.0);
+        (y.values.val() - x.values.val()).powi_scalar(2).sum()
+    }
+
+    fn lower_loss(&self, x: &Values, y: &Values, batch: &Tensor<1>) -> Tensor<1> {
+        self.upper_loss(x, y, batch)
+    }
+}
+
+#[test]
+fn a_device_that_fails_while_a_loss_is_recorded_is_no_fault_of_the_loss() {
+    let device = device();
+    let start = || Values::new(&[1.0, 2.0], &device);
+    let oracle = |says, sizes: [usize; 2]| {
+        let batches = || sizes.iter().map(|&n| Tensor::ones([n], &device)).collect();
+        let data = Batches::new(batches(), batches()).unwrap();
+        AutodiffOracle::new(Unrecorded(says), &start(), &start(), data)
+    };
+    for says in [
+        "the device failed while a tensor was read: no memory",
+        "Error while reading data: no memory",
+        "Failed to read tensor during cross-backend transfer: no memory",
+        "wgpu error: no memory",
+    ] {
+        let error = oracle(says, [3, 2]).map(drop).unwrap_err();
+        assert_eq!(error, Error::Device { step: 0, cause: says.into() });
+        assert!(error.to_string().starts_with("before the first upper step: "), "{error}");
+        // The batch of the second step.
+        let oracle = oracle(says, [2, 3]).unwrap();
+        let method = FirstOrder::new(descent(Gd::new(0.1), 1));
+        let (x, y) = (oracle.upper_start(), oracle.lower_start());
+        let upper = GradientStep::new(0.1).unwrap();
+        let mut solver = HypergradientSolver::new(&oracle, method, upper, x, y);
+        let error = Executor::new(5).unwrap().run(&mut solver).unwrap_err();
+        assert_eq!(error, Error::Device { step: 2, cause: says.into() });
+    }
+    let error = oracle("an index out of bounds", [3, 2]).map(drop).unwrap_err();
+    assert!(matches!(&error, Error::Trace { error: TraceError::Panic { .. }, .. }), "{error}");
+}

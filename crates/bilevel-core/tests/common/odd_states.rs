@@ -1,10 +1,15 @@
-//! States that no solver saved, as of a file that was edited: each is refused, or gone on with, and none ends the process.
+//! States that no solver saved, as of a file that was edited: each is refused, or gone on with, and none ends the process
+//! or takes longer than the sound one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 use bilevel_core::{Entry, Error, Snapshot, Solver};
 use burn::tensor::TensorData;
 use serde_json::{Value, from_value, to_value};
+
+/// The longest time of a step, many times that of a sound one.
+const LONGEST: Duration = Duration::from_secs(20);
 
 /// What may stand in the place of an entry; null for nothing.
 fn odd(entry: &Entry) -> Vec<Value> {
@@ -15,6 +20,9 @@ fn odd(entry: &Entry) -> Vec<Value> {
     let mut all = vec![
         Entry::Count(0),
         Entry::Count(1 << 20),
+        // As many of anything would take hours.
+        Entry::Count(1 << 40),
+        Entry::Count(1 << 53),
         Entry::Count(u64::MAX),
         Entry::Name(String::new()),
         numbers(Vec::new()),
@@ -53,8 +61,10 @@ pub fn assert_odd_states_end_nothing(
                 solver.restore(state)?;
                 solver.step(k).map(drop)
             };
+            let begin = Instant::now();
             let ended = catch_unwind(AssertUnwindSafe(go_on));
             assert!(ended.is_ok(), "{name}: {odd} for {at}");
+            assert!(begin.elapsed() < LONGEST, "{name}: {odd} for {at}, {:.1?}", begin.elapsed());
         }
     }
     solver.restore(saved.clone()).unwrap();

@@ -7,10 +7,12 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use bilevel_core::*;
+use bilevel_program::{Layout, Vector};
 use burn::grad_clipping::GradientClippingConfig;
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::lr_scheduler::exponential::ExponentialLrSchedulerConfig;
 use burn::lr_scheduler::linear::LinearLrSchedulerConfig;
+use burn::module::Module;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{
     AdaGradConfig, AdafactorConfig, AdamConfig, AdamWConfig, AdanConfig, LambConfig, LionConfig,
@@ -106,7 +108,7 @@ fn on<'a>(
 }
 
 fn adam<'a>(x: &Values) -> Box<dyn UpperStep + 'a> {
-    Box::new(BurnOptimizer::new(AdamConfig::new().build(), x, 0.05).unwrap())
+    upper_step(1, x)
 }
 
 #[test]
@@ -124,50 +126,77 @@ fn every_hypergradient_method_resumes() {
     }
 }
 
+/// How many there are.
+const UPPER_STEPS: usize = 16;
+
+/// Every upper step on a module. A new one is one line.
+fn upper_step<'a, M: Module>(which: usize, x: &M) -> Box<dyn UpperStep + 'a> {
+    fn burn<'a, M: Module, O>(optimizer: O, x: &M, rate: f64) -> Box<dyn UpperStep + 'a>
+    where
+        O: OptimizerMemory + 'a,
+    {
+        Box::new(BurnOptimizer::new(optimizer, x, rate).unwrap())
+    }
+    match which {
+        0 => Box::new(GradientStep::new(0.3).unwrap()),
+        1 => burn(AdamConfig::new().build(), x, 0.05),
+        // Fast enough that the second moment decreases.
+        2 => burn(AdamConfig::new().with_beta_2(0.3).with_amsgrad(true).build(), x, 0.05),
+        3 => burn(AdamWConfig::new().build(), x, 0.05),
+        4 => burn(AdanConfig::new().build(), x, 0.05),
+        5 => burn(SgdConfig::new().build(), x, 0.3),
+        6 => {
+            let momentum = MomentumConfig { momentum: 0.7, dampening: 0.2, nesterov: true };
+            burn(SgdConfig::new().with_momentum(Some(momentum)).build(), x, 0.3)
+        }
+        7 => burn(LionConfig::new().build(), x, 0.05),
+        8 => burn(AdaGradConfig::new().build(), x, 0.1),
+        9 => burn(RmsPropConfig::new().build(), x, 0.01),
+        10 => burn(LambConfig::new().build(), x, 0.1),
+        11 => burn(AdafactorConfig::new().build(), x, 0.1),
+        12 => Box::new(GradientStep::new(Schedule::power(0.5, 0.5)).unwrap()),
+        13 => {
+            let rates = Schedule::geometric(0.1, 0.8);
+            Box::new(BurnOptimizer::new(AdamConfig::new().build(), x, rates).unwrap())
+        }
+        14 => Box::new(AdaptiveStep::new(0.1).unwrap()),
+        _ => {
+            let cosine = CosineAnnealingLrSchedulerConfig::new(0.2, 5).init().unwrap();
+            let sgd = BurnOptimizer::new(SgdConfig::new().build(), x, 0.3).unwrap();
+            let clipping = GradientClippingConfig::Norm(0.05).init();
+            Box::new(sgd.with_scheduler(cosine).with_clipping(clipping))
+        }
+    }
+}
+
 #[test]
 fn every_upper_step_resumes() {
     let x = upper_module(&device());
     let oracle = penalties_at(Fit::Logistic, &x, &device());
-    let momentum = MomentumConfig { momentum: 0.7, dampening: 0.2, nesterov: true };
-    let upper = |which: usize| -> Box<dyn UpperStep> {
-        match which {
-            0 => Box::new(GradientStep::new(0.3).unwrap()),
-            1 => adam(&x),
-            2 => {
-                // Fast enough that the second moment decreases.
-                let amsgrad = AdamConfig::new().with_beta_2(0.3).with_amsgrad(true).build();
-                Box::new(BurnOptimizer::new(amsgrad, &x, 0.05).unwrap())
-            }
-            3 => Box::new(BurnOptimizer::new(AdamWConfig::new().build(), &x, 0.05).unwrap()),
-            4 => Box::new(BurnOptimizer::new(AdanConfig::new().build(), &x, 0.05).unwrap()),
-            5 => Box::new(BurnOptimizer::new(SgdConfig::new().build(), &x, 0.3).unwrap()),
-            6 => {
-                let sgd = SgdConfig::new().with_momentum(Some(momentum.clone())).build();
-                Box::new(BurnOptimizer::new(sgd, &x, 0.3).unwrap())
-            }
-            7 => Box::new(BurnOptimizer::new(LionConfig::new().build(), &x, 0.05).unwrap()),
-            8 => Box::new(BurnOptimizer::new(AdaGradConfig::new().build(), &x, 0.1).unwrap()),
-            9 => Box::new(BurnOptimizer::new(RmsPropConfig::new().build(), &x, 0.01).unwrap()),
-            10 => Box::new(BurnOptimizer::new(LambConfig::new().build(), &x, 0.1).unwrap()),
-            11 => Box::new(BurnOptimizer::new(AdafactorConfig::new().build(), &x, 0.1).unwrap()),
-            12 => Box::new(GradientStep::new(Schedule::power(0.5, 0.5)).unwrap()),
-            13 => {
-                let rates = Schedule::geometric(0.1, 0.8);
-                Box::new(BurnOptimizer::new(AdamConfig::new().build(), &x, rates).unwrap())
-            }
-            14 => Box::new(AdaptiveStep::new(0.1).unwrap()),
-            _ => {
-                let cosine = CosineAnnealingLrSchedulerConfig::new(0.2, 5).init().unwrap();
-                let sgd = BurnOptimizer::new(SgdConfig::new().build(), &x, 0.3).unwrap();
-                let clipping = GradientClippingConfig::Norm(0.05).init();
-                Box::new(sgd.with_scheduler(cosine).with_clipping(clipping))
-            }
-        }
-    };
-    for which in 0..16 {
+    for which in 0..UPPER_STEPS {
         let rad = || Box::new(Unrolled::rad(descent(Gd::new(0.5), 4)));
-        let make = || on(&oracle, rad(), upper(which), Start::Warm);
+        let make = || on(&oracle, rad(), upper_step(which, &x), Start::Warm);
         assert_resumes(&format!("upper step {which}"), &make);
+    }
+}
+
+#[test]
+fn every_upper_step_moves_a_parameter_at_two_places_as_at_one() {
+    fn moved<M: Module>(which: usize, module: &M) -> Vec<f64> {
+        let mut x = Vector::from_module(&Layout::of(module), module);
+        let mut step = upper_step(which, module);
+        for k in 1..4 {
+            step.check(x.layout()).unwrap();
+            x = step.step(&x, &x.scale(f64::from(k)));
+        }
+        x.to_vec()
+    }
+    let one = upper_module(&device());
+    let start = Vector::from_module(&Layout::of(&one), &one).to_vec();
+    for which in 0..UPPER_STEPS {
+        let once = moved(which, &one);
+        assert_eq!(moved(which, &[one.clone(), one.clone()]), once, "upper step {which}");
+        assert!(once.iter().zip(&start).all(|(x, start)| x != start), "upper step {which}");
     }
 }
 

@@ -240,6 +240,43 @@ fn a_draw_follows_from_its_number() {
     }
 }
 
+/// Draws begin anew in a stream of their own after every million of them.
+#[test]
+fn a_draw_takes_no_longer_the_greater_its_number_is() {
+    const BLOCK: u64 = 1 << 20;
+    let begin = std::time::Instant::now();
+    let lower = Objective::Lower;
+    let next = |sampler: &mut Sampler, n: usize| -> Vec<_> {
+        (0..n).map(|_| sampler.draw(lower).0).collect()
+    };
+    let batches = 3;
+    for (make, length) in
+        [(Sampler::epochs as fn(_, _, _) -> _, batches), (Sampler::with_replacement, 1024)]
+    {
+        let mut sampler = make(5, batches as usize, 9).unwrap();
+        let first = next(&mut sampler, 3000);
+        // One after the other over the end of the first block, and by their numbers.
+        let from = BLOCK - 3000;
+        next(&mut sampler, from as usize - 3000);
+        let over = next(&mut sampler, 6000);
+        let fresh = make(5, batches as usize, 9).unwrap();
+        let by_number = (from..from + 6000).rev().map(|n| fresh.at(lower, n).0);
+        assert_eq!(by_number.rev().collect::<Vec<_>>(), over);
+        // Far away the passes are as good as the first ones, and others.
+        for n in [BLOCK, 1 << 30, 1 << 40, 1 << 53, u64::MAX - 10_000] {
+            let start = n / length * length;
+            let found: Vec<_> = (start..start + 3000).map(|n| fresh.at(lower, n).0).collect();
+            assert_ne!(found, first, "draws from {n}");
+            let of_first = found.iter().filter(|&&batch| batch == 0).count();
+            assert!(of_first.abs_diff(1000) < 130, "draws from {n}: {of_first}");
+            if length == batches {
+                assert!(found.chunks(3).all(|pass| pass.iter().sum::<u64>() == 3), "from {n}");
+            }
+        }
+    }
+    assert!(begin.elapsed() < std::time::Duration::from_secs(20), "{:?}", begin.elapsed());
+}
+
 #[test]
 fn a_run_on_samples_resumes_and_says_which() {
     let oracle = oracle();

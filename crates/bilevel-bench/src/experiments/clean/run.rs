@@ -298,8 +298,7 @@ impl<'a> Bench<'a> {
 
     /// A network trained on weighted rows.
     fn train(&self, rows: &[usize], weights: Vec<f32>) -> Result<Classifier, BenchError> {
-        let unrecorded =
-            |error| bilevel_core::Error::Trace { what: "the loss of a network".into(), error };
+        let unrecorded = |error| bilevel_core::Error::of_recording("the loss of a network", error);
         let n = rows.len();
         let sum: f32 = weights.iter().sum();
         let batch = Weighted {

@@ -57,7 +57,7 @@ impl FeatureProblem {
             query: features(&upper.images),
             head: x.head.clone(),
         };
-        let unrecorded = |error| Error::Trace { what: "the features".into(), error };
+        let unrecorded = |error| Error::of_recording("the features", error);
         let pulled = Recorded::new(x, &u).map_err(unrecorded)?;
         let any = Vector::from_module(pulled.lower_layout(), &u);
         // The labels of every task are the same, since its images are sorted by class.

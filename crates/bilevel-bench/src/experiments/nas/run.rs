@@ -243,7 +243,8 @@ impl Bench<'_> {
         let rng = &mut stream(self.settings.common.seed, Purpose::Search);
         let nodes = self.settings.nodes.get();
         let numbers = CellGraph::mixed(nodes).edges.len() * Operation::ALL.len();
-        let done = trial.kept().map_or(0, |(done, _)| done);
+        trial.kept(count)?;
+        let done = trial.report.series.len();
         for at in 0..count {
             let mut draw = || {
                 let weights: Vec<f64> = (0..numbers).map(|_| rng.random()).collect();

@@ -118,10 +118,8 @@ impl<'a> CleanLabel<'a> {
     fn attack(&self, method: Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
         let epsilons = &self.settings.bounds();
         let bar = trial.bar(self.pairs.len());
-        let (done, mut successes) = match trial.kept() {
-            Some((done, kept)) => (done, taken(kept, done, self.pool.features())?),
-            None => (0, Vec::new()),
-        };
+        let (done, state) = trial.kept(self.pairs.len())?;
+        let mut successes = taken(state, done, self.pool.features())?;
         bar.set_position(done as u64);
         let mut cost = Cost::default();
         for (at, &pair) in self.pairs.iter().enumerate().skip(done) {
