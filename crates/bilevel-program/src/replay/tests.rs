@@ -98,7 +98,7 @@ fn passes_have_the_bits_of_single_operations() {
     for samples in [5, 30_000] {
         programs(7, samples, |name, program, inputs| {
             let replay = program.replay();
-            let passes = replay.steps.iter().filter(|step| step.pass.is_some()).count();
+            let passes = replay.segments.iter().filter(|segment| segment.pass.is_some()).count();
             assert!(passes > 0 || program.operations.len() < 20, "{name} has a pass");
             let passes = numbers(replay.run_on::<FastFlex, Flex>(inputs, Some(one_pass)));
             let single = numbers(replay.run_on::<FastFlex, Flex>(inputs, None));
