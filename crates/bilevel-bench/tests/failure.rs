@@ -14,9 +14,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 const CASE: &str = "BILEVEL_FAILURE_TEST";
 const SAYS: &str = "no memory for this kernel";
 
-/// What happens, the exit code, and whether the panic is told as one.
+/// Its name, what happens, the exit code, and whether the panic is told as one.
+type Case = (&'static str, fn(&Device), i32, bool);
+
 #[rustfmt::skip]
-const CASES: [(&str, fn(&Device), i32, bool); 10] = [
+const CASES: [Case; 10] = [
     ("nothing", |_| (), 0, false),
     ("work that nobody waits for panics", |device| device.submit(|_| panic!("{SAYS}")), 4, false),
     ("an error of the device that is not text", |device| device.submit(|_| std::panic::panic_any(1)), 4, false),
