@@ -8,8 +8,8 @@
 #   scripts/guard.sh miri      the code with raw pointers in bilevel-flex, under Miri, without Burn
 #   scripts/guard.sh mutants   the mutants of the methods and of the tangent rules
 #
-# BILEVEL is the binary [default: that of `cargo build`]. `fuzz`, `asan` and `miri` require the nightly toolchain,
-# `kill` requires strace, `full` the right to mount.
+# BILEVEL is the binary [default: that of `cargo build`]. `fuzz` and `miri` require the nightly toolchain, `kill`
+# requires strace, `full` the right to mount.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target="${CARGO_TARGET_DIR:-$PWD/target}"
@@ -162,9 +162,15 @@ fuzz() {
 }
 
 asan() {
-    # A target triple of its own keeps the sanitizer out of build scripts and macros. proptest and rayon leak at the end.
-    RUSTFLAGS=-Zsanitizer=address ASAN_OPTIONS=detect_leaks=0 cargo +nightly test -p bilevel-flex \
-        --target x86_64-unknown-linux-gnu --target-dir "$target/asan"
+    # RUSTC_BOOTSTRAP gives the sanitizer to the stable toolchain, and a triple of its own keeps it out of build scripts
+    # and macros. proptest and rayon leak at the end. No debugging information: less disk.
+    local tests=(env RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address ASAN_OPTIONS=detect_leaks=0 CARGO_INCREMENTAL=0
+        CARGO_PROFILE_DEV_DEBUG=0 cargo test --package bilevel-flex --lib --tests --target x86_64-unknown-linux-gnu
+        --target-dir "$target/asan") begin
+    "${tests[@]}" --no-run
+    begin=$SECONDS
+    "${tests[@]}" | tee "$target/asan/log"
+    echo "asan: $(awk '/^test result: ok/ { n += $4 } END { print n }' "$target/asan/log") tests in $((SECONDS - begin)) s"
 }
 
 miri() {

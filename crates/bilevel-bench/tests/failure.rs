@@ -14,7 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 const CASE: &str = "BILEVEL_FAILURE_TEST";
 const SAYS: &str = "no memory for this kernel";
 
-/// What happens, the exit code, and whether the panic is told as one.
+/// Its name, what happens, the exit code, and whether the panic is told as one.
 type Case = (&'static str, fn(&Device), i32, bool);
 
 #[rustfmt::skip]
