@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{at_least_one, not_negative};
 use crate::hypergradient::Status;
 use crate::parallel::{Alone, Votes, agree};
-use crate::{CheckpointFile, Cost, Error, Group, Snapshot, Solver, StepRecord};
+use crate::{CheckpointFile, Cost, Error, Group, Observation, Snapshot, Solver};
 
 /// What an observer sees after each upper step.
 pub struct Progress<'a> {
@@ -21,7 +21,7 @@ pub struct Progress<'a> {
     /// Oracle calls since the run began, or was resumed.
     pub cost: Cost,
     /// What the step saw.
-    pub seen: &'a StepRecord,
+    pub seen: &'a Observation,
     /// The solver, with x and y.
     pub solver: &'a dyn Solver,
 }
@@ -242,7 +242,7 @@ impl<'a> Executor<'a> {
     }
 
     /// The residual is computed last: it costs gradients.
-    fn is_stationary(&self, seen: &StepRecord, solver: &dyn Solver) -> bool {
+    fn is_stationary(&self, seen: &Observation, solver: &dyn Solver) -> bool {
         let Some(tolerance) = self.tolerance else { return false };
         let at_rest = seen.status.is_ok() && seen.gradient_norm <= tolerance;
         at_rest && solver.residual().largest() <= tolerance
@@ -280,7 +280,7 @@ impl<'a> Executor<'a> {
             if !seen.status.is_ok() {
                 warnings.push((step, seen.status));
             }
-            let StepRecord { upper_loss, gradient_norm, status, .. } = seen;
+            let Observation { upper_loss, gradient_norm, status, .. } = seen;
             tracing::debug!(step, upper_loss, gradient_norm, %status);
             let cost = solver.cost() - before;
             let progress = Progress { step, elapsed, cost, seen: &seen, solver };

@@ -258,8 +258,8 @@ unsafe fn multiply_into<T: Real>(
 ) {
     let (from, a, b) = ((a.data, b.data), a.place, b.place);
     assert_eq!((a.columns, c.rows, c.columns), (b.rows, a.rows, b.columns), "{c:?} = {a:?} {b:?}");
-    let (into, left, right) = (Shared(into), from.0.as_ptr(), from.1.as_ptr());
-    let (left, right) = (Shared(left.cast_mut()), Shared(right.cast_mut()));
+    let (into, left, right) = (SharedPtr(into), from.0.as_ptr(), from.1.as_ptr());
+    let (left, right) = (SharedPtr(left.cast_mut()), SharedPtr(right.cast_mut()));
     // Some of the terms, for a part of the longer side of c. Separate products on each thread are faster than
     // one product that `gemm` splits between threads.
     let part = |range: Range<usize>, terms: Range<usize>| {
@@ -322,14 +322,14 @@ unsafe fn multiply_into<T: Real>(
 
 /// Elements shared between threads.
 #[derive(Clone, Copy)]
-struct Shared<T>(*mut T);
+struct SharedPtr<T>(*mut T);
 
 // SAFETY: the pointer is used only where it is dereferenced, with a separate justification there.
-unsafe impl<T: Send> Send for Shared<T> {}
+unsafe impl<T: Send> Send for SharedPtr<T> {}
 // SAFETY: likewise.
-unsafe impl<T: Sync> Sync for Shared<T> {}
+unsafe impl<T: Sync> Sync for SharedPtr<T> {}
 
-impl<T> Shared<T> {
+impl<T> SharedPtr<T> {
     /// A pointer to the element at this offset, which need not exist.
     fn at(self, offset: isize) -> *mut T {
         self.0.wrapping_offset(offset)

@@ -38,7 +38,7 @@ minimiser!(Fista, "fista", set);
 const TRIALS: usize = 60;
 
 /// A step from u for which the inequality holds.
-struct Trial {
+struct Accepted {
     y: Vector,
     value: f64,
     length: f64,
@@ -51,7 +51,12 @@ impl Fista {
     }
 
     /// The step of this length, if the inequality holds for it.
-    fn step(&self, f: &(impl Differentiable + ?Sized), at: &Iterate, length: f64) -> Option<Trial> {
+    fn step(
+        &self,
+        f: &(impl Differentiable + ?Sized),
+        at: &Iterate,
+        length: f64,
+    ) -> Option<Accepted> {
         let y = self.set.project(at.at.axpy(-length, &at.gradient));
         let d = y.sub(&at.at);
         let square = d.dot(&d) / length;
@@ -62,7 +67,7 @@ impl Fista {
             let (value, gradient) = f.gradient(&y);
             (value, value.is_finite() && gradient.sub(&at.gradient).dot(&d) <= square)
         };
-        holds.then_some(Trial { y, value, length })
+        holds.then_some(Accepted { y, value, length })
     }
 
     /// The longest step of `length` doubled again and again, or the first of it halved.
@@ -71,7 +76,7 @@ impl Fista {
         f: &(impl Differentiable + ?Sized),
         at: &Iterate,
         length: f64,
-    ) -> Option<Trial> {
+    ) -> Option<Accepted> {
         let mut found = self.halved(f, at, length)?;
         while found.length >= length && found.length < length * 2.0_f64.powi(TRIALS as i32) {
             match self.step(f, at, 2.0 * found.length) {
@@ -87,7 +92,7 @@ impl Fista {
         f: &(impl Differentiable + ?Sized),
         at: &Iterate,
         length: f64,
-    ) -> Option<Trial> {
+    ) -> Option<Accepted> {
         (0..TRIALS).find_map(|k| self.step(f, at, length / 2.0_f64.powi(k as i32)))
     }
 
@@ -105,7 +110,7 @@ impl Fista {
                 (_, true) => self.halved(f, &here, 2.0 * length),
                 (_, false) => self.halved(f, &here, length),
             };
-            let Some(Trial { y, value, length: found }) = step else {
+            let Some(Accepted { y, value, length: found }) = step else {
                 return here.end(Stop::NoDescent);
             };
             let next = (1.0 + (1.0 + 4.0 * t * t).sqrt()) / 2.0;

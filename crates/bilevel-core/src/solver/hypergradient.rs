@@ -2,7 +2,7 @@
 
 use bilevel_program::Vector;
 
-use super::{Solver, StepRecord, project};
+use super::{Observation, Solver, project};
 use crate::check::named;
 use crate::constrained::Residual;
 use crate::error::positive;
@@ -158,7 +158,7 @@ impl<'a> HypergradientSolver<'a> {
 }
 
 impl Solver for HypergradientSolver<'_> {
-    fn step(&mut self, k: usize) -> Result<StepRecord, Error> {
+    fn step(&mut self, k: usize) -> Result<Observation, Error> {
         self.upper.check(self.x.layout())?;
         self.samples = self.draw(k as u64)?;
         if let Some(draw) = &self.draw {
@@ -190,7 +190,7 @@ impl Solver for HypergradientSolver<'_> {
         }
         self.x = project(&self.projection, moved);
         let (lower_loss, status) = (found.lower_loss, found.status);
-        Ok(StepRecord { upper_loss, lower_loss, gradient_norm, status })
+        Ok(Observation { upper_loss, lower_loss, gradient_norm, status })
     }
 
     fn x(&self) -> &Vector {

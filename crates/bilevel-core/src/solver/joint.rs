@@ -2,7 +2,7 @@
 
 use bilevel_program::Vector;
 
-use super::{Solver, StepRecord};
+use super::{Observation, Solver};
 use crate::constrained::Residual;
 use crate::joint::{Iterate, JointMethod, StepDirection};
 use crate::{Cost, Error, Oracle, Projection, Sampler, Snapshot, Variable};
@@ -69,7 +69,7 @@ impl<'a> JointSolver<'a> {
 }
 
 impl Solver for JointSolver<'_> {
-    fn step(&mut self, k: usize) -> Result<StepRecord, Error> {
+    fn step(&mut self, k: usize) -> Result<Observation, Error> {
         self.iterate.check_sampler()?;
         let seen = self.method.step(k, &mut self.iterate)?;
         let check = |ok: bool, what| {
@@ -91,7 +91,7 @@ impl Solver for JointSolver<'_> {
         {
             check(moved.all_finite(), what)?;
         }
-        Ok(StepRecord { upper_loss, lower_loss, gradient_norm, status })
+        Ok(Observation { upper_loss, lower_loss, gradient_norm, status })
     }
 
     fn x(&self) -> &Vector {

@@ -14,7 +14,7 @@ use crate::{Cost, Error, Projection, Snapshot};
 
 /// What one upper step saw, at x before the step.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepRecord {
+pub struct Observation {
     /// `F(x, y_T)`.
     pub upper_loss: f64,
     /// `f(x, y_T)`.
@@ -31,7 +31,7 @@ pub trait Solver {
     ///
     /// # Errors
     /// If a level diverges.
-    fn step(&mut self, k: usize) -> Result<StepRecord, Error>;
+    fn step(&mut self, k: usize) -> Result<Observation, Error>;
 
     /// The upper variable.
     fn x(&self) -> &Vector;

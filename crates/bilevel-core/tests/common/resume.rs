@@ -31,7 +31,7 @@ type Boxed<'a> = Box<dyn Solver + 'a>;
 
 /// Six steps in one run, and three, a file, a new solver and three more.
 pub fn assert_resumes<'a>(name: &str, make: &dyn Fn() -> Boxed<'a>) {
-    let steps = |solver: &mut Boxed<'a>, from, to| -> Vec<StepRecord> {
+    let steps = |solver: &mut Boxed<'a>, from, to| -> Vec<Observation> {
         (from..to).map(|k| solver.step(k).unwrap()).collect()
     };
     let (mut whole, mut first, mut second) = (make(), make(), make());

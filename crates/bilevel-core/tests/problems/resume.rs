@@ -24,7 +24,7 @@ fn made(at: Instance, method: impl JointMethod + 'static) -> Made {
 /// Compares six steps in one run with a run that is saved, restored into a new solver and continued: saved
 /// before the first step, soon after, and later.
 fn assert_resumes(make: &dyn Fn() -> Made, sampler: &Sampler) {
-    let steps = |solver: &mut JointSolver<'_>, from, to| -> Vec<StepRecord> {
+    let steps = |solver: &mut JointSolver<'_>, from, to| -> Vec<Observation> {
         (from..to).map(|k| solver.step(k).unwrap()).collect()
     };
     for saved_after in [0, 1, 3, 4] {

@@ -1,7 +1,7 @@
 //! Steps of a given cost.
 
 use bilevel_core::constrained::Residual;
-use bilevel_core::{Cost, Counted, Error, Oracle, Snapshot, Solver, Status, StepRecord};
+use bilevel_core::{Cost, Counted, Error, Observation, Oracle, Snapshot, Solver, Status};
 use bilevel_program::Vector;
 
 /// A solver whose step is a round: as many steps of another one as a fraction of the calls allows.
@@ -41,11 +41,11 @@ impl<'a> BudgetedSteps<'a> {
 
 impl Solver for BudgetedSteps<'_> {
     /// Makes steps while one at the cost of the last still fits, so that the budget is not exceeded.
-    fn step(&mut self, round: usize) -> Result<StepRecord, Error> {
+    fn step(&mut self, round: usize) -> Result<Observation, Error> {
         let limit = (round as u64 + 1) * self.share;
         let [upper_loss, lower_loss, gradient_norm] = self.seen;
         let status = Status::Approximate;
-        let mut seen = StepRecord { upper_loss, lower_loss, gradient_norm, status };
+        let mut seen = Observation { upper_loss, lower_loss, gradient_norm, status };
         while self.made == 0 || self.spent() + self.cost <= limit {
             let before = self.spent();
             seen = self.inner.step(self.made)?;

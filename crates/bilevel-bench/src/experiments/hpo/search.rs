@@ -1,8 +1,8 @@
 //! Training with given hyperparameters, and searching among many.
 
 use bilevel_core::{
-    Cost, Counted, Descent, Error, LowerProblem, Objective, Oracle, Point, Sampler, Samples,
-    Snapshot, Solver, Status, StepRecord, Wrt,
+    Cost, Counted, Descent, Error, LowerProblem, Objective, Observation, Oracle, Point, Sampler,
+    Samples, Snapshot, Solver, Status, Wrt,
 };
 use bilevel_program::Vector;
 use rand::Rng;
@@ -80,7 +80,7 @@ impl<'a> Search<'a> {
 }
 
 impl Solver for Search<'_> {
-    fn step(&mut self, k: usize) -> Result<StepRecord, Error> {
+    fn step(&mut self, k: usize) -> Result<Observation, Error> {
         let x = Vector::from_slice(self.x.layout(), &self.candidates[k], &self.x.device());
         let loss = match self.training.model(&x) {
             Ok(y) => {
@@ -95,7 +95,7 @@ impl Solver for Search<'_> {
             Err(other) => return Err(other),
         };
         let (lower_loss, gradient_norm) = (f64::NAN, f64::NAN);
-        Ok(StepRecord { upper_loss: loss, lower_loss, gradient_norm, status: Status::Approximate })
+        Ok(Observation { upper_loss: loss, lower_loss, gradient_norm, status: Status::Approximate })
     }
 
     fn x(&self) -> &Vector {
