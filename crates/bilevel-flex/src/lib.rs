@@ -1,8 +1,9 @@
 //! Burn's Flex backend, made faster for second-order training.
 //!
-//! [`FastFlex`] uses the tensors and the device of [`burn_flex::Flex`]. It computes the same as Flex, and
-//! forwards every operation to Flex for which it has no faster kernel. Sums are taken in another order, and 3 x 3 convolutions in
-//! f32 by tiles whose positions share rounding errors, as those of cuDNN may; f64 is always summed directly.
+//! [`FastFlex`] uses the tensors and the device of [`burn_flex::Flex`]. It computes what Flex computes, up to
+//! rounding, and forwards every operation to Flex for which it has no faster kernel. Sums are taken in another
+//! order. In f32, convolutions with kernels of 3 x 3 use Winograd's algorithm, whose errors are relative to the
+//! largest of 4 x 4 pixels; f64 is always summed directly.
 
 mod backend;
 mod buffer;

@@ -240,7 +240,7 @@ fn a_draw_follows_from_its_number() {
     }
 }
 
-/// Draws begin anew in a stream of their own after every million of them.
+/// Draws begin anew in a stream of their own after every million of them, of epochs after the last whole one before.
 #[test]
 fn a_draw_takes_no_longer_the_greater_its_number_is() {
     const BLOCK: u64 = 1 << 20;

@@ -9,11 +9,11 @@
 //!
 //! where `*` multiplies entry by entry. Over all channels, outputs and tiles, each of the 16 entries is a product of
 //! matrices, `[tiles, inputs] x [inputs, outputs]`. The gradients are the transposed maps: that in w is
-//! `G' (B' x B * A dy A') G`; that in x is the convolution of dy with w, turned by half.
+//! `G' (B' x B * A dy A') G`; that in x is the convolution of dy with w, rotated by 180 degrees.
 //!
-//! In f32 only, and only where no number is above [`LARGE`]: a tile's positions share the rounding errors of its
-//! pixels, so an error is relative to the largest pixel of the tile, where the direct sum has errors relative to the
-//! pixels that it adds; and a number that is not finite would reach positions that it does not belong to.
+//! In f32 only: the positions of a tile share the rounding errors of its pixels, so an error is relative to the largest
+//! pixel of the tile over all channels, where a direct sum has errors relative to the numbers that it adds. And only
+//! where no number is above [`LARGE`]: what is not finite would reach positions that it does not belong to.
 
 use burn::backend::DType;
 use bytemuck::{cast_slice, cast_slice_mut};
@@ -33,8 +33,9 @@ const LANES: usize = 16;
 /// Tiles computed at once: enough for a product, and so few that all entries stay in cache.
 const TILES: usize = 128;
 
-/// The largest number that is transformed: sums of 16 of them, and their products, are far from overflow.
-const LARGE: f32 = 1e18;
+/// The largest number that is transformed: entries are sums of at most 4 to 16 of them, and a million products of two
+/// entries do not overflow.
+const LARGE: f32 = 1e15;
 
 /// Whether a convolution, or a gradient of one, has this form: the product of these factors.
 pub(super) fn suits<T: Real>(shape: &Shape, factors: [&[T]; 2]) -> bool {
@@ -322,7 +323,7 @@ pub(super) fn forward<T: Real>(
     convolve(shape, cast_slice(x), &weight, bias.map(cast_slice), cast_slice_mut(y));
 }
 
-/// dx is the convolution of dy with the weights turned by half, padded by what is left of 2.
+/// dx is the convolution of dy with the weights rotated by 180 degrees, padded by what is left of 2.
 pub(super) fn x_backward<T: Real>(shape: &Shape, weight: &[T], dy: &[T], dx: &mut [T]) {
     let weight = inputs_last::<f32>(shape, cast_slice(weight));
     let turned: Vec<_> = weight.rchunks_exact(shape.inputs * shape.outputs).collect();

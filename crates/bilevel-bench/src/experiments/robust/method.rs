@@ -35,8 +35,14 @@ pub enum MlcMethod {
     NsGameMlc,
 }
 
-offered!(MwnMethod, {});
-offered!(MlcMethod, {});
+offered!(MwnMethod, {
+    Self::Mwn | Self::Tbp => &["warm-up"],
+    Self::NsGameMwn => &["warm-up", "x-first", "y2"],
+});
+offered!(MlcMethod, {
+    Self::Mlc | Self::Tbp => &["warm-up"],
+    Self::NsGameMlc => &["warm-up", "x-first", "y2"],
+});
 
 impl From<MwnMethod> for LookAhead {
     fn from(method: MwnMethod) -> Self {

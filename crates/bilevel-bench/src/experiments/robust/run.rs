@@ -203,7 +203,10 @@ impl<'a, M: Offered + Copy + Into<LookAhead>> Bench<'a, M> {
             }
         };
         let alone = warm_up.saturating_mul(lower);
-        let method = WarmUp::new(alone, WithoutUpper::new(rates), method);
+        let method = match alone {
+            0 => method,
+            _ => Box::new(WarmUp::new(alone, WithoutUpper::new(rates), method)),
+        };
         Ok(JointSolver::new(oracle, method, x, y)?
             .with_sampler(Sampler::in_order(upper, lower)?)
             .with_momentum(Variable::X, self.momentum(self.settings.upper_weight_decay)?)

@@ -188,6 +188,7 @@ pub struct Settings<M: Offered> {
     pub learning_rate: Positive,
     /// Passes through the training set before x moves
     #[arg(long)]
+    #[serde(default)]
     pub warm_up: usize,
     /// Momentum of both
     #[arg(long)]
@@ -209,6 +210,7 @@ pub struct Settings<M: Offered> {
     /// Whether the game moves x first and takes the step of y at the new x, as the authors' programs do, and their
     /// equations do not
     #[arg(long, action = clap::ArgAction::Set)]
+    #[serde(default)]
     pub x_first: bool,
     /// Timed steps of each method before the run; 0 for none
     #[arg(long)]
