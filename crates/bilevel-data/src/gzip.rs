@@ -33,6 +33,11 @@ enum Packing {
     Bomb { packed: u64, unpacked: u64 },
 }
 
+/// How many bytes a file, or a part of it, of `packed` bytes may unpack to.
+pub(super) fn most_unpacked(packed: u64) -> u64 {
+    packed.saturating_mul(RATIO).saturating_add(ALWAYS)
+}
+
 /// Whether reading failed because of the compression; the text of the error ends with the remedy.
 pub(super) fn is_packing(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<Packing>())
@@ -104,7 +109,7 @@ impl<R: Read> Read for Bounded<R> {
         let read = self.decoder.read(room)?;
         self.unpacked += read as u64;
         let (packed, unpacked) = (self.packed.get(), self.unpacked);
-        if unpacked > packed.saturating_mul(RATIO).saturating_add(ALWAYS) {
+        if unpacked > most_unpacked(packed) {
             let kind = io::ErrorKind::FileTooLarge;
             return Err(io::Error::new(kind, Packing::Bomb { packed, unpacked }));
         }

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::csv::Cells;
+use super::cells::Cells;
 use super::{Kind, Table, fault, is_missing, npy, place};
 use crate::{DataError, idx};
 
 impl Table {
-    /// The label of each row in a separate file: `.npy` of `n`, `.csv` with one column, or else IDX. For a part of a
+    /// The label of each row in a separate file: `.npy` of `n`, `.csv` or `.parquet` with one column, or else IDX. For a part of a
     /// larger set, such as one batch of CIFAR-10, the file may be that of the whole set.
     ///
     /// # Errors
@@ -16,7 +16,7 @@ impl Table {
     pub fn labels_in(&self, path: &Path) -> Result<Vec<String>, DataError> {
         let words: Vec<String> = match Kind::of(path)? {
             Kind::Npy => npy::read(path)?.words(),
-            Kind::Csv => {
+            Kind::Csv | Kind::Parquet => {
                 let rows = Cells::read(path, None)?.rows;
                 if rows.iter().any(|row| row.len() != 1) {
                     return Err(fault(path, "more columns than one", "keep that of the labels"));

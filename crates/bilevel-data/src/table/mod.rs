@@ -3,6 +3,7 @@
 //! | data | what |
 //! |---|---|
 //! | `.csv` | comma-separated, a header or none; the label is a column by its name, or by its number from 1 |
+//! | `.parquet` | columns of numbers and text, uncompressed or by snappy or gzip; the label is a column by its name |
 //! | `.npy` | `n x columns`; the label is a column by its number from 1, or in a separate file |
 //! | `.npz` | `inputs` (or `x`, `X`) of `n x ...`, and `labels` (or `y`) of `n` |
 //! | `.safetensors` | `inputs` of `n x ...` in f32 and `labels` of `n` in i64 |
@@ -11,17 +12,19 @@
 //! | a folder of class folders, or a `.tar` of such | PNG and JPEG files, resized to 32 x 32 pixels in three channels |
 //! | any other file | libsvm |
 //!
-//! Files may be compressed, as `.gz`. A column of words becomes one column per word (one-hot); one of more than
+//! Files other than Parquet may be compressed, as `.gz`. A column of words becomes one column per word (one-hot); one of more than
 //! [`MOST_WORDS`] words is left out, and named in [`Table::left_out`]. [`Scaling`] centres and scales features.
 
 mod arrays;
+mod cells;
 mod csv;
 mod images;
 mod labels;
 mod npy;
+mod parquet;
 mod scaling;
 
-pub use csv::MOST_WORDS;
+pub use cells::MOST_WORDS;
 pub use scaling::Scaling;
 
 use std::io::{BufReader, Read};
@@ -77,8 +80,8 @@ impl Table {
                 return Err(fault(first, "files of two kinds", "give files of one kind"));
             }
         }
-        if kind == Kind::Csv {
-            return csv::read(paths, label);
+        if let Kind::Csv | Kind::Parquet = kind {
+            return cells::read(paths, label);
         }
         let apart = label.filter(|label| labels_apart(first, label));
         if apart.is_some() && paths.len() > 1 {
@@ -96,7 +99,7 @@ impl Table {
                 Kind::Mnist => images::read_mnist(path),
                 Kind::Cifar => images::read_cifar(path),
                 Kind::ClassFolders => images::read_class_folders(path),
-                Kind::Csv | Kind::Libsvm => read_libsvm(path),
+                Kind::Csv | Kind::Parquet | Kind::Libsvm => read_libsvm(path),
             })
             .collect::<Result<_, _>>()?;
         let counts = parts.iter().map(|part| part.labels.len()).collect();
@@ -142,11 +145,11 @@ impl Table {
     }
 }
 
-/// Whether `label` is a file of labels, one per row, and not a column of `data`: only a CSV has columns with names, and
-/// an array columns with numbers.
+/// Whether `label` is a file of labels, one per row, and not a column of `data`: only CSV and Parquet have columns
+/// with names, and an array columns with numbers.
 pub fn labels_apart(data: &Path, label: &str) -> bool {
     match Kind::of(data) {
-        Ok(Kind::Csv) => false,
+        Ok(Kind::Csv | Kind::Parquet) => false,
         Ok(Kind::Npy) => label.parse::<usize>().is_err(),
         _ => true,
     }
@@ -197,6 +200,7 @@ fn bytes_of(path: &Path, cure: &'static str) -> Result<Vec<u8>, DataError> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Csv,
+    Parquet,
     Npy,
     Npz,
     Safetensors,
@@ -216,6 +220,7 @@ impl Kind {
         let plain = if path.extension().is_some_and(|of| of == "gz") { &name } else { path };
         Ok(match plain.extension().and_then(|ending| ending.to_str()) {
             Some("csv") => Self::Csv,
+            Some("parquet") => Self::Parquet,
             Some("npy") => Self::Npy,
             Some("npz") => Self::Npz,
             Some("safetensors") => Self::Safetensors,

@@ -9,10 +9,7 @@ use std::path::Path;
 
 use super::{bytes_of, fault};
 use crate::DataError;
-
-/// The maximal number of bytes to which a member of an archive unpacks: this many, and this many times its packed size.
-const ALWAYS: u64 = 1 << 26;
-const RATIO: u64 = 100;
+use crate::gzip::most_unpacked;
 
 /// An array of numbers.
 #[derive(Debug)]
@@ -66,7 +63,7 @@ pub(super) fn read_member(path: &Path, names: &[&str]) -> Result<Array, DataErro
         other => return Err(refuse(format!("packed by {other:?}"))),
     };
     let packed = member.data().len() as u64;
-    let most = packed.saturating_mul(RATIO).saturating_add(ALWAYS);
+    let most = most_unpacked(packed);
     let mut bytes = Vec::new();
     let read = member.verifying_reader(data).take(most).read_to_end(&mut bytes);
     read.map_err(|error| refuse(error.to_string()))?;

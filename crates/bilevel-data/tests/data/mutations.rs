@@ -13,7 +13,7 @@ use crate::cures::has_cure;
 use crate::idx::{encode, gzip};
 use crate::mutated::mutated;
 use crate::regressions::safetensors;
-use crate::table::{npy, zip};
+use crate::table::{npy, parquet, zip};
 
 /// A reader of a folder or of its only file, which is what is mutated; the others stay.
 struct Reader {
@@ -44,6 +44,7 @@ fn readers() -> Vec<Reader> {
     vec![
         Reader { name: "csv", files: vec![("t.csv", csv.into())], read: table },
         Reader { name: "csv.gz", files: vec![("t.csv.gz", gzip(csv.as_bytes()))], read: table },
+        Reader { name: "parquet", files: vec![("t.parquet", parquet())], read: table },
         Reader { name: "libsvm table", files: vec![("t.txt", rows.into())], read: table },
         Reader {
             name: "libsvm",

@@ -1,14 +1,22 @@
 //! A user's tables.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bilevel_data::table::{Scaling, Table};
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
 
 fn written(name: &str, text: impl AsRef<[u8]>) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
     std::fs::write(&path, text).unwrap();
     (folder, path)
+}
+
+fn read(path: &Path, label: Option<&str>) -> Table {
+    Table::read(&[path], label).unwrap().0
 }
 
 /// All rows, scaled by all rows.
@@ -39,6 +47,78 @@ fn a_csv_becomes_numbers() {
     let (bare, _) = Table::read(&[&bare], None).unwrap();
     assert_eq!(scaled(&bare), inputs);
     assert_eq!(bare.features[0], "1");
+}
+
+/// A table in Parquet, with what pandas would store of its index: a size, missing once, a colour, a kind.
+pub(crate) fn parquet() -> Vec<u8> {
+    use parquet::basic::Compression;
+    use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
+    let message = "message table { optional double size; required binary colour (utf8); \
+                   required int64 kind; required int64 __index_level_0__; }";
+    let schema = Arc::new(parse_message_type(message).unwrap());
+    let packed = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+    let mut file = SerializedFileWriter::new(Vec::new(), schema, packed.into()).unwrap();
+    let mut group = file.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let sizes = [1.0, 3.0, 1.0, 3.5, 2.0];
+    column.typed::<DoubleType>().write_batch(&sizes, Some(&[1, 1, 0, 1, 1, 1]), None).unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let colours = ["red", "blue", "red", "blue", "red", "blue"].map(ByteArray::from);
+    column.typed::<ByteArrayType>().write_batch(&colours, None, None).unwrap();
+    column.close().unwrap();
+    for numbers in [[0, 1, 0, 1, 0, 1], [9, 8, 7, 6, 5, 4]] {
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<Int64Type>().write_batch(&numbers, None, None).unwrap();
+        column.close().unwrap();
+    }
+    group.close().unwrap();
+    file.into_inner().unwrap()
+}
+
+#[test]
+fn a_parquet_file_is_the_csv_of_its_columns() {
+    let (_folder, path) = written("t.parquet", parquet());
+    let text = "size,colour,kind\n1,red,0\n3,blue,1\n,red,0\n1,blue,1\n3.5,red,0\n2,blue,1\n";
+    let (_other, same) = written("t.csv", text);
+    for label in [None, Some("kind")] {
+        assert_eq!(scaled(&read(&path, label)), scaled(&read(&same, label)));
+    }
+    let (table, csv) = (read(&path, Some("colour")), read(&same, Some("colour")));
+    assert_eq!((&table.features, &table.classes), (&csv.features, &csv.classes));
+    assert_eq!((&table.text, &table.labels), (&csv.text, &csv.labels));
+    let absent = Table::read(&[&path], Some("shape")).unwrap_err().to_string();
+    assert!(absent.contains("no column `shape` in size, colour, kind"), "{absent}");
+}
+
+#[test]
+fn files_of_pandas_are_read() {
+    let seeds = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/parquet"));
+    let header = ["size", "colour", "flag", "kind"].map(String::from);
+    for name in ["pandas.parquet", "gzip.parquet"] {
+        let table = read(&seeds.join(name), None);
+        assert_eq!(table.text[0], header, "{name}");
+        assert_eq!(table.text[3], ["", "red", "true", "0"].map(String::from), "{name}");
+        assert_eq!(table.features.len(), 5, "{name}: {:?}", table.features);
+    }
+}
+
+#[test]
+fn nested_columns_of_a_parquet_file_are_refused_by_name() {
+    let schema =
+        "message table { required group point { required int64 x; } required int64 kind; }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut file = SerializedFileWriter::new(Vec::new(), schema, Arc::default()).unwrap();
+    let mut group = file.next_row_group().unwrap();
+    while let Some(mut column) = group.next_column().unwrap() {
+        let numbers = column.typed::<parquet::data_type::Int64Type>();
+        numbers.write_batch(&[0, 1, 0, 1], None, None).unwrap();
+        column.close().unwrap();
+    }
+    group.close().unwrap();
+    let (_folder, path) = written("t.parquet", file.into_inner().unwrap());
+    let error = Table::read(&[&path], None).unwrap_err().to_string();
+    assert!(error.contains("column `point` holds lists or structures"), "{error}");
 }
 
 /// An `.npy` file of version 1.
