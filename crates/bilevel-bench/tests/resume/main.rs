@@ -1,6 +1,7 @@
 //! A run that is killed at any moment resumes to the same numbers, bit for bit.
 
 mod mutated;
+mod origin;
 mod refused;
 mod signals;
 
