@@ -36,8 +36,11 @@ const LOG: &str = "cubecl_common::device";
 /// How CubeCL writes a panic that it caught. Lines of its log that begin so are about work that nobody waited for.
 const CAUGHT: &str = "CallError(";
 
-/// What follows, if the panic said something.
-const SAYING: &str = "task panicked on device runner thread: ";
+/// What follows, and then what the panic said, if it was text.
+const PANICKED: &str = "task panicked on device runner thread";
+
+/// What is told of a panic that is not text.
+const SILENT: &str = "it does not say why";
 
 /// Watches the devices from now on: panics on their threads are told where they end something, not at once. The layer
 /// must be one of the subscriber of the process.
@@ -93,8 +96,11 @@ fn text(panic: &(dyn Any + Send)) -> &str {
 /// What a panic that CubeCL caught says, where a text quotes it.
 fn caught_by_cubecl(text: &str) -> Option<&str> {
     let (_, said) = text.split_once(CAUGHT)?;
-    let said = said.strip_prefix(SAYING).unwrap_or(said);
-    Some(said.trim_end().strip_suffix(')').unwrap_or(said).trim_end())
+    let said = said.trim_end().strip_suffix(')').unwrap_or(said);
+    Some(match said.strip_prefix(PANICKED) {
+        Some(said) => said.strip_prefix(": ").map_or(SILENT, str::trim_end),
+        None => said,
+    })
 }
 
 /// What a panic says if a device is at fault: it failed, or its thread panicked first.
@@ -102,7 +108,7 @@ fn of_device(panic: &(dyn Any + Send)) -> Option<String> {
     let said = text(panic);
     let handed_on = || {
         let last = last().take_if(|last| last == said)?;
-        Some(if last.is_empty() { "it does not say why".into() } else { last })
+        Some(if last.is_empty() { SILENT.into() } else { last })
     };
     let quoted = || caught_by_cubecl(said).map(str::to_owned);
     LOST.get().cloned().or_else(|| device_failure(panic)).or_else(quoted).or_else(handed_on)
