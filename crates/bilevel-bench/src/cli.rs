@@ -482,6 +482,9 @@ pub struct ManArgs {
 pub struct ResumeArgs {
     /// The folder of the run
     pub folder: PathBuf,
+    /// Go on even if the data changed since the run began; the results then say so
+    #[arg(long)]
+    pub accept_changed_data: bool,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
     pub manner: MannerArgs,

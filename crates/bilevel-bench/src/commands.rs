@@ -49,7 +49,7 @@ pub fn execute(cli: Cli, group: &'static dyn Group) -> Result<(), BenchError> {
         Some(Command::Tune(on)) => self::run(&on.run, group),
         Some(Command::Reproduce(args)) => reproduce(args),
         Some(Command::Resume(args)) if group.size() > 1 => {
-            let manner = Manner { ranks: group, ..manner(args.manner) };
+            let manner = Manner { ranks: group, ..resuming(&args) };
             let (folder, report) = experiments::resume_on_ranks(&args.folder, manner)?;
             show(&folder, &report, args.manner.json, group)
         }
@@ -129,22 +129,25 @@ fn reproduce(args: ReproduceArgs) -> Result<(), BenchError> {
         data_set: args.data_set,
         upper_steps: args.upper_steps,
         device: args.device.resolve()?,
+        made_by: None,
     };
     reproduction.check_data()?;
+    let reproduction = reproduction.made_here(manner(args.manner))?;
     let folder = RunFolder::create(&args.out, &reproduction.reproduce.name())?;
     folder.write_settings(&reproduction)?;
-    fill(&reproduction, &folder, args.manner)
+    fill(&reproduction, &folder, manner(args.manner), args.manner.json)
 }
 
 fn fill(
     reproduction: &Reproduction,
     folder: &RunFolder,
-    args: MannerArgs,
+    manner: Manner,
+    json: bool,
 ) -> Result<(), BenchError> {
     // For one of its runs; the table is what is resumed.
-    let reproduced = reproduce::fill(reproduction, folder, manner(args))
+    let reproduced = reproduce::fill(reproduction, folder, manner)
         .map_err(|error| error.of_folder(folder.path()))?;
-    if args.json {
+    if json {
         return print(&reproduced.json()?);
     }
     let path = folder.path().display();
@@ -154,11 +157,12 @@ fn fill(
 fn resume(args: &ResumeArgs) -> Result<(), BenchError> {
     let folder = RunFolder::open(&args.folder)?;
     let settings: Table = folder.settings()?;
+    let manner = resuming(args);
     if settings.contains_key("reproduce") {
-        return fill(&folder.settings()?, &folder, args.manner);
+        return fill(&folder.settings()?, &folder, manner, args.manner.json);
     }
     if seeds::is_seeds(&settings) {
-        let together = seeds::resume(&folder, manner(args.manner))?;
+        let together = seeds::resume(&folder, manner)?;
         return show_seeds(&folder, &together, args.manner.json);
     }
     let is_compare = settings.contains_key(crate::compare::KEY);
@@ -169,18 +173,24 @@ fn resume(args: &ResumeArgs) -> Result<(), BenchError> {
             return Err(refuse("--json", "given", expected, cure));
         }
         let (table, what) = match is_compare {
-            true => (crate::compare::resume(&folder)?, "Marks and figures"),
+            true => {
+                (crate::compare::resume(&folder, args.accept_changed_data)?, "Marks and figures")
+            }
             false => (crate::toys::resume(&folder)?, "Table and figures"),
         };
         return show_table(&table, what, &folder);
     }
-    let report = experiments::resume(&folder, manner(args.manner))?;
+    let report = experiments::resume(&folder, manner)?;
     show(&folder, &report, args.manner.json, &Alone)
 }
 
 fn manner(args: MannerArgs) -> Manner {
     let save_every = Duration::from_secs(args.save_every.into());
-    Manner { progress: !args.json, save_every, ranks: &Alone }
+    Manner { progress: !args.json, save_every, ranks: &Alone, accept_changed_data: false }
+}
+
+fn resuming(args: &ResumeArgs) -> Manner {
+    Manner { accept_changed_data: args.accept_changed_data, ..manner(args.manner) }
 }
 
 /// Rank 0 prints; all ranks end in the same way.

@@ -8,7 +8,7 @@
 use std::any::Any;
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind, set_hook, take_hook};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bilevel_program::device_failure;
 use tracing::Event;
@@ -24,29 +24,42 @@ use crate::error::BenchError;
 /// What the first work that was lost said.
 static LOST: OnceLock<String> = OnceLock::new();
 
-/// What the last panic on a thread of a device said.
+/// What the last panic on a thread of a device said, until it is told or another panic says the same.
 static LAST: Mutex<Option<String>> = Mutex::new(None);
 
 /// How the threads of devices are called by CubeCL: `DSD-0-0` and the like.
 const THREADS: &str = "DS";
 
-/// Where CubeCL logs the panics that it catches, and how the lines about work that nobody waited for begin.
-const LOG: (&str, &str) = ("cubecl_common::device", "CallError");
+/// Where CubeCL logs the panics that it catches.
+const LOG: &str = "cubecl_common::device";
+
+/// How CubeCL writes a panic that it caught. Lines of its log that begin so are about work that nobody waited for.
+const CAUGHT: &str = "CallError(";
+
+/// What follows, and then what the panic said, if it was text.
+const PANICKED: &str = "task panicked on device runner thread";
+
+/// What is told of a panic that is not text.
+const SILENT: &str = "it does not say why";
 
 /// Watches the devices from now on: panics on their threads are told where they end something, not at once. The layer
 /// must be one of the subscriber of the process.
 pub fn watch() -> impl Layer<Registry> + Send + Sync {
     let others = take_hook();
     set_hook(Box::new(move |panic| {
+        let said = text(panic.payload());
         if std::thread::current().name().is_some_and(|name| name.starts_with(THREADS)) {
-            let text = panic.payload_as_str().unwrap_or("it does not say why").trim_end();
-            tracing::debug!("a thread of the device panicked: {text}");
-            *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.to_owned());
-        } else if of_device(panic.payload()).is_none() {
+            tracing::debug!("a thread of the device panicked: {said}");
+            *last() = Some(said.to_owned());
+            return;
+        }
+        // A panic that is handed on does not come by here: this one is another, though it may say the same.
+        last().take_if(|last| last == said);
+        if of_device(panic.payload()).is_none() {
             others(panic);
         }
     }));
-    let of_devices = filter_fn(|line| line.target().starts_with(LOG.0));
+    let of_devices = filter_fn(|line| line.target().starts_with(LOG));
     Log.with_filter(of_devices.with_max_level_hint(LevelFilter::WARN))
 }
 
@@ -63,23 +76,42 @@ struct Line;
 
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        let text = format!("{value:?}");
-        if field.name() == "message" && text.starts_with(LOG.1) {
-            LOST.get_or_init(|| last().unwrap_or(text));
+        let line = format!("{value:?}");
+        if field.name() == "message" && line.starts_with(CAUGHT) {
+            LOST.get_or_init(|| caught_by_cubecl(&line).unwrap_or(&line).to_owned());
         }
     }
 }
 
-fn last() -> Option<String> {
-    LAST.lock().unwrap_or_else(PoisonError::into_inner).clone()
+fn last() -> MutexGuard<'static, Option<String>> {
+    LAST.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a panic says: nothing, if it is not text.
+fn text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default()
+}
+
+/// What a panic that CubeCL caught says, where a text quotes it.
+fn caught_by_cubecl(text: &str) -> Option<&str> {
+    let (_, said) = text.split_once(CAUGHT)?;
+    let said = said.trim_end().strip_suffix(')').unwrap_or(said);
+    Some(match said.strip_prefix(PANICKED) {
+        Some(said) => said.strip_prefix(": ").map_or(SILENT, str::trim_end),
+        None => said,
+    })
 }
 
 /// What a panic says if a device is at fault: it failed, or its thread panicked first.
 fn of_device(panic: &(dyn Any + Send)) -> Option<String> {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
-    let handed_on = || last().filter(|last| !last.is_empty() && text.contains(last.as_str()));
-    LOST.get().cloned().or_else(|| device_failure(panic)).or_else(handed_on)
+    let said = text(panic);
+    let handed_on = || {
+        let last = last().take_if(|last| last == said)?;
+        Some(if last.is_empty() { SILENT.into() } else { last })
+    };
+    let quoted = || caught_by_cubecl(said).map(str::to_owned);
+    LOST.get().cloned().or_else(|| device_failure(panic)).or_else(quoted).or_else(handed_on)
 }
 
 /// Whether no device has lost work so far.

@@ -57,8 +57,7 @@ fn what(settings: &Table) -> String {
 }
 
 fn began(settings: &Table) -> String {
-    let run = settings.get("run").and_then(Value::as_table).unwrap_or(settings);
-    let began = run.get(ORIGIN).and_then(|origin| origin.get("began"));
+    let began = settings.get(ORIGIN).and_then(|origin| origin.get("began"));
     began.and_then(Value::as_str).unwrap_or("-").into()
 }
 

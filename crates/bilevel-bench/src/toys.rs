@@ -90,7 +90,7 @@ pub fn start(problem: Option<&str>, root: &Path) -> Result<(String, RunFolder), 
 /// # Errors
 /// See [`start`]; if the folder cannot be used.
 pub fn resume(folder: &RunFolder) -> Result<String, BenchError> {
-    match Partly::<Settings>::resume(folder, |_| Ok::<_, BenchError>(data()))? {
+    match Partly::<Settings>::resume(folder, |_| Ok::<_, BenchError>(data()), false)? {
         Left::Nothing(table) => Ok(table),
         Left::Rest(partly) => complete(&partly),
     }

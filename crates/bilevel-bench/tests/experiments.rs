@@ -241,7 +241,7 @@ fn x_waits_for_the_warm_up() {
             "--iterations",
             "3",
             "--batch",
-            "600",
+            "150",
             "--warm-up",
             passes,
             "--device",

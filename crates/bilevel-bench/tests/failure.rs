@@ -13,15 +13,17 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 const CASE: &str = "BILEVEL_FAILURE_TEST";
 const SAYS: &str = "no memory for this kernel";
+/// What a panic says that ends nothing, and that no error quotes.
+const HANDLED: &str = "this kernel takes too many threads";
 
 /// Its name, what happens, the exit code, and whether the panic is told as one.
 type Case = (&'static str, fn(&Device), i32, bool);
 
 #[rustfmt::skip]
-const CASES: [Case; 10] = [
+const CASES: [Case; 14] = [
     ("nothing", |_| (), 0, false),
     ("work that nobody waits for panics", |device| device.submit(|_| panic!("{SAYS}")), 4, false),
-    ("an error of the device that is not text", |device| device.submit(|_| std::panic::panic_any(1)), 4, false),
+    ("an error of the device that is not text", |device| device.submit(|_| says_nothing()), 4, false),
     // As autotune does with a kernel that it tries.
     ("a panic is handed to who waits, and another way is found", |device| assert!(device.exclusive(panics).is_err()), 0, false),
     ("a panic within the work of who waits", within, 0, false),
@@ -33,6 +35,19 @@ const CASES: [Case; 10] = [
         assert!(device.exclusive(panics).is_err());
         panic!("an index out of bounds")
     }, 101, true),
+    ("we panic in the words of what was handled", |device| {
+        assert!(device.exclusive(panics).is_err());
+        panics()
+    }, 101, true),
+    ("we panic in the words for what says nothing", |device| {
+        assert!(device.exclusive(says_nothing).is_err());
+        panic!("it does not say why")
+    }, 101, true),
+    ("what says nothing is handed to who waits", |device| device.exclusive(says_nothing).unwrap_or_resume(), 4, false),
+    ("work is lost after another way was found", |device| {
+        assert!(device.exclusive(|| panic!("{HANDLED}")).is_err());
+        device.submit(|_| says_nothing());
+    }, 4, false),
 ];
 
 type Device = DeviceHandle<Nothing>;
@@ -52,6 +67,10 @@ impl DeviceService for Nothing {
 
 fn panics() {
     panic!("{SAYS}")
+}
+
+fn says_nothing() {
+    std::panic::panic_any(1)
 }
 
 /// Work on the device that asks the device for more, which fails.
@@ -108,6 +127,7 @@ fn every_panic_ends_with_its_code() {
         assert_eq!(errors.contains("panicked"), told, "{case}: {errors}");
         let says = "error: the device failed: ";
         assert_eq!(errors.contains(says), expected == 4, "{case}: {errors}");
+        assert!(!errors.contains(HANDLED), "{case}: {errors}");
         println!("{case}: code {expected}");
     }
 }

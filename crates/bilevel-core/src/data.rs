@@ -118,7 +118,8 @@ struct Draws {
     batches: usize,
     order: Order,
     made: u64,
-    passes: Mutex<Passes>,
+    /// Two, since sweeps back and forth go to and fro between neighbours. The first was used last.
+    blocks: Mutex<[Block; 2]>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -147,9 +148,8 @@ impl Order {
 /// The draws are made in passes, and passes in blocks, each of which has a stream of its own: so the time that any draw
 /// takes does not grow with its number.
 #[derive(Clone, Debug, Default)]
-struct Passes {
-    /// The block that was used last.
-    block: u64,
+struct Block {
+    number: u64,
     /// Where in its stream each of its passes ends.
     ends: Vec<u128>,
     /// The pass that was used last, by its place in the block.
@@ -261,7 +261,7 @@ impl Draws {
     fn new(batches: usize, seed: u64, objective: Objective, order: Order) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(objective as u64);
-        Self { rng, batches, order, made: 0, passes: Mutex::default() }
+        Self { rng, batches, order, made: 0, blocks: Mutex::default() }
     }
 
     fn save(&self, to: &mut Snapshot) {
@@ -276,7 +276,7 @@ impl Draws {
         from.take_count_of("batches", self.batches)?;
         from.take_name("order", self.order.name())?;
         self.made = from.take_count("made")? as u64;
-        self.passes = Mutex::default();
+        self.blocks = Mutex::default();
         Ok(())
     }
 
@@ -295,26 +295,30 @@ impl Draws {
         };
         let (pass, place) = (n / length, (n % length) as usize);
         let of_block = (BLOCK / length).max(1);
-        let (block, pass) = (pass / of_block, (pass % of_block) as usize);
-        let mut passes = self.passes.lock().unwrap_or_else(PoisonError::into_inner);
-        if passes.block != block {
-            *passes = Passes { block, ..Passes::default() };
+        let (number, pass) = (pass / of_block, (pass % of_block) as usize);
+        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        if blocks[0].number != number {
+            blocks.swap(0, 1);
         }
-        if passes.last.as_ref().is_none_or(|(last, _)| *last != pass) {
+        let block = &mut blocks[0];
+        if block.number != number {
+            *block = Block { number, ..Block::default() };
+        }
+        if block.last.as_ref().is_none_or(|(last, _)| *last != pass) {
             let mut rng = self.rng.clone();
-            rng.set_stream(rng.get_stream().wrapping_add(LEVELS * block));
+            rng.set_stream(rng.get_stream().wrapping_add(LEVELS * number));
             let mut found = Vec::new();
-            for next in passes.ends.len().min(pass)..=pass {
-                let begin = next.checked_sub(1).map_or(0, |before| passes.ends[before]);
+            for next in block.ends.len().min(pass)..=pass {
+                let begin = next.checked_sub(1).map_or(0, |before| block.ends[before]);
                 rng.set_word_pos(begin);
                 found = self.pass(&mut rng, length);
-                if next == passes.ends.len() {
-                    passes.ends.push(rng.get_word_pos());
+                if next == block.ends.len() {
+                    block.ends.push(rng.get_word_pos());
                 }
             }
-            passes.last = Some((pass, found));
+            block.last = Some((pass, found));
         }
-        let (_, drawn) = passes.last.as_ref().expect("the pass was made");
+        let (_, drawn) = block.last.as_ref().expect("the pass was made");
         Sample(drawn[place])
     }
 
@@ -331,14 +335,59 @@ impl Draws {
 
 impl Clone for Draws {
     fn clone(&self) -> Self {
-        let passes = self.passes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Self { rng, batches, order, made, .. } = self;
         Self {
             rng: rng.clone(),
             batches: *batches,
             order: *order,
             made: *made,
-            passes: Mutex::new(passes),
+            blocks: Mutex::new(blocks),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Draw `n` of the lower level, and how many passes of its block were made for it.
+    fn made(sampler: &Sampler, n: u64) -> (Sample, usize) {
+        let ends =
+            || sampler.lower.blocks.lock().unwrap().clone().map(|b| (b.number, b.ends.len()));
+        let before = ends();
+        let drawn = sampler.at(Objective::Lower, n);
+        let [(number, after), _] = ends();
+        let before =
+            before.into_iter().filter(|block| block.0 == number).map(|block| block.1).max();
+        (drawn, after - before.unwrap_or(0))
+    }
+
+    #[test]
+    fn a_draw_takes_no_longer_the_greater_its_number_is() {
+        for (make, length) in
+            [(Sampler::epochs as fn(_, _, _) -> _, 3), (Sampler::with_replacement, 1024)]
+        {
+            let of_block = BLOCK / length;
+            let sampler: Sampler = make(5, 3, 9).unwrap();
+            for n in [BLOCK, 1 << 30, 1 << 40, 1 << 53, u64::MAX - 10_000] {
+                let (_, passes) = made(&sampler, n);
+                assert!(passes as u64 <= of_block, "draw {n}: {passes} passes");
+                assert_eq!(made(&sampler, n).1, 0, "draw {n} again");
+            }
+        }
+    }
+
+    #[test]
+    fn draws_to_and_fro_over_the_end_of_a_block_are_not_made_again() {
+        for make in [Sampler::epochs as fn(_, _, _) -> _, Sampler::with_replacement] {
+            let sampler: Sampler = make(5, 3, 9).unwrap();
+            // 1024 divides the size of a block, and 3 leaves a remainder: the last whole pass before.
+            let ends = [BLOCK - 2, BLOCK + 2];
+            let first = ends.map(|n| made(&sampler, n).0);
+            for _ in 0..4 {
+                assert_eq!(ends.map(|n| made(&sampler, n)), first.map(|drawn| (drawn, 0)));
+            }
         }
     }
 }

@@ -232,15 +232,14 @@ fn check(
 }
 
 /// Completes the comparison of a folder: all numbers except seconds are those of an uninterrupted one. A complete one
-/// is read.
+/// is read. Other data than before may be `accepted`.
 ///
 /// # Errors
 /// See [`compare`]; if the folder cannot be used.
-pub fn resume(folder: &RunFolder) -> Result<String, BenchError> {
+pub fn resume(folder: &RunFolder, accepted: bool) -> Result<String, BenchError> {
     let read = |settings: &Settings| settings.problem.read(settings.data_dir.as_deref());
-    let left = Partly::resume(folder, |settings| {
-        Ok::<_, BenchError>(fingerprint(read(settings)?.as_ref()))
-    })?;
+    let data = |settings: &Settings| Ok::<_, BenchError>(fingerprint(read(settings)?.as_ref()));
+    let left = Partly::resume(folder, data, accepted)?;
     match left {
         Left::Nothing(table) => Ok(table),
         Left::Rest(partly) => complete(&partly, read(&partly.settings)?.as_ref(), &flex_in_f64()?),

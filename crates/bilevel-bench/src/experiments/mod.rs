@@ -53,7 +53,7 @@ use bilevel_program::Report;
 use toml::Table;
 
 use self::checkpoint::Checkpoint;
-pub(crate) use self::origin::{ORIGIN, Origin};
+pub(crate) use self::origin::{ORIGIN, Origin, changed_data};
 use crate::error::BenchError;
 use crate::interrupt;
 use crate::progress::Bar;
@@ -64,7 +64,7 @@ use crate::settings::{AUTO, refuse};
 /// The result of a check of derivatives, for each loss.
 pub type Checked = Vec<(Objective, Report)>;
 
-/// How a run is executed; its results do not depend on it.
+/// How a run is executed; except for data that changed, its results do not depend on it.
 #[derive(Clone, Copy, Debug)]
 pub struct Manner {
     /// Whether progress is shown on a terminal.
@@ -73,6 +73,8 @@ pub struct Manner {
     pub save_every: Duration,
     /// The processes that share the run.
     pub ranks: &'static dyn Group,
+    /// Whether a run is resumed on other data than that with which it began.
+    pub accept_changed_data: bool,
 }
 
 /// Runs an experiment in a new folder under `root`.
@@ -140,6 +142,11 @@ fn prepare(settings: &Complete, manner: Manner) -> Result<Prepared, BenchError> 
     prepared
 }
 
+/// The origin of several runs, with the data of the first of them.
+pub(crate) fn origin_of(first: &Complete, manner: Manner) -> Result<Origin, BenchError> {
+    Ok(Origin::here(prepare(first, manner)?.data()))
+}
+
 /// The settings of a run's folder.
 ///
 /// # Errors
@@ -203,9 +210,10 @@ fn go_on(folder: LockedFolder, manner: Manner) -> Result<RunReport, BenchError> 
     }
     let (settings, began) = read_settings(&folder)?;
     let experiment = prepare(&settings, manner)?;
-    began.check(&Origin::here(experiment.data()), &folder)?;
+    let here = Origin::here(experiment.data());
+    let origin = began.resumed(here, &folder, manner.accept_changed_data)?;
     interrupt::after_step();
-    finish(&settings, &began, &experiment, Run::resume(folder, manner)?)
+    finish(&settings, &origin, &experiment, Run::resume(folder, manner)?)
 }
 
 /// `settings.toml`: all settings, and the origin of the run.

@@ -1,13 +1,18 @@
 //! The origin of a run: the version, the data, the processor. Results may depend on each.
 
+use bilevel_data::digest;
 use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
 
 use crate::error::command_line;
 use crate::report::ReportError;
-use crate::report::folder::RunFolder;
+use crate::report::folder::{RunFolder, settings_table, settings_toml};
 
 /// The key of `settings.toml` that holds an [`Origin`].
 pub(crate) const ORIGIN: &str = "made-by";
+
+const DATA: &str = "data";
+const DATA_BEFORE: &str = "data-before";
 
 /// The origin of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +35,9 @@ pub(crate) struct Origin {
     /// The command line.
     #[serde(default)]
     pub command: String,
+    /// The fingerprints of the data before, the first one first, if it changed and the run went on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data_before: Vec<String>,
 }
 
 impl Origin {
@@ -43,35 +51,79 @@ impl Origin {
             commit: env!("BILEVEL_COMMIT").into(),
             began: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
             command: command(),
+            data_before: Vec::new(),
         }
     }
 
-    /// Whether the run of `folder` can be resumed here.
+    /// The origin of the run of `folder` from now on, since it goes on here. Another binary or processor is a warning.
+    /// Other data, if `accepted`, is written to `settings.toml`.
     ///
     /// # Errors
-    /// If it was begun on other data, or by another version.
-    pub fn check(&self, here: &Self, folder: &RunFolder) -> Result<(), ReportError> {
-        let other = |what, began: &str, here: &str| ReportError::Other {
-            path: folder.path().into(),
-            what,
-            began: began.into(),
-            here: here.into(),
-        };
-        if self.data != here.data {
-            return Err(other("data", &self.data, &here.data));
+    /// If the data is other and not `accepted`; if `settings.toml` cannot be written.
+    pub fn resumed(
+        mut self,
+        here: Self,
+        folder: &RunFolder,
+        accepted: bool,
+    ) -> Result<Self, ReportError> {
+        for (what, began, here) in [
+            ("version", &self.version, &here.version),
+            ("commit", &self.commit, &here.commit),
+            ("processor", &self.processor, &here.processor),
+        ] {
+            if began != here {
+                tracing::warn!(
+                    "the run began with {what} {began:?}, here is {here:?}: its numbers may differ from those of an \
+                     uninterrupted run"
+                );
+            }
         }
-        if self.version != here.version {
-            return Err(other("version", &self.version, &here.version));
+        if self.data == here.data {
+            return Ok(self);
         }
-        if self.processor != here.processor {
-            tracing::warn!(
-                "the run began on {}, this is {}: the last bits of its numbers may differ",
-                self.processor,
-                here.processor
-            );
+        if !accepted {
+            return Err(ReportError::OtherData {
+                path: folder.path().into(),
+                began: self.data,
+                here: here.data,
+            });
         }
-        Ok(())
+        self.data_before.push(std::mem::replace(&mut self.data, here.data));
+        let mut table: Table = folder.settings()?;
+        table.insert(ORIGIN.into(), settings_table(&self)?.into());
+        folder.write_settings(&table)?;
+        if let Some(text) = changed_data(&table) {
+            tracing::warn!("{text}");
+        }
+        Ok(self)
     }
+}
+
+/// That the data changed in the middle of the run of these settings, if it did.
+pub(crate) fn changed_data(settings: &Table) -> Option<String> {
+    let origin = settings.get(ORIGIN)?;
+    let began = origin.get(DATA_BEFORE)?.get(0)?.as_str()?;
+    let now = origin.get(DATA)?.as_str()?;
+    Some(format!(
+        "the data changed in the middle of the run, which began with {began} and went on with {now}; for results of \
+         one data set start the run anew"
+    ))
+}
+
+/// The fingerprint of `settings.toml` as the run began, which its checkpoints and results know. Data that was accepted
+/// later does not change it.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn fingerprint(folder: &RunFolder) -> Result<String, ReportError> {
+    let mut table: Table = folder.settings()?;
+    if let Some(origin) = table.get_mut(ORIGIN).and_then(Value::as_table_mut)
+        && let Some(Value::Array(before)) = origin.remove(DATA_BEFORE)
+        && let Some(began) = before.into_iter().next()
+    {
+        origin.insert(DATA.into(), began);
+    }
+    Ok(digest(&settings_toml(&table)?.into_bytes()))
 }
 
 /// The command line.
@@ -102,23 +154,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_is_resumed_on_another_processor_and_not_on_other_data_or_by_another_version() {
+    fn a_run_is_resumed_by_another_binary_and_not_on_other_data_unless_these_are_accepted() {
         let root = tempfile::tempdir().unwrap();
-        let folder = RunFolder::create(root.path(), "run").unwrap();
-        let here = Origin::here("a".into());
-        let of = |change: fn(&mut Origin)| {
-            let mut began = here.clone();
-            change(&mut began);
-            began.check(&here, &folder).map_err(|error| error.to_string())
+        let folder = RunFolder::create(root.path(), "run").unwrap().hold().unwrap();
+        let here = Origin::here("b".into());
+        let began = Origin {
+            version: "0.0.0".into(),
+            processor: "another".into(),
+            commit: "another".into(),
+            ..here.clone()
         };
-        assert_eq!(of(|_| ()), Ok(()));
-        // With a warning: the last bits may differ.
-        assert_eq!(of(|began| began.processor = "another".into()), Ok(()));
-        for (changed, what) in [
-            (of(|began| began.data = "b".into()), "data"),
-            (of(|began| began.version = "0.0.0".into()), "version"),
-        ] {
-            assert!(changed.is_err_and(|text| text.contains(what)), "{what}");
+        // With a warning each.
+        assert_eq!(began.clone().resumed(here.clone(), &folder, false).unwrap(), began);
+
+        let began = Origin { data: "a".into(), ..here.clone() };
+        let mut settings = Table::new();
+        settings.insert("seed".into(), 1.into());
+        settings.insert(ORIGIN.into(), settings_table(&began).unwrap().into());
+        folder.write_settings(&settings).unwrap();
+        let text = folder.read_file("settings.toml").unwrap().unwrap();
+        let print = fingerprint(&folder).unwrap();
+        assert_eq!((print.clone(), changed_data(&settings)), (digest(&text), None));
+        let error = began.clone().resumed(here.clone(), &folder, false).unwrap_err().to_string();
+        assert!(error.contains("data a, here is b") && error.contains("--accept"), "{error}");
+        assert_eq!(folder.settings::<Table>().unwrap(), settings);
+
+        for (data, before) in [("b", vec!["a"]), ("b", vec!["a"]), ("c", vec!["a", "b"])] {
+            let read = folder.settings::<Table>().unwrap()[ORIGIN].clone().try_into::<Origin>();
+            let here = Origin::here(data.into());
+            let after = read.unwrap().resumed(here, &folder, true).unwrap();
+            let table: Table = folder.settings().unwrap();
+            assert_eq!(table[ORIGIN], settings_table(&after).unwrap().into());
+            assert_eq!(
+                (&*after.data, after.data_before),
+                (data, before.into_iter().map(String::from).collect())
+            );
+            assert_eq!(fingerprint(&folder).unwrap(), print);
+            let said = changed_data(&table).unwrap();
+            assert!(said.contains(&format!("began with a and went on with {data}")), "{said}");
         }
     }
 }

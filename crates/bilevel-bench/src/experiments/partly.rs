@@ -1,14 +1,13 @@
 //! Folders that are not runs of an experiment, but are also written in parts: settings and origin first, results after
 //! each part, and last the table, whose file marks the folder as complete.
 
-use bilevel_data::digest;
 use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::Table;
 
-use super::origin::{ORIGIN, Origin};
+use super::origin::{ORIGIN, Origin, changed_data, fingerprint};
 use crate::report::ReportError;
 use crate::report::folder::{LockedFolder, RunFolder, settings_table};
 
@@ -44,13 +43,15 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
         Self::of(folder, settings)
     }
 
-    /// Takes a folder created by [`Self::create`]. `data` is called for the fingerprint of the data here.
+    /// Takes a folder created by [`Self::create`]. `data` is called for the fingerprint of the data here; other data
+    /// than before may be `accepted`.
     ///
     /// # Errors
-    /// If it cannot be read, another process uses it, or it is from other data or another version.
+    /// If it cannot be read, another process uses it, or it is from other data.
     pub fn resume<E: From<ReportError>>(
         folder: &RunFolder,
         data: impl Fn(&S) -> Result<String, E>,
+        accepted: bool,
     ) -> Result<Left<S>, E> {
         if let Some(table) = read_table(folder)? {
             return Ok(Left::Nothing(table));
@@ -61,13 +62,12 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
             return Ok(Left::Nothing(table));
         }
         let (settings, began) = read_settings(&folder)?;
-        began.check(&Origin::here(data(&settings)?), &folder)?;
+        began.resumed(Origin::here(data(&settings)?), &folder, accepted)?;
         Ok(Left::Rest(Self::of(folder, settings)?))
     }
 
     fn of(folder: LockedFolder, settings: S) -> Result<Self, ReportError> {
-        let text = folder.read_file("settings.toml")?.unwrap_or_default();
-        let fingerprint = digest(&text);
+        let fingerprint = fingerprint(&folder)?;
         // Results are written after each part.
         let resume = crate::error::resume(folder.path());
         crate::interrupt::at_once(format!("interrupted: what is done is kept\n{resume}"));
@@ -121,11 +121,22 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
         self.folder.write_file(file, &bytes)
     }
 
+    /// That the data changed before the folder was complete, if it did.
+    ///
+    /// # Errors
+    /// If `settings.toml` cannot be read.
+    pub fn changed_data(&self) -> Result<Option<String>, ReportError> {
+        Ok(changed_data(&self.folder.settings()?))
+    }
+
     /// Writes the table, which completes the folder.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn end(&self, table: String) -> Result<String, ReportError> {
+    pub fn end(&self, mut table: String) -> Result<String, ReportError> {
+        if let Some(text) = self.changed_data()? {
+            table += &format!("\ndata: {text}\n");
+        }
         self.folder.write_file(TABLE, table.as_bytes())?;
         Ok(table)
     }

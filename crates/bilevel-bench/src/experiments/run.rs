@@ -1,6 +1,5 @@
 //! A run: methods one after the other, each from its checkpoint.
 
-use bilevel_data::digest;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -13,6 +12,7 @@ use burn::tensor::Device;
 
 use super::Manner;
 use super::checkpoint::{Checkpoint, Current, Saved};
+use super::origin::fingerprint;
 use crate::error::BenchError;
 use crate::failure;
 use crate::interrupt;
@@ -33,7 +33,7 @@ pub struct Run {
 
 impl Run {
     pub(super) fn new(folder: LockedFolder, manner: Manner) -> Result<Self, ReportError> {
-        let checkpoint = Checkpoint { settings: settings_of(&folder)?, ..Checkpoint::default() };
+        let checkpoint = Checkpoint { settings: fingerprint(&folder)?, ..Checkpoint::default() };
         let preparing = Bar::hidden();
         Ok(Self { folder, manner, checkpoint, saved_at: Instant::now(), preparing })
     }
@@ -124,12 +124,6 @@ impl Run {
         self.checkpoint.write(&self.folder)?;
         Ok(report)
     }
-}
-
-/// The fingerprint of `settings.toml`.
-fn settings_of(folder: &RunFolder) -> Result<String, ReportError> {
-    let text = folder.read_file("settings.toml")?.unwrap_or_default();
-    Ok(digest(&text))
 }
 
 /// Whether this error ends only a method, such as a divergence; any other error ends the whole run.

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use super::{Complete, Manner, complete, prepare, run_in, settings_of};
+use super::{Complete, Manner, Origin, changed_data, complete, origin_of, run_in, settings_of};
 use crate::error::BenchError;
 use crate::progress::note;
 use crate::report::folder::RunFolder;
@@ -21,6 +21,9 @@ struct Settings {
     seeds: u64,
     /// The settings with the first seed.
     run: Table,
+    /// The origin of the first run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    made_by: Option<Origin>,
 }
 
 /// Whether a folder's settings are those of several seeds.
@@ -38,11 +41,11 @@ pub fn start(
     root: &Path,
     manner: Manner,
 ) -> Result<(RunFolder, Together), BenchError> {
-    prepare(settings, manner)?;
+    let made_by = Some(origin_of(settings, manner)?);
     let name = format!("{}-{}-seeds-{seeds}", settings.experiment.name, settings.seed());
     let folder = RunFolder::create(root, &name)?;
-    folder.write_settings(&Settings { seeds, run: settings.table() })?;
-    let together = resume(&folder, manner)?;
+    folder.write_settings(&Settings { seeds, run: settings.table(), made_by })?;
+    let together = make(&folder, settings, seeds, None, manner)?;
     Ok((folder, together))
 }
 
@@ -52,9 +55,19 @@ pub fn start(
 /// # Errors
 /// See [`BenchError`].
 pub fn resume(folder: &RunFolder, manner: Manner) -> Result<Together, BenchError> {
-    let Settings { seeds, run } = folder.settings()?;
-    let first = Complete::read(run)?;
-    for seed in of(&first, seeds) {
+    let Settings { seeds, run, made_by } = folder.settings()?;
+    make(folder, &Complete::read(run)?, seeds, made_by, manner)
+}
+
+/// [`resume`] of a folder that began elsewhere, or of a new one.
+fn make(
+    folder: &RunFolder,
+    first: &Complete,
+    seeds: u64,
+    mut began: Option<Origin>,
+    manner: Manner,
+) -> Result<Together, BenchError> {
+    for seed in of(first, seeds) {
         let inner = folder.inner(&name(seed));
         inner.make()?;
         let settings = first.clone().with_seed(seed);
@@ -66,6 +79,9 @@ pub fn resume(folder: &RunFolder, manner: Manner) -> Result<Together, BenchError
             continue;
         }
         let Some(held) = inner.try_hold()? else { continue };
+        if let Some(began) = began.take() {
+            began.resumed(origin_of(first, manner)?, folder, manner.accept_changed_data)?;
+        }
         if manner.progress {
             note(format_args!("seed {seed}, {} of {seeds}", seed - first.seed() + 1));
         }
@@ -81,13 +97,14 @@ pub fn resume(folder: &RunFolder, manner: Manner) -> Result<Together, BenchError
 /// # Errors
 /// If a run cannot be read.
 pub fn read(folder: &RunFolder) -> Result<Together, BenchError> {
-    let Settings { seeds, run } = folder.settings()?;
+    let warning = changed_data(&folder.settings()?);
+    let Settings { seeds, run, .. } = folder.settings()?;
     let first = Complete::read(run)?;
     let mut reports: Vec<RunReport> = Vec::new();
     for seed in of(&first, seeds) {
         reports.extend(folder.inner(&name(seed)).report_with_series()?);
     }
-    Ok(Together { experiment: first.experiment.name.into(), seeds, runs: reports })
+    Ok(Together { experiment: first.experiment.name.into(), seeds, runs: reports, warning })
 }
 
 fn of(first: &Complete, seeds: u64) -> impl Iterator<Item = u64> + use<> {

