@@ -482,9 +482,9 @@ pub struct ManArgs {
 pub struct ResumeArgs {
     /// The folder of the run
     pub folder: PathBuf,
-    /// Go on even if the data changed since the run began; the results then say so
+    /// Go on even if the data or the version of bilevel changed since the run began; results then name changed data
     #[arg(long)]
-    pub accept_changed_data: bool,
+    pub accept_changes: bool,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
     pub manner: MannerArgs,

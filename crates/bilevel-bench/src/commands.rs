@@ -173,9 +173,7 @@ fn resume(args: &ResumeArgs) -> Result<(), BenchError> {
             return Err(refuse("--json", "given", expected, cure));
         }
         let (table, what) = match is_compare {
-            true => {
-                (crate::compare::resume(&folder, args.accept_changed_data)?, "Marks and figures")
-            }
+            true => (crate::compare::resume(&folder, args.accept_changes)?, "Marks and figures"),
             false => (crate::toys::resume(&folder)?, "Table and figures"),
         };
         return show_table(&table, what, &folder);
@@ -186,11 +184,11 @@ fn resume(args: &ResumeArgs) -> Result<(), BenchError> {
 
 fn manner(args: MannerArgs) -> Manner {
     let save_every = Duration::from_secs(args.save_every.into());
-    Manner { progress: !args.json, save_every, ranks: &Alone, accept_changed_data: false }
+    Manner { progress: !args.json, save_every, ranks: &Alone, accept_changes: false }
 }
 
 fn resuming(args: &ResumeArgs) -> Manner {
-    Manner { accept_changed_data: args.accept_changed_data, ..manner(args.manner) }
+    Manner { accept_changes: args.accept_changes, ..manner(args.manner) }
 }
 
 /// Rank 0 prints; all ranks end in the same way.

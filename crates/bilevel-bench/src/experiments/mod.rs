@@ -74,7 +74,7 @@ pub struct Manner {
     /// The processes that share the run.
     pub ranks: &'static dyn Group,
     /// Whether a run is resumed on other data than that with which it began.
-    pub accept_changed_data: bool,
+    pub accept_changes: bool,
 }
 
 /// Runs an experiment in a new folder under `root`.
@@ -211,7 +211,7 @@ fn go_on(folder: LockedFolder, manner: Manner) -> Result<RunReport, BenchError> 
     let (settings, began) = read_settings(&folder)?;
     let experiment = prepare(&settings, manner)?;
     let here = Origin::here(experiment.data());
-    let origin = began.resumed(here, &folder, manner.accept_changed_data)?;
+    let origin = began.resumed(here, &folder, manner.accept_changes)?;
     interrupt::after_step();
     finish(&settings, &origin, &experiment, Run::resume(folder, manner)?)
 }

@@ -55,17 +55,29 @@ impl Origin {
         }
     }
 
-    /// The origin of the run of `folder` from now on, since it goes on here. Another binary or processor is a warning.
-    /// Other data, if `accepted`, is written to `settings.toml`.
+    /// The origin of the run of `folder` from now on, since it goes on here. Another commit or processor is a warning, and
+    /// so is another version, if `accepted`. Other data, if `accepted`, is written to `settings.toml`.
     ///
     /// # Errors
-    /// If the data is other and not `accepted`; if `settings.toml` cannot be written.
+    /// If the data or the version is other and not `accepted`; if `settings.toml` cannot be written.
     pub fn resumed(
         mut self,
         here: Self,
         folder: &RunFolder,
         accepted: bool,
     ) -> Result<Self, ReportError> {
+        for (what, began, here) in
+            [("version", &self.version, &here.version), ("data", &self.data, &here.data)]
+        {
+            if began != here && !accepted {
+                return Err(ReportError::Changed {
+                    path: folder.path().into(),
+                    what,
+                    began: began.clone(),
+                    here: here.clone(),
+                });
+            }
+        }
         for (what, began, here) in [
             ("version", &self.version, &here.version),
             ("commit", &self.commit, &here.commit),
@@ -80,13 +92,6 @@ impl Origin {
         }
         if self.data == here.data {
             return Ok(self);
-        }
-        if !accepted {
-            return Err(ReportError::OtherData {
-                path: folder.path().into(),
-                began: self.data,
-                here: here.data,
-            });
         }
         self.data_before.push(std::mem::replace(&mut self.data, here.data));
         let mut table: Table = folder.settings()?;
@@ -154,18 +159,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_is_resumed_by_another_binary_and_not_on_other_data_unless_these_are_accepted() {
+    fn a_run_is_resumed_by_another_commit_and_not_on_other_data_unless_these_are_accepted() {
         let root = tempfile::tempdir().unwrap();
         let folder = RunFolder::create(root.path(), "run").unwrap().hold().unwrap();
         let here = Origin::here("b".into());
-        let began = Origin {
-            version: "0.0.0".into(),
-            processor: "another".into(),
-            commit: "another".into(),
-            ..here.clone()
-        };
+        let began =
+            Origin { processor: "another".into(), commit: "another".into(), ..here.clone() };
         // With a warning each.
         assert_eq!(began.clone().resumed(here.clone(), &folder, false).unwrap(), began);
+        let began = Origin { version: "0.0.0".into(), ..here.clone() };
+        let error = began.clone().resumed(here.clone(), &folder, false).unwrap_err().to_string();
+        assert!(error.contains("version 0.0.0, here is") && error.contains("--accept"), "{error}");
+        assert_eq!(began.clone().resumed(here.clone(), &folder, true).unwrap(), began);
 
         let began = Origin { data: "a".into(), ..here.clone() };
         let mut settings = Table::new();

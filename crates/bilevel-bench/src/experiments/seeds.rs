@@ -80,7 +80,7 @@ fn make(
         }
         let Some(held) = inner.try_hold()? else { continue };
         if let Some(began) = began.take() {
-            began.resumed(origin_of(first, manner)?, folder, manner.accept_changed_data)?;
+            began.resumed(origin_of(first, manner)?, folder, manner.accept_changes)?;
         }
         if manner.progress {
             note(format_args!("seed {seed}, {} of {seeds}", seed - first.seed() + 1));

@@ -45,18 +45,20 @@ pub enum ReportError {
         /// The value here.
         here: String,
     },
-    /// A run that began on other data.
+    /// A run that began on other data, or by another version.
     #[error(
-        "{}: the run began with data {began}, here is {here}; resume it with the data that it began with, start the \
-         run anew, or go on with --accept-changed-data",
+        "{}: the run began with {what} {began}, here is {here}; resume it with the {what} that it began with, start the \
+         run anew, or go on with --accept-changes",
         path.display()
     )]
-    OtherData {
+    Changed {
         /// The folder.
         path: PathBuf,
-        /// The fingerprint of the data with which it began.
+        /// What changed.
+        what: &'static str,
+        /// What it began with.
         began: String,
-        /// The fingerprint of the data here.
+        /// What is here.
         here: String,
     },
     /// A folder that another process works in.

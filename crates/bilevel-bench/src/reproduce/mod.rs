@@ -293,7 +293,7 @@ pub fn fill(
         let Some(held) = inner.try_hold()? else { continue };
         ran = true;
         if let Some(began) = began.take() {
-            began.resumed(reproduction.origin(manner)?, folder, manner.accept_changed_data)?;
+            began.resumed(reproduction.origin(manner)?, folder, manner.accept_changes)?;
         }
         if manner.progress {
             let mut left = 0.0;

@@ -14,7 +14,7 @@ const MANNER: Manner = Manner {
     progress: false,
     save_every: Duration::from_secs(30),
     ranks: &bilevel_core::Alone,
-    accept_changed_data: false,
+    accept_changes: false,
 };
 const DIVERGED: &str = "diverged at step 3: reduce the lower step size";
 
@@ -285,8 +285,8 @@ fn a_table_goes_on_with_other_data_only_if_it_may_and_says_so() {
     let short = Reproduction { made_by: Some(began), ..short };
     let (_root, folder) = almost_whole(&short);
     let text = fill(&short, &folder, MANNER).unwrap_err().to_string();
-    assert!(text.contains("data other") && text.contains("--accept-changed-data"), "{text}");
-    let accepting = Manner { accept_changed_data: true, ..MANNER };
+    assert!(text.contains("data other") && text.contains("--accept-changes"), "{text}");
+    let accepting = Manner { accept_changes: true, ..MANNER };
     let whole = fill(&short, &folder, accepting).unwrap();
     let says = "data: the data changed in the middle of the run, which began with other";
     assert!(render::text(&whole).contains(says) && whole.left == 0, "{}", render::text(&whole));

@@ -20,12 +20,8 @@ use bilevel_core::Alone;
 use self::bytes::mutated;
 use super::*;
 
-const MANNER: Manner = Manner {
-    progress: false,
-    save_every: Duration::MAX,
-    ranks: &Alone,
-    accept_changed_data: false,
-};
+const MANNER: Manner =
+    Manner { progress: false, save_every: Duration::MAX, ranks: &Alone, accept_changes: false };
 
 /// Far more than any of these files, and than the runs that go on from them.
 const MOST: u64 = 256 << 20;

@@ -3,7 +3,7 @@
 
 use super::*;
 
-const FLAG: &str = "--accept-changed-data";
+const FLAG: &str = "--accept-changes";
 const SAYS: &str = "the data changed in the middle of the run";
 
 /// Resumes: the exit code, and all that is printed.
@@ -152,7 +152,7 @@ fn seeds_and_comparisons_go_on_with_other_data_only_by_a_flag_and_say_so() {
 }
 
 #[test]
-fn another_binary_or_processor_is_a_warning() {
+fn another_version_is_refused_and_another_commit_or_processor_is_a_warning() {
     let out = tempdir().unwrap();
     let data = data(out.path());
     let mut run = bilevel();
@@ -167,6 +167,9 @@ fn another_binary_or_processor_is_a_warning() {
     fs::write(&path, settings.to_string()).unwrap();
     fs::remove_file(folder.join("summary.json")).unwrap();
     let (code, text) = resumed(&folder, &[]);
+    assert_eq!(code, Some(6), "{text}");
+    assert!(text.contains("began with version another version, here is"), "{text}");
+    let (code, text) = resumed(&folder, &[FLAG]);
     assert_eq!(code, Some(0), "{text}");
     for what in ["version", "commit", "processor"] {
         let says = format!("the run began with {what} \"another {what}\", here is");
