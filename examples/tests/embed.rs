@@ -28,6 +28,26 @@ fn close(found: &[f64], expected: &[f64], tolerance: f64) {
 }
 
 #[test]
+fn each_is_short_run_here_and_in_the_guide() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/embed");
+    let (tests, guide) = (include_str!("embed.rs"), include_str!("../../docs/EMBEDDING.md"));
+    let mut examples = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        if name == "main" {
+            continue;
+        }
+        let lines = std::fs::read_to_string(&path).unwrap().lines().count();
+        assert!(lines <= 80, "{name} has {lines} lines, expected at most 80");
+        assert!(tests.contains(&format!("embed::{name}::run(device)")), "no test runs {name}");
+        assert!(guide.contains(&format!("embed/{name}.rs)")), "EMBEDDING.md lacks {name}");
+        examples += 1;
+    }
+    assert!(examples >= 10, "{examples}");
+}
+
+#[test]
 fn maml() {
     let (_turn, device) = turn();
     let (report, [before, after]) = embed::maml::run(device).unwrap();

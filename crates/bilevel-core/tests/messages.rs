@@ -71,6 +71,16 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
         &["`Weights` is not the data of a loss", "Frozen"],
     ),
     (
+        "type Batch = Points;",
+        "type Batch = ();",
+        &["expected `()`, found `Points`", "change the parameter type to match the trait"],
+    ),
+    (
+        "exp() * y.weights.val()",
+        "exp() * y.weight.val()",
+        &["no field `weight` on type `&Weights`", "a field with a similar name exists"],
+    ),
+    (
         "let data = FullBatch { upper: points.clone(), lower: points };",
         "let data = points;",
         &["`Points` gives no batches of `Points`", "FullBatch { upper, lower }"],
@@ -107,8 +117,8 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
     ),
 ];
 
-/// The longest message, in lines.
-const LONGEST: usize = 60;
+/// The longest message, in lines: a wrong type of batch is an error at each of its four uses.
+const LONGEST: usize = 64;
 
 /// The folder of the crates that this test was built with.
 fn crates() -> PathBuf {

@@ -7,7 +7,7 @@ use bilevel_program::Vector;
 use super::{Hypergradient, HypergradientMethod, Stationarity, Status};
 use crate::linear::{Best, Limits, LinearStatus, epsilon};
 use crate::lower::{
-    Descent, LowerSolve, SolvedLower, State, Stepped, pull_back, pull_back_by, step,
+    Descent, LowerSolve, SolvedLower, State, Stepped, Update, pull_back, pull_back_by, step,
 };
 use crate::minimise::Minimiser;
 use crate::{Direction, Dynamics, Error, LowerProblem, Objective, Snapshot, Wrt};
@@ -62,7 +62,9 @@ impl FixedPoint {
 
     /// With y found by a minimiser, to its own tolerance and without a step size, in place of T steps; Phi is the first step
     /// of `dynamics`. Where Phi projects, the minimiser is to keep y in the same set: `Fista::onto`, `Armijo::onto`. The
-    /// status is [`Status::LowerLimit`] where the minimiser misses its tolerance. Costs one gradient more.
+    /// status is [`Status::NotFixedPoint`] where Phi moves that point by more than the minimiser's residual explains, since
+    /// the two solve different problems, and [`Status::LowerLimit`] where the minimiser misses its tolerance. Costs one
+    /// gradient more.
     ///
     /// # Errors
     /// As [`FixedPoint::new`].
@@ -89,35 +91,46 @@ impl FixedPoint {
         }
     }
 
+    /// The length of a step of Phi. After a minimiser of y alone: its memory, as a velocity at a bound, starts from 0.
+    fn moved(&self, from: &State, to: &State) -> f64 {
+        match &self.lower {
+            Lower::Steps(_) => norm(&combine(to, from, Vector::sub)),
+            Lower::Minimised(..) => to.y.sub(&from.y).norm(),
+        }
+    }
+
     /// The lower level from `start`.
     fn solve(&self, problem: &LowerProblem<'_>, start: &Vector) -> Result<Solved, Error> {
         match &self.lower {
             Lower::Steps(descent) => {
-                let mut began = None;
+                let mut first = None;
                 let see = |before: &State, stepped: &Stepped| {
-                    began = Some(combine(&stepped.state, before, Vector::sub));
+                    first = Some((before.clone(), stepped.state.clone()));
                 };
                 let descended = descent.watch(problem, start, None, see)?;
                 // Phi is the last step that was made: dynamics need not know of a later one.
-                let (t, doubt) = (descended.steps - 1, Status::of_descent(&descended));
-                let began = began.map_or(0.0, |moved| norm(&moved));
+                let (t, failure) = (descended.steps - 1, Status::of_descent(&descended));
+                let first_move = first.map_or(0.0, |(from, to)| self.moved(&from, &to));
                 let (state, loss) = (descended.state, descended.end_loss);
-                Ok(Solved { t, state, loss, began, doubt })
+                Ok(Solved { t, state, loss, first_move, failure, minimised: None })
             }
             Lower::Minimised(minimiser, dynamics) => {
                 dynamics.check(problem.x, start)?;
                 let state = dynamics.start(start);
-                let moved = step(problem, dynamics.as_ref(), 0, &state).state;
-                let began = norm(&combine(&moved, &state, Vector::sub));
+                let stepped = step(problem, dynamics.as_ref(), 0, &state);
+                let (first_move, gradient) = (self.moved(&state, &stepped.state), stepped.gradient);
+                let length = step_length(dynamics.as_ref(), problem.x, &state, &gradient);
                 let lower = LowerSolve::Minimised(minimiser.clone());
-                let SolvedLower { y, loss, tolerance, left, .. } =
+                let SolvedLower { y, loss, tolerance, residual, .. } =
                     lower.solve(problem, start, None)?;
-                let missed = left.zip(tolerance).filter(|(left, tolerance)| left > tolerance);
-                let doubt = missed.map(|(stationarity, tolerance)| Status::LowerLimit {
+                let missed = residual.zip(tolerance).filter(|(residual, most)| residual > most);
+                let failure = missed.map(|(stationarity, tolerance)| Status::LowerLimit {
                     stationarity,
                     tolerance,
                 });
-                Ok(Solved { t: 0, state: dynamics.start(&y), loss, began, doubt })
+                let minimised = residual.map(|residual| Minimised { residual, length });
+                let state = dynamics.start(&y);
+                Ok(Solved { t: 0, state, loss, first_move, failure, minimised })
             }
         }
     }
@@ -170,10 +183,43 @@ struct Solved {
     state: State,
     /// f there.
     loss: f64,
-    /// How far the first step moved.
-    began: f64,
+    /// The length of the first step.
+    first_move: f64,
     /// The status if y was not found as it should be.
-    doubt: Option<Status>,
+    failure: Option<Status>,
+    /// Of a minimiser alone.
+    minimised: Option<Minimised>,
+}
+
+/// What the residual of Phi is compared with where a minimiser ended.
+struct Minimised {
+    /// The norm at which it ended: of `f_y`, or of `y - P(y - f_y)` in a set.
+    residual: f64,
+    /// The length of a step of Phi per norm of the gradient.
+    length: f64,
+}
+
+impl Minimised {
+    /// The status where Phi moves y by more than the residual r explains. A step of length s on the same problem moves
+    /// it by at most `max(1, s) r`, projected or not; the factor allows for steps whose entries have different lengths.
+    fn mismatch(&self, moved: f64) -> Option<Status> {
+        let Self { residual, length } = *self;
+        let explained = 10.0 * length.max(1.0) * residual;
+        (moved > explained).then_some(Status::NotFixedPoint { moved, residual })
+    }
+}
+
+/// The length of a step from `state` per norm of the gradient, without what the step does at a gradient of 0. A set may
+/// block one of the two directions.
+fn step_length(dynamics: &dyn Dynamics, x: &Vector, state: &State, gradient: &Vector) -> f64 {
+    let norm = gradient.norm();
+    let stepped = |scale: f64| {
+        let given = || gradient.scale(scale);
+        dynamics.step(&Update::new(0, x, state, &given)).y
+    };
+    let still = stepped(0.0);
+    let lengths = [1.0, -1.0].map(|sign| stepped(sign).sub(&still).norm() / norm);
+    lengths.into_iter().fold(0.0, f64::max)
 }
 
 impl HypergradientMethod for FixedPoint {
@@ -197,19 +243,23 @@ impl HypergradientMethod for FixedPoint {
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
-        let Solved { t, state, loss, began, doubt } = self.solve(&problem, start)?;
+        let Solved { t, state, loss, first_move, failure, minimised } =
+            self.solve(&problem, start)?;
         let (upper_loss, sides) = problem.gradient(Objective::Upper, &state.y, Wrt::Both);
         let (direct, slope) = sides.into_both();
         let (lambda, solver, residual) = self.adjoint(&problem, (t, &state), state.of_y(slope));
         let dynamics = self.map();
         let mixed = pull_back(&problem, dynamics, t, &state, lambda, Wrt::X).into_x();
         let moved = step(&problem, dynamics, t, &state).state;
-        let stationarity = norm(&combine(&moved, &state, Vector::sub));
+        let stationarity = self.moved(&state, &moved);
         let rounding = epsilon(state.y.layout()).sqrt() * norm(&state);
-        let relative = Some(self.stationarity.relative(began, stationarity, rounding));
+        let relative = Some(self.stationarity.relative(first_move, stationarity, rounding));
         let residual = Some(residual);
         let status = Status::Implicit { solver, residual, stationarity, relative };
-        let status = status.after(doubt);
+        let mismatch = minimised
+            .filter(|_| stationarity > rounding)
+            .and_then(|minimised| minimised.mismatch(stationarity));
+        let status = status.after(mismatch.or(failure));
         Ok(Hypergradient {
             gradient: direct.add(&mixed),
             start: None,

@@ -24,8 +24,9 @@ use crate::{
 ///
 /// Requires: `f_y(x, y_T)` close to 0, and what the solver requires of `f_yy` there; the error is of the order of
 /// `norm(y_T - y*)` and of the solver's residual. The status warns where `norm(f_y(x, y_T))` is above
-/// [`Status::STATIONARY`] times the largest norm at the start of a descent of this value, and where a set or a penalty
-/// of the steps holds y at another point than one with `f_y = 0` ([`Status::Held`]).
+/// [`Status::STATIONARY`] times the largest norm at the start of a descent of this value, and where the steps minimise
+/// another function than f, because of a set, a proximal map, weight decay or a constant share of F ([`Status::Composite`]);
+/// what a [`Custom`](crate::Custom) step adds to f is not known.
 ///
 /// Source: [survey, Alg. 4](https://arxiv.org/abs/2101.11517); F. Pedregosa, "Hyperparameter
 /// optimization with approximate gradient", 2016.
@@ -107,10 +108,19 @@ impl Implicit {
         Ok(self)
     }
 
-    /// What the lower steps leave at y, where it is something other than the norm of `slope`.
-    fn rest(&self, problem: &LowerProblem<'_>, y: &Vector, slope: &Vector) -> Option<f64> {
-        let rest = self.lower.dynamics()?.optimality(problem.x, y, slope)?;
-        Some(rest.norm())
+    /// The norm of a subgradient at y of what the lower steps add to f; of a minimiser, which ended at `residual` in its
+    /// set, a lower bound of it.
+    fn subgradient(
+        &self,
+        (x, y): (&Vector, &Vector),
+        slopes: [&Vector; 2],
+        residual: Option<f64>,
+    ) -> f64 {
+        if let Some(residual) = residual {
+            return slopes[1].norm() - residual;
+        }
+        let found = self.lower.dynamics().and_then(|steps| steps.subgradient(x, y, slopes));
+        found.map_or(0.0, |found| found.norm())
     }
 }
 
@@ -133,8 +143,14 @@ impl HypergradientMethod for Implicit {
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         self.solver.check(Structure::Symmetric, start.layout().size())?;
         let tolerance = self.tolerances.map(|e| e.at(self.calls).max(self.least_tolerance));
-        let SolvedLower { y: lower, loss: lower_loss, began, climbed, tolerance: to, left } =
-            self.lower.solve(&problem, start, tolerance)?;
+        let SolvedLower {
+            y: lower,
+            loss: lower_loss,
+            start_norm,
+            climbed,
+            tolerance: to,
+            residual: ended,
+        } = self.lower.solve(&problem, start, tolerance)?;
         // What depends only on y_T is computed once for all products.
         let (_, slope, curvature) = problem.slope_and_curvature(WeightedSum::LOWER, &lower);
         let (upper_loss, sides) = problem.gradient(Objective::Upper, &lower, Wrt::Both);
@@ -150,11 +166,12 @@ impl HypergradientMethod for Implicit {
         let stationarity = slope.norm();
         let (solver, residual) = (solution.status, solution.residual);
         let precision = system.epsilon().sqrt();
-        let relative = self.stationarity.relative(began, stationarity, precision * system.norm());
-        let rest = || left.or_else(|| self.rest(&problem, &lower, &slope));
-        let held = || rest().is_some_and(|rest| 2.0 * rest < stationarity);
+        let rounding = precision * system.norm();
+        let relative = self.stationarity.relative(start_norm, stationarity, rounding);
+        let subgradient = self.subgradient((problem.x, &lower), [&rhs, &slope], ended);
+        let composite = subgradient > rounding + precision * start_norm.max(stationarity);
         let status = match to {
-            _ if solver.is_ok() && relative > precision && held() => Status::Held { stationarity },
+            _ if solver.is_ok() && composite => Status::Composite { stationarity, subgradient },
             Some(tolerance) if solver.is_ok() && stationarity > tolerance => {
                 Status::LowerLimit { stationarity, tolerance }
             }

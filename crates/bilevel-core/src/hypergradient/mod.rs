@@ -111,11 +111,20 @@ pub enum Status {
         /// a warning. None where the method has a tolerance for it, or requires no stationary point.
         relative: Option<f64>,
     },
-    /// The implicit formula of f alone, where the lower steps rest at a point with `f_y` other than 0: at the boundary of
-    /// their set, under a proximal map or weight decay.
-    Held {
-        /// `norm(f_y(x, y_T))`.
+    /// The implicit formula of f alone, where the lower level minimises a composite `f + h`: h is the indicator of a set
+    /// with an active bound, the penalty of a proximal map, weight decay, or a constant share of F.
+    Composite {
+        /// `norm(f_y(x, y_T))`, which does not go to 0.
         stationarity: f64,
+        /// The norm of a subgradient of h at `y_T`, after a minimiser a lower bound of it: the formula requires 0.
+        subgradient: f64,
+    },
+    /// The map of [`FixedPoint::minimised`] moves the point where the minimiser ended.
+    NotFixedPoint {
+        /// `norm(Phi(x, y) - y)`.
+        moved: f64,
+        /// The norm at which the minimiser ended.
+        residual: f64,
     },
     /// The lower solution has no derivative: its constraints are degenerate.
     Degenerate(Degenerate),
@@ -179,7 +188,8 @@ impl Status {
             Self::NoDescent { .. }
             | Self::NotFinite { .. }
             | Self::LowerLimit { .. }
-            | Self::Held { .. }
+            | Self::Composite { .. }
+            | Self::NotFixedPoint { .. }
             | Self::Degenerate(_) => false,
         }
     }
@@ -212,11 +222,17 @@ impl Display for Status {
                      {stationarity:.1e})"
                 )
             }
-            Self::Held { stationarity } => write!(
+            Self::Composite { stationarity, subgradient } => write!(
                 f,
-                "the lower level rests where its gradient has the norm {stationarity:.1e}, expected 0: a set, a proximal map \
-                 or weight decay holds y there, which this implicit formula does not know; use fixed-point or rad, or \
-                 write the penalty into the lower loss and the set as its constraints, for kkt"
+                "a set, a proximal map, weight decay or a share of F adds a subgradient of norm {subgradient:.1e} to the \
+                 lower gradient of norm {stationarity:.1e}, expected 0: this implicit formula knows the lower loss alone; \
+                 use fixed-point or rad, or write the penalty into the lower loss and the set as its constraints, for kkt"
+            ),
+            Self::NotFixedPoint { moved, residual } => write!(
+                f,
+                "the step that is differentiated moves y by {moved:.1e} where the minimiser ended with the residual \
+                 {residual:.1e}: they solve different problems; give both the same set (`Projected`, `Fista::onto`), write \
+                 weight decay and smooth penalties into the lower loss, or use `FixedPoint::new`, which runs the steps"
             ),
             Self::Degenerate(Degenerate::Weak(constraint)) => write!(
                 f,

@@ -21,6 +21,9 @@ use crate::{Error, Objective, Oracle, Rates, Snapshot, Wrt};
 /// features of the gradient of f: in addition to that gradient it costs one forward pass, of F, and memory for the head
 /// alone. With [`x_first`](Self::x_first) y takes its step at x'.
 ///
+/// The losses reported are `F(x, y1, y2')` and `f(x, y)` at the start of the step, with `x_first` `f(x', y)`: that whose
+/// gradient moves y.
+///
 /// Source: NSGame, "Delving into the hierarchical structure for efficient large-scale bi-level learning",
 /// Eqs. 5 to 7, Alg. 1.
 #[derive(Clone, Debug)]

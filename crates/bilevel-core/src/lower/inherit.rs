@@ -50,6 +50,10 @@ macro_rules! inherit {
         fn optimality(&self, x: &Vector, y: &Vector, slope: &Vector) -> Option<Vector> {
             self.inner.optimality(x, y, slope)
         }
+
+        fn subgradient(&self, x: &Vector, y: &Vector, slopes: [&Vector; 2]) -> Option<Vector> {
+            self.inner.subgradient(x, y, slopes)
+        }
     };
     (@ update) => {
         fn step(&self, at: &Update<'_>) -> State {

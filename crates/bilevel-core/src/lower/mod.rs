@@ -221,10 +221,17 @@ pub trait Dynamics: Debug + Send + Sync {
         None
     }
 
-    /// What vanishes where y is at rest, from the gradient `slope` of f there, if the steps constrain y or add a pull to
-    /// it; otherwise none, and `slope` itself vanishes.
+    /// What vanishes where y is at rest, from the gradient `slope` of f there, if the steps constrain y or add a penalty;
+    /// otherwise none, and `slope` itself vanishes.
     fn optimality(&self, x: &Vector, y: &Vector, slope: &Vector) -> Option<Vector> {
         let _ = (x, y, slope);
+        None
+    }
+
+    /// A subgradient at y of h, where the steps minimise `f + h`: the indicator of a set, the penalty of a proximal map,
+    /// weight decay, a constant share of F. None without such a term. `slopes` are the gradients of F and f there.
+    fn subgradient(&self, x: &Vector, y: &Vector, slopes: [&Vector; 2]) -> Option<Vector> {
+        let _ = (x, y, slopes);
         None
     }
 
@@ -238,18 +245,16 @@ pub trait Dynamics: Debug + Send + Sync {
     fn adjoint(&self, at: &Update<'_>, adjoint: State) -> Adjoint;
 }
 
-/// `(y - moved(D(y))) / s`, with a first step `D(y) = y - s slope` of a dynamics, or one as long: the gradient as the
-/// rest of a step transforms it.
-fn carried(
+/// A first step `D(y) = y - s slope` of a dynamics, or one as long, and `1 / s`.
+fn first_step(
     dynamics: &dyn Dynamics,
     (x, y, slope): (&Vector, &Vector, &Vector),
-    moved: impl FnOnce(&Vector) -> Vector,
-) -> Vector {
+) -> (Vector, f64) {
     let (state, given) = (dynamics.start(y), || slope.clone());
     let stepped = dynamics.step(&Update::new(0, x, &state, &given)).y;
     let length = y.sub(&stepped).norm();
     let scale = if length > 0.0 { slope.norm() / length } else { 1.0 };
-    y.sub(&moved(&stepped)).scale(scale)
+    (stepped, scale)
 }
 
 /// The result of one step on a problem.

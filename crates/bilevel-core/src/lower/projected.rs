@@ -3,7 +3,7 @@
 use bilevel_program::Vector;
 use burn::tensor::Tensor;
 
-use super::{Adjoint, Dynamics, State, Tangent, Update, carried, inherit, sum};
+use super::{Adjoint, Dynamics, State, Tangent, Update, first_step, inherit, sum};
 use crate::{Error, Proximal, Samples, WeightedSum};
 
 /// `projected`: `y' = P(D(y))` with any dynamics D and any proximal map P, such as the projection onto a box, a ball or
@@ -49,8 +49,15 @@ impl<D: Dynamics, P: Proximal> Dynamics for Projected<D, P> {
 
     fn optimality(&self, x: &Vector, y: &Vector, slope: &Vector) -> Option<Vector> {
         let inner = self.inner.optimality(x, y, slope);
-        let slope = inner.as_ref().unwrap_or(slope);
-        Some(carried(&self.inner, (x, y, slope), |moved| self.map.apply_at(x, moved)))
+        let (stepped, scale) = first_step(&self.inner, (x, y, inner.as_ref().unwrap_or(slope)));
+        Some(y.sub(&self.map.apply_at(x, &stepped)).scale(scale))
+    }
+
+    fn subgradient(&self, x: &Vector, y: &Vector, slopes: [&Vector; 2]) -> Option<Vector> {
+        let inner = self.inner.optimality(x, y, slopes[1]);
+        let (stepped, scale) = first_step(&self.inner, (x, y, inner.as_ref().unwrap_or(slopes[1])));
+        let own = stepped.sub(&self.map.apply_at(x, &stepped)).scale(scale);
+        sum(self.inner.subgradient(x, y, slopes), Some(own))
     }
 
     fn step(&self, at: &Update<'_>) -> State {

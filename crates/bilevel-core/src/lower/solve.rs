@@ -35,14 +35,14 @@ pub(crate) struct SolvedLower {
     pub y: Vector,
     /// f there.
     pub loss: f64,
-    /// The norm of the gradient at the start.
-    pub began: f64,
+    /// The norm of the gradient of the first step; 0 before a minimiser.
+    pub start_norm: f64,
     /// The status of steps that increased f.
     pub climbed: Option<Status>,
     /// The tolerance for the norm of the gradient, if there was one.
     pub tolerance: Option<f64>,
-    /// The norm that a minimiser left.
-    pub left: Option<f64>,
+    /// The norm at which a minimiser ended: of the gradient, or of `y - P(y - f_y)` in a set.
+    pub residual: Option<f64>,
 }
 
 impl LowerSolve {
@@ -71,11 +71,12 @@ impl LowerSolve {
     ) -> Result<SolvedLower, Error> {
         match self {
             Self::Steps(descent) => {
-                let mut began = 0.0;
-                let see = |_: &State, stepped: &Stepped| began = stepped.gradient.norm();
+                let mut start_norm = 0.0;
+                let see = |_: &State, stepped: &Stepped| start_norm = stepped.gradient.norm();
                 let ended = descent.watch(problem, start, tolerance, see)?;
                 let (climbed, loss) = (Status::of_descent(&ended), ended.end_loss);
-                Ok(SolvedLower { y: ended.state.y, loss, began, climbed, tolerance, left: None })
+                let (y, residual) = (ended.state.y, None);
+                Ok(SolvedLower { y, loss, start_norm, climbed, tolerance, residual })
             }
             Self::Minimised(minimiser) => {
                 let tolerance = tolerance.unwrap_or(minimiser.tolerance());
@@ -84,9 +85,9 @@ impl LowerSolve {
                     let dynamics = minimiser.describe();
                     return Err(Error::LowerDiverged { dynamics, step: 0, steps: found.steps });
                 }
-                let (y, loss, left) = (found.at, found.value, Some(found.gradient_norm));
-                let tolerance = Some(tolerance);
-                Ok(SolvedLower { y, loss, began: 0.0, climbed: None, tolerance, left })
+                let (y, loss, residual) = (found.at, found.value, Some(found.gradient_norm));
+                let (start_norm, climbed, tolerance) = (0.0, None, Some(tolerance));
+                Ok(SolvedLower { y, loss, start_norm, climbed, tolerance, residual })
             }
         }
     }

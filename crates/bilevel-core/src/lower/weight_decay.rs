@@ -3,10 +3,10 @@
 use bilevel_program::Vector;
 use burn::tensor::Tensor;
 
-use super::{Adjoint, Coefficient, Dynamics, State, Tangent, Update, carried, inherit, sum};
+use super::{Adjoint, Coefficient, Dynamics, State, Tangent, Update, first_step, inherit, sum};
 use crate::{Error, Samples, WeightedSum};
 
-/// `weight-decay`: any dynamics D with a pull of y towards 0, of weight w.
+/// `weight-decay`: any dynamics D with a decay of y towards 0, of weight w.
 ///
 /// ```text
 /// y' = D(y; g + w u)       u where g is taken: the term w norm(y)^2 / 2 of f, outside of f
@@ -70,14 +70,26 @@ impl<D: Dynamics> Dynamics for WeightDecay<D> {
     }
 
     fn optimality(&self, x: &Vector, y: &Vector, slope: &Vector) -> Option<Vector> {
-        let pull = self.weight.times((x, 0), y);
+        let decay = self.weight.times((x, 0), y);
         if !self.decoupled {
-            let slope = slope.add(&pull);
+            let slope = slope.add(&decay);
             return Some(self.inner.optimality(x, y, &slope).unwrap_or(slope));
         }
         let inner = self.inner.optimality(x, y, slope);
-        let slope = inner.as_ref().unwrap_or(slope);
-        Some(carried(&self.inner, (x, y, slope), |moved| moved.sub(&pull)))
+        let (stepped, scale) = first_step(&self.inner, (x, y, inner.as_ref().unwrap_or(slope)));
+        Some(y.sub(&stepped.sub(&decay)).scale(scale))
+    }
+
+    fn subgradient(&self, x: &Vector, y: &Vector, slopes: [&Vector; 2]) -> Option<Vector> {
+        let decay = self.weight.times((x, 0), y);
+        let [upper, slope] = slopes;
+        if !self.decoupled {
+            let inner = self.inner.subgradient(x, y, [upper, &slope.add(&decay)]);
+            return sum(inner, Some(decay));
+        }
+        let inner = self.inner.optimality(x, y, slope);
+        let (_, scale) = first_step(&self.inner, (x, y, inner.as_ref().unwrap_or(slope)));
+        sum(self.inner.subgradient(x, y, slopes), Some(decay.scale(scale)))
     }
 
     fn step(&self, at: &Update<'_>) -> State {

@@ -63,12 +63,12 @@ fn steihaug(gradient: &Vector, hessian: &Product<'_>, radius: f64, share: f64) -
         step = next;
         image = image.axpy(length, &product);
         rest = rest.axpy(-length, &product);
-        let left = rest.dot(&rest);
-        if left <= enough {
+        let next_square = rest.dot(&rest);
+        if next_square <= enough {
             break;
         }
-        along = rest.axpy(left / square, &along);
-        square = left;
+        along = rest.axpy(next_square / square, &along);
+        square = next_square;
     }
     trial(step, &image, false)
 }

@@ -249,13 +249,13 @@ pub(super) struct Solved {
 pub(super) fn measure(probe: &Probe<'_>) -> Result<Solved, Error> {
     let problem = probe.at(probe.x);
     let (loss, slope) = problem.sum_and_slope(WeightedSum::LOWER, probe.y);
-    let began = slope.norm();
+    let start_norm = slope.norm();
     let finite = |found: f64| match found.is_finite() {
         true => Ok(()),
         false => Err(Error::NotFiniteAtStart { objective: Objective::Lower, found }),
     };
     finite(loss)?;
-    finite(began)?;
+    finite(start_norm)?;
     let begin = Instant::now();
     problem.sum_and_slope(WeightedSum::LOWER, probe.y);
     let of_gradient = begin.elapsed().as_secs_f64();
@@ -266,7 +266,7 @@ pub(super) fn measure(probe: &Probe<'_>) -> Result<Solved, Error> {
     let noise =
         if batches[1] > 1 { Some(between_batches(probe, batches[1], &mut start)?) } else { None };
     // At a y that already solves the lower level, the gradient does not show which gradients are small.
-    let scale = began.max(1e-3 * start.radius() * probe.y.norm().max(1e-3));
+    let scale = start_norm.max(1e-3 * start.radius() * probe.y.norm().max(1e-3));
     let end = probe.solve(probe.y, scale)?;
     let (of_end, ..) = spectrum(probe, &problem, &end.at, PRODUCTS)?;
     let solved = end.gradient_norm <= SOLVED * scale && of_end.greatest.is_finite();
@@ -279,7 +279,7 @@ pub(super) fn measure(probe: &Probe<'_>) -> Result<Solved, Error> {
         noise,
         start,
         end: if of_end.greatest.is_finite() { of_end } else { start },
-        stationarity: if began > 0.0 { end.gradient_norm / began } else { 0.0 },
+        stationarity: if start_norm > 0.0 { end.gradient_norm / start_norm } else { 0.0 },
         steps: end.steps,
         solved,
         outside: None,

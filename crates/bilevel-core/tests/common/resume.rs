@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bilevel_core::*;
 use bilevel_program::{Layout, Vector};
-use burn::grad_clipping::GradientClippingConfig;
+use burn::grad_clipping::{GradientClipping, GradientClippingConfig};
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::lr_scheduler::exponential::ExponentialLrSchedulerConfig;
 use burn::lr_scheduler::linear::LinearLrSchedulerConfig;
@@ -369,6 +369,9 @@ fn schedules_of_x_are_those_of_their_formulas() {
     let linear = LinearLrSchedulerConfig::new(0.4, 0.1, 3).init().unwrap();
     let mut burns = BurnOptimizer::new(sgd(), &x, 1.0).unwrap().with_scheduler(linear);
     assert_close("linear", &moves(&mut burns), &[0.4, 0.3, 0.2, 0.1], 1e-5);
+    let clipping = GradientClipping::Value(0.25);
+    let mut clipped = BurnOptimizer::new(sgd(), &x, schedule).unwrap().with_clipping(clipping);
+    assert_close("clipped", &moves(&mut clipped), &[0.1, 0.05, 0.05, 0.025], 1e-5);
     let mut saved = Snapshot::default();
     burns.save(&mut saved);
     let other = ExponentialLrSchedulerConfig::new(0.1, 0.9).init().unwrap();

@@ -201,14 +201,14 @@ fn adaptive_steps_converge_from_any_first_step() {
         let found = quadratic.hypergradient(&x.to_vec());
         Vector::from_slice(x.layout(), &found, &device)
     };
-    let began = gradient(&instance.x).norm();
+    let start_norm = gradient(&instance.x).norm();
     for first in [1e-6, 1e-3, 1.0, 100.0] {
         let (mut x, mut step) = (instance.x.clone(), AdaptiveStep::new(first).unwrap());
         for _ in 0..300 {
             x = step.step(&x, &gradient(&x));
         }
-        let left = gradient(&x).norm() / began;
-        assert!(left < 1e-6, "from {first}: {left:e} of the gradient is left");
+        let relative = gradient(&x).norm() / start_norm;
+        assert!(relative < 1e-6, "from {first}: the gradient is {relative:e} of that at the start");
     }
     for first in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert!(matches!(AdaptiveStep::new(first), Err(Error::InvalidSetting { .. })));

@@ -218,22 +218,56 @@ fn a_custom_step_is_the_one_that_is_written_by_hand() {
     let oracle = tuning(Fit::Logistic, false);
     let (x, y) = (oracle.upper_start(), oracle.lower_start());
     let problem = LowerProblem::new(&oracle, &x, Samples::default());
+    let rate = || Coefficient::exp("rate");
+    let by_hand: [Box<dyn Dynamics>; 4] = [
+        Box::new(Momentum::new(rate(), 0.8).unwrap()),
+        Box::new(Adam::new(rate()).unwrap().with_epsilon(0.05).unwrap()),
+        Box::new(RmsProp::new(rate()).unwrap().with_epsilon(0.05).unwrap()),
+        Box::new(Clipped::by_norm(Gd::new(rate()).unwrap(), 0.05).unwrap()),
+    ];
+    type Step = fn(&Param<Tensor<1>>, Entries, Tensor<1>, Tensor<1, Int>) -> Entries;
+    let steps: [(usize, Step); 4] = [
+        (1, |rate, at, g, _| {
+            let v = at.memory[0].clone() * 0.8 - g * rate.val().exp();
+            Entries { y: at.y + v.clone(), memory: vec![v] }
+        }),
+        (2, |rate, at, g, t| {
+            let k = t.float() + 1.0;
+            let moment =
+                |old: &Tensor<1>, b: f64, new: Tensor<1>| old.clone() * b + new * (1.0 - b);
+            let unbiased =
+                |m: &Tensor<1>, b: f64| m.clone() / ((k.clone() * b.ln()).exp() * -1.0 + 1.0);
+            let m = moment(&at.memory[0], 0.9, g.clone());
+            let v = moment(&at.memory[1], 0.999, g.powi_scalar(2));
+            let step = unbiased(&m, 0.9) / (unbiased(&v, 0.999) + 0.05).sqrt();
+            Entries { y: at.y - step * rate.val().exp(), memory: vec![m, v] }
+        }),
+        (1, |rate, at, g, _| {
+            let v = at.memory[0].clone() * 0.9 + g.clone().powi_scalar(2) * 0.1;
+            let y = at.y - g / (v.clone() + 0.05).sqrt() * rate.val().exp();
+            Entries { y, memory: vec![v] }
+        }),
+        (0, |rate, at, g, _| {
+            let norm = g.clone().powi_scalar(2).sum().sqrt();
+            let y = at.y - g * (norm.recip() * 0.05).clamp_max(1.0) * rate.val().exp();
+            Entries { y, memory: at.memory }
+        }),
+    ];
     let like = Param::from_tensor(Tensor::<1>::zeros([1], &device()));
-    let custom = Custom::learned("momentum", "rate", &like, |rate: &Param<Tensor<1>>, at, g, _| {
-        let v = at.memory[0].clone() * 0.8 - g * rate.val().exp();
-        Entries { y: at.y + v.clone(), memory: vec![v] }
-    });
-    let heavy = Momentum::new(Coefficient::exp("rate"), 0.8).unwrap();
-    let custom = Descent::new(custom.with_memory(1), 6).unwrap();
-    let heavy = Descent::new(heavy, 6).unwrap();
     let methods = |descent: &Descent| -> [Box<dyn HypergradientMethod>; 2] {
         [Box::new(Unrolled::rad(descent.clone())), Box::new(Fad::new(descent.clone()))]
     };
-    for (mut by_hand, mut derived) in methods(&heavy).into_iter().zip(methods(&custom)) {
-        let expected = by_hand.hypergradient(problem, &y).unwrap();
-        let found = derived.hypergradient(problem, &y).unwrap();
-        assert_close("y", &found.lower.to_vec(), &expected.lower.to_vec(), 1e-13);
-        assert_close("dF/dx", &found.gradient.to_vec(), &expected.gradient.to_vec(), 1e-12);
+    for (by_hand, (memories, step)) in by_hand.into_iter().zip(steps) {
+        let name = by_hand.describe();
+        let custom = Custom::learned("custom", "rate", &like, step).with_memory(memories);
+        let [by_hand, custom] = [by_hand, Box::new(custom) as Box<dyn Dynamics>]
+            .map(|dynamics| Descent::new(dynamics, 6).unwrap());
+        for (mut by_hand, mut derived) in methods(&by_hand).into_iter().zip(methods(&custom)) {
+            let expected = by_hand.hypergradient(problem, &y).unwrap();
+            let found = derived.hypergradient(problem, &y).unwrap();
+            assert_close(&name, &found.lower.to_vec(), &expected.lower.to_vec(), 1e-13);
+            assert_close(&name, &found.gradient.to_vec(), &expected.gradient.to_vec(), 1e-11);
+        }
     }
 }
 

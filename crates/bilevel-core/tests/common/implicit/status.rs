@@ -3,7 +3,7 @@
 
 use bilevel_core::minimise::Minimiser;
 use bilevel_core::*;
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 
 use super::linear::Careless;
 use super::short;
@@ -150,7 +150,7 @@ fn bounds() -> Bounds {
 type Level = (fn() -> Box<dyn Dynamics>, fn(a: f64, x: f64) -> [f64; 2]);
 
 /// Lower levels whose solution is that of f, or another one because of their steps.
-const LEVELS: [Level; 5] = [
+const LEVELS: [Level; 6] = [
     (|| Box::new(Gd::new(LENGTH).unwrap()), |_, x| [x, 1.0]),
     (|| Box::new(Projected::new(Gd::new(LENGTH).unwrap(), bounds())), clamped),
     (|| Box::new(Projected::new(Momentum::new(LENGTH, 0.3).unwrap(), bounds())), clamped),
@@ -168,6 +168,11 @@ const LEVELS: [Level; 5] = [
             _ => [0.0, 0.0],
         },
     ),
+    // a s_u F + (1 - a) s_l f with a = 0.2 and s_u = s_l.
+    (
+        || Box::new(Aggregated::new(LENGTH, LENGTH, Weight::Constant(0.2)).unwrap()),
+        |a, x| [(0.2 + 0.8 * a * x) / (0.2 + 0.8 * a), 0.8 * a / (0.2 + 0.8 * a)],
+    ),
 ];
 
 fn clamped(_: f64, x: f64) -> [f64; 2] {
@@ -180,6 +185,27 @@ const POINTS: [[f64; 5]; 4] = [
     [3.0, -2.0, 0.1, 4.02, -1.0],
     [3.0, -9.0, 0.1, 3.5, -1.0],
     [5.0, -6.0, 0.1, -8.0, 9.0],
+];
+
+/// Weight decay as a user may write it, and another form of the ready-made one.
+const DECAYS: [Level; 2] = [
+    (
+        || {
+            let step = |_: &Nothing, at: Entries, g: Tensor<1>, _: Tensor<1, Int>| {
+                let y = at.y.clone() - (g + at.y * DECAY) * LENGTH;
+                Entries { y, memory: at.memory }
+            };
+            Box::new(Custom::new("decay", step))
+        },
+        LEVELS[3].1,
+    ),
+    (
+        || {
+            let decay = WeightDecay::new(Gd::new(LENGTH).unwrap(), DECAY * LENGTH);
+            Box::new(decay.unwrap().decoupled())
+        },
+        LEVELS[3].1,
+    ),
 ];
 
 /// Methods at the end of a descent that reaches the solution.
@@ -198,13 +224,14 @@ fn at_the_solution(dynamics: impl Fn() -> Box<dyn Dynamics>) -> Vec<Box<dyn Hype
     ]
 }
 
-/// Whether the hypergradient is that of the closed form.
+/// Whether y and the hypergradient are those of the closed form.
 fn is_right(x: &[f64; 5], level: &Level, found: &Hypergradient) -> bool {
-    let expected = A.iter().zip(x).map(|(a, x)| {
+    let expected = A.iter().zip(x).flat_map(|(a, x)| {
         let [y, slope] = level.1(*a, *x);
-        (y - 1.0) * slope
+        [y, (y - 1.0) * slope]
     });
-    let off = found.gradient.to_vec().into_iter().zip(expected).map(|(g, e)| (g - e).abs());
+    let pairs = found.lower.to_vec().into_iter().zip(found.gradient.to_vec());
+    let off = pairs.flat_map(<[f64; 2]>::from).zip(expected).map(|(f, e)| (f - e).abs());
     off.fold(0.0, f64::max) < 1e-6
 }
 
@@ -221,7 +248,7 @@ fn a_hypergradient_is_right_where_its_status_is_ok_and_only_there() {
                 let right = is_right(x, level, &found);
                 let (name, status) = (method.describe(), found.status);
                 assert_eq!(status.is_ok(), right, "{name} at {x:?}: {status}");
-                assert!(right || matches!(status, Status::Held { .. }), "{name}: {status}");
+                assert!(right || matches!(status, Status::Composite { .. }), "{name}: {status}");
                 seen[usize::from(right)] += 1;
             }
         }
@@ -238,7 +265,91 @@ fn a_hypergradient_is_right_where_its_status_is_ok_and_only_there() {
             found.status
         );
     }
-    assert_eq!(seen, [70, 70]);
+    assert_eq!(seen, [90, 78]);
+}
+
+#[test]
+fn a_composite_lower_level_is_named_after_few_steps_as_after_many() {
+    let cg = || Cg::new(20, 1e-12).unwrap();
+    for (x, bound) in [(POINTS[0], false), (POINTS[2], true), (POINTS[3], true)] {
+        let oracle = entrywise(&x);
+        let (at, y) = (oracle.upper_start(), oracle.lower_start());
+        let problem = LowerProblem::new(&oracle, &at, Samples::default());
+        for steps in [5, 20, 60] {
+            let check = |mut method: Implicit, composite: bool| {
+                let (name, found) = (method.describe(), method.hypergradient(problem, &y).unwrap());
+                let named = matches!(found.status, Status::Composite { .. });
+                assert_eq!(named, composite, "{name} at {x:?}: {}", found.status);
+            };
+            // Of f alone, in a set twice, and with a term that is never 0.
+            for (level, composite) in LEVELS.iter().zip([false, bound, bound, true, true, true]) {
+                check(Implicit::new(Descent::new(level.0(), steps).unwrap(), cg()), composite);
+            }
+            for level in &DECAYS[1..] {
+                check(Implicit::new(Descent::new(level.0(), steps).unwrap(), cg()), true);
+            }
+            // A share of F that decays leaves f alone.
+            let decaying = Aggregated::new(LENGTH, LENGTH, Weight::Decaying(0.2)).unwrap();
+            check(Implicit::new(Descent::new(decaying, steps).unwrap(), cg()), false);
+            check(Implicit::new(Armijo::new(steps, 1e-10).unwrap().onto(bounds()), cg()), bound);
+            check(Implicit::new(Fista::new(steps, 1e-10).unwrap().onto(bounds()), cg()), bound);
+            check(Implicit::new(Fista::new(steps, 1e-10).unwrap(), cg()), false);
+        }
+    }
+}
+
+#[test]
+fn a_minimiser_and_a_map_of_different_problems_are_named() {
+    fn to<M>(new: fn(usize, f64) -> Result<M, Error>) -> M {
+        new(2000, 1e-9).unwrap()
+    }
+    type Pair<'a> = (fn() -> Box<dyn Minimiser>, &'a Level);
+    let [gd, projected, heavy, decay, lasso, aggregated] = &LEVELS;
+    let [custom, decoupled] = &DECAYS;
+    let narrow: Level = (
+        || Box::new(Projected::new(Gd::new(LENGTH).unwrap(), Bounds::new(-3.0, 3.5).unwrap())),
+        |_, x| [x.clamp(-3.0, 3.5), f64::from(u8::from((-3.0..3.5).contains(&x)))],
+    );
+    // Of the same problem, of another set, and of another penalty.
+    let pairs: [Pair<'_>; 16] = [
+        (|| Box::new(to(Fista::new)), gd),
+        (|| Box::new(to(Lbfgs::new)), gd),
+        (|| Box::new(to(Fista::new).onto(bounds())), projected),
+        (|| Box::new(to(Armijo::new).onto(bounds())), heavy),
+        (|| Box::new(to(Fista::new)), projected),
+        (|| Box::new(to(Newton::new)), heavy),
+        (|| Box::new(to(Fista::new).onto(bounds())), gd),
+        (|| Box::new(to(Armijo::new).onto(bounds())), &narrow),
+        (|| Box::new(to(Newton::new)), decay),
+        (|| Box::new(to(Lbfgs::new)), decoupled),
+        (|| Box::new(to(Bfgs::new)), custom),
+        (|| Box::new(to(Fista::new).onto(bounds())), decay),
+        (|| Box::new(to(Fista::new)), lasso),
+        (|| Box::new(to(Armijo::new).onto(bounds())), lasso),
+        (|| Box::new(to(Newton::new)), aggregated),
+        (|| Box::new(to(Fista::new).onto(bounds())), aggregated),
+    ];
+    let mut seen = [0, 0];
+    for x in &POINTS {
+        let oracle = entrywise(x);
+        let (at, zero) = (oracle.upper_start(), oracle.lower_start());
+        let problem = LowerProblem::new(&oracle, &at, Samples::default());
+        // From afar, and from the solution of f.
+        let solution = bilevel_program::Vector::from_slice(zero.layout(), x, &device());
+        for start in [&zero, &solution] {
+            for (minimiser, level) in &pairs {
+                let mut method = FixedPoint::minimised(minimiser(), level.0(), 400, 1e-12).unwrap();
+                let found = method.hypergradient(problem, start).unwrap();
+                let right = is_right(x, level, &found);
+                let (name, status) = (method.describe(), found.status);
+                assert_eq!(status.is_ok(), right, "{name} at {x:?}: {status}");
+                let named = matches!(status, Status::NotFixedPoint { .. });
+                assert_eq!(named, !right, "{name} at {x:?}: {status}");
+                seen[usize::from(right)] += 1;
+            }
+        }
+    }
+    assert_eq!(seen, [90, 38]);
 }
 
 #[test]
@@ -262,7 +373,7 @@ fn a_run_lists_the_steps_whose_hypergradient_is_not_to_be_trusted() {
     assert_eq!(listed, above);
     assert!(!listed.is_empty() && listed.len() < 10, "{listed:?}");
     for (_, status) in &outcome.warnings {
-        let Status::Held { stationarity } = status else { panic!("{status}") };
+        let Status::Composite { stationarity, .. } = status else { panic!("{status}") };
         assert!(*stationarity > 0.0 && status.to_string().contains("fixed-point"), "{status}");
     }
     assert!(outcome.status.is_ok(), "{}", outcome.status);
