@@ -54,7 +54,7 @@ const EXPERIMENTS: &[Short] = &[
     Short {
         name: "hpo",
         kills: 3,
-        args: &["--calls", "1200", "--lower-steps", "20", "--evaluations", "8"],
+        args: &["--calls", "400", "--lower-steps", "10", "--evaluations", "4"],
     },
     Short {
         name: "hpo",
@@ -143,9 +143,9 @@ const EXPERIMENTS: &[Short] = &[
             "--preset",
             "smoke",
             "--upper-steps",
-            "12",
+            "6",
             "--random",
-            "3",
+            "2",
             "--method",
             "random,skip,one-stage,nsgame",
         ],

@@ -298,7 +298,7 @@ fn files() -> Vec<File> {
         of_toys("settings.toml", 60),
         of_toys("claims.csv", 60),
         of_toys("metrics.csv", 60),
-        of_toys("runs.csv", 8),
+        of_toys("runs.csv", 4),
     ]
 }
 
