@@ -174,7 +174,7 @@ fn resume(args: &ResumeArgs) -> Result<(), BenchError> {
         }
         let (table, what) = match is_compare {
             true => (crate::compare::resume(&folder, args.accept_changes)?, "Marks and figures"),
-            false => (crate::toys::resume(&folder)?, "Table and figures"),
+            false => (crate::toys::resume(&folder, args.accept_changes)?, "Table and figures"),
         };
         return show_table(&table, what, &folder);
     }

@@ -85,12 +85,12 @@ pub fn start(problem: Option<&str>, root: &Path) -> Result<(String, RunFolder), 
     Ok((complete(&partly)?, folder))
 }
 
-/// Completes an interrupted folder. A complete one is read.
+/// Completes an interrupted folder. A complete one is read. Another version than before may be `accepted`.
 ///
 /// # Errors
 /// See [`start`]; if the folder cannot be used.
-pub fn resume(folder: &RunFolder) -> Result<String, BenchError> {
-    match Partly::<Settings>::resume(folder, |_| Ok::<_, BenchError>(data()), false)? {
+pub fn resume(folder: &RunFolder, accepted: bool) -> Result<String, BenchError> {
+    match Partly::<Settings>::resume(folder, |_| Ok::<_, BenchError>(data()), accepted)? {
         Left::Nothing(table) => Ok(table),
         Left::Rest(partly) => complete(&partly),
     }

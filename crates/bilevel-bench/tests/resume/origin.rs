@@ -140,15 +140,40 @@ fn seeds_and_comparisons_go_on_with_other_data_only_by_a_flag_and_say_so() {
         told(&folder, &[FLAG], false);
         undo();
         change(&data);
-        if !reads {
-            told(&folder, &[], false);
-            continue;
+        if reads {
+            refused(&folder);
+            told(&folder, &[FLAG], true);
+            undo();
         }
-        refused(&folder);
-        told(&folder, &[FLAG], true);
-        undo();
-        told(&folder, &[], true);
+        told(&folder, &[], reads);
     }
+}
+
+#[test]
+fn toys_that_another_version_began_were_refused_in_spite_of_the_flag() {
+    let out = tempdir().unwrap();
+    let mut run = bilevel();
+    run.args(["toys", "--problem", "bda-counterexample", "--out"]).arg(out.path());
+    assert!(run.status().unwrap().success());
+    let folder = out.path().join("toys");
+    made_by_others(&folder, &["version"]);
+    // As if it was interrupted before its first part.
+    for file in ["table.txt", "claims.csv", "runs.csv", "metrics.csv"] {
+        fs::remove_file(folder.join(file)).unwrap();
+    }
+    let (code, text) = resumed(&folder, &[]);
+    assert!(code == Some(6) && text.contains("began with version another version"), "{text}");
+    told(&folder, &[FLAG], false);
+}
+
+/// Another version, commit or processor in a folder's settings.
+fn made_by_others(folder: &Path, what: &[&str]) {
+    let path = folder.join("settings.toml");
+    let mut settings: toml::Table = fs::read_to_string(&path).unwrap().parse().unwrap();
+    for what in what {
+        settings["made-by"][*what] = format!("another {what}").into();
+    }
+    fs::write(&path, settings.to_string()).unwrap();
 }
 
 #[test]
@@ -159,12 +184,7 @@ fn another_version_is_refused_and_another_commit_or_processor_is_a_warning() {
     run.args(ON_IMAGES).args(["--upper-steps", "2", "--lower-steps", "2", "--data-dir"]);
     assert!(run.arg(&data).arg("--out").arg(out.path()).status().unwrap().success());
     let folder = out.path().join("hyper-cleaning-0");
-    let path = folder.join("settings.toml");
-    let mut settings: toml::Table = fs::read_to_string(&path).unwrap().parse().unwrap();
-    for what in ["version", "commit", "processor"] {
-        settings["made-by"][what] = format!("another {what}").into();
-    }
-    fs::write(&path, settings.to_string()).unwrap();
+    made_by_others(&folder, &["version", "commit", "processor"]);
     fs::remove_file(folder.join("summary.json")).unwrap();
     let (code, text) = resumed(&folder, &[]);
     assert_eq!(code, Some(6), "{text}");

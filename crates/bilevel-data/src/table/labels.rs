@@ -8,8 +8,8 @@ use super::{Kind, Table, fault, is_missing, npy, place};
 use crate::{DataError, idx};
 
 impl Table {
-    /// The label of each row in a separate file: `.npy` of `n`, `.csv` or `.parquet` with one column, or else IDX. For a part of a
-    /// larger set, such as one batch of CIFAR-10, the file may be that of the whole set.
+    /// The label of each row in a separate file: `.npy` of `n`, `.csv` or `.parquet` with one column, or else IDX. For a
+    /// part of a larger set, such as one batch of CIFAR-10, the file may be that of the whole set.
     ///
     /// # Errors
     /// If the file cannot be read, or has another number of labels.

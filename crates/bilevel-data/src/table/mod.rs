@@ -12,8 +12,8 @@
 //! | a folder of class folders, or a `.tar` of such | PNG and JPEG files, resized to 32 x 32 pixels in three channels |
 //! | any other file | libsvm |
 //!
-//! Files other than Parquet may be compressed, as `.gz`. A column of words becomes one column per word (one-hot); one of more than
-//! [`MOST_WORDS`] words is left out, and named in [`Table::left_out`]. [`Scaling`] centres and scales features.
+//! Files other than Parquet may be compressed, as `.gz`. A column of words becomes one column per word (one-hot); one of
+//! more than [`MOST_WORDS`] words is left out, and named in [`Table::left_out`]. [`Scaling`] centres and scales features.
 
 mod arrays;
 mod cells;

@@ -1,4 +1,4 @@
-//! Columns in Apache Parquet, as pandas, Polars and DuckDB write them.
+//! Columns in Apache Parquet, uncompressed or by snappy or gzip, as pandas and DuckDB write them by default.
 
 use std::panic;
 use std::path::Path;
@@ -52,7 +52,7 @@ impl From<ParquetError> for Refused {
     }
 }
 
-/// The cells of at most `most` bytes of text, one more for each cell.
+/// The cells of at most `most` bytes of text, one more for each cell and for each row.
 fn cells(reader: SerializedFileReader<std::fs::File>, most: u64) -> Result<Cells, Refused> {
     let schema = reader.metadata().file_metadata().schema();
     let kept: Vec<bool> =
@@ -64,7 +64,7 @@ fn cells(reader: SerializedFileReader<std::fs::File>, most: u64) -> Result<Cells
         let cells = row?.into_columns().into_iter().zip(&kept).filter(|(_, kept)| **kept);
         let cells = cells.map(|((name, field), _)| text(field).ok_or(Refused::Nested(name)));
         let cells: Vec<String> = cells.collect::<Result<_, _>>()?;
-        bytes += cells.iter().map(|cell| cell.len() as u64 + 1).sum::<u64>();
+        bytes += 1 + cells.iter().map(|cell| cell.len() as u64 + 1).sum::<u64>();
         if bytes > most {
             return Err(Refused::Large(most));
         }
