@@ -45,10 +45,13 @@ pub(crate) use run::is_usable;
 pub use run::{Run, Trial};
 use shared::Shared;
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry::Vacant;
 use std::path::Path;
 use std::time::Duration;
 
 use bilevel_core::{Group, Objective};
+use bilevel_data::digest;
 use bilevel_program::Report;
 use toml::Table;
 
@@ -142,9 +145,22 @@ fn prepare(settings: &Complete, manner: Manner) -> Result<Prepared, BenchError> 
     prepared
 }
 
-/// The origin of several runs, with the data of the first of them.
-pub(crate) fn origin_of(first: &Complete, manner: Manner) -> Result<Origin, BenchError> {
-    Ok(Origin::here(prepare(first, manner)?.data()))
+/// The origin of several runs. Data that several of them read is read once.
+pub(crate) fn origin_of<'a>(
+    runs: impl IntoIterator<Item = &'a Complete>,
+    manner: Manner,
+) -> Result<Origin, BenchError> {
+    let mut read = BTreeMap::new();
+    for run in runs {
+        if let Vacant(new) = read.entry(run.source()) {
+            new.insert(prepare(run, manner)?.data());
+        }
+    }
+    let all: Vec<String> = read.into_values().collect();
+    Ok(Origin::here(match &all[..] {
+        [one] => one.clone(),
+        _ => digest(&all.concat().into_bytes()),
+    }))
 }
 
 /// The settings of a run's folder.

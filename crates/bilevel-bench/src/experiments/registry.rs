@@ -230,6 +230,12 @@ impl Complete {
         table
     }
 
+    /// What determines the data that is read: the experiment and its folder or file.
+    pub(super) fn source(&self) -> (&'static str, [Option<&str>; 2]) {
+        let path = |key| self.table.get(key).and_then(Value::as_str);
+        (self.experiment.name, ["data-dir", "data"].map(path))
+    }
+
     /// The seed of all randomness.
     pub fn seed(&self) -> u64 {
         self.table["seed"].as_integer().and_then(|seed| u64::try_from(seed).ok()).unwrap_or(0)

@@ -41,7 +41,7 @@ pub fn start(
     root: &Path,
     manner: Manner,
 ) -> Result<(RunFolder, Together), BenchError> {
-    let made_by = Some(origin_of(settings, manner)?);
+    let made_by = Some(origin_of([settings], manner)?);
     let name = format!("{}-{}-seeds-{seeds}", settings.experiment.name, settings.seed());
     let folder = RunFolder::create(root, &name)?;
     folder.write_settings(&Settings { seeds, run: settings.table(), made_by })?;
@@ -80,7 +80,7 @@ fn make(
         }
         let Some(held) = inner.try_hold()? else { continue };
         if let Some(began) = began.take() {
-            began.resumed(origin_of(first, manner)?, folder, manner.accept_changes)?;
+            began.resumed(origin_of([first], manner)?, folder, manner.accept_changes)?;
         }
         if manner.progress {
             note(format_args!("seed {seed}, {} of {seeds}", seed - first.seed() + 1));

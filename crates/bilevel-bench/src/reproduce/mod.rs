@@ -70,7 +70,7 @@ pub struct Reproduction {
     pub upper_steps: Option<Count>,
     /// Where to compute.
     pub device: crate::backend::DeviceName,
-    /// The origin of the first run.
+    /// The origin of its runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) made_by: Option<Origin>,
 }
@@ -79,17 +79,16 @@ impl Reproduction {
     /// The same, made from the data here.
     ///
     /// # Errors
-    /// If the data of the first run cannot be read.
+    /// If the data cannot be read.
     pub fn made_here(self, manner: Manner) -> Result<Self, BenchError> {
         let made_by = Some(self.origin(manner)?);
         Ok(Self { made_by, ..self })
     }
 
-    /// The origin of the first run, if it were made here.
+    /// The origin of its runs, if they were made here.
     fn origin(&self, manner: Manner) -> Result<Origin, BenchError> {
         let cells = self.reproduce.cells(self)?;
-        let first = cells.first().expect("every table has cells");
-        origin_of(&first.settings, manner)
+        origin_of(cells.iter().map(|cell| &cell.settings), manner)
     }
 }
 

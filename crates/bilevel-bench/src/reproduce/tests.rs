@@ -296,3 +296,21 @@ fn a_table_goes_on_with_other_data_only_if_it_may_and_says_so() {
     let after: Reproduction = folder.settings().unwrap();
     assert!(render::text(&fill(&after, &folder, MANNER).unwrap()).contains(says));
 }
+
+#[test]
+fn changed_data_of_any_run_of_a_table_is_noticed() {
+    let root = tempdir().unwrap();
+    let rows = "-1 1:0.5 2:1\n1 3:1\n".repeat(40);
+    let [a, b] = ["a", "b"].map(|name| {
+        let dir = root.path().join(name);
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("ijcnn1"), &rows).unwrap();
+        let given = format!("problem = \"ijcnn1\"\ndata-dir = \"{}\"", dir.display());
+        Complete::given("hpo", &given.parse().unwrap()).unwrap()
+    });
+    let data = || origin_of([&a, &b, &a], MANNER).unwrap().data;
+    let before = data();
+    assert_eq!(before, origin_of([&a, &b], MANNER).unwrap().data);
+    fs::write(root.path().join("b/ijcnn1"), rows.replacen("0.5", "0.25", 1)).unwrap();
+    assert_ne!(data(), before);
+}
