@@ -1,7 +1,10 @@
 //! What single precision must not change, on flex.
 
 use bilevel_core::linear::{Cg, LinearSolver, LinearStatus, NormalCg, Operator, System};
-use bilevel_core::{Ball, Proximal};
+use bilevel_core::{
+    Ball, Dynamics, FixedPoint, Gd, HypergradientMethod, Implicit, Lbfgs, LowerProblem, Proximal,
+    Samples, Status, WeightDecay,
+};
 use bilevel_program::{Layout, Vector};
 use burn::module::Param;
 use burn::nn::LinearConfig;
@@ -52,6 +55,25 @@ fn cg_in_half_precision_ended_at_0() {
     let found = Cg::new(20, 1e-2).unwrap().solve(&System::new(&operator, &rhs)).unwrap();
     assert_eq!(found.status, LinearStatus::Converged, "residual {:?}", found.residual);
     assert!(found.q.to_vec().iter().all(|q| (q - 50.0).abs() < 0.5), "{:?}", found.q.to_vec());
+}
+
+#[test]
+fn the_solution_of_f_was_taken_for_that_with_a_small_decay() {
+    let oracle = common::penalties(common::Fit::Squares, &device());
+    let (x, start) = (oracle.upper_start(), oracle.lower_start());
+    let problem = LowerProblem::new(&oracle, &x, Samples::default());
+    let lbfgs = || Lbfgs::new(200, 1e-6).unwrap();
+    let gd = || Gd::new(0.03).unwrap();
+    let decay = WeightDecay::new(gd(), 1e-2).unwrap();
+    let maps: [(Box<dyn Dynamics>, bool); 2] = [(Box::new(gd()), false), (Box::new(decay), true)];
+    for (map, other) in maps {
+        let mut method = FixedPoint::minimised(lbfgs(), map, 4000, 1e-4).unwrap();
+        let status = method.hypergradient(problem, &start).unwrap().status;
+        assert_eq!(matches!(status, Status::NotFixedPoint { .. }), other, "{status}");
+    }
+    let mut method = Implicit::new(lbfgs(), Cg::new(50, 1e-4).unwrap());
+    let status = method.hypergradient(problem, &start).unwrap().status;
+    assert!(!matches!(status, Status::Composite { .. }), "{status}");
 }
 
 #[test]

@@ -256,8 +256,10 @@ impl HypergradientMethod for FixedPoint {
         let relative = Some(self.stationarity.relative(first_move, stationarity, rounding));
         let residual = Some(residual);
         let status = Status::Implicit { solver, residual, stationarity, relative };
+        // A step rounds y, and its gradient is known to the residual.
+        let of_step = 4.0 * epsilon(state.y.layout()) * norm(&state);
         let mismatch = minimised
-            .filter(|_| stationarity > rounding)
+            .filter(|_| stationarity > of_step)
             .and_then(|minimised| minimised.mismatch(stationarity));
         let status = status.after(mismatch.or(failure));
         Ok(Hypergradient {

@@ -117,7 +117,9 @@ impl Implicit {
         residual: Option<f64>,
     ) -> f64 {
         if let Some(residual) = residual {
-            return slopes[1].norm() - residual;
+            // Without a set the residual is the norm of the gradient, up to rounding.
+            let slope = slopes[1].norm();
+            return if 2.0 * residual < slope { slope - residual } else { 0.0 };
         }
         let found = self.lower.dynamics().and_then(|steps| steps.subgradient(x, y, slopes));
         found.map_or(0.0, |found| found.norm())
