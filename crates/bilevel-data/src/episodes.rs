@@ -4,6 +4,7 @@ use bilevel_core::{Data, Objective, Sample};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::seq::index;
 
+use super::augment::Augmentation;
 use super::loader::ImageBatch;
 use super::{DataError, ImageClasses, Purpose, stream_at};
 
@@ -28,6 +29,7 @@ pub struct Episodes {
     way: Way,
     seed: u64,
     part: u64,
+    augmentation: Augmentation,
     device: Device,
 }
 
@@ -55,7 +57,13 @@ impl Episodes {
                 return Err(DataError::FewImages { name: name(), class, found, expected });
             }
         }
-        Ok(Self { classes, way, seed, part, device })
+        Ok(Self { classes, way, seed, part, augmentation: Augmentation::NONE, device })
+    }
+
+    /// With a random variant of each image in place of the image; each image of each task has its own.
+    pub fn with_augmentation(mut self, augmentation: Augmentation) -> Self {
+        self.augmentation = augmentation;
+        self
     }
 
     /// The size of a task.
@@ -72,7 +80,13 @@ impl Episodes {
     pub fn task(&self, level: Objective, task: u64) -> ImageBatch {
         let Way { way, shot, query } = self.way;
         let rng = &mut stream_at(self.seed, Purpose::Episodes, [self.part, task, 0]);
-        let mut bytes = Vec::new();
+        let (each, number) = match level {
+            Objective::Lower => (shot, 0),
+            Objective::Upper => (query, 1),
+        };
+        let varied = &mut stream_at(self.seed, Purpose::Augment, [self.part, task, number]);
+        let shape = self.classes.shape();
+        let (mut original, mut bytes) = (Vec::new(), Vec::new());
         for class in index::sample(rng, self.classes.len(), way) {
             let images = index::sample(rng, self.classes.class(class).1, shot + query).into_vec();
             let (of_lower, of_upper) = images.split_at(shot);
@@ -80,13 +94,13 @@ impl Episodes {
                 Objective::Lower => of_lower,
                 Objective::Upper => of_upper,
             };
-            wanted.iter().for_each(|&image| self.classes.append(class, image, &mut bytes));
+            for &image in wanted {
+                original.clear();
+                self.classes.append(class, image, &mut original);
+                self.augmentation.apply(&original, shape, varied, &mut bytes);
+            }
         }
-        let each = match level {
-            Objective::Lower => shot,
-            Objective::Upper => query,
-        };
-        let [channels, height, width] = self.classes.shape();
+        let [channels, height, width] = shape;
         let pixels: Vec<f32> = bytes.into_iter().map(|byte| f32::from(byte) / 255.0).collect();
         let labels: Vec<i32> = (0..way * each).map(|at| (at / each) as i32).collect();
         let n = labels.len();

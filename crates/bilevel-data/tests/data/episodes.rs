@@ -6,6 +6,7 @@ use std::path::Path;
 
 use bilevel_core::Data;
 use bilevel_core::{Objective, Sample};
+use bilevel_data::augment::Augmentation;
 use bilevel_data::episodes::{Episodes, Way};
 use bilevel_data::{HELD, ImageClasses, Images};
 use burn::tensor::Device;
@@ -68,6 +69,31 @@ fn a_task_has_images_of_distinct_classes_none_twice() {
         |of: &Episodes| (0..9).map(|task| first_pixels(of, Objective::Lower, task)).collect();
     let (first, second): (Vec<_>, Vec<_>) = (part(&drawn), part(&other));
     assert_ne!(first, second, "another part has other tasks");
+}
+
+#[test]
+fn augmented_tasks_have_variants_of_the_same_images() {
+    let plain = episodes(numbered());
+    let reflected = Augmentation { pad: 0, reflect: true };
+    let varied = episodes(numbered()).with_augmentation(reflected);
+    let images = |of: &Episodes, task| -> Vec<Vec<f32>> {
+        let both = [Objective::Lower, Objective::Upper].map(|level| of.task(level, task).images);
+        let pixels = both.map(|images| images.into_data().iter::<f32>().collect::<Vec<_>>());
+        pixels.concat().chunks(4).map(<[f32]>::to_vec).collect()
+    };
+    let mut turned = 0;
+    let mut all = 0;
+    for task in 0..20 {
+        let variants = images(&varied, task);
+        assert_eq!(variants, images(&varied, task), "asked for again");
+        for (image, variant) in images(&plain, task).into_iter().zip(variants) {
+            let other = vec![image[1], image[0], image[3], image[2]];
+            assert!(variant == image || variant == other, "{image:?} became {variant:?}");
+            turned += usize::from(variant == other);
+            all += 1;
+        }
+    }
+    assert!((4 * turned).abs_diff(2 * all) < all, "{turned} of {all} reflected");
 }
 
 #[test]

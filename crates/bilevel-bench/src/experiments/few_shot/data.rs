@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use bilevel_core::{Data, Objective, Sample};
+use bilevel_data::augment::Augmentation;
 use bilevel_data::episodes::Episodes;
 use bilevel_data::loader::ImageBatch;
 use bilevel_data::{DataError, HELD, ImageClasses, Purpose, digits, omniglot, stream};
@@ -80,7 +81,8 @@ impl Tasks {
         let seed = settings.common.seed;
         let of =
             |classes, part| Episodes::new(classes, settings.way(), [seed, part], device.clone());
-        Ok(Self { train: of(train, 0)?, test: of(test, 1)? })
+        let augmentation = if settings.augment { Augmentation::CIFAR } else { Augmentation::NONE };
+        Ok(Self { train: of(train, 0)?.with_augmentation(augmentation), test: of(test, 1)? })
     }
 
     /// The images of a level of a task.

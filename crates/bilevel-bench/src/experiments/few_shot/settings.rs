@@ -65,6 +65,10 @@ pub struct Settings {
     /// Channels of such images: 1 for grey, 3 for colours
     #[arg(long)]
     pub channels: Count,
+    /// Whether training images are cropped at random (4 pixels of margin) and reflected
+    #[arg(long, action = clap::ArgAction::Set)]
+    #[serde(default)]
+    pub augment: bool,
     /// Test tasks at the end
     #[arg(long)]
     pub test_tasks: Count,
