@@ -8,11 +8,11 @@ use std::sync::Arc;
 use assert_cmd::Command;
 use bilevel_bench::backend::BackendName;
 use bilevel_bench::experiments::few_shot::{
-    Extractor, FeatureProblem, Heads, Judge, OnFeatures, Representation, Settings, Tasks,
+    Extractor, Heads, Judge, Settings, TaskFeatures, Tasks,
 };
 use bilevel_bench::experiments::{Complete, EXPERIMENTS};
 use bilevel_core::{
-    AutodiffOracle, Cg, Descent, Gd, HypergradientMethod, Iaptt, Implicit, JointStep, LowerProblem,
+    Cg, Descent, Gd, HypergradientMethod, Iaptt, Implicit, JointStep, LowerProblem, OnFeatures,
     Penalty, PenaltySettings, Rates, Sample, Samples, Unrolled,
 };
 use bilevel_data::{ImageClasses, digits};
@@ -289,9 +289,8 @@ fn hypergradients_through_features_are_those_of_the_whole_problem() {
     let body = ImageClassifierConfig::ConvNet(body).init(&device);
     let (x, y) = (Extractor { body, head: head(), norm: 4.0 }, head());
     let heads = Heads { judge: Judge::Head, regularisation: 0.1, exponent: 0.5 };
-    let features = Arc::new(FeatureProblem::new(heads, &x, &y, tasks.clone()).unwrap());
-    let whole = AutodiffOracle::new(Representation(heads), &x, &y, tasks).unwrap();
-    let (x, y) = (whole.upper_start(), whole.lower_start());
+    let features = TaskFeatures::new(heads, &x, &y, tasks).unwrap();
+    let (x, y) = (features.whole.upper_start(), features.whole.lower_start());
     let samples = Samples { upper: Sample(5), lower: Sample(5), index: 0 };
     let descent = || Descent::new(Gd::new(0.1).unwrap(), 4).unwrap();
     let methods: [fn(Descent) -> Box<dyn HypergradientMethod>; 4] = [
@@ -307,9 +306,9 @@ fn hypergradients_through_features_are_those_of_the_whole_problem() {
         },
     ];
     for make in methods {
-        let problem = LowerProblem::new(&whole, &x, samples);
+        let problem = LowerProblem::new(&features, &x, samples);
         let expected = make(descent()).hypergradient(problem, &y).unwrap();
-        let mut through = OnFeatures::new(make(descent()), features.clone());
+        let mut through = OnFeatures::new(make(descent()));
         let found = through.hypergradient(problem, &y).unwrap();
         let off = found.gradient.sub(&expected.gradient).norm() / expected.gradient.norm();
         assert!(off < 1e-3, "{}: off by {off}", through.describe());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bilevel_core::{
     AutodiffOracle, Error, FullBatch, Hypergradient, HypergradientMethod, LowerProblem, Objective,
-    Samples, Snapshot, Wrt,
+    Oracle, Reduced, Samples, Snapshot, Wrt,
 };
 use bilevel_program::{Recorded, TraceError, Vector};
 use burn::module::Param;
@@ -12,13 +12,19 @@ use burn::nn::Linear;
 use burn::tensor::{Int, Tensor};
 
 use super::data::Tasks;
-use super::problem::{Extractor, Features, Heads};
+use super::problem::{Extractor, Features, Heads, Representation};
 
 /// The images of both levels of a task.
 type Images = (Tensor<4>, Tensor<4>);
 
-/// The problem of a head on the features of one task, and the maps from x to these and back.
-pub struct FeatureProblem {
+/// The problem of images where x acts only through the features of a task, which are computed once per hypergradient
+/// by [`OnFeatures`](bilevel_core::OnFeatures).
+///
+/// Unlike those of [`FeatureOracle`](bilevel_core::FeatureOracle), F may depend on the features of both levels, and the
+/// start of y may be a part of x.
+pub struct TaskFeatures {
+    /// The problem of images.
+    pub whole: AutodiffOracle<Representation, Arc<Tasks>>,
     /// `<w, u(x)>`: its gradient in w is u, and that in x is `u_x' w`.
     pulled: Recorded<Extractor, Features, Images>,
     /// The losses of a head on u.
@@ -43,7 +49,7 @@ fn pulled(x: &Extractor, w: &Features, (support, query): &Images) -> Tensor<1> {
     dot(of(support), &w.support) + dot(of(query), &w.query) + head
 }
 
-impl FeatureProblem {
+impl TaskFeatures {
     /// For extractors like `x`, heads like `y`, and the tasks of `tasks`.
     ///
     /// # Errors
@@ -62,8 +68,9 @@ impl FeatureProblem {
         let any = Vector::from_module(pulled.lower_layout(), &u);
         // The labels of every task are the same, since its images are sorted by class.
         let labels = FullBatch { upper: upper.labels, lower: lower.labels };
+        let whole = AutodiffOracle::new(Representation(heads), x, y, tasks.clone())?;
         let heads = AutodiffOracle::new(heads, &u, y, labels)?;
-        let made = Self { pulled, heads, tasks, any };
+        let made = Self { whole, pulled, heads, tasks, any };
         let x = Vector::from_module(made.pulled.upper_layout(), x);
         let both = made.gradient(&x, &made.any, Samples::default(), Wrt::Both);
         both.map_err(unrecorded)?;
@@ -100,60 +107,13 @@ impl FeatureProblem {
     }
 }
 
-/// Any method where x acts only through the features of a task: they are computed once, the method runs on the problem
-/// of a head on them, and its hypergradient in the features is propagated back through the extractor once.
-///
-/// ```text
-/// u = u(x),  g_u the hypergradient of the head's problem at u,  g = u_x' g_u
-/// ```
-///
-/// The hypergradient is that of the method on the whole problem. The oracle of the problem is not called.
-pub struct OnFeatures {
-    inner: Box<dyn HypergradientMethod>,
-    problem: Arc<FeatureProblem>,
-}
+impl Oracle for TaskFeatures {
+    bilevel_core::forward_oracle!(whole: upper_layout, lower_layout, value, gradient, product, linearize, batches);
 
-impl OnFeatures {
-    /// `inner` on the features of `problem`.
-    pub fn new(inner: Box<dyn HypergradientMethod>, problem: Arc<FeatureProblem>) -> Self {
-        Self { inner, problem }
-    }
-}
-
-impl std::fmt::Debug for OnFeatures {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("OnFeatures").field(&self.inner).finish()
-    }
-}
-
-impl HypergradientMethod for OnFeatures {
-    fn name(&self) -> &'static str {
-        self.inner.name()
-    }
-
-    fn describe(&self) -> String {
-        self.inner.describe()
-    }
-
-    fn differentiates_start(&self) -> bool {
-        self.inner.differentiates_start()
-    }
-
-    fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
-        let u = self.problem.features(problem.x, problem.samples);
-        let inner = LowerProblem::new(&self.problem.heads, &u, problem.samples);
-        let found = self.inner.hypergradient(inner, start)?;
-        let gradient = self.problem.pull(problem.x, &found.gradient, problem.samples);
-        Ok(Hypergradient { gradient, ..found })
-    }
-
-    fn save(&self, to: &mut Snapshot) {
-        self.inner.save(to);
-    }
-
-    /// The state of the method has the shapes of u.
-    fn restore(&mut self, from: &mut Snapshot, _: &Vector, y: &Vector) -> Result<(), Error> {
-        self.inner.restore(from, &self.problem.any, y)
+    fn reduced<'a>(&'a self, x: &Vector, at: Samples) -> Option<Result<Reduced<'a>, Error>> {
+        let (u, x) = (self.features(x, at), x.clone());
+        let pull_back = Box::new(move |w: &Vector| self.pull(&x, w, at));
+        Some(Ok(Reduced { oracle: Box::new(&self.heads), u, pull_back }))
     }
 }
 

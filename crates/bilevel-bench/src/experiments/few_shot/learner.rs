@@ -6,8 +6,8 @@ use bilevel_core::suggest::Choice;
 use bilevel_core::{
     Aggregated, ApproxGrad, AutodiffOracle, BurnOptimizer, Cg, Descent, Diagonal, Error, Fomaml,
     Gd, HypergradientMethod, HypergradientSolver, Iaptt, Imaml, Implicit, JointStep, Kronecker,
-    LowerProblem, Maml, Objective, Oracle, Penalty, PenaltySettings, Preconditioned, Rates,
-    Reptile, Sample, Samples, Schedule, Solver, Start, Unrolled, Weight, catalogue,
+    LowerProblem, Maml, Objective, OnFeatures, Oracle, Penalty, PenaltySettings, Preconditioned,
+    Rates, Reptile, Sample, Samples, Schedule, Solver, Start, Unrolled, Weight, catalogue,
 };
 use bilevel_models::{
     ConvNetConfig, ImageClassifier, ImageClassifierConfig, ResNet12Config, WarpsConfig, accuracy,
@@ -19,8 +19,8 @@ use burn::optim::AdamConfig;
 use burn::tensor::{Device, Tensor};
 
 use super::data::Tasks;
-use super::features::{Direct, FeatureProblem, OnFeatures};
-use super::problem::{Adaptation, Extractor, Heads, Judge, Meta, Representation};
+use super::features::{Direct, TaskFeatures};
+use super::problem::{Adaptation, Extractor, Heads, Judge, Meta};
 use super::{Configured, Method, NetworkName, Settings};
 use crate::error::BenchError;
 use crate::experiments::Auto;
@@ -36,12 +36,7 @@ const FALL: f64 = 1.0 / 1.06;
 #[expect(clippy::large_enum_variant, reason = "there is one of them a run")]
 pub enum Learner {
     /// x is the features.
-    Representation {
-        /// The problem of images.
-        oracle: AutodiffOracle<Representation, Arc<Tasks>>,
-        /// The problem of features.
-        features: Arc<FeatureProblem>,
-    },
+    Representation(TaskFeatures),
     /// x is the initialisation of a network.
     Initialisation(AutodiffOracle<Adaptation, Arc<Tasks>>),
 }
@@ -81,15 +76,15 @@ impl Learner {
         let x =
             Extractor { body, head: head(Initializer::Zeros), norm: settings.feature_norm.get() };
         let y = head(Initializer::Zeros);
-        let features = Arc::new(FeatureProblem::new(heads, &x, &y, tasks.clone())?);
-        let oracle = AutodiffOracle::new(Representation(heads), &x, &y, tasks)?;
-        Ok(Self::Representation { oracle, features })
+        Ok(Self::Representation(TaskFeatures::new(heads, &x, &y, tasks)?))
     }
 
     /// The initial x and y.
     pub fn starts(&self) -> (Vector, Vector) {
         match self {
-            Self::Representation { oracle, .. } => (oracle.upper_start(), oracle.lower_start()),
+            Self::Representation(TaskFeatures { whole, .. }) => {
+                (whole.upper_start(), whole.lower_start())
+            }
             Self::Initialisation(oracle) => (oracle.upper_start(), oracle.lower_start()),
         }
     }
@@ -99,9 +94,9 @@ impl Learner {
     /// # Errors
     /// If no method on features fits.
     pub fn auto(&self, settings: &Settings) -> Result<Option<Auto>, BenchError> {
-        let Self::Representation { oracle, features } = self else { return Ok(None) };
-        let u = features.features(&oracle.upper_start(), Samples::default());
-        let (y, way) = (oracle.lower_start(), (Start::Fixed, settings.common.seed));
+        let Self::Representation(features) = self else { return Ok(None) };
+        let u = features.features(&features.whole.upper_start(), Samples::default());
+        let (y, way) = (features.whole.lower_start(), (Start::Fixed, settings.common.seed));
         let of_run = catalogue::Settings {
             lower_steps: settings.lower.lower_steps.get(),
             step_size: settings.lower.step_size.get(),
@@ -135,15 +130,15 @@ impl Learner {
         let rate = settings.upper.learning_rate.get();
         let adam = || AdamConfig::new().build();
         Ok(match self {
-            Self::Representation { oracle, features } => {
-                let make = || Ok(OnFeatures::new(on_features(method, settings)?, features.clone()));
+            Self::Representation(features) => {
+                let make = || Ok(OnFeatures::new(on_features(method, settings)?));
                 let tasks = bilevel_core::Tasks::new(n, make)?;
-                let upper = BurnOptimizer::new(adam(), &oracle.upper_module(&x), rate)?;
+                let upper = BurnOptimizer::new(adam(), &features.whole.upper_module(&x), rate)?;
                 let start = match method {
                     Method::Iaptt => Start::Learned { step_size: settings.initial_rate.get() },
                     _ => Start::Fixed,
                 };
-                let solver = HypergradientSolver::new(oracle, tasks, upper, x, y);
+                let solver = HypergradientSolver::new(features, tasks, upper, x, y);
                 Box::new(solver.with_start(start)?)
             }
             Self::Initialisation(oracle) => {
@@ -169,7 +164,7 @@ impl Learner {
         let sample = Sample(task);
         let samples = Samples { upper: sample, lower: sample, index: 0 };
         match self {
-            Self::Representation { oracle, features } => {
+            Self::Representation(features) => {
                 let u = features.features(x, samples);
                 let heads = &features.heads;
                 let matrix = |at: usize| Tensor::<2>::from_dispatch(u.leaves()[at].clone());
@@ -184,7 +179,7 @@ impl Learner {
                     }
                     Judge::NearestMean { .. } => start,
                 };
-                let head: Linear = oracle.lower_module(&y);
+                let head: Linear = features.whole.lower_module(&y);
                 let logits = judge.logits(matrix(0), matrix(1), &head);
                 let labels = heads.data().upper.clone();
                 Ok(accuracy(logits, labels))

@@ -12,7 +12,7 @@
 //! | a network up to its features | a linear head, from zero or a learned start | `rad`, `trad`, `bda`, `iaptt`, `penalty`, `approx-grad`, `cg`, `anil`; `protonet` has no y |
 //! | the start of a network, and what else is learned of its steps | the network | `maml`, `fomaml`, `reptile`, `imaml`, `meta-sgd`, `t-net`, `meta-curvature`, `warpgrad` |
 //!
-//! In the first family the features of a task are computed once per upper step ([`OnFeatures`]). Batch normalisation
+//! In the first family the features of a task are computed once per upper step ([`TaskFeatures`]). Batch normalisation
 //! uses the statistics of the images of one level of one task, in training and test.
 //!
 //! Sources: R. Liu et al., "A generic first-order algorithmic framework for bi-level programming beyond lower-level
@@ -32,7 +32,7 @@ mod settings;
 
 pub use configured::Configured;
 pub use data::Tasks;
-pub use features::{FeatureProblem, OnFeatures};
+pub use features::TaskFeatures;
 pub use method::Method;
 pub use problem::{Adaptation, Extractor, Features, Heads, Judge, Meta, Representation};
 pub use run::Prepared;
