@@ -190,7 +190,6 @@ fn page(partly: &Partly<Settings>, rows: &[Row], points: &[Point]) -> Result<Pag
         panels,
         commands: vec![format!("# {}", resume_with(partly.folder.path()))],
         settings: settings_toml(&all)?,
-        ..Page::default()
     })
 }
 

@@ -110,7 +110,7 @@ impl Origin {
         }
         if is_new {
             let origin = Self { began: self.began, command: self.command, ..here };
-            Accepted(Some((folder.clone(), origin))).write()?;
+            Accepted(Some(Box::new((folder.clone(), origin)))).write()?;
             return Ok(Accepted::default());
         }
         for (what, began, here) in
@@ -131,14 +131,14 @@ impl Origin {
         if now.data != here.data {
             now.data_before.push(replace(&mut now.data, here.data));
         }
-        Ok(Accepted((now != self).then(|| (folder.clone(), now))))
+        Ok(Accepted((now != self).then(|| Box::new((folder.clone(), now)))))
     }
 }
 
 /// The origin of a run that goes on elsewhere than it began, until the first result that comes from it is written: a run
 /// that ends before keeps its own.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Accepted(Option<(RunFolder, Origin)>);
+pub(crate) struct Accepted(Option<Box<(RunFolder, Origin)>>);
 
 impl Accepted {
     /// Writes it to `settings.toml`, unless it is there.
@@ -146,7 +146,8 @@ impl Accepted {
     /// # Errors
     /// If `settings.toml` cannot be read or written.
     pub fn write(&mut self) -> Result<(), ReportError> {
-        let Some((folder, origin)) = self.0.take() else { return Ok(()) };
+        let Some(accepted) = self.0.take() else { return Ok(()) };
+        let (folder, origin) = *accepted;
         let mut table: Table = folder.settings()?;
         let origin = settings_table(&origin)?.into();
         if table.get(ORIGIN) == Some(&origin) {
