@@ -482,7 +482,7 @@ pub struct ManArgs {
 pub struct ResumeArgs {
     /// The folder of the run
     pub folder: PathBuf,
-    /// Go on even if the data or the version of bilevel changed since the run began; results then name changed data
+    /// Go on even if the data or the version of bilevel changed since the run began; results then name what changed
     #[arg(long)]
     pub accept_changes: bool,
     #[command(flatten)]

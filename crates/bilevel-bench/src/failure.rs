@@ -6,10 +6,12 @@
 //! of the log are recorded, and checked before a result counts.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind, set_hook, take_hook};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use bilevel_data::table::READER;
 use bilevel_program::device_failure;
 use tracing::Event;
 use tracing::field::{Field, Visit};
@@ -24,8 +26,8 @@ use crate::error::BenchError;
 /// What the first work that was lost said.
 static LOST: OnceLock<String> = OnceLock::new();
 
-/// What the last panic on a thread of a device said, until it is told or another panic says the same.
-static LAST: Mutex<Option<String>> = Mutex::new(None);
+/// What panics on threads of devices said, each until it is told or another panic says the same.
+static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// How the threads of devices are called by CubeCL: `DSD-0-0` and the like.
 const THREADS: &str = "DS";
@@ -48,13 +50,18 @@ pub fn watch() -> impl Layer<Registry> + Send + Sync {
     let others = take_hook();
     set_hook(Box::new(move |panic| {
         let said = text(panic.payload());
-        if std::thread::current().name().is_some_and(|name| name.starts_with(THREADS)) {
+        let thread = std::thread::current();
+        if thread.name() == Some(READER) {
+            tracing::debug!("a reader panicked, which becomes an error: {said}");
+            return;
+        }
+        if thread.name().is_some_and(|name| name.starts_with(THREADS)) {
             tracing::debug!("a thread of the device panicked: {said}");
-            *last() = Some(said.to_owned());
+            all_said().insert(said.to_owned());
             return;
         }
         // A panic that is handed on does not come by here: this one is another, though it may say the same.
-        last().take_if(|last| last == said);
+        all_said().remove(said);
         if of_device(panic.payload()).is_none() {
             others(panic);
         }
@@ -83,8 +90,8 @@ impl Visit for Line {
     }
 }
 
-fn last() -> MutexGuard<'static, Option<String>> {
-    LAST.lock().unwrap_or_else(PoisonError::into_inner)
+fn all_said() -> MutexGuard<'static, BTreeSet<String>> {
+    SAID.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a panic says: nothing, if it is not text.
@@ -107,8 +114,8 @@ fn caught_by_cubecl(text: &str) -> Option<&str> {
 fn of_device(panic: &(dyn Any + Send)) -> Option<String> {
     let said = text(panic);
     let handed_on = || {
-        let last = last().take_if(|last| last == said)?;
-        Some(if last.is_empty() { SILENT.into() } else { last })
+        let said = all_said().take(said)?;
+        Some(if said.is_empty() { SILENT.into() } else { said })
     };
     let quoted = || caught_by_cubecl(said).map(str::to_owned);
     LOST.get().cloned().or_else(|| device_failure(panic)).or_else(quoted).or_else(handed_on)

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::flex_in_f64;
 use crate::error::{BenchError, resume as resume_with};
-use crate::experiments::{Left, Partly};
+use crate::experiments::{Left, Partly, RUNS};
 use crate::progress::Bar;
 use crate::report::ReportError;
 use crate::report::convergence;
@@ -63,11 +63,11 @@ struct Summary<'a> {
     toys: &'a [String],
     claims: &'a [Row],
     hold: usize,
+    warning: Option<String>,
 }
 
 const METRICS: &str = "metrics.csv";
 const CLAIMS: &str = "claims.csv";
-const RUNS: &str = "runs.csv";
 
 /// Runs the claims on `problem`, or on all problems, on flex in f64 in a new folder under `root`; returns the table for
 /// the terminal.
@@ -151,7 +151,8 @@ fn complete(partly: &Partly<Settings>) -> Result<String, BenchError> {
     bar.clear();
     page(partly, &rows, &points)?.write(&partly.folder)?;
     let hold = rows.iter().filter(|row| row.verdict == HOLDS).count();
-    let summary = Summary { toys: &partly.settings.toys, claims: &rows, hold };
+    let warning = partly.changed()?;
+    let summary = Summary { toys: &partly.settings.toys, claims: &rows, hold, warning };
     partly.folder.write_file(SUMMARY, Versioned::json(&summary)?.as_bytes())?;
     Ok(partly.end(table(&rows))?)
 }
@@ -185,10 +186,10 @@ fn page(partly: &Partly<Settings>, rows: &[Row], points: &[Point]) -> Result<Pag
             columns: columns.to_vec(),
             rows: rows.iter().map(Row::cells).collect(),
         }],
+        warnings: partly.changed()?.map(|text| ("origin".into(), text)).into_iter().collect(),
         panels,
         commands: vec![format!("# {}", resume_with(partly.folder.path()))],
         settings: settings_toml(&all)?,
-        ..Page::default()
     })
 }
 

@@ -20,7 +20,7 @@ const HANDLED: &str = "this kernel takes too many threads";
 type Case = (&'static str, fn(&Device), i32, bool);
 
 #[rustfmt::skip]
-const CASES: [Case; 14] = [
+const CASES: [Case; 15] = [
     ("nothing", |_| (), 0, false),
     ("work that nobody waits for panics", |device| device.submit(|_| panic!("{SAYS}")), 4, false),
     ("an error of the device that is not text", |device| device.submit(|_| says_nothing()), 4, false),
@@ -28,6 +28,11 @@ const CASES: [Case; 14] = [
     ("a panic is handed to who waits, and another way is found", |device| assert!(device.exclusive(panics).is_err()), 0, false),
     ("a panic within the work of who waits", within, 0, false),
     ("a panic is handed to who waits, and ends it", |device| device.exclusive(panics).unwrap_or_resume(), 4, false),
+    ("a panic is handed to who waits, and ends it after another one was handled", |device| {
+        let ends = device.exclusive(panics);
+        assert!(device.exclusive(|| panic!("{HANDLED}")).is_err());
+        ends.unwrap_or_resume();
+    }, 4, false),
     ("who waits panics about it", |device| device.submit_blocking(|_| panics()).unwrap(), 4, false),
     ("the device says so at a read", |_| panic!("the device failed while a tensor was read: {SAYS}"), 4, false),
     ("we panic", |_| panics(), 101, true),

@@ -56,6 +56,11 @@ impl Checkpoint {
         CheckpointFile::new(folder.path().join(Self::FILES[0]))
     }
 
+    /// Whether there is one, of which the contents may be damaged.
+    pub fn exists(folder: &RunFolder) -> bool {
+        Self::FILES.iter().any(|file| folder.path().join(file).exists())
+    }
+
     /// The checkpoint of a folder; an empty one if there is none yet.
     pub fn read(folder: &LockedFolder) -> Result<Self, ReportError> {
         Ok(Self::file(folder).read()?.unwrap_or_default())

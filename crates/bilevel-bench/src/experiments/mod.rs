@@ -39,7 +39,7 @@ pub mod robust;
 pub mod sinusoid;
 
 pub use auto::Auto;
-pub(crate) use partly::{Left, Partly};
+pub(crate) use partly::{Left, Partly, RUNS};
 pub use registry::{Complete, EXPERIMENTS, Experiment, Prepared, Registered, read_config};
 pub(crate) use run::is_usable;
 pub use run::{Run, Trial};
@@ -56,11 +56,11 @@ use bilevel_program::Report;
 use toml::Table;
 
 use self::checkpoint::Checkpoint;
-pub(crate) use self::origin::{ORIGIN, Origin, changed_data};
+pub(crate) use self::origin::{Accepted, ORIGIN, Origin, changed};
 use crate::error::BenchError;
 use crate::interrupt;
 use crate::progress::Bar;
-use crate::report::folder::{LockedFolder, RunFolder, default_name, settings_table};
+use crate::report::folder::{LockedFolder, RunFolder, SUMMARY, default_name, settings_table};
 use crate::report::{ReportError, RunReport};
 use crate::settings::{AUTO, refuse};
 
@@ -93,7 +93,7 @@ pub fn start(
     // Before the run: hours of work should not end with a folder that cannot be written.
     let name = default_name(settings.experiment.name, settings.seed());
     let folder = Shared::create(root, &name, manner.ranks)?;
-    let report = begin(settings, &experiment, folder.hold()?, manner)?;
+    let report = begin(settings, &experiment, folder.hold()?, Accepted::default(), manner)?;
     Ok((folder.of_run(), report))
 }
 
@@ -106,7 +106,7 @@ pub fn resume(folder: &RunFolder, manner: Manner) -> Result<RunReport, BenchErro
     if let Some(report) = complete(folder)? {
         return Ok(report);
     }
-    go_on(folder.hold()?, manner)
+    go_on(folder.hold()?, Accepted::default(), manner)
 }
 
 /// [`resume`] on several ranks. Rank 0 reads the folder, and sends its contents to the others, which need not see it.
@@ -115,23 +115,40 @@ pub fn resume(folder: &RunFolder, manner: Manner) -> Result<RunReport, BenchErro
 /// The same, and if it is not the folder of a run.
 pub fn resume_on_ranks(path: &Path, manner: Manner) -> Result<(RunFolder, RunReport), BenchError> {
     let (folder, held) = Shared::open(path, manner.ranks)?;
-    let report = go_on(held, manner)?;
+    let report = go_on(held, Accepted::default(), manner)?;
     Ok((folder.of_run(), report))
 }
 
-/// Runs an experiment in an existing folder, or resumes it there.
+/// Runs an experiment in an existing folder, or resumes it there. Its first result comes from the origin `around`, which
+/// is that of the folder around it.
 ///
 /// # Errors
 /// See [`BenchError`].
-pub fn run_in(
+pub(crate) fn run_in(
     settings: &Complete,
     folder: LockedFolder,
+    around: Accepted,
     manner: Manner,
 ) -> Result<RunReport, BenchError> {
     if folder.read_file("settings.toml")?.is_some() {
-        return go_on(folder, manner);
+        return go_on(folder, around, manner);
     }
-    begin(settings, &prepare(settings, manner)?, folder, manner)
+    begin(settings, &prepare(settings, manner)?, folder, around, manner)
+}
+
+/// Whether one of these runs has results, or may have some soon, since another process is at it.
+///
+/// # Errors
+/// If the file system fails.
+pub(crate) fn any_result(runs: impl IntoIterator<Item = RunFolder>) -> Result<bool, ReportError> {
+    for run in runs {
+        let has = |name| run.path().join(name).exists();
+        let at_work = || Ok::<_, ReportError>(has("settings.toml") && run.try_hold()?.is_none());
+        if has(SUMMARY) || Checkpoint::exists(&run) || at_work()? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Reads the data.
@@ -206,19 +223,22 @@ fn begin(
     settings: &Complete,
     experiment: &Prepared,
     folder: LockedFolder,
+    around: Accepted,
     manner: Manner,
 ) -> Result<RunReport, BenchError> {
     if settings.is_open() {
         let cure = "call `Complete::chosen` before";
         return Err(refuse("--method or --step-size", AUTO, "what was chosen in its place", cure));
     }
+    let mut table = settings.table();
     let origin = Origin::here(experiment.data());
+    table.insert(ORIGIN.into(), settings_table(&origin)?.into());
     interrupt::after_step();
-    folder.write_settings(&written(settings, &origin)?)?;
-    finish(settings, &origin, experiment, Run::new(folder, manner)?)
+    folder.write_settings(&table)?;
+    finish(settings, experiment, Run::new(folder, manner)?.from([around]))
 }
 
-fn go_on(folder: LockedFolder, manner: Manner) -> Result<RunReport, BenchError> {
+fn go_on(folder: LockedFolder, around: Accepted, manner: Manner) -> Result<RunReport, BenchError> {
     // The previous owner of the folder may have completed it.
     if let Some(report) = folder.report()? {
         Checkpoint::remove(&folder)?;
@@ -226,22 +246,23 @@ fn go_on(folder: LockedFolder, manner: Manner) -> Result<RunReport, BenchError> 
     }
     let (settings, began) = read_settings(&folder)?;
     let experiment = prepare(&settings, manner)?;
+    let checkpoint = Checkpoint::read(&folder)?;
+    let is_new = checkpoint == Checkpoint::default();
     let here = Origin::here(experiment.data());
-    let origin = began.resumed(here, &folder, manner.accept_changes)?;
+    let own = began.resumed(here, &folder, manner.accept_changes, is_new)?;
     interrupt::after_step();
-    finish(&settings, &origin, &experiment, Run::resume(folder, manner)?)
-}
-
-/// `settings.toml`: all settings, and the origin of the run.
-fn written(settings: &Complete, origin: &Origin) -> Result<Table, ReportError> {
-    let mut table = settings.table();
-    table.insert(ORIGIN.into(), settings_table(origin)?.into());
-    Ok(table)
+    let run = match is_new {
+        true => {
+            tracing::warn!("no checkpoint was written: the run starts over");
+            Run::new(folder, manner)?
+        }
+        false => Run::resume(folder, checkpoint, manner)?,
+    };
+    finish(&settings, &experiment, run.from([around, own]))
 }
 
 fn finish(
     settings: &Complete,
-    origin: &Origin,
     experiment: &Prepared,
     mut run: Run,
 ) -> Result<RunReport, BenchError> {
@@ -249,7 +270,7 @@ fn finish(
         experiment: settings.experiment.name.into(),
         seed: settings.seed(),
         methods: experiment.run(&mut run)?,
-        settings: written(settings, origin)?,
+        settings: run.folder().settings()?,
     };
     run.end(&report)?;
     Ok(report)

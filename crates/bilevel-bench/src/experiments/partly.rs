@@ -1,16 +1,19 @@
 //! Folders that are not runs of an experiment, but are also written in parts: settings and origin first, results after
 //! each part, and last the table, whose file marks the folder as complete.
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::Table;
 
-use super::origin::{ORIGIN, Origin, changed_data, fingerprint};
+use super::origin::{Accepted, ORIGIN, Origin, changed, fingerprint};
 use crate::report::ReportError;
 use crate::report::folder::{LockedFolder, RunFolder, settings_table};
 
+/// The rows of the parts that are done, by name.
+pub(crate) const RUNS: &str = "runs.csv";
 /// The file that is written last.
 const TABLE: &str = "table.txt";
 
@@ -20,6 +23,8 @@ pub(crate) struct Partly<S> {
     pub settings: S,
     /// The fingerprint of `settings.toml`, stored with the results: they are not completed with other settings.
     pub fingerprint: String,
+    /// The origin that the next rows come from.
+    accepted: RefCell<Accepted>,
 }
 
 /// What remains to be done in a folder.
@@ -40,11 +45,11 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
         table.insert(ORIGIN.into(), settings_table(&Origin::here(data))?.into());
         let folder = RunFolder::create(root, name)?.hold()?;
         folder.write_settings(&table)?;
-        Self::of(folder, settings)
+        Self::of(folder, settings, Accepted::default())
     }
 
-    /// Takes a folder created by [`Self::create`]. `data` is called for the fingerprint of the data here; other data
-    /// than before may be `accepted`.
+    /// Takes a folder created by [`Self::create`]. `data` is called for the fingerprint of the data here; another
+    /// version or other data than before may be `accepted`.
     ///
     /// # Errors
     /// If it cannot be read, another process uses it, or it is from other data.
@@ -62,16 +67,18 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
             return Ok(Left::Nothing(table));
         }
         let (settings, began) = read_settings(&folder)?;
-        began.resumed(Origin::here(data(&settings)?), &folder, accepted)?;
-        Ok(Left::Rest(Self::of(folder, settings)?))
+        let is_new = folder.read_file(RUNS)?.is_none();
+        let here = Origin::here(data(&settings)?);
+        let accepted = began.resumed(here, &folder, accepted, is_new)?;
+        Ok(Left::Rest(Self::of(folder, settings, accepted)?))
     }
 
-    fn of(folder: LockedFolder, settings: S) -> Result<Self, ReportError> {
+    fn of(folder: LockedFolder, settings: S, accepted: Accepted) -> Result<Self, ReportError> {
         let fingerprint = fingerprint(&folder)?;
         // Results are written after each part.
         let resume = crate::error::resume(folder.path());
         crate::interrupt::at_once(format!("interrupted: what is done is kept\n{resume}"));
-        Ok(Self { folder, settings, fingerprint })
+        Ok(Self { folder, settings, fingerprint, accepted: accepted.into() })
     }
 
     /// Whether the results are from these settings.
@@ -103,7 +110,7 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
         })
     }
 
-    /// Writes a CSV.
+    /// Writes a CSV, after where its new rows come from.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -112,6 +119,7 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
         file: &'static str,
         rows: impl IntoIterator<Item = R>,
     ) -> Result<(), ReportError> {
+        self.accepted.take().write()?;
         let refuse = |what: String| ReportError::Format { file, what };
         let mut writer = csv::Writer::from_writer(Vec::new());
         for row in rows {
@@ -121,12 +129,12 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
         self.folder.write_file(file, &bytes)
     }
 
-    /// That the data changed before the folder was complete, if it did.
+    /// That version or data changed before the folder was complete, if one did.
     ///
     /// # Errors
     /// If `settings.toml` cannot be read.
-    pub fn changed_data(&self) -> Result<Option<String>, ReportError> {
-        Ok(changed_data(&self.folder.settings()?))
+    pub fn changed(&self) -> Result<Option<String>, ReportError> {
+        Ok(changed(&self.folder.settings()?))
     }
 
     /// Writes the table, which completes the folder.
@@ -134,8 +142,8 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
     /// # Errors
     /// If it cannot be written.
     pub fn end(&self, mut table: String) -> Result<String, ReportError> {
-        if let Some(text) = self.changed_data()? {
-            table += &format!("\ndata: {text}\n");
+        if let Some(text) = self.changed()? {
+            table += &format!("\norigin: {text}\n");
         }
         self.folder.write_file(TABLE, table.as_bytes())?;
         Ok(table)

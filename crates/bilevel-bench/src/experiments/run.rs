@@ -12,7 +12,7 @@ use burn::tensor::Device;
 
 use super::Manner;
 use super::checkpoint::{Checkpoint, Current, Saved};
-use super::origin::fingerprint;
+use super::origin::{Accepted, fingerprint};
 use crate::error::BenchError;
 use crate::failure;
 use crate::interrupt;
@@ -26,6 +26,8 @@ pub struct Run {
     folder: LockedFolder,
     manner: Manner,
     checkpoint: Checkpoint,
+    /// The origins of the folder and of that around it, which the next checkpoint comes from.
+    accepted: Vec<Accepted>,
     saved_at: Instant,
     /// Shown until a method has a progress bar.
     preparing: Bar,
@@ -35,17 +37,17 @@ impl Run {
     pub(super) fn new(folder: LockedFolder, manner: Manner) -> Result<Self, ReportError> {
         let checkpoint = Checkpoint { settings: fingerprint(&folder)?, ..Checkpoint::default() };
         let preparing = Bar::hidden();
-        Ok(Self { folder, manner, checkpoint, saved_at: Instant::now(), preparing })
+        let saved_at = Instant::now();
+        Ok(Self { folder, manner, checkpoint, accepted: Vec::new(), saved_at, preparing })
     }
 
-    pub(super) fn resume(folder: LockedFolder, manner: Manner) -> Result<Self, ReportError> {
-        let checkpoint = Checkpoint::read(&folder)?;
+    pub(super) fn resume(
+        folder: LockedFolder,
+        checkpoint: Checkpoint,
+        manner: Manner,
+    ) -> Result<Self, ReportError> {
         let fresh = Self::new(folder, manner)?;
         let (began, here) = (&checkpoint.settings, &fresh.checkpoint.settings);
-        if checkpoint == Checkpoint::default() {
-            tracing::warn!("no checkpoint was written: the run starts over");
-            return Ok(fresh);
-        }
         if began != here {
             return Err(ReportError::Other {
                 path: fresh.folder.path().into(),
@@ -55,6 +57,17 @@ impl Run {
             });
         }
         Ok(Self { checkpoint, ..fresh })
+    }
+
+    /// The same, whose next checkpoint comes from these origins.
+    pub(super) fn from(self, accepted: impl IntoIterator<Item = Accepted>) -> Self {
+        Self { accepted: accepted.into_iter().collect(), ..self }
+    }
+
+    /// Writes the checkpoint, after where it comes from.
+    fn write(&mut self) -> Result<(), ReportError> {
+        self.accepted.iter_mut().try_for_each(Accepted::write)?;
+        self.checkpoint.write(&self.folder)
     }
 
     /// Writes all results; files that are needed only for resuming are removed.
@@ -121,7 +134,7 @@ impl Run {
         report.figures.retain(|_, figure| figure.is_finite());
         self.checkpoint.current = None;
         self.checkpoint.done.push(Saved::new(&report));
-        self.checkpoint.write(&self.folder)?;
+        self.write()?;
         Ok(report)
     }
 }
@@ -317,7 +330,7 @@ impl Trial<'_> {
         failure::check()?;
         let saved = Saved::new(&self.report);
         self.run.checkpoint.current = Some(Current { saved, step: done, solver: state });
-        self.run.checkpoint.write(&self.run.folder)?;
+        self.run.write()?;
         self.run.saved_at = Instant::now();
         self.run.go_on()
     }

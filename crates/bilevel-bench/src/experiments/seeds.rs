@@ -5,7 +5,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use super::{Complete, Manner, Origin, changed_data, complete, origin_of, run_in, settings_of};
+use super::{
+    Accepted, Complete, Manner, Origin, any_result, changed, complete, origin_of, run_in,
+    settings_of,
+};
 use crate::error::BenchError;
 use crate::progress::note;
 use crate::report::folder::RunFolder;
@@ -21,7 +24,7 @@ struct Settings {
     seeds: u64,
     /// The settings with the first seed.
     run: Table,
-    /// The origin of the first run.
+    /// The origin of the runs; none in folders of early versions.
     #[serde(skip_serializing_if = "Option::is_none")]
     made_by: Option<Origin>,
 }
@@ -56,7 +59,8 @@ pub fn start(
 /// See [`BenchError`].
 pub fn resume(folder: &RunFolder, manner: Manner) -> Result<Together, BenchError> {
     let Settings { seeds, run, made_by } = folder.settings()?;
-    make(folder, &Complete::read(run)?, seeds, made_by, manner)
+    let began = made_by.unwrap_or_else(Origin::unknown);
+    make(folder, &Complete::read(run)?, seeds, Some(began), manner)
 }
 
 /// [`resume`] of a folder that began elsewhere, or of a new one.
@@ -67,6 +71,8 @@ fn make(
     mut began: Option<Origin>,
     manner: Manner,
 ) -> Result<Together, BenchError> {
+    let is_new = !any_result(of(first, seeds).map(|seed| folder.inner(&name(seed))))?;
+    let mut accepted = Accepted::default();
     for seed in of(first, seeds) {
         let inner = folder.inner(&name(seed));
         inner.make()?;
@@ -80,12 +86,14 @@ fn make(
         }
         let Some(held) = inner.try_hold()? else { continue };
         if let Some(began) = began.take() {
-            began.resumed(origin_of([first], manner)?, folder, manner.accept_changes)?;
+            let here = origin_of([first], manner)?;
+            accepted = began.resumed(here, folder, manner.accept_changes, is_new)?;
         }
         if manner.progress {
             note(format_args!("seed {seed}, {} of {seeds}", seed - first.seed() + 1));
         }
-        run_in(&settings, held, manner).map_err(|error| error.of_folder(folder.path()))?;
+        run_in(&settings, held, accepted.clone(), manner)
+            .map_err(|error| error.of_folder(folder.path()))?;
     }
     let together = read(folder)?;
     together.write(folder)?;
@@ -97,7 +105,7 @@ fn make(
 /// # Errors
 /// If a run cannot be read.
 pub fn read(folder: &RunFolder) -> Result<Together, BenchError> {
-    let warning = changed_data(&folder.settings()?);
+    let warning = changed(&folder.settings()?);
     let Settings { seeds, run, .. } = folder.settings()?;
     let first = Complete::read(run)?;
     let mut reports: Vec<RunReport> = Vec::new();

@@ -11,7 +11,7 @@ use super::page::{Page, PageColumn, PageLine, PagePanel, PageTable, facts};
 use super::table::{fit, terminal_width};
 use crate::compare::{Compared, Mark, Measured, ProblemName, SeedRun, Settings, grid};
 use crate::error::resume;
-use crate::experiments::Partly;
+use crate::experiments::{Partly, RUNS};
 use crate::settings::Offered;
 use bilevel_core::catalogue::Family;
 
@@ -126,7 +126,7 @@ pub(crate) fn write_page(
     compared: &[Compared],
 ) -> Result<(), ReportError> {
     let (settings, folder) = (&partly.settings, &partly.folder);
-    let warning = partly.changed_data()?;
+    let warning = partly.changed()?;
     page(settings, compared, folder, warning.clone())?.write(folder)?;
     let header = header(settings.problem);
     let methods = rows(settings.problem, compared);
@@ -192,7 +192,7 @@ fn page(
             columns: columns.collect(),
             rows: rows(settings.problem, compared),
         }],
-        warnings: faults.chain(changed.map(|text| ("data".into(), text))).collect(),
+        warnings: faults.chain(changed.map(|text| ("origin".into(), text))).collect(),
         panels: panels.collect(),
         commands: vec![format!("# {}", resume(folder.path()))],
         settings: settings_toml(&all)?,
@@ -252,7 +252,6 @@ struct Ended {
 }
 
 const MARKS: &str = "metrics.csv";
-const RUNS: &str = "runs.csv";
 
 /// Writes all marks, and then the runs to which they belong.
 ///

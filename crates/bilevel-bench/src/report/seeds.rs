@@ -24,7 +24,7 @@ pub struct Together {
     pub seeds: u64,
     /// The finished runs.
     pub runs: Vec<RunReport>,
-    /// That the data changed among them, if it did.
+    /// That version or data changed among them, if one did.
     pub warning: Option<String>,
 }
 
@@ -166,7 +166,7 @@ impl Together {
             text += &format!("\n{}: {}", method.name, method.status);
         }
         if let Some(warning) = &self.warning {
-            text += &format!("\ndata: {warning}");
+            text += &format!("\norigin: {warning}");
         }
         text += &format!(
             "\n\nMean and standard deviation over {} of {} seeds.\n",
@@ -327,7 +327,7 @@ impl Together {
         };
         let settings = self.runs.first().map(|run| &run.settings);
         let failed = self.methods().filter(|method| !method.ok);
-        let changed = self.warning.clone().map(|text| ("data".to_owned(), text));
+        let changed = self.warning.clone().map(|text| ("origin".to_owned(), text));
         Ok(Page {
             title: format!("{}, {} seeds", self.experiment, self.seeds),
             facts: settings.map_or(Vec::new(), facts),

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
 
 use super::{MethodReport, RunReport};
-use crate::experiments::changed_data;
+use crate::experiments::changed;
 
 const ABSENT: &str = "-";
 /// Below this width a row becomes a block.
@@ -27,8 +27,8 @@ pub fn render(report: &RunReport, width: Option<usize>) -> String {
     for method in report.methods.iter().filter(|method| !method.ok || method.warnings > 0) {
         text += &format!("\n{}: {}", method.name, method.status);
     }
-    if let Some(changed) = changed_data(&report.settings) {
-        text += &format!("\ndata: {changed}");
+    if let Some(changes) = changed(&report.settings) {
+        text += &format!("\norigin: {changes}");
     }
     let notes = columns.iter().filter_map(|(title, note)| Some((title, (*note)?)));
     let notes: Vec<String> = notes.map(|(title, note)| format!("{title}: {note}")).collect();

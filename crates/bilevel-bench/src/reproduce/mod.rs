@@ -23,7 +23,9 @@ use serde::{Deserialize, Serialize};
 use self::remaining_time::RemainingTime;
 
 use crate::error::BenchError;
-use crate::experiments::{self, Complete, Manner, Origin, changed_data, origin_of, settings_of};
+use crate::experiments::{
+    self, Accepted, Complete, Manner, Origin, any_result, changed, origin_of, settings_of,
+};
 use crate::report::folder::RunFolder;
 use crate::report::{MethodReport, ReportError};
 use crate::settings::Count;
@@ -70,7 +72,7 @@ pub struct Reproduction {
     pub upper_steps: Option<Count>,
     /// Where to compute.
     pub device: crate::backend::DeviceName,
-    /// The origin of its runs.
+    /// The origin of its runs; none in folders of early versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) made_by: Option<Origin>,
 }
@@ -196,7 +198,7 @@ pub struct Reproduced {
     pub failures: Vec<Failure>,
     /// Runs that are not done.
     pub left: usize,
-    /// That the data changed among the runs, if it did.
+    /// That version or data changed among the runs, if one did.
     pub warning: Option<String>,
 }
 
@@ -277,7 +279,9 @@ pub fn fill(
     let cells = table.cells(reproduction)?;
     let runs = plan(&cells, reproduction.seeds);
     let (mut pace, mut ran) = (RemainingTime::default(), false);
-    let mut began = reproduction.made_by.clone();
+    let mut began = Some(reproduction.made_by.clone().unwrap_or_else(Origin::unknown));
+    let is_new = !any_result(runs.iter().map(|run| folder.inner(&run.folder)))?;
+    let mut accepted = Accepted::default();
     for (at, run) in runs.iter().enumerate() {
         let inner = folder.inner(&run.folder);
         inner.make()?;
@@ -292,7 +296,8 @@ pub fn fill(
         let Some(held) = inner.try_hold()? else { continue };
         ran = true;
         if let Some(began) = began.take() {
-            began.resumed(reproduction.origin(manner)?, folder, manner.accept_changes)?;
+            let here = reproduction.origin(manner)?;
+            accepted = began.resumed(here, folder, manner.accept_changes, is_new)?;
         }
         if manner.progress {
             let mut left = 0.0;
@@ -304,7 +309,7 @@ pub fn fill(
             crate::progress::note(format_args!("run {} of {}: {label}{pace}", at + 1, runs.len()));
         }
         let (begun, fresh) = (Instant::now(), held.read_file("settings.toml")?.is_none());
-        let report = experiments::run_in(&run.settings, held, manner)?;
+        let report = experiments::run_in(&run.settings, held, accepted.clone(), manner)?;
         for method in report.methods.iter().filter(|method| !method.ok) {
             tracing::warn!("{} in {}: {}", method.name, inner.path().display(), method.status);
         }
@@ -362,7 +367,7 @@ fn gathered(
     folder: &RunFolder,
     done: &[Option<Vec<MethodReport>>],
 ) -> Result<Reproduced, ReportError> {
-    let warning = changed_data(&folder.settings()?);
+    let warning = changed(&folder.settings()?);
     Ok(Reproduced { warning, ..gather(table, cells, runs, done) })
 }
 

@@ -81,7 +81,7 @@ pub fn text(reproduced: &Reproduced) -> String {
         1 => "1 run is left: bilevel resume continues with it\n".into(),
         left => format!("{left} runs are left: bilevel resume continues with them\n"),
     };
-    let warning = reproduced.warning.iter().map(|text| format!("data: {text}\n"));
+    let warning = reproduced.warning.iter().map(|text| format!("origin: {text}\n"));
     format!(
         "{}\n{}\n\n{}\n\nEach cell: our mean, its standard deviation over seeds (number of seeds); the paper's \
          figure; the difference.\n{paired}{}{}{left}",

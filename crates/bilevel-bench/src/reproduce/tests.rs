@@ -288,13 +288,21 @@ fn a_table_goes_on_with_other_data_only_if_it_may_and_says_so() {
     assert!(text.contains("data other") && text.contains("--accept-changes"), "{text}");
     let accepting = Manner { accept_changes: true, ..MANNER };
     let whole = fill(&short, &folder, accepting).unwrap();
-    let says = "data: the data changed in the middle of the run, which began with other";
+    let says = "origin: the data changed in the middle of the run, which began with other";
     assert!(render::text(&whole).contains(says) && whole.left == 0, "{}", render::text(&whole));
     assert!(whole.json().unwrap().contains("the data changed"));
     // What was accepted is what it began with for who goes on.
     fs::remove_file(folder.inner("runs/03-2").path().join("summary.json")).unwrap();
     let after: Reproduction = folder.settings().unwrap();
     assert!(render::text(&fill(&after, &folder, MANNER).unwrap()).contains(says));
+}
+
+/// A folder of an early version.
+#[test]
+fn a_table_that_does_not_tell_its_origin_goes_on_only_if_it_may() {
+    let (_root, folder) = almost_whole(&reproduction());
+    let text = fill(&reproduction(), &folder, MANNER).unwrap_err().to_string();
+    assert!(text.contains("version unknown") && text.contains("--accept-changes"), "{text}");
 }
 
 #[test]

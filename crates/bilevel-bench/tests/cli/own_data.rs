@@ -54,6 +54,31 @@ fn lines(out: &Path, file: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
+/// Parquet's reader panics on an interval.
+#[test]
+fn a_type_that_no_reader_knows_is_an_error_and_no_panic() {
+    use parquet::data_type::{FixedLenByteArray, FixedLenByteArrayType};
+    let schema = "message table { required fixed_len_byte_array(12) gap (INTERVAL); }";
+    let schema = parquet::schema::parser::parse_message_type(schema).unwrap();
+    let out = tempdir().unwrap();
+    let path = out.path().join("t.parquet");
+    let file = fs::File::create(&path).unwrap();
+    let mut file =
+        parquet::file::writer::SerializedFileWriter::new(file, schema.into(), Default::default())
+            .unwrap();
+    let mut group = file.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let value = FixedLenByteArray::from(vec![0; 12]);
+    column.typed::<FixedLenByteArrayType>().write_batch(&[value], None, None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    file.close().unwrap();
+    let mut clean = bilevel();
+    clean.arg("clean").arg(&path).args(["--trusted", "0.5", "--out"]).arg(out.path());
+    let says = contains("a value or type that cannot be read").and(contains("as CSV"));
+    clean.assert().code(3).stderr(says.and(contains("panicked").not()));
+}
+
 #[test]
 fn what_is_cleaned_is_the_data_and_as_it_was_read() {
     let out = tempdir().unwrap();

@@ -66,6 +66,41 @@ fn a_comparison_that_was_killed_left_nothing() {
     assert_eq!(read.get_output().stdout, ended.get_output().stdout);
 }
 
+/// Each problem is written when it is done.
+#[test]
+fn toys_that_were_killed_among_their_problems_lost_all_of_them() {
+    let out = tempdir().unwrap();
+    bilevel(&["toys", "--problem", "constrained", "--out"]).arg(out.path()).assert().success();
+    let folder = out.path().join("toys");
+    let path = folder.join("settings.toml");
+    let all = ["constrained", "many-solutions", "nsgame-toy"];
+    let mut settings: toml::Table = fs::read_to_string(&path).unwrap().parse().unwrap();
+    settings["toys"] = all.to_vec().into();
+    fs::write(&path, settings.to_string()).unwrap();
+    let begin = || {
+        for file in ["table.txt", "claims.csv", "runs.csv", "metrics.csv"] {
+            fs::remove_file(folder.join(file)).unwrap();
+        }
+    };
+    let rows = |file: &str| fs::read_to_string(folder.join(file)).unwrap();
+    begin();
+    bilevel(&["resume"]).arg(&folder).assert().success();
+    let whole = [rows("claims.csv"), rows("metrics.csv")];
+    begin();
+    let mut resume = std::process::Command::new(assert_cmd::cargo::cargo_bin!("bilevel"));
+    let mut process = resume.arg("resume").arg(&folder).spawn().unwrap();
+    while !folder.join("runs.csv").exists() {
+        assert!(process.try_wait().unwrap().is_none(), "it ended without a problem");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let done = rows("runs.csv").lines().count() - 1;
+    assert!((1..all.len()).contains(&done), "{done} of {} problems", all.len());
+    bilevel(&["resume"]).arg(&folder).assert().success();
+    assert_eq!([rows("claims.csv"), rows("metrics.csv")], whole);
+}
+
 #[test]
 fn toys_that_were_killed_left_nothing() {
     let out = tempdir().unwrap();

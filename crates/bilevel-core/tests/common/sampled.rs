@@ -187,6 +187,53 @@ impl BilevelProblem for Targets {
     }
 }
 
+/// The batch of each lower step names an image.
+struct Named;
+
+impl Data<Tensor<1>> for Named {
+    fn batch(&self, _: Objective, sample: Sample) -> Tensor<1> {
+        let named = (0..STEPS as u64).map(|i| f64::from(u8::from(i == sample.0 % STEPS as u64)));
+        vector(&named.collect::<Vec<_>>(), &device())
+    }
+
+    fn batches(&self, level: Objective) -> usize {
+        if level == Objective::Upper { 1 } else { STEPS }
+    }
+}
+
+/// `f = (y - x_i)^2 / 2` of the image i of the step, `F = y`.
+struct Distilled;
+
+impl BilevelProblem for Distilled {
+    type Upper = Values;
+    type Lower = Values;
+    type Batch = Tensor<1>;
+
+    fn upper_loss(&self, _: &Values, y: &Values, _: &Tensor<1>) -> Tensor<1> {
+        y.values.val()
+    }
+
+    fn lower_loss(&self, x: &Values, y: &Values, named: &Tensor<1>) -> Tensor<1> {
+        (y.values.val() - (x.values.val() * named.clone()).sum()).powi_scalar(2) / 2
+    }
+}
+
+#[test]
+fn each_step_trains_on_its_own_distilled_image() {
+    let (x, y) = (Values::new(&[0.3; STEPS], &device()), Values::new(&[0.1], &device()));
+    let oracle = AutodiffOracle::new(Distilled, &x, &y, Named).unwrap();
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    // `y_T = (1 - s)^T y_0 + sum_t s (1 - s)^(T - 1 - t) x_t`
+    let expected: Vec<f64> =
+        (0..STEPS).map(|t| 0.4 * 0.6_f64.powi((STEPS - 1 - t) as i32)).collect();
+    let steps = || descent(Gd::new(0.4), STEPS).with_sampler(Sampler::in_order(1, STEPS).unwrap());
+    for mut method in explicit(steps) {
+        let problem = LowerProblem::new(&oracle, &x, samples());
+        let found = method.hypergradient(problem, &y).unwrap();
+        assert_close(&method.describe(), &found.gradient.to_vec(), &expected, 1e-14);
+    }
+}
+
 #[test]
 fn the_draws_of_a_run_are_passes_through_the_data() {
     let noted = Noted::default();

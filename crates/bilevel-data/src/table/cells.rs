@@ -10,7 +10,15 @@ use crate::DataError;
 pub const MOST_WORDS: usize = 64;
 
 /// Default names of the label column.
-pub(super) const USUAL: [&str; 3] = ["label", "class", "target"];
+const USUAL: [&str; 3] = ["label", "class", "target"];
+
+/// Whether a column of this name is the label that is asked for, or may be if none is.
+pub(super) fn is_label(name: &str, label: Option<&str>) -> bool {
+    match label {
+        Some(label) => name == label,
+        None => USUAL.contains(&name.to_lowercase().as_str()),
+    }
+}
 
 /// The raw cells of a file.
 #[derive(Default)]
@@ -43,7 +51,7 @@ impl Cells {
     /// Of a file of one of the kinds with columns.
     pub(super) fn read(path: &Path, label: Option<&str>) -> Result<Self, DataError> {
         match Kind::of(path)? {
-            Kind::Parquet => parquet::read(path),
+            Kind::Parquet => parquet::read(path, label),
             _ => csv::read(path, label),
         }
     }
@@ -57,10 +65,7 @@ impl Cells {
         };
         let at = match label {
             Some(label) => names.iter().position(|name| name == label),
-            None => {
-                let named = |name: &String| USUAL.contains(&name.to_lowercase().as_str());
-                names.iter().position(named).or(columns.checked_sub(1))
-            }
+            None => names.iter().position(|name| is_label(name, None)).or(columns.checked_sub(1)),
         };
         let Some(at) = at else {
             let what = format!("no column `{}` in {}", label.unwrap_or(""), names.join(", "));

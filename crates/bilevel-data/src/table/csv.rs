@@ -3,7 +3,7 @@
 use std::io::BufReader;
 use std::path::Path;
 
-use super::cells::{Cells, USUAL};
+use super::cells::{Cells, is_label};
 use super::fault;
 use crate::{DataError, files, gzip};
 
@@ -23,11 +23,8 @@ pub(super) fn read(path: &Path, label: Option<&str>) -> Result<Cells, DataError>
     let numbers = |row: &[String]| row.iter().filter(|cell| cell.parse::<f64>().is_ok()).count();
     let has_header = match &all[..] {
         [first, second, ..] => {
-            let named = |cell: &String| match label {
-                Some(label) => cell == label,
-                None => USUAL.contains(&cell.to_lowercase().as_str()),
-            };
-            first.iter().any(named) || (numbers(first) == 0 && numbers(second) > 0)
+            first.iter().any(|cell| is_label(cell, label))
+                || (numbers(first) == 0 && numbers(second) > 0)
         }
         _ => false,
     };

@@ -3,7 +3,7 @@
 //! | data | what |
 //! |---|---|
 //! | `.csv` | comma-separated, a header or none; the label is a column by its name, or by its number from 1 |
-//! | `.parquet` | columns of numbers and text, uncompressed or by snappy or gzip; the label is a column by its name |
+//! | `.parquet` | columns of numbers, text and times, uncompressed or by snappy or gzip; the label is a column by its name |
 //! | `.npy` | `n x columns`; the label is a column by its number from 1, or in a separate file |
 //! | `.npz` | `inputs` (or `x`, `X`) of `n x ...`, and `labels` (or `y`) of `n` |
 //! | `.safetensors` | `inputs` of `n x ...` in f32 and `labels` of `n` in i64 |
@@ -13,7 +13,8 @@
 //! | any other file | libsvm |
 //!
 //! Files other than Parquet may be compressed, as `.gz`. A column of words becomes one column per word (one-hot); one of
-//! more than [`MOST_WORDS`] words is left out, and named in [`Table::left_out`]. [`Scaling`] centres and scales features.
+//! more than [`MOST_WORDS`] words is left out, and named in [`Table::left_out`]. Dates and times are words, in Parquet as in
+//! CSV. [`Scaling`] centres and scales features.
 
 mod arrays;
 mod cells;
@@ -23,8 +24,10 @@ mod labels;
 mod npy;
 mod parquet;
 mod scaling;
+mod times;
 
 pub use cells::MOST_WORDS;
+pub use parquet::READER;
 pub use scaling::Scaling;
 
 use std::io::{BufReader, Read};

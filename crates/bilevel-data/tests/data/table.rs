@@ -79,7 +79,8 @@ pub(crate) fn parquet() -> Vec<u8> {
 #[test]
 fn a_parquet_file_is_the_csv_of_its_columns() {
     let (_folder, path) = written("t.parquet", parquet());
-    let text = "size,colour,kind\n1,red,0\n3,blue,1\n,red,0\n1,blue,1\n3.5,red,0\n2,blue,1\n";
+    let text =
+        "size,colour,kind\n1.0,red,0\n3.0,blue,1\n,red,0\n1.0,blue,1\n3.5,red,0\n2.0,blue,1\n";
     let (_other, same) = written("t.csv", text);
     for label in [None, Some("kind")] {
         assert_eq!(scaled(&read(&path, label)), scaled(&read(&same, label)));
@@ -98,25 +99,74 @@ fn files_of_pandas_are_read() {
     for name in ["pandas.parquet", "gzip.parquet"] {
         let table = read(&seeds.join(name), None);
         assert_eq!(table.text[0], header, "{name}");
-        assert_eq!(table.text[3], ["", "red", "true", "0"].map(String::from), "{name}");
+        assert_eq!(table.text[3], ["", "red", "True", "0"].map(String::from), "{name}");
         assert_eq!(table.features.len(), 5, "{name}: {:?}", table.features);
     }
+}
+
+/// Stamps of every unit, days and times of day, each missing somewhere, and an index that is called `point`.
+#[test]
+fn a_parquet_file_of_pandas_is_the_csv_of_the_same_frame() {
+    let seeds = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds"));
+    let parquet = seeds.join("parquet/times.parquet");
+    let [of_parquet, of_csv] = [&parquet, &seeds.join("csv/times.csv")].map(|path| {
+        let table = read(path, Some("kind"));
+        (table.text, table.features, table.labels, table.left_out)
+    });
+    assert_eq!(of_parquet, of_csv);
+    assert_eq!(of_parquet.1[..2], ["size", "day = "]);
+    // An index is a column if it is the label.
+    let error = Table::read(&[&parquet], Some("point")).unwrap_err().to_string();
+    assert!(error.contains("4 classes in 4 rows"), "{error}");
+}
+
+#[test]
+fn times_of_a_parquet_file_are_words() {
+    for (kind, says) in [
+        (
+            "int64 when (TIMESTAMP(NANOS,false))",
+            ["1970-01-01 00:00:00.000000000", "1970-01-01 00:00:00.000000001"],
+        ),
+        (
+            "int64 when (TIMESTAMP_MICROS)",
+            ["1970-01-01 00:00:00.000000+00:00", "1970-01-01 00:00:00.000001+00:00"],
+        ),
+        (
+            "int64 when (TIMESTAMP_MILLIS)",
+            ["1970-01-01 00:00:00.000+00:00", "1970-01-01 00:00:00.001+00:00"],
+        ),
+        ("int64 when (TIME(NANOS,true))", ["00:00:00", "00:00:00.000000001"]),
+        ("int64 when (TIME_MICROS)", ["00:00:00", "00:00:00.000001"]),
+    ] {
+        let schema = format!("message table {{ required {kind}; required int64 kind; }}");
+        let (_folder, path) = written("t.parquet", of_integers(&schema, &[0, 1, 0, 1]));
+        let table = read(&path, None);
+        assert_eq!(table.features, says.map(|says| format!("when = {says}")), "{kind}");
+        let (_csv, csv) =
+            written("t.csv", format!("when,kind\n{0},0\n{1},1\n{0},0\n{1},1\n", says[0], says[1]));
+        assert_eq!(read(&csv, None).inputs, table.inputs, "{kind}");
+    }
+}
+
+/// A file of columns of 64 bits, each with these numbers.
+fn of_integers(schema: &str, numbers: &[i64]) -> Vec<u8> {
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut file = SerializedFileWriter::new(Vec::new(), schema, Arc::default()).unwrap();
+    let mut group = file.next_row_group().unwrap();
+    while let Some(mut column) = group.next_column().unwrap() {
+        let typed = column.typed::<parquet::data_type::Int64Type>();
+        typed.write_batch(numbers, None, None).unwrap();
+        column.close().unwrap();
+    }
+    group.close().unwrap();
+    file.into_inner().unwrap()
 }
 
 #[test]
 fn nested_columns_of_a_parquet_file_are_refused_by_name() {
     let schema =
         "message table { required group point { required int64 x; } required int64 kind; }";
-    let schema = Arc::new(parse_message_type(schema).unwrap());
-    let mut file = SerializedFileWriter::new(Vec::new(), schema, Arc::default()).unwrap();
-    let mut group = file.next_row_group().unwrap();
-    while let Some(mut column) = group.next_column().unwrap() {
-        let numbers = column.typed::<parquet::data_type::Int64Type>();
-        numbers.write_batch(&[0, 1, 0, 1], None, None).unwrap();
-        column.close().unwrap();
-    }
-    group.close().unwrap();
-    let (_folder, path) = written("t.parquet", file.into_inner().unwrap());
+    let (_folder, path) = written("t.parquet", of_integers(schema, &[0, 1, 0, 1]));
     let error = Table::read(&[&path], None).unwrap_err().to_string();
     assert!(error.contains("column `point` holds lists or structures"), "{error}");
 }

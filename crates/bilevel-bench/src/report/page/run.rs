@@ -2,7 +2,7 @@
 
 use super::{Page, PageColumn, PageLine, PagePanel, PageTable};
 use crate::error::{command_line, resume};
-use crate::experiments::{ORIGIN, changed_data};
+use crate::experiments::{ORIGIN, changed};
 use crate::report::folder::{RunFolder, settings_toml};
 use crate::report::{MethodReport, ReportError, RunReport, StepRecord, table};
 
@@ -12,7 +12,7 @@ use crate::report::{MethodReport, ReportError, RunReport, StepRecord, table};
 /// If settings have no form in TOML.
 pub fn of_run(report: &RunReport, folder: &RunFolder) -> Result<Page, ReportError> {
     let troubled = report.methods.iter().filter(|method| !method.ok || method.warnings > 0);
-    let changed = changed_data(&report.settings).map(|text| ("data".to_owned(), text));
+    let changed = changed(&report.settings).map(|text| ("origin".to_owned(), text));
     Ok(Page {
         title: format!("{}, seed {}", report.experiment, report.seed),
         facts: facts(&report.settings),
