@@ -2,8 +2,8 @@
 
 use bilevel_core::linear::{Cg, LinearSolver, LinearStatus, NormalCg, Operator, System};
 use bilevel_core::{
-    Ball, Dynamics, FixedPoint, Gd, HypergradientMethod, Implicit, Lbfgs, LowerProblem, Proximal,
-    Samples, Status, WeightDecay,
+    Ball, Descent, Dynamics, FixedPoint, Gd, HypergradientMethod, Implicit, Lbfgs, LowerProblem,
+    Proximal, Samples, Status, WeightDecay,
 };
 use bilevel_program::{Layout, Vector};
 use burn::module::Param;
@@ -70,6 +70,18 @@ fn the_solution_of_f_was_taken_for_that_with_a_small_decay() {
         let mut method = FixedPoint::minimised(lbfgs(), map, 4000, 1e-4).unwrap();
         let status = method.hypergradient(problem, &start).unwrap().status;
         assert_eq!(matches!(status, Status::NotFixedPoint { .. }), other, "{status}");
+    }
+    // By steps: with a decay below the root of the roundoff too.
+    for weight in [None, Some(1e-2), Some(1e-4), Some(1e-5)] {
+        let steps: Box<dyn Dynamics> = match weight {
+            None => Box::new(Gd::new(0.3).unwrap()),
+            Some(weight) => Box::new(WeightDecay::new(Gd::new(0.3).unwrap(), weight).unwrap()),
+        };
+        let lower = Descent::new(steps, 400).unwrap();
+        let mut method = Implicit::new(lower, Cg::new(50, 1e-4).unwrap());
+        let status = method.hypergradient(problem, &start).unwrap().status;
+        let told = matches!(status, Status::Composite { .. });
+        assert_eq!((told, status.is_ok()), (weight.is_some(), weight.is_none()), "{status}");
     }
     let mut method = Implicit::new(lbfgs(), Cg::new(50, 1e-4).unwrap());
     let status = method.hypergradient(problem, &start).unwrap().status;

@@ -61,8 +61,8 @@ impl HypergradientMethod for Fad {
         format!("fad({}{block})", self.descent.describe())
     }
 
-    fn dynamics(&self) -> Option<&dyn Dynamics> {
-        Some(self.descent.dynamics())
+    fn last_step(&self) -> Option<(usize, &dyn Dynamics)> {
+        Some(self.descent.last_step())
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {

@@ -112,14 +112,13 @@ impl FixedPoint {
                 let (t, failure) = (descended.steps - 1, Status::of_descent(&descended));
                 let first_move = first.map_or(0.0, |(from, to)| self.moved(&from, &to));
                 let (state, loss) = (descended.state, descended.end_loss);
-                Ok(Solved { t, state, loss, first_move, failure, minimised: None })
+                Ok(Solved { t, state, loss, first_move, failure, residual: None })
             }
             Lower::Minimised(minimiser, dynamics) => {
                 dynamics.check(problem.x, start)?;
                 let state = dynamics.start(start);
                 let stepped = step(problem, dynamics.as_ref(), 0, &state);
-                let (first_move, gradient) = (self.moved(&state, &stepped.state), stepped.gradient);
-                let length = step_length(dynamics.as_ref(), problem.x, &state, &gradient);
+                let first_move = self.moved(&state, &stepped.state);
                 let lower = LowerSolve::Minimised(minimiser.clone());
                 let SolvedLower { y, loss, tolerance, residual, .. } =
                     lower.solve(problem, start, None)?;
@@ -128,9 +127,8 @@ impl FixedPoint {
                     stationarity,
                     tolerance,
                 });
-                let minimised = residual.map(|residual| Minimised { residual, length });
                 let state = dynamics.start(&y);
-                Ok(Solved { t: 0, state, loss, first_move, failure, minimised })
+                Ok(Solved { t: 0, state, loss, first_move, failure, residual })
             }
         }
     }
@@ -187,39 +185,34 @@ struct Solved {
     first_move: f64,
     /// The status if y was not found as it should be.
     failure: Option<Status>,
-    /// Of a minimiser alone.
-    minimised: Option<Minimised>,
+    /// The norm at which a minimiser ended: of `f_y`, or of `y - P(y - f_y)` in a set.
+    residual: Option<f64>,
 }
 
-/// What the residual of Phi is compared with where a minimiser ended.
-struct Minimised {
-    /// The norm at which it ended: of `f_y`, or of `y - P(y - f_y)` in a set.
+/// The status where a map moves y, `from` to `to`, by more than the residual r of the minimiser explains. A step of
+/// length s on the same problem moves it by at most `max(1, s) r`, projected or not; the factor allows for steps whose
+/// entries have different lengths. s is measured at y by a gradient of the norm r along the move, since what clips long
+/// gradients does not clip that; a set may block one of its two directions.
+fn mismatch(
+    dynamics: &dyn Dynamics,
+    x: &Vector,
+    (from, to): (&State, &Vector),
     residual: f64,
-    /// The length of a step of Phi per norm of the gradient.
-    length: f64,
-}
-
-impl Minimised {
-    /// The status where Phi moves y by more than the residual r explains. A step of length s on the same problem moves
-    /// it by at most `max(1, s) r`, projected or not; the factor allows for steps whose entries have different lengths.
-    fn mismatch(&self, moved: f64) -> Option<Status> {
-        let Self { residual, length } = *self;
-        let explained = 10.0 * length.max(1.0) * residual;
-        (moved > explained).then_some(Status::NotFixedPoint { moved, residual })
+) -> Option<Status> {
+    let way = to.sub(&from.y);
+    let moved = way.norm();
+    // A step rounds y.
+    if moved <= 4.0 * epsilon(from.y.layout()) * norm(from) {
+        return None;
     }
-}
-
-/// The length of a step from `state` per norm of the gradient, without what the step does at a gradient of 0. A set may
-/// block one of the two directions.
-fn step_length(dynamics: &dyn Dynamics, x: &Vector, state: &State, gradient: &Vector) -> f64 {
-    let norm = gradient.norm();
     let stepped = |scale: f64| {
-        let given = || gradient.scale(scale);
-        dynamics.step(&Update::new(0, x, state, &given)).y
+        let given = || way.scale(scale * residual / moved);
+        dynamics.step(&Update::new(0, x, from, &given)).y
     };
     let still = stepped(0.0);
-    let lengths = [1.0, -1.0].map(|sign| stepped(sign).sub(&still).norm() / norm);
-    lengths.into_iter().fold(0.0, f64::max)
+    let [one, other] = [1.0, -1.0].map(|sign| stepped(sign).sub(&still).norm());
+    let explained = 10.0 * one.max(other).max(residual);
+    (moved > explained).then_some(Status::NotFixedPoint { moved, residual })
 }
 
 impl HypergradientMethod for FixedPoint {
@@ -238,12 +231,16 @@ impl HypergradientMethod for FixedPoint {
         }
     }
 
-    fn dynamics(&self) -> Option<&dyn Dynamics> {
-        Some(self.map())
+    fn last_step(&self) -> Option<(usize, &dyn Dynamics)> {
+        let t = match &self.lower {
+            Lower::Steps(descent) => descent.last_step().0,
+            Lower::Minimised(..) => 0,
+        };
+        Some((t, self.map()))
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
-        let Solved { t, state, loss, first_move, failure, minimised } =
+        let Solved { t, state, loss, first_move, failure, residual: ended } =
             self.solve(&problem, start)?;
         let (upper_loss, sides) = problem.gradient(Objective::Upper, &state.y, Wrt::Both);
         let (direct, slope) = sides.into_both();
@@ -251,16 +248,13 @@ impl HypergradientMethod for FixedPoint {
         let dynamics = self.map();
         let mixed = pull_back(&problem, dynamics, t, &state, lambda, Wrt::X).into_x();
         let moved = step(&problem, dynamics, t, &state).state;
+        let mismatch =
+            ended.and_then(|ended| mismatch(dynamics, problem.x, (&state, &moved.y), ended));
         let stationarity = self.moved(&state, &moved);
         let rounding = epsilon(state.y.layout()).sqrt() * norm(&state);
         let relative = Some(self.stationarity.relative(first_move, stationarity, rounding));
         let residual = Some(residual);
         let status = Status::Implicit { solver, residual, stationarity, relative };
-        // A step rounds y, and its gradient is known to the residual.
-        let of_step = 4.0 * epsilon(state.y.layout()) * norm(&state);
-        let mismatch = minimised
-            .filter(|_| stationarity > of_step)
-            .and_then(|minimised| minimised.mismatch(stationarity));
         let status = status.after(mismatch.or(failure));
         Ok(Hypergradient {
             gradient: direct.add(&mixed),

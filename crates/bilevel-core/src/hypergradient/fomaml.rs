@@ -48,8 +48,8 @@ impl HypergradientMethod for Fomaml {
         format!("fomaml({}{})", self.descent.describe(), self.start.suffix())
     }
 
-    fn dynamics(&self) -> Option<&dyn Dynamics> {
-        Some(self.descent.dynamics())
+    fn last_step(&self) -> Option<(usize, &dyn Dynamics)> {
+        Some(self.descent.last_step())
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, _: &Vector) -> Result<Hypergradient, Error> {

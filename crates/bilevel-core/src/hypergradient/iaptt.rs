@@ -55,8 +55,8 @@ impl HypergradientMethod for Iaptt {
         true
     }
 
-    fn dynamics(&self) -> Option<&dyn Dynamics> {
-        Some(self.descent.dynamics())
+    fn last_step(&self) -> Option<(usize, &dyn Dynamics)> {
+        Some(self.descent.last_step())
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {

@@ -7,7 +7,7 @@ use bilevel_program::Vector;
 use super::{Hypergradient, HypergradientMethod, Stationarity, Status};
 use crate::error::not_negative;
 use crate::linear::{LinearSolver, Operator, Structure, System};
-use crate::lower::{LowerSolve, SolvedLower};
+use crate::lower::{LastStep, LowerSolve, SolvedLower};
 use crate::{
     Direction, Dynamics, Error, LowerProblem, Objective, Schedule, Snapshot, WeightedSum, Wrt,
 };
@@ -24,9 +24,18 @@ use crate::{
 ///
 /// Requires: `f_y(x, y_T)` close to 0, and what the solver requires of `f_yy` there; the error is of the order of
 /// `norm(y_T - y*)` and of the solver's residual. The status warns where `norm(f_y(x, y_T))` is above
-/// [`Status::STATIONARY`] times the largest norm at the start of a descent of this value, and where the steps minimise
-/// another function than f, because of a set, a proximal map, weight decay or a constant share of F ([`Status::Composite`]);
-/// what a [`Custom`](crate::Custom) step adds to f is not known.
+/// [`Status::STATIONARY`] times the largest norm at the start of a descent of this value, and where the derivative of
+/// `y*` is another one than that of f, because of a set, a proximal map, weight decay or a share of F
+/// ([`Status::Composite`]). That is told by the derivative of the last step at `y_T`: the formula is right if, along q,
+/// the step leaves y alone where no gradient moves it,
+///
+/// ```text
+/// U_y q = q,  U_x' q = 0,  a F_yy q = 0,  a F_xy' q = 0        y' = U(y, g; x),  g = a F_y + b f_y
+/// ```
+///
+/// and, for steps that scale each entry, only then; up to the rounding of a step, below which a decay does not move y. So
+/// a bound that holds entries where q is 0 is no warning, nor a lasso of fixed weight at a y without zeros. After a
+/// minimiser in a set any bound that holds y is one.
 ///
 /// Source: [survey, Alg. 4](https://arxiv.org/abs/2101.11517); F. Pedregosa, "Hyperparameter
 /// optimization with approximate gradient", 2016.
@@ -107,23 +116,6 @@ impl Implicit {
         self.least_tolerance = not_negative("least tolerance", least)?;
         Ok(self)
     }
-
-    /// The norm of a subgradient at y of what the lower steps add to f; of a minimiser, which ended at `residual` in its
-    /// set, a lower bound of it.
-    fn subgradient(
-        &self,
-        (x, y): (&Vector, &Vector),
-        slopes: [&Vector; 2],
-        residual: Option<f64>,
-    ) -> f64 {
-        if let Some(residual) = residual {
-            // Without a set the residual is the norm of the gradient, up to rounding.
-            let slope = slopes[1].norm();
-            return if 2.0 * residual < slope { slope - residual } else { 0.0 };
-        }
-        let found = self.lower.dynamics().and_then(|steps| steps.subgradient(x, y, slopes));
-        found.map_or(0.0, |found| found.norm())
-    }
 }
 
 impl HypergradientMethod for Implicit {
@@ -138,8 +130,8 @@ impl HypergradientMethod for Implicit {
         format!("implicit({solver} after {lower}{warm}{schedule})")
     }
 
-    fn dynamics(&self) -> Option<&dyn Dynamics> {
-        self.lower.dynamics()
+    fn last_step(&self) -> Option<(usize, &dyn Dynamics)> {
+        self.lower.last_step()
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
@@ -165,15 +157,26 @@ impl HypergradientMethod for Implicit {
             .with_tolerance(tolerance);
         let solution = self.solver.solve(&system)?;
         let mixed = product(&solution.q, Wrt::X).into_x();
-        let stationarity = slope.norm();
         let (solver, residual) = (solution.status, solution.residual);
-        let precision = system.epsilon().sqrt();
-        let rounding = precision * system.norm();
+        let size = direct.norm().max(mixed.norm());
+        let rounding = system.epsilon().sqrt() * system.norm();
+        let (rest, deviation) = match self.lower.last_step() {
+            Some(step) => {
+                let (at, slopes) = ((problem.x, &lower), (Some(&rhs), &slope));
+                let last = LastStep::new(step, at, slopes);
+                (last.optimality(), last.deviation(&problem, &solution.q, size))
+            }
+            // Without a set the residual is the norm of the gradient, up to rounding.
+            None => {
+                let all = slope.norm();
+                let held = all - ended.unwrap_or(all);
+                (None, if held > all / 2.0 + rounding { held / all } else { 0.0 })
+            }
+        };
+        let stationarity = rest.as_ref().unwrap_or(&slope).norm();
         let relative = self.stationarity.relative(start_norm, stationarity, rounding);
-        let subgradient = self.subgradient((problem.x, &lower), [&rhs, &slope], ended);
-        let composite = subgradient > rounding + precision * start_norm.max(stationarity);
         let status = match to {
-            _ if solver.is_ok() && composite => Status::Composite { stationarity, subgradient },
+            _ if solver.is_ok() && deviation > 0.0 => Status::Composite { stationarity, deviation },
             Some(tolerance) if solver.is_ok() && stationarity > tolerance => {
                 Status::LowerLimit { stationarity, tolerance }
             }

@@ -57,8 +57,8 @@ impl HypergradientMethod for Maml {
         format!("maml({}{}{})", descent.describe(), start.suffix(), plan.suffix())
     }
 
-    fn dynamics(&self) -> Option<&dyn Dynamics> {
-        Some(self.descent.dynamics())
+    fn last_step(&self) -> Option<(usize, &dyn Dynamics)> {
+        Some(self.descent.last_step())
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, _: &Vector) -> Result<Hypergradient, Error> {

@@ -63,8 +63,8 @@ use bilevel_program::{Layout, Vector};
 
 use crate::constrained::{Degenerate, Residual};
 use crate::linear::LinearStatus;
-use crate::lower::Descended;
-use crate::{Counted, Dynamics, Error, Loss, LowerProblem, Snapshot};
+use crate::lower::{Descended, LastStep};
+use crate::{Counted, Dynamics, Error, Loss, LowerProblem, Objective, Snapshot, Wrt};
 
 /// A hypergradient and the values seen on the way.
 #[derive(Clone, Debug)]
@@ -104,20 +104,21 @@ pub enum Status {
         /// The solver's residual relative to `norm(F_y)`, of the damped system where there is damping;
         /// none where the solver does not know it.
         residual: Option<f64>,
-        /// `norm(f_y(x, y_T))`, or the length of one more step of a fixed point: the formula requires 0, and its error
-        /// is of the same order.
+        /// `norm(f_y(x, y_T))`, with what a set or a penalty of the steps adds to it; or the length of one more step of
+        /// a fixed point. The formula requires 0, and its error is of the same order.
         stationarity: f64,
         /// The same relative to the largest value so far at the start of a descent: above [`Status::STATIONARY`] it is
         /// a warning. None where the method has a tolerance for it, or requires no stationary point.
         relative: Option<f64>,
     },
-    /// The implicit formula of f alone, where the lower level minimises a composite `f + h`: h is the indicator of a set
-    /// with an active bound, the penalty of a proximal map, weight decay, or a constant share of F.
+    /// The implicit formula of f alone, where the derivative of the lower solution is that of a composite `f + h`: h is
+    /// the indicator of a set, the penalty of a proximal map, weight decay, or a share of F.
     Composite {
-        /// `norm(f_y(x, y_T))`, which does not go to 0.
+        /// As in [`Status::Implicit`].
         stationarity: f64,
-        /// The norm of a subgradient of h at `y_T`, after a minimiser a lower bound of it: the formula requires 0.
-        subgradient: f64,
+        /// How far the derivative of the last step is from that of a step on f alone, relative: the formula requires 0.
+        /// After a minimiser that keeps y in a set, the share of `f_y` that the set holds.
+        deviation: f64,
     },
     /// The map of [`FixedPoint::minimised`] moves the point where the minimiser ended.
     NotFixedPoint {
@@ -135,7 +136,7 @@ pub enum Status {
     },
     /// The implicit formula at a gradient that exceeds the tolerance of this hypergradient.
     LowerLimit {
-        /// `norm(f_y(x, y_T))`.
+        /// As in [`Status::Implicit`].
         stationarity: f64,
         /// The tolerance.
         tolerance: f64,
@@ -222,11 +223,12 @@ impl Display for Status {
                      {stationarity:.1e})"
                 )
             }
-            Self::Composite { stationarity, subgradient } => write!(
+            Self::Composite { stationarity, deviation } => write!(
                 f,
-                "a set, a proximal map, weight decay or a share of F adds a subgradient of norm {subgradient:.1e} to the \
-                 lower gradient of norm {stationarity:.1e}, expected 0: this implicit formula knows the lower loss alone; \
-                 use fixed-point or rad, or write the penalty into the lower loss and the set as its constraints, for kkt"
+                "a set, a proximal map, weight decay or a share of F changes the derivative of the lower solution by \
+                 the share {deviation:.1e}, expected 0 (distance from stationarity {stationarity:.1e}): this implicit \
+                 formula knows the lower loss alone; use fixed-point or rad, or write the penalty into the lower loss \
+                 and the set as its constraints, for kkt"
             ),
             Self::NotFixedPoint { moved, residual } => write!(
                 f,
@@ -283,16 +285,22 @@ pub trait HypergradientMethod: Debug + Send {
         false
     }
 
-    /// The lower steps, where they are those of a dynamics.
-    fn dynamics(&self) -> Option<&dyn Dynamics> {
+    /// The last lower step and its number, where the steps are those of a dynamics.
+    fn last_step(&self) -> Option<(usize, &dyn Dynamics)> {
         None
     }
 
     /// How far y is from the optimality conditions of the lower level as the method defines it, at the x of `problem`,
-    /// and from the constraints of either level: by default a gradient of f on each batch.
+    /// and from the constraints of either level: by default a gradient of f on each batch, and one of F where the last
+    /// step descends it too.
     fn residual(&self, problem: LowerProblem<'_>, y: &Vector) -> Residual {
         let slope = problem.whole_slope(y);
-        let rest = self.dynamics().and_then(|by| by.optimality(problem.x, y, &slope));
+        let rest = self.last_step().and_then(|(t, dynamics)| {
+            let upper = || problem.gradient(Objective::Upper, y, Wrt::Y).1.into_y();
+            let upper = (dynamics.objective(t).upper != 0.0).then(upper);
+            let slopes = (upper.as_ref(), &slope);
+            LastStep::new((t, dynamics), (problem.x, y), slopes).optimality()
+        });
         Residual::of_slope(&rest.unwrap_or(slope), &problem, y)
     }
 

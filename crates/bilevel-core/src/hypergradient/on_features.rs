@@ -45,8 +45,8 @@ impl<M: HypergradientMethod> HypergradientMethod for OnFeatures<M> {
         self.method.differentiates_start()
     }
 
-    fn dynamics(&self) -> Option<&dyn Dynamics> {
-        self.method.dynamics()
+    fn last_step(&self) -> Option<(usize, &dyn Dynamics)> {
+        self.method.last_step()
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {

@@ -82,8 +82,8 @@ impl<M: HypergradientMethod> HypergradientMethod for Tasks<M> {
         self.methods[0].differentiates_start()
     }
 
-    fn dynamics(&self) -> Option<&dyn Dynamics> {
-        self.methods[0].dynamics()
+    fn last_step(&self) -> Option<(usize, &dyn Dynamics)> {
+        self.methods[0].last_step()
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {

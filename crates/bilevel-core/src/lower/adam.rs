@@ -124,6 +124,12 @@ impl Dynamics for Adam {
         State { y: y.clone(), memory: vec![y.zeros_like(), y.zeros_like()] }
     }
 
+    fn steady(&self, t: usize, _: &Vector, y: &Vector, slope: &Vector) -> State {
+        let shares = self.decay.map(|b| 1.0 - b.powi(i32::try_from(t).unwrap_or(i32::MAX)));
+        let memory = vec![slope.scale(shares[0]), multiply(slope, slope).scale(shares[1])];
+        State { y: y.clone(), memory }
+    }
+
     fn at_rest(&self, t: usize, state: &State) -> Option<Tensor<1>> {
         let [_, correction] = self.corrections(t.checked_sub(1)?);
         self.root.at_rest(&state.memory[1].scale(correction))

@@ -1,7 +1,5 @@
 //! Descent of both losses at once.
 
-use bilevel_program::Vector;
-
 use super::{Adjoint, Dynamics, State, Tangent, Update};
 use crate::error::not_negative;
 use crate::{Error, Schedule, WeightedSum};
@@ -124,15 +122,6 @@ impl Dynamics for Aggregated {
         let a = self.weight.at(t);
         let (upper, lower) = (self.sign * self.upper_step.at(t), self.lower_step.at(t));
         WeightedSum { upper: a * upper, lower: (1.0 - a) * lower }
-    }
-
-    // A share that decays vanishes from the limit of the steps, which minimises f.
-    fn subgradient(&self, _: &Vector, _: &Vector, slopes: [&Vector; 2]) -> Option<Vector> {
-        let Weight::Constant(a) = self.weight else { return None };
-        let WeightedSum { upper, lower } = self.objective(0);
-        // With a = 1 no step descends f.
-        let lower = if a < 1.0 { lower } else { f64::EPSILON };
-        (a > 0.0).then(|| slopes[0].scale(upper / lower))
     }
 
     // The step sizes are in the objective: what remains is a step of size 1.

@@ -57,6 +57,10 @@ impl<D: Dynamics, P: Projection> Dynamics for Clipped<D, P> {
 
     inherit!(check objective samples lowers_f start query at_rest optimality);
 
+    fn steady(&self, t: usize, x: &Vector, y: &Vector, slope: &Vector) -> State {
+        self.inner.steady(t, x, y, &self.set.apply(slope))
+    }
+
     fn step(&self, at: &Update<'_>) -> State {
         self.inside(at, |inner, at| inner.step(at))
     }

@@ -83,6 +83,11 @@ impl Descent {
         self.dynamics.as_ref()
     }
 
+    /// The dynamics, and the number of its last step.
+    pub(crate) fn last_step(&self) -> (usize, &dyn Dynamics) {
+        (self.steps - 1, self.dynamics())
+    }
+
     /// T.
     pub fn steps(&self) -> usize {
         self.steps

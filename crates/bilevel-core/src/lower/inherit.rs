@@ -46,13 +46,14 @@ macro_rules! inherit {
             self.inner.at_rest(t, state)
         }
     };
-    (@ optimality) => {
-        fn optimality(&self, x: &Vector, y: &Vector, slope: &Vector) -> Option<Vector> {
-            self.inner.optimality(x, y, slope)
+    (@ steady) => {
+        fn steady(&self, t: usize, x: &Vector, y: &Vector, slope: &Vector) -> State {
+            self.inner.steady(t, x, y, slope)
         }
-
-        fn subgradient(&self, x: &Vector, y: &Vector, slopes: [&Vector; 2]) -> Option<Vector> {
-            self.inner.subgradient(x, y, slopes)
+    };
+    (@ optimality) => {
+        fn optimality(&self, t: usize, x: &Vector, y: &Vector, slope: &Vector) -> Option<Vector> {
+            self.inner.optimality(t, x, y, slope)
         }
     };
     (@ update) => {

@@ -20,6 +20,7 @@ mod plan;
 mod preconditioned;
 mod preconditioner;
 mod projected;
+mod rest;
 mod reversible;
 mod rms_prop;
 mod root;
@@ -43,6 +44,8 @@ pub use plan::{Plan, Tape};
 pub use preconditioned::Preconditioned;
 pub use preconditioner::{Diagonal, Kronecker, Preconditioner};
 pub use projected::Projected;
+pub(crate) use rest::LastStep;
+use rest::steady_step;
 pub use reversible::{ReversibleMomentum, ReversibleTape};
 pub use rms_prop::RmsProp;
 use root::Root;
@@ -201,6 +204,13 @@ pub trait Dynamics: Debug + Send + Sync {
         adjoint.y
     }
 
+    /// The state before step `t` where y is held and every gradient is `slope`: with what the memory becomes, such as the
+    /// velocity `-s g / (1 - m)`. By default that of the start.
+    fn steady(&self, t: usize, x: &Vector, y: &Vector, slope: &Vector) -> State {
+        let _ = (t, x, slope);
+        self.start(y)
+    }
+
     /// The point where the gradient of step `t` is taken: y by default. A linear function of the state, and so its own
     /// tangent.
     fn query(&self, t: usize, state: &State) -> Vector {
@@ -221,17 +231,10 @@ pub trait Dynamics: Debug + Send + Sync {
         None
     }
 
-    /// What vanishes where y is at rest, from the gradient `slope` of f there, if the steps constrain y or add a penalty;
-    /// otherwise none, and `slope` itself vanishes.
-    fn optimality(&self, x: &Vector, y: &Vector, slope: &Vector) -> Option<Vector> {
-        let _ = (x, y, slope);
-        None
-    }
-
-    /// A subgradient at y of h, where the steps minimise `f + h`: the indicator of a set, the penalty of a proximal map,
-    /// weight decay, a constant share of F. None without such a term. `slopes` are the gradients of F and f there.
-    fn subgradient(&self, x: &Vector, y: &Vector, slopes: [&Vector; 2]) -> Option<Vector> {
-        let _ = (x, y, slopes);
+    /// What vanishes where y is at rest at step `t`, from the gradient `slope` of [`Dynamics::objective`] there, if the
+    /// steps constrain y or add a penalty; otherwise none, and `slope` itself vanishes.
+    fn optimality(&self, t: usize, x: &Vector, y: &Vector, slope: &Vector) -> Option<Vector> {
+        let _ = (t, x, y, slope);
         None
     }
 
@@ -243,18 +246,6 @@ pub trait Dynamics: Debug + Send + Sync {
 
     /// The adjoint of `U`: maps the adjoint of the result to those of the arguments.
     fn adjoint(&self, at: &Update<'_>, adjoint: State) -> Adjoint;
-}
-
-/// A first step `D(y) = y - s slope` of a dynamics, or one as long, and `1 / s`.
-fn first_step(
-    dynamics: &dyn Dynamics,
-    (x, y, slope): (&Vector, &Vector, &Vector),
-) -> (Vector, f64) {
-    let (state, given) = (dynamics.start(y), || slope.clone());
-    let stepped = dynamics.step(&Update::new(0, x, &state, &given)).y;
-    let length = y.sub(&stepped).norm();
-    let scale = if length > 0.0 { slope.norm() / length } else { 1.0 };
-    (stepped, scale)
 }
 
 /// The result of one step on a problem.

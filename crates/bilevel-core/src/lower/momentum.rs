@@ -1,9 +1,10 @@
 //! Gradient descent with momentum.
 
-use bilevel_program::Vector;
+use bilevel_program::{Vector, float};
 
 use super::{Adjoint, Coefficient, Dynamics, State, Tangent, Update, sum};
 use crate::Error;
+use crate::vector_ops::zip_flat;
 
 /// `momentum`, the heavy ball: `v' = m v - s f_y(x, y)`, `y' = y + v'`, from `v = 0`.
 ///
@@ -47,6 +48,14 @@ impl Dynamics for Momentum {
 
     fn start(&self, y: &Vector) -> State {
         State { y: y.clone(), memory: vec![y.zeros_like()] }
+    }
+
+    fn steady(&self, t: usize, x: &Vector, y: &Vector, slope: &Vector) -> State {
+        let ones = y.zeros_like().map(|leaf| float::add_scalar(leaf, 1.0));
+        let (push, kept) =
+            (self.step_size.times((x, t), slope), self.momentum.times((x, t), &ones));
+        let velocity = zip_flat(&push, &kept, |push, kept| push / (kept - 1.0));
+        State { y: y.clone(), memory: vec![velocity] }
     }
 
     fn step(&self, at: &Update<'_>) -> State {

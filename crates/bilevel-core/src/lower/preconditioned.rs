@@ -48,6 +48,10 @@ impl<D: Dynamics, P: Preconditioner> Dynamics for Preconditioned<D, P> {
 
     inherit!(objective samples lowers_f start query at_rest optimality);
 
+    fn steady(&self, t: usize, x: &Vector, y: &Vector, slope: &Vector) -> State {
+        self.inner.steady(t, x, y, &self.preconditioner.apply(x, slope))
+    }
+
     fn step(&self, at: &Update<'_>) -> State {
         self.inside(at, |inner, at| inner.step(at))
     }

@@ -3,7 +3,7 @@
 use bilevel_program::Vector;
 use burn::tensor::Tensor;
 
-use super::{Adjoint, Dynamics, State, Tangent, Update, first_step, inherit, sum};
+use super::{Adjoint, Dynamics, State, Tangent, Update, inherit, steady_step, sum};
 use crate::{Error, Proximal, Samples, WeightedSum};
 
 /// `projected`: `y' = P(D(y))` with any dynamics D and any proximal map P, such as the projection onto a box, a ball or
@@ -45,19 +45,11 @@ impl<D: Dynamics, P: Proximal> Dynamics for Projected<D, P> {
         false
     }
 
-    inherit!(objective samples start query at_rest);
+    inherit!(objective samples start query at_rest steady);
 
-    fn optimality(&self, x: &Vector, y: &Vector, slope: &Vector) -> Option<Vector> {
-        let inner = self.inner.optimality(x, y, slope);
-        let (stepped, scale) = first_step(&self.inner, (x, y, inner.as_ref().unwrap_or(slope)));
+    fn optimality(&self, t: usize, x: &Vector, y: &Vector, slope: &Vector) -> Option<Vector> {
+        let (stepped, scale) = steady_step(&self.inner, t, (x, y, slope));
         Some(y.sub(&self.map.apply_at(x, &stepped)).scale(scale))
-    }
-
-    fn subgradient(&self, x: &Vector, y: &Vector, slopes: [&Vector; 2]) -> Option<Vector> {
-        let inner = self.inner.optimality(x, y, slopes[1]);
-        let (stepped, scale) = first_step(&self.inner, (x, y, inner.as_ref().unwrap_or(slopes[1])));
-        let own = stepped.sub(&self.map.apply_at(x, &stepped)).scale(scale);
-        sum(self.inner.subgradient(x, y, slopes), Some(own))
     }
 
     fn step(&self, at: &Update<'_>) -> State {

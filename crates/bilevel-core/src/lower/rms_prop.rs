@@ -112,6 +112,10 @@ impl Dynamics for RmsProp {
         State { y: y.clone(), memory: vec![y.zeros_like()] }
     }
 
+    fn steady(&self, _: usize, _: &Vector, y: &Vector, slope: &Vector) -> State {
+        State { y: y.clone(), memory: vec![multiply(slope, slope)] }
+    }
+
     fn at_rest(&self, _: usize, state: &State) -> Option<Tensor<1>> {
         self.root.at_rest(&state.memory[0])
     }

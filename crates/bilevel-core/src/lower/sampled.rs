@@ -28,7 +28,7 @@ impl Dynamics for Sampled {
         format!("{} with one of {of} batches per step", self.inner.describe())
     }
 
-    inherit!(check objective start query at_rest optimality update);
+    inherit!(check objective start query at_rest steady optimality update);
 
     // Each step has a different function, and the one at both ends need not decrease.
     fn lowers_f(&self) -> bool {

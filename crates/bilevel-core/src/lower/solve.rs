@@ -54,10 +54,10 @@ impl LowerSolve {
         }
     }
 
-    /// The steps, if they are those of a dynamics.
-    pub(crate) fn dynamics(&self) -> Option<&dyn Dynamics> {
+    /// The last step and its number, if the steps are those of a dynamics.
+    pub(crate) fn last_step(&self) -> Option<(usize, &dyn Dynamics)> {
         match self {
-            Self::Steps(descent) => Some(descent.dynamics()),
+            Self::Steps(descent) => Some(descent.last_step()),
             Self::Minimised(_) => None,
         }
     }

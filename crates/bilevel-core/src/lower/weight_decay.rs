@@ -3,7 +3,7 @@
 use bilevel_program::Vector;
 use burn::tensor::Tensor;
 
-use super::{Adjoint, Coefficient, Dynamics, State, Tangent, Update, first_step, inherit, sum};
+use super::{Adjoint, Coefficient, Dynamics, State, Tangent, Update, inherit, steady_step, sum};
 use crate::{Error, Samples, WeightedSum};
 
 /// `weight-decay`: any dynamics D with a decay of y towards 0, of weight w.
@@ -69,27 +69,21 @@ impl<D: Dynamics> Dynamics for WeightDecay<D> {
         false
     }
 
-    fn optimality(&self, x: &Vector, y: &Vector, slope: &Vector) -> Option<Vector> {
-        let decay = self.weight.times((x, 0), y);
-        if !self.decoupled {
-            let slope = slope.add(&decay);
-            return Some(self.inner.optimality(x, y, &slope).unwrap_or(slope));
+    fn steady(&self, t: usize, x: &Vector, y: &Vector, slope: &Vector) -> State {
+        if self.decoupled {
+            return self.inner.steady(t, x, y, slope);
         }
-        let inner = self.inner.optimality(x, y, slope);
-        let (stepped, scale) = first_step(&self.inner, (x, y, inner.as_ref().unwrap_or(slope)));
-        Some(y.sub(&stepped.sub(&decay)).scale(scale))
+        self.inner.steady(t, x, y, &slope.add(&self.weight.times((x, t), y)))
     }
 
-    fn subgradient(&self, x: &Vector, y: &Vector, slopes: [&Vector; 2]) -> Option<Vector> {
-        let decay = self.weight.times((x, 0), y);
-        let [upper, slope] = slopes;
+    fn optimality(&self, t: usize, x: &Vector, y: &Vector, slope: &Vector) -> Option<Vector> {
+        let decay = self.weight.times((x, t), y);
         if !self.decoupled {
-            let inner = self.inner.subgradient(x, y, [upper, &slope.add(&decay)]);
-            return sum(inner, Some(decay));
+            let slope = slope.add(&decay);
+            return Some(self.inner.optimality(t, x, y, &slope).unwrap_or(slope));
         }
-        let inner = self.inner.optimality(x, y, slope);
-        let (_, scale) = first_step(&self.inner, (x, y, inner.as_ref().unwrap_or(slope)));
-        sum(self.inner.subgradient(x, y, slopes), Some(decay.scale(scale)))
+        let (stepped, scale) = steady_step(&self.inner, t, (x, y, slope));
+        Some(y.sub(&stepped.sub(&decay)).scale(scale))
     }
 
     fn step(&self, at: &Update<'_>) -> State {

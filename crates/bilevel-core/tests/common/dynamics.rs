@@ -11,7 +11,7 @@ mod special;
 #[path = "dynamics/tuning.rs"]
 mod tuning;
 
-use bilevel_core::lower::{State, pull_back, push_forward};
+use bilevel_core::lower::{State, Update, pull_back, push_forward};
 use bilevel_core::*;
 use bilevel_program::Vector;
 use burn::module::Param;
@@ -278,6 +278,24 @@ fn differences_in_one_stage_go_through_every_dynamics() {
             let found = differences.hypergradient(problem, &y).unwrap().gradient;
             let what = format!("{name}, {fit:?}");
             assert_close(&what, &found.to_vec(), &expected.to_vec(), 1e-5);
+        }
+    }
+}
+
+#[test]
+fn a_constant_gradient_leads_to_the_steady_memory() {
+    let oracle = tuning(Fit::Squares, false);
+    let (x, y) = (oracle.upper_start(), oracle.lower_start());
+    let (slope, last) = (random(&y, 7), 80);
+    for (name, dynamics) in dynamics() {
+        let given = || slope.clone();
+        let step = |t, state: &State| dynamics.step(&Update::new(t, &x, state, &given));
+        let held = |state: State| State { y: y.clone(), memory: state.memory };
+        let led = (0..last).fold(dynamics.start(&y), |state, t| held(step(t, &state)));
+        let (found, expected) =
+            (step(last, &dynamics.steady(last, &x, &y, &slope)), step(last, &led));
+        if !name.starts_with("custom") {
+            assert_close(name, &found.y.sub(&y).to_vec(), &expected.y.sub(&y).to_vec(), 1e-6);
         }
     }
 }

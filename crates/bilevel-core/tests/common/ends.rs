@@ -96,16 +96,33 @@ fn no_run_is_stationary_where_the_lower_level_is_not_solved() {
 
 /// y is kept below 1/2, where f is least with `f_y = -1/2`; or pulled to 0.
 #[test]
-fn sets_and_weight_decay_are_part_of_the_lower_level() {
+fn sets_and_penalties_are_part_of_the_lower_level() {
     let gd = || Gd::new(0.2).unwrap();
+    let heavy = || Momentum::new(0.1, 0.5).unwrap();
     let set = || Bounds::new(-1.0, 0.5).unwrap();
-    let dynamics: [Box<dyn Dynamics>; 4] = [
-        Box::new(Projected::new(gd(), set())),
-        Box::new(Projected::new(Momentum::new(0.1, 0.5).unwrap(), set())),
-        Box::new(WeightDecay::new(gd(), 0.5).unwrap()),
-        Box::new(WeightDecay::new(gd(), 0.1).unwrap().decoupled()),
+    let threshold = || SoftThreshold::new(0.05).unwrap();
+    let falling = Schedule::milestones(0.4, 0.5, [10, 30]);
+    let shared = Aggregated::new(0.3, 0.5, Weight::Constant(0.2)).unwrap();
+    // With y at rest and what must vanish there at y = 0.2: `y - 1 + w y + l` with the decay w and the penalty l.
+    let dynamics: [(Box<dyn Dynamics>, f64, f64); 11] = [
+        (Box::new(Projected::new(gd(), set())), 0.5, -0.8),
+        (Box::new(Projected::new(heavy(), set())), 0.5, -0.8),
+        (Box::new(WeightDecay::new(gd(), 0.5).unwrap()), 1.0 / 1.5, -0.7),
+        (Box::new(WeightDecay::new(gd(), 0.1).unwrap().decoupled()), 1.0 / 1.5, -0.7),
+        (Box::new(Projected::new(WeightDecay::new(gd(), 0.5).unwrap(), set())), 0.5, -0.7),
+        (Box::new(WeightDecay::new(Projected::new(gd(), set()), 0.5).unwrap()), 0.5, -0.7),
+        (Box::new(Projected::new(gd(), threshold())), 0.75, -0.55),
+        // A velocity is twice as long at rest as from rest.
+        (Box::new(Projected::new(heavy(), threshold())), 0.75, -0.55),
+        (Box::new(WeightDecay::new(heavy(), 0.1).unwrap().decoupled()), 1.0 / 1.5, -0.7),
+        // The last step is of length 0.1, and the last share of f 0.4.
+        {
+            let steps = Gd::new(falling).unwrap();
+            (Box::new(WeightDecay::new(steps, 0.05).unwrap().decoupled()), 1.0 / 1.5, -0.7)
+        },
+        (Box::new(WeightDecay::new(shared, 0.2).unwrap()), 1.0 / 1.5, -0.7),
     ];
-    for dynamics in dynamics {
+    for (dynamics, rest, slope) in dynamics {
         let name = dynamics.describe();
         let oracle = apart(false);
         let descent = Descent::new(dynamics, 100).unwrap();
@@ -119,12 +136,14 @@ fn sets_and_weight_decay_are_part_of_the_lower_level() {
             let y = Vector::from_slice(oracle.lower_layout(), &[y; 3], &device());
             let x = oracle.upper_start();
             let problem = LowerProblem::new(&oracle, &x, Samples::default());
-            Unrolled::rad(descent).residual(problem, &y).stationarity
+            Unrolled::rad(descent).residual(problem, &y).stationarity / 3.0_f64.sqrt()
         };
         // Where the steps are free they use the slope of what is descended.
-        let free = residual(after(1), 0.2);
-        assert!((free - 0.8 * 3.0_f64.sqrt()).abs() < 1e-12, "{free}");
-        assert!(residual(descent, 0.2) > 0.1, "{name}");
+        assert!((residual(after(1), 0.2) - 0.8).abs() < 1e-12);
+        for (y, expected) in [(rest, 0.0), (0.2, -slope)] {
+            let found = residual(descent.clone(), y);
+            assert!((found - expected).abs() < 1e-12, "{name} at {y}: {found}");
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What every implicit method must satisfy, on the device of the binary that includes this file.
 
+#[path = "implicit/levels.rs"]
+mod levels;
 #[path = "implicit/linear.rs"]
 mod linear;
 #[path = "implicit/status.rs"]

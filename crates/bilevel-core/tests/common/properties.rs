@@ -208,6 +208,10 @@ fn a_module_without_trainable_parameters_is_refused() {
         let error = AutodiffOracle::new(Refused::NotFinite, &x, &y, data()).map(drop).unwrap_err();
         assert_eq!(error, Error::NoVariables { variable: frozen });
     }
+    // An optimiser that would move nothing.
+    let sgd = burn::optim::SgdConfig::new().build();
+    let error = BurnOptimizer::new(sgd, &upper_module(&device).no_grad(), 0.1).err().unwrap();
+    assert_eq!(error, Error::NoVariables { variable: Variable::X });
 }
 
 /// The scale of a fit, by a parameter that occurs at two places: `f = (y - a b)^2 / 2` with `a = b`.

@@ -15,6 +15,8 @@
 //! pixel of the tile over all channels, where a direct sum has errors relative to the numbers that it adds. And only
 //! where no number is above [`LARGE`]: what is not finite would reach positions that it does not belong to.
 
+use std::ops::Range;
+
 use burn::backend::DType;
 use bytemuck::{cast_slice, cast_slice_mut};
 use pulp::{Arch, Simd, WithSimd};
@@ -112,23 +114,50 @@ impl<'a> Grid<'a> {
     }
 
     /// Tiles `start` to `start + count` in images of this size.
-    fn squares(&self, [height, width]: [usize; 2], (start, count): (usize, usize)) -> Squares<'_> {
+    fn squares(&self, [height, width]: [usize; 2], (start, count): (usize, usize)) -> Squares {
         let [down, across] = self.tiles;
-        let corner = move |tile: usize| {
+        let corner = |tile: usize| {
             let (row, column) = (tile / across, tile % across);
             (row / down * height + row % down * 2) * width + column * 2
         };
-        Squares { count, corner: Box::new(move |at| corner(start + at)), strides: [width, 1] }
+        Squares { corners: (start..start + count).map(corner).collect(), strides: [width, 1] }
     }
 }
 
 /// Squares of pixels.
-struct Squares<'a> {
-    count: usize,
+struct Squares {
     /// The first pixel of each.
-    corner: Box<dyn Fn(usize) -> usize + 'a>,
+    corners: Vec<usize>,
     /// From a pixel to the one below, and to the next.
     strides: [usize; 2],
+}
+
+impl Squares {
+    /// The numbers of the pixels of a square of `side` x `side`, so many a pixel.
+    #[inline(always)]
+    fn pixels(&self, square: usize, side: usize, channels: usize) -> Range<usize> {
+        let first = self.corners[square] * channels;
+        first..first + (self.pixel(side - 1, side - 1) + 1) * channels
+    }
+
+    /// From the first pixel of a square to another one.
+    #[inline(always)]
+    fn pixel(&self, row: usize, column: usize) -> usize {
+        row * self.strides[0] + column * self.strides[1]
+    }
+
+    /// The numbers from the first entry of a square to the last.
+    #[inline(always)]
+    fn entries(&self, square: usize, channels: usize) -> Range<usize> {
+        let first = square * channels;
+        first..first + (self.entry(3, 3) + 1) * channels
+    }
+
+    /// From the first entry of a square to another one.
+    #[inline(always)]
+    fn entry(&self, row: usize, column: usize) -> usize {
+        (4 * row + column) * self.corners.len()
+    }
 }
 
 /// A linear map between vectors of a few numbers.
@@ -214,7 +243,7 @@ fn both_ways<S: Simd, const FROM: usize, const TO: usize>(
 
 /// Squares of SIDE x SIDE pixels to entries `[16][square][channel]`.
 struct ToEntries<'a, M, const SIDE: usize> {
-    squares: Squares<'a>,
+    squares: Squares,
     pixels: &'a [f32],
     channels: usize,
     entries: &'a mut [f32],
@@ -226,27 +255,24 @@ impl<M: Map<SIDE, 4>, const SIDE: usize> WithSimd for ToEntries<'_, M, SIDE> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Squares { count, corner, strides: [down, right] } = self.squares;
+        let squares = self.squares;
         let (pixels, _) = S::as_simd_f32s(self.pixels);
         let (entries, _) = S::as_mut_simd_f32s(self.entries);
         let vectors = self.channels * size_of::<f32>() / size_of::<S::f32s>();
-        let entry = count * vectors;
-        for square in 0..count {
-            let first = corner(square) * vectors;
-            let from = &pixels[first..=first + (down + right) * (SIDE - 1) * vectors + vectors - 1];
-            let to = &mut entries
-                [square * vectors..=(ENTRIES - 1) * entry + square * vectors + vectors - 1];
+        for square in 0..squares.corners.len() {
+            let from = &pixels[squares.pixels(square, SIDE, vectors)];
+            let to = &mut entries[squares.entries(square, vectors)];
             for lane in 0..vectors {
                 let mut numbers = [[simd.splat_f32s(0.0); SIDE]; SIDE];
                 for (row, numbers) in numbers.iter_mut().enumerate() {
                     for (column, number) in numbers.iter_mut().enumerate() {
-                        *number = from[(row * down + column * right) * vectors + lane];
+                        *number = from[squares.pixel(row, column) * vectors + lane];
                     }
                 }
                 let results = both_ways(simd, &self.map, numbers);
                 for (row, results) in results.iter().enumerate() {
                     for (column, &result) in results.iter().enumerate() {
-                        to[(4 * row + column) * entry + lane] = result;
+                        to[squares.entry(row, column) * vectors + lane] = result;
                     }
                 }
             }
@@ -256,7 +282,7 @@ impl<M: Map<SIDE, 4>, const SIDE: usize> WithSimd for ToEntries<'_, M, SIDE> {
 
 /// Entries `[16][square][channel]` to squares of SIDE x SIDE pixels.
 struct FromEntries<'a, M, const SIDE: usize> {
-    squares: Squares<'a>,
+    squares: Squares,
     pixels: &'a mut [f32],
     channels: usize,
     entries: &'a [f32],
@@ -268,28 +294,24 @@ impl<M: Map<4, SIDE>, const SIDE: usize> WithSimd for FromEntries<'_, M, SIDE> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Squares { count, corner, strides: [down, right] } = self.squares;
+        let squares = self.squares;
         let (pixels, _) = S::as_mut_simd_f32s(self.pixels);
         let (entries, _) = S::as_simd_f32s(self.entries);
         let vectors = self.channels * size_of::<f32>() / size_of::<S::f32s>();
-        let entry = count * vectors;
-        for square in 0..count {
-            let first = corner(square) * vectors;
-            let to =
-                &mut pixels[first..=first + (down + right) * (SIDE - 1) * vectors + vectors - 1];
-            let from =
-                &entries[square * vectors..=(ENTRIES - 1) * entry + square * vectors + vectors - 1];
+        for square in 0..squares.corners.len() {
+            let to = &mut pixels[squares.pixels(square, SIDE, vectors)];
+            let from = &entries[squares.entries(square, vectors)];
             for lane in 0..vectors {
                 let mut numbers = [[simd.splat_f32s(0.0); 4]; 4];
                 for (row, numbers) in numbers.iter_mut().enumerate() {
                     for (column, number) in numbers.iter_mut().enumerate() {
-                        *number = from[(4 * row + column) * entry + lane];
+                        *number = from[squares.entry(row, column) * vectors + lane];
                     }
                 }
                 let results = both_ways(simd, &self.map, numbers);
                 for (row, results) in results.iter().enumerate() {
                     for (column, &result) in results.iter().enumerate() {
-                        to[(row * down + column * right) * vectors + lane] = result;
+                        to[squares.pixel(row, column) * vectors + lane] = result;
                     }
                 }
             }
@@ -298,8 +320,8 @@ impl<M: Map<4, SIDE>, const SIDE: usize> WithSimd for FromEntries<'_, M, SIDE> {
 }
 
 /// The squares of weights `[offset][input][output]`, one for each input.
-fn kernels(inputs: usize) -> Squares<'static> {
-    Squares { count: inputs, corner: Box::new(|input| input), strides: [3 * inputs, inputs] }
+fn kernels(inputs: usize) -> Squares {
+    Squares { corners: (0..inputs).collect(), strides: [3 * inputs, inputs] }
 }
 
 /// Images in a block.
