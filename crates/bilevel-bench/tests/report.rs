@@ -224,12 +224,27 @@ fn the_table_has_the_width_of_the_terminal_and_whole_words() {
         let (table, _) = text.split_once("\ncg: ").unwrap();
         let widest = table.lines().map(|line| line.chars().count()).max().unwrap();
         assert!(widest <= width.max(36), "{width}: {text}");
-        for whole in ["test", "accuracy", "123,456,799,012", "11.8 MiB", "50.0000", "MiB"] {
+        for whole in ["test", "accuracy", "123,456,799,012", "11.8 MiB", "1.5000", "MiB"] {
             assert!(table.contains(whole), "{width}, {whole}: {text}");
         }
         assert_eq!(table.contains("\n  seconds"), width < 90, "a block a method: {text}");
     }
     assert_eq!(redirected, table::render(&wide, Some(100)));
+}
+
+#[test]
+fn counts_have_no_decimals_and_percentages_two() {
+    let mut report = report();
+    for (at, modes, good, loss) in [(0, 8.0, 99.126, 0.25), (1, 10.0, 90.0, 1.0)] {
+        let figures = [("modes", modes), ("good %", good), ("loss", loss)];
+        report.methods[at].figures = figures.map(|(name, of)| (name.to_owned(), of)).into();
+    }
+    let text = table::render(&report, Some(200));
+    let row = |name| text.lines().find(|line| line.trim_start().starts_with(name)).unwrap();
+    let figures = |name| row(name).split_whitespace().skip(3).take(3).collect::<Vec<_>>();
+    // In the order of their names.
+    assert_eq!(figures("noisy"), ["99.13", "0.2500", "8"]);
+    assert_eq!(figures("rad"), ["90.00", "1.0000", "10"]);
 }
 
 #[test]

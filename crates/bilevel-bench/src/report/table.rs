@@ -140,8 +140,10 @@ fn columns(report: &RunReport) -> Vec<Column<'_>> {
     let figures: BTreeSet<&String> =
         report.methods.iter().flat_map(|method| method.figures.keys()).collect();
     for name in figures {
+        let all = report.methods.iter().filter_map(|method| method.figures.get(name));
+        let decimals = decimals(name, all.copied());
         columns.push(column(name.clone(), None, move |method| {
-            method.figures.get(name).map_or(ABSENT.into(), |figure| format!("{figure:.4}"))
+            method.figures.get(name).map_or(ABSENT.into(), |figure| format!("{figure:.decimals$}"))
         }));
     }
     let note = Some("of the method itself, without measurements");
@@ -155,6 +157,17 @@ fn columns(report: &RunReport) -> Vec<Column<'_>> {
         calls => count(calls),
     }));
     columns
+}
+
+/// Decimals of a column: counts have none, and percentages two.
+fn decimals(name: &str, mut figures: impl Iterator<Item = f64>) -> usize {
+    if figures.all(|figure| figure.fract() == 0.0) {
+        0
+    } else if name.contains('%') {
+        2
+    } else {
+        4
+    }
 }
 
 fn percent(share: Option<f64>) -> String {
