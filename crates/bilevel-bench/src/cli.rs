@@ -247,8 +247,9 @@ impl<E: TableExperiment> Args for OnTable<E> {
     }
 }
 
-/// Arguments of `run` besides the settings of an experiment.
+// Arguments of `run` besides the settings of an experiment. Not a doc comment: clap would describe the command by it.
 #[derive(Debug, Args)]
+#[allow(missing_docs, reason = "clap would print it as help")]
 pub struct RunArgs {
     /// A TOML file with all or some of the settings; it overrides presets, and flags override it
     #[arg(long)]

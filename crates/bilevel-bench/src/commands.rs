@@ -102,6 +102,7 @@ fn chosen(settings: &Complete, group: &dyn Group) -> Result<Complete, BenchError
             cure,
         ));
     }
+    progress::note("auto: measuring the problem");
     let (settings, text) = settings.chosen()?;
     progress::note(format!("{text}\n"));
     Ok(settings)
@@ -158,7 +159,7 @@ fn resume(args: &ResumeArgs) -> Result<(), BenchError> {
     let folder = RunFolder::open(&args.folder)?;
     let settings: Table = folder.settings()?;
     let manner = resuming(args);
-    if settings.contains_key("reproduce") {
+    if settings.contains_key(crate::reproduce::KEY) {
         return fill(&folder.settings()?, &folder, manner, args.manner.json);
     }
     if seeds::is_seeds(&settings) {

@@ -11,6 +11,7 @@ use crate::report::folder::RunFolder;
 use crate::report::page::of_run;
 use crate::report::table::fit;
 use crate::report::{ReportError, RunReport};
+use crate::reproduce;
 use crate::settings::refuse;
 
 /// The runs in a folder, one per line: experiment, start time, and whether it is complete.
@@ -32,7 +33,7 @@ pub fn list(root: &Path, width: Option<usize>) -> Result<String, BenchError> {
             path.display().to_string(),
             what(&settings),
             began(&settings),
-            state(&folder),
+            state(&folder, &settings),
         ]);
     }
     if rows.is_empty() {
@@ -43,7 +44,7 @@ pub fn list(root: &Path, width: Option<usize>) -> Result<String, BenchError> {
 }
 
 fn what(settings: &Table) -> String {
-    for key in ["experiment", "reproduce", "compare"] {
+    for key in ["experiment", reproduce::KEY, "compare"] {
         if let Some(name) = settings.get(key).and_then(Value::as_str) {
             let verb = if key == "experiment" { String::new() } else { format!("{key} ") };
             return verb + name;
@@ -61,9 +62,13 @@ fn began(settings: &Table) -> String {
     began.and_then(Value::as_str).unwrap_or("-").into()
 }
 
-fn state(folder: &RunFolder) -> String {
+fn state(folder: &RunFolder, settings: &Table) -> String {
     let there = |file: &str| folder.path().join(file).exists();
-    let complete = there("summary.json") || there("table.txt");
+    let complete = match settings.contains_key(reproduce::KEY) {
+        // Its table is written after each run.
+        true => reproduce::left(folder).is_ok_and(|left| left == 0),
+        false => there("summary.json") || there("table.txt"),
+    };
     match folder.was_held() {
         _ if complete => "complete".into(),
         // A process that was killed has left its lock, which the system has released.
@@ -145,6 +150,12 @@ fn flat(settings: &Table) -> Vec<(String, String)> {
 
 /// The report of a complete run.
 fn report(folder: &RunFolder) -> Result<RunReport, BenchError> {
+    let settings: Table = folder.settings()?;
+    if seeds::is_seeds(&settings) {
+        let cure = "give the folder of one seed";
+        return Err(refuse("RUN", folder.path().display(), "the folder of one run", cure));
+    }
+    refuse_others(&settings, "the folder of a run")?;
     folder.report_with_series()?.ok_or_else(|| {
         let (found, expected) = (folder.path().display(), "the folder of a run that is complete");
         refuse("RUN", found, expected, crate::error::resume(folder.path()))
@@ -160,10 +171,16 @@ pub fn write_page(folder: &RunFolder) -> Result<(), BenchError> {
     if seeds::is_seeds(&settings) {
         return Ok(seeds::read(folder)?.page(folder)?.write(folder)?);
     }
-    let of_another = ["reproduce", crate::compare::KEY, crate::toys::KEY];
-    if let Some(key) = of_another.into_iter().find(|key| settings.contains_key(*key)) {
-        let expected = "the folder of a run, or of its seeds";
-        return Err(refuse("RUN", key, expected, "look at the files that the folder has"));
-    }
+    refuse_others(&settings, "the folder of a run, or of its seeds")?;
     Ok(of_run(&report(folder)?, folder)?.write(folder)?)
+}
+
+/// # Errors
+/// If these are the settings of a table, a comparison or toys.
+fn refuse_others(settings: &Table, expected: &str) -> Result<(), BenchError> {
+    let others = [reproduce::KEY, crate::compare::KEY, crate::toys::KEY];
+    match others.into_iter().find(|key| settings.contains_key(*key)) {
+        None => Ok(()),
+        Some(key) => Err(refuse("RUN", key, expected, "look at the files that the folder has")),
+    }
 }

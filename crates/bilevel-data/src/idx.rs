@@ -135,6 +135,17 @@ pub fn read(path: &Path) -> Result<Idx, DataError> {
     read_within(path, MOST)
 }
 
+/// Whether a file, plain or gzip, begins as an IDX file does, with two zeros; not if it cannot be read.
+pub fn is_idx(path: &Path) -> bool {
+    let begins = || {
+        let (mut source, _) = gzip::open(BufReader::new(files::open(path).ok()?)).ok()?;
+        let mut bytes = [1; 2];
+        source.read_exact(&mut bytes).ok()?;
+        Some(bytes == [0; 2])
+    };
+    begins().unwrap_or(false)
+}
+
 /// The same, of up to `most` bytes of elements.
 ///
 /// # Errors

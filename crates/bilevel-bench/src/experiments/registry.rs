@@ -258,10 +258,13 @@ impl Complete {
     /// If the data cannot be read, the experiment has no `auto`, or no method that it offers fits.
     pub fn chosen(&self) -> Result<(Self, String), BenchError> {
         let Some(auto) = self.prepare()?.auto()? else {
-            let setting = if is_auto(&self.table, "method") { "--method" } else { "--step-size" };
             let name = self.experiment.name;
-            let expected = format!("a method or a number: {name} has no auto");
-            return Err(refuse(setting, AUTO, &expected, "`bilevel list` names the methods"));
+            let (setting, what, cure) = match is_auto(&self.table, "method") {
+                true => ("--method", "the name of a method", "`bilevel list` names them"),
+                false => ("--step-size", "a number", "leave it out for the default"),
+            };
+            let expected = format!("{what}: {name} has no auto");
+            return Err(refuse(setting, AUTO, &expected, cure));
         };
         let mut table = self.table.clone();
         if is_auto(&table, STEP_SIZE) {

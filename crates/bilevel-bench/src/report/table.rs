@@ -24,11 +24,15 @@ pub fn render(report: &RunReport, width: Option<usize>) -> String {
     let (columns, rows) = cells(report);
     let header: Vec<String> = columns.iter().map(|(title, _)| title.clone()).collect();
     let mut text = fit(&header, &rows, 1, width);
+    let wrapped = |line: String| match width {
+        Some(width) => format!("\n{}", textwrap::fill(&line, width)),
+        None => format!("\n{line}"),
+    };
     for method in report.methods.iter().filter(|method| !method.ok || method.warnings > 0) {
-        text += &format!("\n{}: {}", method.name, method.status);
+        text += &wrapped(format!("{}: {}", method.name, method.status));
     }
     if let Some(changes) = changed(&report.settings) {
-        text += &format!("\norigin: {changes}");
+        text += &wrapped(format!("origin: {changes}"));
     }
     let notes = columns.iter().filter_map(|(title, note)| Some((title, (*note)?)));
     let notes: Vec<String> = notes.map(|(title, note)| format!("{title}: {note}")).collect();
@@ -142,7 +146,7 @@ fn columns(report: &RunReport) -> Vec<Column<'_>> {
     for name in figures {
         let all = report.methods.iter().filter_map(|method| method.figures.get(name));
         let decimals = decimals(name, all.copied());
-        columns.push(column(name.clone(), None, move |method| {
+        columns.push(column(name.clone(), meaning(name), move |method| {
             method.figures.get(name).map_or(ABSENT.into(), |figure| format!("{figure:.decimals$}"))
         }));
     }
@@ -157,6 +161,32 @@ fn columns(report: &RunReport) -> Vec<Column<'_>> {
         calls => count(calls),
     }));
     columns
+}
+
+/// What a figure is, if its name does not suffice.
+fn meaning(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "95 % interval +-%" => "half of the confidence interval of the mean test accuracy",
+        "AUC" => "that a wrong label weighs less than a right one, for a random pair of them",
+        "T error" => {
+            "half of the absolute differences from the true matrix, summed over a row; the mean of rows"
+        }
+        "average precision %" => {
+            "mean precision at each known error, with rows in the order of suspicion"
+        }
+        "codes not 0 %" => "share of the entries of sparse codes that are not zero",
+        "distance" => "maximum mean discrepancy between samples and data",
+        "good %" => "samples that belong to a mode of the data",
+        "k-bar" => "mean number of lower steps that a hypergradient passes back through",
+        "known errors" => {
+            "wrong labels that were planted or are known, on which quality is measured"
+        }
+        "modes" => "those of the data with at least 1 % of the samples",
+        "s/iteration" => "seconds per upper step",
+        "skips" => "edges of the cell that are identities",
+        "suspects" => "rows, other than trusted ones, that another label fits better",
+        _ => return None,
+    })
 }
 
 /// Decimals of a column: counts have none, and percentages two.

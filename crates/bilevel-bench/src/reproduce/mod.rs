@@ -30,6 +30,9 @@ use crate::report::folder::RunFolder;
 use crate::report::{MethodReport, ReportError};
 use crate::settings::Count;
 
+/// The key of `settings.toml` that names the table.
+pub(crate) const KEY: &str = "reproduce";
+
 /// The size of a reproduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -327,6 +330,17 @@ pub fn fill(
         }
         written => Ok(written?),
     }
+}
+
+/// The number of runs that the table of a folder lacks.
+///
+/// # Errors
+/// If it is not the folder of a table, or a run cannot be read.
+pub fn left(folder: &RunFolder) -> Result<usize, BenchError> {
+    let reproduction: Reproduction = folder.settings()?;
+    let cells = reproduction.reproduce.cells(&reproduction)?;
+    let done = read(&plan(&cells, reproduction.seeds), folder)?;
+    Ok(done.iter().filter(|done| done.is_none()).count())
 }
 
 /// The results of each run so far.

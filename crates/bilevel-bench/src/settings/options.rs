@@ -48,7 +48,7 @@ pub struct LowerLevel {
     /// Lower steps T of a hypergradient, or between two upper steps
     #[arg(long)]
     pub lower_steps: Count,
-    /// Step size of the lower level, or auto: the inverse of the measured curvature
+    /// Step size of the lower level; or auto, the inverse of the measured curvature, where --method has auto
     #[arg(long)]
     pub step_size: StepSize,
 }

@@ -41,7 +41,7 @@ fn auto_is_replaced_by_what_was_chosen() {
     let without = ["run", "sinusoid", "--preset", "smoke", "--step-size", "auto", "--out"];
     let mut without_auto = bilevel();
     without_auto.args(without).arg(out.path());
-    without_auto.assert().code(2).stderr(contains("sinusoid has no auto"));
+    without_auto.assert().code(2).stderr(contains("expected a number: sinusoid has no auto"));
 }
 
 /// A new experiment with `auto` is one line.

@@ -299,12 +299,37 @@ fn runs_under_several_seeds_are_listed_compared_and_shown() {
     bilevel().arg("diff").args([&first, &second]).assert().success().stdout(
         contains("seed").and(contains("test accuracy %")).and(contains("lower-steps").not()),
     );
+    bilevel().arg("diff").args([&first, &folder]).assert().code(2).stderr(
+        contains("expected the folder of one run").and(contains("remove the folder").not()),
+    );
     fs::remove_file(first.join("report.html")).unwrap();
     bilevel().arg("report").args([&first, &folder]).assert().success();
     let page = fs::read_to_string(first.join("report.html")).unwrap();
     for part in ["bilevel run hyper-cleaning", "uPlot", "test accuracy", "made-by"] {
         assert!(page.contains(part), "{part}");
     }
+}
+
+/// The table of a paper is written after each of its runs.
+#[test]
+fn a_table_that_lacks_runs_is_not_complete() {
+    let out = tempdir().unwrap();
+    let folder = out.path().join("bda-table-2");
+    fs::create_dir(&folder).unwrap();
+    let settings =
+        "reproduce = \"bda-table-2\"\npreset = \"small\"\nseeds = 1\ndevice = \"flex\"\n";
+    fs::write(folder.join("settings.toml"), settings).unwrap();
+    fs::write(folder.join("table.txt"), "a part").unwrap();
+    let listed = bilevel().arg("runs").arg(out.path()).assert().success();
+    listed.stdout(contains("bilevel resume").and(contains("complete").not()));
+    let refused = bilevel().arg("diff").args([&folder, &folder]).assert().code(2);
+    refused.stderr(contains("reproduce").and(contains("expected the folder of a run")));
+}
+
+#[test]
+fn commands_are_described_by_what_they_do() {
+    let help = bilevel().args(["run", "mwn", "--help"]).assert().success();
+    help.stdout(contains("Arguments of").not().and(contains("Meta-Weight-Net")));
 }
 
 #[test]

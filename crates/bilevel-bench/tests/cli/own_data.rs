@@ -26,6 +26,19 @@ fn a_table_of_ones_own_is_cleaned_and_tuned() {
     };
     run("clean", &["--trusted", "0.2"]).success().stdout(contains("suspects"));
     let folder = out.path().join("clean-0");
+    let summary: serde_json::Value =
+        serde_json::from_slice(&fs::read(folder.join("summary.json")).unwrap()).unwrap();
+    for method in summary["methods"].as_array().unwrap() {
+        let name = method["name"].as_str().unwrap();
+        let suspects = lines(out.path(), &format!("clean-0/suspects-{name}.csv"));
+        let other = |row: &&String| {
+            let cells: Vec<&str> = row.split(',').collect();
+            cells[1] != cells[4]
+        };
+        let other = suspects.iter().skip(1).filter(other).count();
+        assert_eq!(method["figures"]["suspects"].as_f64(), Some(other as f64), "{name}");
+        assert!(method["figures"]["known errors"].as_f64().unwrap() > 0.0);
+    }
     let suspects = fs::read_to_string(folder.join("suspects-rad.csv")).unwrap();
     let rows = suspects.lines().skip(1).filter(|row| !row.ends_with("true"));
     let first = |row: &str| row.split(',').next().unwrap().parse::<usize>().unwrap();

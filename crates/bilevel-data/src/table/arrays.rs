@@ -85,21 +85,23 @@ pub(super) fn read_safetensors(path: &Path) -> Result<Table, DataError> {
         .collect();
     let mut table = table(path, npy::Array { shape: inputs.shape().to_vec(), values })?;
     table.label_by(&names, &[(path, n)])?;
-    Ok(Table { units: false, ..table })
+    Ok(table)
 }
 
 fn rows(array: &npy::Array) -> usize {
     array.shape.first().copied().unwrap_or(0)
 }
 
-/// Rows whose labels are in another file.
+/// Rows whose labels are elsewhere. The columns of a matrix have their own units; what has more dimensions is an image
+/// or the like, in one unit.
 fn table(path: &Path, array: npy::Array) -> Result<Table, DataError> {
     let n = rows(&array);
     if n == 0 {
         return Err(fault(path, "no rows", "give an array of n x ..."));
     }
     let features = numbered(array.values.len() / n);
-    of_rows(path, n, &array.values, features)
+    let units = array.shape.len() <= 2;
+    Ok(Table { units, ..of_rows(path, n, &array.values, features)? })
 }
 
 fn of_rows(

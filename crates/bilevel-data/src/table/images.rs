@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Kind, Table, fault};
-use crate::{DataError, Dataset, HELD, ImageClasses, cifar, files, mnist};
+use crate::{DataError, Dataset, HELD, ImageClasses, cifar, files, idx, mnist};
 
 /// Height and width of images from files.
 const SIDE: usize = 32;
@@ -34,6 +34,18 @@ pub(super) fn read_mnist(path: &Path) -> Result<Table, DataError> {
     let mnist::TrainTest { train, test, labels } = mnist::read_dir(path)?;
     let classes = labels.iter().map(u32::to_string).collect();
     Ok(Table { classes, ..of(&train.join(test)?) })
+}
+
+/// Images alone, whose labels are in another file.
+pub(super) fn read_idx(path: &Path, apart: bool) -> Result<Table, DataError> {
+    let images = idx::read(path)?.into_images();
+    let (n, [height, width], bytes) =
+        images.map_err(|fault| DataError::Idx { path: path.into(), fault })?;
+    if !apart {
+        return Err(fault(path, "images without labels", "name the file of the labels by --label"));
+    }
+    let inputs = bytes.into_iter().map(|byte| f32::from(byte) / 255.0).collect();
+    Ok(pixels([1, height, width], inputs, vec![0; n], Vec::new()))
 }
 
 /// The training part only, as its images are numbered by files of labels.

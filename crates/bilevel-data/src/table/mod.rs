@@ -33,7 +33,7 @@ pub use scaling::Scaling;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use super::{DataError, Dataset, Digest, files, gzip, libsvm};
+use super::{DataError, Dataset, Digest, files, gzip, idx, libsvm};
 
 /// The maximal number of features of a table, each with a name; and of its numbers, including zeros. Otherwise one
 /// wrong index of a sparse file would require any amount of memory.
@@ -99,6 +99,7 @@ impl Table {
                 }
                 Kind::Npz => arrays::read_npz(path),
                 Kind::Safetensors => arrays::read_safetensors(path),
+                Kind::Idx => images::read_idx(path, apart.is_some()),
                 Kind::Mnist => images::read_mnist(path),
                 Kind::Cifar => images::read_cifar(path),
                 Kind::ClassFolders => images::read_class_folders(path),
@@ -208,6 +209,7 @@ enum Kind {
     Npz,
     Safetensors,
     Libsvm,
+    Idx,
     Mnist,
     Cifar,
     ClassFolders,
@@ -228,6 +230,7 @@ impl Kind {
             Some("npz") => Self::Npz,
             Some("safetensors") => Self::Safetensors,
             Some("tar") => Self::ClassFolders,
+            _ if idx::is_idx(path) => Self::Idx,
             _ => Self::Libsvm,
         })
     }

@@ -395,3 +395,38 @@ fn refuses_with_a_cure() {
         assert!(error.contains(says), "{text:?}: {error}");
     }
 }
+
+/// The columns of a matrix have units, whatever the file; the pixels of images share theirs.
+#[test]
+fn rows_are_scaled_alike_in_every_format() {
+    let sizes = [100.0_f32, 300.0, 100.0, 500.0, 200.0, 300.0];
+    let inputs: Vec<u8> = sizes.iter().flat_map(|size| size.to_le_bytes()).collect();
+    let labels: Vec<u8> = (0..6_i64).flat_map(|at| (at % 2).to_le_bytes()).collect();
+    let (_tensors, tensors) =
+        written("t.safetensors", crate::regressions::safetensors(&inputs, &labels));
+    let rows: String = (0..6).map(|at| format!("{},{}\n", sizes[at], at % 2)).collect();
+    let (_csv, csv) = written("t.csv", format!("size,kind\n{rows}"));
+    let rows: String = (0..6).map(|at| format!("{} 1:{}\n", at % 2, sizes[at])).collect();
+    let (_svm, svm) = written("t.txt", rows);
+    let expected = scaled(&read(&csv, None));
+    assert!(expected.iter().any(|v| *v < 0.0), "centred");
+    for path in [&tensors, &svm] {
+        assert_eq!(scaled(&read(path, None)), expected, "{}", path.display());
+    }
+}
+
+#[test]
+fn images_in_one_idx_file_have_labels_in_another() {
+    let pixels: Vec<u8> = (0..4 * 6).map(|at| 10 * at as u8).collect();
+    let images = [&[0, 0, 8, 3][..], &[0, 0, 0, 4, 0, 0, 0, 2, 0, 0, 0, 3], &pixels].concat();
+    let (_images, images) = written("any-name", images);
+    let (_labels, labels) =
+        written("labels", [&[0, 0, 8, 1][..], &[0, 0, 0, 4], &[7, 9, 7, 9]].concat());
+    let table = read(&images, labels.to_str());
+    assert_eq!(table.shape, Some([1, 2, 3]));
+    assert_eq!((table.labels, table.classes), (vec![0, 1, 0, 1], vec!["7".into(), "9".into()]));
+    assert_eq!(table.inputs[23], 230.0 / 255.0);
+    assert!(!table.units);
+    let alone = Table::read(&[&images], None).unwrap_err().to_string();
+    assert!(alone.contains("images without labels; name the file"), "{alone}");
+}

@@ -333,10 +333,13 @@ impl<'a> Bench<'a> {
         let known: Vec<(bool, &Judged)> = known.collect();
         let wrong: Vec<bool> = known.iter().map(|(wrong, _)| *wrong).collect();
         let kept: Vec<f32> = known.iter().map(|(_, of)| f32::from(!of.is_suspect())).collect();
-        if !wrong.is_empty() {
+        let planted = wrong.iter().filter(|wrong| **wrong).count();
+        if planted > 0 {
             report.detection = Some(Detection::from_weights(&kept, &wrong, 0.5)?);
         }
-        let suspects = judged.iter().filter(|of| of.is_suspect()).count();
+        report.figures.insert("known errors".into(), planted as f64);
+        let rows = judged.iter().zip(&self.of.held).filter(|(_, held)| !**held);
+        let suspects = rows.filter(|(of, _)| of.is_suspect()).count();
         report.figures.insert("suspects".into(), suspects as f64);
         if let Some(precision) = average_precision(&known) {
             report.figures.insert("average precision %".into(), 100.0 * precision);
