@@ -10,6 +10,7 @@
 //! | a folder in MNIST's format | its training and test part together |
 //! | a folder in CIFAR's format | its training part |
 //! | a folder of class folders, or a `.tar` of such | PNG and JPEG files, resized to 32 x 32 pixels in three channels |
+//! | a file that begins with two zeros | IDX: images, with labels in a separate file |
 //! | any other file | libsvm |
 //!
 //! Files other than Parquet may be compressed, as `.gz`. A column of words becomes one column per word (one-hot); one of

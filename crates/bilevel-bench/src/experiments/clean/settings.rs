@@ -51,12 +51,12 @@ impl NetworkName {
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Settings {
-    /// The table: .csv, .parquet, .npy, .npz, libsvm, .safetensors, a folder of class folders of images, or one in
+    /// The table: .csv, .parquet, .npy, .npz, libsvm, .safetensors, IDX, a folder of class folders of images, or one in
     /// MNIST's or CIFAR's format [default: the embedded digits, a fifth of whose labels are made wrong]
     #[arg(long, value_name = "FILE", value_parser = crate::settings::text_path())]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
-    /// The column of the labels in a CSV or Parquet, or its number in an .npy [default: label, class or target, or else
+    /// The column of the labels in a CSV or Parquet, or its number from 1 in an .npy [default: label, class or target, or else
     /// the last]; for other data a file of labels, one per row: .npy, .csv, .parquet or IDX
     #[arg(long, value_name = "COLUMN_OR_FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
