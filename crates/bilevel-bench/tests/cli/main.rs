@@ -329,7 +329,9 @@ fn a_table_that_lacks_runs_is_not_complete() {
 #[test]
 fn commands_are_described_by_what_they_do() {
     let help = bilevel().args(["run", "mwn", "--help"]).assert().success();
-    help.stdout(contains("Arguments of").not().and(contains("Weight training images by their losses")));
+    help.stdout(
+        contains("Arguments of").not().and(contains("Weight training images by their losses")),
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::measure::{Measured, Probe, Shape, Solved};
 use super::suggestion::{Choice, Suggestion, Tried, moves_x, named};
 use crate::catalogue::{self, At, Entry, Made, Settings};
 use crate::{
-    Cg, Cost, Error, Hypergradient, HypergradientMethod, Implicit, Lbfgs, Start, Unrolled,
+    Cg, Cost, Error, Hypergradient, HypergradientMethod, Implicit, Lbfgs, Plan, Start, Unrolled,
 };
 
 /// The error up to which a hypergradient counts as accurate.
@@ -318,13 +318,18 @@ fn known_calls(name: &str, settings: &Settings) -> Option<u64> {
     }
 }
 
-/// The approximate memory of a method in bytes.
+/// The approximate memory of a method in bytes: states and linearisations.
 fn memory(name: &str, settings: &Settings, measured: &Measured) -> usize {
     let (state, t) = (measured.state, settings.lower_steps);
+    let kept = match Plan::default() {
+        Plan::Results(bytes) => bytes,
+        _ => 0,
+    };
+    let unrolled = |t: usize| t * state + kept.min(t * measured.linearization);
     match name {
         "rad" if settings.stored_states > 0 => settings.stored_states * state,
-        "rad" | "bda" | "ia-gm" | "iaptt" => t * state,
-        "trad" => settings.truncated * state,
+        "rad" | "bda" | "ia-gm" | "iaptt" => unrolled(t),
+        "trad" => unrolled(settings.truncated),
         "saba" => (3 * measured.batches[1] + 2 * measured.batches[0]) * state,
         "lbfgs" => 20 * state + measured.linearization,
         _ => 6 * state + measured.linearization,

@@ -203,7 +203,7 @@ impl Display for Suggestion {
             None => f.write_str("as many oracle calls as the problem takes")?,
         }
         if self.memory > 0 {
-            write!(f, ", {}", bytes(self.memory))?;
+            write!(f, ", {} of states and linearisations", bytes(self.memory))?;
         }
         write!(f, "\nprobes    {} oracle calls", measured.cost.total())
     }
