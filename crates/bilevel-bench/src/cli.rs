@@ -36,7 +36,7 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Messages")]
 pub struct MessageArgs {
-    /// Print errors only
+    /// Print results and errors only
     #[arg(long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Print each step of a run too
