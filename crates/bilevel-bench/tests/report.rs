@@ -3,7 +3,8 @@
 use std::fs;
 
 use bilevel_bench::memory::PeakMemory;
-use bilevel_bench::report::folder::{RunFolder, default_name};
+use bilevel_bench::report::folder::{RunFolder, default_name, metrics_csv};
+use bilevel_bench::report::seeds::Together;
 use bilevel_bench::report::{MethodReport, RunReport, StepRecord, curves, table};
 use bilevel_data::noise::Detection;
 
@@ -122,18 +123,72 @@ fn a_folder_holds_all_files_and_nothing_else() {
     assert_eq!(run.report_with_series().unwrap().unwrap(), expected);
 }
 
+#[test]
+fn a_baseline_has_the_row_of_its_result_once() {
+    let rows = |series: &[f64]| {
+        let record = |(step, accuracy): (u64, &f64)| StepRecord {
+            step,
+            test_accuracy: Some(*accuracy),
+            ..StepRecord::default()
+        };
+        let mut of_one = report();
+        of_one.methods = vec![baseline("plain", 0.9)];
+        of_one.methods[0].series = (0..).zip(series).map(record).collect();
+        let text = String::from_utf8(metrics_csv(&of_one).unwrap()).unwrap();
+        let place = |row: &str| row.split(',').nth(1).map(str::to_owned);
+        text.lines().skip(1).filter_map(place).collect::<Vec<_>>()
+    };
+    assert_eq!(rows(&[]), ["0"]);
+    assert_eq!(rows(&[0.8, 0.9]), ["0", "1"], "its last step has the result");
+    assert_eq!(rows(&[0.8, 1.0]), ["0", "1", "2"], "its result is the median");
+}
+
+/// Three seeds of a run.
+fn together() -> Together {
+    let run = |seed| {
+        let mut run = report();
+        run.seed = seed;
+        for record in run.methods.iter_mut().flat_map(|method| &mut method.series) {
+            let by = seed as f64;
+            record.upper_loss = record.upper_loss.map(|loss| loss + 0.5 * by);
+            record.test_accuracy = record.test_accuracy.map(|share| share - 0.02 * by);
+            record.f1 = record.f1.map(|share| share * (1.0 - 0.1 * by));
+        }
+        run
+    };
+    let runs = [0, 1, 2].map(run).to_vec();
+    Together { experiment: "hyper-cleaning".into(), seeds: 3, runs, warning: None }
+}
+
+#[test]
+fn the_page_of_seeds_says_how_to_repeat_them() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = RunFolder::create(root.path(), "seeds").unwrap();
+    let commands = together().page(&folder).unwrap().commands;
+    let settings = folder.path().join("seed-0/settings.toml");
+    let repeat = format!("bilevel run hyper-cleaning --config {} --seeds 3", settings.display());
+    assert!(commands.contains(&repeat), "{commands:?}");
+}
+
 /// Records errors of a page, from its first line on.
 const FAULTS: &str = r#"<head><script>const faults = [];
 addEventListener("error", (event) => faults.push(event.message), true);
 console.error = console.warn = (...words) => faults.push(words.join(" "));</script>"#;
 
-/// No error on the console, lines that vanish and come back with their names, other axes: in Chromium.
+/// No error on the console, lines that vanish with their bands and come back with their names, other axes: in Chromium.
 #[test]
-fn a_page_answers_to_the_mouse() {
+fn pages_answer_to_the_mouse() {
     let root = tempfile::tempdir().unwrap();
-    let run = RunFolder::create(root.path(), "run").unwrap();
+    let [run, seeds] = ["run", "seeds"].map(|name| RunFolder::create(root.path(), name).unwrap());
     run.write(&report()).unwrap();
-    let page = fs::read_to_string(run.path().join("report.html")).unwrap();
+    answers_to_the_mouse(&run);
+    together().page(&seeds).unwrap().write(&seeds).unwrap();
+    answers_to_the_mouse(&seeds);
+}
+
+fn answers_to_the_mouse(folder: &RunFolder) {
+    let root = tempfile::tempdir().unwrap();
+    let page = fs::read_to_string(folder.path().join("report.html")).unwrap();
     let script = concat!("<script>", include_str!("report.js"), "</script></body>");
     let page = page.replacen("<head>", FAULTS, 1).replacen("</body>", script, 1);
     let file = root.path().join("page.html");

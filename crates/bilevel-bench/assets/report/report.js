@@ -1,24 +1,34 @@
 "use strict";
 // Colours of M. Okabe and K. Ito; where they come round again lines are dashed. Baselines are grey.
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
-const DASHES = [[], [8, 8], [3, 3], [14, 14]];
+const DASHES = [[], [8, 8], [3, 3], [14, 14], [14, 4], [3, 9], [24, 8]];
 
 function stroke(line, place) {
   if (line.baseline) return { stroke: "#777", dash: [[3, 3], [10, 10], [6, 6]][place % 3] };
-  return { stroke: COLOURS[place % 6], dash: DASHES[Math.floor(place / 6) % 4] };
+  return { stroke: COLOURS[place % 6], dash: DASHES[Math.floor(place / 6) % DASHES.length] };
 }
 
 function number(value) {
   if (value === null || value === undefined) return "-";
   const size = Math.abs(value);
-  return size !== 0 && (size < 1e-3 || size >= 1e6) ? value.toExponential(3) : String(+value.toPrecision(5));
+  return size !== 0 && (size < 1e-3 || size >= 1e6) ? value.toExponential(3).replace(/\.?0+e/, "e") : String(+value.toPrecision(5));
 }
 
-// A panel, its axis to the right chosen by `at`, its axis upwards logarithmic or not.
-function plot(panel, into, at, logarithmic) {
+// The width of an axis upwards, by its longest label.
+function width(chart, labels, at, cycle) {
+  // A width that changes again and again is not improved.
+  if (cycle > 1) return chart.axes[at]._size;
+  return 20 + 7.5 * Math.max(6, ...(labels || []).map((label) => label.length));
+}
+
+// A panel, its axis to the right chosen by `at`, its axis upwards logarithmic or not; the lines in `hidden` are not
+// shown.
+function plot(panel, into, at, logarithmic, hidden) {
   const places = { true: 0, false: 0 };
   const series = [{ label: panel.axes[at], value: (u, value) => number(value) }];
   const tables = [], bands = [];
+  // The edges of the band of a line, by the place of the line.
+  const edges = new Map();
   let look = null;
   const shown = (values) => values.map((v) => (v === null || (logarithmic && v <= 0) ? null : v));
   for (const line of panel.lines) {
@@ -26,10 +36,12 @@ function plot(panel, into, at, logarithmic) {
     const of = (values) => tables.push([line.x[at], shown(values)]);
     if (line.low.length > 0) {
       const edge = { stroke: "transparent", width: 0, points: { show: false }, value: (u, v) => number(v) };
-      series.push({ ...edge, label: line.label + ", from" }, { ...edge, label: line.label + ", to" });
+      series.push({ ...edge, label: line.label }, { ...edge, label: line.label });
       of(line.low);
       of(line.high);
-      bands.push({ series: [series.length - 1, series.length - 2], fill: look.stroke + "22" });
+      const both = [series.length - 1, series.length - 2];
+      bands.push({ series: both, fill: look.stroke + "22" });
+      edges.set(series.length, both);
     }
     const single = line.y.length === 1;
     series.push({ label: line.label, width: 2, spanGaps: true, ...look, value: (u, v) => number(v),
@@ -42,14 +54,26 @@ function plot(panel, into, at, logarithmic) {
     return [order.map((i) => x[i]), order.map((i) => y[i])];
   });
   const data = sorted.length > 0 ? uPlot.join(sorted) : [[]];
+  series.forEach((line, place) => (line.show = !hidden.has(place)));
+  const ofLine = (chart, place, { show }) => {
+    if (place === null || show === undefined) return;
+    for (const edge of edges.get(place) || []) {
+      if (chart.series[edge].show !== show) chart.setSeries(edge, { show });
+    }
+  };
+  // A band is named by its line.
+  const unnamed = (chart) => {
+    const rows = chart.root.querySelectorAll(".u-legend .u-series");
+    for (const edge of [...edges.values()].flat()) rows[edge].style.display = "none";
+  };
   return new uPlot({
     title: panel.title,
     width: Math.min(1100, into.clientWidth || 1100),
     height: 380,
     scales: { x: { time: false }, y: { distr: logarithmic ? 3 : 1 } },
-    axes: [{ label: panel.axes[at] }, { label: panel.quantity, size: 70,
+    axes: [{ label: panel.axes[at] }, { label: panel.quantity, size: width,
       values: (u, ticks) => ticks.map((v) => (v === null ? "" : number(v))) }],
-    series, bands, cursor: { drag: { x: true, y: true, uni: 20 } },
+    series, bands, hooks: { ready: [unnamed], setSeries: [ofLine] }, cursor: { drag: { x: true, y: true, uni: 20 } },
   }, data, into);
 }
 
@@ -71,8 +95,12 @@ function show(panel, into) {
   const place = into.appendChild(document.createElement("div"));
   let chart = null;
   const draw = () => {
-    if (chart) chart.destroy();
-    chart = plot(panel, place, Number(axis.value), box.checked);
+    const hidden = new Set();
+    if (chart) {
+      chart.series.forEach((line, place) => line.show || hidden.add(place));
+      chart.destroy();
+    }
+    chart = plot(panel, place, Number(axis.value), box.checked, hidden);
     into.chart = chart;
   };
   save.onclick = () => {

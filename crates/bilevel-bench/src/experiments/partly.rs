@@ -110,7 +110,7 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
         })
     }
 
-    /// Writes a CSV, after where its new rows come from.
+    /// Writes a CSV, after where its new rows come from; none without a row.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -126,7 +126,8 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
             writer.serialize(row).map_err(|e| refuse(e.to_string()))?;
         }
         let bytes = writer.into_inner().map_err(|e| refuse(e.to_string()))?;
-        self.folder.write_file(file, &bytes)
+        // Not even the names of columns are known without a row.
+        if bytes.is_empty() { Ok(()) } else { self.folder.write_file(file, &bytes) }
     }
 
     /// That version or data changed before the folder was complete, if one did.

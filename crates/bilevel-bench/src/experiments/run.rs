@@ -132,6 +132,12 @@ impl Run {
         report.peak_memory = phase.peak();
         // JSON cannot represent the others.
         report.figures.retain(|_, figure| figure.is_finite());
+        // The accuracy at the end belongs to the curve, if no step has it.
+        let of_end = report.test_accuracy.filter(|_| !report.baseline);
+        let last = report.series.last().and_then(|last| last.test_accuracy);
+        if of_end.is_some() && of_end != last {
+            report.series.push(StepRecord { retrained: true, ..report.end() });
+        }
         self.checkpoint.current = None;
         self.checkpoint.done.push(Saved::new(&report));
         self.write()?;

@@ -120,6 +120,7 @@ fn of(first: &Complete, seeds: u64) -> impl Iterator<Item = u64> + use<> {
     seed..seed.saturating_add(seeds)
 }
 
-fn name(seed: u64) -> String {
+/// The folder of a seed.
+pub(crate) fn name(seed: u64) -> String {
     format!("seed-{seed}")
 }

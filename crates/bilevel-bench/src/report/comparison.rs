@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::ReportError;
 use super::convergence::{Axis, Chart, Curve, svg};
@@ -107,12 +108,12 @@ pub fn write_figures(
     Ok(())
 }
 
-/// `summary.json`: the cells of the table.
+/// `summary.json`: the numbers of the table.
 #[derive(Serialize)]
 struct Summary<'a> {
     #[serde(flatten)]
     settings: &'a Settings,
-    methods: Vec<BTreeMap<&'static str, String>>,
+    methods: Vec<BTreeMap<&'static str, Value>>,
     /// That the data changed.
     warning: Option<String>,
 }
@@ -129,8 +130,13 @@ pub(crate) fn write_page(
     let warning = partly.changed()?;
     page(settings, compared, folder, warning.clone())?.write(folder)?;
     let header = header(settings.problem);
-    let methods = rows(settings.problem, compared);
-    let methods = methods.into_iter().map(|row| header.into_iter().zip(row).collect());
+    let numbers = |of: Medians<'_>| {
+        let words = [of.method.name.as_str(), of.method.family.as_str()].map(Value::from);
+        let [first, second] = of.quantities.map(Value::from);
+        let numbers = [first, second, of.seconds.into(), of.stopped.into()];
+        header.into_iter().zip(words.into_iter().chain(numbers)).collect()
+    };
+    let methods = medians(settings.problem, compared).into_iter().map(numbers);
     let summary = Summary { settings, methods: methods.collect(), warning };
     folder.write_file(SUMMARY, Versioned::json(&summary)?.as_bytes())
 }
@@ -205,11 +211,14 @@ fn best(compared: &[Compared]) -> f64 {
     marks.map(|mark| mark.measured.value).fold(f64::INFINITY, f64::min)
 }
 
-/// A quantile of the sorted runs, by the nearest rank. Runs that ended early count as the worst.
+/// A quantile of the runs, by the nearest rank, or the mean of the two nearest. Runs that ended early count as the
+/// worst. NaN of none.
 pub(crate) fn quantile(values: &mut [f64], share: f64) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
-    let rank = (share * values.len() as f64).ceil() as usize;
-    values.get(rank.clamp(1, values.len().max(1)) - 1).copied().unwrap_or(f64::NAN)
+    let rank = share * values.len() as f64;
+    let of_rank = |rank: usize| values.get(rank.clamp(1, values.len().max(1)) - 1).copied();
+    let [below, above] = [rank.ceil() as usize, rank.floor() as usize + 1].map(of_rank);
+    below.zip(above).map_or(f64::NAN, |(below, above)| 0.5 * below + 0.5 * above)
 }
 
 fn curve(method: &Compared, quantity: Quantity, best: f64, grid: &[f64], seconds: bool) -> Curve {
@@ -335,23 +344,44 @@ fn header(problem: ProblemName) -> [&'static str; 6] {
     ["method", "family", first, second, "seconds", "stopped"]
 }
 
-/// The cells of the table: medians over the seeds when the calls are spent.
-fn rows(problem: ProblemName, compared: &[Compared]) -> Vec<Vec<String>> {
-    let (best, [first, second]) = (best(compared), quantities(problem));
-    let row = |method: &Compared| {
+/// Medians over the seeds when the calls are spent, infinite if half of the runs stopped before.
+struct Medians<'a> {
+    method: &'a Compared,
+    quantities: [f64; 2],
+    seconds: f64,
+    /// The number of runs that stopped before.
+    stopped: usize,
+}
+
+fn medians(problem: ProblemName, compared: &[Compared]) -> Vec<Medians<'_>> {
+    let best = best(compared);
+    let of = |method| {
+        let method: &Compared = method;
         let marks =
             || method.runs.iter().map(|run| run.marks.last().filter(|_| run.fault.is_none()));
         let median = |of: &dyn Fn(&Mark) -> f64| {
             let mut values: Vec<f64> = marks().map(|mark| mark.map_or(f64::INFINITY, of)).collect();
             quantile(&mut values, 0.5)
         };
-        let stopped = method.runs.iter().filter(|run| run.fault.is_some()).count();
+        Medians {
+            method,
+            quantities: quantities(problem).map(|of| median(&|mark| (of.of)(mark, best))),
+            seconds: median(&|mark| mark.seconds),
+            stopped: method.runs.iter().filter(|run| run.fault.is_some()).count(),
+        }
+    };
+    compared.iter().map(of).collect()
+}
+
+/// The cells of the table.
+fn rows(problem: ProblemName, compared: &[Compared]) -> Vec<Vec<String>> {
+    let row = |Medians { method, quantities: [first, second], seconds, stopped }: Medians<'_>| {
         vec![
             method.name.to_owned(),
             method.family.as_str().to_owned(),
-            format!("{:.1e}", median(&|mark| (first.of)(mark, best))),
-            format!("{:.1e}", median(&|mark| (second.of)(mark, best))),
-            format!("{:.2}", median(&|mark| mark.seconds)),
+            format!("{first:.1e}"),
+            format!("{second:.1e}"),
+            format!("{seconds:.2}"),
             if stopped == 0 {
                 String::new()
             } else {
@@ -359,7 +389,7 @@ fn rows(problem: ProblemName, compared: &[Compared]) -> Vec<Vec<String>> {
             },
         ]
     };
-    compared.iter().map(row).collect()
+    medians(problem, compared).into_iter().map(row).collect()
 }
 
 /// The table for the terminal.
@@ -374,4 +404,19 @@ pub fn table(problem: ProblemName, compared: &[Compared]) -> String {
     let notes = format!("Medians over the seeds when the calls are spent. {first}; {second}.");
     let notes = textwrap::fill(&notes, terminal_width().unwrap_or(100));
     format!("{table}\n{}\n{notes}\n", faults.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_number_is_the_mean_of_the_middle_two() {
+        assert_eq!(quantile(&mut [62.5, 50.0], 0.5), 56.25);
+        assert_eq!(quantile(&mut [3.0, 1.0, 2.0], 0.5), 2.0);
+        let mut five = [5.0, 1.0, 4.0, 2.0, 3.0];
+        assert_eq!([0.0, 0.3, 1.0].map(|share| quantile(&mut five, share)), [1.0, 2.0, 5.0]);
+        assert_eq!(quantile(&mut [1.0, f64::INFINITY], 0.5), f64::INFINITY, "one ended early");
+        assert!(quantile(&mut [], 0.5).is_nan());
+    }
 }

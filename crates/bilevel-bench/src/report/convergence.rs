@@ -8,7 +8,7 @@ use super::plot::{self, Line, Panel, Stroke};
 /// The scale of an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Axis {
-    /// Linear; on the horizontal axis from 0.
+    /// Linear; on the horizontal axis from 0, unless the first value is far from it.
     Linear(&'static str),
     /// Logarithmic; numbers that are not positive are left out on the horizontal axis, and at the bottom of the
     /// vertical one.

@@ -39,7 +39,9 @@ const UPPER_LOSS: Quantity = Quantity {
 /// # Errors
 /// If the drawing library fails.
 pub fn svg(report: &RunReport) -> Result<Option<String>, ReportError> {
-    let records = || report.methods.iter().flat_map(|method| &method.series);
+    // Baselines are drawn by their result.
+    let methods = || report.methods.iter().filter(|method| !method.baseline);
+    let records = || methods().flat_map(|method| &method.series);
     let second = if records().any(|record| record.f1.is_some()) { F1 } else { UPPER_LOSS };
     let last = records().map(|record| record.step).max().unwrap_or(0).max(1) as f64;
     let quantities = [TEST_ACCURACY, second].into_iter();

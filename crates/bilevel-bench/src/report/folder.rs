@@ -316,7 +316,7 @@ const COLUMNS: [&str; 11] = [
     "baseline",
 ];
 
-/// The series of all methods, one row per method and step; for a baseline, which has no steps, its result.
+/// The series of all methods, one row per method and step; for a baseline also its result, unless that is its last row.
 ///
 /// # Errors
 /// None known; the CSV writer's signature allows for some.
@@ -325,7 +325,9 @@ pub fn metrics_csv(report: &RunReport) -> Result<Vec<u8>, ReportError> {
     let mut rows = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
     rows.write_record(COLUMNS).map_err(|e| refuse(e.to_string()))?;
     for method in &report.methods {
-        let end = method.baseline.then(|| method.end());
+        let last = method.series.last();
+        let is_there = last.is_some_and(|last| last.test_accuracy == method.test_accuracy);
+        let end = (method.baseline && !is_there).then(|| method.end());
         for record in method.series.iter().chain(&end) {
             rows.serialize(Row(&method.name, record, method.baseline))
                 .map_err(|e| refuse(e.to_string()))?;

@@ -117,7 +117,7 @@ pub struct StepRecord {
     /// Oracle calls since the start of the method.
     #[serde(default, deserialize_with = "count")]
     pub calls: u64,
-    /// Whether the figures are those after a final training, instead of those of the steps before.
+    /// Whether the figures are the result at the end, such as after a final training, instead of those of a step.
     #[serde(default)]
     pub retrained: bool,
 }
@@ -152,9 +152,10 @@ impl MethodReport {
         self.oracle_calls.values().sum()
     }
 
-    /// Its result, as a row of the series.
+    /// Its result, as a row after those of the series.
     pub fn end(&self) -> StepRecord {
         StepRecord {
+            step: self.series.len() as u64,
             seconds: self.seconds,
             calls: self.total_calls(),
             upper_loss: self.upper_loss,

@@ -6,11 +6,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bilevel_data::gray;
 
-/// Height and width of a small image, the gap between two, and the space for the names of rows, in pixels of the
-/// figure.
+/// Height and width of a small image, and the gap between two, in pixels of the figure.
 const SIDE: usize = 84;
 const ROOM: usize = 8;
-const NAMES: usize = 70;
+/// The width of a letter: there is no font here that could be measured.
+const LETTER: usize = 8;
 /// Space for a line of text.
 const LINE: usize = 20;
 
@@ -25,28 +25,37 @@ pub struct Row<'a> {
 /// Draws rows of images of `shape` (channels, height, width), white on black, all at one size.
 pub fn pictures(rows: &[Row<'_>], shape: [usize; 3]) -> String {
     let columns = rows.iter().map(|row| row.images.len()).max().unwrap_or(0);
+    let names = ROOM + rows.iter().map(|row| width(row.name)).max().unwrap_or(0);
     let mut body = String::new();
     for (at, row) in rows.iter().enumerate() {
         let top = ROOM + at * (SIDE + ROOM);
         text(&mut body, (ROOM, top + SIDE / 2), row.name);
         for (column, image) in row.images.iter().enumerate() {
-            let place = (NAMES + column * (SIDE + ROOM), top);
+            let place = (names + column * (SIDE + ROOM), top);
             picture(&mut body, image, shape, place, [SIDE, SIDE]);
         }
     }
-    figure(&body, [NAMES + columns.max(1) * (SIDE + ROOM), rows.len() * (SIDE + ROOM) + ROOM])
+    figure(&body, [names + columns.max(1) * (SIDE + ROOM), rows.len() * (SIDE + ROOM) + ROOM])
 }
 
 /// Draws images of `shape` (channels, height, width) beside one another in their own size, each above its caption.
 pub fn captioned(images: &[(String, &[f32])], shape: [usize; 3]) -> String {
-    let [_, height, width] = shape;
-    let mut body = String::new();
-    for (at, (caption, image)) in images.iter().enumerate() {
-        let left = ROOM + at * (width + ROOM);
-        picture(&mut body, image, shape, (left, ROOM), [height, width]);
+    let [_, height, side] = shape;
+    let (mut body, mut left) = (String::new(), ROOM);
+    for (caption, image) in images {
+        picture(&mut body, image, shape, (left, ROOM), [height, side]);
         text(&mut body, (left, ROOM + height + LINE - 4), caption);
+        left += side.max(width(caption)) + ROOM;
     }
-    figure(&body, [ROOM + images.len() * (width + ROOM), ROOM + height + LINE])
+    figure(&body, [left, ROOM + height + LINE])
+}
+
+/// The width of a text and the gap after it.
+fn width(text: &str) -> usize {
+    match text.chars().count() {
+        0 => 0,
+        letters => LETTER * letters + ROOM,
+    }
 }
 
 fn figure(body: &str, [width, height]: [usize; 2]) -> String {
@@ -110,5 +119,28 @@ mod tests {
             assert_eq!(greys, [0.0, 255.0, 128.0, 51.0]);
         }
         assert!(pictures(&[Row { name: "none", images: vec![] }], [1, 2, 2]).contains("none"));
+    }
+
+    /// The horizontal places of the elements of a kind.
+    fn places(svg: &str, kind: &str) -> Vec<usize> {
+        let start = format!("<{kind} x=\"");
+        let after = svg.split(&start).skip(1);
+        after.map(|rest| rest.split('"').next().unwrap().parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn names_and_captions_have_the_space_that_they_need() {
+        let image = [0.5; 4];
+        let row = |name| Row { name, images: vec![&image] };
+        for name in ["", "rad", "an alternating method of a long name"] {
+            let svg = pictures(&[row(name), row("cg")], [1, 2, 2]);
+            let needs = places(&svg, "text")[0] + 7 * name.len();
+            assert!(places(&svg, "image").iter().all(|left| *left > needs), "{name}: {svg}");
+        }
+        let captions = ["a long caption: 20.00 dB", "another", "c"];
+        let svg = captioned(&captions.map(|of| (of.to_owned(), &image[..])), [1, 2, 2]);
+        for (pair, caption) in places(&svg, "text").windows(2).zip(captions) {
+            assert!(pair[0] + 7 * caption.len() < pair[1], "{caption}: {svg}");
+        }
     }
 }

@@ -22,16 +22,26 @@ pub(crate) const METHODS: [RGBColor; 6] = [
     RGBColor(230, 159, 0),
     RGBColor(86, 180, 233),
 ];
-/// Grey and dash length in pixels, for one baseline after the other.
-const BASELINES: [(RGBColor, i32); 3] =
-    [(RGBColor(90, 90, 90), 3), (RGBColor(90, 90, 90), 10), (RGBColor(150, 150, 150), 6)];
-const SOLID: i32 = i32::MAX;
-/// The length of a dash in pixels, for the first cycle of colours, and for those after it.
-const DASHES: [i32; 4] = [SOLID, 8, 3, 14];
+/// Lengths of a dash and of the gap after it, in pixels.
+type Dash = (i32, i32);
+/// Grey and dashes, for one baseline after the other.
+const BASELINES: [(RGBColor, Dash); 3] = [
+    (RGBColor(90, 90, 90), (3, 3)),
+    (RGBColor(90, 90, 90), (10, 10)),
+    (RGBColor(150, 150, 150), (6, 6)),
+];
+/// An endless dash.
+const SOLID: Dash = (i32::MAX, 0);
+/// For the first cycle of colours, and for those after it.
+const DASHES: [Dash; 7] = [SOLID, (8, 8), (3, 3), (14, 14), (14, 4), (3, 9), (24, 8)];
 
 /// Width of a single panel, and of one of two beside each other.
 const WIDTHS: (u32, u32) = (860, 560);
+/// The height of a panel, and what of it is not for curves.
 const HEIGHT: u32 = 430;
+const AROUND: u32 = 110;
+/// From a name at the end of a line to the next.
+const APART: i32 = 12;
 const TITLE: u32 = 36;
 /// A line of the legend, and the key before a name.
 const LINE: i32 = 20;
@@ -43,8 +53,7 @@ const FLOOR: f64 = 1e-24;
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Stroke {
     color: RGBColor,
-    /// Length of a dash in pixels; a solid line is an endless dash.
-    dash: i32,
+    dash: Dash,
 }
 
 impl Stroke {
@@ -106,10 +115,11 @@ fn draw<'a>(title: &str, panels: &[Panel], text: &'a mut String) -> Result<(), D
         _ => (Vec::new(), legends),
     };
     let whole = width * columns as u32;
+    let height = panels.iter().map(Panel::height).max().unwrap_or(HEIGHT);
     let below = |entries: &[(String, Stroke)], width: u32| LINE as u32 * flow(entries, width).1;
     let tallest = of_panels.iter().map(|entries| below(entries, width)).max().unwrap_or(0);
     let head = if title.is_empty() { 0 } else { TITLE };
-    let size = (whole, head + rows as u32 * (HEIGHT + tallest) + below(&of_figure, whole) + 10);
+    let size = (whole, head + rows as u32 * (height + tallest) + below(&of_figure, whole) + 10);
     let root = SVGBackend::with_string(text, size).into_drawing_area();
     root.fill(&WHITE)?;
     let body = if title.is_empty() { root.clone() } else { root.titled(title, font(20))? };
@@ -117,7 +127,7 @@ fn draw<'a>(title: &str, panels: &[Panel], text: &'a mut String) -> Result<(), D
     for ((area, panel), entries) in
         areas.split_evenly((rows, columns)).iter().zip(panels).zip(&of_panels)
     {
-        let (area, foot) = area.split_vertically(HEIGHT);
+        let (area, foot) = area.split_vertically(height);
         draw_panel(&root, &area, panel)?;
         draw_legend(&foot, entries, width)?;
     }
@@ -126,7 +136,7 @@ fn draw<'a>(title: &str, panels: &[Panel], text: &'a mut String) -> Result<(), D
 }
 
 fn legend(panel: &Panel) -> Vec<(String, Stroke)> {
-    panel.lines.iter().map(|line| (line.label.clone(), line.stroke)).collect()
+    panel.drawn().map(|line| (line.label.clone(), line.stroke)).collect()
 }
 
 /// The position of each entry of a legend, and the number of its lines. Without a font the width of a name is estimated
@@ -156,9 +166,9 @@ fn draw_legend<'a>(
         let middle = LINE * line + LINE / 2;
         let mut from = x;
         while from < x + KEY {
-            let to = from.saturating_add(stroke.dash).min(x + KEY);
+            let to = from.saturating_add(stroke.dash.0).min(x + KEY);
             area.draw(&PathElement::new([(from, middle), (to, middle)], stroke.style()))?;
-            from = to.saturating_add(stroke.dash);
+            from = to + stroke.dash.1;
         }
         area.draw(&Text::new(name.clone(), (x + KEY + 8, middle - 7), font(14)))?;
     }
@@ -196,6 +206,28 @@ impl Axis {
         }
     }
 
+    /// The limits of the vertical axis around positions from `low` to `high`: half a unit around a constant; percentages
+    /// stay between 0 and 100.
+    fn around(self, low: f64, high: f64) -> (f64, f64) {
+        let (span, size) = (high - low, low.abs().max(high.abs()));
+        let room = match self {
+            // Two labels need some space between them.
+            Self::Logarithmic(_) => (0.06 * span).max(0.1),
+            Self::Linear(_) if span <= 1e-9 * size => (1e-3 * size).max(0.5),
+            Self::Linear(_) => (0.06 * span).max(1e-3 * size),
+        };
+        let is_percentage = matches!(self, Self::Linear(label) if label.contains('%'));
+        match is_percentage && low >= 0.0 && high <= 100.0 {
+            true => ((low - room).max(0.0), (high + room).min(100.0)),
+            false => (low - room, high + room),
+        }
+    }
+
+    /// Whether all of these values are whole numbers of a linear axis; then its ticks are, too.
+    fn is_whole(self, mut values: impl Iterator<Item = f64>) -> bool {
+        matches!(self, Self::Linear(_)) && values.all(|value| value.fract() == 0.0)
+    }
+
     /// The value at a position of an axis of this length.
     fn name(self, place: f64, span: f64) -> String {
         let Self::Logarithmic(_) = self else { return short(place, span) };
@@ -211,24 +243,60 @@ impl Axis {
     }
 }
 
+impl Panel {
+    fn place(&self, &(x, y): &(f64, f64)) -> Option<(f64, f64)> {
+        Some((self.axis.along(x)?, self.quantity.upwards(y)?))
+    }
+
+    /// The lines of which there is something to draw.
+    fn drawn(&self) -> impl Iterator<Item = &Line> {
+        let is_drawn = move |line: &&Line| {
+            line.points.iter().chain(&line.mark).any(|at| self.place(at).is_some())
+        };
+        self.lines.iter().filter(is_drawn)
+    }
+
+    /// Whether lines have their names at their ends, as colours repeat.
+    fn is_named(&self) -> bool {
+        self.drawn().count() > METHODS.len()
+    }
+
+    /// The height where these names have space.
+    fn height(&self) -> u32 {
+        let names = if self.is_named() { self.drawn().count() } else { 0 };
+        HEIGHT.max(AROUND + APART as u32 * names as u32)
+    }
+}
+
+/// The number of ticks of an axis, at most `most`; for whole numbers as many as there are, if these are fewer.
+fn ticks(most: usize, is_whole: bool, (from, to): (f64, f64)) -> usize {
+    if is_whole { most.min((to.floor() - from.ceil()) as usize + 1) } else { most }
+}
+
 fn draw_panel<'a>(root: &Area<'a>, area: &Area<'a>, panel: &Panel) -> Result<(), DrawError<'a>> {
-    let Panel { axis, quantity, lines, .. } = panel;
-    let place = |&(x, y): &(f64, f64)| Some((axis.along(x)?, quantity.upwards(y)?));
-    let points = || lines.iter().flat_map(|line| line.points.iter().chain(&line.mark));
+    let Panel { axis, quantity, .. } = panel;
+    let place = |at: &(f64, f64)| panel.place(at);
+    let points = || panel.drawn().flat_map(|line| line.points.iter().chain(&line.mark));
     let placed = || points().filter_map(place);
     let (left, right) = range(placed().map(|at| at.0)).unwrap_or((0.0, 1.0));
-    let left = if let Axis::Linear(_) = axis { left.min(0.0) } else { left };
+    // From 0, unless much would be blank.
+    let is_near = left > 0.0 && (8.0 * left <= right || left == right);
+    let left = if matches!(axis, Axis::Linear(_)) && is_near { 0.0 } else { left };
     let right = if right > left { right } else { left + 1.0 };
-    let bands = lines.iter().flat_map(|line| &line.band).flat_map(|&(_, from, to)| [from, to]);
+    // What is not positive is at the bottom of a logarithmic axis, wherever that is.
+    let is_high = |value: f64| matches!(quantity, Axis::Linear(_)) || value > 0.0;
+    let heights = points().filter(|at| is_high(at.1)).filter_map(place).map(|at| at.1);
+    let bands = panel.drawn().flat_map(|line| &line.band).flat_map(|&(_, from, to)| [from, to]);
     // A band on a logarithmic axis may reach down to 0.
     let bands = bands.filter(|_| matches!(quantity, Axis::Linear(_)));
-    let (low, high) = range(placed().map(|at| at.1).chain(bands)).unwrap_or((0.0, 1.0));
-    let room = (0.06 * (high - low)).max(1e-3 * high.abs()).max(1e-9);
-    // Two labels on a logarithmic axis need some space between them.
-    let room = if let Axis::Logarithmic(_) = quantity { room.max(0.1) } else { room };
-    let (low, high) = (low - room, high + room);
-    let named = lines.len() > METHODS.len();
-    let longest = lines.iter().map(|line| line.label.chars().count()).max().unwrap_or(0);
+    let (low, high) = range(heights.chain(bands)).unwrap_or((0.0, 1.0));
+    let (low, high) = quantity.around(low, high);
+    let [across, upwards] =
+        [axis.is_whole(placed().map(|at| at.0)), quantity.is_whole(placed().map(|at| at.1))];
+    // A label of a whole number has no decimals.
+    let span = |(from, to): (f64, f64), whole| if whole { 10f64.max(to - from) } else { to - from };
+    let named = panel.is_named();
+    let longest = panel.drawn().map(|line| line.label.chars().count()).max().unwrap_or(0);
     let mut chart = ChartBuilder::on(area)
         .margin(10)
         .margin_right(if named { 14 + 7 * longest as u32 } else { 24 })
@@ -244,19 +312,19 @@ fn draw_panel<'a>(root: &Area<'a>, area: &Area<'a>, panel: &Panel) -> Result<(),
         .axis_style(INK)
         .x_desc(axis.label())
         .y_desc(quantity.label())
-        .x_labels(7)
+        .x_labels(ticks(7, across, (left, right)))
         .x_label_formatter(&|place| {
-            let name = axis.name(*place, right - left);
+            let name = axis.name(*place, span((left, right), across));
             name.strip_suffix(".0").unwrap_or(&name).to_owned()
         })
-        .y_labels(8)
-        .y_label_formatter(&|place| quantity.name(*place, high - low))
+        .y_labels(ticks(8, upwards, (low, high)))
+        .y_label_formatter(&|place| quantity.name(*place, span((low, high), upwards)))
         .label_style(font(13))
         .axis_desc_style(font(14))
         .draw()?;
     let inside = |place: f64| place.clamp(low, high);
     let mut ends = Vec::new();
-    for line in lines {
+    for line in panel.drawn() {
         let Stroke { color, dash } = line.stroke;
         let edge = |upper: bool| {
             let edges = line.band.iter().filter(|edge| edge.1.is_finite() && edge.2.is_finite());
@@ -270,7 +338,8 @@ fn draw_panel<'a>(root: &Area<'a>, area: &Area<'a>, panel: &Panel) -> Result<(),
             let outline: Vec<_> = edge(true).chain(below.into_iter().rev()).collect();
             chart.draw_series([Polygon::new(outline, color.mix(0.15))])?;
         }
-        let points: Vec<_> = line.points.iter().filter_map(place).collect();
+        let points = line.points.iter().filter_map(place).map(|(x, y)| (x, inside(y)));
+        let points: Vec<_> = points.collect();
         if let Some(&end) = points.last() {
             ends.push((chart.backend_coord(&end), line));
         }
@@ -279,9 +348,15 @@ fn draw_panel<'a>(root: &Area<'a>, area: &Area<'a>, panel: &Panel) -> Result<(),
         } else if dash == SOLID {
             chart.draw_series(LineSeries::new(points, line.stroke.style()))?;
         } else {
-            chart.draw_series(DashedLineSeries::new(points, dash, dash, line.stroke.style()))?;
+            chart.draw_series(DashedLineSeries::new(
+                points,
+                dash.0,
+                dash.1,
+                line.stroke.style(),
+            ))?;
         }
         if let Some(mark) = line.mark.as_ref().and_then(place) {
+            let mark = (mark.0, inside(mark.1));
             chart.draw_series([TriangleMarker::new(mark, 6, color.filled())])?;
         }
     }
@@ -298,7 +373,6 @@ fn name_ends<'a>(
     mut ends: Vec<((i32, i32), &Line)>,
     (right, bottom): (i32, i32),
 ) -> Result<(), DrawError<'a>> {
-    const APART: i32 = 12;
     ends.sort_by_key(|end| end.0.1);
     // Down if there is no space, and up again if that led below the panel.
     let mut places: Vec<i32> = Vec::new();
@@ -324,53 +398,14 @@ pub(crate) fn font(size: u32) -> TextStyle<'static> {
 /// A label of the vertical axis, with as many decimals as its span needs.
 pub(super) fn short(value: f64, span: f64) -> String {
     let decimals = (1.0 - span.log10()).ceil().clamp(0.0, 6.0) as usize;
-    format!("{value:.decimals$}")
+    let text = match value == 0.0 || (1e-6..1e7).contains(&span) {
+        true => format!("{value:.decimals$}"),
+        false => format!("{value:.1e}"),
+    };
+    // Rounded to 0.
+    let is_zero = text.chars().all(|c| "-0.".contains(c));
+    text.strip_prefix('-').filter(|_| is_zero).map_or(text.clone(), str::to_owned)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn figure(points: &[&[(f64, f64)]]) -> String {
-        let line = |(at, points): (usize, &&[(f64, f64)])| Line {
-            label: format!("method-{at}"),
-            stroke: Stroke::method(at),
-            points: points.to_vec(),
-            band: Vec::new(),
-            mark: None,
-        };
-        let lines = points.iter().enumerate().map(line).collect();
-        let (axis, quantity) = (Axis::Linear("steps"), Axis::Logarithmic("loss"));
-        svg("figure", &[Panel { title: "panel".into(), axis, quantity, lines }]).unwrap()
-    }
-
-    #[test]
-    fn one_point_is_a_mark_and_a_logarithmic_axis_has_labels() {
-        let text = figure(&[&[(1.0, 0.5)]]);
-        assert!(text.contains("<circle"), "{text}");
-        let labels = text.lines().filter(|line| line.trim().starts_with("0."));
-        assert!(labels.count() >= 2, "{text}");
-        assert!(!figure(&[&[(0.0, 0.5), (1.0, 0.6)]]).contains("<circle"));
-    }
-
-    #[test]
-    fn the_names_of_many_lines_stand_inside_of_the_figure() {
-        let lines: Vec<Vec<(f64, f64)>> =
-            (0..24).map(|at| vec![(0.0, 1.0), (9.0, 1.0 + 0.01 * f64::from(at))]).collect();
-        let lines: Vec<&[(f64, f64)]> = lines.iter().map(|line| &line[..]).collect();
-        let text = figure(&lines);
-        let number = |line: &str, name: &str| -> Option<f64> {
-            line.split_once(&format!(" {name}=\""))?.1.split('"').next()?.parse().ok()
-        };
-        let (width, height) = (number(&text, "width").unwrap(), number(&text, "height").unwrap());
-        let mut names = 0;
-        for (line, next) in text.lines().zip(text.lines().skip(1)) {
-            if next.starts_with("method-") {
-                let (x, y) = (number(line, "x").unwrap(), number(line, "y").unwrap());
-                assert!(x + 7.0 * 9.0 < width && y < height, "{line}");
-                names += 1;
-            }
-        }
-        assert_eq!(names, 48, "at the ends and in the legend");
-    }
-}
+mod tests;

@@ -14,6 +14,7 @@ use super::page::{Page, PageColumn, PageLine, PagePanel, PageTable, facts};
 use super::table::fit;
 use super::{MethodReport, ReportError, RunReport, StepRecord};
 use crate::error::{command_line, resume};
+use crate::experiments::seeds::name;
 
 /// Runs of one experiment that differ by their seeds.
 #[derive(Debug, Clone, PartialEq)]
@@ -292,6 +293,21 @@ impl Together {
         methods.map(line).filter(|line| !line.y.is_empty()).collect()
     }
 
+    /// The commands that resume, repeat and show the runs.
+    fn commands(&self, folder: &RunFolder) -> Vec<String> {
+        let (path, seeds) = (folder.path(), self.seeds.to_string());
+        let repeat = |first: &RunReport| {
+            let settings = path.join(name(first.seed)).join("settings.toml").display().to_string();
+            let run =
+                ["bilevel", "run", &self.experiment, "--config", &settings, "--seeds", &seeds];
+            command_line(run)
+        };
+        let mut commands = vec![format!("# {}", resume(path))];
+        commands.extend(self.runs.first().map(repeat));
+        commands.push(command_line(["bilevel", "report", &path.display().to_string()]));
+        commands
+    }
+
     /// `report.html`.
     ///
     /// # Errors
@@ -334,10 +350,7 @@ impl Together {
             tables: if tests.is_empty() { vec![results] } else { vec![results, paired] },
             warnings: failed.map(|m| (m.name.clone(), m.status.clone())).chain(changed).collect(),
             panels: SHOWN.iter().map(panel).filter(|panel| !panel.lines.is_empty()).collect(),
-            commands: vec![
-                format!("# {}", resume(folder.path())),
-                command_line(["bilevel", "report", &folder.path().display().to_string()]),
-            ],
+            commands: self.commands(folder),
             settings: settings.map_or(Ok(String::new()), settings_toml)?,
         })
     }

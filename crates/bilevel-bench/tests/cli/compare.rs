@@ -44,6 +44,13 @@ fn toys_hold_sources_to_their_word() {
     for file in ["claims.csv", "bda-starts.svg", "bda-steps.svg", "bda-weights.svg"] {
         assert!(fs::metadata(folder.join(file)).unwrap().len() > 100, "{file}");
     }
+    let mut toys = bilevel();
+    toys.args(["toys", "--problem", "quadratic", "--out"]).arg(out.path()).assert().success();
+    for entry in fs::read_dir(out.path().join("toys-2")).unwrap() {
+        let file = entry.unwrap();
+        let is_lock = file.file_name() == "lock";
+        assert!(is_lock || file.metadata().unwrap().len() > 0, "{:?}", file.file_name());
+    }
     bilevel().args(["toys", "--problem", "none"]).assert().code(2).stderr(contains("quadratic"));
 }
 
@@ -75,6 +82,11 @@ fn methods_are_compared_over_seeds() {
             }
         }
     }
+    let summary: serde_json::Value =
+        serde_json::from_slice(&fs::read(folder.join("summary.json")).unwrap()).unwrap();
+    let of_cg = &summary["methods"][0];
+    assert!(of_cg["squared slope"].is_f64() && of_cg["seconds"].is_f64(), "{of_cg}");
+    assert!(of_cg["method"] == "cg" && of_cg["stopped"] == 0, "{of_cg}");
     // The same seeds, the same numbers, except for the time.
     compare(&methods).assert().success();
     let again = fs::read_to_string(out.path().join("compare-quadratic-2/metrics.csv")).unwrap();

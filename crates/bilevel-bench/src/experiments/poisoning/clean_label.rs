@@ -241,22 +241,23 @@ impl<'a> CleanLabel<'a> {
         successes: &[Success],
         trial: &Trial<'_>,
     ) -> Result<(), BenchError> {
-        let image = |at: usize| self.pool.image(at);
-        let rows = [
-            Row {
-                name: "base",
-                images: successes.iter().map(|s| image(self.pairs[s.at].base)).collect(),
-            },
-            Row { name: "poison", images: successes.iter().map(|s| &s.pixels[..]).collect() },
-            Row {
-                name: "target",
-                images: successes.iter().map(|s| image(self.pairs[s.at].target)).collect(),
-            },
-        ];
-        let svg = pictures(&rows, self.pool.shape());
+        let Some(svg) = picture(self.pool, &self.pairs, successes) else { return Ok(()) };
         let name = format!("poisons-{}.svg", method.name());
         Ok(trial.folder().write_file(&name, svg.as_bytes())?)
     }
+}
+
+/// Bases, poisons and targets; none without a success.
+fn picture(pool: &Dataset, pairs: &[Pair], successes: &[Success]) -> Option<String> {
+    let of_pairs = |of: fn(Pair) -> usize| {
+        successes.iter().map(|success| pool.image(of(pairs[success.at]))).collect()
+    };
+    let rows = [
+        Row { name: "base", images: of_pairs(|pair| pair.base) },
+        Row { name: "poison", images: successes.iter().map(|s| &s.pixels[..]).collect() },
+        Row { name: "target", images: of_pairs(|pair| pair.target) },
+    ];
+    (!successes.is_empty()).then(|| pictures(&rows, pool.shape()))
 }
 
 /// The class of each of these features, `[n, features]`.
@@ -376,6 +377,16 @@ mod tests {
     fn a_setting_that_is_refused_ends_the_whole() {
         let refused = |_| Ball::new(-1.0).map(|_| None::<()>).map_err(BenchError::from);
         assert!(smallest(&[1.0], refused).is_err());
+    }
+
+    #[test]
+    fn there_is_a_picture_of_successes_only() {
+        let pool = Dataset::new("pool", vec![0.5; 8], vec![0, 1], [1, 2, 2], 2).unwrap();
+        let pairs = [Pair { target: 0, base: 1 }];
+        assert_eq!(picture(&pool, &pairs, &[]), None);
+        let success = Success { at: 0, bound: 0, pixels: vec![0.2; 4] };
+        let drawn = picture(&pool, &pairs, &[success]).unwrap();
+        assert_eq!(drawn.matches("<image").count(), 3);
     }
 
     #[test]

@@ -77,15 +77,6 @@ impl<'a> Untargeted<'a> {
             report.status = format!("{poisons} poisons");
             return Ok(());
         }
-        let last = report.series.len() as u64;
-        let (seconds, calls) = (report.seconds, report.total_calls());
-        report.series.push(StepRecord {
-            step: last,
-            seconds,
-            calls,
-            test_accuracy: Some(accuracy),
-            ..StepRecord::default()
-        });
         let Some(poisons) = poisons else { return Ok(()) };
         self.draw(method, poisons, trial)
     }

@@ -128,7 +128,7 @@ fn panel(report: &RunReport, shown: &Quantity) -> Option<PagePanel> {
         lines.push(line(method.name.clone(), of(false)));
         let last: Vec<&StepRecord> = of(true);
         if !last.is_empty() {
-            let label = format!("{}, trained again", method.name);
+            let label = format!("{}, at the end", method.name);
             lines.push(PageLine { mark: true, ..line(label, last) });
         }
     }
