@@ -35,7 +35,6 @@ impl Classifier {
 
 /// Tokens of each sentence, its label, and its domain.
 pub type Sentences = (Tensor<2, Int>, Tensor<2, Int>, Tensor<1, Int>);
-
 pub struct Domains;
 
 impl BilevelProblem for Domains {
