@@ -13,6 +13,9 @@ pub mod few_shot;
 pub mod game;
 pub mod learned_optimiser;
 pub mod maml;
+pub mod many_machines;
+pub mod own_method;
+pub mod saving;
 pub mod shared;
 pub mod svm;
 pub mod three_levels;
@@ -44,6 +47,9 @@ fn main() -> Result<(), Error> {
     println!("distillation: {:?}", distillation::run(&device)?.1);
     println!("game: {:?}", game::run(&device)?);
     println!("two lower problems: {:?}", shared::run(&device)?);
+    println!("own method: {:?}", own_method::run(&device)?);
+    println!("saving: {:?}", saving::run(&device)?);
+    println!("many machines: {:?}", many_machines::run(&device)?);
     println!("three levels: {:?}", three_levels::run(&device)?);
     Ok(())
 }

@@ -131,3 +131,26 @@ fn three_levels() {
     close(&found[..1], &expected[..1], 1e-8);
     close(&found[1..], &expected[1..], 1e-6);
 }
+
+#[test]
+fn own_method() {
+    let (_turn, device) = turn();
+    let [found, expected] = embed::own_method::run(device).unwrap();
+    close(&[found], &[expected], 1e-10);
+}
+
+#[test]
+fn saving() {
+    let (_turn, device) = turn();
+    let [whole, parts] = embed::saving::run(device).unwrap();
+    assert_eq!(whole, parts, "bit for bit");
+    assert!(whole.iter().all(|number| *number != 0.0), "{whole:?}");
+}
+
+#[test]
+fn many_machines() {
+    let (_turn, device) = turn();
+    let [alone, first, second, expected] = embed::many_machines::run(device).unwrap();
+    assert_eq!([first, second], [alone; 2], "bit for bit");
+    close(&[alone], &[expected], 1e-10);
+}
