@@ -127,7 +127,12 @@ impl<A: Args> FromArgMatches for OfExperiment<A> {
 
 impl<A: Args> Subcommand for OfExperiment<A> {
     fn augment_subcommands(command: clap::Command) -> clap::Command {
-        let each = EXPERIMENTS.iter().map(|known| A::augment_args(known.command()));
+        // Arguments come with a description of themselves, which is not that of the command.
+        let each = EXPERIMENTS.iter().map(|known| {
+            let command = known.command();
+            let about = command.get_about().cloned().unwrap_or_default();
+            A::augment_args(command).about(about)
+        });
         command.subcommands(each).subcommand_required(true).arg_required_else_help(true)
     }
 
@@ -247,9 +252,8 @@ impl<E: TableExperiment> Args for OnTable<E> {
     }
 }
 
-// Arguments of `run` besides the settings of an experiment. Not a doc comment: clap would describe the command by it.
+/// Arguments of `run` besides the settings of an experiment.
 #[derive(Debug, Args)]
-#[allow(missing_docs, reason = "clap would print it as help")]
 pub struct RunArgs {
     /// A TOML file with all or some of the settings; it overrides presets, and flags override it
     #[arg(long)]
