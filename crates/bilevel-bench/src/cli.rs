@@ -128,11 +128,8 @@ impl<A: Args> FromArgMatches for OfExperiment<A> {
 impl<A: Args> Subcommand for OfExperiment<A> {
     fn augment_subcommands(command: clap::Command) -> clap::Command {
         // Arguments come with a description of themselves, which is not that of the command.
-        let each = EXPERIMENTS.iter().map(|known| {
-            let command = known.command();
-            let about = command.get_about().cloned().unwrap_or_default();
-            A::augment_args(command).about(about)
-        });
+        let each =
+            EXPERIMENTS.iter().map(|known| A::augment_args(known.command()).about(known.about));
         command.subcommands(each).subcommand_required(true).arg_required_else_help(true)
     }
 

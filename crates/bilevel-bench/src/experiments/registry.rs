@@ -146,7 +146,7 @@ impl Registered {
 
     /// Its subcommand.
     pub fn command(&self) -> Command {
-        (self.command)(Command::new(self.name).about(self.about), &self.defaults())
+        (self.command)(Command::new(self.name), &self.defaults()).about(self.about)
     }
 
     /// The settings given by flags.

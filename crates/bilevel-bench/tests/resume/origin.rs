@@ -238,7 +238,7 @@ impl Parts {
             edit(&folder, |settings| {
                 settings["toys"] = vec!["constrained", "many-solutions"].into();
             });
-            for file in ["table.txt", "claims.csv", "runs.csv", "metrics.csv"] {
+            for file in ["table.txt", "claims.csv", "runs.csv"] {
                 fs::remove_file(folder.join(file)).unwrap();
             }
             told(&folder, &[], &[]);
@@ -284,7 +284,7 @@ fn toys_that_another_version_began_were_refused_in_spite_of_the_flag() {
     let out = tempdir().unwrap();
     let (folder, _) = parts()[2].make(out.path());
     another_version_went_on(&folder);
-    for file in ["table.txt", "claims.csv", "runs.csv", "metrics.csv"] {
+    for file in ["table.txt", "claims.csv", "runs.csv"] {
         fs::remove_file(folder.join(file)).unwrap();
     }
     refused(&folder, "version another version");
