@@ -175,8 +175,7 @@ pub fn write_page(folder: &RunFolder) -> Result<(), BenchError> {
     Ok(of_run(&report(folder)?, folder)?.write(folder)?)
 }
 
-/// # Errors
-/// If these are the settings of a table, a comparison or toys.
+/// Refuses the settings of a table, a comparison or toys.
 fn refuse_others(settings: &Table, expected: &str) -> Result<(), BenchError> {
     let others = [reproduce::KEY, crate::compare::KEY, crate::toys::KEY];
     match others.into_iter().find(|key| settings.contains_key(*key)) {

@@ -339,8 +339,11 @@ pub fn fill(
 pub fn left(folder: &RunFolder) -> Result<usize, BenchError> {
     let reproduction: Reproduction = folder.settings()?;
     let cells = reproduction.reproduce.cells(&reproduction)?;
-    let done = read(&plan(&cells, reproduction.seeds), folder)?;
-    Ok(done.iter().filter(|done| done.is_none()).count())
+    let mut left = 0;
+    for run in plan(&cells, reproduction.seeds) {
+        left += usize::from(folder.inner(&run.folder).report()?.is_none());
+    }
+    Ok(left)
 }
 
 /// The results of each run so far.
