@@ -4,10 +4,12 @@ use std::fmt::{Display, Formatter};
 use std::ops::Add;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Layout, Vector};
 
 /// One of the two losses of a bilevel problem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Objective {
     /// F, the loss of the upper level.
     Upper,
@@ -25,7 +27,7 @@ impl Display for Objective {
 }
 
 /// One of the two variables of a bilevel problem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Variable {
     /// x, the variable of the upper level.
     X,

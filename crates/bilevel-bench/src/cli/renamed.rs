@@ -17,8 +17,8 @@ const RENAMED: &[(&str, &[&str], &str)] = &[
 ];
 
 /// The error of experiments without `--shards`.
-const UNDIVIDED: &str = "error: --shards is given, expected only for hyper-cleaning: the losses of other \
-                         experiments are not means over equal parts of their data, or not divided yet; leave it \
+const UNDIVIDED: &str = "error: --shards is given, expected only for hyper-cleaning and few-shot: the losses of \
+                         other experiments are not means over equal parts of their data, or not divided yet; leave it \
                          out, and see docs/SCALING.md";
 
 /// The addition to clap's error if a flag was renamed, or does not apply to this experiment.

@@ -196,6 +196,11 @@ impl Trial<'_> {
         self.run.folder()
     }
 
+    /// The processes that share the run.
+    pub fn ranks(&self) -> &'static dyn Group {
+        self.run.ranks()
+    }
+
     /// Sets the oracle calls: those of this process plus those before it.
     pub fn count(&mut self, cost: Cost) {
         self.report.oracle_calls = self.before.clone();

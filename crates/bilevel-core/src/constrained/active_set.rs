@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 
 use bilevel_program::Vector;
+use serde::{Deserialize, Serialize};
 
 use super::augmented::Solved;
 use super::matrix::{HostSolution, Matrix};
@@ -39,7 +40,7 @@ pub struct ActiveSet<'a> {
 }
 
 /// Why `y*(x)` has no derivative at a point, or none that can be computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Degenerate {
     /// This constraint, counted from 0, is active with a multiplier of 0: it is about to become inactive.
     Weak(usize),

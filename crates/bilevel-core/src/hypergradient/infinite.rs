@@ -3,12 +3,13 @@
 use std::fmt::{Display, Formatter};
 
 use bilevel_program::{Layout, Vector};
+use serde::{Deserialize, Serialize};
 
 use crate::{Cost, Direction, LowerProblem, Objective, Variable, Wrt};
 
 /// A derivative of a loss that is not finite where a hypergradient was taken, such as the second derivative of `|y|^p`
 /// with `p < 2`, of a norm or of a root at 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Infinite {
     /// The loss.
     pub loss: Objective,

@@ -60,11 +60,12 @@ use std::fmt::{Debug, Display, Formatter};
 
 use auto_impl::auto_impl;
 use bilevel_program::{Layout, Vector};
+use serde::{Deserialize, Serialize};
 
 use crate::constrained::{Degenerate, Residual};
 use crate::linear::LinearStatus;
 use crate::lower::{Descended, LastStep};
-use crate::{Counted, Dynamics, Error, Loss, LowerProblem, Objective, Snapshot, Wrt};
+use crate::{Cost, Counted, Dynamics, Error, Loss, LowerProblem, Objective, Snapshot, Wrt};
 
 /// A hypergradient and the values seen on the way.
 #[derive(Clone, Debug)]
@@ -84,7 +85,7 @@ pub struct Hypergradient {
 }
 
 /// How far a hypergradient can be trusted.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Status {
     /// The exact derivative of the truncated problem `F(x, y_T(x))`, up to rounding.
     Exact,
@@ -330,6 +331,11 @@ pub trait HypergradientMethod: Debug + Send {
             }
         }
         Ok(found)
+    }
+
+    /// The oracle calls that other ranks have made for its results so far: none, if it runs on one.
+    fn cost_elsewhere(&self) -> Cost {
+        Cost::default()
     }
 
     /// Writes its state between calls: nothing, if there is none.

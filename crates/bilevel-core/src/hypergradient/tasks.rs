@@ -1,10 +1,18 @@
 //! A hypergradient over many tasks.
 
-use bilevel_program::Vector;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bilevel_program::{Vector, float};
+use serde::{Deserialize, Serialize};
 
 use super::{Hypergradient, HypergradientMethod, Status};
 use crate::error::at_least_one;
-use crate::{Dynamics, Error, Loss, LowerProblem, Sample, Samples, Snapshot, side_by_side};
+use crate::parallel::{dtype, gather, in_tree, means, sums, tree};
+use crate::{
+    Alone, Cost, Counted, Dynamics, Error, Group, Loss, LowerProblem, Sample, Samples, Snapshot,
+    side_by_side,
+};
 
 /// Any hypergradient method on the n tasks of a meta-batch, each with its own lower variable.
 ///
@@ -17,9 +25,10 @@ use crate::{Dynamics, Error, Loss, LowerProblem, Sample, Samples, Snapshot, side
 /// episode from the number of a sample gives new tasks at each step. Every task starts at the given start. A learned
 /// start is common to all tasks, and its gradient is the mean too.
 ///
-/// Tasks run [`side_by_side`], on as many threads as rayon's pool has. They share nothing but x and the programs of the
-/// oracle, and the sums run over j in order: the result has the same bits for any number of threads. Memory: that of the
-/// method on one task for each thread. Cost: n times that of the method.
+/// Tasks run [`side_by_side`], on as many threads as rayon's pool has, and [among](Self::among) the ranks of a group. They
+/// share nothing but x and the programs of the oracle, and the sums are those of a [tree](crate::parallel::tree) over j:
+/// the result has the same bits for any number of threads and ranks. Memory: that of the method on one task for each
+/// thread. Cost: n times that of the method.
 ///
 /// [`Hypergradient::lower`] is the mean of the tasks' lower points, the losses are means, and the status is the first
 /// one that is not [ok](Status::is_ok).
@@ -27,7 +36,21 @@ use crate::{Dynamics, Error, Loss, LowerProblem, Sample, Samples, Snapshot, side
 /// Source: [survey, section 3.2](https://arxiv.org/abs/2101.11517), the sums over tasks of meta-learning.
 #[derive(Clone, Debug)]
 pub struct Tasks<M> {
+    /// One for each task, on every rank.
     methods: Vec<M>,
+    group: Arc<dyn Group>,
+    elsewhere: Cost,
+}
+
+/// What a rank tells the others of its tasks, besides vectors.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    /// That of the first task that is not ok, or else of the first one.
+    status: Status,
+    lower_losses: Vec<f64>,
+    cost: Cost,
+    /// The states of its methods: every rank keeps those of all.
+    states: Snapshot,
 }
 
 impl<M: HypergradientMethod> Tasks<M> {
@@ -37,16 +60,43 @@ impl<M: HypergradientMethod> Tasks<M> {
     /// If `n` is 0, or a method cannot be made.
     pub fn new(n: usize, mut make: impl FnMut() -> Result<M, Error>) -> Result<Self, Error> {
         at_least_one("tasks of a meta-batch", n)?;
-        Ok(Self { methods: (0..n).map(|_| make()).collect::<Result<_, _>>()? })
+        let methods = (0..n).map(|_| make()).collect::<Result<_, _>>()?;
+        Ok(Self { methods, group: Arc::new(Alone), elsewhere: Cost::default() })
     }
 
-    /// The hypergradients of the tasks, in order.
+    /// Divided among the ranks of a group, each of which runs the tasks of its [`Group::share`]. One step sends the sums
+    /// of the hypergradient and of `lower`, and what else ranks tell of their tasks: three messages.
+    ///
+    /// # Errors
+    /// If the tasks are not a power of two for each rank.
+    pub fn among(mut self, group: impl Group + 'static) -> Result<Self, Error> {
+        let (n, size) = (self.methods.len(), group.size());
+        if !n.is_multiple_of(size) || (size > 1 && !(n / size).is_power_of_two()) {
+            return Err(Error::InvalidSetting {
+                setting: "tasks of a meta-batch",
+                found: format!("{n} on {size} ranks"),
+                expected: "1, 2, 4, 8, ... for each rank",
+                cure: "take the number of ranks times a power of two: the order of sums rests on it",
+            });
+        }
+        self.group = Arc::new(group);
+        Ok(self)
+    }
+
+    /// The tasks of a rank.
+    fn of_rank(&self, rank: usize) -> Range<usize> {
+        let own = self.methods.len() / self.group.size();
+        rank * own..(rank + 1) * own
+    }
+
+    /// The hypergradients of the tasks of this rank, in order.
     fn each(
         &mut self,
         problem: LowerProblem<'_>,
         start: &Vector,
     ) -> Result<Vec<Hypergradient>, Error> {
         let n = self.methods.len();
+        let own = self.of_rank(self.group.rank());
         let of_task = |sample: Sample, j: usize| Sample(sample.0 * n as u64 + j as u64);
         let one = |(j, method): (usize, &mut M)| {
             let Samples { upper, lower, index } = problem.samples;
@@ -54,19 +104,63 @@ impl<M: HypergradientMethod> Tasks<M> {
             let samples = Samples { upper: of_task(upper, j), lower: of_task(lower, j), index };
             method.hypergradient(LowerProblem { samples, ..problem }, start)
         };
-        let numbered: Vec<_> = self.methods.iter_mut().enumerate().collect();
+        let numbered = self.methods.iter_mut().enumerate();
+        let numbered: Vec<_> = numbered.skip(own.start).take(own.len()).collect();
         if problem.oracle.is_collective() {
             return numbered.into_iter().map(one).collect();
         }
         side_by_side(numbered, one).into_iter().collect()
     }
+
+    /// What each rank tells, in order.
+    fn exchange(&mut self, own: Told, x: &Vector, y: &Vector) -> Result<Vec<Told>, Error> {
+        if self.group.size() == 1 {
+            return Ok(vec![own]);
+        }
+        let rank = self.group.rank();
+        let bytes = rmp_serde::to_vec(&own).expect("numbers and names can be written");
+        let told = gather(&*self.group, &bytes).map_err(Error::Group)?;
+        let told = told.iter().map(|bytes| rmp_serde::from_slice(bytes));
+        let mut told: Vec<Told> = told.collect::<Result<_, _>>().map_err(|_| Error::InvalidSetting {
+            setting: "program",
+            found: "another one on some rank".into(),
+            expected: "the same on all ranks",
+            cure: "start all ranks with one binary",
+        })?;
+        for (of, told) in told.iter_mut().enumerate().filter(|(of, _)| *of != rank) {
+            self.elsewhere = self.elsewhere + told.cost;
+            if told.states.entries().next().is_some() {
+                self.restore_tasks(self.of_rank(of), &mut told.states, x, y)?;
+            }
+        }
+        Ok(told)
+    }
+
+    fn save_tasks(&self, tasks: Range<usize>, to: &mut Snapshot) {
+        for j in tasks {
+            to.put_within(&format!("task {j}"), |to| self.methods[j].save(to));
+        }
+    }
+
+    fn restore_tasks(
+        &mut self,
+        tasks: Range<usize>,
+        from: &mut Snapshot,
+        x: &Vector,
+        y: &Vector,
+    ) -> Result<(), Error> {
+        for j in tasks {
+            let method = &mut self.methods[j];
+            from.take_within(&format!("task {j}"), |from| method.restore(from, x, y))?;
+        }
+        Ok(())
+    }
 }
 
-/// The mean of vectors of one layout, summed in order; none if there are none.
-fn mean<'a>(mut vectors: impl ExactSizeIterator<Item = &'a Vector>) -> Option<Vector> {
-    let share = 1.0 / vectors.len() as f64;
-    let first = vectors.next()?.clone();
-    Some(vectors.fold(first, |sum, vector| sum.add(vector)).scale(share))
+/// The first status that is not ok, or else the first one.
+fn worst(statuses: impl Iterator<Item = Status> + Clone) -> Status {
+    let first = statuses.clone().next().unwrap_or(Status::Exact);
+    statuses.into_iter().find(|status| !status.is_ok()).unwrap_or(first)
 }
 
 impl<M: HypergradientMethod> HypergradientMethod for Tasks<M> {
@@ -87,17 +181,48 @@ impl<M: HypergradientMethod> HypergradientMethod for Tasks<M> {
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
-        let found = self.each(problem, start)?;
-        let of = |part: fn(&Hypergradient) -> &Vector| mean(found.iter().map(part));
-        let starts: Vec<_> = found.iter().filter_map(|task| task.start.as_ref()).collect();
-        let status = found.iter().map(|task| task.status).find(|status| !status.is_ok());
+        let (n, x) = (self.methods.len(), problem.x);
+        let together = self.group.size() > 1;
+        if together && problem.oracle.is_collective() {
+            return Err(Error::InvalidSetting {
+                setting: "tasks among ranks",
+                found: "with data that is divided among ranks".into(),
+                expected: "the whole data on each rank",
+                cure: "divide the tasks or the data",
+            });
+        }
+        let sent = if together { Some(dtype(x.layout(), start.layout())?) } else { None };
+        let counted = Counted::new(problem.oracle);
+        let found = self.each(LowerProblem { oracle: &counted, ..problem }, start)?;
+        let mut states = Snapshot::default();
+        if together {
+            self.save_tasks(self.of_rank(self.group.rank()), &mut states);
+        }
+        let own = Told {
+            status: worst(found.iter().map(|task| task.status)),
+            lower_losses: found.iter().map(|task| task.lower_loss).collect(),
+            cost: counted.cost(),
+            states,
+        };
+        let like = found[0].clone();
+        let lists = found.into_iter().map(|task| {
+            let vectors = [Some(&task.gradient), task.start.as_ref(), Some(&task.lower)];
+            let leaves = vectors.into_iter().flatten().flat_map(Vector::leaves).cloned();
+            let loss = task.upper_loss.clone().into_dispatch();
+            leaves.chain([sent.map_or(loss.clone(), |dtype| float::cast(loss, dtype))]).collect()
+        });
+        let sums = sums(&*self.group, in_tree(lists)).map_err(Error::Group)?;
+        let told = self.exchange(own, x, start)?;
+        let lower_losses = told.iter().flat_map(|told| told.lower_losses.iter().copied());
+        let mut means = means(sums, n).into_iter();
+        let mut next = |own| means.next().unwrap_or(own);
         Ok(Hypergradient {
-            gradient: of(|task| &task.gradient).unwrap_or_else(|| problem.x.zeros_like()),
-            start: mean(starts.into_iter()),
-            lower: of(|task| &task.lower).unwrap_or_else(|| start.clone()),
-            upper_loss: Loss::mean(found.iter().map(|task| task.upper_loss.clone())),
-            lower_loss: found.iter().map(|task| task.lower_loss).sum::<f64>() / found.len() as f64,
-            status: status.unwrap_or(found[0].status),
+            gradient: like.gradient.map(&mut next),
+            start: like.start.map(|start| start.map(&mut next)),
+            lower: like.lower.map(&mut next),
+            upper_loss: Loss::of(next(like.upper_loss.into_dispatch())),
+            lower_loss: tree(lower_losses, |a, b| a + b).unwrap_or(f64::NAN) / n as f64,
+            status: worst(told.iter().map(|told| told.status)),
         })
     }
 
@@ -115,16 +240,15 @@ impl<M: HypergradientMethod> HypergradientMethod for Tasks<M> {
         Ok(Hypergradient { status: Status::NotFinite { cause: None }, ..found })
     }
 
+    fn cost_elsewhere(&self) -> Cost {
+        self.elsewhere
+    }
+
     fn save(&self, to: &mut Snapshot) {
-        for (j, method) in self.methods.iter().enumerate() {
-            to.put_within(&format!("task {j}"), |to| method.save(to));
-        }
+        self.save_tasks(0..self.methods.len(), to);
     }
 
     fn restore(&mut self, from: &mut Snapshot, x: &Vector, y: &Vector) -> Result<(), Error> {
-        for (j, method) in self.methods.iter_mut().enumerate() {
-            from.take_within(&format!("task {j}"), |from| method.restore(from, x, y))?;
-        }
-        Ok(())
+        self.restore_tasks(0..self.methods.len(), from, x, y)
     }
 }

@@ -50,11 +50,12 @@ use std::fmt::Debug;
 
 use auto_impl::auto_impl;
 use bilevel_program::Vector;
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
 /// Why a linear solver stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LinearStatus {
     /// The residual is within the tolerance.
     Converged,

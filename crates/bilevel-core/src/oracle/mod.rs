@@ -198,16 +198,6 @@ impl Loss {
         float::read(self.0.clone().into_dispatch()).iter::<f64>().next().unwrap_or(f64::NAN)
     }
 
-    /// The mean of all, summed in order.
-    ///
-    /// # Panics
-    /// If there are none.
-    pub fn mean(losses: impl ExactSizeIterator<Item = Self>) -> Self {
-        let n = losses.len() as f64;
-        let sum = losses.map(|loss| loss.0).reduce(|sum, loss| sum + loss);
-        Self(sum.expect("a mean is one of at least one loss") * (1.0 / n))
-    }
-
     /// The values of all, in one read: waits for the device once.
     pub fn read_all(losses: Vec<Self>) -> Vec<f64> {
         float::read_numbers(losses.into_iter().map(|loss| loss.0.into_dispatch()).collect())

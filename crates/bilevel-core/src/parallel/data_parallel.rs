@@ -3,10 +3,9 @@
 use std::ops::Deref;
 
 use bilevel_program::{Vector, float};
-use burn::backend::{DispatchTensor, TensorMetadata};
-use burn::tensor::{DType, Element, Shape, Slice, TensorData};
+use burn::backend::DispatchTensor;
 
-use super::{Group, GroupError, tree};
+use super::{Group, dtype, in_tree, means, sums};
 use crate::linear::epsilon;
 use crate::{
     Direction, Error, Hessian, Linearization, Loss, Mixed, Objective, Oracle, Partials, Point,
@@ -67,17 +66,7 @@ impl<O: Oracle, G: Group> DataParallel<O, G> {
                 });
             }
         }
-        let leaves = inner.upper_layout().leaves().iter().chain(inner.lower_layout().leaves());
-        let mut dtypes: Vec<_> = leaves.map(|leaf| leaf.dtype).collect();
-        dtypes.dedup();
-        if !matches!(dtypes[..], [DType::F32 | DType::F64]) {
-            return Err(Error::InvalidSetting {
-                setting: "element types of x and y",
-                found: format!("{dtypes:?}"),
-                expected: "F32 or F64, the same for all variables",
-                cure: "cast the parameters: sums over ranks are in one of these",
-            });
-        }
+        dtype(inner.upper_layout(), inner.lower_layout())?;
         Ok(Self { inner, group, shards })
     }
 
@@ -120,53 +109,12 @@ impl<O: Oracle, G: Group> DataParallel<O, G> {
 
     /// The means of tensors over all shards, given those of this rank: one message.
     fn means(&self, terms: impl Iterator<Item = Vec<DispatchTensor>>) -> Vec<DispatchTensor> {
-        let add =
-            |a: Vec<_>, b: Vec<_>| a.into_iter().zip(b).map(|(a, b)| float::add(a, b)).collect();
-        let sums: Vec<DispatchTensor> = tree(terms, add).unwrap_or_default();
-        let sums = if self.group.size() > 1 { self.summed(sums) } else { sums };
-        if self.shards == 1 {
-            return sums;
-        }
-        let share = 1.0 / self.shards as f64;
-        sums.into_iter().map(|sum| float::mul_scalar(sum, share)).collect()
-    }
-
-    /// The sums over ranks, sent as one list.
-    fn summed(&self, sums: Vec<DispatchTensor>) -> Vec<DispatchTensor> {
-        let shapes: Vec<Shape> = sums.iter().map(TensorMetadata::shape).collect();
-        let lists = sums
-            .into_iter()
-            .zip(&shapes)
-            .map(|(sum, shape)| float::reshape(sum, Shape::new([shape.num_elements()])));
-        let list = float::cat(lists.collect(), 0);
-        let device = burn::tensor::Device::new(list.device());
-        let data = float::read(list);
-        let data = match data.dtype() {
-            DType::F32 => self.through(data, |values| self.group.sum_f32(values)),
-            _ => self.through(data, |values| self.group.sum_f64(values)),
-        };
-        let list = float::write(data, &device);
-        let mut at = 0;
-        let sums = shapes.into_iter().map(|shape| {
-            let from = at;
-            at += shape.num_elements();
-            float::reshape(float::slice(list.clone(), &[Slice::from(from..at)]), shape)
-        });
-        sums.collect()
-    }
-
-    fn through<E: Element>(
-        &self,
-        data: TensorData,
-        sum: impl Fn(&mut [E]) -> Result<(), GroupError>,
-    ) -> TensorData {
-        let shape = data.shape().clone();
-        let mut values: Vec<E> = data.try_into_vec().expect("the numbers are of this type");
-        if let Err(error) = sum(&mut values) {
+        let terms = in_tree(terms);
+        let sums = sums(&self.group, terms.clone()).unwrap_or_else(|error| {
             tracing::error!(%error, "the group failed: losses and gradients are NaN from here on");
-            values.fill(E::from_elem(f64::NAN));
-        }
-        TensorData::new(values, shape)
+            terms.into_iter().map(|term| float::mul_scalar(term, f64::NAN)).collect()
+        });
+        means(sums, self.shards)
     }
 
     /// The means of losses and partials.

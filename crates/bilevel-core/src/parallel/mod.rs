@@ -35,12 +35,14 @@
 
 mod agreement;
 mod data_parallel;
+mod exchange;
 mod group;
 mod in_process;
 mod metered;
 
 pub(crate) use agreement::{Votes, agree};
 pub use data_parallel::DataParallel;
+pub(crate) use exchange::{dtype, gather, in_tree, means, sums};
 pub use group::{Alone, Group, GroupError};
 pub use in_process::InProcess;
 pub use metered::{Metered, Traffic};

@@ -207,7 +207,7 @@ impl Solver for HypergradientSolver<'_> {
     }
 
     fn cost(&self) -> Cost {
-        self.oracle.cost()
+        self.oracle.cost() + self.method.cost_elsewhere()
     }
 
     fn save(&self) -> Snapshot {

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use bilevel_core::parallel::InProcess;
 use bilevel_core::*;
 use bilevel_program::Vector;
 use burn::tensor::Tensor;
@@ -174,6 +175,58 @@ fn any_number_of_threads_gives_the_same_bits() {
         });
         assert!(found[0] == found[1] && found[0] == found[2], "{name}: {found:?}");
     }
+}
+
+/// Two steps of every method on four tasks: x, y, what it has counted, and all that a later step depends on.
+#[test]
+fn any_number_of_ranks_gives_the_same_bits() {
+    for (name, _, make) in methods() {
+        let run = |group: Option<InProcess>| {
+            let oracle = oracle();
+            let (x, y) = (oracle.upper_start(), oracle.lower_start());
+            let mut tasks = Tasks::new(4, || Ok(make())).unwrap();
+            if let Some(group) = group {
+                tasks = tasks.among(group).unwrap();
+            }
+            let upper = GradientStep::new(0.1).unwrap();
+            let mut solver = HypergradientSolver::new(&oracle, tasks, upper, x, y);
+            let seen = [0, 1].map(|k| {
+                let Observation { upper_loss, lower_loss, gradient_norm, status } =
+                    solver.step(k).unwrap();
+                ([upper_loss, lower_loss, gradient_norm], status)
+            });
+            (seen, solver.cost(), solver.save())
+        };
+        let alone = run(None);
+        for size in [1, 2, 4] {
+            for (rank, found) in on_ranks(size, |group| run(Some(group))).iter().enumerate() {
+                assert_eq!(found, &alone, "{name}: rank {rank} of {size}");
+            }
+        }
+    }
+}
+
+#[test]
+fn ranks_share_tasks_evenly_and_their_failures() {
+    let refused = on_ranks(2, |group| {
+        let tasks = Tasks::new(3, || Ok(Unrolled::rad(gd(1)))).unwrap();
+        tasks.among(group).unwrap_err().to_string()
+    });
+    for error in refused {
+        assert!(error.starts_with("tasks of a meta-batch is 3 on 2 ranks, expected"), "{error}");
+    }
+    // The third task of four does not converge: all ranks see its status.
+    let seen = on_ranks(4, |group| {
+        let oracle = oracle();
+        let (x, y) = (oracle.upper_start(), oracle.lower_start());
+        let mut iterations = [50, 50, 1, 50].into_iter();
+        let cg = || Ok(Implicit::new(gd(400), Cg::new(iterations.next().unwrap_or(1), 1e-13)?));
+        let mut tasks = Tasks::new(4, cg).unwrap().among(group).unwrap();
+        tasks.hypergradient(LowerProblem::new(&oracle, &x, at(0)), &y).unwrap().status
+    });
+    assert!(seen.iter().all(|status| status == &seen[0]), "{seen:?}");
+    let Status::Implicit { solver, .. } = seen[0] else { panic!("unexpected: {}", seen[0]) };
+    assert_eq!(solver, LinearStatus::IterationLimit);
 }
 
 /// Notes the samples that it is asked for.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bilevel_core::suggest::Choice;
 use bilevel_core::{
     Aggregated, ApproxGrad, AutodiffOracle, BurnOptimizer, Cg, Descent, Diagonal, Error, Fomaml,
-    Gd, HypergradientMethod, HypergradientSolver, Iaptt, Imaml, Implicit, JointStep, Kronecker,
+    Gd, Group, HypergradientMethod, HypergradientSolver, Iaptt, Imaml, Implicit, JointStep, Kronecker,
     LowerProblem, Maml, Objective, OnFeatures, Oracle, Penalty, PenaltySettings, Preconditioned,
     Rates, Reptile, Sample, Samples, Schedule, Solver, Start, Unrolled, Weight, catalogue,
 };
@@ -116,7 +116,7 @@ impl Learner {
         Ok(Some(Auto { method: auto.suggestion.name_beside(&of_run), ..auto }))
     }
 
-    /// The solver of a method.
+    /// The solver of a method, its tasks divided among `ranks`.
     ///
     /// # Errors
     /// If a setting is outside its range.
@@ -124,6 +124,7 @@ impl Learner {
         &'a self,
         method: Method,
         settings: &Settings,
+        ranks: &'static dyn Group,
     ) -> Result<Box<dyn Solver + 'a>, Error> {
         let n = settings.meta_batch.get();
         let (x, y) = self.starts();
@@ -132,7 +133,7 @@ impl Learner {
         Ok(match self {
             Self::Representation(features) => {
                 let make = || Ok(OnFeatures::new(on_features(method, settings)?));
-                let tasks = bilevel_core::Tasks::new(n, make)?;
+                let tasks = bilevel_core::Tasks::new(n, make)?.among(ranks)?;
                 let upper = BurnOptimizer::new(adam(), &features.whole.upper_module(&x), rate)?;
                 let start = match method {
                     Method::Iaptt => Start::Learned { step_size: settings.initial_rate.get() },
@@ -143,6 +144,7 @@ impl Learner {
             }
             Self::Initialisation(oracle) => {
                 let tasks = bilevel_core::Tasks::new(n, || from_x(method, settings))?;
+                let tasks = tasks.among(ranks)?;
                 let upper = BurnOptimizer::new(adam(), &oracle.upper_module(&x), rate)?;
                 Box::new(HypergradientSolver::new(oracle, tasks, upper, x, y))
             }

@@ -81,7 +81,7 @@ impl Prepared {
         let method = method.method;
         let shape = self.classes[0].shape();
         let learner = Learner::new(method, settings, tasks.clone(), shape, device)?;
-        let mut solver = learner.solver(method, settings)?;
+        let mut solver = learner.solver(method, settings, trial.ranks())?;
         let descent = test_descent(method, settings)?;
         let judge = |solver: &dyn bilevel_core::Solver, tasks: usize| {
             let start = start_of(solver);

@@ -117,6 +117,11 @@ pub struct Settings {
     /// The exponent q of that norm, as (norm(y)^2 + 1e-6)^(q/2)
     #[arg(long)]
     pub exponent: Share,
+    /// The tasks of a meta-batch, which are divided among the ranks of MPI: their number times a power of two [default: one
+    /// process]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shards: Option<Count>,
     #[command(flatten)]
     #[serde(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
@@ -167,6 +172,11 @@ impl crate::settings::Settings for Settings {
         if ![1, 3].contains(&self.channels.get()) {
             let cure = "1 is for grey, 3 for colours";
             return Err(refuse("--channels", self.channels, "1 or 3", cure));
+        }
+        if let Some(shards) = self.shards.filter(|shards| *shards != self.meta_batch) {
+            let expected = format!("{}, the tasks of a meta-batch", self.meta_batch);
+            let cure = "each task is a shard: take another, or another --meta-batch";
+            return Err(refuse("--shards", shards, &expected, cure));
         }
         for method in self.method.iter() {
             let Self { truncated, lower, .. } = method.of(self)?;
