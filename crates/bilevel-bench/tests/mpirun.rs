@@ -44,7 +44,14 @@ fn is_here() -> bool {
     found
 }
 
-/// A run of seconds, its data in four parts.
+/// A run of seconds, in four parts: of its tasks.
+fn tasks(out: &Path) -> Vec<&str> {
+    let fixed = "run few-shot --preset smoke --meta-batch 4 --shards 4 --device flex --method \
+                 rad,approx-grad,penalty,maml";
+    fixed.split_whitespace().chain(["--out", text(out)]).collect()
+}
+
+/// The same: of its data.
 fn run<'a>(method: &'a str, steps: &'a str, out: &'a Path) -> Vec<&'a str> {
     let fixed = "run hyper-cleaning --preset smoke --shards 4 --device flex --save-every 0";
     let given = ["--method", method, "--upper-steps", steps, "--out", text(out)];
@@ -88,23 +95,28 @@ fn a_run_has_the_same_bits_on_any_number_of_ranks() {
     if !is_here() {
         return;
     }
-    let root = tempdir().unwrap();
-    let alone = root.path().join("alone");
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("bilevel"));
-    command.args(run(METHODS, "4", &alone)).env("RAYON_NUM_THREADS", "1");
-    assert!(command.output().unwrap().status.success());
-    let expected = curves(&run_of(&alone));
-    assert!(expected.len() > 12, "{expected:?}");
-    for ranks in [2, 4] {
-        let out = root.path().join(ranks.to_string());
-        let (output, _) = ended(mpirun(ranks, &run(METHODS, "4", &out)));
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{errors}");
-        assert_eq!(curves(&run_of(&out)), expected, "on {ranks} ranks");
-        // Only rank 0 has a folder, and prints.
-        assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
-        let printed = String::from_utf8_lossy(&output.stdout);
-        assert_eq!(printed.matches("Results: ").count(), 1, "{printed}");
+    type Args = fn(&Path) -> Vec<&str>;
+    let runs: [(&str, Args); 2] =
+        [("hyper-cleaning-0", |out| run(METHODS, "4", out)), ("few-shot-0", tasks)];
+    for (name, args) in runs {
+        let root = tempdir().unwrap();
+        let alone = root.path().join("alone");
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("bilevel"));
+        command.args(args(&alone)).env("RAYON_NUM_THREADS", "1");
+        assert!(command.output().unwrap().status.success());
+        let expected = curves(&alone.join(name));
+        assert!(expected.len() >= 12, "{expected:?}");
+        for ranks in [2, 4] {
+            let out = root.path().join(ranks.to_string());
+            let (output, _) = ended(mpirun(ranks, &args(&out)));
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{errors}");
+            assert_eq!(curves(&out.join(name)), expected, "{name} on {ranks} ranks");
+            // Only rank 0 has a folder, and prints.
+            assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
+            let printed = String::from_utf8_lossy(&output.stdout);
+            assert_eq!(printed.matches("Results: ").count(), 1, "{printed}");
+        }
     }
 }
 

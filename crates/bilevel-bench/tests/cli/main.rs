@@ -88,9 +88,13 @@ fn data_in_shards_gives_the_same_up_to_rounding() {
         command.assert().code(2).stderr(contains(text));
     };
     refused(quick(out.path(), &["--shards", "3"]), "--shards is 3, expected a divisor of the 500");
-    let mut other = bilevel();
-    other.args(["run", "importance", "--shards", "2"]);
-    refused(other, "not means over equal parts");
+    let other = |name: &str| {
+        let mut other = bilevel();
+        other.args(["run", name, "--shards", "2"]);
+        other
+    };
+    refused(other("importance"), "not means over equal parts");
+    refused(other("few-shot"), "--shards is 2, expected 4, the tasks of a meta-batch");
 }
 
 #[test]

@@ -121,12 +121,13 @@ impl<M: HypergradientMethod> Tasks<M> {
         let bytes = rmp_serde::to_vec(&own).expect("numbers and names can be written");
         let told = gather(&*self.group, &bytes).map_err(Error::Group)?;
         let told = told.iter().map(|bytes| rmp_serde::from_slice(bytes));
-        let mut told: Vec<Told> = told.collect::<Result<_, _>>().map_err(|_| Error::InvalidSetting {
-            setting: "program",
-            found: "another one on some rank".into(),
-            expected: "the same on all ranks",
-            cure: "start all ranks with one binary",
-        })?;
+        let mut told: Vec<Told> =
+            told.collect::<Result<_, _>>().map_err(|_| Error::InvalidSetting {
+                setting: "program",
+                found: "another one on some rank".into(),
+                expected: "the same on all ranks",
+                cure: "start all ranks with one binary",
+            })?;
         for (of, told) in told.iter_mut().enumerate().filter(|(of, _)| *of != rank) {
             self.elsewhere = self.elsewhere + told.cost;
             if told.states.entries().next().is_some() {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bilevel_core::suggest::Choice;
 use bilevel_core::{
     Aggregated, ApproxGrad, AutodiffOracle, BurnOptimizer, Cg, Descent, Diagonal, Error, Fomaml,
-    Gd, Group, HypergradientMethod, HypergradientSolver, Iaptt, Imaml, Implicit, JointStep, Kronecker,
-    LowerProblem, Maml, Objective, OnFeatures, Oracle, Penalty, PenaltySettings, Preconditioned,
-    Rates, Reptile, Sample, Samples, Schedule, Solver, Start, Unrolled, Weight, catalogue,
+    Gd, Group, HypergradientMethod, HypergradientSolver, Iaptt, Imaml, Implicit, JointStep,
+    Kronecker, LowerProblem, Maml, Objective, OnFeatures, Oracle, Penalty, PenaltySettings,
+    Preconditioned, Rates, Reptile, Sample, Samples, Schedule, Solver, Start, Unrolled, Weight,
+    catalogue,
 };
 use bilevel_models::{
     ConvNetConfig, ImageClassifier, ImageClassifierConfig, ResNet12Config, WarpsConfig, accuracy,
