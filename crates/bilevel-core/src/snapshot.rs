@@ -116,6 +116,11 @@ impl Snapshot {
         }
     }
 
+    /// Adds the entries of another one.
+    pub fn put_all(&mut self, other: Self) {
+        self.entries.extend(other.entries);
+    }
+
     /// Whether there is something at `name` or below it.
     pub fn has(&self, name: &str) -> bool {
         self.entries.contains_key(name) || self.below(&format!("{name}/")).next().is_some()

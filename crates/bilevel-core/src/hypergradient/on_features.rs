@@ -22,12 +22,14 @@ use crate::{Dynamics, Error, LowerProblem, Snapshot};
 #[derive(Clone, Debug)]
 pub struct OnFeatures<M> {
     method: M,
+    /// A state that was read back: its vectors may be like u, which is known at the next step.
+    saved: Option<Snapshot>,
 }
 
 impl<M: HypergradientMethod> OnFeatures<M> {
     /// `method` on the features.
     pub fn new(method: M) -> Self {
-        Self { method }
+        Self { method, saved: None }
     }
 }
 
@@ -67,16 +69,24 @@ impl<M: HypergradientMethod> HypergradientMethod for OnFeatures<M> {
             }
         })??;
         let inner = LowerProblem { oracle: reduced.oracle.as_ref(), x: &reduced.u, ..problem };
+        if let Some(mut saved) = self.saved.take() {
+            self.method.restore(&mut saved, &reduced.u, start)?;
+            saved.finish()?;
+        }
         let found = self.method.run(inner, start)?;
         Ok(Hypergradient { gradient: (reduced.pull_back)(&found.gradient), ..found })
     }
 
     fn save(&self, to: &mut Snapshot) {
-        self.method.save(to);
+        match &self.saved {
+            Some(saved) => to.put_all(saved.clone()),
+            None => self.method.save(to),
+        }
     }
 
-    // The state of a method is in y, or a number: `rtho`, whose columns are derivatives in x, is refused.
-    fn restore(&mut self, from: &mut Snapshot, x: &Vector, y: &Vector) -> Result<(), Error> {
-        self.method.restore(from, x, y)
+    /// A state that is not the method's is an error of the next step.
+    fn restore(&mut self, from: &mut Snapshot, _: &Vector, _: &Vector) -> Result<(), Error> {
+        self.saved = Some(std::mem::take(from));
+        Ok(())
     }
 }

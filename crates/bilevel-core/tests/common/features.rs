@@ -168,33 +168,49 @@ fn features_are_extracted_once_and_differentiated_once() {
     }
 }
 
+/// Methods whose state is like y, and like x, which are the features here.
 #[test]
 fn it_trains_from_warm_starts_and_resumes() {
-    let oracle = oracle(false).unwrap();
-    let make = |on_features| {
-        let (x, y) = (oracle.whole().upper_start(), oracle.whole().lower_start());
+    let cg = || {
         let cg = Implicit::new(descent(Gd::new(0.5), 10), Cg::new(20, 1e-12).unwrap());
-        let cg = cg.with_warm_start();
-        let method: Box<dyn HypergradientMethod> =
-            if on_features { Box::new(OnFeatures::new(cg)) } else { Box::new(cg) };
-        let step = GradientStep::new(0.5).unwrap();
-        HypergradientSolver::new(&oracle, method, step, x, y).with_start(Start::Warm).unwrap()
+        Box::new(cg.with_warm_start()) as Box<dyn HypergradientMethod>
     };
-    let (mut whole, mut direct, mut first, mut second) =
-        (make(true), make(false), make(true), make(true));
-    for k in 0..6 {
-        whole.step(k).unwrap();
-        direct.step(k).unwrap();
-        if k < 3 {
-            first.step(k).unwrap();
+    let fsla = || {
+        let fsla = Fsla::new(Rates::new(0.1, 0.1).unwrap(), 0.5).unwrap();
+        Box::new(JointStep::new(fsla)) as Box<dyn HypergradientMethod>
+    };
+    for (make_method, is_joint) in [(cg as fn() -> _, false), (fsla, true)] {
+        let oracle = oracle(false).unwrap();
+        let make = |on_features| {
+            let (x, y) = (oracle.whole().upper_start(), oracle.whole().lower_start());
+            let method: Box<dyn HypergradientMethod> = match on_features {
+                true => Box::new(OnFeatures::new(make_method())),
+                false => make_method(),
+            };
+            let step = GradientStep::new(0.5).unwrap();
+            HypergradientSolver::new(&oracle, method, step, x, y).with_start(Start::Warm).unwrap()
+        };
+        let (mut whole, mut first, mut second) = (make(true), make(true), make(true));
+        for k in 0..6 {
+            whole.step(k).unwrap();
+            if k < 3 {
+                first.step(k).unwrap();
+            }
+        }
+        second.restore(first.save()).unwrap();
+        assert_eq!(second.save(), first.save(), "before its first step");
+        for k in 3..6 {
+            second.step(k).unwrap();
+        }
+        assert_eq!(second.save(), whole.save());
+        if !is_joint {
+            let mut direct = make(false);
+            for k in 0..6 {
+                direct.step(k).unwrap();
+            }
+            assert_close("x", &whole.x().to_vec(), &direct.x().to_vec(), 1e-9);
         }
     }
-    assert_close("x", &whole.x().to_vec(), &direct.x().to_vec(), 1e-9);
-    second.restore(first.save()).unwrap();
-    for k in 3..6 {
-        second.step(k).unwrap();
-    }
-    assert_eq!(second.save(), whole.save());
 }
 
 #[test]
