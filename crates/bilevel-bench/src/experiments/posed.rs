@@ -21,6 +21,8 @@ pub struct Posed<'a, X> {
     pub x: Vector,
     /// y
     pub y: Vector,
+    /// The optimiser of x along a hypergradient.
+    pub adam: AdamConfig,
     /// Where the lower level starts at each step of x.
     pub start: Start,
     /// The seed of random numbers of a method.
@@ -28,8 +30,7 @@ pub struct Posed<'a, X> {
 }
 
 impl<'a, X: Module + 'static> Posed<'a, X> {
-    /// The solver of a method with the settings of a run. Along a hypergradient Adam moves x, with their learning rate.
-    /// Batches are drawn in order.
+    /// The solver of a method with the settings of a run, whose learning rate is that of x. Batches are drawn in order.
     ///
     /// # Errors
     /// If a setting is outside its range, or the method does not fit the problem.
@@ -38,12 +39,11 @@ impl<'a, X: Module + 'static> Posed<'a, X> {
         method: &Catalogued,
         of_run: &catalogue::Settings,
     ) -> Result<Box<dyn Solver + 'a>, BenchError> {
-        let Self { oracle, module, x, y, start, seed } = self;
+        let Self { oracle, module, x, y, adam, start, seed } = self;
         let (made, settings) = method.make(of_run, &At { x: &x, y: &y, seed })?;
         Ok(match made {
             Made::Hypergradient(method) => {
-                let adam = AdamConfig::new().build();
-                let upper = BurnOptimizer::new(adam, module, settings.learning_rate)?;
+                let upper = BurnOptimizer::new(adam.build(), module, settings.learning_rate)?;
                 Box::new(HypergradientSolver::new(oracle, method, upper, x, y).with_start(start)?)
             }
             Made::Joint(method) => {

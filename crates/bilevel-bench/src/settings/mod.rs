@@ -208,7 +208,7 @@ pub fn is_auto(table: &Table, setting: &str) -> bool {
 }
 
 /// Options that experiments read for every method.
-const OF_ALL: [&str; 4] = ["lower-steps", "step-size", "upper-steps", "learning-rate"];
+const OF_ALL: [&str; 5] = ["lower-steps", "step-size", "upper-steps", "learning-rate", "momentum"];
 
 /// Refuses an option that no method of the run reads.
 fn read_by_none<S: Settings>(settings: &S, given: &Table) -> Result<(), BenchError> {

@@ -56,8 +56,8 @@ pub(super) const METHODS: &[Entry] = &[
         name: "rad",
         aliases: &["rhg", "reverse"],
         summary: "back through all lower steps (reverse mode, RHG)",
-        reads: &["lower-steps", "step-size", "stored-states"],
-        make: |s, _| along(Unrolled::rad(s.descent()?).with_plan(s.plan())),
+        reads: &["lower-steps", "step-size", "stored-states", "dynamics", "kept-steps", "momentum"],
+        make: |s, _| unrolled(s, Unrolled::rad(s.chosen_descent()?).with_plan(s.plan())),
         ..UNROLLED
     },
     Entry {
@@ -67,8 +67,10 @@ pub(super) const METHODS: &[Entry] = &[
         exact: Exact::Other("M = T; error `(1 - s mu)^M`"),
         calls: calls("T", "M", "1"),
         memory: "M states, one replay",
-        reads: &["lower-steps", "step-size", "truncated"],
-        make: |s, _| along(Unrolled::trad(s.descent()?, s.truncated.min(s.lower_steps))?),
+        reads: &["lower-steps", "step-size", "truncated", "dynamics", "kept-steps", "momentum"],
+        make: |s, _| {
+            unrolled(s, Unrolled::trad(s.chosen_descent()?, s.truncated.min(s.lower_steps))?)
+        },
         ..UNROLLED
     },
     Entry {
@@ -174,7 +176,11 @@ pub(super) const METHODS: &[Entry] = &[
         exact: Exact::Other("`F_y = 0`"),
         calls: calls("T", "0", "1"),
         memory: "one state, one replay of a gradient",
-        make: |s, _| along(FirstOrder::new(s.descent()?)),
+        reads: &["lower-steps", "step-size", "dynamics", "kept-steps", "momentum"],
+        make: |s, _| {
+            let method = FirstOrder::new(s.chosen_descent()?);
+            along(if s.kept_steps == 0 { method } else { method.keeping(s.kept_steps)? })
+        },
         ..UNROLLED
     },
     Entry {
@@ -403,6 +409,11 @@ pub(super) const METHODS: &[Entry] = &[
         ..IMPLICIT
     },
 ];
+
+fn unrolled(settings: &Settings, method: Unrolled) -> Result<Made, Error> {
+    let kept = settings.kept_steps;
+    along(if kept == 0 { method } else { method.keeping(kept)? })
+}
 
 fn solved(settings: &Settings, minimiser: impl Into<LowerSolve>) -> Result<Made, Error> {
     let cg = Cg::new(settings.solver_iterations, settings.tolerance)?;

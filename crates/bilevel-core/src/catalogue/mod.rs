@@ -43,7 +43,7 @@ mod proxy;
 mod settings;
 mod stochastic;
 
-pub use settings::Settings;
+pub use settings::{LowerDynamics, Settings};
 
 use bilevel_program::Vector;
 

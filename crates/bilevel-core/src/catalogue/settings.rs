@@ -1,6 +1,27 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{Aggregated, Descent, Error, Gd, Plan, Rates, Schedule, Weight};
+use crate::{Adam, Aggregated, Descent, Error, Gd, Plan, Rates, Schedule, Weight};
+
+/// The lower steps of a method that offers a choice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LowerDynamics {
+    /// Gradient descent.
+    #[default]
+    Gd,
+    /// Adam, its b1 the momentum.
+    Adam,
+}
+
+impl LowerDynamics {
+    /// The name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gd => "gd",
+            Self::Adam => "adam",
+        }
+    }
+}
 
 /// The settings of all methods, each under one name. A method ignores the settings that it does not read:
 /// [`Entry::reads`](super::Entry::reads).
@@ -11,6 +32,10 @@ pub struct Settings {
     pub lower_steps: usize,
     /// Step size of y; below the inverse of the curvature of f.
     pub step_size: f64,
+    /// The lower steps of `rad`, `trad` and `first-order`.
+    pub dynamics: LowerDynamics,
+    /// How many of these steps y keeps, the others looking ahead; 0 for all, each descent starting over.
+    pub kept_steps: usize,
     /// Step size of x, for methods that move x themselves.
     pub learning_rate: f64,
     /// Lower states that `rad` keeps for the way back, the others being recomputed; 0 for all of them.
@@ -33,15 +58,20 @@ pub struct Settings {
     pub perturbation: f64,
     /// The weight `mu` of `mu/2 norm(y - x)^2` in `imaml`, and the scale of `reptile`.
     pub proximity: f64,
-    /// Momentum of the lower steps of `reversible-rad`.
+    /// Momentum of the lower steps of `reversible-rad`, and b1 of `adam`.
     pub momentum: f64,
 }
+
+/// b2 of `adam`.
+const DECAY: f64 = 0.999;
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             lower_steps: 100,
             step_size: 0.1,
+            dynamics: LowerDynamics::default(),
+            kept_steps: 0,
             learning_rate: 0.1,
             stored_states: 0,
             truncated: 25,
@@ -65,6 +95,20 @@ impl Settings {
     /// If a setting is outside its range.
     pub fn descent(&self) -> Result<Descent, Error> {
         Descent::new(Gd::new(self.step_size)?, self.lower_steps)
+    }
+
+    /// T steps of the dynamics that was chosen.
+    ///
+    /// # Errors
+    /// If a setting is outside its range.
+    pub(super) fn chosen_descent(&self) -> Result<Descent, Error> {
+        match self.dynamics {
+            LowerDynamics::Gd => self.descent(),
+            LowerDynamics::Adam => {
+                let adam = Adam::new(self.step_size)?.with_decay(self.momentum, DECAY)?;
+                Descent::new(adam, self.lower_steps)
+            }
+        }
     }
 
     /// Which lower states are kept for the way back.

@@ -3,7 +3,7 @@
 use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, Status};
-use crate::lower::Descent;
+use crate::lower::{Descent, Ongoing};
 use crate::{Dynamics, Error, LowerProblem, Objective, Snapshot, Wrt};
 
 /// `first-order`: the direct part of the hypergradient, as if y did not depend on x.
@@ -18,17 +18,28 @@ use crate::{Dynamics, Error, LowerProblem, Objective, Snapshot, Wrt};
 ///
 /// Where F does not depend on x directly, g is zero.
 ///
+/// With T = 1 and [`keeping`](Self::keeping) 1: the alternating steps by which generative adversarial networks are
+/// usually trained, each level by its own optimiser.
+///
 /// Source: [survey, section 3.3 and Eq. 24 with a step size of zero](https://arxiv.org/abs/2101.11517); H. Liu et al.,
 /// "DARTS: differentiable architecture search", 2019, section 2.3.
 #[derive(Clone, Debug)]
 pub struct FirstOrder {
-    descent: Descent,
+    steps: Ongoing,
 }
 
 impl FirstOrder {
     /// At the end of `descent`.
     pub fn new(descent: Descent) -> Self {
-        Self { descent }
+        Self { steps: descent.into() }
+    }
+
+    /// With only the first `steps` lower steps kept, as in [`Unrolled::keeping`](crate::Unrolled::keeping).
+    ///
+    /// # Errors
+    /// If that is 0 or more than T.
+    pub fn keeping(self, steps: usize) -> Result<Self, Error> {
+        Ok(Self { steps: self.steps.keeping(steps)? })
     }
 }
 
@@ -38,27 +49,34 @@ impl HypergradientMethod for FirstOrder {
     }
 
     fn describe(&self) -> String {
-        format!("first-order(after {})", self.descent.describe())
+        format!("first-order(after {})", self.steps.describe())
     }
 
     fn last_step(&self) -> Option<(usize, &dyn Dynamics)> {
-        Some(self.descent.last_step())
+        Some(self.steps.descent().last_step())
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
-        let descended = self.descent.run(&problem, start)?;
+        let (from, mut kept) = self.steps.begin(&problem, start)?;
+        let descended = self.steps.descent().follow(&problem, from, |state| kept.see(state))?;
         let status = Status::of_descent(&descended).unwrap_or(Status::Approximate);
         let lower = descended.state.y;
         let (upper_loss, sides) = problem.gradient(Objective::Upper, &lower, Wrt::X);
         Ok(Hypergradient {
             gradient: sides.into_x(),
             start: None,
-            lower,
+            lower: self.steps.carry(kept).unwrap_or(lower),
             upper_loss,
             lower_loss: descended.end_loss,
             status,
         })
     }
 
-    fn save(&self, _: &mut Snapshot) {}
+    fn save(&self, to: &mut Snapshot) {
+        self.steps.save(to);
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, _: &Vector, y: &Vector) -> Result<(), Error> {
+        self.steps.restore(from, y)
+    }
 }

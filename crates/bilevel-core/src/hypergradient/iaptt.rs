@@ -62,8 +62,9 @@ impl HypergradientMethod for Iaptt {
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         let steps = self.descent.steps();
         let mut losses = Vec::with_capacity(steps);
+        let begin = (0, self.descent.begin(&problem, start)?);
         let (descended, mut tape) =
-            self.descent.record_and_see(&problem, start, self.plan, steps, |state| {
+            self.descent.record_and_see(&problem, begin, self.plan, steps, |state| {
                 losses.push(problem.value(Objective::Upper, &state.y));
             })?;
         let status = Status::of_descent(&descended).unwrap_or(Status::Exact);

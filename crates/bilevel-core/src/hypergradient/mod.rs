@@ -52,7 +52,7 @@ pub use tasks::Tasks;
 pub use unrolled::Unrolled;
 
 pub(crate) use columns::Columns;
-pub(crate) use reverse::{reverse, unroll};
+pub(crate) use reverse::{reverse, unroll, unroll_from};
 pub(crate) use start_in_x::StartInX;
 use stationarity::Stationarity;
 

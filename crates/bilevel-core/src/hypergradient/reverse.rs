@@ -63,7 +63,21 @@ pub(crate) fn unroll(
     tail: usize,
     in_start: bool,
 ) -> Result<Hypergradient, Error> {
-    let (descended, mut tape) = descent.record(problem, start, plan, tail)?;
+    let begin = (0, descent.begin(problem, start)?);
+    unroll_from(problem, descent, begin, plan, tail, in_start, |_| ())
+}
+
+/// [`unroll`] from the state `from.1`, the first step being step `from.0`; `seen` gets the state after each step.
+pub(crate) fn unroll_from(
+    problem: &LowerProblem<'_>,
+    descent: &Descent,
+    from: (usize, State),
+    plan: Plan,
+    tail: usize,
+    in_start: bool,
+    seen: impl FnMut(&State),
+) -> Result<Hypergradient, Error> {
+    let (descended, mut tape) = descent.record_and_see(problem, from, plan, tail, seen)?;
     let whole = if tail < descent.steps() { Status::Approximate } else { Status::Exact };
     let status = Status::of_descent(&descended).unwrap_or(whole);
     let swept = reverse(

@@ -2,8 +2,8 @@
 
 use bilevel_program::Vector;
 
-use super::{Hypergradient, HypergradientMethod, unroll};
-use crate::lower::{Descent, Plan};
+use super::{Hypergradient, HypergradientMethod, unroll_from};
+use crate::lower::{Descent, Ongoing, Plan, State};
 use crate::{Dynamics, Error, LowerProblem, Snapshot};
 
 /// Back-propagation through T lower steps, storing only states.
@@ -36,7 +36,7 @@ use crate::{Dynamics, Error, LowerProblem, Snapshot};
 #[derive(Clone, Debug)]
 pub struct Unrolled {
     name: &'static str,
-    descent: Descent,
+    steps: Ongoing,
     plan: Plan,
     /// M
     last: usize,
@@ -46,7 +46,7 @@ pub struct Unrolled {
 impl Unrolled {
     fn through(name: &'static str, descent: Descent) -> Self {
         let last = descent.steps();
-        Self { name, descent, plan: Plan::default(), last, start: false }
+        Self { name, steps: descent.into(), plan: Plan::default(), last, start: false }
     }
 
     /// `rad`: through all steps of `descent`, every state kept.
@@ -79,6 +79,34 @@ impl Unrolled {
         Self { start: true, ..Self::through("ia-gm", descent) }
     }
 
+    /// With only the first `steps` (k) of the T lower steps kept; the others look ahead of where y moves.
+    ///
+    /// ```text
+    /// g = dF(x, y_T(x))/dx,  y' = y_k,  m' = m_k
+    /// ```
+    ///
+    /// with m the memory of the dynamics, from which the next call goes on: for a warm start. x then sees how y would
+    /// respond over T steps, while y stays as far behind as its own optimiser leaves it: the unrolled generative
+    /// adversarial networks have k = 1. The losses reported are those at `y_T`, the lower point is `y_k`. No oracle
+    /// call is added. Where the dynamics has no memory, k = T is the method without this setting.
+    ///
+    /// Source: L. Metz et al., ["Unrolled generative adversarial networks"](https://arxiv.org/abs/1611.02163), 2017,
+    /// Eqs. 5 to 11; there, as here, the steps ahead are those of the optimiser that moves y.
+    ///
+    /// # Errors
+    /// If `steps` is 0 or more than T, or the start of y is learned, which leaves nothing to go on from.
+    pub fn keeping(self, steps: usize) -> Result<Self, Error> {
+        if self.start {
+            return Err(Error::InvalidSetting {
+                setting: "kept steps",
+                found: format!("{steps}, for {}", self.name),
+                expected: "a method whose lower level goes on from its last result",
+                cure: "use rad or trad",
+            });
+        }
+        Ok(Self { steps: self.steps.keeping(steps)?, ..self })
+    }
+
     /// With another memory plan for the M states.
     pub fn with_plan(mut self, plan: Plan) -> Self {
         self.plan = plan;
@@ -92,12 +120,12 @@ impl HypergradientMethod for Unrolled {
     }
 
     fn describe(&self) -> String {
-        let Self { name, descent, plan, last, .. } = self;
+        let Self { name, steps, plan, last, .. } = self;
         let truncated = match *last {
-            all if all == descent.steps() => String::new(),
+            all if all == steps.descent().steps() => String::new(),
             last => format!("the last {last} of "),
         };
-        format!("{name}({truncated}{}{})", descent.describe(), plan.suffix())
+        format!("{name}({truncated}{}{})", steps.describe(), plan.suffix())
     }
 
     fn differentiates_start(&self) -> bool {
@@ -105,12 +133,26 @@ impl HypergradientMethod for Unrolled {
     }
 
     fn last_step(&self) -> Option<(usize, &dyn Dynamics)> {
-        Some(self.descent.last_step())
+        Some(self.steps.descent().last_step())
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
-        unroll(&problem, &self.descent, start, self.plan, self.last, self.start)
+        let Self { steps, plan, last, start: in_start, .. } = self;
+        let (from, mut kept) = steps.begin(&problem, start)?;
+        let see = |state: &State| kept.see(state);
+        let descent = steps.descent();
+        let mut found = unroll_from(&problem, descent, from, *plan, *last, *in_start, see)?;
+        if let Some(lower) = steps.carry(kept) {
+            found.lower = lower;
+        }
+        Ok(found)
     }
 
-    fn save(&self, _: &mut Snapshot) {}
+    fn save(&self, to: &mut Snapshot) {
+        self.steps.save(to);
+    }
+
+    fn restore(&mut self, from: &mut Snapshot, _: &Vector, y: &Vector) -> Result<(), Error> {
+        self.steps.restore(from, y)
+    }
 }

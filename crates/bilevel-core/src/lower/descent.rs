@@ -166,6 +166,22 @@ impl Descent {
         self.walk(problem, from, true, seen)
     }
 
+    /// T steps from the state `from.1`, the first of them step `from.0`; `seen` gets the state after each step.
+    ///
+    /// # Errors
+    /// As [`Descent::run`], but that the caller has checked the variables ([`Descent::begin`]).
+    pub(crate) fn follow(
+        &self,
+        problem: &LowerProblem<'_>,
+        from: (usize, State),
+        mut seen: impl FnMut(&State),
+    ) -> Result<Descended, Error> {
+        self.walk(problem, from, false, |_, _, stepped| {
+            seen(&stepped.state);
+            ControlFlow::Continue(())
+        })
+    }
+
     fn walk(
         &self,
         problem: &LowerProblem<'_>,
@@ -202,34 +218,34 @@ impl Descent {
         plan: Plan,
         tail: usize,
     ) -> Result<(Descended, Tape<'a>), Error> {
-        self.record_and_see(problem, start, plan, tail, |_| ())
+        let begin = (0, self.begin(problem, start)?);
+        self.record_and_see(problem, begin, plan, tail, |_| ())
     }
 
-    /// The same; `seen` gets the state after each step.
+    /// [`Descent::follow`], with the states of the last `tail` steps.
     pub(crate) fn record_and_see<'a>(
         &'a self,
         problem: &LowerProblem<'a>,
-        start: &Vector,
+        from: (usize, State),
         plan: Plan,
         tail: usize,
         mut seen: impl FnMut(&State),
     ) -> Result<(Descended, Tape<'a>), Error> {
-        let begin = self.begin(problem, start)?;
         let mut first = FirstLoss(None);
         let mut see = |stepped: &Stepped| {
             first.see(stepped);
             seen(&stepped.state);
         };
-        let mut state = begin.clone();
-        let from = self.steps.saturating_sub(tail);
-        for t in 0..from {
+        let mut state = from.1.clone();
+        let (taped, end) = (from.0 + self.steps.saturating_sub(tail), from.0 + self.steps);
+        for t in from.0..taped {
             let stepped = step(problem, self.dynamics(), t, &state);
             see(&stepped);
             state = stepped.state;
         }
-        let mut tape = Tape::new(plan, *problem, self.dynamics(), (from, state), self.steps);
-        let state = tape.advance(self.steps, see);
-        let descended = self.finish(problem, (0, begin), (self.steps, state), (first, true))?;
+        let mut tape = Tape::new(plan, *problem, self.dynamics(), (taped, state), end);
+        let state = tape.advance(end, see);
+        let descended = self.finish(problem, from, (self.steps, state), (first, true))?;
         Ok((descended, tape))
     }
 

@@ -121,9 +121,13 @@ impl Suggestion {
     }
 }
 
-/// A method with the settings that it reads.
+/// Settings that no candidate sets.
+const FIXED: [&str; 3] = ["dynamics", "kept-steps", "momentum"];
+
+/// A method with the settings that it reads and that are chosen.
 pub(super) fn named(entry: &Entry, settings: &Settings) -> String {
-    let read: Vec<_> = entry.reads.iter().map(|name| set(settings, name)).collect();
+    let chosen = entry.reads.iter().filter(|name| !FIXED.contains(name));
+    let read: Vec<_> = chosen.map(|name| set(settings, name)).collect();
     format!("{}({})", entry.name, read.join(", "))
 }
 
@@ -138,6 +142,8 @@ fn value(settings: &Settings, name: &str) -> String {
         "lower-steps" => s.lower_steps.to_string(),
         "step-size" => format!("{:?}", s.step_size),
         "learning-rate" => format!("{:?}", s.learning_rate),
+        "dynamics" => format!("{:?}", s.dynamics.as_str()),
+        "kept-steps" => s.kept_steps.to_string(),
         "stored-states" => s.stored_states.to_string(),
         "truncated" => s.truncated.to_string(),
         "aggregation" => format!("{:?}", s.aggregation),

@@ -1,5 +1,7 @@
 //! What every explicit method must satisfy, on the device of the binary that includes this file.
 
+#[path = "explicit/ahead.rs"]
+mod ahead;
 #[path = "explicit/meta.rs"]
 mod meta;
 #[path = "explicit/plans.rs"]

@@ -5,6 +5,7 @@ use bilevel_data::{Purpose, stream};
 use bilevel_models::{SoftmaxRegression, SoftmaxRegressionConfig};
 use bilevel_program::{Tolerances, Vector};
 use burn::module::Module;
+use burn::optim::AdamConfig;
 use burn::tensor::Device;
 
 use super::cart_pole::LONGEST;
@@ -161,7 +162,15 @@ impl Bench<'_> {
     ) -> Result<(), BenchError> {
         let Settings { common, upper, .. } = self.settings;
         let counted = Counted::new(oracle);
-        let posed = Posed { oracle: &counted, module, x, y, start: Start::Warm, seed: common.seed };
+        let posed = Posed {
+            oracle: &counted,
+            module,
+            x,
+            y,
+            adam: AdamConfig::new(),
+            start: Start::Warm,
+            seed: common.seed,
+        };
         let mut solver: Box<dyn Solver + '_> = posed.solver(method, &self.settings.of_methods())?;
         let seed = (common.seed, self.device.clone());
         trial.drive(&mut *solver, upper.upper_steps.get(), seed, |_, progress| StepRecord {

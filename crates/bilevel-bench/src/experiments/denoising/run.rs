@@ -6,6 +6,7 @@ use bilevel_core::{
 use bilevel_data::gray::GrayImage;
 use bilevel_data::{Digest, Purpose, stream};
 use bilevel_program::{Tolerances, Vector};
+use burn::optim::AdamConfig;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 
@@ -177,6 +178,7 @@ impl<'a> Bench<'a> {
             module: &module,
             x: oracle.upper_start(),
             y: oracle.lower_start(),
+            adam: AdamConfig::new(),
             start: Start::Fixed,
             seed: common.seed,
         };

@@ -5,6 +5,7 @@ use bilevel_core::{
 };
 use bilevel_models::ImageClassifier;
 use bilevel_program::Vector;
+use burn::optim::AdamConfig;
 use burn::tensor::Device;
 use rand::seq::SliceRandom;
 
@@ -202,6 +203,7 @@ impl<'a> Bench<'a> {
             module: &x,
             x: oracle.upper_start(),
             y,
+            adam: AdamConfig::new(),
             start: Start::Fixed,
             seed: common.seed,
         };

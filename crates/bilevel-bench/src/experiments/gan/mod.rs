@@ -7,8 +7,9 @@
 //! ```
 //!
 //! with D the logit of a sample being real; new data and noise at each upper step. The discriminator continues from its
-//! last value, by T steps. `first-order` is how such networks are usually trained: the generator treats the
-//! discriminator as fixed. Unrolled methods (`rad`) differentiate its response.
+//! last value, by T steps or, with `--kept-steps`, by the first of them: the others then look ahead. `first-order` is how
+//! such networks are usually trained: the generator treats the discriminator as fixed. Unrolled methods (`rad`)
+//! differentiate its response. With `--dynamics adam` the discriminator has an optimiser like that of the generator.
 //!
 //! | `--data` | data | a sample is good | a mode |
 //! |---|---|---|---|
@@ -21,8 +22,7 @@
 //! The baseline `data` is the result for other samples of the data.
 //!
 //! Sources: survey, Eqs. 5-7; L. Metz et al., ["Unrolled generative adversarial
-//! networks"](https://arxiv.org/abs/1611.02163), 2017, section 3.1: networks, batch and data of the ring. Here gradient
-//! descent moves the discriminator, there Adam.
+//! networks"](https://arxiv.org/abs/1611.02163), 2017, section 3.1: networks, batch and data of the ring.
 
 mod data;
 mod look;
@@ -32,4 +32,4 @@ mod settings;
 
 pub use problem::{Adversarial, Draw};
 pub use run::Prepared;
-pub use settings::{Game, Reference, Settings, Source};
+pub use settings::{Dynamics, Game, Reference, Settings, Source};

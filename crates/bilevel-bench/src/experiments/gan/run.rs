@@ -3,6 +3,7 @@
 use bilevel_core::{AutodiffOracle, Counted, Data, Sample, Start};
 use bilevel_data::{Digest, Purpose, stream};
 use bilevel_models::{Mlp, MlpConfig};
+use burn::optim::AdamConfig;
 use burn::tensor::Device;
 
 use super::data::{Draws, Judge, Origin, discrepancy, matrix, noise};
@@ -142,6 +143,7 @@ impl Bench<'_> {
             module: &generator,
             x: oracle.upper_start(),
             y: oracle.lower_start(),
+            adam: AdamConfig::new().with_beta_1(self.settings.momentum.get() as f32),
             start: Start::Warm,
             seed,
         };

@@ -1,12 +1,12 @@
 //! Settings, and the methods of this experiment.
 
-use bilevel_core::catalogue::{self, Entry, Family, Needs};
+use bilevel_core::catalogue::{self, Entry, Family, LowerDynamics, Needs};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::error::BenchError;
 use crate::settings::{
-    Baseline, Chosen, Common, Count, LinearSystem, LowerLevel, Methods, UpperLevel,
+    Baseline, Chosen, Common, Count, LinearSystem, LowerLevel, Methods, Share, UpperLevel,
 };
 
 /// The baseline of a generator.
@@ -46,6 +46,16 @@ pub enum Source {
     Digits,
 }
 
+/// The steps of the discriminator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dynamics {
+    /// Gradient descent
+    Gd,
+    /// Adam
+    Adam,
+}
+
 /// The settings of adversarial learning.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -59,6 +69,17 @@ pub struct Settings {
     /// The data
     #[arg(long, value_enum)]
     pub data: Source,
+    /// The lower steps of rad, trad and first-order
+    #[arg(long, value_enum)]
+    pub dynamics: Dynamics,
+    /// How many of these steps the discriminator keeps at each upper step, going on from the memory of its optimiser; the
+    /// others look ahead [default: all, without a memory]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept_steps: Option<Count>,
+    /// b1 of Adam, at both levels
+    #[arg(long)]
+    pub momentum: Share,
     /// Samples of data and of the generator at each evaluation
     #[arg(long)]
     pub batch: Count,
@@ -106,6 +127,14 @@ impl crate::settings::Settings for Settings {
 impl Settings {
     /// The settings of the catalogue of methods from these.
     pub fn of_methods(&self) -> catalogue::Settings {
-        self.linear.of_methods(&self.lower, &self.upper)
+        catalogue::Settings {
+            dynamics: match self.dynamics {
+                Dynamics::Gd => LowerDynamics::Gd,
+                Dynamics::Adam => LowerDynamics::Adam,
+            },
+            kept_steps: self.kept_steps.map_or(0, Count::get),
+            momentum: self.momentum.get(),
+            ..self.linear.of_methods(&self.lower, &self.upper)
+        }
     }
 }

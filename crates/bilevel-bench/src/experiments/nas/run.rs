@@ -9,6 +9,7 @@ use bilevel_data::loader::ImageBatches;
 use bilevel_data::{Purpose, stream};
 use bilevel_models::{Architecture, CellGraph, CellNetwork, ImageClassifierConfig, Operation};
 use bilevel_program::Vector;
+use burn::optim::AdamConfig;
 use burn::tensor::Device;
 use rand::Rng;
 
@@ -173,6 +174,7 @@ impl Bench<'_> {
             module: &module,
             x: oracle.upper_start(),
             y: oracle.lower_start(),
+            adam: AdamConfig::new(),
             start: Start::Warm,
             seed: common.seed,
         };
