@@ -56,8 +56,8 @@ pub enum Command {
     Run(OfExperiment<RunArgs>),
     /// Find the wrong labels of your own table, given a few trusted labels: `run clean` with the table first.
     Clean(OnTable<Cleaning>),
-    /// Learn a penalty for each feature of your own table, against grid and random search at equal cost: `run hpo`
-    /// with the table first.
+    /// Learn the penalties of a classifier of your own table, one for each feature, class or layer, against grid and
+    /// random search at equal cost: `run hpo` with the table first.
     Tune(OnTable<Tuning>),
     /// Run the experiments of a paper's table, and print our figures beside the paper's.
     Reproduce(ReproduceArgs),
