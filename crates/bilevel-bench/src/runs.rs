@@ -162,16 +162,22 @@ fn report(folder: &RunFolder) -> Result<RunReport, BenchError> {
     })
 }
 
-/// Writes the page of a run, or of runs with several seeds, again.
+/// Writes the page of a folder again.
 ///
 /// # Errors
-/// If it is not such a folder, or cannot be read or written.
+/// If it is not complete, or cannot be read or written.
 pub fn write_page(folder: &RunFolder) -> Result<(), BenchError> {
     let settings: Table = folder.settings()?;
     if seeds::is_seeds(&settings) {
         return Ok(seeds::read(folder)?.page(folder)?.write(folder)?);
     }
-    refuse_others(&settings, "the folder of a run, or of its seeds")?;
+    let is = |key| settings.contains_key(key);
+    match () {
+        () if is(reproduce::KEY) => return reproduce::report(folder),
+        () if is(crate::compare::KEY) => return crate::compare::report(folder),
+        () if is(crate::toys::KEY) => return crate::toys::report(folder),
+        () => {}
+    }
     Ok(of_run(&report(folder)?, folder)?.write(folder)?)
 }
 
@@ -180,6 +186,6 @@ fn refuse_others(settings: &Table, expected: &str) -> Result<(), BenchError> {
     let others = [reproduce::KEY, crate::compare::KEY, crate::toys::KEY];
     match others.into_iter().find(|key| settings.contains_key(*key)) {
         None => Ok(()),
-        Some(key) => Err(refuse("RUN", key, expected, "look at the files that the folder has")),
+        Some(key) => Err(refuse("RUN", key, expected, "compare the files that the folders have")),
     }
 }

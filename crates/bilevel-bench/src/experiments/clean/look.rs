@@ -1,5 +1,7 @@
 //! Pictures of the most suspect rows.
 
+use std::path::{Path, PathBuf};
+
 use super::run::Prepared;
 use super::suspects::Judged;
 use crate::report::pictures::sheet;
@@ -30,7 +32,7 @@ fn images(of: &Prepared, shown: &[Judged], shape: [usize; 3]) -> String {
     let images: Vec<Vec<f32>> = shown.iter().map(image).collect();
     let captions = |judged: &Judged| {
         let row = || format!("row {}", judged.row + 1);
-        let name = table.files.get(judged.row).cloned().unwrap_or_else(row);
+        let name = table.files.get(judged.row).map_or_else(row, |file| in_folder(file));
         let [given, best] = [judged.label, judged.best].map(|class| class_name(of, class));
         vec![name, format!("given {given}"), format!("suggested {best}")]
     };
@@ -93,6 +95,12 @@ fn standardise(values: &mut [f64], width: usize) {
         let scale = if deviation > 0.0 { 1.0 / deviation } else { 0.0 };
         column.iter_mut().for_each(|value| **value *= scale);
     }
+}
+
+/// A file's name after that of its folder.
+fn in_folder(file: &str) -> String {
+    let parts: Vec<_> = Path::new(file).components().collect();
+    parts[parts.len().saturating_sub(2)..].iter().collect::<PathBuf>().display().to_string()
 }
 
 fn class_name(of: &Prepared, class: u32) -> &str {
