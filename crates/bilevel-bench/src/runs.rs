@@ -155,7 +155,7 @@ fn report(folder: &RunFolder) -> Result<RunReport, BenchError> {
         let cure = "give the folder of one seed";
         return Err(refuse("RUN", folder.path().display(), "the folder of one run", cure));
     }
-    refuse_others(&settings, "the folder of a run")?;
+    refuse_others(&settings)?;
     folder.report_with_series()?.ok_or_else(|| {
         let (found, expected) = (folder.path().display(), "the folder of a run that is complete");
         refuse("RUN", found, expected, crate::error::resume(folder.path()))
@@ -171,21 +171,26 @@ pub fn write_page(folder: &RunFolder) -> Result<(), BenchError> {
     if seeds::is_seeds(&settings) {
         return Ok(seeds::read(folder)?.page(folder)?.write(folder)?);
     }
-    let is = |key| settings.contains_key(key);
-    match () {
-        () if is(reproduce::KEY) => return reproduce::report(folder),
-        () if is(crate::compare::KEY) => return crate::compare::report(folder),
-        () if is(crate::toys::KEY) => return crate::toys::report(folder),
-        () => {}
+    if settings.contains_key(reproduce::KEY) {
+        return reproduce::report(folder);
+    }
+    if settings.contains_key(crate::compare::KEY) {
+        return crate::compare::report(folder);
+    }
+    if settings.contains_key(crate::toys::KEY) {
+        return crate::toys::report(folder);
     }
     Ok(of_run(&report(folder)?, folder)?.write(folder)?)
 }
 
 /// Refuses the settings of a table, a comparison or toys.
-fn refuse_others(settings: &Table, expected: &str) -> Result<(), BenchError> {
+fn refuse_others(settings: &Table) -> Result<(), BenchError> {
     let others = [reproduce::KEY, crate::compare::KEY, crate::toys::KEY];
     match others.into_iter().find(|key| settings.contains_key(*key)) {
         None => Ok(()),
-        Some(key) => Err(refuse("RUN", key, expected, "compare the files that the folders have")),
+        Some(key) => {
+            let cure = "compare the files that the folders have";
+            Err(refuse("RUN", key, "the folder of a run", cure))
+        }
     }
 }

@@ -44,7 +44,11 @@ fn the_defaults_of_help_are_those_of_a_run() {
             else {
                 continue;
             };
-            assert_eq!(default, *value, "{command:?} --{flag}");
+            // A default in words says on what it depends.
+            if !default.starts_with('"') && default.contains(char::is_whitespace) {
+                continue;
+            }
+            assert_eq!(default.trim_matches('"'), value, "{command:?} --{flag}");
             compared += 1;
         }
         assert!(compared > 4, "{command:?}: {compared}");
