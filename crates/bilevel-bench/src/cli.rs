@@ -1,6 +1,5 @@
 //! The command line.
 
-use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
@@ -14,8 +13,10 @@ use crate::hypergrad::{Form, Method, PlanName, Side, What, Workload};
 use crate::reproduce::{DataSet, Preset, TableName};
 use crate::settings::{CALLS, Count, Methods, NonNegative, Positive, SEEDS};
 
+mod on_table;
 mod renamed;
 
+pub use on_table::{Cleaning, OnTable, TableExperiment, Tuning};
 pub use renamed::renamed;
 
 /// Bilevel optimisation: experiments of the literature, on the CPU and on any GPU.
@@ -56,14 +57,14 @@ pub enum Command {
     Run(OfExperiment<RunArgs>),
     /// Find the wrong labels of your own table, given a few trusted labels: `run clean` with the table first.
     Clean(OnTable<Cleaning>),
-    /// Learn a penalty for each feature of your own table, against grid and random search at equal cost: `run hpo`
-    /// with the table first.
+    /// Learn the penalties of a classifier of your own table, one for each feature, class or layer, against grid and
+    /// random search at equal cost: `run hpo` with the table first.
     Tune(OnTable<Tuning>),
     /// Run the experiments of a paper's table, and print our figures beside the paper's.
     Reproduce(ReproduceArgs),
     /// Resume an interrupted run, table, comparison or `toys` from its last checkpoint.
     Resume(ResumeArgs),
-    /// Write the page of a run again: report.html, which needs no network.
+    /// Write the page of a run, table, comparison or `toys` again: report.html, which needs no network.
     Report(ReportArgs),
     /// Compare the settings and the results of two runs.
     Diff(DiffArgs),
@@ -172,80 +173,6 @@ impl<A> OfExperiment<A> {
             .collect();
         given.extend(self.flags.clone());
         self.experiment.complete(&given)
-    }
-}
-
-/// A run on a table that is given first.
-#[derive(Debug)]
-pub struct OnTable<E> {
-    /// The run.
-    pub run: OfExperiment<RunArgs>,
-    experiment: PhantomData<E>,
-}
-
-/// A run on a table.
-pub trait TableExperiment {
-    /// The experiment.
-    const NAME: &'static str;
-    /// Its problem, if it has several.
-    const PROBLEM: Option<&'static str>;
-}
-
-/// See [`Command::Clean`].
-#[derive(Debug)]
-pub struct Cleaning;
-
-impl TableExperiment for Cleaning {
-    const NAME: &'static str = "clean";
-    const PROBLEM: Option<&'static str> = None;
-}
-
-/// See [`Command::Tune`].
-#[derive(Debug)]
-pub struct Tuning;
-
-impl TableExperiment for Tuning {
-    const NAME: &'static str = "hpo";
-    const PROBLEM: Option<&'static str> = Some("table");
-}
-
-fn of_table<E: TableExperiment>() -> Option<&'static Registered> {
-    EXPERIMENTS.iter().find(|known| known.name == E::NAME)
-}
-
-impl<E: TableExperiment> FromArgMatches for OnTable<E> {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let Some(experiment) = of_table::<E>() else {
-            let kind = clap::error::ErrorKind::InvalidSubcommand;
-            return Err(clap::Error::raw(kind, "no such experiment\n"));
-        };
-        let mut flags = experiment.flags(matches)?;
-        if let Some(problem) = E::PROBLEM {
-            flags.insert("problem".into(), problem.into());
-        }
-        let run = OfExperiment { experiment, flags, args: RunArgs::from_arg_matches(matches)? };
-        Ok(Self { run, experiment: PhantomData })
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
-    }
-}
-
-impl<E: TableExperiment> Args for OnTable<E> {
-    fn augment_args(command: clap::Command) -> clap::Command {
-        let options = of_table::<E>().map(Registered::command).unwrap_or_default();
-        let options = options.get_arguments().cloned().map(|arg| match arg.get_id().as_str() {
-            "data" => arg.long(None::<&str>).value_name("DATA").index(1).required(true),
-            "problem" | "data_dir" => arg.hide(true),
-            _ => arg,
-        });
-        RunArgs::augment_args(command.args(options))
-    }
-
-    fn augment_args_for_update(command: clap::Command) -> clap::Command {
-        Self::augment_args(command)
     }
 }
 
@@ -440,7 +367,7 @@ pub struct ReproduceArgs {
 /// Arguments of `report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// The folders of the runs
+    /// The folders
     #[arg(required = true, value_name = "RUN")]
     pub folders: Vec<PathBuf>,
 }

@@ -91,6 +91,9 @@ fn run(run: &OfExperiment<RunArgs>, group: &'static dyn Group) -> Result<(), Ben
     start(&settings, out, *args, group)
 }
 
+/// What a signal says before a run begins.
+const UNTOUCHED: &str = "interrupted before the first step: there is no result; start it again";
+
 /// The settings with the choice in place of `auto`, which is printed.
 fn chosen(settings: &Complete, group: &dyn Group) -> Result<Complete, BenchError> {
     if group.size() > 1 {
@@ -102,6 +105,7 @@ fn chosen(settings: &Complete, group: &dyn Group) -> Result<Complete, BenchError
             cure,
         ));
     }
+    interrupt::at_once(UNTOUCHED.into());
     progress::note("auto: measuring the problem");
     let (settings, text) = settings.chosen()?;
     progress::note(format!("{text}\n"));
@@ -278,6 +282,7 @@ fn compare(args: CompareArgs) -> Result<(), BenchError> {
         barrier: args.barrier,
         data_dir: args.data_dir.map(|dir| absolute("--data-dir", &dir)).transpose()?,
     };
+    interrupt::at_once(UNTOUCHED.into());
     let (table, folder) = crate::compare::start(&settings, &args.out)?;
     show_table(&table, "Marks and figures", &folder)
 }

@@ -7,6 +7,7 @@
 //! [`BenchError::Interrupted`]: crate::BenchError::Interrupted
 
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// The signal assumed if another process of the run received one: SIGTERM.
 pub(crate) const OF_ANOTHER: i32 = 15;
@@ -19,21 +20,31 @@ pub fn asked() -> Option<i32> {
     Some(SIGNAL.load(Ordering::Relaxed)).filter(|signal| *signal != 0)
 }
 
+/// What a signal that ends the process at once says; none if the first one is handled by the caller of [`asked`].
+static WORDS: Mutex<Option<String>> = Mutex::new(None);
+
 /// From here on the first signal is handled by the caller of [`asked`], after a step; the second ends the process.
 pub fn after_step() {
-    answer(|signal| {
-        if SIGNAL.swap(signal, Ordering::Relaxed) != 0 {
-            end(signal);
-        }
-        crate::say("finishing the step and writing a checkpoint; a second Ctrl-C ends at once");
-    });
+    answer_with(None);
 }
 
 /// From here on a signal ends the process at once, with this message.
 pub fn at_once(words: String) {
+    answer_with(Some(words));
+}
+
+fn answer_with(words: Option<String>) {
+    let set = || WORDS.lock().unwrap_or_else(PoisonError::into_inner);
+    *set() = words;
     answer(move |signal| {
-        crate::say(&words);
-        end(signal);
+        if let Some(words) = &*set() {
+            crate::say(words);
+            end(signal);
+        }
+        if SIGNAL.swap(signal, Ordering::Relaxed) != 0 {
+            end(signal);
+        }
+        crate::say("finishing the step and writing a checkpoint; a second Ctrl-C ends at once");
     });
 }
 
@@ -46,7 +57,7 @@ pub(crate) fn code(signal: i32) -> u8 {
     128 + signal as u8
 }
 
-/// Passes each signal to `to`, on a separate thread. Only the first call in a process has an effect.
+/// Passes each signal to `to`, on a separate thread; only the first call in a process starts it.
 #[cfg(unix)]
 fn answer(mut to: impl FnMut(i32) + Send + 'static) {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};

@@ -155,31 +155,42 @@ fn report(folder: &RunFolder) -> Result<RunReport, BenchError> {
         let cure = "give the folder of one seed";
         return Err(refuse("RUN", folder.path().display(), "the folder of one run", cure));
     }
-    refuse_others(&settings, "the folder of a run")?;
+    refuse_others(&settings)?;
     folder.report_with_series()?.ok_or_else(|| {
         let (found, expected) = (folder.path().display(), "the folder of a run that is complete");
         refuse("RUN", found, expected, crate::error::resume(folder.path()))
     })
 }
 
-/// Writes the page of a run, or of runs with several seeds, again.
+/// Writes the page of a folder again.
 ///
 /// # Errors
-/// If it is not such a folder, or cannot be read or written.
+/// If it is not complete, or cannot be read or written.
 pub fn write_page(folder: &RunFolder) -> Result<(), BenchError> {
     let settings: Table = folder.settings()?;
     if seeds::is_seeds(&settings) {
         return Ok(seeds::read(folder)?.page(folder)?.write(folder)?);
     }
-    refuse_others(&settings, "the folder of a run, or of its seeds")?;
+    if settings.contains_key(reproduce::KEY) {
+        return reproduce::report(folder);
+    }
+    if settings.contains_key(crate::compare::KEY) {
+        return crate::compare::report(folder);
+    }
+    if settings.contains_key(crate::toys::KEY) {
+        return crate::toys::report(folder);
+    }
     Ok(of_run(&report(folder)?, folder)?.write(folder)?)
 }
 
 /// Refuses the settings of a table, a comparison or toys.
-fn refuse_others(settings: &Table, expected: &str) -> Result<(), BenchError> {
+fn refuse_others(settings: &Table) -> Result<(), BenchError> {
     let others = [reproduce::KEY, crate::compare::KEY, crate::toys::KEY];
     match others.into_iter().find(|key| settings.contains_key(*key)) {
         None => Ok(()),
-        Some(key) => Err(refuse("RUN", key, expected, "look at the files that the folder has")),
+        Some(key) => {
+            let cure = "compare the files that the folders have";
+            Err(refuse("RUN", key, "the folder of a run", cure))
+        }
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::flex_in_f64;
 use crate::error::{BenchError, resume as resume_with};
-use crate::experiments::{Left, Partly, RUNS};
+use crate::experiments::{Left, Origin, Partly, RUNS};
 use crate::progress::Bar;
 use crate::report::ReportError;
 use crate::report::convergence;
@@ -80,7 +80,7 @@ pub fn start(problem: Option<&str>, root: &Path) -> Result<(String, RunFolder), 
         Some(problem) => vec![problem.to_owned()],
         None => claims::PROBLEMS.map(str::to_owned).to_vec(),
     };
-    let partly = Partly::create(Settings { toys }, data(), root, "toys")?;
+    let partly = Partly::create(Settings { toys }, &Origin::here(data()), root, "toys")?;
     let folder = (*partly.folder).clone();
     Ok((complete(&partly)?, folder))
 }
@@ -94,6 +94,16 @@ pub fn resume(folder: &RunFolder, accepted: bool) -> Result<String, BenchError> 
         Left::Nothing(table) => Ok(table),
         Left::Rest(partly) => complete(&partly),
     }
+}
+
+/// Writes the page of a complete folder again.
+///
+/// # Errors
+/// If it is not complete, or cannot be read or written.
+pub fn report(folder: &RunFolder) -> Result<(), BenchError> {
+    let partly = Partly::done(folder)?;
+    let (rows, points): (Vec<Row>, Vec<Point>) = (partly.rows(CLAIMS)?, partly.rows(METRICS)?);
+    Ok(page(&partly, &rows, &points)?.write(&partly.folder)?)
 }
 
 /// The fingerprint of the data: there is none.

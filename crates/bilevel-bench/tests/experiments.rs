@@ -176,6 +176,7 @@ fn run(backend: &str, first: usize) {
             let folder = out.path().join(format!("{name}-0"));
             let report = RunFolder::open(&folder).unwrap().report_with_series().unwrap().unwrap();
             for method in report.methods.iter().filter(|method| !method.baseline) {
+                assert!(!method.series.is_empty(), "{name}: no rows of {}", method.name);
                 let Some(accuracy) = method.test_accuracy else { continue };
                 let last = method.series.last().and_then(|row| row.test_accuracy);
                 let is_last = last.is_some_and(|last| (last - accuracy).abs() < 1e-12);

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::flex_in_f64;
 use crate::error::BenchError;
-use crate::experiments::{Auto, Left, Partly};
+use crate::experiments::{Auto, Left, Origin, Partly};
 use crate::progress::{Bar, note};
 use crate::report::ReportError;
 use crate::report::comparison;
@@ -156,31 +156,36 @@ pub fn grid(calls: u64) -> Vec<f64> {
 pub fn start(settings: &Settings, root: &Path) -> Result<(String, RunFolder), BenchError> {
     let device = flex_in_f64()?;
     let rows = settings.problem.read(settings.data_dir.as_deref())?;
-    let settings = &chosen(settings, rows.as_ref(), &device)?;
+    let (settings, probes) = &chosen(settings, rows.as_ref(), &device)?;
     check(settings, rows.as_ref(), &device)?;
     let name = format!("compare-{}", settings.problem.as_str());
-    let partly = Partly::create(settings.clone(), fingerprint(rows.as_ref()), root, &name)?;
+    let origin = Origin { probes: *probes, ..Origin::here(fingerprint(rows.as_ref())) };
+    let partly = Partly::create(settings.clone(), &origin, root, &name)?;
     let folder = (*partly.folder).clone();
     Ok((complete(&partly, rows.as_ref(), &device)?, folder))
 }
 
-/// The settings with a method in place of `auto`: that of the first seed, for all of them.
+/// The settings with a method in place of `auto`: that of the first seed, for all of them; and the oracle calls of the
+/// probes.
 fn chosen(
     settings: &Settings,
     rows: Option<&Classified>,
     device: &Device,
-) -> Result<Settings, BenchError> {
+) -> Result<(Settings, Option<u64>), BenchError> {
     if !settings.methods.is_open() {
-        return Ok(settings.clone());
+        return Ok((settings.clone(), None));
     }
     let setup = settings.problem.setup(0, rows, device)?;
     let of_run = settings.problem.of_methods(Family::Stochastic);
     let (at, way) = ((&setup.x, &setup.y), (Start::Warm, 0));
     let auto = Auto::among::<Contender>(setup.batches.as_ref(), at, way, &of_run)?;
-    note(format!("{auto}\n"));
+    note(format!(
+        "{auto}\nrun       {}, for each seed\n",
+        auto.suggestion.forecast(settings.calls)
+    ));
     let chosen = settings.methods.clone().with_chosen(&auto.method);
     let methods = chosen.map_err(|error| refuse("--method", "auto", &error, "name a method"))?;
-    Ok(Settings { methods, ..settings.clone() })
+    Ok((Settings { methods, ..settings.clone() }, Some(auto.probes())))
 }
 
 /// The methods that handle the constraints of a problem, or all if these are barriers.
@@ -244,6 +249,17 @@ pub fn resume(folder: &RunFolder, accepted: bool) -> Result<String, BenchError> 
         Left::Nothing(table) => Ok(table),
         Left::Rest(partly) => complete(&partly, read(&partly.settings)?.as_ref(), &flex_in_f64()?),
     }
+}
+
+/// Writes the figures and the page of a complete comparison again.
+///
+/// # Errors
+/// If it is not complete, or cannot be read or written.
+pub fn report(folder: &RunFolder) -> Result<(), BenchError> {
+    let partly = Partly::done(folder)?;
+    let compared = comparison::read(&partly)?;
+    comparison::write_figures(&partly.settings, &compared, &partly.folder)?;
+    Ok(comparison::write_page(&partly, &compared)?)
 }
 
 /// The fingerprint of the data.

@@ -9,6 +9,7 @@ use bilevel_core::catalogue;
 use bilevel_core::suggest::{Request, Suggestion, suggest_on};
 use bilevel_core::{Oracle, Start};
 use bilevel_program::Vector;
+use toml::{Table, Value};
 
 use crate::error::BenchError;
 use crate::settings::Offered;
@@ -19,6 +20,8 @@ pub struct Auto {
     pub suggestion: Suggestion,
     /// The method, with the settings that differ from those of the run.
     pub method: String,
+    /// How many problems like that of the probes a step of x solves.
+    pub problems: u64,
 }
 
 impl Auto {
@@ -38,7 +41,26 @@ impl Auto {
         let request = Request { methods: Some(methods), start, seed, ..Request::default() };
         let suggestion = suggest_on(oracle, x, y, &request)?;
         let method = suggestion.name_beside(of_run);
-        Ok(Self { suggestion, method })
+        Ok(Self { suggestion, method, problems: 1 })
+    }
+
+    /// The oracle calls of the probes.
+    pub fn probes(&self) -> u64 {
+        self.suggestion.measured.cost.total()
+    }
+
+    /// The expected cost of a run with these settings, in words; none if it is not known in advance.
+    pub fn forecast(&self, settings: &Table) -> Option<String> {
+        let number = |key| settings.get(key).and_then(Value::as_integer);
+        let calls = match (number("calls"), number("upper-steps")) {
+            (Some(calls), _) => u64::try_from(calls).ok()?,
+            (None, Some(steps)) => {
+                let each = self.suggestion.calls?.saturating_mul(self.problems);
+                u64::try_from(steps).ok()?.saturating_mul(each)
+            }
+            (None, None) => return None,
+        };
+        Some(self.suggestion.forecast(calls))
     }
 }
 

@@ -56,7 +56,7 @@ use bilevel_program::Report;
 use toml::Table;
 
 use self::checkpoint::Checkpoint;
-pub(crate) use self::origin::{Accepted, ORIGIN, Origin, changed};
+pub(crate) use self::origin::{Accepted, ORIGIN, Origin, changed, probes};
 use crate::error::BenchError;
 use crate::interrupt;
 use crate::progress::Bar;
@@ -231,7 +231,7 @@ fn begin(
         return Err(refuse("--method or --step-size", AUTO, "what was chosen in its place", cure));
     }
     let mut table = settings.table();
-    let origin = Origin::here(experiment.data());
+    let origin = Origin { probes: settings.probes, ..Origin::here(experiment.data()) };
     table.insert(ORIGIN.into(), settings_table(&origin)?.into());
     interrupt::after_step();
     folder.write_settings(&table)?;

@@ -45,6 +45,9 @@ pub(crate) struct Origin {
     /// The command line.
     #[serde(default)]
     pub command: String,
+    /// The oracle calls of the probes of `auto`, which those of no method contain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probes: Option<u64>,
     /// The versions before, the first one first, if another one went on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub version_before: Vec<String>,
@@ -64,6 +67,7 @@ impl Origin {
             commit: env!("BILEVEL_COMMIT").into(),
             began: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
             command: command(),
+            probes: None,
             version_before: Vec::new(),
             data_before: Vec::new(),
         }
@@ -109,7 +113,8 @@ impl Origin {
             }
         }
         if is_new {
-            let origin = Self { began: self.began, command: self.command, ..here };
+            let Self { began, command, probes, .. } = self;
+            let origin = Self { began, command, probes, ..here };
             Accepted(Some(Box::new((folder.clone(), origin)))).write()?;
             return Ok(Accepted::default());
         }
@@ -160,6 +165,11 @@ impl Accepted {
         }
         Ok(())
     }
+}
+
+/// The oracle calls of the probes of `auto` for the run of these settings, if there were any.
+pub(crate) fn probes(settings: &Table) -> Option<i64> {
+    settings.get(ORIGIN)?.get("probes")?.as_integer()
 }
 
 /// That the version or the data changed in the middle of the run of these settings, if one did.

@@ -9,8 +9,10 @@ use serde::de::DeserializeOwned;
 use toml::Table;
 
 use super::origin::{Accepted, ORIGIN, Origin, changed, fingerprint};
+use crate::error::BenchError;
 use crate::report::ReportError;
 use crate::report::folder::{LockedFolder, RunFolder, settings_table};
+use crate::settings::refuse;
 
 /// The rows of the parts that are done, by name.
 pub(crate) const RUNS: &str = "runs.csv";
@@ -36,13 +38,18 @@ pub(crate) enum Left<S> {
 }
 
 impl<S: Serialize + DeserializeOwned> Partly<S> {
-    /// Creates a folder `name` under `root`, for results from data with this fingerprint.
+    /// Creates a folder `name` under `root`, for results with this origin.
     ///
     /// # Errors
     /// If it cannot be created or written.
-    pub fn create(settings: S, data: String, root: &Path, name: &str) -> Result<Self, ReportError> {
+    pub fn create(
+        settings: S,
+        origin: &Origin,
+        root: &Path,
+        name: &str,
+    ) -> Result<Self, ReportError> {
         let mut table = settings_table(&settings)?;
-        table.insert(ORIGIN.into(), settings_table(&Origin::here(data))?.into());
+        table.insert(ORIGIN.into(), settings_table(origin)?.into());
         let folder = RunFolder::create(root, name)?.hold()?;
         folder.write_settings(&table)?;
         Self::of(folder, settings, Accepted::default())
@@ -71,6 +78,20 @@ impl<S: Serialize + DeserializeOwned> Partly<S> {
         let here = Origin::here(data(&settings)?);
         let accepted = began.resumed(here, &folder, accepted, is_new)?;
         Ok(Left::Rest(Self::of(folder, settings, accepted)?))
+    }
+
+    /// A complete folder, to write its page and figures again.
+    ///
+    /// # Errors
+    /// If it is not complete or cannot be read, or another process uses it.
+    pub fn done(folder: &RunFolder) -> Result<Self, BenchError> {
+        if read_table(folder)?.is_none() {
+            let (found, cure) = (folder.path().display(), crate::error::resume(folder.path()));
+            return Err(refuse("RUN", found, "a folder that is complete", cure));
+        }
+        let folder = folder.hold()?;
+        let (settings, _) = read_settings(&folder)?;
+        Ok(Self::of(folder, settings, Accepted::default())?)
     }
 
     fn of(folder: LockedFolder, settings: S, accepted: Accepted) -> Result<Self, ReportError> {

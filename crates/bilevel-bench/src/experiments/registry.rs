@@ -94,7 +94,7 @@ pub struct Registered {
     /// What it does, in a line.
     pub about: &'static str,
     defaults: &'static str,
-    command: fn(Command, &Defaults) -> Command,
+    command: fn(Command, &Defaults, &Table) -> Command,
     flags: fn(&ArgMatches) -> Result<Table, clap::Error>,
     complete: fn(&Defaults, &Table) -> Result<Table, BenchError>,
     checked: fn(&Table) -> Result<(), BenchError>,
@@ -146,7 +146,12 @@ impl Registered {
 
     /// Its subcommand.
     pub fn command(&self) -> Command {
-        (self.command)(Command::new(self.name), &self.defaults()).about(self.about)
+        self.command_given(&Table::new())
+    }
+
+    /// The same, with the defaults where these settings are given.
+    pub fn command_given(&self, given: &Table) -> Command {
+        (self.command)(Command::new(self.name), &self.defaults(), given).about(self.about)
     }
 
     /// The settings given by flags.
@@ -173,7 +178,7 @@ impl Registered {
     /// If a setting is invalid, or the device does not exist.
     pub fn complete(&'static self, given: &Table) -> Result<Complete, BenchError> {
         let table = (self.complete)(&self.defaults(), given)?;
-        Ok(Complete { experiment: self, table })
+        Ok(Complete { experiment: self, table, probes: None })
     }
 }
 
@@ -183,6 +188,8 @@ pub struct Complete {
     /// The experiment.
     pub experiment: &'static Registered,
     table: Table,
+    /// The oracle calls of the probes that chose some of them.
+    pub(super) probes: Option<u64>,
 }
 
 impl PartialEq for Complete {
@@ -214,7 +221,7 @@ impl Complete {
         let name = name.as_ref().and_then(Value::as_str).unwrap_or_default();
         let experiment = Registered::named(name)?;
         (experiment.checked)(&table)?;
-        Ok(Self { experiment, table })
+        Ok(Self { experiment, table, probes: None })
     }
 
     /// Only the settings.
@@ -241,8 +248,9 @@ impl Complete {
         self.table["seed"].as_integer().and_then(|seed| u64::try_from(seed).ok()).unwrap_or(0)
     }
 
-    /// The same with another seed.
+    /// The same with another seed, for which no probes are made.
     pub fn with_seed(mut self, seed: u64) -> Self {
+        self.probes = None;
         self.table.insert("seed".into(), Value::Integer(seed.min(i64::MAX as u64) as i64));
         self
     }
@@ -267,19 +275,25 @@ impl Complete {
             return Err(refuse(setting, AUTO, &expected, cure));
         };
         let mut table = self.table.clone();
+        let mut text = auto.to_string();
         if is_auto(&table, STEP_SIZE) {
-            table.insert(STEP_SIZE.into(), auto.suggestion.step_size().into());
+            let step_size = auto.suggestion.step_size();
+            table.insert(STEP_SIZE.into(), step_size.into());
+            text += &format!("\nstep size {step_size:?}");
         }
         if let Some(Value::Array(methods)) = table.get_mut("method") {
             let open = methods.iter().any(|name| name.as_str() == Some(AUTO));
             methods.retain(|name| name.as_str() != Some(AUTO));
             let chosen = Value::String(auto.method.clone());
+            if open && let Some(whole) = auto.forecast(&self.table) {
+                text += &format!("\nrun       {whole}");
+            }
             if open && !methods.contains(&chosen) {
                 methods.push(chosen);
             }
         }
         (self.experiment.checked)(&table)?;
-        Ok((Self { experiment: self.experiment, table }, auto.to_string()))
+        Ok((Self { experiment: self.experiment, table, probes: Some(auto.probes()) }, text))
     }
 
     /// Where to compute.

@@ -44,7 +44,8 @@ pub fn start(
     root: &Path,
     manner: Manner,
 ) -> Result<(RunFolder, Together), BenchError> {
-    let made_by = Some(origin_of([settings], manner)?);
+    let origin = origin_of([settings], manner)?;
+    let made_by = Some(Origin { probes: settings.probes, ..origin });
     let name = format!("{}-{}-seeds-{seeds}", settings.experiment.name, settings.seed());
     let folder = RunFolder::create(root, &name)?;
     folder.write_settings(&Settings { seeds, run: settings.table(), made_by })?;

@@ -86,7 +86,7 @@ pub fn write_figures(
         let of_family: Vec<_> = compared.iter().filter(|method| method.family == family).collect();
         for quantity in quantities(settings.problem) {
             for seconds in [false, true] {
-                let curves = of_family.iter().map(|m| curve(m, quantity, best, &grid, seconds));
+                let curves = curves(&of_family, quantity, best, &grid, seconds);
                 let axis = if seconds { "seconds" } else { "oracle calls" };
                 let chart = Chart {
                     title: format!(
@@ -97,7 +97,7 @@ pub fn write_figures(
                     ),
                     axis: Axis::Logarithmic(axis),
                     quantity: Axis::Logarithmic(quantity.title),
-                    curves: curves.collect(),
+                    curves,
                 };
                 let by = if seconds { "seconds" } else { "calls" };
                 let name = format!("{}-{}-by-{by}.svg", family.as_str(), quantity.name);
@@ -153,29 +153,31 @@ fn page(
     families.sort_unstable();
     families.dedup();
     let finite = |value: f64| value.is_finite().then_some(value);
-    let line = |method: &Compared, quantity: Quantity| {
-        let [by_calls, by_seconds] =
-            [false, true].map(|seconds| curve(method, quantity, best, &grid, seconds));
+    let line = |(by_calls, by_seconds): (Curve, Curve)| {
         let places = |curve: &Curve| curve.points.iter().map(|point| point.0).collect();
         PageLine {
-            label: method.name.clone(),
             x: vec![places(&by_calls), places(&by_seconds)],
             y: by_calls.points.iter().map(|point| finite(point.1)).collect(),
             low: by_calls.band.iter().map(|edge| finite(edge.1)).collect(),
             high: by_calls.band.iter().map(|edge| finite(edge.2)).collect(),
+            label: by_calls.label,
             ..PageLine::default()
         }
     };
-    let panel = |family: Family, quantity: Quantity| PagePanel {
-        title: format!("{} methods: medians, bands of 20 to 80 % of the seeds", family.as_str()),
-        quantity: quantity.title.into(),
-        axes: ["oracle calls", "seconds"].map(String::from).to_vec(),
-        logarithmic: true,
-        lines: compared
-            .iter()
-            .filter(|method| method.family == family)
-            .map(|method| line(method, quantity))
-            .collect(),
+    let panel = |family: Family, quantity: Quantity| {
+        let of_family: Vec<_> = compared.iter().filter(|method| method.family == family).collect();
+        let [by_calls, by_seconds] =
+            [false, true].map(|seconds| curves(&of_family, quantity, best, &grid, seconds));
+        PagePanel {
+            title: format!(
+                "{} methods: medians, bands of 20 to 80 % of the seeds",
+                family.as_str()
+            ),
+            quantity: quantity.title.into(),
+            axes: ["oracle calls", "seconds"].map(String::from).to_vec(),
+            logarithmic: true,
+            lines: by_calls.into_iter().zip(by_seconds).map(line).collect(),
+        }
     };
     let panels = families
         .iter()
@@ -219,6 +221,36 @@ pub(crate) fn quantile(values: &mut [f64], share: f64) -> f64 {
     let of_rank = |rank: usize| values.get(rank.clamp(1, values.len().max(1)) - 1).copied();
     let [below, above] = [rank.ceil() as usize, rank.floor() as usize + 1].map(of_rank);
     below.zip(above).map_or(f64::NAN, |(below, above)| 0.5 * below + 0.5 * above)
+}
+
+/// How far above its start a method has to end to count as divergent.
+const DIVERGES: f64 = 10.0;
+
+/// The curves of methods, by calls or by seconds. One that diverges says so, and ends where it leaves the range of the
+/// others, which it would flatten.
+fn curves(
+    methods: &[&Compared],
+    quantity: Quantity,
+    best: f64,
+    grid: &[f64],
+    seconds: bool,
+) -> Vec<Curve> {
+    let of = |method: &&Compared| curve(method, quantity, best, grid, seconds);
+    let mut curves: Vec<Curve> = methods.iter().map(of).collect();
+    let diverges = |curve: &Curve| match (curve.points.first(), curve.points.last()) {
+        (Some((_, first)), Some((_, last))) => *first > 0.0 && *last > DIVERGES * first,
+        _ => false,
+    };
+    let others = curves.iter().filter(|curve| !diverges(curve));
+    let heights = others.flat_map(|curve| &curve.points).map(|point| point.1);
+    let most = heights.filter(|height| height.is_finite()).fold(f64::NEG_INFINITY, f64::max);
+    for curve in curves.iter_mut().filter(|curve| diverges(curve)) {
+        curve.label += " (diverges)";
+        if most.is_finite() {
+            curve.end_above(most);
+        }
+    }
+    curves
 }
 
 fn curve(method: &Compared, quantity: Quantity, best: f64, grid: &[f64], seconds: bool) -> Curve {
@@ -409,6 +441,33 @@ pub fn table(problem: ProblemName, compared: &[Compared]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_method_that_diverges_does_not_flatten_the_others() {
+        let grid = grid(1024);
+        let method = |name: &str, rate: f64| {
+            let mark = |at: usize| Mark {
+                seconds: at as f64,
+                measured: Measured { distance: rate.powi(at as i32), value: 0.0 },
+            };
+            let marks = (0..grid.len()).map(mark).collect();
+            let runs = vec![SeedRun { marks, fault: None }];
+            Compared { name: name.into(), family: Family::Hypergradient, runs }
+        };
+        let methods = [method("good", 0.5), method("slow", 0.9), method("bad", 1e6)];
+        let quantity = OF_A_SOLVED_LOWER_LEVEL[0];
+        let all: Vec<&Compared> = methods.iter().collect();
+        let drawn = curves(&all, quantity, 0.0, &grid, false);
+        let labels: Vec<&str> = drawn.iter().map(|curve| &*curve.label).collect();
+        assert_eq!(labels, ["good", "slow", "bad (diverges)"]);
+        assert!(drawn[..2].iter().all(|curve| curve.points.len() == grid.len()));
+        assert_eq!((drawn[2].points.len(), drawn[2].band.len()), (2, 2));
+        let highest = drawn.iter().flat_map(|curve| &curve.points).map(|point| point.1);
+        assert_eq!(highest.fold(0.0, f64::max), 1.0);
+        // Alone it is drawn whole.
+        let alone = curves(&all[2..], quantity, 0.0, &grid, false);
+        assert_eq!(alone[0].points.len(), grid.len());
+    }
 
     #[test]
     fn the_median_of_an_even_number_is_the_mean_of_the_middle_two() {

@@ -39,6 +39,18 @@ pub struct Curve {
     pub band: Vec<(f64, f64, f64)>,
 }
 
+impl Curve {
+    /// Ends the curve where it first exceeds `most`, at that height, or before it is infinite.
+    pub(super) fn end_above(&mut self, most: f64) {
+        let Some(at) = self.points.iter().position(|point| point.1 > most) else { return };
+        let rest = at + usize::from(self.points[at].1.is_finite());
+        self.points.truncate(rest);
+        self.band.truncate(rest);
+        self.points.iter_mut().for_each(|point| point.1 = point.1.min(most));
+        self.band.iter_mut().for_each(|edge| *edge = (edge.0, edge.1.min(most), edge.2.min(most)));
+    }
+}
+
 impl From<&Figure> for Chart {
     fn from(figure: &Figure) -> Self {
         let curves = figure.curves.iter().map(|curve| Curve {

@@ -12,6 +12,7 @@
 //! | `plot` | the drawing code of these |
 //! | [`weights`] | figures of learned weights |
 //! | [`pictures`] | images beside one another |
+//! | [`row_map`] | rows of a table as coloured cells |
 //! | [`heat_map`] | figures of matrices of shares |
 //!
 //! Shares (accuracy, F1 and so on) are fractions of 1 here and per cent only in output for people. A figure that a
@@ -26,6 +27,7 @@ pub mod heat_map;
 pub mod page;
 pub mod pictures;
 pub(crate) mod plot;
+pub mod row_map;
 pub mod seeds;
 pub mod table;
 pub mod weights;

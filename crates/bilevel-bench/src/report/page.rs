@@ -95,15 +95,15 @@ pub struct PageLine {
 }
 
 impl Page {
-    /// Writes `report.html`, with all figures of the folder except its curves.
+    /// Writes `report.html`, with all figures of the folder except curves that it draws itself.
     ///
     /// # Errors
     /// If a figure cannot be read or the page cannot be written.
     pub fn write(&self, folder: &RunFolder) -> Result<(), ReportError> {
         let mut pictures = Vec::new();
         for name in folder.files("svg")? {
-            // The page draws them itself.
-            if name != "curves.svg"
+            // The page draws its curves itself.
+            if (name != "curves.svg" || self.panels.is_empty())
                 && let Some(svg) = folder.read_file(&name)?
             {
                 pictures.push((name, STANDARD.encode(svg)));

@@ -8,11 +8,11 @@ use bilevel_data::gray;
 
 /// Height and width of a small image, and the gap between two, in pixels of the figure.
 const SIDE: usize = 84;
-const ROOM: usize = 8;
+pub(super) const ROOM: usize = 8;
 /// The width of a letter: there is no font here that could be measured.
 const LETTER: usize = 8;
 /// Space for a line of text.
-const LINE: usize = 20;
+pub(super) const LINE: usize = 20;
 
 /// A row of images, and its name.
 pub struct Row<'a> {
@@ -50,15 +50,45 @@ pub fn captioned(images: &[(String, &[f32])], shape: [usize; 3]) -> String {
     figure(&body, [left, ROOM + height + LINE])
 }
 
+/// Draws images of `shape` (channels, height, width), all at one size, `columns` in a line, each above its captions.
+pub fn sheet(images: &[(Vec<String>, &[f32])], shape: [usize; 3], columns: usize) -> String {
+    let captions = || images.iter().flat_map(|(captions, _)| captions);
+    let needs = captions().map(|caption| width(&shorten(caption))).max().unwrap_or(0);
+    let lines = images.iter().map(|(captions, _)| captions.len()).max().unwrap_or(0);
+    let (wide, high) = (needs.max(SIDE) + ROOM, SIDE + lines * LINE + ROOM);
+    let mut body = String::new();
+    for (at, (captions, image)) in images.iter().enumerate() {
+        let (left, top) = (ROOM + at % columns * wide, ROOM + at / columns * high);
+        picture(&mut body, image, shape, (left, top), [SIDE, SIDE]);
+        for (line, caption) in captions.iter().enumerate() {
+            let bottom = top + SIDE + (line + 1) * LINE - 4;
+            text(&mut body, (left, bottom), &shorten(caption));
+        }
+    }
+    let columns = columns.min(images.len());
+    figure(&body, [ROOM + columns * wide, ROOM + images.len().div_ceil(columns.max(1)) * high])
+}
+
+/// A name or a path without its middle, if it is long.
+pub(super) fn shorten(text: &str) -> String {
+    const MOST: usize = 21;
+    let letters: Vec<char> = text.chars().collect();
+    if letters.len() <= MOST {
+        return text.to_owned();
+    }
+    let (first, last) = (&letters[..MOST / 2], &letters[letters.len() - MOST / 2..]);
+    format!("{}…{}", first.iter().collect::<String>(), last.iter().collect::<String>())
+}
+
 /// The width of a text and the gap after it.
-fn width(text: &str) -> usize {
+pub(super) fn width(text: &str) -> usize {
     match text.chars().count() {
         0 => 0,
         letters => LETTER * letters + ROOM,
     }
 }
 
-fn figure(body: &str, [width, height]: [usize; 2]) -> String {
+pub(super) fn figure(body: &str, [width, height]: [usize; 2]) -> String {
     format!(
         "<svg width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
          xmlns=\"http://www.w3.org/2000/svg\" font-family=\"sans-serif\" font-size=\"14\">\n\
@@ -66,7 +96,7 @@ fn figure(body: &str, [width, height]: [usize; 2]) -> String {
     )
 }
 
-fn text(to: &mut String, (left, bottom): (usize, usize), text: &str) {
+pub(super) fn text(to: &mut String, (left, bottom): (usize, usize), text: &str) {
     let text = text.replace('&', "&amp;").replace('<', "&lt;");
     let _ = writeln!(to, "<text x=\"{left}\" y=\"{bottom}\">{text}</text>");
 }
@@ -126,6 +156,22 @@ mod tests {
         let start = format!("<{kind} x=\"");
         let after = svg.split(&start).skip(1);
         after.map(|rest| rest.split('"').next().unwrap().parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_sheet_has_each_image_above_its_captions() {
+        let image = [0.5; 4];
+        let captions =
+            |at: usize| vec![format!("row {at}"), "a rather long name of a class".into()];
+        let images: Vec<_> = (0..5).map(|at| (captions(at), &image[..])).collect();
+        let svg = sheet(&images, [1, 2, 2], 3);
+        let (images, texts) = (places(&svg, "image"), places(&svg, "text"));
+        let twice: Vec<usize> = images.iter().flat_map(|left| [*left; 2]).collect();
+        assert_eq!(texts, twice);
+        assert_eq!(images[0], images[3]);
+        let shown = "a rather l…of a class";
+        assert!(images[1] - images[0] > 7 * shown.chars().count());
+        assert_eq!(svg.matches(shown).count(), 5, "{svg}");
     }
 
     #[test]

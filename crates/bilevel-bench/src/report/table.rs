@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
 
 use super::{MethodReport, RunReport};
-use crate::experiments::changed;
+use crate::experiments::{changed, probes};
 
 const ABSENT: &str = "-";
 /// Below this width a row becomes a block.
@@ -30,6 +30,9 @@ pub fn render(report: &RunReport, width: Option<usize>) -> String {
     };
     for method in report.methods.iter().filter(|method| !method.ok || method.warnings > 0) {
         text += &wrapped(format!("{}: {}", method.name, method.status));
+    }
+    if let Some(probes) = probes(&report.settings) {
+        text += &wrapped(format!("auto: {probes} more oracle calls of probes"));
     }
     if let Some(changes) = changed(&report.settings) {
         text += &wrapped(format!("origin: {changes}"));

@@ -332,6 +332,18 @@ pub fn fill(
     }
 }
 
+/// Writes the table and the page of a folder again, as far as its runs are done.
+///
+/// # Errors
+/// If it is not the folder of a table, or cannot be read or written.
+pub fn report(folder: &RunFolder) -> Result<(), BenchError> {
+    let reproduction: Reproduction = folder.settings()?;
+    let cells = reproduction.reproduce.cells(&reproduction)?;
+    let runs = plan(&cells, reproduction.seeds);
+    write(reproduction.reproduce, &cells, &runs, folder)?;
+    Ok(())
+}
+
 /// The number of runs that the table of a folder lacks.
 ///
 /// # Errors
@@ -373,6 +385,7 @@ fn write(
     if let Some(svg) = curves::svg(cells, runs, &done)? {
         folder.write_file("curves.svg", svg.as_bytes())?;
     }
+    render::page(&reproduced, &folder)?.write(&folder)?;
     Ok(reproduced)
 }
 

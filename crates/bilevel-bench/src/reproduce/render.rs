@@ -3,8 +3,10 @@
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent, presets};
 
 use super::{Filled, Reproduced, TableName};
+use crate::error::{command_line, resume};
 use crate::report::ReportError;
-use crate::report::folder::RunFolder;
+use crate::report::folder::{RunFolder, settings_toml};
+use crate::report::page::{Page, PageColumn, PageTable, facts};
 
 /// Writes `table.txt`, `table.json`, `table.csv` and `table.svg`.
 pub(super) fn write(reproduced: &Reproduced, folder: &RunFolder) -> Result<(), ReportError> {
@@ -43,6 +45,51 @@ fn csv(reproduced: &Reproduced) -> Result<Vec<u8>, ReportError> {
         rows.write_record(record).map_err(|e| refuse(e.to_string()))?;
     }
     rows.into_inner().map_err(|e| refuse(e.to_string()))
+}
+
+/// The page.
+pub(super) fn page(reproduced: &Reproduced, folder: &RunFolder) -> Result<Page, ReportError> {
+    let about = reproduced.table.about();
+    let all: toml::Table = folder.settings()?;
+    let titles = ["row", "column", "ours", "seeds", "paper", "difference"];
+    let columns = titles.into_iter().enumerate().map(|(at, title)| PageColumn {
+        title: title.into(),
+        note: (title == "ours").then(|| "mean over the seeds, and standard deviation".into()),
+        words: at < 2,
+    });
+    let failures = reproduced.failures.iter();
+    let failures = failures.map(|f| (f.method.to_owned(), format!("{}: {}", f.run, f.status)));
+    let changed = reproduced.warning.iter().map(|text| ("origin".to_owned(), text.clone()));
+    let path = folder.path().display().to_string();
+    Ok(Page {
+        title: format!("{}, {}", about.title, about.source),
+        facts: facts(&all),
+        tables: vec![PageTable {
+            title: "Our figures beside the paper's".into(),
+            columns: columns.collect(),
+            rows: reproduced.cells.iter().map(cells).collect(),
+        }],
+        warnings: failures.chain(changed).collect(),
+        panels: Vec::new(),
+        commands: vec![
+            format!("# {}", resume(folder.path())),
+            command_line(["bilevel", "report", &path]),
+        ],
+        settings: settings_toml(&all)?,
+    })
+}
+
+/// A cell of the table as a row of the page.
+fn cells(cell: &Filled) -> Vec<String> {
+    let deviation = cell.deviation().map(|sd| format!(" ± {sd:.2}")).unwrap_or_default();
+    vec![
+        cell.row.into(),
+        cell.column.into(),
+        or_dash(cell.mean(), false) + &deviation,
+        seeds(cell),
+        or_dash(cell.paper, false),
+        or_dash(cell.difference(), true),
+    ]
 }
 
 /// The table for a terminal: ours, the paper's, the difference.
@@ -118,21 +165,28 @@ fn pair(reproduced: &Reproduced, column: &str) -> Option<String> {
 }
 
 fn figures(cell: &Filled) -> String {
-    let or_dash = |value: Option<f64>, sign: bool| match value {
-        None => "-".to_owned(),
-        Some(value) if sign => format!("{value:+.2}"),
-        Some(value) => format!("{value:.2}"),
-    };
     let deviation = cell.deviation().map(|sd| format!(" ± {sd:.2}")).unwrap_or_default();
-    let failed = match cell.failed {
-        0 => String::new(),
-        failed => format!(", {failed} failed"),
-    };
     format!(
-        "{}{deviation} ({}{failed})\n{}\n{}",
+        "{}{deviation} ({})\n{}\n{}",
         or_dash(cell.mean(), false),
-        cell.ours.len(),
+        seeds(cell),
         or_dash(cell.paper, false),
         or_dash(cell.difference(), true)
     )
+}
+
+/// The number of seeds, and of those that failed.
+fn seeds(cell: &Filled) -> String {
+    match cell.failed {
+        0 => cell.ours.len().to_string(),
+        failed => format!("{}, {failed} failed", cell.ours.len()),
+    }
+}
+
+fn or_dash(value: Option<f64>, sign: bool) -> String {
+    match value {
+        None => "-".to_owned(),
+        Some(value) if sign => format!("{value:+.2}"),
+        Some(value) => format!("{value:.2}"),
+    }
 }

@@ -39,7 +39,7 @@ impl Defaults {
     }
 
     /// The default settings.
-    pub fn plain(&self) -> impl Iterator<Item = (&str, &Value)> {
+    fn plain(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.file.iter().filter(|(_, value)| !value.is_table()).map(|(key, value)| (&**key, value))
     }
 

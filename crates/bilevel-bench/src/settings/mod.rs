@@ -82,11 +82,13 @@ macro_rules! of_fields {
 
 pub(crate) use of_fields;
 
-/// The subcommand of an experiment, with its defaults in the help.
-pub fn command<S: Settings>(command: Command, defaults: &Defaults) -> Command {
-    let mut command = S::augment_args(command);
-    for (key, value) in defaults.plain() {
-        let text = match value {
+/// The subcommand of an experiment, with its defaults in the help: those where the settings `given` are.
+pub fn command<S: Settings>(command: Command, defaults: &Defaults, given: &Table) -> Command {
+    let mut command = S::augment_args(command).after_help(
+        "Some defaults depend on other settings: --dry-run prints all settings of a run.",
+    );
+    for (key, value) in defaults.complete(given) {
+        let text = match &value {
             Value::String(text) => text.clone(),
             Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(","),
             other => other.to_string(),

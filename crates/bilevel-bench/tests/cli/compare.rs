@@ -54,6 +54,38 @@ fn toys_hold_sources_to_their_word() {
     bilevel().args(["toys", "--problem", "none"]).assert().code(2).stderr(contains("quadratic"));
 }
 
+/// The page of such a folder is the same again, and an incomplete one has none.
+#[test]
+fn pages_of_comparisons_toys_and_tables_are_written_again() {
+    let out = tempdir().unwrap();
+    let mut toys = bilevel();
+    toys.args(["toys", "--problem", "bda-counterexample", "--out"]).arg(out.path());
+    toys.assert().success();
+    let mut compare = bilevel();
+    compare.args(["compare", "quadratic", "--method", "rad,soba", "--seeds", "1"]);
+    compare.args(["--calls", "64", "--out"]).arg(out.path()).assert().success();
+    let report = |folder: &Path| bilevel().arg("report").arg(folder).assert();
+    for name in ["toys", "compare-quadratic"] {
+        let folder = out.path().join(name);
+        let page = fs::read_to_string(folder.join("report.html")).unwrap();
+        fs::remove_file(folder.join("report.html")).unwrap();
+        report(&folder).success().stdout(contains("report.html"));
+        let again = fs::read_to_string(folder.join("report.html")).unwrap();
+        assert!(page == again, "{name}: another page");
+        fs::remove_file(folder.join("table.txt")).unwrap();
+        report(&folder).code(2).stderr(contains("resume with: bilevel resume"));
+    }
+    let table = out.path().join("iaptt-table-3");
+    fs::create_dir(&table).unwrap();
+    let settings =
+        "reproduce = \"iaptt-table-3\"\npreset = \"small\"\nseeds = 1\ndevice = \"flex\"\n";
+    fs::write(table.join("settings.toml"), settings).unwrap();
+    report(&table).success();
+    let page = fs::read_to_string(table.join("report.html")).unwrap();
+    let parts = ["difference", "table.svg", "bilevel resume", "iaptt-table-3"];
+    assert!(parts.iter().all(|part| page.contains(part)));
+}
+
 #[test]
 fn methods_are_compared_over_seeds() {
     let out = tempdir().unwrap();

@@ -3,6 +3,7 @@
 mod auto;
 mod compare;
 mod devices;
+mod help;
 mod own_data;
 mod robust;
 

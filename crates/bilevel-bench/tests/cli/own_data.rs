@@ -45,6 +45,14 @@ fn a_table_of_ones_own_is_cleaned_and_tuned() {
     let mut worst: Vec<usize> = rows.map(first).take(3).collect();
     worst.retain(|row| *row > 115);
     assert_eq!(worst.len(), 3, "{suspects}");
+    // The picture begins with the rows of the list.
+    let picture = fs::read_to_string(folder.join("suspects-rad.svg")).unwrap();
+    let page = fs::read_to_string(folder.join("report.html")).unwrap();
+    let rows = suspects.lines().skip(1).map(|row| row.split(',').next().unwrap());
+    for row in rows.take(20) {
+        assert!(picture.contains(&format!(">{row}</text>")), "{row}: {picture}");
+    }
+    assert!(picture.contains(">suggested<") && page.contains("suspects-rad.svg"));
     let cleaned = fs::read_to_string(folder.join("cleaned-rad.csv")).unwrap();
     assert!(cleaned.starts_with("size,noise,kind\n") && cleaned.lines().count() < 121);
     run("clean", &["--trusted", "1.5"]).code(2).stderr(contains("a share between 0 and 1"));
@@ -54,11 +62,47 @@ fn a_table_of_ones_own_is_cleaned_and_tuned() {
     run("tune", &quick).success().stdout(contains("test loss"));
     let model = fs::read(out.path().join("hpo-0/model-cg.safetensors")).unwrap();
     let model = safetensors::SafeTensors::deserialize(&model).unwrap();
-    assert_eq!(model.tensor("weight").unwrap().shape(), [2, 2]);
+    assert_eq!(model.tensor("layers.0.weight").unwrap().shape(), [2, 2]);
     assert_eq!(model.tensor("log_penalty").unwrap().shape(), [2]);
     // The features are centred by the training rows, not by all rows, whose mean this is.
     let mean = model.tensor("mean").unwrap().data()[..8].try_into().map(f64::from_le_bytes);
     assert!((mean.unwrap() - (0.5 + 0.1 * 2.975)).abs() > 1e-6, "{mean:?}");
+}
+
+/// Each kind of penalty is learned and searched for, and the saved model has the shapes of its classifier.
+#[test]
+fn penalties_are_those_of_features_classes_or_layers() {
+    let out = tempdir().unwrap();
+    let row = |at: usize| format!("{},{},{},{}\n", at % 3, at % 5, at % 7, ["a", "b"][at % 2]);
+    let data = out.path().join("t.csv");
+    fs::write(&data, format!("x,y,z,kind\n{}", (0..120).map(row).collect::<String>())).unwrap();
+    for (penalties, count, layers) in
+        [("feature", 3, &[[3, 2]][..]), ("class", 2, &[[3, 2]]), ("layer", 2, &[[3, 32], [32, 2]])]
+    {
+        let mut tune = bilevel();
+        tune.arg("tune").arg(&data).args(["--penalties", penalties, "--method", "rad,grid,random"]);
+        tune.args(["--calls", "900", "--lower-steps", "50", "--evaluations", "2"]);
+        tune.args(["--device", "flex", "--json", "--out"]).arg(out.path().join(penalties));
+        let done = tune.assert().success();
+        let summary: serde_json::Value = serde_json::from_slice(&done.get_output().stdout).unwrap();
+        for method in summary["methods"].as_array().unwrap() {
+            let calls = method["oracle_calls"].as_object().unwrap().values();
+            let calls: u64 = calls.filter_map(serde_json::Value::as_u64).sum();
+            assert!((600..=900).contains(&calls), "{penalties}: {method}");
+            let name = method["name"].as_str().unwrap();
+            let file = out.path().join(format!("{penalties}/hpo-0/model-{name}.safetensors"));
+            let model = fs::read(file).unwrap();
+            let model = safetensors::SafeTensors::deserialize(&model).unwrap();
+            assert_eq!(model.tensor("log_penalty").unwrap().shape(), [count], "{penalties}");
+            for (at, shape) in layers.iter().enumerate() {
+                let weight = model.tensor(&format!("layers.{at}.weight")).unwrap();
+                assert_eq!(weight.shape(), shape, "{penalties}");
+            }
+        }
+    }
+    let mut other = bilevel();
+    other.args(["run", "hpo", "--problem", "ridge", "--penalties", "class", "--dry-run"]);
+    other.assert().code(2).stderr(contains("--problem table"));
 }
 
 /// The lines of a file of a run.
@@ -133,6 +177,13 @@ fn images_in_class_folders_and_labels_of_people_are_cleaned() {
     run(&["--trusted", "0.5"]).success();
     let suspects = lines(out.path(), "clean-0/suspects-noisy.csv");
     assert!(suspects[0].ends_with(",file") && suspects[1].ends_with(".png"), "{suspects:?}");
+    let sheet = lines(out.path(), "clean-0/suspects-noisy.svg").join("\n");
+    let (_, file) = suspects[1].split_at(suspects[1].len() - "cat/00.png".len());
+    assert!(
+        sheet.contains(&format!(">{file}<"))
+            && sheet.contains("given ")
+            && sheet.contains("suggested ")
+    );
     let cleaned = lines(out.path(), "clean-0/cleaned-noisy.csv");
     assert_eq!(cleaned[0], "file,label");
     assert!(cleaned[1..].iter().all(|row| row.contains("cat/") == row.ends_with(",cat")));

@@ -81,6 +81,27 @@ fn a_second_signal_ends_at_once_and_what_has_no_checkpoint_says_that_it_starts_a
 
 #[cfg(target_os = "linux")]
 #[test]
+fn a_signal_during_the_probes_of_auto_ends_at_once_and_says_that_there_is_no_result() {
+    use std::io::{BufRead, BufReader};
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let out = tempdir().unwrap();
+        let mut command = bilevel();
+        command.args(["run", "hyper-cleaning", "--device", "flex", "--method", "auto", "--out"]);
+        let mut process = listening(command.arg(out.path())).spawn().unwrap();
+        let mut said = BufReader::new(process.stderr.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        assert!(line.contains("measuring the problem"), "{line}");
+        signal(&process, name);
+        let text: Vec<String> = said.lines().map(Result::unwrap).collect();
+        assert_eq!(process.wait().unwrap().code(), Some(code), "{name}: {text:?}");
+        assert!(text.iter().any(|line| line.contains("start it again")), "{name}: {text:?}");
+        assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn comparisons_are_resumable_and_measurements_say_that_they_are_not() {
     let out = tempdir().unwrap();
     let comparison = out.path().join("compare-quadratic");

@@ -310,6 +310,7 @@ fn known_calls(name: &str, settings: &Settings) -> Option<u64> {
         "rad" | "ia-gm" | "iaptt" => Some(2 * t + 2),
         "trad" => Some(t + settings.truncated as u64 + 2),
         "bda" => Some(4 * t + 2),
+        "f2sa" => Some(3 * t + 3),
         "soba" | "saba" => Some(3),
         "srba" => Some(6),
         "amigo" => Some(2 * t + 2),

@@ -86,6 +86,17 @@ impl Suggestion {
         }
     }
 
+    /// What `calls` oracle calls of the method take, in words: time and memory. Each counts as the slower of a gradient
+    /// and a product.
+    pub fn forecast(&self, calls: u64) -> String {
+        let [gradient, product] = self.measured.seconds;
+        let (time, memory) = (calls as f64 * gradient.max(product), bytes(self.memory));
+        format!(
+            "about {calls} oracle calls, {}, {memory} of states and linearisations",
+            seconds(time)
+        )
+    }
+
     /// The solver of the method on `oracle`, from x and y. A hypergradient moves x by an [`AdaptiveStep`]; batches are
     /// drawn with replacement.
     ///
@@ -203,13 +214,9 @@ impl Display for Suggestion {
         write!(f, "\nexpected  ")?;
         match self.calls {
             Some(calls) => {
-                let time = calls as f64 * gradient.max(product);
-                write!(f, "about {calls} oracle calls per step of x, {}", seconds(time))?;
+                write!(f, "{}, per step of x", self.forecast(calls))?;
             }
             None => f.write_str("as many oracle calls as the problem takes")?,
-        }
-        if self.memory > 0 {
-            write!(f, ", {} of states and linearisations", bytes(self.memory))?;
         }
         write!(f, "\nprobes    {} oracle calls", measured.cost.total())
     }

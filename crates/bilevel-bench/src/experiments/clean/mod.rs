@@ -18,13 +18,14 @@
 //! | `suspects-METHOD.csv` | the rows that are not trusted, the most suspect first: row from 1, given label, its probability, weight, the label that the network would give and its probability, the file of an image |
 //! | `cleaned-METHOD.csv` | the data without the rows for which another label is more probable, and without a trusted file; for images their files or rows, and labels |
 //! | `precision-METHOD.svg` | for the known errors: precision over recall |
-//! | `suspects-METHOD.svg` | the most suspect images, if rows are images |
+//! | `suspects-METHOD.svg` | the most suspect rows, with their given and suggested labels: images, or standardised features beside the means of the classes |
 //!
 //! Sources: L. Franceschi et al., "Forward and reverse gradient-based hyperparameter optimization", 2017, for the
 //! weights; C. G. Northcutt et al., "Confident learning: estimating uncertainty in dataset labels", 2021, for
 //! evaluating rows by networks that were not trained on them. The weights and trusted rows in the folds are our
 //! addition.
 
+mod look;
 mod run;
 mod settings;
 mod suspects;

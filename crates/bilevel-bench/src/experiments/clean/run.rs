@@ -36,7 +36,7 @@ pub struct Prepared {
     settings: Settings,
     pub(super) table: Table,
     /// From all rows: it does not use labels.
-    scaling: Scaling,
+    pub(super) scaling: Scaling,
     /// The number of the data's own rows; those of a trusted file follow.
     pub(super) own: usize,
     /// The rows of the upper level, whose labels are correct.

@@ -56,8 +56,8 @@ pub struct Settings {
     #[arg(long, value_name = "FILE", value_parser = crate::settings::text_path())]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
-    /// The column of the labels in a CSV or Parquet, or its number from 1 in an .npy [default: label, class or target, or else
-    /// the last]; for other data a file of labels, one per row: .npy, .csv, .parquet or IDX
+    /// The column of the labels in a CSV or Parquet, or its number from 1 in an .npy [default: label, class or target, or
+    /// else the last]; for other data a file of labels, one per row: .npy, .csv, .parquet or IDX
     #[arg(long, value_name = "COLUMN_OR_FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,

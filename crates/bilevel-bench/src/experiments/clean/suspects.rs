@@ -1,16 +1,11 @@
 //! The output for the evaluated rows.
 
+use super::look::picture;
 use super::run::Prepared;
 use crate::error::BenchError;
 use crate::report::ReportError;
 use crate::report::convergence::{Axis, Chart, Curve, svg};
 use crate::report::folder::RunFolder;
-use crate::report::pictures::{Row, pictures};
-
-/// The number of images shown.
-const SHOWN: usize = 40;
-/// Images per line.
-const LINE: usize = 10;
 
 /// The prediction for a row by a network that was not trained on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -76,21 +71,9 @@ pub fn write(
         };
         folder.write_file(&format!("precision-{method}.svg"), svg(&chart)?.as_bytes())?;
     }
-    if let Some(shape) = of.table.shape {
-        let pixels = of.table.features.len();
-        let most = of.table.inputs.iter().copied().fold(0.0, f32::max).max(f32::MIN_POSITIVE);
-        let shown: Vec<Judged> = sorted.iter().map(|found| found.judged).take(SHOWN).collect();
-        let image = |of_row: &Judged| -> Vec<f32> {
-            of.table.inputs[of_row.row * pixels..][..pixels].iter().map(|v| v / most).collect()
-        };
-        let images: Vec<Vec<f32>> = shown.iter().map(image).collect();
-        let rows: Vec<Row<'_>> = images
-            .chunks(LINE)
-            .map(|images| Row { name: "suspect", images: images.iter().map(|i| &**i).collect() })
-            .collect();
-        let file = format!("suspects-{method}.svg");
-        folder.write_file(&file, pictures(&rows, shape).as_bytes())?;
-    }
+    let own = sorted.iter().filter(|found| !found.held).map(|found| found.judged);
+    let picture = picture(of, &own.collect::<Vec<_>>());
+    folder.write_file(&format!("suspects-{method}.svg"), picture.as_bytes())?;
     Ok(())
 }
 

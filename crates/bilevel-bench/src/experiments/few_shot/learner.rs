@@ -108,6 +108,7 @@ impl Learner {
             ..catalogue::Settings::default()
         };
         let auto = Auto::among::<Configured>(&features.heads, (&u, &y), way, &of_run)?;
+        let auto = Auto { problems: settings.meta_batch.get() as u64, ..auto };
         let Choice::Method { settings: chosen, .. } = &auto.suggestion.choice else {
             return Ok(Some(auto));
         };

@@ -6,17 +6,20 @@ use bilevel_problems::{LabelledRows, Values};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::settings::Penalties;
+
 /// The mean cross-entropy of a network.
 fn loss(network: &Mlp, rows: &LabelledRows) -> Tensor<1> {
     cross_entropy(network.forward(rows.inputs.clone()), rows.classes.clone()).mean()
 }
 
-/// One weight decay per layer: `f = mean cross-entropy + 1/2 sum_l exp(x_l) norm(W_l)^2`, `F` the mean cross-entropy of
-/// the validation rows. Biases are not penalised.
+/// `f = mean cross-entropy + 1/2 sum_j exp(x_j) norm(W_j)^2`, `F` the mean cross-entropy of the validation rows. `W_j`
+/// are the weights that share a penalty: of a feature or of a class, in a network of one layer, or of a layer. Biases are
+/// not penalised.
 #[derive(Clone, Copy, Debug)]
-pub struct LayerDecay;
+pub struct Decay(pub Penalties);
 
-impl BilevelProblem for LayerDecay {
+impl BilevelProblem for Decay {
     type Upper = Values;
     type Lower = Mlp;
     type Batch = LabelledRows;
@@ -26,29 +29,15 @@ impl BilevelProblem for LayerDecay {
     }
 
     fn lower_loss(&self, x: &Values, y: &Mlp, training: &LabelledRows) -> Tensor<1> {
-        let squares = y.layers().iter().map(|layer| layer.weight.val().powi_scalar(2).sum());
+        let squares = y.layers().iter().map(|layer| {
+            let squares = layer.weight.val().powi_scalar(2);
+            match self.0 {
+                Penalties::Feature => squares.sum_dim(1).flatten(0, 1),
+                Penalties::Class => squares.sum_dim(0).flatten(0, 1),
+                Penalties::Layer => squares.sum(),
+            }
+        });
         let squares = Tensor::cat(squares.collect(), 0);
-        loss(y, training) + (x.val().exp() * squares).sum() * 0.5
-    }
-}
-
-/// One penalty per feature of a softmax regression, a network of one layer: `f = mean cross-entropy + 1/2 sum_j
-/// exp(x_j) norm(W_j)^2`, where `W_j` are the weights of feature j. Biases are not penalised.
-#[derive(Clone, Copy, Debug)]
-pub struct FeatureDecay;
-
-impl BilevelProblem for FeatureDecay {
-    type Upper = Values;
-    type Lower = Mlp;
-    type Batch = LabelledRows;
-
-    fn upper_loss(&self, _: &Values, y: &Mlp, validation: &LabelledRows) -> Tensor<1> {
-        loss(y, validation)
-    }
-
-    fn lower_loss(&self, x: &Values, y: &Mlp, training: &LabelledRows) -> Tensor<1> {
-        let squares = y.layers().iter().map(|layer| layer.weight.val().powi_scalar(2).sum_dim(1));
-        let squares = Tensor::cat(squares.collect(), 0).reshape([-1]);
         loss(y, training) + (x.val().exp() * squares).sum() * 0.5
     }
 }

@@ -11,6 +11,7 @@
 //! | `rates` | two layers | logarithm of the step size, logit of the momentum | the embedded digits |
 //! | `ridge` | linear regression | logarithm of the penalty of each of 20 features | generated: half of them are uninformative |
 //! | `ijcnn1` | logistic regression | logarithm of the penalty of each of 22 features | `ijcnn1.gz` |
+//! | `table` | softmax regression, or two layers | logarithm of the penalty of each feature, class or layer | a table, or the embedded digits |
 //! | `20newsgroups` | softmax regression | logarithm of the penalty of each of 20 classes | `train.counts.libsvm.gz`, `test...` |
 //!
 //! Every method may make the same number of oracle calls, each a value, gradient or product on one batch. A search

@@ -258,15 +258,11 @@ impl Bench<'_> {
     /// The penalties and the model of a table, as safetensors: features become `(value - mean) / scale`.
     fn keep_model(&self, x: &Vector, y: &Vector, trial: &Trial<'_>) -> Result<(), BenchError> {
         let Data::Table(table, scaling, _) = self.data else { return Ok(()) };
-        let (features, classes) = (table.features.len(), table.classes.len());
-        let tensors = [
-            ("weight", vec![features, classes]),
-            ("bias", vec![classes]),
-            ("log_penalty", vec![features]),
-            ("mean", vec![features]),
-            ("scale", vec![features]),
-        ];
-        let tensors = tensors.map(|(name, shape)| (name.to_owned(), shape));
+        let leaves = y.layout().leaves().iter();
+        let mut tensors: Vec<_> =
+            leaves.map(|leaf| (leaf.path.clone(), leaf.shape.to_vec())).collect();
+        tensors.push(("log_penalty".into(), vec![x.layout().size()]));
+        tensors.extend(["mean", "scale"].map(|name| (name.into(), vec![table.features.len()])));
         let values = [y.to_vec(), x.to_vec(), scaling.mean.clone(), scaling.scale.clone()].concat();
         let names = |names: &[String]| Value::from(names.to_vec()).to_string();
         let about = [

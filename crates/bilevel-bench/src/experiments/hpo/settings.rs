@@ -23,7 +23,7 @@ pub enum ProblemName {
     Ridge,
     /// One penalty per feature of a logistic regression on ijcnn1 (needs --data-dir)
     Ijcnn1,
-    /// One penalty per feature of a softmax regression on your table, or else on the digits
+    /// Penalties of a classifier of your table, or else of the digits
     Table,
     /// One penalty per class of a softmax regression on 20newsgroups (needs --data-dir)
     #[value(name = "20newsgroups")]
@@ -43,6 +43,19 @@ impl ProblemName {
             Self::Newsgroups => "20newsgroups",
         }
     }
+}
+
+/// What shares a penalty in the classifier of a table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Penalties {
+    /// The weights of a feature, in a softmax regression
+    #[default]
+    Feature,
+    /// The weights of a class, in a softmax regression
+    Class,
+    /// The weights of a layer, in a network with one hidden layer of 32 ReLU units
+    Layer,
 }
 
 /// The settings of hyperparameter optimisation.
@@ -75,16 +88,20 @@ pub struct Settings {
     /// Rows per batch, for ijcnn1 and 20newsgroups
     #[arg(long)]
     pub batch: Count,
-    /// The table: .csv, .parquet, .npy, .npz, libsvm, .safetensors, a folder of class folders of images, or one in
+    /// The table: .csv, .parquet, .npy, .npz, libsvm, .safetensors, IDX, a folder of class folders of images, or one in
     /// MNIST's or CIFAR's format [default: the embedded digits]
     #[arg(long, value_name = "FILE", value_parser = crate::settings::text_path())]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
-    /// The column of the labels in a CSV or Parquet, or its number in an .npy [default: label, class or target, or else
-    /// the last]; for other data a file of labels, one per row: .npy, .csv, .parquet or IDX
+    /// The column of the labels in a CSV or Parquet, or its number from 1 in an .npy [default: label, class or target, or
+    /// else the last]; for other data a file of labels, one per row: .npy, .csv, .parquet or IDX
     #[arg(long, value_name = "COLUMN_OR_FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// What shares a penalty, and the classifier of the table [default: feature]
+    #[arg(long, value_enum)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub penalties: Option<Penalties>,
     /// The number of words of 20newsgroups that are used, the most frequent ones [default: all 130107]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -109,6 +126,10 @@ impl crate::settings::Settings for Settings {
         if self.data.is_some() && self.problem != ProblemName::Table {
             let expected = "--problem table, which alone reads it";
             return Err(refuse("--data", "given", expected, "give both, or neither"));
+        }
+        if self.penalties.is_some() && self.problem != ProblemName::Table {
+            let expected = "--problem table, the only one with several kinds of penalties";
+            return Err(refuse("--penalties", "given", expected, "give both, or neither"));
         }
         match self.problem {
             ProblemName::Ijcnn1 | ProblemName::Newsgroups => {}
@@ -145,10 +166,19 @@ impl crate::settings::Settings for Settings {
 }
 
 impl Settings {
+    /// What shares a penalty in the classifier of a table.
+    pub fn penalties(&self) -> Penalties {
+        self.penalties.unwrap_or_default()
+    }
+
     /// Whether the lower level has one solution that does not depend on its start: the methods then continue from their
     /// last y.
     pub fn is_convex(&self) -> bool {
-        !matches!(self.problem, ProblemName::Digits | ProblemName::Rates)
+        match self.problem {
+            ProblemName::Digits | ProblemName::Rates => false,
+            ProblemName::Table => self.penalties() != Penalties::Layer,
+            ProblemName::Ridge | ProblemName::Ijcnn1 | ProblemName::Newsgroups => true,
+        }
     }
 
     /// The settings of the catalogue of methods from these, for a lower level in `batches` batches.

@@ -10,7 +10,8 @@ use burn::optim::AdamConfig;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::data::{Data, FEATURES};
-use super::losses::{FeatureDecay, LayerDecay, Measurements, Rates, Ridge, Training};
+use super::losses::{Decay, Measurements, Rates, Ridge, Training};
+use super::settings::Penalties;
 use super::{ProblemName, Settings};
 use crate::error::BenchError;
 use bilevel_data::batches::{DenseBatches, SparseBatches};
@@ -55,9 +56,9 @@ impl StartedProblem {
                 let y = MlpConfig::new(widths).init(device);
                 match settings.problem {
                     ProblemName::Rates => {
-                        pose(|| Training, Rates::new(middle, middle, device), &y, data, test)
+                        pose(Training, Rates::new(middle, middle, device), &y, data, test)
                     }
-                    _ => pose(|| LayerDecay, penalties(2), &y, data, test),
+                    _ => pose(Decay(Penalties::Layer), penalties(2), &y, data, test),
                 }
             }
             Data::Drawn([train, validation, test]) => {
@@ -65,7 +66,7 @@ impl StartedProblem {
                 let data = FullBatch { upper: rows(validation), lower: rows(train) };
                 let test = FullBatch { upper: rows(test), lower: rows(train) };
                 let y = Values::new(&[0.0; FEATURES], device);
-                pose(|| Ridge, penalties(FEATURES), &y, data, Some(test))
+                pose(Ridge, penalties(FEATURES), &y, data, Some(test))
             }
             Data::Table(table, scaling, parts) => {
                 let [train, validation, test] =
@@ -73,8 +74,14 @@ impl StartedProblem {
                 let data = FullBatch { upper: validation, lower: train.clone() };
                 let test = FullBatch { upper: test, lower: train };
                 let (features, classes) = (table.features.len(), table.classes.len());
-                let y = MlpConfig::new(vec![features, classes]).init(device);
-                pose(|| FeatureDecay, penalties(features), &y, data, Some(test))
+                let of = settings.penalties();
+                let (widths, n) = match of {
+                    Penalties::Feature => (vec![features, classes], features),
+                    Penalties::Class => (vec![features, classes], classes),
+                    Penalties::Layer => (vec![features, HIDDEN, classes], 2),
+                };
+                let y = MlpConfig::new(widths).init(device);
+                pose(Decay(of), penalties(n), &y, data, Some(test))
             }
             Data::Rows(parts, test) => {
                 let (size, seed) = (settings.batch.get(), settings.common.seed);
@@ -82,7 +89,7 @@ impl StartedProblem {
                 let Some(test) = test else {
                     let data = DenseBatches::new(parts, size, seed, device)?;
                     let y = Values::new(&vec![0.0; features], device);
-                    return pose(|| FeaturePenalties, penalties(features), &y, data, None);
+                    return pose(FeaturePenalties, penalties(features), &y, data, None);
                 };
                 let classes = parts.train.labels().len();
                 let batches = |parts| SparseBatches::new(parts, size, seed, device.clone());
@@ -90,24 +97,24 @@ impl StartedProblem {
                     TrainValidation { train: parts.train.clone(), validation: test.clone() };
                 let (data, test) = (batches(parts.clone())?, batches(judged)?);
                 let y = ClassWeights::zeros(features, classes, device);
-                pose(|| ClassPenalties, penalties(classes), &y, data, Some(test))
+                pose(ClassPenalties, penalties(classes), &y, data, Some(test))
             }
         }
     }
 }
 
 fn pose<P, D>(
-    problem: fn() -> P,
+    problem: P,
     x: P::Upper,
     y: &P::Lower,
     data: D,
     test: Option<D>,
 ) -> Result<StartedProblem, BenchError>
 where
-    P: BilevelProblem + 'static,
+    P: BilevelProblem + Copy + 'static,
     D: bilevel_core::Data<P::Batch> + 'static,
 {
-    let oracle = |data| AutodiffOracle::new(problem(), &x, y, data);
+    let oracle = |data| AutodiffOracle::new(problem, &x, y, data);
     let counted = oracle(data)?;
     let test = test.map(oracle).transpose()?;
     let (start, y) = (counted.upper_start(), counted.lower_start());

@@ -1,12 +1,15 @@
 //! One poison that resembles its base and has the correct label, and causes the misclassification of one target.
 
+use std::ops::ControlFlow;
+
 use bilevel_core::{
-    AutodiffOracle, Ball, Cost, Error, Executor, Frozen, FullBatch, Proximal, Snapshot,
+    AutodiffOracle, Ball, Cost, Error, Executor, Frozen, FullBatch, Progress, Proximal, Snapshot,
 };
 use bilevel_models::{ImageClassifier, SoftmaxRegressionConfig};
 use bilevel_program::Vector;
 use burn::tensor::{DType, Device, Int, Shape, Tensor, TensorData};
 
+use super::means::{Means, figures};
 use super::method::{Allowed, solver};
 use super::run::{Prepared, retrained};
 use super::{Goal, Method, PoisonBatch, Poisoning, Poisons, Representation, Settings};
@@ -118,13 +121,15 @@ impl<'a> CleanLabel<'a> {
     fn attack(&self, method: Method, trial: &mut Trial<'_>) -> Result<(), BenchError> {
         let epsilons = &self.settings.bounds();
         let bar = trial.bar(self.pairs.len());
-        let (done, state) = trial.kept(self.pairs.len())?;
+        let (done, mut state) = trial.kept(self.pairs.len())?;
+        let mut means = if done > 0 { Means::restore(&mut state)? } else { Means::default() };
         let mut successes = taken(state, done, self.pool.features())?;
         bar.set_position(done as u64);
         let mut cost = Cost::default();
         for (at, &pair) in self.pairs.iter().enumerate().skip(done) {
             let attack = |epsilon| {
-                let poison = trial.timed(|| self.poison(method, pair, epsilon, &mut cost))?;
+                let poison =
+                    trial.timed(|| self.poison(method, pair, epsilon, (&mut cost, &mut means)))?;
                 let pixels = || poison.clone().into_data().iter::<f32>().collect();
                 Ok(self.deceived(pair, poison.clone())?.then(pixels))
             };
@@ -137,10 +142,13 @@ impl<'a> CleanLabel<'a> {
                 trial.report.status = why;
             }
             trial.count(cost);
-            trial.keep(at + 1, kept(&successes))?;
+            let mut state = kept(&successes);
+            means.save(&mut state);
+            trial.keep(at + 1, state)?;
             bar.inc(1);
         }
         bar.finish();
+        trial.report.series = means.series();
         self.report(&successes, &mut trial.report);
         self.draw(method, &successes, trial)
     }
@@ -171,7 +179,7 @@ impl<'a> CleanLabel<'a> {
         method: Method,
         pair: Pair,
         epsilon: f64,
-        cost: &mut Cost,
+        (cost, means): (&mut Cost, &mut Means),
     ) -> Result<Tensor<4>, BenchError> {
         let [base, target] = [pair.base, pair.target].map(|at| self.image(at));
         let wanted = self.pool.labels()[pair.base] as usize;
@@ -202,9 +210,16 @@ impl<'a> CleanLabel<'a> {
         let seed = (self.settings.common.seed, self.device.clone());
         let executor =
             Executor::new(self.settings.upper.upper_steps.get())?.with_seed(seed.0, seed.1);
-        let outcome = executor.run(&mut *solver);
+        let mut steps = Vec::new();
+        let outcome = executor
+            .observe(|progress: &Progress<'_>| {
+                steps.push(figures(progress));
+                ControlFlow::Continue(())
+            })
+            .run(&mut *solver);
         *cost = *cost + solver.cost();
         outcome?;
+        means.add(&steps);
         // With a penalty alone the result may slightly exceed the bound.
         let within: Vector = Ball::new(epsilon)?.apply(solver.x());
         Ok((base + oracle.upper_module(&within).shift()).clamp(0.0, 1.0))

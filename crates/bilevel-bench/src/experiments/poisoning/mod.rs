@@ -49,6 +49,7 @@
 //! classifier reaches too; 4. the bounds. The paper's appendix was not seen: a, T and the step sizes are our choice.
 
 mod clean_label;
+mod means;
 mod method;
 mod problem;
 mod run;
