@@ -256,6 +256,7 @@ fn runs_that_are_done_or_that_another_process_is_at_are_not_made() {
     files.sort();
     let expected = [
         "curves.svg",
+        "report.html",
         "runs",
         "settings.toml",
         "table.csv",
