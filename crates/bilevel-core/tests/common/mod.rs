@@ -1,7 +1,6 @@
 //! Problems with known answers, and the properties every hypergradient must have on them. Written once
 //! for any device; each test binary fixes one and the element type.
 
-use bilevel_core::parallel::InProcess;
 use bilevel_core::{
     ApproxGrad, Armijo, AutodiffOracle, BiCgStab, BilevelProblem, Cg, Counted, Dense, Descent,
     Dynamics, Error, Fad, Fista, FixedPoint, FullBatch, Gd, Gmres, HypergradientMethod, Implicit,
@@ -328,13 +327,4 @@ pub fn exact_methods() -> Vec<Named> {
             ),
         ),
     ]
-}
-
-/// The results of `run` on each of `size` ranks.
-pub fn on_ranks<T: Send>(size: usize, run: impl Fn(InProcess) -> T + Sync) -> Vec<T> {
-    std::thread::scope(|scope| {
-        let ranks = InProcess::ranks(size).into_iter();
-        let ranks: Vec<_> = ranks.map(|group| scope.spawn(|| run(group))).collect();
-        ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
-    })
 }

@@ -54,6 +54,15 @@ fn rank(group: InProcess, batches: usize) -> Rank {
     DataParallel::new(inner, Metered::new(group), SHARDS).unwrap()
 }
 
+/// The results of `run` on each of `size` ranks.
+pub fn on_ranks<T: Send>(size: usize, run: impl Fn(InProcess) -> T + Sync) -> Vec<T> {
+    std::thread::scope(|scope| {
+        let ranks = InProcess::ranks(size).into_iter();
+        let ranks: Vec<_> = ranks.map(|group| scope.spawn(|| run(group))).collect();
+        ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
+    })
+}
+
 fn solver<'a>(made: Made, oracle: &'a dyn Oracle, [x, y]: [Vector; 2]) -> Box<dyn Solver + 'a> {
     match made {
         Made::Hypergradient(method) => {

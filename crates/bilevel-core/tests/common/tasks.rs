@@ -9,6 +9,7 @@ use burn::tensor::Tensor;
 
 use crate::common::*;
 use crate::device;
+use crate::parallel::on_ranks;
 
 /// `f = sum exp(x) (y^2/2 + y^4/4) + (sum y)^2 / 2 - c y`, `F = sum (y - c)^2 / 2 + sin(x) y`; every task has another c.
 struct Wells;
