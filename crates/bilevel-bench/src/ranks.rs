@@ -1,8 +1,8 @@
 //! Processes started by `mpirun`, as the ranks of one run.
 //!
-//! A run is divided among them if it has `--shards`; everything else each process does by itself, as always. Every rank
-//! does the whole run on its part of the data, or its tasks. Only rank 0 has the folder and its lock, writes the log and results, and
-//! shows progress.
+//! A run is divided among them if it has `--shards`; everything else each process does by itself, as always. Every
+//! rank does the whole run on its part of the data, or its tasks. Only rank 0 has the folder and its lock, writes the
+//! log and results, and shows progress.
 
 #[cfg(feature = "mpi")]
 use bilevel_core::parallel::{Metered, Traffic};

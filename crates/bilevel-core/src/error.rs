@@ -264,6 +264,15 @@ pub enum Error {
     #[error(transparent)]
     Group(GroupError),
 
+    /// A rank whose part of a step failed, where those of others did not.
+    #[error("on rank {rank}: {cause}")]
+    OnRank {
+        /// The rank.
+        rank: usize,
+        /// Its error.
+        cause: String,
+    },
+
     /// A checkpoint that cannot be written or read.
     #[error(transparent)]
     Checkpoint(CheckpointError),

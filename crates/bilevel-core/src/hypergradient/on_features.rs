@@ -3,7 +3,7 @@
 use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod};
-use crate::{Dynamics, Error, LowerProblem, Snapshot};
+use crate::{Cost, Dynamics, Error, LowerProblem, Snapshot};
 
 /// Any method on a head y that is trained on features, where x is their extractor: the features of both levels' data
 /// are computed once, the method runs on them in place of x, and one backward pass takes its hypergradient to x.
@@ -75,6 +75,10 @@ impl<M: HypergradientMethod> HypergradientMethod for OnFeatures<M> {
         }
         let found = self.method.run(inner, start)?;
         Ok(Hypergradient { gradient: (reduced.pull_back)(&found.gradient), ..found })
+    }
+
+    fn cost_elsewhere(&self) -> Cost {
+        self.method.cost_elsewhere()
     }
 
     fn save(&self, to: &mut Snapshot) {

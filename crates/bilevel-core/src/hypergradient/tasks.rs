@@ -44,7 +44,7 @@ pub struct Tasks<M> {
 
 /// What a rank tells the others of its tasks, besides vectors.
 #[derive(Serialize, Deserialize)]
-struct Told {
+struct Report {
     /// That of the first task that is not ok, or else of the first one.
     status: Status,
     lower_losses: Vec<f64>,
@@ -64,8 +64,9 @@ impl<M: HypergradientMethod> Tasks<M> {
         Ok(Self { methods, group: Arc::new(Alone), elsewhere: Cost::default() })
     }
 
-    /// Divided among the ranks of a group, each of which runs the tasks of its [`Group::share`]. One step sends the sums
-    /// of the hypergradient and of `lower`, and what else ranks tell of their tasks: three messages.
+    /// Divided among the ranks of a group, each of which runs the tasks of its [`Group::share`]. A step sends what ranks
+    /// tell of their tasks, and then the sums of the hypergradient and of `lower`: three messages. If a task fails on
+    /// some rank, the step is an error on all.
     ///
     /// # Errors
     /// If the tasks are not a power of two for each rank.
@@ -112,29 +113,45 @@ impl<M: HypergradientMethod> Tasks<M> {
         side_by_side(numbered, one).into_iter().collect()
     }
 
-    /// What each rank tells, in order.
-    fn exchange(&mut self, own: Told, x: &Vector, y: &Vector) -> Result<Vec<Told>, Error> {
+    /// The reports of all ranks, in order, and the tasks of this one. If a task fails on some rank, all have an error.
+    fn exchange(
+        &mut self,
+        own: Result<(Report, Vec<Hypergradient>), Error>,
+        x: &Vector,
+        y: &Vector,
+    ) -> Result<(Vec<Report>, Vec<Hypergradient>), Error> {
+        let alone = |(report, found)| (vec![report], found);
         if self.group.size() == 1 {
-            return Ok(vec![own]);
+            return own.map(alone);
         }
-        let rank = self.group.rank();
-        let bytes = rmp_serde::to_vec(&own).expect("numbers and names can be written");
+        let sent = own.as_ref().map(|(report, _)| report).map_err(ToString::to_string);
+        let bytes = rmp_serde::to_vec(&sent).expect("numbers and names can be written");
         let told = gather(&*self.group, &bytes).map_err(Error::Group)?;
         let told = told.iter().map(|bytes| rmp_serde::from_slice(bytes));
-        let mut told: Vec<Told> =
-            told.collect::<Result<_, _>>().map_err(|_| Error::InvalidSetting {
-                setting: "program",
-                found: "another one on some rank".into(),
-                expected: "the same on all ranks",
-                cure: "start all ranks with one binary",
-            })?;
-        for (of, told) in told.iter_mut().enumerate().filter(|(of, _)| *of != rank) {
-            self.elsewhere = self.elsewhere + told.cost;
-            if told.states.entries().next().is_some() {
-                self.restore_tasks(self.of_rank(of), &mut told.states, x, y)?;
+        let foreign = |_| Error::InvalidSetting {
+            setting: "program",
+            found: "another one on some rank".into(),
+            expected: "the same on all ranks",
+            cure: "start all ranks with one binary",
+        };
+        let told: Vec<Result<Report, String>> = told.collect::<Result<_, _>>().map_err(foreign)?;
+        if told.iter().all(Result::is_err) {
+            return own.map(alone);
+        }
+        let on_rank = |(rank, told): (usize, Result<_, String>)| {
+            told.map_err(|cause| Error::OnRank { rank, cause })
+        };
+        let mut reports: Vec<Report> =
+            told.into_iter().enumerate().map(on_rank).collect::<Result<_, _>>()?;
+        let (_, found) = own?;
+        let rank = self.group.rank();
+        for (of, report) in reports.iter_mut().enumerate().filter(|(of, _)| *of != rank) {
+            self.elsewhere = self.elsewhere + report.cost;
+            if report.states.entries().next().is_some() {
+                self.restore_tasks(self.of_rank(of), &mut report.states, x, y)?;
             }
         }
-        Ok(told)
+        Ok((reports, found))
     }
 
     fn save_tasks(&self, tasks: Range<usize>, to: &mut Snapshot) {
@@ -159,9 +176,12 @@ impl<M: HypergradientMethod> Tasks<M> {
 }
 
 /// The first status that is not ok, or else the first one.
-fn worst(statuses: impl Iterator<Item = Status> + Clone) -> Status {
-    let first = statuses.clone().next().unwrap_or(Status::Exact);
-    statuses.into_iter().find(|status| !status.is_ok()).unwrap_or(first)
+fn first_fault(mut statuses: impl Iterator<Item = Status>) -> Option<Status> {
+    let first = statuses.next()?;
+    if !first.is_ok() {
+        return Some(first);
+    }
+    statuses.find(|status| !status.is_ok()).or(Some(first))
 }
 
 impl<M: HypergradientMethod> HypergradientMethod for Tasks<M> {
@@ -194,17 +214,16 @@ impl<M: HypergradientMethod> HypergradientMethod for Tasks<M> {
         }
         let sent = if together { Some(dtype(x.layout(), start.layout())?) } else { None };
         let counted = Counted::new(problem.oracle);
-        let found = self.each(LowerProblem { oracle: &counted, ..problem }, start)?;
-        let mut states = Snapshot::default();
-        if together {
-            self.save_tasks(self.of_rank(self.group.rank()), &mut states);
-        }
-        let own = Told {
-            status: worst(found.iter().map(|task| task.status)),
-            lower_losses: found.iter().map(|task| task.lower_loss).collect(),
-            cost: counted.cost(),
-            states,
-        };
+        let own = self.each(LowerProblem { oracle: &counted, ..problem }, start).map(|found| {
+            let mut states = Snapshot::default();
+            if together {
+                self.save_tasks(self.of_rank(self.group.rank()), &mut states);
+            }
+            let status = first_fault(found.iter().map(|task| task.status)).unwrap_or(Status::Exact);
+            let lower_losses = found.iter().map(|task| task.lower_loss).collect();
+            (Report { status, lower_losses, cost: counted.cost(), states }, found)
+        });
+        let (reports, found) = self.exchange(own, x, start)?;
         let like = found[0].clone();
         let lists = found.into_iter().map(|task| {
             let vectors = [Some(&task.gradient), task.start.as_ref(), Some(&task.lower)];
@@ -213,17 +232,16 @@ impl<M: HypergradientMethod> HypergradientMethod for Tasks<M> {
             leaves.chain([sent.map_or(loss.clone(), |dtype| float::cast(loss, dtype))]).collect()
         });
         let sums = sums(&*self.group, in_tree(lists)).map_err(Error::Group)?;
-        let told = self.exchange(own, x, start)?;
-        let lower_losses = told.iter().flat_map(|told| told.lower_losses.iter().copied());
+        let lower_losses = reports.iter().flat_map(|report| report.lower_losses.iter().copied());
         let mut means = means(sums, n).into_iter();
-        let mut next = |own| means.next().unwrap_or(own);
+        let mut next = |_| means.next().expect("a mean for each part of a hypergradient");
         Ok(Hypergradient {
             gradient: like.gradient.map(&mut next),
             start: like.start.map(|start| start.map(&mut next)),
             lower: like.lower.map(&mut next),
             upper_loss: Loss::of(next(like.upper_loss.into_dispatch())),
             lower_loss: tree(lower_losses, |a, b| a + b).unwrap_or(f64::NAN) / n as f64,
-            status: worst(told.iter().map(|told| told.status)),
+            status: first_fault(reports.iter().map(|report| report.status)).unwrap_or(like.status),
         })
     }
 

@@ -28,7 +28,10 @@ pub(crate) fn dtype(upper: &Layout, lower: &Layout) -> Result<DType, Error> {
 
 /// The sums of lists of tensors, by a [`tree`] in the order of the lists.
 pub(crate) fn in_tree(lists: impl Iterator<Item = Vec<DispatchTensor>>) -> Vec<DispatchTensor> {
-    let add = |a: Vec<_>, b: Vec<_>| a.into_iter().zip(b).map(|(a, b)| float::add(a, b)).collect();
+    let add = |a: Vec<_>, b: Vec<_>| {
+        debug_assert_eq!(a.len(), b.len(), "lists of one length");
+        a.into_iter().zip(b).map(|(a, b)| float::add(a, b)).collect()
+    };
     tree(lists, add).unwrap_or_default()
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use bilevel_core::parallel::InProcess;
+use bilevel_core::parallel::{InProcess, Metered};
 use bilevel_core::*;
 use bilevel_program::Vector;
 use burn::tensor::Tensor;
@@ -216,18 +216,40 @@ fn ranks_share_tasks_evenly_and_their_failures() {
     for error in refused {
         assert!(error.starts_with("tasks of a meta-batch is 3 on 2 ranks, expected"), "{error}");
     }
-    // The third task of four does not converge: all ranks see its status.
-    let seen = on_ranks(4, |group| {
-        let oracle = oracle();
-        let (x, y) = (oracle.upper_start(), oracle.lower_start());
-        let mut iterations = [50, 50, 1, 50].into_iter();
-        let cg = || Ok(Implicit::new(gd(400), Cg::new(iterations.next().unwrap_or(1), 1e-13)?));
-        let mut tasks = Tasks::new(4, cg).unwrap().among(group).unwrap();
-        tasks.hypergradient(LowerProblem::new(&oracle, &x, at(0)), &y).unwrap().status
-    });
-    assert!(seen.iter().all(|status| status == &seen[0]), "{seen:?}");
-    let Status::Implicit { solver, .. } = seen[0] else { panic!("unexpected: {}", seen[0]) };
-    assert_eq!(solver, LinearStatus::IterationLimit);
+    // The third task of four, with these step sizes and iterations of its linear solver.
+    let third = |step_size, iterations| {
+        on_ranks(4, |group| {
+            let group = Arc::new(Metered::new(group));
+            let oracle = oracle();
+            let (x, y) = (oracle.upper_start(), oracle.lower_start());
+            let mut at_task = 0..4;
+            let cg = || {
+                let is_third = at_task.next() == Some(2);
+                let (size, most) = if is_third { (step_size, iterations) } else { (0.12, 50) };
+                Ok(Implicit::new(descent(Gd::new(size), 400), Cg::new(most, 1e-13)?))
+            };
+            let mut tasks = Tasks::new(4, cg).unwrap().among(group.clone()).unwrap();
+            let found = tasks.hypergradient(LowerProblem::new(&oracle, &x, at(0)), &y);
+            let traffic = group.traffic();
+            // Nobody waits for another.
+            let mut one = [1.0];
+            group.sum_f64(&mut one).unwrap();
+            assert_eq!(one, [4.0]);
+            (found.map(|found| found.status), traffic)
+        })
+    };
+    // What ranks tell, in two messages, and the sums: of x, y and the loss.
+    for (status, traffic) in third(0.12, 1) {
+        let Ok(Status::Implicit { solver, .. }) = status else { panic!("unexpected: {status:?}") };
+        assert_eq!(solver, LinearStatus::IterationLimit);
+        let numbers = 2 * FEATURES as u64 + 1;
+        assert!(traffic.messages == 3 && traffic.numbers > numbers, "{traffic:?}");
+    }
+    for (rank, (status, traffic)) in third(1e9, 50).into_iter().enumerate() {
+        let error = status.unwrap_err().to_string();
+        assert!(error.starts_with("on rank 2: the lower level diverged"), "rank {rank}: {error}");
+        assert_eq!(traffic.messages, 2);
+    }
 }
 
 /// Notes the samples that it is asked for.

@@ -117,8 +117,8 @@ pub struct Settings {
     /// The exponent q of that norm, as (norm(y)^2 + 1e-6)^(q/2)
     #[arg(long)]
     pub exponent: Share,
-    /// The tasks of a meta-batch, which are divided among the ranks of MPI: their number times a power of two [default: one
-    /// process]
+    /// The tasks of a meta-batch, which are divided among the ranks of MPI, a power of two for each; as many as
+    /// --meta-batch [default: one process]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shards: Option<Count>,
