@@ -165,7 +165,7 @@ fn report(folder: &RunFolder) -> Result<RunReport, BenchError> {
 /// Writes the page of a folder again.
 ///
 /// # Errors
-/// If it is not complete, or cannot be read or written.
+/// If it is a run, a comparison or `toys` that is not complete, or cannot be read or written.
 pub fn write_page(folder: &RunFolder) -> Result<(), BenchError> {
     let settings: Table = folder.settings()?;
     if seeds::is_seeds(&settings) {

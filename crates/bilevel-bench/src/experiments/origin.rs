@@ -45,7 +45,7 @@ pub(crate) struct Origin {
     /// The command line.
     #[serde(default)]
     pub command: String,
-    /// The oracle calls of the probes of `auto`, which those of no method contain.
+    /// The oracle calls of the probes of `auto`, not counted among those of a method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probes: Option<u64>,
     /// The versions before, the first one first, if another one went on.

@@ -226,8 +226,8 @@ pub(crate) fn quantile(values: &mut [f64], share: f64) -> f64 {
 /// How far above its start a method has to end to count as divergent.
 const DIVERGES: f64 = 10.0;
 
-/// The curves of methods, by calls or by seconds. One that diverges says so, and ends where it leaves the range of the
-/// others, which it would flatten.
+/// The curves of methods, by calls or by seconds. One that diverges or ends early says so, and is drawn only within the
+/// range of the others, which it would flatten.
 fn curves(
     methods: &[&Compared],
     quantity: Quantity,
@@ -237,17 +237,21 @@ fn curves(
 ) -> Vec<Curve> {
     let of = |method: &&Compared| curve(method, quantity, best, grid, seconds);
     let mut curves: Vec<Curve> = methods.iter().map(of).collect();
-    let diverges = |curve: &Curve| match (curve.points.first(), curve.points.last()) {
-        (Some((_, first)), Some((_, last))) => *first > 0.0 && *last > DIVERGES * first,
-        _ => false,
+    let fault = |curve: &Curve| match (curve.points.first(), curve.points.last()) {
+        // Runs that ended early have no marks there.
+        (_, Some((_, last))) if last.is_infinite() => Some("ends early"),
+        (Some((_, first)), Some((_, last))) if *first > 0.0 && *last > DIVERGES * first => {
+            Some("diverges")
+        }
+        _ => None,
     };
-    let others = curves.iter().filter(|curve| !diverges(curve));
+    let others = curves.iter().filter(|curve| fault(curve).is_none());
     let heights = others.flat_map(|curve| &curve.points).map(|point| point.1);
     let most = heights.filter(|height| height.is_finite()).fold(f64::NEG_INFINITY, f64::max);
-    for curve in curves.iter_mut().filter(|curve| diverges(curve)) {
-        curve.label += " (diverges)";
-        if most.is_finite() {
-            curve.end_above(most);
+    for curve in &mut curves {
+        if let Some(fault) = fault(curve) {
+            curve.label += &format!(" ({fault})");
+            curve.end_above(if most.is_finite() { most } else { f64::MAX });
         }
     }
     curves
@@ -454,18 +458,21 @@ mod tests {
             let runs = vec![SeedRun { marks, fault: None }];
             Compared { name: name.into(), family: Family::Hypergradient, runs }
         };
-        let methods = [method("good", 0.5), method("slow", 0.9), method("bad", 1e6)];
+        let mut short = method("short", 0.8);
+        short.runs[0].marks.truncate(3);
+        let methods = [method("good", 0.5), method("slow", 0.9), method("bad", 1e6), short];
         let quantity = OF_A_SOLVED_LOWER_LEVEL[0];
         let all: Vec<&Compared> = methods.iter().collect();
         let drawn = curves(&all, quantity, 0.0, &grid, false);
         let labels: Vec<&str> = drawn.iter().map(|curve| &*curve.label).collect();
-        assert_eq!(labels, ["good", "slow", "bad (diverges)"]);
+        assert_eq!(labels, ["good", "slow", "bad (diverges)", "short (ends early)"]);
         assert!(drawn[..2].iter().all(|curve| curve.points.len() == grid.len()));
-        assert_eq!((drawn[2].points.len(), drawn[2].band.len()), (2, 2));
+        assert_eq!((drawn[2].points.len(), drawn[2].band.len()), (1, 1));
+        assert_eq!((drawn[3].points.len(), drawn[3].band.len()), (3, 3));
         let highest = drawn.iter().flat_map(|curve| &curve.points).map(|point| point.1);
         assert_eq!(highest.fold(0.0, f64::max), 1.0);
         // Alone it is drawn whole.
-        let alone = curves(&all[2..], quantity, 0.0, &grid, false);
+        let alone = curves(&all[2..3], quantity, 0.0, &grid, false);
         assert_eq!(alone[0].points.len(), grid.len());
     }
 

@@ -40,13 +40,11 @@ pub struct Curve {
 }
 
 impl Curve {
-    /// Ends the curve where it first exceeds `most`, at that height, or before it is infinite.
+    /// Ends the curve before it first exceeds `most`. What a band has above is cut.
     pub(super) fn end_above(&mut self, most: f64) {
         let Some(at) = self.points.iter().position(|point| point.1 > most) else { return };
-        let rest = at + usize::from(self.points[at].1.is_finite());
-        self.points.truncate(rest);
-        self.band.truncate(rest);
-        self.points.iter_mut().for_each(|point| point.1 = point.1.min(most));
+        self.points.truncate(at);
+        self.band.truncate(at);
         self.band.iter_mut().for_each(|edge| *edge = (edge.0, edge.1.min(most), edge.2.min(most)));
     }
 }

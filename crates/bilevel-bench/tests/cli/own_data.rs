@@ -49,8 +49,11 @@ fn a_table_of_ones_own_is_cleaned_and_tuned() {
     let picture = fs::read_to_string(folder.join("suspects-rad.svg")).unwrap();
     let page = fs::read_to_string(folder.join("report.html")).unwrap();
     let rows = suspects.lines().skip(1).map(|row| row.split(',').next().unwrap());
+    let mut rest = &*picture;
     for row in rows.take(20) {
-        assert!(picture.contains(&format!(">{row}</text>")), "{row}: {picture}");
+        let text = format!(">{row}</text>");
+        let at = rest.find(&text).unwrap_or_else(|| panic!("{row} in its place: {picture}"));
+        rest = &rest[at + text.len()..];
     }
     assert!(picture.contains(">suggested<") && page.contains("suspects-rad.svg"));
     let cleaned = fs::read_to_string(folder.join("cleaned-rad.csv")).unwrap();

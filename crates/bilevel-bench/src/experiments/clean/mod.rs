@@ -25,9 +25,9 @@
 //! evaluating rows by networks that were not trained on them. The weights and trusted rows in the folds are our
 //! addition.
 
-mod look;
 mod run;
 mod settings;
+mod suspect_rows;
 mod suspects;
 
 pub use run::Prepared;

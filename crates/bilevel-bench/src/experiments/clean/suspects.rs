@@ -1,7 +1,7 @@
 //! The output for the evaluated rows.
 
-use super::look::picture;
 use super::run::Prepared;
+use super::suspect_rows::picture;
 use crate::error::BenchError;
 use crate::report::ReportError;
 use crate::report::convergence::{Axis, Chart, Curve, svg};
