@@ -1,21 +1,20 @@
-//! The angles between hypergradients of one step and those of many.
+//! The angles between hypergradients of one step and that of many.
 
 use std::collections::BTreeMap;
 
-use bilevel_core::catalogue::{self, At, Made, Settings};
-use bilevel_core::{Error, LowerProblem, Objective, Oracle, Samples};
+use bilevel_core::catalogue::{At, Made, Settings};
+use bilevel_core::{LowerProblem, Oracle, Samples};
 use bilevel_program::Vector;
 
 use crate::error::BenchError;
 use crate::settings::Catalogued;
 
-/// The methods, with one lower step each, and `rad` through all steps of the reference.
-const METHODS: [&str; 4] = ["first-order", "one-stage-fd", "one-stage", "rad"];
-/// The change of a logit in a difference: the loss is known to seven digits.
-const CHANGE: f64 = 0.02;
+/// The methods of one lower step: without the derivative through it, with differences for its product, and exact.
+const OF_ONE_STEP: [&str; 3] = ["first-order", "one-stage-fd", "one-stage"];
 
-/// Degrees between the hypergradient of each method at (x, y) and the gradient of `F(x, y_T(x))`, with T = `steps`
-/// steps from y, by central differences; without those that have no angle because one of the two is zero or not finite.
+/// Degrees between the hypergradient of each method at (x, y) and that of `rad` through `steps` steps from y, which is
+/// exact; and between the differences and the product they stand for. Without those that have no angle because one of
+/// the two is zero or not finite.
 ///
 /// # Errors
 /// If the lower level diverges.
@@ -26,39 +25,26 @@ pub fn angles(
     step_size: f64,
     steps: usize,
 ) -> Result<BTreeMap<String, f64>, BenchError> {
-    let many = Settings { lower_steps: steps, step_size, ..Settings::default() };
-    let reference = differences(oracle, (x, y), samples, &many)?;
-    let angle = |name: &str| {
-        let lower_steps = if name == "rad" { steps } else { 1 };
-        let of_method = Settings { lower_steps, ..many.clone() };
+    let gradient = |name: &str, lower_steps| -> Result<Vec<f64>, BenchError> {
+        let settings = Settings { lower_steps, step_size, ..Settings::default() };
         let method = Catalogued::find(name).expect("it is in the catalogue");
-        let (made, _) = method.make(&of_method, &At { x, y, seed: 0 })?;
+        let (made, _) = method.make(&settings, &At { x, y, seed: 0 })?;
         let Made::Hypergradient(mut method) = made else { unreachable!("each gives a gradient") };
         let found = method.hypergradient(LowerProblem::new(oracle, x, samples), y)?;
-        Ok(degrees(&found.gradient.to_vec(), &reference).map(|degrees| (name.to_owned(), degrees)))
+        Ok(found.gradient.to_vec())
     };
-    METHODS.into_iter().filter_map(|name| angle(name).transpose()).collect()
-}
-
-/// The gradient of `F(x, y_T(x))` by central differences in each variable.
-fn differences(
-    oracle: &dyn Oracle,
-    (x, y): (&Vector, &Vector),
-    samples: Samples,
-    settings: &catalogue::Settings,
-) -> Result<Vec<f64>, Error> {
-    let descent = settings.descent()?;
-    let (numbers, device) = (x.to_vec(), x.device());
-    let loss = |at: usize, change: f64| {
-        let mut moved = numbers.clone();
-        moved[at] += change;
-        let x = Vector::from_slice(x.layout(), &moved, &device);
-        let problem = LowerProblem::new(oracle, &x, samples);
-        let end = descent.run(&problem, y)?;
-        Ok::<_, Error>(problem.value(Objective::Upper, &end.state.y).read())
-    };
-    let slope = |at| Ok((loss(at, CHANGE)? - loss(at, -CHANGE)?) / (2.0 * CHANGE));
-    (0..numbers.len()).map(slope).collect()
+    let exact = gradient("rad", steps)?;
+    let [first_order, differences, product] = OF_ONE_STEP.map(|name| gradient(name, 1));
+    let (first_order, differences, product) = (first_order?, differences?, product?);
+    let [a, b, c] = OF_ONE_STEP;
+    let pairs = [
+        (a.to_owned(), &first_order, &exact),
+        (b.to_owned(), &differences, &exact),
+        (c.to_owned(), &product, &exact),
+        (format!("{b} to {c}"), &differences, &product),
+    ];
+    let angles = pairs.into_iter().map(|(name, a, b)| Some((name, degrees(a, b)?)));
+    Ok(angles.flatten().collect())
 }
 
 /// The angle between two vectors, from 0 to 180; none if one is zero or not finite.

@@ -15,9 +15,8 @@
 //! the random cells, 1 being the best.
 //!
 //! With `--angles`, the hypergradients of `first-order`, `one-stage-fd` and `one-stage` are compared during the search
-//! with that of `--reference-steps` steps from the same point, by central differences in each logit, and so is `rad`
-//! through as many steps. `rad` is exact: its angle is the error of the differences, which in f32 may exceed the angles
-//! of interest.
+//! with the exact one through `--reference-steps` steps from the same point, that of `rad`; and those of `one-stage-fd`
+//! with those of `one-stage`, whose product it replaces by a difference.
 //!
 //! Sources: survey, section 3.3; H. Liu et al., ["DARTS: differentiable architecture
 //! search"](https://arxiv.org/abs/1806.09055), 2019; with `--partial`, Y. Xu et al.,
