@@ -90,10 +90,10 @@ pub fn write_figures(
                 let axis = if seconds { "seconds" } else { "oracle calls" };
                 let chart = Chart {
                     title: format!(
-                        "{}, {} methods: median of {} seeds, band of 20 to 80 %",
+                        "{}, {} methods: {}",
                         settings.problem.as_str(),
                         family.as_str(),
-                        settings.seeds
+                        over(settings.seeds)
                     ),
                     axis: Axis::Logarithmic(axis),
                     quantity: Axis::Logarithmic(quantity.title),
@@ -169,10 +169,7 @@ fn page(
         let [by_calls, by_seconds] =
             [false, true].map(|seconds| curves(&of_family, quantity, best, &grid, seconds));
         PagePanel {
-            title: format!(
-                "{} methods: medians, bands of 20 to 80 % of the seeds",
-                family.as_str()
-            ),
+            title: format!("{} methods: {}", family.as_str(), over(settings.seeds)),
             quantity: quantity.title.into(),
             axes: ["oracle calls", "seconds"].map(String::from).to_vec(),
             logarithmic: true,
@@ -193,7 +190,7 @@ fn page(
     });
     let all: toml::Table = folder.settings()?;
     Ok(Page {
-        title: format!("{}, {} seeds", settings.problem.as_str(), settings.seeds),
+        title: format!("{}, {}", settings.problem.as_str(), over(settings.seeds)),
         facts: facts(&all),
         tables: vec![PageTable {
             title: "Medians over the seeds when the calls are spent".into(),
@@ -205,6 +202,14 @@ fn page(
         commands: vec![format!("# {}", resume(folder.path()))],
         settings: settings_toml(&all)?,
     })
+}
+
+/// What is drawn of this many seeds.
+fn over(seeds: u64) -> String {
+    match seeds {
+        1 => "one seed".into(),
+        seeds => format!("median of {seeds} seeds, band of 20 to 80 %"),
+    }
 }
 
 /// The smallest value of all marks.
