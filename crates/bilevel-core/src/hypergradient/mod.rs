@@ -291,6 +291,17 @@ pub trait HypergradientMethod: Debug + Send {
         None
     }
 
+    /// Whether each call goes on from the last one, with what it keeps besides y: the lower level must start
+    /// [warm](crate::Start::Warm), at [`kept`](Self::kept).
+    fn goes_on(&self) -> bool {
+        false
+    }
+
+    /// The y to which the last call moved, if the method tells it from [`Hypergradient::lower`].
+    fn kept(&self) -> Option<&Vector> {
+        None
+    }
+
     /// How far y is from the optimality conditions of the lower level as the method defines it, at the x of `problem`,
     /// and from the constraints of either level: by default a gradient of f on each batch, and one of F where the last
     /// step descends it too.

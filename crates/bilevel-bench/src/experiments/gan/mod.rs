@@ -6,9 +6,9 @@
 //! F(x, y) = -f(x, y)                          with --game min-max
 //! ```
 //!
-//! with D the logit of a sample being real; new data and noise at each upper step. The discriminator continues from its
-//! last value, by T steps or, with `--kept-steps`, by the first of them: the others then look ahead. `first-order` is how
-//! such networks are usually trained: the generator treats the discriminator as fixed. Unrolled methods (`rad`)
+//! with D the logit of a sample being real; new data and noise at each upper step. The discriminator continues from
+//! its last value, by T steps or, with `--kept-steps`, by the first of them: the others then look ahead. `first-order`
+//! is how such networks are usually trained: the generator treats the discriminator as fixed. Unrolled methods (`rad`)
 //! differentiate its response. With `--dynamics adam` the discriminator has an optimiser like that of the generator.
 //!
 //! | `--data` | data | a sample is good | a mode |
@@ -32,4 +32,4 @@ mod settings;
 
 pub use problem::{Adversarial, Draw};
 pub use run::Prepared;
-pub use settings::{Dynamics, Game, Reference, Settings, Source};
+pub use settings::{Game, Reference, Settings, Source};
