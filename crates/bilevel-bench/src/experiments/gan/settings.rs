@@ -117,11 +117,10 @@ impl crate::settings::Settings for Settings {
             self.common.refuse_data_dir(expected, "give both, or leave it out")?;
         }
         self.check_auto()?;
-        let bilevel = self.method.iter().filter_map(|method| match method {
-            Chosen::Bilevel(method) => Some(method),
-            Chosen::Baseline(_) => None,
-        });
-        bilevel.into_iter().try_for_each(|method| self.check_kept(method))
+        self.method.iter().try_for_each(|method| match method {
+            Chosen::Bilevel(method) => self.check_kept(method),
+            Chosen::Baseline(_) => Ok(()),
+        })
     }
 }
 
@@ -136,13 +135,10 @@ impl Settings {
         }
     }
 
-    /// The choice of a method is among those by gradient descent, each from its start.
+    /// The methods among which one is chosen descend by gradient steps, all of them kept.
     fn check_auto(&self) -> Result<(), BenchError> {
-        let usual = catalogue::Settings::default();
-        let of_run = self.of_methods();
-        if !self.method.is_open()
-            || (of_run.dynamics, of_run.kept_steps) == (usual.dynamics, usual.kept_steps)
-        {
+        let as_tried = self.dynamics == LowerDynamics::Gd && self.kept_steps.is_none();
+        if as_tried || !self.method.is_open() {
             return Ok(());
         }
         let kept =
@@ -167,5 +163,51 @@ impl Settings {
             "at most the --lower-steps of each method that keeps some",
             "give fewer --kept-steps or more --lower-steps, also in the parentheses of a method",
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::experiments::Complete;
+
+    /// What is wrong with settings of `gan`; nothing if they go together.
+    fn refused(given: &str) -> Option<String> {
+        let mut given: toml::Table = given.parse().unwrap();
+        given.insert("device".into(), "flex".into());
+        Complete::given("gan", &given).err().map(|error| error.to_string())
+    }
+
+    fn assert_refused(given: &str, says: &str) {
+        let error = refused(given).unwrap_or_else(|| panic!("{given}: accepted"));
+        assert!(error.contains(says), "{given}: {error}");
+    }
+
+    #[test]
+    fn a_method_keeps_at_most_the_steps_that_it_makes() {
+        let says = "--kept-steps is 2, and rad(lower-steps = 1) makes 1 lower steps";
+        assert_refused("kept-steps = 2", says);
+        assert_refused("method = \"rad(kept-steps = 9)\"", "--kept-steps is 9, and rad");
+        assert_refused("method = \"cg,rad\"\nkept-steps = 2\nlower-steps = 1", "--kept-steps is 2");
+        assert_eq!(refused("method = \"cg,rad\"\nkept-steps = 2"), None);
+    }
+
+    #[test]
+    fn auto_does_not_override_the_steps_that_are_asked_for() {
+        for given in ["dynamics = \"adam\"", "kept-steps = 1", "preset = \"ring\""] {
+            assert_refused(&format!("{given}\nmethod = \"auto\""), "--method is auto with");
+        }
+        assert_eq!(refused("method = \"auto\""), None);
+    }
+
+    #[test]
+    fn momentum_is_read_by_every_hypergradient_and_by_no_other_method() {
+        assert_refused("momentum = 0.5\nmethod = \"nsgame\"", "none of nsgame reads it");
+        assert_refused("momentum = 0.5\nmethod = \"data\"", "none of data reads it");
+        assert_eq!(refused("momentum = 0.5\nmethod = \"nsgame,cg\""), None);
+    }
+
+    #[test]
+    fn a_dynamics_is_one_of_those_that_are_named() {
+        assert_refused("dynamics = \"sgd\"", "expected `gd` or `adam`");
     }
 }
