@@ -286,7 +286,8 @@ pub trait HypergradientMethod: Debug + Send {
         false
     }
 
-    /// The last lower step and its number, where the steps are those of a dynamics.
+    /// The last lower step and its number, where the steps are those of a dynamics: of the next call, if calls
+    /// [go on](Self::goes_on).
     fn last_step(&self) -> Option<(usize, &dyn Dynamics)> {
         None
     }

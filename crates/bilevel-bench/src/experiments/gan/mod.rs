@@ -13,8 +13,8 @@
 //!
 //! | `--data` | data | a sample is good | a mode |
 //! |---|---|---|---|
-//! | `ring` | eight Gaussians of deviation 0.02 on a circle of radius 2 | within three deviations of a centre | a Gaussian |
-//! | `digits` | the embedded digits, or the images of `--data-dir` | a classifier is at least 90 % sure of its class | a class |
+//! | `ring` | eight Gaussians of deviation 0.02 on a circle of radius 2 | within 0.06 of a centre | a Gaussian |
+//! | `digits` | the embedded digits, or the images of `--data-dir` | a classifier is 90 % sure of its class | a class |
 //!
 //! A mode is covered if at least 1 % of the samples are good samples of it. The distance is the maximum mean
 //! discrepancy between samples and data, with a Gaussian kernel whose width is the median distance within the data.
