@@ -51,6 +51,11 @@ pub trait Settings: Args + Serialize + DeserializeOwned + Clone + Send + Sync + 
         Ok(())
     }
 
+    /// Whether `method` reads a setting.
+    fn reads(method: &Self::Method, setting: &str) -> bool {
+        method.reads().contains(&setting)
+    }
+
     /// Whether the settings go together. The range of each alone is part of its type.
     ///
     /// # Errors
@@ -210,12 +215,12 @@ pub fn is_auto(table: &Table, setting: &str) -> bool {
 }
 
 /// Options that experiments read for every method.
-const OF_ALL: [&str; 5] = ["lower-steps", "step-size", "upper-steps", "learning-rate", "momentum"];
+const OF_ALL: [&str; 4] = ["lower-steps", "step-size", "upper-steps", "learning-rate"];
 
 /// Refuses an option that no method of the run reads.
 fn read_by_none<S: Settings>(settings: &S, given: &Table) -> Result<(), BenchError> {
     for key in given.keys().filter(|key| !OF_ALL.contains(&key.as_str())) {
-        let reads = |method: &S::Method| method.reads().contains(&key.as_str());
+        let reads = |method: &S::Method| S::reads(method, key);
         let all = S::Method::all();
         let readers: Vec<_> = all.iter().filter(|method| reads(method)).collect();
         if readers.is_empty() || settings.methods().iter().any(reads) {

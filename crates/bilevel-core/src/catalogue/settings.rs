@@ -1,3 +1,7 @@
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::IntoDeserializer;
 use serde::{Deserialize, Serialize};
 
 use crate::{Adam, Aggregated, Descent, Error, Gd, Plan, Rates, Schedule, Weight};
@@ -13,13 +17,18 @@ pub enum LowerDynamics {
     Adam,
 }
 
-impl LowerDynamics {
-    /// The name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Gd => "gd",
-            Self::Adam => "adam",
-        }
+/// The name, as in files.
+impl fmt::Display for LowerDynamics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+impl FromStr for LowerDynamics {
+    type Err = serde::de::value::Error;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::deserialize(name.into_deserializer())
     }
 }
 
@@ -34,7 +43,8 @@ pub struct Settings {
     pub step_size: f64,
     /// The lower steps of `rad`, `trad` and `first-order`.
     pub dynamics: LowerDynamics,
-    /// How many of these steps y keeps, the others looking ahead; 0 for all, each descent starting over.
+    /// The number of these steps that y keeps; the rest only look ahead. 0: y keeps all, and each descent starts
+    /// afresh.
     pub kept_steps: usize,
     /// Step size of x, for methods that move x themselves.
     pub learning_rate: f64,
@@ -61,9 +71,6 @@ pub struct Settings {
     /// Momentum of the lower steps of `reversible-rad`, and b1 of `adam`.
     pub momentum: f64,
 }
-
-/// b2 of `adam`.
-const DECAY: f64 = 0.999;
 
 impl Default for Settings {
     fn default() -> Self {
@@ -105,7 +112,7 @@ impl Settings {
         match self.dynamics {
             LowerDynamics::Gd => self.descent(),
             LowerDynamics::Adam => {
-                let adam = Adam::new(self.step_size)?.with_decay(self.momentum, DECAY)?;
+                let adam = Adam::new(self.step_size)?.with_momentum(self.momentum)?;
                 Descent::new(adam, self.lower_steps)
             }
         }

@@ -3,7 +3,7 @@
 use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, Status};
-use crate::lower::{Descent, Ongoing};
+use crate::lower::{Descent, Lookahead};
 use crate::{Dynamics, Error, LowerProblem, Objective, Snapshot, Wrt};
 
 /// `first-order`: the direct part of the hypergradient, as if y did not depend on x.
@@ -25,7 +25,7 @@ use crate::{Dynamics, Error, LowerProblem, Objective, Snapshot, Wrt};
 /// "DARTS: differentiable architecture search", 2019, section 2.3.
 #[derive(Clone, Debug)]
 pub struct FirstOrder {
-    steps: Ongoing,
+    steps: Lookahead,
 }
 
 impl FirstOrder {
@@ -53,19 +53,29 @@ impl HypergradientMethod for FirstOrder {
     }
 
     fn last_step(&self) -> Option<(usize, &dyn Dynamics)> {
-        Some(self.steps.descent().last_step())
+        Some(self.steps.last_step())
+    }
+
+    fn goes_on(&self) -> bool {
+        self.steps.goes_on()
+    }
+
+    fn kept(&self) -> Option<&Vector> {
+        self.steps.kept()
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
-        let (from, mut kept) = self.steps.begin(&problem, start)?;
-        let descended = self.steps.descent().follow(&problem, from, |state| kept.see(state))?;
+        let (from, mut catch) = self.steps.resume(&problem, start)?;
+        let seen = |state: &_| catch.after_step(state);
+        let descended = self.steps.descent().follow(&problem, from, seen)?;
+        self.steps.store(catch);
         let status = Status::of_descent(&descended).unwrap_or(Status::Approximate);
         let lower = descended.state.y;
         let (upper_loss, sides) = problem.gradient(Objective::Upper, &lower, Wrt::X);
         Ok(Hypergradient {
             gradient: sides.into_x(),
             start: None,
-            lower: self.steps.carry(kept).unwrap_or(lower),
+            lower,
             upper_loss,
             lower_loss: descended.end_loss,
             status,

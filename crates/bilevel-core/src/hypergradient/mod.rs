@@ -286,8 +286,20 @@ pub trait HypergradientMethod: Debug + Send {
         false
     }
 
-    /// The last lower step and its number, where the steps are those of a dynamics.
+    /// The last lower step and its number, where the steps are those of a dynamics: of the next call, if calls
+    /// [go on](Self::goes_on).
     fn last_step(&self) -> Option<(usize, &dyn Dynamics)> {
+        None
+    }
+
+    /// Whether each call goes on from the last one, with what it keeps besides y: the lower level must start
+    /// [warm](crate::Start::Warm), at [`kept`](Self::kept).
+    fn goes_on(&self) -> bool {
+        false
+    }
+
+    /// The y to which the last call moved, if the method tells it from [`Hypergradient::lower`].
+    fn kept(&self) -> Option<&Vector> {
         None
     }
 

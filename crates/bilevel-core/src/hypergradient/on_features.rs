@@ -51,6 +51,14 @@ impl<M: HypergradientMethod> HypergradientMethod for OnFeatures<M> {
         self.method.last_step()
     }
 
+    fn goes_on(&self) -> bool {
+        self.method.goes_on()
+    }
+
+    fn kept(&self) -> Option<&Vector> {
+        self.method.kept()
+    }
+
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         if self.method.name() == "rtho" {
             return Err(Error::InvalidSetting {

@@ -3,7 +3,7 @@
 use bilevel_program::Vector;
 
 use super::{Hypergradient, HypergradientMethod, unroll_from};
-use crate::lower::{Descent, Ongoing, Plan, State};
+use crate::lower::{Descent, Lookahead, Plan, State};
 use crate::{Dynamics, Error, LowerProblem, Snapshot};
 
 /// Back-propagation through T lower steps, storing only states.
@@ -36,7 +36,7 @@ use crate::{Dynamics, Error, LowerProblem, Snapshot};
 #[derive(Clone, Debug)]
 pub struct Unrolled {
     name: &'static str,
-    steps: Ongoing,
+    steps: Lookahead,
     plan: Plan,
     /// M
     last: usize,
@@ -85,13 +85,15 @@ impl Unrolled {
     /// g = dF(x, y_T(x))/dx,  y' = y_k,  m' = m_k
     /// ```
     ///
-    /// with m the memory of the dynamics, from which the next call goes on: for a warm start. x then sees how y would
-    /// respond over T steps, while y stays as far behind as its own optimiser leaves it: the unrolled generative
-    /// adversarial networks have k = 1. The losses reported are those at `y_T`, the lower point is `y_k`. No oracle
-    /// call is added. Where the dynamics has no memory, k = T is the method without this setting.
+    /// with m the memory of the dynamics. The next call goes on from y', m' and the number of steps kept so far, so
+    /// the lower level must start [warm](crate::Start::Warm). x then sees how y would respond over T steps, while y
+    /// stays as far behind as its own optimiser leaves it: the unrolled generative adversarial networks have k = 1. The
+    /// lower point and the losses of the hypergradient are those of `y_T`; [`kept`](HypergradientMethod::kept) is
+    /// `y_k`. No oracle call is added. Where the steps depend neither on a memory nor on their number, k = T is the
+    /// method without this setting.
     ///
-    /// Source: L. Metz et al., ["Unrolled generative adversarial networks"](https://arxiv.org/abs/1611.02163), 2017,
-    /// Eqs. 5 to 11; there, as here, the steps ahead are those of the optimiser that moves y.
+    /// Source: L. Metz et al., ["Unrolled generative adversarial networks"](https://arxiv.org/abs/1611.02163), 2017;
+    /// there, as here, the steps ahead are those of the optimiser that moves y.
     ///
     /// # Errors
     /// If `steps` is 0 or more than T, or the start of y is learned, which leaves nothing to go on from.
@@ -133,18 +135,24 @@ impl HypergradientMethod for Unrolled {
     }
 
     fn last_step(&self) -> Option<(usize, &dyn Dynamics)> {
-        Some(self.steps.descent().last_step())
+        Some(self.steps.last_step())
+    }
+
+    fn goes_on(&self) -> bool {
+        self.steps.goes_on()
+    }
+
+    fn kept(&self) -> Option<&Vector> {
+        self.steps.kept()
     }
 
     fn run(&mut self, problem: LowerProblem<'_>, start: &Vector) -> Result<Hypergradient, Error> {
         let Self { steps, plan, last, start: in_start, .. } = self;
-        let (from, mut kept) = steps.begin(&problem, start)?;
-        let see = |state: &State| kept.see(state);
+        let (from, mut catch) = steps.resume(&problem, start)?;
+        let seen = |state: &State| catch.after_step(state);
         let descent = steps.descent();
-        let mut found = unroll_from(&problem, descent, from, *plan, *last, *in_start, see)?;
-        if let Some(lower) = steps.carry(kept) {
-            found.lower = lower;
-        }
+        let found = unroll_from(&problem, descent, from, *plan, *last, *in_start, seen)?;
+        steps.store(catch);
         Ok(found)
     }
 

@@ -63,6 +63,15 @@ impl Adam {
         Ok(self)
     }
 
+    /// With another `b1`.
+    ///
+    /// # Errors
+    /// If it is not in `[0, 1)`.
+    pub fn with_momentum(self, first: f64) -> Result<Self, Error> {
+        let [_, second] = self.decay;
+        self.with_decay(first, second)
+    }
+
     /// With another `eps`.
     ///
     /// # Errors

@@ -66,7 +66,8 @@ impl Descent {
 
     /// With separate data for each step, as in stochastic gradient descent: step t of hypergradient k takes the
     /// gradients of its losses on draw `k T + t` of their level, forward and backward. Draws follow from their number,
-    /// so nothing is saved with a run, and a resumed run draws the same.
+    /// so nothing is saved with a run, and a resumed run draws the same. Where t counts on from call to call, as with
+    /// [`Unrolled::keeping`](crate::Unrolled::keeping), it is draw `k T + (t mod T)`.
     ///
     /// The losses at both ends are those of the hypergradient's own sample, at the cost of one value of f; so are the
     /// derivatives of `Implicit`. Those of `FixedPoint` are on the draw of its last step.

@@ -144,6 +144,24 @@ impl<'a> HypergradientSolver<'a> {
         }
     }
 
+    /// Refuses a method that goes on from its last result where the lower level starts elsewhere.
+    fn check_start(&self) -> Result<(), Error> {
+        if !self.method.goes_on() || self.start == Start::Warm {
+            return Ok(());
+        }
+        let start = match self.start {
+            Start::Learned { .. } => "learned",
+            _ if self.draw.is_some() => "drawn",
+            _ => "fixed",
+        };
+        Err(Error::InvalidSetting {
+            setting: "start of the lower level",
+            found: format!("{start}, for {}", self.method.describe()),
+            expected: "a warm one, as the method goes on from its last result",
+            cure: "start warm (`with_start(Start::Warm)`), or keep all lower steps (without `keeping`, kept-steps = 0)",
+        })
+    }
+
     fn draw(&mut self, index: u64) -> Result<Samples, Error> {
         let Some(sampler) = &mut self.sampler else {
             return Ok(Samples { upper: Sample(index), lower: Sample(index), index });
@@ -159,6 +177,7 @@ impl<'a> HypergradientSolver<'a> {
 
 impl Solver for HypergradientSolver<'_> {
     fn step(&mut self, k: usize) -> Result<Observation, Error> {
+        self.check_start()?;
         self.upper.check(self.x.layout())?;
         self.samples = self.draw(k as u64)?;
         if let Some(draw) = &self.draw {
@@ -168,7 +187,8 @@ impl Solver for HypergradientSolver<'_> {
         let found = self
             .method
             .hypergradient(LowerProblem::new(&self.oracle, &self.x, self.samples), &start)?;
-        (self.seen, self.y) = (self.x.clone(), found.lower);
+        self.seen = self.x.clone();
+        self.y = self.method.kept().cloned().unwrap_or(found.lower);
         let finite = |ok: bool, what, cure| {
             if ok { Ok(()) } else { Err(Error::NotFinite { what, step: k + 1, cure }) }
         };

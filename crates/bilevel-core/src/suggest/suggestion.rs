@@ -86,15 +86,21 @@ impl Suggestion {
         }
     }
 
-    /// What `calls` oracle calls of the method take, in words: time and memory. Each counts as the slower of a gradient
-    /// and a product.
+    /// What `calls` oracle calls of the method take, in words: time, and memory if it needs any. Each counts as the
+    /// slower of a gradient and a product.
     pub fn forecast(&self, calls: u64) -> String {
+        self.forecast_of(calls, "")
+    }
+
+    /// The same, `of` saying what the calls belong to.
+    fn forecast_of(&self, calls: u64, of: &str) -> String {
         let [gradient, product] = self.measured.seconds;
-        let (time, memory) = (calls as f64 * gradient.max(product), bytes(self.memory));
-        format!(
-            "about {calls} oracle calls, {}, {memory} of states and linearisations",
-            seconds(time)
-        )
+        let time = seconds(calls as f64 * gradient.max(product));
+        let memory = match self.memory {
+            0 => String::new(),
+            memory => format!("; {} of states and linearisations", bytes(memory)),
+        };
+        format!("about {calls} oracle calls and {time}{of}{memory}")
     }
 
     /// The solver of the method on `oracle`, from x and y. A hypergradient moves x by an [`AdaptiveStep`]; batches are
@@ -153,7 +159,7 @@ fn value(settings: &Settings, name: &str) -> String {
         "lower-steps" => s.lower_steps.to_string(),
         "step-size" => format!("{:?}", s.step_size),
         "learning-rate" => format!("{:?}", s.learning_rate),
-        "dynamics" => format!("{:?}", s.dynamics.as_str()),
+        "dynamics" => format!("{:?}", s.dynamics.to_string()),
         "kept-steps" => s.kept_steps.to_string(),
         "stored-states" => s.stored_states.to_string(),
         "truncated" => s.truncated.to_string(),
@@ -213,9 +219,7 @@ impl Display for Suggestion {
         write!(f, "\nbecause   {}", self.reason)?;
         write!(f, "\nexpected  ")?;
         match self.calls {
-            Some(calls) => {
-                write!(f, "{}, per step of x", self.forecast(calls))?;
-            }
+            Some(calls) => f.write_str(&self.forecast_of(calls, " per step of x"))?,
             None => f.write_str("as many oracle calls as the problem takes")?,
         }
         write!(f, "\nprobes    {} oracle calls", measured.cost.total())
@@ -266,15 +270,90 @@ pub(super) fn moves_x(entry: &Entry) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue;
+    use crate::catalogue::{self, LowerDynamics};
+    use crate::linear::Spectrum;
+
+    /// `rad` with the default settings, where an oracle call takes half a second.
+    fn of_rad(memory: usize) -> Suggestion {
+        let entry = catalogue::find("rad").unwrap();
+        let spectrum = Spectrum {
+            least: 1.0,
+            greatest: 2.0,
+            least_positive: Some(1.0),
+            least_error: 0.0,
+            greatest_error: 0.0,
+            products: 2,
+        };
+        let measured = Measured {
+            constraints: [0, 0],
+            dimensions: [1, 1],
+            batches: [1, 1],
+            noise: None,
+            start: spectrum,
+            end: spectrum,
+            stationarity: 1e-3,
+            steps: 5,
+            solved: true,
+            outside: None,
+            several: None,
+            upper_curvature: None,
+            state: 8,
+            linearization: 8,
+            seconds: [0.5, 0.25],
+            cost: Cost::default(),
+        };
+        Suggestion {
+            choice: Choice::Method { entry, settings: Settings::default(), start: Start::Warm },
+            reason: "it is cheap".into(),
+            measured,
+            tried: Vec::new(),
+            calls: Some(4),
+            memory,
+            seed: 0,
+        }
+    }
 
     #[test]
     fn every_setting_that_a_method_reads_can_be_written() {
+        let settings = serde_json::to_value(Settings::default()).unwrap();
+        for entry in catalogue::all() {
+            for name in entry.reads {
+                let written = value(&Settings::default(), name);
+                let read: serde_json::Value = serde_json::from_str(&written).unwrap();
+                assert_eq!(read, settings[name], "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_has_the_settings_that_are_chosen() {
         for entry in catalogue::all() {
             let name = named(entry, &Settings::default());
             let open = format!("{}(", entry.name);
             assert!(name.starts_with(&open) && name.ends_with(')'), "{name}");
-            assert_eq!(name.matches(" = ").count(), entry.reads.len(), "{name}");
+            for reads in entry.reads {
+                let said = name.contains(&format!("{reads} = "));
+                assert_eq!(said, !FIXED.contains(reads), "{name}");
+            }
         }
+    }
+
+    #[test]
+    fn beside_a_run_a_name_has_the_dynamics_that_was_probed() {
+        let known = Settings { dynamics: LowerDynamics::Adam, ..Settings::default() };
+        let suggestion = of_rad(0);
+        assert_eq!(suggestion.name_beside(&Settings::default()), "rad");
+        assert_eq!(suggestion.name_beside(&known), "rad(dynamics = \"gd\")");
+    }
+
+    #[test]
+    fn a_forecast_names_memory_where_there_is_some() {
+        assert_eq!(of_rad(0).forecast(10), "about 10 oracle calls and 5.0 s");
+        let memory = "; 2.0 MiB of states and linearisations";
+        let some = of_rad(2 << 20);
+        assert_eq!(some.forecast(10), format!("about 10 oracle calls and 5.0 s{memory}"));
+        let expected =
+            format!("\nexpected  about 4 oracle calls and 2.0 s per step of x{memory}\n");
+        assert!(some.to_string().contains(&expected), "{some}");
     }
 }

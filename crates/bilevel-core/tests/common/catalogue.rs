@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use bilevel_core::catalogue::{self, At, Entry, Exact, Family, Made, Needs, Settings};
+use bilevel_core::catalogue::{
+    self, At, Entry, Exact, Family, LowerDynamics, Made, Needs, Settings,
+};
 use bilevel_core::{
-    AutodiffOracle, BilevelProblem, Conditions, FullBatch, GradientStep, HypergradientSolver,
-    JointSolver, Objective, Sampler, Solver,
+    Adam, AutodiffOracle, BilevelProblem, Conditions, Descent, FirstOrder, FullBatch, GradientStep,
+    HypergradientMethod, HypergradientSolver, JointSolver, Objective, Sampler, Solver, Unrolled,
 };
 use burn::tensor::Tensor;
 
@@ -68,6 +70,53 @@ fn every_entry_makes_a_step() {
             assert!(step.upper_loss.is_finite(), "{}", entry.name);
         }
     }
+}
+
+#[test]
+fn steps_of_a_chosen_dynamics_are_kept() {
+    let oracle = penalties(Fit::Logistic, &device());
+    let (x, y) = (&oracle.upper_start(), &oracle.lower_start());
+    let settings = Settings {
+        lower_steps: 4,
+        step_size: 0.05,
+        dynamics: LowerDynamics::Adam,
+        momentum: 0.5,
+        kept_steps: 2,
+        truncated: 3,
+        ..Settings::default()
+    };
+    let adam = || {
+        let adam = Adam::new(0.05).unwrap().with_decay(0.5, 0.999).unwrap();
+        Descent::new(adam, 4).unwrap()
+    };
+    let expected: [Box<dyn HypergradientMethod>; 3] = [
+        Box::new(Unrolled::rad(adam()).keeping(2).unwrap()),
+        Box::new(Unrolled::trad(adam(), 3).unwrap().keeping(2).unwrap()),
+        Box::new(FirstOrder::new(adam()).keeping(2).unwrap()),
+    ];
+    for mut expected in expected {
+        let entry = catalogue::find(expected.name()).unwrap();
+        let Made::Hypergradient(mut found) = entry.make(&settings, &At { x, y, seed: 0 }).unwrap()
+        else {
+            panic!("{} moves x itself", entry.name)
+        };
+        assert_eq!(found.describe(), expected.describe());
+        for _ in 0..2 {
+            let found = hypergradient(&oracle, found.as_mut()).0;
+            assert_eq!(found, hypergradient(&oracle, expected.as_mut()).0, "{}", entry.name);
+        }
+        let [found, expected] = [&found, &expected].map(|method| method.kept().unwrap().to_vec());
+        assert_eq!(found, expected, "{}", entry.name);
+    }
+}
+
+#[test]
+fn a_dynamics_is_read_by_its_name() {
+    for dynamics in [LowerDynamics::Gd, LowerDynamics::Adam] {
+        assert_eq!(dynamics.to_string().parse::<LowerDynamics>().unwrap(), dynamics);
+    }
+    let error = "sgd".parse::<LowerDynamics>().unwrap_err().to_string();
+    assert!(error.contains("expected `gd` or `adam`"), "{error}");
 }
 
 #[test]

@@ -481,21 +481,3 @@ fn every_explicit_method_names_a_climb() {
         );
     }
 }
-
-#[test]
-fn other_functions_of_x_are_differentiated_beside_the_solver() {
-    let oracle = bent();
-    let x = oracle.upper_start();
-    let expected: Vec<_> = X.iter().map(|x| 2.0 * x).collect();
-    let squares = |x: &Values| x.values.val().powi_scalar(2).sum();
-    // As a vector like the hypergradient, to be added to it.
-    let penalty = bilevel_program::grad(&oracle.upper_module(&x), squares).unwrap();
-    let whole = run(&oracle, &mut Unrolled::rad(gd(0.05, 3))).gradient.add(&penalty);
-    assert_eq!(whole.layout(), x.layout());
-    assert_close("by grad", &penalty.to_vec(), &expected, 1e-14);
-    // By Burn itself.
-    let tracked = oracle.upper_module(&x).train();
-    let gradients = squares(&tracked).backward();
-    let by_burn = tracked.values.val().grad(&gradients).unwrap().into_data();
-    assert_close("by Burn", &by_burn.iter::<f64>().collect::<Vec<_>>(), &expected, 1e-14);
-}

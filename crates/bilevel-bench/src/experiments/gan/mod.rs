@@ -6,15 +6,15 @@
 //! F(x, y) = -f(x, y)                          with --game min-max
 //! ```
 //!
-//! with D the logit of a sample being real; new data and noise at each upper step. The discriminator continues from its
-//! last value, by T steps or, with `--kept-steps`, by the first of them: the others then look ahead. `first-order` is how
-//! such networks are usually trained: the generator treats the discriminator as fixed. Unrolled methods (`rad`)
+//! with D the logit of a sample being real; new data and noise at each upper step. The discriminator continues from
+//! its last value, by T steps or, with `--kept-steps`, by the first of them: the others then look ahead. `first-order`
+//! is how such networks are usually trained: the generator treats the discriminator as fixed. Unrolled methods (`rad`)
 //! differentiate its response. With `--dynamics adam` the discriminator has an optimiser like that of the generator.
 //!
 //! | `--data` | data | a sample is good | a mode |
 //! |---|---|---|---|
-//! | `ring` | eight Gaussians of deviation 0.02 on a circle of radius 2 | within three deviations of a centre | a Gaussian |
-//! | `digits` | the embedded digits, or the images of `--data-dir` | a classifier is at least 90 % sure of its class | a class |
+//! | `ring` | eight Gaussians of deviation 0.02 on a circle of radius 2 | within 0.06 of a centre | a Gaussian |
+//! | `digits` | the embedded digits, or the images of `--data-dir` | a classifier is 90 % sure of its class | a class |
 //!
 //! A mode is covered if at least 1 % of the samples are good samples of it. The distance is the maximum mean
 //! discrepancy between samples and data, with a Gaussian kernel whose width is the median distance within the data.
@@ -32,4 +32,4 @@ mod settings;
 
 pub use problem::{Adversarial, Draw};
 pub use run::Prepared;
-pub use settings::{Dynamics, Game, Reference, Settings, Source};
+pub use settings::{Game, Reference, Settings, Source};

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::BenchError;
 use crate::settings::{
-    Baseline, Chosen, Common, Count, LinearSystem, LowerLevel, Methods, Share, UpperLevel,
+    Baseline, Catalogued, Chosen, Common, Count, LinearSystem, LowerLevel, Methods, Offered, Share,
+    UpperLevel, refuse,
 };
 
 /// The baseline of a generator.
@@ -46,16 +47,6 @@ pub enum Source {
     Digits,
 }
 
-/// The steps of the discriminator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Dynamics {
-    /// Gradient descent
-    Gd,
-    /// Adam
-    Adam,
-}
-
 /// The settings of adversarial learning.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -69,15 +60,15 @@ pub struct Settings {
     /// The data
     #[arg(long, value_enum)]
     pub data: Source,
-    /// The lower steps of rad, trad and first-order
-    #[arg(long, value_enum)]
-    pub dynamics: Dynamics,
-    /// How many of these steps the discriminator keeps at each upper step, going on from the memory of its optimiser; the
-    /// others look ahead [default: all, without a memory]
+    /// The lower steps of rad, trad and first-order: gd or adam
+    #[arg(long)]
+    pub dynamics: LowerDynamics,
+    /// How many of these steps the discriminator keeps at each upper step, going on from the memory of its optimiser;
+    /// the others look ahead [default: all, without a memory]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept_steps: Option<Count>,
-    /// b1 of Adam, at both levels
+    /// b1 of Adam, at both levels; not of methods that move both levels themselves
     #[arg(long)]
     pub momentum: Share,
     /// Samples of data and of the generator at each evaluation
@@ -113,14 +104,23 @@ pub struct Settings {
 impl crate::settings::Settings for Settings {
     crate::settings::of_fields!(Chosen<Reference>);
 
+    /// Every hypergradient moves the generator by Adam.
+    fn reads(method: &Chosen<Reference>, setting: &str) -> bool {
+        let moved = |method: &Catalogued| method.entry.family == Family::Hypergradient;
+        let by_adam = matches!(method, Chosen::Bilevel(method) if moved(method));
+        method.reads().contains(&setting) || (setting == "momentum" && by_adam)
+    }
+
     fn check(&self) -> Result<(), BenchError> {
-        match self.data {
-            Source::Digits => Ok(()),
-            Source::Ring => {
-                let expected = "--data digits, which alone reads it";
-                self.common.refuse_data_dir(expected, "give both, or leave it out")
-            }
+        if self.data == Source::Ring {
+            let expected = "--data digits, which alone reads it";
+            self.common.refuse_data_dir(expected, "give both, or leave it out")?;
         }
+        self.check_auto()?;
+        self.method.iter().try_for_each(|method| match method {
+            Chosen::Bilevel(method) => self.check_kept(method),
+            Chosen::Baseline(_) => Ok(()),
+        })
     }
 }
 
@@ -128,13 +128,86 @@ impl Settings {
     /// The settings of the catalogue of methods from these.
     pub fn of_methods(&self) -> catalogue::Settings {
         catalogue::Settings {
-            dynamics: match self.dynamics {
-                Dynamics::Gd => LowerDynamics::Gd,
-                Dynamics::Adam => LowerDynamics::Adam,
-            },
+            dynamics: self.dynamics,
             kept_steps: self.kept_steps.map_or(0, Count::get),
             momentum: self.momentum.get(),
             ..self.linear.of_methods(&self.lower, &self.upper)
         }
+    }
+
+    /// The methods among which one is chosen descend by gradient steps, all of them kept.
+    fn check_auto(&self) -> Result<(), BenchError> {
+        let as_tried = self.dynamics == LowerDynamics::Gd && self.kept_steps.is_none();
+        if as_tried || !self.method.is_open() {
+            return Ok(());
+        }
+        let kept =
+            self.kept_steps.map_or(String::new(), |kept| format!(" --kept-steps {}", kept.get()));
+        Err(refuse(
+            "--method",
+            format!("auto with --dynamics {}{kept}", self.dynamics),
+            "--dynamics gd without --kept-steps, which is what auto tries",
+            "name the methods, or leave these settings and the presets that have them out",
+        ))
+    }
+
+    /// A method keeps at most the lower steps that it makes.
+    fn check_kept(&self, method: &Catalogued) -> Result<(), BenchError> {
+        let catalogue::Settings { kept_steps, lower_steps, .. } = method.of(&self.of_methods())?;
+        if kept_steps <= lower_steps || !method.entry.reads.contains(&"kept-steps") {
+            return Ok(());
+        }
+        Err(refuse(
+            "--kept-steps",
+            format!("{kept_steps}, and {} makes {lower_steps} lower steps", method.name()),
+            "at most the --lower-steps of each method that keeps some",
+            "give fewer --kept-steps or more --lower-steps, also in the parentheses of a method",
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::experiments::Complete;
+
+    /// What is wrong with settings of `gan`; nothing if they go together.
+    fn refused(given: &str) -> Option<String> {
+        let mut given: toml::Table = given.parse().unwrap();
+        given.insert("device".into(), "flex".into());
+        Complete::given("gan", &given).err().map(|error| error.to_string())
+    }
+
+    fn assert_refused(given: &str, says: &str) {
+        let error = refused(given).unwrap_or_else(|| panic!("{given}: accepted"));
+        assert!(error.contains(says), "{given}: {error}");
+    }
+
+    #[test]
+    fn a_method_keeps_at_most_the_steps_that_it_makes() {
+        let says = "--kept-steps is 2, and rad(lower-steps = 1) makes 1 lower steps";
+        assert_refused("kept-steps = 2", says);
+        assert_refused("method = \"rad(kept-steps = 9)\"", "--kept-steps is 9, and rad");
+        assert_refused("method = \"cg,rad\"\nkept-steps = 2\nlower-steps = 1", "--kept-steps is 2");
+        assert_eq!(refused("method = \"cg,rad\"\nkept-steps = 2"), None);
+    }
+
+    #[test]
+    fn auto_does_not_override_the_steps_that_are_asked_for() {
+        for given in ["dynamics = \"adam\"", "kept-steps = 1", "preset = \"ring\""] {
+            assert_refused(&format!("{given}\nmethod = \"auto\""), "--method is auto with");
+        }
+        assert_eq!(refused("method = \"auto\""), None);
+    }
+
+    #[test]
+    fn momentum_is_read_by_every_hypergradient_and_by_no_other_method() {
+        assert_refused("momentum = 0.5\nmethod = \"nsgame\"", "none of nsgame reads it");
+        assert_refused("momentum = 0.5\nmethod = \"data\"", "none of data reads it");
+        assert_eq!(refused("momentum = 0.5\nmethod = \"nsgame,cg\""), None);
+    }
+
+    #[test]
+    fn a_dynamics_is_one_of_those_that_are_named() {
+        assert_refused("dynamics = \"sgd\"", "expected `gd` or `adam`");
     }
 }
