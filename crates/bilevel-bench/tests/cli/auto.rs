@@ -74,9 +74,10 @@ fn every_experiment_that_has_auto_runs_what_it_chooses() {
         let mut command = bilevel();
         command.arg("run").args(experiment).args(["--preset", "smoke", "--device", "flex"]);
         command.args(["--method", "auto", "--out"]).arg(out.path());
-        let forecast =
-            predicates::str::is_match("\nrun       about [0-9]+ oracle calls, [0-9.]+ (us|ms|s), ")
-                .unwrap();
+        let forecast = predicates::str::is_match(
+            "\nrun       about [0-9]+ oracle calls and [0-9.]+ (us|ms|s); ",
+        )
+        .unwrap();
         let said = contains("chosen").and(contains("because")).and(forecast);
         command.assert().success().stderr(said).stdout(contains("of probes"));
         let run = fs::read_dir(out.path()).unwrap().next().unwrap().unwrap().path();

@@ -57,10 +57,18 @@ impl<M: HypergradientMethod> Tasks<M> {
     /// `n` tasks, each with a method that `make` makes: a method keeps its state for its position in the batch.
     ///
     /// # Errors
-    /// If `n` is 0, or a method cannot be made.
+    /// If `n` is 0, or a method cannot be made or goes on from its last call, which was on another task.
     pub fn new(n: usize, mut make: impl FnMut() -> Result<M, Error>) -> Result<Self, Error> {
         at_least_one("tasks of a meta-batch", n)?;
-        let methods = (0..n).map(|_| make()).collect::<Result<_, _>>()?;
+        let methods: Vec<M> = (0..n).map(|_| make()).collect::<Result<_, _>>()?;
+        if let Some(method) = methods.iter().find(|method| method.goes_on()) {
+            return Err(Error::InvalidSetting {
+                setting: "method on tasks",
+                found: method.describe(),
+                expected: "one whose calls do not go on from each other: each is on another task",
+                cure: "keep all lower steps",
+            });
+        }
         Ok(Self { methods, group: Arc::new(Alone), elsewhere: Cost::default() })
     }
 

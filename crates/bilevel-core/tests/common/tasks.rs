@@ -338,7 +338,9 @@ fn a_joint_step_is_that_of_the_method() {
 }
 
 #[test]
-fn a_meta_batch_without_tasks_is_refused() {
+fn a_meta_batch_without_tasks_or_whose_methods_go_on_is_refused() {
     let error = Tasks::new(0, || Ok(Unrolled::rad(gd(1)))).unwrap_err().to_string();
     assert!(error.contains("tasks of a meta-batch is 0"), "{error}");
+    let error = Tasks::new(2, || Unrolled::rad(gd(2)).keeping(1)).unwrap_err().to_string();
+    assert!(error.starts_with("method on tasks is rad("), "{error}");
 }
