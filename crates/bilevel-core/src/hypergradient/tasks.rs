@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Hypergradient, HypergradientMethod, Status};
 use crate::error::at_least_one;
-use crate::parallel::{dtype, gather, in_tree, means, sums, tree};
+use crate::parallel::{divided, dtype, gather, in_tree, means, sums, tree};
 use crate::{
     Alone, Cost, Counted, Dynamics, Error, Group, Loss, LowerProblem, Sample, Samples, Snapshot,
     side_by_side,
@@ -79,23 +79,14 @@ impl<M: HypergradientMethod> Tasks<M> {
     /// # Errors
     /// If the tasks are not a power of two for each rank.
     pub fn among(mut self, group: impl Group + 'static) -> Result<Self, Error> {
-        let (n, size) = (self.methods.len(), group.size());
-        if !n.is_multiple_of(size) || (size > 1 && !(n / size).is_power_of_two()) {
-            return Err(Error::InvalidSetting {
-                setting: "tasks of a meta-batch",
-                found: format!("{n} on {size} ranks"),
-                expected: "1, 2, 4, 8, ... for each rank",
-                cure: "take the number of ranks times a power of two: the order of sums rests on it",
-            });
-        }
+        divided("tasks of a meta-batch", self.methods.len(), group.size())?;
         self.group = Arc::new(group);
         Ok(self)
     }
 
     /// The tasks of a rank.
     fn of_rank(&self, rank: usize) -> Range<usize> {
-        let own = self.methods.len() / self.group.size();
-        rank * own..(rank + 1) * own
+        self.group.share_of(rank, self.methods.len())
     }
 
     /// The hypergradients of the tasks of this rank, in order.

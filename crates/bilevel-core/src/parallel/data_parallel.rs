@@ -5,7 +5,7 @@ use std::ops::Deref;
 use bilevel_program::{Vector, float};
 use burn::backend::DispatchTensor;
 
-use super::{Group, dtype, in_tree, means, sums};
+use super::{Group, divided, dtype, in_tree, means, sums};
 use crate::linear::epsilon;
 use crate::{
     Direction, Error, Hessian, Linearization, Loss, Mixed, Objective, Oracle, Partials, Point,
@@ -46,15 +46,7 @@ impl<O: Oracle, G: Group> DataParallel<O, G> {
     /// If the shards are not a power of two for each rank (any number for a group of one), the data of `inner` is not
     /// divided into that many, or a variable is not in f32 or f64, or the variables differ in element type.
     pub fn new(inner: O, group: G, shards: usize) -> Result<Self, Error> {
-        let (size, own) = (group.size(), shards / group.size());
-        if shards == 0 || !shards.is_multiple_of(size) || (size > 1 && !own.is_power_of_two()) {
-            return Err(Error::InvalidSetting {
-                setting: "number of shards",
-                found: format!("{shards} on {size} ranks"),
-                expected: "1, 2, 4, 8, ... for each rank",
-                cure: "take the number of ranks times a power of two: the order of sums rests on it",
-            });
-        }
+        let own = divided("number of shards", shards, group.size())?;
         for objective in [Objective::Upper, Objective::Lower] {
             let batches = inner.batches(objective);
             if batches == 0 || !batches.is_multiple_of(own) {

@@ -7,6 +7,24 @@ use burn::tensor::{DType, Element, Shape, Slice, TensorData};
 use super::{Group, GroupError, tree};
 use crate::Error;
 
+/// How many of the `n` items that are called `setting` each of `size` ranks has: a power of two, so that the sum over the
+/// items of a rank is a branch of their [`tree`].
+///
+/// # Errors
+/// If there are none, or they cannot be divided so.
+pub(crate) fn divided(setting: &'static str, n: usize, size: usize) -> Result<usize, Error> {
+    let own = n / size;
+    if n == 0 || !n.is_multiple_of(size) || (size > 1 && !own.is_power_of_two()) {
+        return Err(Error::InvalidSetting {
+            setting,
+            found: format!("{n} on {size} ranks"),
+            expected: "1, 2, 4, 8, ... for each rank",
+            cure: "take the number of ranks times a power of two: the order of sums rests on it",
+        });
+    }
+    Ok(own)
+}
+
 /// The element type of all variables, in which sums over ranks are sent.
 ///
 /// # Errors

@@ -45,7 +45,12 @@ pub trait Group: Debug + Send + Sync {
 
     /// Which of `n` ordered items belong to this rank, if they are divided evenly.
     fn share(&self, n: usize) -> Range<usize> {
-        self.rank() * n / self.size()..(self.rank() + 1) * n / self.size()
+        self.share_of(self.rank(), n)
+    }
+
+    /// Which of `n` ordered items belong to a rank, if they are divided evenly.
+    fn share_of(&self, rank: usize, n: usize) -> Range<usize> {
+        rank * n / self.size()..(rank + 1) * n / self.size()
     }
 }
 

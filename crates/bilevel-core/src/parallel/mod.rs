@@ -42,7 +42,7 @@ mod metered;
 
 pub(crate) use agreement::{Votes, agree};
 pub use data_parallel::DataParallel;
-pub(crate) use exchange::{dtype, gather, in_tree, means, sums};
+pub(crate) use exchange::{divided, dtype, gather, in_tree, means, sums};
 pub use group::{Alone, Group, GroupError};
 pub use in_process::InProcess;
 pub use metered::{Metered, Traffic};

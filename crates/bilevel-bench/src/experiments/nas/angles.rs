@@ -9,10 +9,7 @@ use bilevel_program::Vector;
 use crate::error::BenchError;
 use crate::settings::Catalogued;
 
-/// The methods of one lower step: without the derivative through it, with differences for its product, and exact.
-const OF_ONE_STEP: [&str; 3] = ["first-order", "one-stage-fd", "one-stage"];
-
-/// Degrees between the hypergradient of each method at (x, y) and that of `rad` through `steps` steps from y, which is
+/// Degrees between the hypergradient of each method of one lower step at (x, y) and that of `rad` through `steps` steps from y, which is
 /// exact; and between the differences and the product they stand for. Without those that have no angle because one of
 /// the two is zero or not finite.
 ///
@@ -34,16 +31,16 @@ pub fn angles(
         Ok(found.gradient.to_vec())
     };
     let exact = gradient("rad", steps)?;
-    let [first_order, differences, product] = OF_ONE_STEP.map(|name| gradient(name, 1));
-    let (first_order, differences, product) = (first_order?, differences?, product?);
-    let [a, b, c] = OF_ONE_STEP;
+    let first_order = gradient("first-order", 1)?;
+    let differences = gradient("one-stage-fd", 1)?;
+    let product = gradient("one-stage", 1)?;
     let pairs = [
-        (a.to_owned(), &first_order, &exact),
-        (b.to_owned(), &differences, &exact),
-        (c.to_owned(), &product, &exact),
-        (format!("{b} to {c}"), &differences, &product),
+        ("first-order", &first_order, &exact),
+        ("one-stage-fd", &differences, &exact),
+        ("one-stage", &product, &exact),
+        ("one-stage-fd to one-stage", &differences, &product),
     ];
-    let angles = pairs.into_iter().map(|(name, a, b)| Some((name, degrees(a, b)?)));
+    let angles = pairs.into_iter().map(|(name, a, b)| Some((name.to_owned(), degrees(a, b)?)));
     Ok(angles.flatten().collect())
 }
 
