@@ -66,6 +66,9 @@ impl Classifier {
     /// - input: `[n, inputs]`
     /// - output: `[n, classes]`
     pub fn forward(&self, input: Tensor<2>) -> Tensor<2> {
-        self.head(self.features(input))
+        match self {
+            Self::Softmax(network) => network.forward(input),
+            Self::Mlp(network) => network.forward(input),
+        }
     }
 }

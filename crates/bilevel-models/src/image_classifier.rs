@@ -105,7 +105,10 @@ impl ImageClassifier {
     /// # Panics
     /// In [`Mode::Evaluate`], if the network normalises and no statistics were gathered for it.
     pub fn forward_with(&self, input: Tensor<4>, mut mode: Mode<'_>) -> Tensor<2> {
-        self.head(self.body(input, &mut mode))
+        match self {
+            Self::Flat(network) => network.forward(input.flatten(1, 3)),
+            _ => self.head(self.body(input, &mut mode)),
+        }
     }
 
     fn body(&self, input: Tensor<4>, mode: &mut Mode<'_>) -> Tensor<2> {

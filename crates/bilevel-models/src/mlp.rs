@@ -1,9 +1,9 @@
 //! Fully connected networks.
 
 use burn::config::Config;
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor, activation, module::linear};
 
 /// The nonlinearity between layers.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -13,6 +13,7 @@ pub enum Activation {
     /// Hyperbolic tangent.
     Tanh,
     /// None: the layers compose to a linear map, and a loss that is convex in that map is not in the layers.
+    /// [`Mlp::forward`] multiplies the layers with each other first where this takes fewer operations.
     Identity,
 }
 
@@ -84,6 +85,37 @@ impl Mlp {
     /// - input: `[n, widths[0]]`
     /// - output: `[n, widths[last]]`
     pub fn forward(&self, input: Tensor<2>) -> Tensor<2> {
-        self.head(self.features(input))
+        match self.activation {
+            Activation::Identity if self.composes(input.dims()[0]) => self.composed(input),
+            _ => self.head(self.features(input)),
+        }
+    }
+
+    /// Whether the product of all layers and its value at `n` samples take fewer multiplications than the layers one
+    /// after the other.
+    fn composes(&self, n: usize) -> bool {
+        let shapes = self.layers.iter().map(|layer| layer.weight.shape().dims::<2>());
+        let (Some([input, _]), Some([_, output])) = (shapes.clone().next(), shapes.clone().last())
+        else {
+            return false;
+        };
+        let products: usize = shapes.clone().rev().skip(1).map(|[a, b]| a * b * output).sum();
+        let layers: usize = shapes.map(|[a, b]| n * a * b).sum();
+        products + n * input * output < layers
+    }
+
+    /// The output as one linear map: `input W_1 ... W_l + b`, multiplied from the right.
+    fn composed(&self, input: Tensor<2>) -> Tensor<2> {
+        let parts = |layer: &Linear| (layer.weight.val(), layer.bias.as_ref().map(Param::val));
+        let Some((last, hidden)) = self.layers.split_last() else { return input };
+        let (weight, bias) = hidden.iter().rev().fold(parts(last), |(weight, bias), layer| {
+            let (before, shift) = parts(layer);
+            let bias = match shift {
+                Some(b) => Some(linear(b.unsqueeze::<2>(), weight.clone(), bias).squeeze_dim(0)),
+                None => bias,
+            };
+            (before.matmul(weight), bias)
+        });
+        linear(input, weight, bias)
     }
 }

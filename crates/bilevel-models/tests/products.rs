@@ -19,6 +19,9 @@ fn networks() -> Vec<(&'static str, Network)> {
     let softmax = SoftmaxRegressionConfig::new(PIXELS, CLASSES);
     let mlp = MlpConfig::new(vec![PIXELS, 9, 7, CLASSES]);
     let tanh = mlp.clone().with_activation(Activation::Tanh);
+    // Wide within, so that its layers are multiplied with each other first.
+    let linear = MlpConfig::new(vec![PIXELS, 40, 30, CLASSES]);
+    let linear = linear.with_activation(Activation::Identity);
     let cnn = CnnConfig::new(IMAGE, CLASSES).with_channels(vec![2, 3]).with_hidden(5);
     let convnet = ConvNetConfig::new(IMAGE, CLASSES).with_channels(vec![4, 5]);
     let cifar = ResNetConfig::resnet20(IMAGE[0], CLASSES).with_blocks(vec![1; 3]).with_width(2);
@@ -44,6 +47,7 @@ fn networks() -> Vec<(&'static str, Network)> {
         ("softmax regression", image(flat(ClassifierConfig::Softmax(softmax)))),
         ("relu mlp", image(flat(ClassifierConfig::Mlp(mlp)))),
         ("tanh mlp", image(flat(ClassifierConfig::Mlp(tanh)))),
+        ("linear mlp", image(flat(ClassifierConfig::Mlp(linear)))),
         ("cnn", image(ImageClassifierConfig::Cnn(cnn))),
         ("convnet", image(ImageClassifierConfig::ConvNet(convnet))),
         ("resnet of three stages", image(ImageClassifierConfig::ResNet(cifar))),
