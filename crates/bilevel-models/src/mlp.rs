@@ -94,13 +94,14 @@ impl Mlp {
     /// Whether the product of all layers and its value at `n` samples take fewer multiplications than the layers one
     /// after the other.
     fn composes(&self, n: usize) -> bool {
-        let shapes = self.layers.iter().map(|layer| layer.weight.shape().dims::<2>());
-        let (Some([input, _]), Some([_, output])) = (shapes.clone().next(), shapes.clone().last())
+        let shape = |layer: &Linear| layer.weight.shape().dims::<2>();
+        let shapes: Vec<[usize; 2]> = self.layers.iter().map(shape).collect();
+        let (Some([input, _]), Some(([_, output], hidden))) = (shapes.first(), shapes.split_last())
         else {
             return false;
         };
-        let products: usize = shapes.clone().rev().skip(1).map(|[a, b]| a * b * output).sum();
-        let layers: usize = shapes.map(|[a, b]| n * a * b).sum();
+        let products: usize = hidden.iter().map(|[a, b]| a * b * output).sum();
+        let layers: usize = shapes.iter().map(|[a, b]| n * a * b).sum();
         products + n * input * output < layers
     }
 

@@ -174,6 +174,9 @@ fn meaning(name: &str) -> Option<&'static str> {
         "T error" => {
             "half of the absolute differences from the true matrix, summed over a row; the mean of rows"
         }
+        "accuracy on kept %" => {
+            "test accuracy after training on the kept and the validation samples"
+        }
         "average precision %" => {
             "mean precision at each known error, with rows in the order of suspicion"
         }
@@ -181,6 +184,7 @@ fn meaning(name: &str) -> Option<&'static str> {
         "distance" => "maximum mean discrepancy between samples and data",
         "good %" => "samples that belong to a mode of the data",
         "k-bar" => "mean number of lower steps that a hypergradient passes back through",
+        "kept samples" => "training samples whose weight is greater than --keep-above",
         "known errors" => {
             "wrong labels that were planted or are known, on which quality is measured"
         }

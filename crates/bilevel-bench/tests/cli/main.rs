@@ -99,6 +99,25 @@ fn data_in_shards_gives_the_same_up_to_rounding() {
 }
 
 #[test]
+fn kept_samples_and_the_validation_set_train_a_classifier() {
+    let out = tempdir().unwrap();
+    let kept = |more: &[&str]| -> Vec<[f64; 2]> {
+        let args = ["--json", "--method", "noisy,rad,clean-labels", "--keep-above", "0.5"];
+        let ran = quick(out.path(), &[&args, more].concat()).assert().success();
+        let summary: serde_json::Value = serde_json::from_slice(&ran.get_output().stdout).unwrap();
+        let names = ["kept samples", "accuracy on kept %"];
+        let methods = summary["methods"].as_array().unwrap().iter();
+        methods.map(|method| names.map(|name| method["figures"][name].as_f64().unwrap())).collect()
+    };
+    let found = kept(&[]);
+    let [[all, noisy], [some, _], [right, clean]] = found[..] else { panic!("{found:?}") };
+    assert_eq!((all, right), (500.0, 250.0));
+    assert!(some > 0.0 && some < all, "{found:?}");
+    assert!(clean > noisy + 3.0 && clean < 100.0, "{found:?}");
+    assert_eq!(kept(&["--shards", "4"])[2], [right, clean], "it takes no part of the data");
+}
+
+#[test]
 fn the_summary_repeats_itself_for_a_seed_and_differs_for_another() {
     let out = tempdir().unwrap();
     let accuracies = |seed: &str| -> Vec<f64> {

@@ -2,7 +2,7 @@
 
 use bilevel_core::catalogue::{self, At, Made};
 use bilevel_core::{
-    Alone, AutodiffOracle, Batches, BurnOptimizer, Counted, DataParallel, Descent, Group,
+    Alone, AutodiffOracle, Batches, BurnOptimizer, Counted, DataParallel, Descent, Gd, Group,
     HypergradientSolver, JointSolver, LowerProblem, Nesterov, Objective, Samples, Solver, Start,
     Status,
 };
@@ -28,6 +28,9 @@ const TEST_PART: usize = 2000;
 
 /// Logit of a weight that is 1 or 0 to four digits.
 const SURE: f32 = 10.0;
+
+/// Steps of the training on kept samples.
+const KEPT_STEPS: usize = 1000;
 
 /// The experiment and its data.
 pub struct Prepared {
@@ -106,6 +109,7 @@ type CleaningOracle =
 struct Bench<'a> {
     settings: &'a Settings,
     of_methods: catalogue::Settings,
+    parts: &'a Parts,
     /// Which labels are wrong: for the report only.
     wrong: &'a [bool],
     device: Device,
@@ -137,13 +141,15 @@ impl<'a> Bench<'a> {
         device: Device,
         ranks: &'static dyn Group,
     ) -> Result<Self, BenchError> {
-        let Prepared { settings, parts: Parts { train, validation, test }, corrupted } = prepared;
+        let Prepared { settings, parts, corrupted } = prepared;
+        let Parts { train, validation, test } = parts;
         let shards = settings.shards();
         let own = |set: &Dataset| Labelled::new(set, &device).parts(ranks.share(shards), shards);
         let data = Batches::new(own(validation), own(train))?;
         Ok(Self {
             settings,
             of_methods: settings.of_methods(),
+            parts,
             wrong: &corrupted.wrong,
             data,
             ranks,
@@ -155,13 +161,23 @@ impl<'a> Bench<'a> {
 
     /// x and the problem, from the common start of all methods, except for the weights.
     fn pose(&self, logits: Vec<f32>) -> Result<(SampleWeights, CleaningOracle), BenchError> {
+        self.pose_on(logits, self.data.clone(), self.ranks, self.settings.shards())
+    }
+
+    /// [`Bench::pose`] on other data, in so many shards.
+    fn pose_on(
+        &self,
+        logits: Vec<f32>,
+        data: Batches<Labelled>,
+        ranks: &'static dyn Group,
+        shards: usize,
+    ) -> Result<(SampleWeights, CleaningOracle), BenchError> {
         self.device.seed(self.settings.common.seed);
         let x = SampleWeights::new(logits, &self.device);
         let y = self.classifier.init(&self.device);
         let problem = HyperCleaning { decay: self.settings.decay.get() };
-        let oracle = AutodiffOracle::new(problem, &x, &y, self.data.clone())?;
-        let shards = self.settings.shards();
-        Ok((x, Counted::new(DataParallel::new(oracle, self.ranks, shards)?)))
+        let oracle = AutodiffOracle::new(problem, &x, &y, data)?;
+        Ok((x, Counted::new(DataParallel::new(oracle, ranks, shards)?)))
     }
 
     /// One method, from the same start as all others.
@@ -182,7 +198,11 @@ impl<'a> Bench<'a> {
                 Learned { x: oracle.upper_start(), descent, start: oracle.lower_start() }
             }
         };
-        self.train(&learned, &oracle, trial)
+        self.train(&learned, &oracle, trial)?;
+        match self.settings.keep_above {
+            Some(least) => self.train_on_kept(&learned.x, &oracle, least.get(), trial),
+            None => Ok(()),
+        }
     }
 
     /// The weights learned by a bilevel method.
@@ -285,6 +305,37 @@ impl<'a> Bench<'a> {
             let (start, end) = (end.start_loss, end.end_loss);
             report.status += &format!("; {}", Status::NoDescent { start, end });
         }
+        Ok(())
+    }
+
+    /// Trains from the common start on the validation samples and the training samples whose weight in x is above
+    /// `least`, all with the same weight, and reports the test accuracy. Every rank does all of it.
+    fn train_on_kept(
+        &self,
+        x: &Vector,
+        oracle: &CleaningOracle,
+        least: f64,
+        trial: &mut Trial<'_>,
+    ) -> Result<(), BenchError> {
+        let Parts { train, validation, .. } = self.parts;
+        let weights = oracle.upper_module(x).weights().into_data();
+        let weights = weights.iter::<f64>().enumerate();
+        let kept: Vec<usize> = weights.filter(|(_, w)| *w > least).map(|(at, _)| at).collect();
+        let set = match kept.is_empty() {
+            true => validation.clone(),
+            false => train.select(&kept)?.join(validation.clone())?,
+        };
+        let of = |set| vec![Labelled::new(set, &self.device)];
+        let data = Batches::new(of(validation), of(&set))?;
+        let (_, oracle) = self.pose_on(vec![SURE; set.len()], data, &Alone, 1)?;
+        let ones = oracle.upper_start();
+        let problem = LowerProblem::new(&oracle, &ones, Samples::default());
+        let descent = Descent::new(Gd::new(self.of_methods.step_size)?, KEPT_STEPS)?;
+        let end = descent.run(&problem, &oracle.lower_start())?;
+        let accuracy = self.test_accuracy(&oracle, &end.state.y);
+        let figures = &mut trial.report.figures;
+        figures.insert("kept samples".into(), kept.len() as f64);
+        figures.insert("accuracy on kept %".into(), 100.0 * accuracy);
         Ok(())
     }
 

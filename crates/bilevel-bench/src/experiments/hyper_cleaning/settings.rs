@@ -96,6 +96,11 @@ pub struct Settings {
     /// Damping of a linear system whose matrix is not positive definite
     #[arg(long)]
     pub damping: NonNegative,
+    /// Trains the classifier again at the end, for 1000 steps on the validation samples and the training samples whose
+    /// weight is greater than this
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_above: Option<Share>,
     /// Equal parts of the data of each level, divided among the ranks of MPI: their number times a power of two [default:
     /// 1, for one process]
     #[arg(long)]
