@@ -15,7 +15,7 @@ use crate::execute::{Refused, refuse};
 use crate::precise::precise;
 use crate::program::{Constant, Output, Program, Recorded, Recording, number};
 use crate::simplify::simplified;
-use crate::softmax::recognised;
+use crate::softmax::{as_backward, recognised};
 
 /// The program of a recording: common subexpressions are computed once, operations on which no output depends are left
 /// out, and tensors are numbered.
@@ -337,8 +337,9 @@ pub(crate) fn merged(first: &Program, second: &Program) -> Program {
     let mut all = values(first, 0);
     all.append(&mut values(second, offset));
     let outputs = first.outputs.iter().map(|output| recorded(output, |tensor| tensor));
+    let operations = first.operations.iter().cloned().chain(operations).collect();
     program(Recording {
-        operations: first.operations.iter().cloned().chain(operations).collect(),
+        operations: as_backward(operations, (offset + second.tensors) as u64),
         inputs: first.inputs.iter().cloned().chain(own).collect(),
         values: all,
         outputs: outputs

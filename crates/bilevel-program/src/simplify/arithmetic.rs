@@ -11,17 +11,20 @@ impl Simplify {
     /// `a b`
     pub(super) fn product(&mut self, d: BinaryOpIr) {
         let BinaryOpIr { lhs, rhs, out } = d;
+        let ((lhs, a), (rhs, b)) = (self.unsigned(&lhs), self.unsigned(&rhs));
+        let negative = a != b;
         let (lhs, rhs) = if self.uniform(&lhs).is_some() { (rhs, lhs) } else { (lhs, rhs) };
-        let whole = lhs.shape == out.shape;
+        let (whole, dtype) = (lhs.shape == out.shape, out.dtype);
+        let signed = |number: f64| if negative { -number } else { number };
         match (self.uniform(&lhs), self.uniform(&rhs)) {
-            (Some(a), Some(b)) if rounded(out.dtype, a * b).is_some() => {
-                let number = rounded(out.dtype, a * b).expect("it was just rounded");
-                return self.is_uniform(out, number);
+            (Some(a), Some(b)) if rounded(dtype, a * b).is_some() => {
+                let number = rounded(dtype, a * b).expect("it was just rounded");
+                return self.is_uniform(out, signed(number));
             }
+            (None, Some(1.0)) if whole && negative => return self.is_negative(out, lhs),
             (None, Some(1.0)) if whole => return self.is(&out, &lhs),
             (None, Some(1.0)) if lhs.shape.num_dims() == out.shape.num_dims() => {
-                let (of, negative) = self.unsigned(&lhs);
-                let of = self.repeated.get(&of.id).map_or(of, read_only);
+                let of = self.repeated.get(&lhs.id).map_or(lhs, read_only);
                 return match negative {
                     false => self.is_repeated(out, of),
                     true => self.keep_signed(true, out, |out| {
@@ -30,14 +33,13 @@ impl Simplify {
                 };
             }
             (None, Some(number)) if whole => {
-                return self.multiple(ScalarOpIr { lhs, rhs: ScalarIr::Float(number), out });
+                let rhs = ScalarIr::Float(signed(number));
+                return self.multiple(ScalarOpIr { lhs, rhs, out });
             }
             _ => {}
         }
-        let ((lhs, a), (rhs, b)) = (self.unsigned(&lhs), self.unsigned(&rhs));
         let (lhs, rhs) = self.broadcast(lhs, rhs);
-        let dtype = out.dtype;
-        self.keep_signed(a != b, out, |out| {
+        self.keep_signed(negative, out, |out| {
             OperationIr::NumericFloat(dtype, Numeric::Mul(BinaryOpIr { lhs, rhs, out }))
         });
     }

@@ -6,7 +6,7 @@ use burn::backend::ir::{
 };
 
 /// A quotient by a number as a product with its reciprocal: Burn's backward pass of a quotient computes the reciprocal
-/// in f32, whatever the type of the tensors.
+/// in f32, whatever the type of the tensors. The number of a sum as a floating-point number, whatever its type.
 pub(super) fn canonical(operation: OperationIr) -> OperationIr {
     match operation {
         OperationIr::NumericFloat(dtype, Numeric::DivScalar(quotient)) => {
@@ -18,6 +18,10 @@ pub(super) fn canonical(operation: OperationIr) -> OperationIr {
             };
             let product = ScalarOpIr { rhs: ScalarIr::Float(rhs), ..quotient };
             OperationIr::NumericFloat(dtype, Numeric::MulScalar(product))
+        }
+        OperationIr::NumericFloat(dtype, Numeric::AddScalar(sum)) => {
+            let rhs = ScalarIr::Float(sum.rhs.elem());
+            OperationIr::NumericFloat(dtype, Numeric::AddScalar(ScalarOpIr { rhs, ..sum }))
         }
         other => other,
     }
