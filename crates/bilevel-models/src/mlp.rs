@@ -13,7 +13,8 @@ pub enum Activation {
     /// Hyperbolic tangent.
     Tanh,
     /// None: the layers compose to a linear map, and a loss that is convex in that map is not in the layers.
-    /// [`Mlp::forward`] multiplies the layers with each other first where this takes fewer operations.
+    /// [`Mlp::forward`] multiplies the layers with each other first if there are enough samples for this to take fewer
+    /// multiplications, which rounds differently.
     Identity,
 }
 
@@ -100,9 +101,10 @@ impl Mlp {
         else {
             return false;
         };
-        let products: usize = hidden.iter().map(|[a, b]| a * b * output).sum();
-        let layers: usize = shapes.iter().map(|[a, b]| n * a * b).sum();
-        products + n * input * output < layers
+        let product = |[a, b]: [usize; 2], c: usize| a as u64 * b as u64 * c as u64;
+        let products: u64 = hidden.iter().map(|&shape| product(shape, *output)).sum();
+        let layers: u64 = shapes.iter().map(|&shape| product(shape, n)).sum();
+        products + product([n, *input], *output) < layers
     }
 
     /// The output as one linear map: `input W_1 ... W_l + b`, multiplied from the right.
@@ -118,5 +120,23 @@ impl Mlp {
             (before.matmul(weight), bias)
         });
         linear(input, weight, bias)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_are_composed_from_as_many_samples_on_as_it_pays() {
+        let composes = |widths: &[usize], n| {
+            let network = MlpConfig::new(widths.to_vec()).init(&Device::flex());
+            network.composes(n)
+        };
+        // 12 * 9 * 2 + n * 12 * 2 < n * (12 * 9 + 9 * 2)
+        let pays = [1, 2, 3, 1000].map(|n| composes(&[12, 9, 2], n));
+        assert_eq!(pays, [false, false, true, true]);
+        assert!(!composes(&[12, 2], 1000) && !composes(&[12], 1000));
+        assert!(!composes(&[12, 1, 2], 1000), "a narrow layer is cheaper");
     }
 }

@@ -117,7 +117,7 @@ fn every_network_is_a_head_on_features_of_these_shapes() {
 fn layers_without_activations_are_one_linear_map_for_any_number_of_samples() {
     let config = MlpConfig::new(vec![2 * 9 * 8, 40, 30, CLASSES]);
     let network = config.with_activation(Activation::Identity).init(&Device::flex());
-    // From the second on, the product of the layers takes fewer multiplications than the layers.
+    // For the last two, the product of the layers takes fewer multiplications than the layers.
     for samples in [1, 20, 50] {
         let input: Tensor<2> = images(samples, [9, 8]).flatten(1, 3);
         let layers = network.head(network.features(input.clone()));

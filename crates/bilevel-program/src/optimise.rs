@@ -339,7 +339,11 @@ pub(crate) fn merged(first: &Program, second: &Program) -> Program {
     let outputs = first.outputs.iter().map(|output| recorded(output, |tensor| tensor));
     let operations = first.operations.iter().cloned().chain(operations).collect();
     program(Recording {
-        operations: as_backward(operations, (offset + second.tensors) as u64),
+        operations: as_backward(
+            operations,
+            first.operations.len(),
+            (offset + second.tensors) as u64,
+        ),
         inputs: first.inputs.iter().cloned().chain(own).collect(),
         values: all,
         outputs: outputs

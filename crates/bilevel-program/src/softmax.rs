@@ -25,10 +25,15 @@ pub(crate) fn recognised(mut operations: Vec<OperationIr>) -> Vec<OperationIr> {
     operations
 }
 
-/// The operations with `c exp(y)`, where y is a logarithm of softmax and c has one column, as `(c / sum exp(s)) exp(s)`:
-/// the form of the backward pass of y. So a program that has this backward pass, and a second derivative that passes
-/// through the same place, computes them once. `next` is a number above those of all tensors.
-pub(crate) fn as_backward(operations: Vec<OperationIr>, mut next: u64) -> Vec<OperationIr> {
+/// The operations, those from position `from` on with `c exp(y)` as `(c / sum exp(s)) exp(s)`, where y is a logarithm of
+/// softmax, and c has length 1 along its axis. This is the form of the backward pass of y, equal up to rounding. So a
+/// program that has this backward pass, and a second derivative that passes through the same place, computes them once.
+/// `next` is a number above those of all tensors.
+pub(crate) fn as_backward(
+    operations: Vec<OperationIr>,
+    from: usize,
+    mut next: u64,
+) -> Vec<OperationIr> {
     let made = makers(&operations);
     let recorded = Recorded { operations: &operations, made: &made };
     let mut fresh = |like: &TensorIr| {
@@ -37,7 +42,7 @@ pub(crate) fn as_backward(operations: Vec<OperationIr>, mut next: u64) -> Vec<Op
     };
     let mut all = Vec::with_capacity(operations.len());
     for (at, operation) in operations.iter().enumerate() {
-        match recorded.column_times_softmax(at) {
+        match recorded.column_times_softmax(at).filter(|_| at >= from) {
             Some((out, column, exp, sum)) => {
                 let dtype = out.dtype;
                 let (recip, quotient) = (fresh(sum), fresh(column));
@@ -105,7 +110,7 @@ impl<'a> Recorded<'a> {
         })
     }
 
-    /// `c exp(y)` with y = `s - log sum exp(s)` and one column of c: the product, c, `exp(s)` and its sum.
+    /// `c exp(y)` with y = `s - log sum exp(s)` and c of the shape of the sum: the product, c, `exp(s)` and its sum.
     fn column_times_softmax(
         &self,
         at: usize,

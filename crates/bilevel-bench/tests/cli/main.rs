@@ -101,20 +101,23 @@ fn data_in_shards_gives_the_same_up_to_rounding() {
 #[test]
 fn kept_samples_and_the_validation_set_train_a_classifier() {
     let out = tempdir().unwrap();
-    let kept = |more: &[&str]| -> Vec<[f64; 2]> {
-        let args = ["--json", "--method", "noisy,rad,clean-labels", "--keep-above", "0.5"];
+    let kept = |least: &str, more: &[&str]| -> Vec<[f64; 2]> {
+        let args = ["--json", "--method", "noisy,rad,clean-labels", "--keep-above", least];
         let ran = quick(out.path(), &[&args, more].concat()).assert().success();
         let summary: serde_json::Value = serde_json::from_slice(&ran.get_output().stdout).unwrap();
         let names = ["kept samples", "accuracy on kept %"];
         let methods = summary["methods"].as_array().unwrap().iter();
         methods.map(|method| names.map(|name| method["figures"][name].as_f64().unwrap())).collect()
     };
-    let found = kept(&[]);
+    let found = kept("0.5", &[]);
     let [[all, noisy], [some, _], [right, clean]] = found[..] else { panic!("{found:?}") };
     assert_eq!((all, right), (500.0, 250.0));
     assert!(some > 0.0 && some < all, "{found:?}");
     assert!(clean > noisy + 3.0 && clean < 100.0, "{found:?}");
-    assert_eq!(kept(&["--shards", "4"])[2], [right, clean], "it takes no part of the data");
+    assert_eq!(kept("0.5", &["--shards", "4"])[2], [right, clean], "kept samples have no shards");
+    // Only the validation set is left.
+    let none = kept("0.99999", &[]);
+    assert!(none.iter().all(|method| *method == [0.0, none[0][1]]), "{none:?}");
 }
 
 #[test]

@@ -45,7 +45,11 @@ fn outputs(net: &Net, samples: usize, activation: fn(Tensor<2>) -> Tensor<2>) ->
 type Loss = fn(&Net, usize) -> Tensor<1>;
 
 /// Activations with masks, broadcasts of every kind, sums over each axis, gathers, negative signs.
-const LOSSES: [(&str, Loss); 6] = [
+const LOSSES: [(&str, Loss); 7] = [
+    ("softmax as exp", |net, samples| {
+        let logarithm = activation::log_softmax(outputs(net, samples, activation::tanh), 1);
+        (net.data([samples, 1], 6) * logarithm.exp()).powi_scalar(2).mean()
+    }),
     ("weighted cross-entropy", |net, samples| {
         let scores = outputs(net, samples, activation::relu);
         let labels: Vec<i64> = (0..samples as i64).map(|at| at % 3).collect();
@@ -145,6 +149,12 @@ fn a_linearisation_multiplies_no_matrices_twice() {
         let early = merged(&gradient, &product).split(|input| input >= late, known).early;
         let count = |program: &Program| format!("{program}").matches("= matmul(").count();
         assert_eq!(count(&early), count(&gradient), "{name}: {early}");
+        let inputs = function.inputs(&function.point, &[]);
+        let bits = |program: &Program| {
+            let numbers = numbers(program.run(&inputs).unwrap());
+            numbers.into_iter().map(f64::to_bits).collect::<Vec<_>>()
+        };
+        assert!(bits(&early).starts_with(&bits(&gradient)), "{name}: the bits of the gradient");
     }
 }
 

@@ -6,7 +6,7 @@ use burn::backend::ir::{
 };
 
 /// A quotient by a number as a product with its reciprocal: Burn's backward pass of a quotient computes the reciprocal
-/// in f32, whatever the type of the tensors. The number of a sum as a floating-point number, whatever its type.
+/// in f32, whatever the type of the tensors. A whole number that is added becomes a floating-point number, if it is one.
 pub(super) fn canonical(operation: OperationIr) -> OperationIr {
     match operation {
         OperationIr::NumericFloat(dtype, Numeric::DivScalar(quotient)) => {
@@ -20,9 +20,20 @@ pub(super) fn canonical(operation: OperationIr) -> OperationIr {
             OperationIr::NumericFloat(dtype, Numeric::MulScalar(product))
         }
         OperationIr::NumericFloat(dtype, Numeric::AddScalar(sum)) => {
-            let rhs = ScalarIr::Float(sum.rhs.elem());
+            let rhs = float(sum.rhs);
             OperationIr::NumericFloat(dtype, Numeric::AddScalar(ScalarOpIr { rhs, ..sum }))
         }
+        OperationIr::NumericFloat(dtype, Numeric::SubScalar(sum)) => {
+            let rhs = float(sum.rhs);
+            OperationIr::NumericFloat(dtype, Numeric::SubScalar(ScalarOpIr { rhs, ..sum }))
+        }
+        other => other,
+    }
+}
+
+fn float(number: ScalarIr) -> ScalarIr {
+    match number {
+        ScalarIr::Int(whole) if whole.unsigned_abs() < 1 << 53 => ScalarIr::Float(whole as f64),
         other => other,
     }
 }

@@ -60,6 +60,7 @@ const EXACT: &[(&str, Expression, &str)] = &[
     ("-1s (-a)", |a, _| -a.ones_like() * -a, ""),
     ("-0.5s a", |a, _| -a.full_like(0.5) * a, "mul_scalar"),
     ("(a + 1) (a + 1.0)", |a, _| (a.clone() + 1) * (a + 1.0), "add_scalar mul"),
+    ("(a - 1) (a - 1.0)", |a, _| (a.clone() - 1) * (a - 1.0), "sub_scalar mul"),
     ("-A B", |a, b| (-a).matmul(b), "matmul neg"),
     ("-A -B", |a, b| (-a).matmul(-b), "matmul"),
     ("-a / 3e40", |a, _| -a / 3e40, "div_scalar neg"),

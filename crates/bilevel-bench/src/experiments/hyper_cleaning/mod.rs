@@ -20,6 +20,11 @@
 //! After the upper steps, y is trained once more with the learned weights, as the method does it: by T steps of
 //! gradient descent, for `bda` by T steps that descend both losses, for `ia-gm-a` by T of Nesterov's, for `iaptt` and
 //! `ia-gm` from the learned start.
+//!
+//! With `--keep-above`, a classifier is trained on the validation samples and the training samples whose weight is greater
+//! than a number, as in A. Mehra and J. Hamm, "Penalty method for inversion-free deep bilevel optimization", 2021, section
+//! 3.2: by gradient descent from the common start, with the step size of the lower level. A signal waits for its end. Its
+//! time and its calls are not counted, its memory is.
 
 mod check;
 mod problem;

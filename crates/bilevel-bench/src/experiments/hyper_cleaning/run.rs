@@ -15,6 +15,7 @@ use super::{HyperCleaning, Labelled, Method, SampleWeights, Settings};
 use crate::backend::Array;
 use crate::error::BenchError;
 use crate::experiments::images::{Read, read};
+use crate::experiments::run::ends_method;
 use crate::experiments::{Auto, Checked, Experiment, Run, Trial};
 use crate::report::{MethodReport, StepRecord};
 use crate::settings::{Catalogued, Offered};
@@ -78,7 +79,10 @@ impl Experiment for Prepared {
     fn arrays(&self) -> Vec<Array> {
         let Parts { train, validation, .. } = &self.parts;
         let hidden = |set| self.settings.network.hidden(set);
+        let kept = self.settings.keep_above.map_or(0, |_| train.len() + validation.len());
         vec![
+            Array::new("the samples that are kept", [kept, train.features()]),
+            Array::new("the hidden layers of the samples that are kept", [kept, hidden(train)]),
             Array::new("the training samples", [train.len(), train.features()]),
             Array::new("the hidden layers of the training samples", [train.len(), hidden(train)]),
             Array::new("the validation samples", [validation.len(), validation.features()]),
@@ -328,14 +332,25 @@ impl<'a> Bench<'a> {
         let of = |set| vec![Labelled::new(set, &self.device)];
         let data = Batches::new(of(validation), of(&set))?;
         let (_, oracle) = self.pose_on(vec![SURE; set.len()], data, &Alone, 1)?;
-        let ones = oracle.upper_start();
-        let problem = LowerProblem::new(&oracle, &ones, Samples::default());
+        let weights = oracle.upper_start();
+        let problem = LowerProblem::new(&oracle, &weights, Samples::default());
         let descent = Descent::new(Gd::new(self.of_methods.step_size)?, KEPT_STEPS)?;
-        let end = descent.run(&problem, &oracle.lower_start())?;
-        let accuracy = self.test_accuracy(&oracle, &end.state.y);
-        let figures = &mut trial.report.figures;
-        figures.insert("kept samples".into(), kept.len() as f64);
-        figures.insert("accuracy on kept %".into(), 100.0 * accuracy);
+        let report = &mut trial.report;
+        report.figures.insert("kept samples".into(), kept.len() as f64);
+        let failed = match descent.run(&problem, &oracle.lower_start()).map_err(BenchError::from) {
+            Ok(end) => {
+                let accuracy = 100.0 * self.test_accuracy(&oracle, &end.state.y);
+                report.figures.insert("accuracy on kept %".into(), accuracy);
+                let (start, end_loss) = (end.start_loss, end.end_loss);
+                end.climbed().then(|| Status::NoDescent { start, end: end_loss }.to_string())
+            }
+            Err(error) if ends_method(&error) => Some(error.to_string()),
+            Err(error) => return Err(error),
+        };
+        if let Some(failed) = failed {
+            report.ok = false;
+            report.status += &format!("; training on kept samples: {failed}");
+        }
         Ok(())
     }
 

@@ -96,8 +96,8 @@ pub struct Settings {
     /// Damping of a linear system whose matrix is not positive definite
     #[arg(long)]
     pub damping: NonNegative,
-    /// Trains the classifier again at the end, for 1000 steps on the validation samples and the training samples whose
-    /// weight is greater than this
+    /// At the end, also trains a classifier from its initial weights, by 1000 steps of gradient descent, on the
+    /// validation samples and on the training samples whose weight is greater than this, all alike
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_above: Option<Share>,

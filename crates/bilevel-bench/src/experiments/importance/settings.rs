@@ -2,7 +2,6 @@
 
 use bilevel_models::{
     ClassifierConfig, CnnConfig, ImageClassifierConfig, MlpConfig, SoftmaxRegressionConfig,
-    WideResNetConfig,
 };
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -26,10 +25,6 @@ pub enum NetworkName {
     Cnn,
     /// Two 3x3 convolutions of 8 and 16 channels and a dense layer of 64
     Small,
-    /// Wide ResNet with 28 layers, 10 times as wide as a ResNet
-    #[value(name = "wrn-28-10")]
-    #[serde(rename = "wrn-28-10")]
-    Wrn28x10,
 }
 
 impl NetworkName {
@@ -48,10 +43,6 @@ impl NetworkName {
             Self::Small => ImageClassifierConfig::Cnn(
                 cnn.with_channels(vec![8, 16]).with_kernel(3).with_hidden(64),
             ),
-            Self::Wrn28x10 => ImageClassifierConfig::WideResNet(WideResNetConfig::wrn_28_10(
-                set.shape()[0],
-                classes,
-            )),
         }
     }
 
@@ -79,9 +70,6 @@ impl NetworkName {
             ImageClassifierConfig::Cnn(config) => {
                 let first = config.channels.first().copied().unwrap_or(1);
                 height * width * first
-            }
-            ImageClassifierConfig::WideResNet(config) => {
-                height * width * config.width * config.widening
             }
             _ => 128.max(set.classes()),
         }
