@@ -15,7 +15,7 @@ use crate::execute::{Refused, refuse};
 use crate::precise::precise;
 use crate::program::{Constant, Output, Program, Recorded, Recording, number};
 use crate::simplify::simplified;
-use crate::softmax::{as_backward, recognised};
+use crate::softmax::recognised;
 
 /// The program of a recording: common subexpressions are computed once, operations on which no output depends are left
 /// out, and tensors are numbered.
@@ -337,13 +337,8 @@ pub(crate) fn merged(first: &Program, second: &Program) -> Program {
     let mut all = values(first, 0);
     all.append(&mut values(second, offset));
     let outputs = first.outputs.iter().map(|output| recorded(output, |tensor| tensor));
-    let operations = first.operations.iter().cloned().chain(operations).collect();
     program(Recording {
-        operations: as_backward(
-            operations,
-            first.operations.len(),
-            (offset + second.tensors) as u64,
-        ),
+        operations: first.operations.iter().cloned().chain(operations).collect(),
         inputs: first.inputs.iter().cloned().chain(own).collect(),
         values: all,
         outputs: outputs
