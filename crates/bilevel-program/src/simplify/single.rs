@@ -6,7 +6,8 @@ use burn::backend::ir::{
 };
 
 /// A quotient by a number as a product with its reciprocal: Burn's backward pass of a quotient computes the reciprocal
-/// in f32, whatever the type of the tensors. A whole number that is added becomes a floating-point number, if it is one.
+/// in f32, whatever the type of the tensors. A whole number that is added or subtracted becomes a floating-point number
+/// where this is exact, so that both spellings are one operation.
 pub(super) fn canonical(operation: OperationIr) -> OperationIr {
     match operation {
         OperationIr::NumericFloat(dtype, Numeric::DivScalar(quotient)) => {

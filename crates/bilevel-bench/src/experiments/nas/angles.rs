@@ -9,9 +9,9 @@ use bilevel_program::Vector;
 use crate::error::BenchError;
 use crate::settings::Catalogued;
 
-/// Degrees between the hypergradient of each method of one lower step at (x, y) and that of `rad` through `steps` steps from y, which is
-/// exact; and between the differences and the product they stand for. Without those that have no angle because one of
-/// the two is zero or not finite.
+/// Degrees between the hypergradient of each method of one lower step at (x, y) and that of `rad` through `steps` steps
+/// from y, which is exact; and between the differences and the product they stand for. Without those that have no angle
+/// because one of the two is zero or not finite.
 ///
 /// # Errors
 /// If the lower level diverges.
