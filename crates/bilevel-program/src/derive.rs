@@ -135,6 +135,21 @@ impl Program {
         .map_err(TraceError::of_derivative)
     }
 
+    /// The derivative of a loss along a direction, which has an additional input for each position of `along`, and the
+    /// gradient of this derivative in each input at the positions `wrt`: products with the Hessian.
+    ///
+    /// # Errors
+    /// If an operation has no tangent rule or no backward pass.
+    pub(crate) fn product(
+        &self,
+        along: &[usize],
+        wrt: &[usize],
+        defaults: Defaults,
+    ) -> Result<Self, TraceError> {
+        let slope = self.forward(along, defaults)?.only(&[1]);
+        Ok(crate::optimise::second_derivative(&slope.reverse(0, wrt, defaults)?))
+    }
+
     /// The program without the outputs that are not at the positions `kept`.
     pub(crate) fn only(&self, kept: &[usize]) -> Self {
         crate::optimise::kept(self, kept)

@@ -111,7 +111,8 @@ impl Function {
     /// # Errors
     /// If an operation has no tangent rule or no backward pass.
     pub(crate) fn product(&self) -> Result<Program, TraceError> {
-        self.reverse(&self.slope()?, 0)
+        let variables = self.variables();
+        self.program.product(&variables, &variables, self.defaults)
     }
 
     /// `program` with the variables moving along a direction, which is an additional input.

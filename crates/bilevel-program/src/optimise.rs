@@ -15,7 +15,7 @@ use crate::execute::{Refused, refuse};
 use crate::precise::precise;
 use crate::program::{Constant, Output, Program, Recorded, Recording, number};
 use crate::simplify::simplified;
-use crate::softmax::recognised;
+use crate::softmax::{as_backward, recognised};
 
 /// The program of a recording: common subexpressions are computed once, operations on which no output depends are left
 /// out, and tensors are numbered.
@@ -289,6 +289,11 @@ impl Program {
 pub(crate) fn with_activations(of: &Program) -> Program {
     let operations = precise(recognised(of.operations.clone()), of.tensors);
     again(of, operations, of.outputs.iter())
+}
+
+/// `of`, a second derivative, with factors of log-softmax as in the first derivative.
+pub(crate) fn second_derivative(of: &Program) -> Program {
+    again(of, as_backward(&of.operations, of.tensors), of.outputs.iter())
 }
 
 /// `of` without the outputs that are not at the positions `kept`.

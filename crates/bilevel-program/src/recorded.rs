@@ -360,8 +360,7 @@ impl Trace {
     }
 
     fn product(&self, along: &[usize], wrt: &[usize]) -> Result<Program, TraceError> {
-        let slope = self.loss.forward(along, self.defaults)?.only(&[1]);
-        let products = slope.reverse(0, wrt, self.defaults)?;
+        let products = self.loss.product(along, wrt, self.defaults)?;
         Ok(products.only(&(1..=wrt.len()).collect::<Vec<_>>()))
     }
 }

@@ -150,7 +150,7 @@ impl Status {
     pub const STATIONARY: f64 = 0.25;
 
     /// The status of a descent that increased f; none otherwise.
-    pub(crate) fn of_descent(descended: &Descended) -> Option<Self> {
+    pub fn of_descent(descended: &Descended) -> Option<Self> {
         let (start, end) = (descended.start_loss, descended.end_loss);
         descended.climbed().then_some(Self::NoDescent { start, end })
     }

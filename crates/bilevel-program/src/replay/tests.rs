@@ -5,6 +5,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData, activation};
 
 use super::*;
 use crate::function::{Again, Function};
+use crate::optimise::merged;
 use crate::{Vector, float};
 
 #[derive(Module, Debug)]
@@ -133,6 +134,27 @@ fn registers_have_the_bits_of_tensors() {
                 assert!(same && small.len() == single.len(), "{name}: {small:?} {single:?}");
             }
         });
+    }
+}
+
+/// The first part of a linearisation is the gradient, and what only products need: no product of matrices. Not where
+/// Burn's backward pass of an activation is an operation of its own.
+#[test]
+fn a_linearisation_multiplies_no_matrices_twice() {
+    for (name, loss) in LOSSES.into_iter().filter(|(name, _)| *name != "gated") {
+        let net = net(7);
+        let function = Function::loss(&net, &|net: &Net| loss(net, 5), Again::Always).unwrap();
+        let (gradient, product) = (function.gradient().unwrap(), function.product().unwrap());
+        let (late, known) = (gradient.inputs.len(), gradient.outputs.len());
+        let early = merged(&gradient, &product).split(|input| input >= late, known).early;
+        let count = |program: &Program| format!("{program}").matches("= matmul(").count();
+        assert_eq!(count(&early), count(&gradient), "{name}: {early}");
+        let inputs = function.inputs(&function.point, &[]);
+        let bits = |program: &Program| {
+            let outputs = program.run(&inputs).unwrap().into_iter().take(known).collect();
+            numbers(outputs).into_iter().map(f64::to_bits).collect::<Vec<_>>()
+        };
+        assert_eq!(bits(&early), bits(&gradient), "{name}: the bits of the gradient");
     }
 }
 

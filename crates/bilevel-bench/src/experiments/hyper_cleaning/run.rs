@@ -304,10 +304,9 @@ impl<'a> Bench<'a> {
             report.detection = detection;
             report.series.push(record);
         }
-        if end.climbed() {
+        if let Some(climbed) = Status::of_descent(&end) {
             report.ok = false;
-            let (start, end) = (end.start_loss, end.end_loss);
-            report.status += &format!("; {}", Status::NoDescent { start, end });
+            report.status += &format!("; {climbed}");
         }
         Ok(())
     }
@@ -341,8 +340,7 @@ impl<'a> Bench<'a> {
             Ok(end) => {
                 let accuracy = 100.0 * self.test_accuracy(&oracle, &end.state.y);
                 report.figures.insert("accuracy on kept %".into(), accuracy);
-                let (start, end_loss) = (end.start_loss, end.end_loss);
-                end.climbed().then(|| Status::NoDescent { start, end: end_loss }.to_string())
+                Status::of_descent(&end).map(|climbed| climbed.to_string())
             }
             Err(error) if ends_method(&error) => Some(error.to_string()),
             Err(error) => return Err(error),
