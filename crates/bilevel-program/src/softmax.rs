@@ -129,7 +129,9 @@ impl<'a> Recorded<'a> {
                 return None;
             };
             let column = self.before_expand(column);
-            let same = self.exp(&sum.input)?.id == y.lhs.id && column.shape == sum.out.shape;
+            let same = self.exp(&sum.input)?.id == y.lhs.id
+                && column.shape == sum.out.shape
+                && d.out.shape == sum.input.shape;
             (same && self.is_sum(column)).then_some((&d.out, column, &sum.input, &sum.out))
         };
         of(&d.lhs, &d.rhs).or_else(|| of(&d.rhs, &d.lhs))

@@ -5,7 +5,7 @@ use std::sync::Once;
 
 use bilevel_program::{Layout, Vector, check, grad, hvp};
 use burn::module::Param;
-use burn::tensor::activation::{hard_sigmoid, hard_swish};
+use burn::tensor::activation::{hard_sigmoid, hard_swish, log_softmax};
 use burn::tensor::{Device, FloatDType, IntDType, Tensor};
 
 type Variable = Param<Tensor<1>>;
@@ -115,6 +115,26 @@ fn a_cast_of_ones_own_stays() {
     let [gradient, _] = derivatives(&[0.1, 0.3], &[1.0; 2], loss);
     let apart = rounded(&variable(&[1.0])).sum().into_scalar::<f64>();
     assert!(gradient.iter().all(|slope| (slope - 0.2).abs() <= apart.abs() + 1e-9), "{gradient:?}");
+}
+
+/// Second derivatives write such products as the backward pass of log-softmax does.
+#[test]
+fn softmax_times_sums() {
+    let factors: [fn(Tensor<3>) -> Tensor<3>; 4] = [
+        |square| square.sum_dim(2),
+        |square| -square.sum_dim(2),
+        |square| square.sum_dim(1),
+        // Of more entries than softmax.
+        |square| square.sum_dim(2).expand([4, 2, 3]),
+    ];
+    for factor in factors {
+        let loss = move |y: &Variable| {
+            let logarithm = log_softmax(y.val().reshape([1, 2, 3]), 2);
+            let factor = factor(logarithm.clone().powi_scalar(2));
+            (factor * logarithm.exp()).powi_scalar(2).sum()
+        };
+        check(&variable(&[0.3, -1.2, 2.0, 0.5, -0.1, 1.1]), loss).unwrap().assert_ok();
+    }
 }
 
 #[test]
