@@ -25,9 +25,10 @@ pub(crate) fn recognised(mut operations: Vec<OperationIr>) -> Vec<OperationIr> {
     operations
 }
 
-/// The operations with `c exp(y)` as `(c / sum exp(s)) exp(s)`, where y is a logarithm of softmax, and c a sum along its
-/// axis. This is the form of the backward pass of y, equal up to rounding. So a program that has this backward pass, and
-/// a second derivative that passes through the same place, computes them once. `next` is a number above those of all tensors.
+/// The operations with `c exp(y)` as `(c / sum exp(s)) exp(s)`, where y is a logarithm of softmax, and c another sum of
+/// the shape of `sum exp(s)`, or the negative of one. This is the form of the backward pass of y, equal up to rounding.
+/// So a program that has this backward pass, and a second derivative that passes through the same place, computes them
+/// once. `next` is a number above those of all tensors.
 pub(crate) fn as_backward(operations: &[OperationIr], mut next: usize) -> Vec<OperationIr> {
     let made = makers(operations);
     let recorded = Recorded { operations, made: &made };
@@ -105,8 +106,8 @@ impl<'a> Recorded<'a> {
         })
     }
 
-    /// `c exp(y)` with y = `s - log sum exp(s)` and c another sum of this shape, or minus one: the product, c, `exp(s)` and
-    /// its sum.
+    /// `c exp(y)` with y = `s - log sum exp(s)` and c another sum of the shape of `sum exp(s)`, or the negative of one,
+    /// possibly expanded: the product, c, `exp(s)` and its sum.
     fn column_times_softmax(
         &self,
         at: usize,
@@ -137,7 +138,7 @@ impl<'a> Recorded<'a> {
         of(&d.lhs, &d.rhs).or_else(|| of(&d.rhs, &d.lhs))
     }
 
-    /// Whether this is a sum, or minus one.
+    /// Whether this is a sum, or the negative of one.
     fn is_sum(&self, tensor: &TensorIr) -> bool {
         match self.maker(tensor) {
             Some(OperationIr::NumericFloat(_, NumericOperationIr::SumDim(_))) => true,

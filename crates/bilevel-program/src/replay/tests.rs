@@ -137,8 +137,8 @@ fn registers_have_the_bits_of_tensors() {
     }
 }
 
-/// The first part of a linearisation is the gradient, and what only products need: no product of matrices. Not where
-/// Burn's backward pass of an activation is an operation of its own.
+/// The first part of a linearisation has no products of matrices besides those of the gradient. `gated` is left out:
+/// there Burn's backward pass of an activation is an operation of its own.
 #[test]
 fn a_linearisation_multiplies_no_matrices_twice() {
     for (name, loss) in LOSSES.into_iter().filter(|(name, _)| *name != "gated") {
