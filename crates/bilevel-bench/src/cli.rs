@@ -350,7 +350,7 @@ pub struct ReproduceArgs {
     /// The data set, where the paper has figures for several [default: mnist]
     #[arg(long, value_enum)]
     pub data_set: Option<DataSet>,
-    /// Upper steps of every method [default: the paper's]
+    /// Upper steps of every method, for iaptt-table-3 and penalty-table-2 [default: the paper's]
     #[arg(long)]
     pub upper_steps: Option<Count>,
     /// Where to compute: auto, flex, ndarray, wgpu, cuda, rocm, or one of several GPUs, such as wgpu:1

@@ -126,6 +126,20 @@ pub struct Cifar {
     pub origin: Vec<usize>,
 }
 
+/// Whether `dir` has training files of CIFAR-10 or CIFAR-100, plain or gzip.
+///
+/// # Errors
+/// [`DataError::Read`] if there is no such folder, [`DataError::Packed`] if one is compressed in another format.
+pub fn is_in(dir: &Path) -> Result<bool, DataError> {
+    let batches = (1..=5).map(|i| format!("data_batch_{i}.bin"));
+    for file in batches.chain(["train.bin".to_owned()]) {
+        if files::find(dir, &[], &file)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Reads CIFAR-10 (`data_batch_1.bin` to 5, any of them, and `test_batch.bin`) or CIFAR-100 (`train.bin` and
 /// `test.bin`) from `dir`, each plain or with `.gz` added (the plain one first where both exist).
 ///

@@ -66,6 +66,17 @@ impl Images {
     ) -> Result<Self, DataError> {
         Self::sized(name.into(), images, labels, shape, classes)
     }
+
+    /// The same set with pixels of numbers: 0 to 255 becomes 0 to 1.
+    pub fn to_numbers(&self) -> Dataset {
+        Dataset {
+            name: self.name.clone(),
+            images: self.images.iter().map(|&byte| f32::from(byte) / 255.0).collect(),
+            labels: self.labels.clone(),
+            shape: self.shape,
+            classes: self.classes,
+        }
+    }
 }
 
 impl<P: Copy> Dataset<P> {

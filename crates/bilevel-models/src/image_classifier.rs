@@ -65,6 +65,11 @@ impl ImageClassifierConfig {
 }
 
 impl ImageClassifier {
+    /// Whether it has batch normalisation, so that [`Mode::Evaluate`] needs statistics.
+    pub fn is_normalised(&self) -> bool {
+        !matches!(self, Self::Flat(_) | Self::Cnn(_))
+    }
+
     /// The input of the last layer.
     ///
     /// # Shapes

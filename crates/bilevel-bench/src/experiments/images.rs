@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use bilevel_core::{BurnOptimizer, Error, Schedule, UpperStep, Wrt};
-use bilevel_models::{ImageClassifier, accuracy, cross_entropy};
+use bilevel_models::{ImageClassifier, Mode, Statistics, accuracy, cross_entropy};
 use bilevel_program::{Recorded, Vector};
 use burn::optim::AdamConfig;
 use burn::optim::decay::WeightDecayConfig;
@@ -17,10 +17,13 @@ use crate::settings::refuse;
 use bilevel_data::loader::ImageBatch;
 use bilevel_data::mnist::TrainTest;
 use bilevel_data::split::Parts;
-use bilevel_data::{DataError, Dataset, Purpose, digits, mnist, stream};
+use bilevel_data::{DataError, Dataset, Purpose, cifar, digits, mnist, stream};
 
 /// Samples evaluated at once.
 const PART: usize = 1000;
+
+/// Training images for the statistics of normalisations.
+const GATHERED: usize = 2000;
 
 /// The images as read.
 pub struct Read {
@@ -32,8 +35,8 @@ pub struct Read {
     pub labels: Vec<u32>,
 }
 
-/// A folder's training and test part; without a folder, all of the embedded digits as the training part. If labels do
-/// not count from 0, a warning lists the label of each class.
+/// The training and test part of a folder in CIFAR's or MNIST's format; without a folder, all of the embedded digits as
+/// the training part. If labels do not count from 0, a warning lists the label of each class.
 ///
 /// # Errors
 /// If the data cannot be read.
@@ -42,6 +45,11 @@ pub fn read(folder: Option<&Path>) -> Result<Read, DataError> {
         let set = digits::load()?;
         return Ok(Read { labels: (0..set.classes() as u32).collect(), set, test: None });
     };
+    if cifar::is_in(folder)? {
+        let cifar::Cifar { train, test, .. } = cifar::read_dir(folder)?;
+        let labels = (0..train.classes() as u32).collect();
+        return Ok(Read { set: train.to_numbers(), test: Some(test.to_numbers()), labels });
+    }
     let TrainTest { train, test, labels } = mnist::read_dir(folder)?;
     if !labels.iter().copied().eq(0..labels.len() as u32) {
         tracing::warn!(
@@ -115,12 +123,42 @@ pub fn judging(set: &Dataset, device: &Device) -> Result<Vec<ImageBatch>, DataEr
     batches(set, PART, device)
 }
 
+/// The statistics of a network's normalisations on the first of the batches that it was trained on, in all 2000 images
+/// or a few more; empty, and free, if it has none.
+pub fn statistics(
+    network: &ImageClassifier,
+    trained_on: impl IntoIterator<Item = ImageBatch>,
+) -> Statistics {
+    let mut statistics = Statistics::default();
+    if network.is_normalised() {
+        let mut gathered = 0;
+        for ImageBatch { images, .. } in trained_on {
+            gathered += images.dims()[0];
+            network.forward_with(images, Mode::Gather(&mut statistics));
+            if gathered >= GATHERED {
+                break;
+            }
+        }
+    }
+    statistics
+}
+
 /// The fraction of samples that a network without normalisation classifies correctly.
 pub fn share_right(network: &ImageClassifier, parts: &[ImageBatch]) -> f64 {
+    share_right_by(network, &Statistics::default(), parts.iter().cloned())
+}
+
+/// The fraction of samples that a network classifies correctly, normalised with `statistics`.
+pub fn share_right_by(
+    network: &ImageClassifier,
+    statistics: &Statistics,
+    parts: impl IntoIterator<Item = ImageBatch>,
+) -> f64 {
     let (mut right, mut all) = (0.0, 0);
     for ImageBatch { images, labels } in parts {
         let n = labels.dims()[0];
-        right += accuracy(network.forward(images.clone()), labels.clone()) * n as f64;
+        let logits = network.forward_with(images, Mode::Evaluate(statistics));
+        right += accuracy(logits, labels) * n as f64;
         all += n;
     }
     right / all as f64
@@ -173,4 +211,40 @@ pub fn train_on(
         y = adam.step(&y, &found.map_err(unrecorded)?.1.into_y());
     }
     Ok(y.write_into(network))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiments::networks::{Plain, Residual};
+
+    /// The share of right answers does not depend on how the test set is divided, whatever the network.
+    #[test]
+    fn a_test_image_is_classified_without_the_others() {
+        let set = digits::load().unwrap();
+        let device = Device::flex();
+        let first = |n: usize| set.select(&(0..n).collect::<Vec<_>>()).unwrap();
+        let (train, test) = (first(60), first(40));
+        let networks = [Residual::ResNet8.config(&set), Residual::Wrn10x2.config(&set)];
+        for config in networks.into_iter().chain([Plain::Small.config(&set)]) {
+            device.seed(1);
+            let network = config.init(&device);
+            let statistics = statistics(&network, batches(&train, 20, &device).unwrap());
+            let logits = |size: usize| -> Vec<f32> {
+                let parts = batches(&test, size, &device).unwrap();
+                let of = |part: ImageBatch| {
+                    network.forward_with(part.images, Mode::Evaluate(&statistics))
+                };
+                let logits = parts.into_iter().map(of).collect();
+                Tensor::cat(logits, 0).into_data().iter::<f32>().collect()
+            };
+            for (whole, alone) in logits(40).into_iter().zip(logits(1)) {
+                assert!((whole - alone).abs() < 1e-4 * (1.0 + whole.abs()), "{whole} {alone}");
+            }
+            let share = |size| {
+                share_right_by(&network, &statistics, batches(&test, size, &device).unwrap())
+            };
+            assert_eq!(share(40), share(7));
+        }
+    }
 }

@@ -13,6 +13,7 @@ mod checkpoint;
 mod derivatives;
 pub mod images;
 mod looks;
+pub mod networks;
 mod origin;
 mod own_table;
 mod partly;

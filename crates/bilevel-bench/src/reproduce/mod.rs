@@ -51,6 +51,10 @@ pub enum DataSet {
     Mnist,
     /// Pieces of clothing
     FashionMnist,
+    /// Small photographs of ten kinds of things
+    #[value(name = "cifar-10")]
+    #[serde(rename = "cifar-10")]
+    Cifar10,
 }
 
 /// What is reproduced: `settings.toml` of its folder.

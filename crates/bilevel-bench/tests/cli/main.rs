@@ -1,6 +1,7 @@
 //! The binary from outside: its output, its files, its exit codes.
 
 mod auto;
+mod cifar;
 mod compare;
 mod devices;
 mod help;

@@ -14,12 +14,8 @@ pub(super) fn kind(path: &Path) -> Result<Kind, DataError> {
     if has("train-labels-idx1-ubyte")? || has("train-images-idx3-ubyte")? {
         return Ok(Kind::Mnist);
     }
-    for batch in
-        ["train", "data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"]
-    {
-        if has(&format!("{batch}.bin"))? {
-            return Ok(Kind::Cifar);
-        }
+    if cifar::is_in(path)? {
+        return Ok(Kind::Cifar);
     }
     let entries = std::fs::read_dir(path);
     let entries = entries.map_err(|cause| DataError::Read { path: path.into(), cause })?;
@@ -51,10 +47,7 @@ pub(super) fn read_idx(path: &Path, apart: bool) -> Result<Table, DataError> {
 /// The training part only, as its images are numbered by files of labels.
 pub(super) fn read_cifar(path: &Path) -> Result<Table, DataError> {
     let cifar::Cifar { train, origin, .. } = cifar::read_dir(path)?;
-    let inputs = train.images().iter().map(|&byte| f32::from(byte) / 255.0).collect();
-    let classes = (0..train.classes()).map(|class| class.to_string()).collect();
-    let labels = train.labels().to_vec();
-    Ok(Table { origin, ..pixels(train.shape(), inputs, labels, classes) })
+    Ok(Table { origin, ..of(&train.to_numbers()) })
 }
 
 pub(super) fn read_class_folders(path: &Path) -> Result<Table, DataError> {

@@ -4,7 +4,7 @@ use bilevel_core::catalogue::{self, Entry, Family, Needs};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use crate::experiments::importance::NetworkName;
+use crate::experiments::networks::Plain;
 use crate::settings::{
     Baseline, Chosen, Common, Count, LinearSystem, LowerLevel, Methods, UpperLevel,
 };
@@ -58,7 +58,7 @@ pub struct Settings {
     pub method: Methods<Chosen<Reference>>,
     /// The network
     #[arg(long, value_enum)]
-    pub network: NetworkName,
+    pub network: Plain,
     /// Where training on the images begins
     #[arg(long, value_enum)]
     pub initialisation: Initialisation,

@@ -30,4 +30,4 @@ mod settings;
 pub use method::Method;
 pub use problem::{Importance, TrainingBatch};
 pub use run::Prepared;
-pub use settings::{NetworkName, Settings};
+pub use settings::Settings;

@@ -8,12 +8,15 @@ use bilevel_core::{
 use bilevel_models::ImageClassifier;
 use burn::tensor::Device;
 use rand::seq::SliceRandom;
+use rand::seq::index::sample;
 
 use super::{Importance, Method, Settings, TrainingBatch};
 use crate::backend::Array;
 use crate::error::BenchError;
 use crate::experiments::hyper_cleaning::SampleWeights;
-use crate::experiments::images::{Read, batches, divide, judging, read, share_right, train};
+use crate::experiments::images::{
+    Read, batches, divide, judging, read, share_right_by, statistics, train,
+};
 use crate::experiments::{Experiment, Run, Trial};
 use crate::report::{MethodReport, StepRecord};
 use crate::settings::Offered;
@@ -51,6 +54,11 @@ impl Experiment for Prepared {
         let (labels, classes) = (parts.train.labels(), parts.train.classes());
         let corrupted = corrupt_labels(labels, classes, settings.noise.get(), rng)?;
         parts.train = parts.train.with_labels(corrupted.labels.clone())?;
+        if let Some(most) = settings.test.filter(|most| most.get() < parts.test.len()) {
+            let rng = &mut stream(seed, Purpose::Split);
+            let drawn = sample(rng, parts.test.len(), most.get()).into_vec();
+            parts.test = parts.test.select(&drawn)?;
+        }
         Ok(Self { settings, parts, corrupted })
     }
 
@@ -125,9 +133,15 @@ impl Bench<'_> {
         trial.report.baseline = true;
         let network = self.network();
         let network = trial.timed(|| train(network, &batches, (steps, BASELINE_RATE), 0.0))?;
-        trial.report.test_accuracy = Some(share_right(&network, &self.test));
+        trial.report.test_accuracy = Some(self.test_accuracy(&network, &batches));
         trial.report.status = format!("{steps} steps on {} samples", set.len());
         Ok(())
+    }
+
+    /// The test accuracy of a network, normalised with statistics of the batches that it was `trained_on`.
+    fn test_accuracy(&self, network: &ImageClassifier, trained_on: &[ImageBatch]) -> f64 {
+        let statistics = statistics(network, trained_on.iter().cloned());
+        share_right_by(network, &statistics, self.test.iter().cloned())
     }
 
     /// The weights and the network, by a bilevel method.
@@ -138,11 +152,11 @@ impl Bench<'_> {
         let gamma = self.settings.gamma.get();
         let Parts { train, validation, .. } = &self.prepared.parts;
         let module = SampleWeights::new(vec![0.0; train.len()], &self.device);
-        let all_of = |set| {
-            let batches = batches(set, batch, &self.device)?;
-            Ok::<_, BenchError>(TrainingBatch::all(batches, &self.device))
-        };
-        let data = Batches::new(all_of(validation)?, all_of(train)?)?;
+        let [validation, training] =
+            [validation, train].map(|set| batches(set, batch, &self.device));
+        let (validation, training) = (validation?, training?);
+        let numbered = |batches| TrainingBatch::all(batches, &self.device);
+        let data = Batches::new(numbered(validation), numbered(training.clone()))?;
         let oracle = AutodiffOracle::new(Importance, &module, &self.network(), data)?;
         let (x, y) = (oracle.upper_start(), oracle.lower_start());
         // A logit's gradient is that of one sample among those of a batch.
@@ -176,13 +190,13 @@ impl Bench<'_> {
             [Objective::Upper, Objective::Lower].map(|objective| oracle.batches(objective));
         let sampler = Sampler::epochs(upper, lower, self.settings.common.seed)?;
         let mut solver = JointSolver::new(&oracle, method, x, y)?.with_sampler(sampler);
-        self.drive(&mut solver, &oracle, trial)
+        self.drive(&mut solver, (&oracle, &training), trial)
     }
 
     fn drive(
         &self,
         solver: &mut dyn Solver,
-        oracle: &ImportanceOracle,
+        (oracle, trained_on): (&ImportanceOracle, &[ImageBatch]),
         trial: &mut Trial<'_>,
     ) -> Result<(), BenchError> {
         let steps = self.settings.upper.upper_steps.get();
@@ -195,13 +209,15 @@ impl Bench<'_> {
             let detection = self.detection(oracle, progress.solver);
             let network = oracle.lower_module(progress.solver.y());
             StepRecord {
-                test_accuracy: Some(share_right(&network, &self.test)),
+                test_accuracy: Some(self.test_accuracy(&network, trained_on)),
                 f1: detection.map(|detection| detection.f1),
                 ..StepRecord::default()
             }
         })?;
         trial.report.detection = self.detection(oracle, solver);
         let report = &mut trial.report;
+        let made = report.series.len().max(1) as f64;
+        report.figures.insert("s/iteration".into(), report.seconds / made);
         if let Some(last) = report.series.last() {
             report.test_accuracy = last.test_accuracy;
             (report.upper_loss, report.lower_loss) = (last.upper_loss, last.lower_loss);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Method;
 use crate::error::BenchError;
-use crate::experiments::importance::NetworkName;
+use crate::experiments::networks::Plain;
 use crate::settings::{
     Common, Count, LowerLevel, Methods, NonNegative, Offered, Positive, Split, UpperLevel, refuse,
 };
@@ -32,7 +32,7 @@ pub struct Settings {
     pub method: Methods<Method>,
     /// The network that gives the representation of clean-label
     #[arg(long, value_enum)]
-    pub network: NetworkName,
+    pub network: Plain,
     #[command(flatten)]
     #[serde(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]

@@ -1,15 +1,13 @@
 //! Evaluations of a network for the report only.
 
-use bilevel_models::{ImageClassifier, Mode, Statistics, accuracy, cross_entropy};
+use bilevel_models::{ImageClassifier, cross_entropy};
 use burn::tensor::Device;
 
 use super::data::Sets;
+use crate::experiments::images::{share_right_by, statistics};
 use bilevel_data::Images;
 use bilevel_data::augment::Normalisation;
 use bilevel_data::loader::ImageBatch;
-
-/// Training images for the statistics of test-time normalisation.
-const GATHERED: usize = 2000;
 
 /// Evaluates networks on the sets of a run.
 pub(super) struct Judge<'a> {
@@ -23,34 +21,22 @@ pub(super) struct Judge<'a> {
 impl Judge<'_> {
     /// The fraction of the test set that is classified correctly, normalised with statistics of the training set.
     pub fn test_accuracy(&self, network: &ImageClassifier) -> f64 {
-        let mut statistics = Statistics::default();
-        for batch in self.batches(&self.sets.train, GATHERED) {
-            network.forward_with(batch.images, Mode::Gather(&mut statistics));
-        }
-        let test = &self.sets.test;
-        let right = self.batches(test, test.len()).map(|batch| {
-            let n = batch.labels.dims()[0] as f64;
-            n * accuracy(
-                network.forward_with(batch.images, Mode::Evaluate(&statistics)),
-                batch.labels,
-            )
-        });
-        right.sum::<f64>() / test.len() as f64
+        let statistics = statistics(network, self.batches(&self.sets.train));
+        share_right_by(network, &statistics, self.batches(&self.sets.test))
     }
 
     /// The loss of each training image, normalised as in training: the input of the weights.
     pub fn training_losses(&self, network: &ImageClassifier) -> Vec<f32> {
-        let train = &self.sets.train;
-        let losses = self.batches(train, train.len()).flat_map(|batch| {
+        let losses = self.batches(&self.sets.train).flat_map(|batch| {
             let losses = cross_entropy(network.forward(batch.images), batch.labels).into_data();
             losses.iter::<f32>().collect::<Vec<_>>()
         });
         losses.collect()
     }
 
-    /// The first images of `set`, unchanged.
-    fn batches(&self, set: &Images, most: usize) -> impl Iterator<Item = ImageBatch> {
-        let indices: Vec<usize> = (0..set.len().min(most)).collect();
+    /// The images of `set`, unchanged.
+    fn batches(&self, set: &Images) -> impl Iterator<Item = ImageBatch> {
+        let indices: Vec<usize> = (0..set.len()).collect();
         let parts: Vec<Vec<usize>> = indices.chunks(self.batch).map(<[usize]>::to_vec).collect();
         parts
             .into_iter()

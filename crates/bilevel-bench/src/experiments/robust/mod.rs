@@ -53,4 +53,4 @@ mod without_upper;
 pub use method::{MlcMethod, MwnMethod};
 pub use problem::{Corrector, Robust, Training, Transition};
 pub use run::{Mlc, Mwn};
-pub use settings::{LookAhead, NetworkName, NoiseKind, Settings, Subject};
+pub use settings::{LookAhead, NoiseKind, Settings, Subject};

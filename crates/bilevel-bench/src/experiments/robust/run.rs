@@ -101,8 +101,7 @@ impl<M: Offered + Copy + Into<LookAhead>> Prepared<M> {
     fn arrays(&self) -> Vec<Array> {
         let Sets { train, clean, .. } = &self.sets;
         let batch = self.settings.batch.get().min(train.len().max(clean.len()));
-        let [_, height, width] = train.shape();
-        let hidden = height * width * self.settings.network.channels();
+        let hidden = self.settings.network.hidden(train);
         vec![
             Array::new("the images of a batch", [batch, train.features()]),
             Array::new("the hidden layers of a batch", [batch, hidden]),

@@ -2,16 +2,15 @@
 
 use std::path::PathBuf;
 
-use bilevel_models::{ImageClassifierConfig, ResNetConfig, WideResNetConfig};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use super::Training;
 use crate::error::BenchError;
+use crate::experiments::networks::Residual;
 use crate::settings::{
     Common, Count, Methods, NonNegative, Offered, Positive, Share, absolute, refuse,
 };
-use bilevel_data::Images;
 
 /// What is learned besides the network, which distinguishes the two experiments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,86 +41,6 @@ impl LookAhead {
     }
 }
 
-/// A network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub enum NetworkName {
-    /// Residual, 6 n + 2 layers with n = 1, 16 to 64 channels
-    #[value(name = "resnet-8")]
-    #[serde(rename = "resnet-8")]
-    ResNet8,
-    /// n = 3
-    #[value(name = "resnet-20")]
-    #[serde(rename = "resnet-20")]
-    ResNet20,
-    /// n = 5
-    #[value(name = "resnet-32")]
-    #[serde(rename = "resnet-32")]
-    ResNet32,
-    /// Four stages, 64 to 512 channels
-    #[value(name = "resnet-18")]
-    #[serde(rename = "resnet-18")]
-    ResNet18,
-    /// The same, deeper
-    #[value(name = "resnet-34")]
-    #[serde(rename = "resnet-34")]
-    ResNet34,
-    /// Bottleneck blocks
-    #[value(name = "resnet-50")]
-    #[serde(rename = "resnet-50")]
-    ResNet50,
-    /// The same, deeper
-    #[value(name = "resnet-101")]
-    #[serde(rename = "resnet-101")]
-    ResNet101,
-    /// The same, deeper still
-    #[value(name = "resnet-152")]
-    #[serde(rename = "resnet-152")]
-    ResNet152,
-    /// Wide, 10 layers, twice as wide
-    #[value(name = "wrn-10-2")]
-    #[serde(rename = "wrn-10-2")]
-    Wrn10x2,
-    /// Wide, 28 layers, ten times as wide
-    #[value(name = "wrn-28-10")]
-    #[serde(rename = "wrn-28-10")]
-    Wrn28x10,
-}
-
-impl NetworkName {
-    /// The network for images like those of `set`.
-    pub fn config(self, set: &Images) -> ImageClassifierConfig {
-        use ImageClassifierConfig::{ResNet, WideResNet};
-        let (channels, classes) = (set.shape()[0], set.classes());
-        let wide = || WideResNetConfig::new(channels, classes);
-        match self {
-            Self::ResNet8 => ResNet(ResNetConfig::new(channels, classes).with_blocks(vec![1; 3])),
-            Self::ResNet20 => ResNet(ResNetConfig::resnet20(channels, classes)),
-            Self::ResNet32 => ResNet(ResNetConfig::resnet32(channels, classes)),
-            Self::ResNet18 => ResNet(ResNetConfig::resnet18(channels, classes)),
-            Self::ResNet34 => ResNet(ResNetConfig::resnet34(channels, classes)),
-            Self::ResNet50 => ResNet(ResNetConfig::resnet50(channels, classes)),
-            Self::ResNet101 => ResNet(ResNetConfig::resnet101(channels, classes)),
-            Self::ResNet152 => ResNet(ResNetConfig::resnet152(channels, classes)),
-            Self::Wrn10x2 => WideResNet(wide().with_blocks(1).with_widening(2)),
-            Self::Wrn28x10 => WideResNet(WideResNetConfig::wrn_28_10(channels, classes)),
-        }
-    }
-}
-
-impl NetworkName {
-    /// The channels of its first block, at the size of the images: no later layer is larger.
-    pub fn channels(self) -> usize {
-        match self {
-            Self::ResNet8 | Self::ResNet20 | Self::ResNet32 => 16,
-            Self::ResNet18 | Self::ResNet34 => 64,
-            // Bottlenecks expand to four times as many channels.
-            Self::ResNet50 | Self::ResNet101 | Self::ResNet152 => 256,
-            Self::Wrn10x2 => 32,
-            Self::Wrn28x10 => 160,
-        }
-    }
-}
-
 /// How labels are made wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -147,7 +66,7 @@ pub struct Settings<M: Offered> {
     pub method: Methods<M>,
     /// The network
     #[arg(long, value_enum)]
-    pub network: NetworkName,
+    pub network: Residual,
     /// The ratio of the first class's size to the last, those between in geometric steps; other than 1, labels are
     /// right unless --noise-kind says otherwise
     #[arg(long)]

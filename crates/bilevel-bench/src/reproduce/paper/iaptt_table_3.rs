@@ -35,7 +35,7 @@ pub(super) fn cells(reproduction: &Reproduction) -> Result<Vec<Cell>, BenchError
         let settings = reproduction.settings("hyper-cleaning", given)?;
         let [accuracy, f1] = match reproduction.data_set {
             Some(DataSet::FashionMnist) => fashion,
-            Some(DataSet::Mnist) | None => mnist,
+            _ => mnist,
         };
         let mut cell = |column, paper, quantity| {
             let settings = settings.clone();

@@ -18,7 +18,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use super::{Cell, Preset, Reproduction};
+use super::{Cell, DataSet, Preset, Reproduction};
 use crate::error::BenchError;
 use crate::experiments::Complete;
 use crate::settings::refuse;
@@ -47,7 +47,7 @@ pub enum TableName {
     #[value(name = "iaptt-table-3")]
     #[serde(rename = "iaptt-table-3")]
     IapttTable3,
-    /// Importance learning on MNIST with a quarter and a half of the labels wrong
+    /// Importance learning on MNIST or CIFAR-10 with a quarter and a half of the labels wrong
     #[value(name = "penalty-table-2")]
     #[serde(rename = "penalty-table-2")]
     PenaltyTable2,
@@ -155,6 +155,20 @@ impl TableName {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
+    /// The data sets of which the paper has figures, if the user chooses between several; the first is the default.
+    pub fn data_sets(self) -> &'static [DataSet] {
+        match self {
+            Self::IapttTable3 => &[DataSet::Mnist, DataSet::FashionMnist],
+            Self::PenaltyTable2 => &[DataSet::Mnist, DataSet::Cifar10],
+            _ => &[],
+        }
+    }
+
+    /// Whether the number of upper steps can be chosen.
+    pub fn has_upper_steps(self) -> bool {
+        matches!(self, Self::IapttTable3 | Self::PenaltyTable2)
+    }
+
     /// Its cells, in the paper's order.
     ///
     /// # Errors
@@ -188,16 +202,28 @@ impl Reproduction {
     /// The folder of the data: given for `full`, none for `small`.
     ///
     /// # Errors
-    /// If this is not the case.
+    /// If this is not the case, and if a data set or a number of upper steps is given that the table does not have.
     pub fn check_data(&self) -> Result<Option<PathBuf>, BenchError> {
-        let known = self.reproduce == TableName::IapttTable3;
-        for (flag, given) in
-            [("--data-set", self.data_set.is_some()), ("--upper-steps", self.upper_steps.is_some())]
+        let name = |set: &DataSet| set.to_possible_value().map(|value| value.get_name().to_owned());
+        if let Some(set) = self.data_set
+            && !self.reproduce.data_sets().contains(&set)
         {
-            if given && !known {
-                let expected = "none: only iaptt-table-3 reads it";
-                return Err(refuse(flag, "given", expected, "leave it out"));
-            }
+            let sets: Vec<_> = self.reproduce.data_sets().iter().filter_map(name).collect();
+            let expected = match &sets[..] {
+                [] => format!("none: {} is about one", self.reproduce.name()),
+                sets => format!("{} for {}", sets.join(" or "), self.reproduce.name()),
+            };
+            let found = name(&set).unwrap_or_default();
+            return Err(refuse(
+                "--data-set",
+                found,
+                &expected,
+                "leave it out, or name one of these",
+            ));
+        }
+        if let (Some(steps), false) = (self.upper_steps, self.reproduce.has_upper_steps()) {
+            let expected = "none: only iaptt-table-3 and penalty-table-2 read it";
+            return Err(refuse("--upper-steps", steps, expected, "leave it out"));
         }
         match (self.preset, &self.data_dir) {
             (Preset::Full, None) => Err(refuse(
