@@ -37,6 +37,8 @@ mod minimise;
 mod parallel;
 #[path = "common/properties.rs"]
 mod properties;
+#[path = "common/repeated.rs"]
+mod repeated;
 #[path = "common/resume.rs"]
 mod resume;
 #[path = "common/sampled.rs"]

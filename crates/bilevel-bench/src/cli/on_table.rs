@@ -20,6 +20,8 @@ pub struct OnTable<E> {
 pub trait TableExperiment {
     /// The experiment.
     const NAME: &'static str;
+    /// Its settings that the command does not read: those of other problems and data.
+    const HIDDEN: &'static [&'static str];
     /// The settings that the command implies.
     fn implied() -> Table;
 }
@@ -30,6 +32,7 @@ pub struct Cleaning;
 
 impl TableExperiment for Cleaning {
     const NAME: &'static str = "clean";
+    const HIDDEN: &'static [&'static str] = &["data_dir"];
 
     fn implied() -> Table {
         Table::new()
@@ -42,6 +45,7 @@ pub struct Tuning;
 
 impl TableExperiment for Tuning {
     const NAME: &'static str = "hpo";
+    const HIDDEN: &'static [&'static str] = &["problem", "data_dir", "batch", "words"];
 
     fn implied() -> Table {
         Table::from_iter([("problem".to_owned(), Value::from("table"))])
@@ -81,9 +85,10 @@ impl<E: TableExperiment> Args for OnTable<E> {
                 let help = help.split(" [default").next().unwrap_or_default().to_owned();
                 arg.long(None::<&str>).value_name("DATA").index(1).required(true).help(help)
             }
-            // What other problems read.
-            "problem" | "data_dir" | "batch" | "words" => arg.hide(true),
-            _ => arg,
+            id => {
+                let hidden = E::HIDDEN.contains(&id);
+                arg.hide(hidden)
+            }
         });
         RunArgs::augment_args(command.args(options))
     }

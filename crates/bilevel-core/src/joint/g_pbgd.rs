@@ -44,9 +44,11 @@ impl JointMethod for GPbgd {
         let samples = at.draw();
         let problem = at.problem(samples);
         let (upper_loss, upper) = problem.gradient(Objective::Upper, &at.y, Wrt::Both);
-        let (lower_loss, slope) = problem.gradient(Objective::Lower, &at.y, Wrt::Y);
-        let slope = slope.into_y();
-        let product = problem.product(Objective::Lower, &at.y, Direction::in_y(&slope), Wrt::Both);
+        let (lower_loss, product) = {
+            let (loss, slope, hessian) =
+                problem.gradient_and_hessian(Objective::Lower, &at.y, Wrt::Both);
+            (loss, hessian.product(Direction::in_y(&slope), Wrt::Both))
+        };
         let ((upper_x, upper_y), (mixed, hessian)) = (upper.into_both(), product.into_both());
         let penalty = 2.0 * self.penalty.at(k);
         let along_x = upper_x.axpy(penalty, &mixed);

@@ -185,8 +185,8 @@ impl Penalty {
     ) -> Result<Penalised, Error> {
         let problem = at.problem(samples);
         let (upper_loss, upper) = problem.gradient(Objective::Upper, &at.y, wrt);
-        let (lower_loss, slope) = problem.gradient(Objective::Lower, &at.y, Wrt::Y);
-        let mut slope = slope.into_y();
+        let (lower_loss, mut slope, hessian) =
+            problem.gradient_and_hessian(Objective::Lower, &at.y, wrt);
         let lower = problem.constraints(Objective::Lower);
         let mut conditions = Vec::new();
         if let Some(lower) = &lower {
@@ -205,7 +205,7 @@ impl Penalty {
             Some(nu) => along.add(nu),
             None => along,
         };
-        let sides = upper + problem.product(Objective::Lower, &at.y, Direction::in_y(&along), wrt);
+        let sides = upper + hessian.product(Direction::in_y(&along), wrt);
         let (mut along_x, mut along_y) = (sides.x, sides.y.unwrap_or_else(|| at.y.zeros_like()));
         let (mut along_l, mut weights) = (Vec::new(), [Vec::new(), Vec::new()]);
         let mut add = |x: &Vector, y: &Vector| {

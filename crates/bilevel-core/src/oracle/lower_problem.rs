@@ -98,6 +98,20 @@ impl<'a> LowerProblem<'a> {
         self.oracle.product(objective, self.point(objective, y), along, wrt)
     }
 
+    /// The loss of `objective` at y, its gradient in y, and its Hessian, for products in the variables `wrt` along
+    /// directions in y: what does not depend on the direction is computed once.
+    pub fn gradient_and_hessian(
+        &self,
+        objective: Objective,
+        y: &Vector,
+        wrt: Wrt<'_>,
+    ) -> (Loss, Vector, Hessian<'a>) {
+        let point = self.point(objective, y);
+        let at = self.oracle.linearize(objective, point, Some(Wrt::Y), Wrt::Y, wrt);
+        let loss = at.loss.expect("an oracle gives the loss with the gradient");
+        (loss, at.gradient.into_y(), at.hessian)
+    }
+
     /// f at y, its gradient in y, and `v -> d/dx <f_y, v>` there.
     pub fn gradient_and_mixed<'b>(&'b self, y: &'b Vector) -> (Loss, Vector, Mixed<'b>) {
         self.oracle.gradient_and_mixed(self.point(Objective::Lower, y))
@@ -196,14 +210,13 @@ impl<'a> LowerProblem<'a> {
     ) -> (Option<Loss>, Vector, Curvature<'a>) {
         let (mut lower_loss, mut slope, mut hessians) = (None, None, Vec::new());
         for (objective, weight) in of.terms() {
-            let point = self.point(objective, y);
-            let at = self.oracle.linearize(objective, point, Some(Wrt::Y), Wrt::Y, Wrt::Both);
+            let (loss, gradient, hessian) = self.gradient_and_hessian(objective, y, Wrt::Both);
             if objective == Objective::Lower {
-                lower_loss = at.loss;
+                lower_loss = Some(loss);
             }
-            let term = scale(weight, at.gradient.into_y());
+            let term = scale(weight, gradient);
             slope = Some(slope.map_or(term.clone(), |sum: Vector| sum.add(&term)));
-            hessians.push((weight, at.hessian));
+            hessians.push((weight, hessian));
         }
         let curvature = Curvature { terms: hessians, x: self.x.clone(), y: y.clone() };
         (lower_loss, slope.unwrap_or_else(|| y.zeros_like()), curvature)

@@ -6,7 +6,8 @@ use bilevel_program::Vector;
 
 use crate::joint::Iterate;
 use crate::{
-    Direction, Error, Loss, Objective, Oracle, Point, Rates, Sample, Schedule, Snapshot, Wrt,
+    Direction, Error, Loss, LowerProblem, Objective, Oracle, Point, Rates, Sample, Samples,
+    Schedule, Snapshot, Wrt,
 };
 
 /// Where derivatives are taken; each of them is the mean over the given samples.
@@ -68,11 +69,12 @@ impl<'a> At<'a> {
     pub fn lower(&self, v: &Vector, samples: &[Sample]) -> (Loss, [Vector; 3]) {
         let along = Direction::in_y(v);
         mean(samples.iter().map(|&sample| {
-            let point = self.point(sample);
-            let (loss, sides) = self.oracle.gradient(Objective::Lower, point, Wrt::Y);
-            let product = self.oracle.product(Objective::Lower, point, along, Wrt::Both);
-            let (x, y) = product.into_both();
-            (loss, [sides.into_y(), y, x])
+            let samples = Samples { lower: sample, ..Samples::default() };
+            let problem = LowerProblem::new(self.oracle, self.x, samples);
+            let (loss, slope, hessian) =
+                problem.gradient_and_hessian(Objective::Lower, self.y, Wrt::Both);
+            let (x, y) = hessian.product(along, Wrt::Both).into_both();
+            (loss, [slope, y, x])
         }))
     }
 }
