@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -20,8 +21,14 @@ fn mpirun(ranks: usize, args: &[&str]) -> Command {
 }
 
 fn mpirun_of(binary: &Path, ranks: usize, args: &[&str]) -> Command {
+    static STARTED: AtomicUsize = AtomicUsize::new(0);
+    // Its own: two that start at once fail to make the folder that they would share.
+    let number = STARTED.fetch_add(1, Ordering::Relaxed).to_string();
+    let temporary = Path::new(env!("CARGO_TARGET_TMPDIR")).join(number);
+    fs::create_dir_all(&temporary).unwrap();
     let mut command = Command::new("mpirun");
     command
+        .env("TMPDIR", temporary)
         .args(["--allow-run-as-root", "--oversubscribe", "-n", &ranks.to_string()])
         .arg(binary)
         .args(args)

@@ -27,6 +27,19 @@ impl TrainTest {
     }
 }
 
+/// Whether `dir` has training files in MNIST's format, plain or gzip.
+///
+/// # Errors
+/// [`DataError::Read`] if there is no such folder, [`DataError::Packed`] if one is compressed in another format.
+pub fn is_in(dir: &Path) -> Result<bool, DataError> {
+    for file in ["train-labels-idx1-ubyte", "train-images-idx3-ubyte"] {
+        if files::find(dir, &[], file)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Reads `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
 /// `t10k-labels-idx1-ubyte` of `dir`, each plain or with `.gz` added (the plain one first where both exist).
 ///

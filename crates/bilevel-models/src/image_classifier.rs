@@ -67,7 +67,14 @@ impl ImageClassifierConfig {
 impl ImageClassifier {
     /// Whether it has batch normalisation, so that [`Mode::Evaluate`] needs statistics.
     pub fn is_normalised(&self) -> bool {
-        !matches!(self, Self::Flat(_) | Self::Cnn(_))
+        match self {
+            Self::Flat(_) | Self::Cnn(_) => false,
+            Self::ConvNet(_)
+            | Self::ResNet(_)
+            | Self::ResNet12(_)
+            | Self::WideResNet(_)
+            | Self::Cells(_) => true,
+        }
     }
 
     /// The input of the last layer.

@@ -7,11 +7,11 @@
 //! | [`VNet`] | 1-100-1 with a sigmoid | sample weights from losses |
 //! | [`Cnn`] | convolution, ReLU, max-pooling, and a dense layer | importance learning, poisoning |
 //! | [`ConvNet`] | blocks of convolution, normalisation, ReLU, max-pooling | few-shot learning, checks |
-//! | [`ResNet`] | residual blocks of convolution, normalisation, ReLU: 20, 32, 18, 34, 50, 101, 152 layers | methods that split a network, timings |
+//! | [`ResNet`] | residual blocks of convolution, normalisation, ReLU: 20, 32, 18, 34, 50, 101, 152 layers | label correction, importance learning, timings |
 //! | [`ResNet12`] | four residual blocks of three convolutions with max-pooling | few-shot learning |
 //! | [`Warps`] | convolutions between the blocks of a [`ConvNet`] | few-shot learning by T-Net and WarpGrad |
 //! | [`CellNetwork`] | cells whose operations are searched for, by the logits of an [`Architecture`] | architecture search |
-//! | [`WideResNet`] | pre-activated residual blocks: WRN-28-10 | label correction |
+//! | [`WideResNet`] | pre-activated residual blocks: WRN-28-10 | label correction, importance learning |
 //!
 //! [`Classifier`] is either of the first two and [`ImageClassifier`] any network that takes images, chosen at
 //! run time; [`cross_entropy`] is the loss, one value per sample.

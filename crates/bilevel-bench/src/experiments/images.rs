@@ -45,7 +45,7 @@ pub fn read(folder: Option<&Path>) -> Result<Read, DataError> {
         let set = digits::load()?;
         return Ok(Read { labels: (0..set.classes() as u32).collect(), set, test: None });
     };
-    if cifar::is_in(folder)? {
+    if !mnist::is_in(folder)? && cifar::is_in(folder)? {
         let cifar::Cifar { train, test, .. } = cifar::read_dir(folder)?;
         let labels = (0..train.classes() as u32).collect();
         return Ok(Read { set: train.to_numbers(), test: Some(test.to_numbers()), labels });
@@ -115,7 +115,7 @@ pub fn losses(network: &ImageClassifier, batch: &ImageBatch) -> Tensor<1> {
 }
 
 /// A test set on a device: in parts, since it may exceed the device's largest array, and its hidden layers would be the
-/// peak of memory.
+/// peak of memory. For residual networks, whose hidden layers are larger, see [`batches`].
 ///
 /// # Errors
 /// None for a set that was read.
@@ -145,11 +145,11 @@ pub fn statistics(
 
 /// The fraction of samples that a network without normalisation classifies correctly.
 pub fn share_right(network: &ImageClassifier, parts: &[ImageBatch]) -> f64 {
-    share_right_by(network, &Statistics::default(), parts.iter().cloned())
+    share_right_with(network, &Statistics::default(), parts.iter().cloned())
 }
 
 /// The fraction of samples that a network classifies correctly, normalised with `statistics`.
-pub fn share_right_by(
+pub fn share_right_with(
     network: &ImageClassifier,
     statistics: &Statistics,
     parts: impl IntoIterator<Item = ImageBatch>,
@@ -242,7 +242,7 @@ mod tests {
                 assert!((whole - alone).abs() < 1e-4 * (1.0 + whole.abs()), "{whole} {alone}");
             }
             let share = |size| {
-                share_right_by(&network, &statistics, batches(&test, size, &device).unwrap())
+                share_right_with(&network, &statistics, batches(&test, size, &device).unwrap())
             };
             assert_eq!(share(40), share(7));
         }

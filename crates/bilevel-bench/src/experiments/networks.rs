@@ -9,7 +9,7 @@ use bilevel_models::{
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::BenchError;
 use crate::settings::refuse;
@@ -32,50 +32,51 @@ pub enum Plain {
 /// A residual network with batch normalisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum Residual {
-    /// Residual, 6 n + 2 layers with n = 1, 16 to 64 channels
+    /// Residual, 8 layers, 16 to 64 channels
     #[value(name = "resnet-8")]
     #[serde(rename = "resnet-8")]
     ResNet8,
-    /// n = 3
+    /// Residual, 20 layers, 16 to 64 channels
     #[value(name = "resnet-20")]
     #[serde(rename = "resnet-20")]
     ResNet20,
-    /// n = 5
+    /// Residual, 32 layers, 16 to 64 channels
     #[value(name = "resnet-32")]
     #[serde(rename = "resnet-32")]
     ResNet32,
-    /// Four stages, 64 to 512 channels
+    /// Residual, 18 layers, 64 to 512 channels
     #[value(name = "resnet-18")]
     #[serde(rename = "resnet-18")]
     ResNet18,
-    /// The same, deeper
+    /// Residual, 34 layers, 64 to 512 channels
     #[value(name = "resnet-34")]
     #[serde(rename = "resnet-34")]
     ResNet34,
-    /// Bottleneck blocks
+    /// Residual, 50 layers in bottleneck blocks
     #[value(name = "resnet-50")]
     #[serde(rename = "resnet-50")]
     ResNet50,
-    /// The same, deeper
+    /// Residual, 101 layers in bottleneck blocks
     #[value(name = "resnet-101")]
     #[serde(rename = "resnet-101")]
     ResNet101,
-    /// The same, deeper still
+    /// Residual, 152 layers in bottleneck blocks
     #[value(name = "resnet-152")]
     #[serde(rename = "resnet-152")]
     ResNet152,
-    /// Wide, 10 layers, twice as wide
+    /// Wide residual, 10 layers, twice as wide
     #[value(name = "wrn-10-2")]
     #[serde(rename = "wrn-10-2")]
     Wrn10x2,
-    /// Wide, 28 layers, ten times as wide
+    /// Wide residual, 28 layers, ten times as wide
     #[value(name = "wrn-28-10")]
     #[serde(rename = "wrn-28-10")]
     Wrn28x10,
 }
 
 /// A network of either kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub enum Network {
     /// Without normalisation.
     Plain(Plain),
@@ -211,15 +212,6 @@ impl ValueEnum for Network {
         match self {
             Self::Plain(network) => network.to_possible_value(),
             Self::Residual(network) => network.to_possible_value(),
-        }
-    }
-}
-
-impl Serialize for Network {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Plain(network) => network.serialize(serializer),
-            Self::Residual(network) => network.serialize(serializer),
         }
     }
 }

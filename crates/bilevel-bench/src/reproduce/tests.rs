@@ -323,3 +323,23 @@ fn changed_data_of_any_run_of_a_table_is_noticed() {
     fs::write(root.path().join("b/ijcnn1"), rows.replacen("0.5", "0.25", 1)).unwrap();
     assert_ne!(data(), before);
 }
+
+#[test]
+fn the_columns_are_those_of_the_data_set() {
+    for (data_set, preset, penalty) in
+        [(None, "paper", 97.51), (Some(DataSet::Cifar10), "paper-cifar-10", 79.03)]
+    {
+        let cells = cells_of(&Reproduction {
+            reproduce: TableName::PenaltyTable2,
+            preset: Preset::Full,
+            data_set,
+            upper_steps: Some("7".parse().unwrap()),
+            ..reproduction()
+        });
+        let last = cells.last().unwrap();
+        assert_eq!((last.row, last.column, last.paper), ("Penalty", "50 % wrong", Some(penalty)));
+        let settings = last.settings.table();
+        assert_eq!(settings["preset"].as_str(), Some(preset));
+        assert_eq!(settings["upper-steps"].as_integer(), Some(7));
+    }
+}

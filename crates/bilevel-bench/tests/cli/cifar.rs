@@ -35,8 +35,9 @@ fn every_experiment_on_images_reads_it() {
         let mut command = bilevel();
         command.args(["run", name, "--preset", "smoke", "--device", "flex"]).args(more);
         command.arg("--data-dir").arg(data.path()).arg("--out").arg(out.path());
-        // Code 5: a method did not end well, on so few images.
-        command.assert().code(predicate::in_iter([0, 5]));
+        // Code 5: a method did not end well, on so few images; those of importance do.
+        let codes: &[i32] = if name == "importance" { &[0] } else { &[0, 5] };
+        command.assert().code(predicate::in_iter(codes.iter().copied()));
     }
 }
 
@@ -45,7 +46,7 @@ fn a_table_shows_the_figures_of_its_data_sets_only() {
     for (table, set, says) in [
         ("penalty-table-2", "fashion-mnist", "expected mnist or cifar-10 for penalty-table-2"),
         ("iaptt-table-3", "cifar-10", "expected mnist or fashion-mnist for iaptt-table-3"),
-        ("bda-table-2", "mnist", "expected none: bda-table-2 is about one"),
+        ("bda-table-2", "mnist", "expected none: this table has figures of one data set"),
     ] {
         let out = tempdir().unwrap();
         let mut command = bilevel();

@@ -65,7 +65,7 @@ pub(super) const METHODS: &[Entry] = &[
             ..calls("T + 1", "T + 1", "T + 1")
         },
         constraints: &[Objective::Upper, Objective::Lower],
-        memory: "multipliers",
+        memory: "multipliers, one linearisation",
         reads: &["learning-rate", "step-size", "lower-steps"],
         make: |s, _| {
             let method = Penalty::new(
@@ -113,6 +113,7 @@ pub(super) const METHODS: &[Entry] = &[
         name: "g-pbgd",
         summary: "the squared lower gradient as a penalty",
         calls: calls("1", "1", "1"),
+        memory: "one linearisation",
         make: |s, _| joint(GPbgd::new(s.falling(s.learning_rate / 2.0)?, growing(1.0))?),
         ..JOINT
     },

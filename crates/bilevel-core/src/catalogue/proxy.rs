@@ -59,7 +59,7 @@ pub(super) const METHODS: &[Entry] = &[
             upper_gradients: "1",
             constraints: "",
         },
-        memory: "two numbers per entry of y, m per unit",
+        memory: "two numbers per entry of y, m per unit, one linearisation",
         make: |s, at| {
             let jacobian = RankOne::new(at.x, at.y, at.seed);
             let scale = Scale::fixed(s.perturbation)?;

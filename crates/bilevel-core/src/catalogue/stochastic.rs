@@ -111,7 +111,7 @@ pub(super) const METHODS: &[Entry] = &[
     Entry {
         name: "soba",
         summary: "y, v and x by one step each",
-        memory: "v",
+        memory: "v, one linearisation",
         make: |s, _| joint(Soba::new(s.rates(1.0, 1.0)?)),
         ..SINGLE_LOOP
     },
@@ -119,7 +119,7 @@ pub(super) const METHODS: &[Entry] = &[
         name: "saba",
         summary: "`soba` with a memory of every batch",
         calls: calls("1; first n", "1; first n", "1; first m"),
-        memory: "v, 3 n + 2 m vectors",
+        memory: "v, 3 n + 2 m vectors, one linearisation",
         make: |s, _| joint(Saba::new(s.rates(1.0, 1.0)?)),
         ..SINGLE_LOOP
     },
@@ -127,7 +127,7 @@ pub(super) const METHODS: &[Entry] = &[
         name: "srba",
         summary: "`soba` by recursive estimates",
         calls: calls("2; every P steps n", "2; every P steps n", "2; every P steps m"),
-        memory: "x, y, v twice, three directions",
+        memory: "x, y, v twice, three directions, one linearisation",
         reads: &["learning-rate", "step-size", "period"],
         make: |s, _| joint(Srba::new(s.rates(1.0, 1.0)?, s.period)?),
         ..SINGLE_LOOP

@@ -44,6 +44,7 @@ impl JointMethod for GPbgd {
         let samples = at.draw();
         let problem = at.problem(samples);
         let (upper_loss, upper) = problem.gradient(Objective::Upper, &at.y, Wrt::Both);
+        // The linearisation is freed before x and y move.
         let (lower_loss, product) = {
             let (loss, slope, hessian) =
                 problem.gradient_and_hessian(Objective::Lower, &at.y, Wrt::Both);

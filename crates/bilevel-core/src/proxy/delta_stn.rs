@@ -133,9 +133,10 @@ impl JointMethod for DeltaStn {
             let eps = point.sub(&at.x);
             let problem = LowerProblem::new(&at.oracle, &point, samples);
             let answer = self.jacobian.respond(&eps);
-            let (_, there, hessian) = problem.gradient_and_hessian(Objective::Lower, &at.y, Wrt::Y);
+            let (_, slope_there, hessian) =
+                problem.gradient_and_hessian(Objective::Lower, &at.y, Wrt::Y);
             let bend = hessian.product(Direction::in_y(&answer), Wrt::Y);
-            let residual = there.add(&bend.into_y());
+            let residual = slope_there.add(&bend.into_y());
             self.jacobian.descend(self.jacobian_rate.at(k), &eps, &residual);
             last = Some((loss, slope));
         }

@@ -14,7 +14,7 @@ use crate::{Error, Rates, Schedule, Snapshot};
 ///
 /// The directions are unbiased; the noise between batches remains unless the step sizes decrease.
 ///
-/// Requires: f strongly convex in y; b and c below `2 / L`. Memory: x, y and v. Cost: one gradient of f, one
+/// Requires: f strongly convex in y; b and c below `2 / L`. Memory: x, y, v and one linearisation. Cost: one gradient of f, one
 /// of F, one product of f.
 ///
 /// Source: M. Dagréou, P. Ablin, S. Vaiter and T. Moreau, "A framework for bilevel optimization that enables

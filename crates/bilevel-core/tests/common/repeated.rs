@@ -19,7 +19,7 @@ type Place = (Objective, Vec<TensorData>, Vec<TensorData>, u64);
 /// So many batches that none is drawn twice; all have the same data.
 const MANY: usize = 100;
 
-/// Methods that do, and why.
+/// Methods that take such products, and why.
 const EXCEPTIONS: [(&str, &str); 3] = [
     ("reversible-rad", "the way back needs the bits of the gradients on the way there"),
     ("kkt", "one mixed product at the end, where its lower solver has taken a gradient"),

@@ -3,15 +3,14 @@
 use std::path::Path;
 
 use super::{Kind, Table, fault};
-use crate::{DataError, Dataset, HELD, ImageClasses, cifar, files, idx, mnist};
+use crate::{DataError, Dataset, HELD, ImageClasses, cifar, idx, mnist};
 
 /// Height and width of images from files.
 const SIDE: usize = 32;
 
 /// Which images a folder holds.
 pub(super) fn kind(path: &Path) -> Result<Kind, DataError> {
-    let has = |name: &str| Ok::<_, DataError>(files::find(path, &[], name)?.is_some());
-    if has("train-labels-idx1-ubyte")? || has("train-images-idx3-ubyte")? {
+    if mnist::is_in(path)? {
         return Ok(Kind::Mnist);
     }
     if cifar::is_in(path)? {

@@ -15,7 +15,7 @@ use crate::backend::Array;
 use crate::error::BenchError;
 use crate::experiments::hyper_cleaning::SampleWeights;
 use crate::experiments::images::{
-    Read, batches, divide, judging, read, share_right_by, statistics, train,
+    Read, batches, divide, read, share_right_with, statistics, train,
 };
 use crate::experiments::{Experiment, Run, Trial};
 use crate::report::{MethodReport, StepRecord};
@@ -41,7 +41,7 @@ pub struct Prepared {
 
 impl Experiment for Prepared {
     const NAME: &'static str = "importance";
-    const ABOUT: &'static str = "Hyper-cleaning on batches with a convolutional network, by methods that move weights and network together";
+    const ABOUT: &'static str = "Hyper-cleaning on batches with a network for images, by methods that move weights and network together";
     const DEFAULTS: &'static str = include_str!("../../../assets/presets/importance.toml");
     type Settings = Settings;
 
@@ -70,11 +70,12 @@ impl Experiment for Prepared {
         let Parts { train, validation, .. } = &self.parts;
         // The baselines train on both.
         let batch = self.settings.batch.get().min(train.len() + validation.len());
+        let judged = self.settings.judged().min(self.parts.test.len());
         vec![
             Array::new("the samples of a batch", [batch, train.features()]),
             Array::new(
                 "the hidden layers of a batch",
-                [batch, self.settings.network.hidden(train)],
+                [batch.max(judged), self.settings.network.hidden(train)],
             ),
         ]
     }
@@ -83,7 +84,7 @@ impl Experiment for Prepared {
         let bench = Bench {
             prepared: self,
             settings: &self.settings,
-            test: judging(&self.parts.test, &device)?,
+            test: batches(&self.parts.test, self.settings.judged(), &device)?,
             device,
         };
         let methods = self.settings.method.iter();
@@ -141,7 +142,7 @@ impl Bench<'_> {
     /// The test accuracy of a network, normalised with statistics of the batches that it was `trained_on`.
     fn test_accuracy(&self, network: &ImageClassifier, trained_on: &[ImageBatch]) -> f64 {
         let statistics = statistics(network, trained_on.iter().cloned());
-        share_right_by(network, &statistics, self.test.iter().cloned())
+        share_right_with(network, &statistics, self.test.iter().cloned())
     }
 
     /// The weights and the network, by a bilevel method.

@@ -59,6 +59,13 @@ pub struct Settings {
     pub common: Common,
 }
 
+impl Settings {
+    /// Test samples that are evaluated at once.
+    pub fn judged(&self) -> usize {
+        self.batch.get().max(100)
+    }
+}
+
 impl crate::settings::Settings for Settings {
     crate::settings::of_fields!(Method);
 }

@@ -4,7 +4,7 @@ use bilevel_models::{ImageClassifier, cross_entropy};
 use burn::tensor::Device;
 
 use super::data::Sets;
-use crate::experiments::images::{share_right_by, statistics};
+use crate::experiments::images::{share_right_with, statistics};
 use bilevel_data::Images;
 use bilevel_data::augment::Normalisation;
 use bilevel_data::loader::ImageBatch;
@@ -22,7 +22,7 @@ impl Judge<'_> {
     /// The fraction of the test set that is classified correctly, normalised with statistics of the training set.
     pub fn test_accuracy(&self, network: &ImageClassifier) -> f64 {
         let statistics = statistics(network, self.batches(&self.sets.train));
-        share_right_by(network, &statistics, self.batches(&self.sets.test))
+        share_right_with(network, &statistics, self.batches(&self.sets.test))
     }
 
     /// The loss of each training image, normalised as in training: the input of the weights.

@@ -22,6 +22,7 @@ use super::{Cell, DataSet, Preset, Reproduction};
 use crate::error::BenchError;
 use crate::experiments::Complete;
 use crate::settings::refuse;
+use bilevel_data::cifar;
 
 /// A table of a paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -209,21 +210,30 @@ impl Reproduction {
             && !self.reproduce.data_sets().contains(&set)
         {
             let sets: Vec<_> = self.reproduce.data_sets().iter().filter_map(name).collect();
-            let expected = match &sets[..] {
-                [] => format!("none: {} is about one", self.reproduce.name()),
-                sets => format!("{} for {}", sets.join(" or "), self.reproduce.name()),
+            let (expected, cure) = match &sets[..] {
+                [] => ("none: this table has figures of one data set".into(), "leave it out"),
+                sets => (
+                    format!("{} for {}", sets.join(" or "), self.reproduce.name()),
+                    "leave it out, or name one of these",
+                ),
             };
             let found = name(&set).unwrap_or_default();
-            return Err(refuse(
-                "--data-set",
-                found,
-                &expected,
-                "leave it out, or name one of these",
-            ));
+            return Err(refuse("--data-set", found, &expected, cure));
         }
         if let (Some(steps), false) = (self.upper_steps, self.reproduce.has_upper_steps()) {
             let expected = "none: only iaptt-table-3 and penalty-table-2 read it";
             return Err(refuse("--upper-steps", steps, expected, "leave it out"));
+        }
+        if let (Some(dir), Preset::Full) = (&self.data_dir, self.preset)
+            && !self.reproduce.data_sets().is_empty()
+            && cifar::is_in(dir)? != (self.data_set == Some(DataSet::Cifar10))
+        {
+            let set = self.data_set.or(self.reproduce.data_sets().first().copied());
+            let found = dir.display();
+            let expected =
+                format!("a folder of {}", set.as_ref().and_then(name).unwrap_or_default());
+            let cure = "name the data set of this folder by --data-set, or another folder";
+            return Err(refuse("--data-dir", found, &expected, cure));
         }
         match (self.preset, &self.data_dir) {
             (Preset::Full, None) => Err(refuse(
