@@ -1,7 +1,8 @@
 //! Lower bounds on the time of workloads of `bilevel hypergrad` on this machine: their multiplications at the rate of a
 //! large product, and the bytes that they must read at the rate of a copy, both measured here.
 //!
-//! `cargo bench -p bilevel-benches --bench floors` prints a Markdown table. docs/PERFORMANCE.md has such bounds for one machine.
+//! `cargo bench -p bilevel-benches --bench floors` prints a Markdown table. docs/PERFORMANCE.md has such bounds for one
+//! machine.
 
 use std::hint::black_box;
 use std::thread;

@@ -115,7 +115,7 @@ pub fn losses(network: &ImageClassifier, batch: &ImageBatch) -> Tensor<1> {
 }
 
 /// A test set on a device: in parts, since it may exceed the device's largest array, and its hidden layers would be the
-/// peak of memory. For residual networks, whose hidden layers are larger, see [`batches`].
+/// peak of memory. The parts suit networks without normalisation; the hidden layers of residual ones are larger.
 ///
 /// # Errors
 /// None for a set that was read.
