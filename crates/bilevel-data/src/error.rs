@@ -61,8 +61,8 @@ pub enum DataError {
     #[error(
         "{} holds neither {file} nor {file}.gz; a folder in MNIST's format has \
          train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and \
-         t10k-labels-idx1-ubyte, each plain or .gz, one of CIFAR-10 has data_batch_1.bin (to 5): add the missing file \
-         or name another folder",
+         t10k-labels-idx1-ubyte, each plain or .gz; one of CIFAR-10 has data_batch_1.bin (to 5) and \
+         test_batch.bin: add the missing file or name another folder",
         dir.display()
     )]
     Missing {
