@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 
 @dataclass
 class Row:
-    """One line of the table. `torch` is a reason not to compute it there, `jax` how it recomputes states."""
+    """One line of the table. `remat` is what PyTorch and JAX compute again on the way back: none, step or sqrt."""
 
     workload: str
     method: str
@@ -31,8 +31,7 @@ class Row:
     step_size: float = 0.1
     plan: str = ""
     keep: int = 0
-    torch: str = ""
-    jax: str = "none"
+    remat: str = "none"
     repetitions: int = 5
     processes: int = 3
 
@@ -42,27 +41,27 @@ class Row:
         if self.iterations:
             parts.append(f"{self.iterations} iterations")
         if self.plan:
-            remat = "" if self.jax == "none" else f" (jax: remat {self.jax})"
+            remat = "" if self.remat == "none" else f" (remat {self.remat})"
             parts.append(f"plan {self.plan}{remat}")
         return " ".join(parts)
 
 
-STORES = "keeps every graph"
 ROWS = [
     Row("softmax", "rad", 10, plan="results"),
     Row("softmax", "cg", 50, iterations=20),
     Row("mlp", "rad", 10, plan="trajectory"),
+    Row("mlp", "rad", 10, plan="trajectory", remat="step"),
     Row("mlp", "rad", 10, plan="results"),
     Row("mlp", "rad", 100, plan="trajectory", repetitions=2),
     Row("mlp", "rad", 100, plan="results", keep=1000, repetitions=2),
-    Row("mlp", "rad", 100, plan="sqrt", jax="sqrt", torch=STORES, repetitions=2),
+    Row("mlp", "rad", 100, plan="sqrt", remat="sqrt", repetitions=2),
     # Undamped, the Hessian of a network after ten steps is not positive definite: conjugate gradients mean nothing.
     Row("mlp", "cg", 10, iterations=20, damping=0.1),
     Row("mlp-tanh", "rad", 10, plan="results"),
     Row("small", "rad", 5, step_size=0.01),
     Row("conv", "rad", 5, step_size=0.001),
     Row("meta-batch", "rad", 5, step_size=0.01),
-    Row("mlp", "rad", 2000, step_size=0.01, plan="sqrt", jax="sqrt", torch=STORES, repetitions=1, processes=1),
+    Row("mlp", "rad", 2000, step_size=0.01, plan="sqrt", remat="sqrt", repetitions=1, processes=1),
 ]
 
 
@@ -118,11 +117,12 @@ def commands(options, row, data, folder):
     plan = ["--plan", row.plan] if row.plan else []
     plan += ["--keep", str(row.keep)] if row.keep else []
     found = {"ours": [options.ours, "hypergrad", "--device", options.backend, "--json", *settings, *plan]}
-    if options.torch and not row.torch:
-        threads = ["--threads", str(options.threads)]
+    # The implementation in PyTorch has no two levels.
+    if options.torch and row.remat != "sqrt":
+        threads = ["--threads", str(options.threads), "--remat", row.remat]
         found["torch"] = [options.torch, str(HERE / "torch_peer.py"), *settings, *threads, "--device", options.device]
     if options.jax:
-        found["jax"] = [options.jax, str(HERE / "jax_peer.py"), *settings, "--remat", row.jax]
+        found["jax"] = [options.jax, str(HERE / "jax_peer.py"), *settings, "--remat", row.remat]
     for name, command in found.items():
         command += ["--gradient", str(folder / f"{name}.safetensors")]
     return found

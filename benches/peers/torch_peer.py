@@ -87,8 +87,32 @@ def through_steps(problem, options):
     return torch.autograd.grad(problem.upper(x, y), x)
 
 
+def through_remade_steps(problem, options):
+    """The same, where only the states are stored: the graph of a step is made again on the way back."""
+    x = leaves(problem.x)
+
+    def step(y):
+        slope = torch.autograd.grad(problem.lower(x, y), y, create_graph=True)
+        return [value - options.step_size * part for value, part in zip(y, slope)]
+
+    states = [leaves(problem.y)]
+    for _ in range(options.lower_steps):
+        y = states[-1]
+        slope = torch.autograd.grad(problem.lower(x, y), y)
+        states.append(leaves([value - options.step_size * part for value, part in zip(y, slope)]))
+    last = states.pop()
+    adjoint = torch.autograd.grad(problem.upper(x, last), last)
+    found = [torch.zeros_like(part) for part in x]
+    while states:
+        y = states.pop()
+        both = torch.autograd.grad(step(y), [*y, *x], adjoint)
+        adjoint = both[: len(y)]
+        found = [so_far + part for so_far, part in zip(found, both[len(y) :])]
+    return found
+
+
 def over_tasks(problem, options):
-    """The same for all tasks at once, by function transforms."""
+    """Those of `through_steps` for all tasks at once, by function transforms."""
 
     def adapted(start, inputs, targets, query, wanted):
         y = start
@@ -136,6 +160,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workload", required=True)
     parser.add_argument("--method", choices=["rad", "cg"], required=True)
+    parser.add_argument("--remat", choices=["none", "step"], default="none")
     parser.add_argument("--lower-steps", type=int, required=True)
     parser.add_argument("--solver-iterations", type=int, default=20)
     parser.add_argument("--damping", type=float, default=0.0)
@@ -152,7 +177,8 @@ def main():
     torch.backends.cudnn.allow_tf32 = False
     on_gpu = options.device == "gpu"
     problem = Problem(options.workload, load_file(options.data, device="cuda" if on_gpu else "cpu"))
-    by_steps = over_tasks if options.workload == "meta-batch" else through_steps
+    stored = through_steps if options.remat == "none" else through_remade_steps
+    by_steps = over_tasks if options.workload == "meta-batch" else stored
     method = implicit if options.method == "cg" else by_steps
 
     def compute(problem, options):

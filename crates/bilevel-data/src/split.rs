@@ -7,6 +7,7 @@
 
 use rand::Rng;
 use rand::seq::SliceRandom;
+use rand::seq::index;
 
 use super::{DataError, Dataset, Purpose, stream};
 
@@ -131,6 +132,22 @@ pub fn split(set: &Dataset, sizes: SplitSizes, seed: u64) -> Result<Split, Split
     split.validation.shuffle(&mut rng);
     split.test.sort_unstable();
     Ok(split)
+}
+
+/// At most `most` samples of `set`, drawn uniformly, in random order; all of it, as it is, where `most` is not smaller.
+/// For a large test set that is judged many times.
+///
+/// # Errors
+/// If `most` is 0: [`DataError::Empty`].
+pub fn at_most<P: Copy>(
+    set: Dataset<P>,
+    most: usize,
+    rng: &mut impl Rng,
+) -> Result<Dataset<P>, DataError> {
+    if most >= set.len() {
+        return Ok(set);
+    }
+    set.select(&index::sample(rng, set.len(), most).into_vec())
 }
 
 /// Takes `per_class` samples of each class out of `set`, drawn uniformly: these, in random order, and all others,

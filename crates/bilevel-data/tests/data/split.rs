@@ -1,5 +1,5 @@
-use bilevel_data::split::{SplitError, SplitSizes, split};
-use bilevel_data::{Dataset, digits};
+use bilevel_data::split::{SplitError, SplitSizes, at_most, split};
+use bilevel_data::{Dataset, Purpose, digits, stream};
 use proptest::prelude::*;
 
 fn labelled(labels: Vec<u32>, classes: usize) -> Dataset {
@@ -54,6 +54,29 @@ fn of_the_digits_never_changes() {
     assert_eq!(parts.train.class_counts(), [50; 10]);
     assert_eq!(parts.validation.class_counts(), [50; 10]);
     assert_eq!(parts.test.len(), 797);
+}
+
+#[test]
+fn a_part_is_drawn_without_repetition() {
+    let all: Vec<f32> = (0..40_u8).map(f32::from).collect();
+    let set = Dataset::new("numbered", all.clone(), vec![0; 40], [1, 1, 1], 1).unwrap();
+    let drawn = |most, seed| {
+        let rng = &mut stream(seed, Purpose::Split);
+        at_most(set.clone(), most, rng).unwrap()
+    };
+    assert_eq!((drawn(40, 3), drawn(41, 3)), (set.clone(), set.clone()));
+    let numbers =
+        |part: &Dataset| -> Vec<f32> { (0..part.len()).map(|at| part.image(at)[0]).collect() };
+    let part = numbers(&drawn(39, 3));
+    assert_eq!(part, numbers(&drawn(39, 3)));
+    assert_ne!(part, numbers(&drawn(39, 4)));
+    assert_ne!(part[..], all[..39]);
+    let absent = all.iter().filter(|number| !part.contains(number));
+    assert_eq!(
+        (part.len(), absent.count()),
+        (39, 1),
+        "one is left out, and no other is there twice"
+    );
 }
 
 #[test]

@@ -8,7 +8,6 @@ use bilevel_core::{
 use bilevel_models::ImageClassifier;
 use burn::tensor::Device;
 use rand::seq::SliceRandom;
-use rand::seq::index::sample;
 
 use super::{Importance, Method, Settings, TrainingBatch};
 use crate::backend::Array;
@@ -23,7 +22,7 @@ use crate::settings::Offered;
 use bilevel_data::Digest;
 use bilevel_data::loader::ImageBatch;
 use bilevel_data::noise::{Corrupted, Detection, corrupt_labels};
-use bilevel_data::split::Parts;
+use bilevel_data::split::{Parts, at_most};
 use bilevel_data::{Dataset, Purpose, stream};
 
 /// How often a run evaluates the test set, which is large compared with a step.
@@ -54,10 +53,8 @@ impl Experiment for Prepared {
         let (labels, classes) = (parts.train.labels(), parts.train.classes());
         let corrupted = corrupt_labels(labels, classes, settings.noise.get(), rng)?;
         parts.train = parts.train.with_labels(corrupted.labels.clone())?;
-        if let Some(most) = settings.test.filter(|most| most.get() < parts.test.len()) {
-            let rng = &mut stream(seed, Purpose::Split);
-            let drawn = sample(rng, parts.test.len(), most.get()).into_vec();
-            parts.test = parts.test.select(&drawn)?;
+        if let Some(most) = settings.test {
+            parts.test = at_most(parts.test, most.get(), &mut stream(seed, Purpose::Split))?;
         }
         Ok(Self { settings, parts, corrupted })
     }

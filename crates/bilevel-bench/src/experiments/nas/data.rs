@@ -5,11 +5,10 @@ use std::sync::Arc;
 use bilevel_core::{Data, Objective, Sample};
 use bilevel_data::augment::{Augmentation, Normalisation};
 use bilevel_data::loader::{self, ImageBatch, ImageBatches};
-use bilevel_data::split::hold_out;
+use bilevel_data::split::{at_most, hold_out};
 use bilevel_data::{DataError, Digest, Images, Purpose, cifar, digits, stream};
 use bilevel_models::{ImageClassifier, Mode, Statistics, accuracy};
 use burn::tensor::Device;
-use rand::seq::index::sample;
 
 use super::Settings;
 use crate::error::BenchError;
@@ -57,10 +56,8 @@ impl Sets {
             None => set_of_rest.select(&rest)?,
         };
         let test = match settings.test {
-            Some(most) if most.get() < test.len() => {
-                test.select(&sample(rng, test.len(), most.get()).into_vec())?
-            }
-            _ => test,
+            Some(most) => at_most(test, most.get(), rng)?,
+            None => test,
         };
         let validation = set_of_rest.select(&validation)?;
         let all = train.clone().join(validation.clone())?;

@@ -2,15 +2,13 @@
 
 use std::path::Path;
 
-use rand::seq::index::sample;
-
 use super::settings::{NoiseKind, Settings};
 use crate::error::BenchError;
 use crate::settings::Offered;
 use bilevel_data::Digest;
 use bilevel_data::augment::Augmentation;
 use bilevel_data::noise::{Corrupted, Flips, flip, human, uniform};
-use bilevel_data::split::hold_out;
+use bilevel_data::split::{at_most, hold_out};
 use bilevel_data::{Images, Purpose, cifar, digits, idx, long_tail, stream};
 
 /// Digits of each class that are kept for the test set.
@@ -60,10 +58,8 @@ pub(super) fn read<M: Offered>(settings: &Settings<M>) -> Result<Sets, BenchErro
         }
     };
     let test = match settings.test {
-        Some(most) if most.get() < test.len() => {
-            test.select(&sample(rng, test.len(), most.get()).into_vec())?
-        }
-        _ => test,
+        Some(most) => at_most(test, most.get(), rng)?,
+        None => test,
     };
     let (clean, rest) = hold_out(&all, settings.clean.get(), rng)?;
     let clean = all.select(&clean)?;
