@@ -58,7 +58,7 @@ fn of_the_digits_never_changes() {
 
 #[test]
 fn a_part_is_drawn_without_repetition() {
-    let all: Vec<f32> = (0..40_u8).map(f32::from).collect();
+    let all: Vec<f32> = (0..40_u8).map(|number| f32::from(number) / 64.0).collect();
     let set = Dataset::new("numbered", all.clone(), vec![0; 40], [1, 1, 1], 1).unwrap();
     let drawn = |most, seed| {
         let rng = &mut stream(seed, Purpose::Split);
