@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 
 @dataclass
 class Row:
-    """One line of the table. `remat` is what PyTorch and JAX compute again on the way back: none, step or sqrt."""
+    """One line of the table. `remat`: how PyTorch and JAX recompute states on the way back (none, step or sqrt)."""
 
     workload: str
     method: str
@@ -41,7 +41,7 @@ class Row:
         if self.iterations:
             parts.append(f"{self.iterations} iterations")
         if self.plan:
-            remat = "" if self.remat == "none" else f" (remat {self.remat})"
+            remat = "" if self.remat == "none" else f" remat {self.remat}"
             parts.append(f"plan {self.plan}{remat}")
         return " ".join(parts)
 
@@ -117,7 +117,7 @@ def commands(options, row, data, folder):
     plan = ["--plan", row.plan] if row.plan else []
     plan += ["--keep", str(row.keep)] if row.keep else []
     found = {"ours": [options.ours, "hypergrad", "--device", options.backend, "--json", *settings, *plan]}
-    # The implementation in PyTorch has no two levels.
+    # The implementation in PyTorch cannot recompute in two nested levels.
     if options.torch and row.remat != "sqrt":
         threads = ["--threads", str(options.threads), "--remat", row.remat]
         found["torch"] = [options.torch, str(HERE / "torch_peer.py"), *settings, *threads, "--device", options.device]

@@ -43,6 +43,10 @@ def network(workload):
     return dense(torch.tanh if workload == "mlp-tanh" else torch.relu)
 
 
+# The workloads in which x weights the samples, and y has a start of its own.
+WEIGHTED = ("softmax", "mlp", "mlp-tanh")
+
+
 class Problem:
     """x, y and both losses. y is None where x is the start of the lower level."""
 
@@ -52,7 +56,7 @@ class Problem:
         names = [f"{kind}{at}" for at in range(layers) for kind in ("weight", "bias")]
         start = [tensors[name] for name in names]
         train, validation = tensors["train_inputs"], tensors["validation_inputs"]
-        if workload in ("softmax", "mlp", "mlp-tanh"):
+        if workload in WEIGHTED:
             labels, clean = tensors["train_labels"], tensors["validation_labels"]
             self.x, self.y, self.names = [torch.zeros(len(train), device=train.device)], start, ["logits"]
             self.lower = lambda x, y: (
@@ -88,7 +92,7 @@ def through_steps(problem, options):
 
 
 def through_remade_steps(problem, options):
-    """The same, where only the states are stored: the graph of a step is made again on the way back."""
+    """As `through_steps`, but only the states are stored, and the graph of each step is made again on the way back."""
     x = leaves(problem.x)
 
     def step(y):
@@ -105,14 +109,15 @@ def through_remade_steps(problem, options):
     found = [torch.zeros_like(part) for part in x]
     while states:
         y = states.pop()
-        both = torch.autograd.grad(step(y), [*y, *x], adjoint)
-        adjoint = both[: len(y)]
-        found = [so_far + part for so_far, part in zip(found, both[len(y) :])]
+        # The start does not depend on x: nobody needs its adjoint.
+        parts = torch.autograd.grad(step(y), [*x, *y] if states else x, adjoint)
+        found = [so_far + part for so_far, part in zip(found, parts)]
+        adjoint = parts[len(x) :]
     return found
 
 
 def over_tasks(problem, options):
-    """Those of `through_steps` for all tasks at once, by function transforms."""
+    """As `through_steps`, for all tasks at once, by function transforms."""
 
     def adapted(start, inputs, targets, query, wanted):
         y = start
@@ -171,14 +176,16 @@ def main():
     parser.add_argument("--data", required=True)
     parser.add_argument("--gradient")
     options = parser.parse_args()
+    if options.remat == "step" and (options.method != "rad" or options.workload not in WEIGHTED):
+        parser.error(f"--remat step is for --method rad and the workloads {', '.join(WEIGHTED)}")
 
     torch.set_num_threads(options.threads)
     # Products in f32 on every device; convolutions have another default.
     torch.backends.cudnn.allow_tf32 = False
     on_gpu = options.device == "gpu"
     problem = Problem(options.workload, load_file(options.data, device="cuda" if on_gpu else "cpu"))
-    stored = through_steps if options.remat == "none" else through_remade_steps
-    by_steps = over_tasks if options.workload == "meta-batch" else stored
+    of_one = through_steps if options.remat == "none" else through_remade_steps
+    by_steps = over_tasks if options.workload == "meta-batch" else of_one
     method = implicit if options.method == "cg" else by_steps
 
     def compute(problem, options):

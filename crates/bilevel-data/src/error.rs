@@ -57,12 +57,13 @@ pub enum DataError {
         /// Its subfolders that were searched too.
         folders: Vec<String>,
     },
-    /// A folder in MNIST's format lacks one of its four files.
+    /// A folder lacks one of the four files of MNIST's format, and has no other format that is known.
     #[error(
         "{} holds neither {file} nor {file}.gz; a folder in MNIST's format has \
          train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and \
-         t10k-labels-idx1-ubyte, each plain or .gz; one of CIFAR-10 has data_batch_1.bin (to 5) and \
-         test_batch.bin: add the missing file or name another folder",
+         t10k-labels-idx1-ubyte, one of CIFAR-10 data_batch_1.bin (to 5) and test_batch.bin, one of \
+         CIFAR-100 train.bin and test.bin, each plain or .gz: add the missing file or name another \
+         folder",
         dir.display()
     )]
     Missing {

@@ -134,8 +134,8 @@ pub fn split(set: &Dataset, sizes: SplitSizes, seed: u64) -> Result<Split, Split
     Ok(split)
 }
 
-/// At most `most` samples of `set`, drawn uniformly, in random order; all of it, as it is, where `most` is not smaller.
-/// For a large test set that is judged many times.
+/// At most `most` samples of `set`, drawn uniformly, not by class, in random order; all of it, as it is, where `most` is
+/// not smaller. For a large test set on which networks are judged many times.
 ///
 /// # Errors
 /// If `most` is 0: [`DataError::Empty`].

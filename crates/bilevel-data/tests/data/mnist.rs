@@ -44,8 +44,9 @@ fn refuses_with_cause_and_cure() {
         refusal(dir.path()),
         "DIR holds neither t10k-labels-idx1-ubyte nor t10k-labels-idx1-ubyte.gz; a folder in MNIST's \
          format has train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and \
-         t10k-labels-idx1-ubyte, each plain or .gz; one of CIFAR-10 has data_batch_1.bin (to 5) and \
-         test_batch.bin: add the missing file or name another folder"
+         t10k-labels-idx1-ubyte, one of CIFAR-10 data_batch_1.bin (to 5) and test_batch.bin, one of \
+         CIFAR-100 train.bin and test.bin, each plain or .gz: add the missing file or name another \
+         folder"
     );
     fs::write(path("t10k-labels-idx1-ubyte"), encode(8, &[2], &[1, 3])).unwrap();
     assert!(

@@ -1,5 +1,5 @@
 use bilevel_data::split::{SplitError, SplitSizes, at_most, split};
-use bilevel_data::{Dataset, Purpose, digits, stream};
+use bilevel_data::{DataError, Dataset, Purpose, digits, stream};
 use proptest::prelude::*;
 
 fn labelled(labels: Vec<u32>, classes: usize) -> Dataset {
@@ -58,15 +58,15 @@ fn of_the_digits_never_changes() {
 
 #[test]
 fn a_part_is_drawn_without_repetition() {
-    let all: Vec<f32> = (0..40_u8).map(|number| f32::from(number) / 64.0).collect();
-    let set = Dataset::new("numbered", all.clone(), vec![0; 40], [1, 1, 1], 1).unwrap();
-    let drawn = |most, seed| {
-        let rng = &mut stream(seed, Purpose::Split);
-        at_most(set.clone(), most, rng).unwrap()
-    };
+    let all: Vec<f32> = (0..40_u8).map(f32::from).collect();
+    let pixels = all.iter().map(|number| number / 64.0).collect();
+    let set = Dataset::new("numbered", pixels, vec![0; 40], [1, 1, 1], 1).unwrap();
+    let draw = |most, seed| at_most(set.clone(), most, &mut stream(seed, Purpose::Split));
+    let drawn = |most, seed| draw(most, seed).unwrap();
     assert_eq!((drawn(40, 3), drawn(41, 3)), (set.clone(), set.clone()));
-    let numbers =
-        |part: &Dataset| -> Vec<f32> { (0..part.len()).map(|at| part.image(at)[0]).collect() };
+    let numbers = |part: &Dataset| -> Vec<f32> {
+        (0..part.len()).map(|at| 64.0 * part.image(at)[0]).collect()
+    };
     let part = numbers(&drawn(39, 3));
     assert_eq!(part, numbers(&drawn(39, 3)));
     assert_ne!(part, numbers(&drawn(39, 4)));
@@ -77,6 +77,9 @@ fn a_part_is_drawn_without_repetition() {
         (39, 1),
         "one is left out, and no other is there twice"
     );
+    // Written down once, as below.
+    assert_eq!(numbers(&drawn(5, 3)), [0.0; 5]);
+    assert!(matches!(draw(0, 3), Err(DataError::Empty { .. })));
 }
 
 #[test]
