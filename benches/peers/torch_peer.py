@@ -81,36 +81,35 @@ def leaves(tensors):
     return [tensor.detach().requires_grad_() for tensor in tensors]
 
 
+def lower_step(problem, options, x, y, create_graph):
+    """A step of gradient descent from y."""
+    slope = torch.autograd.grad(problem.lower(x, y), y, create_graph=create_graph)
+    return [value - options.step_size * part for value, part in zip(y, slope)]
+
+
 def through_steps(problem, options):
     """Back-propagation through the stored steps."""
     x = leaves(problem.x)
     y = x if problem.y is None else leaves(problem.y)
     for _ in range(options.lower_steps):
-        slope = torch.autograd.grad(problem.lower(x, y), y, create_graph=True)
-        y = [value - options.step_size * step for value, step in zip(y, slope)]
+        y = lower_step(problem, options, x, y, create_graph=True)
     return torch.autograd.grad(problem.upper(x, y), x)
 
 
-def through_remade_steps(problem, options):
-    """As `through_steps`, but only the states are stored, and the graph of each step is made again on the way back."""
+def through_recomputed_steps(problem, options):
+    """As `through_steps`, but only the states are stored, and the graph of each step is recomputed on the way back."""
     x = leaves(problem.x)
-
-    def step(y):
-        slope = torch.autograd.grad(problem.lower(x, y), y, create_graph=True)
-        return [value - options.step_size * part for value, part in zip(y, slope)]
-
     states = [leaves(problem.y)]
     for _ in range(options.lower_steps):
-        y = states[-1]
-        slope = torch.autograd.grad(problem.lower(x, y), y)
-        states.append(leaves([value - options.step_size * part for value, part in zip(y, slope)]))
+        states.append(leaves(lower_step(problem, options, x, states[-1], create_graph=False)))
     last = states.pop()
     adjoint = torch.autograd.grad(problem.upper(x, last), last)
     found = [torch.zeros_like(part) for part in x]
     while states:
         y = states.pop()
+        following = lower_step(problem, options, x, y, create_graph=True)
         # The start does not depend on x: nobody needs its adjoint.
-        parts = torch.autograd.grad(step(y), [*x, *y] if states else x, adjoint)
+        parts = torch.autograd.grad(following, [*x, *y] if states else x, adjoint)
         found = [so_far + part for so_far, part in zip(found, parts)]
         adjoint = parts[len(x) :]
     return found
@@ -134,8 +133,7 @@ def implicit(problem, options):
     """Conjugate gradients on the lower Hessian, whose graph is built once and kept."""
     x, y = leaves(problem.x), leaves(problem.y)
     for _ in range(options.lower_steps):
-        slope = torch.autograd.grad(problem.lower(x, y), y)
-        y = leaves([value - options.step_size * step for value, step in zip(y, slope)])
+        y = leaves(lower_step(problem, options, x, y, create_graph=False))
     wanted = torch.autograd.grad(problem.upper(x, y), y)
     slope = torch.autograd.grad(problem.lower(x, y), y, create_graph=True)
 
@@ -184,7 +182,7 @@ def main():
     torch.backends.cudnn.allow_tf32 = False
     on_gpu = options.device == "gpu"
     problem = Problem(options.workload, load_file(options.data, device="cuda" if on_gpu else "cpu"))
-    of_one = through_steps if options.remat == "none" else through_remade_steps
+    of_one = through_steps if options.remat == "none" else through_recomputed_steps
     by_steps = over_tasks if options.workload == "meta-batch" else of_one
     method = implicit if options.method == "cg" else by_steps
 
