@@ -231,8 +231,11 @@ pub(crate) fn products<'a, T: Real>(
     out
 }
 
-/// Rows that one thread multiplies at a time: `gemm` copies its operands, all at once.
+/// Rows that one thread multiplies at a time. `gemm` copies them all at once, unless their terms follow each other in
+/// memory: then there may be [`FOLLOWING`] times as many.
 const MOST: usize = 640;
+
+const FOLLOWING: usize = 2;
 
 /// The minimum number of rows worth a thread.
 const LEAST: usize = 8;
@@ -241,8 +244,11 @@ const LEAST: usize = 8;
 /// results.
 const FEW: usize = 256;
 
-/// The number of terms that `gemm` always sums in one go; for more, it depends on the size of the result.
-const TERMS: usize = 512;
+/// The number of terms that are summed in one go: few enough for copies of both operands to stay in cache (measured).
+const TERMS: usize = 256;
+
+/// If a side of the result is larger, `gemm` divides a sum by its number of terms alone.
+const WIDE: usize = 64;
 
 /// # Safety
 ///
@@ -309,9 +315,13 @@ unsafe fn multiply_into<T: Real>(
     // part as for the whole. For this few results it has other kernels, and for single rows too.
     let (side, other) = (c.rows.max(c.columns), c.rows.min(c.columns).max(1));
     let least = (FEW / other + 1).max(LEAST);
+    // `gemm` reads the factor with the rows of a row-major result in place if its terms follow each other.
+    let is_row_major = c.column_stride <= c.row_stride;
+    let follow = if is_row_major { a.column_stride == 1 } else { b.row_stride == 1 };
+    let most = if follow { FOLLOWING * MOST } else { MOST };
     let threads = rayon::current_num_threads();
-    let parts = (threads * side.div_ceil(threads * MOST)).min(side / least).max(1);
-    let stretches = terms.div_ceil(TERMS).max(1);
+    let parts = (threads * side.div_ceil(threads * most)).min(side / least).max(1);
+    let stretches = if follow && other > WIDE { 1 } else { terms.div_ceil(TERMS).max(1) };
     let share = |at, shares, of| at * of / shares..(at + 1) * of / shares;
     let all_terms = |at: usize| {
         (0..stretches)
