@@ -151,6 +151,24 @@ impl Repeat {
     }
 }
 
+/// Zeros that `change(i, chunk)` changes, chunk by chunk: each is in the cache of its thread already.
+pub(crate) fn in_chunks<T, F>(len: usize, chunk: usize, change: F) -> Vec<T>
+where
+    T: Copy + num_traits::Zero + Send,
+    F: Fn(usize, &mut [T]) + Sync + Send,
+{
+    let mut out = Vec::with_capacity(len);
+    let spare: &mut [MaybeUninit<T>] = &mut out.spare_capacity_mut()[..len];
+    spare.par_chunks_mut(chunk).enumerate().for_each(|(at, chunk)| {
+        chunk.fill(MaybeUninit::new(T::zero()));
+        // SAFETY: all of it was just written.
+        change(at, unsafe { chunk.assume_init_mut() });
+    });
+    // SAFETY: the chunks cover all elements.
+    unsafe { out.set_len(len) };
+    out
+}
+
 /// `f(a[i])`.
 pub(crate) fn map<A, T, F>(a: &[A], f: F) -> Vec<T>
 where

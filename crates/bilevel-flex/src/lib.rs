@@ -11,6 +11,7 @@ mod conv;
 mod elementwise;
 mod functions;
 pub mod fused;
+mod gather;
 mod gemm;
 mod matmul;
 mod numbers;

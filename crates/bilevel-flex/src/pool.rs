@@ -4,20 +4,13 @@
 //! last one, before all other elements; a window outside of x gives minus infinity at index -1. Each function
 //! returns `None` for unsupported cases: other element types, empty tensors, and windows of size or stride 0.
 
-use burn::backend::{DType, Element, IntDType, TensorMetadata};
+use burn::backend::{DType, IntDType, TensorMetadata};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use bytemuck::Pod;
-
+use crate::gather::Index;
 use crate::gemm::Real;
 use crate::numbers::{contiguous, numbers, tensor, zeros};
-
-/// A type of indices.
-trait Index: Element + Pod + num_traits::PrimInt + From<i32> + Send + Sync {}
-
-impl Index for i32 {}
-impl Index for i64 {}
 
 /// The windows of a pooling; pairs are of height and width.
 #[derive(Clone, Copy, Debug)]

@@ -3,9 +3,8 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::{Shape, add_to, sum_over_images, with_scratch};
+use crate::buffer::in_chunks;
 use crate::gemm::{Matrix, MatrixMut, Real, Store, Threads, multiply};
 
 impl Shape {
@@ -85,15 +84,10 @@ impl Shape {
 }
 
 /// y = w columns.
-pub(super) fn forward<T: Real>(
-    shape: &Shape,
-    x: &[T],
-    weight: &[T],
-    bias: Option<&[T]>,
-    y: &mut [T],
-) {
+pub(super) fn forward<T: Real>(shape: &Shape, x: &[T], weight: &[T], bias: Option<&[T]>) -> Vec<T> {
     let weight = Matrix::rows(weight, [shape.outputs, shape.depth()]);
-    y.par_chunks_mut(shape.y_len()).zip(x.par_chunks(shape.x_len())).for_each(|(y, x)| {
+    in_chunks(shape.images * shape.y_len(), shape.y_len(), |image, y| {
+        let x = &x[image * shape.x_len()..];
         for (plane, &bias) in y.chunks_mut(shape.places()).zip(bias.into_iter().flatten()) {
             plane.fill(bias);
         }
@@ -102,13 +96,14 @@ pub(super) fn forward<T: Real>(
             let y = MatrixMut::rows(y, [shape.outputs, shape.places()]);
             multiply(y, weight, shape.columns(x, room), store, shape.threads());
         });
-    });
+    })
 }
 
 /// dx = the adjoint of the columns, applied to w' dy.
-pub(super) fn x_backward<T: Real>(shape: &Shape, weight: &[T], dy: &[T], dx: &mut [T]) {
+pub(super) fn x_backward<T: Real>(shape: &Shape, weight: &[T], dy: &[T]) -> Vec<T> {
     let weight = Matrix::rows(weight, [shape.outputs, shape.depth()]).transposed();
-    dx.par_chunks_mut(shape.x_len()).zip(dy.par_chunks(shape.y_len())).for_each(|(dx, dy)| {
+    in_chunks(shape.images * shape.x_len(), shape.x_len(), |image, dx| {
+        let dy = &dy[image * shape.y_len()..];
         let dy = Matrix::rows(dy, [shape.outputs, shape.places()]);
         with_scratch([shape.columns_len()], |[room]| {
             let columns = if shape.is_pointwise() { &mut *dx } else { &mut *room };
@@ -118,7 +113,7 @@ pub(super) fn x_backward<T: Real>(shape: &Shape, weight: &[T], dy: &[T], dx: &mu
                 shape.add_columns(room, dx);
             }
         });
-    });
+    })
 }
 
 /// dw = the sum over images of dy columns'.

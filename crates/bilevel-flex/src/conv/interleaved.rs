@@ -12,11 +12,9 @@
 //! those of the weights that meet it at an unused position, and those of pixels at the ends of rows. Finite
 //! elements, and y, are not affected.
 
-use std::array;
-
-use rayon::prelude::*;
-
+use super::order::{inputs_last, interleave, outputs_first, outputs_last, separate};
 use super::{Shape, sum_over_images, with_scratch};
+use crate::buffer::in_chunks;
 use crate::gemm::{Matrix, MatrixMut, Real, Store, Threads, multiply};
 
 /// The layout of the pixels of a block of images.
@@ -126,131 +124,13 @@ fn first_weight(shape: &Shape, [down, right]: [usize; 2]) -> usize {
     (down * shape.kernel[1] + right) * shape.inputs * shape.outputs
 }
 
-/// The weights `[output][input][offset]` as `[offset][input][output]`.
-pub(super) fn outputs_last<T: Real>(shape: &Shape, weight: &[T]) -> Vec<T> {
-    let outputs = shape.outputs;
-    by_offset(shape, weight, |output, input| input * outputs + output)
-}
-
-/// The weights `[output][input][offset]` as `[offset][output][input]`.
-pub(super) fn inputs_last<T: Real>(shape: &Shape, weight: &[T]) -> Vec<T> {
-    by_offset(shape, weight, |output, input| output * shape.inputs + input)
-}
-
-fn by_offset<T: Real>(
-    shape: &Shape,
-    weight: &[T],
-    place: impl Fn(usize, usize) -> usize + Sync,
-) -> Vec<T> {
-    let Shape { inputs, outputs, kernel, .. } = *shape;
-    let mut arranged = vec![T::zero(); weight.len()];
-    // Few weights are not worth waking threads.
-    let at_once = 1 + (1 << 15) / (inputs * outputs);
-    let pieces = arranged.par_chunks_mut(inputs * outputs).enumerate().with_min_len(at_once);
-    pieces.for_each(|(offset, to)| {
-        for (output, weights) in weight.chunks_exact(shape.depth()).enumerate() {
-            for (input, weights) in weights.chunks_exact(kernel[0] * kernel[1]).enumerate() {
-                to[place(output, input)] = weights[offset];
-            }
-        }
-    });
-    arranged
-}
-
-/// The weights `[offset][input][output]` as `[output][input][offset]`.
-pub(super) fn outputs_first<T: Real>(shape: &Shape, weight: &[T]) -> Vec<T> {
-    /// Outputs at once: as many as fit in a cache line.
-    const OUTPUTS: usize = 16;
-    let Shape { inputs, outputs, kernel, .. } = *shape;
-    let offsets = kernel[0] * kernel[1];
-    let mut arranged = vec![T::zero(); weight.len()];
-    arranged.par_chunks_mut(OUTPUTS * shape.depth()).enumerate().for_each(|(piece, to)| {
-        for (row, weights) in weight.chunks_exact(outputs).enumerate() {
-            let place = row % inputs * offsets + row / inputs;
-            for (to, &weight) in to.chunks_exact_mut(shape.depth()).zip(&weights[piece * OUTPUTS..])
-            {
-                to[place] = weight;
-            }
-        }
-    });
-    arranged
-}
-
-/// Channels that are moved at once, pixel by pixel.
-const CHANNELS: usize = 8;
-
-/// Interleaves channels, from planes whose rows have `width` elements; `rows` are pixels.
-pub(super) fn interleave<T: Real>(
-    planes: &[T],
-    [channels, height, width]: [usize; 3],
-    rows: impl Iterator<Item = usize>,
-    pixels: &mut [T],
-) {
-    pixels.fill(T::zero());
-    let plane = height * width;
-    for (i, row) in rows.enumerate() {
-        let planes = &planes[i / height * channels * plane + i % height * width..];
-        let pixels = &mut pixels[row * channels..][..width * channels];
-        let run = |channel: usize| &planes[channel * plane..][..width];
-        let many = channels - channels % CHANNELS;
-        for first in (0..many).step_by(CHANNELS) {
-            let runs: [&[T]; CHANNELS] = array::from_fn(|channel| run(first + channel));
-            for (x, pixel) in pixels.chunks_exact_mut(channels).enumerate() {
-                let to = &mut pixel[first..][..CHANNELS];
-                to.iter_mut().zip(runs).for_each(|(to, run)| *to = run[x]);
-            }
-        }
-        for channel in many..channels {
-            let numbers = pixels[channel..].iter_mut().step_by(channels);
-            numbers.zip(run(channel)).for_each(|(to, &number)| *to = number);
-        }
-    }
-}
-
-/// The inverse, with a bias for each channel.
-pub(super) fn separate<T: Real>(
-    pixels: &[T],
-    [channels, height, width]: [usize; 3],
-    rows: impl Iterator<Item = usize>,
-    bias: Option<&[T]>,
-    planes: &mut [T],
-) {
-    let plane = height * width;
-    for (i, row) in rows.enumerate() {
-        let planes = &mut planes[i / height * channels * plane + i % height * width..];
-        let pixels = &pixels[row * channels..][..width * channels];
-        let mut runs = planes.chunks_mut(plane).take(channels).map(|plane| &mut plane[..width]);
-        let bias = |channel: usize| bias.map_or(T::zero(), |bias| bias[channel]);
-        let many = channels - channels % CHANNELS;
-        for first in (0..many).step_by(CHANNELS) {
-            let mut runs: [&mut [T]; CHANNELS] =
-                array::from_fn(|_| runs.next().expect("a run for each channel"));
-            let bias: [T; CHANNELS] = array::from_fn(|channel| bias(first + channel));
-            for (x, pixel) in pixels.chunks_exact(channels).enumerate() {
-                let from = pixel[first..][..CHANNELS].iter().zip(bias);
-                runs.iter_mut().zip(from).for_each(|(run, (&number, bias))| run[x] = number + bias);
-            }
-        }
-        for (channel, run) in (many..channels).zip(runs) {
-            let numbers = pixels[channel..].iter().step_by(channels);
-            run.iter_mut().zip(numbers).for_each(|(to, &number)| *to = number + bias(channel));
-        }
-    }
-}
-
-pub(super) fn forward<T: Real>(
-    shape: &Shape,
-    x: &[T],
-    weight: &[T],
-    bias: Option<&[T]>,
-    y: &mut [T],
-) {
+pub(super) fn forward<T: Real>(shape: &Shape, x: &[T], weight: &[T], bias: Option<&[T]>) -> Vec<T> {
     let Shape { inputs, outputs, .. } = *shape;
-    let weight = outputs_last(shape, weight);
+    let weight = outputs_last(shape, weight, |offset| offset);
     let block = block(shape);
-    let data = x.par_chunks(block * shape.x_len());
-    y.par_chunks_mut(block * shape.y_len()).zip(data).for_each(|(y, x)| {
-        let grid = Grid::new(shape, x.len() / shape.x_len());
+    in_chunks(shape.images * shape.y_len(), block * shape.y_len(), |at, y| {
+        let grid = Grid::new(shape, y.len() / shape.y_len());
+        let x = &x[at * block * shape.x_len()..];
         with_scratch(grid.lens(), |[pixels, places]| {
             interleave(x, [inputs, shape.x[0], shape.x[1]], grid.x_rows(), pixels);
             for (start, count) in grid.runs() {
@@ -267,15 +147,15 @@ pub(super) fn forward<T: Real>(
             }
             separate(places, [outputs, shape.y[0], shape.y[1]], grid.y_rows(), bias, y);
         });
-    });
+    })
 }
 
-pub(super) fn x_backward<T: Real>(shape: &Shape, weight: &[T], dy: &[T], dx: &mut [T]) {
+pub(super) fn x_backward<T: Real>(shape: &Shape, weight: &[T], dy: &[T]) -> Vec<T> {
     let Shape { inputs, outputs, kernel, .. } = *shape;
-    let weight = inputs_last(shape, weight);
+    let weight = inputs_last(shape, weight, |offset| offset);
     let block = block(shape);
-    let data = dy.par_chunks(block * shape.y_len());
-    dx.par_chunks_mut(block * shape.x_len()).zip(data).for_each(|(dx, dy)| {
+    in_chunks(shape.images * shape.x_len(), block * shape.x_len(), |at, dx| {
+        let dy = &dy[at * block * shape.y_len()..];
         let grid = Grid::new(shape, dx.len() / shape.x_len());
         with_scratch(grid.lens(), |[pixels, places]| {
             pixels.fill(T::zero());
@@ -295,7 +175,7 @@ pub(super) fn x_backward<T: Real>(shape: &Shape, weight: &[T], dy: &[T], dx: &mu
             }
             separate(pixels, [inputs, shape.x[0], shape.x[1]], grid.x_rows(), None, dx);
         });
-    });
+    })
 }
 
 pub(super) fn weight_backward<T: Real>(shape: &Shape, x: &[T], dy: &[T]) -> Vec<T> {

@@ -13,6 +13,7 @@
 
 mod columns;
 mod interleaved;
+mod order;
 mod shape;
 mod winograd;
 
@@ -22,8 +23,9 @@ use burn::backend::{DType, TensorMetadata, ops::ConvOptions};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+use crate::buffer::in_chunks;
 use crate::gemm::Real;
-use crate::numbers::{contiguous, numbers, tensor, zeros};
+use crate::numbers::{contiguous, numbers, tensor};
 use shape::Shape;
 
 /// `function::<T>(arguments)` with T for this element type, if it is supported.
@@ -87,8 +89,7 @@ fn forward<T: Real>(
     bias: Option<&FlexTensor>,
 ) -> FlexTensor {
     let (x, weight, bias) = (contiguous(x), contiguous(weight), bias.map(contiguous));
-    let mut y = zeros::<T>(shape.images * shape.y_len());
-    let (x, weight) = (numbers(&x), numbers(&weight));
+    let (x, weight) = (numbers::<T>(&x), numbers(&weight));
     let run = if shape.is_shallow(shape.inputs * shape.kernel[1]) {
         columns::forward
     } else if winograd::suits(shape, [x, weight]) {
@@ -96,14 +97,13 @@ fn forward<T: Real>(
     } else {
         interleaved::forward
     };
-    run(shape, x, weight, bias.as_ref().map(numbers), &mut y);
+    let y = run(shape, x, weight, bias.as_ref().map(numbers));
     tensor(y, [shape.images, shape.outputs, shape.y[0], shape.y[1]])
 }
 
 fn x_backward<T: Real>(shape: &Shape, weight: &FlexTensor, dy: &FlexTensor) -> FlexTensor {
     let (weight, dy) = (contiguous(weight), contiguous(dy));
-    let mut dx = zeros::<T>(shape.images * shape.x_len());
-    let (weight, dy) = (numbers(&weight), numbers(&dy));
+    let (weight, dy) = (numbers::<T>(&weight), numbers(&dy));
     let run = if shape.is_shallow(shape.inputs) {
         columns::x_backward
     } else if winograd::suits(shape, [weight, dy]) {
@@ -111,7 +111,7 @@ fn x_backward<T: Real>(shape: &Shape, weight: &FlexTensor, dy: &FlexTensor) -> F
     } else {
         interleaved::x_backward
     };
-    run(shape, weight, dy, &mut dx);
+    let dx = run(shape, weight, dy);
     tensor(dx, [shape.images, shape.inputs, shape.x[0], shape.x[1]])
 }
 
@@ -165,12 +165,10 @@ fn sum_over_images<T: Real>(
 ) -> Vec<T> {
     let images = shape.images.div_ceil(parts(len)).next_multiple_of(block);
     let [x_len, y_len] = [shape.x_len(), shape.y_len()];
-    let mut parts = vec![T::zero(); shape.images.div_ceil(images) * len];
-    let data = x.par_chunks(images * x_len).zip(dy.par_chunks(images * y_len));
-    parts.par_chunks_mut(len).zip(data).for_each(|(part, (x, dy))| {
-        for (x, dy) in x.chunks(block * x_len).zip(dy.chunks(block * y_len)) {
-            add(part, x, dy);
-        }
+    let mut parts = in_chunks(shape.images.div_ceil(images) * len, len, |at, part| {
+        let (x, dy) = (&x[at * images * x_len..], &dy[at * images * y_len..]);
+        let blocks = x.chunks(block * x_len).zip(dy.chunks(block * y_len));
+        blocks.take(images / block).for_each(|(x, dy)| add(part, x, dy));
     });
     const PIECE: usize = 4096;
     let (sum, others) = parts.split_at_mut(len);
@@ -188,7 +186,7 @@ fn sum_over_images<T: Real>(
 /// for small sums, down to 4 for large ones. It depends on the length only, so that the result does not
 /// depend on the number of threads, bit for bit.
 fn parts(len: usize) -> usize {
-    const NUMBERS: usize = 1 << 22;
+    const NUMBERS: usize = 1 << 19;
     (NUMBERS / len).clamp(4, 16)
 }
 
@@ -197,7 +195,11 @@ fn add_to<T: Real>(sum: &mut [T], numbers: &[T]) {
     sum.iter_mut().zip(numbers).for_each(|(sum, &number)| *sum = *sum + number);
 }
 
-/// Lends scratch buffers of these lengths with arbitrary contents, which the thread keeps for the next call.
+/// Bytes of a cache line, or of a vector. A vector that lies in two lines takes twice as long.
+const LINE: usize = 64;
+
+/// Lends scratch buffers of these lengths with arbitrary contents, which the thread keeps for the next call. Each begins
+/// with a cache line.
 fn with_scratch<T: Real, const N: usize, R>(
     lens: [usize; N],
     run: impl FnOnce([&mut [T]; N]) -> R,
@@ -207,12 +209,19 @@ fn with_scratch<T: Real, const N: usize, R>(
     }
     // Taken rather than borrowed: a waiting thread of rayon may re-enter this function.
     let mut room = ROOM.take();
-    let needed = (lens.iter().sum::<usize>() * size_of::<T>()).div_ceil(size_of::<f64>());
+    let line = LINE / size_of::<T>();
+    let needed = lens.iter().map(|len| len.next_multiple_of(line)).sum::<usize>() + line;
+    let needed = (needed * size_of::<T>()).div_ceil(size_of::<f64>());
     if room.len() < needed {
         room.resize(needed, 0.0);
     }
-    let mut rest: &mut [T] = bytemuck::cast_slice_mut(&mut room);
-    let result = run(lens.map(|len| rest.split_off_mut(..len).expect("room for all")));
+    let rest: &mut [T] = bytemuck::cast_slice_mut(&mut room);
+    let start = rest.as_ptr().align_offset(LINE).min(line);
+    let mut rest = &mut rest[start..];
+    let result = run(lens.map(|len| {
+        let whole = rest.split_off_mut(..len.next_multiple_of(line)).expect("room for all");
+        &mut whole[..len]
+    }));
     ROOM.set(room);
     result
 }
@@ -224,10 +233,10 @@ mod tests {
     #[test]
     fn the_parts_of_a_sum_take_little_memory_beside_a_large_one() {
         let weights = |inputs: usize, outputs: usize| inputs * outputs * 3 * 3;
-        assert_eq!(parts(weights(64, 64)), 16);
+        assert_eq!((parts(1000), parts(weights(64, 64)), parts(weights(128, 128))), (16, 14, 4));
         for len in [1, weights(128, 128), weights(256, 256), weights(512, 512), weights(2048, 2048)]
         {
-            assert!(parts(len) * len <= (4 * len).max(1 << 22), "{len} in {} parts", parts(len));
+            assert!(parts(len) * len <= (4 * len).max(1 << 19), "{len} in {} parts", parts(len));
         }
     }
 }

@@ -18,12 +18,13 @@
 use std::ops::Range;
 
 use burn::backend::DType;
-use bytemuck::{cast_slice, cast_slice_mut};
-use pulp::{Arch, Simd, WithSimd};
+use bytemuck::{cast_slice, cast_vec};
+use pulp::{Arch, NullaryFnOnce, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::interleaved::{inputs_last, interleave, outputs_first, outputs_last, separate};
+use super::order::{inputs_last, interleave, outputs_first, outputs_last, separate};
 use super::{Shape, sum_over_images, with_scratch};
+use crate::buffer::in_chunks;
 use crate::gemm::{Matrix, MatrixMut, Real, Store, Threads, multiply};
 
 /// Entries of the product of a tile.
@@ -53,8 +54,20 @@ pub(super) fn suits<T: Real>(shape: &Shape, factors: [&[T]; 2]) -> bool {
 /// Whether the numbers may be transformed.
 fn are_moderate(numbers: &[f32]) -> bool {
     const PIECE: usize = 1 << 14;
-    let moderate = |piece: &[f32]| piece.iter().fold(true, |all, x| all & (x.abs() <= LARGE));
-    numbers.par_chunks(PIECE).all(moderate)
+    numbers.par_chunks(PIECE).all(|piece| Arch::new().dispatch(AreModerate(piece)))
+}
+
+struct AreModerate<'a>(&'a [f32]);
+
+impl NullaryFnOnce for AreModerate<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn call(self) -> bool {
+        // Bits without the sign are in the order of the absolute values; those of NaN are the largest.
+        let largest = self.0.iter().fold(0, |most, x| most.max(x.to_bits() & (u32::MAX >> 1)));
+        largest <= LARGE.to_bits()
+    }
 }
 
 /// The tiles of a block of images.
@@ -110,7 +123,7 @@ impl<'a> Grid<'a> {
     /// The numbers of the entries of a run, for x and y.
     fn run_lens(&self) -> [usize; 2] {
         let tiles = TILES.min(self.tiles());
-        [self.shape.inputs, self.shape.outputs].map(|channels| ENTRIES * tiles * channels)
+        [self.shape.inputs, self.shape.outputs].map(|channels| ENTRIES * step(tiles, channels))
     }
 
     /// Tiles `start` to `start + count` in images of this size.
@@ -144,19 +157,6 @@ impl Squares {
     #[inline(always)]
     fn pixel(&self, row: usize, column: usize) -> usize {
         row * self.strides[0] + column * self.strides[1]
-    }
-
-    /// The numbers from the first entry of a square to the last.
-    #[inline(always)]
-    fn entries(&self, square: usize, channels: usize) -> Range<usize> {
-        let first = square * channels;
-        first..first + (self.entry(3, 3) + 1) * channels
-    }
-
-    /// From the first entry of a square to another one.
-    #[inline(always)]
-    fn entry(&self, row: usize, column: usize) -> usize {
-        (4 * row + column) * self.corners.len()
     }
 }
 
@@ -241,7 +241,7 @@ fn both_ways<S: Simd, const FROM: usize, const TO: usize>(
     result
 }
 
-/// Squares of SIDE x SIDE pixels to entries `[16][square][channel]`.
+/// Squares of SIDE x SIDE pixels to entries `[16][square][channel]`, a [`step`] apart.
 struct ToEntries<'a, M, const SIDE: usize> {
     squares: Squares,
     pixels: &'a [f32],
@@ -258,10 +258,12 @@ impl<M: Map<SIDE, 4>, const SIDE: usize> WithSimd for ToEntries<'_, M, SIDE> {
         let squares = self.squares;
         let (pixels, _) = S::as_simd_f32s(self.pixels);
         let (entries, _) = S::as_mut_simd_f32s(self.entries);
-        let vectors = self.channels * size_of::<f32>() / size_of::<S::f32s>();
+        let in_vectors = |numbers: usize| numbers * size_of::<f32>() / size_of::<S::f32s>();
+        let vectors = in_vectors(self.channels);
+        let step = in_vectors(step(squares.corners.len(), self.channels));
         for square in 0..squares.corners.len() {
             let from = &pixels[squares.pixels(square, SIDE, vectors)];
-            let to = &mut entries[squares.entries(square, vectors)];
+            let to = &mut entries[square * vectors..][..15 * step + vectors];
             for lane in 0..vectors {
                 let mut numbers = [[simd.splat_f32s(0.0); SIDE]; SIDE];
                 for (row, numbers) in numbers.iter_mut().enumerate() {
@@ -272,7 +274,7 @@ impl<M: Map<SIDE, 4>, const SIDE: usize> WithSimd for ToEntries<'_, M, SIDE> {
                 let results = both_ways(simd, &self.map, numbers);
                 for (row, results) in results.iter().enumerate() {
                     for (column, &result) in results.iter().enumerate() {
-                        to[squares.entry(row, column) * vectors + lane] = result;
+                        to[(4 * row + column) * step + lane] = result;
                     }
                 }
             }
@@ -280,7 +282,7 @@ impl<M: Map<SIDE, 4>, const SIDE: usize> WithSimd for ToEntries<'_, M, SIDE> {
     }
 }
 
-/// Entries `[16][square][channel]` to squares of SIDE x SIDE pixels.
+/// Entries `[16][square][channel]`, a [`step`] apart to squares of SIDE x SIDE pixels.
 struct FromEntries<'a, M, const SIDE: usize> {
     squares: Squares,
     pixels: &'a mut [f32],
@@ -297,15 +299,17 @@ impl<M: Map<4, SIDE>, const SIDE: usize> WithSimd for FromEntries<'_, M, SIDE> {
         let squares = self.squares;
         let (pixels, _) = S::as_mut_simd_f32s(self.pixels);
         let (entries, _) = S::as_simd_f32s(self.entries);
-        let vectors = self.channels * size_of::<f32>() / size_of::<S::f32s>();
+        let in_vectors = |numbers: usize| numbers * size_of::<f32>() / size_of::<S::f32s>();
+        let vectors = in_vectors(self.channels);
+        let step = in_vectors(step(squares.corners.len(), self.channels));
         for square in 0..squares.corners.len() {
             let to = &mut pixels[squares.pixels(square, SIDE, vectors)];
-            let from = &entries[squares.entries(square, vectors)];
+            let from = &entries[square * vectors..][..15 * step + vectors];
             for lane in 0..vectors {
                 let mut numbers = [[simd.splat_f32s(0.0); 4]; 4];
                 for (row, numbers) in numbers.iter_mut().enumerate() {
                     for (column, number) in numbers.iter_mut().enumerate() {
-                        *number = from[squares.entry(row, column) * vectors + lane];
+                        *number = from[(4 * row + column) * step + lane];
                     }
                 }
                 let results = both_ways(simd, &self.map, numbers);
@@ -317,6 +321,12 @@ impl<M: Map<4, SIDE>, const SIDE: usize> WithSimd for FromEntries<'_, M, SIDE> {
             }
         }
     }
+}
+
+/// From one entry of all squares to the next: a cache line more than their numbers, so that the entries of a square are not
+/// at multiples of a large power of 2, which share a place in the cache.
+fn step(squares: usize, channels: usize) -> usize {
+    squares * channels + LANES
 }
 
 /// The squares of weights `[offset][input][output]`, one for each input.
@@ -334,21 +344,14 @@ fn threads(shape: &Shape) -> Threads {
     if shape.images <= block(shape) { Threads::All } else { Threads::One }
 }
 
-pub(super) fn forward<T: Real>(
-    shape: &Shape,
-    x: &[T],
-    weight: &[T],
-    bias: Option<&[T]>,
-    y: &mut [T],
-) {
-    let weight = outputs_last::<f32>(shape, cast_slice(weight));
-    convolve(shape, cast_slice(x), &weight, bias.map(cast_slice), cast_slice_mut(y));
+pub(super) fn forward<T: Real>(shape: &Shape, x: &[T], weight: &[T], bias: Option<&[T]>) -> Vec<T> {
+    let weight = outputs_last::<f32>(shape, cast_slice(weight), |offset| offset);
+    cast_vec(convolve(shape, cast_slice(x), &weight, bias.map(cast_slice)))
 }
 
 /// dx is the convolution of dy with the weights rotated by 180 degrees, padded by what is left of 2.
-pub(super) fn x_backward<T: Real>(shape: &Shape, weight: &[T], dy: &[T], dx: &mut [T]) {
-    let weight = inputs_last::<f32>(shape, cast_slice(weight));
-    let turned: Vec<_> = weight.rchunks_exact(shape.inputs * shape.outputs).collect();
+pub(super) fn x_backward<T: Real>(shape: &Shape, weight: &[T], dy: &[T]) -> Vec<T> {
+    let weight = inputs_last::<f32>(shape, cast_slice(weight), |offset| 8 - offset);
     let adjoint = Shape {
         inputs: shape.outputs,
         outputs: shape.inputs,
@@ -357,28 +360,28 @@ pub(super) fn x_backward<T: Real>(shape: &Shape, weight: &[T], dy: &[T], dx: &mu
         padding: shape.padding.map(|padding| 2 - padding),
         ..*shape
     };
-    convolve(&adjoint, cast_slice(dy), &turned.concat(), None, cast_slice_mut(dx));
+    cast_vec(convolve(&adjoint, cast_slice(dy), &weight, None))
 }
 
 /// y, from weights `[offset][input][output]`.
-fn convolve(shape: &Shape, x: &[f32], weight: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+fn convolve(shape: &Shape, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
     let Shape { inputs, outputs, .. } = *shape;
     let arch = Arch::new();
-    let mut factors = vec![0.0; ENTRIES * inputs * outputs];
+    let mut factors = vec![0.0; ENTRIES * step(inputs, outputs)];
     let entries = &mut factors[..];
     let squares = kernels(inputs);
     arch.dispatch(ToEntries { squares, pixels: weight, channels: outputs, entries, map: Weights });
     let block = block(shape);
-    let data = x.par_chunks(block * shape.x_len());
-    y.par_chunks_mut(block * shape.y_len()).zip(data).for_each(|(y, x)| {
-        let grid = Grid::new(shape, x.len() / shape.x_len());
+    in_chunks(shape.images * shape.y_len(), block * shape.y_len(), |at, y| {
+        let grid = Grid::new(shape, y.len() / shape.y_len());
+        let x = &x[at * block * shape.x_len()..];
         let ([x_size, y_size], [x_len, y_len]) = (grid.sizes(), grid.lens());
         let [left, right] = grid.run_lens();
         with_scratch([x_len, y_len, left, right], |[pixels, places, left, right]| {
             interleave(x, [inputs, shape.x[0], shape.x[1]], grid.x_rows(), pixels);
             for run in grid.runs() {
                 let squares = grid.squares(x_size, run);
-                let entries = &mut left[..ENTRIES * run.1 * inputs];
+                let entries = &mut left[..ENTRIES * step(run.1, inputs)];
                 arch.dispatch(ToEntries {
                     squares,
                     pixels,
@@ -386,9 +389,9 @@ fn convolve(shape: &Shape, x: &[f32], weight: &[f32], bias: Option<&[f32]>, y: &
                     entries,
                     map: Pixels,
                 });
-                let products = right.chunks_exact_mut(run.1 * outputs);
-                let factors = factors.chunks_exact(inputs * outputs);
-                let left = left.chunks_exact(run.1 * inputs);
+                let products = right.chunks_exact_mut(step(run.1, outputs));
+                let factors = factors.chunks_exact(step(inputs, outputs));
+                let left = left.chunks_exact(step(run.1, inputs));
                 for ((product, left), factor) in products.zip(left).zip(factors) {
                     multiply(
                         MatrixMut::rows(product, [run.1, outputs]),
@@ -399,20 +402,20 @@ fn convolve(shape: &Shape, x: &[f32], weight: &[f32], bias: Option<&[f32]>, y: &
                     );
                 }
                 let squares = grid.squares(y_size, run);
-                let entries = &right[..ENTRIES * run.1 * outputs];
+                let entries = &right[..ENTRIES * step(run.1, outputs)];
                 let (pixels, map) = (&mut *places, Positions);
                 arch.dispatch(FromEntries { squares, pixels, channels: outputs, entries, map });
             }
             separate(places, [outputs, shape.y[0], shape.y[1]], grid.y_rows(), bias, y);
         });
-    });
+    })
 }
 
 pub(super) fn weight_backward<T: Real>(shape: &Shape, x: &[T], dy: &[T]) -> Vec<T> {
     let Shape { inputs, outputs, .. } = *shape;
     let (x, dy): (&[f32], &[f32]) = (cast_slice(x), cast_slice(dy));
     let arch = Arch::new();
-    let len = ENTRIES * inputs * outputs;
+    let len = ENTRIES * step(inputs, outputs);
     let sum = sum_over_images(shape, block(shape), len, [x, dy], |sum, x, dy| {
         let grid = Grid::new(shape, x.len() / shape.x_len());
         let ([x_size, y_size], [x_len, y_len]) = (grid.sizes(), grid.lens());
@@ -422,7 +425,7 @@ pub(super) fn weight_backward<T: Real>(shape: &Shape, x: &[T], dy: &[T]) -> Vec<
             interleave(dy, [outputs, shape.y[0], shape.y[1]], grid.y_rows(), places);
             for run in grid.runs() {
                 let squares = grid.squares(x_size, run);
-                let entries = &mut left[..ENTRIES * run.1 * inputs];
+                let entries = &mut left[..ENTRIES * step(run.1, inputs)];
                 arch.dispatch(ToEntries {
                     squares,
                     pixels,
@@ -431,12 +434,12 @@ pub(super) fn weight_backward<T: Real>(shape: &Shape, x: &[T], dy: &[T]) -> Vec<
                     map: Pixels,
                 });
                 let squares = grid.squares(y_size, run);
-                let (entries, pixels) = (&mut right[..ENTRIES * run.1 * outputs], &*places);
+                let (entries, pixels) = (&mut right[..ENTRIES * step(run.1, outputs)], &*places);
                 let map = Positions;
                 arch.dispatch(ToEntries { squares, pixels, channels: outputs, entries, map });
-                let sums = sum.chunks_exact_mut(inputs * outputs);
-                let left = left.chunks_exact(run.1 * inputs);
-                let right = right.chunks_exact(run.1 * outputs);
+                let sums = sum.chunks_exact_mut(step(inputs, outputs));
+                let left = left.chunks_exact(step(run.1, inputs));
+                let right = right.chunks_exact(step(run.1, outputs));
                 for ((sum, left), right) in sums.zip(left).zip(right) {
                     multiply(
                         MatrixMut::rows(sum, [inputs, outputs]),

@@ -2,7 +2,7 @@
 
 use burn::backend::DType;
 use burn::backend::ExecutionError;
-use burn::backend::ops::{FloatTensorOps, GridSampleOptions, IntTensorOps};
+use burn::backend::ops::{FloatTensorOps, GridSampleOptions};
 use burn::backend::tensor::IndexingUpdateOp;
 use burn::backend::{
     BoolDType, Distribution, FloatDType, IntDType, Scalar, Shape, Slice, TensorData, TensorMetadata,
@@ -10,10 +10,10 @@ use burn::backend::{
 use burn_flex::{Flex, FlexDevice};
 
 use super::T;
-use crate::FastFlex;
 use crate::elementwise::fill;
 use crate::functions::{exp, log, tanh};
 use crate::matmul::matmul;
+use crate::{FastFlex, gather};
 
 impl FloatTensorOps<Self> for FastFlex {
     fn float_matmul(lhs: T, rhs: T) -> T {
@@ -60,18 +60,19 @@ impl FloatTensorOps<Self> for FastFlex {
         }
     }
 
-    /// Along the last dimension as from a matrix, for which Flex does not compute each place by all strides.
     fn float_gather(dim: usize, tensor: T, indices: T) -> T {
-        let (from, shape) = (tensor.shape(), indices.shape());
-        let (from, to) = (from.as_slice(), shape.as_slice());
-        if from.len() != to.len() || dim + 1 != to.len() || from[..dim] != to[..dim] {
-            return Flex::float_gather(dim, tensor, indices);
+        let is_last = dim + 1 == tensor.shape().num_dims();
+        let gathered = if is_last { gather::gather(&tensor, &indices) } else { None };
+        gathered.unwrap_or_else(|| Flex::float_gather(dim, tensor, indices))
+    }
+
+    fn float_scatter(dim: usize, tensor: T, indices: T, value: T, update: IndexingUpdateOp) -> T {
+        let is_last = dim + 1 == tensor.shape().num_dims();
+        match update {
+            IndexingUpdateOp::Add if is_last => gather::scatter_add(tensor, &indices, &value)
+                .unwrap_or_else(|x| Flex::float_scatter(dim, x, indices, value, update)),
+            _ => Flex::float_scatter(dim, tensor, indices, value, update),
         }
-        let rows = to[..dim].iter().product();
-        let [from, to] = [from, to].map(|size| Shape::new([rows, size[dim]]));
-        let tensor = Flex::float_reshape(tensor, from);
-        let indices = Flex::int_reshape(indices, to);
-        Flex::float_reshape(Flex::float_gather(1, tensor, indices), shape)
     }
 
     forward! {
@@ -95,9 +96,6 @@ impl FloatTensorOps<Self> for FastFlex {
         fn float_flip(tensor: T, axes: &[usize]) -> T;
         fn float_cat(tensors: Vec<T>, dim: usize) -> T;
         fn float_reshape(tensor: T, shape: Shape) -> T;
-        fn float_scatter(
-            dim: usize, tensor: T, indices: T, value: T, update: IndexingUpdateOp,
-        ) -> T;
         fn float_scatter_nd(data: T, indices: T, values: T, reduction: IndexingUpdateOp) -> T;
         fn float_gather_nd(data: T, indices: T) -> T;
         fn float_select(tensor: T, dim: usize, indices: T) -> T;

@@ -9,7 +9,7 @@ use burn_flex::Flex;
 
 use super::T;
 use crate::pool::{self, Windows};
-use crate::{FastFlex, conv};
+use crate::{FastFlex, conv, gather};
 
 impl ModuleOps<Self> for FastFlex {
     fn deform_conv2d_backward(
@@ -103,6 +103,9 @@ impl ModuleOps<Self> for FastFlex {
         output_grad: T,
         indices: T,
     ) -> MaxPool2dBackward<Self> {
+        if let Some(grad) = gather::planes(&x, &indices, &output_grad) {
+            return MaxPool2dBackward::new(grad);
+        }
         let grad = Flex::max_pool2d_with_indices_backward(
             x,
             kernel_size,

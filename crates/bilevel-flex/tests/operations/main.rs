@@ -5,9 +5,12 @@
 
 mod products;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use bilevel_flex::FastFlex;
 use burn::backend::ops::{ActivationOps, BoolTensorOps, FloatTensorOps};
-use burn::backend::{BoolDType, DType, TensorData, TensorMetadata};
+use burn::backend::tensor::IndexingUpdateOp;
+use burn::backend::{BoolDType, DType, Element, ElementConversion, TensorData, TensorMetadata};
 use burn_flex::{Flex, FlexTensor};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -337,22 +340,73 @@ fn the_bits_of_operations_depend_neither_on_the_run_nor_on_the_threads() {
     }
 }
 
-#[test]
-fn gathered_numbers_are_those_of_flex() {
-    let numbers = |shape: [usize; 4]| {
-        let values: Vec<f32> = (0..shape.iter().product()).map(|i| i as f32).collect();
-        FlexTensor::from_data(TensorData::new(values, shape))
-    };
-    for (size, count, dim) in [([2, 3, 4, 5], 7, 3), ([2, 3, 4, 5], 3, 1), ([30, 40, 9, 8], 6, 3)] {
-        let mut shape = size;
-        shape[dim] = count;
-        let index = |i: usize| (i * 7 % size[dim]) as i64;
-        let indices: Vec<i64> = (0..shape.iter().product()).map(index).collect();
-        let indices = || FlexTensor::from_data(TensorData::new(indices.clone(), shape));
-        let turned = numbers([size[1], size[0], size[2], size[3]]).transpose(0, 1);
-        for x in [numbers(size), turned] {
-            let ours = FastFlex::float_gather(dim, x.clone(), indices()).into_data();
-            assert_eq!(ours, Flex::float_gather(dim, x, indices()).into_data(), "{size:?}, {dim}");
+/// Sizes of a tensor, the count of indices along a dimension, and the dimension.
+const INDEXED: [([usize; 4], usize, usize); 4] =
+    [([2, 3, 4, 5], 7, 3), ([2, 3, 4, 5], 3, 1), ([30, 40, 9, 8], 6, 3), ([2, 1, 3, 20_000], 9, 3)];
+
+/// `size` with `count` along `dim`, and indices of this shape, `shift` added.
+fn indices<I: Element>(
+    (size, count, dim): ([usize; 4], usize, usize),
+    shift: i64,
+) -> ([usize; 4], FlexTensor) {
+    let mut shape = size;
+    shape[dim] = count;
+    let index = |i: usize| ((i * 7 % size[dim]) as i64 + shift).elem::<I>();
+    let indices: Vec<I> = (0..shape.iter().product()).map(index).collect();
+    (shape, FlexTensor::from_data(TensorData::new(indices, shape)))
+}
+
+fn counted<E: Element>(shape: [usize; 4]) -> FlexTensor {
+    let values: Vec<E> = (0..shape.iter().product()).map(|i: usize| (i as i64).elem()).collect();
+    FlexTensor::from_data(TensorData::new(values, shape))
+}
+
+fn check_indexed<E: Element, I: Element>() {
+    for case in INDEXED {
+        let (size, _, dim) = case;
+        let (add, (shape, indices)) = (IndexingUpdateOp::Add, indices::<I>(case, 0));
+        let values = counted::<E>(shape);
+        let turned = counted::<E>([size[1], size[0], size[2], size[3]]).transpose(0, 1);
+        for x in [counted::<E>(size), turned] {
+            let ours = FastFlex::float_gather(dim, x.clone(), indices.clone());
+            let theirs = Flex::float_gather(dim, x.clone(), indices.clone());
+            assert_eq!(ours.into_data(), theirs.into_data(), "gather {case:?}");
+            let theirs = Flex::float_scatter(dim, x.clone(), indices.clone(), values.clone(), add)
+                .into_data();
+            let shared =
+                FastFlex::float_scatter(dim, x.clone(), indices.clone(), values.clone(), add);
+            assert_eq!(shared.into_data(), theirs, "scatter {case:?}");
         }
+        // A tensor that nobody else holds is changed in place.
+        let [ours, theirs] = [FastFlex::float_scatter, Flex::float_scatter].map(|scatter| {
+            scatter(dim, counted::<E>(size), indices.clone(), values.clone(), add).into_data()
+        });
+        assert_eq!(ours, theirs, "scatter in place {case:?}");
+    }
+}
+
+#[test]
+fn gathered_and_scattered_numbers_are_those_of_flex() {
+    check_indexed::<f32, i64>();
+    check_indexed::<f32, i32>();
+    check_indexed::<f64, i64>();
+    check_indexed::<f64, i32>();
+}
+
+#[test]
+fn indices_outside_are_reported_by_flex() {
+    let shifts = |(size, _, dim): ([usize; 4], usize, usize)| [-1, size[dim] as i64 - 1];
+    for (case, shift) in INDEXED.iter().flat_map(|case| shifts(*case).map(|shift| (case, shift))) {
+        let ((size, _, dim), (shape, indices)) = (*case, indices::<i64>(*case, shift));
+        let (x, values) = (counted::<f32>(size), counted::<f32>(shape));
+        let gathered = catch_unwind(AssertUnwindSafe(|| {
+            FastFlex::float_gather(dim, x.clone(), indices.clone())
+        }));
+        assert!(gathered.is_err(), "gather {case:?} by {shift}");
+        let scattered = catch_unwind(AssertUnwindSafe(|| {
+            let add = IndexingUpdateOp::Add;
+            FastFlex::float_scatter(dim, x.clone(), indices.clone(), values.clone(), add)
+        }));
+        assert!(scattered.is_err(), "scatter {case:?} by {shift}");
     }
 }
