@@ -109,6 +109,42 @@ impl<'a> Elementwise<'a> {
     }
 }
 
+/// Tensors that a few arithmetic operations compute from one other tensor of their size and type alone, and that tensor:
+/// computing them again costs no more than reading them.
+pub(crate) fn sources<'a>(
+    operations: impl Iterator<Item = &'a OperationIr>,
+) -> HashMap<usize, usize> {
+    use Operation as Op;
+    let mut sources = HashMap::new();
+    for operation in operations {
+        let Some(part) = Elementwise::of(operation) else { continue };
+        let is_arithmetic = matches!(
+            part.operation,
+            Some(
+                Op::Add
+                    | Op::Sub
+                    | Op::Mul
+                    | Op::AddScalar(_)
+                    | Op::SubScalar(_)
+                    | Op::MulScalar(_)
+                    | Op::Neg
+                    | Op::Abs
+                    | Op::Square
+                    | Op::Relu
+            )
+        );
+        let mut from = part.arguments.iter().map(|(argument, reading)| {
+            let argument = number(argument);
+            (sources.get(&argument).copied().unwrap_or(argument), *reading)
+        });
+        let first = from.next().expect("an operation has an argument");
+        if is_arithmetic && first.1 == Reading::Each && from.all(|other| other == first) {
+            sources.insert(number(part.out), first.0);
+        }
+    }
+    sources
+}
+
 pub(crate) fn is_mask(tensor: &TensorIr) -> bool {
     matches!(tensor.dtype, DType::Bool(_))
 }
@@ -157,19 +193,26 @@ pub(crate) fn groups(operations: &[&OperationIr]) -> Vec<Vec<usize>> {
     let computes = |at: &usize| {
         elementwise[*at].as_ref().is_some_and(|elementwise| elementwise.operation.is_some())
     };
-    for (at, part) in elementwise.iter().enumerate() {
-        let Some(part) = part else { continue };
+    let joins = |grouping: &mut Grouping, at: usize, is_with_reader: &dyn Fn(usize) -> bool| {
+        let Some(part) = &elementwise[at] else { return };
         for (argument, reading) in &part.arguments {
             let Some(&from) = made.get(&number(argument)) else { continue };
             let other = &grouping.members[grouping.group[from]];
             let joins = matches!(reading, Reading::Each | Reading::Mask)
                 && elementwise[from].as_ref().is_some_and(|from| from.size == part.size)
-                && other.iter().any(computes);
+                && other.iter().any(computes)
+                && is_with_reader(number(argument));
             if joins {
                 grouping.join(from, at);
             }
         }
+    };
+    // What is computed from one tensor is computed where it is read last: it need not be kept until then.
+    let sources = sources(operations.iter().copied());
+    for at in (0..operations.len()).rev() {
+        joins(&mut grouping, at, &|argument| sources.contains_key(&argument));
     }
+    (0..operations.len()).for_each(|at| joins(&mut grouping, at, &|_| true));
     grouping.ordered()
 }
 

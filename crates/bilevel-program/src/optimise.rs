@@ -12,6 +12,7 @@ use burn::backend::ir::{
 use burn::tensor::TensorData;
 
 use crate::execute::{Refused, refuse};
+use crate::fuse;
 use crate::precise::precise;
 use crate::program::{Constant, Output, Program, Recorded, Recording, number};
 use crate::simplify::simplified;
@@ -225,6 +226,18 @@ impl Program {
             );
             placed_late[at] |= view && operation.outputs().any(|out| read_late[number(out)]);
             if placed_late[at] {
+                operation.inputs().for_each(|input| read_late[number(input)] = true);
+            }
+        }
+        // So is what a tensor that is passed on determines.
+        let sources = fuse::sources(self.operations.iter());
+        let passed_on = read_late.clone();
+        for (at, operation) in self.operations.iter().enumerate().rev() {
+            let again = operation.outputs().map(number).any(|out| {
+                read_late[out] && sources.get(&out).is_some_and(|source| passed_on[*source])
+            });
+            if again && !placed_late[at] {
+                placed_late[at] = true;
                 operation.inputs().for_each(|input| read_late[number(input)] = true);
             }
         }

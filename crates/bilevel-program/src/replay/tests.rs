@@ -5,6 +5,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData, activation};
 
 use super::*;
 use crate::function::{Again, Function};
+use crate::fuse::sources;
 use crate::optimise::merged;
 use crate::{Vector, float};
 
@@ -156,6 +157,37 @@ fn a_linearisation_multiplies_no_matrices_twice() {
         };
         assert_eq!(bits(&early), bits(&gradient), "{name}: the bits of the gradient");
     }
+}
+
+/// Tensors that others of them determine are computed again, not passed on; a pass computes them where it reads them.
+#[test]
+fn a_linearisation_passes_on_what_it_cannot_compute_again() {
+    let mut left_out = 0;
+    for (name, loss) in LOSSES {
+        let net = net(7);
+        let function = Function::loss(&net, &|net: &Net| loss(net, 5), Again::Always).unwrap();
+        let (gradient, product) = (function.gradient().unwrap(), function.product().unwrap());
+        let (late, known) = (gradient.inputs.len(), gradient.outputs.len());
+        let split = merged(&gradient, &product).split(|input| input >= late, known);
+        let sources = sources(split.early.operations.iter());
+        let passed_on: Vec<_> =
+            split.early.outputs[known..].iter().filter_map(|output| output.tensor).collect();
+        for tensor in &passed_on {
+            let source = sources.get(tensor);
+            assert!(source.is_none_or(|source| !passed_on.contains(source)), "{name}: %{tensor}");
+        }
+        left_out +=
+            usize::from(passed_on.iter().any(|tensor| sources.values().any(|s| s == tensor)));
+
+        let v: Vector = function.point.scale(-0.5);
+        let early = split.early.run(&function.inputs(&function.point, &[])).unwrap();
+        let inputs: Vec<_> = early[known..].iter().chain(v.leaves()).collect();
+        let late = numbers(split.late.run(&inputs).unwrap());
+        let whole = numbers(product.run(&function.inputs(&function.point, &[&v])).unwrap());
+        let same = late.iter().zip(&whole).all(|(a, b)| a.to_bits() == b.to_bits());
+        assert!(same && late.len() == whole.len(), "{name}: the bits of the product");
+    }
+    assert!(left_out > 2, "{left_out} losses have such tensors");
 }
 
 /// Softmax is one operation, whose derivatives do not pass through the maximum, whatever the sign of its argument.
