@@ -151,7 +151,10 @@ impl Repeat {
     }
 }
 
-/// Zeros that `change(i, chunk)` changes, chunk by chunk: each is in the cache of its thread already.
+/// A buffer of zeros that is changed in chunks: `change(i, chunk)` gets chunk i from the thread that has just zeroed it.
+///
+/// # Panics
+/// If a chunk has no elements.
 pub(crate) fn in_chunks<T, F>(len: usize, chunk: usize, change: F) -> Vec<T>
 where
     T: Copy + num_traits::Zero + Send,
@@ -160,7 +163,12 @@ where
     let mut out = Vec::with_capacity(len);
     let spare: &mut [MaybeUninit<T>] = &mut out.spare_capacity_mut()[..len];
     spare.par_chunks_mut(chunk).enumerate().for_each(|(at, chunk)| {
-        chunk.fill(MaybeUninit::new(T::zero()));
+        let zero = |chunk: &mut [MaybeUninit<T>]| chunk.fill(MaybeUninit::new(T::zero()));
+        if chunk.len() <= 2 * CHUNK {
+            zero(chunk);
+        } else {
+            chunk.par_chunks_mut(CHUNK).for_each(zero);
+        }
         // SAFETY: all of it was just written.
         change(at, unsafe { chunk.assume_init_mut() });
     });

@@ -1,4 +1,4 @@
-//! Entries of rows by their indices, and sums onto them, f32 and f64.
+//! Gather, scatter-add and the backward pass of max pooling, f32 and f64.
 //!
 //! Each function returns `None` for unsupported cases: other element types, sizes that do not match, and indices outside of
 //! a row, which Flex reports.
@@ -41,7 +41,8 @@ pub(crate) fn gather(x: &FlexTensor, indices: &FlexTensor) -> Option<FlexTensor>
     of_types!(x, indices, gather_rows(x, indices))
 }
 
-/// `x[r, indices[r, j]] += values[r, j]`, in the order of j: of rows along the last dimension; x itself if it cannot.
+/// `x[r, indices[r, j]] += values[r, j]`, in the order of j: of rows along the last dimension; `Err(x)` for unsupported
+/// cases.
 pub(crate) fn scatter_add(
     mut x: FlexTensor,
     indices: &FlexTensor,
@@ -56,8 +57,9 @@ pub(crate) fn scatter_add(
     }
 }
 
-/// Planes `[images, channels, ...]` of zeros, the shape of x, with the values of a plane added at their indices in it.
-pub(crate) fn planes(
+/// Zeros in the shape of x, `[images, channels, height, width]`, with the values of each plane added at their indices in
+/// it.
+pub(crate) fn max_pool2d_backward(
     x: &FlexTensor,
     indices: &FlexTensor,
     values: &FlexTensor,
@@ -87,7 +89,7 @@ impl Rows {
     fn new<I: Index>([count, x, len]: [usize; 3], indices: &[I]) -> Option<Self> {
         let inside = |index: &I| ToPrimitive::to_usize(index).is_some_and(|index| index < x);
         let all = |indices: &[I]| indices.iter().fold(true, |all, index| all & inside(index));
-        let is_some = count * x * len > 0;
+        let is_some = ![count, x, len].contains(&0);
         (is_some && indices.par_chunks(1 << 14).all(all)).then_some(Self { count, x, indices: len })
     }
 
@@ -101,7 +103,7 @@ impl Rows {
         let rows = x.chunks_exact_mut(self.x).zip(indices.chunks_exact(self.indices));
         for ((x, indices), values) in rows.zip(values.chunks_exact(self.indices)) {
             for (index, &value) in indices.iter().zip(values) {
-                let number = &mut x[place(index)];
+                let number = &mut x[to_index(index)];
                 *number = *number + value;
             }
         }
@@ -109,7 +111,7 @@ impl Rows {
 }
 
 /// An index that was found to be inside.
-fn place<I: Index>(index: &I) -> usize {
+fn to_index<I: Index>(index: &I) -> usize {
     ToPrimitive::to_usize(index).expect("an index inside")
 }
 
@@ -132,7 +134,7 @@ fn gather_rows<T: Real, I: Index>(x: &FlexTensor, indices: &FlexTensor) -> Optio
         let from = x[first * rows.x..].chunks_exact(rows.x);
         let indices = indices[first * rows.indices..].chunks_exact(rows.indices);
         for ((out, from), indices) in out.chunks_exact_mut(rows.indices).zip(from).zip(indices) {
-            out.iter_mut().zip(indices).for_each(|(out, index)| *out = from[place(index)]);
+            out.iter_mut().zip(indices).for_each(|(out, index)| *out = from[to_index(index)]);
         }
     });
     Some(of_shape(out, shape))

@@ -139,7 +139,7 @@ pub(crate) enum Store {
 }
 
 /// Who computes a product. The result does not depend on the number of threads, bit for bit; it may depend on
-/// the variant, because `One` lets `gemm` choose where to split long sums.
+/// the variant, because `One` always lets `gemm` choose where to split long sums, and `All` does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Threads {
     /// The calling thread.
@@ -231,11 +231,11 @@ pub(crate) fn products<'a, T: Real>(
     out
 }
 
-/// Rows that one thread multiplies at a time. `gemm` copies them all at once, unless their terms follow each other in
-/// memory: then there may be [`FOLLOWING`] times as many.
+/// Rows that one thread multiplies at a time: `gemm` copies its operands, all at once.
 const MOST: usize = 640;
 
-const FOLLOWING: usize = 2;
+/// The same where the terms of each row follow each other in memory: on x86 `gemm` usually reads such rows in place.
+const MOST_IN_PLACE: usize = 1280;
 
 /// The minimum number of rows worth a thread.
 const LEAST: usize = 8;
@@ -245,9 +245,13 @@ const LEAST: usize = 8;
 const FEW: usize = 256;
 
 /// The number of terms that are summed in one go: few enough for copies of both operands to stay in cache (measured).
+/// At most 512, which `gemm` sums in one go whatever the size of the result.
 const TERMS: usize = 256;
 
-/// If a side of the result is larger, `gemm` divides a sum by its number of terms alone.
+const _: () = assert!(TERMS <= 512);
+
+/// For a result with a longer side, `gemm` divides sums by the number of terms alone. The shorter side of a result is not
+/// divided among threads: if it is longer, so is that side of each part.
 const WIDE: usize = 64;
 
 /// # Safety
@@ -318,7 +322,7 @@ unsafe fn multiply_into<T: Real>(
     // `gemm` reads the factor with the rows of a row-major result in place if its terms follow each other.
     let is_row_major = c.column_stride <= c.row_stride;
     let follow = if is_row_major { a.column_stride == 1 } else { b.row_stride == 1 };
-    let most = if follow { FOLLOWING * MOST } else { MOST };
+    let most = if follow { MOST_IN_PLACE } else { MOST };
     let threads = rayon::current_num_threads();
     let parts = (threads * side.div_ceil(threads * most)).min(side / least).max(1);
     let stretches = if follow && other > WIDE { 1 } else { terms.div_ceil(TERMS).max(1) };

@@ -1,8 +1,9 @@
 //! Elementwise operations that are computed together, in one pass over memory.
 //!
 //! Operations on tensors with the same number of entries form a group if one reads the result of another, and if
-//! nothing in between depends on the group and is needed by it. The operations of a group follow each other when a
-//! program is replayed; on Flex they are one [`Fused`].
+//! nothing in between depends on the group and is needed by it. What arithmetic computes from one tensor joins the
+//! operation that reads it last, since that tensor is there; other operations join those that they read. The operations
+//! of a group follow each other when a program is replayed; on Flex they are one [`Fused`].
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -16,6 +17,9 @@ use burn::backend::ir::{
 use burn::tensor::{BoolStore, DType, Shape};
 
 use crate::program::number;
+
+/// Operations that are repeated rather than their result kept.
+const FEW: usize = 4;
 
 /// The largest number of operations for which one pass pays off.
 const LARGEST: usize = 64;
@@ -109,13 +113,13 @@ impl<'a> Elementwise<'a> {
     }
 }
 
-/// Tensors that a few arithmetic operations compute from one other tensor of their size and type alone, and that tensor:
-/// computing them again costs no more than reading them.
+/// Tensors that up to [`FEW`] arithmetic operations compute from one other tensor of their size and type alone, and the
+/// first such tensor: in a pass, computing them again costs no more than reading them.
 pub(crate) fn sources<'a>(
     operations: impl Iterator<Item = &'a OperationIr>,
 ) -> HashMap<usize, usize> {
     use Operation as Op;
-    let mut sources = HashMap::new();
+    let mut sources: HashMap<usize, (usize, usize)> = HashMap::new();
     for operation in operations {
         let Some(part) = Elementwise::of(operation) else { continue };
         let is_arithmetic = matches!(
@@ -133,16 +137,24 @@ pub(crate) fn sources<'a>(
                     | Op::Relu
             )
         );
-        let mut from = part.arguments.iter().map(|(argument, reading)| {
+        let from = part.arguments.iter().map(|(argument, reading)| {
             let argument = number(argument);
-            (sources.get(&argument).copied().unwrap_or(argument), *reading)
+            (sources.get(&argument).copied().unwrap_or((argument, 0)), *reading)
         });
-        let first = from.next().expect("an operation has an argument");
-        if is_arithmetic && first.1 == Reading::Each && from.all(|other| other == first) {
-            sources.insert(number(part.out), first.0);
+        let from: Vec<_> = from.collect();
+        let ((source, _), _) = from[0];
+        let operations = 1 + from.iter().map(|((_, operations), _)| operations).sum::<usize>();
+        let is_one = from.iter().all(|((of, _), how)| *of == source && *how == Reading::Each);
+        if is_arithmetic && is_one && operations <= FEW {
+            sources.insert(number(part.out), (source, operations));
         }
     }
-    sources
+    sources.into_iter().map(|(tensor, (source, _))| (tensor, source)).collect()
+}
+
+/// Whether an operation computes in passes; reshaping alone does not.
+pub(crate) fn is_elementwise(operation: &OperationIr) -> bool {
+    Elementwise::of(operation).is_some_and(|part| part.operation.is_some())
 }
 
 pub(crate) fn is_mask(tensor: &TensorIr) -> bool {

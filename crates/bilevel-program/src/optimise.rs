@@ -229,12 +229,17 @@ impl Program {
                 operation.inputs().for_each(|input| read_late[number(input)] = true);
             }
         }
-        // So is what a tensor that is passed on determines.
+        // Tensors that arithmetic gives from one that is passed on are computed again where a pass reads them.
         let sources = fuse::sources(self.operations.iter());
         let passed_on = read_late.clone();
+        let mut read_whole = vec![false; self.tensors];
         for (at, operation) in self.operations.iter().enumerate().rev() {
+            if placed_late[at] && !fuse::is_elementwise(operation) {
+                operation.inputs().for_each(|input| read_whole[number(input)] = true);
+            }
             let again = operation.outputs().map(number).any(|out| {
-                read_late[out] && sources.get(&out).is_some_and(|source| passed_on[*source])
+                let source = sources.get(&out);
+                read_late[out] && !read_whole[out] && source.is_some_and(|from| passed_on[*from])
             });
             if again && !placed_late[at] {
                 placed_late[at] = true;

@@ -30,6 +30,11 @@ pub fn elements(length: usize, run: usize) {
     buffer::map_in_place(&mut b, |a| 2.0 * a);
     buffer::zip_in_place(&mut b, &a, |b, a| b - a);
     assert_eq!(a, b);
+    let chunked = buffer::in_chunks(length, run, |at, chunk: &mut [f64]| {
+        let from = chunk.iter_mut().zip(&twice[at * run..]);
+        from.for_each(|(to, from)| *to += from);
+    });
+    assert_eq!(chunked, twice);
     let runs = length / run;
     let a = &a[..runs * run];
     for (repeat, size) in [(Repeat::All, run), (Repeat::Each(run), runs)] {

@@ -20,7 +20,7 @@ const SIDE: usize = 4;
 type Square<T> = [[T; SIDE]; SIDE];
 
 #[inline(always)]
-fn turned<T: Real>(square: Square<T>) -> Square<T> {
+fn transposed<T: Real>(square: Square<T>) -> Square<T> {
     // The compiler does not vectorise the general form.
     #[cfg(target_arch = "x86_64")]
     if let (DType::F32, Some(simd)) = (T::dtype(), Sse::try_new()) {
@@ -50,13 +50,15 @@ impl<T: Real> Rows<'_, T> {
     fn transpose(self, to: &mut [T], start: impl Fn(usize) -> usize, add: Option<&[T]>) {
         let Self { numbers, stride, size: [rows, columns] } = self;
         if rows < SIDE || columns < SIDE {
-            for column in 0..columns {
-                let from = numbers[column..].iter().step_by(stride);
-                let to = &mut to[start(column)..][..rows];
-                match add.map(|add| add[column]) {
-                    Some(add) => to.iter_mut().zip(from).for_each(|(to, &x)| *to = x + add),
-                    None => to.iter_mut().zip(from).for_each(|(to, &x)| *to = x),
-                }
+            let mut put = |row: usize, column: usize| {
+                let number = numbers[row * stride + column];
+                to[start(column) + row] = add.map_or(number, |add| number + add[column]);
+            };
+            // The longer loop inside.
+            if rows < columns {
+                (0..rows).for_each(|row| (0..columns).for_each(|column| put(row, column)));
+            } else {
+                (0..columns).for_each(|column| (0..rows).for_each(|row| put(row, column)));
             }
             return;
         }
@@ -68,7 +70,7 @@ impl<T: Real> Rows<'_, T> {
                     let from = &numbers[(row + at) * stride + column..];
                     *from.first_chunk().expect("a row of the square")
                 });
-                for (column, mut run) in (column..).zip(turned(square)) {
+                for (column, mut run) in (column..).zip(transposed(square)) {
                     if let Some(add) = add {
                         run = run.map(|x| x + add[column]);
                     }
@@ -79,8 +81,8 @@ impl<T: Real> Rows<'_, T> {
     }
 }
 
-/// Interleaves channels, from planes whose rows have `width` numbers. Row i of all images begins at pixel `rows[i]`; other
-/// pixels are 0.
+/// Interleaves channels, from planes whose rows have `width` numbers. `rows` gives the first pixel of each row of all
+/// images, which do not overlap; pixels between them are 0.
 pub(super) fn interleave<T: Real>(
     planes: &[T],
     [channels, height, width]: [usize; 3],
@@ -131,14 +133,13 @@ pub(super) fn outputs_last<T: Real>(
     weight: &[T],
     place: impl Fn(usize) -> usize,
 ) -> Vec<T> {
-    let Shape { inputs, outputs, kernel: [height, width], .. } = *shape;
-    let mut arranged = vec![T::zero(); weight.len()];
-    for (input, numbers) in (0..inputs).map(|input| (input, &weight[input * height * width..])) {
-        let matrix = Rows { numbers, stride: shape.depth(), size: [outputs, height * width] };
-        let start = |offset: usize| (place(offset) * inputs + input) * outputs;
-        matrix.transpose(&mut arranged, start, None);
-    }
-    arranged
+    let (inputs, outputs, offsets) = sizes(shape);
+    let of_input = |input: usize| Rows {
+        numbers: &weight[input * offsets..],
+        stride: shape.depth(),
+        size: [outputs, offsets],
+    };
+    arranged(inputs, of_input, |input, offset| (place(offset) * inputs + input) * outputs)
 }
 
 /// The weights `[output][input][offset]` as `[place(offset)][output][input]`.
@@ -147,25 +148,41 @@ pub(super) fn inputs_last<T: Real>(
     weight: &[T],
     place: impl Fn(usize) -> usize,
 ) -> Vec<T> {
-    let Shape { inputs, outputs, kernel: [height, width], .. } = *shape;
-    let mut arranged = vec![T::zero(); weight.len()];
-    for (output, numbers) in weight.chunks_exact(shape.depth()).enumerate() {
-        let matrix = Rows { numbers, stride: height * width, size: [inputs, height * width] };
-        let start = |offset: usize| (place(offset) * outputs + output) * inputs;
-        matrix.transpose(&mut arranged, start, None);
-    }
-    arranged
+    let (inputs, outputs, offsets) = sizes(shape);
+    let of_output = |output: usize| Rows {
+        numbers: &weight[output * shape.depth()..],
+        stride: offsets,
+        size: [inputs, offsets],
+    };
+    arranged(outputs, of_output, |output, offset| (place(offset) * outputs + output) * inputs)
 }
 
 /// The weights `[offset][input][output]` as `[output][input][offset]`.
 pub(super) fn outputs_first<T: Real>(shape: &Shape, weight: &[T]) -> Vec<T> {
-    let Shape { inputs, outputs, kernel: [height, width], .. } = *shape;
-    let offsets = height * width;
-    let mut arranged = vec![T::zero(); weight.len()];
-    for (input, numbers) in (0..inputs).map(|input| (input, &weight[input * outputs..])) {
-        let matrix = Rows { numbers, stride: inputs * outputs, size: [offsets, outputs] };
-        let start = |output: usize| output * shape.depth() + input * offsets;
-        matrix.transpose(&mut arranged, start, None);
+    let (inputs, outputs, offsets) = sizes(shape);
+    let of_input = |input: usize| Rows {
+        numbers: &weight[input * outputs..],
+        stride: inputs * outputs,
+        size: [offsets, outputs],
+    };
+    arranged(inputs, of_input, |input, output| output * shape.depth() + input * offsets)
+}
+
+/// Inputs, outputs and offsets of the kernel.
+fn sizes(shape: &Shape) -> (usize, usize, usize) {
+    (shape.inputs, shape.outputs, shape.kernel[0] * shape.kernel[1])
+}
+
+/// The transposes of so many matrices of one size: column c of the i-th begins at `start(i, c)`.
+fn arranged<'a, T: Real>(
+    count: usize,
+    matrix: impl Fn(usize) -> Rows<'a, T>,
+    start: impl Fn(usize, usize) -> usize,
+) -> Vec<T> {
+    let [rows, columns] = matrix(0).size;
+    let mut arranged = vec![T::zero(); count * rows * columns];
+    for at in 0..count {
+        matrix(at).transpose(&mut arranged, |column| start(at, column), None);
     }
     arranged
 }

@@ -282,7 +282,7 @@ impl<M: Map<SIDE, 4>, const SIDE: usize> WithSimd for ToEntries<'_, M, SIDE> {
     }
 }
 
-/// Entries `[16][square][channel]`, a [`step`] apart to squares of SIDE x SIDE pixels.
+/// Entries `[16][square][channel]`, a [`step`] apart, to squares of SIDE x SIDE pixels.
 struct FromEntries<'a, M, const SIDE: usize> {
     squares: Squares,
     pixels: &'a mut [f32],
@@ -324,7 +324,7 @@ impl<M: Map<4, SIDE>, const SIDE: usize> WithSimd for FromEntries<'_, M, SIDE> {
 }
 
 /// From one entry of all squares to the next: a cache line more than their numbers, so that the entries of a square are not
-/// at multiples of a large power of 2, which share a place in the cache.
+/// at multiples of a large power of 2, which map to the same cache set.
 fn step(squares: usize, channels: usize) -> usize {
     squares * channels + LANES
 }

@@ -103,7 +103,7 @@ impl ModuleOps<Self> for FastFlex {
         output_grad: T,
         indices: T,
     ) -> MaxPool2dBackward<Self> {
-        if let Some(grad) = gather::planes(&x, &indices, &output_grad) {
+        if let Some(grad) = gather::max_pool2d_backward(&x, &indices, &output_grad) {
             return MaxPool2dBackward::new(grad);
         }
         let grad = Flex::max_pool2d_with_indices_backward(

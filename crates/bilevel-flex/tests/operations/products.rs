@@ -5,7 +5,7 @@ use super::*;
 /// Sizes `[m, n, k]` of products around the thresholds of the crate: 2^20 multiplications, narrow sides of
 /// 32, and stretches of 640.
 #[rustfmt::skip]
-const PRODUCTS: [[usize; 3]; 46] = [
+const PRODUCTS: [[usize; 3]; 50] = [
     // Empty products, and products that one thread computes.
     [3, 5, 0], [0, 5, 3], [3, 0, 5], [0, 0, 0], [1, 1, 1], [3, 5, 2], [1, 40, 30], [40, 1, 30],
     [32, 32, 1023], [32, 32, 1024], [31, 31, 1091], [31, 31, 1092], [100, 100, 104], [100, 100, 105],
@@ -20,6 +20,8 @@ const PRODUCTS: [[usize; 3]; 46] = [
     // Products divided between threads: with one row, few and many, with long sums.
     [49, 49, 500], [34, 33, 1000], [100, 64, 1000], [1000, 1, 1200], [1, 1000, 1200], [300, 200, 250],
     [700, 641, 90], [1100, 1300, 1], [1300, 1100, 2],
+    // With both sides large, and more terms than `gemm` sums in one go.
+    [200, 100, 1500], [100, 200, 1500], [1400, 70, 600], [70, 1400, 600],
 ];
 
 /// Checks that `ours` equals `theirs` up to rounding, relative to the largest element.
