@@ -29,7 +29,7 @@ fn close(found: &[f64], expected: &[f64], tolerance: f64) {
 
 #[test]
 fn each_is_short_run_here_and_in_the_guide() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/embed");
+    let folder = "embed";
     let (tests, guide) = (include_str!("embed.rs"), include_str!("../../docs/EMBEDDING.md"));
     let mut examples = 0;
     for entry in std::fs::read_dir(folder).unwrap() {

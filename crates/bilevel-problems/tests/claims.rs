@@ -1,7 +1,7 @@
 //! The claims of the sources against our results. A claim that does not hold is a finding, and every finding is
 //! listed here: a new one, or one that disappears, fails the test.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use bilevel_problems::claims::{self, Claim, Figure, Length};
 use burn::tensor::{Device, FloatDType, IntDType};
@@ -24,11 +24,11 @@ fn the_table_of_the_claims_is_what_we_see() {
     println!("{table}");
     found.figures.iter().for_each(check);
 
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/CLAIMS.md");
-    let text = std::fs::read_to_string(&path).unwrap();
+    let path = Path::new("../../docs/CLAIMS.md");
+    let text = std::fs::read_to_string(path).unwrap();
     let expected = replaced(&text, &found.claims, &table);
     if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&path, expected).unwrap();
+        std::fs::write(path, expected).unwrap();
     } else {
         // What we see to the last digit depends on the processor.
         let claimed = |text: &str| text.lines().map(without_measurement).collect::<Vec<_>>();

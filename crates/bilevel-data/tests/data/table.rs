@@ -94,7 +94,7 @@ fn a_parquet_file_is_the_csv_of_its_columns() {
 
 #[test]
 fn files_of_pandas_are_read() {
-    let seeds = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/parquet"));
+    let seeds = Path::new("../../fuzz/seeds/parquet");
     let header = ["size", "colour", "flag", "kind"].map(String::from);
     for name in ["pandas.parquet", "gzip.parquet"] {
         let table = read(&seeds.join(name), None);
@@ -107,7 +107,7 @@ fn files_of_pandas_are_read() {
 /// Stamps of every unit, days and times of day, each missing somewhere, and an index that is called `point`.
 #[test]
 fn a_parquet_file_of_pandas_is_the_csv_of_the_same_frame() {
-    let seeds = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds"));
+    let seeds = Path::new("../../fuzz/seeds");
     let parquet = seeds.join("parquet/times.parquet");
     let [of_parquet, of_csv] = [&parquet, &seeds.join("csv/times.csv")].map(|path| {
         let table = read(path, Some("kind"));

@@ -6,7 +6,7 @@
 //! the table of `docs/CHOOSING.md` is written; otherwise only the choices run, and are compared with it.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::Path;
 
 use bilevel_core::catalogue::{self, At, Entry, Made, Needs, Settings};
 use bilevel_core::suggest::Choice;
@@ -356,8 +356,8 @@ fn choices_come_near_the_answer_as_fast_as_what_is_tuned_by_hand() {
     let bless = std::env::var_os("BLESS");
     let bless = bless.as_ref().map(|of| of.to_string_lossy().into_owned());
     let swept = |problem: &str| bless.as_ref().is_some_and(|of| of == "all" || of == problem);
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/CHOOSING.md");
-    let text = std::fs::read_to_string(&path).unwrap();
+    let path = Path::new("../../docs/CHOOSING.md");
+    let text = std::fs::read_to_string(path).unwrap();
     let (begin, end) = ("<!-- table of suggest -->\n", "<!-- end of table of suggest -->");
     let from = text.find(begin).expect("CHOOSING.md has a table") + begin.len();
     let to = from + text[from..].find(end).expect("the table has an end");
@@ -387,7 +387,7 @@ fn choices_come_near_the_answer_as_fast_as_what_is_tuned_by_hand() {
     );
     rows.iter().for_each(|row| table.write_str(&row.line()).unwrap());
     if bless.is_some() {
-        std::fs::write(&path, format!("{}{table}{}", &text[..from], &text[to..])).unwrap();
+        std::fs::write(path, format!("{}{table}{}", &text[..from], &text[to..])).unwrap();
         return;
     }
     let verdicts = |table: &str| {
