@@ -3,16 +3,16 @@
 //! Each function returns `None` for unsupported cases: other element types, sizes that do not match, and indices outside of
 //! a row, which Flex reports.
 
-use burn::backend::{Bytes, DType, Element, Shape};
-use burn_flex::{FlexTensor, Layout};
+use burn::backend::{DType, Element};
+use burn_flex::FlexTensor;
 use bytemuck::Pod;
 use num_traits::ToPrimitive;
 use rayon::prelude::*;
 
 use crate::buffer::in_chunks;
-use crate::elementwise::is_whole;
-use crate::gemm::Real;
+use crate::elementwise::{is_whole, like};
 use crate::numbers::{contiguous, numbers};
+use crate::slices::Real;
 
 /// A type of indices.
 pub(crate) trait Index:
@@ -26,7 +26,7 @@ impl Index for i64 {}
 /// `function::<T, I>(arguments)` for the types of numbers and indices.
 macro_rules! of_types {
     ($numbers:expr, $indices:expr, $function:ident($($argument:expr),*)) => {
-        match ($numbers.dtype(), $indices.dtype()) {
+        match ($numbers, $indices) {
             (DType::F32, DType::I32) => $function::<f32, i32>($($argument),*),
             (DType::F32, DType::I64) => $function::<f32, i64>($($argument),*),
             (DType::F64, DType::I32) => $function::<f64, i32>($($argument),*),
@@ -35,10 +35,11 @@ macro_rules! of_types {
         }
     };
 }
+pub(crate) use of_types;
 
 /// `out[r, j] = x[r, indices[r, j]]`: of rows along the last dimension.
 pub(crate) fn gather(x: &FlexTensor, indices: &FlexTensor) -> Option<FlexTensor> {
-    of_types!(x, indices, gather_rows(x, indices))
+    of_types!(x.dtype(), indices.dtype(), gather_rows(x, indices))
 }
 
 /// `x[r, indices[r, j]] += values[r, j]`, in the order of j: of rows along the last dimension; `Err(x)` for unsupported
@@ -51,8 +52,8 @@ pub(crate) fn scatter_add(
     if x.dtype() != values.dtype() || indices.layout().shape() != values.layout().shape() {
         return Err(x);
     }
-    match of_types!(values, indices, add_rows(&mut x, indices, values)) {
-        Some(sum) => Ok(sum.unwrap_or(x)),
+    match of_types!(x.dtype(), indices.dtype(), add_rows(&mut x, indices, values)) {
+        Some(()) => Ok(x),
         None => Err(x),
     }
 }
@@ -64,16 +65,10 @@ pub(crate) fn max_pool2d_backward(
     indices: &FlexTensor,
     values: &FlexTensor,
 ) -> Option<FlexTensor> {
-    let [x_shape, shape] = [x, values].map(|tensor| tensor.layout().shape().as_slice());
-    if x.dtype() != values.dtype()
-        || indices.layout().shape() != values.layout().shape()
-        || x_shape.len() != 4
-        || shape.len() != 4
-        || x_shape[..2] != shape[..2]
-    {
+    if x.dtype() != values.dtype() || indices.layout().shape() != values.layout().shape() {
         return None;
     }
-    of_types!(values, indices, sum_in_planes(x, indices, values))
+    of_types!(x.dtype(), indices.dtype(), sum_in_planes(x, indices, values))
 }
 
 /// Sizes of rows: how many, numbers in x, and indices.
@@ -124,29 +119,28 @@ fn along_last(x: &FlexTensor, indices: &FlexTensor) -> Option<[usize; 3]> {
 
 fn gather_rows<T: Real, I: Index>(x: &FlexTensor, indices: &FlexTensor) -> Option<FlexTensor> {
     let sizes = along_last(x, indices)?;
-    let shape = indices.layout().shape().clone();
-    let (x, indices) = (contiguous(x), contiguous(indices));
-    let (x, indices) = (numbers::<T>(&x), numbers::<I>(&indices));
-    let rows = Rows::new(sizes, indices)?;
+    let (x, dense) = (contiguous(x), contiguous(indices));
+    let (x, places) = (numbers::<T>(&x), numbers::<I>(&dense));
+    let rows = Rows::new(sizes, places)?;
     let at_once = rows.at_once();
-    let out = in_chunks(indices.len(), at_once * rows.indices, |chunk, out| {
+    let out = in_chunks(places.len(), at_once * rows.indices, |chunk, out| {
         let first = chunk * at_once;
         let from = x[first * rows.x..].chunks_exact(rows.x);
-        let indices = indices[first * rows.indices..].chunks_exact(rows.indices);
-        for ((out, from), indices) in out.chunks_exact_mut(rows.indices).zip(from).zip(indices) {
-            out.iter_mut().zip(indices).for_each(|(out, index)| *out = from[to_index(index)]);
+        let places = places[first * rows.indices..].chunks_exact(rows.indices);
+        for ((out, from), places) in out.chunks_exact_mut(rows.indices).zip(from).zip(places) {
+            out.iter_mut().zip(places).for_each(|(out, index)| *out = from[to_index(index)]);
         }
     });
-    Some(of_shape(out, shape))
+    Some(like(indices, out))
 }
 
-/// Adds to x in place, or gives the sum if others hold x.
+/// Adds to x, in place unless others hold it.
 fn add_rows<T: Real, I: Index>(
     x: &mut FlexTensor,
     indices: &FlexTensor,
     values: &FlexTensor,
-) -> Option<Option<FlexTensor>> {
-    let (sizes, shape) = (along_last(x, indices)?, x.layout().shape().clone());
+) -> Option<()> {
+    let sizes = along_last(x, indices)?;
     let (indices, values) = (contiguous(indices), contiguous(values));
     let (indices, values) = (numbers::<I>(&indices), numbers::<T>(&values));
     let rows = Rows::new(sizes, indices)?;
@@ -158,15 +152,16 @@ fn add_rows<T: Real, I: Index>(
         let data = indices.par_chunks(len).zip(values.par_chunks(len));
         let chunks = own.par_chunks_mut(x_len).zip(data);
         chunks.for_each(|(x, (indices, values))| rows.add(x, indices, values));
-        return Some(None);
+        return Some(());
     }
-    let x = contiguous(x);
-    let x = numbers::<T>(&x);
-    let sum = in_chunks(x.len(), x_len, |chunk, sum| {
-        sum.copy_from_slice(&x[chunk * x_len..][..sum.len()]);
+    let held = contiguous(x);
+    let held = numbers::<T>(&held);
+    let sum = in_chunks(held.len(), x_len, |chunk, sum| {
+        sum.copy_from_slice(&held[chunk * x_len..][..sum.len()]);
         rows.add(sum, &indices[chunk * len..], &values[chunk * len..]);
     });
-    Some(Some(of_shape(sum, shape)))
+    *x = like(x, sum);
+    Some(())
 }
 
 fn sum_in_planes<T: Real, I: Index>(
@@ -174,19 +169,18 @@ fn sum_in_planes<T: Real, I: Index>(
     indices: &FlexTensor,
     values: &FlexTensor,
 ) -> Option<FlexTensor> {
-    let [images, channels, height, width]: [usize; 4] =
-        x.layout().shape().as_slice().try_into().ok()?;
+    let sizes = |tensor: &FlexTensor| tensor.layout().shape().as_slice().try_into().ok();
+    let [images, channels, height, width]: [usize; 4] = sizes(x)?;
+    let [of_images, of_channels, down, right]: [usize; 4] = sizes(values)?;
+    if [of_images, of_channels] != [images, channels] {
+        return None;
+    }
     let (indices, values) = (contiguous(indices), contiguous(values));
     let (indices, values) = (numbers::<I>(&indices), numbers::<T>(&values));
-    let len = indices.len() / (images * channels).max(1);
-    let rows = Rows::new([images * channels, height * width, len], indices)?;
+    let rows = Rows::new([images * channels, height * width, down * right], indices)?;
     let (x_len, len) = (rows.at_once() * rows.x, rows.at_once() * rows.indices);
     let sums = in_chunks(rows.count * rows.x, x_len, |chunk, sums| {
         rows.add(sums, &indices[chunk * len..], &values[chunk * len..]);
     });
-    Some(of_shape(sums, x.layout().shape().clone()))
-}
-
-fn of_shape<T: Real>(numbers: Vec<T>, shape: Shape) -> FlexTensor {
-    FlexTensor::new(Bytes::from_elems(numbers), Layout::contiguous(shape), T::dtype())
+    Some(like(x, sums))
 }

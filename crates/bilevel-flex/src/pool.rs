@@ -8,7 +8,7 @@ use burn::backend::{DType, IntDType, TensorMetadata};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use crate::gather::Index;
+use crate::gather::{Index, of_types};
 use crate::gemm::Real;
 use crate::numbers::{contiguous, numbers, tensor, zeros};
 
@@ -51,13 +51,7 @@ pub(crate) fn max_pool2d_with_indices(
     windows: &Windows,
     indices: IntDType,
 ) -> Option<(FlexTensor, FlexTensor)> {
-    match (x.dtype(), indices) {
-        (DType::F32, IntDType::I32) => forward::<f32, i32>(x, windows),
-        (DType::F32, IntDType::I64) => forward::<f32, i64>(x, windows),
-        (DType::F64, IntDType::I32) => forward::<f64, i32>(x, windows),
-        (DType::F64, IntDType::I64) => forward::<f64, i64>(x, windows),
-        _ => None,
-    }
+    of_types!(x.dtype(), indices.into(), forward(x, windows))
 }
 
 /// The maximum of each window.

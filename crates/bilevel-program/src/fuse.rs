@@ -205,7 +205,7 @@ pub(crate) fn groups(operations: &[&OperationIr]) -> Vec<Vec<usize>> {
     let computes = |at: &usize| {
         elementwise[*at].as_ref().is_some_and(|elementwise| elementwise.operation.is_some())
     };
-    let joins = |grouping: &mut Grouping, at: usize, is_with_reader: &dyn Fn(usize) -> bool| {
+    let join_arguments = |grouping: &mut Grouping, at: usize, may_join: &dyn Fn(usize) -> bool| {
         let Some(part) = &elementwise[at] else { return };
         for (argument, reading) in &part.arguments {
             let Some(&from) = made.get(&number(argument)) else { continue };
@@ -213,7 +213,7 @@ pub(crate) fn groups(operations: &[&OperationIr]) -> Vec<Vec<usize>> {
             let joins = matches!(reading, Reading::Each | Reading::Mask)
                 && elementwise[from].as_ref().is_some_and(|from| from.size == part.size)
                 && other.iter().any(computes)
-                && is_with_reader(number(argument));
+                && may_join(number(argument));
             if joins {
                 grouping.join(from, at);
             }
@@ -222,9 +222,9 @@ pub(crate) fn groups(operations: &[&OperationIr]) -> Vec<Vec<usize>> {
     // What is computed from one tensor is computed where it is read last: it need not be kept until then.
     let sources = sources(operations.iter().copied());
     for at in (0..operations.len()).rev() {
-        joins(&mut grouping, at, &|argument| sources.contains_key(&argument));
+        join_arguments(&mut grouping, at, &|argument| sources.contains_key(&argument));
     }
-    (0..operations.len()).for_each(|at| joins(&mut grouping, at, &|_| true));
+    (0..operations.len()).for_each(|at| join_arguments(&mut grouping, at, &|_| true));
     grouping.ordered()
 }
 

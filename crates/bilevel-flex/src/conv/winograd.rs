@@ -258,9 +258,8 @@ impl<M: Map<SIDE, 4>, const SIDE: usize> WithSimd for ToEntries<'_, M, SIDE> {
         let squares = self.squares;
         let (pixels, _) = S::as_simd_f32s(self.pixels);
         let (entries, _) = S::as_mut_simd_f32s(self.entries);
-        let in_vectors = |numbers: usize| numbers * size_of::<f32>() / size_of::<S::f32s>();
-        let vectors = in_vectors(self.channels);
-        let step = in_vectors(step(squares.corners.len(), self.channels));
+        let vectors = in_vectors::<S>(self.channels);
+        let step = in_vectors::<S>(step(squares.corners.len(), self.channels));
         for square in 0..squares.corners.len() {
             let from = &pixels[squares.pixels(square, SIDE, vectors)];
             let to = &mut entries[square * vectors..][..15 * step + vectors];
@@ -299,9 +298,8 @@ impl<M: Map<4, SIDE>, const SIDE: usize> WithSimd for FromEntries<'_, M, SIDE> {
         let squares = self.squares;
         let (pixels, _) = S::as_mut_simd_f32s(self.pixels);
         let (entries, _) = S::as_simd_f32s(self.entries);
-        let in_vectors = |numbers: usize| numbers * size_of::<f32>() / size_of::<S::f32s>();
-        let vectors = in_vectors(self.channels);
-        let step = in_vectors(step(squares.corners.len(), self.channels));
+        let vectors = in_vectors::<S>(self.channels);
+        let step = in_vectors::<S>(step(squares.corners.len(), self.channels));
         for square in 0..squares.corners.len() {
             let to = &mut pixels[squares.pixels(square, SIDE, vectors)];
             let from = &entries[square * vectors..][..15 * step + vectors];
@@ -321,6 +319,12 @@ impl<M: Map<4, SIDE>, const SIDE: usize> WithSimd for FromEntries<'_, M, SIDE> {
             }
         }
     }
+}
+
+/// The vectors of so many numbers.
+#[inline(always)]
+fn in_vectors<S: Simd>(numbers: usize) -> usize {
+    numbers * size_of::<f32>() / size_of::<S::f32s>()
 }
 
 /// From one entry of all squares to the next: a cache line more than their numbers, so that the entries of a square are not
