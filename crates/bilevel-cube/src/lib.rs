@@ -130,10 +130,11 @@ fn plan(fused: &Fused, entries: &[usize]) -> Option<Plan> {
                 Reading::Each | Reading::Mask => (1, false),
                 Reading::Repeated => (1, true),
                 Reading::Runs(run) => (*run, false),
+                Reading::Product { .. } => return None,
             };
-            Argument { mask, at: next(mask), run, wraps, len: entries[at] }
+            Some(Argument { mask, at: next(mask), run, wraps, len: entries[at] })
         })
-        .collect();
+        .collect::<Option<_>>()?;
     let lowered: Vec<_> = fused.steps().iter().map(|step| lower(step.operation)).collect();
     let mut constants: Vec<u32> = Vec::new();
     for (_, constant) in &lowered {

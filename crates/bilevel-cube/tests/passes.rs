@@ -40,6 +40,7 @@ fn compare(
             Reading::Each | Reading::Mask => [rows, columns],
             Reading::Repeated => [1, columns],
             Reading::Runs(_) => [rows, 1],
+            Reading::Product { .. } => panic!("no kernel reads products"),
         };
         let numbers = numbers(shape[0] * shape[1], salt);
         if *reading == Reading::Mask {

@@ -40,6 +40,21 @@ pub enum Reading {
     Repeated,
     /// Each entry this many times in a row: a column over a matrix.
     Runs(usize),
+    /// The entries of a product of two matrices, of sizes `[n, terms]` and `[terms, columns]`: two tensors, one after the
+    /// other. Each entry is computed where it is read, by multiply-adds in the order of the terms.
+    Product {
+        /// The terms of each sum.
+        terms: usize,
+        /// The columns of the second matrix.
+        columns: usize,
+    },
+}
+
+impl Reading {
+    /// How many tensors are read.
+    fn tensors(self) -> usize {
+        if matches!(self, Self::Product { .. }) { 2 } else { 1 }
+    }
 }
 
 /// One operation of a [`Fused`]. Values are numbered: the arguments first, then the results of the steps in order.
@@ -176,6 +191,7 @@ impl Fused {
             sources.push(match reading {
                 Reading::Each => Source::Each(all),
                 Reading::Mask => panic!("masks in memory are numbers, read as they are"),
+                Reading::Product { .. } => panic!("products in memory are computed on their own"),
                 Reading::Repeated => Source::Repeated(all),
                 Reading::Runs(run) => Source::Runs(all, *run),
             });
@@ -187,7 +203,14 @@ impl Fused {
     }
 
     fn run_in<T: Real>(&self, tensors: Vec<FlexTensor>) -> Vec<FlexTensor> {
-        assert_eq!(tensors.len(), self.arguments.len(), "as many tensors as arguments");
+        // Where the tensors of each argument begin.
+        let mut count = 0;
+        let begin = |reading: &Reading| {
+            count += reading.tensors();
+            count - reading.tensors()
+        };
+        let first: Few<usize> = self.arguments.iter().map(begin).collect();
+        assert_eq!(tensors.len(), count, "as many tensors as the arguments read");
         let dense = |tensor: FlexTensor| match tensor.layout().contiguous_offsets() {
             Some(_) => tensor,
             None => tensor.to_contiguous(),
@@ -198,23 +221,24 @@ impl Fused {
         let mut new: Vec<Memory<T>> = Vec::new();
         let mut shared = Vec::with_capacity(self.results.len());
         for (at, result) in self.results.iter().enumerate() {
-            let first = self.results[..at]
+            let same = self.results[..at]
                 .iter()
                 .position(|other| other.value == result.value && other.dtype == result.dtype);
-            shared.push(first);
+            shared.push(same);
             let mut free = |argument: usize| {
+                let tensor = &mut tensors[first[argument]];
                 self.arguments[argument] == Reading::Each
                     && !own.contains(&Some(argument))
-                    && is_whole::<T>(&tensors[argument])
-                    && tensors[argument].try_storage_mut::<T>().is_some()
+                    && is_whole::<T>(tensor)
+                    && tensor.try_storage_mut::<T>().is_some()
             };
             let mask = result.dtype != self.dtype;
-            let argument = match mask || first.is_some() {
+            let argument = match mask || same.is_some() {
                 true => None,
                 false => (0..self.arguments.len()).find(|argument| free(*argument)),
             };
             own.push(argument);
-            new.push(match (argument, first, mask) {
+            new.push(match (argument, same, mask) {
                 (None, None, false) => Memory::Numbers(Vec::with_capacity(self.len)),
                 (None, None, true) => Memory::Mask(Vec::with_capacity(self.len)),
                 _ => Memory::None,
@@ -231,11 +255,11 @@ impl Fused {
                 (Memory::Mask(bytes), ..) => {
                     FlexTensor::new(Bytes::from_elems(bytes), layout, result.dtype)
                 }
-                (Memory::None, Some(first), _) => results[first].clone().with_layout(layout),
+                (Memory::None, Some(same), _) => results[same].clone().with_layout(layout),
                 (Memory::None, None, argument) => {
                     let argument = argument.expect("memory of its own, or of an argument");
                     let empty = FlexTensor::empty(Shape::new([0]), self.dtype);
-                    std::mem::replace(&mut tensors[argument], empty).with_layout(layout)
+                    std::mem::replace(&mut tensors[first[argument]], empty).with_layout(layout)
                 }
             };
             results.push(tensor);
@@ -251,8 +275,10 @@ impl Fused {
         new: &mut [Memory<T>],
     ) {
         let mut part = Part { start: 0, len: self.len, sources: Few::new(), targets: Few::new() };
-        for (argument, tensor) in tensors.iter_mut().enumerate() {
-            part.sources.push(match self.arguments[argument] {
+        let mut tensors = tensors.iter_mut();
+        for (argument, reading) in self.arguments.iter().enumerate() {
+            let tensor = tensors.next().expect("each argument has its tensors");
+            part.sources.push(match *reading {
                 Reading::Mask => {
                     let (start, end) =
                         tensor.layout().contiguous_offsets().expect("it was made dense");
@@ -267,6 +293,12 @@ impl Fused {
                 }
                 Reading::Runs(run) => {
                     Source::Runs(tensor.as_slice::<T>().expect("its type and dense"), run)
+                }
+                Reading::Product { terms, columns } => {
+                    let second = tensors.next().expect("a product has two");
+                    let [a, b] = [tensor, second]
+                        .map(|factor| factor.as_slice::<T>().expect("its type and dense"));
+                    Source::Product { a, b, terms, columns }
                 }
             });
         }

@@ -18,6 +18,7 @@ mod numbers;
 mod ops;
 mod pool;
 pub mod slices;
+mod tall;
 pub mod vectors;
 
 pub use backend::FastFlex;

@@ -10,6 +10,7 @@ use burn_flex::{Flex, FlexTensor, Layout};
 use rayon::prelude::*;
 
 use crate::gemm::{Matrix, Real, Threads, product, products};
+use crate::tall;
 
 /// From this number of multiplications on, a product is worth more than one thread.
 const LARGE: usize = 1 << 20;
@@ -24,7 +25,9 @@ const STRETCH: usize = 640;
 /// `lhs rhs`, for any rank and type that Flex multiplies.
 pub(crate) fn matmul(lhs: FlexTensor, rhs: FlexTensor) -> FlexTensor {
     let values = match lhs.dtype() {
-        DType::F32 => of_matrices::<f32>(&lhs, &rhs).map(Bytes::from_elems),
+        DType::F32 => tall::product(&lhs, &rhs)
+            .or_else(|| of_matrices::<f32>(&lhs, &rhs))
+            .map(Bytes::from_elems),
         DType::F64 => of_matrices::<f64>(&lhs, &rhs).map(Bytes::from_elems),
         _ => None,
     };
@@ -116,7 +119,7 @@ fn long_sums<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, [m, n, k]: [usize; 3])
     parts.into_iter().reduce(add).unwrap_or_default()
 }
 
-/// A narrow result with many rows: each thread computes some rows.
+/// A narrow result with many rows that [`tall`](crate::tall) does not compute: each thread computes some rows.
 fn tall<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, [m, n]: [usize; 2]) -> Vec<T> {
     let rows = |stretch: usize| {
         let rows = stretch * STRETCH..m.min((stretch + 1) * STRETCH);

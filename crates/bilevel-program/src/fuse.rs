@@ -3,7 +3,10 @@
 //! Operations on tensors with the same number of entries form a group if one reads the result of another, and if
 //! nothing in between depends on the group and is needed by it. What arithmetic computes from one tensor joins the
 //! operation that reads it last, since that tensor is there; other operations join those that they read. The operations
-//! of a group follow each other when a program is replayed; on Flex they are one [`Fused`].
+//! of a group follow each other when a program is replayed; on Flex they are one [`Fused`]. There a product of matrices
+//! with few terms is computed in the pass that reads it, and takes no memory.
+
+mod products;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -17,6 +20,9 @@ use burn::backend::ir::{
 use burn::tensor::{BoolStore, DType, Shape};
 
 use crate::program::number;
+
+use products::few_terms;
+pub(crate) use products::{Group, with_products};
 
 /// Operations that are repeated rather than their result kept.
 const FEW: usize = 4;
@@ -304,7 +310,7 @@ impl Grouping {
 /// A group as one pass.
 pub(crate) struct Pass {
     pub(crate) fused: Fused,
-    /// The tensors of its arguments.
+    /// The tensors of its arguments; both factors of a product.
     pub(crate) arguments: Vec<TensorIr>,
     /// The tensors of its results.
     pub(crate) results: Vec<TensorIr>,
@@ -330,13 +336,16 @@ pub(crate) enum Masks {
     Numbers,
 }
 
-/// One pass for a group of elementwise operations. `is_used` says which tensors are read after it.
+/// One pass for a group of elementwise operations, and for the products of few terms before them. `is_used` says which
+/// tensors are read after it.
 pub(crate) fn pass(
     group: &[&OperationIr],
     masks: Masks,
     is_used: impl Fn(usize) -> bool,
 ) -> Option<Pass> {
-    let parts = group.iter().map(|operation| Elementwise::of(operation));
+    let products: Vec<_> = group.iter().map_while(|operation| few_terms(operation)).collect();
+    let product = |tensor: &TensorIr| products.iter().find(|product| product.out.id == tensor.id);
+    let parts = group[products.len()..].iter().map(|operation| Elementwise::of(operation));
     let parts = parts.collect::<Option<Vec<_>>>()?;
     if parts.iter().all(|part| part.operation.is_none()) {
         return None;
@@ -377,14 +386,25 @@ pub(crate) fn pass(
         }
     }
     let (len, dtype) = parts[0].size;
-    let readings = read.iter().map(|(_, reading)| match (reading, masks) {
-        (Reading::Mask, Masks::Numbers) => Reading::Each,
-        (reading, _) => *reading,
-    });
-    let readings = readings.collect();
+    let (mut arguments, mut readings) = (Vec::new(), Vec::new());
+    for (tensor, reading) in read {
+        readings.push(match (product(tensor), reading, masks) {
+            (Some(product), Reading::Each, _) => {
+                let &[terms, columns] = product.rhs.shape.as_slice() else { return None };
+                Reading::Product { terms, columns }
+            }
+            (Some(_), ..) => return None,
+            (None, Reading::Mask, Masks::Numbers) => Reading::Each,
+            (None, reading, _) => reading,
+        });
+        match product(tensor) {
+            Some(product) => arguments.extend([product.lhs.clone(), product.rhs.clone()]),
+            None => arguments.push(tensor.clone()),
+        }
+    }
     Some(Pass {
         fused: Fused::new(len, dtype, readings, steps, results),
-        arguments: read.into_iter().map(|(tensor, _)| tensor.clone()).collect(),
+        arguments,
         results: tensors,
         #[cfg(feature = "cube")]
         kernel: Default::default(),

@@ -17,12 +17,12 @@ use burn::backend::{
 use burn::tensor::TensorData;
 
 use crate::execute::{Refused, Slots, execute, refuse};
-use crate::fuse::{Pass, groups};
+use crate::fuse::{Pass, groups, with_products};
 use crate::largest::Largest;
 use crate::program::{Output, Program, number};
 use crate::small::Small;
 use crate::stop::stops;
-use flex::{dense, one_pass};
+use flex::{PASSES, dense};
 use registers::{Registers, Segment};
 
 /// A backend that computes on the tensors and devices of `D`, as `FastFlex` does on those of Flex.
@@ -48,6 +48,14 @@ where
             QuantizedTensorPrimitive = D::QuantizedTensorPrimitive,
         >,
 {
+}
+
+/// How a backend computes passes.
+struct Passes<B: Backend> {
+    /// Computes a pass if it can, and whether it did.
+    run: fn(&Pass, &mut Slots<B>) -> bool,
+    /// Whether passes may compute products of few terms.
+    with_products: bool,
 }
 
 /// The operations of a program with registers for tensors: a register is reused as soon as its tensor is no longer
@@ -92,7 +100,7 @@ impl Replay {
         for tensor in program.outputs.iter().filter_map(|output| output.tensor) {
             uses[tensor] += 1;
         }
-        let mut registers = Registers::new(uses);
+        let mut registers = Registers::new(uses.clone());
         let inputs = program.inputs.iter().map(|input| registers.if_used(number(input))).collect();
         let kept = (0..program.tensors).filter(|tensor| fixed[*tensor]);
         let kept = kept.filter_map(|tensor| Some((tensor, registers.if_used(tensor)?))).collect();
@@ -111,6 +119,7 @@ impl Replay {
         let kept: Vec<_> = fixed.kept.iter().map(|(tensor, _)| described[tensor].clone()).collect();
         let outside: Vec<_> = program.inputs.iter().chain(&kept).collect();
         let small = Small::of(&outside, &groups, &program.outputs);
+        let groups = with_products(&groups, &uses);
         let segments = groups.iter().map(|group| Segment::of(group, &mut registers)).collect();
         let outputs = program
             .outputs
@@ -142,15 +151,16 @@ impl Replay {
         match &first.kind {
             DispatchTensorKind::Flex(_) => self
                 .run_small(inputs)
-                .unwrap_or_else(|| self.run_on::<FastFlex, Flex>(inputs, Some(one_pass))),
+                .unwrap_or_else(|| self.run_on::<FastFlex, Flex>(inputs, Some(PASSES))),
             #[cfg(feature = "ndarray")]
             #[allow(deprecated, reason = "it is the cross-check while Burn has it")]
             DispatchTensorKind::NdArray(_) => {
                 self.run_on::<burn::backend::NdArray, burn::backend::NdArray>(inputs, None)
             }
             #[cfg(feature = "cube")]
-            DispatchTensorKind::Cube(_) => self
-                .run_on::<burn::backend::Cube, burn::backend::Cube>(inputs, Some(cube::one_kernel)),
+            DispatchTensorKind::Cube(_) => {
+                self.run_on::<burn::backend::Cube, burn::backend::Cube>(inputs, Some(cube::PASSES))
+            }
             _ => panic!(
                 "programs cannot be computed on {:?}: move the variables and the data to a device without autodiff, of \
                  a backend whose feature of bilevel-program is on",
@@ -162,7 +172,7 @@ impl Replay {
     fn run_on<B, D>(
         &self,
         inputs: &[&DispatchTensor],
-        one_pass: Option<fn(&Pass, &mut Slots<B>) -> bool>,
+        passes: Option<Passes<B>>,
     ) -> Vec<DispatchTensor>
     where
         B: ComputesOn<D>,
@@ -199,11 +209,16 @@ impl Replay {
             }
         }
         for segment in &self.segments {
-            let together = match (&segment.pass, one_pass) {
-                (Some(pass), Some(one_pass)) => one_pass(pass, &mut slots),
+            let run = |pass: &Option<Pass>, slots: &mut Slots<B>| match (pass, &passes) {
+                (Some(pass), Some(passes)) => (passes.run)(pass, slots),
                 _ => false,
             };
-            if !together {
+            let with_products = passes.as_ref().is_some_and(|passes| passes.with_products);
+            if with_products && run(&segment.pass_with_products, &mut slots) {
+                continue;
+            }
+            segment.products.iter().for_each(|each| perform(each, &mut slots, &device));
+            if !run(&segment.pass, &mut slots) {
                 segment.operations.iter().for_each(|each| perform(each, &mut slots, &device));
             }
         }

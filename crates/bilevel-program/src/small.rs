@@ -25,7 +25,7 @@ use crate::replay::perform;
 use build::Builder;
 
 /// The largest tensor that counts as small: larger ones are worth using all threads.
-const LARGEST: usize = 1 << 16;
+pub(crate) const LARGEST: usize = 1 << 16;
 
 /// The largest matrix product, in multiplications.
 const LARGEST_PRODUCT: usize = 1 << 20;

@@ -8,6 +8,9 @@ use crate::{Curvature, Error, LowerProblem};
 
 /// What a reverse sweep over T steps keeps of the forward pass. A state that was not kept is recomputed by the same
 /// steps from the last one before it that was kept: on the CPU every plan gives the same bits.
+///
+/// Every plan also keeps what the gradient of the last step computed, for the product with which the backward pass
+/// begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
     /// The state before every step: T of them, no step is repeated.
@@ -107,8 +110,10 @@ pub struct Tape<'a> {
     /// One more than the step before which the next state stands.
     next: usize,
     steps: usize,
+    /// The number of steps before the end of the forward pass.
+    end: usize,
     kept: Vec<(usize, State)>,
-    /// Of [`Plan::Results`]: the Hessians at the last steps, by step.
+    /// The Hessians at the last steps, by step: at one, or more by [`Plan::Results`].
     curvatures: VecDeque<(usize, Curvature<'a>)>,
     /// Their bytes.
     held: usize,
@@ -129,6 +134,7 @@ impl<'a> Tape<'a> {
             dynamics,
             next: from.0,
             steps: to - from.0,
+            end: to,
             kept: vec![from],
             curvatures: VecDeque::new(),
             held: 0,
@@ -154,13 +160,17 @@ impl<'a> Tape<'a> {
     }
 
     fn step(&mut self, t: usize, state: &State) -> Stepped {
-        let Plan::Results(bytes) = self.plan else {
-            return step(&self.problem, self.dynamics, t, state);
+        let least = usize::from(t + 1 == self.end);
+        let bytes = match self.plan {
+            Plan::Results(bytes) => bytes,
+            _ if least == 1 => 0,
+            _ => return step(&self.problem, self.dynamics, t, state),
         };
         let (stepped, curvature) = step_and_curvature(&self.problem, self.dynamics, t, state);
         self.held += curvature.bytes();
         self.curvatures.push_back((t, curvature));
         while self.held > bytes
+            && self.curvatures.len() > least
             && let Some((_, first)) = self.curvatures.pop_front()
         {
             self.held -= first.bytes();

@@ -16,6 +16,13 @@ pub(super) enum Source<'a, T> {
     Mask(&'a [u8]),
     Repeated(&'a [T]),
     Runs(&'a [T], usize),
+    /// The product of two matrices in row-major order.
+    Product {
+        a: &'a [T],
+        b: &'a [T],
+        terms: usize,
+        columns: usize,
+    },
 }
 
 /// Where a result is written.
@@ -52,6 +59,12 @@ impl<'a, T> Part<'a, T> {
                 Source::Mask(all) => all.len() == self.len,
                 Source::Repeated(all) => !all.is_empty() && self.len.is_multiple_of(all.len()),
                 Source::Runs(all, run) => all.len() * run == self.len,
+                Source::Product { a, b, terms, columns } => {
+                    terms * columns > 0
+                        && b.len() == terms * columns
+                        && a.len() % terms == 0
+                        && a.len() / terms * columns == self.len
+                }
             };
             assert!(fits, "an argument has as many entries as are read");
         }
@@ -84,6 +97,9 @@ impl<'a, T> Part<'a, T> {
                 Source::Runs(all, run) => {
                     split.iter_mut().for_each(|part| part.sources.push(Source::Runs(all, run)));
                 }
+                Source::Product { a, b, terms, columns } => split.iter_mut().for_each(|part| {
+                    part.sources.push(Source::Product { a, b, terms, columns });
+                }),
             }
         }
         for target in self.targets {
@@ -176,8 +192,61 @@ fn read<T: Real>(
                     (out, number, left) = (rest, number + 1, *run);
                 }
             }
+            Source::Product { a, b, terms, columns } => {
+                let (mut out, mut row, mut column) = (out, start / columns, start % columns);
+                while !out.is_empty() {
+                    let (now, rest) = out.split_at_mut((columns - column).min(out.len()));
+                    let factors = &a[row * terms..(row + 1) * terms];
+                    combine(now, factors, &b[column..], *columns);
+                    (out, row, column) = (rest, row + 1, 0);
+                }
+            }
         }
     }
+}
+
+/// Entries of a row of a product: `out[j] = sum_k factors[k] b[k columns + j]`.
+#[inline(always)]
+fn combine<T: Real>(out: &mut [T], factors: &[T], b: &[T], columns: usize) {
+    let at = blocks::<T, 128>(out, 0, 64, factors, b, columns);
+    let at = blocks::<T, 64>(out, at, 16, factors, b, columns);
+    let at = blocks::<T, 16>(out, at, 0, factors, b, columns);
+    blocks::<T, 1>(out, at, 0, factors, b, columns);
+}
+
+/// `N` entries at a time, whose sums stay in registers, from `at`; if more than `rest` are left over, the last ones of the
+/// row again, with some that are there. Returns where it ends.
+#[inline(always)]
+fn blocks<T: Real, const N: usize>(
+    out: &mut [T],
+    mut at: usize,
+    rest: usize,
+    factors: &[T],
+    b: &[T],
+    columns: usize,
+) -> usize {
+    let len = out.len();
+    while len - at >= N {
+        together::<T, N>(&mut out[at..at + N], factors, &b[at..], columns);
+        at += N;
+    }
+    if len - at > rest && len >= N {
+        together::<T, N>(&mut out[len - N..], factors, &b[len - N..], columns);
+        return len;
+    }
+    at
+}
+
+#[inline(always)]
+fn together<T: Real, const N: usize>(out: &mut [T], factors: &[T], b: &[T], columns: usize) {
+    let mut sums = [T::ZERO; N];
+    for (k, &factor) in factors.iter().enumerate() {
+        let row = &b[k * columns..k * columns + N];
+        for (sum, &b) in sums.iter_mut().zip(row) {
+            *sum = factor.mul_add(b, *sum);
+        }
+    }
+    out.copy_from_slice(&sums);
 }
 
 /// A block of a value.

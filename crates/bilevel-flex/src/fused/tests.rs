@@ -81,3 +81,56 @@ fn operations_together_are_those_one_by_one_bit_for_bit() {
         check::<f64>(sizes);
     }
 }
+
+/// `relu's backward pass of a product, plus another product and a column`, as one pass.
+fn check_products<T: Real>([rows, columns]: [usize; 2], terms: [usize; 2]) {
+    let sizes = [rows, columns];
+    let shape = Shape::new(sizes);
+    let product = |terms| Reading::Product { terms, columns };
+    let steps = [
+        (Operation::ReluBackward, [1, 0, 0]),
+        (Operation::Add, [4, 2, 4]),
+        (Operation::Sub, [5, 3, 5]),
+    ];
+    let fused = Fused::new(
+        rows * columns,
+        T::dtype(),
+        vec![product(terms[0]), Reading::Each, product(terms[1]), Reading::Runs(columns)],
+        steps.map(|(operation, of)| Instruction { operation, of }).to_vec(),
+        vec![Output { value: 6, shape: shape.clone(), dtype: T::dtype() }],
+    );
+    let factors = |terms, salt| {
+        let turned = tensor::<T>([columns, terms], salt + 1).transpose(0, 1);
+        [tensor::<T>([rows, terms], salt), turned]
+    };
+    let ([a, b], [c, d]) = (factors(terms[0], 1), factors(terms[1], 3));
+    let (each, column) = (tensor::<T>(sizes, 5), tensor::<T>([rows, 1], 6));
+    let wide = FastFlex::float_expand(column.clone(), shape).to_contiguous();
+    let [first, second] =
+        [(&a, &b), (&c, &d)].map(|(a, b)| FastFlex::float_matmul(a.clone(), b.clone()));
+    let sum = FastFlex::float_add(FastFlex::relu_backward(each.clone(), first), second);
+    let expected = FastFlex::float_sub(sum, wide);
+    let found = fused.run(vec![a, b, each, c, d, column]);
+    assert!(found[0].bytes() == expected.bytes(), "{sizes:?}, {terms:?} terms of {:?}", T::dtype());
+}
+
+#[test]
+fn products_in_a_pass_have_the_bits_of_products_in_memory() {
+    // The last has more than two chunks, whose ends are within rows.
+    for sizes in [[1, 1], [3, 70], [40, 33], [700, 300]] {
+        for terms in [[1, 16], [10, 10], [7, 2]] {
+            check_products::<f32>(sizes, terms);
+            check_products::<f64>(sizes, terms);
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "as many entries as are read")]
+fn factors_of_other_sizes_are_refused() {
+    let step = Instruction { operation: Operation::Neg, of: [0; 3] };
+    let result = Output { value: 1, shape: Shape::new([3, 4]), dtype: DType::F32 };
+    let product = Reading::Product { terms: 2, columns: 4 };
+    let fused = Fused::new(12, DType::F32, vec![product], vec![step], vec![result]);
+    fused.run(vec![tensor::<f32>([3, 2], 0), tensor::<f32>([4, 4], 0)]);
+}

@@ -7,15 +7,19 @@ use burn::backend::Cube;
 use burn::backend::ir::HandleKind;
 use burn_cubecl::tensor::CubeTensor;
 
+use super::Passes;
 use crate::execute::Slots;
 use crate::fuse::Pass;
 use crate::program::number;
+
+/// Passes on GPUs.
+pub(super) const PASSES: Passes<Cube> = Passes { run: one_kernel, with_products: false };
 
 /// A pass as one kernel, if possible; whether it was run.
 ///
 /// With Burn's own fusion, which another crate of the build may have enabled, tensors are those of that backend: then
 /// it executes the operations.
-pub(super) fn one_kernel(pass: &Pass, slots: &mut Slots<Cube>) -> bool {
+fn one_kernel(pass: &Pass, slots: &mut Slots<Cube>) -> bool {
     let kernel = pass.kernel.get_or_init(|| {
         let entries = pass.arguments.iter().map(|argument| argument.shape.num_elements());
         Kernel::new(&pass.fused, &entries.collect::<Vec<_>>())

@@ -10,7 +10,7 @@ use burn::backend::{
 };
 use smallvec::SmallVec;
 
-use super::Replay;
+use super::{Passes, Replay};
 use crate::execute::Slots;
 use crate::fuse::Pass;
 use crate::program::number;
@@ -33,8 +33,11 @@ impl Replay {
     }
 }
 
-/// A pass on Flex, if its masks have the form used there; whether it was run.
-pub(super) fn one_pass(pass: &Pass, slots: &mut Slots<FastFlex>) -> bool {
+/// Passes on Flex.
+pub(super) const PASSES: Passes<FastFlex> = Passes { run: one_pass, with_products: true };
+
+/// A pass, if its masks have the form used on Flex; whether it was run.
+fn one_pass(pass: &Pass, slots: &mut Slots<FastFlex>) -> bool {
     if !pass.has_byte_masks() {
         return false;
     }

@@ -2,7 +2,7 @@
 
 use burn::backend::ir::{IrVisitorMut, OperationIr, TensorId, TensorIr, TensorStatus};
 
-use crate::fuse::{self, Masks, Pass};
+use crate::fuse::{self, Group, Masks, Pass};
 use crate::program::number;
 
 /// Registers for the tensors of a program: one is free again after the last use of its tensor.
@@ -38,60 +38,88 @@ impl Registers {
 
 /// A part of a program that is executed at once.
 pub(super) struct Segment {
+    /// Products of few terms.
+    pub(super) products: Vec<OperationIr>,
     pub(super) operations: Vec<OperationIr>,
-    /// All of them in one pass, for backends that have it.
+    /// The operations in one pass, for backends that have it.
     pub(super) pass: Option<Pass>,
+    /// The same with the products, for backends that compute these in passes.
+    pub(super) pass_with_products: Option<Pass>,
 }
 
 impl Segment {
     /// Operations that follow each other, with their registers.
-    pub(super) fn of(group: &[&OperationIr], registers: &mut Registers) -> Self {
-        let made = |tensor: usize| {
-            group.iter().any(|each| each.outputs().any(|out| number(out) == tensor))
-        };
-        let inside = |tensor: usize| {
-            let read = group.iter().flat_map(|each| each.inputs());
-            read.filter(|input| number(input) == tensor).count()
-        };
-        let is_used = |tensor: usize| made(tensor) && registers.uses[tensor] > inside(tensor);
-        let mut pass =
-            (group.len() > 1).then(|| fuse::pass(group, Masks::Bytes, is_used)).flatten();
-        let arguments = pass.iter().flat_map(|pass| &pass.arguments).map(number);
-        let arguments: Vec<_> = arguments
-            .map(|tensor| (tensor, registers.of[tensor].expect("it was written")))
-            .collect();
-        let mut operations = Vec::with_capacity(group.len());
-        for &operation in group {
-            let mut operation = operation.clone();
-            let mut assign = Assign {
-                inputs: operation.inputs().count(),
-                registers,
-                freed: Vec::new(),
-                dropped: Vec::new(),
-            };
-            operation.visit_mut(&mut assign);
-            let Assign { freed, dropped, .. } = assign;
-            operations.push(operation);
-            operations.extend(dropped.into_iter().map(OperationIr::Drop));
-            registers.free.extend(freed);
+    pub(super) fn of(group: &Group<'_>, registers: &mut Registers) -> Self {
+        let Group { products, operations } = group;
+        let all: Vec<_> = products.iter().chain(operations).copied().collect();
+        let mut pass_with_products =
+            if products.is_empty() { None } else { unplaced(&all, registers) };
+        let arguments_of_all = places(&pass_with_products, registers);
+        let mut pass = if operations.len() > 1 { unplaced(operations, registers) } else { None };
+        // A product of the pass is in memory only after it was computed.
+        let mut assigned = Vec::new();
+        for product in products {
+            assign(product, registers, &mut assigned);
         }
-        if let Some(pass) = &mut pass {
-            for (at, (argument, (tensor, register))) in
-                pass.arguments.iter_mut().zip(&arguments).enumerate()
-            {
-                let again = arguments[at + 1..].iter().any(|(later, _)| later == tensor);
-                let last = registers.uses[*tensor] == 0 && !again;
-                argument.id = TensorId::new(*register as u64);
-                argument.status =
-                    if last { TensorStatus::ReadWrite } else { TensorStatus::ReadOnly };
-            }
-            for result in &mut pass.results {
-                let register = registers.of[number(result)].expect("it was given one");
-                result.id = TensorId::new(register as u64);
-            }
+        let arguments = places(&pass, registers);
+        let products = std::mem::take(&mut assigned);
+        for operation in operations {
+            assign(operation, registers, &mut assigned);
         }
-        Self { operations, pass }
+        place(&mut pass, &arguments, registers);
+        place(&mut pass_with_products, &arguments_of_all, registers);
+        Self { products, operations: assigned, pass, pass_with_products }
     }
+}
+
+/// One pass, of tensors that have no registers yet.
+fn unplaced(group: &[&OperationIr], registers: &Registers) -> Option<Pass> {
+    let made =
+        |tensor: usize| group.iter().any(|each| each.outputs().any(|out| number(out) == tensor));
+    let inside = |tensor: usize| {
+        let read = group.iter().flat_map(|each| each.inputs());
+        read.filter(|input| number(input) == tensor).count()
+    };
+    let is_used = |tensor: usize| made(tensor) && registers.uses[tensor] > inside(tensor);
+    fuse::pass(group, Masks::Bytes, is_used)
+}
+
+/// The arguments of a pass, and where they are.
+fn places(pass: &Option<Pass>, registers: &Registers) -> Vec<(usize, usize)> {
+    let arguments = pass.iter().flat_map(|pass| &pass.arguments).map(number);
+    arguments.map(|tensor| (tensor, registers.of[tensor].expect("it was written"))).collect()
+}
+
+/// Gives the tensors of a pass their registers, after all of its operations have theirs.
+fn place(pass: &mut Option<Pass>, arguments: &[(usize, usize)], registers: &Registers) {
+    let Some(pass) = pass else { return };
+    for (at, (argument, (tensor, register))) in pass.arguments.iter_mut().zip(arguments).enumerate()
+    {
+        let again = arguments[at + 1..].iter().any(|(later, _)| later == tensor);
+        let last = registers.uses[*tensor] == 0 && !again;
+        argument.id = TensorId::new(*register as u64);
+        argument.status = if last { TensorStatus::ReadWrite } else { TensorStatus::ReadOnly };
+    }
+    for result in &mut pass.results {
+        let register = registers.of[number(result)].expect("it was given one");
+        result.id = TensorId::new(register as u64);
+    }
+}
+
+/// An operation with registers, and what is dropped after it.
+fn assign(operation: &OperationIr, registers: &mut Registers, to: &mut Vec<OperationIr>) {
+    let mut operation = operation.clone();
+    let mut assign = Assign {
+        inputs: operation.inputs().count(),
+        registers,
+        freed: Vec::new(),
+        dropped: Vec::new(),
+    };
+    operation.visit_mut(&mut assign);
+    let Assign { freed, dropped, .. } = assign;
+    to.push(operation);
+    to.extend(dropped.into_iter().map(OperationIr::Drop));
+    registers.free.extend(freed);
 }
 
 /// Assigns registers to one operation.

@@ -109,16 +109,45 @@ fn numbers(outputs: Vec<DispatchTensor>) -> Vec<f64> {
 
 #[test]
 fn passes_have_the_bits_of_single_operations() {
-    for samples in [5, 30_000] {
-        programs(7, samples, |name, program, inputs| {
+    // In the last, the gradients of the hidden layer are large products with three terms.
+    for (hidden, samples) in [(7, 5), (7, 30_000), (40, 2000)] {
+        let mut with_products = 0;
+        programs(hidden, samples, |name, program, inputs| {
             let replay = program.replay();
             let passes = replay.segments.iter().filter(|segment| segment.pass.is_some()).count();
             assert!(passes > 0 || program.operations.len() < 20, "{name} has a pass");
-            let passes = numbers(replay.run_on::<FastFlex, Flex>(inputs, Some(one_pass)));
+            let products = replay.segments.iter().filter(|each| each.pass_with_products.is_some());
+            with_products += products.count();
             let single = numbers(replay.run_on::<FastFlex, Flex>(inputs, None));
-            let same = passes.iter().zip(&single).all(|(a, b)| a.to_bits() == b.to_bits());
-            assert!(same && passes.len() == single.len(), "{name} with {samples} samples");
+            // As on Flex, and as on GPUs, where no pass computes products.
+            for with_products in [true, false] {
+                let passes = Passes { with_products, ..PASSES };
+                let passes = numbers(replay.run_on::<FastFlex, Flex>(inputs, Some(passes)));
+                let same = passes.iter().zip(&single).all(|(a, b)| a.to_bits() == b.to_bits());
+                assert!(same && passes.len() == single.len(), "{name} with {samples} samples");
+            }
         });
+        assert_eq!(with_products > 0, hidden == 40, "{with_products} with {hidden}");
+    }
+}
+
+/// A product stays in memory if it is an output, or something else than the pass reads it.
+#[test]
+fn products_that_are_read_elsewhere_are_not_computed_in_passes() {
+    type Reads = fn(Tensor<2>) -> Tensor<1>;
+    let cases: [(&str, usize, Reads); 3] = [
+        ("a pass", 1, |product| (product.exp() * 2.0).sum()),
+        ("a pass twice", 1, |product| (product.clone().exp() * product).sum()),
+        ("a pass and a sum", 0, |product| {
+            (product.clone().exp() * 2.0).sum() + product.sum_dim(1).powi_scalar(2).sum()
+        }),
+    ];
+    for (name, expected, reads) in cases {
+        let loss = |net: &Net| reads(net.data([2000, 3], 4).matmul(net.second.val().transpose()));
+        let function = Function::loss(&net(40), &loss, Again::Always).unwrap();
+        let replay = function.program.replay();
+        let products = replay.segments.iter().map(|segment| segment.products.len());
+        assert_eq!(products.sum::<usize>(), expected, "{name}");
     }
 }
 
