@@ -23,3 +23,11 @@ pub mod vectors;
 
 pub use backend::FastFlex;
 pub use burn_flex::{FlexDevice, FlexTensor};
+
+/// Whether this processor has instructions for multiply-adds, which round once: `gemm` uses them where they exist.
+pub fn has_multiply_add() -> bool {
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    return std::is_x86_feature_detected!("fma");
+    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+    return cfg!(target_arch = "aarch64");
+}

@@ -13,14 +13,14 @@ use crate::gemm::{Matrix, Real, Threads, product, products};
 use crate::tall;
 
 /// From this number of multiplications on, a product is worth more than one thread.
-const LARGE: usize = 1 << 20;
+pub(crate) const LARGE: usize = 1 << 20;
 
 /// A side of a result is narrow below this size.
 const NARROW: usize = 32;
 
 /// Rows of a tall matrix, or terms of a long sum, that one thread processes: fixed, so that the result does
 /// not depend on the number of threads, bit for bit.
-const STRETCH: usize = 640;
+pub(crate) const STRETCH: usize = 640;
 
 /// `lhs rhs`, for any rank and type that Flex multiplies.
 pub(crate) fn matmul(lhs: FlexTensor, rhs: FlexTensor) -> FlexTensor {
@@ -95,7 +95,7 @@ fn of_matrices<T: Real>(lhs: &FlexTensor, rhs: &FlexTensor) -> Option<Vec<T>> {
         return Some(long_sums(a, b, [m, n, k]));
     }
     if m >= 2 * STRETCH && n < NARROW {
-        return Some(tall(a, b, [m, n]));
+        return Some(by_stretches(a, b, [m, n]));
     }
     Some(product(a, b, Threads::All))
 }
@@ -119,8 +119,8 @@ fn long_sums<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, [m, n, k]: [usize; 3])
     parts.into_iter().reduce(add).unwrap_or_default()
 }
 
-/// A narrow result with many rows that [`tall`](crate::tall) does not compute: each thread computes some rows.
-fn tall<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, [m, n]: [usize; 2]) -> Vec<T> {
+/// A narrow result with many rows that `tall` does not compute: each thread computes some rows.
+fn by_stretches<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, [m, n]: [usize; 2]) -> Vec<T> {
     let rows = |stretch: usize| {
         let rows = stretch * STRETCH..m.min((stretch + 1) * STRETCH);
         product(a.rows_in(rows), b, Threads::One)

@@ -8,17 +8,20 @@ use burn_flex::FlexTensor;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// The fewest rows, of two threads.
-const ROWS: usize = 1280;
+use crate::has_multiply_add;
+use crate::matmul::{LARGE, STRETCH};
 
-/// Rows that one thread computes at a time: fixed, as is the order of each sum, so that the result does not depend on the
-/// number of threads, bit for bit.
-const STRETCH: usize = 640;
+/// The fewest rows: one thread computes [`STRETCH`] at a time. That is fixed, as is the order of each sum, so that the
+/// result does not depend on the number of threads, bit for bit.
+const ROWS: usize = 2 * STRETCH;
 
 /// From this number of columns on, the columns fill vectors.
 const WIDE: usize = 16;
 
-/// Columns that are computed together, of two rows: ten sums stay in registers, and each is added to only after the others.
+/// The fewest terms: a vector.
+const TERMS: usize = 16;
+
+/// Columns that are computed together, of two rows: ten independent sums hide the latency of multiply-adds.
 const COLUMNS: usize = 5;
 
 /// `lhs rhs`, row-major, for matrices of f32 of which the first has its rows in memory one after the other; `None` for
@@ -26,8 +29,10 @@ const COLUMNS: usize = 5;
 pub(crate) fn product(lhs: &FlexTensor, rhs: &FlexTensor) -> Option<Vec<f32>> {
     let &[rows, terms] = lhs.layout().shape().as_slice() else { return None };
     let &[inner, columns] = rhs.layout().shape().as_slice() else { return None };
-    let is_tall = rows >= ROWS && (1..WIDE).contains(&columns) && terms >= WIDE && terms == inner;
-    if !is_tall || rhs.dtype() != DType::F32 {
+    // Smaller products are those of `gemm` everywhere, also in programs of small tensors.
+    let is_large = rows.saturating_mul(terms).saturating_mul(columns) >= LARGE;
+    let is_tall = rows >= ROWS && (1..WIDE).contains(&columns) && terms >= TERMS && terms == inner;
+    if !(is_large && is_tall && rhs.dtype() == DType::F32 && has_multiply_add()) {
         return None;
     }
     let a = lhs.as_slice::<f32>()?;
@@ -146,7 +151,7 @@ mod tests {
     fn products_of_few_columns_are_those_of_flex() {
         for columns in 1..WIDE {
             for terms in [16, 37, 300] {
-                let rows = ROWS + 1 + terms % 2;
+                let rows = ROWS.max(LARGE / (terms * columns)) + 1 + terms % 2;
                 let (a, b) = (matrix([rows, terms], 1), matrix([columns, terms], 2));
                 for b in [b.transpose(0, 1), b.transpose(0, 1).to_contiguous()] {
                     let expected = Flex::float_matmul(a.clone(), b.clone()).to_contiguous();
@@ -159,12 +164,33 @@ mod tests {
 
     #[test]
     fn other_matrices_are_left_to_others() {
-        let (tall, few) = (matrix([ROWS, 20], 1), matrix([20, 3], 2));
+        let (tall, few) = (matrix([ROWS, 300], 1), matrix([300, 3], 2));
         assert!(product(&tall, &few).is_some());
-        let turned = matrix([20, ROWS], 1).transpose(0, 1);
+        let turned = matrix([300, ROWS], 1).transpose(0, 1);
         assert!(product(&turned, &few).is_none(), "its rows are not in order");
-        assert!(product(&matrix([ROWS - 1, 20], 1), &few).is_none(), "few rows");
-        assert!(product(&tall, &matrix([20, WIDE], 2)).is_none(), "many columns");
-        assert!(product(&matrix([ROWS, 3], 1), &matrix([3, 3], 2)).is_none(), "few terms");
+        let [few_rows, long] = [matrix([ROWS - 1, 400], 1), matrix([400, 3], 2)];
+        assert!(product(&few_rows, &long).is_none(), "few rows");
+        assert!(product(&tall, &matrix([300, WIDE], 2)).is_none(), "many columns");
+        let (many_rows, short) = (matrix([40_000, 15], 1), matrix([15, 3], 2));
+        assert!(product(&many_rows, &short).is_none(), "few terms");
+        let (small, few) = (matrix([ROWS, 200], 1), matrix([200, 3], 2));
+        assert!(product(&small, &few).is_none(), "few multiplications");
+    }
+
+    /// Of numbers whose sums round.
+    #[test]
+    fn the_number_of_threads_does_not_matter() {
+        let number = |at: usize| (at as f32 * 0.37).sin();
+        let sizes = [ROWS + 301, 100];
+        let values: Vec<_> = (0..sizes[0] * sizes[1]).map(number).collect();
+        let layout = Layout::contiguous(Shape::new(sizes));
+        let a = FlexTensor::new(Bytes::from_elems(values), layout, DType::F32);
+        let b = matrix([100, 10], 2);
+        let on = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| product(&a, &b)).expect("it is tall")
+        };
+        let one = on(1);
+        assert!([2, 3].map(on).iter().all(|found| found == &one));
     }
 }

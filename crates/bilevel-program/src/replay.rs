@@ -22,7 +22,7 @@ use crate::largest::Largest;
 use crate::program::{Output, Program, number};
 use crate::small::Small;
 use crate::stop::stops;
-use flex::{PASSES, dense};
+use flex::{dense, passes};
 use registers::{Registers, Segment};
 
 /// A backend that computes on the tensors and devices of `D`, as `FastFlex` does on those of Flex.
@@ -151,16 +151,15 @@ impl Replay {
         match &first.kind {
             DispatchTensorKind::Flex(_) => self
                 .run_small(inputs)
-                .unwrap_or_else(|| self.run_on::<FastFlex, Flex>(inputs, Some(PASSES))),
+                .unwrap_or_else(|| self.run_on::<FastFlex, Flex>(inputs, Some(passes()))),
             #[cfg(feature = "ndarray")]
             #[allow(deprecated, reason = "it is the cross-check while Burn has it")]
             DispatchTensorKind::NdArray(_) => {
                 self.run_on::<burn::backend::NdArray, burn::backend::NdArray>(inputs, None)
             }
             #[cfg(feature = "cube")]
-            DispatchTensorKind::Cube(_) => {
-                self.run_on::<burn::backend::Cube, burn::backend::Cube>(inputs, Some(cube::PASSES))
-            }
+            DispatchTensorKind::Cube(_) => self
+                .run_on::<burn::backend::Cube, burn::backend::Cube>(inputs, Some(cube::passes())),
             _ => panic!(
                 "programs cannot be computed on {:?}: move the variables and the data to a device without autodiff, of \
                  a backend whose feature of bilevel-program is on",

@@ -16,7 +16,8 @@ pub enum Plan {
     /// The state before every step: T of them, no step is repeated.
     Trajectory,
     /// The state before every step, and up to this many bytes of what the gradients of the last steps computed in the
-    /// forward pass and the products of the backward pass would recompute. 256 MiB is the default.
+    /// forward pass and the products of the backward pass would recompute; that of the last step in any case. 256 MiB is
+    /// the default.
     Results(
         /// Bytes.
         usize,
@@ -181,12 +182,16 @@ impl<'a> Tape<'a> {
     /// [`Tape::pop`], with the Hessian at that step if it was kept.
     pub(crate) fn pop_with_curvature(&mut self) -> Option<(usize, State, Option<Curvature<'a>>)> {
         let (t, state) = self.pop()?;
-        // Those of steps that were taken back, or made again.
-        while self.curvatures.back().is_some_and(|(at, _)| *at > t) {
-            self.last_curvature();
-        }
+        self.forget(t + 1);
         // They are those of the last steps without a gap: the last one is that of step t, if there is any.
         Some((t, state, self.last_curvature()))
+    }
+
+    /// Drops the Hessians of the steps from `t` on, which were taken back, or made again.
+    fn forget(&mut self, t: usize) {
+        while self.curvatures.back().is_some_and(|(at, _)| *at >= t) {
+            self.last_curvature();
+        }
     }
 
     fn last_curvature(&mut self) -> Option<Curvature<'a>> {
@@ -213,6 +218,7 @@ impl<'a> Tape<'a> {
     /// Takes the state before step `to` as the end of the forward pass, and returns it.
     pub(crate) fn shorten(&mut self, to: usize) -> State {
         self.kept.retain(|(t, _)| *t <= to);
+        self.forget(to);
         self.advance(to, |_| ())
     }
 

@@ -326,9 +326,12 @@ fn memory(name: &str, settings: &Settings, measured: &Measured) -> usize {
         Plan::Results(bytes) => bytes,
         _ => 0,
     };
-    let unrolled = |t: usize| t * state + kept.min(t * measured.linearization);
+    let unrolled =
+        |t: usize| t * state + kept.min(t * measured.linearization).max(measured.linearization);
     match name {
-        "rad" if settings.stored_states > 0 => settings.stored_states * state,
+        "rad" if settings.stored_states > 0 => {
+            settings.stored_states * state + measured.linearization
+        }
         "rad" | "bda" | "ia-gm" | "iaptt" => unrolled(t),
         "trad" => unrolled(settings.truncated),
         "saba" => (3 * measured.batches[1] + 2 * measured.batches[0]) * state,

@@ -214,8 +214,8 @@ fn combine<T: Real>(out: &mut [T], factors: &[T], b: &[T], columns: usize) {
     blocks::<T, 1>(out, at, 0, factors, b, columns);
 }
 
-/// `N` entries at a time, whose sums stay in registers, from `at`; if more than `rest` are left over, the last ones of the
-/// row again, with some that are there. Returns where it ends.
+/// `N` entries at a time, from `at`; if more than `rest` are left, the last `N` of the row, some of them again. Returns
+/// where it ends.
 #[inline(always)]
 fn blocks<T: Real, const N: usize>(
     out: &mut [T],

@@ -3,6 +3,9 @@
 //! The gradient of a layer with few outputs, `D W'`, has as many entries as the layer has inputs, and each is a sum of few
 //! terms: to write it and read it again takes longer than to compute it.
 
+use std::mem::take;
+use std::ops::RangeInclusive;
+
 use burn::backend::ir::{FloatOperationIr as Float, MatmulOpIr, OperationIr};
 use burn::tensor::DType;
 
@@ -10,8 +13,8 @@ use super::Elementwise;
 use crate::program::number;
 use crate::small::LARGEST;
 
-/// The most terms of such a product.
-const TERMS: usize = 16;
+/// The terms of such a product: for fewer, `gemm` rounds products and sums separately.
+const TERMS: RangeInclusive<usize> = 3..=16;
 
 /// The fewest columns: they are computed side by side.
 const COLUMNS: usize = 32;
@@ -22,8 +25,9 @@ pub(super) fn few_terms(operation: &OperationIr) -> Option<&MatmulOpIr> {
     let &[rows, terms] = product.lhs.shape.as_slice() else { return None };
     let &[_, columns] = product.rhs.shape.as_slice() else { return None };
     let has_kernel = matches!(product.out.dtype, DType::F32 | DType::F64);
-    let is_large = rows * columns > LARGEST && columns >= COLUMNS;
-    (has_kernel && is_large && (1..=TERMS).contains(&terms)).then_some(product)
+    // A single row is a product with a vector for `gemm`.
+    let is_large = rows * columns > LARGEST && columns >= COLUMNS && rows > 1;
+    (has_kernel && is_large && TERMS.contains(&terms)).then_some(product)
 }
 
 /// A group of operations that follow each other.
@@ -48,16 +52,19 @@ pub(crate) fn with_products<'a>(groups: &[Vec<&'a OperationIr>], uses: &[usize])
         };
         groups.iter().position(reads).filter(|at| is_elementwise(&groups[*at]))
     };
-    let of = |group: &Vec<&OperationIr>| match group.as_slice() {
-        [one] => few_terms(one).and_then(reader),
-        _ => None,
-    };
-    let readers: Vec<Option<usize>> = groups.iter().map(of).collect();
-    let products = |at: usize| {
-        let read_there =
-            groups.iter().zip(&readers).filter(move |(_, reader)| **reader == Some(at));
-        read_there.map(|(product, _)| product[0]).collect()
-    };
-    let kept = (0..groups.len()).filter(|at| readers[*at].is_none());
-    kept.map(|at| Group { products: products(at), operations: groups[at].clone() }).collect()
+    let mut products = vec![Vec::new(); groups.len()];
+    let mut kept = Vec::new();
+    for (at, group) in groups.iter().enumerate() {
+        let reader = match group.as_slice() {
+            [one] => few_terms(one).and_then(reader),
+            _ => None,
+        };
+        match reader {
+            Some(reader) => products[reader].push(group[0]),
+            None => kept.push(at),
+        }
+    }
+    let with =
+        |at: usize| Group { products: take(&mut products[at]), operations: groups[at].clone() };
+    kept.into_iter().map(with).collect()
 }

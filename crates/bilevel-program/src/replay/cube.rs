@@ -13,7 +13,9 @@ use crate::fuse::Pass;
 use crate::program::number;
 
 /// Passes on GPUs.
-pub(super) const PASSES: Passes<Cube> = Passes { run: one_kernel, with_products: false };
+pub(super) fn passes() -> Passes<Cube> {
+    Passes { run: one_kernel, with_products: false }
+}
 
 /// A pass as one kernel, if possible; whether it was run.
 ///

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bilevel_flex::{FastFlex, FlexDevice, FlexTensor};
+use bilevel_flex::{FastFlex, FlexDevice, FlexTensor, has_multiply_add};
 use burn::backend::ir::HandleKind;
 use burn::backend::{
     BackendTensor, DispatchAutodiffContext, DispatchKindConversion, DispatchTensor,
@@ -34,7 +34,9 @@ impl Replay {
 }
 
 /// Passes on Flex.
-pub(super) const PASSES: Passes<FastFlex> = Passes { run: one_pass, with_products: true };
+pub(super) fn passes() -> Passes<FastFlex> {
+    Passes { run: one_pass, with_products: has_multiply_add() }
+}
 
 /// A pass, if its masks have the form used on Flex; whether it was run.
 fn one_pass(pass: &Pass, slots: &mut Slots<FastFlex>) -> bool {

@@ -87,7 +87,11 @@ const LOSSES: [(&str, Loss); 7] = [
 ];
 
 /// Values, gradients and products of all losses.
-fn programs(hidden: usize, samples: usize, check: impl Fn(&str, &Program, &[&DispatchTensor])) {
+fn programs(
+    hidden: usize,
+    samples: usize,
+    mut check: impl FnMut(&str, &Program, &[&DispatchTensor]),
+) {
     let net = net(hidden);
     for (name, loss) in LOSSES {
         let function =
@@ -114,14 +118,14 @@ fn passes_have_the_bits_of_single_operations() {
         let mut with_products = 0;
         programs(hidden, samples, |name, program, inputs| {
             let replay = program.replay();
-            let passes = replay.segments.iter().filter(|segment| segment.pass.is_some()).count();
-            assert!(passes > 0 || program.operations.len() < 20, "{name} has a pass");
+            let count = replay.segments.iter().filter(|segment| segment.pass.is_some()).count();
+            assert!(count > 0 || program.operations.len() < 20, "{name} has a pass");
             let products = replay.segments.iter().filter(|each| each.pass_with_products.is_some());
             with_products += products.count();
             let single = numbers(replay.run_on::<FastFlex, Flex>(inputs, None));
             // As on Flex, and as on GPUs, where no pass computes products.
             for with_products in [true, false] {
-                let passes = Passes { with_products, ..PASSES };
+                let passes = Passes { with_products, ..passes() };
                 let passes = numbers(replay.run_on::<FastFlex, Flex>(inputs, Some(passes)));
                 let same = passes.iter().zip(&single).all(|(a, b)| a.to_bits() == b.to_bits());
                 assert!(same && passes.len() == single.len(), "{name} with {samples} samples");
@@ -148,6 +152,36 @@ fn products_that_are_read_elsewhere_are_not_computed_in_passes() {
         let replay = function.program.replay();
         let products = replay.segments.iter().map(|segment| segment.products.len());
         assert_eq!(products.sum::<usize>(), expected, "{name}");
+    }
+}
+
+/// On the limits of what a pass computes, in both types: with a single row, with few and with many terms.
+#[test]
+fn products_in_passes_have_the_bits_of_products_in_memory() {
+    for (rows, terms, expected) in
+        [(1700, 2, 0), (1700, 3, 1), (1641, 16, 1), (1700, 17, 0), (1, 10, 0)]
+    {
+        for dtype in [DType::F32, DType::F64] {
+            let columns = if rows == 1 { 70_000 } else { 40 };
+            let net = net(columns);
+            let loss = |net: &Net| {
+                // Of the variables, so that it is not a constant.
+                let one = (net.first.val().mean() * 0.0 + 1.0).reshape([1, 1]);
+                let device = net.first.val().device();
+                let a = (values([rows, terms], 4, &device) * one.clone()).cast(dtype);
+                let b = (values([columns, terms], 5, &device) * one).cast(dtype).transpose();
+                let product = a.matmul(b);
+                let sums = product.clone().tanh() * 0.7 + product.abs();
+                sums.cast(DType::F64).sum()
+            };
+            let function = Function::loss(&net, &loss, Again::Always).unwrap();
+            let replay = function.program.replay();
+            let products: usize = replay.segments.iter().map(|each| each.products.len()).sum();
+            assert_eq!(products, expected, "[{rows}, {terms}] in {dtype:?}");
+            let inputs = function.inputs(&function.point, &[]);
+            let run = |passes| numbers(replay.run_on::<FastFlex, Flex>(&inputs, passes))[0];
+            assert_eq!(run(Some(passes())).to_bits(), run(None).to_bits(), "[{rows}, {terms}]");
+        }
     }
 }
 

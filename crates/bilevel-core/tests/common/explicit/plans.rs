@@ -103,10 +103,19 @@ struct Holding<O> {
     inner: O,
     held: Arc<()>,
     most: AtomicUsize,
+    /// How many there were when the backward pass began.
+    at_end: AtomicUsize,
 }
 
 impl<O: Oracle> Oracle for Holding<O> {
-    forward_oracle!(inner: upper_layout, lower_layout, value, gradient, product);
+    forward_oracle!(inner: upper_layout, lower_layout, value, product);
+
+    fn gradient(&self, objective: Objective, at: Point<'_>, wrt: Wrt<'_>) -> (Loss, Partials) {
+        if objective == Objective::Upper {
+            self.at_end.store(Arc::strong_count(&self.held) - 1, Ordering::Relaxed);
+        }
+        self.inner.gradient(objective, at, wrt)
+    }
 
     fn linearize<'a>(
         &'a self,
@@ -129,15 +138,26 @@ impl<O: Oracle> Oracle for Holding<O> {
 
 #[test]
 fn results_that_are_kept_take_no_more_bytes_than_the_plan_says() {
-    for (bytes, most) in [(0, 0), (9, 0), (35, 3), (1000, 11)] {
-        let oracle = Holding { inner: bent(), held: Arc::default(), most: AtomicUsize::new(0) };
+    let results = Plan::Results;
+    for (plan, most, at_end) in [
+        (results(0), 0, 1),
+        (results(9), 0, 1),
+        (results(35), 3, 3),
+        (results(1000), 11, 12),
+        (Plan::Trajectory, 0, 1),
+        (Plan::Sqrt, 0, 1),
+        (Plan::Binomial(2), 0, 1),
+    ] {
+        let (held, [most_held, held_at_end]) = (Arc::default(), [0, 0].map(AtomicUsize::new));
+        let oracle = Holding { inner: bent(), held, most: most_held, at_end: held_at_end };
         let (x, y) = (oracle.inner.upper_start(), oracle.inner.lower_start());
         let problem = LowerProblem::new(&oracle, &x, Samples::default());
         let rad = || Unrolled::rad(gd(0.05, 12));
-        let found = rad().with_plan(Plan::Results(bytes)).hypergradient(problem, &y).unwrap();
-        assert_eq!(bits(&found), bits(&run(&bent(), &mut rad())), "{bytes} bytes");
+        let found = rad().with_plan(plan).hypergradient(problem, &y).unwrap();
+        assert_eq!(bits(&found), bits(&run(&bent(), &mut rad())), "{plan:?}");
         // Beside the one that is being computed.
-        assert_eq!(oracle.most.into_inner(), most, "{bytes} bytes");
+        assert_eq!(oracle.most.into_inner(), most, "{plan:?}");
+        assert_eq!(oracle.at_end.into_inner(), at_end, "{plan:?}");
     }
 }
 
