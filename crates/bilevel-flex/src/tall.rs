@@ -88,6 +88,7 @@ fn rows_of<S: Simd, const R: usize>(simd: S, a: &[f32], b: &[f32], out: &mut [f3
 }
 
 /// The products of `R` rows with `N` columns, the first of which is column `at` of the result.
+#[allow(clippy::needless_range_loop, reason = "several arrays are indexed side by side")]
 #[inline(always)]
 fn dots<S: Simd, const R: usize, const N: usize>(
     simd: S,
