@@ -208,7 +208,7 @@ impl Replay {
             }
         }
         for segment in &self.segments {
-            let run = |pass: &Option<Pass>, slots: &mut Slots<B>| match (pass, &passes) {
+            let run = |pass: &Option<Box<Pass>>, slots: &mut Slots<B>| match (pass, &passes) {
                 (Some(pass), Some(passes)) => (passes.run)(pass, slots),
                 _ => false,
             };

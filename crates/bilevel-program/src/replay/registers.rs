@@ -42,9 +42,9 @@ pub(super) struct Segment {
     pub(super) products: Vec<OperationIr>,
     pub(super) operations: Vec<OperationIr>,
     /// The operations in one pass, for backends that have it.
-    pub(super) pass: Option<Pass>,
+    pub(super) pass: Option<Box<Pass>>,
     /// The same with the products, for backends that compute these in passes.
-    pub(super) pass_with_products: Option<Pass>,
+    pub(super) pass_with_products: Option<Box<Pass>>,
 }
 
 impl Segment {
@@ -57,23 +57,17 @@ impl Segment {
         let arguments_of_all = places(&pass_with_products, registers);
         let mut pass = if operations.len() > 1 { unplaced(operations, registers) } else { None };
         // A product of the pass is in memory only after it was computed.
-        let mut assigned = Vec::new();
-        for product in products {
-            assign(product, registers, &mut assigned);
-        }
+        let products = assigned(products, registers);
         let arguments = places(&pass, registers);
-        let products = std::mem::take(&mut assigned);
-        for operation in operations {
-            assign(operation, registers, &mut assigned);
-        }
+        let operations = assigned(operations, registers);
         place(&mut pass, &arguments, registers);
         place(&mut pass_with_products, &arguments_of_all, registers);
-        Self { products, operations: assigned, pass, pass_with_products }
+        Self { products, operations, pass, pass_with_products }
     }
 }
 
 /// One pass, of tensors that have no registers yet.
-fn unplaced(group: &[&OperationIr], registers: &Registers) -> Option<Pass> {
+fn unplaced(group: &[&OperationIr], registers: &Registers) -> Option<Box<Pass>> {
     let made =
         |tensor: usize| group.iter().any(|each| each.outputs().any(|out| number(out) == tensor));
     let inside = |tensor: usize| {
@@ -81,17 +75,17 @@ fn unplaced(group: &[&OperationIr], registers: &Registers) -> Option<Pass> {
         read.filter(|input| number(input) == tensor).count()
     };
     let is_used = |tensor: usize| made(tensor) && registers.uses[tensor] > inside(tensor);
-    fuse::pass(group, Masks::Bytes, is_used)
+    fuse::pass(group, Masks::Bytes, is_used).map(Box::new)
 }
 
 /// The arguments of a pass, and where they are.
-fn places(pass: &Option<Pass>, registers: &Registers) -> Vec<(usize, usize)> {
+fn places(pass: &Option<Box<Pass>>, registers: &Registers) -> Vec<(usize, usize)> {
     let arguments = pass.iter().flat_map(|pass| &pass.arguments).map(number);
     arguments.map(|tensor| (tensor, registers.of[tensor].expect("it was written"))).collect()
 }
 
 /// Gives the tensors of a pass their registers, after all of its operations have theirs.
-fn place(pass: &mut Option<Pass>, arguments: &[(usize, usize)], registers: &Registers) {
+fn place(pass: &mut Option<Box<Pass>>, arguments: &[(usize, usize)], registers: &Registers) {
     let Some(pass) = pass else { return };
     for (at, (argument, (tensor, register))) in pass.arguments.iter_mut().zip(arguments).enumerate()
     {
@@ -106,20 +100,24 @@ fn place(pass: &mut Option<Pass>, arguments: &[(usize, usize)], registers: &Regi
     }
 }
 
-/// An operation with registers, and what is dropped after it.
-fn assign(operation: &OperationIr, registers: &mut Registers, to: &mut Vec<OperationIr>) {
-    let mut operation = operation.clone();
-    let mut assign = Assign {
-        inputs: operation.inputs().count(),
-        registers,
-        freed: Vec::new(),
-        dropped: Vec::new(),
-    };
-    operation.visit_mut(&mut assign);
-    let Assign { freed, dropped, .. } = assign;
-    to.push(operation);
-    to.extend(dropped.into_iter().map(OperationIr::Drop));
-    registers.free.extend(freed);
+/// Operations with registers, and what is dropped after each.
+fn assigned(operations: &[&OperationIr], registers: &mut Registers) -> Vec<OperationIr> {
+    let mut placed = Vec::with_capacity(operations.len());
+    for &operation in operations {
+        let mut operation = operation.clone();
+        let mut assign = Assign {
+            inputs: operation.inputs().count(),
+            registers,
+            freed: Vec::new(),
+            dropped: Vec::new(),
+        };
+        operation.visit_mut(&mut assign);
+        let Assign { freed, dropped, .. } = assign;
+        placed.push(operation);
+        placed.extend(dropped.into_iter().map(OperationIr::Drop));
+        registers.free.extend(freed);
+    }
+    placed
 }
 
 /// Assigns registers to one operation.
