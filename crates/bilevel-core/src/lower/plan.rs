@@ -111,7 +111,7 @@ pub struct Tape<'a> {
     /// One more than the step before which the next state stands.
     next: usize,
     steps: usize,
-    /// The number of steps before the end of the forward pass.
+    /// The step before which the forward pass ends.
     end: usize,
     kept: Vec<(usize, State)>,
     /// The Hessians at the last steps, by step: at one, or more by [`Plan::Results`].
