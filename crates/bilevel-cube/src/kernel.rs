@@ -1,4 +1,4 @@
-//! The kernel: an interpreter that is unrolled while the kernel is compiled, so that what remains is arithmetic.
+//! The kernels: interpreters that are unrolled while a kernel is compiled, so that what remains is arithmetic.
 
 use std::sync::Arc;
 
@@ -13,6 +13,9 @@ use cubecl::prelude::*;
 pub(crate) struct Plan {
     /// Entries of each result.
     pub len: usize,
+    /// Entries of a row, and rows of a cube, for steps on rows; otherwise 0.
+    pub columns: usize,
+    pub together: usize,
     pub arguments: Vec<Argument>,
     /// The bits of numbers in f32.
     pub constants: Vec<u32>,
@@ -23,13 +26,21 @@ pub(crate) struct Plan {
 /// Where an argument is, and which of its entries is read at position i: `i / run`, modulo `len` if it wraps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Argument {
-    pub mask: bool,
+    pub kind: Kind,
     /// Its position among the tensors of its kind.
     pub at: usize,
     pub run: usize,
     pub wraps: bool,
     /// The number of its entries: a buffer may be longer.
     pub len: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    Number,
+    Mask,
+    /// Columns, one for each row.
+    Index,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,6 +54,8 @@ pub(crate) struct Instruction {
 pub(crate) struct Output {
     pub value: usize,
     pub mask: bool,
+    /// One entry for each row.
+    pub per_row: bool,
     /// Its position among the tensors of its kind.
     pub at: usize,
 }
@@ -72,6 +85,11 @@ pub(crate) enum Code {
     LowerEqual,
     /// `c` where `b` is set, `a` elsewhere.
     Select,
+    /// The column of an entry.
+    Column,
+    /// Of the row of an entry.
+    Sum,
+    Max,
 }
 
 /// One entry of each result.
@@ -90,20 +108,14 @@ pub(crate) fn pass<F: Float, B: Int>(
         #[unroll]
         for at in 0..plan.arguments.len() {
             let argument = comptime!(plan.arguments[at]);
-            let run = if comptime!(argument.run > 1) { position / argument.run } else { position };
-            if comptime!(argument.mask) {
-                let tensor = masks.index(argument.at);
-                values.push(F::cast_from(tensor[run]));
+            let entry = entry(position, argument);
+            if comptime!(argument.kind == Kind::Mask) {
+                values.push(F::cast_from(masks.index(argument.at)[entry]));
             } else {
-                let tensor = numbers.index(argument.at);
-                let entry = if comptime!(argument.wraps) { run % argument.len } else { run };
-                values.push(tensor[entry]);
+                values.push(numbers.index(argument.at)[entry]);
             }
         }
-        #[unroll]
-        for at in 0..plan.constants.len() {
-            values.push(F::new(comptime!(f32::from_bits(plan.constants[at]))));
-        }
+        constants::<F>(&mut values, plan.clone());
         #[unroll]
         for at in 0..plan.steps.len() {
             let step = comptime!(plan.steps[at]);
@@ -115,13 +127,101 @@ pub(crate) fn pass<F: Float, B: Int>(
         for at in 0..plan.results.len() {
             let result = comptime!(plan.results[at]);
             if comptime!(result.mask) {
-                let tensor = made.index_mut(result.at);
-                tensor[position] = B::cast_from(values[result.value]);
+                made.index_mut(result.at)[position] = B::cast_from(values[result.value]);
             } else {
-                let tensor = results.index_mut(result.at);
-                tensor[position] = values[result.value];
+                results.index_mut(result.at)[position] = values[result.value];
             }
         }
+    }
+}
+
+/// One entry of each result, where steps may reduce rows. The units of a row are in one cube, and exchange their entries
+/// in its shared memory; each reduces its row itself, in the order of the columns.
+#[cube(launch)]
+pub(crate) fn rows<F: Float, B: Int, I: Int>(
+    numbers: &Sequence<Box<[F]>>,
+    masks: &Sequence<Box<[B]>>,
+    indices: &Sequence<Box<[I]>>,
+    results: &mut Sequence<Box<[F]>>,
+    made: &mut Sequence<Box<[B]>>,
+    #[comptime] plan: Arc<Plan>,
+    #[define(F, B, I)] _dtypes: [ElemType; 3],
+) {
+    let unit = UNIT_POS as usize;
+    let column = unit % plan.columns;
+    let row = CUBE_POS * plan.together + unit / plan.columns;
+    let count = comptime!(plan.len / plan.columns);
+    // All units reach all barriers: those beyond the last row compute that row, and write nothing.
+    let inside = row < count;
+    let position = row.min(count - 1) * plan.columns + column;
+    let mut shared = Shared::<[F]>::new_slice(comptime!(plan.together * plan.columns));
+    let mut values = Sequence::<F>::new();
+    #[unroll]
+    for at in 0..plan.arguments.len() {
+        let argument = comptime!(plan.arguments[at]);
+        let entry = entry(position, argument);
+        match argument.kind {
+            Kind::Number => values.push(numbers.index(argument.at)[entry]),
+            Kind::Mask => values.push(F::cast_from(masks.index(argument.at)[entry])),
+            Kind::Index => values.push(F::cast_from(indices.index(argument.at)[entry])),
+        }
+    }
+    constants::<F>(&mut values, plan.clone());
+    #[unroll]
+    for at in 0..plan.steps.len() {
+        let step = comptime!(plan.steps[at]);
+        if comptime!(step.code == Code::Column) {
+            values.push(F::cast_from(column));
+        } else if comptime!(step.code == Code::Sum || step.code == Code::Max) {
+            sync_cube();
+            shared[unit] = values[step.of[0]];
+            sync_cube();
+            let first = unit - column;
+            let mut reduced = shared[first];
+            for of in 1..plan.columns {
+                let next = shared[first + of];
+                if comptime!(step.code == Code::Sum) {
+                    reduced += next;
+                } else {
+                    reduced = select(next > reduced, next, reduced);
+                }
+            }
+            values.push(reduced);
+        } else {
+            let value =
+                compute::<F>(values[step.of[0]], values[step.of[1]], values[step.of[2]], step.code);
+            values.push(value);
+        }
+    }
+    if inside {
+        #[unroll]
+        for at in 0..plan.results.len() {
+            let result = comptime!(plan.results[at]);
+            if comptime!(result.per_row) {
+                if column == 0 {
+                    results.index_mut(result.at)[row] = values[result.value];
+                }
+            } else if comptime!(result.mask) {
+                made.index_mut(result.at)[position] = B::cast_from(values[result.value]);
+            } else {
+                results.index_mut(result.at)[position] = values[result.value];
+            }
+        }
+    }
+}
+
+/// Which entry of an argument is read at a position.
+#[cube]
+fn entry(position: usize, #[comptime] argument: Argument) -> usize {
+    let run = if comptime!(argument.run > 1) { position / argument.run } else { position };
+    if comptime!(argument.wraps) { run % argument.len } else { run }
+}
+
+#[cube]
+fn constants<F: Float>(values: &mut Sequence<F>, #[comptime] plan: Arc<Plan>) {
+    #[unroll]
+    for at in 0..plan.constants.len() {
+        values.push(F::new(comptime!(f32::from_bits(plan.constants[at]))));
     }
 }
 
@@ -151,5 +251,6 @@ fn compute<F: Float>(a: F, b: F, c: F, #[comptime] code: Code) -> F {
         Code::Lower => select(a < b, one, zero),
         Code::LowerEqual => select(a <= b, one, zero),
         Code::Select => select(b != zero, c, a),
+        Code::Column | Code::Sum | Code::Max => a,
     }
 }

@@ -62,9 +62,7 @@ fn compare(
     let entries: Vec<_> = there.iter().map(|tensor| tensor.meta.num_elements()).collect();
     let kernel = Kernel::new(&fused, &entries).expect("it is finite and in f32");
     assert!(kernel.fits(&there[0]));
-    for ((found, expected), (_, mask)) in
-        kernel.run(&fused, there).into_iter().zip(expected).zip(results)
-    {
+    for ((found, expected), (_, mask)) in kernel.run(there).into_iter().zip(expected).zip(results) {
         if *mask {
             let found = read_sync(CubeBackend::bool_into_data(found)).unwrap();
             let expected = read_sync(FastFlex::bool_into_data(expected)).unwrap();
@@ -180,7 +178,7 @@ fn a_row_in_a_longer_buffer_is_repeated_by_its_entries() {
     let readings = vec![Reading::Each, Reading::Repeated];
     let fused = Fused::new(15, DType::F32, readings, vec![step], vec![result]);
     let kernel = Kernel::new(&fused, &[15, 5]).expect("it is finite and in f32");
-    let sum = kernel.run(&fused, vec![zeros, row]).remove(0);
+    let sum = kernel.run(vec![zeros, row]).remove(0);
     let sum: Vec<f32> = read_sync(CubeBackend::float_into_data(sum)).unwrap().iter().collect();
     assert_eq!(sum, [1.0, 2.0, 3.0, 4.0, 5.0].repeat(3));
 }

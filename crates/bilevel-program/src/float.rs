@@ -123,6 +123,29 @@ by_reference! {
         flex(a).and_then(|a| vectors::scale(c, a)), mul_scalar(a.clone(), c);
 }
 
+/// `c b`, for each tensor.
+pub(crate) fn scale_all(c: f64, b: &[DispatchTensor]) -> Vec<DispatchTensor> {
+    #[cfg(feature = "cube")]
+    if let Some(multiples) = crate::cube::scale(c, b) {
+        return multiples;
+    }
+    b.iter().map(|b| multiple(c, b)).collect()
+}
+
+/// `a + c b`, for each pair of tensors.
+pub(crate) fn axpy_all(a: &[DispatchTensor], c: f64, b: &[DispatchTensor]) -> Vec<DispatchTensor> {
+    #[cfg(feature = "cube")]
+    if let Some(sums) = crate::cube::axpy(a, c, b) {
+        return sums;
+    }
+    let sum = |(a, b)| match c {
+        1.0 => sum_of(a, b),
+        -1.0 => difference(a, b),
+        _ => axpy(a, c, b),
+    };
+    a.iter().zip(b).map(sum).collect()
+}
+
 with_number! {
     /// `a + c`
     add_scalar = float_add_scalar;

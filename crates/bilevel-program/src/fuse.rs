@@ -7,6 +7,8 @@
 //! with few terms is computed in the pass that reads it, and takes no memory.
 
 mod products;
+#[cfg(feature = "cube")]
+mod rows;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -23,6 +25,8 @@ use crate::program::number;
 
 use products::few_terms;
 pub(crate) use products::{Group, with_products};
+#[cfg(feature = "cube")]
+pub(crate) use rows::{RowPass, along_rows, row_pass};
 
 /// Operations that are repeated rather than their result kept.
 const FEW: usize = 4;
@@ -201,13 +205,8 @@ pub(crate) fn groups(operations: &[&OperationIr]) -> Vec<Vec<usize>> {
     };
     let elementwise: Vec<_> =
         operations.iter().map(|operation| Elementwise::of(operation)).collect();
-    let mut grouping = Grouping {
-        before: operations.iter().map(|operation| reads(operation)).collect(),
-        group: (0..operations.len()).collect(),
-        members: (0..operations.len()).map(|at| vec![at]).collect(),
-        seen: vec![0; operations.len()],
-        searches: 0,
-    };
+    let before = operations.iter().map(|operation| reads(operation));
+    let mut grouping = Grouping::new(before.collect());
     let computes = |at: &usize| {
         elementwise[*at].as_ref().is_some_and(|elementwise| elementwise.operation.is_some())
     };
@@ -245,11 +244,24 @@ struct Grouping {
 }
 
 impl Grouping {
-    /// Merges the groups of two operations, unless an operation between them needs one and is needed by the other.
-    fn join(&mut self, a: usize, b: usize) {
+    /// Each operation alone.
+    fn new(before: Vec<Vec<usize>>) -> Self {
+        let len = before.len();
+        Self {
+            before,
+            group: (0..len).collect(),
+            members: (0..len).map(|at| vec![at]).collect(),
+            seen: vec![0; len],
+            searches: 0,
+        }
+    }
+
+    /// Merges the groups of two operations, unless an operation between them needs one and is needed by the other;
+    /// whether they were merged.
+    fn join(&mut self, a: usize, b: usize) -> bool {
         let (a, b) = (self.group[a], self.group[b]);
         if a == b || self.members[a].len() + self.members[b].len() > LARGEST {
-            return;
+            return false;
         }
         self.searches += 1;
         let inside = |group: usize| group == a || group == b;
@@ -260,7 +272,7 @@ impl Grouping {
                     let group = self.group[before];
                     if inside(group) {
                         if !inside(at) {
-                            return;
+                            return false;
                         }
                     } else if self.seen[group] != self.searches {
                         self.seen[group] = self.searches;
@@ -273,6 +285,7 @@ impl Grouping {
         moved.iter().for_each(|member| self.group[*member] = b);
         self.members[b].extend(moved);
         self.members[b].sort_unstable();
+        true
     }
 
     /// The groups, each after those that it reads, and otherwise in the order of their last operations.

@@ -120,6 +120,8 @@ mod agree;
 mod batch;
 mod check;
 mod count;
+#[cfg(feature = "cube")]
+mod cube;
 mod derive;
 mod device_error;
 mod error;

@@ -11,6 +11,10 @@ const TINY: f64 = 1e-30;
 /// The inner product of lists of tensors in pairs. Waits for the device once, or a few times where the products exceed
 /// the range of the element type.
 pub(crate) fn dot(pairs: &[(DispatchTensor, DispatchTensor)]) -> f64 {
+    #[cfg(feature = "cube")]
+    if let Some(sum) = crate::cube::dot(pairs).filter(|sum| is_safe(*sum)) {
+        return sum;
+    }
     let mut total = 0.0;
     let mut pending = Vec::new();
     for (a, b) in pairs {
@@ -55,6 +59,11 @@ fn max_abs(leaves: &[DispatchTensor]) -> f64 {
 
 /// Whether no entry is NaN or infinite.
 pub(crate) fn all_finite<'a>(leaves: impl IntoIterator<Item = &'a DispatchTensor>) -> bool {
+    let leaves: Vec<_> = leaves.into_iter().collect();
+    #[cfg(feature = "cube")]
+    if let Some(flag) = crate::cube::not_finite(leaves.iter().copied()) {
+        return float::read_numbers(vec![flag]) == [0.0];
+    }
     let mut pending = Vec::new();
     for leaf in leaves {
         match finite_on_host(leaf) {

@@ -23,7 +23,7 @@ use crate::program::{Output, Program, number};
 use crate::small::Small;
 use crate::stop::stops;
 use flex::{dense, passes};
-use registers::{Registers, Segment};
+use registers::{Registers, Stretch, stretches};
 
 /// A backend that computes on the tensors and devices of `D`, as `FastFlex` does on those of Flex.
 trait ComputesOn<D: Backend>:
@@ -56,12 +56,17 @@ struct Passes<B: Backend> {
     run: fn(&Pass, &mut Slots<B>) -> bool,
     /// Whether passes may compute products of few terms.
     with_products: bool,
+    /// Whether an output that is 0 is made once, rather than at each run.
+    keeps_zeros: bool,
+    /// The same as `run` for a pass over rows.
+    #[cfg(feature = "cube")]
+    run_rows: fn(&crate::fuse::RowPass, &mut Slots<B>) -> bool,
 }
 
 /// The operations of a program with registers for tensors: a register is reused as soon as its tensor is no longer
 /// needed, and the last use of a tensor may write to its memory.
 pub(crate) struct Replay {
-    segments: Vec<Segment>,
+    stretches: Vec<Stretch>,
     registers: usize,
     /// The register of each input; none if it is not used.
     inputs: Vec<Option<usize>>,
@@ -70,7 +75,7 @@ pub(crate) struct Replay {
     small: Option<Small>,
     fixed: Fixed,
     largest: Option<Largest>,
-    /// The constant part, on the devices where the program ran.
+    /// The constant part, and zeros that are outputs, on the devices where the program ran.
     known: Mutex<Vec<(DispatchDevice, Arc<Vec<DispatchTensor>>)>>,
 }
 
@@ -120,14 +125,14 @@ impl Replay {
         let outside: Vec<_> = program.inputs.iter().chain(&kept).collect();
         let small = Small::of(&outside, &groups, &program.outputs);
         let groups = with_products(&groups, &uses);
-        let segments = groups.iter().map(|group| Segment::of(group, &mut registers)).collect();
+        let stretches = stretches(&groups, &mut registers);
         let outputs = program
             .outputs
             .iter()
             .map(|output| (output.tensor.and_then(|tensor| registers.of[tensor]), output.clone()));
         Self {
             outputs: outputs.collect(),
-            segments,
+            stretches,
             small,
             registers: registers.len,
             inputs,
@@ -199,49 +204,72 @@ impl Replay {
             }
         }
         let device = device.expect("a program has inputs");
-        if !self.fixed.kept.is_empty() {
-            let known = self.known::<B, D>(&dispatch, &device);
-            for ((_, register), tensor) in self.fixed.kept.iter().zip(known.iter()) {
-                let tensor =
-                    <DispatchTensor as DispatchKindConversion<D>>::try_into_backend(tensor.clone());
-                slots.set(*register, handle::<B, D>(tensor.expect("it was made on this device")));
-            }
+        let keeps_zeros = passes.as_ref().is_some_and(|passes| passes.keeps_zeros);
+        let known = self.known::<B, D>(&dispatch, &device, keeps_zeros);
+        for ((_, register), tensor) in self.fixed.kept.iter().zip(known.iter()) {
+            let tensor =
+                <DispatchTensor as DispatchKindConversion<D>>::try_into_backend(tensor.clone());
+            slots.set(*register, handle::<B, D>(tensor.expect("it was made on this device")));
         }
-        for segment in &self.segments {
-            let run = |pass: &Option<Box<Pass>>, slots: &mut Slots<B>| match (pass, &passes) {
-                (Some(pass), Some(passes)) => (passes.run)(pass, slots),
-                _ => false,
-            };
-            let with_products = passes.as_ref().is_some_and(|passes| passes.with_products);
-            if with_products && run(&segment.pass_with_products, &mut slots) {
-                continue;
-            }
-            segment.products.iter().for_each(|each| perform(each, &mut slots, &device));
-            if !run(&segment.pass, &mut slots) {
-                segment.operations.iter().for_each(|each| perform(each, &mut slots, &device));
-            }
+        let mut zeros = known.iter().skip(self.fixed.kept.len());
+        for stretch in &self.stretches {
+            self.run_stretch(stretch, passes.as_ref(), &mut slots, &device);
         }
         let wrap = |value: HandleKind<B>| {
             <DispatchTensor as DispatchKindConversion<D>>::from_backend(self::tensor::<B, D>(value))
         };
         let read = |(register, output): &(Option<usize>, Output)| match register {
             Some(register) => wrap(slots.get(*register).expect("an output was computed")),
-            None => wrap(HandleKind::Float(B::float_zeros(
-                output.shape.clone(),
-                &device,
-                output.dtype.into(),
-            ))),
+            None => zeros.next().cloned().unwrap_or_else(|| wrap(zero::<B>(output, &device))),
         };
         self.outputs.iter().map(read).collect()
     }
 
-    /// The constant part, on a device.
-    fn known<B, D>(&self, dispatch: &DispatchDevice, device: &B::Device) -> Arc<Vec<DispatchTensor>>
+    fn run_stretch<B: Backend>(
+        &self,
+        stretch: &Stretch,
+        passes: Option<&Passes<B>>,
+        slots: &mut Slots<B>,
+        device: &B::Device,
+    ) {
+        #[cfg(feature = "cube")]
+        if let (Some(rows), Some(passes)) = (&stretch.rows, passes)
+            && (passes.run_rows)(rows, slots)
+        {
+            return;
+        }
+        for segment in &stretch.segments {
+            let run = |pass: &Option<Box<Pass>>, slots: &mut Slots<B>| match (pass, passes) {
+                (Some(pass), Some(passes)) => (passes.run)(pass, slots),
+                _ => false,
+            };
+            let with_products = passes.is_some_and(|passes| passes.with_products);
+            if with_products && run(&segment.pass_with_products, slots) {
+                continue;
+            }
+            segment.products.iter().for_each(|each| perform(each, slots, device));
+            if !run(&segment.pass, slots) {
+                segment.operations.iter().for_each(|each| perform(each, slots, device));
+            }
+        }
+    }
+
+    /// The constant part on a device, then outputs that are 0, if these are kept.
+    fn known<B, D>(
+        &self,
+        dispatch: &DispatchDevice,
+        device: &B::Device,
+        keeps_zeros: bool,
+    ) -> Arc<Vec<DispatchTensor>>
     where
         B: ComputesOn<D>,
         D: Backend,
         DispatchTensor: DispatchKindConversion<D>,
     {
+        let has_zeros = self.outputs.iter().any(|(register, _)| register.is_none());
+        if self.fixed.kept.is_empty() && !(keeps_zeros && has_zeros) {
+            return Arc::default();
+        }
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, tensors)) = known().iter().find(|(on, _)| on == dispatch) {
             return tensors.clone();
@@ -268,11 +296,21 @@ impl Replay {
                 self::tensor::<B, D>(value),
             ))
         });
-        let kept = Arc::new(kept.collect::<Vec<_>>());
+        let zeros = self.outputs.iter().filter(|(register, _)| keeps_zeros && register.is_none());
+        let zeros = zeros.map(|(_, output)| {
+            <DispatchTensor as DispatchKindConversion<D>>::from_backend(self::tensor::<B, D>(
+                zero::<B>(output, device),
+            ))
+        });
+        let kept = Arc::new(kept.chain(zeros).collect::<Vec<_>>());
         // If several threads were first, each has the same numbers.
         known().push((dispatch.clone(), kept.clone()));
         kept
     }
+}
+
+fn zero<B: Backend>(output: &Output, device: &B::Device) -> HandleKind<B> {
+    HandleKind::Float(B::float_zeros(output.shape.clone(), device, output.dtype.into()))
 }
 
 /// Tensors as first read, or as outputs.

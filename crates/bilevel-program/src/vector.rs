@@ -221,17 +221,6 @@ impl Vector {
         Self { layout: self.layout.clone(), leaves: pairs.map(|(a, b)| f(a, b)).collect() }
     }
 
-    /// A function of every pair of leaves, without consuming them.
-    fn zip_with(
-        &self,
-        other: &Self,
-        f: impl Fn(&DispatchTensor, &DispatchTensor) -> DispatchTensor,
-    ) -> Self {
-        self.check_same(other);
-        let leaves = self.leaves.iter().zip(&other.leaves).map(|(a, b)| f(a, b));
-        Self { layout: self.layout.clone(), leaves: leaves.collect() }
-    }
-
     /// Zeros.
     pub fn zeros_like(&self) -> Self {
         self.map(|leaf| float::zeros_like(&leaf))
@@ -239,26 +228,25 @@ impl Vector {
 
     /// `self + other`.
     pub fn add(&self, other: &Self) -> Self {
-        self.zip_with(other, float::sum_of)
+        self.axpy(1.0, other)
     }
 
     /// `self - other`.
     pub fn sub(&self, other: &Self) -> Self {
-        self.zip_with(other, float::difference)
+        self.axpy(-1.0, other)
     }
 
     /// `a * self`.
     pub fn scale(&self, a: f64) -> Self {
-        let leaves = self.leaves.iter().map(|leaf| float::multiple(a, leaf));
-        Self { layout: self.layout.clone(), leaves: leaves.collect() }
+        let leaves = float::scale_all(a, &self.leaves);
+        Self { layout: self.layout.clone(), leaves }
     }
 
     /// `self + a * other`.
     pub fn axpy(&self, a: f64, other: &Self) -> Self {
-        if a == 1.0 {
-            return self.add(other);
-        }
-        self.zip_with(other, |x, d| float::axpy(x, a, d))
+        self.check_same(other);
+        let leaves = float::axpy_all(&self.leaves, a, &other.leaves);
+        Self { layout: self.layout.clone(), leaves }
     }
 
     /// The inner product, in double precision where the tensors are in host memory, and without overflow where the

@@ -1,7 +1,5 @@
 //! Replay on Flex, whose tensors are in the memory of the host.
 
-use std::sync::Arc;
-
 use bilevel_flex::{FastFlex, FlexDevice, FlexTensor, has_multiply_add};
 use burn::backend::ir::HandleKind;
 use burn::backend::{
@@ -20,10 +18,8 @@ impl Replay {
     pub(super) fn run_small(&self, inputs: &[&DispatchTensor]) -> Option<Vec<DispatchTensor>> {
         let small = self.small.as_ref()?;
         let device = FlexDevice;
-        let known = match self.fixed.kept.is_empty() {
-            true => Arc::default(),
-            false => self.known::<FastFlex, Flex>(&TensorMetadata::device(inputs[0]), &device),
-        };
+        let known =
+            self.known::<FastFlex, Flex>(&TensorMetadata::device(inputs[0]), &device, false);
         assert_eq!(inputs.len(), self.inputs.len(), "a program takes its inputs");
         let outside = inputs.iter().copied().chain(known.iter()).map(of_flex);
         let outside: Option<SmallVec<[&FlexTensor; 32]>> = outside.collect();
@@ -35,7 +31,13 @@ impl Replay {
 
 /// Passes on Flex.
 pub(super) fn passes() -> Passes<FastFlex> {
-    Passes { run: one_pass, with_products: has_multiply_add() }
+    Passes {
+        run: one_pass,
+        with_products: has_multiply_add(),
+        keeps_zeros: false,
+        #[cfg(feature = "cube")]
+        run_rows: |_, _| false,
+    }
 }
 
 /// A pass, if its masks have the form used on Flex; whether it was run.

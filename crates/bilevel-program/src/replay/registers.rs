@@ -1,8 +1,15 @@
 //! Registers instead of tensors: where the operations of a program read and write.
 
-use burn::backend::ir::{IrVisitorMut, OperationIr, TensorId, TensorIr, TensorStatus};
+use std::collections::HashMap;
+
+use burn::backend::ir::{
+    ActivationOperationIr as Activation, IrVisitorMut, OperationIr, TensorId, TensorIr,
+    TensorStatus,
+};
 
 use crate::fuse::{self, Group, Masks, Pass};
+#[cfg(feature = "cube")]
+use crate::fuse::{RowPass, along_rows, row_pass};
 use crate::program::number;
 
 /// Registers for the tensors of a program: one is free again after the last use of its tensor.
@@ -36,6 +43,43 @@ impl Registers {
     }
 }
 
+/// Segments that follow each other.
+pub(super) struct Stretch {
+    pub(super) segments: Vec<Segment>,
+    /// All of them as one kernel, on GPUs.
+    #[cfg(feature = "cube")]
+    pub(super) rows: Option<Box<RowPass>>,
+}
+
+/// The groups of a program, in stretches.
+#[cfg(feature = "cube")]
+pub(super) fn stretches(groups: &[Group<'_>], registers: &mut Registers) -> Vec<Stretch> {
+    let stretch = |groups: Vec<&Group<'_>>| {
+        let all: Vec<_> =
+            groups.iter().flat_map(|group| group.operations.iter().copied()).collect();
+        let is_used = used_after(&all, registers);
+        let mut rows = if groups.len() > 1 { row_pass(&all, is_used).map(Box::new) } else { None };
+        let before = rows.as_ref().map(|rows| places(&rows.arguments, registers));
+        let segments = groups.iter().map(|group| Segment::of(group, registers)).collect();
+        if let (Some(rows), Some(before)) = (&mut rows, before) {
+            place(&mut rows.arguments, &mut rows.results, &before, registers);
+        }
+        Stretch { segments, rows }
+    };
+    let along_rows = along_rows(groups).into_iter();
+    along_rows
+        .map(|stretch| stretch.into_iter().map(|at| &groups[at]).collect())
+        .map(stretch)
+        .collect()
+}
+
+/// The groups of a program, in stretches.
+#[cfg(not(feature = "cube"))]
+pub(super) fn stretches(groups: &[Group<'_>], registers: &mut Registers) -> Vec<Stretch> {
+    let stretch = |group| Stretch { segments: vec![Segment::of(group, registers)] };
+    groups.iter().map(stretch).collect()
+}
+
 /// A part of a program that is executed at once.
 pub(super) struct Segment {
     /// Products of few terms.
@@ -54,47 +98,70 @@ impl Segment {
         let all: Vec<_> = products.iter().chain(operations).copied().collect();
         let mut pass_with_products =
             if products.is_empty() { None } else { unplaced(&all, registers) };
-        let arguments_of_all = places(&pass_with_products, registers);
-        let mut pass = if operations.len() > 1 { unplaced(operations, registers) } else { None };
+        let is_pass = operations.len() > 1 || operations.iter().any(|each| takes_several(each));
+        let mut pass = if is_pass { unplaced(operations, registers) } else { None };
+        let before = |pass: &Option<Box<Pass>>, registers: &Registers| {
+            pass.as_ref().map(|pass| places(&pass.arguments, registers))
+        };
+        let before_all = before(&pass_with_products, registers);
         // A product of the pass is in memory only after it was computed.
         let products = assigned(products, registers);
-        let arguments = places(&pass, registers);
+        let before_pass = before(&pass, registers);
         let operations = assigned(operations, registers);
-        place(&mut pass, &arguments, registers);
-        place(&mut pass_with_products, &arguments_of_all, registers);
+        for (pass, before) in [(&mut pass, before_pass), (&mut pass_with_products, before_all)] {
+            if let (Some(pass), Some(before)) = (pass, before) {
+                place(&mut pass.arguments, &mut pass.results, &before, registers);
+            }
+        }
         Self { products, operations, pass, pass_with_products }
     }
 }
 
+/// Whether Burn computes an elementwise operation by several.
+fn takes_several(operation: &OperationIr) -> bool {
+    let OperationIr::Activation(activation) = operation else { return false };
+    matches!(activation, Activation::ReluBackward(_) | Activation::SigmoidBackward(_))
+}
+
 /// One pass, of tensors that have no registers yet.
 fn unplaced(group: &[&OperationIr], registers: &Registers) -> Option<Box<Pass>> {
-    let made =
-        |tensor: usize| group.iter().any(|each| each.outputs().any(|out| number(out) == tensor));
-    let inside = |tensor: usize| {
-        let read = group.iter().flat_map(|each| each.inputs());
-        read.filter(|input| number(input) == tensor).count()
-    };
-    let is_used = |tensor: usize| made(tensor) && registers.uses[tensor] > inside(tensor);
-    fuse::pass(group, Masks::Bytes, is_used).map(Box::new)
+    fuse::pass(group, Masks::Bytes, used_after(group, registers)).map(Box::new)
 }
 
-/// The arguments of a pass, and where they are.
-fn places(pass: &Option<Box<Pass>>, registers: &Registers) -> Vec<(usize, usize)> {
-    let arguments = pass.iter().flat_map(|pass| &pass.arguments).map(number);
-    arguments.map(|tensor| (tensor, registers.of[tensor].expect("it was written"))).collect()
+/// Whether operations make a tensor that is read after them.
+fn used_after(group: &[&OperationIr], registers: &Registers) -> impl Fn(usize) -> bool + use<> {
+    let mut uses: HashMap<usize, usize> = HashMap::new();
+    for out in group.iter().flat_map(|each| each.outputs()) {
+        uses.insert(number(out), registers.uses[number(out)]);
+    }
+    for input in group.iter().flat_map(|each| each.inputs()) {
+        if let Some(uses) = uses.get_mut(&number(input)) {
+            *uses -= 1;
+        }
+    }
+    move |tensor| uses.get(&tensor).is_some_and(|uses| *uses > 0)
 }
 
-/// Gives the tensors of a pass their registers, after all of its operations have theirs.
-fn place(pass: &mut Option<Box<Pass>>, arguments: &[(usize, usize)], registers: &Registers) {
-    let Some(pass) = pass else { return };
-    for (at, (argument, (tensor, register))) in pass.arguments.iter_mut().zip(arguments).enumerate()
-    {
-        let again = arguments[at + 1..].iter().any(|(later, _)| later == tensor);
+/// Arguments, and where they are.
+fn places(arguments: &[TensorIr], registers: &Registers) -> Vec<(usize, usize)> {
+    let place = |tensor: usize| (tensor, registers.of[tensor].expect("it was written"));
+    arguments.iter().map(number).map(place).collect()
+}
+
+/// Gives arguments and results their registers, after all operations have theirs.
+fn place(
+    arguments: &mut [TensorIr],
+    results: &mut [TensorIr],
+    before: &[(usize, usize)],
+    registers: &Registers,
+) {
+    for (at, (argument, (tensor, register))) in arguments.iter_mut().zip(before).enumerate() {
+        let again = before[at + 1..].iter().any(|(later, _)| later == tensor);
         let last = registers.uses[*tensor] == 0 && !again;
         argument.id = TensorId::new(*register as u64);
         argument.status = if last { TensorStatus::ReadWrite } else { TensorStatus::ReadOnly };
     }
-    for result in &mut pass.results {
+    for result in results {
         let register = registers.of[number(result)].expect("it was given one");
         result.id = TensorId::new(register as u64);
     }

@@ -3,6 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Int, Shape, Tensor, TensorData, activation};
 
+use super::registers::Segment;
 use super::*;
 use crate::function::{Again, Function};
 use crate::fuse::sources;
@@ -111,6 +112,10 @@ fn numbers(outputs: Vec<DispatchTensor>) -> Vec<f64> {
         .collect()
 }
 
+fn segments(replay: &Replay) -> impl Iterator<Item = &Segment> {
+    replay.stretches.iter().flat_map(|stretch| &stretch.segments)
+}
+
 #[test]
 fn passes_have_the_bits_of_single_operations() {
     // In the last, the gradients of the hidden layer are large products with three terms.
@@ -118,9 +123,9 @@ fn passes_have_the_bits_of_single_operations() {
         let mut with_products = 0;
         programs(hidden, samples, |name, program, inputs| {
             let replay = program.replay();
-            let count = replay.segments.iter().filter(|segment| segment.pass.is_some()).count();
+            let count = segments(replay).filter(|segment| segment.pass.is_some()).count();
             assert!(count > 0 || program.operations.len() < 20, "{name} has a pass");
-            let products = replay.segments.iter().filter(|each| each.pass_with_products.is_some());
+            let products = segments(replay).filter(|each| each.pass_with_products.is_some());
             with_products += products.count();
             let single = numbers(replay.run_on::<FastFlex, Flex>(inputs, None));
             // As on Flex, and as on GPUs, where no pass computes products.
@@ -150,7 +155,7 @@ fn products_that_are_read_elsewhere_are_not_computed_in_passes() {
         let loss = |net: &Net| reads(net.data([2000, 3], 4).matmul(net.second.val().transpose()));
         let function = Function::loss(&net(40), &loss, Again::Always).unwrap();
         let replay = function.program.replay();
-        let products = replay.segments.iter().map(|segment| segment.products.len());
+        let products = segments(replay).map(|segment| segment.products.len());
         assert_eq!(products.sum::<usize>(), expected, "{name}");
     }
 }
@@ -176,7 +181,7 @@ fn products_in_passes_have_the_bits_of_products_in_memory() {
             };
             let function = Function::loss(&net, &loss, Again::Always).unwrap();
             let replay = function.program.replay();
-            let products: usize = replay.segments.iter().map(|each| each.products.len()).sum();
+            let products: usize = segments(replay).map(|each| each.products.len()).sum();
             assert_eq!(products, expected, "[{rows}, {terms}] in {dtype:?}");
             let inputs = function.inputs(&function.point, &[]);
             let run = |passes| numbers(replay.run_on::<FastFlex, Flex>(&inputs, passes))[0];
@@ -253,11 +258,11 @@ fn what_one_tensor_determines_is_computed_where_it_is_read() {
     let net = net(7);
     let function = Function::loss(&net, &|net: &Net| loss(net, 5), Again::Always).unwrap();
     let gradient = function.gradient().unwrap();
-    let segments = &gradient.replay().segments;
+    let segments: Vec<_> = segments(gradient.replay()).collect();
     let with = |word: &str| -> Vec<usize> {
         let has =
             |segment: &Segment| segment.operations.iter().any(|o| format!("{o:?}").contains(word));
-        (0..segments.len()).filter(|&at| has(&segments[at])).collect()
+        (0..segments.len()).filter(|&at| has(segments[at])).collect()
     };
     let (tanh, derivative) = (with("Tanh("), with("AddScalar("));
     assert!(tanh.len() == 1 && derivative.len() == 1 && tanh[0] < derivative[0], "{gradient}");
