@@ -35,6 +35,21 @@ pub(crate) struct Argument {
     pub len: usize,
 }
 
+impl Argument {
+    /// Whether it has one entry for each entry of the results.
+    pub fn is_each(&self) -> bool {
+        self.run == 1 && !self.wraps
+    }
+}
+
+/// An axis of tensors whose entries are in another order in memory: its size, and how far two neighbours would be apart
+/// in row-major order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Axis {
+    pub size: usize,
+    pub stride: usize,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     Number,
@@ -100,15 +115,18 @@ pub(crate) fn pass<F: Float, B: Int>(
     results: &mut Sequence<Box<[F]>>,
     made: &mut Sequence<Box<[B]>>,
     #[comptime] plan: Arc<Plan>,
+    #[comptime] order: Arc<Vec<Axis>>,
     #[define(F, B)] _dtypes: [ElemType; 2],
 ) {
     let position = ABSOLUTE_POS;
     if position < plan.len {
+        let row_major = row_major(position, order);
         let mut values = Sequence::<F>::new();
         #[unroll]
         for at in 0..plan.arguments.len() {
             let argument = comptime!(plan.arguments[at]);
-            let entry = entry(position, argument);
+            let is_each = comptime!(argument.is_each());
+            let entry = if is_each { position } else { entry(row_major, argument) };
             if comptime!(argument.kind == Kind::Mask) {
                 values.push(F::cast_from(masks.index(argument.at)[entry]));
             } else {
@@ -207,6 +225,24 @@ pub(crate) fn rows<F: Float, B: Int, I: Int>(
                 results.index_mut(result.at)[position] = values[result.value];
             }
         }
+    }
+}
+
+/// The row-major position of the entry at a position in memory, whose axes are in this order; none is row-major.
+#[cube]
+fn row_major(position: usize, #[comptime] order: Arc<Vec<Axis>>) -> usize {
+    if comptime!(order.is_empty()) {
+        position
+    } else {
+        let mut rest = position;
+        let mut found = 0;
+        #[unroll]
+        for at in 0..order.len() {
+            let axis = comptime!(order[order.len() - 1 - at]);
+            found += rest % axis.size * axis.stride;
+            rest /= axis.size;
+        }
+        found
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod kernel;
 mod lower;
+mod order;
 mod rows;
 mod vectors;
 
@@ -23,6 +24,7 @@ use cubecl::prelude::*;
 
 use kernel::{Argument, Instruction, Kind, Output, Plan};
 use lower::{Constants, lower, positions};
+use order::Order;
 
 pub use rows::{
     Instruction as RowInstruction, MOST_COLUMNS, Operation as RowOperation, Output as RowOutput,
@@ -81,19 +83,26 @@ impl Kernel {
         let plan = &*self.plan;
         assert_eq!(tensors.len(), plan.arguments.len(), "as many tensors as arguments");
         let (client, device) = (tensors[0].client.clone(), tensors[0].device.clone());
+        let order = self.order(&tensors);
         let made: Vec<_> = self
             .results
             .iter()
             .map(|result| {
                 let (client, device) = (client.clone(), device.clone());
-                empty_device_contiguous_dtype(client, device, result.shape.clone(), result.dtype)
+                let empty =
+                    |shape| empty_device_contiguous_dtype(client, device, shape, result.dtype);
+                match &order {
+                    Some(order) => order.back(empty(order.permuted(&result.shape).into())),
+                    None => empty(result.shape.clone()),
+                }
             })
             .collect();
         let mut store = ElemType::UInt(UIntKind::U32);
         let mut index = ElemType::Int(IntKind::I32);
         let (mut numbers, mut masks, mut indices) = (Vec::new(), Vec::new(), Vec::new());
         for (argument, tensor) in plan.arguments.iter().zip(tensors) {
-            let tensor = into_contiguous(tensor);
+            let stays = order.is_some() && argument.is_each();
+            let tensor = if stays { tensor } else { into_contiguous(tensor) };
             match argument.kind {
                 Kind::Number => numbers.push(tensor),
                 Kind::Mask => {
@@ -142,10 +151,26 @@ impl Kernel {
                 sequence!(number_results),
                 sequence!(mask_results),
                 self.plan.clone(),
+                Arc::new(order.map_or_else(Vec::new, |order| order.axes())),
                 [float, store],
             );
         }
         made
+    }
+
+    /// The order of axes in memory that all tensors share which have an entry for each entry of the results, if it is not
+    /// that of the shape: results get it too, and nothing is copied.
+    fn order(&self, tensors: &[CubeTensor]) -> Option<Order> {
+        let arguments = self.plan.arguments.iter().zip(tensors);
+        let mut each = arguments.filter(|(argument, _)| argument.is_each());
+        let (_, first) = each.next()?;
+        let order = Order::of(first)?;
+        let shape = first.meta.shape();
+        let same = self.results.iter().all(|result| result.shape == *shape)
+            && each.all(|(_, tensor)| {
+                tensor.meta.shape() == shape && Order::of(tensor).as_ref() == Some(&order)
+            });
+        (self.plan.columns == 0 && same && !order.is_row_major()).then_some(order)
     }
 }
 

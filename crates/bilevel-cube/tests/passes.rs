@@ -9,6 +9,9 @@ use bilevel_flex::{FastFlex, FlexDevice};
 use burn::backend::ops::{BoolTensorOps, FloatTensorOps};
 use burn::backend::read_sync;
 use burn::tensor::{BoolStore, DType, Shape, TensorData};
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::ops::permute;
+use burn_cubecl::tensor::CubeTensor;
 use burn_cubecl::{CubeBackend, CubeDevice};
 
 /// Numbers between -2 and 2, some of them 0, 1 or -1.
@@ -54,7 +57,7 @@ fn compare(
             // As a view whose rows are columns.
             let turned = CubeBackend::float_from_data(data, &device);
             let turned = CubeBackend::float_transpose(turned);
-            there.push(CubeBackend::float_transpose(burn_cubecl::kernel::into_contiguous(turned)));
+            there.push(CubeBackend::float_transpose(into_contiguous(turned)));
         }
     }
     let expected = of(DType::Bool(BoolStore::Native)).run(here);
@@ -193,4 +196,87 @@ fn what_a_shader_cannot_state_is_no_kernel() {
     };
     assert!(of(DType::F32, 1.0));
     assert!(!of(DType::F32, f64::INFINITY) && !of(DType::F32, 1e300) && !of(DType::F64, 1.0));
+}
+
+/// Results have the order of axes in memory that all arguments share; otherwise they are row-major.
+#[test]
+fn tensors_whose_axes_are_in_another_order_stay_so() {
+    if !graphics::adapter() {
+        return;
+    }
+    let device = CubeDevice::default();
+    let shape = [3, 4, 5, 1, 2];
+    let len = shape.iter().product();
+    // A column over the first two axes, and a row of the others.
+    let (column, row) = ([3, 4, 1, 1, 1], [1, 1, 5, 1, 2]);
+    let masks = DType::Bool(BoolStore::U32);
+    for (one, other) in [
+        ([0, 1, 2, 3, 4], [0, 1, 2, 3, 4]),
+        ([0, 2, 3, 4, 1], [0, 2, 3, 4, 1]),
+        ([4, 3, 2, 1, 0], [4, 3, 2, 1, 0]),
+        ([2, 0, 4, 1, 3], [2, 0, 4, 1, 3]),
+        ([0, 2, 3, 4, 1], [0, 1, 2, 3, 4]),
+        ([0, 2, 3, 4, 1], [4, 3, 2, 1, 0]),
+    ] {
+        let from = |values: &[f32], shape: [usize; 5]| {
+            CubeBackend::float_from_data(TensorData::new(values.to_vec(), shape), &device)
+        };
+        // With its axes in this order in memory.
+        let place = |tensor, axes: [usize; 5]| {
+            let mut back = [0; 5];
+            axes.iter().enumerate().for_each(|(at, &axis)| back[axis] = at);
+            permute(into_contiguous(permute(tensor, &axes)), &back)
+        };
+        let [a, b] = [1, 2].map(|salt| numbers(len, salt));
+        let [c, r] = [(12, 3), (10, 4)].map(|(len, salt)| numbers(len, salt));
+        let set: Vec<bool> = b.iter().map(|number| *number > 0.5).collect();
+        let set = TensorData::new(set, shape).convert_dtype(masks);
+        let set = place(CubeBackend::bool_from_data(set, &device), one);
+        let arguments = vec![
+            place(from(&a, shape), one),
+            place(from(&b, shape), other),
+            from(&c, column),
+            from(&r, row),
+            set,
+        ];
+        // One axis has one entry, whose stride means nothing.
+        let strides = |tensor: &CubeTensor| {
+            let strides = tensor.meta.strides();
+            [0, 1, 2, 4].map(|axis| strides[axis])
+        };
+        let shared = strides(&arguments[0]);
+        let step = |operation, of| Instruction { operation, of };
+        let steps = vec![
+            step(Operation::Add, [0, 1, 0]),
+            step(Operation::Mul, [5, 2, 5]),
+            step(Operation::Sub, [6, 3, 6]),
+            step(Operation::MaskFill(0.25), [7, 4, 7]),
+            step(Operation::Greater, [8, 0, 8]),
+        ];
+        let readings =
+            vec![Reading::Each, Reading::Each, Reading::Runs(10), Reading::Repeated, Reading::Mask];
+        let result = |value, dtype| Output { value, shape: Shape::new(shape), dtype };
+        let results = vec![result(8, DType::F32), result(9, masks)];
+        let fused = Fused::new(len, DType::F32, readings, steps, results);
+        let kernel = Kernel::new(&fused, &[len, len, 12, 10, len]).expect("it is in f32");
+        let mut found = kernel.run(arguments);
+        let (mask, number) = (found.remove(1), found.remove(0));
+        if one == other {
+            assert_eq!([strides(&number), strides(&mask)], [shared; 2]);
+        } else {
+            assert!(number.is_contiguous() && mask.is_contiguous());
+        }
+        let expected: Vec<_> = (0..len)
+            .map(|at| match b[at] > 0.5 {
+                true => 0.25,
+                false => (a[at] + b[at]) * c[at / 10] - r[at % 10],
+            })
+            .collect();
+        let number = read_sync(CubeBackend::float_into_data(number)).unwrap();
+        let mask = read_sync(CubeBackend::bool_into_data(mask)).unwrap();
+        // Quarters: the arithmetic is exact.
+        assert!(number.iter::<f32>().eq(expected.iter().copied()), "{one:?} and {other:?}");
+        let greater = expected.iter().zip(&a).map(|(x, a)| x > a);
+        assert!(mask.iter::<bool>().eq(greater), "{one:?} and {other:?}");
+    }
 }
