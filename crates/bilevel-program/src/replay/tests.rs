@@ -17,25 +17,33 @@ struct Net {
     second: Param<Tensor<2>>,
 }
 
-fn values<const D: usize>(sizes: [usize; D], salt: usize, device: &Device) -> Tensor<D> {
+fn values<const D: usize>(
+    sizes: [usize; D],
+    salt: usize,
+    (device, dtype): (&Device, DType),
+) -> Tensor<D> {
     let number = |at: usize| ((at * 37 + salt * 11) % 101) as f64 / 60.0 - 0.8;
     let values: Vec<f64> = (0..sizes.iter().product()).map(number).collect();
-    Tensor::from_data(TensorData::new(values, sizes), (device, DType::F64))
+    Tensor::from_data(TensorData::new(values, sizes), (device, dtype))
 }
 
 fn net(hidden: usize) -> Net {
-    let device = Device::flex();
+    net_on((&Device::flex(), DType::F64), hidden)
+}
+
+fn net_on(on: (&Device, DType), hidden: usize) -> Net {
     Net {
-        first: Param::from_tensor(values([4, hidden], 1, &device)),
-        bias: Param::from_tensor(values([hidden], 2, &device)),
-        second: Param::from_tensor(values([hidden, 3], 3, &device)),
+        first: Param::from_tensor(values([4, hidden], 1, on)),
+        bias: Param::from_tensor(values([hidden], 2, on)),
+        second: Param::from_tensor(values([hidden, 3], 3, on)),
     }
 }
 
 impl Net {
     /// Data on the device where the loss is computed.
     fn data<const D: usize>(&self, sizes: [usize; D], salt: usize) -> Tensor<D> {
-        values(sizes, salt, &self.first.val().device())
+        let first = self.first.val();
+        values(sizes, salt, (&first.device(), first.dtype()))
     }
 }
 
@@ -88,15 +96,17 @@ const LOSSES: [(&str, Loss); 7] = [
 ];
 
 /// Values, gradients and products of all losses.
-fn programs(
-    hidden: usize,
+fn programs(hidden: usize, samples: usize, check: impl FnMut(&str, &Program, &[&DispatchTensor])) {
+    programs_of(&net(hidden), samples, check);
+}
+
+fn programs_of(
+    net: &Net,
     samples: usize,
     mut check: impl FnMut(&str, &Program, &[&DispatchTensor]),
 ) {
-    let net = net(hidden);
     for (name, loss) in LOSSES {
-        let function =
-            Function::loss(&net, &|net: &Net| loss(net, samples), Again::Always).unwrap();
+        let function = Function::loss(net, &|net: &Net| loss(net, samples), Again::Always).unwrap();
         let v: Vector = function.point.scale(-0.5);
         let (gradient, product) = (function.gradient().unwrap(), function.product().unwrap());
         check(name, &function.program, &function.inputs(&function.point, &[]));
@@ -141,6 +151,57 @@ fn passes_have_the_bits_of_single_operations() {
 }
 
 /// A product stays in memory if it is an output, or something else than the pass reads it.
+/// Log-softmax, the entry of each label and their derivatives are one kernel: nothing else reduces or indexes rows.
+#[cfg(feature = "cube")]
+#[test]
+fn a_loss_of_classes_is_one_pass_over_rows() {
+    programs_of(&net_on((&Device::flex(), DType::F32), 7), 5, |name, program, _| {
+        let replay = program.replay();
+        let is_indexed = |stretch: &&Stretch| {
+            let operations = stretch.segments.iter().flat_map(|segment| &segment.operations);
+            let words = ["Gather(", "Scatter(", "MaxDim("];
+            let text: Vec<_> = operations.map(|each| format!("{each:?}")).collect();
+            text.iter().any(|text| words.iter().any(|word| text.contains(word)))
+        };
+        let indexed: Vec<_> = replay.stretches.iter().filter(is_indexed).collect();
+        if name.contains("cross-entropy") {
+            assert_eq!(indexed.len(), 1, "{name}: {program}");
+            assert!(indexed[0].rows.is_some(), "{name}: {program}");
+        }
+    });
+}
+
+#[cfg(feature = "wgpu")]
+#[test]
+fn passes_on_gpus_compute_what_single_operations_do() {
+    use burn::backend::Cube;
+    let device = Device::enumerate(burn::tensor::DeviceType::Wgpu).into_iter().next();
+    assert!(
+        device.is_some() || std::env::var_os("BILEVEL_REQUIRE_GPU").is_none(),
+        "no graphics adapter was found, and BILEVEL_REQUIRE_GPU is set"
+    );
+    let Some(device) = device else {
+        eprintln!("skipped: no graphics adapter was found");
+        return;
+    };
+    for (hidden, samples) in [(7, 5), (40, 70)] {
+        let mut rows = 0;
+        programs_of(&net_on((&device, DType::F32), hidden), samples, |name, program, inputs| {
+            let replay = program.replay();
+            rows += replay.stretches.iter().filter(|stretch| stretch.rows.is_some()).count();
+            let single = numbers(replay.run_on::<Cube, Cube>(inputs, None));
+            let passes = numbers(replay.run_on::<Cube, Cube>(inputs, Some(cube::passes())));
+            let largest = single.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
+            assert_eq!(passes.len(), single.len(), "{name}");
+            for (found, expected) in passes.iter().zip(&single) {
+                let near = (found - expected).abs() <= 1e-4 * largest;
+                assert!(near, "{name}: {found}, by single operations {expected}");
+            }
+        });
+        assert!(rows >= 9, "{rows} passes over rows");
+    }
+}
+
 #[test]
 fn products_that_are_read_elsewhere_are_not_computed_in_passes() {
     type Reads = fn(Tensor<2>) -> Tensor<1>;
@@ -172,9 +233,9 @@ fn products_in_passes_have_the_bits_of_products_in_memory() {
             let loss = |net: &Net| {
                 // Of the variables, so that it is not a constant.
                 let one = (net.first.val().mean() * 0.0 + 1.0).reshape([1, 1]);
-                let device = net.first.val().device();
-                let a = (values([rows, terms], 4, &device) * one.clone()).cast(dtype);
-                let b = (values([columns, terms], 5, &device) * one).cast(dtype).transpose();
+                let on = (&net.first.val().device(), DType::F64);
+                let a = (values([rows, terms], 4, on) * one.clone()).cast(dtype);
+                let b = (values([columns, terms], 5, on) * one).cast(dtype).transpose();
                 let product = a.matmul(b);
                 let sums = product.clone().tanh() * 0.7 + product.abs();
                 sums.cast(DType::F64).sum()
