@@ -201,7 +201,8 @@ pub(crate) fn rows<F: Float, B: Int, I: Int>(
                 if comptime!(step.code == Code::Sum) {
                     reduced += next;
                 } else {
-                    reduced = select(next > reduced, next, reduced);
+                    let replaces = next > reduced || bool::cast_from(next.is_nan());
+                    reduced = select(replaces, next, reduced);
                 }
             }
             values.push(reduced);

@@ -75,7 +75,8 @@ impl Kernel {
         bindings + RESERVED <= most as usize && rows::fits(&self.plan, tensor)
     }
 
-    /// The results for tensors that are the arguments.
+    /// The results for tensors that are the arguments, of their sizes and types, on one device. In memory, results of
+    /// elementwise operations have the order of axes that all arguments of their shape share, others that of the shape.
     ///
     /// # Panics
     /// If there are not as many tensors as arguments, or none.
@@ -161,6 +162,9 @@ impl Kernel {
     /// The order of axes in memory that all tensors share which have an entry for each entry of the results, if it is not
     /// that of the shape: results get it too, and nothing is copied.
     fn order(&self, tensors: &[CubeTensor]) -> Option<Order> {
+        if self.plan.columns > 0 {
+            return None;
+        }
         let arguments = self.plan.arguments.iter().zip(tensors);
         let mut each = arguments.filter(|(argument, _)| argument.is_each());
         let (_, first) = each.next()?;
@@ -170,7 +174,7 @@ impl Kernel {
             && each.all(|(_, tensor)| {
                 tensor.meta.shape() == shape && Order::of(tensor).as_ref() == Some(&order)
             });
-        (self.plan.columns == 0 && same && !order.is_row_major()).then_some(order)
+        (same && !order.is_row_major()).then_some(order)
     }
 }
 

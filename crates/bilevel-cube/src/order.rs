@@ -1,5 +1,7 @@
 //! The order of the axes of a tensor in memory: convolutions, for example, put channels last.
 
+use std::cmp::Reverse;
+
 use burn_cubecl::ops::permute;
 use burn_cubecl::tensor::CubeTensor;
 
@@ -17,7 +19,9 @@ impl Order {
     pub(crate) fn of(tensor: &CubeTensor) -> Option<Self> {
         let (sizes, strides) = (tensor.meta.shape().to_vec(), tensor.meta.strides().to_vec());
         let mut axes: Vec<_> = (0..sizes.len()).collect();
-        axes.sort_by_key(|&axis| (sizes[axis] != 1, usize::MAX - strides[axis]));
+        // The stride of an axis of size 1 means nothing.
+        let stride = |axis| if sizes[axis] == 1 { usize::MAX } else { strides[axis] };
+        axes.sort_by_key(|&axis| Reverse(stride(axis)));
         let mut next = 1;
         for &axis in axes.iter().rev().filter(|&&axis| sizes[axis] != 1) {
             if strides[axis] != next {

@@ -23,7 +23,7 @@ pub enum Reading {
     Mask,
     /// One number for each row.
     Column,
-    /// The position of a column for each row, an integer.
+    /// The position of a column for each row, an integer of 32 or 64 bits; all indices have one type.
     Index,
     /// One number for each column.
     Row,
@@ -38,7 +38,7 @@ pub enum Operation {
     Entry(fused::Operation),
     /// The sum of each row.
     Sum,
-    /// The largest entry of each row. A NaN is passed over unless it is the first.
+    /// The largest entry of each row; NaN if one is NaN.
     Max,
     /// The entry of each row at an index, the second value; 0 if there is none.
     Gather,
@@ -60,7 +60,7 @@ pub struct Instruction {
 pub struct Output {
     /// Which value it is, and how it is written.
     pub result: fused::Output,
-    /// Whether it is a column.
+    /// Whether it is a column: then its entries do not depend on those of a row but by a reduction or an index.
     pub is_column: bool,
 }
 
@@ -78,11 +78,16 @@ pub struct Rows {
 }
 
 impl Kernel {
-    /// These operations. None if they cannot be one kernel: if rows are longer than [`MOST_COLUMNS`], or a constant is not
-    /// finite.
+    /// These operations. None if they cannot be one kernel: if rows are longer than [`MOST_COLUMNS`], a constant is not
+    /// finite, or a result is a column and a mask.
+    ///
+    /// # Panics
+    /// If a step or a result reads a value that is not yet computed.
     pub fn of_rows(rows: &Rows) -> Option<Self> {
         let [count, columns] = rows.size;
-        if columns == 0 || count == 0 || columns > MOST_COLUMNS {
+        let is_mask = |output: &Output| output.result.dtype.is_bool();
+        let has_mask_of_rows = rows.results.iter().any(|each| each.is_column && is_mask(each));
+        if columns == 0 || count == 0 || columns > MOST_COLUMNS || has_mask_of_rows {
             return None;
         }
         let mut next = positions();
@@ -142,7 +147,7 @@ impl Kernel {
         }
         let mut next = positions();
         let results = rows.results.iter().map(|output| {
-            let mask = output.result.dtype.is_bool();
+            let mask = is_mask(output);
             let at = next(if mask { Kind::Mask } else { Kind::Number });
             Written { value: values[output.result.value], mask, per_row: output.is_column, at }
         });

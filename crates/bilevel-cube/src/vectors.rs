@@ -1,4 +1,6 @@
 //! Operations on vectors that consist of several tensors: one kernel for all of them.
+//!
+//! The tensors are in f32 and on one device, and all of a vector have fewer than 2^32 entries together.
 
 use std::sync::Arc;
 
@@ -20,7 +22,7 @@ const UNITS: usize = 256;
 /// Entries of a partial sum, at least.
 const SHARE: usize = 16 * UNITS;
 
-/// Partial sums, about at most: they are added on the host.
+/// The most partial sums of a long vector: they are added on the host.
 const SUMS: usize = 1024;
 
 /// `a + c b` for tensors in f32 on one device, each of `a` with that of `b` at its place: one dispatch for as many as the
@@ -83,8 +85,8 @@ pub fn not_finite(mut tensors: Vec<CubeTensor>) -> Option<CubeTensor> {
     Some(flag)
 }
 
-/// Partial sums of the products of entries of `a` and of `b`, tensors in f32 on one device with as many entries at each
-/// place: at most about a thousand numbers. None without tensors, or if the device has no cubes of 256 units.
+/// Numbers whose sum is the inner product, the sum of all `a_i b_i`, of tensors in f32 on one device with as many entries at
+/// each place: one for each tensor, and up to 1024 more. None without tensors, or if the device has no cubes of 256 units.
 ///
 /// # Panics
 /// If two tensors of one place have different numbers of entries, or one has no other.

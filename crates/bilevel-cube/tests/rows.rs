@@ -177,7 +177,9 @@ fn indices_outside_choose_nothing_and_nan_stays_in_its_row() {
     let device = CubeDevice::default();
     let size @ [rows, columns] = [4, 3];
     let mut values = numbers(rows * columns, 6);
+    // The first of a row, and another.
     values[columns] = f32::NAN;
+    values[3 * columns + 1] = f32::NAN;
     let data = TensorData::new(values.clone(), size);
     let index = TensorData::new(vec![0, 1, 3, -1], [rows, 1]);
     let arguments = vec![
@@ -192,24 +194,34 @@ fn indices_outside_choose_nothing_and_nan_stays_in_its_row() {
             step(RowOperation::Gather, [0, 1, 1]),
             step(RowOperation::ScatterAdd, [0, 1, 2]),
             step(RowOperation::Sum, [0; 3]),
+            step(RowOperation::Max, [0; 3]),
         ],
-        results: vec![output(3, [rows, 1]), output(4, size), output(5, [rows, 1])],
+        results: vec![
+            output(3, [rows, 1]),
+            output(4, size),
+            output(5, [rows, 1]),
+            output(6, [rows, 1]),
+        ],
     });
     let results = kernel.expect("its rows are short").run(arguments);
-    let [gathered, added, sums] = <[CubeTensor; 3]>::try_from(results).expect("there are three");
+    let [gathered, added, sums, largest] =
+        <[CubeTensor; 4]>::try_from(results).expect("there are four");
     // What is not chosen is not read, NaN included.
     assert_eq!(read(gathered), [values[0], values[columns + 1], 0.0, 0.0]);
     let added = read(added);
     let column = numbers(rows, 7);
     assert_eq!(added[0], values[0] + column[0]);
     assert!(added[columns].is_nan() && added[columns + 1] == values[columns + 1] + column[1]);
-    assert_eq!(added[2 * columns..], values[2 * columns..]);
-    let nan: Vec<_> = read(sums).iter().map(|sum| sum.is_nan()).collect();
-    assert_eq!(nan, [false, true, false, false]);
+    assert_eq!(added[2 * columns..3 * columns], values[2 * columns..3 * columns]);
+    assert_eq!(added[3 * columns], values[3 * columns]);
+    for reduced in [sums, largest] {
+        let nan: Vec<_> = read(reduced).iter().map(|number| number.is_nan()).collect();
+        assert_eq!(nan, [false, true, false, true]);
+    }
 }
 
 #[test]
-fn long_rows_and_constants_that_are_not_finite_are_refused() {
+fn long_rows_masks_of_rows_and_constants_that_are_not_finite_are_refused() {
     let rows = |columns, number| Rows {
         size: [2, columns],
         arguments: vec![RowReading::Entries],
@@ -219,4 +231,10 @@ fn long_rows_and_constants_that_are_not_finite_are_refused() {
     assert!(Kernel::of_rows(&rows(MOST_COLUMNS, 1.0)).is_some());
     assert!(Kernel::of_rows(&rows(MOST_COLUMNS + 1, 1.0)).is_none());
     assert!(Kernel::of_rows(&rows(2, f64::INFINITY)).is_none());
+    let mut mask = rows(2, 1.0);
+    mask.results = vec![RowOutput {
+        result: Output { value: 1, shape: Shape::new([2, 1]), dtype: MASKS },
+        is_column: true,
+    }];
+    assert!(Kernel::of_rows(&mask).is_none());
 }

@@ -66,7 +66,7 @@ pub(crate) fn not_finite<'a>(
     wrapped(vec![bilevel_cube::not_finite(of_cube(tensors)?)?]).pop()
 }
 
-/// The tensors, if all are on one GPU and in f32, and none is empty.
+/// The tensors, if all are on one GPU and in f32, none is empty, and kernels can number their entries.
 fn of_cube<'a>(tensors: impl Iterator<Item = &'a DispatchTensor>) -> Option<Vec<CubeTensor>> {
     let cube = |tensor: &DispatchTensor| match (&tensor.kind, &tensor.autodiff) {
         (
@@ -80,7 +80,8 @@ fn of_cube<'a>(tensors: impl Iterator<Item = &'a DispatchTensor>) -> Option<Vec<
     let fits = |tensor: &CubeTensor| {
         tensor.dtype == DType::F32 && tensor.device == *device && tensor.meta.num_elements() > 0
     };
-    tensors.iter().all(fits).then_some(tensors)
+    let entries: usize = tensors.iter().map(|tensor| tensor.meta.num_elements()).sum();
+    (tensors.iter().all(fits) && entries <= u32::MAX as usize).then_some(tensors)
 }
 
 fn wrapped(tensors: Vec<CubeTensor>) -> Vec<DispatchTensor> {

@@ -271,7 +271,10 @@ pub fn read(tensor: DispatchTensor) -> TensorData {
 ///
 /// # Panics
 /// If the device fails.
-pub fn read_numbers(numbers: Vec<DispatchTensor>) -> Vec<f64> {
+pub fn read_numbers(mut numbers: Vec<DispatchTensor>) -> Vec<f64> {
+    if numbers.len() == 1 {
+        return numbers.pop().map(read).iter().flat_map(|number| number.iter::<f64>()).collect();
+    }
     let Some(widest) = numbers.iter().map(TensorMetadata::dtype).max_by_key(DType::size) else {
         return Vec::new();
     };

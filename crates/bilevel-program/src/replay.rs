@@ -56,7 +56,7 @@ struct Passes<B: Backend> {
     run: fn(&Pass, &mut Slots<B>) -> bool,
     /// Whether passes may compute products of few terms.
     with_products: bool,
-    /// Whether an output that is 0 is made once, rather than at each run.
+    /// Whether a small output that is 0 is made once, rather than at each run.
     keeps_zeros: bool,
     /// The same as `run` for a pass over rows.
     #[cfg(feature = "cube")]
@@ -220,7 +220,10 @@ impl Replay {
         };
         let read = |(register, output): &(Option<usize>, Output)| match register {
             Some(register) => wrap(slots.get(*register).expect("an output was computed")),
-            None => zeros.next().cloned().unwrap_or_else(|| wrap(zero::<B>(output, &device))),
+            None => {
+                let kept = if is_small(output) { zeros.next() } else { None };
+                kept.cloned().unwrap_or_else(|| wrap(zero::<B>(output, &device)))
+            }
         };
         self.outputs.iter().map(read).collect()
     }
@@ -266,8 +269,11 @@ impl Replay {
         D: Backend,
         DispatchTensor: DispatchKindConversion<D>,
     {
-        let has_zeros = self.outputs.iter().any(|(register, _)| register.is_none());
-        if self.fixed.kept.is_empty() && !(keeps_zeros && has_zeros) {
+        let is_kept = |(register, output): &&(Option<usize>, Output)| {
+            keeps_zeros && register.is_none() && is_small(output)
+        };
+        let zeros = || self.outputs.iter().filter(is_kept);
+        if self.fixed.kept.is_empty() && zeros().next().is_none() {
             return Arc::default();
         }
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -296,8 +302,7 @@ impl Replay {
                 self::tensor::<B, D>(value),
             ))
         });
-        let zeros = self.outputs.iter().filter(|(register, _)| keeps_zeros && register.is_none());
-        let zeros = zeros.map(|(_, output)| {
+        let zeros = zeros().map(|(_, output)| {
             <DispatchTensor as DispatchKindConversion<D>>::from_backend(self::tensor::<B, D>(
                 zero::<B>(output, device),
             ))
@@ -307,6 +312,10 @@ impl Replay {
         known().push((dispatch.clone(), kept.clone()));
         kept
     }
+}
+
+fn is_small(output: &Output) -> bool {
+    output.shape.num_elements() * output.dtype.size() <= LARGEST_KEPT
 }
 
 fn zero<B: Backend>(output: &Output, device: &B::Device) -> HandleKind<B> {

@@ -16,7 +16,7 @@ use burn::backend::ir::{
 use burn::backend::tensor::IndexingUpdateOp;
 use burn::tensor::DType;
 
-use super::{Elementwise, Group, Grouping, is_mask};
+use super::{Elementwise, Group, Grouping, LARGEST, is_mask};
 use crate::program::number;
 
 /// Rows and columns.
@@ -95,9 +95,13 @@ impl<'a> Part<'a> {
                 }
                 _ => return None,
             };
+            let indexes = |(argument, reading): &(&TensorIr, RowReading)| {
+                let is_integer = matches!(argument.dtype, DType::I32 | DType::I64);
+                is_column_of(argument, matrix) && (*reading != RowReading::Index || is_integer)
+            };
             let fits = matrix.dtype == DType::F32
                 && is_matrix(matrix)
-                && arguments[1..].iter().all(|(argument, _)| is_column_of(argument, matrix));
+                && arguments[1..].iter().all(indexes);
             let is_column = out.shape != matrix.shape;
             return fits.then_some(Self { operation: Some(reduction), arguments, out, is_column });
         }
@@ -164,6 +168,9 @@ pub(crate) fn along_rows(groups: &[Group<'_>]) -> Vec<Vec<usize>> {
         before
     });
     let mut grouping = Grouping::new(before.collect());
+    let count = |members: &[usize]| -> usize {
+        members.iter().map(|at| groups[*at].operations.len()).sum()
+    };
     let fits = |at: usize, size: Size| {
         let group = &groups[at];
         let parts = group.operations.iter();
@@ -180,7 +187,8 @@ pub(crate) fn along_rows(groups: &[Group<'_>]) -> Vec<Vec<usize>> {
                     Some(other) => other == size,
                     None => grouping.members[group].iter().all(|at| fits(*at, size)),
                 };
-                if fits(a) && fits(b) && grouping.join(from, to) {
+                let few = count(&grouping.members[a]) + count(&grouping.members[b]) <= LARGEST;
+                if few && fits(a) && fits(b) && grouping.join(from, to) {
                     sizes[grouping.group[to]] = Some(size);
                     joined = true;
                 }
@@ -203,7 +211,8 @@ pub(crate) struct RowPass {
     pub(crate) kernel: OnceLock<Option<Kernel>>,
 }
 
-/// One kernel for operations that [`along_rows`] found. `is_used` says which tensors are read after it.
+/// One kernel for operations that [`along_rows`] found. `is_used` says which tensors are read after it. None if a mask of
+/// one entry a row is read from before or after it, or indices have several types.
 pub(crate) fn row_pass(
     operations: &[&OperationIr],
     is_used: impl Fn(usize) -> bool,
@@ -225,6 +234,11 @@ pub(crate) fn row_pass(
             }
             read.push(*argument);
         }
+    }
+    let mut indices = read.iter().filter(|(_, reading)| *reading == RowReading::Index);
+    let first = indices.next().map(|(first, _)| first.dtype);
+    if indices.any(|(other, _)| Some(other.dtype) != first) {
+        return None;
     }
     let mut values: HashMap<usize, usize> = HashMap::new();
     let (mut steps, mut results, mut tensors) = (Vec::new(), Vec::new(), Vec::new());

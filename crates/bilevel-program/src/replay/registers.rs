@@ -43,7 +43,7 @@ impl Registers {
     }
 }
 
-/// Segments that follow each other.
+/// Segments that follow each other, in the same order on all backends.
 pub(super) struct Stretch {
     pub(super) segments: Vec<Segment>,
     /// All of them as one kernel, on GPUs.
@@ -57,8 +57,8 @@ pub(super) fn stretches(groups: &[Group<'_>], registers: &mut Registers) -> Vec<
     let stretch = |groups: Vec<&Group<'_>>| {
         let all: Vec<_> =
             groups.iter().flat_map(|group| group.operations.iter().copied()).collect();
-        let is_used = used_after(&all, registers);
-        let mut rows = if groups.len() > 1 { row_pass(&all, is_used).map(Box::new) } else { None };
+        let pass = || row_pass(&all, used_after(&all, registers)).map(Box::new);
+        let mut rows = if groups.len() > 1 { pass() } else { None };
         let before = rows.as_ref().map(|rows| places(&rows.arguments, registers));
         let segments = groups.iter().map(|group| Segment::of(group, registers)).collect();
         if let (Some(rows), Some(before)) = (&mut rows, before) {

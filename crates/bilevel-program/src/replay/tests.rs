@@ -150,7 +150,6 @@ fn passes_have_the_bits_of_single_operations() {
     }
 }
 
-/// A product stays in memory if it is an output, or something else than the pass reads it.
 /// Log-softmax, the entry of each label and their derivatives are one kernel: nothing else reduces or indexes rows.
 #[cfg(feature = "cube")]
 #[test]
@@ -185,10 +184,10 @@ fn passes_on_gpus_compute_what_single_operations_do() {
         return;
     };
     for (hidden, samples) in [(7, 5), (40, 70)] {
-        let mut rows = 0;
         programs_of(&net_on((&device, DType::F32), hidden), samples, |name, program, inputs| {
             let replay = program.replay();
-            rows += replay.stretches.iter().filter(|stretch| stretch.rows.is_some()).count();
+            let has_rows = replay.stretches.iter().any(|stretch| stretch.rows.is_some());
+            assert!(has_rows || !name.contains("cross-entropy"), "{name}: {program}");
             let single = numbers(replay.run_on::<Cube, Cube>(inputs, None));
             let passes = numbers(replay.run_on::<Cube, Cube>(inputs, Some(cube::passes())));
             let largest = single.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
@@ -198,10 +197,10 @@ fn passes_on_gpus_compute_what_single_operations_do() {
                 assert!(near, "{name}: {found}, by single operations {expected}");
             }
         });
-        assert!(rows >= 9, "{rows} passes over rows");
     }
 }
 
+/// A product stays in memory if it is an output, or something else than the pass reads it.
 #[test]
 fn products_that_are_read_elsewhere_are_not_computed_in_passes() {
     type Reads = fn(Tensor<2>) -> Tensor<1>;
