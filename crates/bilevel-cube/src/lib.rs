@@ -23,7 +23,7 @@ use cubecl::ir::{ElemType, FloatKind, IntKind, UIntKind};
 use cubecl::prelude::*;
 
 use kernel::{Argument, Instruction, Kind, Output, Plan};
-use lower::{Constants, lower, positions};
+use lower::{Constants, positions};
 use order::Order;
 
 pub use rows::{
@@ -201,12 +201,8 @@ fn plan(fused: &Fused, entries: &[usize]) -> Option<Plan> {
     });
     let arguments = arguments.collect::<Option<Vec<_>>>()?;
     assert_eq!(arguments.len(), fused.arguments().len(), "as many lengths as arguments");
-    let mut constants = Constants::new(arguments.len());
-    for step in fused.steps() {
-        if let (_, Some(number)) = lower(step.operation) {
-            constants.add(number)?;
-        }
-    }
+    let operations = fused.steps().iter().map(|step| step.operation);
+    let mut constants = Constants::of(arguments.len(), operations)?;
     let count = constants.len();
     let value = |of: usize| if of < arguments.len() { of } else { of + count };
     let steps = fused.steps().iter().map(|step| {

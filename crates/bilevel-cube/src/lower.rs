@@ -11,8 +11,16 @@ pub(crate) struct Constants {
 }
 
 impl Constants {
-    pub(crate) fn new(arguments: usize) -> Self {
-        Self { arguments, bits: Vec::new() }
+    /// Those of these operations, for a plan with so many arguments; none if one cannot be stated.
+    pub(crate) fn of(
+        arguments: usize,
+        operations: impl IntoIterator<Item = Operation>,
+    ) -> Option<Self> {
+        let mut constants = Self { arguments, bits: Vec::new() };
+        for number in operations.into_iter().filter_map(|operation| lower(operation).1) {
+            constants.add(number)?;
+        }
+        Some(constants)
     }
 
     /// The value of a constant, which is added if it is new; none if it is not finite in f32, which shaders cannot

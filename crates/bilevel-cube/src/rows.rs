@@ -6,7 +6,7 @@ use burn_cubecl::tensor::CubeTensor;
 
 use crate::Kernel;
 use crate::kernel::{Argument, Code, Instruction as Step, Kind, Output as Written, Plan};
-use crate::lower::{Constants, lower, positions};
+use crate::lower::{Constants, positions};
 
 /// The largest number of columns: each unit reads its row for each reduction.
 pub const MOST_COLUMNS: usize = 64;
@@ -103,15 +103,12 @@ impl Kernel {
             Argument { kind, at: next(kind), run, wraps, len }
         };
         let arguments: Vec<_> = rows.arguments.iter().map(argument).collect();
-        let mut constants = Constants::new(arguments.len());
+        let operations = rows.steps.iter().filter_map(|step| match step.operation {
+            Operation::Entry(operation) => Some(operation),
+            _ => None,
+        });
+        let mut constants = Constants::of(arguments.len(), operations)?;
         let zero = constants.add(0.0)?;
-        for step in &rows.steps {
-            if let Operation::Entry(operation) = step.operation
-                && let (_, Some(number)) = lower(operation)
-            {
-                constants.add(number)?;
-            }
-        }
         let mut steps: Vec<Step> = Vec::new();
         let first = arguments.len() + constants.len();
         let mut push = |code, of| {

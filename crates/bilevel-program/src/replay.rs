@@ -213,7 +213,7 @@ impl Replay {
         }
         let mut zeros = known.iter().skip(self.fixed.kept.len());
         for stretch in &self.stretches {
-            self.run_stretch(stretch, passes.as_ref(), &mut slots, &device);
+            run_stretch(stretch, passes.as_ref(), &mut slots, &device);
         }
         let wrap = |value: HandleKind<B>| {
             <DispatchTensor as DispatchKindConversion<D>>::from_backend(self::tensor::<B, D>(value))
@@ -226,35 +226,6 @@ impl Replay {
             }
         };
         self.outputs.iter().map(read).collect()
-    }
-
-    fn run_stretch<B: Backend>(
-        &self,
-        stretch: &Stretch,
-        passes: Option<&Passes<B>>,
-        slots: &mut Slots<B>,
-        device: &B::Device,
-    ) {
-        #[cfg(feature = "cube")]
-        if let (Some(rows), Some(passes)) = (&stretch.rows, passes)
-            && (passes.run_rows)(rows, slots)
-        {
-            return;
-        }
-        for segment in &stretch.segments {
-            let run = |pass: &Option<Box<Pass>>, slots: &mut Slots<B>| match (pass, passes) {
-                (Some(pass), Some(passes)) => (passes.run)(pass, slots),
-                _ => false,
-            };
-            let with_products = passes.is_some_and(|passes| passes.with_products);
-            if with_products && run(&segment.pass_with_products, slots) {
-                continue;
-            }
-            segment.products.iter().for_each(|each| perform(each, slots, device));
-            if !run(&segment.pass, slots) {
-                segment.operations.iter().for_each(|each| perform(each, slots, device));
-            }
-        }
     }
 
     /// The constant part on a device, then outputs that are 0, if these are kept.
@@ -311,6 +282,34 @@ impl Replay {
         // If several threads were first, each has the same numbers.
         known().push((dispatch.clone(), kept.clone()));
         kept
+    }
+}
+
+fn run_stretch<B: Backend>(
+    stretch: &Stretch,
+    passes: Option<&Passes<B>>,
+    slots: &mut Slots<B>,
+    device: &B::Device,
+) {
+    #[cfg(feature = "cube")]
+    if let (Some(rows), Some(passes)) = (&stretch.rows, passes)
+        && (passes.run_rows)(rows, slots)
+    {
+        return;
+    }
+    for segment in &stretch.segments {
+        let run = |pass: &Option<Box<Pass>>, slots: &mut Slots<B>| match (pass, passes) {
+            (Some(pass), Some(passes)) => (passes.run)(pass, slots),
+            _ => false,
+        };
+        let with_products = passes.is_some_and(|passes| passes.with_products);
+        if with_products && run(&segment.pass_with_products, slots) {
+            continue;
+        }
+        segment.products.iter().for_each(|each| perform(each, slots, device));
+        if !run(&segment.pass, slots) {
+            segment.operations.iter().for_each(|each| perform(each, slots, device));
+        }
     }
 }
 

@@ -37,6 +37,13 @@ pub(crate) struct Group<'a> {
     pub(crate) operations: Vec<&'a OperationIr>,
 }
 
+impl<'a> Group<'a> {
+    /// All operations, in order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &'a OperationIr> {
+        self.products.iter().chain(&self.operations).copied()
+    }
+}
+
 /// Takes each product of few terms to the elementwise group that reads it, if no other does; `uses` says how often each
 /// tensor is read.
 pub(crate) fn with_products<'a>(groups: &[Vec<&'a OperationIr>], uses: &[usize]) -> Vec<Group<'a>> {

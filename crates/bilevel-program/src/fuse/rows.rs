@@ -154,12 +154,10 @@ pub(crate) fn along_rows(groups: &[Group<'_>]) -> Vec<Vec<usize>> {
     }
     let mut made = HashMap::new();
     for (at, group) in groups.iter().enumerate() {
-        let operations = group.products.iter().chain(&group.operations);
-        made.extend(operations.flat_map(|each| each.outputs()).map(|out| (number(out), at)));
+        made.extend(group.all().flat_map(|each| each.outputs()).map(|out| (number(out), at)));
     }
     let before = groups.iter().enumerate().map(|(at, group)| {
-        let operations = group.products.iter().chain(&group.operations);
-        let inputs = operations.flat_map(|each| each.inputs());
+        let inputs = group.all().flat_map(|each| each.inputs());
         let mut before: Vec<_> =
             inputs.filter_map(|input| made.get(&number(input)).copied()).collect();
         before.sort_unstable();
@@ -173,8 +171,8 @@ pub(crate) fn along_rows(groups: &[Group<'_>]) -> Vec<Vec<usize>> {
     };
     let fits = |at: usize, size: Size| {
         let group = &groups[at];
-        let parts = group.operations.iter();
-        group.products.is_empty() && parts.into_iter().all(|each| Part::of(each, size).is_some())
+        let mut parts = group.operations.iter().map(|each| Part::of(each, size));
+        group.products.is_empty() && parts.all(|part| part.is_some())
     };
     // A group may fit only after what is between it and others has joined.
     loop {

@@ -95,7 +95,7 @@ impl Segment {
     /// Operations that follow each other, with their registers.
     pub(super) fn of(group: &Group<'_>, registers: &mut Registers) -> Self {
         let Group { products, operations } = group;
-        let all: Vec<_> = products.iter().chain(operations).copied().collect();
+        let all: Vec<_> = group.all().collect();
         let mut pass_with_products =
             if products.is_empty() { None } else { unplaced(&all, registers) };
         let is_pass = operations.len() > 1 || operations.iter().any(|each| takes_several(each));
